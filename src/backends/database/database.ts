@@ -1,0 +1,54 @@
+/** A row as PostgreSQL gave it: int8 and numeric as text, timestamptz as Date, json parsed. */
+export type Row = Record<string, unknown>
+
+/**
+ * Runs one statement; every `${value}` becomes a parameter (`$1`, `$2`…), never text of the statement.
+ * Statements are prepared once per connection, named by the hash of their text.
+ * @throws DatabaseError with the SQLSTATE
+ */
+export type Sql = <R extends object = Row>(strings: TemplateStringsArray, ...values: readonly unknown[]) => Promise<R[]>
+
+/** `Sql` inside a transaction. All statements of one transaction are sent on one connection, in order. */
+export interface Tx {
+  <R extends object = Row>(strings: TemplateStringsArray, ...values: readonly unknown[]): Promise<R[]>
+  readonly inTransaction: true
+}
+
+export interface Database extends AsyncDisposable {
+  /** One statement on its own, committed when it resolves. */
+  readonly sql: Sql
+  /**
+   * Begins, runs `work`, commits; rolls back when `work` throws.
+   * Resolves only when PostgreSQL answered COMMIT with the tag COMMIT.
+   */
+  transaction<T>(work: (tx: Tx) => Promise<T>, signal?: AbortSignal): Promise<T>
+  /** Several statements without parameters in one go: migrations. */
+  script(text: string): Promise<void>
+}
+
+/** Where databases live (DESIGN, section 2): the control database and one place per project. */
+export interface Databases extends AsyncDisposable {
+  /** What it is, for doctor and the ready line: `embedded 18.4` or `external 16.2`. */
+  readonly kind: string
+  readonly control: Database
+  /** Makes the project's place equal to "exists, migrated". Idempotent: the reconciler calls it again after a crash. */
+  ensureProject(ref: string): Promise<void>
+  /** Removes the project's place with all its data. Idempotent. */
+  dropProject(ref: string): Promise<void>
+  /** The project's database as our own role, its server started on first use. */
+  openProject(ref: string): Promise<Database>
+  /** Processes of ours that hold memory, for the console and doctor. */
+  status(): Promise<{ place: string; running: boolean; pid: number | null }[]>
+}
+
+export class DatabaseError extends Error {
+  /** The SQLSTATE, five characters; `08006` when the connection was lost. */
+  readonly sqlState: string
+  readonly constraint: string | null
+  constructor(sqlState: string, message: string, constraint: string | null = null, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'DatabaseError'
+    this.sqlState = sqlState
+    this.constraint = constraint
+  }
+}

@@ -1,0 +1,56 @@
+/** What a client may do with the same request: send it again at once, after a wait, or not before changing it. */
+export type Retry = 'never' | 'now' | 'after'
+
+interface ErrorEntry {
+  status: number
+  retry: Retry
+  hint: string
+}
+
+/**
+ * Every error that Mayfly reports of itself. Status, retry and hint are decided here, once;
+ * the message is written at the fault. Foreign dialects (Lambda, PostgREST…) map these to their own words.
+ * Kept in alphabetical order; docs/errors.md is made from it.
+ */
+export const ERRORS = {
+  bad_request: { status: 400, retry: 'never', hint: 'Correct the request as the message says.' },
+  body_not_json: { status: 400, retry: 'never', hint: 'Send a JSON document as the body.' },
+  function_exists: { status: 409, retry: 'never', hint: 'Choose another name, or update the function that is there.' },
+  function_not_found: { status: 404, retry: 'never', hint: 'Check the name with `mayfly ls`.' },
+  function_not_ready: { status: 409, retry: 'after', hint: 'The function is being created; ask again in a moment.' },
+  internal: { status: 500, retry: 'after', hint: 'This is a fault of Mayfly. The log names it under the request id.' },
+  key_invalid: { status: 401, retry: 'never', hint: 'Send a key of this project in `apikey` or `Authorization: Bearer`.' },
+  key_missing: { status: 401, retry: 'never', hint: 'Send a key of this project in `apikey` or `Authorization: Bearer`.' },
+  method_not_allowed: { status: 405, retry: 'never', hint: 'Use one of the methods named in the `Allow` header.' },
+  misdirected_request: { status: 421, retry: 'never', hint: 'Call a host name that this node serves; add others with `--allow-host`.' },
+  not_allowed: { status: 403, retry: 'never', hint: 'Use a key that has this right.' },
+  not_found: { status: 404, retry: 'never', hint: 'Check the path; the routes are listed in docs/api.md.' },
+  payload_too_large: { status: 413, retry: 'never', hint: 'Send less, or put the body in a bucket and pass its key.' },
+  project_exists: { status: 409, retry: 'never', hint: 'Choose another ref.' },
+  project_not_found: { status: 404, retry: 'never', hint: 'Check the ref of the project.' },
+  request_timeout: { status: 408, retry: 'now', hint: 'Send the whole request faster.' },
+  sandbox_unavailable: { status: 503, retry: 'after', hint: 'Run `mayfly doctor`: it says what isolation needs on this machine.' },
+  shutting_down: { status: 503, retry: 'after', hint: 'The node is stopping; send the request again when it is back.' },
+  storage_full: { status: 507, retry: 'after', hint: 'Free space on the file system that the message names.' },
+  too_many_invocations: { status: 429, retry: 'after', hint: 'Wait, send the work to a queue, or raise the concurrency.' },
+  uri_invalid: { status: 400, retry: 'never', hint: 'Percent-encode the path correctly.' },
+  zip_invalid: { status: 400, retry: 'never', hint: 'Send a zip archive of plain files and folders with relative names.' },
+} as const satisfies Record<string, ErrorEntry>
+
+export type ErrorCode = keyof typeof ERRORS
+
+/** An error of the catalogue, with a message about this very fault. Never carries secrets. */
+export class MayflyError extends Error {
+  readonly code: ErrorCode
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'MayflyError'
+    this.code = code
+  }
+  get status(): number {
+    return ERRORS[this.code].status
+  }
+  get hint(): string {
+    return ERRORS[this.code].hint
+  }
+}

@@ -1,0 +1,31 @@
+import type { ErrorCode } from './errors.ts'
+import { KiB, MiB } from '../lib/bytes.ts'
+
+export interface Limit {
+  value: number
+  unit: 'bytes' | 'ms' | 'count' | 'MB' | 's'
+  why: string
+  /** Where the number comes from, when it is not our own. */
+  source?: string
+  /** What the one who meets it is told; null where nobody is (a buffer that drops and counts). */
+  error: ErrorCode | null
+  /** The test that goes to the edge and one past it. */
+  provenBy: string
+}
+
+/** Every limit of the machine, with its unit and reason. docs/limits.md is made from it. */
+export const LIMITS = {
+  requestHeaders: { value: 32 * KiB, unit: 'bytes', why: 'headers are held in memory before anyone is known to be allowed to send them', error: 'bad_request', provenBy: 'src/gateway/listener.test.ts' },
+  requestHeadTime: { value: 20_000, unit: 'ms', why: 'a client that never finishes its headers holds a connection', error: 'request_timeout', provenBy: 'src/gateway/listener.test.ts' },
+  managementBody: { value: 1 * MiB, unit: 'bytes', why: 'a management body is parsed in memory', error: 'payload_too_large', provenBy: 'src/gateway/listener.test.ts' },
+  invocationBody: { value: 6 * MiB, unit: 'bytes', why: 'the body of a Lambda call is held in memory once per running invocation', source: 'AWS Lambda quotas: 6 MB for a synchronous request', error: 'payload_too_large', provenBy: 'src/invoke/service.test.ts' },
+  invocationReply: { value: 6 * MiB + 100, unit: 'bytes', why: 'the reply of a Lambda call is held in memory once', source: 'AWS Lambda: 6291556 bytes', error: null, provenBy: 'src/invoke/service.test.ts' },
+  httpBody: { value: 100 * MiB, unit: 'bytes', why: 'a body streamed to a fetch handler keeps its sandbox busy for as long as it lasts', error: 'payload_too_large', provenBy: 'src/invoke/service.test.ts' },
+  zippedCode: { value: 52_428_800, unit: 'bytes', why: 'an archive is held in memory while it is checked', source: 'AWS Lambda: 50 MB zipped', error: 'payload_too_large', provenBy: 'src/functions/archive.test.ts' },
+  unzippedCode: { value: 262_144_000, unit: 'bytes', why: 'every version lies unpacked on disk', source: 'AWS Lambda: 250 MB unzipped', error: 'zip_invalid', provenBy: 'src/functions/archive.test.ts' },
+  archiveEntries: { value: 20_000, unit: 'count', why: 'each file costs an inode and a hard link per sandbox', error: 'zip_invalid', provenBy: 'src/functions/archive.test.ts' },
+  invocationLog: { value: 1 * MiB, unit: 'bytes', why: 'a function that prints without end must not fill the log; head and tail are kept, the rest counted', error: null, provenBy: 'src/invoke/log.test.ts' },
+  concurrentInvocations: { value: 200, unit: 'count', why: 'each running invocation holds a sandbox', error: 'too_many_invocations', provenBy: 'src/invoke/admission.test.ts' },
+} as const satisfies Record<string, Limit>
+
+export type LimitName = keyof typeof LIMITS

@@ -1,0 +1,67 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Principal } from './principal.ts'
+import type { Project } from './project.ts'
+
+/** Our plain answer: status, headers, body. An array value becomes one header line per element. */
+export interface Reply {
+  readonly status: number
+  readonly headers?: Readonly<Record<string, string | readonly string[]>>
+  readonly body?: string | Uint8Array | AsyncIterable<Uint8Array> | null
+}
+
+/**
+ * Who may come in by a route.
+ * - `open`: anyone (health, preflight).
+ * - `operator`: the operator token only.
+ * - `manage`: the operator, or the secret key of the project in the path (`:ref`).
+ * - `project`: any valid key of the project, or a function of it; the handler decides what more it asks.
+ * - `aws`: a SigV4 signature; the access key picks the project. Body is read and hashed before the handler runs.
+ */
+export type Access = 'open' | 'operator' | 'manage' | 'project' | 'aws'
+
+export interface RequestContext {
+  /** UUID of this request; the invocation id when it becomes one. */
+  readonly id: string
+  readonly method: string
+  /** The path as it came, percent-encoded, with a project prefix (`/p/<ref>`) already cut off. */
+  readonly rawPath: string
+  /** What follows `?`, as it came; empty when there was none. */
+  readonly rawQuery: string
+  readonly query: URLSearchParams
+  readonly headers: IncomingHttpHeaders
+  /** Header lines in order and case as they came: name, value, name, value… */
+  readonly rawHeaders: readonly string[]
+  /** Path parameters, each percent-decoded once. `*` holds the encoded rest of a wildcard, without its leading slash. */
+  readonly params: Readonly<Record<string, string>>
+  readonly principal: Principal
+  /** The one project this request is for; null on routes of the node itself. */
+  readonly project: Project | null
+  readonly remoteAddress: string
+  /** The origin that the client used, such as `http://127.0.0.1:54321`. */
+  readonly origin: string
+  /** How many functions stand before this request (recursion guard); 0 from outside. */
+  readonly depth: number
+  /** Fires when the client leaves or the node stops. */
+  readonly signal: AbortSignal
+  /** The whole body. @throws MayflyError payload_too_large past `limitBytes`, request_timeout when it stalls */
+  body(limitBytes: number): Promise<Buffer>
+  /** The body as it comes, counted against `limitBytes`. May be used once, instead of `body`. */
+  stream(limitBytes: number): AsyncIterable<Uint8Array>
+}
+
+export interface Route {
+  /** An HTTP method, or `*` for any. */
+  readonly method: string
+  /** Segments: literal, `:name`, or `*` at the end for the rest (which may be empty). */
+  readonly path: string
+  readonly access: Access
+  /** Where it is served: only `data-plane` routes exist on the relay of a sandbox. Console routes are no rows of this table. */
+  readonly plane: 'node' | 'management' | 'data-plane'
+  /** One sentence for docs/api.md. */
+  readonly doc: string
+  /** `aws` routes: how many body bytes are read before the signature is checked. */
+  readonly bodyBytes?: number
+  /** Renders an error in the dialect of the route; the catalogue's JSON shape when absent. */
+  readonly fail?: (error: unknown, context: { id: string }) => Reply
+  readonly handle: (context: RequestContext) => Promise<Reply>
+}

@@ -1,0 +1,19 @@
+import { setTimeout as delay } from 'node:timers/promises'
+
+/** The one source of time that everything below `main.ts` is handed; a test hands its own. */
+export interface Clock {
+  /** Wall time, milliseconds since 1970. */
+  now(): number
+  /** Milliseconds from an arbitrary start, never going back; for durations and deadlines. */
+  monotonic(): number
+  /** Resolves after `ms`; rejects with the signal's reason when it is aborted first. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep: async (ms, signal) => {
+    await delay(ms, undefined, signal ? { signal } : {})
+  },
+}

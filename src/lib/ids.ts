@@ -1,0 +1,28 @@
+import { randomFillSync } from 'node:crypto'
+
+/** Fills the given bytes with randomness; injected where a test must control it. */
+export type Random = (bytes: Uint8Array) => Uint8Array
+export const systemRandom: Random = (bytes) => randomFillSync(bytes)
+
+/**
+ * A UUIDv7: 48 bits of Unix milliseconds, then random bits. It is a name, neither a secret
+ * nor an order between processes.
+ * @see RFC 9562, section 5.7
+ */
+export function uuidv7(nowMs: number, random: Random = systemRandom): string {
+  const bytes = random(new Uint8Array(16))
+  let rest = nowMs
+  for (let i = 5; i >= 0; i--) {
+    bytes[i] = rest % 256
+    rest = Math.floor(rest / 256)
+  }
+  bytes[6] = 0x70 | ((bytes[6] ?? 0) & 0x0f)
+  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f)
+  const hex = Buffer.from(bytes).toString('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+}
+
+/** `bytes` random bytes in base64url; 16 bytes (128 bits) or more for anything that grants access by being known. */
+export function randomToken(bytes: number, random: Random = systemRandom): string {
+  return Buffer.from(random(new Uint8Array(bytes))).toString('base64url')
+}

@@ -1,0 +1,173 @@
+import type { Duplex } from 'node:stream'
+
+export type RuntimeName = 'nodejs24.x'
+export type DriverName = 'runc' | 'process'
+
+/** What a sandbox is made of. It has never heard of a function: `key` says which sandboxes are interchangeable. */
+export interface SandboxSpec {
+  /** One version of one function of one project; a sandbox serves one key for its whole life. */
+  readonly key: string
+  readonly runtime: RuntimeName
+  /** Host directory with the unpacked code, read-only, on the same file system as the sandboxes' folder. */
+  readonly codeDir: string
+  /** `index.handler`, as Lambda writes it. */
+  readonly handler: string
+  /** The whole environment of the user's code, secrets included; goes in at specialisation. */
+  readonly environment: Readonly<Record<string, string>>
+  readonly memoryMb: number
+  /** Milliseconds a call may take; the host holds it. */
+  readonly timeoutMs: number
+  /** Calls at once in one sandbox. */
+  readonly concurrency: number
+  /** `never`: each sandbox serves one call. */
+  readonly reuse: 'function' | 'never'
+  /** Called for each connection that the guest opens to the platform (fd 4); carries raw HTTP/1.1 bytes of a client. */
+  readonly openRelay: (connection: Duplex, relay: RelayIdentity) => void
+  /** What the relay is told about whose connection it is; no byte from inside can change it. */
+  readonly identity: RelayIdentity
+}
+
+export interface RelayIdentity {
+  readonly project: string
+  readonly functionName: string
+  readonly version: string
+  readonly role: 'service_role' | 'authenticated' | 'none'
+}
+
+/** Why a call found no sandbox ready. */
+export type ColdReason = 'first-call' | 'scale-out' | 'new-version' | 'idle-drop' | 'node-restart' | 'reuse-never' | 'sandbox-lost'
+
+/** What the user's module exports: a Lambda handler or a web-standard `fetch(request)`. */
+export type HandlerKind = 'lambda' | 'fetch'
+
+export interface CallContext {
+  readonly invocationId: string
+  readonly functionName: string
+  readonly functionVersion: string
+  readonly functionArn: string
+  readonly memoryMb: number
+  readonly logGroup: string
+  readonly logStream: string
+  readonly traceId: string
+  /** JSON text of the Lambda client context, or null. */
+  readonly clientContext: string | null
+  /** How many functions stand before this call, itself not counted. */
+  readonly depth: number
+}
+
+export type Call =
+  | { readonly kind: 'event'; readonly context: CallContext; readonly payload: Uint8Array }
+  | {
+      readonly kind: 'http'
+      readonly context: CallContext
+      readonly method: string
+      readonly url: string
+      readonly headers: readonly (readonly [string, string])[]
+      readonly body: AsyncIterable<Uint8Array> | null
+    }
+
+/** How user code ended a call. The error payload is Lambda's JSON, byte for byte as a client sees it. */
+export type CallResult =
+  | { readonly kind: 'event'; readonly payload: Uint8Array }
+  | { readonly kind: 'http'; readonly status: number; readonly headers: readonly (readonly [string, string])[]; readonly body: AsyncIterable<Uint8Array> }
+  | { readonly kind: 'error'; readonly errorType: string; readonly payload: Uint8Array }
+
+export interface LogSink {
+  /** Bytes that user code wrote, whole lines not guaranteed. `lost`: bytes dropped past the guest's credit. */
+  write(stream: 'stdout' | 'stderr', bytes: Uint8Array): void
+  lost(bytes: number): void
+}
+
+/** The right to use a sandbox for one call; disposing gives it back (or ends the sandbox when it is not clean). */
+export interface SandboxLease extends AsyncDisposable {
+  readonly sandboxId: string
+  readonly handlerKind: HandlerKind
+  /** Null when a ready sandbox was found. */
+  readonly cold: ColdReason | null
+  /** Milliseconds of getting a sandbox and of loading the code into it; 0 and 0 for a warm one. */
+  readonly waitMs: number
+  readonly initMs: number
+  /**
+   * Runs one call. Resolves with exactly one outcome, also for timeout (`Sandbox.Timedout`), exit (`Runtime.ExitError`),
+   * hostile frames (`Runtime.ProtocolError`) and load errors. An `http` result resolves at its head; `finished` follows its last byte.
+   */
+  run(call: Call, log: LogSink, signal: AbortSignal): Promise<CallResult>
+  /** Resolves when the call is over, `http` body included; `maxMemoryMb` as the kernel measured it, null where it does not. */
+  readonly finished: Promise<{ maxMemoryMb: number | null; error: { type: string; message: string } | null }>
+}
+
+/** The user's module could not be loaded: Lambda's error JSON, and what it printed meanwhile went to the log. */
+export class LoadError extends Error {
+  readonly errorType: string
+  readonly payload: Uint8Array
+  constructor(errorType: string, payload: Uint8Array) {
+    super(errorType)
+    this.name = 'LoadError'
+    this.errorType = errorType
+    this.payload = payload
+  }
+}
+
+export interface SandboxStatus {
+  readonly driver: DriverName
+  /** The limits that the kernel holds under this driver on this host: `memory`, `pids`, `tmp`, `cpu`, `seccomp`, `userns`… */
+  readonly limits: readonly string[]
+  readonly missing: readonly { what: string; why: string; todo: string }[]
+  readonly generic: number
+  readonly sandboxes: readonly { id: string; key: string; state: string; busy: number; memoryMb: number }[]
+}
+
+/** The pool: what `invoke` sees of this room. */
+export interface Sandboxes extends AsyncDisposable {
+  /** @throws LoadError; MayflyError sandbox_unavailable when none can be had */
+  acquire(spec: SandboxSpec, log: LogSink, signal: AbortSignal): Promise<SandboxLease>
+  /** At deploy: loads the code once in a build sandbox, without environment, and keeps its compile cache. Never throws for user errors: a module that does not load simply has no cache. */
+  build(spec: SandboxSpec): Promise<{ ok: boolean; handlerKind: HandlerKind | null; error: string | null; ms: number }>
+  /** Ends the sandboxes of a key when their calls are over. */
+  retire(key: string): void
+  status(): SandboxStatus
+}
+
+// ── the seam between the pool and what isolates ────────────────────────────────────────────────────────────────
+
+export interface StartOptions {
+  readonly id: string
+  readonly runtime: RuntimeName
+  /** Host directory that the sandbox sees, read-only, as `/fn`; code arrives by one rename to `<slotDir>/code`. */
+  readonly slotDir: string
+  /** Only in a build sandbox: host directory seen read-write as `/cache`. */
+  readonly cacheDir: string | null
+  readonly tmpMb: number
+  readonly pids: number
+  /** Lowest CPU weight: a refill must not disturb calls. */
+  readonly background: boolean
+}
+
+/** One isolated process with the runtime's bootstrap in it. Made and ended by a driver; states are the pool's. */
+export interface SandboxProcess {
+  readonly id: string
+  /** fd 3 of the guest: frames of control and calls. */
+  readonly control: Duplex
+  /** fd 4 of the guest: frames of the relay. */
+  readonly relay: Duplex
+  /** What the bootstrap itself wrote to stderr outside the protocol (a crash of Node), last 8 KiB. */
+  stderrTail(): string
+  /** Sets the limits of the version it becomes: memory (no swap), CPU weight in proportion, pids. */
+  limit(limits: { memoryMb: number; pids: number }): Promise<void>
+  freeze(): Promise<void>
+  thaw(): Promise<void>
+  /** SIGKILL to everything in it, then gives back cgroups, mounts, directories. Idempotent; resolves when all is given back. */
+  kill(): Promise<void>
+  /** Resolves once, when its first process is gone. */
+  readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
+  memory(): Promise<{ currentMb: number; peakMb: number } | null>
+}
+
+export interface Driver extends AsyncDisposable {
+  readonly name: DriverName
+  readonly limits: readonly string[]
+  readonly missing: readonly { what: string; why: string; todo: string }[]
+  start(options: StartOptions): Promise<SandboxProcess>
+  /** Ends and removes what a former life of this data directory left: processes, cgroups, mounts, state. */
+  sweep(): Promise<void>
+}
