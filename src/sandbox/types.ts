@@ -21,8 +21,11 @@ export interface SandboxSpec {
   readonly concurrency: number
   /** `never`: each sandbox serves one call. */
   readonly reuse: 'function' | 'never'
-  /** Called for each connection that the guest opens to the platform (fd 4); carries raw HTTP/1.1 bytes of a client. */
-  readonly openRelay: (connection: Duplex, relay: RelayIdentity) => void
+  /**
+   * Called for each connection that the guest opens to the platform (fd 4); carries raw HTTP/1.1 bytes of a client.
+   * `depth`: the highest `context.depth` of the calls that run in the sandbox at that moment.
+   */
+  readonly openRelay: (connection: Duplex, relay: RelayIdentity, depth: number) => void
   /** What the relay is told about whose connection it is; no byte from inside can change it. */
   readonly identity: RelayIdentity
 }
