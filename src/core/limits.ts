@@ -17,6 +17,8 @@ export interface Limit {
 export const LIMITS = {
   requestHeaders: { value: 32 * KiB, unit: 'bytes', why: 'headers are held in memory before anyone is known to be allowed to send them', error: 'bad_request', provenBy: 'src/gateway/listener.test.ts' },
   requestHeadTime: { value: 20_000, unit: 'ms', why: 'a client that never finishes its headers holds a connection', error: 'request_timeout', provenBy: 'src/gateway/listener.test.ts' },
+  bodyStall: { value: 30_000, unit: 'ms', why: 'a sender that stops in the middle of a body holds a connection and perhaps a sandbox', error: 'request_timeout', provenBy: 'src/gateway/listener.test.ts' },
+  callDepth: { value: 16, unit: 'count', why: 'a function that calls itself through the platform would go on without end', source: 'AWS Lambda recursion detection', error: 'recursion_too_deep', provenBy: 'src/gateway/listener.test.ts' },
   managementBody: { value: 1 * MiB, unit: 'bytes', why: 'a management body is parsed in memory', error: 'payload_too_large', provenBy: 'src/gateway/listener.test.ts' },
   invocationBody: { value: 6 * MiB, unit: 'bytes', why: 'the body of a Lambda call is held in memory once per running invocation', source: 'AWS Lambda quotas: 6 MB for a synchronous request', error: 'payload_too_large', provenBy: 'src/invoke/service.test.ts' },
   invocationReply: { value: 6 * MiB + 100, unit: 'bytes', why: 'the reply of a Lambda call is held in memory once', source: 'AWS Lambda: 6291556 bytes', error: null, provenBy: 'src/invoke/service.test.ts' },
@@ -25,6 +27,7 @@ export const LIMITS = {
   unzippedCode: { value: 262_144_000, unit: 'bytes', why: 'every version lies unpacked on disk', source: 'AWS Lambda: 250 MB unzipped', error: 'zip_invalid', provenBy: 'src/functions/archive.test.ts' },
   archiveEntries: { value: 20_000, unit: 'count', why: 'each file costs an inode and a hard link per sandbox', error: 'zip_invalid', provenBy: 'src/functions/archive.test.ts' },
   invocationLog: { value: 1 * MiB, unit: 'bytes', why: 'a function that prints without end must not fill the log; head and tail are kept, the rest counted', error: null, provenBy: 'src/invoke/log.test.ts' },
+  rememberedVersions: { value: 10_000, unit: 'count', why: 'what a process remembers of a version it runs is small but must not grow without end; the longest unused is forgotten', error: null, provenBy: 'src/invoke/specs.test.ts' },
   concurrentInvocations: { value: 200, unit: 'count', why: 'each running invocation holds a sandbox', error: 'too_many_invocations', provenBy: 'src/invoke/admission.test.ts' },
 } as const satisfies Record<string, Limit>
 

@@ -15,6 +15,10 @@ export interface SandboxSpec {
   /** The whole environment of the user's code, secrets included; goes in at specialisation. */
   readonly environment: Readonly<Record<string, string>>
   readonly memoryMb: number
+  /** Size of /tmp. */
+  readonly tmpMb: number
+  /** Loopback ports that lead to the platform from inside as they do from outside (the node's own port on plain HTTP). */
+  readonly relayPorts: readonly number[]
   /** Milliseconds a call may take; the host holds it. */
   readonly timeoutMs: number
   /** Calls at once in one sandbox. */
