@@ -1,0 +1,4 @@
+import { busConformance } from './conformance.ts'
+import { openInProcessBus } from './in-process.ts'
+
+busConformance('in-process', async () => openInProcessBus())
