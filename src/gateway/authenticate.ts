@@ -1,0 +1,98 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { MayflyError } from '../core/errors.ts'
+import type { Principal } from '../core/principal.ts'
+import type { ProjectRef } from '../core/project.ts'
+import type { Access } from '../core/route.ts'
+import type { RelayIdentity } from '../sandbox/index.ts'
+
+/** What the gateway asks of `auth`. */
+export interface Credentials {
+  /** The principal of a publishable, secret or operator key; null when nobody has it. */
+  verifyKey(key: string): Promise<Principal | null>
+  /** The identity behind a handle that was given to a sandbox; null when it is none. */
+  verifyHandle(key: string): RelayIdentity | null
+}
+
+const isKey = (text: string) => text.startsWith('sb_') || text.startsWith('mayfly_operator_')
+
+/** The keys that a request carries, in `apikey` and as Bearer; a Bearer that is a user's token stands apart. */
+export function keysOf(headers: IncomingHttpHeaders): { keys: string[]; userToken: string | null } {
+  const keys: string[] = []
+  let userToken: string | null = null
+  const apikey = headers.apikey
+  if (typeof apikey === 'string' && apikey !== '') keys.push(apikey)
+  const authorization = headers.authorization
+  if (authorization !== undefined) {
+    const bearer = /^bearer +(\S+)$/i.exec(authorization)?.[1]
+    if (bearer !== undefined) {
+      if (isKey(bearer)) {
+        if (!keys.includes(bearer)) keys.push(bearer)
+      } else userToken = bearer
+    }
+  }
+  return { keys, userToken }
+}
+
+/**
+ * The one principal of a request from outside.
+ * @throws MayflyError key_invalid when a key is unknown, or when two keys speak for different principals
+ */
+export async function authenticate(headers: IncomingHttpHeaders, credentials: Credentials): Promise<Principal> {
+  const { keys, userToken } = keysOf(headers)
+  let principal: Principal | null = null
+  for (const key of keys) {
+    const found = await credentials.verifyKey(key)
+    if (!found) throw new MayflyError('key_invalid', 'the key is not known to this node')
+    if (principal && !samePlace(principal, found)) throw new MayflyError('key_invalid', '`apikey` and `Authorization` carry keys of different projects')
+    // Of two keys of one project the one in `apikey` came first and stays.
+    principal ??= found
+  }
+  if (userToken !== null) throw new MayflyError('key_invalid', 'the Bearer token is neither a key of a project nor a token that this node has issued')
+  return principal ?? { kind: 'nobody' }
+}
+
+/** The principal of a request that came out of a sandbox: its own function, if it shows its own handle. */
+export function authenticateRelay(headers: IncomingHttpHeaders, identity: RelayIdentity, credentials: Credentials): Principal {
+  const { keys, userToken } = keysOf(headers)
+  for (const key of keys) {
+    const of = credentials.verifyHandle(key)
+    if (!of || !sameIdentity(of, identity)) throw new MayflyError('key_invalid', 'inside a function only its own MAYFLY_KEY is valid')
+  }
+  if (userToken !== null) throw new MayflyError('key_invalid', 'inside a function only its own MAYFLY_KEY is valid')
+  return keys.length > 0 ? relayPrincipal(identity) : { kind: 'nobody' }
+}
+
+export const relayPrincipal = (identity: RelayIdentity): Principal => ({
+  kind: 'function',
+  project: identity.project as ProjectRef,
+  functionName: identity.functionName,
+  version: identity.version,
+  role: identity.role,
+})
+
+export const sameIdentity = (a: RelayIdentity, b: RelayIdentity): boolean =>
+  a.project === b.project && a.functionName === b.functionName && a.version === b.version && a.role === b.role
+
+const placeOf = (principal: Principal) => ('project' in principal ? principal.project : principal.kind)
+const samePlace = (a: Principal, b: Principal) => placeOf(a) === placeOf(b)
+
+/**
+ * Does the route let this principal in?
+ * @param pathRef  the project that the path of a management route names
+ * @throws MayflyError key_missing, key_invalid (another project's key) or not_allowed
+ */
+export function authorise(access: Access, principal: Principal, project: ProjectRef | null, pathRef: string | null): void {
+  if (access === 'open' || access === 'aws') return
+  if (principal.kind === 'nobody') {
+    if (access === 'project') return // the handler knows whether the function is public
+    throw new MayflyError('key_missing', 'No API key found in request')
+  }
+  if (access === 'operator') {
+    if (principal.kind !== 'operator') throw new MayflyError('not_allowed', 'this route needs the operator token')
+    return
+  }
+  if (principal.kind === 'operator') return
+  const wanted = access === 'manage' ? pathRef : project
+  if (principal.project !== wanted) throw new MayflyError('key_invalid', 'the key belongs to another project than the host or path names')
+  if (access === 'manage' && principal.kind !== 'service') throw new MayflyError('not_allowed', "this route needs the project's secret key or the operator token")
+}

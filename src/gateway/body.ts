@@ -1,0 +1,54 @@
+import type { IncomingMessage } from 'node:http'
+import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+
+/** Streams a request body, counted against `limitBytes`; a sender that stalls is given up. */
+export async function* streamBody(request: IncomingMessage, limitBytes: number): AsyncGenerator<Uint8Array> {
+  const declared = request.headers['content-length']
+  if (declared !== undefined && Number(declared) > limitBytes) throw tooLarge(limitBytes)
+  let seen = 0
+  const stall = setTimeout(() => request.destroy(new MayflyError('request_timeout', `no byte of the body came for ${LIMITS.bodyStall.value} ms`)), LIMITS.bodyStall.value)
+  stall.unref()
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      stall.refresh()
+      seen += chunk.length
+      if (seen > limitBytes) throw tooLarge(limitBytes)
+      yield chunk
+    }
+  } finally {
+    clearTimeout(stall)
+  }
+}
+
+/** The whole body at once. */
+export function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
+  const declared = request.headers['content-length']
+  if (declared !== undefined && Number(declared) > limitBytes) return Promise.reject(tooLarge(limitBytes))
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let seen = 0
+    const stall = setTimeout(() => fail(new MayflyError('request_timeout', `no byte of the body came for ${LIMITS.bodyStall.value} ms`)), LIMITS.bodyStall.value)
+    const fail = (error: Error) => {
+      clearTimeout(stall)
+      request.removeAllListeners('data')
+      reject(error)
+    }
+    request.on('data', (chunk: Buffer) => {
+      stall.refresh()
+      seen += chunk.length
+      if (seen > limitBytes) return fail(tooLarge(limitBytes))
+      chunks.push(chunk)
+    })
+    request.on('end', () => {
+      clearTimeout(stall)
+      resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))
+    })
+    request.on('error', fail)
+    request.on('close', () => {
+      if (!request.complete) fail(new MayflyError('bad_request', 'the connection closed before the body was complete'))
+    })
+  })
+}
+
+const tooLarge = (limitBytes: number) => new MayflyError('payload_too_large', `the body may have ${limitBytes} bytes here`)

@@ -1,0 +1,211 @@
+import assert from 'node:assert/strict'
+import { connect } from 'node:net'
+import { after, before, describe, it } from 'node:test'
+import fc from 'fast-check'
+import { LIMITS } from '../core/limits.ts'
+import { silentLog } from '../core/log.ts'
+import type { Principal } from '../core/principal.ts'
+import type { Project, ProjectRef } from '../core/project.ts'
+import type { RequestContext, Route } from '../core/route.ts'
+import { systemClock } from '../lib/clock.ts'
+import type { RelayIdentity } from '../sandbox/index.ts'
+import { HostNames, TrustedProxies } from './doors.ts'
+import { Gateway } from './listener.ts'
+import { json } from './reply.ts'
+
+const ref = (text: string) => text as ProjectRef
+const demo: Project = { id: '1', ref: ref('demo'), name: 'demo', state: 'active' }
+const shop: Project = { id: '2', ref: ref('shop'), name: 'shop', state: 'active' }
+const keys: Record<string, Principal> = {
+  sb_secret_demo: { kind: 'service', project: ref('demo'), keyId: 'd' },
+  sb_publishable_demo: { kind: 'anon', project: ref('demo'), keyId: 'p' },
+  sb_secret_shop: { kind: 'service', project: ref('shop'), keyId: 's' },
+  mayfly_operator_x: { kind: 'operator', id: 'local' },
+}
+const identity: RelayIdentity = { project: 'demo', functionName: 'f', version: '1', role: 'service_role' }
+const who = async (context: RequestContext) => json(200, { principal: context.principal, project: context.project?.ref ?? null, depth: context.depth, from: context.remoteAddress })
+const route = (method: string, path: string, more: Partial<Route>): Route => ({ method, path, access: 'open', plane: 'node', doc: '', handle: who, ...more })
+const routes: Route[] = [
+  route('GET', '/health', {}),
+  route('*', '/functions/v1/:name', { access: 'project', plane: 'data-plane' }),
+  route('POST', '/echo', { access: 'project', plane: 'data-plane', handle: async (context) => ({ status: 200, body: await context.body(1000) }) }),
+  route('GET', '/api/v1/projects', { access: 'operator', plane: 'management' }),
+  route('GET', '/api/v1/projects/:ref/functions', { access: 'manage', plane: 'management' }),
+  route('GET', '/breaks', {
+    handle: async () => {
+      throw new Error('secret detail')
+    },
+  }),
+  route('GET', '/half', {
+    handle: async () => ({
+      status: 200,
+      body: (async function* () {
+        yield Buffer.from('half')
+        throw new Error('broke off')
+      })(),
+    }),
+  }),
+]
+
+describe('Gateway', () => {
+  let gateway: Gateway
+  let port = 0
+  before(async () => {
+    gateway = new Gateway({
+      routes,
+      credentials: { verifyKey: async (key) => keys[key] ?? null, verifyHandle: (key) => (key === 'sb_secret_handle' ? identity : null) },
+      verifyAws: async () => ({ kind: 'nobody' }),
+      project: async (wanted) => [demo, shop].find((project) => project.ref === wanted) ?? null,
+      defaultProject: ref('demo'),
+      hosts: new HostNames([]),
+      proxies: new TrustedProxies([]),
+      clock: systemClock,
+      log: silentLog,
+      tls: null,
+    })
+    port = await gateway.listen('127.0.0.1', 0)
+  })
+  after(() => gateway[Symbol.asyncDispose]())
+
+  const get = async (path: string, headers: Record<string, string> = {}, init: RequestInit = {}) => {
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, { headers, ...init })
+    const text = await response.text()
+    return { status: response.status, headers: response.headers, text, body: text.startsWith('{') ? (JSON.parse(text) as Record<string, unknown>) : {} }
+  }
+
+  const rows: [string, string, Record<string, string>, number, string | null][] = [
+    ['a guest sees health', '/health', {}, 200, null],
+    ['a guest reaches a function route, which decides', '/functions/v1/f', {}, 200, null],
+    ['an unknown key is refused', '/functions/v1/f', { apikey: 'sb_secret_none' }, 401, 'key_invalid'],
+    ['a key of another project is refused', '/functions/v1/f', { apikey: 'sb_secret_shop' }, 401, 'key_invalid'],
+    ['its own prefix is right', '/p/shop/functions/v1/f', { apikey: 'sb_secret_shop' }, 200, null],
+    ['the prefix of another project is refused', '/p/shop/functions/v1/f', { apikey: 'sb_secret_demo' }, 401, 'key_invalid'],
+    ['keys of two projects in one request are refused', '/functions/v1/f', { apikey: 'sb_secret_demo', authorization: 'Bearer sb_secret_shop' }, 401, 'key_invalid'],
+    ['a Bearer that nobody issued is refused', '/functions/v1/f', { apikey: 'sb_secret_demo', authorization: 'Bearer a.b.c' }, 401, 'key_invalid'],
+    ['an unknown project is named', '/p/none/functions/v1/f', {}, 404, 'project_not_found'],
+    ['a guest is asked for a key', '/api/v1/projects', {}, 401, 'key_missing'],
+    ['a secret key is no operator', '/api/v1/projects', { apikey: 'sb_secret_demo' }, 403, 'not_allowed'],
+    ['the operator is let in', '/api/v1/projects', { authorization: 'Bearer mayfly_operator_x' }, 200, null],
+    ['a secret key manages its project', '/api/v1/projects/demo/functions', { apikey: 'sb_secret_demo' }, 200, null],
+    ['a publishable key manages nothing', '/api/v1/projects/demo/functions', { apikey: 'sb_publishable_demo' }, 403, 'not_allowed'],
+    ['a secret key manages no other project', '/api/v1/projects/shop/functions', { apikey: 'sb_secret_demo' }, 401, 'key_invalid'],
+    ['management does not hide behind a prefix', '/p/demo/api/v1/projects', { authorization: 'Bearer mayfly_operator_x' }, 404, 'not_found'],
+    ['what is not there is not found', '/nothing', {}, 404, 'not_found'],
+    ['a fault tells no details', '/breaks', {}, 500, 'internal'],
+    ['a broken encoding is named', '/functions/v1/%zz', {}, 400, 'uri_invalid'],
+  ]
+  for (const [name, path, headers, status, code] of rows) {
+    it(name, async () => {
+      const reply = await get(path, headers)
+      assert.equal(reply.status, status)
+      assert.ok(reply.headers.get('x-request-id'))
+      assert.ok(!reply.text.includes('secret detail'))
+      if (code !== null) {
+        assert.equal(reply.body.code, code)
+        assert.ok(reply.body.hint && reply.body.message && reply.body.requestId)
+      }
+    })
+  }
+
+  it('says which methods a path takes', async () => assert.equal((await get('/health', {}, { method: 'DELETE' })).body.code, 'method_not_allowed'))
+  it('answers a preflight without a key', async () => {
+    const reply = await get('/functions/v1/f', { origin: 'http://a', 'access-control-request-method': 'POST', 'access-control-request-headers': 'apikey' }, { method: 'OPTIONS' })
+    assert.equal(reply.status, 204)
+    assert.equal(reply.headers.get('access-control-allow-origin'), '*')
+    assert.equal(reply.headers.get('access-control-allow-headers'), 'apikey')
+    assert.equal(reply.headers.get('access-control-allow-credentials'), null)
+  })
+  it('takes a body to the edge and refuses one past it', async () => {
+    assert.equal((await get('/echo', {}, { method: 'POST', body: 'x'.repeat(1000) })).text.length, 1000)
+    assert.equal((await get('/echo', {}, { method: 'POST', body: 'x'.repeat(1001) })).body.code, 'payload_too_large')
+    const chunks = new ReadableStream({
+      start(controller) {
+        for (let i = 0; i < 11; i++) controller.enqueue(Buffer.alloc(100))
+        controller.close()
+      },
+    })
+    assert.equal((await get('/echo', {}, { method: 'POST', body: chunks, duplex: 'half' } as RequestInit)).body.code, 'payload_too_large')
+  })
+  it('cuts the connection when a body breaks off', async () => {
+    await assert.rejects(get('/half'))
+  })
+
+  const raw = (text: string | Buffer, waitMs = 2000) =>
+    new Promise<string>((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => socket.write(text))
+      let all = ''
+      socket.on('data', (chunk) => {
+        all += chunk
+      })
+      socket.on('error', () => {})
+      socket.on('close', () => resolve(all))
+      setTimeout(() => socket.destroy(), waitMs).unref()
+    })
+
+  it('answers another host name with 421', async () => assert.match(await raw('GET /health HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n'), /^HTTP\/1.1 421/))
+  it(`refuses headers past requestHeaders (${LIMITS.requestHeaders.value}) by name`, async () => {
+    const reply = await raw(`GET /health HTTP/1.1\r\nhost: localhost\r\nx: ${'y'.repeat(LIMITS.requestHeaders.value)}\r\n\r\n`)
+    assert.match(reply, /^HTTP\/1.1 431/)
+    assert.match(reply, /bad_request/)
+  })
+  it('refuses what is not HTTP, and lives on', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ minLength: 1, maxLength: 200 }), async (bytes) => {
+        const reply = await raw(Buffer.concat([Buffer.from(bytes), Buffer.from('\r\n\r\n')]), 300)
+        assert.ok(reply === '' || /^HTTP\/1.1 4/.test(reply), reply.slice(0, 100))
+      }),
+      { numRuns: 30 },
+    )
+    assert.equal((await get('/health')).status, 200)
+  })
+  it('does not give way to two lengths or a smuggled body', async () => {
+    assert.match(await raw('POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd'), /^HTTP\/1.1 400/)
+    assert.match(await raw('POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n'), /^HTTP\/1.1 400/)
+  })
+
+  describe('relay of a sandbox', () => {
+    const inside = async (text: string, depth = 0) => {
+      const { createServer } = await import('node:net')
+      const server = createServer((socket) => gateway.acceptRelay(socket, identity, depth))
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+      const relayPort = (server.address() as { port: number }).port
+      try {
+        return await new Promise<string>((resolve) => {
+          const socket = connect(relayPort, '127.0.0.1', () => socket.write(`${text}\r\nhost: anything.example\r\nconnection: close\r\n\r\n`))
+          let all = ''
+          socket.on('data', (chunk) => {
+            all += chunk
+          })
+          socket.on('close', () => resolve(all))
+        })
+      } finally {
+        server.close()
+      }
+    }
+    it('knows whose it is, counts its depth and believes no forwarding header', async () => {
+      const reply = await inside('GET /functions/v1/f HTTP/1.1\r\napikey: sb_secret_handle\r\nx-forwarded-for: 9.9.9.9', 3)
+      assert.match(reply, /^HTTP\/1.1 200/)
+      assert.match(reply, /"kind":"function","project":"demo","functionName":"f"/)
+      assert.match(reply, /"depth":4/)
+      assert.doesNotMatch(reply, /9\.9\.9\.9/)
+    })
+    for (const [what, request] of [
+      ['management', 'GET /api/v1/projects/demo/functions HTTP/1.1\r\napikey: sb_secret_handle'],
+      ['management with the secret key itself', 'GET /api/v1/projects/demo/functions HTTP/1.1\r\napikey: sb_secret_demo'],
+      ['the operator routes', 'GET /api/v1/projects HTTP/1.1\r\nauthorization: Bearer mayfly_operator_x'],
+      ['health', 'GET /health HTTP/1.1'],
+      ['another project', 'GET /p/shop/functions/v1/f HTTP/1.1\r\napikey: sb_secret_handle'],
+    ] as const) {
+      it(`does not lead to ${what}`, async () => assert.match(await inside(request), /^HTTP\/1.1 404/))
+    }
+    it('takes no key but its own handle', async () => {
+      assert.match(await inside('GET /functions/v1/f HTTP/1.1\r\napikey: sb_secret_shop'), /^HTTP\/1.1 401/)
+      assert.match(await inside('GET /functions/v1/f HTTP/1.1\r\napikey: sb_secret_demo'), /^HTTP\/1.1 401/)
+    })
+    it('is shut to the world: a handle opens nothing outside', async () => assert.equal((await get('/functions/v1/f', { apikey: 'sb_secret_handle' })).status, 401))
+    it(`ends at callDepth (${LIMITS.callDepth.value})`, async () => {
+      assert.match(await inside('GET /functions/v1/f HTTP/1.1\r\napikey: sb_secret_handle', LIMITS.callDepth.value - 1), /^HTTP\/1.1 200/)
+      assert.match(await inside('GET /functions/v1/f HTTP/1.1\r\napikey: sb_secret_handle', LIMITS.callDepth.value), /recursion_too_deep/)
+    })
+  })
+})

@@ -1,0 +1,316 @@
+import { createServer, type IncomingMessage, Server, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Log } from '../core/log.ts'
+import type { Principal } from '../core/principal.ts'
+import type { Project, ProjectRef } from '../core/project.ts'
+import type { Reply, RequestContext, Route } from '../core/route.ts'
+import type { Clock } from '../lib/clock.ts'
+import { uuidv7 } from '../lib/ids.ts'
+import type { RelayIdentity } from '../sandbox/index.ts'
+import { authenticate, authenticateRelay, authorise, type Credentials } from './authenticate.ts'
+import { readBody, streamBody } from './body.ts'
+import { CORS_HEADERS, isPreflight, preflightReply } from './cors.ts'
+import { cutProject, type HostNames, type TrustedProxies } from './doors.ts'
+import { errorReply, writeReply } from './reply.ts'
+import { Router } from './router.ts'
+
+/** What an AWS route needs: who signed these bytes. The relay hands its identity, so that only its own handle is valid. */
+export type VerifyAws = (request: AwsRequest, relay: RelayIdentity | null) => Promise<Principal>
+export interface AwsRequest {
+  readonly method: string
+  readonly rawPath: string
+  readonly rawQuery: string
+  readonly headers: IncomingMessage['headers']
+  readonly rawHeaders: readonly string[]
+  readonly body: Uint8Array
+}
+
+export interface GatewayDeps {
+  readonly routes: readonly Route[]
+  readonly credentials: Credentials
+  readonly verifyAws: VerifyAws
+  readonly project: (ref: ProjectRef) => Promise<Project | null>
+  readonly defaultProject: ProjectRef
+  readonly hosts: HostNames
+  readonly proxies: TrustedProxies
+  readonly clock: Clock
+  readonly log: Log
+  readonly tls: { cert: string; key: string } | null
+}
+
+interface Arrival {
+  readonly relay: { identity: RelayIdentity; depth: number } | null
+}
+
+const OUTSIDE: Arrival = { relay: null }
+
+/**
+ * The API door: the network's listener and, for connections that come out of sandboxes, a server
+ * that listens nowhere. Every request ends in exactly one reply, whatever happens in between.
+ */
+export class Gateway implements AsyncDisposable {
+  readonly #deps: GatewayDeps
+  readonly #router: Router
+  readonly #server: Server
+  readonly #relayServer: Server
+  readonly #relayed = new WeakMap<object, { identity: RelayIdentity; depth: number }>()
+  readonly #stopping = new AbortController()
+  #running = 0
+
+  constructor(deps: GatewayDeps) {
+    this.#deps = deps
+    this.#router = new Router(deps.routes)
+    const options = {
+      maxHeaderSize: LIMITS.requestHeaders.value,
+      headersTimeout: LIMITS.requestHeadTime.value,
+      requestTimeout: 0, // bodies are held by the stall limit instead: a long upload is no fault
+      keepAliveTimeout: 65_000,
+      connectionsCheckingInterval: 5_000,
+    }
+    const serve = (request: IncomingMessage, response: ServerResponse) => void this.#serve(request, response, OUTSIDE)
+    this.#server = deps.tls ? (createTlsServer({ ...options, ...deps.tls }, serve) as unknown as Server) : createServer(options, serve)
+    this.#relayServer = createServer(options, (request, response) => {
+      const relay = this.#relayed.get(request.socket)
+      if (relay) void this.#serve(request, response, { relay })
+      else request.socket.destroy()
+    })
+    for (const server of [this.#server, this.#relayServer]) {
+      server.on('clientError', refuseMalformed)
+      server.on('upgrade', (_request, socket: Duplex) => {
+        socket.end('HTTP/1.1 426 Upgrade Required\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
+      })
+    }
+  }
+
+  /** @returns the port. @throws Error with code EADDRINUSE or EACCES */
+  listen(host: string, port: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen({ host, port, backlog: 511 }, () => {
+        this.#server.removeListener('error', reject)
+        this.#server.on('error', (error) => this.#deps.log.error({ error: error.message }, 'the listener reported an error'))
+        resolve((this.#server.address() as AddressInfo).port)
+      })
+    })
+  }
+
+  /** Takes a connection that a sandbox opened to the platform. */
+  acceptRelay(connection: Duplex, identity: RelayIdentity, depth: number): void {
+    this.#relayed.set(connection, { identity, depth })
+    connection.on('error', () => connection.destroy())
+    this.#relayServer.emit('connection', connection)
+  }
+
+  /** Requests that are being served. */
+  get running(): number {
+    return this.#running
+  }
+
+  /** Stops taking requests, lets those that run end within `graceMs`, then cuts them. */
+  async drain(graceMs: number): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    this.#server.closeIdleConnections()
+    const deadline = this.#deps.clock.monotonic() + graceMs
+    while (this.#running > 0 && this.#deps.clock.monotonic() < deadline) await this.#deps.clock.sleep(20)
+    this.#stopping.abort(new MayflyError('shutting_down', 'the node is stopping'))
+    await this.#deps.clock.sleep(this.#running > 0 ? 50 : 0)
+    this.#server.closeAllConnections()
+    this.#relayServer.closeAllConnections()
+    if (this.#server.listening) await closed
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.drain(0)
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse, arrival: Arrival): Promise<void> {
+    const { clock, log } = this.#deps
+    const startedAt = clock.monotonic()
+    const id = uuidv7(clock.now())
+    const leaving = new AbortController()
+    const onClose = () => {
+      if (!response.writableFinished) leaving.abort(new Error('the client left'))
+    }
+    response.on('close', onClose)
+    request.on('error', () => {})
+    response.on('error', () => {})
+    const onStop = () => leaving.abort(this.#stopping.signal.reason)
+    this.#stopping.signal.addEventListener('abort', onStop)
+    this.#running++
+    const headOnly = request.method === 'HEAD'
+    let route: Route | null = null
+    try {
+      let reply: Reply
+      try {
+        const found = await this.#resolve(request, arrival, id, leaving.signal)
+        route = found.route
+        reply = found.preflight ?? (await found.route.handle(found.context))
+      } catch (error) {
+        if (!(error instanceof MayflyError)) log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a request failed by a fault of this node')
+        reply = (errorRoute(error) ?? route)?.fail?.(causeOf(error), { id }) ?? errorReply(causeOf(error), id)
+      }
+      const close: Record<string, string> = request.complete ? {} : { connection: 'close' }
+      await writeReply(response, reply, { 'x-request-id': id, ...CORS_HEADERS, ...close }, headOnly, leaving.signal)
+      // What was not read of a refused body is not waited for.
+      if (!request.complete) response.once('finish', () => request.socket.destroySoon())
+      log.debug({ requestId: id, method: request.method, path: pathForLog(request), status: reply.status, ms: Math.round(clock.monotonic() - startedAt) }, 'request')
+    } catch (error) {
+      log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a reply could not be written')
+      response.destroy()
+    } finally {
+      this.#running--
+      this.#stopping.signal.removeEventListener('abort', onStop)
+    }
+  }
+
+  async #resolve(
+    request: IncomingMessage,
+    arrival: Arrival,
+    id: string,
+    signal: AbortSignal,
+  ): Promise<{ route: Route; context: RequestContext; preflight: Reply | null }> {
+    const { credentials, defaultProject, proxies } = this.#deps
+    const relay = arrival.relay
+    if (this.#stopping.signal.aborted) throw new MayflyError('shutting_down', 'the node is stopping')
+    const method = request.method ?? 'GET'
+    const url = request.url ?? '/'
+    if (!url.startsWith('/')) throw new MayflyError('bad_request', 'the request line must hold a path')
+    const mark = url.indexOf('?')
+    const fullPath = mark === -1 ? url : url.slice(0, mark)
+    const rawQuery = mark === -1 ? '' : url.slice(mark + 1)
+    const headers = request.headers
+    if (!relay) this.#deps.hosts.check(headers.host)
+    else if (relay.depth >= LIMITS.callDepth.value) throw new MayflyError('recursion_too_deep', `the call stands behind ${relay.depth} functions; ${LIMITS.callDepth.value} is the limit`)
+
+    const { ref, rest: rawPath } = cutProject(fullPath)
+    const preflight = isPreflight(method, headers)
+    const match = this.#router.match(preflight ? (headers['access-control-request-method'] as string) : method, rawPath)
+    if (match.kind === 'bad-encoding') throw new MayflyError('uri_invalid', 'the path holds a broken percent-encoding')
+    const mayUse = match.kind === 'found' && (!relay || match.route.plane === 'data-plane') && (ref === null || match.route.plane === 'data-plane')
+    if (match.kind === 'none' || (match.kind === 'found' && !mayUse)) throw new MayflyError('not_found', `nothing is served at ${method} ${clip(fullPath)}`)
+    if (match.kind === 'wrong-method') {
+      if (relay) throw new MayflyError('not_found', `nothing is served at ${method} ${clip(fullPath)}`)
+      throw new MayflyError('method_not_allowed', `${clip(method)} is not one of ${match.allow.join(', ')}`)
+    }
+    const { route, params } = match
+    const remote = request.socket.remoteAddress ?? 'sandbox'
+    const trusted = !relay && proxies.trusts(remote)
+    const forwardedFor = trusted ? first(headers['x-forwarded-for']) : null
+    const secure = trusted ? first(headers['x-forwarded-proto']) === 'https' : this.#deps.tls !== null
+    if (relay) for (const name of FORWARDING) delete headers[name]
+
+    const throughRoute = async <T>(work: () => Promise<T>): Promise<T> => {
+      try {
+        return await work()
+      } catch (error) {
+        throw new RouteFailure(route, error)
+      }
+    }
+    return await throughRoute(async () => {
+      let principal: Principal = { kind: 'nobody' }
+      let project: Project | null = null
+      let signedBody: Buffer | null = null
+      if (preflight) {
+        // answered before anyone is asked for a key
+      } else if (route.access === 'aws') {
+        signedBody = await readBody(request, route.bodyBytes ?? LIMITS.managementBody.value)
+        const signed = { method, rawPath: fullPath, rawQuery, headers, rawHeaders: request.rawHeaders, body: signedBody }
+        principal = await this.#deps.verifyAws(signed, relay?.identity ?? null)
+        if (!('project' in principal)) throw new MayflyError('not_allowed', 'an access key of a project is needed')
+        project = await this.#projectOf(principal.project)
+      } else {
+        principal = relay ? authenticateRelay(headers, relay.identity, credentials) : await authenticate(headers, credentials)
+        if (route.plane === 'data-plane') {
+          if (relay && ref !== null && ref !== relay.identity.project) throw new MayflyError('not_found', 'another project is not reached from inside a function')
+          const own = relay ? (relay.identity.project as ProjectRef) : (ref ?? defaultProject)
+          project = await this.#projectOf(own)
+        } else if (route.access === 'manage' && params.ref !== undefined) {
+          authorise(route.access, principal, null, params.ref)
+          project = await this.#projectOf(params.ref as ProjectRef)
+        }
+        authorise(route.access, principal, project?.ref ?? null, params.ref ?? null)
+      }
+      let query: URLSearchParams | null = null
+      const context: RequestContext = {
+        id,
+        method,
+        rawPath,
+        rawQuery,
+        get query() {
+          query ??= new URLSearchParams(rawQuery)
+          return query
+        },
+        headers,
+        rawHeaders: request.rawHeaders,
+        params,
+        principal,
+        project,
+        remoteAddress: forwardedFor ?? remote,
+        origin: `${secure ? 'https' : 'http'}://${headers.host ?? 'localhost'}`,
+        depth: relay ? relay.depth + 1 : 0,
+        signal,
+        body: async (limitBytes) => {
+          if (!signedBody) return await readBody(request, limitBytes)
+          if (signedBody.length > limitBytes) throw new MayflyError('payload_too_large', `the body may have ${limitBytes} bytes here`)
+          return signedBody
+        },
+        stream: (limitBytes) => streamBody(request, limitBytes),
+      }
+      return { route, context, preflight: preflight ? preflightReply(headers) : null }
+    })
+  }
+
+  async #projectOf(ref: ProjectRef): Promise<Project> {
+    const project = await this.#deps.project(ref)
+    if (!project || project.state !== 'active') throw new MayflyError('project_not_found', `there is no project ${clip(ref)}`)
+    return project
+  }
+}
+
+/** Carries the route beside an error from before its handler ran, so that the error is told in the route's dialect. */
+class RouteFailure extends Error {
+  readonly route: Route
+  constructor(route: Route, cause: unknown) {
+    super('failed before the handler', { cause })
+    this.route = route
+  }
+}
+const errorRoute = (error: unknown) => (error instanceof RouteFailure ? error.route : null)
+const causeOf = (error: unknown) => (error instanceof RouteFailure ? error.cause : error)
+
+const FORWARDING = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-forwarded-port', 'x-real-ip']
+
+const first = (header: string | string[] | undefined): string | null => {
+  const text = Array.isArray(header) ? header[0] : header
+  return text?.split(',')[0]?.trim() || null
+}
+
+const clip = (text: string) => JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text)
+
+// The query may hold a key or a signature: it is never logged.
+const pathForLog = (request: IncomingMessage) => (request.url ?? '').split('?')[0]?.slice(0, 500)
+
+const describe = (error: unknown): string => {
+  const cause = causeOf(error)
+  return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
+}
+
+/** What the HTTP parser itself refuses never reaches a route: it gets the catalogue's words here. */
+function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const [status, code, message] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? ['431 Request Header Fields Too Large', 'bad_request', `the headers may have ${LIMITS.requestHeaders.value} bytes together`]
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? ['408 Request Timeout', 'request_timeout', `the headers were not complete after ${LIMITS.requestHeadTime.value} ms`]
+        : ['400 Bad Request', 'bad_request', 'the request is not well-formed HTTP/1.1']
+  const body = JSON.stringify({ code, message, hint: 'Correct the request as the message says.' })
+  ;(socket as Socket).end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+}

@@ -1,0 +1,126 @@
+import { MayflyError } from '../core/errors.ts'
+import type { Reply, RequestContext } from '../core/route.ts'
+
+/** The event of a function URL, payload format 2.0. @see faas-compat: header, cookie, query and body rules */
+export function functionUrlEvent(context: RequestContext, path: string, body: Buffer, nowMs: number): Buffer {
+  const headers: Record<string, string> = {}
+  for (let i = 0; i + 1 < context.rawHeaders.length; i += 2) {
+    const name = (context.rawHeaders[i] as string).toLowerCase()
+    if (name === 'cookie' || HIDDEN.has(name)) continue
+    if (name === 'authorization' && context.principal.kind === 'operator') continue // opens the whole node
+    const value = context.rawHeaders[i + 1] as string
+    headers[name] = headers[name] === undefined ? value : `${headers[name]},${value}`
+  }
+  headers['x-forwarded-for'] = context.remoteAddress
+  headers['x-forwarded-proto'] = context.origin.startsWith('https:') ? 'https' : 'http'
+  const host = headers.host ?? 'localhost'
+  headers['x-forwarded-port'] = /:(\d+)$/.exec(host)?.[1] ?? (headers['x-forwarded-proto'] === 'https' ? '443' : '80')
+  const cookies = context.headers.cookie?.split('; ')
+  const query: Record<string, string> = {}
+  for (const [name, value] of context.query) query[name] = query[name] === undefined ? value : `${query[name]},${value}`
+  const isText = TEXT.test(headers['content-type'] ?? '')
+  const rawPath = decodeOnce(path)
+  return Buffer.from(
+    JSON.stringify({
+      version: '2.0',
+      routeKey: '$default',
+      rawPath,
+      rawQueryString: context.rawQuery,
+      ...(cookies ? { cookies } : {}),
+      headers,
+      ...(context.rawQuery === '' ? {} : { queryStringParameters: query }),
+      requestContext: {
+        accountId: 'anonymous',
+        apiId: context.params.name ?? '',
+        domainName: host,
+        domainPrefix: host.split('.')[0],
+        http: { method: context.method, path: rawPath, protocol: 'HTTP/1.1', sourceIp: context.remoteAddress, userAgent: headers['user-agent'] ?? '' },
+        requestId: context.id,
+        routeKey: '$default',
+        stage: '$default',
+        time: clfTime(nowMs),
+        timeEpoch: nowMs,
+      },
+      ...(body.length === 0 ? {} : { body: isText ? body.toString('utf8') : body.toString('base64') }),
+      isBase64Encoded: body.length > 0 && !isText,
+    }),
+  )
+}
+
+// A key of the caller is not the function's business.
+const HIDDEN = new Set(['apikey', 'sb-api-key', 'connection', 'transfer-encoding', 'keep-alive', 'te', 'upgrade'])
+const TEXT = /^(text\/|application\/(json|javascript|xml)\b|[^;]*\+(json|xml)\b)/i
+
+const decodeOnce = (path: string): string => {
+  try {
+    return decodeURIComponent(path)
+  } catch {
+    return path // malformed escapes survive, as on the live service
+  }
+}
+
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
+function clfTime(ms: number): string {
+  const [date = '', time = ''] = new Date(ms).toISOString().split('T')
+  const [year, month, day] = date.split('-')
+  return `${day}/${MONTHS[Number(month) - 1]}/${year}:${time.slice(0, 8)} +0000`
+}
+
+/**
+ * What a Lambda handler returned, as an HTTP reply: an object with `statusCode` says it all, anything else is the
+ * body of a 200 in JSON, a bare string its unquoted text.
+ * @throws MayflyError function_reply_invalid when `statusCode` is none
+ */
+export function inferReply(payload: Uint8Array): Reply {
+  const text = Buffer.from(payload).toString('utf8')
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return { status: 200, headers: { 'content-type': 'application/json' }, body: text }
+  }
+  if (typeof value === 'string') return { status: 200, headers: { 'content-type': 'application/json' }, body: value }
+  if (typeof value !== 'object' || value === null || !('statusCode' in value)) {
+    return { status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) }
+  }
+  const answer = value as { statusCode: unknown; headers?: unknown; cookies?: unknown; body?: unknown; isBase64Encoded?: unknown }
+  const status = typeof answer.statusCode === 'string' ? Number(answer.statusCode) : answer.statusCode
+  if (typeof status !== 'number' || !Number.isInteger(status) || status < 200 || status > 599) {
+    throw new MayflyError('function_reply_invalid', 'the function returned a statusCode that is not 200 to 599')
+  }
+  const headers: Record<string, string | string[]> = { 'content-type': 'application/json' }
+  if (typeof answer.headers === 'object' && answer.headers !== null) {
+    for (const [name, item] of Object.entries(answer.headers)) setHeader(headers, name, String(item))
+  }
+  if (Array.isArray(answer.cookies)) {
+    const cookies = answer.cookies.map(String).filter((cookie) => VALUE.test(cookie))
+    if (cookies.length > 0) headers['set-cookie'] = cookies
+  }
+  const { body } = answer
+  if (body === undefined || body === null) return { status, headers, body: null }
+  const content = typeof body === 'string' ? body : JSON.stringify(body)
+  return { status, headers, body: answer.isBase64Encoded === true ? Buffer.from(content, 'base64') : content }
+}
+
+const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
+// These describe the connection, which is ours, or the body's length, which we count.
+const OURS = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'content-length', 'te', 'trailer', 'proxy-authenticate', 'x-request-id', 'x-relay-error'])
+
+/** Sets a header that user code chose, when it is one and may be: a broken name or value must not break the reply. */
+export function setHeader(headers: Record<string, string | string[]>, name: string, value: string): void {
+  const key = name.toLowerCase()
+  if (!NAME.test(name) || !VALUE.test(value) || OURS.has(key)) return
+  const before = headers[key]
+  if (key === 'set-cookie') headers[key] = [...(Array.isArray(before) ? before : before === undefined ? [] : [before]), value]
+  else headers[key] = value
+}
+
+const ACTIVE = /^(text\/html|application\/xhtml\+xml|image\/svg\+xml|text\/xml|application\/xml)\b/i
+
+/** Content that a browser would run is kept from the API's origin. */
+export function withSandboxPolicy(reply: Reply): Reply {
+  const type = reply.headers?.['content-type']
+  if (typeof type !== 'string' || !ACTIVE.test(type)) return reply
+  return { ...reply, headers: { ...reply.headers, 'content-security-policy': 'sandbox' } }
+}

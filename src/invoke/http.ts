@@ -1,0 +1,186 @@
+import { ERRORS, MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Project } from '../core/project.ts'
+import type { Reply, RequestContext, Route } from '../core/route.ts'
+import type { Version } from '../functions/index.ts'
+import type { HandlerKind } from '../sandbox/index.ts'
+import { fetchCallOfEvent, urlReplyOfFetch } from './event-to-fetch.ts'
+import { functionUrlEvent, inferReply, setHeader, withSandboxPolicy } from './function-url.ts'
+import type { Content, Invoker, Outcome } from './service.ts'
+
+export interface InvokeHttpDeps {
+  readonly invoker: Invoker
+  readonly now: () => number
+  /** Ends when the node stops; a Lambda call runs on when its client has left. */
+  readonly stopping: AbortSignal
+}
+
+/** The calls of functions by URL and by the management API. The Lambda API's Invoke stands in dialects/lambda/. */
+export function routes(deps: InvokeHttpDeps): Route[] {
+  const byName = (context: RequestContext) => callByName(deps, context)
+  return [
+    { method: '*', path: '/functions/v1/:name', access: 'project', plane: 'data-plane', doc: 'Calls a function as `supabase.functions.invoke` does.', handle: byName, fail: relayFailure },
+    { method: '*', path: '/functions/v1/:name/*', access: 'project', plane: 'data-plane', doc: 'The same with a path of its own.', handle: byName, fail: relayFailure },
+    {
+      method: 'POST',
+      path: '/api/v1/projects/:ref/functions/:name/invoke',
+      access: 'manage',
+      plane: 'management',
+      doc: 'Runs a function with the JSON body as its event; the reply is what it returned.',
+      handle: (context) => callWithEvent(deps, context),
+    },
+  ]
+}
+
+/** Platform failures carry `x-relay-error`, so that functions-js tells them from the function's own answers. */
+function relayFailure(error: unknown, { id }: { id: string }): Reply {
+  const known = error instanceof MayflyError ? error : new MayflyError('internal', 'the request failed by a fault of this node')
+  const entry = ERRORS[known.code]
+  return {
+    status: entry.status,
+    headers: { 'content-type': 'application/json', 'x-relay-error': 'true', ...(entry.retry === 'after' ? { 'retry-after': '1' } : {}) },
+    body: JSON.stringify({ code: known.code, message: known.message, hint: entry.hint, requestId: id }),
+  }
+}
+
+async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promise<Reply> {
+  const project = context.project as Project
+  const name = context.params.name ?? ''
+  let bytesIn = 0
+  const checkKey = (version: Version) => {
+    if (!version.definition.verifyJwt || context.principal.kind !== 'nobody') return
+    throw new MayflyError('key_missing', 'No API key found in request')
+  }
+  const outcome = await deps.invoker.invoke(
+    {
+      id: context.id,
+      project: project.ref,
+      functionName: name,
+      traceId: headerOf(context, 'x-amzn-trace-id'),
+      clientContext: null,
+      depth: context.depth,
+      bytesIn: () => bytesIn,
+      admit: checkKey,
+      content: async (kind): Promise<Content> => {
+        const rest = context.params['*'] === undefined ? '' : `/${context.params['*']}`
+        if (kind === 'lambda') {
+          const body = await context.body(LIMITS.invocationBody.value)
+          bytesIn = body.length
+          return { kind: 'event', payload: functionUrlEvent(context, rest === '' ? '/' : rest, body, deps.now()) }
+        }
+        const query = context.rawQuery === '' ? '' : `?${context.rawQuery}`
+        return {
+          kind: 'http',
+          method: context.method,
+          url: `${context.origin}/${encodeURIComponent(name)}${rest}${query}`,
+          headers: requestHeaders(context),
+          body: hasBody(context) ? counting(context.stream(LIMITS.httpBody.value), (bytes) => (bytesIn += bytes)) : null,
+        }
+      },
+    },
+    context.signal,
+  )
+  return withSandboxPolicy(replyOf(outcome, context.id))
+}
+
+function replyOf(outcome: Outcome, id: string): Reply {
+  const { result } = outcome
+  const known = { 'x-mayfly-invocation-id': id, ...(outcome.cold === null ? {} : { 'x-mayfly-cold': outcome.cold }) }
+  if (result.kind === 'error') {
+    const code = result.errorType === 'Sandbox.Timedout' ? 'function_timeout' : 'function_failed'
+    const entry = ERRORS[code]
+    // The message of user code is for its owner's log, not for whoever calls a public URL.
+    const body = JSON.stringify({ code, message: `the function ended with ${result.errorType}`, hint: entry.hint, requestId: id })
+    return { status: entry.status, headers: { 'content-type': 'application/json', ...known }, body }
+  }
+  if (result.kind === 'event') {
+    const reply = inferReply(result.payload)
+    return { ...reply, headers: { ...reply.headers, ...known } }
+  }
+  const headers: Record<string, string | string[]> = {}
+  for (const [name, value] of result.headers) setHeader(headers, name, value)
+  return { status: result.status, headers: { ...headers, ...known }, body: result.body }
+}
+
+async function callWithEvent(deps: InvokeHttpDeps, context: RequestContext): Promise<Reply> {
+  const project = context.project as Project
+  const body = await context.body(LIMITS.invocationBody.value)
+  const payload = eventPayload(body)
+  const outcome = await deps.invoker.invoke(
+    {
+      id: context.id,
+      project: project.ref,
+      functionName: context.params.name ?? '',
+      traceId: null,
+      clientContext: null,
+      depth: context.depth,
+      bytesIn: () => body.length,
+      content: async (kind) => eventContent(kind, payload),
+    },
+    deps.stopping,
+  )
+  const bytes = await eventReply(outcome)
+  const over = await outcome.over
+  return {
+    status: 200,
+    headers: {
+      'content-type': 'application/json',
+      'x-mayfly-invocation-id': context.id,
+      'x-mayfly-duration-ms': over.durationMs.toFixed(2),
+      'x-mayfly-init-ms': over.initMs.toFixed(2),
+      ...(outcome.cold === null ? {} : { 'x-mayfly-cold': outcome.cold }),
+      ...(outcome.result.kind === 'error' ? { 'x-mayfly-function-error': 'Unhandled' } : {}),
+    },
+    body: bytes,
+  }
+}
+
+/** The bytes of an event; an empty body is `{}`. @throws MayflyError body_not_json */
+export function eventPayload(body: Buffer): Uint8Array {
+  if (body.length === 0) return Buffer.from('{}')
+  try {
+    JSON.parse(body.toString('utf8'))
+  } catch (error) {
+    throw new MayflyError('body_not_json', `Could not parse request body into json: ${error instanceof Error ? error.message : 'not JSON'}`)
+  }
+  return body
+}
+
+/** A `fetch` handler that gets an event sees it as a POST; its Response comes back in the form of a function URL's answer. */
+export const eventContent = (kind: HandlerKind, payload: Uint8Array): Content => (kind === 'lambda' ? { kind: 'event', payload } : fetchCallOfEvent(payload))
+
+/** What a caller by event gets: the returned bytes, or Lambda's error JSON. */
+export async function eventReply(outcome: Outcome): Promise<Uint8Array> {
+  const { result } = outcome
+  return result.kind === 'http' ? await urlReplyOfFetch(result) : result.payload
+}
+
+const headerOf = (context: RequestContext, name: string): string | null => {
+  const value = context.headers[name]
+  return typeof value === 'string' ? value : null
+}
+
+const hasBody = (context: RequestContext) =>
+  context.method !== 'GET' && context.method !== 'HEAD' && (context.headers['content-length'] !== undefined || context.headers['transfer-encoding'] !== undefined)
+
+const CONNECTION = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'te', 'trailer', 'expect', 'sb-api-key', 'x-forwarded-for'])
+
+function requestHeaders(context: RequestContext): [string, string][] {
+  const headers: [string, string][] = []
+  for (let i = 0; i + 1 < context.rawHeaders.length; i += 2) {
+    const name = (context.rawHeaders[i] as string).toLowerCase()
+    if (context.principal.kind === 'operator' && (name === 'authorization' || name === 'apikey')) continue // opens the whole node
+    if (!CONNECTION.has(name)) headers.push([name, context.rawHeaders[i + 1] as string])
+  }
+  const key = headerOf(context, 'apikey')
+  if (key !== null && context.principal.kind !== 'operator') headers.push(['sb-api-key', key])
+  headers.push(['x-forwarded-for', context.remoteAddress])
+  return headers
+}
+
+async function* counting(body: AsyncIterable<Uint8Array>, count: (bytes: number) => void): AsyncGenerator<Uint8Array> {
+  for await (const chunk of body) {
+    count(chunk.byteLength)
+    yield chunk
+  }
+}

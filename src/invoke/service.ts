@@ -1,0 +1,243 @@
+import { randomBytes } from 'node:crypto'
+import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Log } from '../core/log.ts'
+import type { LogWriter, Meter, MeterRecord } from '../core/meter.ts'
+import type { ProjectRef } from '../core/project.ts'
+import type { Functions, Version } from '../functions/index.ts'
+import type { Clock } from '../lib/clock.ts'
+import { type Call, type CallResult, type ColdReason, type HandlerKind, LoadError, type Sandboxes, type SandboxLease } from '../sandbox/index.ts'
+import type { Admission, Slot } from './admission.ts'
+import { InvocationLog } from './log.ts'
+import type { Specs } from './specs.ts'
+
+export interface InvokerDeps {
+  readonly functions: Functions
+  readonly sandboxes: Sandboxes
+  readonly admission: Admission
+  readonly meter: Meter
+  readonly logs: LogWriter
+  readonly specs: Specs
+  readonly clock: Clock
+  readonly log: Log
+  /** False when executions cannot be written down: then nothing runs. */
+  readonly meterWritable: () => boolean
+}
+
+/** What comes in: known before a sandbox is asked for, but the content, which depends on what the handler is. */
+export interface Invocation {
+  readonly id: string
+  readonly project: ProjectRef
+  readonly functionName: string
+  readonly traceId: string | null
+  readonly clientContext: string | null
+  readonly depth: number
+  readonly bytesIn: () => number
+  /** Asked once the version is known, before anything is spent on the call; throws what refuses it. */
+  readonly admit?: (version: Version) => void
+  /** Makes the content for the kind of handler that was found; may read the request's body. */
+  readonly content: (kind: HandlerKind, version: Version) => Promise<Content>
+}
+
+export type Content =
+  | { readonly kind: 'event'; readonly payload: Uint8Array }
+  | { readonly kind: 'http'; readonly method: string; readonly url: string; readonly headers: readonly (readonly [string, string])[]; readonly body: AsyncIterable<Uint8Array> | null }
+
+export interface Timing {
+  readonly cold: ColdReason | null
+  readonly waitMs: number
+  readonly initMs: number
+  readonly durationMs: number
+}
+
+export interface Outcome {
+  readonly version: Version
+  readonly handlerKind: HandlerKind | null
+  readonly result: CallResult
+  readonly cold: ColdReason | null
+  readonly traceId: string
+  /** Resolves when the call is over, logged and metered; an `http` result's body must have been read or given up. */
+  readonly over: Promise<Timing & { readonly logTail: Buffer }>
+}
+
+/** Runs one invocation from admission to its one outcome, one log and one meter record. */
+export class Invoker {
+  readonly #deps: InvokerDeps
+  readonly #running = new Set<Promise<unknown>>()
+  /** What the handler of a version turned out to be: then a body can be read before a sandbox is taken. */
+  readonly #kinds = new Map<string, HandlerKind>()
+
+  constructor(deps: InvokerDeps) {
+    this.#deps = deps
+  }
+
+  get running(): number {
+    return this.#deps.admission.running
+  }
+
+  /** Resolves when nothing runs any more. */
+  async settled(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled([...this.#running])
+  }
+
+  /**
+   * @param signal  fires when a client that the function may know of is gone, or when the node stops
+   * @throws MayflyError function_not_found, function_not_ready, too_many_invocations, sandbox_unavailable, storage_full
+   */
+  async invoke(invocation: Invocation, signal: AbortSignal): Promise<Outcome> {
+    const { functions, admission, meter, clock } = this.#deps
+    const version = await functions.resolve(invocation.project, invocation.functionName)
+    invocation.admit?.(version)
+    if (!this.#deps.meterWritable()) throw new MayflyError('storage_full', 'executions cannot be written down: the journal of meters is not writable')
+    const knownKind = this.#kinds.get(version.id)
+    const early = knownKind ? await invocation.content(knownKind, version) : null
+    const slot = admission.enter(version.functionId)
+    const traceId = traceIdOf(invocation.traceId, clock.now())
+    const startedAt = clock.now()
+    const subject = { project: version.project, functionName: version.functionName, version: version.version, invocationId: invocation.id }
+    const log = new InvocationLog(this.#deps.logs, subject, clock.now)
+    meter.started({ ...subject, attempt: 1, memoryMb: version.definition.memoryMb, startedAt })
+    log.platform(`START RequestId: ${invocation.id} Version: ${version.version}`)
+    const run = new Run(this.#deps, invocation, version, slot, log, startedAt)
+    let lease: SandboxLease | null = null
+    try {
+      const asked = clock.monotonic()
+      const spec = this.#deps.specs.of(version)
+      try {
+        lease = await this.#deps.sandboxes.acquire(spec, log, signal)
+      } catch (error) {
+        if (!(error instanceof LoadError)) throw error
+        const durationMs = clock.monotonic() - asked
+        const over = Promise.resolve(run.end({ cold: 'first-call', waitMs: 0, initMs: durationMs, durationMs: 0 }, { type: error.errorType, message: '' }, null))
+        return { version, handlerKind: null, result: { kind: 'error', errorType: error.errorType, payload: error.payload }, cold: 'first-call', traceId, over }
+      }
+      this.#remember(version.id, lease.handlerKind)
+      const content = early ?? (await invocation.content(lease.handlerKind, version))
+      const began = clock.monotonic()
+      const context = { ...this.#deps.specs.context(version), invocationId: invocation.id, traceId, clientContext: invocation.clientContext, depth: invocation.depth }
+      const call: Call = { ...content, context } as Call
+      const result = await lease.run(call, log, signal)
+      const held = lease
+      const over = held.finished
+        .then((end) => {
+          const timing = { cold: held.cold, waitMs: held.waitMs, initMs: held.initMs, durationMs: clock.monotonic() - began }
+          return run.end(timing, end.error, end.maxMemoryMb)
+        })
+        .finally(() => held[Symbol.asyncDispose]())
+      this.#track(over)
+      if (result.kind === 'event') run.bytesOut = result.payload.byteLength
+      return { version, handlerKind: held.handlerKind, result: result.kind === 'http' ? { ...result, body: run.counted(result.body) } : result, cold: held.cold, traceId, over }
+    } catch (error) {
+      run.fail(error)
+      await lease?.[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  #remember(versionId: string, kind: HandlerKind): void {
+    if (this.#kinds.has(versionId)) return
+    if (this.#kinds.size >= LIMITS.rememberedVersions.value) this.#kinds.delete(this.#kinds.keys().next().value as string)
+    this.#kinds.set(versionId, kind)
+  }
+
+  #track(over: Promise<unknown>): void {
+    this.#running.add(over)
+    over.catch((error: unknown) => this.#deps.log.error({ error: String(error) }, 'an invocation could not be ended in order')).finally(() => this.#running.delete(over))
+  }
+}
+
+/** The end of one invocation: exactly one REPORT line, one meter record and one slot given back, whichever way it went. */
+class Run {
+  readonly #deps: InvokerDeps
+  readonly #invocation: Invocation
+  readonly #version: Version
+  readonly #slot: Slot
+  readonly #log: InvocationLog
+  readonly #startedAt: number
+  #ended = false
+  bytesOut = 0
+
+  constructor(deps: InvokerDeps, invocation: Invocation, version: Version, slot: Slot, log: InvocationLog, startedAt: number) {
+    this.#deps = deps
+    this.#invocation = invocation
+    this.#version = version
+    this.#slot = slot
+    this.#log = log
+    this.#startedAt = startedAt
+  }
+
+  async *counted(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of body) {
+      this.bytesOut += chunk.byteLength
+      yield chunk
+    }
+  }
+
+  end(timing: Timing, error: { type: string; message: string } | null, maxMemoryMb: number | null): Timing & { logTail: Buffer } {
+    const { definition } = this.#version
+    const id = this.#invocation.id
+    const outcome = error === null ? 'ok' : outcomeOf(error.type)
+    const billedMs = Math.max(1, Math.ceil(timing.durationMs + timing.initMs))
+    this.#log.flush()
+    if (error !== null && error.message !== '') this.#log.platform(`${new Date(this.#deps.clock.now()).toISOString()} ${id} ${error.message}`)
+    this.#log.platform(`END RequestId: ${id}`)
+    const fields = [
+      `REPORT RequestId: ${id}`,
+      `Duration: ${timing.durationMs.toFixed(2)} ms`,
+      `Billed Duration: ${billedMs} ms`,
+      `Memory Size: ${definition.memoryMb} MB`,
+      ...(maxMemoryMb === null ? [] : [`Max Memory Used: ${maxMemoryMb} MB`]),
+      ...(timing.cold === null ? [] : [`Init Duration: ${timing.initMs.toFixed(2)} ms`, `Cold Start: ${timing.cold}`]),
+      ...(outcome === 'ok' ? [] : [outcome === 'timeout' ? 'Status: timeout' : `Status: error\tError Type: ${error?.type ?? ''}`]),
+    ]
+    this.#log.platform(`${fields.join('\t')}\t`)
+    this.#finish(timing, outcome, billedMs, maxMemoryMb)
+    return { ...timing, logTail: this.#log.lastBytes() }
+  }
+
+  /** It never came to user code: refused, or lost before the call. Logged, metered as cut and not billed. */
+  fail(error: unknown): void {
+    if (this.#ended) return
+    this.#log.flush()
+    const reason = error instanceof MayflyError ? `${error.code}: ${error.message}` : 'a fault of this node'
+    this.#log.platform(`END RequestId: ${this.#invocation.id}\tNot run: ${reason}`)
+    this.#finish({ cold: null, waitMs: 0, initMs: 0, durationMs: 0 }, 'cut', 0, null)
+  }
+
+  #finish(timing: Timing, outcome: MeterRecord['outcome'], billedMs: number, maxMemoryMb: number | null): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#slot[Symbol.dispose]()
+    this.#deps.meter.ended({
+      invocationId: this.#invocation.id,
+      attempt: 1,
+      project: this.#version.project,
+      functionName: this.#version.functionName,
+      version: this.#version.version,
+      startedAt: this.#startedAt,
+      outcome,
+      durationMs: timing.durationMs,
+      billedMs,
+      memoryMb: this.#version.definition.memoryMb,
+      maxMemoryMb,
+      cold: timing.cold,
+      waitMs: timing.waitMs,
+      initMs: timing.initMs,
+      bytesIn: this.#invocation.bytesIn(),
+      bytesOut: this.bytesOut,
+    })
+  }
+}
+
+const outcomeOf = (errorType: string): MeterRecord['outcome'] =>
+  errorType === 'Sandbox.Timedout' ? 'timeout' : errorType === 'Runtime.ExitError' ? 'exit' : 'error'
+
+const ROOT = /(?:^|;) *Root=(1-[0-9a-f]{8}-[0-9a-f]{24})/
+
+/** X-Ray's header: the Root that came, or a fresh one. */
+function traceIdOf(given: string | null, nowMs: number): string {
+  const root = given === null ? null : ROOT.exec(given)?.[1]
+  if (root && given !== null && given.length <= 256 && /^[\x20-\x7e]*$/.test(given)) return given
+  const seconds = Math.floor(nowMs / 1000).toString(16).padStart(8, '0')
+  return `Root=1-${seconds}-${randomBytes(12).toString('hex')};Parent=${randomBytes(8).toString('hex')};Sampled=0`
+}

@@ -1,0 +1,133 @@
+import type { Duplex } from 'node:stream'
+import type { Version } from '../functions/index.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { CallContext, RelayIdentity, RuntimeName, SandboxSpec } from '../sandbox/index.ts'
+
+/** Keys that are valid only on the relay of the sandbox that they were given to. */
+export interface Handle {
+  readonly key: string
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+  revoke(): void
+}
+
+export interface SpecsDeps {
+  readonly issueHandle: (identity: RelayIdentity) => Handle
+  readonly openRelay: (connection: Duplex, identity: RelayIdentity, depth: number) => void
+  /** What the world sees, such as `http://127.0.0.1:54321`; asked late, as the port is known only when listening. */
+  readonly publicUrl: () => string
+  /** The loopback ports that lead to the platform from inside as they do from outside; plain HTTP only. */
+  readonly relayPorts: () => readonly number[]
+  readonly defaultProject: string
+  readonly region: string
+}
+
+/** The literal that the runtime replaces by the relay's origin inside the sandbox. */
+const RELAY = '{relay}'
+export const ACCOUNT_ID = '000000000000'
+
+/** Makes of a function's version what a sandbox is made of, and keeps it while the version lives. */
+export class Specs {
+  readonly #deps: SpecsDeps
+  readonly #entries = new Map<string, { spec: SandboxSpec; context: Base; handle: Handle }>()
+
+  constructor(deps: SpecsDeps) {
+    this.#deps = deps
+  }
+
+  of(version: Version): SandboxSpec {
+    return this.#entry(version).spec
+  }
+
+  context(version: Version): Base {
+    return this.#entry(version).context
+  }
+
+  /** Forgets a version; what was given to its sandboxes opens nothing any more. */
+  retire(key: string): void {
+    this.#entries.get(key)?.handle.revoke()
+    this.#entries.delete(key)
+  }
+
+  #entry(version: Version) {
+    const known = this.#entries.get(version.id)
+    if (known) {
+      // Kept in order of use, so that the oldest is the one to forget.
+      this.#entries.delete(version.id)
+      this.#entries.set(version.id, known)
+      return known
+    }
+    const made = this.#make(version)
+    this.#entries.set(version.id, made)
+    if (this.#entries.size > LIMITS.rememberedVersions.value) this.retire(this.#entries.keys().next().value as string)
+    return made
+  }
+
+  #make(version: Version) {
+    const { definition } = version
+    const identity: RelayIdentity = { project: version.project, functionName: version.functionName, version: version.id, role: definition.role }
+    const handle = this.#deps.issueHandle(identity)
+    const context: Base = {
+      functionName: version.functionName,
+      functionVersion: version.version,
+      functionArn: `arn:aws:lambda:${this.#deps.region}:${ACCOUNT_ID}:function:${version.functionName}`,
+      memoryMb: definition.memoryMb,
+      logGroup: `/aws/lambda/${version.functionName}`,
+      logStream: `${version.version.replace('$', '')}/${version.id}`,
+    }
+    const spec: SandboxSpec = {
+      key: version.id,
+      runtime: definition.runtime as RuntimeName,
+      codeDir: version.codeDir,
+      handler: definition.handler,
+      environment: this.#environment(version, handle, context),
+      memoryMb: definition.memoryMb,
+      tmpMb: definition.tmpMb,
+      timeoutMs: definition.timeoutSeconds * 1000,
+      concurrency: definition.concurrency,
+      reuse: definition.reuse,
+      relayPorts: this.#deps.relayPorts(),
+      openRelay: this.#deps.openRelay,
+      identity,
+    }
+    return { spec, context, handle }
+  }
+
+  #environment(version: Version, handle: Handle, context: Base): Record<string, string> {
+    const publicUrl = this.#deps.publicUrl()
+    const projectUrl = version.project === this.#deps.defaultProject ? publicUrl : `${publicUrl}/p/${version.project}`
+    const withKey: Record<string, string> =
+      version.definition.role === 'none'
+        ? {}
+        : {
+            MAYFLY_KEY: handle.key,
+            SUPABASE_SERVICE_ROLE_KEY: handle.key,
+            AWS_ACCESS_KEY_ID: handle.accessKeyId,
+            AWS_SECRET_ACCESS_KEY: handle.secretAccessKey,
+          }
+    return {
+      PATH: '/usr/local/bin:/usr/bin:/bin',
+      LANG: 'en_US.UTF-8',
+      TZ: ':UTC',
+      HOME: '/tmp',
+      ...version.environment,
+      MAYFLY_URL: RELAY,
+      MAYFLY_PUBLIC_URL: projectUrl,
+      SUPABASE_URL: RELAY,
+      AWS_ENDPOINT_URL: RELAY,
+      AWS_REGION: this.#deps.region,
+      AWS_DEFAULT_REGION: this.#deps.region,
+      ...withKey,
+      _HANDLER: version.definition.handler,
+      AWS_EXECUTION_ENV: `AWS_Lambda_${version.definition.runtime}`,
+      AWS_LAMBDA_FUNCTION_NAME: context.functionName,
+      AWS_LAMBDA_FUNCTION_VERSION: context.functionVersion,
+      AWS_LAMBDA_FUNCTION_MEMORY_SIZE: String(context.memoryMb),
+      AWS_LAMBDA_INITIALIZATION_TYPE: 'on-demand',
+      AWS_LAMBDA_LOG_GROUP_NAME: context.logGroup,
+      AWS_LAMBDA_LOG_STREAM_NAME: context.logStream,
+    }
+  }
+}
+
+type Base = Pick<CallContext, 'functionName' | 'functionVersion' | 'functionArn' | 'memoryMb' | 'logGroup' | 'logStream'>
