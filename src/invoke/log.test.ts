@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { LIMITS } from '../core/limits.ts'
+import type { LogRecord } from '../core/meter.ts'
+import { InvocationLog } from './log.ts'
+
+const subject = { project: 'demo', functionName: 'f', version: '$LATEST', invocationId: 'i' }
+const open = () => {
+  const records: LogRecord[] = []
+  return { records, log: new InvocationLog({ write: (record) => records.push(record) }, subject, () => 7) }
+}
+const texts = (records: LogRecord[]) => records.map((record) => `${record.source}:${record.text}`)
+
+describe('InvocationLog', () => {
+  it('makes lines of pieces, each stream by itself, a character split over pieces kept whole', () => {
+    const { records, log } = open()
+    const bytes = Buffer.from('한글\n')
+    log.write('stdout', Buffer.from('a'))
+    log.write('stderr', bytes.subarray(0, 2))
+    log.write('stdout', Buffer.from('b\nc'))
+    log.write('stderr', bytes.subarray(2))
+    log.flush()
+    assert.deepEqual(texts(records), ['stdout:ab', 'stderr:한글', 'stdout:c'])
+  })
+  it('keeps head and tail within invocationLog and counts the rest', () => {
+    const { records, log } = open()
+    const line = `${'x'.repeat(1023)}\n`
+    const total = (LIMITS.invocationLog.value / 1024) * 3
+    for (let i = 0; i < total; i++) log.write('stdout', Buffer.from(i === 0 ? `first ${line}` : i === total - 1 ? `last ${line}` : line))
+    log.lost(500)
+    log.flush()
+    const kept = records.filter((record) => record.source === 'stdout')
+    const bytes = kept.reduce((sum, record) => sum + record.text.length + 1, 0)
+    assert.ok(bytes <= LIMITS.invocationLog.value, `${bytes} kept`)
+    assert.ok(bytes > LIMITS.invocationLog.value - 4096, `${bytes} kept`)
+    assert.match(kept[0]?.text ?? '', /^first/)
+    assert.match(kept.at(-1)?.text ?? '', /^last/)
+    const notice = records.find((record) => record.source === 'platform')?.text ?? ''
+    assert.equal(Number(/(\d+) bytes/.exec(notice)?.[1]), total * 1024 + 11 - bytes + 500)
+  })
+  it('drops nothing at the edge', () => {
+    const { records, log } = open()
+    const line = Buffer.from(`${'x'.repeat(1023)}\n`)
+    for (let i = 0; i < LIMITS.invocationLog.value / 1024; i++) log.write('stdout', line)
+    log.flush()
+    assert.equal(records.length, LIMITS.invocationLog.value / 1024)
+  })
+  it('cuts a line without end', () => {
+    const { records, log } = open()
+    log.write('stdout', Buffer.alloc(200_000, 'x'))
+    log.flush()
+    assert.deepEqual(records.map((record) => record.text.length), [65536, 65536, 65536, 3392])
+  })
+  it('gives the last 4096 bytes for Tail', () => {
+    const { log } = open()
+    for (let i = 0; i < 1000; i++) log.write('stdout', Buffer.from(`line ${i}\n`))
+    log.platform('END')
+    const tail = log.lastBytes()
+    assert.equal(tail.length, 4096)
+    assert.ok(tail.toString().endsWith('line 999\nEND\n'))
+  })
+})
