@@ -1,0 +1,233 @@
+import { execFile } from 'node:child_process'
+import { createHash, createHmac, randomBytes } from 'node:crypto'
+import { existsSync, promises as fs } from 'node:fs'
+import path from 'node:path'
+import type { Clock } from '../../lib/clock.ts'
+import type { Database, Databases } from './database.ts'
+import { migrate, readMigrations } from './migrate.ts'
+import { PostgresDatabase, quoteLiteral } from './postgres.ts'
+import { nativeFolder, RuntimeFolder, Server, ServerError } from './server.ts'
+
+export interface EmbeddedOptions {
+  /** The folder `pg` of the data directory. */
+  readonly folder: string
+  /** Where short names may stand: `/run` for root, `$XDG_RUNTIME_DIR` or `/tmp` for others. */
+  readonly runtimeBase: string
+  readonly migrations: string
+  readonly clock: Clock
+  readonly log: (fields: Readonly<Record<string, unknown>>, message: string) => void
+}
+
+const SUPERUSER = 'mayfly'
+export const EMBEDDED_MAJOR = 18
+
+interface Place {
+  server: Server
+  database: PostgresDatabase
+}
+
+/** Real PostgreSQL servers of our own: one for control, one for each project, started when first used. */
+export class EmbeddedDatabases implements Databases {
+  readonly kind = `embedded ${EMBEDDED_MAJOR}`
+  readonly #options: EmbeddedOptions
+  readonly #runtime: RuntimeFolder
+  readonly #password: string
+  readonly #places = new Map<string, Promise<Place>>()
+  #control: Database | null = null
+  #closing = false
+
+  private constructor(options: EmbeddedOptions, runtime: RuntimeFolder, password: string) {
+    this.#options = options
+    this.#runtime = runtime
+    this.#password = password
+  }
+
+  /** @throws ServerError, MigrationError */
+  static async open(options: EmbeddedOptions): Promise<EmbeddedDatabases> {
+    await fs.mkdir(path.join(options.folder, 'projects'), { recursive: true, mode: 0o711 })
+    const { dev, ino } = await fs.stat(options.folder)
+    const name = createHash('sha256').update(`${dev}:${ino}`).digest('hex').slice(0, 12)
+    const runtime = await RuntimeFolder.make(options.runtimeBase, name, nativeFolder())
+    const passwordFile = path.join(options.folder, 'password')
+    let password = await fs.readFile(passwordFile, 'utf8').catch(() => null)
+    if (password === null) {
+      if (existsSync(path.join(options.folder, 'template'))) throw new ServerError(`the password of the embedded PostgreSQL is missing: ${passwordFile}. Restore it from a backup.`)
+      password = randomBytes(24).toString('base64url')
+      await fs.writeFile(passwordFile, password, { mode: 0o600, flush: true })
+    }
+    const databases = new EmbeddedDatabases(options, runtime, password)
+    try {
+      await databases.#ensureCluster('control', path.join(options.folder, 'control'))
+      const { database } = await databases.#place('control')
+      await migrate(database, await readMigrations(path.join(options.migrations, 'control')))
+      databases.#control = database
+    } catch (error) {
+      await databases[Symbol.asyncDispose]()
+      throw error
+    }
+    return databases
+  }
+
+  get control(): Database {
+    if (!this.#control) throw new ServerError('the control database is not open')
+    return this.#control
+  }
+
+  async ensureProject(ref: string): Promise<void> {
+    await this.#ensureCluster(ref, this.#folderOf(ref))
+    const database = await this.openProject(ref)
+    await migrate(database, await readMigrations(path.join(this.#options.migrations, 'project')))
+    for (const role of ['authenticator', 'owner']) await database.script(`alter role ${role} password ${quoteLiteral(this.loginPassword(ref, role))}`)
+  }
+
+  async dropProject(ref: string): Promise<void> {
+    const place = await this.#places.get(ref)?.catch(() => null)
+    this.#places.delete(ref)
+    if (place) await this.#end(place)
+    await fs.rm(this.#folderOf(ref), { recursive: true, force: true })
+    await fs.rm(this.#runtime.socketFolder(ref), { recursive: true, force: true })
+  }
+
+  async openProject(ref: string): Promise<Database> {
+    if (!existsSync(path.join(this.#folderOf(ref), 'PG_VERSION'))) throw new ServerError(`the project ${ref} has no database here`)
+    return (await this.#place(ref)).database
+  }
+
+  /** The password of a project's login role: derived, so that nothing more must be kept. */
+  loginPassword(ref: string, role: string): string {
+    return createHmac('sha256', this.#password).update(`${ref}/${role}`).digest('base64url')
+  }
+
+  /** How a login role of a project reaches it. */
+  connection(ref: string, role: string) {
+    return { host: this.#runtime.socketFolder(ref), port: 5432, user: role, password: this.loginPassword(ref, role), database: 'postgres' }
+  }
+
+  async status(): Promise<{ place: string; running: boolean; pid: number | null }[]> {
+    const rows: { place: string; running: boolean; pid: number | null }[] = []
+    for (const [place, opening] of this.#places) {
+      const { server } = await opening
+      rows.push({ place, running: server.running, pid: server.running ? server.pid : null })
+    }
+    return rows
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing = true
+    const places = await Promise.allSettled(this.#places.values())
+    // Projects first: what they still tell control finds it there.
+    await Promise.all(places.map((place) => (place.status === 'fulfilled' ? this.#end(place.value) : null)))
+    this.#places.clear()
+  }
+
+  #folderOf(place: string): string {
+    return place === 'control' ? path.join(this.#options.folder, 'control') : path.join(this.#options.folder, 'projects', place)
+  }
+
+  /** The running server of a place; first uses at once share one start, and one that died is started again. */
+  async #place(place: string): Promise<Place> {
+    if (this.#closing) throw new ServerError('the databases are being closed')
+    const known = this.#places.get(place)
+    if (known) return await known
+    const opening = this.#start(place)
+    this.#places.set(place, opening)
+    opening.catch(() => this.#places.delete(place))
+    return await opening
+  }
+
+  async #start(place: string): Promise<Place> {
+    const { clock, log } = this.#options
+    const serverOptions = {
+      place,
+      data: this.#folderOf(place),
+      role: place === 'control' ? ('control' as const) : ('project' as const),
+      runtime: this.#runtime,
+      clock,
+      log: (line: string) => log({ place }, line),
+    }
+    const started = await Server.start(serverOptions)
+    const database = new PostgresDatabase(
+      { host: this.#runtime.socketFolder(place), port: 5432, user: SUPERUSER, password: this.#password, database: 'postgres' },
+      { max: place === 'control' ? 10 : 4, statementTimeoutMs: 60_000 },
+    )
+    const entry: Place = { server: started, database }
+    this.#keepAlive(entry, serverOptions)
+    return entry
+  }
+
+  /** A server that ends by itself is started again, with growing pauses; the pool finds it at its next connection. */
+  #keepAlive(entry: Place, options: Parameters<typeof Server.start>[0]): void {
+    void entry.server.exited.then(async () => {
+      for (let pause = 50; !this.#closing && this.#places.has(options.place); pause = Math.min(pause * 2, 10_000)) {
+        options.log('PostgreSQL ended by itself; it is started again')
+        try {
+          entry.server = await Server.start(options)
+          if (this.#closing) await entry.server.stop(options.clock)
+          else this.#keepAlive(entry, options)
+          return
+        } catch (error) {
+          options.log(error instanceof Error ? error.message : String(error))
+          await options.clock.sleep(pause)
+        }
+      }
+    })
+  }
+
+  async #end(place: Place): Promise<void> {
+    await place.database[Symbol.asyncDispose]().catch(() => {})
+    await place.server.stop(this.#options.clock)
+  }
+
+  /** Copies the prepared template to a new place, whole or not at all. */
+  async #ensureCluster(place: string, folder: string): Promise<void> {
+    const version = await fs.readFile(path.join(folder, 'PG_VERSION'), 'utf8').catch(() => null)
+    if (version !== null) {
+      if (Number(version.trim()) !== EMBEDDED_MAJOR) throw new ServerError(`the data of ${place} belongs to PostgreSQL ${version.trim()}; this Mayfly brings ${EMBEDDED_MAJOR}`)
+      return
+    }
+    const template = await this.#template()
+    const beside = `${folder}.new`
+    await fs.rm(beside, { recursive: true, force: true })
+    await run('cp', ['-a', '--reflink=auto', template, beside])
+    await run('sync', ['-f', beside])
+    await fs.rename(beside, folder)
+  }
+
+  async #template(): Promise<string> {
+    const template = path.join(this.#options.folder, 'template')
+    if (existsSync(path.join(template, 'PG_VERSION'))) return template
+    const beside = path.join(this.#options.folder, 'template.new')
+    await fs.rm(beside, { recursive: true, force: true })
+    await fs.mkdir(beside, { mode: 0o700 })
+    await this.#runtime.own(beside)
+    const secret = path.join(this.#runtime.path, `secret-${process.pid}`)
+    await fs.writeFile(secret, this.#password, { mode: 0o400 })
+    try {
+      await this.#runtime.own(secret)
+      const args = ['-D', this.#runtime.dataName('template'), '-U', SUPERUSER, '--auth=scram-sha-256', `--pwfile=${secret}`, '-E', 'UTF8', '--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C.UTF-8', '--no-sync', '--no-instructions']
+      const child = await this.#runtime.spawn('template', beside, 'initdb', args)
+      let said = ''
+      for (const stream of [child.stdout, child.stderr]) {
+        stream?.on('data', (chunk: Buffer) => {
+          said = (said + chunk.toString()).slice(-4096)
+        })
+      }
+      const code = await new Promise<number | null>((resolve, reject) => {
+        child.once('error', reject)
+        child.once('close', resolve)
+      })
+      if (code !== 0) throw new ServerError(`initdb failed (${code}). It said: ${said.trim()}`)
+    } finally {
+      await fs.rm(secret, { force: true })
+    }
+    await run('sync', ['-f', beside])
+    await fs.rename(beside, template)
+    return template
+  }
+}
+
+function run(command: string, args: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    execFile(command, args, (error, _out, said) => (error ? reject(new ServerError(`${command} failed: ${said.trim() || error.message}`)) : resolve()))
+  })
+}

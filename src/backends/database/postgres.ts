@@ -1,0 +1,134 @@
+import { createHash } from 'node:crypto'
+import pg from 'pg'
+import { type Database, DatabaseError, type Row, type Sql, type Tx } from './database.ts'
+
+export interface Connection {
+  /** A host name, or the folder of a unix socket. */
+  readonly host: string
+  readonly port: number
+  readonly user: string
+  readonly password: string
+  readonly database: string
+  readonly ssl?: boolean
+}
+
+/** Quotes an identifier; the one way a name that is not ours gets into a statement. */
+export const quoteIdentifier = (name: string): string => {
+  if (name.includes('\0')) throw new DatabaseError('42602', 'an identifier must not hold a zero byte')
+  return `"${name.replaceAll('"', '""')}"`
+}
+/** Quotes a text for the few statements that take no parameters (passwords of roles). */
+export const quoteLiteral = (text: string): string => pg.escapeLiteral(text)
+
+const names = new Map<string, string>()
+const nameOf = (text: string): string => {
+  let name = names.get(text)
+  if (name === undefined) {
+    name = createHash('sha1').update(text).digest('base64url')
+    names.set(text, name)
+  }
+  return name
+}
+
+function statement(strings: TemplateStringsArray, values: readonly unknown[]) {
+  let text = strings[0] ?? ''
+  for (let i = 1; i < strings.length; i++) text += `$${i}${strings[i]}`
+  return { name: nameOf(text), text, values: values.map((value) => (value instanceof Uint8Array && !Buffer.isBuffer(value) ? Buffer.from(value) : value)) }
+}
+
+/** A pool of connections to one database. Lost connections are replaced; a statement in flight on one fails with 08006. */
+export class PostgresDatabase implements Database {
+  readonly #pool: pg.Pool
+  readonly sql: Sql
+
+  constructor(connection: Connection, options: { max: number; statementTimeoutMs: number }) {
+    this.#pool = new pg.Pool({
+      ...connection,
+      max: options.max,
+      idleTimeoutMillis: 30_000,
+      connectionTimeoutMillis: 10_000,
+      statement_timeout: options.statementTimeoutMs,
+      application_name: 'mayfly',
+      allowExitOnIdle: true,
+    })
+    this.#pool.on('error', () => {}) // an idle connection that broke is replaced at its next use
+    this.sql = async <R extends object = Row>(strings: TemplateStringsArray, ...values: readonly unknown[]) => {
+      try {
+        return (await this.#pool.query(statement(strings, values))).rows as R[]
+      } catch (error) {
+        throw asDatabaseError(error)
+      }
+    }
+  }
+
+  async transaction<T>(work: (tx: Tx) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    signal?.throwIfAborted()
+    const client = await this.#pool.connect().catch((error: unknown) => {
+      throw asDatabaseError(error)
+    })
+    let broken: Error | undefined
+    const onError = (error: Error) => {
+      broken = error
+    }
+    client.on('error', onError)
+    const run = async <R extends object = Row>(strings: TemplateStringsArray, ...values: readonly unknown[]) => {
+      signal?.throwIfAborted()
+      try {
+        return (await client.query(statement(strings, values))).rows as R[]
+      } catch (error) {
+        throw asDatabaseError(error)
+      }
+    }
+    const tx: Tx = Object.assign(run, { inTransaction: true as const })
+    try {
+      await client.query('begin')
+      const result = await work(tx)
+      const committed = await client.query('commit')
+      // After an error that `work` swallowed, COMMIT answers with the tag ROLLBACK and no error.
+      if (committed.command !== 'COMMIT') throw new DatabaseError('25P02', 'the transaction was rolled back')
+      return result
+    } catch (error) {
+      await client.query('rollback').catch((failure: Error) => {
+        broken ??= failure
+      })
+      throw asDatabaseError(error)
+    } finally {
+      client.removeListener('error', onError)
+      client.release(broken)
+    }
+  }
+
+  async script(text: string): Promise<void> {
+    const client = await this.#pool.connect().catch((error: unknown) => {
+      throw asDatabaseError(error)
+    })
+    let broken: Error | undefined
+    try {
+      await client.query(text)
+    } catch (error) {
+      // The text may have begun a transaction of its own.
+      await client.query('rollback').catch((failure: Error) => {
+        broken = failure
+      })
+      throw asDatabaseError(error)
+    } finally {
+      client.release(broken)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pool.end()
+  }
+}
+
+function asDatabaseError(error: unknown): unknown {
+  if (error instanceof pg.DatabaseError) return new DatabaseError(error.code ?? 'XX000', error.message, error.constraint ?? null, { cause: error })
+  if (error instanceof Error && !(error instanceof DatabaseError)) {
+    const { code } = error as NodeJS.ErrnoException
+    const lost = (code !== undefined && LOST.has(code)) || /connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/i.test(error.message)
+    if (lost) return new DatabaseError('08006', `the connection to PostgreSQL was lost: ${error.message}`, null, { cause: error })
+  }
+  return error
+}
+
+const LOST = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENOTFOUND'])

