@@ -146,6 +146,8 @@ export interface StartOptions {
   readonly cacheDir: string | null
   readonly tmpMb: number
   readonly pids: number
+  /** What Node runs instead of the runtime's bootstrap; for suites. */
+  readonly argv?: readonly string[]
   /** Lowest CPU weight: a refill must not disturb calls. */
   readonly background: boolean
 }
@@ -157,6 +159,10 @@ export interface SandboxProcess {
   readonly control: Duplex
   /** fd 4 of the guest: frames of the relay. */
   readonly relay: Duplex
+  /** Where the guest sees its code and, in a build sandbox, the cache. */
+  readonly paths: { readonly code: string; readonly cache: string | null }
+  /** Has a network and files of its own. */
+  readonly isolated: boolean
   /** What the bootstrap itself wrote to stderr outside the protocol (a crash of Node), last 8 KiB. */
   stderrTail(): string
   /** Sets the limits of the version it becomes: memory (no swap), CPU weight in proportion, pids. */

@@ -1,0 +1,585 @@
+import { Duplex } from 'node:stream'
+import { LIMITS } from '../core/limits.ts'
+import { Credit, FLAG, type Frame, FrameDecoder, FrameWriter, LOG_WINDOW, MAX_PAYLOAD, PROTOCOL_VERSION, ProtocolError, SANDBOX_WINDOW, STREAM_WINDOW, TYPE } from './frames.ts'
+import { type Call, type CallResult, type HandlerKind, LoadError, type LogSink } from './types.ts'
+
+export { ProtocolError } from './frames.ts'
+
+/** The other side went away in order of its own: its process ended or it closed the descriptor. */
+export class ChannelClosed extends Error {
+  constructor() {
+    super('the sandbox closed its channel')
+    this.name = 'ChannelClosed'
+  }
+}
+
+export interface SpecialiseFields {
+  readonly handler: string
+  /** `{relay}` in a value is replaced inside by the relay's origin. */
+  readonly environment: Readonly<Record<string, string>>
+  readonly memoryMb: number
+  readonly codePath: string
+  readonly cachePath: string | null
+  readonly concurrency: number
+  readonly relayPorts: readonly number[]
+}
+
+interface Pending {
+  readonly id: number
+  readonly kind: 'event' | 'http'
+  readonly log: LogSink
+  readonly settle: (result: CallResult) => void
+  readonly fail: (error: Error) => void
+  readonly over: (error: Error | null) => void
+  readonly outgoing: Credit
+  settled: boolean
+  ended: boolean
+  /** Pieces of a result that does not fit one frame. */
+  parts: Buffer[] | null
+  partBytes: number
+  body: BodyQueue | null
+}
+
+const LOADING = 0
+const decodeJson = (payload: Buffer): unknown => {
+  try {
+    return JSON.parse(payload.toString('utf8'))
+  } catch {
+    throw new ProtocolError('a head is not JSON')
+  }
+}
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/**
+ * The host's side of the two descriptors of one sandbox. Everything that comes in is hostile until it was checked:
+ * an unknown stream, a second result, bytes beyond credit or a head of the wrong form end the channel with a
+ * ProtocolError, and every call that runs with it.
+ */
+export class Channel {
+  readonly #control: Duplex
+  readonly #relay: Duplex
+  readonly #writer: FrameWriter
+  readonly #relayWriter: FrameWriter
+  readonly #calls = new Map<number, Pending>()
+  readonly #relays = new Map<number, RelayStream>()
+  readonly #onRelay: (connection: Duplex) => void
+  readonly #hello = Promise.withResolvers<Record<string, unknown>>()
+  readonly #outgoing = new Credit(SANDBOX_WINDOW)
+  #loading: { resolve: (kind: HandlerKind) => void; reject: (error: Error) => void; log: LogSink } | null = null
+  #warming: PromiseWithResolvers<void> | null = null
+  /** What the guest's process said it exits with; null when it said nothing, as when it is killed. */
+  exitCode: number | null = null
+  #nextCall = 1
+  #lastRelay = 0
+  #logAllowed = LOG_WINDOW
+  #bodyAllowed = SANDBOX_WINDOW
+  #helloSeen = false
+  #dead: Error | null = null
+  readonly #failure = Promise.withResolvers<Error>()
+
+  constructor(process: { readonly control: Duplex; readonly relay: Duplex }, onRelay: (connection: Duplex) => void) {
+    this.#control = process.control
+    this.#relay = process.relay
+    this.#onRelay = onRelay
+    this.#writer = new FrameWriter(this.#control)
+    this.#relayWriter = new FrameWriter(this.#relay)
+    this.#hello.promise.catch(() => {})
+    this.#listen(this.#control, (frame) => this.#onControl(frame))
+    this.#listen(this.#relay, (frame) => this.#onRelayFrame(frame))
+  }
+
+  /** Resolves when the channel is over: a ProtocolError, or ChannelClosed. Never rejects. */
+  get failure(): Promise<Error> {
+    return this.#failure.promise
+  }
+
+  /** The guest's first frame. @throws ProtocolError for another version; ChannelClosed; the signal's reason */
+  async hello(signal: AbortSignal): Promise<Record<string, unknown>> {
+    const stop = Promise.withResolvers<never>()
+    const onAbort = () => stop.reject(signal.reason)
+    signal.addEventListener('abort', onAbort)
+    if (signal.aborted) onAbort()
+    try {
+      return await Promise.race([this.#hello.promise, stop.promise])
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  /** Runs dummy rounds through the guest's real code path, so that it is hot before the pool takes it. */
+  warm(rounds: number): Promise<void> {
+    if (this.#dead) return Promise.reject(this.#dead)
+    this.#warming = Promise.withResolvers<void>()
+    this.#writer.send(TYPE.warm, 0, 0, Buffer.from(JSON.stringify({ rounds })))
+    return this.#warming.promise
+  }
+
+  /** Gives the guest its code and environment. @throws LoadError with Lambda's JSON when the code does not load */
+  specialise(fields: SpecialiseFields, log: LogSink): Promise<HandlerKind> {
+    if (this.#dead) return Promise.reject(this.#dead)
+    return new Promise((resolve, reject) => {
+      this.#loading = { resolve, reject, log }
+      const bytes = Buffer.from(JSON.stringify(fields))
+      for (let at = 0; at === 0 || at < bytes.length; at += MAX_PAYLOAD) {
+        this.#writer.send(TYPE.specialise, at + MAX_PAYLOAD >= bytes.length ? FLAG.fin : 0, LOADING, bytes.subarray(at, at + MAX_PAYLOAD))
+      }
+    })
+  }
+
+  /**
+   * Runs one call. `result` has exactly one outcome; it rejects only when the channel ends first (ProtocolError,
+   * ChannelClosed). `over` follows when the guest has nothing pending for it any more (waitUntil included).
+   * @param remainingMs  how long the function may still take, for its own clock; the host's deadline is not here
+   */
+  call(call: Call, remainingMs: number, log: LogSink): { id: number; result: Promise<CallResult>; over: Promise<void> } {
+    if (this.#dead) return { id: 0, result: Promise.reject(this.#dead), over: Promise.resolve() }
+    const id = this.#nextCall++
+    const result = Promise.withResolvers<CallResult>()
+    const over = Promise.withResolvers<void>()
+    result.promise.catch(() => {})
+    const pending: Pending = {
+      id,
+      kind: call.kind,
+      log,
+      settle: result.resolve,
+      fail: result.reject,
+      over: () => over.resolve(),
+      outgoing: new Credit(STREAM_WINDOW),
+      settled: false,
+      ended: false,
+      parts: null,
+      partBytes: 0,
+      body: null,
+    }
+    this.#calls.set(id, pending)
+    const { context } = call
+    const head =
+      call.kind === 'event'
+        ? { kind: 'event', remainingMs, context }
+        : { kind: 'http', remainingMs, context, method: call.method, url: call.url, headers: call.headers, hasBody: call.body !== null }
+    const headBytes = Buffer.from(JSON.stringify(head))
+    const inline = call.kind === 'event' && 4 + headBytes.length + call.payload.byteLength <= MAX_PAYLOAD
+    if (4 + headBytes.length > MAX_PAYLOAD) {
+      this.#calls.delete(id)
+      return { id, result: Promise.reject(new ProtocolError('the head of the call does not fit a frame')), over: Promise.resolve() }
+    }
+    const first = Buffer.allocUnsafe(4 + headBytes.length + (inline ? call.payload.byteLength : 0))
+    first.writeUInt32LE(headBytes.length, 0)
+    first.set(headBytes, 4)
+    if (inline) first.set(call.payload, 4 + headBytes.length)
+    const complete = inline || (call.kind === 'http' && call.body === null)
+    this.#writer.send(TYPE.call, complete ? FLAG.fin : 0, id, first)
+    if (!complete) void this.#pump(pending, call.kind === 'event' ? [call.payload] : (call.body as AsyncIterable<Uint8Array>))
+    return { id, result: result.promise, over: over.promise }
+  }
+
+  /** Tells the guest that nobody waits for this call any more. */
+  cancel(id: number): void {
+    if (!this.#dead && this.#calls.has(id)) this.#writer.send(TYPE.cancel, 0, id)
+  }
+
+  /** Ends the channel from our side; the guest exits at the end of its descriptor. */
+  close(): void {
+    this.#end(new ChannelClosed())
+  }
+
+  #listen(socket: Duplex, take: (frame: Frame) => void): void {
+    const decoder = new FrameDecoder()
+    socket.on('data', (chunk: Buffer) => {
+      if (this.#dead) return
+      try {
+        decoder.push(chunk, take)
+      } catch (error) {
+        this.#end(error instanceof ProtocolError ? error : new ProtocolError(error instanceof Error ? error.message : 'a frame could not be taken'))
+      }
+    })
+    socket.on('error', () => this.#end(new ChannelClosed()))
+    socket.on('end', () => this.#end(new ChannelClosed()))
+    socket.on('close', () => this.#end(new ChannelClosed()))
+  }
+
+  #end(error: Error): void {
+    if (this.#dead) return
+    this.#dead = error
+    for (const pending of this.#calls.values()) {
+      pending.outgoing.close()
+      pending.body?.fail(error)
+      if (!pending.settled) pending.fail(error)
+      pending.over(error)
+    }
+    this.#calls.clear()
+    for (const relay of this.#relays.values()) relay.destroy()
+    this.#relays.clear()
+    this.#loading?.reject(error)
+    this.#warming?.reject(error)
+    this.#hello.reject(error)
+    this.#outgoing.close()
+    this.#writer.release()
+    this.#relayWriter.release()
+    this.#control.destroy()
+    this.#relay.destroy()
+    this.#failure.resolve(error)
+  }
+
+  async #pump(pending: Pending, body: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
+    try {
+      for await (const chunk of body) {
+        for (let at = 0; at < chunk.byteLength; at += MAX_PAYLOAD) {
+          const piece = chunk.subarray(at, at + MAX_PAYLOAD)
+          await pending.outgoing.take(piece.byteLength)
+          await this.#outgoing.take(piece.byteLength)
+          await this.#writer.room()
+          if (this.#dead || !this.#calls.has(pending.id)) return
+          this.#writer.sendData(TYPE.data, 0, pending.id, piece)
+        }
+      }
+      if (!this.#dead && this.#calls.has(pending.id)) this.#writer.sendData(TYPE.end, FLAG.fin, pending.id)
+    } catch {
+      // The sender of the body broke off: the guest sees its stream end without its fin.
+      if (!this.#dead && this.#calls.has(pending.id)) this.#writer.sendData(TYPE.end, 0, pending.id)
+    }
+  }
+
+  #onControl(frame: Frame): void {
+    switch (frame.type) {
+      case TYPE.hello: {
+        if (this.#helloSeen) throw new ProtocolError('a second hello')
+        this.#helloSeen = true
+        const hello = decodeJson(frame.payload)
+        if (!isRecord(hello) || hello.version !== PROTOCOL_VERSION) throw new ProtocolError('another version of the protocol')
+        this.#hello.resolve(hello)
+        return
+      }
+      case TYPE.exiting:
+        if (frame.payload.length !== 4) throw new ProtocolError('an exit code has four bytes')
+        this.exitCode = frame.payload.readUInt32LE(0) & 0xff
+        return
+      case TYPE.warmed:
+        if (!this.#warming) throw new ProtocolError('nobody asked it to warm')
+        this.#warming.resolve()
+        this.#warming = null
+        return
+      case TYPE.loaded:
+      case TYPE.loadError: {
+        const loading = this.#loading
+        if (!loading) throw new ProtocolError('nothing was being loaded')
+        this.#loading = null
+        const value = decodeJson(frame.payload)
+        if (frame.type === TYPE.loaded) {
+          const kind = isRecord(value) ? value.kind : null
+          if (kind !== 'lambda' && kind !== 'fetch') throw new ProtocolError('an unknown kind of handler')
+          loading.resolve(kind)
+        } else loading.reject(new LoadError(errorTypeOf(value), Buffer.from(frame.payload)))
+        return
+      }
+      case TYPE.log:
+      case TYPE.logLost:
+        this.#onLog(frame)
+        return
+      default:
+        this.#onCall(frame)
+    }
+  }
+
+  #onLog(frame: Frame): void {
+    const sink = frame.stream === LOADING ? this.#loading?.log : this.#calls.get(frame.stream)?.log
+    if (frame.type === TYPE.logLost) {
+      if (frame.payload.length !== 4) throw new ProtocolError('a count of lost bytes has four')
+      sink?.lost(frame.payload.readUInt32LE(0))
+      return
+    }
+    this.#logAllowed -= frame.payload.length
+    if (this.#logAllowed < 0) throw new ProtocolError('log bytes beyond credit')
+    sink?.write(frame.flags & FLAG.stderr ? 'stderr' : 'stdout', Buffer.from(frame.payload))
+    this.#logAllowed += frame.payload.length
+    this.#writer.send(TYPE.credit, FLAG.stdout, 0, creditOf(frame.payload.length))
+  }
+
+  #onCall(frame: Frame): void {
+    if (frame.type === TYPE.credit) {
+      if (frame.payload.length !== 4) throw new ProtocolError('a credit has four bytes')
+      const bytes = frame.payload.readUInt32LE(0)
+      if (bytes > STREAM_WINDOW) throw new ProtocolError('a credit beyond the window')
+      this.#outgoing.give(bytes)
+      this.#calls.get(frame.stream)?.outgoing.give(bytes)
+      return
+    }
+    const pending = this.#calls.get(frame.stream)
+    if (!pending) throw new ProtocolError(`a frame for the call ${frame.stream}, which does not run`)
+    switch (frame.type) {
+      case TYPE.result:
+        if (pending.settled || pending.parts || pending.kind !== 'event') throw new ProtocolError('a second or wrong result')
+        if (frame.flags & FLAG.fin) this.#settle(pending, { kind: 'event', payload: Buffer.from(frame.payload) })
+        else pending.parts = []
+        break
+      case TYPE.callError: {
+        if (pending.settled) throw new ProtocolError('a second result')
+        this.#settle(pending, { kind: 'error', errorType: errorTypeOf(decodeJson(frame.payload)), payload: Buffer.from(frame.payload) })
+        break
+      }
+      case TYPE.head: {
+        if (pending.settled || pending.kind !== 'http') throw new ProtocolError('a second or wrong result')
+        const { status, headers } = checkHead(decodeJson(frame.payload))
+        const body = new BodyQueue((bytes) => this.#consumed(pending, bytes), () => this.cancel(pending.id))
+        pending.body = body
+        if (frame.flags & FLAG.fin) body.end(true)
+        this.#settle(pending, { kind: 'http', status, headers, body })
+        break
+      }
+      case TYPE.data:
+        this.#onData(pending, frame.payload)
+        break
+      case TYPE.end:
+        if (pending.parts) {
+          const payload = Buffer.concat(pending.parts)
+          pending.parts = null
+          this.#settle(pending, pending.partBytes > LIMITS.invocationReply.value ? tooLarge : { kind: 'event', payload })
+        } else if (pending.body && !pending.body.ended) pending.body.end((frame.flags & FLAG.fin) !== 0)
+        else throw new ProtocolError('an end where nothing was open')
+        break
+      case TYPE.done:
+        break
+      default:
+        throw new ProtocolError(`a frame of type ${frame.type} has no place on the control descriptor`)
+    }
+    if (frame.type === TYPE.done || frame.flags & FLAG.done) {
+      if (!pending.settled) throw new ProtocolError('done before a result')
+      if (pending.body && !pending.body.ended) throw new ProtocolError('done before the end of its body')
+      this.#calls.delete(pending.id)
+      pending.outgoing.close()
+      pending.over(null)
+    }
+  }
+
+  #onData(pending: Pending, payload: Buffer): void {
+    if (pending.parts) {
+      pending.partBytes += payload.length
+      this.#writer.send(TYPE.credit, 0, pending.id, creditOf(payload.length))
+      // Past the limit the pieces are let go: the caller is told, the guest is let finish.
+      if (pending.partBytes <= LIMITS.invocationReply.value) pending.parts.push(Buffer.from(payload))
+      else pending.parts = pending.parts.length > 0 ? [] : pending.parts
+      return
+    }
+    if (!pending.body || pending.body.ended) throw new ProtocolError('data where no body is open')
+    if (pending.body.heldBytes + payload.length > STREAM_WINDOW) throw new ProtocolError('data beyond the credit of its stream')
+    this.#bodyAllowed -= payload.length
+    if (this.#bodyAllowed < 0) throw new ProtocolError('data beyond the credit of the sandbox')
+    pending.body.push(Buffer.from(payload))
+  }
+
+  #consumed(pending: Pending, bytes: number): void {
+    this.#bodyAllowed += bytes
+    if (!this.#dead) this.#writer.send(TYPE.credit, 0, pending.id, creditOf(bytes))
+  }
+
+  #settle(pending: Pending, result: CallResult): void {
+    pending.settled = true
+    pending.settle(result)
+  }
+
+  // ── the relay: connections that the guest opens to the platform ──
+
+  #onRelayFrame(frame: Frame): void {
+    const { stream } = frame
+    if (frame.type === TYPE.open) {
+      if (stream <= this.#lastRelay) throw new ProtocolError('a relay stream was used twice')
+      this.#lastRelay = stream
+      if (this.#relays.size >= LIMITS.relayConnections.value) {
+        this.#relayWriter.send(TYPE.reset, 0, stream)
+        return
+      }
+      const relay = new RelayStream({
+        write: async (bytes) => {
+          await relay.outgoing.take(bytes.byteLength)
+          await this.#relayWriter.room()
+          if (!this.#dead && this.#relays.has(stream)) this.#relayWriter.sendData(TYPE.data, 0, stream, bytes)
+        },
+        end: () => this.#relayWriter.sendData(TYPE.end, FLAG.fin, stream),
+        gone: () => {
+          if (this.#relays.delete(stream) && !this.#dead) this.#relayWriter.sendData(TYPE.reset, 0, stream)
+        },
+        consumed: (bytes) => {
+          if (!this.#dead) this.#relayWriter.send(TYPE.credit, 0, stream, creditOf(bytes))
+        },
+      })
+      this.#relays.set(stream, relay)
+      this.#onRelay(relay)
+      return
+    }
+    const relay = this.#relays.get(stream)
+    if (!relay) {
+      // What was on its way when our side closed the stream.
+      if (stream !== 0 && stream <= this.#lastRelay) return
+      throw new ProtocolError(`a frame for the relay stream ${stream}, which was never opened`)
+    }
+    switch (frame.type) {
+      case TYPE.data:
+        if (relay.heldBytes + frame.payload.length > STREAM_WINDOW) throw new ProtocolError('relay data beyond credit')
+        relay.receive(Buffer.from(frame.payload))
+        return
+      case TYPE.end:
+        relay.receive(null)
+        return
+      case TYPE.reset:
+        this.#relays.delete(stream)
+        relay.destroy()
+        return
+      case TYPE.credit:
+        if (frame.payload.length !== 4) throw new ProtocolError('a credit has four bytes')
+        relay.outgoing.give(Math.min(frame.payload.readUInt32LE(0), STREAM_WINDOW))
+        return
+      default:
+        throw new ProtocolError(`a frame of type ${frame.type} has no place on the relay descriptor`)
+    }
+  }
+}
+
+const creditOf = (bytes: number): Buffer => {
+  const payload = Buffer.allocUnsafe(4)
+  payload.writeUInt32LE(bytes, 0)
+  return payload
+}
+
+const tooLarge: CallResult = {
+  kind: 'error',
+  errorType: 'Function.ResponseSizeTooLarge',
+  payload: Buffer.from(
+    JSON.stringify({ errorMessage: `Response payload size exceeded maximum allowed payload size (${LIMITS.invocationReply.value} bytes).`, errorType: 'Function.ResponseSizeTooLarge' }),
+  ),
+}
+
+function errorTypeOf(value: unknown): string {
+  if (!isRecord(value) || typeof value.errorType !== 'string') throw new ProtocolError('an error without its type')
+  return value.errorType.slice(0, 256)
+}
+
+function checkHead(value: unknown): { status: number; headers: [string, string][] } {
+  if (!isRecord(value) || !Number.isInteger(value.status) || (value.status as number) < 200 || (value.status as number) > 599) throw new ProtocolError('a head without a status of 200 to 599')
+  if (!Array.isArray(value.headers)) throw new ProtocolError('a head without headers')
+  for (const pair of value.headers) {
+    if (!Array.isArray(pair) || pair.length !== 2 || typeof pair[0] !== 'string' || typeof pair[1] !== 'string') throw new ProtocolError('a header that is no pair of texts')
+  }
+  return { status: value.status as number, headers: value.headers as [string, string][] }
+}
+
+/** A response body on its way: read once; the guest gets credit as it is read. */
+class BodyQueue implements AsyncIterable<Uint8Array> {
+  readonly #consumed: (bytes: number) => void
+  readonly #unwanted: () => void
+  #chunks: Buffer[] = []
+  #wake: (() => void) | null = null
+  #error: Error | null = null
+  #dropping = false
+  ended = false
+  heldBytes = 0
+
+  constructor(consumed: (bytes: number) => void, unwanted: () => void) {
+    this.#consumed = consumed
+    this.#unwanted = unwanted
+  }
+  push(chunk: Buffer): void {
+    if (this.#dropping) {
+      this.#consumed(chunk.length)
+      return
+    }
+    this.#chunks.push(chunk)
+    this.heldBytes += chunk.length
+    this.#wake?.()
+  }
+  end(whole: boolean): void {
+    this.ended = true
+    if (!whole) this.#error = new Error('the function broke its response off')
+    this.#wake?.()
+  }
+  fail(error: Error): void {
+    if (this.ended) return
+    this.ended = true
+    this.#error = error
+    this.#wake?.()
+  }
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    try {
+      for (;;) {
+        const chunk = this.#chunks.shift()
+        if (chunk) {
+          this.heldBytes -= chunk.length
+          this.#consumed(chunk.length)
+          yield chunk
+        } else if (this.#error) throw this.#error
+        else if (this.ended) return
+        else {
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve
+          })
+          this.#wake = null
+        }
+      }
+    } finally {
+      if (!this.ended || this.#chunks.length > 0) {
+        this.#dropping = true
+        const held = this.heldBytes
+        this.#chunks = []
+        this.heldBytes = 0
+        if (held > 0) this.#consumed(held)
+        this.#unwanted()
+      }
+    }
+  }
+}
+
+interface RelayWire {
+  write(bytes: Uint8Array): Promise<void>
+  end(): void
+  gone(): void
+  consumed(bytes: number): void
+}
+
+/** One connection of the guest to the platform, as a byte stream. */
+class RelayStream extends Duplex {
+  readonly #wire: RelayWire
+  readonly outgoing = new Credit(STREAM_WINDOW)
+  heldBytes = 0
+  #held: (Buffer | null)[] = []
+  #wanted = false
+
+  constructor(wire: RelayWire) {
+    super({ readableHighWaterMark: MAX_PAYLOAD, writableHighWaterMark: MAX_PAYLOAD })
+    this.#wire = wire
+  }
+  receive(chunk: Buffer | null): void {
+    if (this.destroyed) return
+    this.#held.push(chunk)
+    this.heldBytes += chunk?.length ?? 0
+    if (this.#wanted) this.#deliver()
+  }
+  override _read(): void {
+    this.#wanted = true
+    this.#deliver()
+  }
+  #deliver(): void {
+    while (this.#wanted && this.#held.length > 0) {
+      const chunk = this.#held.shift() as Buffer | null
+      if (chunk !== null) {
+        this.heldBytes -= chunk.length
+        this.#wire.consumed(chunk.length)
+      }
+      this.#wanted = this.push(chunk)
+    }
+  }
+  override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
+    const send = async () => {
+      for (let at = 0; at < chunk.length; at += MAX_PAYLOAD) await this.#wire.write(chunk.subarray(at, at + MAX_PAYLOAD))
+    }
+    send().then(() => done(), done)
+  }
+  override _final(done: (error?: Error | null) => void): void {
+    this.#wire.end()
+    done()
+  }
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.outgoing.close()
+    this.#wire.gone()
+    done(error)
+  }
+}
+

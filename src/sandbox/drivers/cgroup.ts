@@ -1,0 +1,162 @@
+import { existsSync, promises as fs } from 'node:fs'
+import path from 'node:path'
+import { MiB } from '../../lib/bytes.ts'
+import type { Clock } from '../../lib/clock.ts'
+
+const ROOT = '/sys/fs/cgroup'
+
+/** Which control groups this host has. v2 may stand beside v1 (`unified`), and then brings the freezer and `cgroup.kill`. */
+export interface Hierarchies {
+  /** The v2 tree, when there is one. */
+  readonly unified: string | null
+  readonly memory: { path: string; version: 1 | 2 } | null
+  readonly pids: { path: string; version: 1 | 2 } | null
+  readonly cpu: { path: string; version: 1 | 2 } | null
+  readonly freezerV1: string | null
+  /** Every tree in which a group of ours may lie. */
+  readonly all: readonly string[]
+}
+
+export async function detectHierarchies(): Promise<Hierarchies> {
+  const mounts = (await fs.readFile('/proc/self/mountinfo', 'utf8').catch(() => '')).split('\n').map((line) => line.split(' '))
+  const all: string[] = []
+  let unified: string | null = null
+  const v1 = new Map<string, string>()
+  for (const fields of mounts) {
+    const at = fields[4]
+    const dash = fields.indexOf('-')
+    const type = fields[dash + 1]
+    if (!at?.startsWith(ROOT)) continue
+    if (type === 'cgroup2') unified = at
+    else if (type === 'cgroup') for (const controller of (fields[dash + 3] ?? '').split(',')) v1.set(controller, at)
+    else continue
+    all.push(at)
+  }
+  const inUnified = unified ? (await fs.readFile(path.join(unified, 'cgroup.controllers'), 'utf8').catch(() => '')).trim().split(' ') : []
+  const find = (name: string): { path: string; version: 1 | 2 } | null => {
+    const first = v1.get(name)
+    if (first) return { path: first, version: 1 }
+    return unified && inUnified.includes(name) ? { path: unified, version: 2 } : null
+  }
+  return { unified, memory: find('memory'), pids: find('pids'), cpu: find('cpu'), freezerV1: v1.get('freezer') ?? null, all: [...new Set(all)] }
+}
+
+/** The control group of one sandbox, in every tree of the host. */
+export class Cgroup {
+  readonly #hierarchies: Hierarchies
+  readonly #name: string
+
+  /** @param name  relative to the root of each tree, such as `mayfly-abc/s-1` */
+  constructor(hierarchies: Hierarchies, name: string) {
+    this.#hierarchies = hierarchies
+    this.#name = name
+  }
+
+  async limit(limits: { memoryMb: number; pids: number; cpuWeight: number }): Promise<void> {
+    const { memory, pids, cpu } = this.#hierarchies
+    const bytes = String(limits.memoryMb * MiB)
+    if (memory) {
+      const at = path.join(memory.path, this.#name)
+      if (memory.version === 2) {
+        await fs.writeFile(path.join(at, 'memory.max'), bytes)
+        await fs.writeFile(path.join(at, 'memory.swap.max'), '0').catch(ignoreMissing)
+      } else {
+        // Memory with swap may never be below memory: raising begins with the former, lowering with the latter.
+        const withSwap = path.join(at, 'memory.memsw.limit_in_bytes')
+        const first = existsSync(withSwap) && (await fs.writeFile(withSwap, bytes).then(() => true, () => false))
+        await fs.writeFile(path.join(at, 'memory.limit_in_bytes'), bytes)
+        if (!first && existsSync(withSwap)) await fs.writeFile(withSwap, bytes)
+      }
+    }
+    if (pids) await fs.writeFile(path.join(pids.path, this.#name, 'pids.max'), String(limits.pids))
+    if (cpu) {
+      if (cpu.version === 2) await fs.writeFile(path.join(cpu.path, this.#name, 'cpu.weight'), String(Math.min(10_000, Math.max(1, limits.cpuWeight))))
+      else await fs.writeFile(path.join(cpu.path, this.#name, 'cpu.shares'), String(Math.max(2, Math.round((limits.cpuWeight * 1024) / 100))))
+    }
+  }
+
+  /** Stops everything in it where it stands. @returns false when this host cannot */
+  async freeze(frozen: boolean, clock: Clock): Promise<boolean> {
+    const { unified, freezerV1 } = this.#hierarchies
+    if (unified && existsSync(path.join(unified, this.#name, 'cgroup.freeze'))) {
+      await fs.writeFile(path.join(unified, this.#name, 'cgroup.freeze'), frozen ? '1' : '0')
+      return true
+    }
+    if (!freezerV1) return false
+    const file = path.join(freezerV1, this.#name, 'freezer.state')
+    for (let round = 0; round < 50; round++) {
+      await fs.writeFile(file, frozen ? 'FROZEN' : 'THAWED')
+      // FREEZING can persist: read again, write again.
+      if ((await fs.readFile(file, 'utf8')).trim() === (frozen ? 'FROZEN' : 'THAWED')) return true
+      await clock.sleep(2)
+    }
+    return false
+  }
+
+  async memory(): Promise<{ currentMb: number; peakMb: number } | null> {
+    const { memory } = this.#hierarchies
+    if (!memory) return null
+    const at = path.join(memory.path, this.#name)
+    const names = memory.version === 2 ? ['memory.current', 'memory.peak'] : ['memory.usage_in_bytes', 'memory.max_usage_in_bytes']
+    try {
+      const [current, peak] = await Promise.all(names.map(async (name) => Math.ceil(Number(await fs.readFile(path.join(at, name), 'utf8')) / MiB)))
+      return { currentMb: current as number, peakMb: peak as number }
+    } catch {
+      return null
+    }
+  }
+
+  /** Did the kernel end something in it for want of memory? */
+  async outOfMemory(): Promise<boolean> {
+    const { memory } = this.#hierarchies
+    if (!memory) return false
+    const file = path.join(memory.path, this.#name, memory.version === 2 ? 'memory.events' : 'memory.oom_control')
+    const text = await fs.readFile(file, 'utf8').catch(() => '')
+    return Number(/^oom_kill (\d+)/m.exec(text)?.[1] ?? 0) > 0
+  }
+
+  /** Kills all that is in it and removes it. @throws Error when it is still there after `limitMs` */
+  async destroy(clock: Clock, limitMs = 10_000): Promise<void> {
+    const deadline = clock.monotonic() + limitMs
+    for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
+      await this.#killAll(clock)
+      let left = 0
+      for (const tree of this.#hierarchies.all) {
+        const at = path.join(tree, this.#name)
+        await fs.rmdir(at).catch((error: NodeJS.ErrnoException) => {
+          if (error.code !== 'ENOENT') left++
+        })
+      }
+      if (left === 0) return
+      if (clock.monotonic() > deadline) throw new Error(`the control group ${this.#name} does not become empty`)
+      await clock.sleep(pause)
+    }
+  }
+
+  async #killAll(clock: Clock): Promise<void> {
+    const { unified, freezerV1, all } = this.#hierarchies
+    // What is frozen by the first version's freezer does not even die.
+    if (freezerV1 && existsSync(path.join(freezerV1, this.#name))) await fs.writeFile(path.join(freezerV1, this.#name, 'freezer.state'), 'THAWED').catch(ignoreMissing)
+    if (unified) {
+      const done = await fs.writeFile(path.join(unified, this.#name, 'cgroup.kill'), '1').then(
+        () => true,
+        () => false,
+      )
+      if (done) return
+    }
+    for (const tree of all) {
+      const pids = (await fs.readFile(path.join(tree, this.#name, 'cgroup.procs'), 'utf8').catch(() => '')).trim().split('\n')
+      for (const pid of pids) {
+        if (pid === '' || pid === '0') continue
+        try {
+          process.kill(Number(pid), 'SIGKILL')
+        } catch {
+          // gone meanwhile
+        }
+      }
+    }
+    await clock.sleep(0)
+  }
+}
+
+const ignoreMissing = () => {}

@@ -1,0 +1,94 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { promises as fs } from 'node:fs'
+import path from 'node:path'
+import type { Duplex } from 'node:stream'
+import type { Driver, SandboxProcess, StartOptions } from '../types.ts'
+import { StderrTail } from './stderr-tail.ts'
+
+export interface ProcessOptions {
+  readonly nodePath: string
+  readonly runtimePath: string
+}
+
+/**
+ * A plain process per sandbox. It keeps nothing apart: user code reads the host's files and reaches its network as
+ * the user who runs the node. For trying things out; never chosen by `auto`.
+ */
+export class ProcessDriver implements Driver {
+  readonly name = 'process'
+  readonly limits = ['time']
+  readonly missing = [
+    { what: 'isolation', why: 'the driver `process` keeps nothing apart: user code can read what this user can read', todo: 'Use `--sandbox runc` as root wherever code is not your own.' },
+    { what: 'memory, pids, tmp-size', why: 'no kernel limit holds a plain process here', todo: 'Use `--sandbox runc`.' },
+  ]
+  readonly #options: ProcessOptions
+  readonly #running = new Set<PlainProcess>()
+
+  constructor(options: ProcessOptions) {
+    this.#options = options
+  }
+
+  async start(options: StartOptions): Promise<SandboxProcess> {
+    const args = ['--v8-pool-size=1', '--disable-warning=ExperimentalWarning', ...(options.argv ?? [path.join(this.#options.runtimePath, 'bootstrap.mjs'), '0'])]
+    const child = spawn(this.#options.nodePath, args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'], cwd: '/', env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/tmp' } })
+    await new Promise<void>((resolve, reject) => {
+      child.once('spawn', resolve)
+      child.once('error', reject)
+    })
+    const made = new PlainProcess(options, child)
+    this.#running.add(made)
+    void made.exited.then(() => this.#running.delete(made))
+    return made
+  }
+
+  /** Nothing is left of a former life: its sandboxes end with the descriptors that it held. */
+  async sweep(): Promise<void> {}
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#running].map((process) => process.kill()))
+  }
+}
+
+class PlainProcess implements SandboxProcess {
+  readonly id: string
+  readonly control: Duplex
+  readonly relay: Duplex
+  readonly paths: { readonly code: string; readonly cache: string | null }
+  readonly isolated = false
+  readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
+  readonly #child: ChildProcess
+  readonly #tail: StderrTail
+
+  constructor(options: StartOptions, child: ChildProcess) {
+    this.id = options.id
+    this.#child = child
+    this.control = child.stdio[3] as Duplex
+    this.relay = child.stdio[4] as Duplex
+    this.control.on('error', () => {})
+    this.relay.on('error', () => {})
+    this.paths = { code: path.join(options.slotDir, 'code'), cache: options.cacheDir }
+    this.#tail = new StderrTail(child.stderr)
+    this.exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal, outOfMemory: false })))
+  }
+  stderrTail(): string {
+    return this.#tail.text()
+  }
+  async limit(): Promise<void> {}
+  async freeze(): Promise<void> {
+    this.#child.kill('SIGSTOP')
+  }
+  async thaw(): Promise<void> {
+    this.#child.kill('SIGCONT')
+  }
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL')
+    await this.exited
+    this.control.destroy()
+    this.relay.destroy()
+  }
+  async memory(): Promise<{ currentMb: number; peakMb: number } | null> {
+    const status = await fs.readFile(`/proc/${this.#child.pid}/status`, 'utf8').catch(() => '')
+    const read = (name: string) => Math.ceil(Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0) / 1024)
+    return status === '' ? null : { currentMb: read('VmRSS'), peakMb: read('VmHWM') }
+  }
+}

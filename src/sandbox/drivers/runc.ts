@@ -1,0 +1,288 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { existsSync, promises as fs } from 'node:fs'
+import path from 'node:path'
+import type { Duplex } from 'node:stream'
+import type { Log } from '../../core/log.ts'
+import type { Clock } from '../../lib/clock.ts'
+import { within } from '../../lib/within.ts'
+import type { Driver, SandboxProcess, StartOptions } from '../types.ts'
+import { Cgroup, detectHierarchies, type Hierarchies } from './cgroup.ts'
+import { seccomp } from './seccomp.ts'
+import { StderrTail } from './stderr-tail.ts'
+
+export interface RuncOptions {
+  /** Short, root's own, emptied by a reboot: `/run`. */
+  readonly runBase: string
+  /** The folder of sandboxes in the data directory; its identity names ours among other nodes' sandboxes. */
+  readonly name: string
+  readonly nodePath: string
+  /** The folder `runtimes/node` of this program. */
+  readonly runtimePath: string
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** Where user ids of sandboxes begin on the host; each sandbox has 65,536 of its own. */
+const UID_BASE = 0x2000_0000
+const UID_RANGE = 65_536
+const UID_RANGES = 8_192
+/** The user inside. */
+const UID = 1000
+const START_LIMIT_MS = 30_000
+/** The loopback port inside on which the platform is reached. */
+const RELAY_PORT = 9001
+const POOL_MEMORY_MB = 512
+const POOL_PIDS = 64
+
+export class RuncDriver implements Driver {
+  readonly name = 'runc'
+  readonly limits: readonly string[]
+  readonly missing: readonly { what: string; why: string; todo: string }[]
+  readonly #options: RuncOptions
+  readonly #hierarchies: Hierarchies
+  readonly #folder: string
+  readonly #ranges = new Set<number>()
+  #nextRange = 0
+
+  private constructor(options: RuncOptions, hierarchies: Hierarchies, folder: string) {
+    this.#options = options
+    this.#hierarchies = hierarchies
+    this.#folder = folder
+    const held: string[] = ['namespaces', 'uid-range', 'seccomp', 'no-capabilities', 'read-only-root', 'tmp-size', 'open-files', 'time']
+    const missing: { what: string; why: string; todo: string }[] = []
+    for (const [what, tree] of [['memory', hierarchies.memory], ['pids', hierarchies.pids], ['cpu-weight', hierarchies.cpu]] as const) {
+      if (tree) held.push(what)
+      else missing.push({ what, why: `this host has no cgroup controller for ${what}`, todo: 'Enable it in the kernel command line or in the cgroup v2 root.' })
+    }
+    this.limits = held
+    this.missing = missing
+  }
+
+  static async open(options: RuncOptions): Promise<RuncDriver> {
+    const folder = path.join(options.runBase, `mayfly-sandboxes-${options.name}`)
+    const driver = new RuncDriver(options, await detectHierarchies(), folder)
+    await fs.mkdir(folder, { recursive: true, mode: 0o711 })
+    await fs.chmod(folder, 0o711)
+    await driver.#makeSkeleton()
+    return driver
+  }
+
+  async start(options: StartOptions): Promise<SandboxProcess> {
+    const range = this.#takeRange()
+    const bundle = path.join(this.#folder, 'b', options.id)
+    const group = `${this.#groupParent}/${options.id}`
+    const cgroup = new Cgroup(this.#hierarchies, group)
+    const giveBack = async () => {
+      await cgroup.destroy(this.#options.clock)
+      await fs.rm(path.join(this.#folder, 'state', options.id), { recursive: true, force: true })
+      await fs.rm(bundle, { recursive: true, force: true })
+      this.#ranges.delete(range)
+    }
+    try {
+      await fs.mkdir(bundle, { recursive: true, mode: 0o711 })
+      await fs.writeFile(path.join(bundle, 'config.json'), JSON.stringify(this.#config(options, range, group)))
+      const args = ['--root', path.join(this.#folder, 'state'), 'run', '--detach', '--preserve-fds', '2', '--bundle', bundle, options.id]
+      const child = spawn('runc', args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'], cwd: '/', env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' } })
+      const tail = new StderrTail(child.stderr)
+      const code = await exitOf(child, this.#options.clock)
+      if (code !== 0) throw new Error(`runc could not start a sandbox (${code ?? 'no answer'}): ${tail.text().trim().slice(-500)}`)
+      return new RuncSandbox(options.id, child, cgroup, tail, giveBack, options.cacheDir !== null, this.#options.clock)
+    } catch (error) {
+      await giveBack().catch((failure: Error) => this.#options.log.warn({ sandbox: options.id, error: failure.message }, 'a sandbox that did not start left something behind'))
+      throw error
+    }
+  }
+
+  async sweep(): Promise<void> {
+    for (const tree of this.#hierarchies.all) {
+      for (const id of await fs.readdir(path.join(tree, this.#groupParent)).catch(() => [])) {
+        if (id.startsWith('s-')) await new Cgroup(this.#hierarchies, `${this.#groupParent}/${id}`).destroy(this.#options.clock)
+      }
+    }
+    for (const inner of ['state', 'b']) await fs.rm(path.join(this.#folder, inner), { recursive: true, force: true })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.sweep()
+    for (const tree of this.#hierarchies.all) await fs.rmdir(path.join(tree, this.#groupParent)).catch(() => {})
+    await fs.rm(this.#folder, { recursive: true, force: true })
+  }
+
+  get #groupParent(): string {
+    return `mayfly-${this.#options.name}`
+  }
+
+  #takeRange(): number {
+    for (let tried = 0; tried < UID_RANGES; tried++) {
+      const range = this.#nextRange
+      this.#nextRange = (this.#nextRange + 1) % UID_RANGES
+      if (!this.#ranges.has(range)) {
+        this.#ranges.add(range)
+        return range
+      }
+    }
+    throw new Error('every range of user ids is in use')
+  }
+
+  /** The read-only root that all sandboxes share: mount points, links and a small /etc; nothing of the host's own. */
+  async #makeSkeleton(): Promise<void> {
+    const root = path.join(this.#folder, 'root')
+    await fs.rm(root, { recursive: true, force: true })
+    for (const folder of ['usr', 'etc', 'proc', 'dev', 'tmp', 'fn', 'cache', 'opt/node/bin', 'opt/mayfly', 'var', 'home', 'run', 'root', 'sys']) await fs.mkdir(path.join(root, folder), { recursive: true, mode: 0o755 })
+    // runc gives a tmpfs the mode of the folder below it.
+    await fs.chmod(path.join(root, 'tmp'), 0o1777)
+    for (const link of ['bin', 'lib', 'lib64', 'sbin']) if (existsSync(`/${link}`)) await fs.symlink(`usr/${link}`, path.join(root, link))
+    await fs.symlink('/fn/code', path.join(root, 'var/task'))
+    await fs.symlink('/tmp', path.join(root, 'var/tmp'))
+    await fs.writeFile(path.join(root, 'opt/node/bin/node'), '')
+    const etc: Record<string, string> = {
+      passwd: `root:x:0:0:root:/root:/bin/sh\nsbx_user:x:${UID}:${UID}::/tmp:/bin/sh\nnobody:x:65534:65534::/tmp:/bin/false\n`,
+      group: `root:x:0:\nsbx_user:x:${UID}:\nnogroup:x:65534:\n`,
+      hosts: '127.0.0.1 localhost\n::1 localhost\n',
+      'resolv.conf': '',
+      'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
+      hostname: 'mayfly\n',
+    }
+    for (const [name, text] of Object.entries(etc)) await fs.writeFile(path.join(root, 'etc', name), text, { mode: 0o644 })
+    for (const inner of ['alternatives', 'ssl']) await fs.mkdir(path.join(root, 'etc', inner), { recursive: true, mode: 0o755 })
+  }
+
+  #config(options: StartOptions, range: number, group: string): unknown {
+    const bind = (source: string, destination: string, mode: 'ro' | 'rw') => ({ destination, type: 'bind', source, options: ['bind', 'nosuid', 'nodev', mode, ...(mode === 'rw' ? ['noexec'] : [])] })
+    const map = [{ containerID: 0, hostID: UID_BASE + range * UID_RANGE, size: UID_RANGE }]
+    const { memory, pids } = this.#hierarchies
+    const bytes = POOL_MEMORY_MB * 1024 * 1024
+    return {
+      ociVersion: '1.0.2',
+      hostname: 'mayfly',
+      root: { path: path.join(this.#folder, 'root'), readonly: true },
+      process: {
+        terminal: false,
+        user: { uid: UID, gid: UID },
+        cwd: '/',
+        env: ['PATH=/usr/local/bin:/usr/bin:/bin', 'HOME=/tmp', 'LANG=C.UTF-8'],
+        args: ['/opt/node/bin/node', '--v8-pool-size=1', '--disable-warning=ExperimentalWarning', ...(options.argv ?? ['/opt/mayfly/bootstrap.mjs', String(RELAY_PORT)])],
+        capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
+        noNewPrivileges: true,
+        oomScoreAdj: 500,
+        rlimits: [
+          { type: 'RLIMIT_NOFILE', hard: 1024, soft: 1024 },
+          { type: 'RLIMIT_CORE', hard: 0, soft: 0 },
+          { type: 'RLIMIT_MEMLOCK', hard: 65_536, soft: 65_536 },
+          { type: 'RLIMIT_MSGQUEUE', hard: 0, soft: 0 },
+        ],
+      },
+      mounts: [
+        { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
+        { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=64k'] },
+        { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=16m', 'nr_inodes=1k'] },
+        { destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', 'mode=1777', `size=${options.tmpMb}m`, 'nr_inodes=64k'] },
+        // Programs and libraries of the distribution, for native modules and child processes: public files, read-only.
+        bind('/usr', '/usr', 'ro'),
+        ...['/etc/ssl', '/etc/alternatives'].filter((folder) => existsSync(folder)).map((folder) => bind(folder, folder, 'ro')),
+        bind(this.#options.nodePath, '/opt/node/bin/node', 'ro'),
+        bind(this.#options.runtimePath, '/opt/mayfly', 'ro'),
+        bind(options.slotDir, '/fn', 'ro'),
+        ...(options.cacheDir === null ? [] : [bind(options.cacheDir, '/cache', 'rw')]),
+      ],
+      linux: {
+        namespaces: ['pid', 'mount', 'network', 'ipc', 'uts', 'user', 'cgroup'].map((type) => ({ type })),
+        uidMappings: map,
+        gidMappings: map,
+        cgroupsPath: `/${group}`,
+        resources: {
+          devices: [{ allow: false, access: 'rwm' }],
+          ...(memory ? { memory: { limit: bytes, ...(memory.version === 2 || existsSync(path.join(memory.path, 'memory.memsw.limit_in_bytes')) ? { swap: bytes } : {}) } } : {}),
+          ...(pids ? { pids: { limit: options.pids } } : {}),
+          cpu: { shares: options.background ? 2 : 1024 },
+        },
+        seccomp,
+        rootfsPropagation: 'private',
+        maskedPaths: ['/proc/acpi', '/proc/asound', '/proc/kcore', '/proc/keys', '/proc/key-users', '/proc/latency_stats', '/proc/timer_list', '/proc/timer_stats', '/proc/sched_debug', '/proc/scsi', '/proc/interrupts', '/proc/kallsyms', '/proc/modules', '/proc/mounts', '/proc/partitions', '/proc/diskstats', '/proc/cmdline', '/proc/version_signature', '/proc/swaps', '/proc/kpagecount', '/proc/vmallocinfo', '/sys'],
+        readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
+      },
+    }
+  }
+}
+
+class RuncSandbox implements SandboxProcess {
+  readonly id: string
+  readonly control: Duplex
+  readonly relay: Duplex
+  readonly paths: { readonly code: string; readonly cache: string | null }
+  readonly isolated = true
+  readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
+  readonly #cgroup: Cgroup
+  readonly #tail: StderrTail
+  readonly #giveBack: () => Promise<void>
+  readonly #clock: Clock
+  #killing: Promise<void> | null = null
+
+  constructor(id: string, child: ChildProcess, cgroup: Cgroup, tail: StderrTail, giveBack: () => Promise<void>, building: boolean, clock: Clock) {
+    this.id = id
+    this.control = child.stdio[3] as Duplex
+    this.relay = child.stdio[4] as Duplex
+    this.paths = { code: '/fn/code', cache: building ? '/cache' : null }
+    this.#cgroup = cgroup
+    this.#tail = tail
+    this.#giveBack = giveBack
+    this.#clock = clock
+    this.control.on('error', () => {})
+    this.relay.on('error', () => {})
+    // The first process is no child of ours: that it is gone is known by the end of its descriptor.
+    this.exited = new Promise((resolve) => {
+      this.control.once('close', () => {
+        void cgroup.outOfMemory().then((outOfMemory) => resolve({ code: null, signal: outOfMemory ? 'SIGKILL' : null, outOfMemory }))
+      })
+    })
+  }
+  stderrTail(): string {
+    return this.#tail.text()
+  }
+  async limit(limits: { memoryMb: number; pids: number }): Promise<void> {
+    await this.#cgroup.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
+  }
+  async freeze(): Promise<void> {
+    await this.#cgroup.freeze(true, this.#clock)
+  }
+  async thaw(): Promise<void> {
+    await this.#cgroup.freeze(false, this.#clock)
+  }
+  kill(): Promise<void> {
+    this.#killing ??= this.#giveBack().finally(() => {
+      this.control.destroy()
+      this.relay.destroy()
+    })
+    return this.#killing
+  }
+  memory() {
+    return this.#cgroup.memory()
+  }
+}
+
+async function exitOf(child: ChildProcess, clock: Clock): Promise<number | null> {
+  let code: number | null = null
+  const done = new Promise<void>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', (exit) => {
+      code = exit
+      resolve()
+    })
+  })
+  let failure: Error | null = null
+  done.catch((error: Error) => {
+    failure = error
+  })
+  if (!(await within(clock, START_LIMIT_MS, done))) child.kill('SIGKILL')
+  if (failure) throw failure
+  return code
+}
+
+/** The version that `runc --version` tells, or null when there is none. */
+export function runcVersion(): Promise<string | null> {
+  return new Promise((resolve) => {
+    execFile('runc', ['--version'], { timeout: 10_000 }, (error, out) => resolve(error ? null : (/runc version (\S+)/.exec(out)?.[1] ?? 'unknown')))
+  })
+}
+
+export { POOL_MEMORY_MB, POOL_PIDS }
