@@ -6,5 +6,7 @@ create table mayfly.project (
   state text not null check (state in ('creating', 'active', 'deleting')),
   -- Raised in the transaction of any change of definitions, keys or policies: caches compare it.
   version bigint not null default 1,
+  -- The key that this project's secrets are sealed with, itself sealed with the instance key.
+  data_key bytea not null,
   created_at timestamptz not null default clock_timestamp()
 );

@@ -15,6 +15,7 @@ interface ErrorEntry {
 export const ERRORS = {
   bad_request: { status: 400, retry: 'never', hint: 'Correct the request as the message says.' },
   body_not_json: { status: 400, retry: 'never', hint: 'Send a JSON document as the body.' },
+  function_changing: { status: 409, retry: 'after', hint: 'Look at what the other change made of it, then send yours again.' },
   function_exists: { status: 409, retry: 'never', hint: 'Choose another name, or update the function that is there.' },
   function_not_found: { status: 404, retry: 'never', hint: 'Check the name with `mayfly ls`.' },
   function_not_ready: { status: 409, retry: 'after', hint: 'The function is being created; ask again in a moment.' },
@@ -33,6 +34,7 @@ export const ERRORS = {
   project_not_found: { status: 404, retry: 'never', hint: 'Check the ref of the project.' },
   recursion_too_deep: { status: 400, retry: 'never', hint: 'End the loop: a function may not stand behind 16 others.' },
   request_timeout: { status: 408, retry: 'now', hint: 'Send the whole request faster.' },
+  revision_mismatch: { status: 412, retry: 'never', hint: 'Read the function again and send its current revision id.' },
   sandbox_unavailable: { status: 503, retry: 'after', hint: 'Run `mayfly doctor`: it says what isolation needs on this machine.' },
   shutting_down: { status: 503, retry: 'after', hint: 'The node is stopping; send the request again when it is back.' },
   storage_full: { status: 507, retry: 'after', hint: 'Free space on the file system that the message names.' },

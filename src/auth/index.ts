@@ -1,0 +1,2 @@
+export { type AccessKey, Auth, type HandleOwner, type ProjectKeys } from './service.ts'
+export { SignatureError, type SignedRequest, verifySigV4 } from './sigv4.ts'

@@ -1,0 +1,176 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { Database, Tx } from '../backends/database/database.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { FunctionRole, Principal } from '../core/principal.ts'
+import type { Project, ProjectRef } from '../core/project.ts'
+import type { Sealer } from '../core/seal.ts'
+import type { Clock } from '../lib/clock.ts'
+import { uuidv7 } from '../lib/ids.ts'
+import { insertAccessKey, insertApiKey, type KeyKind, selectAccessKey, selectAccessKeys, selectApiKeyByHash, selectApiKeys } from './store.ts'
+
+/** Whose sandbox a handle was given to. */
+export interface HandleOwner {
+  readonly project: string
+  readonly functionName: string
+  readonly version: string
+  readonly role: FunctionRole
+}
+
+export interface ProjectKeys {
+  readonly publishableKey: string
+  readonly secretKey: string
+  readonly accessKey: { readonly id: string; readonly secret: string }
+}
+
+export interface AccessKey {
+  readonly id: string
+  readonly secret: string
+  readonly project: ProjectRef
+}
+
+/** How long an answer about a key is believed without asking the database again. */
+const BELIEVED_MS = 2_000
+const OPERATOR = 'mayfly_operator_'
+
+const sha256 = (text: string) => createHash('sha256').update(text).digest()
+const base32 = (bytes: Uint8Array) => [...bytes].map((byte) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'[byte % 32]).join('')
+const checksum = (text: string) => createHash('sha256').update(text).digest('base64url').slice(0, 8)
+
+/** A key of the form that clients know: a kind, 132 random bits, a checksum that only its maker needs to believe. */
+function makeKey(kind: KeyKind): string {
+  const body = randomBytes(17).toString('base64url').slice(0, 22)
+  return `sb_${kind}_${body}_${checksum(body)}`
+}
+
+/** Keys: who may come in, and as whom. */
+export class Auth {
+  readonly #database: Database
+  readonly #sealer: Sealer
+  readonly #clock: Clock
+  readonly #keys: Believed<Principal>
+  readonly #accessKeys: Believed<AccessKey>
+  readonly #handles = new Map<string, HandleOwner>()
+  readonly #handleAccessKeys = new Map<string, { readonly secret: string; readonly owner: HandleOwner }>()
+  #operatorHash: Buffer | null = null
+
+  constructor(database: Database, sealer: Sealer, clock: Clock) {
+    this.#database = database
+    this.#sealer = sealer
+    this.#clock = clock
+    this.#keys = new Believed(clock)
+    this.#accessKeys = new Believed(clock)
+  }
+
+  /** Makes a project's first keys, in the transaction that makes the project. */
+  async issueProjectKeys(tx: Tx, project: Project): Promise<void> {
+    for (const kind of ['publishable', 'secret'] as const) {
+      const id = uuidv7(this.#clock.now())
+      const value = makeKey(kind)
+      await insertApiKey(tx, { id, projectId: project.id, kind, hash: sha256(value), value: this.#sealer.seal({ project: project.id, table: 'api_key', column: 'value', row: id }, Buffer.from(value)) })
+    }
+    const id = `AKIA${base32(randomBytes(16))}`
+    const secret = randomBytes(30).toString('base64')
+    await insertAccessKey(tx, { id, projectId: project.id, secret: this.#sealer.seal({ project: project.id, table: 'access_key', column: 'secret', row: id }, Buffer.from(secret)) })
+  }
+
+  /** The keys in clear: an act of the operator. */
+  async revealProjectKeys(project: Project): Promise<ProjectKeys> {
+    const keys = await selectApiKeys(this.#database.sql, project.id)
+    const reveal = (kind: KeyKind) => {
+      const row = keys.find((key) => key.kind === kind)
+      return row ? this.#sealer.open({ project: project.id, table: 'api_key', column: 'value', row: row.id }, row.value).toString() : ''
+    }
+    const [access] = await selectAccessKeys(this.#database.sql, project.id)
+    return {
+      publishableKey: reveal('publishable'),
+      secretKey: reveal('secret'),
+      accessKey: { id: access?.id ?? '', secret: access ? this.#sealer.open({ project: project.id, table: 'access_key', column: 'secret', row: access.id }, access.secret).toString() : '' },
+    }
+  }
+
+  /** A fresh operator token for this life of the node; only its hash is kept here. */
+  issueOperatorToken(): string {
+    const token = `${OPERATOR}${randomBytes(32).toString('base64url')}`
+    this.#operatorHash = sha256(token)
+    return token
+  }
+
+  /** Who a key from outside speaks for; null when it is none. A handle is none. */
+  async verifyKey(key: string): Promise<Principal | null> {
+    if (key.length > 200) return null
+    if (key.startsWith(OPERATOR)) return this.#operatorHash !== null && timingSafeEqual(sha256(key), this.#operatorHash) ? { kind: 'operator', id: 'local' } : null
+    if (!key.startsWith('sb_')) return null
+    const hash = sha256(key)
+    return await this.#keys.get(hash.toString('base64'), async () => {
+      // Found by the hash of the whole: how long it takes says nothing about the key.
+      const [row] = await selectApiKeyByHash(this.#database.sql, hash)
+      return row ? { kind: row.kind === 'secret' ? 'service' : 'anon', project: row.ref, keyId: row.id } : null
+    })
+  }
+
+  /** The secret of an access key, for checking a signature. */
+  async accessKey(id: string): Promise<AccessKey | null> {
+    if (!/^AKIA[A-Z2-7]{16}$/.test(id)) return null
+    return await this.#accessKeys.get(id, async () => {
+      const [row] = await selectAccessKey(this.#database.sql, id)
+      if (!row) return null
+      return { id, project: row.ref, secret: this.#sealer.open({ project: row.projectId, table: 'access_key', column: 'secret', row: id }, row.secret).toString() }
+    })
+  }
+
+  /** Keys for a sandbox: they have the form of real ones, live in memory and are valid only on its relay. */
+  issueHandle(owner: HandleOwner): { key: string; accessKeyId: string; secretAccessKey: string; revoke(): void } {
+    const key = makeKey('secret')
+    const accessKeyId = `ASIA${base32(randomBytes(16))}`
+    const secretAccessKey = randomBytes(30).toString('base64')
+    const name = sha256(key).toString('base64')
+    this.#handles.set(name, owner)
+    this.#handleAccessKeys.set(accessKeyId, { secret: secretAccessKey, owner })
+    return {
+      key,
+      accessKeyId,
+      secretAccessKey,
+      revoke: () => {
+        this.#handles.delete(name)
+        this.#handleAccessKeys.delete(accessKeyId)
+      },
+    }
+  }
+
+  verifyHandle(key: string): HandleOwner | null {
+    return this.#handles.get(sha256(key).toString('base64')) ?? null
+  }
+
+  handleAccessKey(id: string): { readonly secret: string; readonly owner: HandleOwner } | null {
+    return this.#handleAccessKeys.get(id) ?? null
+  }
+
+  /** A project's keys changed, or it is gone: nothing is believed any more. */
+  forget(): void {
+    this.#keys.clear()
+    this.#accessKeys.clear()
+  }
+}
+
+/** What was learnt of a few thousand keys, for a short while: no answer is believed for longer, a "no" neither. */
+class Believed<T> {
+  readonly #clock: Clock
+  readonly #entries = new Map<string, { value: T | null; until: number }>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+  async get(name: string, ask: () => Promise<T | null>): Promise<T | null> {
+    const known = this.#entries.get(name)
+    const now = this.#clock.monotonic()
+    if (known && known.until > now) return known.value
+    const value = await ask()
+    this.#entries.delete(name)
+    this.#entries.set(name, { value, until: now + BELIEVED_MS })
+    if (this.#entries.size > LIMITS.believedKeys.value) this.#entries.delete(this.#entries.keys().next().value as string)
+    return value
+  }
+  clear(): void {
+    this.#entries.clear()
+  }
+}

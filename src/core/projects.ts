@@ -1,0 +1,112 @@
+import { DatabaseError, type Databases, type Tx } from '../backends/database/database.ts'
+import type { Clock } from '../lib/clock.ts'
+import { uuidv7 } from '../lib/ids.ts'
+import { MayflyError } from './errors.ts'
+import type { Log } from './log.ts'
+import { type Project, type ProjectRef, parseProjectRef } from './project.ts'
+import type { Sealer } from './seal.ts'
+import { deleteProject, insertProject, selectProjects, type ProjectRow, updateProjectState } from './store.ts'
+
+export interface ProjectsDeps {
+  readonly databases: Databases
+  readonly sealer: Sealer
+  readonly clock: Clock
+  readonly log: Log
+  /** What other rooms add to a new project in the transaction that makes it: its keys. */
+  readonly onCreate: (tx: Tx, project: Project) => Promise<void>
+  /** What they give back when one goes: code on disk, sandboxes. */
+  readonly onDelete: (project: Project) => Promise<void>
+}
+
+/**
+ * The projects of this instance. Control holds the desired state, `reconcile` makes the databases equal to it:
+ * at once when something changed, and after every start.
+ */
+export class Projects {
+  readonly #deps: ProjectsDeps
+  readonly #byRef = new Map<ProjectRef, Project>()
+  readonly #working = new Map<ProjectRef, Promise<void>>()
+
+  constructor(deps: ProjectsDeps) {
+    this.#deps = deps
+  }
+
+  /** Reads what there is and finishes what a former life began. */
+  async start(): Promise<void> {
+    for (const row of await selectProjects(this.#deps.databases.control.sql)) this.#take(row)
+    for (const project of this.#byRef.values()) {
+      if (project.state !== 'active') await this.#reconcile(project.ref).catch((error: Error) => this.#deps.log.error({ project: project.ref, error: error.message }, 'a project could not be brought to its state'))
+    }
+  }
+
+  find(ref: ProjectRef): Project | null {
+    return this.#byRef.get(ref) ?? null
+  }
+
+  list(): readonly Project[] {
+    return [...this.#byRef.values()]
+  }
+
+  /** @throws MayflyError bad_request, project_exists */
+  async create(refText: string, name: string): Promise<Project> {
+    const ref = parseProjectRef(refText)
+    if (!ref) throw new MayflyError('bad_request', 'ref: 3 to 40 of a-z, 0-9 and hyphens inside, beginning with a letter')
+    const id = uuidv7(this.#deps.clock.now())
+    const dataKey = this.#deps.sealer.makeDataKey(id)
+    try {
+      await this.#deps.databases.control.transaction(async (tx) => {
+        const [row] = await insertProject(tx, { id, ref, name, dataKey })
+        this.#deps.sealer.useDataKey(id, dataKey)
+        await this.#deps.onCreate(tx, row as ProjectRow)
+      })
+    } catch (error) {
+      this.#deps.sealer.forget(id)
+      if (error instanceof DatabaseError && error.sqlState === '23505') throw new MayflyError('project_exists', `there is a project ${ref} already`)
+      throw error
+    }
+    this.#byRef.set(ref, { id, ref, name, state: 'creating' })
+    await this.#reconcile(ref)
+    return this.#byRef.get(ref) as Project
+  }
+
+  /** @throws MayflyError project_not_found */
+  async delete(ref: ProjectRef): Promise<void> {
+    const [row] = await updateProjectState(this.#deps.databases.control.sql, ref, 'deleting')
+    if (!row) throw new MayflyError('project_not_found', `there is no project ${ref}`)
+    this.#take(row)
+    await this.#reconcile(ref)
+  }
+
+  #take(row: ProjectRow): void {
+    this.#deps.sealer.useDataKey(row.id, row.dataKey)
+    this.#byRef.set(row.ref, { id: row.id, ref: row.ref, name: row.name, state: row.state })
+  }
+
+  /** One at a time for one project; each step may be repeated. */
+  async #reconcile(ref: ProjectRef): Promise<void> {
+    const before = this.#working.get(ref) ?? Promise.resolve()
+    const work = before.catch(() => {}).then(() => this.#step(ref))
+    this.#working.set(ref, work)
+    try {
+      await work
+    } finally {
+      if (this.#working.get(ref) === work) this.#working.delete(ref)
+    }
+  }
+
+  async #step(ref: ProjectRef): Promise<void> {
+    const { databases } = this.#deps
+    const project = this.#byRef.get(ref)
+    if (project?.state === 'creating') {
+      await databases.ensureProject(ref)
+      const [row] = await updateProjectState(databases.control.sql, ref, 'active')
+      if (row) this.#take(row)
+    } else if (project?.state === 'deleting') {
+      await this.#deps.onDelete(project)
+      await databases.dropProject(ref)
+      await deleteProject(databases.control.sql, ref)
+      this.#byRef.delete(ref)
+      this.#deps.sealer.forget(project.id)
+    }
+  }
+}

@@ -1,0 +1,24 @@
+import type { Sql, Tx } from '../backends/database/database.ts'
+import type { Project, ProjectRef, ProjectState } from './project.ts'
+
+type Ask = Sql | Tx
+export interface ProjectRow extends Project {
+  readonly dataKey: Buffer
+}
+
+export const insertProject = (sql: Ask, project: { id: string; ref: ProjectRef; name: string; dataKey: Buffer }) => sql<ProjectRow>`
+  insert into mayfly.project (id, ref, name, state, data_key) values (${project.id}, ${project.ref}, ${project.name}, 'creating', ${project.dataKey})
+  returning id, ref, name, state, data_key as "dataKey"`
+
+export const selectProjects = (sql: Ask) => sql<ProjectRow>`
+  select id, ref, name, state, data_key as "dataKey" from mayfly.project order by created_at, id`
+
+export const updateProjectState = (sql: Ask, ref: ProjectRef, state: ProjectState) => sql<ProjectRow>`
+  update mayfly.project set state = ${state}, version = version + 1 where ref = ${ref}
+  returning id, ref, name, state, data_key as "dataKey"`
+
+export const deleteProject = (sql: Ask, ref: ProjectRef) => sql`delete from mayfly.project where ref = ${ref} and state = 'deleting'`
+
+/** In the transaction of a change of definitions, keys or policies: caches compare it. */
+export const bumpProjectVersion = (tx: Tx, ref: ProjectRef) => tx<{ version: string }>`
+  update mayfly.project set version = version + 1 where ref = ${ref} returning version`
