@@ -10,3 +10,10 @@ create table mayfly.project (
   data_key bytea not null,
   created_at timestamptz not null default clock_timestamp()
 );
+
+-- How far a process's journal was read: written in the transaction of what was made of its records, so that none counts twice.
+create table mayfly.journal_position (
+  journal text primary key,
+  segment bigint not null,
+  position bigint not null
+);

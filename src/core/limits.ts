@@ -27,6 +27,7 @@ export const LIMITS = {
   unzippedCode: { value: 262_144_000, unit: 'bytes', why: 'every version lies unpacked on disk', source: 'AWS Lambda: 250 MB unzipped', error: 'zip_invalid', provenBy: 'src/functions/archive.test.ts' },
   archiveEntries: { value: 20_000, unit: 'count', why: 'each file costs an inode and a hard link per sandbox', error: 'zip_invalid', provenBy: 'src/functions/archive.test.ts' },
   invocationLog: { value: 1 * MiB, unit: 'bytes', why: 'a function that prints without end must not fill the log; head and tail are kept, the rest counted', error: null, provenBy: 'src/invoke/log.test.ts' },
+  logPage: { value: 10_000, unit: 'count', why: 'the lines of one answer are held in memory', error: 'bad_request', provenBy: 'src/observe/http.test.ts' },
   believedKeys: { value: 10_000, unit: 'count', why: 'what was learnt of keys, unknown ones too, is remembered for two seconds; floods of wrong keys must not fill the memory', error: null, provenBy: 'src/auth/service.test.ts' },
   relayConnections: { value: 128, unit: 'count', why: 'connections that one sandbox holds open to the platform at once; each may hold 256 KiB', error: null, provenBy: 'src/sandbox/channel.test.ts' },
   rememberedVersions: { value: 10_000, unit: 'count', why: 'what a process remembers of a version it runs is small but must not grow without end; the longest unused is forgotten', error: null, provenBy: 'src/invoke/specs.test.ts' },

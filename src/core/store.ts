@@ -1,4 +1,5 @@
 import type { Sql, Tx } from '../backends/database/database.ts'
+import type { JournalPosition } from './journal.ts'
 import type { Project, ProjectRef, ProjectState } from './project.ts'
 
 type Ask = Sql | Tx
@@ -22,3 +23,12 @@ export const deleteProject = (sql: Ask, ref: ProjectRef) => sql`delete from mayf
 /** In the transaction of a change of definitions, keys or policies: caches compare it. */
 export const bumpProjectVersion = (tx: Tx, ref: ProjectRef) => tx<{ version: string }>`
   update mayfly.project set version = version + 1 where ref = ${ref} returning version`
+
+export const readJournalPosition = async (sql: Ask, journal: string): Promise<JournalPosition | null> => {
+  const [row] = await sql<{ segment: string; position: string }>`select segment, position from mayfly.journal_position where journal = ${journal}`
+  return row ? { segment: Number(row.segment), offset: Number(row.position) } : null
+}
+
+export const writeJournalPosition = (tx: Tx, journal: string, at: JournalPosition) => tx`
+  insert into mayfly.journal_position (journal, segment, position) values (${journal}, ${at.segment}, ${at.offset})
+  on conflict (journal) do update set segment = excluded.segment, position = excluded.position`

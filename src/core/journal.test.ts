@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import { Journal } from './journal.ts'
+import { silentLog } from './log.ts'
+
+describe('Journal', () => {
+  let folder = ''
+  beforeEach(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'mayfly-journal-'))
+  })
+  afterEach(() => rmSync(folder, { recursive: true }))
+  const open = () => Journal.open<{ n: number }>(folder, silentLog)
+  const file = () => path.join(folder, '000000000001.log')
+
+  it('gives back in order what was written, from any position', async () => {
+    const journal = await open()
+    for (let n = 0; n < 10; n++) journal.append({ n })
+    journal.flush()
+    const all = await journal.read(null, 100)
+    assert.deepEqual(all.map((record) => record.value.n), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    const rest = await journal.read(all[3]?.end ?? null, 2)
+    assert.deepEqual(rest.map((record) => record.value.n), [4, 5])
+    await journal[Symbol.asyncDispose]()
+  })
+  it('survives a cut at every byte: what was whole is there, the rest is gone, writing goes on', async () => {
+    const journal = await open()
+    for (let n = 0; n < 4; n++) journal.append({ n })
+    await journal[Symbol.asyncDispose]()
+    const whole = readFileSync(file())
+    const ends = (await (await open()).read(null, 10)).map((record) => record.end.offset)
+    for (let cut = 0; cut <= whole.length; cut++) {
+      writeFileSync(file(), whole)
+      truncateSync(file(), cut)
+      const again = await open()
+      again.append({ n: 99 })
+      again.flush()
+      const expected = [...ends.filter((end) => end <= cut).map((_, n) => n), 99]
+      assert.deepEqual((await again.read(null, 10)).map((record) => record.value.n), expected, `cut at ${cut}`)
+      await again[Symbol.asyncDispose]()
+    }
+  })
+  it('takes a damaged record for the end', async () => {
+    const journal = await open()
+    for (let n = 0; n < 3; n++) journal.append({ n })
+    await journal[Symbol.asyncDispose]()
+    const bytes = readFileSync(file())
+    const middle = Math.floor(bytes.length / 2)
+    bytes[middle] = (bytes[middle] as number) ^ 1
+    writeFileSync(file(), bytes)
+    const again = await open()
+    assert.equal((await again.read(null, 10)).length, 1)
+    await again[Symbol.asyncDispose]()
+  })
+  it('begins a new segment when one is full and removes those that were consumed', async () => {
+    const journal = await Journal.open<{ n: number; fill: string }>(folder, silentLog)
+    const fill = 'x'.repeat(200_000)
+    for (let n = 0; n < 200; n++) {
+      journal.append({ n, fill })
+      journal.flush()
+    }
+    const all = await journal.read(null, 1000)
+    assert.equal(all.length, 200)
+    const last = all.at(-1)?.end
+    assert.ok(last && last.segment === 3)
+    await journal.consumed(last)
+    assert.deepEqual((await journal.read(last, 10)).length, 0)
+    assert.ok((await journal.read(null, 1000)).length < 60)
+    await journal[Symbol.asyncDispose]()
+  })
+  it('counts a record that is too large instead of writing it', async () => {
+    const journal = await Journal.open<string>(folder, silentLog)
+    journal.append('x'.repeat(300 * 1024))
+    journal.flush()
+    assert.equal(journal.dropped, 1)
+    assert.equal((await journal.read(null, 10)).length, 0)
+    await journal[Symbol.asyncDispose]()
+  })
+})

@@ -1,0 +1,1 @@
+export { type MeterEntry, Usage } from './service.ts'

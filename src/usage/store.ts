@@ -1,0 +1,52 @@
+import type { Sql, Tx } from '../backends/database/database.ts'
+import type { MeterRecord } from '../core/meter.ts'
+
+export interface MeterStart {
+  readonly invocationId: string
+  readonly attempt: number
+  readonly project: string
+  readonly functionName: string
+  readonly version: string
+  readonly memoryMb: number
+  readonly startedAt: number
+}
+
+export const insertStarts = (tx: Tx, starts: readonly MeterStart[]) => tx`
+  insert into mayfly.invocation_meter (invocation_id, attempt, project, function_name, version, started_at, memory_mb)
+  select * from unnest(${starts.map((one) => one.invocationId)}::uuid[], ${starts.map((one) => one.attempt)}::int[], ${starts.map((one) => one.project)}::text[],
+    ${starts.map((one) => one.functionName)}::text[], ${starts.map((one) => one.version)}::text[], ${starts.map((one) => new Date(one.startedAt))}::timestamptz[], ${starts.map((one) => one.memoryMb)}::int[])
+  on conflict do nothing`
+
+/** Fills in how an execution ended; one that has an end keeps it. */
+export const finishMeter = (tx: Tx, record: MeterRecord) => tx`
+  insert into mayfly.invocation_meter as meter (invocation_id, attempt, project, function_name, version, started_at, outcome, duration_ms, billed_ms,
+    memory_mb, max_memory_mb, cold, wait_ms, init_ms, bytes_in, bytes_out)
+  values (${record.invocationId}, ${record.attempt}, ${record.project}, ${record.functionName}, ${record.version}, ${new Date(record.startedAt)}, ${record.outcome}, ${record.durationMs},
+    ${record.billedMs}, ${record.memoryMb}, ${record.maxMemoryMb}, ${record.cold}, ${record.waitMs}, ${record.initMs}, ${record.bytesIn}, ${record.bytesOut})
+  on conflict (invocation_id, attempt) do update set outcome = excluded.outcome, duration_ms = excluded.duration_ms, billed_ms = excluded.billed_ms,
+    max_memory_mb = excluded.max_memory_mb, cold = excluded.cold, wait_ms = excluded.wait_ms, init_ms = excluded.init_ms, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out
+   where meter.outcome is null`
+
+// index: invocation_meter_open
+export const cutOpenMeters = (sql: Sql, before: number) => sql<{ invocationId: string }>`
+  update mayfly.invocation_meter set outcome = 'cut' where outcome is null and started_at < ${new Date(before)} returning invocation_id as "invocationId"`
+
+export interface DayUsage {
+  readonly day: string
+  readonly functionName: string
+  readonly executions: number
+  readonly errors: number
+  readonly gbSeconds: number
+  readonly billedMs: number
+}
+
+// index: invocation_meter_day
+export const selectUsage = (sql: Sql, project: string, days: number) => sql<DayUsage>`
+  select to_char(started_at at time zone 'UTC', 'YYYY-MM-DD') as day, function_name as "functionName",
+         count(*) filter (where outcome <> 'cut')::int as executions,
+         count(*) filter (where outcome in ('error', 'timeout', 'exit'))::int as errors,
+         coalesce(sum(billed_ms / 1000.0 * memory_mb / 1024.0), 0)::float8 as "gbSeconds",
+         coalesce(sum(billed_ms), 0)::float8 as "billedMs"
+    from mayfly.invocation_meter
+   where project = ${project} and started_at > clock_timestamp() - ${days} * interval '1 day'
+   group by 1, 2 order by 1 desc, 2`
