@@ -1,0 +1,154 @@
+/** A failure that the node told in the words of its catalogue. */
+export class ApiError extends Error {
+  readonly status: number
+  readonly code: string
+  readonly hint: string
+  readonly requestId: string
+  constructor(status: number, body: { code?: string; message?: string; hint?: string; requestId?: string }) {
+    super(body.message ?? `the node answered ${status}`)
+    this.name = 'ApiError'
+    this.status = status
+    this.code = body.code ?? 'unknown'
+    this.hint = body.hint ?? ''
+    this.requestId = body.requestId ?? ''
+  }
+}
+
+/** The node could not be reached at all. */
+export class UnreachableError extends Error {
+  constructor(url: string, cause: unknown) {
+    super(`no node answers at ${url}`, { cause })
+    this.name = 'UnreachableError'
+  }
+}
+
+export interface ReadyLine {
+  readonly ready: true
+  readonly url: string
+  readonly console: string
+  readonly project: { readonly ref: string; readonly url: string; readonly publishableKey: string; readonly secretKey: string }
+  readonly accessKey: { readonly id: string; readonly secret: string }
+  readonly region: string
+  readonly sandbox: { readonly driver: string; readonly limits: readonly string[] }
+}
+
+export interface LogLine {
+  readonly seq: string
+  readonly at: string
+  readonly invocation: string
+  readonly version: string
+  readonly source: 'platform' | 'stdout' | 'stderr'
+  readonly text: string
+}
+
+export interface FunctionInfo {
+  readonly name: string
+  readonly runtime: string
+  readonly handler: string
+  readonly memory: number
+  readonly timeout: number
+  readonly state: string
+  readonly [name: string]: unknown
+}
+
+/** The management API of one node, as one key. */
+export class Client {
+  readonly #url: string
+  readonly #key: string
+
+  constructor(url: string, key: string) {
+    this.#url = url.replace(/\/+$/, '')
+    this.#key = key
+  }
+
+  /** @throws ApiError, UnreachableError */
+  async request(method: string, path: string, body?: BodyInit, headers: Record<string, string> = {}, signal?: AbortSignal): Promise<Response> {
+    let response: Response
+    try {
+      response = await fetch(`${this.#url}${path}`, { method, headers: { authorization: `Bearer ${this.#key}`, ...headers }, ...(body === undefined ? {} : { body }), ...(signal ? { signal } : {}) })
+    } catch (error) {
+      if (signal?.aborted) throw error
+      throw new UnreachableError(this.#url, error)
+    }
+    if (response.ok) return response
+    const text = await response.text()
+    let parsed: object = {}
+    try {
+      parsed = JSON.parse(text) as object
+    } catch {
+      // Not one of ours: the status says what there is to say.
+    }
+    throw new ApiError(response.status, parsed)
+  }
+
+  async #json<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const response = await this.request(method, path, body === undefined ? undefined : JSON.stringify(body), body === undefined ? {} : { 'content-type': 'application/json' })
+    return (await response.json()) as T
+  }
+
+  status(): Promise<ReadyLine & { pool: unknown }> {
+    return this.#json('GET', '/api/v1/status')
+  }
+
+  async functions(project: string): Promise<readonly FunctionInfo[]> {
+    return (await this.#json<{ functions: FunctionInfo[] }>('GET', `${at(project)}/functions`)).functions
+  }
+
+  removeFunction(project: string, name: string): Promise<Response> {
+    return this.request('DELETE', `${at(project)}/functions/${encodeURIComponent(name)}`)
+  }
+
+  async hasArtefact(project: string, sha256: string): Promise<boolean> {
+    try {
+      await this.request('HEAD', `${at(project)}/artefacts/${sha256}`)
+      return true
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 404) return false
+      throw error
+    }
+  }
+
+  putArtefact(project: string, sha256: string, zip: Uint8Array): Promise<Response> {
+    return this.request('PUT', `${at(project)}/artefacts/${sha256}`, new Uint8Array(zip), { 'content-type': 'application/zip' })
+  }
+
+  putFunction(project: string, name: string, definition: object): Promise<{ function: FunctionInfo; changed: boolean; warnings: readonly string[] }> {
+    return this.#json('PUT', `${at(project)}/functions/${encodeURIComponent(name)}`, definition)
+  }
+
+  /** Runs a function with an event. */
+  async invoke(project: string, name: string, payload: string): Promise<{ payload: string; failed: boolean; invocationId: string; cold: string | null; durationMs: number }> {
+    const response = await this.request('POST', `${at(project)}/functions/${encodeURIComponent(name)}/invoke`, payload, { 'content-type': 'application/json' })
+    const { headers } = response
+    return {
+      payload: await response.text(),
+      failed: headers.get('x-mayfly-function-error') !== null,
+      invocationId: headers.get('x-mayfly-invocation-id') ?? '',
+      cold: headers.get('x-mayfly-cold'),
+      durationMs: Number(headers.get('x-mayfly-duration-ms') ?? 0),
+    }
+  }
+
+  async logs(project: string, name: string, limit: number): Promise<readonly LogLine[]> {
+    return (await this.#json<{ lines: LogLine[] }>('GET', `${at(project)}/functions/${encodeURIComponent(name)}/logs?limit=${limit}`)).lines
+  }
+
+  /** Lines as they come, until the signal fires or the node ends the stream. */
+  async *followLogs(project: string, name: string, limit: number, signal: AbortSignal): AsyncGenerator<LogLine> {
+    const response = await this.request('GET', `${at(project)}/functions/${encodeURIComponent(name)}/logs?follow=1&limit=${limit}`, undefined, {}, signal)
+    let rest = ''
+    const decoder = new TextDecoder()
+    for await (const chunk of response.body ?? []) {
+      rest += decoder.decode(chunk as Uint8Array, { stream: true })
+      const lines = rest.split('\n')
+      rest = lines.pop() ?? ''
+      for (const line of lines) if (line !== '') yield JSON.parse(line) as LogLine
+    }
+  }
+
+  async usage(project: string, days: number): Promise<readonly { day: string; functionName: string; executions: number; errors: number; gbSeconds: number }[]> {
+    return (await this.#json<{ usage: [] }>('GET', `${at(project)}/usage?days=${days}`)).usage
+  }
+}
+
+const at = (project: string) => `/api/v1/projects/${encodeURIComponent(project)}`

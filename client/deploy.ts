@@ -1,0 +1,215 @@
+import { createHash } from 'node:crypto'
+import { existsSync, promises as fs, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { build, type Plugin } from 'esbuild'
+import yazl from 'yazl'
+import type { Client, FunctionInfo } from './client.ts'
+
+/** What is wrong with a folder that was to be deployed; a sentence for its owner. */
+export class FolderError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'FolderError'
+  }
+}
+
+export interface Packed {
+  readonly name: string
+  readonly definition: Record<string, unknown>
+  readonly zip: Buffer
+  readonly sha256: string
+  readonly files: number
+  /** Packages that cannot be bundled and were packed as they are. */
+  readonly packages: readonly string[]
+  readonly steps: readonly { readonly what: string; readonly ms: number }[]
+}
+
+const FIELDS = new Set(['$schema', 'name', 'runtime', 'handler', 'description', 'memory', 'timeout', 'tmp', 'concurrency', 'reuse', 'egress', 'role', 'environment', 'verifyJwt'])
+const ENTRIES = ['index.ts', 'index.mts', 'index.js', 'index.mjs', 'index.cjs']
+
+/** Makes of a folder what a node runs: one bundled file, packages that cannot be bundled, a zip that depends on nothing but these. */
+export async function packFolder(folder: string, name: string | null): Promise<Packed> {
+  const root = path.resolve(folder)
+  const steps: { what: string; ms: number }[] = []
+  const step = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
+    const from = performance.now()
+    const made = await work()
+    steps.push({ what, ms: performance.now() - from })
+    return made
+  }
+  const stat = await fs.stat(root).catch(() => null)
+  if (!stat?.isDirectory()) throw new FolderError(`${folder} is not a folder.`)
+  const definition = await readDefinition(root)
+  const handler = definition.handler ?? 'index.handler'
+  const entry = findEntry(root, handler)
+  if (!entry) throw new FolderError(`${folder} has no ${handler.split('.')[0]}.ts, .js or .mjs to run; name another with "handler" in mayfly.json.`)
+  const native = new Map<string, string>()
+  const bundled = await step('bundle', async () => {
+    try {
+      return await build({
+        entryPoints: [entry],
+        absWorkingDir: root,
+        bundle: true,
+        platform: 'node',
+        target: 'node24',
+        format: 'esm',
+        outfile: path.join(root, 'index.mjs'),
+        write: false,
+        sourcemap: 'inline',
+        sourcesContent: false,
+        legalComments: 'none',
+        logLevel: 'silent',
+        // What was CommonJS in the bundle asks for require.
+        banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
+        plugins: [nativePackages(native)],
+      })
+    } catch (error) {
+      const errors = (error as { errors?: { text: string; location: { file: string; line: number; column: number } | null }[] }).errors ?? []
+      throw new FolderError(`The code could not be bundled:\n${errors.map((one) => `  ${one.location ? `${one.location.file}:${one.location.line}:${one.location.column + 1}: ` : ''}${one.text}`).join('\n') || (error as Error).message}`)
+    }
+  })
+  const files = new Map<string, Uint8Array | string>()
+  files.set('index.mjs', bundled.outputFiles[0]?.contents ?? new Uint8Array())
+  const packages = await step('packages', () => packPackages(native, files))
+  const zip = await step('zip', () => zipOf(files))
+  const rest = Object.fromEntries(Object.entries(definition).filter(([field]) => field !== '$schema' && field !== 'name'))
+  return {
+    name: name ?? definition.name ?? path.basename(root),
+    definition: { ...rest, handler: `index.${handler.split('.').slice(1).join('.') || 'handler'}` },
+    zip,
+    sha256: createHash('sha256').update(zip).digest('hex'),
+    files: files.size,
+    packages,
+    steps,
+  }
+}
+
+/** Sends a packed folder. @throws ApiError */
+export async function deployPacked(client: Client, project: string, packed: Packed): Promise<{ function: FunctionInfo; changed: boolean; warnings: readonly string[]; sent: boolean; ms: number }> {
+  const from = performance.now()
+  const there = await client.hasArtefact(project, packed.sha256)
+  if (!there) await client.putArtefact(project, packed.sha256, packed.zip)
+  const made = await client.putFunction(project, packed.name, { ...packed.definition, artefact: packed.sha256 })
+  return { ...made, sent: !there, ms: performance.now() - from }
+}
+
+async function readDefinition(root: string): Promise<{ name?: string; handler?: string; [field: string]: unknown }> {
+  const file = path.join(root, 'mayfly.json')
+  if (!existsSync(file)) return {}
+  let value: unknown
+  try {
+    value = JSON.parse(await fs.readFile(file, 'utf8'))
+  } catch (error) {
+    throw new FolderError(`${file} is not JSON: ${(error as Error).message}`)
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new FolderError(`${file} must hold one JSON object.`)
+  for (const field of Object.keys(value)) {
+    if (!FIELDS.has(field)) throw new FolderError(`${file}: this version knows no field "${field}". It knows ${[...FIELDS].slice(1).join(', ')}.`)
+  }
+  const { name, handler } = value as { name?: unknown; handler?: unknown }
+  if (name !== undefined && typeof name !== 'string') throw new FolderError(`${file}: "name" must be text.`)
+  if (handler !== undefined && typeof handler !== 'string') throw new FolderError(`${file}: "handler" must be text, such as "index.handler".`)
+  return value as { name?: string; handler?: string }
+}
+
+function findEntry(root: string, handler: string): string | null {
+  const base = handler.split('.')[0] ?? 'index'
+  const candidates = base === 'index' ? ENTRIES : ENTRIES.map((name) => name.replace('index', base))
+  return candidates.map((name) => path.join(root, name)).find((file) => existsSync(file) && path.resolve(file).startsWith(root)) ?? null
+}
+
+interface PackageJson {
+  name?: string
+  dependencies?: Record<string, string>
+  optionalDependencies?: Record<string, string>
+  os?: string[]
+  cpu?: string[]
+  libc?: string[]
+  gypfile?: boolean
+  binary?: unknown
+}
+
+/** Leaves packages with compiled parts out of the bundle and remembers where they lie. */
+const nativePackages = (native: Map<string, string>): Plugin => ({
+  name: 'native-packages',
+  setup: (esbuild) => {
+    esbuild.onResolve({ filter: /^[^./]/ }, (found) => {
+      if (found.kind === 'entry-point' || found.path.startsWith('node:')) return null
+      const name = found.path.split('/').slice(0, found.path.startsWith('@') ? 2 : 1).join('/')
+      const folder = resolvePackage(name, found.resolveDir)
+      if (!folder || !isNative(folder)) return null
+      native.set(name, folder)
+      return { path: found.path, external: true }
+    })
+  },
+})
+
+const packageOf = (folder: string) => JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8')) as PackageJson
+
+/** As Node does: from folder to folder upwards. */
+function resolvePackage(name: string, from: string): string | null {
+  for (let folder = from; ; folder = path.dirname(folder)) {
+    const candidate = path.join(folder, 'node_modules', name)
+    if (existsSync(path.join(candidate, 'package.json'))) return candidate
+    if (path.dirname(folder) === folder) return null
+  }
+}
+
+function isNative(folder: string): boolean {
+  const own = packageOf(folder)
+  if (own.gypfile || own.binary !== undefined || existsSync(path.join(folder, 'binding.gyp')) || existsSync(path.join(folder, 'prebuilds'))) return true
+  // Compiled parts that come as packages of their own, one per platform.
+  return Object.keys(own.optionalDependencies ?? {}).some((name) => {
+    const at = resolvePackage(name, folder)
+    const other = at ? packageOf(at) : null
+    return other?.os !== undefined || other?.cpu !== undefined
+  })
+}
+
+const runsHere = (own: PackageJson) =>
+  (own.os?.includes(process.platform) ?? true) && (own.cpu?.includes(process.arch) ?? true) && (own.libc?.includes('glibc') ?? true)
+
+async function packPackages(native: ReadonlyMap<string, string>, files: Map<string, Uint8Array | string>): Promise<string[]> {
+  const packed = new Map<string, string>()
+  const queue = [...native]
+  for (let next = queue.shift(); next; next = queue.shift()) {
+    const [name, folder] = next
+    if (packed.has(name)) continue
+    const own = packageOf(folder)
+    if (!runsHere(own)) continue
+    packed.set(name, folder)
+    for (const dependency of Object.keys({ ...own.dependencies, ...own.optionalDependencies })) {
+      const at = resolvePackage(dependency, folder)
+      if (at) queue.push([dependency, at])
+      else if (own.dependencies?.[dependency]) throw new FolderError(`The package ${dependency}, which ${name} needs, is not installed: run npm install in the folder.`)
+    }
+    for (const file of await filesBelow(folder)) files.set(`node_modules/${name}/${file}`, path.join(folder, file))
+  }
+  return [...packed.keys()].toSorted()
+}
+
+async function filesBelow(folder: string): Promise<string[]> {
+  const out: string[] = []
+  for (const entry of await fs.readdir(folder, { withFileTypes: true, recursive: true })) {
+    if (!entry.isFile()) continue
+    const relative = path.relative(folder, path.join(entry.parentPath, entry.name))
+    if (!relative.split(path.sep).includes('node_modules') && !/\.(md|map|d\.ts|c|cc|h)$/i.test(entry.name)) out.push(relative)
+  }
+  return out
+}
+
+/** The same files give the same bytes: sorted, with one date for all. */
+async function zipOf(files: ReadonlyMap<string, Uint8Array | string>): Promise<Buffer> {
+  const zip = new yazl.ZipFile()
+  const options = { mtime: new Date(Date.UTC(1980, 0, 2)), mode: 0o100644, forceDosTimestamp: true } as { mtime: Date; mode: number }
+  for (const name of [...files.keys()].toSorted()) {
+    const content = files.get(name) as Uint8Array | string
+    const bytes = typeof content === 'string' ? await fs.readFile(content) : Buffer.from(content)
+    const executable = typeof content === 'string' && ((await fs.stat(content)).mode & 0o111) !== 0
+    zip.addBuffer(bytes, name, executable ? { ...options, mode: 0o100755 } : options)
+  }
+  zip.end()
+  const chunks: Buffer[] = []
+  for await (const chunk of zip.outputStream) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks)
+}

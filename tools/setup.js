@@ -1,0 +1,129 @@
+// The whole set-up, on any Node from 20 on: the pinned Node, then everything else under it. Repeatable; each step
+// that is done says nothing when asked to be quiet. All it says goes to stderr, so that stdout stays the program's.
+import { execFileSync, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
+const quiet = process.argv.includes('--quiet-if-done')
+let said = false
+
+const say = (text) => {
+  said = true
+  process.stderr.write(`${text}\n`)
+}
+const stop = (text) => {
+  process.stderr.write(`${text}\n`)
+  process.exit(1)
+}
+
+if (Number(process.versions.node.split('.')[0]) < 20) stop(`Mayfly's set-up needs Node 20 or newer; this is ${process.version}.`)
+if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch)) stop(`Mayfly runs on Linux on x64 and arm64; this is ${process.platform} on ${process.arch}.`)
+
+const toolsNode = path.join(root, 'tools', 'node')
+const pinned = JSON.parse(readFileSync(path.join(toolsNode, 'package.json'), 'utf8')).optionalDependencies[`node-linux-${process.arch}`]
+const node = path.join(toolsNode, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node')
+
+/** Runs a command, showing dots while it works and all that it said when it fails. */
+function run(what, command, args, options) {
+  return new Promise((resolve) => {
+    const startedAt = Date.now()
+    said = true
+    process.stderr.write(`${what} …`)
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], ...options })
+    let output = ''
+    const hear = (chunk) => {
+      output = (output + chunk).slice(-20_000)
+    }
+    child.stdout.on('data', hear)
+    child.stderr.on('data', hear)
+    const dots = setInterval(() => process.stderr.write('.'), 1000)
+    const end = (ok) => {
+      clearInterval(dots)
+      process.stderr.write(ok ? ` done in ${((Date.now() - startedAt) / 1000).toFixed(1)} s\n` : ' failed\n')
+      if (!ok) process.stderr.write(`${output.trim()}\n`)
+      resolve(ok)
+    }
+    child.on('error', (error) => {
+      output += error.message
+      end(false)
+    })
+    child.on('close', (code) => end(code === 0))
+  })
+}
+
+function versionOf(file) {
+  try {
+    return execFileSync(file, ['--version'], { encoding: 'utf8' }).trim().replace(/^v/, '')
+  } catch {
+    return null
+  }
+}
+
+/** npm's own program, so that it can be run by another Node than the one that found it. */
+function npmCli() {
+  const candidates = [process.env.npm_execpath, path.join(path.dirname(process.execPath), '..', 'lib', 'node_modules', 'npm', 'bin', 'npm-cli.js')]
+  for (const folder of (process.env.PATH ?? '').split(':')) candidates.push(path.join(folder, '..', 'lib', 'node_modules', 'npm', 'bin', 'npm-cli.js'))
+  candidates.push('/usr/share/nodejs/npm/bin/npm-cli.js', '/usr/lib/node_modules/npm/bin/npm-cli.js')
+  return candidates.find((file) => file?.endsWith('npm-cli.js') && existsSync(file)) ?? null
+}
+
+const npm = npmCli()
+if (npm === null) stop('npm was not found. Install it beside Node (on Debian and Ubuntu: apt-get install npm).')
+
+// Settings that an outer npm hands to its scripts would speak of another folder here.
+const cleanEnv = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_(config_(local_)?prefix|lifecycle|package|command|config_json)/i.test(name)))
+
+if (versionOf(node) !== pinned) {
+  const ok = await run(`Node ${pinned}`, process.execPath, [npm, 'ci', '--no-audit', '--no-fund'], { cwd: toolsNode, env: cleanEnv })
+  if (!ok || versionOf(node) !== pinned) stop(`The pinned Node ${pinned} could not be installed from the npm registry; see above. Run \`npm run setup\` again when that is mended.`)
+}
+
+const lock = createHash('sha256').update(readFileSync(path.join(root, 'package-lock.json'))).update(pinned).digest('hex')
+const stamp = path.join(root, 'node_modules', '.mayfly-setup')
+if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
+  // Under the pinned Node: npm chooses packages by the Node that runs it.
+  const env = { ...cleanEnv, PATH: `${path.dirname(node)}:${process.env.PATH}` }
+  if (!(await run('Packages', node, [npm, 'ci', '--no-audit', '--no-fund'], { env }))) stop('The packages could not be installed; see above. Run `npm run setup` again when that is mended.')
+  writeFileSync(stamp, lock)
+}
+
+await sandboxRuntime()
+if (!quiet || said) say('Set-up is complete.')
+
+async function sandboxRuntime() {
+  if (versionOf('runc') !== null || versionOf('/usr/sbin/runc') !== null) return
+  const asRoot = process.getuid() === 0
+  const command = 'apt-get install -y --no-install-recommends runc'
+  if (!existsSync('/usr/bin/apt-get')) {
+    say('The sandbox runtime runc is missing and there is no apt here: install runc with the package manager of this system. Without it functions cannot run isolated.')
+    return
+  }
+  const sudo = asRoot ? [] : canSudo() ? ['sudo', '-n'] : null
+  if (sudo === null) {
+    say(`The sandbox runtime runc is missing, and this user may not install it without a password. Type: sudo ${command}\nUntil then functions cannot run isolated.`)
+    return
+  }
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const apt = (what, args) => {
+    const [program, ...rest] = [...sudo, 'apt-get', ...args]
+    return run(what, program, rest, { env })
+  }
+  const listed = existsSync('/var/lib/apt/lists') && readdirSync('/var/lib/apt/lists').some((name) => name.includes('Packages'))
+  if (!listed) await apt('Package lists of apt', ['update', '-qq'])
+  const install = ['install', '-y', '--no-install-recommends', 'runc']
+  let ok = await apt('Sandbox runtime runc', install)
+  if (!ok && listed) ok = (await apt('Package lists of apt', ['update', '-qq'])) && (await apt('Sandbox runtime runc', install))
+  if (!ok) say(`The sandbox runtime runc could not be installed; see above. Type: ${asRoot ? '' : 'sudo '}${command}\nUntil then functions cannot run isolated.`)
+}
+
+function canSudo() {
+  try {
+    execFileSync('sudo', ['-n', 'true'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
