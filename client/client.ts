@@ -62,10 +62,10 @@ export class Client {
   }
 
   /** @throws ApiError, UnreachableError */
-  async request(method: string, path: string, body?: BodyInit, headers: Record<string, string> = {}, signal?: AbortSignal): Promise<Response> {
+  async request(method: string, path: string, body?: RequestInit['body'], headers: Record<string, string> = {}, signal?: AbortSignal): Promise<Response> {
     let response: Response
     try {
-      response = await fetch(`${this.#url}${path}`, { method, headers: { authorization: `Bearer ${this.#key}`, ...headers }, ...(body === undefined ? {} : { body }), ...(signal ? { signal } : {}) })
+      response = await fetch(`${this.#url}${path}`, { method, headers: { authorization: `Bearer ${this.#key}`, ...headers }, ...(body === undefined || body === null ? {} : { body }), ...(signal ? { signal } : {}) })
     } catch (error) {
       if (signal?.aborted) throw error
       throw new UnreachableError(this.#url, error)

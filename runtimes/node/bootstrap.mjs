@@ -293,6 +293,7 @@ async function specialise(fields) {
   if (fields.cachePath) module.enableCompileCache(fields.cachePath)
   process.chdir(fields.codePath)
   handler = await load(fields.codePath, fields.handler)
+  if (fields.build) module.flushCompileCache()
   return handler.kind
 }
 

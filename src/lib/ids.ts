@@ -26,3 +26,6 @@ export function uuidv7(nowMs: number, random: Random = systemRandom): string {
 export function randomToken(bytes: number, random: Random = systemRandom): string {
   return Buffer.from(random(new Uint8Array(bytes))).toString('base64url')
 }
+
+/** When a UUIDv7 was made, milliseconds since 1970. */
+export const uuidTime = (id: string): number => Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)

@@ -22,6 +22,8 @@ export interface SpecialiseFields {
   readonly cachePath: string | null
   readonly concurrency: number
   readonly relayPorts: readonly number[]
+  /** In a build sandbox: write the compile cache down once the code is loaded. */
+  readonly build: boolean
 }
 
 interface Pending {

@@ -116,7 +116,7 @@ export class LoadError extends Error {
 }
 
 export interface SandboxStatus {
-  readonly driver: DriverName
+  readonly driver: DriverName | 'none'
   /** The limits that the kernel holds under this driver on this host: `memory`, `pids`, `tmp`, `cpu`, `seccomp`, `userns`… */
   readonly limits: readonly string[]
   readonly missing: readonly { what: string; why: string; todo: string }[]

@@ -1,0 +1,182 @@
+import { promises as fs } from 'node:fs'
+import { homedir } from 'node:os'
+import { Command, CommanderError } from 'commander'
+import { ApiError, Client, type LogLine, UnreachableError } from '../client/client.ts'
+import { deployPacked, FolderError, packFolder } from '../client/deploy.ts'
+import { findNode, type FoundNode, NoNodeError, stateFolderOf } from '../client/nodes.ts'
+import { bold, complain, dim, EXIT, green, harmless, print, red, table, yellow } from './output.ts'
+
+interface Common {
+  readonly url?: string
+  readonly key?: string
+  readonly data?: string
+  readonly project?: string
+  readonly json?: boolean
+}
+
+class UsageError extends Error {}
+
+const { env } = process
+const locate = (options: Common): FoundNode =>
+  findNode({ url: options.url ?? env.MAYFLY_URL ?? null, key: options.key ?? env.MAYFLY_KEY ?? null, data: options.data ?? null, project: options.project ?? env.MAYFLY_PROJECT ?? null, stateFolder: stateFolderOf(env, homedir()) })
+const clientOf = (node: FoundNode) => new Client(node.url, node.key)
+const ms = (value: number) => (value < 10 ? `${value.toFixed(2)} ms` : `${Math.round(value)} ms`)
+const size = (bytes: number) => (bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`)
+
+const program = new Command('mayfly')
+  .description('A self-hosted serverless platform.')
+  .helpCommand(false)
+  .showHelpAfterError('(--help says more)')
+  .addHelpText(
+    'after',
+    `
+  up [options]       start a node (mayfly up --help)
+  config [--json]    show each setting and where it came from; needs no running node
+  doctor [--json]    show what is in force on this machine, what is missing and what to do
+
+Which node: --url with --key (or MAYFLY_URL, MAYFLY_KEY), else --data, else the one that runs on this machine.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no node found or reached, 4 not allowed, 5 not found, 6 the function ended with an error.`,
+  )
+
+const bare = (name: string, description: string) =>
+  program
+    .command(name)
+    .description(description)
+    .option('--url <url>', 'the address of a node; needs --key')
+    .option('--key <key>', "the operator token, or the project's secret key")
+    .option('--project <ref>', 'the project (the default project when not given)')
+    .option('--json', 'one JSON document on stdout')
+
+const command = (name: string, description: string) => bare(name, description).option('--data <folder>', 'the data directory of a node on this machine')
+
+command('deploy <folder>', 'make a folder a function: bundle, pack, send')
+  .option('--name <name>', 'its name, instead of the one in mayfly.json or of the folder')
+  .action(async (folder: string, options: Common & { name?: string }) => {
+    const node = locate(options)
+    const packed = await packFolder(folder, options.name ?? null)
+    const made = await deployPacked(clientOf(node), node.project, packed)
+    const steps = [...packed.steps, { what: 'deploy', ms: made.ms }]
+    if (options.json) return print(JSON.stringify({ function: made.function, changed: made.changed, warnings: made.warnings, sentBytes: made.sent ? packed.zip.length : 0, files: packed.files, packages: packed.packages, steps }))
+    print(`${bold(packed.name)}: ${packed.files} files, ${size(packed.zip.length)}${packed.packages.length > 0 ? `, with ${packed.packages.join(', ')} as they are` : ''}`)
+    for (const step of steps) print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms)}`))
+    for (const warning of made.warnings) complain(yellow(`warning: ${warning}`))
+    print(made.changed ? green('Deployed.') : made.sent ? 'Nothing changes.' : 'Nothing changes: the node has exactly this already.')
+    print(`Call it: curl -X POST ${node.url}${node.run === null || node.run.project.ref === node.project ? '' : `/p/${node.project}`}/functions/v1/${packed.name} -H "apikey: $KEY"`)
+  })
+
+const isEvent = (value: string) => /^\s*([[{"@\d-]|(true|false|null)\s*$)/.test(value)
+
+bare('invoke <function>', 'run a function with an event and print what it returned')
+  .option('--data <json|@file|folder>', 'the event, as JSON or @file; a folder names the node by its data directory (may stand twice)', (value: string, before: string[]) => [...before, value], [] as string[])
+  .action(async (name: string, options: Omit<Common, 'data'> & { data: string[] }) => {
+    const folder = options.data.find((value) => !isEvent(value))
+    const event = options.data.find(isEvent)
+    const { data: _, ...rest } = options
+    const node = locate(folder === undefined ? rest : { ...rest, data: folder })
+    const text = event === undefined ? '{}' : event.startsWith('@') ? await fs.readFile(event.slice(1), 'utf8').catch((error: Error) => fail(`${event.slice(1)}: ${error.message}`)) : event
+    try {
+      JSON.parse(text)
+    } catch (error) {
+      throw new UsageError(`The event is not JSON: ${(error as Error).message}`)
+    }
+    const reply = await clientOf(node).invoke(node.project, name, text)
+    if (options.json) print(JSON.stringify({ payload: JSON.parse(reply.payload) as unknown, failed: reply.failed, invocationId: reply.invocationId, cold: reply.cold, durationMs: reply.durationMs }))
+    else {
+      print(harmless(reply.payload))
+      complain(dim(`${reply.invocationId}  ${ms(reply.durationMs)}  ${reply.cold === null ? 'warm' : `cold: ${reply.cold}`}`))
+    }
+    if (reply.failed) process.exitCode = EXIT.functionError
+  })
+
+command('logs <function>', 'show what a function wrote')
+  .option('-f, --follow', 'go on until Ctrl-C')
+  .option('-n, --lines <count>', 'how many of the last lines', '100')
+  .action(async (name: string, options: Common & { follow?: boolean; lines: string }) => {
+    const node = locate(options)
+    const count = Number(options.lines)
+    if (!Number.isInteger(count) || count < 1) throw new UsageError('--lines must be a whole number from 1 on')
+    const show = (line: LogLine) => {
+      if (options.json) return print(JSON.stringify(line))
+      const text = harmless(line.text)
+      print(`${dim(line.at)} ${line.source === 'platform' ? dim(text) : line.source === 'stderr' ? red(text) : text}`)
+    }
+    if (!options.follow) {
+      for (const line of await clientOf(node).logs(node.project, name, count)) show(line)
+      return
+    }
+    const stop = new AbortController()
+    process.on('SIGINT', () => stop.abort())
+    process.on('SIGTERM', () => stop.abort())
+    try {
+      for await (const line of clientOf(node).followLogs(node.project, name, count, stop.signal)) show(line)
+    } catch (error) {
+      if (!stop.signal.aborted) throw error
+    }
+  })
+
+command('ls', 'list the functions of the project').action(async (options: Common) => {
+  const node = locate(options)
+  const functions = await clientOf(node).functions(node.project)
+  if (options.json) return print(JSON.stringify({ project: node.project, functions }))
+  if (functions.length === 0) return print(`The project ${node.project} has no functions. Deploy one: npx mayfly deploy <folder>`)
+  print(table(['NAME', 'RUNTIME', 'MEMORY', 'TIMEOUT', 'STATE'], functions.map((one) => [one.name, one.runtime, `${one.memory} MB`, `${one.timeout} s`, one.state])))
+})
+
+command('rm <function>', 'remove a function').action(async (name: string, options: Common) => {
+  const node = locate(options)
+  await clientOf(node).removeFunction(node.project, name)
+  print(options.json ? JSON.stringify({ removed: name }) : `Removed ${name}.`)
+})
+
+command('usage', 'show executions and GB-seconds per function and day')
+  .option('--days <count>', 'how many days back', '31')
+  .action(async (options: Common & { days: string }) => {
+    const node = locate(options)
+    const usage = await clientOf(node).usage(node.project, Number(options.days))
+    if (options.json) return print(JSON.stringify({ project: node.project, usage }))
+    if (usage.length === 0) return print('Nothing has run yet.')
+    print(table(['DAY', 'FUNCTION', 'EXECUTIONS', 'ERRORS', 'GB-SECONDS'], usage.map((one) => [one.day, one.functionName, String(one.executions), String(one.errors), one.gbSeconds.toFixed(6)])))
+  })
+
+command('status', 'show a running node').action(async (options: Common) => {
+  const node = locate(options)
+  const { pool, ...status } = await clientOf(node).status()
+  if (options.json) return print(JSON.stringify(status))
+  print(`${bold('url')}       ${status.url}\n${bold('console')}   ${status.console}\n${bold('project')}   ${status.project.ref}  ${status.project.url}`)
+  print(`${bold('keys')}      publishable ${status.project.publishableKey}\n          secret      ${status.project.secretKey}\n          access key  ${status.accessKey.id} ${status.accessKey.secret}  ${status.region}`)
+  print(`${bold('sandbox')}   ${status.sandbox.driver}: ${status.sandbox.limits.join(', ')}`)
+  print(dim(JSON.stringify(pool)))
+})
+
+function fail(message: string): never {
+  throw new UsageError(message)
+}
+
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
+  if (error instanceof UsageError) {
+    complain(red(error.message))
+    return EXIT.usage
+  }
+  if (error instanceof NoNodeError || error instanceof UnreachableError) {
+    complain(red(error.message))
+    return EXIT.noNode
+  }
+  if (error instanceof ApiError) {
+    complain(`${red(error.message)}${error.hint === '' ? '' : `\n${error.hint}`}${dim(`  (${error.code}, request ${error.requestId})`)}`)
+    return error.status === 401 || error.status === 403 ? EXIT.notAllowed : error.status === 404 ? EXIT.notFound : EXIT.failed
+  }
+  complain(red(error instanceof FolderError ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)))
+  return EXIT.failed
+}
+
+// A reader that has seen enough (`| head`) is no fault.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failed))
+
+program.exitOverride()
+for (const one of program.commands) one.exitOverride()
+try {
+  await program.parseAsync(process.argv)
+} catch (error) {
+  process.exitCode = report(error)
+}

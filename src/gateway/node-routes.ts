@@ -1,0 +1,42 @@
+import type { Route } from '../core/route.ts'
+import { json } from './reply.ts'
+
+export interface NodeState {
+  readonly version: string
+  /** What `/health` says of the sandbox: which driver is in force and which limits the kernel holds. */
+  readonly sandbox: () => { driver: string; limits: readonly string[]; missing: readonly { what: string; why: string; todo: string }[] }
+  readonly database: () => string
+  readonly ready: () => boolean
+  /** The ready line's object, keys included: for the operator only. */
+  readonly status: () => Promise<unknown>
+  /** Pool, sandboxes and running invocations. */
+  readonly pool: () => unknown
+}
+
+/** What the node says about itself. */
+export const nodeRoutes = (state: NodeState): Route[] => [
+  {
+    method: 'GET',
+    path: '/health',
+    access: 'open',
+    plane: 'node',
+    doc: 'Says that the node lives, which sandbox driver is in force and which limits the kernel holds.',
+    handle: async () => json(200, { status: 'ok', version: state.version, database: state.database(), sandbox: state.sandbox() }),
+  },
+  {
+    method: 'GET',
+    path: '/ready',
+    access: 'open',
+    plane: 'node',
+    doc: '200 when the node takes work, 503 while it starts or stops.',
+    handle: async () => json(state.ready() ? 200 : 503, { ready: state.ready() }),
+  },
+  {
+    method: 'GET',
+    path: '/api/v1/status',
+    access: 'operator',
+    plane: 'management',
+    doc: "The ready line's object, with the keys of the default project, and the state of the sandboxes.",
+    handle: async () => json(200, { ...((await state.status()) as object), pool: state.pool() }),
+  },
+]

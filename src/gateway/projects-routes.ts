@@ -1,0 +1,79 @@
+import { LIMITS } from '../core/limits.ts'
+import { MayflyError } from '../core/errors.ts'
+import type { Project, ProjectRef } from '../core/project.ts'
+import type { Projects } from '../core/projects.ts'
+import type { Route } from '../core/route.ts'
+import { json } from './reply.ts'
+
+export interface ProjectRoutesDeps {
+  readonly projects: Projects
+  readonly revealKeys: (project: Project) => Promise<unknown>
+  readonly defaultProject: ProjectRef
+  readonly audit: (what: string, project: string) => void
+}
+
+const show = (project: Project) => ({ ref: project.ref, name: project.name, state: project.state })
+
+/** Projects themselves: the operator's. */
+export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
+  {
+    method: 'GET',
+    path: '/api/v1/projects',
+    access: 'operator',
+    plane: 'management',
+    doc: 'Lists the projects.',
+    handle: async () => json(200, { projects: deps.projects.list().map(show) }),
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/projects',
+    access: 'operator',
+    plane: 'management',
+    doc: 'Makes a project (`ref`, `name`) with a database and keys of its own; the keys are in the answer.',
+    handle: async (context) => {
+      const body = parseObject(await context.body(LIMITS.managementBody.value))
+      if (typeof body.ref !== 'string') throw new MayflyError('bad_request', 'ref: text of 3 to 40 characters is needed')
+      if (body.name !== undefined && (typeof body.name !== 'string' || body.name.length > 200 || body.name.includes('\0'))) throw new MayflyError('bad_request', 'name: text of at most 200 characters')
+      const project = await deps.projects.create(body.ref, body.name ?? body.ref)
+      return json(201, { project: show(project), keys: await deps.revealKeys(project) })
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/v1/projects/:ref/keys',
+    access: 'operator',
+    plane: 'management',
+    doc: "Shows a project's keys; an audited act.",
+    handle: async (context) => {
+      const project = deps.projects.find(context.params.ref as ProjectRef)
+      if (!project) throw new MayflyError('project_not_found', 'there is no such project')
+      deps.audit('keys were revealed', project.ref)
+      return json(200, { keys: await deps.revealKeys(project) })
+    },
+  },
+  {
+    method: 'DELETE',
+    path: '/api/v1/projects/:ref',
+    access: 'operator',
+    plane: 'management',
+    doc: 'Removes a project with all that it has. The default project stays.',
+    handle: async (context) => {
+      const ref = context.params.ref as ProjectRef
+      if (ref === deps.defaultProject) throw new MayflyError('bad_request', 'the default project cannot be deleted')
+      await deps.projects.delete(ref)
+      deps.audit('a project was deleted', ref)
+      return { status: 204 }
+    },
+  },
+]
+
+function parseObject(body: Buffer): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = JSON.parse(body.toString('utf8'))
+  } catch (error) {
+    throw new MayflyError('body_not_json', `the body is not JSON: ${(error as Error).message}`)
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new MayflyError('bad_request', 'the body must be one JSON object')
+  return value as Record<string, unknown>
+}

@@ -1,0 +1,5 @@
+export { Admission } from './admission.ts'
+export { lambdaInvokeRoutes } from './dialects/lambda.ts'
+export { routes } from './http.ts'
+export { Invoker } from './service.ts'
+export { Specs } from './specs.ts'

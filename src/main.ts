@@ -1,0 +1,172 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import path from 'node:path'
+import pino from 'pino'
+import { stateFolderOf } from '../client/nodes.ts'
+import { MigrationError } from './backends/database/migrate.ts'
+import { ServerError } from './backends/database/server.ts'
+import { SECTIONS } from './config.ts'
+import { StartError } from './core/data-directory.ts'
+import { MayflyError } from './core/errors.ts'
+import { flagName, resolveSettings, SettingsError } from './core/settings.ts'
+import { doFirstJob } from './first-job.ts'
+import { helpText, parseFlags } from './flags.ts'
+import { systemClock } from './lib/clock.ts'
+import { uuidv7 } from './lib/ids.ts'
+import { type Host, RunningNode } from './node.ts'
+import { detectDriver, isDriver } from './sandbox/index.ts'
+
+const root = path.resolve(import.meta.dirname, '..')
+const [command = 'up', ...args] = process.argv.slice(2)
+const say = (line: string) => void process.stderr.write(`${line}\n`)
+
+function settings(flags: Record<string, string | boolean>) {
+  const file = process.env.MAYFLY_CONFIG ?? 'mayfly.config.json'
+  let parsed: unknown = null
+  if (existsSync(file)) {
+    try {
+      parsed = JSON.parse(readFileSync(file, 'utf8'))
+    } catch (error) {
+      throw new SettingsError([`${file} is not JSON: ${(error as Error).message}`])
+    }
+  }
+  return resolveSettings(SECTIONS, { flags, environment: process.env, file: parsed })
+}
+
+function hostOf(logLevel: string): Host {
+  const log = pino({ level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: false }))
+  const asRoot = process.getuid?.() === 0
+  const { SUDO_UID: uid, SUDO_GID: gid } = process.env
+  return {
+    clock: systemClock,
+    log: {
+      debug: (fields, message) => log.debug(fields, message),
+      info: (fields, message) => log.info(fields, message),
+      warn: (fields, message) => log.warn(fields, message),
+      error: (fields, message) => log.error(fields, message),
+    },
+    newId: () => uuidv7(systemClock.now()),
+    root,
+    version: (JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }).version,
+    runBase: asRoot ? '/run' : (process.env.XDG_RUNTIME_DIR ?? '/tmp'),
+    stateFolder: stateFolderOf(process.env, homedir()),
+    owner: asRoot && uid && gid ? { uid: Number(uid), gid: Number(gid) } : null,
+  }
+}
+
+async function up(): Promise<number> {
+  if (args.includes('--help') || args.includes('-h')) {
+    process.stdout.write(`${helpText(SECTIONS)}\n`)
+    return 0
+  }
+  const { values: config } = settings(parseFlags(args, SECTIONS))
+  const host = hostOf(config.node.logLevel ?? 'info')
+  const stop = Promise.withResolvers<string>()
+  let signals = 0
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(name, () => {
+      // One Ctrl-C may arrive twice, by the terminal and by the launcher.
+      if (++signals === 1) stop.resolve(name)
+    })
+  }
+  const { clock } = host
+  const startedAt = clock.monotonic()
+  const node = await RunningNode.start(config, host)
+  try {
+    const { ready } = node
+    if (!node.directory.instance.firstJobDone) {
+      if (!config.node.empty) await firstJob(node, host)
+      await node.directory.update({ firstJobDone: true })
+    }
+    await node.announce()
+    if (config.node.json) process.stdout.write(`${JSON.stringify(ready)}\n`)
+    else {
+      process.stdout.write(
+        `\nMayfly is ready after ${((clock.monotonic() - startedAt) / 1000).toFixed(1)} s.\n  API       ${ready.url}\n  Console   ${ready.console}\n  Project   ${ready.project.ref}\n  Keys      publishable ${ready.project.publishableKey}\n            secret      ${ready.project.secretKey}\n  AWS       access key ${ready.accessKey.id} ${ready.accessKey.secret} region ${ready.region}\n  Sandbox   ${ready.sandbox.driver}${ready.sandbox.limits.length > 0 ? `: ${ready.sandbox.limits.join(', ')}` : ''}\n  Data      ${node.directory.path}\nCtrl-C stops it.\n`,
+      )
+    }
+    host.log.info({ signal: await stop.promise }, 'the node stops')
+  } finally {
+    await node[Symbol.asyncDispose]()
+  }
+  return 0
+}
+
+async function firstJob(node: RunningNode, host: Host): Promise<void> {
+  const { ready } = node
+  if (ready.sandbox.driver === 'none') {
+    say('The first job is left out: functions cannot run on this machine yet (see above, or `npx mayfly doctor`).')
+    return
+  }
+  try {
+    const job = await doFirstJob({ root, data: node.directory.path, ready, operatorToken: node.operatorToken, say, monotonic: () => host.clock.monotonic() })
+    const kib = (bytes: number) => `${(bytes / 1024).toFixed(1)} KiB`
+    say(`Resized a photograph in an isolated function: ${kib(job.source.bytes)} in, ${kib(job.thumbnail.bytes)} out.`)
+    say(`  cold ${job.coldMs.toFixed(1)} ms (${job.coldReason}), warm ${job.warmMs.toFixed(1)} ms`)
+    say(`  thumbnail: ${job.thumbnail.path}`)
+    say(`  your own picture: curl -sS "${ready.project.url}/functions/v1/${job.name}?width=300" -H "apikey: ${ready.project.publishableKey}" --data-binary @photo.jpg -o small.webp`)
+  } catch (error) {
+    say(`The first job failed: ${error instanceof Error ? error.message : String(error)}. The node runs all the same; try it again with \`npx mayfly deploy examples/resize\`.`)
+  }
+}
+
+function showConfig(): number {
+  const json = args.includes('--json')
+  const flags = parseFlags(args.filter((arg) => arg !== '--json'), SECTIONS)
+  const { values, origins } = settings(flags)
+  const rows: { name: string; value: unknown; from: string; doc: string }[] = []
+  for (const [section, all] of Object.entries(SECTIONS)) {
+    for (const [name, setting] of Object.entries(all)) {
+      const value = (values as Record<string, Record<string, unknown>>)[section]?.[name]
+      const isSecret = 'secret' in setting && setting.secret === true
+      rows.push({ name: flagName(section, name), value: isSecret && value !== null ? '(set, not shown)' : value, from: origins[`${section}.${name}`] ?? 'default', doc: setting.doc })
+    }
+  }
+  if (json) process.stdout.write(`${JSON.stringify({ node: process.execPath, settings: Object.fromEntries(rows.map((row) => [row.name, { value: row.value, from: row.from }])) })}\n`)
+  else for (const row of rows) process.stdout.write(`${row.name.padEnd(28)} ${String(row.value ?? '-').padEnd(24)} ${row.from.padEnd(12)} ${row.doc}\n`)
+  return 0
+}
+
+async function doctor(): Promise<number> {
+  const json = args.includes('--json')
+  const { values } = settings(parseFlags(args.filter((arg) => arg !== '--json'), SECTIONS))
+  const host = hostOf('error')
+  const found = await detectDriver(values.sandbox.sandbox, { runBase: host.runBase, name: `doctor-${process.pid}`, nodePath: process.execPath, runtimePath: path.join(root, 'runtimes', 'node'), clock: host.clock, log: host.log })
+  const report = isDriver(found)
+    ? { ok: true, sandbox: found.name, limits: found.limits, missing: found.missing }
+    : { ok: false, sandbox: 'none', limits: [] as readonly string[], missing: [{ what: 'functions', why: found.why, todo: found.todo }] }
+  if (isDriver(found)) await found[Symbol.asyncDispose]()
+  if (json) process.stdout.write(`${JSON.stringify({ ...report, node: process.version, version: host.version })}\n`)
+  else {
+    process.stdout.write(`Node      ${process.version}\nSandbox   ${report.sandbox}\nHolds     ${report.limits.join(', ') || 'nothing'}\n`)
+    for (const gap of report.missing) process.stdout.write(`Missing   ${gap.what}: ${gap.why}\n          ${gap.todo}\n`)
+  }
+  return report.ok ? 0 : 1
+}
+
+function failure(error: unknown): number {
+  if (error instanceof SettingsError) {
+    for (const problem of error.problems) say(problem)
+    return 2
+  }
+  if (error instanceof StartError) {
+    say(error.message)
+    return error.exitCode
+  }
+  if (error instanceof ServerError || error instanceof MigrationError || error instanceof MayflyError) {
+    say(`The node does not start: ${error.message}`)
+    return 1
+  }
+  const { code, message, path: file } = error as NodeJS.ErrnoException
+  if (code === 'ENOSPC') say(`The node does not start: the disk is full${file ? ` (${file})` : ''}. Free some space.`)
+  else say(`The node failed: ${error instanceof Error ? (error.stack ?? message) : String(error)}`)
+  return 1
+}
+
+try {
+  process.exitCode = command === 'config' ? showConfig() : command === 'doctor' ? await doctor() : await up()
+} catch (error) {
+  process.exitCode = failure(error)
+}
+// What still holds the event loop now (a client that does not read) must not keep a stopped node alive.
+setTimeout(() => process.exit(), 1_000).unref()

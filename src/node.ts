@@ -1,0 +1,316 @@
+import { existsSync, promises as fs, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { Auth, SignatureError, verifySigV4 } from './auth/index.ts'
+import { openInProcessBus } from './backends/bus/in-process.ts'
+import type { Databases } from './backends/database/database.ts'
+import { EMBEDDED_MAJOR, EmbeddedDatabases } from './backends/database/embedded.ts'
+import type { Config } from './config.ts'
+import { DataDirectory, StartError, startTicks, writeWhole } from './core/data-directory.ts'
+import { Journal } from './core/journal.ts'
+import type { Log } from './core/log.ts'
+import type { LogRecord } from './core/meter.ts'
+import type { Principal } from './core/principal.ts'
+import type { Project, ProjectRef } from './core/project.ts'
+import { Projects } from './core/projects.ts'
+import { instanceKey, Sealer } from './core/seal.ts'
+import { Artefacts, ArtefactLinks, FunctionsService, LambdaError, lambdaRoutes, routes as functionRoutes } from './functions/index.ts'
+import { type AwsRequest, ConsoleListener, Gateway, HostNames, nodeRoutes, projectRoutes, sameIdentity, TrustedProxies } from './gateway/index.ts'
+import { Admission, Invoker, lambdaInvokeRoutes, routes as invokeRoutes, Specs } from './invoke/index.ts'
+import type { Clock } from './lib/clock.ts'
+import { uuidTime } from './lib/ids.ts'
+import { Logs } from './observe/index.ts'
+import { routes as logRoutes } from './observe/http.ts'
+import { type Driver, detectDriver, isDriver, type NoDriver, openSandboxes, type RelayIdentity, type Sandboxes } from './sandbox/index.ts'
+import { type MeterEntry, Usage } from './usage/index.ts'
+import { routes as usageRoutes } from './usage/http.ts'
+
+export const DEFAULT_PROJECT = 'demo' as ProjectRef
+export const REGION = 'us-east-1'
+
+export interface Host {
+  readonly clock: Clock
+  readonly log: Log
+  readonly newId: () => string
+  /** This program's own folder. */
+  readonly root: string
+  readonly version: string
+  /** Where short run-time names may stand: `/run` for root. */
+  readonly runBase: string
+  readonly stateFolder: string
+  /** Whom the run file belongs to when the node was started by sudo. */
+  readonly owner: { uid: number; gid: number } | null
+}
+
+export interface ReadyLine {
+  readonly ready: true
+  readonly url: string
+  readonly console: string
+  readonly project: { readonly ref: string; readonly url: string; readonly publishableKey: string; readonly secretKey: string }
+  readonly accessKey: { readonly id: string; readonly secret: string }
+  readonly region: string
+  readonly sandbox: { readonly driver: string; readonly limits: readonly string[] }
+}
+
+/** A running node: everything opened in order, and given back in reverse. */
+export class RunningNode implements AsyncDisposable {
+  readonly #stack: AsyncDisposableStack
+  readonly #drain: () => Promise<void>
+  readonly ready: ReadyLine
+  readonly operatorToken: string
+  readonly directory: DataDirectory
+  readonly #markReady: () => Promise<void>
+
+  private constructor(parts: { stack: AsyncDisposableStack; drain: () => Promise<void>; ready: ReadyLine; operatorToken: string; directory: DataDirectory; markReady: () => Promise<void> }) {
+    this.#stack = parts.stack
+    this.#drain = parts.drain
+    this.ready = parts.ready
+    this.operatorToken = parts.operatorToken
+    this.directory = parts.directory
+    this.#markReady = parts.markReady
+  }
+
+  /** Says to the world (`/ready`, run.json) that it takes work. */
+  async announce(): Promise<void> {
+    await this.#markReady()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#drain()
+    await this.#stack.disposeAsync()
+  }
+
+  static async start(config: Config, host: Host): Promise<RunningNode> {
+    await using opening = new AsyncDisposableStack()
+    const { clock, log } = host
+    const { node: settings } = config
+    checkDoors(config)
+
+    const external = settings.databaseUrl !== null
+    const directory = opening.use(await DataDirectory.open(settings.data ?? './.mayfly', () => ({ instanceId: host.newId(), postgresMajor: external ? null : EMBEDDED_MAJOR }), clock))
+    const data = directory.path
+    const given = settings.instanceKey ?? (settings.instanceKeyFile === null ? null : readText(settings.instanceKeyFile, 'instance key'))
+    const hasData = !directory.isNew && existsSync(path.join(data, 'pg'))
+    const key = await instanceKey({ file: path.join(data, 'instance.key'), given, isNew: !hasData })
+    const sealer = new Sealer(key)
+
+    const databases: Databases = opening.use(await openDatabases(config, host, data))
+    const bus = opening.use(openInProcessBus())
+    const auth = new Auth(databases.control, sealer, clock)
+    const logJournal = opening.use(await Journal.open<LogRecord>(path.join(data, 'journal', 'main', 'logs'), log))
+    const meterJournal = opening.use(await Journal.open<MeterEntry>(path.join(data, 'journal', 'main', 'meters'), log))
+    const logs = opening.use(new Logs({ journal: logJournal, database: databases.control, clock, log, retentionDays: config.observe.retentionDays }))
+    const usage = opening.use(new Usage({ journal: meterJournal, database: databases.control, clock, log }))
+
+    const sandbox = await openSandboxRoom(config, host, directory)
+    opening.use(sandbox.sandboxes)
+    const stopping = new AbortController()
+    let address = ''
+    let port = 0
+    let gateway: Gateway | null = null
+    const specs = new Specs({
+      issueHandle: (identity) => auth.issueHandle(identity),
+      openRelay: (connection, identity, depth) => (gateway ? gateway.acceptRelay(connection, identity, depth) : void connection.destroy()),
+      publicUrl: () => settings.publicUrl ?? address,
+      relayPorts: () => (sandbox.isolated && settings.tlsCert === null ? [port] : []),
+      defaultProject: DEFAULT_PROJECT,
+      region: REGION,
+    })
+    const functions = new FunctionsService({
+      control: databases.control,
+      artefacts: new Artefacts({ root: path.join(data, 'artefacts') }),
+      sealer,
+      clock,
+      log,
+      build: async (version) => void (await sandbox.sandboxes.build(specs.of(version))),
+      retired: (versionId) => {
+        sandbox.sandboxes.retire(versionId)
+        specs.retire(versionId)
+        bus.publish('version.retired', versionId)
+      },
+    })
+    const projects = new Projects({
+      databases,
+      sealer,
+      clock,
+      log,
+      onCreate: (tx, project) => auth.issueProjectKeys(tx, project),
+      onDelete: async (project) => {
+        await functions.dropProject(project.ref)
+        auth.forget()
+      },
+    })
+    await Promise.all([projects.start(), logs.start(), usage.start()])
+    const isFirst = projects.find(DEFAULT_PROJECT) === null
+    if (isFirst) await projects.create(DEFAULT_PROJECT, DEFAULT_PROJECT)
+
+    const invoker = new Invoker({ functions, sandboxes: sandbox.sandboxes, admission: new Admission({ node: config.invoke.concurrency, perFunction: config.invoke.functionConcurrency }), meter: usage, logs, specs, clock, log, meterWritable: () => usage.writable })
+    const operatorToken = auth.issueOperatorToken()
+    const links = new ArtefactLinks(clock)
+    let isReady = false
+    let readyLine: ReadyLine | null = null
+    const hosts = new HostNames([...settings.allowHost, ...(settings.publicUrl === null ? [] : [new URL(settings.publicUrl).hostname])])
+    const routes = [
+      ...nodeRoutes({
+        version: host.version,
+        sandbox: () => sandbox.describe(),
+        database: () => databases.kind,
+        ready: () => isReady,
+        status: async () => readyLine,
+        pool: () => ({ ...sandbox.sandboxes.status(), running: invoker.running }),
+      }),
+      ...projectRoutes({ projects, revealKeys: (project) => auth.revealProjectKeys(project), defaultProject: DEFAULT_PROJECT, audit: (what, project) => log.info({ audit: true, project }, what) }),
+      ...functionRoutes({ functions, links }),
+      ...logRoutes(logs),
+      ...usageRoutes(usage),
+      ...invokeRoutes({ invoker, now: () => clock.now(), stopping: stopping.signal }),
+      ...lambdaInvokeRoutes({ invoker, functions, stopping: stopping.signal }),
+      ...lambdaRoutes({ functions, links, architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64' }),
+    ]
+    gateway = opening.use(
+      new Gateway({
+        routes,
+        credentials: { verifyKey: (text) => auth.verifyKey(text), verifyHandle: (text) => auth.verifyHandle(text) },
+        verifyAws: (request, relay) => verifyAws(auth, request, relay, clock),
+        project: async (ref) => projects.find(ref),
+        defaultProject: DEFAULT_PROJECT,
+        hosts,
+        proxies: new TrustedProxies(settings.behindProxy),
+        clock,
+        log,
+        tls: settings.tlsCert === null || settings.tlsKey === null ? null : { cert: readText(settings.tlsCert, 'certificate'), key: readText(settings.tlsKey, 'private key') },
+      }),
+    )
+    const consoleListener = opening.use(new ConsoleListener(hosts))
+    const listening = await listen(gateway, consoleListener, config, directory)
+    port = listening.port
+    const scheme = settings.tlsCert === null ? 'http' : 'https'
+    const shown = settings.host === '0.0.0.0' || settings.host === '::' ? '127.0.0.1' : settings.host?.includes(':') ? `[${settings.host}]` : settings.host
+    address = `${scheme}://${shown}:${port}`
+    const url = settings.publicUrl ?? address
+    const project = projects.find(DEFAULT_PROJECT) as Project
+    const { accessKey, ...keys } = await auth.revealProjectKeys(project)
+    readyLine = { ready: true, url, console: `http://${shown}:${listening.consolePort}`, project: { ref: project.ref, url, ...keys }, accessKey, region: REGION, sandbox: { driver: sandbox.describe().driver, limits: sandbox.describe().limits } }
+    const line = readyLine
+
+    const stack = opening.move()
+    return new RunningNode({
+      stack,
+      ready: line,
+      operatorToken,
+      directory,
+      markReady: async () => {
+        isReady = true
+        await writeRun(stack, host, data, { ...line, pid: process.pid, startTicks: startTicks(process.pid), operatorToken, data })
+      },
+      drain: async () => {
+        isReady = false
+        await gateway?.drain(settings.drainMs)
+        stopping.abort()
+      },
+    })
+  }
+}
+
+async function openDatabases(config: Config, host: Host, data: string): Promise<Databases> {
+  if (config.node.databaseUrl !== null) throw new StartError('This version runs on its embedded PostgreSQL only: leave --database-url away.')
+  return await EmbeddedDatabases.open({
+    folder: path.join(data, 'pg'),
+    runtimeBase: host.runBase,
+    migrations: path.join(host.root, 'migrations'),
+    clock: host.clock,
+    log: (fields, message) => host.log.debug({ ...fields, from: 'postgresql' }, message),
+  })
+}
+
+async function openSandboxRoom(config: Config, host: Host, directory: DataDirectory) {
+  const nodePath = process.execPath
+  const startedAt = host.clock.now()
+  const found: Driver | NoDriver = await detectDriver(config.sandbox.sandbox, {
+    runBase: host.runBase,
+    name: directory.instance.instanceId.replaceAll('-', '').slice(-12),
+    nodePath,
+    runtimePath: path.join(host.root, 'runtimes', 'node'),
+    clock: host.clock,
+    log: host.log,
+  })
+  const sandboxes: Sandboxes = await openSandboxes({ config: config.sandbox, driver: found, data: directory.path, clock: host.clock, log: host.log, knownBefore: (versionId) => uuidTime(versionId) < startedAt })
+  if (!isDriver(found)) host.log.warn({}, `Functions cannot run: ${found.why}. ${found.todo}`)
+  else for (const gap of found.missing) host.log.warn({ driver: found.name, what: gap.what }, `${gap.why}. ${gap.todo}`)
+  return {
+    sandboxes,
+    isolated: isDriver(found) && found.name !== 'process',
+    describe: () =>
+      isDriver(found)
+        ? { driver: found.name as string, limits: found.limits, missing: found.missing }
+        : { driver: 'none', limits: [] as readonly string[], missing: [{ what: 'functions', why: found.why, todo: found.todo }] },
+  }
+}
+
+async function verifyAws(auth: Auth, request: AwsRequest, relay: RelayIdentity | null, clock: Clock): Promise<Principal> {
+  try {
+    if (relay) {
+      const key = await verifySigV4(request, 'lambda', async (id) => auth.handleAccessKey(id), clock.now())
+      if (!sameIdentity(key.owner, relay)) throw new LambdaError('UnrecognizedClientException', 403, 'The security token included in the request is invalid.')
+      return { kind: 'function', project: relay.project as ProjectRef, functionName: relay.functionName, version: relay.version, role: relay.role }
+    }
+    const key = await verifySigV4(request, 'lambda', (id) => auth.accessKey(id), clock.now())
+    return { kind: 'access-key', project: key.project, keyId: key.id }
+  } catch (error) {
+    if (error instanceof SignatureError) throw new LambdaError(error.type, error.status, error.message)
+    throw error
+  }
+}
+
+/** An address that others can reach demands TLS, or a proxy that is named. @throws StartError */
+function checkDoors(config: Config): void {
+  const { host, tlsCert, tlsKey, behindProxy } = config.node
+  if ((tlsCert === null) !== (tlsKey === null)) throw new StartError('--tls-cert and --tls-key go together.', 2)
+  const isLoopback = host === 'localhost' || host === '::1' || /^127\./.test(host ?? '')
+  if (!isLoopback && tlsCert === null && behindProxy.length === 0) {
+    throw new StartError(`--host ${host} can be reached from other machines: that takes TLS (--tls-cert and --tls-key) or a proxy that does it (--behind-proxy CIDR).`, 2)
+  }
+}
+
+async function listen(gateway: Gateway, consoleListener: ConsoleListener, config: Config, directory: DataDirectory): Promise<{ port: number; consolePort: number }> {
+  const { host, port: wanted, consolePort: wantedConsole } = config.node
+  const at = host ?? '127.0.0.1'
+  const attempt = async (listener: { listen(host: string, port: number): Promise<number> }, port: number, free: boolean, flag: string): Promise<number> => {
+    try {
+      return await listener.listen(at, port)
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException
+      if (code === 'EADDRINUSE' && free) return await listener.listen(at, 0)
+      if (code === 'EADDRINUSE') throw new StartError(`Port ${port} on ${at} is in use by another program. Choose another with ${flag}, or ${flag} 0 for a free one.`)
+      if (code === 'EACCES') throw new StartError(`Port ${port} may not be opened by this user. Choose one above 1023 with ${flag}.`)
+      throw new StartError(`The node cannot listen on ${at}: ${message}`)
+    }
+  }
+  const remembered = directory.instance
+  const port = await attempt(gateway, wanted === 0 ? (remembered.port ?? 0) : wanted, wanted === 0, '--port')
+  const consoleWish = wantedConsole !== 0 ? wantedConsole : wanted === 0 ? (remembered.consolePort ?? 0) : port + 1
+  const consolePort = await attempt(consoleListener, consoleWish, wanted === 0 && wantedConsole === 0, '--console-port')
+  if (wanted === 0 && (remembered.port !== port || remembered.consolePort !== consolePort)) await directory.update({ port, consolePort })
+  return { port, consolePort }
+}
+
+/** `run.json` for who finds the node by its folder, and a pointer to it for who looks for the one that runs. */
+async function writeRun(stack: AsyncDisposableStack, host: Host, data: string, run: object): Promise<void> {
+  const file = path.join(data, 'run.json')
+  const pointer = path.join(host.stateFolder, `${path.basename(data)}-${process.pid}.json`)
+  stack.defer(async () => {
+    await fs.rm(file, { force: true })
+    await fs.rm(pointer, { force: true })
+  })
+  await writeWhole(file, `${JSON.stringify(run)}\n`, 0o600, host.owner)
+  await fs.mkdir(host.stateFolder, { recursive: true, mode: 0o700 })
+  if (host.owner) await fs.chown(host.stateFolder, host.owner.uid, host.owner.gid)
+  await writeWhole(pointer, `${JSON.stringify({ data })}\n`, 0o600, host.owner)
+}
+
+function readText(file: string, what: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new StartError(`The ${what} ${file} cannot be read: ${(error as Error).message}`, 2)
+  }
+}

@@ -1,0 +1,18 @@
+export { detectDriver, isDriver, type NoDriver } from './drivers/detect.ts'
+export { openSandboxes } from './open.ts'
+export {
+  type Call,
+  type CallContext,
+  type CallResult,
+  type ColdReason,
+  type Driver,
+  type HandlerKind,
+  LoadError,
+  type LogSink,
+  type RelayIdentity,
+  type RuntimeName,
+  type Sandboxes,
+  type SandboxLease,
+  type SandboxSpec,
+  type SandboxStatus,
+} from './types.ts'

@@ -1,0 +1,43 @@
+import { promises as fs } from 'node:fs'
+import { totalmem } from 'node:os'
+import path from 'node:path'
+import type { Log } from '../core/log.ts'
+import { MiB } from '../lib/bytes.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { SandboxConfig } from './config.ts'
+import { isDriver, type NoDriver, noDriver } from './drivers/detect.ts'
+import { SandboxPool } from './pool.ts'
+import { Staging } from './staging.ts'
+import type { Driver, Sandboxes } from './types.ts'
+
+export interface OpenOptions {
+  readonly config: SandboxConfig
+  readonly driver: Driver | NoDriver
+  /** The data directory. */
+  readonly data: string
+  readonly clock: Clock
+  readonly log: Log
+  readonly knownBefore: (key: string) => boolean
+}
+
+/** Clears what a former life left and opens the pool; without a driver, something that says why at every call. */
+export async function openSandboxes(options: OpenOptions): Promise<Sandboxes> {
+  const { driver } = options
+  if (!isDriver(driver)) return without(driver)
+  await driver.sweep()
+  const folder = path.join(options.data, 'sandboxes')
+  await fs.rm(path.join(folder, 'slots'), { recursive: true, force: true })
+  await fs.mkdir(folder, { recursive: true, mode: 0o711 })
+  const staging = await Staging.open(path.join(folder, 'staging'))
+  return new SandboxPool({ ...options, driver, folder, caches: path.join(options.data, 'cache'), staging, machineMb: Math.floor(totalmem() / MiB) })
+}
+
+function without(reason: NoDriver): Sandboxes {
+  return {
+    acquire: () => Promise.reject(noDriver(reason)),
+    build: async () => ({ ok: false, handlerKind: null, error: reason.why, ms: 0 }),
+    retire: () => {},
+    status: () => ({ driver: 'none', limits: [], missing: [{ what: 'functions', why: reason.why, todo: reason.todo }], generic: 0, sandboxes: [] }),
+    [Symbol.asyncDispose]: async () => {},
+  }
+}

@@ -1,0 +1,371 @@
+import { existsSync, promises as fs } from 'node:fs'
+import path from 'node:path'
+import type { Duplex } from 'node:stream'
+import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Log } from '../core/log.ts'
+import type { Clock } from '../lib/clock.ts'
+import { within } from '../lib/within.ts'
+import { Channel } from './channel.ts'
+import type { SandboxConfig } from './config.ts'
+import { Specialised } from './specialised.ts'
+import type { Staging } from './staging.ts'
+import { budgetMb, takesCalls } from './state.ts'
+import { type ColdReason, type Driver, type HandlerKind, LoadError, type LogSink, type Sandboxes, type SandboxLease, type SandboxProcess, type SandboxSpec, type SandboxStatus } from './types.ts'
+
+const HELLO_MS = 20_000
+const WARM_ROUNDS = 30
+/** As on Lambda: loading may take so long, or as long as a call where that is more. */
+const LOAD_MS = 10_000
+export const POOL_TMP_MB = 512
+const POOL_PIDS = 128
+const SWEEP_MS = 1_000
+const MAX_PAUSE_MS = 30_000
+
+export interface PoolDeps {
+  readonly config: SandboxConfig
+  readonly driver: Driver
+  /** The folder of slots, on the file system of the code. */
+  readonly folder: string
+  /** The folder of compile caches. */
+  readonly caches: string
+  readonly staging: Staging
+  readonly clock: Clock
+  readonly log: Log
+  readonly machineMb: number
+  /** Whether a version was there before this life of the node. */
+  readonly knownBefore: (key: string) => boolean
+}
+
+/** A booted sandbox that nobody has claimed: it can still become anything. */
+interface Generic {
+  readonly process: SandboxProcess
+  readonly channel: Channel
+  readonly slotDir: string
+  /** Set when it becomes a version's: where its connections to the platform go. */
+  owner: { openRelay: (connection: Duplex) => void } | null
+}
+
+interface Past {
+  key: string
+  ended: 'idle-drop' | 'sandbox-lost' | null
+}
+
+/** Keeps booted sandboxes waiting, makes them a version's when a call comes, and keeps those for the next call. */
+export class SandboxPool implements Sandboxes {
+  readonly #deps: PoolDeps
+  readonly #generic: Generic[] = []
+  readonly #byKey = new Map<string, Specialised[]>()
+  readonly #past = new Map<string, Past>()
+  readonly #ending = new Set<Promise<void>>()
+  readonly #sweeper: NodeJS.Timeout
+  #starting = 0
+  #pauseMs = 0
+  #next = 0
+  #closed = false
+
+  constructor(deps: PoolDeps) {
+    this.#deps = deps
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS)
+    this.#sweeper.unref()
+    this.#refill()
+  }
+
+  async acquire(spec: SandboxSpec, log: LogSink, signal: AbortSignal): Promise<SandboxLease> {
+    signal.throwIfAborted()
+    if (this.#closed) throw new MayflyError('shutting_down', 'the node is stopping')
+    const { clock } = this.#deps
+    const asked = clock.monotonic()
+    const ready = this.#findReady(spec)
+    if (ready) {
+      await ready.begin()
+      return ready.lease({ cold: null, waitMs: clock.monotonic() - asked, initMs: 0 })
+    }
+    const cold = this.#whyCold(spec)
+    await this.#makeRoom(spec.memoryMb)
+    const generic = (spec.tmpMb === POOL_TMP_MB ? this.#generic.shift() : undefined) ?? (await this.#start(spec.tmpMb, false))
+    this.#refill()
+    const taken = clock.monotonic()
+    const made = await this.#specialise(generic, spec, log)
+    await made.begin()
+    return made.lease({ cold, waitMs: taken - asked, initMs: clock.monotonic() - taken })
+  }
+
+  async build(spec: SandboxSpec): Promise<{ ok: boolean; handlerKind: HandlerKind | null; error: string | null; ms: number }> {
+    const { clock, staging } = this.#deps
+    const from = clock.monotonic()
+    const cache = path.join(this.#deps.caches, spec.key)
+    const beside = `${cache}.new`
+    await fs.rm(beside, { recursive: true, force: true })
+    await fs.mkdir(beside, { recursive: true })
+    await fs.chmod(beside, 0o777) // the one user inside writes it; nobody else runs meanwhile
+    let generic: Generic | null = null
+    try {
+      generic = await this.#start(POOL_TMP_MB, true, beside)
+      await staging.give({ key: `${spec.key}/build`, codeDir: spec.codeDir, cacheDir: null }, generic.slotDir)
+      await generic.process.limit({ memoryMb: spec.memoryMb, pids: POOL_PIDS })
+      const { code, cache: cachePath } = generic.process.paths
+      const load = generic.channel.specialise({ handler: spec.handler, environment: {}, memoryMb: spec.memoryMb, codePath: code, cachePath, concurrency: 1, relayPorts: [], build: true }, { write: () => {}, lost: () => {} })
+      load.catch(() => {})
+      if (!(await within(clock, LOAD_MS, load))) return { ok: false, handlerKind: null, error: 'loading took too long', ms: clock.monotonic() - from }
+      const handlerKind = await load
+      await this.#end(generic)
+      generic = null
+      if (this.#deps.driver.name !== 'process') {
+        await makeReadable(beside)
+        await fs.rm(cache, { recursive: true, force: true })
+        await fs.rename(beside, cache)
+      }
+      void staging.forget(`${spec.key}/build`)
+      await staging.prepare(this.#sourceOf(spec, this.#hasCache(spec) ? cache : null)).catch(() => {})
+      return { ok: true, handlerKind, error: null, ms: clock.monotonic() - from }
+    } catch (error) {
+      if (!(error instanceof LoadError)) this.#deps.log.warn({ error: (error as Error).message }, 'a compile cache could not be made')
+      return { ok: false, handlerKind: null, error: error instanceof Error ? error.message : String(error), ms: clock.monotonic() - from }
+    } finally {
+      if (generic) await this.#end(generic)
+      await fs.rm(beside, { recursive: true, force: true })
+    }
+  }
+
+  retire(key: string): void {
+    for (const sandbox of [...(this.#byKey.get(key) ?? [])]) sandbox.drain()
+    void this.#deps.staging.forget(key)
+    void fs.rm(path.join(this.#deps.caches, key), { recursive: true, force: true })
+    this.#cached.delete(key)
+  }
+
+  status(): SandboxStatus {
+    const { driver } = this.#deps
+    const sandboxes = [...this.#byKey.values()].flat().map((sandbox) => ({
+      id: sandbox.id,
+      key: sandbox.spec.key,
+      state: sandbox.state.state,
+      busy: 'calls' in sandbox.state ? sandbox.state.calls : 0,
+      memoryMb: budgetMb(sandbox.state, sandbox.spec.memoryMb),
+    }))
+    return { driver: driver.name, limits: driver.limits, missing: driver.missing, generic: this.#generic.length, sandboxes }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
+    clearInterval(this.#sweeper)
+    const all = [...this.#byKey.values()].flat()
+    await Promise.allSettled([...this.#generic.splice(0).map((generic) => this.#end(generic)), ...all.map((sandbox) => sandbox.end()), ...this.#ending])
+    await this.#deps.driver[Symbol.asyncDispose]()
+    await fs.rm(this.#slots, { recursive: true, force: true })
+  }
+
+  get #slots(): string {
+    return path.join(this.#deps.folder, 'slots')
+  }
+
+  /** The one used last: its caches are warmest, and the others may grow old. */
+  #findReady(spec: SandboxSpec): Specialised | null {
+    if (spec.reuse === 'never') return null
+    const all = this.#byKey.get(spec.key) ?? []
+    for (let i = all.length - 1; i >= 0; i--) {
+      const sandbox = all[i] as Specialised
+      if (takesCalls(sandbox.state, spec.concurrency)) {
+        all.splice(i, 1)
+        all.push(sandbox)
+        return sandbox
+      }
+    }
+    return null
+  }
+
+  #whyCold(spec: SandboxSpec): ColdReason {
+    const name = `${spec.identity.project}/${spec.identity.functionName}`
+    const past = this.#past.get(name)
+    this.#remember(name, spec.key)
+    if (spec.reuse === 'never') return 'reuse-never'
+    if ((this.#byKey.get(spec.key) ?? []).length > 0) return 'scale-out'
+    if (!past) return this.#deps.knownBefore(spec.key) ? 'node-restart' : 'first-call'
+    if (past.key !== spec.key) return 'new-version'
+    return past.ended ?? 'scale-out'
+  }
+
+  #remember(name: string, key: string): void {
+    this.#past.delete(name)
+    this.#past.set(name, { key, ended: null })
+    if (this.#past.size > LIMITS.rememberedVersions.value) this.#past.delete(this.#past.keys().next().value as string)
+  }
+
+  /** Frozen sandboxes go, oldest first, until another fits. @throws MayflyError too_many_invocations */
+  async #makeRoom(wantedMb: number): Promise<void> {
+    const budget = this.#deps.config.memoryMb || Math.floor(this.#deps.machineMb * 0.75)
+    const all = () => [...this.#byKey.values()].flat()
+    const used = () => all().reduce((sum, sandbox) => sum + budgetMb(sandbox.state, sandbox.spec.memoryMb), 0)
+    while (used() + wantedMb > budget) {
+      const idle = all()
+        .filter((sandbox) => sandbox.state.state === 'frozen' || sandbox.state.state === 'ready')
+        .toSorted((a, b) => ('sinceMs' in a.state && 'sinceMs' in b.state ? a.state.sinceMs - b.state.sinceMs : 0))[0]
+      if (!idle) throw new MayflyError('too_many_invocations', `the sandboxes of this node use ${used()} of ${budget} MB of memory; another of ${wantedMb} MB does not fit now`)
+      this.#drop(idle, 'idle-drop')
+    }
+  }
+
+  #drop(sandbox: Specialised, why: 'idle-drop' | 'sandbox-lost'): void {
+    const past = this.#past.get(`${sandbox.spec.identity.project}/${sandbox.spec.identity.functionName}`)
+    if (past && past.key === sandbox.spec.key) past.ended = why
+    this.#track(sandbox.end())
+  }
+
+  #track(ending: Promise<void>): void {
+    const done = ending.catch((error: Error) => this.#deps.log.error({ error: error.message }, 'a sandbox could not be given back')).then(() => void this.#ending.delete(done))
+    this.#ending.add(done)
+  }
+
+  async #specialise(generic: Generic, spec: SandboxSpec, log: LogSink): Promise<Specialised> {
+    const { clock, staging } = this.#deps
+    const depths: number[] = []
+    generic.owner = { openRelay: (connection) => spec.openRelay(connection, spec.identity, depths.length === 0 ? 0 : Math.max(...depths)) }
+    const hasCache = this.#hasCache(spec)
+    const source = this.#sourceOf(spec, hasCache ? path.join(this.#deps.caches, spec.key) : null)
+    const limitMs = Math.max(LOAD_MS, spec.timeoutMs)
+    try {
+      await Promise.all([staging.give(source, generic.slotDir), generic.process.limit({ memoryMb: spec.memoryMb, pids: POOL_PIDS })])
+      const codePath = generic.process.paths.code
+      const loading = generic.channel.specialise(
+        { handler: spec.handler, environment: { LAMBDA_TASK_ROOT: generic.process.isolated ? '/var/task' : codePath, ...spec.environment }, memoryMb: spec.memoryMb, codePath, cachePath: hasCache ? path.join(path.dirname(codePath), 'cache') : null, concurrency: spec.concurrency, relayPorts: spec.relayPorts, build: false },
+        log,
+      )
+      loading.catch(() => {})
+      if (!(await within(clock, limitMs, loading))) throw loadError('Sandbox.Timedout', `Error: Init timed out after ${(limitMs / 1000).toFixed(2)} seconds`)
+      const handlerKind = await loading.catch(async (error: unknown) => {
+        if (error instanceof LoadError) throw error
+        const exit = await Promise.race([generic.process.exited, clock.sleep(1000).then(() => null)])
+        const code = generic.channel.exitCode ?? exit?.code ?? null
+        throw loadError('Runtime.ExitError', `Error: Runtime exited${code === null || exit?.outOfMemory ? ' with error: signal: killed' : code === 0 ? ' without providing a reason' : ` with error: exit status ${code}`}`)
+      })
+      const made = new Specialised({ spec, handlerKind, process: generic.process, channel: generic.channel, clock, depths, onGone: (sandbox) => this.#onGone(sandbox, generic.slotDir) })
+      const all = this.#byKey.get(spec.key) ?? []
+      all.push(made)
+      this.#byKey.set(spec.key, all)
+      void staging.prepare(source).catch(() => {})
+      return made
+    } catch (error) {
+      this.#track(this.#end(generic))
+      throw error
+    }
+  }
+
+  #onGone(sandbox: Specialised, slotDir: string): void {
+    const all = this.#byKey.get(sandbox.spec.key)
+    const at = all?.indexOf(sandbox) ?? -1
+    if (at !== -1) all?.splice(at, 1)
+    if (all?.length === 0) this.#byKey.delete(sandbox.spec.key)
+    const past = this.#past.get(`${sandbox.spec.identity.project}/${sandbox.spec.identity.functionName}`)
+    if (past && past.key === sandbox.spec.key && past.ended === null) past.ended = 'sandbox-lost'
+    this.#track(sandbox.process.kill().then(() => fs.rm(slotDir, { recursive: true, force: true })))
+  }
+
+  #sourceOf(spec: SandboxSpec, cacheDir: string | null) {
+    return { key: spec.key, codeDir: spec.codeDir, cacheDir }
+  }
+
+  readonly #cached = new Map<string, boolean>()
+  #hasCache(spec: SandboxSpec): boolean {
+    const known = this.#cached.get(spec.key)
+    if (known) return known
+    const there = this.#deps.driver.name !== 'process' && existsSync(path.join(this.#deps.caches, spec.key))
+    if (there) this.#cached.set(spec.key, true)
+    return there
+  }
+
+  /** Starts a sandbox and brings it to where it can become anything. */
+  async #start(tmpMb: number, background: boolean, cacheDir: string | null = null): Promise<Generic> {
+    const id = `s-${++this.#next}`
+    const slotDir = path.join(this.#slots, id)
+    await fs.mkdir(slotDir, { recursive: true, mode: 0o755 })
+    let process: SandboxProcess | null = null
+    try {
+      process = await this.#deps.driver.start({ id, runtime: 'nodejs24.x', slotDir, cacheDir, tmpMb, pids: POOL_PIDS, background })
+      const generic: Generic = {
+        process,
+        channel: new Channel(process, (connection) => (generic.owner ? generic.owner.openRelay(connection) : void connection.destroy())),
+        slotDir,
+        owner: null,
+      }
+      await generic.channel.hello(AbortSignal.timeout(HELLO_MS))
+      if (background && cacheDir === null) await generic.channel.warm(WARM_ROUNDS)
+      return generic
+    } catch (error) {
+      await process?.kill()
+      await fs.rm(slotDir, { recursive: true, force: true })
+      const why = process?.stderrTail().trim().slice(-300) || (error as Error).message
+      this.#deps.log.error({ error: why }, 'a sandbox did not start')
+      throw new MayflyError('sandbox_unavailable', 'a sandbox could not be started; the log of the node says why', { cause: error })
+    }
+  }
+
+  async #end(generic: Generic): Promise<void> {
+    await generic.process.kill()
+    generic.channel.close()
+    await fs.rm(generic.slotDir, { recursive: true, force: true })
+  }
+
+  /** Brings the pool back to its size, off the path of calls; after failures with growing pauses. */
+  #refill(): void {
+    const { config, clock } = this.#deps
+    while (!this.#closed && this.#starting < config.refills && this.#generic.length + this.#starting < config.poolSize) {
+      this.#starting++
+      const work = (async () => {
+        if (this.#pauseMs > 0) await clock.sleep(this.#pauseMs)
+        if (this.#closed) return
+        const generic = await this.#start(POOL_TMP_MB, true)
+        this.#pauseMs = 0
+        if (this.#closed) return await this.#end(generic)
+        this.#generic.push(generic)
+        // One that dies while it waits is replaced.
+        void generic.channel.failure.then(() => {
+          const at = this.#generic.indexOf(generic)
+          if (at === -1) return
+          this.#generic.splice(at, 1)
+          this.#track(this.#end(generic))
+          this.#refill()
+        })
+      })()
+      const done: Promise<void> = work
+        .catch(() => {
+          this.#pauseMs = Math.min(MAX_PAUSE_MS, Math.max(500, this.#pauseMs * 2))
+        })
+        .then(() => {
+          this.#starting--
+          this.#ending.delete(done)
+          this.#refill()
+        })
+      this.#ending.add(done)
+    }
+  }
+
+  /** Freezes what is idle and drops what has been for long. */
+  #sweep(): void {
+    const now = this.#deps.clock.monotonic()
+    const { idleMs } = this.#deps.config
+    for (const sandbox of [...this.#byKey.values()].flat()) {
+      const { state } = sandbox
+      if ((state.state === 'frozen' || state.state === 'ready') && now - state.sinceMs > idleMs) this.#drop(sandbox, 'idle-drop')
+      else if (state.state === 'ready' && now - state.sinceMs >= this.#deps.config.freezeMs) void sandbox.freeze()
+    }
+  }
+}
+
+function loadError(errorType: string, errorMessage: string): LoadError {
+  return new LoadError(errorType, Buffer.from(JSON.stringify({ errorType, errorMessage })))
+}
+
+/** The cache belongs to the node from now on: readable by all, writable by none who runs user code. */
+async function makeReadable(folder: string): Promise<void> {
+  for (const entry of await fs.readdir(folder, { withFileTypes: true, recursive: true })) {
+    const at = path.join(entry.parentPath, entry.name)
+    if (entry.isSymbolicLink() || !(entry.isFile() || entry.isDirectory())) {
+      await fs.rm(at, { force: true })
+      continue
+    }
+    await fs.lchown(at, process.getuid?.() ?? 0, process.getgid?.() ?? 0)
+    await fs.chmod(at, entry.isDirectory() ? 0o755 : 0o444)
+  }
+  await fs.chmod(folder, 0o755)
+}

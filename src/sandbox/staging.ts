@@ -1,0 +1,188 @@
+import { createHash } from 'node:crypto'
+import { linkSync, mkdirSync, readdirSync, renameSync } from 'node:fs'
+import { access, link, mkdir, readdir, readFile, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+/** What a sandbox gets in its slot: the code as `code` and, when there is one, the compile cache as `cache`. */
+export interface Source {
+  readonly key: string
+  readonly codeDir: string
+  readonly cacheDir: string | null
+}
+
+/** Up to so many files a copy may be made while a call waits: about 20 µs each. */
+const SMALL_TREE_FILES = 32
+/** Copies kept ready of a large tree. */
+const COPIES_AHEAD = 2
+/** Keys of which copies are kept; those longest unused go first. */
+const MAX_KEYS = 512
+const LINKS_AT_ONCE = 16
+
+interface Shelf {
+  readonly source: Source
+  readonly copies: string[]
+  /** Null: not counted yet. */
+  small: boolean | null
+  making: Promise<void> | null
+}
+
+/**
+ * Copies of code directories, made of hard links ahead of time, so that a cold call pays one `rename`.
+ *
+ * A copy must be on the file system of the slots. Its files are the artefact's own inodes: mode 0444, owned by
+ * the node, seen through a read-only mount; a sandbox can neither write nor replace them. Its directories are new.
+ * Copies outlive the node: they are complete from the moment that they carry their name.
+ */
+export class Staging {
+  readonly #dir: string
+  readonly #shelves = new Map<string, Shelf>()
+  #next = 0
+
+  private constructor(dir: string) {
+    this.#dir = dir
+  }
+
+  /** @param dir  belongs to this object alone, on the file system of the slots and of the code */
+  static async open(dir: string): Promise<Staging> {
+    const staging = new Staging(dir)
+    await mkdir(dir, { recursive: true, mode: 0o711 })
+    await staging.#readFormerCopies()
+    return staging
+  }
+
+  /** Whether a cold call would find a copy ready or could make one in no time. */
+  async prepare(source: Source): Promise<void> {
+    const shelf = this.#shelf(source)
+    shelf.small ??= (await countFiles(source.codeDir, SMALL_TREE_FILES)) <= SMALL_TREE_FILES && source.cacheDir === null
+    if (shelf.small || shelf.copies.length >= COPIES_AHEAD) return
+    shelf.making ??= this.#make(shelf).finally(() => {
+      shelf.making = null
+    })
+    await shelf.making
+  }
+
+  /**
+   * Moves a copy into the slot. The caller may `prepare` the next one when the call is over.
+   * @throws the file system's error when the code directory is gone
+   */
+  async give(source: Source, slotDir: string): Promise<void> {
+    const shelf = this.#shelf(source)
+    let copy = shelf.copies.pop()
+    if (copy === undefined && shelf.small === true) {
+      linkTreeSync(source.codeDir, join(slotDir, 'code'))
+      return
+    }
+    if (copy === undefined) {
+      await this.prepare(source)
+      if (shelf.small) return await this.give(source, slotDir)
+      copy = shelf.copies.pop()
+    }
+    // Another call took the copy that was just made: this one makes its own.
+    copy ??= await this.#makeCopy(source)
+    if (source.cacheDir !== null) renameSync(join(copy, 'cache'), join(slotDir, 'cache'))
+    renameSync(join(copy, 'code'), join(slotDir, 'code'))
+    void rm(copy, { recursive: true, force: true })
+  }
+
+  /** Removes the copies of a version that is no longer called. */
+  async forget(key: string): Promise<void> {
+    const shelf = this.#shelves.get(key)
+    this.#shelves.delete(key)
+    await shelf?.making?.catch(() => {})
+    for (const copy of shelf?.copies.splice(0) ?? []) await rm(copy, { recursive: true, force: true })
+  }
+
+  #shelf(source: Source): Shelf {
+    const known = this.#shelves.get(source.key)
+    if (known && known.source.codeDir === source.codeDir && known.source.cacheDir === source.cacheDir) return known
+    if (known) void this.forget(source.key)
+    const shelf: Shelf = { source, copies: [], small: null, making: null }
+    this.#shelves.set(source.key, shelf)
+    if (this.#shelves.size > MAX_KEYS) void this.forget(this.#shelves.keys().next().value as string)
+    return shelf
+  }
+
+  async #make(shelf: Shelf): Promise<void> {
+    while (shelf.copies.length < COPIES_AHEAD) {
+      const copy = await this.#makeCopy(shelf.source)
+      if (this.#shelves.get(shelf.source.key) !== shelf) return await rm(copy, { recursive: true, force: true })
+      shelf.copies.push(copy)
+    }
+  }
+
+  async #makeCopy(source: Source): Promise<string> {
+    this.#next++
+    const name = `${createHash('sha256').update(source.key).digest('hex').slice(0, 24)}.${process.pid}.${this.#next}`
+    const building = join(this.#dir, `${name}.part`)
+    await mkdir(building, { mode: 0o755 })
+    try {
+      await linkTree(source.codeDir, join(building, 'code'))
+      if (source.cacheDir !== null) await linkTree(source.cacheDir, join(building, 'cache'))
+      await writeFile(join(building, 'source.json'), JSON.stringify(source), { mode: 0o600 })
+      const copy = join(this.#dir, name)
+      await rename(building, copy)
+      return copy
+    } catch (error) {
+      await rm(building, { recursive: true, force: true })
+      throw error
+    }
+  }
+
+  async #readFormerCopies(): Promise<void> {
+    for (const name of await readdir(this.#dir)) {
+      const copy = join(this.#dir, name)
+      const source = name.endsWith('.part') ? null : await readSource(copy)
+      const shelf = source === null || this.#shelves.size >= MAX_KEYS ? null : this.#shelf(source)
+      if (shelf === null || shelf.copies.length >= COPIES_AHEAD) {
+        await rm(copy, { recursive: true, force: true })
+        continue
+      }
+      shelf.small = false
+      shelf.copies.push(copy)
+    }
+  }
+}
+
+async function readSource(copy: string): Promise<Source | null> {
+  try {
+    const source = JSON.parse(await readFile(join(copy, 'source.json'), 'utf8')) as Source
+    await access(source.codeDir)
+    if (source.cacheDir !== null) await access(source.cacheDir)
+    return source
+  } catch {
+    return null
+  }
+}
+
+async function countFiles(dir: string, enough: number): Promise<number> {
+  let count = 0
+  for (const entry of await readdir(dir, { withFileTypes: true })) {
+    count += entry.isDirectory() ? 1 + (await countFiles(join(dir, entry.name), enough - count)) : 1
+    if (count > enough) break
+  }
+  return count
+}
+
+async function linkTree(from: string, to: string): Promise<void> {
+  await mkdir(to, { mode: 0o755 })
+  const entries = await readdir(from, { withFileTypes: true })
+  for (let i = 0; i < entries.length; i += LINKS_AT_ONCE) {
+    await Promise.all(
+      entries.slice(i, i + LINKS_AT_ONCE).map(async (entry) => {
+        const source = join(from, entry.name)
+        const target = join(to, entry.name)
+        if (entry.isDirectory()) await linkTree(source, target)
+        else if (entry.isSymbolicLink()) await symlink(await readlink(source), target)
+        else await link(source, target)
+      }),
+    )
+  }
+}
+
+function linkTreeSync(from: string, to: string): void {
+  mkdirSync(to, { mode: 0o755 })
+  for (const entry of readdirSync(from, { withFileTypes: true })) {
+    if (entry.isDirectory()) linkTreeSync(join(from, entry.name), join(to, entry.name))
+    else if (entry.isFile()) linkSync(join(from, entry.name), join(to, entry.name))
+  }
+}
