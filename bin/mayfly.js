@@ -18,7 +18,11 @@ if (!existsSync(node) || !existsSync(path.join(root, 'node_modules', '.mayfly-se
 // The node itself answers these; everything else is a client of it.
 const OF_THE_NODE = new Set(['up', 'config', 'doctor'])
 const target =
-  args[0] === '--node' ? args.slice(1) : OF_THE_NODE.has(args[0] ?? '') ? [path.join(root, 'src', 'main.ts'), ...args] : [path.join(root, 'cli', 'main.ts'), ...args]
+  args[0] === '--node'
+    ? args.slice(1)
+    : OF_THE_NODE.has(args[0] ?? '')
+      ? [path.join(root, 'src', 'main.ts'), ...args]
+      : [path.join(root, 'cli', 'main.ts'), ...args]
 
 const env = { ...process.env, UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? String(Math.max(16, 4 * availableParallelism())) }
 let command = [node, '--disable-warning=ExperimentalWarning', ...target]

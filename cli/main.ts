@@ -18,7 +18,13 @@ class UsageError extends Error {}
 
 const { env } = process
 const locate = (options: Common): FoundNode =>
-  findNode({ url: options.url ?? env.MAYFLY_URL ?? null, key: options.key ?? env.MAYFLY_KEY ?? null, data: options.data ?? null, project: options.project ?? env.MAYFLY_PROJECT ?? null, stateFolder: stateFolderOf(env, homedir()) })
+  findNode({
+    url: options.url ?? env.MAYFLY_URL ?? null,
+    key: options.key ?? env.MAYFLY_KEY ?? null,
+    data: options.data ?? null,
+    project: options.project ?? env.MAYFLY_PROJECT ?? null,
+    stateFolder: stateFolderOf(env, homedir()),
+  })
 const clientOf = (node: FoundNode) => new Client(node.url, node.key)
 const ms = (value: number) => (value < 10 ? `${value.toFixed(2)} ms` : `${Math.round(value)} ms`)
 const size = (bytes: number) => (bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`)
@@ -56,31 +62,65 @@ command('deploy <folder>', 'make a folder a function: bundle, pack, send')
     const packed = await packFolder(folder, options.name ?? null)
     const made = await deployPacked(clientOf(node), node.project, packed)
     const steps = [...packed.steps, { what: 'deploy', ms: made.ms }]
-    if (options.json) return print(JSON.stringify({ function: made.function, changed: made.changed, warnings: made.warnings, sentBytes: made.sent ? packed.zip.length : 0, files: packed.files, packages: packed.packages, steps }))
-    print(`${bold(packed.name)}: ${packed.files} files, ${size(packed.zip.length)}${packed.packages.length > 0 ? `, with ${packed.packages.join(', ')} as they are` : ''}`)
+    if (options.json)
+      return print(
+        JSON.stringify({
+          function: made.function,
+          changed: made.changed,
+          warnings: made.warnings,
+          sentBytes: made.sent ? packed.zip.length : 0,
+          files: packed.files,
+          packages: packed.packages,
+          steps,
+        }),
+      )
+    print(
+      `${bold(packed.name)}: ${packed.files} files, ${size(packed.zip.length)}${packed.packages.length > 0 ? `, with ${packed.packages.join(', ')} as they are` : ''}`,
+    )
     for (const step of steps) print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms)}`))
     for (const warning of made.warnings) complain(yellow(`warning: ${warning}`))
     print(made.changed ? green('Deployed.') : made.sent ? 'Nothing changes.' : 'Nothing changes: the node has exactly this already.')
-    print(`Call it: curl -X POST ${node.url}${node.run === null || node.run.project.ref === node.project ? '' : `/p/${node.project}`}/functions/v1/${packed.name} -H "apikey: $KEY"`)
+    print(
+      `Call it: curl -X POST ${node.url}${node.run === null || node.run.project.ref === node.project ? '' : `/p/${node.project}`}/functions/v1/${packed.name} -H "apikey: $KEY"`,
+    )
   })
 
 const isEvent = (value: string) => /^\s*([[{"@\d-]|(true|false|null)\s*$)/.test(value)
 
 bare('invoke <function>', 'run a function with an event and print what it returned')
-  .option('--data <json|@file|folder>', 'the event, as JSON or @file; a folder names the node by its data directory (may stand twice)', (value: string, before: string[]) => [...before, value], [] as string[])
+  .option(
+    '--data <json|@file|folder>',
+    'the event, as JSON or @file; a folder names the node by its data directory (may stand twice)',
+    (value: string, before: string[]) => [...before, value],
+    [] as string[],
+  )
   .action(async (name: string, options: Omit<Common, 'data'> & { data: string[] }) => {
     const folder = options.data.find((value) => !isEvent(value))
     const event = options.data.find(isEvent)
     const { data: _, ...rest } = options
     const node = locate(folder === undefined ? rest : { ...rest, data: folder })
-    const text = event === undefined ? '{}' : event.startsWith('@') ? await fs.readFile(event.slice(1), 'utf8').catch((error: Error) => fail(`${event.slice(1)}: ${error.message}`)) : event
+    const text =
+      event === undefined
+        ? '{}'
+        : event.startsWith('@')
+          ? await fs.readFile(event.slice(1), 'utf8').catch((error: Error) => fail(`${event.slice(1)}: ${error.message}`))
+          : event
     try {
       JSON.parse(text)
     } catch (error) {
       throw new UsageError(`The event is not JSON: ${(error as Error).message}`)
     }
     const reply = await clientOf(node).invoke(node.project, name, text)
-    if (options.json) print(JSON.stringify({ payload: JSON.parse(reply.payload) as unknown, failed: reply.failed, invocationId: reply.invocationId, cold: reply.cold, durationMs: reply.durationMs }))
+    if (options.json)
+      print(
+        JSON.stringify({
+          payload: JSON.parse(reply.payload) as unknown,
+          failed: reply.failed,
+          invocationId: reply.invocationId,
+          cold: reply.cold,
+          durationMs: reply.durationMs,
+        }),
+      )
     else {
       print(harmless(reply.payload))
       complain(dim(`${reply.invocationId}  ${ms(reply.durationMs)}  ${reply.cold === null ? 'warm' : `cold: ${reply.cold}`}`))
@@ -119,7 +159,12 @@ command('ls', 'list the functions of the project').action(async (options: Common
   const functions = await clientOf(node).functions(node.project)
   if (options.json) return print(JSON.stringify({ project: node.project, functions }))
   if (functions.length === 0) return print(`The project ${node.project} has no functions. Deploy one: npx mayfly deploy <folder>`)
-  print(table(['NAME', 'RUNTIME', 'MEMORY', 'TIMEOUT', 'STATE'], functions.map((one) => [one.name, one.runtime, `${one.memory} MB`, `${one.timeout} s`, one.state])))
+  print(
+    table(
+      ['NAME', 'RUNTIME', 'MEMORY', 'TIMEOUT', 'STATE'],
+      functions.map((one) => [one.name, one.runtime, `${one.memory} MB`, `${one.timeout} s`, one.state]),
+    ),
+  )
 })
 
 command('rm <function>', 'remove a function').action(async (name: string, options: Common) => {
@@ -135,7 +180,12 @@ command('usage', 'show executions and GB-seconds per function and day')
     const usage = await clientOf(node).usage(node.project, Number(options.days))
     if (options.json) return print(JSON.stringify({ project: node.project, usage }))
     if (usage.length === 0) return print('Nothing has run yet.')
-    print(table(['DAY', 'FUNCTION', 'EXECUTIONS', 'ERRORS', 'GB-SECONDS'], usage.map((one) => [one.day, one.functionName, String(one.executions), String(one.errors), one.gbSeconds.toFixed(6)])))
+    print(
+      table(
+        ['DAY', 'FUNCTION', 'EXECUTIONS', 'ERRORS', 'GB-SECONDS'],
+        usage.map((one) => [one.day, one.functionName, String(one.executions), String(one.errors), one.gbSeconds.toFixed(6)]),
+      ),
+    )
   })
 
 command('status', 'show a running node').action(async (options: Common) => {
@@ -143,7 +193,9 @@ command('status', 'show a running node').action(async (options: Common) => {
   const { pool, ...status } = await clientOf(node).status()
   if (options.json) return print(JSON.stringify(status))
   print(`${bold('url')}       ${status.url}\n${bold('console')}   ${status.console}\n${bold('project')}   ${status.project.ref}  ${status.project.url}`)
-  print(`${bold('keys')}      publishable ${status.project.publishableKey}\n          secret      ${status.project.secretKey}\n          access key  ${status.accessKey.id} ${status.accessKey.secret}  ${status.region}`)
+  print(
+    `${bold('keys')}      publishable ${status.project.publishableKey}\n          secret      ${status.project.secretKey}\n          access key  ${status.accessKey.id} ${status.accessKey.secret}  ${status.region}`,
+  )
   print(`${bold('sandbox')}   ${status.sandbox.driver}: ${status.sandbox.limits.join(', ')}`)
   print(dim(JSON.stringify(pool)))
 })

@@ -65,7 +65,12 @@ export class Client {
   async request(method: string, path: string, body?: RequestInit['body'], headers: Record<string, string> = {}, signal?: AbortSignal): Promise<Response> {
     let response: Response
     try {
-      response = await fetch(`${this.#url}${path}`, { method, headers: { authorization: `Bearer ${this.#key}`, ...headers }, ...(body === undefined || body === null ? {} : { body }), ...(signal ? { signal } : {}) })
+      response = await fetch(`${this.#url}${path}`, {
+        method,
+        headers: { authorization: `Bearer ${this.#key}`, ...headers },
+        ...(body === undefined || body === null ? {} : { body }),
+        ...(signal ? { signal } : {}),
+      })
     } catch (error) {
       if (signal?.aborted) throw error
       throw new UnreachableError(this.#url, error)
@@ -82,7 +87,12 @@ export class Client {
   }
 
   async #json<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const response = await this.request(method, path, body === undefined ? undefined : JSON.stringify(body), body === undefined ? {} : { 'content-type': 'application/json' })
+    const response = await this.request(
+      method,
+      path,
+      body === undefined ? undefined : JSON.stringify(body),
+      body === undefined ? {} : { 'content-type': 'application/json' },
+    )
     return (await response.json()) as T
   }
 
@@ -117,7 +127,11 @@ export class Client {
   }
 
   /** Runs a function with an event. */
-  async invoke(project: string, name: string, payload: string): Promise<{ payload: string; failed: boolean; invocationId: string; cold: string | null; durationMs: number }> {
+  async invoke(
+    project: string,
+    name: string,
+    payload: string,
+  ): Promise<{ payload: string; failed: boolean; invocationId: string; cold: string | null; durationMs: number }> {
     const response = await this.request('POST', `${at(project)}/functions/${encodeURIComponent(name)}/invoke`, payload, { 'content-type': 'application/json' })
     const { headers } = response
     return {

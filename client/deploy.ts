@@ -24,7 +24,22 @@ export interface Packed {
   readonly steps: readonly { readonly what: string; readonly ms: number }[]
 }
 
-const FIELDS = new Set(['$schema', 'name', 'runtime', 'handler', 'description', 'memory', 'timeout', 'tmp', 'concurrency', 'reuse', 'egress', 'role', 'environment', 'verifyJwt'])
+const FIELDS = new Set([
+  '$schema',
+  'name',
+  'runtime',
+  'handler',
+  'description',
+  'memory',
+  'timeout',
+  'tmp',
+  'concurrency',
+  'reuse',
+  'egress',
+  'role',
+  'environment',
+  'verifyJwt',
+])
 const ENTRIES = ['index.ts', 'index.mts', 'index.js', 'index.mjs', 'index.cjs']
 
 /** Makes of a folder what a node runs: one bundled file, packages that cannot be bundled, a zip that depends on nothing but these. */
@@ -65,7 +80,9 @@ export async function packFolder(folder: string, name: string | null): Promise<P
       })
     } catch (error) {
       const errors = (error as { errors?: { text: string; location: { file: string; line: number; column: number } | null }[] }).errors ?? []
-      throw new FolderError(`The code could not be bundled:\n${errors.map((one) => `  ${one.location ? `${one.location.file}:${one.location.line}:${one.location.column + 1}: ` : ''}${one.text}`).join('\n') || (error as Error).message}`)
+      throw new FolderError(
+        `The code could not be bundled:\n${errors.map((one) => `  ${one.location ? `${one.location.file}:${one.location.line}:${one.location.column + 1}: ` : ''}${one.text}`).join('\n') || (error as Error).message}`,
+      )
     }
   })
   const files = new Map<string, Uint8Array | string>()
@@ -85,7 +102,11 @@ export async function packFolder(folder: string, name: string | null): Promise<P
 }
 
 /** Sends a packed folder. @throws ApiError */
-export async function deployPacked(client: Client, project: string, packed: Packed): Promise<{ function: FunctionInfo; changed: boolean; warnings: readonly string[]; sent: boolean; ms: number }> {
+export async function deployPacked(
+  client: Client,
+  project: string,
+  packed: Packed,
+): Promise<{ function: FunctionInfo; changed: boolean; warnings: readonly string[]; sent: boolean; ms: number }> {
   const from = performance.now()
   const there = await client.hasArtefact(project, packed.sha256)
   if (!there) await client.putArtefact(project, packed.sha256, packed.zip)
@@ -135,7 +156,10 @@ const nativePackages = (native: Map<string, string>): Plugin => ({
   setup: (esbuild) => {
     esbuild.onResolve({ filter: /^[^./]/ }, (found) => {
       if (found.kind === 'entry-point' || found.path.startsWith('node:')) return null
-      const name = found.path.split('/').slice(0, found.path.startsWith('@') ? 2 : 1).join('/')
+      const name = found.path
+        .split('/')
+        .slice(0, found.path.startsWith('@') ? 2 : 1)
+        .join('/')
       const folder = resolvePackage(name, found.resolveDir)
       if (!folder || !isNative(folder)) return null
       native.set(name, folder)
@@ -181,7 +205,8 @@ async function packPackages(native: ReadonlyMap<string, string>, files: Map<stri
     for (const dependency of Object.keys({ ...own.dependencies, ...own.optionalDependencies })) {
       const at = resolvePackage(dependency, folder)
       if (at) queue.push([dependency, at])
-      else if (own.dependencies?.[dependency]) throw new FolderError(`The package ${dependency}, which ${name} needs, is not installed: run npm install in the folder.`)
+      else if (own.dependencies?.[dependency])
+        throw new FolderError(`The package ${dependency}, which ${name} needs, is not installed: run npm install in the folder.`)
     }
     for (const file of await filesBelow(folder)) files.set(`node_modules/${name}/${file}`, path.join(folder, file))
   }

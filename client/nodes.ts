@@ -48,7 +48,8 @@ export function findNode(where: Where): FoundNode {
   if (where.data !== null) {
     const file = path.join(where.data, 'run.json')
     const run = readRun(file)
-    if (!run) throw new NoNodeError(`No node is running on ${where.data} (there is no live ${file}). Start one: npx mayfly up --data ${JSON.stringify(where.data)}`)
+    if (!run)
+      throw new NoNodeError(`No node is running on ${where.data} (there is no live ${file}). Start one: npx mayfly up --data ${JSON.stringify(where.data)}`)
     return found(run, where.project)
   }
   const runs: RunFile[] = []
@@ -61,8 +62,12 @@ export function findNode(where: Where): FoundNode {
       // a pointer that is being written or was left behind
     }
   }
-  if (runs.length === 0) throw new NoNodeError('No node is running on this machine for this user. Start one with `npx mayfly up`, or name one with --data, or with --url and --key.')
-  if (runs.length > 1) throw new NoNodeError(`Several nodes are running; choose one with --data:\n${runs.map((run) => `  --data ${JSON.stringify(run.data)}   ${run.url}`).join('\n')}`)
+  if (runs.length === 0)
+    throw new NoNodeError('No node is running on this machine for this user. Start one with `npx mayfly up`, or name one with --data, or with --url and --key.')
+  if (runs.length > 1)
+    throw new NoNodeError(
+      `Several nodes are running; choose one with --data:\n${runs.map((run) => `  --data ${JSON.stringify(run.data)}   ${run.url}`).join('\n')}`,
+    )
   return found(runs[0] as RunFile, where.project)
 }
 
@@ -81,7 +86,8 @@ function readRun(file: string): RunFile | null {
     const run = JSON.parse(readFileSync(file, 'utf8')) as RunFile
     return isAlive(run.pid, run.startTicks) ? run : null
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EACCES') throw new NoNodeError(`${file} is not readable for this user: the node was started by another one. Use sudo, or --url and --key.`)
+    if ((error as NodeJS.ErrnoException).code === 'EACCES')
+      throw new NoNodeError(`${file} is not readable for this user: the node was started by another one. Use sudo, or --url and --key.`)
     return null
   }
 }

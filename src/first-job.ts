@@ -16,7 +16,14 @@ export interface FirstJob {
 const WIDTH = 300
 
 /** What every new node does first: deploys `examples/resize` and sends it a real photograph, twice, as any client would. */
-export async function doFirstJob(options: { root: string; data: string; ready: ReadyLine; operatorToken: string; say: (line: string) => void; monotonic: () => number }): Promise<FirstJob> {
+export async function doFirstJob(options: {
+  root: string
+  data: string
+  ready: ReadyLine
+  operatorToken: string
+  say: (line: string) => void
+  monotonic: () => number
+}): Promise<FirstJob> {
   const { ready, say, monotonic } = options
   const client = new Client(ready.url, options.operatorToken)
   const packed = await packFolder(path.join(options.root, 'examples', 'resize'), null)
@@ -27,7 +34,11 @@ export async function doFirstJob(options: { root: string; data: string; ready: R
   const photograph = await fs.readFile(source)
   const resize = async () => {
     const from = monotonic()
-    const response = await fetch(`${ready.project.url}/functions/v1/${packed.name}?width=${WIDTH}`, { method: 'POST', headers: { apikey: ready.project.publishableKey, 'content-type': 'image/jpeg' }, body: photograph })
+    const response = await fetch(`${ready.project.url}/functions/v1/${packed.name}?width=${WIDTH}`, {
+      method: 'POST',
+      headers: { apikey: ready.project.publishableKey, 'content-type': 'image/jpeg' },
+      body: photograph,
+    })
     const body = Buffer.from(await response.arrayBuffer())
     const ms = monotonic() - from
     if (!response.ok) throw new Error(`the function answered ${response.status}: ${body.toString('utf8').slice(0, 500)}`)

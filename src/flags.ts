@@ -27,7 +27,13 @@ export function parseFlags(args: readonly string[], sections: Readonly<Record<st
 
 /** The options of the node, as `--help` shows them. */
 export function helpText(sections: Readonly<Record<string, Section>>): string {
-  const lines = ['Usage: mayfly up [options]', '', 'Starts a node. Every option can stand in the environment (MAYFLY_…) and in mayfly.config.json too.', '', 'Options:']
+  const lines = [
+    'Usage: mayfly up [options]',
+    '',
+    'Starts a node. Every option can stand in the environment (MAYFLY_…) and in mayfly.config.json too.',
+    '',
+    'Options:',
+  ]
   for (const [section, settings] of Object.entries(sections)) {
     for (const [name, setting] of Object.entries(settings)) {
       const given = setting.default === null || (Array.isArray(setting.default) && setting.default.length === 0) ? '' : ` (default: ${String(setting.default)})`

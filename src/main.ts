@@ -104,34 +104,61 @@ async function firstJob(node: RunningNode, host: Host): Promise<void> {
     say(`Resized a photograph in an isolated function: ${kib(job.source.bytes)} in, ${kib(job.thumbnail.bytes)} out.`)
     say(`  cold ${job.coldMs.toFixed(1)} ms (${job.coldReason}), warm ${job.warmMs.toFixed(1)} ms`)
     say(`  thumbnail: ${job.thumbnail.path}`)
-    say(`  your own picture: curl -sS "${ready.project.url}/functions/v1/${job.name}?width=300" -H "apikey: ${ready.project.publishableKey}" --data-binary @photo.jpg -o small.webp`)
+    say(
+      `  your own picture: curl -sS "${ready.project.url}/functions/v1/${job.name}?width=300" -H "apikey: ${ready.project.publishableKey}" --data-binary @photo.jpg -o small.webp`,
+    )
   } catch (error) {
-    say(`The first job failed: ${error instanceof Error ? error.message : String(error)}. The node runs all the same; try it again with \`npx mayfly deploy examples/resize\`.`)
+    say(
+      `The first job failed: ${error instanceof Error ? error.message : String(error)}. The node runs all the same; try it again with \`npx mayfly deploy examples/resize\`.`,
+    )
   }
 }
 
 function showConfig(): number {
   const json = args.includes('--json')
-  const flags = parseFlags(args.filter((arg) => arg !== '--json'), SECTIONS)
+  const flags = parseFlags(
+    args.filter((arg) => arg !== '--json'),
+    SECTIONS,
+  )
   const { values, origins } = settings(flags)
   const rows: { name: string; value: unknown; from: string; doc: string }[] = []
   for (const [section, all] of Object.entries(SECTIONS)) {
     for (const [name, setting] of Object.entries(all)) {
       const value = (values as Record<string, Record<string, unknown>>)[section]?.[name]
       const isSecret = 'secret' in setting && setting.secret === true
-      rows.push({ name: flagName(section, name), value: isSecret && value !== null ? '(set, not shown)' : value, from: origins[`${section}.${name}`] ?? 'default', doc: setting.doc })
+      rows.push({
+        name: flagName(section, name),
+        value: isSecret && value !== null ? '(set, not shown)' : value,
+        from: origins[`${section}.${name}`] ?? 'default',
+        doc: setting.doc,
+      })
     }
   }
-  if (json) process.stdout.write(`${JSON.stringify({ node: process.execPath, settings: Object.fromEntries(rows.map((row) => [row.name, { value: row.value, from: row.from }])) })}\n`)
+  if (json)
+    process.stdout.write(
+      `${JSON.stringify({ node: process.execPath, settings: Object.fromEntries(rows.map((row) => [row.name, { value: row.value, from: row.from }])) })}\n`,
+    )
   else for (const row of rows) process.stdout.write(`${row.name.padEnd(28)} ${String(row.value ?? '-').padEnd(24)} ${row.from.padEnd(12)} ${row.doc}\n`)
   return 0
 }
 
 async function doctor(): Promise<number> {
   const json = args.includes('--json')
-  const { values } = settings(parseFlags(args.filter((arg) => arg !== '--json'), SECTIONS))
+  const { values } = settings(
+    parseFlags(
+      args.filter((arg) => arg !== '--json'),
+      SECTIONS,
+    ),
+  )
   const host = hostOf('error')
-  const found = await detectDriver(values.sandbox.sandbox, { runBase: host.runBase, name: `doctor-${process.pid}`, nodePath: process.execPath, runtimePath: path.join(root, 'runtimes', 'node'), clock: host.clock, log: host.log })
+  const found = await detectDriver(values.sandbox.sandbox, {
+    runBase: host.runBase,
+    name: `doctor-${process.pid}`,
+    nodePath: process.execPath,
+    runtimePath: path.join(root, 'runtimes', 'node'),
+    clock: host.clock,
+    log: host.log,
+  })
   const report = isDriver(found)
     ? { ok: true, sandbox: found.name, limits: found.limits, missing: found.missing }
     : { ok: false, sandbox: 'none', limits: [] as readonly string[], missing: [{ what: 'functions', why: found.why, todo: found.todo }] }

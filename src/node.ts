@@ -60,7 +60,14 @@ export class RunningNode implements AsyncDisposable {
   readonly directory: DataDirectory
   readonly #markReady: () => Promise<void>
 
-  private constructor(parts: { stack: AsyncDisposableStack; drain: () => Promise<void>; ready: ReadyLine; operatorToken: string; directory: DataDirectory; markReady: () => Promise<void> }) {
+  private constructor(parts: {
+    stack: AsyncDisposableStack
+    drain: () => Promise<void>
+    ready: ReadyLine
+    operatorToken: string
+    directory: DataDirectory
+    markReady: () => Promise<void>
+  }) {
     this.#stack = parts.stack
     this.#drain = parts.drain
     this.ready = parts.ready
@@ -86,7 +93,9 @@ export class RunningNode implements AsyncDisposable {
     checkDoors(config)
 
     const external = settings.databaseUrl !== null
-    const directory = opening.use(await DataDirectory.open(settings.data ?? './.mayfly', () => ({ instanceId: host.newId(), postgresMajor: external ? null : EMBEDDED_MAJOR }), clock))
+    const directory = opening.use(
+      await DataDirectory.open(settings.data ?? './.mayfly', () => ({ instanceId: host.newId(), postgresMajor: external ? null : EMBEDDED_MAJOR }), clock),
+    )
     const data = directory.path
     const given = settings.instanceKey ?? (settings.instanceKeyFile === null ? null : readText(settings.instanceKeyFile, 'instance key'))
     const hasData = !directory.isNew && existsSync(path.join(data, 'pg'))
@@ -143,7 +152,17 @@ export class RunningNode implements AsyncDisposable {
     const isFirst = projects.find(DEFAULT_PROJECT) === null
     if (isFirst) await projects.create(DEFAULT_PROJECT, DEFAULT_PROJECT)
 
-    const invoker = new Invoker({ functions, sandboxes: sandbox.sandboxes, admission: new Admission({ node: config.invoke.concurrency, perFunction: config.invoke.functionConcurrency }), meter: usage, logs, specs, clock, log, meterWritable: () => usage.writable })
+    const invoker = new Invoker({
+      functions,
+      sandboxes: sandbox.sandboxes,
+      admission: new Admission({ node: config.invoke.concurrency, perFunction: config.invoke.functionConcurrency }),
+      meter: usage,
+      logs,
+      specs,
+      clock,
+      log,
+      meterWritable: () => usage.writable,
+    })
     const operatorToken = auth.issueOperatorToken()
     const links = new ArtefactLinks(clock)
     let isReady = false
@@ -158,7 +177,12 @@ export class RunningNode implements AsyncDisposable {
         status: async () => readyLine,
         pool: () => ({ ...sandbox.sandboxes.status(), running: invoker.running }),
       }),
-      ...projectRoutes({ projects, revealKeys: (project) => auth.revealProjectKeys(project), defaultProject: DEFAULT_PROJECT, audit: (what, project) => log.info({ audit: true, project }, what) }),
+      ...projectRoutes({
+        projects,
+        revealKeys: (project) => auth.revealProjectKeys(project),
+        defaultProject: DEFAULT_PROJECT,
+        audit: (what, project) => log.info({ audit: true, project }, what),
+      }),
       ...functionRoutes({ functions, links }),
       ...logRoutes(logs),
       ...usageRoutes(usage),
@@ -177,7 +201,10 @@ export class RunningNode implements AsyncDisposable {
         proxies: new TrustedProxies(settings.behindProxy),
         clock,
         log,
-        tls: settings.tlsCert === null || settings.tlsKey === null ? null : { cert: readText(settings.tlsCert, 'certificate'), key: readText(settings.tlsKey, 'private key') },
+        tls:
+          settings.tlsCert === null || settings.tlsKey === null
+            ? null
+            : { cert: readText(settings.tlsCert, 'certificate'), key: readText(settings.tlsKey, 'private key') },
       }),
     )
     const consoleListener = opening.use(new ConsoleListener(hosts))
@@ -189,7 +216,15 @@ export class RunningNode implements AsyncDisposable {
     const url = settings.publicUrl ?? address
     const project = projects.find(DEFAULT_PROJECT) as Project
     const { accessKey, ...keys } = await auth.revealProjectKeys(project)
-    readyLine = { ready: true, url, console: `http://${shown}:${listening.consolePort}`, project: { ref: project.ref, url, ...keys }, accessKey, region: REGION, sandbox: { driver: sandbox.describe().driver, limits: sandbox.describe().limits } }
+    readyLine = {
+      ready: true,
+      url,
+      console: `http://${shown}:${listening.consolePort}`,
+      project: { ref: project.ref, url, ...keys },
+      accessKey,
+      region: REGION,
+      sandbox: { driver: sandbox.describe().driver, limits: sandbox.describe().limits },
+    }
     const line = readyLine
 
     const stack = opening.move()
@@ -233,7 +268,14 @@ async function openSandboxRoom(config: Config, host: Host, directory: DataDirect
     clock: host.clock,
     log: host.log,
   })
-  const sandboxes: Sandboxes = await openSandboxes({ config: config.sandbox, driver: found, data: directory.path, clock: host.clock, log: host.log, knownBefore: (versionId) => uuidTime(versionId) < startedAt })
+  const sandboxes: Sandboxes = await openSandboxes({
+    config: config.sandbox,
+    driver: found,
+    data: directory.path,
+    clock: host.clock,
+    log: host.log,
+    knownBefore: (versionId) => uuidTime(versionId) < startedAt,
+  })
   if (!isDriver(found)) host.log.warn({}, `Functions cannot run: ${found.why}. ${found.todo}`)
   else for (const gap of found.missing) host.log.warn({ driver: found.name, what: gap.what }, `${gap.why}. ${gap.todo}`)
   return {
@@ -267,11 +309,19 @@ function checkDoors(config: Config): void {
   if ((tlsCert === null) !== (tlsKey === null)) throw new StartError('--tls-cert and --tls-key go together.', 2)
   const isLoopback = host === 'localhost' || host === '::1' || /^127\./.test(host ?? '')
   if (!isLoopback && tlsCert === null && behindProxy.length === 0) {
-    throw new StartError(`--host ${host} can be reached from other machines: that takes TLS (--tls-cert and --tls-key) or a proxy that does it (--behind-proxy CIDR).`, 2)
+    throw new StartError(
+      `--host ${host} can be reached from other machines: that takes TLS (--tls-cert and --tls-key) or a proxy that does it (--behind-proxy CIDR).`,
+      2,
+    )
   }
 }
 
-async function listen(gateway: Gateway, consoleListener: ConsoleListener, config: Config, directory: DataDirectory): Promise<{ port: number; consolePort: number }> {
+async function listen(
+  gateway: Gateway,
+  consoleListener: ConsoleListener,
+  config: Config,
+  directory: DataDirectory,
+): Promise<{ port: number; consolePort: number }> {
   const { host, port: wanted, consolePort: wantedConsole } = config.node
   const at = host ?? '127.0.0.1'
   const attempt = async (listener: { listen(host: string, port: number): Promise<number> }, port: number, free: boolean, flag: string): Promise<number> => {
@@ -280,7 +330,8 @@ async function listen(gateway: Gateway, consoleListener: ConsoleListener, config
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException
       if (code === 'EADDRINUSE' && free) return await listener.listen(at, 0)
-      if (code === 'EADDRINUSE') throw new StartError(`Port ${port} on ${at} is in use by another program. Choose another with ${flag}, or ${flag} 0 for a free one.`)
+      if (code === 'EADDRINUSE')
+        throw new StartError(`Port ${port} on ${at} is in use by another program. Choose another with ${flag}, or ${flag} 0 for a free one.`)
       if (code === 'EACCES') throw new StartError(`Port ${port} may not be opened by this user. Choose one above 1023 with ${flag}.`)
       throw new StartError(`The node cannot listen on ${at}: ${message}`)
     }

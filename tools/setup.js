@@ -20,7 +20,8 @@ const stop = (text) => {
 }
 
 if (Number(process.versions.node.split('.')[0]) < 20) stop(`Mayfly's set-up needs Node 20 or newer; this is ${process.version}.`)
-if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch)) stop(`Mayfly runs on Linux on x64 and arm64; this is ${process.platform} on ${process.arch}.`)
+if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch))
+  stop(`Mayfly runs on Linux on x64 and arm64; this is ${process.platform} on ${process.arch}.`)
 
 const toolsNode = path.join(root, 'tools', 'node')
 const pinned = JSON.parse(readFileSync(path.join(toolsNode, 'package.json'), 'utf8')).optionalDependencies[`node-linux-${process.arch}`]
@@ -74,19 +75,26 @@ const npm = npmCli()
 if (npm === null) stop('npm was not found. Install it beside Node (on Debian and Ubuntu: apt-get install npm).')
 
 // Settings that an outer npm hands to its scripts would speak of another folder here.
-const cleanEnv = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_(config_(local_)?prefix|lifecycle|package|command|config_json)/i.test(name)))
+const cleanEnv = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^npm_(config_(local_)?prefix|lifecycle|package|command|config_json)/i.test(name)),
+)
 
 if (versionOf(node) !== pinned) {
   const ok = await run(`Node ${pinned}`, process.execPath, [npm, 'ci', '--no-audit', '--no-fund'], { cwd: toolsNode, env: cleanEnv })
-  if (!ok || versionOf(node) !== pinned) stop(`The pinned Node ${pinned} could not be installed from the npm registry; see above. Run \`npm run setup\` again when that is mended.`)
+  if (!ok || versionOf(node) !== pinned)
+    stop(`The pinned Node ${pinned} could not be installed from the npm registry; see above. Run \`npm run setup\` again when that is mended.`)
 }
 
-const lock = createHash('sha256').update(readFileSync(path.join(root, 'package-lock.json'))).update(pinned).digest('hex')
+const lock = createHash('sha256')
+  .update(readFileSync(path.join(root, 'package-lock.json')))
+  .update(pinned)
+  .digest('hex')
 const stamp = path.join(root, 'node_modules', '.mayfly-setup')
 if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
   // Under the pinned Node: npm chooses packages by the Node that runs it.
   const env = { ...cleanEnv, PATH: `${path.dirname(node)}:${process.env.PATH}` }
-  if (!(await run('Packages', node, [npm, 'ci', '--no-audit', '--no-fund'], { env }))) stop('The packages could not be installed; see above. Run `npm run setup` again when that is mended.')
+  if (!(await run('Packages', node, [npm, 'ci', '--no-audit', '--no-fund'], { env })))
+    stop('The packages could not be installed; see above. Run `npm run setup` again when that is mended.')
   writeFileSync(stamp, lock)
 }
 
@@ -98,12 +106,16 @@ async function sandboxRuntime() {
   const asRoot = process.getuid() === 0
   const command = 'apt-get install -y --no-install-recommends runc'
   if (!existsSync('/usr/bin/apt-get')) {
-    say('The sandbox runtime runc is missing and there is no apt here: install runc with the package manager of this system. Without it functions cannot run isolated.')
+    say(
+      'The sandbox runtime runc is missing and there is no apt here: install runc with the package manager of this system. Without it functions cannot run isolated.',
+    )
     return
   }
   const sudo = asRoot ? [] : canSudo() ? ['sudo', '-n'] : null
   if (sudo === null) {
-    say(`The sandbox runtime runc is missing, and this user may not install it without a password. Type: sudo ${command}\nUntil then functions cannot run isolated.`)
+    say(
+      `The sandbox runtime runc is missing, and this user may not install it without a password. Type: sudo ${command}\nUntil then functions cannot run isolated.`,
+    )
     return
   }
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
@@ -116,7 +128,8 @@ async function sandboxRuntime() {
   const install = ['install', '-y', '--no-install-recommends', 'runc']
   let ok = await apt('Sandbox runtime runc', install)
   if (!ok && listed) ok = (await apt('Package lists of apt', ['update', '-qq'])) && (await apt('Sandbox runtime runc', install))
-  if (!ok) say(`The sandbox runtime runc could not be installed; see above. Type: ${asRoot ? '' : 'sudo '}${command}\nUntil then functions cannot run isolated.`)
+  if (!ok)
+    say(`The sandbox runtime runc could not be installed; see above. Type: ${asRoot ? '' : 'sudo '}${command}\nUntil then functions cannot run isolated.`)
 }
 
 function canSudo() {

@@ -21,7 +21,28 @@ const MAX = 64 * 1024
 const STREAM_WINDOW = 256 * 1024
 const SANDBOX_WINDOW = 4 * 1024 * 1024
 const LOG_WINDOW = 1024 * 1024
-const T = { hello: 1, loaded: 2, loadError: 3, result: 4, head: 5, data: 6, end: 7, callError: 8, done: 9, credit: 10, log: 11, logLost: 12, warmed: 13, exiting: 14, open: 20, reset: 21, warm: 30, specialise: 31, call: 32, cancel: 33 }
+const T = {
+  hello: 1,
+  loaded: 2,
+  loadError: 3,
+  result: 4,
+  head: 5,
+  data: 6,
+  end: 7,
+  callError: 8,
+  done: 9,
+  credit: 10,
+  log: 11,
+  logLost: 12,
+  warmed: 13,
+  exiting: 14,
+  open: 20,
+  reset: 21,
+  warm: 30,
+  specialise: 31,
+  call: 32,
+  cancel: 33,
+}
 const F = { fin: 1, done: 2, stdout: 4, stderr: 8 }
 const EMPTY = Buffer.alloc(0)
 
@@ -205,7 +226,10 @@ function errorPayload(error) {
     }
     return { errorType: typeof error, errorMessage: String(error), trace: [] }
   } catch {
-    return { errorType: 'handled', errorMessage: 'callback called with Error argument, but there was a problem while retrieving one or more of its message, name, and stack' }
+    return {
+      errorType: 'handled',
+      errorMessage: 'callback called with Error argument, but there was a problem while retrieving one or more of its message, name, and stack',
+    }
   }
 }
 
@@ -213,7 +237,13 @@ const MAX_ERROR = 48 * 1024
 function errorBytes(payload) {
   let bytes = Buffer.from(stringify(payload))
   if (bytes.length > MAX_ERROR) {
-    bytes = Buffer.from(stringify({ errorType: payload.errorType.slice(0, 200), errorMessage: payload.errorMessage.slice(0, 16_000), trace: (payload.trace ?? []).slice(0, 20).map((line) => line.slice(0, 500)) }))
+    bytes = Buffer.from(
+      stringify({
+        errorType: payload.errorType.slice(0, 200),
+        errorMessage: payload.errorMessage.slice(0, 16_000),
+        trace: (payload.trace ?? []).slice(0, 20).map((line) => line.slice(0, 500)),
+      }),
+    )
   }
   return bytes
 }
@@ -228,7 +258,11 @@ class HandlerError extends Error {
 // ── loading ──
 
 function splitHandler(handler) {
-  if (handler.includes('..')) throw new HandlerError('Runtime.MalformedHandlerName', `'${handler}' is not a valid handler name. Use absolute paths when specifying root directories in handler names.`)
+  if (handler.includes('..'))
+    throw new HandlerError(
+      'Runtime.MalformedHandlerName',
+      `'${handler}' is not a valid handler name. Use absolute paths when specifying root directories in handler names.`,
+    )
   const base = path.basename(handler)
   const dot = base.indexOf('.')
   if (dot <= 0 || dot === base.length - 1) throw new HandlerError('Runtime.MalformedHandlerName', 'Bad handler')
@@ -266,7 +300,8 @@ async function load(root, handler) {
       wrapped.stack = `Runtime.UserCodeSyntaxError: SyntaxError: ${error.message}\n${String(error.stack).split('\n').slice(1).join('\n')}`
       throw wrapped
     }
-    if (error?.code === 'MODULE_NOT_FOUND' || error?.code === 'ERR_MODULE_NOT_FOUND') throw new HandlerError('Runtime.ImportModuleError', `Error: ${error.message}`)
+    if (error?.code === 'MODULE_NOT_FOUND' || error?.code === 'ERR_MODULE_NOT_FOUND')
+      throw new HandlerError('Runtime.ImportModuleError', `Error: ${error.message}`)
     throw error
   }
   const found = pick(loaded, names) ?? pick(loaded?.default, names)
@@ -553,7 +588,10 @@ process.on('uncaughtException', (error) => {
 })
 process.on('unhandledRejection', (reason) => {
   const payload = errorPayload(reason)
-  const error = new HandlerError('Runtime.UnhandledPromiseRejection', payload.errorType === 'object' ? payload.errorMessage : `${payload.errorType}: ${payload.errorMessage}`)
+  const error = new HandlerError(
+    'Runtime.UnhandledPromiseRejection',
+    payload.errorType === 'object' ? payload.errorMessage : `${payload.errorType}: ${payload.errorMessage}`,
+  )
   error.stack = [`${error.name}: ${error.message}`, ...(payload.trace ?? []).slice(1)].join('\n')
   logLine(F.stderr, 'ERROR', `Unhandled Promise Rejection \t${stringify(errorPayload(error))}`)
   crash(error, 128)
@@ -685,7 +723,18 @@ async function warm(rounds) {
   const realData = control.sendData
   control.send = (type, flags, stream, payload) => void encode(type, flags, stream, payload)
   control.sendData = control.send
-  const context = { invocationId: 'w', functionName: 'w', functionVersion: 'w', functionArn: 'w', memoryMb: 1, logGroup: 'w', logStream: 'w', traceId: 'w', clientContext: null, depth: 0 }
+  const context = {
+    invocationId: 'w',
+    functionName: 'w',
+    functionVersion: 'w',
+    functionArn: 'w',
+    memoryMb: 1,
+    logGroup: 'w',
+    logStream: 'w',
+    traceId: 'w',
+    clientContext: null,
+    depth: 0,
+  }
   const frame = (head, body) => {
     const bytes = Buffer.from(stringify(head))
     return Buffer.concat([u32(bytes.length), bytes, Buffer.from(body)])
@@ -718,5 +767,10 @@ captureStream(process.stderr, F.stderr)
 captureConsole()
 listenRelay(Number(process.argv[2] ?? 9001), (port) => {
   relayPort = port
-  control.send(T.hello, 0, 0, Buffer.from(stringify({ version: 1, runtime: 'nodejs24.x', node: process.version, relayPort: port, features: ['fetch', 'relay', 'compile-cache'] })))
+  control.send(
+    T.hello,
+    0,
+    0,
+    Buffer.from(stringify({ version: 1, runtime: 'nodejs24.x', node: process.version, relayPort: port, features: ['fetch', 'relay', 'compile-cache'] })),
+  )
 })

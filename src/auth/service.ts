@@ -66,11 +66,21 @@ export class Auth {
     for (const kind of ['publishable', 'secret'] as const) {
       const id = uuidv7(this.#clock.now())
       const value = makeKey(kind)
-      await insertApiKey(tx, { id, projectId: project.id, kind, hash: sha256(value), value: this.#sealer.seal({ project: project.id, table: 'api_key', column: 'value', row: id }, Buffer.from(value)) })
+      await insertApiKey(tx, {
+        id,
+        projectId: project.id,
+        kind,
+        hash: sha256(value),
+        value: this.#sealer.seal({ project: project.id, table: 'api_key', column: 'value', row: id }, Buffer.from(value)),
+      })
     }
     const id = `AKIA${base32(randomBytes(16))}`
     const secret = randomBytes(30).toString('base64')
-    await insertAccessKey(tx, { id, projectId: project.id, secret: this.#sealer.seal({ project: project.id, table: 'access_key', column: 'secret', row: id }, Buffer.from(secret)) })
+    await insertAccessKey(tx, {
+      id,
+      projectId: project.id,
+      secret: this.#sealer.seal({ project: project.id, table: 'access_key', column: 'secret', row: id }, Buffer.from(secret)),
+    })
   }
 
   /** The keys in clear: an act of the operator. */
@@ -84,7 +94,10 @@ export class Auth {
     return {
       publishableKey: reveal('publishable'),
       secretKey: reveal('secret'),
-      accessKey: { id: access?.id ?? '', secret: access ? this.#sealer.open({ project: project.id, table: 'access_key', column: 'secret', row: access.id }, access.secret).toString() : '' },
+      accessKey: {
+        id: access?.id ?? '',
+        secret: access ? this.#sealer.open({ project: project.id, table: 'access_key', column: 'secret', row: access.id }, access.secret).toString() : '',
+      },
     }
   }
 
@@ -98,7 +111,8 @@ export class Auth {
   /** Who a key from outside speaks for; null when it is none. A handle is none. */
   async verifyKey(key: string): Promise<Principal | null> {
     if (key.length > 200) return null
-    if (key.startsWith(OPERATOR)) return this.#operatorHash !== null && timingSafeEqual(sha256(key), this.#operatorHash) ? { kind: 'operator', id: 'local' } : null
+    if (key.startsWith(OPERATOR))
+      return this.#operatorHash !== null && timingSafeEqual(sha256(key), this.#operatorHash) ? { kind: 'operator', id: 'local' } : null
     if (!key.startsWith('sb_')) return null
     const hash = sha256(key)
     return await this.#keys.get(hash.toString('base64'), async () => {
@@ -114,7 +128,11 @@ export class Auth {
     return await this.#accessKeys.get(id, async () => {
       const [row] = await selectAccessKey(this.#database.sql, id)
       if (!row) return null
-      return { id, project: row.ref, secret: this.#sealer.open({ project: row.projectId, table: 'access_key', column: 'secret', row: id }, row.secret).toString() }
+      return {
+        id,
+        project: row.ref,
+        secret: this.#sealer.open({ project: row.projectId, table: 'access_key', column: 'secret', row: id }, row.secret).toString(),
+      }
     })
   }
 

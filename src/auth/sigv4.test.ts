@@ -11,7 +11,15 @@ const KEY = 'AKIAABCDEFGHIJKLMNOP'
 const secretOf = async (id: string) => (id === KEY || id === 'AKIDEXAMPLE12345' ? { secret: 'secret' } : null)
 const request = (more: Partial<SignedRequest> & { signed: Record<string, string> }): SignedRequest => {
   const { signed, ...rest } = more
-  return { method: 'POST', rawPath: '/', rawQuery: '', body: Buffer.alloc(0), headers: Object.fromEntries(Object.entries(signed).map(([name, value]) => [name.toLowerCase(), value])) as IncomingHttpHeaders, rawHeaders: Object.entries(signed).flat(), ...rest }
+  return {
+    method: 'POST',
+    rawPath: '/',
+    rawQuery: '',
+    body: Buffer.alloc(0),
+    headers: Object.fromEntries(Object.entries(signed).map(([name, value]) => [name.toLowerCase(), value])) as IncomingHttpHeaders,
+    rawHeaders: Object.entries(signed).flat(),
+    ...rest,
+  }
 }
 const refusal = async (work: Promise<unknown>): Promise<string> => {
   try {
@@ -27,8 +35,13 @@ const refusal = async (work: Promise<unknown>): Promise<string> => {
 const NOW = Date.UTC(2026, 10, 24, 2, 37, 0)
 const signer = new SignatureV4({ service: 'lambda', region: 'eu-west-3', credentials: { accessKeyId: KEY, secretAccessKey: 'secret' }, sha256: Sha256 })
 const signed = async (path = '/2015-03-31/functions/a%3Ab/invocations', query: Record<string, string> = { Qualifier: '$LATEST' }, body = '{"a":1}') => {
-  const made = await signer.sign({ method: 'POST', protocol: 'http:', hostname: 'localhost', path, query, headers: { host: 'localhost:54321', 'x-amz-log-type': 'Tail' }, body }, { signingDate: new Date(NOW) })
-  const rawQuery = Object.entries(query).map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`).join('&')
+  const made = await signer.sign(
+    { method: 'POST', protocol: 'http:', hostname: 'localhost', path, query, headers: { host: 'localhost:54321', 'x-amz-log-type': 'Tail' }, body },
+    { signingDate: new Date(NOW) },
+  )
+  const rawQuery = Object.entries(query)
+    .map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`)
+    .join('&')
   return request({ signed: made.headers, rawPath: path, rawQuery, body: Buffer.from(body) })
 }
 
@@ -49,7 +62,12 @@ describe('verifySigV4', () => {
     assert.equal((await verifySigV4(made, 'lambda', secretOf, NOW)).secret, 'secret')
   })
   it('takes what the SDK signs, odd paths and queries included', async () => {
-    for (const [path, query] of [['/a', {}], ['/a%20b/%ED%95%9C/%24LATEST', { 'a b': 'é+&=', z: '' }], ['/x/', { Marker: 'a/b' }], ["/it's(*)!", { q: "it's(*)!" }]] as [string, Record<string, string>][]) {
+    for (const [path, query] of [
+      ['/a', {}],
+      ['/a%20b/%ED%95%9C/%24LATEST', { 'a b': 'é+&=', z: '' }],
+      ['/x/', { Marker: 'a/b' }],
+      ["/it's(*)!", { q: "it's(*)!" }],
+    ] as [string, Record<string, string>][]) {
       await verifySigV4(await signed(path, query), 'lambda', secretOf, NOW)
     }
   })
@@ -65,8 +83,14 @@ describe('verifySigV4', () => {
       })
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const client = new LambdaClient({ endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, region: 'us-east-1', credentials: { accessKeyId: KEY, secretAccessKey: 'secret' } })
-    await client.send(new InvokeCommand({ FunctionName: 'arn:aws:lambda:us-east-1:000000000000:function:fn:$LATEST', Payload: Buffer.from('{"a":"é"}'), LogType: 'Tail' }))
+    const client = new LambdaClient({
+      endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      region: 'us-east-1',
+      credentials: { accessKeyId: KEY, secretAccessKey: 'secret' },
+    })
+    await client.send(
+      new InvokeCommand({ FunctionName: 'arn:aws:lambda:us-east-1:000000000000:function:fn:$LATEST', Payload: Buffer.from('{"a":"é"}'), LogType: 'Tail' }),
+    )
     await client.send(new ListTagsCommand({ Resource: 'arn:aws:lambda:us-east-1:000000000000:function:fn' }))
     client.destroy()
     server.close()
@@ -81,18 +105,35 @@ describe('verifySigV4', () => {
     ['the path decoded', (made) => ({ ...made, rawPath: decodeURIComponent(made.rawPath) }), 'InvalidSignatureException'],
     ['another query', (made) => ({ ...made, rawQuery: 'Qualifier=1' }), 'InvalidSignatureException'],
     ['a query more', (made) => ({ ...made, rawQuery: `${made.rawQuery}&a=b` }), 'InvalidSignatureException'],
-    ['a signed header changed', (made) => ({ ...made, rawHeaders: made.rawHeaders.map((text) => (text === 'Tail' ? 'None' : text)) }), 'InvalidSignatureException'],
+    [
+      'a signed header changed',
+      (made) => ({ ...made, rawHeaders: made.rawHeaders.map((text) => (text === 'Tail' ? 'None' : text)) }),
+      'InvalidSignatureException',
+    ],
     ['a signed header twice', (made) => ({ ...made, rawHeaders: [...made.rawHeaders, 'x-amz-log-type', 'None'] }), 'InvalidSignatureException'],
-    ['a signed header left out', (made) => ({ ...made, rawHeaders: made.rawHeaders.filter((text) => text !== 'Tail' && text !== 'x-amz-log-type') }), 'InvalidSignatureException'],
+    [
+      'a signed header left out',
+      (made) => ({ ...made, rawHeaders: made.rawHeaders.filter((text) => text !== 'Tail' && text !== 'x-amz-log-type') }),
+      'InvalidSignatureException',
+    ],
     ['no authorization', (made) => ({ ...made, headers: {} }), 'MissingAuthenticationTokenException'],
     ['a bearer token', (made) => ({ ...made, headers: { ...made.headers, authorization: 'Bearer x' } }), 'MissingAuthenticationTokenException'],
-    ['a claimed hash of another body', (made) => ({ ...made, headers: { ...made.headers, 'x-amz-content-sha256': '0'.repeat(64) } }), 'InvalidSignatureException'],
+    [
+      'a claimed hash of another body',
+      (made) => ({ ...made, headers: { ...made.headers, 'x-amz-content-sha256': '0'.repeat(64) } }),
+      'InvalidSignatureException',
+    ],
     ['an unsigned payload', (made) => ({ ...made, headers: { ...made.headers, 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD' } }), 'IncompleteSignatureException'],
-    ['a streamed payload', (made) => ({ ...made, headers: { ...made.headers, 'x-amz-content-sha256': 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD' } }), 'IncompleteSignatureException'],
+    [
+      'a streamed payload',
+      (made) => ({ ...made, headers: { ...made.headers, 'x-amz-content-sha256': 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD' } }),
+      'IncompleteSignatureException',
+    ],
     ['no date', (made) => ({ ...made, headers: { ...made.headers, 'x-amz-date': undefined } }), 'IncompleteSignatureException'],
     ['a date that is none', (made) => ({ ...made, headers: { ...made.headers, 'x-amz-date': '20269999T999999Z' } }), 'IncompleteSignatureException'],
   ]
-  for (const [name, change, type] of hostile) it(`refuses ${name}`, async () => assert.equal(await refusal(verifySigV4(change(await signed()), 'lambda', secretOf, NOW)), type))
+  for (const [name, change, type] of hostile)
+    it(`refuses ${name}`, async () => assert.equal(await refusal(verifySigV4(change(await signed()), 'lambda', secretOf, NOW)), type))
 
   const authorizations: [string, (text: string) => string, string][] = [
     ['an empty signature', (text) => text.replace(/Signature=.*/, 'Signature='), 'IncompleteSignatureException'],
@@ -110,7 +151,12 @@ describe('verifySigV4', () => {
   for (const [name, change, type] of authorizations) {
     it(`refuses ${name}`, async () => {
       const made = await signed()
-      assert.equal(await refusal(verifySigV4({ ...made, headers: { ...made.headers, authorization: change(made.headers.authorization as string) } }, 'lambda', secretOf, NOW)), type)
+      assert.equal(
+        await refusal(
+          verifySigV4({ ...made, headers: { ...made.headers, authorization: change(made.headers.authorization as string) } }, 'lambda', secretOf, NOW),
+        ),
+        type,
+      )
     })
   }
   it('holds five minutes each way', async () => {

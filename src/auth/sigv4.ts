@@ -55,16 +55,36 @@ interface Claimed {
  * @throws SignatureError
  * @see AWS General Reference, "Signature Version 4 signing process"
  */
-export async function verifySigV4<K extends { readonly secret: string }>(request: SignedRequest, service: string, secretOf: (accessKeyId: string) => Promise<K | null>, nowMs: number): Promise<K> {
+export async function verifySigV4<K extends { readonly secret: string }>(
+  request: SignedRequest,
+  service: string,
+  secretOf: (accessKeyId: string) => Promise<K | null>,
+  nowMs: number,
+): Promise<K> {
   const claimed = request.headers.authorization !== undefined ? fromHeader(request) : fromQuery(request)
   const time = parseTime(claimed.at)
   if (time === null) throw incomplete('The date of the request must have the form yyyymmddThhmmssZ.')
-  if (claimed.date !== claimed.at.slice(0, 8)) throw new SignatureError('InvalidSignatureException', 403, `Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '${claimed.date}' != '${claimed.at.slice(0, 8)}'`)
+  if (claimed.date !== claimed.at.slice(0, 8))
+    throw new SignatureError(
+      'InvalidSignatureException',
+      403,
+      `Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '${claimed.date}' != '${claimed.at.slice(0, 8)}'`,
+    )
   if (claimed.service !== service) throw new SignatureError('InvalidSignatureException', 403, `Credential should be scoped to correct service: '${service}'.`)
   const now = stamp(nowMs)
   const lastMs = claimed.presigned ? time + claimed.expiresSeconds * 1000 : time + SKEW_MS
-  if (nowMs > lastMs) throw new SignatureError('InvalidSignatureException', 403, `Signature expired: ${claimed.at} is now earlier than ${stamp(nowMs - SKEW_MS)} (${now} - 5 min.)`)
-  if (time - nowMs > SKEW_MS) throw new SignatureError('InvalidSignatureException', 403, `Signature not yet current: ${claimed.at} is still later than ${stamp(nowMs + SKEW_MS)} (${now} + 5 min.)`)
+  if (nowMs > lastMs)
+    throw new SignatureError(
+      'InvalidSignatureException',
+      403,
+      `Signature expired: ${claimed.at} is now earlier than ${stamp(nowMs - SKEW_MS)} (${now} - 5 min.)`,
+    )
+  if (time - nowMs > SKEW_MS)
+    throw new SignatureError(
+      'InvalidSignatureException',
+      403,
+      `Signature not yet current: ${claimed.at} is still later than ${stamp(nowMs + SKEW_MS)} (${now} + 5 min.)`,
+    )
   if (!claimed.signedHeaders.includes('host')) throw mismatch()
   const key = await secretOf(claimed.accessKeyId)
   if (!key) throw unknownKey()
@@ -145,7 +165,7 @@ function decode(text: string): string {
 function headerValue(rawHeaders: readonly string[], name: string): string {
   const values: string[] = []
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    if ((rawHeaders[i] as string).toLowerCase() === name) values.push((rawHeaders[i + 1] as string).trim().replace(/ +/g, ' '))
+    if ((rawHeaders[i] as string).toLowerCase() === name) values.push((rawHeaders[i + 1] as string).trim().replace(/\s+/g, ' '))
   }
   if (values.length === 0) throw mismatch()
   return values.join(',')
@@ -175,18 +195,43 @@ function fromQuery(request: SignedRequest): Claimed {
   if (query.get('X-Amz-Algorithm') !== 'AWS4-HMAC-SHA256') throw incomplete('Only AWS4-HMAC-SHA256 is supported.')
   const expires = query.get('X-Amz-Expires') ?? ''
   if (!/^\d{1,6}$/.test(expires) || Number(expires) < 1 || Number(expires) > 604_800) throw incomplete('X-Amz-Expires must be 1 to 604800 seconds.')
-  return claim(query.get('X-Amz-Credential') ?? undefined, query.get('X-Amz-SignedHeaders') ?? undefined, query.get('X-Amz-Signature') ?? undefined, query.get('X-Amz-Date') ?? undefined, true, Number(expires))
+  return claim(
+    query.get('X-Amz-Credential') ?? undefined,
+    query.get('X-Amz-SignedHeaders') ?? undefined,
+    query.get('X-Amz-Signature') ?? undefined,
+    query.get('X-Amz-Date') ?? undefined,
+    true,
+    Number(expires),
+  )
 }
 
-function claim(credential: string | undefined, signedHeaders: string | undefined, signature: string | undefined, at: string | undefined, presigned: boolean, expiresSeconds: number): Claimed {
+function claim(
+  credential: string | undefined,
+  signedHeaders: string | undefined,
+  signature: string | undefined,
+  at: string | undefined,
+  presigned: boolean,
+  expiresSeconds: number,
+): Claimed {
   if (!credential || !signedHeaders || !signature) throw incomplete(`Authorization header requires 'Credential', 'Signature' and 'SignedHeaders' parameters.`)
   if (!at) throw incomplete(`Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.`)
-  const scope = /^([A-Z0-9]{16,128})\/(\d{8})\/([a-z0-9-]{1,64})\/([a-z0-9-]{1,64})\/aws4_request$/.exec(credential)
+  const scope = /^(\w{1,128})\/(\d{8})\/([a-z0-9-]{1,64})\/([a-z0-9-]{1,64})\/aws4_request$/.exec(credential)
   if (!scope) throw incomplete('Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term.')
   if (!/^[0-9a-f]{64}$/.test(signature)) throw mismatch()
   const names = signedHeaders.split(';')
-  if (names.length > MAX_SIGNED_HEADERS || names.some((name) => !/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name)) || new Set(names).size !== names.length) throw incomplete('SignedHeaders must be lower-case header names, each once, separated by ;.')
-  return { accessKeyId: scope[1] as string, date: scope[2] as string, region: scope[3] as string, service: scope[4] as string, signedHeaders: names.toSorted(), signature, at, presigned, expiresSeconds }
+  if (names.length > MAX_SIGNED_HEADERS || names.some((name) => !/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name)) || new Set(names).size !== names.length)
+    throw incomplete('SignedHeaders must be lower-case header names, each once, separated by ;.')
+  return {
+    accessKeyId: scope[1] as string,
+    date: scope[2] as string,
+    region: scope[3] as string,
+    service: scope[4] as string,
+    signedHeaders: names.toSorted(),
+    signature,
+    at,
+    presigned,
+    expiresSeconds,
+  }
 }
 
 function parseTime(text: string): number | null {

@@ -63,7 +63,9 @@ export class DataDirectory implements AsyncDisposable {
     const space = await fs.statfs(full)
     const free = space.bavail * space.bsize
     if (free < LEAST_FREE_BYTES) {
-      throw new StartError(`The disk of the data directory ${full} has ${Math.floor(free / MiB)} MiB free; a node needs ${LEAST_FREE_BYTES / MiB} MiB to start. Free some space, or choose another place with --data.`)
+      throw new StartError(
+        `The disk of the data directory ${full} has ${Math.floor(free / MiB)} MiB free; a node needs ${LEAST_FREE_BYTES / MiB} MiB to start. Free some space, or choose another place with --data.`,
+      )
     }
     const lock = await takeLock(full, clock)
     try {
@@ -73,7 +75,14 @@ export class DataDirectory implements AsyncDisposable {
         throw unusable(full, error)
       })
       if (text === null) {
-        const instance: Instance = { version: FORMAT, ...make(), createdAt: new Date(clock.now()).toISOString(), port: null, consolePort: null, firstJobDone: false }
+        const instance: Instance = {
+          version: FORMAT,
+          ...make(),
+          createdAt: new Date(clock.now()).toISOString(),
+          port: null,
+          consolePort: null,
+          firstJobDone: false,
+        }
         const opened = new DataDirectory(full, lock, instance, true)
         await opened.#write()
         return opened
@@ -141,13 +150,17 @@ function parseInstance(text: string, directory: string): Instance {
   try {
     value = JSON.parse(text) as Partial<Instance>
   } catch {
-    throw new StartError(`${path.join(directory, 'instance.json')} is not readable as JSON. Restore it from a backup: without it this directory cannot be told from a foreign one.`)
+    throw new StartError(
+      `${path.join(directory, 'instance.json')} is not readable as JSON. Restore it from a backup: without it this directory cannot be told from a foreign one.`,
+    )
   }
   if (typeof value.version !== 'number' || typeof value.instanceId !== 'string') {
     throw new StartError(`${path.join(directory, 'instance.json')} is not Mayfly's. Choose another place with --data.`)
   }
   if (value.version > FORMAT) {
-    throw new StartError(`The data directory ${directory} was written by a newer Mayfly (format ${value.version}; this one reads ${FORMAT}). Start it with that version, or choose another place with --data.`)
+    throw new StartError(
+      `The data directory ${directory} was written by a newer Mayfly (format ${value.version}; this one reads ${FORMAT}). Start it with that version, or choose another place with --data.`,
+    )
   }
   return {
     version: FORMAT,

@@ -1,6 +1,7 @@
-import type { Database, Tx } from '../backends/database/database.ts'
+import { type Database, DatabaseError, type Tx } from '../backends/database/database.ts'
+import { Bell } from '../lib/bell.ts'
 import type { Clock } from '../lib/clock.ts'
-import type { Journal, JournalPosition } from './journal.ts'
+import type { Journal, JournalPosition, JournalRecord } from './journal.ts'
 import type { Log } from './log.ts'
 import { readJournalPosition, writeJournalPosition } from './store.ts'
 
@@ -25,7 +26,9 @@ export class JournalConsumer<T> implements AsyncDisposable {
   #position: JournalPosition | null = null
   #running: Promise<void> | null = null
   #inMove: Promise<void> | null = null
-  #moved = Promise.withResolvers<void>()
+  /** Records that the database refused for what stands in them. */
+  refused = 0
+  readonly #moved = new Bell()
 
   constructor(deps: JournalConsumerDeps<T>) {
     this.#deps = deps
@@ -33,6 +36,7 @@ export class JournalConsumer<T> implements AsyncDisposable {
 
   async start(): Promise<void> {
     this.#position = await readJournalPosition(this.#deps.database.sql, this.#deps.name)
+    if (this.#position) this.#deps.journal.resumeAfter(this.#position)
     this.#running = this.#run()
   }
 
@@ -45,15 +49,15 @@ export class JournalConsumer<T> implements AsyncDisposable {
 
   /** Resolves when something was stored after this call, or after `ms`. */
   async moved(ms: number, signal: AbortSignal): Promise<void> {
-    const waiting = new AbortController()
-    await Promise.race([this.#moved.promise, this.#deps.clock.sleep(ms, AbortSignal.any([signal, waiting.signal])).catch(() => {})])
-    waiting.abort()
+    await this.#moved.wait(this.#deps.clock, ms, signal)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
     await this.#running
-    await this.catchUp().catch((error: Error) => this.#deps.log.warn({ journal: this.#deps.name, error: error.message }, 'the rest of a journal is stored at the next start'))
+    await this.catchUp().catch((error: Error) =>
+      this.#deps.log.warn({ journal: this.#deps.name, error: error.message }, 'the rest of a journal is stored at the next start'),
+    )
   }
 
   async #run(): Promise<void> {
@@ -80,22 +84,41 @@ export class JournalConsumer<T> implements AsyncDisposable {
   }
 
   async #moveAll(): Promise<void> {
-    const { journal, database, store, name } = this.#deps
     for (;;) {
-      const records = await journal.read(this.#position, BATCH)
-      const last = records.at(-1)
-      if (!last) return
-      const values = records.map((record) => record.value)
-      await database.transaction(async (tx) => {
-        await store(tx, values)
-        await writeJournalPosition(tx, name, last.end)
-      })
-      this.#position = last.end
-      await journal.consumed(last.end)
-      const moved = this.#moved
-      this.#moved = Promise.withResolvers<void>()
-      moved.resolve()
+      const records = await this.#deps.journal.read(this.#position, BATCH)
+      if (records.length === 0) return
+      await this.#store(records)
+      await this.#deps.journal.consumed(this.#position as JournalPosition)
+      this.#moved.ring()
       if (records.length < BATCH) return
     }
   }
+
+  /** A record that the database refuses for what stands in it is left out, so that it does not hold up those behind it. */
+  async #store(records: readonly JournalRecord<T>[]): Promise<void> {
+    const { database, store, name, log } = this.#deps
+    const end = (records.at(-1) as JournalRecord<T>).end
+    const values = records.map((record) => record.value)
+    try {
+      await database.transaction(async (tx) => {
+        await store(tx, values)
+        await writeJournalPosition(tx, name, end)
+      })
+    } catch (error) {
+      if (!isOfTheData(error)) throw error
+      if (records.length > 1) {
+        const half = records.length >> 1
+        await this.#store(records.slice(0, half))
+        await this.#store(records.slice(half))
+        return
+      }
+      await database.transaction(async (tx) => void (await writeJournalPosition(tx, name, end)))
+      this.refused++
+      log.warn({ journal: name, error: (error as Error).message }, 'a record of a journal was refused by the database and left out')
+    }
+    this.#position = end
+  }
 }
+
+/** SQLSTATE classes 22 (data exception) and 23 (constraint): the same record will never do. */
+const isOfTheData = (error: unknown): boolean => error instanceof DatabaseError && /^2[23]/.test(error.sqlState)

@@ -20,9 +20,15 @@ describe('Journal', () => {
     for (let n = 0; n < 10; n++) journal.append({ n })
     journal.flush()
     const all = await journal.read(null, 100)
-    assert.deepEqual(all.map((record) => record.value.n), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    assert.deepEqual(
+      all.map((record) => record.value.n),
+      [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+    )
     const rest = await journal.read(all[3]?.end ?? null, 2)
-    assert.deepEqual(rest.map((record) => record.value.n), [4, 5])
+    assert.deepEqual(
+      rest.map((record) => record.value.n),
+      [4, 5],
+    )
     await journal[Symbol.asyncDispose]()
   })
   it('survives a cut at every byte: what was whole is there, the rest is gone, writing goes on', async () => {
@@ -38,7 +44,11 @@ describe('Journal', () => {
       again.append({ n: 99 })
       again.flush()
       const expected = [...ends.filter((end) => end <= cut).map((_, n) => n), 99]
-      assert.deepEqual((await again.read(null, 10)).map((record) => record.value.n), expected, `cut at ${cut}`)
+      assert.deepEqual(
+        (await again.read(null, 10)).map((record) => record.value.n),
+        expected,
+        `cut at ${cut}`,
+      )
       await again[Symbol.asyncDispose]()
     }
   })

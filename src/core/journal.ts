@@ -1,6 +1,7 @@
 import { closeSync, fdatasync, openSync, promises as fs, readdirSync, readFileSync, truncateSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
+import { Bell } from '../lib/bell.ts'
 import { KiB, MiB } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from './log.ts'
@@ -21,6 +22,8 @@ const HEAD = 8
 const MAX_RECORD = 256 * KiB
 const SYNC_MS = 100
 const MAX_PENDING = 8 * MiB
+/** How much of a segment is read at a time; a whole record always fits. */
+const READ_BYTES = 1 * MiB
 
 const segmentName = (segment: number) => `${String(segment).padStart(12, '0')}.log`
 
@@ -40,7 +43,9 @@ export class Journal<T> implements AsyncDisposable {
   #pendingBytes = 0
   #scheduled = false
   #dirty = false
-  #wake: (() => void)[] = []
+  /** Half a record may stand at the end of the segment and could not be cut off: nothing more is written behind it. */
+  #torn = false
+  readonly #written = new Bell()
   /** False after a write failed, until one succeeds again. */
   writable = true
   /** Records that could not be written or did not fit. */
@@ -76,7 +81,7 @@ export class Journal<T> implements AsyncDisposable {
   /** Takes a record; it is written at the end of this turn of the event loop. */
   append(value: T): void {
     const payload = Buffer.from(JSON.stringify(value))
-    if (payload.length > MAX_RECORD || this.#pendingBytes > MAX_PENDING) {
+    if (payload.length > MAX_RECORD || this.#pendingBytes + payload.length > MAX_PENDING) {
       this.dropped++
       return
     }
@@ -90,50 +95,67 @@ export class Journal<T> implements AsyncDisposable {
     setImmediate(() => this.flush())
   }
 
-  /** Writes what was taken. */
+  /** Writes what was taken. What cannot be written is kept, within bounds, and tried again every 100 ms. */
   flush(): void {
     this.#scheduled = false
     if (this.#pending.length === 0) return
     const bytes = Buffer.concat(this.#pending)
-    const records = this.#pending.length / 2
-    this.#pending = []
-    this.#pendingBytes = 0
     try {
-      if (this.#size > 0 && this.#size + bytes.length > SEGMENT_BYTES) this.#nextSegment()
+      if (this.#torn || (this.#size > 0 && this.#size + bytes.length > SEGMENT_BYTES)) this.#beginSegment(this.#segment + 1)
       let at = 0
       while (at < bytes.length) at += writeSync(this.#fd, bytes, at)
-      this.#size += bytes.length
-      this.#dirty = true
-      this.writable = true
     } catch (error) {
       if (this.writable) this.#log.error({ folder: this.#folder, error: (error as Error).message }, 'a journal cannot be written')
       this.writable = false
-      this.dropped += records
       this.#repair()
+      return
     }
-    for (const wake of this.#wake.splice(0)) wake()
+    if (!this.writable) this.#log.info({ folder: this.#folder, dropped: this.dropped }, 'a journal can be written again')
+    this.writable = true
+    this.#pending = []
+    this.#pendingBytes = 0
+    this.#size += bytes.length
+    this.#dirty = true
+    this.#written.ring()
   }
 
   /** Resolves when something was written after this call, or after `ms`. */
   async changed(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#wake.push(resolve)
-    const waiting = new AbortController()
-    const both = AbortSignal.any([waiting.signal, signal])
-    await Promise.race([promise, clock.sleep(ms, both).catch(() => {})])
-    waiting.abort()
+    await this.#written.wait(clock, ms, signal)
+  }
+
+  /**
+   * What was consumed may have outlived the records themselves (a power cut took the end of the file after the
+   * database had it): new records must not come to lie before the position, where nobody reads them.
+   */
+  resumeAfter(position: JournalPosition): void {
+    if (position.segment < this.#segment || (position.segment === this.#segment && position.offset <= this.#size)) return
+    this.#log.warn({ folder: this.#folder, consumed: position }, 'a journal lost its end after it was consumed; it goes on in a new segment')
+    this.#beginSegment(position.segment + 1)
   }
 
   /** Up to `most` whole records from a position on. */
   async read(from: JournalPosition | null, most: number): Promise<JournalRecord<T>[]> {
     const out: JournalRecord<T>[] = []
+    if (from && from.segment === this.#segment && from.offset >= this.#size) return out
     for (const segment of segmentsOf(this.#folder)) {
       if (from && segment < from.segment) continue
-      const start = from && segment === from.segment ? from.offset : 0
-      const bytes = await fs.readFile(path.join(this.#folder, segmentName(segment)))
-      for (const record of recordsIn(bytes, start)) {
-        out.push({ value: JSON.parse(bytes.toString('utf8', record.start, record.end)) as T, end: { segment, offset: record.end } })
-        if (out.length >= most) return out
+      const file = await fs.open(path.join(this.#folder, segmentName(segment)), 'r')
+      try {
+        const chunk = Buffer.allocUnsafe(READ_BYTES)
+        for (let start = from && segment === from.segment ? from.offset : 0; out.length < most; ) {
+          const { bytesRead } = await file.read(chunk, 0, READ_BYTES, start)
+          let end = 0
+          for (const record of recordsIn(chunk.subarray(0, bytesRead), 0)) {
+            out.push({ value: JSON.parse(chunk.toString('utf8', record.start, record.end)) as T, end: { segment, offset: start + record.end } })
+            end = record.end
+            if (out.length >= most) return out
+          }
+          if (end === 0) break
+          start += end
+        }
+      } finally {
+        await file.close()
       }
     }
     return out
@@ -149,15 +171,19 @@ export class Journal<T> implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer)
     this.flush()
+    this.dropped += this.#pending.length / 2
     await new Promise<void>((resolve) => fdatasync(this.#fd, () => resolve()))
     closeSync(this.#fd)
   }
 
-  #nextSegment(): void {
-    closeSync(this.#fd)
-    this.#segment++
+  #beginSegment(segment: number): void {
+    const before = this.#fd
+    // Opened first: when that fails the old one is still there, and its number is not given to another file.
+    this.#fd = openSync(path.join(this.#folder, segmentName(segment)), 'a', 0o600)
+    this.#segment = segment
     this.#size = 0
-    this.#fd = openSync(path.join(this.#folder, segmentName(this.#segment)), 'a', 0o600)
+    this.#torn = false
+    fdatasync(before, () => closeSync(before))
   }
 
   /** Half a record may stand there now: what follows must not be read as its rest. */
@@ -165,15 +191,13 @@ export class Journal<T> implements AsyncDisposable {
     try {
       truncateSync(path.join(this.#folder, segmentName(this.#segment)), this.#size)
     } catch {
-      // the next write finds out
+      this.#torn = true
     }
   }
 
   #sync(): void {
-    if (!this.#dirty) {
-      // Nothing was written since: a journal that could not be written is tried again by its next record.
-      return
-    }
+    if (!this.writable) this.flush()
+    if (!this.#dirty) return
     this.#dirty = false
     fdatasync(this.#fd, () => {})
   }

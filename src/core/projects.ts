@@ -35,7 +35,10 @@ export class Projects {
   async start(): Promise<void> {
     for (const row of await selectProjects(this.#deps.databases.control.sql)) this.#take(row)
     for (const project of this.#byRef.values()) {
-      if (project.state !== 'active') await this.#reconcile(project.ref).catch((error: Error) => this.#deps.log.error({ project: project.ref, error: error.message }, 'a project could not be brought to its state'))
+      if (project.state !== 'active')
+        await this.#reconcile(project.ref).catch((error: Error) =>
+          this.#deps.log.error({ project: project.ref, error: error.message }, 'a project could not be brought to its state'),
+        )
     }
   }
 

@@ -106,7 +106,10 @@ export async function instanceKey(options: { readonly file: string; readonly giv
     if (key.length !== 32) throw new StartError(`The instance key ${options.file} is damaged. Restore it from a backup: nothing sealed opens without it.`)
     return key
   }
-  if (!options.isNew) throw new StartError(`The instance key ${options.file} is missing. Restore it from a backup, or give it with --instance-key-file: nothing sealed in this data directory opens without it.`)
+  if (!options.isNew)
+    throw new StartError(
+      `The instance key ${options.file} is missing. Restore it from a backup, or give it with --instance-key-file: nothing sealed in this data directory opens without it.`,
+    )
   const key = randomBytes(32)
   await writeWhole(options.file, `${key.toString('base64')}\n`, 0o600)
   return key

@@ -40,11 +40,22 @@ export function oneOf<const T extends string>(values: readonly T[], more: { defa
 export const flag = (more: { default: boolean; doc: string }): Setting<boolean> => ({
   ...more,
   takes: 'true or false',
-  parse: (given) => (given === true || given === 'true' || given === '1' || given === '' ? true : given === false || given === 'false' || given === '0' ? false : wrong('true or false')),
+  parse: (given) =>
+    given === true || given === 'true' || given === '1' || given === ''
+      ? true
+      : given === false || given === 'false' || given === '0'
+        ? false
+        : wrong('true or false'),
 })
 
 /** Text; `null` when it is not set. A secret one is never shown. */
-export function text(more: { default: string | null; doc: string; pattern?: RegExp; takes?: string; secret?: boolean }): Setting<string | null> & { readonly secret: boolean } {
+export function text(more: {
+  default: string | null
+  doc: string
+  pattern?: RegExp
+  takes?: string
+  secret?: boolean
+}): Setting<string | null> & { readonly secret: boolean } {
   const takes = more.takes ?? 'text'
   return {
     default: more.default,
@@ -98,7 +109,10 @@ const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.to
  * Puts settings together: a flag beats the environment, that beats the file, that beats the default.
  * @throws SettingsError listing every problem
  */
-export function resolveSettings<S extends Readonly<Record<string, Section>>>(sections: S, sources: Sources): Resolved<{ readonly [K in keyof S]: Infer<S[K]> }> {
+export function resolveSettings<S extends Readonly<Record<string, Section>>>(
+  sections: S,
+  sources: Sources,
+): Resolved<{ readonly [K in keyof S]: Infer<S[K]> }> {
   const problems: string[] = []
   const origins: Record<string, 'flag' | 'environment' | 'file' | 'default'> = {}
   const values: Record<string, Record<string, unknown>> = {}
@@ -112,7 +126,14 @@ export function resolveSettings<S extends Readonly<Record<string, Section>>>(sec
       const flagged = flagName(section, name)
       const variable = environmentName(section, name)
       known.add(flagged)
-      const inFile = section === 'node' ? file[name] : isRecord(file[section]) ? (file[section] as Record<string, unknown>)[name] : section === name ? file[section] : undefined
+      const inFile =
+        section === 'node'
+          ? file[name]
+          : isRecord(file[section])
+            ? (file[section] as Record<string, unknown>)[name]
+            : section === name
+              ? file[section]
+              : undefined
       const found: [unknown, 'flag' | 'environment' | 'file', string] | null =
         sources.flags[flagged] !== undefined
           ? [sources.flags[flagged], 'flag', `--${flagged}`]
@@ -164,7 +185,8 @@ function edits(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i)
   for (let i = 1; i <= a.length; i++) {
     const next = [i]
-    for (let j = 1; j <= b.length; j++) next[j] = Math.min((row[j] as number) + 1, (next[j - 1] as number) + 1, (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1))
+    for (let j = 1; j <= b.length; j++)
+      next[j] = Math.min((row[j] as number) + 1, (next[j - 1] as number) + 1, (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1))
     row = next
   }
   return row[b.length] as number

@@ -94,5 +94,6 @@ export function authorise(access: Access, principal: Principal, project: Project
   if (principal.kind === 'operator') return
   const wanted = access === 'manage' ? pathRef : project
   if (principal.project !== wanted) throw new MayflyError('key_invalid', 'the key belongs to another project than the host or path names')
-  if (access === 'manage' && principal.kind !== 'service') throw new MayflyError('not_allowed', "this route needs the project's secret key or the operator token")
+  if (access === 'manage' && principal.kind !== 'service')
+    throw new MayflyError('not_allowed', "this route needs the project's secret key or the operator token")
 }

@@ -7,7 +7,10 @@ export async function* streamBody(request: IncomingMessage, limitBytes: number):
   const declared = request.headers['content-length']
   if (declared !== undefined && Number(declared) > limitBytes) throw tooLarge(limitBytes)
   let seen = 0
-  const stall = setTimeout(() => request.destroy(new MayflyError('request_timeout', `no byte of the body came for ${LIMITS.bodyStall.value} ms`)), LIMITS.bodyStall.value)
+  const stall = setTimeout(
+    () => request.destroy(new MayflyError('request_timeout', `no byte of the body came for ${LIMITS.bodyStall.value} ms`)),
+    LIMITS.bodyStall.value,
+  )
   stall.unref()
   try {
     for await (const chunk of request as AsyncIterable<Buffer>) {
@@ -28,7 +31,10 @@ export function readBody(request: IncomingMessage, limitBytes: number): Promise<
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let seen = 0
-    const stall = setTimeout(() => fail(new MayflyError('request_timeout', `no byte of the body came for ${LIMITS.bodyStall.value} ms`)), LIMITS.bodyStall.value)
+    const stall = setTimeout(
+      () => fail(new MayflyError('request_timeout', `no byte of the body came for ${LIMITS.bodyStall.value} ms`)),
+      LIMITS.bodyStall.value,
+    )
     const fail = (error: Error) => {
       clearTimeout(stall)
       request.removeAllListeners('data')

@@ -3,20 +3,52 @@ import { count, flag, type Infer, list, text } from '../core/settings.ts'
 /** The settings of the node itself and its doors. */
 export const nodeSettings = {
   data: text({ default: './.mayfly', doc: 'The data directory: everything the node keeps.', takes: 'a folder' }),
-  host: text({ default: '127.0.0.1', doc: 'The address to listen on. Any but a loopback address demands TLS or --behind-proxy.', pattern: /^[0-9a-zA-Z.:-]+$/, takes: 'an address or host name' }),
+  host: text({
+    default: '127.0.0.1',
+    doc: 'The address to listen on. Any but a loopback address demands TLS or --behind-proxy.',
+    pattern: /^[0-9a-zA-Z.:-]+$/,
+    takes: 'an address or host name',
+  }),
   port: count({ default: 54_321, min: 0, max: 65_535, of: 'the port', doc: 'The port of the API. 0 takes a free one and remembers it in the data directory.' }),
-  consolePort: count({ default: 0, min: 0, max: 65_535, of: 'the port', doc: 'The port of the console; 0 means one above --port, or a free one with --port 0.' }),
+  consolePort: count({
+    default: 0,
+    min: 0,
+    max: 65_535,
+    of: 'the port',
+    doc: 'The port of the console; 0 means one above --port, or a free one with --port 0.',
+  }),
   json: flag({ default: false, doc: 'Write one line of JSON on stdout when ready, and nothing else there.' }),
   empty: flag({ default: false, doc: 'On an empty data directory: make the default project and put nothing into it.' }),
   allowHost: list({ doc: 'Further host names that this node answers to.', takes: 'host names separated by commas' }),
-  publicUrl: text({ default: null, doc: 'What the world sees as the address of the API.', pattern: /^https?:\/\/[^\s/]+$/, takes: 'a URL without a path, such as https://api.example.com' }),
+  publicUrl: text({
+    default: null,
+    doc: 'What the world sees as the address of the API.',
+    pattern: /^https?:\/\/[^\s/]+$/,
+    takes: 'a URL without a path, such as https://api.example.com',
+  }),
   behindProxy: list({ doc: 'CIDR blocks of proxies whose forwarding headers are believed.', takes: 'CIDR blocks separated by commas' }),
   tlsCert: text({ default: null, doc: 'A PEM file with the certificate chain.', takes: 'a file' }),
   tlsKey: text({ default: null, doc: 'A PEM file with the private key.', takes: 'a file' }),
-  instanceKey: text({ default: null, doc: 'The instance key, 32 bytes in base64; instead of the file beside instance.json.', takes: '32 bytes in base64', secret: true }),
+  instanceKey: text({
+    default: null,
+    doc: 'The instance key, 32 bytes in base64; instead of the file beside instance.json.',
+    takes: '32 bytes in base64',
+    secret: true,
+  }),
   instanceKeyFile: text({ default: null, doc: 'A file that holds the instance key.', takes: 'a file' }),
-  databaseUrl: text({ default: null, doc: 'An external PostgreSQL (16 or newer) instead of the embedded one.', pattern: /^postgres(ql)?:\/\//, takes: 'a postgres:// URL', secret: true }),
-  logLevel: text({ default: 'info', doc: 'How much the node logs on stderr: debug, info, warn or error.', pattern: /^(debug|info|warn|error)$/, takes: 'debug, info, warn or error' }),
+  databaseUrl: text({
+    default: null,
+    doc: 'An external PostgreSQL (16 or newer) instead of the embedded one.',
+    pattern: /^postgres(ql)?:\/\//,
+    takes: 'a postgres:// URL',
+    secret: true,
+  }),
+  logLevel: text({
+    default: 'info',
+    doc: 'How much the node logs on stderr: debug, info, warn or error.',
+    pattern: /^(debug|info|warn|error)$/,
+    takes: 'debug, info, warn or error',
+  }),
   drainMs: count({ default: 10_000, min: 0, max: 900_000, of: 'milliseconds', doc: 'How long running requests may take to end when the node stops.' }),
 }
 export type NodeConfig = Infer<typeof nodeSettings>

@@ -35,7 +35,10 @@ export class ConsoleListener implements AsyncDisposable {
 
   constructor(hosts: HostNames) {
     this.#server = createServer({ maxHeaderSize: LIMITS.requestHeaders.value, headersTimeout: LIMITS.requestHeadTime.value }, (request, response) => {
-      response.setHeader('content-security-policy', "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+      response.setHeader(
+        'content-security-policy',
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+      )
       response.setHeader('x-content-type-options', 'nosniff')
       response.setHeader('referrer-policy', 'no-referrer')
       response.setHeader('cache-control', 'no-store')

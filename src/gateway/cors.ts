@@ -3,10 +3,33 @@ import type { Reply } from '../core/route.ts'
 
 // What browser clients of the data plane read from an answer (supabase-js, tus, S3 in a browser).
 const EXPOSED = [
-  'content-range', 'content-location', 'content-profile', 'location', 'preference-applied', 'proxy-status', 'x-total-count',
-  'link', 'etag', 'content-disposition', 'x-supabase-api-version', 'x-sb-error-code', 'sb-error-code', 'x-relay-error',
-  'x-request-id', 'tus-resumable', 'tus-version', 'tus-extension', 'tus-max-size', 'upload-offset', 'upload-length',
-  'upload-metadata', 'upload-expires', 'retry-after', 'x-amzn-requestid', 'x-amzn-errortype', 'x-amz-function-error',
+  'content-range',
+  'content-location',
+  'content-profile',
+  'location',
+  'preference-applied',
+  'proxy-status',
+  'x-total-count',
+  'link',
+  'etag',
+  'content-disposition',
+  'x-supabase-api-version',
+  'x-sb-error-code',
+  'sb-error-code',
+  'x-relay-error',
+  'x-request-id',
+  'tus-resumable',
+  'tus-version',
+  'tus-extension',
+  'tus-max-size',
+  'upload-offset',
+  'upload-length',
+  'upload-metadata',
+  'upload-expires',
+  'retry-after',
+  'x-amzn-requestid',
+  'x-amzn-errortype',
+  'x-amz-function-error',
 ].join(', ')
 
 /** Keys are sent by hand, never by cookie: every origin may call, and credentials mode is never allowed. */

@@ -7,7 +7,20 @@ describe('HostNames', () => {
   for (const host of ['localhost', 'localhost:54321', '127.0.0.1:1', '[::1]:80', 'x.demo.localhost:1', 'API.example.com', 'api.example.com.:443']) {
     it(`serves ${host}`, () => void hosts.check(host))
   }
-  for (const host of [undefined, '', 'evil.example', 'localhost.evil.example', '127.0.0.1.evil.example', 'evil.example:localhost', 'localhost@evil.example', 'a b', 'localhost/..', '10.0.0.1', '[::1', '127.0.0.1:99999999']) {
+  for (const host of [
+    undefined,
+    '',
+    'evil.example',
+    'localhost.evil.example',
+    '127.0.0.1.evil.example',
+    'evil.example:localhost',
+    'localhost@evil.example',
+    'a b',
+    'localhost/..',
+    '10.0.0.1',
+    '[::1',
+    '127.0.0.1:99999999',
+  ]) {
     it(`refuses ${String(host)} as misdirected`, () => assert.throws(() => hosts.check(host), { code: 'misdirected_request' }))
   }
   it('cuts the port and the brackets', () => {

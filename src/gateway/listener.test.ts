@@ -23,7 +23,8 @@ const keys: Record<string, Principal> = {
   mayfly_operator_x: { kind: 'operator', id: 'local' },
 }
 const identity: RelayIdentity = { project: 'demo', functionName: 'f', version: '1', role: 'service_role' }
-const who = async (context: RequestContext) => json(200, { principal: context.principal, project: context.project?.ref ?? null, depth: context.depth, from: context.remoteAddress })
+const who = async (context: RequestContext) =>
+  json(200, { principal: context.principal, project: context.project?.ref ?? null, depth: context.depth, from: context.remoteAddress })
 const route = (method: string, path: string, more: Partial<Route>): Route => ({ method, path, access: 'open', plane: 'node', doc: '', handle: who, ...more })
 const routes: Route[] = [
   route('GET', '/health', {}),
@@ -80,7 +81,13 @@ describe('Gateway', () => {
     ['a key of another project is refused', '/functions/v1/f', { apikey: 'sb_secret_shop' }, 401, 'key_invalid'],
     ['its own prefix is right', '/p/shop/functions/v1/f', { apikey: 'sb_secret_shop' }, 200, null],
     ['the prefix of another project is refused', '/p/shop/functions/v1/f', { apikey: 'sb_secret_demo' }, 401, 'key_invalid'],
-    ['keys of two projects in one request are refused', '/functions/v1/f', { apikey: 'sb_secret_demo', authorization: 'Bearer sb_secret_shop' }, 401, 'key_invalid'],
+    [
+      'keys of two projects in one request are refused',
+      '/functions/v1/f',
+      { apikey: 'sb_secret_demo', authorization: 'Bearer sb_secret_shop' },
+      401,
+      'key_invalid',
+    ],
     ['a Bearer that nobody issued is refused', '/functions/v1/f', { apikey: 'sb_secret_demo', authorization: 'Bearer a.b.c' }, 401, 'key_invalid'],
     ['an unknown project is named', '/p/none/functions/v1/f', {}, 404, 'project_not_found'],
     ['a guest is asked for a key', '/api/v1/projects', {}, 401, 'key_missing'],
@@ -109,7 +116,11 @@ describe('Gateway', () => {
 
   it('says which methods a path takes', async () => assert.equal((await get('/health', {}, { method: 'DELETE' })).body.code, 'method_not_allowed'))
   it('answers a preflight without a key', async () => {
-    const reply = await get('/functions/v1/f', { origin: 'http://a', 'access-control-request-method': 'POST', 'access-control-request-headers': 'apikey' }, { method: 'OPTIONS' })
+    const reply = await get(
+      '/functions/v1/f',
+      { origin: 'http://a', 'access-control-request-method': 'POST', 'access-control-request-headers': 'apikey' },
+      { method: 'OPTIONS' },
+    )
     assert.equal(reply.status, 204)
     assert.equal(reply.headers.get('access-control-allow-origin'), '*')
     assert.equal(reply.headers.get('access-control-allow-headers'), 'apikey')
@@ -142,7 +153,8 @@ describe('Gateway', () => {
       setTimeout(() => socket.destroy(), waitMs).unref()
     })
 
-  it('answers another host name with 421', async () => assert.match(await raw('GET /health HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n'), /^HTTP\/1.1 421/))
+  it('answers another host name with 421', async () =>
+    assert.match(await raw('GET /health HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n'), /^HTTP\/1.1 421/))
   it(`refuses headers past requestHeaders (${LIMITS.requestHeaders.value}) by name`, async () => {
     const reply = await raw(`GET /health HTTP/1.1\r\nhost: localhost\r\nx: ${'y'.repeat(LIMITS.requestHeaders.value)}\r\n\r\n`)
     assert.match(reply, /^HTTP\/1.1 431/)
@@ -202,7 +214,8 @@ describe('Gateway', () => {
       assert.match(await inside('GET /functions/v1/f HTTP/1.1\r\napikey: sb_secret_shop'), /^HTTP\/1.1 401/)
       assert.match(await inside('GET /functions/v1/f HTTP/1.1\r\napikey: sb_secret_demo'), /^HTTP\/1.1 401/)
     })
-    it('is shut to the world: a handle opens nothing outside', async () => assert.equal((await get('/functions/v1/f', { apikey: 'sb_secret_handle' })).status, 401))
+    it('is shut to the world: a handle opens nothing outside', async () =>
+      assert.equal((await get('/functions/v1/f', { apikey: 'sb_secret_handle' })).status, 401))
     it(`ends at callDepth (${LIMITS.callDepth.value})`, async () => {
       assert.match(await inside('GET /functions/v1/f HTTP/1.1\r\napikey: sb_secret_handle', LIMITS.callDepth.value - 1), /^HTTP\/1.1 200/)
       assert.match(await inside('GET /functions/v1/f HTTP/1.1\r\napikey: sb_secret_handle', LIMITS.callDepth.value), /recursion_too_deep/)

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -150,14 +150,18 @@ export class Gateway implements AsyncDisposable {
         route = found.route
         reply = found.preflight ?? (await found.route.handle(found.context))
       } catch (error) {
-        if (!(error instanceof MayflyError)) log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a request failed by a fault of this node')
+        if (!(error instanceof MayflyError))
+          log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a request failed by a fault of this node')
         reply = (errorRoute(error) ?? route)?.fail?.(causeOf(error), { id }) ?? errorReply(causeOf(error), id)
       }
       const close: Record<string, string> = request.complete ? {} : { connection: 'close' }
       await writeReply(response, reply, { 'x-request-id': id, ...CORS_HEADERS, ...close }, headOnly, leaving.signal)
       // What was not read of a refused body is not waited for.
       if (!request.complete) response.once('finish', () => request.socket.destroySoon())
-      log.debug({ requestId: id, method: request.method, path: pathForLog(request), status: reply.status, ms: Math.round(clock.monotonic() - startedAt) }, 'request')
+      log.debug(
+        { requestId: id, method: request.method, path: pathForLog(request), status: reply.status, ms: Math.round(clock.monotonic() - startedAt) },
+        'request',
+      )
     } catch (error) {
       log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a reply could not be written')
       response.destroy()
@@ -184,7 +188,8 @@ export class Gateway implements AsyncDisposable {
     const rawQuery = mark === -1 ? '' : url.slice(mark + 1)
     const headers = request.headers
     if (!relay) this.#deps.hosts.check(headers.host)
-    else if (relay.depth >= LIMITS.callDepth.value) throw new MayflyError('recursion_too_deep', `the call stands behind ${relay.depth} functions; ${LIMITS.callDepth.value} is the limit`)
+    else if (relay.depth >= LIMITS.callDepth.value)
+      throw new MayflyError('recursion_too_deep', `the call stands behind ${relay.depth} functions; ${LIMITS.callDepth.value} is the limit`)
 
     const { ref, rest: rawPath } = cutProject(fullPath)
     const preflight = isPreflight(method, headers)
@@ -225,7 +230,8 @@ export class Gateway implements AsyncDisposable {
       } else {
         principal = relay ? authenticateRelay(headers, relay.identity, credentials) : await authenticate(headers, credentials)
         if (route.plane === 'data-plane') {
-          if (relay && ref !== null && ref !== relay.identity.project) throw new MayflyError('not_found', 'another project is not reached from inside a function')
+          if (relay && ref !== null && ref !== relay.identity.project)
+            throw new MayflyError('not_found', 'another project is not reached from inside a function')
           const own = relay ? (relay.identity.project as ProjectRef) : (ref ?? defaultProject)
           project = await this.#projectOf(own)
         } else if (route.access === 'manage' && params.ref !== undefined) {
@@ -266,7 +272,7 @@ export class Gateway implements AsyncDisposable {
 
   async #projectOf(ref: ProjectRef): Promise<Project> {
     const project = await this.#deps.project(ref)
-    if (!project || project.state !== 'active') throw new MayflyError('project_not_found', `there is no project ${clip(ref)}`)
+    if (project?.state !== 'active') throw new MayflyError('project_not_found', `there is no project ${clip(ref)}`)
     return project
   }
 }
@@ -312,5 +318,7 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
         ? ['408 Request Timeout', 'request_timeout', `the headers were not complete after ${LIMITS.requestHeadTime.value} ms`]
         : ['400 Bad Request', 'bad_request', 'the request is not well-formed HTTP/1.1']
   const body = JSON.stringify({ code, message, hint: 'Correct the request as the message says.' })
-  ;(socket as Socket).end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+  ;(socket as Socket).end(
+    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  )
 }

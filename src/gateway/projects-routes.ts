@@ -33,7 +33,8 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
     handle: async (context) => {
       const body = parseObject(await context.body(LIMITS.managementBody.value))
       if (typeof body.ref !== 'string') throw new MayflyError('bad_request', 'ref: text of 3 to 40 characters is needed')
-      if (body.name !== undefined && (typeof body.name !== 'string' || body.name.length > 200 || body.name.includes('\0'))) throw new MayflyError('bad_request', 'name: text of at most 200 characters')
+      if (body.name !== undefined && (typeof body.name !== 'string' || body.name.length > 200 || body.name.includes('\0')))
+        throw new MayflyError('bad_request', 'name: text of at most 200 characters')
       const project = await deps.projects.create(body.ref, body.name ?? body.ref)
       return json(201, { project: show(project), keys: await deps.revealKeys(project) })
     },

@@ -33,7 +33,9 @@ export async function urlReplyOfFetch(result: Extract<CallResult, { kind: 'http'
   }
   const body = Buffer.concat(chunks)
   const isText = TEXT.test(headers['content-type'] ?? '')
-  return Buffer.from(JSON.stringify({ statusCode: result.status, headers, body: isText ? body.toString('utf8') : body.toString('base64'), isBase64Encoded: !isText }))
+  return Buffer.from(
+    JSON.stringify({ statusCode: result.status, headers, body: isText ? body.toString('utf8') : body.toString('base64'), isBase64Encoded: !isText }),
+  )
 }
 
 const tooLarge = {

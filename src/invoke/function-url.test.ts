@@ -22,14 +22,30 @@ const context = (more: Partial<RequestContext>): RequestContext =>
     signal: new AbortController().signal,
     ...more,
   }) as RequestContext
-const event = (more: Partial<RequestContext>, path: string, body = Buffer.alloc(0)) => JSON.parse(functionUrlEvent(context(more), path, body, 1583348638390).toString()) as Record<string, never>
+const event = (more: Partial<RequestContext>, path: string, body = Buffer.alloc(0)) =>
+  JSON.parse(functionUrlEvent(context(more), path, body, 1583348638390).toString()) as Record<string, never>
 
 describe('functionUrlEvent', () => {
   it('has the shape of payload 2.0', () => {
     const made = event(
       {
         rawQuery: 'a=1&a=2&b=3%20',
-        rawHeaders: ['Host', 'localhost:54321', 'X-A', '1', 'x-a', '2', 'Cookie', 'c1=v1; c2=v2', 'Content-Type', 'application/json', 'User-Agent', 'x', 'apikey', 'sb_secret_x'],
+        rawHeaders: [
+          'Host',
+          'localhost:54321',
+          'X-A',
+          '1',
+          'x-a',
+          '2',
+          'Cookie',
+          'c1=v1; c2=v2',
+          'Content-Type',
+          'application/json',
+          'User-Agent',
+          'x',
+          'apikey',
+          'sb_secret_x',
+        ],
         headers: { cookie: 'c1=v1; c2=v2' },
       },
       '/my/path',
@@ -41,7 +57,15 @@ describe('functionUrlEvent', () => {
       rawPath: '/my/path',
       rawQueryString: 'a=1&a=2&b=3%20',
       cookies: ['c1=v1', 'c2=v2'],
-      headers: { host: 'localhost:54321', 'x-a': '1,2', 'content-type': 'application/json', 'user-agent': 'x', 'x-forwarded-for': '1.2.3.4', 'x-forwarded-proto': 'http', 'x-forwarded-port': '54321' },
+      headers: {
+        host: 'localhost:54321',
+        'x-a': '1,2',
+        'content-type': 'application/json',
+        'user-agent': 'x',
+        'x-forwarded-for': '1.2.3.4',
+        'x-forwarded-proto': 'http',
+        'x-forwarded-port': '54321',
+      },
       queryStringParameters: { a: '1,2', b: '3 ' },
       requestContext: {
         accountId: 'anonymous',
@@ -64,7 +88,9 @@ describe('functionUrlEvent', () => {
   })
   it('lets a malformed escape survive', () => assert.equal(event({}, '/pa2%Fth/1').rawPath, '/pa2%Fth/1'))
   it('does not show an operator token to user code', () => {
-    const made = event({ principal: { kind: 'operator', id: 'local' }, rawHeaders: ['Authorization', 'Bearer mayfly_operator_x'] }, '/') as unknown as { headers: Record<string, string> }
+    const made = event({ principal: { kind: 'operator', id: 'local' }, rawHeaders: ['Authorization', 'Bearer mayfly_operator_x'] }, '/') as unknown as {
+      headers: Record<string, string>
+    }
     assert.equal(made.headers.authorization, undefined)
   })
 })
@@ -91,7 +117,8 @@ describe('inferReply', () => {
     const reply = infer({ statusCode: 200, headers: { 'Content-Type': 'image/png', n: 1 }, cookies: ['a=1', 'b=2'], body: '/w==', isBase64Encoded: true })
     assert.deepEqual(reply, { status: 200, headers: { 'content-type': 'image/png', n: '1', 'set-cookie': ['a=1', 'b=2'] }, body: Buffer.from([0xff]) })
   })
-  for (const statusCode of [99, 100, 600, 1.5, 'x', null, {}, -1]) it(`refuses statusCode ${JSON.stringify(statusCode)}`, () => assert.throws(() => infer({ statusCode }), { code: 'function_reply_invalid' }))
+  for (const statusCode of [99, 100, 600, 1.5, 'x', null, {}, -1])
+    it(`refuses statusCode ${JSON.stringify(statusCode)}`, () => assert.throws(() => infer({ statusCode }), { code: 'function_reply_invalid' }))
   it('never fails on what a function may answer but by that name', () => {
     fc.assert(
       fc.property(fc.json(), (text) => {
@@ -108,7 +135,17 @@ describe('inferReply', () => {
 describe('setHeader', () => {
   it('leaves out what would split the reply or is ours to say', () => {
     const headers: Record<string, string | string[]> = {}
-    for (const [name, value] of [['x', 'a\r\nb: c'], ['x y', '1'], ['', '1'], ['Content-Length', '1'], ['Transfer-Encoding', 'chunked'], ['x-relay-error', 'true'], ['x-한', '1'], ['good', 'yes']] as const) setHeader(headers, name, value)
+    for (const [name, value] of [
+      ['x', 'a\r\nb: c'],
+      ['x y', '1'],
+      ['', '1'],
+      ['Content-Length', '1'],
+      ['Transfer-Encoding', 'chunked'],
+      ['x-relay-error', 'true'],
+      ['x-한', '1'],
+      ['good', 'yes'],
+    ] as const)
+      setHeader(headers, name, value)
     assert.deepEqual(headers, { good: 'yes' })
   })
   it('keeps every cookie', () => {

@@ -105,7 +105,18 @@ export function inferReply(payload: Uint8Array): Reply {
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 // These describe the connection, which is ours, or the body's length, which we count.
-const OURS = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'content-length', 'te', 'trailer', 'proxy-authenticate', 'x-request-id', 'x-relay-error'])
+const OURS = new Set([
+  'connection',
+  'keep-alive',
+  'transfer-encoding',
+  'upgrade',
+  'content-length',
+  'te',
+  'trailer',
+  'proxy-authenticate',
+  'x-request-id',
+  'x-relay-error',
+])
 
 /** Sets a header that user code chose, when it is one and may be: a broken name or value must not break the reply. */
 export function setHeader(headers: Record<string, string | string[]>, name: string, value: string): void {

@@ -19,8 +19,24 @@ export interface InvokeHttpDeps {
 export function routes(deps: InvokeHttpDeps): Route[] {
   const byName = (context: RequestContext) => callByName(deps, context)
   return [
-    { method: '*', path: '/functions/v1/:name', access: 'project', plane: 'data-plane', doc: 'Calls a function as `supabase.functions.invoke` does.', handle: byName, fail: relayFailure },
-    { method: '*', path: '/functions/v1/:name/*', access: 'project', plane: 'data-plane', doc: 'The same with a path of its own.', handle: byName, fail: relayFailure },
+    {
+      method: '*',
+      path: '/functions/v1/:name',
+      access: 'project',
+      plane: 'data-plane',
+      doc: 'Calls a function as `supabase.functions.invoke` does.',
+      handle: byName,
+      fail: relayFailure,
+    },
+    {
+      method: '*',
+      path: '/functions/v1/:name/*',
+      access: 'project',
+      plane: 'data-plane',
+      doc: 'The same with a path of its own.',
+      handle: byName,
+      fail: relayFailure,
+    },
     {
       method: 'POST',
       path: '/api/v1/projects/:ref/functions/:name/invoke',
@@ -161,7 +177,9 @@ const headerOf = (context: RequestContext, name: string): string | null => {
 }
 
 const hasBody = (context: RequestContext) =>
-  context.method !== 'GET' && context.method !== 'HEAD' && (context.headers['content-length'] !== undefined || context.headers['transfer-encoding'] !== undefined)
+  context.method !== 'GET' &&
+  context.method !== 'HEAD' &&
+  (context.headers['content-length'] !== undefined || context.headers['transfer-encoding'] !== undefined)
 
 const CONNECTION = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'te', 'trailer', 'expect', 'sb-api-key', 'x-forwarded-for'])
 

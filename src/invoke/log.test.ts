@@ -49,7 +49,10 @@ describe('InvocationLog', () => {
     const { records, log } = open()
     log.write('stdout', Buffer.alloc(200_000, 'x'))
     log.flush()
-    assert.deepEqual(records.map((record) => record.text.length), [65536, 65536, 65536, 3392])
+    assert.deepEqual(
+      records.map((record) => record.text.length),
+      [65536, 65536, 65536, 3392],
+    )
   })
   it('gives the last 4096 bytes for Tail', () => {
     const { log } = open()

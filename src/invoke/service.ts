@@ -41,7 +41,13 @@ export interface Invocation {
 
 export type Content =
   | { readonly kind: 'event'; readonly payload: Uint8Array }
-  | { readonly kind: 'http'; readonly method: string; readonly url: string; readonly headers: readonly (readonly [string, string])[]; readonly body: AsyncIterable<Uint8Array> | null }
+  | {
+      readonly kind: 'http'
+      readonly method: string
+      readonly url: string
+      readonly headers: readonly (readonly [string, string])[]
+      readonly body: AsyncIterable<Uint8Array> | null
+    }
 
 export interface Timing {
   readonly cold: ColdReason | null
@@ -108,13 +114,21 @@ export class Invoker {
       } catch (error) {
         if (!(error instanceof LoadError)) throw error
         const durationMs = clock.monotonic() - asked
-        const over = Promise.resolve(run.end({ cold: 'first-call', waitMs: 0, initMs: durationMs, durationMs: 0 }, { type: error.errorType, message: '' }, null))
+        const over = Promise.resolve(
+          run.end({ cold: 'first-call', waitMs: 0, initMs: durationMs, durationMs: 0 }, { type: error.errorType, message: '' }, null),
+        )
         return { version, handlerKind: null, result: { kind: 'error', errorType: error.errorType, payload: error.payload }, cold: 'first-call', traceId, over }
       }
       this.#remember(version.id, lease.handlerKind)
       const content = early ?? (await invocation.content(lease.handlerKind, version))
       const began = clock.monotonic()
-      const context = { ...this.#deps.specs.context(version), invocationId: invocation.id, traceId, clientContext: invocation.clientContext, depth: invocation.depth }
+      const context = {
+        ...this.#deps.specs.context(version),
+        invocationId: invocation.id,
+        traceId,
+        clientContext: invocation.clientContext,
+        depth: invocation.depth,
+      }
       const call: Call = { ...content, context } as Call
       const result = await lease.run(call, log, signal)
       const held = lease
@@ -126,7 +140,14 @@ export class Invoker {
         .finally(() => held[Symbol.asyncDispose]())
       this.#track(over)
       if (result.kind === 'event') run.bytesOut = result.payload.byteLength
-      return { version, handlerKind: held.handlerKind, result: result.kind === 'http' ? { ...result, body: run.counted(result.body) } : result, cold: held.cold, traceId, over }
+      return {
+        version,
+        handlerKind: held.handlerKind,
+        result: result.kind === 'http' ? { ...result, body: run.counted(result.body) } : result,
+        cold: held.cold,
+        traceId,
+        over,
+      }
     } catch (error) {
       run.fail(error)
       await lease?.[Symbol.asyncDispose]()
@@ -142,7 +163,9 @@ export class Invoker {
 
   #track(over: Promise<unknown>): void {
     this.#running.add(over)
-    over.catch((error: unknown) => this.#deps.log.error({ error: String(error) }, 'an invocation could not be ended in order')).finally(() => this.#running.delete(over))
+    over
+      .catch((error: unknown) => this.#deps.log.error({ error: String(error) }, 'an invocation could not be ended in order'))
+      .finally(() => this.#running.delete(over))
   }
 }
 
@@ -238,6 +261,8 @@ const ROOT = /(?:^|;) *Root=(1-[0-9a-f]{8}-[0-9a-f]{24})/
 function traceIdOf(given: string | null, nowMs: number): string {
   const root = given === null ? null : ROOT.exec(given)?.[1]
   if (root && given !== null && given.length <= 256 && /^[\x20-\x7e]*$/.test(given)) return given
-  const seconds = Math.floor(nowMs / 1000).toString(16).padStart(8, '0')
+  const seconds = Math.floor(nowMs / 1000)
+    .toString(16)
+    .padStart(8, '0')
   return `Root=1-${seconds}-${randomBytes(12).toString('hex')};Parent=${randomBytes(8).toString('hex')};Sampled=0`
 }

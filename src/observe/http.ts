@@ -14,7 +14,8 @@ export const routes = (logs: Logs): Route[] => [
     doc: 'The last lines of a function (`limit`, `after`, `invocation`); with `follow=1` one JSON object a line, for as long as the client stays.',
     handle: async (context) => {
       const of = parse(context)
-      if (context.query.get('follow') === '1') return { status: 200, headers: { 'content-type': 'application/x-ndjson' }, body: follow(logs, of, context.signal) }
+      if (context.query.get('follow') === '1')
+        return { status: 200, headers: { 'content-type': 'application/x-ndjson' }, body: follow(logs, of, context.signal) }
       const lines = await logs.read(of)
       return { status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ lines: lines.map(show) }) }
     },
@@ -24,15 +25,26 @@ export const routes = (logs: Logs): Route[] => [
 function parse(context: RequestContext) {
   const limitText = context.query.get('limit') ?? '200'
   const limit = Number(limitText)
-  if (!/^\d{1,6}$/.test(limitText) || limit < 1 || limit > LIMITS.logPage.value) throw new MayflyError('bad_request', `limit: a whole number from 1 to ${LIMITS.logPage.value}`)
+  if (!/^\d{1,6}$/.test(limitText) || limit < 1 || limit > LIMITS.logPage.value)
+    throw new MayflyError('bad_request', `limit: a whole number from 1 to ${LIMITS.logPage.value}`)
   const afterSeq = context.query.get('after')
   if (afterSeq !== null && !/^\d{1,18}$/.test(afterSeq)) throw new MayflyError('bad_request', 'after: the `seq` of a line')
   const invocationId = context.query.get('invocation')
-  if (invocationId !== null && !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(invocationId)) throw new MayflyError('bad_request', 'invocation: the id of an invocation')
-  return { project: (context.project as Project).ref, functionName: context.params.name ?? '', afterSeq, invocationId, limit }
+  if (invocationId !== null && !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(invocationId))
+    throw new MayflyError('bad_request', 'invocation: the id of an invocation')
+  const functionName = context.params.name ?? ''
+  if (functionName.length > 200 || functionName.includes('\0')) throw new MayflyError('bad_request', 'the name of a function is text of at most 200 characters')
+  return { project: (context.project as Project).ref, functionName, afterSeq, invocationId, limit }
 }
 
-const show = (line: StoredLine) => ({ seq: line.seq, at: line.at.toISOString(), invocation: line.invocationId, version: line.version, source: line.source, text: line.text })
+const show = (line: StoredLine) => ({
+  seq: line.seq,
+  at: line.at.toISOString(),
+  invocation: line.invocationId,
+  version: line.version,
+  source: line.source,
+  text: line.text,
+})
 
 async function* follow(logs: Logs, of: ReturnType<typeof parse>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   let afterSeq = of.afterSeq

@@ -4,7 +4,7 @@ import { JournalConsumer } from '../core/journal-consumer.ts'
 import type { Log } from '../core/log.ts'
 import type { LogRecord, LogWriter } from '../core/meter.ts'
 import type { Clock } from '../lib/clock.ts'
-import { deleteOldLines, insertLines, selectLines, type StoredLine } from './store.ts'
+import { deleteOldLines, insertLines, type LinesOf, selectLines, type StoredLine } from './store.ts'
 
 const SWEEP_MS = 3_600_000
 
@@ -29,7 +29,10 @@ export class Logs implements LogWriter, AsyncDisposable {
 
   async start(): Promise<void> {
     await this.#consumer.start()
-    const sweep = () => void deleteOldLines(this.#deps.database.sql, this.#deps.retentionDays).catch((error: Error) => this.#deps.log.warn({ error: error.message }, 'old lines could not be removed'))
+    const sweep = () =>
+      void deleteOldLines(this.#deps.database.sql, this.#deps.retentionDays).catch((error: Error) =>
+        this.#deps.log.warn({ error: error.message }, 'old lines could not be removed'),
+      )
     this.#sweeper = setInterval(sweep, SWEEP_MS)
     this.#sweeper.unref()
     sweep()
@@ -39,8 +42,8 @@ export class Logs implements LogWriter, AsyncDisposable {
     this.#deps.journal.append(record)
   }
 
-  /** The last lines of a function, oldest first; what was written before this call is among them. */
-  async read(of: { project: string; functionName: string; afterSeq: string | null; invocationId: string | null; limit: number }): Promise<StoredLine[]> {
+  /** The last lines of a function, or those after one, oldest first; what was written before this call is among them. */
+  async read(of: LinesOf): Promise<StoredLine[]> {
     await this.#consumer.catchUp()
     return await selectLines(this.#deps.database.sql, of)
   }

@@ -1,6 +1,19 @@
 import { Duplex } from 'node:stream'
 import { LIMITS } from '../core/limits.ts'
-import { Credit, FLAG, type Frame, FrameDecoder, FrameWriter, LOG_WINDOW, MAX_PAYLOAD, PROTOCOL_VERSION, ProtocolError, SANDBOX_WINDOW, STREAM_WINDOW, TYPE } from './frames.ts'
+import {
+  Credit,
+  FLAG,
+  type Frame,
+  FrameDecoder,
+  FrameWriter,
+  LOG_WINDOW,
+  MAX_PAYLOAD,
+  PROTOCOL_VERSION,
+  ProtocolError,
+  SANDBOX_WINDOW,
+  STREAM_WINDOW,
+  TYPE,
+} from './frames.ts'
 import { type Call, type CallResult, type HandlerKind, LoadError, type LogSink } from './types.ts'
 
 export { ProtocolError } from './frames.ts'
@@ -322,7 +335,10 @@ export class Channel {
       case TYPE.head: {
         if (pending.settled || pending.kind !== 'http') throw new ProtocolError('a second or wrong result')
         const { status, headers } = checkHead(decodeJson(frame.payload))
-        const body = new BodyQueue((bytes) => this.#consumed(pending, bytes), () => this.cancel(pending.id))
+        const body = new BodyQueue(
+          (bytes) => this.#consumed(pending, bytes),
+          () => this.cancel(pending.id),
+        )
         pending.body = body
         if (frame.flags & FLAG.fin) body.end(true)
         this.#settle(pending, { kind: 'http', status, headers, body })
@@ -446,7 +462,10 @@ const tooLarge: CallResult = {
   kind: 'error',
   errorType: 'Function.ResponseSizeTooLarge',
   payload: Buffer.from(
-    JSON.stringify({ errorMessage: `Response payload size exceeded maximum allowed payload size (${LIMITS.invocationReply.value} bytes).`, errorType: 'Function.ResponseSizeTooLarge' }),
+    JSON.stringify({
+      errorMessage: `Response payload size exceeded maximum allowed payload size (${LIMITS.invocationReply.value} bytes).`,
+      errorType: 'Function.ResponseSizeTooLarge',
+    }),
   ),
 }
 
@@ -456,10 +475,12 @@ function errorTypeOf(value: unknown): string {
 }
 
 function checkHead(value: unknown): { status: number; headers: [string, string][] } {
-  if (!isRecord(value) || !Number.isInteger(value.status) || (value.status as number) < 200 || (value.status as number) > 599) throw new ProtocolError('a head without a status of 200 to 599')
+  if (!isRecord(value) || !Number.isInteger(value.status) || (value.status as number) < 200 || (value.status as number) > 599)
+    throw new ProtocolError('a head without a status of 200 to 599')
   if (!Array.isArray(value.headers)) throw new ProtocolError('a head without headers')
   for (const pair of value.headers) {
-    if (!Array.isArray(pair) || pair.length !== 2 || typeof pair[0] !== 'string' || typeof pair[1] !== 'string') throw new ProtocolError('a header that is no pair of texts')
+    if (!Array.isArray(pair) || pair.length !== 2 || typeof pair[0] !== 'string' || typeof pair[1] !== 'string')
+      throw new ProtocolError('a header that is no pair of texts')
   }
   return { status: value.status as number, headers: value.headers as [string, string][] }
 }
@@ -584,4 +605,3 @@ class RelayStream extends Duplex {
     done(error)
   }
 }
-

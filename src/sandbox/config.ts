@@ -1,7 +1,10 @@
 import { count, type Infer, megabytes, milliseconds, oneOf } from '../core/settings.ts'
 
 export const sandboxSettings = {
-  sandbox: oneOf(['auto', 'runc', 'process'], { default: 'auto', doc: 'How a function is kept apart from its neighbours. `process` keeps nothing apart and is never chosen by `auto`.' }),
+  sandbox: oneOf(['auto', 'runc', 'process'], {
+    default: 'auto',
+    doc: 'How a function is kept apart from its neighbours. `process` keeps nothing apart and is never chosen by `auto`.',
+  }),
   poolSize: count({ default: 4, min: 0, max: 1_000, of: 'sandboxes', doc: 'How many generic sandboxes wait booted for a function.' }),
   refills: count({ default: 2, min: 1, max: 64, of: 'sandboxes', doc: 'How many generic sandboxes are started at once.' }),
   freezeMs: milliseconds({ default: 50, min: 0, max: 60_000, doc: 'How long an idle sandbox waits before it is frozen.' }),

@@ -11,7 +11,18 @@ import type { SandboxConfig } from './config.ts'
 import { Specialised } from './specialised.ts'
 import type { Staging } from './staging.ts'
 import { budgetMb, takesCalls } from './state.ts'
-import { type ColdReason, type Driver, type HandlerKind, LoadError, type LogSink, type Sandboxes, type SandboxLease, type SandboxProcess, type SandboxSpec, type SandboxStatus } from './types.ts'
+import {
+  type ColdReason,
+  type Driver,
+  type HandlerKind,
+  LoadError,
+  type LogSink,
+  type Sandboxes,
+  type SandboxLease,
+  type SandboxProcess,
+  type SandboxSpec,
+  type SandboxStatus,
+} from './types.ts'
 
 const HELLO_MS = 20_000
 const WARM_ROUNDS = 30
@@ -105,7 +116,10 @@ export class SandboxPool implements Sandboxes {
       await staging.give({ key: `${spec.key}/build`, codeDir: spec.codeDir, cacheDir: null }, generic.slotDir)
       await generic.process.limit({ memoryMb: spec.memoryMb, pids: POOL_PIDS })
       const { code, cache: cachePath } = generic.process.paths
-      const load = generic.channel.specialise({ handler: spec.handler, environment: {}, memoryMb: spec.memoryMb, codePath: code, cachePath, concurrency: 1, relayPorts: [], build: true }, { write: () => {}, lost: () => {} })
+      const load = generic.channel.specialise(
+        { handler: spec.handler, environment: {}, memoryMb: spec.memoryMb, codePath: code, cachePath, concurrency: 1, relayPorts: [], build: true },
+        { write: () => {}, lost: () => {} },
+      )
       load.catch(() => {})
       if (!(await within(clock, LOAD_MS, load))) return { ok: false, handlerKind: null, error: 'loading took too long', ms: clock.monotonic() - from }
       const handlerKind = await load
@@ -201,7 +215,11 @@ export class SandboxPool implements Sandboxes {
       const idle = all()
         .filter((sandbox) => sandbox.state.state === 'frozen' || sandbox.state.state === 'ready')
         .toSorted((a, b) => ('sinceMs' in a.state && 'sinceMs' in b.state ? a.state.sinceMs - b.state.sinceMs : 0))[0]
-      if (!idle) throw new MayflyError('too_many_invocations', `the sandboxes of this node use ${used()} of ${budget} MB of memory; another of ${wantedMb} MB does not fit now`)
+      if (!idle)
+        throw new MayflyError(
+          'too_many_invocations',
+          `the sandboxes of this node use ${used()} of ${budget} MB of memory; another of ${wantedMb} MB does not fit now`,
+        )
       this.#drop(idle, 'idle-drop')
     }
   }
@@ -213,7 +231,9 @@ export class SandboxPool implements Sandboxes {
   }
 
   #track(ending: Promise<void>): void {
-    const done = ending.catch((error: Error) => this.#deps.log.error({ error: error.message }, 'a sandbox could not be given back')).then(() => void this.#ending.delete(done))
+    const done = ending
+      .catch((error: Error) => this.#deps.log.error({ error: error.message }, 'a sandbox could not be given back'))
+      .then(() => void this.#ending.delete(done))
     this.#ending.add(done)
   }
 
@@ -228,7 +248,16 @@ export class SandboxPool implements Sandboxes {
       await Promise.all([staging.give(source, generic.slotDir), generic.process.limit({ memoryMb: spec.memoryMb, pids: POOL_PIDS })])
       const codePath = generic.process.paths.code
       const loading = generic.channel.specialise(
-        { handler: spec.handler, environment: { LAMBDA_TASK_ROOT: generic.process.isolated ? '/var/task' : codePath, ...spec.environment }, memoryMb: spec.memoryMb, codePath, cachePath: hasCache ? path.join(path.dirname(codePath), 'cache') : null, concurrency: spec.concurrency, relayPorts: spec.relayPorts, build: false },
+        {
+          handler: spec.handler,
+          environment: { LAMBDA_TASK_ROOT: generic.process.isolated ? '/var/task' : codePath, ...spec.environment },
+          memoryMb: spec.memoryMb,
+          codePath,
+          cachePath: hasCache ? path.join(path.dirname(codePath), 'cache') : null,
+          concurrency: spec.concurrency,
+          relayPorts: spec.relayPorts,
+          build: false,
+        },
         log,
       )
       loading.catch(() => {})
@@ -237,9 +266,20 @@ export class SandboxPool implements Sandboxes {
         if (error instanceof LoadError) throw error
         const exit = await Promise.race([generic.process.exited, clock.sleep(1000).then(() => null)])
         const code = generic.channel.exitCode ?? exit?.code ?? null
-        throw loadError('Runtime.ExitError', `Error: Runtime exited${code === null || exit?.outOfMemory ? ' with error: signal: killed' : code === 0 ? ' without providing a reason' : ` with error: exit status ${code}`}`)
+        throw loadError(
+          'Runtime.ExitError',
+          `Error: Runtime exited${code === null || exit?.outOfMemory ? ' with error: signal: killed' : code === 0 ? ' without providing a reason' : ` with error: exit status ${code}`}`,
+        )
       })
-      const made = new Specialised({ spec, handlerKind, process: generic.process, channel: generic.channel, clock, depths, onGone: (sandbox) => this.#onGone(sandbox, generic.slotDir) })
+      const made = new Specialised({
+        spec,
+        handlerKind,
+        process: generic.process,
+        channel: generic.channel,
+        clock,
+        depths,
+        onGone: (sandbox) => this.#onGone(sandbox, generic.slotDir),
+      })
       const all = this.#byKey.get(spec.key) ?? []
       all.push(made)
       this.#byKey.set(spec.key, all)

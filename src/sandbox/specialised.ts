@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts'
-import { Channel, ChannelClosed, ProtocolError } from './channel.ts'
+import { type Channel, ChannelClosed, ProtocolError } from './channel.ts'
 import { afterCallBegan, afterCallEnded, afterDrain, afterFreezeAsked, afterFrozen, type SandboxState } from './state.ts'
 import type { Call, CallResult, ColdReason, HandlerKind, LogSink, SandboxLease, SandboxProcess, SandboxSpec } from './types.ts'
 
@@ -19,7 +19,15 @@ export class Specialised {
   #freezing: Promise<void> | null = null
   #ending: Promise<void> | null = null
 
-  constructor(parts: { spec: SandboxSpec; handlerKind: HandlerKind; process: SandboxProcess; channel: Channel; clock: Clock; depths: number[]; onGone: (sandbox: Specialised) => void }) {
+  constructor(parts: {
+    spec: SandboxSpec
+    handlerKind: HandlerKind
+    process: SandboxProcess
+    channel: Channel
+    clock: Clock
+    depths: number[]
+    onGone: (sandbox: Specialised) => void
+  }) {
     this.id = parts.process.id
     this.spec = parts.spec
     this.handlerKind = parts.handlerKind
@@ -129,7 +137,10 @@ export class Specialised {
       signal.removeEventListener('abort', onLeave)
       this.#depths.splice(this.#depths.indexOf(depth), 1)
       const memory = this.#isGone ? null : await this.process.memory()
-      finished({ maxMemoryMb: memory === null ? null : Math.min(memory.peakMb, this.spec.memoryMb), error: error === null ? null : { type: error.errorType, message: messageFor(error) } })
+      finished({
+        maxMemoryMb: memory === null ? null : Math.min(memory.peakMb, this.spec.memoryMb),
+        error: error === null ? null : { type: error.errorType, message: messageFor(error) },
+      })
     }
     void over()
     return await outcome
@@ -148,10 +159,12 @@ export class Specialised {
 
   async #lost(error: Error, invocationId: string): Promise<Extract<CallResult, { kind: 'error' }>> {
     void this.end()
-    if (error instanceof ProtocolError) return failed('Runtime.ProtocolError', `RequestId: ${invocationId} Error: The runtime broke the protocol: ${error.message}`)
+    if (error instanceof ProtocolError)
+      return failed('Runtime.ProtocolError', `RequestId: ${invocationId} Error: The runtime broke the protocol: ${error.message}`)
     const exit = error instanceof ChannelClosed ? await this.process.exited : { code: null, signal: 'SIGKILL', outOfMemory: false }
     const code = this.channel.exitCode ?? exit.code
-    const how = exit.outOfMemory || code === null ? ' with error: signal: killed' : code === 0 ? ' without providing a reason' : ` with error: exit status ${code}`
+    const how =
+      exit.outOfMemory || code === null ? ' with error: signal: killed' : code === 0 ? ' without providing a reason' : ` with error: exit status ${code}`
     return failed('Runtime.ExitError', `RequestId: ${invocationId} Error: Runtime exited${how}`)
   }
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { linkSync, mkdirSync, readdirSync, renameSync } from 'node:fs'
+import { linkSync, mkdirSync, readdirSync, readlinkSync, renameSync, symlinkSync } from 'node:fs'
 import { access, link, mkdir, readdir, readFile, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -50,10 +50,10 @@ export class Staging {
     return staging
   }
 
-  /** Whether a cold call would find a copy ready or could make one in no time. */
+  /** Resolves when a cold call would find a copy ready, or could make one in no time. */
   async prepare(source: Source): Promise<void> {
     const shelf = this.#shelf(source)
-    shelf.small ??= (await countFiles(source.codeDir, SMALL_TREE_FILES)) <= SMALL_TREE_FILES && source.cacheDir === null
+    shelf.small ??= (await countSourceFiles(source)) <= SMALL_TREE_FILES
     if (shelf.small || shelf.copies.length >= COPIES_AHEAD) return
     shelf.making ??= this.#make(shelf).finally(() => {
       shelf.making = null
@@ -69,6 +69,7 @@ export class Staging {
     const shelf = this.#shelf(source)
     let copy = shelf.copies.pop()
     if (copy === undefined && shelf.small === true) {
+      if (source.cacheDir !== null) linkTreeSync(source.cacheDir, join(slotDir, 'cache'))
       linkTreeSync(source.codeDir, join(slotDir, 'code'))
       return
     }
@@ -116,8 +117,8 @@ export class Staging {
     const building = join(this.#dir, `${name}.part`)
     await mkdir(building, { mode: 0o755 })
     try {
-      await linkTree(source.codeDir, join(building, 'code'))
       if (source.cacheDir !== null) await linkTree(source.cacheDir, join(building, 'cache'))
+      await linkTree(source.codeDir, join(building, 'code'))
       await writeFile(join(building, 'source.json'), JSON.stringify(source), { mode: 0o600 })
       const copy = join(this.#dir, name)
       await rename(building, copy)
@@ -154,6 +155,11 @@ async function readSource(copy: string): Promise<Source | null> {
   }
 }
 
+async function countSourceFiles(source: Source): Promise<number> {
+  const code = await countFiles(source.codeDir, SMALL_TREE_FILES)
+  return source.cacheDir === null ? code : code + (await countFiles(source.cacheDir, SMALL_TREE_FILES))
+}
+
 async function countFiles(dir: string, enough: number): Promise<number> {
   let count = 0
   for (const entry of await readdir(dir, { withFileTypes: true })) {
@@ -183,6 +189,7 @@ function linkTreeSync(from: string, to: string): void {
   mkdirSync(to, { mode: 0o755 })
   for (const entry of readdirSync(from, { withFileTypes: true })) {
     if (entry.isDirectory()) linkTreeSync(join(from, entry.name), join(to, entry.name))
-    else if (entry.isFile()) linkSync(join(from, entry.name), join(to, entry.name))
+    else if (entry.isSymbolicLink()) symlinkSync(readlinkSync(join(from, entry.name)), join(to, entry.name))
+    else linkSync(join(from, entry.name), join(to, entry.name))
   }
 }

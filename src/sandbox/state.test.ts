@@ -42,7 +42,9 @@ test('late news of the freezer does not touch a sandbox that was called meanwhil
 })
 
 test('who may take a call, and what counts for how much', () => {
-  const takes = Object.entries(STATES).filter(([, s]) => takesCalls(s, 2)).map(([name]) => name)
+  const takes = Object.entries(STATES)
+    .filter(([, s]) => takesCalls(s, 2))
+    .map(([name]) => name)
   assert.deepEqual(takes, ['ready', 'busy', 'freezing', 'frozen'])
   assert.equal(takesCalls(STATES['busy'] as SandboxState, 1), false)
   const counts = Object.values(STATES).map((s) => budgetMb(s, 128))

@@ -14,7 +14,11 @@ export const routes = (usage: Usage): Route[] => [
       const text = context.query.get('days') ?? '31'
       const days = Number(text)
       if (!/^\d{1,4}$/.test(text) || days < 1 || days > 3650) throw new MayflyError('bad_request', 'days: a whole number from 1 to 3650')
-      return { status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ usage: await usage.read((context.project as Project).ref, days) }) }
+      return {
+        status: 200,
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ usage: await usage.read((context.project as Project).ref, days) }),
+      }
     },
   },
 ]

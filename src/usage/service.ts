@@ -4,7 +4,7 @@ import { JournalConsumer } from '../core/journal-consumer.ts'
 import type { Log } from '../core/log.ts'
 import type { Meter, MeterRecord } from '../core/meter.ts'
 import type { Clock } from '../lib/clock.ts'
-import { cutOpenMeters, type DayUsage, finishMeter, insertStarts, type MeterStart, selectUsage } from './store.ts'
+import { cutOpenMeters, type DayUsage, finishMeters, insertStarts, type MeterStart, selectUsage } from './store.ts'
 
 export type MeterEntry = { readonly start: MeterStart } | { readonly end: MeterRecord }
 
@@ -14,6 +14,8 @@ export interface UsageDeps {
   readonly clock: Clock
   readonly log: Log
 }
+
+const nameOf = (one: { readonly invocationId: string; readonly attempt: number }) => `${one.invocationId}/${one.attempt}`
 
 /** What was executed: a start mark and an end record per execution in the journal, one row of each in the database. */
 export class Usage implements Meter, AsyncDisposable {
@@ -26,9 +28,14 @@ export class Usage implements Meter, AsyncDisposable {
       ...deps,
       name: 'main/meters',
       store: async (tx, entries) => {
-        const starts = entries.flatMap((entry) => ('start' in entry ? [entry.start] : []))
+        const ends = new Map<string, MeterRecord>()
+        for (const entry of entries) {
+          if ('end' in entry && !ends.has(nameOf(entry.end))) ends.set(nameOf(entry.end), entry.end)
+        }
+        // An execution that began and ended in one batch is one row, written once.
+        const starts = entries.flatMap((entry) => ('start' in entry && !ends.has(nameOf(entry.start)) ? [entry.start] : []))
         if (starts.length > 0) await insertStarts(tx, starts)
-        for (const entry of entries) if ('end' in entry) await finishMeter(tx, entry.end)
+        if (ends.size > 0) await finishMeters(tx, [...ends.values()])
       },
     })
   }

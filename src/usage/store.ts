@@ -17,12 +17,15 @@ export const insertStarts = (tx: Tx, starts: readonly MeterStart[]) => tx`
     ${starts.map((one) => one.functionName)}::text[], ${starts.map((one) => one.version)}::text[], ${starts.map((one) => new Date(one.startedAt))}::timestamptz[], ${starts.map((one) => one.memoryMb)}::int[])
   on conflict do nothing`
 
-/** Fills in how an execution ended; one that has an end keeps it. */
-export const finishMeter = (tx: Tx, record: MeterRecord) => tx`
+/** Fills in how executions ended, each named once; one that has an end keeps it. */
+export const finishMeters = (tx: Tx, ends: readonly MeterRecord[]) => tx`
   insert into mayfly.invocation_meter as meter (invocation_id, attempt, project, function_name, version, started_at, outcome, duration_ms, billed_ms,
     memory_mb, max_memory_mb, cold, wait_ms, init_ms, bytes_in, bytes_out)
-  values (${record.invocationId}, ${record.attempt}, ${record.project}, ${record.functionName}, ${record.version}, ${new Date(record.startedAt)}, ${record.outcome}, ${record.durationMs},
-    ${record.billedMs}, ${record.memoryMb}, ${record.maxMemoryMb}, ${record.cold}, ${record.waitMs}, ${record.initMs}, ${record.bytesIn}, ${record.bytesOut})
+  select * from unnest(${ends.map((end) => end.invocationId)}::uuid[], ${ends.map((end) => end.attempt)}::int[], ${ends.map((end) => end.project)}::text[],
+    ${ends.map((end) => end.functionName)}::text[], ${ends.map((end) => end.version)}::text[], ${ends.map((end) => new Date(end.startedAt))}::timestamptz[],
+    ${ends.map((end) => end.outcome)}::text[], ${ends.map((end) => end.durationMs)}::float8[], ${ends.map((end) => end.billedMs)}::bigint[],
+    ${ends.map((end) => end.memoryMb)}::int[], ${ends.map((end) => end.maxMemoryMb)}::int[], ${ends.map((end) => end.cold)}::text[],
+    ${ends.map((end) => end.waitMs)}::float8[], ${ends.map((end) => end.initMs)}::float8[], ${ends.map((end) => end.bytesIn)}::bigint[], ${ends.map((end) => end.bytesOut)}::bigint[])
   on conflict (invocation_id, attempt) do update set outcome = excluded.outcome, duration_ms = excluded.duration_ms, billed_ms = excluded.billed_ms,
     max_memory_mb = excluded.max_memory_mb, cold = excluded.cold, wait_ms = excluded.wait_ms, init_ms = excluded.init_ms, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out
    where meter.outcome is null`

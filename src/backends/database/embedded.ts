@@ -51,7 +51,8 @@ export class EmbeddedDatabases implements Databases {
     const passwordFile = path.join(options.folder, 'password')
     let password = await fs.readFile(passwordFile, 'utf8').catch(() => null)
     if (password === null) {
-      if (existsSync(path.join(options.folder, 'template'))) throw new ServerError(`the password of the embedded PostgreSQL is missing: ${passwordFile}. Restore it from a backup.`)
+      if (existsSync(path.join(options.folder, 'template')))
+        throw new ServerError(`the password of the embedded PostgreSQL is missing: ${passwordFile}. Restore it from a backup.`)
       password = randomBytes(24).toString('base64url')
       await fs.writeFile(passwordFile, password, { mode: 0o600, flush: true })
     }
@@ -182,7 +183,8 @@ export class EmbeddedDatabases implements Databases {
   async #ensureCluster(place: string, folder: string): Promise<void> {
     const version = await fs.readFile(path.join(folder, 'PG_VERSION'), 'utf8').catch(() => null)
     if (version !== null) {
-      if (Number(version.trim()) !== EMBEDDED_MAJOR) throw new ServerError(`the data of ${place} belongs to PostgreSQL ${version.trim()}; this Mayfly brings ${EMBEDDED_MAJOR}`)
+      if (Number(version.trim()) !== EMBEDDED_MAJOR)
+        throw new ServerError(`the data of ${place} belongs to PostgreSQL ${version.trim()}; this Mayfly brings ${EMBEDDED_MAJOR}`)
       return
     }
     const template = await this.#template()
@@ -204,7 +206,21 @@ export class EmbeddedDatabases implements Databases {
     await fs.writeFile(secret, this.#password, { mode: 0o400 })
     try {
       await this.#runtime.own(secret)
-      const args = ['-D', this.#runtime.dataName('template'), '-U', SUPERUSER, '--auth=scram-sha-256', `--pwfile=${secret}`, '-E', 'UTF8', '--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C.UTF-8', '--no-sync', '--no-instructions']
+      const args = [
+        '-D',
+        this.#runtime.dataName('template'),
+        '-U',
+        SUPERUSER,
+        '--auth=scram-sha-256',
+        `--pwfile=${secret}`,
+        '-E',
+        'UTF8',
+        '--locale-provider=builtin',
+        '--builtin-locale=C.UTF-8',
+        '--locale=C.UTF-8',
+        '--no-sync',
+        '--no-instructions',
+      ]
       const child = await this.#runtime.spawn('template', beside, 'initdb', args)
       let said = ''
       for (const stream of [child.stdout, child.stderr]) {

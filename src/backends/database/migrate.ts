@@ -69,7 +69,9 @@ export async function migrate(database: Database, migrations: readonly Migration
       done++
     } catch (error) {
       if ((await ledger(database)).has(migration.number)) continue
-      throw new MigrationError(`migration ${migration.number} (${migration.name}) failed: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+      throw new MigrationError(`migration ${migration.number} (${migration.name}) failed: ${error instanceof Error ? error.message : String(error)}`, {
+        cause: error,
+      })
     }
   }
   return done
@@ -87,6 +89,7 @@ function check(applied: ReadonlyMap<number, string>, migrations: readonly Migrat
   for (const [number, checksum] of applied) {
     const migration = known.get(number)
     if (!migration) throw new MigrationError(`the database was migrated by a newer Mayfly (migration ${number} is not known here); start it with that version`)
-    if (migration.checksum !== checksum) throw new MigrationError(`migration ${number} (${migration.name}) was changed after it had been applied; restore the file as it was`)
+    if (migration.checksum !== checksum)
+      throw new MigrationError(`migration ${number} (${migration.name}) was changed after it had been applied; restore the file as it was`)
   }
 }

@@ -125,7 +125,9 @@ function asDatabaseError(error: unknown): unknown {
   if (error instanceof pg.DatabaseError) return new DatabaseError(error.code ?? 'XX000', error.message, error.constraint ?? null, { cause: error })
   if (error instanceof Error && !(error instanceof DatabaseError)) {
     const { code } = error as NodeJS.ErrnoException
-    const lost = (code !== undefined && LOST.has(code)) || /connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/i.test(error.message)
+    const lost =
+      (code !== undefined && LOST.has(code)) ||
+      /connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/i.test(error.message)
     if (lost) return new DatabaseError('08006', `the connection to PostgreSQL was lost: ${error.message}`, null, { cause: error })
   }
   return error

@@ -45,7 +45,8 @@ export class RuntimeFolder {
   static async make(base: string, name: string, native: string): Promise<RuntimeFolder> {
     const asRoot = process.getuid?.() === 0
     const folder = path.join(base, `mayfly-${name}`)
-    if (Buffer.byteLength(path.join(folder, 's', 'x'.repeat(40), '.s.PGSQL.5432')) > 107) throw new ServerError(`the run-time folder ${folder} has too long a path for a unix socket`)
+    if (Buffer.byteLength(path.join(folder, 's', 'x'.repeat(40), '.s.PGSQL.5432')) > 107)
+      throw new ServerError(`the run-time folder ${folder} has too long a path for a unix socket`)
     await fs.mkdir(folder, { recursive: true, mode: 0o711 })
     const stat = await fs.lstat(folder)
     if (!stat.isDirectory() || stat.uid !== process.getuid?.()) throw new ServerError(`the run-time folder ${folder} belongs to somebody else`)
@@ -89,7 +90,11 @@ export class RuntimeFolder {
     await fs.mkdir(name, { recursive: true, mode: 0o711 })
     const script = 'mount --bind "$1" "$2" && mount --bind "$3" "$4" && shift 4 && exec "$@"'
     const user = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', 'setpriv', '--pdeathsig', 'INT', binary, ...args]
-    return spawn('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', data, name, this.#native, path.join(this.path, 'native'), ...user], options)
+    return spawn(
+      'unshare',
+      ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', data, name, this.#native, path.join(this.path, 'native'), ...user],
+      options,
+    )
   }
 
   async own(file: string): Promise<void> {

@@ -26,7 +26,14 @@ export const lambdaInvokeRoutes = (deps: LambdaInvokeDeps): Route[] => [
     bodyBytes: LIMITS.invocationBody.value,
     fail: (error, context) =>
       error instanceof MayflyError && error.code === 'payload_too_large'
-        ? lambdaFail(new LambdaError('RequestTooLargeException', 413, `Request must be smaller than ${LIMITS.invocationBody.value} bytes for the InvokeFunction operation`), context)
+        ? lambdaFail(
+            new LambdaError(
+              'RequestTooLargeException',
+              413,
+              `Request must be smaller than ${LIMITS.invocationBody.value} bytes for the InvokeFunction operation`,
+            ),
+            context,
+          )
         : lambdaFail(error, context),
     handle: (context) => invoke(deps, context),
   },
@@ -34,17 +41,26 @@ export const lambdaInvokeRoutes = (deps: LambdaInvokeDeps): Route[] => [
 
 async function invoke(deps: LambdaInvokeDeps, context: RequestContext): Promise<Reply> {
   const { principal } = context
-  if (principal.kind !== 'access-key' && !(principal.kind === 'function' && principal.role !== 'none')) throw new MayflyError('not_allowed', 'Invoke needs an access key of the project.')
+  if (principal.kind !== 'access-key' && !(principal.kind === 'function' && principal.role !== 'none'))
+    throw new MayflyError('not_allowed', 'Invoke needs an access key of the project.')
   const project: ProjectRef = principal.project
   const region = regionOf(context.headers, context.query)
   const { name, qualifier } = parseFunctionName(context.params.name ?? '', { region, kind: 'namespaced', qualifier: context.query.get('Qualifier') })
   const type = header(context, 'x-amz-invocation-type') ?? 'RequestResponse'
   if (!['RequestResponse', 'Event', 'DryRun'].includes(type)) {
-    throw new LambdaError('ValidationException', 400, `1 validation error detected: Value '${type.slice(0, 100)}' at 'invocationType' failed to satisfy constraint: Member must satisfy enum value set: [Event, RequestResponse, DryRun]`)
+    throw new LambdaError(
+      'ValidationException',
+      400,
+      `1 validation error detected: Value '${type.slice(0, 100)}' at 'invocationType' failed to satisfy constraint: Member must satisfy enum value set: [Event, RequestResponse, DryRun]`,
+    )
   }
   const logType = header(context, 'x-amz-log-type') ?? 'None'
   if (logType !== 'None' && logType !== 'Tail') {
-    throw new LambdaError('ValidationException', 400, `1 validation error detected: Value '${logType.slice(0, 100)}' at 'logType' failed to satisfy constraint: Member must satisfy enum value set: [None, Tail]`)
+    throw new LambdaError(
+      'ValidationException',
+      400,
+      `1 validation error detected: Value '${logType.slice(0, 100)}' at 'logType' failed to satisfy constraint: Member must satisfy enum value set: [None, Tail]`,
+    )
   }
   const clientContext = clientContextOf(header(context, 'x-amz-client-context'))
   const payload = eventPayload(await context.body(LIMITS.invocationBody.value))

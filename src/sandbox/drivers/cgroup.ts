@@ -63,7 +63,12 @@ export class Cgroup {
       } else {
         // Memory with swap may never be below memory: raising begins with the former, lowering with the latter.
         const withSwap = path.join(at, 'memory.memsw.limit_in_bytes')
-        const first = existsSync(withSwap) && (await fs.writeFile(withSwap, bytes).then(() => true, () => false))
+        const first =
+          existsSync(withSwap) &&
+          (await fs.writeFile(withSwap, bytes).then(
+            () => true,
+            () => false,
+          ))
         await fs.writeFile(path.join(at, 'memory.limit_in_bytes'), bytes)
         if (!first && existsSync(withSwap)) await fs.writeFile(withSwap, bytes)
       }
@@ -136,7 +141,8 @@ export class Cgroup {
   async #killAll(clock: Clock): Promise<void> {
     const { unified, freezerV1, all } = this.#hierarchies
     // What is frozen by the first version's freezer does not even die.
-    if (freezerV1 && existsSync(path.join(freezerV1, this.#name))) await fs.writeFile(path.join(freezerV1, this.#name, 'freezer.state'), 'THAWED').catch(ignoreMissing)
+    if (freezerV1 && existsSync(path.join(freezerV1, this.#name)))
+      await fs.writeFile(path.join(freezerV1, this.#name, 'freezer.state'), 'THAWED').catch(ignoreMissing)
     if (unified) {
       const done = await fs.writeFile(path.join(unified, this.#name, 'cgroup.kill'), '1').then(
         () => true,

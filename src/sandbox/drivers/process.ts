@@ -18,7 +18,11 @@ export class ProcessDriver implements Driver {
   readonly name = 'process'
   readonly limits = ['time']
   readonly missing = [
-    { what: 'isolation', why: 'the driver `process` keeps nothing apart: user code can read what this user can read', todo: 'Use `--sandbox runc` as root wherever code is not your own.' },
+    {
+      what: 'isolation',
+      why: 'the driver `process` keeps nothing apart: user code can read what this user can read',
+      todo: 'Use `--sandbox runc` as root wherever code is not your own.',
+    },
     { what: 'memory, pids, tmp-size', why: 'no kernel limit holds a plain process here', todo: 'Use `--sandbox runc`.' },
   ]
   readonly #options: ProcessOptions
@@ -29,8 +33,16 @@ export class ProcessDriver implements Driver {
   }
 
   async start(options: StartOptions): Promise<SandboxProcess> {
-    const args = ['--v8-pool-size=1', '--disable-warning=ExperimentalWarning', ...(options.argv ?? [path.join(this.#options.runtimePath, 'bootstrap.mjs'), '0'])]
-    const child = spawn(this.#options.nodePath, args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'], cwd: '/', env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/tmp' } })
+    const args = [
+      '--v8-pool-size=1',
+      '--disable-warning=ExperimentalWarning',
+      ...(options.argv ?? [path.join(this.#options.runtimePath, 'bootstrap.mjs'), '0']),
+    ]
+    const child = spawn(this.#options.nodePath, args, {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
+      cwd: '/',
+      env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/tmp' },
+    })
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', resolve)
       child.once('error', reject)

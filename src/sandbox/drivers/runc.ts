@@ -50,7 +50,11 @@ export class RuncDriver implements Driver {
     this.#folder = folder
     const held: string[] = ['namespaces', 'uid-range', 'seccomp', 'no-capabilities', 'read-only-root', 'tmp-size', 'open-files', 'time']
     const missing: { what: string; why: string; todo: string }[] = []
-    for (const [what, tree] of [['memory', hierarchies.memory], ['pids', hierarchies.pids], ['cpu-weight', hierarchies.cpu]] as const) {
+    for (const [what, tree] of [
+      ['memory', hierarchies.memory],
+      ['pids', hierarchies.pids],
+      ['cpu-weight', hierarchies.cpu],
+    ] as const) {
       if (tree) held.push(what)
       else missing.push({ what, why: `this host has no cgroup controller for ${what}`, todo: 'Enable it in the kernel command line or in the cgroup v2 root.' })
     }
@@ -82,13 +86,19 @@ export class RuncDriver implements Driver {
       await fs.mkdir(bundle, { recursive: true, mode: 0o711 })
       await fs.writeFile(path.join(bundle, 'config.json'), JSON.stringify(this.#config(options, range, group)))
       const args = ['--root', path.join(this.#folder, 'state'), 'run', '--detach', '--preserve-fds', '2', '--bundle', bundle, options.id]
-      const child = spawn('runc', args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'], cwd: '/', env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' } })
+      const child = spawn('runc', args, {
+        stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
+        cwd: '/',
+        env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
+      })
       const tail = new StderrTail(child.stderr)
       const code = await exitOf(child, this.#options.clock)
       if (code !== 0) throw new Error(`runc could not start a sandbox (${code ?? 'no answer'}): ${tail.text().trim().slice(-500)}`)
       return new RuncSandbox(options.id, child, cgroup, tail, giveBack, options.cacheDir !== null, this.#options.clock)
     } catch (error) {
-      await giveBack().catch((failure: Error) => this.#options.log.warn({ sandbox: options.id, error: failure.message }, 'a sandbox that did not start left something behind'))
+      await giveBack().catch((failure: Error) =>
+        this.#options.log.warn({ sandbox: options.id, error: failure.message }, 'a sandbox that did not start left something behind'),
+      )
       throw error
     }
   }
@@ -128,7 +138,8 @@ export class RuncDriver implements Driver {
   async #makeSkeleton(): Promise<void> {
     const root = path.join(this.#folder, 'root')
     await fs.rm(root, { recursive: true, force: true })
-    for (const folder of ['usr', 'etc', 'proc', 'dev', 'tmp', 'fn', 'cache', 'opt/node/bin', 'opt/mayfly', 'var', 'home', 'run', 'root', 'sys']) await fs.mkdir(path.join(root, folder), { recursive: true, mode: 0o755 })
+    for (const folder of ['usr', 'etc', 'proc', 'dev', 'tmp', 'fn', 'cache', 'opt/node/bin', 'opt/mayfly', 'var', 'home', 'run', 'root', 'sys'])
+      await fs.mkdir(path.join(root, folder), { recursive: true, mode: 0o755 })
     // runc gives a tmpfs the mode of the folder below it.
     await fs.chmod(path.join(root, 'tmp'), 0o1777)
     for (const link of ['bin', 'lib', 'lib64', 'sbin']) if (existsSync(`/${link}`)) await fs.symlink(`usr/${link}`, path.join(root, link))
@@ -148,7 +159,12 @@ export class RuncDriver implements Driver {
   }
 
   #config(options: StartOptions, range: number, group: string): unknown {
-    const bind = (source: string, destination: string, mode: 'ro' | 'rw') => ({ destination, type: 'bind', source, options: ['bind', 'nosuid', 'nodev', mode, ...(mode === 'rw' ? ['noexec'] : [])] })
+    const bind = (source: string, destination: string, mode: 'ro' | 'rw') => ({
+      destination,
+      type: 'bind',
+      source,
+      options: ['bind', 'nosuid', 'nodev', mode, ...(mode === 'rw' ? ['noexec'] : [])],
+    })
     const map = [{ containerID: 0, hostID: UID_BASE + range * UID_RANGE, size: UID_RANGE }]
     const { memory, pids } = this.#hierarchies
     const bytes = POOL_MEMORY_MB * 1024 * 1024
@@ -161,7 +177,12 @@ export class RuncDriver implements Driver {
         user: { uid: UID, gid: UID },
         cwd: '/',
         env: ['PATH=/usr/local/bin:/usr/bin:/bin', 'HOME=/tmp', 'LANG=C.UTF-8'],
-        args: ['/opt/node/bin/node', '--v8-pool-size=1', '--disable-warning=ExperimentalWarning', ...(options.argv ?? ['/opt/mayfly/bootstrap.mjs', String(RELAY_PORT)])],
+        args: [
+          '/opt/node/bin/node',
+          '--v8-pool-size=1',
+          '--disable-warning=ExperimentalWarning',
+          ...(options.argv ?? ['/opt/mayfly/bootstrap.mjs', String(RELAY_PORT)]),
+        ],
         capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
         noNewPrivileges: true,
         oomScoreAdj: 500,
@@ -192,13 +213,40 @@ export class RuncDriver implements Driver {
         cgroupsPath: `/${group}`,
         resources: {
           devices: [{ allow: false, access: 'rwm' }],
-          ...(memory ? { memory: { limit: bytes, ...(memory.version === 2 || existsSync(path.join(memory.path, 'memory.memsw.limit_in_bytes')) ? { swap: bytes } : {}) } } : {}),
+          ...(memory
+            ? {
+                memory: { limit: bytes, ...(memory.version === 2 || existsSync(path.join(memory.path, 'memory.memsw.limit_in_bytes')) ? { swap: bytes } : {}) },
+              }
+            : {}),
           ...(pids ? { pids: { limit: options.pids } } : {}),
           cpu: { shares: options.background ? 2 : 1024 },
         },
         seccomp,
         rootfsPropagation: 'private',
-        maskedPaths: ['/proc/acpi', '/proc/asound', '/proc/kcore', '/proc/keys', '/proc/key-users', '/proc/latency_stats', '/proc/timer_list', '/proc/timer_stats', '/proc/sched_debug', '/proc/scsi', '/proc/interrupts', '/proc/kallsyms', '/proc/modules', '/proc/mounts', '/proc/partitions', '/proc/diskstats', '/proc/cmdline', '/proc/version_signature', '/proc/swaps', '/proc/kpagecount', '/proc/vmallocinfo', '/sys'],
+        maskedPaths: [
+          '/proc/acpi',
+          '/proc/asound',
+          '/proc/kcore',
+          '/proc/keys',
+          '/proc/key-users',
+          '/proc/latency_stats',
+          '/proc/timer_list',
+          '/proc/timer_stats',
+          '/proc/sched_debug',
+          '/proc/scsi',
+          '/proc/interrupts',
+          '/proc/kallsyms',
+          '/proc/modules',
+          '/proc/mounts',
+          '/proc/partitions',
+          '/proc/diskstats',
+          '/proc/cmdline',
+          '/proc/version_signature',
+          '/proc/swaps',
+          '/proc/kpagecount',
+          '/proc/vmallocinfo',
+          '/sys',
+        ],
         readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
       },
     }

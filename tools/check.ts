@@ -1,0 +1,51 @@
+import { spawnSync } from 'node:child_process'
+import path from 'node:path'
+import { runTests, type Tally } from './run-tests.ts'
+import { ROOT, readSources } from './sources.ts'
+import { tidy } from './tidy.ts'
+
+const UNIT = ['src/**/*.test.ts', 'runtimes/**/*.test.ts', 'client/**/*.test.ts', 'cli/**/*.test.ts', 'tools/**/*.test.ts', 'bin/**/*.test.ts']
+const bin = (name: string) => path.join(ROOT, 'node_modules', '.bin', name)
+
+/** The whole gate: format and lint, types, tidy, generated docs, unit tests. */
+export async function check(): Promise<{ ok: boolean; tally: Tally }> {
+  const times: [string, number][] = []
+  let ok = true
+  const step = async (name: string, work: () => boolean | Promise<boolean>) => {
+    const from = performance.now()
+    const passed = await work()
+    times.push([name, performance.now() - from])
+    if (!passed) {
+      ok = false
+      process.stdout.write(`✖ ${name}\n`)
+    }
+  }
+  const run = (command: string, args: string[]) => {
+    const result = spawnSync(command, args, { cwd: ROOT, encoding: 'utf8', maxBuffer: 1 << 26 })
+    if (result.status !== 0) process.stdout.write(`${result.stdout}${result.stderr}${result.error?.message ?? ''}\n`)
+    return result.status === 0
+  }
+  await step('format and lint', () => run(bin('biome'), ['check', '--error-on-warnings', '.']))
+  await step('types', () => run(bin('tsc'), ['--noEmit', '-p', '.']))
+  await step('tidy', () => {
+    const findings = tidy(readSources())
+    for (const finding of findings) process.stdout.write(`${finding.check}: ${finding.path}: ${finding.what}\n`)
+    return findings.length === 0
+  })
+  await step('generated docs', () => run(process.execPath, ['--disable-warning=ExperimentalWarning', path.join(ROOT, 'tools', 'docs.ts'), '--check']))
+  let tally: Tally = { passed: 0, failed: 0, skipped: 0, slowest: [] }
+  await step('unit tests', async () => {
+    tally = await runTests(UNIT, 2, 180_000)
+    return tally.failed === 0 && tally.passed > 0
+  })
+  for (const [name, ms] of times) process.stdout.write(`${name.padEnd(18)} ${(ms / 1000).toFixed(1)} s\n`)
+  process.stdout.write('slowest tests:\n')
+  for (const { name, ms } of tally.slowest) process.stdout.write(`  ${(ms / 1000).toFixed(2)} s  ${name}\n`)
+  return { ok, tally }
+}
+
+if (import.meta.main) {
+  const { ok, tally } = await check()
+  process.stdout.write(`${tally.passed} passed, ${tally.failed} failed\n`)
+  process.exit(ok ? 0 : 1)
+}

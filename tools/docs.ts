@@ -1,0 +1,80 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { SECTIONS } from '../src/config.ts'
+import { ERRORS } from '../src/core/errors.ts'
+import { LIMITS } from '../src/core/limits.ts'
+import { environmentName, flagName } from '../src/core/settings.ts'
+import { ROOT } from './sources.ts'
+
+const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ')
+const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
+  [`| ${head.join(' | ')} |`, `|${head.map(() => ' --- |').join('')}`, ...rows.map((row) => `| ${row.map(cell).join(' | ')} |`)].join('\n')
+const page = (title: string, intro: string, body: string) =>
+  `<!-- Made by \`npm run docs\`; change the catalogue instead. -->\n# ${title}\n\n${intro}\n\n${body}\n`
+
+/** The pages that are made from the catalogues, by their path. */
+export function pages(): Record<string, string> {
+  return {
+    'docs/errors.md': page(
+      'Errors',
+      'Every error of the platform is JSON with `code`, `message`, `hint` and `requestId`. The Lambda API and other foreign dialects say the same in their own words.',
+      table(
+        ['code', 'status', 'send again', 'what to do'],
+        Object.entries(ERRORS).map(([code, entry]) => [`\`${code}\``, String(entry.status), entry.retry, entry.hint]),
+      ),
+    ),
+    'docs/limits.md': page(
+      'Limits',
+      'Limits protect the machine. Each is reached by the test named in its row.',
+      table(
+        ['limit', 'value', 'unit', 'error', 'why', 'proven by'],
+        Object.entries(LIMITS).map(([name, limit]) => [
+          `\`${name}\``,
+          String(limit.value),
+          limit.unit,
+          limit.error === null ? '–' : `\`${limit.error}\``,
+          limit.why,
+          `\`${limit.provenBy}\``,
+        ]),
+      ),
+    ),
+    'docs/settings.md': page(
+      'Settings',
+      'A flag of `mayfly up` beats the environment, that beats `mayfly.config.json` in the working directory, that beats the default. `npx mayfly config` shows what is in force and where it came from.',
+      table(
+        ['flag', 'environment', 'default', 'takes', 'what it is'],
+        Object.entries(SECTIONS).flatMap(([section, settings]) =>
+          Object.entries(settings).map(([name, setting]) => [
+            `\`--${flagName(section, name)}\``,
+            `\`${environmentName(section, name)}\``,
+            setting.default === null || (Array.isArray(setting.default) && setting.default.length === 0) ? '–' : `\`${String(setting.default)}\``,
+            setting.takes,
+            setting.doc,
+          ]),
+        ),
+      ),
+    ),
+  }
+}
+
+if (import.meta.main) {
+  let stale = 0
+  for (const [file, text] of Object.entries(pages())) {
+    const at = path.join(ROOT, file)
+    let now = ''
+    try {
+      now = readFileSync(at, 'utf8')
+    } catch {
+      // made below
+    }
+    if (now === text) continue
+    if (process.argv.includes('--check')) {
+      stale++
+      process.stdout.write(`docs: ${file} differs from its catalogue; run \`npm run docs\`\n`)
+    } else {
+      mkdirSync(path.dirname(at), { recursive: true })
+      writeFileSync(at, text)
+    }
+  }
+  process.exitCode = stale > 0 ? 1 : 0
+}
