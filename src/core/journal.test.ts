@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
+import { systemClock } from '../lib/clock.ts'
 import { Journal } from './journal.ts'
 import { silentLog } from './log.ts'
 
@@ -78,6 +79,60 @@ describe('Journal', () => {
     await journal.consumed(last)
     assert.deepEqual((await journal.read(last, 10)).length, 0)
     assert.ok((await journal.read(null, 1000)).length < 60)
+    await journal[Symbol.asyncDispose]()
+  })
+  it('goes on in a new segment when what was consumed lies behind its end', async () => {
+    const journal = await open()
+    journal.append({ n: 1 })
+    journal.flush()
+    const [record] = await journal.read(null, 1)
+    assert.ok(record)
+    journal.resumeAfter(record.end)
+    const consumed = { segment: 1, offset: record.end.offset + 100 }
+    journal.resumeAfter(consumed)
+    journal.append({ n: 2 })
+    journal.flush()
+    assert.deepEqual(
+      (await journal.read(consumed, 10)).map((one) => [one.value.n, one.end.segment]),
+      [[2, 2]],
+    )
+    await journal[Symbol.asyncDispose]()
+  })
+  it('keeps what it cannot write, says so, and writes it when it can again', async () => {
+    const journal = await Journal.open<{ n: number; fill: string }>(folder, silentLog)
+    const fill = 'x'.repeat(250_000)
+    for (let n = 0; n < 64; n++) {
+      journal.append({ n, fill })
+      journal.flush()
+    }
+    mkdirSync(path.join(folder, '000000000002.log'))
+    for (let n = 64; n < 70; n++) {
+      journal.append({ n, fill })
+      journal.flush()
+    }
+    assert.equal(journal.writable, false)
+    for (let n = 70; n < 120; n++) journal.append({ n, fill })
+    assert.ok(journal.dropped > 0, 'past its bound it drops and counts')
+    rmSync(path.join(folder, '000000000002.log'), { recursive: true })
+    journal.flush()
+    assert.equal(journal.writable, true)
+    const all = await journal.read(null, 1000)
+    assert.deepEqual(
+      all.map((one) => one.value.n),
+      Array.from({ length: all.length }, (_, n) => n),
+    )
+    assert.equal(all.length + journal.dropped, 120)
+    await journal[Symbol.asyncDispose]()
+  })
+  it('keeps nothing of those who waited for it in vain', async () => {
+    const journal = await open()
+    const stop = new AbortController()
+    stop.abort()
+    await journal.changed(systemClock, 10_000, stop.signal)
+    await journal.changed(systemClock, 1, new AbortController().signal)
+    const waiting = journal.changed(systemClock, 60_000, new AbortController().signal)
+    journal.append({ n: 1 })
+    await waiting
     await journal[Symbol.asyncDispose]()
   })
   it('counts a record that is too large instead of writing it', async () => {

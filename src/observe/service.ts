@@ -29,13 +29,15 @@ export class Logs implements LogWriter, AsyncDisposable {
 
   async start(): Promise<void> {
     await this.#consumer.start()
-    const sweep = () =>
-      void deleteOldLines(this.#deps.database.sql, this.#deps.retentionDays).catch((error: Error) =>
-        this.#deps.log.warn({ error: error.message }, 'old lines could not be removed'),
-      )
-    this.#sweeper = setInterval(sweep, SWEEP_MS)
+    this.#sweeper = setInterval(() => void this.sweep(), SWEEP_MS)
     this.#sweeper.unref()
-    sweep()
+    void this.sweep()
+  }
+
+  /** Removes the lines that are too old. */
+  async sweep(): Promise<void> {
+    const { database, log, retentionDays } = this.#deps
+    await deleteOldLines(database.sql, retentionDays).catch((error: Error) => log.warn({ error: error.message }, 'old lines could not be removed'))
   }
 
   write(record: LogRecord): void {

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import { MayflyError } from '../core/errors.ts'
+import { Journal } from '../core/journal.ts'
+import { LIMITS } from '../core/limits.ts'
+import { silentLog } from '../core/log.ts'
+import type { LogRecord } from '../core/meter.ts'
+import type { ProjectRef } from '../core/project.ts'
+import type { Reply, RequestContext } from '../core/route.ts'
+import { systemClock } from '../lib/clock.ts'
+import { routes } from './http.ts'
+import { Logs } from './service.ts'
+
+const INVOCATION = randomUUID()
+
+describe('the log of a function', () => {
+  let folder = ''
+  let databases: EmbeddedDatabases
+  let journal: Journal<LogRecord>
+  let logs: Logs
+  before(async () => {
+    folder = mkdtempSync(path.join(tmpdir(), 'mayfly-logs-'))
+    mkdirSync(path.join(folder, 'pg'))
+    databases = await EmbeddedDatabases.open({
+      folder: path.join(folder, 'pg'),
+      runtimeBase: tmpdir(),
+      migrations: path.join(import.meta.dirname, '../../migrations'),
+      clock: systemClock,
+      log: () => {},
+    })
+    journal = await Journal.open<LogRecord>(path.join(folder, 'journal'), silentLog)
+    logs = new Logs({ journal, database: databases.control, clock: systemClock, log: silentLog, retentionDays: 14 })
+    await logs.start()
+  })
+  after(async () => {
+    await logs[Symbol.asyncDispose]()
+    await journal[Symbol.asyncDispose]()
+    await databases[Symbol.asyncDispose]()
+    rmSync(folder, { recursive: true, force: true })
+  })
+  const write = (functionName: string, text: string, more: Partial<LogRecord> = {}) =>
+    logs.write({ at: Date.now(), project: 'demo', functionName, version: '1', invocationId: randomUUID(), source: 'stdout', text, ...more })
+  const ask = async (functionName: string, query = '', signal = new AbortController().signal, project = 'demo'): Promise<Reply> => {
+    const [route] = routes(logs)
+    const context = {
+      query: new URLSearchParams(query),
+      params: { ref: project, name: functionName },
+      project: { id: '', ref: project as ProjectRef, name: project, state: 'active' },
+      signal,
+    }
+    return await (route as NonNullable<typeof route>).handle(context as unknown as RequestContext)
+  }
+  const lines = async (functionName: string, query = '', project = 'demo') =>
+    (JSON.parse((await ask(functionName, query, undefined, project)).body as string) as { lines: { seq: string; text: string; invocation: string }[] }).lines
+  const texts = async (functionName: string, query = '', project = 'demo') => (await lines(functionName, query, project)).map((line) => line.text)
+
+  it('has each line once and in order, as soon as it was written', async () => {
+    for (let n = 0; n < 5; n++) write('order', `line ${n}`)
+    assert.deepEqual(await texts('order'), ['line 0', 'line 1', 'line 2', 'line 3', 'line 4'])
+    write('order', 'line 5')
+    assert.deepEqual(await texts('order', 'limit=2'), ['line 4', 'line 5'])
+  })
+  it('goes on after a line without leaving any out', async () => {
+    for (let n = 0; n < 6; n++) write('pages', `${n}`)
+    const [first] = await lines('pages', 'limit=6')
+    assert.deepEqual(await texts('pages', `after=${first?.seq}&limit=2`), ['1', '2'])
+  })
+  it('shows one invocation, one function, one project', async () => {
+    write('mine', 'a', { invocationId: INVOCATION })
+    write('mine', 'b')
+    write('mine', 'c', { project: 'other', invocationId: INVOCATION })
+    assert.deepEqual(await texts('mine', `invocation=${INVOCATION}`), ['a'])
+    assert.deepEqual(await texts('mine', '', 'other'), ['c'])
+    assert.deepEqual(await texts('yours'), [])
+  })
+  it('keeps a line with a zero byte, half a character and SQL in it', async () => {
+    write('odd', 'a\0b')
+    write('odd', "'); drop table mayfly.log_line; --")
+    write('odd', '\ud800')
+    assert.deepEqual(await texts('odd'), ['a\u{fffd}b', "'); drop table mayfly.log_line; --", '\u{fffd}'])
+  })
+  it('leaves out a line that the database refuses, and none of its neighbours', async () => {
+    write('bad', 'before')
+    write('bad', 'refused', { invocationId: 'none' })
+    write('bad', 'behind')
+    assert.deepEqual(await texts('bad'), ['before', 'behind'])
+  })
+  it('follows: what is there, then what comes, until the client leaves', async () => {
+    write('tail', 'old')
+    const leaving = new AbortController()
+    const reply = await ask('tail', 'follow=1', leaving.signal)
+    const seen: string[] = []
+    for await (const chunk of reply.body as AsyncIterable<Uint8Array>) {
+      for (const line of Buffer.from(chunk).toString().trimEnd().split('\n')) seen.push((JSON.parse(line) as { text: string }).text)
+      if (seen.length < 4) write('tail', `new ${seen.length}`)
+      else leaving.abort()
+    }
+    assert.deepEqual(seen, ['old', 'new 1', 'new 2', 'new 3'])
+  })
+  it('removes what is older than its days', async () => {
+    write('age', 'old', { at: Date.now() - 15 * 86_400_000 })
+    write('age', 'young')
+    assert.equal((await texts('age')).length, 2)
+    const again = new Logs({ journal, database: databases.control, clock: systemClock, log: silentLog, retentionDays: 14 })
+    await again.sweep()
+    assert.deepEqual(await texts('age'), ['young'])
+  })
+  it(`takes a limit up to LIMITS.logPage and none past it`, async () => {
+    await ask('f', `limit=${LIMITS.logPage.value}`)
+    await assert.rejects(ask('f', `limit=${LIMITS.logPage.value + 1}`), (error) => error instanceof MayflyError && error.status === 400)
+  })
+  for (const [functionName, query] of [
+    ['f', 'limit=0'],
+    ['f', 'limit=-1'],
+    ['f', 'limit=1e3'],
+    ['f', 'limit='],
+    ['f', 'after=x'],
+    ['f', 'after=9999999999999999999'],
+    ['f', 'after=1%27'],
+    ['f', 'invocation=x'],
+    ['a\0b', ''],
+    ['x'.repeat(201), ''],
+  ] as const) {
+    it(`refuses ${JSON.stringify(functionName.slice(0, 8))} ${query}`, () =>
+      assert.rejects(ask(functionName, query), (error) => error instanceof MayflyError && error.code === 'bad_request'))
+  }
+})
