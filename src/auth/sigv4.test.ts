@@ -159,6 +159,41 @@ describe('verifySigV4', () => {
       )
     })
   }
+  it('takes a presigned request until it expires, and none that was changed', async () => {
+    const made = await signer.presign(
+      {
+        method: 'GET',
+        protocol: 'http:',
+        hostname: 'localhost',
+        path: '/2015-03-31/functions/a%3Ab',
+        query: { Marker: 'a/b c' },
+        headers: { host: 'localhost:54321' },
+      },
+      { signingDate: new Date(NOW), expiresIn: 600 },
+    )
+    const rawQuery = Object.entries(made.query ?? {})
+      .map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(String(value))}`)
+      .join('&')
+    const asked = request({ method: 'GET', rawPath: made.path, rawQuery, signed: { host: 'localhost:54321' } })
+    await verifySigV4(asked, 'lambda', secretOf, NOW + 599_000)
+    assert.equal(await refusal(verifySigV4(asked, 'lambda', secretOf, NOW + 601_000)), 'InvalidSignatureException')
+    assert.equal(
+      await refusal(verifySigV4({ ...asked, rawQuery: rawQuery.replace('X-Amz-Expires=600', 'X-Amz-Expires=6000') }, 'lambda', secretOf, NOW)),
+      'InvalidSignatureException',
+    )
+    assert.equal(await refusal(verifySigV4({ ...asked, body: Buffer.from('x') }, 'lambda', secretOf, NOW)), 'InvalidSignatureException')
+    for (const expires of ['0', '604801', '-1', 'x', ''])
+      assert.equal(
+        await refusal(verifySigV4({ ...asked, rawQuery: rawQuery.replace('X-Amz-Expires=600', `X-Amz-Expires=${expires}`) }, 'lambda', secretOf, NOW)),
+        'IncompleteSignatureException',
+      )
+    assert.equal(await refusal(verifySigV4({ ...asked, rawQuery: `${rawQuery}&X-Amz-Expires=9` }, 'lambda', secretOf, NOW)), 'IncompleteSignatureException')
+  })
+  it('calls a key that is none unknown, whatever its length', async () => {
+    const made = await signed()
+    const authorization = (made.headers.authorization as string).replace(KEY, 'test')
+    assert.equal(await refusal(verifySigV4({ ...made, headers: { ...made.headers, authorization } }, 'lambda', secretOf, NOW)), 'UnrecognizedClientException')
+  })
   it('holds five minutes each way', async () => {
     await verifySigV4(await signed(), 'lambda', secretOf, NOW + 299_000)
     assert.equal(await refusal(verifySigV4(await signed(), 'lambda', secretOf, NOW + 301_000)), 'InvalidSignatureException')

@@ -1,10 +1,11 @@
 import { DatabaseError, type Databases, type Tx } from '../backends/database/database.ts'
 import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
+import { StartError } from './data-directory.ts'
 import { MayflyError } from './errors.ts'
 import type { Log } from './log.ts'
 import { type Project, type ProjectRef, parseProjectRef } from './project.ts'
-import type { Sealer } from './seal.ts'
+import { SealError, type Sealer } from './seal.ts'
 import { deleteProject, insertProject, selectProjects, type ProjectRow, updateProjectState } from './store.ts'
 
 export interface ProjectsDeps {
@@ -33,7 +34,16 @@ export class Projects {
 
   /** Reads what there is and finishes what a former life began. */
   async start(): Promise<void> {
-    for (const row of await selectProjects(this.#deps.databases.control.sql)) this.#take(row)
+    for (const row of await selectProjects(this.#deps.databases.control.sql)) {
+      try {
+        this.#take(row)
+      } catch (error) {
+        if (!(error instanceof SealError)) throw error
+        throw new StartError(
+          'The instance key is not the one that the secrets of this database were sealed with. Restore the right instance.key, or give it with --instance-key-file.',
+        )
+      }
+    }
     for (const project of this.#byRef.values()) {
       if (project.state !== 'active')
         await this.#reconcile(project.ref).catch((error: Error) =>
