@@ -53,7 +53,7 @@ export class DataDirectory implements AsyncDisposable {
   static async open(directory: string, make: () => { instanceId: string; postgresMajor: number | null }, clock: Clock): Promise<DataDirectory> {
     const full = path.resolve(directory)
     try {
-      await fs.mkdir(full, { recursive: true, mode: 0o711 })
+      await makeFolder(full)
       const probe = path.join(full, `.writable-${process.pid}`)
       await fs.writeFile(probe, 'x')
       await fs.unlink(probe)
@@ -111,6 +111,16 @@ export class DataDirectory implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await new Promise<void>((resolve) => this.#lock.close(() => resolve()))
   }
+}
+
+/** Folder by folder: the recursive call never ends on file systems that refuse new folders with ENOENT. */
+async function makeFolder(folder: string): Promise<void> {
+  const there = await fs.stat(folder).catch(() => null)
+  if (there?.isDirectory()) return
+  if (path.dirname(folder) !== folder) await makeFolder(path.dirname(folder))
+  await fs.mkdir(folder, { mode: 0o711 }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST' || there !== null) throw error
+  })
 }
 
 /** Replaces a file by a complete one: written beside it, made durable, renamed over it. */

@@ -176,7 +176,7 @@ export class Server {
     await fs.mkdir(socketFolder, { recursive: true, mode: 0o711 })
     await fs.chmod(socketFolder, 0o711)
     await runtime.own(socketFolder)
-    await endFormer(data, clock)
+    await endFormer(data, path.join(socketFolder, '.s.PGSQL.5432'), clock)
     const deadline = clock.monotonic() + 60_000
     const args = ['-D', runtime.dataName(place), ...Object.entries(settings(socketFolder, options.role)).flatMap(([name, value]) => ['-c', `${name}=${value}`])]
     const child = await runtime.spawn(place, data, 'postgres', args)
@@ -231,10 +231,11 @@ function isReady(data: string, pid: number): boolean {
   }
 }
 
-/** Ends every process that works in the data folder and removes a pid file that then speaks of nobody. */
-async function endFormer(data: string, clock: Clock): Promise<void> {
+/** Ends every process that works in the data folder and removes pid and lock files that then speak of nobody. */
+async function endFormer(data: string, socket: string, clock: Clock): Promise<void> {
   const file = path.join(data, 'postmaster.pid')
-  if (!existsSync(file)) return
+  // A server that ends removes its pid file first and its socket's lock last.
+  if (!existsSync(file) && !existsSync(`${socket}.lock`)) return
   const { dev, ino } = await fs.stat(data)
   const atWork = async () => {
     const found: number[] = []
@@ -264,7 +265,7 @@ async function endFormer(data: string, clock: Clock): Promise<void> {
     if (clock.monotonic() > deadline) throw new ServerError(`a former PostgreSQL still works in ${data} (pid ${pids.join(', ')}) and does not end`)
     await clock.sleep(25)
   }
-  await fs.rm(file, { force: true })
+  for (const left of [file, socket, `${socket}.lock`]) await fs.rm(left, { force: true })
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {

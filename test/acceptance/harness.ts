@@ -1,0 +1,102 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { LambdaClient } from '@aws-sdk/client-lambda'
+import yazl from 'yazl'
+
+export const ROOT = path.resolve(import.meta.dirname, '..', '..')
+const BIN = path.join(ROOT, 'bin', 'mayfly.js')
+
+export interface Ready {
+  readonly ready: true
+  readonly url: string
+  readonly console: string
+  readonly project: { readonly ref: string; readonly url: string; readonly publishableKey: string; readonly secretKey: string }
+  readonly accessKey: { readonly id: string; readonly secret: string }
+  readonly region: string
+  readonly sandbox: { readonly driver: string; readonly limits: readonly string[] }
+}
+
+export interface RunningMayfly {
+  readonly ready: Ready
+  readonly data: string
+  readonly child: ChildProcess
+  /** All that stood on stdout so far. */
+  stdout(): string
+  stderr(): string
+  /** The node's own process, behind the launcher. */
+  pid(): number
+  /** SIGTERM, and its exit code. */
+  stop(): Promise<number | null>
+  /** SIGKILL to launcher and node, nothing asked. */
+  kill(): Promise<void>
+}
+
+export const makeFolder = (): string => mkdtempSync(path.join(tmpdir(), 'mayfly-test-'))
+export const removeFolder = (folder: string): void => rmSync(folder, { recursive: true, force: true })
+
+/** Starts a node as a user does, and waits for its ready line. @throws Error with what it said when it ends first */
+export async function startMayfly(data: string, args: readonly string[] = ['--empty'], environment: Record<string, string> = {}): Promise<RunningMayfly> {
+  const errorFile = path.join(path.dirname(data), `${path.basename(data)}.stderr`)
+  const state = path.join(path.dirname(data), 'state')
+  const child = spawn(process.execPath, [BIN, 'up', '--json', '--port', '0', '--data', data, ...args], {
+    stdio: ['ignore', 'pipe', openSync(errorFile, 'a')],
+    env: { ...process.env, XDG_STATE_HOME: state, ...environment },
+  })
+  let out = ''
+  const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
+  const ready = await new Promise<Ready>((resolve, reject) => {
+    child.stdout?.on('data', (chunk: Buffer) => {
+      out += chunk.toString()
+      if (out.includes('\n')) resolve(JSON.parse(out) as Ready)
+    })
+    void ended.then((code) => reject(new Error(`the node ended with ${code}: ${readFileSync(errorFile, 'utf8').slice(-2000)}`)))
+    setTimeout(() => reject(new Error(`not ready after 60 s: ${readFileSync(errorFile, 'utf8').slice(-2000)}`)), 60_000).unref()
+  })
+  const pid = () => (JSON.parse(readFileSync(path.join(data, 'run.json'), 'utf8')) as { pid: number }).pid
+  return {
+    ready,
+    data,
+    child,
+    stdout: () => out,
+    stderr: () => readFileSync(errorFile, 'utf8'),
+    pid,
+    stop: async () => {
+      child.kill('SIGTERM')
+      return await ended
+    },
+    kill: async () => {
+      const node = pid()
+      child.kill('SIGKILL')
+      process.kill(node, 'SIGKILL')
+      await ended
+    },
+  }
+}
+
+/** Runs the command line to its end. */
+export function mayfly(args: readonly string[], environment: Record<string, string> = {}): { code: number; stdout: string; stderr: string } {
+  try {
+    const stdout = execFileSync(process.execPath, [BIN, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...environment }, timeout: 120_000 })
+    return { code: 0, stdout, stderr: '' }
+  } catch (error) {
+    const failed = error as { status: number | null; stdout: string; stderr: string }
+    return { code: failed.status ?? -1, stdout: failed.stdout, stderr: failed.stderr }
+  }
+}
+
+export const awsOf = (ready: Ready): LambdaClient =>
+  new LambdaClient({ endpoint: ready.url, region: ready.region, credentials: { accessKeyId: ready.accessKey.id, secretAccessKey: ready.accessKey.secret }, maxAttempts: 1 })
+
+/** A zip archive of some files. */
+export async function zipOf(files: Readonly<Record<string, string>>): Promise<Buffer> {
+  const zip = new yazl.ZipFile()
+  for (const [name, text] of Object.entries(files)) zip.addBuffer(Buffer.from(text), name)
+  zip.end()
+  const chunks: Buffer[] = []
+  for await (const chunk of zip.outputStream) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks)
+}
+
+export const ROLE = 'arn:aws:iam::000000000000:role/any'

@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import path from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { makeFolder, mayfly, type Ready, removeFolder, startMayfly } from './harness.ts'
+
+const processesOf = (text: string) => execFileSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' }).split('\n').filter((line) => line.includes(text) && !line.includes('ps -eo'))
+
+describe('mayfly up', () => {
+  let folder = ''
+  let data = ''
+  let first: Ready
+  before(() => {
+    folder = makeFolder()
+    // A path of 200 characters with a space, below a folder that only its owner may enter.
+    const deep = path.join(folder, 'only mine', 'x'.repeat(60), 'y'.repeat(60), 'z'.repeat(40))
+    mkdirSync(deep, { recursive: true })
+    chmodSync(path.join(folder, 'only mine'), 0o700)
+    data = path.join(deep, 'data')
+    assert.ok(data.length >= 200)
+  })
+  after(() => removeFolder(folder))
+
+  it('resizes a real photograph on an empty data directory, and writes one line of JSON when ready', async () => {
+    const node = await startMayfly(data, [])
+    first = node.ready
+    assert.equal(node.stdout(), `${JSON.stringify(node.ready)}\n`)
+    assert.deepEqual(Object.keys(node.ready), ['ready', 'url', 'console', 'project', 'accessKey', 'region', 'sandbox'])
+    assert.match(node.ready.project.publishableKey, /^sb_publishable_[\w-]{22}_[\w-]{8}$/)
+    assert.match(node.ready.project.secretKey, /^sb_secret_[\w-]{22}_[\w-]{8}$/)
+    assert.match(node.stderr(), /Resized a photograph .*: 515\.6 KiB in, \d+\.\d KiB out/)
+    assert.match(node.stderr(), /cold [\d.]+ ms \(first-call\), warm [\d.]+ ms/)
+    assert.match(node.stderr(), /curl .*functions\/v1\/resize/)
+    const thumbnail = /thumbnail: (.*)/.exec(node.stderr())?.[1] as string
+    assert.equal(readFileSync(thumbnail).subarray(8, 12).toString(), 'WEBP')
+    assert.equal(statSync(path.join(data, 'run.json')).mode & 0o777, 0o600)
+    assert.equal(statSync(path.join(data, 'instance.key')).mode & 0o777, 0o600)
+
+    const status = mayfly(['status', '--json', '--data', data])
+    assert.deepEqual(JSON.parse(status.stdout), node.ready)
+    assert.equal(await (await fetch(`${node.ready.url}/ready`)).text(), '{"ready":true}')
+    assert.match(await (await fetch(node.ready.console)).text(), /Mayfly is running/)
+    assert.equal(await node.stop(), 0)
+    assert.deepEqual(processesOf(data), [], 'nothing is left running')
+    assert.equal(existsSync(path.join(data, 'run.json')), false)
+  })
+
+  it('starts again on the same port with the same keys, and does not redo the first job', async () => {
+    const node = await startMayfly(data, [])
+    assert.deepEqual(node.ready, first)
+    const response = await fetch(`${node.ready.url}/functions/v1/resize?width=10`, { method: 'POST', headers: { apikey: node.ready.project.publishableKey }, body: readFileSync('examples/photos/cat.png') })
+    assert.equal(response.status, 200)
+    assert.equal(response.headers.get('x-mayfly-cold'), 'node-restart')
+    assert.equal(response.headers.get('content-type'), 'image/webp')
+    await response.arrayBuffer()
+    assert.equal(node.stderr().match(/Resized a photograph/g)?.length, 1)
+
+    const second = mayfly(['up', '--data', data, '--port', '0'])
+    assert.equal(second.code, 1)
+    assert.match(second.stderr, /Another node is running on the data directory/)
+    await node.kill()
+  })
+
+  it('starts in the same instant after kill -9 of everything, with all that was left behind', async () => {
+    const node = await startMayfly(data, [])
+    assert.deepEqual(node.ready, first)
+    const response = await fetch(`${node.ready.url}/functions/v1/resize?width=10`, { method: 'POST', headers: { apikey: node.ready.project.publishableKey }, body: readFileSync('examples/photos/cat.png') })
+    assert.equal(response.status, 200)
+    await response.arrayBuffer()
+    const pids = execFileSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' })
+      .split('\n')
+      .filter((line) => /postgres -D .*mayfly|postgres: mayfly/.test(line) || line.includes('/opt/mayfly/bootstrap.mjs'))
+      .map((line) => Number.parseInt(line, 10))
+    await node.kill()
+    for (const pid of pids.slice(0, 1)) {
+      try {
+        process.kill(pid, 'SIGKILL')
+      } catch {
+        // it ended with the node
+      }
+    }
+    const again = await startMayfly(data, [])
+    assert.deepEqual(again.ready, first)
+    const usage = mayfly(['usage', '--json', '--data', data])
+    const rows = (JSON.parse(usage.stdout) as { usage: { functionName: string; executions: number }[] }).usage
+    assert.equal(rows.reduce((sum, row) => sum + row.executions, 0), 4, 'every execution counts once')
+    assert.equal(await again.stop(), 0)
+    assert.deepEqual(processesOf(data), [])
+  })
+
+  const refusals: [string, (at: string) => string[], RegExp, number][] = [
+    ['a data directory of a newer version', (at) => (writeFileSync(path.join(at, 'instance.json'), '{"version":999,"instanceId":"x"}'), ['--data', at]), /written by a newer Mayfly/, 1],
+    ['a data directory that is a file', (at) => (writeFileSync(path.join(at, 'file'), ''), ['--data', path.join(at, 'file')]), /is not a directory/, 1],
+    ['a missing instance key', (at) => (mkdirSync(path.join(at, 'pg')), writeFileSync(path.join(at, 'instance.json'), '{"version":1,"instanceId":"x"}'), ['--data', at]), /instance key .* is missing/, 1],
+    ['an address that others can reach, without TLS', (at) => ['--data', at, '--host', '0.0.0.0'], /takes TLS .* or a proxy/, 2],
+    ['an unknown option', (at) => ['--data', at, '--prot', '1'], /did you mean --port/, 2],
+    ['a port that is none', (at) => ['--data', at, '--port', 'x'], /--port must be a whole number/, 2],
+    ['a file system that is read-only', () => ['--data', '/proc/mayfly'], /cannot be used|not writable|read-only/, 1],
+  ]
+  for (const [name, make, message, code] of refusals) {
+    it(`refuses ${name} in a clear sentence`, () => {
+      const at = makeFolder()
+      const made = make(at)
+      const result = mayfly(['up', '--port', '0', ...made])
+      assert.match(result.stderr, message)
+      assert.doesNotMatch(result.stderr, /\n\s+at /, 'no stack')
+      assert.equal(result.code, code)
+      rmSync(at, { recursive: true })
+    })
+  }
+
+  it('refuses a port in use by name', async () => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await new Promise((resolve) => server.once('listening', resolve))
+    const { port } = server.address() as { port: number }
+    const at = makeFolder()
+    const result = await new Promise<{ code: number; stderr: string }>((resolve) => resolve(mayfly(['up', '--empty', '--data', path.join(at, 'd'), '--port', String(port)])))
+    server.close()
+    assert.match(result.stderr, new RegExp(`Port ${port} on 127.0.0.1 is in use`))
+    assert.equal(result.code, 1)
+    removeFolder(at)
+  })
+})
+
+describe('mayfly without a node', () => {
+  it('shows the settings and the pinned Node without one', () => {
+    const { code, stdout } = mayfly(['config', '--json'])
+    assert.equal(code, 0)
+    const shown = JSON.parse(stdout) as { node: string; settings: Record<string, { value: unknown; from: string }> }
+    assert.ok(existsSync(shown.node))
+    assert.deepEqual(shown.settings.port, { value: 54321, from: 'default' })
+  })
+  it('says that none runs, with the exit code for that', () => {
+    const result = mayfly(['ls'], { XDG_STATE_HOME: '/nonexistent' })
+    assert.equal(result.code, 3)
+    assert.match(result.stderr, /No node is running/)
+  })
+  it('reports on this machine', () => {
+    const { stdout } = mayfly(['doctor', '--json'])
+    const report = JSON.parse(stdout) as { sandbox: string; limits: string[] }
+    assert.ok(report.sandbox === 'runc' ? report.limits.includes('memory') : report.sandbox === 'none')
+  })
+})
