@@ -78,7 +78,7 @@ export async function startMayfly(data: string, args: readonly string[] = ['--em
 /** Runs the command line to its end. */
 export function mayfly(args: readonly string[], environment: Record<string, string> = {}): { code: number; stdout: string; stderr: string } {
   try {
-    const stdout = execFileSync(process.execPath, [BIN, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...environment }, timeout: 120_000 })
+    const stdout = execFileSync(process.execPath, [BIN, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...environment }, timeout: 120_000, maxBuffer: 1 << 26 })
     return { code: 0, stdout, stderr: '' }
   } catch (error) {
     const failed = error as { status: number | null; stdout: string; stderr: string }
