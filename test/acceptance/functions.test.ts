@@ -40,7 +40,14 @@ const create = async (name: string, code: string, more: { timeout?: number; memo
 const invoke = async (name: string, event: unknown = {}, tail = false) => {
   const reply = await aws.send(new InvokeCommand({ FunctionName: name, Payload: Buffer.from(JSON.stringify(event)), LogType: tail ? 'Tail' : 'None' }))
   const text = Buffer.from(reply.Payload ?? []).toString()
-  return { status: reply.StatusCode, error: reply.FunctionError ?? null, text, value: text === '' ? null : (JSON.parse(text) as never), log: Buffer.from(reply.LogResult ?? '', 'base64').toString(), version: reply.ExecutedVersion }
+  return {
+    status: reply.StatusCode,
+    error: reply.FunctionError ?? null,
+    text,
+    value: text === '' ? null : (JSON.parse(text) as never),
+    log: Buffer.from(reply.LogResult ?? '', 'base64').toString(),
+    version: reply.ExecutedVersion,
+  }
 }
 const failsAs = async (work: Promise<unknown>, name: string, status: number, message: RegExp) => {
   await assert.rejects(work, (error: unknown) => {
@@ -65,7 +72,16 @@ after(async () => {
 describe('the Lambda API by the unmodified SDK', () => {
   it('leads a function from its creation to its end', async () => {
     const zip = await zipOf({ 'index.mjs': 'export const handler = async (event, context) => ({ event, id: context.awsRequestId, variable: process.env.A })' })
-    const made = await aws.send(new CreateFunctionCommand({ FunctionName: 'life', Runtime: 'nodejs24.x', Handler: 'index.handler', Role: ROLE, Code: { ZipFile: zip }, Environment: { Variables: { AB: '1' } } }))
+    const made = await aws.send(
+      new CreateFunctionCommand({
+        FunctionName: 'life',
+        Runtime: 'nodejs24.x',
+        Handler: 'index.handler',
+        Role: ROLE,
+        Code: { ZipFile: zip },
+        Environment: { Variables: { AB: '1' } },
+      }),
+    )
     assert.equal(made.FunctionArn, 'arn:aws:lambda:us-east-1:000000000000:function:life')
     assert.equal(made.CodeSha256, createHash('sha256').update(zip).digest('base64'))
     await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 20 }, { FunctionName: 'life' })
@@ -75,13 +91,18 @@ describe('the Lambda API by the unmodified SDK', () => {
 
     const reply = await invoke('life', { b: 1, a: 2 }, true)
     assert.deepEqual(reply.value, { event: { b: 1, a: 2 }, id: reply.log.match(/START RequestId: (\S+) Version: \$LATEST/)?.[1] } as never)
-    assert.match(reply.log, /REPORT RequestId: \S+\tDuration: [\d.]+ ms\tBilled Duration: \d+ ms\tMemory Size: 128 MB\tMax Memory Used: \d+ MB\tInit Duration: [\d.]+ ms\tCold Start: first-call/)
+    assert.match(
+      reply.log,
+      /REPORT RequestId: \S+\tDuration: [\d.]+ ms\tBilled Duration: \d+ ms\tMemory Size: 128 MB\tMax Memory Used: \d+ MB\tInit Duration: [\d.]+ ms\tCold Start: first-call/,
+    )
     const dry = await aws.send(new InvokeCommand({ FunctionName: 'life', InvocationType: 'DryRun' }))
     assert.equal(dry.StatusCode, 204)
 
     await aws.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'life', Environment: { Variables: { AB: '2' } }, MemorySize: 256 }))
     await waitUntilFunctionUpdatedV2({ client: aws, maxWaitTime: 20 }, { FunctionName: 'life' })
-    await aws.send(new UpdateFunctionCodeCommand({ FunctionName: 'life', ZipFile: await zipOf({ 'index.js': 'exports.handler = async () => process.env.AB' }) }))
+    await aws.send(
+      new UpdateFunctionCodeCommand({ FunctionName: 'life', ZipFile: await zipOf({ 'index.js': 'exports.handler = async () => process.env.AB' }) }),
+    )
     await waitUntilFunctionUpdatedV2({ client: aws, maxWaitTime: 20 }, { FunctionName: 'life' })
     const after = await invoke('life', {}, true)
     assert.equal(after.text, '"2"', 'deploy, then invoke, sees itself')
@@ -100,8 +121,18 @@ describe('the Lambda API by the unmodified SDK', () => {
     await failsAs(stranger.send(new GetFunctionCommand({ FunctionName: 'x' })), 'UnrecognizedClientException', 403, /security token/)
     const forger = awsOf({ ...node.ready, accessKey: { id: node.ready.accessKey.id, secret: 'x' } })
     await failsAs(forger.send(new GetFunctionCommand({ FunctionName: 'x' })), 'InvalidSignatureException', 403, /signature/)
-    await failsAs(aws.send(new CreateFunctionCommand({ FunctionName: 'x', Runtime: 'nodejs24.x', Handler: 'a.b', Role: ROLE, Code: { ZipFile: Buffer.from('no zip') } })), 'InvalidParameterValueException', 400, /Could not unzip/)
-    await failsAs(aws.send(new InvokeCommand({ FunctionName: 'nothing', Payload: Buffer.from('{') })), 'InvalidRequestContentException', 400, /Could not parse request body into json/)
+    await failsAs(
+      aws.send(new CreateFunctionCommand({ FunctionName: 'x', Runtime: 'nodejs24.x', Handler: 'a.b', Role: ROLE, Code: { ZipFile: Buffer.from('no zip') } })),
+      'InvalidParameterValueException',
+      400,
+      /Could not unzip/,
+    )
+    await failsAs(
+      aws.send(new InvokeCommand({ FunctionName: 'nothing', Payload: Buffer.from('{') })),
+      'InvalidRequestContentException',
+      400,
+      /Could not parse request body into json/,
+    )
   })
 })
 
@@ -113,26 +144,101 @@ describe('functions that misbehave', () => {
   const rows: [name: string, code: string, type: string, message: RegExp, log: RegExp, more?: { timeout?: number; memory?: number; file?: string }][] = [
     ['throws', 'export const handler = async () => { throw new TypeError("mine") }', 'TypeError', /^mine$/, /Invoke Error/],
     ['throws what is no error', 'export const handler = async () => { throw "boom" }', 'string', /^boom$/, /Invoke Error/],
-    ['rejects later, unheard', 'export const handler = () => new Promise(() => { Promise.reject(new Error("unheard")) })', 'Runtime.UnhandledPromiseRejection', /unheard/, /Unhandled Promise Rejection/],
-    ['throws outside the call', 'export const handler = () => new Promise(() => { setTimeout(() => { throw new Error("outside") }, 1) })', 'Error', /outside/, /Uncaught Exception/],
-    ['exits in order', 'export const handler = async () => process.exit(0)', 'Runtime.ExitError', /Runtime exited without providing a reason/, /Error Type: Runtime.ExitError/],
+    [
+      'rejects later, unheard',
+      'export const handler = () => new Promise(() => { Promise.reject(new Error("unheard")) })',
+      'Runtime.UnhandledPromiseRejection',
+      /unheard/,
+      /Unhandled Promise Rejection/,
+    ],
+    [
+      'throws outside the call',
+      'export const handler = () => new Promise(() => { setTimeout(() => { throw new Error("outside") }, 1) })',
+      'Error',
+      /outside/,
+      /Uncaught Exception/,
+    ],
+    [
+      'exits in order',
+      'export const handler = async () => process.exit(0)',
+      'Runtime.ExitError',
+      /Runtime exited without providing a reason/,
+      /Error Type: Runtime.ExitError/,
+    ],
     ['exits with a code', 'export const handler = async () => process.exit(7)', 'Runtime.ExitError', /exit status 7/, /exit status 7/],
     ['aborts', 'export const handler = async () => process.abort()', 'Runtime.ExitError', /signal: killed/, /Status: error/],
-    ['loops without end', 'export const handler = () => { for (;;); }', 'Sandbox.Timedout', /Task timed out after 1.00 seconds/, /Task timed out after 1.00 seconds[\s\S]*Status: timeout/, { timeout: 1 }],
-    ['never answers', 'export const handler = () => new Promise(() => { setInterval(() => {}, 1000) })', 'Sandbox.Timedout', /Task timed out after 1.00 seconds/, /Status: timeout/, { timeout: 1 }],
-    ['eats memory', 'export const handler = () => { const all = []; for (;;) all.push(Buffer.alloc(1 << 20, 1)) }', 'Runtime.ExitError', /signal: killed/, /signal: killed/],
+    [
+      'loops without end',
+      'export const handler = () => { for (;;); }',
+      'Sandbox.Timedout',
+      /Task timed out after 1.00 seconds/,
+      /Task timed out after 1.00 seconds[\s\S]*Status: timeout/,
+      { timeout: 1 },
+    ],
+    [
+      'never answers',
+      'export const handler = () => new Promise(() => { setInterval(() => {}, 1000) })',
+      'Sandbox.Timedout',
+      /Task timed out after 1.00 seconds/,
+      /Status: timeout/,
+      { timeout: 1 },
+    ],
+    [
+      'eats memory',
+      'export const handler = () => { const all = []; for (;;) all.push(Buffer.alloc(1 << 20, 1)) }',
+      'Runtime.ExitError',
+      /signal: killed/,
+      /signal: killed/,
+    ],
     ['returns a cycle', 'export const handler = async () => { const a = {}; a.a = a; return a }', 'Runtime.MarshalError', /circular/, /Invoke Error/],
     ['returns a BigInt', 'export const handler = async () => 1n', 'Runtime.MarshalError', /BigInt/, /Invoke Error/],
-    ['returns too much', 'export const handler = async () => "x".repeat(7 * 1024 * 1024)', 'Function.ResponseSizeTooLarge', /6291556 bytes/, /ResponseSizeTooLarge/, { memory: 256 }],
+    [
+      'returns too much',
+      'export const handler = async () => "x".repeat(7 * 1024 * 1024)',
+      'Function.ResponseSizeTooLarge',
+      /6291556 bytes/,
+      /ResponseSizeTooLarge/,
+      { memory: 256 },
+    ],
     ['has no handler', 'export const other = 1', 'Runtime.HandlerNotFound', /index.handler is undefined or not exported/, /END RequestId/],
-    ['cannot be loaded', 'import "nothing-like-this"; export const handler = 1', 'Runtime.ImportModuleError', /Cannot find package 'nothing-like-this'/, /END RequestId/],
+    [
+      'cannot be loaded',
+      'import "nothing-like-this"; export const handler = 1',
+      'Runtime.ImportModuleError',
+      /Cannot find package 'nothing-like-this'/,
+      /END RequestId/,
+    ],
     ['is no JavaScript', 'export const handler = (', 'Runtime.UserCodeSyntaxError', /SyntaxError/, /END RequestId/],
     ['throws while it loads', 'throw new Error("at load")', 'Error', /at load/, /END RequestId/],
     ['exits while it loads', 'process.exit(3)', 'Runtime.ExitError', /exit status 3/, /END RequestId/],
-    ['takes a callback', 'export const handler = (event, context, callback) => callback(null, 1)', 'Runtime.CallbackHandlerDeprecated', /promise/, /END RequestId/],
-    ['writes garbage to its control descriptor', 'import fs from "node:fs"; export const handler = async () => { fs.writeSync(3, Buffer.alloc(4096, 255)); await new Promise((r) => setTimeout(r, 500)) }', 'Runtime.ProtocolError', /broke the protocol/, /Runtime.ProtocolError/],
-    ['forges a second result', 'import fs from "node:fs"; export const handler = async () => { const f = Buffer.alloc(14); f.writeUInt32LE(2, 0); f[4] = 4; f[5] = 3; f.writeUInt32LE(99, 8); f.write("{}", 12); fs.writeSync(3, f); await new Promise((r) => setTimeout(r, 500)) }', 'Runtime.ProtocolError', /call 99/, /Runtime.ProtocolError/],
-    ['writes garbage to its relay', 'import fs from "node:fs"; export const handler = async () => { fs.writeSync(4, Buffer.alloc(4096, 255)); await new Promise((r) => setTimeout(r, 500)) }', 'Runtime.ProtocolError', /broke the protocol/, /Runtime.ProtocolError/],
+    [
+      'takes a callback',
+      'export const handler = (event, context, callback) => callback(null, 1)',
+      'Runtime.CallbackHandlerDeprecated',
+      /promise/,
+      /END RequestId/,
+    ],
+    [
+      'writes garbage to its control descriptor',
+      'import fs from "node:fs"; export const handler = async () => { fs.writeSync(3, Buffer.alloc(4096, 255)); await new Promise((r) => setTimeout(r, 500)) }',
+      'Runtime.ProtocolError',
+      /broke the protocol/,
+      /Runtime.ProtocolError/,
+    ],
+    [
+      'forges a second result',
+      'import fs from "node:fs"; export const handler = async () => { const f = Buffer.alloc(14); f.writeUInt32LE(2, 0); f[4] = 4; f[5] = 3; f.writeUInt32LE(99, 8); f.write("{}", 12); fs.writeSync(3, f); await new Promise((r) => setTimeout(r, 500)) }',
+      'Runtime.ProtocolError',
+      /call 99/,
+      /Runtime.ProtocolError/,
+    ],
+    [
+      'writes garbage to its relay',
+      'import fs from "node:fs"; export const handler = async () => { fs.writeSync(4, Buffer.alloc(4096, 255)); await new Promise((r) => setTimeout(r, 500)) }',
+      'Runtime.ProtocolError',
+      /broke the protocol/,
+      /Runtime.ProtocolError/,
+    ],
   ]
   for (const [name, code, type, message, log, more] of rows) {
     it(`${name}: the caller is told, the neighbour answers, the next call finds a fresh process`, async () => {
@@ -151,10 +257,17 @@ describe('functions that misbehave', () => {
   }
 
   it('prints 100 MB: head and tail are kept, the rest is counted, nobody waits', async () => {
-    await create('loud', 'const line = "x".repeat(1023) + "\\n"; export const handler = async () => { process.stdout.write("first\\n"); for (let i = 0; i < 102400; i++) process.stdout.write(line); await new Promise((r) => setTimeout(r, 200)); process.stdout.write("last\\n"); return "done" }', { timeout: 60 })
+    await create(
+      'loud',
+      'const line = "x".repeat(1023) + "\\n"; export const handler = async () => { process.stdout.write("first\\n"); for (let i = 0; i < 102400; i++) process.stdout.write(line); await new Promise((r) => setTimeout(r, 200)); process.stdout.write("last\\n"); return "done" }',
+      { timeout: 60 },
+    )
     const [reply] = await Promise.all([invoke('loud', {}, true), neighbourAnswers()])
     assert.equal(reply.text, '"done"')
-    const lines = mayfly(['logs', 'loud', '--json', '-n', '10000', '--data', node.data]).stdout.trim().split('\n').map((line) => (JSON.parse(line) as { text: string }).text)
+    const lines = mayfly(['logs', 'loud', '--json', '-n', '10000', '--data', node.data])
+      .stdout.trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { text: string }).text)
     assert.ok(lines.includes('first') && lines.includes('last'))
     const dropped = Number(/(\d+) bytes .*dropped/.exec(lines.join('\n'))?.[1])
     assert.ok(dropped > 98 * 1024 * 1024, `${dropped} dropped`)
@@ -194,13 +307,23 @@ describe('functions that misbehave', () => {
 
 describe('calls by name', () => {
   it('answers fetch and supabase-js with a key, and nobody without', async () => {
-    await create('web', 'export default { async fetch(request, env, ctx) { const url = new URL(request.url); if (request.method === "OPTIONS") return new Response(null, { status: 204 }); return Response.json({ method: request.method, path: url.pathname, query: url.search, body: await request.text() }, { status: 201, headers: { "x-own": "1" } }) } }')
-    await create('event', 'export const handler = async (event) => ({ statusCode: 202, headers: { "x-a": "b" }, cookies: ["a=1", "b=2"], body: JSON.stringify({ path: event.rawPath, query: event.queryStringParameters, body: event.body }) })')
+    await create(
+      'web',
+      'export default { async fetch(request, env, ctx) { const url = new URL(request.url); if (request.method === "OPTIONS") return new Response(null, { status: 204 }); return Response.json({ method: request.method, path: url.pathname, query: url.search, body: await request.text() }, { status: 201, headers: { "x-own": "1" } }) } }',
+    )
+    await create(
+      'event',
+      'export const handler = async (event) => ({ statusCode: 202, headers: { "x-a": "b" }, cookies: ["a=1", "b=2"], body: JSON.stringify({ path: event.rawPath, query: event.queryStringParameters, body: event.body }) })',
+    )
     const { url, publishableKey, secretKey } = node.ready.project
     const reply = await fetch(`${url}/functions/v1/web/a/b?c=d`, { method: 'PUT', headers: { apikey: publishableKey }, body: 'text' })
     assert.deepEqual([reply.status, reply.headers.get('x-own')], [201, '1'])
     assert.deepEqual(await reply.json(), { method: 'PUT', path: '/web/a/b', query: '?c=d', body: 'text' })
-    const event = await fetch(`${url}/functions/v1/event/x?a=1`, { method: 'POST', headers: { authorization: `Bearer ${secretKey}`, 'content-type': 'text/plain' }, body: 'hi' })
+    const event = await fetch(`${url}/functions/v1/event/x?a=1`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${secretKey}`, 'content-type': 'text/plain' },
+      body: 'hi',
+    })
     assert.deepEqual([event.status, event.headers.get('x-a'), event.headers.getSetCookie()], [202, 'b', ['a=1', 'b=2']])
     assert.deepEqual(await event.json(), { path: '/x', query: { a: '1' }, body: 'hi' })
 
@@ -217,14 +340,19 @@ describe('calls by name', () => {
   })
 
   it('streams a body of 20 MB through and back', async () => {
-    await create('pass', 'export default { fetch: (request) => new Response(request.body, { headers: { "content-type": "application/octet-stream" } }) }', { memory: 256 })
+    await create('pass', 'export default { fetch: (request) => new Response(request.body, { headers: { "content-type": "application/octet-stream" } }) }', {
+      memory: 256,
+    })
     const body = Buffer.alloc(20 * 1024 * 1024, 'mayfly')
     const reply = await fetch(`${node.ready.url}/functions/v1/pass`, { method: 'POST', headers: { apikey: node.ready.project.secretKey }, body })
     assert.ok(Buffer.from(await reply.arrayBuffer()).equals(body))
   })
 
   it('tells a fetch handler that its client left, and runs what it promised to finish', async () => {
-    await create('left', 'let seen = "nothing"; export default { async fetch(request, env, ctx) { if (new URL(request.url).searchParams.has("ask")) return new Response(seen); request.signal.addEventListener("abort", () => { seen = "left" }); ctx.waitUntil(new Promise((r) => setTimeout(r, 1500))); await new Promise((r) => setTimeout(r, 1000)); return new Response("late") } }')
+    await create(
+      'left',
+      'let seen = "nothing"; export default { async fetch(request, env, ctx) { if (new URL(request.url).searchParams.has("ask")) return new Response(seen); request.signal.addEventListener("abort", () => { seen = "left" }); ctx.waitUntil(new Promise((r) => setTimeout(r, 1500))); await new Promise((r) => setTimeout(r, 1000)); return new Response("late") } }',
+    )
     const headers = { apikey: node.ready.project.secretKey }
     await assert.rejects(fetch(`${node.ready.url}/functions/v1/left`, { headers, signal: AbortSignal.timeout(400) }))
     await new Promise((resolve) => setTimeout(resolve, 2000))
@@ -235,7 +363,10 @@ describe('calls by name', () => {
     const { mkdirSync, writeFileSync } = await import('node:fs')
     const source = `${folder}/hello`
     mkdirSync(source)
-    writeFileSync(`${source}/index.ts`, 'export const handler = async (event: { name: string }): Promise<string> => { console.log("greeting", event.name); return `hello ${event.name}` }')
+    writeFileSync(
+      `${source}/index.ts`,
+      'export const handler = async (event: { name: string }): Promise<string> => { console.log("greeting", event.name); return `hello ${event.name}` }',
+    )
     const at = ['--data', node.data]
     const made = mayfly(['deploy', source, ...at])
     assert.match(made.stdout, /hello: 1 files[\s\S]*bundle[\s\S]*Deployed\./)
@@ -269,7 +400,14 @@ describe('the relay of a sandbox', () => {
     assert.deepEqual([own.status, own.text], [200, 'here'])
     assert.equal(own.publicUrl, node.ready.project.url)
     assert.equal((await ask({ path: '/functions/v1/neighbour', url: node.ready.project.url })).status, 200, 'the public address leads there too')
-    for (const path of ['/api/v1/projects', '/api/v1/projects/demo/functions', '/api/v1/status', '/health', '/p/other/functions/v1/x', '/2015-03-31/functions']) {
+    for (const path of [
+      '/api/v1/projects',
+      '/api/v1/projects/demo/functions',
+      '/api/v1/status',
+      '/health',
+      '/p/other/functions/v1/x',
+      '/2015-03-31/functions',
+    ]) {
       assert.equal((await ask({ path })).status, 404, path)
     }
     assert.equal((await ask({ path: '/functions/v1/neighbour', key: node.ready.project.secretKey })).status, 401, 'a real key is none in here')
@@ -278,7 +416,11 @@ describe('the relay of a sandbox', () => {
     assert.equal(outside.status, 401, 'a handle opens nothing outside')
   })
   it('stops a function that calls itself without end', async () => {
-    await create('again', 'export const handler = async () => { const r = await fetch(process.env.MAYFLY_URL + "/functions/v1/again", { headers: { apikey: process.env.MAYFLY_KEY } }); return { statusCode: r.status, body: await r.text() } }', { timeout: 30 })
+    await create(
+      'again',
+      'export const handler = async () => { const r = await fetch(process.env.MAYFLY_URL + "/functions/v1/again", { headers: { apikey: process.env.MAYFLY_KEY } }); return { statusCode: r.status, body: await r.text() } }',
+      { timeout: 30 },
+    )
     const reply = (await invoke('again')).value as { statusCode: number; body: string }
     assert.equal(reply.statusCode, 400)
     assert.match(reply.body, /recursion_too_deep/)

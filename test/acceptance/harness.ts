@@ -78,7 +78,13 @@ export async function startMayfly(data: string, args: readonly string[] = ['--em
 /** Runs the command line to its end. */
 export function mayfly(args: readonly string[], environment: Record<string, string> = {}): { code: number; stdout: string; stderr: string } {
   try {
-    const stdout = execFileSync(process.execPath, [BIN, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...environment }, timeout: 120_000, maxBuffer: 1 << 26 })
+    const stdout = execFileSync(process.execPath, [BIN, ...args], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...environment },
+      timeout: 120_000,
+      maxBuffer: 1 << 26,
+    })
     return { code: 0, stdout, stderr: '' }
   } catch (error) {
     const failed = error as { status: number | null; stdout: string; stderr: string }
@@ -87,7 +93,12 @@ export function mayfly(args: readonly string[], environment: Record<string, stri
 }
 
 export const awsOf = (ready: Ready): LambdaClient =>
-  new LambdaClient({ endpoint: ready.url, region: ready.region, credentials: { accessKeyId: ready.accessKey.id, secretAccessKey: ready.accessKey.secret }, maxAttempts: 1 })
+  new LambdaClient({
+    endpoint: ready.url,
+    region: ready.region,
+    credentials: { accessKeyId: ready.accessKey.id, secretAccessKey: ready.accessKey.secret },
+    maxAttempts: 1,
+  })
 
 /** A zip archive of some files. */
 export async function zipOf(files: Readonly<Record<string, string>>): Promise<Buffer> {

@@ -6,7 +6,10 @@ import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { makeFolder, mayfly, type Ready, removeFolder, startMayfly } from './harness.ts'
 
-const processesOf = (text: string) => execFileSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' }).split('\n').filter((line) => line.includes(text) && !line.includes('ps -eo'))
+const processesOf = (text: string) =>
+  execFileSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' })
+    .split('\n')
+    .filter((line) => line.includes(text) && !line.includes('ps -eo'))
 
 describe('mayfly up', () => {
   let folder = ''
@@ -50,7 +53,11 @@ describe('mayfly up', () => {
   it('starts again on the same port with the same keys, and does not redo the first job', async () => {
     const node = await startMayfly(data, [])
     assert.deepEqual(node.ready, first)
-    const response = await fetch(`${node.ready.url}/functions/v1/resize?width=10`, { method: 'POST', headers: { apikey: node.ready.project.publishableKey }, body: readFileSync('examples/photos/cat.png') })
+    const response = await fetch(`${node.ready.url}/functions/v1/resize?width=10`, {
+      method: 'POST',
+      headers: { apikey: node.ready.project.publishableKey },
+      body: readFileSync('examples/photos/cat.png'),
+    })
     assert.equal(response.status, 200)
     assert.equal(response.headers.get('x-mayfly-cold'), 'node-restart')
     assert.equal(response.headers.get('content-type'), 'image/webp')
@@ -66,7 +73,11 @@ describe('mayfly up', () => {
   it('starts in the same instant after kill -9 of everything, with all that was left behind', async () => {
     const node = await startMayfly(data, [])
     assert.deepEqual(node.ready, first)
-    const response = await fetch(`${node.ready.url}/functions/v1/resize?width=10`, { method: 'POST', headers: { apikey: node.ready.project.publishableKey }, body: readFileSync('examples/photos/cat.png') })
+    const response = await fetch(`${node.ready.url}/functions/v1/resize?width=10`, {
+      method: 'POST',
+      headers: { apikey: node.ready.project.publishableKey },
+      body: readFileSync('examples/photos/cat.png'),
+    })
     assert.equal(response.status, 200)
     await response.arrayBuffer()
     const pids = execFileSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' })
@@ -85,15 +96,29 @@ describe('mayfly up', () => {
     assert.deepEqual(again.ready, first)
     const usage = mayfly(['usage', '--json', '--data', data])
     const rows = (JSON.parse(usage.stdout) as { usage: { functionName: string; executions: number }[] }).usage
-    assert.equal(rows.reduce((sum, row) => sum + row.executions, 0), 4, 'every execution counts once')
+    assert.equal(
+      rows.reduce((sum, row) => sum + row.executions, 0),
+      4,
+      'every execution counts once',
+    )
     assert.equal(await again.stop(), 0)
     assert.deepEqual(processesOf(data), [])
   })
 
   const refusals: [string, (at: string) => string[], RegExp, number][] = [
-    ['a data directory of a newer version', (at) => (writeFileSync(path.join(at, 'instance.json'), '{"version":999,"instanceId":"x"}'), ['--data', at]), /written by a newer Mayfly/, 1],
+    [
+      'a data directory of a newer version',
+      (at) => (writeFileSync(path.join(at, 'instance.json'), '{"version":999,"instanceId":"x"}'), ['--data', at]),
+      /written by a newer Mayfly/,
+      1,
+    ],
     ['a data directory that is a file', (at) => (writeFileSync(path.join(at, 'file'), ''), ['--data', path.join(at, 'file')]), /is not a directory/, 1],
-    ['a missing instance key', (at) => (mkdirSync(path.join(at, 'pg')), writeFileSync(path.join(at, 'instance.json'), '{"version":1,"instanceId":"x"}'), ['--data', at]), /instance key .* is missing/, 1],
+    [
+      'a missing instance key',
+      (at) => (mkdirSync(path.join(at, 'pg')), writeFileSync(path.join(at, 'instance.json'), '{"version":1,"instanceId":"x"}'), ['--data', at]),
+      /instance key .* is missing/,
+      1,
+    ],
     ['an address that others can reach, without TLS', (at) => ['--data', at, '--host', '0.0.0.0'], /takes TLS .* or a proxy/, 2],
     ['an unknown option', (at) => ['--data', at, '--prot', '1'], /did you mean --port/, 2],
     ['a port that is none', (at) => ['--data', at, '--port', 'x'], /--port must be a whole number/, 2],
@@ -116,7 +141,9 @@ describe('mayfly up', () => {
     await new Promise((resolve) => server.once('listening', resolve))
     const { port } = server.address() as { port: number }
     const at = makeFolder()
-    const result = await new Promise<{ code: number; stderr: string }>((resolve) => resolve(mayfly(['up', '--empty', '--data', path.join(at, 'd'), '--port', String(port)])))
+    const result = await new Promise<{ code: number; stderr: string }>((resolve) =>
+      resolve(mayfly(['up', '--empty', '--data', path.join(at, 'd'), '--port', String(port)])),
+    )
     server.close()
     assert.match(result.stderr, new RegExp(`Port ${port} on 127.0.0.1 is in use`))
     assert.equal(result.code, 1)
