@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict'
+import { connect } from 'node:net'
+import { after, before, describe, it } from 'node:test'
+import fc from 'fast-check'
+import { makeFolder, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+
+let folder = ''
+let node: RunningMayfly
+
+describe('bad input', () => {
+  before(async () => {
+    folder = makeFolder()
+    node = await startMayfly(`${folder}/data`)
+  })
+  after(async () => {
+    await node?.stop()
+    removeFolder(folder)
+  })
+
+  const routes = [
+    '/health',
+    '/ready',
+    '/metrics',
+    '/api/v1/status',
+    '/api/v1/projects',
+    '/api/v1/projects/demo/functions',
+    '/api/v1/projects/demo/functions/x',
+    '/api/v1/projects/demo/functions/x/invoke',
+    '/api/v1/projects/demo/functions/x/logs',
+    '/api/v1/projects/demo/usage',
+    '/api/v1/projects/demo/keys',
+    '/api/v1/projects/demo/artefacts/0',
+    '/functions/v1/x',
+    '/functions/v1/x/y',
+    '/p/demo/functions/v1/x',
+    '/2015-03-31/functions',
+    '/2015-03-31/functions/x',
+    '/2015-03-31/functions/x/invocations',
+    '/2017-03-31/tags/x',
+    '/rest/v1/',
+    '/',
+  ]
+  const text = fc.oneof(
+    fc.string({ maxLength: 40 }),
+    fc.constantFrom('%', '%00', '..', '%2e%2e', '\u0000', '한', '0', '-1', 'null', '{}', '[', `${'9'.repeat(30)}`, '$LATEST', 'arn:aws:lambda'),
+  )
+
+  it('never gets a 5xx, a stack or silence from any route, with and without a key', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...routes),
+        fc.constantFrom('GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'),
+        text,
+        text,
+        fc.oneof(text, fc.json()),
+        fc.boolean(),
+        async (route, method, tail, query, body, withKey) => {
+          const path = `${route}${tail === '' ? '' : `/${encodeURIComponent(tail)}`}?${encodeURIComponent(query)}=${encodeURIComponent(tail)}`
+          const headers: Record<string, string> = withKey ? { apikey: node.ready.project.secretKey } : { authorization: `Bearer ${encodeURIComponent(query)}` }
+          const reply = await fetch(node.ready.url + path, { method, headers, signal: AbortSignal.timeout(10_000), ...(method === 'GET' ? {} : { body }) })
+          const said = await reply.text()
+          assert.ok(reply.status < 500, `${method} ${path}: ${reply.status} ${said}`)
+          assert.doesNotMatch(said, /\n\s+at .*\.ts:/)
+          if (reply.status >= 400 && method !== 'HEAD') {
+            const error = JSON.parse(said) as Record<string, unknown>
+            assert.ok(error.message ?? error.Message, said)
+            if (!/^\/(2015|2017)/.test(route)) assert.ok(error.code && error.hint && error.requestId, said)
+          }
+        },
+      ),
+      { numRuns: 400 },
+    )
+  })
+
+  it('lives through broken HTTP', async () => {
+    const url = new URL(node.ready.url)
+    const send = (bytes: Uint8Array) =>
+      new Promise<string>((resolve) => {
+        const socket = connect(Number(url.port), url.hostname, () => socket.end(bytes))
+        let all = ''
+        socket.on('data', (chunk) => {
+          all += chunk
+        })
+        socket.on('error', () => resolve(all))
+        socket.on('close', () => resolve(all))
+        setTimeout(() => socket.destroy(), 2000).unref()
+      })
+    const head = 'POST /functions/v1/x HTTP/1.1\r\nhost: localhost\r\n'
+    const broken = [
+      `${head}content-length: -1\r\n\r\n`,
+      `${head}content-length: 5\r\n\r\nab`,
+      `${head}transfer-encoding: chunked\r\n\r\nzz\r\n`,
+      `${head}transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n`,
+      'GET http://evil.example/ HTTP/1.1\r\nhost: localhost\r\n\r\n',
+      'GET //evil HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n',
+      'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
+      'GET / HTTP/1.1\r\n\r\n',
+      `${head}x: \u0001\r\n\r\n`,
+    ]
+    for (const one of broken) {
+      const reply = await send(Buffer.from(one, 'latin1'))
+      assert.ok(reply === '' || /^HTTP\/1\.1 4\d\d/.test(reply), `${JSON.stringify(one)} → ${reply.slice(0, 200)}`)
+    }
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), async (bytes) => {
+        const reply = await send(bytes)
+        assert.ok(reply === '' || /^HTTP\/1\.1 4\d\d/.test(reply), reply.slice(0, 200))
+      }),
+      { numRuns: 50 },
+    )
+    assert.equal((await fetch(`${node.ready.url}/health`)).status, 200)
+  })
+
+  it('keeps another host name out', async () => {
+    const reply = await new Promise<string>((resolve) => {
+      const url = new URL(node.ready.url)
+      const socket = connect(Number(url.port), url.hostname, () => socket.end('GET /health HTTP/1.1\r\nhost: evil.example\r\n\r\n'))
+      socket.on('data', (chunk) => resolve(chunk.toString()))
+    })
+    assert.match(reply, /^HTTP\/1\.1 421/)
+    assert.match(reply, /misdirected_request/)
+  })
+})
