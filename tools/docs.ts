@@ -4,7 +4,26 @@ import { SECTIONS } from '../src/config.ts'
 import { ERRORS } from '../src/core/errors.ts'
 import { LIMITS } from '../src/core/limits.ts'
 import { environmentName, flagName } from '../src/core/settings.ts'
+import { lambdaRoutes, routes as functionRoutes } from '../src/functions/index.ts'
+import { nodeRoutes, projectRoutes } from '../src/gateway/index.ts'
+import { lambdaInvokeRoutes, routes as invokeRoutes } from '../src/invoke/index.ts'
+import { routes as logRoutes } from '../src/observe/http.ts'
+import { routes as usageRoutes } from '../src/usage/http.ts'
 import { ROOT } from './sources.ts'
+
+// A route's row says all that the page needs; what its handler would call is never asked for.
+const nothing = {} as never
+const ROUTES = [
+  ...nodeRoutes(nothing),
+  ...projectRoutes(nothing),
+  ...functionRoutes(nothing),
+  ...logRoutes(nothing),
+  ...usageRoutes(nothing),
+  ...invokeRoutes(nothing),
+  ...lambdaInvokeRoutes(nothing),
+  ...lambdaRoutes(nothing),
+]
+const WHO: Record<string, string> = { open: 'anyone', operator: 'the operator token', manage: "the operator token or the project's secret key", project: 'a key of the project, or a function of it', aws: 'a SigV4 signature' }
 
 const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ')
 const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
@@ -36,6 +55,14 @@ export function pages(): Record<string, string> {
           limit.why,
           `\`${limit.provenBy}\``,
         ]),
+      ),
+    ),
+    'docs/api.md': page(
+      'Routes',
+      'A key stands in `apikey` or in `Authorization: Bearer`. Routes of the data plane also answer below `/p/<ref>` for other projects than the default one, and are the only ones that a function reaches from inside.',
+      table(
+        ['method', 'path', 'who', 'plane', 'what'],
+        ROUTES.map((route) => [route.method === '*' ? 'any' : route.method, `\`${route.path}\``, WHO[route.access] ?? route.access, route.plane, route.doc]),
       ),
     ),
     'docs/settings.md': page(
