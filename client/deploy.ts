@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, promises as fs, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { build, type Plugin } from 'esbuild'
+import { build, type Plugin, stop } from 'esbuild'
 import yazl from 'yazl'
 import type { Client, FunctionInfo } from './client.ts'
 
@@ -85,6 +85,8 @@ export async function packFolder(folder: string, name: string | null): Promise<P
       )
     }
   })
+  // The bundler's own process would stay as long as ours.
+  await stop()
   const files = new Map<string, Uint8Array | string>()
   files.set('index.mjs', bundled.outputFiles[0]?.contents ?? new Uint8Array())
   const packages = await step('packages', () => packPackages(native, files))

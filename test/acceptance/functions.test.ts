@@ -44,7 +44,7 @@ const invoke = async (name: string, event: unknown = {}, tail = false) => {
     status: reply.StatusCode,
     error: reply.FunctionError ?? null,
     text,
-    value: text === '' ? null : (JSON.parse(text) as never),
+    value: text === '' ? null : (JSON.parse(text) as unknown),
     log: Buffer.from(reply.LogResult ?? '', 'base64').toString(),
     version: reply.ExecutedVersion,
   }

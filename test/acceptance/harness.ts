@@ -1,7 +1,8 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { after } from 'node:test'
 import { LambdaClient } from '@aws-sdk/client-lambda'
 import yazl from 'yazl'
 
@@ -33,6 +34,24 @@ export interface RunningMayfly {
   kill(): Promise<void>
 }
 
+// A test that fails half-way must not leave its node behind: the file would never end.
+const running = new Set<ChildProcess>()
+after(() => {
+  for (const child of running) child.kill('SIGTERM')
+})
+
+/** The processes of this machine by their command lines, read without any program. */
+export const processes = (): { pid: number; args: string }[] =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        return [{ pid: Number(name), args: readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ') }]
+      } catch {
+        return []
+      }
+    })
+
 export const makeFolder = (): string => mkdtempSync(path.join(tmpdir(), 'mayfly-test-'))
 export const removeFolder = (folder: string): void => rmSync(folder, { recursive: true, force: true })
 
@@ -45,7 +64,9 @@ export async function startMayfly(data: string, args: readonly string[] = ['--em
     env: { ...process.env, XDG_STATE_HOME: state, ...environment },
   })
   let out = ''
+  running.add(child)
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
+  void ended.then(() => running.delete(child))
   const ready = await new Promise<Ready>((resolve, reject) => {
     child.stdout?.on('data', (chunk: Buffer) => {
       out += chunk.toString()

@@ -1,15 +1,11 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { makeFolder, mayfly, type Ready, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, processes, type Ready, removeFolder, startMayfly } from './harness.ts'
 
-const processesOf = (text: string) =>
-  execFileSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' })
-    .split('\n')
-    .filter((line) => line.includes(text) && !line.includes('ps -eo'))
+const processesOf = (text: string) => processes().filter((one) => one.args.includes(text))
 
 describe('mayfly up', () => {
   let folder = ''
@@ -80,12 +76,10 @@ describe('mayfly up', () => {
     })
     assert.equal(response.status, 200)
     await response.arrayBuffer()
-    const pids = execFileSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' })
-      .split('\n')
-      .filter((line) => /postgres -D .*mayfly|postgres: mayfly/.test(line) || line.includes('/opt/mayfly/bootstrap.mjs'))
-      .map((line) => Number.parseInt(line, 10))
+    // Its children are the PostgreSQL servers: one is killed too, the other is left to notice.
+    const children = readFileSync(`/proc/${node.pid()}/task/${node.pid()}/children`, 'utf8').trim().split(' ').map(Number)
     await node.kill()
-    for (const pid of pids.slice(0, 1)) {
+    for (const pid of children.slice(0, 1)) {
       try {
         process.kill(pid, 'SIGKILL')
       } catch {

@@ -1,0 +1,176 @@
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import path from 'node:path'
+import { CreateFunctionCommand, waitUntilFunctionActiveV2 } from '@aws-sdk/client-lambda'
+import { awsOf, ROLE, type RunningMayfly, startMayfly, zipOf } from '../test/acceptance/harness.ts'
+
+// Measures Mayfly and a yardstick side by side and prints ratios; times alone say little on a shared machine.
+// Usage: npm run bench [-- cold|warm|start]. `warm` takes wrk (apt-get install wrk).
+
+const only = process.argv[2] ?? null
+const wants = (name: string) => only === null || only === name
+const ms = (value: number) => `${value.toFixed(2)} ms`
+const at = (sorted: readonly number[], share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] as number
+const summary = (values: readonly number[]) => {
+  const sorted = values.toSorted((a, b) => a - b)
+  return { min: sorted[0] as number, p50: at(sorted, 0.5), p99: at(sorted, 0.99), n: sorted.length }
+}
+const show = (name: string, values: readonly number[]) => {
+  const { min, p50, p99, n } = summary(values)
+  process.stdout.write(`${name.padEnd(44)} p50 ${ms(p50)}  p99 ${ms(p99)}  min ${ms(min)}  n=${n}\n`)
+  return { p50, p99 }
+}
+const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
+const timed = async <T>(work: () => Promise<T> | T): Promise<number> => {
+  const from = performance.now()
+  await work()
+  return performance.now() - from
+}
+const bareNode = () => timed(() => void spawnSync(process.execPath, ['-e', '0'], { stdio: 'ignore' }))
+
+const HELLO = "export const handler = async () => 'hello'"
+const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-bench-'))
+const data = path.join(folder, 'data')
+process.stdout.write(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${new Date().toISOString()}\n`)
+
+const create = async (node: RunningMayfly, name: string, code: string, more: object = {}) => {
+  const aws = awsOf(node.ready)
+  await aws.send(
+    new CreateFunctionCommand({
+      FunctionName: name,
+      Runtime: 'nodejs24.x',
+      Handler: 'index.handler',
+      Role: ROLE,
+      MemorySize: 128,
+      Timeout: 10,
+      Code: { ZipFile: await zipOf({ 'index.mjs': code }) },
+      ...more,
+    }),
+  )
+  await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 20 }, { FunctionName: name })
+  aws.destroy()
+}
+const call = async (node: RunningMayfly, name: string): Promise<string | null> => {
+  const reply = await fetch(`${node.ready.url}/functions/v1/${name}`, { headers: { apikey: node.ready.project.publishableKey } })
+  await reply.arrayBuffer()
+  if (reply.status !== 200) throw new Error(`${name} answered ${reply.status}`)
+  return reply.headers.get('x-mayfly-cold')
+}
+
+async function cold(): Promise<void> {
+  let node = await startMayfly(data)
+  const names = Array.from({ length: 40 }, (_, i) => `cold-${i}`)
+  for (const name of names) await create(node, name, HELLO)
+  // A bundle of 0.75 MB that is compiled and touched as a real one is.
+  const parts = Array.from(
+    { length: 6500 },
+    (_, i) => `export function f${i}(a) { const b = { x: a, y: ${i}, z: 'text ${i}' }; return b.x ? b.y + ${i} : b.z.length }`,
+  )
+  const big = `${parts.join('\n')}\nconst all = [${parts.map((_, i) => `f${i}`).join(',')}]; let s = 0; for (const f of all) s += f(1)\n${HELLO}`
+  for (let i = 0; i < 8; i++) await create(node, `big-${i}`, big)
+  await node.stop()
+  node = await startMayfly(data)
+  await pause(3000)
+  const bare: number[] = []
+  const first: number[] = []
+  await call(node, 'cold-0')
+  for (const name of names.slice(1)) {
+    bare.push(await bareNode())
+    await pause(250) // the pool refills
+    let reason: string | null = null
+    first.push(
+      await timed(async () => {
+        reason = await call(node, name)
+      }),
+    )
+    if (reason === null) throw new Error('not cold')
+  }
+  const bigs: number[] = []
+  for (let i = 0; i < 8; i++) {
+    await pause(300)
+    bigs.push(await timed(() => call(node, `big-${i}`)))
+  }
+  const base = show('bare `node -e 0`', bare)
+  const from = show('cold call by HTTP, pool warm, 39 functions', first)
+  const large = show(`first call of a ${(big.length / 1e6).toFixed(2)} MB bundle`, bigs)
+  process.stdout.write(
+    `→ cold ÷ bare: p50 ${(from.p50 / base.p50).toFixed(3)}, p99 ÷ bare p99 ${(from.p99 / base.p99).toFixed(3)}, bundle ${(large.p50 / base.p50).toFixed(3)}  (aims 0.15, 1, 0.8)\n`,
+  )
+  await node.stop()
+
+  node = await startMayfly(data, ['--empty', '--sandbox-pool-size', '0'])
+  const empty: number[] = []
+  const bare2: number[] = []
+  for (const name of names.slice(0, 12)) {
+    bare2.push(await bareNode())
+    empty.push(await timed(() => call(node, name)))
+  }
+  const base2 = show('bare `node -e 0`', bare2)
+  const none = show('cold call, pool empty', empty)
+  process.stdout.write(`→ pool empty ÷ bare: p50 ${(none.p50 / base2.p50).toFixed(3)}  (aim 2.5)\n`)
+  await node.stop()
+}
+
+function wrk(url: string, connections: number, header: string | null): { rate: number; p50: string } {
+  const out = execFileSync('wrk', ['-t1', `-c${connections}`, '-d4', '--latency', ...(header ? ['-H', header] : []), url], { encoding: 'utf8' })
+  return { rate: Number(/Requests\/sec:\s+([\d.]+)/.exec(out)?.[1]), p50: /50%\s+(\S+)/.exec(out)?.[1] ?? '' }
+}
+
+async function warm(): Promise<void> {
+  const node = await startMayfly(data)
+  await create(node, `warm-${Date.now()}`, HELLO)
+  const name = `hello-${Date.now()}`
+  await create(node, name, HELLO)
+  const peer = path.join(folder, 'peer')
+  execFileSync('mkdir', ['-p', peer])
+  writeFileSync(path.join(peer, 'index.js'), "exports.hello = (req, res) => res.json('hello')")
+  const framework = spawn(process.execPath, ['node_modules/.bin/functions-framework', '--source', peer, '--target', 'hello', '--port', '18099'], {
+    stdio: 'ignore',
+  })
+  await pause(2500)
+  const url = `${node.ready.url}/functions/v1/${name}`
+  const header = `apikey: ${node.ready.project.publishableKey}`
+  const ratios: number[] = []
+  for (const connections of [1, 8]) {
+    wrk(url, connections, header)
+    for (let pass = 0; pass < 3; pass++) {
+      const theirs = wrk('http://127.0.0.1:18099/', connections, null)
+      const ours = wrk(url, connections, header)
+      ratios.push(ours.rate / theirs.rate)
+      process.stdout.write(
+        `${connections} connections: Mayfly ${ours.rate.toFixed(0)}/s p50 ${ours.p50}, functions-framework ${theirs.rate.toFixed(0)}/s p50 ${theirs.p50}, ratio ${(ours.rate / theirs.rate).toFixed(2)}  (aim 1.5)\n`,
+      )
+    }
+  }
+  framework.kill()
+  await node.stop()
+}
+
+async function start(): Promise<void> {
+  await (await startMayfly(data)).stop()
+  const times: number[] = []
+  const memory: number[] = []
+  for (let i = 0; i < 5; i++) {
+    let node: RunningMayfly | null = null
+    times.push(
+      await timed(async () => {
+        node = await startMayfly(data)
+      }),
+    )
+    const running = node as unknown as RunningMayfly
+    await pause(3000)
+    memory.push(Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${running.pid()}/smaps_rollup`, 'utf8'))?.[1]) / 1024)
+    await running.stop()
+  }
+  show('start on an existing data directory', times)
+  process.stdout.write(`idle memory, the node alone                   ${memory.map((mb) => mb.toFixed(0)).join(', ')} MB PSS  (aims 1500 ms, 110 MB)\n`)
+}
+
+try {
+  if (wants('cold')) await cold()
+  if (wants('warm')) await warm()
+  if (wants('start')) await start()
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
