@@ -23,7 +23,13 @@ const ROUTES = [
   ...lambdaInvokeRoutes(nothing),
   ...lambdaRoutes(nothing),
 ]
-const WHO: Record<string, string> = { open: 'anyone', operator: 'the operator token', manage: "the operator token or the project's secret key", project: 'a key of the project, or a function of it', aws: 'a SigV4 signature' }
+const WHO: Record<string, string> = {
+  open: 'anyone',
+  operator: 'the operator token',
+  manage: "the operator token or the project's secret key",
+  project: 'a key of the project, or a function of it',
+  aws: 'a SigV4 signature',
+}
 
 const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ')
 const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>

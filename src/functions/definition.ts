@@ -1,156 +1,117 @@
-import { z } from "zod";
-import { MayflyError } from "../core/errors.ts";
-import type { FunctionDefinition } from "./types.ts";
+import { z } from 'zod'
+import { MayflyError } from '../core/errors.ts'
+import type { FunctionDefinition } from './types.ts'
 
-export const RUNTIMES = ["nodejs24.x"] as const;
-export const MAX_ENVIRONMENT_BYTES = 4096;
-export const MAX_TAGS = 50;
+export const RUNTIMES = ['nodejs24.x'] as const
+export const MAX_ENVIRONMENT_BYTES = 4096
+export const MAX_TAGS = 50
 
-export type Environment = Readonly<Record<string, string>>;
+export type Environment = Readonly<Record<string, string>>
 
 const whole = (unit: string, min: number, max: number) => {
-	const error = `must be a whole number of ${unit} from ${min} to ${max}`;
-	return z
-		.number({ error })
-		.int({ error })
-		.min(min, { error })
-		.max(max, { error });
-};
-const oneOf = <const T extends readonly [string, ...string[]]>(values: T) =>
-	z.enum(values, { error: `must be ${list(values)}` });
-const list = (values: readonly string[]) =>
-	values
-		.map((value) => `\`${value}\``)
-		.join(values.length === 2 ? " or " : ", ");
+  const error = `must be a whole number of ${unit} from ${min} to ${max}`
+  return z.number({ error }).int({ error }).min(min, { error }).max(max, { error })
+}
+const oneOf = <const T extends readonly [string, ...string[]]>(values: T) => z.enum(values, { error: `must be ${list(values)}` })
+const list = (values: readonly string[]) => values.map((value) => `\`${value}\``).join(values.length === 2 ? ' or ' : ', ')
 const text = (max: number) => {
-	const error = `must be a text of at most ${max} characters`;
-	return z.string({ error }).max(max, { error });
-};
+  const error = `must be a text of at most ${max} characters`
+  return z.string({ error }).max(max, { error })
+}
 
-const ENVIRONMENT_NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
+const ENVIRONMENT_NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/
 
 const environmentSchema = z
-	.record(
-		z
-			.string()
-			.regex(ENVIRONMENT_NAME, {
-				error:
-					"a name must consist of letters, digits and `_` and not begin with a digit",
-			}),
-		z
-			.string({ error: "each value must be a text" })
-			.refine((value) => !value.includes("\0"), {
-				error: "a value must not hold NUL",
-			}),
-		{ error: "must be an object of texts" },
-	)
-	.refine((value) => environmentBytes(value) <= MAX_ENVIRONMENT_BYTES, {
-		error: `must be at most ${MAX_ENVIRONMENT_BYTES} bytes as JSON`,
-	});
+  .record(
+    z.string().regex(ENVIRONMENT_NAME, {
+      error: 'a name must consist of letters, digits and `_` and not begin with a digit',
+    }),
+    z.string({ error: 'each value must be a text' }).refine((value) => !value.includes('\0'), {
+      error: 'a value must not hold NUL',
+    }),
+    { error: 'must be an object of texts' },
+  )
+  .refine((value) => environmentBytes(value) <= MAX_ENVIRONMENT_BYTES, {
+    error: `must be at most ${MAX_ENVIRONMENT_BYTES} bytes as JSON`,
+  })
 
-export const environmentBytes = (environment: Environment) =>
-	Buffer.byteLength(JSON.stringify(environment));
+export const environmentBytes = (environment: Environment) => Buffer.byteLength(JSON.stringify(environment))
 
 /** What `mayfly.json` may say of a function; the defaults are those of DESIGN, section 8. */
 export const functionSpecSchema = z.strictObject(
-	{
-		artefact: z
-			.string({ error: "must be the SHA-256 of an uploaded artefact" })
-			.regex(/^[0-9a-f]{64}$/, {
-				error: "must be 64 lower-case hexadecimal digits",
-			}),
-		runtime: z
-			.enum(RUNTIMES, {
-				error: `is not supported; this version has ${list(RUNTIMES)}`,
-			})
-			.default("nodejs24.x"),
-		handler: z
-			.string({ error: "must be a text such as `index.handler`" })
-			.regex(/^\S{1,128}$/, {
-				error:
-					"must be 1 to 128 characters without spaces, such as `index.handler`",
-			})
-			.default("index.handler"),
-		description: text(256).default(""),
-		memory: whole("MB", 64, 10_240).default(256),
-		timeout: whole("seconds", 1, 900).default(30),
-		tmp: whole("MB", 64, 10_240).default(512),
-		concurrency: whole("calls", 1, 1000).default(1),
-		reuse: oneOf(["function", "never"]).default("function"),
-		egress: oneOf(["none", "internet"]).default("none"),
-		role: oneOf(["service_role", "authenticated", "none"]).default(
-			"service_role",
-		),
-		verifyJwt: z.boolean({ error: "must be true or false" }).default(true),
-		environment: environmentSchema.default({}),
-	},
-	{
-		error: (issue) =>
-			issue.code === "unrecognized_keys"
-				? `unknown settings: ${list(issue.keys)}`
-				: "the body must be a JSON object",
-	},
-);
+  {
+    artefact: z.string({ error: 'must be the SHA-256 of an uploaded artefact' }).regex(/^[0-9a-f]{64}$/, {
+      error: 'must be 64 lower-case hexadecimal digits',
+    }),
+    runtime: z
+      .enum(RUNTIMES, {
+        error: `is not supported; this version has ${list(RUNTIMES)}`,
+      })
+      .default('nodejs24.x'),
+    handler: z
+      .string({ error: 'must be a text such as `index.handler`' })
+      .regex(/^\S{1,128}$/, {
+        error: 'must be 1 to 128 characters without spaces, such as `index.handler`',
+      })
+      .default('index.handler'),
+    description: text(256).default(''),
+    memory: whole('MB', 64, 10_240).default(256),
+    timeout: whole('seconds', 1, 900).default(30),
+    tmp: whole('MB', 64, 10_240).default(512),
+    concurrency: whole('calls', 1, 1000).default(1),
+    reuse: oneOf(['function', 'never']).default('function'),
+    egress: oneOf(['none', 'internet']).default('none'),
+    role: oneOf(['service_role', 'authenticated', 'none']).default('service_role'),
+    verifyJwt: z.boolean({ error: 'must be true or false' }).default(true),
+    environment: environmentSchema.default({}),
+  },
+  {
+    error: (issue) => (issue.code === 'unrecognized_keys' ? `unknown settings: ${list(issue.keys)}` : 'the body must be a JSON object'),
+  },
+)
 
-export type FunctionSpec = z.infer<typeof functionSpecSchema>;
+export type FunctionSpec = z.infer<typeof functionSpecSchema>
 
 /** @throws MayflyError bad_request that names each wrong field and what it may be */
 export function parseFunctionSpec(body: unknown): FunctionSpec {
-	const parsed = functionSpecSchema.safeParse(body);
-	if (parsed.success) return parsed.data;
-	const problems = parsed.error.issues.map((issue) =>
-		issue.path.length > 0
-			? `${issue.path.map(String).join(".")}: ${nested(issue)}`
-			: issue.message,
-	);
-	throw new MayflyError("bad_request", problems.slice(0, 10).join("; "));
+  const parsed = functionSpecSchema.safeParse(body)
+  if (parsed.success) return parsed.data
+  const problems = parsed.error.issues.map((issue) => (issue.path.length > 0 ? `${issue.path.map(String).join('.')}: ${nested(issue)}` : issue.message))
+  throw new MayflyError('bad_request', problems.slice(0, 10).join('; '))
 }
 
 /** A wrong key of a record carries its own complaints one level below. */
 function nested(issue: z.core.$ZodIssue): string {
-	return issue.code === "invalid_key"
-		? (issue.issues[0]?.message ?? issue.message)
-		: issue.message;
+  return issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message
 }
 
-export const isFunctionName = (name: string) =>
-	/^[a-zA-Z0-9_-]{1,64}$/.test(name);
+export const isFunctionName = (name: string) => /^[a-zA-Z0-9_-]{1,64}$/.test(name)
 
 export function checkFunctionName(name: string): void {
-	if (!isFunctionName(name))
-		throw new MayflyError(
-			"bad_request",
-			"name: must be 1 to 64 letters, digits, `-` and `_`",
-		);
+  if (!isFunctionName(name)) throw new MayflyError('bad_request', 'name: must be 1 to 64 letters, digits, `-` and `_`')
 }
 
-export function definitionOfSpec(
-	name: string,
-	spec: FunctionSpec,
-	tags: Readonly<Record<string, string>>,
-): FunctionDefinition {
-	return {
-		name,
-		runtime: spec.runtime,
-		handler: spec.handler,
-		description: spec.description,
-		memoryMb: spec.memory,
-		timeoutSeconds: spec.timeout,
-		tmpMb: spec.tmp,
-		concurrency: spec.concurrency,
-		reuse: spec.reuse,
-		egress: spec.egress,
-		role: spec.role,
-		verifyJwt: spec.verifyJwt,
-		awsRole: null,
-		tags,
-	};
+export function definitionOfSpec(name: string, spec: FunctionSpec, tags: Readonly<Record<string, string>>): FunctionDefinition {
+  return {
+    name,
+    runtime: spec.runtime,
+    handler: spec.handler,
+    description: spec.description,
+    memoryMb: spec.memory,
+    timeoutSeconds: spec.timeout,
+    tmpMb: spec.tmp,
+    concurrency: spec.concurrency,
+    reuse: spec.reuse,
+    egress: spec.egress,
+    role: spec.role,
+    verifyJwt: spec.verifyJwt,
+    awsRole: null,
+    tags,
+  }
 }
 
 /** What was accepted, but does not work as it reads in this version. */
 export function warningsOf(definition: FunctionDefinition): string[] {
-	if (definition.egress !== "internet") return [];
-	return [
-		"egress: this version has no way to the internet for functions; calls to other hosts will fail. The platform itself can be reached.",
-	];
+  if (definition.egress !== 'internet') return []
+  return ['egress: this version has no way to the internet for functions; calls to other hosts will fail. The platform itself can be reached.']
 }

@@ -1,26 +1,26 @@
-export { type Archive, readArchive, unpackArchive } from "./archive.ts";
-export { Artefacts, type ArtefactsOptions } from "./artefacts.ts";
-export { functionSpecSchema, RUNTIMES } from "./definition.ts";
+export { type Archive, readArchive, unpackArchive } from './archive.ts'
+export { Artefacts, type ArtefactsOptions } from './artefacts.ts'
+export { functionSpecSchema, RUNTIMES } from './definition.ts'
 export {
-	ACCOUNT_ID,
-	DEFAULT_REGION,
-	type FunctionName,
-	functionArn,
-	invalidParameter,
-	LambdaError,
-	lambdaFail,
-	lambdaFailOf,
-	lambdaRoutes,
-	notFound,
-	parseFunctionName,
-	regionOf,
-} from "./dialects/lambda/index.ts";
-export { type FunctionsHttpDeps, routes } from "./http.ts";
-export { ArtefactLinks } from "./links.ts";
+  ACCOUNT_ID,
+  DEFAULT_REGION,
+  type FunctionName,
+  functionArn,
+  invalidParameter,
+  LambdaError,
+  lambdaFail,
+  lambdaFailOf,
+  lambdaRoutes,
+  notFound,
+  parseFunctionName,
+  regionOf,
+} from './dialects/lambda/index.ts'
+export { type FunctionsHttpDeps, routes } from './http.ts'
+export { ArtefactLinks } from './links.ts'
 export {
-	type Change,
-	type FunctionRecord,
-	type FunctionsDeps,
-	FunctionsService,
-} from "./service.ts";
-export type { FunctionDefinition, Functions, Version } from "./types.ts";
+  type Change,
+  type FunctionRecord,
+  type FunctionsDeps,
+  FunctionsService,
+} from './service.ts'
+export type { FunctionDefinition, Functions, Version } from './types.ts'

@@ -1,574 +1,445 @@
-import { isDeepStrictEqual } from "node:util";
-import { type Database, DatabaseError } from "../backends/database/database.ts";
-import { MayflyError } from "../core/errors.ts";
-import { LIMITS } from "../core/limits.ts";
-import type { Log } from "../core/log.ts";
-import type { ProjectRef } from "../core/project.ts";
-import type { Sealer, SealPlace } from "../core/seal.ts";
-import { bumpProjectVersion } from "../core/store.ts";
-import type { Clock } from "../lib/clock.ts";
-import { type Random, systemRandom, uuidv7 } from "../lib/ids.ts";
-import type { Artefacts } from "./artefacts.ts";
-import { type Environment, MAX_TAGS, warningsOf } from "./definition.ts";
+import { isDeepStrictEqual } from 'node:util'
+import { type Database, DatabaseError } from '../backends/database/database.ts'
+import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Log } from '../core/log.ts'
+import type { ProjectRef } from '../core/project.ts'
+import type { Sealer, SealPlace } from '../core/seal.ts'
+import { bumpProjectVersion } from '../core/store.ts'
+import type { Clock } from '../lib/clock.ts'
+import { type Random, systemRandom, uuidv7 } from '../lib/ids.ts'
+import type { Artefacts } from './artefacts.ts'
+import { type Environment, MAX_TAGS, warningsOf } from './definition.ts'
 import {
-	artefactBytes,
-	deleteFunction,
-	deleteOldVersions,
-	type FunctionRow,
-	findFunction,
-	forgetArtefact,
-	insertFunction,
-	insertVersion,
-	listFunctions,
-	moveLatest,
-	projectId,
-	saveArtefact,
-	saveTags,
-	type StoredDefinition,
-	unusedArtefacts,
-} from "./store.ts";
-import type { FunctionDefinition, Functions, Version } from "./types.ts";
+  artefactBytes,
+  deleteFunction,
+  deleteOldVersions,
+  type FunctionRow,
+  findFunction,
+  forgetArtefact,
+  insertFunction,
+  insertVersion,
+  listFunctions,
+  moveLatest,
+  projectId,
+  saveArtefact,
+  saveTags,
+  type StoredDefinition,
+  unusedArtefacts,
+} from './store.ts'
+import type { FunctionDefinition, Functions, Version } from './types.ts'
 
 export interface FunctionsDeps {
-	readonly control: Database;
-	readonly artefacts: Artefacts;
-	readonly sealer: Sealer;
-	readonly clock: Clock;
-	readonly log: Log;
-	readonly random?: Random;
-	/** Makes the compile cache. What it throws is logged: a function without one starts slower and that is all. */
-	readonly build: (version: Version) => Promise<void>;
-	/** Told the id of each version that serves no more. */
-	readonly retired: (versionId: string) => void;
+  readonly control: Database
+  readonly artefacts: Artefacts
+  readonly sealer: Sealer
+  readonly clock: Clock
+  readonly log: Log
+  readonly random?: Random
+  /** Makes the compile cache. What it throws is logged: a function without one starts slower and that is all. */
+  readonly build: (version: Version) => Promise<void>
+  /** Told the id of each version that serves no more. */
+  readonly retired: (versionId: string) => void
 }
 
 /** A function as its owner sees it, with the version that $LATEST names. */
 export interface FunctionRecord {
-	readonly id: string;
-	readonly name: string;
-	readonly definition: FunctionDefinition;
-	/** Null when none was ever set; `{}` when it was set to be empty. */
-	readonly environment: Environment | null;
-	readonly versionId: string;
-	readonly revisionId: string;
-	readonly artefact: string;
-	readonly codeBytes: number;
-	readonly createdAt: Date;
-	readonly modifiedAt: Date;
-	readonly state: "pending" | "active" | "failed";
-	readonly stateReason: string | null;
+  readonly id: string
+  readonly name: string
+  readonly definition: FunctionDefinition
+  /** Null when none was ever set; `{}` when it was set to be empty. */
+  readonly environment: Environment | null
+  readonly versionId: string
+  readonly revisionId: string
+  readonly artefact: string
+  readonly codeBytes: number
+  readonly createdAt: Date
+  readonly modifiedAt: Date
+  readonly state: 'pending' | 'active' | 'failed'
+  readonly stateReason: string | null
 }
 
 export interface Change {
-	readonly definition?: Partial<Omit<FunctionDefinition, "name" | "tags">>;
-	readonly environment?: Environment | null;
-	/** The SHA-256 of an artefact of the project. */
-	readonly artefact?: string;
+  readonly definition?: Partial<Omit<FunctionDefinition, 'name' | 'tags'>>
+  readonly environment?: Environment | null
+  /** The SHA-256 of an artefact of the project. */
+  readonly artefact?: string
 }
 
 /** An artefact that nothing names stays this long: between its upload and the deploy that names it, and while its last calls run. */
-const GRACE_SECONDS = 3600;
-const SWEEP_BATCH = 100;
+const GRACE_SECONDS = 3600
+const SWEEP_BATCH = 100
 
 /**
  * Definitions, versions and code. A change is built first and then becomes true in one transaction:
  * a node killed in between leaves the function as it was, and an artefact for the sweep.
  */
 export class FunctionsService implements Functions {
-	readonly #deps: FunctionsDeps;
-	readonly #random: Random;
-	readonly #cache = new Map<string, Version>();
-	readonly #loading = new Map<string, Promise<Version>>();
-	/** Raised by each invalidation: what was read before it is not kept. */
-	#generation = 0;
+  readonly #deps: FunctionsDeps
+  readonly #random: Random
+  readonly #cache = new Map<string, Version>()
+  readonly #loading = new Map<string, Promise<Version>>()
+  /** Raised by each invalidation: what was read before it is not kept. */
+  #generation = 0
 
-	constructor(deps: FunctionsDeps) {
-		this.#deps = deps;
-		this.#random = deps.random ?? systemRandom;
-	}
+  constructor(deps: FunctionsDeps) {
+    this.#deps = deps
+    this.#random = deps.random ?? systemRandom
+  }
 
-	async resolve(project: ProjectRef, name: string): Promise<Version> {
-		const key = `${project}/${name}`;
-		const known = this.#cache.get(key);
-		if (known) return known;
-		const running = this.#loading.get(key);
-		if (running) return await running;
-		const loading = this.#load(project, name, key);
-		this.#loading.set(key, loading);
-		try {
-			return await loading;
-		} finally {
-			if (this.#loading.get(key) === loading) this.#loading.delete(key);
-		}
-	}
+  async resolve(project: ProjectRef, name: string): Promise<Version> {
+    const key = `${project}/${name}`
+    const known = this.#cache.get(key)
+    if (known) return known
+    const running = this.#loading.get(key)
+    if (running) return await running
+    const loading = this.#load(project, name, key)
+    this.#loading.set(key, loading)
+    try {
+      return await loading
+    } finally {
+      if (this.#loading.get(key) === loading) this.#loading.delete(key)
+    }
+  }
 
-	async #load(
-		project: ProjectRef,
-		name: string,
-		key: string,
-	): Promise<Version> {
-		const generation = this.#generation;
-		const record = await this.get(project, name);
-		if (record.state === "pending")
-			throw new MayflyError(
-				"function_not_ready",
-				`the function "${name}" is still being made`,
-			);
-		const version = this.#versionOf(
-			project,
-			record,
-			await this.#deps.artefacts.ready(project, record.artefact),
-		);
-		if (generation === this.#generation) {
-			if (this.#cache.size >= LIMITS.rememberedVersions.value)
-				this.#cache.delete(this.#cache.keys().next().value as string);
-			this.#cache.set(key, version);
-		}
-		return version;
-	}
+  async #load(project: ProjectRef, name: string, key: string): Promise<Version> {
+    const generation = this.#generation
+    const record = await this.get(project, name)
+    if (record.state === 'pending') throw new MayflyError('function_not_ready', `the function "${name}" is still being made`)
+    const version = this.#versionOf(project, record, await this.#deps.artefacts.ready(project, record.artefact))
+    if (generation === this.#generation) {
+      if (this.#cache.size >= LIMITS.rememberedVersions.value) this.#cache.delete(this.#cache.keys().next().value as string)
+      this.#cache.set(key, version)
+    }
+    return version
+  }
 
-	/** Forgets what is known of a function, or of all functions of a project. */
-	invalidate(project: ProjectRef, name: string | null = null): void {
-		this.#generation += 1;
-		const forget = (key: string) => {
-			this.#cache.delete(key);
-			this.#loading.delete(key);
-		};
-		if (name !== null) return forget(`${project}/${name}`);
-		for (const key of [...this.#cache.keys(), ...this.#loading.keys()])
-			if (key.startsWith(`${project}/`)) forget(key);
-	}
+  /** Forgets what is known of a function, or of all functions of a project. */
+  invalidate(project: ProjectRef, name: string | null = null): void {
+    this.#generation += 1
+    const forget = (key: string) => {
+      this.#cache.delete(key)
+      this.#loading.delete(key)
+    }
+    if (name !== null) {
+      forget(`${project}/${name}`)
+      return
+    }
+    for (const key of [...this.#cache.keys(), ...this.#loading.keys()]) if (key.startsWith(`${project}/`)) forget(key)
+  }
 
-	/** @throws MayflyError function_not_found */
-	async get(project: ProjectRef, name: string): Promise<FunctionRecord> {
-		const record = await this.find(project, name);
-		if (!record)
-			throw new MayflyError(
-				"function_not_found",
-				`no function named ${JSON.stringify(name.slice(0, 200))} in project ${project}`,
-			);
-		return record;
-	}
+  /** @throws MayflyError function_not_found */
+  async get(project: ProjectRef, name: string): Promise<FunctionRecord> {
+    const record = await this.find(project, name)
+    if (!record) throw new MayflyError('function_not_found', `no function named ${JSON.stringify(name.slice(0, 200))} in project ${project}`)
+    return record
+  }
 
-	async find(
-		project: ProjectRef,
-		name: string,
-	): Promise<FunctionRecord | null> {
-		if (name.includes("\0")) return null; // no text of PostgreSQL can hold it
-		const row = await findFunction(this.#deps.control.sql, project, name);
-		return row ? this.#recordOf(row) : null;
-	}
+  async find(project: ProjectRef, name: string): Promise<FunctionRecord | null> {
+    if (name.includes('\0')) return null // no text of PostgreSQL can hold it
+    const row = await findFunction(this.#deps.control.sql, project, name)
+    return row ? this.#recordOf(row) : null
+  }
 
-	/** Names after `after`, in the order of their bytes. */
-	async list(
-		project: ProjectRef,
-		after: string,
-		limit: number,
-	): Promise<FunctionRecord[]> {
-		const rows = await listFunctions(
-			this.#deps.control.sql,
-			project,
-			after,
-			limit,
-		);
-		return rows.map((row) => this.#recordOf(row));
-	}
+  /** Names after `after`, in the order of their bytes. */
+  async list(project: ProjectRef, after: string, limit: number): Promise<FunctionRecord[]> {
+    const rows = await listFunctions(this.#deps.control.sql, project, after, limit)
+    return rows.map((row) => this.#recordOf(row))
+  }
 
-	/**
-	 * Checks and stores an archive; durable when it resolves.
-	 * @returns its SHA-256
-	 * @throws MayflyError zip_invalid, project_not_found
-	 */
-	async storeArtefact(project: ProjectRef, zip: Buffer): Promise<string> {
-		if (zip.length > LIMITS.zippedCode.value)
-			throw new MayflyError(
-				"payload_too_large",
-				`Zipped size must be smaller than ${LIMITS.zippedCode.value} bytes`,
-			);
-		const id = await this.#projectId(project);
-		return await this.#deps.artefacts.put(project, zip, async (sha256) => {
-			await saveArtefact(this.#deps.control.sql, id, sha256, zip.length);
-		});
-	}
+  /**
+   * Checks and stores an archive; durable when it resolves.
+   * @returns its SHA-256
+   * @throws MayflyError zip_invalid, project_not_found
+   */
+  async storeArtefact(project: ProjectRef, zip: Buffer): Promise<string> {
+    if (zip.length > LIMITS.zippedCode.value) throw new MayflyError('payload_too_large', `Zipped size must be smaller than ${LIMITS.zippedCode.value} bytes`)
+    const id = await this.#projectId(project)
+    return await this.#deps.artefacts.put(project, zip, async (sha256) => {
+      await saveArtefact(this.#deps.control.sql, id, sha256, zip.length)
+    })
+  }
 
-	/** Its size, or null when the project has none of this hash. */
-	async artefactBytes(
-		project: ProjectRef,
-		sha256: string,
-	): Promise<number | null> {
-		const bytes = await artefactBytes(this.#deps.control.sql, project, sha256);
-		return bytes !== null && (await this.#deps.artefacts.has(project, sha256))
-			? bytes
-			: null;
-	}
+  /** Its size, or null when the project has none of this hash. */
+  async artefactBytes(project: ProjectRef, sha256: string): Promise<number | null> {
+    const bytes = await artefactBytes(this.#deps.control.sql, project, sha256)
+    return bytes !== null && (await this.#deps.artefacts.has(project, sha256)) ? bytes : null
+  }
 
-	async readArtefact(project: ProjectRef, sha256: string): Promise<Buffer> {
-		if ((await this.artefactBytes(project, sha256)) === null)
-			throw new MayflyError(
-				"not_found",
-				`the project ${project} has no artefact ${sha256}`,
-			);
-		return await this.#deps.artefacts.read(project, sha256);
-	}
+  async readArtefact(project: ProjectRef, sha256: string): Promise<Buffer> {
+    if ((await this.artefactBytes(project, sha256)) === null) throw new MayflyError('not_found', `the project ${project} has no artefact ${sha256}`)
+    return await this.#deps.artefacts.read(project, sha256)
+  }
 
-	/** @throws MayflyError function_exists, bad_request (no such artefact) */
-	async create(
-		project: ProjectRef,
-		definition: FunctionDefinition,
-		environment: Environment | null,
-		artefact: string,
-	): Promise<FunctionRecord> {
-		const { name, tags, ...stored } = definition;
-		const exists = () =>
-			new MayflyError("function_exists", `Function already exist: ${name}`);
-		if (await findFunction(this.#deps.control.sql, project, name))
-			throw exists();
-		checkTags(tags);
-		const functionId = this.#id();
-		const id = await this.#projectId(project);
-		const made = await this.#build(project, id, {
-			functionId,
-			name,
-			tags,
-			stored,
-			environment,
-			artefact,
-		});
-		try {
-			await this.#deps.control.transaction(async (tx) => {
-				await insertFunction(tx, {
-					id: functionId,
-					project: id,
-					name,
-					versionId: made.id,
-					revisionId: this.#id(),
-					tags,
-				});
-				await insertVersion(tx, id, made);
-				await bumpProjectVersion(tx, project);
-			});
-		} catch (error) {
-			this.#deps.retired(made.id);
-			if (error instanceof DatabaseError && error.sqlState === "23505")
-				throw exists();
-			throw this.#changeError(error, artefact);
-		}
-		this.invalidate(project, name);
-		return await this.get(project, name);
-	}
+  /** @throws MayflyError function_exists, bad_request (no such artefact) */
+  async create(project: ProjectRef, definition: FunctionDefinition, environment: Environment | null, artefact: string): Promise<FunctionRecord> {
+    const { name, tags, ...stored } = definition
+    const exists = () => new MayflyError('function_exists', `Function already exist: ${name}`)
+    if (await findFunction(this.#deps.control.sql, project, name)) throw exists()
+    checkTags(tags)
+    const functionId = this.#id()
+    const id = await this.#projectId(project)
+    const made = await this.#build(project, id, {
+      functionId,
+      name,
+      tags,
+      stored,
+      environment,
+      artefact,
+    })
+    try {
+      await this.#deps.control.transaction(async (tx) => {
+        await insertFunction(tx, {
+          id: functionId,
+          project: id,
+          name,
+          versionId: made.id,
+          revisionId: this.#id(),
+          tags,
+        })
+        await insertVersion(tx, id, made)
+        await bumpProjectVersion(tx, project)
+      })
+    } catch (error) {
+      this.#deps.retired(made.id)
+      if (error instanceof DatabaseError && error.sqlState === '23505') throw exists()
+      throw this.#changeError(error, artefact)
+    }
+    this.invalidate(project, name)
+    return await this.get(project, name)
+  }
 
-	/**
-	 * Makes a new version of what is there and the change, and points $LATEST at it.
-	 * @param revisionId  the change is refused when the function has another one
-	 * @throws MayflyError function_not_found, revision_mismatch, function_changing
-	 */
-	async update(
-		project: ProjectRef,
-		name: string,
-		change: Change,
-		revisionId: string | null = null,
-	): Promise<FunctionRecord> {
-		const before = await this.get(project, name);
-		if (revisionId !== null && before.revisionId !== revisionId)
-			throw new MayflyError(
-				"revision_mismatch",
-				`the function "${name}" has another revision id than ${JSON.stringify(revisionId.slice(0, 100))}`,
-			);
-		const {
-			name: _name,
-			tags,
-			...stored
-		} = { ...before.definition, ...change.definition };
-		const artefact = change.artefact ?? before.artefact;
-		const environment =
-			change.environment === undefined
-				? before.environment
-				: change.environment;
-		const id = await this.#projectId(project);
-		const made = await this.#build(project, id, {
-			functionId: before.id,
-			name,
-			tags,
-			stored,
-			environment,
-			artefact,
-		});
-		try {
-			await this.#deps.control.transaction(async (tx) => {
-				await insertVersion(tx, id, made);
-				if (
-					!(await moveLatest(
-						tx,
-						before.id,
-						made.id,
-						this.#id(),
-						before.revisionId,
-					))
-				)
-					throw new Overtaken();
-				await bumpProjectVersion(tx, project);
-			});
-		} catch (error) {
-			this.#deps.retired(made.id);
-			if (!(error instanceof Overtaken))
-				throw this.#changeError(error, artefact);
-			await this.get(project, name); // deleted meanwhile: then that is what to say
-			throw new MayflyError(
-				"function_changing",
-				`another change of the function "${name}" was made at the same time`,
-			);
-		}
-		this.invalidate(project, name);
-		this.#deps.retired(before.versionId);
-		return await this.get(project, name);
-	}
+  /**
+   * Makes a new version of what is there and the change, and points $LATEST at it.
+   * @param revisionId  the change is refused when the function has another one
+   * @throws MayflyError function_not_found, revision_mismatch, function_changing
+   */
+  async update(project: ProjectRef, name: string, change: Change, revisionId: string | null = null): Promise<FunctionRecord> {
+    const before = await this.get(project, name)
+    if (revisionId !== null && before.revisionId !== revisionId)
+      throw new MayflyError('revision_mismatch', `the function "${name}" has another revision id than ${JSON.stringify(revisionId.slice(0, 100))}`)
+    const { name: _name, tags, ...stored } = { ...before.definition, ...change.definition }
+    const artefact = change.artefact ?? before.artefact
+    const environment = change.environment === undefined ? before.environment : change.environment
+    const id = await this.#projectId(project)
+    const made = await this.#build(project, id, {
+      functionId: before.id,
+      name,
+      tags,
+      stored,
+      environment,
+      artefact,
+    })
+    try {
+      await this.#deps.control.transaction(async (tx) => {
+        await insertVersion(tx, id, made)
+        if (!(await moveLatest(tx, before.id, made.id, this.#id(), before.revisionId))) throw new Overtaken()
+        await bumpProjectVersion(tx, project)
+      })
+    } catch (error) {
+      this.#deps.retired(made.id)
+      if (!(error instanceof Overtaken)) throw this.#changeError(error, artefact)
+      await this.get(project, name) // deleted meanwhile: then that is what to say
+      throw new MayflyError('function_changing', `another change of the function "${name}" was made at the same time`)
+    }
+    this.invalidate(project, name)
+    this.#deps.retired(before.versionId)
+    return await this.get(project, name)
+  }
 
-	/** Makes the function equal to what is said; the same content and settings again build nothing. */
-	async put(
-		project: ProjectRef,
-		definition: FunctionDefinition,
-		environment: Environment,
-		artefact: string,
-	): Promise<{
-		record: FunctionRecord;
-		created: boolean;
-		changed: boolean;
-		warnings: string[];
-	}> {
-		const warnings = warningsOf(definition);
-		const before = await this.find(project, definition.name);
-		if (!before)
-			return {
-				record: await this.create(project, definition, environment, artefact),
-				created: true,
-				changed: true,
-				warnings,
-			};
-		const wanted = {
-			...definition,
-			tags: before.definition.tags,
-			awsRole: before.definition.awsRole,
-		};
-		if (
-			before.artefact === artefact &&
-			isDeepStrictEqual(before.definition, wanted) &&
-			isDeepStrictEqual({ ...before.environment }, { ...environment })
-		) {
-			return { record: before, created: false, changed: false, warnings };
-		}
-		const { name: _name, tags: _tags, ...change } = wanted;
-		return {
-			record: await this.update(project, definition.name, {
-				definition: change,
-				environment,
-				artefact,
-			}),
-			created: false,
-			changed: true,
-			warnings,
-		};
-	}
+  /** Makes the function equal to what is said; the same content and settings again build nothing. */
+  async put(
+    project: ProjectRef,
+    definition: FunctionDefinition,
+    environment: Environment,
+    artefact: string,
+  ): Promise<{
+    record: FunctionRecord
+    created: boolean
+    changed: boolean
+    warnings: string[]
+  }> {
+    const warnings = warningsOf(definition)
+    const before = await this.find(project, definition.name)
+    if (!before)
+      return {
+        record: await this.create(project, definition, environment, artefact),
+        created: true,
+        changed: true,
+        warnings,
+      }
+    const wanted = {
+      ...definition,
+      tags: before.definition.tags,
+      awsRole: before.definition.awsRole,
+    }
+    if (before.artefact === artefact && isDeepStrictEqual(before.definition, wanted) && isDeepStrictEqual({ ...before.environment }, { ...environment })) {
+      return { record: before, created: false, changed: false, warnings }
+    }
+    const { name: _name, tags: _tags, ...change } = wanted
+    return {
+      record: await this.update(project, definition.name, {
+        definition: change,
+        environment,
+        artefact,
+      }),
+      created: false,
+      changed: true,
+      warnings,
+    }
+  }
 
-	/** @throws MayflyError function_not_found */
-	async delete(project: ProjectRef, name: string): Promise<void> {
-		const record = await this.get(project, name);
-		const versionId = await this.#deps.control.transaction(async (tx) => {
-			const deleted = await deleteFunction(tx, project, name);
-			if (deleted !== null) await bumpProjectVersion(tx, project);
-			return deleted;
-		});
-		this.invalidate(project, name);
-		this.#deps.retired(versionId ?? record.versionId);
-	}
+  /** @throws MayflyError function_not_found */
+  async delete(project: ProjectRef, name: string): Promise<void> {
+    const record = await this.get(project, name)
+    const versionId = await this.#deps.control.transaction(async (tx) => {
+      const deleted = await deleteFunction(tx, project, name)
+      if (deleted !== null) await bumpProjectVersion(tx, project)
+      return deleted
+    })
+    this.invalidate(project, name)
+    this.#deps.retired(versionId ?? record.versionId)
+  }
 
-	/** Tags belong to the function, not to a version: changing them builds nothing. */
-	async changeTags(
-		project: ProjectRef,
-		name: string,
-		change: (tags: Readonly<Record<string, string>>) => Record<string, string>,
-	): Promise<void> {
-		const record = await this.get(project, name);
-		const tags = change(record.definition.tags);
-		checkTags(tags);
-		await this.#deps.control.transaction(async (tx) => {
-			await saveTags(tx, record.id, tags);
-			await bumpProjectVersion(tx, project);
-		});
-		this.invalidate(project, name);
-	}
+  /** Tags belong to the function, not to a version: changing them builds nothing. */
+  async changeTags(project: ProjectRef, name: string, change: (tags: Readonly<Record<string, string>>) => Record<string, string>): Promise<void> {
+    const record = await this.get(project, name)
+    const tags = change(record.definition.tags)
+    checkTags(tags)
+    await this.#deps.control.transaction(async (tx) => {
+      await saveTags(tx, record.id, tags)
+      await bumpProjectVersion(tx, project)
+    })
+    this.invalidate(project, name)
+  }
 
-	/** Removes versions and artefacts that nothing needs any more. */
-	async sweep(graceSeconds: number = GRACE_SECONDS): Promise<number> {
-		const { control, artefacts } = this.#deps;
-		await deleteOldVersions(control.sql, graceSeconds);
-		const unused = await unusedArtefacts(
-			control.sql,
-			graceSeconds,
-			SWEEP_BATCH,
-		);
-		for (const { project, ref, sha256 } of unused) {
-			await artefacts.remove(ref, sha256, () =>
-				forgetArtefact(control, project, sha256, graceSeconds),
-			);
-		}
-		return unused.length;
-	}
+  /** Removes versions and artefacts that nothing needs any more. */
+  async sweep(graceSeconds: number = GRACE_SECONDS): Promise<number> {
+    const { control, artefacts } = this.#deps
+    await deleteOldVersions(control.sql, graceSeconds)
+    const unused = await unusedArtefacts(control.sql, graceSeconds, SWEEP_BATCH)
+    for (const { project, ref, sha256 } of unused) {
+      await artefacts.remove(ref, sha256, () => forgetArtefact(control, project, sha256, graceSeconds))
+    }
+    return unused.length
+  }
 
-	/** Gives back what a project had on disk; its rows go with the project's own. */
-	async dropProject(project: ProjectRef): Promise<void> {
-		this.invalidate(project);
-		await this.#deps.artefacts.removeProject(project);
-		this.invalidate(project);
-	}
+  /** Gives back what a project had on disk; its rows go with the project's own. */
+  async dropProject(project: ProjectRef): Promise<void> {
+    this.invalidate(project)
+    await this.#deps.artefacts.removeProject(project)
+    this.invalidate(project)
+  }
 
-	async #build(
-		project: ProjectRef,
-		projectId: string,
-		wanted: {
-			functionId: string;
-			name: string;
-			tags: FunctionDefinition["tags"];
-			stored: StoredDefinition;
-			environment: Environment | null;
-			artefact: string;
-		},
-	) {
-		const { artefacts, control, sealer, build, log } = this.#deps;
-		const codeBytes = await artefactBytes(
-			control.sql,
-			project,
-			wanted.artefact,
-		);
-		if (codeBytes === null) throw noArtefact(wanted.artefact);
-		const codeDir = await artefacts.ready(project, wanted.artefact);
-		const id = this.#id();
-		const environment =
-			wanted.environment === null
-				? null
-				: sealer.seal(
-						placeOf(projectId, id),
-						Buffer.from(JSON.stringify(wanted.environment)),
-					);
-		const version: Version = {
-			id,
-			project,
-			functionId: wanted.functionId,
-			functionName: wanted.name,
-			version: "$LATEST",
-			definition: { ...wanted.stored, name: wanted.name, tags: wanted.tags },
-			codeDir,
-			environment: wanted.environment ?? {},
-			state: "pending",
-			stateReason: null,
-		};
-		try {
-			await build(version);
-		} catch (error) {
-			log.warn(
-				{
-					project,
-					function: wanted.name,
-					version: id,
-					reason: error instanceof Error ? error.message : String(error),
-				},
-				"no compile cache was made; the function will start slower",
-			);
-		}
-		return {
-			id,
-			functionId: wanted.functionId,
-			definition: wanted.stored,
-			artefact: wanted.artefact,
-			codeBytes,
-			environment,
-		};
-	}
+  async #build(
+    project: ProjectRef,
+    projectId: string,
+    wanted: {
+      functionId: string
+      name: string
+      tags: FunctionDefinition['tags']
+      stored: StoredDefinition
+      environment: Environment | null
+      artefact: string
+    },
+  ) {
+    const { artefacts, control, sealer, build, log } = this.#deps
+    const codeBytes = await artefactBytes(control.sql, project, wanted.artefact)
+    if (codeBytes === null) throw noArtefact(wanted.artefact)
+    const codeDir = await artefacts.ready(project, wanted.artefact)
+    const id = this.#id()
+    const environment = wanted.environment === null ? null : sealer.seal(placeOf(projectId, id), Buffer.from(JSON.stringify(wanted.environment)))
+    const version: Version = {
+      id,
+      project,
+      functionId: wanted.functionId,
+      functionName: wanted.name,
+      version: '$LATEST',
+      definition: { ...wanted.stored, name: wanted.name, tags: wanted.tags },
+      codeDir,
+      environment: wanted.environment ?? {},
+      state: 'pending',
+      stateReason: null,
+    }
+    try {
+      await build(version)
+    } catch (error) {
+      log.warn(
+        {
+          project,
+          function: wanted.name,
+          version: id,
+          reason: error instanceof Error ? error.message : String(error),
+        },
+        'no compile cache was made; the function will start slower',
+      )
+    }
+    return {
+      id,
+      functionId: wanted.functionId,
+      definition: wanted.stored,
+      artefact: wanted.artefact,
+      codeBytes,
+      environment,
+    }
+  }
 
-	#versionOf(
-		project: ProjectRef,
-		record: FunctionRecord,
-		codeDir: string,
-	): Version {
-		return {
-			id: record.versionId,
-			project,
-			functionId: record.id,
-			functionName: record.name,
-			version: "$LATEST",
-			definition: record.definition,
-			codeDir,
-			environment: record.environment ?? {},
-			state: record.state,
-			stateReason: record.stateReason,
-		};
-	}
+  #versionOf(project: ProjectRef, record: FunctionRecord, codeDir: string): Version {
+    return {
+      id: record.versionId,
+      project,
+      functionId: record.id,
+      functionName: record.name,
+      version: '$LATEST',
+      definition: record.definition,
+      codeDir,
+      environment: record.environment ?? {},
+      state: record.state,
+      stateReason: record.stateReason,
+    }
+  }
 
-	#recordOf(row: FunctionRow): FunctionRecord {
-		const { definition, codeBytes, environment, tags, projectId, ...rest } =
-			row;
-		const opened =
-			environment === null
-				? null
-				: this.#deps.sealer.open(
-						placeOf(projectId, row.versionId),
-						environment,
-					);
-		return {
-			...rest,
-			definition: { ...definition, name: row.name, tags },
-			codeBytes: Number(codeBytes),
-			environment:
-				opened === null
-					? null
-					: (JSON.parse(Buffer.from(opened).toString("utf8")) as Environment),
-		};
-	}
+  #recordOf(row: FunctionRow): FunctionRecord {
+    const { definition, codeBytes, environment, tags, projectId, ...rest } = row
+    const opened = environment === null ? null : this.#deps.sealer.open(placeOf(projectId, row.versionId), environment)
+    return {
+      ...rest,
+      definition: { ...definition, name: row.name, tags },
+      codeBytes: Number(codeBytes),
+      environment: opened === null ? null : (JSON.parse(Buffer.from(opened).toString('utf8')) as Environment),
+    }
+  }
 
-	#changeError(error: unknown, artefact: string): unknown {
-		// 23503: the sweep, or the deletion of the function, came between.
-		return error instanceof DatabaseError && error.sqlState === "23503"
-			? noArtefact(artefact)
-			: error;
-	}
+  #changeError(error: unknown, artefact: string): unknown {
+    // 23503: the sweep, or the deletion of the function, came between.
+    return error instanceof DatabaseError && error.sqlState === '23503' ? noArtefact(artefact) : error
+  }
 
-	async #projectId(project: ProjectRef): Promise<string> {
-		const id = await projectId(this.#deps.control.sql, project);
-		if (id === null)
-			throw new MayflyError(
-				"project_not_found",
-				`no project has the ref "${project}"`,
-			);
-		return id;
-	}
+  async #projectId(project: ProjectRef): Promise<string> {
+    const id = await projectId(this.#deps.control.sql, project)
+    if (id === null) throw new MayflyError('project_not_found', `no project has the ref "${project}"`)
+    return id
+  }
 
-	#id(): string {
-		return uuidv7(this.#deps.clock.now(), this.#random);
-	}
+  #id(): string {
+    return uuidv7(this.#deps.clock.now(), this.#random)
+  }
 }
 
 /** Rolls the transaction back when somebody else changed the function first. */
 class Overtaken extends Error {}
 
 const placeOf = (project: string, versionId: string): SealPlace => ({
-	project,
-	table: "function_version",
-	column: "environment",
-	row: versionId,
-});
+  project,
+  table: 'function_version',
+  column: 'environment',
+  row: versionId,
+})
 
-const noArtefact = (sha256: string) =>
-	new MayflyError(
-		"bad_request",
-		`artefact: ${sha256} was not uploaded to this project; PUT it first`,
-	);
+const noArtefact = (sha256: string) => new MayflyError('bad_request', `artefact: ${sha256} was not uploaded to this project; PUT it first`)
 
 function checkTags(tags: Readonly<Record<string, string>>): void {
-	if (Object.keys(tags).length > MAX_TAGS)
-		throw new MayflyError(
-			"bad_request",
-			"Number of tags exceeds resource tag limit.",
-		);
+  if (Object.keys(tags).length > MAX_TAGS) throw new MayflyError('bad_request', 'Number of tags exceeds resource tag limit.')
 }
 
-export const codeSha256 = (record: FunctionRecord) =>
-	Buffer.from(record.artefact, "hex").toString("base64");
+export const codeSha256 = (record: FunctionRecord) => Buffer.from(record.artefact, 'hex').toString('base64')

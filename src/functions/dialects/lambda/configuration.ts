@@ -1,101 +1,92 @@
-import { createHash } from "node:crypto";
-import { codeSha256, type FunctionRecord } from "../../service.ts";
-import { functionArn } from "./identifiers.ts";
+import { createHash } from 'node:crypto'
+import { codeSha256, type FunctionRecord } from '../../service.ts'
+import { functionArn } from './identifiers.ts'
 
 /** `2026-11-24T02:25:40.000+0000` */
-export const timestamp = (date: Date) =>
-	date.toISOString().replace("Z", "+0000");
+export const timestamp = (date: Date) => date.toISOString().replace('Z', '+0000')
 
 /** What happens to a function, as waiters see it. The change is complete when the reply says that it runs. */
-export type Progress = "created" | "updated" | "settled" | "listed";
+export type Progress = 'created' | 'updated' | 'settled' | 'listed'
 
 export interface ConfigurationOptions {
-	readonly region: string;
-	readonly architecture: string;
-	/** As asked: it is appended to the ARN as it came. */
-	readonly qualifier: string | null;
-	readonly progress: Progress;
+  readonly region: string
+  readonly architecture: string
+  /** As asked: it is appended to the ARN as it came. */
+  readonly qualifier: string | null
+  readonly progress: Progress
 }
 
-const BEING_CREATED = "The function is being created.";
+const BEING_CREATED = 'The function is being created.'
 
 /** FunctionConfiguration: every default is told, as tools compare what they sent with what they read. */
-export function configuration(
-	record: FunctionRecord,
-	options: ConfigurationOptions,
-): Record<string, unknown> {
-	const { definition } = record;
-	return {
-		FunctionName: record.name,
-		FunctionArn: functionArn(options.region, record.name, options.qualifier),
-		Runtime: definition.runtime,
-		Role: definition.awsRole ?? "arn:aws:iam::000000000000:role/mayfly",
-		Handler: definition.handler,
-		CodeSize: record.codeBytes,
-		Description: definition.description,
-		Timeout: definition.timeoutSeconds,
-		MemorySize: definition.memoryMb,
-		LastModified: timestamp(record.modifiedAt),
-		CodeSha256: codeSha256(record),
-		Version: "$LATEST",
-		...(record.environment === null
-			? {}
-			: { Environment: { Variables: record.environment } }),
-		TracingConfig: { Mode: "PassThrough" },
-		RevisionId: record.revisionId,
-		...stateOf(record, options.progress),
-		PackageType: "Zip",
-		Architectures: [options.architecture],
-		EphemeralStorage: { Size: definition.tmpMb },
-		SnapStart: { ApplyOn: "None", OptimizationStatus: "Off" },
-		...(options.progress === "listed"
-			? {}
-			: {
-					RuntimeVersionConfig: {
-						RuntimeVersionArn: `arn:aws:lambda:${options.region}::runtime:${createHash("sha256").update(definition.runtime).digest("hex")}`,
-					},
-				}),
-		LoggingConfig: {
-			LogFormat: "Text",
-			LogGroup: `/aws/lambda/${record.name}`,
-		},
-	};
+export function configuration(record: FunctionRecord, options: ConfigurationOptions): Record<string, unknown> {
+  const { definition } = record
+  return {
+    FunctionName: record.name,
+    FunctionArn: functionArn(options.region, record.name, options.qualifier),
+    Runtime: definition.runtime,
+    Role: definition.awsRole ?? 'arn:aws:iam::000000000000:role/mayfly',
+    Handler: definition.handler,
+    CodeSize: record.codeBytes,
+    Description: definition.description,
+    Timeout: definition.timeoutSeconds,
+    MemorySize: definition.memoryMb,
+    LastModified: timestamp(record.modifiedAt),
+    CodeSha256: codeSha256(record),
+    Version: '$LATEST',
+    ...(record.environment === null ? {} : { Environment: { Variables: record.environment } }),
+    TracingConfig: { Mode: 'PassThrough' },
+    RevisionId: record.revisionId,
+    ...stateOf(record, options.progress),
+    PackageType: 'Zip',
+    Architectures: [options.architecture],
+    EphemeralStorage: { Size: definition.tmpMb },
+    SnapStart: { ApplyOn: 'None', OptimizationStatus: 'Off' },
+    ...(options.progress === 'listed'
+      ? {}
+      : {
+          RuntimeVersionConfig: {
+            RuntimeVersionArn: `arn:aws:lambda:${options.region}::runtime:${createHash('sha256').update(definition.runtime).digest('hex')}`,
+          },
+        }),
+    LoggingConfig: {
+      LogFormat: 'Text',
+      LogGroup: `/aws/lambda/${record.name}`,
+    },
+  }
 }
 
-function stateOf(
-	record: FunctionRecord,
-	progress: Progress,
-): Record<string, unknown> {
-	switch (progress) {
-		case "created":
-			return {
-				State: "Pending",
-				StateReason: BEING_CREATED,
-				StateReasonCode: "Creating",
-			};
-		case "updated":
-			return {
-				State: "Active",
-				LastUpdateStatus: "InProgress",
-				LastUpdateStatusReason: BEING_CREATED,
-				LastUpdateStatusReasonCode: "Creating",
-			};
-		case "settled":
-			if (record.state === "failed")
-				return {
-					State: "Failed",
-					StateReason: record.stateReason ?? "The function failed.",
-					StateReasonCode: "InternalError",
-					LastUpdateStatus: "Failed",
-				};
-			if (record.state === "pending")
-				return {
-					State: "Pending",
-					StateReason: BEING_CREATED,
-					StateReasonCode: "Creating",
-				};
-			return { State: "Active", LastUpdateStatus: "Successful" };
-		case "listed":
-			return {};
-	}
+function stateOf(record: FunctionRecord, progress: Progress): Record<string, unknown> {
+  switch (progress) {
+    case 'created':
+      return {
+        State: 'Pending',
+        StateReason: BEING_CREATED,
+        StateReasonCode: 'Creating',
+      }
+    case 'updated':
+      return {
+        State: 'Active',
+        LastUpdateStatus: 'InProgress',
+        LastUpdateStatusReason: BEING_CREATED,
+        LastUpdateStatusReasonCode: 'Creating',
+      }
+    case 'settled':
+      if (record.state === 'failed')
+        return {
+          State: 'Failed',
+          StateReason: record.stateReason ?? 'The function failed.',
+          StateReasonCode: 'InternalError',
+          LastUpdateStatus: 'Failed',
+        }
+      if (record.state === 'pending')
+        return {
+          State: 'Pending',
+          StateReason: BEING_CREATED,
+          StateReasonCode: 'Creating',
+        }
+      return { State: 'Active', LastUpdateStatus: 'Successful' }
+    case 'listed':
+      return {}
+  }
 }

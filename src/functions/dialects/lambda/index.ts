@@ -1,18 +1,18 @@
 export {
-	ACCOUNT_ID,
-	invalidParameter,
-	LambdaError,
-	lambdaFail,
-	lambdaFailOf,
-	notFound,
-	validation,
-} from "./errors.ts";
-export { type LambdaRoutesDeps, lambdaRoutes } from "./http.ts";
+  ACCOUNT_ID,
+  invalidParameter,
+  LambdaError,
+  lambdaFail,
+  lambdaFailOf,
+  notFound,
+  validation,
+} from './errors.ts'
+export { type LambdaRoutesDeps, lambdaRoutes } from './http.ts'
 export {
-	DEFAULT_REGION,
-	type FunctionName,
-	functionArn,
-	type NameRules,
-	parseFunctionName,
-	regionOf,
-} from "./identifiers.ts";
+  DEFAULT_REGION,
+  type FunctionName,
+  functionArn,
+  type NameRules,
+  parseFunctionName,
+  regionOf,
+} from './identifiers.ts'
