@@ -35,6 +35,7 @@ export const ERRORS = {
   recursion_too_deep: { status: 400, retry: 'never', hint: 'End the loop: a function may not stand behind 16 others.' },
   request_timeout: { status: 408, retry: 'now', hint: 'Send the whole request faster.' },
   revision_mismatch: { status: 412, retry: 'never', hint: 'Read the function again and send its current revision id.' },
+  sandbox_lost: { status: 503, retry: 'now', hint: 'Send the request again: the sandbox was shared with a call that ended it.' },
   sandbox_unavailable: { status: 503, retry: 'after', hint: 'Run `mayfly doctor`: it says what isolation needs on this machine.' },
   shutting_down: { status: 503, retry: 'after', hint: 'The node is stopping; send the request again when it is back.' },
   storage_full: { status: 507, retry: 'after', hint: 'Free space on the file system that the message names.' },

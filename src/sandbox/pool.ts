@@ -72,6 +72,7 @@ export class SandboxPool implements Sandboxes {
   readonly #sweeper: NodeJS.Timeout
   #starting = 0
   #pauseMs = 0
+  #reservedMb = 0
   #next = 0
   #closed = false
 
@@ -93,13 +94,23 @@ export class SandboxPool implements Sandboxes {
       return ready.lease({ cold: null, waitMs: clock.monotonic() - asked, initMs: 0 })
     }
     const cold = this.#whyCold(spec)
-    await this.#makeRoom(spec.memoryMb)
-    const generic = (spec.tmpMb === POOL_TMP_MB ? this.#generic.shift() : undefined) ?? (await this.#start(spec.tmpMb, false))
-    this.#refill()
-    const taken = clock.monotonic()
-    const made = await this.#specialise(generic, spec, log)
-    await made.begin()
-    return made.lease({ cold, waitMs: taken - asked, initMs: clock.monotonic() - taken })
+    // What is on its way counts too: several at once must not slip through together.
+    this.#makeRoom(spec.memoryMb)
+    this.#reservedMb += spec.memoryMb
+    try {
+      const generic = (spec.tmpMb === POOL_TMP_MB ? this.#generic.shift() : undefined) ?? (await this.#start(spec.tmpMb, false))
+      this.#refill()
+      if (signal.aborted) {
+        this.#track(this.#end(generic))
+        throw signal.reason
+      }
+      const taken = clock.monotonic()
+      const made = await this.#specialise(generic, spec, log)
+      await made.begin()
+      return made.lease({ cold, waitMs: taken - asked, initMs: clock.monotonic() - taken })
+    } finally {
+      this.#reservedMb -= spec.memoryMb
+    }
   }
 
   async build(spec: SandboxSpec): Promise<{ ok: boolean; handlerKind: HandlerKind | null; error: string | null; ms: number }> {
@@ -207,10 +218,10 @@ export class SandboxPool implements Sandboxes {
   }
 
   /** Frozen sandboxes go, oldest first, until another fits. @throws MayflyError too_many_invocations */
-  async #makeRoom(wantedMb: number): Promise<void> {
+  #makeRoom(wantedMb: number): void {
     const budget = this.#deps.config.memoryMb || Math.floor(this.#deps.machineMb * 0.75)
     const all = () => [...this.#byKey.values()].flat()
-    const used = () => all().reduce((sum, sandbox) => sum + budgetMb(sandbox.state, sandbox.spec.memoryMb), 0)
+    const used = () => all().reduce((sum, sandbox) => sum + budgetMb(sandbox.state, sandbox.spec.memoryMb), this.#reservedMb)
     while (used() + wantedMb > budget) {
       const idle = all()
         .filter((sandbox) => sandbox.state.state === 'frozen' || sandbox.state.state === 'ready')

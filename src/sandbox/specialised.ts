@@ -1,3 +1,4 @@
+import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Channel, ChannelClosed, ProtocolError } from './channel.ts'
 import { afterCallBegan, afterCallEnded, afterDrain, afterFreezeAsked, afterFrozen, type SandboxState } from './state.ts'
@@ -124,9 +125,10 @@ export class Specialised {
       () => null,
     )
     const lost = this.channel.failure.then((error) => this.#lost(error, invocationId))
+    lost.catch(() => {})
     const outcome = Promise.race([sent.result.catch(() => lost), late.then((result) => result ?? lost)])
     const over = async () => {
-      const result = await outcome
+      const result = await outcome.catch(() => sandboxLost)
       let error = result.kind === 'error' ? result : null
       if (error === null || !this.#isGone) {
         // An http body, or waitUntil, may go on; the deadline holds for them too.
@@ -159,6 +161,8 @@ export class Specialised {
 
   async #lost(error: Error, invocationId: string): Promise<Extract<CallResult, { kind: 'error' }>> {
     void this.end()
+    // Whose fault it was cannot be told where several calls shared the process: each may be sent again.
+    if (this.spec.concurrency > 1) throw new MayflyError('sandbox_lost', 'the sandbox that ran this call and others ended')
     if (error instanceof ProtocolError)
       return failed('Runtime.ProtocolError', `RequestId: ${invocationId} Error: The runtime broke the protocol: ${error.message}`)
     const exit = error instanceof ChannelClosed ? await this.process.exited : { code: null, signal: 'SIGKILL', outOfMemory: false }
@@ -168,6 +172,9 @@ export class Specialised {
     return failed('Runtime.ExitError', `RequestId: ${invocationId} Error: Runtime exited${how}`)
   }
 }
+
+/** For log and meter: the caller gets the error of that name. */
+const sandboxLost = failed('Sandbox.Lost', 'Error: The sandbox that ran this call and others ended')
 
 function failed(errorType: string, errorMessage: string): Extract<CallResult, { kind: 'error' }> {
   return { kind: 'error', errorType, payload: Buffer.from(JSON.stringify({ errorType, errorMessage })) }

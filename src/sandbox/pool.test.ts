@@ -1,0 +1,273 @@
+import assert from 'node:assert/strict'
+import { promises as fs } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { silentLog } from '../core/log.ts'
+import { systemClock } from '../lib/clock.ts'
+import type { SandboxConfig } from './config.ts'
+import { detectDriver, isDriver } from './drivers/detect.ts'
+import { runcVersion } from './drivers/runc.ts'
+import { openSandboxes } from './open.ts'
+import { type Call, type CallResult, LoadError, type LogSink, type Sandboxes, type SandboxSpec } from './types.ts'
+
+const isolated = process.getuid?.() === 0 && (await runcVersion()) !== null
+const silent: LogSink = { write: () => {}, lost: () => {} }
+const never = new AbortController().signal
+
+const CODE: Record<string, string> = {
+  hello: `let n = 0; exports.handler = async (event) => ({ n: ++n, event })`,
+  changed: `exports.handler = async () => 'changed'`,
+  loop: `exports.handler = async (event) => { if (event.loop) for (;;); return 'fine' }`,
+  sleep: `exports.handler = async (event) => { await new Promise((done) => setTimeout(done, event.ms)); return event.ms }`,
+  exit: `exports.handler = async (event) => { if (event.exit !== undefined) process.exit(event.exit); return 'fine' }`,
+  broken: `console.log('before the fall'); throw new Error('does not load')`,
+  together: `let most = 0, now = 0; exports.handler = async (event) => { most = Math.max(most, ++now); await new Promise((done) => setTimeout(done, 100)); now--; if (event.die) process.exit(3); return most }`,
+  print: `exports.handler = async () => { const line = 'x'.repeat(65535) + '\\n'; for (let i = 0; i < 1600; i++) { process.stdout.write(line); if (i % 16 === 0) await new Promise(setImmediate) } return 'printed' }`,
+  frames: `const fs = require('fs'); exports.handler = async () => { fs.writeSync(3, Buffer.alloc(64, 0xff)); await new Promise((done) => setTimeout(done, 5000)) }`,
+  hog: `exports.handler = async () => { const all = []; for (;;) all.push(Buffer.alloc(8 << 20, 1)) }`,
+  tmp: `const fs = require('fs'); exports.handler = async () => { let bytes = 0; try { for (;;) { fs.appendFileSync('/tmp/full', Buffer.alloc(1 << 20)); bytes += 1 << 20 } } catch (error) { fs.unlinkSync('/tmp/full'); return { code: error.code, mb: bytes >> 20 } } }`,
+  forks: `const { spawn } = require('child_process'); exports.handler = async () => { let ok = 0, bad = 0; await Promise.all(Array.from({ length: 200 }, () => new Promise((done) => { const c = spawn('/bin/sleep', ['30'], { stdio: 'ignore' }); c.on('spawn', () => { ok++; done() }); c.on('error', () => { bad++; done() }) }))); return { ok, bad } }`,
+  forge: `const fs = require('fs'); exports.handler = async (event) => { const out = {}; for (const at of event.paths) { try { fs.mkdirSync(at, { recursive: true }); fs.writeFileSync(at + '/forged', 'x'); out[at] = 'written' } catch (error) { out[at] = error.code } } try { const dir = '/fn/cache'; const walk = (d) => { for (const e of fs.readdirSync(d, { withFileTypes: true })) { if (e.isDirectory()) walk(d + '/' + e.name); else { try { fs.closeSync(fs.openSync(d + '/' + e.name, 'r+')); out.open = 'written' } catch (error) { out.open = error.code } } } }; walk(dir) } catch (error) { out.open ??= error.code } return out }`,
+}
+
+for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'runc')[]) {
+  describe(`sandboxes by ${name}`, { timeout: 240_000 }, () => {
+    let data = ''
+    let pool: Sandboxes
+    let made = 0
+    const config: SandboxConfig = { sandbox: name, poolSize: 2, refills: 2, freezeMs: 50, idleMs: 600_000, memoryMb: 8_192 }
+
+    const open = async (changes: Partial<SandboxConfig>): Promise<Sandboxes> => {
+      const driver = await detectDriver(name, {
+        runBase: '/run',
+        name: `pooltest${process.pid}${made++}`,
+        nodePath: process.execPath,
+        runtimePath: path.resolve(import.meta.dirname, '../../runtimes/node'),
+        clock: systemClock,
+        log: silentLog,
+      })
+      assert.ok(isDriver(driver))
+      const folder = path.join(data, String(made))
+      await fs.mkdir(folder)
+      return await openSandboxes({ config: { ...config, ...changes }, driver, data: folder, clock: systemClock, log: silentLog, knownBefore: () => false })
+    }
+
+    before(async () => {
+      data = await fs.mkdtemp(path.join(tmpdir(), 'pool-'))
+      await fs.chmod(data, 0o711)
+      for (const [code, text] of Object.entries(CODE)) {
+        await fs.mkdir(path.join(data, 'code', code), { recursive: true })
+        await fs.writeFile(path.join(data, 'code', code, 'index.js'), text, { mode: 0o444 })
+      }
+      pool = await open({})
+    })
+    after(async () => {
+      await pool[Symbol.asyncDispose]()
+      await fs.rm(data, { recursive: true, force: true })
+    })
+
+    const specOf = (code: string, changes: Partial<SandboxSpec> = {}): SandboxSpec => ({
+      key: `${code}-1`,
+      runtime: 'nodejs24.x',
+      codeDir: path.join(data, 'code', code),
+      handler: 'index.handler',
+      environment: {},
+      memoryMb: 128,
+      tmpMb: 512,
+      relayPorts: [],
+      timeoutMs: 10_000,
+      concurrency: 1,
+      reuse: 'function',
+      openRelay: (connection) => void connection.destroy(),
+      identity: { project: 'demo', functionName: code, version: '1', role: 'none' },
+      ...changes,
+    })
+    const eventOf = (event: unknown): Call => ({
+      kind: 'event',
+      payload: Buffer.from(JSON.stringify(event)),
+      context: {
+        invocationId: 'id-1',
+        functionName: 'f',
+        functionVersion: '$LATEST',
+        functionArn: 'arn:aws:lambda:us-east-1:000000000000:function:f',
+        memoryMb: 128,
+        logGroup: '/aws/lambda/f',
+        logStream: 's',
+        traceId: 't',
+        clientContext: null,
+        depth: 0,
+      },
+    })
+    const call = async (spec: SandboxSpec, event: unknown = {}, log: LogSink = silent, from: Sandboxes = pool) => {
+      await using lease = await from.acquire(spec, log, never)
+      const result = await lease.run(eventOf(event), log, never)
+      const end = await lease.finished
+      return { cold: lease.cold, id: lease.sandboxId, value: valueOf(result), end }
+    }
+    const valueOf = (result: CallResult) => (result.kind === 'http' ? null : JSON.parse(Buffer.from(result.payload).toString()))
+    const stateOf = (id: string, from: Sandboxes = pool) => from.status().sandboxes.find((sandbox) => sandbox.id === id)?.state
+    const until = async (what: () => boolean) => {
+      for (let i = 0; i < 300 && !what(); i++) await systemClock.sleep(20)
+      assert.ok(what(), what.toString())
+    }
+
+    test('the first call is cold, the next finds its sandbox, also when that stood frozen', async () => {
+      const first = await call(specOf('hello'), { a: 1 })
+      assert.equal(first.cold, 'first-call')
+      assert.deepEqual(first.value, { n: 1, event: { a: 1 } })
+      const second = await call(specOf('hello'))
+      assert.deepEqual([second.cold, second.id, second.value.n], [null, first.id, 2])
+      await until(() => stateOf(first.id) === 'frozen')
+      const third = await call(specOf('hello'))
+      assert.deepEqual([third.cold, third.id, third.value.n], [null, first.id, 3])
+    })
+
+    test('a new version gets a new sandbox; the old one ends when it is retired', async () => {
+      const before = await call(specOf('hello'))
+      const next = await call(specOf('changed', { key: 'hello-2', identity: { ...specOf('hello').identity } }))
+      assert.deepEqual([next.cold, next.value], ['new-version', 'changed'])
+      pool.retire('hello-1')
+      await until(() => stateOf(before.id) === undefined)
+    })
+
+    test('a call under way survives that its version is retired', async () => {
+      const running = call(specOf('sleep'), { ms: 300 })
+      await until(() => pool.status().sandboxes.some((sandbox) => sandbox.key === 'sleep-1' && sandbox.busy === 1))
+      pool.retire('sleep-1')
+      assert.equal((await running).value, 300)
+      await until(() => !pool.status().sandboxes.some((sandbox) => sandbox.key === 'sleep-1'))
+    })
+
+    test('a call that never ends gets its timeout, and the next one a fresh sandbox', async () => {
+      const spec = specOf('loop', { timeoutMs: 1_000 })
+      const neighbour = call(specOf('sleep', { key: 'neighbour' }), { ms: 200 })
+      const late = await call(spec, { loop: true })
+      assert.deepEqual(late.value, { errorType: 'Sandbox.Timedout', errorMessage: 'RequestId: id-1 Error: Task timed out after 1.00 seconds' })
+      assert.equal(late.end.error?.type, 'Sandbox.Timedout')
+      const next = await call(spec)
+      assert.equal(next.value, 'fine')
+      assert.notEqual(next.id, late.id)
+      assert.equal(next.cold, 'sandbox-lost')
+      assert.equal((await neighbour).value, 200)
+    })
+
+    test('an exit is Lambda’s error, with its status', async () => {
+      assert.deepEqual((await call(specOf('exit'), { exit: 0 })).value, {
+        errorType: 'Runtime.ExitError',
+        errorMessage: 'RequestId: id-1 Error: Runtime exited without providing a reason',
+      })
+      assert.equal((await call(specOf('exit'), { exit: 7 })).value.errorMessage, 'RequestId: id-1 Error: Runtime exited with error: exit status 7')
+      assert.equal((await call(specOf('exit'))).value, 'fine')
+    })
+
+    test('code that does not load is the caller’s to know, with what it printed', async () => {
+      const printed: string[] = []
+      const log: LogSink = { write: (_stream, bytes) => void printed.push(Buffer.from(bytes).toString()), lost: () => {} }
+      await assert.rejects(
+        pool.acquire(specOf('broken'), log, never),
+        (error) => error instanceof LoadError && /does not load/.test(Buffer.from(error.payload).toString()),
+      )
+      assert.match(printed.join(''), /before the fall/)
+      assert.ok(!pool.status().sandboxes.some((sandbox) => sandbox.key === 'broken-1'))
+    })
+
+    test('four calls run in one sandbox; its death is said to each', async () => {
+      const spec = specOf('together', { concurrency: 4 })
+      const { id } = await call(spec)
+      const all = await Promise.all([1, 2, 3, 4].map(() => call(spec)))
+      assert.deepEqual(new Set(all.map((one) => one.id)), new Set([id]))
+      assert.equal(Math.max(...all.map((one) => one.value)), 4)
+      const dead = await Promise.allSettled([1, 2, 3].map((i) => call(spec, { die: i === 1 })))
+      assert.ok(dead.every((one) => one.status === 'fulfilled' || one.reason.code === 'sandbox_lost'))
+      assert.ok(dead.some((one) => one.status === 'rejected'))
+      assert.equal((await call(spec)).value, 1)
+    })
+
+    test('reuse never: each call has a sandbox of its own', async () => {
+      const spec = specOf('hello', { key: 'once', reuse: 'never' })
+      const [one, two] = [await call(spec), await call(spec)]
+      assert.notEqual(one.id, two.id)
+      assert.deepEqual([one.value.n, two.value.n], [1, 1])
+      await until(() => stateOf(two.id) === undefined)
+    })
+
+    test('hostile frames end the sandbox, not the node', async () => {
+      const hostile = await call(specOf('frames'))
+      assert.equal(hostile.value.errorType, 'Runtime.ProtocolError')
+      await until(() => stateOf(hostile.id) === undefined)
+    })
+
+    test('100 MB of printing are taken or counted', async () => {
+      let bytes = 0
+      const log: LogSink = { write: (_stream, part) => void (bytes += part.byteLength), lost: (lost) => void (bytes += lost) }
+      assert.equal((await call(specOf('print', { timeoutMs: 60_000 }), {}, log)).value, 'printed')
+      assert.equal(bytes, 1600 * 65_536)
+    })
+
+    test('a waiting caller who leaves gets the signal’s reason, and nothing stays behind', async () => {
+      await using empty = await open({ poolSize: 0 })
+      const leaving = new AbortController()
+      const waiting = empty.acquire(specOf('hello', { key: 'left' }), silent, leaving.signal)
+      leaving.abort(new Error('left'))
+      await assert.rejects(waiting, /left/)
+      assert.deepEqual(empty.status().sandboxes, [])
+      assert.equal((await call(specOf('hello', { key: 'left' }), {}, silent, empty)).value.n, 1)
+    })
+
+    test('past the memory budget the oldest idle one goes, then a call is refused with the number', async () => {
+      await using small = await open({ poolSize: 0, memoryMb: 300 })
+      const first = await call(specOf('sleep', { key: 'a' }), { ms: 1 }, silent, small)
+      const held = [await small.acquire(specOf('sleep', { key: 'b' }), silent, never), await small.acquire(specOf('sleep', { key: 'c' }), silent, never)]
+      assert.equal(stateOf(first.id, small), undefined)
+      await assert.rejects(small.acquire(specOf('sleep', { key: 'd' }), silent, never), { code: 'too_many_invocations', message: /300 MB/ })
+      for (const lease of held) await lease[Symbol.asyncDispose]()
+      // Several at once do not slip through together.
+      const crowd = await Promise.allSettled(['e', 'f', 'g', 'h'].map((key) => small.acquire(specOf('sleep', { key }), silent, never)))
+      assert.equal(crowd.filter((one) => one.status === 'fulfilled').length, 2)
+      for (const one of crowd) if (one.status === 'fulfilled') await one.value[Symbol.asyncDispose]()
+    })
+
+    test('what is idle for long goes, and the next call says why it was cold', async () => {
+      await using brief = await open({ poolSize: 0, idleMs: 1_000 })
+      const first = await call(specOf('hello', { key: 'idle' }), {}, silent, brief)
+      await until(() => stateOf(first.id, brief) === undefined)
+      assert.equal((await call(specOf('hello', { key: 'idle' }), {}, silent, brief)).cold, 'idle-drop')
+    })
+
+    test('closing ends every sandbox and removes its folder, whatever runs', async () => {
+      const closing = await open({})
+      const running = call(specOf('sleep', { key: 'closing' }), { ms: 8_000 }, silent, closing)
+      await until(() => closing.status().sandboxes.length === 1)
+      await closing[Symbol.asyncDispose]()
+      assert.equal((await running).value.errorType, 'Runtime.ExitError')
+      await assert.rejects(fs.readdir(path.join(data, String(made), 'sandboxes', 'slots')), { code: 'ENOENT' })
+      await assert.rejects(closing.acquire(specOf('hello'), silent, never), { code: 'shutting_down' })
+    })
+
+    if (name === 'runc') {
+      test('memory, /tmp and processes are held by the kernel', async () => {
+        const hog = await call(specOf('hog', { timeoutMs: 30_000 }))
+        assert.deepEqual([hog.value.errorType, /signal: killed/.test(hog.value.errorMessage)], ['Runtime.ExitError', true])
+        const tmp = await call(specOf('tmp', { tmpMb: 16, timeoutMs: 30_000 }))
+        assert.deepEqual(tmp.value, { code: 'ENOSPC', mb: 16 })
+        const forks = await call(specOf('forks', { timeoutMs: 30_000, memoryMb: 512 }))
+        assert.ok(forks.value.ok < 130 && forks.value.bad > 60, JSON.stringify(forks.value))
+        assert.equal((await call(specOf('exit'))).value, 'fine')
+      })
+
+      test('a deploy leaves a compile cache that a live sandbox reads and cannot write', async () => {
+        const spec = specOf('forge', { environment: { SECRET: 'x' } })
+        const built = await pool.build(spec)
+        assert.deepEqual([built.ok, built.handlerKind, built.error], [true, 'lambda', null])
+        const { value } = await call(spec, { paths: ['/fn/cache', '/fn/code', '/var/task', '/cache'] })
+        assert.ok(
+          Object.values(value).every((code) => ['EROFS', 'EACCES', 'ENOENT', 'EPERM'].includes(code as string)),
+          JSON.stringify(value),
+        )
+        assert.ok(['EROFS', 'EACCES'].includes(value.open), JSON.stringify(value))
+        assert.equal((await pool.build(specOf('broken', { key: 'broken-2' }))).ok, false)
+      })
+    }
+  })
+}
