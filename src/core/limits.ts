@@ -36,6 +36,20 @@ export const LIMITS = {
     error: 'request_timeout',
     provenBy: 'src/gateway/listener.test.ts',
   },
+  refusedBody: {
+    value: 16 * MiB,
+    unit: 'bytes',
+    why: 'so much of a refused body is read and thrown away, so that its sender can read the refusal',
+    error: null,
+    provenBy: 'src/gateway/listener.test.ts',
+  },
+  refusedBodyTime: {
+    value: 2_000,
+    unit: 'ms',
+    why: 'a sender of a refused body who stops is not waited for',
+    error: null,
+    provenBy: 'src/gateway/listener.test.ts',
+  },
   callDepth: {
     value: 16,
     unit: 'count',

@@ -13,7 +13,8 @@ export async function* streamBody(request: IncomingMessage, limitBytes: number):
   )
   stall.unref()
   try {
-    for await (const chunk of request as AsyncIterable<Buffer>) {
+    // A body that is refused half-way must not take the connection with it: the reply still has to go out.
+    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       stall.refresh()
       seen += chunk.length
       if (seen > limitBytes) throw tooLarge(limitBytes)
@@ -58,3 +59,28 @@ export function readBody(request: IncomingMessage, limitBytes: number): Promise<
 }
 
 const tooLarge = (limitBytes: number) => new MayflyError('payload_too_large', `the body may have ${limitBytes} bytes here`)
+
+/**
+ * Reads on what nobody wants, within bounds, before a refusal is sent: a client that is still sending would
+ * otherwise find its connection closed and never read why.
+ */
+export function discardBody(request: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    if (request.complete || request.destroyed) return resolve()
+    let seen = 0
+    const timer = setTimeout(done, LIMITS.refusedBodyTime.value)
+    function done() {
+      clearTimeout(timer)
+      request.removeListener('data', count)
+      resolve()
+    }
+    function count(chunk: Buffer) {
+      seen += chunk.length
+      if (seen > LIMITS.refusedBody.value) done()
+    }
+    request.on('data', count)
+    request.once('end', done)
+    request.once('close', done)
+    request.resume()
+  })
+}

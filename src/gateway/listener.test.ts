@@ -137,6 +137,10 @@ describe('Gateway', () => {
     })
     assert.equal((await get('/echo', {}, { method: 'POST', body: chunks, duplex: 'half' } as RequestInit)).body.code, 'payload_too_large')
   })
+  it('lets a sender of far too much read the refusal (refusedBody), and does not wait for one who stops (refusedBodyTime)', async () => {
+    for (let i = 0; i < 5; i++) assert.equal((await get('/echo', {}, { method: 'POST', body: Buffer.alloc(8 * 1024 * 1024) })).body.code, 'payload_too_large')
+    assert.match(await raw('POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\nabc', 6000), /payload_too_large/)
+  })
   it('cuts the connection when a body breaks off', async () => {
     await assert.rejects(get('/half'))
   })

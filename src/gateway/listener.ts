@@ -12,7 +12,7 @@ import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import type { RelayIdentity } from '../sandbox/index.ts'
 import { authenticate, authenticateRelay, authorise, type Credentials } from './authenticate.ts'
-import { readBody, streamBody } from './body.ts'
+import { discardBody, readBody, streamBody } from './body.ts'
 import { CORS_HEADERS, isPreflight, preflightReply } from './cors.ts'
 import { cutProject, type HostNames, type TrustedProxies } from './doors.ts'
 import { errorReply, writeReply } from './reply.ts'
@@ -154,6 +154,7 @@ export class Gateway implements AsyncDisposable {
           log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a request failed by a fault of this node')
         reply = (errorRoute(error) ?? route)?.fail?.(causeOf(error), { id }) ?? errorReply(causeOf(error), id)
       }
+      if (reply.status >= 400) await discardBody(request)
       const close: Record<string, string> = request.complete ? {} : { connection: 'close' }
       await writeReply(response, reply, { 'x-request-id': id, ...CORS_HEADERS, ...close }, headOnly, leaving.signal)
       // What was not read of a refused body is not waited for.
