@@ -7,6 +7,7 @@ import { readJournalPosition, writeJournalPosition } from './store.ts'
 
 const BATCH = 2_000
 const IDLE_MS = 1_000
+const BURST_MS = 200
 
 export interface JournalConsumerDeps<T> {
   /** Names the position in the database: unique per process and kind. */
@@ -72,7 +73,7 @@ export class JournalConsumer<T> implements AsyncDisposable {
       }
       await changed
       // What is written in one burst becomes one transaction.
-      await clock.sleep(20, this.#stop.signal).catch(() => {})
+      await clock.sleep(BURST_MS, this.#stop.signal).catch(() => {})
     }
   }
 

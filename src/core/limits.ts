@@ -71,7 +71,7 @@ export const LIMITS = {
     why: 'the body of a Lambda call is held in memory once per running invocation',
     source: 'AWS Lambda quotas: 6 MB for a synchronous request',
     error: 'payload_too_large',
-    provenBy: 'src/invoke/service.test.ts',
+    provenBy: 'test/acceptance/functions.test.ts',
   },
   invocationReply: {
     value: 6 * MiB + 100,
@@ -79,14 +79,14 @@ export const LIMITS = {
     why: 'the reply of a Lambda call is held in memory once',
     source: 'AWS Lambda: 6291556 bytes',
     error: null,
-    provenBy: 'src/invoke/service.test.ts',
+    provenBy: 'test/acceptance/functions.test.ts',
   },
   httpBody: {
     value: 100 * MiB,
     unit: 'bytes',
     why: 'a body streamed to a fetch handler keeps its sandbox busy for as long as it lasts',
     error: 'payload_too_large',
-    provenBy: 'src/invoke/service.test.ts',
+    provenBy: 'test/acceptance/functions.test.ts',
   },
   zippedCode: {
     value: 52_428_800,

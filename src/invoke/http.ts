@@ -63,6 +63,8 @@ async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promis
   const project = context.project as Project
   const name = context.params.name ?? ''
   let bytesIn = 0
+  // What went wrong with the body on its way in: the caller's fault is told as such, whatever the function made of it.
+  let refusal: unknown = null
   const checkKey = (version: Version) => {
     if (!version.definition.verifyJwt || context.principal.kind !== 'nobody') return
     throw new MayflyError('key_missing', 'No API key found in request')
@@ -84,18 +86,28 @@ async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promis
           bytesIn = body.length
           return { kind: 'event', payload: functionUrlEvent(context, rest === '' ? '/' : rest, body, deps.now()) }
         }
+        if (Number(context.headers['content-length'] ?? 0) > LIMITS.httpBody.value) {
+          throw new MayflyError('payload_too_large', `the body may have ${LIMITS.httpBody.value} bytes here`)
+        }
         const query = context.rawQuery === '' ? '' : `?${context.rawQuery}`
         return {
           kind: 'http',
           method: context.method,
           url: `${context.origin}/${encodeURIComponent(name)}${rest}${query}`,
           headers: requestHeaders(context),
-          body: hasBody(context) ? counting(context.stream(LIMITS.httpBody.value), (bytes) => (bytesIn += bytes)) : null,
+          body: hasBody(context)
+            ? counting(
+                context.stream(LIMITS.httpBody.value),
+                (bytes) => (bytesIn += bytes),
+                (error) => (refusal = error),
+              )
+            : null,
         }
       },
     },
     context.signal,
   )
+  if (outcome.result.kind === 'error' && refusal instanceof MayflyError) throw refusal
   return withSandboxPolicy(replyOf(outcome, context.id))
 }
 
@@ -196,9 +208,14 @@ function requestHeaders(context: RequestContext): [string, string][] {
   return headers
 }
 
-async function* counting(body: AsyncIterable<Uint8Array>, count: (bytes: number) => void): AsyncGenerator<Uint8Array> {
-  for await (const chunk of body) {
-    count(chunk.byteLength)
-    yield chunk
+async function* counting(body: AsyncIterable<Uint8Array>, count: (bytes: number) => void, broke: (error: unknown) => void): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of body) {
+      count(chunk.byteLength)
+      yield chunk
+    }
+  } catch (error) {
+    broke(error)
+    throw error
   }
 }

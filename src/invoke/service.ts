@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
@@ -6,6 +5,7 @@ import type { LogWriter, Meter, MeterRecord } from '../core/meter.ts'
 import type { ProjectRef } from '../core/project.ts'
 import type { Functions, Version } from '../functions/index.ts'
 import type { Clock } from '../lib/clock.ts'
+import { systemRandom } from '../lib/ids.ts'
 import { type Call, type CallResult, type ColdReason, type HandlerKind, LoadError, type Sandboxes, type SandboxLease } from '../sandbox/index.ts'
 import type { Admission, Slot } from './admission.ts'
 import { InvocationLog } from './log.ts'
@@ -264,5 +264,7 @@ function traceIdOf(given: string | null, nowMs: number): string {
   const seconds = Math.floor(nowMs / 1000)
     .toString(16)
     .padStart(8, '0')
-  return `Root=1-${seconds}-${randomBytes(12).toString('hex')};Parent=${randomBytes(8).toString('hex')};Sampled=0`
+  return `Root=1-${seconds}-${randomHex(12)};Parent=${randomHex(8)};Sampled=0`
 }
+
+const randomHex = (bytes: number) => Buffer.from(systemRandom(new Uint8Array(bytes))).toString('hex')

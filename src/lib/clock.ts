@@ -6,6 +6,8 @@ export interface Clock {
   now(): number
   /** Milliseconds from an arbitrary start, never going back; for durations and deadlines. */
   monotonic(): number
+  /** Calls `fire` once after `ms`, unless it is disposed first: the cheap way to hold a deadline. */
+  timer(ms: number, fire: () => void): Disposable
   /** Resolves after `ms`; rejects with the signal's reason when it is aborted first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
@@ -13,6 +15,10 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
+  timer: (ms, fire) => {
+    const handle = setTimeout(fire, ms)
+    return { [Symbol.dispose]: () => clearTimeout(handle) }
+  },
   sleep: async (ms, signal) => {
     await delay(ms, undefined, signal ? { signal } : {})
   },

@@ -2,7 +2,22 @@ import { randomFillSync } from 'node:crypto'
 
 /** Fills the given bytes with randomness; injected where a test must control it. */
 export type Random = (bytes: Uint8Array) => Uint8Array
-export const systemRandom: Random = (bytes) => randomFillSync(bytes)
+
+// A call to the kernel per id would cost more than the id: bytes are drawn in advance, each given out once.
+const POOL_BYTES = 8192
+let pool: Uint8Array = new Uint8Array(0)
+let used = 0
+export const systemRandom: Random = (bytes) => {
+  if (bytes.length > POOL_BYTES) return randomFillSync(bytes)
+  if (used + bytes.length > pool.length) {
+    pool = randomFillSync(new Uint8Array(POOL_BYTES))
+    used = 0
+  }
+  bytes.set(pool.subarray(used, used + bytes.length))
+  pool.fill(0, used, used + bytes.length)
+  used += bytes.length
+  return bytes
+}
 
 /**
  * A UUIDv7: 48 bits of Unix milliseconds, then random bits. It is a name, neither a secret

@@ -117,25 +117,22 @@ export class Specialised {
     const { invocationId, depth } = call.context
     this.#depths.push(depth)
     const sent = this.channel.call(call, this.spec.timeoutMs, log)
-    const timer = new AbortController()
+    const late = Promise.withResolvers<Extract<CallResult, { kind: 'error' }>>()
+    const timer = this.#clock.timer(this.spec.timeoutMs, () => late.resolve(this.#timedOut(invocationId)))
     const onLeave = () => this.channel.cancel(sent.id)
     signal.addEventListener('abort', onLeave)
-    const late = this.#clock.sleep(this.spec.timeoutMs, timer.signal).then(
-      () => this.#timedOut(invocationId),
-      () => null,
-    )
     const lost = this.channel.failure.then((error) => this.#lost(error, invocationId))
     lost.catch(() => {})
-    const outcome = Promise.race([sent.result.catch(() => lost), late.then((result) => result ?? lost)])
+    const outcome = Promise.race([sent.result.catch(() => lost), late.promise])
     const over = async () => {
       const result = await outcome.catch(() => sandboxLost)
       let error = result.kind === 'error' ? result : null
       if (error === null || !this.#isGone) {
         // An http body, or waitUntil, may go on; the deadline holds for them too.
-        const end = await Promise.race([sent.over.then(() => null), late])
+        const end = await Promise.race([sent.over.then(() => null), late.promise])
         if (end !== null) error = end
       }
-      timer.abort()
+      timer[Symbol.dispose]()
       signal.removeEventListener('abort', onLeave)
       this.#depths.splice(this.#depths.indexOf(depth), 1)
       const memory = this.#isGone ? null : await this.process.memory()

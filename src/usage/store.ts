@@ -17,15 +17,15 @@ export const insertStarts = (tx: Tx, starts: readonly MeterStart[]) => tx`
     ${starts.map((one) => one.functionName)}::text[], ${starts.map((one) => one.version)}::text[], ${starts.map((one) => new Date(one.startedAt))}::timestamptz[], ${starts.map((one) => one.memoryMb)}::int[])
   on conflict do nothing`
 
-/** Fills in how executions ended, each named once; one that has an end keeps it. */
+/** Fills in how executions ended; one that has an end keeps it. */
 export const finishMeters = (tx: Tx, ends: readonly MeterRecord[]) => tx`
   insert into mayfly.invocation_meter as meter (invocation_id, attempt, project, function_name, version, started_at, outcome, duration_ms, billed_ms,
     memory_mb, max_memory_mb, cold, wait_ms, init_ms, bytes_in, bytes_out)
-  select * from unnest(${ends.map((end) => end.invocationId)}::uuid[], ${ends.map((end) => end.attempt)}::int[], ${ends.map((end) => end.project)}::text[],
-    ${ends.map((end) => end.functionName)}::text[], ${ends.map((end) => end.version)}::text[], ${ends.map((end) => new Date(end.startedAt))}::timestamptz[],
-    ${ends.map((end) => end.outcome)}::text[], ${ends.map((end) => end.durationMs)}::float8[], ${ends.map((end) => end.billedMs)}::bigint[],
-    ${ends.map((end) => end.memoryMb)}::int[], ${ends.map((end) => end.maxMemoryMb)}::int[], ${ends.map((end) => end.cold)}::text[],
-    ${ends.map((end) => end.waitMs)}::float8[], ${ends.map((end) => end.initMs)}::float8[], ${ends.map((end) => end.bytesIn)}::bigint[], ${ends.map((end) => end.bytesOut)}::bigint[])
+  select * from unnest(${ends.map((one) => one.invocationId)}::uuid[], ${ends.map((one) => one.attempt)}::int[], ${ends.map((one) => one.project)}::text[],
+    ${ends.map((one) => one.functionName)}::text[], ${ends.map((one) => one.version)}::text[], ${ends.map((one) => new Date(one.startedAt))}::timestamptz[],
+    ${ends.map((one) => one.outcome)}::text[], ${ends.map((one) => one.durationMs)}::float8[], ${ends.map((one) => one.billedMs)}::bigint[],
+    ${ends.map((one) => one.memoryMb)}::int[], ${ends.map((one) => one.maxMemoryMb)}::int[], ${ends.map((one) => one.cold)}::text[],
+    ${ends.map((one) => one.waitMs)}::float8[], ${ends.map((one) => one.initMs)}::float8[], ${ends.map((one) => one.bytesIn)}::bigint[], ${ends.map((one) => one.bytesOut)}::bigint[])
   on conflict (invocation_id, attempt) do update set outcome = excluded.outcome, duration_ms = excluded.duration_ms, billed_ms = excluded.billed_ms,
     max_memory_mb = excluded.max_memory_mb, cold = excluded.cold, wait_ms = excluded.wait_ms, init_ms = excluded.init_ms, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out
    where meter.outcome is null`

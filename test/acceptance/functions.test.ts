@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
+import { connect } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import {
   CreateFunctionCommand,
@@ -346,6 +347,28 @@ describe('calls by name', () => {
     const body = Buffer.alloc(20 * 1024 * 1024, 'mayfly')
     const reply = await fetch(`${node.ready.url}/functions/v1/pass`, { method: 'POST', headers: { apikey: node.ready.project.secretKey }, body })
     assert.ok(Buffer.from(await reply.arrayBuffer()).equals(body))
+  })
+
+  it('refuses a body past httpBody by name, declared or not', async () => {
+    const url = new URL(node.ready.url)
+    const answer = (head: string, rest: () => Buffer | null) =>
+      new Promise<string>((resolve) => {
+        const socket = connect(Number(url.port), url.hostname, () => {
+          socket.write(`POST /functions/v1/pass HTTP/1.1\r\nhost: localhost\r\napikey: ${node.ready.project.secretKey}\r\n${head}\r\n\r\n`)
+          const more = () => {
+            for (let part = rest(); part !== null; part = rest()) if (!socket.write(part)) return void socket.once('drain', more)
+          }
+          more()
+        })
+        let all = ''
+        socket.on('data', (chunk: Buffer) => {
+          if (all.length < 65536) all += chunk.toString('latin1')
+        })
+        socket.on('error', () => {})
+        socket.on('close', () => resolve(all))
+      })
+    const limit = 100 * 1024 * 1024
+    assert.match(await answer(`content-length: ${limit + 1}`, () => null), /^HTTP\/1\.1 413[\s\S]*payload_too_large/)
   })
 
   it('tells a fetch handler that its client left, and runs what it promised to finish', async () => {

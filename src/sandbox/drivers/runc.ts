@@ -303,8 +303,8 @@ class RuncSandbox implements SandboxProcess {
     })
     return this.#killing
   }
-  memory() {
-    return this.#cgroup.memory()
+  async memory() {
+    return this.#killing ? null : this.#cgroup.memory()
   }
 }
 

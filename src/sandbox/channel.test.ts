@@ -1,0 +1,196 @@
+import assert from 'node:assert/strict'
+import { Duplex } from 'node:stream'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { LIMITS } from '../core/limits.ts'
+import { Channel, ChannelClosed, ProtocolError } from './channel.ts'
+import { encodeFrame, FLAG, FrameDecoder, LOG_WINDOW, MAX_PAYLOAD, STREAM_WINDOW, TYPE } from './frames.ts'
+import type { Call, LogSink } from './types.ts'
+
+const silent: LogSink = { write: () => {}, lost: () => {} }
+const context = {
+  invocationId: 'i',
+  functionName: 'f',
+  functionVersion: '1',
+  functionArn: 'a',
+  memoryMb: 128,
+  logGroup: 'g',
+  logStream: 's',
+  traceId: 't',
+  clientContext: null,
+  depth: 0,
+}
+const event: Call = { kind: 'event', context, payload: Buffer.from('{}') }
+const http: Call = { kind: 'http', context, method: 'GET', url: 'http://localhost/', headers: [], body: null }
+const json = (value: unknown) => Buffer.from(JSON.stringify(value))
+const HELLO = encodeFrame(TYPE.hello, 0, 0, json({ version: 1 }))
+
+/** A pair of streams: what one side writes, the other reads. */
+function pair(): [Duplex, Duplex] {
+  const make = (other: () => Duplex): Duplex =>
+    new Duplex({
+      read: () => {},
+      write: (chunk, _encoding, done) => {
+        if (!other().destroyed) other().push(chunk)
+        done()
+      },
+      final: (done) => {
+        other().push(null)
+        done()
+      },
+    })
+  const a: Duplex = make(() => b)
+  const b: Duplex = make(() => a)
+  return [a, b]
+}
+
+function open() {
+  const [control, guest] = pair()
+  const [relay, guestRelay] = pair()
+  const relayed: Duplex[] = []
+  guest.on('data', () => {})
+  guestRelay.on('data', () => {})
+  const channel = new Channel({ control, relay }, (connection) => relayed.push(connection))
+  return {
+    channel,
+    relayed,
+    say: (...frames: Buffer[]) => guest.write(Buffer.concat(frames)),
+    sayRelay: (...frames: Buffer[]) => guestRelay.write(Buffer.concat(frames)),
+    guest,
+  }
+}
+
+describe('FrameDecoder', () => {
+  it('gives the same frames however the bytes are split', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.constantFrom(...Object.values(TYPE)), fc.nat(255), fc.nat(0xffffffff), fc.uint8Array({ maxLength: 300 })), { maxLength: 10 }),
+        fc.array(fc.nat(40), { minLength: 1 }),
+        (frames, cuts) => {
+          const bytes = Buffer.concat(frames.map(([type, flags, stream, payload]) => encodeFrame(type, flags, stream, payload)))
+          const decoder = new FrameDecoder()
+          const seen: unknown[] = []
+          for (let at = 0, i = 0; at < bytes.length; i++) {
+            const end = Math.min(bytes.length, at + (cuts[i % cuts.length] as number) + 1)
+            decoder.push(bytes.subarray(at, end), (frame) => seen.push([frame.type, frame.flags, frame.stream, [...frame.payload]]))
+            at = end
+          }
+          assert.deepEqual(
+            seen,
+            frames.map(([type, flags, stream, payload]) => [type, flags, stream, [...payload]]),
+          )
+        },
+      ),
+    )
+  })
+})
+
+describe('Channel', () => {
+  it('takes a hello and a result, once', async () => {
+    const { channel, say } = open()
+    say(HELLO)
+    assert.equal((await channel.hello(AbortSignal.timeout(1000))).version, 1)
+    const sent = channel.call(event, 1000, silent)
+    say(encodeFrame(TYPE.result, FLAG.fin | FLAG.done, sent.id, Buffer.from('"x"')))
+    const result = await sent.result
+    assert.equal(result.kind === 'event' && Buffer.from(result.payload).toString(), '"x"')
+    await sent.over
+  })
+
+  const hostile: [string, (id: number) => Buffer[]][] = [
+    ['a length past the limit', () => [Buffer.from([1, 0, 1, 0, 4, 0, 0, 0, 0, 0, 0, 0])]],
+    ['an unknown type', () => [encodeFrame(99, 0, 0)]],
+    ['a reserved field', () => [Buffer.from([0, 0, 0, 0, 4, 0, 1, 0, 0, 0, 0, 0])]],
+    ['a call that does not run', (id) => [encodeFrame(TYPE.result, FLAG.fin, id + 7, json(1))]],
+    ['a second result', (id) => [encodeFrame(TYPE.result, FLAG.fin, id, json(1)), encodeFrame(TYPE.result, FLAG.fin, id, json(2))]],
+    ['a result and an error', (id) => [encodeFrame(TYPE.result, FLAG.fin, id, json(1)), encodeFrame(TYPE.callError, 0, id, json({ errorType: 'x' }))]],
+    ['a head for an event', (id) => [encodeFrame(TYPE.head, 0, id, json({ status: 200, headers: [] }))]],
+    ['done before a result', (id) => [encodeFrame(TYPE.done, 0, id)]],
+    ['data where nothing is open', (id) => [encodeFrame(TYPE.data, 0, id, json(1))]],
+    ['an error without a type', (id) => [encodeFrame(TYPE.callError, 0, id, json({}))]],
+    ['an error that is not JSON', (id) => [encodeFrame(TYPE.callError, 0, id, Buffer.from('{'))]],
+    ['a second hello', () => [HELLO]],
+    ['another version', () => [encodeFrame(TYPE.hello, 0, 0, json({ version: 2 }))]],
+    ['loaded when nothing loads', () => [encodeFrame(TYPE.loaded, 0, 0, json({ kind: 'lambda' }))]],
+    ['a credit beyond the window', (id) => [encodeFrame(TYPE.credit, 0, id, Buffer.from([255, 255, 255, 255]))]],
+    ['a relay frame on control', () => [encodeFrame(TYPE.open, 0, 1)]],
+  ]
+  for (const [name, frames] of hostile) {
+    it(`ends with a ProtocolError at ${name}`, async () => {
+      const { channel, say } = open()
+      say(HELLO)
+      const sent = channel.call(event, 1000, silent)
+      sent.result.catch(() => {})
+      say(...frames(sent.id))
+      assert.ok((await channel.failure) instanceof ProtocolError)
+    })
+  }
+
+  it('ends at body bytes beyond credit, not before', async () => {
+    const { channel, say } = open()
+    say(HELLO)
+    const sent = channel.call(http, 1000, silent)
+    say(encodeFrame(TYPE.head, 0, sent.id, json({ status: 200, headers: [['a', 'b']] })))
+    const piece = encodeFrame(TYPE.data, 0, sent.id, Buffer.alloc(MAX_PAYLOAD))
+    for (let i = 0; i < STREAM_WINDOW / MAX_PAYLOAD; i++) say(piece)
+    assert.equal((await sent.result).kind, 'http')
+    assert.equal(await Promise.race([channel.failure, new Promise((resolve) => setTimeout(resolve, 20, 'alive'))]), 'alive')
+    say(piece)
+    assert.ok((await channel.failure) instanceof ProtocolError)
+  })
+
+  it('ends at a log frame larger than its credit, and counts what the guest lost', async () => {
+    const { channel, say } = open()
+    let lost = 0
+    const sent = channel.call(event, 1000, { write: () => {}, lost: (bytes) => (lost += bytes) })
+    say(HELLO, encodeFrame(TYPE.logLost, 0, sent.id, Buffer.from([5, 0, 0, 0])))
+    for (let i = 0; i < (LOG_WINDOW / MAX_PAYLOAD) * 3; i++) say(encodeFrame(TYPE.log, FLAG.stdout, sent.id, Buffer.alloc(MAX_PAYLOAD)))
+    say(encodeFrame(TYPE.result, FLAG.fin | FLAG.done, sent.id, json(1)))
+    await sent.result
+    assert.equal(lost, 5)
+  })
+
+  it('fails every call when the guest is gone', async () => {
+    const { channel, guest } = open()
+    const all = [channel.call(event, 1000, silent), channel.call(http, 1000, silent)]
+    guest.end()
+    for (const one of all) await assert.rejects(one.result, ChannelClosed)
+  })
+
+  it('never throws and never hangs on random bytes and on frames of random order', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.oneof(
+            fc.uint8Array({ maxLength: 64 }),
+            fc.tuple(fc.constantFrom(...Object.values(TYPE)), fc.nat(15), fc.nat(4), fc.uint8Array({ maxLength: 40 })),
+          ),
+          { maxLength: 12 },
+        ),
+        async (parts) => {
+          const { channel, say, sayRelay, guest } = open()
+          const sent = channel.call(event, 1000, silent)
+          sent.result.catch(() => {})
+          for (const part of parts) {
+            const bytes = Array.isArray(part) ? encodeFrame(part[0], part[1], part[2], part[3]) : Buffer.from(part)
+            if (bytes.length % 2 === 0) say(bytes)
+            else sayRelay(bytes)
+          }
+          guest.end()
+          assert.ok((await channel.failure) instanceof Error)
+          await sent.over
+        },
+      ),
+      { numRuns: 200 },
+    )
+  })
+
+  it(`holds relayConnections (${LIMITS.relayConnections.value}) and refuses one more, without ending`, async () => {
+    const { channel, relayed, sayRelay } = open()
+    for (let id = 1; id <= LIMITS.relayConnections.value + 1; id++) sayRelay(encodeFrame(TYPE.open, 0, id))
+    assert.equal(await Promise.race([channel.failure, new Promise((resolve) => setTimeout(resolve, 50, 'alive'))]), 'alive')
+    assert.equal(relayed.length, LIMITS.relayConnections.value)
+    sayRelay(encodeFrame(TYPE.open, 0, 5))
+    assert.ok((await channel.failure) instanceof ProtocolError, 'an id is never used twice')
+  })
+})
