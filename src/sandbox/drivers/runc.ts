@@ -288,7 +288,7 @@ class RuncSandbox implements SandboxProcess {
     return this.#tail.text()
   }
   async limit(limits: { memoryMb: number; pids: number }): Promise<void> {
-    await this.#cgroup.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
+    this.#cgroup.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
   }
   async freeze(): Promise<void> {
     await this.#cgroup.freeze(true, this.#clock)
