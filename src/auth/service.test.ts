@@ -126,7 +126,12 @@ describe('Auth', () => {
   it('believes no key of a project that is gone once it was told to forget, and none after two seconds', async () => {
     for (const [name, act] of [
       ['gone', () => auth.forget()],
-      ['left', () => void (elapsed += 2_001)],
+      [
+        'left',
+        () => {
+          elapsed += 2_001
+        },
+      ],
     ] as const) {
       const project = await make(name)
       const { secretKey, accessKey } = await auth.revealProjectKeys(project)
@@ -141,7 +146,13 @@ describe('Auth', () => {
     }
   })
   it('remembers at most LIMITS.believedKeys keys', { timeout: 60_000 }, async () => {
-    const stub: Database = { ...control, sql: async () => (asked++, []) }
+    const stub: Database = {
+      ...control,
+      sql: async () => {
+        asked++
+        return []
+      },
+    }
     const flooded = new Auth(stub, sealer, clock)
     await flooded.verifyKey('sb_first')
     for (let n = 1; n < LIMITS.believedKeys.value; n++) await flooded.verifyKey(`sb_${n}`)
