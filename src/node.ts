@@ -26,6 +26,7 @@ import { routes as usageRoutes } from './usage/http.ts'
 
 export const DEFAULT_PROJECT = 'demo' as ProjectRef
 export const REGION = 'us-east-1'
+const SWEEP_MS = 3_600_000
 
 export interface Host {
   readonly clock: Clock
@@ -124,9 +125,11 @@ export class RunningNode implements AsyncDisposable {
       defaultProject: DEFAULT_PROJECT,
       region: REGION,
     })
+    const artefacts = new Artefacts({ root: path.join(data, 'artefacts') })
+    await artefacts.recover()
     const functions = new FunctionsService({
       control: databases.control,
-      artefacts: new Artefacts({ root: path.join(data, 'artefacts') }),
+      artefacts,
       sealer,
       clock,
       log,
@@ -137,6 +140,12 @@ export class RunningNode implements AsyncDisposable {
         bus.publish('version.retired', versionId)
       },
     })
+    const sweeper = setInterval(
+      () => void functions.sweep().catch((error: Error) => log.warn({ error: error.message }, 'old versions could not be removed')),
+      SWEEP_MS,
+    )
+    sweeper.unref()
+    opening.defer(() => clearInterval(sweeper))
     const projects = new Projects({
       databases,
       sealer,
