@@ -75,8 +75,9 @@ async function up(): Promise<number> {
   try {
     const { ready } = node
     if (!node.directory.instance.firstJobDone) {
-      if (!config.node.empty) await firstJob(node, host)
-      await node.directory.update({ firstJobDone: true })
+      // Where functions cannot run yet, a later start does it.
+      const settled = config.node.empty || (await firstJob(node, host))
+      if (settled) await node.directory.update({ firstJobDone: true })
     }
     await node.announce()
     if (config.node.json) process.stdout.write(`${JSON.stringify(ready)}\n`)
@@ -92,16 +93,18 @@ async function up(): Promise<number> {
   return 0
 }
 
-async function firstJob(node: RunningNode, host: Host): Promise<void> {
+/** @returns false when it has to wait for a machine that can run functions */
+async function firstJob(node: RunningNode, host: Host): Promise<boolean> {
   const { ready } = node
   if (ready.sandbox.driver === 'none') {
     say('The first job is left out: functions cannot run on this machine yet (see above, or `npx mayfly doctor`).')
-    return
+    return false
   }
   try {
     const job = await doFirstJob({ root, data: node.directory.path, ready, operatorToken: node.operatorToken, say, monotonic: () => host.clock.monotonic() })
     const kib = (bytes: number) => `${(bytes / 1024).toFixed(1)} KiB`
-    say(`Resized a photograph in an isolated function: ${kib(job.source.bytes)} in, ${kib(job.thumbnail.bytes)} out.`)
+    const where = ready.sandbox.driver === 'process' ? 'a function that nothing isolates (--sandbox process)' : 'an isolated function'
+    say(`Resized a photograph in ${where}: ${kib(job.source.bytes)} in, ${kib(job.thumbnail.bytes)} out.`)
     say(`  cold ${job.coldMs.toFixed(1)} ms (${job.coldReason}), warm ${job.warmMs.toFixed(1)} ms`)
     say(`  thumbnail: ${job.thumbnail.path}`)
     say(
@@ -112,6 +115,7 @@ async function firstJob(node: RunningNode, host: Host): Promise<void> {
       `The first job failed: ${error instanceof Error ? error.message : String(error)}. The node runs all the same; try it again with \`npx mayfly deploy examples/resize\`.`,
     )
   }
+  return true
 }
 
 function showConfig(): number {
