@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { DatabaseError, type Databases } from './database.ts'
+import { type Connection, PostgresDatabase } from './postgres.ts'
+
+export interface OpenedDatabases {
+  readonly databases: Databases
+  /** How a login role (`authenticator`, `owner`) of a project reaches its database. */
+  readonly connection: (ref: string, role: string) => Connection
+  readonly close: () => Promise<void>
+}
+
+const failsWith = (sqlState: string) => (error: unknown) => {
+  assert.ok(error instanceof DatabaseError, String(error))
+  assert.equal(error.sqlState, sqlState)
+  return true
+}
+
+/** What every place for databases must do; an implementation is done when it passes. */
+export function databasesConformance(name: string, open: () => Promise<OpenedDatabases>): void {
+  describe(`${name} keeps the Databases contract`, () => {
+    let opened: OpenedDatabases
+    let databases: Databases
+    before(async () => {
+      opened = await open()
+      databases = opened.databases
+      await databases.control.script('create table public.t (n int primary key, s text)')
+    })
+    after(() => opened?.close())
+    const asRole = async <T>(ref: string, role: string, work: (database: PostgresDatabase) => Promise<T>): Promise<T> => {
+      await using database = new PostgresDatabase(opened.connection(ref, role), { max: 1, statementTimeoutMs: 5_000 })
+      return await work(database)
+    }
+
+    it('takes values as parameters, whatever they hold', async () => {
+      const { sql } = databases.control
+      for (const text of ["'; drop table t; --", '한글 😀', '$1', '']) assert.deepEqual(await sql`select ${text}::text as text`, [{ text }])
+      assert.deepEqual(await sql`select ${Buffer.from([0, 255])}::bytea as bytes, ${null}::int as nothing`, [{ bytes: Buffer.from([0, 255]), nothing: null }])
+    })
+    it('commits all of a transaction or nothing', async () => {
+      const { control } = databases
+      await control.transaction(async (tx) => {
+        await tx`insert into t values (1, 'a')`
+        await tx`insert into t values (2, 'b')`
+      })
+      await assert.rejects(
+        control.transaction(async (tx) => {
+          await tx`insert into t values (3, 'c')`
+          throw new Error('mine')
+        }),
+        /mine/,
+      )
+      await assert.rejects(
+        control.transaction((tx) => tx`insert into t values (1, 'again')`),
+        failsWith('23505'),
+      )
+      assert.deepEqual(await control.sql`select n from t order by n`, [{ n: 1 }, { n: 2 }])
+    })
+    it('does not call a transaction committed whose error was swallowed', async () => {
+      await assert.rejects(
+        databases.control.transaction(async (tx) => {
+          await tx`insert into t values (9, 'x')`
+          await tx`select 1 / 0`.catch(() => {})
+        }),
+        failsWith('25P02'),
+      )
+      assert.deepEqual(await databases.control.sql`select n from t where n = 9`, [])
+    })
+    it('leaves no half transaction behind a script that fails', async () => {
+      await assert.rejects(databases.control.script('begin; insert into t values (8, null); select 1 / 0; commit'), failsWith('22012'))
+      assert.deepEqual(await databases.control.sql`select n from t where n = 8`, [])
+    })
+    it('serves fifty at once', async () => {
+      const all = await Promise.all(Array.from({ length: 50 }, (_, n) => databases.control.sql<{ n: number }>`select ${n}::int as n, pg_sleep(0.01)`))
+      assert.deepEqual(
+        all.map(([row]) => row?.n),
+        Array.from({ length: 50 }, (_, n) => n),
+      )
+    })
+    it('makes a project once, however often it is asked, and keeps two apart', async () => {
+      await Promise.all([databases.ensureProject('one'), databases.ensureProject('two')])
+      await databases.ensureProject('one')
+      await (await databases.openProject('one')).script('create table public.only_here (n int)')
+      assert.deepEqual(await (await databases.openProject('two')).sql`select to_regclass('public.only_here') as found`, [{ found: null }])
+    })
+    it('gives login roles that are no superuser, read no file of the server and cannot become more', async () => {
+      for (const role of ['owner', 'authenticator']) {
+        await asRole('one', role, async (database) => {
+          assert.deepEqual(await database.sql`select rolsuper, rolcreaterole, rolcreatedb, rolreplication from pg_roles where rolname = current_user`, [
+            { rolsuper: false, rolcreaterole: false, rolcreatedb: false, rolreplication: false },
+          ])
+          await assert.rejects(database.sql`select pg_read_file('/etc/passwd')`, failsWith('42501'))
+          await assert.rejects(database.script("copy (select 1) to program 'true'"), failsWith('42501'))
+          await assert.rejects(database.script("create table x (t text); copy x from '/etc/passwd'"), failsWith('42501'))
+          await assert.rejects(database.script('alter role current_user superuser'), failsWith('42501'))
+          await assert.rejects(database.script('set role mayfly'), failsWith('42501'))
+          await assert.rejects(database.sql`select * from mayfly.migration`, failsWith('42501'))
+        })
+      }
+    })
+    it('lets no role of one project into another', async () => {
+      for (const role of ['owner', 'authenticator']) {
+        const own = opened.connection('one', role)
+        const other = opened.connection('two', role)
+        await using stranger = new PostgresDatabase({ ...other, password: own.password }, { max: 1, statementTimeoutMs: 5_000 })
+        await assert.rejects(stranger.sql`select 1`, failsWith('28P01'))
+      }
+    })
+    it('gives anon nothing by itself, and service_role past row-level security', async () => {
+      const project = await databases.openProject('one')
+      await project.script(
+        'create table public.guarded (n int); alter table public.guarded enable row level security; insert into public.guarded values (1); grant select on public.guarded to anon, service_role',
+      )
+      await asRole('one', 'authenticator', async (database) => {
+        const seen = (role: string) =>
+          database.transaction(async (tx) => {
+            await tx`select set_config('role', ${role}, true)`
+            return (await tx`select n from public.guarded`).length
+          })
+        assert.deepEqual([await seen('anon'), await seen('service_role')], [0, 1])
+        await assert.rejects(database.script('set role owner'), failsWith('42501'))
+      })
+    })
+    it('removes a project, however often it is asked', async () => {
+      await databases.dropProject('two')
+      await databases.dropProject('two')
+      await assert.rejects(databases.openProject('two'))
+    })
+  })
+}

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { systemClock } from '../../lib/clock.ts'
+import { databasesConformance } from './conformance.ts'
+import { EmbeddedDatabases } from './embedded.ts'
+import { migrate } from './migrate.ts'
+import { ServerError } from './server.ts'
+
+const migrations = path.resolve(import.meta.dirname, '../../../migrations')
+const runtimeBase = process.getuid?.() === 0 ? '/run' : tmpdir()
+const open = (folder: string) => EmbeddedDatabases.open({ folder: path.join(folder, 'pg'), runtimeBase, migrations, clock: systemClock, log: () => {} })
+
+databasesConformance('embedded', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-pg-'))
+  const databases = await open(folder)
+  return {
+    databases,
+    connection: (ref, role) => databases.connection(ref, role),
+    close: async () => {
+      await databases[Symbol.asyncDispose]()
+      rmSync(folder, { recursive: true })
+    },
+  }
+})
+
+describe('embedded PostgreSQL', () => {
+  let folder = ''
+  before(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'mayfly-pg-'))
+  })
+  after(() => rmSync(folder, { recursive: true }))
+  const serverPid = () => Number(readFileSync(path.join(folder, 'pg', 'control', 'postmaster.pid'), 'utf8').split('\n')[0])
+
+  it('comes back by itself after its server was killed, with all that was committed', async () => {
+    await using databases = await open(folder)
+    await databases.control.script('create table public.kept (n int); insert into public.kept values (1)')
+    process.kill(serverPid(), 'SIGKILL')
+    let rows: object[] = []
+    for (let tried = 0; tried < 200 && rows.length === 0; tried++) {
+      await delay(50)
+      rows = await databases.control.sql`select n from public.kept`.catch(() => [])
+    }
+    assert.deepEqual(rows, [{ n: 1 }])
+  })
+  it('starts over a pid file that speaks of another process, and leaves none behind', async () => {
+    const file = path.join(folder, 'pg', 'control', 'postmaster.pid')
+    writeFileSync(file, `${process.pid}\n/nowhere\n0\n5432\n\n\n\nready\n`)
+    const databases = await open(folder)
+    assert.deepEqual(await databases.control.sql`select n from public.kept`, [{ n: 1 }])
+    await databases[Symbol.asyncDispose]()
+    assert.equal(existsSync(file), false)
+    await assert.rejects(databases.openProject('none'), ServerError)
+  })
+  it('asks for the password that it lost instead of making another', async () => {
+    const file = path.join(folder, 'pg', 'password')
+    const password = readFileSync(file)
+    rmSync(file)
+    await assert.rejects(open(folder), /password .* is missing/)
+    writeFileSync(file, password, { mode: 0o600 })
+  })
+  it('refuses a changed migration and a database that is newer than the code', async () => {
+    await using databases = await open(folder)
+    const [row] = await databases.control.sql<{ name: string; checksum: string }>`select name, checksum from mayfly.migration where number = 1`
+    assert.ok(row && readdirSync(path.join(migrations, 'control')).includes(`0001_${row.name}.sql`))
+    await assert.rejects(migrate(databases.control, [{ number: 1, name: row.name, text: '', checksum: 'another' }]), /newer Mayfly|was changed/)
+    await assert.rejects(migrate(databases.control, []), /newer Mayfly/)
+  })
+})
