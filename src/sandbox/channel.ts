@@ -143,14 +143,15 @@ export class Channel {
 
   /**
    * Runs one call. `result` has exactly one outcome; it rejects only when the channel ends first (ProtocolError,
-   * ChannelClosed). `over` follows when the guest has nothing pending for it any more (waitUntil included).
+   * ChannelClosed). `over` follows when the guest has nothing pending for it any more (waitUntil included), with the
+   * error when the channel ended before that.
    * @param remainingMs  how long the function may still take, for its own clock; the host's deadline is not here
    */
-  call(call: Call, remainingMs: number, log: LogSink): { id: number; result: Promise<CallResult>; over: Promise<void> } {
-    if (this.#dead) return { id: 0, result: Promise.reject(this.#dead), over: Promise.resolve() }
+  call(call: Call, remainingMs: number, log: LogSink): { id: number; result: Promise<CallResult>; over: Promise<Error | null> } {
+    if (this.#dead) return { id: 0, result: Promise.reject(this.#dead), over: Promise.resolve(this.#dead) }
     const id = this.#nextCall++
     const result = Promise.withResolvers<CallResult>()
-    const over = Promise.withResolvers<void>()
+    const over = Promise.withResolvers<Error | null>()
     result.promise.catch(() => {})
     const pending: Pending = {
       id,
@@ -158,7 +159,7 @@ export class Channel {
       log,
       settle: result.resolve,
       fail: result.reject,
-      over: () => over.resolve(),
+      over: over.resolve,
       outgoing: new Credit(STREAM_WINDOW),
       settled: false,
       ended: false,
@@ -176,7 +177,8 @@ export class Channel {
     const inline = call.kind === 'event' && 4 + headBytes.length + call.payload.byteLength <= MAX_PAYLOAD
     if (4 + headBytes.length > MAX_PAYLOAD) {
       this.#calls.delete(id)
-      return { id, result: Promise.reject(new ProtocolError('the head of the call does not fit a frame')), over: Promise.resolve() }
+      const error = new ProtocolError('the head of the call does not fit a frame')
+      return { id, result: Promise.reject(error), over: Promise.resolve(error) }
     }
     const first = Buffer.allocUnsafe(4 + headBytes.length + (inline ? call.payload.byteLength : 0))
     first.writeUInt32LE(headBytes.length, 0)

@@ -16,6 +16,7 @@ const silent: LogSink = { write: () => {}, lost: () => {} }
 const never = new AbortController().signal
 
 const CODE: Record<string, string> = {
+  midway: `exports.fetch = async () => new Response(new ReadableStream({ async pull(to) { to.enqueue(new Uint8Array(10)); await new Promise((done) => setTimeout(done, 100)); process.exit(5) } }))`,
   hello: `let n = 0; exports.handler = async (event) => ({ n: ++n, event })`,
   changed: `exports.handler = async () => 'changed'`,
   loop: `exports.handler = async (event) => { if (event.loop) for (;;); return 'fine' }`,
@@ -182,6 +183,17 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       assert.ok(dead.every((one) => one.status === 'fulfilled' || one.reason.code === 'sandbox_lost'))
       assert.ok(dead.some((one) => one.status === 'rejected'))
       assert.equal((await call(spec)).value, 1)
+    })
+
+    test('a body that its sandbox does not end is no success', async () => {
+      await using lease = await pool.acquire(specOf('midway'), silent, never)
+      const { context } = eventOf({})
+      const result = await lease.run({ kind: 'http', context, method: 'GET', url: 'http://f/', headers: [], body: null }, silent, never)
+      assert.ok(result.kind === 'http')
+      await assert.rejects(async () => {
+        for await (const _ of result.body);
+      })
+      assert.deepEqual((await lease.finished).error, { type: 'Runtime.ExitError', message: 'Runtime exited with error: exit status 5' })
     })
 
     test('reuse never: each call has a sandbox of its own', async () => {

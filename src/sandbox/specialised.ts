@@ -121,16 +121,17 @@ export class Specialised {
     const timer = this.#clock.timer(this.spec.timeoutMs, () => late.resolve(this.#timedOut(invocationId)))
     const onLeave = () => this.channel.cancel(sent.id)
     signal.addEventListener('abort', onLeave)
-    const lost = this.channel.failure.then((error) => this.#lost(error, invocationId))
-    lost.catch(() => {})
-    const outcome = Promise.race([sent.result.catch(() => lost), late.promise])
+    if (signal.aborted) onLeave()
+    // The error comes by this call's own promise: a reaction on the channel's would stay for as long as the sandbox lives.
+    const outcome = Promise.race([sent.result.catch((error: Error) => this.#lost(error, invocationId)), late.promise])
     const over = async () => {
       const result = await outcome.catch(() => sandboxLost)
       let error = result.kind === 'error' ? result : null
       if (error === null || !this.#isGone) {
         // An http body, or waitUntil, may go on; the deadline holds for them too.
-        const end = await Promise.race([sent.over.then(() => null), late.promise])
-        if (end !== null) error = end
+        const end = await Promise.race([sent.over, late.promise])
+        if (end instanceof Error) error ??= await this.#lost(end, invocationId).catch(() => sandboxLost)
+        else if (end !== null) error = end
       }
       timer[Symbol.dispose]()
       signal.removeEventListener('abort', onLeave)
