@@ -3,8 +3,10 @@ import { homedir } from 'node:os'
 import path from 'node:path'
 import pino from 'pino'
 import { stateFolderOf } from '../client/nodes.ts'
+import { DatabaseUnusable } from './backends/database/database.ts'
+import { EMBEDDED_MAJOR } from './backends/database/embedded.ts'
+import { inspectExternal } from './backends/database/external.ts'
 import { MigrationError } from './backends/database/migrate.ts'
-import { ServerError } from './backends/database/server.ts'
 import { SECTIONS } from './config.ts'
 import { StartError } from './core/data-directory.ts'
 import { MayflyError } from './core/errors.ts'
@@ -163,16 +165,37 @@ async function doctor(): Promise<number> {
     clock: host.clock,
     log: host.log,
   })
-  const report = isDriver(found)
-    ? { ok: true, sandbox: found.name, limits: found.limits, missing: found.missing }
-    : { ok: false, sandbox: 'none', limits: [] as readonly string[], missing: [{ what: 'functions', why: found.why, todo: found.todo }] }
+  const sandbox = isDriver(found)
+    ? { name: found.name as string, limits: found.limits, blocking: [], missing: found.missing }
+    : { name: 'none', limits: [] as readonly string[], blocking: [{ what: 'functions', why: found.why, todo: found.todo }], missing: [] }
   if (isDriver(found)) await found[Symbol.asyncDispose]()
-  if (json) process.stdout.write(`${JSON.stringify({ ...report, node: process.version, version: host.version })}\n`)
-  else {
-    process.stdout.write(`Node      ${process.version}\nSandbox   ${report.sandbox}\nHolds     ${report.limits.join(', ') || 'nothing'}\n`)
-    for (const gap of report.missing) process.stdout.write(`Missing   ${gap.what}: ${gap.why}\n          ${gap.todo}\n`)
+  const database = await databaseReport(values.node.databaseUrl)
+  const blocking = [...sandbox.blocking, ...database.blocking]
+  const missing = [...blocking, ...sandbox.missing, ...database.missing]
+  const ok = blocking.length === 0
+  if (json) {
+    const report = { ok, sandbox: sandbox.name, limits: sandbox.limits, database: database.kind, shared: database.shared, missing }
+    process.stdout.write(`${JSON.stringify({ ...report, node: process.version, version: host.version })}\n`)
+  } else {
+    process.stdout.write(
+      `Node      ${process.version}\nSandbox   ${sandbox.name}\nHolds     ${sandbox.limits.join(', ') || 'nothing'}\nDatabase  ${database.kind}\n`,
+    )
+    if (database.shared.length > 0) process.stdout.write(`Shared    by all projects: ${database.shared.join('; ')}\n`)
+    for (const gap of missing) process.stdout.write(`Missing   ${gap.what}: ${gap.why}\n          ${gap.todo}\n`)
   }
-  return report.ok ? 0 : 1
+  return ok ? 0 : 1
+}
+
+async function databaseReport(url: string | null) {
+  if (url === null) return { kind: `embedded ${EMBEDDED_MAJOR}`, blocking: [], missing: [], shared: [] }
+  try {
+    const { version, ...report } = await inspectExternal(url)
+    return { kind: `external ${version}`, ...report }
+  } catch (error) {
+    if (!(error instanceof DatabaseUnusable)) throw error
+    const gap = { what: 'database', why: error.message, todo: 'Check --database-url (MAYFLY_DATABASE_URL), or leave it away for the embedded PostgreSQL.' }
+    return { kind: 'external, not usable', blocking: [gap], missing: [], shared: [] }
+  }
 }
 
 function failure(error: unknown): number {
@@ -184,7 +207,7 @@ function failure(error: unknown): number {
     say(error.message)
     return error.exitCode
   }
-  if (error instanceof ServerError || error instanceof MigrationError || error instanceof MayflyError) {
+  if (error instanceof DatabaseUnusable || error instanceof MigrationError || error instanceof MayflyError) {
     say(`The node does not start: ${error.message}`)
     return 1
   }

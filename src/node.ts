@@ -4,6 +4,7 @@ import { Auth, SignatureError, verifySigV4 } from './auth/index.ts'
 import { openInProcessBus } from './backends/bus/in-process.ts'
 import type { Databases } from './backends/database/database.ts'
 import { EMBEDDED_MAJOR, EmbeddedDatabases } from './backends/database/embedded.ts'
+import { ExternalDatabases } from './backends/database/external.ts'
 import type { Config } from './config.ts'
 import { DataDirectory, StartError, startTicks, writeWhole } from './core/data-directory.ts'
 import { Journal } from './core/journal.ts'
@@ -99,11 +100,19 @@ export class RunningNode implements AsyncDisposable {
     )
     const data = directory.path
     const given = settings.instanceKey ?? (settings.instanceKeyFile === null ? null : readText(settings.instanceKeyFile, 'instance key'))
-    const hasData = !directory.isNew && existsSync(path.join(data, 'pg'))
+    const wasExternal = directory.instance.postgresMajor === null
+    if (wasExternal !== external) {
+      throw new StartError(
+        wasExternal
+          ? `The data directory ${data} belongs to a node on an external PostgreSQL: give its address with --database-url, or choose another place with --data.`
+          : `The data directory ${data} has a PostgreSQL of its own inside: leave --database-url away, or choose another place with --data.`,
+      )
+    }
+    const hasData = !directory.isNew && (external || existsSync(path.join(data, 'pg')))
     const key = await instanceKey({ file: path.join(data, 'instance.key'), given, isNew: !hasData })
     const sealer = new Sealer(key)
 
-    const databases: Databases = opening.use(await openDatabases(config, host, data))
+    const databases: Databases = opening.use(await openDatabases(config, host, data, sealer))
     const bus = opening.use(openInProcessBus())
     const auth = new Auth(databases.control, sealer, clock)
     const logJournal = opening.use(await Journal.open<LogRecord>(path.join(data, 'journal', 'main', 'logs'), log))
@@ -255,12 +264,17 @@ export class RunningNode implements AsyncDisposable {
   }
 }
 
-async function openDatabases(config: Config, host: Host, data: string): Promise<Databases> {
-  if (config.node.databaseUrl !== null) throw new StartError('This version runs on its embedded PostgreSQL only: leave --database-url away.')
+async function openDatabases(config: Config, host: Host, data: string, sealer: Sealer): Promise<Databases> {
+  const migrations = path.join(host.root, 'migrations')
+  const { databaseUrl: url } = config.node
+  if (url !== null) {
+    const log = (fields: Readonly<Record<string, unknown>>, message: string) => host.log.warn({ ...fields, from: 'postgresql' }, message)
+    return await ExternalDatabases.open({ url, secret: sealer.derive('database logins'), migrations, clock: host.clock, log })
+  }
   return await EmbeddedDatabases.open({
     folder: path.join(data, 'pg'),
     runtimeBase: host.runBase,
-    migrations: path.join(host.root, 'migrations'),
+    migrations,
     clock: host.clock,
     log: (fields, message) => host.log.debug({ ...fields, from: 'postgresql' }, message),
   })

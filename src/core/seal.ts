@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto'
 import { promises as fs } from 'node:fs'
 import { StartError, writeWhole } from './data-directory.ts'
 
@@ -54,6 +54,11 @@ export class Sealer {
 
   constructor(instanceKey: Uint8Array) {
     this.#instanceKey = instanceKey
+  }
+
+  /** A secret that follows from the instance key alone, another for each purpose. */
+  derive(purpose: string): Uint8Array {
+    return new Uint8Array(hkdfSync('sha256', this.#instanceKey, '', `mayfly/${purpose}`, 32))
   }
 
   /** A fresh data key for a project, sealed. */

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { DatabaseError, type Databases } from './database.ts'
-import { type Connection, PostgresDatabase } from './postgres.ts'
+import { type Connection, PostgresDatabase, quoteIdentifier } from './postgres.ts'
 
 export interface OpenedDatabases {
   readonly databases: Databases
-  /** How a login role (`authenticator`, `owner`) of a project reaches its database. */
+  /** How a login role (`authenticator`, `owner`) of a project reaches its database; `control`: where the control database is. */
   readonly connection: (ref: string, role: string) => Connection
   readonly close: () => Promise<void>
 }
@@ -104,6 +104,12 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
         const other = opened.connection('two', role)
         await using stranger = new PostgresDatabase({ ...other, password: own.password }, { max: 1, statementTimeoutMs: 5_000 })
         await assert.rejects(stranger.sql`select 1`, failsWith('28P01'))
+        await using guest = new PostgresDatabase({ ...own, host: other.host, database: other.database }, { max: 1, statementTimeoutMs: 5_000 })
+        // Where each project has a server, the password is wrong there; on one server the door is closed.
+        await assert.rejects(guest.sql`select 1`, (error) => error instanceof DatabaseError && ['28P01', '42501'].includes(error.sqlState))
+        const control = opened.connection('one', 'control')
+        await using climber = new PostgresDatabase({ ...own, host: control.host, database: control.database }, { max: 1, statementTimeoutMs: 5_000 })
+        await assert.rejects(climber.sql`select 1`, (error) => error instanceof DatabaseError && ['28P01', '42501'].includes(error.sqlState))
       }
     })
     it('gives anon nothing by itself, and service_role past row-level security', async () => {
@@ -118,7 +124,7 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
             return (await tx`select n from public.guarded`).length
           })
         assert.deepEqual([await seen('anon'), await seen('service_role')], [0, 1])
-        await assert.rejects(database.script('set role owner'), failsWith('42501'))
+        await assert.rejects(database.script(`set role ${quoteIdentifier(opened.connection('one', 'owner').user)}`), failsWith('42501'))
       })
     })
     it('removes a project, however often it is asked', async () => {

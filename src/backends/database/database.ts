@@ -28,7 +28,7 @@ export interface Database extends AsyncDisposable {
 
 /** Where databases live (DESIGN, section 2): the control database and one place per project. */
 export interface Databases extends AsyncDisposable {
-  /** What it is, for doctor and the ready line: `embedded 18.4` or `external 16.2`. */
+  /** What it is, for doctor and `/health`: `embedded 18` or `external 16.2`. */
   readonly kind: string
   readonly control: Database
   /** Makes the project's place equal to "exists, migrated". Idempotent: the reconciler calls it again after a crash. */
@@ -50,5 +50,13 @@ export class DatabaseError extends Error {
     this.name = 'DatabaseError'
     this.sqlState = sqlState
     this.constraint = constraint
+  }
+}
+
+/** Why there are no databases to work with; a sentence for the operator. */
+export class DatabaseUnusable extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'DatabaseUnusable'
   }
 }

@@ -19,7 +19,7 @@ databasesConformance('embedded', async () => {
   const databases = await open(folder)
   return {
     databases,
-    connection: (ref, role) => databases.connection(ref, role),
+    connection: (ref, role) => (role === 'control' ? databases.connection('control', 'mayfly') : databases.connection(ref, role)),
     close: async () => {
       await databases[Symbol.asyncDispose]()
       rmSync(folder, { recursive: true })

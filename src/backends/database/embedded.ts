@@ -5,7 +5,7 @@ import path from 'node:path'
 import type { Clock } from '../../lib/clock.ts'
 import type { Database, Databases } from './database.ts'
 import { migrate, readMigrations } from './migrate.ts'
-import { PostgresDatabase, quoteLiteral } from './postgres.ts'
+import { type Connection, PostgresDatabase, quoteLiteral } from './postgres.ts'
 import { nativeFolder, RuntimeFolder, Server, ServerError } from './server.ts'
 
 export interface EmbeddedOptions {
@@ -77,7 +77,6 @@ export class EmbeddedDatabases implements Databases {
   async ensureProject(ref: string): Promise<void> {
     await this.#ensureCluster(ref, this.#folderOf(ref))
     const database = await this.openProject(ref)
-    await migrate(database, await readMigrations(path.join(this.#options.migrations, 'project')))
     for (const role of ['authenticator', 'owner']) await database.script(`alter role ${role} password ${quoteLiteral(this.loginPassword(ref, role))}`)
   }
 
@@ -100,7 +99,7 @@ export class EmbeddedDatabases implements Databases {
   }
 
   /** How a login role of a project reaches it. */
-  connection(ref: string, role: string) {
+  connection(ref: string, role: string): Connection {
     return { host: this.#runtime.socketFolder(ref), port: 5432, user: role, password: this.loginPassword(ref, role), database: 'postgres' }
   }
 
@@ -153,6 +152,15 @@ export class EmbeddedDatabases implements Databases {
     )
     const entry: Place = { server: started, database }
     this.#keepAlive(entry, serverOptions)
+    if (place !== 'control') {
+      const roles = { owner: 'owner', authenticator: 'authenticator' }
+      try {
+        await migrate(database, await readMigrations(path.join(this.#options.migrations, 'project'), roles))
+      } catch (error) {
+        await this.#end(entry)
+        throw error
+      }
+    }
     return entry
   }
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { promises as fs } from 'node:fs'
 import path from 'node:path'
 import type { Database } from './database.ts'
+import { quoteIdentifier, quoteLiteral } from './postgres.ts'
 
 /** Why a database cannot be brought to this code's state; a sentence for the operator. */
 export class MigrationError extends Error {
@@ -22,8 +23,17 @@ const FILE = /^(\d{4})_([a-z0-9_]+)\.sql$/
 // One number for all of Mayfly: two nodes that start at once on one database go one after the other.
 const LOCK = 7_291_064_113
 
-/** Reads the numbered files of a folder, in order. @throws MigrationError for a gap or a number that stands twice */
-export async function readMigrations(folder: string): Promise<readonly Migration[]> {
+/**
+ * Reads the numbered files of a folder, in order. `:"name"` and `:'name'` stand for a variable as identifier and as text, as in psql.
+ * @throws MigrationError for a number that stands twice or a variable that has no value
+ */
+export async function readMigrations(folder: string, variables: Readonly<Record<string, string>> = {}): Promise<readonly Migration[]> {
+  const filled = (text: string) =>
+    text.replace(/:(["'])([a-z_]+)\1/g, (_, quote: string, name: string) => {
+      const value = variables[name]
+      if (value === undefined) throw new MigrationError(`a migration in ${folder} names ${name}, which has no value`)
+      return quote === '"' ? quoteIdentifier(value) : quoteLiteral(value)
+    })
   const migrations: Migration[] = []
   for (const file of (await fs.readdir(folder)).toSorted()) {
     const match = FILE.exec(file)
@@ -31,7 +41,7 @@ export async function readMigrations(folder: string): Promise<readonly Migration
     const text = await fs.readFile(path.join(folder, file), 'utf8')
     const number = Number(match[1])
     if (migrations.some((other) => other.number === number)) throw new MigrationError(`migration ${number} stands twice in ${folder}`)
-    migrations.push({ number, name: match[2] as string, text, checksum: createHash('sha256').update(text).digest('hex') })
+    migrations.push({ number, name: match[2] as string, text: filled(text), checksum: createHash('sha256').update(text).digest('hex') })
   }
   return migrations
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { ConnectionOptions } from 'node:tls'
 import pg from 'pg'
 import { type Database, DatabaseError, type Row, type Sql, type Tx } from './database.ts'
 
@@ -9,7 +10,7 @@ export interface Connection {
   readonly user: string
   readonly password: string
   readonly database: string
-  readonly ssl?: boolean
+  readonly ssl?: boolean | ConnectionOptions
 }
 
 /** Quotes an identifier; the one way a name that is not ours gets into a statement. */
@@ -121,7 +122,8 @@ export class PostgresDatabase implements Database {
   }
 }
 
-function asDatabaseError(error: unknown): unknown {
+/** The driver's error as ours, with its SQLSTATE; others as they are. */
+export function asDatabaseError(error: unknown): unknown {
   if (error instanceof pg.DatabaseError) return new DatabaseError(error.code ?? 'XX000', error.message, error.constraint ?? null, { cause: error })
   if (error instanceof Error && !(error instanceof DatabaseError)) {
     const { code } = error as NodeJS.ErrnoException

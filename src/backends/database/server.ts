@@ -4,9 +4,10 @@ import { createRequire } from 'node:module'
 import path from 'node:path'
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
+import { DatabaseUnusable } from './database.ts'
 
 /** Why PostgreSQL does not run; a sentence for the operator. */
-export class ServerError extends Error {
+export class ServerError extends DatabaseUnusable {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = 'ServerError'
