@@ -170,17 +170,19 @@ export class RunningNode implements AsyncDisposable {
     const isFirst = projects.find(DEFAULT_PROJECT) === null
     if (isFirst) await projects.create(DEFAULT_PROJECT, DEFAULT_PROJECT)
 
-    const invoker = new Invoker({
-      functions,
-      sandboxes: sandbox.sandboxes,
-      admission: new Admission({ node: config.invoke.concurrency, perFunction: config.invoke.functionConcurrency }),
-      meter: usage,
-      logs,
-      specs,
-      clock,
-      log,
-      meterWritable: () => usage.writable,
-    })
+    const invoker = opening.use(
+      new Invoker({
+        functions,
+        sandboxes: sandbox.sandboxes,
+        admission: new Admission({ node: config.invoke.concurrency, perFunction: config.invoke.functionConcurrency }),
+        meter: usage,
+        logs,
+        specs,
+        clock,
+        log,
+        meterWritable: () => usage.writable,
+      }),
+    )
     const operatorToken = auth.issueOperatorToken()
     const links = new ArtefactLinks(clock)
     let isReady = false

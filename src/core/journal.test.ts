@@ -137,7 +137,7 @@ describe('Journal', () => {
   })
   it('counts a record that is too large instead of writing it', async () => {
     const journal = await Journal.open<string>(folder, silentLog)
-    journal.append('x'.repeat(300 * 1024))
+    journal.append('x'.repeat(1100 * 1024))
     journal.flush()
     assert.equal(journal.dropped, 1)
     assert.equal((await journal.read(null, 10)).length, 0)

@@ -2,7 +2,7 @@ import { closeSync, fdatasync, openSync, promises as fs, readdirSync, readFileSy
 import path from 'node:path'
 import { crc32 } from 'node:zlib'
 import { Bell } from '../lib/bell.ts'
-import { KiB, MiB } from '../lib/bytes.ts'
+import { MiB } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Log } from './log.ts'
 
@@ -11,6 +11,7 @@ export interface JournalPosition {
   readonly segment: number
   readonly offset: number
 }
+const isBefore = (one: JournalPosition, other: JournalPosition) => one.segment < other.segment || (one.segment === other.segment && one.offset < other.offset)
 export interface JournalRecord<T> {
   readonly value: T
   /** Where the next record begins: consumed up to here. */
@@ -19,18 +20,22 @@ export interface JournalRecord<T> {
 
 export const SEGMENT_BYTES = 16 * MiB
 const HEAD = 8
-const MAX_RECORD = 256 * KiB
+const MAX_RECORD = 1 * MiB
 const SYNC_MS = 100
+/** A record that nobody waits for is written after so long at the latest. */
+const WRITE_MS = 5
 const MAX_PENDING = 8 * MiB
 /** How much of a segment is read at a time; a whole record always fits. */
-const READ_BYTES = 1 * MiB
+const READ_BYTES = 2 * MiB
+/** So much of what was written is kept in memory for the consumer, which then need not read it back. */
+const MAX_RECENT = 8 * MiB
 
 const segmentName = (segment: number) => `${String(segment).padStart(12, '0')}.log`
 
 /**
- * A process's own append-only file of JSON records: length, CRC, payload. Records of one turn of the event loop
- * share a write, writes of 100 ms share an fsync: kill -9 loses nothing that was written, a power cut the last 100 ms.
- * A torn end, left by a cut, is found by its CRC and cut off.
+ * A process's own append-only file of JSON records: length, CRC, payload. Records of a few milliseconds share a write,
+ * sooner when somebody waits for theirs; writes of 100 ms share an fsync: kill -9 loses nothing that was waited for, a
+ * power cut the last 100 ms. A torn end, left by a cut, is found by its CRC and cut off.
  */
 export class Journal<T> implements AsyncDisposable {
   readonly #folder: string
@@ -39,9 +44,15 @@ export class Journal<T> implements AsyncDisposable {
   #segment: number
   #size: number
   #fd: number
-  #pending: Buffer[] = []
+  #pending: { readonly value: T; readonly head: Buffer; readonly payload: Buffer }[] = []
   #pendingBytes = 0
-  #scheduled = false
+  #delayed: NodeJS.Timeout | null = null
+  #settling: PromiseWithResolvers<void> | null = null
+  /** The end of what was written, without a gap; `#recentStart` is where it begins. */
+  #recent: (JournalRecord<T> & { readonly bytes: number })[] = []
+  #recentStart: JournalPosition | null = null
+  #recentBytes = 0
+  #removedBelow = 0
   #dirty = false
   /** Half a record may stand at the end of the segment and could not be cut off: nothing more is written behind it. */
   #torn = false
@@ -78,7 +89,7 @@ export class Journal<T> implements AsyncDisposable {
     return new Journal<T>(folder, log, last, size, openSync(file, 'a', 0o600))
   }
 
-  /** Takes a record; it is written at the end of this turn of the event loop. */
+  /** Takes a record; it is written within a few milliseconds, or when somebody waits for `settled`. */
   append(value: T): void {
     const payload = Buffer.from(JSON.stringify(value))
     if (payload.length > MAX_RECORD || this.#pendingBytes + payload.length > MAX_PENDING) {
@@ -88,18 +99,36 @@ export class Journal<T> implements AsyncDisposable {
     const head = Buffer.allocUnsafe(HEAD)
     head.writeUInt32LE(payload.length, 0)
     head.writeUInt32LE(crc32(payload), 4)
-    this.#pending.push(head, payload)
+    this.#pending.push({ value, head, payload })
     this.#pendingBytes += HEAD + payload.length
-    if (this.#scheduled) return
-    this.#scheduled = true
+    this.#delayed ??= setTimeout(() => this.flush(), WRITE_MS)
+  }
+
+  /** Resolves when all that was taken before is written, or could not be. Those who ask in one turn of the event loop share a write. */
+  settled(): Promise<void> {
+    if (this.#settling) return this.#settling.promise
+    if (this.#pending.length === 0) return Promise.resolve()
+    this.#settling = Promise.withResolvers<void>()
     setImmediate(() => this.flush())
+    return this.#settling.promise
   }
 
   /** Writes what was taken. What cannot be written is kept, within bounds, and tried again every 100 ms. */
   flush(): void {
-    this.#scheduled = false
+    if (this.#delayed) clearTimeout(this.#delayed)
+    this.#delayed = null
+    const settling = this.#settling
+    this.#settling = null
+    this.#writePending()
+    settling?.resolve()
+  }
+
+  #writePending(): void {
     if (this.#pending.length === 0) return
-    const bytes = Buffer.concat(this.#pending)
+    const bytes = Buffer.concat(
+      this.#pending.flatMap(({ head, payload }) => [head, payload]),
+      this.#pendingBytes,
+    )
     try {
       if (this.#torn || (this.#size > 0 && this.#size + bytes.length > SEGMENT_BYTES)) this.#beginSegment(this.#segment + 1)
       let at = 0
@@ -112,11 +141,29 @@ export class Journal<T> implements AsyncDisposable {
     }
     if (!this.writable) this.#log.info({ folder: this.#folder, dropped: this.dropped }, 'a journal can be written again')
     this.writable = true
+    this.#keepRecent(bytes.length)
     this.#pending = []
     this.#pendingBytes = 0
     this.#size += bytes.length
     this.#dirty = true
     this.#written.ring()
+  }
+
+  #keepRecent(bytes: number): void {
+    if (this.#recentBytes + bytes > MAX_RECENT) this.#forgetRecent(this.#recent.length)
+    let offset = this.#size
+    if (this.#recent.length === 0) this.#recentStart = { segment: this.#segment, offset }
+    for (const { value, payload } of this.#pending) {
+      offset += HEAD + payload.length
+      this.#recent.push({ value, end: { segment: this.#segment, offset }, bytes: HEAD + payload.length })
+    }
+    this.#recentBytes += bytes
+  }
+
+  #forgetRecent(count: number): void {
+    const gone = this.#recent.splice(0, count)
+    for (const record of gone) this.#recentBytes -= record.bytes
+    this.#recentStart = this.#recent.length === 0 ? null : (gone.at(-1)?.end ?? this.#recentStart)
   }
 
   /** Resolves when something was written after this call, or after `ms`. */
@@ -138,6 +185,10 @@ export class Journal<T> implements AsyncDisposable {
   async read(from: JournalPosition | null, most: number): Promise<JournalRecord<T>[]> {
     const out: JournalRecord<T>[] = []
     if (from && from.segment === this.#segment && from.offset >= this.#size) return out
+    if (from && this.#recentStart && !isBefore(from, this.#recentStart)) {
+      const begin = this.#recent.findIndex((record) => isBefore(from, record.end))
+      return begin === -1 ? out : this.#recent.slice(begin, begin + most)
+    }
     for (const segment of segmentsOf(this.#folder)) {
       if (from && segment < from.segment) continue
       const file = await fs.open(path.join(this.#folder, segmentName(segment)), 'r')
@@ -161,8 +212,12 @@ export class Journal<T> implements AsyncDisposable {
     return out
   }
 
-  /** Removes the segments that lie wholly before a position. */
+  /** Lets go of what lies before a position: the records in memory, and the segments that lie wholly before it. */
   async consumed(upTo: JournalPosition): Promise<void> {
+    const kept = this.#recent.findIndex((record) => isBefore(upTo, record.end))
+    this.#forgetRecent(kept === -1 ? this.#recent.length : kept)
+    if (upTo.segment <= this.#removedBelow) return
+    this.#removedBelow = upTo.segment
     for (const segment of segmentsOf(this.#folder)) {
       if (segment < upTo.segment && segment < this.#segment) await fs.rm(path.join(this.#folder, segmentName(segment)), { force: true })
     }
@@ -171,7 +226,7 @@ export class Journal<T> implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer)
     this.flush()
-    this.dropped += this.#pending.length / 2
+    this.dropped += this.#pending.length
     await new Promise<void>((resolve) => fdatasync(this.#fd, () => resolve()))
     closeSync(this.#fd)
   }

@@ -19,21 +19,30 @@ export interface MeterRecord {
   readonly bytesOut: number
 }
 
-/** A line that a function wrote, or one of ours about it (START, END, REPORT). */
-export interface LogRecord {
+/** A line that a function wrote (`stdout`, `stderr`), or one of ours about it (`platform`: START, END, REPORT). */
+export interface LogLine {
+  /** Wall time, ms since 1970. */
   readonly at: number
+  readonly source: 'platform' | 'stdout' | 'stderr'
+  readonly text: string
+}
+
+/** Lines of one invocation that were written together, in their order; at most LINES_PER_RECORD. */
+export interface LogRecord {
   readonly project: string
   readonly functionName: string
   readonly version: string
   readonly invocationId: string
-  readonly source: 'platform' | 'stdout' | 'stderr'
-  readonly text: string
+  readonly lines: readonly LogLine[]
 }
+export const LINES_PER_RECORD = 1024
 
 /** Where executions and lines are written: appended to the process's journal, never waited for on the warm path. */
 export interface Meter {
   started(start: { invocationId: string; attempt: number; project: string; functionName: string; version: string; memoryMb: number; startedAt: number }): void
   ended(record: MeterRecord): void
+  /** Resolves when what was told before is in the journal's file: an answer that is given after it outlives a kill. */
+  settled(): Promise<void>
 }
 
 export interface LogWriter {

@@ -1,34 +1,41 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { LIMITS } from '../core/limits.ts'
-import type { LogRecord } from '../core/meter.ts'
+import { LINES_PER_RECORD, type LogLine, type LogRecord } from '../core/meter.ts'
 import { InvocationLog } from './log.ts'
 
 const subject = { project: 'demo', functionName: 'f', version: '$LATEST', invocationId: 'i' }
 const open = () => {
-  const records: LogRecord[] = []
-  return { records, log: new InvocationLog({ write: (record) => records.push(record) }, subject, () => 7) }
+  const written: LogRecord[] = []
+  const records: LogLine[] = []
+  const writer = { write: (record: LogRecord) => void (written.push(record), records.push(...record.lines)) }
+  const log = new InvocationLog(writer, subject, () => 7)
+  const end = () => {
+    log.flush()
+    log.handOn()
+  }
+  return { written, records, log, end }
 }
-const texts = (records: LogRecord[]) => records.map((record) => `${record.source}:${record.text}`)
+const texts = (records: LogLine[]) => records.map((record) => `${record.source}:${record.text}`)
 
 describe('InvocationLog', () => {
   it('makes lines of pieces, each stream by itself, a character split over pieces kept whole', () => {
-    const { records, log } = open()
+    const { records, log, end } = open()
     const bytes = Buffer.from('한글\n')
     log.write('stdout', Buffer.from('a'))
     log.write('stderr', bytes.subarray(0, 2))
     log.write('stdout', Buffer.from('b\nc'))
     log.write('stderr', bytes.subarray(2))
-    log.flush()
+    end()
     assert.deepEqual(texts(records), ['stdout:ab', 'stderr:한글', 'stdout:c'])
   })
   it('keeps head and tail within invocationLog and counts the rest', () => {
-    const { records, log } = open()
+    const { records, log, end } = open()
     const line = `${'x'.repeat(1023)}\n`
     const total = (LIMITS.invocationLog.value / 1024) * 3
     for (let i = 0; i < total; i++) log.write('stdout', Buffer.from(i === 0 ? `first ${line}` : i === total - 1 ? `last ${line}` : line))
     log.lost(500)
-    log.flush()
+    end()
     const kept = records.filter((record) => record.source === 'stdout')
     const bytes = kept.reduce((sum, record) => sum + record.text.length + 1, 0)
     assert.ok(bytes <= LIMITS.invocationLog.value, `${bytes} kept`)
@@ -39,16 +46,16 @@ describe('InvocationLog', () => {
     assert.equal(Number(/(\d+) bytes/.exec(notice)?.[1]), total * 1024 + 11 - bytes + 500)
   })
   it('drops nothing at the edge', () => {
-    const { records, log } = open()
+    const { records, log, end } = open()
     const line = Buffer.from(`${'x'.repeat(1023)}\n`)
     for (let i = 0; i < LIMITS.invocationLog.value / 1024; i++) log.write('stdout', line)
-    log.flush()
+    end()
     assert.equal(records.length, LIMITS.invocationLog.value / 1024)
   })
   it('cuts a line without end', () => {
-    const { records, log } = open()
+    const { records, log, end } = open()
     log.write('stdout', Buffer.alloc(200_000, 'x'))
-    log.flush()
+    end()
     assert.deepEqual(
       records.map((record) => record.text.length),
       [65536, 65536, 65536, 3392],
@@ -61,5 +68,24 @@ describe('InvocationLog', () => {
     const tail = log.lastBytes()
     assert.equal(tail.length, 4096)
     assert.ok(tail.toString().endsWith('line 999\nEND\n'))
+  })
+  it('hands on together what was written together, within bounds, and nothing when there is nothing', () => {
+    const { written, log, end } = open()
+    log.handOn()
+    log.platform('START')
+    log.write('stdout', Buffer.from('a\nb\nc'))
+    log.handOn()
+    log.handOn()
+    end()
+    assert.deepEqual(
+      written.map((record) => record.lines.map((line) => line.text)),
+      [['START', 'a', 'b'], ['c']],
+    )
+    log.write('stdout', Buffer.from('\n'.repeat(LINES_PER_RECORD + 1)))
+    end()
+    assert.deepEqual(
+      written.slice(2).map((record) => record.lines.length),
+      [LINES_PER_RECORD, 1],
+    )
   })
 })

@@ -1,13 +1,42 @@
 import { StringDecoder } from 'node:string_decoder'
 import { LIMITS } from '../core/limits.ts'
-import type { LogRecord, LogWriter } from '../core/meter.ts'
+import { LINES_PER_RECORD, type LogLine, type LogRecord, type LogWriter } from '../core/meter.ts'
 import { KiB } from '../lib/bytes.ts'
 import type { LogSink } from '../sandbox/index.ts'
 
 /** How much of an invocation's log the Lambda API gives back with `LogType: Tail`. */
 const TAIL_BYTES = 4 * KiB
-/** A line without end is cut here and goes on in the next record. */
+/** A line without end is cut here and goes on in the next line. */
 const LINE_BYTES = 64 * KiB
+/** Lines are handed on once they come to so much. */
+const RECORD_BYTES = 32 * KiB
+/** Lines of a call that goes on are handed on after so long. */
+const HAND_ON_MS = 50
+
+/** Hands on, now and then, what running invocations wrote, so that their logs can be followed. */
+export class LiveLogs implements Disposable {
+  readonly #open = new Set<InvocationLog>()
+  readonly #timer: NodeJS.Timeout
+
+  constructor() {
+    this.#timer = setInterval(() => {
+      for (const log of this.#open) log.handOn()
+    }, HAND_ON_MS)
+    this.#timer.unref()
+  }
+  add(log: InvocationLog): void {
+    this.#open.add(log)
+  }
+  delete(log: InvocationLog): void {
+    this.#open.delete(log)
+  }
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer)
+  }
+}
+
+/** Head and tail have half of what is kept each. */
+const HALF = LIMITS.invocationLog.value / 2
 
 /**
  * The log of one invocation: splits what the function writes into lines, keeps head and tail within
@@ -15,24 +44,27 @@ const LINE_BYTES = 64 * KiB
  */
 export class InvocationLog implements LogSink {
   readonly #writer: LogWriter
-  readonly #base: Omit<LogRecord, 'at' | 'source' | 'text'>
+  readonly #subject: Omit<LogRecord, 'lines'>
   readonly #now: () => number
-  readonly #open = { stdout: { decoder: new StringDecoder('utf8'), rest: '' }, stderr: { decoder: new StringDecoder('utf8'), rest: '' } }
-  readonly #half = LIMITS.invocationLog.value / 2
+  /** Made when the function writes: most calls write nothing. */
+  #open: Record<'stdout' | 'stderr', { readonly decoder: StringDecoder; rest: string }> | null = null
+  #lines: LogLine[] = []
+  #linesBytes = 0
   #headBytes = 0
-  #tail: LogRecord[] = []
+  #tail: LogLine[] = []
   #tailBytes = 0
   #dropped = 0
   #last: string[] = []
   #lastBytes = 0
 
-  constructor(writer: LogWriter, base: Omit<LogRecord, 'at' | 'source' | 'text'>, now: () => number) {
+  constructor(writer: LogWriter, subject: Omit<LogRecord, 'lines'>, now: () => number) {
     this.#writer = writer
-    this.#base = base
+    this.#subject = subject
     this.#now = now
   }
 
   write(stream: 'stdout' | 'stderr', bytes: Uint8Array): void {
+    this.#open ??= { stdout: { decoder: new StringDecoder('utf8'), rest: '' }, stderr: { decoder: new StringDecoder('utf8'), rest: '' } }
     const open = this.#open[stream]
     open.rest += open.decoder.write(bytes as Buffer)
     let start = 0
@@ -54,22 +86,31 @@ export class InvocationLog implements LogSink {
   /** A line of the platform's own; never dropped. */
   platform(text: string): void {
     this.#remember(text)
-    this.#writer.write({ ...this.#base, at: this.#now(), source: 'platform', text })
+    this.#keep({ at: this.#now(), source: 'platform', text })
   }
 
-  /** Ends open lines and writes what was kept of the tail. */
+  /** Writes the lines that are whole, if there are any. */
+  handOn(): void {
+    if (this.#lines.length === 0) return
+    this.#writer.write({ ...this.#subject, lines: this.#lines })
+    this.#lines = []
+    this.#linesBytes = 0
+  }
+
+  /** Ends open lines and takes what was kept of the tail; `handOn` writes it. */
   flush(): void {
-    for (const stream of ['stdout', 'stderr'] as const) {
-      const open = this.#open[stream]
-      const rest = open.rest + open.decoder.end()
-      open.rest = ''
-      if (rest !== '') this.#line(stream, rest)
+    if (this.#open) {
+      for (const stream of ['stdout', 'stderr'] as const) {
+        const rest = this.#open[stream].rest + this.#open[stream].decoder.end()
+        if (rest !== '') this.#line(stream, rest)
+      }
+      this.#open = null
     }
     if (this.#dropped > 0) {
       this.platform(`[mayfly] ${this.#dropped} bytes of this invocation's log were dropped: ${LIMITS.invocationLog.value} are kept`)
       this.#dropped = 0
     }
-    for (const record of this.#tail) this.#writer.write(record)
+    for (const line of this.#tail) this.#keep(line)
     this.#tail = []
     this.#tailBytes = 0
   }
@@ -82,22 +123,28 @@ export class InvocationLog implements LogSink {
 
   #line(source: 'stdout' | 'stderr', text: string): void {
     this.#remember(text)
-    const record: LogRecord = { ...this.#base, at: this.#now(), source, text }
+    const line: LogLine = { at: this.#now(), source, text }
     const bytes = Buffer.byteLength(text) + 1
-    if (this.#headBytes + bytes <= this.#half && this.#tail.length === 0) {
+    if (this.#headBytes + bytes <= HALF && this.#tail.length === 0) {
       this.#headBytes += bytes
-      this.#writer.write(record)
+      this.#keep(line)
       return
     }
-    this.#tail.push(record)
+    this.#tail.push(line)
     this.#tailBytes += bytes
-    while (this.#tailBytes > this.#half) {
+    while (this.#tailBytes > HALF) {
       const oldest = this.#tail.shift()
       if (!oldest) break
       const size = Buffer.byteLength(oldest.text) + 1
       this.#tailBytes -= size
       this.#dropped += size
     }
+  }
+
+  #keep(line: LogLine): void {
+    this.#lines.push(line)
+    this.#linesBytes += line.text.length
+    if (this.#lines.length >= LINES_PER_RECORD || this.#linesBytes >= RECORD_BYTES) this.handOn()
   }
 
   #remember(text: string): void {

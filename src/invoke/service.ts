@@ -6,9 +6,9 @@ import type { ProjectRef } from '../core/project.ts'
 import type { Functions, Version } from '../functions/index.ts'
 import type { Clock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/ids.ts'
-import { type Call, type CallResult, type ColdReason, type HandlerKind, LoadError, type Sandboxes, type SandboxLease } from '../sandbox/index.ts'
+import { type Call, type CallEnd, type CallResult, type ColdReason, type HandlerKind, LoadError, type Sandboxes, type SandboxLease } from '../sandbox/index.ts'
 import type { Admission, Slot } from './admission.ts'
-import { InvocationLog } from './log.ts'
+import { InvocationLog, LiveLogs } from './log.ts'
 import type { Specs } from './specs.ts'
 
 export interface InvokerDeps {
@@ -67,9 +67,10 @@ export interface Outcome {
 }
 
 /** Runs one invocation from admission to its one outcome, one log and one meter record. */
-export class Invoker {
+export class Invoker implements Disposable {
   readonly #deps: InvokerDeps
   readonly #running = new Set<Promise<unknown>>()
+  readonly #live = new LiveLogs()
   /** What the handler of a version turned out to be: then a body can be read before a sandbox is taken. */
   readonly #kinds = new Map<string, HandlerKind>()
 
@@ -84,6 +85,10 @@ export class Invoker {
   /** Resolves when nothing runs any more. */
   async settled(): Promise<void> {
     while (this.#running.size > 0) await Promise.allSettled([...this.#running])
+  }
+
+  [Symbol.dispose](): void {
+    this.#live[Symbol.dispose]()
   }
 
   /**
@@ -102,9 +107,10 @@ export class Invoker {
     const startedAt = clock.now()
     const subject = { project: version.project, functionName: version.functionName, version: version.version, invocationId: invocation.id }
     const log = new InvocationLog(this.#deps.logs, subject, clock.now)
+    this.#live.add(log)
     meter.started({ ...subject, attempt: 1, memoryMb: version.definition.memoryMb, startedAt })
     log.platform(`START RequestId: ${invocation.id} Version: ${version.version}`)
-    const run = new Run(this.#deps, invocation, version, slot, log, startedAt)
+    const run = new Run(this.#deps, invocation, version, slot, log, startedAt, () => this.#live.delete(log))
     let lease: SandboxLease | null = null
     try {
       const asked = clock.monotonic()
@@ -132,14 +138,16 @@ export class Invoker {
       const call: Call = { ...content, context } as Call
       const result = await lease.run(call, log, signal)
       const held = lease
-      const over = held.finished
-        .then((end) => {
-          const timing = { cold: held.cold, waitMs: held.waitMs, initMs: held.initMs, durationMs: clock.monotonic() - began }
-          return run.end(timing, end.error, end.maxMemoryMb)
-        })
-        .finally(() => held[Symbol.asyncDispose]())
-      this.#track(over)
       if (result.kind === 'event') run.bytesOut = result.payload.byteLength
+      const end = (how: CallEnd) => {
+        held[Symbol.dispose]()
+        const timing = { cold: held.cold, waitMs: held.waitMs, initMs: held.initMs, durationMs: clock.monotonic() - began }
+        return run.end(timing, how.error, how.maxMemoryMb)
+      }
+      const over = held.ended ? Promise.resolve(end(held.ended)) : held.finished.then(end)
+      if (!held.ended) this.#track(over)
+      // What is answered outlives a kill: its record is in the file before the answer goes out.
+      await meter.settled()
       return {
         version,
         handlerKind: held.handlerKind,
@@ -150,7 +158,7 @@ export class Invoker {
       }
     } catch (error) {
       run.fail(error)
-      await lease?.[Symbol.asyncDispose]()
+      lease?.[Symbol.dispose]()
       throw error
     }
   }
@@ -177,10 +185,12 @@ class Run {
   readonly #slot: Slot
   readonly #log: InvocationLog
   readonly #startedAt: number
+  readonly #onEnd: () => void
   #ended = false
   bytesOut = 0
 
-  constructor(deps: InvokerDeps, invocation: Invocation, version: Version, slot: Slot, log: InvocationLog, startedAt: number) {
+  constructor(deps: InvokerDeps, invocation: Invocation, version: Version, slot: Slot, log: InvocationLog, startedAt: number, onEnd: () => void) {
+    this.#onEnd = onEnd
     this.#deps = deps
     this.#invocation = invocation
     this.#version = version
@@ -230,6 +240,8 @@ class Run {
   #finish(timing: Timing, outcome: MeterRecord['outcome'], billedMs: number, maxMemoryMb: number | null): void {
     if (this.#ended) return
     this.#ended = true
+    this.#log.handOn()
+    this.#onEnd()
     this.#slot[Symbol.dispose]()
     this.#deps.meter.ended({
       invocationId: this.#invocation.id,

@@ -43,8 +43,11 @@ describe('the log of a function', () => {
     await databases[Symbol.asyncDispose]()
     rmSync(folder, { recursive: true, force: true })
   })
-  const write = (functionName: string, text: string, more: Partial<LogRecord> = {}) =>
-    logs.write({ at: Date.now(), project: 'demo', functionName, version: '1', invocationId: randomUUID(), source: 'stdout', text, ...more })
+  const write = (functionName: string, text: string | string[], more: Partial<LogRecord & { at: number }> = {}) => {
+    const { at = Date.now(), ...subject } = more
+    const lines = [text].flat().map((line) => ({ at, source: 'stdout' as const, text: line }))
+    logs.write({ project: 'demo', functionName, version: '1', invocationId: randomUUID(), lines, ...subject })
+  }
   const ask = async (functionName: string, query = '', signal = new AbortController().signal, project = 'demo'): Promise<Reply> => {
     const [route] = routes(logs)
     const context = {
@@ -70,6 +73,17 @@ describe('the log of a function', () => {
     const [first] = await lines('pages', 'limit=6')
     assert.deepEqual(await texts('pages', `after=${first?.seq}&limit=2`), ['1', '2'])
   })
+  it('goes on in the middle of what was written together, and takes the last of it', async () => {
+    write('chunks', ['a', 'b', 'c'])
+    write('chunks', ['d', 'e'])
+    const all = await lines('chunks')
+    assert.deepEqual(await texts('chunks', 'limit=3'), ['c', 'd', 'e'])
+    for (let n = 0; n < all.length; n++) {
+      const rest = ['a', 'b', 'c', 'd', 'e'].slice(n + 1)
+      assert.deepEqual(await texts('chunks', `after=${all[n]?.seq}`), rest)
+      assert.deepEqual(await texts('chunks', `after=${all[n]?.seq}&limit=1`), rest.slice(0, 1))
+    }
+  })
   it('shows one invocation, one function, one project', async () => {
     write('mine', 'a', { invocationId: INVOCATION })
     write('mine', 'b')
@@ -80,9 +94,9 @@ describe('the log of a function', () => {
   })
   it('keeps a line with a zero byte, half a character and SQL in it', async () => {
     write('odd', 'a\0b')
-    write('odd', "'); drop table mayfly.log_line; --")
+    write('odd', "'); drop table mayfly.log_chunk; --")
     write('odd', '\ud800')
-    assert.deepEqual(await texts('odd'), ['a\u{fffd}b', "'); drop table mayfly.log_line; --", '\u{fffd}'])
+    assert.deepEqual(await texts('odd'), ['a\u{fffd}b', "'); drop table mayfly.log_chunk; --", '\u{fffd}'])
   })
   it('leaves out a line that the database refuses, and none of its neighbours', async () => {
     write('bad', 'before')

@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { LIMITS } from '../core/limits.ts'
 import { Channel, ChannelClosed, ProtocolError } from './channel.ts'
 import { encodeFrame, FLAG, FrameDecoder, LOG_WINDOW, MAX_PAYLOAD, STREAM_WINDOW, TYPE } from './frames.ts'
-import type { Call, LogSink } from './types.ts'
+import type { Call, CallResult, LogSink } from './types.ts'
 
 const silent: LogSink = { write: () => {}, lost: () => {} }
 const context = {
@@ -60,6 +60,21 @@ function open() {
   }
 }
 
+/** A call as two promises: its outcome, and the end of all that it left behind. */
+function send(channel: Channel, call: Call, log: LogSink) {
+  const result = Promise.withResolvers<CallResult>()
+  const over = Promise.withResolvers<Error | null>()
+  result.promise.catch(() => {})
+  const id = channel.call(call, 1000, log, {
+    result: result.resolve,
+    over: (error) => {
+      if (error) result.reject(error)
+      over.resolve(error)
+    },
+  })
+  return { id, result: result.promise, over: over.promise }
+}
+
 describe('FrameDecoder', () => {
   it('gives the same frames however the bytes are split', () => {
     fc.assert(
@@ -90,7 +105,7 @@ describe('Channel', () => {
     const { channel, say } = open()
     say(HELLO)
     assert.equal((await channel.hello(AbortSignal.timeout(1000))).version, 1)
-    const sent = channel.call(event, 1000, silent)
+    const sent = send(channel, event, silent)
     say(encodeFrame(TYPE.result, FLAG.fin | FLAG.done, sent.id, Buffer.from('"x"')))
     const result = await sent.result
     assert.equal(result.kind === 'event' && Buffer.from(result.payload).toString(), '"x"')
@@ -119,7 +134,7 @@ describe('Channel', () => {
     it(`ends with a ProtocolError at ${name}`, async () => {
       const { channel, say } = open()
       say(HELLO)
-      const sent = channel.call(event, 1000, silent)
+      const sent = send(channel, event, silent)
       sent.result.catch(() => {})
       say(...frames(sent.id))
       assert.ok((await channel.failure) instanceof ProtocolError)
@@ -129,7 +144,7 @@ describe('Channel', () => {
   it('ends at body bytes beyond credit, not before', async () => {
     const { channel, say } = open()
     say(HELLO)
-    const sent = channel.call(http, 1000, silent)
+    const sent = send(channel, http, silent)
     say(encodeFrame(TYPE.head, 0, sent.id, json({ status: 200, headers: [['a', 'b']] })))
     const piece = encodeFrame(TYPE.data, 0, sent.id, Buffer.alloc(MAX_PAYLOAD))
     for (let i = 0; i < STREAM_WINDOW / MAX_PAYLOAD; i++) say(piece)
@@ -142,7 +157,7 @@ describe('Channel', () => {
   it('ends at a log frame larger than its credit, and counts what the guest lost', async () => {
     const { channel, say } = open()
     let lost = 0
-    const sent = channel.call(event, 1000, { write: () => {}, lost: (bytes) => (lost += bytes) })
+    const sent = send(channel, event, { write: () => {}, lost: (bytes) => (lost += bytes) })
     say(HELLO, encodeFrame(TYPE.logLost, 0, sent.id, Buffer.from([5, 0, 0, 0])))
     for (let i = 0; i < (LOG_WINDOW / MAX_PAYLOAD) * 3; i++) say(encodeFrame(TYPE.log, FLAG.stdout, sent.id, Buffer.alloc(MAX_PAYLOAD)))
     say(encodeFrame(TYPE.result, FLAG.fin | FLAG.done, sent.id, json(1)))
@@ -152,7 +167,7 @@ describe('Channel', () => {
 
   it('fails every call when the guest is gone', async () => {
     const { channel, guest } = open()
-    const all = [channel.call(event, 1000, silent), channel.call(http, 1000, silent)]
+    const all = [send(channel, event, silent), send(channel, http, silent)]
     guest.end()
     for (const one of all) await assert.rejects(one.result, ChannelClosed)
   })
@@ -169,7 +184,7 @@ describe('Channel', () => {
         ),
         async (parts) => {
           const { channel, say, sayRelay, guest } = open()
-          const sent = channel.call(event, 1000, silent)
+          const sent = send(channel, event, silent)
           sent.result.catch(() => {})
           for (const part of parts) {
             const bytes = Array.isArray(part) ? encodeFrame(part[0], part[1], part[2], part[3]) : Buffer.from(part)

@@ -39,16 +39,24 @@ export interface SpecialiseFields {
   readonly build: boolean
 }
 
+/** Who hears of one call. Plain functions, for a promise each would cost more than the rest of the call. */
+export interface CallEnds {
+  /** The one outcome; an `http` result comes with its head. */
+  result(result: CallResult): void
+  /**
+   * The guest has nothing pending for the call any more (`waitUntil` included), or the channel ended first: then with
+   * its error (ProtocolError, ChannelClosed), and without a result if none came before.
+   */
+  over(error: Error | null): void
+}
+
 interface Pending {
   readonly id: number
   readonly kind: 'event' | 'http'
   readonly log: LogSink
-  readonly settle: (result: CallResult) => void
-  readonly fail: (error: Error) => void
-  readonly over: (error: Error | null) => void
+  readonly ends: CallEnds
   readonly outgoing: Credit
   settled: boolean
-  ended: boolean
   /** Pieces of a result that does not fit one frame. */
   parts: Buffer[] | null
   partBytes: number
@@ -142,31 +150,17 @@ export class Channel {
   }
 
   /**
-   * Runs one call. `result` has exactly one outcome; it rejects only when the channel ends first (ProtocolError,
-   * ChannelClosed). `over` follows when the guest has nothing pending for it any more (waitUntil included), with the
-   * error when the channel ended before that.
+   * Sends one call; `ends` hears how it goes, at once when the channel is over already.
    * @param remainingMs  how long the function may still take, for its own clock; the host's deadline is not here
+   * @returns its id, for `cancel`
    */
-  call(call: Call, remainingMs: number, log: LogSink): { id: number; result: Promise<CallResult>; over: Promise<Error | null> } {
-    if (this.#dead) return { id: 0, result: Promise.reject(this.#dead), over: Promise.resolve(this.#dead) }
-    const id = this.#nextCall++
-    const result = Promise.withResolvers<CallResult>()
-    const over = Promise.withResolvers<Error | null>()
-    result.promise.catch(() => {})
-    const pending: Pending = {
-      id,
-      kind: call.kind,
-      log,
-      settle: result.resolve,
-      fail: result.reject,
-      over: over.resolve,
-      outgoing: new Credit(STREAM_WINDOW),
-      settled: false,
-      ended: false,
-      parts: null,
-      partBytes: 0,
-      body: null,
+  call(call: Call, remainingMs: number, log: LogSink, ends: CallEnds): number {
+    if (this.#dead) {
+      ends.over(this.#dead)
+      return 0
     }
+    const id = this.#nextCall++
+    const pending: Pending = { id, kind: call.kind, log, ends, outgoing: new Credit(STREAM_WINDOW), settled: false, parts: null, partBytes: 0, body: null }
     this.#calls.set(id, pending)
     const { context } = call
     const head =
@@ -177,8 +171,8 @@ export class Channel {
     const inline = call.kind === 'event' && 4 + headBytes.length + call.payload.byteLength <= MAX_PAYLOAD
     if (4 + headBytes.length > MAX_PAYLOAD) {
       this.#calls.delete(id)
-      const error = new ProtocolError('the head of the call does not fit a frame')
-      return { id, result: Promise.reject(error), over: Promise.resolve(error) }
+      ends.over(new ProtocolError('the head of the call does not fit a frame'))
+      return 0
     }
     const first = Buffer.allocUnsafe(4 + headBytes.length + (inline ? call.payload.byteLength : 0))
     first.writeUInt32LE(headBytes.length, 0)
@@ -187,7 +181,7 @@ export class Channel {
     const complete = inline || (call.kind === 'http' && call.body === null)
     this.#writer.send(TYPE.call, complete ? FLAG.fin : 0, id, first)
     if (!complete) void this.#pump(pending, call.kind === 'event' ? [call.payload] : (call.body as AsyncIterable<Uint8Array>))
-    return { id, result: result.promise, over: over.promise }
+    return id
   }
 
   /** Tells the guest that nobody waits for this call any more. */
@@ -221,8 +215,7 @@ export class Channel {
     for (const pending of this.#calls.values()) {
       pending.outgoing.close()
       pending.body?.fail(error)
-      if (!pending.settled) pending.fail(error)
-      pending.over(error)
+      pending.ends.over(error)
     }
     this.#calls.clear()
     for (const relay of this.#relays.values()) relay.destroy()
@@ -367,7 +360,7 @@ export class Channel {
       if (pending.body && !pending.body.ended) throw new ProtocolError('done before the end of its body')
       this.#calls.delete(pending.id)
       pending.outgoing.close()
-      pending.over(null)
+      pending.ends.over(null)
     }
   }
 
@@ -394,7 +387,7 @@ export class Channel {
 
   #settle(pending: Pending, result: CallResult): void {
     pending.settled = true
-    pending.settle(result)
+    pending.ends.result(result)
   }
 
   // ── the relay: connections that the guest opens to the platform ──

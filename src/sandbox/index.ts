@@ -3,6 +3,7 @@ export { openSandboxes } from './open.ts'
 export {
   type Call,
   type CallContext,
+  type CallEnd,
   type CallResult,
   type ColdReason,
   type Driver,

@@ -101,7 +101,7 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       },
     })
     const call = async (spec: SandboxSpec, event: unknown = {}, log: LogSink = silent, from: Sandboxes = pool) => {
-      await using lease = await from.acquire(spec, log, never)
+      using lease = await from.acquire(spec, log, never)
       const result = await lease.run(eventOf(event), log, never)
       const end = await lease.finished
       return { cold: lease.cold, id: lease.sandboxId, value: valueOf(result), end }
@@ -186,7 +186,7 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
     })
 
     test('a body that its sandbox does not end is no success', async () => {
-      await using lease = await pool.acquire(specOf('midway'), silent, never)
+      using lease = await pool.acquire(specOf('midway'), silent, never)
       const { context } = eventOf({})
       const result = await lease.run({ kind: 'http', context, method: 'GET', url: 'http://f/', headers: [], body: null }, silent, never)
       assert.ok(result.kind === 'http')
@@ -233,11 +233,11 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       const held = [await small.acquire(specOf('sleep', { key: 'b' }), silent, never), await small.acquire(specOf('sleep', { key: 'c' }), silent, never)]
       assert.equal(stateOf(first.id, small), undefined)
       await assert.rejects(small.acquire(specOf('sleep', { key: 'd' }), silent, never), { code: 'too_many_invocations', message: /300 MB/ })
-      for (const lease of held) await lease[Symbol.asyncDispose]()
+      for (const lease of held) lease[Symbol.dispose]()
       // Several at once do not slip through together.
       const crowd = await Promise.allSettled(['e', 'f', 'g', 'h'].map((key) => small.acquire(specOf('sleep', { key }), silent, never)))
       assert.equal(crowd.filter((one) => one.status === 'fulfilled').length, 2)
-      for (const one of crowd) if (one.status === 'fulfilled') await one.value[Symbol.asyncDispose]()
+      for (const one of crowd) if (one.status === 'fulfilled') one.value[Symbol.dispose]()
     })
 
     test('what is idle for long goes, and the next call says why it was cold', async () => {

@@ -2,9 +2,13 @@ import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Channel, ChannelClosed, ProtocolError } from './channel.ts'
 import { afterCallBegan, afterCallEnded, afterDrain, afterFreezeAsked, afterFrozen, type SandboxState } from './state.ts'
-import type { Call, CallResult, ColdReason, HandlerKind, LogSink, SandboxLease, SandboxProcess, SandboxSpec } from './types.ts'
+import type { Call, CallEnd, CallResult, ColdReason, HandlerKind, LogSink, SandboxLease, SandboxProcess, SandboxSpec } from './types.ts'
 
-type End = { readonly maxMemoryMb: number | null; readonly error: { readonly type: string; readonly message: string } | null }
+type Failed = Extract<CallResult, { kind: 'error' }>
+
+/** The peak of memory is asked again after a call that took longer than this, or when it was not asked for MEMORY_AGE_MS. */
+const SHORT_CALL_MS = 5
+const MEMORY_AGE_MS = 100
 
 /** One sandbox that serves one version, and the one owner of its state. */
 export class Specialised {
@@ -19,6 +23,8 @@ export class Specialised {
   #state: SandboxState
   #freezing: Promise<void> | null = null
   #ending: Promise<void> | null = null
+  #memoryAt = Number.NEGATIVE_INFINITY
+  #peakMb: number | null = null
 
   constructor(parts: {
     spec: SandboxSpec
@@ -65,7 +71,7 @@ export class Specialised {
     this.#state = afterFreezeAsked(this.#state)
     this.#freezing = this.process.freeze().catch(() => {})
     await this.#freezing
-    const memory = await this.process.memory()
+    const memory = this.process.memory()
     this.#state = afterFrozen(this.#state, memory?.currentMb ?? this.spec.memoryMb)
   }
 
@@ -89,75 +95,83 @@ export class Specialised {
 
   /** The right to one call, taken by `begin`. */
   lease(found: { cold: ColdReason | null; waitMs: number; initMs: number }): SandboxLease {
-    const finished = Promise.withResolvers<End>()
-    let ran = false
-    let given = false
-    const giveBack = async () => {
-      if (given) return
-      given = true
-      this.finish()
-    }
-    return {
-      sandboxId: this.id,
-      handlerKind: this.handlerKind,
-      ...found,
-      finished: finished.promise,
-      run: async (call, log, signal) => {
-        ran = true
-        return await this.#run(call, log, signal, finished.resolve)
-      },
-      [Symbol.asyncDispose]: async () => {
-        if (!ran) finished.resolve({ maxMemoryMb: null, error: null })
-        await giveBack()
-      },
-    }
+    return new Lease(this, found)
   }
 
-  async #run(call: Call, log: LogSink, signal: AbortSignal, finished: (end: End) => void): Promise<CallResult> {
+  /** Sends the call and holds its deadline; `heard` gets its outcome, then its end, each once. */
+  run(call: Call, log: LogSink, signal: AbortSignal, heard: Heard): void {
     const { invocationId, depth } = call.context
-    this.#depths.push(depth)
-    const sent = this.channel.call(call, this.spec.timeoutMs, log)
-    const late = Promise.withResolvers<Extract<CallResult, { kind: 'error' }>>()
-    const timer = this.#clock.timer(this.spec.timeoutMs, () => late.resolve(this.#timedOut(invocationId)))
-    const onLeave = () => this.channel.cancel(sent.id)
-    signal.addEventListener('abort', onLeave)
-    if (signal.aborted) onLeave()
-    // The error comes by this call's own promise: a reaction on the channel's would stay for as long as the sandbox lives.
-    const outcome = Promise.race([sent.result.catch((error: Error) => this.#lost(error, invocationId)), late.promise])
-    const over = async () => {
-      const result = await outcome.catch(() => sandboxLost)
-      let error = result.kind === 'error' ? result : null
-      if (error === null || !this.#isGone) {
-        // An http body, or waitUntil, may go on; the deadline holds for them too.
-        const end = await Promise.race([sent.over, late.promise])
-        if (end instanceof Error) error ??= await this.#lost(end, invocationId).catch(() => sandboxLost)
-        else if (end !== null) error = end
-      }
+    const began = this.#clock.monotonic()
+    let error: Failed | null = null
+    let answered = false
+    let concluded = false
+    const answer = (result: CallResult) => {
+      if (answered) return
+      answered = true
+      if (result.kind === 'error') error = result
+      heard.result(result)
+    }
+    const conclude = (last: Failed | null) => {
+      if (concluded) return
+      concluded = true
       timer[Symbol.dispose]()
       signal.removeEventListener('abort', onLeave)
       this.#depths.splice(this.#depths.indexOf(depth), 1)
-      const memory = this.#isGone ? null : await this.process.memory()
-      finished({
-        maxMemoryMb: memory === null ? null : Math.min(memory.peakMb, this.spec.memoryMb),
-        error: error === null ? null : { type: error.errorType, message: messageFor(error) },
-      })
+      heard.end({ maxMemoryMb: this.#maxMemoryMb(began), error: last === null ? null : { type: last.errorType, message: messageFor(last) } })
     }
-    void over()
-    return await outcome
+    const timer = this.#clock.timer(this.spec.timeoutMs, () => {
+      if (concluded) return
+      const late = this.#timedOut(invocationId)
+      answer(late)
+      conclude(late)
+    })
+    const onLeave = () => this.channel.cancel(id)
+    this.#depths.push(depth)
+    const id = this.channel.call(call, this.spec.timeoutMs, log, {
+      result: answer,
+      over: (ended) => {
+        if (concluded) return
+        if (ended === null) return conclude(error)
+        this.#lost(ended, invocationId).then(
+          (lost) => {
+            answer(lost)
+            conclude(error ?? lost)
+          },
+          (shared: unknown) => {
+            if (!answered) heard.failed(shared)
+            answered = true
+            conclude(error ?? sandboxLost)
+          },
+        )
+      },
+    })
+    signal.addEventListener('abort', onLeave)
+    if (signal.aborted) onLeave()
+  }
+
+  #maxMemoryMb(began: number): number | null {
+    if (this.#isGone) return null
+    const now = this.#clock.monotonic()
+    if (now - began > SHORT_CALL_MS || now - this.#memoryAt > MEMORY_AGE_MS) {
+      const memory = this.process.memory()
+      this.#peakMb = memory === null ? null : Math.min(memory.peakMb, this.spec.memoryMb)
+      this.#memoryAt = now
+    }
+    return this.#peakMb
   }
 
   get #isGone(): boolean {
     return this.#state.state === 'gone'
   }
 
-  #timedOut(invocationId: string): Extract<CallResult, { kind: 'error' }> {
+  #timedOut(invocationId: string): Failed {
     // With one call at a time it can only be this call that does not end; with several the others may finish.
     if (this.spec.concurrency === 1) void this.end()
     else this.drain()
     return failed('Sandbox.Timedout', `RequestId: ${invocationId} Error: Task timed out after ${(this.spec.timeoutMs / 1000).toFixed(2)} seconds`)
   }
 
-  async #lost(error: Error, invocationId: string): Promise<Extract<CallResult, { kind: 'error' }>> {
+  async #lost(error: Error, invocationId: string): Promise<Failed> {
     void this.end()
     // Whose fault it was cannot be told where several calls shared the process: each may be sent again.
     if (this.spec.concurrency > 1) throw new MayflyError('sandbox_lost', 'the sandbox that ran this call and others ended')
@@ -171,10 +185,61 @@ export class Specialised {
   }
 }
 
+interface Heard {
+  result(result: CallResult): void
+  /** There is no result to be had: the call may be sent again. */
+  failed(error: unknown): void
+  end(end: CallEnd): void
+}
+
+/** One call's right to a sandbox. Its end is known as soon as it happens, so that nobody waits for what is over. */
+class Lease implements SandboxLease {
+  readonly #sandbox: Specialised
+  readonly cold: ColdReason | null
+  readonly waitMs: number
+  readonly initMs: number
+  ended: CallEnd | null = null
+  #finished: PromiseWithResolvers<CallEnd> | null = null
+  #ran = false
+  #given = false
+
+  constructor(sandbox: Specialised, found: { cold: ColdReason | null; waitMs: number; initMs: number }) {
+    this.#sandbox = sandbox
+    this.cold = found.cold
+    this.waitMs = found.waitMs
+    this.initMs = found.initMs
+  }
+  get sandboxId(): string {
+    return this.#sandbox.id
+  }
+  get handlerKind(): HandlerKind {
+    return this.#sandbox.handlerKind
+  }
+  get finished(): Promise<CallEnd> {
+    if (this.ended) return Promise.resolve(this.ended)
+    this.#finished ??= Promise.withResolvers()
+    return this.#finished.promise
+  }
+  run(call: Call, log: LogSink, signal: AbortSignal): Promise<CallResult> {
+    this.#ran = true
+    return new Promise((result, failed) => this.#sandbox.run(call, log, signal, { result, failed, end: (end) => this.#end(end) }))
+  }
+  [Symbol.dispose](): void {
+    if (!this.#ran && this.ended === null) this.#end({ maxMemoryMb: null, error: null })
+    if (this.#given) return
+    this.#given = true
+    this.#sandbox.finish()
+  }
+  #end(end: CallEnd): void {
+    this.ended = end
+    this.#finished?.resolve(end)
+  }
+}
+
 /** For log and meter: the caller gets the error of that name. */
 const sandboxLost = failed('Sandbox.Lost', 'Error: The sandbox that ran this call and others ended')
 
-function failed(errorType: string, errorMessage: string): Extract<CallResult, { kind: 'error' }> {
+function failed(errorType: string, errorMessage: string): Failed {
   return { kind: 'error', errorType, payload: Buffer.from(JSON.stringify({ errorType, errorMessage })) }
 }
 

@@ -85,8 +85,14 @@ export interface LogSink {
   lost(bytes: number): void
 }
 
+/** How a call ended, its body and `waitUntil` included; `maxMemoryMb` as the kernel measured it, null where it does not. */
+export interface CallEnd {
+  readonly maxMemoryMb: number | null
+  readonly error: { readonly type: string; readonly message: string } | null
+}
+
 /** The right to use a sandbox for one call; disposing gives it back (or ends the sandbox when it is not clean). */
-export interface SandboxLease extends AsyncDisposable {
+export interface SandboxLease extends Disposable {
   readonly sandboxId: string
   readonly handlerKind: HandlerKind
   /** Null when a ready sandbox was found. */
@@ -99,8 +105,10 @@ export interface SandboxLease extends AsyncDisposable {
    * hostile frames (`Runtime.ProtocolError`) and load errors. An `http` result resolves at its head; `finished` follows its last byte.
    */
   run(call: Call, log: LogSink, signal: AbortSignal): Promise<CallResult>
-  /** Resolves when the call is over, `http` body included; `maxMemoryMb` as the kernel measured it, null where it does not. */
-  readonly finished: Promise<{ maxMemoryMb: number | null; error: { type: string; message: string } | null }>
+  /** Null until the call is over; most are when their outcome comes. */
+  readonly ended: CallEnd | null
+  /** Resolves when the call is over. */
+  readonly finished: Promise<CallEnd>
 }
 
 /** The user's module could not be loaded: Lambda's error JSON, and what it printed meanwhile went to the log. */
@@ -173,7 +181,7 @@ export interface SandboxProcess {
   kill(): Promise<void>
   /** Resolves once, when its first process is gone. */
   readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
-  memory(): Promise<{ currentMb: number; peakMb: number } | null>
+  memory(): { currentMb: number; peakMb: number } | null
 }
 
 export interface Driver extends AsyncDisposable {

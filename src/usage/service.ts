@@ -59,6 +59,10 @@ export class Usage implements Meter, AsyncDisposable {
     this.#deps.journal.append({ end })
   }
 
+  settled(): Promise<void> {
+    return this.#deps.journal.settled()
+  }
+
   /** Executions, errors and GB-seconds per function and day. */
   async read(project: string, days: number): Promise<DayUsage[]> {
     await this.#consumer.catchUp()

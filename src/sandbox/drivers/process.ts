@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { promises as fs } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { Driver, SandboxProcess, StartOptions } from '../types.ts'
@@ -98,9 +98,13 @@ class PlainProcess implements SandboxProcess {
     this.control.destroy()
     this.relay.destroy()
   }
-  async memory(): Promise<{ currentMb: number; peakMb: number } | null> {
-    const status = await fs.readFile(`/proc/${this.#child.pid}/status`, 'utf8').catch(() => '')
-    const read = (name: string) => Math.ceil(Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0) / 1024)
-    return status === '' ? null : { currentMb: read('VmRSS'), peakMb: read('VmHWM') }
+  memory(): { currentMb: number; peakMb: number } | null {
+    try {
+      const status = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8')
+      const read = (name: string) => Math.ceil(Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0) / 1024)
+      return { currentMb: read('VmRSS'), peakMb: read('VmHWM') }
+    } catch {
+      return null
+    }
   }
 }

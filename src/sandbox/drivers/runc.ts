@@ -303,7 +303,7 @@ class RuncSandbox implements SandboxProcess {
     })
     return this.#killing
   }
-  async memory() {
+  memory() {
     return this.#killing ? null : this.#cgroup.memory()
   }
 }
