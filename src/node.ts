@@ -12,6 +12,7 @@ import type { Log } from './core/log.ts'
 import type { LogRecord } from './core/meter.ts'
 import type { Principal } from './core/principal.ts'
 import type { Project, ProjectRef } from './core/project.ts'
+import { ProjectVersions } from './core/project-versions.ts'
 import { Projects } from './core/projects.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Artefacts, ArtefactLinks, FunctionsService, LambdaError, lambdaRoutes, routes as functionRoutes } from './functions/index.ts'
@@ -114,7 +115,18 @@ export class RunningNode implements AsyncDisposable {
 
     const databases: Databases = opening.use(await openDatabases(config, host, data, sealer))
     const bus = opening.use(openInProcessBus())
-    const auth = new Auth(databases.control, sealer, clock)
+    const versions = opening.use(
+      new ProjectVersions({
+        database: databases.control,
+        clock,
+        log,
+        onChange: (ref) => {
+          auth.forget()
+          void functions.refresh(ref)
+        },
+      }),
+    )
+    const auth = new Auth(databases.control, sealer, clock, () => versions.believable)
     const logJournal = opening.use(await Journal.open<LogRecord>(path.join(data, 'journal', 'main', 'logs'), log))
     const meterJournal = opening.use(await Journal.open<MeterEntry>(path.join(data, 'journal', 'main', 'meters'), log))
     const logs = opening.use(new Logs({ journal: logJournal, database: databases.control, clock, log, retentionDays: config.observe.retentionDays }))
@@ -148,6 +160,8 @@ export class RunningNode implements AsyncDisposable {
         specs.retire(versionId)
         bus.publish('version.retired', versionId)
       },
+      expected: (version) => sandbox.sandboxes.prepare(specs.of(version)),
+      believable: () => versions.believable,
     })
     const sweeper = setInterval(
       () => void functions.sweep().catch((error: Error) => log.warn({ error: error.message }, 'old versions could not be removed')),
@@ -166,7 +180,7 @@ export class RunningNode implements AsyncDisposable {
         auth.forget()
       },
     })
-    await Promise.all([projects.start(), logs.start(), usage.start()])
+    await Promise.all([projects.start(), logs.start(), usage.start(), versions.start()])
     const isFirst = projects.find(DEFAULT_PROJECT) === null
     if (isFirst) await projects.create(DEFAULT_PROJECT, DEFAULT_PROJECT)
 
@@ -255,6 +269,7 @@ export class RunningNode implements AsyncDisposable {
       directory,
       markReady: async () => {
         isReady = true
+        void functions.expectAll(stopping.signal)
         await writeRun(stack, host, data, { ...line, pid: process.pid, startTicks: startTicks(process.pid), operatorToken, data })
       },
       drain: async () => {

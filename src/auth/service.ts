@@ -28,8 +28,6 @@ export interface AccessKey {
   readonly project: ProjectRef
 }
 
-/** How long an answer about a key is believed without asking the database again. */
-const BELIEVED_MS = 2_000
 const OPERATOR = 'mayfly_operator_'
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest()
@@ -53,12 +51,13 @@ export class Auth {
   readonly #handleAccessKeys = new Map<string, { readonly secret: string; readonly owner: HandleOwner }>()
   #operatorHash: Buffer | null = null
 
-  constructor(database: Database, sealer: Sealer, clock: Clock) {
+  /** @param believable  whether what was learnt of keys may be used without asking the database again */
+  constructor(database: Database, sealer: Sealer, clock: Clock, believable: () => boolean) {
     this.#database = database
     this.#sealer = sealer
     this.#clock = clock
-    this.#keys = new Believed(clock)
-    this.#accessKeys = new Believed(clock)
+    this.#keys = new Believed(believable)
+    this.#accessKeys = new Believed(believable)
   }
 
   /** Makes a project's first keys, in the transaction that makes the project. */
@@ -114,10 +113,9 @@ export class Auth {
     if (key.startsWith(OPERATOR))
       return this.#operatorHash !== null && timingSafeEqual(sha256(key), this.#operatorHash) ? { kind: 'operator', id: 'local' } : null
     if (!key.startsWith('sb_')) return null
-    const hash = sha256(key)
-    return await this.#keys.get(hash.toString('base64'), async () => {
+    return await this.#keys.get(key, async () => {
       // Found by the hash of the whole: how long it takes says nothing about the key.
-      const [row] = await selectApiKeyByHash(this.#database.sql, hash)
+      const [row] = await selectApiKeyByHash(this.#database.sql, sha256(key))
       return row ? { kind: row.kind === 'secret' ? 'service' : 'anon', project: row.ref, keyId: row.id } : null
     })
   }
@@ -170,25 +168,29 @@ export class Auth {
   }
 }
 
-/** What was learnt of a few thousand keys, for a short while: no answer is believed for longer, a "no" neither. */
+/** What was learnt of a few thousand keys, a "no" as well. */
 class Believed<T> {
-  readonly #clock: Clock
-  readonly #entries = new Map<string, { value: T | null; until: number }>()
+  readonly #believable: () => boolean
+  readonly #entries = new Map<string, T | null>()
+  /** Raised when all is forgotten: what was asked before is not kept. */
+  #generation = 0
 
-  constructor(clock: Clock) {
-    this.#clock = clock
+  constructor(believable: () => boolean) {
+    this.#believable = believable
   }
   async get(name: string, ask: () => Promise<T | null>): Promise<T | null> {
     const known = this.#entries.get(name)
-    const now = this.#clock.monotonic()
-    if (known && known.until > now) return known.value
+    if (known !== undefined && this.#believable()) return known
+    const generation = this.#generation
     const value = await ask()
+    if (generation !== this.#generation) return value
     this.#entries.delete(name)
-    this.#entries.set(name, { value, until: now + BELIEVED_MS })
+    this.#entries.set(name, value)
     if (this.#entries.size > LIMITS.believedKeys.value) this.#entries.delete(this.#entries.keys().next().value as string)
     return value
   }
   clear(): void {
+    this.#generation++
     this.#entries.clear()
   }
 }

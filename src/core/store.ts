@@ -14,6 +14,8 @@ export const insertProject = (sql: Ask, project: { id: string; ref: ProjectRef; 
 export const selectProjects = (sql: Ask) => sql<ProjectRow>`
   select id, ref, name, state, data_key as "dataKey" from mayfly.project order by created_at, id`
 
+export const selectProjectVersions = (sql: Ask) => sql<{ ref: ProjectRef; version: string }>`select ref, version from mayfly.project`
+
 export const updateProjectState = (sql: Ask, ref: ProjectRef, state: ProjectState) => sql<ProjectRow>`
   update mayfly.project set state = ${state}, version = version + 1 where ref = ${ref}
   returning id, ref, name, state, data_key as "dataKey"`

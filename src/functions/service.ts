@@ -19,6 +19,7 @@ import {
   forgetArtefact,
   insertFunction,
   insertVersion,
+  latestFunctions,
   listFunctions,
   moveLatest,
   projectId,
@@ -40,6 +41,10 @@ export interface FunctionsDeps {
   readonly build: (version: Version) => Promise<void>
   /** Told the id of each version that serves no more. */
   readonly retired: (versionId: string) => void
+  /** Told, off the path of calls, of a version that will probably be called: what can be made before is made then. */
+  readonly expected?: (version: Version) => Promise<void>
+  /** Whether what is remembered may be used without asking the database again. */
+  readonly believable?: () => boolean
 }
 
 /** A function as its owner sees it, with the version that $LATEST names. */
@@ -69,6 +74,8 @@ export interface Change {
 /** An artefact that nothing names stays this long: between its upload and the deploy that names it, and while its last calls run. */
 const GRACE_SECONDS = 3600
 const SWEEP_BATCH = 100
+/** So many functions are read ahead of their first call. */
+const EXPECTED_FUNCTIONS = 500
 
 /**
  * Definitions, versions and code. A change is built first and then becomes true in one transaction:
@@ -90,7 +97,7 @@ export class FunctionsService implements Functions {
   async resolve(project: ProjectRef, name: string): Promise<Version> {
     const key = `${project}/${name}`
     const known = this.#cache.get(key)
-    if (known) return known
+    if (known && (this.#deps.believable?.() ?? true)) return known
     const running = this.#loading.get(key)
     if (running) return await running
     const loading = this.#load(project, name, key)
@@ -112,6 +119,34 @@ export class FunctionsService implements Functions {
       this.#cache.set(key, version)
     }
     return version
+  }
+
+  /** Reads the functions that were changed last, so that their first call finds them known. For after a start; never throws. */
+  async expectAll(signal: AbortSignal): Promise<void> {
+    const { control, log } = this.#deps
+    const latest = await latestFunctions(control.sql, EXPECTED_FUNCTIONS).catch((error: Error) => {
+      log.warn({ error: error.message }, 'the functions could not be read ahead')
+      return []
+    })
+    for (const { project, name } of latest) {
+      if (signal.aborted) return
+      await this.#expect(project, name)
+    }
+  }
+
+  /** Something else changed a project: forgets its functions, and reads again those that were known. Never throws. */
+  async refresh(project: ProjectRef): Promise<void> {
+    const known = [...this.#cache.values()].filter((version) => version.project === project).slice(-EXPECTED_FUNCTIONS)
+    this.invalidate(project)
+    for (const version of known) await this.#expect(project, version.functionName)
+  }
+
+  async #expect(project: ProjectRef, name: string): Promise<void> {
+    try {
+      await this.#deps.expected?.(await this.resolve(project, name))
+    } catch (error) {
+      if (!(error instanceof MayflyError)) this.#deps.log.debug({ project, function: name, error: String(error) }, 'a function could not be read ahead')
+    }
   }
 
   /** Forgets what is known of a function, or of all functions of a project. */
@@ -206,6 +241,7 @@ export class FunctionsService implements Functions {
       throw this.#changeError(error, artefact)
     }
     this.invalidate(project, name)
+    void this.#expect(project, name)
     return await this.get(project, name)
   }
 
@@ -244,6 +280,7 @@ export class FunctionsService implements Functions {
     }
     this.invalidate(project, name)
     this.#deps.retired(before.versionId)
+    void this.#expect(project, name)
     return await this.get(project, name)
   }
 

@@ -75,6 +75,10 @@ export const listFunctions = (sql: Query, ref: ProjectRef, after: string, limit:
    order by function.name collate "C"
    limit ${limit}`
 
+export const latestFunctions = (sql: Query, limit: number) => sql<{ project: ProjectRef; name: string }>`
+  select project.ref as project, function.name from mayfly.function join mayfly.project on project.id = function.project_id
+   where project.state = 'active' order by function.modified_at desc limit ${limit}`
+
 export const insertFunction = (
   tx: Tx,
   row: {

@@ -153,6 +153,10 @@ export class SandboxPool implements Sandboxes {
     }
   }
 
+  async prepare(spec: SandboxSpec): Promise<void> {
+    await this.#deps.staging.prepare(this.#sourceOf(spec, this.#hasCache(spec) ? path.join(this.#deps.caches, spec.key) : null))
+  }
+
   retire(key: string): void {
     for (const sandbox of [...(this.#byKey.get(key) ?? [])]) sandbox.drain()
     void this.#deps.staging.forget(key)

@@ -138,6 +138,8 @@ export interface Sandboxes extends AsyncDisposable {
   acquire(spec: SandboxSpec, log: LogSink, signal: AbortSignal): Promise<SandboxLease>
   /** At deploy: loads the code once in a build sandbox, without environment, and keeps its compile cache. Never throws for user errors: a module that does not load simply has no cache. */
   build(spec: SandboxSpec): Promise<{ ok: boolean; handlerKind: HandlerKind | null; error: string | null; ms: number }>
+  /** A call of this spec is to be expected: copies of its code are made ready. */
+  prepare(spec: SandboxSpec): Promise<void>
   /** Ends the sandboxes of a key when their calls are over. */
   retire(key: string): void
   status(): SandboxStatus
