@@ -133,6 +133,20 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/sandbox/channel.test.ts',
   },
+  compileCache: {
+    value: 64 * MiB,
+    unit: 'bytes',
+    why: 'code that loads at deploy writes its compile cache as it likes; what does not fit is not kept, and a version without a cache loads slower',
+    error: null,
+    provenBy: 'src/sandbox/compile-cache.test.ts',
+  },
+  compileCacheFiles: {
+    value: 4_096,
+    unit: 'count',
+    why: 'files and folders of one compile cache; each costs an inode and a hard link per sandbox',
+    error: null,
+    provenBy: 'src/sandbox/compile-cache.test.ts',
+  },
   rememberedVersions: {
     value: 10_000,
     unit: 'count',

@@ -28,8 +28,10 @@ export async function openSandboxes(options: OpenOptions): Promise<Sandboxes> {
   const folder = path.join(options.data, 'sandboxes')
   await fs.rm(path.join(folder, 'slots'), { recursive: true, force: true })
   await fs.mkdir(folder, { recursive: true, mode: 0o711 })
+  const caches = path.join(options.data, 'cache')
+  for (const name of await fs.readdir(caches).catch(() => [])) if (name.endsWith('.new')) await fs.rm(path.join(caches, name), { recursive: true, force: true })
   const staging = await Staging.open(path.join(folder, 'staging'))
-  return new SandboxPool({ ...options, driver, folder, caches: path.join(options.data, 'cache'), staging, machineMb: Math.floor(totalmem() / MiB) })
+  return new SandboxPool({ ...options, driver, folder, caches, staging, machineMb: Math.floor(totalmem() / MiB) })
 }
 
 function without(reason: NoDriver): Sandboxes {

@@ -3,7 +3,9 @@ import { promises as fs } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { LIMITS } from '../core/limits.ts'
 import { silentLog } from '../core/log.ts'
+import { MiB } from '../lib/bytes.ts'
 import { systemClock } from '../lib/clock.ts'
 import type { SandboxConfig } from './config.ts'
 import { detectDriver, isDriver } from './drivers/detect.ts'
@@ -29,6 +31,11 @@ const CODE: Record<string, string> = {
   hog: `exports.handler = async () => { const all = []; for (;;) all.push(Buffer.alloc(8 << 20, 1)) }`,
   tmp: `const fs = require('fs'); exports.handler = async () => { let bytes = 0; try { for (;;) { fs.appendFileSync('/tmp/full', Buffer.alloc(1 << 20)); bytes += 1 << 20 } } catch (error) { fs.unlinkSync('/tmp/full'); return { code: error.code, mb: bytes >> 20 } } }`,
   forks: `const { spawn } = require('child_process'); exports.handler = async () => { let ok = 0, bad = 0; await Promise.all(Array.from({ length: 200 }, () => new Promise((done) => { const c = spawn('/bin/sleep', ['30'], { stdio: 'ignore' }); c.on('spawn', () => { ok++; done() }); c.on('error', () => { bad++; done() }) }))); return { ok, bad } }`,
+  filler: `const fs = require('fs'); const fill = (write) => { let n = 0; try { for (;;) write(n++) } catch (error) { return { code: error.code, n } } }
+const bytes = fill(() => fs.appendFileSync('/cache/full', Buffer.alloc(1 << 20))); fs.rmSync('/cache/full', { force: true })
+const files = fill((n) => fs.mkdirSync('/cache/' + n)); for (let n = 10; n < files.n; n++) fs.rmSync('/cache/' + n, { recursive: true, force: true }); if (files.n > 1) fs.writeFileSync('/cache/met', JSON.stringify({ bytes, files }))
+exports.handler = async () => 'fine'`,
+  linker: `try { require('fs').symlinkSync('/etc/passwd', '/cache/link') } catch {} exports.handler = async () => 'fine'`,
   forge: `const fs = require('fs'); exports.handler = async (event) => { const out = {}; for (const at of event.paths) { try { fs.mkdirSync(at, { recursive: true }); fs.writeFileSync(at + '/forged', 'x'); out[at] = 'written' } catch (error) { out[at] = error.code } } try { const dir = '/fn/cache'; const walk = (d) => { for (const e of fs.readdirSync(d, { withFileTypes: true })) { if (e.isDirectory()) walk(d + '/' + e.name); else { try { fs.closeSync(fs.openSync(d + '/' + e.name, 'r+')); out.open = 'written' } catch (error) { out.open = error.code } } } }; walk(dir) } catch (error) { out.open ??= error.code } return out }`,
 }
 
@@ -279,6 +286,22 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
         )
         assert.ok(['EROFS', 'EACCES'].includes(value.open), JSON.stringify(value))
         assert.equal((await pool.build(specOf('broken', { key: 'broken-2' }))).ok, false)
+      })
+
+      test('what code writes at deploy is bounded by the kernel; what fits is kept, and it runs without its cache too', async () => {
+        const caches = path.join(data, '1', 'cache')
+        const filler = specOf('filler')
+        assert.deepEqual(await pool.build(filler).then(({ ok, error }) => [ok, error]), [true, null])
+        const met = JSON.parse(await fs.readFile(path.join(caches, 'filler-1', 'met'), 'utf8'))
+        assert.deepEqual(met, {
+          bytes: { code: 'ENOSPC', n: LIMITS.compileCache.value / MiB + 1 },
+          files: { code: 'ENOSPC', n: LIMITS.compileCacheFiles.value }, // Node's own folder is one of them
+        })
+        assert.equal((await call(filler)).value, 'fine')
+        const linker = specOf('linker')
+        assert.deepEqual(await pool.build(linker).then(({ ok, error }) => [ok, error]), [true, null])
+        assert.deepEqual((await fs.readdir(caches)).toSorted(), ['filler-1', 'forge-1'])
+        assert.equal((await call(linker)).value, 'fine')
       })
     }
   })

@@ -4,9 +4,11 @@ import type { Duplex } from 'node:stream'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
+import { MiB } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
 import { Channel } from './channel.ts'
+import { copyCache } from './compile-cache.ts'
 import type { SandboxConfig } from './config.ts'
 import { Specialised } from './specialised.ts'
 import type { Staging } from './staging.ts'
@@ -22,6 +24,7 @@ import {
   type SandboxProcess,
   type SandboxSpec,
   type SandboxStatus,
+  type StartOptions,
 } from './types.ts'
 
 const HELLO_MS = 20_000
@@ -32,6 +35,7 @@ export const POOL_TMP_MB = 512
 const POOL_PIDS = 128
 const SWEEP_MS = 1_000
 const MAX_PAUSE_MS = 30_000
+const CACHE_SIZE = { bytes: LIMITS.compileCache.value, files: LIMITS.compileCacheFiles.value }
 
 export interface PoolDeps {
   readonly config: SandboxConfig
@@ -118,14 +122,14 @@ export class SandboxPool implements Sandboxes {
     const from = clock.monotonic()
     const cache = path.join(this.#deps.caches, spec.key)
     const beside = `${cache}.new`
-    await fs.rm(beside, { recursive: true, force: true })
-    await fs.mkdir(beside, { recursive: true })
-    await fs.chmod(beside, 0o777) // the one user inside writes it; nobody else runs meanwhile
     let generic: Generic | null = null
+    let written: fs.FileHandle | null = null
     try {
-      generic = await this.#start(POOL_TMP_MB, true, beside)
+      generic = await this.#start(POOL_TMP_MB, true, CACHE_SIZE)
+      written = generic.process.cache
       await staging.give({ key: `${spec.key}/build`, codeDir: spec.codeDir, cacheDir: null }, generic.slotDir)
-      await generic.process.limit({ memoryMb: spec.memoryMb, pids: POOL_PIDS })
+      // What is written to the cache is memory too, and not the function's.
+      await generic.process.limit({ memoryMb: spec.memoryMb + Math.ceil(CACHE_SIZE.bytes / MiB), pids: POOL_PIDS })
       const { code, cache: cachePath } = generic.process.paths
       const load = generic.channel.specialise(
         { handler: spec.handler, environment: {}, memoryMb: spec.memoryMb, codePath: code, cachePath, concurrency: 1, relayPorts: [], build: true },
@@ -136,11 +140,7 @@ export class SandboxPool implements Sandboxes {
       const handlerKind = await load
       await this.#end(generic)
       generic = null
-      if (this.#deps.driver.name !== 'process') {
-        await makeReadable(beside)
-        await fs.rm(cache, { recursive: true, force: true })
-        await fs.rename(beside, cache)
-      }
+      if (written) await this.#keepCache(written, beside, cache)
       void staging.forget(`${spec.key}/build`)
       await staging.prepare(this.#sourceOf(spec, this.#hasCache(spec) ? cache : null)).catch(() => {})
       return { ok: true, handlerKind, error: null, ms: clock.monotonic() - from }
@@ -149,12 +149,26 @@ export class SandboxPool implements Sandboxes {
       return { ok: false, handlerKind: null, error: error instanceof Error ? error.message : String(error), ms: clock.monotonic() - from }
     } finally {
       if (generic) await this.#end(generic)
+      await written?.close()
       await fs.rm(beside, { recursive: true, force: true })
     }
   }
 
   async prepare(spec: SandboxSpec): Promise<void> {
     await this.#deps.staging.prepare(this.#sourceOf(spec, this.#hasCache(spec) ? path.join(this.#deps.caches, spec.key) : null))
+  }
+
+  /** Takes the cache that a dead build sandbox wrote. A version whose cache is refused goes without: it loads slower. */
+  async #keepCache(written: fs.FileHandle, beside: string, cache: string): Promise<void> {
+    try {
+      await fs.rm(beside, { recursive: true, force: true })
+      await fs.mkdir(path.dirname(beside), { recursive: true, mode: 0o755 })
+      await copyCache(written, beside)
+      await fs.rm(cache, { recursive: true, force: true })
+      await fs.rename(beside, cache)
+    } catch (error) {
+      this.#deps.log.warn({ error: (error as Error).message, cache }, 'a compile cache was not kept')
+    }
   }
 
   retire(key: string): void {
@@ -330,13 +344,13 @@ export class SandboxPool implements Sandboxes {
   }
 
   /** Starts a sandbox and brings it to where it can become anything. */
-  async #start(tmpMb: number, background: boolean, cacheDir: string | null = null): Promise<Generic> {
+  async #start(tmpMb: number, background: boolean, cache: StartOptions['cache'] = null): Promise<Generic> {
     const id = `s-${++this.#next}`
     const slotDir = path.join(this.#slots, id)
     await fs.mkdir(slotDir, { recursive: true, mode: 0o755 })
     let process: SandboxProcess | null = null
     try {
-      process = await this.#deps.driver.start({ id, runtime: 'nodejs24.x', slotDir, cacheDir, tmpMb, pids: POOL_PIDS, background })
+      process = await this.#deps.driver.start({ id, runtime: 'nodejs24.x', slotDir, cache, tmpMb, pids: POOL_PIDS, background })
       const generic: Generic = {
         process,
         channel: new Channel(process, (connection) => (generic.owner ? generic.owner.openRelay(connection) : void connection.destroy())),
@@ -344,9 +358,10 @@ export class SandboxPool implements Sandboxes {
         owner: null,
       }
       await generic.channel.hello(AbortSignal.timeout(HELLO_MS))
-      if (background && cacheDir === null) await generic.channel.warm(WARM_ROUNDS)
+      if (background && cache === null) await generic.channel.warm(WARM_ROUNDS)
       return generic
     } catch (error) {
+      await process?.cache?.close()
       await process?.kill()
       await fs.rm(slotDir, { recursive: true, force: true })
       const why = process?.stderrTail().trim().slice(-300) || (error as Error).message
@@ -409,18 +424,4 @@ export class SandboxPool implements Sandboxes {
 
 function loadError(errorType: string, errorMessage: string): LoadError {
   return new LoadError(errorType, Buffer.from(JSON.stringify({ errorType, errorMessage })))
-}
-
-/** The cache belongs to the node from now on: readable by all, writable by none who runs user code. */
-async function makeReadable(folder: string): Promise<void> {
-  for (const entry of await fs.readdir(folder, { withFileTypes: true, recursive: true })) {
-    const at = path.join(entry.parentPath, entry.name)
-    if (entry.isSymbolicLink() || !(entry.isFile() || entry.isDirectory())) {
-      await fs.rm(at, { force: true })
-      continue
-    }
-    await fs.lchown(at, process.getuid?.() ?? 0, process.getgid?.() ?? 0)
-    await fs.chmod(at, entry.isDirectory() ? 0o755 : 0o444)
-  }
-  await fs.chmod(folder, 0o755)
 }

@@ -1,3 +1,4 @@
+import type { FileHandle } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 
 export type RuntimeName = 'nodejs24.x'
@@ -152,8 +153,8 @@ export interface StartOptions {
   readonly runtime: RuntimeName
   /** Host directory that the sandbox sees, read-only, as `/fn`; code arrives by one rename to `<slotDir>/code`. */
   readonly slotDir: string
-  /** Only in a build sandbox: host directory seen read-write as `/cache`. */
-  readonly cacheDir: string | null
+  /** Only in a build sandbox: the size of a file system of its own, read-write, for the compile cache. */
+  readonly cache: { readonly bytes: number; readonly files: number } | null
   readonly tmpMb: number
   readonly pids: number
   /** What Node runs instead of the runtime's bootstrap; for suites. */
@@ -171,6 +172,11 @@ export interface SandboxProcess {
   readonly relay: Duplex
   /** Where the guest sees its code and, in a build sandbox, the cache. */
   readonly paths: { readonly code: string; readonly cache: string | null }
+  /**
+   * In a build sandbox that has a cache folder, that folder: it can be read when the sandbox is dead, and only by this.
+   * Whoever started the sandbox closes it.
+   */
+  readonly cache: FileHandle | null
   /** Has a network and files of its own. */
   readonly isolated: boolean
   /** What the bootstrap itself wrote to stderr outside the protocol (a crash of Node), last 8 KiB. */

@@ -114,6 +114,15 @@ export class Cgroup {
     }
   }
 
+  /** The processes that are in it now. */
+  async processes(): Promise<number[]> {
+    for (const tree of this.#hierarchies.all) {
+      const text = await fs.readFile(path.join(tree, this.#name, 'cgroup.procs'), 'utf8').catch(() => '')
+      if (text !== '') return text.trim().split('\n').map(Number)
+    }
+    return []
+  }
+
   /** Did the kernel end something in it for want of memory? */
   async outOfMemory(): Promise<boolean> {
     const { memory } = this.#hierarchies

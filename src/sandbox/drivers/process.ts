@@ -66,6 +66,8 @@ class PlainProcess implements SandboxProcess {
   readonly control: Duplex
   readonly relay: Duplex
   readonly paths: { readonly code: string; readonly cache: string | null }
+  /** Its code can write where it likes, so a cache of it would be worth nothing. */
+  readonly cache = null
   readonly isolated = false
   readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
   readonly #child: ChildProcess
@@ -78,7 +80,7 @@ class PlainProcess implements SandboxProcess {
     this.relay = child.stdio[4] as Duplex
     this.control.on('error', () => {})
     this.relay.on('error', () => {})
-    this.paths = { code: path.join(options.slotDir, 'code'), cache: options.cacheDir }
+    this.paths = { code: path.join(options.slotDir, 'code'), cache: null }
     this.#tail = new StderrTail(child.stderr)
     this.exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal, outOfMemory: false })))
   }

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { existsSync, promises as fs } from 'node:fs'
+import { constants, existsSync, promises as fs } from 'node:fs'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { Log } from '../../core/log.ts'
@@ -94,7 +94,8 @@ export class RuncDriver implements Driver {
       const tail = new StderrTail(child.stderr)
       const code = await exitOf(child, this.#options.clock)
       if (code !== 0) throw new Error(`runc could not start a sandbox (${code ?? 'no answer'}): ${tail.text().trim().slice(-500)}`)
-      return new RuncSandbox(options.id, child, cgroup, tail, giveBack, options.cacheDir !== null, this.#options.clock)
+      const cache = options.cache === null ? null : await openCache(cgroup)
+      return new RuncSandbox(options.id, child, cgroup, tail, giveBack, cache, this.#options.clock)
     } catch (error) {
       await giveBack().catch((failure: Error) =>
         this.#options.log.warn({ sandbox: options.id, error: failure.message }, 'a sandbox that did not start left something behind'),
@@ -141,7 +142,7 @@ export class RuncDriver implements Driver {
     for (const folder of ['usr', 'etc', 'proc', 'dev', 'tmp', 'fn', 'cache', 'opt/node/bin', 'opt/mayfly', 'var', 'home', 'run', 'root', 'sys'])
       await fs.mkdir(path.join(root, folder), { recursive: true, mode: 0o755 })
     // runc gives a tmpfs the mode of the folder below it.
-    await fs.chmod(path.join(root, 'tmp'), 0o1777)
+    for (const folder of ['tmp', 'cache']) await fs.chmod(path.join(root, folder), 0o1777)
     for (const link of ['bin', 'lib', 'lib64', 'sbin']) if (existsSync(`/${link}`)) await fs.symlink(`usr/${link}`, path.join(root, link))
     await fs.symlink('/fn/code', path.join(root, 'var/task'))
     await fs.symlink('/tmp', path.join(root, 'var/tmp'))
@@ -159,12 +160,7 @@ export class RuncDriver implements Driver {
   }
 
   #config(options: StartOptions, range: number, group: string): unknown {
-    const bind = (source: string, destination: string, mode: 'ro' | 'rw') => ({
-      destination,
-      type: 'bind',
-      source,
-      options: ['bind', 'nosuid', 'nodev', mode, ...(mode === 'rw' ? ['noexec'] : [])],
-    })
+    const bind = (source: string, destination: string) => ({ destination, type: 'bind', source, options: ['bind', 'nosuid', 'nodev', 'ro'] })
     const map = [{ containerID: 0, hostID: UID_BASE + range * UID_RANGE, size: UID_RANGE }]
     const { memory, pids } = this.#hierarchies
     const bytes = POOL_MEMORY_MB * 1024 * 1024
@@ -199,12 +195,22 @@ export class RuncDriver implements Driver {
         { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=16m', 'nr_inodes=1k'] },
         { destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', 'mode=1777', `size=${options.tmpMb}m`, 'nr_inodes=64k'] },
         // Programs and libraries of the distribution, for native modules and child processes: public files, read-only.
-        bind('/usr', '/usr', 'ro'),
-        ...['/etc/ssl', '/etc/alternatives'].filter((folder) => existsSync(folder)).map((folder) => bind(folder, folder, 'ro')),
-        bind(this.#options.nodePath, '/opt/node/bin/node', 'ro'),
-        bind(this.#options.runtimePath, '/opt/mayfly', 'ro'),
-        bind(options.slotDir, '/fn', 'ro'),
-        ...(options.cacheDir === null ? [] : [bind(options.cacheDir, '/cache', 'rw')]),
+        bind('/usr', '/usr'),
+        ...['/etc/ssl', '/etc/alternatives'].filter((folder) => existsSync(folder)).map((folder) => bind(folder, folder)),
+        bind(this.#options.nodePath, '/opt/node/bin/node'),
+        bind(this.#options.runtimePath, '/opt/mayfly'),
+        bind(options.slotDir, '/fn'),
+        ...(options.cache === null
+          ? []
+          : [
+              {
+                destination: '/cache',
+                type: 'tmpfs',
+                source: 'tmpfs',
+                // The folder itself counts too.
+                options: ['nosuid', 'nodev', 'noexec', 'mode=1777', `size=${options.cache.bytes}`, `nr_inodes=${options.cache.files + 1}`],
+              },
+            ]),
       ],
       linux: {
         namespaces: ['pid', 'mount', 'network', 'ipc', 'uts', 'user', 'cgroup'].map((type) => ({ type })),
@@ -258,6 +264,7 @@ class RuncSandbox implements SandboxProcess {
   readonly control: Duplex
   readonly relay: Duplex
   readonly paths: { readonly code: string; readonly cache: string | null }
+  readonly cache: fs.FileHandle | null
   readonly isolated = true
   readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
   readonly #cgroup: Cgroup
@@ -266,11 +273,12 @@ class RuncSandbox implements SandboxProcess {
   readonly #clock: Clock
   #killing: Promise<void> | null = null
 
-  constructor(id: string, child: ChildProcess, cgroup: Cgroup, tail: StderrTail, giveBack: () => Promise<void>, building: boolean, clock: Clock) {
+  constructor(id: string, child: ChildProcess, cgroup: Cgroup, tail: StderrTail, giveBack: () => Promise<void>, cache: fs.FileHandle | null, clock: Clock) {
     this.id = id
     this.control = child.stdio[3] as Duplex
     this.relay = child.stdio[4] as Duplex
-    this.paths = { code: '/fn/code', cache: building ? '/cache' : null }
+    this.cache = cache
+    this.paths = { code: '/fn/code', cache: cache === null ? null : '/cache' }
     this.#cgroup = cgroup
     this.#tail = tail
     this.#giveBack = giveBack
@@ -306,6 +314,20 @@ class RuncSandbox implements SandboxProcess {
   memory() {
     return this.#killing ? null : this.#cgroup.memory()
   }
+}
+
+/**
+ * The cache folder of a sandbox in which no user code has run yet. It is a mount that only the sandbox has, and
+ * ends with it; the handle keeps its files for as long as it is open.
+ */
+async function openCache(cgroup: Cgroup): Promise<fs.FileHandle> {
+  const pid = (await cgroup.processes())[0]
+  if (pid === undefined) throw new Error('a build sandbox ended before it began')
+  const handle = await fs.open(`/proc/${pid}/root/cache`, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  // The number may have become another process's; as long as the sandbox has it, it was not.
+  if ((await cgroup.processes()).includes(pid)) return handle
+  await handle.close()
+  throw new Error('a build sandbox ended before it began')
 }
 
 async function exitOf(child: ChildProcess, clock: Clock): Promise<number | null> {
