@@ -1,21 +1,15 @@
 import assert from 'node:assert/strict'
 import { promises as fs } from 'node:fs'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { LIMITS } from '../core/limits.ts'
-import { silentLog } from '../core/log.ts'
 import { MiB } from '../lib/bytes.ts'
 import { systemClock } from '../lib/clock.ts'
-import type { SandboxConfig } from './config.ts'
-import { detectDriver, isDriver } from './drivers/detect.ts'
 import { runcVersion } from './drivers/runc.ts'
-import { openSandboxes } from './open.ts'
-import { type Call, type CallResult, LoadError, type LogSink, type Sandboxes, type SandboxSpec } from './types.ts'
+import { eventOf, never, PoolFixture, silent, until } from './pool-fixture.ts'
+import { type Driver, LoadError, type LogSink, type Sandboxes } from './types.ts'
 
 const isolated = process.getuid?.() === 0 && (await runcVersion()) !== null
-const silent: LogSink = { write: () => {}, lost: () => {} }
-const never = new AbortController().signal
 
 const CODE: Record<string, string> = {
   midway: `exports.fetch = async () => new Response(new ReadableStream({ async pull(to) { to.enqueue(new Uint8Array(10)); await new Promise((done) => setTimeout(done, 100)); process.exit(5) } }))`,
@@ -41,84 +35,20 @@ exports.handler = async () => 'fine'`,
 
 for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'runc')[]) {
   describe(`sandboxes by ${name}`, { timeout: 240_000 }, () => {
-    let data = ''
+    const fixture = new PoolFixture(name, CODE)
+    const { data } = fixture
+    const { open, specOf, call, stateOf } = {
+      open: fixture.open.bind(fixture),
+      specOf: fixture.specOf.bind(fixture),
+      call: fixture.call.bind(fixture),
+      stateOf: fixture.stateOf.bind(fixture),
+    }
     let pool: Sandboxes
-    let made = 0
-    const config: SandboxConfig = { sandbox: name, poolSize: 2, refills: 2, freezeMs: 50, idleMs: 600_000, memoryMb: 8_192 }
-
-    const open = async (changes: Partial<SandboxConfig>): Promise<Sandboxes> => {
-      const driver = await detectDriver(name, {
-        runBase: '/run',
-        name: `pooltest${process.pid}${made++}`,
-        nodePath: process.execPath,
-        runtimePath: path.resolve(import.meta.dirname, '../../runtimes/node'),
-        clock: systemClock,
-        log: silentLog,
-      })
-      assert.ok(isDriver(driver))
-      const folder = path.join(data, String(made))
-      await fs.mkdir(folder)
-      return await openSandboxes({ config: { ...config, ...changes }, driver, data: folder, clock: systemClock, log: silentLog, knownBefore: () => false })
-    }
-
     before(async () => {
-      data = await fs.mkdtemp(path.join(tmpdir(), 'pool-'))
-      await fs.chmod(data, 0o711)
-      for (const [code, text] of Object.entries(CODE)) {
-        await fs.mkdir(path.join(data, 'code', code), { recursive: true })
-        await fs.writeFile(path.join(data, 'code', code, 'index.js'), text, { mode: 0o444 })
-      }
-      pool = await open({})
+      await fixture.openFirst()
+      pool = fixture.pool
     })
-    after(async () => {
-      await pool[Symbol.asyncDispose]()
-      await fs.rm(data, { recursive: true, force: true })
-    })
-
-    const specOf = (code: string, changes: Partial<SandboxSpec> = {}): SandboxSpec => ({
-      key: `${code}-1`,
-      runtime: 'nodejs24.x',
-      codeDir: path.join(data, 'code', code),
-      handler: 'index.handler',
-      environment: {},
-      memoryMb: 128,
-      tmpMb: 512,
-      relayPorts: [],
-      timeoutMs: 10_000,
-      concurrency: 1,
-      reuse: 'function',
-      openRelay: (connection) => void connection.destroy(),
-      identity: { project: 'demo', functionName: code, version: '1', role: 'none' },
-      ...changes,
-    })
-    const eventOf = (event: unknown): Call => ({
-      kind: 'event',
-      payload: Buffer.from(JSON.stringify(event)),
-      context: {
-        invocationId: 'id-1',
-        functionName: 'f',
-        functionVersion: '$LATEST',
-        functionArn: 'arn:aws:lambda:us-east-1:000000000000:function:f',
-        memoryMb: 128,
-        logGroup: '/aws/lambda/f',
-        logStream: 's',
-        traceId: 't',
-        clientContext: null,
-        depth: 0,
-      },
-    })
-    const call = async (spec: SandboxSpec, event: unknown = {}, log: LogSink = silent, from: Sandboxes = pool) => {
-      using lease = await from.acquire(spec, log, never)
-      const result = await lease.run(eventOf(event), log, never)
-      const end = await lease.finished
-      return { cold: lease.cold, id: lease.sandboxId, value: valueOf(result), end }
-    }
-    const valueOf = (result: CallResult) => (result.kind === 'http' ? null : JSON.parse(Buffer.from(result.payload).toString()))
-    const stateOf = (id: string, from: Sandboxes = pool) => from.status().sandboxes.find((sandbox) => sandbox.id === id)?.state
-    const until = async (what: () => boolean) => {
-      for (let i = 0; i < 300 && !what(); i++) await systemClock.sleep(20)
-      assert.ok(what(), what.toString())
-    }
+    after(() => fixture[Symbol.asyncDispose]())
 
     test('the first call is cold, the next finds its sandbox, also when that stood frozen', async () => {
       const first = await call(specOf('hello'), { a: 1 })
@@ -234,6 +164,18 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       assert.equal((await call(specOf('hello', { key: 'left' }), {}, silent, empty)).value.n, 1)
     })
 
+    test('what a sandbox says before anybody listens is not lost', async () => {
+      const slow = (real: Driver): Partial<Driver> => ({
+        start: async (options) => {
+          const started = await real.start(options)
+          await systemClock.sleep(500)
+          return started
+        },
+      })
+      await using late = await open({ poolSize: 0 }, { around: slow })
+      assert.equal((await call(specOf('hello'), {}, silent, late)).value.n, 1)
+    })
+
     test('past the memory budget the oldest idle one goes, then a call is refused with the number', async () => {
       await using small = await open({ poolSize: 0, memoryMb: 300 })
       const first = await call(specOf('sleep', { key: 'a' }), { ms: 1 }, silent, small)
@@ -260,7 +202,7 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       await until(() => closing.status().sandboxes.length === 1)
       await closing[Symbol.asyncDispose]()
       assert.equal((await running).value.errorType, 'Runtime.ExitError')
-      await assert.rejects(fs.readdir(path.join(data, String(made), 'sandboxes', 'slots')), { code: 'ENOENT' })
+      await assert.rejects(fs.readdir(path.join(fixture.folder, 'sandboxes', 'slots')), { code: 'ENOENT' })
       await assert.rejects(closing.acquire(specOf('hello'), silent, never), { code: 'shutting_down' })
     })
 

@@ -91,11 +91,14 @@ export class RuncDriver implements Driver {
         cwd: '/',
         env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
       })
+      const [, , , control, relay] = child.stdio as unknown as Duplex[]
+      // When runc ends, Node lets all that its `stdio` names flow into nothing, and with it the sandbox's hello.
+      ;(child.stdio as unknown as Duplex[]).length = 3
       const tail = new StderrTail(child.stderr)
       const code = await exitOf(child, this.#options.clock)
       if (code !== 0) throw new Error(`runc could not start a sandbox (${code ?? 'no answer'}): ${tail.text().trim().slice(-500)}`)
       const cache = options.cache === null ? null : await openCache(cgroup)
-      return new RuncSandbox(options.id, child, cgroup, tail, giveBack, cache, this.#options.clock)
+      return new RuncSandbox(options.id, { control: control as Duplex, relay: relay as Duplex, cache }, cgroup, tail, giveBack, this.#options.clock)
     } catch (error) {
       await giveBack().catch((failure: Error) =>
         this.#options.log.warn({ sandbox: options.id, error: failure.message }, 'a sandbox that did not start left something behind'),
@@ -273,12 +276,19 @@ class RuncSandbox implements SandboxProcess {
   readonly #clock: Clock
   #killing: Promise<void> | null = null
 
-  constructor(id: string, child: ChildProcess, cgroup: Cgroup, tail: StderrTail, giveBack: () => Promise<void>, cache: fs.FileHandle | null, clock: Clock) {
+  constructor(
+    id: string,
+    ways: { readonly control: Duplex; readonly relay: Duplex; readonly cache: fs.FileHandle | null },
+    cgroup: Cgroup,
+    tail: StderrTail,
+    giveBack: () => Promise<void>,
+    clock: Clock,
+  ) {
     this.id = id
-    this.control = child.stdio[3] as Duplex
-    this.relay = child.stdio[4] as Duplex
-    this.cache = cache
-    this.paths = { code: '/fn/code', cache: cache === null ? null : '/cache' }
+    this.control = ways.control
+    this.relay = ways.relay
+    this.cache = ways.cache
+    this.paths = { code: '/fn/code', cache: ways.cache === null ? null : '/cache' }
     this.#cgroup = cgroup
     this.#tail = tail
     this.#giveBack = giveBack

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, chmodSync, writeFileSync, promises as fs } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { silentLog } from '../core/log.ts'
+import { type Clock, systemClock } from '../lib/clock.ts'
+import type { SandboxConfig } from './config.ts'
+import { detectDriver, isDriver } from './drivers/detect.ts'
+import { openSandboxes } from './open.ts'
+import type { Call, CallResult, Driver, LogSink, Sandboxes, SandboxSpec } from './types.ts'
+
+export const silent: LogSink = { write: () => {}, lost: () => {} }
+export const never = new AbortController().signal
+
+/** Pools of one driver on a folder of their own, for suites: some code by name, specs of it, calls. */
+export class PoolFixture {
+  readonly data: string
+  readonly #name: 'process' | 'runc'
+  #pool: Sandboxes | null = null
+  #made = 0
+
+  constructor(name: 'process' | 'runc', code: Readonly<Record<string, string>>) {
+    this.#name = name
+    this.data = mkdtempSync(path.join(tmpdir(), 'pool-'))
+    chmodSync(this.data, 0o711)
+    for (const [folder, text] of Object.entries(code)) this.addCode(folder, text)
+  }
+
+  get pool(): Sandboxes {
+    assert.ok(this.#pool)
+    return this.#pool
+  }
+
+  addCode(folder: string, text: string): void {
+    mkdirSync(path.join(this.data, 'code', folder), { recursive: true })
+    writeFileSync(path.join(this.data, 'code', folder, 'index.js'), text, { mode: 0o444 })
+  }
+
+  /** The pool that calls go to when none is named. */
+  async openFirst(): Promise<void> {
+    this.#pool = await this.open({})
+  }
+
+  /** The folder of the pool that was opened last. */
+  get folder(): string {
+    return path.join(this.data, String(this.#made))
+  }
+
+  /** @param world  what to put between the pool and the machine: a clock, or a driver around the real one */
+  async open(changes: Partial<SandboxConfig>, world: { clock?: Clock; around?: (driver: Driver) => Partial<Driver> } = {}): Promise<Sandboxes> {
+    const real = await detectDriver(this.#name, {
+      runBase: '/run',
+      name: `pooltest${process.pid}${this.#made++}`,
+      nodePath: process.execPath,
+      runtimePath: path.resolve(import.meta.dirname, '../../runtimes/node'),
+      clock: systemClock,
+      log: silentLog,
+    })
+    assert.ok(isDriver(real))
+    const driver: Driver = {
+      name: real.name,
+      limits: real.limits,
+      missing: real.missing,
+      start: (options) => real.start(options),
+      sweep: () => real.sweep(),
+      [Symbol.asyncDispose]: () => real[Symbol.asyncDispose](),
+      ...world.around?.(real),
+    }
+    const config: SandboxConfig = { sandbox: this.#name, poolSize: 2, refills: 2, freezeMs: 50, idleMs: 600_000, memoryMb: 8_192, ...changes }
+    await fs.mkdir(this.folder)
+    return await openSandboxes({ config, driver, data: this.folder, clock: world.clock ?? systemClock, log: silentLog, knownBefore: () => false })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pool?.[Symbol.asyncDispose]()
+    await fs.rm(this.data, { recursive: true, force: true })
+  }
+
+  specOf(code: string, changes: Partial<SandboxSpec> = {}): SandboxSpec {
+    return {
+      key: `${code}-1`,
+      runtime: 'nodejs24.x',
+      codeDir: path.join(this.data, 'code', code),
+      handler: 'index.handler',
+      environment: {},
+      memoryMb: 128,
+      tmpMb: 512,
+      relayPorts: [],
+      timeoutMs: 10_000,
+      concurrency: 1,
+      reuse: 'function',
+      openRelay: (connection) => void connection.destroy(),
+      identity: { project: 'demo', functionName: code, version: '1', role: 'none' },
+      ...changes,
+    }
+  }
+
+  async call(spec: SandboxSpec, event: unknown = {}, log: LogSink = silent, from: Sandboxes = this.pool) {
+    await using lease = await from.acquire(spec, log, never)
+    const result = await lease.run(eventOf(event), log, never)
+    const end = await lease.finished
+    return { cold: lease.cold, id: lease.sandboxId, waitMs: lease.waitMs, initMs: lease.initMs, value: answerOf(result), end }
+  }
+
+  stateOf(id: string, from: Sandboxes = this.pool): string | undefined {
+    return from.status().sandboxes.find((sandbox) => sandbox.id === id)?.state
+  }
+}
+
+export const eventOf = (event: unknown): Call => ({
+  kind: 'event',
+  payload: Buffer.from(JSON.stringify(event)),
+  context: {
+    invocationId: 'id-1',
+    functionName: 'f',
+    functionVersion: '$LATEST',
+    functionArn: 'arn:aws:lambda:us-east-1:000000000000:function:f',
+    memoryMb: 128,
+    logGroup: '/aws/lambda/f',
+    logStream: 's',
+    traceId: 't',
+    clientContext: null,
+    depth: 0,
+  },
+})
+
+export const answerOf = (result: CallResult) => (result.kind === 'http' ? null : JSON.parse(Buffer.from(result.payload).toString()))
+
+export async function until(what: () => boolean): Promise<void> {
+  for (let i = 0; i < 300 && !what(); i++) await systemClock.sleep(20)
+  assert.ok(what(), what.toString())
+}
