@@ -147,6 +147,13 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/sandbox/compile-cache.test.ts',
   },
+  sandboxWait: {
+    value: 30_000,
+    unit: 'ms',
+    why: 'a call that finds no sandbox waits for one to be started or to become free; a long queue is better refused',
+    error: 'too_many_invocations',
+    provenBy: 'src/sandbox/start-queue.test.ts',
+  },
   rememberedVersions: {
     value: 10_000,
     unit: 'count',

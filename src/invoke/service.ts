@@ -120,10 +120,8 @@ export class Invoker implements Disposable {
       } catch (error) {
         if (!(error instanceof LoadError)) throw error
         const durationMs = clock.monotonic() - asked
-        const over = Promise.resolve(
-          run.end({ cold: 'first-call', waitMs: 0, initMs: durationMs, durationMs: 0 }, { type: error.errorType, message: '' }, null),
-        )
-        return { version, handlerKind: null, result: { kind: 'error', errorType: error.errorType, payload: error.payload }, cold: 'first-call', traceId, over }
+        const over = Promise.resolve(run.end({ cold: error.cold, waitMs: 0, initMs: durationMs, durationMs: 0 }, { type: error.errorType, message: '' }, null))
+        return { version, handlerKind: null, result: { kind: 'error', errorType: error.errorType, payload: error.payload }, cold: error.cold, traceId, over }
       }
       this.#remember(version.id, lease.handlerKind)
       const content = early ?? (await invocation.content(lease.handlerKind, version))

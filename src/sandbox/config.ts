@@ -7,6 +7,13 @@ export const sandboxSettings = {
   }),
   poolSize: count({ default: 4, min: 0, max: 1_000, of: 'sandboxes', doc: 'How many generic sandboxes wait booted for a function.' }),
   refills: count({ default: 2, min: 1, max: 64, of: 'sandboxes', doc: 'How many generic sandboxes are started at once.' }),
+  starts: count({
+    default: 4,
+    min: 1,
+    max: 256,
+    of: 'sandboxes',
+    doc: 'How many sandboxes are started at once for calls that found none; further calls wait their turn, or for one of their version to become free.',
+  }),
   freezeMs: milliseconds({ default: 50, min: 0, max: 60_000, doc: 'How long an idle sandbox waits before it is frozen.' }),
   idleMs: milliseconds({ default: 600_000, min: 1_000, max: 86_400_000, doc: 'How long an idle sandbox is kept for its next call.' }),
   memoryMb: megabytes({ default: 0, min: 0, max: 100_000_000, doc: 'How much memory sandboxes may take together; 0 means three quarters of the machine.' }),

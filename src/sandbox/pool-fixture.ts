@@ -66,7 +66,7 @@ export class PoolFixture {
       [Symbol.asyncDispose]: () => real[Symbol.asyncDispose](),
       ...world.around?.(real),
     }
-    const config: SandboxConfig = { sandbox: this.#name, poolSize: 2, refills: 2, freezeMs: 50, idleMs: 600_000, memoryMb: 8_192, ...changes }
+    const config: SandboxConfig = { sandbox: this.#name, poolSize: 2, refills: 2, starts: 4, freezeMs: 50, idleMs: 600_000, memoryMb: 8_192, ...changes }
     await fs.mkdir(this.folder)
     return await openSandboxes({ config, driver, data: this.folder, clock: world.clock ?? systemClock, log: silentLog, knownBefore: () => false })
   }

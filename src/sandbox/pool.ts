@@ -6,11 +6,13 @@ import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import { MiB } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
+import { orAborted } from '../lib/or-aborted.ts'
 import { within } from '../lib/within.ts'
 import { Channel } from './channel.ts'
 import { copyCache } from './compile-cache.ts'
 import type { SandboxConfig } from './config.ts'
 import { Specialised } from './specialised.ts'
+import { StartQueue } from './start-queue.ts'
 import type { Staging } from './staging.ts'
 import { budgetMb, takesCalls } from './state.ts'
 import {
@@ -57,6 +59,9 @@ interface Generic {
   readonly process: SandboxProcess
   readonly channel: Channel
   readonly slotDir: string
+  readonly tmpMb: number
+  /** Its code path has run already, so that a first call finds it hot. */
+  warm: boolean
   /** Set when it becomes a version's: where its connections to the platform go. */
   owner: { openRelay: (connection: Duplex) => void } | null
 }
@@ -72,16 +77,30 @@ export class SandboxPool implements Sandboxes {
   readonly #generic: Generic[] = []
   readonly #byKey = new Map<string, Specialised[]>()
   readonly #past = new Map<string, Past>()
+  /** Versions whose sandboxes end with the calls that still come for them. */
+  readonly #retired = new Set<string>()
+  /** How many sandboxes are on their way for calls, by version. */
+  readonly #coming = new Map<string, number>()
+  /** Those that are warmed or given code now. */
+  readonly #loading = new Set<Generic>()
+  readonly #starts: StartQueue<Generic, Specialised>
+  /** All that a close must wait for. */
   readonly #ending = new Set<Promise<void>>()
+  readonly #closing = new AbortController()
   readonly #sweeper: NodeJS.Timeout
-  #starting = 0
+  #refilling = 0
   #pauseMs = 0
   #reservedMb = 0
   #next = 0
-  #closed = false
 
   constructor(deps: PoolDeps) {
     this.#deps = deps
+    this.#starts = new StartQueue({
+      starts: deps.config.starts,
+      clock: deps.clock,
+      start: (tmpMb) => this.#start(tmpMb, false),
+      surplus: (generic) => this.#giveBack(generic),
+    })
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS)
     this.#sweeper.unref()
     this.#refill()
@@ -89,43 +108,62 @@ export class SandboxPool implements Sandboxes {
 
   async acquire(spec: SandboxSpec, log: LogSink, signal: AbortSignal): Promise<SandboxLease> {
     signal.throwIfAborted()
-    if (this.#closed) throw new MayflyError('shutting_down', 'the node is stopping')
     const { clock } = this.#deps
     const asked = clock.monotonic()
-    const ready = this.#findReady(spec)
-    if (ready) {
-      await ready.begin()
-      return ready.lease({ cold: null, waitMs: clock.monotonic() - asked, initMs: 0 })
-    }
-    const cold = this.#whyCold(spec)
-    // What is on its way counts too: several at once must not slip through together.
-    this.#makeRoom(spec.memoryMb)
-    this.#reservedMb += spec.memoryMb
-    try {
-      const generic = (spec.tmpMb === POOL_TMP_MB ? this.#generic.shift() : undefined) ?? (await this.#start(spec.tmpMb, false))
-      this.#refill()
-      if (signal.aborted) {
-        this.#track(this.#end(generic))
-        throw signal.reason
-      }
-      const taken = clock.monotonic()
-      const made = await this.#specialise(generic, spec, log)
-      await made.begin()
-      return made.lease({ cold, waitMs: taken - asked, initMs: clock.monotonic() - taken })
-    } finally {
-      this.#reservedMb -= spec.memoryMb
+    for (;;) {
+      this.#closing.signal.throwIfAborted()
+      const ready = this.#findReady(spec)
+      if (!ready) return await this.#acquireCold(spec, log, signal, asked)
+      if (await ready.begin()) return ready.lease({ cold: null, waitMs: clock.monotonic() - asked, initMs: 0 })
     }
   }
 
-  async build(spec: SandboxSpec): Promise<{ ok: boolean; handlerKind: HandlerKind | null; error: string | null; ms: number }> {
+  async #acquireCold(spec: SandboxSpec, log: LogSink, signal: AbortSignal, asked: number): Promise<SandboxLease> {
+    const { clock } = this.#deps
+    const cold = this.#whyCold(spec)
+    this.#makeRoom(spec.memoryMb)
+    using _ = this.#comes(spec)
+    const waiting = spec.tmpMb === POOL_TMP_MB ? this.#generic.shift() : undefined
+    const { booted, ready } = waiting ? { booted: waiting, ready: null } : await this.#starts.wait(spec, signal)
+    this.#refill()
+    const taken = clock.monotonic()
+    if (ready) {
+      if (signal.aborted) ready.finish()
+      signal.throwIfAborted()
+      return ready.lease({ cold: null, waitMs: taken - asked, initMs: 0 })
+    }
+    if (signal.aborted) this.#giveBack(booted)
+    signal.throwIfAborted()
+    let made: Specialised
+    try {
+      made = await orAborted(this.#specialise(booted, spec, log, true), signal)
+    } catch (error) {
+      this.#track(this.#end(booted))
+      this.#closing.signal.throwIfAborted()
+      throw error instanceof LoadError ? new LoadError(error.errorType, error.payload, cold) : error
+    }
+    if (this.#retired.has(spec.key)) made.drain()
+    else this.#offer(made)
+    return made.lease({ cold, waitMs: taken - asked, initMs: clock.monotonic() - taken })
+  }
+
+  build(spec: SandboxSpec): Promise<{ ok: boolean; handlerKind: HandlerKind | null; error: string | null; ms: number }> {
+    const work = this.#build(spec)
+    this.#track(work.then(() => {}))
+    return work
+  }
+
+  async #build(spec: SandboxSpec): Promise<{ ok: boolean; handlerKind: HandlerKind | null; error: string | null; ms: number }> {
     const { clock, staging } = this.#deps
     const from = clock.monotonic()
     const cache = path.join(this.#deps.caches, spec.key)
     const beside = `${cache}.new`
     let generic: Generic | null = null
     let written: fs.FileHandle | null = null
+    this.#retired.delete(spec.key)
     try {
       generic = await this.#start(POOL_TMP_MB, true, CACHE_SIZE)
+      this.#loading.add(generic)
       written = generic.process.cache
       await staging.give({ key: `${spec.key}/build`, codeDir: spec.codeDir, cacheDir: null }, generic.slotDir)
       // What is written to the cache is memory too, and not the function's.
@@ -139,7 +177,6 @@ export class SandboxPool implements Sandboxes {
       if (!(await within(clock, LOAD_MS, load))) return { ok: false, handlerKind: null, error: 'loading took too long', ms: clock.monotonic() - from }
       const handlerKind = await load
       await this.#end(generic)
-      generic = null
       if (written) await this.#keepCache(written, beside, cache)
       void staging.forget(`${spec.key}/build`)
       await staging.prepare(this.#sourceOf(spec, this.#hasCache(spec) ? cache : null)).catch(() => {})
@@ -173,6 +210,8 @@ export class SandboxPool implements Sandboxes {
 
   retire(key: string): void {
     for (const sandbox of [...(this.#byKey.get(key) ?? [])]) sandbox.drain()
+    this.#retired.add(key)
+    if (this.#retired.size > LIMITS.rememberedVersions.value) this.#retired.delete(this.#retired.keys().next().value as string)
     void this.#deps.staging.forget(key)
     void fs.rm(path.join(this.#deps.caches, key), { recursive: true, force: true })
     this.#cached.delete(key)
@@ -191,10 +230,13 @@ export class SandboxPool implements Sandboxes {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true
+    const reason = new MayflyError('shutting_down', 'the node is stopping')
+    this.#closing.abort(reason)
+    this.#starts.close(reason)
     clearInterval(this.#sweeper)
-    const all = [...this.#byKey.values()].flat()
-    await Promise.allSettled([...this.#generic.splice(0).map((generic) => this.#end(generic)), ...all.map((sandbox) => sandbox.end()), ...this.#ending])
+    for (const generic of [...this.#generic.splice(0), ...this.#loading]) this.#track(this.#end(generic))
+    for (const sandbox of [...this.#byKey.values()].flat()) this.#track(sandbox.end())
+    while (this.#ending.size > 0) await Promise.all([...this.#ending])
     await this.#deps.driver[Symbol.asyncDispose]()
     await fs.rm(this.#slots, { recursive: true, force: true })
   }
@@ -221,18 +263,63 @@ export class SandboxPool implements Sandboxes {
   #whyCold(spec: SandboxSpec): ColdReason {
     const name = `${spec.identity.project}/${spec.identity.functionName}`
     const past = this.#past.get(name)
-    this.#remember(name, spec.key)
     if (spec.reuse === 'never') return 'reuse-never'
-    if ((this.#byKey.get(spec.key) ?? []).length > 0) return 'scale-out'
+    if ((this.#byKey.get(spec.key) ?? []).length > 0 || this.#coming.has(spec.key)) return 'scale-out'
     if (!past) return this.#deps.knownBefore(spec.key) ? 'node-restart' : 'first-call'
     if (past.key !== spec.key) return 'new-version'
     return past.ended ?? 'scale-out'
   }
 
+  /** The code has loaded: until then the version was never there. */
   #remember(name: string, key: string): void {
     this.#past.delete(name)
     this.#past.set(name, { key, ended: null })
     if (this.#past.size > LIMITS.rememberedVersions.value) this.#past.delete(this.#past.keys().next().value as string)
+  }
+
+  /** A sandbox for this is on its way: it counts, so that several at once do not slip through together. */
+  #comes(spec: SandboxSpec): Disposable {
+    const { key, memoryMb } = spec
+    this.#reservedMb += memoryMb
+    this.#coming.set(key, (this.#coming.get(key) ?? 0) + 1)
+    return {
+      [Symbol.dispose]: () => {
+        this.#reservedMb -= memoryMb
+        const left = (this.#coming.get(key) ?? 1) - 1
+        if (left === 0) this.#coming.delete(key)
+        else this.#coming.set(key, left)
+      },
+    }
+  }
+
+  /** What it still can take goes to the calls that wait for its version. */
+  #offer(sandbox: Specialised): void {
+    const { key, concurrency, reuse } = sandbox.spec
+    while (this.#starts.length > 0 && takesCalls(sandbox.state, reuse === 'never' ? 0 : concurrency)) {
+      if (!this.#starts.giveReady(sandbox, key)) return
+      void sandbox.begin() // it is not frozen: the right is taken at once
+    }
+  }
+
+  /** A booted one that nobody made anything of: for the next who waits, else for the pool. */
+  #giveBack(generic: Generic): void {
+    if (this.#closing.signal.aborted || (!this.#starts.giveBooted(generic, generic.tmpMb) && !this.#keep(generic))) this.#track(this.#end(generic))
+  }
+
+  /** @returns whether the pool has a place for it */
+  #keep(generic: Generic): boolean {
+    if (generic.tmpMb !== POOL_TMP_MB || this.#generic.length >= this.#deps.config.poolSize) return false
+    if (!generic.warm) {
+      this.#track(
+        this.#warm(generic).then(
+          () => this.#giveBack(generic),
+          () => this.#end(generic),
+        ),
+      )
+      return true
+    }
+    this.#generic.push(generic)
+    return true
   }
 
   /** Frozen sandboxes go, oldest first, until another fits. @throws MayflyError too_many_invocations */
@@ -266,13 +353,15 @@ export class SandboxPool implements Sandboxes {
     this.#ending.add(done)
   }
 
-  async #specialise(generic: Generic, spec: SandboxSpec, log: LogSink): Promise<Specialised> {
+  /** @param forCall  the right to one call is taken before anybody else can see it */
+  async #specialise(generic: Generic, spec: SandboxSpec, log: LogSink, forCall: boolean): Promise<Specialised> {
     const { clock, staging } = this.#deps
     const depths: number[] = []
     generic.owner = { openRelay: (connection) => spec.openRelay(connection, spec.identity, depths.length === 0 ? 0 : Math.max(...depths)) }
     const hasCache = this.#hasCache(spec)
     const source = this.#sourceOf(spec, hasCache ? path.join(this.#deps.caches, spec.key) : null)
     const limitMs = Math.max(LOAD_MS, spec.timeoutMs)
+    this.#loading.add(generic)
     try {
       await Promise.all([staging.give(source, generic.slotDir), generic.process.limit({ memoryMb: spec.memoryMb, pids: POOL_PIDS })])
       const codePath = generic.process.paths.code
@@ -307,16 +396,18 @@ export class SandboxPool implements Sandboxes {
         channel: generic.channel,
         clock,
         depths,
+        onFree: (free) => this.#offer(free),
         onGone: (sandbox) => this.#onGone(sandbox, generic.slotDir),
       })
+      if (forCall) void made.begin()
       const all = this.#byKey.get(spec.key) ?? []
       all.push(made)
       this.#byKey.set(spec.key, all)
-      void staging.prepare(source).catch(() => {})
+      this.#remember(`${spec.identity.project}/${spec.identity.functionName}`, spec.key)
+      if (!this.#retired.has(spec.key)) void staging.prepare(source).catch(() => {})
       return made
-    } catch (error) {
-      this.#track(this.#end(generic))
-      throw error
+    } finally {
+      this.#loading.delete(generic)
     }
   }
 
@@ -344,7 +435,19 @@ export class SandboxPool implements Sandboxes {
   }
 
   /** Starts a sandbox and brings it to where it can become anything. */
-  async #start(tmpMb: number, background: boolean, cache: StartOptions['cache'] = null): Promise<Generic> {
+  #start(tmpMb: number, background: boolean, cache: StartOptions['cache'] = null): Promise<Generic> {
+    const work = this.#boot(tmpMb, background, cache)
+    this.#track(
+      work.then(
+        () => {},
+        () => {},
+      ),
+    )
+    return work
+  }
+
+  async #boot(tmpMb: number, background: boolean, cache: StartOptions['cache']): Promise<Generic> {
+    const closing = this.#closing.signal
     const id = `s-${++this.#next}`
     const slotDir = path.join(this.#slots, id)
     await fs.mkdir(slotDir, { recursive: true, mode: 0o755 })
@@ -355,22 +458,47 @@ export class SandboxPool implements Sandboxes {
         process,
         channel: new Channel(process, (connection) => (generic.owner ? generic.owner.openRelay(connection) : void connection.destroy())),
         slotDir,
+        tmpMb,
+        warm: false,
         owner: null,
       }
-      await generic.channel.hello(AbortSignal.timeout(HELLO_MS))
-      if (background && cache === null) await generic.channel.warm(WARM_ROUNDS)
+      await generic.channel.hello(AbortSignal.any([AbortSignal.timeout(HELLO_MS), closing]))
+      if (background && cache === null) await this.#warm(generic)
+      closing.throwIfAborted()
+      // One that dies while it waits in the pool is replaced.
+      void generic.channel.failure.then(() => {
+        const at = this.#generic.indexOf(generic)
+        if (at === -1) return
+        this.#generic.splice(at, 1)
+        this.#track(this.#end(generic))
+        this.#refill()
+      })
       return generic
     } catch (error) {
       await process?.cache?.close()
       await process?.kill()
       await fs.rm(slotDir, { recursive: true, force: true })
+      closing.throwIfAborted()
       const why = process?.stderrTail().trim().slice(-300) || (error as Error).message
       this.#deps.log.error({ error: why }, 'a sandbox did not start')
       throw new MayflyError('sandbox_unavailable', 'a sandbox could not be started; the log of the node says why', { cause: error })
     }
   }
 
+  async #warm(generic: Generic): Promise<void> {
+    this.#loading.add(generic)
+    try {
+      const warming = generic.channel.warm(WARM_ROUNDS)
+      if (!(await within(this.#deps.clock, HELLO_MS, warming))) throw new Error('it did not warm')
+      await warming
+      generic.warm = true
+    } finally {
+      this.#loading.delete(generic)
+    }
+  }
+
   async #end(generic: Generic): Promise<void> {
+    this.#loading.delete(generic)
     await generic.process.kill()
     generic.channel.close()
     await fs.rm(generic.slotDir, { recursive: true, force: true })
@@ -378,36 +506,26 @@ export class SandboxPool implements Sandboxes {
 
   /** Brings the pool back to its size, off the path of calls; after failures with growing pauses. */
   #refill(): void {
-    const { config, clock } = this.#deps
-    while (!this.#closed && this.#starting < config.refills && this.#generic.length + this.#starting < config.poolSize) {
-      this.#starting++
-      const work = (async () => {
-        if (this.#pauseMs > 0) await clock.sleep(this.#pauseMs)
-        if (this.#closed) return
-        const generic = await this.#start(POOL_TMP_MB, true)
-        this.#pauseMs = 0
-        if (this.#closed) return await this.#end(generic)
-        this.#generic.push(generic)
-        // One that dies while it waits is replaced.
-        void generic.channel.failure.then(() => {
-          const at = this.#generic.indexOf(generic)
-          if (at === -1) return
-          this.#generic.splice(at, 1)
-          this.#track(this.#end(generic))
+    const { config } = this.#deps
+    while (!this.#closing.signal.aborted && this.#refilling < config.refills && this.#generic.length + this.#refilling < config.poolSize) {
+      this.#refilling++
+      const work = this.#refillOne().catch(() => {
+        this.#pauseMs = Math.min(MAX_PAUSE_MS, Math.max(500, this.#pauseMs * 2))
+      })
+      this.#track(
+        work.then(() => {
+          this.#refilling--
           this.#refill()
-        })
-      })()
-      const done: Promise<void> = work
-        .catch(() => {
-          this.#pauseMs = Math.min(MAX_PAUSE_MS, Math.max(500, this.#pauseMs * 2))
-        })
-        .then(() => {
-          this.#starting--
-          this.#ending.delete(done)
-          this.#refill()
-        })
-      this.#ending.add(done)
+        }),
+      )
     }
+  }
+
+  async #refillOne(): Promise<void> {
+    if (this.#pauseMs > 0) await this.#deps.clock.sleep(this.#pauseMs, this.#closing.signal)
+    const generic = await this.#start(POOL_TMP_MB, true)
+    this.#pauseMs = 0
+    this.#giveBack(generic)
   }
 
   /** Freezes what is idle and drops what has been for long. */

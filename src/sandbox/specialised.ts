@@ -19,9 +19,11 @@ export class Specialised {
   readonly channel: Channel
   readonly #clock: Clock
   readonly #depths: number[]
+  readonly #onFree: (sandbox: Specialised) => void
   readonly #onGone: (sandbox: Specialised) => void
   #state: SandboxState
   #freezing: Promise<void> | null = null
+  #thawing: Promise<void> | null = null
   #ending: Promise<void> | null = null
   #memoryAt = Number.NEGATIVE_INFINITY
   #peakMb: number | null = null
@@ -33,6 +35,8 @@ export class Specialised {
     channel: Channel
     clock: Clock
     depths: number[]
+    /** It can take another call now. */
+    onFree: (sandbox: Specialised) => void
     onGone: (sandbox: Specialised) => void
   }) {
     this.id = parts.process.id
@@ -42,6 +46,7 @@ export class Specialised {
     this.channel = parts.channel
     this.#clock = parts.clock
     this.#depths = parts.depths
+    this.#onFree = parts.onFree
     this.#onGone = parts.onGone
     this.#state = { state: 'ready', sinceMs: parts.clock.monotonic() }
     void this.channel.failure.then(() => this.end())
@@ -51,18 +56,35 @@ export class Specialised {
     return this.#state
   }
 
-  /** Takes the right to one call. Thaws first when it stands frozen, or on its way there. */
-  async begin(): Promise<void> {
+  /**
+   * Takes the right to one call. Thaws first when it stands frozen, or on its way there.
+   * @returns false when it does not come back to life: it is being ended, and the call needs another
+   */
+  async begin(): Promise<boolean> {
     const before = this.#state.state
     this.#state = afterCallBegan(this.#state)
-    if (before === 'freezing') await this.#freezing
-    if (before === 'freezing' || before === 'frozen') await this.process.thaw()
+    if (before === 'freezing' || before === 'frozen') this.#thawing = this.#thaw()
+    // A call that joins one that waits for the thaw waits too.
+    if (this.#thawing) await this.#thawing
+    return !this.#isGone
+  }
+
+  async #thaw(): Promise<void> {
+    try {
+      await this.#freezing
+      await this.process.thaw()
+    } catch {
+      void this.end()
+    } finally {
+      this.#thawing = null
+    }
   }
 
   /** Gives the right back. */
   finish(): void {
     this.#state = afterCallEnded(this.#state, this.#clock.monotonic())
     if (this.#state.state === 'gone' || this.spec.reuse === 'never') void this.end()
+    else this.#onFree(this)
   }
 
   /** Stops it where it stands, if nothing runs in it. */

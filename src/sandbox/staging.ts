@@ -80,9 +80,13 @@ export class Staging {
     }
     // Another call took the copy that was just made: this one makes its own.
     copy ??= await this.#makeCopy(source)
-    if (source.cacheDir !== null) renameSync(join(copy, 'cache'), join(slotDir, 'cache'))
-    renameSync(join(copy, 'code'), join(slotDir, 'code'))
-    void rm(copy, { recursive: true, force: true })
+    try {
+      if (source.cacheDir !== null) renameSync(join(copy, 'cache'), join(slotDir, 'cache'))
+      renameSync(join(copy, 'code'), join(slotDir, 'code'))
+    } finally {
+      // Whole or not: a slot may be gone, for its caller has left.
+      void rm(copy, { recursive: true, force: true })
+    }
   }
 
   /** Removes the copies of a version that is no longer called. */

@@ -116,11 +116,14 @@ export interface SandboxLease extends Disposable {
 export class LoadError extends Error {
   readonly errorType: string
   readonly payload: Uint8Array
-  constructor(errorType: string, payload: Uint8Array) {
+  /** Why the code was loaded for this call; null for a load that no call asked for. */
+  readonly cold: ColdReason | null
+  constructor(errorType: string, payload: Uint8Array, cold: ColdReason | null = null) {
     super(errorType)
     this.name = 'LoadError'
     this.errorType = errorType
     this.payload = payload
+    this.cold = cold
   }
 }
 
@@ -135,7 +138,10 @@ export interface SandboxStatus {
 
 /** The pool: what `invoke` sees of this room. */
 export interface Sandboxes extends AsyncDisposable {
-  /** @throws LoadError; MayflyError sandbox_unavailable when none can be had */
+  /**
+   * Ends at once with the signal's reason when that fires; what was on its way is given back.
+   * @throws LoadError; MayflyError sandbox_unavailable when none can be had, too_many_invocations, shutting_down
+   */
   acquire(spec: SandboxSpec, log: LogSink, signal: AbortSignal): Promise<SandboxLease>
   /** At deploy: loads the code once in a build sandbox, without environment, and keeps its compile cache. Never throws for user errors: a module that does not load simply has no cache. */
   build(spec: SandboxSpec): Promise<{ ok: boolean; handlerKind: HandlerKind | null; error: string | null; ms: number }>

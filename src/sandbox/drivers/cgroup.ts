@@ -80,22 +80,22 @@ export class Cgroup {
     }
   }
 
-  /** Stops everything in it where it stands. @returns false when this host cannot */
-  async freeze(frozen: boolean, clock: Clock): Promise<boolean> {
+  /** Stops everything in it where it stands, or lets it go on; nothing on a host that cannot. @throws Error when it does not obey */
+  async freeze(frozen: boolean, clock: Clock): Promise<void> {
     const { unified, freezerV1 } = this.#hierarchies
     if (unified && existsSync(path.join(unified, this.#name, 'cgroup.freeze'))) {
       writeFileSync(path.join(unified, this.#name, 'cgroup.freeze'), frozen ? '1' : '0')
-      return true
+      return
     }
-    if (!freezerV1) return false
+    if (!freezerV1) return
     const file = path.join(freezerV1, this.#name, 'freezer.state')
     for (let round = 0; round < 50; round++) {
       await fs.writeFile(file, frozen ? 'FROZEN' : 'THAWED')
       // FREEZING can persist: read again, write again.
-      if ((await fs.readFile(file, 'utf8')).trim() === (frozen ? 'FROZEN' : 'THAWED')) return true
+      if ((await fs.readFile(file, 'utf8')).trim() === (frozen ? 'FROZEN' : 'THAWED')) return
       await clock.sleep(2)
     }
-    return false
+    throw new Error(`the control group ${this.#name} does not ${frozen ? 'freeze' : 'thaw'}`)
   }
 
   /** Read after every call: the files are kept open and read where they stand, which takes microseconds. */

@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { LIMITS } from '../core/limits.ts'
+import type { Clock } from '../lib/clock.ts'
+import { StartQueue } from './start-queue.ts'
+
+const never = new AbortController().signal
+const soon = () => new Promise<void>((resolve) => setImmediate(resolve))
+
+/** A queue whose starts the test ends, and whose clock it moves. */
+function open(starts: number) {
+  const under: { tmpMb: number; done: (booted: string) => void; failed: (error: Error) => void }[] = []
+  const surplus: string[] = []
+  const timers = new Set<{ ms: number; fire: () => void }>()
+  const clock: Clock = {
+    now: () => 0,
+    monotonic: () => 0,
+    sleep: async () => {},
+    timer: (ms, fire) => {
+      const timer = { ms, fire }
+      timers.add(timer)
+      return { [Symbol.dispose]: () => void timers.delete(timer) }
+    },
+  }
+  const queue = new StartQueue<string, string>({
+    starts,
+    clock,
+    surplus: (booted) => surplus.push(booted),
+    start: (tmpMb) => new Promise((done, failed) => under.push({ tmpMb, done, failed })),
+  })
+  const served: string[] = []
+  const wait = (name: string, { key = 'k', tmpMb = 512, signal = never } = {}) => {
+    const work = queue.wait({ key, tmpMb }, signal).then(({ booted, ready }) => void served.push(`${name} ${booted ?? ready}`))
+    work.catch(() => {})
+    return work
+  }
+  return { queue, under, surplus, timers, served, wait }
+}
+
+test('so many are started at once as the setting says, and served in the order they came', async () => {
+  const { under, served, wait, timers } = open(2)
+  const all = ['a', 'b', 'c', 'd'].map((name) => wait(name))
+  assert.equal(under.length, 2)
+  under[1]?.done('second')
+  await soon()
+  assert.deepEqual([served, under.length], [['a second'], 3])
+  under[0]?.done('first')
+  under[2]?.done('third')
+  await soon()
+  under[3]?.done('fourth')
+  await Promise.all(all)
+  assert.deepEqual(served, ['a second', 'b first', 'c third', 'd fourth'])
+  assert.deepEqual([under.length, timers.size], [4, 0])
+})
+
+test('a freed sandbox goes to the call of its version that waited longest; its start is surplus', async () => {
+  const { queue, under, served, surplus, wait } = open(2)
+  const all = [wait('a', { key: 'other' }), wait('b'), wait('c')]
+  assert.equal(queue.giveReady('unknown', 'nobody'), false)
+  assert.equal(queue.giveReady('freed', 'k'), true)
+  await soon()
+  assert.deepEqual(served, ['b freed'])
+  under[0]?.done('one')
+  under[1]?.done('two')
+  await Promise.all(all)
+  assert.deepEqual(served, ['b freed', 'a one', 'c two'])
+  const leaving = new AbortController()
+  const left = wait('d', { signal: leaving.signal })
+  leaving.abort(new Error('left'))
+  await assert.rejects(left, /left/)
+  under[2]?.done('three')
+  await soon()
+  assert.deepEqual([surplus, queue.length], [['three'], 0])
+})
+
+test('another size of /tmp is another kind, and does not stand behind what it cannot use', async () => {
+  const { queue, under, served, wait } = open(2)
+  const all = [wait('a'), wait('b'), wait('big', { tmpMb: 1024 })]
+  assert.deepEqual(
+    under.map(({ tmpMb }) => tmpMb),
+    [512, 512],
+  )
+  assert.equal(queue.giveBooted('small', 512), true)
+  under[0]?.done('x')
+  await soon()
+  assert.equal(under[2]?.tmpMb, 1024)
+  under[2]?.done('large')
+  await Promise.all(all)
+  assert.deepEqual(served, ['a small', 'b x', 'big large'])
+})
+
+test('a start that fails is told to one call, and the next is started', async () => {
+  const { under, served, wait } = open(1)
+  const [first, second] = [wait('a'), wait('b')]
+  under[0]?.failed(new Error('no memory'))
+  await assert.rejects(first, /no memory/)
+  await soon()
+  under[1]?.done('x')
+  await second
+  assert.deepEqual(served, ['b x'])
+})
+
+test(`sandboxWait: nobody waits longer than ${LIMITS.sandboxWait.value} ms`, async () => {
+  const { queue, under, surplus, timers, wait } = open(1)
+  const late = wait('a')
+  const [timer] = timers
+  assert.equal(timer?.ms, LIMITS.sandboxWait.value)
+  timer?.fire()
+  await assert.rejects(late, { code: 'too_many_invocations', message: /30000 ms/ })
+  under[0]?.done('x')
+  await soon()
+  assert.deepEqual([surplus, queue.length, timers.size], [['x'], 0, 0])
+})
+
+test('closing tells everybody who waits, and who comes later', async () => {
+  const { queue, wait } = open(1)
+  const waiting = [wait('a'), wait('b')]
+  queue.close(new Error('stopping'))
+  for (const one of [...waiting, wait('c')]) await assert.rejects(one, /stopping/)
+})
