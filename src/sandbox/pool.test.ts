@@ -61,6 +61,17 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       assert.deepEqual([third.cold, third.id, third.value.n], [null, first.id, 3])
     })
 
+    test('an idle sandbox is frozen when it has been so long, not a second later', async () => {
+      const spec = specOf('hello', { key: 'freezes' })
+      for (let round = 0; round < 3; round++) {
+        const { id } = await call(spec)
+        const from = systemClock.monotonic()
+        await until(() => stateOf(id) === 'frozen')
+        const took = systemClock.monotonic() - from
+        assert.ok(took >= 40 && took < 600, `frozen after ${took} ms; 50 are set`)
+      }
+    })
+
     test('a new version gets a new sandbox; the old one ends when it is retired', async () => {
       const before = await call(specOf('hello'))
       const next = await call(specOf('changed', { key: 'hello-2', identity: { ...specOf('hello').identity } }))
@@ -177,7 +188,7 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
     })
 
     test('past the memory budget the oldest idle one goes, then a call is refused with the number', async () => {
-      await using small = await open({ poolSize: 0, memoryMb: 300 })
+      await using small = await open({ poolSize: 0, memoryMb: 300, freezeMs: 60_000 })
       const first = await call(specOf('sleep', { key: 'a' }), { ms: 1 }, silent, small)
       const held = [await small.acquire(specOf('sleep', { key: 'b' }), silent, never), await small.acquire(specOf('sleep', { key: 'c' }), silent, never)]
       assert.equal(stateOf(first.id, small), undefined)

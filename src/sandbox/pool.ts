@@ -11,6 +11,7 @@ import { within } from '../lib/within.ts'
 import { Channel } from './channel.ts'
 import { copyCache } from './compile-cache.ts'
 import type { SandboxConfig } from './config.ts'
+import { FreezeTimer } from './freezing.ts'
 import { Specialised } from './specialised.ts'
 import { StartQueue } from './start-queue.ts'
 import type { Staging } from './staging.ts'
@@ -87,6 +88,7 @@ export class SandboxPool implements Sandboxes {
   /** All that a close must wait for. */
   readonly #ending = new Set<Promise<void>>()
   readonly #closing = new AbortController()
+  readonly #freezer: FreezeTimer<Specialised>
   readonly #sweeper: NodeJS.Timeout
   #refilling = 0
   #pauseMs = 0
@@ -101,6 +103,7 @@ export class SandboxPool implements Sandboxes {
       start: (tmpMb) => this.#start(tmpMb, false),
       surplus: (generic) => this.#giveBack(generic),
     })
+    this.#freezer = new FreezeTimer(deps.config.freezeMs, deps.clock)
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS)
     this.#sweeper.unref()
     this.#refill()
@@ -234,6 +237,7 @@ export class SandboxPool implements Sandboxes {
     this.#closing.abort(reason)
     this.#starts.close(reason)
     clearInterval(this.#sweeper)
+    this.#freezer[Symbol.dispose]()
     for (const generic of [...this.#generic.splice(0), ...this.#loading]) this.#track(this.#end(generic))
     for (const sandbox of [...this.#byKey.values()].flat()) this.#track(sandbox.end())
     while (this.#ending.size > 0) await Promise.all([...this.#ending])
@@ -299,6 +303,12 @@ export class SandboxPool implements Sandboxes {
       if (!this.#starts.giveReady(sandbox, key)) return
       void sandbox.begin() // it is not frozen: the right is taken at once
     }
+  }
+
+  /** A call is over. On the path of every warm one. */
+  #onFree(sandbox: Specialised): void {
+    this.#offer(sandbox)
+    if (sandbox.idleSinceMs !== null) this.#freezer.watch(sandbox)
   }
 
   /** A booted one that nobody made anything of: for the next who waits, else for the pool. */
@@ -396,7 +406,7 @@ export class SandboxPool implements Sandboxes {
         channel: generic.channel,
         clock,
         depths,
-        onFree: (free) => this.#offer(free),
+        onFree: (free) => this.#onFree(free),
         onGone: (sandbox) => this.#onGone(sandbox, generic.slotDir),
       })
       if (forCall) void made.begin()
@@ -528,14 +538,13 @@ export class SandboxPool implements Sandboxes {
     this.#giveBack(generic)
   }
 
-  /** Freezes what is idle and drops what has been for long. */
+  /** Drops what has been idle for long. */
   #sweep(): void {
     const now = this.#deps.clock.monotonic()
     const { idleMs } = this.#deps.config
     for (const sandbox of [...this.#byKey.values()].flat()) {
       const { state } = sandbox
       if ((state.state === 'frozen' || state.state === 'ready') && now - state.sinceMs > idleMs) this.#drop(sandbox, 'idle-drop')
-      else if (state.state === 'ready' && now - state.sinceMs >= this.#deps.config.freezeMs) void sandbox.freeze()
     }
   }
 }

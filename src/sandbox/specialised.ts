@@ -56,6 +56,11 @@ export class Specialised {
     return this.#state
   }
 
+  /** Since when it could be frozen; null while it cannot. */
+  get idleSinceMs(): number | null {
+    return this.#state.state === 'ready' ? this.#state.sinceMs : null
+  }
+
   /**
    * Takes the right to one call. Thaws first when it stands frozen, or on its way there.
    * @returns false when it does not come back to life: it is being ended, and the call needs another
