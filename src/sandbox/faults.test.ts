@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test'
 import { systemClock } from '../lib/clock.ts'
 import { runcVersion } from './drivers/runc.ts'
 import { never, PoolFixture, silent, until } from './pool-fixture.ts'
-import { type Driver, LoadError, type Sandboxes, type SandboxProcess, type SandboxSpec } from './types.ts'
+import { type Driver, LoadError, type LogSink, type Sandboxes, type SandboxProcess, type SandboxSpec } from './types.ts'
 
 const isolated = process.getuid?.() === 0 && (await runcVersion()) !== null
 const sleepsAtLoad = (ms: number) => `Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ${ms}); exports.handler = async () => 'loaded'`
@@ -12,6 +12,7 @@ const CODE = {
   sleep: `exports.handler = async (event) => { await new Promise((done) => setTimeout(done, event.ms)); return event.ms }`,
   slow: sleepsAtLoad(400),
   slower: sleepsAtLoad(8_000),
+  prints: `console.log('loading'); let n = 0; exports.handler = async () => ++n`,
   broken: `throw new Error('does not load')`,
 }
 
@@ -193,6 +194,30 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       for (const one of both) assert.notEqual(one.id, first.id)
       assert.equal(both[0]?.cold, 'sandbox-lost')
       assert.equal(stateOf(first.id, small), undefined)
+    })
+
+    test('reuse never: behind each call the next sandbox is loaded, within the memory', async () => {
+      const spec = specOf('prints', { reuse: 'never' })
+      const printed: string[] = []
+      const log: LogSink = { write: (_stream, bytes) => void printed.push(Buffer.from(bytes).toString()), lost: () => {} }
+      const spare = () => pool.status().sandboxes.find(({ key, state }) => key === spec.key && state === 'frozen')
+      const ids: string[] = []
+      for (let round = 0; round < 3; round++) {
+        const ready = spare()
+        const { id, cold, initMs, value } = await call(spec, {}, log)
+        assert.deepEqual([cold, value, ids.includes(id)], ['reuse-never', 1, false])
+        if (round > 0) assert.deepEqual([id, initMs], [ready?.id, 0])
+        ids.push(id)
+        assert.equal(printed.filter((line) => line.includes('loading')).length, round + 1)
+        await until(() => spare() !== undefined)
+        assert.equal(pool.status().sandboxes.filter(({ key }) => key === spec.key).length, 1)
+      }
+      pool.retire(spec.key)
+      await until(() => !pool.status().sandboxes.some(({ key }) => key === spec.key))
+      await using small = await open({ poolSize: 0, memoryMb: 200 })
+      assert.equal((await call(spec, {}, silent, small)).value, 1)
+      await systemClock.sleep(300)
+      assert.deepEqual(small.status().sandboxes, [])
     })
 
     test('a version that is retired while it loads serves the calls that it has, and ends', async () => {

@@ -12,6 +12,7 @@ import { Channel } from './channel.ts'
 import { copyCache } from './compile-cache.ts'
 import type { SandboxConfig } from './config.ts'
 import { FreezeTimer } from './freezing.ts'
+import { HeldLog } from './held-log.ts'
 import { Specialised } from './specialised.ts'
 import { StartQueue } from './start-queue.ts'
 import type { Staging } from './staging.ts'
@@ -90,7 +91,11 @@ export class SandboxPool implements Sandboxes {
   readonly #closing = new AbortController()
   readonly #freezer: FreezeTimer<Specialised>
   readonly #sweeper: NodeJS.Timeout
+  /** Successors that are wanted, by version; null while one is being made. */
+  readonly #spares = new Map<string, SandboxSpec | null>()
+  readonly #printed = new WeakMap<Specialised, HeldLog>()
   #refilling = 0
+  #filling = 0
   #pauseMs = 0
   #reservedMb = 0
   #next = 0
@@ -117,7 +122,7 @@ export class SandboxPool implements Sandboxes {
       this.#closing.signal.throwIfAborted()
       const ready = this.#findReady(spec)
       if (!ready) return await this.#acquireCold(spec, log, signal, asked)
-      if (await ready.begin()) return ready.lease({ cold: null, waitMs: clock.monotonic() - asked, initMs: 0 })
+      if (await ready.begin()) return this.#leaseReady(ready, log, clock.monotonic() - asked)
     }
   }
 
@@ -133,7 +138,7 @@ export class SandboxPool implements Sandboxes {
     if (ready) {
       if (signal.aborted) ready.finish()
       signal.throwIfAborted()
-      return ready.lease({ cold: null, waitMs: taken - asked, initMs: 0 })
+      return this.#leaseReady(ready, log, taken - asked)
     }
     if (signal.aborted) this.#giveBack(booted)
     signal.throwIfAborted()
@@ -147,7 +152,17 @@ export class SandboxPool implements Sandboxes {
     }
     if (this.#retired.has(spec.key)) made.drain()
     else this.#offer(made)
+    this.#wantSpare(spec)
     return made.lease({ cold, waitMs: taken - asked, initMs: clock.monotonic() - taken })
+  }
+
+  /** The right to one that was loaded before this call. */
+  #leaseReady(sandbox: Specialised, log: LogSink, waitMs: number): SandboxLease {
+    const { spec } = sandbox
+    if (spec.reuse !== 'never') return sandbox.lease({ cold: null, waitMs, initMs: 0 })
+    this.#printed.get(sandbox)?.tell(log)
+    this.#wantSpare(spec)
+    return sandbox.lease({ cold: 'reuse-never', waitMs, initMs: 0 })
   }
 
   build(spec: SandboxSpec): Promise<{ ok: boolean; handlerKind: HandlerKind | null; error: string | null; ms: number }> {
@@ -251,11 +266,10 @@ export class SandboxPool implements Sandboxes {
 
   /** The one used last: its caches are warmest, and the others may grow old. */
   #findReady(spec: SandboxSpec): Specialised | null {
-    if (spec.reuse === 'never') return null
     const all = this.#byKey.get(spec.key) ?? []
     for (let i = all.length - 1; i >= 0; i--) {
       const sandbox = all[i] as Specialised
-      if (takesCalls(sandbox.state, spec.concurrency)) {
+      if (takesCalls(sandbox.state, atOnce(spec))) {
         all.splice(i, 1)
         all.push(sandbox)
         return sandbox
@@ -298,9 +312,8 @@ export class SandboxPool implements Sandboxes {
 
   /** What it still can take goes to the calls that wait for its version. */
   #offer(sandbox: Specialised): void {
-    const { key, concurrency, reuse } = sandbox.spec
-    while (this.#starts.length > 0 && takesCalls(sandbox.state, reuse === 'never' ? 0 : concurrency)) {
-      if (!this.#starts.giveReady(sandbox, key)) return
+    while (this.#starts.length > 0 && takesCalls(sandbox.state, atOnce(sandbox.spec))) {
+      if (!this.#starts.giveReady(sandbox, sandbox.spec.key)) return
       void sandbox.begin() // it is not frozen: the right is taken at once
     }
   }
@@ -334,20 +347,30 @@ export class SandboxPool implements Sandboxes {
 
   /** Frozen sandboxes go, oldest first, until another fits. @throws MayflyError too_many_invocations */
   #makeRoom(wantedMb: number): void {
-    const budget = this.#deps.config.memoryMb || Math.floor(this.#deps.machineMb * 0.75)
-    const all = () => [...this.#byKey.values()].flat()
-    const used = () => all().reduce((sum, sandbox) => sum + budgetMb(sandbox.state, sandbox.spec.memoryMb), this.#reservedMb)
-    while (used() + wantedMb > budget) {
-      const idle = all()
+    while (!this.#fits(wantedMb)) {
+      const idle = [...this.#byKey.values()]
+        .flat()
         .filter((sandbox) => sandbox.state.state === 'frozen' || sandbox.state.state === 'ready')
         .toSorted((a, b) => ('sinceMs' in a.state && 'sinceMs' in b.state ? a.state.sinceMs - b.state.sinceMs : 0))[0]
       if (!idle)
         throw new MayflyError(
           'too_many_invocations',
-          `the sandboxes of this node use ${used()} of ${budget} MB of memory; another of ${wantedMb} MB does not fit now`,
+          `the sandboxes of this node use ${this.#usedMb} of ${this.#budgetMb} MB of memory; another of ${wantedMb} MB does not fit now`,
         )
       this.#drop(idle, 'idle-drop')
     }
+  }
+
+  get #budgetMb(): number {
+    return this.#deps.config.memoryMb || Math.floor(this.#deps.machineMb * 0.75)
+  }
+
+  get #usedMb(): number {
+    return [...this.#byKey.values()].flat().reduce((sum, sandbox) => sum + budgetMb(sandbox.state, sandbox.spec.memoryMb), this.#reservedMb)
+  }
+
+  #fits(wantedMb: number): boolean {
+    return this.#usedMb + wantedMb <= this.#budgetMb
   }
 
   #drop(sandbox: Specialised, why: 'idle-drop' | 'sandbox-lost'): void {
@@ -514,28 +537,67 @@ export class SandboxPool implements Sandboxes {
     await fs.rm(generic.slotDir, { recursive: true, force: true })
   }
 
-  /** Brings the pool back to its size, off the path of calls; after failures with growing pauses. */
+  /** Where each sandbox serves one call, the next is loaded behind this one; if there is memory to spare. */
+  #wantSpare(spec: SandboxSpec): void {
+    const { key, reuse } = spec
+    if (reuse !== 'never' || this.#spares.has(key) || this.#spares.size >= LIMITS.concurrentInvocations.value) return
+    if (this.#retired.has(key) || this.#findReady(spec)) return
+    this.#spares.set(key, spec)
+    this.#refill()
+  }
+
+  /** Brings the pool back to its size, then makes successors; off the path of calls, after failures with growing pauses. */
   #refill(): void {
     const { config } = this.#deps
-    while (!this.#closing.signal.aborted && this.#refilling < config.refills && this.#generic.length + this.#refilling < config.poolSize) {
+    while (!this.#closing.signal.aborted && this.#refilling < config.refills) {
+      const fills = this.#generic.length + this.#filling < config.poolSize
+      const spare = fills ? null : ([...this.#spares.values()].find((spec) => spec !== null) ?? null)
+      if (!fills && !spare) return
+      if (spare) this.#spares.set(spare.key, null)
       this.#refilling++
-      const work = this.#refillOne().catch(() => {
+      if (fills) this.#filling++
+      const done = () => {
+        this.#refilling--
+        if (fills) this.#filling--
+        if (spare) this.#spares.delete(spare.key)
+        this.#refill()
+      }
+      const failed = () => {
         this.#pauseMs = Math.min(MAX_PAUSE_MS, Math.max(500, this.#pauseMs * 2))
-      })
-      this.#track(
-        work.then(() => {
-          this.#refilling--
-          this.#refill()
-        }),
-      )
+      }
+      this.#track((spare ? this.#makeSpare(spare) : this.#fill()).catch(failed).then(done))
     }
   }
 
-  async #refillOne(): Promise<void> {
+  async #startBehind(tmpMb: number): Promise<Generic> {
     if (this.#pauseMs > 0) await this.#deps.clock.sleep(this.#pauseMs, this.#closing.signal)
-    const generic = await this.#start(POOL_TMP_MB, true)
+    const generic = await this.#start(tmpMb, true)
     this.#pauseMs = 0
-    this.#giveBack(generic)
+    return generic
+  }
+
+  async #fill(): Promise<void> {
+    this.#giveBack(await this.#startBehind(POOL_TMP_MB))
+  }
+
+  /** What goes wrong with the code here is told to the next call, which loads it again. */
+  async #makeSpare(spec: SandboxSpec): Promise<void> {
+    // It pushes nobody out.
+    if (this.#retired.has(spec.key) || !this.#fits(spec.memoryMb)) return
+    using _ = this.#comes(spec)
+    const generic = await this.#startBehind(spec.tmpMb)
+    const printed = new HeldLog()
+    try {
+      const made = await this.#specialise(generic, spec, printed, false)
+      this.#printed.set(made, printed)
+      if (this.#retired.has(spec.key)) made.drain()
+      else this.#onFree(made)
+    } catch (error) {
+      this.#track(this.#end(generic))
+      // No reason for the pool to pause: it started.
+      if (!(error instanceof LoadError || this.#closing.signal.aborted))
+        this.#deps.log.warn({ error: (error as Error).message }, 'a sandbox could not be made ready')
+    }
   }
 
   /** Drops what has been idle for long. */
@@ -548,6 +610,9 @@ export class SandboxPool implements Sandboxes {
     }
   }
 }
+
+/** How many calls one takes that is already busy: where each serves one call, none. */
+const atOnce = (spec: SandboxSpec): number => (spec.reuse === 'never' ? 0 : spec.concurrency)
 
 function loadError(errorType: string, errorMessage: string): LoadError {
   return new LoadError(errorType, Buffer.from(JSON.stringify({ errorType, errorMessage })))
