@@ -320,7 +320,11 @@ async function load(root, handler) {
 
 let handler = null
 
+/** What every call of the version has in common. */
+let version = null
+
 async function specialise(fields) {
+  version = fields.context
   replaceEnvironment(fields.environment)
   concurrent = fields.concurrency > 1
   for (const port of fields.relayPorts) if (port !== relayPort) listenRelay(port)
@@ -386,14 +390,14 @@ function lambdaContext(call) {
   const { context } = call
   return {
     callbackWaitsForEmptyEventLoop: true,
-    functionName: context.functionName,
-    functionVersion: context.functionVersion,
-    memoryLimitInMB: String(context.memoryMb),
-    logGroupName: context.logGroup,
-    logStreamName: context.logStream,
+    functionName: version.functionName,
+    functionVersion: version.functionVersion,
+    memoryLimitInMB: String(version.memoryMb),
+    logGroupName: version.logGroup,
+    logStreamName: version.logStream,
     clientContext: context.clientContext === null ? undefined : parse(context.clientContext),
     identity: undefined,
-    invokedFunctionArn: context.functionArn,
+    invokedFunctionArn: version.functionArn,
     awsRequestId: context.invocationId,
     getRemainingTimeInMillis: () => Math.max(0, Number((call.deadline - hrtime()) / 1_000_000n)),
   }
@@ -723,18 +727,8 @@ async function warm(rounds) {
   const realData = control.sendData
   control.send = (type, flags, stream, payload) => void encode(type, flags, stream, payload)
   control.sendData = control.send
-  const context = {
-    invocationId: 'w',
-    functionName: 'w',
-    functionVersion: 'w',
-    functionArn: 'w',
-    memoryMb: 1,
-    logGroup: 'w',
-    logStream: 'w',
-    traceId: 'w',
-    clientContext: null,
-    depth: 0,
-  }
+  version = { functionName: 'w', functionVersion: 'w', functionArn: 'w', memoryMb: 1, logGroup: 'w', logStream: 'w' }
+  const context = { invocationId: 'w', traceId: 'w', clientContext: null, depth: 0 }
   const frame = (head, body) => {
     const bytes = Buffer.from(stringify(head))
     return Buffer.concat([u32(bytes.length), bytes, Buffer.from(body)])

@@ -133,7 +133,7 @@ export class Gateway implements AsyncDisposable {
     const id = uuidv7(clock.now())
     const leaving = new AbortController()
     const onClose = () => {
-      if (!response.writableFinished) leaving.abort(new Error('the client left'))
+      if (!response.writableFinished) leaving.abort(new ClientLeft())
     }
     response.on('close', onClose)
     request.on('error', () => {})
@@ -150,7 +150,8 @@ export class Gateway implements AsyncDisposable {
         route = found.route
         reply = found.preflight ?? (await found.route.handle(found.context))
       } catch (error) {
-        if (!(error instanceof MayflyError))
+        if (causeOf(error) instanceof ClientLeft) return void response.destroy()
+        if (!(causeOf(error) instanceof MayflyError))
           log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a request failed by a fault of this node')
         reply = (errorRoute(error) ?? route)?.fail?.(causeOf(error), { id }) ?? errorReply(causeOf(error), id)
       }
@@ -275,6 +276,13 @@ export class Gateway implements AsyncDisposable {
     const project = await this.#deps.project(ref)
     if (project?.state !== 'active') throw new MayflyError('project_not_found', `there is no project ${clip(ref)}`)
     return project
+  }
+}
+
+/** Nobody reads the reply any more: what was being done for it may stop. */
+class ClientLeft extends Error {
+  constructor() {
+    super('the client left')
   }
 }
 

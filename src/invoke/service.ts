@@ -126,13 +126,7 @@ export class Invoker implements Disposable {
       this.#remember(version.id, lease.handlerKind)
       const content = early ?? (await invocation.content(lease.handlerKind, version))
       const began = clock.monotonic()
-      const context = {
-        ...this.#deps.specs.context(version),
-        invocationId: invocation.id,
-        traceId,
-        clientContext: invocation.clientContext,
-        depth: invocation.depth,
-      }
+      const context = { invocationId: invocation.id, traceId, clientContext: invocation.clientContext, depth: invocation.depth }
       const call: Call = { ...content, context } as Call
       const result = await lease.run(call, log, signal)
       const held = lease

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Version } from '../functions/index.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { CallContext, RelayIdentity, RuntimeName, SandboxSpec } from '../sandbox/index.ts'
+import type { RelayIdentity, RuntimeName, SandboxSpec, VersionContext } from '../sandbox/index.ts'
 
 /** Keys that are valid only on the relay of the sandbox that they were given to. */
 export interface Handle {
@@ -29,7 +29,7 @@ export const ACCOUNT_ID = '000000000000'
 /** Makes of a function's version what a sandbox is made of, and keeps it while the version lives. */
 export class Specs {
   readonly #deps: SpecsDeps
-  readonly #entries = new Map<string, { spec: SandboxSpec; context: Base; handle: Handle }>()
+  readonly #entries = new Map<string, { spec: SandboxSpec; handle: Handle }>()
 
   constructor(deps: SpecsDeps) {
     this.#deps = deps
@@ -37,10 +37,6 @@ export class Specs {
 
   of(version: Version): SandboxSpec {
     return this.#entry(version).spec
-  }
-
-  context(version: Version): Base {
-    return this.#entry(version).context
   }
 
   /** Forgets a version; what was given to its sandboxes opens nothing any more. */
@@ -67,7 +63,7 @@ export class Specs {
     const { definition } = version
     const identity: RelayIdentity = { project: version.project, functionName: version.functionName, version: version.id, role: definition.role }
     const handle = this.#deps.issueHandle(identity)
-    const context: Base = {
+    const context: VersionContext = {
       functionName: version.functionName,
       functionVersion: version.version,
       functionArn: `arn:aws:lambda:${this.#deps.region}:${ACCOUNT_ID}:function:${version.functionName}`,
@@ -80,6 +76,7 @@ export class Specs {
       runtime: definition.runtime as RuntimeName,
       codeDir: version.codeDir,
       handler: definition.handler,
+      context,
       environment: this.#environment(version, handle, context),
       memoryMb: definition.memoryMb,
       tmpMb: definition.tmpMb,
@@ -90,10 +87,10 @@ export class Specs {
       openRelay: this.#deps.openRelay,
       identity,
     }
-    return { spec, context, handle }
+    return { spec, handle }
   }
 
-  #environment(version: Version, handle: Handle, context: Base): Record<string, string> {
+  #environment(version: Version, handle: Handle, context: VersionContext): Record<string, string> {
     const publicUrl = this.#deps.publicUrl()
     const projectUrl = version.project === this.#deps.defaultProject ? publicUrl : `${publicUrl}/p/${version.project}`
     const withKey: Record<string, string> =
@@ -129,5 +126,3 @@ export class Specs {
     }
   }
 }
-
-type Base = Pick<CallContext, 'functionName' | 'functionVersion' | 'functionArn' | 'memoryMb' | 'logGroup' | 'logStream'>

@@ -8,18 +8,7 @@ import { encodeFrame, FLAG, FrameDecoder, LOG_WINDOW, MAX_PAYLOAD, STREAM_WINDOW
 import type { Call, CallResult, LogSink } from './types.ts'
 
 const silent: LogSink = { write: () => {}, lost: () => {} }
-const context = {
-  invocationId: 'i',
-  functionName: 'f',
-  functionVersion: '1',
-  functionArn: 'a',
-  memoryMb: 128,
-  logGroup: 'g',
-  logStream: 's',
-  traceId: 't',
-  clientContext: null,
-  depth: 0,
-}
+const context = { invocationId: 'i', traceId: 't', clientContext: null, depth: 0 }
 const event: Call = { kind: 'event', context, payload: Buffer.from('{}') }
 const http: Call = { kind: 'http', context, method: 'GET', url: 'http://localhost/', headers: [], body: null }
 const json = (value: unknown) => Buffer.from(JSON.stringify(value))

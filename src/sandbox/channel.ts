@@ -14,7 +14,7 @@ import {
   STREAM_WINDOW,
   TYPE,
 } from './frames.ts'
-import { type Call, type CallResult, type HandlerKind, LoadError, type LogSink } from './types.ts'
+import { type Call, type CallResult, type HandlerKind, LoadError, type LogSink, type VersionContext } from './types.ts'
 
 export { ProtocolError } from './frames.ts'
 
@@ -30,6 +30,7 @@ export interface SpecialiseFields {
   readonly handler: string
   /** `{relay}` in a value is replaced inside by the relay's origin. */
   readonly environment: Readonly<Record<string, string>>
+  readonly context: VersionContext
   readonly memoryMb: number
   readonly codePath: string
   readonly cachePath: string | null

@@ -16,4 +16,5 @@ export {
   type SandboxLease,
   type SandboxSpec,
   type SandboxStatus,
+  type VersionContext,
 } from './types.ts'

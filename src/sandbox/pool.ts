@@ -38,6 +38,7 @@ const LOAD_MS = 10_000
 export const POOL_TMP_MB = 512
 const POOL_PIDS = 128
 const SWEEP_MS = 1_000
+const REFILL_AFTER_MS = 25
 const MAX_PAUSE_MS = 30_000
 const CACHE_SIZE = { bytes: LIMITS.compileCache.value, files: LIMITS.compileCacheFiles.value }
 
@@ -94,6 +95,7 @@ export class SandboxPool implements Sandboxes {
   /** Successors that are wanted, by version; null while one is being made. */
   readonly #spares = new Map<string, SandboxSpec | null>()
   readonly #printed = new WeakMap<Specialised, HeldLog>()
+  #refillAt: Disposable | null = null
   #refilling = 0
   #filling = 0
   #pauseMs = 0
@@ -133,7 +135,7 @@ export class SandboxPool implements Sandboxes {
     using _ = this.#comes(spec)
     const waiting = spec.tmpMb === POOL_TMP_MB ? this.#generic.shift() : undefined
     const { booted, ready } = waiting ? { booted: waiting, ready: null } : await this.#starts.wait(spec, signal)
-    this.#refill()
+    this.#refillSoon()
     const taken = clock.monotonic()
     if (ready) {
       if (signal.aborted) ready.finish()
@@ -188,7 +190,17 @@ export class SandboxPool implements Sandboxes {
       await generic.process.limit({ memoryMb: spec.memoryMb + Math.ceil(CACHE_SIZE.bytes / MiB), pids: POOL_PIDS })
       const { code, cache: cachePath } = generic.process.paths
       const load = generic.channel.specialise(
-        { handler: spec.handler, environment: {}, memoryMb: spec.memoryMb, codePath: code, cachePath, concurrency: 1, relayPorts: [], build: true },
+        {
+          handler: spec.handler,
+          environment: {},
+          context: spec.context,
+          memoryMb: spec.memoryMb,
+          codePath: code,
+          cachePath,
+          concurrency: 1,
+          relayPorts: [],
+          build: true,
+        },
         { write: () => {}, lost: () => {} },
       )
       load.catch(() => {})
@@ -252,6 +264,7 @@ export class SandboxPool implements Sandboxes {
     this.#closing.abort(reason)
     this.#starts.close(reason)
     clearInterval(this.#sweeper)
+    this.#refillAt?.[Symbol.dispose]()
     this.#freezer[Symbol.dispose]()
     for (const generic of [...this.#generic.splice(0), ...this.#loading]) this.#track(this.#end(generic))
     for (const sandbox of [...this.#byKey.values()].flat()) this.#track(sandbox.end())
@@ -402,6 +415,7 @@ export class SandboxPool implements Sandboxes {
         {
           handler: spec.handler,
           environment: { LAMBDA_TASK_ROOT: generic.process.isolated ? '/var/task' : codePath, ...spec.environment },
+          context: spec.context,
           memoryMb: spec.memoryMb,
           codePath,
           cachePath: hasCache ? path.join(path.dirname(codePath), 'cache') : null,
@@ -544,6 +558,15 @@ export class SandboxPool implements Sandboxes {
     if (this.#retired.has(key) || this.#findReady(spec)) return
     this.#spares.set(key, spec)
     this.#refill()
+  }
+
+  /** Starting another costs more than this call's own loading, and would stand in its way. */
+  #refillSoon(): void {
+    if (this.#refillAt) return
+    this.#refillAt = this.#deps.clock.timer(REFILL_AFTER_MS, () => {
+      this.#refillAt = null
+      this.#refill()
+    })
   }
 
   /** Brings the pool back to its size, then makes successors; off the path of calls, after failures with growing pauses. */

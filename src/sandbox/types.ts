@@ -15,6 +15,7 @@ export interface SandboxSpec {
   readonly handler: string
   /** The whole environment of the user's code, secrets included; goes in at specialisation. */
   readonly environment: Readonly<Record<string, string>>
+  readonly context: VersionContext
   readonly memoryMb: number
   /** Size of /tmp. */
   readonly tmpMb: number
@@ -48,14 +49,18 @@ export type ColdReason = 'first-call' | 'scale-out' | 'new-version' | 'idle-drop
 /** What the user's module exports: a Lambda handler or a web-standard `fetch(request)`. */
 export type HandlerKind = 'lambda' | 'fetch'
 
-export interface CallContext {
-  readonly invocationId: string
+/** What a version's calls have in common; the runtime gets it once, when it is specialised. */
+export interface VersionContext {
   readonly functionName: string
   readonly functionVersion: string
   readonly functionArn: string
   readonly memoryMb: number
   readonly logGroup: string
   readonly logStream: string
+}
+
+export interface CallContext {
+  readonly invocationId: string
   readonly traceId: string
   /** JSON text of the Lambda client context, or null. */
   readonly clientContext: string | null
