@@ -1,4 +1,5 @@
 import { Duplex } from 'node:stream'
+import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import {
   Credit,
@@ -154,27 +155,25 @@ export class Channel {
    * Sends one call; `ends` hears how it goes, at once when the channel is over already.
    * @param remainingMs  how long the function may still take, for its own clock; the host's deadline is not here
    * @returns its id, for `cancel`
+   * @throws MayflyError payload_too_large when URL and headers do not fit a frame; the sandbox never hears of the call
    */
   call(call: Call, remainingMs: number, log: LogSink, ends: CallEnds): number {
     if (this.#dead) {
       ends.over(this.#dead)
       return 0
     }
-    const id = this.#nextCall++
-    const pending: Pending = { id, kind: call.kind, log, ends, outgoing: new Credit(STREAM_WINDOW), settled: false, parts: null, partBytes: 0, body: null }
-    this.#calls.set(id, pending)
     const { context } = call
     const head =
       call.kind === 'event'
         ? { kind: 'event', remainingMs, context }
         : { kind: 'http', remainingMs, context, method: call.method, url: call.url, headers: call.headers, hasBody: call.body !== null }
     const headBytes = Buffer.from(JSON.stringify(head))
+    if (4 + headBytes.length > MAX_PAYLOAD)
+      throw new MayflyError('payload_too_large', `URL and headers have ${headBytes.length} bytes as the function gets them; ${MAX_PAYLOAD - 4} is the limit`)
+    const id = this.#nextCall++
+    const pending: Pending = { id, kind: call.kind, log, ends, outgoing: new Credit(STREAM_WINDOW), settled: false, parts: null, partBytes: 0, body: null }
+    this.#calls.set(id, pending)
     const inline = call.kind === 'event' && 4 + headBytes.length + call.payload.byteLength <= MAX_PAYLOAD
-    if (4 + headBytes.length > MAX_PAYLOAD) {
-      this.#calls.delete(id)
-      ends.over(new ProtocolError('the head of the call does not fit a frame'))
-      return 0
-    }
     const first = Buffer.allocUnsafe(4 + headBytes.length + (inline ? call.payload.byteLength : 0))
     first.writeUInt32LE(headBytes.length, 0)
     first.set(headBytes, 4)

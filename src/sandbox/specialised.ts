@@ -125,7 +125,7 @@ export class Specialised {
     return new Lease(this, found)
   }
 
-  /** Sends the call and holds its deadline; `heard` gets its outcome, then its end, each once. */
+  /** Sends the call and holds its deadline; `heard` gets its outcome, then its end, each once. @throws MayflyError payload_too_large */
   run(call: Call, log: LogSink, signal: AbortSignal, heard: Heard): void {
     const { invocationId, depth } = call.context
     const began = this.#clock.monotonic()
@@ -146,14 +146,7 @@ export class Specialised {
       this.#depths.splice(this.#depths.indexOf(depth), 1)
       heard.end({ maxMemoryMb: this.#maxMemoryMb(began), error: last === null ? null : { type: last.errorType, message: messageFor(last) } })
     }
-    const timer = this.#clock.timer(this.spec.timeoutMs, () => {
-      if (concluded) return
-      const late = this.#timedOut(invocationId)
-      answer(late)
-      conclude(late)
-    })
-    const onLeave = () => this.channel.cancel(id)
-    this.#depths.push(depth)
+    // First, for it may refuse the call: then nothing has begun. It tells nothing before this turn is over.
     const id = this.channel.call(call, this.spec.timeoutMs, log, {
       result: answer,
       over: (ended) => {
@@ -172,6 +165,14 @@ export class Specialised {
         )
       },
     })
+    const timer = this.#clock.timer(this.spec.timeoutMs, () => {
+      if (concluded) return
+      const late = this.#timedOut(invocationId)
+      answer(late)
+      conclude(late)
+    })
+    const onLeave = () => this.channel.cancel(id)
+    this.#depths.push(depth)
     signal.addEventListener('abort', onLeave)
     if (signal.aborted) onLeave()
   }
@@ -248,8 +249,10 @@ class Lease implements SandboxLease {
     return this.#finished.promise
   }
   run(call: Call, log: LogSink, signal: AbortSignal): Promise<CallResult> {
-    this.#ran = true
-    return new Promise((result, failed) => this.#sandbox.run(call, log, signal, { result, failed, end: (end) => this.#end(end) }))
+    return new Promise((result, failed) => {
+      this.#sandbox.run(call, log, signal, { result, failed, end: (end) => this.#end(end) })
+      this.#ran = true
+    })
   }
   [Symbol.dispose](): void {
     if (!this.#ran && this.ended === null) this.#end({ maxMemoryMb: null, error: null })
