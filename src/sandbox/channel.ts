@@ -1,8 +1,10 @@
-import { Duplex } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
+import { BodyQueue } from './body-queue.ts'
 import {
   Credit,
+  creditOf,
   FLAG,
   type Frame,
   FrameDecoder,
@@ -15,6 +17,7 @@ import {
   STREAM_WINDOW,
   TYPE,
 } from './frames.ts'
+import { RelaySide } from './relay-side.ts'
 import { type Call, type CallResult, type HandlerKind, LoadError, type LogSink, type VersionContext } from './types.ts'
 
 export { ProtocolError } from './frames.ts'
@@ -84,10 +87,8 @@ export class Channel {
   readonly #control: Duplex
   readonly #relay: Duplex
   readonly #writer: FrameWriter
-  readonly #relayWriter: FrameWriter
   readonly #calls = new Map<number, Pending>()
-  readonly #relays = new Map<number, RelayStream>()
-  readonly #onRelay: (connection: Duplex) => void
+  readonly #relays: RelaySide
   readonly #hello = Promise.withResolvers<Record<string, unknown>>()
   readonly #outgoing = new Credit(SANDBOX_WINDOW)
   #loading: { resolve: (kind: HandlerKind) => void; reject: (error: Error) => void; log: LogSink } | null = null
@@ -95,7 +96,6 @@ export class Channel {
   /** What the guest's process said it exits with; null when it said nothing, as when it is killed. */
   exitCode: number | null = null
   #nextCall = 1
-  #lastRelay = 0
   #logAllowed = LOG_WINDOW
   #bodyAllowed = SANDBOX_WINDOW
   #helloSeen = false
@@ -105,12 +105,11 @@ export class Channel {
   constructor(process: { readonly control: Duplex; readonly relay: Duplex }, onRelay: (connection: Duplex) => void) {
     this.#control = process.control
     this.#relay = process.relay
-    this.#onRelay = onRelay
     this.#writer = new FrameWriter(this.#control)
-    this.#relayWriter = new FrameWriter(this.#relay)
+    this.#relays = new RelaySide(this.#relay, onRelay)
     this.#hello.promise.catch(() => {})
     this.#listen(this.#control, (frame) => this.#onControl(frame))
-    this.#listen(this.#relay, (frame) => this.#onRelayFrame(frame))
+    this.#listen(this.#relay, (frame) => this.#relays.take(frame))
   }
 
   /** Resolves when the channel is over: a ProtocolError, or ChannelClosed. Never rejects. */
@@ -218,14 +217,12 @@ export class Channel {
       pending.ends.over(error)
     }
     this.#calls.clear()
-    for (const relay of this.#relays.values()) relay.destroy()
-    this.#relays.clear()
+    this.#relays.end()
     this.#loading?.reject(error)
     this.#warming?.reject(error)
     this.#hello.reject(error)
     this.#outgoing.close()
     this.#writer.release()
-    this.#relayWriter.release()
     this.#control.destroy()
     this.#relay.destroy()
     this.#failure.resolve(error)
@@ -389,68 +386,6 @@ export class Channel {
     pending.settled = true
     pending.ends.result(result)
   }
-
-  // ── the relay: connections that the guest opens to the platform ──
-
-  #onRelayFrame(frame: Frame): void {
-    const { stream } = frame
-    if (frame.type === TYPE.open) {
-      if (stream <= this.#lastRelay) throw new ProtocolError('a relay stream was used twice')
-      this.#lastRelay = stream
-      if (this.#relays.size >= LIMITS.relayConnections.value) {
-        this.#relayWriter.send(TYPE.reset, 0, stream)
-        return
-      }
-      const relay = new RelayStream({
-        write: async (bytes) => {
-          await relay.outgoing.take(bytes.byteLength)
-          await this.#relayWriter.room()
-          if (!this.#dead && this.#relays.has(stream)) this.#relayWriter.sendData(TYPE.data, 0, stream, bytes)
-        },
-        end: () => this.#relayWriter.sendData(TYPE.end, FLAG.fin, stream),
-        gone: () => {
-          if (this.#relays.delete(stream) && !this.#dead) this.#relayWriter.sendData(TYPE.reset, 0, stream)
-        },
-        consumed: (bytes) => {
-          if (!this.#dead) this.#relayWriter.send(TYPE.credit, 0, stream, creditOf(bytes))
-        },
-      })
-      this.#relays.set(stream, relay)
-      this.#onRelay(relay)
-      return
-    }
-    const relay = this.#relays.get(stream)
-    if (!relay) {
-      // What was on its way when our side closed the stream.
-      if (stream !== 0 && stream <= this.#lastRelay) return
-      throw new ProtocolError(`a frame for the relay stream ${stream}, which was never opened`)
-    }
-    switch (frame.type) {
-      case TYPE.data:
-        if (relay.heldBytes + frame.payload.length > STREAM_WINDOW) throw new ProtocolError('relay data beyond credit')
-        relay.receive(Buffer.from(frame.payload))
-        return
-      case TYPE.end:
-        relay.receive(null)
-        return
-      case TYPE.reset:
-        this.#relays.delete(stream)
-        relay.destroy()
-        return
-      case TYPE.credit:
-        if (frame.payload.length !== 4) throw new ProtocolError('a credit has four bytes')
-        relay.outgoing.give(Math.min(frame.payload.readUInt32LE(0), STREAM_WINDOW))
-        return
-      default:
-        throw new ProtocolError(`a frame of type ${frame.type} has no place on the relay descriptor`)
-    }
-  }
-}
-
-const creditOf = (bytes: number): Buffer => {
-  const payload = Buffer.allocUnsafe(4)
-  payload.writeUInt32LE(bytes, 0)
-  return payload
 }
 
 const tooLarge: CallResult = {
@@ -478,125 +413,4 @@ function checkHead(value: unknown): { status: number; headers: [string, string][
       throw new ProtocolError('a header that is no pair of texts')
   }
   return { status: value.status as number, headers: value.headers as [string, string][] }
-}
-
-/** A response body on its way: read once; the guest gets credit as it is read. */
-class BodyQueue implements AsyncIterable<Uint8Array> {
-  readonly #consumed: (bytes: number) => void
-  readonly #unwanted: () => void
-  #chunks: Buffer[] = []
-  #wake: (() => void) | null = null
-  #error: Error | null = null
-  #dropping = false
-  ended = false
-  heldBytes = 0
-
-  constructor(consumed: (bytes: number) => void, unwanted: () => void) {
-    this.#consumed = consumed
-    this.#unwanted = unwanted
-  }
-  push(chunk: Buffer): void {
-    if (this.#dropping) {
-      this.#consumed(chunk.length)
-      return
-    }
-    this.#chunks.push(chunk)
-    this.heldBytes += chunk.length
-    this.#wake?.()
-  }
-  end(whole: boolean): void {
-    this.ended = true
-    if (!whole) this.#error = new Error('the function broke its response off')
-    this.#wake?.()
-  }
-  fail(error: Error): void {
-    if (this.ended) return
-    this.ended = true
-    this.#error = error
-    this.#wake?.()
-  }
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
-    try {
-      for (;;) {
-        const chunk = this.#chunks.shift()
-        if (chunk) {
-          this.heldBytes -= chunk.length
-          this.#consumed(chunk.length)
-          yield chunk
-        } else if (this.#error) throw this.#error
-        else if (this.ended) return
-        else {
-          await new Promise<void>((resolve) => {
-            this.#wake = resolve
-          })
-          this.#wake = null
-        }
-      }
-    } finally {
-      if (!this.ended || this.#chunks.length > 0) {
-        this.#dropping = true
-        const held = this.heldBytes
-        this.#chunks = []
-        this.heldBytes = 0
-        if (held > 0) this.#consumed(held)
-        this.#unwanted()
-      }
-    }
-  }
-}
-
-interface RelayWire {
-  write(bytes: Uint8Array): Promise<void>
-  end(): void
-  gone(): void
-  consumed(bytes: number): void
-}
-
-/** One connection of the guest to the platform, as a byte stream. */
-class RelayStream extends Duplex {
-  readonly #wire: RelayWire
-  readonly outgoing = new Credit(STREAM_WINDOW)
-  heldBytes = 0
-  #held: (Buffer | null)[] = []
-  #wanted = false
-
-  constructor(wire: RelayWire) {
-    super({ readableHighWaterMark: MAX_PAYLOAD, writableHighWaterMark: MAX_PAYLOAD })
-    this.#wire = wire
-  }
-  receive(chunk: Buffer | null): void {
-    if (this.destroyed) return
-    this.#held.push(chunk)
-    this.heldBytes += chunk?.length ?? 0
-    if (this.#wanted) this.#deliver()
-  }
-  override _read(): void {
-    this.#wanted = true
-    this.#deliver()
-  }
-  #deliver(): void {
-    while (this.#wanted && this.#held.length > 0) {
-      const chunk = this.#held.shift() as Buffer | null
-      if (chunk !== null) {
-        this.heldBytes -= chunk.length
-        this.#wire.consumed(chunk.length)
-      }
-      this.#wanted = this.push(chunk)
-    }
-  }
-  override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
-    const send = async () => {
-      for (let at = 0; at < chunk.length; at += MAX_PAYLOAD) await this.#wire.write(chunk.subarray(at, at + MAX_PAYLOAD))
-    }
-    send().then(() => done(), done)
-  }
-  override _final(done: (error?: Error | null) => void): void {
-    this.#wire.end()
-    done()
-  }
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.outgoing.close()
-    this.#wire.gone()
-    done(error)
-  }
 }

@@ -64,6 +64,13 @@ export function encodeFrame(type: number, flags: number, stream: number, payload
   return frame
 }
 
+/** The payload of a credit. */
+export const creditOf = (bytes: number): Buffer => {
+  const payload = Buffer.allocUnsafe(4)
+  payload.writeUInt32LE(bytes, 0)
+  return payload
+}
+
 /** Takes bytes as they come, split anywhere, and gives whole frames; holds at most one frame's bytes. */
 export class FrameDecoder {
   #held: Buffer = EMPTY

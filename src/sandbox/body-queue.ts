@@ -1,0 +1,64 @@
+/** A response body on its way: read once; the guest gets credit as it is read. */
+export class BodyQueue implements AsyncIterable<Uint8Array> {
+  readonly #consumed: (bytes: number) => void
+  readonly #unwanted: () => void
+  #chunks: Buffer[] = []
+  #wake: (() => void) | null = null
+  #error: Error | null = null
+  #dropping = false
+  ended = false
+  heldBytes = 0
+
+  constructor(consumed: (bytes: number) => void, unwanted: () => void) {
+    this.#consumed = consumed
+    this.#unwanted = unwanted
+  }
+  push(chunk: Buffer): void {
+    if (this.#dropping) {
+      this.#consumed(chunk.length)
+      return
+    }
+    this.#chunks.push(chunk)
+    this.heldBytes += chunk.length
+    this.#wake?.()
+  }
+  end(whole: boolean): void {
+    this.ended = true
+    if (!whole) this.#error = new Error('the function broke its response off')
+    this.#wake?.()
+  }
+  fail(error: Error): void {
+    if (this.ended) return
+    this.ended = true
+    this.#error = error
+    this.#wake?.()
+  }
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    try {
+      for (;;) {
+        const chunk = this.#chunks.shift()
+        if (chunk) {
+          this.heldBytes -= chunk.length
+          this.#consumed(chunk.length)
+          yield chunk
+        } else if (this.#error) throw this.#error
+        else if (this.ended) return
+        else {
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve
+          })
+          this.#wake = null
+        }
+      }
+    } finally {
+      if (!this.ended || this.#chunks.length > 0) {
+        this.#dropping = true
+        const held = this.heldBytes
+        this.#chunks = []
+        this.heldBytes = 0
+        if (held > 0) this.#consumed(held)
+        this.#unwanted()
+      }
+    }
+  }
+}
