@@ -9,10 +9,12 @@ import { inspectExternal } from './backends/database/external.ts'
 import { MigrationError } from './backends/database/migrate.ts'
 import { SECTIONS } from './config.ts'
 import { StartError } from './core/data-directory.ts'
+import { diskState, measureDisk, reserveBytes } from './core/disk.ts'
 import { MayflyError } from './core/errors.ts'
 import { flagName, resolveSettings, SettingsError } from './core/settings.ts'
 import { doFirstJob } from './first-job.ts'
 import { helpText, parseFlags } from './flags.ts'
+import { MiB } from './lib/bytes.ts'
 import { systemClock } from './lib/clock.ts'
 import { uuidv7 } from './lib/ids.ts'
 import { type Host, RunningNode } from './node.ts'
@@ -170,20 +172,36 @@ async function doctor(): Promise<number> {
     : { name: 'none', limits: [] as readonly string[], blocking: [{ what: 'functions', why: found.why, todo: found.todo }], missing: [] }
   if (isDriver(found)) await found[Symbol.asyncDispose]()
   const database = await databaseReport(values.node.databaseUrl)
+  const disk = await diskReport(values.node.data ?? './.mayfly', values.node.diskReserveMb)
   const blocking = [...sandbox.blocking, ...database.blocking]
-  const missing = [...blocking, ...sandbox.missing, ...database.missing]
+  const missing = [...blocking, ...sandbox.missing, ...database.missing, ...disk.missing]
   const ok = blocking.length === 0
   if (json) {
-    const report = { ok, sandbox: sandbox.name, limits: sandbox.limits, database: database.kind, shared: database.shared, missing }
+    const report = { ok, sandbox: sandbox.name, limits: sandbox.limits, database: database.kind, shared: database.shared, disk: disk.shown, missing }
     process.stdout.write(`${JSON.stringify({ ...report, node: process.version, version: host.version })}\n`)
   } else {
     process.stdout.write(
-      `Node      ${process.version}\nSandbox   ${sandbox.name}\nHolds     ${sandbox.limits.join(', ') || 'nothing'}\nDatabase  ${database.kind}\n`,
+      `Node      ${process.version}\nSandbox   ${sandbox.name}\nHolds     ${sandbox.limits.join(', ') || 'nothing'}\nDatabase  ${database.kind}\nDisk      ${disk.shown.state}: ${disk.shown.freeMb} MiB free, ${disk.shown.reserveMb} MiB of them kept free\n`,
     )
     if (database.shared.length > 0) process.stdout.write(`Shared    by all projects: ${database.shared.join('; ')}\n`)
     for (const gap of missing) process.stdout.write(`Missing   ${gap.what}: ${gap.why}\n          ${gap.todo}\n`)
   }
   return ok ? 0 : 1
+}
+
+/** The file system that the data directory has, or would have. */
+async function diskReport(data: string, reserveMb: number) {
+  let folder = path.resolve(data)
+  while (!existsSync(folder)) folder = path.dirname(folder)
+  const { freeBytes, totalBytes } = await measureDisk(folder)
+  const reserve = reserveBytes(totalBytes, reserveMb)
+  const shown = { state: diskState(freeBytes, reserve), freeMb: Math.floor(freeBytes / MiB), reserveMb: Math.floor(reserve / MiB) }
+  const missing = {
+    what: 'disk',
+    why: `${shown.freeMb} MiB are free at ${folder}; below ${shown.reserveMb} deploys and uploads are refused, below half of that functions do not run`,
+    todo: 'Free some space, or set another bound with --disk-reserve-mb.',
+  }
+  return { shown, missing: shown.state === 'ok' ? [] : [missing] }
 }
 
 async function databaseReport(url: string | null) {

@@ -6,8 +6,11 @@ import type { Databases } from './backends/database/database.ts'
 import { EMBEDDED_MAJOR, EmbeddedDatabases } from './backends/database/embedded.ts'
 import { ExternalDatabases } from './backends/database/external.ts'
 import type { Config } from './config.ts'
+import { Ballast } from './core/ballast.ts'
 import { DataDirectory, StartError, startTicks, writeWhole } from './core/data-directory.ts'
+import { DiskGuard } from './core/disk.ts'
 import { Journal } from './core/journal.ts'
+import { LIMITS } from './core/limits.ts'
 import type { Log } from './core/log.ts'
 import type { LogRecord } from './core/meter.ts'
 import type { Principal } from './core/principal.ts'
@@ -113,7 +116,8 @@ export class RunningNode implements AsyncDisposable {
     const key = await instanceKey({ file: path.join(data, 'instance.key'), given, isNew: !hasData })
     const sealer = new Sealer(key)
 
-    const databases: Databases = opening.use(await openDatabases(config, host, data, sealer))
+    const ballast = new Ballast(data, LIMITS.ballast.value)
+    const databases: Databases = opening.use(await openDatabases(config, host, data, sealer, ballast))
     const bus = opening.use(openInProcessBus())
     const versions = opening.use(
       new ProjectVersions({
@@ -148,6 +152,19 @@ export class RunningNode implements AsyncDisposable {
     })
     const artefacts = new Artefacts({ root: path.join(data, 'artefacts') })
     await artefacts.recover()
+    const disk = opening.use(
+      await DiskGuard.open({
+        places: [
+          { name: 'the data directory', folder: data },
+          // Any of them may be a mount of its own.
+          ...['pg', 'journal', 'artefacts', 'sandboxes', 'cache'].map((name) => ({ name: `the data directory's ${name}`, folder: path.join(data, name) })),
+        ],
+        reserveMb: settings.diskReserveMb,
+        ballast,
+        clock,
+        log,
+      }),
+    )
     const functions = new FunctionsService({
       control: databases.control,
       artefacts,
@@ -207,6 +224,7 @@ export class RunningNode implements AsyncDisposable {
         version: host.version,
         sandbox: () => sandbox.describe(),
         database: () => databases.kind,
+        disk: () => disk.describe(),
         ready: () => isReady,
         status: async () => readyLine,
         pool: () => ({ ...sandbox.sandboxes.status(), running: invoker.running }),
@@ -231,6 +249,7 @@ export class RunningNode implements AsyncDisposable {
         verifyAws: (request, relay) => verifyAws(auth, request, relay, clock),
         project: async (ref) => projects.find(ref),
         defaultProject: DEFAULT_PROJECT,
+        admitSpace: (adds) => disk.admit(adds),
         hosts,
         proxies: new TrustedProxies(settings.behindProxy),
         clock,
@@ -281,7 +300,7 @@ export class RunningNode implements AsyncDisposable {
   }
 }
 
-async function openDatabases(config: Config, host: Host, data: string, sealer: Sealer): Promise<Databases> {
+async function openDatabases(config: Config, host: Host, data: string, sealer: Sealer, ballast: Ballast): Promise<Databases> {
   const migrations = path.join(host.root, 'migrations')
   const { databaseUrl: url } = config.node
   if (url !== null) {
@@ -292,6 +311,11 @@ async function openDatabases(config: Config, host: Host, data: string, sealer: S
     folder: path.join(data, 'pg'),
     runtimeBase: host.runBase,
     migrations,
+    freeSpace: async () => {
+      const dropped = await ballast.drop()
+      if (dropped) host.log.warn({ bytes: ballast.bytes }, 'the ballast file was removed, so that PostgreSQL can start on a full disk')
+      return dropped
+    },
     clock: host.clock,
     log: (fields, message) => host.log.debug({ ...fields, from: 'postgresql' }, message),
   })

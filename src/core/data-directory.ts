@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto'
-import { constants, promises as fs, readFileSync } from 'node:fs'
+import { constants, existsSync, promises as fs, readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import path from 'node:path'
 import { MiB } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
+import { Ballast } from './ballast.ts'
+import { measureDisk } from './disk.ts'
+import { LIMITS } from './limits.ts'
 
 /** The layout of a data directory that this code writes and reads. */
 const FORMAT = 1
@@ -54,17 +57,19 @@ export class DataDirectory implements AsyncDisposable {
     const full = path.resolve(directory)
     try {
       await makeFolder(full)
-      const probe = path.join(full, `.writable-${process.pid}`)
-      await fs.writeFile(probe, 'x')
-      await fs.unlink(probe)
+      await probe(full).catch(async (error: NodeJS.ErrnoException) => {
+        // The node has to start on a full disk: what makes room goes through it.
+        if (error.code !== 'ENOSPC' || !(await new Ballast(full, LIMITS.ballast.value).drop())) throw error
+        await probe(full)
+      })
     } catch (error) {
       throw unusable(full, error)
     }
-    const space = await fs.statfs(full)
-    const free = space.bavail * space.bsize
-    if (free < LEAST_FREE_BYTES) {
+    const { freeBytes } = await measureDisk(full)
+    // One that is there already starts with less, to read and delete (core/disk.ts holds the rest back).
+    if (freeBytes < LEAST_FREE_BYTES && !existsSync(path.join(full, 'instance.json'))) {
       throw new StartError(
-        `The disk of the data directory ${full} has ${Math.floor(free / MiB)} MiB free; a node needs ${LEAST_FREE_BYTES / MiB} MiB to start. Free some space, or choose another place with --data.`,
+        `The disk of the data directory ${full} has ${Math.floor(freeBytes / MiB)} MiB free; a new node needs ${LEAST_FREE_BYTES / MiB} MiB. Free some space, or choose another place with --data.`,
       )
     }
     const lock = await takeLock(full, clock)
@@ -110,6 +115,15 @@ export class DataDirectory implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await new Promise<void>((resolve) => this.#lock.close(() => resolve()))
+  }
+}
+
+async function probe(folder: string): Promise<void> {
+  const file = path.join(folder, `.writable-${process.pid}`)
+  try {
+    await fs.writeFile(file, 'x')
+  } finally {
+    await fs.rm(file, { force: true })
   }
 }
 

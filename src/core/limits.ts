@@ -1,9 +1,9 @@
 import type { ErrorCode } from './errors.ts'
-import { KiB, MiB } from '../lib/bytes.ts'
+import { GiB, KiB, MiB } from '../lib/bytes.ts'
 
 export interface Limit {
   value: number
-  unit: 'bytes' | 'ms' | 'count' | 'MB' | 's'
+  unit: 'bytes' | 'ms' | 'count' | 'MB' | 's' | '%'
   why: string
   /** Where the number comes from, when it is not our own. */
   source?: string
@@ -167,6 +167,41 @@ export const LIMITS = {
     why: 'each running invocation holds a sandbox',
     error: 'too_many_invocations',
     provenBy: 'src/invoke/admission.test.ts',
+  },
+  diskReserve: {
+    value: 2 * GiB,
+    unit: 'bytes',
+    why: 'below this much free space nothing new is kept, below half of it nothing runs: PostgreSQL and deletes need room to work; `--disk-reserve-mb` sets another',
+    error: 'storage_full',
+    provenBy: 'src/core/disk.test.ts',
+  },
+  diskReserveShare: {
+    value: 5,
+    unit: '%',
+    why: 'the same as a share of the file system, where that is more',
+    error: 'storage_full',
+    provenBy: 'src/core/disk.test.ts',
+  },
+  diskReserveMost: {
+    value: 10,
+    unit: '%',
+    why: 'a small file system would be low from its first day; of none is more than this kept free',
+    error: 'storage_full',
+    provenBy: 'src/core/disk.test.ts',
+  },
+  diskSample: {
+    value: 1_000,
+    unit: 'ms',
+    why: 'how old what is known of the free space may be; what one second can write fits into the reserve',
+    error: null,
+    provenBy: 'src/core/disk.test.ts',
+  },
+  ballast: {
+    value: 64 * MiB,
+    unit: 'bytes',
+    why: 'given back when PostgreSQL cannot start on a full disk: room for a few segments of its log, of 16 MiB each',
+    error: null,
+    provenBy: 'src/core/disk.test.ts',
   },
 } as const satisfies Record<string, Limit>
 

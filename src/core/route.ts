@@ -19,6 +19,13 @@ export interface Reply {
  */
 export type Access = 'open' | 'operator' | 'manage' | 'project' | 'aws'
 
+/**
+ * What a request adds to the disk, so that it is refused in time when space runs short (`storage_full`).
+ * - `data`: something to keep that a client brings, such as code; refused below the reserve.
+ * - `records`: what the node writes down about it, such as an execution and its log; refused below half of it.
+ */
+export type Adds = 'data' | 'records'
+
 export interface RequestContext {
   /** UUID of this request; the invocation id when it becomes one. */
   readonly id: string
@@ -57,6 +64,8 @@ export interface Route {
   readonly access: Access
   /** Where it is served: only `data-plane` routes exist on the relay of a sandbox. Console routes are no rows of this table. */
   readonly plane: 'node' | 'management' | 'data-plane'
+  /** Absent where nothing is added: reads, deletes, acks. Those are served on a full disk too. */
+  readonly adds?: Adds
   /** One sentence for docs/api.md. */
   readonly doc: string
   /** `aws` routes: how many body bytes are read before the signature is checked. */

@@ -16,6 +16,7 @@ const MAX_LISTED = 1000
 
 export function routes({ functions, links }: FunctionsHttpDeps): Route[] {
   const management = (method: string, path: string, doc: string, handle: (context: RequestContext, project: ProjectRef) => Promise<Reply>): Route => ({
+    ...(method === 'PUT' ? { adds: 'data' } : {}),
     method,
     path: `/api/v1/projects/:ref${path}`,
     access: 'manage',

@@ -1,4 +1,4 @@
-import { count, flag, type Infer, list, text } from '../core/settings.ts'
+import { count, flag, type Infer, list, megabytes, text } from '../core/settings.ts'
 
 /** The settings of the node itself and its doors. */
 export const nodeSettings = {
@@ -42,6 +42,12 @@ export const nodeSettings = {
     pattern: /^postgres(ql)?:\/\//,
     takes: 'a postgres:// URL',
     secret: true,
+  }),
+  diskReserveMb: megabytes({
+    default: 0,
+    min: 0,
+    max: 100_000_000,
+    doc: 'Free space below which deploys and uploads are refused; below half of it functions do not run. 0 means the larger of 2 GiB and 5 % of the file system, at most 10 % of it.',
   }),
   logLevel: text({
     default: 'info',

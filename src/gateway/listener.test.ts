@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import fc from 'fast-check'
+import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { silentLog } from '../core/log.ts'
 import type { Principal } from '../core/principal.ts'
@@ -32,6 +33,8 @@ const routes: Route[] = [
   route('POST', '/echo', { access: 'project', plane: 'data-plane', handle: async (context) => ({ status: 200, body: await context.body(1000) }) }),
   route('GET', '/api/v1/projects', { access: 'operator', plane: 'management' }),
   route('GET', '/api/v1/projects/:ref/functions', { access: 'manage', plane: 'management' }),
+  route('POST', '/keep', { access: 'project', plane: 'data-plane', adds: 'data' }),
+  route('POST', '/run', { access: 'project', plane: 'data-plane', adds: 'records' }),
   route('GET', '/breaks', {
     handle: async () => {
       throw new Error('secret detail')
@@ -58,6 +61,9 @@ describe('Gateway', () => {
       verifyAws: async () => ({ kind: 'nobody' }),
       project: async (wanted) => [demo, shop].find((project) => project.ref === wanted) ?? null,
       defaultProject: ref('demo'),
+      admitSpace: (adds) => {
+        if (adds === 'data') throw new MayflyError('storage_full', 'the disk has 1 MiB free')
+      },
       hosts: new HostNames([]),
       proxies: new TrustedProxies([]),
       clock: systemClock,
@@ -67,6 +73,17 @@ describe('Gateway', () => {
     port = await gateway.listen('127.0.0.1', 0)
   })
   after(() => gateway[Symbol.asyncDispose]())
+
+  it('asks for space where a route adds to the disk, and only there, once it is known who asks', async () => {
+    const post = async (path: string, key: string) => {
+      const { status, body } = await get(path, { apikey: key }, { method: 'POST' })
+      return [status, body.code]
+    }
+    assert.deepEqual(await post('/keep', 'sb_secret_demo'), [507, 'storage_full'])
+    assert.deepEqual(await post('/keep', 'sb_secret_wrong'), [401, 'key_invalid'])
+    assert.deepEqual(await post('/run', 'sb_secret_demo'), [200, undefined])
+    assert.equal((await get('/keep', { origin: 'http://a.example', 'access-control-request-method': 'POST' }, { method: 'OPTIONS' })).status, 204)
+  })
 
   const get = async (path: string, headers: Record<string, string> = {}, init: RequestInit = {}) => {
     const response = await fetch(`http://127.0.0.1:${port}${path}`, { headers, ...init })

@@ -7,7 +7,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Principal } from '../core/principal.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
-import type { Reply, RequestContext, Route } from '../core/route.ts'
+import type { Adds, Reply, RequestContext, Route } from '../core/route.ts'
 import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import type { RelayIdentity } from '../sandbox/index.ts'
@@ -35,6 +35,8 @@ export interface GatewayDeps {
   readonly verifyAws: VerifyAws
   readonly project: (ref: ProjectRef) => Promise<Project | null>
   readonly defaultProject: ProjectRef
+  /** Is there space for this? @throws MayflyError storage_full */
+  readonly admitSpace: (adds: Adds) => void
   readonly hosts: HostNames
   readonly proxies: TrustedProxies
   readonly clock: Clock
@@ -242,6 +244,7 @@ export class Gateway implements AsyncDisposable {
         }
         authorise(route.access, principal, project?.ref ?? null, params.ref ?? null)
       }
+      if (route.adds !== undefined && !preflight) this.#deps.admitSpace(route.adds)
       let query: URLSearchParams | null = null
       const context: RequestContext = {
         id,

@@ -6,6 +6,8 @@ export interface NodeState {
   /** What `/health` says of the sandbox: which driver is in force and which limits the kernel holds. */
   readonly sandbox: () => { driver: string; limits: readonly string[]; missing: readonly { what: string; why: string; todo: string }[] }
   readonly database: () => string
+  /** The file system of the data directory that is nearest to its end. */
+  readonly disk: () => { state: string; freeMb: number; reserveMb: number }
   readonly ready: () => boolean
   /** The ready line's object, keys included: for the operator only. */
   readonly status: () => Promise<unknown>
@@ -20,8 +22,8 @@ export const nodeRoutes = (state: NodeState): Route[] => [
     path: '/health',
     access: 'open',
     plane: 'node',
-    doc: 'Says that the node lives, which sandbox driver is in force and which limits the kernel holds.',
-    handle: async () => json(200, { status: 'ok', version: state.version, database: state.database(), sandbox: state.sandbox() }),
+    doc: 'Says that the node lives, how its disk stands, which sandbox driver is in force and which limits the kernel holds.',
+    handle: async () => json(200, { status: 'ok', version: state.version, database: state.database(), disk: state.disk(), sandbox: state.sandbox() }),
   },
   {
     method: 'GET',

@@ -29,6 +29,7 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
     path: '/api/v1/projects',
     access: 'operator',
     plane: 'management',
+    adds: 'data',
     doc: 'Makes a project (`ref`, `name`) with a database and keys of its own; the keys are in the answer.',
     handle: async (context) => {
       const body = parseObject(await context.body(LIMITS.managementBody.value))

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -54,6 +55,27 @@ describe('embedded PostgreSQL', () => {
     await databases[Symbol.asyncDispose]()
     assert.equal(existsSync(file), false)
     await assert.rejects(databases.openProject('none'), ServerError)
+  })
+  it('asks for space when there is none to start with, and takes it', {
+    skip: process.getuid?.() !== 0 && 'a small file system is mounted by root',
+  }, async () => {
+    const small = mkdtempSync(path.join(tmpdir(), 'mayfly-pg-'))
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=200m', 'small', small])
+    try {
+      await (await open(small))[Symbol.asyncDispose]()
+      const filler = path.join(small, 'filler')
+      execFileSync('sh', ['-c', 'cat /dev/zero > "$1" 2>/dev/null; true', 'sh', filler])
+      let asked = 0
+      const options = { folder: path.join(small, 'pg'), runtimeBase, migrations, clock: systemClock, log: () => {} }
+      const nothing = async () => (asked++, false)
+      await assert.rejects(EmbeddedDatabases.open({ ...options, freeSpace: nothing }), /No space left on device/)
+      const give = async () => (rmSync(filler), true)
+      await using databases = await EmbeddedDatabases.open({ ...options, freeSpace: give })
+      assert.deepEqual([asked, await databases.control.sql`select 1 as n`], [1, [{ n: 1 }]])
+    } finally {
+      execFileSync('umount', ['-l', small])
+      rmSync(small, { recursive: true })
+    }
   })
   it('asks for the password that it lost instead of making another', async () => {
     const file = path.join(folder, 'pg', 'password')

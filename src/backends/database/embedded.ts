@@ -6,7 +6,7 @@ import type { Clock } from '../../lib/clock.ts'
 import type { Database, Databases } from './database.ts'
 import { migrate, readMigrations } from './migrate.ts'
 import { type Connection, PostgresDatabase, quoteLiteral } from './postgres.ts'
-import { nativeFolder, RuntimeFolder, Server, ServerError } from './server.ts'
+import { nativeFolder, RuntimeFolder, Server, ServerError, type ServerOptions } from './server.ts'
 
 export interface EmbeddedOptions {
   /** The folder `pg` of the data directory. */
@@ -14,6 +14,8 @@ export interface EmbeddedOptions {
   /** Where short names may stand: `/run` for root, `$XDG_RUNTIME_DIR` or `/tmp` for others. */
   readonly runtimeBase: string
   readonly migrations: string
+  /** Makes room on a disk that is full. @returns false when it cannot */
+  readonly freeSpace?: () => Promise<boolean>
   readonly clock: Clock
   readonly log: (fields: Readonly<Record<string, unknown>>, message: string) => void
 }
@@ -145,7 +147,7 @@ export class EmbeddedDatabases implements Databases {
       clock,
       log: (line: string) => log({ place }, line),
     }
-    const started = await Server.start(serverOptions)
+    const started = await this.#startServer(serverOptions)
     const database = new PostgresDatabase(
       { host: this.#runtime.socketFolder(place), port: 5432, user: SUPERUSER, password: this.#password, database: 'postgres' },
       { max: place === 'control' ? 10 : 4, statementTimeoutMs: 60_000 },
@@ -165,12 +167,12 @@ export class EmbeddedDatabases implements Databases {
   }
 
   /** A server that ends by itself is started again, with growing pauses; the pool finds it at its next connection. */
-  #keepAlive(entry: Place, options: Parameters<typeof Server.start>[0]): void {
+  #keepAlive(entry: Place, options: ServerOptions): void {
     void entry.server.exited.then(async () => {
       for (let pause = 50; !this.#closing && this.#places.has(options.place); pause = Math.min(pause * 2, 10_000)) {
         options.log('PostgreSQL ended by itself; it is started again')
         try {
-          entry.server = await Server.start(options)
+          entry.server = await this.#startServer(options)
           if (this.#closing) await entry.server.stop(options.clock)
           else this.#keepAlive(entry, options)
           return
@@ -180,6 +182,17 @@ export class EmbeddedDatabases implements Databases {
         }
       }
     })
+  }
+
+  /** A server that finds no space for its log gets what was kept for that. */
+  async #startServer(options: ServerOptions): Promise<Server> {
+    try {
+      return await Server.start(options)
+    } catch (error) {
+      if (!isForSpace(error) || !(await this.#options.freeSpace?.())) throw error
+      options.log('PostgreSQL could not start for want of space; it is tried again with what was kept for that')
+      return await Server.start(options)
+    }
   }
 
   async #end(place: Place): Promise<void> {
@@ -249,6 +262,10 @@ export class EmbeddedDatabases implements Databases {
     return template
   }
 }
+
+/** PostgreSQL says it in English: its locale is C. */
+const isForSpace = (error: unknown): boolean =>
+  error instanceof Error && /No space left on device|Disk quota exceeded|ENOSPC|EDQUOT/.test(`${error.message} ${(error as NodeJS.ErrnoException).code ?? ''}`)
 
 function run(command: string, args: readonly string[]): Promise<void> {
   return new Promise((resolve, reject) => {

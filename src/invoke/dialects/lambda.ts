@@ -22,6 +22,7 @@ export const lambdaInvokeRoutes = (deps: LambdaInvokeDeps): Route[] => [
     path: '/2015-03-31/functions/:name/invocations',
     access: 'aws',
     plane: 'data-plane',
+    adds: 'records',
     doc: 'Lambda: Invoke.',
     bodyBytes: LIMITS.invocationBody.value,
     fail: (error, context) =>

@@ -51,6 +51,7 @@ export function lambdaRoutes(deps: LambdaRoutesDeps): Route[] {
     handle: (call: Call) => Promise<Reply>,
     bodyBytes: number = LIMITS.managementBody.value,
   ): Route => ({
+    ...(method === 'POST' || method === 'PUT' ? { adds: 'data' } : {}),
     method,
     path,
     access: 'aws',

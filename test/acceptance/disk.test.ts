@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+
+const asRoot = process.getuid?.() === 0
+
+describe('a node whose disk runs full', { skip: asRoot ? false : 'a small file system is mounted by root' }, () => {
+  let folder = ''
+  let data = ''
+  let node: RunningMayfly
+  const filler = () => path.join(data, 'filler')
+  before(async () => {
+    folder = makeFolder()
+    data = path.join(folder, 'data')
+    mkdirSync(data)
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=900m,mode=711', 'small', data])
+    mkdirSync(path.join(folder, 'hello'))
+    writeFileSync(path.join(folder, 'hello', 'index.ts'), 'export const handler = async () => ({ hello: 1 })\n')
+    node = await startMayfly(data)
+  })
+  after(async () => {
+    await node?.stop()
+    execFileSync('umount', ['-l', data])
+    removeFolder(folder)
+  })
+
+  const freeMb = () => {
+    const { bavail, bsize } = statfsSync(data)
+    return (bavail * bsize) / 1024 / 1024
+  }
+  /** Leaves so many MiB, and waits until the node has seen it. */
+  const leave = async (mb: number, state: string) => {
+    rmSync(filler(), { force: true })
+    if (mb < freeMb()) execFileSync('fallocate', ['--length', String(Math.floor(freeMb() - mb) * 1024 * 1024), filler()])
+    for (let tried = 0; tried < 50; tried++) {
+      if (((await health()).disk as { state: string }).state === state) return
+      await delay(100)
+    }
+    assert.fail(`the node does not see that its disk is ${state}`)
+  }
+  const health = async () => (await (await fetch(`${node.ready.url}/health`)).json()) as Record<string, unknown>
+  const call = async () => {
+    const response = await fetch(`${node.ready.project.url}/functions/v1/hello`, { headers: { apikey: node.ready.project.publishableKey } })
+    return { status: response.status, text: await response.text() }
+  }
+  const deploy = (name: string) => mayfly(['deploy', path.join(folder, 'hello'), '--name', name, '--data', data])
+
+  it('keeps a tenth of a small file system free, and a ballast in it', async () => {
+    assert.deepEqual(deploy('hello').code, 0)
+    assert.deepEqual(await call(), { status: 200, text: '{"hello":1}' })
+    const disk = (await health()).disk as { state: string; reserveMb: number }
+    assert.deepEqual([disk.state, disk.reserveMb], ['ok', 90])
+    assert.equal(existsSync(path.join(data, 'ballast')), true)
+  })
+  it('refuses a deploy below the reserve with its numbers, and runs what is there', async () => {
+    await leave(70, 'low')
+    const refused = deploy('second')
+    assert.equal(refused.code, 1)
+    assert.match(refused.stderr, /has \d\d MiB free; below 90 MiB nothing new is kept/)
+    assert.equal((await call()).status, 200)
+  })
+  it('runs nothing below half of it, but reads and deletes', async () => {
+    await leave(30, 'full')
+    const refused = await call()
+    assert.equal(refused.status, 507)
+    const { code, message, hint } = JSON.parse(refused.text) as Record<string, string>
+    assert.equal(code, 'storage_full')
+    assert.match(`${message} ${hint}`, /has \d\d MiB free; below 45 MiB nothing runs Free space/)
+    assert.match(mayfly(['ls', '--data', data]).stdout, /hello/)
+    assert.match(node.stderr(), /"disk":"full".*a file system is full/)
+    const report = mayfly(['doctor', '--json', '--data', data])
+    assert.equal((JSON.parse(report.stdout) as { disk: { state: string } }).disk.state, 'full')
+    assert.equal(mayfly(['rm', 'hello', '--data', data]).code, 0)
+    await leave(200, 'ok')
+    assert.equal(deploy('hello').code, 0)
+  })
+  it('starts on a disk without a byte left by its ballast, and makes it again when there is space', async () => {
+    await node.kill()
+    rmSync(filler(), { force: true })
+    execFileSync('sh', ['-c', 'cat /dev/zero > "$1" 2>/dev/null; true', 'sh', filler()])
+    assert.ok(freeMb() < 1)
+    node = await startMayfly(data)
+    assert.equal(existsSync(path.join(data, 'ballast')), false)
+    assert.equal(deploy('second').code, 1)
+    assert.equal(mayfly(['rm', 'hello', '--data', data]).code, 0)
+    await leave(300, 'ok')
+    assert.equal(existsSync(path.join(data, 'ballast')), true)
+  })
+})
