@@ -1,5 +1,6 @@
 import { existsSync, promises as fs, readFileSync } from 'node:fs'
 import path from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Auth, SignatureError, verifySigV4 } from './auth/index.ts'
 import { openInProcessBus } from './backends/bus/in-process.ts'
 import type { Databases } from './backends/database/database.ts'
@@ -7,6 +8,7 @@ import { EMBEDDED_MAJOR, EmbeddedDatabases } from './backends/database/embedded.
 import { ExternalDatabases } from './backends/database/external.ts'
 import type { Config } from './config.ts'
 import { Ballast } from './core/ballast.ts'
+import { InvocationCounters } from './core/counters.ts'
 import { DataDirectory, StartError, startTicks, writeWhole } from './core/data-directory.ts'
 import { DiskGuard } from './core/disk.ts'
 import { Journal } from './core/journal.ts'
@@ -24,7 +26,7 @@ import { Admission, Invoker, lambdaInvokeRoutes, routes as invokeRoutes, Specs }
 import type { Clock } from './lib/clock.ts'
 import { uuidTime } from './lib/ids.ts'
 import { Logs } from './observe/index.ts'
-import { routes as logRoutes } from './observe/http.ts'
+import { metricsRoutes, routes as logRoutes } from './observe/http.ts'
 import { type Driver, detectDriver, isDriver, type NoDriver, openSandboxes, type RelayIdentity, type Sandboxes } from './sandbox/index.ts'
 import { type MeterEntry, Usage } from './usage/index.ts'
 import { routes as usageRoutes } from './usage/http.ts'
@@ -32,6 +34,7 @@ import { routes as usageRoutes } from './usage/http.ts'
 export const DEFAULT_PROJECT = 'demo' as ProjectRef
 export const REGION = 'us-east-1'
 const SWEEP_MS = 3_600_000
+const LAG_RESOLUTION_MS = 20
 
 export interface Host {
   readonly clock: Clock
@@ -134,7 +137,9 @@ export class RunningNode implements AsyncDisposable {
     const logJournal = opening.use(await Journal.open<LogRecord>(path.join(data, 'journal', 'main', 'logs'), log))
     const meterJournal = opening.use(await Journal.open<MeterEntry>(path.join(data, 'journal', 'main', 'meters'), log))
     const logs = opening.use(new Logs({ journal: logJournal, database: databases.control, clock, log, retentionDays: config.observe.retentionDays }))
-    const usage = opening.use(new Usage({ journal: meterJournal, database: databases.control, clock, log }))
+    const counters = new InvocationCounters()
+    const usage = opening.use(new Usage({ journal: meterJournal, database: databases.control, clock, log, counters }))
+    const lag = opening.use(watchEventLoop())
 
     const sandbox = await openSandboxRoom(config, host, directory)
     opening.use(sandbox.sandboxes)
@@ -237,6 +242,20 @@ export class RunningNode implements AsyncDisposable {
       }),
       ...functionRoutes({ functions, links }),
       ...logRoutes(logs),
+      ...metricsRoutes({
+        invocations: counters,
+        admission: () => ({ running: invoker.running, limit: config.invoke.concurrency }),
+        sandboxes: () => sandbox.sandboxes.status(),
+        poolSize: config.sandbox.poolSize,
+        journals: async () => [
+          { name: 'logs', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'logs')), dropped: logs.dropped, writable: logJournal.writable },
+          { name: 'meters', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'meters')), dropped: usage.dropped, writable: usage.writable },
+        ],
+        disk: () => disk.samples,
+        serversRunning: async () => (await databases.status()).filter((server) => server.running).length,
+        process: () => ownNumbers(clock),
+        lag: lag.read,
+      }),
       ...usageRoutes(usage),
       ...invokeRoutes({ invoker, now: () => clock.now(), stopping: stopping.signal }),
       ...lambdaInvokeRoutes({ invoker, functions, stopping: stopping.signal }),
@@ -408,15 +427,47 @@ async function listen(
   return { port, consolePort }
 }
 
+/** How late timers fire: Node watches that outside of JavaScript. Reading begins anew. */
+function watchEventLoop() {
+  const histogram = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS })
+  histogram.enable()
+  // What is measured holds the pause between two looks as well.
+  const late = (nanoseconds: number) => Math.max(0, nanoseconds / 1e9 - LAG_RESOLUTION_MS / 1e3)
+  return {
+    read: () => {
+      const seen = [0.5, 0.99, 1].map((quantile) => ({ quantile, seconds: histogram.count === 0 ? 0 : late(histogram.percentile(quantile * 100)) }))
+      histogram.reset()
+      return seen
+    },
+    [Symbol.dispose]: () => void histogram.disable(),
+  }
+}
+
+function ownNumbers(clock: Clock) {
+  const { rss, heapUsed } = process.memoryUsage()
+  const { user, system } = process.cpuUsage()
+  return { residentBytes: rss, heapBytes: heapUsed, cpuSeconds: (user + system) / 1e6, startedAt: clock.now() - process.uptime() * 1000 }
+}
+
+async function bytesBelow(folder: string): Promise<number> {
+  let bytes = 0
+  for (const name of await fs.readdir(folder)) bytes += (await fs.stat(path.join(folder, name)).catch(() => null))?.size ?? 0
+  return bytes
+}
+
 /** `run.json` for who finds the node by its folder, and a pointer to it for who looks for the one that runs. */
-async function writeRun(stack: AsyncDisposableStack, host: Host, data: string, run: object): Promise<void> {
+async function writeRun(stack: AsyncDisposableStack, host: Host, data: string, run: { operatorToken: string; [field: string]: unknown }): Promise<void> {
   const file = path.join(data, 'run.json')
+  // The token alone, for programs that read it from a file at each request, as Prometheus does.
+  const token = path.join(data, 'operator.token')
   const pointer = path.join(host.stateFolder, `${path.basename(data)}-${process.pid}.json`)
   stack.defer(async () => {
     await fs.rm(file, { force: true })
+    await fs.rm(token, { force: true })
     await fs.rm(pointer, { force: true })
   })
   await writeWhole(file, `${JSON.stringify(run)}\n`, 0o600, host.owner)
+  await writeWhole(token, `${run.operatorToken}\n`, 0o600, host.owner)
   await fs.mkdir(host.stateFolder, { recursive: true, mode: 0o700 })
   if (host.owner) await fs.chown(host.stateFolder, host.owner.uid, host.owner.gid)
   await writeWhole(pointer, `${JSON.stringify({ data })}\n`, 0o600, host.owner)

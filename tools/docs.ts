@@ -7,7 +7,8 @@ import { environmentName, flagName } from '../src/core/settings.ts'
 import { lambdaRoutes, routes as functionRoutes } from '../src/functions/index.ts'
 import { nodeRoutes, projectRoutes } from '../src/gateway/index.ts'
 import { lambdaInvokeRoutes, routes as invokeRoutes } from '../src/invoke/index.ts'
-import { routes as logRoutes } from '../src/observe/http.ts'
+import { metricsRoutes, routes as logRoutes } from '../src/observe/http.ts'
+import { METRICS } from '../src/observe/metrics.ts'
 import { routes as usageRoutes } from '../src/usage/http.ts'
 import { ROOT } from './sources.ts'
 
@@ -18,6 +19,7 @@ const ROUTES = [
   ...projectRoutes(nothing),
   ...functionRoutes(nothing),
   ...logRoutes(nothing),
+  ...metricsRoutes(nothing),
   ...usageRoutes(nothing),
   ...invokeRoutes(nothing),
   ...lambdaInvokeRoutes(nothing),
@@ -69,6 +71,25 @@ export function pages(): Record<string, string> {
       table(
         ['method', 'path', 'who', 'plane', 'what'],
         ROUTES.map((route) => [route.method === '*' ? 'any' : route.method, `\`${route.path}\``, WHO[route.access] ?? route.access, route.plane, route.doc]),
+      ),
+    ),
+    'docs/metrics.md': page(
+      'Metrics',
+      `\`GET /metrics\` answers in Prometheus' text format, to the operator token only. A running node keeps that token, new at each start, in \`operator.token\` in its data directory (mode 0600: Prometheus must be able to read it, so run both as one user or copy it):
+
+\`\`\`yaml
+scrape_configs:
+  - job_name: mayfly
+    authorization:
+      credentials_file: /srv/mayfly/data/operator.token
+    static_configs:
+      - targets: ['127.0.0.1:54321']
+\`\`\`
+
+By hand: \`curl -H "Authorization: Bearer $(cat .mayfly/operator.token)" http://127.0.0.1:54321/metrics\`. Counters begin at 0 with each start of the node.`,
+      table(
+        ['metric', 'type', 'labels', 'what'],
+        Object.entries(METRICS).map(([name, metric]) => [`\`${name}\``, metric.type, 'labels' in metric ? metric.labels : '–', metric.help]),
       ),
     ),
     'docs/settings.md': page(

@@ -2,6 +2,7 @@ import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project } from '../core/project.ts'
 import type { RequestContext, Route } from '../core/route.ts'
+import { metricsPage, type MetricsSources } from './metrics.ts'
 import type { Logs } from './service.ts'
 import type { StoredLine } from './store.ts'
 
@@ -19,6 +20,18 @@ export const routes = (logs: Logs): Route[] => [
       const lines = await logs.read(of)
       return { status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ lines: lines.map(show) }) }
     },
+  },
+]
+
+/** The node's own numbers; read by the operator's Prometheus. */
+export const metricsRoutes = (sources: MetricsSources): Route[] => [
+  {
+    method: 'GET',
+    path: '/metrics',
+    access: 'operator',
+    plane: 'node',
+    doc: "The node's numbers in Prometheus' text format; docs/metrics.md lists them.",
+    handle: async () => ({ status: 200, headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }, body: await metricsPage(sources) }),
   },
 ]
 

@@ -50,6 +50,11 @@ export class Logs implements LogWriter, AsyncDisposable {
     return await selectLines(this.#deps.database.sql, of)
   }
 
+  /** Records that were lost: not written, or refused by the database. */
+  get dropped(): number {
+    return this.#deps.journal.dropped + this.#consumer.refused
+  }
+
   /** Resolves when new lines may be there, or after `ms`. */
   changed(ms: number, signal: AbortSignal): Promise<void> {
     return this.#consumer.moved(ms, signal)

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import { InvocationCounters } from '../core/counters.ts'
 import { Journal } from '../core/journal.ts'
 import { silentLog } from '../core/log.ts'
 import type { MeterRecord } from '../core/meter.ts'
@@ -61,7 +62,7 @@ describe('Usage', () => {
     const name = `journal-${journals++}`
     const open = async () => {
       const journal = await journalAt(name)
-      return { journal, usage: new Usage({ journal, database: databases.control, clock: systemClock, log: silentLog }) }
+      return { journal, usage: new Usage({ journal, database: databases.control, clock: systemClock, log: silentLog, counters: new InvocationCounters() }) }
     }
     return { name, open }
   }

@@ -1,4 +1,5 @@
 import type { Database } from '../backends/database/database.ts'
+import type { InvocationCounters } from '../core/counters.ts'
 import type { Journal } from '../core/journal.ts'
 import { JournalConsumer } from '../core/journal-consumer.ts'
 import type { Log } from '../core/log.ts'
@@ -13,6 +14,7 @@ export interface UsageDeps {
   readonly database: Database
   readonly clock: Clock
   readonly log: Log
+  readonly counters: InvocationCounters
 }
 
 const nameOf = (one: { readonly invocationId: string; readonly attempt: number }) => `${one.invocationId}/${one.attempt}`
@@ -48,6 +50,11 @@ export class Usage implements Meter, AsyncDisposable {
     if (cut.length > 0) this.#deps.log.info({ invocations: cut.length }, 'executions of a former life ended with it')
   }
 
+  /** Records that were lost: not written, or refused by the database. */
+  get dropped(): number {
+    return this.#deps.journal.dropped + this.#consumer.refused
+  }
+
   get writable(): boolean {
     return this.#deps.journal.writable
   }
@@ -56,6 +63,7 @@ export class Usage implements Meter, AsyncDisposable {
     this.#deps.journal.append({ start })
   }
   ended(end: MeterRecord): void {
+    this.#deps.counters.count(end)
     this.#deps.journal.append({ end })
   }
 

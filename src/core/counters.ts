@@ -1,0 +1,45 @@
+import type { MeterRecord } from './meter.ts'
+
+export const OUTCOMES = ['ok', 'error', 'timeout', 'exit', 'cut'] as const satisfies readonly MeterRecord['outcome'][]
+/** Why a call was cold, as `sandbox` says it; the first is a warm one, the last is what this list does not know. */
+export const COLD_REASONS = ['none', 'first-call', 'scale-out', 'new-version', 'idle-drop', 'node-restart', 'reuse-never', 'sandbox-lost', 'other'] as const
+/** Upper bounds of the durations that are counted apart, ms; what is longer than all stands in one more place. */
+export const DURATION_BOUNDS_MS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 900_000] as const
+
+const OUTCOME_AT: ReadonlyMap<string, number> = new Map(OUTCOMES.map((name, at) => [name, at * COLD_REASONS.length]))
+const COLD_AT: ReadonlyMap<string, number> = new Map(COLD_REASONS.map((name, at) => [name, at]))
+const OTHER = COLD_REASONS.length - 1
+
+/** What this process has run, as numbers that only grow. Counting is a few additions and makes nothing. */
+export class InvocationCounters {
+  readonly #byKind = new Float64Array(OUTCOMES.length * COLD_REASONS.length)
+  readonly #byDuration = new Float64Array(DURATION_BOUNDS_MS.length + 1)
+  #durationMs = 0
+  billedMs = 0
+  bytesIn = 0
+  bytesOut = 0
+
+  count(record: MeterRecord): void {
+    const cold = record.cold === null ? 0 : (COLD_AT.get(record.cold) ?? OTHER)
+    ;(this.#byKind[(OUTCOME_AT.get(record.outcome) ?? 0) + cold] as number)++
+    this.billedMs += record.billedMs
+    this.bytesIn += record.bytesIn
+    this.bytesOut += record.bytesOut
+    if (record.outcome === 'cut') return // it never ran: it has no duration
+    let at = 0
+    while (at < DURATION_BOUNDS_MS.length && record.durationMs > (DURATION_BOUNDS_MS[at] as number)) at++
+    ;(this.#byDuration[at] as number)++
+    this.#durationMs += record.durationMs
+  }
+
+  of(outcome: (typeof OUTCOMES)[number], cold: (typeof COLD_REASONS)[number]): number {
+    return this.#byKind[(OUTCOME_AT.get(outcome) as number) + (COLD_AT.get(cold) as number)] as number
+  }
+
+  /** How many took at most so long, for each bound; all of them and their sum. */
+  durations(): { readonly atMost: readonly number[]; readonly count: number; readonly sumMs: number } {
+    let sum = 0
+    const atMost = [...this.#byDuration].map((n) => (sum += n))
+    return { atMost: atMost.slice(0, -1), count: sum, sumMs: this.#durationMs }
+  }
+}

@@ -1,0 +1,129 @@
+import { COLD_REASONS, DURATION_BOUNDS_MS, type InvocationCounters, OUTCOMES } from '../core/counters.ts'
+
+interface Metric {
+  readonly type: 'counter' | 'gauge' | 'histogram'
+  readonly help: string
+  readonly labels?: string
+}
+
+/** Every metric of the page; docs/metrics.md is made from it. Names and units are Prometheus' own custom: base units, `_total` for what only grows. */
+export const METRICS = {
+  mayfly_invocations_total: {
+    type: 'counter',
+    help: 'Invocations that ended, by outcome and by why no sandbox was ready (none: one was).',
+    labels: `outcome: ${OUTCOMES.join(', ')}; cold: ${COLD_REASONS.join(', ')}`,
+  },
+  mayfly_invocation_duration_seconds: { type: 'histogram', help: 'How long invocations ran, without waiting and loading.' },
+  mayfly_invocation_billed_seconds_total: { type: 'counter', help: 'Billed time of all invocations.' },
+  mayfly_invocation_received_bytes_total: { type: 'counter', help: 'Bytes of request bodies that went into functions.' },
+  mayfly_invocation_sent_bytes_total: { type: 'counter', help: 'Bytes of replies that came out of functions.' },
+  mayfly_invocations_running: { type: 'gauge', help: 'Invocations that run now.' },
+  mayfly_invocations_limit: { type: 'gauge', help: 'How many invocations may run at once on this node.' },
+  mayfly_sandboxes: { type: 'gauge', help: 'Sandboxes that serve a version, by state.', labels: 'state: ready, busy, freezing, frozen, draining' },
+  mayfly_sandboxes_memory_bytes: { type: 'gauge', help: 'Memory that these sandboxes count with against the budget.' },
+  mayfly_pool_size: { type: 'gauge', help: 'How many generic sandboxes are wanted waiting.' },
+  mayfly_pool_waiting: { type: 'gauge', help: 'Generic sandboxes that are booted and wait for a function.' },
+  mayfly_journal_bytes: { type: 'gauge', help: 'Bytes of the journal on disk.', labels: 'journal: logs, meters' },
+  mayfly_journal_dropped_total: {
+    type: 'counter',
+    help: 'Records that could not be written, or that the database refused for what stands in them.',
+    labels: 'journal: logs, meters',
+  },
+  mayfly_journal_writable: { type: 'gauge', help: '1 when the last write to the journal succeeded.', labels: 'journal: logs, meters' },
+  mayfly_disk_free_bytes: { type: 'gauge', help: 'Free space of the file systems of the data directory.', labels: 'place: the folder that lies on it' },
+  mayfly_disk_reserve_bytes: { type: 'gauge', help: 'Free space below which deploys and uploads are refused.', labels: 'place: the folder that lies on it' },
+  mayfly_postgresql_servers_running: { type: 'gauge', help: 'PostgreSQL servers of this node that run; 0 with an external one.' },
+  process_resident_memory_bytes: { type: 'gauge', help: 'Resident memory of the node, without PostgreSQL and sandboxes.' },
+  process_heap_bytes: { type: 'gauge', help: 'Used heap of the node.' },
+  process_cpu_seconds_total: { type: 'counter', help: 'Processor time of the node, without PostgreSQL and sandboxes.' },
+  process_start_time_seconds: { type: 'gauge', help: 'When the node started, in seconds since 1970.' },
+  mayfly_event_loop_lag_seconds: {
+    type: 'gauge',
+    help: 'How late the event loop was since the page was asked for last.',
+    labels: 'quantile: 0.5, 0.99, 1',
+  },
+} as const satisfies Record<string, Metric>
+
+export type MetricName = keyof typeof METRICS
+export interface Sample {
+  readonly value: number
+  readonly labels?: Readonly<Record<string, string>>
+  /** Of a histogram: `_bucket`, `_sum` or `_count`. */
+  readonly suffix?: string
+}
+
+/** Numbers of the node as they stand when the page is asked for. */
+export interface MetricsSources {
+  readonly invocations: InvocationCounters
+  readonly admission: () => { readonly running: number; readonly limit: number }
+  readonly sandboxes: () => { readonly generic: number; readonly sandboxes: readonly { readonly state: string; readonly memoryMb: number }[] }
+  readonly poolSize: number
+  readonly journals: () => Promise<readonly { readonly name: string; readonly bytes: number; readonly dropped: number; readonly writable: boolean }[]>
+  readonly disk: () => readonly { readonly place: { readonly name: string }; readonly freeBytes: number; readonly reserve: number }[]
+  readonly serversRunning: () => Promise<number>
+  readonly process: () => { readonly residentBytes: number; readonly heapBytes: number; readonly cpuSeconds: number; readonly startedAt: number }
+  readonly lag: () => readonly { readonly quantile: number; readonly seconds: number }[]
+}
+
+const SANDBOX_STATES = ['ready', 'busy', 'freezing', 'frozen', 'draining'] as const
+
+/** The page in Prometheus' text format 0.0.4. */
+export async function metricsPage(sources: MetricsSources): Promise<string> {
+  return render(await collect(sources))
+}
+
+async function collect(sources: MetricsSources): Promise<Record<MetricName, readonly Sample[]>> {
+  const { invocations } = sources
+  const durations = invocations.durations()
+  const admission = sources.admission()
+  const { generic, sandboxes } = sources.sandboxes()
+  const journals = await sources.journals()
+  const disk = sources.disk()
+  const own = sources.process()
+  return {
+    mayfly_invocations_total: OUTCOMES.flatMap((outcome) => COLD_REASONS.map((cold) => ({ labels: { outcome, cold }, value: invocations.of(outcome, cold) }))),
+    mayfly_invocation_duration_seconds: [
+      ...durations.atMost.map((value, at) => ({ suffix: '_bucket', labels: { le: String((DURATION_BOUNDS_MS[at] as number) / 1000) }, value })),
+      { suffix: '_bucket', labels: { le: '+Inf' }, value: durations.count },
+      { suffix: '_sum', value: durations.sumMs / 1000 },
+      { suffix: '_count', value: durations.count },
+    ],
+    mayfly_invocation_billed_seconds_total: [{ value: invocations.billedMs / 1000 }],
+    mayfly_invocation_received_bytes_total: [{ value: invocations.bytesIn }],
+    mayfly_invocation_sent_bytes_total: [{ value: invocations.bytesOut }],
+    mayfly_invocations_running: [{ value: admission.running }],
+    mayfly_invocations_limit: [{ value: admission.limit }],
+    mayfly_sandboxes: SANDBOX_STATES.map((state) => ({ labels: { state }, value: sandboxes.filter((one) => one.state === state).length })),
+    mayfly_sandboxes_memory_bytes: [{ value: sandboxes.reduce((sum, one) => sum + one.memoryMb, 0) * 1024 * 1024 }],
+    mayfly_pool_size: [{ value: sources.poolSize }],
+    mayfly_pool_waiting: [{ value: generic }],
+    mayfly_journal_bytes: journals.map(({ name, bytes }) => ({ labels: { journal: name }, value: bytes })),
+    mayfly_journal_dropped_total: journals.map(({ name, dropped }) => ({ labels: { journal: name }, value: dropped })),
+    mayfly_journal_writable: journals.map(({ name, writable }) => ({ labels: { journal: name }, value: writable ? 1 : 0 })),
+    mayfly_disk_free_bytes: disk.map(({ place, freeBytes }) => ({ labels: { place: place.name }, value: freeBytes })),
+    mayfly_disk_reserve_bytes: disk.map(({ place, reserve }) => ({ labels: { place: place.name }, value: reserve })),
+    mayfly_postgresql_servers_running: [{ value: await sources.serversRunning() }],
+    process_resident_memory_bytes: [{ value: own.residentBytes }],
+    process_heap_bytes: [{ value: own.heapBytes }],
+    process_cpu_seconds_total: [{ value: own.cpuSeconds }],
+    process_start_time_seconds: [{ value: own.startedAt / 1000 }],
+    mayfly_event_loop_lag_seconds: sources.lag().map(({ quantile, seconds }) => ({ labels: { quantile: String(quantile) }, value: seconds })),
+  }
+}
+
+/** @see https://prometheus.io/docs/instrumenting/exposition_formats/ */
+export function render(metrics: Partial<Record<MetricName, readonly Sample[]>>): string {
+  const lines: string[] = []
+  for (const [name, { type, help }] of Object.entries(METRICS)) {
+    const samples = metrics[name as MetricName]
+    if (!samples) continue
+    lines.push(`# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`, `# TYPE ${name} ${type}`)
+    for (const { value, labels = {}, suffix = '' } of samples) {
+      const pairs = Object.entries(labels).map(([label, text]) => `${label}="${escapeLabel(text)}"`)
+      lines.push(`${name}${suffix}${pairs.length > 0 ? `{${pairs.join(',')}}` : ''} ${value}`)
+    }
+  }
+  return `${lines.join('\n')}\n`
+}
+
+const escapeLabel = (text: string) => text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')
