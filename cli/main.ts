@@ -141,7 +141,10 @@ command('logs <function>', 'show what a function wrote')
       print(`${dim(line.at)} ${line.source === 'platform' ? dim(text) : line.source === 'stderr' ? red(text) : text}`)
     }
     if (!options.follow) {
-      for (const line of await clientOf(node).logs(node.project, name, count)) show(line)
+      const { lines, dropped } = await clientOf(node).logs(node.project, name, count)
+      for (const line of lines) show(line)
+      if (dropped.lines > 0)
+        complain(dim(`${dropped.lines} older lines of this project were dropped: it has written more than is kept (--observe-project-log-mb)`))
       return
     }
     const stop = new AbortController()

@@ -143,8 +143,9 @@ export class Client {
     }
   }
 
-  async logs(project: string, name: string, limit: number): Promise<readonly LogLine[]> {
-    return (await this.#json<{ lines: LogLine[] }>('GET', `${at(project)}/functions/${encodeURIComponent(name)}/logs?limit=${limit}`)).lines
+  /** `dropped`: what the project's log lost for want of room, of all its functions. */
+  async logs(project: string, name: string, limit: number): Promise<{ lines: readonly LogLine[]; dropped: { lines: number; bytes: number } }> {
+    return await this.#json('GET', `${at(project)}/functions/${encodeURIComponent(name)}/logs?limit=${limit}`)
   }
 
   /** Lines as they come, until the signal fires or the node ends the stream. */

@@ -23,6 +23,7 @@ import { instanceKey, Sealer } from './core/seal.ts'
 import { Artefacts, ArtefactLinks, FunctionsService, LambdaError, lambdaRoutes, routes as functionRoutes } from './functions/index.ts'
 import { type AwsRequest, ConsoleListener, Gateway, HostNames, nodeRoutes, projectRoutes, sameIdentity, TrustedProxies } from './gateway/index.ts'
 import { Admission, Invoker, lambdaInvokeRoutes, routes as invokeRoutes, Specs } from './invoke/index.ts'
+import { MiB } from './lib/bytes.ts'
 import type { Clock } from './lib/clock.ts'
 import { uuidTime } from './lib/ids.ts'
 import { Logs } from './observe/index.ts'
@@ -136,7 +137,16 @@ export class RunningNode implements AsyncDisposable {
     const auth = new Auth(databases.control, sealer, clock, () => versions.believable)
     const logJournal = opening.use(await Journal.open<LogRecord>(path.join(data, 'journal', 'main', 'logs'), log))
     const meterJournal = opening.use(await Journal.open<MeterEntry>(path.join(data, 'journal', 'main', 'meters'), log))
-    const logs = opening.use(new Logs({ journal: logJournal, database: databases.control, clock, log, retentionDays: config.observe.retentionDays }))
+    const logs = opening.use(
+      new Logs({
+        journal: logJournal,
+        database: databases.control,
+        clock,
+        log,
+        retentionDays: config.observe.retentionDays,
+        projectBytes: config.observe.projectLogMb * MiB,
+      }),
+    )
     const counters = new InvocationCounters()
     const usage = opening.use(new Usage({ journal: meterJournal, database: databases.control, clock, log, counters }))
     const lag = opening.use(watchEventLoop())
@@ -199,6 +209,7 @@ export class RunningNode implements AsyncDisposable {
       onCreate: (tx, project) => auth.issueProjectKeys(tx, project),
       onDelete: async (project) => {
         await functions.dropProject(project.ref)
+        await logs.dropProject(project.ref)
         auth.forget()
       },
     })
@@ -251,6 +262,7 @@ export class RunningNode implements AsyncDisposable {
           { name: 'logs', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'logs')), dropped: logs.dropped, writable: logJournal.writable },
           { name: 'meters', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'meters')), dropped: usage.dropped, writable: usage.writable },
         ],
+        logLinesDropped: () => logs.droppedByRate,
         disk: () => disk.samples,
         serversRunning: async () => (await databases.status()).filter((server) => server.running).length,
         process: () => ownNumbers(clock),

@@ -118,6 +118,27 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/invoke/log.test.ts',
   },
+  projectLog: {
+    value: 1 * GiB,
+    unit: 'bytes',
+    why: 'the lines of one project must not fill the disk of all; past it the oldest go, and are counted; `--observe-project-log-mb` sets another',
+    error: null,
+    provenBy: 'src/observe/http.test.ts',
+  },
+  logRate: {
+    value: 2 * MiB,
+    unit: 'bytes',
+    why: 'what functions of one project may write into the log each second, over time; more would crowd out the lines of others and is dropped and counted',
+    error: null,
+    provenBy: 'src/observe/rate.test.ts',
+  },
+  logBurst: {
+    value: 16 * MiB,
+    unit: 'bytes',
+    why: 'so much may come at once before the rate counts: a few calls that print all they may',
+    error: null,
+    provenBy: 'src/observe/rate.test.ts',
+  },
   logPage: { value: 10_000, unit: 'count', why: 'the lines of one answer are held in memory', error: 'bad_request', provenBy: 'src/observe/http.test.ts' },
   believedKeys: {
     value: 10_000,

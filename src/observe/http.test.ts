@@ -15,6 +15,7 @@ import type { Reply, RequestContext } from '../core/route.ts'
 import { systemClock } from '../lib/clock.ts'
 import { routes } from './http.ts'
 import { Logs } from './service.ts'
+import { ROW_BYTES } from './store.ts'
 
 const INVOCATION = randomUUID()
 
@@ -34,7 +35,7 @@ describe('the log of a function', () => {
       log: () => {},
     })
     journal = await Journal.open<LogRecord>(path.join(folder, 'journal'), silentLog)
-    logs = new Logs({ journal, database: databases.control, clock: systemClock, log: silentLog, retentionDays: 14 })
+    logs = new Logs({ journal, database: databases.control, clock: systemClock, log: silentLog, retentionDays: 14, projectBytes: LIMITS.projectLog.value })
     await logs.start()
   })
   after(async () => {
@@ -120,9 +121,73 @@ describe('the log of a function', () => {
     write('age', 'old', { at: Date.now() - 15 * 86_400_000 })
     write('age', 'young')
     assert.equal((await texts('age')).length, 2)
-    const again = new Logs({ journal, database: databases.control, clock: systemClock, log: silentLog, retentionDays: 14 })
+    const again = new Logs({
+      journal,
+      database: databases.control,
+      clock: systemClock,
+      log: silentLog,
+      retentionDays: 14,
+      projectBytes: LIMITS.projectLog.value,
+    })
     await again.sweep()
     assert.deepEqual(await texts('age'), ['young'])
+  })
+  it('keeps of a project what may be kept (projectLog), the newest, and counts what went', async () => {
+    const room = async (projectBytes: number) => {
+      const small = new Logs({ journal, database: databases.control, clock: systemClock, log: silentLog, retentionDays: 14, projectBytes })
+      await small.sweep()
+    }
+    const volume = async () => JSON.parse((await ask('bound', '', undefined, 'full')).body as string).dropped as { lines: number; bytes: number }
+    const share = 1_000 + ROW_BYTES
+    for (let n = 0; n < 20; n++) write(n % 2 ? 'bound' : 'other', 'x'.repeat(1_000), { project: 'full' })
+    write('bound', 'neighbour', { project: 'roomy' })
+    assert.equal((await lines('bound', '', 'full')).length, 10)
+    assert.deepEqual([(await logs.volume('full')).bytes, await volume()], [20 * share, { lines: 0, bytes: 0 }])
+    await room(20 * share)
+    assert.equal((await logs.volume('full')).bytes, 20 * share, 'at the edge nothing goes')
+    await room(20 * share - 1)
+    assert.deepEqual(
+      [(await logs.volume('full')).bytes, await volume()],
+      [18 * share, { lines: 2, bytes: 2_000 }],
+      'one past it the oldest go, to a twentieth below',
+    )
+    await room(5 * share)
+    assert.deepEqual(await volume(), { lines: 16, bytes: 16_000 })
+    assert.equal((await lines('bound', '', 'full')).length, 2)
+    assert.deepEqual(await texts('bound', '', 'roomy'), ['neighbour'])
+    const [sum] = await databases.control.sql<{ bytes: string }>`select sum(bytes + ${ROW_BYTES}) as bytes from mayfly.log_chunk where project = 'full'`
+    assert.equal(Number(sum?.bytes), (await logs.volume('full')).bytes, 'the volume is what is there')
+  })
+  it('cuts a project back by itself once it has written too much', async () => {
+    const own = await Journal.open<LogRecord>(path.join(folder, 'own'), silentLog)
+    const bound = 50_000
+    {
+      await using small = new Logs({ journal: own, database: databases.control, clock: systemClock, log: silentLog, retentionDays: 14, projectBytes: bound })
+      await databases.control.script('delete from mayfly.journal_position')
+      for (let n = 0; n < 200; n++)
+        small.write({
+          project: 'loud',
+          functionName: 'f',
+          version: '1',
+          invocationId: randomUUID(),
+          lines: [{ at: Date.now(), source: 'stdout', text: `${n}`.padEnd(1_000) }],
+        })
+      await small.read({ project: 'loud', functionName: 'f', afterSeq: null, invocationId: null, limit: 1 })
+    }
+    await own[Symbol.asyncDispose]()
+    const { bytes, droppedLines } = await logs.volume('loud')
+    assert.ok(bytes <= bound && droppedLines >= 150 && droppedLines < 200, `${bytes} bytes are kept, ${droppedLines} lines went`)
+    assert.match((await texts('f', '', 'loud')).at(-1) as string, /^199/)
+  })
+  it('keeps the volume right when old lines go, and forgets a project whole', async () => {
+    write('age', 'old', { project: 'ages', at: Date.now() - 15 * 86_400_000 })
+    write('age', 'young', { project: 'ages' })
+    assert.equal((await lines('age', '', 'ages')).length, 2)
+    await logs.sweep()
+    assert.deepEqual(await logs.volume('ages'), { bytes: 5 + ROW_BYTES, droppedLines: 0, droppedBytes: 0 })
+    write('age', 'not stored yet', { project: 'ages' })
+    await logs.dropProject('ages')
+    assert.deepEqual([await texts('age', '', 'ages'), (await logs.volume('ages')).bytes], [[], 0])
   })
   it(`takes a limit up to LIMITS.logPage and none past it`, async () => {
     await ask('f', `limit=${LIMITS.logPage.value}`)

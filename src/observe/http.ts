@@ -12,13 +12,15 @@ export const routes = (logs: Logs): Route[] => [
     path: '/api/v1/projects/:ref/functions/:name/logs',
     access: 'manage',
     plane: 'management',
-    doc: 'The last lines of a function (`limit`, `after`, `invocation`); with `follow=1` one JSON object a line, for as long as the client stays.',
+    doc: 'The last lines of a function (`limit`, `after`, `invocation`); with `follow=1` one JSON object a line, for as long as the client stays. `dropped` counts what its project lost for want of room.',
     handle: async (context) => {
       const of = parse(context)
       if (context.query.get('follow') === '1')
         return { status: 200, headers: { 'content-type': 'application/x-ndjson' }, body: follow(logs, of, context.signal) }
       const lines = await logs.read(of)
-      return { status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ lines: lines.map(show) }) }
+      const { droppedLines, droppedBytes } = await logs.volume(of.project)
+      const dropped = { lines: droppedLines, bytes: droppedBytes }
+      return { status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ lines: lines.map(show), dropped }) }
     },
   },
 ]

@@ -4,9 +4,24 @@ import { JournalConsumer } from '../core/journal-consumer.ts'
 import type { Log } from '../core/log.ts'
 import type { LogRecord, LogWriter } from '../core/meter.ts'
 import type { Clock } from '../lib/clock.ts'
-import { deleteOldLines, insertLines, type LinesOf, selectLines, type StoredLine } from './store.ts'
+import { LogRate } from './rate.ts'
+import {
+  addVolume,
+  deleteOldLines,
+  deleteProjectLines,
+  insertLines,
+  type LinesOf,
+  selectLines,
+  selectVolume,
+  selectVolumesOver,
+  type StoredLine,
+  trimProject,
+  type Volume,
+} from './store.ts'
 
 const SWEEP_MS = 3_600_000
+/** A project that has too much is cut back a little further, so that it is not cut at every line. */
+const CUT_BACK = 0.95
 
 export interface LogsDeps {
   readonly journal: Journal<LogRecord>
@@ -14,17 +29,31 @@ export interface LogsDeps {
   readonly clock: Clock
   readonly log: Log
   readonly retentionDays: number
+  /** How much of one project's log is kept. */
+  readonly projectBytes: number
 }
 
 /** The log of functions: written to the process's journal, moved to the control database from there. */
 export class Logs implements LogWriter, AsyncDisposable {
   readonly #deps: LogsDeps
   readonly #consumer: JournalConsumer<LogRecord>
+  readonly #rate = new LogRate()
+  readonly #over = new Set<string>()
+  #trimming: Promise<void> | null = null
   #sweeper: NodeJS.Timeout | null = null
 
   constructor(deps: LogsDeps) {
     this.#deps = deps
-    this.#consumer = new JournalConsumer({ ...deps, name: 'main/logs', store: async (tx, records) => void (await insertLines(tx, records)) })
+    this.#consumer = new JournalConsumer({
+      ...deps,
+      name: 'main/logs',
+      store: async (tx, records) => {
+        await insertLines(tx, records)
+        for (const { project, bytes } of await addVolume(tx, records)) if (Number(bytes) > deps.projectBytes) this.#over.add(project)
+        // Not here: it waits for the end of this transaction.
+        if (this.#over.size > 0) void this.#trim()
+      },
+    })
   }
 
   async start(): Promise<void> {
@@ -34,14 +63,52 @@ export class Logs implements LogWriter, AsyncDisposable {
     void this.sweep()
   }
 
-  /** Removes the lines that are too old. */
+  /** Removes the lines that are too old, and the oldest of projects that have too many. */
   async sweep(): Promise<void> {
-    const { database, log, retentionDays } = this.#deps
-    await deleteOldLines(database.sql, retentionDays).catch((error: Error) => log.warn({ error: error.message }, 'old lines could not be removed'))
+    const { database, log, retentionDays, projectBytes } = this.#deps
+    try {
+      while ((await database.transaction((tx) => deleteOldLines(tx, retentionDays))) > 0) {}
+      for (const { project } of await selectVolumesOver(database.sql, projectBytes)) this.#over.add(project)
+      await this.#trim()
+    } catch (error) {
+      log.warn({ error: (error as Error).message }, 'old lines could not be removed')
+    }
+  }
+
+  /** One at a time; resolves when no project that was known to have too much has it any more. */
+  #trim(): Promise<void> {
+    this.#trimming ??= this.#trimAll().finally(() => {
+      this.#trimming = null
+    })
+    return this.#trimming
+  }
+
+  async #trimAll(): Promise<void> {
+    const { database, log, projectBytes } = this.#deps
+    for (const project of this.#over) {
+      this.#over.delete(project)
+      try {
+        while ((await database.transaction((tx) => trimProject(tx, project, Math.floor(projectBytes * CUT_BACK)))) > 0) {}
+      } catch (error) {
+        log.warn({ project, error: (error as Error).message }, 'the log of a project could not be cut back')
+      }
+    }
+  }
+
+  /** What is kept of a project's log, and how much was given up for want of room. */
+  async volume(project: string): Promise<Volume> {
+    return await selectVolume(this.#deps.database.sql, project)
+  }
+
+  /** Removes all lines of a project that goes: another of its name must not read them. */
+  async dropProject(project: string): Promise<void> {
+    await this.#consumer.catchUp()
+    while ((await this.#deps.database.transaction((tx) => deleteProjectLines(tx, project))) > 0) {}
+    this.#rate.forget(project)
   }
 
   write(record: LogRecord): void {
-    this.#deps.journal.append(record)
+    this.#deps.journal.append(this.#rate.admit(record, this.#deps.clock.monotonic()))
   }
 
   /** The last lines of a function, or those after one, oldest first; what was written before this call is among them. */
@@ -55,6 +122,11 @@ export class Logs implements LogWriter, AsyncDisposable {
     return this.#deps.journal.dropped + this.#consumer.refused
   }
 
+  /** Lines that were dropped because their project wrote too fast. */
+  get droppedByRate(): number {
+    return this.#rate.dropped
+  }
+
   /** Resolves when new lines may be there, or after `ms`. */
   changed(ms: number, signal: AbortSignal): Promise<void> {
     return this.#consumer.moved(ms, signal)
@@ -63,5 +135,6 @@ export class Logs implements LogWriter, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#sweeper) clearInterval(this.#sweeper)
     await this.#consumer[Symbol.asyncDispose]()
+    await this.#trimming
   }
 }

@@ -67,5 +67,84 @@ const selectAfter = (sql: Sql, of: LinesOf) => sql<StoredLine>`
    where chunk.seq * ${LINES} + line.place - 1 > ${of.afterSeq}::bigint
    order by 1 limit ${of.limit}`
 
-// index: log_chunk_age
-export const deleteOldLines = (sql: Sql, days: number) => sql`delete from mayfly.log_chunk where at < clock_timestamp() - ${days} * interval '1 day'`
+/** What a chunk counts with beside its text: its row and its places in the indexes. */
+export const ROW_BYTES = 256
+
+/** In the transaction that stores the records. In order, so that two transactions never wait for each other. */
+export const addVolume = (tx: Tx, records: readonly LogRecord[]) => {
+  const volumes = new Map<string, number>()
+  for (const record of records) volumes.set(record.project, (volumes.get(record.project) ?? 0) + rowOf(record).bytes + ROW_BYTES)
+  return tx<{ project: string; bytes: string }>`
+    insert into mayfly.log_volume as volume (project, bytes)
+    select * from unnest(${[...volumes.keys()]}::text[], ${[...volumes.values()]}::bigint[]) order by 1
+    on conflict (project) do update set bytes = volume.bytes + excluded.bytes
+    returning project, bytes`
+}
+
+export interface Volume {
+  readonly bytes: number
+  readonly droppedLines: number
+  readonly droppedBytes: number
+}
+
+export const selectVolume = async (sql: Sql, project: string): Promise<Volume> => {
+  const [row] = await sql<Volume>`
+    select bytes::float8, dropped_lines::float8 as "droppedLines", dropped_bytes::float8 as "droppedBytes" from mayfly.log_volume where project = ${project}`
+  return row ?? { bytes: 0, droppedLines: 0, droppedBytes: 0 }
+}
+
+export const selectVolumesOver = (sql: Sql, bytes: number) => sql<{ project: string }>`select project from mayfly.log_volume where bytes > ${bytes}`
+
+/** How many chunks one transaction takes away. */
+const BATCH = 1_000
+
+/**
+ * Takes the oldest chunks of a project away until it has at most so many bytes, a batch at a time.
+ * @returns how many chunks went: 0 when it is done
+ */
+export const trimProject = async (tx: Tx, project: string, bytes: number): Promise<number> => {
+  // Written to, not only locked: a first row that is not committed yet is waited for too.
+  const [volume] = await tx<{ bytes: string }>`
+    insert into mayfly.log_volume as volume (project, bytes) values (${project}, 0) on conflict (project) do update set bytes = volume.bytes returning bytes`
+  const excess = Number(volume?.bytes ?? 0) - bytes
+  if (excess <= 0) return 0
+  // index: log_chunk_project
+  const [gone] = await tx<{ chunks: number }>`
+    with oldest as (
+      select seq, sum(bytes + ${ROW_BYTES}) over (order by seq) - bytes - ${ROW_BYTES} as before
+        from (select seq, bytes from mayfly.log_chunk where project = ${project} order by seq limit ${BATCH}) as first),
+    gone as (
+      delete from mayfly.log_chunk using oldest where log_chunk.seq = oldest.seq and oldest.before < ${excess}
+      returning log_chunk.bytes, jsonb_array_length(log_chunk.lines) as lines),
+    sums as (select count(*)::int as chunks, coalesce(sum(bytes), 0) as text, coalesce(sum(lines), 0) as lines from gone)
+    update mayfly.log_volume
+       set bytes = bytes - sums.text - sums.chunks * ${ROW_BYTES}, dropped_lines = dropped_lines + sums.lines, dropped_bytes = dropped_bytes + sums.text
+      from sums where project = ${project}
+    returning sums.chunks`
+  return gone?.chunks ?? 0
+}
+
+/** @returns how many chunks went: 0 when it is done */
+export const deleteOldLines = async (tx: Tx, days: number): Promise<number> => {
+  // index: log_chunk_age
+  const gone = await tx<{ project: string; chunks: number; text: string }>`
+    with gone as (
+      delete from mayfly.log_chunk
+       where seq in (select seq from mayfly.log_chunk where at < clock_timestamp() - ${days} * interval '1 day' order by at limit ${BATCH})
+      returning project, bytes)
+    select project, count(*)::int as chunks, sum(bytes) as text from gone group by project order by project`
+  for (const { project, chunks, text } of gone)
+    await tx`update mayfly.log_volume set bytes = bytes - ${text}::bigint - ${chunks * ROW_BYTES}::bigint where project = ${project}`
+  return gone.reduce((sum, one) => sum + one.chunks, 0)
+}
+
+/** @returns how many chunks went: 0 when it is done */
+export const deleteProjectLines = async (tx: Tx, project: string): Promise<number> => {
+  // index: log_chunk_project
+  const [gone] = await tx<{ chunks: number }>`
+    with gone as (
+      delete from mayfly.log_chunk where seq in (select seq from mayfly.log_chunk where project = ${project} order by seq limit ${BATCH}) returning 1)
+    select count(*)::int as chunks from gone`
+  if (gone?.chunks === 0) await tx`delete from mayfly.log_volume where project = ${project}`
+  return gone?.chunks ?? 0
+}
