@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type Check, codeOf, type Finding, importsOf, ROOT, readSources, type Source } from './sources.ts'
 
@@ -156,13 +157,107 @@ export const words: Check = (sources) => {
   return findings
 }
 
-/** SQL stands in store.ts alone (and in backends/database, which speaks it for a living). */
+export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
+/** Beside the migrations: what each was when it came to stand there. */
+export const CHECKSUMS = 'migrations/checksums.json'
+const checksumsOf = (sources: readonly Source[]) => JSON.parse(sources.find((source) => source.path === CHECKSUMS)?.text ?? '{}') as Record<string, string>
+
+/**
+ * SQL stands in store.ts alone (and in backends/database, which speaks it for a living). A table is named by the room
+ * that owns it, which stands at the head of the migration that makes it; what core owns, rooms may read and join, as
+ * they refer to it by foreign keys, but not change. A migration that stands there is never changed.
+ */
 export const tables: Check = (sources) => {
   const findings: Finding[] = []
+  const report = (at: string, what: string) => findings.push({ check: 'tables', path: at, what })
+  const owners = new Map<string, string>()
+  const sums = checksumsOf(sources)
   for (const source of sources) {
-    if (!source.path.startsWith('src/') || isTest(source.path) || /\/store\.ts$/.test(source.path) || source.path.startsWith('src/backends/database/')) continue
-    if (/`\s*(select|insert into|update|delete from)\s[^`]*\b(from|set|values|mayfly\.)/i.test(source.text))
-      findings.push({ check: 'tables', path: source.path, what: 'SQL outside a store' })
+    if (!/^migrations\/.*\.sql$/.test(source.path)) continue
+    const room = /^-- ([a-z]+):/i.exec(source.text)?.[1]?.toLowerCase()
+    if (room === undefined) report(source.path, 'its head does not name the room that owns it (`-- room: what it is`)')
+    for (const match of source.text.matchAll(/create table (?:if not exists )?(mayfly\.[a-z_]+)/gi)) owners.set(match[1] as string, room ?? '')
+    const sum = sums[source.path]
+    if (sum === undefined) report(source.path, 'is not sealed yet: `npm run tidy -- --seal`')
+    else if (sum !== sha256(source.text)) report(source.path, 'was changed after it was sealed: add another migration instead')
+  }
+  for (const sealed of Object.keys(sums)) {
+    if (!sources.some((source) => source.path === sealed)) report(sealed, 'was sealed and is gone: databases have it applied')
+  }
+  for (const source of sources) {
+    if (!source.path.startsWith('src/') || isTest(source.path) || source.path.startsWith('src/backends/database/')) continue
+    const isStore = /\/store\.ts$/.test(source.path)
+    if (!isStore && /`\s*(select|insert into|update|delete from|with)\s[^`]*\b(from|set|values|mayfly\.)/i.test(source.text))
+      report(source.path, 'SQL outside a store')
+    if (!isStore) continue
+    const room = roomOf(source.path) as string
+    for (const table of new Set([...source.text.matchAll(/\bmayfly\.[a-z_]+\b(?!\()/g)].map((match) => match[0]))) {
+      const owner = owners.get(table)
+      if (owner === undefined) report(source.path, `names ${table}, which no migration makes`)
+      else if (owner !== room && owner !== 'core') report(source.path, `names ${table}, which ${owner} owns`)
+      else if (owner !== room && new RegExp(`(insert into|update|delete from) ${table.replace('.', '\\.')}\\b`, 'i').test(source.text))
+        report(source.path, `changes ${table}, which core owns`)
+    }
+  }
+  return findings
+}
+
+const textOf = (sources: readonly Source[], fits: (path: string) => boolean) => sources.filter((source) => fits(source.path)).map((source) => source.text)
+const hasWord = (texts: readonly string[], word: string) => texts.some((text) => new RegExp(`\\b${word}\\b`).test(text))
+
+/** Every error is thrown somewhere, listed, and expected by a test; every limit is held somewhere, and its test names it. */
+export const catalogues: Check = (sources) => {
+  const findings: Finding[] = []
+  const report = (at: string, what: string) => findings.push({ check: 'catalogues', path: at, what })
+  const ERRORS = 'src/core/errors.ts'
+  const LIMITS = 'src/core/limits.ts'
+  const errors = sources.find((source) => source.path === ERRORS)
+  const limits = sources.find((source) => source.path === LIMITS)
+  const code = sources.filter((source) => /^src\/.*\.ts$/.test(source.path) && !isTest(source.path) && source.path !== ERRORS && source.path !== LIMITS)
+  const tests = textOf(sources, (path) => isTest(path) && !path.startsWith('tools/'))
+  const listed = new Set([...(errors?.text ?? '').matchAll(/^ {2}([a-z_]+): \{/gm)].map((match) => match[1] as string))
+  for (const source of code) {
+    for (const match of source.text.matchAll(/new MayflyError\(\s*'([a-z_]+)'/g)) {
+      if (errors && !listed.has(match[1] as string)) report(source.path, `throws ${match[1]}, which ${ERRORS} does not list`)
+    }
+  }
+  for (const name of listed) {
+    // A code may be chosen before it is thrown; a text in code it is in any case.
+    if (!code.some((source) => source.text.includes(`'${name}'`))) report(ERRORS, `lists ${name}, which nobody throws`)
+    if (!hasWord(tests, name)) report(ERRORS, `lists ${name}, which no test expects`)
+  }
+  for (const match of (limits?.text ?? '').matchAll(/^ {2}(\w+): \{([\s\S]*?)provenBy: '([^']+)'/gm)) {
+    const [, name, , provenBy] = match as unknown as [string, string, string, string]
+    if (
+      !hasWord(
+        textOf(sources, (path) => path === provenBy),
+        name,
+      )
+    )
+      report(LIMITS, `says that ${name} is proven by ${provenBy}, which does not name it`)
+    if (!code.some((source) => source.text.includes(`LIMITS.${name}`))) report(LIMITS, `lists ${name}, which nobody holds`)
+  }
+  return findings
+}
+
+/** Every row of docs/api.md, which is made of the route tables, says who may come in, has rows in a test and stands in the acceptance coverage. */
+export const routes: Check = (sources) => {
+  const findings: Finding[] = []
+  const report = (what: string) => findings.push({ check: 'routes', path: 'docs/api.md', what })
+  const tests = textOf(sources, isTest)
+  const coverage = textOf(sources, (path) => path === 'test/acceptance/COVERAGE.md').join('\n')
+  const named = new Set<string>()
+  for (const match of textOf(sources, (path) => path === 'docs/api.md')
+    .join('\n')
+    .matchAll(/^\| (\w+) \| `([^`]+)` \| ([^|]*)\|/gm)) {
+    const [, method, path, who] = match as unknown as [string, string, string, string]
+    // The dated paths of the Lambda API are one route under many names.
+    const name = `${method} ${path.replace(/^\/\d{4}-\d\d-\d\d\/\*$/, '/<date>/*')}`
+    if (who.trim() === '') report(`${name} says of nobody that he may come in`)
+    if (named.has(name)) continue
+    named.add(name)
+    if (!tests.some((text) => text.includes(`'${name}'`))) report(`${name} has no row in a test`)
+    if (!coverage.includes(`\`${name}\``)) report(`${name} is missing from test/acceptance/COVERAGE.md`)
   }
   return findings
 }
@@ -182,12 +277,21 @@ export const docPaths =
     return findings
   }
 
-export const CHECKS: readonly Check[] = [layers, doors, world, words, tables, docPaths((file) => existsSync(path.join(ROOT, file)))]
+export const CHECKS: readonly Check[] = [layers, doors, world, words, tables, catalogues, routes, docPaths((file) => existsSync(path.join(ROOT, file)))]
 
 export const tidy = (sources: readonly Source[]): Finding[] => CHECKS.flatMap((check) => check(sources))
 
 if (import.meta.main) {
   const sources = readSources()
+  if (process.argv.includes('--seal')) {
+    // Only what is new: what was sealed stays as it was.
+    const sums = checksumsOf(sources)
+    for (const source of sources) if (/^migrations\/.*\.sql$/.test(source.path)) sums[source.path] ??= sha256(source.text)
+    const text = `${JSON.stringify(Object.fromEntries(Object.entries(sums).toSorted(([a], [b]) => (a < b ? -1 : 1))), null, 2)}\n`
+    writeFileSync(path.join(ROOT, CHECKSUMS), text)
+    process.stdout.write(`sealed: ${Object.keys(sums).length} migrations\n`)
+    process.exit(0)
+  }
   const findings = tidy(sources)
   for (const finding of findings) process.stdout.write(`${finding.check}: ${finding.path}: ${finding.what}\n`)
   if (process.argv.includes('--sizes')) {

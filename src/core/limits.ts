@@ -27,14 +27,14 @@ export const LIMITS = {
     unit: 'ms',
     why: 'a client that never finishes its headers holds a connection',
     error: 'request_timeout',
-    provenBy: 'src/gateway/listener.test.ts',
+    provenBy: 'test/acceptance/routes.test.ts',
   },
   bodyStall: {
     value: 30_000,
     unit: 'ms',
     why: 'a sender that stops in the middle of a body holds a connection and perhaps a sandbox',
     error: 'request_timeout',
-    provenBy: 'src/gateway/listener.test.ts',
+    provenBy: 'src/gateway/body.test.ts',
   },
   refusedBody: {
     value: 16 * MiB,
@@ -63,7 +63,7 @@ export const LIMITS = {
     unit: 'bytes',
     why: 'a management body is parsed in memory',
     error: 'payload_too_large',
-    provenBy: 'src/gateway/listener.test.ts',
+    provenBy: 'test/acceptance/routes.test.ts',
   },
   invocationBody: {
     value: 6 * MiB,
@@ -94,7 +94,7 @@ export const LIMITS = {
     why: 'an archive is held in memory while it is checked',
     source: 'AWS Lambda: 50 MB zipped',
     error: 'payload_too_large',
-    provenBy: 'src/functions/archive.test.ts',
+    provenBy: 'src/functions/service.test.ts',
   },
   unzippedCode: {
     value: 262_144_000,

@@ -8,6 +8,7 @@ import fc from 'fast-check'
 import { EmbeddedDatabases } from '../backends/database/embedded.ts'
 import type { Database } from '../backends/database/database.ts'
 import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import { silentLog } from '../core/log.ts'
 import type { Principal } from '../core/principal.ts'
 import type { ProjectRef } from '../core/project.ts'
@@ -449,6 +450,29 @@ describe('versions and artefacts', () => {
       build = usual
     }
     assert.equal((await functions.resolve(ONE, 'uncached')).state, 'active')
+  })
+
+  it('cannot be called before it is made, and is not changed on the ground of an old revision', async () => {
+    assert.equal((await deploy('unmade', ZIP)).status, 201)
+    const { versionId, revisionId } = await functions.get(ONE, 'unmade')
+    const become = async (state: string) => {
+      await control.script(`alter table mayfly.function_version disable trigger user; update mayfly.function_version set state = '${state}' where id = '${versionId}';
+        alter table mayfly.function_version enable trigger user`)
+      functions.invalidate(ONE, 'unmade')
+    }
+    await become('pending')
+    await assert.rejects(functions.resolve(ONE, 'unmade'), (error) => error instanceof MayflyError && error.code === 'function_not_ready')
+    await become('active')
+    assert.equal((await functions.resolve(ONE, 'unmade')).state, 'active')
+    await functions.update(ONE, 'unmade', { definition: { description: 'one' } }, revisionId)
+    const late = functions.update(ONE, 'unmade', { definition: { description: 'two' } }, revisionId)
+    await assert.rejects(late, (error) => error instanceof MayflyError && error.code === 'revision_mismatch')
+  })
+
+  it('takes an archive up to zippedCode, and no byte more', async () => {
+    const code = async (bytes: number) => await functions.storeArtefact(ONE, Buffer.alloc(bytes)).catch((error: MayflyError) => error.code)
+    assert.equal(await code(LIMITS.zippedCode.value), 'zip_invalid', 'it is looked at, and is none')
+    assert.equal(await code(LIMITS.zippedCode.value + 1), 'payload_too_large')
   })
 
   it('of two changes at once one wins and the other is told', async () => {

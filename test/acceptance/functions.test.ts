@@ -194,7 +194,7 @@ describe('functions that misbehave', () => {
     ['returns a cycle', 'export const handler = async () => { const a = {}; a.a = a; return a }', 'Runtime.MarshalError', /circular/, /Invoke Error/],
     ['returns a BigInt', 'export const handler = async () => 1n', 'Runtime.MarshalError', /BigInt/, /Invoke Error/],
     [
-      'returns too much',
+      'returns more than invocationReply',
       'export const handler = async () => "x".repeat(7 * 1024 * 1024)',
       'Function.ResponseSizeTooLarge',
       /6291556 bytes/,
@@ -298,7 +298,7 @@ describe('functions that misbehave', () => {
     await neighbourAnswers()
   })
 
-  it('reaches the limit of the body and is refused one past it', async () => {
+  it('takes a body up to invocationBody, and is refused one past it', async () => {
     await create('size', 'export const handler = async (event) => event.length', { memory: 512 })
     const edge = 6 * 1024 * 1024 - 2
     assert.equal((await invoke('size', 'x'.repeat(edge))).text, String(edge))

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict'
+import type { IncomingMessage } from 'node:http'
+import { PassThrough } from 'node:stream'
+import { afterEach, beforeEach, describe, it, mock } from 'node:test'
+import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import { readBody, streamBody } from './body.ts'
+
+/** The far end of the network by hand: a body that comes when the test says so. */
+const arriving = () => Object.assign(new PassThrough(), { headers: {}, complete: false }) as unknown as PassThrough & IncomingMessage
+const isTimeout = (error: unknown) => error instanceof MayflyError && error.code === 'request_timeout'
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+describe('a sender that stops in the middle of a body', () => {
+  beforeEach(() => mock.timers.enable({ apis: ['setTimeout'] }))
+  afterEach(() => mock.timers.reset())
+
+  it('is waited for bodyStall and no longer when the whole body is wanted', async () => {
+    const request = arriving()
+    let failure: unknown = null
+    const whole = readBody(request, 100).catch((error: unknown) => {
+      failure = error
+    })
+    request.write('x')
+    await turn()
+    mock.timers.tick(LIMITS.bodyStall.value - 1)
+    await turn()
+    assert.equal(failure, null)
+    mock.timers.tick(1)
+    await whole
+    assert.ok(isTimeout(failure))
+  })
+  it('is waited for as long when the body is streamed', async () => {
+    const request = arriving()
+    const seen: string[] = []
+    const streamed = (async () => {
+      for await (const chunk of streamBody(request, 100)) seen.push(Buffer.from(chunk).toString())
+    })()
+    const refused = assert.rejects(streamed, isTimeout)
+    request.write('x')
+    await turn()
+    mock.timers.tick(LIMITS.bodyStall.value - 1)
+    await turn()
+    assert.deepEqual([seen, request.destroyed], [['x'], false])
+    mock.timers.tick(1)
+    await refused
+  })
+})

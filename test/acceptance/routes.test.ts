@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import path from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { Sha256 } from '@aws-crypto/sha256-js'
+import { SignatureV4 } from '@smithy/signature-v4'
+import { makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+
+/** Who may come in by a route; who may not gets what stands here, before the route does anything. */
+type Access = 'open' | 'operator' | 'manage' | 'project' | 'aws'
+type Who = 'guest' | 'publishable' | 'secret' | 'other' | 'operator' | 'signed' | 'forged'
+const REFUSED: Record<Access, Partial<Record<Who, [status: number, code: string]>>> = {
+  open: {},
+  operator: {
+    guest: [401, 'key_missing'],
+    publishable: [403, 'not_allowed'],
+    secret: [403, 'not_allowed'],
+    other: [403, 'not_allowed'],
+  },
+  manage: { guest: [401, 'key_missing'], publishable: [403, 'not_allowed'], other: [401, 'key_invalid'] },
+  project: { guest: [401, 'key_missing'], other: [401, 'key_invalid'] },
+  aws: {
+    guest: [403, 'MissingAuthenticationTokenException'],
+    secret: [403, 'MissingAuthenticationTokenException'],
+    operator: [403, 'MissingAuthenticationTokenException'],
+    forged: [403, 'InvalidSignatureException'],
+  },
+}
+const WELCOME: Record<Access, readonly Who[]> = {
+  open: ['guest', 'publishable', 'operator'],
+  operator: ['operator'],
+  manage: ['secret', 'operator'],
+  project: ['publishable', 'secret', 'operator'],
+  aws: ['signed'],
+}
+
+describe('every route', () => {
+  let folder = ''
+  let node: RunningMayfly
+  let operator = ''
+  let other = ''
+  let zip: Buffer
+  let sha256 = ''
+  /** A connection that never ends its headers; looked at last. */
+  let unfinished: Promise<string>
+
+  const send = async (who: Who, method: string, at: string, body: string | Buffer | null = null) => {
+    const { project, accessKey, region } = node.ready
+    const keys: Partial<Record<Who, string>> = { publishable: project.publishableKey, secret: project.secretKey, other, operator }
+    const key = keys[who]
+    const [pathname = '', query = ''] = at.split('?')
+    let headers: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` }
+    if (who === 'signed' || who === 'forged') {
+      const secretAccessKey = who === 'signed' ? accessKey.secret : `${accessKey.secret}x`
+      const signer = new SignatureV4({ service: 'lambda', region, sha256: Sha256, credentials: { accessKeyId: accessKey.id, secretAccessKey } })
+      const url = new URL(node.ready.url)
+      const request = {
+        method,
+        protocol: url.protocol,
+        hostname: url.hostname,
+        port: Number(url.port),
+        path: pathname,
+        headers: { host: url.host },
+        body: body ?? undefined,
+      }
+      const signed = await signer.sign({ ...request, query: Object.fromEntries(new URLSearchParams(query)) })
+      headers = Object.fromEntries(Object.entries(signed.headers).filter(([name]) => name !== 'host'))
+    }
+    const response = await fetch(node.ready.url + at, { method, headers, ...(body === null ? {} : { body: body as string }) })
+    const text = await response.text()
+    const json = text.startsWith('{') ? (JSON.parse(text) as Record<string, unknown>) : {}
+    return { status: response.status, code: response.headers.get('x-amzn-errortype') ?? json.code, json, text }
+  }
+
+  before(async () => {
+    folder = makeFolder()
+    node = await startMayfly(path.join(folder, 'data'))
+    operator = readFileSync(path.join(node.data, 'operator.token'), 'utf8').trim()
+    unfinished = new Promise((resolve) => {
+      const from = performance.now()
+      const socket = connect(Number(new URL(node.ready.url).port), '127.0.0.1', () => socket.write('GET /health HTTP/1.1\r\nhost: localhost\r\n'))
+      let said = ''
+      socket.on('data', (chunk) => {
+        said += chunk
+      })
+      socket.on('error', () => {})
+      socket.on('close', () => resolve(`${Math.floor((performance.now() - from) / 1000)} s: ${said}`))
+    })
+    zip = await zipOf({
+      'index.mjs':
+        'export const handler = async (event) => { if (event.rawPath === "/throw") throw new Error("on purpose"); if (event.rawPath === "/sleep") await new Promise((r) => setTimeout(r, 5000)); return { hello: 1 } }',
+    })
+    sha256 = createHash('sha256').update(zip).digest('hex')
+    const made = await send('operator', 'POST', '/api/v1/projects', JSON.stringify({ ref: 'other' }))
+    other = (made.json.keys as { secretKey: string }).secretKey
+    assert.equal((await send('secret', 'PUT', `/api/v1/projects/demo/artefacts/${sha256}`, zip)).status, 201)
+    for (const name of ['hello', 'gone']) assert.equal((await send('secret', 'PUT', `/api/v1/projects/demo/functions/${name}`, definition())).status, 201)
+  })
+  after(async () => {
+    await node?.stop()
+    removeFolder(folder)
+  })
+  const definition = () => JSON.stringify({ artefact: sha256, timeout: 1 })
+  const created = () =>
+    JSON.stringify({ FunctionName: 'made', Role: ROLE, Runtime: 'nodejs24.x', Handler: 'index.handler', Code: { ZipFile: zip.toString('base64') } })
+  const tags = encodeURIComponent('arn:aws:lambda:us-east-1:000000000000:function:hello')
+
+  // In this order: what is deleted was there before.
+  const rows: { route: string; access: Access; at: () => string; body?: () => string | Buffer; ok: number }[] = [
+    { route: 'GET /health', access: 'open', at: () => '/health', ok: 200 },
+    { route: 'GET /ready', access: 'open', at: () => '/ready', ok: 200 },
+    { route: 'GET /metrics', access: 'operator', at: () => '/metrics', ok: 200 },
+    { route: 'GET /api/v1/status', access: 'operator', at: () => '/api/v1/status', ok: 200 },
+    { route: 'GET /api/v1/projects', access: 'operator', at: () => '/api/v1/projects', ok: 200 },
+    { route: 'POST /api/v1/projects', access: 'operator', at: () => '/api/v1/projects', body: () => '{"ref":"third"}', ok: 201 },
+    { route: 'GET /api/v1/projects/:ref/keys', access: 'operator', at: () => '/api/v1/projects/demo/keys', ok: 200 },
+    { route: 'DELETE /api/v1/projects/:ref', access: 'operator', at: () => '/api/v1/projects/third', ok: 204 },
+    { route: 'GET /api/v1/projects/:ref/functions', access: 'manage', at: () => '/api/v1/projects/demo/functions', ok: 200 },
+    { route: 'GET /api/v1/projects/:ref/functions/:name', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello', ok: 200 },
+    { route: 'PUT /api/v1/projects/:ref/functions/:name', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello', body: definition, ok: 200 },
+    { route: 'GET /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, ok: 200 },
+    { route: 'HEAD /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, ok: 200 },
+    { route: 'PUT /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, body: () => zip, ok: 200 },
+    { route: 'GET /api/v1/projects/:ref/functions/:name/logs', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello/logs', ok: 200 },
+    { route: 'GET /api/v1/projects/:ref/usage', access: 'manage', at: () => '/api/v1/projects/demo/usage', ok: 200 },
+    // Open to who has a link; the path alone opens nothing.
+    { route: 'GET /api/v1/artefacts/:ref/:sha256', access: 'open', at: () => `/api/v1/artefacts/demo/${sha256}`, ok: 403 },
+    { route: 'any /functions/v1/:name', access: 'project', at: () => '/functions/v1/hello', ok: 200 },
+    { route: 'any /functions/v1/:name/*', access: 'project', at: () => '/functions/v1/hello/below', ok: 200 },
+    {
+      route: 'POST /api/v1/projects/:ref/functions/:name/invoke',
+      access: 'manage',
+      at: () => '/api/v1/projects/demo/functions/hello/invoke',
+      body: () => '{}',
+      ok: 200,
+    },
+    { route: 'POST /2015-03-31/functions/:name/invocations', access: 'aws', at: () => '/2015-03-31/functions/hello/invocations', body: () => '{}', ok: 200 },
+    { route: 'POST /2015-03-31/functions', access: 'aws', at: () => '/2015-03-31/functions', body: created, ok: 201 },
+    { route: 'POST /2015-03-31/functions/', access: 'aws', at: () => '/2015-03-31/functions/', body: created, ok: 409 },
+    { route: 'GET /2015-03-31/functions', access: 'aws', at: () => '/2015-03-31/functions', ok: 200 },
+    { route: 'GET /2015-03-31/functions/', access: 'aws', at: () => '/2015-03-31/functions/', ok: 200 },
+    { route: 'GET /2015-03-31/functions/:name', access: 'aws', at: () => '/2015-03-31/functions/hello', ok: 200 },
+    { route: 'GET /2015-03-31/functions/:name/configuration', access: 'aws', at: () => '/2015-03-31/functions/hello/configuration', ok: 200 },
+    { route: 'PUT /2015-03-31/functions/:name/configuration', access: 'aws', at: () => '/2015-03-31/functions/hello/configuration', body: () => '{}', ok: 200 },
+    {
+      route: 'PUT /2015-03-31/functions/:name/code',
+      access: 'aws',
+      at: () => '/2015-03-31/functions/hello/code',
+      body: () => JSON.stringify({ ZipFile: zip.toString('base64') }),
+      ok: 200,
+    },
+    { route: 'GET /2015-03-31/functions/:name/versions', access: 'aws', at: () => '/2015-03-31/functions/hello/versions', ok: 200 },
+    { route: 'GET /2020-06-30/functions/:name/code-signing-config', access: 'aws', at: () => '/2020-06-30/functions/hello/code-signing-config', ok: 200 },
+    { route: 'POST /2017-03-31/tags/:resource', access: 'aws', at: () => `/2017-03-31/tags/${tags}`, body: () => '{"Tags":{"a":"b"}}', ok: 204 },
+    { route: 'GET /2017-03-31/tags/:resource', access: 'aws', at: () => `/2017-03-31/tags/${tags}`, ok: 200 },
+    { route: 'DELETE /2017-03-31/tags/:resource', access: 'aws', at: () => `/2017-03-31/tags/${tags}?tagKeys=a`, ok: 204 },
+    { route: 'any /<date>/*', access: 'aws', at: () => '/2015-03-31/event-source-mappings', ok: 404 },
+    { route: 'DELETE /2015-03-31/functions/:name', access: 'aws', at: () => '/2015-03-31/functions/gone', ok: 200 },
+    { route: 'DELETE /api/v1/projects/:ref/functions/:name', access: 'manage', at: () => '/api/v1/projects/demo/functions/made', ok: 204 },
+  ]
+  for (const { route, access, at, body, ok } of rows) {
+    it(`${route}: turns away who may not, and serves who may`, async () => {
+      const method = (route.split(' ')[0] as string).replace('any', 'GET')
+      for (const [who, expected] of Object.entries(REFUSED[access])) {
+        const reply = await send(who as Who, method, at(), body?.() ?? null)
+        assert.deepEqual([reply.status, method === 'HEAD' ? expected[1] : reply.code], expected, who)
+      }
+      // What changes something is done once.
+      const welcome = /^(GET|HEAD|PUT \/api)/.test(`${method} ${at()}`) ? WELCOME[access] : WELCOME[access].slice(0, 1)
+      for (const who of welcome) assert.equal((await send(who, method, at(), body?.() ?? null)).status, ok, who)
+    })
+  }
+
+  it('an artefact is read by the link that GetFunction gives, by no other', async () => {
+    const link = ((await send('signed', 'GET', '/2015-03-31/functions/hello')).json.Code as { Location: string }).Location
+    assert.deepEqual(Buffer.from(await (await fetch(link)).arrayBuffer()), zip)
+    assert.equal((await fetch(link.replace('/demo/', '/other/'))).status, 403)
+  })
+
+  const faults: [what: string, who: Who, method: string, at: string, body: string | null, status: number, code: string][] = [
+    ['a body that is not JSON', 'secret', 'PUT', '/api/v1/projects/demo/functions/x', '{', 400, 'body_not_json'],
+    ['a project that is there already', 'operator', 'POST', '/api/v1/projects', '{"ref":"demo"}', 409, 'project_exists'],
+    ['a function that is not there', 'secret', 'GET', '/api/v1/projects/demo/functions/none', null, 404, 'function_not_found'],
+    ['a function that throws', 'publishable', 'GET', '/functions/v1/hello/throw', null, 502, 'function_failed'],
+    ['a function past its time', 'publishable', 'GET', '/functions/v1/hello/sleep', null, 504, 'function_timeout'],
+  ]
+  for (const [what, who, method, at, body, status, code] of faults) {
+    it(`${what} is told as ${code}`, async () => {
+      // The Lambda rows above have given it other settings.
+      if (code === 'function_timeout') assert.equal((await send('secret', 'PUT', '/api/v1/projects/demo/functions/hello', definition())).status, 200)
+      const reply = await send(who, method, at, body)
+      assert.deepEqual([reply.status, reply.code], [status, code])
+      assert.ok(reply.json.message && reply.json.hint)
+    })
+  }
+  it('a management body goes up to managementBody, 1 MiB, and no byte past it', async () => {
+    const sized = (bytes: number) => `{"ref":"demo"}${' '.repeat(bytes - 14)}`
+    assert.equal((await send('operator', 'POST', '/api/v1/projects', sized(1024 * 1024))).code, 'project_exists')
+    assert.equal((await send('operator', 'POST', '/api/v1/projects', sized(1024 * 1024 + 1))).code, 'payload_too_large')
+  })
+  it('headers that never end are given up after requestHeadTime, 20 s', async () => {
+    const [, seconds, said] = /^(\d+) s: ([\s\S]*)$/.exec(await unfinished) ?? []
+    assert.ok(Number(seconds) >= 20 && Number(seconds) <= 27, `${seconds} s`)
+    assert.match(said ?? '', /^HTTP\/1.1 408 [\s\S]*"code":"request_timeout"/)
+  })
+})
