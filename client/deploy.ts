@@ -24,7 +24,8 @@ export interface Packed {
   readonly steps: readonly { readonly what: string; readonly ms: number }[]
 }
 
-const FIELDS = new Set([
+/** What mayfly.json may hold; docs/mayfly.schema.json says what of it. */
+export const FIELDS: ReadonlySet<string> = new Set([
   '$schema',
   'name',
   'runtime',

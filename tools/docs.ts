@@ -4,12 +4,13 @@ import { SECTIONS } from '../src/config.ts'
 import { ERRORS } from '../src/core/errors.ts'
 import { LIMITS } from '../src/core/limits.ts'
 import { environmentName, flagName } from '../src/core/settings.ts'
-import { lambdaRoutes, routes as functionRoutes } from '../src/functions/index.ts'
+import { lambdaRoutes, mayflyJsonSchema, routes as functionRoutes } from '../src/functions/index.ts'
 import { nodeRoutes, projectRoutes } from '../src/gateway/index.ts'
 import { lambdaInvokeRoutes, routes as invokeRoutes } from '../src/invoke/index.ts'
 import { metricsRoutes, routes as logRoutes } from '../src/observe/http.ts'
 import { METRICS } from '../src/observe/metrics.ts'
 import { routes as usageRoutes } from '../src/usage/http.ts'
+import { z } from 'zod'
 import { ROOT } from './sources.ts'
 
 // A route's row says all that the page needs; what its handler would call is never asked for.
@@ -38,6 +39,40 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
   [`| ${head.join(' | ')} |`, `|${head.map(() => ' --- |').join('')}`, ...rows.map((row) => `| ${row.map(cell).join(' | ')} |`)].join('\n')
 const page = (title: string, intro: string, body: string) =>
   `<!-- Made by \`npm run docs\`; change the catalogue instead. -->\n# ${title}\n\n${intro}\n\n${body}\n`
+
+interface Field {
+  readonly type?: string
+  readonly description?: string
+  readonly unit?: string
+  readonly default?: unknown
+  readonly enum?: readonly string[]
+  readonly minimum?: number
+  readonly maximum?: number
+  readonly maxLength?: number
+  readonly pattern?: string
+}
+
+/** The JSON Schema of mayfly.json, as the node's own definition makes it. */
+export function mayflySchema(): { readonly properties: Readonly<Record<string, Field>>; readonly [keyword: string]: unknown } {
+  const made = z.toJSONSchema(mayflyJsonSchema, { io: 'input', target: 'draft-7' }) as { properties: Record<string, Field> }
+  return { title: 'mayfly.json: a function of Mayfly', ...made }
+}
+
+/** As it is shipped: units stand in the description, as no schema has a word for them. */
+function shippedSchema(): string {
+  const { properties, ...rest } = mayflySchema()
+  const shown = Object.fromEntries(
+    Object.entries(properties).map(([name, { unit, ...field }]) => [name, unit ? { ...field, description: `${field.description} Unit: ${unit}.` } : field]),
+  )
+  return `${JSON.stringify({ ...rest, properties: shown }, null, 2)}\n`
+}
+
+function rangeOf(field: Field): string {
+  if (field.enum) return field.enum.map((value) => `\`${value}\``).join(', ')
+  if (field.minimum !== undefined) return `${field.minimum} to ${field.maximum}`
+  if (field.maxLength !== undefined) return `at most ${field.maxLength}`
+  return field.pattern ? `\`${field.pattern}\`` : '–'
+}
 
 /** The pages that are made from the catalogues, by their path. */
 export function pages(): Record<string, string> {
@@ -71,6 +106,22 @@ export function pages(): Record<string, string> {
       table(
         ['method', 'path', 'who', 'plane', 'what'],
         ROUTES.map((route) => [route.method === '*' ? 'any' : route.method, `\`${route.path}\``, WHO[route.access] ?? route.access, route.plane, route.doc]),
+      ),
+    ),
+    'docs/mayfly.schema.json': shippedSchema(),
+    'docs/mayfly-json.md': page(
+      'mayfly.json',
+      'Stands beside the code of a function; every field may be left away, and so may the file. Editors check it with `"$schema": "<checkout>/docs/mayfly.schema.json"`. What it does not know is refused at deploy, by name.',
+      table(
+        ['field', 'type', 'default', 'range', 'unit', 'what'],
+        Object.entries(mayflySchema().properties).map(([name, field]) => [
+          `\`${name}\``,
+          field.type ?? 'string',
+          field.default === undefined ? '–' : `\`${JSON.stringify(field.default)}\``,
+          rangeOf(field),
+          field.unit ?? '–',
+          field.description ?? '',
+        ]),
       ),
     ),
     'docs/metrics.md': page(

@@ -37,7 +37,7 @@ const environmentSchema = z
 
 export const environmentBytes = (environment: Environment) => Buffer.byteLength(JSON.stringify(environment))
 
-/** What `mayfly.json` may say of a function; the defaults are those of DESIGN, section 8. */
+/** What `mayfly.json` may say of a function; the defaults are those of DESIGN, section 8. docs/mayfly-json.md and the JSON Schema are made from it. */
 export const functionSpecSchema = z.strictObject(
   {
     artefact: z.string({ error: 'must be the SHA-256 of an uploaded artefact' }).regex(/^[0-9a-f]{64}$/, {
@@ -47,28 +47,52 @@ export const functionSpecSchema = z.strictObject(
       .enum(RUNTIMES, {
         error: `is not supported; this version has ${list(RUNTIMES)}`,
       })
-      .default('nodejs24.x'),
+      .default('nodejs24.x')
+      .meta({ description: 'What runs the code.' }),
     handler: z
       .string({ error: 'must be a text such as `index.handler`' })
       .regex(/^\S{1,128}$/, {
         error: 'must be 1 to 128 characters without spaces, such as `index.handler`',
       })
-      .default('index.handler'),
-    description: text(256).default(''),
-    memory: whole('MB', 64, 10_240).default(256),
-    timeout: whole('seconds', 1, 900).default(30),
-    tmp: whole('MB', 64, 10_240).default(512),
-    concurrency: whole('calls', 1, 1000).default(1),
-    reuse: oneOf(['function', 'never']).default('function'),
-    egress: oneOf(['none', 'internet']).default('none'),
-    role: oneOf(['service_role', 'authenticated', 'none']).default('service_role'),
-    verifyJwt: z.boolean({ error: 'must be true or false' }).default(true),
-    environment: environmentSchema.default({}),
+      .default('index.handler')
+      .meta({ description: 'The file, without its ending, and the name that it exports; of a module whose default export has `fetch` the file alone counts.' }),
+    description: text(256).default('').meta({ description: 'A sentence for people.', unit: 'characters' }),
+    memory: whole('MB', 64, 10_240)
+      .default(256)
+      .meta({ description: 'Memory of a sandbox, held by the kernel; processor time is shared in proportion.', unit: 'MB' }),
+    timeout: whole('seconds', 1, 900).default(30).meta({ description: 'How long a call may take.', unit: 'seconds' }),
+    tmp: whole('MB', 64, 10_240).default(512).meta({ description: 'Size of /tmp, which is memory.', unit: 'MB' }),
+    concurrency: whole('calls', 1, 1000).default(1).meta({ description: 'How many calls one sandbox takes at once.', unit: 'calls' }),
+    reuse: oneOf(['function', 'never'])
+      .default('function')
+      .meta({ description: 'Whether a sandbox serves further calls of its function; `never` uses each once.' }),
+    egress: oneOf(['none', 'internet'])
+      .default('none')
+      .meta({ description: 'What network the function has beside its own project. `internet` has no effect in this version.' }),
+    role: oneOf(['service_role', 'authenticated', 'none'])
+      .default('service_role')
+      .meta({ description: 'With whose rights the function reaches its project; `none` gives it no key.' }),
+    verifyJwt: z
+      .boolean({ error: 'must be true or false' })
+      .default(true)
+      .meta({ description: 'Whether /functions/v1 asks callers for a key of the project.' }),
+    environment: environmentSchema.default({}).meta({
+      description: `Environment variables: names to texts, at most ${MAX_ENVIRONMENT_BYTES} bytes as JSON. Sealed where they are kept.`,
+    }),
   },
   {
     error: (issue) => (issue.code === 'unrecognized_keys' ? `unknown settings: ${list(issue.keys)}` : 'the body must be a JSON object'),
   },
 )
+
+const FUNCTION_NAME = /^[a-zA-Z0-9_-]{1,64}$/
+
+/** The file itself: what the body of a deploy says, the name that its path carries, and no artefact yet. */
+export const mayflyJsonSchema = z.strictObject({
+  $schema: z.string().optional().meta({ description: 'Where this schema lies, for editors.' }),
+  name: z.string().regex(FUNCTION_NAME).optional().meta({ description: 'The name of the function; that of its folder when absent.' }),
+  ...functionSpecSchema.omit({ artefact: true }).shape,
+})
 
 export type FunctionSpec = z.infer<typeof functionSpecSchema>
 
@@ -85,7 +109,7 @@ function nested(issue: z.core.$ZodIssue): string {
   return issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message
 }
 
-export const isFunctionName = (name: string) => /^[a-zA-Z0-9_-]{1,64}$/.test(name)
+export const isFunctionName = (name: string) => FUNCTION_NAME.test(name)
 
 export function checkFunctionName(name: string): void {
   if (!isFunctionName(name)) throw new MayflyError('bad_request', 'name: must be 1 to 64 letters, digits, `-` and `_`')
