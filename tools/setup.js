@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { installHook } from './git-hook.js'
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const quiet = process.argv.includes('--quiet-if-done')
@@ -99,6 +100,8 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
 }
 
 await sandboxRuntime()
+// For who works on Mayfly: a start alone leaves git as it is.
+if (!quiet && installHook(root, process.env)) say('git checks each commit by tools/hooks/pre-commit.')
 if (!quiet || said) say('Set-up is complete.')
 
 async function sandboxRuntime() {

@@ -1,0 +1,1 @@
+export function installHook(root: string, env: Readonly<Record<string, string | undefined>>): boolean
