@@ -1,7 +1,7 @@
 import { closeSync, existsSync, promises as fs, openSync, readSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { MiB } from '../../lib/bytes.ts'
-import type { Clock } from '../../lib/clock.ts'
+import { MiB } from './bytes.ts'
+import type { Clock } from './clock.ts'
 
 const ROOT = '/sys/fs/cgroup'
 /** Where a number of the kernel is read into. */
@@ -43,7 +43,7 @@ export async function detectHierarchies(): Promise<Hierarchies> {
   return { unified, memory: find('memory'), pids: find('pids'), cpu: find('cpu'), freezerV1: v1.get('freezer') ?? null, all: [...new Set(all)] }
 }
 
-/** The control group of one sandbox, in every tree of the host. */
+/** One control group, in every tree of the host. */
 export class Cgroup {
   readonly #hierarchies: Hierarchies
   readonly #name: string
