@@ -114,6 +114,8 @@ export class Client {
       return true
     } catch (error) {
       if (error instanceof ApiError && error.status === 404) return false
+      // An answer to HEAD has no body: a GET that takes the same right is told why.
+      if (error instanceof ApiError) await this.functions(project)
       throw error
     }
   }

@@ -63,12 +63,17 @@ export class JournalConsumer<T> implements AsyncDisposable {
 
   async #run(): Promise<void> {
     const { clock, journal, log, name } = this.#deps
+    // Said when it begins and when it is over, not at every attempt.
+    let failed = false
     while (!this.#stop.signal.aborted) {
       const changed = journal.changed(clock, IDLE_MS, this.#stop.signal)
       try {
         await this.#move()
+        if (failed) log.info({ journal: name }, 'the records of a journal are stored again')
+        failed = false
       } catch (error) {
-        log.warn({ journal: name, error: (error as Error).message }, 'records of a journal could not be stored yet')
+        if (!failed) log.warn({ journal: name, error: (error as Error).message }, 'records of a journal could not be stored yet')
+        failed = true
         await clock.sleep(IDLE_MS, this.#stop.signal).catch(() => {})
       }
       await changed

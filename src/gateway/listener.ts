@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { DatabaseError } from '../backends/database/database.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
@@ -152,10 +153,11 @@ export class Gateway implements AsyncDisposable {
         route = found.route
         reply = found.preflight ?? (await found.route.handle(found.context))
       } catch (error) {
-        if (causeOf(error) instanceof ClientLeft) return void response.destroy()
-        if (!(causeOf(error) instanceof MayflyError))
+        const cause = causeOf(error)
+        if (cause instanceof ClientLeft) return void response.destroy()
+        if (!(cause instanceof MayflyError))
           log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a request failed by a fault of this node')
-        reply = (errorRoute(error) ?? route)?.fail?.(causeOf(error), { id }) ?? errorReply(causeOf(error), id)
+        reply = (errorRoute(error) ?? route)?.fail?.(cause, { id }) ?? errorReply(cause, id)
       }
       if (reply.status >= 400) await discardBody(request)
       const close: Record<string, string> = request.complete ? {} : { connection: 'close' }
@@ -298,7 +300,12 @@ class RouteFailure extends Error {
   }
 }
 const errorRoute = (error: unknown) => (error instanceof RouteFailure ? error.route : null)
-const causeOf = (error: unknown) => (error instanceof RouteFailure ? error.cause : error)
+/** The fault itself; a database that is away is told as such, whoever missed it. */
+const causeOf = (error: unknown): unknown => {
+  const cause = error instanceof RouteFailure ? error.cause : error
+  if (cause instanceof DatabaseError && cause.isAway) return new MayflyError('database_unavailable', 'the node does not reach its database', { cause })
+  return cause
+}
 
 const FORWARDING = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-forwarded-port', 'x-real-ip']
 

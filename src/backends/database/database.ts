@@ -51,6 +51,10 @@ export class DatabaseError extends Error {
     this.sqlState = sqlState
     this.constraint = constraint
   }
+  /** No fault of the statement: the server is not reached, starts, stops, or takes no more connections. */
+  get isAway(): boolean {
+    return /^(08|57P0|53300)/.test(this.sqlState)
+  }
 }
 
 /** Why there are no databases to work with; a sentence for the operator. */

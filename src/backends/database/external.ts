@@ -329,14 +329,20 @@ class NodeLock implements AsyncDisposable {
   async #again(): Promise<void> {
     const { clock, log } = this.#options
     const { signal } = this.#ended
+    // Each thing is said when it becomes so, not at every attempt.
+    let last = ''
+    const say = (message: string, error?: unknown) => {
+      if (message !== last) log({ database: this.#connection.database, ...(error instanceof Error ? { error: error.message } : {}) }, message)
+      last = message
+    }
     while (!signal.aborted) {
       await clock.sleep(RELOCK_MS, signal).catch(() => {})
       if (signal.aborted) return
       try {
-        if (await this.#attempt()) return
-        log({ database: this.#connection.database }, 'another node took the database while the connection was lost; stop one of the two')
+        if (await this.#attempt()) return say('the connection to PostgreSQL is there again')
+        say('another node took the database while the connection was lost; stop one of the two')
       } catch (error) {
-        log({ error: error instanceof Error ? error.message : String(error) }, 'the connection to PostgreSQL is lost; it is tried again')
+        say('the connection to PostgreSQL is lost; it is tried again', error)
       }
     }
   }
