@@ -56,11 +56,19 @@ export const makeFolder = (): string => mkdtempSync(path.join(tmpdir(), 'mayfly-
 export const removeFolder = (folder: string): void => rmSync(folder, { recursive: true, force: true })
 
 /** Starts a node as a user does, and waits for its ready line. @throws Error with what it said when it ends first */
-export async function startMayfly(data: string, args: readonly string[] = ['--empty'], environment: Record<string, string> = {}): Promise<RunningMayfly> {
+export async function startMayfly(
+  data: string,
+  args: readonly string[] = ['--empty'],
+  environment: Record<string, string> = {},
+  how: { readonly command?: readonly string[]; readonly ownGroup?: boolean } = {},
+): Promise<RunningMayfly> {
   const errorFile = path.join(path.dirname(data), `${path.basename(data)}.stderr`)
   const state = path.join(path.dirname(data), 'state')
-  const child = spawn(process.execPath, [BIN, 'up', '--json', '--port', '0', '--data', data, ...args], {
+  const [program = '', ...before] = how.command ?? [process.execPath, BIN, 'up']
+  const child = spawn(program, [...before, '--json', '--port', '0', '--data', data, ...args], {
+    cwd: ROOT,
     stdio: ['ignore', 'pipe', openSync(errorFile, 'a')],
+    detached: how.ownGroup ?? false,
     env: { ...process.env, XDG_STATE_HOME: state, ...environment },
   })
   let out = ''
@@ -70,7 +78,9 @@ export async function startMayfly(data: string, args: readonly string[] = ['--em
   const ready = await new Promise<Ready>((resolve, reject) => {
     child.stdout?.on('data', (chunk: Buffer) => {
       out += chunk.toString()
-      if (out.includes('\n')) resolve(JSON.parse(out) as Ready)
+      // npm puts a banner before it.
+      const line = /^\{.*\}$/m.exec(out)
+      if (line) resolve(JSON.parse(line[0]) as Ready)
     })
     void ended.then((code) => reject(new Error(`the node ended with ${code}: ${readFileSync(errorFile, 'utf8').slice(-2000)}`)))
     setTimeout(() => reject(new Error(`not ready after 60 s: ${readFileSync(errorFile, 'utf8').slice(-2000)}`)), 60_000).unref()
