@@ -4,7 +4,7 @@ import { Command, CommanderError } from 'commander'
 import { ApiError, Client, type LogLine, UnreachableError } from '../client/client.ts'
 import { deployPacked, FolderError, packFolder } from '../client/deploy.ts'
 import { findNode, type FoundNode, NoNodeError, stateFolderOf } from '../client/nodes.ts'
-import { bold, complain, dim, EXIT, green, harmless, print, red, table, yellow } from './output.ts'
+import { bold, complain, dim, EXIT, green, harmless, print, progress, red, table, yellow } from './output.ts'
 
 interface Common {
   readonly url?: string
@@ -59,9 +59,13 @@ command('deploy <folder>', 'make a folder a function: bundle, pack, send')
   .option('--name <name>', 'its name, instead of the one in mayfly.json or of the folder')
   .action(async (folder: string, options: Common & { name?: string }) => {
     const node = locate(options)
-    const packed = await packFolder(folder, options.name ?? null)
-    const made = await deployPacked(clientOf(node), node.project, packed)
-    const steps = [...packed.steps, { what: 'deploy', ms: made.ms }]
+    const hear = (step: string) => progress(`  ${step} …`)
+    const work = async () => {
+      const packed = await packFolder(folder, options.name ?? null, hear)
+      return { packed, made: await deployPacked(clientOf(node), node.project, packed, hear) }
+    }
+    const { packed, made } = await work().finally(() => progress(''))
+    const steps = [...packed.steps, ...made.steps]
     if (options.json)
       return print(
         JSON.stringify({
@@ -75,11 +79,12 @@ command('deploy <folder>', 'make a folder a function: bundle, pack, send')
         }),
       )
     print(
-      `${bold(packed.name)}: ${packed.files} files, ${size(packed.zip.length)}${packed.packages.length > 0 ? `, with ${packed.packages.join(', ')} as they are` : ''}`,
+      `${bold(packed.name)}: ${packed.files} file${packed.files === 1 ? '' : 's'}, ${size(packed.zip.length)}${packed.packages.length > 0 ? `, with ${packed.packages.join(', ')} as they are` : ''}`,
     )
-    for (const step of steps) print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms)}`))
+    const sent = made.sent ? `${size(packed.zip.length)} sent` : 'nothing to send: the node has these files'
+    for (const step of steps) print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms).padEnd(10)}${step.what === 'send' ? ` ${sent}` : ''}`.trimEnd()))
     for (const warning of made.warnings) complain(yellow(`warning: ${warning}`))
-    print(made.changed ? green('Deployed.') : made.sent ? 'Nothing changes.' : 'Nothing changes: the node has exactly this already.')
+    print(made.changed ? green('Deployed.') : 'Nothing changes: the node has exactly this already.')
     print(
       `Call it: curl -X POST ${node.url}${node.run === null || node.run.project.ref === node.project ? '' : `/p/${node.project}`}/functions/v1/${packed.name} -H "apikey: $KEY"`,
     )
@@ -91,13 +96,14 @@ bare('invoke <function>', 'run a function with an event and print what it return
   .option(
     '--data <json|@file|folder>',
     'the event, as JSON or @file; a folder names the node by its data directory (may stand twice)',
-    (value: string, before: string[]) => [...before, value],
-    [] as string[],
+    (value: string, before: string[] = []) => [...before, value],
   )
-  .action(async (name: string, options: Omit<Common, 'data'> & { data: string[] }) => {
-    const folder = options.data.find((value) => !isEvent(value))
-    const event = options.data.find(isEvent)
-    const { data: _, ...rest } = options
+  .action(async (name: string, options: Omit<Common, 'data'> & { data?: string[] }) => {
+    const { data = [], ...rest } = options
+    const folder = data.find((value) => !isEvent(value))
+    const event = data.find(isEvent)
+    if (folder !== undefined && !(await fs.stat(folder).catch(() => null))?.isDirectory())
+      throw new UsageError(`--data ${folder}: this is neither JSON, nor @file, nor the data directory of a node.`)
     const node = locate(folder === undefined ? rest : { ...rest, data: folder })
     const text =
       event === undefined
@@ -140,21 +146,25 @@ command('logs <function>', 'show what a function wrote')
       const text = harmless(line.text)
       print(`${dim(line.at)} ${line.source === 'platform' ? dim(text) : line.source === 'stderr' ? red(text) : text}`)
     }
+    const client = clientOf(node)
+    const { lines, dropped } = await client.logs(node.project, name, options.follow ? 1 : count)
+    // What was removed keeps its lines; without any it may be a name that never was.
+    if (lines.length === 0) await client.function(node.project, name)
     if (!options.follow) {
-      const { lines, dropped } = await clientOf(node).logs(node.project, name, count)
       for (const line of lines) show(line)
       if (dropped.lines > 0)
         complain(dim(`${dropped.lines} older lines of this project were dropped: it has written more than is kept (--observe-project-log-mb)`))
       return
     }
     const stop = new AbortController()
-    process.on('SIGINT', () => stop.abort())
-    process.on('SIGTERM', () => stop.abort())
+    for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => stop.abort())
     try {
-      for await (const line of clientOf(node).followLogs(node.project, name, count, stop.signal)) show(line)
+      for await (const line of client.followLogs(node.project, name, count, stop.signal)) show(line)
     } catch (error) {
-      if (!stop.signal.aborted) throw error
+      if (stop.signal.aborted) return
+      throw error instanceof ApiError || error instanceof UnreachableError ? error : new UnreachableError(node.url, error)
     }
+    if (!stop.signal.aborted) throw new NoNodeError(`The node at ${node.url} ended the stream: it stops.`)
   })
 
 command('ls', 'list the functions of the project').action(async (options: Common) => {
@@ -180,7 +190,9 @@ command('usage', 'show executions and GB-seconds per function and day')
   .option('--days <count>', 'how many days back', '31')
   .action(async (options: Common & { days: string }) => {
     const node = locate(options)
-    const usage = await clientOf(node).usage(node.project, Number(options.days))
+    const days = Number(options.days)
+    if (!Number.isInteger(days) || days < 1) throw new UsageError('--days must be a whole number from 1 on')
+    const usage = await clientOf(node).usage(node.project, days)
     if (options.json) return print(JSON.stringify({ project: node.project, usage }))
     if (usage.length === 0) return print('Nothing has run yet.')
     print(

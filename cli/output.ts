@@ -1,14 +1,24 @@
-const onTerminal = process.stdout.isTTY === true && process.env.NO_COLOR === undefined
+import { stripVTControlCharacters } from 'node:util'
 
-const paint = (code: number) => (text: string) => (onTerminal ? `\u001b[${code}m${text}\u001b[0m` : text)
+const { env, stdout, stderr } = process
+const paint = (code: number) => (text: string) => `\u001b[${code}m${text}\u001b[0m`
+/** Each stream by itself: one may be a terminal and the other a file. */
+const shows = (stream: NodeJS.WriteStream) => stream.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb'
+const write = (stream: NodeJS.WriteStream, text: string) => void stream.write(`${shows(stream) ? text : stripVTControlCharacters(text)}\n`)
+
 export const bold = paint(1)
 export const dim = paint(2)
 export const red = paint(31)
 export const green = paint(32)
 export const yellow = paint(33)
 
-export const print = (text: string): void => void process.stdout.write(`${text}\n`)
-export const complain = (text: string): void => void process.stderr.write(`${text}\n`)
+export const print = (text: string): void => write(stdout, text)
+export const complain = (text: string): void => write(stderr, text)
+
+/** What is being done, in one line of the terminal that the next replaces; nothing in a pipe. */
+export const progress = (text: string): void => {
+  if (stderr.isTTY === true && env.TERM !== 'dumb') stderr.write(`\r\u001b[K${text === '' ? '' : dim(text)}`)
+}
 
 /** Columns as wide as their widest cell; nothing at line ends. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

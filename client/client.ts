@@ -104,6 +104,11 @@ export class Client {
     return (await this.#json<{ functions: FunctionInfo[] }>('GET', `${at(project)}/functions`)).functions
   }
 
+  /** @throws ApiError with the status 404 when there is none */
+  async function(project: string, name: string): Promise<FunctionInfo> {
+    return (await this.#json<{ function: FunctionInfo }>('GET', `${at(project)}/functions/${encodeURIComponent(name)}`)).function
+  }
+
   removeFunction(project: string, name: string): Promise<Response> {
     return this.request('DELETE', `${at(project)}/functions/${encodeURIComponent(name)}`)
   }

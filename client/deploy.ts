@@ -43,16 +43,26 @@ export const FIELDS: ReadonlySet<string> = new Set([
 ])
 const ENTRIES = ['index.ts', 'index.mts', 'index.js', 'index.mjs', 'index.cjs']
 
-/** Makes of a folder what a node runs: one bundled file, packages that cannot be bundled, a zip that depends on nothing but these. */
-export async function packFolder(folder: string, name: string | null): Promise<Packed> {
-  const root = path.resolve(folder)
+/** Told of each step when it begins. */
+export type Hear = (step: string) => void
+
+/** Work in steps, each with the time it took. */
+function inSteps(hear: Hear) {
   const steps: { what: string; ms: number }[] = []
   const step = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
+    hear(what)
     const from = performance.now()
     const made = await work()
     steps.push({ what, ms: performance.now() - from })
     return made
   }
+  return { steps, step }
+}
+
+/** Makes of a folder what a node runs: one bundled file, packages that cannot be bundled, a zip that depends on nothing but these. */
+export async function packFolder(folder: string, name: string | null, hear: Hear = () => {}): Promise<Packed> {
+  const root = path.resolve(folder)
+  const { steps, step } = inSteps(hear)
   const stat = await fs.stat(root).catch(() => null)
   if (!stat?.isDirectory()) throw new FolderError(`${folder} is not a folder.`)
   const definition = await readDefinition(root)
@@ -109,12 +119,16 @@ export async function deployPacked(
   client: Client,
   project: string,
   packed: Packed,
-): Promise<{ function: FunctionInfo; changed: boolean; warnings: readonly string[]; sent: boolean; ms: number }> {
-  const from = performance.now()
-  const there = await client.hasArtefact(project, packed.sha256)
-  if (!there) await client.putArtefact(project, packed.sha256, packed.zip)
-  const made = await client.putFunction(project, packed.name, { ...packed.definition, artefact: packed.sha256 })
-  return { ...made, sent: !there, ms: performance.now() - from }
+  hear: Hear = () => {},
+): Promise<{ function: FunctionInfo; changed: boolean; warnings: readonly string[]; sent: boolean; steps: Packed['steps'] }> {
+  const { steps, step } = inSteps(hear)
+  const sent = await step('send', async () => {
+    if (await client.hasArtefact(project, packed.sha256)) return false
+    await client.putArtefact(project, packed.sha256, packed.zip)
+    return true
+  })
+  const made = await step('deploy', () => client.putFunction(project, packed.name, { ...packed.definition, artefact: packed.sha256 }))
+  return { ...made, sent, steps }
 }
 
 async function readDefinition(root: string): Promise<{ name?: string; handler?: string; [field: string]: unknown }> {

@@ -28,7 +28,7 @@ export async function doFirstJob(options: {
   const client = new Client(ready.url, options.operatorToken)
   const packed = await packFolder(path.join(options.root, 'examples', 'resize'), null)
   const made = await deployPacked(client, ready.project.ref, packed)
-  const total = packed.steps.reduce((sum, step) => sum + step.ms, made.ms)
+  const total = [...packed.steps, ...made.steps].reduce((sum, step) => sum + step.ms, 0)
   say(`Deployed ${packed.name}: ${packed.files} files, ${(packed.zip.length / 1024 / 1024).toFixed(1)} MiB, in ${(total / 1000).toFixed(1)} s.`)
   const source = path.join(options.root, 'examples', 'photos', 'deep-field.jpg')
   const photograph = await fs.readFile(source)

@@ -13,7 +13,7 @@ import { diskState, measureDisk, reserveBytes } from './core/disk.ts'
 import { MayflyError } from './core/errors.ts'
 import { flagName, resolveSettings, SettingsError } from './core/settings.ts'
 import { doFirstJob } from './first-job.ts'
-import { helpText, parseFlags } from './flags.ts'
+import { helpText, isNodeCommand, parseFlags } from './flags.ts'
 import { MiB } from './lib/bytes.ts'
 import { systemClock } from './lib/clock.ts'
 import { uuidv7 } from './lib/ids.ts'
@@ -59,10 +59,6 @@ function hostOf(logLevel: string): Host {
 }
 
 async function up(): Promise<number> {
-  if (args.includes('--help') || args.includes('-h')) {
-    process.stdout.write(`${helpText(SECTIONS)}\n`)
-    return 0
-  }
   const { values: config } = settings(parseFlags(args, SECTIONS))
   const host = hostOf(config.node.logLevel ?? 'info')
   const stop = Promise.withResolvers<string>()
@@ -146,7 +142,7 @@ function showConfig(): number {
     process.stdout.write(
       `${JSON.stringify({ node: process.execPath, settings: Object.fromEntries(rows.map((row) => [row.name, { value: row.value, from: row.from }])) })}\n`,
     )
-  else for (const row of rows) process.stdout.write(`${row.name.padEnd(28)} ${String(row.value ?? '-').padEnd(24)} ${row.from.padEnd(12)} ${row.doc}\n`)
+  else for (const row of rows) process.stdout.write(`${row.name.padEnd(28)} ${(String(row.value ?? '') || '-').padEnd(24)} ${row.from.padEnd(12)} ${row.doc}\n`)
   return 0
 }
 
@@ -236,7 +232,8 @@ function failure(error: unknown): number {
 }
 
 try {
-  process.exitCode = command === 'config' ? showConfig() : command === 'doctor' ? await doctor() : await up()
+  if (isNodeCommand(command) && (args.includes('--help') || args.includes('-h'))) process.stdout.write(`${helpText(command, SECTIONS)}\n`)
+  else process.exitCode = command === 'config' ? showConfig() : command === 'doctor' ? await doctor() : await up()
 } catch (error) {
   process.exitCode = failure(error)
 }

@@ -153,6 +153,7 @@ export class RunningNode implements AsyncDisposable {
 
     const sandbox = await openSandboxRoom(config, host, directory)
     opening.use(sandbox.sandboxes)
+    const draining = new AbortController()
     const stopping = new AbortController()
     let address = ''
     let port = 0
@@ -252,7 +253,7 @@ export class RunningNode implements AsyncDisposable {
         audit: (what, project) => log.info({ audit: true, project }, what),
       }),
       ...functionRoutes({ functions, links }),
-      ...logRoutes(logs),
+      ...logRoutes(logs, draining.signal),
       ...metricsRoutes({
         invocations: counters,
         admission: () => ({ running: invoker.running, limit: config.invoke.concurrency }),
@@ -324,6 +325,7 @@ export class RunningNode implements AsyncDisposable {
       },
       drain: async () => {
         isReady = false
+        draining.abort()
         await gateway?.drain(settings.drainMs)
         stopping.abort()
       },

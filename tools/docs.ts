@@ -19,7 +19,7 @@ const ROUTES = [
   ...nodeRoutes(nothing),
   ...projectRoutes(nothing),
   ...functionRoutes(nothing),
-  ...logRoutes(nothing),
+  ...logRoutes(nothing, nothing),
   ...metricsRoutes(nothing),
   ...usageRoutes(nothing),
   ...invokeRoutes(nothing),

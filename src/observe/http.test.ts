@@ -50,7 +50,7 @@ describe('the log of a function', () => {
     logs.write({ project: 'demo', functionName, version: '1', invocationId: randomUUID(), lines, ...subject })
   }
   const ask = async (functionName: string, query = '', signal = new AbortController().signal, project = 'demo'): Promise<Reply> => {
-    const [route] = routes(logs)
+    const [route] = routes(logs, new AbortController().signal)
     const context = {
       query: new URLSearchParams(query),
       params: { ref: project, name: functionName },

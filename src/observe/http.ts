@@ -6,7 +6,8 @@ import { metricsPage, type MetricsSources } from './metrics.ts'
 import type { Logs } from './service.ts'
 import type { StoredLine } from './store.ts'
 
-export const routes = (logs: Logs): Route[] => [
+/** @param draining  fires when the node begins to stop: who follows is let go, and not waited for */
+export const routes = (logs: Logs, draining: AbortSignal): Route[] => [
   {
     method: 'GET',
     path: '/api/v1/projects/:ref/functions/:name/logs',
@@ -16,7 +17,7 @@ export const routes = (logs: Logs): Route[] => [
     handle: async (context) => {
       const of = parse(context)
       if (context.query.get('follow') === '1')
-        return { status: 200, headers: { 'content-type': 'application/x-ndjson' }, body: follow(logs, of, context.signal) }
+        return { status: 200, headers: { 'content-type': 'application/x-ndjson' }, body: follow(logs, of, AbortSignal.any([context.signal, draining])) }
       const lines = await logs.read(of)
       const { droppedLines, droppedBytes } = await logs.volume(of.project)
       const dropped = { lines: droppedLines, bytes: droppedBytes }

@@ -105,14 +105,14 @@ describe('external PostgreSQL', () => {
     await server.make('lost', 'createdb createrole bypassrls')
     const url = server.url('lost', 'lost')
     await using databases = await open(url)
-    await server.admin.sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = 'lost'`
-    const locks = () => server.admin.sql<{ n: number }>`
-      select count(*)::int as n from pg_locks l join pg_stat_activity a using (pid) where l.locktype = 'advisory' and a.application_name = 'mayfly lock' and a.datname = 'lost'`
-    for (;;) {
-      const [row] = await locks()
-      if (row?.n === 1) break
-      await systemClock.sleep(50)
+    const holder = async () => {
+      const [row] = await server.admin.sql<{ pid: number }>`
+        select pid from pg_locks l join pg_stat_activity a using (pid) where l.locktype = 'advisory' and a.application_name = 'mayfly lock' and a.datname = 'lost'`
+      return row?.pid ?? null
     }
+    const first = await holder()
+    await server.admin.sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = 'lost'`
+    for (let now = first; now === null || now === first; now = await holder()) await systemClock.sleep(50)
     assert.deepEqual(await databases.control.sql`select 1 as n`, [{ n: 1 }])
   })
   it('finds its projects again, with the same logins, and leaves nothing of one that was removed', async () => {
