@@ -6,7 +6,7 @@ import { ROOT } from './sources.ts'
 export interface Tally {
   readonly passed: number
   readonly failed: number
-  readonly skipped: number
+  readonly skips: readonly { readonly name: string; readonly why: string }[]
   readonly slowest: readonly { readonly name: string; readonly ms: number }[]
 }
 
@@ -17,7 +17,7 @@ export async function runTests(patterns: readonly string[], concurrency: number,
     .map((file) => path.join(ROOT, file))
   let passed = 0
   let failed = 0
-  let skipped = 0
+  const skips: { name: string; why: string }[] = []
   const times: { name: string; ms: number }[] = []
   const stream = run({ files, concurrency, timeout: fileTimeoutMs, cwd: ROOT })
   for await (const event of stream) {
@@ -25,12 +25,16 @@ export async function runTests(patterns: readonly string[], concurrency: number,
     const { data } = event
     // Suites and files are told as tests too; only what has no children is counted, and files that broke.
     const isFile = data.nesting === 0 && files.includes(data.name)
+    const name = `${path.relative(ROOT, data.file ?? '')}: ${data.name}`
+    if (data.skip !== undefined && data.skip !== false) {
+      skips.push({ name, why: typeof data.skip === 'string' && data.skip !== '' ? data.skip : 'no reason given' })
+      continue
+    }
     if (data.details.type === 'suite' && event.type === 'test:pass') continue
     if (event.type === 'test:pass') {
       if (isFile) continue
-      if (data.skip !== undefined && data.skip !== false) skipped++
-      else passed++
-      times.push({ name: `${path.relative(ROOT, data.file ?? '')}: ${data.name}`, ms: data.details.duration_ms })
+      passed++
+      times.push({ name, ms: data.details.duration_ms })
       continue
     }
     const error = data.details.error as Error & { cause?: unknown; failureType?: string }
@@ -38,12 +42,12 @@ export async function runTests(patterns: readonly string[], concurrency: number,
     failed++
     const cause = error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : String(error.cause ?? error.message)
     process.stdout.write(
-      `✖ ${path.relative(ROOT, data.file ?? '')}: ${data.name}\n${cause
+      `✖ ${name}\n${cause
         .split('\n')
         .slice(0, 30)
         .map((line) => `    ${line}`)
         .join('\n')}\n`,
     )
   }
-  return { passed, failed, skipped, slowest: times.toSorted((a, b) => b.ms - a.ms).slice(0, 10) }
+  return { passed, failed, skips, slowest: times.toSorted((a, b) => b.ms - a.ms).slice(0, 10) }
 }

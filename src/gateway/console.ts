@@ -12,18 +12,30 @@ const PAGE = `<!doctype html>
 <title>Mayfly console</title>
 <style>
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
-body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: light-dark(#fafaf7, #16181b); color: light-dark(#1d2125, #e8e6e1) }
-main { max-width: 34rem; padding: 2rem }
-h1 { font-size: 1.4rem; margin: 0 0 .5rem }
-p { margin: .5rem 0; color: light-dark(#4c5560, #aab2bb) }
-code { font: .95em ui-monospace, monospace; background: light-dark(#ececE6, #24282d); padding: .1em .35em; border-radius: .25em; overflow-wrap: anywhere }
+body { margin: 0; min-height: 100vh; display: grid; align-content: center; justify-content: center; background: light-dark(#fafaf7, #16181b); color: light-dark(#1d2125, #e8e6e1) }
+main { max-width: 38rem; padding: 2rem 1.5rem }
+h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .75rem }
+p, dd { color: light-dark(#4c5560, #aab2bb) }
+p { margin: 0 0 1.5rem }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .6rem 1.25rem; margin: 0; align-items: baseline }
+dd { margin: 0 }
+code { font: .9em ui-monospace, monospace; background: light-dark(#ecece6, #24282d); padding: .2em .45em; border-radius: .25em; white-space: nowrap }
+@media (max-width: 34rem) {
+  dl { grid-template-columns: 1fr; gap: .2rem }
+  dd { margin: 0 0 .75rem }
+}
 </style>
 </head>
 <body>
 <main>
 <h1>Mayfly is running</h1>
-<p>This is the console's own address. Its pages come with a later version.</p>
-<p>Until then: <code>npx mayfly ls</code>, <code>npx mayfly logs -f resize</code>, <code>npx mayfly status</code>.</p>
+<p>This is the console's own address. Its pages come with a later version; until then the command line shows what they will:</p>
+<dl>
+<dt><code>npx mayfly status</code></dt><dd>addresses, keys and sandboxes of this node</dd>
+<dt><code>npx mayfly ls</code></dt><dd>the functions that are deployed</dd>
+<dt><code>npx mayfly logs -f NAME</code></dt><dd>what a function writes, as it writes it</dd>
+<dt><code>npx mayfly usage</code></dt><dd>executions and GB-seconds</dd>
+</dl>
 </main>
 </body>
 </html>

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+
+// Debian's own packages, as they come: their clients are older and stricter than the newest SDK.
+const AWS = '/usr/bin/aws'
+const PYTHON = '/usr/bin/python3'
+const noCli = existsSync(AWS) ? false : 'needs the package awscli'
+const noBoto = existsSync('/usr/lib/python3/dist-packages/boto3') ? false : 'needs the package python3-boto3'
+
+let folder = ''
+let node: RunningMayfly
+before(async () => {
+  if (noCli && noBoto) return
+  folder = makeFolder()
+  mkdirSync(path.join(folder, 'home'))
+  const code = (text: string) => zipOf({ 'index.mjs': `export const handler = async (event) => (console.log('seen', event.n), ${text})` })
+  writeFileSync(path.join(folder, 'one.zip'), await code('({ one: event.n })'))
+  writeFileSync(path.join(folder, 'two.zip'), await code('({ two: event.n })'))
+  node = await startMayfly(path.join(folder, 'data'))
+})
+after(async () => {
+  await node?.stop()
+  if (folder) removeFolder(folder)
+})
+
+const run = (program: string, args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> =>
+  new Promise((resolve) => {
+    const { accessKey, region } = node.ready
+    execFile(
+      program,
+      args,
+      {
+        cwd: folder,
+        timeout: 60_000,
+        env: {
+          PATH: '/usr/bin:/bin',
+          HOME: path.join(folder, 'home'),
+          LANG: 'C.UTF-8',
+          AWS_ACCESS_KEY_ID: accessKey.id,
+          AWS_SECRET_ACCESS_KEY: accessKey.secret,
+          AWS_DEFAULT_REGION: region,
+          AWS_EC2_METADATA_DISABLED: 'true',
+          AWS_MAX_ATTEMPTS: '1',
+          AWS_PAGER: '',
+          NO_PROXY: '*',
+        },
+      },
+      (error, stdout, stderr) => resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
+    )
+  })
+
+describe('Debian’s awscli', { skip: noCli }, () => {
+  const aws = async (...args: string[]) => {
+    const result = await run(AWS, ['lambda', ...args, '--endpoint-url', node.ready.url, '--output', 'json'])
+    assert.equal(result.code, 0, `${args[0]}: ${result.stderr}`)
+    return (result.stdout.trim() === '' ? {} : JSON.parse(result.stdout)) as Record<string, never> & { [name: string]: unknown }
+  }
+  const fails = async (words: RegExp, ...args: string[]) => {
+    const result = await run(AWS, ['lambda', ...args, '--endpoint-url', node.ready.url])
+    assert.match(result.stderr, words)
+    assert.equal(result.code, 254)
+  }
+  const answer = () => JSON.parse(readFileSync(path.join(folder, 'out.json'), 'utf8')) as unknown
+  const invoke = (...args: string[]) => aws('invoke', '--function-name', 'cli', '--cli-binary-format', 'raw-in-base64-out', ...args, 'out.json')
+
+  it('leads a function from its creation to its end', async () => {
+    const made = await aws(
+      ...['create-function', '--function-name', 'cli', '--runtime', 'nodejs24.x', '--handler', 'index.handler'],
+      ...['--role', ROLE, '--zip-file', 'fileb://one.zip', '--environment', 'Variables={AB=c}'],
+    )
+    assert.equal(made.FunctionArn, 'arn:aws:lambda:us-east-1:000000000000:function:cli')
+    await aws('wait', 'function-active-v2', '--function-name', 'cli')
+    const plain = await invoke('--payload', '{"n":1}')
+    assert.deepEqual([plain.StatusCode, plain.ExecutedVersion, answer()], [200, '$LATEST', { one: 1 }])
+    const tail = await invoke('--payload', '{"n":2}', '--log-type', 'Tail')
+    assert.match(Buffer.from(String(tail.LogResult), 'base64').toString(), /START RequestId: .*seen 2.*END RequestId: .*REPORT RequestId: /s)
+    assert.equal((await invoke('--invocation-type', 'DryRun')).StatusCode, 204)
+    await aws('update-function-code', '--function-name', 'cli', '--zip-file', 'fileb://two.zip')
+    await aws('wait', 'function-updated-v2', '--function-name', 'cli')
+    await invoke('--payload', '{"n":3}')
+    assert.deepEqual(answer(), { two: 3 })
+    await aws('update-function-configuration', '--function-name', 'cli', '--memory-size', '256', '--timeout', '9')
+    await aws('wait', 'function-updated-v2', '--function-name', 'cli')
+    const got = (await aws('get-function', '--function-name', 'cli')) as { Configuration?: Record<string, unknown> }
+    assert.deepEqual([got.Configuration?.MemorySize, got.Configuration?.Timeout, got.Configuration?.State], [256, 9, 'Active'])
+    assert.equal((await aws('get-function-configuration', '--function-name', 'cli')).MemorySize, 256)
+    const { Functions: all } = (await aws('list-functions')) as unknown as { Functions: { FunctionName: string }[] }
+    assert.ok(all.some((one) => one.FunctionName === 'cli'))
+    await aws('delete-function', '--function-name', 'cli')
+  })
+
+  it('tells errors by their names', async () => {
+    await fails(/\(ResourceNotFoundException\).*GetFunction operation.*Function not found/, 'get-function', '--function-name', 'cli')
+    await fails(
+      /\(InvalidParameterValueException\).*CreateFunction operation.*runtime/i,
+      ...['create-function', '--function-name', 'no', '--runtime', 'ruby3.2', '--handler', 'a.b', '--role', ROLE, '--zip-file', 'fileb://one.zip'],
+    )
+  })
+})
+
+describe('Debian’s python3-boto3', { skip: noBoto }, () => {
+  it('leads a function from its creation to its end, and has its errors typed', async () => {
+    const program = `
+import base64, boto3, json, os, sys
+url, role = sys.argv[1:3]
+client = boto3.client('lambda', endpoint_url=url)
+out = {}
+with open('one.zip', 'rb') as one, open('two.zip', 'rb') as two:
+    made = client.create_function(FunctionName='boto', Runtime='nodejs24.x', Handler='index.handler', Role=role, Code={'ZipFile': one.read()})
+    client.get_waiter('function_active_v2').wait(FunctionName='boto')
+    reply = client.invoke(FunctionName=made['FunctionArn'], Payload=b'{"n":1}', LogType='Tail')
+    out['reply'] = [reply['StatusCode'], json.load(reply['Payload']), base64.b64decode(reply['LogResult']).decode()]
+    out['dry'] = client.invoke(FunctionName='boto', InvocationType='DryRun')['StatusCode']
+    client.update_function_code(FunctionName='boto', ZipFile=two.read())
+    client.get_waiter('function_updated_v2').wait(FunctionName='boto')
+out['two'] = json.load(client.invoke(FunctionName='boto', Payload=b'{"n":2}')['Payload'])
+client.update_function_configuration(FunctionName='boto', MemorySize=192, Environment={'Variables': {'AB': 'c'}})
+client.get_waiter('function_updated_v2').wait(FunctionName='boto')
+got = client.get_function(FunctionName='boto')['Configuration']
+out['got'] = [got['MemorySize'], got['Environment']['Variables'], got['State']]
+out['names'] = [f['FunctionName'] for page in client.get_paginator('list_functions').paginate() for f in page['Functions']]
+client.delete_function(FunctionName='boto')
+def error(work):
+    try:
+        work()
+    except client.exceptions.ClientError as e:
+        return [type(e).__name__, e.response['Error']['Code'], e.response['ResponseMetadata']['HTTPStatusCode']]
+out['gone'] = error(lambda: client.invoke(FunctionName='boto'))
+out['unzip'] = error(lambda: client.create_function(FunctionName='no', Runtime='nodejs24.x', Handler='a.b', Role=role, Code={'ZipFile': b'no zip'}))
+forger = boto3.client('lambda', endpoint_url=url, aws_access_key_id=os.environ['AWS_ACCESS_KEY_ID'], aws_secret_access_key='no')
+out['forged'] = error(lambda: forger.list_functions())
+print(json.dumps(out))
+`
+    writeFileSync(path.join(folder, 'boto.py'), program)
+    const { code, stdout, stderr } = await run(PYTHON, [path.join(folder, 'boto.py'), node.ready.url, ROLE])
+    assert.equal(code, 0, stderr)
+    const out = JSON.parse(stdout) as Record<string, unknown>
+    const [status, value, log] = out.reply as [number, unknown, string]
+    assert.deepEqual([status, value, out.dry, out.two], [200, { one: 1 }, 204, { two: 2 }])
+    assert.match(log, /seen 1/)
+    assert.deepEqual(out.got, [192, { AB: 'c' }, 'Active'])
+    assert.ok((out.names as string[]).includes('boto'))
+    assert.deepEqual(out.gone, ['ResourceNotFoundException', 'ResourceNotFoundException', 404])
+    assert.deepEqual(out.unzip, ['InvalidParameterValueException', 'InvalidParameterValueException', 400])
+    assert.deepEqual((out.forged as unknown[]).slice(1), ['InvalidSignatureException', 403])
+  })
+})
