@@ -17,6 +17,7 @@ import { helpText, isNodeCommand, parseFlags } from './flags.ts'
 import { MiB } from './lib/bytes.ts'
 import { systemClock } from './lib/clock.ts'
 import { uuidv7 } from './lib/ids.ts'
+import { LogLines } from './log-lines.ts'
 import { type Host, RunningNode } from './node.ts'
 import { detectDriver, isDriver } from './sandbox/index.ts'
 
@@ -38,7 +39,9 @@ function settings(flags: Record<string, string | boolean>) {
 }
 
 function hostOf(logLevel: string): Host {
-  const log = pino({ level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: false }))
+  const lines = new LogLines(2)
+  process.on('exit', () => lines.end())
+  const log = pino({ level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, lines)
   const asRoot = process.getuid?.() === 0
   const { SUDO_UID: uid, SUDO_GID: gid } = process.env
   return {
@@ -231,6 +234,8 @@ function failure(error: unknown): number {
   return 1
 }
 
+// A disk that is full, a reader that left: no reason to end.
+process.stderr.on('error', () => {})
 try {
   if (isNodeCommand(command) && (args.includes('--help') || args.includes('-h'))) process.stdout.write(`${helpText(command, SECTIONS)}\n`)
   else process.exitCode = command === 'config' ? showConfig() : command === 'doctor' ? await doctor() : await up()

@@ -300,10 +300,12 @@ class RouteFailure extends Error {
   }
 }
 const errorRoute = (error: unknown) => (error instanceof RouteFailure ? error.route : null)
-/** The fault itself; a database that is away is told as such, whoever missed it. */
+/** The fault itself; a database that is away and a disk that is full are told as such, whoever met them. */
 const causeOf = (error: unknown): unknown => {
   const cause = error instanceof RouteFailure ? error.cause : error
   if (cause instanceof DatabaseError && cause.isAway) return new MayflyError('database_unavailable', 'the node does not reach its database', { cause })
+  const full = cause instanceof DatabaseError ? cause.sqlState === '53100' : cause instanceof Error && 'code' in cause && cause.code === 'ENOSPC'
+  if (full) return new MayflyError('storage_full', 'the disk of the data directory is full', { cause })
   return cause
 }
 
