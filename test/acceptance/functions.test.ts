@@ -108,6 +108,9 @@ describe('the Lambda API by the unmodified SDK', () => {
     const after = await invoke('life', {}, true)
     assert.equal(after.text, '"2"', 'deploy, then invoke, sees itself')
     assert.match(after.log, /Cold Start: new-version/)
+    await aws.send(new UpdateFunctionCodeCommand({ FunctionName: 'life', ZipFile: await zipOf({ 'index.js': 'throw new Error("does not load")' }) }))
+    await waitUntilFunctionUpdatedV2({ client: aws, maxWaitTime: 20 }, { FunctionName: 'life' })
+    for (let call = 0; call < 2; call++) assert.match((await invoke('life', {}, true)).log, /Cold Start: new-version\tStatus: error/)
     assert.equal((await aws.send(new GetFunctionConfigurationCommand({ FunctionName: 'life' }))).MemorySize, 256)
     const names: (string | undefined)[] = []
     for await (const page of paginateListFunctions({ client: aws }, {})) names.push(...(page.Functions ?? []).map((one) => one.FunctionName))
