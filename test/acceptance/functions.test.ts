@@ -395,7 +395,7 @@ describe('calls by name', () => {
     )
     const at = ['--data', node.data]
     const made = mayfly(['deploy', source, ...at])
-    assert.match(made.stdout, /hello: 1 files[\s\S]*bundle[\s\S]*Deployed\./)
+    assert.match(made.stdout, /hello: 1 file, [\s\S]*bundle[\s\S]*Deployed\./)
     assert.match(mayfly(['deploy', source, ...at]).stdout, /Nothing changes/)
     const reply = mayfly(['invoke', 'hello', '--data', '{"name":"세계"}', ...at])
     assert.deepEqual([reply.code, reply.stdout], [0, '"hello 세계"\n'])
