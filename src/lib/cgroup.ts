@@ -43,6 +43,14 @@ export async function detectHierarchies(): Promise<Hierarchies> {
   return { unified, memory: find('memory'), pids: find('pids'), cpu: find('cpu'), freezerV1: v1.get('freezer') ?? null, all: [...new Set(all)] }
 }
 
+/** Gives a group, and all below it together, their share of the processors beside the host's other groups; 100 is one's usual. */
+export async function weighGroup({ cpu }: Hierarchies, name: string, cpuWeight: number): Promise<void> {
+  if (!cpu) return
+  await fs.mkdir(path.join(cpu.path, name), { recursive: true })
+  if (cpu.version === 2) tryWrite(path.join(cpu.path, name, 'cpu.weight'), String(Math.min(10_000, cpuWeight)))
+  else tryWrite(path.join(cpu.path, name, 'cpu.shares'), String(Math.round((cpuWeight * 1024) / 100)))
+}
+
 /** One control group, in every tree of the host. */
 export class Cgroup {
   readonly #hierarchies: Hierarchies

@@ -39,6 +39,8 @@ export const POOL_TMP_MB = 512
 const POOL_PIDS = 128
 const SWEEP_MS = 1_000
 const REFILL_AFTER_MS = 25
+/** A call of a version whose calls take less waits so long for one of its sandboxes before it asks for another. */
+const MAX_PATIENCE_MS = 10
 const MAX_PAUSE_MS = 30_000
 const CACHE_SIZE = { bytes: LIMITS.compileCache.value, files: LIMITS.compileCacheFiles.value }
 
@@ -130,6 +132,12 @@ export class SandboxPool implements Sandboxes {
 
   async #acquireCold(spec: SandboxSpec, log: LogSink, signal: AbortSignal, asked: number): Promise<SandboxLease> {
     const { clock } = this.#deps
+    const patienceMs = this.#patienceMs(spec)
+    if (patienceMs > 0) {
+      const freed = await this.#starts.freed(spec.key, patienceMs, signal)
+      if (freed) return this.#leaseReady(freed, log, clock.monotonic() - asked)
+      this.#closing.signal.throwIfAborted()
+    }
     const cold = this.#whyCold(spec)
     this.#makeRoom(spec.memoryMb)
     using _ = this.#comes(spec)
@@ -156,6 +164,17 @@ export class SandboxPool implements Sandboxes {
     else this.#offer(made)
     this.#wantSpare(spec)
     return made.lease({ cold, waitMs: taken - asked, initMs: clock.monotonic() - taken })
+  }
+
+  /**
+   * How long a call may wait for one of its version to become free before another is loaded. Where calls are short
+   * and the processors are taken, one more sandbox costs all of them more than it gives any.
+   */
+  #patienceMs(spec: SandboxSpec): number {
+    const all = this.#byKey.get(spec.key)
+    if (spec.reuse === 'never' || all === undefined || all.length < this.#deps.config.starts) return 0
+    const callMs = Math.min(...all.map((sandbox) => sandbox.callMs ?? MAX_PATIENCE_MS))
+    return callMs < MAX_PATIENCE_MS ? MAX_PATIENCE_MS : 0
   }
 
   /** The right to one that was loaded before this call. */

@@ -25,6 +25,8 @@ export class Specialised {
   #freezing: Promise<void> | null = null
   #thawing: Promise<void> | null = null
   #ending: Promise<void> | null = null
+  /** How long its calls take, the last ones counting most; null before the first has ended. */
+  callMs: number | null = null
   #memoryAt = Number.NEGATIVE_INFINITY
   #peakMb: number | null = null
 
@@ -144,6 +146,8 @@ export class Specialised {
       timer[Symbol.dispose]()
       signal.removeEventListener('abort', onLeave)
       this.#depths.splice(this.#depths.indexOf(depth), 1)
+      const tookMs = this.#clock.monotonic() - began
+      this.callMs = this.callMs === null ? tookMs : this.callMs + (tookMs - this.callMs) / 8
       heard.end({ maxMemoryMb: this.#maxMemoryMb(began), error: last === null ? null : { type: last.errorType, message: messageFor(last) } })
     }
     // First, for it may refuse the call: then nothing has begun. It tells nothing before this turn is over.

@@ -37,6 +37,25 @@ function open(starts: number) {
   return { queue, under, surplus, timers, served, wait }
 }
 
+test('who waits only for one of its version gets that, and nothing is started for it', async () => {
+  const { queue, under, timers } = open(2)
+  const freed = queue.freed('k', 10, never)
+  assert.equal(under.length, 0)
+  assert.equal(queue.giveBooted('b', 512), false)
+  assert.equal(queue.giveReady('r', 'other'), false)
+  assert.equal(queue.giveReady('r', 'k'), true)
+  assert.equal(await freed, 'r')
+  assert.equal(timers.size, 0)
+  const late = queue.freed('k', 10, never)
+  for (const timer of timers) timer.fire()
+  assert.equal(await late, null)
+  const leaving = new AbortController()
+  const left = queue.freed('k', 10, leaving.signal)
+  leaving.abort(new Error('left'))
+  await assert.rejects(left, /left/)
+  assert.equal(queue.length, 0)
+})
+
 test('so many are started at once as the setting says, and served in the order they came', async () => {
   const { under, served, wait, timers } = open(2)
   const all = ['a', 'b', 'c', 'd'].map((name) => wait(name))

@@ -4,7 +4,8 @@ import type { Clock } from '../lib/clock.ts'
 
 interface Waiter<Booted, Ready> {
   readonly key: string
-  readonly tmpMb: number
+  /** Null: only one of its own version will do, and none is started for it. */
+  readonly tmpMb: number | null
   readonly got: (found: Found<Booted, Ready>) => void
   readonly failed: (error: unknown) => void
 }
@@ -76,6 +77,35 @@ export class StartQueue<Booted, Ready> {
     }
   }
 
+  /**
+   * Waits only for one of its version that becomes free, for at most `ms`; null when none did.
+   * @throws the signal's reason at once; what the queue was closed with
+   */
+  async freed(key: string, ms: number, signal: AbortSignal): Promise<Ready | null> {
+    if (this.#closed !== null) throw this.#closed
+    const { promise, resolve, reject } = Promise.withResolvers<Ready | null>()
+    const waiter: Waiter<Booted, Ready> = { key, tmpMb: null, got: ({ ready }) => resolve(ready), failed: reject }
+    const leave = () => {
+      const at = this.#waiting.indexOf(waiter)
+      if (at !== -1) this.#waiting.splice(at, 1)
+    }
+    const onAbort = () => {
+      leave()
+      reject(signal.reason)
+    }
+    signal.addEventListener('abort', onAbort)
+    using _ = this.#deps.clock.timer(ms, () => {
+      leave()
+      resolve(null)
+    })
+    this.#waiting.push(waiter)
+    try {
+      return await promise
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
   /** Gives a booted one to whoever has waited longest for its kind. @returns whether anybody did */
   giveBooted(booted: Booted, tmpMb: number): boolean {
     return this.#serve((waiter) => waiter.tmpMb === tmpMb, { booted, ready: null })
@@ -103,6 +133,7 @@ export class StartQueue<Booted, Ready> {
   #pump(): void {
     const wanted = new Map<number, number>()
     for (const { tmpMb } of this.#waiting) {
+      if (tmpMb === null) continue
       if (this.#startingAll >= this.#deps.starts) return
       const count = (wanted.get(tmpMb) ?? 0) + 1
       wanted.set(tmpMb, count)

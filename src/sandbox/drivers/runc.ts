@@ -1,9 +1,10 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { constants, existsSync, promises as fs } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { Log } from '../../core/log.ts'
-import { Cgroup, detectHierarchies, type Hierarchies } from '../../lib/cgroup.ts'
+import { Cgroup, detectHierarchies, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
 import type { Driver, SandboxProcess, StartOptions } from '../types.ts'
@@ -68,6 +69,8 @@ export class RuncDriver implements Driver {
     await fs.mkdir(folder, { recursive: true, mode: 0o711 })
     await fs.chmod(folder, 0o711)
     await driver.#makeSkeleton()
+    // All sandboxes lie in one group: with the weight of one program they would starve beside a few busy ones of the host.
+    await weighGroup(driver.#hierarchies, driver.#groupParent, 100 * availableParallelism())
     return driver
   }
 
