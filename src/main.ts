@@ -6,6 +6,7 @@ import { stateFolderOf } from '../client/nodes.ts'
 import { DatabaseUnusable } from './backends/database/database.ts'
 import { EMBEDDED_MAJOR } from './backends/database/embedded.ts'
 import { inspectExternal } from './backends/database/external.ts'
+import { memoryUnbounded, serverMemoryMb } from './backends/database/memory.ts'
 import { MigrationError } from './backends/database/migrate.ts'
 import { SECTIONS } from './config.ts'
 import { StartError } from './core/data-directory.ts'
@@ -170,17 +171,26 @@ async function doctor(): Promise<number> {
     ? { name: found.name as string, limits: found.limits, blocking: [], missing: found.missing }
     : { name: 'none', limits: [] as readonly string[], blocking: [{ what: 'functions', why: found.why, todo: found.todo }], missing: [] }
   if (isDriver(found)) await found[Symbol.asyncDispose]()
-  const database = await databaseReport(values.node.databaseUrl)
+  const database = await databaseReport(values.node.databaseUrl, values.node.databaseMemoryMb)
   const disk = await diskReport(values.node.data ?? './.mayfly', values.node.diskReserveMb)
   const blocking = [...sandbox.blocking, ...database.blocking]
   const missing = [...blocking, ...sandbox.missing, ...database.missing, ...disk.missing]
   const ok = blocking.length === 0
   if (json) {
-    const report = { ok, sandbox: sandbox.name, limits: sandbox.limits, database: database.kind, shared: database.shared, disk: disk.shown, missing }
+    const report = {
+      ok,
+      sandbox: sandbox.name,
+      limits: sandbox.limits,
+      database: database.kind,
+      databaseMemoryMb: database.memoryMb,
+      shared: database.shared,
+      disk: disk.shown,
+      missing,
+    }
     process.stdout.write(`${JSON.stringify({ ...report, node: process.version, version: host.version })}\n`)
   } else {
     process.stdout.write(
-      `Node      ${process.version}\nSandbox   ${sandbox.name}\nHolds     ${sandbox.limits.join(', ') || 'nothing'}\nDatabase  ${database.kind}\nDisk      ${disk.shown.state}: ${disk.shown.freeMb} MiB free, ${disk.shown.reserveMb} MiB of them kept free\n`,
+      `Node      ${process.version}\nSandbox   ${sandbox.name}\nHolds     ${sandbox.limits.join(', ') || 'nothing'}\nDatabase  ${database.kind}${database.memoryMb === null ? '' : `, at most ${database.memoryMb} MB a server`}\nDisk      ${disk.shown.state}: ${disk.shown.freeMb} MiB free, ${disk.shown.reserveMb} MiB of them kept free\n`,
     )
     if (database.shared.length > 0) process.stdout.write(`Shared    by all projects: ${database.shared.join('; ')}\n`)
     for (const gap of missing) process.stdout.write(`Missing   ${gap.what}: ${gap.why}\n          ${gap.todo}\n`)
@@ -203,15 +213,19 @@ async function diskReport(data: string, reserveMb: number) {
   return { shown, missing: shown.state === 'ok' ? [] : [missing] }
 }
 
-async function databaseReport(url: string | null) {
-  if (url === null) return { kind: `embedded ${EMBEDDED_MAJOR}`, blocking: [], missing: [], shared: [] }
+async function databaseReport(url: string | null, memoryMb: number) {
+  if (url === null) {
+    const unbounded = await memoryUnbounded()
+    const missing = unbounded === null ? [] : [{ what: 'database-memory', ...unbounded }]
+    return { kind: `embedded ${EMBEDDED_MAJOR}`, memoryMb: unbounded === null ? serverMemoryMb(memoryMb) : null, blocking: [], missing, shared: [] }
+  }
   try {
     const { version, ...report } = await inspectExternal(url)
-    return { kind: `external ${version}`, ...report }
+    return { kind: `external ${version}`, memoryMb: null, ...report }
   } catch (error) {
     if (!(error instanceof DatabaseUnusable)) throw error
     const gap = { what: 'database', why: error.message, todo: 'Check --database-url (MAYFLY_DATABASE_URL), or leave it away for the embedded PostgreSQL.' }
-    return { kind: 'external, not usable', blocking: [gap], missing: [], shared: [] }
+    return { kind: 'external, not usable', memoryMb: null, blocking: [gap], missing: [], shared: [] }
   }
 }
 

@@ -241,6 +241,7 @@ export class RunningNode implements AsyncDisposable {
         version: host.version,
         sandbox: () => sandbox.describe(),
         database: () => databases.kind,
+        databaseMemoryMb: () => databases.memoryMb,
         disk: () => disk.describe(),
         ready: () => isReady,
         status: async () => readyLine,
@@ -344,6 +345,7 @@ async function openDatabases(config: Config, host: Host, data: string, sealer: S
     folder: path.join(data, 'pg'),
     runtimeBase: host.runBase,
     migrations,
+    memoryMb: config.node.databaseMemoryMb,
     freeSpace: async () => {
       const dropped = await ballast.drop()
       if (dropped) host.log.warn({ bytes: ballast.bytes }, 'the ballast file was removed, so that PostgreSQL can start on a full disk')

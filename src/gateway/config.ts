@@ -43,6 +43,12 @@ export const nodeSettings = {
     takes: 'a postgres:// URL',
     secret: true,
   }),
+  databaseMemoryMb: megabytes({
+    default: 0,
+    min: 0,
+    max: 100_000_000,
+    doc: 'How much memory one embedded PostgreSQL server may have, held by the kernel where the node is root; at least 128 is wise. 0 means a quarter of the machine, at least 512.',
+  }),
   diskReserveMb: megabytes({
     default: 0,
     min: 0,

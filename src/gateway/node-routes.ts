@@ -6,6 +6,8 @@ export interface NodeState {
   /** What `/health` says of the sandbox: which driver is in force and which limits the kernel holds. */
   readonly sandbox: () => { driver: string; limits: readonly string[]; missing: readonly { what: string; why: string; todo: string }[] }
   readonly database: () => string
+  /** MB that the kernel lets a PostgreSQL server of ours have; null where it holds none to a bound. */
+  readonly databaseMemoryMb: () => number | null
   /** The file system of the data directory that is nearest to its end. */
   readonly disk: () => { state: string; freeMb: number; reserveMb: number }
   readonly ready: () => boolean
@@ -23,7 +25,15 @@ export const nodeRoutes = (state: NodeState): Route[] => [
     access: 'open',
     plane: 'node',
     doc: 'Says that the node lives, how its disk stands, which sandbox driver is in force and which limits the kernel holds.',
-    handle: async () => json(200, { status: 'ok', version: state.version, database: state.database(), disk: state.disk(), sandbox: state.sandbox() }),
+    handle: async () =>
+      json(200, {
+        status: 'ok',
+        version: state.version,
+        database: state.database(),
+        databaseMemoryMb: state.databaseMemoryMb(),
+        disk: state.disk(),
+        sandbox: state.sandbox(),
+      }),
   },
   {
     method: 'GET',

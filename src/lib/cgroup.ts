@@ -1,4 +1,4 @@
-import { closeSync, existsSync, promises as fs, openSync, readSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, promises as fs, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { MiB } from './bytes.ts'
 import type { Clock } from './clock.ts'
@@ -63,29 +63,51 @@ export class Cgroup {
     this.#name = name
   }
 
+  /**
+   * Makes a group in the memory tree alone, for who bounds nothing else.
+   * @returns the file that takes the pid of who enters. @throws Error when this host does not let us
+   */
+  static makeMemory(hierarchies: Hierarchies, name: string): string {
+    const { memory } = hierarchies
+    if (!memory) throw new Error('this host has no cgroup controller for memory')
+    let at = memory.path
+    for (const part of name.split('/')) {
+      // Of the second version, a group has what the one above it hands down.
+      if (memory.version === 2) writeFileSync(path.join(at, 'cgroup.subtree_control'), '+memory')
+      at = path.join(at, part)
+      mkdirSync(at, { recursive: true })
+    }
+    return path.join(at, 'cgroup.procs')
+  }
+
   /** Written at once: a trip through the thread pool costs ten times the write, and this stands on the cold path. */
   limit(limits: { memoryMb: number; pids: number; cpuWeight: number }): void {
     const { memory, pids, cpu } = this.#hierarchies
-    const bytes = String(limits.memoryMb * MiB)
-    if (memory) {
-      const at = path.join(memory.path, this.#name)
-      if (memory.version === 2) {
-        writeFileSync(path.join(at, 'memory.max'), bytes)
-        tryWrite(path.join(at, 'memory.swap.max'), '0')
-      } else {
-        // Memory with swap may never be below memory: raising begins with the former, lowering with the latter.
-        const withSwap = path.join(at, 'memory.memsw.limit_in_bytes')
-        const hasSwap = existsSync(withSwap)
-        const first = hasSwap && tryWrite(withSwap, bytes)
-        writeFileSync(path.join(at, 'memory.limit_in_bytes'), bytes)
-        if (hasSwap && !first) writeFileSync(withSwap, bytes)
-      }
-    }
+    if (memory) this.limitMemory(limits.memoryMb)
     if (pids) writeFileSync(path.join(pids.path, this.#name, 'pids.max'), String(limits.pids))
     if (cpu) {
       if (cpu.version === 2) writeFileSync(path.join(cpu.path, this.#name, 'cpu.weight'), String(Math.min(10_000, Math.max(1, limits.cpuWeight))))
       else writeFileSync(path.join(cpu.path, this.#name, 'cpu.shares'), String(Math.max(2, Math.round((limits.cpuWeight * 1024) / 100))))
     }
+  }
+
+  /** Memory and swap together. @throws Error when the host has no controller for it */
+  limitMemory(memoryMb: number): void {
+    const { memory } = this.#hierarchies
+    if (!memory) throw new Error('this host has no cgroup controller for memory')
+    const bytes = String(memoryMb * MiB)
+    const at = path.join(memory.path, this.#name)
+    if (memory.version === 2) {
+      writeFileSync(path.join(at, 'memory.max'), bytes)
+      tryWrite(path.join(at, 'memory.swap.max'), '0')
+      return
+    }
+    // Memory with swap may never be below memory: raising begins with the former, lowering with the latter.
+    const withSwap = path.join(at, 'memory.memsw.limit_in_bytes')
+    const hasSwap = existsSync(withSwap)
+    const first = hasSwap && tryWrite(withSwap, bytes)
+    writeFileSync(path.join(at, 'memory.limit_in_bytes'), bytes)
+    if (hasSwap && !first) writeFileSync(withSwap, bytes)
   }
 
   /** Stops everything in it where it stands, or lets it go on; nothing on a host that cannot. @throws Error when it does not obey */

@@ -30,6 +30,8 @@ export interface Database extends AsyncDisposable {
 export interface Databases extends AsyncDisposable {
   /** What it is, for doctor and `/health`: `embedded 18` or `external 16.2`. */
   readonly kind: string
+  /** MB that the kernel lets one server have; null where it holds none to a bound. */
+  readonly memoryMb: number | null
   readonly control: Database
   /** Makes the project's place equal to "exists, migrated". Idempotent: the reconciler calls it again after a crash. */
   ensureProject(ref: string): Promise<void>

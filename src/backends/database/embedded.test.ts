@@ -6,7 +6,9 @@ import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { systemClock } from '../../lib/clock.ts'
+import { detectHierarchies } from '../../lib/cgroup.ts'
 import { databasesConformance } from './conformance.ts'
+import { DatabaseError } from './database.ts'
 import { EmbeddedDatabases } from './embedded.ts'
 import { migrate } from './migrate.ts'
 import { ServerError } from './server.ts'
@@ -34,6 +36,7 @@ describe('embedded PostgreSQL', () => {
     folder = mkdtempSync(path.join(tmpdir(), 'mayfly-pg-'))
   })
   after(() => rmSync(folder, { recursive: true }))
+  const pidOf = (at: string, project: string) => Number(readFileSync(path.join(at, 'pg', 'projects', project, 'postmaster.pid'), 'utf8').split('\n')[0])
   const serverPid = () => Number(readFileSync(path.join(folder, 'pg', 'control', 'postmaster.pid'), 'utf8').split('\n')[0])
 
   it('comes back by itself after its server was killed, with all that was committed', async () => {
@@ -75,6 +78,70 @@ describe('embedded PostgreSQL', () => {
     } finally {
       execFileSync('umount', ['-l', small])
       rmSync(small, { recursive: true })
+    }
+  })
+  it('holds the memory of a server by the kernel, and comes back after it wanted more', {
+    skip: process.getuid?.() !== 0 && 'control groups are made by root',
+  }, async () => {
+    const bounded = mkdtempSync(path.join(tmpdir(), 'mayfly-pg-'))
+    try {
+      await using databases = await EmbeddedDatabases.open({
+        folder: path.join(bounded, 'pg'),
+        runtimeBase,
+        migrations,
+        clock: systemClock,
+        log: () => {},
+        memoryMb: 160,
+      })
+      await databases.ensureProject('greedy')
+      const { memory } = await detectHierarchies()
+      assert.ok(memory)
+      assert.equal(databases.memoryMb, 160)
+      const [group] = readdirSync(memory.path).filter((name) => {
+        const procs = path.join(memory.path, name, 'greedy', 'cgroup.procs')
+        return (
+          name.startsWith('mayfly-pg-') &&
+          existsSync(procs) &&
+          readFileSync(procs, 'utf8')
+            .split('\n')
+            .includes(String(pidOf(bounded, 'greedy')))
+        )
+      })
+      assert.ok(group, 'the server stands in a group of its own')
+      const at = (file: string) => readFileSync(path.join(memory.path, group, 'greedy', file), 'utf8')
+      assert.equal(at(memory.version === 2 ? 'memory.max' : 'memory.limit_in_bytes').trim(), String(160 * 1024 * 1024))
+      const database = await databases.openProject('greedy')
+      await database.script('create table public.kept (n int); insert into public.kept values (1)')
+      await assert.rejects(database.sql`select length(string_agg(repeat(n::text, 1000000), '')) from generate_series(1, 400) as n`, DatabaseError)
+      assert.match(at(memory.version === 2 ? 'memory.events' : 'memory.oom_control'), /^oom_kill [1-9]/m)
+      const back = async () => {
+        for (let tried = 0; tried < 200; tried++) {
+          const rows = await database.sql`select n from public.kept`.catch(() => null)
+          if (rows) return rows
+          await delay(50)
+        }
+        return null
+      }
+      assert.deepEqual(await back(), [{ n: 1 }])
+      assert.deepEqual(await databases.control.sql`select 1 as n`, [{ n: 1 }], 'the others did not notice')
+      // The whole server, as when the kernel chooses the first of its processes: it stands in its group again.
+      const killed = pidOf(bounded, 'greedy')
+      process.kill(killed, 'SIGKILL')
+      // Its backends outlive it for a moment and may still answer: only another server counts.
+      const inGroup = (): number[] => (existsSync(path.join(memory.path, group, 'greedy')) ? at('cgroup.procs').split('\n').map(Number) : [])
+      let now = killed
+      for (let tried = 0; tried < 200; tried++) {
+        await delay(50)
+        now = existsSync(path.join(bounded, 'pg', 'projects', 'greedy', 'postmaster.pid')) ? pidOf(bounded, 'greedy') : killed
+        if (now !== killed && inGroup().includes(now)) break
+      }
+      assert.notEqual(now, killed)
+      assert.ok(inGroup().includes(now), 'the new server stands in the group again')
+      assert.deepEqual(await back(), [{ n: 1 }])
+      await databases.dropProject('greedy')
+      assert.equal(existsSync(path.join(memory.path, group, 'greedy')), false)
+    } finally {
+      rmSync(bounded, { recursive: true })
     }
   })
   it('asks for the password that it lost instead of making another', async () => {

@@ -4,6 +4,7 @@ import { existsSync, promises as fs } from 'node:fs'
 import path from 'node:path'
 import type { Clock } from '../../lib/clock.ts'
 import type { Database, Databases } from './database.ts'
+import { ServerMemory } from './memory.ts'
 import { migrate, readMigrations } from './migrate.ts'
 import { type Connection, PostgresDatabase, quoteLiteral } from './postgres.ts'
 import { nativeFolder, RuntimeFolder, Server, ServerError, type ServerOptions } from './server.ts'
@@ -14,6 +15,8 @@ export interface EmbeddedOptions {
   /** Where short names may stand: `/run` for root, `$XDG_RUNTIME_DIR` or `/tmp` for others. */
   readonly runtimeBase: string
   readonly migrations: string
+  /** How much memory one server may have, MB; 0 for a quarter of the machine. */
+  readonly memoryMb?: number
   /** Makes room on a disk that is full. @returns false when it cannot */
   readonly freeSpace?: () => Promise<boolean>
   readonly clock: Clock
@@ -33,14 +36,16 @@ export class EmbeddedDatabases implements Databases {
   readonly kind = `embedded ${EMBEDDED_MAJOR}`
   readonly #options: EmbeddedOptions
   readonly #runtime: RuntimeFolder
+  readonly #memory: ServerMemory
   readonly #password: string
   readonly #places = new Map<string, Promise<Place>>()
   #control: Database | null = null
   #closing = false
 
-  private constructor(options: EmbeddedOptions, runtime: RuntimeFolder, password: string) {
+  private constructor(options: EmbeddedOptions, runtime: RuntimeFolder, memory: ServerMemory, password: string) {
     this.#options = options
     this.#runtime = runtime
+    this.#memory = memory
     this.#password = password
   }
 
@@ -58,7 +63,9 @@ export class EmbeddedDatabases implements Databases {
       password = randomBytes(24).toString('base64url')
       await fs.writeFile(passwordFile, password, { mode: 0o600, flush: true })
     }
-    const databases = new EmbeddedDatabases(options, runtime, password)
+    const memory = await ServerMemory.open(`mayfly-pg-${name}`, options.memoryMb ?? 0, options.clock)
+    if (memory.unbounded) options.log({}, `${memory.unbounded.why}. ${memory.unbounded.todo}`)
+    const databases = new EmbeddedDatabases(options, runtime, memory, password)
     try {
       await databases.#ensureCluster('control', path.join(options.folder, 'control'))
       const { database } = await databases.#place('control')
@@ -69,6 +76,10 @@ export class EmbeddedDatabases implements Databases {
       throw error
     }
     return databases
+  }
+
+  get memoryMb(): number | null {
+    return this.#memory.heldMb
   }
 
   get control(): Database {
@@ -120,6 +131,7 @@ export class EmbeddedDatabases implements Databases {
     // Projects first: what they still tell control finds it there.
     await Promise.all(places.map((place) => (place.status === 'fulfilled' ? this.#end(place.value) : null)))
     this.#places.clear()
+    await this.#memory[Symbol.asyncDispose]()
   }
 
   #folderOf(place: string): string {
@@ -144,6 +156,7 @@ export class EmbeddedDatabases implements Databases {
       data: this.#folderOf(place),
       role: place === 'control' ? ('control' as const) : ('project' as const),
       runtime: this.#runtime,
+      memory: this.#memory,
       clock,
       log: (line: string) => log({ place }, line),
     }
@@ -170,7 +183,8 @@ export class EmbeddedDatabases implements Databases {
   #keepAlive(entry: Place, options: ServerOptions): void {
     void entry.server.exited.then(async () => {
       for (let pause = 50; !this.#closing && this.#places.has(options.place); pause = Math.min(pause * 2, 10_000)) {
-        options.log('PostgreSQL ended by itself; it is started again')
+        const why = (await this.#memory.outOfMemory(options.place)) ? `it needed more memory than ${this.#memory.heldMb} MB` : 'by itself'
+        options.log(`PostgreSQL ended, ${why}; it is started again`)
         try {
           entry.server = await this.#startServer(options)
           if (this.#closing) await entry.server.stop(options.clock)
@@ -198,6 +212,7 @@ export class EmbeddedDatabases implements Databases {
   async #end(place: Place): Promise<void> {
     await place.database[Symbol.asyncDispose]().catch(() => {})
     await place.server.stop(this.#options.clock)
+    await this.#memory.leave(place.server.place)
   }
 
   /** Copies the prepared template to a new place, whole or not at all. */

@@ -44,6 +44,8 @@ const RELOCK_MS = 1_000
  * it (`<control>_p_<ref>`) with login roles of its own (`<that>_owner`, `<that>_authenticator`).
  */
 export class ExternalDatabases implements Databases {
+  /** Of a server that is not ours we hold nothing. */
+  readonly memoryMb = null
   readonly kind: string
   readonly control: Database
   readonly #options: ExternalOptions

@@ -5,6 +5,7 @@ import path from 'node:path'
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
 import { DatabaseUnusable } from './database.ts'
+import type { ServerMemory } from './memory.ts'
 
 /** Why PostgreSQL does not run; a sentence for the operator. */
 export class ServerError extends DatabaseUnusable {
@@ -75,8 +76,8 @@ export class RuntimeFolder {
     return path.join(this.path, 'd', place)
   }
 
-  /** Starts a program of PostgreSQL as the unprivileged user, with `data` bound to the place's short name. */
-  async spawn(place: string, data: string, program: string, args: readonly string[]): Promise<ChildProcess> {
+  /** Starts a program of PostgreSQL as the unprivileged user, with `data` bound to the place's short name; it enters the control group that `procs` belongs to. */
+  async spawn(place: string, data: string, program: string, args: readonly string[], procs: string | null = null): Promise<ChildProcess> {
     const name = this.dataName(place)
     const environment = { LD_LIBRARY_PATH: `${this.path}/links:${this.path}/native/lib`, PATH: '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' }
     const binary = path.join(this.path, 'native', 'bin', program)
@@ -89,11 +90,11 @@ export class RuntimeFolder {
       return spawn(withDeath[0] as string, withDeath.slice(1), options)
     }
     await fs.mkdir(name, { recursive: true, mode: 0o711 })
-    const script = 'mount --bind "$1" "$2" && mount --bind "$3" "$4" && shift 4 && exec "$@"'
+    const script = '{ test -z "$1" || echo $$ > "$1"; } && mount --bind "$2" "$3" && mount --bind "$4" "$5" && shift 5 && exec "$@"'
     const user = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', 'setpriv', '--pdeathsig', 'INT', binary, ...args]
     return spawn(
       'unshare',
-      ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', data, name, this.#native, path.join(this.path, 'native'), ...user],
+      ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', procs ?? '', data, name, this.#native, path.join(this.path, 'native'), ...user],
       options,
     )
   }
@@ -139,18 +140,21 @@ export interface ServerOptions {
   readonly data: string
   readonly role: 'control' | 'project'
   readonly runtime: RuntimeFolder
+  readonly memory: ServerMemory
   readonly clock: Clock
   readonly log: (line: string) => void
 }
 
 /** One running PostgreSQL. */
 export class Server {
+  readonly place: string
   readonly pid: number
   readonly #child: ChildProcess
   readonly #exited: Promise<void>
   #running = true
 
-  private constructor(child: ChildProcess, exited: Promise<void>) {
+  private constructor(place: string, child: ChildProcess, exited: Promise<void>) {
+    this.place = place
     this.#child = child
     this.pid = child.pid as number
     this.#exited = exited
@@ -180,7 +184,7 @@ export class Server {
     await endFormer(data, path.join(socketFolder, '.s.PGSQL.5432'), clock)
     const deadline = clock.monotonic() + 60_000
     const args = ['-D', runtime.dataName(place), ...Object.entries(settings(socketFolder, options.role)).flatMap(([name, value]) => ['-c', `${name}=${value}`])]
-    const child = await runtime.spawn(place, data, 'postgres', args)
+    const child = await runtime.spawn(place, data, 'postgres', args, await options.memory.enter(place))
     let said = ''
     const hear = (chunk: Buffer) => {
       said = (said + chunk.toString()).slice(-4096)
@@ -196,7 +200,7 @@ export class Server {
       })
       child.once('exit', () => resolve())
     })
-    const server = new Server(child, exited)
+    const server = new Server(place, child, exited)
     let pause = 3
     while (server.running) {
       if (isReady(data, child.pid ?? -1)) return server
