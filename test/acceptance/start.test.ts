@@ -111,7 +111,9 @@ describe('mayfly up', () => {
     ['a data directory that is a file', (at) => (writeFileSync(path.join(at, 'file'), ''), ['--data', path.join(at, 'file')]), /is not a directory/, 1],
     [
       'a missing instance key',
-      (at) => (mkdirSync(path.join(at, 'pg')), writeFileSync(path.join(at, 'instance.json'), '{"version":1,"instanceId":"x","postgresMajor":18}'), ['--data', at]),
+      (at) => (
+        mkdirSync(path.join(at, 'pg')), writeFileSync(path.join(at, 'instance.json'), '{"version":1,"instanceId":"x","postgresMajor":18}'), ['--data', at]
+      ),
       /instance key .* is missing/,
       1,
     ],
