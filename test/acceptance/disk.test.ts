@@ -4,7 +4,8 @@ import { existsSync, mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:f
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { InvokeCommand } from '@aws-sdk/client-lambda'
+import { awsOf, makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 
 const asRoot = process.getuid?.() === 0
 
@@ -70,6 +71,11 @@ describe('a node whose disk runs full', { skip: asRoot ? false : 'a small file s
     const { code, message, hint } = JSON.parse(refused.text) as Record<string, string>
     assert.equal(code, 'storage_full')
     assert.match(`${message} ${hint}`, /has \d\d MiB free; below 45 MiB nothing runs Free space/)
+    const byLambda = awsOf(node.ready).send(new InvokeCommand({ FunctionName: 'hello' }))
+    await assert.rejects(byLambda, (error: Error & { $metadata?: { httpStatusCode?: number } }) => {
+      assert.deepEqual([error.name, error.$metadata?.httpStatusCode], ['ServiceException', 500])
+      return /nothing runs/.test(error.message)
+    })
     assert.match(mayfly(['ls', '--data', data]).stdout, /hello/)
     assert.match(node.stderr(), /"disk":"full".*a file system is full/)
     const report = mayfly(['doctor', '--json', '--data', data])

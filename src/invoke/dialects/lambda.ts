@@ -25,20 +25,22 @@ export const lambdaInvokeRoutes = (deps: LambdaInvokeDeps): Route[] => [
     adds: 'records',
     doc: 'Lambda: Invoke.',
     bodyBytes: LIMITS.invocationBody.value,
-    fail: (error, context) =>
-      error instanceof MayflyError && error.code === 'payload_too_large'
-        ? lambdaFail(
-            new LambdaError(
-              'RequestTooLargeException',
-              413,
-              `Request must be smaller than ${LIMITS.invocationBody.value} bytes for the InvokeFunction operation`,
-            ),
-            context,
-          )
-        : lambdaFail(error, context),
+    fail: invokeFail,
     handle: (context) => invoke(deps, context),
   },
 ]
+
+/** As the rest of the API says it, but for what Invoke has words of its own for. */
+function invokeFail(error: unknown, context: { readonly id: string }): Reply {
+  const code = error instanceof MayflyError ? error.code : null
+  if (code === 'payload_too_large') {
+    const message = `Request must be smaller than ${LIMITS.invocationBody.value} bytes for the InvokeFunction operation`
+    return lambdaFail(new LambdaError('RequestTooLargeException', 413, message), context)
+  }
+  // To the others it is code that finds no room; to who calls, a fault of the node that is worth another try.
+  if (code === 'storage_full') return lambdaFail(new LambdaError('ServiceException', 500, (error as MayflyError).message), context)
+  return lambdaFail(error, context)
+}
 
 async function invoke(deps: LambdaInvokeDeps, context: RequestContext): Promise<Reply> {
   const { principal } = context
