@@ -217,7 +217,11 @@ export class EmbeddedDatabases implements Databases {
 
   /** Copies the prepared template to a new place, whole or not at all. */
   async #ensureCluster(place: string, folder: string): Promise<void> {
-    const version = await fs.readFile(path.join(folder, 'PG_VERSION'), 'utf8').catch(() => null)
+    const version = await fs.readFile(path.join(folder, 'PG_VERSION'), 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return null
+      // A node of root's gave it to another user: it is there, and must not be taken for missing.
+      throw new ServerError(`the data of ${place} belongs to another user. Start the node as root, as before, or choose another place with --data.`)
+    })
     if (version !== null) {
       if (Number(version.trim()) !== EMBEDDED_MAJOR)
         throw new ServerError(`the data of ${place} belongs to PostgreSQL ${version.trim()}; this Mayfly brings ${EMBEDDED_MAJOR}`)

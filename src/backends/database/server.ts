@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { existsSync, promises as fs, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
+import { promisify } from 'node:util'
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
 import { DatabaseUnusable } from './database.ts'
@@ -102,6 +103,12 @@ export class RuntimeFolder {
   async own(file: string): Promise<void> {
     if (this.asRoot) await fs.chown(file, NOBODY, NOBODY)
   }
+
+  /** Data that an ordinary user's node made, before it was started as root: its server is another user now. */
+  async takeOver(data: string): Promise<void> {
+    if (!this.asRoot || (await fs.stat(data)).uid === NOBODY) return
+    await promisify(execFile)('chown', ['-hR', `${NOBODY}:${NOBODY}`, data])
+  }
 }
 
 async function relink(target: string, link: string): Promise<void> {
@@ -182,6 +189,7 @@ export class Server {
     await fs.chmod(socketFolder, 0o711)
     await runtime.own(socketFolder)
     await endFormer(data, path.join(socketFolder, '.s.PGSQL.5432'), clock)
+    await runtime.takeOver(data)
     const deadline = clock.monotonic() + 60_000
     const args = ['-D', runtime.dataName(place), ...Object.entries(settings(socketFolder, options.role)).flatMap(([name, value]) => ['-c', `${name}=${value}`])]
     const child = await runtime.spawn(place, data, 'postgres', args, await options.memory.enter(place))
