@@ -94,6 +94,8 @@ describe('a node whose disk runs full', { skip: asRoot ? false : 'a small file s
     assert.equal(deploy('second').code, 1)
     assert.equal(mayfly(['rm', 'hello', '--data', data]).code, 0)
     await leave(300, 'ok')
+    // Seen first, made then.
+    for (let tried = 0; tried < 50 && !existsSync(path.join(data, 'ballast')); tried++) await delay(100)
     assert.equal(existsSync(path.join(data, 'ballast')), true)
   })
 })
