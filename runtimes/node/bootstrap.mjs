@@ -323,12 +323,16 @@ let handler = null
 /** What every call of the version has in common. */
 let version = null
 
-async function specialise(fields) {
+/** What can be done before the code is there. */
+function prepare(fields) {
   version = fields.context
-  replaceEnvironment(fields.environment)
   concurrent = fields.concurrency > 1
+  replaceEnvironment(fields.environment)
   for (const port of fields.relayPorts) if (port !== relayPort) listenRelay(port)
   v8.setFlagsFromString(`--max-old-space-size=${Math.max(16, Math.floor(fields.memoryMb * 0.75))}`)
+}
+
+async function specialise(fields) {
   if (fields.cachePath) module.enableCompileCache(fields.cachePath)
   process.chdir(fields.codePath)
   handler = await load(fields.codePath, fields.handler)
@@ -640,6 +644,7 @@ function listenRelay(port, ready) {
   })
   server.listen({ host: '127.0.0.1', port }, () => ready?.(server.address().port))
   server.unref()
+  return server
 }
 
 function onRelay(type, _flags, id, payload) {
@@ -662,6 +667,7 @@ function onRelay(type, _flags, id, payload) {
 const sandboxCredit = new Credit(SANDBOX_WINDOW)
 let loading = false
 let specialiseParts = []
+let announced = null
 
 function onControl(type, flags, id, payload) {
   switch (type) {
@@ -697,10 +703,14 @@ function onControl(type, flags, id, payload) {
       calls.get(id)?.abort.abort(new DOMException('The client left.', 'AbortError'))
       return
     case T.specialise: {
-      specialiseParts.push(Buffer.from(payload))
+      if (announced === null) specialiseParts.push(Buffer.from(payload))
+      if (announced === null && flags & (F.done | F.fin)) {
+        announced = parse(Buffer.concat(specialiseParts).toString('utf8'))
+        specialiseParts = []
+        prepare(announced)
+      }
       if (!(flags & F.fin)) return
-      const fields = parse(Buffer.concat(specialiseParts).toString('utf8'))
-      specialiseParts = []
+      const fields = announced
       loading = true
       specialise(fields).then(
         (kind) => {
@@ -768,6 +778,9 @@ async function warmLoading() {
       handler = await load(root, 'index.handler')
       handler = await load(root, 'plain.handler')
       replaceEnvironment({ ...realEnv })
+      await new Promise((listening) => {
+        const server = listenRelay(0, () => server.close(listening))
+      })
     }
   } finally {
     fs.rmSync(folder, { recursive: true, force: true })

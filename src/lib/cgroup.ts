@@ -81,10 +81,9 @@ export class Cgroup {
   }
 
   /** Written at once: a trip through the thread pool costs ten times the write, and this stands on the cold path. */
-  limit(limits: { memoryMb: number; pids: number; cpuWeight: number }): void {
-    const { memory, pids, cpu } = this.#hierarchies
+  limit(limits: { memoryMb: number; cpuWeight: number }): void {
+    const { cpu, memory } = this.#hierarchies
     if (memory) this.limitMemory(limits.memoryMb)
-    if (pids) writeFileSync(path.join(pids.path, this.#name, 'pids.max'), String(limits.pids))
     if (cpu) {
       if (cpu.version === 2) writeFileSync(path.join(cpu.path, this.#name, 'cpu.weight'), String(Math.min(10_000, Math.max(1, limits.cpuWeight))))
       else writeFileSync(path.join(cpu.path, this.#name, 'cpu.shares'), String(Math.max(2, Math.round((limits.cpuWeight * 1024) / 100))))

@@ -138,16 +138,28 @@ export class Channel {
     return this.#warming.promise
   }
 
-  /** Gives the guest its code and environment. @throws LoadError with Lambda's JSON when the code does not load */
-  specialise(fields: SpecialiseFields, log: LogSink): Promise<HandlerKind> {
+  /** Tells the guest what it will become: it is awake and has its environment by the time that its code is in place. */
+  announce(fields: SpecialiseFields): void {
+    const bytes = Buffer.from(JSON.stringify(fields))
+    for (let at = 0; at < bytes.length; at += MAX_PAYLOAD) {
+      this.#writer.send(TYPE.specialise, at + MAX_PAYLOAD >= bytes.length ? FLAG.done : 0, LOADING, bytes.subarray(at, at + MAX_PAYLOAD))
+    }
+    this.#writer.flush()
+  }
+
+  /** Lets the guest load what was announced. @throws LoadError with Lambda's JSON when the code does not load */
+  load(log: LogSink): Promise<HandlerKind> {
     if (this.#dead) return Promise.reject(this.#dead)
     return new Promise((resolve, reject) => {
       this.#loading = { resolve, reject, log }
-      const bytes = Buffer.from(JSON.stringify(fields))
-      for (let at = 0; at === 0 || at < bytes.length; at += MAX_PAYLOAD) {
-        this.#writer.send(TYPE.specialise, at + MAX_PAYLOAD >= bytes.length ? FLAG.fin : 0, LOADING, bytes.subarray(at, at + MAX_PAYLOAD))
-      }
+      this.#writer.send(TYPE.specialise, FLAG.fin, LOADING)
+      this.#writer.flush()
     })
+  }
+
+  specialise(fields: SpecialiseFields, log: LogSink): Promise<HandlerKind> {
+    this.announce(fields)
+    return this.load(log)
   }
 
   /**

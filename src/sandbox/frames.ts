@@ -145,11 +145,14 @@ export class FrameWriter {
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(() => this.#flush())
+    setImmediate(() => {
+      this.#scheduled = false
+      this.flush()
+    })
   }
 
-  #flush(): void {
-    this.#scheduled = false
+  /** Writes at once what was queued. */
+  flush(): void {
     const frames = this.#data.length === 0 ? this.#first : this.#first.concat(this.#data)
     this.#first = []
     this.#data = []

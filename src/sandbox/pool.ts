@@ -206,7 +206,7 @@ export class SandboxPool implements Sandboxes {
       written = generic.process.cache
       await staging.give({ key: `${spec.key}/build`, codeDir: spec.codeDir, cacheDir: null }, generic.slotDir)
       // What is written to the cache is memory too, and not the function's.
-      await generic.process.limit({ memoryMb: spec.memoryMb + Math.ceil(CACHE_SIZE.bytes / MiB), pids: POOL_PIDS })
+      generic.process.limit({ memoryMb: spec.memoryMb + Math.ceil(CACHE_SIZE.bytes / MiB) })
       const { code, cache: cachePath } = generic.process.paths
       const load = generic.channel.specialise(
         {
@@ -428,22 +428,21 @@ export class SandboxPool implements Sandboxes {
     const limitMs = Math.max(LOAD_MS, spec.timeoutMs)
     this.#loading.add(generic)
     try {
-      await Promise.all([staging.give(source, generic.slotDir), generic.process.limit({ memoryMb: spec.memoryMb, pids: POOL_PIDS })])
       const codePath = generic.process.paths.code
-      const loading = generic.channel.specialise(
-        {
-          handler: spec.handler,
-          environment: { LAMBDA_TASK_ROOT: generic.process.isolated ? '/var/task' : codePath, ...spec.environment },
-          context: spec.context,
-          memoryMb: spec.memoryMb,
-          codePath,
-          cachePath: hasCache ? path.join(path.dirname(codePath), 'cache') : null,
-          concurrency: spec.concurrency,
-          relayPorts: spec.relayPorts,
-          build: false,
-        },
-        log,
-      )
+      generic.channel.announce({
+        handler: spec.handler,
+        environment: { LAMBDA_TASK_ROOT: generic.process.isolated ? '/var/task' : codePath, ...spec.environment },
+        context: spec.context,
+        memoryMb: spec.memoryMb,
+        codePath,
+        cachePath: hasCache ? path.join(path.dirname(codePath), 'cache') : null,
+        concurrency: spec.concurrency,
+        relayPorts: spec.relayPorts,
+        build: false,
+      })
+      generic.process.limit({ memoryMb: spec.memoryMb })
+      await staging.give(source, generic.slotDir)
+      const loading = generic.channel.load(log)
       loading.catch(() => {})
       if (!(await within(clock, limitMs, loading))) throw loadError('Sandbox.Timedout', `Error: Init timed out after ${(limitMs / 1000).toFixed(2)} seconds`)
       const handlerKind = await loading.catch(async (error: unknown) => {

@@ -192,8 +192,8 @@ export interface SandboxProcess {
   readonly isolated: boolean
   /** What the bootstrap itself wrote to stderr outside the protocol (a crash of Node), last 8 KiB. */
   stderrTail(): string
-  /** Sets the limits of the version it becomes: memory (no swap), CPU weight in proportion, pids. */
-  limit(limits: { memoryMb: number; pids: number }): Promise<void>
+  /** Sets the limits of the version it becomes: memory (no swap), CPU weight in proportion. That of processes holds from the start. */
+  limit(limits: { memoryMb: number }): void
   freeze(): Promise<void>
   thaw(): Promise<void>
   /** SIGKILL to everything in it, then gives back cgroups, mounts, directories. Idempotent; resolves when all is given back. */

@@ -87,7 +87,7 @@ class PlainProcess implements SandboxProcess {
   stderrTail(): string {
     return this.#tail.text()
   }
-  async limit(): Promise<void> {}
+  limit(): void {}
   async freeze(): Promise<void> {
     this.#child.kill('SIGSTOP')
   }

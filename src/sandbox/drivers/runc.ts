@@ -308,7 +308,7 @@ class RuncSandbox implements SandboxProcess {
   stderrTail(): string {
     return this.#tail.text()
   }
-  async limit(limits: { memoryMb: number; pids: number }): Promise<void> {
+  limit(limits: { memoryMb: number }): void {
     this.#cgroup.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
   }
   async freeze(): Promise<void> {
