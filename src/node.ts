@@ -22,10 +22,10 @@ import { Projects } from './core/projects.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Artefacts, ArtefactLinks, FunctionsService, LambdaError, lambdaRoutes, routes as functionRoutes } from './functions/index.ts'
 import { type AwsRequest, ConsoleListener, Gateway, HostNames, nodeRoutes, projectRoutes, sameIdentity, TrustedProxies } from './gateway/index.ts'
-import { Admission, Invoker, lambdaInvokeRoutes, routes as invokeRoutes, Specs } from './invoke/index.ts'
+import { Admission, Invoker, lambdaInvokeRoutes, Queue, routes as invokeRoutes, Specs } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
 import type { Clock } from './lib/clock.ts'
-import { uuidTime } from './lib/ids.ts'
+import { randomFraction, uuidTime } from './lib/ids.ts'
 import { Logs } from './observe/index.ts'
 import { metricsRoutes, routes as logRoutes } from './observe/http.ts'
 import { type Driver, detectDriver, isDriver, type NoDriver, openSandboxes, type RelayIdentity, type Sandboxes } from './sandbox/index.ts'
@@ -202,6 +202,20 @@ export class RunningNode implements AsyncDisposable {
     )
     sweeper.unref()
     opening.defer(() => clearInterval(sweeper))
+    const queue: Queue = opening.use(
+      new Queue({
+        database: databases.control,
+        invoke: (invocation, signal) => invoker.invoke(invocation, signal),
+        holder: directory.instance.instanceId,
+        concurrency: config.invoke.queueConcurrency,
+        maxAttempts: config.invoke.maxAttempts,
+        maxAgeMs: config.invoke.maxAgeMs,
+        deadLetterDays: config.invoke.deadLetterDays,
+        clock,
+        random: randomFraction,
+        log,
+      }),
+    )
     const projects = new Projects({
       databases,
       sealer,
@@ -210,6 +224,7 @@ export class RunningNode implements AsyncDisposable {
       onCreate: (tx, project) => auth.issueProjectKeys(tx, project),
       onDelete: async (project) => {
         await functions.dropProject(project.ref)
+        await queue.dropProject(project.ref)
         await logs.dropProject(project.ref)
         auth.forget()
       },
@@ -271,8 +286,8 @@ export class RunningNode implements AsyncDisposable {
         lag: lag.read,
       }),
       ...usageRoutes(usage),
-      ...invokeRoutes({ invoker, now: () => clock.now(), stopping: stopping.signal }),
-      ...lambdaInvokeRoutes({ invoker, functions, stopping: stopping.signal }),
+      ...invokeRoutes({ invoker, queue, functions, now: () => clock.now(), stopping: stopping.signal }),
+      ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping.signal }),
       ...lambdaRoutes({ functions, links, architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64' }),
     ]
     gateway = opening.use(
@@ -321,6 +336,7 @@ export class RunningNode implements AsyncDisposable {
       directory,
       markReady: async () => {
         isReady = true
+        await queue.start()
         void functions.expectAll(stopping.signal)
         await writeRun(stack, host, data, { ...line, pid: process.pid, startTicks: startTicks(process.pid), operatorToken, data })
       },

@@ -33,6 +33,7 @@ export const ERRORS = {
   payload_too_large: { status: 413, retry: 'never', hint: 'Send less, or put the body in a bucket and pass its key.' },
   project_exists: { status: 409, retry: 'never', hint: 'Choose another ref.' },
   project_not_found: { status: 404, retry: 'never', hint: 'Check the ref of the project.' },
+  queue_full: { status: 429, retry: 'after', hint: 'Wait until the queue is shorter; `mayfly dlq ls` and `mayfly logs` show what holds it up.' },
   recursion_too_deep: { status: 400, retry: 'never', hint: 'End the loop: a function may not stand behind 16 others.' },
   request_timeout: { status: 408, retry: 'now', hint: 'Send the whole request faster.' },
   revision_mismatch: { status: 412, retry: 'never', hint: 'Read the function again and send its current revision id.' },

@@ -1,6 +1,6 @@
 export { type Archive, readArchive, unpackArchive } from './archive.ts'
 export { Artefacts, type ArtefactsOptions } from './artefacts.ts'
-export { functionSpecSchema, mayflyJsonSchema, RUNTIMES } from './definition.ts'
+export { functionSpecSchema, isFunctionName, mayflyJsonSchema, RUNTIMES } from './definition.ts'
 export {
   ACCOUNT_ID,
   DEFAULT_REGION,

@@ -2,14 +2,16 @@ import { ERRORS, MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project } from '../core/project.ts'
 import type { Reply, RequestContext, Route } from '../core/route.ts'
-import type { Version } from '../functions/index.ts'
-import type { HandlerKind } from '../sandbox/index.ts'
-import { fetchCallOfEvent, urlReplyOfFetch } from './event-to-fetch.ts'
+import { type Functions, isFunctionName, type Version } from '../functions/index.ts'
+import { eventContent, eventPayload, eventReply } from './event.ts'
 import { functionUrlEvent, inferReply, setHeader, withSandboxPolicy } from './function-url.ts'
+import type { Queue } from './queue.ts'
 import type { Content, Invoker, Outcome } from './service.ts'
 
 export interface InvokeHttpDeps {
   readonly invoker: Invoker
+  readonly queue: Queue
+  readonly functions: Functions
   readonly now: () => number
   /** Ends when the node stops; a Lambda call runs on when its client has left. */
   readonly stopping: AbortSignal
@@ -45,8 +47,16 @@ export function routes(deps: InvokeHttpDeps): Route[] {
       access: 'manage',
       plane: 'management',
       adds: 'records',
-      doc: 'Runs a function with the JSON body as its event; the reply is what it returned.',
+      doc: 'Runs a function with the JSON body as its event; the reply is what it returned. With `async=1` it is queued: 202 once that is on disk.',
       handle: (context) => callWithEvent(deps, context),
+    },
+    {
+      method: 'GET',
+      path: '/api/v1/projects/:ref/dead-letters',
+      access: 'manage',
+      plane: 'management',
+      doc: 'Invocations that were given up, the newest first (`function`, `limit`), with the reason.',
+      handle: (context) => deadLetters(deps, context),
     },
   ]
 }
@@ -137,6 +147,21 @@ async function callWithEvent(deps: InvokeHttpDeps, context: RequestContext): Pro
   const project = context.project as Project
   const body = await context.body(LIMITS.invocationBody.value)
   const payload = eventPayload(body)
+  if (context.query.get('async') === '1') {
+    const version = await deps.functions.resolve(project.ref, context.params.name ?? '')
+    const { functionId, functionName } = version
+    await deps.queue.enqueue({
+      id: context.id,
+      project: project.ref,
+      functionId,
+      functionName,
+      traceId: null,
+      clientContext: null,
+      depth: context.depth,
+      payload,
+    })
+    return { status: 202, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ invocation: context.id }) }
+  }
   const outcome = await deps.invoker.invoke(
     {
       id: context.id,
@@ -166,24 +191,32 @@ async function callWithEvent(deps: InvokeHttpDeps, context: RequestContext): Pro
   }
 }
 
-/** The bytes of an event; an empty body is `{}`. @throws MayflyError body_not_json */
-export function eventPayload(body: Buffer): Uint8Array {
-  if (body.length === 0) return Buffer.from('{}')
-  try {
-    JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `Could not parse request body into json: ${error instanceof Error ? error.message : 'not JSON'}`)
+async function deadLetters(deps: InvokeHttpDeps, context: RequestContext): Promise<Reply> {
+  const limitText = context.query.get('limit') ?? '100'
+  const limit = Number(limitText)
+  if (!/^\d{1,6}$/.test(limitText) || limit < 1 || limit > LIMITS.deadLetterPage.value)
+    throw new MayflyError('bad_request', `limit: a whole number from 1 to ${LIMITS.deadLetterPage.value}`)
+  const functionName = context.query.get('function')
+  if (functionName !== null && !isFunctionName(functionName)) throw new MayflyError('bad_request', 'function: the name of a function')
+  const letters = await deps.queue.deadLetters((context.project as Project).ref, functionName, limit)
+  return {
+    status: 200,
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      deadLetters: letters.map(({ functionName: name, ...letter }) => ({
+        id: letter.id,
+        function: name,
+        reason: letter.reason,
+        attempts: letter.attempts,
+        lost: letter.lost,
+        errorType: letter.errorType,
+        errorMessage: letter.errorMessage,
+        enqueuedAt: letter.enqueuedAt.toISOString(),
+        deadAt: letter.deadAt.toISOString(),
+        payloadBytes: letter.payloadBytes,
+      })),
+    }),
   }
-  return body
-}
-
-/** A `fetch` handler that gets an event sees it as a POST; its Response comes back in the form of a function URL's answer. */
-export const eventContent = (kind: HandlerKind, payload: Uint8Array): Content => (kind === 'lambda' ? { kind: 'event', payload } : fetchCallOfEvent(payload))
-
-/** What a caller by event gets: the returned bytes, or Lambda's error JSON. */
-export async function eventReply(outcome: Outcome): Promise<Uint8Array> {
-  const { result } = outcome
-  return result.kind === 'http' ? await urlReplyOfFetch(result) : result.payload
 }
 
 const headerOf = (context: RequestContext, name: string): string | null => {

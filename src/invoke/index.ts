@@ -1,5 +1,6 @@
 export { Admission } from './admission.ts'
 export { lambdaInvokeRoutes } from './dialects/lambda.ts'
 export { routes } from './http.ts'
+export { Queue } from './queue.ts'
 export { Invoker } from './service.ts'
 export { Specs } from './specs.ts'

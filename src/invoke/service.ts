@@ -27,6 +27,8 @@ export interface InvokerDeps {
 /** What comes in: known before a sandbox is asked for, but the content, which depends on what the handler is. */
 export interface Invocation {
   readonly id: string
+  /** 1 and rising for what is tried again; executions are metered once by id and attempt. */
+  readonly attempt?: number
   readonly project: ProjectRef
   readonly functionName: string
   readonly traceId: string | null
@@ -108,7 +110,7 @@ export class Invoker implements Disposable {
     const subject = { project: version.project, functionName: version.functionName, version: version.version, invocationId: invocation.id }
     const log = new InvocationLog(this.#deps.logs, subject, clock.now)
     this.#live.add(log)
-    meter.started({ ...subject, attempt: 1, memoryMb: version.definition.memoryMb, startedAt })
+    meter.started({ ...subject, attempt: invocation.attempt ?? 1, memoryMb: version.definition.memoryMb, startedAt })
     log.platform(`START RequestId: ${invocation.id} Version: ${version.version}`)
     const run = new Run(this.#deps, invocation, version, slot, log, startedAt, () => this.#live.delete(log))
     let lease: SandboxLease | null = null
@@ -237,7 +239,7 @@ class Run {
     this.#slot[Symbol.dispose]()
     this.#deps.meter.ended({
       invocationId: this.#invocation.id,
-      attempt: 1,
+      attempt: this.#invocation.attempt ?? 1,
       project: this.#version.project,
       functionName: this.#version.functionName,
       version: this.#version.version,

@@ -42,5 +42,8 @@ export function randomToken(bytes: number, random: Random = systemRandom): strin
   return Buffer.from(random(new Uint8Array(bytes))).toString('base64url')
 }
 
+/** From 0 up to 1, for spreading things out. */
+export const randomFraction = (): number => new DataView(systemRandom(new Uint8Array(4)).buffer).getUint32(0) / 2 ** 32
+
 /** When a UUIDv7 was made, milliseconds since 1970. */
 export const uuidTime = (id: string): number => Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)

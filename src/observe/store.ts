@@ -1,5 +1,6 @@
 import type { Sql, Tx } from '../backends/database/database.ts'
 import { LINES_PER_RECORD, type LogRecord } from '../core/meter.ts'
+import { storableText } from '../lib/text.ts'
 
 export interface StoredLine {
   readonly seq: string
@@ -25,12 +26,9 @@ const rowOf = (record: LogRecord) => ({
   version: record.version,
   invocation: record.invocationId,
   at: record.lines[0]?.at ?? 0,
-  lines: record.lines.map((line) => [line.at, line.source, storable(line.text)]),
+  lines: record.lines.map((line) => [line.at, line.source, storableText(line.text)]),
   bytes: record.lines.reduce((sum, line) => sum + line.text.length, 0),
 })
-
-// PostgreSQL's text holds neither a zero byte nor half a character.
-const storable = (text: string) => (text.includes('\0') ? text.replaceAll('\0', '\u{fffd}') : text).toWellFormed()
 
 export interface LinesOf {
   readonly project: string

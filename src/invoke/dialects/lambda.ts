@@ -2,12 +2,14 @@ import { LIMITS } from '../../core/limits.ts'
 import { MayflyError } from '../../core/errors.ts'
 import type { ProjectRef } from '../../core/project.ts'
 import type { Reply, RequestContext, Route } from '../../core/route.ts'
-import { functionArn, type Functions, invalidParameter, LambdaError, lambdaFail, notFound, parseFunctionName, regionOf } from '../../functions/index.ts'
-import { eventContent, eventPayload, eventReply } from '../http.ts'
+import { functionArn, type Functions, LambdaError, lambdaFail, notFound, parseFunctionName, regionOf } from '../../functions/index.ts'
+import { eventContent, eventPayload, eventReply } from '../event.ts'
+import type { Queue } from '../queue.ts'
 import type { Invoker } from '../service.ts'
 
 export interface LambdaInvokeDeps {
   readonly invoker: Invoker
+  readonly queue: Queue
   readonly functions: Functions
   /** Ends when the node stops; a call runs on when its client has left. */
   readonly stopping: AbortSignal
@@ -74,7 +76,19 @@ async function invoke(deps: LambdaInvokeDeps, context: RequestContext): Promise<
   })
   const common = { 'x-amzn-requestid': context.id, 'content-type': 'application/json' }
   if (type === 'DryRun') return { status: 204, headers: common }
-  if (type === 'Event') throw invalidParameter('This version of Mayfly runs functions synchronously only: use InvocationType RequestResponse.')
+  if (type === 'Event') {
+    await deps.queue.enqueue({
+      id: context.id,
+      project,
+      functionId: version.functionId,
+      functionName: name,
+      traceId: header(context, 'x-amzn-trace-id'),
+      clientContext,
+      depth: context.depth,
+      payload,
+    })
+    return { status: 202, headers: common }
+  }
   const outcome = await deps.invoker.invoke(
     {
       id: context.id,

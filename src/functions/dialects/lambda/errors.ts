@@ -66,6 +66,7 @@ const CODES: Partial<Record<ErrorCode, readonly [code: string, status: number]>>
   request_timeout: ['RequestTimeoutException', 408],
   revision_mismatch: ['PreconditionFailedException', 412],
   storage_full: ['CodeStorageExceededException', 400],
+  queue_full: ['TooManyRequestsException', 429],
   too_many_invocations: ['TooManyRequestsException', 429],
   uri_invalid: ['ValidationException', 400],
   zip_invalid: ['InvalidParameterValueException', 400],

@@ -1,0 +1,301 @@
+import type { Database } from '../backends/database/database.ts'
+import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Log } from '../core/log.ts'
+import type { ProjectRef } from '../core/project.ts'
+import { Bell } from '../lib/bell.ts'
+import type { Clock } from '../lib/clock.ts'
+import { storableText } from '../lib/text.ts'
+import { within } from '../lib/within.ts'
+import { backoffMs } from './backoff.ts'
+import { GroupCommit } from './group-commit.ts'
+import { eventContent, eventReply } from './event.ts'
+import type { Invocation, Outcome } from './service.ts'
+import {
+  buryEntry,
+  countEntries,
+  type DeadLetter,
+  deleteEntries,
+  deleteOldDeadLetters,
+  deleteQueueOf,
+  type Given,
+  insertEntries,
+  leaseDue,
+  type LeasedEntry,
+  type NewEntry,
+  renewLeases,
+  retryEntry,
+  returnLeases,
+  selectDeadLetters,
+  selectWaitingFunctions,
+  type Settled,
+} from './store.ts'
+
+const LEASE_MS = 60_000
+const RENEW_MS = 20_000
+/** What a bell did not tell of is found by looking. */
+const LOOK_MS = 1_000
+const SWEEP_MS = 3_600_000
+const GROUP = 500
+const CLOSE_MS = 5_000
+
+export interface QueueDeps {
+  readonly database: Database
+  /** `Invoker.invoke`. @throws MayflyError when the call does not come to user code */
+  readonly invoke: (invocation: Invocation, signal: AbortSignal) => Promise<Outcome>
+  /** Who holds leases: the same in each life of a node. */
+  readonly holder: string
+  /** How many entries run at once. */
+  readonly concurrency: number
+  readonly maxAttempts: number
+  readonly maxAgeMs: number
+  readonly deadLetterDays: number
+  readonly clock: Clock
+  readonly random: () => number
+  readonly log: Log
+}
+
+/**
+ * The queue of invocations that nobody waits for. An entry is committed before its sender is answered and then ends in
+ * exactly one of: succeeded (it is gone), a dead letter, or still here. It runs at least once; its attempt number, which
+ * rises with each lease, keeps a former holder from settling what another has by now.
+ */
+export class Queue implements AsyncDisposable {
+  readonly #deps: QueueDeps
+  readonly #bell = new Bell()
+  readonly #stop = new AbortController()
+  readonly #running = new Map<string, Promise<void>>()
+  readonly #byFunction = new Map<string, number>()
+  readonly #enqueue: GroupCommit<NewEntry>
+  readonly #succeed: GroupCommit<Settled>
+  #loop: Promise<void> | null = null
+  #renewing: NodeJS.Timeout | null = null
+  #sweeping: NodeJS.Timeout | null = null
+  #count = 0
+  #failing = false
+
+  constructor(deps: QueueDeps) {
+    this.#deps = deps
+    this.#enqueue = new GroupCommit(GROUP, (entries) => deps.database.transaction((tx) => insertEntries(tx, entries)))
+    this.#succeed = new GroupCommit(GROUP, async (settled) => {
+      this.#count -= (await deleteEntries(deps.database.sql, settled)).length
+    })
+  }
+
+  /** Takes back what a former life held, and begins. */
+  async start(): Promise<void> {
+    const { database, holder, log } = this.#deps
+    const back = await returnLeases(database.sql, holder, 1)
+    if (back.length > 0) log.info({ entries: back.length }, 'entries that ran when this node ended wait again')
+    await this.#buryLost(back)
+    this.#count = await countEntries(database.sql)
+    this.#loop = this.#work()
+    this.#renewing = setInterval(() => void this.#renew(), RENEW_MS)
+    this.#sweeping = setInterval(() => void this.#sweep(), SWEEP_MS)
+    for (const timer of [this.#renewing, this.#sweeping]) timer.unref()
+    void this.#sweep()
+  }
+
+  /** Entries that run now. */
+  get running(): number {
+    return this.#running.size
+  }
+  /** Entries that wait or run. */
+  get length(): number {
+    return this.#count
+  }
+
+  /**
+   * Resolves when the entry is on disk: it runs at least once, or becomes a dead letter.
+   * @throws MayflyError payload_too_large, queue_full; DatabaseError when it could not be stored
+   */
+  async enqueue(entry: NewEntry): Promise<void> {
+    if (entry.payload.byteLength > LIMITS.queuedPayload.value)
+      throw new MayflyError('payload_too_large', `the event of a queued invocation may have ${LIMITS.queuedPayload.value} bytes`)
+    if (this.#count >= LIMITS.queuedEntries.value) throw new MayflyError('queue_full', `${LIMITS.queuedEntries.value} invocations wait already`)
+    this.#count++
+    try {
+      await this.#enqueue.add(entry)
+    } catch (error) {
+      this.#count--
+      throw error
+    }
+    this.#bell.ring()
+  }
+
+  deadLetters(project: ProjectRef, functionName: string | null, limit: number): Promise<DeadLetter[]> {
+    return selectDeadLetters(this.#deps.database.sql, project, functionName, limit)
+  }
+
+  /** A project goes, and what waits for its functions with it. */
+  async dropProject(project: ProjectRef): Promise<void> {
+    await this.#deps.database.transaction((tx) => deleteQueueOf(tx, project))
+    this.#count = await countEntries(this.#deps.database.sql)
+  }
+
+  /** Takes nothing more, lets what runs end for a few seconds, and gives the rest back: it runs again in the next life. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { clock, database, holder, log } = this.#deps
+    this.#stop.abort(new MayflyError('shutting_down', 'the node is stopping'))
+    if (this.#renewing) clearInterval(this.#renewing)
+    if (this.#sweeping) clearInterval(this.#sweeping)
+    await this.#loop
+    await within(clock, CLOSE_MS, Promise.allSettled(this.#running.values()))
+    await Promise.allSettled([this.#enqueue.settled(), this.#succeed.settled()])
+    if (this.#running.size > 0)
+      await returnLeases(database.sql, holder, 0).catch((error: Error) => log.warn({ error: error.message }, 'leases are given back at the next start'))
+  }
+
+  async #work(): Promise<void> {
+    const { clock, log } = this.#deps
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      const rung = new AbortController()
+      const waiting = this.#bell.wait(clock, LOOK_MS, AbortSignal.any([signal, rung.signal]))
+      let nextMs = LOOK_MS
+      try {
+        nextMs = await this.#round()
+        if (this.#failing) log.info({}, 'the queue is served again')
+        this.#failing = false
+      } catch (error) {
+        if (!this.#failing) log.warn({ error: (error as Error).message }, 'the queue cannot be served; it is tried again')
+        this.#failing = true
+      }
+      if (nextMs < LOOK_MS) {
+        const soon = clock.timer(Math.max(0, nextMs), () => rung.abort())
+        await waiting
+        soon[Symbol.dispose]()
+      } else await waiting
+    }
+  }
+
+  /** Leases what is due and has room, and lets it run. @returns ms until it is worth looking again */
+  async #round(): Promise<number> {
+    const { database, concurrency, holder } = this.#deps
+    await this.#buryLost(await returnLeases(database.sql, null, 1))
+    const room = concurrency - this.#running.size
+    if (room <= 0) return LOOK_MS
+    const waiting = (await selectWaitingFunctions(database.sql)).toSorted((a, b) => a.dueMs - b.dueMs)
+    const due = waiting.filter(({ dueMs }) => dueMs <= 0).map(({ functionId }) => functionId)
+    if (due.length === 0) return waiting[0]?.dueMs ?? LOOK_MS
+    for (const entry of await leaseDue(database.sql, holder, this.#shares(due, room), LEASE_MS)) this.#begin(entry)
+    return 0
+  }
+
+  /** The room is shared by the functions that wait; those with less running come first, then those that have waited longest. */
+  #shares(functions: readonly string[], room: number) {
+    const order = functions.toSorted((a, b) => (this.#byFunction.get(a) ?? 0) - (this.#byFunction.get(b) ?? 0))
+    const chosen = order.slice(0, room)
+    const each = Math.floor(room / chosen.length)
+    const rest = room - each * chosen.length
+    return { functions: chosen, slots: chosen.map((_, n) => each + (n < rest ? 1 : 0)) }
+  }
+
+  #begin(entry: LeasedEntry): void {
+    this.#byFunction.set(entry.functionId, (this.#byFunction.get(entry.functionId) ?? 0) + 1)
+    const done = this.#run(entry)
+      .catch((error: Error) => this.#deps.log.warn({ invocation: entry.id, error: error.message }, 'an entry could not be settled; its lease ends by itself'))
+      .then(() => {
+        this.#running.delete(entry.id)
+        const left = (this.#byFunction.get(entry.functionId) ?? 1) - 1
+        if (left === 0) this.#byFunction.delete(entry.functionId)
+        else this.#byFunction.set(entry.functionId, left)
+        this.#bell.ring()
+      })
+    this.#running.set(entry.id, done)
+  }
+
+  async #run(entry: LeasedEntry): Promise<void> {
+    let outcome: Outcome
+    try {
+      outcome = await this.#deps.invoke(
+        {
+          id: entry.id,
+          attempt: entry.attempt,
+          project: entry.project as ProjectRef,
+          functionName: entry.functionName,
+          traceId: entry.traceId,
+          clientContext: entry.clientContext,
+          depth: entry.depth,
+          bytesIn: () => entry.payload.length,
+          content: async (kind) => eventContent(kind, entry.payload),
+        },
+        this.#stop.signal,
+      )
+      await eventReply(outcome)
+      await outcome.over
+    } catch (error) {
+      if (!this.#stop.signal.aborted) await this.#notRun(entry, error)
+      return
+    }
+    // What ends while the sandboxes are being closed says nothing about the function.
+    if (outcome.result.kind !== 'error') return await this.#succeed.add(entry)
+    if (!this.#stop.signal.aborted) await this.#failed(entry, outcome.result)
+  }
+
+  /** It ran and ended with an error: an attempt is spent. */
+  async #failed(entry: LeasedEntry, result: { readonly errorType: string; readonly payload: Uint8Array }): Promise<void> {
+    const { maxAttempts, random } = this.#deps
+    const failures = entry.spent + 1
+    const told = { errorType: storable(result.errorType), errorMessage: storable(messageOf(result.payload)) }
+    const waitMs = backoffMs(failures, random)
+    if (failures >= maxAttempts) await this.#bury(entry, { reason: 'attempts', spent: 1, ...told })
+    else if (entry.ageMs + waitMs > this.#deps.maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 1, ...told })
+    else await retryEntry(this.#deps.database.sql, entry, waitMs, 1, 0)
+  }
+
+  /** It did not come to user code: no attempt is spent, but its age counts, and a fault of ours is counted as one of the node's. */
+  async #notRun(entry: LeasedEntry, error: unknown): Promise<void> {
+    const known = error instanceof MayflyError ? error : null
+    const told = { errorType: known?.code ?? 'internal', errorMessage: known?.message ?? 'a fault of this node' }
+    if (known?.code === 'function_not_found' || known?.code === 'project_not_found')
+      return await this.#bury(entry, { reason: 'function_gone', spent: 0, ...told })
+    const lost = known === null || known.code === 'internal' ? 1 : 0
+    if (lost === 1) this.#deps.log.error({ invocation: entry.id, error: String(error) }, 'an entry could not be run by a fault of this node')
+    const waitMs = backoffMs(Math.max(1, entry.attempt - entry.spent), this.#deps.random)
+    if (entry.lost + lost >= LIMITS.lostLeases.value) await this.#bury(entry, { reason: 'node', spent: 0, ...told })
+    else if (entry.ageMs + waitMs > this.#deps.maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 0, ...told })
+    else await retryEntry(this.#deps.database.sql, entry, waitMs, 0, lost)
+  }
+
+  async #bury(entry: Settled, given: Given): Promise<void> {
+    const { database, log } = this.#deps
+    const buried = await buryEntry(database.sql, entry, given)
+    this.#count -= buried.length
+    if (buried.length > 0) log.warn({ invocation: entry.id, reason: given.reason, error: given.errorType }, 'an invocation became a dead letter')
+  }
+
+  /** An event that ends nodes must not do so for ever. */
+  async #buryLost(back: readonly { readonly id: string; readonly attempt: number; readonly lost: number }[]): Promise<void> {
+    for (const entry of back) {
+      if (entry.lost < LIMITS.lostLeases.value) continue
+      const errorMessage = `the node ended ${entry.lost} times while it ran`
+      await this.#bury(entry, { reason: 'node', spent: 0, errorType: 'node', errorMessage })
+    }
+  }
+
+  async #renew(): Promise<void> {
+    const { database, holder, log } = this.#deps
+    if (this.#running.size === 0) return
+    await renewLeases(database.sql, holder, LEASE_MS).catch((error: Error) => log.warn({ error: error.message }, 'leases could not be renewed'))
+  }
+
+  async #sweep(): Promise<void> {
+    const { database, deadLetterDays, log } = this.#deps
+    await deleteOldDeadLetters(database.sql, deadLetterDays).catch((error: Error) =>
+      log.warn({ error: error.message }, 'old dead letters could not be removed'),
+    )
+  }
+}
+
+const TOLD = 4_096
+const storable = (text: string | null): string | null => (text === null ? null : storableText(text).slice(0, TOLD))
+
+function messageOf(payload: Uint8Array): string | null {
+  try {
+    const { errorMessage } = JSON.parse(Buffer.from(payload).toString('utf8')) as { errorMessage?: unknown }
+    return typeof errorMessage === 'string' ? errorMessage : null
+  } catch {
+    return null
+  }
+}
