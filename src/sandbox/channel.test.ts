@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { LIMITS } from '../core/limits.ts'
 import { Channel, ChannelClosed, ProtocolError } from './channel.ts'
-import { encodeFrame, FLAG, FrameDecoder, LOG_WINDOW, MAX_PAYLOAD, STREAM_WINDOW, TYPE } from './frames.ts'
+import { creditOf, encodeFrame, FLAG, FrameDecoder, LOG_WINDOW, MAX_PAYLOAD, SANDBOX_WINDOW, STREAM_WINDOW, TYPE } from './frames.ts'
 import type { Call, CallResult, LogSink } from './types.ts'
 
 const silent: LogSink = { write: () => {}, lost: () => {} }
@@ -159,6 +159,33 @@ describe('Channel', () => {
     const all = [send(channel, event, silent), send(channel, http, silent)]
     guest.end()
     for (const one of all) await assert.rejects(one.result, ChannelClosed)
+  })
+
+  it('has credit for bodies after any number of calls that ended before their body was sent', async () => {
+    const { channel, say, guest } = open()
+    say(HELLO)
+    const received = new Map<number, number>()
+    const decoder = new FrameDecoder()
+    guest.on('data', (chunk: Buffer) =>
+      decoder.push(chunk, ({ type, stream, payload }) => {
+        if (type === TYPE.data) received.set(stream, (received.get(stream) ?? 0) + payload.length)
+      }),
+    )
+    for (let i = 0; i < (SANDBOX_WINDOW / MAX_PAYLOAD) * 2; i++) {
+      const body = (async function* () {
+        yield Buffer.alloc(2 * STREAM_WINDOW)
+      })()
+      const sent = send(channel, { ...http, method: 'POST', body }, silent)
+      for (let turn = 0; (received.get(sent.id) ?? 0) < STREAM_WINDOW; turn++) {
+        assert.ok(turn < 1000, `call ${i}: its body has no credit`)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      say(
+        encodeFrame(TYPE.head, FLAG.fin | FLAG.done, sent.id, json({ status: 200, headers: [] })),
+        encodeFrame(TYPE.credit, 0, sent.id, creditOf(STREAM_WINDOW)),
+      )
+      await sent.over
+    }
   })
 
   it('never throws and never hangs on random bytes and on frames of random order', async () => {

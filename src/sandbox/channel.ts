@@ -248,7 +248,11 @@ export class Channel {
           await pending.outgoing.take(piece.byteLength)
           await this.#outgoing.take(piece.byteLength)
           await this.#writer.room()
-          if (this.#dead || !this.#calls.has(pending.id)) return
+          if (this.#dead || !this.#calls.has(pending.id)) {
+            // What was taken for a piece that is not sent nobody will grant again.
+            this.#outgoing.give(piece.byteLength)
+            return
+          }
           this.#writer.sendData(TYPE.data, 0, pending.id, piece)
         }
       }
