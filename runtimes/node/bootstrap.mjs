@@ -69,6 +69,8 @@ class Wire {
     this.held = EMPTY
     this.waiting = []
     this.full = false
+    this.given = 0
+    this.underWay = []
     this.socket = new net.Socket({ fd, readable: true, writable: true })
     this.socket.on('data', (chunk) => this.read(chunk, take))
     this.socket.on('end', () => exit(0)) // the host is gone, and we with it
@@ -113,11 +115,18 @@ class Wire {
     this.first = []
     this.data = []
     if (frames.length === 0) return
-    if (!this.socket.write(frames.length === 1 ? frames[0] : Buffer.concat(frames))) this.full = true
+    const bytes = frames.length === 1 ? frames[0] : Buffer.concat(frames)
+    this.given += bytes.length
+    if (this.socket.writableLength === 0) this.underWay = []
+    this.underWay.push(bytes)
+    if (!this.socket.write(bytes)) this.full = true
   }
   /** At the very end there is no event loop any more: what is queued is written by hand. */
   flushNow() {
-    let bytes = Buffer.concat([...this.first, ...this.data])
+    // Of what the socket was given the kernel may not have all: the rest goes first, or frames would be torn.
+    const unsent = this.given - (this.socket._handle?.bytesWritten ?? this.given) + (this.socket._handle?.writeQueueSize ?? 0)
+    const given = Buffer.concat(this.underWay)
+    let bytes = Buffer.concat([given.subarray(given.length - unsent), ...this.first, ...this.data])
     this.first = []
     this.data = []
     const until = clock() + 500
@@ -135,8 +144,15 @@ class Credit {
   constructor(bytes) {
     this.left = bytes
     this.waiting = []
+    this.closed = false
+  }
+  /** Nobody waits any more: what is still sent has nowhere to go. */
+  close() {
+    this.closed = true
+    for (const { go } of this.waiting.splice(0)) go()
   }
   take(bytes) {
+    if (this.closed) return null
     if (this.waiting.length === 0 && this.left >= bytes) {
       this.left -= bytes
       return null
@@ -166,16 +182,14 @@ const storage = new AsyncLocalStorage()
 let concurrent = false
 let currentCall = null
 let logLeft = LOG_WINDOW
-let lost = 0
-let lostStream = 0
+const lost = new Map()
 
 const activeCall = () => (concurrent ? (storage.getStore() ?? null) : currentCall)
 
 function writeLog(flag, bytes) {
   const stream = activeCall()?.id ?? 0
   if (bytes.length > logLeft) {
-    lost += bytes.length
-    lostStream = stream
+    lost.set(stream, (lost.get(stream) ?? 0) + bytes.length)
     return
   }
   logLeft -= bytes.length
@@ -183,11 +197,8 @@ function writeLog(flag, bytes) {
 }
 
 function tellLost() {
-  while (lost > 0) {
-    const told = Math.min(lost, 0xffffffff)
-    control.send(T.logLost, 0, lostStream, u32(told))
-    lost -= told
-  }
+  for (const [stream, bytes] of lost) control.send(T.logLost, 0, stream, u32(Math.min(bytes, 0xffffffff)))
+  lost.clear()
 }
 
 function captureStream(stream, flag) {
@@ -358,6 +369,7 @@ class RunningCall {
     this.deadline = hrtime() + BigInt(Math.max(0, Math.floor(head.remainingMs))) * 1_000_000n
     this.credit = new Credit(STREAM_WINDOW)
     this.abort = new AbortController()
+    this.giveUp = null
     this.pending = 0
     this.answered = false
     this.body = null
@@ -440,6 +452,7 @@ async function sendBytes(call, bytes) {
   for (let at = 0; at < bytes.length; at += MAX) {
     const piece = bytes.subarray(at, at + MAX)
     await call.credit.take(piece.length)
+    if (call.credit.closed) return
     await sandboxCredit.take(piece.length)
     await control.room()
     control.sendData(T.data, 0, call.id, piece)
@@ -460,16 +473,21 @@ class IncomingBody {
           this.controller = controller
         },
         pull: () => this.deliver(),
-        cancel: () => {
-          this.cancelled = true
-        },
+        cancel: () => this.drop(),
       },
       { highWaterMark: 0 },
     )
   }
   take(bytes) {
+    if (this.cancelled) return control.send(T.credit, 0, this.call.id, u32(bytes.length))
     this.chunks.push(Buffer.from(bytes))
-    if (this.wanted || this.cancelled) this.deliver()
+    if (this.wanted) this.deliver()
+  }
+  /** Nobody reads it any more: what was sent and what still comes is credited at once. */
+  drop() {
+    this.cancelled = true
+    const held = this.chunks.splice(0).reduce((sum, chunk) => sum + chunk.length, 0)
+    if (held > 0) control.send(T.credit, 0, this.call.id, u32(held))
   }
   end(whole) {
     this.ended = true
@@ -482,8 +500,7 @@ class IncomingBody {
     if (chunk) {
       this.wanted = false
       control.send(T.credit, 0, this.call.id, u32(chunk.length))
-      if (!this.cancelled) this.controller.enqueue(new Uint8Array(chunk))
-      else this.deliver()
+      this.controller.enqueue(new Uint8Array(chunk))
     } else if (this.ended && !this.cancelled && !this.closed) {
       this.closed = true
       if (this.failed) this.controller.error(new Error('the sender of the body broke off'))
@@ -507,7 +524,9 @@ async function runFetch(call) {
       const settle = () => {
         call.pending--
         if (call.pending === 0 && call.finished) {
-          control.send(T.done, 0, call.id)
+          tellLost()
+          // As data: it must not overtake the end of the body.
+          control.sendData(T.done, 0, call.id)
           forget(call)
         }
       }
@@ -521,7 +540,8 @@ async function runFetch(call) {
     getRemainingTimeInMillis: () => Math.max(0, Number((call.deadline - hrtime()) / 1_000_000n)),
   }
   const response = await handler.run(request, process.env, context)
-  if (!(response instanceof Response)) throw new TypeError('a fetch handler must answer with a Response')
+  if (!(response instanceof Response) || response.status < 200) throw new TypeError('a fetch handler must answer with a Response')
+  const reader = response.body?.getReader()
   const headers = []
   for (const [name, value] of response.headers) headers.push([name, value])
   const headBytes = Buffer.from(stringify({ status: response.status, headers }))
@@ -534,15 +554,24 @@ async function runFetch(call) {
     return
   }
   control.send(T.head, 0, call.id, headBytes)
+  const { signal } = call.abort
+  call.giveUp = () => {
+    reader.cancel(signal.reason).catch(() => {})
+    call.credit.close()
+  }
+  if (signal.aborted) call.giveUp()
   try {
-    for await (const chunk of response.body) {
-      if (call.abort.signal.aborted) throw call.abort.signal.reason
+    for (;;) {
+      const { done, value: chunk } = await reader.read()
+      signal.throwIfAborted()
+      if (done) break
       await sendBytes(call, Buffer.from(chunk.buffer ?? chunk, chunk.byteOffset ?? 0, chunk.byteLength))
     }
     tellLost()
     control.sendData(T.end, F.fin | (call.pending === 0 ? F.done : 0), call.id)
   } catch (error) {
-    if (!call.abort.signal.aborted) logLine(F.stderr, 'ERROR', `the Response broke off: ${util.inspect(error)}`)
+    reader.cancel(error).catch(() => {})
+    if (!signal.aborted) logLine(F.stderr, 'ERROR', `the Response broke off: ${util.inspect(error)}`)
     tellLost()
     control.sendData(T.end, call.pending === 0 ? F.done : 0, call.id)
   }
@@ -572,6 +601,7 @@ function finish(call, done) {
 }
 function forget(call) {
   calls.delete(call.id)
+  call.body?.drop()
   if (currentCall === call) currentCall = null
 }
 
@@ -598,7 +628,7 @@ process.on('unhandledRejection', (reason) => {
   const payload = errorPayload(reason)
   const error = new HandlerError(
     'Runtime.UnhandledPromiseRejection',
-    payload.errorType === 'object' ? payload.errorMessage : `${payload.errorType}: ${payload.errorMessage}`,
+    util.types.isNativeError(reason) ? `${payload.errorType}: ${payload.errorMessage}` : payload.errorMessage,
   )
   error.stack = [`${error.name}: ${error.message}`, ...(payload.trace ?? []).slice(1)].join('\n')
   logLine(F.stderr, 'ERROR', `Unhandled Promise Rejection \t${stringify(errorPayload(error))}`)
@@ -623,8 +653,8 @@ function listenRelay(port, ready) {
     const credit = new Credit(STREAM_WINDOW)
     relays.set(id, { socket, credit })
     relay.send(T.open, 0, id)
-    socket.on('data', async (chunk) => {
-      socket.pause()
+    let sending = Promise.resolve()
+    const send = async (chunk) => {
       for (let at = 0; at < chunk.length; at += MAX) {
         const piece = chunk.subarray(at, at + MAX)
         await credit.take(piece.length)
@@ -633,10 +663,16 @@ function listenRelay(port, ready) {
         relay.sendData(T.data, 0, id, piece)
       }
       socket.resume()
+    }
+    const reset = () => relays.delete(id) && relay.sendData(T.reset, 0, id)
+    // An end may be heard while data still waits for credit, and so may an orderly close.
+    socket.on('data', (chunk) => {
+      socket.pause()
+      sending = sending.then(() => send(chunk))
     })
-    socket.on('end', () => relays.has(id) && relay.sendData(T.end, F.fin, id))
+    socket.on('end', () => sending.then(() => relays.has(id) && relay.sendData(T.end, F.fin, id)))
     socket.on('error', () => {})
-    socket.on('close', () => relays.delete(id) && relay.sendData(T.reset, 0, id))
+    socket.on('close', (failed) => (failed ? reset() : sending.then(reset)))
   })
   server.on('error', () => {
     // Without isolation the port may be taken by the node itself, and then leads there anyway.
@@ -652,13 +688,16 @@ function onRelay(type, _flags, id, payload) {
   if (!entry) return
   if (type === T.data) {
     const bytes = Buffer.from(payload)
-    if (entry.socket.write(bytes)) relay.send(T.credit, 0, id, u32(bytes.length))
-    else entry.socket.once('drain', () => relay.send(T.credit, 0, id, u32(bytes.length)))
-  } else if (type === T.end) entry.socket.end()
-  else if (type === T.credit) entry.credit.give(payload.readUInt32LE(0))
+    entry.socket.write(bytes, (error) => error || relay.send(T.credit, 0, id, u32(bytes.length)))
+  } else if (type === T.end) {
+    entry.ended = true
+    entry.socket.end()
+  } else if (type === T.credit) entry.credit.give(payload.readUInt32LE(0))
   else if (type === T.reset) {
     relays.delete(id)
-    entry.socket.destroy()
+    // What came before an end is brought to its end; what broke off must not look whole.
+    if (entry.ended) entry.socket.destroySoon()
+    else entry.socket.resetAndDestroy()
   }
 }
 
@@ -676,8 +715,8 @@ function onControl(type, flags, id, payload) {
       return
     case T.data: {
       const call = calls.get(id)
-      if (!call) return
-      if (call.body) call.body.take(payload)
+      if (call?.body) call.body.take(payload)
+      else if (!call) control.send(T.credit, 0, id, u32(payload.length))
       else {
         call.parts.push(Buffer.from(payload))
         control.send(T.credit, 0, id, u32(payload.length))
@@ -699,9 +738,12 @@ function onControl(type, flags, id, payload) {
       sandboxCredit.give(payload.readUInt32LE(0))
       calls.get(id)?.credit.give(payload.readUInt32LE(0))
       return
-    case T.cancel:
-      calls.get(id)?.abort.abort(new DOMException('The client left.', 'AbortError'))
+    case T.cancel: {
+      const call = calls.get(id)
+      call?.abort.abort(new DOMException('The client left.', 'AbortError'))
+      call?.giveUp?.()
       return
+    }
     case T.specialise: {
       if (announced === null) specialiseParts.push(Buffer.from(payload))
       if (announced === null && flags & (F.done | F.fin)) {
@@ -735,6 +777,7 @@ function onControl(type, flags, id, payload) {
 async function warm(rounds) {
   const realSend = control.send
   const realData = control.sendData
+  const credit = sandboxCredit.left
   control.send = (type, flags, stream, payload) => void encode(type, flags, stream, payload)
   control.sendData = control.send
   version = { functionName: 'w', functionVersion: 'w', functionArn: 'w', memoryMb: 1, logGroup: 'w', logStream: 'w' }
@@ -760,6 +803,7 @@ async function warm(rounds) {
   await warmLoading()
   handler = null
   currentCall = null
+  sandboxCredit.left = credit
   delete realEnv._X_AMZN_TRACE_ID
   control.send = realSend
   control.sendData = realData
@@ -768,7 +812,7 @@ async function warm(rounds) {
 // Loading is most of a cold start, and a module is loaded but once: small ones of our own go the way of the user's.
 const WARM_LOADS = 8
 async function warmLoading() {
-  const folder = fs.mkdtempSync('/tmp/warm-')
+  const folder = fs.mkdtempSync(path.join(realEnv.TMPDIR ?? '/tmp', 'warm-'))
   try {
     for (let i = 0; i < WARM_LOADS; i++) {
       const root = path.join(folder, String(i))
