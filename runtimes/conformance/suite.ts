@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
+import { mkdirSync, readdirSync } from 'node:fs'
 import net from 'node:net'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
@@ -108,6 +109,15 @@ export function runtimeConformance(name: string, runtime: Runtime): void {
       it('sends what is logged while code loads as nobody’s, before loaded', async () => {
         await using guest = await start('loadLogs')
         assert.match(guest.own.out, /loading/)
+      })
+
+      it('has written its compile cache down when a build is loaded', { skip: without('compile-cache') }, async () => {
+        await using guest = await Guest.start(runtime)
+        const cachePath = join(guest.folder, 'cache')
+        mkdirSync(cachePath)
+        await guest.load(runtime.handler('echo'), { cachePath, build: true })
+        const written = readdirSync(cachePath, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+        assert.ok(written.length > 0)
       })
 
       const faults = [
@@ -400,6 +410,15 @@ export function runtimeConformance(name: string, runtime: Runtime): void {
         guest.withhold = {}
         guest.grant(id)
         assert.equal((await guest.done(id)).bytes.length, 2_000_000)
+      })
+
+      it('takes turns with others: two large bodies come side by side', async () => {
+        await using guest = await start('fetchPlain', { concurrency: 2 })
+        const [one, two] = [fetchOf(guest, '/big?4000000'), fetchOf(guest, '/big?4000000')].map((id) => guest.stream(id))
+        assert.ok(one && two)
+        await guest.until('the first to end', () => one.done || two.done)
+        assert.ok(Math.min(one.bytes.length, two.bytes.length) > 2_000_000)
+        await guest.until('both to end', () => one.done && two.done)
       })
 
       it('is an error of the call where the handler throws before its head, or answers what is no response', async () => {
