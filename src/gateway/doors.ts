@@ -63,6 +63,16 @@ export class TrustedProxies {
       }
     }
   }
+  /**
+   * Who a trusted proxy says it speaks for: the last address that is no trusted proxy itself. Proxies append to what
+   * the client sent, so whatever stands before that one is the client's own word.
+   */
+  clientOf(forwardedFor: string | string[] | undefined): string | null {
+    const chain = (Array.isArray(forwardedFor) ? forwardedFor.join(',') : (forwardedFor ?? '')).split(',').map((one) => one.trim())
+    const client = chain.findLast((address) => address !== '' && !this.trusts(address)) ?? chain[0]
+    return client || null
+  }
+
   trusts(address: string): boolean {
     if (!this.#some) return false
     const plain = address.startsWith('::ffff:') ? address.slice(7) : address

@@ -35,6 +35,7 @@ const routes: Route[] = [
   route('GET', '/api/v1/projects/:ref/functions', { access: 'manage', plane: 'management' }),
   route('POST', '/keep', { access: 'project', plane: 'data-plane', adds: 'data' }),
   route('POST', '/run', { access: 'project', plane: 'data-plane', adds: 'records' }),
+  route('*', '/headers', { plane: 'data-plane', handle: async ({ headers, rawHeaders }) => json(200, { headers, rawHeaders }) }),
   route('GET', '/breaks', {
     handle: async () => {
       throw new Error('secret detail')
@@ -131,7 +132,11 @@ describe('Gateway', () => {
     })
   }
 
-  it('says which methods a path takes', async () => assert.equal((await get('/health', {}, { method: 'DELETE' })).body.code, 'method_not_allowed'))
+  it('says which methods a path takes', async () => {
+    const reply = await get('/health', {}, { method: 'DELETE' })
+    assert.equal(reply.body.code, 'method_not_allowed')
+    assert.equal(reply.headers.get('allow'), 'GET')
+  })
   it('answers a preflight without a key', async () => {
     const reply = await get(
       '/functions/v1/f',
@@ -196,6 +201,31 @@ describe('Gateway', () => {
     assert.match(await raw('POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n'), /^HTTP\/1.1 400/)
   })
 
+  for (const [what, request, status, code] of [
+    ['a request without a host', 'GET /health HTTP/1.1', 421, 'misdirected_request'],
+    ['a request with two hosts', 'GET /health HTTP/1.1\r\nhost: localhost\r\nhost: evil.example', 400, 'bad_request'],
+    ['CONNECT', 'CONNECT evil.example:80 HTTP/1.1\r\nhost: localhost', 405, 'method_not_allowed'],
+    ['TRACE of a function', 'TRACE /functions/v1/f HTTP/1.1\r\nhost: localhost\r\napikey: sb_secret_demo', 405, 'method_not_allowed'],
+    ['a target with a scheme', 'GET http://localhost/health HTTP/1.1\r\nhost: localhost', 400, 'bad_request'],
+    ['management behind two slashes', 'GET //api/v1/projects HTTP/1.1\r\nhost: localhost', 404, 'not_found'],
+    ['management behind dots', 'GET /functions/v1/../../api/v1/projects HTTP/1.1\r\nhost: localhost', 404, 'not_found'],
+  ] as const) {
+    it(`refuses ${what} in the words of the catalogue`, async () => {
+      const reply = await raw(`${request}\r\nconnection: close\r\n\r\n`)
+      assert.match(reply, new RegExp(`^HTTP/1.1 ${status} `))
+      const body = JSON.parse(reply.slice(reply.indexOf('\r\n\r\n'))) as Record<string, unknown>
+      assert.equal(body.code, code)
+      assert.ok(body.message && body.hint)
+    })
+  }
+  it('does not stumble over an expectation that it does not know', async () =>
+    assert.match(await raw('GET /health HTTP/1.1\r\nhost: localhost\r\nexpect: banana\r\nconnection: close\r\n\r\n'), /^HTTP\/1.1 200/))
+  it('hands no forwarding header on that no trusted proxy wrote', async () => {
+    const reply = await get('/headers', { forwarded: 'for=9.9.9.9', 'x-forwarded-host': 'h9.example', 'x-real-ip': '9.9.9.9', 'x-other': 'kept' })
+    assert.doesNotMatch(reply.text, /9\.9\.9\.9|h9\.example/)
+    assert.match(reply.text, /kept/)
+  })
+
   describe('relay of a sandbox', () => {
     const inside = async (text: string, depth = 0) => {
       const { createServer } = await import('node:net')
@@ -222,7 +252,21 @@ describe('Gateway', () => {
       assert.match(reply, /"depth":4/)
       assert.doesNotMatch(reply, /9\.9\.9\.9/)
     })
+    it('hands none on either, and no broken host', async () => {
+      const reply = await inside('GET /headers HTTP/1.1\r\nForwarded: for=9.9.9.9\r\nX-Forwarded-Host: h9.example\r\nX-Real-IP: 9.9.9.9\r\nx-other: kept')
+      assert.doesNotMatch(reply, /9\.9\.9\.9|h9\.example/)
+      assert.match(reply, /kept/)
+      assert.match(await inside('GET /headers HTTP/1.1\r\nhost: other.example'), /^HTTP\/1.1 400/)
+    })
+    it('is no way to another address', async () => {
+      assert.match(await inside('CONNECT 127.0.0.1:22 HTTP/1.1'), /^HTTP\/1.1 405/)
+      assert.match(await inside('GET http://127.0.0.1:54321/api/v1/projects HTTP/1.1'), /^HTTP\/1.1 400/)
+    })
     for (const [what, request] of [
+      ['management behind dots', 'GET /functions/v1/../../api/v1/projects HTTP/1.1\r\napikey: sb_secret_handle'],
+      ['management behind encoded slashes', 'GET /functions%2f..%2fapi%2fv1%2fprojects HTTP/1.1\r\napikey: sb_secret_handle'],
+      ['management behind two slashes', 'GET //api/v1/projects HTTP/1.1\r\napikey: sb_secret_handle'],
+      ['management behind a prefix', 'GET /p/demo/api/v1/projects HTTP/1.1\r\napikey: sb_secret_handle'],
       ['management', 'GET /api/v1/projects/demo/functions HTTP/1.1\r\napikey: sb_secret_handle'],
       ['management with the secret key itself', 'GET /api/v1/projects/demo/functions HTTP/1.1\r\napikey: sb_secret_demo'],
       ['the operator routes', 'GET /api/v1/projects HTTP/1.1\r\nauthorization: Bearer mayfly_operator_x'],

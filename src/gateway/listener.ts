@@ -1,9 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { DatabaseError } from '../backends/database/database.ts'
-import { MayflyError } from '../core/errors.ts'
+import { type ErrorCode, ERRORS, MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Principal } from '../core/principal.ts'
@@ -15,7 +15,7 @@ import type { RelayIdentity } from '../sandbox/index.ts'
 import { authenticate, authenticateRelay, authorise, type Credentials } from './authenticate.ts'
 import { discardBody, readBody, streamBody } from './body.ts'
 import { CORS_HEADERS, isPreflight, preflightReply } from './cors.ts'
-import { cutProject, type HostNames, type TrustedProxies } from './doors.ts'
+import { cutProject, hostName, type HostNames, type TrustedProxies } from './doors.ts'
 import { errorReply, writeReply } from './reply.ts'
 import { Router } from './router.ts'
 
@@ -68,6 +68,7 @@ export class Gateway implements AsyncDisposable {
     this.#deps = deps
     this.#router = new Router(deps.routes)
     const options = {
+      requireHostHeader: false, // the doors say in the catalogue's words what is missing
       maxHeaderSize: LIMITS.requestHeaders.value,
       headersTimeout: LIMITS.requestHeadTime.value,
       requestTimeout: 0, // bodies are held by the stall limit instead: a long upload is no fault
@@ -76,13 +77,23 @@ export class Gateway implements AsyncDisposable {
     }
     const serve = (request: IncomingMessage, response: ServerResponse) => void this.#serve(request, response, OUTSIDE)
     this.#server = deps.tls ? (createTlsServer({ ...options, ...deps.tls }, serve) as unknown as Server) : createServer(options, serve)
-    this.#relayServer = createServer(options, (request, response) => {
+    const serveRelayed = (request: IncomingMessage, response: ServerResponse) => {
       const relay = this.#relayed.get(request.socket)
       if (relay) void this.#serve(request, response, { relay })
       else request.socket.destroy()
-    })
-    for (const server of [this.#server, this.#relayServer]) {
+    }
+    this.#relayServer = createServer(options, serveRelayed)
+    for (const [server, take] of [
+      [this.#server, serve],
+      [this.#relayServer, serveRelayed],
+    ] as const) {
       server.on('clientError', refuseMalformed)
+      // An expectation that nobody knows is no reason to answer past the catalogue (RFC 9110, 10.1.1).
+      server.on('checkExpectation', take)
+      server.on('connect', (_request, socket: Duplex) => {
+        socket.on('error', () => socket.destroy())
+        endWith(socket, '405 Method Not Allowed', 'method_not_allowed', 'this is no proxy: CONNECT leads nowhere')
+      })
       server.on('upgrade', (_request, socket: Duplex) => {
         socket.end('HTTP/1.1 426 Upgrade Required\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
       })
@@ -146,6 +157,7 @@ export class Gateway implements AsyncDisposable {
     this.#running++
     const headOnly = request.method === 'HEAD'
     let route: Route | null = null
+    let allow: Record<string, string> = {}
     try {
       let reply: Reply
       try {
@@ -155,13 +167,14 @@ export class Gateway implements AsyncDisposable {
       } catch (error) {
         const cause = causeOf(error)
         if (cause instanceof ClientLeft) return void response.destroy()
+        if (cause instanceof WrongMethod) allow = { allow: cause.allow }
         if (!(cause instanceof MayflyError))
           log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a request failed by a fault of this node')
         reply = (errorRoute(error) ?? route)?.fail?.(cause, { id }) ?? errorReply(cause, id)
       }
       if (reply.status >= 400) await discardBody(request)
       const close: Record<string, string> = request.complete ? {} : { connection: 'close' }
-      await writeReply(response, reply, { 'x-request-id': id, ...CORS_HEADERS, ...close }, headOnly, leaving.signal)
+      await writeReply(response, reply, { 'x-request-id': id, ...CORS_HEADERS, ...close, ...allow }, headOnly, leaving.signal)
       // What was not read of a refused body is not waited for.
       if (!request.complete) response.once('finish', () => request.socket.destroySoon())
       log.debug(
@@ -188,12 +201,15 @@ export class Gateway implements AsyncDisposable {
     if (this.#stopping.signal.aborted) throw new MayflyError('shutting_down', 'the node is stopping')
     const method = request.method ?? 'GET'
     const url = request.url ?? '/'
+    if (NO_METHODS.has(method)) throw new MayflyError('method_not_allowed', `${method} is not served`)
     if (!url.startsWith('/')) throw new MayflyError('bad_request', 'the request line must hold a path')
     const mark = url.indexOf('?')
     const fullPath = mark === -1 ? url : url.slice(0, mark)
     const rawQuery = mark === -1 ? '' : url.slice(mark + 1)
     const headers = request.headers
+    if (hostsIn(request.rawHeaders) > 1) throw new MayflyError('bad_request', 'the request names more than one host')
     if (!relay) this.#deps.hosts.check(headers.host)
+    else if (headers.host !== undefined && hostName(headers.host) === null) throw new MayflyError('bad_request', 'the Host header is malformed')
     else if (relay.depth >= LIMITS.callDepth.value)
       throw new MayflyError('recursion_too_deep', `the call stands behind ${relay.depth} functions; ${LIMITS.callDepth.value} is the limit`)
 
@@ -205,14 +221,15 @@ export class Gateway implements AsyncDisposable {
     if (match.kind === 'none' || (match.kind === 'found' && !mayUse)) throw new MayflyError('not_found', `nothing is served at ${method} ${clip(fullPath)}`)
     if (match.kind === 'wrong-method') {
       if (relay) throw new MayflyError('not_found', `nothing is served at ${method} ${clip(fullPath)}`)
-      throw new MayflyError('method_not_allowed', `${clip(method)} is not one of ${match.allow.join(', ')}`)
+      throw new WrongMethod(method, match.allow)
     }
     const { route, params } = match
     const remote = request.socket.remoteAddress ?? 'sandbox'
     const trusted = !relay && proxies.trusts(remote)
-    const forwardedFor = trusted ? first(headers['x-forwarded-for']) : null
+    const forwardedFor = trusted ? proxies.clientOf(headers['x-forwarded-for']) : null
     const secure = trusted ? first(headers['x-forwarded-proto']) === 'https' : this.#deps.tls !== null
-    if (relay) for (const name of FORWARDING) delete headers[name]
+    // What was said of a way that nobody here vouches for is heard by no function either; a signature is over all that came.
+    const seen = trusted ? request : withoutForwarding(request)
 
     const throughRoute = async <T>(work: () => Promise<T>): Promise<T> => {
       try {
@@ -257,8 +274,8 @@ export class Gateway implements AsyncDisposable {
           query ??= new URLSearchParams(rawQuery)
           return query
         },
-        headers,
-        rawHeaders: request.rawHeaders,
+        headers: seen.headers,
+        rawHeaders: seen.rawHeaders,
         params,
         principal,
         project,
@@ -291,6 +308,14 @@ class ClientLeft extends Error {
   }
 }
 
+class WrongMethod extends MayflyError {
+  readonly allow: string
+  constructor(method: string, allow: readonly string[]) {
+    super('method_not_allowed', `${clip(method)} is not one of ${allow.join(', ')}`)
+    this.allow = allow.join(', ')
+  }
+}
+
 /** Carries the route beside an error from before its handler ran, so that the error is told in the route's dialect. */
 class RouteFailure extends Error {
   readonly route: Route
@@ -310,6 +335,30 @@ const causeOf = (error: unknown): unknown => {
 }
 
 const FORWARDING = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-forwarded-port', 'x-real-ip']
+
+/** A request for its own sake (TRACE mirrors keys, and no `Request` of a function may have it) or for another place. */
+const NO_METHODS: ReadonlySet<string> = new Set(['TRACE', 'CONNECT'])
+
+function hostsIn(rawHeaders: readonly string[]): number {
+  let hosts = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.length === 4 && rawHeaders[i]?.toLowerCase() === 'host') hosts++
+  return hosts
+}
+
+/** The headers without what names a way past us. */
+function withoutForwarding(request: IncomingMessage): Pick<IncomingMessage, 'headers' | 'rawHeaders'> {
+  const { headers, rawHeaders } = request
+  if (!FORWARDING.some((name) => headers[name] !== undefined)) return request
+  const kept = { ...headers }
+  for (const name of FORWARDING) delete kept[name]
+  const hidden = new Set(FORWARDING)
+  const raw: string[] = []
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string
+    if (!hidden.has(name.toLowerCase())) raw.push(name, rawHeaders[i + 1] as string)
+  }
+  return { headers: kept, rawHeaders: raw }
+}
 
 const first = (header: string | string[] | undefined): string | null => {
   const text = Array.isArray(header) ? header[0] : header
@@ -332,14 +381,17 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
     socket.destroy()
     return
   }
-  const [status, code, message] =
+  const [status, code, message]: [string, ErrorCode, string] =
     error.code === 'HPE_HEADER_OVERFLOW'
       ? ['431 Request Header Fields Too Large', 'bad_request', `the headers may have ${LIMITS.requestHeaders.value} bytes together`]
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? ['408 Request Timeout', 'request_timeout', `the headers were not complete after ${LIMITS.requestHeadTime.value} ms`]
         : ['400 Bad Request', 'bad_request', 'the request is not well-formed HTTP/1.1']
-  const body = JSON.stringify({ code, message, hint: 'Correct the request as the message says.' })
-  ;(socket as Socket).end(
-    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  )
+  endWith(socket, status, code, message)
+}
+
+/** A refusal from before there is a request. */
+function endWith(socket: Duplex, status: string, code: ErrorCode, message: string): void {
+  const body = JSON.stringify({ code, message, hint: ERRORS[code].hint })
+  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
 }
