@@ -77,13 +77,18 @@ export class Projects {
       if (error instanceof DatabaseError && error.sqlState === '23505') throw new MayflyError('project_exists', `there is a project ${ref} already`)
       throw error
     }
-    this.#byRef.set(ref, { id, ref, name, state: 'creating' })
+    // A deletion may have come before this line: then it stays with that.
+    if (this.#byRef.get(ref)?.id !== id) this.#byRef.set(ref, { id, ref, name, state: 'creating' })
     await this.#reconcile(ref)
-    return this.#byRef.get(ref) as Project
+    const made = this.#byRef.get(ref)
+    if (made?.id !== id || made.state !== 'active') throw new MayflyError('project_not_found', `the project ${ref} was deleted while it was made`)
+    return made
   }
 
   /** @throws MayflyError project_not_found */
-  async delete(ref: ProjectRef): Promise<void> {
+  async delete(refText: string): Promise<void> {
+    const ref = parseProjectRef(refText)
+    if (!ref) throw new MayflyError('project_not_found', 'there is no project of this name')
     const [row] = await updateProjectState(this.#deps.databases.control.sql, ref, 'deleting')
     if (!row) throw new MayflyError('project_not_found', `there is no project ${ref}`)
     this.#take(row)
@@ -118,7 +123,7 @@ export class Projects {
       await this.#deps.onDelete(project)
       await databases.dropProject(ref)
       await deleteProject(databases.control.sql, ref)
-      this.#byRef.delete(ref)
+      if (this.#byRef.get(ref)?.id === project.id) this.#byRef.delete(ref)
       this.#deps.sealer.forget(project.id)
     }
   }

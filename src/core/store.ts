@@ -16,8 +16,9 @@ export const selectProjects = (sql: Ask) => sql<ProjectRow>`
 
 export const selectProjectVersions = (sql: Ask) => sql<{ ref: ProjectRef; version: string }>`select ref, version from mayfly.project`
 
-export const updateProjectState = (sql: Ask, ref: ProjectRef, state: ProjectState) => sql<ProjectRow>`
-  update mayfly.project set state = ${state}, version = version + 1 where ref = ${ref}
+/** What is being deleted comes to no other state any more. */
+export const updateProjectState = (sql: Ask, ref: ProjectRef, state: Exclude<ProjectState, 'creating'>) => sql<ProjectRow>`
+  update mayfly.project set state = ${state}, version = version + 1 where ref = ${ref} and (${state} = 'deleting' or state = 'creating')
   returning id, ref, name, state, data_key as "dataKey"`
 
 export const deleteProject = (sql: Ask, ref: ProjectRef) => sql`delete from mayfly.project where ref = ${ref} and state = 'deleting'`

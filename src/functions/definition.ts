@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { MayflyError } from '../core/errors.ts'
+import { isPlainLines, isPlainText } from '../core/plain-text.ts'
 import type { FunctionDefinition } from './types.ts'
 
 export const RUNTIMES = ['nodejs24.x'] as const
@@ -16,7 +17,7 @@ const oneOf = <const T extends readonly [string, ...string[]]>(values: T) => z.e
 const list = (values: readonly string[]) => values.map((value) => `\`${value}\``).join(values.length === 2 ? ' or ' : ', ')
 const text = (max: number) => {
   const error = `must be a text of at most ${max} characters`
-  return z.string({ error }).max(max, { error })
+  return z.string({ error }).max(max, { error }).refine(isPlainLines, { error: 'must not hold control characters' })
 }
 
 const ENVIRONMENT_NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/
@@ -26,8 +27,8 @@ const environmentSchema = z
     z.string().regex(ENVIRONMENT_NAME, {
       error: 'a name must consist of letters, digits and `_` and not begin with a digit',
     }),
-    z.string({ error: 'each value must be a text' }).refine((value) => !value.includes('\0'), {
-      error: 'a value must not hold NUL',
+    z.string({ error: 'each value must be a text' }).refine((value) => value.isWellFormed() && !value.includes('\0'), {
+      error: 'a value must be whole characters without NUL',
     }),
     { error: 'must be an object of texts' },
   )
@@ -54,6 +55,7 @@ export const functionSpecSchema = z.strictObject(
       .regex(/^\S{1,128}$/, {
         error: 'must be 1 to 128 characters without spaces, such as `index.handler`',
       })
+      .refine(isPlainText, { error: 'must not hold control characters' })
       .default('index.handler')
       .meta({ description: 'The file, without its ending, and the name that it exports; of a module whose default export has `fetch` the file alone counts.' }),
     description: text(256).default('').meta({ description: 'A sentence for people.', unit: 'characters' }),

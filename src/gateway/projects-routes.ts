@@ -1,5 +1,6 @@
 import { LIMITS } from '../core/limits.ts'
 import { MayflyError } from '../core/errors.ts'
+import { isPlainText } from '../core/plain-text.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { Projects } from '../core/projects.ts'
 import type { Route } from '../core/route.ts'
@@ -34,8 +35,8 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
     handle: async (context) => {
       const body = parseObject(await context.body(LIMITS.managementBody.value))
       if (typeof body.ref !== 'string') throw new MayflyError('bad_request', 'ref: text of 3 to 40 characters is needed')
-      if (body.name !== undefined && (typeof body.name !== 'string' || body.name.length > 200 || body.name.includes('\0')))
-        throw new MayflyError('bad_request', 'name: text of at most 200 characters')
+      if (body.name !== undefined && (typeof body.name !== 'string' || body.name.length > 200 || !isPlainText(body.name)))
+        throw new MayflyError('bad_request', 'name: text of at most 200 characters, without control characters')
       const project = await deps.projects.create(body.ref, body.name ?? body.ref)
       return json(201, { project: show(project), keys: await deps.revealKeys(project) })
     },
@@ -60,7 +61,7 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
     plane: 'management',
     doc: 'Removes a project with all that it has. The default project stays.',
     handle: async (context) => {
-      const ref = context.params.ref as ProjectRef
+      const ref = context.params.ref ?? ''
       if (ref === deps.defaultProject) throw new MayflyError('bad_request', 'the default project cannot be deleted')
       await deps.projects.delete(ref)
       deps.audit('a project was deleted', ref)

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { connect } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import fc from 'fast-check'
-import { makeFolder, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 let folder = ''
 let node: RunningMayfly
@@ -72,6 +73,26 @@ describe('bad input', () => {
     )
   })
 
+  it('never gets a 5xx for what a deploy says, whatever its texts hold', async () => {
+    const zip = await zipOf({ 'index.mjs': 'export const handler = async () => 1' })
+    const sha256 = createHash('sha256').update(zip).digest('hex')
+    const headers = { apikey: node.ready.project.secretKey }
+    const at = `${node.ready.url}/api/v1/projects/demo`
+    assert.equal((await fetch(`${at}/artefacts/${sha256}`, { method: 'PUT', headers, body: new Uint8Array(zip) })).status, 201)
+    // Code units, not characters: halves of pairs too.
+    const units = fc.array(fc.oneof(fc.integer({ min: 0, max: 0xffff }), fc.constantFrom(0, 0x1b, 0xd800, 0xdfff, 0x41)), { maxLength: 4 })
+    const any = units.map((all) => String.fromCharCode(...all))
+    await fc.assert(
+      fc.asyncProperty(any, any, any, async (description, handler, value) => {
+        const body = JSON.stringify({ artefact: sha256, description, handler: `index.${handler}`, environment: { A: value } })
+        const reply = await fetch(`${at}/functions/x`, { method: 'PUT', headers, body })
+        assert.ok(reply.status < 500, `${body}: ${reply.status} ${await reply.text()}`)
+      }),
+      { numRuns: 40 },
+    )
+    assert.ok((await fetch(`${at}/functions/x`, { method: 'DELETE', headers })).status < 500)
+  })
+
   it('lives through broken HTTP', async () => {
     const url = new URL(node.ready.url)
     const send = (bytes: Uint8Array) =>
@@ -95,6 +116,8 @@ describe('bad input', () => {
       'GET //evil HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n',
       'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
       'GET / HTTP/1.1\r\n\r\n',
+      'CONNECT evil.example:80 HTTP/1.1\r\nhost: localhost\r\n\r\n',
+      'GET / HTTP/1.1\r\nhost: localhost\r\nexpect: banana\r\nconnection: close\r\n\r\n',
       `${head}x: \u0001\r\n\r\n`,
     ]
     for (const one of broken) {

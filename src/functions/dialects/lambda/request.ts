@@ -1,3 +1,4 @@
+import { isPlainLines, isPlainText } from '../../../core/plain-text.ts'
 import { MAX_ENVIRONMENT_BYTES, MAX_TAGS, RUNTIMES } from '../../definition.ts'
 import { invalidParameter, LambdaError, validation } from './errors.ts'
 
@@ -108,7 +109,7 @@ export function parseConfiguration(body: Json, violations: Violations): Configur
   const handler = textOf(body, 'Handler')
   if (handler !== null) {
     if (handler.length > 128) violations.add('handler', handler, 'Member must have length less than or equal to 128')
-    if (!/^\S+$/.test(handler) || handler.includes('\0')) violations.add('handler', handler, 'Member must satisfy regular expression pattern: [^\\s]+')
+    if (!/^\S+$/.test(handler) || !isPlainText(handler)) violations.add('handler', handler, 'Member must satisfy regular expression pattern: [^\\s]+')
   }
   const description = textOf(body, 'Description')
   if (description !== null && description.length > 256) violations.add('description', description, 'Member must have length less than or equal to 256')
@@ -127,7 +128,7 @@ export function parseConfiguration(body: Json, violations: Violations): Configur
       `1 validation error detected: Value '${runtime.slice(0, 100)}' at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [${RUNTIMES.join(', ')}]`,
     )
   }
-  if (description?.includes('\0')) throw invalidParameter('Description must not hold NUL.')
+  if (description !== null && !isPlainLines(description)) throw invalidParameter('Description must not hold control characters.')
   refuseWhatIsNotThere(body)
   return {
     role,
@@ -159,7 +160,7 @@ function parseEnvironment(body: Json, violations: Violations): Record<string, st
         name,
         `Map keys must satisfy constraint: [Member must satisfy regular expression pattern: ${ENVIRONMENT_PATTERN}]`,
       )
-    if (value.includes('\0')) violations.add('environment.variables', name, 'Map value must not hold NUL')
+    if (!value.isWellFormed() || value.includes('\0')) violations.add('environment.variables', name, 'Map value must be whole characters without NUL')
   }
   const measured = JSON.stringify(texts)
   if (Buffer.byteLength(measured) > MAX_ENVIRONMENT_BYTES) {

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { parseFunctionSpec } from './definition.ts'
+import { parseConfiguration, Violations } from './dialects/lambda/request.ts'
+
+const artefact = '0'.repeat(64)
+
+describe('what a deploy says', () => {
+  const wrong: [string, object, RegExp][] = [
+    ['a description with NUL', { description: 'a\0b' }, /description: must not hold control characters/],
+    ['a description with half a character', { description: 'a\ud800' }, /description: must not hold control characters/],
+    ['a description that steers a terminal', { description: '\u001b[2J' }, /description: must not hold control characters/],
+    ['a handler with NUL', { handler: 'index.\0' }, /handler: must not hold control characters/],
+    ['a handler with half a character', { handler: '\ud800.x' }, /handler: must not hold control characters/],
+    ['a handler that steers a terminal', { handler: '\u001b.x' }, /handler: must not hold control characters/],
+    ['a variable with NUL', { environment: { A: '\0' } }, /environment.A: a value must be whole characters without NUL/],
+    ['a variable with half a character', { environment: { A: '\udc00' } }, /environment.A: a value must be whole characters without NUL/],
+    ['a variable without a name', { environment: { '': 'x' } }, /environment/],
+    ['a field of every object', JSON.parse('{"__proto__":{"a":1}}') as object, /unknown settings: `__proto__`/],
+  ]
+  for (const [what, fields, message] of wrong) {
+    const body = { artefact, ...fields }
+    if (Object.hasOwn(fields, '__proto__')) Object.defineProperty(body, '__proto__', { value: {}, enumerable: true })
+    it(`is refused with ${what}`, () => assert.throws(() => parseFunctionSpec(body), { code: 'bad_request', message }))
+  }
+  it('may hold lines in its description and any text in a variable', () => {
+    const environment = { KEY: '-----BEGIN\nx\t\u001b\n' }
+    assert.deepEqual(parseFunctionSpec({ artefact, description: 'one\ntwo', environment }).environment, environment)
+  })
+
+  const lambda: [string, object, RegExp][] = [
+    ['a description with NUL', { Description: '\0' }, /control characters/],
+    ['a description with half a character', { Description: '\ud800' }, /control characters/],
+    ['a handler with half a character', { Handler: '\ud800.x' }, /handler/],
+    ['a variable with half a character', { Environment: { Variables: { AB: '\ud800' } } }, /whole characters/],
+  ]
+  for (const [what, body, message] of lambda) {
+    it(`is refused by the Lambda API with ${what}`, () =>
+      assert.throws(
+        () => parseConfiguration(body as Record<string, unknown>, new Violations()),
+        (error: Error & { status?: number }) => {
+          assert.equal(error.status, 400)
+          assert.match(error.message, message)
+          return true
+        },
+      ))
+  }
+})
