@@ -41,7 +41,7 @@ export class Artefacts {
   /** Removes what a killed process left half made. To be called once, before anything else. */
   async recover(): Promise<void> {
     await mkdir(this.#root, { recursive: true })
-    await chmod(this.#root, 0o755)
+    await chmod(this.#root, 0o700) // the code of all projects: no other user of the machine reads it
     for (const project of await readdir(this.#root)) {
       for (const name of await listed(join(this.#root, project))) {
         if (name.startsWith(TEMPORARY))

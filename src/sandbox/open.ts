@@ -27,8 +27,12 @@ export async function openSandboxes(options: OpenOptions): Promise<Sandboxes> {
   await driver.sweep()
   const folder = path.join(options.data, 'sandboxes')
   await fs.rm(path.join(folder, 'slots'), { recursive: true, force: true })
-  await fs.mkdir(folder, { recursive: true, mode: 0o711 })
   const caches = path.join(options.data, 'cache')
+  // Sandboxes see what lies below by mounts of their own; no other user of the machine does.
+  for (const own of [folder, caches]) {
+    await fs.mkdir(own, { recursive: true })
+    await fs.chmod(own, 0o700)
+  }
   for (const name of await fs.readdir(caches).catch(() => [])) if (name.endsWith('.new')) await fs.rm(path.join(caches, name), { recursive: true, force: true })
   const staging = await Staging.open(path.join(folder, 'staging'))
   return new SandboxPool({ ...options, driver, folder, caches, staging, machineMb: Math.floor(totalmem() / MiB) })

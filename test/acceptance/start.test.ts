@@ -36,6 +36,7 @@ describe('mayfly up', () => {
     assert.equal(readFileSync(thumbnail).subarray(8, 12).toString(), 'WEBP')
     assert.equal(statSync(path.join(data, 'run.json')).mode & 0o777, 0o600)
     assert.equal(statSync(path.join(data, 'instance.key')).mode & 0o777, 0o600)
+    for (const inner of ['artefacts', 'cache', 'sandboxes', 'journal']) assert.equal(statSync(path.join(data, inner)).mode & 0o777, 0o700, inner)
 
     const status = mayfly(['status', '--json', '--data', data])
     assert.deepEqual(JSON.parse(status.stdout), node.ready)
