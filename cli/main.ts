@@ -1,9 +1,10 @@
-import { promises as fs } from 'node:fs'
+import { promises as fs, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
+import path from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { ApiError, Client, type LogLine, UnreachableError } from '../client/client.ts'
 import { deployPacked, FolderError, packFolder } from '../client/deploy.ts'
-import { findNode, type FoundNode, NoNodeError, stateFolderOf } from '../client/nodes.ts'
+import { findNode, type FoundNode, HalfAddressError, NoNodeError, stateFolderOf } from '../client/nodes.ts'
 import { bold, complain, dim, EXIT, green, harmless, print, progress, red, table, yellow } from './output.ts'
 
 interface Common {
@@ -32,6 +33,11 @@ const size = (bytes: number) => (bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed
 const program = new Command('mayfly')
   .description('A self-hosted serverless platform.')
   .helpCommand(false)
+  .version(
+    (JSON.parse(readFileSync(path.join(import.meta.dirname, '..', 'package.json'), 'utf8')) as { version: string }).version,
+    '-v, --version',
+    'show the version',
+  )
   .showHelpAfterError('(--help says more)')
   .addHelpText(
     'after',
@@ -85,8 +91,10 @@ command('deploy <folder>', 'make a folder a function: bundle, pack, send')
     for (const step of steps) print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms).padEnd(10)}${step.what === 'send' ? ` ${sent}` : ''}`.trimEnd()))
     for (const warning of made.warnings) complain(yellow(`warning: ${warning}`))
     print(made.changed ? green('Deployed.') : 'Nothing changes: the node has exactly this already.')
+    // The publishable key may be seen by anyone; only that of the default project stands in run.json.
+    const key = node.run?.project.ref === node.project ? node.run.project.publishableKey : null
     print(
-      `Call it: curl -X POST ${node.url}${node.run === null || node.run.project.ref === node.project ? '' : `/p/${node.project}`}/functions/v1/${packed.name} -H "apikey: $KEY"`,
+      `Call it: curl -X POST ${node.url}${key === null ? `/p/${node.project}` : ''}/functions/v1/${packed.name} -H "apikey: ${key ?? '<a key of the project>'}"`,
     )
   })
 
@@ -109,7 +117,7 @@ bare('invoke <function>', 'run a function with an event and print what it return
       event === undefined
         ? '{}'
         : event.startsWith('@')
-          ? await fs.readFile(event.slice(1), 'utf8').catch((error: Error) => fail(`${event.slice(1)}: ${error.message}`))
+          ? await fs.readFile(event.slice(1), 'utf8').catch((error: Error) => fail(`The event cannot be read from a file: ${error.message}`))
           : event
     try {
       JSON.parse(text)
@@ -212,7 +220,11 @@ command('status', 'show a running node').action(async (options: Common) => {
     `${bold('keys')}      publishable ${status.project.publishableKey}\n          secret      ${status.project.secretKey}\n          access key  ${status.accessKey.id} ${status.accessKey.secret}  ${status.region}`,
   )
   print(`${bold('sandbox')}   ${status.sandbox.driver}: ${status.sandbox.limits.join(', ')}`)
-  print(dim(JSON.stringify(pool)))
+  const count = (state: (state: string) => boolean) => pool.sandboxes.filter((one) => state(one.state)).length
+  print(
+    `          ${pool.generic} waiting for a function, ${count((state) => state === 'busy')} at work, ${count((state) => state !== 'busy')} kept for their next call`,
+  )
+  for (const gap of pool.missing) print(`${yellow('missing')}   ${gap.what}: ${gap.why}\n          ${gap.todo}`)
 })
 
 function fail(message: string): never {
@@ -221,7 +233,7 @@ function fail(message: string): never {
 
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
-  if (error instanceof UsageError) {
+  if (error instanceof UsageError || error instanceof HalfAddressError) {
     complain(red(error.message))
     return EXIT.usage
   }

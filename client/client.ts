@@ -17,7 +17,7 @@ export class ApiError extends Error {
 /** The node could not be reached at all. */
 export class UnreachableError extends Error {
   constructor(url: string, cause: unknown) {
-    super(`no node answers at ${url}`, { cause })
+    super(`no node answers at ${url}. Is it running there? \`npx mayfly up\` starts one on this machine.`, { cause })
     this.name = 'UnreachableError'
   }
 }
@@ -30,6 +30,13 @@ export interface ReadyLine {
   readonly accessKey: { readonly id: string; readonly secret: string }
   readonly region: string
   readonly sandbox: { readonly driver: string; readonly limits: readonly string[] }
+}
+
+/** The sandboxes of a node as they are now. */
+export interface Pool {
+  readonly generic: number
+  readonly sandboxes: readonly { readonly state: string }[]
+  readonly missing: readonly { readonly what: string; readonly why: string; readonly todo: string }[]
 }
 
 export interface LogLine {
@@ -96,7 +103,7 @@ export class Client {
     return (await response.json()) as T
   }
 
-  status(): Promise<ReadyLine & { pool: unknown }> {
+  status(): Promise<ReadyLine & { pool: Pool }> {
     return this.#json('GET', '/api/v1/status')
   }
 

@@ -26,6 +26,14 @@ export class NoNodeError extends Error {
   }
 }
 
+/** An address without its key, or a key without its address. */
+export class HalfAddressError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'HalfAddressError'
+  }
+}
+
 export interface Where {
   readonly url: string | null
   readonly key: string | null
@@ -39,10 +47,10 @@ export interface Where {
 export const stateFolderOf = (environment: Readonly<Record<string, string | undefined>>, home: string): string =>
   path.join(environment.XDG_STATE_HOME || path.join(home, '.local', 'state'), 'mayfly', 'nodes')
 
-/** By URL and key, else by data directory, else the one node that runs on this machine. @throws NoNodeError */
+/** By URL and key, else by data directory, else the one node that runs on this machine. @throws NoNodeError, HalfAddressError */
 export function findNode(where: Where): FoundNode {
   if (where.url !== null || where.key !== null) {
-    if (where.url === null || where.key === null) throw new NoNodeError('--url and --key (or MAYFLY_URL and MAYFLY_KEY) go together.')
+    if (where.url === null || where.key === null) throw new HalfAddressError('--url and --key (or MAYFLY_URL and MAYFLY_KEY) go together.')
     return { url: where.url, key: where.key, project: where.project ?? 'demo', run: null }
   }
   if (where.data !== null) {

@@ -15,7 +15,7 @@ export function parseFlags(args: readonly string[], sections: Readonly<Record<st
   for (let i = 0; i < args.length; i++) {
     const arg = args[i] as string
     if (!arg.startsWith('--') || arg === '--') {
-      problems.push(`${JSON.stringify(arg)} is not an option; see --help`)
+      problems.push(`${JSON.stringify(arg)} is not an option; \`mayfly up --help\` lists them`)
       continue
     }
     const mark = arg.indexOf('=')

@@ -109,7 +109,9 @@ async function firstJob(node: RunningNode, host: Host): Promise<boolean> {
     const kib = (bytes: number) => `${(bytes / 1024).toFixed(1)} KiB`
     const where = ready.sandbox.driver === 'process' ? 'a function that nothing isolates (--sandbox process)' : 'an isolated function'
     say(`Resized a photograph in ${where}: ${kib(job.source.bytes)} in, ${kib(job.thumbnail.bytes)} out.`)
-    say(`  cold ${job.coldMs.toFixed(1)} ms (${job.coldReason}), warm ${job.warmMs.toFixed(1)} ms`)
+    say(
+      `  cold ${job.coldMs.toFixed(1)} ms (${job.coldReason}${job.coldReason === 'first-call' ? ': no sandbox had its code yet' : ''}), warm ${job.warmMs.toFixed(1)} ms`,
+    )
     say(`  thumbnail: ${job.thumbnail.path}`)
     say(
       `  your own picture: curl -sS "${ready.project.url}/functions/v1/${job.name}?width=300" -H "apikey: ${ready.project.publishableKey}" --data-binary @photo.jpg -o small.webp`,

@@ -49,7 +49,7 @@ describe('resolveSettings', () => {
     assert.deepEqual(
       problems(() => resolve({ port: '70000', sandbox: 'docker', prot: '1' }, { MAYFLY_SANDBOX_IDLE_MS: 'soon' }, { prot: 1, sandbox: { what: 1 } })),
       [
-        '--port must be a whole number of things from 0 to 65535',
+        '--port must be a whole number from 0 to 65535',
         '--sandbox must be one of auto, runc',
         'MAYFLY_SANDBOX_IDLE_MS must be a whole number of milliseconds from 1000 to 900000',
         '--prot is not an option; did you mean --port?',

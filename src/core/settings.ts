@@ -15,8 +15,8 @@ const wrong = (takes: string): never => {
   throw new RangeError(`must be ${takes}`)
 }
 
-function whole(unit: string, range: { default: number; min: number; max: number; doc: string }): Setting<number> {
-  const takes = `a whole number of ${unit} from ${range.min} to ${range.max}`
+function whole(unit: string | null, range: { default: number; min: number; max: number; doc: string }): Setting<number> {
+  const takes = `a whole number${unit === null ? '' : ` of ${unit}`} from ${range.min} to ${range.max}`
   return {
     default: range.default,
     doc: range.doc,
@@ -30,7 +30,7 @@ function whole(unit: string, range: { default: number; min: number; max: number;
 
 export const milliseconds = (range: { default: number; min: number; max: number; doc: string }) => whole('milliseconds', range)
 export const megabytes = (range: { default: number; min: number; max: number; doc: string }) => whole('megabytes', range)
-export const count = (range: { default: number; min: number; max: number; doc: string; of?: string }) => whole(range.of ?? 'things', range)
+export const count = (range: { default: number; min: number; max: number; doc: string; of?: string }) => whole(range.of ?? null, range)
 
 export function oneOf<const T extends string>(values: readonly T[], more: { default: NoInfer<T>; doc: string }): Setting<T> {
   const takes = `one of ${values.join(', ')}`
@@ -178,7 +178,7 @@ function nearest(name: string, known: ReadonlySet<string>): string {
     const distance = edits(name, candidate)
     if (distance < least) [best, least] = [candidate, distance]
   }
-  return best === null ? '; see --help' : `; did you mean --${best}?`
+  return best === null ? '; `mayfly up --help` lists them' : `; did you mean --${best}?`
 }
 
 function edits(a: string, b: string): number {

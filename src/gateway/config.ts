@@ -9,12 +9,11 @@ export const nodeSettings = {
     pattern: /^[0-9a-zA-Z.:-]+$/,
     takes: 'an address or host name',
   }),
-  port: count({ default: 54_321, min: 0, max: 65_535, of: 'the port', doc: 'The port of the API. 0 takes a free one and remembers it in the data directory.' }),
+  port: count({ default: 54_321, min: 0, max: 65_535, doc: 'The port of the API. 0 takes a free one and remembers it in the data directory.' }),
   consolePort: count({
     default: 0,
     min: 0,
     max: 65_535,
-    of: 'the port',
     doc: 'The port of the console; 0 means one above --port, or a free one with --port 0.',
   }),
   json: flag({ default: false, doc: 'Write one line of JSON on stdout when ready, and nothing else there.' }),

@@ -49,6 +49,10 @@ describe('the command line', () => {
     for (const step of ['bundle', 'packages', 'zip', 'deploy']) assert.match(made.stdout, new RegExp(`^  ${step} +[\\d.]+ ms$`, 'm'))
     assert.match(made.stdout, /^ {2}send +[\d.]+ ms +[\d.]+ KiB sent$/m)
     assert.match(made.stdout, /^Deployed\.$/m)
+    const [, url = '', key = ''] = /^Call it: curl -X POST (\S+) -H "apikey: (\S+)"$/m.exec(made.stdout) ?? []
+    assert.deepEqual([url, key], [`${node.ready.project.url}/functions/v1/hello`, node.ready.project.publishableKey])
+    const elsewhere = mayfly(['deploy', hello, '--url', node.ready.url, '--key', node.ready.project.secretKey], here())
+    assert.ok(elsewhere.stdout.includes(`${node.ready.url}/p/demo/functions/v1/hello -H "apikey: <a key`), elsewhere.stdout)
     assert.doesNotMatch(made.stdout, COLOUR, 'plain in a pipe')
     const again = mayfly(['deploy', hello], here())
     assert.match(again.stdout, /nothing to send.*\n.*\nNothing changes/)
@@ -102,6 +106,11 @@ describe('the command line', () => {
     assert.match(onTerminal(['status']), COLOUR)
   })
 
+  it('says its version, and how the sandboxes of a node stand, in words', () => {
+    assert.match(mayfly(['--version']).stdout, /^\d+\.\d+\.\d+\n$/)
+    assert.match(mayfly(['status'], here()).stdout, /^ +\d+ waiting for a function, \d+ at work, \d+ kept for their next call$/m)
+  })
+
   it('has --help for each command', () => {
     for (const command of ['up', 'deploy', 'invoke', 'logs', 'ls', 'rm', 'usage', 'status', 'config', 'doctor']) {
       const { code, stdout } = mayfly([command, '--help'])
@@ -122,8 +131,11 @@ describe('the command line', () => {
     ['an event that is no JSON', () => ['invoke', 'hello', '--data', '{n}'], 2, /not JSON/],
     ['an event that is nothing at all', () => ['invoke', 'hello', '--data', 'n'], 2, /neither JSON, nor @file, nor the data directory/],
     ['a count that is none', () => ['usage', '--days', 'x'], 2, /--days must be/],
-    ['a URL without a key', (url) => ['ls', '--url', url], 3, /--url and --key .* go together/],
-    ['a URL where nobody answers', () => ['ls', '--url', 'http://127.0.0.1:1', '--key', 'k'], 3, /no node answers at/],
+    ['a URL without a key', (url) => ['ls', '--url', url], 2, /--url and --key .* go together/],
+    ['a URL where nobody answers', () => ['ls', '--url', 'http://127.0.0.1:1', '--key', 'k'], 3, /no node answers at .*\n?.*mayfly up/],
+    ['an event in a file that is not there', () => ['invoke', 'hello', '--data', '@/nonexistent'], 2, /cannot be read from a file: .*nonexistent/],
+    ['a port that is none', () => ['up', '--port', 'x'], 2, /--port must be a whole number from 0 to 65535/],
+    ['an option that is none', () => ['up', '--what'], 2, /mayfly up --help/],
     ['a key that is none', (url) => ['ls', '--url', url, '--key', 'sb_secret_no'], 4, /key_invalid/],
     ['a function that is not there', () => ['invoke', 'nothing'], 5, /no function named "nothing".*\nCheck the name/],
     ['the lines of a function that never was', () => ['logs', 'nothing'], 5, /no function named "nothing"/],

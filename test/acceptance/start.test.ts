@@ -30,7 +30,7 @@ describe('mayfly up', () => {
     assert.match(node.ready.project.publishableKey, /^sb_publishable_[\w-]{22}_[\w-]{8}$/)
     assert.match(node.ready.project.secretKey, /^sb_secret_[\w-]{22}_[\w-]{8}$/)
     assert.match(node.stderr(), /Resized a photograph .*: 515\.6 KiB in, \d+\.\d KiB out/)
-    assert.match(node.stderr(), /cold [\d.]+ ms \(first-call\), warm [\d.]+ ms/)
+    assert.match(node.stderr(), /cold [\d.]+ ms \(first-call: no sandbox had its code yet\), warm [\d.]+ ms/)
     assert.match(node.stderr(), /curl .*functions\/v1\/resize/)
     const thumbnail = /thumbnail: (.*)/.exec(node.stderr())?.[1] as string
     assert.equal(readFileSync(thumbnail).subarray(8, 12).toString(), 'WEBP')
