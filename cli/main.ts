@@ -106,7 +106,8 @@ bare('invoke <function>', 'run a function with an event and print what it return
     'the event, as JSON or @file; a folder names the node by its data directory (may stand twice)',
     (value: string, before: string[] = []) => [...before, value],
   )
-  .action(async (name: string, options: Omit<Common, 'data'> & { data?: string[] }) => {
+  .option('--async', 'queue it and do not wait: it runs at least once, or becomes a dead letter')
+  .action(async (name: string, options: Omit<Common, 'data'> & { data?: string[]; async?: boolean }) => {
     const { data = [], ...rest } = options
     const folder = data.find((value) => !isEvent(value))
     const event = data.find(isEvent)
@@ -123,6 +124,10 @@ bare('invoke <function>', 'run a function with an event and print what it return
       JSON.parse(text)
     } catch (error) {
       throw new UsageError(`The event is not JSON: ${(error as Error).message}`)
+    }
+    if (options.async) {
+      const { invocation } = await clientOf(node).invokeAsync(node.project, name, text)
+      return print(options.json ? JSON.stringify({ invocation }) : `Queued as ${invocation}. Watch it: npx mayfly logs -f ${name}`)
     }
     const reply = await clientOf(node).invoke(node.project, name, text)
     if (options.json)
@@ -207,6 +212,24 @@ command('usage', 'show executions and GB-seconds per function and day')
       table(
         ['DAY', 'FUNCTION', 'EXECUTIONS', 'ERRORS', 'GB-SECONDS'],
         usage.map((one) => [one.day, one.functionName, String(one.executions), String(one.errors), one.gbSeconds.toFixed(6)]),
+      ),
+    )
+  })
+
+command('dlq <what> [function]', 'dlq ls: list dead letters, queued invocations that were given up')
+  .option('-n <count>', 'how many', '100')
+  .action(async (what: string, name: string | undefined, options: Common & { n: string }) => {
+    if (what !== 'ls') throw new UsageError(`dlq ${what}: this version has \`dlq ls\` only`)
+    const count = Number(options.n)
+    if (!Number.isInteger(count) || count < 1 || count > 1000) throw new UsageError('-n must be a whole number from 1 to 1000')
+    const node = locate(options)
+    const letters = await clientOf(node).deadLetters(node.project, name ?? null, count)
+    if (options.json) return print(JSON.stringify({ project: node.project, deadLetters: letters }))
+    if (letters.length === 0) return print('No invocation was given up.')
+    print(
+      table(
+        ['DEAD AT', 'FUNCTION', 'REASON', 'ATTEMPTS', 'ERROR', 'INVOCATION'],
+        letters.map((one) => [one.deadAt, one.function, one.reason, String(one.attempts), harmless(one.errorType ?? ''), one.id]),
       ),
     )
   })

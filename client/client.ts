@@ -39,6 +39,18 @@ export interface Pool {
   readonly missing: readonly { readonly what: string; readonly why: string; readonly todo: string }[]
 }
 
+export interface DeadLetter {
+  readonly id: string
+  readonly function: string
+  readonly reason: 'attempts' | 'age' | 'node' | 'function_gone'
+  readonly attempts: number
+  readonly lost: number
+  readonly errorType: string | null
+  readonly errorMessage: string | null
+  readonly enqueuedAt: string
+  readonly deadAt: string
+  readonly payloadBytes: number
+}
 export interface LogLine {
   readonly seq: string
   readonly at: string
@@ -155,6 +167,18 @@ export class Client {
       cold: headers.get('x-mayfly-cold'),
       durationMs: Number(headers.get('x-mayfly-duration-ms') ?? 0),
     }
+  }
+
+  /** Queues a function's run: when this resolves it is on disk, and runs at least once or becomes a dead letter. */
+  async invokeAsync(project: string, name: string, payload: string): Promise<{ invocation: string }> {
+    const path = `${at(project)}/functions/${encodeURIComponent(name)}/invoke?async=1`
+    return (await (await this.request('POST', path, payload, { 'content-type': 'application/json' })).json()) as { invocation: string }
+  }
+
+  /** Invocations that were given up, the newest first. */
+  async deadLetters(project: string, name: string | null, limit: number): Promise<readonly DeadLetter[]> {
+    const query = `limit=${limit}${name === null ? '' : `&function=${encodeURIComponent(name)}`}`
+    return (await this.#json<{ deadLetters: readonly DeadLetter[] }>('GET', `${at(project)}/dead-letters?${query}`)).deadLetters
   }
 
   /** `dropped`: what the project's log lost for want of room, of all its functions. */

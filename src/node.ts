@@ -206,6 +206,7 @@ export class RunningNode implements AsyncDisposable {
       new Queue({
         database: databases.control,
         invoke: (invocation, signal) => invoker.invoke(invocation, signal),
+        recorded: () => Promise.all([usage.settled(), logs.settled()]),
         holder: directory.instance.instanceId,
         concurrency: config.invoke.queueConcurrency,
         maxAttempts: config.invoke.maxAttempts,

@@ -129,7 +129,7 @@ class Wire {
     let bytes = Buffer.concat([given.subarray(given.length - unsent), ...this.first, ...this.data])
     this.first = []
     this.data = []
-    const until = clock() + 500
+    const until = clock() + 2000
     while (bytes.length > 0 && clock() < until) {
       try {
         bytes = bytes.subarray(fs.writeSync(this.fd, bytes))

@@ -168,9 +168,10 @@ export class Gateway implements AsyncDisposable {
         const cause = causeOf(error)
         if (cause instanceof ClientLeft) return void response.destroy()
         if (cause instanceof WrongMethod) allow = { allow: cause.allow }
-        if (!(cause instanceof MayflyError))
-          log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a request failed by a fault of this node')
         reply = (errorRoute(error) ?? route)?.fail?.(cause, { id }) ?? errorReply(cause, id)
+        // A dialect's refusal is no fault of ours, whatever class it has.
+        if (!(cause instanceof MayflyError) && reply.status >= 500)
+          log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a request failed by a fault of this node')
       }
       if (reply.status >= 400) await discardBody(request)
       const close: Record<string, string> = request.complete ? {} : { connection: 'close' }

@@ -47,6 +47,7 @@ describe('Queue', () => {
     const ran: { id: string; attempt: number }[] = []
     const queue = new Queue({
       database: databases.control,
+      recorded: async () => {},
       holder: HOLDER,
       concurrency: 8,
       maxAttempts: 3,
@@ -210,7 +211,7 @@ describe('Queue', () => {
     await queue.enqueue(quick)
     await queue.start()
     await until(() => ran.some((one) => one.id === quick.id))
-    assert.ok(ran.length <= 8)
+    assert.ok(ran.findIndex((one) => one.id === quick.id) < 8, 'among the first that had room')
     gate.resolve()
     await until(() => queue.length === 0, 20_000)
   })

@@ -43,6 +43,8 @@ export interface QueueDeps {
   readonly database: Database
   /** `Invoker.invoke`. @throws MayflyError when the call does not come to user code */
   readonly invoke: (invocation: Invocation, signal: AbortSignal) => Promise<Outcome>
+  /** Resolves when what a run wrote and used is in the files of this node: only then it is settled. */
+  readonly recorded: () => Promise<unknown>
   /** Who holds leases: the same in each life of a node. */
   readonly holder: string
   /** How many entries run at once. */
@@ -224,6 +226,7 @@ export class Queue implements AsyncDisposable {
       )
       await eventReply(outcome)
       await outcome.over
+      await this.#deps.recorded()
     } catch (error) {
       if (!this.#stop.signal.aborted) await this.#notRun(entry, error)
       return

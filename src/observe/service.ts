@@ -111,6 +111,11 @@ export class Logs implements LogWriter, AsyncDisposable {
     this.#deps.journal.append(this.#rate.admit(record, this.#deps.clock.monotonic()))
   }
 
+  /** Resolves when what was written before is in the journal's file. */
+  settled(): Promise<void> {
+    return this.#deps.journal.settled()
+  }
+
   /** The last lines of a function, or those after one, oldest first; what was written before this call is among them. */
   async read(of: LinesOf): Promise<StoredLine[]> {
     await this.#consumer.catchUp()

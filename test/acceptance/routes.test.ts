@@ -124,6 +124,7 @@ describe('every route', () => {
     { route: 'HEAD /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, ok: 200 },
     { route: 'PUT /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, body: () => zip, ok: 200 },
     { route: 'GET /api/v1/projects/:ref/functions/:name/logs', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello/logs', ok: 200 },
+    { route: 'GET /api/v1/projects/:ref/dead-letters', access: 'manage', at: () => '/api/v1/projects/demo/dead-letters', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/usage', access: 'manage', at: () => '/api/v1/projects/demo/usage', ok: 200 },
     // Open to who has a link; the path alone opens nothing.
     { route: 'GET /api/v1/artefacts/:ref/:sha256', access: 'open', at: () => `/api/v1/artefacts/demo/${sha256}`, ok: 403 },
