@@ -18,7 +18,7 @@ export interface JournalRecord<T> {
   readonly end: JournalPosition
 }
 
-export const SEGMENT_BYTES = 16 * MiB
+const SEGMENT_BYTES = 16 * MiB
 const HEAD = 8
 const MAX_RECORD = 1 * MiB
 const SYNC_MS = 100

@@ -254,5 +254,3 @@ export const LIMITS = {
     provenBy: 'src/core/disk.test.ts',
   },
 } as const satisfies Record<string, Limit>
-
-export type LimitName = keyof typeof LIMITS

@@ -11,19 +11,3 @@ export type Principal =
 
 /** The role that a function's own calls to the platform act in (`role` in mayfly.json). */
 export type FunctionRole = 'service_role' | 'authenticated' | 'none'
-
-/** A short name for logs and audit: says who, never what they know. */
-export function describePrincipal(principal: Principal): string {
-  switch (principal.kind) {
-    case 'operator':
-      return `operator:${principal.id}`
-    case 'service':
-    case 'anon':
-    case 'access-key':
-      return `${principal.kind}:${principal.project}/${principal.keyId}`
-    case 'function':
-      return `function:${principal.project}/${principal.functionName}/${principal.version}`
-    case 'nobody':
-      return 'nobody'
-  }
-}

@@ -36,7 +36,7 @@ const environmentSchema = z
     error: `must be at most ${MAX_ENVIRONMENT_BYTES} bytes as JSON`,
   })
 
-export const environmentBytes = (environment: Environment) => Buffer.byteLength(JSON.stringify(environment))
+const environmentBytes = (environment: Environment) => Buffer.byteLength(JSON.stringify(environment))
 
 /** What `mayfly.json` may say of a function; the defaults are those of DESIGN, section 8. docs/mayfly-json.md and the JSON Schema are made from it. */
 export const functionSpecSchema = z.strictObject(
@@ -111,7 +111,7 @@ function nested(issue: z.core.$ZodIssue): string {
   return issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message
 }
 
-export const isFunctionName = (name: string) => FUNCTION_NAME.test(name)
+const isFunctionName = (name: string) => FUNCTION_NAME.test(name)
 
 export function checkFunctionName(name: string): void {
   if (!isFunctionName(name)) throw new MayflyError('bad_request', 'name: must be 1 to 64 letters, digits, `-` and `_`')

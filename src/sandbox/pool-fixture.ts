@@ -119,7 +119,7 @@ export const eventOf = (event: unknown): Call => ({
   },
 })
 
-export const answerOf = (result: CallResult) => (result.kind === 'http' ? null : JSON.parse(Buffer.from(result.payload).toString()))
+const answerOf = (result: CallResult) => (result.kind === 'http' ? null : JSON.parse(Buffer.from(result.payload).toString()))
 
 export async function until(what: () => boolean): Promise<void> {
   for (let i = 0; i < 300 && !what(); i++) await systemClock.sleep(20)
