@@ -15,11 +15,12 @@ import { MayflyError } from './core/errors.ts'
 import { flagName, resolveSettings, SettingsError } from './core/settings.ts'
 import { doFirstJob } from './first-job.ts'
 import { helpText, isNodeCommand, parseFlags } from './flags.ts'
+import type { Host } from './host.ts'
 import { MiB } from './lib/bytes.ts'
 import { systemClock } from './lib/clock.ts'
 import { uuidv7 } from './lib/ids.ts'
 import { LogLines } from './log-lines.ts'
-import { type Host, RunningNode } from './node.ts'
+import { RunningNode } from './node.ts'
 import { detectDriver, isDriver } from './sandbox/index.ts'
 
 const root = path.resolve(import.meta.dirname, '..')

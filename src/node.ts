@@ -1,55 +1,40 @@
-import { existsSync, promises as fs, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { Auth, SignatureError, verifySigV4 } from './auth/index.ts'
+import { Auth } from './auth/index.ts'
 import { openInProcessBus } from './backends/bus/in-process.ts'
 import type { Databases } from './backends/database/database.ts'
-import { EMBEDDED_MAJOR, EmbeddedDatabases } from './backends/database/embedded.ts'
-import { ExternalDatabases } from './backends/database/external.ts'
+import { EMBEDDED_MAJOR } from './backends/database/embedded.ts'
 import type { Config } from './config.ts'
 import { Ballast } from './core/ballast.ts'
 import { InvocationCounters } from './core/counters.ts'
-import { DataDirectory, StartError, startTicks, writeWhole } from './core/data-directory.ts'
+import { DataDirectory, StartError, startTicks } from './core/data-directory.ts'
 import { DiskGuard } from './core/disk.ts'
 import { Journal } from './core/journal.ts'
 import { LIMITS } from './core/limits.ts'
-import type { Log } from './core/log.ts'
 import type { LogRecord } from './core/meter.ts'
-import type { Principal } from './core/principal.ts'
 import type { Project, ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
 import { Projects } from './core/projects.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
-import { Artefacts, ArtefactLinks, FunctionsService, LambdaError, lambdaRoutes, routes as functionRoutes } from './functions/index.ts'
-import { type AwsRequest, ConsoleListener, Gateway, HostNames, nodeRoutes, projectRoutes, sameIdentity, TrustedProxies } from './gateway/index.ts'
+import { Artefacts, ArtefactLinks, FunctionsService, lambdaRoutes, routes as functionRoutes } from './functions/index.ts'
+import { ConsoleListener, Gateway, HostNames, nodeRoutes, projectRoutes, TrustedProxies } from './gateway/index.ts'
+import type { Host } from './host.ts'
 import { Admission, Invoker, lambdaInvokeRoutes, Queue, routes as invokeRoutes, Specs } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
-import type { Clock } from './lib/clock.ts'
-import { randomFraction, uuidTime } from './lib/ids.ts'
+import { randomFraction } from './lib/ids.ts'
+import { checkDoors, listen } from './listening.ts'
 import { Logs } from './observe/index.ts'
 import { metricsRoutes, routes as logRoutes } from './observe/http.ts'
-import { type Driver, detectDriver, isDriver, type NoDriver, openSandboxes, type RelayIdentity, type Sandboxes } from './sandbox/index.ts'
+import { openDatabases, openSandboxRoom } from './opening.ts'
+import { writeRun } from './run-file.ts'
+import { bytesBelow, ownNumbers, watchEventLoop } from './self-watch.ts'
 import { type MeterEntry, Usage } from './usage/index.ts'
 import { routes as usageRoutes } from './usage/http.ts'
+import { verifyAws } from './verify-aws.ts'
 
 export const DEFAULT_PROJECT = 'demo' as ProjectRef
 export const REGION = 'us-east-1'
 const SWEEP_MS = 3_600_000
-const LAG_RESOLUTION_MS = 20
-
-export interface Host {
-  readonly clock: Clock
-  readonly log: Log
-  readonly newId: () => string
-  /** This program's own folder. */
-  readonly root: string
-  readonly version: string
-  /** Where short run-time names may stand: `/run` for root. */
-  readonly runBase: string
-  readonly stateFolder: string
-  /** Whom the run file belongs to when the node was started by sudo. */
-  readonly owner: { uid: number; gid: number } | null
-}
 
 export interface ReadyLine {
   readonly ready: true
@@ -349,161 +334,6 @@ export class RunningNode implements AsyncDisposable {
       },
     })
   }
-}
-
-async function openDatabases(config: Config, host: Host, data: string, sealer: Sealer, ballast: Ballast): Promise<Databases> {
-  const migrations = path.join(host.root, 'migrations')
-  const { databaseUrl: url } = config.node
-  if (url !== null) {
-    const log = (fields: Readonly<Record<string, unknown>>, message: string) => host.log.warn({ ...fields, from: 'postgresql' }, message)
-    return await ExternalDatabases.open({ url, secret: sealer.derive('database logins'), migrations, clock: host.clock, log })
-  }
-  return await EmbeddedDatabases.open({
-    folder: path.join(data, 'pg'),
-    runtimeBase: host.runBase,
-    migrations,
-    memoryMb: config.node.databaseMemoryMb,
-    freeSpace: async () => {
-      const dropped = await ballast.drop()
-      if (dropped) host.log.warn({ bytes: ballast.bytes }, 'the ballast file was removed, so that PostgreSQL can start on a full disk')
-      return dropped
-    },
-    clock: host.clock,
-    log: (fields, message) => host.log.debug({ ...fields, from: 'postgresql' }, message),
-  })
-}
-
-async function openSandboxRoom(config: Config, host: Host, directory: DataDirectory) {
-  const nodePath = process.execPath
-  const startedAt = host.clock.now()
-  const found: Driver | NoDriver = await detectDriver(config.sandbox.sandbox, {
-    runBase: host.runBase,
-    name: directory.instance.instanceId.replaceAll('-', '').slice(-12),
-    nodePath,
-    runtimePath: path.join(host.root, 'runtimes', 'node'),
-    clock: host.clock,
-    log: host.log,
-  })
-  const sandboxes: Sandboxes = await openSandboxes({
-    config: config.sandbox,
-    driver: found,
-    data: directory.path,
-    clock: host.clock,
-    log: host.log,
-    knownBefore: (versionId) => uuidTime(versionId) < startedAt,
-  })
-  if (!isDriver(found)) host.log.warn({}, `Functions cannot run: ${found.why}. ${found.todo}`)
-  else for (const gap of found.missing) host.log.warn({ driver: found.name, what: gap.what }, `${gap.why}. ${gap.todo}`)
-  return {
-    sandboxes,
-    isolated: isDriver(found) && found.name !== 'process',
-    describe: () =>
-      isDriver(found)
-        ? { driver: found.name as string, limits: found.limits, missing: found.missing }
-        : { driver: 'none', limits: [] as readonly string[], missing: [{ what: 'functions', why: found.why, todo: found.todo }] },
-  }
-}
-
-async function verifyAws(auth: Auth, request: AwsRequest, relay: RelayIdentity | null, clock: Clock): Promise<Principal> {
-  try {
-    if (relay) {
-      const key = await verifySigV4(request, 'lambda', async (id) => auth.handleAccessKey(id), clock.now())
-      if (!sameIdentity(key.owner, relay)) throw new LambdaError('UnrecognizedClientException', 403, 'The security token included in the request is invalid.')
-      return { kind: 'function', project: relay.project as ProjectRef, functionName: relay.functionName, version: relay.version, role: relay.role }
-    }
-    const key = await verifySigV4(request, 'lambda', (id) => auth.accessKey(id), clock.now())
-    return { kind: 'access-key', project: key.project, keyId: key.id }
-  } catch (error) {
-    if (error instanceof SignatureError) throw new LambdaError(error.type, error.status, error.message)
-    throw error
-  }
-}
-
-/** An address that others can reach demands TLS, or a proxy that is named. @throws StartError */
-function checkDoors(config: Config): void {
-  const { host, tlsCert, tlsKey, behindProxy } = config.node
-  if ((tlsCert === null) !== (tlsKey === null)) throw new StartError('--tls-cert and --tls-key go together.', 2)
-  const isLoopback = host === 'localhost' || host === '::1' || /^127\./.test(host ?? '')
-  if (!isLoopback && tlsCert === null && behindProxy.length === 0) {
-    throw new StartError(
-      `--host ${host} can be reached from other machines: that takes TLS (--tls-cert and --tls-key) or a proxy that does it (--behind-proxy CIDR).`,
-      2,
-    )
-  }
-}
-
-async function listen(
-  gateway: Gateway,
-  consoleListener: ConsoleListener,
-  config: Config,
-  directory: DataDirectory,
-): Promise<{ port: number; consolePort: number }> {
-  const { host, port: wanted, consolePort: wantedConsole } = config.node
-  const at = host ?? '127.0.0.1'
-  const attempt = async (listener: { listen(host: string, port: number): Promise<number> }, port: number, free: boolean, flag: string): Promise<number> => {
-    try {
-      return await listener.listen(at, port)
-    } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException
-      if (code === 'EADDRINUSE' && free) return await listener.listen(at, 0)
-      if (code === 'EADDRINUSE')
-        throw new StartError(`Port ${port} on ${at} is in use by another program. Choose another with ${flag}, or ${flag} 0 for a free one.`)
-      if (code === 'EACCES') throw new StartError(`Port ${port} may not be opened by this user. Choose one above 1023 with ${flag}.`)
-      throw new StartError(`The node cannot listen on ${at}: ${message}`)
-    }
-  }
-  const remembered = directory.instance
-  const port = await attempt(gateway, wanted === 0 ? (remembered.port ?? 0) : wanted, wanted === 0, '--port')
-  const consoleWish = wantedConsole !== 0 ? wantedConsole : wanted === 0 ? (remembered.consolePort ?? 0) : port + 1
-  const consolePort = await attempt(consoleListener, consoleWish, wanted === 0 && wantedConsole === 0, '--console-port')
-  if (wanted === 0 && (remembered.port !== port || remembered.consolePort !== consolePort)) await directory.update({ port, consolePort })
-  return { port, consolePort }
-}
-
-/** How late timers fire: Node watches that outside of JavaScript. Reading begins anew. */
-function watchEventLoop() {
-  const histogram = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS })
-  histogram.enable()
-  // What is measured holds the pause between two looks as well.
-  const late = (nanoseconds: number) => Math.max(0, nanoseconds / 1e9 - LAG_RESOLUTION_MS / 1e3)
-  return {
-    read: () => {
-      const seen = [0.5, 0.99, 1].map((quantile) => ({ quantile, seconds: histogram.count === 0 ? 0 : late(histogram.percentile(quantile * 100)) }))
-      histogram.reset()
-      return seen
-    },
-    [Symbol.dispose]: () => void histogram.disable(),
-  }
-}
-
-function ownNumbers(clock: Clock) {
-  const { rss, heapUsed } = process.memoryUsage()
-  const { user, system } = process.cpuUsage()
-  return { residentBytes: rss, heapBytes: heapUsed, cpuSeconds: (user + system) / 1e6, startedAt: clock.now() - process.uptime() * 1000 }
-}
-
-async function bytesBelow(folder: string): Promise<number> {
-  let bytes = 0
-  for (const name of await fs.readdir(folder)) bytes += (await fs.stat(path.join(folder, name)).catch(() => null))?.size ?? 0
-  return bytes
-}
-
-/** `run.json` for who finds the node by its folder, and a pointer to it for who looks for the one that runs. */
-async function writeRun(stack: AsyncDisposableStack, host: Host, data: string, run: { operatorToken: string; [field: string]: unknown }): Promise<void> {
-  const file = path.join(data, 'run.json')
-  // The token alone, for programs that read it from a file at each request, as Prometheus does.
-  const token = path.join(data, 'operator.token')
-  const pointer = path.join(host.stateFolder, `${path.basename(data)}-${process.pid}.json`)
-  stack.defer(async () => {
-    await fs.rm(file, { force: true })
-    await fs.rm(token, { force: true })
-    await fs.rm(pointer, { force: true })
-  })
-  await writeWhole(file, `${JSON.stringify(run)}\n`, 0o600, host.owner)
-  await writeWhole(token, `${run.operatorToken}\n`, 0o600, host.owner)
-  await fs.mkdir(host.stateFolder, { recursive: true, mode: 0o700 })
-  if (host.owner) await fs.chown(host.stateFolder, host.owner.uid, host.owner.gid)
-  await writeWhole(pointer, `${JSON.stringify({ data })}\n`, 0o600, host.owner)
 }
 
 function readText(file: string, what: string): string {

@@ -10,14 +10,12 @@ export class HostNames {
   }
 
   /** @throws MayflyError misdirected_request */
-  check(host: string | undefined): { isLoopback: boolean } {
+  check(host: string | undefined): void {
     const name = hostName(host)
     if (name === null) throw new MayflyError('misdirected_request', 'the request names no host')
-    const isLoopback = isLoopbackName(name)
-    if (!isLoopback && !this.#names.has(name)) {
+    if (!isLoopbackName(name) && !this.#names.has(name)) {
       throw new MayflyError('misdirected_request', `this node does not serve the host name ${JSON.stringify(name.slice(0, 255))}`)
     }
-    return { isLoopback }
   }
 }
 

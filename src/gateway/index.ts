@@ -1,6 +1,6 @@
-export { sameIdentity } from './authenticate.ts'
+export { relayPrincipal, sameIdentity } from './authenticate.ts'
 export { ConsoleListener } from './console.ts'
-export { HostNames, TrustedProxies } from './doors.ts'
+export { HostNames, isLoopbackName, TrustedProxies } from './doors.ts'
 export { type AwsRequest, Gateway } from './listener.ts'
 export { nodeRoutes } from './node-routes.ts'
 export { projectRoutes } from './projects-routes.ts'

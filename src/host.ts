@@ -1,0 +1,17 @@
+import type { Log } from './core/log.ts'
+import type { Clock } from './lib/clock.ts'
+
+/** What a node is given of the world, once, by whoever starts it. */
+export interface Host {
+  readonly clock: Clock
+  readonly log: Log
+  readonly newId: () => string
+  /** This program's own folder. */
+  readonly root: string
+  readonly version: string
+  /** Where short run-time names may stand: `/run` for root. */
+  readonly runBase: string
+  readonly stateFolder: string
+  /** Whom the run file belongs to when the node was started by sudo. */
+  readonly owner: { uid: number; gid: number } | null
+}

@@ -1,0 +1,17 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { Config } from './config.ts'
+import { checkDoors } from './listening.ts'
+
+describe('the address to listen on', () => {
+  const at = (host: string, more: object = {}) => checkDoors({ node: { host, tlsCert: null, tlsKey: null, behindProxy: [], ...more } } as unknown as Config)
+  for (const host of ['127.0.0.1', '127.8.8.8', '::1', 'localhost']) it(`${host} takes nothing more`, () => at(host))
+  for (const host of ['0.0.0.0', '::', '192.0.2.1', 'example.com', '127.example.com', '127.0.0.1.example.com', '']) {
+    it(`${JSON.stringify(host)} takes TLS or a named proxy`, () => {
+      assert.throws(() => at(host), { name: 'StartError', exitCode: 2, message: /--behind-proxy/ })
+      at(host, { behindProxy: ['10.0.0.0/8'] })
+      at(host, { tlsCert: 'a', tlsKey: 'b' })
+    })
+  }
+  it('a certificate goes with its key', () => assert.throws(() => at('::1', { tlsCert: 'a' }), { exitCode: 2, message: /go together/ }))
+})

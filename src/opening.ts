@@ -1,0 +1,66 @@
+import path from 'node:path'
+import type { Databases } from './backends/database/database.ts'
+import { EmbeddedDatabases } from './backends/database/embedded.ts'
+import { ExternalDatabases } from './backends/database/external.ts'
+import type { Config } from './config.ts'
+import type { Ballast } from './core/ballast.ts'
+import type { DataDirectory } from './core/data-directory.ts'
+import type { Sealer } from './core/seal.ts'
+import type { Host } from './host.ts'
+import { uuidTime } from './lib/ids.ts'
+import { type Driver, detectDriver, isDriver, type NoDriver, openSandboxes, type Sandboxes } from './sandbox/index.ts'
+
+/** The PostgreSQL that the settings name: servers of our own, or one from elsewhere. */
+export async function openDatabases(config: Config, host: Host, data: string, sealer: Sealer, ballast: Ballast): Promise<Databases> {
+  const migrations = path.join(host.root, 'migrations')
+  const { databaseUrl: url } = config.node
+  if (url !== null) {
+    const log = (fields: Readonly<Record<string, unknown>>, message: string) => host.log.warn({ ...fields, from: 'postgresql' }, message)
+    return await ExternalDatabases.open({ url, secret: sealer.derive('database logins'), migrations, clock: host.clock, log })
+  }
+  return await EmbeddedDatabases.open({
+    folder: path.join(data, 'pg'),
+    runtimeBase: host.runBase,
+    migrations,
+    memoryMb: config.node.databaseMemoryMb,
+    freeSpace: async () => {
+      const dropped = await ballast.drop()
+      if (dropped) host.log.warn({ bytes: ballast.bytes }, 'the ballast file was removed, so that PostgreSQL can start on a full disk')
+      return dropped
+    },
+    clock: host.clock,
+    log: (fields, message) => host.log.debug({ ...fields, from: 'postgresql' }, message),
+  })
+}
+
+/** The driver that this machine allows, with its pool; without one, what says why. */
+export async function openSandboxRoom(config: Config, host: Host, directory: DataDirectory) {
+  const nodePath = process.execPath
+  const startedAt = host.clock.now()
+  const found: Driver | NoDriver = await detectDriver(config.sandbox.sandbox, {
+    runBase: host.runBase,
+    name: directory.instance.instanceId.replaceAll('-', '').slice(-12),
+    nodePath,
+    runtimePath: path.join(host.root, 'runtimes', 'node'),
+    clock: host.clock,
+    log: host.log,
+  })
+  const sandboxes: Sandboxes = await openSandboxes({
+    config: config.sandbox,
+    driver: found,
+    data: directory.path,
+    clock: host.clock,
+    log: host.log,
+    knownBefore: (versionId) => uuidTime(versionId) < startedAt,
+  })
+  if (!isDriver(found)) host.log.warn({}, `Functions cannot run: ${found.why}. ${found.todo}`)
+  else for (const gap of found.missing) host.log.warn({ driver: found.name, what: gap.what }, `${gap.why}. ${gap.todo}`)
+  return {
+    sandboxes,
+    isolated: isDriver(found) && found.name !== 'process',
+    describe: () =>
+      isDriver(found)
+        ? { driver: found.name as string, limits: found.limits, missing: found.missing }
+        : { driver: 'none', limits: [] as readonly string[], missing: [{ what: 'functions', why: found.why, todo: found.todo }] },
+  }
+}
