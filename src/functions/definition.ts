@@ -111,7 +111,7 @@ function nested(issue: z.core.$ZodIssue): string {
   return issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message
 }
 
-const isFunctionName = (name: string) => FUNCTION_NAME.test(name)
+export const isFunctionName = (name: string) => FUNCTION_NAME.test(name)
 
 export function checkFunctionName(name: string): void {
   if (!isFunctionName(name)) throw new MayflyError('bad_request', 'name: must be 1 to 64 letters, digits, `-` and `_`')
