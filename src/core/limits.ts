@@ -36,6 +36,13 @@ export const LIMITS = {
     error: 'request_timeout',
     provenBy: 'src/gateway/body.test.ts',
   },
+  bodyPace: {
+    value: 1 * KiB,
+    unit: 'bytes',
+    why: 'so much of a body that is read whole has to come each second, over 30; who sends a byte now and then would hold a place for days',
+    error: 'request_timeout',
+    provenBy: 'src/gateway/body.test.ts',
+  },
   refusedBody: {
     value: 16 * MiB,
     unit: 'bytes',

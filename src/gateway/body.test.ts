@@ -12,7 +12,7 @@ const isTimeout = (error: unknown) => error instanceof MayflyError && error.code
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
 describe('a sender that stops in the middle of a body', () => {
-  beforeEach(() => mock.timers.enable({ apis: ['setTimeout'] }))
+  beforeEach(() => mock.timers.enable({ apis: ['setTimeout', 'setInterval'] }))
   afterEach(() => mock.timers.reset())
 
   it('is waited for bodyStall and no longer when the whole body is wanted', async () => {
@@ -30,6 +30,35 @@ describe('a sender that stops in the middle of a body', () => {
     await whole
     assert.ok(isTimeout(failure))
   })
+  for (const [what, bytes, refused] of [
+    ['is let send at bodyPace', (LIMITS.bodyPace.value * LIMITS.bodyStall.value) / 1000, false],
+    ['is given up one byte below bodyPace, though it never stalls', (LIMITS.bodyPace.value * LIMITS.bodyStall.value) / 1000 - 1, true],
+  ] as const) {
+    it(what, async () => {
+      const request = arriving()
+      let failure: unknown = null
+      void readBody(request, 1e9).catch((error: unknown) => {
+        failure = error
+      })
+      for (let window = 0; window < 3; window++) {
+        request.write(Buffer.alloc(bytes - 2))
+        for (const _ of [1, 2]) {
+          await turn()
+          mock.timers.tick(LIMITS.bodyStall.value / 3)
+          request.write('x')
+        }
+        await turn()
+        mock.timers.tick(LIMITS.bodyStall.value / 3)
+      }
+      await turn()
+      assert.equal(
+        failure instanceof MayflyError ? failure.message : null,
+        refused ? `the body came with less than ${LIMITS.bodyPace.value} bytes a second` : null,
+      )
+      request.destroy()
+      await turn() // its timer goes before the clock does
+    })
+  }
   it('is waited for as long when the body is streamed', async () => {
     const request = arriving()
     const seen: string[] = []

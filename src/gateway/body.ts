@@ -25,30 +25,34 @@ export async function* streamBody(request: IncomingMessage, limitBytes: number):
   }
 }
 
-/** The whole body at once. */
+const leastBytes = (LIMITS.bodyPace.value * LIMITS.bodyStall.value) / 1000
+
+/** The whole body at once; it has to come with at least `bodyPace`. */
 export function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
   const declared = request.headers['content-length']
   if (declared !== undefined && Number(declared) > limitBytes) return Promise.reject(tooLarge(limitBytes))
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let seen = 0
-    const stall = setTimeout(
-      () => fail(new MayflyError('request_timeout', `no byte of the body came for ${LIMITS.bodyStall.value} ms`)),
-      LIMITS.bodyStall.value,
-    )
+    let seenBefore = 0
+    // One look for who stops and for who sends a byte now and then and would hold what waits for the body for days.
+    const pace = setInterval(() => {
+      if (seen - seenBefore < leastBytes) fail(new MayflyError('request_timeout', `the body came with less than ${LIMITS.bodyPace.value} bytes a second`))
+      seenBefore = seen
+    }, LIMITS.bodyStall.value)
+    pace.unref()
     const fail = (error: Error) => {
-      clearTimeout(stall)
+      clearInterval(pace)
       request.removeAllListeners('data')
       reject(error)
     }
     request.on('data', (chunk: Buffer) => {
-      stall.refresh()
       seen += chunk.length
       if (seen > limitBytes) return fail(tooLarge(limitBytes))
       chunks.push(chunk)
     })
     request.on('end', () => {
-      clearTimeout(stall)
+      clearInterval(pace)
       resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))
     })
     request.on('error', fail)
