@@ -290,6 +290,7 @@ export class Guest implements AsyncDisposable {
         if (frame.stream !== 0) fault('a stream that is not 0')
         if (frame.type !== SAYS.warmed && this.said.some((one) => one.type === frame.type)) fault('twice')
         this.said.push(frame)
+        if (frame.type === SAYS.exiting) this.control.end()
         return
       case SAYS.log:
       case SAYS.logLost: {

@@ -135,10 +135,25 @@ class Wire {
         bytes = bytes.subarray(fs.writeSync(this.fd, bytes))
       } catch (error) {
         if (error.code !== 'EAGAIN') return
+        nap()
+      }
+    }
+    // Who ends first takes from the other what it has not read: the host closes when it has read the last frame.
+    const unheard = Buffer.allocUnsafe(MAX)
+    while (clock() < until) {
+      try {
+        if (fs.readSync(this.fd, unheard) === 0) return
+      } catch (error) {
+        if (error.code !== 'EAGAIN') return
+        nap()
       }
     }
   }
 }
+
+/** A millisecond without an event loop. */
+const still = new Int32Array(new SharedArrayBuffer(4))
+const nap = () => Atomics.wait(still, 0, 0, 1)
 
 class Credit {
   constructor(bytes) {

@@ -276,6 +276,8 @@ export class Channel {
       case TYPE.exiting:
         if (frame.payload.length !== 4) throw new ProtocolError('an exit code has four bytes')
         this.exitCode = frame.payload.readUInt32LE(0) & 0xff
+        // Nothing follows, and the guest waits for us: had it ended first, a credit of ours would cut off what it said last.
+        this.#end(new ChannelClosed())
         return
       case TYPE.warmed:
         if (!this.#warming) throw new ProtocolError('nobody asked it to warm')
