@@ -247,6 +247,8 @@ function failure(error: unknown): number {
   }
   const { code, message, path: file } = error as NodeJS.ErrnoException
   if (code === 'ENOSPC') say(`The node does not start: the disk is full${file ? ` (${file})` : ''}. Free some space.`)
+  // The system says what, and a path says where: a stack would say no more.
+  else if (code !== undefined && file !== undefined) say(`The node does not start: ${message}. Mend that path, or choose another place with --data.`)
   else say(`The node failed: ${error instanceof Error ? (error.stack ?? message) : String(error)}`)
   return 1
 }

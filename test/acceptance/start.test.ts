@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -121,6 +121,15 @@ describe('mayfly up', () => {
     ['an address that others can reach, without TLS', (at) => ['--data', at, '--host', '0.0.0.0'], /takes TLS .* or a proxy/, 2],
     ['an unknown option', (at) => ['--data', at, '--prot', '1'], /did you mean --port/, 2],
     ['a port that is none', (at) => ['--data', at, '--port', 'x'], /--port must be a whole number/, 2],
+    [
+      'a folder inside that is a link to nowhere',
+      (at) => {
+        symlinkSync(path.join(at, 'nowhere'), path.join(at, 'artefacts'))
+        return ['--data', at, '--empty']
+      },
+      /does not start: .*artefacts.*choose another place/,
+      1,
+    ],
     ['a file system that is read-only', () => ['--data', '/proc/mayfly'], /cannot be used|not writable|read-only/, 1],
   ]
   for (const [name, make, message, code] of refusals) {
