@@ -11,6 +11,17 @@ const arriving = () => Object.assign(new PassThrough(), { headers: {}, complete:
 const isTimeout = (error: unknown) => error instanceof MayflyError && error.code === 'request_timeout'
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
+it('tells a sender that goes in the middle of a body as such, not as a fault of the node', async () => {
+  for (const cause of [undefined, new Error('aborted')]) {
+    const request = arriving()
+    const whole = assert.rejects(readBody(request, 100), { code: 'bad_request', message: /closed before the body was complete/ })
+    request.write('x')
+    await turn()
+    request.destroy(cause)
+    await whole
+  }
+})
+
 describe('a sender that stops in the middle of a body', () => {
   beforeEach(() => mock.timers.enable({ apis: ['setTimeout', 'setInterval'] }))
   afterEach(() => mock.timers.reset())

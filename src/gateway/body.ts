@@ -55,13 +55,15 @@ export function readBody(request: IncomingMessage, limitBytes: number): Promise<
       clearInterval(pace)
       resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))
     })
-    request.on('error', fail)
+    // The client went: its own doing, and no fault of this node that its log must tell.
+    request.on('error', (error) => fail(error instanceof MayflyError ? error : brokenOff(error)))
     request.on('close', () => {
-      if (!request.complete) fail(new MayflyError('bad_request', 'the connection closed before the body was complete'))
+      if (!request.complete) fail(brokenOff())
     })
   })
 }
 
+const brokenOff = (cause?: Error) => new MayflyError('bad_request', 'the connection closed before the body was complete', { cause })
 const tooLarge = (limitBytes: number) => new MayflyError('payload_too_large', `the body may have ${limitBytes} bytes here`)
 
 /**
