@@ -22,7 +22,7 @@ const TEXT = /^(text\/|application\/(json|javascript|xml)\b|[^;]*\+(json|xml)\b)
 
 /** A Response as the answer of a function URL in JSON: `{statusCode, headers, body, isBase64Encoded}`. */
 export async function urlReplyOfFetch(result: Extract<CallResult, { kind: 'http' }>): Promise<Uint8Array> {
-  const headers: Record<string, string> = {}
+  const headers: Record<string, string> = Object.create(null)
   for (const [name, value] of result.headers) headers[name] = headers[name] === undefined ? value : `${headers[name]},${value}`
   const chunks: Uint8Array[] = []
   let size = 0

@@ -26,6 +26,18 @@ const event = (more: Partial<RequestContext>, path: string, body = Buffer.alloc(
   JSON.parse(functionUrlEvent(context(more), path, body, 1583348638390).toString()) as Record<string, never>
 
 describe('functionUrlEvent', () => {
+  it('takes names that every object has for names like any other', () => {
+    const made = event({ rawQuery: 'constructor=1&toString=2&__proto__=3', rawHeaders: ['constructor', 'a', '__proto__', 'b'] }, '/')
+    assert.deepEqual(Object.entries(made.queryStringParameters ?? {}), [
+      ['constructor', '1'],
+      ['toString', '2'],
+      ['__proto__', '3'],
+    ])
+    assert.deepEqual(Object.entries(made.headers ?? {}).slice(0, 2), [
+      ['constructor', 'a'],
+      ['__proto__', 'b'],
+    ])
+  })
   it('has the shape of payload 2.0', () => {
     const made = event(
       {

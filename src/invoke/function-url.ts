@@ -3,7 +3,7 @@ import type { Reply, RequestContext } from '../core/route.ts'
 
 /** The event of a function URL, payload format 2.0. @see faas-compat: header, cookie, query and body rules */
 export function functionUrlEvent(context: RequestContext, path: string, body: Buffer, nowMs: number): Buffer {
-  const headers: Record<string, string> = {}
+  const headers: Record<string, string> = Object.create(null)
   for (let i = 0; i + 1 < context.rawHeaders.length; i += 2) {
     const name = (context.rawHeaders[i] as string).toLowerCase()
     if (name === 'cookie' || HIDDEN.has(name)) continue
@@ -16,7 +16,7 @@ export function functionUrlEvent(context: RequestContext, path: string, body: Bu
   const host = headers.host ?? 'localhost'
   headers['x-forwarded-port'] = /:(\d+)$/.exec(host)?.[1] ?? (headers['x-forwarded-proto'] === 'https' ? '443' : '80')
   const cookies = context.headers.cookie?.split('; ')
-  const query: Record<string, string> = {}
+  const query: Record<string, string> = Object.create(null)
   if (context.rawQuery !== '') for (const [name, value] of context.query) query[name] = query[name] === undefined ? value : `${query[name]},${value}`
   const isText = TEXT.test(headers['content-type'] ?? '')
   const rawPath = decodeOnce(path)
