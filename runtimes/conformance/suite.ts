@@ -339,7 +339,8 @@ export function runtimeConformance(name: string, runtime: Runtime): void {
       ] as const) {
         it(`with ${what} as the error of every call that runs, and then exiting`, async () => {
           await using guest = await start(handler, { concurrency: 2 })
-          const ids = [guest.event({ message: 'mine' }), guest.event({ message: 'mine' })]
+          // Late enough that both run by then.
+          const ids = [guest.event({ message: 'mine', ms: 500 }), guest.event({ message: 'mine', ms: 500 })]
           const exit = await guest.last()
           assert.equal(exit.code, how.exitCode)
           for (const id of ids) {

@@ -14,8 +14,8 @@ export const HANDLER_CODE: Readonly<Record<HandlerName, string>> = {
   sleep:
     SLEEP + lambda('process.stdout.write(`begin ${event.name}\\n`); await sleep(event.ms); process.stdout.write(`end ${event.name}\\n`); return event.name'),
   throws: lambda('throw new Error(event.message)'),
-  uncaught: lambda('setTimeout(() => { throw new Error(event.message) }, 1); await new Promise(() => {})'),
-  rejects: lambda('Promise.reject(new Error(event.message)); await new Promise(() => {})'),
+  uncaught: lambda('setTimeout(() => { throw new Error(event.message) }, event.ms); await new Promise(() => {})'),
+  rejects: lambda('setTimeout(() => Promise.reject(new Error(event.message)), event.ms); await new Promise(() => {})'),
   exit: SLEEP + lambda("process.stdout.write('x'.repeat(event.bytes)); await sleep(event.ms); process.stdout.write('last words\\n'); process.exit(event.code)"),
   big: lambda("return 'x'.repeat(event.bytes)"),
   strange: lambda('return 1n'),

@@ -220,6 +220,8 @@ describe('Gateway', () => {
   }
   it('does not stumble over an expectation that it does not know', async () =>
     assert.match(await raw('GET /health HTTP/1.1\r\nhost: localhost\r\nexpect: banana\r\nconnection: close\r\n\r\n'), /^HTTP\/1.1 200/))
+  it('answers as ever who offers another protocol', async () =>
+    assert.match(await raw('GET /health HTTP/1.1\r\nhost: localhost\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n'), /^HTTP\/1.1 200/))
   it('hands no forwarding header on that no trusted proxy wrote', async () => {
     const reply = await get('/headers', { forwarded: 'for=9.9.9.9', 'x-forwarded-host': 'h9.example', 'x-real-ip': '9.9.9.9', 'x-other': 'kept' })
     assert.doesNotMatch(reply.text, /9\.9\.9\.9|h9\.example/)

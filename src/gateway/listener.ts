@@ -94,9 +94,6 @@ export class Gateway implements AsyncDisposable {
         socket.on('error', () => socket.destroy())
         endWith(socket, '405 Method Not Allowed', 'method_not_allowed', 'this is no proxy: CONNECT leads nowhere')
       })
-      server.on('upgrade', (_request, socket: Duplex) => {
-        socket.end('HTTP/1.1 426 Upgrade Required\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
-      })
     }
   }
 
