@@ -157,7 +157,7 @@ async function warm(): Promise<void> {
   const url = `${node.ready.url}/functions/v1/${name}`
   const header = `apikey: ${node.ready.project.publishableKey}`
   const ratios: number[] = []
-  for (const connections of [1, 8]) {
+  for (const connections of [1, 8, 32]) {
     wrk(url, connections, header)
     for (let pass = 0; pass < 3; pass++) {
       const theirs = wrk('http://127.0.0.1:18099/', connections, null)
