@@ -191,6 +191,7 @@ export class RunningNode implements AsyncDisposable {
       new Queue({
         database: databases.control,
         invoke: (invocation, signal) => invoker.invoke(invocation, signal),
+        admitSpace: () => disk.admit('data'),
         recorded: () => Promise.all([usage.settled(), logs.settled()]),
         holder: directory.instance.instanceId,
         concurrency: config.invoke.queueConcurrency,

@@ -47,6 +47,7 @@ describe('Queue', () => {
     const ran: { id: string; attempt: number }[] = []
     const queue = new Queue({
       database: databases.control,
+      admitSpace: () => {},
       recorded: async () => {},
       holder: HOLDER,
       concurrency: 8,

@@ -43,6 +43,8 @@ export interface QueueDeps {
   readonly database: Database
   /** `Invoker.invoke`. @throws MayflyError when the call does not come to user code */
   readonly invoke: (invocation: Invocation, signal: AbortSignal) => Promise<Outcome>
+  /** Asked before an event is stored. @throws MayflyError storage_full */
+  readonly admitSpace: () => void
   /** Resolves when what a run wrote and used is in the files of this node: only then it is settled. */
   readonly recorded: () => Promise<unknown>
   /** Who holds leases: the same in each life of a node. */
@@ -109,11 +111,12 @@ export class Queue implements AsyncDisposable {
 
   /**
    * Resolves when the entry is on disk: it runs at least once, or becomes a dead letter.
-   * @throws MayflyError payload_too_large, queue_full; DatabaseError when it could not be stored
+   * @throws MayflyError payload_too_large, queue_full, storage_full; DatabaseError when it could not be stored
    */
   async enqueue(entry: NewEntry): Promise<void> {
     if (entry.payload.byteLength > LIMITS.queuedPayload.value)
       throw new MayflyError('payload_too_large', `the event of a queued invocation may have ${LIMITS.queuedPayload.value} bytes`)
+    this.#deps.admitSpace()
     if (this.#count >= LIMITS.queuedEntries.value) throw new MayflyError('queue_full', `${LIMITS.queuedEntries.value} invocations wait already`)
     this.#count++
     try {

@@ -62,6 +62,9 @@ describe('a node whose disk runs full', { skip: asRoot ? false : 'a small file s
     const refused = deploy('second')
     assert.equal(refused.code, 1)
     assert.match(refused.stderr, /has \d\d MiB free; below 90 MiB nothing new is kept/)
+    const queued = mayfly(['invoke', 'hello', '--async', '--data', data])
+    assert.equal(queued.code, 1)
+    assert.match(queued.stderr, /below 90 MiB nothing new is kept/)
     assert.equal((await call()).status, 200)
   })
   it('runs nothing below half of it, but reads and deletes', async () => {
