@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import type { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
 import type { Database } from '../backends/database/database.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
@@ -15,7 +13,7 @@ import { uuidv7 } from '../lib/ids.ts'
 import { Auth } from './service.ts'
 
 describe('Auth', () => {
-  let folder = ''
+  let opened: Awaited<ReturnType<typeof openTestDatabases>>
   let databases: EmbeddedDatabases
   let control: Database
   let believable = true
@@ -23,15 +21,8 @@ describe('Auth', () => {
   const sealer = new Sealer(randomBytes(32))
   let auth: Auth
   before(async () => {
-    folder = mkdtempSync(path.join(tmpdir(), 'mayfly-auth-'))
-    mkdirSync(path.join(folder, 'pg'))
-    databases = await EmbeddedDatabases.open({
-      folder: path.join(folder, 'pg'),
-      runtimeBase: tmpdir(),
-      migrations: path.join(import.meta.dirname, '../../migrations'),
-      clock: systemClock,
-      log: () => {},
-    })
+    opened = await openTestDatabases()
+    databases = opened.databases
     const inner = databases.control
     control = {
       sql: (strings, ...values) => {
@@ -45,8 +36,7 @@ describe('Auth', () => {
     auth = new Auth(control, sealer, systemClock, () => believable)
   })
   after(async () => {
-    await databases[Symbol.asyncDispose]()
-    rmSync(folder, { recursive: true, force: true })
+    await opened.close()
   })
   const make = async (name: string): Promise<Project> => {
     const ref = name as ProjectRef

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
-import { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import type { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { silentLog } from '../core/log.ts'
@@ -18,30 +16,22 @@ const DEMO = 'demo' as ProjectRef
 const HOLDER = randomUUID()
 
 describe('Queue', () => {
-  let folder = ''
+  let opened: Awaited<ReturnType<typeof openTestDatabases>>
   let databases: EmbeddedDatabases
   before(async () => {
-    folder = mkdtempSync(path.join(tmpdir(), 'mayfly-queue-'))
-    mkdirSync(path.join(folder, 'pg'))
-    databases = await EmbeddedDatabases.open({
-      folder: path.join(folder, 'pg'),
-      runtimeBase: tmpdir(),
-      migrations: path.join(import.meta.dirname, '../../migrations'),
-      clock: systemClock,
-      log: () => {},
-    })
+    opened = await openTestDatabases()
+    databases = opened.databases
   })
   after(async () => {
-    await databases[Symbol.asyncDispose]()
-    rmSync(folder, { recursive: true, force: true })
+    await opened.close()
   })
   beforeEach(() => databases.control.script('truncate mayfly.entry, mayfly.entry_payload, mayfly.dead_letter'))
 
   type Way = (event: { readonly [name: string]: unknown }, invocation: Invocation) => Promise<'ok' | string> | 'ok' | string
   /** A queue whose function ends as `way` says: `ok`, the type of an error, or by throwing. */
-  const opened: Queue[] = []
+  const queues: Queue[] = []
   afterEach(async () => {
-    for (const queue of opened.splice(0)) await queue[Symbol.asyncDispose]()
+    for (const queue of queues.splice(0)) await queue[Symbol.asyncDispose]()
   })
   const open = (way: Way, changes: Partial<QueueDeps> = {}) => {
     const ran: { id: string; attempt: number }[] = []
@@ -62,6 +52,11 @@ describe('Queue', () => {
         const content = await invocation.content('lambda', {} as never)
         const event = JSON.parse(Buffer.from((content as { payload: Uint8Array }).payload).toString()) as Record<string, unknown>
         const end = await way(event, invocation)
+        const broken = (async function* () {
+          yield Buffer.from('half')
+          throw new Error('the function broke its response off')
+        })()
+        if (end === 'breaks off') return { result: { kind: 'http', status: 200, headers: [], body: broken }, over: Promise.resolve({}) } as unknown as Outcome
         const result =
           end === 'ok'
             ? { kind: 'event' as const, payload: Buffer.from('null') }
@@ -70,7 +65,7 @@ describe('Queue', () => {
       },
       ...changes,
     })
-    opened.push(queue)
+    queues.push(queue)
     return { queue, ran }
   }
   const entryOf = (event: unknown = {}, functionId: string = randomUUID(), project: string = DEMO) => ({
@@ -128,6 +123,16 @@ describe('Queue', () => {
     assert.equal(queue.length, 0)
     assert.deepEqual(await queue.deadLetters(DEMO, 'g', 10), [])
     assert.deepEqual(await queue.deadLetters('other' as ProjectRef, null, 10), [])
+  })
+  it('spends an attempt on a reply that breaks off: the function has run', async () => {
+    const { queue, ran } = open(() => 'breaks off', { maxAttempts: 2 })
+    await queue.start()
+    await queue.enqueue(entryOf())
+    await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
+    const [letter] = await queue.deadLetters(DEMO, null, 10)
+    assert.deepEqual([letter?.reason, letter?.attempts, letter?.lost, letter?.errorType], ['attempts', 2, 0, 'function_failed'])
+    assert.match(letter?.errorMessage ?? '', /broke its response off/)
+    assert.equal(ran.length, 2)
   })
   it('spends no attempt on what did not come to user code, and says what is gone', async () => {
     let refusals = 0

@@ -77,6 +77,8 @@ export class Queue implements AsyncDisposable {
   #sweeping: NodeJS.Timeout | null = null
   #count = 0
   #failing = false
+  /** When leases past their time were last looked for. */
+  #lookedAt = Number.NEGATIVE_INFINITY
 
   constructor(deps: QueueDeps) {
     this.#deps = deps
@@ -176,8 +178,11 @@ export class Queue implements AsyncDisposable {
 
   /** Leases what is due and has room, and lets it run. @returns ms until it is worth looking again */
   async #round(): Promise<number> {
-    const { database, concurrency, holder } = this.#deps
-    await this.#buryLost(await returnLeases(database.sql, null, 1))
+    const { clock, database, concurrency, holder } = this.#deps
+    if (clock.monotonic() - this.#lookedAt >= LOOK_MS) {
+      this.#lookedAt = clock.monotonic()
+      await this.#buryLost(await returnLeases(database.sql, null, 1))
+    }
     const room = concurrency - this.#running.size
     if (room <= 0) return LOOK_MS
     const waiting = (await selectWaitingFunctions(database.sql)).toSorted((a, b) => a.dueMs - b.dueMs)
@@ -227,23 +232,23 @@ export class Queue implements AsyncDisposable {
         },
         this.#stop.signal,
       )
-      await eventReply(outcome)
-      await outcome.over
-      await this.#deps.recorded()
     } catch (error) {
       if (!this.#stop.signal.aborted) await this.#notRun(entry, error)
       return
     }
+    // From here on user code has run: whatever its reply comes to is its outcome.
+    const told = await eventReply(outcome).then(() => toldBy(outcome), toldByReply)
+    await outcome.over
+    await this.#deps.recorded()
+    if (told === null) return await this.#succeed.add(entry)
     // What ends while the sandboxes are being closed says nothing about the function.
-    if (outcome.result.kind !== 'error') return await this.#succeed.add(entry)
-    if (!this.#stop.signal.aborted) await this.#failed(entry, outcome.result)
+    if (!this.#stop.signal.aborted) await this.#failed(entry, told)
   }
 
   /** It ran and ended with an error: an attempt is spent. */
-  async #failed(entry: LeasedEntry, result: { readonly errorType: string; readonly payload: Uint8Array }): Promise<void> {
+  async #failed(entry: LeasedEntry, told: Told): Promise<void> {
     const { maxAttempts, random } = this.#deps
     const failures = entry.spent + 1
-    const told = { errorType: storable(result.errorType), errorMessage: storable(messageOf(result.payload)) }
     const waitMs = backoffMs(failures, random)
     if (failures >= maxAttempts) await this.#bury(entry, { reason: 'attempts', spent: 1, ...told })
     else if (entry.ageMs + waitMs > this.#deps.maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 1, ...told })
@@ -256,8 +261,10 @@ export class Queue implements AsyncDisposable {
     const told = { errorType: known?.code ?? 'internal', errorMessage: known?.message ?? 'a fault of this node' }
     if (known?.code === 'function_not_found' || known?.code === 'project_not_found')
       return await this.#bury(entry, { reason: 'function_gone', spent: 0, ...told })
-    const lost = known === null || known.code === 'internal' ? 1 : 0
-    if (lost === 1) this.#deps.log.error({ invocation: entry.id, error: String(error) }, 'an entry could not be run by a fault of this node')
+    const isFault = known === null || known.code === 'internal'
+    // A sandbox that was lost with other calls in it may be this one's doing.
+    const lost = isFault || known.code === 'sandbox_lost' ? 1 : 0
+    if (isFault) this.#deps.log.error({ invocation: entry.id, error: String(error) }, 'an entry could not be run by a fault of this node')
     const waitMs = backoffMs(Math.max(1, entry.attempt - entry.spent), this.#deps.random)
     if (entry.lost + lost >= LIMITS.lostLeases.value) await this.#bury(entry, { reason: 'node', spent: 0, ...told })
     else if (entry.ageMs + waitMs > this.#deps.maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 0, ...told })
@@ -293,6 +300,18 @@ export class Queue implements AsyncDisposable {
     )
   }
 }
+
+type Told = Pick<Given, 'errorType' | 'errorMessage'>
+
+/** What a function's outcome says of itself; null when it is no error. */
+const toldBy = ({ result }: Outcome): Told | null =>
+  result.kind === 'error' ? { errorType: storable(result.errorType), errorMessage: storable(messageOf(result.payload)) } : null
+
+/** A reply that broke off. */
+const toldByReply = (error: unknown): Told => ({
+  errorType: 'function_failed',
+  errorMessage: storable(error instanceof Error ? error.message : String(error)),
+})
 
 const TOLD = 4_096
 const storable = (text: string | null): string | null => (text === null ? null : storableText(text).slice(0, TOLD))

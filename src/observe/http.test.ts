@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import type { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
 import { MayflyError } from '../core/errors.ts'
 import { Journal } from '../core/journal.ts'
 import { LIMITS } from '../core/limits.ts'
@@ -21,19 +20,14 @@ const INVOCATION = randomUUID()
 
 describe('the log of a function', () => {
   let folder = ''
+  let opened: Awaited<ReturnType<typeof openTestDatabases>>
   let databases: EmbeddedDatabases
   let journal: Journal<LogRecord>
   let logs: Logs
   before(async () => {
-    folder = mkdtempSync(path.join(tmpdir(), 'mayfly-logs-'))
-    mkdirSync(path.join(folder, 'pg'))
-    databases = await EmbeddedDatabases.open({
-      folder: path.join(folder, 'pg'),
-      runtimeBase: tmpdir(),
-      migrations: path.join(import.meta.dirname, '../../migrations'),
-      clock: systemClock,
-      log: () => {},
-    })
+    opened = await openTestDatabases()
+    databases = opened.databases
+    folder = opened.folder
     journal = await Journal.open<LogRecord>(path.join(folder, 'journal'), silentLog)
     logs = new Logs({ journal, database: databases.control, clock: systemClock, log: silentLog, retentionDays: 14, projectBytes: LIMITS.projectLog.value })
     await logs.start()
@@ -41,8 +35,7 @@ describe('the log of a function', () => {
   after(async () => {
     await logs[Symbol.asyncDispose]()
     await journal[Symbol.asyncDispose]()
-    await databases[Symbol.asyncDispose]()
-    rmSync(folder, { recursive: true, force: true })
+    await opened.close()
   })
   const write = (functionName: string, text: string | string[], more: Partial<LogRecord & { at: number }> = {}) => {
     const { at = Date.now(), ...subject } = more

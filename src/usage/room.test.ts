@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { appendFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import type { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
 import { InvocationCounters } from '../core/counters.ts'
 import { Journal } from '../core/journal.ts'
 import { silentLog } from '../core/log.ts'
@@ -38,21 +38,15 @@ const ended = (start: ReturnType<typeof begun>, more: Partial<MeterRecord> = {})
 
 describe('Usage', () => {
   let folder = ''
+  let opened: Awaited<ReturnType<typeof openTestDatabases>>
   let databases: EmbeddedDatabases
   before(async () => {
-    folder = mkdtempSync(path.join(tmpdir(), 'mayfly-usage-'))
-    mkdirSync(path.join(folder, 'pg'))
-    databases = await EmbeddedDatabases.open({
-      folder: path.join(folder, 'pg'),
-      runtimeBase: tmpdir(),
-      migrations: path.join(import.meta.dirname, '../../migrations'),
-      clock: systemClock,
-      log: () => {},
-    })
+    opened = await openTestDatabases()
+    databases = opened.databases
+    folder = opened.folder
   })
   after(async () => {
-    await databases[Symbol.asyncDispose]()
-    rmSync(folder, { recursive: true, force: true })
+    await opened.close()
   })
   let journals = 0
   const journalAt = (name: string) => Journal.open<MeterEntry>(path.join(folder, name), silentLog)
