@@ -1,3 +1,4 @@
+import type { Crash } from './core/crash.ts'
 import type { Log } from './core/log.ts'
 import type { Clock } from './lib/clock.ts'
 
@@ -13,5 +14,7 @@ export interface Host {
   readonly runBase: string
   readonly stateFolder: string
   /** Whom the run file belongs to when the node was started by sudo. */
+  /** Where a test ends the node; for everyone else nothing. */
+  readonly crash: Crash
   readonly owner: { uid: number; gid: number } | null
 }

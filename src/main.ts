@@ -15,6 +15,7 @@ import { MayflyError } from './core/errors.ts'
 import { flagName, resolveSettings, SettingsError } from './core/settings.ts'
 import { doFirstJob } from './first-job.ts'
 import { helpText, isNodeCommand, parseFlags } from './flags.ts'
+import { crashAt } from './core/crash.ts'
 import type { Host } from './host.ts'
 import { MiB } from './lib/bytes.ts'
 import { systemClock } from './lib/clock.ts'
@@ -59,6 +60,7 @@ function hostOf(logLevel: string): Host {
     version: (JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }).version,
     runBase: asRoot ? '/run' : (process.env.XDG_RUNTIME_DIR ?? '/tmp'),
     stateFolder: stateFolderOf(process.env, homedir()),
+    crash: crashAt(process.env.MAYFLY_TEST_CRASH_AT, () => process.kill(process.pid, 'SIGKILL')),
     owner: asRoot && uid && gid ? { uid: Number(uid), gid: Number(gid) } : null,
   }
 }

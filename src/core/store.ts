@@ -35,3 +35,7 @@ export const readJournalPosition = async (sql: Ask, journal: string): Promise<Jo
 export const writeJournalPosition = (tx: Tx, journal: string, at: JournalPosition) => tx`
   insert into mayfly.journal_position (journal, segment, position) values (${journal}, ${at.segment}, ${at.offset})
   on conflict (journal) do update set segment = excluded.segment, position = excluded.position`
+
+/** The role and the claims hold until the transaction ends. */
+export const setRole = (tx: Tx, role: string, claims: string) => tx`
+  select set_config('role', ${role}, true), set_config('request.jwt.claims', ${claims}, true)`

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { DatabaseError, type Databases } from './database.ts'
-import { type Connection, PostgresDatabase, quoteIdentifier } from './postgres.ts'
+import { type Connection, DatabaseError, type Databases } from './database.ts'
+import { PostgresDatabase, quoteIdentifier } from './postgres.ts'
 
 export interface OpenedDatabases {
   readonly databases: Databases
@@ -126,6 +126,26 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
         assert.deepEqual([await seen('anon'), await seen('service_role')], [0, 1])
         await assert.rejects(database.script(`set role ${quoteIdentifier(opened.connection('one', 'owner').user)}`), failsWith('42501'))
       })
+    })
+    it('opens a project as authenticator, who takes a role for a transaction and has none of ours', async () => {
+      const roles = await databases.openRoles('one')
+      assert.equal(await databases.openRoles('one'), roles)
+      const [before] = await roles.sql<{
+        name: string
+        super: boolean
+      }>`select session_user as name, rolsuper as super from pg_roles where rolname = session_user`
+      assert.deepEqual(before, { name: opened.connection('one', 'authenticator').user, super: false })
+      for (const role of ['anon', 'authenticated', 'service_role']) {
+        const [row] = await roles.transaction(async (tx) => {
+          await tx`select set_config('role', ${role}, true), set_config('request.jwt.claims', ${JSON.stringify({ role })}, true)`
+          return await tx<{ role: string; claimed: string }>`select current_user as role, auth.role() as claimed`
+        })
+        assert.deepEqual(row, { role, claimed: role })
+      }
+      assert.deepEqual(await roles.sql`select current_user::text = session_user::text as own`, [{ own: true }])
+      const reached = await databases.projectConnection('one')
+      await using ours = new PostgresDatabase(reached, { max: 1, statementTimeoutMs: 5_000 })
+      assert.deepEqual(await ours.sql`select to_regclass('public.only_here') is not null as found`, [{ found: true }])
     })
     it('removes a project, however often it is asked', async () => {
       await databases.dropProject('two')

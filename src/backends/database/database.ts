@@ -1,3 +1,5 @@
+import type { ConnectionOptions } from 'node:tls'
+
 /** A row as PostgreSQL gave it: int8 and numeric as text, timestamptz as Date, json parsed. */
 export type Row = Record<string, unknown>
 
@@ -26,6 +28,17 @@ export interface Database extends AsyncDisposable {
   script(text: string): Promise<void>
 }
 
+/** How a role reaches a database. */
+export interface Connection {
+  /** A host name, or the folder of a unix socket. */
+  readonly host: string
+  readonly port: number
+  readonly user: string
+  readonly password: string
+  readonly database: string
+  readonly ssl?: boolean | ConnectionOptions
+}
+
 /** Where databases live (DESIGN, section 2): the control database and one place per project. */
 export interface Databases extends AsyncDisposable {
   /** What it is, for doctor and `/health`: `embedded 18` or `external 16.2`. */
@@ -39,6 +52,13 @@ export interface Databases extends AsyncDisposable {
   dropProject(ref: string): Promise<void>
   /** The project's database as our own role, its server started on first use. */
   openProject(ref: string): Promise<Database>
+  /**
+   * The project's database as `authenticator`: it has no rights but to take the roles anon, authenticated and
+   * service_role for a transaction. What users wrote (policies, triggers) runs only in sessions of this one.
+   */
+  openRoles(ref: string): Promise<Database>
+  /** How our own role reaches a project's database, its server started: for what no pool does, such as replication. */
+  projectConnection(ref: string): Promise<Connection>
   /** Processes of ours that hold memory, for the console and doctor. */
   status(): Promise<{ place: string; running: boolean; pid: number | null }[]>
 }

@@ -3,10 +3,10 @@ import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { existsSync, promises as fs } from 'node:fs'
 import path from 'node:path'
 import type { Clock } from '../../lib/clock.ts'
-import type { Database, Databases } from './database.ts'
+import type { Connection, Database, Databases } from './database.ts'
 import { ServerMemory } from './memory.ts'
 import { migrate, readMigrations } from './migrate.ts'
-import { type Connection, PostgresDatabase, quoteLiteral } from './postgres.ts'
+import { PostgresDatabase, quoteLiteral } from './postgres.ts'
 import { nativeFolder, RuntimeFolder, Server, ServerError, type ServerOptions } from './server.ts'
 
 export interface EmbeddedOptions {
@@ -24,11 +24,14 @@ export interface EmbeddedOptions {
 }
 
 const SUPERUSER = 'mayfly'
+const ROLES_CONNECTIONS = 8
 export const EMBEDDED_MAJOR = 18
 
 interface Place {
   server: Server
   database: PostgresDatabase
+  /** Of a project: the pool of `authenticator`, made at its first use. */
+  roles: PostgresDatabase | null
 }
 
 /** Real PostgreSQL servers of our own: one for control, one for each project, started when first used. */
@@ -106,6 +109,18 @@ export class EmbeddedDatabases implements Databases {
     return (await this.#place(ref)).database
   }
 
+  async openRoles(ref: string): Promise<Database> {
+    await this.openProject(ref)
+    const place = await this.#place(ref)
+    place.roles ??= new PostgresDatabase(this.connection(ref, 'authenticator'), { max: ROLES_CONNECTIONS, statementTimeoutMs: 60_000 })
+    return place.roles
+  }
+
+  async projectConnection(ref: string): Promise<Connection> {
+    await this.openProject(ref)
+    return { host: this.#runtime.socketFolder(ref), port: 5432, user: SUPERUSER, password: this.#password, database: 'postgres' }
+  }
+
   /** The password of a project's login role: derived, so that nothing more must be kept. */
   loginPassword(ref: string, role: string): string {
     return createHmac('sha256', this.#password).update(`${ref}/${role}`).digest('base64url')
@@ -165,7 +180,7 @@ export class EmbeddedDatabases implements Databases {
       { host: this.#runtime.socketFolder(place), port: 5432, user: SUPERUSER, password: this.#password, database: 'postgres' },
       { max: place === 'control' ? 10 : 4, statementTimeoutMs: 60_000 },
     )
-    const entry: Place = { server: started, database }
+    const entry: Place = { server: started, database, roles: null }
     this.#keepAlive(entry, serverOptions)
     if (place !== 'control') {
       const roles = { owner: 'owner', authenticator: 'authenticator' }
@@ -211,6 +226,7 @@ export class EmbeddedDatabases implements Databases {
 
   async #end(place: Place): Promise<void> {
     await place.database[Symbol.asyncDispose]().catch(() => {})
+    await place.roles?.[Symbol.asyncDispose]().catch(() => {})
     await place.server.stop(this.#options.clock)
     await this.#memory.leave(place.server.place)
   }

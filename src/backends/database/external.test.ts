@@ -8,7 +8,7 @@ import { databasesConformance } from './conformance.ts'
 import { DatabaseUnusable } from './database.ts'
 import { EmbeddedDatabases } from './embedded.ts'
 import { ExternalDatabases, inspectExternal } from './external.ts'
-import type { Connection } from './postgres.ts'
+import type { Connection } from './database.ts'
 
 const migrations = path.resolve(import.meta.dirname, '../../../migrations')
 const runtimeBase = process.getuid?.() === 0 ? '/run' : tmpdir()

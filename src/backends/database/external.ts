@@ -3,9 +3,9 @@ import path from 'node:path'
 import pg from 'pg'
 import { parseIntoClientConfig } from 'pg-connection-string'
 import type { Clock } from '../../lib/clock.ts'
-import { type Database, DatabaseError, type Databases, DatabaseUnusable } from './database.ts'
+import { type Connection, type Database, DatabaseError, type Databases, DatabaseUnusable } from './database.ts'
 import { migrate, readMigrations } from './migrate.ts'
-import { asDatabaseError, type Connection, PostgresDatabase, quoteIdentifier, quoteLiteral } from './postgres.ts'
+import { asDatabaseError, PostgresDatabase, quoteIdentifier, quoteLiteral } from './postgres.ts'
 
 export interface ExternalOptions {
   /** `postgres://user:password@host:port/database?sslmode=…`: the control database. Never logged. */
@@ -38,6 +38,7 @@ const API_ROLES = ['anon', 'authenticated', 'service_role']
 // A session lock of the control database: the node that works on it.
 const NODE_LOCK = 7_291_064_114
 const RELOCK_MS = 1_000
+const ROLES_CONNECTIONS = 8
 
 /**
  * Somebody else's PostgreSQL: the control database is the one that the URL names, each project is a database beside
@@ -52,6 +53,7 @@ export class ExternalDatabases implements Databases {
   readonly #connection: Connection
   readonly #builtinLocale: boolean
   readonly #projects = new Map<string, Promise<Database>>()
+  readonly #roles = new Map<string, PostgresDatabase>()
   readonly #lock: NodeLock
   /** Roles and databases belong to the whole server: two projects made at once would trip over each other. */
   #serverWide: Promise<unknown> = Promise.resolve()
@@ -100,6 +102,8 @@ export class ExternalDatabases implements Databases {
       const open = this.#projects.get(ref)
       this.#projects.delete(ref)
       await (await open?.catch(() => null))?.[Symbol.asyncDispose]()
+      await this.#roles.get(ref)?.[Symbol.asyncDispose]()
+      this.#roles.delete(ref)
       await this.control.script(`drop database if exists ${quoteIdentifier(this.#databaseOf(ref))} with (force)`)
       for (const role of ['owner', 'authenticator']) await this.control.script(`drop role if exists ${quoteIdentifier(this.#roleOf(ref, role))}`)
     })
@@ -112,6 +116,21 @@ export class ExternalDatabases implements Databases {
     this.#projects.set(ref, opening)
     opening.catch(() => this.#projects.delete(ref))
     return await opening
+  }
+
+  async openRoles(ref: string): Promise<Database> {
+    await this.openProject(ref)
+    let roles = this.#roles.get(ref)
+    if (!roles) {
+      roles = new PostgresDatabase(this.connection(ref, 'authenticator'), { max: ROLES_CONNECTIONS, statementTimeoutMs: 60_000 })
+      this.#roles.set(ref, roles)
+    }
+    return roles
+  }
+
+  async projectConnection(ref: string): Promise<Connection> {
+    await this.openProject(ref)
+    return { ...this.#connection, database: this.#databaseOf(ref) }
   }
 
   /** How a login role (`owner`, `authenticator`) of a project reaches it. */
@@ -128,6 +147,7 @@ export class ExternalDatabases implements Databases {
   async [Symbol.asyncDispose](): Promise<void> {
     const projects = await Promise.allSettled(this.#projects.values())
     await Promise.all(projects.map((project) => (project.status === 'fulfilled' ? project.value[Symbol.asyncDispose]() : null)))
+    await Promise.all([...this.#roles.values()].map((roles) => roles[Symbol.asyncDispose]()))
     await this.control[Symbol.asyncDispose]()
     await this.#lock[Symbol.asyncDispose]()
   }

@@ -1,17 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { ConnectionOptions } from 'node:tls'
 import pg from 'pg'
-import { type Database, DatabaseError, type Row, type Sql, type Tx } from './database.ts'
-
-export interface Connection {
-  /** A host name, or the folder of a unix socket. */
-  readonly host: string
-  readonly port: number
-  readonly user: string
-  readonly password: string
-  readonly database: string
-  readonly ssl?: boolean | ConnectionOptions
-}
+import { type Connection, type Database, DatabaseError, type Row, type Sql, type Tx } from './database.ts'
 
 /** Quotes an identifier; the one way a name that is not ours gets into a statement. */
 export const quoteIdentifier = (name: string): string => {

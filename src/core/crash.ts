@@ -1,0 +1,34 @@
+/** Moments of the photo job at which a test ends the node, to see that nothing is lost. */
+export const CRASH_POINTS = [
+  'afterBytesFsync',
+  'afterObjectCommit',
+  'afterRelay',
+  'afterLease',
+  'duringRun',
+  'afterRunBeforeSettle',
+  'afterThumbnailCommit',
+] as const
+export type CrashPoint = (typeof CRASH_POINTS)[number]
+
+/** Called at each of these moments; does nothing unless a test asked for it. */
+export type Crash = (point: CrashPoint) => void
+
+export const noCrash: Crash = () => {}
+
+/**
+ * Ends the process at the given point as `kill -9` does: nothing is flushed, nothing is given back.
+ * @param asked  `afterLease`, or `afterLease:3` for the third time that it comes by
+ * @throws RangeError when it names no point
+ */
+export function crashAt(asked: string | undefined, kill: () => void): Crash {
+  if (asked === undefined || asked === '') return noCrash
+  const [name = '', times = '1'] = asked.split(':')
+  const wanted = CRASH_POINTS.find((point) => point === name)
+  if (!wanted || !/^[1-9]\d{0,3}$/.test(times)) throw new RangeError(`${asked} is none of ${CRASH_POINTS.join(', ')}`)
+  let left = Number(times)
+  return (point) => {
+    if (point !== wanted) return
+    left--
+    if (left === 0) kill()
+  }
+}
