@@ -15,7 +15,7 @@ export interface FirstJob {
 
 const WIDTH = 300
 
-/** What every new node does first: deploys `examples/resize` and sends it a real photograph, twice, as any client would. */
+/** What every new node does first: deploys `examples/thumbnail` and sends it a real photograph, twice, as any client would. */
 export async function doFirstJob(options: {
   root: string
   data: string
@@ -26,7 +26,7 @@ export async function doFirstJob(options: {
 }): Promise<FirstJob> {
   const { ready, say, monotonic } = options
   const client = new Client(ready.url, options.operatorToken)
-  const packed = await packFolder(path.join(options.root, 'examples', 'resize'), null)
+  const packed = await packFolder(path.join(options.root, 'examples', 'thumbnail'), null)
   const made = await deployPacked(client, ready.project.ref, packed)
   const total = [...packed.steps, ...made.steps].reduce((sum, step) => sum + step.ms, 0)
   say(`Deployed ${packed.name}: ${packed.files} files, ${(packed.zip.length / 1024 / 1024).toFixed(1)} MiB, in ${(total / 1000).toFixed(1)} s.`)

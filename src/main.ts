@@ -121,7 +121,7 @@ async function firstJob(node: RunningNode, host: Host): Promise<boolean> {
     )
   } catch (error) {
     say(
-      `The first job failed: ${error instanceof Error ? error.message : String(error)}. The node runs all the same; try it again with \`npx mayfly deploy examples/resize\`.`,
+      `The first job failed: ${error instanceof Error ? error.message : String(error)}. The node runs all the same; try it again with \`npx mayfly deploy examples/thumbnail\`.`,
     )
   }
   return true

@@ -72,7 +72,7 @@ describe('the command line', () => {
       ['bundle', 'packages', 'zip', 'send', 'deploy'],
     )
     assert.deepEqual((json(['invoke', 'chosen']) as { payload: unknown }).payload, { answer: 42, a: 'b' })
-    const native = json(['deploy', path.join(ROOT, 'examples', 'resize')]) as { packages: string[] }
+    const native = json(['deploy', path.join(ROOT, 'examples', 'thumbnail')]) as { packages: string[] }
     assert.ok(native.packages.includes('sharp'), native.packages.join())
     const bad = path.join(folder, 'bad')
     mkdirSync(bad)

@@ -31,8 +31,8 @@ describe('mayfly up', () => {
     assert.match(node.ready.project.secretKey, /^sb_secret_[\w-]{22}_[\w-]{8}$/)
     assert.match(node.stderr(), /Resized a photograph .*: 515\.6 KiB in, \d+\.\d KiB out/)
     assert.match(node.stderr(), /cold [\d.]+ ms \(first-call: no sandbox had its code yet\), warm [\d.]+ ms/)
-    assert.match(node.stderr(), /curl .*functions\/v1\/resize/)
-    const thumbnail = /thumbnail: (.*)/.exec(node.stderr())?.[1] as string
+    assert.match(node.stderr(), /curl .*functions\/v1\/thumbnail/)
+    const thumbnail = /^ {2}thumbnail: (.*)$/m.exec(node.stderr())?.[1] as string
     assert.equal(readFileSync(thumbnail).subarray(8, 12).toString(), 'WEBP')
     assert.equal(statSync(path.join(data, 'run.json')).mode & 0o777, 0o600)
     assert.equal(statSync(path.join(data, 'instance.key')).mode & 0o777, 0o600)
@@ -50,7 +50,7 @@ describe('mayfly up', () => {
   it('starts again on the same port with the same keys, and does not redo the first job', async () => {
     const node = await startMayfly(data, [])
     assert.deepEqual(node.ready, first)
-    const response = await fetch(`${node.ready.url}/functions/v1/resize?width=10`, {
+    const response = await fetch(`${node.ready.url}/functions/v1/thumbnail?width=10`, {
       method: 'POST',
       headers: { apikey: node.ready.project.publishableKey },
       body: readFileSync('examples/photos/cat.png'),
@@ -70,7 +70,7 @@ describe('mayfly up', () => {
   it('starts in the same instant after kill -9 of everything, with all that was left behind', async () => {
     const node = await startMayfly(data, [])
     assert.deepEqual(node.ready, first)
-    const response = await fetch(`${node.ready.url}/functions/v1/resize?width=10`, {
+    const response = await fetch(`${node.ready.url}/functions/v1/thumbnail?width=10`, {
       method: 'POST',
       headers: { apikey: node.ready.project.publishableKey },
       body: readFileSync('examples/photos/cat.png'),

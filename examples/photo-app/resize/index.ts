@@ -1,0 +1,46 @@
+import sharp from 'sharp'
+import { etagOf, read, remove, type StoredObject, write } from './storage.ts'
+
+const WIDTHS = [64, 256, 1024]
+const MAX_PIXELS = 100_000_000
+
+// A sandbox runs one call at a time, and its memory is bounded.
+sharp.concurrency(1)
+sharp.cache(false)
+
+interface ObjectEvent {
+  readonly Records: readonly { readonly s3: { readonly bucket: { readonly name: string }; readonly object: { readonly key: string } } }[]
+}
+
+const thumbnailOf = (key: string, width: number) => `${key.replace(/\.[^./]+$/, '')}/${width}.webp`
+
+async function makeThumbnails(key: string, source: StoredObject): Promise<void> {
+  for (const width of WIDTHS) {
+    const picture = sharp(source.bytes, { limitInputPixels: MAX_PIXELS, failOn: 'truncated' })
+    const { data, info } = await picture.rotate().resize({ width, withoutEnlargement: true }).webp().toBuffer({ resolveWithObject: true })
+    await write('thumbnails', thumbnailOf(key, width), data, 'image/webp')
+    console.log(`${thumbnailOf(key, width)}: ${info.width}x${info.height}, ${data.length} bytes`)
+  }
+}
+
+/**
+ * Makes the thumbnails of a picture equal to the picture as it is now. An event only says that something happened to
+ * it: events may come twice, late or beside one another, so what counts is what lies in the bucket before and after.
+ */
+async function follow(bucket: string, key: string): Promise<void> {
+  for (let seen: string | null | undefined; ; ) {
+    const source = await read(bucket, key)
+    if (source) await makeThumbnails(key, source)
+    else
+      await remove(
+        'thumbnails',
+        WIDTHS.map((width) => thumbnailOf(key, width)),
+      )
+    seen = await etagOf(bucket, key)
+    if (seen === (source?.etag ?? null)) return
+  }
+}
+
+export const handler = async (event: ObjectEvent): Promise<void> => {
+  for (const { s3 } of event.Records) await follow(s3.bucket.name, decodeURIComponent(s3.object.key.replaceAll('+', ' ')))
+}
