@@ -2,7 +2,7 @@ import { promises as fs, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import path from 'node:path'
 import { Command, CommanderError } from 'commander'
-import { ApiError, Client, type LogLine, UnreachableError } from '../client/client.ts'
+import { ApiError, Client, type LogLine, UnreachableError, type UsageTotal } from '../client/client.ts'
 import { deployPacked, FolderError, packFolder } from '../client/deploy.ts'
 import { findNode, type FoundNode, HalfAddressError, NoNodeError, stateFolderOf } from '../client/nodes.ts'
 import { bold, complain, dim, EXIT, green, harmless, print, progress, red, table, yellow } from './output.ts'
@@ -199,21 +199,32 @@ command('rm <function>', 'remove a function').action(async (name: string, option
   print(options.json ? JSON.stringify({ removed: name }) : `Removed ${name}.`)
 })
 
-command('usage', 'show executions and GB-seconds per function and day')
-  .option('--days <count>', 'how many days back', '31')
-  .action(async (options: Common & { days: string }) => {
+command('usage', 'show what ran, per function and day, and what it costs')
+  .option('--days <count>', 'how many days back (UTC, today among them)', '31')
+  .option('--by <what>', 'add up by: day, or function')
+  .action(async (options: Common & { days: string; by?: string }) => {
     const node = locate(options)
     const days = Number(options.days)
     if (!Number.isInteger(days) || days < 1) throw new UsageError('--days must be a whole number from 1 on')
-    const usage = await clientOf(node).usage(node.project, days)
-    if (options.json) return print(JSON.stringify({ project: node.project, usage }))
+    const by = options.by ?? 'day,function'
+    if (by !== 'day,function' && by !== 'day' && by !== 'function') throw new UsageError('--by must be day or function')
+    const { usage, total, prices } = await clientOf(node).usage(node.project, days, by)
+    if (options.json) return print(JSON.stringify({ project: node.project, usage, total, prices }))
     if (usage.length === 0) return print('Nothing has run yet.')
+    const numbers = (one: UsageTotal) =>
+      [one.executions, one.errors, one.cold, one.gbSeconds.toFixed(3), size(one.bytesIn), size(one.bytesOut), one.cost].map(String)
+    const names = (day: string | null, name: string | null) => [...(by === 'function' ? [] : [day ?? '']), ...(by === 'day' ? [] : [name ?? ''])]
     print(
       table(
-        ['DAY', 'FUNCTION', 'EXECUTIONS', 'ERRORS', 'GB-SECONDS'],
-        usage.map((one) => [one.day, one.functionName, String(one.executions), String(one.errors), one.gbSeconds.toFixed(6)]),
+        [...names('DAY', 'FUNCTION'), 'EXECUTIONS', 'ERRORS', 'COLD', 'GB-SECONDS', 'IN', 'OUT', `COST (${prices.currency})`],
+        [
+          ...usage.map((one) => [...names(one.day, one.functionName), ...numbers(one)]),
+          [...(by === 'day,function' ? ['total', ''] : ['total']), ...numbers(total)],
+        ],
       ),
     )
+    if (total.cut > 0) print(dim(`${total.cut} more came to no end (refused, or lost with their node) and cost nothing.`))
+    print(dim(`Priced by: ${prices.name}${prices.asOf === '' ? '' : `, ${prices.asOf}`}. ${prices.note}`.trim()))
   })
 
 command('dlq <what> [function]', 'dlq ls: list dead letters, queued invocations that were given up')

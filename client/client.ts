@@ -39,6 +39,56 @@ export interface Pool {
   readonly missing: readonly { readonly what: string; readonly why: string; readonly todo: string }[]
 }
 
+/** What was executed, and what it costs in the currency of the price list. */
+export interface UsageTotal {
+  readonly executions: number
+  readonly errors: number
+  readonly cut: number
+  readonly cold: number
+  readonly billedMs: number
+  readonly gbSeconds: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly cost: string
+}
+
+/** `day` or `functionName` is null where all of them are added up. */
+export interface UsageRow extends UsageTotal {
+  readonly day: string | null
+  readonly functionName: string | null
+}
+
+export interface PriceList {
+  readonly name: string
+  readonly currency: string
+  readonly asOf: string
+  readonly note: string
+  readonly perMillionExecutions: string
+  readonly perGbSecond: string
+  readonly perGbIn: string
+  readonly perGbOut: string
+  readonly free: { readonly executions: number; readonly gbSeconds: number; readonly gbIn: number; readonly gbOut: number }
+}
+
+/** One execution; `outcome` is null while it runs. */
+export interface InvocationInfo {
+  readonly id: string
+  readonly attempt: number
+  readonly version: string
+  readonly startedAt: string
+  readonly outcome: 'ok' | 'error' | 'timeout' | 'exit' | 'cut' | null
+  readonly durationMs: number
+  readonly billedMs: number
+  readonly initMs: number
+  readonly waitMs: number
+  readonly cold: string | null
+  readonly memoryMb: number
+  readonly maxMemoryMb: number | null
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly cost: string
+}
+
 export interface DeadLetter {
   readonly id: string
   readonly function: string
@@ -199,8 +249,24 @@ export class Client {
     }
   }
 
-  async usage(project: string, days: number): Promise<readonly { day: string; functionName: string; executions: number; errors: number; gbSeconds: number }[]> {
-    return (await this.#json<{ usage: [] }>('GET', `${at(project)}/usage?days=${days}`)).usage
+  /** The last `days` days (UTC), with their total and the price list. */
+  usage(
+    project: string,
+    days: number,
+    by: 'day,function' | 'day' | 'function' = 'day,function',
+  ): Promise<{ usage: readonly UsageRow[]; total: UsageTotal; prices: PriceList }> {
+    return this.#json('GET', `${at(project)}/usage?days=${days}&by=${by}`)
+  }
+
+  /** A function's executions, the newest first; `next` of a page is the `before` of the one behind it. */
+  invocations(
+    project: string,
+    name: string,
+    limit: number,
+    before: string | null = null,
+  ): Promise<{ invocations: readonly InvocationInfo[]; next: string | null }> {
+    const query = `limit=${limit}${before === null ? '' : `&before=${before}`}`
+    return this.#json('GET', `${at(project)}/functions/${encodeURIComponent(name)}/invocations?${query}`)
   }
 }
 

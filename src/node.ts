@@ -28,7 +28,7 @@ import { metricsRoutes, routes as logRoutes } from './observe/http.ts'
 import { openDatabases, openSandboxRoom } from './opening.ts'
 import { writeRun } from './run-file.ts'
 import { bytesBelow, ownNumbers, watchEventLoop } from './self-watch.ts'
-import { type MeterEntry, Usage } from './usage/index.ts'
+import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
 import { routes as usageRoutes } from './usage/http.ts'
 import { verifyAws } from './verify-aws.ts'
 
@@ -86,6 +86,7 @@ export class RunningNode implements AsyncDisposable {
     const { clock, log } = host
     const { node: settings } = config
     checkDoors(config)
+    const prices = pricesOf(config.usage.prices)
 
     const external = settings.databaseUrl !== null
     const directory = opening.use(
@@ -133,7 +134,7 @@ export class RunningNode implements AsyncDisposable {
       }),
     )
     const counters = new InvocationCounters()
-    const usage = opening.use(new Usage({ journal: meterJournal, database: databases.control, clock, log, counters }))
+    const usage = opening.use(new Usage({ journal: meterJournal, database: databases.control, clock, log, counters, ...config.usage, prices }))
     const lag = opening.use(watchEventLoop())
 
     const sandbox = await openSandboxRoom(config, host, directory)
@@ -213,6 +214,7 @@ export class RunningNode implements AsyncDisposable {
         await functions.dropProject(project.ref)
         await queue.dropProject(project.ref)
         await logs.dropProject(project.ref)
+        await usage.dropProject(project.ref)
         auth.forget()
       },
     })
@@ -334,6 +336,14 @@ export class RunningNode implements AsyncDisposable {
         stopping.abort()
       },
     })
+  }
+}
+
+function pricesOf(file: string | null): PriceList {
+  try {
+    return readPriceList(file)
+  } catch (error) {
+    throw error instanceof PriceListError ? new StartError(error.message, 2) : error
   }
 }
 

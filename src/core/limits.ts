@@ -147,6 +147,13 @@ export const LIMITS = {
     provenBy: 'src/observe/rate.test.ts',
   },
   logPage: { value: 10_000, unit: 'count', why: 'the lines of one answer are held in memory', error: 'bad_request', provenBy: 'src/observe/http.test.ts' },
+  invocationPage: {
+    value: 1_000,
+    unit: 'count',
+    why: 'the executions of one answer are held in memory',
+    error: 'bad_request',
+    provenBy: 'src/usage/http.test.ts',
+  },
   believedKeys: {
     value: 10_000,
     unit: 'count',

@@ -1,7 +1,17 @@
 import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import type { Project } from '../core/project.ts'
-import type { Route } from '../core/route.ts'
+import type { Reply, Route } from '../core/route.ts'
+import type { GroupBy } from './bill.ts'
 import type { Usage } from './service.ts'
+import type { StoredInvocation } from './store.ts'
+
+const GROUPS: ReadonlyMap<string, GroupBy> = new Map([
+  ['day,function', 'day,function'],
+  ['day', 'day'],
+  ['function', 'function'],
+])
+const json = (body: object): Reply => ({ status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
 
 export const routes = (usage: Usage): Route[] => [
   {
@@ -9,16 +19,49 @@ export const routes = (usage: Usage): Route[] => [
     path: '/api/v1/projects/:ref/usage',
     access: 'manage',
     plane: 'management',
-    doc: 'Executions, errors and GB-seconds per function and day (`days`, 31 by default).',
+    doc: 'Executions, errors, cold starts, GB-seconds, bytes and cost of the last `days` days (UTC; 31 by default), by `by=day,function` (default), `day` or `function`; with the total and the price list.',
     handle: async (context) => {
-      const text = context.query.get('days') ?? '31'
-      const days = Number(text)
-      if (!/^\d{1,4}$/.test(text) || days < 1 || days > 3650) throw new MayflyError('bad_request', 'days: a whole number from 1 to 3650')
-      return {
-        status: 200,
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ usage: await usage.read((context.project as Project).ref, days) }),
-      }
+      const days = whole(context.query.get('days') ?? '31', 'days', 3650)
+      const by = GROUPS.get(context.query.get('by') ?? 'day,function')
+      if (!by) throw new MayflyError('bad_request', 'by: day,function or day or function')
+      return json(await usage.read((context.project as Project).ref, days, by))
     },
   },
+  {
+    method: 'GET',
+    path: '/api/v1/projects/:ref/functions/:name/invocations',
+    access: 'manage',
+    plane: 'management',
+    doc: 'The last executions of a function, the newest first (`limit`, 100 by default); `before` takes the `next` of a page and goes on behind it. `outcome` is null while one runs.',
+    handle: async (context) => {
+      const limit = whole(context.query.get('limit') ?? '100', 'limit', LIMITS.invocationPage.value)
+      const given = context.query.get('before')
+      const [, startedUs, id, attempt] = /^(\d{1,17})_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})_(\d{1,9})$/.exec(given ?? '') ?? []
+      if (given !== null && startedUs === undefined) throw new MayflyError('bad_request', 'before: the `next` of a page')
+      const rows = await usage.invocations({
+        project: (context.project as Project).ref,
+        functionName: (context.params.name ?? '').replaceAll('\0', ''),
+        before: startedUs === undefined ? null : { startedUs, id: id as string, attempt: Number(attempt) },
+        limit: limit + 1,
+      })
+      const page = rows.slice(0, limit)
+      return json({ invocations: page.map(({ startedUs: _, ...shown }) => shown), next: rows.length > limit ? nextOf(page.at(-1) as StoredInvocation) : null })
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/v1/prices',
+    access: 'operator',
+    plane: 'management',
+    doc: 'The price list that usage is priced by.',
+    handle: async () => json({ prices: usage.prices }),
+  },
 ]
+
+const nextOf = (last: StoredInvocation) => `${last.startedUs}_${last.id}_${last.attempt}`
+
+function whole(text: string, name: string, most: number): number {
+  const value = Number(text)
+  if (!/^\d{1,6}$/.test(text) || value < 1 || value > most) throw new MayflyError('bad_request', `${name}: a whole number from 1 to ${most}`)
+  return value
+}

@@ -1,1 +1,2 @@
+export { type PriceList, PriceListError, readPriceList } from './prices.ts'
 export { type MeterEntry, Usage } from './service.ts'

@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { appendFileSync, rmSync } from 'node:fs'
+import { appendFileSync, cpSync, mkdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import type { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import fc from 'fast-check'
+import { EmbeddedDatabases } from '../backends/database/embedded.ts'
 import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
 import { InvocationCounters } from '../core/counters.ts'
 import { Journal } from '../core/journal.ts'
 import { silentLog } from '../core/log.ts'
 import type { MeterRecord } from '../core/meter.ts'
 import { systemClock } from '../lib/clock.ts'
+import { readPriceList } from './prices.ts'
 import { type MeterEntry, Usage } from './service.ts'
 
 const begun = (more: Partial<MeterRecord> = {}) => ({
@@ -48,15 +51,26 @@ describe('Usage', () => {
   after(async () => {
     await opened.close()
   })
+  const usageOf = (journal: Journal<MeterEntry>) =>
+    new Usage({
+      journal,
+      database: databases.control,
+      clock: systemClock,
+      log: silentLog,
+      counters: new InvocationCounters(),
+      prices: readPriceList(null),
+      detailDays: 40,
+      totalDays: 731,
+    })
   let journals = 0
   const journalAt = (name: string) => Journal.open<MeterEntry>(path.join(folder, name), silentLog)
   /** Each test begins as a node with nothing in its tables. */
   const fresh = async () => {
-    await databases.control.script('truncate mayfly.invocation_meter; truncate mayfly.journal_position')
+    await databases.control.script('truncate mayfly.invocation_meter, mayfly.usage_day; truncate mayfly.journal_position')
     const name = `journal-${journals++}`
     const open = async () => {
       const journal = await journalAt(name)
-      return { journal, usage: new Usage({ journal, database: databases.control, clock: systemClock, log: silentLog, counters: new InvocationCounters() }) }
+      return { journal, usage: usageOf(journal) }
     }
     return { name, open }
   }
@@ -66,21 +80,136 @@ describe('Usage', () => {
       billed: string
     }>`select outcome, billed_ms as billed from mayfly.invocation_meter order by started_at, invocation_id`
 
-  it('counts what ended, by function and day, in GB-seconds', async () => {
+  /** What the bill is read from, and the same added up from the executions. */
+  const sums = async (control = databases.control) => [
+    await control.sql`
+      select project, to_char(day, 'YYYY-MM-DD') as day, function_name as name, executions, errors, cut, cold, billed_ms, billed_mb_ms, bytes_in, bytes_out
+        from mayfly.usage_day order by 1, 2, 3`,
+    await control.sql`
+      select project, to_char(started_at at time zone 'UTC', 'YYYY-MM-DD') as day, function_name as name,
+             count(*) filter (where outcome <> 'cut') as executions, count(*) filter (where outcome in ('error', 'timeout', 'exit')) as errors,
+             count(*) filter (where outcome = 'cut') as cut, count(*) filter (where outcome <> 'cut' and cold is not null) as cold,
+             coalesce(sum(billed_ms) filter (where outcome <> 'cut'), 0)::bigint as billed_ms,
+             coalesce(sum(billed_ms * memory_mb) filter (where outcome <> 'cut'), 0)::bigint as billed_mb_ms,
+             coalesce(sum(bytes_in) filter (where outcome <> 'cut'), 0)::bigint as bytes_in,
+             coalesce(sum(bytes_out) filter (where outcome <> 'cut'), 0)::bigint as bytes_out
+        from mayfly.invocation_meter where outcome is not null group by 1, 2, 3 order by 1, 2, 3`,
+  ]
+
+  it('counts what ended, by function and day, in GB-seconds and money', async () => {
     const { open } = await fresh()
     const { journal, usage } = await open()
     await usage.start()
-    for (const outcome of ['ok', 'ok', 'error', 'timeout'] as const) {
+    for (const outcome of ['ok', 'ok', 'error', 'timeout', 'cut'] as const) {
       const start = begun()
       usage.started(start)
-      usage.ended(ended(start, { outcome }))
+      usage.ended(ended(start, { outcome, ...(outcome === 'cut' ? { billedMs: 0 } : { cold: outcome === 'ok' ? null : 'first-call' }) }))
     }
     usage.started(begun())
     const day = new Date(Date.now() - 1_000).toISOString().slice(0, 10)
-    assert.deepEqual(await usage.read('demo', 31), [{ day, functionName: 'f', executions: 4, errors: 2, gbSeconds: 4, billedMs: 8_000 }])
-    assert.deepEqual(await usage.read('other', 31), [])
+    // 4 × 0.0000002 + 4 GB-s × 0.0000166667 + 8 bytes × 0.09 / 10^9 = 0.00006746752
+    const total = { executions: 4, errors: 2, cut: 1, cold: 2, billedMs: 8_000, gbSeconds: 4, bytesIn: 4, bytesOut: 8, cost: '0.000067468' }
+    const read = await usage.read('demo', 31)
+    assert.deepEqual(read, { usage: [{ day, functionName: 'f', ...total }], total, prices: readPriceList(null) })
+    assert.deepEqual((await usage.read('demo', 31, 'function')).usage, [{ day: null, functionName: 'f', ...total }])
+    assert.deepEqual((await usage.read('demo', 31, 'day')).usage, [{ day, functionName: null, ...total }])
+    assert.deepEqual((await usage.read('other', 31)).usage, [])
     await usage[Symbol.asyncDispose]()
     await journal[Symbol.asyncDispose]()
+  })
+  it('adds up to its executions, in whatever order and however often records come, over ends of the node', async () => {
+    const hour = 3_600_000
+    const executions = fc.array(
+      fc.record({
+        functionName: fc.constantFrom('f', 'g'),
+        startedAt: fc.integer({ min: -40, max: 0 }).map((hours) => Date.now() + hours * hour),
+        memoryMb: fc.constantFrom(128, 10_240),
+        outcome: fc.constantFrom('ok', 'error', 'timeout', 'exit', 'cut'),
+        billedMs: fc.integer({ min: 1, max: 900_000 }),
+        cold: fc.constantFrom(null, 'first-call'),
+        bytesIn: fc.nat(1e9),
+        bytesOut: fc.nat(1e9),
+        attempt: fc.integer({ min: 1, max: 3 }),
+      }),
+      { minLength: 1, maxLength: 12 },
+    )
+    const steps = fc.array(
+      fc.record({
+        of: fc.nat(),
+        what: fc.constantFrom('start', 'end', 'end', 'store', 'life', 'lost'),
+      }),
+      { maxLength: 60 },
+    )
+    await fc.assert(
+      fc.asyncProperty(executions, steps, async (given, todo) => {
+        const { open } = await fresh()
+        let { journal, usage } = await open()
+        await usage.start()
+        const made = given.map((one) => ({ ...begun(), ...one }))
+        for (const { of, what } of todo) {
+          const one = made[of % made.length] as (typeof made)[number]
+          if (what === 'start') usage.started(one)
+          else if (what === 'end') usage.ended(ended(one, one as Partial<MeterRecord>))
+          else if (what === 'store') await usage.read('demo', 1)
+          else {
+            // A life that ends; `lost`: and its position with it, so that the journal is read again.
+            await usage[Symbol.asyncDispose]()
+            await journal[Symbol.asyncDispose]()
+            if (what === 'lost') await databases.control.script('truncate mayfly.journal_position')
+            ;({ journal, usage } = await open())
+            await usage.start()
+          }
+          if (what === 'store') assert.deepEqual(...((await sums()) as [unknown, unknown]))
+        }
+        await usage[Symbol.asyncDispose]()
+        await journal[Symbol.asyncDispose]()
+        const [rolledUp, details] = await sums()
+        assert.deepEqual(rolledUp, details)
+        // Each that ended counts once: what was cut and ends after all is no longer cut.
+        const finished = new Set(todo.filter(({ what }) => what === 'end').map(({ of }) => of % made.length))
+        const ran = [...finished].filter((at) => made[at]?.outcome !== 'cut').length
+        assert.equal(
+          (rolledUp as { executions: string }[]).reduce((sum, row) => sum + Number(row.executions), 0),
+          ran,
+        )
+      }),
+      { numRuns: 25 },
+    )
+  })
+  it('removes executions that are too old, and keeps what they add up to', async () => {
+    const { open } = await fresh()
+    const { journal, usage } = await open()
+    const daysAgo = (days: number) => Date.now() - days * 86_400_000
+    for (const days of [1, 39.9, 40.1, 300, 800]) journal.append({ end: ended(begun({ startedAt: daysAgo(days) })) })
+    await usage.start()
+    await usage.sweep()
+    assert.equal((await rows()).length, 2)
+    assert.equal((await usage.read('demo', 3_650)).total.executions, 4, 'the sums of more than two years ago go too')
+    await usage.dropProject('demo')
+    assert.deepEqual([await rows(), (await usage.read('demo', 3_650)).usage], [[], []])
+    await usage[Symbol.asyncDispose]()
+    await journal[Symbol.asyncDispose]()
+  })
+  it('takes what was executed before there were sums into them', async () => {
+    const at = path.join(folder, 'older')
+    const migrations = path.join(import.meta.dirname, '../../migrations')
+    mkdirSync(path.join(at, 'pg'), { recursive: true })
+    cpSync(migrations, path.join(at, 'migrations'), { recursive: true, filter: (file) => !/\d{4}_usage_rollup/.test(file) })
+    const open = (from: string) =>
+      EmbeddedDatabases.open({ folder: path.join(at, 'pg'), runtimeBase: tmpdir(), migrations: from, clock: systemClock, log: () => {} })
+    {
+      await using before = await open(path.join(at, 'migrations'))
+      await before.control.script(`
+        insert into mayfly.invocation_meter (invocation_id, attempt, project, function_name, version, started_at, outcome, billed_ms, memory_mb, cold, bytes_in)
+        select gen_random_uuid(), 1, 'demo', 'f' || n % 3, '1', now() - n * interval '7 hours', (array['ok', 'error', 'cut', null])[n % 4 + 1],
+               n, 128, (array['first-call', null])[n % 2 + 1], n from generate_series(1, 100) n`)
+    }
+    await using now = await open(migrations)
+    const [rolledUp, details] = await sums(now.control)
+    assert.ok((rolledUp?.length ?? 0) > 30)
+    assert.deepEqual(rolledUp, details)
+    await now.control.script(`update mayfly.invocation_meter set outcome = 'cut' where outcome is null`)
+    assert.deepEqual(...((await sums(now.control)) as [unknown, unknown]))
   })
   it('records a start without an end as cut, once the next life begins, and bills nothing', async () => {
     const { open } = await fresh()

@@ -5,7 +5,25 @@ import { JournalConsumer } from '../core/journal-consumer.ts'
 import type { Log } from '../core/log.ts'
 import type { Meter, MeterRecord } from '../core/meter.ts'
 import type { Clock } from '../lib/clock.ts'
-import { cutOpenMeters, type DayUsage, finishMeters, insertStarts, type MeterStart, selectUsage } from './store.ts'
+import { billOf, type GroupBy, type UsageRow, type UsageTotal } from './bill.ts'
+import { costNano, FreeTier, type PriceList, showNano } from './prices.ts'
+import {
+  cutOpenMeters,
+  deleteOldDays,
+  deleteOldMeters,
+  deleteProjectMeters,
+  finishMeters,
+  insertStarts,
+  type InvocationsOf,
+  type MeterStart,
+  selectDayBefore,
+  selectDays,
+  selectInvocations,
+  selectMetered,
+  type StoredInvocation,
+} from './store.ts'
+
+const SWEEP_MS = 3_600_000
 
 export type MeterEntry = { readonly start: MeterStart } | { readonly end: MeterRecord }
 
@@ -15,6 +33,16 @@ export interface UsageDeps {
   readonly clock: Clock
   readonly log: Log
   readonly counters: InvocationCounters
+  readonly prices: PriceList
+  /** How long single executions are kept, and how long what they add up to per day. */
+  readonly detailDays: number
+  readonly totalDays: number
+}
+
+export interface Bill {
+  readonly usage: readonly UsageRow[]
+  readonly total: UsageTotal
+  readonly prices: PriceList
 }
 
 const nameOf = (one: { readonly invocationId: string; readonly attempt: number }) => `${one.invocationId}/${one.attempt}`
@@ -23,6 +51,8 @@ const nameOf = (one: { readonly invocationId: string; readonly attempt: number }
 export class Usage implements Meter, AsyncDisposable {
   readonly #deps: UsageDeps
   readonly #consumer: JournalConsumer<MeterEntry>
+  #sweeper: NodeJS.Timeout | null = null
+  #sweeping: Promise<void> | null = null
 
   constructor(deps: UsageDeps) {
     this.#deps = deps
@@ -48,6 +78,37 @@ export class Usage implements Meter, AsyncDisposable {
     await this.#consumer.catchUp()
     const cut = await cutOpenMeters(this.#deps.database.sql, this.#deps.clock.now())
     if (cut.length > 0) this.#deps.log.info({ invocations: cut.length }, 'executions of a former life ended with it')
+    this.#sweeper = setInterval(() => void this.sweep(), SWEEP_MS)
+    this.#sweeper.unref()
+    void this.sweep()
+  }
+
+  get prices(): PriceList {
+    return this.#deps.prices
+  }
+
+  /** Removes single executions that are too old, and sums that are; one at a time. */
+  sweep(): Promise<void> {
+    this.#sweeping ??= this.#sweep().finally(() => {
+      this.#sweeping = null
+    })
+    return this.#sweeping
+  }
+
+  async #sweep(): Promise<void> {
+    const { database, log, detailDays, totalDays } = this.#deps
+    try {
+      for (const of of await selectMetered(database.sql)) while (await database.transaction((tx) => deleteOldMeters(tx, of, detailDays))) {}
+      await deleteOldDays(database.sql, totalDays)
+    } catch (error) {
+      log.warn({ error: (error as Error).message }, 'old executions could not be removed')
+    }
+  }
+
+  /** Removes what is known of a project that goes: another of its name must not read it. */
+  async dropProject(project: string): Promise<void> {
+    await this.#consumer.catchUp()
+    while (await this.#deps.database.transaction((tx) => deleteProjectMeters(tx, project))) {}
   }
 
   /** Records that were lost: not written, or refused by the database. */
@@ -71,13 +132,33 @@ export class Usage implements Meter, AsyncDisposable {
     return this.#deps.journal.settled()
   }
 
-  /** Executions, errors and GB-seconds per function and day. */
-  async read(project: string, days: number): Promise<DayUsage[]> {
+  /** What was executed on the last `days` days (UTC, today among them) and what it costs. */
+  async read(project: string, days: number, by: GroupBy = 'day,function'): Promise<Bill> {
+    const { database, prices } = this.#deps
     await this.#consumer.catchUp()
-    return await selectUsage(this.#deps.database.sql, project, days)
+    const from = await selectDayBefore(database.sql, days - 1)
+    // What a month has for nothing may be used up before the first day that was asked for.
+    const since = new FreeTier(prices).isEmpty ? from : `${from.slice(0, 7)}-01`
+    return { ...billOf(await selectDays(database.sql, project, since), from, prices, by), prices }
+  }
+
+  /** A function's executions, the newest first, each with what it costs by itself. */
+  async invocations(of: InvocationsOf): Promise<(StoredInvocation & { readonly cost: string })[]> {
+    await this.#consumer.catchUp()
+    const rows = await selectInvocations(this.#deps.database.sql, of)
+    return rows.map((row) => ({ ...row, cost: showNano(row.outcome === null || row.outcome === 'cut' ? 0n : costNano(amountOf(row), this.#deps.prices)) }))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#sweeper) clearInterval(this.#sweeper)
     await this.#consumer[Symbol.asyncDispose]()
+    await this.#sweeping
   }
 }
+
+const amountOf = (row: StoredInvocation) => ({
+  executions: 1n,
+  mbMs: BigInt(row.billedMs) * BigInt(row.memoryMb),
+  bytesIn: BigInt(row.bytesIn),
+  bytesOut: BigInt(row.bytesOut),
+})

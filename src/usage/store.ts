@@ -1,5 +1,6 @@
 import type { Sql, Tx } from '../backends/database/database.ts'
 import type { MeterRecord } from '../core/meter.ts'
+import type { DaySums } from './bill.ts'
 
 export interface MeterStart {
   readonly invocationId: string
@@ -19,7 +20,7 @@ export const insertStarts = (tx: Tx, starts: readonly MeterStart[]) => tx`
       as start ("invocationId" uuid, attempt int, project text, "functionName" text, version text, "startedAt" float8, "memoryMb" int)
   on conflict do nothing`
 
-/** Fills in how executions ended; one that has an end keeps it. */
+/** Fills in how executions ended; one that has an end keeps it, but the end that a later start gave to what it found open. */
 export const finishMeters = (tx: Tx, ends: readonly MeterRecord[]) => tx`
   insert into mayfly.invocation_meter as meter (invocation_id, attempt, project, function_name, version, started_at, outcome, duration_ms, billed_ms,
     memory_mb, max_memory_mb, cold, wait_ms, init_ms, bytes_in, bytes_out)
@@ -30,28 +31,95 @@ export const finishMeters = (tx: Tx, ends: readonly MeterRecord[]) => tx`
         "billedMs" bigint, "memoryMb" int, "maxMemoryMb" int, cold text, "waitMs" float8, "initMs" float8, "bytesIn" bigint, "bytesOut" bigint)
   on conflict (invocation_id, attempt) do update set outcome = excluded.outcome, duration_ms = excluded.duration_ms, billed_ms = excluded.billed_ms,
     max_memory_mb = excluded.max_memory_mb, cold = excluded.cold, wait_ms = excluded.wait_ms, init_ms = excluded.init_ms, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out
-   where meter.outcome is null`
+   where meter.outcome is null or (meter.outcome = 'cut' and excluded.outcome <> 'cut')`
 
 // index: invocation_meter_open
 export const cutOpenMeters = (sql: Sql, before: number) => sql<{ invocationId: string }>`
   update mayfly.invocation_meter set outcome = 'cut' where outcome is null and started_at < ${new Date(before)} returning invocation_id as "invocationId"`
 
-export interface DayUsage {
-  readonly day: string
-  readonly functionName: string
-  readonly executions: number
-  readonly errors: number
-  readonly gbSeconds: number
+// index: usage_day_pkey
+export const selectDays = (sql: Sql, project: string, from: string) => sql<DaySums>`
+  select to_char(day, 'YYYY-MM-DD') as day, function_name as "functionName", executions, errors, cut, cold, billed_ms as "billedMs",
+         billed_mb_ms as "billedMbMs", bytes_in as "bytesIn", bytes_out as "bytesOut"
+    from mayfly.usage_day where project = ${project} and day >= ${from}::date order by day, function_name collate "C"`
+
+/** The day that the database's clock has, in UTC, some days ago. */
+export const selectDayBefore = async (sql: Sql, days: number): Promise<string> =>
+  (await sql<{ day: string }>`select to_char((clock_timestamp() at time zone 'UTC')::date - ${days}::int, 'YYYY-MM-DD') as day`)[0]?.day ?? ''
+
+export interface StoredInvocation {
+  readonly id: string
+  readonly attempt: number
+  readonly version: string
+  readonly startedAt: Date
+  readonly outcome: MeterRecord['outcome'] | null
+  readonly durationMs: number
   readonly billedMs: number
+  readonly initMs: number
+  readonly waitMs: number
+  readonly cold: string | null
+  readonly memoryMb: number
+  readonly maxMemoryMb: number | null
+  readonly bytesIn: number
+  readonly bytesOut: number
+  /** Microseconds since 1970, as text: what `Date` cannot hold. */
+  readonly startedUs: string
 }
 
-// index: invocation_meter_day
-export const selectUsage = (sql: Sql, project: string, days: number) => sql<DayUsage>`
-  select to_char(started_at at time zone 'UTC', 'YYYY-MM-DD') as day, function_name as "functionName",
-         count(*) filter (where outcome <> 'cut')::int as executions,
-         count(*) filter (where outcome in ('error', 'timeout', 'exit'))::int as errors,
-         coalesce(sum(billed_ms / 1000.0 * memory_mb / 1024.0), 0)::float8 as "gbSeconds",
-         coalesce(sum(billed_ms), 0)::float8 as "billedMs"
+export interface InvocationsOf {
+  readonly project: string
+  readonly functionName: string
+  readonly before: { readonly startedUs: string; readonly id: string; readonly attempt: number } | null
+  readonly limit: number
+}
+
+// The newest first; of one instant by id and attempt, so that a page goes on where the last ended.
+// index: invocation_meter_function
+export const selectInvocations = (sql: Sql, { project, functionName, before, limit }: InvocationsOf) => sql<StoredInvocation>`
+  select invocation_id as id, attempt, version, started_at as "startedAt", outcome, duration_ms as "durationMs", billed_ms::float8 as "billedMs",
+         init_ms as "initMs", wait_ms as "waitMs", cold, memory_mb as "memoryMb", max_memory_mb as "maxMemoryMb",
+         bytes_in::float8 as "bytesIn", bytes_out::float8 as "bytesOut", (extract(epoch from started_at) * 1000000)::bigint::text as "startedUs"
     from mayfly.invocation_meter
-   where project = ${project} and started_at > clock_timestamp() - ${days} * interval '1 day'
-   group by 1, 2 order by 1 desc, 2`
+   where project = ${project} and function_name = ${functionName}
+     and (${before?.startedUs ?? null}::bigint is null
+          or started_at <= timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond'
+             and (started_at < timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond'
+                  or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int)))
+   order by started_at desc, invocation_id, attempt limit ${limit}`
+
+/** How many executions one transaction takes away. */
+const BATCH = 5_000
+
+// index: usage_day_pkey
+export const selectMetered = (sql: Sql) => sql<{ project: string; functionName: string }>`
+  select distinct project, function_name as "functionName" from mayfly.usage_day`
+
+/**
+ * Takes away executions of a function that ended and are older than so many days; 0 days: all of them.
+ * @returns how many went: fewer than a batch when it is done
+ */
+export const deleteOldMeters = async (tx: Tx, of: { project: string; functionName: string }, days: number): Promise<boolean> => {
+  // index: invocation_meter_function
+  const gone = await tx`
+    delete from mayfly.invocation_meter where (invocation_id, attempt) in (
+      select invocation_id, attempt from mayfly.invocation_meter
+       where project = ${of.project} and function_name = ${of.functionName} and outcome is not null
+         and started_at < clock_timestamp() - ${days} * interval '1 day'
+       order by started_at limit ${BATCH})
+    returning 1`
+  return gone.length === BATCH
+}
+
+export const deleteOldDays = (sql: Sql, days: number) => sql`
+  delete from mayfly.usage_day where day < (clock_timestamp() at time zone 'UTC')::date - ${days}::int`
+
+/** Takes away what is known of a project that goes, a batch at a time. @returns whether there may be more */
+export const deleteProjectMeters = async (tx: Tx, project: string): Promise<boolean> => {
+  // index: invocation_meter_function
+  const gone = await tx`
+    delete from mayfly.invocation_meter where (invocation_id, attempt) in (
+      select invocation_id, attempt from mayfly.invocation_meter where project = ${project} limit ${BATCH})
+    returning 1`
+  if (gone.length < BATCH) await tx`delete from mayfly.usage_day where project = ${project}`
+  return gone.length === BATCH
+}

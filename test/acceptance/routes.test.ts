@@ -126,6 +126,13 @@ describe('every route', () => {
     { route: 'GET /api/v1/projects/:ref/functions/:name/logs', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello/logs', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/dead-letters', access: 'manage', at: () => '/api/v1/projects/demo/dead-letters', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/usage', access: 'manage', at: () => '/api/v1/projects/demo/usage', ok: 200 },
+    {
+      route: 'GET /api/v1/projects/:ref/functions/:name/invocations',
+      access: 'manage',
+      at: () => '/api/v1/projects/demo/functions/hello/invocations',
+      ok: 200,
+    },
+    { route: 'GET /api/v1/prices', access: 'operator', at: () => '/api/v1/prices', ok: 200 },
     // Open to who has a link; the path alone opens nothing.
     { route: 'GET /api/v1/artefacts/:ref/:sha256', access: 'open', at: () => `/api/v1/artefacts/demo/${sha256}`, ok: 403 },
     { route: 'any /functions/v1/:name', access: 'project', at: () => '/functions/v1/hello', ok: 200 },

@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import path from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
+import { InvocationCounters } from '../core/counters.ts'
+import { MayflyError } from '../core/errors.ts'
+import { Journal } from '../core/journal.ts'
+import { LIMITS } from '../core/limits.ts'
+import { silentLog } from '../core/log.ts'
+import type { ProjectRef } from '../core/project.ts'
+import type { RequestContext } from '../core/route.ts'
+import { systemClock } from '../lib/clock.ts'
+import { routes } from './http.ts'
+import { parsePriceList } from './prices.ts'
+import { type MeterEntry, Usage } from './service.ts'
+
+const PRICES = '{"name":"mine","currency":"EUR","perMillionExecutions":"1","perGbSecond":"0.5","perGbIn":"0","perGbOut":"0","free":{"executions":3}}'
+
+interface Shown {
+  readonly id: string
+  readonly outcome: string | null
+  readonly startedAt: string
+  readonly cost: string
+}
+
+describe('reading what was executed', () => {
+  let opened: Awaited<ReturnType<typeof openTestDatabases>>
+  let journal: Journal<MeterEntry>
+  let usage: Usage
+  const at = Date.UTC(2026, 6, 1)
+  const ids: string[] = []
+  before(async () => {
+    opened = await openTestDatabases()
+    journal = await Journal.open<MeterEntry>(path.join(opened.folder, 'journal'), silentLog)
+    const prices = parsePriceList(PRICES, 'prices.json')
+    const rest = { clock: systemClock, log: silentLog, counters: new InvocationCounters(), prices, detailDays: 3_650, totalDays: 3_650 }
+    usage = new Usage({ journal, database: opened.databases.control, ...rest })
+    await usage.start()
+    for (let n = 0; n < 25; n++) {
+      const id = randomUUID()
+      ids.unshift(id)
+      // Some began in the same instant.
+      const start = { invocationId: id, attempt: 1, project: 'demo', functionName: 'f', version: '1', memoryMb: 1_024, startedAt: at + Math.floor(n / 3) }
+      usage.started(start)
+      if (n < 24) {
+        const numbers = { durationMs: 1_900.5, billedMs: 2_000, maxMemoryMb: 90, waitMs: 1, initMs: 2, bytesIn: 3, bytesOut: 4 }
+        usage.ended({ ...start, ...numbers, outcome: n === 23 ? 'cut' : 'ok', cold: n === 0 ? 'first-call' : null })
+      }
+    }
+  })
+  after(async () => {
+    await usage[Symbol.asyncDispose]()
+    await journal[Symbol.asyncDispose]()
+    await opened.close()
+  })
+  const get = async (route: string, query = '', ref = 'demo', name = 'f') => {
+    const found = routes(usage).find((one) => one.path.endsWith(route)) as ReturnType<typeof routes>[number]
+    const context = { query: new URLSearchParams(query), params: { ref, name }, project: { id: '', ref: ref as ProjectRef, name: ref, state: 'active' } }
+    return JSON.parse((await found.handle(context as unknown as RequestContext)).body as string) as {
+      invocations: Shown[]
+      next: string | null
+      usage: { cost: string }[]
+      total: { executions: number; cost: string }
+      prices: { currency: string }
+    }
+  }
+  const refused = async (route: string, query: string) =>
+    await assert.rejects(get(route, query), (error: MayflyError) => error instanceof MayflyError && error.code === 'bad_request', query)
+
+  it('pages through the executions of a function, the newest first, none twice and none left out', async () => {
+    for (const size of [1, 4, 24, 25, 26]) {
+      const seen: Shown[] = []
+      let next: string | null = ''
+      for (let page = 0; next !== null && page < 30; page++) {
+        const reply: { invocations: Shown[]; next: string | null } = await get('/invocations', `limit=${size}${next === '' ? '' : `&before=${next}`}`)
+        seen.push(...reply.invocations)
+        next = reply.next
+      }
+      assert.deepEqual(new Set(seen.map((one) => one.id)), new Set(ids), `pages of ${size}`)
+      assert.equal(seen.length, ids.length)
+      const times = seen.map((one) => one.startedAt)
+      assert.deepEqual(times, [...times].sort().reverse())
+    }
+  })
+  it('shows of each what it took and what it costs by itself', async () => {
+    const { invocations } = await get('/invocations', 'limit=1000')
+    const of = (n: number) => invocations.find((one) => one.id === ids[24 - n])
+    assert.deepEqual(of(0), {
+      ...{ id: ids[24], attempt: 1, version: '1', startedAt: '2026-07-01T00:00:00.000Z', outcome: 'ok', durationMs: 1_900.5, billedMs: 2_000, initMs: 2 },
+      ...{ waitMs: 1, cold: 'first-call', memoryMb: 1_024, maxMemoryMb: 90, bytesIn: 3, bytesOut: 4, cost: '1.000001000' },
+    })
+    assert.deepEqual([of(23)?.outcome, of(23)?.cost], ['cut', '0.000000000'])
+    assert.deepEqual([of(24)?.outcome, of(24)?.cost], [null, '0.000000000'])
+  })
+  it('shows nothing of another project or function', async () => {
+    assert.deepEqual(await get('/invocations', '', 'other'), { invocations: [], next: null })
+    assert.deepEqual(await get('/invocations', '', 'demo', 'g'), { invocations: [], next: null })
+    assert.deepEqual(await get('/invocations', '', 'demo', 'f\0'), await get('/invocations', '', 'demo', 'f'))
+  })
+  it('prices a window, its month counted from the first', async () => {
+    const { usage: days, total, prices } = await get('/usage', 'days=3650')
+    assert.equal(days.length, 1)
+    // 23 ran, 3 of them for nothing; 46 GB-seconds.
+    assert.deepEqual([total.executions, total.cost, prices.currency], [23, '23.000020000', 'EUR'])
+    assert.deepEqual((await get('/prices')).prices, prices)
+  })
+  it('takes what has its form, up to invocationPage, and refuses the rest', async () => {
+    const most = LIMITS.invocationPage.value
+    await get('/invocations', `limit=${most}`)
+    for (const limit of ['0', '-1', '1.5', 'x', '', String(most + 1)]) await refused('/invocations', `limit=${limit}`)
+    for (const before of ['x', '1', `1_${'0'.repeat(36)}_1`, `1_${randomUUID()}`, `${'9'.repeat(18)}_${randomUUID()}_1`])
+      await refused('/invocations', `before=${before}`)
+    assert.deepEqual((await get('/invocations', `before=0_${randomUUID()}_1`)).invocations, [])
+    assert.equal((await get('/invocations', `before=${'9'.repeat(17)}_${randomUUID()}_${'9'.repeat(9)}`)).invocations.length, 25)
+    for (const days of ['0', 'x', '3651']) await refused('/usage', `days=${days}`)
+    for (const by of ['', 'version', 'day,']) await refused('/usage', `by=${by}`)
+  })
+})
