@@ -5,7 +5,7 @@ import { z } from 'zod'
 const BUILT_IN = path.join(import.meta.dirname, 'prices.json')
 const MAX_BYTES = 65_536
 
-const price = z.string().regex(/^\d{1,9}(\.\d{1,12})?$/, 'must be a decimal number as text, such as "0.20", with at most 12 digits behind the point')
+const price = z.string().regex(/^\d{1,12}(\.\d{1,12})?$/, 'must be a decimal number as text, such as "0.20", with at most 12 digits behind the point')
 const whole = z.number().int().min(0).max(1_000_000_000_000)
 const priceList = z.strictObject({
   name: z.string().min(1).max(200),
