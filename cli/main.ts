@@ -28,6 +28,7 @@ const locate = (options: Common): FoundNode =>
   })
 const clientOf = (node: FoundNode) => new Client(node.url, node.key)
 const ms = (value: number) => (value < 10 ? `${value.toFixed(2)} ms` : `${Math.round(value)} ms`)
+const bytes = (count: number) => (count < 1024 ? `${count} B` : size(count))
 const size = (bytes: number) => (bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`)
 
 const program = new Command('mayfly')
@@ -212,7 +213,7 @@ command('usage', 'show what ran, per function and day, and what it costs')
     if (options.json) return print(JSON.stringify({ project: node.project, usage, total, prices }))
     if (usage.length === 0) return print('Nothing has run yet.')
     const numbers = (one: UsageTotal) =>
-      [one.executions, one.errors, one.cold, one.gbSeconds.toFixed(3), size(one.bytesIn), size(one.bytesOut), one.cost].map(String)
+      [one.executions, one.errors, one.cold, one.gbSeconds.toFixed(6), bytes(one.bytesIn), bytes(one.bytesOut), one.cost].map(String)
     const names = (day: string | null, name: string | null) => [...(by === 'function' ? [] : [day ?? '']), ...(by === 'day' ? [] : [name ?? ''])]
     print(
       table(
