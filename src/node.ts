@@ -17,7 +17,7 @@ import { ProjectVersions } from './core/project-versions.ts'
 import { Projects } from './core/projects.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Artefacts, ArtefactLinks, FunctionsService, lambdaRoutes, routes as functionRoutes } from './functions/index.ts'
-import { ConsoleListener, Gateway, HostNames, nodeRoutes, projectRoutes, TrustedProxies } from './gateway/index.ts'
+import { ConsoleListener, Content, Gateway, HostNames, nodeRoutes, projectRoutes, TrustedProxies } from './gateway/index.ts'
 import type { Host } from './host.ts'
 import { Admission, Invoker, lambdaInvokeRoutes, Queue, routes as invokeRoutes, Specs } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
@@ -26,6 +26,8 @@ import { checkDoors, listen } from './listening.ts'
 import { Logs } from './observe/index.ts'
 import { metricsRoutes, routes as logRoutes } from './observe/http.ts'
 import { openDatabases, openSandboxRoom } from './opening.ts'
+import { routes as siteRoutes } from './sites/http.ts'
+import { SiteFiles, Sites } from './sites/index.ts'
 import { writeRun } from './run-file.ts'
 import { bytesBelow, ownNumbers, watchEventLoop } from './self-watch.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
@@ -117,6 +119,7 @@ export class RunningNode implements AsyncDisposable {
         onChange: (ref) => {
           auth.forget()
           void functions.refresh(ref)
+          sites.invalidate(ref)
         },
       }),
     )
@@ -154,12 +157,18 @@ export class RunningNode implements AsyncDisposable {
     })
     const artefacts = new Artefacts({ root: path.join(data, 'artefacts') })
     await artefacts.recover()
+    const siteFiles = new SiteFiles(path.join(data, 'sites'))
+    await siteFiles.recover()
+    const sites = new Sites({ control: databases.control, files: siteFiles, clock, believable: () => versions.believable })
     const disk = opening.use(
       await DiskGuard.open({
         places: [
           { name: 'the data directory', folder: data },
           // Any of them may be a mount of its own.
-          ...['pg', 'journal', 'artefacts', 'sandboxes', 'cache'].map((name) => ({ name: `the data directory's ${name}`, folder: path.join(data, name) })),
+          ...['pg', 'journal', 'artefacts', 'sites', 'sandboxes', 'cache'].map((name) => ({
+            name: `the data directory's ${name}`,
+            folder: path.join(data, name),
+          })),
         ],
         reserveMb: settings.diskReserveMb,
         ballast,
@@ -182,10 +191,10 @@ export class RunningNode implements AsyncDisposable {
       expected: (version) => sandbox.sandboxes.prepare(specs.of(version)),
       believable: () => versions.believable,
     })
-    const sweeper = setInterval(
-      () => void functions.sweep().catch((error: Error) => log.warn({ error: error.message }, 'old versions could not be removed')),
-      SWEEP_MS,
-    )
+    const sweeper = setInterval(() => {
+      void functions.sweep().catch((error: Error) => log.warn({ error: error.message }, 'old versions could not be removed'))
+      void sites.sweep().catch((error: Error) => log.warn({ error: error.message }, 'files of former sites could not be removed'))
+    }, SWEEP_MS)
     sweeper.unref()
     opening.defer(() => clearInterval(sweeper))
     const queue: Queue = opening.use(
@@ -212,6 +221,7 @@ export class RunningNode implements AsyncDisposable {
       onCreate: (tx, project) => auth.issueProjectKeys(tx, project),
       onDelete: async (project) => {
         await functions.dropProject(project.ref)
+        await sites.dropProject(project.ref)
         await queue.dropProject(project.ref)
         await logs.dropProject(project.ref)
         await usage.dropProject(project.ref)
@@ -239,7 +249,19 @@ export class RunningNode implements AsyncDisposable {
     const links = new ArtefactLinks(clock)
     let isReady = false
     let readyLine: ReadyLine | null = null
-    const hosts = new HostNames([...settings.allowHost, ...(settings.publicUrl === null ? [] : [new URL(settings.publicUrl).hostname])])
+    const hosts = new HostNames([
+      ...settings.allowHost,
+      ...(settings.domain === null ? [] : [settings.domain]),
+      ...(settings.publicUrl === null ? [] : [new URL(settings.publicUrl).hostname]),
+    ])
+    const content = new Content({
+      sites,
+      project: async (ref) => projects.find(ref),
+      defaultProject: DEFAULT_PROJECT,
+      publishableKey: async (project) => (await auth.revealProjectKeys(project)).publishableKey,
+      domain: settings.domain,
+      publicUrl: settings.publicUrl,
+    })
     const routes = [
       ...nodeRoutes({
         version: host.version,
@@ -258,6 +280,7 @@ export class RunningNode implements AsyncDisposable {
         audit: (what, project) => log.info({ audit: true, project }, what),
       }),
       ...functionRoutes({ functions, links }),
+      ...siteRoutes({ sites, address: (origin, ref, site) => content.address(origin, ref, site) }),
       ...logRoutes(logs, draining.signal),
       ...metricsRoutes({
         invocations: counters,
@@ -287,6 +310,7 @@ export class RunningNode implements AsyncDisposable {
         project: async (ref) => projects.find(ref),
         defaultProject: DEFAULT_PROJECT,
         admitSpace: (adds) => disk.admit(adds),
+        content,
         hosts,
         proxies: new TrustedProxies(settings.behindProxy),
         clock,

@@ -9,6 +9,7 @@ import { nodeRoutes, projectRoutes } from '../src/gateway/index.ts'
 import { lambdaInvokeRoutes, routes as invokeRoutes } from '../src/invoke/index.ts'
 import { metricsRoutes, routes as logRoutes } from '../src/observe/http.ts'
 import { METRICS } from '../src/observe/metrics.ts'
+import { routes as siteRoutes } from '../src/sites/http.ts'
 import { routes as usageRoutes } from '../src/usage/http.ts'
 import { z } from 'zod'
 import { ROOT } from './sources.ts'
@@ -19,6 +20,7 @@ const ROUTES = [
   ...nodeRoutes(nothing),
   ...projectRoutes(nothing),
   ...functionRoutes(nothing),
+  ...siteRoutes(nothing),
   ...logRoutes(nothing, nothing),
   ...metricsRoutes(nothing),
   ...usageRoutes(nothing),

@@ -14,10 +14,12 @@ const LEVELS: Readonly<Record<string, number>> = {
   auth: 3,
   storage: 3,
   realtime: 3,
+  sites: 3,
   usage: 3,
   observe: 3,
   invoke: 4,
   triggers: 4,
+  deployments: 4,
   gateway: 5,
 }
 const TOP = 6

@@ -40,6 +40,7 @@ export const ERRORS = {
   sandbox_lost: { status: 503, retry: 'now', hint: 'Send the request again: the sandbox was shared with a call that ended it.' },
   sandbox_unavailable: { status: 503, retry: 'after', hint: 'Run `mayfly doctor`: it says what isolation needs on this machine.' },
   shutting_down: { status: 503, retry: 'after', hint: 'The node is stopping; send the request again when it is back.' },
+  site_not_found: { status: 404, retry: 'never', hint: 'Check the name with `mayfly sites`.' },
   storage_full: { status: 507, retry: 'after', hint: 'Free space on the file system that the message names.' },
   too_many_invocations: { status: 429, retry: 'after', hint: 'Wait, send the work to a queue, or raise the concurrency.' },
   uri_invalid: { status: 400, retry: 'never', hint: 'Percent-encode the path correctly.' },

@@ -25,6 +25,12 @@ export const nodeSettings = {
     pattern: /^https?:\/\/[^\s/]+$/,
     takes: 'a URL without a path, such as https://api.example.com',
   }),
+  domain: text({
+    default: null,
+    doc: 'Sites are served at `<site>.<project>.<domain>` too, beside the names below localhost.',
+    pattern: /^(?!.*localhost$)[a-z0-9-]+(\.[a-z0-9-]+)+$/,
+    takes: 'a domain such as apps.example.com',
+  }),
   behindProxy: list({ doc: 'CIDR blocks of proxies whose forwarding headers are believed.', takes: 'CIDR blocks separated by commas' }),
   tlsCert: text({ default: null, doc: 'A PEM file with the certificate chain.', takes: 'a file' }),
   tlsKey: text({ default: null, doc: 'A PEM file with the private key.', takes: 'a file' }),

@@ -1,5 +1,6 @@
 export { relayPrincipal, sameIdentity } from './authenticate.ts'
 export { ConsoleListener } from './console.ts'
+export { Content } from './content.ts'
 export { HostNames, isLoopbackName, TrustedProxies } from './doors.ts'
 export { type AwsRequest, Gateway } from './listener.ts'
 export { nodeRoutes } from './node-routes.ts'

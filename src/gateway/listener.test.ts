@@ -65,6 +65,7 @@ describe('Gateway', () => {
       admitSpace: (adds) => {
         if (adds === 'data') throw new MayflyError('storage_full', 'the disk has 1 MiB free')
       },
+      content: null,
       hosts: new HostNames([]),
       proxies: new TrustedProxies([]),
       clock: systemClock,

@@ -15,6 +15,7 @@ import type { RelayIdentity } from '../sandbox/index.ts'
 import { authenticate, authenticateRelay, authorise, type Credentials } from './authenticate.ts'
 import { discardBody, readBody, streamBody } from './body.ts'
 import { CORS_HEADERS, isPreflight, preflightReply } from './cors.ts'
+import type { Content } from './content.ts'
 import { cutProject, hostName, type HostNames, type TrustedProxies } from './doors.ts'
 import { errorReply, writeReply } from './reply.ts'
 import { Router } from './router.ts'
@@ -38,6 +39,8 @@ export interface GatewayDeps {
   readonly defaultProject: ProjectRef
   /** Is there space for this? @throws MayflyError storage_full */
   readonly admitSpace: (adds: Adds) => void
+  /** Host names that are no API: the sites. */
+  readonly content: Content | null
   readonly hosts: HostNames
   readonly proxies: TrustedProxies
   readonly clock: Clock
@@ -153,14 +156,18 @@ export class Gateway implements AsyncDisposable {
     this.#stopping.signal.addEventListener('abort', onStop)
     this.#running++
     const headOnly = request.method === 'HEAD'
+    const content = !arrival.relay && this.#deps.content?.owns(request.headers.host) ? this.#deps.content : null
     let route: Route | null = null
     let allow: Record<string, string> = {}
     try {
       let reply: Reply
       try {
-        const found = await this.#resolve(request, arrival, id, leaving.signal)
-        route = found.route
-        reply = found.preflight ?? (await found.route.handle(found.context))
+        if (content) reply = await this.#serveContent(request, content)
+        else {
+          const found = await this.#resolve(request, arrival, id, leaving.signal)
+          route = found.route
+          reply = found.preflight ?? (await found.route.handle(found.context))
+        }
       } catch (error) {
         const cause = causeOf(error)
         if (cause instanceof ClientLeft) return void response.destroy()
@@ -172,7 +179,7 @@ export class Gateway implements AsyncDisposable {
       }
       if (reply.status >= 400) await discardBody(request)
       const close: Record<string, string> = request.complete ? {} : { connection: 'close' }
-      await writeReply(response, reply, { 'x-request-id': id, ...CORS_HEADERS, ...close, ...allow }, headOnly, leaving.signal)
+      await writeReply(response, reply, { 'x-request-id': id, ...(content ? {} : CORS_HEADERS), ...close, ...allow }, headOnly, leaving.signal)
       // What was not read of a refused body is not waited for.
       if (!request.complete) response.once('finish', () => request.socket.destroySoon())
       log.debug(
@@ -199,13 +206,11 @@ export class Gateway implements AsyncDisposable {
     if (this.#stopping.signal.aborted) throw new MayflyError('shutting_down', 'the node is stopping')
     const method = request.method ?? 'GET'
     const url = request.url ?? '/'
-    if (NO_METHODS.has(method)) throw new MayflyError('method_not_allowed', `${method} is not served`)
-    if (!url.startsWith('/')) throw new MayflyError('bad_request', 'the request line must hold a path')
+    checkRequestLine(request)
     const mark = url.indexOf('?')
     const fullPath = mark === -1 ? url : url.slice(0, mark)
     const rawQuery = mark === -1 ? '' : url.slice(mark + 1)
     const headers = request.headers
-    if (hostsIn(request.rawHeaders) > 1) throw new MayflyError('bad_request', 'the request names more than one host')
     if (!relay) this.#deps.hosts.check(headers.host)
     else if (headers.host !== undefined && hostName(headers.host) === null) throw new MayflyError('bad_request', 'the Host header is malformed')
     else if (relay.depth >= LIMITS.callDepth.value)
@@ -225,7 +230,7 @@ export class Gateway implements AsyncDisposable {
     const remote = request.socket.remoteAddress ?? 'sandbox'
     const trusted = !relay && proxies.trusts(remote)
     const forwardedFor = trusted ? proxies.clientOf(headers['x-forwarded-for']) : null
-    const secure = trusted ? first(headers['x-forwarded-proto']) === 'https' : this.#deps.tls !== null
+    const secure = this.#isSecure(request, trusted)
     // What was said of a way that nobody here vouches for is heard by no function either; a signature is over all that came.
     const seen = trusted ? request : withoutForwarding(request)
 
@@ -292,6 +297,17 @@ export class Gateway implements AsyncDisposable {
     })
   }
 
+  /** The sites' own door. */
+  async #serveContent(request: IncomingMessage, content: Content): Promise<Reply> {
+    if (this.#stopping.signal.aborted) throw new MayflyError('shutting_down', 'the node is stopping')
+    checkRequestLine(request)
+    return await content.reply(request, this.#isSecure(request, this.#deps.proxies.trusts(request.socket.remoteAddress ?? '')))
+  }
+
+  #isSecure(request: IncomingMessage, trusted: boolean): boolean {
+    return trusted ? first(request.headers['x-forwarded-proto']) === 'https' : this.#deps.tls !== null
+  }
+
   async #projectOf(ref: ProjectRef): Promise<Project> {
     const project = await this.#deps.project(ref)
     if (project?.state !== 'active') throw new MayflyError('project_not_found', `there is no project ${clip(ref)}`)
@@ -336,6 +352,13 @@ const FORWARDING = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwa
 
 /** A request for its own sake (TRACE mirrors keys, and no `Request` of a function may have it) or for another place. */
 const NO_METHODS: ReadonlySet<string> = new Set(['TRACE', 'CONNECT'])
+
+/** What every door refuses. @throws MayflyError method_not_allowed, bad_request */
+function checkRequestLine(request: IncomingMessage): void {
+  if (NO_METHODS.has(request.method ?? '')) throw new MayflyError('method_not_allowed', `${request.method} is not served`)
+  if (!request.url?.startsWith('/')) throw new MayflyError('bad_request', 'the request line must hold a path')
+  if (hostsIn(request.rawHeaders) > 1) throw new MayflyError('bad_request', 'the request names more than one host')
+}
 
 function hostsIn(rawHeaders: readonly string[]): number {
   let hosts = 0

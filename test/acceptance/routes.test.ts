@@ -68,7 +68,7 @@ describe('every route', () => {
       const signed = await signer.sign({ ...request, query: Object.fromEntries(new URLSearchParams(query)) })
       headers = Object.fromEntries(Object.entries(signed.headers).filter(([name]) => name !== 'host'))
     }
-    const response = await fetch(node.ready.url + at, { method, headers, ...(body === null ? {} : { body: body as string }) })
+    const response = await fetch(node.ready.url + at, { method, headers, redirect: 'manual', ...(body === null ? {} : { body: body as string }) })
     const text = await response.text()
     const json = text.startsWith('{') ? (JSON.parse(text) as Record<string, unknown>) : {}
     return { status: response.status, code: response.headers.get('x-amzn-errortype') ?? json.code, json, text }
@@ -96,6 +96,8 @@ describe('every route', () => {
     const made = await send('operator', 'POST', '/api/v1/projects', JSON.stringify({ ref: 'other' }))
     other = (made.json.keys as { secretKey: string }).secretKey
     assert.equal((await send('secret', 'PUT', `/api/v1/projects/demo/artefacts/${sha256}`, zip)).status, 201)
+    assert.equal((await send('secret', 'PUT', `/api/v1/projects/demo/site-files/${sha256}`, zip)).status, 200)
+    assert.equal((await send('secret', 'PUT', '/api/v1/projects/demo/sites/again', site())).status, 201)
     for (const name of ['hello', 'gone']) assert.equal((await send('secret', 'PUT', `/api/v1/projects/demo/functions/${name}`, definition())).status, 201)
   })
   after(async () => {
@@ -103,6 +105,7 @@ describe('every route', () => {
     removeFolder(folder)
   })
   const definition = () => JSON.stringify({ artefact: sha256, timeout: 1 })
+  const site = () => JSON.stringify({ files: [{ path: 'index.html', sha256 }] })
   const created = () =>
     JSON.stringify({ FunctionName: 'made', Role: ROLE, Runtime: 'nodejs24.x', Handler: 'index.handler', Code: { ZipFile: zip.toString('base64') } })
   const tags = encodeURIComponent('arn:aws:lambda:us-east-1:000000000000:function:hello')
@@ -123,6 +126,18 @@ describe('every route', () => {
     { route: 'GET /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, ok: 200 },
     { route: 'HEAD /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, ok: 200 },
     { route: 'PUT /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, body: () => zip, ok: 200 },
+    {
+      route: 'PUT /api/v1/projects/:ref/site-files/:sha256',
+      access: 'manage',
+      at: () => `/api/v1/projects/demo/site-files/${sha256}`,
+      body: () => zip,
+      ok: 200,
+    },
+    { route: 'PUT /api/v1/projects/:ref/sites/:site', access: 'manage', at: () => '/api/v1/projects/demo/sites/again', body: site, ok: 200 },
+    { route: 'GET /api/v1/projects/:ref/sites', access: 'manage', at: () => '/api/v1/projects/demo/sites', ok: 200 },
+    { route: 'any /sites/:site', access: 'open', at: () => '/sites/again', ok: 307 },
+    { route: 'any /sites/:site/*', access: 'open', at: () => '/sites/again/below', ok: 307 },
+    { route: 'DELETE /api/v1/projects/:ref/sites/:site', access: 'manage', at: () => '/api/v1/projects/demo/sites/again', ok: 204 },
     { route: 'GET /api/v1/projects/:ref/functions/:name/logs', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello/logs', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/dead-letters', access: 'manage', at: () => '/api/v1/projects/demo/dead-letters', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/usage', access: 'manage', at: () => '/api/v1/projects/demo/usage', ok: 200 },

@@ -1,0 +1,147 @@
+import { createHash } from 'node:crypto'
+import { chmod, type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { MayflyError } from '../core/errors.ts'
+import type { ProjectRef } from '../core/project.ts'
+import { KiB } from '../lib/bytes.ts'
+import { type Random, randomToken, systemRandom } from '../lib/ids.ts'
+import { isSha256 } from './manifest.ts'
+
+const TEMPORARY = '.tmp-'
+const CHUNK_BYTES = 64 * KiB
+/** Up to this size a file is read at once. */
+const WHOLE_BYTES = 256 * KiB
+
+/**
+ * The bytes of sites by their hash, within a project. No name that a user chose ever becomes a path, so that none can
+ * lead out. A file is written whole and synced before it gets its name.
+ */
+export class SiteFiles {
+  readonly #root: string
+  readonly #random: Random
+  /** One change at a time for each file. */
+  readonly #queues = new Map<string, Promise<unknown>>()
+
+  constructor(root: string, random: Random = systemRandom) {
+    this.#root = root
+    this.#random = random
+  }
+
+  /** Removes what a killed process left half written. To be called once, before anything else. */
+  async recover(): Promise<void> {
+    await mkdir(this.#root, { recursive: true })
+    await chmod(this.#root, 0o700)
+    for (const project of await readdir(this.#root))
+      for (const name of await readdir(join(this.#root, project)).catch(() => []))
+        if (name.startsWith(TEMPORARY)) await rm(join(this.#root, project, name), { force: true })
+  }
+
+  /**
+   * Stores what has this hash; `record` runs while no sweep can take it away.
+   * @returns its size
+   * @throws MayflyError bad_request when the bytes have another hash
+   */
+  async put(project: ProjectRef, sha256: string, chunks: AsyncIterable<Uint8Array>, record: (bytes: number) => Promise<void>): Promise<number> {
+    const folder = join(this.#root, project)
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    const temporary = join(folder, `${TEMPORARY}${randomToken(12, this.#random)}`)
+    try {
+      const { bytes, actual } = await writeWhole(temporary, chunks)
+      if (actual !== sha256) throw new MayflyError('bad_request', `the body has the SHA-256 ${actual}, but the path says ${sha256}`)
+      await this.#alone(project, sha256, async () => {
+        await rename(temporary, this.#path(project, sha256))
+        await syncFolder(folder)
+        await record(bytes)
+      })
+      return bytes
+    } finally {
+      await rm(temporary, { force: true })
+    }
+  }
+
+  async has(project: ProjectRef, sha256: string): Promise<boolean> {
+    return await stat(this.#path(project, sha256)).then(
+      () => true,
+      () => false,
+    )
+  }
+
+  /** Small files whole, others as they are read. */
+  async read(project: ProjectRef, sha256: string, bytes: number): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
+    const path = this.#path(project, sha256)
+    return bytes <= WHOLE_BYTES ? await readFile(path) : chunksOf(path)
+  }
+
+  /** Removes a file if `forget`, asked while nobody can store it, says that nothing names it any more. */
+  async remove(project: ProjectRef, sha256: string, forget: () => Promise<boolean>): Promise<void> {
+    await this.#alone(project, sha256, async () => {
+      if (await forget()) await rm(this.#path(project, sha256), { force: true })
+    })
+  }
+
+  async removeProject(project: ProjectRef): Promise<void> {
+    await rm(join(this.#root, project), { recursive: true, force: true })
+  }
+
+  #path(project: ProjectRef, sha256: string): string {
+    // A second look: the text becomes a path.
+    if (!isSha256(sha256)) throw new MayflyError('bad_request', 'a file is named by 64 lower-case hexadecimal digits: the SHA-256 of its bytes')
+    return join(this.#root, project, sha256)
+  }
+
+  async #alone(project: ProjectRef, sha256: string, work: () => Promise<void>): Promise<void> {
+    const key = this.#path(project, sha256)
+    const before = this.#queues.get(key) ?? Promise.resolve()
+    const mine = before.then(work, work)
+    this.#queues.set(key, mine)
+    try {
+      await mine
+    } finally {
+      if (this.#queues.get(key) === mine) this.#queues.delete(key)
+    }
+  }
+}
+
+async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>): Promise<{ bytes: number; actual: string }> {
+  const hash = createHash('sha256')
+  const file = await open(path, 'wx', 0o600)
+  try {
+    let bytes = 0
+    for await (const chunk of chunks) {
+      hash.update(chunk)
+      bytes += chunk.length
+      await writeAll(file, chunk)
+    }
+    await file.sync()
+    return { bytes, actual: hash.digest('hex') }
+  } finally {
+    await file.close()
+  }
+}
+
+async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
+  let offset = 0
+  while (offset < chunk.length) offset += (await file.write(chunk, offset)).bytesWritten
+}
+
+async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
+  const file = await open(path, 'r')
+  try {
+    for (;;) {
+      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(CHUNK_BYTES), 0, CHUNK_BYTES)
+      if (bytesRead === 0) return
+      yield buffer.subarray(0, bytesRead)
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}
