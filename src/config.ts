@@ -2,9 +2,11 @@ import type { Infer } from './core/settings.ts'
 import { nodeSettings } from './gateway/config.ts'
 import { invokeSettings } from './invoke/config.ts'
 import { observeSettings } from './observe/config.ts'
+import { realtimeSettings } from './realtime/config.ts'
 import { sandboxSettings } from './sandbox/config.ts'
 import { usageSettings } from './usage/config.ts'
 
 /** Every room's settings, by section. */
 export const SECTIONS = { node: nodeSettings, sandbox: sandboxSettings, invoke: invokeSettings, observe: observeSettings, usage: usageSettings }
+export const SECTIONS = { node: nodeSettings, sandbox: sandboxSettings, invoke: invokeSettings, observe: observeSettings, realtime: realtimeSettings }
 export type Config = { readonly [K in keyof typeof SECTIONS]: Infer<(typeof SECTIONS)[K]> }

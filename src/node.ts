@@ -28,6 +28,8 @@ import { metricsRoutes, routes as logRoutes } from './observe/http.ts'
 import { openDatabases, openSandboxRoom } from './opening.ts'
 import { routes as siteRoutes } from './sites/http.ts'
 import { SiteFiles, Sites } from './sites/index.ts'
+import { Realtime } from './realtime/index.ts'
+import { routes as realtimeRoutes, upgrades as realtimeUpgrades } from './realtime/http.ts'
 import { writeRun } from './run-file.ts'
 import { bytesBelow, ownNumbers, watchEventLoop } from './self-watch.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
@@ -213,6 +215,7 @@ export class RunningNode implements AsyncDisposable {
         log,
       }),
     )
+    const realtime = opening.use(new Realtime({ databases, config: config.realtime, newId: host.newId, clock, log }))
     const projects = new Projects({
       databases,
       sealer,
@@ -223,6 +226,7 @@ export class RunningNode implements AsyncDisposable {
         await functions.dropProject(project.ref)
         await sites.dropProject(project.ref)
         await queue.dropProject(project.ref)
+        await realtime.dropProject(project.ref)
         await logs.dropProject(project.ref)
         await usage.dropProject(project.ref)
         auth.forget()
@@ -296,15 +300,18 @@ export class RunningNode implements AsyncDisposable {
         serversRunning: async () => (await databases.status()).filter((server) => server.running).length,
         process: () => ownNumbers(clock),
         lag: lag.read,
+        realtime: () => realtime.numbers,
       }),
       ...usageRoutes(usage),
       ...invokeRoutes({ invoker, queue, functions, now: () => clock.now(), stopping: stopping.signal }),
       ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping.signal }),
+      ...realtimeRoutes(realtime),
       ...lambdaRoutes({ functions, links, architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64' }),
     ]
     gateway = opening.use(
       new Gateway({
         routes,
+        upgrades: realtimeUpgrades(realtime),
         credentials: { verifyKey: (text) => auth.verifyKey(text), verifyHandle: (text) => auth.verifyHandle(text) },
         verifyAws: (request, relay) => verifyAws(auth, request, relay, clock),
         project: async (ref) => projects.find(ref),

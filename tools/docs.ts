@@ -10,6 +10,7 @@ import { lambdaInvokeRoutes, routes as invokeRoutes } from '../src/invoke/index.
 import { metricsRoutes, routes as logRoutes } from '../src/observe/http.ts'
 import { METRICS } from '../src/observe/metrics.ts'
 import { routes as siteRoutes } from '../src/sites/http.ts'
+import { routes as realtimeRoutes, upgrades as realtimeUpgrades } from '../src/realtime/http.ts'
 import { routes as usageRoutes } from '../src/usage/http.ts'
 import { z } from 'zod'
 import { ROOT } from './sources.ts'
@@ -26,6 +27,8 @@ const ROUTES = [
   ...usageRoutes(nothing),
   ...invokeRoutes(nothing),
   ...lambdaInvokeRoutes(nothing),
+  ...realtimeRoutes(nothing),
+  ...realtimeUpgrades(nothing).map((row) => ({ ...row, method: 'ws', access: 'project', plane: 'data-plane' })),
   ...lambdaRoutes(nothing),
 ]
 const WHO: Record<string, string> = {

@@ -74,3 +74,40 @@ export interface Route {
   readonly fail?: (error: unknown, context: { id: string }) => Reply
   readonly handle: (context: RequestContext) => Promise<Reply>
 }
+
+/** A connection that speaks WebSocket, as the rooms see it. */
+export interface Socket {
+  /** Bytes that were sent and that the client has not taken yet. */
+  readonly buffered: number
+  send(frame: string | Uint8Array): void
+  /** Says farewell; who does not answer it within a second is cut. */
+  close(code: number, reason: string): void
+  /** Cuts it, whatever is on its way. */
+  cut(): void
+  onFrame(take: (frame: string | Buffer) => void): void
+  /** Called once, also when it is closed already. */
+  onClose(take: () => void): void
+}
+
+export interface UpgradeContext {
+  readonly id: string
+  readonly principal: Principal
+  readonly project: Project
+  readonly query: URLSearchParams
+  readonly headers: IncomingHttpHeaders
+}
+
+/** A row beside the routes: where a GET becomes a WebSocket. Always of the data plane; a key of the project is asked for, a cookie never. */
+export interface Upgrade {
+  /** Literal, without parameters. */
+  readonly path: string
+  /** One sentence for docs/api.md. */
+  readonly doc: string
+  /** The largest message that is taken from a client. */
+  readonly frameBytes: number
+  /** Renders a refusal, which is plain HTTP. */
+  readonly fail: (error: unknown, context: { id: string }) => Reply
+  /** May it come in? Asked before the handshake. @throws MayflyError */
+  readonly admit: (context: UpgradeContext) => void
+  readonly accept: (context: UpgradeContext, socket: Socket) => void
+}

@@ -58,6 +58,7 @@ describe('Gateway', () => {
   before(async () => {
     gateway = new Gateway({
       routes,
+      upgrades: [],
       credentials: { verifyKey: async (key) => keys[key] ?? null, verifyHandle: (key) => (key === 'sb_secret_handle' ? identity : null) },
       verifyAws: async () => ({ kind: 'nobody' }),
       project: async (wanted) => [demo, shop].find((project) => project.ref === wanted) ?? null,

@@ -8,7 +8,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Principal } from '../core/principal.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
-import type { Adds, Reply, RequestContext, Route } from '../core/route.ts'
+import type { Adds, Reply, RequestContext, Route, Upgrade } from '../core/route.ts'
 import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import type { RelayIdentity } from '../sandbox/index.ts'
@@ -19,6 +19,7 @@ import type { Content } from './content.ts'
 import { cutProject, hostName, type HostNames, type TrustedProxies } from './doors.ts'
 import { errorReply, writeReply } from './reply.ts'
 import { Router } from './router.ts'
+import { Upgrades } from './upgrade.ts'
 
 /** What an AWS route needs: who signed these bytes. The relay hands its identity, so that only its own handle is valid. */
 export type VerifyAws = (request: AwsRequest, relay: RelayIdentity | null) => Promise<Principal>
@@ -33,6 +34,7 @@ export interface AwsRequest {
 
 export interface GatewayDeps {
   readonly routes: readonly Route[]
+  readonly upgrades: readonly Upgrade[]
   readonly credentials: Credentials
   readonly verifyAws: VerifyAws
   readonly project: (ref: ProjectRef) => Promise<Project | null>
@@ -61,6 +63,7 @@ const OUTSIDE: Arrival = { relay: null }
 export class Gateway implements AsyncDisposable {
   readonly #deps: GatewayDeps
   readonly #router: Router
+  readonly #upgrades: Upgrades
   readonly #server: Server
   readonly #relayServer: Server
   readonly #relayed = new WeakMap<object, { identity: RelayIdentity; depth: number }>()
@@ -70,7 +73,10 @@ export class Gateway implements AsyncDisposable {
   constructor(deps: GatewayDeps) {
     this.#deps = deps
     this.#router = new Router(deps.routes)
+    this.#upgrades = new Upgrades(deps)
     const options = {
+      // Whoever offers another protocol, or this one elsewhere, is answered in ours.
+      shouldUpgradeCallback: (request: IncomingMessage) => this.#upgrades.wants(request),
       requireHostHeader: false, // the doors say in the catalogue's words what is missing
       maxHeaderSize: LIMITS.requestHeaders.value,
       headersTimeout: LIMITS.requestHeadTime.value,
@@ -91,6 +97,9 @@ export class Gateway implements AsyncDisposable {
       [this.#relayServer, serveRelayed],
     ] as const) {
       server.on('clientError', refuseMalformed)
+      server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+        void this.#upgrades.take(request, socket, head, this.#relayed.get(request.socket) ?? null)
+      })
       // An expectation that nobody knows is no reason to answer past the catalogue (RFC 9110, 10.1.1).
       server.on('checkExpectation', take)
       server.on('connect', (_request, socket: Duplex) => {
@@ -128,6 +137,7 @@ export class Gateway implements AsyncDisposable {
   async drain(graceMs: number): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     this.#server.closeIdleConnections()
+    this.#upgrades.drain()
     const deadline = this.#deps.clock.monotonic() + graceMs
     while (this.#running > 0 && this.#deps.clock.monotonic() < deadline) await this.#deps.clock.sleep(20)
     this.#stopping.abort(new MayflyError('shutting_down', 'the node is stopping'))

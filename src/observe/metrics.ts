@@ -34,6 +34,10 @@ export const METRICS = {
   mayfly_disk_free_bytes: { type: 'gauge', help: 'Free space of the file systems of the data directory.', labels: 'place: the folder that lies on it' },
   mayfly_disk_reserve_bytes: { type: 'gauge', help: 'Free space below which deploys and uploads are refused.', labels: 'place: the folder that lies on it' },
   mayfly_postgresql_servers_running: { type: 'gauge', help: 'PostgreSQL servers of this node that run; 0 with an external one.' },
+  mayfly_realtime_sockets: { type: 'gauge', help: 'Open WebSockets of realtime clients.' },
+  mayfly_realtime_channels: { type: 'gauge', help: 'Places of sockets in channels.' },
+  mayfly_realtime_messages_total: { type: 'counter', help: 'Messages of realtime: taken from clients, and handed to them.', labels: 'direction: in, out' },
+  mayfly_realtime_cut_total: { type: 'counter', help: 'Readers that were too slow and were cut.' },
   process_resident_memory_bytes: { type: 'gauge', help: 'Resident memory of the node, without PostgreSQL and sandboxes.' },
   process_heap_bytes: { type: 'gauge', help: 'Used heap of the node.' },
   process_cpu_seconds_total: { type: 'counter', help: 'Processor time of the node, without PostgreSQL and sandboxes.' },
@@ -64,6 +68,7 @@ export interface MetricsSources {
   readonly disk: () => readonly { readonly place: { readonly name: string }; readonly freeBytes: number; readonly reserve: number }[]
   readonly serversRunning: () => Promise<number>
   readonly process: () => { readonly residentBytes: number; readonly heapBytes: number; readonly cpuSeconds: number; readonly startedAt: number }
+  readonly realtime: () => { readonly sockets: number; readonly channels: number; readonly received: number; readonly delivered: number; readonly cut: number }
   readonly lag: () => readonly { readonly quantile: number; readonly seconds: number }[]
 }
 
@@ -82,6 +87,7 @@ async function collect(sources: MetricsSources): Promise<Record<MetricName, read
   const journals = await sources.journals()
   const disk = sources.disk()
   const own = sources.process()
+  const realtime = sources.realtime()
   return {
     mayfly_invocations_total: OUTCOMES.flatMap((outcome) => COLD_REASONS.map((cold) => ({ labels: { outcome, cold }, value: invocations.of(outcome, cold) }))),
     mayfly_invocation_duration_seconds: [
@@ -106,6 +112,13 @@ async function collect(sources: MetricsSources): Promise<Record<MetricName, read
     mayfly_disk_free_bytes: disk.map(({ place, freeBytes }) => ({ labels: { place: place.name }, value: freeBytes })),
     mayfly_disk_reserve_bytes: disk.map(({ place, reserve }) => ({ labels: { place: place.name }, value: reserve })),
     mayfly_postgresql_servers_running: [{ value: await sources.serversRunning() }],
+    mayfly_realtime_sockets: [{ value: realtime.sockets }],
+    mayfly_realtime_channels: [{ value: realtime.channels }],
+    mayfly_realtime_messages_total: [
+      { labels: { direction: 'in' }, value: realtime.received },
+      { labels: { direction: 'out' }, value: realtime.delivered },
+    ],
+    mayfly_realtime_cut_total: [{ value: realtime.cut }],
     process_resident_memory_bytes: [{ value: own.residentBytes }],
     process_heap_bytes: [{ value: own.heapBytes }],
     process_cpu_seconds_total: [{ value: own.cpuSeconds }],

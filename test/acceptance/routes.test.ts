@@ -153,6 +153,20 @@ describe('every route', () => {
     { route: 'any /functions/v1/:name', access: 'project', at: () => '/functions/v1/hello', ok: 200 },
     { route: 'any /functions/v1/:name/*', access: 'project', at: () => '/functions/v1/hello/below', ok: 200 },
     {
+      route: 'POST /realtime/v1/api/broadcast',
+      access: 'project',
+      at: () => '/realtime/v1/api/broadcast',
+      body: () => '{"messages":[{"topic":"room","event":"e","payload":{}}]}',
+      ok: 202,
+    },
+    {
+      route: 'POST /realtime/v1/api/broadcast/:topic/events/:event',
+      access: 'project',
+      at: () => '/realtime/v1/api/broadcast/room/events/e',
+      body: () => '{}',
+      ok: 202,
+    },
+    {
       route: 'POST /api/v1/projects/:ref/functions/:name/invoke',
       access: 'manage',
       at: () => '/api/v1/projects/demo/functions/hello/invoke',

@@ -1,0 +1,1 @@
+export { Realtime, type RealtimeNumbers } from './service.ts'

@@ -1,0 +1,116 @@
+import type { Databases } from '../backends/database/database.ts'
+import { MayflyError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { Socket, UpgradeContext } from '../core/route.ts'
+import { identityOf } from '../core/session.ts'
+import type { Clock } from '../lib/clock.ts'
+import { Channels } from './channels.ts'
+import type { RealtimeConfig } from './config.ts'
+import type { Broadcast } from './frames.ts'
+import { Rate } from './rate.ts'
+import { Client, type SharedRates } from './socket.ts'
+
+export interface RealtimeDeps {
+  readonly databases: Databases
+  readonly config: RealtimeConfig
+  readonly newId: () => string
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** What of one project is connected here. */
+interface Connected {
+  readonly clients: Set<Client>
+  readonly rates: SharedRates
+}
+
+export interface RealtimeNumbers {
+  readonly sockets: number
+  readonly channels: number
+  readonly received: number
+  readonly delivered: number
+  readonly cut: number
+}
+
+const GOING_AWAY = 1001
+
+/** The sockets of all projects on this node, and what goes between them. */
+export class Realtime implements AsyncDisposable {
+  readonly #deps: RealtimeDeps
+  readonly #channels = new Channels()
+  readonly #projects = new Map<string, Connected>()
+  #received = 0
+  #cut = 0
+
+  constructor(deps: RealtimeDeps) {
+    this.#deps = deps
+  }
+
+  /** @throws MayflyError too_many_sockets; not_allowed for a function without a role */
+  admit({ principal, project }: UpgradeContext): void {
+    identityOf(principal)
+    const open = this.#projects.get(project.ref)?.clients.size ?? 0
+    if (open >= this.#deps.config.sockets) throw new MayflyError('too_many_sockets', 'Too many connected users')
+  }
+
+  accept({ principal, project, query }: UpgradeContext, socket: Socket): void {
+    const { clock, log, newId } = this.#deps
+    const connected = this.#of(project.ref)
+    const client = new Client(
+      {
+        project: project.ref,
+        identity: identityOf(principal),
+        version: query.get('vsn') === '2.0.0' ? '2.0.0' : '1.0.0',
+        channels: this.#channels,
+        rates: connected.rates,
+        subscribe: async () => {
+          throw new MayflyError('realtime_unavailable', 'row changes cannot be streamed')
+        },
+        newId,
+        clock,
+        log,
+        onReceived: () => void this.#received++,
+        onCut: () => void this.#cut++,
+      },
+      socket,
+    )
+    connected.clients.add(client)
+    socket.onClose(() => connected.clients.delete(client))
+  }
+
+  /**
+   * Hands a broadcast from outside of any socket to the members of its channel.
+   * @throws MayflyError too_many_messages
+   */
+  publish(project: string, isPrivate: boolean, broadcast: Broadcast): void {
+    if (!this.#of(project).rates.messages.take()) throw new MayflyError('too_many_messages', 'Too many messages per second')
+    this.#received++
+    this.#channels.broadcast({ project, topic: broadcast.topic, isPrivate }, broadcast, null)
+  }
+
+  get numbers(): RealtimeNumbers {
+    let sockets = 0
+    for (const { clients } of this.#projects.values()) sockets += clients.size
+    return { sockets, channels: this.#channels.members, received: this.#received, delivered: this.#channels.delivered, cut: this.#cut }
+  }
+
+  /** A project goes: nobody is connected to it any more. */
+  async dropProject(ref: string): Promise<void> {
+    for (const client of this.#projects.get(ref)?.clients ?? []) client.close(GOING_AWAY, 'the project is gone')
+    this.#projects.delete(ref)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const ref of [...this.#projects.keys()]) await this.dropProject(ref)
+  }
+
+  #of(ref: string): Connected {
+    const { clock, config } = this.#deps
+    let connected = this.#projects.get(ref)
+    if (!connected) {
+      connected = { clients: new Set(), rates: { joins: new Rate(clock, config.joins), messages: new Rate(clock, config.messages) } }
+      this.#projects.set(ref, connected)
+    }
+    return connected
+  }
+}

@@ -1,0 +1,396 @@
+import { DatabaseError } from '../backends/database/database.ts'
+import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Log } from '../core/log.ts'
+import type { Socket } from '../core/route.ts'
+import type { SqlIdentity } from '../core/session.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { ChannelName, Channels, Member } from './channels.ts'
+import { type Broadcast, decodePush, decodeText, encodeText, type Message, type Push, type Version } from './frames.ts'
+import { type Asked, type JoinConfig, readJoin, userTokenOf } from './join.ts'
+import type { Rate } from './rate.ts'
+
+/** Who wants the row changes of a project. */
+export interface Subscriber {
+  readonly identity: SqlIdentity
+  readonly asked: readonly Asked[]
+  /** @param data  the change as JSON */
+  change(ids: readonly number[], data: string): void
+  system(status: 'ok' | 'error', message: string): void
+}
+export interface Subscription {
+  /** Resolves when changes are delivered from now on. */
+  readonly live: Promise<void>
+  end(): void
+}
+
+/** What the sockets of one project share. */
+export interface SharedRates {
+  readonly joins: Rate
+  readonly messages: Rate
+}
+
+export interface ClientDeps {
+  readonly project: string
+  readonly identity: SqlIdentity
+  readonly version: Version
+  readonly channels: Channels
+  readonly rates: SharedRates
+  /** @throws MayflyError realtime_unavailable when the database cannot stream changes */
+  readonly subscribe: (subscriber: Subscriber) => Promise<Subscription>
+  readonly newId: () => string
+  readonly clock: Clock
+  readonly log: Log
+  readonly onReceived: () => void
+  readonly onCut: () => void
+}
+
+const POLICY_VIOLATION = 1008
+/** How long a join is held so that a client that is told it is subscribed misses nothing from then on. */
+const SHORT_WAIT_MS = 2_000
+const JOIN_REFUSALS: Partial<Record<string, string>> = {
+  too_many_channels: 'ChannelRateLimitReached: Too many channels',
+  too_many_joins: 'ClientJoinRateLimitReached: Too many joins per second',
+}
+
+/** One client's connection: its channels, and what it says in them. */
+export class Client {
+  readonly #deps: ClientDeps
+  readonly #socket: Socket
+  readonly #joined = new Map<string, Membership>()
+  #silence: Disposable
+  #closed = false
+
+  constructor(deps: ClientDeps, socket: Socket) {
+    this.#deps = deps
+    this.#socket = socket
+    this.#silence = this.#awaitNext()
+    socket.onFrame((frame) => this.#take(frame))
+    socket.onClose(() => this.#end())
+  }
+
+  /** Channels that it is in, or on its way into. */
+  get channels(): number {
+    return this.#joined.size
+  }
+
+  close(code: number, reason: string): void {
+    this.#socket.close(code, reason)
+  }
+
+  send(frame: string | Buffer): void {
+    if (this.#closed) return
+    // Who does not read as fast as is written to him would hold the memory of all.
+    if (this.#socket.buffered > LIMITS.realtimeSendBuffer.value) {
+      this.#deps.onCut()
+      this.#socket.cut()
+      this.#end()
+      return
+    }
+    this.#socket.send(frame)
+  }
+
+  sendMessage(message: Message): void {
+    this.send(encodeText(this.#deps.version, message))
+  }
+
+  #awaitNext(): Disposable {
+    return this.#deps.clock.timer(LIMITS.realtimeSilence.value, () => this.#socket.close(POLICY_VIOLATION, 'no heartbeat came'))
+  }
+
+  #end(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#silence[Symbol.dispose]()
+    for (const membership of this.#joined.values()) membership.end()
+    this.#joined.clear()
+  }
+
+  #take(frame: string | Buffer): void {
+    if (this.#closed) return
+    this.#silence[Symbol.dispose]()
+    this.#silence = this.#awaitNext()
+    this.#deps.onReceived()
+    if (typeof frame !== 'string') {
+      const push = this.#deps.version === '2.0.0' ? decodePush(frame) : null
+      if (push) this.#broadcast(push)
+      else this.#socket.close(POLICY_VIOLATION, 'the frame is not understood')
+      return
+    }
+    const message = decodeText(this.#deps.version, frame)
+    if (!message) return void this.#socket.close(POLICY_VIOLATION, 'the frame is not understood')
+    if (message.topic === 'phoenix') {
+      if (message.event === 'heartbeat') this.#reply(message, 'ok', {})
+      return
+    }
+    if (message.event === 'phx_join') {
+      void this.#join(message).catch((error: Error) => {
+        this.#deps.log.error({ error: error.stack }, 'a channel could not be joined')
+        this.#forget(message.topic, message.joinRef)
+        this.#reply(message, 'error', { reason: 'UnknownErrorOnChannel: the node could not join the channel' })
+      })
+      return
+    }
+    const membership = this.#joined.get(message.topic)
+    if (!membership || (message.joinRef !== null && message.joinRef !== membership.joinRef)) {
+      if (message.event === 'phx_leave') this.#reply(message, 'ok', {})
+      else this.#reply(message, 'error', { reason: 'unmatched topic' })
+      return
+    }
+    switch (message.event) {
+      case 'phx_leave':
+        this.#reply(message, 'ok', {})
+        this.#closeChannel(membership)
+        return
+      case 'access_token': {
+        const { access_token } = (message.payload ?? {}) as { access_token?: unknown }
+        if (userTokenOf(access_token) === null) return
+        membership.system('system', 'error', 'The token provided is not a valid JWT')
+        this.#closeChannel(membership)
+        return
+      }
+      case 'broadcast':
+        this.#broadcast(asPush(message))
+        return
+      case 'presence':
+        this.#presence(membership, message)
+        return
+      default:
+        this.#reply(message, 'error', { reason: `unknown event ${message.event.slice(0, 100)}` })
+    }
+  }
+
+  async #join(message: Message): Promise<void> {
+    const { topic } = message
+    const refuse = (reason: string) => this.#reply(message, 'error', { reason })
+    const name = topic.startsWith('realtime:') ? topic.slice('realtime:'.length) : null
+    if (name === null) return refuse('unmatched topic')
+    if (name === '') return refuse('TopicNameRequired: You must provide a topic name')
+    if (Buffer.byteLength(topic) > 255) return refuse('TopicNameTooLong: A topic may have 255 bytes')
+    const config = readJoin(message.payload)
+    if (config.isPrivate && this.#deps.identity.role !== 'service_role')
+      return refuse(`Unauthorized: You do not have permissions to read from this Channel topic: ${name}`)
+    if (config.userToken !== null) return refuse('MalformedJWT: The token provided is not a valid JWT')
+    try {
+      this.#admitJoin(topic, config)
+    } catch (error) {
+      if (error instanceof MayflyError) return refuse(JOIN_REFUSALS[error.code] ?? error.message)
+      throw error
+    }
+    // A client that joins anew has forgotten what it had.
+    const before = this.#joined.get(topic)
+    if (before) this.#closeChannel(before)
+    const channel: ChannelName = { project: this.#deps.project, topic, isPrivate: config.isPrivate }
+    const membership = new Membership(this, this.#deps, channel, name, message.joinRef ?? message.ref, config)
+    this.#joined.set(topic, membership)
+    membership.enter()
+
+    if (config.changes.length === 0) this.#welcome(message, membership)
+    else await this.#subscribe(message, membership)
+  }
+
+  /** @throws MayflyError */
+  #admitJoin(topic: string, config: JoinConfig): void {
+    if (!this.#deps.rates.joins.take()) throw new MayflyError('too_many_joins', 'Too many joins per second')
+    if (!this.#joined.has(topic) && this.#joined.size >= LIMITS.realtimeChannels.value) throw new MayflyError('too_many_channels', 'Too many channels')
+    if (config.changes.length > LIMITS.realtimeBindings.value)
+      throw new MayflyError('bad_request', `a channel may ask for ${LIMITS.realtimeBindings.value} kinds of row changes`)
+  }
+
+  async #subscribe(message: Message, membership: Membership): Promise<void> {
+    const { clock } = this.#deps
+    const fail = (why: string) => {
+      if (!this.#forget(membership.channel.topic, membership.joinRef)) return
+      this.#reply(message, 'error', { reason: why })
+    }
+    let subscription: Subscription
+    try {
+      subscription = await this.#deps.subscribe(membership)
+    } catch (error) {
+      if (error instanceof MayflyError) return fail(`${error.code === 'bad_request' ? 'RealtimeBadSubscription' : 'DatabaseUnavailable'}: ${error.message}`)
+      if (error instanceof DatabaseError && error.isAway) return fail('InitializingProjectConnection: the database of the project is not reached')
+      throw error
+    }
+    if (!membership.hold(subscription)) return
+    const waitMs = membership.config.waitMs ?? SHORT_WAIT_MS
+    let late = false
+    using _wait = clock.timer(waitMs, () => {
+      late = true
+      if (membership.config.waitMs === null) this.#welcome(message, membership)
+      else fail('UnableToSubscribe: the database was not ready in time')
+    })
+    await subscription.live
+    if (late || membership.ended) return
+    this.#welcome(message, membership)
+  }
+
+  #welcome(message: Message, membership: Membership): void {
+    const postgres_changes = membership.config.changes.map(({ id, echo }) => ({ ...echo, id }))
+    this.#reply(message, 'ok', { postgres_changes })
+    if (membership.wantsPresence) membership.sendEvent('presence_state', this.#deps.channels.presenceOf(membership.channel))
+  }
+
+  #broadcast(push: Push): void {
+    const membership = this.#joined.get(push.topic)
+    if (!membership) return
+    if (!this.#deps.rates.messages.take()) {
+      membership.system('system', 'error', 'Too many messages per second')
+      this.#closeChannel(membership)
+      return
+    }
+    const { config, channel } = membership
+    const tooLarge = push.payload.length > LIMITS.realtimePayload.value
+    const isJson = push.encoding === 'binary' || isJsonText(push.payload)
+    if (!tooLarge && isJson) {
+      const broadcast: Broadcast = { topic: push.topic, event: push.event, meta: null, encoding: push.encoding, payload: push.payload }
+      this.#deps.channels.broadcast(channel, broadcast, config.self ? null : membership)
+    }
+    if (!config.ack) return
+    if (tooLarge) this.#reply(push, 'error', { reason: 'payload_size_exceeded' })
+    else if (!isJson) this.#reply(push, 'error', { reason: 'the payload is not JSON' })
+    else this.#reply(push, 'ok', {})
+  }
+
+  #presence(membership: Membership, message: Message): void {
+    if (!this.#deps.rates.messages.take()) {
+      membership.system('system', 'error', 'Too many messages per second')
+      this.#closeChannel(membership)
+      return
+    }
+    const fault = this.#present(membership, message.payload)
+    if (fault === null) this.#reply(message, 'ok', {})
+    else this.#reply(message, 'error', { reason: fault })
+  }
+
+  /** @returns why it cannot be done */
+  #present(membership: Membership, said: unknown): string | null {
+    const { channels } = this.#deps
+    const { event, payload = {} } = said as { event?: unknown; payload?: unknown }
+    const kind = String(event).toLowerCase()
+    if (kind === 'untrack') channels.untrack(membership.channel, membership)
+    else if (kind !== 'track') return 'unknown presence event'
+    else {
+      if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) return 'Presence track payload must be a map'
+      if (Buffer.byteLength(JSON.stringify(payload)) > LIMITS.realtimePresence.value) return 'payload_size_exceeded'
+      channels.track(membership.channel, membership, membership.presenceKey, payload as Record<string, unknown>)
+    }
+    return null
+  }
+
+  #reply(to: Pick<Message, 'joinRef' | 'ref' | 'topic'>, status: 'ok' | 'error', response: unknown): void {
+    this.sendMessage({ joinRef: to.joinRef, ref: to.ref, topic: to.topic, event: 'phx_reply', payload: { status, response } })
+  }
+
+  /** @returns false when it was not there any more */
+  #forget(topic: string, joinRef: string | null): boolean {
+    const membership = this.#joined.get(topic)
+    if (!membership || membership.joinRef !== joinRef) return false
+    membership.end()
+    this.#joined.delete(topic)
+    return true
+  }
+
+  #closeChannel(membership: Membership): void {
+    const { topic } = membership.channel
+    this.#forget(topic, membership.joinRef)
+    this.sendMessage({ joinRef: membership.joinRef, ref: membership.joinRef, topic, event: 'phx_close', payload: {} })
+  }
+}
+
+/** A broadcast that came as text. */
+function asPush(message: Message): Push {
+  const { event, payload = {} } = (message.payload ?? {}) as { event?: unknown; payload?: unknown }
+  return { ...message, event: String(event ?? ''), encoding: 'json', payload: Buffer.from(JSON.stringify(payload)) }
+}
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true })
+/** It is put into the text of others as it stands: it has to be whole. */
+function isJsonText(bytes: Buffer): boolean {
+  try {
+    JSON.parse(UTF8.decode(bytes))
+    return true
+  } catch {
+    return false
+  }
+}
+
+class Membership implements Member, Subscriber {
+  readonly #client: Client
+  readonly #deps: ClientDeps
+  readonly #name: string
+  readonly channel: ChannelName
+  readonly joinRef: string | null
+  readonly config: JoinConfig
+  readonly presenceKey: string
+  #subscription: Subscription | null = null
+  #ended = false
+
+  constructor(client: Client, deps: ClientDeps, channel: ChannelName, name: string, joinRef: string | null, config: JoinConfig) {
+    this.#client = client
+    this.#deps = deps
+    this.#name = name
+    this.channel = channel
+    this.joinRef = joinRef
+    this.config = config
+    this.presenceKey = config.presenceKey || deps.newId()
+  }
+
+  get version(): Version {
+    return this.#deps.version
+  }
+  get wantsPresence(): boolean {
+    return this.config.presence
+  }
+  get identity(): SqlIdentity {
+    return this.#deps.identity
+  }
+  get asked(): readonly Asked[] {
+    return this.config.changes
+  }
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  enter(): void {
+    this.#deps.channels.join(this.channel, this)
+  }
+
+  /** @returns false when the client left meanwhile: then the subscription is ended */
+  hold(subscription: Subscription): boolean {
+    if (this.#ended) subscription.end()
+    else this.#subscription = subscription
+    return !this.#ended
+  }
+
+  end(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#subscription?.end()
+    this.#deps.channels.leave(this.channel, this)
+  }
+
+  send(frame: string | Buffer): void {
+    if (!this.#ended) this.#client.send(frame)
+  }
+
+  sendEvent(event: string, payload: unknown): void {
+    if (!this.#ended) this.#client.sendMessage({ joinRef: null, ref: null, topic: this.channel.topic, event, payload })
+  }
+
+  change(ids: readonly number[], data: string): void {
+    const payload = `{"ids":[${ids.join(',')}],"data":${data}}`
+    const topic = JSON.stringify(this.channel.topic)
+    this.send(
+      this.version === '2.0.0'
+        ? `[null,null,${topic},"postgres_changes",${payload}]`
+        : `{"topic":${topic},"event":"postgres_changes","payload":${payload},"ref":null,"join_ref":null}`,
+    )
+  }
+
+  system(status: 'ok' | 'error', message: string): void
+  system(extension: 'system' | 'postgres_changes', status: 'ok' | 'error', message: string): void
+  system(...said: [string, string] | [string, string, string]): void {
+    const [extension, status, message] = said.length === 3 ? said : (['postgres_changes', ...said] as const)
+    this.sendEvent('system', { extension, status, message, channel: this.#name })
+  }
+}
