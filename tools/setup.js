@@ -2,7 +2,7 @@
 // that is done says nothing when asked to be quiet. All it says goes to stderr, so that stdout stays the program's.
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { installHook } from './git-hook.js'
@@ -99,10 +99,27 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
   writeFileSync(stamp, lock)
 }
 
+await consolePages(lock)
 await sandboxRuntime()
 // For who works on Mayfly: a start alone leaves git as it is.
 if (!quiet && installHook(root, process.env)) say('git checks each commit by tools/hooks/pre-commit.')
 if (!quiet || said) say('Set-up is complete.')
+
+/** The console's pages, which the node serves, are built from what is here now; a look says whether they are. */
+async function consolePages(packages) {
+  const hash = createHash('sha256').update(packages)
+  const pages = readdirSync(path.join(root, 'console'), { recursive: true })
+    .map((file) => path.join('console', file))
+    .filter((file) => !file.startsWith(path.join('console', 'dist')) && statSync(path.join(root, file)).isFile())
+  for (const file of [...pages, path.join('client', 'client.ts'), path.join('tools', 'console.ts')].sort())
+    hash.update(`${file}\0`).update(readFileSync(path.join(root, file)))
+  const made = hash.digest('hex')
+  const stamp = path.join(root, 'console', 'dist', '.made-of')
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === made) return
+  if (!(await run('Console', node, ['--disable-warning=ExperimentalWarning', path.join(root, 'tools', 'console.ts')], {})))
+    stop('The pages of the console could not be built; see above. Run `npm run setup` again when that is mended.')
+  writeFileSync(stamp, made)
+}
 
 async function sandboxRuntime() {
   if (versionOf('runc') !== null || versionOf('/usr/sbin/runc') !== null) return

@@ -17,7 +17,7 @@ export type Check = (sources: readonly Source[]) => Finding[]
 export const ROOT = path.resolve(import.meta.dirname, '..')
 
 /** Every file of ours that git tracks or would track, with its text. */
-export function readSources(endings: RegExp = /\.(ts|mjs|js|sql|md|json)$/): Source[] {
+export function readSources(endings: RegExp = /\.(ts|tsx|mjs|js|sql|md|json)$/): Source[] {
   const list = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: ROOT, encoding: 'utf8', maxBuffer: 1 << 26 })
   return list
     .split('\n')

@@ -41,7 +41,7 @@ export const layers: Check = (sources) => {
   const used = new Set<string>()
   const graph = new Map<string, string[]>()
   for (const source of sources) {
-    if (!/\.(ts|mjs|js)$/.test(source.path)) continue
+    if (!/\.(ts|tsx|mjs|js)$/.test(source.path)) continue
     const from = roomOf(source.path)
     const imports = importsOf(source)
     graph.set(source.path, imports)
@@ -126,7 +126,7 @@ const UNFINISHED = new RegExp(`\\b(${['TO', 'FIX', 'XX', 'HA'].map((head, i) => 
 export const words: Check = (sources) => {
   const findings: Finding[] = []
   for (const source of sources) {
-    if (!/\.(ts|mjs|js|sql)$/.test(source.path)) continue
+    if (!/\.(ts|tsx|mjs|js|sql)$/.test(source.path)) continue
     const mark = UNFINISHED.exec(source.text)
     if (mark) findings.push({ check: 'words', path: source.path, what: `a mark of unfinished work: ${mark[0]}` })
     if (!source.path.startsWith('src/') || source.path.includes('/dialects/') || isTest(source.path)) continue

@@ -1,0 +1,246 @@
+import { ApiError, type DeadLetter, type FunctionInfo, type LogLine, type Pool } from '../../client/client.ts'
+
+export { ApiError }
+export type { DeadLetter, FunctionInfo, LogLine }
+
+export interface Session {
+  readonly projects: readonly { readonly ref: string; readonly name: string; readonly state: string }[]
+  readonly defaultProject: string
+  readonly apiUrl: string
+}
+export interface Status {
+  readonly url: string
+  readonly console: string
+  readonly region: string
+  readonly sandbox: { readonly driver: string; readonly limits: readonly string[] }
+  readonly pool: Pool
+}
+export interface Invocation {
+  readonly id: string
+  readonly attempt: number
+  readonly startedAt: string
+  /** Null while it runs. */
+  readonly outcome: 'ok' | 'error' | 'timeout' | 'exit' | 'cut' | null
+  readonly durationMs: number
+  readonly billedMs: number
+  readonly initMs: number
+  readonly waitMs: number
+  readonly cold: string | null
+  readonly memoryMb: number
+  readonly maxMemoryMb: number | null
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly cost: string
+}
+export interface QueueEntry {
+  readonly id: string
+  readonly function: string
+  readonly state: string
+  readonly attempt: number
+  readonly spent: number
+  readonly lost: number
+  readonly enqueuedAt: string
+  readonly dueAt: string
+}
+export interface QueueState {
+  readonly waiting: number
+  readonly running: number
+  readonly entries: readonly QueueEntry[]
+}
+export interface TriggerInfo {
+  readonly function: string
+  readonly object: {
+    readonly bucket: string
+    readonly events: readonly ('created' | 'removed')[]
+    readonly prefix?: readonly string[]
+    readonly suffix?: readonly string[]
+  }
+}
+export interface UsageTotal {
+  readonly executions: number
+  readonly errors: number
+  readonly cold: number
+  readonly gbSeconds: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  /** A decimal number, in the currency of the price list. */
+  readonly cost: string
+}
+export interface UsageDay extends UsageTotal {
+  readonly day: string
+  readonly functionName: string
+}
+export interface PriceList {
+  readonly name: string
+  readonly currency: string
+  readonly asOf: string
+  readonly note: string
+  readonly perMillionExecutions: string
+  readonly perGbSecond: string
+  readonly perGbIn: string
+  readonly perGbOut: string
+  readonly free: { readonly executions: number; readonly gbSeconds: number; readonly gbIn: number; readonly gbOut: number }
+}
+export interface Bill {
+  readonly usage: readonly UsageDay[]
+  readonly total: UsageTotal
+  readonly prices: PriceList
+}
+export interface Bucket {
+  readonly id: string
+  readonly name: string
+  readonly public: boolean
+  readonly file_size_limit: number | null
+  readonly allowed_mime_types: readonly string[] | null
+  readonly created_at: string
+}
+/** A folder has no id and no metadata. */
+export interface ListedObject {
+  readonly name: string
+  readonly id: string | null
+  readonly updated_at: string | null
+  readonly metadata: { readonly size?: number; readonly mimetype?: string } | null
+}
+
+/** Told once whenever the node says that the session is over. */
+let sessionLost = () => {}
+export const onSessionLost = (hear: () => void): void => {
+  sessionLost = hear
+}
+
+/** The node could not be reached: the page tells it apart from what the node answered. */
+export class OfflineError extends Error {
+  constructor(cause: unknown) {
+    super('offline', { cause })
+    this.name = 'OfflineError'
+  }
+}
+
+/** One call on this origin, where the cookie of the session goes along. @throws ApiError, OfflineError */
+export async function call(method: string, path: string, signal: AbortSignal | null, body?: BodyInit, type?: string): Promise<Response> {
+  let response: Response
+  try {
+    response = await fetch(path, {
+      method,
+      credentials: 'same-origin',
+      cache: 'no-store',
+      ...(body === undefined ? {} : { body, headers: { 'content-type': type ?? 'application/json' } }),
+      ...(signal ? { signal } : {}),
+    })
+  } catch (error) {
+    if (signal?.aborted) throw error
+    throw new OfflineError(error)
+  }
+  if (response.ok) return response
+  throw await failureOf(response.status, await response.text())
+}
+
+/** What an answer that is none says, by our own catalogue or by storage's words. */
+export function failureOf(status: number, text: string): ApiError {
+  let told: { code?: string; error?: string; message?: string; hint?: string; requestId?: string } = {}
+  try {
+    told = JSON.parse(text) as typeof told
+  } catch {
+    // not one of ours: the status says what there is to say
+  }
+  const code = told.code ?? told.error
+  if (status === 401) sessionLost()
+  return new ApiError(status, { ...told, ...(code === undefined ? {} : { code }) })
+}
+
+async function json<T>(method: string, path: string, signal: AbortSignal | null, body?: unknown): Promise<T> {
+  const response = await call(method, path, signal, body === undefined ? undefined : JSON.stringify(body))
+  return (await response.json()) as T
+}
+
+const at = (ref: string) => `/api/v1/projects/${encodeURIComponent(ref)}`
+const fn = (ref: string, name: string) => `${at(ref)}/functions/${encodeURIComponent(name)}`
+export const storageAt = (ref: string): string => `/p/${encodeURIComponent(ref)}/storage/v1`
+/** A key with its slashes, each part of it encoded. */
+export const keyPath = (key: string): string => key.split('/').map(encodeURIComponent).join('/')
+
+export const api = {
+  login: async (code: string): Promise<void> => void (await call('POST', '/session', null, JSON.stringify({ code }))),
+  logout: async (): Promise<void> => void (await call('DELETE', '/session', null)),
+  session: (signal: AbortSignal) => json<Session>('GET', '/session', signal),
+  status: (signal: AbortSignal) => json<Status>('GET', '/api/v1/status', signal),
+  keys: async (ref: string) => (await json<{ keys: Readonly<Record<string, unknown>> }>('GET', `${at(ref)}/keys`, null)).keys,
+  functions: async (ref: string, signal: AbortSignal) => (await json<{ functions: readonly FunctionInfo[] }>('GET', `${at(ref)}/functions`, signal)).functions,
+  function: async (ref: string, name: string, signal: AbortSignal) => (await json<{ function: FunctionInfo }>('GET', fn(ref, name), signal)).function,
+  triggersOf: async (ref: string, name: string, signal: AbortSignal) =>
+    (await json<{ triggers: readonly Omit<TriggerInfo, 'function'>[] }>('GET', `${fn(ref, name)}/triggers`, signal)).triggers,
+  triggers: async (ref: string, signal: AbortSignal) => (await json<{ triggers: readonly TriggerInfo[] }>('GET', `${at(ref)}/triggers`, signal)).triggers,
+  invocations: async (ref: string, name: string, limit: number, signal: AbortSignal) =>
+    (await json<{ invocations: readonly Invocation[] }>('GET', `${fn(ref, name)}/invocations?limit=${limit}`, signal)).invocations,
+  queue: (ref: string, signal: AbortSignal) => json<QueueState>('GET', `${at(ref)}/queue?limit=100`, signal),
+  deadLetters: async (ref: string, signal: AbortSignal) =>
+    (await json<{ deadLetters: readonly DeadLetter[] }>('GET', `${at(ref)}/dead-letters?limit=100`, signal)).deadLetters,
+  /** The event of a dead letter, as text. */
+  deadLetter: async (ref: string, id: string) => {
+    const { deadLetter } = await json<{ deadLetter: { payload: unknown } }>('GET', `${at(ref)}/dead-letters/${id}`, null)
+    return typeof deadLetter.payload === 'string' ? deadLetter.payload : JSON.stringify(deadLetter.payload, null, 2)
+  },
+  replayDeadLetter: (ref: string, id: string) => call('POST', `${at(ref)}/dead-letters/${id}/replay`, null),
+  deleteDeadLetter: (ref: string, id: string) => call('DELETE', `${at(ref)}/dead-letters/${id}`, null),
+  usage: (ref: string, days: number, signal: AbortSignal) => json<Bill>('GET', `${at(ref)}/usage?days=${days}`, signal),
+  logsOf: async (ref: string, name: string, invocation: string) =>
+    (await json<{ lines: readonly LogLine[] }>('GET', `${fn(ref, name)}/logs?limit=100&invocation=${invocation}`, null)).lines,
+
+  invoke: async (ref: string, name: string, payload: string, signal: AbortSignal) => {
+    const response = await call('POST', `${fn(ref, name)}/invoke`, signal, payload)
+    const { headers } = response
+    return {
+      payload: await response.text(),
+      failed: headers.get('x-mayfly-function-error') !== null,
+      invocation: headers.get('x-mayfly-invocation-id') ?? '',
+      cold: headers.get('x-mayfly-cold'),
+      durationMs: Number(headers.get('x-mayfly-duration-ms') ?? 0),
+      initMs: Number(headers.get('x-mayfly-init-ms') ?? 0),
+    }
+  },
+  invokeAsync: (ref: string, name: string, payload: string, signal: AbortSignal) =>
+    call('POST', `${fn(ref, name)}/invoke?async=1`, signal, payload).then((response) => response.json() as Promise<{ invocation: string }>),
+
+  buckets: (ref: string, signal: AbortSignal) => json<readonly Bucket[]>('GET', `${storageAt(ref)}/bucket`, signal),
+  bucket: (ref: string, id: string, signal: AbortSignal) => json<Bucket>('GET', `${storageAt(ref)}/bucket/${encodeURIComponent(id)}`, signal),
+  objects: (ref: string, bucket: string, prefix: string, limit: number, offset: number, signal: AbortSignal) =>
+    json<readonly ListedObject[]>('POST', `${storageAt(ref)}/object/list/${encodeURIComponent(bucket)}`, signal, {
+      prefix,
+      limit,
+      offset,
+      sortBy: { column: 'name', order: 'asc' },
+    }),
+  object: async (ref: string, bucket: string, key: string, signal: AbortSignal | null) =>
+    await (await call('GET', `${storageAt(ref)}/object/${encodeURIComponent(bucket)}/${keyPath(key)}`, signal)).blob(),
+  removeObjects: (ref: string, bucket: string, keys: readonly string[]) =>
+    json<readonly { name: string }[]>('DELETE', `${storageAt(ref)}/object/${encodeURIComponent(bucket)}`, null, { prefixes: keys }),
+}
+
+/** Sends a file and tells how far it is; fetch cannot. @throws ApiError, OfflineError */
+export function upload(ref: string, bucket: string, key: string, file: File, replace: boolean, hear: (sent: number) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest()
+    request.open('POST', `${storageAt(ref)}/object/${encodeURIComponent(bucket)}/${keyPath(key)}`)
+    request.setRequestHeader('content-type', file.type || 'application/octet-stream')
+    request.setRequestHeader('x-upsert', String(replace))
+    request.upload.onprogress = (event) => hear(event.loaded)
+    request.onerror = () => reject(new OfflineError(null))
+    request.onload = () => (request.status < 300 ? resolve() : reject(failureOf(request.status, request.responseText)))
+    request.send(file)
+  })
+}
+
+/** The lines of a function as they are written, from a line on; ends when the node or the signal ends it. @throws ApiError, OfflineError */
+export async function* followLogs(ref: string, name: string, after: string | null, signal: AbortSignal): AsyncGenerator<LogLine[]> {
+  const response = await call('GET', `${fn(ref, name)}/logs?follow=1&limit=200${after === null ? '' : `&after=${after}`}`, signal)
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
+  let rest = ''
+  while (reader) {
+    const { done, value } = await reader.read()
+    if (done) return
+    const lines = (rest + value).split('\n')
+    rest = lines.pop() ?? ''
+    const whole = lines.filter((line) => line !== '').map((line) => JSON.parse(line) as LogLine)
+    if (whole.length > 0) yield whole
+  }
+}

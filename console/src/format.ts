@@ -1,0 +1,62 @@
+import { language } from './text.ts'
+
+const formats = new Map<string, Intl.NumberFormat>()
+function number(value: number, maximumFractionDigits: number): string {
+  const key = `${language()} ${maximumFractionDigits}`
+  let format = formats.get(key)
+  if (!format) {
+    format = new Intl.NumberFormat(language(), { maximumFractionDigits })
+    formats.set(key, format)
+  }
+  return format.format(value)
+}
+
+/** Three digits that say something, whatever the size. */
+const digits = (value: number) => number(value, Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2)
+
+export const count = (value: number): string => number(value, 0)
+
+export function bytes(value: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  let at = 0
+  let rest = value
+  while (rest >= 1024 && at < units.length - 1) {
+    rest /= 1024
+    at += 1
+  }
+  return `${at === 0 ? count(rest) : digits(rest)} ${units[at]}`
+}
+
+export function duration(ms: number): string {
+  if (ms < 1000) return `${digits(ms)} ms`
+  if (ms < 60_000) return `${digits(ms / 1000)} s`
+  if (ms < 3_600_000) return `${digits(ms / 60_000)} min`
+  return `${digits(ms / 3_600_000)} h`
+}
+
+export const gbSeconds = (value: number): string => `${value !== 0 && Math.abs(value) < 0.01 ? number(value, 6) : digits(value)} GB-s`
+
+export function money(value: number, currency: string): string {
+  const places = value !== 0 && Math.abs(value) < 0.01 ? 8 : 2
+  try {
+    return new Intl.NumberFormat(language(), { style: 'currency', currency, minimumFractionDigits: 2, maximumFractionDigits: places }).format(value)
+  } catch {
+    return `${number(value, places)} ${currency}` // a unit of account that is no currency of ISO 4217
+  }
+}
+
+/** Local time to the second, in 24 hours; the date is left out when it is today. */
+export function localTime(at: Date, today: Date): string {
+  const time = new Intl.DateTimeFormat(language(), { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }).format(at)
+  if (at.toDateString() === today.toDateString()) return time
+  return `${new Intl.DateTimeFormat(language(), { month: 'short', day: 'numeric', ...(at.getFullYear() === today.getFullYear() ? {} : { year: 'numeric' }) }).format(at)} ${time}`
+}
+
+export const utcTime = (at: Date): string =>
+  `${at
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, '')} UTC`
+
+/** A day as the node counts it, in UTC. */
+export const utcDay = (at: Date): string => at.toISOString().slice(0, 10)
