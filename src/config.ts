@@ -7,6 +7,12 @@ import { sandboxSettings } from './sandbox/config.ts'
 import { usageSettings } from './usage/config.ts'
 
 /** Every room's settings, by section. */
-export const SECTIONS = { node: nodeSettings, sandbox: sandboxSettings, invoke: invokeSettings, observe: observeSettings, usage: usageSettings }
-export const SECTIONS = { node: nodeSettings, sandbox: sandboxSettings, invoke: invokeSettings, observe: observeSettings, realtime: realtimeSettings }
+export const SECTIONS = {
+  node: nodeSettings,
+  sandbox: sandboxSettings,
+  invoke: invokeSettings,
+  observe: observeSettings,
+  usage: usageSettings,
+  realtime: realtimeSettings,
+}
 export type Config = { readonly [K in keyof typeof SECTIONS]: Infer<(typeof SECTIONS)[K]> }

@@ -30,7 +30,7 @@ describe('the schema of mayfly.json', () => {
     assert.match(memory?.description ?? '', /Unit: MB\.$/)
   })
   it('lets the examples through that name it', () => {
-    const file = path.join(ROOT, 'examples', 'resize', 'mayfly.json')
+    const file = path.join(ROOT, 'examples', 'thumbnail', 'mayfly.json')
     const example = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
     assert.ok(readFileSync(path.resolve(path.dirname(file), example.$schema as string)).length > 0)
     for (const name of Object.keys(example)) assert.ok(name in properties, name)

@@ -61,6 +61,7 @@ describe('the pre-commit hook', () => {
     assert.deepEqual(readFileSync(path.join(root, 'said'), 'utf8').trim().split('\n'), [
       'biome check --error-on-warnings --no-errors-on-unmatched a file.ts',
       'tsc --noEmit -p .',
+      'tsc --noEmit -p console',
       'tidy --node tools/tidy.ts',
     ])
     writeFileSync(path.join(root, 'fail-tsc'), '')
