@@ -228,10 +228,20 @@ command('usage', 'show what ran, per function and day, and what it costs')
     print(dim(`Priced by: ${prices.name}${prices.asOf === '' ? '' : `, ${prices.asOf}`}. ${prices.note}`.trim()))
   })
 
-command('dlq <what> [function]', 'dlq ls: list dead letters, queued invocations that were given up')
-  .option('-n <count>', 'how many', '100')
+command('dlq <what> [which]', 'dead letters, queued invocations that were given up: `dlq ls [function]`, `dlq replay <id>`, `dlq rm <id>`')
+  .option('-n <count>', 'how many are listed', '100')
   .action(async (what: string, name: string | undefined, options: Common & { n: string }) => {
-    if (what !== 'ls') throw new UsageError(`dlq ${what}: this version has \`dlq ls\` only`)
+    if (what !== 'ls' && what !== 'replay' && what !== 'rm') throw new UsageError(`dlq ${what}: there is \`dlq ls\`, \`dlq replay\` and \`dlq rm\``)
+    if (what !== 'ls') {
+      if (name === undefined) throw new UsageError(`dlq ${what}: say which, by the id that \`dlq ls\` shows under INVOCATION`)
+      const node = locate(options)
+      if (what === 'rm') {
+        await clientOf(node).removeDeadLetter(node.project, name)
+        return print(options.json ? JSON.stringify({ removed: name }) : `Removed ${harmless(name)}.`)
+      }
+      const { invocation } = await clientOf(node).replayDeadLetter(node.project, name)
+      return print(options.json ? JSON.stringify({ invocation }) : `Queued again as ${invocation}.`)
+    }
     const count = Number(options.n)
     if (!Number.isInteger(count) || count < 1 || count > 1000) throw new UsageError('-n must be a whole number from 1 to 1000')
     const node = locate(options)

@@ -92,7 +92,7 @@ export interface InvocationInfo {
 export interface DeadLetter {
   readonly id: string
   readonly function: string
-  readonly reason: 'attempts' | 'age' | 'node' | 'function_gone'
+  readonly reason: 'attempts' | 'age' | 'node' | 'function_gone' | 'recursion'
   readonly attempts: number
   readonly lost: number
   readonly errorType: string | null
@@ -229,6 +229,15 @@ export class Client {
   async deadLetters(project: string, name: string | null, limit: number): Promise<readonly DeadLetter[]> {
     const query = `limit=${limit}${name === null ? '' : `&function=${encodeURIComponent(name)}`}`
     return (await this.#json<{ deadLetters: readonly DeadLetter[] }>('GET', `${at(project)}/dead-letters?${query}`)).deadLetters
+  }
+
+  /** Queues a dead letter again, as an invocation of its own. @throws ApiError with the status 404 when it is gone */
+  replayDeadLetter(project: string, id: string): Promise<{ invocation: string }> {
+    return this.#json('POST', `${at(project)}/dead-letters/${encodeURIComponent(id)}/replay`)
+  }
+
+  removeDeadLetter(project: string, id: string): Promise<Response> {
+    return this.request('DELETE', `${at(project)}/dead-letters/${encodeURIComponent(id)}`)
   }
 
   /** `dropped`: what the project's log lost for want of room, of all its functions. */

@@ -39,6 +39,7 @@ export const FIELDS: ReadonlySet<string> = new Set([
   'egress',
   'role',
   'environment',
+  'async',
   'verifyJwt',
 ])
 const ENTRIES = ['index.ts', 'index.mts', 'index.js', 'index.mjs', 'index.cjs']

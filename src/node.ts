@@ -33,6 +33,7 @@ import { routes as realtimeRoutes, upgrades as realtimeUpgrades } from './realti
 import { writeRun } from './run-file.ts'
 import { bytesBelow, ownNumbers, watchEventLoop } from './self-watch.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
+import { routes as triggerRoutes, Triggers } from './triggers/index.ts'
 import { routes as usageRoutes } from './usage/http.ts'
 import { verifyAws } from './verify-aws.ts'
 
@@ -190,6 +191,7 @@ export class RunningNode implements AsyncDisposable {
         specs.retire(versionId)
         bus.publish('version.retired', versionId)
       },
+      deleted: (ref) => triggers.functionGone(ref),
       expected: (version) => sandbox.sandboxes.prepare(specs.of(version)),
       believable: () => versions.believable,
     })
@@ -210,13 +212,29 @@ export class RunningNode implements AsyncDisposable {
         maxAttempts: config.invoke.maxAttempts,
         maxAgeMs: config.invoke.maxAgeMs,
         deadLetterDays: config.invoke.deadLetterDays,
+        triesOf: async (project, name) => (await functions.resolve(project, name)).definition.async,
+        newId: host.newId,
+        crash: host.crash,
         clock,
         random: randomFraction,
         log,
       }),
     )
     const realtime = opening.use(new Realtime({ databases, config: config.realtime, newId: host.newId, clock, log }))
-    const projects = new Projects({
+    const triggers: Triggers = opening.use(
+      new Triggers({
+        databases,
+        functions,
+        queue,
+        project: (ref) => projects.find(ref),
+        newId: host.newId,
+        region: REGION,
+        crash: host.crash,
+        clock,
+        log,
+      }),
+    )
+    const projects: Projects = new Projects({
       databases,
       sealer,
       clock,
@@ -225,6 +243,7 @@ export class RunningNode implements AsyncDisposable {
       onDelete: async (project) => {
         await functions.dropProject(project.ref)
         await sites.dropProject(project.ref)
+        await triggers.dropProject(project.ref)
         await queue.dropProject(project.ref)
         await realtime.dropProject(project.ref)
         await logs.dropProject(project.ref)
@@ -289,6 +308,12 @@ export class RunningNode implements AsyncDisposable {
       ...metricsRoutes({
         invocations: counters,
         admission: () => ({ running: invoker.running, limit: config.invoke.concurrency }),
+        queue: async () => ({
+          waiting: Math.max(0, queue.length - queue.running),
+          running: queue.running,
+          deadLetters: await queue.countDeadLetters(),
+          backlog: triggers.backlog,
+        }),
         sandboxes: () => sandbox.sandboxes.status(),
         poolSize: config.sandbox.poolSize,
         journals: async () => [
@@ -304,6 +329,7 @@ export class RunningNode implements AsyncDisposable {
       }),
       ...usageRoutes(usage),
       ...invokeRoutes({ invoker, queue, functions, now: () => clock.now(), stopping: stopping.signal }),
+      ...triggerRoutes(triggers),
       ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping.signal }),
       ...realtimeRoutes(realtime),
       ...lambdaRoutes({ functions, links, architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64' }),
@@ -357,6 +383,7 @@ export class RunningNode implements AsyncDisposable {
       markReady: async () => {
         isReady = true
         await queue.start()
+        await triggers.start()
         void functions.expectAll(stopping.signal)
         await writeRun(stack, host, data, { ...line, pid: process.pid, startTicks: startTicks(process.pid), operatorToken, data })
       },

@@ -11,6 +11,7 @@ import { metricsRoutes, routes as logRoutes } from '../src/observe/http.ts'
 import { METRICS } from '../src/observe/metrics.ts'
 import { routes as siteRoutes } from '../src/sites/http.ts'
 import { routes as realtimeRoutes, upgrades as realtimeUpgrades } from '../src/realtime/http.ts'
+import { routes as triggerRoutes } from '../src/triggers/http.ts'
 import { routes as usageRoutes } from '../src/usage/http.ts'
 import { z } from 'zod'
 import { ROOT } from './sources.ts'
@@ -26,6 +27,7 @@ const ROUTES = [
   ...metricsRoutes(nothing),
   ...usageRoutes(nothing),
   ...invokeRoutes(nothing),
+  ...triggerRoutes(nothing),
   ...lambdaInvokeRoutes(nothing),
   ...realtimeRoutes(nothing),
   ...realtimeUpgrades(nothing).map((row) => ({ ...row, method: 'ws', access: 'project', plane: 'data-plane' })),

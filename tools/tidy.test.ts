@@ -30,6 +30,12 @@ const rows: [string, Check, Source[], Source[]][] = [
     [file('src/invoke/a.ts', "import type { b } from '../sandbox/index.ts'")],
   ],
   [
+    'layers: a step to the side that nobody takes',
+    layers,
+    [file('src/triggers/a.ts', '')],
+    [file('src/triggers/a.ts', "import type { b } from '../invoke/index.ts'")],
+  ],
+  [
     'layers: a cycle',
     layers,
     [file('src/core/a.ts', "import './b.ts'"), file('src/core/b.ts', "import './a.ts'")],

@@ -16,6 +16,7 @@ export const ERRORS = {
   bad_request: { status: 400, retry: 'never', hint: 'Correct the request as the message says.' },
   body_not_json: { status: 400, retry: 'never', hint: 'Send a JSON document as the body.' },
   database_unavailable: { status: 503, retry: 'after', hint: 'Send the request again when the database is back; the log of the node says what it met.' },
+  dead_letter_not_found: { status: 404, retry: 'never', hint: 'List them with `mayfly dlq ls`; one that was replayed or removed is gone.' },
   function_changing: { status: 409, retry: 'after', hint: 'Look at what the other change made of it, then send yours again.' },
   function_exists: { status: 409, retry: 'never', hint: 'Choose another name, or update the function that is there.' },
   function_not_found: { status: 404, retry: 'never', hint: 'Check the name with `mayfly ls`.' },

@@ -246,6 +246,28 @@ export const LIMITS = {
     error: 'bad_request',
     provenBy: 'src/invoke/http.test.ts',
   },
+  functionTriggers: {
+    value: 100,
+    unit: 'count',
+    why: 'each trigger of a function is looked at for each event of its source',
+    error: 'bad_request',
+    provenBy: 'src/triggers/service.test.ts',
+  },
+  projectTriggers: {
+    value: 1_000,
+    unit: 'count',
+    why: 'an event carries the ids of all triggers that wait for it, and becomes one entry for each',
+    error: 'bad_request',
+    provenBy: 'src/triggers/service.test.ts',
+  },
+  queuePage: { value: 1_000, unit: 'count', why: 'a page of the queue is held in memory', error: 'bad_request', provenBy: 'src/invoke/http.test.ts' },
+  shownPayload: {
+    value: 64 * KiB,
+    unit: 'bytes',
+    why: 'so much of the event of a dead letter is shown to people; the whole is replayed',
+    error: null,
+    provenBy: 'src/invoke/queue.test.ts',
+  },
   rememberedVersions: {
     value: 10_000,
     unit: 'count',

@@ -78,6 +78,22 @@ export const functionSpecSchema = z.strictObject(
       .boolean({ error: 'must be true or false' })
       .default(true)
       .meta({ description: 'Whether /functions/v1 asks callers for a key of the project.' }),
+    async: z
+      .strictObject(
+        {
+          maxAttempts: whole('attempts', 1, 100).optional().meta({ description: 'How many times it may fail.' }),
+          maxAge: whole('seconds', 60, 1_209_600).optional().meta({ description: 'How old it may become before it is given up.', unit: 'seconds' }),
+        },
+        {
+          error: (issue) =>
+            issue.code === 'unrecognized_keys' ? `unknown settings: ${list(issue.keys)}` : 'must be an object such as {"maxAttempts": 3, "maxAge": 21600}',
+        },
+      )
+      .default({})
+      .meta({
+        description:
+          "A queued call's `maxAttempts` (1 to 100: how many times it may fail) and `maxAge` (60 to 1209600 s: how old it may become) before it is a dead letter; the node's settings where they are absent.",
+      }),
     environment: environmentSchema.default({}).meta({
       description: `Environment variables: names to texts, at most ${MAX_ENVIRONMENT_BYTES} bytes as JSON. Sealed where they are kept.`,
     }),
@@ -131,6 +147,7 @@ export function definitionOfSpec(name: string, spec: FunctionSpec, tags: Readonl
     egress: spec.egress,
     role: spec.role,
     verifyJwt: spec.verifyJwt,
+    async: { maxAttempts: spec.async.maxAttempts ?? null, maxAgeSeconds: spec.async.maxAge ?? null },
     awsRole: null,
     tags,
   }

@@ -146,6 +146,7 @@ function shown(record: FunctionRecord) {
     egress: definition.egress,
     role: definition.role,
     verifyJwt: definition.verifyJwt,
+    async: { maxAttempts: definition.async.maxAttempts, maxAge: definition.async.maxAgeSeconds },
     environmentNames: Object.keys(record.environment ?? {}).sort(),
     artefact: record.artefact,
     codeBytes: record.codeBytes,

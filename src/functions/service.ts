@@ -41,6 +41,8 @@ export interface FunctionsDeps {
   readonly build: (version: Version) => Promise<void>
   /** Told the id of each version that serves no more. */
   readonly retired: (versionId: string) => void
+  /** Told, and waited for, when a function of a project is gone. What it throws is logged. */
+  readonly deleted?: (project: ProjectRef) => Promise<void>
   /** Told, off the path of calls, of a version that will probably be called: what can be made before is made then. */
   readonly expected?: (version: Version) => Promise<void>
   /** Whether what is remembered may be used without asking the database again. */
@@ -336,6 +338,9 @@ export class FunctionsService implements Functions {
     })
     this.invalidate(project, name)
     this.#deps.retired(versionId ?? record.versionId)
+    await this.#deps
+      .deleted?.(project)
+      .catch((error: Error) => this.#deps.log.warn({ project, function: name, error: error.message }, 'what a function leaves behind is cleared away later'))
   }
 
   /** Tags belong to the function, not to a version: changing them builds nothing. */
@@ -441,7 +446,8 @@ export class FunctionsService implements Functions {
     const opened = environment === null ? null : this.#deps.sealer.open(placeOf(projectId, row.versionId), environment)
     return {
       ...rest,
-      definition: { ...definition, name: row.name, tags },
+      // Versions from before queues were a function's to set have nothing of them.
+      definition: { ...definition, async: definition.async ?? { maxAttempts: null, maxAgeSeconds: null }, name: row.name, tags },
       codeBytes: Number(codeBytes),
       environment: opened === null ? null : (JSON.parse(Buffer.from(opened).toString('utf8')) as Environment),
     }

@@ -42,3 +42,61 @@ describe('GET dead-letters', () => {
     })
   }
 })
+
+describe('GET queue and single dead letters', () => {
+  const entry = { id: 'e', functionName: 'f', running: false, attempt: 1, spent: 1, lost: 0, enqueuedAt: new Date(0), dueAt: new Date(1_000) }
+  const letter = (payload: Buffer, payloadBytes = payload.length) => ({
+    id: '01999999-0000-7000-8000-000000000000',
+    functionName: 'f',
+    reason: 'attempts',
+    attempts: 3,
+    lost: 0,
+    errorType: 'E',
+    errorMessage: 'm',
+    enqueuedAt: new Date(0),
+    deadAt: new Date(1),
+    payloadBytes,
+    payload,
+  })
+  let stored = letter(Buffer.from('{}'))
+  const queue = { entriesOf: async () => ({ waiting: 1, running: 0, entries: [entry] }), deadLetter: async () => stored }
+  const all = routes({ queue } as unknown as InvokeHttpDeps)
+  const ask = async (ending: string, query = '', id = stored.id) => {
+    const route = all.find((one) => one.path.endsWith(ending) && one.method === 'GET')
+    const reply = await route?.handle({ query: new URLSearchParams(query), params: { id }, project: { ref: 'demo' } } as unknown as RequestContext)
+    return JSON.parse(String(reply?.body)) as Record<string, unknown>
+  }
+
+  it('shows entries up to LIMITS.queuePage', async () => {
+    const { waiting, running, entries } = await ask('/queue', `limit=${LIMITS.queuePage.value}`)
+    assert.deepEqual([waiting, running], [1, 0])
+    assert.deepEqual(entries, [
+      {
+        id: 'e',
+        function: 'f',
+        state: 'waiting',
+        attempt: 1,
+        spent: 1,
+        lost: 0,
+        enqueuedAt: '1970-01-01T00:00:00.000Z',
+        dueAt: '1970-01-01T00:00:01.000Z',
+      },
+    ])
+    await assert.rejects(ask('/queue', `limit=${LIMITS.queuePage.value + 1}`), { code: 'bad_request' })
+  })
+  for (const [what, payload, bytes, expected] of [
+    ['JSON', Buffer.from('{"a":"가"}'), undefined, { encoding: 'text', payload: '{"a":"가"}', payloadIsWhole: true }],
+    ['bytes that are no text', Buffer.from([0xff, 0]), undefined, { encoding: 'base64', payload: '/wA=', payloadIsWhole: true }],
+    ['a character that is cut off', Buffer.from('a가').subarray(0, 3), 4, { encoding: 'text', payload: 'a', payloadIsWhole: false }],
+    ['a half character at the end of the whole', Buffer.from('a가').subarray(0, 3), undefined, { encoding: 'base64', payload: 'Yeqw', payloadIsWhole: true }],
+  ] as const) {
+    it(`shows the event of a dead letter: ${what}`, async () => {
+      stored = letter(payload, bytes)
+      const shown = await ask('/dead-letters/:id')
+      assert.deepEqual({ encoding: shown.encoding, payload: shown.payload, payloadIsWhole: shown.payloadIsWhole }, expected)
+    })
+  }
+  it('refuses an id that is none', async () => {
+    await assert.rejects(ask('/dead-letters/:id', '', "x'; --"), { code: 'bad_request' })
+  })
+})

@@ -7,6 +7,7 @@ import { eventContent, eventPayload, eventReply } from './event.ts'
 import { functionUrlEvent, inferReply, setHeader, withSandboxPolicy } from './function-url.ts'
 import type { Queue } from './queue.ts'
 import type { Content, Invoker, Outcome } from './service.ts'
+import type { DeadLetter, ShownEntry } from './store.ts'
 
 export interface InvokeHttpDeps {
   readonly invoker: Invoker
@@ -57,6 +58,49 @@ export function routes(deps: InvokeHttpDeps): Route[] {
       plane: 'management',
       doc: 'Invocations that were given up, the newest first (`function`, `limit`), with the reason.',
       handle: (context) => deadLetters(deps, context),
+    },
+    {
+      method: 'GET',
+      path: '/api/v1/projects/:ref/dead-letters/:id',
+      access: 'manage',
+      plane: 'management',
+      doc: 'Shows a dead letter with its event: as `text` or, where it is none, `base64`; of a long one the beginning.',
+      handle: async (context) => json(200, shownWithPayload(await deps.queue.deadLetter(refOf(context), letterIdOf(context)))),
+    },
+    {
+      method: 'POST',
+      path: '/api/v1/projects/:ref/dead-letters/:id/replay',
+      access: 'manage',
+      plane: 'management',
+      adds: 'records',
+      doc: 'Queues a dead letter again, as an invocation of its own; the letter is gone then. 202 once that is on disk.',
+      handle: async (context) => {
+        const ref = refOf(context)
+        const functionOf = async (name: string) => (await deps.functions.resolve(ref, name)).functionId
+        return json(202, { invocation: await deps.queue.replay(ref, letterIdOf(context), functionOf) })
+      },
+    },
+    {
+      method: 'DELETE',
+      path: '/api/v1/projects/:ref/dead-letters/:id',
+      access: 'manage',
+      plane: 'management',
+      doc: 'Removes a dead letter.',
+      handle: async (context) => {
+        await deps.queue.removeDeadLetter(refOf(context), letterIdOf(context))
+        return { status: 204 }
+      },
+    },
+    {
+      method: 'GET',
+      path: '/api/v1/projects/:ref/queue',
+      access: 'manage',
+      plane: 'management',
+      doc: 'How many invocations of a project wait and run, and the first of them (`limit`).',
+      handle: async (context) => {
+        const { waiting, running, entries } = await deps.queue.entriesOf(refOf(context), limitOf(context, LIMITS.queuePage.value))
+        return json(200, { waiting, running, entries: entries.map(shownEntry) })
+      },
     },
   ]
 }
@@ -160,7 +204,7 @@ async function callWithEvent(deps: InvokeHttpDeps, context: RequestContext): Pro
       depth: context.depth,
       payload,
     })
-    return { status: 202, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ invocation: context.id }) }
+    return json(202, { invocation: context.id })
   }
   const outcome = await deps.invoker.invoke(
     {
@@ -192,32 +236,72 @@ async function callWithEvent(deps: InvokeHttpDeps, context: RequestContext): Pro
 }
 
 async function deadLetters(deps: InvokeHttpDeps, context: RequestContext): Promise<Reply> {
-  const limitText = context.query.get('limit') ?? '100'
-  const limit = Number(limitText)
-  if (!/^\d{1,6}$/.test(limitText) || limit < 1 || limit > LIMITS.deadLetterPage.value)
-    throw new MayflyError('bad_request', `limit: a whole number from 1 to ${LIMITS.deadLetterPage.value}`)
+  const limit = limitOf(context, LIMITS.deadLetterPage.value)
   const functionName = context.query.get('function')
   if (functionName !== null && !isFunctionName(functionName)) throw new MayflyError('bad_request', 'function: the name of a function')
-  const letters = await deps.queue.deadLetters((context.project as Project).ref, functionName, limit)
+  const letters = await deps.queue.deadLetters(refOf(context), functionName, limit)
+  return json(200, { deadLetters: letters.map(shownLetter) })
+}
+
+const json = (status: number, body: unknown): Reply => ({ status, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+
+const refOf = (context: RequestContext) => (context.project as Project).ref
+
+function limitOf(context: RequestContext, most: number): number {
+  const text = context.query.get('limit') ?? '100'
+  const limit = Number(text)
+  if (!/^\d{1,6}$/.test(text) || limit < 1 || limit > most) throw new MayflyError('bad_request', `limit: a whole number from 1 to ${most}`)
+  return limit
+}
+
+function letterIdOf(context: RequestContext): string {
+  const id = context.params.id ?? ''
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)) throw new MayflyError('bad_request', 'a dead letter is named by the id of its invocation')
+  return id
+}
+
+const shownLetter = (letter: DeadLetter) => ({
+  id: letter.id,
+  function: letter.functionName,
+  reason: letter.reason,
+  attempts: letter.attempts,
+  lost: letter.lost,
+  errorType: letter.errorType,
+  errorMessage: letter.errorMessage,
+  enqueuedAt: letter.enqueuedAt.toISOString(),
+  deadAt: letter.deadAt.toISOString(),
+  payloadBytes: letter.payloadBytes,
+})
+
+function shownWithPayload(letter: DeadLetter & { readonly payload: Buffer }) {
+  const isWhole = letter.payload.length === letter.payloadBytes
+  const text = textOf(letter.payload, isWhole)
   return {
-    status: 200,
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      deadLetters: letters.map(({ functionName: name, ...letter }) => ({
-        id: letter.id,
-        function: name,
-        reason: letter.reason,
-        attempts: letter.attempts,
-        lost: letter.lost,
-        errorType: letter.errorType,
-        errorMessage: letter.errorMessage,
-        enqueuedAt: letter.enqueuedAt.toISOString(),
-        deadAt: letter.deadAt.toISOString(),
-        payloadBytes: letter.payloadBytes,
-      })),
-    }),
+    ...shownLetter(letter),
+    payloadIsWhole: isWhole,
+    ...(text === null ? { encoding: 'base64', payload: letter.payload.toString('base64') } : { encoding: 'text', payload: text }),
   }
 }
+
+/** What may be cut off in the middle of a character is text up to there; null when it is no text. */
+function textOf(bytes: Buffer, isWhole: boolean): string | null {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes, { stream: !isWhole })
+  } catch {
+    return null
+  }
+}
+
+const shownEntry = (entry: ShownEntry) => ({
+  id: entry.id,
+  function: entry.functionName,
+  state: entry.running ? 'running' : 'waiting',
+  attempt: entry.attempt,
+  spent: entry.spent,
+  lost: entry.lost,
+  enqueuedAt: entry.enqueuedAt.toISOString(),
+  dueAt: entry.dueAt.toISOString(),
+})
 
 const headerOf = (context: RequestContext, name: string): string | null => {
   const value = context.headers[name]

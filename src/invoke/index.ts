@@ -1,6 +1,7 @@
 export { Admission } from './admission.ts'
 export { lambdaInvokeRoutes } from './dialects/lambda.ts'
 export { routes } from './http.ts'
-export { Queue } from './queue.ts'
+export { type Entered, Queue } from './queue.ts'
 export { Invoker } from './service.ts'
+export type { NewEntry, StillBorn } from './store.ts'
 export { Specs } from './specs.ts'

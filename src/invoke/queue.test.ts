@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 import type { EmbeddedDatabases } from '../backends/database/embedded.ts'
 import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
+import { noCrash } from '../core/crash.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { silentLog } from '../core/log.ts'
@@ -44,6 +45,9 @@ describe('Queue', () => {
       maxAttempts: 3,
       maxAgeMs: 3_600_000,
       deadLetterDays: 14,
+      triesOf: async () => ({ maxAttempts: null, maxAgeSeconds: null }),
+      newId: randomUUID,
+      crash: noCrash,
       clock: systemClock,
       random: () => 0,
       log: silentLog,
@@ -252,6 +256,164 @@ describe('Queue', () => {
     await queue.start()
     await queue.enqueue(entryOf())
     await assert.rejects(queue.enqueue(entryOf()), { code: 'queue_full' })
+  })
+  it('enters what somebody else commits: nothing before, all of it after, dead letters too', async () => {
+    const { queue, ran } = open(() => 'ok')
+    await queue.start()
+    const stillBorn = (id: string) => ({
+      id,
+      project: DEMO,
+      functionName: 'f',
+      payload: Buffer.from('{}'),
+      reason: 'recursion' as const,
+      errorType: 'recursion_too_deep',
+      errorMessage: null,
+    })
+    await databases.control
+      .transaction(async (tx) => {
+        await queue.enqueueIn(tx, [entryOf()], [stillBorn(randomUUID())])
+        throw new Error('rolled back')
+      })
+      .catch(() => {})
+    assert.equal(queue.length, 0)
+    const entered = await databases.control.transaction((tx) => queue.enqueueIn(tx, [entryOf(), entryOf()], [stillBorn(randomUUID())]))
+    const from = performance.now()
+    entered.committed()
+    await until(() => ran.length === 2 && queue.length === 0)
+    assert.ok(performance.now() - from < 900, 'the bell was rung')
+    assert.deepEqual(
+      (await queue.deadLetters(DEMO, null, 10)).map((letter) => letter.reason),
+      ['recursion'],
+    )
+    assert.equal(await queue.countDeadLetters(), 1)
+  })
+  it('takes no entry of another transaction past its end, and says queue_full or what the disk says', async () => {
+    const { queue } = open(() => 'ok', {
+      admitSpace: () => {
+        throw new MayflyError('storage_full', 'no room')
+      },
+    })
+    await assert.rejects(
+      databases.control.transaction((tx) => queue.enqueueIn(tx, [entryOf()])),
+      { code: 'storage_full' },
+    )
+  })
+  it('goes by what a function says of its tries, and by its own settings where it says nothing', async () => {
+    const own: Record<string, { maxAttempts: number | null; maxAgeSeconds: number | null }> = {
+      once: { maxAttempts: 1, maxAgeSeconds: null },
+      brief: { maxAttempts: null, maxAgeSeconds: 0.1 },
+      silent: { maxAttempts: null, maxAgeSeconds: null },
+    }
+    const { queue } = open(() => 'Oops', {
+      maxAttempts: 2,
+      triesOf: async (_, name) => own[name] ?? Promise.reject(new MayflyError('function_not_found', 'gone')),
+    })
+    await queue.start()
+    for (const functionName of [...Object.keys(own), 'gone']) await queue.enqueue({ ...entryOf(), functionName })
+    await until(() => queue.length === 0)
+    const ends = (await queue.deadLetters(DEMO, null, 10)).map((letter) => `${letter.functionName} ${letter.reason} ${letter.attempts}`)
+    assert.deepEqual(ends.toSorted(), ['brief age 1', 'gone attempts 2', 'once attempts 1', 'silent attempts 2'])
+  })
+  it('replays a dead letter once, as an invocation of its own with the same event', async () => {
+    let broken = true
+    const events: unknown[] = []
+    const { queue, ran } = open(
+      (event) => {
+        events.push(event)
+        return broken ? 'Oops' : 'ok'
+      },
+      { maxAttempts: 1 },
+    )
+    await queue.start()
+    const entry = entryOf({ n: 7 })
+    await queue.enqueue(entry)
+    await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
+    broken = false
+    const replays = await Promise.allSettled(Array.from({ length: 5 }, () => queue.replay(DEMO, entry.id, async () => entry.functionId)))
+    const [id, ...more] = replays.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+    assert.deepEqual(more, [], 'one alone got it')
+    for (const one of replays) if (one.status === 'rejected') assert.equal((one.reason as MayflyError).code, 'dead_letter_not_found')
+    await until(() => queue.length === 0)
+    assert.deepEqual(ran.at(-1), { id, attempt: 1 })
+    assert.notEqual(id, entry.id)
+    assert.deepEqual(events, [{ n: 7 }, { n: 7 }])
+    assert.deepEqual(await queue.deadLetters(DEMO, null, 10), [])
+  })
+  it('keeps a dead letter whose replay is refused, and lets no other project touch it', async () => {
+    const { queue } = open(() => 'Oops', { maxAttempts: 1 })
+    await queue.start()
+    const entry = entryOf()
+    await queue.enqueue(entry)
+    await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
+    const gone = () => Promise.reject(new MayflyError('function_not_found', 'gone'))
+    await assert.rejects(queue.replay(DEMO, entry.id, gone), { code: 'function_not_found' })
+    const other = 'other' as ProjectRef
+    await assert.rejects(
+      queue.replay(other, entry.id, async () => entry.functionId),
+      { code: 'dead_letter_not_found' },
+    )
+    await assert.rejects(queue.removeDeadLetter(other, entry.id), { code: 'dead_letter_not_found' })
+    await assert.rejects(queue.deadLetter(other, entry.id), { code: 'dead_letter_not_found' })
+    assert.equal((await queue.deadLetters(DEMO, null, 10)).length, 1)
+    await queue.removeDeadLetter(DEMO, entry.id)
+    await assert.rejects(queue.removeDeadLetter(DEMO, entry.id), { code: 'dead_letter_not_found' })
+  })
+  it('shows LIMITS.shownPayload bytes of a dead letter, and replays the whole', async () => {
+    let length = 0
+    const { queue } = open(
+      (event) => {
+        length = String(event.a).length
+        return 'Oops'
+      },
+      { maxAttempts: 1 },
+    )
+    await queue.start()
+    const bytes = LIMITS.shownPayload.value
+    const entry = { ...entryOf(), payload: Buffer.from(JSON.stringify({ a: 'x'.repeat(bytes) })) }
+    await queue.enqueue(entry)
+    await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
+    const letter = await queue.deadLetter(DEMO, entry.id)
+    assert.deepEqual([letter.payload.length, letter.payloadBytes], [bytes, bytes + 8])
+    length = 0
+    await queue.replay(DEMO, entry.id, async () => entry.functionId)
+    await until(() => length === bytes)
+  })
+  it('shows what waits and what runs of one project', async () => {
+    const gate = Promise.withResolvers<void>()
+    const { queue, ran } = open(
+      async () => {
+        await gate.promise
+        return 'ok'
+      },
+      { concurrency: 1 },
+    )
+    await queue.enqueue(entryOf())
+    await queue.start()
+    await until(() => ran.length === 1)
+    for (let n = 0; n < 3; n++) await queue.enqueue(entryOf())
+    await queue.enqueue(entryOf({}, randomUUID(), 'other'))
+    const { waiting: n, running, entries } = await queue.entriesOf(DEMO, 2)
+    assert.deepEqual([n, running, entries.length], [3, 1, 2])
+    assert.deepEqual([entries[0]?.running, entries[0]?.attempt, entries[0]?.id], [true, 1, ran[0]?.id])
+    assert.deepEqual([entries[1]?.running, entries[1]?.attempt], [false, 0])
+    gate.resolve()
+    await until(() => queue.length === 0)
+  })
+  it('passes the named points of a run in their order', async () => {
+    const passed: string[] = []
+    const { queue } = open(
+      async (_, invocation) => {
+        invocation.handed?.()
+        await systemClock.sleep(50)
+        passed.push('ran')
+        return 'ok'
+      },
+      { crash: (point) => void passed.push(point), recorded: async () => void passed.push('recorded') },
+    )
+    await queue.start()
+    await queue.enqueue(entryOf())
+    await until(() => queue.length === 0)
+    assert.deepEqual(passed, ['afterLease', 'duringRun', 'ran', 'recorded', 'afterRunBeforeSettle'])
   })
   it('leaves nothing of a project that is gone', async () => {
     const { queue } = open(() => 'ok')

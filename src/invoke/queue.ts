@@ -1,4 +1,5 @@
-import type { Database } from '../backends/database/database.ts'
+import type { Database, Tx } from '../backends/database/database.ts'
+import type { Crash } from '../core/crash.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
@@ -13,12 +14,16 @@ import { eventContent, eventReply } from './event.ts'
 import type { Invocation, Outcome } from './service.ts'
 import {
   buryEntry,
+  countDeadLetters,
   countEntries,
+  countEntriesOf,
   type DeadLetter,
+  deleteDeadLetter,
   deleteEntries,
   deleteOldDeadLetters,
   deleteQueueOf,
   type Given,
+  insertDeadLetters,
   insertEntries,
   leaseDue,
   type LeasedEntry,
@@ -26,9 +31,13 @@ import {
   renewLeases,
   retryEntry,
   returnLeases,
+  selectDeadLetter,
   selectDeadLetters,
+  selectEntries,
   selectWaitingFunctions,
   type Settled,
+  type ShownEntry,
+  type StillBorn,
 } from './store.ts'
 
 const LEASE_MS = 60_000
@@ -54,9 +63,23 @@ export interface QueueDeps {
   readonly maxAttempts: number
   readonly maxAgeMs: number
   readonly deadLetterDays: number
+  /** What a function says of its own tries; null where it leaves that to the two above. @throws MayflyError when it is gone */
+  readonly triesOf: (project: ProjectRef, functionName: string) => Promise<Tries>
+  readonly newId: () => string
+  readonly crash: Crash
   readonly clock: Clock
   readonly random: () => number
   readonly log: Log
+}
+
+export interface Tries {
+  readonly maxAttempts: number | null
+  readonly maxAgeSeconds: number | null
+}
+
+/** Entries that stand in a transaction of somebody else's; told when it has committed. */
+export interface Entered {
+  committed(): void
 }
 
 /**
@@ -130,6 +153,69 @@ export class Queue implements AsyncDisposable {
     this.#bell.ring()
   }
 
+  /**
+   * Adds entries, and what is given up at once, in a transaction of the control database that its owner commits.
+   * @throws MayflyError queue_full, storage_full: then the owner has to roll it back and to come again
+   */
+  async enqueueIn(tx: Tx, entries: readonly NewEntry[], stillBorn: readonly StillBorn[] = []): Promise<Entered> {
+    this.#deps.admitSpace()
+    if (this.#count + entries.length > LIMITS.queuedEntries.value) throw new MayflyError('queue_full', `${LIMITS.queuedEntries.value} invocations wait already`)
+    if (entries.length > 0) await insertEntries(tx, entries)
+    if (stillBorn.length > 0) await insertDeadLetters(tx, stillBorn)
+    return {
+      committed: () => {
+        for (const letter of stillBorn) this.#tellBuried(letter.id, letter)
+        this.#count += entries.length
+        if (entries.length > 0) this.#bell.ring()
+      },
+    }
+  }
+
+  /**
+   * Lets what was given up wait again, as an entry of its own: the letter goes in the transaction in which that comes.
+   * @param functionId  of the function that has the letter's name now
+   * @returns the id of the new invocation
+   * @throws MayflyError dead_letter_not_found, queue_full, storage_full
+   */
+  async replay(project: ProjectRef, letterId: string, functionOf: (name: string) => Promise<string>): Promise<string> {
+    const { database, newId } = this.#deps
+    const [found] = await selectDeadLetter(database.sql, project, letterId, 0)
+    if (!found) throw noLetter(letterId)
+    const functionId = await functionOf(found.functionName)
+    const id = newId()
+    const entered = await database.transaction(async (tx) => {
+      const [letter] = await deleteDeadLetter(tx, project, letterId)
+      if (!letter) throw noLetter(letterId)
+      const { functionName, payload } = letter
+      return await this.enqueueIn(tx, [{ id, project, functionId, functionName, traceId: null, clientContext: null, depth: 0, payload }])
+    })
+    entered.committed()
+    return id
+  }
+
+  /** @throws MayflyError dead_letter_not_found */
+  async removeDeadLetter(project: ProjectRef, letterId: string): Promise<void> {
+    if ((await deleteDeadLetter(this.#deps.database.sql, project, letterId)).length === 0) throw noLetter(letterId)
+  }
+
+  /** One with the first LIMITS.shownPayload bytes of its event. @throws MayflyError dead_letter_not_found */
+  async deadLetter(project: ProjectRef, letterId: string): Promise<DeadLetter & { readonly payload: Buffer }> {
+    const [letter] = await selectDeadLetter(this.#deps.database.sql, project, letterId, LIMITS.shownPayload.value)
+    if (!letter) throw noLetter(letterId)
+    return letter
+  }
+
+  /** What waits and runs for a project: how many, and the first of them. */
+  async entriesOf(project: ProjectRef, limit: number): Promise<{ waiting: number; running: number; entries: ShownEntry[] }> {
+    const { sql } = this.#deps.database
+    return { ...(await countEntriesOf(sql, project)), entries: await selectEntries(sql, project, limit) }
+  }
+
+  /** Of all projects. */
+  countDeadLetters(): Promise<number> {
+    return countDeadLetters(this.#deps.database.sql)
+  }
+
   deadLetters(project: ProjectRef, functionName: string | null, limit: number): Promise<DeadLetter[]> {
     return selectDeadLetters(this.#deps.database.sql, project, functionName, limit)
   }
@@ -188,7 +274,9 @@ export class Queue implements AsyncDisposable {
     const waiting = (await selectWaitingFunctions(database.sql)).toSorted((a, b) => a.dueMs - b.dueMs)
     const due = waiting.filter(({ dueMs }) => dueMs <= 0).map(({ functionId }) => functionId)
     if (due.length === 0) return waiting[0]?.dueMs ?? LOOK_MS
-    for (const entry of await leaseDue(database.sql, holder, this.#shares(due, room), LEASE_MS)) this.#begin(entry)
+    const leased = await leaseDue(database.sql, holder, this.#shares(due, room), LEASE_MS)
+    if (leased.length > 0) this.#deps.crash('afterLease')
+    for (const entry of leased) this.#begin(entry)
     return 0
   }
 
@@ -229,6 +317,8 @@ export class Queue implements AsyncDisposable {
           depth: entry.depth,
           bytesIn: () => entry.payload.length,
           content: async (kind) => eventContent(kind, entry.payload),
+          // What is handed to the sandbox leaves at the end of this turn of the event loop.
+          handed: () => void setImmediate(() => setImmediate(() => this.#deps.crash('duringRun'))),
         },
         this.#stop.signal,
       )
@@ -240,6 +330,7 @@ export class Queue implements AsyncDisposable {
     const told = await eventReply(outcome).then(() => toldBy(outcome), toldByReply)
     await outcome.over
     await this.#deps.recorded()
+    this.#deps.crash('afterRunBeforeSettle')
     if (told === null) return await this.#succeed.add(entry)
     // What ends while the sandboxes are being closed says nothing about the function.
     if (!this.#stop.signal.aborted) await this.#failed(entry, told)
@@ -247,11 +338,11 @@ export class Queue implements AsyncDisposable {
 
   /** It ran and ended with an error: an attempt is spent. */
   async #failed(entry: LeasedEntry, told: Told): Promise<void> {
-    const { maxAttempts, random } = this.#deps
+    const { maxAttempts, maxAgeMs } = await this.#triesOf(entry)
     const failures = entry.spent + 1
-    const waitMs = backoffMs(failures, random)
+    const waitMs = backoffMs(failures, this.#deps.random)
     if (failures >= maxAttempts) await this.#bury(entry, { reason: 'attempts', spent: 1, ...told })
-    else if (entry.ageMs + waitMs > this.#deps.maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 1, ...told })
+    else if (entry.ageMs + waitMs > maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 1, ...told })
     else await retryEntry(this.#deps.database.sql, entry, waitMs, 1, 0)
   }
 
@@ -266,16 +357,28 @@ export class Queue implements AsyncDisposable {
     const lost = isFault || known.code === 'sandbox_lost' ? 1 : 0
     if (isFault) this.#deps.log.error({ invocation: entry.id, error: String(error) }, 'an entry could not be run by a fault of this node')
     const waitMs = backoffMs(Math.max(1, entry.attempt - entry.spent), this.#deps.random)
+    const { maxAgeMs } = await this.#triesOf(entry)
     if (entry.lost + lost >= LIMITS.lostLeases.value) await this.#bury(entry, { reason: 'node', spent: 0, ...told })
-    else if (entry.ageMs + waitMs > this.#deps.maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 0, ...told })
+    else if (entry.ageMs + waitMs > maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 0, ...told })
     else await retryEntry(this.#deps.database.sql, entry, waitMs, 0, lost)
   }
 
+  /** As the function says, else as the node does. */
+  async #triesOf(entry: LeasedEntry): Promise<{ maxAttempts: number; maxAgeMs: number }> {
+    const { maxAttempts, maxAgeMs, triesOf } = this.#deps
+    // A function that is gone by now has nothing to say.
+    const own = await triesOf(entry.project as ProjectRef, entry.functionName).catch(() => null)
+    return { maxAttempts: own?.maxAttempts ?? maxAttempts, maxAgeMs: own?.maxAgeSeconds ? own.maxAgeSeconds * 1_000 : maxAgeMs }
+  }
+
   async #bury(entry: Settled, given: Given): Promise<void> {
-    const { database, log } = this.#deps
-    const buried = await buryEntry(database.sql, entry, given)
+    const buried = await buryEntry(this.#deps.database.sql, entry, given)
     this.#count -= buried.length
-    if (buried.length > 0) log.warn({ invocation: entry.id, reason: given.reason, error: given.errorType }, 'an invocation became a dead letter')
+    if (buried.length > 0) this.#tellBuried(entry.id, given)
+  }
+
+  #tellBuried(invocation: string, given: Pick<Given, 'reason' | 'errorType'>): void {
+    this.#deps.log.warn({ invocation, reason: given.reason, error: given.errorType }, 'an invocation became a dead letter')
   }
 
   /** An event that ends nodes must not do so for ever. */
@@ -300,6 +403,8 @@ export class Queue implements AsyncDisposable {
     )
   }
 }
+
+const noLetter = (id: string) => new MayflyError('dead_letter_not_found', `there is no dead letter ${id} in this project`)
 
 type Told = Pick<Given, 'errorType' | 'errorMessage'>
 

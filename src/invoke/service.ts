@@ -39,6 +39,8 @@ export interface Invocation {
   readonly admit?: (version: Version) => void
   /** Makes the content for the kind of handler that was found; may read the request's body. */
   readonly content: (kind: HandlerKind, version: Version) => Promise<Content>
+  /** Told when the call was handed to its sandbox: user code begins. */
+  readonly handed?: () => void
 }
 
 export type Content =
@@ -130,7 +132,9 @@ export class Invoker implements Disposable {
       const began = clock.monotonic()
       const context = { invocationId: invocation.id, traceId, clientContext: invocation.clientContext, depth: invocation.depth }
       const call: Call = { ...content, context } as Call
-      const result = await lease.run(call, log, signal)
+      const running = lease.run(call, log, signal)
+      invocation.handed?.()
+      const result = await running
       const held = lease
       if (result.kind === 'event') run.bytesOut = result.payload.byteLength
       const end = (how: CallEnd) => {

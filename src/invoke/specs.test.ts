@@ -24,6 +24,7 @@ const version = (id: string, more: Partial<Version['definition']> = {}): Version
     egress: 'none',
     role: 'service_role',
     verifyJwt: true,
+    async: { maxAttempts: null, maxAgeSeconds: null },
     awsRole: null,
     tags: {},
     ...more,

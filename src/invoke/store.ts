@@ -111,7 +111,7 @@ export const retryEntry = (sql: Query, entry: Settled, waitMs: number, spent: nu
    where id = ${entry.id} and attempt = ${entry.attempt}`
 
 export interface Given {
-  readonly reason: 'attempts' | 'age' | 'node' | 'function_gone'
+  readonly reason: 'attempts' | 'age' | 'node' | 'function_gone' | 'recursion'
   readonly spent: number
   readonly errorType: string | null
   readonly errorMessage: string | null
@@ -127,6 +127,17 @@ export const buryEntry = (sql: Query, entry: Settled, given: Given) => sql<{ id:
   select gone.id, project, function_name, payload, enqueued_at, spent + ${given.spent}, lost, ${given.reason}, ${given.errorType}, ${given.errorMessage}
     from gone join payload on payload.entry_id = gone.id
   returning id`
+
+/** What is given up before it ever waited: it has no entry. */
+export interface StillBorn extends Pick<NewEntry, 'id' | 'project' | 'functionName' | 'payload'>, Pick<Given, 'reason' | 'errorType' | 'errorMessage'> {}
+
+export const insertDeadLetters = (tx: Tx, letters: readonly StillBorn[]) => tx`
+  insert into mayfly.dead_letter (id, project, function_name, payload, enqueued_at, attempts, lost, reason, error_type, error_message)
+  select id, project, function_name, payload, clock_timestamp(), 0, 0, reason, error_type, error_message
+    from unnest(${letters.map((one) => one.id)}::uuid[], ${letters.map((one) => one.project)}::text[], ${letters.map((one) => one.functionName)}::text[],
+      ${letters.map((one) => Buffer.from(one.payload))}::bytea[], ${letters.map((one) => one.reason)}::text[],
+      ${letters.map((one) => one.errorType)}::text[], ${letters.map((one) => one.errorMessage)}::text[])
+      as born (id, project, function_name, payload, reason, error_type, error_message)`
 
 export interface DeadLetter {
   readonly id: string
@@ -148,6 +159,45 @@ export const selectDeadLetters = (sql: Query, project: string, functionName: str
     from mayfly.dead_letter
    where project = ${project} and (${functionName}::text is null or function_name = ${functionName})
    order by dead_at desc, id limit ${limit}`
+
+/** With the first bytes of its event. */
+export const selectDeadLetter = (sql: Query, project: string, id: string, payloadBytes: number) => sql<DeadLetter & { readonly payload: Buffer }>`
+  select id, function_name as "functionName", enqueued_at as "enqueuedAt", dead_at as "deadAt", attempts, lost, reason, error_type as "errorType",
+         error_message as "errorMessage", octet_length(payload) as "payloadBytes", substring(payload for ${payloadBytes}) as payload
+    from mayfly.dead_letter where project = ${project} and id = ${id}`
+
+/** Takes one away. @returns what it is made of; nothing when it is gone by now */
+export const deleteDeadLetter = (sql: Query, project: string, id: string) => sql<{ functionName: string; payload: Buffer }>`
+  delete from mayfly.dead_letter where project = ${project} and id = ${id} returning function_name as "functionName", payload`
+
+export const countDeadLetters = async (sql: Query): Promise<number> =>
+  Number((await sql<{ n: string }>`select count(*) as n from mayfly.dead_letter`)[0]?.n ?? 0)
+
+export interface ShownEntry {
+  readonly id: string
+  readonly functionName: string
+  readonly running: boolean
+  readonly attempt: number
+  readonly spent: number
+  readonly lost: number
+  readonly enqueuedAt: Date
+  readonly dueAt: Date
+}
+
+/** What runs first, then what waits, the oldest first. index: entry_payload_project */
+export const selectEntries = (sql: Query, project: string, limit: number) => sql<ShownEntry>`
+  select entry.id, function_name as "functionName", leased_until is not null as running, attempt, spent, lost, enqueued_at as "enqueuedAt", due_at as "dueAt"
+    from mayfly.entry_payload join mayfly.entry on entry.id = entry_id
+   where project = ${project} order by leased_until is null, entry.id limit ${limit}`
+
+/** index: entry_payload_project, entry_leased */
+export const countEntriesOf = async (sql: Query, project: string): Promise<{ waiting: number; running: number }> => {
+  const [row] = await sql<{ all: string; running: string }>`
+    select (select count(*) from mayfly.entry_payload where project = ${project}) as all,
+           (select count(*) from mayfly.entry join mayfly.entry_payload on entry_id = entry.id where leased_until is not null and project = ${project}) as running`
+  const running = Number(row?.running ?? 0)
+  return { waiting: Number(row?.all ?? 0) - running, running }
+}
 
 /** index: dead_letter_age */
 export const deleteOldDeadLetters = (sql: Query, days: number) => sql`

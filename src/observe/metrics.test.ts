@@ -71,6 +71,7 @@ const record = (more: Partial<MeterRecord>): MeterRecord => ({
 const sources = (more: Partial<MetricsSources> = {}): MetricsSources => ({
   invocations: new InvocationCounters(),
   admission: () => ({ running: 2, limit: 200 }),
+  queue: async () => ({ waiting: 5, running: 2, deadLetters: 3, backlog: 4 }),
   sandboxes: () => ({
     generic: 3,
     sandboxes: [

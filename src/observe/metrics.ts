@@ -19,6 +19,10 @@ export const METRICS = {
   mayfly_invocation_sent_bytes_total: { type: 'counter', help: 'Bytes of replies that came out of functions.' },
   mayfly_invocations_running: { type: 'gauge', help: 'Invocations that run now.' },
   mayfly_invocations_limit: { type: 'gauge', help: 'How many invocations may run at once on this node.' },
+  mayfly_queue_waiting: { type: 'gauge', help: 'Queued invocations that wait for their run.' },
+  mayfly_queue_running: { type: 'gauge', help: 'Queued invocations that run now.' },
+  mayfly_dead_letters: { type: 'gauge', help: 'Queued invocations that were given up and are kept to be replayed.' },
+  mayfly_relay_backlog: { type: 'gauge', help: 'Events that were seen in the outboxes of projects and are not in the queue yet.' },
   mayfly_sandboxes: { type: 'gauge', help: 'Sandboxes that serve a version, by state.', labels: 'state: ready, busy, freezing, frozen, draining' },
   mayfly_sandboxes_memory_bytes: { type: 'gauge', help: 'Memory that these sandboxes count with against the budget.' },
   mayfly_pool_size: { type: 'gauge', help: 'How many generic sandboxes are wanted waiting.' },
@@ -61,6 +65,7 @@ export interface Sample {
 export interface MetricsSources {
   readonly invocations: InvocationCounters
   readonly admission: () => { readonly running: number; readonly limit: number }
+  readonly queue: () => Promise<{ readonly waiting: number; readonly running: number; readonly deadLetters: number; readonly backlog: number }>
   readonly sandboxes: () => { readonly generic: number; readonly sandboxes: readonly { readonly state: string; readonly memoryMb: number }[] }
   readonly poolSize: number
   readonly journals: () => Promise<readonly { readonly name: string; readonly bytes: number; readonly dropped: number; readonly writable: boolean }[]>
@@ -84,6 +89,7 @@ async function collect(sources: MetricsSources): Promise<Record<MetricName, read
   const durations = invocations.durations()
   const admission = sources.admission()
   const { generic, sandboxes } = sources.sandboxes()
+  const queue = await sources.queue()
   const journals = await sources.journals()
   const disk = sources.disk()
   const own = sources.process()
@@ -101,6 +107,10 @@ async function collect(sources: MetricsSources): Promise<Record<MetricName, read
     mayfly_invocation_sent_bytes_total: [{ value: invocations.bytesOut }],
     mayfly_invocations_running: [{ value: admission.running }],
     mayfly_invocations_limit: [{ value: admission.limit }],
+    mayfly_queue_waiting: [{ value: queue.waiting }],
+    mayfly_queue_running: [{ value: queue.running }],
+    mayfly_dead_letters: [{ value: queue.deadLetters }],
+    mayfly_relay_backlog: [{ value: queue.backlog }],
     mayfly_sandboxes: SANDBOX_STATES.map((state) => ({ labels: { state }, value: sandboxes.filter((one) => one.state === state).length })),
     mayfly_sandboxes_memory_bytes: [{ value: sandboxes.reduce((sum, one) => sum + one.memoryMb, 0) * 1024 * 1024 }],
     mayfly_pool_size: [{ value: sources.poolSize }],

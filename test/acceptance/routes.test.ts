@@ -110,6 +110,7 @@ describe('every route', () => {
     JSON.stringify({ FunctionName: 'made', Role: ROLE, Runtime: 'nodejs24.x', Handler: 'index.handler', Code: { ZipFile: zip.toString('base64') } })
   const tags = encodeURIComponent('arn:aws:lambda:us-east-1:000000000000:function:hello')
 
+  const nil = '00000000-0000-0000-0000-000000000000'
   // In this order: what is deleted was there before.
   const rows: { route: string; access: Access; at: () => string; body?: () => string | Buffer; ok: number }[] = [
     { route: 'GET /health', access: 'open', at: () => '/health', ok: 200 },
@@ -140,6 +141,20 @@ describe('every route', () => {
     { route: 'DELETE /api/v1/projects/:ref/sites/:site', access: 'manage', at: () => '/api/v1/projects/demo/sites/again', ok: 204 },
     { route: 'GET /api/v1/projects/:ref/functions/:name/logs', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello/logs', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/dead-letters', access: 'manage', at: () => '/api/v1/projects/demo/dead-letters', ok: 200 },
+    // Nothing was given up here: who may come in hears that it is not there.
+    { route: 'GET /api/v1/projects/:ref/dead-letters/:id', access: 'manage', at: () => `/api/v1/projects/demo/dead-letters/${nil}`, ok: 404 },
+    { route: 'POST /api/v1/projects/:ref/dead-letters/:id/replay', access: 'manage', at: () => `/api/v1/projects/demo/dead-letters/${nil}/replay`, ok: 404 },
+    { route: 'DELETE /api/v1/projects/:ref/dead-letters/:id', access: 'manage', at: () => `/api/v1/projects/demo/dead-letters/${nil}`, ok: 404 },
+    { route: 'GET /api/v1/projects/:ref/queue', access: 'manage', at: () => '/api/v1/projects/demo/queue', ok: 200 },
+    {
+      route: 'PUT /api/v1/projects/:ref/functions/:name/triggers',
+      access: 'manage',
+      at: () => '/api/v1/projects/demo/functions/hello/triggers',
+      body: () => '{"triggers":[{"object":{"bucket":"in","events":["created"]}}]}',
+      ok: 200,
+    },
+    { route: 'GET /api/v1/projects/:ref/functions/:name/triggers', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello/triggers', ok: 200 },
+    { route: 'GET /api/v1/projects/:ref/triggers', access: 'manage', at: () => '/api/v1/projects/demo/triggers', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/usage', access: 'manage', at: () => '/api/v1/projects/demo/usage', ok: 200 },
     {
       route: 'GET /api/v1/projects/:ref/functions/:name/invocations',
@@ -220,6 +235,16 @@ describe('every route', () => {
     ['a body that is not JSON', 'secret', 'PUT', '/api/v1/projects/demo/functions/x', '{', 400, 'body_not_json'],
     ['a project that is there already', 'operator', 'POST', '/api/v1/projects', '{"ref":"demo"}', 409, 'project_exists'],
     ['a function that is not there', 'secret', 'GET', '/api/v1/projects/demo/functions/none', null, 404, 'function_not_found'],
+    ['a dead letter that is not there', 'secret', 'DELETE', `/api/v1/projects/demo/dead-letters/${nil}`, null, 404, 'dead_letter_not_found'],
+    [
+      'triggers of a function that is not there',
+      'secret',
+      'PUT',
+      '/api/v1/projects/demo/functions/none/triggers',
+      '{"triggers":[]}',
+      404,
+      'function_not_found',
+    ],
     ['a function that throws', 'publishable', 'GET', '/functions/v1/hello/throw', null, 502, 'function_failed'],
     ['a function past its time', 'publishable', 'GET', '/functions/v1/hello/sleep', null, 504, 'function_timeout'],
   ]

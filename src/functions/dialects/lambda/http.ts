@@ -191,6 +191,7 @@ async function createFunction(call: Call): Promise<Reply> {
     egress: 'none',
     role: 'service_role',
     verifyJwt: true,
+    async: { maxAttempts: null, maxAgeSeconds: null },
     awsRole: wanted.role,
     tags,
   }

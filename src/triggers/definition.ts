@@ -1,0 +1,70 @@
+import { isDeepStrictEqual } from 'node:util'
+import { MayflyError } from '../core/errors.ts'
+import { type TriggerSpec, triggersSpecSchema } from '../core/trigger-spec.ts'
+import type { Subscription } from './store.ts'
+
+/** A source with what is asked of it, in one form however it was written: then equal ones are found equal. */
+export interface Definition {
+  readonly kind: 'object'
+  readonly object: {
+    readonly bucket: string
+    readonly events: readonly string[]
+    /** Empty for any. */
+    readonly prefix: readonly string[]
+    /** In small letters; empty for any. */
+    readonly suffix: readonly string[]
+  }
+}
+
+/** @throws MayflyError bad_request that names each wrong field and what it may be */
+export function parseTriggers(given: unknown): TriggerSpec[] {
+  const parsed = triggersSpecSchema.safeParse(given)
+  if (parsed.success) return parsed.data
+  const problems = parsed.error.issues.map((issue) => `${['triggers', ...issue.path].map(String).join('.')}: ${issue.message}`)
+  throw new MayflyError('bad_request', problems.slice(0, 10).join('; '))
+}
+
+const set = (texts: readonly string[]) => [...new Set(texts)].toSorted()
+
+export const definitionOf = ({ object }: TriggerSpec): Definition => ({
+  kind: 'object',
+  object: {
+    bucket: object.bucket,
+    events: set(object.events),
+    prefix: set(object.prefix ?? []),
+    suffix: set((object.suffix ?? []).map((text) => text.toLowerCase())),
+  },
+})
+
+/** As it may be sent again. */
+export const specOf = ({ object }: Definition): TriggerSpec => ({
+  object: {
+    bucket: object.bucket,
+    events: object.events.filter((event) => event === 'created' || event === 'removed'),
+    ...(object.prefix.length > 0 ? { prefix: [...object.prefix] } : {}),
+    ...(object.suffix.length > 0 ? { suffix: [...object.suffix] } : {}),
+  },
+})
+
+/** What the project's own database has to know of it. */
+export const subscriptionOf = (triggerId: string, { kind, object }: Definition): Subscription => ({
+  triggerId,
+  kind,
+  source: object.bucket,
+  events: object.events,
+})
+
+/**
+ * What has to go and to come so that `before` says what `wanted` says; the order means nothing, and one that stands
+ * twice in `wanted` is made once.
+ */
+export function changesOf<T extends { readonly definition: unknown }>(before: readonly T[], wanted: readonly Definition[]): { gone: T[]; come: Definition[] } {
+  const come: Definition[] = []
+  const kept = new Set<T>()
+  for (const definition of wanted) {
+    const same = before.find((one) => isDeepStrictEqual(one.definition, definition))
+    if (same) kept.add(same)
+    else if (!come.some((one) => isDeepStrictEqual(one, definition))) come.push(definition)
+  }
+  return { gone: before.filter((one) => !kept.has(one)), come }
+}

@@ -1,0 +1,54 @@
+import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Project, ProjectRef } from '../core/project.ts'
+import type { Reply, RequestContext, Route } from '../core/route.ts'
+import { parseTriggers } from './definition.ts'
+import type { Trigger, Triggers } from './service.ts'
+
+export const routes = (triggers: Triggers): Route[] => [
+  {
+    method: 'GET',
+    path: '/api/v1/projects/:ref/triggers',
+    access: 'manage',
+    plane: 'management',
+    doc: 'Lists what starts the functions of a project.',
+    handle: async (context) => json({ triggers: (await triggers.list(refOf(context))).map((one) => ({ function: one.function, ...shown(one) })) }),
+  },
+  {
+    method: 'GET',
+    path: '/api/v1/projects/:ref/functions/:name/triggers',
+    access: 'manage',
+    plane: 'management',
+    doc: 'Shows what starts a function.',
+    handle: async (context) => json({ triggers: (await triggers.of(refOf(context), context.params.name ?? '')).map(shown) }),
+  },
+  {
+    method: 'PUT',
+    path: '/api/v1/projects/:ref/functions/:name/triggers',
+    access: 'manage',
+    plane: 'management',
+    adds: 'data',
+    doc: 'Makes the triggers of a function equal to those in the body, `{"triggers":[{"object":{"bucket":"avatars","events":["created"],"prefix":["a/"],"suffix":[".jpg"]}}]}`; the same again changes nothing. Answered when they are in force.',
+    handle: async (context) => {
+      const specs = parseTriggers(listOf(await context.body(LIMITS.managementBody.value)))
+      const { triggers: now, changed } = await triggers.put(refOf(context), context.params.name ?? '', specs)
+      return json({ triggers: now.map(shown), changed })
+    },
+  },
+]
+
+const refOf = (context: RequestContext): ProjectRef => (context.project as Project).ref
+const json = (body: unknown): Reply => ({ status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+const shown = ({ id, spec, createdAt }: Trigger) => ({ id, ...spec, createdAt: createdAt.toISOString() })
+
+function listOf(body: Buffer): unknown {
+  let given: unknown
+  try {
+    given = JSON.parse(body.toString('utf8'))
+  } catch (error) {
+    throw new MayflyError('body_not_json', `the body is not JSON: ${error instanceof Error ? error.message.slice(0, 200) : ''}`)
+  }
+  if (typeof given !== 'object' || given === null || !('triggers' in given) || Object.keys(given).length > 1)
+    throw new MayflyError('bad_request', 'the body must be an object with the list `triggers` and nothing else')
+  return given.triggers
+}

@@ -1,0 +1,2 @@
+export { routes } from './http.ts'
+export { Triggers } from './service.ts'

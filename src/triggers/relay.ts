@@ -1,0 +1,149 @@
+import type { Database, Databases } from '../backends/database/database.ts'
+import type { Crash } from '../core/crash.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Project } from '../core/project.ts'
+import type { Entered, NewEntry, Queue, StillBorn } from '../invoke/index.ts'
+import type { Definition } from './definition.ts'
+import { matches, objectEventOf } from './match.ts'
+import { s3Event } from './s3-event.ts'
+import {
+  countOutbox,
+  deleteOutbox,
+  deleteRelayed,
+  hasOutbox,
+  insertRelayed,
+  type OutboxRow,
+  readOutbox,
+  selectInOutbox,
+  selectRelayed,
+  selectTriggersById,
+  tryRelayLock,
+} from './store.ts'
+
+export interface RelayDeps {
+  readonly databases: Pick<Databases, 'control' | 'openProject'>
+  readonly queue: Pick<Queue, 'enqueueIn'>
+  readonly newId: () => string
+  readonly region: string
+  readonly crash: Crash
+}
+
+/** How much one transaction hands on. */
+const BATCH = 500
+const BATCH_TRIGGERS = 1_000
+const FORGOTTEN = 10_000
+
+/**
+ * Moves the events of one project from its outbox into the queue, each exactly once, whatever happens between two of
+ * its steps: an event is handed on and remembered in one transaction of the control database; then its row goes; only
+ * when that is on disk it is forgotten.
+ */
+export class Relay {
+  readonly #deps: RelayDeps
+  readonly #project: Project
+  /** Whether what a former life left remembered was looked at. */
+  #recalled = false
+  /** Events seen in the outbox and not handed on yet. */
+  backlog = 0
+
+  constructor(deps: RelayDeps, project: Project) {
+    this.#deps = deps
+    this.#project = project
+  }
+
+  /**
+   * Hands on what is visible until nothing is. @returns false when another relay works on it
+   * @throws DatabaseError when one of the databases is away; MayflyError queue_full, storage_full: nothing is lost, come again
+   */
+  async run(signal: AbortSignal): Promise<boolean> {
+    const { control, openProject } = this.#databases()
+    const database = await openProject()
+    if (!this.#recalled) await this.#recall(control, database)
+    while (!signal.aborted && (await hasOutbox(database.sql))) {
+      const taken = await this.#batch(control, database)
+      if (taken === null) return false
+      if (taken.length > 0) await deleteRelayed(control.sql, this.#project.id, taken)
+    }
+    this.backlog = 0
+    return true
+  }
+
+  #databases() {
+    const { databases } = this.#deps
+    return { control: databases.control, openProject: () => databases.openProject(this.#project.ref) }
+  }
+
+  /** @returns the events that are out of the outbox; null when another relay works on it */
+  async #batch(control: Database, database: Database): Promise<string[] | null> {
+    return await database.transaction(async (tx) => {
+      if (!(await tryRelayLock(tx))) return null
+      const rows = await readOutbox(tx, BATCH, BATCH_TRIGGERS)
+      this.backlog = rows.length < BATCH ? rows.length : await countOutbox(tx as Database['sql'])
+      if (rows.length === 0) return []
+      await this.#handOn(control, rows)
+      this.#deps.crash('afterRelay')
+      await deleteOutbox(
+        tx,
+        rows.map(({ seq }) => seq),
+      )
+      return rows.map(({ eventId }) => eventId)
+    })
+  }
+
+  async #handOn(control: Database, rows: readonly OutboxRow[]): Promise<void> {
+    const { id: projectId } = this.#project
+    let entered: Entered | null = null
+    await control.transaction(async (tx) => {
+      const fresh = await insertRelayed(
+        tx,
+        projectId,
+        rows.map(({ eventId }) => eventId),
+      )
+      const news = rows.filter(({ eventId }) => fresh.has(eventId))
+      if (news.length === 0) return
+      const triggers = new Map((await selectTriggersById(tx, projectId, [...new Set(news.flatMap((row) => row.triggerIds))])).map((one) => [one.id, one]))
+      const entries: NewEntry[] = []
+      const stillBorn: StillBorn[] = []
+      for (const row of news) {
+        const event = objectEventOf(row)
+        for (const triggerId of row.triggerIds) {
+          const trigger = triggers.get(triggerId)
+          // Removed, or it waits for other keys.
+          if (!trigger || !event || !matches(trigger.definition as Definition, event)) continue
+          const { functionId, functionName } = trigger
+          const payload = Buffer.from(JSON.stringify(s3Event(event, { region: this.#deps.region, projectRef: this.#project.ref, triggerId })))
+          const base = { id: this.#deps.newId(), project: this.#project.ref, functionName, payload }
+          // The gateway has counted the function that caused it.
+          const { depth } = row
+          if (functionId === null)
+            stillBorn.push({ ...base, reason: 'function_gone', errorType: 'function_not_found', errorMessage: `the function "${functionName}" was deleted` })
+          else if (depth >= LIMITS.callDepth.value)
+            stillBorn.push({
+              ...base,
+              reason: 'recursion',
+              errorType: 'recursion_too_deep',
+              errorMessage: `the event stands behind ${depth} functions that caused each other`,
+            })
+          else entries.push({ ...base, functionId, traceId: null, clientContext: null, depth })
+        }
+      }
+      entered = await this.#deps.queue.enqueueIn(tx, entries, stillBorn)
+    })
+    ;(entered as Entered | null)?.committed()
+  }
+
+  /** A life that ended between the last two steps left events remembered that are in no outbox any more. */
+  async #recall(control: Database, database: Database): Promise<void> {
+    const { id } = this.#project
+    const remembered = await selectRelayed(control.sql, id, FORGOTTEN)
+    if (remembered.length > 0) {
+      const there = await selectInOutbox(database.sql, remembered)
+      await deleteRelayed(
+        control.sql,
+        id,
+        remembered.filter((eventId) => !there.has(eventId)),
+      )
+    }
+    this.#recalled = true
+  }
+}

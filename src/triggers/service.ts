@@ -1,0 +1,328 @@
+import { type Database, DatabaseError, type Databases } from '../backends/database/database.ts'
+import type { Crash } from '../core/crash.ts'
+import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Log } from '../core/log.ts'
+import type { Project, ProjectRef } from '../core/project.ts'
+import type { TriggerSpec } from '../core/trigger-spec.ts'
+import type { Queue } from '../invoke/index.ts'
+import type { Clock } from '../lib/clock.ts'
+import { changesOf, type Definition, definitionOf, specOf, subscriptionOf } from './definition.ts'
+import { Relay } from './relay.ts'
+import {
+  deleteOrphans,
+  deleteTriggers,
+  insertTriggers,
+  lockTriggers,
+  lockSubscriptions,
+  reachMirror,
+  replaceSubscriptions,
+  selectBehind,
+  selectMirror,
+  selectMirrors,
+  selectTriggers,
+  type TriggerRow,
+} from './store.ts'
+
+/** What a bell did not tell of is found by looking. */
+const LOOK_MS = 1_000
+const RETRY_MAX_MS = 30_000
+const SWEEP_MS = 3_600_000
+const ORPHANED_SECONDS = 3_600
+
+export interface TriggersDeps {
+  readonly databases: Pick<Databases, 'control' | 'openProject' | 'status'>
+  readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
+  readonly queue: Pick<Queue, 'enqueueIn'>
+  readonly project: (ref: ProjectRef) => Project | null
+  readonly newId: () => string
+  /** What events say of where they come from. */
+  readonly region: string
+  readonly crash: Crash
+  readonly clock: Clock
+  readonly log: Log
+}
+
+export interface Trigger {
+  readonly id: string
+  readonly function: string
+  readonly spec: TriggerSpec
+  readonly createdAt: Date
+}
+
+/** A project that has or had triggers. */
+interface Followed {
+  readonly relay: Relay
+  /** The pass under way. */
+  passing: Promise<void> | null
+  /** It was rung for while a pass was under way: what came then may not have been visible. */
+  again: boolean
+  failures: number
+  /** Not before this moment of the monotonic clock, after a failure. */
+  notBefore: number
+  /** One at a time brings the mirror to its state. */
+  mirroring: Promise<void>
+  readonly stop: AbortController
+}
+
+/**
+ * What starts functions by itself. The triggers of all projects stand in the control database; a mirror in each
+ * project's own database tells whoever causes an event there that somebody waits for it, and a relay brings the event
+ * from there to the queue.
+ */
+export class Triggers implements AsyncDisposable {
+  readonly #deps: TriggersDeps
+  readonly #followed = new Map<ProjectRef, Followed>()
+  readonly #stop = new AbortController()
+  #looking: Promise<void> | null = null
+  #starting: Promise<void> | null = null
+
+  constructor(deps: TriggersDeps) {
+    this.#deps = deps
+  }
+
+  /** Begins to follow the projects that have triggers; what a former life left half done is finished beside. */
+  async start(): Promise<void> {
+    const mirrors = await selectMirrors(this.#deps.databases.control.sql)
+    for (const { ref } of mirrors) this.#follow(ref)
+    this.#starting = this.#lookAtAll(mirrors.map(({ ref }) => ref))
+    this.#looking = this.#look()
+  }
+
+  /** A hint that an event was committed in a project; when it is lost, the next look finds the event. */
+  wake(ref: ProjectRef): void {
+    const followed = this.#followed.get(ref)
+    if (followed) void this.#pass(ref, followed)
+  }
+
+  /** Events that were seen in outboxes and not handed on yet. */
+  get backlog(): number {
+    return this.#followed.values().reduce((sum, { relay }) => sum + relay.backlog, 0)
+  }
+
+  /** @throws MayflyError function_not_found */
+  async of(ref: ProjectRef, functionName: string): Promise<Trigger[]> {
+    await this.#deps.functions.get(ref, functionName)
+    return await this.#select(ref, functionName)
+  }
+
+  list(ref: ProjectRef): Promise<Trigger[]> {
+    return this.#select(ref, null)
+  }
+
+  /**
+   * Makes the triggers of a function equal to these. Resolves when the project's database knows it: what happens there
+   * from now on is told. What was caused before for a trigger that goes is dropped.
+   * @throws MayflyError function_not_found, bad_request (too many); database_unavailable when it is kept but not yet in force
+   */
+  async put(ref: ProjectRef, functionName: string, specs: readonly TriggerSpec[]): Promise<{ triggers: Trigger[]; changed: boolean }> {
+    const { databases, functions, newId } = this.#deps
+    const project = this.#active(ref)
+    const { id: functionId } = await functions.get(ref, functionName)
+    const wanted = specs.map(definitionOf)
+    const changed = await databases.control
+      .transaction(async (tx) => {
+        await lockTriggers(tx, project.id)
+        const all = await selectTriggers(tx, project.id, null)
+        const { gone, come } = changesOf(
+          all.filter((one) => one.functionName === functionName),
+          wanted,
+        )
+        if (all.length - gone.length + come.length > LIMITS.projectTriggers.value)
+          throw new MayflyError('bad_request', `triggers: a project may have ${LIMITS.projectTriggers.value} of them`)
+        // In this order: the function's row is held before the mirror's, as when a function is deleted.
+        if (come.length > 0)
+          await insertTriggers(
+            tx,
+            project.id,
+            come.map((definition) => ({ id: newId(), functionId, functionName, kind: definition.kind, definition })),
+          )
+        if (gone.length > 0)
+          await deleteTriggers(
+            tx,
+            gone.map(({ id }) => id),
+          )
+        return gone.length + come.length > 0
+      })
+      .catch(async (error: unknown) => {
+        if (!(error instanceof DatabaseError && error.sqlState === '23503')) throw error
+        // The function, or the project, was deleted meanwhile.
+        await functions.get(ref, functionName)
+        throw notThere(ref)
+      })
+    await this.reconcile(ref)
+    return { triggers: await this.#select(ref, functionName), changed }
+  }
+
+  /**
+   * Brings the mirror of a project to what is wanted; nothing when it is there. Called again and again until it succeeds.
+   * @throws DatabaseError when the project's database is away
+   */
+  async reconcile(ref: ProjectRef): Promise<void> {
+    const followed = this.#followed.get(ref) ?? this.#follow(ref)
+    const work = followed.mirroring.catch(() => {}).then(() => this.#mirror(ref))
+    followed.mirroring = work
+    work.catch(() => {})
+    await work
+  }
+
+  /** Its triggers went with it: takes them out of the mirror. What was caused for it until then becomes dead letters. */
+  async functionGone(ref: ProjectRef): Promise<void> {
+    if (this.#followed.has(ref)) await this.reconcile(ref)
+  }
+
+  /** A project goes: its relay ends before its queue and its database do. Its rows go with the project's own. */
+  async dropProject(ref: ProjectRef): Promise<void> {
+    const followed = this.#followed.get(ref)
+    if (!followed) return
+    this.#followed.delete(ref)
+    await settled(followed)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort()
+    await this.#looking
+    await this.#starting
+    await Promise.all([...this.#followed.values()].map(settled))
+  }
+
+  #active(ref: ProjectRef): Project {
+    const project = this.#deps.project(ref)
+    if (project?.state !== 'active') throw notThere(ref)
+    return project
+  }
+
+  #follow(ref: ProjectRef): Followed {
+    const known = this.#followed.get(ref)
+    if (known) return known
+    const made: Followed = {
+      relay: new Relay(this.#deps, this.#active(ref)),
+      passing: null,
+      again: false,
+      failures: 0,
+      notBefore: Number.NEGATIVE_INFINITY,
+      mirroring: Promise.resolve(),
+      stop: new AbortController(),
+    }
+    this.#followed.set(ref, made)
+    return made
+  }
+
+  async #select(ref: ProjectRef, functionName: string | null): Promise<Trigger[]> {
+    return (await selectTriggers(this.#deps.databases.control.sql, this.#active(ref).id, functionName)).map(shown)
+  }
+
+  async #mirror(ref: ProjectRef): Promise<void> {
+    const { databases } = this.#deps
+    const { control } = databases
+    const { id } = this.#active(ref)
+    for (;;) {
+      const before = await selectMirror(control.sql, id)
+      if (!before || before.wanted === before.reached) return
+      const database: Database = await databases.openProject(ref)
+      const reached = await database.transaction(async (tx) => {
+        // Who comes later has read later: an older state never replaces a newer one.
+        await lockSubscriptions(tx)
+        const now = await selectMirror(control.sql, id)
+        const triggers = await selectTriggers(control.sql, id, null)
+        await replaceSubscriptions(
+          tx,
+          triggers.map((one) => subscriptionOf(one.id, one.definition as Definition)),
+        )
+        return now?.wanted ?? before.wanted
+      })
+      await reachMirror(control.sql, id, reached)
+    }
+  }
+
+  /** Hands on what lies in a project's outbox; one pass at a time, and another one when it was rung for meanwhile. Never throws. */
+  async #pass(ref: ProjectRef, followed: Followed): Promise<void> {
+    if (followed.passing) {
+      followed.again = true
+      return await followed.passing
+    }
+    if (this.#stop.signal.aborted || followed.stop.signal.aborted || this.#deps.clock.monotonic() < followed.notBefore) return
+    followed.passing = this.#passes(ref, followed).finally(() => {
+      followed.passing = null
+    })
+    await followed.passing
+  }
+
+  async #passes(ref: ProjectRef, followed: Followed): Promise<void> {
+    const { clock, log } = this.#deps
+    const signal = AbortSignal.any([this.#stop.signal, followed.stop.signal])
+    do {
+      followed.again = false
+      try {
+        await followed.relay.run(signal)
+        if (followed.failures > 0) log.info({ project: ref }, 'events of a project are handed on again')
+        followed.failures = 0
+      } catch (error) {
+        if (signal.aborted || this.#deps.project(ref)?.state !== 'active') return
+        if (followed.failures === 0) log.warn({ project: ref, error: (error as Error).message }, 'events of a project wait in its database; it is tried again')
+        followed.failures++
+        followed.notBefore = clock.monotonic() + Math.min(RETRY_MAX_MS, LOOK_MS * 2 ** Math.min(10, followed.failures - 1))
+        return
+      }
+    } while (followed.again && !signal.aborted)
+  }
+
+  /** One after the other: each look may have to start a server. */
+  async #lookAtAll(refs: readonly ProjectRef[]): Promise<void> {
+    for (const ref of refs) {
+      const followed = this.#followed.get(ref)
+      if (this.#stop.signal.aborted) return
+      if (followed) await this.#pass(ref, followed)
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { clock, databases, log } = this.#deps
+    let sweptAt = Number.NEGATIVE_INFINITY
+    while (!this.#stop.signal.aborted) {
+      await clock.sleep(LOOK_MS, this.#stop.signal).catch(() => {})
+      if (this.#stop.signal.aborted) return
+      try {
+        for (const { ref } of await selectBehind(databases.control.sql)) {
+          if (clock.monotonic() < (this.#followed.get(ref)?.notBefore ?? Number.NEGATIVE_INFINITY)) continue
+          await this.reconcile(ref).catch((error: Error) => this.#mirrorFailed(ref, error))
+        }
+        if (clock.monotonic() - sweptAt >= SWEEP_MS) {
+          sweptAt = clock.monotonic()
+          await deleteOrphans(databases.control.sql, ORPHANED_SECONDS)
+        }
+        // What does not run here has no events that are new; but one that failed is asked again.
+        const places = await databases.status()
+        const running = new Set(places.filter((place) => place.running).map(({ place }) => place))
+        for (const [ref, followed] of this.#followed) {
+          // An external server has no places of ours: it runs.
+          if (places.length === 0 || running.has(ref) || followed.failures > 0) void this.#pass(ref, followed)
+        }
+      } catch (error) {
+        log.debug({ error: String(error) }, 'triggers could not be looked at')
+      }
+    }
+  }
+
+  #mirrorFailed(ref: ProjectRef, error: Error): void {
+    const followed = this.#followed.get(ref)
+    if (!followed) return
+    if (followed.failures === 0) this.#deps.log.warn({ project: ref, error: error.message }, 'triggers of a project are not yet in force; it is tried again')
+    followed.failures++
+    followed.notBefore = this.#deps.clock.monotonic() + Math.min(RETRY_MAX_MS, LOOK_MS * 2 ** Math.min(10, followed.failures - 1))
+  }
+}
+
+async function settled(followed: Followed): Promise<void> {
+  followed.stop.abort()
+  await Promise.allSettled([followed.passing, followed.mirroring])
+}
+
+const shown = (row: TriggerRow): Trigger => ({
+  id: row.id,
+  function: row.functionName,
+  spec: specOf(row.definition as Definition),
+  createdAt: row.createdAt,
+})
+
+const notThere = (ref: ProjectRef) => new MayflyError('project_not_found', `there is no project ${ref}`)

@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto'
+import type { Database } from '../backends/database/database.ts'
+import type { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
+import { noCrash } from '../core/crash.ts'
+import { MayflyError } from '../core/errors.ts'
+import { silentLog } from '../core/log.ts'
+import type { Project, ProjectRef } from '../core/project.ts'
+import { Queue } from '../invoke/index.ts'
+import { systemClock } from '../lib/clock.ts'
+import { uuidv7 } from '../lib/ids.ts'
+import { Triggers, type TriggersDeps } from './service.ts'
+
+/** Two real databases, control and a project's, with rows of functions that nothing runs. */
+export interface Place {
+  readonly databases: EmbeddedDatabases
+  readonly project: Project
+  readonly own: Database
+  /** A queue that takes entries and runs none. */
+  readonly queue: Queue
+  open(changes?: Partial<TriggersDeps>): Triggers
+  addProject(ref: string): Promise<Project>
+  addFunction(name: string, project?: Project): Promise<string>
+  removeFunction(name: string): Promise<void>
+  /** Empties all that is about triggers and the queue. */
+  clear(): Promise<void>
+  close(): Promise<void>
+}
+
+export const makeQueue = (control: Database): Queue =>
+  new Queue({
+    database: control,
+    invoke: () => Promise.reject(new Error('nothing runs here')),
+    admitSpace: () => {},
+    recorded: async () => {},
+    triesOf: async () => ({ maxAttempts: null, maxAgeSeconds: null }),
+    newId: randomUUID,
+    crash: noCrash,
+    holder: randomUUID(),
+    concurrency: 1,
+    maxAttempts: 3,
+    maxAgeMs: 3_600_000,
+    deadLetterDays: 14,
+    clock: systemClock,
+    random: () => 0,
+    log: silentLog,
+  })
+
+export async function openPlace(): Promise<Place> {
+  const { databases, close } = await openTestDatabases()
+  const { control } = databases
+  const projects = new Map<string, Project>()
+  const opened: Triggers[] = []
+  const addProject = async (ref: string): Promise<Project> => {
+    const project: Project = { id: randomUUID(), ref: ref as ProjectRef, name: ref, state: 'active' }
+    await control.script(
+      `begin; insert into mayfly.project (id, ref, name, state, data_key) values ('${project.id}', '${ref}', '${ref}', 'active', ''); commit`,
+    )
+    await databases.ensureProject(ref)
+    projects.set(ref, project)
+    return project
+  }
+  const project = await addProject('demo')
+  const own = await databases.openProject('demo')
+  const queue = makeQueue(control)
+  const functions = new Map<string, string>()
+  return {
+    databases,
+    project,
+    own,
+    queue,
+    addProject,
+    open: (changes = {}) => {
+      const triggers = new Triggers({
+        databases,
+        functions: {
+          get: async (ref, name) => {
+            const id = functions.get(`${ref}/${name}`)
+            if (id === undefined) throw new MayflyError('function_not_found', `no function named ${name}`)
+            return { id }
+          },
+        },
+        queue,
+        project: (ref) => projects.get(ref) ?? null,
+        newId: () => uuidv7(systemClock.now()),
+        region: 'us-east-1',
+        crash: noCrash,
+        clock: systemClock,
+        log: silentLog,
+        ...changes,
+      })
+      opened.push(triggers)
+      return triggers
+    },
+    addFunction: async (name, of = project) => {
+      const id = randomUUID()
+      functions.set(`${of.ref}/${name}`, id)
+      const version = randomUUID()
+      const sha = 'a'.repeat(64)
+      await control.script(`begin;
+        insert into mayfly.artefact (project_id, sha256, bytes) values ('${of.id}', '${sha}', 1) on conflict do nothing;
+        insert into mayfly.function (id, project_id, name, version_id, revision_id) values ('${id}', '${of.id}', '${name}', '${version}', '${version}');
+        insert into mayfly.function_version (id, function_id, project_id, definition, artefact, code_bytes, state)
+          values ('${version}', '${id}', '${of.id}', '{}', '${sha}', 1, 'active');
+        commit`)
+      return id
+    },
+    removeFunction: async (name) => {
+      functions.delete(`demo/${name}`)
+      await control.script(`begin; delete from mayfly.function where name = '${name}'; commit`)
+    },
+    clear: async () => {
+      for (const triggers of opened.splice(0)) await triggers[Symbol.asyncDispose]()
+      functions.clear()
+      await control.script(`begin; delete from mayfly.function; delete from mayfly.trigger; delete from mayfly.mirror;
+        truncate mayfly.relayed, mayfly.entry, mayfly.entry_payload, mayfly.dead_letter; commit`)
+      await own.script('truncate mayfly.outbox, mayfly.subscription')
+    },
+    close: async () => {
+      for (const triggers of opened.splice(0)) await triggers[Symbol.asyncDispose]()
+      await close()
+    },
+  }
+}
