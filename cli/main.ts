@@ -256,6 +256,18 @@ command('dlq <what> [which]', 'dead letters, queued invocations that were given 
     )
   })
 
+command('console', 'print an address of the console that signs in whoever opens it first, valid 15 minutes')
+  .option('--sign-out', 'end every session of the console and every such address instead')
+  .action(async (options: Common & { signOut?: boolean }) => {
+    const client = clientOf(locate(options))
+    if (options.signOut) {
+      const ended = await client.endConsoleSessions()
+      return print(options.json ? JSON.stringify({ ended }) : `Ended ${ended} session${ended === 1 ? '' : 's'} of the console.`)
+    }
+    const url = await client.consoleLogin()
+    print(options.json ? JSON.stringify({ url }) : url)
+  })
+
 command('status', 'show a running node').action(async (options: Common) => {
   const node = locate(options)
   const { pool, ...status } = await clientOf(node).status()

@@ -169,6 +169,16 @@ export class Client {
     return this.#json('GET', '/api/v1/status')
   }
 
+  /** A fresh one-time address of the console. */
+  async consoleLogin(): Promise<string> {
+    return (await this.#json<{ url: string }>('POST', '/api/v1/console-logins')).url
+  }
+
+  /** Signs everybody out of the console. @returns how many sessions were ended */
+  async endConsoleSessions(): Promise<number> {
+    return (await this.#json<{ ended: number }>('DELETE', '/api/v1/console-sessions')).ended
+  }
+
   async functions(project: string): Promise<readonly FunctionInfo[]> {
     return (await this.#json<{ functions: FunctionInfo[] }>('GET', `${at(project)}/functions`)).functions
   }

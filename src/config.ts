@@ -1,4 +1,5 @@
 import type { Infer } from './core/settings.ts'
+import { authSettings } from './auth/config.ts'
 import { nodeSettings } from './gateway/config.ts'
 import { invokeSettings } from './invoke/config.ts'
 import { observeSettings } from './observe/config.ts'
@@ -14,5 +15,6 @@ export const SECTIONS = {
   observe: observeSettings,
   usage: usageSettings,
   realtime: realtimeSettings,
+  auth: authSettings,
 }
 export type Config = { readonly [K in keyof typeof SECTIONS]: Infer<(typeof SECTIONS)[K]> }

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { Auth } from './auth/index.ts'
+import { Auth, ConsoleSessions } from './auth/index.ts'
 import { openInProcessBus } from './backends/bus/in-process.ts'
 import type { Databases } from './backends/database/database.ts'
 import { EMBEDDED_MAJOR } from './backends/database/embedded.ts'
@@ -17,7 +17,7 @@ import { ProjectVersions } from './core/project-versions.ts'
 import { Projects } from './core/projects.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Artefacts, ArtefactLinks, FunctionsService, lambdaRoutes, routes as functionRoutes } from './functions/index.ts'
-import { ConsoleListener, Content, Gateway, HostNames, nodeRoutes, projectRoutes, TrustedProxies } from './gateway/index.ts'
+import { ConsoleListener, consoleRoutes, Content, Gateway, HostNames, isConsoleName, nodeRoutes, projectRoutes, TrustedProxies } from './gateway/index.ts'
 import type { Host } from './host.ts'
 import { Admission, Invoker, lambdaInvokeRoutes, Queue, routes as invokeRoutes, Specs } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
@@ -59,6 +59,7 @@ export class RunningNode implements AsyncDisposable {
   readonly operatorToken: string
   readonly directory: DataDirectory
   readonly #markReady: () => Promise<void>
+  readonly #consoleLogin: () => Promise<string>
 
   private constructor(parts: {
     stack: AsyncDisposableStack
@@ -67,6 +68,7 @@ export class RunningNode implements AsyncDisposable {
     operatorToken: string
     directory: DataDirectory
     markReady: () => Promise<void>
+    consoleLogin: () => Promise<string>
   }) {
     this.#stack = parts.stack
     this.#drain = parts.drain
@@ -74,6 +76,12 @@ export class RunningNode implements AsyncDisposable {
     this.operatorToken = parts.operatorToken
     this.directory = parts.directory
     this.#markReady = parts.markReady
+    this.#consoleLogin = parts.consoleLogin
+  }
+
+  /** A fresh address of the console that signs in whoever opens it first: valid once and for 15 minutes. */
+  consoleLogin(): Promise<string> {
+    return this.#consoleLogin()
   }
 
   /** Says to the world (`/ready`, run.json) that it takes work. */
@@ -272,11 +280,15 @@ export class RunningNode implements AsyncDisposable {
     const links = new ArtefactLinks(clock)
     let isReady = false
     let readyLine: ReadyLine | null = null
-    const hosts = new HostNames([
-      ...settings.allowHost,
-      ...(settings.domain === null ? [] : [settings.domain]),
-      ...(settings.publicUrl === null ? [] : [new URL(settings.publicUrl).hostname]),
-    ])
+    const consoleSessions = new ConsoleSessions({
+      database: databases.control,
+      clock,
+      sessionHours: config.auth.consoleSessionHours,
+      idleHours: config.auth.consoleIdleHours,
+    })
+    const consoleLogin = async () => `${readyLine?.console}/#code=${await consoleSessions.issueCode()}`
+    const named = [...settings.allowHost, ...(settings.publicUrl === null ? [] : [new URL(settings.publicUrl).hostname])]
+    const hosts = new HostNames([...named, ...(settings.domain === null ? [] : [settings.domain])])
     const content = new Content({
       sites,
       project: async (ref) => projects.find(ref),
@@ -301,6 +313,15 @@ export class RunningNode implements AsyncDisposable {
         revealKeys: (project) => auth.revealProjectKeys(project),
         defaultProject: DEFAULT_PROJECT,
         audit: (what, project) => log.info({ audit: true, project }, what),
+      }),
+      ...consoleRoutes({
+        login: consoleLogin,
+        endAll: async () => {
+          const ended = await consoleSessions.endAll()
+          consoleListener.cut(null)
+          return ended
+        },
+        audit: (what) => log.info({ audit: true }, what),
       }),
       ...functionRoutes({ functions, links }),
       ...siteRoutes({ sites, address: (origin, ref, site) => content.address(origin, ref, site) }),
@@ -334,7 +355,12 @@ export class RunningNode implements AsyncDisposable {
       ...realtimeRoutes(realtime),
       ...lambdaRoutes({ functions, links, architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64' }),
     ]
-    gateway = opening.use(
+    const tls =
+      settings.tlsCert === null || settings.tlsKey === null
+        ? null
+        : { cert: readText(settings.tlsCert, 'certificate'), key: readText(settings.tlsKey, 'private key') }
+    const proxies = new TrustedProxies(settings.behindProxy)
+    const served = opening.use(
       new Gateway({
         routes,
         upgrades: realtimeUpgrades(realtime),
@@ -345,17 +371,27 @@ export class RunningNode implements AsyncDisposable {
         admitSpace: (adds) => disk.admit(adds),
         content,
         hosts,
-        proxies: new TrustedProxies(settings.behindProxy),
+        proxies,
         clock,
         log,
-        tls:
-          settings.tlsCert === null || settings.tlsKey === null
-            ? null
-            : { cert: readText(settings.tlsCert, 'certificate'), key: readText(settings.tlsKey, 'private key') },
+        tls,
       }),
     )
-    const consoleListener = opening.use(new ConsoleListener(hosts))
-    const listening = await listen(gateway, consoleListener, config, directory)
+    gateway = served
+    const consoleListener: ConsoleListener = opening.use(
+      new ConsoleListener({
+        files: path.join(host.root, 'console', 'dist'),
+        logins: consoleSessions,
+        describe: () => ({ projects: projects.list(), defaultProject: DEFAULT_PROJECT, apiUrl: readyLine?.url ?? '' }),
+        serve: (request, response, principal) => served.serveVisitor(request, response, principal),
+        hosts: new HostNames([...named, ...(settings.consoleUrl === null ? [] : [new URL(settings.consoleUrl).hostname])], isConsoleName),
+        proxies,
+        clock,
+        log,
+        tls,
+      }),
+    )
+    const listening = await listen(served, consoleListener, config, directory)
     port = listening.port
     const scheme = settings.tlsCert === null ? 'http' : 'https'
     const shown = settings.host === '0.0.0.0' || settings.host === '::' ? '127.0.0.1' : settings.host?.includes(':') ? `[${settings.host}]` : settings.host
@@ -366,7 +402,7 @@ export class RunningNode implements AsyncDisposable {
     readyLine = {
       ready: true,
       url,
-      console: `http://${shown}:${listening.consolePort}`,
+      console: settings.consoleUrl ?? `${scheme}://${shown}:${listening.consolePort}`,
       project: { ref: project.ref, url, ...keys },
       accessKey,
       region: REGION,
@@ -378,6 +414,7 @@ export class RunningNode implements AsyncDisposable {
     return new RunningNode({
       stack,
       ready: line,
+      consoleLogin,
       operatorToken,
       directory,
       markReady: async () => {

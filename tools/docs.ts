@@ -5,7 +5,7 @@ import { ERRORS } from '../src/core/errors.ts'
 import { LIMITS } from '../src/core/limits.ts'
 import { environmentName, flagName } from '../src/core/settings.ts'
 import { lambdaRoutes, mayflyJsonSchema, routes as functionRoutes } from '../src/functions/index.ts'
-import { nodeRoutes, projectRoutes } from '../src/gateway/index.ts'
+import { consoleRoutes, nodeRoutes, projectRoutes } from '../src/gateway/index.ts'
 import { lambdaInvokeRoutes, routes as invokeRoutes } from '../src/invoke/index.ts'
 import { metricsRoutes, routes as logRoutes } from '../src/observe/http.ts'
 import { METRICS } from '../src/observe/metrics.ts'
@@ -21,6 +21,7 @@ const nothing = {} as never
 const ROUTES = [
   ...nodeRoutes(nothing),
   ...projectRoutes(nothing),
+  ...consoleRoutes(nothing),
   ...functionRoutes(nothing),
   ...siteRoutes(nothing),
   ...logRoutes(nothing, nothing),

@@ -7,6 +7,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   awscli: '/usr/bin/aws',
   'python3-boto3': '/usr/lib/python3/dist-packages/boto3',
   sudo: '/usr/bin/sudo',
+  openssl: '/usr/bin/openssl',
 }
 
 /** Installs what is missing where apt and root allow it, and says so in a line; tests skip what is not there. */

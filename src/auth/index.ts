@@ -1,2 +1,3 @@
+export { type ConsoleSession, ConsoleSessions } from './console-sessions.ts'
 export { type AccessKey, Auth, type HandleOwner, type ProjectKeys } from './service.ts'
 export { SignatureError, type SignedRequest, verifySigV4 } from './sigv4.ts'

@@ -43,3 +43,44 @@ export const selectAccessKeys = (sql: Ask, projectId: string) => sql<AccessKeyRo
   select key.id, key.project_id as "projectId", project.ref, key.secret
     from mayfly.access_key as key join mayfly.project as project on project.id = key.project_id
    where key.project_id = ${projectId} order by key.created_at`
+
+export const insertLoginCode = (tx: Tx, hash: Buffer, lastsMs: number) => tx`
+  insert into mayfly.login_code (hash, expires_at) values (${hash}, clock_timestamp() + ${lastsMs} * interval '1 millisecond')`
+
+/** Expired ones, and all but the youngest `count`. */
+export const deleteLoginCodesPast = (tx: Tx, count: number) => tx`
+  delete from mayfly.login_code
+   where expires_at <= clock_timestamp()
+      or hash not in (select hash from mayfly.login_code order by created_at desc, hash limit ${count})`
+
+export const takeLoginCode = (tx: Tx, hash: Buffer) => tx`
+  delete from mayfly.login_code where hash = ${hash} and expires_at > clock_timestamp() returning hash`
+
+export const insertConsoleSession = (tx: Tx, session: { id: string; hash: Buffer; lastsMs: number }) => tx`
+  insert into mayfly.console_session (id, hash, expires_at)
+  values (${session.id}, ${session.hash}, clock_timestamp() + ${session.lastsMs} * interval '1 millisecond')`
+
+/** Those that ended by themselves, and all but the `count` used last. */
+export const deleteSessionsPast = (tx: Tx, count: number, idleMs: number) => tx`
+  delete from mayfly.console_session
+   where expires_at <= clock_timestamp()
+      or last_used_at <= clock_timestamp() - ${idleMs} * interval '1 millisecond'
+      or id not in (select id from mayfly.console_session order by last_used_at desc, id limit ${count})`
+
+// index: console_session_hash_key
+export const selectConsoleSession = (sql: Ask, hash: Buffer, idleMs: number) => sql<{ id: string; leftMs: number; unusedMs: number }>`
+  select id,
+         extract(epoch from least(expires_at, clock_timestamp() + ${idleMs} * interval '1 millisecond') - clock_timestamp())::float8 * 1000 as "leftMs",
+         extract(epoch from clock_timestamp() - last_used_at)::float8 * 1000 as "unusedMs"
+    from mayfly.console_session
+   where hash = ${hash} and expires_at > clock_timestamp()
+     and last_used_at > clock_timestamp() - ${idleMs} * interval '1 millisecond'`
+
+export const touchConsoleSession = (sql: Ask, id: string) => sql`
+  update mayfly.console_session set last_used_at = clock_timestamp() where id = ${id}`
+
+export const deleteConsoleSession = (sql: Ask, id: string) => sql`delete from mayfly.console_session where id = ${id}`
+
+export const deleteAllLogins = (tx: Tx) => tx<{ id: string }>`
+  with codes as (delete from mayfly.login_code)
+  delete from mayfly.console_session returning id`

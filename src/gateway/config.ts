@@ -31,6 +31,12 @@ export const nodeSettings = {
     pattern: /^(?!.*localhost$)[a-z0-9-]+(\.[a-z0-9-]+)+$/,
     takes: 'a domain such as apps.example.com',
   }),
+  consoleUrl: text({
+    default: null,
+    doc: 'What the world sees as the address of the console; its host name should be no one else’s.',
+    pattern: /^https?:\/\/[^\s/]+$/,
+    takes: 'a URL without a path, such as https://console.example.com',
+  }),
   behindProxy: list({ doc: 'CIDR blocks of proxies whose forwarding headers are believed.', takes: 'CIDR blocks separated by commas' }),
   tlsCert: text({ default: null, doc: 'A PEM file with the certificate chain.', takes: 'a file' }),
   tlsKey: text({ default: null, doc: 'A PEM file with the private key.', takes: 'a file' }),

@@ -5,15 +5,18 @@ import { type ProjectRef, parseProjectRef } from '../core/project.ts'
 /** The host names this node answers to; any other gets 421, so that a page elsewhere cannot reach it by rebinding a name. */
 export class HostNames {
   readonly #names: ReadonlySet<string>
-  constructor(names: readonly string[]) {
+  readonly #isLocal: (name: string) => boolean
+  /** @param isLocal  which names of this machine are served; sites have theirs below `localhost`, the console must not */
+  constructor(names: readonly string[], isLocal: (name: string) => boolean = isLoopbackName) {
     this.#names = new Set(names.map((name) => name.toLowerCase()))
+    this.#isLocal = isLocal
   }
 
   /** @throws MayflyError misdirected_request */
   check(host: string | undefined): void {
     const name = hostName(host)
     if (name === null) throw new MayflyError('misdirected_request', 'the request names no host')
-    if (!isLoopbackName(name) && !this.#names.has(name)) {
+    if (!this.#isLocal(name) && !this.#names.has(name)) {
       throw new MayflyError('misdirected_request', `this node does not serve the host name ${JSON.stringify(name.slice(0, 255))}`)
     }
   }
@@ -30,6 +33,9 @@ export function hostName(host: string | undefined): string | null {
 export function isLoopbackName(name: string): boolean {
   return name === 'localhost' || name.endsWith('.localhost') || name === '::1' || (isIP(name) === 4 && name.startsWith('127.'))
 }
+
+/** The console's names of this machine: no host name of a site or a function is among them. */
+export const isConsoleName = (name: string): boolean => isLoopbackName(name) && (!name.endsWith('.localhost') || name === 'console.localhost')
 
 /** Cuts a project prefix `/p/<ref>` off a raw path. @throws MayflyError project_not_found when the ref has no valid form */
 export function cutProject(rawPath: string): { ref: ProjectRef | null; rest: string } {

@@ -14,12 +14,14 @@ import { uuidv7 } from '../lib/ids.ts'
 import type { RelayIdentity } from '../sandbox/index.ts'
 import { authenticate, authenticateRelay, authorise, type Credentials } from './authenticate.ts'
 import { discardBody, readBody, streamBody } from './body.ts'
+import { sparingTheConsole, withoutConsoleCookie, withoutCredentials } from './cookies.ts'
 import { CORS_HEADERS, isPreflight, preflightReply } from './cors.ts'
 import type { Content } from './content.ts'
 import { cutProject, hostName, type HostNames, type TrustedProxies } from './doors.ts'
 import { errorReply, writeReply } from './reply.ts'
 import { Router } from './router.ts'
 import { Upgrades } from './upgrade.ts'
+import { forVisitors, isForVisitors } from './visits.ts'
 
 /** What an AWS route needs: who signed these bytes. The relay hands its identity, so that only its own handle is valid. */
 export type VerifyAws = (request: AwsRequest, relay: RelayIdentity | null) => Promise<Principal>
@@ -52,9 +54,20 @@ export interface GatewayDeps {
 
 interface Arrival {
   readonly relay: { identity: RelayIdentity; depth: number } | null
+  /** Who is signed in to the console, whose door it came by. */
+  readonly visitor?: Principal
 }
 
 const OUTSIDE: Arrival = { relay: null }
+
+export const SERVER_OPTIONS = {
+  requireHostHeader: false, // the doors say in the catalogue's words what is missing
+  maxHeaderSize: LIMITS.requestHeaders.value,
+  headersTimeout: LIMITS.requestHeadTime.value,
+  requestTimeout: 0, // bodies are held by the stall limit instead: a long upload is no fault
+  keepAliveTimeout: 65_000,
+  connectionsCheckingInterval: 5_000,
+}
 
 /**
  * The API door: the network's listener and, for connections that come out of sandboxes, a server
@@ -84,6 +97,7 @@ export class Gateway implements AsyncDisposable {
       keepAliveTimeout: 65_000,
       connectionsCheckingInterval: 5_000,
     }
+    const options = SERVER_OPTIONS
     const serve = (request: IncomingMessage, response: ServerResponse) => void this.#serve(request, response, OUTSIDE)
     this.#server = deps.tls ? (createTlsServer({ ...options, ...deps.tls }, serve) as unknown as Server) : createServer(options, serve)
     const serveRelayed = (request: IncomingMessage, response: ServerResponse) => {
@@ -128,6 +142,11 @@ export class Gateway implements AsyncDisposable {
     this.#relayServer.emit('connection', connection)
   }
 
+  /** Serves a request that came by the console's door, which has looked at its host, its origin and its session. */
+  serveVisitor(request: IncomingMessage, response: ServerResponse, visitor: Principal): Promise<void> {
+    return this.#serve(request, response, { relay: null, visitor })
+  }
+
   /** Requests that are being served. */
   get running(): number {
     return this.#running
@@ -166,8 +185,9 @@ export class Gateway implements AsyncDisposable {
     this.#stopping.signal.addEventListener('abort', onStop)
     this.#running++
     const headOnly = request.method === 'HEAD'
-    const content = !arrival.relay && this.#deps.content?.owns(request.headers.host) ? this.#deps.content : null
+    const content = !arrival.relay && !arrival.visitor && this.#deps.content?.owns(request.headers.host) ? this.#deps.content : null
     let route: Route | null = null
+    let failure: unknown = null
     let allow: Record<string, string> = {}
     try {
       let reply: Reply
@@ -179,6 +199,7 @@ export class Gateway implements AsyncDisposable {
           reply = found.preflight ?? (await found.route.handle(found.context))
         }
       } catch (error) {
+        failure = error
         const cause = causeOf(error)
         if (cause instanceof ClientLeft) return void response.destroy()
         if (cause instanceof WrongMethod) allow = { allow: cause.allow }
@@ -189,7 +210,9 @@ export class Gateway implements AsyncDisposable {
       }
       if (reply.status >= 400) await discardBody(request)
       const close: Record<string, string> = request.complete ? {} : { connection: 'close' }
-      await writeReply(response, reply, { 'x-request-id': id, ...(content ? {} : CORS_HEADERS), ...close, ...allow }, headOnly, leaving.signal)
+      const shown = arrival.visitor ? forVisitors(reply, route ?? errorRoute(failure)) : sparingTheConsole(reply)
+      const cors = arrival.visitor || content ? {} : CORS_HEADERS
+      await writeReply(response, shown, { 'x-request-id': id, ...cors, ...close, ...allow }, headOnly, leaving.signal)
       // What was not read of a refused body is not waited for.
       if (!request.complete) response.once('finish', () => request.socket.destroySoon())
       log.debug(
@@ -212,7 +235,7 @@ export class Gateway implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<{ route: Route; context: RequestContext; preflight: Reply | null }> {
     const { credentials, defaultProject, proxies } = this.#deps
-    const relay = arrival.relay
+    const { relay, visitor } = arrival
     if (this.#stopping.signal.aborted) throw new MayflyError('shutting_down', 'the node is stopping')
     const method = request.method ?? 'GET'
     const url = request.url ?? '/'
@@ -221,16 +244,20 @@ export class Gateway implements AsyncDisposable {
     const fullPath = mark === -1 ? url : url.slice(0, mark)
     const rawQuery = mark === -1 ? '' : url.slice(mark + 1)
     const headers = request.headers
-    if (!relay) this.#deps.hosts.check(headers.host)
+    if (visitor) {
+      // the console's door knows its own names
+    } else if (!relay) this.#deps.hosts.check(headers.host)
     else if (headers.host !== undefined && hostName(headers.host) === null) throw new MayflyError('bad_request', 'the Host header is malformed')
     else if (relay.depth >= LIMITS.callDepth.value)
       throw new MayflyError('recursion_too_deep', `the call stands behind ${relay.depth} functions; ${LIMITS.callDepth.value} is the limit`)
 
     const { ref, rest: rawPath } = cutProject(fullPath)
-    const preflight = isPreflight(method, headers)
+    const preflight = !visitor && isPreflight(method, headers)
     const match = this.#router.match(preflight ? (headers['access-control-request-method'] as string) : method, rawPath)
     if (match.kind === 'bad-encoding') throw new MayflyError('uri_invalid', 'the path holds a broken percent-encoding')
-    const mayUse = match.kind === 'found' && (!relay || match.route.plane === 'data-plane') && (ref === null || match.route.plane === 'data-plane')
+    const mayUse =
+      match.kind === 'found' &&
+      (visitor ? isForVisitors(match.route, ref) : (!relay || match.route.plane === 'data-plane') && (ref === null || match.route.plane === 'data-plane'))
     if (match.kind === 'none' || (match.kind === 'found' && !mayUse)) throw new MayflyError('not_found', `nothing is served at ${method} ${clip(fullPath)}`)
     if (match.kind === 'wrong-method') {
       if (relay) throw new MayflyError('not_found', `nothing is served at ${method} ${clip(fullPath)}`)
@@ -242,7 +269,8 @@ export class Gateway implements AsyncDisposable {
     const forwardedFor = trusted ? proxies.clientOf(headers['x-forwarded-for']) : null
     const secure = this.#isSecure(request, trusted)
     // What was said of a way that nobody here vouches for is heard by no function either; a signature is over all that came.
-    const seen = trusted ? request : withoutForwarding(request)
+    const vouched = trusted ? request : withoutForwarding(request)
+    const seen = visitor ? withoutCredentials(vouched) : withoutConsoleCookie(vouched)
 
     const throughRoute = async <T>(work: () => Promise<T>): Promise<T> => {
       try {
@@ -264,7 +292,7 @@ export class Gateway implements AsyncDisposable {
         if (!('project' in principal)) throw new MayflyError('not_allowed', 'an access key of a project is needed')
         project = await this.#projectOf(principal.project)
       } else {
-        principal = relay ? authenticateRelay(headers, relay.identity, credentials) : await authenticate(headers, credentials)
+        principal = visitor ?? (relay ? authenticateRelay(headers, relay.identity, credentials) : await authenticate(headers, credentials))
         if (route.plane === 'data-plane') {
           if (relay && ref !== null && ref !== relay.identity.project)
             throw new MayflyError('not_found', 'another project is not reached from inside a function')
@@ -315,7 +343,7 @@ export class Gateway implements AsyncDisposable {
   }
 
   #isSecure(request: IncomingMessage, trusted: boolean): boolean {
-    return trusted ? first(request.headers['x-forwarded-proto']) === 'https' : this.#deps.tls !== null
+    return trusted ? firstOf(request.headers['x-forwarded-proto']) === 'https' : this.#deps.tls !== null
   }
 
   async #projectOf(ref: ProjectRef): Promise<Project> {
@@ -350,7 +378,7 @@ class RouteFailure extends Error {
 }
 const errorRoute = (error: unknown) => (error instanceof RouteFailure ? error.route : null)
 /** The fault itself; a database that is away and a disk that is full are told as such, whoever met them. */
-const causeOf = (error: unknown): unknown => {
+export const causeOf = (error: unknown): unknown => {
   const cause = error instanceof RouteFailure ? error.cause : error
   if (cause instanceof DatabaseError && cause.isAway) return new MayflyError('database_unavailable', 'the node does not reach its database', { cause })
   const full = cause instanceof DatabaseError ? cause.sqlState === '53100' : cause instanceof Error && 'code' in cause && cause.code === 'ENOSPC'
@@ -364,7 +392,7 @@ const FORWARDING = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwa
 const NO_METHODS: ReadonlySet<string> = new Set(['TRACE', 'CONNECT'])
 
 /** What every door refuses. @throws MayflyError method_not_allowed, bad_request */
-function checkRequestLine(request: IncomingMessage): void {
+export function checkRequestLine(request: IncomingMessage): void {
   if (NO_METHODS.has(request.method ?? '')) throw new MayflyError('method_not_allowed', `${request.method} is not served`)
   if (!request.url?.startsWith('/')) throw new MayflyError('bad_request', 'the request line must hold a path')
   if (hostsIn(request.rawHeaders) > 1) throw new MayflyError('bad_request', 'the request names more than one host')
@@ -391,7 +419,7 @@ function withoutForwarding(request: IncomingMessage): Pick<IncomingMessage, 'hea
   return { headers: kept, rawHeaders: raw }
 }
 
-const first = (header: string | string[] | undefined): string | null => {
+export const firstOf = (header: string | string[] | undefined): string | null => {
   const text = Array.isArray(header) ? header[0] : header
   return text?.split(',')[0]?.trim() || null
 }
@@ -407,7 +435,7 @@ const describe = (error: unknown): string => {
 }
 
 /** What the HTTP parser itself refuses never reaches a route: it gets the catalogue's words here. */
-function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
+export function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
     return
@@ -422,7 +450,7 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
 }
 
 /** A refusal from before there is a request. */
-function endWith(socket: Duplex, status: string, code: ErrorCode, message: string): void {
+export function endWith(socket: Duplex, status: string, code: ErrorCode, message: string): void {
   const body = JSON.stringify({ code, message, hint: ERRORS[code].hint })
   socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
 }

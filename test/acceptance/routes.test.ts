@@ -121,6 +121,8 @@ describe('every route', () => {
     { route: 'POST /api/v1/projects', access: 'operator', at: () => '/api/v1/projects', body: () => '{"ref":"third"}', ok: 201 },
     { route: 'GET /api/v1/projects/:ref/keys', access: 'operator', at: () => '/api/v1/projects/demo/keys', ok: 200 },
     { route: 'DELETE /api/v1/projects/:ref', access: 'operator', at: () => '/api/v1/projects/third', ok: 204 },
+    { route: 'POST /api/v1/console-logins', access: 'operator', at: () => '/api/v1/console-logins', ok: 201 },
+    { route: 'DELETE /api/v1/console-sessions', access: 'operator', at: () => '/api/v1/console-sessions', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/functions', access: 'manage', at: () => '/api/v1/projects/demo/functions', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/functions/:name', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello', ok: 200 },
     { route: 'PUT /api/v1/projects/:ref/functions/:name', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello', body: definition, ok: 200 },
