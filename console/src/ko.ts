@@ -200,6 +200,7 @@ export const ko = {
   folder: '폴더',
   in: '수신',
   'its function is gone': '함수가 사라짐',
+  'a loop of functions': '서로를 부르는 함수의 고리',
   'joining again…': '다시 연결 중…',
   'joining…': '연결 중…',
   live: '실시간',

@@ -108,6 +108,7 @@ describe("the console's door", () => {
       },
       verifyAws: async () => ({ kind: 'nobody' }),
       project: async (ref) => (ref === demo.ref ? demo : null),
+      upgrades: [],
       defaultProject: demo.ref,
       admitSpace: () => {},
       content: null,

@@ -87,17 +87,8 @@ export class Gateway implements AsyncDisposable {
     this.#deps = deps
     this.#router = new Router(deps.routes)
     this.#upgrades = new Upgrades(deps)
-    const options = {
-      // Whoever offers another protocol, or this one elsewhere, is answered in ours.
-      shouldUpgradeCallback: (request: IncomingMessage) => this.#upgrades.wants(request),
-      requireHostHeader: false, // the doors say in the catalogue's words what is missing
-      maxHeaderSize: LIMITS.requestHeaders.value,
-      headersTimeout: LIMITS.requestHeadTime.value,
-      requestTimeout: 0, // bodies are held by the stall limit instead: a long upload is no fault
-      keepAliveTimeout: 65_000,
-      connectionsCheckingInterval: 5_000,
-    }
-    const options = SERVER_OPTIONS
+    // Whoever offers another protocol, or this one elsewhere, is answered in ours.
+    const options = { ...SERVER_OPTIONS, shouldUpgradeCallback: (request: IncomingMessage) => this.#upgrades.wants(request) }
     const serve = (request: IncomingMessage, response: ServerResponse) => void this.#serve(request, response, OUTSIDE)
     this.#server = deps.tls ? (createTlsServer({ ...options, ...deps.tls }, serve) as unknown as Server) : createServer(options, serve)
     const serveRelayed = (request: IncomingMessage, response: ServerResponse) => {

@@ -12,6 +12,7 @@ const REASONS: Readonly<Record<DeadLetter['reason'], Text>> = {
   age: 'too old',
   node: 'ended the node again and again',
   function_gone: 'its function is gone',
+  recursion: 'a loop of functions',
 }
 
 export function EventsPage({ project }: { project: string }) {
