@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { parseFunctionSpec } from './definition.ts'
+import { definitionOfSpec, parseFunctionSpec } from './definition.ts'
 import { parseConfiguration, Violations } from './dialects/lambda/request.ts'
 
 const artefact = '0'.repeat(64)
@@ -16,6 +16,10 @@ describe('what a deploy says', () => {
     ['a variable with NUL', { environment: { A: '\0' } }, /environment.A: a value must be whole characters without NUL/],
     ['a variable with half a character', { environment: { A: '\udc00' } }, /environment.A: a value must be whole characters without NUL/],
     ['a variable without a name', { environment: { '': 'x' } }, /environment/],
+    ['no attempt', { async: { maxAttempts: 0 } }, /async.maxAttempts: must be a whole number of attempts from 1 to 100/],
+    ['an age below a minute', { async: { maxAge: 59 } }, /async.maxAge: must be a whole number of seconds from 60 to 1209600/],
+    ['tries of its own making', { async: { retries: 1 } }, /async: unknown settings: `retries`/],
+    ['tries that are a number', { async: 3 }, /async: must be an object such as/],
     ['a field of every object', JSON.parse('{"__proto__":{"a":1}}') as object, /unknown settings: `__proto__`/],
   ]
   for (const [what, fields, message] of wrong) {
@@ -26,6 +30,13 @@ describe('what a deploy says', () => {
   it('may hold lines in its description and any text in a variable', () => {
     const environment = { KEY: '-----BEGIN\nx\t\u001b\n' }
     assert.deepEqual(parseFunctionSpec({ artefact, description: 'one\ntwo', environment }).environment, environment)
+  })
+
+  it('leaves to the node what it does not say of queued calls', () => {
+    const told = (async: object) => definitionOfSpec('f', parseFunctionSpec({ artefact, async }), {}).async
+    assert.deepEqual(told({}), { maxAttempts: null, maxAgeSeconds: null })
+    assert.deepEqual(told({ maxAttempts: 100, maxAge: 1_209_600 }), { maxAttempts: 100, maxAgeSeconds: 1_209_600 })
+    assert.deepEqual(definitionOfSpec('f', parseFunctionSpec({ artefact }), {}).async, { maxAttempts: null, maxAgeSeconds: null })
   })
 
   const lambda: [string, object, RegExp][] = [

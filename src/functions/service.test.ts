@@ -40,6 +40,7 @@ let table: Route[]
 let now = Date.now()
 const built: Version[] = []
 const retired: string[] = []
+let deleted: (project: ProjectRef) => Promise<void> = async () => {}
 let build: (version: Version) => Promise<void> = async (version) => void built.push(version)
 
 before(async () => {
@@ -71,6 +72,7 @@ before(async () => {
     log: silentLog,
     build: (version) => build(version),
     retired: (id) => void retired.push(id),
+    deleted: (project) => deleted(project),
   })
   const links = new ArtefactLinks({ ...systemClock, now: () => now })
   table = [...routes({ functions, links }), ...lambdaRoutes({ functions, links, architecture: 'x86_64' })]
@@ -437,6 +439,27 @@ describe('versions and artefacts', () => {
     const id = body.function.versionId
     await assert.rejects(control.sql`update mayfly.function_version set code_bytes = 1 where id = ${id}`, /never changes/)
     await assert.rejects(control.sql`update mayfly.function_version set state = 'failed' where id = ${id}`, /never changes/)
+  })
+
+  it('one from before functions said anything of queued calls is as one that says nothing', async () => {
+    const { body } = await deploy('older', ZIP)
+    await control.script(`alter table mayfly.function_version disable trigger user;
+      update mayfly.function_version set definition = definition - 'async' where id = '${body.function.versionId}';
+      alter table mayfly.function_version enable trigger user`)
+    functions.invalidate(ONE, 'older')
+    assert.deepEqual((await functions.resolve(ONE, 'older')).definition.async, { maxAttempts: null, maxAgeSeconds: null })
+    assert.equal((await deploy('older', ZIP)).body.changed, false)
+  })
+  it('a deletion tells who has something of the function, once it is gone, and is not held up by a fault there', async () => {
+    await deploy('left', ZIP)
+    const told: unknown[] = []
+    deleted = async (project) => {
+      told.push(project, await functions.find(ONE, 'left'))
+      throw new Error('a fault')
+    }
+    await functions.delete(ONE, 'left')
+    deleted = async () => {}
+    assert.deepEqual(told, [ONE, null])
   })
 
   it('a failed build of the compile cache does not fail the deploy', async () => {

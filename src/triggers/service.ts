@@ -7,6 +7,7 @@ import type { Project, ProjectRef } from '../core/project.ts'
 import type { TriggerSpec } from '../core/trigger-spec.ts'
 import type { Queue } from '../invoke/index.ts'
 import type { Clock } from '../lib/clock.ts'
+import { within } from '../lib/within.ts'
 import { changesOf, type Definition, definitionOf, specOf, subscriptionOf } from './definition.ts'
 import { Relay } from './relay.ts'
 import {
@@ -29,6 +30,7 @@ const LOOK_MS = 1_000
 const RETRY_MAX_MS = 30_000
 const SWEEP_MS = 3_600_000
 const ORPHANED_SECONDS = 3_600
+const CLOSE_MS = 5_000
 
 export interface TriggersDeps {
   readonly databases: Pick<Databases, 'control' | 'openProject' | 'status'>
@@ -84,7 +86,7 @@ export class Triggers implements AsyncDisposable {
   /** Begins to follow the projects that have triggers; what a former life left half done is finished beside. */
   async start(): Promise<void> {
     const mirrors = await selectMirrors(this.#deps.databases.control.sql)
-    for (const { ref } of mirrors) this.#follow(ref)
+    for (const { ref } of mirrors) if (this.#deps.project(ref)?.state === 'active') this.#follow(ref)
     this.#starting = this.#lookAtAll(mirrors.map(({ ref }) => ref))
     this.#looking = this.#look()
   }
@@ -181,9 +183,8 @@ export class Triggers implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
-    await this.#looking
-    await this.#starting
-    await Promise.all([...this.#followed.values()].map(settled))
+    // What a database that does not answer holds up is finished in the next life.
+    await within(this.#deps.clock, CLOSE_MS, Promise.all([this.#looking, this.#starting, ...[...this.#followed.values()].map(settled)]))
   }
 
   #active(ref: ProjectRef): Project {
