@@ -91,10 +91,10 @@ describe('Realtime', () => {
   const clock = new StandingClock()
   let realtime: Realtime
   let ids = 0
+  let databases = {} as Databases
   const make = (more: Partial<{ sockets: number; joins: number; messages: number }> = {}) => {
     const config = { sockets: 10, joins: 1000, messages: 1000, ...more }
-    // Nothing here asks for row changes: no database is needed.
-    realtime = new Realtime({ databases: {} as Databases, config, newId: () => String(++ids), clock, log: silentLog })
+    realtime = new Realtime({ databases, config, newId: () => String(++ids), clock, log: silentLog })
   }
   const contextOf = (principal: Principal, version = '1.0.0'): UpgradeContext => ({
     id: '',
@@ -264,11 +264,17 @@ describe('Realtime', () => {
     assert.equal(end.heard('broadcast').length, 1)
   })
   it('row changes that the database cannot stream are refused by realtime_unavailable, in the words of clients', async () => {
+    const sql = async () => [{ walLevel: 'replica', mayReplicate: true, published: true }]
+    // The network's far end: a server that was set up for something else.
+    databases = { openProject: async () => ({ sql }) } as unknown as Databases
     make()
     const end = connect()
     end.join('room', { postgres_changes: [{ event: '*', schema: 'public', table: 't' }] })
     await new Promise((resolve) => setImmediate(resolve))
-    assert.match((end.reply('join room').response as { reason: string }).reason, /^DatabaseUnavailable: /)
+    assert.match(
+      (end.reply('join room').response as { reason: string }).reason,
+      /^DatabaseUnavailable: row changes cannot be streamed: wal_level of PostgreSQL is replica/,
+    )
     assert.equal(ERRORS.realtime_unavailable.status, 503)
     assert.equal(realtime.numbers.channels, 0)
   })

@@ -4,6 +4,7 @@ import type { Log } from '../core/log.ts'
 import type { Socket, UpgradeContext } from '../core/route.ts'
 import { identityOf } from '../core/session.ts'
 import type { Clock } from '../lib/clock.ts'
+import { ChangeFeed } from './changes/feed.ts'
 import { Channels } from './channels.ts'
 import type { RealtimeConfig } from './config.ts'
 import type { Broadcast } from './frames.ts'
@@ -39,6 +40,7 @@ export class Realtime implements AsyncDisposable {
   readonly #deps: RealtimeDeps
   readonly #channels = new Channels()
   readonly #projects = new Map<string, Connected>()
+  readonly #feeds = new Map<string, ChangeFeed>()
   #received = 0
   #cut = 0
 
@@ -63,9 +65,7 @@ export class Realtime implements AsyncDisposable {
         version: query.get('vsn') === '2.0.0' ? '2.0.0' : '1.0.0',
         channels: this.#channels,
         rates: connected.rates,
-        subscribe: async () => {
-          throw new MayflyError('realtime_unavailable', 'row changes cannot be streamed')
-        },
+        subscribe: (subscriber) => this.#feedOf(project.ref).subscribe(subscriber),
         newId,
         clock,
         log,
@@ -98,10 +98,23 @@ export class Realtime implements AsyncDisposable {
   async dropProject(ref: string): Promise<void> {
     for (const client of this.#projects.get(ref)?.clients ?? []) client.close(GOING_AWAY, 'the project is gone')
     this.#projects.delete(ref)
+    const feed = this.#feeds.get(ref)
+    this.#feeds.delete(ref)
+    await feed?.[Symbol.asyncDispose]()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const ref of [...this.#projects.keys()]) await this.dropProject(ref)
+    for (const ref of new Set([...this.#projects.keys(), ...this.#feeds.keys()])) await this.dropProject(ref)
+  }
+
+  #feedOf(ref: string): ChangeFeed {
+    const { databases, newId, clock, log } = this.#deps
+    let feed = this.#feeds.get(ref)
+    if (!feed) {
+      feed = new ChangeFeed({ project: ref, databases, newId, clock, log, onCut: () => void this.#cut++ })
+      this.#feeds.set(ref, feed)
+    }
+    return feed
   }
 
   #of(ref: string): Connected {

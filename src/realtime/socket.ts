@@ -212,16 +212,28 @@ export class Client {
       throw error
     }
     if (!membership.hold(subscription)) return
-    const waitMs = membership.config.waitMs ?? SHORT_WAIT_MS
-    let late = false
-    using _wait = clock.timer(waitMs, () => {
-      late = true
-      if (membership.config.waitMs === null) this.#welcome(message, membership)
-      else fail('UnableToSubscribe: the database was not ready in time')
-    })
-    await subscription.live
-    if (late || membership.ended) return
-    this.#welcome(message, membership)
+    const wanted = membership.config.waitMs
+    let answered = false
+    const answer = (how: () => void) => {
+      if (!answered) how()
+      answered = true
+    }
+    using _wait = clock.timer(wanted ?? SHORT_WAIT_MS, () =>
+      answer(() => (wanted === null ? this.#welcome(message, membership) : fail('UnableToSubscribe: the database was not ready in time'))),
+    )
+    try {
+      await subscription.live
+    } catch (error) {
+      if (!(error instanceof MayflyError)) throw error
+      if (membership.ended) return
+      // Told aside, as a client that is refused its join would try the same for ever.
+      answer(() => (wanted === null ? this.#welcome(message, membership) : fail(error.message)))
+      membership.system('error', error.message)
+      return
+    }
+    if (membership.ended) return
+    answer(() => this.#welcome(message, membership))
+    membership.system('ok', 'Subscribed to PostgreSQL')
   }
 
   #welcome(message: Message, membership: Membership): void {

@@ -1,0 +1,361 @@
+import { type Database, DatabaseError, type Databases } from '../../backends/database/database.ts'
+import { Replication } from '../../backends/database/replication.ts'
+import { MayflyError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
+import type { Log } from '../../core/log.ts'
+import { asIdentity, type SqlIdentity } from '../../core/session.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Asked } from '../join.ts'
+import type { Subscriber, Subscription } from '../socket.ts'
+import { PUBLICATION, selectAbility, selectCanonical, selectPublished, selectRights } from '../store.ts'
+import { authorise, type Seen } from './authorise.ts'
+import { type Bound, FilterError, fulfils, parseFilter } from './filter.ts'
+import { columnsOf, dataOf } from './payload.ts'
+import { type Change, Decoder, type Relation } from './pgoutput.ts'
+import { type Table, Tables } from './tables.ts'
+
+export interface FeedDeps {
+  readonly project: string
+  readonly databases: Databases
+  readonly newId: () => string
+  readonly clock: Clock
+  readonly log: Log
+  /** A reader was too far behind and lost changes. */
+  readonly onCut: () => void
+}
+
+interface Binding {
+  readonly asked: Asked
+  readonly conditions: readonly Bound[]
+}
+interface Registered {
+  readonly subscriber: Subscriber
+  /** Subscribers of one identity see the same. */
+  readonly who: string
+  readonly bindings: readonly Binding[]
+}
+interface Queued {
+  readonly change: Change
+  readonly bytes: number
+  /** How long after its commit the server sent it, by the server's own clock. */
+  readonly sentAfterMs: number
+  readonly receivedAt: number
+}
+
+const BATCH = 500
+const IDENTITIES_AT_ONCE = 4
+const FIRST_RETRY_MS = 250
+const LAST_RETRY_MS = 10_000
+
+class TooFarBehind extends Error {
+  constructor() {
+    super(`changes come faster than their readers can be asked for: more than ${LIMITS.realtimeLag.value / 1000} s behind`)
+  }
+}
+
+/**
+ * The row changes of one project: a replication slot that is there while somebody listens and a minute longer, and
+ * for every change the question to PostgreSQL, who may see it.
+ */
+export class ChangeFeed implements AsyncDisposable {
+  readonly #deps: FeedDeps
+  readonly #registered = new Map<Subscriber, Registered>()
+  #tables: Tables | null = null
+  #running: { readonly stop: AbortController; readonly done: Promise<void> } | null = null
+  #closing: Disposable | null = null
+  #live = Promise.withResolvers<void>()
+  #disposed = false
+
+  constructor(deps: FeedDeps) {
+    this.#deps = deps
+  }
+
+  /** Is there a slot, or an attempt at one? */
+  get open(): boolean {
+    return this.#running !== null
+  }
+
+  /** @throws MayflyError realtime_unavailable; DatabaseError when the database is away */
+  async subscribe(subscriber: Subscriber): Promise<Subscription> {
+    const { databases, project } = this.#deps
+    const database = await databases.openProject(project)
+    await this.#requireAbility(database)
+    if (this.#disposed) throw new MayflyError('realtime_unavailable', 'the project is gone')
+    this.#tables ??= new Tables(database.sql)
+    let ended = false
+    const begin = async () => {
+      const bindings = await this.#bind(subscriber)
+      if (ended || this.#disposed) return
+      this.#registered.set(subscriber, { subscriber, who: JSON.stringify(subscriber.identity), bindings })
+      this.#start()
+      await this.#live.promise
+    }
+    const live = begin()
+    live.catch(() => {})
+    return {
+      live,
+      end: () => {
+        ended = true
+        this.#registered.delete(subscriber)
+        if (this.#registered.size === 0) this.#closeLater()
+      },
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true
+    this.#registered.clear()
+    await this.#stop()
+  }
+
+  async #requireAbility(database: Database): Promise<void> {
+    const [able] = await selectAbility(database.sql)
+    if (able?.walLevel !== 'logical')
+      throw new MayflyError('realtime_unavailable', `row changes cannot be streamed: wal_level of PostgreSQL is ${able?.walLevel}, not logical`)
+    if (!able.mayReplicate) throw new MayflyError('realtime_unavailable', 'row changes cannot be streamed: the role of --database-url lacks REPLICATION')
+    if (!able.published) throw new MayflyError('realtime_unavailable', `row changes cannot be streamed: there is no publication ${PUBLICATION}`)
+  }
+
+  /** @throws MayflyError bad_request for what cannot be subscribed to */
+  async #bind(subscriber: Subscriber): Promise<Binding[]> {
+    const { databases, project } = this.#deps
+    const roles = await databases.openRoles(project)
+    const bindings: Binding[] = []
+    for (const asked of subscriber.asked) {
+      try {
+        bindings.push({ asked, conditions: await this.#conditions(roles, subscriber.identity, asked) })
+      } catch (error) {
+        const why = error instanceof FilterError ? error.message : error instanceof DatabaseError && /^22/.test(error.sqlState) ? error.message : null
+        if (why === null) throw error
+        const { event, schema, table, filter } = asked
+        throw new MayflyError(
+          'bad_request',
+          `Unable to subscribe to changes with given parameters. ${why}: [event: ${event}, schema: ${schema}, table: ${table}, filter: ${filter ?? ''}]`,
+        )
+      }
+    }
+    return bindings
+  }
+
+  async #conditions(roles: Database, identity: SqlIdentity, asked: Asked): Promise<Bound[]> {
+    const everyTable = asked.table === '*' || asked.schema === '*'
+    if (everyTable) {
+      if (asked.filter !== null) throw new FilterError('a filter needs a table')
+      return []
+    }
+    const database = await this.#deps.databases.openProject(this.#deps.project)
+    const columns = await selectPublished(database.sql, asked.schema, asked.table)
+    const [first] = columns
+    if (!first) throw new FilterError(`the table is not in the publication ${PUBLICATION}`)
+    if (asked.filter === null) return []
+    const parsed = parseFilter(asked.filter)
+    const types = await (this.#tables as Tables).types(columns.map(({ typeOid }) => typeOid))
+    return await asIdentity(roles, identity, async (tx) => {
+      const [rights] = await selectRights(tx, first.oid)
+      const bound: Bound[] = []
+      for (const condition of parsed) {
+        const type = types.get(columns.find(({ column }) => column === condition.column)?.typeOid ?? 0)
+        // A column that may not be read is as unknown as one that is not there.
+        if (!type || !rights?.columns.includes(condition.column)) throw new FilterError(`the column ${condition.column} is not known`)
+        const asWritten = ['is', 'like', 'ilike'].includes(condition.operator)
+        const values = asWritten ? condition.values : (await selectCanonical(tx, type.sql, condition.values)).map(({ text }) => text)
+        bound.push({ ...condition, values, type })
+      }
+      return bound
+    })
+  }
+
+  #start(): void {
+    this.#closing?.[Symbol.dispose]()
+    this.#closing = null
+    if (this.#running) return
+    const stop = new AbortController()
+    this.#running = { stop, done: this.#run(stop.signal) }
+  }
+
+  #closeLater(): void {
+    if (!this.#running || this.#closing) return
+    this.#closing = this.#deps.clock.timer(LIMITS.realtimeIdleSlot.value, () => {
+      this.#closing = null
+      if (this.#registered.size === 0) void this.#stop()
+    })
+  }
+
+  async #stop(): Promise<void> {
+    this.#closing?.[Symbol.dispose]()
+    this.#closing = null
+    const running = this.#running
+    this.#running = null
+    if (!running) return
+    running.stop.abort()
+    this.#live = Promise.withResolvers()
+    await running.done
+  }
+
+  /** Streams, and begins again with a gap when the stream is lost. */
+  async #run(signal: AbortSignal): Promise<void> {
+    const { clock, log, project } = this.#deps
+    let pause = FIRST_RETRY_MS
+    for (let first = true; !signal.aborted; first = false) {
+      const from = clock.monotonic()
+      let said = false
+      try {
+        await this.#stream(signal, () => {
+          said = true
+          this.#live.resolve()
+          if (!first) this.#tell('ok', 'Subscribed to PostgreSQL')
+        })
+      } catch (error) {
+        if (signal.aborted) return
+        const why = error instanceof Error ? error.message : String(error)
+        log.warn({ project, error: why }, 'the stream of row changes ended; it begins again')
+        if (said) {
+          this.#live = Promise.withResolvers()
+          this.#tell(
+            'error',
+            error instanceof TooFarBehind ? `Changes were lost: ${why}` : 'Changes may have been lost: the connection to the database broke off',
+          )
+        }
+        if (error instanceof TooFarBehind) this.#deps.onCut()
+      }
+      if (clock.monotonic() - from > LAST_RETRY_MS) pause = FIRST_RETRY_MS
+      await clock.sleep(pause, signal).catch(() => {})
+      pause = Math.min(pause * 2, LAST_RETRY_MS)
+    }
+  }
+
+  #tell(status: 'ok' | 'error', message: string): void {
+    for (const { subscriber } of this.#registered.values()) subscriber.system(status, message)
+  }
+
+  /** Ends by an error, also when it is stopped. */
+  async #stream(signal: AbortSignal, onLive: () => void): Promise<never> {
+    const { databases, project, clock, newId } = this.#deps
+    const connection = await databases.projectConnection(project)
+    const decoder = new Decoder((relation) => this.#isWanted(relation))
+    const ended = Promise.withResolvers<never>()
+    ended.promise.catch(() => {})
+    const onAbort = () => ended.reject(new Error('the feed is closed'))
+    signal.addEventListener('abort', onAbort)
+    const queue: Queued[] = []
+    let queuedBytes = 0
+    let working = false
+    let replication: Replication | null = null
+    const work = async () => {
+      working = true
+      while (queue.length > 0 && !signal.aborted) {
+        const batch = queue.splice(0, BATCH)
+        const [head] = batch as [Queued]
+        if (head.sentAfterMs + clock.monotonic() - head.receivedAt > LIMITS.realtimeLag.value) throw new TooFarBehind()
+        await this.#deliver(batch.map(({ change }) => change))
+        for (const { bytes } of batch) queuedBytes -= bytes
+        if (queuedBytes < LIMITS.realtimeChangeBuffer.value / 2) replication?.resume()
+      }
+      working = false
+    }
+    try {
+      replication = await Replication.open(
+        connection,
+        {
+          slot: `mayfly_${newId().replaceAll('-', '')}`,
+          publication: PUBLICATION,
+          clock,
+          onMessage: (message, sentAt) => {
+            const change = decoder.read(message)
+            if (!change) return
+            queue.push({ change, bytes: message.length, sentAfterMs: sentAt - change.committedAt, receivedAt: clock.monotonic() })
+            queuedBytes += message.length
+            if (queuedBytes > LIMITS.realtimeChangeBuffer.value) replication?.pause()
+            if (!working) work().catch((error: unknown) => ended.reject(error))
+          },
+          onEnd: (error) => ended.reject(error),
+        },
+        signal,
+      )
+      onLive()
+      return await ended.promise
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      // A queue that is still being worked on finds nothing more.
+      queue.length = 0
+      await replication?.[Symbol.asyncDispose]()
+    }
+  }
+
+  #isWanted(relation: Relation): boolean {
+    for (const { bindings } of this.#registered.values()) if (bindings.some(({ asked }) => speaksOf(asked, relation))) return true
+    return false
+  }
+
+  async #deliver(changes: readonly Change[]): Promise<void> {
+    const { databases, project } = this.#deps
+    const tables = new Map<Relation, Table>()
+    for (const { relation } of changes) if (!tables.has(relation)) tables.set(relation, await (this.#tables as Tables).of(relation))
+
+    const deliveries: { readonly change: Change; readonly to: Registered; readonly bindings: readonly Binding[] }[] = []
+    const questions = new Map<string, { readonly identity: SqlIdentity; readonly byTable: Map<Table, Set<Change>> }>()
+    for (const change of changes) {
+      const table = tables.get(change.relation) as Table
+      for (const to of this.#registered.values()) {
+        const bindings = to.bindings.filter((binding) => matches(binding, change))
+        if (bindings.length === 0) continue
+        deliveries.push({ change, to, bindings })
+        let question = questions.get(to.who)
+        if (!question) {
+          question = { identity: to.subscriber.identity, byTable: new Map() }
+          questions.set(to.who, question)
+        }
+        const asked = question.byTable.get(table) ?? new Set()
+        question.byTable.set(table, asked.add(change))
+      }
+    }
+    if (deliveries.length === 0) return
+
+    const roles = await databases.openRoles(project)
+    const answers = new Map<string, Map<Table, Seen>>()
+    const open = [...questions].flatMap(([who, { identity, byTable }]) => [...byTable].map(([table, asked]) => ({ who, identity, table, asked: [...asked] })))
+    const ask = async () => {
+      for (let one = open.shift(); one; one = open.shift()) {
+        const seen = await authorise(roles, one.identity, one.table, one.asked)
+        const known = answers.get(one.who) ?? new Map<Table, Seen>()
+        answers.set(one.who, known.set(one.table, seen))
+      }
+    }
+    await Promise.all(Array.from({ length: IDENTITIES_AT_ONCE }, ask))
+
+    const made = new Map<string, string | null>()
+    let of: Change | null = null
+    for (const { change, to, bindings } of deliveries) {
+      if (this.#registered.get(to.subscriber) !== to) continue
+      if (of !== change) made.clear()
+      of = change
+      const table = tables.get(change.relation) as Table
+      const seen = answers.get(to.who)?.get(table)
+      if (!seen) continue
+      const readable = new Set(columnsOf(table, seen, change.type === 'DELETE' ? 'old' : 'record').map((at) => table.relation.columns[at]?.name))
+      // What a filter says of a value that may not be seen would tell it.
+      const allowed = bindings.filter(({ conditions }) => conditions.every(({ column }) => readable.has(column)))
+      const [first] = allowed
+      if (!first) continue
+      const selects = allowed.map(({ asked }) => asked.select)
+      const select = selects.every((one) => one !== null) ? [...new Set(selects.flat())] : null
+      const name = `${to.who} ${JSON.stringify(select)}`
+      let data = made.get(name)
+      if (data === undefined) {
+        data = dataOf(table, change, seen, select)
+        made.set(name, data)
+      }
+      if (data !== null) to.subscriber.change([...new Set(allowed.map(({ asked }) => asked.id))], data)
+    }
+  }
+}
+
+const speaksOf = ({ schema, table }: Asked, relation: Relation) => (schema === '*' || schema === relation.schema) && (table === '*' || table === relation.name)
+
+function matches({ asked, conditions }: Binding, change: Change): boolean {
+  if (asked.event !== '*' && asked.event !== change.type) return false
+  const { relation } = change
+  if (!speaksOf(asked, relation)) return false
+  const tuple = change.type === 'DELETE' ? change.old : change.record
+  return conditions.every((condition) => fulfils(condition, tuple?.[relation.columns.findIndex(({ name }) => name === condition.column)]))
+}
