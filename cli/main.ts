@@ -4,8 +4,10 @@ import path from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { ApiError, Client, type LogLine, UnreachableError, type UsageTotal } from '../client/client.ts'
 import { deployPacked, FolderError, packFolder } from '../client/deploy.ts'
+import { isProjectFile, readMayflyJson } from '../client/project-file.ts'
 import { findNode, type FoundNode, HalfAddressError, NoNodeError, stateFolderOf } from '../client/nodes.ts'
-import { bold, complain, dim, EXIT, green, harmless, print, progress, red, table, yellow } from './output.ts'
+import { deployProject } from './deploy-project.ts'
+import { bold, complain, dim, EXIT, green, harmless, ms, print, progress, red, size, table, yellow } from './output.ts'
 
 interface Common {
   readonly url?: string
@@ -27,9 +29,7 @@ const locate = (options: Common): FoundNode =>
     stateFolder: stateFolderOf(env, homedir()),
   })
 const clientOf = (node: FoundNode) => new Client(node.url, node.key)
-const ms = (value: number) => (value < 10 ? `${value.toFixed(2)} ms` : `${Math.round(value)} ms`)
 const bytes = (count: number) => (count < 1024 ? `${count} B` : size(count))
-const size = (bytes: number) => (bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`)
 
 const program = new Command('mayfly')
   .description('A self-hosted serverless platform.')
@@ -62,10 +62,16 @@ const bare = (name: string, description: string) =>
 
 const command = (name: string, description: string) => bare(name, description).option('--data <folder>', 'the data directory of a node on this machine')
 
-command('deploy <folder>', 'make a folder a function: bundle, pack, send')
+command('deploy <folder>', 'make a folder a function, or a whole project by its mayfly.json: bundle, pack, plan, send')
   .option('--name <name>', 'its name, instead of the one in mayfly.json or of the folder')
-  .action(async (folder: string, options: Common & { name?: string }) => {
+  .option('--dry-run', 'of a project: show what would change, and change nothing')
+  .action(async (folder: string, options: Common & { name?: string; dryRun?: boolean }) => {
     const node = locate(options)
+    if (isProjectFile(readMayflyJson(path.resolve(folder)))) {
+      const { name = null, dryRun = false, json = false } = options
+      return await deployProject(clientOf(node), node.project, folder, { name, dryRun, json })
+    }
+    if (options.dryRun) throw new UsageError('--dry-run goes with a project: a mayfly.json with functions, buckets or sites.')
     const hear = (step: string) => progress(`  ${step} …`)
     const work = async () => {
       const packed = await packFolder(folder, options.name ?? null, hear)
@@ -190,6 +196,19 @@ command('ls', 'list the functions of the project').action(async (options: Common
     table(
       ['NAME', 'RUNTIME', 'MEMORY', 'TIMEOUT', 'STATE'],
       functions.map((one) => [one.name, one.runtime, `${one.memory} MB`, `${one.timeout} s`, one.state]),
+    ),
+  )
+})
+
+command('sites', 'list the sites of the project with their addresses').action(async (options: Common) => {
+  const node = locate(options)
+  const sites = await clientOf(node).sites(node.project)
+  if (options.json) return print(JSON.stringify({ project: node.project, sites }))
+  if (sites.length === 0) return print(`The project ${node.project} has no sites.`)
+  print(
+    table(
+      ['NAME', 'FILES', 'SIZE', 'URL'],
+      sites.map((one) => [one.name, String(one.files), size(one.bytes), one.url ?? '(not reached by this host name)']),
     ),
   )
 })

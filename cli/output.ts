@@ -15,18 +15,23 @@ export const yellow = paint(33)
 export const print = (text: string): void => write(stdout, text)
 export const complain = (text: string): void => write(stderr, text)
 
+export const ms = (value: number): string => (value < 10 ? `${value.toFixed(2)} ms` : `${Math.round(value)} ms`)
+export const size = (bytes: number): string => (bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`)
+
 /** What is being done, in one line of the terminal that the next replaces; nothing in a pipe. */
 export const progress = (text: string): void => {
   if (stderr.isTTY === true && env.TERM !== 'dumb') stderr.write(`\r\u001b[K${text === '' ? '' : dim(text)}`)
 }
 
+const widthOf = (cell: string) => stripVTControlCharacters(cell).length
+
 /** Columns as wide as their widest cell; nothing at line ends. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [head, ...rows]
-  const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)))
+  const widths = head.map((_, column) => Math.max(...all.map((row) => widthOf(row[column] ?? ''))))
   const line = (row: readonly string[]) =>
     row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - widthOf(cell)))
       .join('  ')
       .trimEnd()
   return [dim(line(head)), ...rows.map(line)].join('\n')

@@ -120,6 +120,34 @@ export interface FunctionInfo {
   readonly [name: string]: unknown
 }
 
+export interface DeploymentChange {
+  readonly kind: 'function' | 'bucket' | 'site' | 'trigger'
+  readonly name: string
+  readonly action: 'create' | 'update' | 'remove' | 'same' | 'keep'
+  readonly why: readonly string[]
+}
+export interface DeploymentPlan {
+  readonly changes: readonly DeploymentChange[]
+  readonly warnings: readonly string[]
+  readonly missing: { readonly artefacts: readonly string[]; readonly files: readonly string[] }
+  /** This very document was applied and reached. */
+  readonly reached: boolean
+}
+export interface DeploymentInfo {
+  readonly name: string
+  readonly version: number
+  readonly reached: number
+  readonly state: 'applying' | 'reached' | 'failed'
+  readonly error: string | null
+}
+export interface SiteInfo {
+  readonly name: string
+  /** Null where no host name of sites leads to the node that was asked. */
+  readonly url: string | null
+  readonly files: number
+  readonly bytes: number
+}
+
 /** The management API of one node, as one key. */
 export class Client {
   readonly #url: string
@@ -210,6 +238,33 @@ export class Client {
 
   putFunction(project: string, name: string, definition: object): Promise<{ function: FunctionInfo; changed: boolean; warnings: readonly string[] }> {
     return this.#json('PUT', `${at(project)}/functions/${encodeURIComponent(name)}`, definition)
+  }
+
+  /** Makes the triggers of a function equal to these. */
+  putTriggers(project: string, name: string, triggers: unknown): Promise<{ changed: boolean }> {
+    return this.#json('PUT', `${at(project)}/functions/${encodeURIComponent(name)}/triggers`, { triggers })
+  }
+
+  putSiteFile(project: string, sha256: string, bytes: Uint8Array): Promise<Response> {
+    return this.request('PUT', `${at(project)}/site-files/${sha256}`, new Uint8Array(bytes), { 'content-type': 'application/octet-stream' })
+  }
+
+  async sites(project: string): Promise<readonly SiteInfo[]> {
+    return (await this.#json<{ sites: SiteInfo[] }>('GET', `${at(project)}/sites`)).sites
+  }
+
+  /** What applying a project file would change; changes nothing. */
+  planDeployment(project: string, document: object): Promise<DeploymentPlan> {
+    return this.#json('POST', `${at(project)}/deployments/plan`, document)
+  }
+
+  /** Asks for a project file; it may still be `applying` when this resolves. */
+  async applyDeployment(project: string, name: string, document: object): Promise<DeploymentInfo> {
+    return (await this.#json<{ deployment: DeploymentInfo }>('PUT', `${at(project)}/deployments/${encodeURIComponent(name)}`, document)).deployment
+  }
+
+  async deployment(project: string, name: string): Promise<DeploymentInfo> {
+    return (await this.#json<{ deployment: DeploymentInfo }>('GET', `${at(project)}/deployments/${encodeURIComponent(name)}`)).deployment
   }
 
   /** Runs a function with an event. */

@@ -4,14 +4,9 @@ import path from 'node:path'
 import { build, type Plugin, stop } from 'esbuild'
 import yazl from 'yazl'
 import type { Client, FunctionInfo } from './client.ts'
+import { FolderError, isProjectFile, readMayflyJson } from './project-file.ts'
 
-/** What is wrong with a folder that was to be deployed; a sentence for its owner. */
-export class FolderError extends Error {
-  constructor(message: string) {
-    super(message)
-    this.name = 'FolderError'
-  }
-}
+export { FolderError } from './project-file.ts'
 
 export interface Packed {
   readonly name: string
@@ -41,6 +36,7 @@ export const FIELDS: ReadonlySet<string> = new Set([
   'environment',
   'async',
   'verifyJwt',
+  'triggers',
 ])
 const ENTRIES = ['index.ts', 'index.mts', 'index.js', 'index.mjs', 'index.cjs']
 
@@ -48,7 +44,7 @@ const ENTRIES = ['index.ts', 'index.mts', 'index.js', 'index.mjs', 'index.cjs']
 export type Hear = (step: string) => void
 
 /** Work in steps, each with the time it took. */
-function inSteps(hear: Hear) {
+export function inSteps(hear: Hear) {
   const steps: { what: string; ms: number }[] = []
   const step = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
     hear(what)
@@ -60,13 +56,16 @@ function inSteps(hear: Hear) {
   return { steps, step }
 }
 
-/** Makes of a folder what a node runs: one bundled file, packages that cannot be bundled, a zip that depends on nothing but these. */
-export async function packFolder(folder: string, name: string | null, hear: Hear = () => {}): Promise<Packed> {
+/**
+ * Makes of a folder what a node runs: one bundled file, packages that cannot be bundled, a zip that depends on nothing but these.
+ * @param overrides  fields that replace those of the folder's own mayfly.json
+ */
+export async function packFolder(folder: string, name: string | null, hear: Hear = () => {}, overrides: Record<string, unknown> = {}): Promise<Packed> {
   const root = path.resolve(folder)
   const { steps, step } = inSteps(hear)
   const stat = await fs.stat(root).catch(() => null)
   if (!stat?.isDirectory()) throw new FolderError(`${folder} is not a folder.`)
-  const definition = await readDefinition(root)
+  const definition = readDefinition(root, overrides)
   const handler = definition.handler ?? 'index.handler'
   const entry = findEntry(root, handler)
   if (!entry) throw new FolderError(`${folder} has no ${handler.split('.')[0]}.ts, .js or .mjs to run; name another with "handler" in mayfly.json.`)
@@ -91,10 +90,7 @@ export async function packFolder(folder: string, name: string | null, hear: Hear
         plugins: [nativePackages(native)],
       })
     } catch (error) {
-      const errors = (error as { errors?: { text: string; location: { file: string; line: number; column: number } | null }[] }).errors ?? []
-      throw new FolderError(
-        `The code could not be bundled:\n${errors.map((one) => `  ${one.location ? `${one.location.file}:${one.location.line}:${one.location.column + 1}: ` : ''}${one.text}`).join('\n') || (error as Error).message}`,
-      )
+      throw bundleFault('The code', error)
     }
   })
   // The bundler's own process would stay as long as ours.
@@ -115,6 +111,13 @@ export async function packFolder(folder: string, name: string | null, hear: Hear
   }
 }
 
+/** What the bundler found, each with its place. */
+export function bundleFault(what: string, error: unknown): FolderError {
+  const errors = (error as { errors?: { text: string; location: { file: string; line: number; column: number } | null }[] }).errors ?? []
+  const lines = errors.map((one) => `  ${one.location ? `${one.location.file}:${one.location.line}:${one.location.column + 1}: ` : ''}${one.text}`)
+  return new FolderError(`${what} could not be bundled:\n${lines.join('\n') || (error as Error).message}`)
+}
+
 /** Sends a packed folder. @throws ApiError */
 export async function deployPacked(
   client: Client,
@@ -128,20 +131,21 @@ export async function deployPacked(
     await client.putArtefact(project, packed.sha256, packed.zip)
     return true
   })
-  const made = await step('deploy', () => client.putFunction(project, packed.name, { ...packed.definition, artefact: packed.sha256 }))
+  const { triggers, ...definition } = packed.definition
+  const made = await step('deploy', async () => {
+    const put = await client.putFunction(project, packed.name, { ...definition, artefact: packed.sha256 })
+    // A file that says nothing of triggers leaves those that are there.
+    const changed = triggers === undefined ? false : (await client.putTriggers(project, packed.name, triggers)).changed
+    return { ...put, changed: put.changed || changed }
+  })
   return { ...made, sent, steps }
 }
 
-async function readDefinition(root: string): Promise<{ name?: string; handler?: string; [field: string]: unknown }> {
+function readDefinition(root: string, overrides: Record<string, unknown>): { name?: string; handler?: string; [field: string]: unknown } {
   const file = path.join(root, 'mayfly.json')
-  if (!existsSync(file)) return {}
-  let value: unknown
-  try {
-    value = JSON.parse(await fs.readFile(file, 'utf8'))
-  } catch (error) {
-    throw new FolderError(`${file} is not JSON: ${(error as Error).message}`)
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new FolderError(`${file} must hold one JSON object.`)
+  const own = readMayflyJson(root)
+  if (isProjectFile(own)) throw new FolderError(`${file} tells of a project, where one of a function was to be.`)
+  const value = { ...own, ...overrides }
   for (const field of Object.keys(value)) {
     if (!FIELDS.has(field)) throw new FolderError(`${file}: this version knows no field "${field}". It knows ${[...FIELDS].slice(1).join(', ')}.`)
   }

@@ -16,6 +16,9 @@ import type { Project, ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
 import { Projects } from './core/projects.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
+import { bucketsOfDeployment, triggersOfDeployment } from './deploying.ts'
+import { routes as deploymentRoutes } from './deployments/http.ts'
+import { Deployments } from './deployments/index.ts'
 import { Artefacts, ArtefactLinks, FunctionsService, lambdaRoutes, routes as functionRoutes } from './functions/index.ts'
 import { ConsoleListener, consoleRoutes, Content, Gateway, HostNames, isConsoleName, nodeRoutes, projectRoutes, TrustedProxies } from './gateway/index.ts'
 import type { Host } from './host.ts'
@@ -276,6 +279,16 @@ export class RunningNode implements AsyncDisposable {
         meterWritable: () => usage.writable,
       }),
     )
+    const deployments = opening.use(
+      new Deployments({
+        control: databases.control,
+        sealer,
+        rooms: { functions, sites, buckets: bucketsOfDeployment(), triggers: triggersOfDeployment() },
+        clock,
+        log,
+        crash: host.crash,
+      }),
+    )
     const operatorToken = auth.issueOperatorToken()
     const links = new ArtefactLinks(clock)
     let isReady = false
@@ -297,6 +310,7 @@ export class RunningNode implements AsyncDisposable {
       domain: settings.domain,
       publicUrl: settings.publicUrl,
     })
+    const siteAddress = (origin: string, ref: ProjectRef, site: string) => content.address(origin, ref, site)
     const routes = [
       ...nodeRoutes({
         version: host.version,
@@ -324,7 +338,8 @@ export class RunningNode implements AsyncDisposable {
         audit: (what) => log.info({ audit: true }, what),
       }),
       ...functionRoutes({ functions, links }),
-      ...siteRoutes({ sites, address: (origin, ref, site) => content.address(origin, ref, site) }),
+      ...siteRoutes({ sites, address: siteAddress }),
+      ...deploymentRoutes({ deployments, address: siteAddress }),
       ...logRoutes(logs, draining.signal),
       ...metricsRoutes({
         invocations: counters,
@@ -421,6 +436,7 @@ export class RunningNode implements AsyncDisposable {
         isReady = true
         await queue.start()
         await triggers.start()
+        await deployments.start()
         void functions.expectAll(stopping.signal)
         await writeRun(stack, host, data, { ...line, pid: process.pid, startTicks: startTicks(process.pid), operatorToken, data })
       },

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { SECTIONS } from '../src/config.ts'
+import { routes as deploymentRoutes } from '../src/deployments/http.ts'
 import { ERRORS } from '../src/core/errors.ts'
 import { LIMITS } from '../src/core/limits.ts'
 import { environmentName, flagName } from '../src/core/settings.ts'
@@ -24,6 +25,7 @@ const ROUTES = [
   ...consoleRoutes(nothing),
   ...functionRoutes(nothing),
   ...siteRoutes(nothing),
+  ...deploymentRoutes(nothing),
   ...logRoutes(nothing, nothing),
   ...metricsRoutes(nothing),
   ...usageRoutes(nothing),

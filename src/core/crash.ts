@@ -1,4 +1,4 @@
-/** Moments of the photo job at which a test ends the node, to see that nothing is lost. */
+/** Moments of the photo job, and of a deployment, at which a test ends the node, to see that nothing is lost. */
 export const CRASH_POINTS = [
   'afterBytesFsync',
   'afterObjectCommit',
@@ -7,6 +7,7 @@ export const CRASH_POINTS = [
   'duringRun',
   'afterRunBeforeSettle',
   'afterThumbnailCommit',
+  'afterDeployStep',
 ] as const
 export type CrashPoint = (typeof CRASH_POINTS)[number]
 

@@ -118,6 +118,13 @@ export const LIMITS = {
     error: 'zip_invalid',
     provenBy: 'src/functions/archive.test.ts',
   },
+  deploymentParts: {
+    value: 200,
+    unit: 'count',
+    why: 'functions, and buckets, and sites of one project file; each is looked at one by one',
+    error: 'bad_request',
+    provenBy: 'src/deployments/room.test.ts',
+  },
   siteFiles: {
     value: 5_000,
     unit: 'count',

@@ -1,6 +1,7 @@
 export { type Archive, readArchive, unpackArchive } from './archive.ts'
 export { Artefacts, type ArtefactsOptions } from './artefacts.ts'
-export { functionSpecSchema, isFunctionName, mayflyJsonSchema, RUNTIMES } from './definition.ts'
+export { definitionOfSpec, type FunctionSpec, functionSpecSchema, isFunctionName, mayflyJsonSchema, RUNTIMES, warningsOf } from './definition.ts'
+export { differencesOf } from './difference.ts'
 export {
   ACCOUNT_ID,
   DEFAULT_REGION,

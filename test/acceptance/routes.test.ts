@@ -105,6 +105,7 @@ describe('every route', () => {
     removeFolder(folder)
   })
   const definition = () => JSON.stringify({ artefact: sha256, timeout: 1 })
+  const project = () => JSON.stringify({ name: 'again', sites: [{ name: 'again', files: [{ path: 'index.html', sha256 }] }] })
   const site = () => JSON.stringify({ files: [{ path: 'index.html', sha256 }] })
   const created = () =>
     JSON.stringify({ FunctionName: 'made', Role: ROLE, Runtime: 'nodejs24.x', Handler: 'index.handler', Code: { ZipFile: zip.toString('base64') } })
@@ -138,6 +139,10 @@ describe('every route', () => {
     },
     { route: 'PUT /api/v1/projects/:ref/sites/:site', access: 'manage', at: () => '/api/v1/projects/demo/sites/again', body: site, ok: 200 },
     { route: 'GET /api/v1/projects/:ref/sites', access: 'manage', at: () => '/api/v1/projects/demo/sites', ok: 200 },
+    { route: 'GET /api/v1/projects/:ref/deployments', access: 'manage', at: () => '/api/v1/projects/demo/deployments', ok: 200 },
+    { route: 'POST /api/v1/projects/:ref/deployments/plan', access: 'manage', at: () => '/api/v1/projects/demo/deployments/plan', body: project, ok: 200 },
+    { route: 'PUT /api/v1/projects/:ref/deployments/:name', access: 'manage', at: () => '/api/v1/projects/demo/deployments/again', body: project, ok: 200 },
+    { route: 'GET /api/v1/projects/:ref/deployments/:name', access: 'manage', at: () => '/api/v1/projects/demo/deployments/again', ok: 200 },
     { route: 'any /sites/:site', access: 'open', at: () => '/sites/again', ok: 307 },
     { route: 'any /sites/:site/*', access: 'open', at: () => '/sites/again/below', ok: 307 },
     { route: 'DELETE /api/v1/projects/:ref/sites/:site', access: 'manage', at: () => '/api/v1/projects/demo/sites/again', ok: 204 },
@@ -247,6 +252,7 @@ describe('every route', () => {
       404,
       'function_not_found',
     ],
+    ['a deployment that is not there', 'secret', 'GET', '/api/v1/projects/demo/deployments/none', null, 404, 'deployment_not_found'],
     ['a function that throws', 'publishable', 'GET', '/functions/v1/hello/throw', null, 502, 'function_failed'],
     ['a function past its time', 'publishable', 'GET', '/functions/v1/hello/sleep', null, 504, 'function_timeout'],
   ]

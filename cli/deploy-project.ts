@@ -1,0 +1,60 @@
+import type { Client, DeploymentChange } from '../client/client.ts'
+import { applyProject, packProject, type PackedProject, sitesOf } from '../client/project.ts'
+import { bold, complain, dim, green, harmless, ms, print, progress, red, size, table, yellow } from './output.ts'
+
+const MARKS: Readonly<Record<DeploymentChange['action'], string>> = {
+  create: green('+ create'),
+  update: yellow('~ update'),
+  remove: red('- remove'),
+  keep: yellow('! keep'),
+  same: dim('  same'),
+}
+
+/** Deploys a whole project: says first what will change and why, then what came of it. */
+export async function deployProject(
+  client: Client,
+  project: string,
+  folder: string,
+  how: { name: string | null; dryRun: boolean; json: boolean },
+): Promise<void> {
+  const hear = (step: string) => progress(`  ${step} …`)
+  const packed = await packProject(folder, how.name, hear).finally(() => progress(''))
+  const plan = await client.planDeployment(project, packed.document)
+  const changes = plan.changes.filter((change) => change.action !== 'same')
+  if (!how.json) {
+    print(`${bold(packed.name)}: ${summary(packed)}`)
+    for (const warning of plan.warnings) complain(yellow(`warning: ${warning}`))
+    if (changes.length > 0)
+      print(
+        table(
+          ['', 'KIND', 'NAME', 'WHY'],
+          changes.map((one) => [MARKS[one.action], one.kind, one.name, harmless(one.why.join(', '))]),
+        ),
+      )
+    else print('Nothing changes: the node has exactly this already.')
+  }
+  const planned = { deployment: packed.name, changes: plan.changes, warnings: plan.warnings }
+  if (how.dryRun) {
+    if (how.json) print(JSON.stringify({ ...planned, dryRun: true }))
+    else if (changes.length > 0) print('Nothing was changed: this was a dry run.')
+    return
+  }
+  // What is there already is asked for all the same, once: so that it is known whose it is.
+  const done = plan.reached && changes.length === 0 ? null : await applyProject(client, project, packed, plan, hear).finally(() => progress(''))
+  const sites = done?.sites ?? (await sitesOf(client, project, packed))
+  const steps = [...packed.steps, ...(done?.steps ?? [])]
+  if (how.json) return print(JSON.stringify({ ...planned, dryRun: false, sentBytes: done?.sentBytes ?? 0, sites, steps }))
+  if (changes.length > 0 && done) {
+    for (const step of steps) print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms)}${step.what === 'send' ? `  ${size(done.sentBytes)} sent` : ''}`))
+    print(green('Deployed.'))
+  }
+  for (const site of sites) print(`${site.name}: ${site.url ?? 'not reached by this host name; start the node with --domain'}`)
+}
+
+function summary(packed: PackedProject): string {
+  const { functions, sites, document } = packed
+  const count = (number: number, what: string) => (number === 0 ? [] : [`${number} ${what}${number === 1 ? '' : 's'}`])
+  const buckets = (document.buckets as readonly unknown[]).length
+  const bytes = functions.reduce((sum, one) => sum + one.zip.length, 0) + sites.flatMap((site) => site.files).reduce((sum, file) => sum + file.bytes.length, 0)
+  return [...count(functions.length, 'function'), ...count(buckets, 'bucket'), ...count(sites.length, 'site'), size(bytes)].join(', ')
+}

@@ -1,0 +1,102 @@
+import path from 'node:path'
+import type { Client, DeploymentInfo, DeploymentPlan } from './client.ts'
+import { type Hear, inSteps, type Packed, packFolder } from './deploy.ts'
+import { FolderError, parseProjectFile, readMayflyJson } from './project-file.ts'
+import { inside, type PackedFile, packSite } from './site-folder.ts'
+
+export interface PackedProject {
+  readonly name: string
+  readonly functions: readonly Packed[]
+  readonly sites: readonly { readonly name: string; readonly files: readonly PackedFile[] }[]
+  /** What the node is asked to be equal to. */
+  readonly document: Record<string, unknown>
+  readonly steps: Packed['steps']
+}
+
+export interface DeployedProject {
+  readonly deployment: DeploymentInfo
+  readonly sites: readonly { readonly name: string; readonly url: string | null }[]
+  readonly sentBytes: number
+  readonly steps: Packed['steps']
+}
+
+const SENDERS = 6
+const POLL_MS = 500
+
+/** Makes of a project's folder what a node is asked for. The same files give the same bytes. @throws FolderError */
+export async function packProject(folder: string, name: string | null, hear: Hear = () => {}): Promise<PackedProject> {
+  const root = path.resolve(folder)
+  const file = parseProjectFile(root, readMayflyJson(root) ?? {})
+  const { steps, step } = inSteps(hear)
+  const functions: Packed[] = []
+  for (const entry of file.functions ?? []) {
+    const { folder: own, ...overrides } = typeof entry === 'string' ? { folder: entry } : entry
+    const at = inside(root, own, 'functions: a folder')
+    functions.push(await step(own, () => packFolder(at, null, () => {}, overrides)))
+  }
+  const sites: { name: string; files: readonly PackedFile[] }[] = []
+  for (const site of file.sites ?? [])
+    sites.push({ name: site.name, files: await step(site.folder, () => packSite(root, site.name, site.folder, site.scripts ?? [])) })
+  const own = name ?? file.name ?? path.basename(root)
+  if (!/^[a-zA-Z0-9_-]{1,64}$/.test(own)) throw new FolderError(`"${own}" is no name of a deployment; give one as "name" in ${path.join(root, 'mayfly.json')}.`)
+  return {
+    name: own,
+    functions,
+    sites,
+    steps,
+    document: {
+      name: own,
+      functions: functions.map((one) => ({ ...one.definition, name: one.name, artefact: one.sha256 })),
+      buckets: file.buckets ?? [],
+      sites: sites.map((site) => ({ name: site.name, files: site.files.map((one) => ({ path: one.path, sha256: one.sha256 })) })),
+    },
+  }
+}
+
+/** Sends what the plan says is missing, asks for the document and waits until it is reached. @throws ApiError */
+export async function applyProject(
+  client: Client,
+  project: string,
+  packed: PackedProject,
+  plan: DeploymentPlan,
+  hear: Hear = () => {},
+): Promise<DeployedProject> {
+  const { steps, step } = inSteps(hear)
+  const sentBytes = await step('send', () => send(client, project, packed, plan))
+  const deployment = await step('apply', async () => {
+    let now = await client.applyDeployment(project, packed.name, packed.document)
+    while (now.state === 'applying') {
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+      now = await client.deployment(project, packed.name)
+    }
+    return now
+  })
+  if (deployment.state === 'failed') throw new FolderError(`The deployment failed: ${deployment.error ?? 'the node does not say why'}`)
+  return { deployment, sites: await sitesOf(client, project, packed), sentBytes, steps }
+}
+
+/** Where the sites of a project file are. */
+export async function sitesOf(client: Client, project: string, packed: PackedProject): Promise<DeployedProject['sites']> {
+  if (packed.sites.length === 0) return []
+  const names = new Set(packed.sites.map((site) => site.name))
+  return (await client.sites(project)).filter((site) => names.has(site.name)).map(({ name, url }) => ({ name, url }))
+}
+
+async function send(client: Client, project: string, packed: PackedProject, { missing }: DeploymentPlan): Promise<number> {
+  const zips = new Map(packed.functions.map((one) => [one.sha256, one.zip]))
+  const files = new Map(packed.sites.flatMap((site) => site.files.map((one) => [one.sha256, one.bytes])))
+  const work = [
+    ...missing.artefacts.map((sha256) => ({ bytes: zips.get(sha256), put: client.putArtefact.bind(client, project, sha256) })),
+    ...missing.files.map((sha256) => ({ bytes: files.get(sha256), put: client.putSiteFile.bind(client, project, sha256) })),
+  ]
+  let sent = 0
+  const sender = async () => {
+    for (let next = work.pop(); next; next = work.pop()) {
+      if (!next.bytes) continue
+      await next.put(next.bytes)
+      sent += next.bytes.length
+    }
+  }
+  await Promise.all(Array.from({ length: SENDERS }, sender))
+  return sent
+}

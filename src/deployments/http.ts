@@ -1,0 +1,72 @@
+import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Project, ProjectRef } from '../core/project.ts'
+import type { Reply, RequestContext, Route } from '../core/route.ts'
+import { parseDocument } from './document.ts'
+import type { DeploymentInfo, Deployments } from './service.ts'
+
+export interface DeploymentsHttpDeps {
+  readonly deployments: Deployments
+  /** Where a site is reached by whoever reached the API at this origin. */
+  readonly address: (origin: string, project: ProjectRef, site: string) => string | null
+}
+
+/** So long a request waits for its deployment to be reached. */
+const WAIT_MS = 20_000
+
+export function routes({ deployments, address }: DeploymentsHttpDeps): Route[] {
+  const management = (method: string, path: string, doc: string, handle: (context: RequestContext, project: ProjectRef) => Promise<Reply>): Route => ({
+    ...(method === 'PUT' ? { adds: 'data' } : {}),
+    method,
+    path: `/api/v1/projects/:ref/deployments${path}`,
+    access: 'manage',
+    plane: 'management',
+    doc,
+    handle: async (context) => await handle(context, (context.project as Project).ref),
+  })
+  return [
+    management('GET', '', 'Lists the deployments of a project.', async (_context, project) =>
+      json(200, { deployments: (await deployments.list(project)).map(shown) }),
+    ),
+    management(
+      'POST',
+      '/plan',
+      'Tells what applying the project file in the body would make, change and remove; changes nothing.',
+      async (context, project) => {
+        const { name, desired } = parseDocument(parseJson(await context.body(LIMITS.managementBody.value)))
+        return json(200, { name, ...(await deployments.plan(project, name, desired)) })
+      },
+    ),
+    management('GET', '/:name', 'Shows a deployment and whether it is reached.', async (context, project) =>
+      json(200, { deployment: shown(await deployments.get(project, context.params.name ?? '')) }),
+    ),
+    management(
+      'PUT',
+      '/:name',
+      'Makes the parts of a project equal to the project file in the body and removes what its last one had beside; 202 when that takes longer than 20 s.',
+      async (context, project) => {
+        const name = context.params.name ?? ''
+        const body = parseJson(await context.body(LIMITS.managementBody.value))
+        const document = parseDocument(typeof body === 'object' && body !== null && !Array.isArray(body) ? { name, ...body } : body)
+        if (document.name !== name)
+          throw new MayflyError('bad_request', `name: is ${JSON.stringify(document.name)}, but the path says ${JSON.stringify(name.slice(0, 100))}`)
+        const info = await deployments.apply(project, name, document.desired, WAIT_MS)
+        if (info.state === 'failed') throw new MayflyError('deployment_failed', info.error ?? 'the deployment failed')
+        const sites = document.desired.sites.map((site) => ({ name: site.name, url: address(context.origin, project, site.name) }))
+        return json(info.state === 'reached' ? 200 : 202, { deployment: shown(info), sites })
+      },
+    ),
+  ]
+}
+
+const json = (status: number, body: unknown): Reply => ({ status, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+
+const shown = (info: DeploymentInfo) => ({ ...info, modifiedAt: info.modifiedAt.toISOString() })
+
+function parseJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'))
+  } catch (error) {
+    throw new MayflyError('body_not_json', `the body is not JSON: ${error instanceof Error ? error.message.slice(0, 200) : ''}`)
+  }
+}

@@ -1,0 +1,112 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { ProjectRef } from '../core/project.ts'
+import { differencesOf, type FunctionsService } from '../functions/index.ts'
+import { artefactOf, type Sites } from '../sites/index.ts'
+import type { Desired, DesiredBucket, DesiredSite, TriggerSpec } from './document.ts'
+import type { Part } from './store.ts'
+
+export interface BucketsOfDeployment {
+  get(project: ProjectRef, name: string): Promise<DesiredBucket | null>
+  /** Makes it, or makes it equal to this. Its objects stay. */
+  ensure(project: ProjectRef, bucket: DesiredBucket): Promise<void>
+}
+
+export interface TriggersOfDeployment {
+  /** In the words that `put` takes, defaults told. @throws MayflyError bad_request */
+  check(triggers: readonly TriggerSpec[]): readonly TriggerSpec[]
+  get(project: ProjectRef, functionName: string): Promise<readonly TriggerSpec[]>
+  /** Replaces all of a function. */
+  put(project: ProjectRef, functionName: string, triggers: readonly TriggerSpec[]): Promise<void>
+}
+
+/** The rooms whose nouns a project file names. */
+export interface Rooms {
+  readonly functions: Pick<FunctionsService, 'find' | 'put' | 'delete' | 'artefactBytes'>
+  readonly buckets: BucketsOfDeployment
+  readonly triggers: TriggersOfDeployment
+  readonly sites: Pick<Sites, 'find' | 'put' | 'delete' | 'missing'>
+}
+
+/** `keep`: a bucket that is named no more stays as it is, with its objects. */
+export type Action = 'create' | 'update' | 'remove' | 'same' | 'keep'
+export interface Change {
+  readonly kind: 'function' | 'bucket' | 'site' | 'trigger'
+  /** Of triggers: that of their function. */
+  readonly name: string
+  readonly action: Action
+  /** The fields, or files, that differ. */
+  readonly why: readonly string[]
+}
+
+const MAX_TOLD = 20
+
+/** What would be made, changed and removed, by looking at what is there now. @param parts what the deployment has made before */
+export async function planOf(rooms: Rooms, project: ProjectRef, desired: Desired, parts: readonly Part[]): Promise<Change[]> {
+  const changes: Change[] = []
+  for (const bucket of desired.buckets) changes.push(bucketChange(bucket, await rooms.buckets.get(project, bucket.name)))
+  for (const { name, spec, triggers } of desired.functions) {
+    const record = await rooms.functions.find(project, name)
+    changes.push({ kind: 'function', name, ...(record ? actionOf(differencesOf(record, spec)) : CREATE) })
+    const now = record ? await rooms.triggers.get(project, name) : []
+    if (triggers.length > 0 || now.length > 0) changes.push({ kind: 'trigger', name, ...triggerAction(now, triggers) })
+  }
+  for (const site of desired.sites) changes.push(await siteChange(rooms, project, site))
+  for (const part of leftOver(desired, parts)) changes.push(...(await removalsOf(rooms, project, part)))
+  return changes
+}
+
+const CREATE = { action: 'create', why: [] } as const
+const actionOf = (differs: readonly string[]): Pick<Change, 'action' | 'why'> => ({ action: differs.length > 0 ? 'update' : 'same', why: differs })
+
+function bucketChange(wanted: DesiredBucket, now: DesiredBucket | null): Change {
+  const head = { kind: 'bucket', name: wanted.name } as const
+  if (!now) return { ...head, ...CREATE }
+  const fields = ['public', 'fileSizeLimit', 'allowedMimeTypes', 'allow'] as const
+  return { ...head, ...actionOf(fields.filter((field) => !isDeepStrictEqual(now[field], wanted[field]))) }
+}
+
+function triggerAction(now: readonly TriggerSpec[], wanted: readonly TriggerSpec[]): Pick<Change, 'action' | 'why'> {
+  if (sameTriggers(now, wanted)) return { action: 'same', why: [] }
+  if (now.length === 0) return CREATE
+  return wanted.length === 0 ? { action: 'remove', why: ['no longer in the project file'] } : { action: 'update', why: ['triggers'] }
+}
+
+export const sameTriggers = (a: readonly TriggerSpec[], b: readonly TriggerSpec[]): boolean => isDeepStrictEqual(new Set(a), new Set(b))
+
+async function siteChange(rooms: Rooms, project: ProjectRef, { name, files }: DesiredSite): Promise<Change> {
+  const now = await rooms.sites.find(project, name)
+  if (!now) return { kind: 'site', name, ...CREATE }
+  if (now.artefact === artefactOf(files)) return { kind: 'site', name, action: 'same', why: [] }
+  const wanted = new Map(files.map((file) => [file.path, file.sha256]))
+  const differs = [...wanted].filter(([path, sha256]) => now.files.get(path)?.sha256 !== sha256).map(([path]) => path)
+  const gone = [...now.files.keys()].filter((path) => !wanted.has(path)).map((path) => `${path} (gone)`)
+  const why = [...differs, ...gone].toSorted()
+  return { kind: 'site', name, action: 'update', why: why.length > MAX_TOLD ? [...why.slice(0, MAX_TOLD), `and ${why.length - MAX_TOLD} more`] : why }
+}
+
+/** What was made for a former document and is in this one no more. */
+export function leftOver(desired: Desired, parts: readonly Part[]): Part[] {
+  const wanted = new Set(partsIn(desired).map((part) => `${part.kind} ${part.name}`))
+  return parts.filter((part) => !wanted.has(`${part.kind} ${part.name}`))
+}
+
+export const partsIn = (desired: Desired): Part[] => [
+  ...desired.buckets.map(({ name }) => ({ kind: 'bucket', name }) as const),
+  ...desired.functions.map(({ name }) => ({ kind: 'function', name }) as const),
+  ...desired.sites.map(({ name }) => ({ kind: 'site', name }) as const),
+]
+
+async function removalsOf(rooms: Rooms, project: ProjectRef, { kind, name }: Part): Promise<Change[]> {
+  const why = ['no longer in the project file']
+  switch (kind) {
+    case 'bucket':
+      return (await rooms.buckets.get(project, name)) ? [{ kind, name, action: 'keep', why: [...why, 'a deploy removes no objects'] }] : []
+    case 'site':
+      return (await rooms.sites.find(project, name)) ? [{ kind, name, action: 'remove', why }] : []
+    case 'function': {
+      if (!(await rooms.functions.find(project, name))) return []
+      const triggers = (await rooms.triggers.get(project, name)).length > 0
+      return [{ kind, name, action: 'remove', why }, ...(triggers ? [{ kind: 'trigger', name, action: 'remove', why } as const] : [])]
+    }
+  }
+}

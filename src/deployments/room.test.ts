@@ -1,0 +1,369 @@
+import assert from 'node:assert/strict'
+import { createHash, randomBytes } from 'node:crypto'
+import path from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import type { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
+import { type Crash, noCrash } from '../core/crash.ts'
+import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import { silentLog } from '../core/log.ts'
+import type { ProjectRef } from '../core/project.ts'
+import { Sealer } from '../core/seal.ts'
+import { insertProject, updateProjectState } from '../core/store.ts'
+import { Artefacts, FunctionsService } from '../functions/index.ts'
+import { makeZip } from '../functions/zip-fixture.ts'
+import { systemClock } from '../lib/clock.ts'
+import { uuidv7 } from '../lib/ids.ts'
+import { SiteFiles, Sites } from '../sites/index.ts'
+import { type Desired, type DesiredBucket, parseDocument, parseSize, type TriggerSpec } from './document.ts'
+import { type BucketsOfDeployment, type Change, sameTriggers, type TriggersOfDeployment } from './plan.ts'
+import { Deployments } from './service.ts'
+
+const ONE = 'one' as ProjectRef
+const sha = (bytes: string | Buffer) => createHash('sha256').update(bytes).digest('hex')
+const code =
+  (wanted: string, words = /./) =>
+  (error: unknown) =>
+    error instanceof MayflyError && error.code === wanted && words.test(error.message)
+const zipOf = (answer: number) => makeZip([{ name: 'index.js', data: `exports.handler = async () => ${answer}` }])
+
+/** The narrow faces of two rooms, as far as a deployment sees them. */
+const madeBuckets = new Map<string, DesiredBucket>()
+const buckets: BucketsOfDeployment = {
+  get: async (_project, name) => madeBuckets.get(name) ?? null,
+  ensure: async (_project, bucket) => void madeBuckets.set(bucket.name, bucket),
+}
+const madeTriggers = new Map<string, readonly TriggerSpec[]>()
+const triggers: TriggersOfDeployment = {
+  check: (list) => list,
+  get: async (_project, name) => madeTriggers.get(name) ?? [],
+  put: async (_project, name, list) => void (list.length > 0 ? madeTriggers.set(name, list) : madeTriggers.delete(name)),
+}
+
+let databases: EmbeddedDatabases
+let close: () => Promise<void> = async () => {}
+let functions: FunctionsService
+let sites: Sites
+let sealer: Sealer
+let failing: string | null = null
+
+const open = (crash: Crash = noCrash) =>
+  new Deployments({
+    control: databases.control,
+    sealer,
+    rooms: {
+      functions: {
+        find: (project, name) => functions.find(project, name),
+        delete: (project, name) => functions.delete(project, name),
+        artefactBytes: (project, sha256) => functions.artefactBytes(project, sha256),
+        put: async (...given) => {
+          if (failing !== null && given[1].name === failing) throw new Error('the disk stumbled')
+          return await functions.put(...given)
+        },
+      },
+      buckets,
+      triggers,
+      sites,
+    },
+    clock: systemClock,
+    log: silentLog,
+    crash,
+  })
+
+before(async () => {
+  const opened = await openTestDatabases()
+  databases = opened.databases
+  close = opened.close
+  sealer = new Sealer(randomBytes(32))
+  const id = uuidv7(systemClock.now())
+  const dataKey = sealer.makeDataKey(id)
+  sealer.useDataKey(id, dataKey)
+  await insertProject(databases.control.sql, { id, ref: ONE, name: ONE, dataKey })
+  await updateProjectState(databases.control.sql, ONE, 'active')
+  const artefacts = new Artefacts({ root: path.join(opened.folder, 'artefacts') })
+  await artefacts.recover()
+  functions = new FunctionsService({
+    control: databases.control,
+    artefacts,
+    sealer,
+    clock: systemClock,
+    log: silentLog,
+    build: async () => {},
+    retired: () => {},
+  })
+  const files = new SiteFiles(path.join(opened.folder, 'sites'))
+  await files.recover()
+  sites = new Sites({ control: databases.control, files, clock: systemClock })
+  for (const answer of [1, 2]) await functions.storeArtefact(ONE, zipOf(answer))
+  for (const text of ['page 1', 'page 2', 'style'])
+    await sites.storeFile(
+      ONE,
+      sha(text),
+      (async function* () {
+        yield Buffer.from(text)
+      })(),
+    )
+})
+after(() => close())
+
+interface Wanted {
+  readonly functions?: readonly object[]
+  readonly buckets?: readonly object[]
+  readonly sites?: readonly object[]
+}
+const document = (name: string, wanted: Wanted): Desired => parseDocument({ name, ...wanted }).desired
+const fn = (name: string, more: object = {}) => ({ name, artefact: sha(zipOf(1)), ...more })
+const page = (name: string, text: string, more: object[] = []) => ({ name, files: [{ path: 'index.html', sha256: sha(text) }, ...more] })
+const told = (changes: readonly Change[]) => changes.map((one) => [one.action, one.kind, one.name, ...one.why].join(' '))
+const WATCH = { object: { bucket: 'pictures', events: ['created'] } }
+const state = async () => ({
+  functions: (await functions.list(ONE, '', 100)).map((one) => `${one.name} ${one.artefact.slice(0, 8)} ${one.definition.memoryMb}`),
+  sites: (await sites.list(ONE)).map((one) => `${one.name} ${one.artefact}`),
+  buckets: [...madeBuckets.values()],
+  triggers: [...madeTriggers],
+})
+
+describe('a deployment', () => {
+  it('is planned, applied, and then changes nothing', async () => {
+    await using deployments = open()
+    const wanted = document('shop', {
+      functions: [fn('resize', { triggers: [WATCH], environment: { SECRET: 'hidden' } }), fn('mail', { memory: 128 })],
+      buckets: [{ name: 'pictures', public: true, fileSizeLimit: '10MB', allow: { anon: ['insert', 'select'] } }],
+      sites: [page('shop', 'page 1', [{ path: 'style.css', sha256: sha('style') }])],
+    })
+    const all = ['create bucket pictures', 'create function resize', 'create trigger resize', 'create function mail', 'create site shop']
+    const before = await deployments.plan(ONE, 'shop', wanted)
+    assert.deepEqual([told(before.changes), before.missing, before.reached], [all, { artefacts: [], files: [] }, false])
+    assert.deepEqual(await state(), { functions: [], sites: [], buckets: [], triggers: [] }, 'a plan changes nothing')
+    const reached = await deployments.apply(ONE, 'shop', wanted, 10_000)
+    assert.deepEqual([reached.state, reached.version, reached.reached], ['reached', 1, 1])
+    assert.deepEqual(madeBuckets.get('pictures')?.fileSizeLimit, 10_000_000)
+    const after = await deployments.plan(ONE, 'shop', wanted)
+    assert.deepEqual([told(after.changes), after.reached], [all.map((line) => line.replace('create', 'same')), true])
+    const versions = (await functions.list(ONE, '', 10)).map((one) => one.versionId)
+    const again = await deployments.apply(ONE, 'shop', wanted, 10_000)
+    assert.deepEqual([again.state, again.version], ['reached', 1])
+    assert.deepEqual(
+      (await functions.list(ONE, '', 10)).map((one) => one.versionId),
+      versions,
+    )
+    const [row] = await databases.control.sql<{ document: Buffer }>`select document from mayfly.deployment`
+    assert.ok(!row?.document.includes('hidden'), 'environments are sealed where they are kept')
+  })
+  it('says what differs, and changes only that', async () => {
+    await using deployments = open()
+    const kept = (await functions.get(ONE, 'resize')).versionId
+    const wanted = document('shop', {
+      functions: [fn('resize', { triggers: [WATCH], environment: { SECRET: 'hidden' } }), fn('mail', { memory: 256, artefact: sha(zipOf(2)) })],
+      buckets: [{ name: 'pictures', public: true, fileSizeLimit: '10MB', allow: { anon: ['select'] } }],
+      sites: [page('shop', 'page 2')],
+    })
+    const plan = await deployments.plan(ONE, 'shop', wanted)
+    assert.deepEqual(told(plan.changes), [
+      'update bucket pictures allow',
+      'same function resize',
+      'same trigger resize',
+      'update function mail code memory',
+      'update site shop index.html style.css (gone)',
+    ])
+    assert.equal((await deployments.apply(ONE, 'shop', wanted, 10_000)).state, 'reached')
+    assert.equal((await functions.get(ONE, 'resize')).versionId, kept)
+    assert.equal((await functions.get(ONE, 'mail')).definition.memoryMb, 256)
+  })
+  it('removes what it had and has no more, but no bucket', async () => {
+    await using deployments = open()
+    await functions.put(ONE, (await functions.get(ONE, 'mail')).definition, {}, sha(zipOf(2)))
+    await functions.create(ONE, { ...(await functions.get(ONE, 'mail')).definition, name: 'by-hand' }, {}, sha(zipOf(2)))
+    const wanted = document('shop', { functions: [fn('mail', { artefact: sha(zipOf(2)) })] })
+    const plan = await deployments.plan(ONE, 'shop', wanted)
+    const gone = 'no longer in the project file'
+    assert.deepEqual(told(plan.changes), [
+      'same function mail',
+      `keep bucket pictures ${gone} a deploy removes no objects`,
+      `remove function resize ${gone}`,
+      `remove trigger resize ${gone}`,
+      `remove site shop ${gone}`,
+    ])
+    assert.equal((await deployments.apply(ONE, 'shop', wanted, 10_000)).state, 'reached')
+    assert.deepEqual(
+      (await functions.list(ONE, '', 10)).map((one) => one.name),
+      ['by-hand', 'mail'],
+      'what it has not made stays',
+    )
+    assert.deepEqual([[...madeBuckets.keys()], madeTriggers.size, (await sites.list(ONE)).length], [['pictures'], 0, 0])
+    assert.deepEqual(told((await deployments.plan(ONE, 'shop', wanted)).changes), ['same function mail'])
+  })
+  it('does not take what another one owns', async () => {
+    await using deployments = open()
+    const wanted = document('other', { functions: [fn('fresh'), fn('mail')] })
+    await assert.rejects(deployments.plan(ONE, 'other', wanted), code('deployment_conflict', /the function mail belongs to the deployment shop/))
+    await assert.rejects(deployments.apply(ONE, 'other', wanted, 1000), code('deployment_conflict'))
+    assert.equal(await functions.find(ONE, 'fresh'), null)
+    await assert.rejects(deployments.get(ONE, 'other'), code('deployment_not_found'))
+    assert.equal((await deployments.apply(ONE, 'other', document('other', { functions: [fn('fresh')] }), 10_000)).state, 'reached')
+    await assert.rejects(
+      deployments.apply(ONE, 'shop', document('shop', { functions: [fn('fresh')] }), 1000),
+      code('deployment_conflict', /fresh belongs to the deployment other/),
+    )
+    assert.equal((await deployments.get(ONE, 'shop')).state, 'reached', 'what was refused changed nothing')
+    await deployments.apply(ONE, 'other', document('other', {}), 10_000)
+    assert.equal(await functions.find(ONE, 'fresh'), null)
+  })
+  it('refuses what was not uploaded before it changes anything', async () => {
+    await using deployments = open()
+    const wanted = document('lacks', { functions: [fn('lacks', { artefact: sha('never sent') })], sites: [page('lacks', 'never sent either')] })
+    const { missing } = await deployments.plan(ONE, 'lacks', wanted)
+    assert.deepEqual(missing, { artefacts: [sha('never sent')], files: [sha('never sent either')] })
+    await assert.rejects(deployments.apply(ONE, 'lacks', wanted, 1000), code('bad_request', /2 artefacts and files were not uploaded/))
+    await assert.rejects(deployments.get(ONE, 'lacks'), code('deployment_not_found'))
+  })
+  it('ends as failed where no repetition helps, and goes on from a later document', async () => {
+    await using deployments = open()
+    await databases.control.sql`update mayfly.site_file set bytes = ${LIMITS.siteBytes.value + 1} where sha256 = ${sha('page 2')}`
+    const failed = await deployments.apply(ONE, 'fails', document('fails', { functions: [fn('first')], sites: [page('fails', 'page 2')] }), 10_000)
+    assert.deepEqual([failed.state, failed.version, failed.reached], ['failed', 1, 0])
+    // The route tells it as deployment_failed.
+    assert.match(failed.error ?? '', /^site fails: files: a site may have/)
+    const better = await deployments.apply(ONE, 'fails', document('fails', { functions: [fn('first')], sites: [page('fails', 'page 1')] }), 10_000)
+    assert.deepEqual([better.state, better.version, better.reached, better.error], ['reached', 2, 2, null])
+    await databases.control.sql`update mayfly.site_file set bytes = 6 where sha256 = ${sha('page 2')}`
+  })
+  it('is tried again where a fault passes, meanwhile says so, and does not wait when it is asked for again', async () => {
+    await using deployments = open()
+    failing = 'stumbles'
+    const wanted = document('stumbles', { functions: [fn('stumbles')] })
+    const waiting = await deployments.apply(ONE, 'stumbles', wanted, 300)
+    assert.deepEqual([waiting.state, waiting.reached], ['applying', 0])
+    assert.match((await deployments.get(ONE, 'stumbles')).error ?? '', /the disk stumbled/)
+    failing = null
+    assert.equal((await deployments.apply(ONE, 'stumbles', wanted, 10_000)).state, 'reached')
+  })
+  it('ends at the last document when several are asked for at once', async () => {
+    await using deployments = open()
+    const asked = [128, 192, 256, 320].map((memory) => deployments.apply(ONE, 'many', document('many', { functions: [fn('many', { memory })] }), 10_000))
+    await Promise.all(asked)
+    const last = await deployments.get(ONE, 'many')
+    assert.deepEqual([last.state, last.reached], ['reached', last.version])
+    const plans = [128, 192, 256, 320].map(
+      async (memory) => (await deployments.plan(ONE, 'many', document('many', { functions: [fn('many', { memory })] }))).reached,
+    )
+    assert.deepEqual((await Promise.all(plans)).filter((reached) => reached).length, 1)
+    assert.equal((await functions.get(ONE, 'many')).definition.memoryMb, 128 + 64 * (await Promise.all(plans)).indexOf(true))
+  })
+})
+
+describe('a deployment that is ended in the middle', () => {
+  const first = document('ended', {
+    functions: [fn('old'), fn('both')],
+    buckets: [{ name: 'one' }],
+    sites: [page('old-page', 'page 1'), page('both-page', 'page 1')],
+  })
+  const second = document('ended', {
+    functions: [fn('both', { memory: 128, triggers: [WATCH] }), fn('new', { triggers: [WATCH] })],
+    buckets: [{ name: 'one', public: true }, { name: 'two' }],
+    sites: [page('both-page', 'page 2'), page('new-page', 'style')],
+  })
+  it('comes to the same after a start, whichever step was its last', async () => {
+    const apply = async (wanted: Desired) => {
+      await using deployments = open()
+      assert.equal((await deployments.apply(ONE, 'ended', wanted, 10_000)).state, 'reached')
+    }
+    await apply(first)
+    await apply(second)
+    const right = await state()
+    let step = 1
+    for (let ended = true; ended; step++) {
+      madeBuckets.delete('two')
+      await apply(first)
+      let left = step
+      ended = false
+      {
+        await using deployments = open(() => {
+          if (--left > 0) return
+          ended = true
+          throw new Error('the process ended here')
+        })
+        await deployments.apply(ONE, 'ended', second, 50)
+      }
+      {
+        await using deployments = open()
+        await deployments.start()
+        assert.equal((await deployments.apply(ONE, 'ended', second, 10_000)).state, 'reached')
+        assert.ok((await deployments.plan(ONE, 'ended', second)).changes.every((one) => one.action === 'same'))
+      }
+      const now = await state()
+      assert.deepEqual({ ...now, buckets: now.buckets.toSorted(byName) }, { ...right, buckets: right.buckets.toSorted(byName) }, `after step ${step}`)
+    }
+    assert.ok(step > 10, `${step} steps`)
+  })
+  it('goes on by itself after a start', async () => {
+    {
+      await using deployments = open(() => {
+        throw new Error('the process ended here')
+      })
+      await deployments.apply(ONE, 'alone', document('alone', { functions: [fn('alone-1'), fn('alone-2')] }), 50)
+    }
+    assert.equal(await functions.find(ONE, 'alone-2'), null)
+    await using deployments = open()
+    await deployments.start()
+    for (const deadline = performance.now() + 10_000; (await deployments.get(ONE, 'alone')).state !== 'reached'; ) {
+      assert.ok(performance.now() < deadline)
+      await systemClock.sleep(20)
+    }
+    assert.ok(await functions.find(ONE, 'alone-2'))
+  })
+})
+
+describe('a project file', () => {
+  const wrong: [string, unknown, RegExp][] = [
+    ['no object', [], /must be a JSON object/],
+    ['no name', {}, /^name: must be a text/],
+    ['an unknown field', { name: 'x', bukets: [] }, /unknown settings: `bukets`/],
+    ['a function without code', { name: 'x', functions: [{ name: 'f' }] }, /^functions\.f\.artefact: must be the SHA-256/],
+    ['a wrong field of a function', { name: 'x', functions: [fn('f', { memory: 1 })] }, /^functions\.f\.memory: must be a whole number of MB from 64 to 10240/],
+    ['an unknown field of a function', { name: 'x', functions: [fn('f', { memroy: 1 })] }, /^functions\.f: unknown settings: `memroy`/],
+    ['two of one name', { name: 'x', functions: [fn('f'), fn('f')] }, /^functions: two of them are named "f"/],
+    ['a wrong size', { name: 'x', buckets: [{ name: 'b', fileSizeLimit: '10 apples' }] }, /^buckets\.b\.fileSizeLimit: must be a size such as `10MB`/],
+    ['a wrong role', { name: 'x', buckets: [{ name: 'b', allow: { everyone: ['select'] } }] }, /^buckets\.b\.allow: .*the roles are anon and authenticated/],
+    ['a wrong right', { name: 'x', buckets: [{ name: 'b', allow: { anon: ['read'] } }] }, /^buckets\.b\.allow\.anon\.0: must be `select`/],
+    [
+      'a wrong type',
+      { name: 'x', buckets: [{ name: 'b', allowedMimeTypes: ['jpeg'] }] },
+      /^buckets\.b\.allowedMimeTypes\.jpeg|allowedMimeTypes\.0: must be a type/,
+    ],
+    ['a bucket that leads elsewhere', { name: 'x', buckets: [{ name: '../b' }] }, /must be 1 to 100 letters/],
+    ['a site that is no host name', { name: 'x', sites: [page('A_b', '')] }, /it becomes a host name/],
+    [
+      'a path that leads out',
+      { name: 'x', sites: [{ name: 's', files: [{ path: '../x', sha256: sha('') }] }] },
+      /^sites\.s\.files\.0\.path: ".*" must be relative/,
+    ],
+  ]
+  for (const [what, body, words] of wrong) it(`with ${what} is refused in words`, () => assert.throws(() => parseDocument(body), code('bad_request', words)))
+  it('has up to deploymentParts functions, buckets and sites', () => {
+    const many = (count: number) => ({ name: 'x', buckets: Array.from({ length: count }, (_, i) => ({ name: `b${i}` })) })
+    assert.equal(parseDocument(many(LIMITS.deploymentParts.value)).desired.buckets.length, 200)
+    assert.throws(() => parseDocument(many(LIMITS.deploymentParts.value + 1)), code('bad_request', /at most 200 buckets/))
+  })
+  it('tells sizes as people do', () => {
+    for (const [text, bytes] of [
+      ['10MB', 10_000_000],
+      ['1.5 KiB', 1536],
+      ['512', 512],
+      ['2gb', 2_000_000_000],
+      [7, 7],
+    ] as const)
+      assert.equal(parseSize(text), bytes)
+    for (const text of ['', 'MB', '-1', '1e3', '0', '1.5', 0, -1, 1.5, Number.NaN, '9'.repeat(16)])
+      if (text !== '1.5') assert.equal(parseSize(text), null, String(text))
+  })
+  it('finds no difference in the order of triggers and rights', () => {
+    assert.ok(sameTriggers([{ a: 1 }, { b: [1] }], [{ b: [1] }, { a: 1 }]))
+    assert.ok(!sameTriggers([{ a: 1 }], [{ a: 2 }]))
+    const rights = (anon: string[]) => parseDocument({ name: 'x', buckets: [{ name: 'b', allow: { anon, authenticated: [] } }] }).desired.buckets[0]?.allow
+    assert.deepEqual(rights(['select', 'insert', 'select']), rights(['insert', 'select']))
+  })
+})
+
+const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1)

@@ -1,0 +1,26 @@
+import { isDeepStrictEqual } from 'node:util'
+import { definitionOfSpec, type FunctionSpec } from './definition.ts'
+import type { FunctionRecord } from './service.ts'
+
+/** The fields of mayfly.json in which a function is not yet what is said; `code` for its artefact. Values stay untold: some are secrets. */
+export function differencesOf(record: FunctionRecord, spec: FunctionSpec): string[] {
+  const { name, definition, environment, artefact } = record
+  const wanted = definitionOfSpec(name, spec, definition.tags)
+  const differs: string[] = artefact === spec.artefact ? [] : ['code']
+  const fields = {
+    runtime: 'runtime',
+    handler: 'handler',
+    description: 'description',
+    memoryMb: 'memory',
+    timeoutSeconds: 'timeout',
+    tmpMb: 'tmp',
+    concurrency: 'concurrency',
+    reuse: 'reuse',
+    egress: 'egress',
+    role: 'role',
+    verifyJwt: 'verifyJwt',
+  } as const
+  for (const key of Object.keys(fields) as (keyof typeof fields)[]) if (definition[key] !== wanted[key]) differs.push(fields[key])
+  if (!isDeepStrictEqual({ ...environment }, { ...spec.environment })) differs.push('environment')
+  return differs
+}
