@@ -1,22 +1,17 @@
 import type { BucketsOfDeployment, TriggersOfDeployment } from './deployments/index.ts'
 import { MayflyError } from './core/errors.ts'
-
-const none = (what: string) => new MayflyError('bad_request', `${what}: this version has none`)
+import type { Triggers } from './triggers/index.ts'
 
 /** What a deployment sees of buckets. */
 export const bucketsOfDeployment = (): BucketsOfDeployment => ({
   get: async () => null,
   ensure: async () => {
-    throw none('buckets')
+    throw new MayflyError('bad_request', 'this version has no buckets')
   },
 })
 
 /** What a deployment sees of triggers. */
-export const triggersOfDeployment = (): TriggersOfDeployment => ({
-  check: (triggers) => {
-    if (triggers.length > 0) throw none('triggers')
-    return triggers
-  },
-  get: async () => [],
-  put: async () => {},
+export const triggersOfDeployment = (triggers: Triggers): TriggersOfDeployment => ({
+  get: async (project, functionName) => (await triggers.of(project, functionName)).map((trigger) => trigger.spec),
+  put: async (project, functionName, specs) => void (await triggers.put(project, functionName, specs)),
 })

@@ -283,7 +283,7 @@ export class RunningNode implements AsyncDisposable {
       new Deployments({
         control: databases.control,
         sealer,
-        rooms: { functions, sites, buckets: bucketsOfDeployment(), triggers: triggersOfDeployment() },
+        rooms: { functions, sites, buckets: bucketsOfDeployment(), triggers: triggersOfDeployment(triggers) },
         clock,
         log,
         crash: host.crash,

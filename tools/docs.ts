@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { projectFileSchema } from '../client/project-file.ts'
 import { SECTIONS } from '../src/config.ts'
 import { routes as deploymentRoutes } from '../src/deployments/http.ts'
 import { ERRORS } from '../src/core/errors.ts'
@@ -60,6 +61,8 @@ interface Field {
   readonly maximum?: number
   readonly maxLength?: number
   readonly pattern?: string
+  readonly anyOf?: readonly Field[]
+  readonly items?: { readonly properties?: Readonly<Record<string, Field>> }
 }
 
 /** The JSON Schema of mayfly.json, as the node's own definition makes it. */
@@ -68,14 +71,63 @@ export function mayflySchema(): { readonly properties: Readonly<Record<string, F
   return { title: 'mayfly.json: a function of Mayfly', ...made }
 }
 
-/** As it is shipped: units stand in the description, as no schema has a word for them. */
-function shippedSchema(): string {
-  const { properties, ...rest } = mayflySchema()
-  const shown = Object.fromEntries(
-    Object.entries(properties).map(([name, { unit, ...field }]) => [name, unit ? { ...field, description: `${field.description} Unit: ${unit}.` } : field]),
-  )
-  return `${JSON.stringify({ ...rest, properties: shown }, null, 2)}\n`
+/** Units stand in the description, as no schema has a word for them. */
+function withUnits(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withUnits)
+  if (typeof value !== 'object' || value === null) return value
+  const { unit, ...rest } = value as Record<string, unknown>
+  const shown = Object.fromEntries(Object.entries(rest).map(([name, one]) => [name, withUnits(one)]))
+  return typeof unit === 'string' ? { ...shown, description: `${String(rest.description)} Unit: ${unit}.` } : shown
 }
+
+/** The JSON Schema of the mayfly.json of a whole project, as the client's own definition makes it. */
+function projectSchema(): { readonly properties: Readonly<Record<string, Field>>; readonly [keyword: string]: unknown } {
+  const { $schema: _, ...made } = z.toJSONSchema(projectFileSchema, { io: 'input', target: 'draft-7' }) as {
+    $schema: string
+    properties: Record<string, Field>
+  }
+  return made
+}
+
+/** As it is shipped: one file for both, told apart by what only a project has. */
+function shippedSchema(): string {
+  const { $schema, title: _, ...ofFunction } = mayflySchema()
+  const ofProject = projectSchema()
+  const { $schema: _own, ...overrides } = ofFunction.properties as Record<string, unknown>
+  const entry = {
+    type: 'object',
+    required: ['folder'],
+    properties: { folder: { type: 'string', description: 'The folder of the function, below this one.' }, ...overrides },
+  }
+  const functions = { ...ofProject.properties.functions, items: { anyOf: [{ type: 'string' }, { ...entry, additionalProperties: false }] } }
+  const shipped = {
+    $schema,
+    title: 'mayfly.json: a function of Mayfly, or a project of several',
+    if: { anyOf: ['functions', 'buckets', 'sites'].map((field) => ({ required: [field] })) },
+    then: { $ref: '#/definitions/project' },
+    else: { $ref: '#/definitions/function' },
+    definitions: { function: ofFunction, project: { ...ofProject, properties: { ...ofProject.properties, functions } } },
+  }
+  return `${JSON.stringify(withUnits(shipped), null, 2)}\n`
+}
+
+const typeOf = (field: Field): string => field.type ?? (field.anyOf ? field.anyOf.map(typeOf).join(' or ') : 'string')
+
+const fieldTable = (properties: Readonly<Record<string, Field>>) =>
+  table(
+    ['field', 'type', 'default', 'range', 'unit', 'what'],
+    Object.entries(properties).map(([name, field]) => [
+      `\`${name}\``,
+      typeOf(field),
+      field.default === undefined ? '–' : `\`${JSON.stringify(field.default)}\``,
+      rangeOf(field),
+      field.unit ?? '–',
+      field.description ?? '',
+    ]),
+  )
+
+/** The fields of what a list of the project file holds. */
+const entriesOf = (list: string): Readonly<Record<string, Field>> => projectSchema().properties[list]?.items?.properties ?? {}
 
 function rangeOf(field: Field): string {
   if (field.enum) return field.enum.map((value) => `\`${value}\``).join(', ')
@@ -121,18 +173,30 @@ export function pages(): Record<string, string> {
     'docs/mayfly.schema.json': shippedSchema(),
     'docs/mayfly-json.md': page(
       'mayfly.json',
-      'Stands beside the code of a function; every field may be left away, and so may the file. Editors check it with `"$schema": "<checkout>/docs/mayfly.schema.json"`. What it does not know is refused at deploy, by name.',
-      table(
-        ['field', 'type', 'default', 'range', 'unit', 'what'],
-        Object.entries(mayflySchema().properties).map(([name, field]) => [
-          `\`${name}\``,
-          field.type ?? 'string',
-          field.default === undefined ? '–' : `\`${JSON.stringify(field.default)}\``,
-          rangeOf(field),
-          field.unit ?? '–',
-          field.description ?? '',
-        ]),
-      ),
+      'Stands beside the code of a function, or at the root of a project of several. Editors check it with `"$schema": "<checkout>/docs/mayfly.schema.json"`. What it does not know is refused at deploy, by name.',
+      `## A function
+
+Every field may be left away, and so may the file.
+
+${fieldTable(mayflySchema().properties)}
+
+## A project
+
+A file with \`functions\`, \`buckets\` or \`sites\` tells of a whole project. \`mayfly deploy <folder>\` says what it will make, change and remove and why, does only that, and says of a second run that nothing changes; \`--dry-run\` only says it. What a former file of the same \`name\` had and this one has not is removed: functions, their triggers, sites. Buckets stay, with their objects. Killed in the middle, it is finished by the next start of the node.
+
+${fieldTable(projectSchema().properties)}
+
+An entry of \`functions\` is the name of a folder, or an object with \`folder\` and any field of a function, which replaces what stands in the folder's own mayfly.json.
+
+### \`buckets\`
+
+${fieldTable(entriesOf('buckets'))}
+
+### \`sites\`
+
+All files of the folder are served as they are, but for names that begin with a dot (except \`.well-known\`), \`node_modules\`, \`package.json\`, \`package-lock.json\`, \`tsconfig*.json\`, \`mayfly.json\`, \`*.d.ts\`, and TypeScript that a script bundles. Links are refused. \`index.html\` answers for its folder, \`404.html\` for what is not there. A page finds its project by \`fetch('/_mayfly/project.json')\`: \`url\`, \`ref\`, \`publishableKey\`.
+
+${fieldTable(entriesOf('sites'))}`,
     ),
     'docs/metrics.md': page(
       'Metrics',

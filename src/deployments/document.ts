@@ -2,11 +2,9 @@ import { z } from 'zod'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { isPlainText } from '../core/plain-text.ts'
+import { type TriggerSpec, triggersSpecSchema } from '../core/trigger-spec.ts'
 import { type FunctionSpec, functionSpecSchema, isFunctionName } from '../functions/index.ts'
 import { isSiteName, type NewSiteFile, siteFilesSchema } from '../sites/index.ts'
-
-/** A trigger as the project file says it; the room of triggers knows what is in it. */
-export type TriggerSpec = Readonly<Record<string, unknown>>
 
 export interface DesiredFunction {
   readonly name: string
@@ -92,7 +90,7 @@ const siteSchema = z.strictObject(
 
 const functionSchema = functionSpecSchema.extend({
   name: z.string({ error: 'must be a text' }).refine(isFunctionName, { error: 'must be 1 to 64 letters, digits, `-` and `_`' }),
-  triggers: z.array(z.record(z.string(), z.unknown()), { error: 'must be a list of triggers' }).default([]),
+  triggers: triggersSpecSchema.default([]),
 })
 
 const listOf = <T extends z.ZodType<{ name: string }>>(one: T, what: string) =>
@@ -126,11 +124,27 @@ export function parseDocument(body: unknown): { name: string; desired: Desired }
   return {
     name,
     desired: {
-      functions: functions.map(({ name: own, triggers, ...spec }) => ({ name: own, spec, triggers })),
+      functions: functions.map(({ name: own, triggers, ...spec }) => ({ name: own, spec, triggers: tidiedTriggers(triggers) })),
       buckets: buckets.map((bucket) => ({ ...bucket, allow: tidied(bucket.allow) })),
       sites,
     },
   }
+}
+
+const set = (texts: readonly string[]) => [...new Set(texts)].toSorted()
+
+/** The same triggers in the same words, so that neither their order nor how they were written is a difference. */
+export function tidiedTriggers(triggers: readonly TriggerSpec[]): TriggerSpec[] {
+  const tidy = triggers.map(({ object: { bucket, events, prefix, suffix } }) => ({
+    object: {
+      bucket,
+      events: set(events) as typeof events,
+      ...(prefix ? { prefix: set(prefix) } : {}),
+      ...(suffix ? { suffix: set(suffix.map((text) => text.toLowerCase())) } : {}),
+    },
+  }))
+  const byText = new Map(tidy.map((trigger) => [JSON.stringify(trigger), trigger]))
+  return [...byText.keys()].toSorted().map((text) => byText.get(text) as TriggerSpec)
 }
 
 /** The same rights in the same words, so that their order is no difference. */

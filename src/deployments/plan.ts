@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { ProjectRef } from '../core/project.ts'
 import { differencesOf, type FunctionsService } from '../functions/index.ts'
+import type { TriggerSpec } from '../core/trigger-spec.ts'
 import { artefactOf, type Sites } from '../sites/index.ts'
-import type { Desired, DesiredBucket, DesiredSite, TriggerSpec } from './document.ts'
+import { type Desired, type DesiredBucket, type DesiredSite, tidiedTriggers } from './document.ts'
 import type { Part } from './store.ts'
 
 export interface BucketsOfDeployment {
@@ -12,8 +13,6 @@ export interface BucketsOfDeployment {
 }
 
 export interface TriggersOfDeployment {
-  /** In the words that `put` takes, defaults told. @throws MayflyError bad_request */
-  check(triggers: readonly TriggerSpec[]): readonly TriggerSpec[]
   get(project: ProjectRef, functionName: string): Promise<readonly TriggerSpec[]>
   /** Replaces all of a function. */
   put(project: ProjectRef, functionName: string, triggers: readonly TriggerSpec[]): Promise<void>
@@ -71,7 +70,7 @@ function triggerAction(now: readonly TriggerSpec[], wanted: readonly TriggerSpec
   return wanted.length === 0 ? { action: 'remove', why: ['no longer in the project file'] } : { action: 'update', why: ['triggers'] }
 }
 
-export const sameTriggers = (a: readonly TriggerSpec[], b: readonly TriggerSpec[]): boolean => isDeepStrictEqual(new Set(a), new Set(b))
+export const sameTriggers = (a: readonly TriggerSpec[], b: readonly TriggerSpec[]): boolean => isDeepStrictEqual(tidiedTriggers(a), tidiedTriggers(b))
 
 async function siteChange(rooms: Rooms, project: ProjectRef, { name, files }: DesiredSite): Promise<Change> {
   const now = await rooms.sites.find(project, name)

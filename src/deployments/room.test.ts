@@ -11,12 +11,13 @@ import { silentLog } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { Sealer } from '../core/seal.ts'
 import { insertProject, updateProjectState } from '../core/store.ts'
+import type { TriggerSpec } from '../core/trigger-spec.ts'
 import { Artefacts, FunctionsService } from '../functions/index.ts'
 import { makeZip } from '../functions/zip-fixture.ts'
 import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { SiteFiles, Sites } from '../sites/index.ts'
-import { type Desired, type DesiredBucket, parseDocument, parseSize, type TriggerSpec } from './document.ts'
+import { type Desired, type DesiredBucket, parseDocument, parseSize } from './document.ts'
 import { type BucketsOfDeployment, type Change, sameTriggers, type TriggersOfDeployment } from './plan.ts'
 import { Deployments } from './service.ts'
 
@@ -36,7 +37,6 @@ const buckets: BucketsOfDeployment = {
 }
 const madeTriggers = new Map<string, readonly TriggerSpec[]>()
 const triggers: TriggersOfDeployment = {
-  check: (list) => list,
   get: async (_project, name) => madeTriggers.get(name) ?? [],
   put: async (_project, name, list) => void (list.length > 0 ? madeTriggers.set(name, list) : madeTriggers.delete(name)),
 }
@@ -323,6 +323,11 @@ describe('a project file', () => {
     ['a function without code', { name: 'x', functions: [{ name: 'f' }] }, /^functions\.f\.artefact: must be the SHA-256/],
     ['a wrong field of a function', { name: 'x', functions: [fn('f', { memory: 1 })] }, /^functions\.f\.memory: must be a whole number of MB from 64 to 10240/],
     ['an unknown field of a function', { name: 'x', functions: [fn('f', { memroy: 1 })] }, /^functions\.f: unknown settings: `memroy`/],
+    [
+      'a wrong trigger',
+      { name: 'x', functions: [fn('f', { triggers: [{ object: {} }] })] },
+      /^functions\.f\.triggers\.0\.object\.bucket: must be the name of a bucket/,
+    ],
     ['two of one name', { name: 'x', functions: [fn('f'), fn('f')] }, /^functions: two of them are named "f"/],
     ['a wrong size', { name: 'x', buckets: [{ name: 'b', fileSizeLimit: '10 apples' }] }, /^buckets\.b\.fileSizeLimit: must be a size such as `10MB`/],
     ['a wrong role', { name: 'x', buckets: [{ name: 'b', allow: { everyone: ['select'] } }] }, /^buckets\.b\.allow: .*the roles are anon and authenticated/],
@@ -359,8 +364,11 @@ describe('a project file', () => {
       if (text !== '1.5') assert.equal(parseSize(text), null, String(text))
   })
   it('finds no difference in the order of triggers and rights', () => {
-    assert.ok(sameTriggers([{ a: 1 }, { b: [1] }], [{ b: [1] }, { a: 1 }]))
-    assert.ok(!sameTriggers([{ a: 1 }], [{ a: 2 }]))
+    const trigger = (bucket: string, suffix: string[]): TriggerSpec => ({ object: { bucket, events: ['created'], suffix } })
+    assert.ok(
+      sameTriggers([trigger('a', ['.jpg', '.png']), trigger('b', ['.x'])], [trigger('b', ['.x']), trigger('a', ['.PNG', '.jpg']), trigger('b', ['.x'])]),
+    )
+    assert.ok(!sameTriggers([trigger('a', ['.jpg'])], [trigger('b', ['.jpg'])]))
     const rights = (anon: string[]) => parseDocument({ name: 'x', buckets: [{ name: 'b', allow: { anon, authenticated: [] } }] }).desired.buckets[0]?.allow
     assert.deepEqual(rights(['select', 'insert', 'select']), rights(['insert', 'select']))
   })

@@ -85,9 +85,8 @@ export class Deployments implements AsyncDisposable {
   }
 
   /** What applying would do. Changes nothing. @throws MayflyError bad_request, deployment_conflict */
-  async plan(project: ProjectRef, name: string, asked: Desired): Promise<Plan> {
+  async plan(project: ProjectRef, name: string, desired: Desired): Promise<Plan> {
     const { control, rooms } = this.#deps
-    const desired = this.#checked(asked)
     const row = await findDeployment(control.sql, project, name)
     refuseForeign(await foreignParts(control.sql, await this.#projectId(project), row?.id ?? null, partsIn(desired)))
     const changes = await planOf(rooms, project, desired, row ? await partsOf(control.sql, row.id) : [])
@@ -101,9 +100,8 @@ export class Deployments implements AsyncDisposable {
    * longer than `waitMs`: the state says which.
    * @throws MayflyError bad_request, deployment_conflict: then nothing was changed
    */
-  async apply(project: ProjectRef, name: string, asked: Desired, waitMs: number): Promise<DeploymentInfo> {
+  async apply(project: ProjectRef, name: string, desired: Desired, waitMs: number): Promise<DeploymentInfo> {
     const { control, clock, sealer } = this.#deps
-    const desired = this.#checked(asked)
     const missing = await this.#missing(project, desired)
     const [first] = [...missing.artefacts, ...missing.files]
     if (first !== undefined)
@@ -227,11 +225,6 @@ export class Deployments implements AsyncDisposable {
         break
     }
     await releasePart(control.sql, row.id, part)
-  }
-
-  #checked(desired: Desired): Desired {
-    const { triggers } = this.#deps.rooms
-    return { ...desired, functions: desired.functions.map((one) => ({ ...one, triggers: triggers.check(one.triggers) })) }
   }
 
   async #missing(project: ProjectRef, desired: Desired): Promise<Plan['missing']> {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { MayflyError } from '../core/errors.ts'
 import { isPlainLines, isPlainText } from '../core/plain-text.ts'
+import { triggersSpecSchema } from '../core/trigger-spec.ts'
 import type { FunctionDefinition } from './types.ts'
 
 export const RUNTIMES = ['nodejs24.x'] as const
@@ -110,6 +111,7 @@ export const mayflyJsonSchema = z.strictObject({
   $schema: z.string().optional().meta({ description: 'Where this schema lies, for editors.' }),
   name: z.string().regex(FUNCTION_NAME).optional().meta({ description: 'The name of the function; that of its folder when absent.' }),
   ...functionSpecSchema.omit({ artefact: true }).shape,
+  triggers: triggersSpecSchema.optional().meta({ description: 'What starts the function by itself; what is there stays when this is absent.' }),
 })
 
 export type FunctionSpec = z.infer<typeof functionSpecSchema>
