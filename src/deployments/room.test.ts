@@ -279,12 +279,14 @@ describe('a deployment that is ended in the middle', () => {
       let left = step
       ended = false
       {
+        const end = Promise.withResolvers<void>()
         await using deployments = open(() => {
           if (--left > 0) return
           ended = true
+          end.resolve()
           throw new Error('the process ended here')
         })
-        await deployments.apply(ONE, 'ended', second, 50)
+        await Promise.race([deployments.apply(ONE, 'ended', second, 10_000), end.promise])
       }
       {
         await using deployments = open()
