@@ -37,7 +37,7 @@ export async function freePort(): Promise<number> {
 }
 
 /** A real PostgreSQL 18 that is none of Mayfly's: over TCP, with passwords. */
-export async function startServerOfOthers(folder: string): Promise<ServerOfOthers> {
+export async function startServerOfOthers(folder: string, more: readonly string[] = []): Promise<ServerOfOthers> {
   const asRoot = process.getuid?.() === 0
   const identity = asRoot ? { uid: NOBODY, gid: NOBODY } : {}
   const program = path.join(folder, 'pg')
@@ -74,7 +74,21 @@ export async function startServerOfOthers(folder: string): Promise<ServerOfOther
   const start = async () => {
     const child = spawn(
       path.join(program, 'bin', 'postgres'),
-      ['-D', data, '-p', String(port), '-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories=', '-c', 'fsync=off', '-c', 'shared_buffers=32MB'],
+      [
+        '-D',
+        data,
+        '-p',
+        String(port),
+        '-c',
+        'listen_addresses=127.0.0.1',
+        '-c',
+        'unix_socket_directories=',
+        '-c',
+        'fsync=off',
+        '-c',
+        'shared_buffers=32MB',
+        ...more,
+      ],
       { ...identity, stdio: ['ignore', log, log], env: { PATH: process.env.PATH } },
     )
     server = child

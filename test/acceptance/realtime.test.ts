@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { createClient, type RealtimeChannel, type SupabaseClient } from '@supabase/supabase-js'
 import { WebSocket } from 'ws'
+import pg from 'pg'
 import { makeFolder, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { PASSWORD, type ServerOfOthers, startServerOfOthers } from './postgres-server.ts'
 
 const open = new Set<{ end: () => void }>()
 after(() => {
@@ -129,5 +132,155 @@ describe('realtime', () => {
     assert.equal(await to.send({ type: 'broadcast', event: 'back', payload: {} }), 'ok')
     await until(() => own.includes('back'), 'the answer')
     assert.equal(heard.length, 2)
+  })
+})
+
+// On a PostgreSQL that the test may enter itself: a user's own tables, made by the owner of the project's.
+describe('row changes over realtime', () => {
+  let folder = ''
+  let data = ''
+  let server: ServerOfOthers
+  let environment: Record<string, string>
+  let node: RunningMayfly
+  let database: pg.Client
+
+  before(async () => {
+    folder = makeFolder()
+    data = path.join(folder, 'data')
+    server = await startServerOfOthers(folder, ['-c', 'wal_level=logical'])
+    await server.make('rt')
+    await server.sql('alter role rt replication')
+    environment = { MAYFLY_DATABASE_URL: server.url('rt') }
+    node = await startMayfly(data, ['--empty'], environment)
+    database = new pg.Client({ host: '127.0.0.1', port: server.port, user: 'admin', password: PASSWORD, database: 'rt_p_demo' })
+    await database.connect()
+    await database.query(`
+      set role rt_p_demo_owner;
+      create table todos (id bigint generated always as identity primary key, who text, body text);
+      alter table todos enable row level security;
+      create policy public_ones on todos for select to anon using (who = 'all');
+      create table other (id int primary key);
+      alter publication supabase_realtime add table todos, other`)
+  })
+  after(async () => {
+    for (const one of open) one.end()
+    await database?.end()
+    await node?.stop()
+    await server?.stop()
+    removeFolder(folder)
+  })
+  const watch = async (client: SupabaseClient, name: string, filter: Record<string, string>) => {
+    const heard: { eventType: string; new: Record<string, unknown>; old: Record<string, unknown> }[] = []
+    const system: string[] = []
+    const channel = client.channel(name)
+    channel.on('postgres_changes', { event: '*', schema: 'public', table: 'todos', ...filter }, (change) => void heard.push(change as never))
+    channel.on('system', {}, ({ status }: { status: string }) => void system.push(status))
+    await subscribed(channel)
+    return { heard, system, channel }
+  }
+
+  it('insert, update and delete reach unmodified supabase-js, by filter, and only what a policy shows', async () => {
+    const { url, project } = node.ready
+    const guest = await watch(clientOf(url, project.publishableKey), 'guest', {})
+    const service = await watch(clientOf(url, project.secretKey), 'service', {})
+    const filtered = await watch(clientOf(url, project.secretKey), 'filtered', { filter: 'who=eq.anna' })
+    await database.query(`insert into todos (who, body) values ('anna', 'hidden'), ('all', 'shown')`)
+    await until(() => service.heard.length === 2 && guest.heard.length === 1 && filtered.heard.length === 1, 'the inserts')
+    assert.deepEqual([guest.heard[0]?.eventType, guest.heard[0]?.new], ['INSERT', { id: 2, who: 'all', body: 'shown' }])
+    assert.deepEqual(filtered.heard[0]?.new, { id: 1, who: 'anna', body: 'hidden' })
+    await database.query(`update todos set body = 'now' where id = 2`)
+    await until(() => guest.heard.length === 2, 'the update')
+    assert.deepEqual([guest.heard[1]?.eventType, guest.heard[1]?.new.body, guest.heard[1]?.old], ['UPDATE', 'now', { id: 2 }])
+    await database.query('delete from todos where id = 2')
+    await until(() => guest.heard.length === 3, 'the deletion')
+    assert.deepEqual([guest.heard[2]?.eventType, guest.heard[2]?.old], ['DELETE', { id: 2 }])
+    // The one that it may not see never came.
+    assert.equal(
+      guest.heard.some((change) => JSON.stringify(change).includes('hidden')),
+      false,
+    )
+  })
+  it('protocol 1.0.0: the answer to a join repeats what was asked, in its order, with ids', async () => {
+    const raw = await rawSocket(`${node.ready.url.replace('http', 'ws')}/realtime/v1/websocket?apikey=${node.ready.project.secretKey}&vsn=1.0.0`)
+    const asked = [
+      { event: 'INSERT', schema: 'public', table: 'todos', filter: 'who=eq.anna' },
+      { event: '*', schema: 'public' },
+      { event: 'INSERT', schema: 'public', table: 'todos', filter: 'who=eq.anna' },
+    ]
+    raw.send('realtime:raw', 'phx_join', { config: { postgres_changes: asked } }, '1')
+    const { status, response } = await raw.reply('1')
+    const bound = response.postgres_changes as { id: number }[]
+    assert.equal(status, 'ok')
+    assert.deepEqual(
+      bound.map(({ id: _, ...rest }) => rest),
+      asked,
+    )
+    assert.ok(bound[0]?.id && bound[0].id === bound[2]?.id && bound[0].id !== bound[1]?.id)
+    raw.send('phoenix', 'heartbeat', {}, '2')
+    assert.deepEqual(await raw.reply('2'), { status: 'ok', response: {} })
+    await until(() => raw.frames.some(({ event, payload }) => event === 'system' && payload.message === 'Subscribed to PostgreSQL'), 'the word that it is live')
+    raw.send('realtime:bad', 'phx_join', { config: { postgres_changes: [{ event: '*', schema: 'public', table: 'todos', filter: 'nothing=eq.1' }] } }, '3')
+    assert.equal((await raw.reply('3')).status, 'ok')
+    await until(() => raw.frames.some(({ event, payload }) => event === 'system' && payload.status === 'error'), 'the refusal of the filter')
+    raw.socket.terminate()
+  })
+  it('a client that is killed while it joins leaves no socket, no channel and, in time, no slot', async () => {
+    const at = `${node.ready.url.replace('http', 'ws')}/realtime/v1/websocket?apikey=${node.ready.project.secretKey}&vsn=1.0.0`
+    const token = readFileSync(path.join(data, 'operator.token'), 'utf8').trim()
+    const counts = async () => {
+      const page = await (await fetch(`${node.ready.url}/metrics`, { headers: { authorization: `Bearer ${token}` } })).text()
+      return ['sockets', 'channels'].map((what) => Number(new RegExp(`^mayfly_realtime_${what} (\\d+)$`, 'm').exec(page)?.[1]))
+    }
+    const before = await counts()
+    for (let n = 0; n < 10; n++) {
+      const raw = await rawSocket(at)
+      raw.send('realtime:gone', 'phx_join', { config: { postgres_changes: [{ event: '*', schema: 'public', table: 'other', filter: 'id=eq.1' }] } }, '1')
+      raw.socket.terminate()
+    }
+    let now = await counts()
+    for (let round = 0; round < 50 && now.join() !== before.join(); round++) {
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      now = await counts()
+    }
+    assert.deepEqual(now, before)
+  })
+  it('the database goes and comes back: the gap is told, changes go on', async () => {
+    const service = await watch(clientOf(node.ready.url, node.ready.project.secretKey), 'gap', {})
+    await until(() => service.system.length === 1, 'the word that it is live')
+    await server.sql(`select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name like 'mayfly%'`)
+    await until(() => service.system.length === 3, 'the gap and its end')
+    assert.deepEqual(service.system, ['ok', 'error', 'ok'])
+    await database.query(`insert into todos (who, body) values ('all', 'after the gap')`)
+    await until(() => service.heard.some((change) => change.new.body === 'after the gap'), 'the change after it')
+  })
+  it('the node is killed and started again: the client comes back by itself, and subscribes again', async () => {
+    const port = new URL(node.ready.url).port
+    const guest = await watch(clientOf(node.ready.url, node.ready.project.publishableKey), 'again', {})
+    const heard: string[] = []
+    const room = clientOf(node.ready.url, node.ready.project.publishableKey)
+    const channel = room.channel('room').on('broadcast', { event: 'e' }, ({ payload }) => heard.push(payload.n))
+    await subscribed(channel)
+    await node.kill()
+    node = await startMayfly(data, ['--empty'], environment)
+    assert.equal(new URL(node.ready.url).port, port, 'the same port')
+    await until(() => guest.channel.state === 'joined' && channel.state === 'joined', 'both channels again', 30_000)
+    await until(() => guest.system.length >= 2, 'the word that it is live again')
+    await database.query(`insert into todos (who, body) values ('all', 'after the restart')`)
+    await until(() => guest.heard.some((change) => change.new.body === 'after the restart'), 'the change after it')
+    const other = clientOf(node.ready.url, node.ready.project.publishableKey).channel('room')
+    await subscribed(other)
+    await other.send({ type: 'broadcast', event: 'e', payload: { n: 'back' } })
+    await until(() => heard.includes('back'), 'a broadcast after it')
+  })
+  it('a PostgreSQL that cannot stream: the join says so, and nothing else suffers', async () => {
+    await server.sql('alter role rt noreplication')
+    try {
+      const client = clientOf(node.ready.url, node.ready.project.publishableKey)
+      const asked = client.channel('refused').on('postgres_changes', { event: '*', schema: 'public', table: 'todos' }, () => {})
+      await assert.rejects(subscribed(asked), /DatabaseUnavailable: row changes cannot be streamed: the role of --database-url lacks REPLICATION/)
+      await subscribed(client.channel('still fine'))
+    } finally {
+      await server.sql('alter role rt replication')
+    }
   })
 })
