@@ -175,11 +175,8 @@ export const api = {
   queue: (ref: string, signal: AbortSignal) => json<QueueState>('GET', `${at(ref)}/queue?limit=100`, signal),
   deadLetters: async (ref: string, signal: AbortSignal) =>
     (await json<{ deadLetters: readonly DeadLetter[] }>('GET', `${at(ref)}/dead-letters?limit=100`, signal)).deadLetters,
-  /** The event of a dead letter, as text. */
-  deadLetter: async (ref: string, id: string) => {
-    const { deadLetter } = await json<{ deadLetter: { payload: unknown } }>('GET', `${at(ref)}/dead-letters/${id}`, null)
-    return typeof deadLetter.payload === 'string' ? deadLetter.payload : JSON.stringify(deadLetter.payload, null, 2)
-  },
+  deadLetter: (ref: string, id: string, signal: AbortSignal) =>
+    json<{ encoding: 'text' | 'base64'; payload: string; payloadIsWhole: boolean }>('GET', `${at(ref)}/dead-letters/${id}`, signal),
   replayDeadLetter: (ref: string, id: string) => call('POST', `${at(ref)}/dead-letters/${id}/replay`, null),
   deleteDeadLetter: (ref: string, id: string) => call('DELETE', `${at(ref)}/dead-letters/${id}`, null),
   usage: (ref: string, days: number, signal: AbortSignal) => json<Bill>('GET', `${at(ref)}/usage?days=${days}`, signal),

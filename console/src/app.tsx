@@ -1,5 +1,6 @@
 import { type ReactNode, useEffect, useRef } from 'react'
 import type { Session } from './api.ts'
+import { Caught } from './caught.tsx'
 import { BucketPage } from './pages/bucket.tsx'
 import { BucketsPage } from './pages/buckets.tsx'
 import { EventsPage } from './pages/events.tsx'
@@ -125,7 +126,9 @@ function Console({ session, leave }: { session: Session; leave: () => Promise<vo
       </nav>
       <main id="main" ref={main} tabIndex={-1}>
         {known ? (
-          <Shown key={here} session={session} project={project} page={page} rest={rest} />
+          <Caught key={here}>
+            <Shown session={session} project={project} page={page} rest={rest} />
+          </Caught>
         ) : (
           <Nowhere what={t('There is no project “{name}”.', { name: project })} />
         )}

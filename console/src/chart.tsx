@@ -16,7 +16,6 @@ export interface Bar {
 
 const HEIGHT = 180
 const TOP = 22
-const LEFT = 56
 const BOTTOM = 22
 const PLOT = HEIGHT - TOP - BOTTOM
 
@@ -50,7 +49,9 @@ export function Bars({
     observer.observe(element)
     return () => observer.disconnect()
   }, [])
-  const room = Math.max(0, width - LEFT - 4)
+  // Labels of numbers stand left of the plot, as wide as the longest of all bars needs; 6.6 pixels a character.
+  const left = 14 + 6.6 * Math.max(...[0, 0.5, 1].map((part) => show(part * niceCeiling(Math.max(...bars.map(sumOf), 0))).length))
+  const room = Math.max(0, width - left - 4)
   const shown = bars.slice(-Math.max(1, Math.floor(room / 7)))
   const step = Math.min(room / Math.max(shown.length, 1), 44)
   const top = niceCeiling(Math.max(...shown.map(sumOf), 0))
@@ -76,17 +77,17 @@ export function Bars({
             </defs>
             {[0, top / 2, top].map((value) => (
               <g key={value}>
-                <line x1={LEFT} x2={width} y1={y(value)} y2={y(value)} className={value === 0 ? 'axis' : 'grid'} />
-                <text x={LEFT - 6} y={y(value) + 4} textAnchor="end">
+                <line x1={left} x2={width} y1={y(value)} y2={y(value)} className={value === 0 ? 'axis' : 'grid'} />
+                <text x={left - 6} y={y(value) + 4} textAnchor="end">
                   {show(value)}
                 </text>
               </g>
             ))}
-            <text x={LEFT} y={HEIGHT - 5}>
+            <text x={left} y={HEIGHT - 5}>
               {first}
             </text>
             <text
-              x={LEFT + step * shown.length}
+              x={left + step * shown.length}
               y={HEIGHT - 5}
               textAnchor={step * shown.length < 150 ? 'start' : 'end'}
               className={shown.length < 2 ? 'none' : undefined}
@@ -94,7 +95,7 @@ export function Bars({
               {last}
             </text>
             {shown.map((bar, place) => {
-              const x = LEFT + place * step
+              const x = left + place * step
               const inner = Math.max(step - (step > 10 ? 4 : 2), 2)
               const middle = x + step / 2
               let base = 0

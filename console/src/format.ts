@@ -37,19 +37,19 @@ export function duration(ms: number): string {
 export const gbSeconds = (value: number): string => `${value !== 0 && Math.abs(value) < 0.01 ? number(value, 6) : digits(value)} GB-s`
 
 export function money(value: number, currency: string): string {
-  const places = value !== 0 && Math.abs(value) < 0.01 ? 8 : 2
-  try {
-    return new Intl.NumberFormat(language(), { style: 'currency', currency, minimumFractionDigits: 2, maximumFractionDigits: places }).format(value)
-  } catch {
-    return `${number(value, places)} ${currency}` // a unit of account that is no currency of ISO 4217
-  }
+  // A call costs a fraction of a cent: then its first three digits are said, wherever they begin.
+  const digits = value !== 0 && Math.abs(value) < 0.1 ? { maximumSignificantDigits: 3 } : { minimumFractionDigits: 2, maximumFractionDigits: 2 }
+  return new Intl.NumberFormat(language(), { style: 'currency', currency, currencyDisplay: 'narrowSymbol', ...digits }).format(value)
 }
+
+const two = (value: number) => String(value).padStart(2, '0')
 
 /** Local time to the second, in 24 hours; the date is left out when it is today. */
 export function localTime(at: Date, today: Date): string {
-  const time = new Intl.DateTimeFormat(language(), { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }).format(at)
+  const time = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`
   if (at.toDateString() === today.toDateString()) return time
-  return `${new Intl.DateTimeFormat(language(), { month: 'short', day: 'numeric', ...(at.getFullYear() === today.getFullYear() ? {} : { year: 'numeric' }) }).format(at)} ${time}`
+  const year = at.getFullYear() === today.getFullYear() ? {} : ({ year: 'numeric' } as const)
+  return `${new Intl.DateTimeFormat(language(), { month: 'short', day: 'numeric', ...year }).format(at)} ${time}`
 }
 
 export const utcTime = (at: Date): string =>

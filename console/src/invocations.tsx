@@ -6,7 +6,7 @@ import type { Loaded } from './load.ts'
 import { Badge, Dialog, Failure, Shown, Table, Time } from './parts.tsx'
 import { t } from './text.ts'
 
-const LISTED = 12
+const LISTED = 8
 
 /** What an invocation came to, in words. */
 function Outcome({ of }: { of: Invocation }) {

@@ -2,7 +2,7 @@ import { useEffect, useId, useRef, useState } from 'react'
 import { api, type LogLine } from './api.ts'
 import { duration } from './format.ts'
 import { Badge, Failure } from './parts.tsx'
-import { t } from './text.ts'
+import { pretty, t } from './text.ts'
 
 type Result = Awaited<ReturnType<typeof api.invoke>>
 
@@ -115,13 +115,5 @@ function faultOf(text: string): string | null {
     return null
   } catch (error) {
     return t('Not JSON: {why}', { why: error instanceof Error ? error.message : '' })
-  }
-}
-
-function pretty(text: string): string {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2)
-  } catch {
-    return text
   }
 }

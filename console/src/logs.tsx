@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'react'
+import { memo, useEffect, useRef, useState } from 'react'
 import { ApiError, followLogs, type LogLine } from './api.ts'
 import { count } from './format.ts'
 import { Badge, Failure, Time } from './parts.tsx'
@@ -122,11 +122,23 @@ export function LiveLogs({ project, name }: { project: string; name: string }) {
         {dropped > 0 && <p className="small">{t('{n} older lines are left out here.', { n: count(dropped) })}</p>}
         {shown.length === 0 && <p className="small">{words === '' ? t('Nothing yet: lines stand here as they are written.') : t('No such line.')}</p>}
         {shown.map((line) => (
-          <div key={line.seq} className={`line ${line.source}`}>
-            <Time at={line.at} /> <span>{line.text}</span>
-          </div>
+          <Line key={line.seq} of={line} />
         ))}
       </div>
     </>
   )
 }
+
+/** What Node's runtime puts before a line (time, invocation, level) as Lambda's does: the time stands there already. */
+const PREFIX = /^\d{4}-\d\d-\d\dT[\d:.]+Z\t[0-9a-f-]{36}\t(\w+)\t/
+
+/** Drawn once: some thousand of them stand there while more come. */
+const Line = memo(({ of }: { of: LogLine }) => {
+  const [before = '', level = ''] = PREFIX.exec(of.text) ?? []
+  return (
+    <div className={`line ${of.source}`} title={of.invocation}>
+      <Time at={of.at} /> {level !== '' && level !== 'INFO' && <span className="level">{level} </span>}
+      <span>{of.text.slice(before.length)}</span>
+    </div>
+  )
+})

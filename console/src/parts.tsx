@@ -218,6 +218,10 @@ export interface Column<T> {
   readonly number?: boolean
   /** Stands first and bold where the table becomes a list of cards. */
   readonly main?: boolean
+  /** Buttons, which need no head there. */
+  readonly buttons?: boolean
+  /** Has a line of its own there. */
+  readonly wide?: boolean
 }
 
 /** A table where there is room; on a narrow screen each row is a card with its heads beside the values. */
@@ -240,7 +244,7 @@ export function Table<T>({ label, rows, columns, keyOf }: { label: string; rows:
               <td
                 key={column.head}
                 data-head={column.head}
-                className={[column.number ? 'number' : '', column.main ? 'main' : ''].join(' ').trim() || undefined}
+                className={column.number ? 'number' : column.main ? 'main' : column.buttons ? 'buttons' : column.wide ? 'wide' : undefined}
               >
                 <div>{column.cell(row)}</div>
               </td>

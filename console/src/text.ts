@@ -43,3 +43,12 @@ export function t(text: Text, values: Readonly<Record<string, string | number>> 
   const words: string = current === 'ko' ? ko[text] : text
   return words.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole))
 }
+
+/** JSON with a line for each value; what is none stays as it is. */
+export function pretty(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2)
+  } catch {
+    return text
+  }
+}

@@ -5,7 +5,7 @@ import { t } from './text.ts'
 
 /** A trigger as a sentence. */
 export function saysTrigger(project: string, { object }: Omit<TriggerInfo, 'function'>): ReactNode {
-  const where = [...(object.prefix ?? []).map((prefix) => `${prefix}…`), ...(object.suffix ?? []).map((suffix) => `…${suffix}`)]
+  const where = [...(object.prefix ?? []).map((prefix) => `${prefix}*`), ...(object.suffix ?? []).map((suffix) => `*${suffix}`)]
   return (
     <>
       {t('object {events}', { events: object.events.map((event) => t(event)).join(', ') })} · {t('bucket')}{' '}

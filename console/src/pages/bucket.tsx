@@ -155,11 +155,12 @@ export function BucketPage({ project, session, bucket, folder }: { project: stri
                           </span>
                         ),
                     },
-                    { head: t('Size'), number: true, cell: (one) => (one.metadata?.size === undefined ? '–' : bytes(one.metadata.size)) },
+                    { head: t('Size'), number: true, cell: (one) => (one.metadata?.size === undefined ? '' : bytes(one.metadata.size)) },
                     { head: t('Type'), cell: (one) => one.metadata?.mimetype ?? t('folder') },
-                    { head: t('Changed'), cell: (one) => (one.updated_at === null ? '–' : <Time at={one.updated_at} />) },
+                    { head: t('Changed'), cell: (one) => (one.updated_at === null ? '' : <Time at={one.updated_at} />) },
                     {
                       head: t('Actions'),
+                      buttons: true,
                       cell: (one) =>
                         one.id !== null && (
                           <span className="actions">

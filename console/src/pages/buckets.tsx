@@ -24,6 +24,7 @@ export function BucketsPage({ project }: { project: string }) {
                 { head: t('Name'), main: true, cell: (bucket) => <a href={hrefOf(project, 'buckets', bucket.id)}>{bucket.name}</a> },
                 {
                   head: t('Read by'),
+                  wide: true,
                   cell: (bucket) => (bucket.public ? <Badge kind="warn">{t('anyone')}</Badge> : <Badge kind="plain">{t('whom policies allow')}</Badge>),
                 },
                 {
@@ -31,7 +32,7 @@ export function BucketsPage({ project }: { project: string }) {
                   number: true,
                   cell: (bucket) => (bucket.file_size_limit === null ? t('as the project') : bytes(bucket.file_size_limit)),
                 },
-                { head: t('Types'), cell: (bucket) => bucket.allowed_mime_types?.join(', ') ?? t('any') },
+                { head: t('Types'), wide: true, cell: (bucket) => bucket.allowed_mime_types?.join(', ') ?? t('any') },
                 { head: t('Made'), cell: (bucket) => <Time at={bucket.created_at} /> },
               ]}
             />

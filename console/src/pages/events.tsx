@@ -4,7 +4,7 @@ import { bytes, count } from '../format.ts'
 import { useLoaded } from '../load.ts'
 import { Badge, Card, Confirm, Dialog, Failure, Page, Shown, Table, Time } from '../parts.tsx'
 import { hrefOf } from '../route.ts'
-import { type Text, t } from '../text.ts'
+import { pretty, type Text, t } from '../text.ts'
 import { saysTrigger } from '../triggers.tsx'
 
 const REASONS: Readonly<Record<DeadLetter['reason'], Text>> = {
@@ -53,7 +53,7 @@ export function EventsPage({ project }: { project: string }) {
                 { head: t('Failed'), number: true, cell: (entry) => count(entry.spent) },
                 { head: t('Queued'), cell: (entry) => <Time at={entry.enqueuedAt} /> },
                 { head: t('Due'), cell: (entry) => <Time at={entry.dueAt} /> },
-                { head: t('Invocation'), cell: (entry) => <code>{entry.id}</code> },
+                { head: t('Invocation'), wide: true, cell: (entry) => <code>{entry.id}</code> },
               ]}
             />
           )}
@@ -77,7 +77,7 @@ export function EventsPage({ project }: { project: string }) {
               keyOf={(trigger) => JSON.stringify(trigger)}
               columns={[
                 { head: t('Function'), main: true, cell: (trigger) => <a href={hrefOf(project, 'functions', trigger.function)}>{trigger.function}</a> },
-                { head: t('Starts at'), cell: (trigger) => saysTrigger(project, trigger) },
+                { head: t('Starts at'), wide: true, cell: (trigger) => saysTrigger(project, trigger) },
               ]}
             />
           )}
@@ -114,9 +114,10 @@ function Letters({ list, project, again }: { list: readonly DeadLetter[]; projec
         columns={[
           { head: t('Function'), main: true, cell: (letter) => <a href={hrefOf(project, 'functions', letter.function)}>{letter.function}</a> },
           { head: t('Given up'), cell: (letter) => <Time at={letter.deadAt} /> },
-          { head: t('Reason'), cell: (letter) => t(REASONS[letter.reason]) },
+          { head: t('Reason'), wide: true, cell: (letter) => t(REASONS[letter.reason]) },
           {
             head: t('Error'),
+            wide: true,
             cell: (letter) => (
               <>
                 {letter.errorType && <code>{letter.errorType}</code>} <span className="clip">{letter.errorMessage}</span>
@@ -126,6 +127,7 @@ function Letters({ list, project, again }: { list: readonly DeadLetter[]; projec
           { head: t('Attempts'), number: true, cell: (letter) => count(letter.attempts) },
           {
             head: t('Actions'),
+            buttons: true,
             cell: (letter) => (
               <span className="actions">
                 <button type="button" aria-label={t('Show the dead letter of {name}', { name: letter.function })} onClick={() => setOpened(letter)}>
@@ -170,7 +172,7 @@ function Letters({ list, project, again }: { list: readonly DeadLetter[]; projec
 }
 
 function OneLetter({ of, project, close }: { of: DeadLetter; project: string; close: () => void }) {
-  const whole = useLoaded(`${project}/${of.id}`, () => api.deadLetter(project, of.id))
+  const whole = useLoaded(`${project}/${of.id}`, (signal) => api.deadLetter(project, of.id, signal))
   return (
     <Dialog title={t('Dead letter')} close={close}>
       <dl className="pairs">
@@ -193,7 +195,14 @@ function OneLetter({ of, project, close }: { of: DeadLetter; project: string; cl
       </dl>
       {of.errorMessage && <pre className="output">{of.errorMessage}</pre>}
       <h3>{t('Event, {size}', { size: bytes(of.payloadBytes) })}</h3>
-      <Shown of={whole}>{(letter) => <pre className="output">{letter}</pre>}</Shown>
+      <Shown of={whole}>
+        {(letter) => (
+          <pre className="output">
+            {letter.encoding === 'text' && letter.payloadIsWhole ? pretty(letter.payload) : letter.payload}
+            {!letter.payloadIsWhole && `\n… ${t('of a long event, the beginning')}`}
+          </pre>
+        )}
+      </Shown>
       <div className="actions">
         <button type="button" onClick={close}>
           {t('Close')}

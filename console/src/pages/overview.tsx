@@ -46,7 +46,7 @@ export function OverviewPage({ project, session }: { project: string; session: S
             sum((row) => Number(row.cost)),
             (value) => money(value, currency),
           )}
-          note={t('by the price list in force')}
+          note={t('by the price list')}
         />
         <Figure
           label={t('In the queue')}
@@ -92,7 +92,10 @@ export function OverviewPage({ project, session }: { project: string; session: S
                     <dd>
                       {node.sandbox.driver === 'process' ? <Badge kind="bad">{t('process: keeps nothing apart')}</Badge> : node.sandbox.driver}
                       {node.sandbox.limits.length > 0 && (
-                        <span className="small"> · {t('the kernel holds: {limits}', { limits: node.sandbox.limits.join(', ') })}</span>
+                        <details>
+                          <summary>{t('{n} limits held by the kernel', { n: count(node.sandbox.limits.length) })}</summary>
+                          <span className="small">{node.sandbox.limits.join(', ')}</span>
+                        </details>
                       )}
                     </dd>
                     <dt>{t('Sandboxes')}</dt>
