@@ -5,6 +5,7 @@ import { invokeSettings } from './invoke/config.ts'
 import { observeSettings } from './observe/config.ts'
 import { realtimeSettings } from './realtime/config.ts'
 import { sandboxSettings } from './sandbox/config.ts'
+import { storageSettings } from './storage/config.ts'
 import { usageSettings } from './usage/config.ts'
 
 /** Every room's settings, by section. */
@@ -16,5 +17,6 @@ export const SECTIONS = {
   usage: usageSettings,
   realtime: realtimeSettings,
   auth: authSettings,
+  storage: storageSettings,
 }
 export type Config = { readonly [K in keyof typeof SECTIONS]: Infer<(typeof SECTIONS)[K]> }

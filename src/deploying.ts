@@ -1,14 +1,21 @@
 import type { BucketsOfDeployment, TriggersOfDeployment } from './deployments/index.ts'
 import { MayflyError } from './core/errors.ts'
+import type { Project, ProjectRef } from './core/project.ts'
+import type { Storage } from './storage/index.ts'
 import type { Triggers } from './triggers/index.ts'
 
 /** What a deployment sees of buckets. */
-export const bucketsOfDeployment = (): BucketsOfDeployment => ({
-  get: async () => null,
-  ensure: async () => {
-    throw new MayflyError('bad_request', 'this version has no buckets')
-  },
-})
+export function bucketsOfDeployment(storage: Storage, find: (ref: ProjectRef) => Project | null): BucketsOfDeployment {
+  const projectOf = (ref: ProjectRef): Project => {
+    const project = find(ref)
+    if (!project) throw new MayflyError('project_not_found', `there is no project ${ref}`)
+    return project
+  }
+  return {
+    get: async (ref, name) => await storage.getBucket(projectOf(ref), name),
+    ensure: async (ref, bucket) => await storage.ensureBucket(projectOf(ref), bucket),
+  }
+}
 
 /** What a deployment sees of triggers. */
 export const triggersOfDeployment = (triggers: Triggers): TriggersOfDeployment => ({

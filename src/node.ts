@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { Auth, ConsoleSessions } from './auth/index.ts'
+import { DiskBlobs } from './backends/blobs/disk.ts'
 import { openInProcessBus } from './backends/bus/in-process.ts'
 import type { Databases } from './backends/database/database.ts'
 import { EMBEDDED_MAJOR } from './backends/database/embedded.ts'
@@ -35,6 +36,8 @@ import { Realtime } from './realtime/index.ts'
 import { routes as realtimeRoutes, upgrades as realtimeUpgrades } from './realtime/http.ts'
 import { writeRun } from './run-file.ts'
 import { bytesBelow, ownNumbers, watchEventLoop } from './self-watch.ts'
+import { Storage } from './storage/index.ts'
+import { routes as storageRoutes } from './storage/http.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
 import { routes as triggerRoutes, Triggers } from './triggers/index.ts'
 import { routes as usageRoutes } from './usage/http.ts'
@@ -174,12 +177,13 @@ export class RunningNode implements AsyncDisposable {
     const siteFiles = new SiteFiles(path.join(data, 'sites'))
     await siteFiles.recover()
     const sites = new Sites({ control: databases.control, files: siteFiles, clock, believable: () => versions.believable })
+    const blobs = opening.use(await DiskBlobs.open({ root: path.join(data, 'blobs'), clock }))
     const disk = opening.use(
       await DiskGuard.open({
         places: [
           { name: 'the data directory', folder: data },
           // Any of them may be a mount of its own.
-          ...['pg', 'journal', 'artefacts', 'sites', 'sandboxes', 'cache'].map((name) => ({
+          ...['pg', 'journal', 'artefacts', 'blobs', 'sites', 'sandboxes', 'cache'].map((name) => ({
             name: `the data directory's ${name}`,
             folder: path.join(data, name),
           })),
@@ -231,6 +235,18 @@ export class RunningNode implements AsyncDisposable {
         log,
       }),
     )
+    const storage = opening.use(
+      new Storage({
+        databases,
+        blobs,
+        projects: () => projects.list(),
+        maxObjectBytes: config.storage.objectMb * MiB,
+        wake: (ref) => triggers.wake(ref),
+        crash: host.crash,
+        clock,
+        log,
+      }),
+    )
     const realtime = opening.use(new Realtime({ databases, config: config.realtime, newId: host.newId, clock, log }))
     const triggers: Triggers = opening.use(
       new Triggers({
@@ -257,6 +273,7 @@ export class RunningNode implements AsyncDisposable {
         await triggers.dropProject(project.ref)
         await queue.dropProject(project.ref)
         await realtime.dropProject(project.ref)
+        await storage.dropProject(project)
         await logs.dropProject(project.ref)
         await usage.dropProject(project.ref)
         auth.forget()
@@ -283,7 +300,7 @@ export class RunningNode implements AsyncDisposable {
       new Deployments({
         control: databases.control,
         sealer,
-        rooms: { functions, sites, buckets: bucketsOfDeployment(), triggers: triggersOfDeployment(triggers) },
+        rooms: { functions, sites, buckets: bucketsOfDeployment(storage, (ref) => projects.find(ref)), triggers: triggersOfDeployment(triggers) },
         clock,
         log,
         crash: host.crash,
@@ -368,6 +385,7 @@ export class RunningNode implements AsyncDisposable {
       ...triggerRoutes(triggers),
       ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping.signal }),
       ...realtimeRoutes(realtime),
+      ...storageRoutes(storage),
       ...lambdaRoutes({ functions, links, architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64' }),
     ]
     const tls =
@@ -437,6 +455,7 @@ export class RunningNode implements AsyncDisposable {
         await queue.start()
         await triggers.start()
         await deployments.start()
+        storage.start()
         void functions.expectAll(stopping.signal)
         await writeRun(stack, host, data, { ...line, pid: process.pid, startTicks: startTicks(process.pid), operatorToken, data })
       },

@@ -14,6 +14,7 @@ import { METRICS } from '../src/observe/metrics.ts'
 import { routes as siteRoutes } from '../src/sites/http.ts'
 import { routes as realtimeRoutes, upgrades as realtimeUpgrades } from '../src/realtime/http.ts'
 import { routes as triggerRoutes } from '../src/triggers/http.ts'
+import { routes as storageRoutes } from '../src/storage/http.ts'
 import { routes as usageRoutes } from '../src/usage/http.ts'
 import { z } from 'zod'
 import { ROOT } from './sources.ts'
@@ -36,6 +37,7 @@ const ROUTES = [
   ...realtimeRoutes(nothing),
   ...realtimeUpgrades(nothing).map((row) => ({ ...row, method: 'ws', access: 'project', plane: 'data-plane' })),
   ...lambdaRoutes(nothing),
+  ...storageRoutes(nothing),
 ]
 const WHO: Record<string, string> = {
   open: 'anyone',

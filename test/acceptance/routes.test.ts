@@ -9,7 +9,7 @@ import { SignatureV4 } from '@smithy/signature-v4'
 import { makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 /** Who may come in by a route; who may not gets what stands here, before the route does anything. */
-type Access = 'open' | 'operator' | 'manage' | 'project' | 'aws'
+type Access = 'open' | 'operator' | 'manage' | 'project' | 'stored' | 'public' | 'aws'
 type Who = 'guest' | 'publishable' | 'secret' | 'other' | 'operator' | 'signed' | 'forged'
 const REFUSED: Record<Access, Partial<Record<Who, [status: number, code: string]>>> = {
   open: {},
@@ -21,6 +21,9 @@ const REFUSED: Record<Access, Partial<Record<Who, [status: number, code: string]
   },
   manage: { guest: [401, 'key_missing'], publishable: [403, 'not_allowed'], other: [401, 'key_invalid'] },
   project: { guest: [401, 'key_missing'], other: [401, 'key_invalid'] },
+  // Beyond keys, policies decide: `storage.test.ts`.
+  stored: { guest: [401, 'key_missing'], other: [401, 'key_invalid'] },
+  public: { other: [401, 'key_invalid'] },
   aws: {
     guest: [403, 'MissingAuthenticationTokenException'],
     secret: [403, 'MissingAuthenticationTokenException'],
@@ -33,6 +36,8 @@ const WELCOME: Record<Access, readonly Who[]> = {
   operator: ['operator'],
   manage: ['secret', 'operator'],
   project: ['publishable', 'secret', 'operator'],
+  stored: ['secret', 'operator'],
+  public: ['guest', 'publishable', 'secret'],
   aws: ['signed'],
 }
 
@@ -216,6 +221,39 @@ describe('every route', () => {
     { route: 'GET /2017-03-31/tags/:resource', access: 'aws', at: () => `/2017-03-31/tags/${tags}`, ok: 200 },
     { route: 'DELETE /2017-03-31/tags/:resource', access: 'aws', at: () => `/2017-03-31/tags/${tags}?tagKeys=a`, ok: 204 },
     { route: 'any /<date>/*', access: 'aws', at: () => '/2015-03-31/event-source-mappings', ok: 404 },
+    { route: 'POST /storage/v1/bucket', access: 'stored', at: () => '/storage/v1/bucket', body: () => '{"id":"shelf","public":true}', ok: 200 },
+    { route: 'GET /storage/v1/bucket', access: 'project', at: () => '/storage/v1/bucket', ok: 200 },
+    { route: 'GET /storage/v1/bucket/:id', access: 'stored', at: () => '/storage/v1/bucket/shelf', ok: 200 },
+    { route: 'PUT /storage/v1/bucket/:id', access: 'stored', at: () => '/storage/v1/bucket/shelf', body: () => '{"public":true}', ok: 200 },
+    { route: 'POST /storage/v1/object/:bucket/*', access: 'stored', at: () => '/storage/v1/object/shelf/a', body: () => 'a', ok: 200 },
+    { route: 'PUT /storage/v1/object/:bucket/*', access: 'stored', at: () => '/storage/v1/object/shelf/a', body: () => 'b', ok: 200 },
+    { route: 'GET /storage/v1/object/:bucket/*', access: 'stored', at: () => '/storage/v1/object/shelf/a', ok: 200 },
+    { route: 'HEAD /storage/v1/object/:bucket/*', access: 'stored', at: () => '/storage/v1/object/shelf/a', ok: 200 },
+    { route: 'GET /storage/v1/object/authenticated/:bucket/*', access: 'stored', at: () => '/storage/v1/object/authenticated/shelf/a', ok: 200 },
+    { route: 'HEAD /storage/v1/object/authenticated/:bucket/*', access: 'stored', at: () => '/storage/v1/object/authenticated/shelf/a', ok: 200 },
+    { route: 'GET /storage/v1/object/public/:bucket/*', access: 'public', at: () => '/storage/v1/object/public/shelf/a', ok: 200 },
+    { route: 'HEAD /storage/v1/object/public/:bucket/*', access: 'public', at: () => '/storage/v1/object/public/shelf/a', ok: 200 },
+    { route: 'GET /storage/v1/object/info/:bucket/*', access: 'stored', at: () => '/storage/v1/object/info/shelf/a', ok: 200 },
+    { route: 'GET /storage/v1/object/info/authenticated/:bucket/*', access: 'stored', at: () => '/storage/v1/object/info/authenticated/shelf/a', ok: 200 },
+    { route: 'POST /storage/v1/object/list/:bucket', access: 'project', at: () => '/storage/v1/object/list/shelf', body: () => '{"prefix":""}', ok: 200 },
+    {
+      route: 'POST /storage/v1/object/copy',
+      access: 'stored',
+      at: () => '/storage/v1/object/copy',
+      body: () => '{"bucketId":"shelf","sourceKey":"a","destinationKey":"b"}',
+      ok: 200,
+    },
+    {
+      route: 'POST /storage/v1/object/move',
+      access: 'stored',
+      at: () => '/storage/v1/object/move',
+      body: () => '{"bucketId":"shelf","sourceKey":"a","destinationKey":"c"}',
+      ok: 200,
+    },
+    { route: 'DELETE /storage/v1/object/:bucket/*', access: 'stored', at: () => '/storage/v1/object/shelf/b', ok: 200 },
+    { route: 'DELETE /storage/v1/object/:bucket', access: 'stored', at: () => '/storage/v1/object/shelf', body: () => '{"prefixes":["c"]}', ok: 200 },
+    { route: 'POST /storage/v1/bucket/:id/empty', access: 'stored', at: () => '/storage/v1/bucket/shelf/empty', body: () => '{}', ok: 200 },
+    { route: 'DELETE /storage/v1/bucket/:id', access: 'stored', at: () => '/storage/v1/bucket/shelf', body: () => '{}', ok: 200 },
     { route: 'DELETE /2015-03-31/functions/:name', access: 'aws', at: () => '/2015-03-31/functions/gone', ok: 200 },
     { route: 'DELETE /api/v1/projects/:ref/functions/:name', access: 'manage', at: () => '/api/v1/projects/demo/functions/made', ok: 204 },
   ]
