@@ -46,11 +46,9 @@ export function routes(storage: Storage): Route[] {
     )
   }
   const upload =
-    (alwaysUpsert: boolean): Handle =>
-    async (context, caller) => {
-      const upsert = alwaysUpsert || context.headers['x-upsert'] === 'true'
-      return await receive(context, storage.maxObjectBytes, upsert, async (one) => json(written(await storage.uploads.upload(caller, one))))
-    }
+    (operation: Upload['operation']): Handle =>
+    async (context, caller) =>
+      await receive(context, storage.maxObjectBytes, operation, async (one) => json(written(await storage.uploads.upload(caller, one))))
   const info: Handle = async (context, caller) => {
     const { object, blob } = await storage.objects.find(caller, placeOf(context), 'storage.object.info_authenticated')
     return json({
@@ -98,8 +96,8 @@ export function routes(storage: Storage): Route[] {
       return json({ message: 'Successfully emptied' })
     }),
 
-    row('POST', '/object/:bucket/*', 'Stores an object: a form with one file, or the bytes themselves; `x-upsert: true` writes over one that is there.', upload(false), 'data'),
-    row('PUT', '/object/:bucket/*', 'Stores an object, over the one that is there.', upload(true), 'data'),
+    row('POST', '/object/:bucket/*', 'Stores an object: a form with one file, or the bytes themselves; `x-upsert: true` writes over one that is there.', upload('storage.object.upload'), 'data'),
+    row('PUT', '/object/:bucket/*', 'Stores an object, over the one that is there.', upload('storage.object.upload_update'), 'data'),
     row('GET', '/object/:bucket/*', 'Downloads an object that the caller may see; `Range`, `If-None-Match`, `?download`.', download),
     row('HEAD', '/object/:bucket/*', 'The same without its bytes.', download),
     row('GET', '/object/authenticated/:bucket/*', 'Downloads an object that the caller may see.', download),
@@ -266,14 +264,16 @@ const drain = async (context: RequestContext) => void (await context.body(LIMITS
 const DEFAULT_TYPE = 'application/octet-stream'
 const FORM_OVERHEAD = LIMITS.formFieldBytes.value * 2
 
-async function receive(context: RequestContext, maxBytes: number, upsert: boolean, store: (upload: Upload) => Promise<Reply>): Promise<Reply> {
+async function receive(context: RequestContext, maxBytes: number, operation: Upload['operation'], store: (upload: Upload) => Promise<Reply>): Promise<Reply> {
   const { headers, signal } = context
   const place = placeOf(context)
   const boundary = boundaryOf(headers['content-type'])
+  const upsert = operation === 'storage.object.upload_update' || headers['x-upsert'] === 'true'
   try {
     if (boundary === null) {
       return await store({
         ...place,
+        operation,
         upsert,
         contentType: headers['content-type'] ?? DEFAULT_TYPE,
         cacheControl: headers['cache-control'] ? headerText(headers['cache-control']) : 'no-cache',
@@ -287,6 +287,7 @@ async function receive(context: RequestContext, maxBytes: number, upsert: boolea
     const seconds = form.fields.get('cacheControl')
     return await store({
       ...place,
+      operation,
       upsert,
       contentType: form.fields.get('contentType') ?? form.contentType ?? DEFAULT_TYPE,
       cacheControl: seconds && /^\d{1,10}$/.test(seconds) ? `max-age=${seconds}` : 'no-cache',

@@ -40,6 +40,7 @@ export async function* chunked(...parts: readonly (string | Uint8Array | Error |
 export const textUpload = (bucket: string, key: string, body: string | AsyncIterable<Uint8Array>, more: Partial<Upload> = {}): Upload => ({
   bucket,
   key,
+  operation: 'storage.object.upload',
   upsert: false,
   contentType: 'text/plain',
   cacheControl: 'no-cache',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { after, afterEach, before, describe, it } from 'node:test'
+import { DatabaseError } from '../backends/database/database.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { StorageError, type StorageErrorCode } from './errors.ts'
@@ -180,6 +181,28 @@ describe('an upload', () => {
     closed.resolve()
     await assert.rejects(uploading, refused('AccessDenied'))
     await isTidy()
+  })
+  it('whose connection breaks in its commit keeps its bytes: nobody knows yet whether the row is there', async () => {
+    const project = await room.databases.openProject('demo')
+    await project.script(`create function public.linger() returns trigger language plpgsql as $$ begin if new.name = 'lingering' then perform pg_sleep(20); end if; return null; end $$;
+      create constraint trigger linger after insert on storage.objects deferrable initially deferred for each row execute function public.linger()`)
+    const before = room.files().length
+    const uploading = upload(service, 'watched', 'lingering', 'x')
+    uploading.catch(() => {})
+    for (let ended = 0; ended === 0; ) {
+      ended = (await project.sql`select pg_terminate_backend(pid) from pg_stat_activity where query = 'commit' and wait_event = 'PgSleep'`).length
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    await assert.rejects(uploading, (error) => error instanceof DatabaseError && error.isAway)
+    await project.script('drop trigger linger on storage.objects; drop function public.linger()')
+    assert.equal(room.files().length, before + 1)
+    await assert.rejects(room.read(service, 'watched', 'lingering'), refused('NoSuchKey'))
+    // What the sweeper would do in an hour.
+    const rows = await project.sql<{ blob: string }>`select blob from mayfly.storage_blob`
+    await room.blobs.delete(
+      service.project.id,
+      room.files().filter((name) => !rows.some((row) => row.blob === name)),
+    )
   })
   it('two hundred at once are all there', async () => {
     await Promise.all(Array.from({ length: 200 }, (_, n) => upload(service, 'watched', `many/${n}`, `body ${n}`)))

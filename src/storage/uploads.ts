@@ -33,6 +33,8 @@ export interface Target {
   readonly userMetadata: Readonly<Record<string, unknown>> | null
 }
 export interface Upload extends Target {
+  /** What policies see as `storage.operation()`: PUT is another one than POST. */
+  readonly operation: 'storage.object.upload' | 'storage.object.upload_update'
   /** What the client says that it will send; null when it does not know. */
   readonly declaredBytes: number | null
   readonly bytes: AsyncIterable<Uint8Array>
@@ -60,7 +62,7 @@ export class Uploads {
   /** @throws StorageError */
   async upload(caller: Caller, upload: Upload): Promise<Written> {
     const { blobs, crash } = this.#deps
-    const operation = upload.upsert ? 'storage.object.upload_update' : 'storage.object.upload'
+    const { operation } = upload
     const version = this.#freshVersion()
     const limit = await this.#admit(caller, operation, upload, version, upload.declaredBytes)
     const stored = await blobs.put(caller.project.id, bounded(upload.bytes, limit))

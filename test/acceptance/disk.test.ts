@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -50,12 +50,35 @@ describe('a node whose disk runs full', { skip: asRoot ? false : 'a small file s
   }
   const deploy = (name: string) => mayfly(['deploy', path.join(folder, 'hello'), '--name', name, '--data', data])
 
+  const store = async (method: string, at: string, body?: string | Uint8Array) => {
+    const headers = { apikey: node.ready.project.secretKey }
+    const response = await fetch(`${node.ready.project.url}/storage/v1${at}`, { method, headers, ...(body === undefined ? {} : { body: body as string }) })
+    const text = await response.text()
+    return { status: response.status, text, code: text.startsWith('{') ? (JSON.parse(text) as { code?: string }).code : undefined }
+  }
+  const blobs = () => readdirSync(path.join(data, 'blobs'), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).length
+
   it('keeps a tenth of a small file system free, and a ballast in it', async () => {
     assert.deepEqual(deploy('hello').code, 0)
     assert.deepEqual(await call(), { status: 200, text: '{"hello":1}' })
     const disk = (await health()).disk as { state: string; reserveMb: number }
     assert.deepEqual([disk.state, disk.reserveMb], ['ok', 90])
     assert.equal(existsSync(path.join(data, 'ballast')), true)
+    assert.equal((await store('POST', '/bucket', '{"id":"box"}')).status, 200)
+    assert.equal((await store('POST', '/object/box/first', 'kept')).status, 200)
+  })
+  it('keeps nothing of an upload that finds the disk full', async () => {
+    await leave(100, 'ok')
+    const before = blobs()
+    const large = Buffer.alloc(50 * 1024 * 1024, 1)
+    const replies = await Promise.all([1, 2, 3].map((n) => store('POST', `/object/box/large-${n}`, large)))
+    const refused = replies.filter(({ status }) => status !== 200)
+    assert.ok(refused.length > 0)
+    for (const { status, code } of refused) assert.deepEqual([status, code], [507, 'storage_full'])
+    assert.equal(blobs(), before + 3 - refused.length)
+    for (const n of [1, 2, 3]) await store('DELETE', `/object/box/large-${n}`)
+    assert.equal((await store('GET', '/object/box/first')).text, 'kept')
+    await leave(200, 'ok')
   })
   it('refuses a deploy below the reserve with its numbers, and runs what is there', async () => {
     await leave(70, 'low')
@@ -65,6 +88,8 @@ describe('a node whose disk runs full', { skip: asRoot ? false : 'a small file s
     const queued = mayfly(['invoke', 'hello', '--async', '--data', data])
     assert.equal(queued.code, 1)
     assert.match(queued.stderr, /below 90 MiB nothing new is kept/)
+    const upload = await store('POST', '/object/box/second', 'x')
+    assert.deepEqual([upload.status, upload.code], [507, 'storage_full'])
     assert.equal((await call()).status, 200)
   })
   it('runs nothing below half of it, but reads and deletes', async () => {
@@ -83,6 +108,8 @@ describe('a node whose disk runs full', { skip: asRoot ? false : 'a small file s
     assert.match(node.stderr(), /"disk":"full".*a file system is full/)
     const report = mayfly(['doctor', '--json', '--data', data])
     assert.equal((JSON.parse(report.stdout) as { disk: { state: string } }).disk.state, 'full')
+    assert.equal((await store('GET', '/object/box/first')).text, 'kept')
+    assert.equal((await store('DELETE', '/object/box/first')).status, 200)
     assert.equal(mayfly(['rm', 'hello', '--data', data]).code, 0)
     await leave(200, 'ok')
     assert.equal(deploy('hello').code, 0)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { createClient } from '@supabase/supabase-js'
 import { makeFolder, mayfly, type Ready, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 import { PASSWORD, type ServerOfOthers, startServerOfOthers } from './postgres-server.ts'
 
@@ -76,6 +77,23 @@ describe('a node on an external PostgreSQL', () => {
     )
   })
 
+  it('keeps objects, by policies of its own role that is no superuser', async () => {
+    const { url, secretKey, publishableKey } = first.project
+    const at = (key: string) => ({ service: createClient(url, secretKey).storage.from(key), anon: createClient(url, publishableKey).storage.from(key) })
+    assert.equal((await createClient(url, secretKey).storage.createBucket('box', { public: true })).error, null)
+    const { service, anon } = at('box')
+    assert.equal((await service.upload('한글/a.txt', 'one')).error, null)
+    assert.equal((await service.upload('한글/a.txt', 'two', { upsert: true })).error, null)
+    assert.equal((await anon.upload('b.txt', 'x')).error?.message, 'new row violates row-level security policy')
+    assert.equal((await anon.download('한글/a.txt')).error?.message, 'Object not found')
+    assert.equal(await (await service.download('한글/a.txt')).data?.text(), 'two')
+    assert.equal((await service.upload('gone.txt', 'x')).error, null)
+    assert.deepEqual(
+      (await service.remove(['gone.txt'])).data?.map(({ name }) => name),
+      ['gone.txt'],
+    )
+  })
+
   it('refuses a second node on the same database', () => {
     refuses(['--data', path.join(folder, 'second')], environment, /Another node works on the database shop already/)
   })
@@ -92,6 +110,8 @@ describe('a node on an external PostgreSQL', () => {
     assert.deepEqual(node.ready, first)
     assert.deepEqual(await call(first), { status: 200, text: 'hello' })
     await countsOnce()
+    // Without the secret key: the next test needs one that the node has not met in this life.
+    assert.equal(await (await fetch(`${first.project.url}/storage/v1/object/public/box/${encodeURIComponent('한글/a.txt')}`)).text(), 'two')
   })
 
   it('goes on while the server is away as far as it can, says so without a flood, and works by itself when it is back', async () => {
