@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import path from 'node:path'
 import { Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { createClient } from '@supabase/supabase-js'
-import { makeFolder, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 
 type StorageClient = ReturnType<typeof createClient>['storage']
 const clientOf = (url: string, key: string): StorageClient => createClient(url, key, { auth: { persistSession: false, autoRefreshToken: false } }).storage
@@ -24,6 +24,13 @@ const failure = ({ data, error }: { data: unknown; error: unknown }) => {
 /** Every file below a folder. */
 const filesBelow = (folder: string): string[] =>
   readdirSync(folder, { recursive: true, withFileTypes: true }).flatMap((entry) => (entry.isFile() ? [entry.name] : []))
+const linkOf = (file: string): string => {
+  try {
+    return readlinkSync(file)
+  } catch {
+    return '' // closed meanwhile
+  }
+}
 
 describe('storage', () => {
   let folder = ''
@@ -258,6 +265,46 @@ describe('storage', () => {
     assert.deepEqual(filesBelow(blobs).toSorted(), before)
     assert.equal((await service.from('private').exists('broken')).data, false)
     assert.doesNotMatch(node.stderr(), /fault of this node/)
+  })
+  it('lets a download end whose object is deleted meanwhile, and closes what a reader leaves', async () => {
+    const bytes = randomBytes(20_000_000)
+    must(await service.from('private').upload('slow', bytes))
+    const openBlobs = () => readdirSync(`/proc/${node.pid()}/fd`).filter((fd) => linkOf(`/proc/${node.pid()}/fd/${fd}`).includes('/blobs/')).length
+    const get = () => fetch(`${node.ready.project.url}/storage/v1/object/private/slow`, { headers: { apikey: node.ready.project.secretKey } })
+    const reader = ((await get()).body as ReadableStream<Uint8Array>).getReader()
+    const { value } = await reader.read()
+    must(await service.from('private').remove(['slow']))
+    const chunks = [value as Uint8Array]
+    for (let next = await reader.read(); !next.done; next = await reader.read()) chunks.push(next.value)
+    assert.ok(Buffer.concat(chunks).equals(bytes))
+    must(await service.from('private').upload('slow', bytes))
+    for (const response of await Promise.all([1, 2, 3, 4, 5].map(get))) await response.body?.cancel()
+    for (let tried = 0; openBlobs() > 0 && tried < 100; tried++) await new Promise((resolve) => setTimeout(resolve, 20))
+    assert.equal(openBlobs(), 0)
+  })
+  it('lets roles do what a project file allows, and no more', async () => {
+    const product = path.join(folder, 'product')
+    mkdirSync(product)
+    const deploy = (allow: object) => {
+      writeFileSync(path.join(product, 'mayfly.json'), JSON.stringify({ name: 'product', buckets: [{ name: 'guests', fileSizeLimit: '1KB', allow }] }))
+      const { code, stderr } = mayfly(['deploy', product, '--data', node.data])
+      assert.equal(code, 0, stderr)
+    }
+    deploy({ anon: ['select', 'insert'] })
+    const box = anon.from('guests')
+    must(await box.upload('a/b.txt', 'by anon'))
+    assert.equal(await must(await box.download('a/b.txt')).text(), 'by anon')
+    assert.deepEqual(
+      must(await box.list()).map(({ name }) => name),
+      ['a'],
+    )
+    assert.deepEqual(failure(await box.upload('a/b.txt', 'over', { upsert: true })), [400, '403', 'AccessDenied'])
+    assert.deepEqual(failure(await box.upload('large', 'x'.repeat(1001))), [400, '413', 'EntityTooLarge'])
+    assert.deepEqual(must(await box.remove(['a/b.txt'])), [])
+    assert.deepEqual(failure(await box.move('a/b.txt', 'c')), [400, '404', 'NoSuchKey'])
+    deploy({ anon: ['select'] })
+    assert.deepEqual(failure(await box.upload('c', 'x')), [400, '403', 'AccessDenied'])
+    assert.equal(await must(await box.download('a/b.txt')).text(), 'by anon')
   })
   it('removes a project’s bytes with the project', async () => {
     const operator = readFileSync(path.join(node.data, 'operator.token'), 'utf8').trim()
