@@ -11,6 +11,7 @@ import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import type { RelayIdentity } from '../sandbox/index.ts'
 import { authenticate, authenticateRelay, authorise, type Credentials } from './authenticate.ts'
+import { withoutConsoleCookie } from './cookies.ts'
 import { cutProject, hostName, type HostNames } from './doors.ts'
 
 export interface UpgradesDeps {
@@ -96,7 +97,7 @@ export class Upgrades {
   async #resolve(request: IncomingMessage, relay: Relay | null, id: string): Promise<UpgradeContext> {
     const { credentials, defaultProject, hosts } = this.#deps
     if (this.#draining) throw new MayflyError('shutting_down', 'the node is stopping')
-    const headers = { ...request.headers }
+    const headers = { ...withoutConsoleCookie(request).headers }
     const url = request.url ?? '/'
     const query = new URLSearchParams(url.includes('?') ? url.slice(url.indexOf('?') + 1) : '')
     if (request.rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === 'host').length > 1)

@@ -168,10 +168,34 @@ describe('setHeader', () => {
 })
 
 describe('withSandboxPolicy', () => {
-  it('keeps active content from the origin of the API, and only that', () => {
-    for (const type of ['text/html', 'TEXT/HTML; charset=utf-8', 'image/svg+xml', 'application/xhtml+xml']) {
-      assert.equal(withSandboxPolicy({ status: 200, headers: { 'content-type': type } }).headers?.['content-security-policy'], 'sandbox')
-    }
-    assert.equal(withSandboxPolicy({ status: 200, headers: { 'content-type': 'application/json' } }).headers?.['content-security-policy'], undefined)
+  const policyOf = (type: string | undefined, own?: string) =>
+    withSandboxPolicy({
+      status: 200,
+      headers: { ...(type === undefined ? {} : { 'content-type': type }), ...(own === undefined ? {} : { 'content-security-policy': own }) },
+    }).headers?.['content-security-policy']
+  for (const type of [
+    'text/html',
+    'TEXT/HTML; charset=utf-8',
+    ' text/html',
+    'text/plain, text/html',
+    'text/plain; a=b, text/html',
+    'image/svg+xml',
+    'application/xhtml+xml',
+    'application/rss+xml',
+    'text/xml',
+    'text/xsl',
+    'multipart/x-mixed-replace; boundary=x',
+    'message/rfc822',
+    'text/javascript',
+    'unknown',
+    '',
+    undefined,
+  ])
+    it(`keeps ${type === undefined ? 'what has no type' : JSON.stringify(type)} from the origin of the API`, () => assert.equal(policyOf(type), 'sandbox'))
+  for (const type of ['application/json', 'application/json; charset=utf-8', 'text/plain;charset=UTF-8', 'image/webp', 'IMAGE/PNG', 'text/event-stream'])
+    it(`leaves ${type} as it is`, () => assert.equal(policyOf(type), undefined))
+  it('adds to the policy of the function, and is not loosened by it', () => {
+    assert.deepEqual(policyOf('text/html', 'sandbox allow-scripts allow-same-origin'), ['sandbox allow-scripts allow-same-origin', 'sandbox'])
+    assert.equal(policyOf('image/png', "default-src 'self'"), "default-src 'self'")
   })
 })

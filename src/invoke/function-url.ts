@@ -134,11 +134,17 @@ export function setHeader(headers: Record<string, string | string[]>, name: stri
   else headers[key] = value
 }
 
-const ACTIVE = /^(text\/html|application\/xhtml\+xml|image\/svg\+xml|text\/xml|application\/xml)\b/i
+/**
+ * What a browser shows without running anything in it. Everything else may turn out a document with scripts: any kind of
+ * XML does, two types in one header do, and without a type (or with none that is one) a browser looks for itself.
+ */
+const INERT =
+  /^(image\/(?!svg)[\w.+-]+|audio\/[\w.+-]+|video\/[\w.+-]+|font\/[\w.+-]+|text\/(plain|csv|css|event-stream)|application\/(json|x-ndjson|pdf|octet-stream|zip|gzip|wasm))(;[^,]*)?$/i
 
-/** Content that a browser would run is kept from the API's origin. */
+/** Content that a browser would run is kept from the API's origin, beside whatever policy it has of its own. */
 export function withSandboxPolicy(reply: Reply): Reply {
   const type = reply.headers?.['content-type']
-  if (typeof type !== 'string' || !ACTIVE.test(type)) return reply
-  return { ...reply, headers: { ...reply.headers, 'content-security-policy': 'sandbox' } }
+  if (typeof type === 'string' && INERT.test(type)) return reply
+  const own = reply.headers?.['content-security-policy']
+  return { ...reply, headers: { ...reply.headers, 'content-security-policy': own === undefined ? 'sandbox' : [...[own].flat(), 'sandbox'] } }
 }
