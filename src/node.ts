@@ -415,7 +415,11 @@ export class RunningNode implements AsyncDisposable {
       new ConsoleListener({
         files: path.join(host.root, 'console', 'dist'),
         logins: consoleSessions,
-        describe: () => ({ projects: projects.list(), defaultProject: DEFAULT_PROJECT, apiUrl: readyLine?.url ?? '' }),
+        describe: () => ({
+          projects: projects.list().map(({ ref, name, state }) => ({ ref, name, state })),
+          defaultProject: DEFAULT_PROJECT,
+          apiUrl: readyLine?.url ?? '',
+        }),
         serve: (request, response, principal) => served.serveVisitor(request, response, principal),
         hosts: new HostNames([...named, ...(settings.consoleUrl === null ? [] : [new URL(settings.consoleUrl).hostname])], isConsoleName),
         proxies,

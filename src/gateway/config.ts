@@ -33,7 +33,7 @@ export const nodeSettings = {
   }),
   consoleUrl: text({
     default: null,
-    doc: 'What the world sees as the address of the console; its host name should be no one else’s.',
+    doc: 'What the world sees as the address of the console; give it a host name that serves nothing else.',
     pattern: /^https?:\/\/[^\s/]+$/,
     takes: 'a URL without a path, such as https://console.example.com',
   }),

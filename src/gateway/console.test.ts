@@ -29,6 +29,7 @@ const route = (method: string, at: string, more: Partial<Route>): Route => ({
   ...more,
 })
 let streaming = 0
+let poured = 0
 const routes: Route[] = [
   route('GET', '/health', { access: 'open', plane: 'node' }),
   route('GET', '/metrics', { access: 'operator', plane: 'node' }),
@@ -48,6 +49,14 @@ const routes: Route[] = [
         } finally {
           streaming--
         }
+      })(),
+    }),
+  }),
+  route('GET', '/api/v1/projects/:ref/flood', {
+    handle: async () => ({
+      status: 200,
+      body: (async function* () {
+        for (; poured < 400; poured++) yield Buffer.alloc(256 * 1024)
       })(),
     }),
   }),
@@ -471,6 +480,30 @@ describe("the console's door", () => {
       assert.equal(streaming, 1)
       stream.leave()
       await until(() => streaming === 0)
+    })
+    it('a stream waits for a page that does not read on', async () => {
+      const cookie = await signIn()
+      const all = await new Promise<number>((resolve, reject) => {
+        const request = httpRequest({ host: '127.0.0.1', port, path: '/api/v1/projects/demo/flood', headers: { cookie } }, (response) => {
+          let bytes = 0
+          response.on('data', (chunk: Buffer) => {
+            bytes += chunk.length
+          })
+          response.on('end', () => resolve(bytes))
+          response.pause()
+          void (async () => {
+            await systemClock.sleep(300)
+            const soFar = poured
+            await systemClock.sleep(300)
+            assert.equal(poured, soFar)
+            assert.ok(soFar < 200, `${soFar} of 400 pieces were made for nobody`)
+            response.resume()
+          })().catch(reject)
+        })
+        request.on('error', reject)
+        request.end()
+      })
+      assert.equal(all, 400 * 256 * 1024)
     })
     it('streams end with their session, those of others do not', async () => {
       const cookie = await signIn()
