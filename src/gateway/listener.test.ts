@@ -233,7 +233,7 @@ describe('Gateway', () => {
   describe('relay of a sandbox', () => {
     const inside = async (text: string, depth = 0) => {
       const { createServer } = await import('node:net')
-      const server = createServer((socket) => gateway.acceptRelay(socket, identity, depth))
+      const server = createServer((socket) => gateway.acceptRelay(socket, identity, () => depth))
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
       const relayPort = (server.address() as { port: number }).port
       try {
@@ -255,6 +255,27 @@ describe('Gateway', () => {
       assert.match(reply, /"kind":"function","project":"demo","functionName":"f"/)
       assert.match(reply, /"depth":4/)
       assert.doesNotMatch(reply, /9\.9\.9\.9/)
+    })
+    it('asks for the depth at each request: a connection outlives the call that opened it', async () => {
+      const { createServer } = await import('node:net')
+      let depth = 1
+      const server = createServer((socket) => gateway.acceptRelay(socket, identity, () => depth))
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+      const socket = connect((server.address() as { port: number }).port, '127.0.0.1')
+      const ask = async () => {
+        socket.write('GET /functions/v1/f HTTP/1.1\r\nhost: anything.example\r\napikey: sb_secret_handle\r\n\r\n')
+        return await new Promise<string>((resolve) => socket.once('data', (chunk) => resolve(String(chunk))))
+      }
+      try {
+        assert.match(await ask(), /"depth":2/)
+        depth = LIMITS.callDepth.value - 1
+        assert.match(await ask(), new RegExp(`"depth":${LIMITS.callDepth.value}`))
+        depth = LIMITS.callDepth.value
+        assert.match(await ask(), /recursion_too_deep/)
+      } finally {
+        socket.destroy()
+        server.close()
+      }
     })
     it('hands none on either, and no broken host', async () => {
       const reply = await inside('GET /headers HTTP/1.1\r\nForwarded: for=9.9.9.9\r\nX-Forwarded-Host: h9.example\r\nX-Real-IP: 9.9.9.9\r\nx-other: kept')

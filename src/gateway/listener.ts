@@ -79,7 +79,7 @@ export class Gateway implements AsyncDisposable {
   readonly #upgrades: Upgrades
   readonly #server: Server
   readonly #relayServer: Server
-  readonly #relayed = new WeakMap<object, { identity: RelayIdentity; depth: number }>()
+  readonly #relayed = new WeakMap<object, { identity: RelayIdentity; depth: () => number }>()
   readonly #stopping = new AbortController()
   #running = 0
 
@@ -92,7 +92,7 @@ export class Gateway implements AsyncDisposable {
     const serve = (request: IncomingMessage, response: ServerResponse) => void this.#serve(request, response, OUTSIDE)
     this.#server = deps.tls ? (createTlsServer({ ...options, ...deps.tls }, serve) as unknown as Server) : createServer(options, serve)
     const serveRelayed = (request: IncomingMessage, response: ServerResponse) => {
-      const relay = this.#relayed.get(request.socket)
+      const relay = this.#relayOf(request.socket)
       if (relay) void this.#serve(request, response, { relay })
       else request.socket.destroy()
     }
@@ -103,7 +103,7 @@ export class Gateway implements AsyncDisposable {
     ] as const) {
       server.on('clientError', refuseMalformed)
       server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-        void this.#upgrades.take(request, socket, head, this.#relayed.get(request.socket) ?? null)
+        void this.#upgrades.take(request, socket, head, this.#relayOf(request.socket))
       })
       // An expectation that nobody knows is no reason to answer past the catalogue (RFC 9110, 10.1.1).
       server.on('checkExpectation', take)
@@ -126,8 +126,14 @@ export class Gateway implements AsyncDisposable {
     })
   }
 
-  /** Takes a connection that a sandbox opened to the platform. */
-  acceptRelay(connection: Duplex, identity: RelayIdentity, depth: number): void {
+  /** Of a connection that a sandbox opened, with its depth at this moment: it is kept open from one call to the next. */
+  #relayOf(socket: object): Arrival['relay'] {
+    const relay = this.#relayed.get(socket)
+    return relay ? { identity: relay.identity, depth: relay.depth() } : null
+  }
+
+  /** Takes a connection that a sandbox opened to the platform. `depth` is asked for each request on it. */
+  acceptRelay(connection: Duplex, identity: RelayIdentity, depth: () => number): void {
     this.#relayed.set(connection, { identity, depth })
     connection.on('error', () => connection.destroy())
     this.#relayServer.emit('connection', connection)

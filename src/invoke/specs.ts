@@ -13,7 +13,7 @@ export interface Handle {
 
 export interface SpecsDeps {
   readonly issueHandle: (identity: RelayIdentity) => Handle
-  readonly openRelay: (connection: Duplex, identity: RelayIdentity, depth: number) => void
+  readonly openRelay: (connection: Duplex, identity: RelayIdentity, depth: () => number) => void
   /** What the world sees, such as `http://127.0.0.1:54321`; asked late, as the port is known only when listening. */
   readonly publicUrl: () => string
   /** The loopback ports that lead to the platform from inside as they do from outside; plain HTTP only. */

@@ -11,6 +11,7 @@ import { within } from '../lib/within.ts'
 import { Channel } from './channel.ts'
 import { copyCache } from './compile-cache.ts'
 import type { SandboxConfig } from './config.ts'
+import { Depths } from './depths.ts'
 import { FreezeTimer } from './freezing.ts'
 import { HeldLog } from './held-log.ts'
 import { Specialised } from './specialised.ts'
@@ -421,8 +422,8 @@ export class SandboxPool implements Sandboxes {
   /** @param forCall  the right to one call is taken before anybody else can see it */
   async #specialise(generic: Generic, spec: SandboxSpec, log: LogSink, forCall: boolean): Promise<Specialised> {
     const { clock, staging } = this.#deps
-    const depths: number[] = []
-    generic.owner = { openRelay: (connection) => spec.openRelay(connection, spec.identity, depths.length === 0 ? 0 : Math.max(...depths)) }
+    const depths = new Depths()
+    generic.owner = { openRelay: (connection) => spec.openRelay(connection, spec.identity, () => depths.now()) }
     const hasCache = this.#hasCache(spec)
     const source = this.#sourceOf(spec, hasCache ? path.join(this.#deps.caches, spec.key) : null)
     const limitMs = Math.max(LOAD_MS, spec.timeoutMs)

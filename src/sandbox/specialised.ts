@@ -1,6 +1,7 @@
 import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Channel, ChannelClosed, ProtocolError } from './channel.ts'
+import type { Depths } from './depths.ts'
 import { afterCallBegan, afterCallEnded, afterDrain, afterFreezeAsked, afterFrozen, type SandboxState } from './state.ts'
 import type { Call, CallEnd, CallResult, ColdReason, HandlerKind, LogSink, SandboxLease, SandboxProcess, SandboxSpec } from './types.ts'
 
@@ -18,7 +19,7 @@ export class Specialised {
   readonly process: SandboxProcess
   readonly channel: Channel
   readonly #clock: Clock
-  readonly #depths: number[]
+  readonly #depths: Depths
   readonly #onFree: (sandbox: Specialised) => void
   readonly #onGone: (sandbox: Specialised) => void
   #state: SandboxState
@@ -36,7 +37,7 @@ export class Specialised {
     process: SandboxProcess
     channel: Channel
     clock: Clock
-    depths: number[]
+    depths: Depths
     /** It can take another call now. */
     onFree: (sandbox: Specialised) => void
     onGone: (sandbox: Specialised) => void
@@ -145,7 +146,7 @@ export class Specialised {
       concluded = true
       timer[Symbol.dispose]()
       signal.removeEventListener('abort', onLeave)
-      this.#depths.splice(this.#depths.indexOf(depth), 1)
+      this.#depths.ended(depth)
       const tookMs = this.#clock.monotonic() - began
       this.callMs = this.callMs === null ? tookMs : this.callMs + (tookMs - this.callMs) / 8
       heard.end({ maxMemoryMb: this.#maxMemoryMb(began), error: last === null ? null : { type: last.errorType, message: messageFor(last) } })
@@ -176,7 +177,7 @@ export class Specialised {
       conclude(late)
     })
     const onLeave = () => this.channel.cancel(id)
-    this.#depths.push(depth)
+    this.#depths.began(depth)
     signal.addEventListener('abort', onLeave)
     if (signal.aborted) onLeave()
   }

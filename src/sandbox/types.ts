@@ -29,9 +29,9 @@ export interface SandboxSpec {
   readonly reuse: 'function' | 'never'
   /**
    * Called for each connection that the guest opens to the platform (fd 4); carries raw HTTP/1.1 bytes of a client.
-   * `depth`: the highest `context.depth` of the calls that run in the sandbox at that moment.
+   * `depth`: asked for each request, as a connection outlives the call that opened it: the highest `context.depth` of the calls that run then.
    */
-  readonly openRelay: (connection: Duplex, relay: RelayIdentity, depth: number) => void
+  readonly openRelay: (connection: Duplex, relay: RelayIdentity, depth: () => number) => void
   /** What the relay is told about whose connection it is; no byte from inside can change it. */
   readonly identity: RelayIdentity
 }

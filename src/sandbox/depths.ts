@@ -1,0 +1,22 @@
+/**
+ * How many functions stand behind what a sandbox asks of the platform at this moment: the deepest of its calls. What it
+ * asks after its last call has ended (a connection kept open, work not waited for) counts as that call's.
+ */
+export class Depths {
+  readonly #running: number[] = []
+  #last = 0
+
+  began(depth: number): void {
+    this.#running.push(depth)
+    this.#last = depth
+  }
+
+  ended(depth: number): void {
+    const at = this.#running.indexOf(depth)
+    if (at !== -1) this.#running.splice(at, 1)
+  }
+
+  now(): number {
+    return this.#running.length === 0 ? this.#last : Math.max(...this.#running)
+  }
+}
