@@ -184,11 +184,17 @@ export interface ShownEntry {
   readonly dueAt: Date
 }
 
-/** What runs first, then what waits, the oldest first. index: entry_payload_project */
+/** What runs first, then what waits, the oldest first. index: entry_leased; entry_payload_project */
 export const selectEntries = (sql: Query, project: string, limit: number) => sql<ShownEntry>`
-  select entry.id, function_name as "functionName", leased_until is not null as running, attempt, spent, lost, enqueued_at as "enqueuedAt", due_at as "dueAt"
-    from mayfly.entry_payload join mayfly.entry on entry.id = entry_id
-   where project = ${project} order by leased_until is null, entry.id limit ${limit}`
+  select * from (
+    (select entry.id, function_name as "functionName", true as running, attempt, spent, lost, enqueued_at as "enqueuedAt", due_at as "dueAt"
+       from mayfly.entry join mayfly.entry_payload on entry_id = entry.id
+      where leased_until is not null and project = ${project} order by entry.id limit ${limit})
+    union all
+    (select entry.id, function_name, false, attempt, spent, lost, enqueued_at, due_at
+       from mayfly.entry_payload join mayfly.entry on entry.id = entry_id
+      where project = ${project} and leased_until is null order by entry_id limit ${limit})) as shown
+   order by running desc, id limit ${limit}`
 
 /** index: entry_payload_project, entry_leased */
 export const countEntriesOf = async (sql: Query, project: string): Promise<{ waiting: number; running: number }> => {
