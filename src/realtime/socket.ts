@@ -74,8 +74,10 @@ export class Client {
     return this.#joined.size
   }
 
+  /** Nothing that it says from now on is heard. */
   close(code: number, reason: string): void {
     this.#socket.close(code, reason)
+    this.#end()
   }
 
   send(frame: string | Buffer): void {

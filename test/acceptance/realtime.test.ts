@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { createClient, type RealtimeChannel, type SupabaseClient } from '@supabase/supabase-js'
 import { WebSocket } from 'ws'
 import pg from 'pg'
-import { makeFolder, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 import { PASSWORD, type ServerOfOthers, startServerOfOthers } from './postgres-server.ts'
 
 const open = new Set<{ end: () => void }>()
@@ -133,6 +134,89 @@ describe('realtime', () => {
     await until(() => own.includes('back'), 'the answer')
     assert.equal(heard.length, 2)
   })
+  it('broadcasts by HTTP reach the channel: httpSend, send before subscribing, JSON and bytes', async () => {
+    const heard: [string, unknown][] = []
+    const listener = clientOf(url, publishable)
+      .channel('by http')
+      .on('broadcast', { event: '*' }, ({ event, payload }) => void heard.push([event, payload]))
+    await subscribed(listener)
+    const sender = clientOf(url, publishable).channel('by http')
+    assert.deepEqual(await sender.httpSend('json/é', { a: 1 }), { success: true })
+    assert.deepEqual(await sender.httpSend('bytes', new Uint8Array([1, 2])), { success: true })
+    assert.equal(await sender.send({ type: 'broadcast', event: 'batch', payload: { b: 2 } }), 'ok')
+    await until(() => heard.length === 3, 'three broadcasts')
+    assert.deepEqual(
+      [heard[0], heard[2]],
+      [
+        ['json/é', { a: 1 }],
+        ['batch', { b: 2 }],
+      ],
+    )
+    assert.deepEqual(Buffer.from(heard[1]?.[1] as ArrayBuffer), Buffer.from([1, 2]))
+  })
+  it('what is sent by HTTP and cannot be is refused in the words that clients read', async () => {
+    const post = async (at: string, body: string, key = publishable, type = 'application/json') => {
+      const response = await fetch(`${url}/realtime/v1/api/broadcast${at}`, { method: 'POST', headers: { apikey: key, 'content-type': type }, body })
+      const text = await response.text()
+      return { status: response.status, body: text === '' ? null : JSON.parse(text) }
+    }
+    const bad = await post('', '{"messages":[{"event":"e"}]}')
+    assert.deepEqual([bad.status, Object.keys(bad.body.errors)], [422, ['messages.0.topic']])
+    assert.equal((await post('', '{')).body.code, 'body_not_json')
+    assert.equal((await post('/room/events/e', '{')).body.code, 'body_not_json')
+    assert.equal((await post('/room/events/e', `"${'x'.repeat(3000 * 1024)}"`)).body.code, 'payload_too_large')
+    // A private channel takes nothing from who may not send there: aside in a batch, told on the single route.
+    const heard: string[] = []
+    const hidden = clientOf(url, secret)
+      .channel('hidden', { config: { private: true } })
+      .on('broadcast', { event: '*' }, ({ event }) => void heard.push(event))
+    await subscribed(hidden)
+    assert.equal((await post('', '{"messages":[{"topic":"hidden","event":"no","payload":{},"private":true}]}')).status, 202)
+    const refused = await post('/hidden/events/no?private=true', '{}')
+    assert.deepEqual([refused.status, refused.body.error], [403, 'You do not have permissions to write to this Channel topic: hidden'])
+    assert.equal((await post('/hidden/events/no', '{}')).status, 202, 'the public channel of that name is another')
+    assert.equal((await post('/hidden/events/yes?private=true', '{}', secret)).status, 202)
+    await until(() => heard.length > 0, 'what may be sent')
+    assert.deepEqual(heard, ['yes'])
+    await assert.rejects(subscribed(clientOf(url, publishable).channel('hidden', { config: { private: true } })), /Unauthorized/)
+  })
+  it('presence: who is there, and who leaves', async () => {
+    const [anna, ben] = [clientOf(url, publishable), clientOf(url, publishable)]
+    const left: string[] = []
+    const here = ben.channel('lobby', { config: { presence: { key: 'ben' } } })
+    here.on('presence', { event: 'leave' }, ({ key }) => void left.push(key))
+    await subscribed(here)
+    const other = anna.channel('lobby', { config: { presence: { key: 'anna' } } })
+    await subscribed(other)
+    assert.equal(await other.track({ mood: 'fine' }), 'ok')
+    await until(() => 'anna' in here.presenceState(), 'anna')
+    assert.equal((here.presenceState<{ mood: string }>().anna as { mood: string }[])[0]?.mood, 'fine')
+    await anna.removeAllChannels()
+    await until(() => left.includes('anna'), 'her leaving')
+    assert.deepEqual(here.presenceState(), {})
+  })
+  it('a function opens a socket by the relay of its sandbox, with its own key and no other', async () => {
+    const zip = await zipOf({
+      'index.mjs': `export const handler = async (event) => new Promise((resolve) => {
+        const at = process.env.MAYFLY_URL.replace('http', 'ws') + '/realtime/v1/websocket?vsn=1.0.0&apikey=' + (event.key ?? process.env.MAYFLY_KEY)
+        const socket = new WebSocket(at)
+        socket.onerror = () => resolve('refused')
+        socket.onopen = () => socket.send(JSON.stringify({ topic: 'realtime:of a function', event: 'phx_join', payload: { config: { private: true } }, ref: '1' }))
+        socket.onmessage = ({ data }) => { const { payload } = JSON.parse(data); socket.close(); resolve(payload.status) }
+      })`,
+    })
+    const sha256 = createHash('sha256').update(zip).digest('hex')
+    const put = (at: string, body: Buffer | string) =>
+      fetch(`${url}/api/v1/projects/demo/${at}`, { method: 'PUT', headers: { apikey: secret }, body: body as string })
+    assert.equal((await put(`artefacts/${sha256}`, zip)).status, 201)
+    assert.equal((await put('functions/listens', JSON.stringify({ artefact: sha256, timeout: 20 }))).status, 201)
+    const call = async (event: object) =>
+      await (
+        await fetch(`${url}/api/v1/projects/demo/functions/listens/invoke`, { method: 'POST', headers: { apikey: secret }, body: JSON.stringify(event) })
+      ).json()
+    assert.equal(await call({}), 'ok')
+    assert.equal(await call({ key: secret }), 'refused')
+  })
 })
 
 // On a PostgreSQL that the test may enter itself: a user's own tables, made by the owner of the project's.
@@ -199,6 +283,19 @@ describe('row changes over realtime', () => {
       guest.heard.some((change) => JSON.stringify(change).includes('hidden')),
       false,
     )
+  })
+  it('who asks to wait is answered when changes flow, or told why they never will', async () => {
+    const client = clientOf(node.ready.url, node.ready.project.secretKey)
+    const options = { config: { postgres_changes_options: { wait: true, timeout: 5_000 } } }
+    const heard: unknown[] = []
+    await subscribed(
+      client.channel('waits', options).on('postgres_changes', { event: 'INSERT', schema: 'public', table: 'other' }, (change) => void heard.push(change.new)),
+    )
+    await database.query('insert into other values (7)')
+    await until(() => heard.length === 1, 'the change')
+    assert.deepEqual(heard, [{ id: 7 }])
+    const bad = client.channel('waits in vain', options).on('postgres_changes', { event: '*', schema: 'public', table: 'none' }, () => {})
+    await assert.rejects(subscribed(bad), /Unable to subscribe to changes with given parameters/)
   })
   it('protocol 1.0.0: the answer to a join repeats what was asked, in its order, with ids', async () => {
     const raw = await rawSocket(`${node.ready.url.replace('http', 'ws')}/realtime/v1/websocket?apikey=${node.ready.project.secretKey}&vsn=1.0.0`)
