@@ -401,6 +401,13 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/realtime/service.test.ts',
   },
+  realtimeSubscriptions: {
+    value: 20_000,
+    unit: 'count',
+    why: 'so many kinds of row changes one project may have asked for, over all its sockets: each change is compared with those of its table',
+    error: 'too_many_channels',
+    provenBy: 'src/realtime/changes/feed.test.ts',
+  },
   realtimeRecord: {
     value: 1 * MiB,
     unit: 'bytes',

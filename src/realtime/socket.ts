@@ -209,7 +209,8 @@ export class Client {
     try {
       subscription = await this.#deps.subscribe(membership)
     } catch (error) {
-      if (error instanceof MayflyError) return fail(`${error.code === 'bad_request' ? 'RealtimeBadSubscription' : 'DatabaseUnavailable'}: ${error.message}`)
+      if (error instanceof MayflyError)
+        return fail(`${error.code === 'too_many_channels' ? 'ChannelRateLimitReached' : 'DatabaseUnavailable'}: ${error.message}`)
       if (error instanceof DatabaseError && error.isAway) return fail('InitializingProjectConnection: the database of the project is not reached')
       throw error
     }

@@ -378,6 +378,18 @@ describe('the feed of row changes', () => {
     await subscription.live
     assert.equal(feed.open, false)
   })
+  it('realtimeSubscriptions: one past it is told too_many_channels, and who leaves makes room', async () => {
+    const most = LIMITS.realtimeSubscriptions.value
+    const asked = Array.from({ length: most }, () => ({ event: 'INSERT', schema: 'public' }))
+    const all = await listen('anon', asked)
+    await assert.rejects(feed.subscribe(new Listener('anon', [{ schema: 'public' }])), { code: 'too_many_channels' })
+    await owner.query(`insert into plain values (1, 'a')`)
+    await until(() => all.changes.length === 1, 'one change')
+    assert.equal(all.ids[0]?.length, 1, 'equal questions have one id')
+    all.subscription?.end()
+    await listen('anon', { schema: 'public' })
+    await owner.query('delete from plain')
+  })
   it('a database that cannot stream is refused by realtime_unavailable', async () => {
     const project = await databases.openProject('demo')
     await project.script('alter publication supabase_realtime rename to another')

@@ -60,6 +60,9 @@ class TooFarBehind extends Error {
 export class ChangeFeed implements AsyncDisposable {
   readonly #deps: FeedDeps
   readonly #registered = new Map<Subscriber, Registered>()
+  /** Who asked for a table, by `schema.table`, either of which may be `*`. */
+  readonly #byTable = new Map<string, Set<Registered>>()
+  #bindings = 0
   #tables: Tables | null = null
   #running: { readonly stop: AbortController; readonly done: Promise<void> } | null = null
   #closing: Disposable | null = null
@@ -81,12 +84,15 @@ export class ChangeFeed implements AsyncDisposable {
     const database = await databases.openProject(project)
     await this.#requireAbility(database)
     if (this.#disposed) throw new MayflyError('realtime_unavailable', 'the project is gone')
+    if (this.#bindings + subscriber.asked.length > LIMITS.realtimeSubscriptions.value)
+      throw new MayflyError('too_many_channels', 'Too many subscriptions to row changes in this project')
+    this.#bindings += subscriber.asked.length
     this.#tables ??= new Tables(database.sql)
     let ended = false
     const begin = async () => {
       const bindings = await this.#bind(subscriber)
       if (ended || this.#disposed) return
-      this.#registered.set(subscriber, { subscriber, who: JSON.stringify(subscriber.identity), bindings })
+      this.#register({ subscriber, who: JSON.stringify(subscriber.identity), bindings })
       this.#start()
       await this.#live.promise
     }
@@ -95,8 +101,10 @@ export class ChangeFeed implements AsyncDisposable {
     return {
       live,
       end: () => {
+        if (ended) return
         ended = true
-        this.#registered.delete(subscriber)
+        this.#bindings -= subscriber.asked.length
+        this.#forget(subscriber)
         if (this.#registered.size === 0) this.#closeLater()
       },
     }
@@ -105,7 +113,35 @@ export class ChangeFeed implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true
     this.#registered.clear()
+    this.#byTable.clear()
     await this.#stop()
+  }
+
+  #register(registered: Registered): void {
+    this.#registered.set(registered.subscriber, registered)
+    for (const { asked } of registered.bindings) {
+      const name = nameOf(asked.schema, asked.table)
+      this.#byTable.set(name, (this.#byTable.get(name) ?? new Set()).add(registered))
+    }
+  }
+
+  #forget(subscriber: Subscriber): void {
+    const registered = this.#registered.get(subscriber)
+    this.#registered.delete(subscriber)
+    for (const { asked } of registered?.bindings ?? []) {
+      const name = nameOf(asked.schema, asked.table)
+      const those = this.#byTable.get(name)
+      if (registered) those?.delete(registered)
+      if (those?.size === 0) this.#byTable.delete(name)
+    }
+  }
+
+  /** Whoever asked for this table, each once. */
+  #interestedIn({ schema, name }: Relation): ReadonlySet<Registered> {
+    const found = new Set<Registered>()
+    for (const one of [nameOf(schema, name), nameOf(schema, '*'), nameOf('*', name), nameOf('*', '*')])
+      for (const registered of this.#byTable.get(one) ?? []) found.add(registered)
+    return found
   }
 
   async #requireAbility(database: Database): Promise<void> {
@@ -232,7 +268,7 @@ export class ChangeFeed implements AsyncDisposable {
   async #stream(signal: AbortSignal, onLive: () => void): Promise<never> {
     const { databases, project, clock, newId } = this.#deps
     const connection = await databases.projectConnection(project)
-    const decoder = new Decoder((relation) => this.#isWanted(relation))
+    const decoder = new Decoder((relation) => this.#interestedIn(relation).size > 0)
     const ended = Promise.withResolvers<never>()
     ended.promise.catch(() => {})
     const onAbort = () => ended.reject(new Error('the feed is closed'))
@@ -282,21 +318,17 @@ export class ChangeFeed implements AsyncDisposable {
     }
   }
 
-  #isWanted(relation: Relation): boolean {
-    for (const { bindings } of this.#registered.values()) if (bindings.some(({ asked }) => speaksOf(asked, relation))) return true
-    return false
-  }
-
   async #deliver(changes: readonly Change[]): Promise<void> {
     const { databases, project } = this.#deps
     const tables = new Map<Relation, Table>()
     for (const { relation } of changes) if (!tables.has(relation)) tables.set(relation, await (this.#tables as Tables).of(relation))
+    const interested = new Map([...tables.keys()].map((relation) => [relation, this.#interestedIn(relation)]))
 
     const deliveries: { readonly change: Change; readonly to: Registered; readonly bindings: readonly Binding[] }[] = []
     const questions = new Map<string, { readonly identity: SqlIdentity; readonly byTable: Map<Table, Set<Change>> }>()
     for (const change of changes) {
       const table = tables.get(change.relation) as Table
-      for (const to of this.#registered.values()) {
+      for (const to of interested.get(change.relation) ?? []) {
         const bindings = to.bindings.filter((binding) => matches(binding, change))
         if (bindings.length === 0) continue
         deliveries.push({ change, to, bindings })
@@ -350,6 +382,7 @@ export class ChangeFeed implements AsyncDisposable {
   }
 }
 
+const nameOf = (schema: string, table: string) => JSON.stringify([schema, table])
 const speaksOf = ({ schema, table }: Asked, relation: Relation) => (schema === '*' || schema === relation.schema) && (table === '*' || table === relation.name)
 
 function matches({ asked, conditions }: Binding, change: Change): boolean {
