@@ -9,7 +9,7 @@ import { Bell } from '../lib/bell.ts'
 import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { within } from '../lib/within.ts'
-import { definitionOfSpec, warningsOf } from '../functions/index.ts'
+import { definitionOfSpec, isFunctionName, warningsOf } from '../functions/index.ts'
 import type { Desired } from './document.ts'
 import { type Change, leftOver, partsIn, planOf, type Rooms, sameTriggers } from './plan.ts'
 import {
@@ -127,7 +127,7 @@ export class Deployments implements AsyncDisposable {
 
   /** @throws MayflyError deployment_not_found */
   async get(project: ProjectRef, name: string): Promise<DeploymentInfo> {
-    const row = await findDeployment(this.#deps.control.sql, project, name)
+    const row = isFunctionName(name) ? await findDeployment(this.#deps.control.sql, project, name) : null
     if (!row) throw new MayflyError('deployment_not_found', `no deployment named ${JSON.stringify(name.slice(0, 100))} in project ${project}`)
     return infoOf(row)
   }

@@ -90,6 +90,8 @@ export class Gateway implements AsyncDisposable {
     // Whoever offers another protocol, or this one elsewhere, is answered in ours; sites have no sockets.
     const mayUpgrade = (request: IncomingMessage) => !deps.content?.owns(request.headers.host) && this.#upgrades.wants(request)
     const options = { ...SERVER_OPTIONS, shouldUpgradeCallback: mayUpgrade }
+    // Whoever offers another protocol, or this one elsewhere, is answered in ours.
+    const options = { ...SERVER_OPTIONS, shouldUpgradeCallback: (request: IncomingMessage) => !this.#contentOf(request) && this.#upgrades.wants(request) }
     const serve = (request: IncomingMessage, response: ServerResponse) => void this.#serve(request, response, OUTSIDE)
     this.#server = deps.tls ? (createTlsServer({ ...options, ...deps.tls }, serve) as unknown as Server) : createServer(options, serve)
     const serveRelayed = (request: IncomingMessage, response: ServerResponse) => {
@@ -183,7 +185,7 @@ export class Gateway implements AsyncDisposable {
     this.#stopping.signal.addEventListener('abort', onStop)
     this.#running++
     const headOnly = request.method === 'HEAD'
-    const content = !arrival.relay && !arrival.visitor && this.#deps.content?.owns(request.headers.host) ? this.#deps.content : null
+    const content = arrival.visitor ? null : this.#contentOf(request)
     let route: Route | null = null
     let failure: unknown = null
     let allow: Record<string, string> = {}
@@ -331,6 +333,12 @@ export class Gateway implements AsyncDisposable {
       }
       return { route, context, preflight: preflight ? preflightReply(headers) : null }
     })
+  }
+
+  /** Null where the request is for the API: a sandbox reaches no other door. */
+  #contentOf(request: IncomingMessage): Content | null {
+    const { content } = this.#deps
+    return content?.owns(request.headers.host) && !this.#relayed.has(request.socket) ? content : null
   }
 
   /** The sites' own door. */

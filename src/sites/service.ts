@@ -147,7 +147,7 @@ export class Sites {
   /** @throws MayflyError site_not_found */
   async delete(project: ProjectRef, name: string): Promise<void> {
     const deleted = await this.#deps.control.transaction(async (tx) => {
-      const was = await deleteSite(tx, project, name)
+      const was = isSiteName(name) && (await deleteSite(tx, project, name))
       if (was) await bumpProjectVersion(tx, project)
       return was
     })

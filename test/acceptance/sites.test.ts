@@ -33,6 +33,10 @@ const at = (host: string, target: string, headers: Record<string, string> = {}, 
       response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, text: Buffer.concat(chunks).toString() }))
     })
     sent.on('error', reject)
+    sent.on('upgrade', (_response, socket) => {
+      socket.destroy()
+      reject(new Error('it became a WebSocket'))
+    })
     sent.end()
   })
 const manage = async (method: string, target: string, body: string | Buffer | null = null) => {
@@ -105,6 +109,9 @@ describe('a site', () => {
   })
   it('has nothing else of the node behind its host name', async () => {
     const key = { apikey: node.ready.project.secretKey }
+    // No WebSocket either.
+    const upgrade = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' }
+    assert.equal((await at('shop.demo.localhost', `/realtime/v1/websocket?apikey=${key.apikey}&vsn=1.0.0`, upgrade)).status, 404)
     for (const target of [
       '/health',
       '/api/v1/projects/demo/sites',
@@ -166,6 +173,6 @@ describe('a site', () => {
     assert.equal((await at('kept.demo.localhost', '/image.svg')).headers['content-type'], 'image/svg+xml')
     assert.equal((await manage('DELETE', '/sites/kept')).status, 204)
     assert.equal((await at('kept.demo.localhost', '/')).status, 404)
-    assert.deepEqual((await manage('DELETE', '/sites/kept')).json.code, 'site_not_found')
+    for (const name of ['kept', '%00', '..%2f', 'a%20b']) assert.deepEqual((await manage('DELETE', `/sites/${name}`)).json.code, 'site_not_found', name)
   })
 })
