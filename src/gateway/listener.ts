@@ -88,9 +88,6 @@ export class Gateway implements AsyncDisposable {
     this.#router = new Router(deps.routes)
     this.#upgrades = new Upgrades(deps)
     // Whoever offers another protocol, or this one elsewhere, is answered in ours; sites have no sockets.
-    const mayUpgrade = (request: IncomingMessage) => !deps.content?.owns(request.headers.host) && this.#upgrades.wants(request)
-    const options = { ...SERVER_OPTIONS, shouldUpgradeCallback: mayUpgrade }
-    // Whoever offers another protocol, or this one elsewhere, is answered in ours.
     const options = { ...SERVER_OPTIONS, shouldUpgradeCallback: (request: IncomingMessage) => !this.#contentOf(request) && this.#upgrades.wants(request) }
     const serve = (request: IncomingMessage, response: ServerResponse) => void this.#serve(request, response, OUTSIDE)
     this.#server = deps.tls ? (createTlsServer({ ...options, ...deps.tls }, serve) as unknown as Server) : createServer(options, serve)
