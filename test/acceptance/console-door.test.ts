@@ -72,6 +72,35 @@ describe("the console's door", () => {
     })
     assert.equal(shut.code, 'session_missing', 'not even by the operator token')
   })
+  it('what lies in storage is written, listed, read and removed there, and none of it runs', async () => {
+    const cookie = await signIn()
+    const at = `${door()}/p/demo/storage/v1`
+    const inert = (reply: { headers: Record<string, unknown> }) => [
+      reply.headers['content-security-policy'],
+      String(reply.headers['content-disposition']).split(';')[0],
+      reply.headers['x-content-type-options'],
+      reply.headers['access-control-allow-origin'],
+      reply.headers['cache-control'],
+    ]
+    const asIs = ["sandbox; default-src 'none'", 'attachment', 'nosniff', undefined, 'no-store']
+    const bucket = await send(`${at}/bucket`, 'POST', { ...own(), cookie }, '{"id":"pages","name":"pages","public":true}')
+    assert.equal(bucket.status, 200, bucket.text)
+    const page = '<script>document.title = "ran"</script>'
+    const stored = await send(`${at}/object/pages/a%20b.html`, 'POST', { ...own(), cookie, 'content-type': 'text/html' }, page)
+    assert.equal(stored.status, 200, stored.text)
+    for (const form of ['object', 'object/authenticated', 'object/public']) {
+      const read = await send(`${at}/${form}/pages/a%20b.html`, 'GET', { cookie, 'sec-fetch-site': 'same-origin' })
+      assert.deepEqual([read.status, read.text, read.headers['content-type']], [200, page, 'text/html'], form)
+      assert.deepEqual(inert(read), asIs, form)
+    }
+    const missing = await send(`${at}/object/pages/none.html`, 'GET', { cookie })
+    assert.deepEqual([missing.status, ...inert(missing)], [400, ...asIs])
+    assert.match((await send(`${at}/object/list/pages`, 'POST', { ...own(), cookie }, '{"prefix":""}')).text, /"a b.html"/)
+    for (const headers of [{}, { apikey: node.ready.project.secretKey }, { cookie: `${cookie}x` }])
+      assert.equal((await send(`${at}/object/public/pages/a%20b.html`, 'GET', headers as Record<string, string>)).code, 'session_missing')
+    assert.equal((await send(`${at}/object/pages/a%20b.html`, 'DELETE', { cookie, origin: 'http://evil.example' })).code, 'cross_origin')
+    assert.equal((await send(`${at}/object/pages/a%20b.html`, 'DELETE', { ...own(), cookie })).status, 200)
+  })
   it('a log is followed there, until its session ends', async () => {
     const cookie = await signIn()
     const { hostname, port } = new URL(door())

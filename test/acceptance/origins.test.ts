@@ -22,7 +22,7 @@ try { localStorage.setItem('own', 'secret of ${name}') } catch {}
 </script>`
 
 type Place = 'console' | 'function' | 'stored' | 'site' | 'other site' | 'other port' | 'opaque'
-const PLACES: readonly Place[] = ['console', 'function', 'site', 'other site', 'other port']
+const PLACES: readonly Place[] = ['console', 'function', 'stored', 'site', 'other site', 'other port']
 /** Where scripts run at all; that of an opaque origin would be one of the API's origin that escaped its policy. */
 const ACTORS: readonly Place[] = ['console', 'site', 'other site', 'other port', 'opaque']
 
@@ -67,6 +67,20 @@ describe('origins in Chromium', { skip }, () => {
       await manage('PUT', `/sites/${name}`, JSON.stringify({ files: [{ path: 'index.html', sha256 }] }))
       urls.set(name === 'site' ? 'site' : 'other site', `http://${name}.demo.localhost:${new URL(url).port}/`)
     }
+    const keys = { authorization: `Bearer ${project.secretKey}` }
+    const bucket = await fetch(`${project.url}/storage/v1/bucket`, {
+      method: 'POST',
+      headers: { ...keys, 'content-type': 'application/json' },
+      body: '{"id":"pages","name":"pages","public":true}',
+    })
+    assert.ok(bucket.ok, await bucket.text())
+    const stored = await fetch(`${project.url}/storage/v1/object/pages/page.html`, {
+      method: 'POST',
+      headers: { ...keys, 'content-type': 'text/html' },
+      body: secretive('stored'),
+    })
+    assert.ok(stored.ok, await stored.text())
+    urls.set('stored', `${project.url}/storage/v1/object/public/pages/page.html`)
     otherPort = createServer((request, response) => {
       const policy: Record<string, string> = request.url === '/opaque' ? { 'content-security-policy': 'sandbox allow-scripts allow-popups allow-forms' } : {}
       response.writeHead(200, { 'content-type': 'text/html', ...policy }).end(secretive('port'))
@@ -121,7 +135,7 @@ describe('origins in Chromium', { skip }, () => {
 
   for (const place of ['site', 'other site', 'other port', 'opaque'] as const)
     it(`the ${place} is a page with a script of its own`, () => at(place, async (page) => assert.match(await page.title(), /ran$/)))
-  for (const place of ['function'] as const)
+  for (const place of ['function', 'stored'] as const)
     it(`the ${place} is shown at the origin of the API, and its script does not run`, () =>
       at(place, async (page) => {
         assert.equal(await page.title(), place)
@@ -225,4 +239,25 @@ describe('origins in Chromium', { skip }, () => {
       await at('console', async (page) => assert.equal(await page.evaluate<number>(`fetch('/session').then((reply) => reply.status)`), 200))
     })
   }
+
+  it('a stored page that is opened through the console is a file to keep, and runs nothing there', async () => {
+    const page = await context.newPage()
+    const inside = `${node.ready.console}/p/demo/storage/v1/object/pages/page.html`
+    await page.goto(urls.get('console') as string)
+    const download = page.waitForEvent('download')
+    await page.evaluate(`location.href = ${JSON.stringify(inside)}`)
+    assert.equal(await (await download).failure(), null)
+    const headers = await page.evaluate<Record<string, string>>(`fetch(${JSON.stringify(inside)}).then((reply) => Object.fromEntries(reply.headers))`)
+    assert.equal(headers['content-security-policy'], "sandbox; default-src 'none'")
+    assert.match(headers['content-disposition'] as string, /^attachment/)
+    assert.equal(headers['x-content-type-options'], 'nosniff')
+    const framed = await page.evaluate<string>(`new Promise((resolve) => {
+      const frame = document.createElement('iframe')
+      setTimeout(() => { let seen = ''; try { seen = frame.contentWindow.document.title } catch {} ; resolve(seen) }, 500)
+      frame.src = ${JSON.stringify(inside)}
+      document.documentElement.append(frame)
+    })`)
+    assert.doesNotMatch(framed, /ran/)
+    await page.close()
+  })
 })
