@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeSync } from 'node:fs'
 import { homedir } from 'node:os'
 import path from 'node:path'
 import pino from 'pino'
@@ -60,7 +60,10 @@ function hostOf(logLevel: string): Host {
     version: (JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }).version,
     runBase: asRoot ? '/run' : (process.env.XDG_RUNTIME_DIR ?? '/tmp'),
     stateFolder: stateFolderOf(process.env, homedir()),
-    crash: crashAt(process.env.MAYFLY_TEST_CRASH_AT, () => process.kill(process.pid, 'SIGKILL')),
+    crash: crashAt(process.env.MAYFLY_TEST_CRASH_AT, (point) => {
+      writeSync(2, `crash point ${point}\n`)
+      process.kill(process.pid, 'SIGKILL')
+    }),
     owner: asRoot && uid && gid ? { uid: Number(uid), gid: Number(gid) } : null,
   }
 }

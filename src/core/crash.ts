@@ -21,7 +21,7 @@ export const noCrash: Crash = () => {}
  * @param asked  `afterLease`, or `afterLease:3` for the third time that it comes by
  * @throws RangeError when it names no point
  */
-export function crashAt(asked: string | undefined, kill: () => void): Crash {
+export function crashAt(asked: string | undefined, kill: (point: CrashPoint) => void): Crash {
   if (asked === undefined || asked === '') return noCrash
   const [name = '', times = '1'] = asked.split(':')
   const wanted = CRASH_POINTS.find((point) => point === name)
@@ -30,6 +30,6 @@ export function crashAt(asked: string | undefined, kill: () => void): Crash {
   return (point) => {
     if (point !== wanted) return
     left--
-    if (left === 0) kill()
+    if (left === 0) kill(point)
   }
 }

@@ -30,6 +30,8 @@ export interface RunningMayfly {
   pid(): number
   /** SIGTERM, and its exit code. */
   stop(): Promise<number | null>
+  /** Resolves with the exit code when it ends by itself. */
+  ended(): Promise<number | null>
   /** SIGKILL to launcher and node, nothing asked. */
   kill(): Promise<void>
 }
@@ -97,6 +99,7 @@ export async function startMayfly(
       child.kill('SIGTERM')
       return await ended
     },
+    ended: () => ended,
     kill: async () => {
       const node = pid()
       child.kill('SIGKILL')
