@@ -5,6 +5,7 @@ import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { CreateFunctionCommand, waitUntilFunctionActiveV2 } from '@aws-sdk/client-lambda'
 import { build } from 'esbuild'
+import { pause, show, timed } from './measure.ts'
 import { awsOf, ROLE, type RunningMayfly, startMayfly, zipOf } from '../test/acceptance/harness.ts'
 
 // Measures Mayfly and a yardstick side by side and prints ratios; times alone say little on a shared machine.
@@ -12,23 +13,6 @@ import { awsOf, ROLE, type RunningMayfly, startMayfly, zipOf } from '../test/acc
 
 const only = process.argv[2] ?? null
 const wants = (name: string) => only === null || only === name
-const ms = (value: number) => `${value.toFixed(2)} ms`
-const at = (sorted: readonly number[], share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] as number
-const summary = (values: readonly number[]) => {
-  const sorted = values.toSorted((a, b) => a - b)
-  return { min: sorted[0] as number, p50: at(sorted, 0.5), p99: at(sorted, 0.99), n: sorted.length }
-}
-const show = (name: string, values: readonly number[]) => {
-  const { min, p50, p99, n } = summary(values)
-  process.stdout.write(`${name.padEnd(44)} p50 ${ms(p50)}  p99 ${ms(p99)}  min ${ms(min)}  n=${n}\n`)
-  return { p50, p99 }
-}
-const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
-const timed = async <T>(work: () => Promise<T> | T): Promise<number> => {
-  const from = performance.now()
-  await work()
-  return performance.now() - from
-}
 const bareNode = () => timed(() => void spawnSync(process.execPath, ['-e', '0'], { stdio: 'ignore' }))
 
 const BUNDLED = `import * as z from 'zod'
