@@ -13,7 +13,7 @@ import { StartError } from './core/data-directory.ts'
 import { diskState, measureDisk, reserveBytes } from './core/disk.ts'
 import { MayflyError } from './core/errors.ts'
 import { flagName, resolveSettings, SettingsError } from './core/settings.ts'
-import { doFirstJob } from './first-job.ts'
+import { doFirstJob, type Resized } from './first-job.ts'
 import { helpText, isNodeCommand, parseFlags } from './flags.ts'
 import { crashAt } from './core/crash.ts'
 import type { Host } from './host.ts'
@@ -93,7 +93,7 @@ async function up(): Promise<number> {
     if (config.node.json) process.stdout.write(`${JSON.stringify(ready)}\n`)
     else {
       process.stdout.write(
-        `\nMayfly is ready after ${((clock.monotonic() - startedAt) / 1000).toFixed(1)} s.\n  API       ${ready.url}\n  Console   ${ready.console}\n  Project   ${ready.project.ref}\n  Keys      publishable ${ready.project.publishableKey}\n            secret      ${ready.project.secretKey}\n  AWS       access key ${ready.accessKey.id} ${ready.accessKey.secret} region ${ready.region}\n  Sandbox   ${ready.sandbox.driver}${ready.sandbox.limits.length > 0 ? `: ${ready.sandbox.limits.join(', ')}` : ''}\n  Data      ${node.directory.path}\nCtrl-C stops it.\n`,
+        `\nMayfly is ready after ${((clock.monotonic() - startedAt) / 1000).toFixed(1)} s.\n  API       ${ready.url}\n  Console   ${await node.consoleLogin()} (valid once, for 15 minutes)\n  Project   ${ready.project.ref}\n  Keys      publishable ${ready.project.publishableKey}\n            secret      ${ready.project.secretKey}\n  AWS       access key ${ready.accessKey.id} ${ready.accessKey.secret} region ${ready.region}\n  Sandbox   ${ready.sandbox.driver}${ready.sandbox.limits.length > 0 ? `: ${ready.sandbox.limits.join(', ')}` : ''}\n  Data      ${node.directory.path}\nCtrl-C stops it.\n`,
       )
     }
     host.log.info({ signal: await stop.promise }, 'the node stops')
@@ -111,17 +111,26 @@ async function firstJob(node: RunningNode, host: Host): Promise<boolean> {
     return false
   }
   try {
-    const job = await doFirstJob({ root, data: node.directory.path, ready, operatorToken: node.operatorToken, say, monotonic: () => host.clock.monotonic() })
+    const job = await doFirstJob({
+      root,
+      data: node.directory.path,
+      ready,
+      operatorToken: node.operatorToken,
+      say,
+      now: () => host.clock.now(),
+      monotonic: () => host.clock.monotonic(),
+    })
     const kib = (bytes: number) => `${(bytes / 1024).toFixed(1)} KiB`
     const where = ready.sandbox.driver === 'process' ? 'a function that nothing isolates (--sandbox process)' : 'an isolated function'
-    say(`Resized a photograph in ${where}: ${kib(job.source.bytes)} in, ${kib(job.thumbnail.bytes)} out.`)
-    say(
-      `  cold ${job.coldMs.toFixed(1)} ms (${job.coldReason}${job.coldReason === 'first-call' ? ': no sandbox had its code yet' : ''}), warm ${job.warmMs.toFixed(1)} ms`,
-    )
-    say(`  thumbnail: ${job.thumbnail.path}`)
-    say(
-      `  your own picture: curl -sS "${ready.project.url}/functions/v1/${job.name}?width=300" -H "apikey: ${ready.project.publishableKey}" --data-binary @photo.jpg -o small.webp`,
-    )
+    const why = (cold: string | null) => (cold === null ? '' : ` (${cold}${cold === 'first-call' ? ': no sandbox had its code yet' : ''})`)
+    const took = ({ totalMs, functionMs, cold }: Resized) =>
+      `${totalMs.toFixed(0)} ms from the upload to the last thumbnail, ${functionMs.toFixed(0)} of them in the function${why(cold)}`
+    say(`Resized a photograph in ${where}: ${kib(job.source.bytes)} in, three sizes out, ${kib(job.thumbnails.bytes)} together.`)
+    say(`  cold  ${took(job.first)}`)
+    say(`  warm  ${took(job.second)}`)
+    say(`  both cost ${job.cost.amount} ${job.cost.currency} by the price list "${job.cost.list}"; \`npx mayfly usage\` shows it`)
+    say(`  thumbnails: ${job.thumbnails.folder}`)
+    if (job.page !== null) say(`  your own picture: ${job.page}`)
   } catch (error) {
     say(
       `The first job failed: ${error instanceof Error ? error.message : String(error)}. The node runs all the same; try it again with \`npx mayfly deploy examples/thumbnail\`.`,

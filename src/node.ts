@@ -447,6 +447,12 @@ export class RunningNode implements AsyncDisposable {
     }
     const line = readyLine
 
+    // What was begun in a former life goes on, and the first job needs them.
+    await queue.start()
+    await triggers.start()
+    await deployments.start()
+    storage.start()
+
     const stack = opening.move()
     return new RunningNode({
       stack,
@@ -456,10 +462,6 @@ export class RunningNode implements AsyncDisposable {
       directory,
       markReady: async () => {
         isReady = true
-        await queue.start()
-        await triggers.start()
-        await deployments.start()
-        storage.start()
         void functions.expectAll(stopping.signal)
         await writeRun(stack, host, data, { ...line, pid: process.pid, startTicks: startTicks(process.pid), operatorToken, data })
       },
