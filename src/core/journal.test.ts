@@ -65,6 +65,20 @@ describe('Journal', () => {
     assert.equal((await again.read(null, 10)).length, 1)
     await again[Symbol.asyncDispose]()
   })
+  it('takes zeros for the end, as a power cut leaves them where nothing was written back', async () => {
+    for (const zeros of [0, 3, 8, 64]) {
+      const journal = await open()
+      journal.append({ n: zeros })
+      await journal[Symbol.asyncDispose]()
+      writeFileSync(file(), Buffer.concat([readFileSync(file()), Buffer.alloc(zeros)]))
+    }
+    const again = await open()
+    assert.deepEqual(
+      (await again.read(null, 10)).map((record) => record.value.n),
+      [0, 3, 8, 64],
+    )
+    await again[Symbol.asyncDispose]()
+  })
   it('begins a new segment when one is full and removes those that were consumed', async () => {
     const journal = await Journal.open<{ n: number; fill: string }>(folder, silentLog)
     const fill = 'x'.repeat(200_000)

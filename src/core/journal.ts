@@ -271,7 +271,8 @@ function* recordsIn(bytes: Buffer, from: number): Generator<{ start: number; end
   while (bytes.length - at >= HEAD) {
     const length = bytes.readUInt32LE(at)
     const end = at + HEAD + length
-    if (length > MAX_RECORD || end > bytes.length) return
+    // After a power cut zeros may stand where nothing was written back; no record is empty, and they would pass as one.
+    if (length === 0 || length > MAX_RECORD || end > bytes.length) return
     if (crc32(bytes.subarray(at + HEAD, end)) !== bytes.readUInt32LE(at + 4)) return
     yield { start: at + HEAD, end }
     at = end

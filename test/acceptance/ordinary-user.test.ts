@@ -124,10 +124,10 @@ describe('the clone of an ordinary user, below a folder that only that user may 
     assert.deepEqual([statSync(runFile).uid, statSync(runFile).mode & 0o777], [uid, 0o600])
     const { pid } = JSON.parse(readFileSync(runFile, 'utf8')) as { pid: number }
     assert.equal(statSync(`/proc/${pid}`).uid, 0)
-    assert.match(run('npx', ['mayfly', 'ls']).said, /^thumbnail /m)
-    const response = await fetch(`${node.ready.url}/functions/v1/thumbnail?width=20`, {
+    assert.match(run('npx', ['mayfly', 'ls']).said, /^resize /m)
+    const response = await fetch(`${node.ready.url}/storage/v1/object/avatars/by-root.png`, {
       method: 'POST',
-      headers: { apikey: node.ready.project.publishableKey },
+      headers: { apikey: node.ready.project.publishableKey, 'content-type': 'image/png' },
       body: readFileSync(path.join(ROOT, 'examples', 'photos', 'cat.png')),
     })
     assert.equal(response.status, 200)

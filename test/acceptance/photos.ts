@@ -98,3 +98,14 @@ export function blankPng(width: number, height: number): Buffer {
   const rows = deflateSync(Buffer.alloc((1 + Math.ceil(width / 8)) * height), { level: 1 })
   return Buffer.concat([Buffer.from('89504e470d0a1a0a', 'hex'), chunk('IHDR', header), chunk('IDAT', rows), chunk('IEND', Buffer.alloc(0))])
 }
+
+/** Nothing waits, nothing runs, and what was just answered has had the time to come to the queue. */
+export const nothingLeft = (data: string): Promise<unknown> =>
+  until('an empty queue', async () => {
+    for (let look = 0; look < 3; look++) {
+      const { waiting, running } = await manage<{ waiting: number; running: number }>(data, '/api/v1/projects/demo/queue')
+      if (waiting + running > 0) return false
+      await pause(150)
+    }
+    return true
+  })

@@ -1,9 +1,26 @@
 import assert from 'node:assert/strict'
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { get } from 'node:http'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { makeFolder, mayfly, processes, type Ready, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, processes, type Ready, removeFolder, ROOT, startMayfly } from './harness.ts'
+
+/** The title of a page whose host name only browsers resolve. */
+const pageAt = async (url: string): Promise<string | undefined> => {
+  const { host, port } = new URL(url)
+  const text = await new Promise<string>((resolve, reject) => {
+    const request = get({ host: '127.0.0.1', port, path: '/', headers: { host } }, (response) => {
+      let body = ''
+      response.on('data', (chunk: Buffer) => {
+        body += chunk.toString()
+      })
+      response.on('end', () => resolve(body))
+    })
+    request.on('error', reject)
+  })
+  return /<title>(.*)<\/title>/.exec(text)?.[1]
+}
 
 const processesOf = (text: string) => processes().filter((one) => one.args.includes(text))
 
@@ -29,11 +46,21 @@ describe('mayfly up', () => {
     assert.deepEqual(Object.keys(node.ready), ['ready', 'url', 'console', 'project', 'accessKey', 'region', 'sandbox'])
     assert.match(node.ready.project.publishableKey, /^sb_publishable_[\w-]{22}_[\w-]{8}$/)
     assert.match(node.ready.project.secretKey, /^sb_secret_[\w-]{22}_[\w-]{8}$/)
-    assert.match(node.stderr(), /Resized a photograph .*: 515\.6 KiB in, \d+\.\d KiB out/)
-    assert.match(node.stderr(), /cold [\d.]+ ms \(first-call: no sandbox had its code yet\), warm [\d.]+ ms/)
-    assert.match(node.stderr(), /curl .*functions\/v1\/thumbnail/)
-    const thumbnail = /^ {2}thumbnail: (.*)$/m.exec(node.stderr())?.[1] as string
-    assert.equal(readFileSync(thumbnail).subarray(8, 12).toString(), 'WEBP')
+    assert.match(node.stderr(), /Deployed photo-app in [\d.]+ s/)
+    assert.match(node.stderr(), /Resized a photograph .*: 515\.6 KiB in, three sizes out, \d+\.\d KiB together/)
+    assert.match(node.stderr(), /cold {2}\d+ ms from the upload to the last thumbnail, .*\(first-call: no sandbox had its code yet\)$/m)
+    assert.match(node.stderr(), /warm {2}\d+ ms from the upload to the last thumbnail, \d+ of them in the function$/m)
+    assert.match(node.stderr(), /both cost 0\.0000\d+ USD by the price list/)
+    const thumbnails = /^ {2}thumbnails: (.*)$/m.exec(node.stderr())?.[1] as string
+    for (const width of [64, 256, 1024])
+      assert.equal(
+        readFileSync(path.join(thumbnails, `deep-field-${width}.webp`))
+          .subarray(8, 12)
+          .toString(),
+        'WEBP',
+      )
+    const page = /^ {2}your own picture: (http:\/\/photo-app\.demo\.localhost:\d+\/)$/m.exec(node.stderr())?.[1] as string
+    assert.equal(await pageAt(page), 'Profile pictures')
     assert.equal(statSync(path.join(data, 'run.json')).mode & 0o777, 0o600)
     assert.equal(statSync(path.join(data, 'instance.key')).mode & 0o777, 0o600)
     for (const inner of ['artefacts', 'cache', 'sandboxes', 'journal']) assert.equal(statSync(path.join(data, inner)).mode & 0o777, 0o700, inner)
@@ -41,7 +68,8 @@ describe('mayfly up', () => {
     const status = mayfly(['status', '--json', '--data', data])
     assert.deepEqual(JSON.parse(status.stdout), node.ready)
     assert.equal(await (await fetch(`${node.ready.url}/ready`)).text(), '{"ready":true}')
-    assert.match(await (await fetch(node.ready.console)).text(), /Mayfly is running/)
+    assert.match(await (await fetch(node.ready.console)).text(), /<title>Mayfly console<\/title>/)
+    assert.equal(mayfly(['deploy', path.join(ROOT, 'examples', 'thumbnail'), '--data', data]).code, 0)
     assert.equal(await node.stop(), 0)
     assert.deepEqual(processesOf(data), [], 'nothing is left running')
     assert.equal(existsSync(path.join(data, 'run.json')), false)
