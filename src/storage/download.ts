@@ -11,14 +11,23 @@ const INERT =
 
 const TRIES = 3
 
+export interface Download {
+  readonly find: () => Promise<Found>
+  /** Null when the bytes are gone since. */
+  readonly open: (found: Found) => Promise<OpenBlob | null>
+  /** Whoever asks gets the same. */
+  readonly isPublic: boolean
+}
+
 /**
  * Answers with an object, a part of it, or that the client has it already.
  * @throws StorageError NoSuchKey, InvalidRange…
  */
-export async function downloadReply(context: RequestContext, find: () => Promise<Found>, open: (found: Found) => Promise<OpenBlob | null>): Promise<Reply> {
+export async function downloadReply(context: RequestContext, { find, open, isPublic }: Download): Promise<Reply> {
   for (let tries = 1; ; tries++) {
     const found = await find()
-    const headers = headersOf(found, context)
+    // A cache on the way must not give to one what another's key opened.
+    const headers = { ...headersOf(found, context), ...(isPublic ? {} : { vary: 'apikey, authorization' }) }
     if (isFresh(found, context.headers)) return { status: 304, headers }
     const bytes = Number(found.blob.bytes)
     const range = rangeOf(context.headers, found, bytes)

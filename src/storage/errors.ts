@@ -41,26 +41,15 @@ export const tooLarge = () => new StorageError('EntityTooLarge', 'The object exc
 export function asStorageError(error: unknown): unknown {
   if (error instanceof MayflyError && error.code === 'payload_too_large') return tooLarge()
   if (!(error instanceof DatabaseError)) return error
+  if (error.constraint === 'objects_bucket_id_fkey') return noSuchBucket(error)
+  if (error.constraint !== null && /^(objects_bucket_id_name_key|buckets_pkey|buckets_name_key)$/.test(error.constraint)) return duplicate(error)
   switch (error.sqlState) {
     case '42501':
       return new StorageError('AccessDenied', 'new row violates row-level security policy', { cause: error })
-    case '23505':
-      return duplicate(error)
-    case '23503':
-      return noSuchBucket(error)
     case '57014':
       return new StorageError('DatabaseTimeout', 'The connection to the database timed out', { cause: error })
     default:
-      // What a trigger or a policy of the project's own raised: its author wrote the message for whoever reads it.
-      return /^(P0|22|23)/.test(error.sqlState) ? new StorageError('InvalidRequest', error.message, { cause: error }) : error
-  }
-}
-
-/** @throws what `work` throws, in the words of the storage API */
-export async function inStorageWords<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work
-  } catch (error) {
-    throw asStorageError(error)
+      // What a trigger or a policy of the project's own raised, whose author wrote the message for whoever reads it; and what is too deep or too large to be stored.
+      return /^(P0|22|23|54)/.test(error.sqlState) ? new StorageError('InvalidRequest', error.message, { cause: error }) : error
   }
 }

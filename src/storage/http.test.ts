@@ -117,6 +117,7 @@ describe('the storage API', () => {
       'content-encoding': 'x-own',
       'x-robots-tag': 'none',
       'x-content-type-options': 'nosniff',
+      vary: 'apikey, authorization',
     })
     const info = (await send('GET /object/info/:bucket/*', { bucket: 'b', '*': 'a.json' })).json
     assert.deepEqual(
@@ -215,6 +216,17 @@ describe('the storage API', () => {
       { 'x-metadata': Buffer.from('[1]').toString('base64') },
     ])
       assert.deepEqual(failed(await put('x', 'x', headers)), [400, '400', 'InvalidRequest'], JSON.stringify(headers))
+  })
+  it('refuses metadata that is nested deeper than PostgreSQL reads', async () => {
+    const form = (depth: number) =>
+      `--b\r\ncontent-disposition: form-data; name="metadata"\r\n\r\n{"a":${'['.repeat(depth)}${']'.repeat(depth)}}\r\n--b\r\ncontent-disposition: form-data; name=""; filename="x"\r\n\r\nx\r\n--b--`
+    const headers = { 'content-type': 'multipart/form-data; boundary=b' }
+    assert.equal((await put('deep', form(100), headers)).status, 200)
+    for (const depth of [2_000, 6_000, 7_000, 8_000, 20_000, 400_000]) {
+      const reply = await put('deep', form(depth), headers)
+      if (reply.status !== 200) assert.deepEqual(failed(reply), [400, '400', 'InvalidRequest'], String(depth))
+      if (depth > 10_000) assert.equal(reply.status, 400)
+    }
   })
   it('keeps user metadata up to userMetadata, 1 MiB', async () => {
     const sized = (bytes: number) => ({ 'x-metadata': Buffer.from(`{"a":"${'x'.repeat(bytes - 8)}"}`).toString('base64') })

@@ -31,19 +31,19 @@ export function routes(storage: Storage): Route[] {
   const download: Handle = async (context, caller) => {
     const place = placeOf(context)
     const operation = 'storage.object.get_authenticated'
-    return await downloadReply(
-      context,
-      async () => await storage.objects.find(caller, place, operation),
-      async (found) => await storage.objects.open(caller.project, found),
-    )
+    return await downloadReply(context, {
+      find: async () => await storage.objects.find(caller, place, operation),
+      open: async (found) => await storage.objects.open(caller.project, found),
+      isPublic: false,
+    })
   }
   const downloadPublic: Handle = async (context, { project }) => {
     const place = placeOf(context)
-    return await downloadReply(
-      context,
-      async () => await storage.objects.findPublic(project.ref, place),
-      async (found) => await storage.objects.open(project, found),
-    )
+    return await downloadReply(context, {
+      find: async () => await storage.objects.findPublic(project.ref, place),
+      open: async (found) => await storage.objects.open(project, found),
+      isPublic: true,
+    })
   }
   const upload =
     (operation: Upload['operation']): Handle =>

@@ -192,6 +192,33 @@ describe('the storage of a project', () => {
     assert.equal(await room.read(service, 'watched', 'to'), 'moved')
     assert.deepEqual(await room.events(), [])
   })
+  it('of two that meet head-on begins one anew', async () => {
+    const project = await room.databases.openProject('demo')
+    await project.script(`create function public.cross() returns trigger language plpgsql as $$ begin
+        perform pg_advisory_xact_lock(case new.name when 'left' then 1 else 2 end);
+        perform pg_sleep(0.2);
+        perform pg_advisory_xact_lock(case new.name when 'left' then 2 else 1 end); return new; end $$;
+      create trigger crossing before insert on storage.objects for each row execute function public.cross()`)
+    await Promise.all(['left', 'right'].map((key) => upload(service, 'watched', key, key)))
+    await project.script('drop trigger crossing on storage.objects')
+    const move = (from: string, to: string) => room.storage.objects.move(service, { bucket: 'watched', key: from }, { bucket: 'watched', key: to })
+    for (const result of await Promise.allSettled([move('left', 'right'), move('right', 'left')])) {
+      assert.equal(result.status, 'rejected')
+      refused('KeyAlreadyExists')((result as PromiseRejectedResult).reason)
+    }
+  })
+  it('tells what a trigger of the project’s own says, and is not misled by its constraints', async () => {
+    const project = await room.databases.openProject('demo')
+    await project.script(`create table public.quota (n int primary key); grant all on public.quota to service_role; insert into public.quota values (1);
+      create function public.count() returns trigger language plpgsql as $$ begin
+        if new.name = 'loud' then raise exception 'the quota is used up'; end if;
+        if new.name = 'twice' then insert into public.quota values (1); end if; return new; end $$;
+      create trigger count before insert on storage.objects for each row execute function public.count()`)
+    const says = (message: RegExp) => (error: unknown) => refused('InvalidRequest')(error) && message.test((error as Error).message)
+    await assert.rejects(upload(service, 'watched', 'loud', 'x'), says(/the quota is used up/))
+    await assert.rejects(upload(service, 'watched', 'twice', 'x'), says(/quota_pkey/))
+    await project.script('drop trigger count on storage.objects')
+  })
   it('lets a download come to its end when its object is deleted meanwhile', async () => {
     const text = 'x'.repeat(1_000_000)
     await upload(service, 'watched', 'read', text)

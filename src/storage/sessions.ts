@@ -1,8 +1,8 @@
-import type { Database, Databases, Tx } from '../backends/database/database.ts'
+import { type Database, DatabaseError, type Databases, type Tx } from '../backends/database/database.ts'
 import type { Principal } from '../core/principal.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import { asIdentity, identityOf } from '../core/session.ts'
-import { inStorageWords } from './errors.ts'
+import { asStorageError } from './errors.ts'
 import { setOperation } from './store.ts'
 
 /** Who asks for something, in which project. */
@@ -13,6 +13,9 @@ export interface Caller {
   readonly depth: number
 }
 
+const DEADLOCK = '40P01'
+const TRIES = 4
+
 /** Transactions in a caller's role: what users wrote (policies, triggers) runs in no other session. */
 export class Sessions {
   readonly #databases: Databases
@@ -22,18 +25,24 @@ export class Sessions {
   }
 
   /**
+   * One that met another head-on (two that rename or delete the same objects in another order) is begun anew.
    * @param operation  what policies see as `storage.operation()`
    * @throws StorageError for what PostgreSQL refuses
    */
   async as<T>({ project, principal, depth }: Caller, operation: string, work: (tx: Tx) => Promise<T>): Promise<T> {
     const identity = identityOf(principal)
     const roles = await this.#databases.openRoles(project.ref)
-    return await inStorageWords(
-      asIdentity(roles, identity, async (tx) => {
-        await setOperation(tx, operation, depth)
-        return await work(tx)
-      }),
-    )
+    for (let tries = 1; ; tries++) {
+      try {
+        return await asIdentity(roles, identity, async (tx) => {
+          await setOperation(tx, operation, depth)
+          return await work(tx)
+        })
+      } catch (error) {
+        if (tries < TRIES && error instanceof DatabaseError && error.sqlState === DEADLOCK) continue
+        throw asStorageError(error)
+      }
+    }
   }
 
   /** The same, and nothing of it stays: would it be allowed? */
