@@ -54,6 +54,11 @@ export const selectPublished = (sql: Sql, schema: string, table: string) => sql<
     join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
    where p.pubname = ${PUBLICATION} and p.schemaname = ${schema} and p.tablename = ${table}`
 
+/** What a statement that begins now sees: every transaction below `xmax` that is not in `running`. */
+export const selectSnapshot = (sql: Sql) => sql<{ xmax: string; running: string[] }>`
+  select pg_snapshot_xmax(now)::text as xmax, array(select xid::text from pg_snapshot_xip(now) as xid) as running
+    from pg_current_snapshot() as now`
+
 // From here on in the subscriber's role.
 
 /** A policy that takes long is no reason for all to wait. */

@@ -10,6 +10,7 @@ import { type Clock, systemClock } from '../../lib/clock.ts'
 import { type Asked, readJoin } from '../join.ts'
 import type { Subscriber, Subscription } from '../socket.ts'
 import { ChangeFeed } from './feed.ts'
+import { isVisible } from './visibility.ts'
 
 interface Data {
   readonly schema: string
@@ -171,6 +172,38 @@ describe('the feed of row changes', () => {
     await until(() => guest.changes.length === 2, 'the deletion')
     assert.deepEqual(guest.changes[1]?.old_record, { id: 2 })
     await owner.query('delete from notes')
+  })
+  it('a change that is streamed before its commit is seen by others is told when it is', async () => {
+    const guest = await listen('anon', { event: 'INSERT', schema: 'public', table: 'notes' })
+    const project = await databases.openProject('demo')
+    const setting = async (text: string) => {
+      await project.script(text)
+      await project.script('select pg_reload_conf()')
+    }
+    // A commit that waits for a standby is on disk and in the stream, but nobody sees it yet.
+    await setting(`alter system set synchronous_standby_names = 'none_such'`)
+    let inserted: Promise<unknown>
+    try {
+      // The server takes the setting over by and by.
+      await new Promise((resolve) => setTimeout(resolve, 1_000))
+      inserted = owner.query(`set synchronous_commit = on; insert into notes (id, who) values (50, 'all')`)
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      assert.equal(guest.changes.length, 0)
+    } finally {
+      await setting('alter system reset synchronous_standby_names')
+    }
+    await inserted
+    await until(() => guest.changes.length === 1, 'the change')
+    assert.equal(guest.changes[0]?.record?.id, 50)
+    await owner.query('reset synchronous_commit; delete from notes')
+  })
+  it('transactions are compared across the turn of their numbers', () => {
+    const turn = 1n << 32n
+    assert.equal(isVisible(new Set([5]), turn + 6n, new Set()), true)
+    assert.equal(isVisible(new Set([6]), turn + 6n, new Set()), false)
+    assert.equal(isVisible(new Set([5]), turn + 6n, new Set([turn + 5n])), false)
+    assert.equal(isVisible(new Set([2 ** 32 - 1]), turn + 6n, new Set()), true, 'from before the turn')
+    assert.equal(isVisible(new Set([3]), turn - 2n, new Set()), false, 'from after it')
   })
   it('of rows that are filtered the old one is told by its key alone, whatever its replica identity', async () => {
     const guest = await listen('anon', { event: '*', schema: 'public', table: 'whole' })

@@ -13,6 +13,7 @@ import { type Bound, FilterError, fulfils, parseFilter } from './filter.ts'
 import { columnsOf, dataOf } from './payload.ts'
 import { type Change, Decoder, type Relation } from './pgoutput.ts'
 import { type Table, Tables } from './tables.ts'
+import { untilVisible } from './visibility.ts'
 
 export interface FeedDeps {
   readonly project: string
@@ -283,7 +284,10 @@ export class ChangeFeed implements AsyncDisposable {
         const batch = queue.splice(0, BATCH)
         const [head] = batch as [Queued]
         if (head.sentAfterMs + clock.monotonic() - head.receivedAt > LIMITS.realtimeLag.value) throw new TooFarBehind()
-        await this.#deliver(batch.map(({ change }) => change))
+        await this.#deliver(
+          batch.map(({ change }) => change),
+          signal,
+        )
         for (const { bytes } of batch) queuedBytes -= bytes
         if (queuedBytes < LIMITS.realtimeChangeBuffer.value / 2) replication?.resume()
       }
@@ -318,7 +322,7 @@ export class ChangeFeed implements AsyncDisposable {
     }
   }
 
-  async #deliver(changes: readonly Change[]): Promise<void> {
+  async #deliver(changes: readonly Change[], signal: AbortSignal): Promise<void> {
     const { databases, project } = this.#deps
     const tables = new Map<Relation, Table>()
     for (const { relation } of changes) if (!tables.has(relation)) tables.set(relation, await (this.#tables as Tables).of(relation))
@@ -343,6 +347,8 @@ export class ChangeFeed implements AsyncDisposable {
     }
     if (deliveries.length === 0) return
 
+    const { sql } = await databases.openProject(project)
+    await untilVisible(sql, new Set(changes.map(({ xid }) => xid)), this.#deps.clock, signal)
     const roles = await databases.openRoles(project)
     const answers = new Map<string, Map<Table, Seen>>()
     const open = [...questions].flatMap(([who, { identity, byTable }]) => [...byTable].map(([table, asked]) => ({ who, identity, table, asked: [...asked] })))

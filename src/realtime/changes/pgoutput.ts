@@ -18,6 +18,8 @@ export type Tuple = readonly Value[]
 export interface Change {
   readonly type: 'INSERT' | 'UPDATE' | 'DELETE'
   readonly relation: Relation
+  /** Its transaction. */
+  readonly xid: number
   /** Microseconds since 1970 are lost to JavaScript's dates; milliseconds are what clients are told. */
   readonly committedAt: number
   readonly record: Tuple | null
@@ -37,6 +39,7 @@ export class Decoder {
   readonly #relations = new Map<number, Relation>()
   readonly #wanted: (relation: Relation) => boolean
   #committedAt = 0
+  #xid = 0
 
   /** @param wanted  changes of other tables are passed over unread */
   constructor(wanted: (relation: Relation) => boolean) {
@@ -50,6 +53,7 @@ export class Decoder {
       case BEGIN:
         reader.skip(8)
         this.#committedAt = EPOCH_MS + Number(reader.int64() / 1_000n)
+        this.#xid = reader.uint32()
         return null
       case RELATION:
         this.#relation(reader)
@@ -99,7 +103,7 @@ export class Decoder {
       // A large value that did not change is taken from the old row where that is known.
       if (old) record = record.map((value, at) => (value === undefined ? (old as Tuple)[at] : value))
     }
-    return { type, relation, committedAt: this.#committedAt, record, old }
+    return { type, relation, xid: this.#xid, committedAt: this.#committedAt, record, old }
   }
 
   #tuple(reader: Reader, nullIsUnsaid: boolean): Value[] {
