@@ -195,6 +195,33 @@ describe('realtime', () => {
     await until(() => left.includes('anna'), 'her leaving')
     assert.deepEqual(here.presenceState(), {})
   })
+  it('what is uploaded is told to who may see the bucket, by its filter, and to nobody else', async () => {
+    const service = clientOf(url, secret)
+    for (const id of ['thumbnails', 'avatars']) assert.equal((await service.storage.createBucket(id, { public: true })).error, null)
+    type Heard = { eventType: string; new: { name?: string; bucket_id?: string }; old: { id?: string } }
+    const watch = async (client: SupabaseClient) => {
+      const heard: Heard[] = []
+      const channel = client.channel('page')
+      channel.on(
+        'postgres_changes',
+        { event: '*', schema: 'storage', table: 'objects', filter: 'bucket_id=eq.thumbnails' },
+        (change) => void heard.push(change as never),
+      )
+      await subscribed(channel)
+      return heard
+    }
+    const [page, guest] = [await watch(service), await watch(clientOf(url, publishable))]
+    const upload = (bucket: string, name: string) => service.storage.from(bucket).upload(name, Buffer.from('x'), { contentType: 'image/webp', upsert: true })
+    assert.equal((await upload('avatars', 'face.jpg')).error, null)
+    assert.equal((await upload('thumbnails', 'faces/64.webp')).error, null)
+    await until(() => page.some((change) => change.eventType === 'INSERT'), 'the thumbnail')
+    assert.deepEqual(
+      page.filter(({ eventType }) => eventType === 'INSERT').map((change) => [change.new.bucket_id, change.new.name]),
+      [['thumbnails', 'faces/64.webp']],
+    )
+    // No policy lets a guest see these rows, though the bytes are public.
+    assert.deepEqual(guest, [])
+  })
   it('a function opens a socket by the relay of its sandbox, with its own key and no other', async () => {
     const zip = await zipOf({
       'index.mjs': `export const handler = async (event) => new Promise((resolve) => {
