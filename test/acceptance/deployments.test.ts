@@ -69,11 +69,20 @@ const page = (site: string, target: string): Promise<{ status: number; text: str
     sent.end()
   })
 
+const storage = (target: string, init: RequestInit = {}) =>
+  fetch(`${node.ready.project.url}/storage/v1/object/${target}`, { ...init, headers: { apikey: node.ready.project.publishableKey, ...init.headers } })
+const upload = (at: string, text: string, type = 'text/plain') => storage(at, { method: 'POST', headers: { 'content-type': type }, body: text })
+const read = (at: string) => storage(`public/${at}`)
+
 const SHOP = {
   'mayfly.json': {
     $schema: '../docs/mayfly.schema.json',
     name: 'shop',
     functions: ['hello', { folder: 'watch', memory: 128, environment: { MODE: 'test' } }],
+    buckets: [
+      { name: 'pictures', public: true, fileSizeLimit: '1KB', allowedMimeTypes: ['text/plain'], allow: { anon: ['insert', 'select'] } },
+      { name: 'inbox', allow: { anon: ['insert'] } },
+    ],
     sites: [{ name: 'shop', folder: 'site', scripts: ['app.ts'] }],
   },
   'hello/index.ts': 'export const handler = async () => "hello"',
@@ -88,19 +97,26 @@ const SHOP = {
   'site/node_modules/x/index.js': 'never',
 }
 
-describe('a project of functions, triggers and a site', () => {
+describe('a project of functions, triggers, buckets and a site', () => {
   let root = ''
   before(() => {
     root = path.join(folder, 'shop')
     write(root, SHOP)
   })
-  const ALL = ['create function hello', 'create function watcher', 'create trigger watcher', 'create site shop']
+  const ALL = [
+    'create bucket pictures',
+    'create bucket inbox',
+    'create function hello',
+    'create function watcher',
+    'create trigger watcher',
+    'create site shop',
+  ]
 
   it('is planned without a change, in words too', async () => {
     const plan = deployed(root, '--dry-run')
     assert.deepEqual([told(plan.changes), plan.dryRun], [ALL, true])
     const { stdout } = deploy(root, '--dry-run')
-    assert.match(stdout, /^shop: 2 functions, 1 site, .*KiB$/m)
+    assert.match(stdout, /^shop: 2 functions, 2 buckets, 1 site, .*KiB$/m)
     for (const [, kind, name] of ALL.map((line) => line.split(' '))) assert.match(stdout, new RegExp(`^\\+ create +${kind} +${name}$`, 'm'))
     assert.match(stdout, /dry run/)
     assert.deepEqual(await versions(), {})
@@ -118,6 +134,12 @@ describe('a project of functions, triggers and a site', () => {
       triggers.map((one) => one.object),
       [{ bucket: 'pictures', events: ['created'], suffix: ['.jpg', '.png'] }],
     )
+    assert.equal((await upload('inbox/a.txt', 'x')).status, 200)
+    assert.equal((await read('pictures/a.txt')).status, 400, 'nothing is there yet')
+    assert.equal((await upload('pictures/a.txt', 'x'.repeat(1000))).status, 200)
+    assert.equal((await read('pictures/a.txt')).status, 200)
+    assert.match((await (await upload('pictures/b.txt', 'x'.repeat(1001))).text()) as string, /maximum allowed size/)
+    assert.match((await (await upload('pictures/b.png', 'x', 'image/png')).text()) as string, /mime type/)
     assert.match((await page('shop', '/')).text, /app\.js/)
     assert.match((await page('shop', '/app.js')).text, /document\.title=/)
     assert.equal((await page('shop', '/images/a.svg')).status, 200)
@@ -161,7 +183,18 @@ describe('a project of functions, triggers and a site', () => {
       told(deployed(root).changes).filter((line) => !line.startsWith('same')),
       ['update function watcher timeout', 'update trigger watcher triggers'],
     )
-    assert.deepEqual(await versions(), { hello: now.hello, watcher: (await versions()).watcher })
+    const after = await versions()
+    assert.equal(after.hello, now.hello)
+
+    const [pictures, inbox] = SHOP['mayfly.json'].buckets
+    write(root, { 'mayfly.json': { ...SHOP['mayfly.json'], buckets: [{ ...pictures, fileSizeLimit: 2000, allow: { anon: ['select'] } }, inbox] } })
+    assert.deepEqual(
+      told(deployed(root).changes).filter((line) => !line.startsWith('same')),
+      ['update bucket pictures fileSizeLimit allow'],
+    )
+    assert.equal((await upload('pictures/c.txt', 'x')).ok, false, 'the right is taken back')
+    assert.equal((await read('pictures/a.txt')).status, 200)
+    assert.deepEqual(await versions(), after)
   })
   it('brings back what was removed or changed by hand', async () => {
     assert.equal(mayfly(['rm', 'hello', '--data', node.data]).code, 0)
@@ -186,12 +219,16 @@ describe('a project of functions, triggers and a site', () => {
     assert.equal(deploy(alone).code, 0)
     write(root, { 'mayfly.json': { name: 'shop', functions: ['hello'] } })
     const gone = 'no longer in the project file'
+    const kept = (name: string) => `keep bucket ${name} ${gone} a deploy removes no objects`
     assert.deepEqual(told(deployed(root).changes), [
       'same function hello',
+      kept('inbox'),
+      kept('pictures'),
       `remove function watcher ${gone}`,
       `remove trigger watcher ${gone}`,
       `remove site shop ${gone}`,
     ])
+    assert.equal((await read('pictures/a.txt')).status, 200, 'a bucket stays with its objects')
     assert.deepEqual(Object.keys(await versions()).toSorted(), ['alone', 'hello'])
     assert.equal((await page('shop', '/')).status, 404)
     assert.deepEqual(((await manage('GET', '/triggers')).json as { triggers: object[] }).triggers, [])
