@@ -136,9 +136,10 @@ export class Invoker implements Disposable {
       invocation.handed?.()
       const result = await running
       const held = lease
-      if (result.kind === 'event') run.bytesOut = result.payload.byteLength
       const end = (how: CallEnd) => {
         held[Symbol.dispose]()
+        // A call is often over before anyone has read its body.
+        if (result.kind !== 'error') run.bytesOut = result.kind === 'http' ? result.body.receivedBytes : result.payload.byteLength
         const timing = { cold: held.cold, waitMs: held.waitMs, initMs: held.initMs, durationMs: clock.monotonic() - began }
         return run.end(timing, how.error, how.maxMemoryMb)
       }
@@ -149,7 +150,7 @@ export class Invoker implements Disposable {
       return {
         version,
         handlerKind: held.handlerKind,
-        result: result.kind === 'http' ? { ...result, body: run.counted(result.body) } : result,
+        result,
         cold: held.cold,
         traceId,
         over,
@@ -195,13 +196,6 @@ class Run {
     this.#slot = slot
     this.#log = log
     this.#startedAt = startedAt
-  }
-
-  async *counted(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    for await (const chunk of body) {
-      this.bytesOut += chunk.byteLength
-      yield chunk
-    }
   }
 
   end(timing: Timing, error: { type: string; message: string } | null, maxMemoryMb: number | null): Timing & { logTail: Buffer } {

@@ -8,12 +8,14 @@ export class BodyQueue implements AsyncIterable<Uint8Array> {
   #dropping = false
   ended = false
   heldBytes = 0
+  receivedBytes = 0
 
   constructor(consumed: (bytes: number) => void, unwanted: () => void) {
     this.#consumed = consumed
     this.#unwanted = unwanted
   }
   push(chunk: Buffer): void {
+    this.receivedBytes += chunk.length
     if (this.#dropping) {
       this.#consumed(chunk.length)
       return

@@ -79,10 +79,16 @@ export type Call =
       readonly body: AsyncIterable<Uint8Array> | null
     }
 
+/** Read once, as it comes. */
+export interface ResultBody extends AsyncIterable<Uint8Array> {
+  /** What user code has sent of it so far, read or not: all of it when the call is over. */
+  readonly receivedBytes: number
+}
+
 /** How user code ended a call. The error payload is Lambda's JSON, byte for byte as a client sees it. */
 export type CallResult =
   | { readonly kind: 'event'; readonly payload: Uint8Array }
-  | { readonly kind: 'http'; readonly status: number; readonly headers: readonly (readonly [string, string])[]; readonly body: AsyncIterable<Uint8Array> }
+  | { readonly kind: 'http'; readonly status: number; readonly headers: readonly (readonly [string, string])[]; readonly body: ResultBody }
   | { readonly kind: 'error'; readonly errorType: string; readonly payload: Uint8Array }
 
 export interface LogSink {

@@ -101,6 +101,25 @@ describe('what runs is metered once and priced', () => {
     const expected = 10 + 2 * paid.gbSeconds + paid.bytesOut
     assert.ok(Math.abs(Number(paid.cost) - expected) < 1e-6, `${paid.cost} for ${expected}`)
   })
+  it('counts the body of a fetch handler, short or streamed, whoever reads it when', async () => {
+    mkdirSync(path.join(folder, 'web'))
+    writeFileSync(
+      path.join(folder, 'web', 'index.mjs'),
+      `export default { fetch: async (request) => {
+        const { sizes } = await request.json()
+        return new Response(new ReadableStream({ async pull(to) {
+          const size = sizes.shift()
+          if (size === undefined) return to.close()
+          to.enqueue(new Uint8Array(size))
+        } }))
+      } }`,
+    )
+    assert.equal(mayfly(['deploy', path.join(folder, 'web'), '--data', data]).code, 0)
+    const bodies = [[5], [13_000], [300_000, 300_000, 1], []].map((sizes) => JSON.stringify({ sizes }))
+    for (const body of bodies) await (await call('web', JSON.parse(body) as object)).arrayBuffer()
+    const { executions, bytesIn, bytesOut } = of('web')
+    assert.deepEqual([executions, bytesIn, bytesOut], [4, bodies.join('').length, 613_006])
+  })
   it('lists each execution; their sum is the bill', async () => {
     const listed = await executions('paid')
     const paid = of('paid')
@@ -121,10 +140,10 @@ describe('what runs is metered once and priced', () => {
     const { stdout } = mayfly(['usage', '--data', data])
     assert.match(stdout, /^DAY +FUNCTION +EXECUTIONS +ERRORS +COLD +GB-SECONDS +IN +OUT +COST \(KRW\)$/m)
     assert.match(stdout, /^\d{4}-\d\d-\d\d +paid +10 +1 /m)
-    assert.match(stdout, /^total +10 +1 /m)
+    assert.match(stdout, /^total +14 +1 /m)
     assert.match(stdout, /^Priced by: ours, today\.$/m)
     assert.match(mayfly(['usage', '--by', 'function', '--data', data]).stdout, /^FUNCTION +EXECUTIONS[\s\S]*^paid +10 /m)
-    assert.match(mayfly(['usage', '--by', 'day', '--data', data]).stdout, /^DAY +EXECUTIONS[\s\S]*^\d{4}-\d\d-\d\d +10 /m)
+    assert.match(mayfly(['usage', '--by', 'day', '--data', data]).stdout, /^DAY +EXECUTIONS[\s\S]*^\d{4}-\d\d-\d\d +14 /m)
     const wrong = mayfly(['usage', '--by', 'week', '--data', data])
     assert.deepEqual([wrong.code, wrong.stderr.trim()], [2, '--by must be day or function'])
   })
