@@ -16,15 +16,13 @@ const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-bench-'))
 const data = path.join(folder, 'data')
 process.stdout.write(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${new Date().toISOString()}\n`)
 
-const resizeAll = async (bytes: Buffer) => {
-  for (const width of WIDTHS) await sharp(bytes).rotate().resize({ width, withoutEnlargement: true }).webp().toBuffer()
-}
+const resizeAll = (bytes: Buffer) => Promise.all(WIDTHS.map((width) => sharp(bytes).rotate().resize({ width, withoutEnlargement: true }).webp().toBuffer()))
 /** What a script does that is started for one picture. */
 const script = `import sharp from 'sharp'
 import { readFileSync } from 'node:fs'
 sharp.concurrency(1)
 const bytes = readFileSync(${JSON.stringify(PHOTO)})
-for (const width of [64, 256, 1024]) await sharp(bytes).rotate().resize({ width, withoutEnlargement: true }).webp().toBuffer()`
+await Promise.all([64, 256, 1024].map((width) => sharp(bytes).rotate().resize({ width, withoutEnlargement: true }).webp().toBuffer()))`
 const wholeScript = () => void execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: ROOT })
 
 let node: RunningMayfly
@@ -132,12 +130,14 @@ function familyMb(): { node: number; all: number } {
     }
   }
   const below = (pid: number): number[] => [pid, ...parents.filter(([, parent]) => parent === pid).flatMap(([child]) => below(child))]
-  // Sandboxes are detached from runc: they belong to init, and are known by what they run.
+  // Sandboxes are detached from runc: they belong to init, and are known by the control group of their node.
+  const { instanceId } = JSON.parse(readFileSync(path.join(data, 'instance.json'), 'utf8')) as { instanceId: string }
+  const own = `/mayfly-${instanceId.replaceAll('-', '').slice(-12)}`
   const guests = parents
     .map(([pid]) => pid)
     .filter((pid) => {
       try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('bootstrap.mjs')
+        return readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(own)
       } catch {
         return false
       }

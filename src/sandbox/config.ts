@@ -5,7 +5,7 @@ export const sandboxSettings = {
     default: 'auto',
     doc: 'How a function is kept apart from its neighbours. `process` keeps nothing apart and is never chosen by `auto`.',
   }),
-  poolSize: count({ default: 4, min: 0, max: 1_000, of: 'sandboxes', doc: 'How many generic sandboxes wait booted for a function.' }),
+  poolSize: count({ default: 2, min: 0, max: 1_000, of: 'sandboxes', doc: 'How many generic sandboxes wait booted for a function.' }),
   refills: count({ default: 2, min: 1, max: 64, of: 'sandboxes', doc: 'How many generic sandboxes are started at once.' }),
   starts: count({
     default: 4,

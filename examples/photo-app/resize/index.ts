@@ -4,7 +4,7 @@ import { etagOf, read, remove, type StoredObject, write } from './storage.ts'
 const WIDTHS = [64, 256, 1024]
 const MAX_PIXELS = 100_000_000
 
-// A sandbox runs one call at a time, and its memory is bounded.
+// Three sizes at once, each on one thread; the memory of a sandbox is bounded.
 sharp.concurrency(1)
 sharp.cache(false)
 
@@ -14,13 +14,11 @@ interface ObjectEvent {
 
 const thumbnailOf = (key: string, width: number) => `${key.replace(/\.[^./]+$/, '')}/${width}.webp`
 
-async function makeThumbnails(key: string, source: StoredObject): Promise<void> {
-  for (const width of WIDTHS) {
-    const picture = sharp(source.bytes, { limitInputPixels: MAX_PIXELS, failOn: 'truncated' })
-    const { data, info } = await picture.rotate().resize({ width, withoutEnlargement: true }).webp().toBuffer({ resolveWithObject: true })
-    await write('thumbnails', thumbnailOf(key, width), data, 'image/webp')
-    console.log(`${thumbnailOf(key, width)}: ${info.width}x${info.height}, ${data.length} bytes`)
-  }
+async function makeThumbnail(key: string, source: StoredObject, width: number): Promise<void> {
+  const picture = sharp(source.bytes, { limitInputPixels: MAX_PIXELS, failOn: 'truncated' })
+  const { data, info } = await picture.rotate().resize({ width, withoutEnlargement: true }).webp().toBuffer({ resolveWithObject: true })
+  await write('thumbnails', thumbnailOf(key, width), data, 'image/webp')
+  console.log(`${thumbnailOf(key, width)}: ${info.width}x${info.height}, ${data.length} bytes`)
 }
 
 /**
@@ -30,7 +28,7 @@ async function makeThumbnails(key: string, source: StoredObject): Promise<void> 
 async function follow(bucket: string, key: string): Promise<void> {
   for (let seen: string | null | undefined; ; ) {
     const source = await read(bucket, key)
-    if (source) await makeThumbnails(key, source)
+    if (source) await Promise.all(WIDTHS.map((width) => makeThumbnail(key, source, width)))
     else
       await remove(
         'thumbnails',
