@@ -41,7 +41,7 @@ export function Figure({ label, value, note, bad }: { label: string; value: stri
     <div className={bad ? 'figure bad' : 'figure'}>
       <dt>{label}</dt>
       <dd>
-        <span className="value">{value ?? '…'}</span>
+        <span className={(value?.length ?? 0) > 10 ? 'value long' : 'value'}>{value ?? '…'}</span>
         <span className="note">{note ?? ' '}</span>
       </dd>
     </div>

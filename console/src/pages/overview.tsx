@@ -68,7 +68,7 @@ export function OverviewPage({ project, session }: { project: string; session: S
               {failing.map((row) => (
                 <li key={row.functionName}>
                   <a href={hrefOf(project, 'functions', row.functionName)}>{row.functionName}</a>{' '}
-                  <Badge kind="bad">{t('{n} errors today', { n: count(row.errors) })}</Badge>
+                  <Badge kind="bad">{t('errors today: {n}', { n: count(row.errors) })}</Badge>
                 </li>
               ))}
               {(letters.value?.length ?? 0) > 0 && (

@@ -1,0 +1,371 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import path from 'node:path'
+import { after, afterEach, before, describe, it } from 'node:test'
+import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core'
+import { deployFiles } from './door-fixture.ts'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+
+const CHROMIUM = '/usr/bin/chromium'
+const skip = existsSync(CHROMIUM) ? false : 'needs the package chromium'
+const ARGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking']
+ARGS.push('--disable-component-update', '--disable-sync')
+
+const HOSTILE = '<img src=x onerror="document.title=\'owned\'">'
+const FUNCTIONS = {
+  greeter: `export const handler = async (event) => {
+    console.log('asked for', event.name ?? 'nobody', ${JSON.stringify(HOSTILE)})
+    if (event.fail) throw new RangeError('asked to fail ' + ${JSON.stringify(HOSTILE)})
+    return { greeting: 'Hello ' + event.name }
+  }`,
+  broken: `export const handler = async () => { throw new TypeError('always') }`,
+}
+
+/** What a reader with a keyboard, a screen reader or weak eyes would stumble over, and what is wider than the window. */
+const LOOK = `(() => {
+  const faults = []
+  const level = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+  const probe = document.createElement('canvas').getContext('2d', { willReadFrequently: true })
+  const rgba = (colour) => {
+    probe.clearRect(0, 0, 1, 1)
+    probe.fillStyle = colour
+    probe.fillRect(0, 0, 1, 1)
+    return [...probe.getImageData(0, 0, 1, 1).data]
+  }
+  const light = ([red, green, blue]) => 0.2126 * level(red / 255) + 0.7152 * level(green / 255) + 0.0722 * level(blue / 255)
+  const ground = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor
+      if (rgba(colour)[3] === 255) return colour
+    }
+    return 'white'
+  }
+  const shown = (element) => element.checkVisibility() && element.getClientRects().length > 0 && element.getBoundingClientRect().width > 1
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const element = node.parentElement
+    if (node.data.trim() === '' || !shown(element)) continue
+    const style = getComputedStyle(element)
+    const [dark, bright] = [light(rgba(element.closest('svg') ? style.fill : style.color)), light(rgba(ground(element)))].sort((a, b) => a - b)
+    const ratio = (bright + 0.05) / (dark + 0.05)
+    if (ratio < 4.5) faults.push('contrast ' + ratio.toFixed(2) + ': ' + node.data.trim().slice(0, 40))
+  }
+  for (const element of document.querySelectorAll('button, a, input:not([hidden]), select, textarea, progress')) {
+    if (!shown(element)) continue
+    const name = element.ariaLabel || element.textContent.trim() || element.labels?.[0]?.textContent.trim()
+    if (!name) faults.push('no name: ' + element.outerHTML.slice(0, 120))
+  }
+  for (const element of document.querySelectorAll('.card, .figure, .figure dd, td, button, .badge')) {
+    if (shown(element) && element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0) faults.push('runs out of its box: ' + element.textContent.slice(0, 60))
+  }
+  if (document.querySelectorAll('h1').length !== 1) faults.push('headings of the first level: ' + document.querySelectorAll('h1').length)
+  if (document.documentElement.scrollWidth > innerWidth) {
+    const widest = [...document.querySelectorAll('body *')].filter((one) => one.getBoundingClientRect().right > innerWidth + 1).at(-1)
+    faults.push('wider than the window: ' + document.documentElement.scrollWidth + ' ' + widest?.outerHTML.slice(0, 200))
+  }
+  return faults
+})()`
+
+describe("the console's pages in Chromium", { skip }, () => {
+  let folder = ''
+  let node: RunningMayfly
+  let browser: Browser
+  let signedIn: Exclude<BrowserContextOptions['storageState'], string | undefined>
+  const open: BrowserContext[] = []
+  const link = () => mayfly(['console', '--data', node.data]).stdout.trim()
+  const at = (...parts: string[]) => `${node.ready.console}/#/${parts.map(encodeURIComponent).join('/')}`
+
+  /** A page, and what it should not have done so far. */
+  const openPage = async (options: BrowserContextOptions = {}): Promise<{ page: Page; faults: string[] }> => {
+    const context = await browser.newContext({ storageState: signedIn, viewport: { width: 1280, height: 800 }, ...options })
+    open.push(context)
+    await context.addInitScript(
+      `addEventListener('securitypolicyviolation', (event) => console.error('policy: ' + event.violatedDirective + ' ' + event.blockedURI))`,
+    )
+    const page = await context.newPage()
+    page.setDefaultTimeout(15_000)
+    const faults: string[] = []
+    const own = new URL(node.ready.console).origin
+    page.on('console', (message) => void (['error', 'warning'].includes(message.type()) && faults.push(`${message.text()} ${message.location().url}`)))
+    page.on('pageerror', (error) => void faults.push(String(error)))
+    page.on('request', (request) => {
+      const { protocol, origin } = new URL(request.url())
+      if (protocol !== 'blob:' && protocol !== 'data:' && origin !== own) faults.push(`asked ${request.url()}`)
+    })
+    page.on('requestfailed', (request) => {
+      // A stream or a question that nobody waits for any more is given up.
+      if (request.failure()?.errorText !== 'net::ERR_ABORTED') faults.push(`${request.url()}: ${request.failure()?.errorText}`)
+    })
+    return { page, faults }
+  }
+  const shot = async (page: Page, name: string) => {
+    if (process.env.MAYFLY_TEST_SHOTS) await page.screenshot({ path: path.join(process.env.MAYFLY_TEST_SHOTS, `${name}.png`), fullPage: true })
+  }
+  const card = (page: Page, title: string): Locator => page.locator('section.card', { has: page.getByRole('heading', { name: title, exact: true }) })
+  /** By the debugger's own door: the pages' policy lets no text be run as code. */
+  const until = async (page: Page, expression: string) => {
+    for (let turn = 0; turn < 150; turn++) {
+      if (await page.evaluate(expression)) return
+      await page.waitForTimeout(100)
+    }
+    assert.fail(`never came true: ${expression}`)
+  }
+  const settled = (page: Page) => until(page, "document.querySelector('main') && !document.querySelector('.loading')")
+
+  before(async () => {
+    folder = makeFolder()
+    node = await startMayfly(path.join(folder, 'data'))
+    for (const [name, text] of Object.entries(FUNCTIONS)) await deployFiles(node.ready, name, { 'index.mjs': text })
+    for (const event of ['{"name":"first"}', '{"name":"second"}', '{"fail":true}']) mayfly(['invoke', 'greeter', '--data', node.data, '--data', event])
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGS })
+    const { page } = await openPage({ storageState: { cookies: [], origins: [] } })
+    await page.goto(link())
+    await page.getByRole('navigation').waitFor()
+    signedIn = await page.context().storageState()
+  })
+  afterEach(async () => {
+    for (const context of open.splice(0)) await context.close()
+  })
+  after(async () => {
+    await browser?.close()
+    await node?.stop()
+    removeFolder(folder)
+  })
+
+  it('who is not signed in is told how; a link signs in once and leaves no code behind', async () => {
+    const { page } = await openPage({ storageState: { cookies: [], origins: [] }, viewport: { width: 360, height: 640 } })
+    await page.goto(at('demo', 'functions'))
+    await page.getByText('npx mayfly console', { exact: true }).waitFor()
+    assert.deepEqual(await page.evaluate(LOOK), [])
+    await shot(page, 'signed-out')
+    const once = link()
+    await page.goto(once)
+    await page.getByRole('heading', { name: 'Overview' }).waitFor()
+    assert.doesNotMatch(page.url(), /code/)
+    await page.goBack()
+    assert.doesNotMatch(page.url(), /code/)
+    // Another browser with the same link is told that it was used.
+    const { page: late } = await openPage({ storageState: { cookies: [], origins: [] } })
+    await late.goto(once)
+    await late.getByRole('alert').getByText('login_code_invalid').waitFor()
+    assert.doesNotMatch(late.url(), /code/)
+    assert.equal(await late.getByText('npx mayfly console', { exact: true }).count(), 1)
+  })
+
+  for (const [width, height] of [
+    [360, 640],
+    [1280, 800],
+  ] as const) {
+    for (const colorScheme of ['light', 'dark'] as const) {
+      it(`every page at ${width} pixels, ${colorScheme}: no fault, no scroll bar, readable, each button with a name`, async () => {
+        const { page, faults } = await openPage({ viewport: { width, height }, colorScheme })
+        const pages: [string, string[], string][] = [
+          ['overview', ['demo'], 'Overview'],
+          ['functions', ['demo', 'functions'], 'Functions'],
+          ['function', ['demo', 'functions', 'greeter'], 'greeter'],
+          ['events', ['demo', 'events'], 'Events'],
+          ['usage', ['demo', 'usage'], 'Usage'],
+        ]
+        for (const [name, parts, title] of pages) {
+          await page.goto(at(...parts))
+          await page.getByRole('heading', { level: 1, name: title }).waitFor()
+          await settled(page)
+          if (name === 'function') await page.locator('.log .line').first().waitFor()
+          assert.deepEqual(await page.evaluate(LOOK), [], name)
+          await shot(page, `${name}-${width}-${colorScheme}`)
+        }
+        assert.deepEqual(faults, [])
+        // The look sees what is wrong.
+        await page.evaluate(`(() => {
+          const pale = document.createElement('p')
+          pale.textContent = 'hardly to be read'
+          pale.style.color = 'color-mix(in srgb, ' + getComputedStyle(document.body).backgroundColor + ', gray 20%)'
+          const nameless = document.createElement('button')
+          const wide = document.createElement('div')
+          wide.style.width = '3000px'
+          wide.style.height = '1px'
+          nameless.style.width = '40px'
+          document.body.append(pale, nameless, wide)
+        })()`)
+        const seen = (await page.evaluate<string[]>(LOOK)).map((fault) => fault.split(/[ :]/)[0])
+        assert.deepEqual(seen, ['contrast', 'no', 'wider'])
+      })
+    }
+  }
+
+  it('a function is invoked: result, why cold, its log live, and the invocation drawn', async () => {
+    const { page, faults } = await openPage()
+    await page.goto(at('demo', 'functions', 'greeter'))
+    const bars = page.locator('.plot g.bar')
+    await bars.first().waitFor()
+    const drawn = await bars.count()
+    await page.getByText('live', { exact: true }).waitFor()
+    await page.getByLabel('Event (JSON)').fill('{"name":"Ada"}')
+    await page.getByRole('button', { name: 'Invoke' }).click()
+    const invoke = card(page, 'Invoke')
+    await invoke.getByText('"greeting": "Hello Ada"').waitFor()
+    await invoke.getByText(/REPORT RequestId/).waitFor()
+    assert.match((await invoke.locator('.result p').first().textContent()) ?? '', /^ok [\d.]+ ms.*(warm|cold: )/)
+    const log = page.getByRole('log')
+    await log.getByText('asked for Ada').waitFor()
+    // What a function wrote is text, whatever it is.
+    await log.getByText(HOSTILE).first().waitFor()
+    await until(page, `document.querySelectorAll('.plot g.bar').length > ${drawn}`)
+    const table = page.getByRole('table', { name: 'Recent invocations' })
+    assert.match((await table.getByRole('row').nth(1).textContent()) ?? '', /ok/)
+    assert.ok((await table.getByText(/^cold: /).count()) >= 1, 'the first one was cold, and says why')
+    assert.ok((await page.locator('.plot text.mark').count()) >= 1, 'and is marked')
+    // An error has its own colour and its word.
+    await page.getByLabel('Event (JSON)').fill('{"fail":true}')
+    await page.getByRole('button', { name: 'Invoke' }).click()
+    await invoke.getByText('failed', { exact: true }).waitFor()
+    await invoke.getByText('RangeError').first().waitFor()
+    await table.getByRole('row').nth(1).getByText('error', { exact: true }).waitFor()
+    assert.ok((await page.locator('.plot rect.bar-bad').count()) >= 1)
+    // By keys, too: the line below the bars says the chosen one.
+    await page.locator('.plot').focus()
+    await page.keyboard.press('End')
+    assert.match((await page.locator('.told').textContent()) ?? '', /error · .* · run [\d.]+ m?s/)
+    assert.equal(await page.title(), 'greeter · Mayfly console')
+    assert.deepEqual(faults, [])
+  })
+
+  it('what is not JSON is not sent; what waits is sent to the queue', async () => {
+    const { page, faults } = await openPage()
+    await page.goto(at('demo', 'functions', 'greeter'))
+    const event = page.getByLabel('Event (JSON)')
+    await event.fill('{"name":')
+    await page.getByText(/^Not JSON: /).waitFor()
+    assert.equal(await page.getByRole('button', { name: 'Invoke' }).isDisabled(), true)
+    await event.fill('{"name":"queued one"}')
+    await page.getByRole('button', { name: 'Queue it' }).click()
+    await page.getByText('queued', { exact: true }).waitFor()
+    await page.getByRole('log').getByText('asked for queued one').waitFor()
+    assert.deepEqual(faults, [])
+  })
+
+  it('live logs are paused, go on without a gap, and are searched', async () => {
+    const { page, faults } = await openPage()
+    await page.goto(at('demo', 'functions', 'greeter'))
+    const log = page.getByRole('log')
+    await log.locator('.line').first().waitFor()
+    await page.getByRole('button', { name: 'Pause' }).click()
+    mayfly(['invoke', 'greeter', '--data', node.data, '--data', '{"name":"while-paused"}'])
+    await page.getByRole('table', { name: 'Recent invocations' }).getByRole('row').nth(1).waitFor()
+    await page.waitForTimeout(1000)
+    assert.equal(await log.getByText('asked for while-paused').count(), 0)
+    await page.getByRole('button', { name: 'Resume' }).click()
+    await log.getByText('asked for while-paused').waitFor()
+    await page.getByRole('searchbox', { name: 'Only lines with' }).fill('WHILE-paused')
+    await until(page, "document.querySelectorAll('.log .line').length === 1")
+    assert.deepEqual(faults, [])
+  })
+
+  it('a dead letter is shown with its event, replayed and deleted', async () => {
+    await deployFiles(node.ready, 'broken', { 'index.mjs': FUNCTIONS.broken }, { async: { maxAttempts: 1 } })
+    mayfly(['invoke', 'broken', '--async', '--data', node.data, '--data', '{"order":42}'])
+    const { page, faults } = await openPage()
+    await page.goto(at('demo', 'events'))
+    const row = page.getByRole('table', { name: 'Dead letters' }).getByRole('row').nth(1)
+    await row.getByText('always').waitFor()
+    assert.match((await row.textContent()) ?? '', /all attempts failed[\s\S]*TypeError/)
+    await row.getByRole('button', { name: /^Show/ }).click()
+    await page.getByRole('dialog').getByText('"order": 42').waitFor()
+    await shot(page, 'dead-letter')
+    await page.keyboard.press('Escape')
+    await row.getByRole('button', { name: /^Replay/ }).click()
+    await page.getByText('None: no event was given up.').waitFor()
+    // It fails again, as it always does.
+    await row.getByText('always').waitFor()
+    await row.getByRole('button', { name: /^Delete/ }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
+    await page.getByText('None: no event was given up.').waitFor()
+    assert.deepEqual(faults, [])
+  })
+
+  it('keys are shown when asked for, and not before', async () => {
+    const { page, faults } = await openPage()
+    await page.goto(at('demo'))
+    await settled(page)
+    const { secretKey } = node.ready.project
+    assert.equal(await page.getByText(secretKey).count(), 0)
+    await page.getByRole('button', { name: 'Show keys' }).click()
+    await page.getByText(secretKey).waitFor()
+    await page.getByRole('button', { name: 'Hide keys' }).click()
+    assert.equal(await page.getByText(secretKey).count(), 0)
+    assert.deepEqual(faults, [])
+  })
+
+  it('usage says the cost by day and function, and by which prices', async () => {
+    const { page, faults } = await openPage()
+    await page.goto(at('demo', 'usage'))
+    await page.getByRole('table', { name: 'By function and day' }).getByRole('link', { name: 'greeter' }).waitFor()
+    await page.getByRole('button', { name: 'Executions' }).click()
+    await page.locator('.plot').focus()
+    await page.keyboard.press('End')
+    assert.match((await page.locator('.told').textContent()) ?? '', /^\d{4}-\d\d-\d\d · \d+ · errors: \d+/)
+    assert.match((await card(page, 'Price list in force').textContent()) ?? '', /A million executions[\d.]+ [A-Z]{3}/)
+    assert.deepEqual(faults, [])
+  })
+
+  it('what the node refuses is shown with code, message and hint', async () => {
+    const { page } = await openPage()
+    await page.goto(at('demo', 'functions', 'nothing-here'))
+    const alert = card(page, 'Definition').getByRole('alert')
+    assert.match((await alert.textContent()) ?? '', /function_not_found[\s\S]*nothing-here[\s\S]*mayfly ls/)
+    await page.goto(at('nowhere', 'functions'))
+    await page.getByText('There is no project “nowhere”.').waitFor()
+  })
+
+  it('works by keyboard: to the content, through the pages, with the focus in sight', async () => {
+    const { page, faults } = await openPage()
+    await page.goto(at('demo'))
+    await settled(page)
+    await page.keyboard.press('Tab')
+    assert.equal(await page.evaluate('document.activeElement.textContent'), 'To the content')
+    await page.keyboard.press('Enter')
+    assert.equal(await page.evaluate('document.activeElement.id'), 'main')
+    const link = page.getByRole('navigation').getByRole('link', { name: 'Usage' })
+    await link.focus()
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { level: 1, name: 'Usage' }).waitFor()
+    assert.equal(await link.getAttribute('aria-current'), 'page')
+    await until(page, "document.activeElement.id === 'main'")
+    await page.keyboard.press('Tab')
+    const outline = await page.evaluate<string>('getComputedStyle(document.activeElement).outlineStyle + getComputedStyle(document.activeElement).outlineWidth')
+    assert.equal(outline, 'solid2px')
+    assert.deepEqual(faults, [])
+  })
+
+  it('speaks Korean to who does, and the language that is chosen', async () => {
+    const { page, faults } = await openPage({ locale: 'ko-KR' })
+    await page.goto(at('demo', 'events'))
+    await page.getByRole('heading', { level: 1, name: '이벤트' }).waitFor()
+    await settled(page)
+    assert.equal(await page.evaluate('document.documentElement.lang'), 'ko')
+    assert.deepEqual(await page.evaluate(LOOK), [])
+    await shot(page, 'korean')
+    await page.getByRole('button', { name: 'English' }).click()
+    await page.getByRole('heading', { level: 1, name: 'Events' }).waitFor()
+    await page.reload()
+    await page.getByRole('heading', { level: 1, name: 'Events' }).waitFor()
+    assert.deepEqual(faults, [])
+  })
+
+  it('a session that ends leaves nothing on the page', async () => {
+    const { page } = await openPage({ storageState: { cookies: [], origins: [] } })
+    await page.goto(link())
+    await page.getByRole('link', { name: 'Functions' }).click()
+    await page.getByRole('link', { name: 'greeter' }).waitFor()
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByText('npx mayfly console', { exact: true }).waitFor()
+    assert.equal(await page.getByText('greeter').count(), 0)
+    await page.reload()
+    await page.getByText('npx mayfly console', { exact: true }).waitFor()
+    // Ended from elsewhere while the page is open.
+    await page.goto(link())
+    await page.getByRole('heading', { name: 'Overview' }).waitFor()
+    assert.equal(mayfly(['console', '--sign-out', '--data', node.data]).code, 0)
+    await page.getByText('npx mayfly console', { exact: true }).waitFor()
+  })
+})
