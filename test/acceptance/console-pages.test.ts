@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core'
 import { deployFiles } from './door-fixture.ts'
-import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 
 const CHROMIUM = '/usr/bin/chromium'
 const skip = existsSync(CHROMIUM) ? false : 'needs the package chromium'
@@ -12,6 +12,8 @@ const ARGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '
 ARGS.push('--disable-component-update', '--disable-sync')
 
 const HOSTILE = '<img src=x onerror="document.title=\'owned\'">'
+const KEY = '프로필 사진 😀.jpg'
+const PHOTOGRAPH = path.join(ROOT, 'examples', 'photos', 'deep-field.jpg')
 const FUNCTIONS = {
   greeter: `export const handler = async (event) => {
     console.log('asked for', event.name ?? 'nobody', ${JSON.stringify(HOSTILE)})
@@ -74,6 +76,12 @@ describe("the console's pages in Chromium", { skip }, () => {
   const open: BrowserContext[] = []
   const link = () => mayfly(['console', '--data', node.data]).stdout.trim()
   const at = (...parts: string[]) => `${node.ready.console}/#/${parts.map(encodeURIComponent).join('/')}`
+  const storage = (method: string, of: string, body: string | Uint8Array<ArrayBuffer>, type = 'application/json') =>
+    fetch(`${node.ready.project.url}/storage/v1${of}`, {
+      method,
+      body,
+      headers: { authorization: `Bearer ${node.ready.project.secretKey}`, 'content-type': type },
+    })
 
   /** A page, and what it should not have done so far. */
   const openPage = async (options: BrowserContextOptions = {}): Promise<{ page: Page; faults: string[] }> => {
@@ -116,6 +124,10 @@ describe("the console's pages in Chromium", { skip }, () => {
     folder = makeFolder()
     node = await startMayfly(path.join(folder, 'data'))
     for (const [name, text] of Object.entries(FUNCTIONS)) await deployFiles(node.ready, name, { 'index.mjs': text })
+    const made = await storage('POST', '/bucket', JSON.stringify({ id: 'avatars', name: 'avatars', public: true }))
+    assert.equal(made.status, 200, await made.text())
+    const put = await storage('POST', `/object/avatars/team/${encodeURIComponent(KEY)}`, new Uint8Array(readFileSync(PHOTOGRAPH)), 'image/jpeg')
+    assert.equal(put.status, 200, await put.text())
     for (const event of ['{"name":"first"}', '{"name":"second"}', '{"fail":true}']) mayfly(['invoke', 'greeter', '--data', node.data, '--data', event])
     browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGS })
     const { page } = await openPage({ storageState: { cookies: [], origins: [] } })
@@ -163,6 +175,8 @@ describe("the console's pages in Chromium", { skip }, () => {
           ['overview', ['demo'], 'Overview'],
           ['functions', ['demo', 'functions'], 'Functions'],
           ['function', ['demo', 'functions', 'greeter'], 'greeter'],
+          ['buckets', ['demo', 'buckets'], 'Buckets'],
+          ['bucket', ['demo', 'buckets', 'avatars', 'team'], 'team'],
           ['events', ['demo', 'events'], 'Events'],
           ['usage', ['demo', 'usage'], 'Usage'],
         ]
@@ -170,6 +184,7 @@ describe("the console's pages in Chromium", { skip }, () => {
           await page.goto(at(...parts))
           await page.getByRole('heading', { level: 1, name: title }).waitFor()
           await settled(page)
+          if (name === 'bucket') await page.locator('.thumb img').waitFor()
           if (name === 'function') await page.locator('.log .line').first().waitFor()
           assert.deepEqual(await page.evaluate(LOOK), [], name)
           await shot(page, `${name}-${width}-${colorScheme}`)
@@ -258,6 +273,57 @@ describe("the console's pages in Chromium", { skip }, () => {
     await log.getByText('asked for while-paused').waitFor()
     await page.getByRole('searchbox', { name: 'Only lines with' }).fill('WHILE-paused')
     await until(page, "document.querySelectorAll('.log .line').length === 1")
+    assert.deepEqual(faults, [])
+  })
+
+  it('a file is uploaded, seen, downloaded as it was, replaced only when asked, and deleted when confirmed', async () => {
+    const { page, faults } = await openPage()
+    await page.goto(at('demo', 'buckets', 'avatars'))
+    const bytes = readFileSync(PHOTOGRAPH)
+    const file = { name: HOSTILE.replaceAll('/', '') + KEY, mimeType: 'image/jpeg', buffer: bytes }
+    await page.getByLabel('Files to upload').setInputFiles(file)
+    const row = page.getByRole('row').filter({ hasText: KEY })
+    await row.locator('.thumb img').waitFor()
+    await until(page, "document.querySelector('.thumb img').naturalWidth > 100")
+    const download = page.waitForEvent('download')
+    await row.getByRole('button', { name: /^Download/ }).click()
+    assert.deepEqual(readFileSync(await (await download).path()), bytes)
+    // The picture, large.
+    await row.getByRole('button', { name: file.name, exact: true }).click()
+    await page.getByRole('dialog').locator('img').waitFor()
+    await until(page, "document.querySelector('dialog img').naturalWidth > 100")
+    await shot(page, 'picture')
+    await page.keyboard.press('Escape')
+    assert.equal(await page.getByRole('dialog').count(), 0)
+    // The same name again is refused until it is meant.
+    assert.deepEqual(faults, [])
+    await page.getByLabel('Files to upload').setInputFiles({ ...file, buffer: Buffer.from(bytes.subarray(0, 1000)) })
+    await page.getByRole('button', { name: 'Replace it' }).click()
+    await row.getByText('1,000 B').waitFor()
+    await row.getByRole('button', { name: /^Delete/ }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click()
+    assert.equal(await row.count(), 1)
+    await row.getByRole('button', { name: /^Delete/ }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
+    await row.waitFor({ state: 'detached' })
+    assert.notEqual(await page.title(), 'owned')
+  })
+
+  it('a dragged file is uploaded into the folder that is shown, and its public address works', async () => {
+    const { page, faults } = await openPage({ permissions: ['clipboard-read', 'clipboard-write'] })
+    await page.goto(at('demo', 'buckets', 'avatars', 'team'))
+    await page.getByRole('link', { name: 'avatars' }).waitFor()
+    const data = await page.evaluateHandle(
+      "(() => { const data = new DataTransfer(); data.items.add(new File(['dragged'], 'drag ged.txt', { type: 'text/plain' })); return data })()",
+    )
+    await page.dispatchEvent('section.drop', 'dragover', { dataTransfer: data })
+    await page.dispatchEvent('section.drop', 'drop', { dataTransfer: data })
+    const row = page.getByRole('row').filter({ hasText: 'drag ged.txt' })
+    await row.getByText('7 B').waitFor()
+    await row.getByRole('button', { name: /^Copy the public URL/ }).click()
+    const url = await page.evaluate<string>('navigator.clipboard.readText()')
+    assert.equal(await (await fetch(url)).text(), 'dragged')
+    assert.equal(url, `${node.ready.project.url}/storage/v1/object/public/avatars/team/drag%20ged.txt`)
     assert.deepEqual(faults, [])
   })
 
