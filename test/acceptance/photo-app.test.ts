@@ -204,10 +204,8 @@ describe('the photo job', () => {
         .stdout.trim()
         .split('\n')
         .map((line) => (JSON.parse(line) as { text: string }).text)
-    const slow = code.replace(
-      'for (const width of WIDTHS) {',
-      "console.log('began old'); await new Promise((end) => setTimeout(end, 1500)); for (const width of WIDTHS) {",
-    )
+    const slow = code.replace('if (source) await', "console.log('began old'); await new Promise((end) => setTimeout(end, 1500)); if (source) await")
+    assert.notEqual(slow, code)
     writeFileSync(file, slow)
     assert.equal(mayfly(['deploy', copy, '--data', data]).code, 0)
     await upload('while.png', photo('cat.png'), 'image/png')

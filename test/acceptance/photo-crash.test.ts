@@ -111,6 +111,15 @@ const alive = (pid: number): boolean => {
   }
 }
 
+/** To one that may have ended by itself. */
+function signalTo(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
 /** A process and all that stand below it. */
 function family(pid: number): number[] {
   const parents = readdirSync('/proc')
@@ -179,9 +188,13 @@ describe('the photo job over a power cut', { skip: mountable }, () => {
     }
     assert.equal(acknowledged.length, 8)
     // Everything stands still, and the image is taken as the disk has it; what still lies in memory is not in it.
-    for (const pid of family(node.pid())) process.kill(pid, 'SIGSTOP')
-    execFileSync('cp', ['--sparse=always', before, cut])
-    for (const pid of family(node.pid())) process.kill(pid, 'SIGKILL')
+    const all = family(node.pid())
+    for (const pid of all) signalTo(pid, 'SIGSTOP')
+    try {
+      execFileSync('cp', ['--sparse=always', before, cut])
+    } finally {
+      for (const pid of all) signalTo(pid, 'SIGKILL')
+    }
     await node.ended()
     mount(cut, path.join(folder, 'second'))
     node = await startMayfly(path.join(folder, 'second', 'data'), limits)
