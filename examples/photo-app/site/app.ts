@@ -2,6 +2,10 @@ import { createClient } from '@supabase/supabase-js'
 
 const WIDTHS = ['64', '256', '1024'] as const
 const SHOWN = 60
+const MAX_BYTES = 20_000_000
+/** The function is started for these names, so that a picture without one of them gets one. */
+const ENDINGS: Readonly<Record<string, string>> = { 'image/jpeg': '.jpg', 'image/png': '.png', 'image/webp': '.webp' }
+const PATIENCE_MS = 30_000
 
 const element = <T extends Element>(selector: string) => document.querySelector(selector) as T
 const make = (name: string, className: string, text = '') => {
@@ -19,8 +23,9 @@ const thumbnails = client.storage.from('thumbnails')
 
 const cards = new Map<string, HTMLElement>()
 
-/** `k3j9x-cat.jpg` was uploaded as `cat.jpg`: what stands before keeps names apart and in order of time. */
-const shownName = (stem: string) => stem.replace(/^[0-9a-z]+-/, '')
+/** `mb2k3j9x07f1-cat.jpg` was uploaded as `cat.jpg`: what stands before keeps names apart and in order of time. */
+const shownName = (stem: string) => stem.replace(/^[0-9a-z]{12}-/, '')
+const none = element<HTMLElement>('#none')
 
 function cardOf(stem: string): HTMLElement {
   const known = cards.get(stem)
@@ -28,13 +33,15 @@ function cardOf(stem: string): HTMLElement {
   const card = make('li', 'card')
   card.dataset.stem = stem
   const versions = make('div', 'versions')
-  card.append(make('p', 'name', shownName(stem)), versions)
+  const name = make('p', 'name', shownName(stem))
+  name.title = shownName(stem)
+  card.append(name, versions)
   const gallery = element<HTMLElement>('#gallery')
   // The newest first, whatever comes first.
   const next = [...gallery.children].find((other) => ((other as HTMLElement).dataset.stem ?? '') < stem)
   gallery.insertBefore(card, next ?? null)
   cards.set(stem, card)
-  element<HTMLElement>('#none').hidden = true
+  none.hidden = true
   return card
 }
 
@@ -54,6 +61,13 @@ function show(stem: string, width: string, row: { readonly id: string; readonly 
   link.append(image, `${width} px`)
   const after = [...versions.children].find((other) => Number((other as HTMLElement).dataset.version) > Number(width))
   versions.insertBefore(link, after ?? null)
+  finish(stem)
+}
+
+function forget(stem: string): void {
+  cards.get(stem)?.remove()
+  cards.delete(stem)
+  none.hidden = cards.size > 0
 }
 
 /** Of what is gone only the id is told. */
@@ -61,9 +75,7 @@ function hide(id: string): void {
   const link: HTMLElement | null = document.querySelector<HTMLElement>(`[data-id="${CSS.escape(id)}"]`)
   const card = link?.closest<HTMLElement>('.card')
   link?.remove()
-  if (!card || card.querySelector('a')) return
-  card.remove()
-  cards.delete(card.dataset.stem ?? '')
+  if (card && !card.querySelector('a')) forget(card.dataset.stem ?? '')
 }
 
 function partsOf(name: string): [string, string] | [null, null] {
@@ -71,9 +83,12 @@ function partsOf(name: string): [string, string] | [null, null] {
   return found?.[1] !== undefined && found[2] !== undefined ? [found[1], found[2]] : [null, null]
 }
 
+/** Makes the gallery equal to what is there now: what came and what went while nobody listened. */
 async function showAll(): Promise<void> {
-  const { data: folders } = await thumbnails.list('', { limit: SHOWN, sortBy: { column: 'name', order: 'desc' } })
-  for (const folder of folders ?? []) {
+  const before = [...cards.keys()]
+  const { data: folders, error } = await thumbnails.list('', { limit: SHOWN, sortBy: { column: 'name', order: 'desc' } })
+  if (error) return
+  for (const folder of folders) {
     if (folder.id !== null) continue
     const { data: files } = await thumbnails.list(folder.name)
     for (const file of files ?? []) {
@@ -81,6 +96,11 @@ async function showAll(): Promise<void> {
       if (stem !== null && file.id !== null) show(stem, width, { id: file.id, updated_at: file.updated_at ?? '' })
     }
   }
+  none.hidden = cards.size > 0
+  if (folders.length === SHOWN) return
+  // A picture in a folder of its own is listed by that folder alone.
+  const there = new Set(folders.map((folder) => folder.name))
+  for (const stem of before) if (!there.has(stem.split('/')[0] ?? '')) forget(stem)
 }
 
 // ── what comes while the page is open ──
@@ -96,13 +116,14 @@ function watch(): void {
   client
     .channel('thumbnails')
     .on('postgres_changes', { event: '*', schema: 'storage', table: 'objects', filter: 'bucket_id=eq.thumbnails' }, (change) => {
-      if (change.eventType === 'DELETE') return hide((change.old as ObjectRow).id)
+      if (change.eventType === 'DELETE') return
       const row = change.new as ObjectRow
       const [stem, width] = partsOf(row.name)
       if (stem === null) return
       show(stem, width, row)
-      finish(stem)
     })
+    // Of what is gone the key alone is told, so that no filter on a bucket fits it.
+    .on('postgres_changes', { event: 'DELETE', schema: 'storage', table: 'objects' }, (change) => hide((change.old as ObjectRow).id))
     .subscribe((status) => {
       live.dataset.state = status === 'SUBSCRIBED' ? 'live' : 'waiting'
       live.textContent = status === 'SUBSCRIBED' ? 'live' : 'connecting'
@@ -146,23 +167,32 @@ function send(key: string, file: File, progress: HTMLProgressElement): Promise<v
 
 async function upload(file: File): Promise<void> {
   const row = make('li', '')
+  const name = make('span', 'name', file.name)
+  name.title = file.name
   const told = make('span', 'told', 'uploading')
   const progress = make('progress', '') as HTMLProgressElement
   progress.max = 1
   progress.value = 0
   progress.setAttribute('aria-label', `${file.name} is being uploaded`)
-  row.append(make('span', 'name', file.name), told, progress)
+  row.append(name, told, progress)
   element('#uploads').prepend(row)
-  const key = `${Date.now().toString(36)}${Math.random().toString(36).slice(2, 6)}-${file.name}`
+  const unique = Date.now().toString(36).padStart(8, '0') + Math.random().toString(36).slice(2, 6).padEnd(4, '0')
+  const key = `${unique}-${file.name}${/\.(jpe?g|png|webp)$/i.test(file.name) ? '' : (ENDINGS[file.type] ?? '')}`
   const stem = key.replace(/\.[^./]+$/, '')
   pending.set(stem, { told, missing: new Set(WIDTHS), from: performance.now() })
   try {
+    // The server refuses it too, but only after it was on its way.
+    if (file.size > MAX_BYTES) throw new Error(`not uploaded: ${(file.size / 1e6).toFixed(1)} MB is more than 20 MB`)
     await send(key, file, progress)
     progress.remove()
     const waiting = pending.get(stem)
     if (waiting) {
       waiting.from = performance.now()
       told.textContent = 'uploaded; the sizes are being made'
+      // Why a function failed is told to the operator alone; what comes later than this still counts.
+      setTimeout(() => {
+        if (pending.has(stem)) told.textContent = `not resized after ${PATIENCE_MS / 1000} s: it may be no picture that can be read`
+      }, PATIENCE_MS)
       finish(stem)
     }
   } catch (error) {
@@ -185,6 +215,8 @@ for (const name of ['dragenter', 'dragover'])
     drop.classList.add('over')
   })
 for (const name of ['dragleave', 'drop']) drop.addEventListener(name, () => drop.classList.remove('over'))
+// A picture that misses the field must not take the place of the page.
+for (const name of ['dragover', 'drop']) window.addEventListener(name, (event) => event.preventDefault())
 drop.addEventListener('drop', (event) => {
   event.preventDefault()
   for (const file of event.dataTransfer?.files ?? []) void upload(file)
