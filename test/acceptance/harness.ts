@@ -78,14 +78,20 @@ export async function startMayfly(
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
   void ended.then(() => running.delete(child))
   const ready = await new Promise<Ready>((resolve, reject) => {
+    // Once it is ready nobody asks what it said, and by the time that this would be read its folder may be gone.
+    let isReady = false
+    const give = (why: string) => isReady || reject(new Error(`${why}: ${readFileSync(errorFile, 'utf8').slice(-2000)}`))
+    const late = setTimeout(() => give('not ready after 60 s'), 60_000).unref()
+    void ended.then((code) => give(`the node ended with ${code}`))
     child.stdout?.on('data', (chunk: Buffer) => {
       out += chunk.toString()
       // npm puts a banner before it.
       const line = /^\{.*\}$/m.exec(out)
-      if (line) resolve(JSON.parse(line[0]) as Ready)
+      if (isReady || !line) return
+      isReady = true
+      clearTimeout(late)
+      resolve(JSON.parse(line[0]) as Ready)
     })
-    void ended.then((code) => reject(new Error(`the node ended with ${code}: ${readFileSync(errorFile, 'utf8').slice(-2000)}`)))
-    setTimeout(() => reject(new Error(`not ready after 60 s: ${readFileSync(errorFile, 'utf8').slice(-2000)}`)), 60_000).unref()
   })
   const pid = () => (JSON.parse(readFileSync(path.join(data, 'run.json'), 'utf8')) as { pid: number }).pid
   return {
