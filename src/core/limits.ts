@@ -408,6 +408,27 @@ export const LIMITS = {
     error: 'too_many_channels',
     provenBy: 'src/realtime/changes/feed.test.ts',
   },
+  realtimeFilter: {
+    value: 8 * KiB,
+    unit: 'count',
+    why: 'characters of the filter of one row-change subscription: each change of its table is compared with it',
+    error: null,
+    provenBy: 'src/realtime/changes/filter.test.ts',
+  },
+  realtimeConditions: {
+    value: 10,
+    unit: 'count',
+    why: 'conditions of one filter; each asks the database once when the channel is joined',
+    error: null,
+    provenBy: 'src/realtime/changes/filter.test.ts',
+  },
+  realtimeLikeSteps: {
+    value: 8,
+    unit: 'count',
+    why: 'comparisons for each character of a value before `like` and `ilike` give up and do not fit: values are compared in the thread that serves all projects',
+    error: null,
+    provenBy: 'src/realtime/changes/filter.test.ts',
+  },
   realtimeRecord: {
     value: 1 * MiB,
     unit: 'bytes',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
+import { LIMITS } from '../../core/limits.ts'
 import { type Condition, FilterError, fulfils, isLike, parseFilter } from './filter.ts'
 import type { SqlType } from './values.ts'
 
@@ -31,6 +32,24 @@ describe('filters of row changes', () => {
     for (const [filter, expected] of rows) assert.deepEqual(read(filter), expected, filter)
     for (const bad of ['', 'id', 'id=1', 'id=eqq.1', 'id=in.1', 'id=in.(1', '"id=eq.1', 'id=is.maybe', `id=in.(${'1,'.repeat(100)}1)`])
       assert.throws(() => parseFilter(bad), FilterError, bad)
+  })
+  it('are bounded: realtimeFilter characters, realtimeConditions conditions', () => {
+    const { realtimeFilter, realtimeConditions } = LIMITS
+    const of = (length: number) => `a=eq.${'x'.repeat(length - 5)}`
+    assert.equal(parseFilter(of(realtimeFilter.value)).length, 1)
+    assert.throws(() => parseFilter(of(realtimeFilter.value + 1)), FilterError)
+    const many = (count: number) => Array.from({ length: count }, () => 'a=eq.1').join(',')
+    assert.equal(parseFilter(many(realtimeConditions.value)).length, realtimeConditions.value)
+    assert.throws(() => parseFilter(many(realtimeConditions.value + 1)), FilterError)
+    // What clients are promised fits: a hundred uuids.
+    assert.equal(parseFilter(`id=in.(${Array.from({ length: 100 }, () => crypto.randomUUID()).join(',')})`).length, 1)
+  })
+  it('give a pattern up that costs more than realtimeLikeSteps a letter, and only such a one', () => {
+    const { value: steps } = LIMITS.realtimeLikeSteps
+    const text = 'a'.repeat(20_000)
+    // Each start of a run of n letters is compared n times: it fits below the bound, and is given up past it.
+    assert.equal(isLike(`${text}b`, `%${'a'.repeat(steps - 2)}b`), true)
+    assert.equal(isLike(`${text}b`, `%${'a'.repeat(steps * 4)}b`), false)
   })
   it('any text is a filter or a FilterError', () => {
     fc.assert(

@@ -1,3 +1,4 @@
+import { LIMITS } from '../../core/limits.ts'
 import type { SqlType } from './values.ts'
 
 const OPERATORS = ['eq', 'neq', 'lt', 'lte', 'gt', 'gte', 'in', 'like', 'ilike', 'is', 'isdistinct'] as const
@@ -18,7 +19,11 @@ const MOST_VALUES = 100
 
 /** Reads `column=operator.value`, several by comma. @throws FilterError */
 export function parseFilter(text: string): Condition[] {
-  return split(text).map((part) => {
+  const [most, mostConditions] = [LIMITS.realtimeFilter.value, LIMITS.realtimeConditions.value]
+  if (text.length > most) throw new FilterError(`a filter may have ${most} characters`)
+  const conditions = split(text)
+  if (conditions.length > mostConditions) throw new FilterError(`a filter may have ${mostConditions} conditions`)
+  return conditions.map((part) => {
     const match = /^([^=]+)=(not\.)?([a-z]+)\.([\s\S]*)$/.exec(part.trim())
     if (!match) throw new FilterError(`the filter ${JSON.stringify(part)} has not the form column=operator.value`)
     const [, column = '', not, operator = '', value = ''] = match
@@ -143,7 +148,10 @@ function compareTimes(a: string, b: string): number {
   return x[1] === y[1] ? 0 : x[1] < y[1] ? -1 : 1
 }
 
-/** SQL's LIKE with `%`, `_` and `\`; steps back only to the last `%`, so that no pattern takes long. */
+/**
+ * SQL's LIKE with `%`, `_` and `\`; steps back only to the last `%`. A pattern that would be compared with a text again
+ * and again is given up after so many steps a letter, and then does not fit: it is tried in the node's own thread.
+ */
 export function isLike(text: string, pattern: string): boolean {
   const letters = [...text]
   const parts: (string | typeof ANY | typeof ONE)[] = []
@@ -154,7 +162,9 @@ export function isLike(text: string, pattern: string): boolean {
     else parts.push(letter === '%' ? ANY : letter === '_' ? ONE : letter)
   }
   let [at, part, star, mark] = [0, 0, -1, 0]
+  let steps = LEAST_STEPS + letters.length * LIMITS.realtimeLikeSteps.value
   while (at < letters.length) {
+    if (steps-- === 0) return false
     const want = parts[part]
     if (want === ANY) {
       star = part++
@@ -170,5 +180,6 @@ export function isLike(text: string, pattern: string): boolean {
   while (parts[part] === ANY) part++
   return part === parts.length
 }
+const LEAST_STEPS = 10_000
 const ANY = Symbol('%')
 const ONE = Symbol('_')

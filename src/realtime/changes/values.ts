@@ -18,7 +18,8 @@ const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?$/i
 /** The text of a value in the JSON that PostgreSQL's to_json gives it: digits are kept as they are. */
 export function toJson(text: string | null, type: Pick<SqlType, 'base' | 'category' | 'element'>): string {
   if (text === null) return 'null'
-  if (type.element) return arrayToJson(text, type.element)
+  // int2vector and oidvector are arrays whose text has no braces.
+  if (type.element && /^[[{]/.test(text)) return arrayToJson(text, type.element)
   return scalarToJson(text, type.base, type.category)
 }
 
