@@ -33,12 +33,11 @@ export class Sweeper implements AsyncDisposable {
   /** Sweeps now, and every hour from then on. */
   start(): void {
     if (this.#closing.signal.aborted) return
-    this.#running = this.sweep().then(
-      () => {
+    this.#running = this.sweep()
+      .catch((error: Error) => this.#deps.log.warn({ error: error.message }, 'bytes that no object has could not be looked for'))
+      .then(() => {
         if (!this.#closing.signal.aborted) this.#timer = this.#deps.clock.timer(PAUSE_MS, () => this.start())
-      },
-      () => {},
-    )
+      })
   }
 
   /** One project after the other. */
