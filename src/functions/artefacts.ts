@@ -168,8 +168,10 @@ export class Artefacts {
   }
 
   async #makeProject(parent: string): Promise<void> {
-    await mkdir(parent, { recursive: true })
+    const made = await mkdir(parent, { recursive: true })
     await chmod(parent, 0o755)
+    // The first of a project: its own name has to be on disk too.
+    if (made !== undefined) await syncFolder(this.#root)
   }
 
   async #boot(): Promise<string> {

@@ -43,7 +43,7 @@ export class SiteFiles {
    */
   async put(project: ProjectRef, sha256: string, chunks: AsyncIterable<Uint8Array>, record: (bytes: number) => Promise<void>): Promise<number> {
     const folder = join(this.#root, project)
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined) await syncFolder(this.#root)
     const temporary = join(folder, `${TEMPORARY}${randomToken(12, this.#random)}`)
     try {
       const { bytes, actual } = await writeWhole(temporary, chunks)
