@@ -194,9 +194,9 @@ describe('the page of the photo app in Chromium', { skip }, () => {
     for (const page of [first, second]) await page.waitForSelector('#live[data-state="waiting"]')
     node = await startMayfly(data)
     assert.equal(new URL(node.ready.url).port, port)
-    const { error } = await clientOf(node.ready).storage.from('avatars').upload('meanwhile.png', photo('cat.png'), { contentType: 'image/png' })
+    const { error } = await clientOf(node.ready).storage.from('avatars').upload('mb2k3j9x-meanwhile.png', photo('cat.png'), { contentType: 'image/png' })
     assert.equal(error, null)
-    await thumbnailsOf(node.ready, 'meanwhile.png')
+    await thumbnailsOf(node.ready, 'mb2k3j9x-meanwhile.png')
     for (const page of [first, second]) {
       await page.waitForSelector('#live[data-state="live"]')
       await versionsOn(page, 'meanwhile')
@@ -206,7 +206,7 @@ describe('the page of the photo app in Chromium', { skip }, () => {
   })
 
   it('removes the card of a picture that is deleted, in both browsers', async () => {
-    const { data: removed } = await service().storage.from('avatars').remove(['meanwhile.png'])
+    const { data: removed } = await service().storage.from('avatars').remove(['mb2k3j9x-meanwhile.png'])
     assert.equal(removed?.length, 1)
     for (const page of [first, second]) await until('the card is gone', async () => !(await shown(page)).some((one) => one.name === 'meanwhile'), 15_000)
     assert.equal((await shown(second)).length, 3)

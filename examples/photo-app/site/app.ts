@@ -24,7 +24,7 @@ const thumbnails = client.storage.from('thumbnails')
 const cards = new Map<string, HTMLElement>()
 
 /** `mb2k3j9x07f1-cat.jpg` was uploaded as `cat.jpg`: what stands before keeps names apart and in order of time. */
-const shownName = (stem: string) => stem.replace(/^[0-9a-z]{12}-/, '')
+const shownName = (stem: string) => stem.replace(/^[0-9a-z]{8,12}-/, '')
 const none = element<HTMLElement>('#none')
 
 function cardOf(stem: string): HTMLElement {
