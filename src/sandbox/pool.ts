@@ -40,6 +40,8 @@ export const POOL_TMP_MB = 512
 const POOL_PIDS = 128
 const SWEEP_MS = 1_000
 const REFILL_AFTER_MS = 25
+/** While another still waits, the calls that took the last one have the processors to themselves for so long. */
+const REFILL_LATER_MS = 500
 /** A call of a version whose calls take less waits so long for one of its sandboxes before it asks for another. */
 const MAX_PATIENCE_MS = 10
 const MAX_PAUSE_MS = 30_000
@@ -98,7 +100,7 @@ export class SandboxPool implements Sandboxes {
   /** Successors that are wanted, by version; null while one is being made. */
   readonly #spares = new Map<string, SandboxSpec | null>()
   readonly #printed = new WeakMap<Specialised, HeldLog>()
-  #refillAt: Disposable | null = null
+  #refillAt: { readonly due: number; readonly timer: Disposable } | null = null
   #refilling = 0
   #filling = 0
   #pauseMs = 0
@@ -284,7 +286,7 @@ export class SandboxPool implements Sandboxes {
     this.#closing.abort(reason)
     this.#starts.close(reason)
     clearInterval(this.#sweeper)
-    this.#refillAt?.[Symbol.dispose]()
+    this.#refillAt?.timer[Symbol.dispose]()
     this.#freezer[Symbol.dispose]()
     for (const generic of [...this.#generic.splice(0), ...this.#loading]) this.#track(this.#end(generic))
     for (const sandbox of [...this.#byKey.values()].flat()) this.#track(sandbox.end())
@@ -581,11 +583,16 @@ export class SandboxPool implements Sandboxes {
 
   /** Starting another costs more than this call's own loading, and would stand in its way. */
   #refillSoon(): void {
-    if (this.#refillAt) return
-    this.#refillAt = this.#deps.clock.timer(REFILL_AFTER_MS, () => {
+    const { clock } = this.#deps
+    const afterMs = this.#generic.length > 0 ? REFILL_LATER_MS : REFILL_AFTER_MS
+    const due = clock.monotonic() + afterMs
+    if (this.#refillAt && this.#refillAt.due <= due) return
+    this.#refillAt?.timer[Symbol.dispose]()
+    const timer = clock.timer(afterMs, () => {
       this.#refillAt = null
       this.#refill()
     })
+    this.#refillAt = { due, timer }
   }
 
   /** Brings the pool back to its size, then makes successors; off the path of calls, after failures with growing pauses. */
