@@ -17,6 +17,7 @@ import type { Project, ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
 import { Projects } from './core/projects.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
+import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, triggersOfDeployment } from './deploying.ts'
 import { routes as deploymentRoutes } from './deployments/http.ts'
 import { Deployments } from './deployments/index.ts'
@@ -172,11 +173,12 @@ export class RunningNode implements AsyncDisposable {
       defaultProject: DEFAULT_PROJECT,
       region: REGION,
     })
+    const stays = new Stays()
     const artefacts = new Artefacts({ root: path.join(data, 'artefacts') })
     await artefacts.recover()
     const siteFiles = new SiteFiles(path.join(data, 'sites'))
     await siteFiles.recover()
-    const sites = new Sites({ control: databases.control, files: siteFiles, clock, believable: () => versions.believable })
+    const sites = new Sites({ control: databases.control, files: siteFiles, stays, clock, believable: () => versions.believable })
     const blobs = opening.use(await DiskBlobs.open({ root: path.join(data, 'blobs'), clock }))
     const disk = opening.use(
       await DiskGuard.open({
@@ -197,6 +199,7 @@ export class RunningNode implements AsyncDisposable {
     const functions = new FunctionsService({
       control: databases.control,
       artefacts,
+      stays,
       sealer,
       clock,
       log,
@@ -240,6 +243,7 @@ export class RunningNode implements AsyncDisposable {
         databases,
         blobs,
         projects: () => projects.list(),
+        stays,
         maxObjectBytes: config.storage.objectMb * MiB,
         wake: (ref) => triggers.wake(ref),
         crash: host.crash,
@@ -268,6 +272,7 @@ export class RunningNode implements AsyncDisposable {
       log,
       onCreate: (tx, project) => auth.issueProjectKeys(tx, project),
       onDelete: async (project) => {
+        await stays.end(project.id)
         await functions.dropProject(project.ref)
         await sites.dropProject(project.ref)
         await triggers.dropProject(project.ref)

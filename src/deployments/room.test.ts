@@ -10,6 +10,7 @@ import { LIMITS } from '../core/limits.ts'
 import { silentLog } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { Sealer } from '../core/seal.ts'
+import { Stays } from '../core/stays.ts'
 import { insertProject, updateProjectState } from '../core/store.ts'
 import type { TriggerSpec } from '../core/trigger-spec.ts'
 import { Artefacts, FunctionsService } from '../functions/index.ts'
@@ -94,7 +95,7 @@ before(async () => {
   })
   const files = new SiteFiles(path.join(opened.folder, 'sites'))
   await files.recover()
-  sites = new Sites({ control: databases.control, files, clock: systemClock })
+  sites = new Sites({ control: databases.control, files, stays: new Stays(), clock: systemClock })
   for (const answer of [1, 2]) await functions.storeArtefact(ONE, zipOf(answer))
   for (const text of ['page 1', 'page 2', 'style'])
     await sites.storeFile(

@@ -5,6 +5,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
 import type { Sealer, SealPlace } from '../core/seal.ts'
+import type { Stays } from '../core/stays.ts'
 import { bumpProjectVersion } from '../core/store.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Random, systemRandom, uuidv7 } from '../lib/ids.ts'
@@ -27,12 +28,15 @@ import {
   saveTags,
   type StoredDefinition,
   unusedArtefacts,
+  versionsOf,
 } from './store.ts'
 import type { FunctionDefinition, Functions, Version } from './types.ts'
 
 export interface FunctionsDeps {
   readonly control: Database
   readonly artefacts: Artefacts
+  /** Absent where projects are never deleted. */
+  readonly stays?: Stays
   readonly sealer: Sealer
   readonly clock: Clock
   readonly log: Log
@@ -192,6 +196,7 @@ export class FunctionsService implements Functions {
   async storeArtefact(project: ProjectRef, zip: Buffer): Promise<string> {
     if (zip.length > LIMITS.zippedCode.value) throw new MayflyError('payload_too_large', `Zipped size must be smaller than ${LIMITS.zippedCode.value} bytes`)
     const id = await this.#projectId(project)
+    using _stay = this.#deps.stays?.enter(id)
     return await this.#deps.artefacts.put(project, zip, async (sha256) => {
       await saveArtefact(this.#deps.control.sql, id, sha256, zip.length)
     })
@@ -368,6 +373,7 @@ export class FunctionsService implements Functions {
 
   /** Gives back what a project had on disk; its rows go with the project's own. */
   async dropProject(project: ProjectRef): Promise<void> {
+    for (const { id } of await versionsOf(this.#deps.control.sql, project)) this.#deps.retired(id)
     this.invalidate(project)
     await this.#deps.artefacts.removeProject(project)
     this.invalidate(project)

@@ -123,6 +123,9 @@ export const deleteOldVersions = (sql: Query, olderThanSeconds: number) => sql`
    where created_at < clock_timestamp() - ${olderThanSeconds} * interval '1 second'
      and not exists (select from mayfly.function where function.version_id = version.id)`
 
+export const versionsOf = (sql: Query, ref: ProjectRef) => sql<{ id: string }>`
+  select version.id from mayfly.function_version version join mayfly.project on project.id = version.project_id where project.ref = ${ref}`
+
 export const unusedArtefacts = (sql: Query, olderThanSeconds: number, limit: number) => sql<{
   project: string
   ref: ProjectRef

@@ -11,3 +11,27 @@ export async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promi
     signal.removeEventListener('abort', onAbort)
   }
 }
+
+/**
+ * The elements of `source`; or, when the signal fires first, its reason at once, even while an element is waited for.
+ * The source is then left as it stands: whoever made it ends it.
+ */
+export async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const iterator = source[Symbol.asyncIterator]()
+  let isOpen = true
+  try {
+    for (;;) {
+      const next = await orAborted(iterator.next(), signal)
+      if (next.done) {
+        isOpen = false
+        return
+      }
+      yield next.value
+    }
+  } catch (error) {
+    isOpen = false
+    throw error
+  } finally {
+    if (isOpen) await iterator.return?.()
+  }
+}

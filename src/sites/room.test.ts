@@ -10,6 +10,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { ProjectRef } from '../core/project.ts'
 import type { Reply } from '../core/route.ts'
 import { Sealer } from '../core/seal.ts'
+import { Stays } from '../core/stays.ts'
 import { insertProject, updateProjectState } from '../core/store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
@@ -28,6 +29,7 @@ let folder = ''
 let close: () => Promise<void> = async () => {}
 let files: SiteFiles
 let sites: Sites
+let stays: Stays
 
 before(async () => {
   ;({ databases, folder, close } = await openTestDatabases())
@@ -39,7 +41,8 @@ before(async () => {
   }
   files = new SiteFiles(path.join(folder, 'sites'))
   await files.recover()
-  sites = new Sites({ control: databases.control, files, clock: systemClock })
+  stays = new Stays()
+  sites = new Sites({ control: databases.control, files, stays, clock: systemClock })
 })
 after(() => close())
 
@@ -171,7 +174,17 @@ describe('a site', () => {
   it('goes with its project', async () => {
     await store(TWO, 'x')
     await sites.put(TWO, 'gone', [{ path: 'index.html', sha256: sha('x') }])
+    const id = (await databases.control.sql<{ id: string }>`select id from mayfly.project where ref = ${TWO}`)[0]?.id as string
+    const sending = (async function* () {
+      yield Buffer.from('begun')
+      await new Promise(() => {})
+    })()
+    const slow = assert.rejects(sites.storeFile(TWO, sha('begun and never ended'), sending), code('project_not_found'))
+    while (!readdirSync(path.join(folder, 'sites', TWO)).some((name) => name.startsWith('.tmp-'))) await new Promise(setImmediate)
+    await stays.end(id)
+    await slow
     await sites.dropProject(TWO)
+    await assert.rejects(store(TWO, 'late'), code('project_not_found'))
     await databases.control.sql`delete from mayfly.project where ref = ${TWO}`
     assert.equal(existsSync(path.join(folder, 'sites', TWO)), false)
     assert.equal(await sites.find(TWO, 'gone'), null)

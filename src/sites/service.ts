@@ -2,9 +2,11 @@ import { type Database, DatabaseError } from '../backends/database/database.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { ProjectRef } from '../core/project.ts'
+import type { Stays } from '../core/stays.ts'
 import { bumpProjectVersion } from '../core/store.ts'
 import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
+import { untilAborted } from '../lib/or-aborted.ts'
 import type { SiteFiles } from './files.ts'
 import { artefactOf, isSiteName, type NewSiteFile, typeOf } from './manifest.ts'
 import { deleteSite, findSite, forgetFile, listSites, pathsOf, projectId, replacePaths, saveFile, saveSite, touchFiles, unusedFiles } from './store.ts'
@@ -12,6 +14,7 @@ import { deleteSite, findSite, forgetFile, listSites, pathsOf, projectId, replac
 export interface SitesDeps {
   readonly control: Database
   readonly files: SiteFiles
+  readonly stays: Stays
   readonly clock: Clock
   /** Whether what is remembered may be used without asking the database again. */
   readonly believable?: () => boolean
@@ -93,8 +96,10 @@ export class Sites {
 
   /** Stores a file under its hash; on disk for good when it resolves. @throws MayflyError bad_request, payload_too_large */
   async storeFile(project: ProjectRef, sha256: string, chunks: AsyncIterable<Uint8Array>): Promise<number> {
+    const { control, files, stays } = this.#deps
     const id = await this.#projectId(project)
-    return await this.#deps.files.put(project, sha256, chunks, async (bytes) => void (await saveFile(this.#deps.control.sql, id, sha256, bytes)))
+    using stay = stays.enter(id)
+    return await files.put(project, sha256, untilAborted(chunks, stay.signal), async (bytes) => void (await saveFile(control.sql, id, sha256, bytes)))
   }
 
   /** Those of the hashes that are not stored; those that are will not be swept within the hour. */

@@ -5,6 +5,7 @@ import type { Crash } from '../core/crash.ts'
 import { MayflyError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
+import type { Stays } from '../core/stays.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Allow, Buckets, type BucketSettings } from './buckets.ts'
 import { StorageError } from './errors.ts'
@@ -19,6 +20,7 @@ export interface StorageDeps {
   readonly databases: Databases
   readonly blobs: Blobs
   readonly projects: () => readonly Project[]
+  readonly stays: Stays
   readonly maxObjectBytes: number
   /** Told after each commit that may have written to the project's outbox: a hint. */
   readonly wake: (ref: ProjectRef) => void
@@ -50,7 +52,7 @@ export class Storage implements AsyncDisposable {
   readonly #garbage: Garbage
   readonly #sweeper: Sweeper
 
-  constructor({ databases, blobs, projects, maxObjectBytes, wake, crash, clock, log }: StorageDeps) {
+  constructor({ databases, blobs, projects, stays, maxObjectBytes, wake, crash, clock, log }: StorageDeps) {
     const sessions = new Sessions(databases)
     const garbage = new Garbage({ sessions, blobs, log })
     this.maxObjectBytes = maxObjectBytes
@@ -59,7 +61,7 @@ export class Storage implements AsyncDisposable {
     this.#sweeper = new Sweeper({ sessions, blobs, garbage, projects, clock, log })
     this.buckets = new Buckets({ sessions, garbage, maxObjectBytes, wake })
     this.objects = new Objects({ sessions, blobs, garbage, maxObjectBytes, wake })
-    this.uploads = new Uploads({ sessions, blobs, garbage, maxObjectBytes, wake, crash, clock })
+    this.uploads = new Uploads({ sessions, blobs, garbage, stays, maxObjectBytes, wake, crash, clock })
   }
 
   /** Begins to look for bytes that nobody has, now and every hour. */
@@ -104,7 +106,7 @@ export class Storage implements AsyncDisposable {
     return await this.buckets.list(ourselves(project), { search: '', limit: 1_000_000, offset: 0, sortColumn: 'name', descending: false })
   }
 
-  /** Removes the bytes of a project; its rows go with its database. */
+  /** Removes the bytes of a project, in which nobody stays any more; its rows go with its database. */
   async dropProject(project: Place): Promise<void> {
     await this.#blobs.drop(project.id)
   }

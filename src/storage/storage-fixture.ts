@@ -7,6 +7,7 @@ import type { CrashPoint } from '../core/crash.ts'
 import { silentLog } from '../core/log.ts'
 import type { Principal } from '../core/principal.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
+import { Stays } from '../core/stays.ts'
 import { MiB } from '../lib/bytes.ts'
 import { type Clock, systemClock } from '../lib/clock.ts'
 import type { Allow } from './buckets.ts'
@@ -55,6 +56,7 @@ export interface OpenedStorage {
   readonly storage: Storage
   readonly databases: EmbeddedDatabases
   readonly blobs: DiskBlobs
+  readonly stays: Stays
   readonly woken: string[]
   readonly points: CrashPoint[]
   /** Makes a bucket of this name, with what roles may do. */
@@ -78,11 +80,13 @@ export async function openTestStorage(more: { maxObjectBytes?: number; clock?: C
   const blobs = await DiskBlobs.open({ root, clock })
   const woken: string[] = []
   const points: CrashPoint[] = []
+  const stays = new Stays()
   await databases.ensureProject('demo')
   const storage = new Storage({
     databases,
     blobs,
     projects: () => [DEMO],
+    stays,
     maxObjectBytes: more.maxObjectBytes ?? 50 * MiB,
     wake: (ref) => void woken.push(ref),
     crash: (point) => void points.push(point),
@@ -97,6 +101,7 @@ export async function openTestStorage(more: { maxObjectBytes?: number; clock?: C
     storage,
     databases,
     blobs,
+    stays,
     woken,
     points,
     bucket: async (name, allow = {}, { public: isPublic = false, fileSizeLimit = null, allowedMimeTypes = null }: Record<string, unknown> = {}) =>

@@ -241,3 +241,46 @@ describe('an upload', () => {
     await isTidy()
   })
 })
+
+describe('an upload while its project is deleted', () => {
+  const isGone = (error: unknown) => error instanceof MayflyError && error.code === 'project_not_found'
+  const service = as('service')
+  let room: OpenedStorage
+  before(async () => {
+    room = await openTestStorage()
+    await room.bucket('watched')
+  })
+  after(() => room?.close())
+  const place = () => room.blobs.places()
+  const drop = async () => {
+    await room.stays.end(service.project.id)
+    await room.storage.dropProject(service.project)
+  }
+
+  it('is refused in the middle of its bytes and in its commit is waited for; a copy or another that comes later makes no folder', async () => {
+    const { uploads } = room.storage
+    await uploads.upload(service, textUpload('watched', 'there', 'x'))
+    const project = await room.databases.openProject('demo')
+    await project.script(`create function public.linger() returns trigger language plpgsql as $$ begin if new.name = 'lingering' then perform pg_sleep(1); end if; return null; end $$;
+      create constraint trigger linger after insert on storage.objects deferrable initially deferred for each row execute function public.linger()`)
+    const committing = uploads.upload(service, textUpload('watched', 'lingering', 'x'))
+    while ((await project.sql`select from pg_stat_activity where query = 'commit' and wait_event = 'PgSleep'`).length === 0) await new Promise(setImmediate)
+    const never = chunked('x', new Promise(() => {}))
+    const sending = assert.rejects(uploads.upload(service, textUpload('watched', 'sending', never)), isGone)
+    while (room.files().every((name) => !name.startsWith('.new-'))) await new Promise(setImmediate)
+    await drop()
+    await sending
+    assert.deepEqual(await place(), [])
+    // It was there before the deletion went on, and went with it.
+    await committing
+    assert.deepEqual(await place(), [])
+    await assert.rejects(uploads.upload(service, textUpload('watched', 'late', 'x')), isGone)
+    const copy = uploads.copy(service, {
+      source: { bucket: 'watched', key: 'there' },
+      target: { bucket: 'watched', key: 'copy', upsert: false },
+      changed: null,
+    })
+    await assert.rejects(copy, isGone)
+    assert.deepEqual(await place(), [])
+  })
+})

@@ -2,8 +2,10 @@ import type { Blobs } from '../backends/blobs/blobs.ts'
 import { DatabaseError } from '../backends/database/database.ts'
 import type { Crash } from '../core/crash.ts'
 import type { ProjectRef } from '../core/project.ts'
+import type { Stays } from '../core/stays.ts'
 import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
+import { untilAborted } from '../lib/or-aborted.ts'
 import { noSuchBucket, noSuchKey, tooLarge } from './errors.ts'
 import type { Garbage } from './garbage.ts'
 import { admitMediaType, checkKey, checkMediaType } from './names.ts'
@@ -14,6 +16,7 @@ export interface UploadsDeps {
   readonly sessions: Sessions
   readonly blobs: Blobs
   readonly garbage: Garbage
+  readonly stays: Stays
   /** The most that one object may have, whatever its bucket says. */
   readonly maxObjectBytes: number
   /** Tells the relay that the outbox of a project may hold something: a hint. */
@@ -59,21 +62,23 @@ export class Uploads {
     this.#deps = deps
   }
 
-  /** @throws StorageError */
+  /** @throws StorageError; MayflyError project_not_found when the project is deleted meanwhile */
   async upload(caller: Caller, upload: Upload): Promise<Written> {
-    const { blobs, crash } = this.#deps
+    const { blobs, crash, stays } = this.#deps
     const { operation } = upload
+    using stay = stays.enter(caller.project.id)
     const version = this.#freshVersion()
     const limit = await this.#admit(caller, operation, upload, version, upload.declaredBytes)
-    const stored = await blobs.put(caller.project.id, bounded(upload.bytes, limit))
+    const stored = await blobs.put(caller.project.id, bounded(untilAborted(upload.bytes, stay.signal), limit))
     crash('afterBytesFsync')
     return await this.#commit(caller, operation, upload, version, stored)
   }
 
-  /** @throws StorageError */
+  /** @throws StorageError; MayflyError project_not_found */
   async copy(caller: Caller, { source, target, changed }: CopyRequest): Promise<Written> {
-    const { blobs, sessions } = this.#deps
+    const { blobs, sessions, stays } = this.#deps
     const operation = 'storage.object.copy'
+    using _stay = stays.enter(caller.project.id)
     const from = await sessions.as(caller, operation, async (tx) => {
       const [object] = await selectObject(tx, source.bucket, checkKey(source.key))
       if (!object) throw noSuchKey()

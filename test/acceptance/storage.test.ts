@@ -315,6 +315,54 @@ describe('storage', () => {
     assert.equal(gone.status, 204)
     assert.equal(readdirSync(blobs).length, places - 1)
   })
+  it('leaves nothing on disk of a project that is deleted while it is uploaded and deployed to', async () => {
+    const headers = { authorization: `Bearer ${readFileSync(path.join(node.data, 'operator.token'), 'utf8').trim()}` }
+    const all = () => readdirSync(node.data, { recursive: true, withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []))
+    const before = new Set(all())
+    const made = await fetch(`${node.ready.url}/api/v1/projects`, { method: 'POST', headers, body: '{"ref":"racing"}' })
+    const key = ((await made.json()) as { keys: { secretKey: string } }).keys.secretKey
+    const storage = clientOf(`${node.ready.url}/p/racing`, key)
+    must(await storage.createBucket('box'))
+    must(await storage.from('box').upload('there', 'x'))
+    const app = path.join(folder, 'racing')
+    mkdirSync(path.join(app, 'greet'), { recursive: true })
+    writeFileSync(path.join(app, 'greet', 'index.mjs'), 'export default { fetch: () => new Response("hi") }')
+    const deployed = mayfly(['deploy', path.join(app, 'greet'), '--data', node.data, '--project', 'racing'])
+    assert.equal(deployed.code, 0, deployed.stderr)
+    assert.ok(all().includes('racing'))
+
+    // Some in the middle of their bytes, and some that come all the time.
+    const slow = Array.from({ length: 3 }, (_, n) => {
+      const body = new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(Buffer.from('begun')) })
+      return fetch(`${node.ready.url}/p/racing/storage/v1/object/box/slow-${n}`, {
+        method: 'POST',
+        headers: { apikey: key },
+        body,
+        duplex: 'half',
+      } as RequestInit)
+    })
+    let deleting = true
+    const late: unknown[] = []
+    const busy = Array.from({ length: 4 }, async (_, worker) => {
+      for (let n = 0; deleting; n++) {
+        const { error } = await storage.from('box').upload(`busy-${worker}-${n}`, 'x')
+        if (error) late.push(error)
+      }
+    })
+    while (filesBelow(path.join(node.data, 'blobs')).filter((name) => name.startsWith('.new-')).length < 3)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    const gone = await fetch(`${node.ready.url}/api/v1/projects/racing`, { method: 'DELETE', headers })
+    assert.equal(gone.status, 204)
+    deleting = false
+    await Promise.all(busy)
+    assert.ok(late.length > 0)
+    for (const response of await Promise.all(slow)) assert.equal(response.status, 404)
+    for (let tries = 0; tries < 100 && all().some((name) => !before.has(name)); tries++) await new Promise((resolve) => setTimeout(resolve, 50))
+    assert.deepEqual(
+      all().filter((name) => !before.has(name)),
+      [],
+    )
+  })
 })
 
 describe('storage and kill -9', () => {

@@ -147,8 +147,16 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
       await using ours = new PostgresDatabase(reached, { max: 1, statementTimeoutMs: 5_000 })
       assert.deepEqual(await ours.sql`select to_regclass('public.only_here') is not null as found`, [{ found: true }])
     })
-    it('removes a project, however often it is asked', async () => {
-      await databases.dropProject('two')
+    it('removes a project, however often it is asked, and whoever looks for it meanwhile', async () => {
+      const dropping = databases.dropProject('two')
+      let gone = false
+      const looking = async () => {
+        while (!gone) await (await databases.openProject('two')).sql`select 1`.catch(() => {})
+      }
+      const looks = Array.from({ length: 4 }, () => looking().catch(() => {}))
+      await dropping
+      gone = true
+      await Promise.all(looks)
       await databases.dropProject('two')
       await assert.rejects(databases.openProject('two'))
     })

@@ -42,6 +42,8 @@ export class EmbeddedDatabases implements Databases {
   readonly #memory: ServerMemory
   readonly #password: string
   readonly #places = new Map<string, Promise<Place>>()
+  /** Those that are being removed: nobody's look starts their server again. */
+  readonly #dropping = new Set<string>()
   #control: Database | null = null
   #closing = false
 
@@ -97,15 +99,20 @@ export class EmbeddedDatabases implements Databases {
   }
 
   async dropProject(ref: string): Promise<void> {
-    const place = await this.#places.get(ref)?.catch(() => null)
-    this.#places.delete(ref)
-    if (place) await this.#end(place)
-    await fs.rm(this.#folderOf(ref), { recursive: true, force: true })
-    await fs.rm(this.#runtime.socketFolder(ref), { recursive: true, force: true })
+    this.#dropping.add(ref)
+    try {
+      const place = await this.#places.get(ref)?.catch(() => null)
+      this.#places.delete(ref)
+      if (place) await this.#end(place)
+      await fs.rm(this.#folderOf(ref), { recursive: true, force: true })
+      await fs.rm(this.#runtime.socketFolder(ref), { recursive: true, force: true })
+    } finally {
+      this.#dropping.delete(ref)
+    }
   }
 
   async openProject(ref: string): Promise<Database> {
-    if (!existsSync(path.join(this.#folderOf(ref), 'PG_VERSION'))) throw new ServerError(`the project ${ref} has no database here`)
+    if (this.#dropping.has(ref) || !existsSync(path.join(this.#folderOf(ref), 'PG_VERSION'))) throw new ServerError(`the project ${ref} has no database here`)
     return (await this.#place(ref)).database
   }
 
