@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { type Connection, DatabaseError, type Databases } from './database.ts'
+import { type Connection, DatabaseError, type Databases, type Sql } from './database.ts'
 import { PostgresDatabase, quoteIdentifier } from './postgres.ts'
 
 export interface OpenedDatabases {
@@ -28,7 +28,7 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
     })
     after(() => opened?.close())
     const asRole = async <T>(ref: string, role: string, work: (database: PostgresDatabase) => Promise<T>): Promise<T> => {
-      await using database = new PostgresDatabase(opened.connection(ref, role), { max: 1, statementTimeoutMs: 5_000 })
+      await using database = new PostgresDatabase(opened.connection(ref, role), { max: 1, statementTimeoutMs: 5_000, usersPath: true })
       return await work(database)
     }
 
@@ -40,35 +40,35 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
     it('commits all of a transaction or nothing', async () => {
       const { control } = databases
       await control.transaction(async (tx) => {
-        await tx`insert into t values (1, 'a')`
-        await tx`insert into t values (2, 'b')`
+        await tx`insert into public.t values (1, 'a')`
+        await tx`insert into public.t values (2, 'b')`
       })
       await assert.rejects(
         control.transaction(async (tx) => {
-          await tx`insert into t values (3, 'c')`
+          await tx`insert into public.t values (3, 'c')`
           throw new Error('mine')
         }),
         /mine/,
       )
       await assert.rejects(
-        control.transaction((tx) => tx`insert into t values (1, 'again')`),
+        control.transaction((tx) => tx`insert into public.t values (1, 'again')`),
         failsWith('23505'),
       )
-      assert.deepEqual(await control.sql`select n from t order by n`, [{ n: 1 }, { n: 2 }])
+      assert.deepEqual(await control.sql`select n from public.t order by n`, [{ n: 1 }, { n: 2 }])
     })
     it('does not call a transaction committed whose error was swallowed', async () => {
       await assert.rejects(
         databases.control.transaction(async (tx) => {
-          await tx`insert into t values (9, 'x')`
+          await tx`insert into public.t values (9, 'x')`
           await tx`select 1 / 0`.catch(() => {})
         }),
         failsWith('25P02'),
       )
-      assert.deepEqual(await databases.control.sql`select n from t where n = 9`, [])
+      assert.deepEqual(await databases.control.sql`select n from public.t where n = 9`, [])
     })
     it('leaves no half transaction behind a script that fails', async () => {
-      await assert.rejects(databases.control.script('begin; insert into t values (8, null); select 1 / 0; commit'), failsWith('22012'))
-      assert.deepEqual(await databases.control.sql`select n from t where n = 8`, [])
+      await assert.rejects(databases.control.script('begin; insert into public.t values (8, null); select 1 / 0; commit'), failsWith('22012'))
+      assert.deepEqual(await databases.control.sql`select n from public.t where n = 8`, [])
     })
     it('serves fifty at once', async () => {
       const all = await Promise.all(Array.from({ length: 50 }, (_, n) => databases.control.sql<{ n: number }>`select ${n}::int as n, pg_sleep(0.01)`))
@@ -146,6 +146,31 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
       const reached = await databases.projectConnection('one')
       await using ours = new PostgresDatabase(reached, { max: 1, statementTimeoutMs: 5_000 })
       assert.deepEqual(await ours.sql`select to_regclass('public.only_here') is not null as found`, [{ found: true }])
+    })
+    it('runs nothing of a user’s where our own sessions name something without its schema', async () => {
+      const project = await databases.openProject('one')
+      await asRole('one', 'owner', async (database) => {
+        // Each fits better than PostgreSQL's own for an argument of this very type.
+        await database.script(`
+          create function public.lower(text varchar) returns text language sql as $$ select 'hijacked by ' || current_user $$;
+          create function public.spied(a varchar, b varchar) returns boolean language sql as $$ select true $$;
+          create operator public.= (leftarg = varchar, rightarg = varchar, function = public.spied);
+          create table public.pg_class (relname text); create temporary table pg_settings (name text)`)
+        assert.deepEqual(await database.sql`select lower('A'::varchar) like 'hijacked%' as taken, 'a'::varchar = 'b'::varchar as same`, [
+          { taken: true, same: true },
+        ])
+      })
+      const asked = async (sql: Sql) =>
+        await sql`
+        select lower('A'::varchar) as lower, 'a'::varchar = 'b'::varchar as same, to_regclass('guarded') as table, current_setting('search_path') as path`
+      const safe = [{ lower: 'a', same: false, table: null, path: 'pg_catalog,pg_temp' }]
+      assert.deepEqual(await asked(project.sql), safe)
+      assert.deepEqual(await project.transaction(asked), safe)
+      await project.script("do $$ begin if lower('A'::varchar) <> 'a' then raise exception 'hijacked'; end if; end $$")
+      await assert.rejects(project.sql`select from guarded`, failsWith('42P01'))
+      assert.equal((await databases.control.sql<{ path: string }>`select current_setting('search_path') as path`)[0]?.path, 'pg_catalog,pg_temp')
+      // A schema that bears our role's name, and settings of the database, lead nowhere either.
+      await asRole('one', 'owner', (database) => assert.rejects(database.script('alter database postgres set search_path = public'), DatabaseError))
     })
     it('removes a project, however often it is asked, and whoever looks for it meanwhile', async () => {
       const dropping = databases.dropProject('two')

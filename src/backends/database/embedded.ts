@@ -119,7 +119,7 @@ export class EmbeddedDatabases implements Databases {
   async openRoles(ref: string): Promise<Database> {
     await this.openProject(ref)
     const place = await this.#place(ref)
-    place.roles ??= new PostgresDatabase(this.connection(ref, 'authenticator'), { max: ROLES_CONNECTIONS, statementTimeoutMs: 60_000 })
+    place.roles ??= new PostgresDatabase(this.connection(ref, 'authenticator'), { max: ROLES_CONNECTIONS, statementTimeoutMs: 60_000, usersPath: true })
     return place.roles
   }
 

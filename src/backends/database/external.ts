@@ -122,7 +122,7 @@ export class ExternalDatabases implements Databases {
     await this.openProject(ref)
     let roles = this.#roles.get(ref)
     if (!roles) {
-      roles = new PostgresDatabase(this.connection(ref, 'authenticator'), { max: ROLES_CONNECTIONS, statementTimeoutMs: 60_000 })
+      roles = new PostgresDatabase(this.connection(ref, 'authenticator'), { max: ROLES_CONNECTIONS, statementTimeoutMs: 60_000, usersPath: true })
       this.#roles.set(ref, roles)
     }
     return roles

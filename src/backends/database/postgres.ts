@@ -26,12 +26,25 @@ function statement(strings: TemplateStringsArray, values: readonly unknown[]) {
   return { name: nameOf(text), text, values: values.map((value) => (value instanceof Uint8Array && !Buffer.isBuffer(value) ? Buffer.from(value) : value)) }
 }
 
+/**
+ * Names without a schema mean PostgreSQL's own, or nothing: who may create in a schema on the path of a session could put
+ * a better fitting function or operator there, and it would run with the rights of the session.
+ */
+export const OWN_PATH = 'pg_catalog,pg_temp'
+
+export interface PoolOptions {
+  readonly max: number
+  readonly statementTimeoutMs: number
+  /** For sessions without rights of ours: names are found where the role and its database say. */
+  readonly usersPath?: true
+}
+
 /** A pool of connections to one database. Lost connections are replaced; a statement in flight on one fails with 08006. */
 export class PostgresDatabase implements Database {
   readonly #pool: pg.Pool
   readonly sql: Sql
 
-  constructor(connection: Connection, options: { max: number; statementTimeoutMs: number }) {
+  constructor(connection: Connection, options: PoolOptions) {
     this.#pool = new pg.Pool({
       ...connection,
       max: options.max,
@@ -39,6 +52,7 @@ export class PostgresDatabase implements Database {
       connectionTimeoutMillis: 10_000,
       statement_timeout: options.statementTimeoutMs,
       application_name: 'mayfly',
+      ...(options.usersPath ? {} : { options: `-c search_path=${OWN_PATH}` }),
       allowExitOnIdle: true,
     })
     this.#pool.on('error', () => {}) // an idle connection that broke is replaced at its next use

@@ -1,7 +1,7 @@
 import pg from 'pg'
 import type { Clock } from '../../lib/clock.ts'
 import { type Connection, DatabaseError } from './database.ts'
-import { asDatabaseError, quoteIdentifier, quoteLiteral } from './postgres.ts'
+import { asDatabaseError, OWN_PATH, quoteIdentifier, quoteLiteral } from './postgres.ts'
 
 export interface ReplicationOptions {
   readonly slot: string
@@ -54,7 +54,7 @@ export class Replication implements AsyncDisposable {
       connectionTimeoutMillis: 10_000,
       keepAlive: true,
       // Text forms that do not depend on how the server is set.
-      options: '-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c bytea_output=hex -c extra_float_digits=1 -c statement_timeout=0',
+      options: `-c search_path=${OWN_PATH} -c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c bytea_output=hex -c extra_float_digits=1 -c statement_timeout=0`,
       replication: 'database',
     } as pg.ClientConfig)
     const replication = new Replication(client, options)
