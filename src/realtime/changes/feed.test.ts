@@ -423,6 +423,43 @@ describe('the feed of row changes', () => {
     await listen('anon', { schema: 'public' })
     await owner.query('delete from plain')
   })
+  it('a long value that thousands compare with leaves the thread to others in between, and the order is kept', async () => {
+    const listeners: Listener[] = []
+    const never = 'x%'.repeat(40)
+    // Each compares a long text in vain before it finds the one that fits.
+    const asked = [...Array.from({ length: 99 }, () => never), 'a%'].map((pattern) => ({
+      event: 'INSERT',
+      schema: 'public',
+      table: 'plain',
+      filter: `body=like.${pattern}`,
+    }))
+    for (let n = 0; n < 10; n++) listeners.push(await listen('anon', asked))
+    let from = performance.now()
+    let longest = 0
+    let turns = 0
+    let counting = true
+    const turn = () => {
+      const now = performance.now()
+      longest = Math.max(longest, now - from)
+      from = now
+      turns++
+      if (counting) setImmediate(turn)
+    }
+    await owner.query(`insert into plain select n, 'a' || repeat('x', 60000) from generate_series(1, 3) as n`)
+    from = performance.now()
+    const began = from
+    turn()
+    await until(() => listeners.every(({ changes }) => changes.length === 3), 'all changes', 60_000)
+    counting = false
+    const took = performance.now() - began
+    for (const { changes } of listeners)
+      assert.deepEqual(
+        changes.map(({ record }) => record?.id),
+        [1, 2, 3],
+      )
+    assert.ok(longest < took / 5, `of ${Math.round(took)} ms, ${Math.round(longest)} ms in one turn of ${turns}`)
+    await owner.query('delete from plain')
+  })
   it('a database that cannot stream is refused by realtime_unavailable', async () => {
     const project = await databases.openProject('demo')
     await project.script('alter publication supabase_realtime rename to another')

@@ -8,12 +8,10 @@ import type { Clock } from '../../lib/clock.ts'
 import type { Asked } from '../join.ts'
 import type { Subscriber, Subscription } from '../socket.ts'
 import { PUBLICATION, selectAbility, selectCanonical, selectPublished, selectRights } from '../store.ts'
-import { authorise, type Seen } from './authorise.ts'
-import { type Bound, FilterError, fulfils, parseFilter } from './filter.ts'
-import { columnsOf, dataOf } from './payload.ts'
+import { type Binding, deliver, type Registered, type Registry, TooFarBehind } from './delivery.ts'
+import { type Bound, FilterError, parseFilter } from './filter.ts'
 import { type Change, Decoder, type Relation } from './pgoutput.ts'
-import { type Table, Tables } from './tables.ts'
-import { untilVisible } from './visibility.ts'
+import { Tables } from './tables.ts'
 
 export interface FeedDeps {
   readonly project: string
@@ -25,16 +23,6 @@ export interface FeedDeps {
   readonly onCut: () => void
 }
 
-interface Binding {
-  readonly asked: Asked
-  readonly conditions: readonly Bound[]
-}
-interface Registered {
-  readonly subscriber: Subscriber
-  /** Subscribers of one identity see the same. */
-  readonly who: string
-  readonly bindings: readonly Binding[]
-}
 interface Queued {
   readonly change: Change
   readonly bytes: number
@@ -44,21 +32,14 @@ interface Queued {
 }
 
 const BATCH = 500
-const IDENTITIES_AT_ONCE = 4
 const FIRST_RETRY_MS = 250
 const LAST_RETRY_MS = 10_000
-
-class TooFarBehind extends Error {
-  constructor() {
-    super(`changes come faster than their readers can be asked for: more than ${LIMITS.realtimeLag.value / 1000} s behind`)
-  }
-}
 
 /**
  * The row changes of one project: a replication slot that is there while somebody listens and a minute longer, and
  * for every change the question to PostgreSQL, who may see it.
  */
-export class ChangeFeed implements AsyncDisposable {
+export class ChangeFeed implements Registry, AsyncDisposable {
   readonly #deps: FeedDeps
   readonly #registered = new Map<Subscriber, Registered>()
   /** Who asked for a table, by `schema.table`, either of which may be `*`. */
@@ -138,11 +119,16 @@ export class ChangeFeed implements AsyncDisposable {
   }
 
   /** Whoever asked for this table, each once. */
-  #interestedIn({ schema, name }: Relation): ReadonlySet<Registered> {
+  interestedIn({ schema, name }: Relation): ReadonlySet<Registered> {
     const found = new Set<Registered>()
     for (const one of [nameOf(schema, name), nameOf(schema, '*'), nameOf('*', name), nameOf('*', '*')])
       for (const registered of this.#byTable.get(one) ?? []) found.add(registered)
     return found
+  }
+
+  /** Does it still ask for changes? */
+  has(registered: Registered): boolean {
+    return this.#registered.get(registered.subscriber) === registered
   }
 
   async #requireAbility(database: Database): Promise<void> {
@@ -269,7 +255,7 @@ export class ChangeFeed implements AsyncDisposable {
   async #stream(signal: AbortSignal, onLive: () => void): Promise<never> {
     const { databases, project, clock, newId } = this.#deps
     const connection = await databases.projectConnection(project)
-    const decoder = new Decoder((relation) => this.#interestedIn(relation).size > 0)
+    const decoder = new Decoder((relation) => this.interestedIn(relation).size > 0)
     const ended = Promise.withResolvers<never>()
     ended.promise.catch(() => {})
     const onAbort = () => ended.reject(new Error('the feed is closed'))
@@ -278,16 +264,15 @@ export class ChangeFeed implements AsyncDisposable {
     let queuedBytes = 0
     let working = false
     let replication: Replication | null = null
+    const isLate = ({ sentAfterMs, receivedAt }: Queued) => sentAfterMs + clock.monotonic() - receivedAt > LIMITS.realtimeLag.value
     const work = async () => {
       working = true
       while (queue.length > 0 && !signal.aborted) {
         const batch = queue.splice(0, BATCH)
         const [head] = batch as [Queued]
-        if (head.sentAfterMs + clock.monotonic() - head.receivedAt > LIMITS.realtimeLag.value) throw new TooFarBehind()
-        await this.#deliver(
-          batch.map(({ change }) => change),
-          signal,
-        )
+        if (isLate(head)) throw new TooFarBehind()
+        const changes = batch.map(({ change }) => change)
+        await deliver({ databases, project, clock, tables: this.#tables as Tables, isLate: () => isLate(head), registry: this }, changes, signal)
         for (const { bytes } of batch) queuedBytes -= bytes
         if (queuedBytes < LIMITS.realtimeChangeBuffer.value / 2) replication?.resume()
       }
@@ -321,80 +306,6 @@ export class ChangeFeed implements AsyncDisposable {
       await replication?.[Symbol.asyncDispose]()
     }
   }
-
-  async #deliver(changes: readonly Change[], signal: AbortSignal): Promise<void> {
-    const { databases, project } = this.#deps
-    const tables = new Map<Relation, Table>()
-    for (const { relation } of changes) if (!tables.has(relation)) tables.set(relation, await (this.#tables as Tables).of(relation))
-    const interested = new Map([...tables.keys()].map((relation) => [relation, this.#interestedIn(relation)]))
-
-    const deliveries: { readonly change: Change; readonly to: Registered; readonly bindings: readonly Binding[] }[] = []
-    const questions = new Map<string, { readonly identity: SqlIdentity; readonly byTable: Map<Table, Set<Change>> }>()
-    for (const change of changes) {
-      const table = tables.get(change.relation) as Table
-      for (const to of interested.get(change.relation) ?? []) {
-        const bindings = to.bindings.filter((binding) => matches(binding, change))
-        if (bindings.length === 0) continue
-        deliveries.push({ change, to, bindings })
-        let question = questions.get(to.who)
-        if (!question) {
-          question = { identity: to.subscriber.identity, byTable: new Map() }
-          questions.set(to.who, question)
-        }
-        const asked = question.byTable.get(table) ?? new Set()
-        question.byTable.set(table, asked.add(change))
-      }
-    }
-    if (deliveries.length === 0) return
-
-    const { sql } = await databases.openProject(project)
-    await untilVisible(sql, new Set(changes.map(({ xid }) => xid)), this.#deps.clock, signal)
-    const roles = await databases.openRoles(project)
-    const answers = new Map<string, Map<Table, Seen>>()
-    const open = [...questions].flatMap(([who, { identity, byTable }]) => [...byTable].map(([table, asked]) => ({ who, identity, table, asked: [...asked] })))
-    const ask = async () => {
-      for (let one = open.shift(); one; one = open.shift()) {
-        const seen = await authorise(roles, one.identity, one.table, one.asked)
-        const known = answers.get(one.who) ?? new Map<Table, Seen>()
-        answers.set(one.who, known.set(one.table, seen))
-      }
-    }
-    await Promise.all(Array.from({ length: IDENTITIES_AT_ONCE }, ask))
-
-    const made = new Map<string, string | null>()
-    let of: Change | null = null
-    for (const { change, to, bindings } of deliveries) {
-      if (this.#registered.get(to.subscriber) !== to) continue
-      if (of !== change) made.clear()
-      of = change
-      const table = tables.get(change.relation) as Table
-      const seen = answers.get(to.who)?.get(table)
-      if (!seen) continue
-      const readable = new Set(columnsOf(table, seen, change.type === 'DELETE' ? 'old' : 'record').map((at) => table.relation.columns[at]?.name))
-      // What a filter says of a value that may not be seen would tell it.
-      const allowed = bindings.filter(({ conditions }) => conditions.every(({ column }) => readable.has(column)))
-      const [first] = allowed
-      if (!first) continue
-      const selects = allowed.map(({ asked }) => asked.select)
-      const select = selects.every((one) => one !== null) ? [...new Set(selects.flat())] : null
-      const name = `${to.who} ${JSON.stringify(select)}`
-      let data = made.get(name)
-      if (data === undefined) {
-        data = dataOf(table, change, seen, select)
-        made.set(name, data)
-      }
-      if (data !== null) to.subscriber.change([...new Set(allowed.map(({ asked }) => asked.id))], data)
-    }
-  }
 }
 
 const nameOf = (schema: string, table: string) => JSON.stringify([schema, table])
-const speaksOf = ({ schema, table }: Asked, relation: Relation) => (schema === '*' || schema === relation.schema) && (table === '*' || table === relation.name)
-
-function matches({ asked, conditions }: Binding, change: Change): boolean {
-  if (asked.event !== '*' && asked.event !== change.type) return false
-  const { relation } = change
-  if (!speaksOf(asked, relation)) return false
-  const tuple = change.type === 'DELETE' ? change.old : change.record
-  return conditions.every((condition) => fulfils(condition, tuple?.[relation.columns.findIndex(({ name }) => name === condition.column)]))
-}
