@@ -54,12 +54,13 @@ async function sendBatch(realtime: Realtime, context: RequestContext): Promise<R
   const all = parsed.data.messages.map((message) => ({ ...message, bytes: Buffer.from(JSON.stringify(message.payload ?? {})) }))
   // All or none: who is told of a fault may send them all again.
   if (all.some(({ bytes }) => bytes.length > LIMITS.realtimePayload.value)) throw new MayflyError('payload_too_large', payloadTooLarge())
-  for (const { topic, event, bytes, private: hidden } of all) {
+  const sent = all.flatMap(({ topic, event, bytes, private: hidden }) => {
     const isPrivate = hidden === true || hidden === 'true'
     // What one may not send is dropped without a word, as clients of this route know it.
-    if (isPrivate && !maySendPrivately) continue
-    realtime.publish(refName(context), isPrivate, { topic: `realtime:${topic}`, event, meta: null, encoding: 'json', payload: bytes })
-  }
+    if (isPrivate && !maySendPrivately) return []
+    return [{ isPrivate, broadcast: { topic: `realtime:${topic}`, event, meta: null, encoding: 'json' as const, payload: bytes } }]
+  })
+  realtime.publish(refName(context), sent)
   return ACCEPTED
 }
 
@@ -77,7 +78,7 @@ async function sendOne(realtime: Realtime, context: RequestContext): Promise<Rep
       throw new MayflyError('body_not_json', 'the body is not JSON')
     }
   }
-  realtime.publish(refName(context), isPrivate, { topic: `realtime:${topic}`, event, meta: null, encoding, payload })
+  realtime.publish(refName(context), [{ isPrivate, broadcast: { topic: `realtime:${topic}`, event, meta: null, encoding, payload } }])
   return ACCEPTED
 }
 
@@ -89,7 +90,7 @@ export const routes = (realtime: Realtime): Route[] => [
     path: '/realtime/v1/api/broadcast',
     access: 'project',
     plane: 'data-plane',
-    doc: 'Sends broadcasts (`messages`) to the members of channels; 202 when they are handed over.',
+    doc: 'Sends broadcasts (`messages`) to the members of channels, all of them or none; 202 when they are handed over.',
     fail,
     handle: (context) => sendBatch(realtime, context),
   },

@@ -12,15 +12,15 @@ export class Rate {
     this.#perSecond = perSecond
   }
 
-  /** @returns false when this second has had its share */
-  take(): boolean {
+  /** All of `count` or none. @returns false when this second has had its share */
+  take(count = 1): boolean {
     const now = this.#clock.monotonic()
     if (now - this.#since >= 1_000) {
       this.#since = now
       this.#taken = 0
     }
-    if (this.#taken >= this.#perSecond) return false
-    this.#taken++
+    if (this.#taken + count > this.#perSecond) return false
+    this.#taken += count
     return true
   }
 }

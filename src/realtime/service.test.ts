@@ -147,8 +147,8 @@ describe('Realtime', () => {
     hidden.join('room', { private: true })
     shown.join('room')
     const broadcast = { topic: 'realtime:room', event: 'e', meta: null, encoding: 'json' as const, payload: Buffer.from('1') }
-    realtime.publish(demo, true, broadcast)
-    realtime.publish('shop', false, broadcast)
+    realtime.publish(demo, [{ isPrivate: true, broadcast }])
+    realtime.publish('shop', [{ isPrivate: false, broadcast }])
     assert.deepEqual([hidden.heard('broadcast').length, shown.heard('broadcast').length], [1, 0])
   })
   it('a token that is no key closes the channel that it is said in', () => {
@@ -249,8 +249,20 @@ describe('Realtime', () => {
     assert.deepEqual(end.heard('system'), [{ extension: 'system', status: 'error', message: 'Too many messages per second', channel: 'room' }])
     assert.equal(end.heard('phx_close').length, 1)
     const broadcast = { topic: 'realtime:room', event: 'e', meta: null, encoding: 'json' as const, payload: Buffer.from('1') }
-    assert.throws(() => realtime.publish(demo, false, broadcast), { code: 'too_many_messages' })
+    assert.throws(() => realtime.publish(demo, [{ isPrivate: false, broadcast }]), { code: 'too_many_messages' })
     assert.equal(LIMITS.realtimeMessages.error, 'too_many_messages')
+  })
+  it('a batch that this second has not room for is refused whole, and told to nobody', () => {
+    make({ messages: 3 })
+    const end = connect()
+    end.join('room')
+    const one = { isPrivate: false, broadcast: { topic: 'realtime:room', event: 'e', meta: null, encoding: 'json' as const, payload: Buffer.from('1') } }
+    realtime.publish(demo, [one])
+    assert.throws(() => realtime.publish(demo, [one, one, one]), { code: 'too_many_messages', message: 'Too many messages per second' })
+    assert.throws(() => realtime.publish(demo, [one, one, one, one]), { code: 'too_many_messages', message: /reduce the batch size/ })
+    assert.equal(end.heard('broadcast').length, 1)
+    realtime.publish(demo, [one, one])
+    assert.equal(end.heard('broadcast').length, 3)
   })
   it('realtimePayload: a broadcast goes up to it, and no byte past it', () => {
     make()
@@ -298,10 +310,10 @@ describe('Realtime', () => {
     quick.join('room')
     const broadcast = { topic: 'realtime:room', event: 'e', meta: null, encoding: 'json' as const, payload: Buffer.from('1') }
     slow.buffered = LIMITS.realtimeSendBuffer.value
-    realtime.publish(demo, false, broadcast)
+    realtime.publish(demo, [{ isPrivate: false, broadcast }])
     assert.equal(slow.closed, null)
     slow.buffered++
-    realtime.publish(demo, false, broadcast)
+    realtime.publish(demo, [{ isPrivate: false, broadcast }])
     assert.deepEqual([slow.closed, realtime.numbers.cut, realtime.numbers.sockets, realtime.numbers.channels], [1006, 1, 1, 1])
     assert.equal(quick.heard('broadcast').length, 2)
   })

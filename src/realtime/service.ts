@@ -79,13 +79,18 @@ export class Realtime implements AsyncDisposable {
   }
 
   /**
-   * Hands a broadcast from outside of any socket to the members of its channel.
+   * Hands broadcasts from outside of any socket to the members of their channels: all of them or, when it throws, none.
    * @throws MayflyError too_many_messages
    */
-  publish(project: string, isPrivate: boolean, broadcast: Broadcast): void {
-    if (!this.#of(project).rates.messages.take()) throw new MayflyError('too_many_messages', 'Too many messages per second')
-    this.#received++
-    this.#channels.broadcast({ project, topic: broadcast.topic, isPrivate }, broadcast, null)
+  publish(project: string, all: readonly { readonly isPrivate: boolean; readonly broadcast: Broadcast }[]): void {
+    if (all.length > this.#deps.config.messages)
+      throw new MayflyError(
+        'too_many_messages',
+        `Too many messages to broadcast, please reduce the batch size: ${this.#deps.config.messages} a second are taken`,
+      )
+    if (!this.#of(project).rates.messages.take(all.length)) throw new MayflyError('too_many_messages', 'Too many messages per second')
+    this.#received += all.length
+    for (const { isPrivate, broadcast } of all) this.#channels.broadcast({ project, topic: broadcast.topic, isPrivate }, broadcast, null)
   }
 
   get numbers(): RealtimeNumbers {

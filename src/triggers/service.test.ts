@@ -182,6 +182,40 @@ describe('Triggers', () => {
     away = false
     await until(async () => (await subscriptions()).length === 1)
   })
+  it('are brought to one project while another does not answer', async () => {
+    await place.addFunction('f')
+    const slow = await place.addProject('slow')
+    await place.addFunction('g', slow)
+    let away = true
+    const held = Promise.withResolvers<void>()
+    const { databases } = place
+    const triggers = place.open({
+      databases: {
+        control: databases.control,
+        status: () => databases.status(),
+        openProject: async (ref) => {
+          if (away) throw new Error('it is away')
+          if (ref === 'slow') await held.promise
+          return await databases.openProject(ref)
+        },
+      },
+    })
+    await assert.rejects(triggers.put(slow.ref, 'g', [on('b')]), /away/)
+    await assert.rejects(triggers.put(DEMO, 'f', [on('a')]), /away/)
+    away = false
+    await triggers.start()
+    await until(async () => (await subscriptions()).length === 1)
+    // Behind again, while the slow one is still waited for.
+    await databases.control.sql`update mayfly.mirror set wanted = wanted + 1 from mayfly.project where project.id = project_id and ref = ${DEMO}`
+    const behind = async () =>
+      (await databases.control.sql<{ ref: string }>`select ref from mayfly.mirror join mayfly.project on id = project_id where wanted <> reached`).map(
+        ({ ref }) => ref,
+      )
+    await until(async () => (await behind()).join() === 'slow')
+    held.resolve()
+    await until(async () => (await behind()).length === 0)
+    assert.deepEqual(await subscriptions(await databases.openProject('slow')), [['b', 'created']])
+  })
   it('are at most LIMITS.projectTriggers of a project', async () => {
     const most = LIMITS.projectTriggers.value
     const perFunction = LIMITS.functionTriggers.value

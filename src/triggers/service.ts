@@ -31,6 +31,8 @@ const RETRY_MAX_MS = 30_000
 const SWEEP_MS = 3_600_000
 const ORPHANED_SECONDS = 3_600
 const CLOSE_MS = 5_000
+/** Projects whose servers are started, or waited for, at once. */
+const AT_ONCE = 4
 
 export interface TriggersDeps {
   readonly databases: Pick<Databases, 'control' | 'openProject' | 'status'>
@@ -76,6 +78,8 @@ export class Triggers implements AsyncDisposable {
   readonly #deps: TriggersDeps
   readonly #followed = new Map<ProjectRef, Followed>()
   readonly #stop = new AbortController()
+  /** Mirrors that a look brings to their state: a slow one holds up no other look. */
+  readonly #behind = new Map<ProjectRef, Promise<void>>()
   #looking: Promise<void> | null = null
   #starting: Promise<void> | null = null
 
@@ -184,7 +188,11 @@ export class Triggers implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
     // What a database that does not answer holds up is finished in the next life.
-    await within(this.#deps.clock, CLOSE_MS, Promise.all([this.#looking, this.#starting, ...[...this.#followed.values()].map(settled)]))
+    await within(
+      this.#deps.clock,
+      CLOSE_MS,
+      Promise.all([this.#looking, this.#starting, ...this.#behind.values(), ...[...this.#followed.values()].map(settled)]),
+    )
   }
 
   #active(ref: ProjectRef): Project {
@@ -268,13 +276,16 @@ export class Triggers implements AsyncDisposable {
     } while (followed.again && !signal.aborted)
   }
 
-  /** One after the other: each look may have to start a server. */
+  /** A few at once: each look may have to start a server. */
   async #lookAtAll(refs: readonly ProjectRef[]): Promise<void> {
-    for (const ref of refs) {
-      const followed = this.#followed.get(ref)
-      if (this.#stop.signal.aborted) return
-      if (followed) await this.#pass(ref, followed)
+    const open = [...refs]
+    const look = async () => {
+      for (let ref = open.shift(); ref !== undefined && !this.#stop.signal.aborted; ref = open.shift()) {
+        const followed = this.#followed.get(ref)
+        if (followed) await this.#pass(ref, followed)
+      }
     }
+    await Promise.all(Array.from({ length: AT_ONCE }, look))
   }
 
   async #look(): Promise<void> {
@@ -285,8 +296,13 @@ export class Triggers implements AsyncDisposable {
       if (this.#stop.signal.aborted) return
       try {
         for (const { ref } of await selectBehind(databases.control.sql)) {
-          if (clock.monotonic() < (this.#followed.get(ref)?.notBefore ?? Number.NEGATIVE_INFINITY)) continue
-          await this.reconcile(ref).catch((error: Error) => this.#mirrorFailed(ref, error))
+          // Who finds no place now is found behind again by the next look.
+          if (this.#behind.size >= AT_ONCE) break
+          if (this.#behind.has(ref) || clock.monotonic() < (this.#followed.get(ref)?.notBefore ?? Number.NEGATIVE_INFINITY)) continue
+          const work = this.reconcile(ref)
+            .catch((error: Error) => this.#mirrorFailed(ref, error))
+            .finally(() => this.#behind.delete(ref))
+          this.#behind.set(ref, work)
         }
         if (clock.monotonic() - sweptAt >= SWEEP_MS) {
           sweptAt = clock.monotonic()

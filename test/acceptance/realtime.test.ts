@@ -178,6 +178,13 @@ describe('realtime', () => {
     assert.equal((await post('/hidden/events/yes?private=true', '{}', secret)).status, 202)
     await until(() => heard.length > 0, 'what may be sent')
     assert.deepEqual(heard, ['yes'])
+    // More than a second takes is refused whole.
+    const messages = Array.from({ length: 101 }, () => ({ topic: 'hidden', event: 'flood', payload: {}, private: true }))
+    const flood = await post('', JSON.stringify({ messages }), secret)
+    assert.deepEqual([flood.status, flood.body.code], [429, 'too_many_messages'])
+    assert.equal((await post('/hidden/events/last?private=true', '{}', secret)).status, 202)
+    await until(() => heard.includes('last'), 'what follows the flood')
+    assert.deepEqual(heard, ['yes', 'last'])
     await assert.rejects(subscribed(clientOf(url, publishable).channel('hidden', { config: { private: true } })), /Unauthorized/)
   })
   it('presence: who is there, and who leaves', async () => {
