@@ -203,7 +203,10 @@ export class RunningNode implements AsyncDisposable {
       sealer,
       clock,
       log,
-      build: async (version) => void (await sandbox.sandboxes.build(specs.of(version))),
+      build: async (version, like) => {
+        const spec = specs.of(version)
+        if (like === null || !(await sandbox.sandboxes.adopt(spec, like))) await sandbox.sandboxes.build(spec)
+      },
       retired: (versionId) => {
         sandbox.sandboxes.retire(versionId)
         specs.retire(versionId)

@@ -186,7 +186,11 @@ export class Guest implements AsyncDisposable {
     const id = this.#nextCall++
     this.calls.set(id, new Stream())
     const text = Buffer.from(
-      JSON.stringify({ ...head, remainingMs: 5000, context: { invocationId: `id-${id}`, traceId: 'trace', clientContext: null, depth: 0, ...context } }),
+      JSON.stringify({
+        ...head,
+        remainingMs: 5000,
+        context: { invocationId: `id-${id}`, traceId: 'trace', clientContext: null, depth: 0, invokedArn: 'arn:f:live', ...context },
+      }),
     )
     return { id, first: Buffer.concat([u32(text.length), text]) }
   }

@@ -76,7 +76,7 @@ export function runtimeConformance(name: string, runtime: Runtime): void {
         assert.deepEqual(told, {
           functionName: 'f',
           functionVersion: '7',
-          functionArn: 'arn:f',
+          functionArn: 'arn:f:live',
           memoryMb: 128,
           logGroup: '/group',
           logStream: 'stream',

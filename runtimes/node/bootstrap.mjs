@@ -428,7 +428,7 @@ function lambdaContext(call) {
     logStreamName: version.logStream,
     clientContext: context.clientContext === null ? undefined : parse(context.clientContext),
     identity: undefined,
-    invokedFunctionArn: version.functionArn,
+    invokedFunctionArn: context.invokedArn,
     awsRequestId: context.invocationId,
     getRemainingTimeInMillis: () => Math.max(0, Number((call.deadline - hrtime()) / 1_000_000n)),
   }
@@ -796,7 +796,7 @@ async function warm(rounds) {
   control.send = (type, flags, stream, payload) => void encode(type, flags, stream, payload)
   control.sendData = control.send
   version = { functionName: 'w', functionVersion: 'w', functionArn: 'w', memoryMb: 1, logGroup: 'w', logStream: 'w' }
-  const context = { invocationId: 'w', traceId: 'w', clientContext: null, depth: 0 }
+  const context = { invocationId: 'w', traceId: 'w', clientContext: null, depth: 0, invokedArn: 'w' }
   const frame = (head, body) => {
     const bytes = Buffer.from(stringify(head))
     return Buffer.concat([u32(bytes.length), bytes, Buffer.from(body)])

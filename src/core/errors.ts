@@ -13,6 +13,8 @@ interface ErrorEntry {
  * Kept in alphabetical order; docs/errors.md is made from it.
  */
 export const ERRORS = {
+  alias_exists: { status: 409, retry: 'never', hint: 'Choose another name, or update the alias that is there.' },
+  alias_not_found: { status: 404, retry: 'never', hint: 'Check the name with `mayfly alias <function>`.' },
   bad_request: { status: 400, retry: 'never', hint: 'Correct the request as the message says.' },
   body_not_json: { status: 400, retry: 'never', hint: 'Send a JSON document as the body.' },
   cross_origin: { status: 403, retry: 'never', hint: "The console's address serves its own pages only; call the API with a key instead." },
@@ -20,6 +22,7 @@ export const ERRORS = {
   dead_letter_not_found: { status: 404, retry: 'never', hint: 'List them with `mayfly dlq ls`; one that was replayed or removed is gone.' },
   deployment_conflict: { status: 409, retry: 'never', hint: 'Give it another name, or take it out of the project file of the other deployment first.' },
   deployment_failed: { status: 409, retry: 'never', hint: 'Correct what the message names and deploy again: the rest stands as far as it came.' },
+  code_mismatch: { status: 400, retry: 'never', hint: 'Look at the code that the function has now; it is not what you wanted to publish.' },
   deployment_not_found: { status: 404, retry: 'never', hint: 'Check the name: it is the `name` of the project file.' },
   function_changing: { status: 409, retry: 'after', hint: 'Look at what the other change made of it, then send yours again.' },
   function_exists: { status: 409, retry: 'never', hint: 'Choose another name, or update the function that is there.' },
@@ -36,6 +39,11 @@ export const ERRORS = {
   misdirected_request: { status: 421, retry: 'never', hint: 'Call a host name that this node serves; add others with `--allow-host`.' },
   not_allowed: { status: 403, retry: 'never', hint: 'Use a key that has this right.' },
   not_found: { status: 404, retry: 'never', hint: 'Check the path; the routes are listed in docs/api.md.' },
+  nothing_before: {
+    status: 409,
+    retry: 'never',
+    hint: 'Choose a version with `mayfly versions <function>` and point the alias at it with `mayfly promote <function> --version N`.',
+  },
   payload_too_large: { status: 413, retry: 'never', hint: 'Send less, or put the body in a bucket and pass its key.' },
   project_exists: { status: 409, retry: 'never', hint: 'Choose another ref.' },
   project_not_found: { status: 404, retry: 'never', hint: 'Check the ref of the project.' },
@@ -50,6 +58,7 @@ export const ERRORS = {
   shutting_down: { status: 503, retry: 'after', hint: 'The node is stopping; send the request again when it is back.' },
   site_not_found: { status: 404, retry: 'never', hint: 'Check the name with `mayfly sites`.' },
   storage_full: { status: 507, retry: 'after', hint: 'Free space on the file system that the message names.' },
+  too_many_aliases: { status: 400, retry: 'never', hint: 'Delete aliases that are not needed any more.' },
   too_many_channels: { status: 429, retry: 'never', hint: 'Leave channels that are not needed, or open another socket.' },
   too_many_attempts: { status: 429, retry: 'after', hint: 'Wait a minute, then use a fresh code: `mayfly console`.' },
   too_many_invocations: { status: 429, retry: 'after', hint: 'Wait, send the work to a queue, or raise the concurrency.' },
@@ -57,6 +66,8 @@ export const ERRORS = {
   too_many_messages: { status: 429, retry: 'after', hint: 'Send less often, or raise `--realtime-messages`.' },
   too_many_sockets: { status: 429, retry: 'after', hint: 'Close sockets that are not needed, or raise `--realtime-sockets`.' },
   uri_invalid: { status: 400, retry: 'never', hint: 'Percent-encode the path correctly.' },
+  version_not_found: { status: 404, retry: 'never', hint: 'Check the number with `mayfly versions <function>`.' },
+  version_in_use: { status: 409, retry: 'never', hint: 'Point the aliases at another version first, or delete them.' },
   zip_invalid: { status: 400, retry: 'never', hint: 'Send a zip archive of plain files and folders with relative names.' },
 } as const satisfies Record<string, ErrorEntry>
 

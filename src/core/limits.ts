@@ -310,6 +310,13 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/invoke/queue.test.ts',
   },
+  functionAliases: {
+    value: 1_000,
+    unit: 'count',
+    why: 'the aliases that name a version are looked through before it is deleted',
+    error: 'too_many_aliases',
+    provenBy: 'src/functions/aliases.test.ts',
+  },
   rememberedVersions: {
     value: 10_000,
     unit: 'count',

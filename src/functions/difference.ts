@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { definitionOfSpec, type FunctionSpec } from './definition.ts'
-import type { FunctionRecord } from './service.ts'
+import type { FunctionRecord } from './builds.ts'
 
 /** The fields of mayfly.json in which a function is not yet what is said; `code` for its artefact. Values stay untold: some are secrets. */
 export function differencesOf(record: FunctionRecord, spec: FunctionSpec): string[] {

@@ -3,9 +3,10 @@ import { LIMITS } from '../core/limits.ts'
 import { type Project, type ProjectRef, parseProjectRef } from '../core/project.ts'
 import type { Reply, RequestContext, Route } from '../core/route.ts'
 import { isSha256, sha256Hex } from './artefacts.ts'
+import type { FunctionRecord } from './builds.ts'
 import { checkFunctionName, definitionOfSpec, parseFunctionSpec } from './definition.ts'
 import type { ArtefactLinks } from './links.ts'
-import type { FunctionRecord, FunctionsService } from './service.ts'
+import type { FunctionsService } from './service.ts'
 
 export interface FunctionsHttpDeps {
   readonly functions: FunctionsService

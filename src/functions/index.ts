@@ -1,5 +1,6 @@
 export { type Archive, readArchive, unpackArchive } from './archive.ts'
 export { Artefacts, type ArtefactsOptions } from './artefacts.ts'
+export type { FunctionRecord } from './builds.ts'
 export { definitionOfSpec, type FunctionSpec, functionSpecSchema, isFunctionName, mayflyJsonSchema, RUNTIMES, warningsOf } from './definition.ts'
 export { differencesOf } from './difference.ts'
 export {
@@ -20,7 +21,6 @@ export { type FunctionsHttpDeps, routes } from './http.ts'
 export { ArtefactLinks } from './links.ts'
 export {
   type Change,
-  type FunctionRecord,
   type FunctionsDeps,
   FunctionsService,
 } from './service.ts'

@@ -4,18 +4,19 @@ import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
-import type { Sealer, SealPlace } from '../core/seal.ts'
 import type { Stays } from '../core/stays.ts'
+import type { Sealer } from '../core/seal.ts'
 import { bumpProjectVersion } from '../core/store.ts'
 import type { Clock } from '../lib/clock.ts'
-import { type Random, systemRandom, uuidv7 } from '../lib/ids.ts'
+import { type Random, randomFraction, systemRandom, uuidv7 } from '../lib/ids.ts'
+import { Aliases } from './aliases.ts'
 import type { Artefacts } from './artefacts.ts'
+import { Builds, type FunctionRecord, LATEST, noArtefact } from './builds.ts'
 import { type Environment, MAX_TAGS, warningsOf } from './definition.ts'
 import {
   artefactBytes,
   deleteFunction,
   deleteOldVersions,
-  type FunctionRow,
   findFunction,
   forgetArtefact,
   insertFunction,
@@ -26,11 +27,12 @@ import {
   projectId,
   saveArtefact,
   saveTags,
-  type StoredDefinition,
   unusedArtefacts,
   versionsOf,
 } from './store.ts'
+import { Resolver } from './resolver.ts'
 import type { FunctionDefinition, Functions, Version } from './types.ts'
+import { Versions } from './versions.ts'
 
 export interface FunctionsDeps {
   readonly control: Database
@@ -41,8 +43,13 @@ export interface FunctionsDeps {
   readonly clock: Clock
   readonly log: Log
   readonly random?: Random
-  /** Makes the compile cache. What it throws is logged: a function without one starts slower and that is all. */
-  readonly build: (version: Version) => Promise<void>
+  /** From 0 to below 1: which of an alias's two versions takes a call. */
+  readonly fraction?: () => number
+  /**
+   * Makes the compile cache; `like` is a build with the same code, whose cache may serve.
+   * What it throws is logged: a function without one starts slower and that is all.
+   */
+  readonly build: (version: Version, like: string | null) => Promise<void>
   /** Told the id of each version that serves no more. */
   readonly retired: (versionId: string) => void
   /** Told, and waited for, when a function of a project is gone. What it throws is logged. */
@@ -51,23 +58,6 @@ export interface FunctionsDeps {
   readonly expected?: (version: Version) => Promise<void>
   /** Whether what is remembered may be used without asking the database again. */
   readonly believable?: () => boolean
-}
-
-/** A function as its owner sees it, with the version that $LATEST names. */
-export interface FunctionRecord {
-  readonly id: string
-  readonly name: string
-  readonly definition: FunctionDefinition
-  /** Null when none was ever set; `{}` when it was set to be empty. */
-  readonly environment: Environment | null
-  readonly versionId: string
-  readonly revisionId: string
-  readonly artefact: string
-  readonly codeBytes: number
-  readonly createdAt: Date
-  readonly modifiedAt: Date
-  readonly state: 'pending' | 'active' | 'failed'
-  readonly stateReason: string | null
 }
 
 export interface Change {
@@ -90,41 +80,33 @@ const EXPECTED_FUNCTIONS = 500
 export class FunctionsService implements Functions {
   readonly #deps: FunctionsDeps
   readonly #random: Random
-  readonly #cache = new Map<string, Version>()
-  readonly #loading = new Map<string, Promise<Version>>()
-  /** Raised by each invalidation: what was read before it is not kept. */
-  #generation = 0
+  readonly #builds: Builds
+  readonly #resolver: Resolver
+  readonly versions: Versions
+  readonly aliases: Aliases
 
   constructor(deps: FunctionsDeps) {
     this.#deps = deps
     this.#random = deps.random ?? systemRandom
+    this.#builds = new Builds(deps)
+    this.#resolver = new Resolver({
+      control: deps.control,
+      builds: this.#builds,
+      believable: () => deps.believable?.() ?? true,
+      fraction: deps.fraction ?? randomFraction,
+    })
+    const shared = {
+      control: deps.control,
+      resolver: this.#resolver,
+      newId: () => this.#id(),
+      expected: (project: ProjectRef, name: string, version: string) => void this.#expect(project, name, version),
+    }
+    this.versions = new Versions({ ...shared, builds: this.#builds, retired: deps.retired })
+    this.aliases = new Aliases(shared)
   }
 
-  async resolve(project: ProjectRef, name: string): Promise<Version> {
-    const key = `${project}/${name}`
-    const known = this.#cache.get(key)
-    if (known && (this.#deps.believable?.() ?? true)) return known
-    const running = this.#loading.get(key)
-    if (running) return await running
-    const loading = this.#load(project, name, key)
-    this.#loading.set(key, loading)
-    try {
-      return await loading
-    } finally {
-      if (this.#loading.get(key) === loading) this.#loading.delete(key)
-    }
-  }
-
-  async #load(project: ProjectRef, name: string, key: string): Promise<Version> {
-    const generation = this.#generation
-    const record = await this.get(project, name)
-    if (record.state === 'pending') throw new MayflyError('function_not_ready', `the function "${name}" is still being made`)
-    const version = this.#versionOf(project, record, await this.#deps.artefacts.ready(project, record.artefact))
-    if (generation === this.#generation) {
-      if (this.#cache.size >= LIMITS.rememberedVersions.value) this.#cache.delete(this.#cache.keys().next().value as string)
-      this.#cache.set(key, version)
-    }
-    return version
+  async resolve(project: ProjectRef, name: string, qualifier: string | null = null): Promise<Version> {
+    return await this.#resolver.resolve(project, name, qualifier)
   }
 
   /** Reads the functions that were changed last, so that their first call finds them known. For after a start; never throws. */
@@ -142,14 +124,14 @@ export class FunctionsService implements Functions {
 
   /** Something else changed a project: forgets its functions, and reads again those that were known. Never throws. */
   async refresh(project: ProjectRef): Promise<void> {
-    const known = [...this.#cache.values()].filter((version) => version.project === project).slice(-EXPECTED_FUNCTIONS)
+    const known = this.#resolver.known(project).slice(-EXPECTED_FUNCTIONS)
     this.invalidate(project)
-    for (const version of known) await this.#expect(project, version.functionName)
+    for (const { functionName, version } of known) await this.#expect(project, functionName, version)
   }
 
-  async #expect(project: ProjectRef, name: string): Promise<void> {
+  async #expect(project: ProjectRef, name: string, version: string | null = null): Promise<void> {
     try {
-      await this.#deps.expected?.(await this.resolve(project, name))
+      await this.#deps.expected?.(await this.resolve(project, name, version))
     } catch (error) {
       if (!(error instanceof MayflyError)) this.#deps.log.debug({ project, function: name, error: String(error) }, 'a function could not be read ahead')
     }
@@ -157,35 +139,22 @@ export class FunctionsService implements Functions {
 
   /** Forgets what is known of a function, or of all functions of a project. */
   invalidate(project: ProjectRef, name: string | null = null): void {
-    this.#generation += 1
-    const forget = (key: string) => {
-      this.#cache.delete(key)
-      this.#loading.delete(key)
-    }
-    if (name !== null) {
-      forget(`${project}/${name}`)
-      return
-    }
-    for (const key of [...this.#cache.keys(), ...this.#loading.keys()]) if (key.startsWith(`${project}/`)) forget(key)
+    this.#resolver.forget(project, name)
   }
 
   /** @throws MayflyError function_not_found */
-  async get(project: ProjectRef, name: string): Promise<FunctionRecord> {
-    const record = await this.find(project, name)
-    if (!record) throw new MayflyError('function_not_found', `no function named ${JSON.stringify(name.slice(0, 200))} in project ${project}`)
-    return record
+  async get(project: ProjectRef, name: string, qualifier: string | null = null): Promise<FunctionRecord> {
+    return await this.#resolver.get(project, name, qualifier)
   }
 
-  async find(project: ProjectRef, name: string): Promise<FunctionRecord | null> {
-    if (name.includes('\0')) return null // no text of PostgreSQL can hold it
-    const row = await findFunction(this.#deps.control.sql, project, name)
-    return row ? this.#recordOf(row) : null
+  async find(project: ProjectRef, name: string, qualifier: string | null = null): Promise<FunctionRecord | null> {
+    return await this.#resolver.find(project, name, qualifier)
   }
 
   /** Names after `after`, in the order of their bytes. */
   async list(project: ProjectRef, after: string, limit: number): Promise<FunctionRecord[]> {
     const rows = await listFunctions(this.#deps.control.sql, project, after, limit)
-    return rows.map((row) => this.#recordOf(row))
+    return rows.map((row) => this.#builds.recordOf(row))
   }
 
   /**
@@ -221,7 +190,10 @@ export class FunctionsService implements Functions {
     checkTags(tags)
     const functionId = this.#id()
     const id = await this.#projectId(project)
-    const made = await this.#build(project, id, {
+    const made = await this.#builds.make(project, id, {
+      id: this.#id(),
+      version: LATEST,
+      like: null,
       functionId,
       name,
       tags,
@@ -265,7 +237,10 @@ export class FunctionsService implements Functions {
     const artefact = change.artefact ?? before.artefact
     const environment = change.environment === undefined ? before.environment : change.environment
     const id = await this.#projectId(project)
-    const made = await this.#build(project, id, {
+    const made = await this.#builds.make(project, id, {
+      id: this.#id(),
+      version: LATEST,
+      like: null,
       functionId: before.id,
       name,
       tags,
@@ -336,13 +311,13 @@ export class FunctionsService implements Functions {
   /** @throws MayflyError function_not_found */
   async delete(project: ProjectRef, name: string): Promise<void> {
     const record = await this.get(project, name)
-    const versionId = await this.#deps.control.transaction(async (tx) => {
+    const versionIds = await this.#deps.control.transaction(async (tx) => {
       const deleted = await deleteFunction(tx, project, name)
-      if (deleted !== null) await bumpProjectVersion(tx, project)
+      if (deleted.length > 0) await bumpProjectVersion(tx, project)
       return deleted
     })
     this.invalidate(project, name)
-    this.#deps.retired(versionId ?? record.versionId)
+    for (const id of new Set([record.versionId, ...versionIds])) this.#deps.retired(id)
     await this.#deps
       .deleted?.(project)
       .catch((error: Error) => this.#deps.log.warn({ project, function: name, error: error.message }, 'what a function leaves behind is cleared away later'))
@@ -379,86 +354,6 @@ export class FunctionsService implements Functions {
     this.invalidate(project)
   }
 
-  async #build(
-    project: ProjectRef,
-    projectId: string,
-    wanted: {
-      functionId: string
-      name: string
-      tags: FunctionDefinition['tags']
-      stored: StoredDefinition
-      environment: Environment | null
-      artefact: string
-    },
-  ) {
-    const { artefacts, control, sealer, build, log } = this.#deps
-    const codeBytes = await artefactBytes(control.sql, project, wanted.artefact)
-    if (codeBytes === null) throw noArtefact(wanted.artefact)
-    const codeDir = await artefacts.ready(project, wanted.artefact)
-    const id = this.#id()
-    const environment = wanted.environment === null ? null : sealer.seal(placeOf(projectId, id), Buffer.from(JSON.stringify(wanted.environment)))
-    const version: Version = {
-      id,
-      project,
-      functionId: wanted.functionId,
-      functionName: wanted.name,
-      version: '$LATEST',
-      definition: { ...wanted.stored, name: wanted.name, tags: wanted.tags },
-      codeDir,
-      environment: wanted.environment ?? {},
-      state: 'pending',
-      stateReason: null,
-    }
-    try {
-      await build(version)
-    } catch (error) {
-      log.warn(
-        {
-          project,
-          function: wanted.name,
-          version: id,
-          reason: error instanceof Error ? error.message : String(error),
-        },
-        'no compile cache was made; the function will start slower',
-      )
-    }
-    return {
-      id,
-      functionId: wanted.functionId,
-      definition: wanted.stored,
-      artefact: wanted.artefact,
-      codeBytes,
-      environment,
-    }
-  }
-
-  #versionOf(project: ProjectRef, record: FunctionRecord, codeDir: string): Version {
-    return {
-      id: record.versionId,
-      project,
-      functionId: record.id,
-      functionName: record.name,
-      version: '$LATEST',
-      definition: record.definition,
-      codeDir,
-      environment: record.environment ?? {},
-      state: record.state,
-      stateReason: record.stateReason,
-    }
-  }
-
-  #recordOf(row: FunctionRow): FunctionRecord {
-    const { definition, codeBytes, environment, tags, projectId, ...rest } = row
-    const opened = environment === null ? null : this.#deps.sealer.open(placeOf(projectId, row.versionId), environment)
-    return {
-      ...rest,
-      // Versions from before queues were a function's to set have nothing of them.
-      definition: { ...definition, async: definition.async ?? { maxAttempts: null, maxAgeSeconds: null }, name: row.name, tags },
-      codeBytes: Number(codeBytes),
-      environment: opened === null ? null : (JSON.parse(Buffer.from(opened).toString('utf8')) as Environment),
-    }
-  }
-
   #changeError(error: unknown, artefact: string): unknown {
     // 23503: the sweep, or the deletion of the function, came between.
     return error instanceof DatabaseError && error.sqlState === '23503' ? noArtefact(artefact) : error
@@ -478,17 +373,9 @@ export class FunctionsService implements Functions {
 /** Rolls the transaction back when somebody else changed the function first. */
 class Overtaken extends Error {}
 
-const placeOf = (project: string, versionId: string): SealPlace => ({
-  project,
-  table: 'function_version',
-  column: 'environment',
-  row: versionId,
-})
-
-const noArtefact = (sha256: string) => new MayflyError('bad_request', `artefact: ${sha256} was not uploaded to this project; PUT it first`)
-
 function checkTags(tags: Readonly<Record<string, string>>): void {
   if (Object.keys(tags).length > MAX_TAGS) throw new MayflyError('bad_request', 'Number of tags exceeds resource tag limit.')
 }
 
+/** As the Lambda API writes it. */
 export const codeSha256 = (record: FunctionRecord) => Buffer.from(record.artefact, 'hex').toString('base64')

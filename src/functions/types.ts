@@ -23,13 +23,13 @@ export interface FunctionDefinition {
   readonly tags: Readonly<Record<string, string>>
 }
 
-/** One immutable build of a function. `$LATEST` names the newest one; its id changes with every change. */
+/** One immutable build of a function. `$LATEST` names the newest one, whose id changes with every change; a number names one for good. */
 export interface Version {
   readonly id: string
   readonly project: ProjectRef
   readonly functionId: string
   readonly functionName: string
-  /** `$LATEST` in this issue. */
+  /** `$LATEST`, or the number of a published version. */
   readonly version: string
   readonly definition: FunctionDefinition
   /** Host directory with the unpacked code. */
@@ -42,6 +42,10 @@ export interface Version {
 
 /** What `invoke` and the gateway see of this room. */
 export interface Functions {
-  /** From the cache, at most 2 s stale on other processes. @throws MayflyError function_not_found, function_not_ready */
-  resolve(project: ProjectRef, name: string): Promise<Version>
+  /**
+   * From the cache, at most 2 s stale on other processes.
+   * @param qualifier  null or `$LATEST`, a number, or an alias; an alias with a share for another version picks one per call
+   * @throws MayflyError function_not_found, function_not_ready
+   */
+  resolve(project: ProjectRef, name: string, qualifier?: string | null): Promise<Version>
 }

@@ -48,7 +48,7 @@ export function routes(deps: InvokeHttpDeps): Route[] {
       access: 'manage',
       plane: 'management',
       adds: 'records',
-      doc: 'Runs a function with the JSON body as its event; the reply is what it returned. With `async=1` it is queued: 202 once that is on disk.',
+      doc: 'Runs a function, or `name:qualifier` for a version or alias of it, with the JSON body as its event; the reply is what it returned. With `async=1` it is queued: 202 once that is on disk.',
       handle: (context) => callWithEvent(deps, context),
     },
     {
@@ -191,14 +191,16 @@ async function callWithEvent(deps: InvokeHttpDeps, context: RequestContext): Pro
   const project = context.project as Project
   const body = await context.body(LIMITS.invocationBody.value)
   const payload = eventPayload(body)
+  const { name, qualifier } = asked(context.params.name ?? '')
   if (context.query.get('async') === '1') {
-    const version = await deps.functions.resolve(project.ref, context.params.name ?? '')
+    const version = await deps.functions.resolve(project.ref, name, qualifier)
     const { functionId, functionName } = version
     await deps.queue.enqueue({
       id: context.id,
       project: project.ref,
       functionId,
       functionName,
+      qualifier,
       traceId: null,
       clientContext: null,
       depth: context.depth,
@@ -210,7 +212,8 @@ async function callWithEvent(deps: InvokeHttpDeps, context: RequestContext): Pro
     {
       id: context.id,
       project: project.ref,
-      functionName: context.params.name ?? '',
+      functionName: name,
+      qualifier,
       traceId: null,
       clientContext: null,
       depth: context.depth,
@@ -226,6 +229,7 @@ async function callWithEvent(deps: InvokeHttpDeps, context: RequestContext): Pro
     headers: {
       'content-type': 'application/json',
       'x-mayfly-invocation-id': context.id,
+      'x-mayfly-version': outcome.version.version,
       'x-mayfly-duration-ms': over.durationMs.toFixed(2),
       'x-mayfly-init-ms': over.initMs.toFixed(2),
       ...(outcome.cold === null ? {} : { 'x-mayfly-cold': outcome.cold }),
@@ -233,6 +237,12 @@ async function callWithEvent(deps: InvokeHttpDeps, context: RequestContext): Pro
     },
     body: bytes,
   }
+}
+
+/** `name`, or `name:qualifier` as the Lambda API takes it. */
+function asked(text: string): { name: string; qualifier: string | null } {
+  const at = text.indexOf(':')
+  return at === -1 ? { name: text, qualifier: null } : { name: text.slice(0, at), qualifier: text.slice(at + 1) }
 }
 
 async function deadLetters(deps: InvokeHttpDeps, context: RequestContext): Promise<Reply> {
@@ -263,6 +273,7 @@ function letterIdOf(context: RequestContext): string {
 const shownLetter = (letter: DeadLetter) => ({
   id: letter.id,
   function: letter.functionName,
+  qualifier: letter.qualifier,
   reason: letter.reason,
   attempts: letter.attempts,
   lost: letter.lost,

@@ -100,6 +100,24 @@ describe('Queue', () => {
     assert.deepEqual(await waiting(), [])
     assert.deepEqual(await databases.control.sql`select 1 from mayfly.entry_payload`, [])
   })
+  it('keeps the qualifier that an entry was sent with, through retries, its burial and its replay', async () => {
+    const asked: unknown[] = []
+    const { queue } = open(() => 'Oops', {
+      maxAttempts: 2,
+      invoke: async ({ qualifier }) => {
+        asked.push(qualifier)
+        return { result: { kind: 'error', errorType: 'Oops', payload: Buffer.from('{}') }, over: Promise.resolve({}) } as unknown as Outcome
+      },
+    })
+    await queue.start()
+    const entry = { ...entryOf(), qualifier: 'live' }
+    await queue.enqueue(entry)
+    await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
+    assert.equal((await queue.deadLetters(DEMO, null, 10))[0]?.qualifier, 'live')
+    const replayed = await queue.replay(DEMO, entry.id, async () => entry.functionId)
+    await until(async () => (await queue.deadLetters(DEMO, null, 10)).some((letter) => letter.id === replayed))
+    assert.deepEqual(asked, ['live', 'live', 'live', 'live'])
+  })
   it('wakes at once for what comes while it is idle', async () => {
     const { queue, ran } = open(() => 'ok')
     await queue.start()

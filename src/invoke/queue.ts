@@ -186,8 +186,8 @@ export class Queue implements AsyncDisposable {
     const entered = await database.transaction(async (tx) => {
       const [letter] = await deleteDeadLetter(tx, project, letterId)
       if (!letter) throw noLetter(letterId)
-      const { functionName, payload } = letter
-      return await this.enqueueIn(tx, [{ id, project, functionId, functionName, traceId: null, clientContext: null, depth: 0, payload }])
+      const { functionName, qualifier, payload } = letter
+      return await this.enqueueIn(tx, [{ id, project, functionId, functionName, qualifier, traceId: null, clientContext: null, depth: 0, payload }])
     })
     entered.committed()
     return id
@@ -312,6 +312,7 @@ export class Queue implements AsyncDisposable {
           attempt: entry.attempt,
           project: entry.project as ProjectRef,
           functionName: entry.functionName,
+          qualifier: entry.qualifier,
           traceId: entry.traceId,
           clientContext: entry.clientContext,
           depth: entry.depth,

@@ -31,6 +31,8 @@ export interface Invocation {
   readonly attempt?: number
   readonly project: ProjectRef
   readonly functionName: string
+  /** A number, an alias or `$LATEST`, as it was asked for; which version that is, is found when it runs. */
+  readonly qualifier?: string | null
   readonly traceId: string | null
   readonly clientContext: string | null
   readonly depth: number
@@ -101,7 +103,7 @@ export class Invoker implements Disposable {
    */
   async invoke(invocation: Invocation, signal: AbortSignal): Promise<Outcome> {
     const { functions, admission, meter, clock } = this.#deps
-    const version = await functions.resolve(invocation.project, invocation.functionName)
+    const version = await functions.resolve(invocation.project, invocation.functionName, invocation.qualifier)
     invocation.admit?.(version)
     if (!this.#deps.meterWritable()) throw new MayflyError('storage_full', 'executions cannot be written down: the journal of meters is not writable')
     const knownKind = this.#kinds.get(version.id)
@@ -130,7 +132,14 @@ export class Invoker implements Disposable {
       this.#remember(version.id, lease.handlerKind)
       const content = early ?? (await invocation.content(lease.handlerKind, version))
       const began = clock.monotonic()
-      const context = { invocationId: invocation.id, traceId, clientContext: invocation.clientContext, depth: invocation.depth }
+      const { functionArn } = spec.context
+      const context = {
+        invocationId: invocation.id,
+        traceId,
+        clientContext: invocation.clientContext,
+        depth: invocation.depth,
+        invokedArn: invocation.qualifier ? `${functionArn}:${invocation.qualifier}` : functionArn,
+      }
       const call: Call = { ...content, context } as Call
       const running = lease.run(call, log, signal)
       invocation.handed?.()

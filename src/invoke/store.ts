@@ -7,6 +7,8 @@ export interface NewEntry {
   readonly project: string
   readonly functionId: string
   readonly functionName: string
+  /** As it was asked for; what it means is asked when the entry runs. */
+  readonly qualifier?: string | null
   readonly traceId: string | null
   readonly clientContext: string | null
   readonly depth: number
@@ -18,9 +20,9 @@ export const insertEntries = async (tx: Tx, entries: readonly NewEntry[]): Promi
   const ids = entries.map((entry) => entry.id)
   await tx`insert into mayfly.entry (id, function_id) select * from unnest(${ids}::uuid[], ${entries.map((entry) => entry.functionId)}::uuid[])`
   await tx`
-    insert into mayfly.entry_payload (entry_id, project, function_name, trace_id, client_context, depth, payload)
+    insert into mayfly.entry_payload (entry_id, project, function_name, qualifier, trace_id, client_context, depth, payload)
     select * from unnest(${ids}::uuid[], ${entries.map((entry) => entry.project)}::text[], ${entries.map((entry) => entry.functionName)}::text[],
-      ${entries.map((entry) => entry.traceId)}::text[], ${entries.map((entry) => entry.clientContext)}::text[],
+      ${entries.map((entry) => entry.qualifier ?? null)}::text[], ${entries.map((entry) => entry.traceId)}::text[], ${entries.map((entry) => entry.clientContext)}::text[],
       ${entries.map((entry) => entry.depth)}::smallint[], ${entries.map((entry) => Buffer.from(entry.payload))}::bytea[])`
 }
 
@@ -52,6 +54,7 @@ export interface LeasedEntry {
   readonly ageMs: number
   readonly project: string
   readonly functionName: string
+  readonly qualifier: string | null
   readonly traceId: string | null
   readonly clientContext: string | null
   readonly depth: number
@@ -76,7 +79,7 @@ export const leaseDue = (sql: Query, holder: string, free: FreeSlots, leaseMs: n
      where entry.id = due.id
     returning entry.id, function_id, attempt, spent, lost, enqueued_at)
   select id, function_id as "functionId", attempt, spent, lost, (extract(epoch from clock_timestamp() - enqueued_at) * 1000)::float8 as "ageMs",
-         project, function_name as "functionName", trace_id as "traceId", client_context as "clientContext", depth, payload
+         project, function_name as "functionName", qualifier, trace_id as "traceId", client_context as "clientContext", depth, payload
     from leased join mayfly.entry_payload on entry_id = id`
 
 /** index: entry_leased */
@@ -122,9 +125,9 @@ export const buryEntry = (sql: Query, entry: Settled, given: Given) => sql<{ id:
   with gone as (
     delete from mayfly.entry where id = ${entry.id} and attempt = ${entry.attempt} returning id, enqueued_at, spent, lost),
   payload as (
-    delete from mayfly.entry_payload using gone where entry_id = gone.id returning entry_id, project, function_name, payload)
-  insert into mayfly.dead_letter (id, project, function_name, payload, enqueued_at, attempts, lost, reason, error_type, error_message)
-  select gone.id, project, function_name, payload, enqueued_at, spent + ${given.spent}, lost, ${given.reason}, ${given.errorType}, ${given.errorMessage}
+    delete from mayfly.entry_payload using gone where entry_id = gone.id returning entry_id, project, function_name, qualifier, payload)
+  insert into mayfly.dead_letter (id, project, function_name, qualifier, payload, enqueued_at, attempts, lost, reason, error_type, error_message)
+  select gone.id, project, function_name, qualifier, payload, enqueued_at, spent + ${given.spent}, lost, ${given.reason}, ${given.errorType}, ${given.errorMessage}
     from gone join payload on payload.entry_id = gone.id
   returning id`
 
@@ -142,6 +145,7 @@ export const insertDeadLetters = (tx: Tx, letters: readonly StillBorn[]) => tx`
 export interface DeadLetter {
   readonly id: string
   readonly functionName: string
+  readonly qualifier: string | null
   readonly enqueuedAt: Date
   readonly deadAt: Date
   readonly attempts: number
@@ -154,7 +158,7 @@ export interface DeadLetter {
 
 /** The newest first. index: dead_letter_project */
 export const selectDeadLetters = (sql: Query, project: string, functionName: string | null, limit: number) => sql<DeadLetter>`
-  select id, function_name as "functionName", enqueued_at as "enqueuedAt", dead_at as "deadAt", attempts, lost, reason, error_type as "errorType",
+  select id, function_name as "functionName", qualifier, enqueued_at as "enqueuedAt", dead_at as "deadAt", attempts, lost, reason, error_type as "errorType",
          error_message as "errorMessage", octet_length(payload) as "payloadBytes"
     from mayfly.dead_letter
    where project = ${project} and (${functionName}::text is null or function_name = ${functionName})
@@ -162,13 +166,13 @@ export const selectDeadLetters = (sql: Query, project: string, functionName: str
 
 /** With the first bytes of its event. */
 export const selectDeadLetter = (sql: Query, project: string, id: string, payloadBytes: number) => sql<DeadLetter & { readonly payload: Buffer }>`
-  select id, function_name as "functionName", enqueued_at as "enqueuedAt", dead_at as "deadAt", attempts, lost, reason, error_type as "errorType",
+  select id, function_name as "functionName", qualifier, enqueued_at as "enqueuedAt", dead_at as "deadAt", attempts, lost, reason, error_type as "errorType",
          error_message as "errorMessage", octet_length(payload) as "payloadBytes", substring(payload for ${payloadBytes}) as payload
     from mayfly.dead_letter where project = ${project} and id = ${id}`
 
 /** Takes one away. @returns what it is made of; nothing when it is gone by now */
-export const deleteDeadLetter = (sql: Query, project: string, id: string) => sql<{ functionName: string; payload: Buffer }>`
-  delete from mayfly.dead_letter where project = ${project} and id = ${id} returning function_name as "functionName", payload`
+export const deleteDeadLetter = (sql: Query, project: string, id: string) => sql<{ functionName: string; qualifier: string | null; payload: Buffer }>`
+  delete from mayfly.dead_letter where project = ${project} and id = ${id} returning function_name as "functionName", qualifier, payload`
 
 export const countDeadLetters = async (sql: Query): Promise<number> =>
   Number((await sql<{ n: string }>`select count(*) as n from mayfly.dead_letter`)[0]?.n ?? 0)

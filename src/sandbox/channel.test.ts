@@ -8,7 +8,7 @@ import { creditOf, encodeFrame, FLAG, FrameDecoder, LOG_WINDOW, MAX_PAYLOAD, SAN
 import type { Call, CallResult, LogSink } from './types.ts'
 
 const silent: LogSink = { write: () => {}, lost: () => {} }
-const context = { invocationId: 'i', traceId: 't', clientContext: null, depth: 0 }
+const context = { invocationId: 'i', traceId: 't', clientContext: null, depth: 0, invokedArn: 'a' }
 const event: Call = { kind: 'event', context, payload: Buffer.from('{}') }
 const http: Call = { kind: 'http', context, method: 'GET', url: 'http://localhost/', headers: [], body: null }
 const json = (value: unknown) => Buffer.from(JSON.stringify(value))

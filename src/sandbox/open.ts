@@ -42,6 +42,7 @@ function without(reason: NoDriver): Sandboxes {
   return {
     acquire: () => Promise.reject(noDriver(reason)),
     build: async () => ({ ok: false, handlerKind: null, error: reason.why, ms: 0 }),
+    adopt: async () => false,
     prepare: async () => {},
     retire: () => {},
     status: () => ({ driver: 'none', limits: [], missing: [{ what: 'functions', why: reason.why, todo: reason.todo }], generic: 0, sandboxes: [] }),

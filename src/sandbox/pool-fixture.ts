@@ -116,6 +116,7 @@ export const eventOf = (event: unknown): Call => ({
     traceId: 't',
     clientContext: null,
     depth: 0,
+    invokedArn: 'a',
   },
 })
 

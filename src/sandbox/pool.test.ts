@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { promises as fs } from 'node:fs'
+import { existsSync, promises as fs } from 'node:fs'
 import path from 'node:path'
 import { getEventListeners } from 'node:events'
 import { after, before, describe, test } from 'node:test'
@@ -342,6 +342,21 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
         await fs.writeFile(at, bytes)
         assert.equal((await call(spec('honest', 'source'))).value, 'source')
         assert.equal((await call(spec('forged', 'source'))).value, 'cached')
+      })
+
+      test('another version of the same code takes the compile cache over, and keeps it when the first goes', async () => {
+        const spec = (key: string) => specOf('cached', { key })
+        assert.equal((await pool.build(spec('first'))).ok, true)
+        assert.equal(await pool.adopt(spec('second'), 'first'), true)
+        assert.equal(await pool.adopt(spec('third'), 'never-built'), false)
+        const files = async (key: string) =>
+          (await fs.readdir(path.join(data, '1', 'cache', key), { recursive: true, withFileTypes: true }).catch(() => [])).filter((one) => one.isFile()).length
+        const made = await files('first')
+        assert.ok(made > 0)
+        pool.retire('first')
+        await until(() => !existsSync(path.join(data, '1', 'cache', 'first')))
+        assert.equal(await files('second'), made)
+        assert.equal((await call(spec('second'))).value, 'cached')
       })
 
       test('what code writes at deploy is bounded by the kernel; what fits is kept, and it runs without its cache too', async () => {

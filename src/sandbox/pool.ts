@@ -16,7 +16,7 @@ import { FreezeTimer } from './freezing.ts'
 import { HeldLog } from './held-log.ts'
 import { Specialised } from './specialised.ts'
 import { StartQueue } from './start-queue.ts'
-import type { Staging } from './staging.ts'
+import { linkTree, type Staging } from './staging.ts'
 import { budgetMb, takesCalls } from './state.ts'
 import {
   type ColdReason,
@@ -243,6 +243,25 @@ export class SandboxPool implements Sandboxes {
     }
   }
 
+  async adopt(spec: SandboxSpec, from: string): Promise<boolean> {
+    const cache = path.join(this.#deps.caches, spec.key)
+    const beside = `${cache}.new`
+    this.#retired.delete(spec.key)
+    try {
+      if (!existsSync(path.join(this.#deps.caches, from))) return false
+      await fs.rm(beside, { recursive: true, force: true })
+      // Its files are the node's own and never change: other names for them do.
+      await linkTree(path.join(this.#deps.caches, from), beside)
+      await fs.rename(beside, cache)
+    } catch {
+      // The other version went meanwhile.
+      await fs.rm(beside, { recursive: true, force: true })
+      return false
+    }
+    await this.prepare(spec).catch(() => {})
+    return true
+  }
+
   async prepare(spec: SandboxSpec): Promise<void> {
     await this.#deps.staging.prepare(this.#sourceOf(spec, this.#hasCache(spec) ? path.join(this.#deps.caches, spec.key) : null))
   }
@@ -314,8 +333,7 @@ export class SandboxPool implements Sandboxes {
   }
 
   #whyCold(spec: SandboxSpec): ColdReason {
-    const name = `${spec.identity.project}/${spec.identity.functionName}`
-    const past = this.#past.get(name)
+    const past = this.#past.get(pastOf(spec))
     if (spec.reuse === 'never') return 'reuse-never'
     if ((this.#byKey.get(spec.key) ?? []).length > 0 || this.#coming.has(spec.key)) return 'scale-out'
     if (!past) return this.#deps.knownBefore(spec.key) ? 'node-restart' : 'first-call'
@@ -409,7 +427,7 @@ export class SandboxPool implements Sandboxes {
   }
 
   #drop(sandbox: Specialised, why: 'idle-drop' | 'sandbox-lost'): void {
-    const past = this.#past.get(`${sandbox.spec.identity.project}/${sandbox.spec.identity.functionName}`)
+    const past = this.#past.get(pastOf(sandbox.spec))
     if (past && past.key === sandbox.spec.key) past.ended = why
     this.#track(sandbox.end())
   }
@@ -471,7 +489,7 @@ export class SandboxPool implements Sandboxes {
       const all = this.#byKey.get(spec.key) ?? []
       all.push(made)
       this.#byKey.set(spec.key, all)
-      this.#remember(`${spec.identity.project}/${spec.identity.functionName}`, spec.key)
+      this.#remember(pastOf(spec), spec.key)
       if (!this.#retired.has(spec.key)) void staging.prepare(source).catch(() => {})
       return made
     } finally {
@@ -484,7 +502,7 @@ export class SandboxPool implements Sandboxes {
     const at = all?.indexOf(sandbox) ?? -1
     if (at !== -1) all?.splice(at, 1)
     if (all?.length === 0) this.#byKey.delete(sandbox.spec.key)
-    const past = this.#past.get(`${sandbox.spec.identity.project}/${sandbox.spec.identity.functionName}`)
+    const past = this.#past.get(pastOf(sandbox.spec))
     if (past && past.key === sandbox.spec.key && past.ended === null) past.ended = 'sandbox-lost'
     this.#track(sandbox.process.kill().then(() => fs.rm(slotDir, { recursive: true, force: true })))
   }
@@ -659,6 +677,9 @@ export class SandboxPool implements Sandboxes {
     }
   }
 }
+
+/** What is remembered under one name: $LATEST of a function, whose builds follow each other, or one published version. */
+const pastOf = ({ identity, context }: SandboxSpec) => `${identity.project}/${identity.functionName}:${context.functionVersion}`
 
 /** How many calls one takes that is already busy: where each serves one call, none. */
 const atOnce = (spec: SandboxSpec): number => (spec.reuse === 'never' ? 0 : spec.concurrency)

@@ -173,7 +173,8 @@ async function countFiles(dir: string, enough: number): Promise<number> {
   return count
 }
 
-async function linkTree(from: string, to: string): Promise<void> {
+/** Makes a folder of the same files under other names. */
+export async function linkTree(from: string, to: string): Promise<void> {
   await mkdir(to, { mode: 0o755 })
   const entries = await readdir(from, { withFileTypes: true })
   for (let i = 0; i < entries.length; i += LINKS_AT_ONCE) {

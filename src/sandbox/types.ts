@@ -66,6 +66,8 @@ export interface CallContext {
   readonly clientContext: string | null
   /** How many functions stand before this call, itself not counted. */
   readonly depth: number
+  /** The ARN of the function as the caller named it, with the qualifier if it gave one. */
+  readonly invokedArn: string
 }
 
 export type Call =
@@ -156,6 +158,11 @@ export interface Sandboxes extends AsyncDisposable {
   acquire(spec: SandboxSpec, log: LogSink, signal: AbortSignal): Promise<SandboxLease>
   /** At deploy: loads the code once in a build sandbox, without environment, and keeps its compile cache. Never throws for user errors: a module that does not load simply has no cache. */
   build(spec: SandboxSpec): Promise<{ ok: boolean; handlerKind: HandlerKind | null; error: string | null; ms: number }>
+  /**
+   * Instead of building: takes the compile cache of another version of the same function with the same code, handler and runtime.
+   * @returns whether that one had a cache
+   */
+  adopt(spec: SandboxSpec, from: string): Promise<boolean>
   /** A call of this spec is to be expected: copies of its code are made ready. */
   prepare(spec: SandboxSpec): Promise<void>
   /** Ends the sandboxes of a key when their calls are over. */

@@ -70,8 +70,7 @@ async function invoke(deps: LambdaInvokeDeps, context: RequestContext): Promise<
   const clientContext = clientContextOf(header(context, 'x-amz-client-context'))
   const payload = eventPayload(await context.body(LIMITS.invocationBody.value))
   const missing = () => notFound(`Function not found: ${functionArn(region, name, qualifier ?? '$LATEST')}`)
-  if (qualifier !== null && qualifier !== '$LATEST') throw missing()
-  const version = await deps.functions.resolve(project, name).catch((error: unknown) => {
+  const version = await deps.functions.resolve(project, name, qualifier).catch((error: unknown) => {
     throw error instanceof MayflyError && error.code === 'function_not_found' ? missing() : error
   })
   const common = { 'x-amzn-requestid': context.id, 'content-type': 'application/json' }
@@ -82,6 +81,7 @@ async function invoke(deps: LambdaInvokeDeps, context: RequestContext): Promise<
       project,
       functionId: version.functionId,
       functionName: name,
+      qualifier,
       traceId: header(context, 'x-amzn-trace-id'),
       clientContext,
       depth: context.depth,
@@ -94,6 +94,7 @@ async function invoke(deps: LambdaInvokeDeps, context: RequestContext): Promise<
       id: context.id,
       project,
       functionName: name,
+      qualifier,
       traceId: header(context, 'x-amzn-trace-id'),
       clientContext,
       depth: context.depth,
@@ -109,7 +110,7 @@ async function invoke(deps: LambdaInvokeDeps, context: RequestContext): Promise<
     headers: {
       ...common,
       ...tail,
-      'x-amz-executed-version': version.version,
+      'x-amz-executed-version': outcome.version.version,
       'x-amzn-trace-id': outcome.traceId,
       'x-amzn-remapped-content-length': '0',
       ...(outcome.result.kind === 'error' ? { 'x-amz-function-error': 'Unhandled' } : {}),

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { codeSha256, type FunctionRecord } from '../../service.ts'
+import type { FunctionRecord } from '../../builds.ts'
+import { codeSha256 } from '../../service.ts'
 import { functionArn } from './identifiers.ts'
 
 /** `2026-11-24T02:25:40.000+0000` */

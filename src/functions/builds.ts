@@ -1,0 +1,138 @@
+import type { Database } from '../backends/database/database.ts'
+import { MayflyError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { ProjectRef } from '../core/project.ts'
+import type { Sealer, SealPlace } from '../core/seal.ts'
+import type { Artefacts } from './artefacts.ts'
+import type { Environment } from './definition.ts'
+import { artefactBytes, type FunctionRow, type NewVersion, type StoredDefinition } from './store.ts'
+import type { FunctionDefinition, Version } from './types.ts'
+
+/** A version of a function as its owner sees it; without a number it is the one that $LATEST names. */
+export interface FunctionRecord {
+  readonly id: string
+  readonly name: string
+  /** `$LATEST`, or the number of a published version. */
+  readonly version: string
+  readonly definition: FunctionDefinition
+  /** Null when none was ever set; `{}` when it was set to be empty. */
+  readonly environment: Environment | null
+  readonly versionId: string
+  readonly revisionId: string
+  readonly artefact: string
+  readonly codeBytes: number
+  readonly createdAt: Date
+  readonly modifiedAt: Date
+  readonly state: 'pending' | 'active' | 'failed'
+  readonly stateReason: string | null
+  /** The last number that was given out to a version of the function. */
+  readonly published: number
+  /** What the definition said when it was built; publishing may have put another description over it. */
+  readonly builtDescription: string
+}
+
+export const LATEST = '$LATEST'
+export const versionText = (number: number | null): string => (number === null || number === 0 ? LATEST : String(number))
+
+export interface Wanted {
+  readonly id: string
+  readonly functionId: string
+  readonly name: string
+  readonly version: string
+  readonly tags: FunctionDefinition['tags']
+  readonly stored: StoredDefinition
+  readonly environment: Environment | null
+  readonly artefact: string
+  /** The id of a build of the same function: where its code loads from the same compile cache, that one is used. */
+  readonly like: string | null
+}
+
+export interface BuildsDeps {
+  readonly control: Database
+  readonly artefacts: Artefacts
+  readonly sealer: Sealer
+  readonly log: Log
+  readonly build: (version: Version, like: string | null) => Promise<void>
+}
+
+/** Makes versions, and reads what was made: seals and opens environments, has the code unpacked. */
+export class Builds {
+  readonly #deps: BuildsDeps
+
+  constructor(deps: BuildsDeps) {
+    this.#deps = deps
+  }
+
+  /** @throws MayflyError bad_request (no such artefact) */
+  async make(project: ProjectRef, projectId: string, wanted: Wanted): Promise<NewVersion> {
+    const { artefacts, control, sealer, build, log } = this.#deps
+    const { id, stored, artefact } = wanted
+    const codeBytes = await artefactBytes(control.sql, project, artefact)
+    if (codeBytes === null) throw noArtefact(artefact)
+    const codeDir = await artefacts.ready(project, artefact)
+    const environment = wanted.environment === null ? null : sealer.seal(placeOf(projectId, id), Buffer.from(JSON.stringify(wanted.environment)))
+    const version: Version = {
+      id,
+      project,
+      functionId: wanted.functionId,
+      functionName: wanted.name,
+      version: wanted.version,
+      definition: { ...stored, name: wanted.name, tags: wanted.tags },
+      codeDir,
+      environment: wanted.environment ?? {},
+      state: 'pending',
+      stateReason: null,
+    }
+    try {
+      await build(version, wanted.like)
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      log.warn({ project, function: wanted.name, version: id, reason }, 'no compile cache was made; the function will start slower')
+    }
+    return { id, functionId: wanted.functionId, definition: stored, artefact, codeBytes, environment }
+  }
+
+  async versionOf(project: ProjectRef, record: FunctionRecord): Promise<Version> {
+    return {
+      id: record.versionId,
+      project,
+      functionId: record.id,
+      functionName: record.name,
+      version: record.version,
+      definition: record.definition,
+      codeDir: await this.#deps.artefacts.ready(project, record.artefact),
+      environment: record.environment ?? {},
+      state: record.state,
+      stateReason: record.stateReason,
+    }
+  }
+
+  recordOf(row: FunctionRow): FunctionRecord {
+    const { definition, codeBytes, environment, tags, projectId, number, ownDescription, ...rest } = row
+    const opened = environment === null ? null : this.#deps.sealer.open(placeOf(projectId, row.versionId), environment)
+    return {
+      ...rest,
+      version: versionText(number),
+      builtDescription: definition.description,
+      definition: {
+        ...definition,
+        // Versions from before queues were a function's to set have nothing of them.
+        async: definition.async ?? { maxAttempts: null, maxAgeSeconds: null },
+        description: ownDescription ?? definition.description,
+        name: row.name,
+        tags,
+      },
+      codeBytes: Number(codeBytes),
+      environment: opened === null ? null : (JSON.parse(Buffer.from(opened).toString('utf8')) as Environment),
+    }
+  }
+}
+
+const placeOf = (project: string, versionId: string): SealPlace => ({
+  project,
+  table: 'function_version',
+  column: 'environment',
+  row: versionId,
+})
+
+export const noArtefact = (sha256: string) => new MayflyError('bad_request', `artefact: ${sha256} was not uploaded to this project; PUT it first`)

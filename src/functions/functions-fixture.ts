@@ -1,0 +1,93 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Database } from '../backends/database/database.ts'
+import { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import { silentLog } from '../core/log.ts'
+import type { ProjectRef } from '../core/project.ts'
+import { Sealer } from '../core/seal.ts'
+import { insertProject, updateProjectState } from '../core/store.ts'
+import { systemClock } from '../lib/clock.ts'
+import { uuidv7 } from '../lib/ids.ts'
+import { Artefacts } from './artefacts.ts'
+import { type FunctionSpec, definitionOfSpec, parseFunctionSpec } from './definition.ts'
+import { FunctionsService } from './service.ts'
+import type { Version } from './types.ts'
+import { makeZip } from './zip-fixture.ts'
+
+export const PROJECT = 'one' as ProjectRef
+
+/** The room on a real database, with a build that only remembers what it was asked for. */
+export class FunctionsWorld implements AsyncDisposable {
+  readonly control: Database
+  readonly functions: FunctionsService
+  readonly artefacts: Artefacts
+  readonly built: { readonly version: Version; readonly like: string | null }[] = []
+  readonly retired: string[] = []
+  /** What the next calls of an alias with a share draw. */
+  fractions: number[] = []
+  readonly #folder: string
+  readonly #databases: EmbeddedDatabases
+
+  private constructor(folder: string, databases: EmbeddedDatabases, sealer: Sealer) {
+    this.#folder = folder
+    this.#databases = databases
+    this.control = databases.control
+    this.artefacts = new Artefacts({ root: join(folder, 'artefacts') })
+    this.functions = new FunctionsService({
+      control: this.control,
+      artefacts: this.artefacts,
+      sealer,
+      clock: systemClock,
+      log: silentLog,
+      build: async (version, like) => void this.built.push({ version, like }),
+      retired: (id) => void this.retired.push(id),
+      fraction: () => this.fractions.shift() ?? 0.5,
+    })
+  }
+
+  static async open(): Promise<FunctionsWorld> {
+    const folder = await mkdtemp(join(tmpdir(), 'functions-'))
+    await mkdir(join(folder, 'pg'))
+    const databases = await EmbeddedDatabases.open({
+      folder: join(folder, 'pg'),
+      runtimeBase: tmpdir(),
+      migrations: join(import.meta.dirname, '../../migrations'),
+      clock: systemClock,
+      log: () => {},
+    })
+    const sealer = new Sealer(randomBytes(32))
+    const id = uuidv7(systemClock.now())
+    const dataKey = sealer.makeDataKey(id)
+    sealer.useDataKey(id, dataKey)
+    await insertProject(databases.control.sql, { id, ref: PROJECT, name: PROJECT, dataKey })
+    await updateProjectState(databases.control.sql, PROJECT, 'active')
+    const world = new FunctionsWorld(folder, databases, sealer)
+    await world.artefacts.recover()
+    return world
+  }
+
+  /** Deploys a function whose code returns `value`. */
+  async deploy(name: string, value: unknown = 1, spec: Partial<FunctionSpec> = {}): Promise<void> {
+    const artefact = await this.functions.storeArtefact(
+      PROJECT,
+      makeZip([{ name: 'index.js', data: `exports.handler = async () => ${JSON.stringify(value)}` }]),
+    )
+    const whole = parseFunctionSpec({ ...spec, artefact })
+    await this.functions.put(PROJECT, definitionOfSpec(name, whole, {}), whole.environment, artefact)
+  }
+
+  /** Deploys and publishes one version after the other. */
+  async publish(name: string, count: number): Promise<void> {
+    for (let n = 1; n <= count; n++) {
+      await this.deploy(name, `${name} ${n}`)
+      await this.functions.versions.publish(PROJECT, name)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#databases[Symbol.asyncDispose]()
+    await rm(this.#folder, { recursive: true, force: true })
+  }
+}
