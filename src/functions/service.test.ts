@@ -250,7 +250,7 @@ describe('the Lambda control plane', () => {
     assert.equal((await send('DELETE', `/2017-03-31/tags/${arn}?tagKeys=team&tagKeys=no`)).status, 204)
     assert.deepEqual((await send('GET', `/2017-03-31/tags/${arn}`)).body, { Tags: { b: '2' } })
 
-    assert.deepEqual([(await send('DELETE', `${F}/life?Qualifier=$LATEST`)).status, (await send('DELETE', `${F}/life`)).status], [400, 200])
+    assert.deepEqual([(await send('DELETE', `${F}/life?Qualifier=$LATEST`)).status, (await send('DELETE', `${F}/life`)).status], [400, 204])
     failsWith(await send('GET', `${F}/life`), 404, 'ResourceNotFoundException', 'Function not found: arn:aws:lambda:us-east-1:000000000000:function:life')
     failsWith(await send('DELETE', `${F}/life`), 404, 'ResourceNotFoundException')
     await assert.rejects(functions.resolve(ONE, 'life'), { code: 'function_not_found' })
@@ -269,7 +269,7 @@ describe('the Lambda control plane', () => {
     failsWith(await send('GET', `${F}?Marker=%00`), 400, 'InvalidParameterValueException')
     for (const name of ['p-A', 'p-b', 'p-c']) {
       failsWith(await send('GET', `${F}/${name}`, undefined, accessKey(ONE)), 404, 'ResourceNotFoundException') // another project's
-      assert.equal((await send('DELETE', `${F}/${name}`, undefined, accessKey(TWO))).status, 200)
+      assert.equal((await send('DELETE', `${F}/${name}`, undefined, accessKey(TWO))).status, 204)
     }
   })
 

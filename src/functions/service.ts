@@ -34,6 +34,8 @@ import { Resolver } from './resolver.ts'
 import type { FunctionDefinition, Functions, Version } from './types.ts'
 import { Versions } from './versions.ts'
 
+export type { FunctionRecord } from './builds.ts'
+
 export interface FunctionsDeps {
   readonly control: Database
   readonly artefacts: Artefacts

@@ -220,7 +220,7 @@ describe('every route', () => {
     { route: 'POST /2017-03-31/tags/:resource', access: 'aws', at: () => `/2017-03-31/tags/${tags}`, body: () => '{"Tags":{"a":"b"}}', ok: 204 },
     { route: 'GET /2017-03-31/tags/:resource', access: 'aws', at: () => `/2017-03-31/tags/${tags}`, ok: 200 },
     { route: 'DELETE /2017-03-31/tags/:resource', access: 'aws', at: () => `/2017-03-31/tags/${tags}?tagKeys=a`, ok: 204 },
-    { route: 'any /<date>/*', access: 'aws', at: () => '/2015-03-31/event-source-mappings', ok: 404 },
+    { route: 'any /<date>/*', access: 'aws', at: () => '/2015-03-31/nothing', ok: 404 },
     { route: 'POST /storage/v1/bucket', access: 'stored', at: () => '/storage/v1/bucket', body: () => '{"id":"shelf","public":true}', ok: 200 },
     { route: 'GET /storage/v1/bucket', access: 'project', at: () => '/storage/v1/bucket', ok: 200 },
     { route: 'GET /storage/v1/bucket/:id', access: 'stored', at: () => '/storage/v1/bucket/shelf', ok: 200 },
@@ -254,7 +254,7 @@ describe('every route', () => {
     { route: 'DELETE /storage/v1/object/:bucket', access: 'stored', at: () => '/storage/v1/object/shelf', body: () => '{"prefixes":["c"]}', ok: 200 },
     { route: 'POST /storage/v1/bucket/:id/empty', access: 'stored', at: () => '/storage/v1/bucket/shelf/empty', body: () => '{}', ok: 200 },
     { route: 'DELETE /storage/v1/bucket/:id', access: 'stored', at: () => '/storage/v1/bucket/shelf', body: () => '{}', ok: 200 },
-    { route: 'DELETE /2015-03-31/functions/:name', access: 'aws', at: () => '/2015-03-31/functions/gone', ok: 200 },
+    { route: 'DELETE /2015-03-31/functions/:name', access: 'aws', at: () => '/2015-03-31/functions/gone', ok: 204 },
     { route: 'DELETE /api/v1/projects/:ref/functions/:name', access: 'manage', at: () => '/api/v1/projects/demo/functions/made', ok: 204 },
   ]
   for (const { route, access, at, body, ok } of rows) {

@@ -7,7 +7,8 @@ export {
   notFound,
   validation,
 } from './errors.ts'
-export { type LambdaRoutesDeps, lambdaRoutes } from './http.ts'
+export { lambdaRoutes } from './http.ts'
+export type { LambdaRoutesDeps } from './operation.ts'
 export {
   DEFAULT_REGION,
   type FunctionName,

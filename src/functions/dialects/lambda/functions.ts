@@ -1,0 +1,196 @@
+import { readArchive } from '../../archive.ts'
+import { sha256Hex } from '../../artefacts.ts'
+import { MayflyError } from '../../../core/errors.ts'
+import { LIMITS } from '../../../core/limits.ts'
+import type { Change, FunctionRecord } from '../../service.ts'
+import type { FunctionDefinition } from '../../types.ts'
+import { invalidParameter, LambdaError, notFound } from './errors.ts'
+import { type FunctionName, functionArn, parseFunctionName } from './identifiers.ts'
+import { afterMarker, type Call, markerOf, nameOf, type Operation, pageSize, recordOf, shown } from './operation.ts'
+import { checkArchitectures, codeOf, optional, parseConfiguration, refusePublish, tagsOf, textOf, Violations, zipOf } from './request.ts'
+
+/** The archive in base64 and all else. */
+const CODE_BODY_BYTES = 70_167_211
+const AT = '/2015-03-31/functions'
+
+/** Functions: what they are and the code that they run. */
+export const functionOperations: readonly Operation[] = [
+  { name: 'CreateFunction', method: 'POST', path: AT, status: 201, handle: createFunction, bodyBytes: CODE_BODY_BYTES },
+  { name: 'CreateFunction', method: 'POST', path: `${AT}/`, status: 201, handle: createFunction, bodyBytes: CODE_BODY_BYTES }, // older SDKs end it with a slash
+  { name: 'GetFunction', method: 'GET', path: `${AT}/:name`, status: 200, handle: getFunction },
+  { name: 'GetFunctionConfiguration', method: 'GET', path: `${AT}/:name/configuration`, status: 200, handle: getFunctionConfiguration },
+  { name: 'ListFunctions', method: 'GET', path: AT, status: 200, handle: listFunctions },
+  { name: 'ListFunctions', method: 'GET', path: `${AT}/`, status: 200, handle: listFunctions },
+  { name: 'UpdateFunctionCode', method: 'PUT', path: `${AT}/:name/code`, status: 200, handle: updateFunctionCode, bodyBytes: CODE_BODY_BYTES },
+  { name: 'UpdateFunctionConfiguration', method: 'PUT', path: `${AT}/:name/configuration`, status: 200, handle: updateFunctionConfiguration },
+  // Declared with 200, but this is what the service answers.
+  { name: 'DeleteFunction', method: 'DELETE', path: `${AT}/:name`, status: 204, handle: deleteFunction },
+  { name: 'ListVersionsByFunction', method: 'GET', path: `${AT}/:name/versions`, status: 200, handle: listVersions },
+]
+
+async function createFunction(call: Call): Promise<unknown> {
+  const body = await call.body()
+  const violations = new Violations()
+  const text = textOf(body, 'FunctionName')
+  const runtime = textOf(body, 'Runtime')
+  const handler = textOf(body, 'Handler')
+  if (text === null) violations.missing('functionName')
+  if (textOf(body, 'Role') === null) violations.missing('role')
+  const code = codeOf(body)
+  if (code === null) violations.missing('code')
+  const wanted = parseConfiguration(body, violations)
+  const { name, qualifier } = parseFunctionName(text ?? '', {
+    region: call.region,
+    kind: 'control',
+  })
+  if (qualifier !== null) throw invalidParameter('FunctionName: a function is created without a qualifier.')
+  if (name.length > 64) {
+    throw invalidParameter(
+      `1 validation error detected: Value '${name}' at 'functionName' failed to satisfy constraint: Member must have length less than or equal to 64`,
+    )
+  }
+  if (runtime === null || handler === null)
+    throw invalidParameter('Runtime and Handler are mandatory parameters for functions created with deployment packages.')
+  refusePublish(body)
+  checkArchitectures(body, call.architecture)
+  const tags = tagsOf(body) ?? {}
+  const zip = zipOf(code ?? {})
+  if (await call.functions.find(call.project, name)) throw new MayflyError('function_exists', `Function already exist: ${name}`)
+  const artefact = await call.functions.storeArtefact(call.project, zip)
+  const definition: FunctionDefinition = {
+    name,
+    runtime,
+    handler,
+    description: wanted.description ?? '',
+    memoryMb: wanted.memoryMb ?? 128,
+    timeoutSeconds: wanted.timeoutSeconds ?? 3,
+    tmpMb: wanted.tmpMb ?? 512,
+    concurrency: 1,
+    reuse: 'function',
+    egress: 'none',
+    role: 'service_role',
+    verifyJwt: true,
+    async: { maxAttempts: null, maxAgeSeconds: null },
+    awsRole: wanted.role,
+    tags,
+  }
+  return shown(call, await call.functions.create(call.project, definition, wanted.environment, artefact), 'created')
+}
+
+async function getFunction(call: Call): Promise<unknown> {
+  const name = nameOf(call, 'namespaced', call.query.get('Qualifier'))
+  const record = await recordOf(call, name)
+  const { tags } = record.definition
+  return {
+    Configuration: shown(call, record, 'settled', name.qualifier),
+    Code: {
+      RepositoryType: 'S3',
+      Location: `${call.context.origin}${call.links.path(call.project, record.artefact)}`,
+    },
+    ...(name.qualifier === null && Object.keys(tags).length > 0 ? { Tags: tags } : {}),
+  }
+}
+
+async function getFunctionConfiguration(call: Call): Promise<unknown> {
+  const name = nameOf(call, 'namespaced', call.query.get('Qualifier'))
+  return shown(call, await recordOf(call, name), 'settled', name.qualifier)
+}
+
+async function listFunctions(call: Call): Promise<unknown> {
+  const { query } = call.context
+  const violations = new Violations()
+  const size = pageSize(query, violations)
+  const all = query.get('FunctionVersion')
+  if (all !== null && all !== 'ALL') violations.add('functionVersion', all, 'Member must satisfy enum value set: [ALL]')
+  violations.check()
+  const records = await call.functions.list(call.project, afterMarker(query.get('Marker')), size + 1)
+  const page = records.slice(0, size)
+  const last = page.at(-1)
+  return {
+    ...(records.length > size && last ? { NextMarker: markerOf(last.name) } : {}),
+    Functions: page.map((record) => shown(call, record, 'listed', all === null ? null : '$LATEST')),
+  }
+}
+
+async function listVersions(call: Call): Promise<unknown> {
+  const violations = new Violations()
+  pageSize(call.query, violations)
+  violations.check()
+  const record = await recordOf(call, nameOf(call, 'namespaced'))
+  return { Versions: [shown(call, record, 'listed', '$LATEST')] }
+}
+
+const latestOnly = (name: FunctionName): void => {
+  if (name.qualifier !== null && name.qualifier !== '$LATEST') throw invalidParameter('Only $LATEST can be changed: name the function without a qualifier.')
+}
+
+async function updateFunctionCode(call: Call): Promise<unknown> {
+  const name = nameOf(call)
+  latestOnly(name)
+  const body = await call.body()
+  refusePublish(body)
+  checkArchitectures(body, call.architecture)
+  const revisionId = textOf(body, 'RevisionId')
+  const dryRun = optional<boolean>(body, 'DryRun', 'boolean') === true
+  const record = await recordOf(call, name)
+  const zip = zipOf(body)
+  if (revisionId !== null && revisionId !== record.revisionId) throw new MayflyError('revision_mismatch', 'another revision')
+  if (dryRun) {
+    if (zip.length > LIMITS.zippedCode.value) throw new MayflyError('payload_too_large', `Zipped size must be smaller than ${LIMITS.zippedCode.value} bytes`)
+    await readArchive(zip)
+    return shown(call, { ...record, artefact: sha256Hex(zip), codeBytes: zip.length }, 'settled')
+  }
+  const artefact = await call.functions.storeArtefact(call.project, zip)
+  return shown(call, await changed(call, record, { artefact }, revisionId), 'updated')
+}
+
+async function updateFunctionConfiguration(call: Call): Promise<unknown> {
+  const name = nameOf(call)
+  latestOnly(name)
+  const body = await call.body()
+  const violations = new Violations()
+  const wanted = parseConfiguration(body, violations)
+  const revisionId = textOf(body, 'RevisionId')
+  const record = await recordOf(call, name)
+  const definition = {
+    ...(wanted.role === null ? {} : { awsRole: wanted.role }),
+    ...(wanted.runtime === null ? {} : { runtime: wanted.runtime }),
+    ...(wanted.handler === null ? {} : { handler: wanted.handler }),
+    ...(wanted.description === null ? {} : { description: wanted.description }),
+    ...(wanted.timeoutSeconds === null ? {} : { timeoutSeconds: wanted.timeoutSeconds }),
+    ...(wanted.memoryMb === null ? {} : { memoryMb: wanted.memoryMb }),
+    ...(wanted.tmpMb === null ? {} : { tmpMb: wanted.tmpMb }),
+  }
+  const change: Change = {
+    definition,
+    ...(wanted.environment === null ? {} : { environment: wanted.environment }),
+  }
+  return shown(call, await changed(call, record, change, revisionId), 'updated')
+}
+
+/** An update that another one overtook is told with the ARN, as tools look for its text. */
+async function changed(call: Call, record: FunctionRecord, change: Change, revisionId: string | null): Promise<FunctionRecord> {
+  try {
+    return await call.functions.update(call.project, record.name, change, revisionId)
+  } catch (error) {
+    const arn = functionArn(call.region, record.name)
+    if (error instanceof MayflyError && error.code === 'function_changing') {
+      throw new LambdaError('ResourceConflictException', 409, `The operation cannot be performed at this time. An update is in progress for resource: ${arn}`)
+    }
+    if (error instanceof MayflyError && error.code === 'function_not_found') throw notFound(`Function not found: ${arn}`)
+    throw error
+  }
+}
+
+async function deleteFunction(call: Call): Promise<unknown> {
+  const { name, qualifier } = nameOf(call, 'namespaced', call.query.get('Qualifier'))
+  await recordOf(call, { name, qualifier })
+  if (qualifier === '$LATEST') throw invalidParameter('$LATEST version cannot be deleted without deleting the function.')
+  try {
+    await call.functions.delete(call.project, name)
+  } catch (error) {
+    if (error instanceof MayflyError && error.code === 'function_not_found') throw notFound(`Function not found: ${functionArn(call.region, name)}`)
+    throw error
+  }
+  return null // its only member, StatusCode, is the status itself
+}
