@@ -1,0 +1,48 @@
+// What the host says of calls.
+import { F, T, u32 } from './frames.mjs'
+import { IncomingBody, runFetch } from './fetches.mjs'
+import { runEvent } from './events.mjs'
+import { fail } from './outcomes.mjs'
+import { calls, run, RunningCall } from './running.mjs'
+import { control, sandboxCredit } from './wire.mjs'
+
+const { parse } = JSON
+
+export function start(id, flags, payload) {
+  const headLength = payload.readUInt32LE(0)
+  const call = new RunningCall(id, parse(payload.toString('utf8', 4, 4 + headLength)))
+  calls.set(id, call)
+  const inline = payload.subarray(4 + headLength)
+  if (call.kind === 'event') {
+    if (flags & F.fin) run(call, () => runEvent(call, inline), fail)
+    else call.parts = inline.length > 0 ? [Buffer.from(inline)] : []
+  } else {
+    if (call.head.hasBody && !(flags & F.fin)) call.body = new IncomingBody(call)
+    run(call, () => runFetch(call), fail)
+  }
+}
+
+export function onData(id, payload) {
+  const call = calls.get(id)
+  if (call?.body) return call.body.take(payload)
+  if (call) call.parts.push(Buffer.from(payload))
+  control.send(T.credit, 0, id, u32(payload.length))
+}
+
+export function onEnd(id, flags) {
+  const call = calls.get(id)
+  if (!call) return
+  if (call.body) call.body.end((flags & F.fin) !== 0)
+  else run(call, () => runEvent(call, Buffer.concat(call.parts)), fail)
+}
+
+export function onCredit(id, bytes) {
+  sandboxCredit.give(bytes)
+  calls.get(id)?.credit.give(bytes)
+}
+
+export function onCancel(id) {
+  const call = calls.get(id)
+  call?.abort.abort(new DOMException('The client left.', 'AbortError'))
+  call?.giveUp?.()
+}

@@ -1,0 +1,77 @@
+// How a call ends: with bytes, with its error, or with the process.
+import util from 'node:util'
+import { errorBytes, errorPayload, HandlerError } from './errors.mjs'
+import { F, MAX, T, u32 } from './frames.mjs'
+import { logLine, tellLost } from './logs.mjs'
+import { calls, finish } from './running.mjs'
+import { control, exit, sandboxCredit } from './wire.mjs'
+
+const { stringify } = JSON
+
+export async function sendBytes(call, bytes) {
+  for (let at = 0; at < bytes.length; at += MAX) {
+    const piece = bytes.subarray(at, at + MAX)
+    await call.credit.take(piece.length)
+    if (call.credit.closed) return
+    await sandboxCredit.take(piece.length)
+    await control.room()
+    control.sendData(T.data, 0, call.id, piece)
+  }
+}
+
+export function fail(call, error) {
+  if (call.answered) {
+    logLine(F.stderr, 'ERROR', util.inspect(error))
+    return
+  }
+  call.answered = true
+  const payload = errorPayload(error)
+  try {
+    logLine(F.stderr, 'ERROR', `Invoke Error \t${stringify({ errorType: payload.errorType, errorMessage: payload.errorMessage, stack: payload.trace })}`)
+  } catch {
+    // an error that cannot be shown is told all the same
+  }
+  tellLost()
+  control.send(T.callError, call.pending === 0 ? F.done : 0, call.id, errorBytes(payload))
+  finish(call, call.pending === 0)
+}
+
+/** The code is being loaded: what ends the process then is the load's error. */
+export const loading = { now: false }
+
+/** User code ended the process, or left an error to nobody: what runs gets it as its outcome first. */
+function crash(error, code) {
+  const payload = errorPayload(error)
+  for (const call of calls.values()) {
+    if (call.answered) continue
+    call.answered = true
+    control.send(T.callError, F.done, call.id, errorBytes(payload))
+  }
+  if (loading.now) control.send(T.loadError, 0, 0, errorBytes(payload))
+  tellLost()
+  control.send(T.exiting, 0, 0, u32(code))
+  control.flushNow()
+  exit(code)
+}
+
+export function hearEnds() {
+  process.on('uncaughtException', (error) => {
+    logLine(F.stderr, 'ERROR', `Uncaught Exception \t${stringify(errorPayload(error))}`)
+    crash(error, 129)
+  })
+  process.on('unhandledRejection', (reason) => {
+    const payload = errorPayload(reason)
+    const error = new HandlerError(
+      'Runtime.UnhandledPromiseRejection',
+      util.types.isNativeError(reason) ? `${payload.errorType}: ${payload.errorMessage}` : payload.errorMessage,
+    )
+    error.stack = [`${error.name}: ${error.message}`, ...(payload.trace ?? []).slice(1)].join('\n')
+    logLine(F.stderr, 'ERROR', `Unhandled Promise Rejection \t${stringify(errorPayload(error))}`)
+    crash(error, 128)
+  })
+  process.on('exit', (code) => {
+    tellLost()
+    control.send(T.exiting, 0, 0, u32(code))
+    control.flushNow()
+  })
+}

@@ -1,0 +1,97 @@
+// Dummy rounds before a guest is anything: what real calls will run is hot by then.
+import fs from 'node:fs'
+import net from 'node:net'
+import path from 'node:path'
+import { start } from './calls.mjs'
+import { encode, F, u32 } from './frames.mjs'
+import { load } from './loading.mjs'
+import { listenRelay } from './relay.mjs'
+import { calls, code, forget } from './running.mjs'
+import { replaceEnvironment } from './specialise.mjs'
+import { control, sandboxCredit } from './wire.mjs'
+
+const { stringify } = JSON
+const later = setImmediate
+const realEnv = process.env
+
+// The dummy rounds go through the code of real calls, with handlers of our own and frames that go nowhere.
+export async function warm(rounds) {
+  const realSend = control.send
+  const realData = control.sendData
+  const credit = sandboxCredit.left
+  control.send = (type, flags, stream, payload) => void encode(type, flags, stream, payload)
+  control.sendData = control.send
+  code.version = { functionName: 'w', functionVersion: 'w', functionArn: 'w', memoryMb: 1, logGroup: 'w', logStream: 'w' }
+  const context = { invocationId: 'w', traceId: 'w', clientContext: null, depth: 0 }
+  const frame = (head, body) => {
+    const bytes = Buffer.from(stringify(head))
+    return Buffer.concat([u32(bytes.length), bytes, Buffer.from(body)])
+  }
+  const settled = () => new Promise((resolve) => later(resolve))
+  for (let i = 0; i < rounds; i++) {
+    code.handler = { kind: 'lambda', run: async (event) => ({ statusCode: 200, body: stringify(event) }) }
+    start(1, F.fin, frame({ kind: 'event', remainingMs: 1000, context }, '{"a":[1,"b",{"c":null}]}'))
+    await settled()
+    if (i % 3 === 0) {
+      code.handler = { kind: 'fetch', run: async (request) => new Response(request.headers.get('a') ?? (await request.text()), { headers: { b: 'c' } }) }
+      start(2, 0, frame({ kind: 'http', remainingMs: 1000, context, method: 'POST', url: 'http://localhost/x?y=z', headers: [['c', 'd']], hasBody: true }, ''))
+      calls.get(2)?.body.take(Buffer.from('body'))
+      calls.get(2)?.body.end(true)
+      for (let turn = 0; turn < 50 && calls.has(2); turn++) await settled()
+      if (calls.has(2)) forget(calls.get(2))
+    }
+  }
+  await warmLoading()
+  await warmFetch()
+  code.handler = null
+  sandboxCredit.left = credit
+  delete realEnv._X_AMZN_TRACE_ID
+  control.send = realSend
+  control.sendData = realData
+}
+
+// Loading is most of a cold start, and a module is loaded but once: small ones of our own go the way of the user's.
+const WARM_LOADS = 8
+async function warmLoading() {
+  const folder = fs.mkdtempSync(path.join(realEnv.TMPDIR ?? '/tmp', 'warm-'))
+  try {
+    for (let i = 0; i < WARM_LOADS; i++) {
+      const root = path.join(folder, String(i))
+      fs.mkdirSync(root)
+      fs.writeFileSync(path.join(root, 'index.mjs'), `import fs from 'node:fs'\nexport const handler = async () => fs && ${i}`)
+      fs.writeFileSync(path.join(root, 'plain.cjs'), `exports.handler = async () => require('node:path') && ${i}`)
+      code.handler = await load(root, 'index.handler')
+      code.handler = await load(root, 'plain.handler')
+      replaceEnvironment({ ...realEnv })
+      await new Promise((listening) => {
+        const server = listenRelay(0, () => server.close(listening))
+      })
+    }
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+// The first fetch of a process loads its client, which takes longer than all else of a cold call: the first ones go
+// to a server of our own.
+async function warmFetch() {
+  const answer = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\netag: "w"\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}'
+  const server = net.createServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => socket.end(answer))
+  })
+  try {
+    await new Promise((listening, failed) => {
+      server.once('error', failed)
+      server.listen({ host: '127.0.0.1', port: 0 }, listening)
+    })
+    const url = `http://127.0.0.1:${server.address().port}/`
+    const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'image/webp' }, body: new Uint8Array(1024) })
+    await response.json()
+    await (await fetch(url, { headers: { apikey: 'w' } })).arrayBuffer()
+  } catch {
+    // Where there is no loopback the first fetch loads it, as ever.
+  } finally {
+    server.close()
+  }
+}

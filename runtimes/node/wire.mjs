@@ -1,0 +1,109 @@
+// The two descriptors that lead to the host: 3 for control and calls, 4 for the relay.
+import fs from 'node:fs'
+import net from 'node:net'
+import { Credit, EMPTY, encode, HEADER, MAX, SANDBOX_WINDOW } from './frames.mjs'
+
+export const exit = process.reallyExit?.bind(process) ?? process.exit.bind(process)
+const later = setImmediate
+const clock = Date.now
+
+class Wire {
+  constructor(fd) {
+    this.fd = fd
+    this.take = null
+    this.first = []
+    this.data = []
+    this.scheduled = false
+    this.held = EMPTY
+    this.waiting = []
+    this.full = false
+    this.given = 0
+    this.underWay = []
+    this.socket = new net.Socket({ fd, readable: true, writable: true })
+    this.socket.on('data', (chunk) => this.read(chunk))
+    this.socket.on('end', () => exit(0)) // the host is gone, and we with it
+    this.socket.on('error', () => exit(0))
+    this.socket.on('close', () => exit(0))
+    this.socket.on('drain', () => {
+      this.full = false
+      for (const go of this.waiting.splice(0)) go()
+    })
+    this.flush = this.flush.bind(this)
+  }
+  read(chunk) {
+    const bytes = this.held.length === 0 ? chunk : Buffer.concat([this.held, chunk])
+    let at = 0
+    while (bytes.length - at >= HEADER) {
+      const length = bytes.readUInt32LE(at)
+      if (bytes.length - at < HEADER + length) break
+      this.take(bytes[at + 4], bytes[at + 5], bytes.readUInt32LE(at + 8), bytes.subarray(at + HEADER, at + HEADER + length))
+      at += HEADER + length
+    }
+    this.held = at === bytes.length ? EMPTY : Buffer.from(bytes.subarray(at))
+  }
+  send(type, flags, stream, payload) {
+    this.first.push(encode(type, flags, stream, payload))
+    this.schedule()
+  }
+  sendData(type, flags, stream, payload) {
+    this.data.push(encode(type, flags, stream, payload))
+    this.schedule()
+  }
+  room() {
+    return this.full ? new Promise((go) => this.waiting.push(go)) : null
+  }
+  schedule() {
+    if (this.scheduled) return
+    this.scheduled = true
+    later(this.flush)
+  }
+  flush() {
+    this.scheduled = false
+    const frames = this.data.length === 0 ? this.first : this.first.concat(this.data)
+    this.first = []
+    this.data = []
+    if (frames.length === 0) return
+    const bytes = frames.length === 1 ? frames[0] : Buffer.concat(frames)
+    this.given += bytes.length
+    if (this.socket.writableLength === 0) this.underWay = []
+    this.underWay.push(bytes)
+    if (!this.socket.write(bytes)) this.full = true
+  }
+  /** At the very end there is no event loop any more: what is queued is written by hand. */
+  flushNow() {
+    // Of what the socket was given the kernel may not have all: the rest goes first, or frames would be torn.
+    const unsent = this.given - (this.socket._handle?.bytesWritten ?? this.given) + (this.socket._handle?.writeQueueSize ?? 0)
+    const given = Buffer.concat(this.underWay)
+    let bytes = Buffer.concat([given.subarray(given.length - unsent), ...this.first, ...this.data])
+    this.first = []
+    this.data = []
+    const until = clock() + 2000
+    while (bytes.length > 0 && clock() < until) {
+      try {
+        bytes = bytes.subarray(fs.writeSync(this.fd, bytes))
+      } catch (error) {
+        if (error.code !== 'EAGAIN') return
+        nap()
+      }
+    }
+    // Who ends first takes from the other what it has not read: the host closes when it has read the last frame.
+    const unheard = Buffer.allocUnsafe(MAX)
+    while (clock() < until) {
+      try {
+        if (fs.readSync(this.fd, unheard) === 0) return
+      } catch (error) {
+        if (error.code !== 'EAGAIN') return
+        nap()
+      }
+    }
+  }
+}
+
+/** A millisecond without an event loop. */
+const still = new Int32Array(new SharedArrayBuffer(4))
+const nap = () => Atomics.wait(still, 0, 0, 1)
+
+export const control = new Wire(3)
+export const relay = new Wire(4)
+/** What all calls together may still send. */
+export const sandboxCredit = new Credit(SANDBOX_WINDOW)
