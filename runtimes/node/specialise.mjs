@@ -10,6 +10,7 @@ export function prepare(fields) {
   code.version = fields.context
   runConcurrently(fields.concurrency > 1)
   replaceEnvironment(fields.environment)
+  module._initPaths() // NODE_PATH, which Node reads at its start
   for (const port of fields.relayPorts) if (port !== relayAddress.port) listenRelay(port)
   v8.setFlagsFromString(`--max-old-space-size=${Math.max(16, Math.floor(fields.memoryMb * 0.75))}`)
 }

@@ -34,6 +34,8 @@ export interface Version {
   readonly definition: FunctionDefinition
   /** Host directory with the unpacked code. */
   readonly codeDir: string
+  /** Host directory with the layers merged in their order; null without layers. */
+  readonly optDir: string | null
   /** Opened (unsealed) environment as the user set it. */
   readonly environment: Readonly<Record<string, string>>
   readonly state: 'pending' | 'active' | 'failed'

@@ -30,6 +30,7 @@ const version = (id: string, more: Partial<Version['definition']> = {}): Version
     ...more,
   },
   codeDir: '/code',
+  optDir: null,
   environment: { OWN: '1', MAYFLY_KEY: 'mine' },
   state: 'active',
   stateReason: null,

@@ -75,6 +75,7 @@ export class Specs {
       key: version.id,
       runtime: definition.runtime as RuntimeName,
       codeDir: version.codeDir,
+      optDir: version.optDir,
       handler: definition.handler,
       context,
       environment: this.#environment(version, handle, context),
@@ -103,7 +104,6 @@ export class Specs {
             AWS_SECRET_ACCESS_KEY: handle.secretAccessKey,
           }
     return {
-      PATH: '/usr/local/bin:/usr/bin:/bin',
       LANG: 'en_US.UTF-8',
       TZ: ':UTC',
       HOME: '/tmp',

@@ -81,6 +81,7 @@ export class PoolFixture {
       key: `${code}-1`,
       runtime: 'nodejs24.x',
       codeDir: path.join(this.data, 'code', code),
+      optDir: null,
       handler: 'index.handler',
       context: { functionName: code, functionVersion: '1', functionArn: 'a', memoryMb: 128, logGroup: 'g', logStream: 's' },
       environment: {},

@@ -13,10 +13,11 @@ import { copyCache } from './compile-cache.ts'
 import type { SandboxConfig } from './config.ts'
 import { Depths } from './depths.ts'
 import { FreezeTimer } from './freezing.ts'
+import { pathVariables } from './guest-paths.ts'
 import { HeldLog } from './held-log.ts'
 import { Specialised } from './specialised.ts'
 import { StartQueue } from './start-queue.ts'
-import { linkTree, type Staging } from './staging.ts'
+import { linkTree, openSlot, type Staging } from './staging.ts'
 import { budgetMb, takesCalls } from './state.ts'
 import {
   type ColdReason,
@@ -207,18 +208,18 @@ export class SandboxPool implements Sandboxes {
       generic = await this.#start(POOL_TMP_MB, true, CACHE_SIZE)
       this.#loading.add(generic)
       written = generic.process.cache
-      await staging.give({ key: `${spec.key}/build`, codeDir: spec.codeDir, cacheDir: null }, generic.slotDir)
+      await staging.give({ ...this.#sourceOf(spec, null), key: `${spec.key}/build` }, generic.slotDir)
       // What is written to the cache is memory too, and not the function's.
       generic.process.limit({ memoryMb: spec.memoryMb + Math.ceil(CACHE_SIZE.bytes / MiB) })
-      const { code, cache: cachePath } = generic.process.paths
+      const { paths } = generic.process
       const load = generic.channel.specialise(
         {
           handler: spec.handler,
-          environment: {},
+          environment: pathVariables(spec.runtime, paths),
           context: spec.context,
           memoryMb: spec.memoryMb,
-          codePath: code,
-          cachePath,
+          codePath: paths.code,
+          cachePath: paths.cache,
           concurrency: 1,
           relayPorts: [],
           build: true,
@@ -449,14 +450,14 @@ export class SandboxPool implements Sandboxes {
     const limitMs = Math.max(LOAD_MS, spec.timeoutMs)
     this.#loading.add(generic)
     try {
-      const codePath = generic.process.paths.code
+      const { paths } = generic.process
       generic.channel.announce({
         handler: spec.handler,
-        environment: { LAMBDA_TASK_ROOT: generic.process.isolated ? '/var/task' : codePath, ...spec.environment },
+        environment: { ...pathVariables(spec.runtime, paths), ...spec.environment },
         context: spec.context,
         memoryMb: spec.memoryMb,
-        codePath,
-        cachePath: hasCache ? path.join(path.dirname(codePath), 'cache') : null,
+        codePath: paths.code,
+        cachePath: hasCache ? paths.keptCache : null,
         concurrency: spec.concurrency,
         relayPorts: spec.relayPorts,
         build: false,
@@ -508,7 +509,7 @@ export class SandboxPool implements Sandboxes {
   }
 
   #sourceOf(spec: SandboxSpec, cacheDir: string | null) {
-    return { key: spec.key, codeDir: spec.codeDir, cacheDir }
+    return { key: spec.key, codeDir: spec.codeDir, optDir: spec.optDir, cacheDir }
   }
 
   readonly #cached = new Map<string, boolean>()
@@ -536,7 +537,7 @@ export class SandboxPool implements Sandboxes {
     const closing = this.#closing.signal
     const id = `s-${++this.#next}`
     const slotDir = path.join(this.#slots, id)
-    await fs.mkdir(slotDir, { recursive: true, mode: 0o755 })
+    await openSlot(slotDir)
     let process: SandboxProcess | null = null
     try {
       process = await this.#deps.driver.start({ id, runtime: 'nodejs24.x', slotDir, cache, tmpMb, pids: POOL_PIDS, background })

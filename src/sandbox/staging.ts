@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto'
-import { linkSync, mkdirSync, readdirSync, readlinkSync, renameSync, symlinkSync } from 'node:fs'
+import { linkSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmdirSync, symlinkSync } from 'node:fs'
 import { access, link, mkdir, readdir, readFile, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
-/** What a sandbox gets in its slot: the code as `code` and, when there is one, the compile cache as `cache`. */
+/** What a sandbox gets in its slot: the content of `code`, that of `opt` where the version has layers and, when there is one, the compile cache as `cache`. */
 export interface Source {
   readonly key: string
   readonly codeDir: string
+  readonly optDir: string | null
   readonly cacheDir: string | null
 }
 
@@ -17,6 +18,16 @@ const COPIES_AHEAD = 2
 /** Keys of which copies are kept; those longest unused go first. */
 const MAX_KEYS = 512
 const LINKS_AT_ONCE = 16
+/** Up to so many renames are made while nothing else happens. */
+const MOVES_AT_ONCE = 256
+/** Folders of a slot, each a mount inside, and a folder in each of them where libraries are looked for: the loader asks once, at the start of a program, which there are. */
+const MOUNTED = ['code', 'opt'] as const
+const LIBRARIES = 'lib'
+
+/** Makes the folder of a sandbox that is to be started. */
+export async function openSlot(slotDir: string): Promise<void> {
+  for (const name of MOUNTED) await mkdir(join(slotDir, name, LIBRARIES), { recursive: true, mode: 0o755 })
+}
 
 interface Shelf {
   readonly source: Source
@@ -27,7 +38,8 @@ interface Shelf {
 }
 
 /**
- * Copies of code directories, made of hard links ahead of time, so that a cold call pays one `rename`.
+ * Copies of code directories and layers, made of hard links ahead of time, so that a cold call pays a `rename` for each
+ * file and folder of the first level alone.
  *
  * A copy must be on the file system of the slots. Its files are the artefact's own inodes: mode 0444, owned by
  * the node, seen through a read-only mount; a sandbox can neither write nor replace them. Its directories are new.
@@ -69,8 +81,13 @@ export class Staging {
     const shelf = this.#shelf(source)
     let copy = shelf.copies.pop()
     if (copy === undefined && shelf.small === true) {
-      if (source.cacheDir !== null) linkTreeSync(source.cacheDir, join(slotDir, 'cache'))
-      linkTreeSync(source.codeDir, join(slotDir, 'code'))
+      clearSlot(slotDir)
+      if (source.cacheDir !== null) {
+        mkdirSync(join(slotDir, 'cache'), { mode: 0o755 })
+        linkIntoSync(source.cacheDir, join(slotDir, 'cache'))
+      }
+      if (source.optDir !== null) linkIntoSync(source.optDir, join(slotDir, 'opt'))
+      linkIntoSync(source.codeDir, join(slotDir, 'code'))
       return
     }
     if (copy === undefined) {
@@ -81,8 +98,10 @@ export class Staging {
     // Another call took the copy that was just made: this one makes its own.
     copy ??= await this.#makeCopy(source)
     try {
+      clearSlot(slotDir)
       if (source.cacheDir !== null) renameSync(join(copy, 'cache'), join(slotDir, 'cache'))
-      renameSync(join(copy, 'code'), join(slotDir, 'code'))
+      if (source.optDir !== null) await moveInto(join(copy, 'opt'), join(slotDir, 'opt'))
+      await moveInto(join(copy, 'code'), join(slotDir, 'code'))
     } finally {
       // Whole or not: a slot may be gone, for its caller has left.
       void rm(copy, { recursive: true, force: true })
@@ -99,7 +118,7 @@ export class Staging {
 
   #shelf(source: Source): Shelf {
     const known = this.#shelves.get(source.key)
-    if (known && known.source.codeDir === source.codeDir && known.source.cacheDir === source.cacheDir) return known
+    if (known && sameSource(known.source, source)) return known
     if (known) void this.forget(source.key)
     const shelf: Shelf = { source, copies: [], small: null, making: null }
     this.#shelves.set(source.key, shelf)
@@ -122,6 +141,7 @@ export class Staging {
     await mkdir(building, { mode: 0o755 })
     try {
       if (source.cacheDir !== null) await linkTree(source.cacheDir, join(building, 'cache'))
+      if (source.optDir !== null) await linkTree(source.optDir, join(building, 'opt'))
       await linkTree(source.codeDir, join(building, 'code'))
       await writeFile(join(building, 'source.json'), JSON.stringify(source), { mode: 0o600 })
       const copy = join(this.#dir, name)
@@ -153,6 +173,7 @@ async function readSource(copy: string): Promise<Source | null> {
     const source = JSON.parse(await readFile(join(copy, 'source.json'), 'utf8')) as Source
     await access(source.codeDir)
     if (source.cacheDir !== null) await access(source.cacheDir)
+    if (source.optDir !== null) await access(source.optDir)
     return source
   } catch {
     return null
@@ -160,8 +181,22 @@ async function readSource(copy: string): Promise<Source | null> {
 }
 
 async function countSourceFiles(source: Source): Promise<number> {
-  const code = await countFiles(source.codeDir, SMALL_TREE_FILES)
-  return source.cacheDir === null ? code : code + (await countFiles(source.cacheDir, SMALL_TREE_FILES))
+  let count = 0
+  for (const dir of [source.codeDir, source.optDir, source.cacheDir]) if (dir !== null) count += await countFiles(dir, SMALL_TREE_FILES)
+  return count
+}
+
+const sameSource = (one: Source, other: Source) => one.codeDir === other.codeDir && one.optDir === other.optDir && one.cacheDir === other.cacheDir
+
+/** The folders stay, as they are mounted. */
+function clearSlot(slotDir: string): void {
+  for (const name of MOUNTED) rmdirSync(join(slotDir, name, LIBRARIES))
+}
+
+async function moveInto(from: string, to: string): Promise<void> {
+  const names = readdirSync(from)
+  for (const name of names.slice(0, MOVES_AT_ONCE)) renameSync(join(from, name), join(to, name))
+  for (const name of names.slice(MOVES_AT_ONCE)) await rename(join(from, name), join(to, name))
 }
 
 async function countFiles(dir: string, enough: number): Promise<number> {
@@ -190,11 +225,12 @@ export async function linkTree(from: string, to: string): Promise<void> {
   }
 }
 
-function linkTreeSync(from: string, to: string): void {
-  mkdirSync(to, { mode: 0o755 })
+function linkIntoSync(from: string, to: string): void {
   for (const entry of readdirSync(from, { withFileTypes: true })) {
-    if (entry.isDirectory()) linkTreeSync(join(from, entry.name), join(to, entry.name))
-    else if (entry.isSymbolicLink()) symlinkSync(readlinkSync(join(from, entry.name)), join(to, entry.name))
+    if (entry.isDirectory()) {
+      mkdirSync(join(to, entry.name), { mode: 0o755 })
+      linkIntoSync(join(from, entry.name), join(to, entry.name))
+    } else if (entry.isSymbolicLink()) symlinkSync(readlinkSync(join(from, entry.name)), join(to, entry.name))
     else linkSync(join(from, entry.name), join(to, entry.name))
   }
 }

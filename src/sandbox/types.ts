@@ -11,6 +11,8 @@ export interface SandboxSpec {
   readonly runtime: RuntimeName
   /** Host directory with the unpacked code, read-only, on the same file system as the sandboxes' folder. */
   readonly codeDir: string
+  /** Host directory with the merged layers, seen as `/opt`, read-only; on the file system of `codeDir`. Null: there are none. */
+  readonly optDir: string | null
   /** `index.handler`, as Lambda writes it. */
   readonly handler: string
   /** The whole environment of the user's code, secrets included; goes in at specialisation. */
@@ -175,7 +177,10 @@ export interface Sandboxes extends AsyncDisposable {
 export interface StartOptions {
   readonly id: string
   readonly runtime: RuntimeName
-  /** Host directory that the sandbox sees, read-only, as `/fn`; code arrives by one rename to `<slotDir>/code`. */
+  /**
+   * Host directory that the sandbox sees, read-only, as `/fn`. What lies in its folders `code` and `opt` is seen
+   * as `/var/task` and `/opt` too: the folders stand there from the start, their content arrives by renames.
+   */
   readonly slotDir: string
   /** Only in a build sandbox: the size of a file system of its own, read-write, for the compile cache. */
   readonly cache: { readonly bytes: number; readonly files: number } | null
@@ -187,6 +192,20 @@ export interface StartOptions {
   readonly background: boolean
 }
 
+/** Where the guest sees what it is given. */
+export interface GuestPaths {
+  readonly code: string
+  /** The merged layers. */
+  readonly opt: string
+  /** The compile cache that was kept, if there is one. */
+  readonly keptCache: string
+  /** In a build sandbox, where a compile cache is to be written. */
+  readonly cache: string | null
+  /** Folder of the language's own `bin` and `lib`, and of the runtime; null where the host's own are in use. */
+  readonly lang: string | null
+  readonly runtime: string | null
+}
+
 /** One isolated process with the runtime's bootstrap in it. Made and ended by a driver; states are the pool's. */
 export interface SandboxProcess {
   readonly id: string
@@ -194,8 +213,7 @@ export interface SandboxProcess {
   readonly control: Duplex
   /** fd 4 of the guest: frames of the relay. */
   readonly relay: Duplex
-  /** Where the guest sees its code and, in a build sandbox, the cache. */
-  readonly paths: { readonly code: string; readonly cache: string | null }
+  readonly paths: GuestPaths
   /**
    * In a build sandbox that has a cache folder, that folder: it can be read when the sandbox is dead, and only by this.
    * Whoever started the sandbox closes it.

@@ -27,7 +27,7 @@ export const handler = async ({ what, args }) => {
     case 'syscalls': return Object.fromEntries(Object.entries(CALLS).map(([name, [x, a, rest]]) => [name, perl('my $r = syscall(' + (x64 ? x : a) + ', ' + rest + '); print($r == -1 ? ($!+0) : "allowed $r")')]))
     case 'sockets': return Object.fromEntries([['AF_VSOCK', 40, 1], ['AF_PACKET', 17, 3], ['AF_ALG', 38, 5], ['raw', 2, 3], ['AF_INET', 2, 1]].map(([name, family, type]) => [name, perl('my $r = syscall(' + (x64 ? 41 : 198) + ', ' + family + ', ' + type + ', ' + (name === 'raw' ? 1 : 0) + '); print($r == -1 ? ($!+0) : "opened")')]))
     case 'self': return { uid: process.getuid(), pids: fs.readdirSync('/proc').filter((n) => /^\\d+$/.test(n)).length, status: fs.readFileSync('/proc/self/status', 'utf8'), interfaces: Object.keys(os.networkInterfaces()), hostname: os.hostname(), su: (() => { try { return execFileSync('/usr/bin/su', ['-c', 'id -u'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim() } catch { return 'refused' } })() }
-    case 'forge': return ['/fn/cache', '/fn/code', '/fn', '/cache', '/opt/mayfly', '/opt/node/bin', '/var/task'].map((folder) => [folder, (() => { try { fs.writeFileSync(folder + '/forged', 'x'); return 'written' } catch (e) { return e.code } })(), (() => { try { fs.chmodSync(folder, 0o777); return 'changed' } catch (e) { return e.code } })()])
+    case 'forge': return ['/fn/cache', '/fn/code', '/fn', '/cache', '/var/runtime', '/var/lang/bin', '/var/task', '/opt', '/fn/opt'].map((folder) => [folder, (() => { try { fs.writeFileSync(folder + '/forged', 'x'); return 'written' } catch (e) { return e.code } })(), (() => { try { fs.chmodSync(folder, 0o777); return 'changed' } catch (e) { return e.code } })()])
     case 'env': return process.env
     case 'mark': fs.writeFileSync('/tmp/mark', args); globalThis.mark = args; return 'marked'
     case 'marked': return { tmp: fs.existsSync('/tmp/mark'), global: globalThis.mark ?? null }
@@ -94,7 +94,7 @@ describe('runc: what a function cannot reach', () => {
     for (const [path, result] of Object.entries(opened)) assert.notEqual(result, 'open', path)
     const lists = await ask<Record<string, string[] | string>>('list', ['/root', '/home', '/sys', '/run', '/var', '/tmp', '/fn'])
     assert.deepEqual([lists['/home'], lists['/run'], lists['/tmp']], [[], [], []])
-    assert.deepEqual((lists['/fn'] as string[]).toSorted(), ['cache', 'code'])
+    assert.deepEqual((lists['/fn'] as string[]).toSorted(), ['cache', 'code', 'opt'])
     assert.doesNotMatch(await ask<string>('read', '/etc/passwd'), /systemd|sshd|mail/)
   })
 
@@ -105,8 +105,10 @@ describe('runc: what a function cannot reach', () => {
       '/etc/passwd',
       '/fn/code/index.mjs',
       '/fn/x',
-      '/opt/mayfly/bootstrap.mjs',
-      '/opt/node/bin/node',
+      '/var/task/index.mjs',
+      '/var/runtime/bootstrap.mjs',
+      '/var/lang/bin/node',
+      '/opt/x',
       '/var/x',
       '/proc/sys/kernel/core_pattern',
       '/proc/sys/kernel/hostname',

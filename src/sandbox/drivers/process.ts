@@ -2,7 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
-import type { Driver, SandboxProcess, StartOptions } from '../types.ts'
+import { libraryPath, programPath } from '../guest-paths.ts'
+import type { Driver, GuestPaths, SandboxProcess, StartOptions } from '../types.ts'
 import { StderrTail } from './stderr-tail.ts'
 
 export interface ProcessOptions {
@@ -38,16 +39,17 @@ export class ProcessDriver implements Driver {
       '--disable-warning=ExperimentalWarning',
       ...(options.argv ?? [path.join(this.#options.runtimePath, 'bootstrap.mjs'), '0']),
     ]
+    const paths = pathsIn(options.slotDir)
     const child = spawn(this.#options.nodePath, args, {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
       cwd: '/',
-      env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/tmp' },
+      env: { PATH: programPath(paths), LD_LIBRARY_PATH: libraryPath(paths), HOME: '/tmp' },
     })
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', resolve)
       child.once('error', reject)
     })
-    const made = new PlainProcess(options, child)
+    const made = new PlainProcess(options.id, paths, child)
     this.#running.add(made)
     void made.exited.then(() => this.#running.delete(made))
     return made
@@ -65,7 +67,7 @@ class PlainProcess implements SandboxProcess {
   readonly id: string
   readonly control: Duplex
   readonly relay: Duplex
-  readonly paths: { readonly code: string; readonly cache: string | null }
+  readonly paths: GuestPaths
   /** Its code can write where it likes, so a cache of it would be worth nothing. */
   readonly cache = null
   readonly isolated = false
@@ -73,14 +75,14 @@ class PlainProcess implements SandboxProcess {
   readonly #child: ChildProcess
   readonly #tail: StderrTail
 
-  constructor(options: StartOptions, child: ChildProcess) {
-    this.id = options.id
+  constructor(id: string, paths: GuestPaths, child: ChildProcess) {
+    this.id = id
     this.#child = child
     this.control = child.stdio[3] as Duplex
     this.relay = child.stdio[4] as Duplex
     this.control.on('error', () => {})
     this.relay.on('error', () => {})
-    this.paths = { code: path.join(options.slotDir, 'code'), cache: null }
+    this.paths = paths
     this.#tail = new StderrTail(child.stderr)
     this.exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal, outOfMemory: false })))
   }
@@ -110,3 +112,12 @@ class PlainProcess implements SandboxProcess {
     }
   }
 }
+
+const pathsIn = (slotDir: string): GuestPaths => ({
+  code: path.join(slotDir, 'code'),
+  opt: path.join(slotDir, 'opt'),
+  keptCache: path.join(slotDir, 'cache'),
+  cache: null,
+  lang: null,
+  runtime: null,
+})

@@ -7,7 +7,8 @@ import type { Log } from '../../core/log.ts'
 import { Cgroup, detectHierarchies, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
-import type { Driver, SandboxProcess, StartOptions } from '../types.ts'
+import { libraryPath, programPath } from '../guest-paths.ts'
+import type { Driver, GuestPaths, SandboxProcess, StartOptions } from '../types.ts'
 import { seccomp } from './seccomp.ts'
 import { StderrTail } from './stderr-tail.ts'
 
@@ -30,6 +31,8 @@ const UID_RANGES = 8_192
 /** The user inside. */
 const UID = 1000
 const START_LIMIT_MS = 30_000
+/** Where all that is given lies inside, by its names on Lambda. */
+const INSIDE = { code: '/var/task', opt: '/opt', keptCache: '/fn/cache', lang: '/var/lang', runtime: '/var/runtime' }
 /** The loopback port inside on which the platform is reached. */
 const RELAY_PORT = 9001
 const POOL_MEMORY_MB = 512
@@ -145,14 +148,13 @@ export class RuncDriver implements Driver {
   async #makeSkeleton(): Promise<void> {
     const root = path.join(this.#folder, 'root')
     await fs.rm(root, { recursive: true, force: true })
-    for (const folder of ['usr', 'etc', 'proc', 'dev', 'tmp', 'fn', 'cache', 'opt/node/bin', 'opt/mayfly', 'var', 'home', 'run', 'root', 'sys'])
+    for (const folder of ['usr', 'etc', 'proc', 'dev', 'tmp', 'fn', 'cache', 'opt', 'var/task', 'var/lang/bin', 'var/runtime', 'home', 'run', 'root', 'sys'])
       await fs.mkdir(path.join(root, folder), { recursive: true, mode: 0o755 })
     // runc gives a tmpfs the mode of the folder below it.
     for (const folder of ['tmp', 'cache']) await fs.chmod(path.join(root, folder), 0o1777)
     for (const link of ['bin', 'lib', 'lib64', 'sbin']) if (existsSync(`/${link}`)) await fs.symlink(`usr/${link}`, path.join(root, link))
-    await fs.symlink('/fn/code', path.join(root, 'var/task'))
     await fs.symlink('/tmp', path.join(root, 'var/tmp'))
-    await fs.writeFile(path.join(root, 'opt/node/bin/node'), '')
+    await fs.writeFile(path.join(root, 'var/lang/bin/node'), '')
     const etc: Record<string, string> = {
       passwd: `root:x:0:0:root:/root:/bin/sh\nsbx_user:x:${UID}:${UID}::/tmp:/bin/sh\nnobody:x:65534:65534::/tmp:/bin/false\n`,
       group: `root:x:0:\nsbx_user:x:${UID}:\nnogroup:x:65534:\n`,
@@ -178,12 +180,13 @@ export class RuncDriver implements Driver {
         terminal: false,
         user: { uid: UID, gid: UID },
         cwd: '/',
-        env: ['PATH=/usr/local/bin:/usr/bin:/bin', 'HOME=/tmp', 'LANG=C.UTF-8'],
+        // The loader looks where libraries lie when a program starts, and never again.
+        env: [`PATH=${programPath(INSIDE)}`, `LD_LIBRARY_PATH=${libraryPath(INSIDE)}`, 'HOME=/tmp', 'LANG=C.UTF-8'],
         args: [
-          '/opt/node/bin/node',
+          `${INSIDE.lang}/bin/node`,
           '--v8-pool-size=1',
           '--disable-warning=ExperimentalWarning',
-          ...(options.argv ?? ['/opt/mayfly/bootstrap.mjs', String(RELAY_PORT)]),
+          ...(options.argv ?? [`${INSIDE.runtime}/bootstrap.mjs`, String(RELAY_PORT)]),
         ],
         capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
         noNewPrivileges: true,
@@ -203,9 +206,11 @@ export class RuncDriver implements Driver {
         // Programs and libraries of the distribution, for native modules and child processes: public files, read-only.
         bind('/usr', '/usr'),
         ...['/etc/ssl', '/etc/alternatives'].filter((folder) => existsSync(folder)).map((folder) => bind(folder, folder)),
-        bind(this.#options.nodePath, '/opt/node/bin/node'),
-        bind(this.#options.runtimePath, '/opt/mayfly'),
+        bind(this.#options.nodePath, `${INSIDE.lang}/bin/node`),
+        bind(this.#options.runtimePath, INSIDE.runtime),
         bind(options.slotDir, '/fn'),
+        bind(path.join(options.slotDir, 'code'), INSIDE.code),
+        bind(path.join(options.slotDir, 'opt'), INSIDE.opt),
         ...(options.cache === null
           ? []
           : [
@@ -269,7 +274,7 @@ class RuncSandbox implements SandboxProcess {
   readonly id: string
   readonly control: Duplex
   readonly relay: Duplex
-  readonly paths: { readonly code: string; readonly cache: string | null }
+  readonly paths: GuestPaths
   readonly cache: fs.FileHandle | null
   readonly isolated = true
   readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
@@ -291,7 +296,7 @@ class RuncSandbox implements SandboxProcess {
     this.control = ways.control
     this.relay = ways.relay
     this.cache = ways.cache
-    this.paths = { code: '/fn/code', cache: ways.cache === null ? null : '/cache' }
+    this.paths = { ...INSIDE, cache: ways.cache === null ? null : '/cache' }
     this.#cgroup = cgroup
     this.#tail = tail
     this.#giveBack = giveBack

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import { promises as fs } from 'node:fs'
+import path from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { runcVersion } from './drivers/runc.ts'
+import { PoolFixture } from './pool-fixture.ts'
+import type { SandboxSpec } from './types.ts'
+
+const isolated = process.getuid?.() === 0 && (await runcVersion()) !== null
+
+const CODE: Record<string, string> = {
+  layered: `const from = require('from-layer')
+exports.handler = async () => {
+  const { createRequire } = require('node:module'), { execFileSync } = require('node:child_process'), fs = require('node:fs')
+  const root = process.env.LAMBDA_TASK_ROOT, opt = require('node:path').dirname(root) === '/var' ? '/opt' : root.replace(/code$/, 'opt')
+  const lost = await import('from-layer').then(() => 'found', (error) => error.code)
+  return { from: from.name, again: createRequire(root + '/x.js')('from-layer') === from, tool: execFileSync('tool', { encoding: 'utf8' }).trim(), lost,
+    link: fs.readlinkSync(opt + '/bin/again'), through: fs.readFileSync(opt + '/bin/again', 'utf8').length > 0, data: fs.existsSync(opt + '/data') ? fs.readdirSync(opt + '/data').length : 0,
+    real: [fs.realpathSync(opt + '/bin/tool'), fs.realpathSync(__filename), require.resolve('from-layer')], cwd: process.cwd(), opt: fs.readdirSync(opt).sort() }
+}`,
+  bare: `const fs = require('node:fs'); exports.handler = async () => ({ root: fs.readdirSync(process.env.LAMBDA_TASK_ROOT), library: process.env.LD_LIBRARY_PATH, path: process.env.PATH, node: process.env.NODE_PATH })`,
+  library: `exports.handler = async () => require('./lib/own.js')`,
+  forge: `const fs = require('node:fs'); exports.handler = async () => ['/opt', '/opt/bin', '/var/task', '/var/lang/bin', '/var/runtime'].map((at) => { try { fs.writeFileSync(at + '/forged', ''); return 'written' } catch (error) { return error.code } })
+  .concat(['/opt/bin/tool', '/var/task/index.js'].map((at) => { try { fs.chmodSync(at, 0o777); return 'changed' } catch (error) { return error.code } }))`,
+}
+
+for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'runc')[]) {
+  describe(`layers in a sandbox by ${name}`, { timeout: 240_000 }, () => {
+    const fixture = new PoolFixture(name, CODE)
+    const opt = (which: string) => path.join(fixture.data, 'opt', which)
+    const specOf = (code: string, changes: Partial<SandboxSpec> = {}) => fixture.specOf(code, changes)
+
+    before(async () => {
+      for (const [which, files] of [
+        ['small', 0],
+        ['large', 400],
+      ] as const) {
+        const module = path.join(opt(which), 'nodejs', 'node_modules', 'from-layer')
+        await fs.mkdir(module, { recursive: true })
+        await fs.writeFile(path.join(module, 'index.js'), `exports.name = '${which}'`, { mode: 0o444 })
+        await fs.mkdir(path.join(opt(which), 'bin'))
+        await fs.writeFile(path.join(opt(which), 'bin', 'tool'), `#!/bin/sh\necho ${which} tool\n`, { mode: 0o555 })
+        await fs.symlink('tool', path.join(opt(which), 'bin', 'again'))
+        await fs.mkdir(path.join(opt(which), 'lib'))
+        for (let n = 0; n < files; n++) await fs.writeFile(path.join(opt(which), `file-${n}`), '', { mode: 0o444 })
+      }
+      await fs.mkdir(path.join(fixture.data, 'code', 'library', 'lib'))
+      await fs.writeFile(path.join(fixture.data, 'code', 'library', 'lib', 'own.js'), `module.exports = 'own'`, { mode: 0o444 })
+      await fixture.openFirst()
+    })
+    after(() => fixture[Symbol.asyncDispose]())
+
+    for (const which of ['small', 'large']) {
+      test(`modules, programs and links of a ${which} layer are there, also when the code is loaded again and at deploy`, async () => {
+        const spec = specOf('layered', { key: `layered-${which}`, optDir: opt(which), reuse: 'never' })
+        assert.deepEqual(await fixture.pool.build(spec).then(({ ok, error }) => [ok, error]), [true, null])
+        for (const _ of [1, 2, 3]) {
+          const { value } = await fixture.call(spec)
+          const { real, cwd, opt: listed, ...told } = value
+          assert.deepEqual(told, { from: which, again: true, tool: `${which} tool`, lost: 'ERR_MODULE_NOT_FOUND', link: 'tool', through: true, data: 0 })
+          assert.equal(listed.length, which === 'small' ? 3 : 403)
+          if (name === 'runc') {
+            assert.deepEqual(real, ['/opt/bin/tool', '/var/task/index.js', '/opt/nodejs/node_modules/from-layer/index.js'])
+            assert.equal(cwd, '/var/task')
+          }
+        }
+      })
+    }
+
+    test('without layers /opt is empty, and nothing is added to the code', async () => {
+      const { value } = await fixture.call(specOf('bare'))
+      assert.deepEqual(value.root, ['index.js'])
+      assert.equal((await fixture.call(specOf('library'))).value, 'own')
+      if (name !== 'runc') return
+      assert.equal(value.path, '/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin')
+      assert.equal(value.library, '/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib')
+      assert.equal(value.node, '/opt/nodejs/node24/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task')
+    })
+
+    if (name === 'runc')
+      test('neither layers nor code can be written from inside', async () => {
+        const { value } = await fixture.call(specOf('forge', { optDir: opt('small') }))
+        assert.ok(
+          (value as string[]).every((code) => ['EROFS', 'EACCES', 'EPERM'].includes(code)),
+          JSON.stringify(value),
+        )
+      })
+  })
+}
