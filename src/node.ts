@@ -21,7 +21,7 @@ import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, triggersOfDeployment } from './deploying.ts'
 import { routes as deploymentRoutes } from './deployments/http.ts'
 import { Deployments } from './deployments/index.ts'
-import { Artefacts, ArtefactLinks, FunctionsService, lambdaRoutes, routes as functionRoutes } from './functions/index.ts'
+import { Artefacts, ArtefactLinks, Concurrency, FunctionsService, lambdaRoutes, routes as functionRoutes } from './functions/index.ts'
 import { ConsoleListener, consoleRoutes, Content, Gateway, HostNames, isConsoleName, nodeRoutes, projectRoutes, TrustedProxies } from './gateway/index.ts'
 import type { Host } from './host.ts'
 import { Admission, Invoker, lambdaInvokeRoutes, Queue, routes as invokeRoutes, Specs } from './invoke/index.ts'
@@ -137,10 +137,12 @@ export class RunningNode implements AsyncDisposable {
         onChange: (ref) => {
           auth.forget()
           void functions.refresh(ref)
+          concurrency.heard()
           sites.invalidate(ref)
         },
       }),
     )
+    const concurrency = opening.use(new Concurrency({ control: databases.control, clock }))
     const auth = new Auth(databases.control, sealer, clock, () => versions.believable)
     const logJournal = opening.use(await Journal.open<LogRecord>(path.join(data, 'journal', 'main', 'logs'), log))
     const meterJournal = opening.use(await Journal.open<MeterEntry>(path.join(data, 'journal', 'main', 'meters'), log))
@@ -222,6 +224,7 @@ export class RunningNode implements AsyncDisposable {
     }, SWEEP_MS)
     sweeper.unref()
     opening.defer(() => clearInterval(sweeper))
+    const admission = new Admission({ node: config.invoke.concurrency, perFunction: config.invoke.functionConcurrency }, concurrency)
     const queue: Queue = opening.use(
       new Queue({
         database: databases.control,
@@ -230,6 +233,7 @@ export class RunningNode implements AsyncDisposable {
         recorded: () => Promise.all([usage.settled(), logs.settled()]),
         holder: directory.instance.instanceId,
         concurrency: config.invoke.queueConcurrency,
+        freeOf: (functionId) => admission.freeOf(functionId),
         maxAttempts: config.invoke.maxAttempts,
         maxAgeMs: config.invoke.maxAgeMs,
         deadLetterDays: config.invoke.deadLetterDays,
@@ -287,7 +291,7 @@ export class RunningNode implements AsyncDisposable {
         auth.forget()
       },
     })
-    await Promise.all([projects.start(), logs.start(), usage.start(), versions.start()])
+    await Promise.all([projects.start(), logs.start(), usage.start(), versions.start(), concurrency.refresh()])
     const isFirst = projects.find(DEFAULT_PROJECT) === null
     if (isFirst) await projects.create(DEFAULT_PROJECT, DEFAULT_PROJECT)
 
@@ -295,7 +299,7 @@ export class RunningNode implements AsyncDisposable {
       new Invoker({
         functions,
         sandboxes: sandbox.sandboxes,
-        admission: new Admission({ node: config.invoke.concurrency, perFunction: config.invoke.functionConcurrency }),
+        admission,
         meter: usage,
         logs,
         specs,
@@ -394,7 +398,7 @@ export class RunningNode implements AsyncDisposable {
       ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping.signal }),
       ...realtimeRoutes(realtime),
       ...storageRoutes(storage),
-      ...lambdaRoutes({ functions, links, architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64' }),
+      ...lambdaRoutes({ functions, concurrency, links, architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64' }),
     ]
     const tls =
       settings.tlsCert === null || settings.tlsKey === null

@@ -25,6 +25,7 @@ export const ERRORS = {
   code_mismatch: { status: 400, retry: 'never', hint: 'Look at the code that the function has now; it is not what you wanted to publish.' },
   deployment_not_found: { status: 404, retry: 'never', hint: 'Check the name: it is the `name` of the project file.' },
   function_changing: { status: 409, retry: 'after', hint: 'Look at what the other change made of it, then send yours again.' },
+  function_concurrency_reached: { status: 429, retry: 'after', hint: 'Wait, send the work to a queue, or reserve more for the function.' },
   function_exists: { status: 409, retry: 'never', hint: 'Choose another name, or update the function that is there.' },
   function_not_found: { status: 404, retry: 'never', hint: 'Check the name with `mayfly ls`.' },
   function_not_ready: { status: 409, retry: 'after', hint: 'The function is being created; ask again in a moment.' },

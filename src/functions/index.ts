@@ -1,4 +1,5 @@
 export { type Archive, readArchive, unpackArchive } from './archive.ts'
+export { ACCOUNT_CONCURRENCY, Concurrency } from './concurrency/concurrency.ts'
 export { Artefacts, type ArtefactsOptions } from './artefacts.ts'
 export type { FunctionRecord } from './builds.ts'
 export { definitionOfSpec, type FunctionSpec, functionSpecSchema, isFunctionName, mayflyJsonSchema, RUNTIMES, warningsOf } from './definition.ts'

@@ -18,6 +18,7 @@ import { insertProject, updateProjectState } from '../core/store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { Artefacts, sha256Hex } from './artefacts.ts'
+import { Concurrency } from './concurrency/concurrency.ts'
 import { lambdaRoutes } from './dialects/lambda/index.ts'
 import { routes } from './http.ts'
 import { ArtefactLinks } from './links.ts'
@@ -75,7 +76,10 @@ before(async () => {
     deleted: (project) => deleted(project),
   })
   const links = new ArtefactLinks({ ...systemClock, now: () => now })
-  table = [...routes({ functions, links }), ...lambdaRoutes({ functions, links, architecture: 'x86_64' })]
+  table = [
+    ...routes({ functions, links }),
+    ...lambdaRoutes({ functions, concurrency: new Concurrency({ control, clock: systemClock }), links, architecture: 'x86_64' }),
+  ]
 })
 
 after(async () => {

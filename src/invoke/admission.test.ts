@@ -30,3 +30,47 @@ describe('Admission', () => {
     assert.throws(() => admission.enter('b'), { code: 'too_many_invocations' })
   })
 })
+
+describe('reserved concurrency', () => {
+  const reserving = (node: number, reserved: Record<string, number>) =>
+    new Admission({ node, perFunction: node }, { of: (id) => reserved[id] ?? null, total: Object.values(reserved).reduce((sum, n) => sum + n, 0) })
+  const enterAll = (admission: Admission, id: string, times: number) => Array.from({ length: times }, () => admission.enter(id))
+
+  it('is the most that a function runs: a call past it is refused by its own name, 0 refuses all', () => {
+    const admission = reserving(100, { a: 2, none: 0 })
+    const [first] = enterAll(admission, 'a', 2)
+    assert.throws(() => admission.enter('a'), { code: 'function_concurrency_reached', message: /2 are reserved/ })
+    first?.[Symbol.dispose]()
+    admission.enter('a')
+    assert.throws(() => admission.enter('none'), { code: 'function_concurrency_reached' })
+  })
+  it('is there for its function however much others run', () => {
+    const admission = reserving(10, { a: 4 })
+    enterAll(admission, 'b', 6)
+    assert.throws(() => admission.enter('c'), { code: 'too_many_invocations', message: /6 of the node's 10 are not reserved/ })
+    enterAll(admission, 'a', 4)
+    assert.equal(admission.running, 10)
+  })
+  it('leaves a tenth of the node to the others, however much is reserved', () => {
+    const admission = reserving(10, { a: 900 })
+    admission.enter('b')
+    assert.throws(() => admission.enter('b'), { code: 'too_many_invocations' })
+    enterAll(admission, 'a', 9)
+    assert.throws(() => admission.enter('a'), { code: 'too_many_invocations', message: /node/ })
+  })
+  it('counts a slot where it was taken, when the reservation changes meanwhile', () => {
+    const reserved: Record<string, number> = {}
+    const admission = new Admission({ node: 10, perFunction: 10 }, { of: (id) => reserved[id] ?? null, total: 5 })
+    const slots = enterAll(admission, 'a', 5)
+    reserved.a = 5
+    for (const slot of slots) slot[Symbol.dispose]()
+    enterAll(admission, 'b', 5)
+    assert.throws(() => admission.enter('b'), { code: 'too_many_invocations' })
+  })
+  it('says how many more may run, where that is known', () => {
+    const admission = reserving(10, { a: 2, none: 0 })
+    assert.deepEqual([admission.freeOf('a'), admission.freeOf('none'), admission.freeOf('b')], [2, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY])
+    enterAll(admission, 'a', 2)
+    assert.equal(admission.freeOf('a'), 0)
+  })
+})

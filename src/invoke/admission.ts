@@ -5,6 +5,17 @@ export interface Slot extends Disposable {
   readonly [Symbol.dispose]: () => void
 }
 
+/** What functions have for themselves: no other takes it, and they take no more. */
+export interface Reservations {
+  /** Null where nothing is reserved. */
+  readonly of: (functionId: string) => number | null
+  /** Of all functions together. */
+  readonly total: number
+}
+
+/** Of ten slots of the node one stays for functions without a reservation, whatever the others have reserved. */
+const UNRESERVED_SHARE = 0.1
+
 /**
  * Hands out slots: so many on the node, so many for one function. A full house is refused at once, never
  * queued: the client or the queue knows better when to come again. One instance serves the node; worker
@@ -12,27 +23,46 @@ export interface Slot extends Disposable {
  */
 export class Admission {
   readonly #limits: { readonly node: number; readonly perFunction: number }
+  readonly #reservations: Reservations
   readonly #byFunction = new Map<string, number>()
   #running = 0
+  /** Of those, what runs without a reservation. */
+  #unreserved = 0
 
-  constructor(limits: { node: number; perFunction: number }) {
+  constructor(limits: { node: number; perFunction: number }, reservations: Reservations = { of: () => null, total: 0 }) {
     this.#limits = limits
+    this.#reservations = reservations
   }
 
   get running(): number {
     return this.#running
   }
 
-  /** @throws MayflyError too_many_invocations, naming the limit that was met */
+  /** How many more calls a function with a reservation may run; without one, or with none at all, that is not known before. */
+  freeOf(functionId: string): number {
+    const reserved = this.#reservations.of(functionId)
+    return reserved === null || reserved === 0 ? Number.POSITIVE_INFINITY : Math.max(0, reserved - (this.#byFunction.get(functionId) ?? 0))
+  }
+
+  /** @throws MayflyError too_many_invocations, function_concurrency_reached, naming the limit that was met */
   enter(functionId: string): Slot {
+    const { node, perFunction } = this.#limits
     const own = this.#byFunction.get(functionId) ?? 0
-    if (own >= this.#limits.perFunction) {
-      throw new MayflyError('too_many_invocations', `the function runs ${own} invocations already; ${this.#limits.perFunction} at once is the limit`)
+    const reserved = this.#reservations.of(functionId)
+    if (reserved !== null && own >= reserved)
+      throw new MayflyError('function_concurrency_reached', `the function runs ${own} invocations already; ${reserved} are reserved for it`)
+    if (own >= perFunction) throw new MayflyError('too_many_invocations', `the function runs ${own} invocations already; ${perFunction} at once is the limit`)
+    if (this.#running >= node) throw new MayflyError('too_many_invocations', `the node runs ${this.#running} invocations already; ${node} at once is the limit`)
+    const open = Math.max(node - this.#reservations.total, Math.ceil(node * UNRESERVED_SHARE))
+    if (reserved === null && this.#unreserved >= open) {
+      throw new MayflyError(
+        'too_many_invocations',
+        `functions without a reservation run ${this.#unreserved} invocations already; ${open} of the node's ${node} are not reserved`,
+      )
     }
-    if (this.#running >= this.#limits.node) {
-      throw new MayflyError('too_many_invocations', `the node runs ${this.#running} invocations already; ${this.#limits.node} at once is the limit`)
-    }
+    const counted = reserved === null ? 1 : 0
     this.#running++
+    this.#unreserved += counted
     this.#byFunction.set(functionId, own + 1)
     let held = true
     return {
@@ -40,6 +70,7 @@ export class Admission {
         if (!held) return
         held = false
         this.#running--
+        this.#unreserved -= counted
         const left = (this.#byFunction.get(functionId) ?? 1) - 1
         if (left <= 0) this.#byFunction.delete(functionId)
         else this.#byFunction.set(functionId, left)

@@ -60,6 +60,8 @@ export interface QueueDeps {
   readonly holder: string
   /** How many entries run at once. */
   readonly concurrency: number
+  /** How many more of a function's could run now, where that is known. */
+  readonly freeOf?: (functionId: string) => number
   readonly maxAttempts: number
   readonly maxAgeMs: number
   readonly deadLetterDays: number
@@ -272,8 +274,9 @@ export class Queue implements AsyncDisposable {
     const room = concurrency - this.#running.size
     if (room <= 0) return LOOK_MS
     const waiting = (await selectWaitingFunctions(database.sql)).toSorted((a, b) => a.dueMs - b.dueMs)
-    const due = waiting.filter(({ dueMs }) => dueMs <= 0).map(({ functionId }) => functionId)
-    if (due.length === 0) return waiting[0]?.dueMs ?? LOOK_MS
+    // Those that run as many as they may are left until one of theirs is over.
+    const due = waiting.filter(({ dueMs, functionId }) => dueMs <= 0 && this.#freeOf(functionId) > 0).map(({ functionId }) => functionId)
+    if (due.length === 0) return waiting.find(({ dueMs }) => dueMs > 0)?.dueMs ?? LOOK_MS
     const leased = await leaseDue(database.sql, holder, this.#shares(due, room), LEASE_MS)
     if (leased.length > 0) this.#deps.crash('afterLease')
     for (const entry of leased) this.#begin(entry)
@@ -286,7 +289,11 @@ export class Queue implements AsyncDisposable {
     const chosen = order.slice(0, room)
     const each = Math.floor(room / chosen.length)
     const rest = room - each * chosen.length
-    return { functions: chosen, slots: chosen.map((_, n) => each + (n < rest ? 1 : 0)) }
+    return { functions: chosen, slots: chosen.map((id, n) => Math.min(this.#freeOf(id), each + (n < rest ? 1 : 0))) }
+  }
+
+  #freeOf(functionId: string): number {
+    return this.#deps.freeOf?.(functionId) ?? this.#deps.concurrency
   }
 
   #begin(entry: LeasedEntry): void {

@@ -52,6 +52,7 @@ const CODES: Partial<Record<ErrorCode, readonly [code: string, status: number]>>
   body_not_json: ['InvalidRequestContentException', 400],
   bad_request: ['InvalidParameterValueException', 400],
   function_changing: ['ResourceConflictException', 409],
+  function_concurrency_reached: ['TooManyRequestsException', 429],
   function_exists: ['ResourceConflictException', 409],
   function_not_found: ['ResourceNotFoundException', 404],
   function_not_ready: ['ResourceConflictException', 409],
@@ -76,6 +77,12 @@ const MESSAGES: Partial<Record<ErrorCode, string>> = {
   function_changing: 'The operation cannot be performed at this time. An update is in progress for resource',
   function_not_ready: 'The operation cannot be performed at this time. The function is currently in the following state: Pending',
   revision_mismatch: 'The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id',
+}
+
+/** Why a call was refused that would be taken a moment later. */
+const THROTTLES: Partial<Record<ErrorCode, string>> = {
+  too_many_invocations: 'ConcurrentInvocationLimitExceeded',
+  function_concurrency_reached: 'ReservedFunctionConcurrentInvocationLimitExceeded',
 }
 
 /** Renders any error as the Lambda API does. What is not known is a fault of ours and says nothing about itself. */
@@ -114,10 +121,8 @@ export const lambdaFailOf =
 function asLambdaError(error: unknown): LambdaError {
   if (error instanceof LambdaError) return error
   if (!(error instanceof MayflyError)) return new LambdaError('ServiceException', 500, 'The request failed by a fault of this node.')
-  if (error.code === 'too_many_invocations')
-    return new LambdaError('TooManyRequestsException', 429, 'Rate Exceeded.', {
-      Reason: 'ConcurrentInvocationLimitExceeded',
-    })
+  const reason = THROTTLES[error.code]
+  if (reason !== undefined) return new LambdaError('TooManyRequestsException', 429, 'Rate Exceeded.', { Reason: reason })
   const [code, status] = CODES[error.code] ?? ['ServiceException', error.status]
   if (error.code === 'zip_invalid' && !error.message.startsWith('Unzipped size')) {
     return new LambdaError(code, status, `Could not unzip uploaded file. Please check your file, then try to upload again. (${error.message})`)

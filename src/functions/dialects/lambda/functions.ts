@@ -4,6 +4,7 @@ import { MayflyError } from '../../../core/errors.ts'
 import { LIMITS } from '../../../core/limits.ts'
 import type { Change, FunctionRecord } from '../../service.ts'
 import type { FunctionDefinition } from '../../types.ts'
+import { reservedOf } from './concurrency.ts'
 import { invalidParameter, LambdaError, notFound } from './errors.ts'
 import { type FunctionName, functionArn, parseFunctionName } from './identifiers.ts'
 import { afterMarker, type Call, markerOf, nameOf, type Operation, pageSize, recordOf, shown } from './operation.ts'
@@ -81,6 +82,7 @@ async function getFunction(call: Call): Promise<unknown> {
   const name = nameOf(call, 'namespaced', call.query.get('Qualifier'))
   const record = await recordOf(call, name)
   const { tags } = record.definition
+  const reserved = await reservedOf(call, record)
   return {
     Configuration: shown(call, record, 'settled', name.qualifier),
     Code: {
@@ -88,6 +90,7 @@ async function getFunction(call: Call): Promise<unknown> {
       Location: `${call.context.origin}${call.links.path(call.project, record.artefact)}`,
     },
     ...(name.qualifier === null && Object.keys(tags).length > 0 ? { Tags: tags } : {}),
+    ...(reserved.ReservedConcurrentExecutions === undefined ? {} : { Concurrency: reserved }),
   }
 }
 

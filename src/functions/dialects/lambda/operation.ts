@@ -2,6 +2,7 @@ import { MayflyError } from '../../../core/errors.ts'
 import { LIMITS } from '../../../core/limits.ts'
 import type { ProjectRef } from '../../../core/project.ts'
 import type { RequestContext, Route } from '../../../core/route.ts'
+import type { Concurrency } from '../../concurrency/concurrency.ts'
 import type { ArtefactLinks } from '../../links.ts'
 import type { FunctionRecord, FunctionsService } from '../../service.ts'
 import { configuration, type Progress } from './configuration.ts'
@@ -11,6 +12,7 @@ import { type Json, parseBody, type Violations } from './request.ts'
 
 export interface LambdaRoutesDeps {
   readonly functions: FunctionsService
+  readonly concurrency: Concurrency
   readonly links: ArtefactLinks
   /** What Lambda calls this machine. */
   readonly architecture: 'x86_64' | 'arm64'

@@ -1,0 +1,187 @@
+import type { Database, Tx } from '../../backends/database/database.ts'
+import { MayflyError } from '../../core/errors.ts'
+import type { ProjectRef } from '../../core/project.ts'
+import { bumpProjectVersion } from '../../core/store.ts'
+import type { Clock } from '../../lib/clock.ts'
+import {
+  deleteProvisioning,
+  deleteReserved,
+  type Provisioning,
+  selectAllProvisionings,
+  selectProvisionings,
+  selectReservations,
+  selectReserved,
+  sumsOf,
+  upsertProvisioning,
+  upsertReserved,
+} from './store.ts'
+
+const AGAIN_MS = 1_000
+
+/** What one project may count on by the Lambda API; what the node really runs at once is a setting of its own, and smaller. */
+export const ACCOUNT_CONCURRENCY = 1_000
+/** So much of it always stays for functions without a reservation. */
+export const MIN_UNRESERVED = 100
+
+export interface ConcurrencyDeps {
+  readonly control: Database
+  readonly clock: Clock
+  /** Told when what is provisioned may have changed. */
+  readonly provisioningChanged?: () => void
+}
+
+/**
+ * What functions reserve and provision. Reservations are known to this process at any moment, for each call asks for
+ * them; they are read again when the project of one was changed.
+ */
+export class Concurrency implements Disposable {
+  readonly #deps: ConcurrencyDeps
+  #reserved: ReadonlyMap<string, number> = new Map()
+  #total = 0
+  #reading: Promise<void> | null = null
+  #again = false
+  #closed = false
+  #later: Disposable | null = null
+
+  constructor(deps: ConcurrencyDeps) {
+    this.#deps = deps
+  }
+
+  /** Null where nothing is reserved. */
+  of(functionId: string): number | null {
+    return this.#reserved.get(functionId) ?? null
+  }
+
+  /** Of all functions of the node. */
+  get total(): number {
+    return this.#total
+  }
+
+  /** Reads the reservations again; whoever asks meanwhile waits for one that began after it asked. */
+  async refresh(): Promise<void> {
+    if (this.#reading) {
+      this.#again = true
+      return await this.#reading
+    }
+    this.#reading = this.#read()
+    try {
+      await this.#reading
+    } finally {
+      this.#reading = null
+    }
+  }
+
+  /** Something was changed: reads them again, until that succeeds. */
+  heard(): void {
+    void this.refresh().catch(() => {
+      this.#later?.[Symbol.dispose]()
+      if (!this.#closed) this.#later = this.#deps.clock.timer(AGAIN_MS, () => this.heard())
+    })
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true
+    this.#later?.[Symbol.dispose]()
+  }
+
+  async #read(): Promise<void> {
+    do {
+      this.#again = false
+      const rows = await selectReservations(this.#deps.control.sql)
+      this.#reserved = new Map(rows.map((row) => [row.functionId, row.reserved]))
+      this.#total = rows.reduce((sum, row) => sum + row.reserved, 0)
+    } while (this.#again)
+  }
+
+  /** As the database has it. */
+  async reservedOf(functionId: string): Promise<number | null> {
+    return await selectReserved(this.#deps.control.sql, functionId)
+  }
+
+  /** What the Lambda API tells of an account. */
+  async account(project: ProjectRef): Promise<{ concurrent: number; unreserved: number }> {
+    const { reserved } = await sumsOf(this.#deps.control.sql, project, null)
+    return { concurrent: ACCOUNT_CONCURRENCY, unreserved: Math.max(0, ACCOUNT_CONCURRENCY - reserved) }
+  }
+
+  /**
+   * Reserves so many for a function; null gives them back. In force when it resolves.
+   * @throws MayflyError bad_request in the words of Lambda
+   */
+  async reserve(project: ProjectRef, functionId: string, reserved: number | null): Promise<void> {
+    await this.#deps.control.transaction((tx) => this.reserveIn(tx, project, functionId, reserved))
+    await this.refresh()
+  }
+
+  /** The same in a transaction of somebody else's, who asks for `refresh` when it has committed. */
+  async reserveIn(tx: Tx, project: ProjectRef, functionId: string, reserved: number | null): Promise<void> {
+    await bumpProjectVersion(tx, project) // also keeps two of one project apart
+    if (reserved === null) {
+      await deleteReserved(tx, functionId)
+      return
+    }
+    const others = await sumsOf(tx, project, functionId)
+    if (ACCOUNT_CONCURRENCY - others.reserved - others.provisioned - reserved < MIN_UNRESERVED) {
+      throw new MayflyError(
+        'bad_request',
+        `Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [${MIN_UNRESERVED}].`,
+      )
+    }
+    const provisioned = sum(await selectProvisionings(tx, functionId))
+    if (reserved < provisioned) {
+      throw new MayflyError(
+        'bad_request',
+        ` ReservedConcurrentExecutions  ${reserved} should not be lower than function's total provisioned concurrency [${provisioned}].`,
+      )
+    }
+    await upsertReserved(tx, functionId, reserved)
+  }
+
+  async provisioned(functionId: string): Promise<Provisioning[]> {
+    return await selectProvisionings(this.#deps.control.sql, functionId)
+  }
+
+  async allProvisioned(): Promise<Awaited<ReturnType<typeof selectAllProvisionings>>> {
+    return await selectAllProvisionings(this.#deps.control.sql)
+  }
+
+  /**
+   * @returns when it was changed
+   * @throws MayflyError bad_request in the words of Lambda
+   */
+  async provision(project: ProjectRef, functionId: string, qualifier: string, requested: number): Promise<Date> {
+    const modifiedAt = await this.#deps.control.transaction(async (tx) => {
+      await bumpProjectVersion(tx, project)
+      const own = sum((await selectProvisionings(tx, functionId)).filter((one) => one.qualifier !== qualifier)) + requested
+      const reserved = await selectReserved(tx, functionId)
+      if (reserved !== null && own > reserved)
+        throw new MayflyError('bad_request', 'Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for function')
+      const others = await sumsOf(tx, project, functionId)
+      const unreserved = ACCOUNT_CONCURRENCY - others.reserved - others.provisioned
+      if (reserved === null && own > unreserved)
+        throw new MayflyError('bad_request', `Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [${unreserved}].`)
+      if (reserved === null && unreserved - own < MIN_UNRESERVED)
+        throw new MayflyError(
+          'bad_request',
+          `Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [${MIN_UNRESERVED}].`,
+        )
+      const [row] = await upsertProvisioning(tx, functionId, qualifier, requested)
+      return (row as { modifiedAt: Date }).modifiedAt
+    })
+    this.#deps.provisioningChanged?.()
+    return modifiedAt
+  }
+
+  /** @returns whether there was any */
+  async unprovision(project: ProjectRef, functionId: string, qualifier: string): Promise<boolean> {
+    const gone = await this.#deps.control.transaction(async (tx) => {
+      const rows = await deleteProvisioning(tx, functionId, qualifier)
+      if (rows.length > 0) await bumpProjectVersion(tx, project)
+      return rows.length > 0
+    })
+    if (gone) this.#deps.provisioningChanged?.()
+    return gone
+  }
+}
+
+const sum = (configs: readonly Provisioning[]) => configs.reduce((all, { requested }) => all + requested, 0)
