@@ -125,13 +125,14 @@ export class Invoker implements Disposable {
         lease = await this.#deps.sandboxes.acquire(spec, log, signal)
       } catch (error) {
         if (!(error instanceof LoadError)) throw error
-        const durationMs = clock.monotonic() - asked
-        const over = Promise.resolve(run.end({ cold: error.cold, waitMs: 0, initMs: durationMs, durationMs: 0 }, { type: error.errorType, message: '' }, null))
-        return { version, handlerKind: null, result: { kind: 'error', errorType: error.errorType, payload: error.payload }, cold: error.cold, traceId, over }
+        const { cold, errorType, spentMs } = error
+        const took = spentMs === null ? { initMs: clock.monotonic() - asked, durationMs: 0 } : { initMs: 0, durationMs: spentMs }
+        const over = Promise.resolve(run.end({ cold, waitMs: 0, ...took }, { type: errorType, message: error.told ?? '' }, null))
+        return { version, handlerKind: null, result: { kind: 'error', errorType, payload: payloadOf(error, invocation.id) }, cold, traceId, over }
       }
       this.#remember(version.id, lease.handlerKind)
       const content = early ?? (await invocation.content(lease.handlerKind, version))
-      const began = clock.monotonic()
+      const began = clock.monotonic() - lease.spentMs
       const { functionArn } = spec.context
       const context = {
         invocationId: invocation.id,
@@ -221,7 +222,9 @@ class Run {
       `Billed Duration: ${billedMs} ms`,
       `Memory Size: ${definition.memoryMb} MB`,
       ...(maxMemoryMb === null ? [] : [`Max Memory Used: ${maxMemoryMb} MB`]),
-      ...(timing.cold === null ? [] : [`Init Duration: ${timing.initMs.toFixed(2)} ms`, `Cold Start: ${timing.cold}`]),
+      // Loading that was no part of it: none, or part of the call's own duration.
+      ...(timing.initMs > 0 ? [`Init Duration: ${timing.initMs.toFixed(2)} ms`] : []),
+      ...(timing.cold === null ? [] : [`Cold Start: ${timing.cold}`]),
       ...(outcome === 'ok' ? [] : [outcome === 'timeout' ? 'Status: timeout' : `Status: error\tError Type: ${error?.type ?? ''}`]),
     ]
     this.#log.platform(`${fields.join('\t')}\t`)
@@ -264,6 +267,10 @@ class Run {
     })
   }
 }
+
+/** What the host says of an end in the load, in the form of those in a call. */
+const payloadOf = ({ errorType, payload, told }: LoadError, id: string): Uint8Array =>
+  told === null ? payload : Buffer.from(JSON.stringify({ errorType, errorMessage: `RequestId: ${id} Error: ${told}` }))
 
 const outcomeOf = (errorType: string): MeterRecord['outcome'] =>
   errorType === 'Sandbox.Timedout' ? 'timeout' : errorType === 'Runtime.ExitError' ? 'exit' : 'error'

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { systemClock } from '../lib/clock.ts'
 import { runcVersion } from './drivers/runc.ts'
-import { never, PoolFixture, silent, until } from './pool-fixture.ts'
+import { eventOf, never, PoolFixture, silent, until } from './pool-fixture.ts'
 import { type Driver, LoadError, type LogSink, type Sandboxes, type SandboxProcess, type SandboxSpec } from './types.ts'
 
 const isolated = process.getuid?.() === 0 && (await runcVersion()) !== null
@@ -12,6 +12,7 @@ const CODE = {
   sleep: `exports.handler = async (event) => { await new Promise((done) => setTimeout(done, event.ms)); return event.ms }`,
   slow: sleepsAtLoad(400),
   slower: sleepsAtLoad(8_000),
+  slowThenEver: sleepsAtLoad(400).replace("async () => 'loaded'", '() => new Promise(() => setInterval(() => {}, 1000))'),
   prints: `console.log('loading'); let n = 0; exports.handler = async () => ++n`,
   broken: `throw new Error('does not load')`,
 }
@@ -175,6 +176,50 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       await assert.rejects(waiting, /left/)
       await until(() => alive.size === 0)
       assert.deepEqual(small.status().sandboxes, [])
+    })
+
+    describe('a load that takes longer than 10 s', () => {
+      // The 10 s are 150 ms here, so that 400 ms are too long.
+      const sleep = (ms: number, signal?: AbortSignal) => systemClock.sleep(ms === 10_000 ? 150 : ms, signal)
+      const lines = () => {
+        const all: string[] = []
+        return { all, log: { ...silent, platform: (line: string) => void all.push(line) } satisfies LogSink }
+      }
+
+      test('is begun anew in another sandbox, in the time of the call that waits for it', async () => {
+        await using small = await open({ poolSize: 0 }, { clock: { ...systemClock, sleep } })
+        const { all, log } = lines()
+        const { cold, initMs, value, spentMs } = await (async () => {
+          using lease = await small.acquire(specOf('slow', { timeoutMs: 5_000 }), log, never)
+          const result = await lease.run(eventOf({}), log, never)
+          return { ...lease, value: result.kind === 'event' ? Buffer.from(result.payload).toString() : result.kind }
+        })()
+        assert.deepEqual([cold, initMs, value], ['first-call', 0, '"loaded"'])
+        assert.ok(spentMs >= 400 && spentMs < 2_000, String(spentMs))
+        assert.match(all.join(), /^INIT_REPORT Init Duration: [\d.]+ ms\tPhase: init\tStatus: timeout$/)
+        assert.equal(small.status().sandboxes.length, 1)
+      })
+
+      test('ends the call when its time is over in the second load too', async () => {
+        await using small = await open({ poolSize: 0 }, { clock: { ...systemClock, sleep } })
+        const { log } = lines()
+        await assert.rejects(small.acquire(specOf('slower', { timeoutMs: 300 }), log, never), (error: unknown) => {
+          assert.ok(error instanceof LoadError)
+          assert.deepEqual([error.errorType, error.told, error.cold], ['Sandbox.Timedout', 'Task timed out after 0.30 seconds', 'first-call'])
+          assert.ok((error.spentMs ?? 0) >= 290 && (error.spentMs ?? 0) < 1_000, String(error.spentMs))
+          return true
+        })
+        await until(() => small.status().sandboxes.length === 0)
+      })
+
+      test('leaves the call only what it has not used of its time', async () => {
+        await using small = await open({ poolSize: 0 }, { clock: { ...systemClock, sleep } })
+        using lease = await small.acquire(specOf('slowThenEver', { timeoutMs: 900 }), silent, never)
+        const from = systemClock.monotonic()
+        const result = await lease.run(eventOf({}), silent, never)
+        assert.equal(result.kind === 'error' && result.errorType, 'Sandbox.Timedout')
+        assert.ok(systemClock.monotonic() - from < 600, 'at least 400 ms of 900 went by in the load')
+      })
     })
 
     test('one that does not thaw is ended, and the call gets another', async () => {

@@ -35,7 +35,7 @@ import {
 
 const HELLO_MS = 20_000
 const WARM_ROUNDS = 30
-/** As on Lambda: loading may take so long, or as long as a call where that is more. */
+/** As on Lambda: loading may take so long; then it is begun anew within the time of the call. */
 const LOAD_MS = 10_000
 export const POOL_TMP_MB = 512
 const POOL_PIDS = 128
@@ -157,17 +157,39 @@ export class SandboxPool implements Sandboxes {
     if (signal.aborted) this.#giveBack(booted)
     signal.throwIfAborted()
     let made: Specialised
+    let repeatedFrom: number | null = null
     try {
-      made = await orAborted(this.#specialise(booted, spec, log, true), signal)
+      made = await this.#loadFor(booted, spec, log, signal, LOAD_MS)
     } catch (error) {
-      this.#track(this.#end(booted))
-      this.#closing.signal.throwIfAborted()
-      throw error instanceof LoadError ? new LoadError(error.errorType, error.payload, cold) : error
+      if (!(error instanceof LoadError)) throw error
+      log.platform?.(initReport(error, clock.monotonic() - taken))
+      if (!isLate(error)) throw error.for(cold)
+      // As on Lambda: what loads too slowly is begun anew, as part of the call.
+      const again = await this.#starts.wait(spec, signal)
+      if (again.ready) return this.#leaseReady(again.ready, log, clock.monotonic() - asked)
+      repeatedFrom = clock.monotonic()
+      made = await this.#loadFor(again.booted, spec, log, signal, spec.timeoutMs).catch((second: unknown) => {
+        throw second instanceof LoadError ? second.for(cold, clock.monotonic() - (repeatedFrom as number)) : second
+      })
     }
     if (this.#retired.has(spec.key)) made.drain()
     else this.#offer(made)
     this.#wantSpare(spec)
-    return made.lease({ cold, waitMs: taken - asked, initMs: clock.monotonic() - taken })
+    const now = clock.monotonic()
+    return made.lease(
+      repeatedFrom === null ? { cold, waitMs: taken - asked, initMs: now - taken } : { cold, waitMs: taken - asked, initMs: 0, spentMs: now - repeatedFrom },
+    )
+  }
+
+  /** Makes it the version's, for one call; what does not load is ended. @throws LoadError; the signal's reason at once */
+  async #loadFor(booted: Generic, spec: SandboxSpec, log: LogSink, signal: AbortSignal, limitMs: number): Promise<Specialised> {
+    try {
+      return await orAborted(this.#specialise(booted, spec, log, true, limitMs), signal)
+    } catch (error) {
+      this.#track(this.#end(booted))
+      this.#closing.signal.throwIfAborted()
+      throw error
+    }
   }
 
   /**
@@ -441,13 +463,12 @@ export class SandboxPool implements Sandboxes {
   }
 
   /** @param forCall  the right to one call is taken before anybody else can see it */
-  async #specialise(generic: Generic, spec: SandboxSpec, log: LogSink, forCall: boolean): Promise<Specialised> {
+  async #specialise(generic: Generic, spec: SandboxSpec, log: LogSink, forCall: boolean, limitMs: number): Promise<Specialised> {
     const { clock, staging } = this.#deps
     const depths = new Depths()
     generic.owner = { openRelay: (connection) => spec.openRelay(connection, spec.identity, () => depths.now()) }
     const hasCache = this.#hasCache(spec)
     const source = this.#sourceOf(spec, hasCache ? path.join(this.#deps.caches, spec.key) : null)
-    const limitMs = Math.max(LOAD_MS, spec.timeoutMs)
     this.#loading.add(generic)
     try {
       const { paths } = generic.process
@@ -466,14 +487,14 @@ export class SandboxPool implements Sandboxes {
       await staging.give(source, generic.slotDir)
       const loading = generic.channel.load(log)
       loading.catch(() => {})
-      if (!(await within(clock, limitMs, loading))) throw loadError('Sandbox.Timedout', `Error: Init timed out after ${(limitMs / 1000).toFixed(2)} seconds`)
+      if (!(await within(clock, limitMs, loading))) throw loadError('Sandbox.Timedout', `Task timed out after ${(limitMs / 1000).toFixed(2)} seconds`)
       const handlerKind = await loading.catch(async (error: unknown) => {
         if (error instanceof LoadError) throw error
         const exit = await Promise.race([generic.process.exited, clock.sleep(1000).then(() => null)])
         const code = generic.channel.exitCode ?? exit?.code ?? null
         throw loadError(
           'Runtime.ExitError',
-          `Error: Runtime exited${code === null || exit?.outOfMemory ? ' with error: signal: killed' : code === 0 ? ' without providing a reason' : ` with error: exit status ${code}`}`,
+          `Runtime exited${code === null || exit?.outOfMemory ? ' with error: signal: killed' : code === 0 ? ' without providing a reason' : ` with error: exit status ${code}`}`,
         )
       })
       const made = new Specialised({
@@ -656,7 +677,7 @@ export class SandboxPool implements Sandboxes {
     const generic = await this.#startBehind(spec.tmpMb)
     const printed = new HeldLog()
     try {
-      const made = await this.#specialise(generic, spec, printed, false)
+      const made = await this.#specialise(generic, spec, printed, false, Math.max(LOAD_MS, spec.timeoutMs))
       this.#printed.set(made, printed)
       if (this.#retired.has(spec.key)) made.drain()
       else this.#onFree(made)
@@ -685,6 +706,12 @@ const pastOf = ({ identity, context }: SandboxSpec) => `${identity.project}/${id
 /** How many calls one takes that is already busy: where each serves one call, none. */
 const atOnce = (spec: SandboxSpec): number => (spec.reuse === 'never' ? 0 : spec.concurrency)
 
-function loadError(errorType: string, errorMessage: string): LoadError {
-  return new LoadError(errorType, Buffer.from(JSON.stringify({ errorType, errorMessage })))
+function loadError(errorType: string, told: string): LoadError {
+  return new LoadError(errorType, Buffer.from(JSON.stringify({ errorType, errorMessage: `Error: ${told}` })), { told })
 }
+
+/** The host ended the load; what the code itself calls so is no such end. */
+const isLate = (error: LoadError) => error.errorType === 'Sandbox.Timedout' && error.told !== null
+
+const initReport = (error: LoadError, tookMs: number) =>
+  `INIT_REPORT Init Duration: ${tookMs.toFixed(2)} ms\tPhase: init\tStatus: ${isLate(error) ? 'timeout' : `error\tError Type: ${error.errorType}`}`

@@ -124,14 +124,15 @@ export class Specialised {
   }
 
   /** The right to one call, taken by `begin`. */
-  lease(found: { cold: ColdReason | null; waitMs: number; initMs: number }): SandboxLease {
+  lease(found: Found): SandboxLease {
     return new Lease(this, found)
   }
 
-  /** Sends the call and holds its deadline; `heard` gets its outcome, then its end, each once. @throws MayflyError payload_too_large */
-  run(call: Call, log: LogSink, signal: AbortSignal, heard: Heard): void {
+  /** Sends the call and holds its deadline, of which `spentMs` are over; `heard` gets its outcome, then its end, each once. @throws MayflyError payload_too_large */
+  run(call: Call, log: LogSink, signal: AbortSignal, heard: Heard, spentMs: number): void {
     const { invocationId, depth } = call.context
     const began = this.#clock.monotonic()
+    const leftMs = Math.max(0, this.spec.timeoutMs - spentMs)
     let error: Failed | null = null
     let answered = false
     let concluded = false
@@ -152,7 +153,7 @@ export class Specialised {
       heard.end({ maxMemoryMb: this.#maxMemoryMb(began), error: last === null ? null : { type: last.errorType, message: messageFor(last) } })
     }
     // First, for it may refuse the call: then nothing has begun. It tells nothing before this turn is over.
-    const id = this.channel.call(call, this.spec.timeoutMs, log, {
+    const id = this.channel.call(call, leftMs, log, {
       result: answer,
       over: (ended) => {
         if (concluded) return
@@ -170,7 +171,7 @@ export class Specialised {
         )
       },
     })
-    const timer = this.#clock.timer(this.spec.timeoutMs, () => {
+    const timer = this.#clock.timer(leftMs, () => {
       if (concluded) return
       const late = this.#timedOut(invocationId)
       answer(late)
@@ -218,6 +219,14 @@ export class Specialised {
   }
 }
 
+/** How a call came to its sandbox. */
+export interface Found {
+  readonly cold: ColdReason | null
+  readonly waitMs: number
+  readonly initMs: number
+  readonly spentMs?: number
+}
+
 interface Heard {
   result(result: CallResult): void
   /** There is no result to be had: the call may be sent again. */
@@ -231,16 +240,18 @@ class Lease implements SandboxLease {
   readonly cold: ColdReason | null
   readonly waitMs: number
   readonly initMs: number
+  readonly spentMs: number
   ended: CallEnd | null = null
   #finished: PromiseWithResolvers<CallEnd> | null = null
   #ran = false
   #given = false
 
-  constructor(sandbox: Specialised, found: { cold: ColdReason | null; waitMs: number; initMs: number }) {
+  constructor(sandbox: Specialised, found: Found) {
     this.#sandbox = sandbox
     this.cold = found.cold
     this.waitMs = found.waitMs
     this.initMs = found.initMs
+    this.spentMs = found.spentMs ?? 0
   }
   get sandboxId(): string {
     return this.#sandbox.id
@@ -255,7 +266,7 @@ class Lease implements SandboxLease {
   }
   run(call: Call, log: LogSink, signal: AbortSignal): Promise<CallResult> {
     return new Promise((result, failed) => {
-      this.#sandbox.run(call, log, signal, { result, failed, end: (end) => this.#end(end) })
+      this.#sandbox.run(call, log, signal, { result, failed, end: (end) => this.#end(end) }, this.spentMs)
       this.#ran = true
     })
   }

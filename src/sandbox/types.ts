@@ -99,6 +99,8 @@ export interface LogSink {
   /** Bytes that user code wrote, whole lines not guaranteed. `lost`: bytes dropped past the guest's credit. */
   write(stream: 'stdout' | 'stderr', bytes: Uint8Array): void
   lost(bytes: number): void
+  /** A line of the host's own, where the log has a place for such. */
+  platform?(line: string): void
 }
 
 /** How a call ended, its body and `waitUntil` included; `maxMemoryMb` as the kernel measured it, null where it does not. */
@@ -116,6 +118,8 @@ export interface SandboxLease extends Disposable {
   /** Milliseconds of getting a sandbox and of loading the code into it; 0 and 0 for a warm one. */
   readonly waitMs: number
   readonly initMs: number
+  /** Milliseconds that loading has taken of the call's own time: the first load took too long and was begun anew as part of the call. */
+  readonly spentMs: number
   /**
    * Runs one call. Resolves with exactly one outcome, also for timeout (`Sandbox.Timedout`), exit (`Runtime.ExitError`),
    * hostile frames (`Runtime.ProtocolError`) and load errors. An `http` result resolves at its head; `finished` follows its last byte.
@@ -133,12 +137,23 @@ export class LoadError extends Error {
   readonly payload: Uint8Array
   /** Why the code was loaded for this call; null for a load that no call asked for. */
   readonly cold: ColdReason | null
-  constructor(errorType: string, payload: Uint8Array, cold: ColdReason | null = null) {
+  /** The host's own words, where the code did not say what ended it: whoever knows the id of the call puts that before them. */
+  readonly told: string | null
+  /** Milliseconds that it took of the call's own time; null where loading came before that. */
+  readonly spentMs: number | null
+  constructor(errorType: string, payload: Uint8Array, more: { cold?: ColdReason; told?: string | null; spentMs?: number | null } = {}) {
     super(errorType)
     this.name = 'LoadError'
     this.errorType = errorType
     this.payload = payload
-    this.cold = cold
+    this.cold = more.cold ?? null
+    this.told = more.told ?? null
+    this.spentMs = more.spentMs ?? null
+  }
+
+  /** The same, of a call that asked for the load. */
+  for(cold: ColdReason, spentMs: number | null = null): LoadError {
+    return new LoadError(this.errorType, this.payload, { cold, told: this.told, spentMs })
   }
 }
 
