@@ -27,6 +27,8 @@ export interface FunctionRecord {
   readonly stateReason: string | null
   /** The last number that was given out to a version of the function. */
   readonly published: number
+  /** Why the last update of $LATEST did not take effect; null when it did, and for a published version. */
+  readonly refused: { readonly code: string; readonly reason: string } | null
   /** What the definition said when it was built; publishing may have put another description over it. */
   readonly builtDescription: string
 }
@@ -110,12 +112,13 @@ export class Builds {
   }
 
   recordOf(row: FunctionRow): FunctionRecord {
-    const { definition, codeBytes, environment, tags, projectId, number, ownDescription, ...rest } = row
+    const { definition, codeBytes, environment, tags, projectId, number, ownDescription, refusedCode, refusedReason, ...rest } = row
     const opened = environment === null ? null : this.#deps.sealer.open(placeOf(projectId, row.versionId), environment)
     return {
       ...rest,
       version: versionText(number),
       builtDescription: definition.description,
+      refused: refusedCode === null || number > 0 ? null : { code: refusedCode, reason: refusedReason ?? '' },
       definition: {
         ...definition,
         // Versions from before queues were a function's to set have nothing of them.

@@ -26,6 +26,8 @@ export interface FunctionRow {
   ownDescription: string | null
   /** The last number that was given out to a version of the function. */
   published: number
+  refusedCode: string | null
+  refusedReason: string | null
 }
 
 export interface NewVersion {
@@ -63,7 +65,7 @@ export const findFunction = async (sql: Query, ref: ProjectRef, name: string): P
       select function.id, function.project_id as "projectId", function.name, function.version_id as "versionId", function.revision_id as "revisionId", function.tags,
              function.created_at as "createdAt", function.modified_at as "modifiedAt", version.definition, version.artefact,
              version.code_bytes as "codeBytes", version.environment, version.state, version.state_reason as "stateReason",
-             0 as number, null as "ownDescription", function.published
+             0 as number, null as "ownDescription", function.published, function.refused_code as "refusedCode", function.refused_reason as "refusedReason"
         from mayfly.project
         join mayfly.function on function.project_id = project.id
         join mayfly.function_version version on version.id = function.version_id
@@ -75,7 +77,7 @@ export const listFunctions = (sql: Query, ref: ProjectRef, after: string, limit:
   select function.id, function.project_id as "projectId", function.name, function.version_id as "versionId", function.revision_id as "revisionId", function.tags,
          function.created_at as "createdAt", function.modified_at as "modifiedAt", version.definition, version.artefact,
          version.code_bytes as "codeBytes", version.environment, version.state, version.state_reason as "stateReason",
-         0 as number, null as "ownDescription", function.published
+         0 as number, null as "ownDescription", function.published, function.refused_code as "refusedCode", function.refused_reason as "refusedReason"
     from mayfly.project
     join mayfly.function on function.project_id = project.id
     join mayfly.function_version version on version.id = function.version_id
@@ -90,7 +92,7 @@ export const findVersion = async (sql: Query, ref: ProjectRef, name: string, num
       select function.id, function.project_id as "projectId", function.name, published.version_id as "versionId", published.revision_id as "revisionId",
              function.tags, function.created_at as "createdAt", published.published_at as "modifiedAt", version.definition, version.artefact,
              version.code_bytes as "codeBytes", version.environment, version.state, version.state_reason as "stateReason",
-             published.number, published.description as "ownDescription", function.published
+             published.number, published.description as "ownDescription", function.published, function.refused_code as "refusedCode", function.refused_reason as "refusedReason"
         from mayfly.project
         join mayfly.function on function.project_id = project.id
         join mayfly.published_version published on published.function_id = function.id
@@ -108,7 +110,7 @@ export const listVersions = (sql: Query, ref: ProjectRef, name: string | null, a
   select function.id, function.project_id as "projectId", function.name, one.version_id as "versionId", one.revision_id as "revisionId",
          function.tags, function.created_at as "createdAt", one.modified_at as "modifiedAt", version.definition, version.artefact,
          version.code_bytes as "codeBytes", version.environment, version.state, version.state_reason as "stateReason",
-         one.number, one.description as "ownDescription", function.published
+         one.number, one.description as "ownDescription", function.published, function.refused_code as "refusedCode", function.refused_reason as "refusedReason"
     from mayfly.project
     join mayfly.function on function.project_id = project.id
    cross join lateral (
@@ -240,7 +242,16 @@ export const insertVersion = (tx: Tx, project: string, version: NewVersion) => t
 /** Points $LATEST at another version, if nobody has done so since `expected` was read. */
 export const moveLatest = async (tx: Tx, functionId: string, versionId: string, revisionId: string, expected: string): Promise<boolean> => {
   const rows = await tx`
-    update mayfly.function set version_id = ${versionId}, revision_id = ${revisionId}, modified_at = clock_timestamp()
+    update mayfly.function
+       set version_id = ${versionId}, revision_id = ${revisionId}, modified_at = clock_timestamp(), refused_code = null, refused_reason = null
+     where id = ${functionId} and revision_id = ${expected} returning id`
+  return rows.length === 1
+}
+
+/** Leaves $LATEST as it is and says why. @returns whether nobody has changed it since `expected` was read */
+export const refuseUpdate = async (tx: Tx, functionId: string, revisionId: string, expected: string, refused: { code: string; reason: string }) => {
+  const rows = await tx`
+    update mayfly.function set revision_id = ${revisionId}, refused_code = ${refused.code}, refused_reason = ${refused.reason}
      where id = ${functionId} and revision_id = ${expected} returning id`
   return rows.length === 1
 }

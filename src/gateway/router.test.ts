@@ -32,6 +32,13 @@ describe('Router', () => {
     assert.deepEqual(pathOf('GET', '/functions/v1/a/b%20c/d'), ['/functions/v1/:name/*', { name: 'a', '*': 'b%20c/d' }])
     assert.deepEqual(pathOf('GET', '/functions/v1/a/'), ['/functions/v1/:name/*', { name: 'a', '*': '' }])
   })
+  it('takes a slash at the end of a dated path, and of no other', () => {
+    assert.deepEqual(pathOf('GET', '/2015-03-31/functions/'), ['/2015-03-31/functions', {}])
+    assert.deepEqual(pathOf('POST', '/2015-03-31/functions/a/invocations/'), ['/2015-03-31/functions/:fn/invocations', { fn: 'a' }])
+    assert.deepEqual(pathOf('GET', '/2015-03-31/functions//'), ['/2015-03-31/*', { '*': 'functions/' }])
+    assert.deepEqual(pathOf('GET', '/2015-03-31/'), ['/2015-03-31/*', { '*': '' }])
+    assert.equal(pathOf('GET', '/health/'), 'none')
+  })
   it('says which methods a path takes', () => {
     assert.deepEqual(router.match('POST', '/health'), { kind: 'wrong-method', allow: ['GET'] })
   })

@@ -15,6 +15,9 @@ export type Match =
   | { readonly kind: 'none' }
   | { readonly kind: 'bad-encoding' }
 
+/** What the paths of the Lambda API begin with; its older clients end some of them with a slash. */
+const DATED = /^\d{4}-\d\d-\d\d$/
+
 const node = (): Node => ({ literals: new Map(), parameter: null, here: new Map(), rest: new Map() })
 
 /**
@@ -66,6 +69,7 @@ export class Router {
 
   match(method: string, rawPath: string): Match {
     const segments = rawPath.slice(1).split('/')
+    if (segments.length > 2 && segments.at(-1) === '' && DATED.test(segments[0] as string)) segments.pop()
     const values: string[] = []
     const candidates: { methods: Map<string, Route>; values: string[]; rest: string | null }[] = []
     this.#walk(this.#root, segments, 0, values, candidates)

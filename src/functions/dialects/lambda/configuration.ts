@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import type { FunctionRecord } from '../../builds.ts'
 import { codeSha256 } from '../../service.ts'
 import { functionArn } from './identifiers.ts'
@@ -34,10 +34,11 @@ export function configuration(record: FunctionRecord, options: ConfigurationOpti
     MemorySize: definition.memoryMb,
     LastModified: timestamp(record.modifiedAt),
     CodeSha256: codeSha256(record),
-    Version: '$LATEST',
+    Version: record.version,
     ...(record.environment === null ? {} : { Environment: { Variables: record.environment } }),
     TracingConfig: { Mode: 'PassThrough' },
-    RevisionId: record.revisionId,
+    // The change is complete by now; what it was before it was complete is told once, to who made it.
+    RevisionId: options.progress === 'created' || options.progress === 'updated' ? randomUUID() : record.revisionId,
     ...stateOf(record, options.progress),
     PackageType: 'Zip',
     Architectures: [options.architecture],
@@ -85,6 +86,13 @@ function stateOf(record: FunctionRecord, progress: Progress): Record<string, unk
           State: 'Pending',
           StateReason: BEING_CREATED,
           StateReasonCode: 'Creating',
+        }
+      if (record.refused !== null)
+        return {
+          State: 'Active',
+          LastUpdateStatus: 'Failed',
+          LastUpdateStatusReason: record.refused.reason,
+          LastUpdateStatusReasonCode: record.refused.code,
         }
       return { State: 'Active', LastUpdateStatus: 'Successful' }
     case 'listed':

@@ -50,7 +50,10 @@ const UNTYPED = new Set([
 
 const CODES: Partial<Record<ErrorCode, readonly [code: string, status: number]>> = {
   body_not_json: ['InvalidRequestContentException', 400],
+  alias_exists: ['ResourceConflictException', 409],
+  alias_not_found: ['ResourceNotFoundException', 404],
   bad_request: ['InvalidParameterValueException', 400],
+  code_mismatch: ['InvalidParameterValueException', 400],
   function_changing: ['ResourceConflictException', 409],
   function_concurrency_reached: ['TooManyRequestsException', 429],
   function_exists: ['ResourceConflictException', 409],
@@ -68,8 +71,11 @@ const CODES: Partial<Record<ErrorCode, readonly [code: string, status: number]>>
   revision_mismatch: ['PreconditionFailedException', 412],
   storage_full: ['CodeStorageExceededException', 400],
   queue_full: ['TooManyRequestsException', 429],
+  too_many_aliases: ['AliasLimitExceededException', 400],
   too_many_invocations: ['TooManyRequestsException', 429],
   uri_invalid: ['ValidationException', 400],
+  version_in_use: ['ResourceConflictException', 409],
+  version_not_found: ['ResourceNotFoundException', 404],
   zip_invalid: ['InvalidParameterValueException', 400],
 }
 

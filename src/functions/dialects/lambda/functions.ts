@@ -2,13 +2,14 @@ import { readArchive } from '../../archive.ts'
 import { sha256Hex } from '../../artefacts.ts'
 import { MayflyError } from '../../../core/errors.ts'
 import { LIMITS } from '../../../core/limits.ts'
-import type { Change, FunctionRecord } from '../../service.ts'
+import { type FunctionRecord, LATEST } from '../../builds.ts'
+import type { Change } from '../../service.ts'
 import type { FunctionDefinition } from '../../types.ts'
 import { reservedOf } from './concurrency.ts'
 import { invalidParameter, LambdaError, notFound } from './errors.ts'
-import { type FunctionName, functionArn, parseFunctionName } from './identifiers.ts'
-import { afterMarker, type Call, markerOf, nameOf, type Operation, pageSize, recordOf, shown } from './operation.ts'
-import { checkArchitectures, codeOf, optional, parseConfiguration, refusePublish, tagsOf, textOf, Violations, zipOf } from './request.ts'
+import { functionArn, parseFunctionName } from './identifiers.ts'
+import { afterMarker, type Call, markerOf, nameOf, type Operation, pageSize, recordOf, shown, unqualified } from './operation.ts'
+import { checkArchitectures, codeOf, optional, parseConfiguration, tagsOf, textOf, Violations, zipOf } from './request.ts'
 
 /** The archive in base64 and all else. */
 const CODE_BODY_BYTES = 70_167_211
@@ -17,16 +18,13 @@ const AT = '/2015-03-31/functions'
 /** Functions: what they are and the code that they run. */
 export const functionOperations: readonly Operation[] = [
   { name: 'CreateFunction', method: 'POST', path: AT, status: 201, handle: createFunction, bodyBytes: CODE_BODY_BYTES },
-  { name: 'CreateFunction', method: 'POST', path: `${AT}/`, status: 201, handle: createFunction, bodyBytes: CODE_BODY_BYTES }, // older SDKs end it with a slash
   { name: 'GetFunction', method: 'GET', path: `${AT}/:name`, status: 200, handle: getFunction },
   { name: 'GetFunctionConfiguration', method: 'GET', path: `${AT}/:name/configuration`, status: 200, handle: getFunctionConfiguration },
   { name: 'ListFunctions', method: 'GET', path: AT, status: 200, handle: listFunctions },
-  { name: 'ListFunctions', method: 'GET', path: `${AT}/`, status: 200, handle: listFunctions },
   { name: 'UpdateFunctionCode', method: 'PUT', path: `${AT}/:name/code`, status: 200, handle: updateFunctionCode, bodyBytes: CODE_BODY_BYTES },
   { name: 'UpdateFunctionConfiguration', method: 'PUT', path: `${AT}/:name/configuration`, status: 200, handle: updateFunctionConfiguration },
   // Declared with 200, but this is what the service answers.
   { name: 'DeleteFunction', method: 'DELETE', path: `${AT}/:name`, status: 204, handle: deleteFunction },
-  { name: 'ListVersionsByFunction', method: 'GET', path: `${AT}/:name/versions`, status: 200, handle: listVersions },
 ]
 
 async function createFunction(call: Call): Promise<unknown> {
@@ -52,7 +50,7 @@ async function createFunction(call: Call): Promise<unknown> {
   }
   if (runtime === null || handler === null)
     throw invalidParameter('Runtime and Handler are mandatory parameters for functions created with deployment packages.')
-  refusePublish(body)
+  const publish = optional<boolean>(body, 'Publish', 'boolean') === true
   checkArchitectures(body, call.architecture)
   const tags = tagsOf(body) ?? {}
   const zip = zipOf(code ?? {})
@@ -75,7 +73,8 @@ async function createFunction(call: Call): Promise<unknown> {
     awsRole: wanted.role,
     tags,
   }
-  return shown(call, await call.functions.create(call.project, definition, wanted.environment, artefact), 'created')
+  const made = await call.functions.create(call.project, definition, wanted.environment, artefact)
+  return shown(call, publish ? (await call.functions.versions.publish(call.project, name)).record : made, 'created')
 }
 
 async function getFunction(call: Call): Promise<unknown> {
@@ -106,36 +105,34 @@ async function listFunctions(call: Call): Promise<unknown> {
   const all = query.get('FunctionVersion')
   if (all !== null && all !== 'ALL') violations.add('functionVersion', all, 'Member must satisfy enum value set: [ALL]')
   violations.check()
-  const records = await call.functions.list(call.project, afterMarker(query.get('Marker')), size + 1)
+  const marker = query.get('Marker')
+  const records =
+    all === null
+      ? await call.functions.list(call.project, afterMarker(marker), size + 1)
+      : await call.functions.versions.list(call.project, null, placeOf(afterMarker(marker, /^[a-zA-Z0-9_-]{1,64}:\d{1,10}$/)), size + 1)
   const page = records.slice(0, size)
   const last = page.at(-1)
+  const key = (record: FunctionRecord) => (all === null ? record.name : `${record.name}:${record.version === LATEST ? 0 : record.version}`)
   return {
-    ...(records.length > size && last ? { NextMarker: markerOf(last.name) } : {}),
-    Functions: page.map((record) => shown(call, record, 'listed', all === null ? null : '$LATEST')),
+    ...(records.length > size && last ? { NextMarker: markerOf(key(last)) } : {}),
+    Functions: page.map((record) => shown(call, record, 'listed', all === null ? null : record.version)),
   }
 }
 
-async function listVersions(call: Call): Promise<unknown> {
-  const violations = new Violations()
-  pageSize(call.query, violations)
-  violations.check()
-  const record = await recordOf(call, nameOf(call, 'namespaced'))
-  return { Versions: [shown(call, record, 'listed', '$LATEST')] }
-}
-
-const latestOnly = (name: FunctionName): void => {
-  if (name.qualifier !== null && name.qualifier !== '$LATEST') throw invalidParameter('Only $LATEST can be changed: name the function without a qualifier.')
+/** Of a page of versions of all functions: behind `name:number`. */
+function placeOf(key: string): { name: string; number: number } {
+  const at = key.indexOf(':')
+  return at === -1 ? { name: '', number: -1 } : { name: key.slice(0, at), number: Number(key.slice(at + 1)) }
 }
 
 async function updateFunctionCode(call: Call): Promise<unknown> {
-  const name = nameOf(call)
-  latestOnly(name)
+  const name = unqualified(call)
   const body = await call.body()
-  refusePublish(body)
+  const publish = optional<boolean>(body, 'Publish', 'boolean') === true
   checkArchitectures(body, call.architecture)
   const revisionId = textOf(body, 'RevisionId')
   const dryRun = optional<boolean>(body, 'DryRun', 'boolean') === true
-  const record = await recordOf(call, name)
+  const record = await recordOf(call, { name, qualifier: null })
   const zip = zipOf(body)
   if (revisionId !== null && revisionId !== record.revisionId) throw new MayflyError('revision_mismatch', 'another revision')
   if (dryRun) {
@@ -144,17 +141,19 @@ async function updateFunctionCode(call: Call): Promise<unknown> {
     return shown(call, { ...record, artefact: sha256Hex(zip), codeBytes: zip.length }, 'settled')
   }
   const artefact = await call.functions.storeArtefact(call.project, zip)
-  return shown(call, await changed(call, record, { artefact }, revisionId), 'updated')
+  const updated = await changed(call, record, { artefact }, revisionId)
+  if (!publish || updated.refused !== null) return shown(call, updated, 'updated')
+  const { record: published } = await call.functions.versions.publish(call.project, name)
+  return shown(call, published, 'created', published.version)
 }
 
 async function updateFunctionConfiguration(call: Call): Promise<unknown> {
-  const name = nameOf(call)
-  latestOnly(name)
+  const name = unqualified(call)
   const body = await call.body()
   const violations = new Violations()
   const wanted = parseConfiguration(body, violations)
   const revisionId = textOf(body, 'RevisionId')
-  const record = await recordOf(call, name)
+  const record = await recordOf(call, { name, qualifier: null })
   const definition = {
     ...(wanted.role === null ? {} : { awsRole: wanted.role }),
     ...(wanted.runtime === null ? {} : { runtime: wanted.runtime }),
@@ -187,12 +186,15 @@ async function changed(call: Call, record: FunctionRecord, change: Change, revis
 
 async function deleteFunction(call: Call): Promise<unknown> {
   const { name, qualifier } = nameOf(call, 'namespaced', call.query.get('Qualifier'))
-  await recordOf(call, { name, qualifier })
-  if (qualifier === '$LATEST') throw invalidParameter('$LATEST version cannot be deleted without deleting the function.')
+  if (qualifier === LATEST) throw invalidParameter('$LATEST version cannot be deleted without deleting the function.')
+  const isVersion = qualifier !== null && /^\d+$/.test(qualifier)
+  await recordOf(call, { name, qualifier: isVersion ? qualifier : null })
+  if (qualifier !== null && !isVersion) throw invalidParameter('Deletion of aliases is not currently supported.')
   try {
-    await call.functions.delete(call.project, name)
+    if (isVersion) await call.functions.versions.delete(call.project, name, Number(qualifier))
+    else await call.functions.delete(call.project, name)
   } catch (error) {
-    if (error instanceof MayflyError && error.code === 'function_not_found') throw notFound(`Function not found: ${functionArn(call.region, name)}`)
+    if (error instanceof MayflyError && error.code === 'function_not_found') throw notFound(`Function not found: ${functionArn(call.region, name, qualifier)}`)
     throw error
   }
   return null // its only member, StatusCode, is the status itself

@@ -1,14 +1,23 @@
 import { LIMITS } from '../../../core/limits.ts'
 import type { Route } from '../../../core/route.ts'
+import { aliasOperations } from './aliases.ts'
 import { codeSigningOperations } from './code-signing.ts'
 import { concurrencyOperations } from './concurrency.ts'
 import { LambdaError, lambdaFail } from './errors.ts'
 import { functionOperations } from './functions.ts'
 import { type LambdaRoutesDeps, type Operation, routeOf } from './operation.ts'
 import { tagOperations } from './tags.ts'
+import { versionOperations } from './versions.ts'
 
 /** The control plane of the Lambda API. Invoke belongs to the room that runs functions. */
-export const OPERATIONS: readonly Operation[] = [...functionOperations, ...tagOperations, ...codeSigningOperations, ...concurrencyOperations]
+export const OPERATIONS: readonly Operation[] = [
+  ...functionOperations,
+  ...versionOperations,
+  ...aliasOperations,
+  ...tagOperations,
+  ...codeSigningOperations,
+  ...concurrencyOperations,
+]
 
 const DATED = [
   '2014-11-13',

@@ -76,13 +76,18 @@ function callOf(deps: LambdaRoutesDeps, context: RequestContext, bodyBytes: numb
 export const nameOf = (call: Call, kind: NameRules['kind'] = 'control', qualifier: string | null = null): FunctionName =>
   parseFunctionName(call.context.params.name ?? '', { region: call.region, kind, qualifier })
 
-/** The function itself: in this version every qualifier but $LATEST names nothing. */
+/** The version that the qualifier names, itself or by an alias; without one the function itself. */
 export async function recordOf(call: Call, { name, qualifier }: FunctionName): Promise<FunctionRecord> {
-  const missing = () => notFound(`Function not found: ${functionArn(call.region, name, qualifier)}`)
-  if (qualifier !== null && qualifier !== '$LATEST') throw missing()
-  const record = await call.functions.find(call.project, name)
-  if (!record) throw missing()
+  const record = await call.functions.find(call.project, name, qualifier)
+  if (!record) throw notFound(`Function not found: ${functionArn(call.region, name, qualifier)}`)
   return record
+}
+
+/** The name of a function whose versions and aliases are meant, not one of them. */
+export function unqualified(call: Call): string {
+  const { name, qualifier } = nameOf(call)
+  if (qualifier !== null && qualifier !== '$LATEST') throw invalidParameter('Only $LATEST can be changed: name the function without a qualifier.')
+  return name
 }
 
 export const shown = (call: Call, record: FunctionRecord, progress: Progress, qualifier: string | null = null) =>

@@ -15,7 +15,7 @@ const ENVIRONMENT_NAME = /^[a-zA-Z]([a-zA-Z0-9_])+$/
 const ENVIRONMENT_PATTERN = '[a-zA-Z]([a-zA-Z0-9_])+'
 const TAG = /^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$/u
 
-const content = (message: string) => new LambdaError('InvalidRequestContentException', 400, message)
+export const content = (message: string) => new LambdaError('InvalidRequestContentException', 400, message)
 
 /** @throws LambdaError InvalidRequestContentException */
 export function parseBody(body: Buffer): Json {
@@ -44,7 +44,7 @@ export function optional<T>(body: Json, field: string, type: 'string' | 'number'
 
 export const textOf = (body: Json, field: string) => optional<string>(body, field, 'string')
 
-function objectOf(body: Json, field: string): Json | null {
+export function objectOf(body: Json, field: string): Json | null {
   const value = Object.hasOwn(body, field) ? body[field] : undefined
   return value === undefined || value === null ? null : object(value, field)
 }
@@ -195,12 +195,6 @@ function refuseWhatIsNotThere(body: Json): void {
   if (image !== null && Object.keys(image).length > 0) throw refuse('ImageConfig', 'send a zip archive.')
   if (textOf(body, 'CodeSigningConfigArn') !== null) throw refuse('CodeSigningConfigArn', 'leave it out.')
   for (const field of ['TenancyConfig', 'CapacityProviderConfig', 'DurableConfig']) if (objectOf(body, field) !== null) throw refuse(field, 'leave it out.')
-}
-
-export function refusePublish(body: Json): void {
-  if (optional<boolean>(body, 'Publish', 'boolean') === true) {
-    throw invalidParameter('Publish is not supported by this version of Mayfly: it has $LATEST only. Leave it out or send false.')
-  }
 }
 
 export function checkArchitectures(body: Json, own: string): void {
