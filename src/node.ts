@@ -21,7 +21,7 @@ import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, triggersOfDeployment } from './deploying.ts'
 import { routes as deploymentRoutes } from './deployments/http.ts'
 import { Deployments } from './deployments/index.ts'
-import { Artefacts, ArtefactLinks, Concurrency, FunctionsService, lambdaRoutes, routes as functionRoutes } from './functions/index.ts'
+import { Artefacts, ArtefactLinks, Concurrency, FunctionSettings, FunctionsService, lambdaRoutes, routes as functionRoutes } from './functions/index.ts'
 import { ConsoleListener, consoleRoutes, Content, Gateway, HostNames, isConsoleName, nodeRoutes, projectRoutes, TrustedProxies } from './gateway/index.ts'
 import type { Host } from './host.ts'
 import { Admission, Invoker, lambdaInvokeRoutes, Queue, routes as invokeRoutes, Specs } from './invoke/index.ts'
@@ -138,6 +138,7 @@ export class RunningNode implements AsyncDisposable {
           auth.forget()
           void functions.refresh(ref)
           concurrency.heard()
+          functionSettings.forget(ref)
           sites.invalidate(ref)
         },
       }),
@@ -214,10 +215,14 @@ export class RunningNode implements AsyncDisposable {
         specs.retire(versionId)
         bus.publish('version.retired', versionId)
       },
-      deleted: (ref) => triggers.functionGone(ref),
+      deleted: (ref) => {
+        functionSettings.forget(ref)
+        return triggers.functionGone(ref)
+      },
       expected: (version) => sandbox.sandboxes.prepare(specs.of(version)),
       believable: () => versions.believable,
     })
+    const functionSettings = new FunctionSettings({ control: databases.control, clock, believable: () => versions.believable })
     const sweeper = setInterval(() => {
       void functions.sweep().catch((error: Error) => log.warn({ error: error.message }, 'old versions could not be removed'))
       void sites.sweep().catch((error: Error) => log.warn({ error: error.message }, 'files of former sites could not be removed'))
@@ -281,6 +286,7 @@ export class RunningNode implements AsyncDisposable {
       onDelete: async (project) => {
         await stays.end(project.id)
         await functions.dropProject(project.ref)
+        functionSettings.forget(project.ref)
         await sites.dropProject(project.ref)
         await triggers.dropProject(project.ref)
         await queue.dropProject(project.ref)
@@ -398,7 +404,7 @@ export class RunningNode implements AsyncDisposable {
       ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping.signal }),
       ...realtimeRoutes(realtime),
       ...storageRoutes(storage),
-      ...lambdaRoutes({ functions, concurrency, links, architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64' }),
+      ...lambdaRoutes({ functions, concurrency, links, settings: functionSettings, architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64' }),
     ]
     const tls =
       settings.tlsCert === null || settings.tlsKey === null

@@ -111,6 +111,14 @@ export const LIMITS = {
     error: 'zip_invalid',
     provenBy: 'src/functions/archive.test.ts',
   },
+  policyBytes: {
+    value: 20_480,
+    unit: 'bytes',
+    why: 'every policy that calls are measured by is remembered',
+    source: 'AWS Lambda: 20 KB',
+    error: null,
+    provenBy: 'src/functions/dialects/lambda/policies.test.ts',
+  },
   archiveEntries: {
     value: 20_000,
     unit: 'count',

@@ -26,3 +26,5 @@ export {
   FunctionsService,
 } from './service.ts'
 export type { FunctionDefinition, Functions, Version } from './types.ts'
+export { FunctionSettings } from './settings/service.ts'
+export type { EventInvoke, PolicyDocument, PolicyStatement } from './settings/types.ts'

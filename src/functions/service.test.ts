@@ -23,6 +23,7 @@ import { lambdaRoutes } from './dialects/lambda/index.ts'
 import { routes } from './http.ts'
 import { ArtefactLinks } from './links.ts'
 import { FunctionsService } from './service.ts'
+import { FunctionSettings } from './settings/service.ts'
 import type { Version } from './types.ts'
 import { makeZip } from './zip-fixture.ts'
 
@@ -78,7 +79,13 @@ before(async () => {
   const links = new ArtefactLinks({ ...systemClock, now: () => now })
   table = [
     ...routes({ functions, links }),
-    ...lambdaRoutes({ functions, concurrency: new Concurrency({ control, clock: systemClock }), links, architecture: 'x86_64' }),
+    ...lambdaRoutes({
+      functions,
+      concurrency: new Concurrency({ control, clock: systemClock }),
+      links,
+      settings: new FunctionSettings({ control, clock: systemClock }),
+      architecture: 'x86_64',
+    }),
   ]
 })
 

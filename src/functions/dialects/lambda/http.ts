@@ -6,6 +6,7 @@ import { concurrencyOperations } from './concurrency.ts'
 import { LambdaError, lambdaFail } from './errors.ts'
 import { functionOperations } from './functions.ts'
 import { type LambdaRoutesDeps, type Operation, routeOf } from './operation.ts'
+import { policyOperations } from './policies.ts'
 import { tagOperations } from './tags.ts'
 import { versionOperations } from './versions.ts'
 
@@ -14,6 +15,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...functionOperations,
   ...versionOperations,
   ...aliasOperations,
+  ...policyOperations,
   ...tagOperations,
   ...codeSigningOperations,
   ...concurrencyOperations,

@@ -5,8 +5,9 @@ import type { RequestContext, Route } from '../../../core/route.ts'
 import type { Concurrency } from '../../concurrency/concurrency.ts'
 import type { ArtefactLinks } from '../../links.ts'
 import type { FunctionRecord, FunctionsService } from '../../service.ts'
+import type { FunctionSettings, Settable } from '../../settings/service.ts'
 import { configuration, type Progress } from './configuration.ts'
-import { invalidParameter, lambdaFailOf, notFound } from './errors.ts'
+import { invalidParameter, LambdaError, lambdaFailOf, notFound } from './errors.ts'
 import { type FunctionName, functionArn, type NameRules, parseFunctionName, regionOf } from './identifiers.ts'
 import { type Json, parseBody, type Violations } from './request.ts'
 
@@ -14,6 +15,7 @@ export interface LambdaRoutesDeps {
   readonly functions: FunctionsService
   readonly concurrency: Concurrency
   readonly links: ArtefactLinks
+  readonly settings: FunctionSettings
   /** What Lambda calls this machine. */
   readonly architecture: 'x86_64' | 'arm64'
 }
@@ -88,6 +90,33 @@ export function unqualified(call: Call): string {
   const { name, qualifier } = nameOf(call)
   if (qualifier !== null && qualifier !== '$LATEST') throw invalidParameter('Only $LATEST can be changed: name the function without a qualifier.')
   return name
+}
+
+/** The same, but where there is none the operation has words of its own. */
+export async function recordOr(call: Call, name: FunctionName, message: string): Promise<FunctionRecord> {
+  try {
+    return await recordOf(call, name)
+  } catch (error) {
+    throw error instanceof LambdaError && error.code === 'ResourceNotFoundException' ? notFound(message) : error
+  }
+}
+
+/** As settings name it; without a qualifier they are those of $LATEST. */
+export const settable = (record: FunctionRecord, { qualifier }: FunctionName): Settable => ({
+  id: record.id,
+  name: record.name,
+  qualifier: qualifier ?? '$LATEST',
+})
+
+/** A revision id that is not the last one is told with the operation that says it. */
+export async function withRevision<T>(source: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof MayflyError) || error.code !== 'revision_mismatch') throw error
+    const message = `The Revision Id provided does not match the latest Revision Id. Call the ${source} API to retrieve the latest Revision Id`
+    throw new LambdaError('PreconditionFailedException', 412, message)
+  }
 }
 
 export const shown = (call: Call, record: FunctionRecord, progress: Progress, qualifier: string | null = null) =>

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { Sha256 } from '@aws-crypto/sha256-js'
+import {
+  AddPermissionCommand,
+  CreateFunctionCommand,
+  GetFunctionConfigurationCommand,
+  GetPolicyCommand,
+  type LambdaClient,
+  PolicyLengthExceededException,
+  PreconditionFailedException,
+  RemovePermissionCommand,
+  ResourceConflictException,
+  ResourceNotFoundException,
+} from '@aws-sdk/client-lambda'
+import { SignatureV4 } from '@smithy/signature-v4'
+import { awsOf, makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+
+let folder = ''
+let node: RunningMayfly
+let aws: LambdaClient
+
+before(async () => {
+  folder = makeFolder()
+  node = await startMayfly(`${folder}/data`)
+  aws = awsOf(node.ready)
+  await create('plain')
+})
+after(async () => {
+  aws?.destroy()
+  await node?.stop()
+  removeFolder(folder)
+})
+
+const arnOf = (name: string) => `arn:aws:lambda:us-east-1:000000000000:function:${name}`
+
+async function create(name: string, code = 'export const handler = async (event) => event'): Promise<void> {
+  const Code = { ZipFile: await zipOf({ 'index.mjs': code }) }
+  await aws.send(new CreateFunctionCommand({ FunctionName: name, Runtime: 'nodejs24.x', Handler: 'index.handler', Role: ROLE, Code }))
+}
+
+/** A request as it is, signed or not: what an SDK would check before it sends is seen by the node. */
+async function raw(method: string, at: string, body: string | null = null, signed = true) {
+  const { accessKey, region, url } = node.ready
+  const { host, protocol, hostname, port } = new URL(url)
+  const [path = '', query = ''] = at.split('?')
+  let headers: Record<string, string> = {}
+  if (signed) {
+    const signer = new SignatureV4({ service: 'lambda', region, sha256: Sha256, credentials: { accessKeyId: accessKey.id, secretAccessKey: accessKey.secret } })
+    const request = { method, protocol, hostname, port: Number(port), path, headers: { host }, body: body ?? undefined }
+    const made = await signer.sign({ ...request, query: Object.fromEntries(new URLSearchParams(query)) })
+    headers = Object.fromEntries(Object.entries(made.headers).filter(([name]) => name !== 'host'))
+  }
+  const response = await fetch(url + at, { method, headers, ...(body === null ? {} : { body }) })
+  const text = await response.text()
+  return { status: response.status, code: response.headers.get('x-amzn-errortype'), type: response.headers.get('content-type'), text }
+}
+
+const tag = encodeURIComponent(arnOf('plain'))
+const F = '/2015-03-31/functions/plain'
+const statement = '{"StatementId":"a","Action":"lambda:InvokeFunction","Principal":"*"}'
+const policy = JSON.stringify({ Policy: '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*"}]}' })
+
+/** Every route, what it answers to who signed, and in which order they were called: what is deleted was there before. */
+const ROUTES: [route: string, at: string, body: string | null, status: number, code?: string][] = [
+  ['POST /2015-03-31/functions/:name/policy', `${F}/policy`, statement, 201],
+  ['GET /2015-03-31/functions/:name/policy', `${F}/policy`, null, 200],
+  ['DELETE /2015-03-31/functions/:name/policy/:statement', `${F}/policy/a`, null, 204],
+  ['PUT /2026-07-09/resource-policy/:resource', `/2026-07-09/resource-policy/${tag}`, policy, 200],
+  ['GET /2026-07-09/resource-policy/:resource', `/2026-07-09/resource-policy/${tag}`, null, 200],
+  ['DELETE /2026-07-09/resource-policy/:resource', `/2026-07-09/resource-policy/${tag}`, null, 204],
+]
+
+describe('the routes of the Lambda API', () => {
+  for (const [route, at, body, status, code] of ROUTES) {
+    it(`${route}: turns away who has not signed, and serves who has`, async () => {
+      const method = route.split(' ')[0] as string
+      const refused = await raw(method, at, body, false)
+      assert.deepEqual([refused.status, refused.code], [403, 'MissingAuthenticationTokenException'])
+      const answer = await raw(method, at, body)
+      assert.deepEqual([answer.status, answer.code], [status, code ?? null], answer.text)
+      assert.equal(answer.type, status === 204 ? null : 'application/json')
+    })
+  }
+})
+
+describe('resource policies by the SDK', () => {
+  it('has statements as JSON texts, errors as classes, and a revision id that is the function’s', async () => {
+    await create('policy')
+    const FunctionName = 'policy'
+    await assert.rejects(aws.send(new GetPolicyCommand({ FunctionName })), ResourceNotFoundException)
+    const base = { FunctionName, Action: 'lambda:InvokeFunction', Principal: 's3.amazonaws.com', SourceArn: 'arn:aws:s3:::photos' }
+    const { Statement = '' } = await aws.send(new AddPermissionCommand({ ...base, StatementId: 'one', SourceAccount: '123456789012' }))
+    assert.deepEqual(Object.keys(JSON.parse(Statement) as object), ['Sid', 'Effect', 'Principal', 'Action', 'Resource', 'Condition'])
+    const { Policy = '', RevisionId } = await aws.send(new GetPolicyCommand({ FunctionName }))
+    assert.deepEqual((JSON.parse(Policy) as { Statement: unknown[] }).Statement, [JSON.parse(Statement)])
+    assert.equal(RevisionId, (await aws.send(new GetFunctionConfigurationCommand({ FunctionName }))).RevisionId)
+    await assert.rejects(aws.send(new AddPermissionCommand({ ...base, StatementId: 'one' })), ResourceConflictException)
+    await assert.rejects(aws.send(new AddPermissionCommand({ ...base, StatementId: 'two', RevisionId: 'x' })), PreconditionFailedException)
+    const SourceArn = `arn:aws:s3:::${'x'.repeat(9_900)}`
+    await aws.send(new AddPermissionCommand({ ...base, StatementId: 'two', SourceArn }))
+    await assert.rejects(aws.send(new AddPermissionCommand({ ...base, StatementId: 'three', SourceArn })), (error: unknown) => {
+      assert.ok(error instanceof PolicyLengthExceededException, String(error))
+      assert.match(error.message, /bigger than the limit \(20480\)/)
+      return true
+    })
+    for (const StatementId of ['one', 'two']) await aws.send(new RemovePermissionCommand({ FunctionName, StatementId }))
+    await assert.rejects(aws.send(new RemovePermissionCommand({ FunctionName, StatementId: 'one' })), /No policy is associated with the given resource/)
+  })
+})
