@@ -7,7 +7,8 @@ import { deployPacked, FolderError, packFolder } from '../client/deploy.ts'
 import { isProjectFile, readMayflyJson } from '../client/project-file.ts'
 import { findNode, type FoundNode, HalfAddressError, NoNodeError, stateFolderOf } from '../client/nodes.ts'
 import { deployProject } from './deploy-project.ts'
-import { bold, complain, dim, EXIT, green, harmless, ms, print, progress, red, size, table, yellow } from './output.ts'
+import { bold, complain, dim, EXIT, green, harmless, ms, print, progress, red, size, table, UsageError, yellow } from './output.ts'
+import { secretsCommand } from './secrets.ts'
 
 interface Common {
   readonly url?: string
@@ -16,8 +17,6 @@ interface Common {
   readonly project?: string
   readonly json?: boolean
 }
-
-class UsageError extends Error {}
 
 const { env } = process
 const locate = (options: Common): FoundNode =>
@@ -274,6 +273,13 @@ command('dlq <what> [which]', 'dead letters, queued invocations that were given 
       ),
     )
   })
+
+const at = (options: Common) => {
+  const node = locate(options)
+  return { client: clientOf(node), project: node.project }
+}
+
+secretsCommand(command, at)
 
 command('console', 'print an address of the console that signs in whoever opens it first, valid 15 minutes')
   .option('--sign-out', 'end every session of the console and every such address instead')

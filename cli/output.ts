@@ -43,3 +43,6 @@ export const harmless = (text: string): string =>
 
 /** Exit codes, the same for every command. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, noNode: 3, notAllowed: 4, notFound: 5, functionError: 6 } as const
+
+/** Wrong words on the command line: nothing was tried. */
+export class UsageError extends Error {}

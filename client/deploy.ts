@@ -34,6 +34,7 @@ export const FIELDS: ReadonlySet<string> = new Set([
   'egress',
   'role',
   'environment',
+  'secrets',
   'async',
   'verifyJwt',
   'triggers',

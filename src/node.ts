@@ -21,7 +21,17 @@ import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, triggersOfDeployment } from './deploying.ts'
 import { routes as deploymentRoutes } from './deployments/http.ts'
 import { Deployments } from './deployments/index.ts'
-import { Artefacts, ArtefactLinks, Concurrency, FunctionSettings, FunctionsService, lambdaRoutes, routes as functionRoutes } from './functions/index.ts'
+import {
+  Artefacts,
+  ArtefactLinks,
+  Concurrency,
+  FunctionSettings,
+  FunctionsService,
+  lambdaRoutes,
+  routes as functionRoutes,
+  secretRoutes,
+  Secrets,
+} from './functions/index.ts'
 import { ConsoleListener, consoleRoutes, Content, Gateway, HostNames, isConsoleName, nodeRoutes, projectRoutes, TrustedProxies } from './gateway/index.ts'
 import type { Host } from './host.ts'
 import { Admission, Invoker, lambdaInvokeRoutes, Queue, routes as invokeRoutes, Specs } from './invoke/index.ts'
@@ -139,6 +149,7 @@ export class RunningNode implements AsyncDisposable {
           void functions.refresh(ref)
           concurrency.heard()
           functionSettings.forget(ref)
+          void secrets.refresh(ref)
           sites.invalidate(ref)
         },
       }),
@@ -175,6 +186,14 @@ export class RunningNode implements AsyncDisposable {
       relayPorts: () => (sandbox.isolated && settings.tlsCert === null ? [port] : []),
       defaultProject: DEFAULT_PROJECT,
       region: REGION,
+      secretsOf: (ref) => secrets.of(ref),
+      outdated: (spec) => sandbox.sandboxes.restart(spec),
+    })
+    const secrets = new Secrets({
+      control: databases.control,
+      sealer,
+      changed: (ref) => specs.secretsChanged(ref),
+      believable: () => versions.believable,
     })
     const stays = new Stays()
     const artefacts = new Artefacts({ root: path.join(data, 'artefacts') })
@@ -219,6 +238,7 @@ export class RunningNode implements AsyncDisposable {
         functionSettings.forget(ref)
         return triggers.functionGone(ref)
       },
+      secrets,
       expected: (version) => sandbox.sandboxes.prepare(specs.of(version)),
       believable: () => versions.believable,
     })
@@ -287,6 +307,7 @@ export class RunningNode implements AsyncDisposable {
         await stays.end(project.id)
         await functions.dropProject(project.ref)
         functionSettings.forget(project.ref)
+        secrets.forget(project.ref)
         await sites.dropProject(project.ref)
         await triggers.dropProject(project.ref)
         await queue.dropProject(project.ref)
@@ -373,6 +394,7 @@ export class RunningNode implements AsyncDisposable {
         audit: (what) => log.info({ audit: true }, what),
       }),
       ...functionRoutes({ functions, links }),
+      ...secretRoutes(secrets),
       ...siteRoutes({ sites, address: siteAddress }),
       ...deploymentRoutes({ deployments, address: siteAddress }),
       ...logRoutes(logs, draining.signal),

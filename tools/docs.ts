@@ -6,7 +6,7 @@ import { routes as deploymentRoutes } from '../src/deployments/http.ts'
 import { ERRORS } from '../src/core/errors.ts'
 import { LIMITS } from '../src/core/limits.ts'
 import { environmentName, flagName } from '../src/core/settings.ts'
-import { lambdaRoutes, mayflyJsonSchema, routes as functionRoutes } from '../src/functions/index.ts'
+import { lambdaRoutes, mayflyJsonSchema, routes as functionRoutes, secretRoutes } from '../src/functions/index.ts'
 import { consoleRoutes, nodeRoutes, projectRoutes } from '../src/gateway/index.ts'
 import { lambdaInvokeRoutes, routes as invokeRoutes } from '../src/invoke/index.ts'
 import { metricsRoutes, routes as logRoutes } from '../src/observe/http.ts'
@@ -26,6 +26,7 @@ const ROUTES = [
   ...projectRoutes(nothing),
   ...consoleRoutes(nothing),
   ...functionRoutes(nothing),
+  ...secretRoutes(nothing),
   ...siteRoutes(nothing),
   ...deploymentRoutes(nothing),
   ...logRoutes(nothing, nothing),

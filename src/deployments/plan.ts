@@ -20,7 +20,7 @@ export interface TriggersOfDeployment {
 
 /** The rooms whose nouns a project file names. */
 export interface Rooms {
-  readonly functions: Pick<FunctionsService, 'find' | 'put' | 'delete' | 'artefactBytes'>
+  readonly functions: Pick<FunctionsService, 'find' | 'put' | 'delete' | 'artefactBytes' | 'warnings'>
   readonly buckets: BucketsOfDeployment
   readonly triggers: TriggersOfDeployment
   readonly sites: Pick<Sites, 'find' | 'put' | 'delete' | 'missing'>

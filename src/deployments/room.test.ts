@@ -57,6 +57,7 @@ const open = (crash: Crash = noCrash) =>
       functions: {
         find: (project, name) => functions.find(project, name),
         delete: (project, name) => functions.delete(project, name),
+        warnings: (...given) => functions.warnings(...given),
         artefactBytes: (project, sha256) => functions.artefactBytes(project, sha256),
         put: async (...given) => {
           if (failing !== null && given[1].name === failing) throw new Error('the disk stumbled')

@@ -9,7 +9,7 @@ import { Bell } from '../lib/bell.ts'
 import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { within } from '../lib/within.ts'
-import { definitionOfSpec, isFunctionName, warningsOf } from '../functions/index.ts'
+import { definitionOfSpec, isFunctionName } from '../functions/index.ts'
 import type { Desired } from './document.ts'
 import { type Change, leftOver, partsIn, planOf, type Rooms, sameTriggers } from './plan.ts'
 import {
@@ -91,8 +91,12 @@ export class Deployments implements AsyncDisposable {
     refuseForeign(await foreignParts(control.sql, await this.#projectId(project), row?.id ?? null, partsIn(desired)))
     const changes = await planOf(rooms, project, desired, row ? await partsOf(control.sql, row.id) : [])
     const reached = row?.state === 'reached' && isDeepStrictEqual(this.#open(row), plain(desired))
-    const warnings = desired.functions.flatMap(({ name: own, spec }) => warningsOf(definitionOfSpec(own, spec, {})).map((text) => `${own}: ${text}`))
-    return { changes, warnings, missing: await this.#missing(project, desired), reached }
+    const warnings = await Promise.all(
+      desired.functions.map(async ({ name: own, spec }) =>
+        (await rooms.functions.warnings(project, definitionOfSpec(own, spec, {}), spec.environment)).map((text) => `${own}: ${text}`),
+      ),
+    )
+    return { changes, warnings: warnings.flat(), missing: await this.#missing(project, desired), reached }
   }
 
   /**

@@ -121,8 +121,9 @@ export class Builds {
       refused: refusedCode === null || number > 0 ? null : { code: refusedCode, reason: refusedReason ?? '' },
       definition: {
         ...definition,
-        // Versions from before queues were a function's to set have nothing of them.
+        // Versions from before queues and secrets were a function's to set have nothing of them.
         async: definition.async ?? { maxAttempts: null, maxAgeSeconds: null },
+        secrets: definition.secrets ?? [],
         description: ownDescription ?? definition.description,
         name: row.name,
         tags,

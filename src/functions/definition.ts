@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import { isPlainLines, isPlainText } from '../core/plain-text.ts'
 import { triggersSpecSchema } from '../core/trigger-spec.ts'
+import { ALL_SECRETS, isReservedName, isSecretName, SECRET_NAME_RULE } from './secrets/names.ts'
 import type { FunctionDefinition } from './types.ts'
 
 export const RUNTIMES = ['nodejs24.x'] as const
@@ -95,6 +97,19 @@ export const functionSpecSchema = z.strictObject(
         description:
           "A queued call's `maxAttempts` (1 to 100: how many times it may fail) and `maxAge` (60 to 1209600 s: how old it may become) before it is a dead letter; the node's settings where they are absent.",
       }),
+    secrets: z
+      .array(
+        z.string({ error: 'must be a text' }).refine((name) => name === ALL_SECRETS || (isSecretName(name) && !isReservedName(name)), {
+          error: `${SECRET_NAME_RULE}, and none of the platform's own`,
+        }),
+        { error: 'must be a list of names such as `STRIPE_KEY`' },
+      )
+      .max(LIMITS.secrets.value, { error: `must name at most ${LIMITS.secrets.value} secrets` })
+      .default([])
+      .meta({
+        description:
+          "Names of the project's secrets that it gets as environment variables, over `environment`; `*` for all of them. It gets none that it does not name.",
+      }),
     environment: environmentSchema.default({}).meta({
       description: `Environment variables: names to texts, at most ${MAX_ENVIRONMENT_BYTES} bytes as JSON. Sealed where they are kept.`,
     }),
@@ -149,6 +164,7 @@ export function definitionOfSpec(name: string, spec: FunctionSpec, tags: Readonl
     egress: spec.egress,
     role: spec.role,
     verifyJwt: spec.verifyJwt,
+    secrets: [...new Set(spec.secrets)].toSorted(),
     async: { maxAttempts: spec.async.maxAttempts ?? null, maxAgeSeconds: spec.async.maxAge ?? null },
     awsRole: null,
     tags,

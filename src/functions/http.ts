@@ -148,6 +148,7 @@ function shown(record: FunctionRecord) {
     role: definition.role,
     verifyJwt: definition.verifyJwt,
     async: { maxAttempts: definition.async.maxAttempts, maxAge: definition.async.maxAgeSeconds },
+    secrets: definition.secrets,
     environmentNames: Object.keys(record.environment ?? {}).sort(),
     artefact: record.artefact,
     codeBytes: record.codeBytes,

@@ -2,7 +2,7 @@ export { type Archive, readArchive, unpackArchive } from './archive.ts'
 export { ACCOUNT_CONCURRENCY, Concurrency } from './concurrency/concurrency.ts'
 export { Artefacts, type ArtefactsOptions } from './artefacts.ts'
 export type { FunctionRecord } from './builds.ts'
-export { definitionOfSpec, type FunctionSpec, functionSpecSchema, isFunctionName, mayflyJsonSchema, RUNTIMES, warningsOf } from './definition.ts'
+export { definitionOfSpec, type FunctionSpec, functionSpecSchema, isFunctionName, mayflyJsonSchema, RUNTIMES } from './definition.ts'
 export { differencesOf } from './difference.ts'
 export {
   ACCOUNT_ID,
@@ -20,6 +20,8 @@ export {
 } from './dialects/lambda/index.ts'
 export { type FunctionsHttpDeps, routes } from './http.ts'
 export { ArtefactLinks } from './links.ts'
+export { secretRoutes } from './secrets/http.ts'
+export { pickSecrets, type SecretInfo, Secrets } from './secrets/service.ts'
 export {
   type Change,
   type FunctionsDeps,

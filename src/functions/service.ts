@@ -13,6 +13,8 @@ import { Aliases } from './aliases.ts'
 import type { Artefacts } from './artefacts.ts'
 import { Builds, type FunctionRecord, LATEST, noArtefact } from './builds.ts'
 import { type Environment, MAX_TAGS, warningsOf } from './definition.ts'
+import { ALL_SECRETS } from './secrets/names.ts'
+import type { Secrets } from './secrets/service.ts'
 import {
   artefactBytes,
   deleteFunction,
@@ -58,6 +60,8 @@ export interface FunctionsDeps {
   readonly deleted?: (project: ProjectRef) => Promise<void>
   /** Told, off the path of calls, of a version that will probably be called: what can be made before is made then. */
   readonly expected?: (version: Version) => Promise<void>
+  /** What a version's sandboxes are told beside its environment: read by the time that the version is. */
+  readonly secrets?: Pick<Secrets, 'isReady' | 'ready' | 'list'>
   /** Whether what is remembered may be used without asking the database again. */
   readonly believable?: () => boolean
 }
@@ -108,6 +112,8 @@ export class FunctionsService implements Functions {
   }
 
   async resolve(project: ProjectRef, name: string, qualifier: string | null = null): Promise<Version> {
+    const { secrets } = this.#deps
+    if (secrets && !secrets.isReady(project)) await secrets.ready(project)
     return await this.#resolver.resolve(project, name, qualifier)
   }
 
@@ -280,7 +286,7 @@ export class FunctionsService implements Functions {
     changed: boolean
     warnings: string[]
   }> {
-    const warnings = warningsOf(definition)
+    const warnings = await this.warnings(project, definition, environment)
     const before = await this.find(project, definition.name)
     if (!before)
       return {
@@ -308,6 +314,19 @@ export class FunctionsService implements Functions {
       changed: true,
       warnings,
     }
+  }
+
+  /** What of a definition is accepted, but does not work as it reads. */
+  async warnings(project: ProjectRef, definition: FunctionDefinition, environment: Environment): Promise<string[]> {
+    const { secrets } = definition
+    const there = secrets.length === 0 ? [] : ((await this.#deps.secrets?.list(project)) ?? []).map((secret) => secret.name)
+    const missing = secrets.filter((name) => name !== ALL_SECRETS && !there.includes(name))
+    const hidden = (secrets.includes(ALL_SECRETS) ? there : secrets).filter((name) => Object.hasOwn(environment, name))
+    return [
+      ...warningsOf(definition),
+      ...missing.map((name) => `secrets: the project has no secret ${name} yet; set it with \`mayfly secrets set ${name}\`, or calls go without.`),
+      ...hidden.map((name) => `secrets: ${name} stands in environment too; the secret counts.`),
+    ]
   }
 
   /** @throws MayflyError function_not_found */

@@ -16,6 +16,8 @@ export interface FunctionDefinition {
   readonly role: FunctionRole
   /** `/functions/v1/<name>` demands a key when true. */
   readonly verifyJwt: boolean
+  /** Names of the project's secrets that it gets as environment variables; `*` for all. */
+  readonly secrets: readonly string[]
   /** Of calls from the queue: how often it may fail and how old it may become; null leaves it to the node's settings. */
   readonly async: { readonly maxAttempts: number | null; readonly maxAgeSeconds: number | null }
   /** The Lambda API's Role ARN, checked for its form only; null when deployed by mayfly.json. */

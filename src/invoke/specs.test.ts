@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import { LIMITS } from '../core/limits.ts'
 import type { ProjectRef } from '../core/project.ts'
 import type { Version } from '../functions/index.ts'
+import type { SandboxSpec } from '../sandbox/index.ts'
 import { Specs } from './specs.ts'
 
 const version = (id: string, more: Partial<Version['definition']> = {}): Version => ({
@@ -24,6 +25,7 @@ const version = (id: string, more: Partial<Version['definition']> = {}): Version
     egress: 'none',
     role: 'service_role',
     verifyJwt: true,
+    secrets: [],
     async: { maxAttempts: null, maxAgeSeconds: null },
     awsRole: null,
     tags: {},
@@ -38,6 +40,8 @@ const version = (id: string, more: Partial<Version['definition']> = {}): Version
 
 function open() {
   const revoked: string[] = []
+  const outdated: SandboxSpec[] = []
+  const world: { secrets: Record<string, string> | null } = { secrets: null }
   let issued = 0
   const specs = new Specs({
     issueHandle: () => {
@@ -49,8 +53,10 @@ function open() {
     relayPorts: () => [1],
     defaultProject: 'demo',
     region: 'us-east-1',
+    secretsOf: () => world.secrets,
+    outdated: (spec) => void outdated.push(spec),
   })
-  return { specs, revoked }
+  return { specs, revoked, world, outdated }
 }
 
 describe('Specs', () => {
@@ -67,6 +73,33 @@ describe('Specs', () => {
   it('gives no key to a function without a role', () => {
     const { environment } = open().specs.of(version('a', { role: 'none' }))
     for (const name of ['SUPABASE_SERVICE_ROLE_KEY', 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY']) assert.equal(environment[name], undefined)
+  })
+  it('tells a version the secrets that it names, over its environment and under what is ours', () => {
+    const { specs, world } = open()
+    world.secrets = { OWN: 'secret', OTHER: 'not named', MAYFLY_KEY: 'mine too' }
+    const { environment } = specs.of(version('a', { secrets: ['MAYFLY_KEY', 'MISSING', 'OWN'] }))
+    assert.deepEqual([environment.OWN, environment.OTHER, environment.MISSING, environment.MAYFLY_KEY], ['secret', undefined, undefined, 'handle-1'])
+    assert.equal(specs.of(version('b', { secrets: ['*'] })).environment.OTHER, 'not named')
+    assert.equal(specs.of(version('c')).environment.OTHER, undefined)
+  })
+  it('makes another spec with the same handle when a secret that it names is another, and says which is outdated', () => {
+    const { specs, world, outdated, revoked } = open()
+    world.secrets = { A: '1', B: '1' }
+    const [named, all, none] = [version('named', { secrets: ['A'] }), version('all', { secrets: ['*'] }), version('none')]
+    const before = [named, all, none].map((one) => specs.of(one))
+    world.secrets = { A: '1', B: '2' }
+    specs.secretsChanged('demo' as ProjectRef)
+    assert.deepEqual(outdated, [before[1]])
+    assert.deepEqual([specs.of(named), specs.of(none)], [before[0], before[2]])
+    assert.deepEqual([specs.of(all).environment.B, specs.of(all).environment.MAYFLY_KEY], ['2', before[1]?.environment.MAYFLY_KEY])
+    // A call that nobody told of a change sees it all the same.
+    world.secrets = { B: '2' }
+    assert.equal(specs.of(named).environment.A, undefined)
+    assert.equal(outdated.length, 2)
+    // What is not known for a moment is no change.
+    world.secrets = null
+    assert.equal(specs.of(all).environment.B, '2')
+    assert.deepEqual([outdated.length, revoked], [2, []])
   })
   it('forgets the longest unused past rememberedVersions', () => {
     const { specs, revoked } = open()

@@ -1,6 +1,8 @@
 import type { Duplex } from 'node:stream'
-import type { Version } from '../functions/index.ts'
+import { isDeepStrictEqual } from 'node:util'
 import { LIMITS } from '../core/limits.ts'
+import type { ProjectRef } from '../core/project.ts'
+import { pickSecrets, type Version } from '../functions/index.ts'
 import type { RelayIdentity, RuntimeName, SandboxSpec, VersionContext } from '../sandbox/index.ts'
 
 /** Keys that are valid only on the relay of the sandbox that they were given to. */
@@ -20,16 +22,31 @@ export interface SpecsDeps {
   readonly relayPorts: () => readonly number[]
   readonly defaultProject: string
   readonly region: string
+  /** All secrets of a project, the same object while they are the same; null while they are not known. */
+  readonly secretsOf: (project: ProjectRef) => Readonly<Record<string, string>> | null
+  /** Told a spec of whose version another holds now. */
+  readonly outdated: (spec: SandboxSpec) => void
 }
 
 /** The literal that the runtime replaces by the relay's origin inside the sandbox. */
 const RELAY = '{relay}'
 export const ACCOUNT_ID = '000000000000'
 
+interface Entry {
+  readonly version: Version
+  readonly handle: Handle
+  spec: SandboxSpec
+  /** What was known of its project's secrets, and what of them the spec says. */
+  all: Readonly<Record<string, string>> | null
+  secrets: Readonly<Record<string, string>>
+}
+
+const NONE: Readonly<Record<string, string>> = {}
+
 /** Makes of a function's version what a sandbox is made of, and keeps it while the version lives. */
 export class Specs {
   readonly #deps: SpecsDeps
-  readonly #entries = new Map<string, { spec: SandboxSpec; handle: Handle }>()
+  readonly #entries = new Map<string, Entry>()
 
   constructor(deps: SpecsDeps) {
     this.#deps = deps
@@ -45,12 +62,31 @@ export class Specs {
     this.#entries.delete(key)
   }
 
-  #entry(version: Version) {
+  /** The secrets of a project are others: the specs that say old ones are outdated. */
+  secretsChanged(project: ProjectRef): void {
+    for (const entry of this.#entries.values()) if (entry.version.project === project) this.#renew(entry)
+  }
+
+  /** Sandboxes of former secrets keep their handle until their calls are over: it is the version's. */
+  #renew(entry: Entry): void {
+    const all = this.#deps.secretsOf(entry.version.project)
+    if (all === null || all === entry.all) return
+    const secrets = pickSecrets(all, entry.version.definition.secrets)
+    entry.all = all
+    if (isDeepStrictEqual({ ...secrets }, { ...entry.secrets })) return
+    const former = entry.spec
+    entry.secrets = secrets
+    entry.spec = { ...former, environment: this.#environment(entry.version, entry.handle, former.context, secrets) }
+    this.#deps.outdated(former)
+  }
+
+  #entry(version: Version): Entry {
     const known = this.#entries.get(version.id)
     if (known) {
       // Kept in order of use, so that the oldest is the one to forget.
       this.#entries.delete(version.id)
       this.#entries.set(version.id, known)
+      this.#renew(known)
       return known
     }
     const made = this.#make(version)
@@ -59,8 +95,10 @@ export class Specs {
     return made
   }
 
-  #make(version: Version) {
+  #make(version: Version): Entry {
     const { definition } = version
+    const all = this.#deps.secretsOf(version.project)
+    const secrets = all === null ? NONE : pickSecrets(all, definition.secrets)
     const identity: RelayIdentity = { project: version.project, functionName: version.functionName, version: version.id, role: definition.role }
     const handle = this.#deps.issueHandle(identity)
     const context: VersionContext = {
@@ -78,7 +116,7 @@ export class Specs {
       optDir: version.optDir,
       handler: definition.handler,
       context,
-      environment: this.#environment(version, handle, context),
+      environment: this.#environment(version, handle, context, secrets),
       memoryMb: definition.memoryMb,
       tmpMb: definition.tmpMb,
       timeoutMs: definition.timeoutSeconds * 1000,
@@ -88,10 +126,10 @@ export class Specs {
       openRelay: this.#deps.openRelay,
       identity,
     }
-    return { spec, handle }
+    return { version, handle, spec, all, secrets }
   }
 
-  #environment(version: Version, handle: Handle, context: VersionContext): Record<string, string> {
+  #environment(version: Version, handle: Handle, context: VersionContext, secrets: Readonly<Record<string, string>>): Record<string, string> {
     const publicUrl = this.#deps.publicUrl()
     const projectUrl = version.project === this.#deps.defaultProject ? publicUrl : `${publicUrl}/p/${version.project}`
     const withKey: Record<string, string> =
@@ -108,6 +146,7 @@ export class Specs {
       TZ: ':UTC',
       HOME: '/tmp',
       ...version.environment,
+      ...secrets,
       MAYFLY_URL: RELAY,
       MAYFLY_PUBLIC_URL: projectUrl,
       SUPABASE_URL: RELAY,

@@ -45,6 +45,7 @@ function without(reason: NoDriver): Sandboxes {
     adopt: async () => false,
     prepare: async () => {},
     retire: () => {},
+    restart: () => {},
     status: () => ({ driver: 'none', limits: [], missing: [{ what: 'functions', why: reason.why, todo: reason.todo }], generic: 0, sandboxes: [] }),
     [Symbol.asyncDispose]: async () => {},
   }

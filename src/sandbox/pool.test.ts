@@ -106,6 +106,24 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       await until(() => !pool.status().sandboxes.some((sandbox) => sandbox.key === 'sleep-1'))
     })
 
+    test('a restart ends the sandboxes of a spec that holds no more, and what is still being made of it', async () => {
+      const was = specOf('hello', { key: 'again', environment: { A: '1' } })
+      const before = await call(was)
+      const loading = call(specOf('sleep', { key: 'later', environment: { A: '1' } }), { ms: 300 })
+      pool.restart(was)
+      const next = await call({ ...was, environment: { A: '2' } })
+      assert.deepEqual([next.cold, next.id === before.id], ['new-version', false])
+      assert.equal((await loading).value, 300)
+      await until(() => stateOf(before.id) === undefined)
+      // One that is on its way serves the call that asked for it and no other.
+      const other = specOf('sleep', { key: 'coming' })
+      const first = call(other, { ms: 10 })
+      pool.restart(other)
+      const { id } = await first
+      await until(() => stateOf(id) === undefined)
+      assert.notEqual((await call({ ...other })).id, id)
+    })
+
     test('a call that never ends gets its timeout, and the next one a fresh sandbox', async () => {
       const spec = specOf('loop', { timeoutMs: 1_000 })
       const neighbour = call(specOf('sleep', { key: 'neighbour' }), { ms: 200 })

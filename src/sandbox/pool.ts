@@ -77,7 +77,7 @@ interface Generic {
 
 interface Past {
   key: string
-  ended: 'idle-drop' | 'sandbox-lost' | null
+  ended: 'idle-drop' | 'sandbox-lost' | 'new-version' | null
 }
 
 /** Keeps booted sandboxes waiting, makes them a version's when a call comes, and keeps those for the next call. */
@@ -88,6 +88,8 @@ export class SandboxPool implements Sandboxes {
   readonly #past = new Map<string, Past>()
   /** Versions whose sandboxes end with the calls that still come for them. */
   readonly #retired = new Set<string>()
+  /** Specs that say what holds no more: what is still being made of them ends after its first call. */
+  readonly #outdated = new WeakSet<SandboxSpec>()
   /** How many sandboxes are on their way for calls, by version. */
   readonly #coming = new Map<string, number>()
   /** Those that are warmed or given code now. */
@@ -172,7 +174,7 @@ export class SandboxPool implements Sandboxes {
         throw second instanceof LoadError ? second.for(cold, clock.monotonic() - (repeatedFrom as number)) : second
       })
     }
-    if (this.#retired.has(spec.key)) made.drain()
+    if (this.#isOver(spec)) made.drain()
     else this.#offer(made)
     this.#wantSpare(spec)
     const now = clock.monotonic()
@@ -309,6 +311,17 @@ export class SandboxPool implements Sandboxes {
     void this.#deps.staging.forget(key)
     void fs.rm(path.join(this.#deps.caches, key), { recursive: true, force: true })
     this.#cached.delete(key)
+  }
+
+  restart(spec: SandboxSpec): void {
+    this.#outdated.add(spec)
+    for (const sandbox of [...(this.#byKey.get(spec.key) ?? [])]) if (sandbox.spec === spec) sandbox.drain()
+    const past = this.#past.get(`${spec.identity.project}/${spec.identity.functionName}`)
+    if (past?.key === spec.key) past.ended = 'new-version'
+  }
+
+  #isOver(spec: SandboxSpec): boolean {
+    return this.#retired.has(spec.key) || this.#outdated.has(spec)
   }
 
   status(): SandboxStatus {
@@ -672,14 +685,14 @@ export class SandboxPool implements Sandboxes {
   /** What goes wrong with the code here is told to the next call, which loads it again. */
   async #makeSpare(spec: SandboxSpec): Promise<void> {
     // It pushes nobody out.
-    if (this.#retired.has(spec.key) || !this.#fits(spec.memoryMb)) return
+    if (this.#isOver(spec) || !this.#fits(spec.memoryMb)) return
     using _ = this.#comes(spec)
     const generic = await this.#startBehind(spec.tmpMb)
     const printed = new HeldLog()
     try {
       const made = await this.#specialise(generic, spec, printed, false, Math.max(LOAD_MS, spec.timeoutMs))
       this.#printed.set(made, printed)
-      if (this.#retired.has(spec.key)) made.drain()
+      if (this.#isOver(spec)) made.drain()
       else this.#onFree(made)
     } catch (error) {
       this.#track(this.#end(generic))

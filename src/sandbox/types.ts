@@ -184,6 +184,8 @@ export interface Sandboxes extends AsyncDisposable {
   prepare(spec: SandboxSpec): Promise<void>
   /** Ends the sandboxes of a key when their calls are over. */
   retire(key: string): void
+  /** What a version's sandboxes are told is another now: those of this spec end when their calls are over, and the next call brings its own. */
+  restart(spec: SandboxSpec): void
   status(): SandboxStatus
 }
 

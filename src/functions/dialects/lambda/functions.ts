@@ -69,6 +69,7 @@ async function createFunction(call: Call): Promise<unknown> {
     egress: 'none',
     role: 'service_role',
     verifyJwt: true,
+    secrets: [],
     async: { maxAttempts: null, maxAgeSeconds: null },
     awsRole: wanted.role,
     tags,
