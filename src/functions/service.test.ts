@@ -311,7 +311,6 @@ describe('the Lambda control plane', () => {
     ['a large environment', { Environment: { Variables: { LONG: 'x'.repeat(4096) } } }, 'InvalidParameterValueException', /exceeded the 4KB limit/],
     ['a bad name', { FunctionName: 'a b' }, 'ValidationException', /'functionName'/],
     ['a long name', { FunctionName: 'a'.repeat(65) }, 'InvalidParameterValueException', /less than or equal to 64/],
-    ['publish', { Publish: true }, 'InvalidParameterValueException', /Publish is not supported/],
     ['layers', { Layers: ['arn'] }, 'InvalidParameterValueException', /Layers is not supported/],
     [
       'no zip',
@@ -329,8 +328,8 @@ describe('the Lambda control plane', () => {
   }
 
   it('answers unknown operations and bad JSON in its own words', async () => {
-    failsWith(await send('GET', '/2018-10-31/layers'), 404, 'UnknownOperationException')
-    failsWith(await send('POST', `${F}/x/aliases`), 404, 'UnknownOperationException')
+    failsWith(await send('GET', '/2018-10-31/nothing'), 404, 'UnknownOperationException')
+    failsWith(await send('POST', `${F}/x/nothing`), 404, 'UnknownOperationException')
     failsWith(await send('POST', F, Buffer.from('{')), 400, 'InvalidRequestContentException', /^Could not parse request body into json/)
     failsWith(
       await send('POST', F, Buffer.alloc(70_167_212)),
