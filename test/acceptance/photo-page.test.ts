@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import { type Browser, type BrowserContext, chromium, type Page, type WebSocketRoute } from 'playwright-core'
 import sharp from 'sharp'
 import { makeFolder, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
-import { clientOf, deployPhotoApp, photo, thumbnailsOf, until } from './photos.ts'
+import { clientOf, deployPhotoApp, PHOTO_APP, photo, thumbnailsOf, until } from './photos.ts'
 
 const CHROMIUM = '/usr/bin/chromium'
 const skip = existsSync(CHROMIUM) ? false : 'needs the package chromium'
@@ -179,7 +179,8 @@ describe('the page of the photo app in Chromium', { skip }, () => {
     await says(first, /^large\.png: .*more than 20 MB/)
     assert.equal(await first.locator('#uploads .bad').count(), 2)
     const page = await open({}, async (made) => void (await made.clock.install()))
-    await page.setInputFiles('#file', { name: 'words.png', mimeType: 'image/png', buffer: Buffer.from('no picture at all') })
+    // Not by the chooser: it waits for frames, and the time of this page stands.
+    await drop(page, '#drop', 'words.png', 'image/png', Buffer.from('no picture at all'))
     await says(page, /^words\.png: uploaded; the sizes are being made$/)
     await page.clock.fastForward(30_000)
     await says(page, /^words\.png: not resized after 30 s: it may be no picture/)
@@ -212,6 +213,75 @@ describe('the page of the photo app in Chromium', { skip }, () => {
     assert.equal((await shown(second)).length, 3)
     assert.equal(navigations, 0)
     assert.deepEqual(faults, [])
+  })
+
+  it('shows a picture in folders the same way live and after a reload', async () => {
+    const { error } = await clientOf(node.ready).storage.from('avatars').upload('holiday/2026/beach.png', photo('cat.png'), { contentType: 'image/png' })
+    assert.equal(error, null)
+    for (const page of [first, second]) await versionsOn(page, 'holiday/2026/beach')
+    const page = await open()
+    const versions = await versionsOn(page, 'holiday/2026/beach')
+    assert.deepEqual(versions, await versionsOn(first, 'holiday/2026/beach'))
+    assert.deepEqual(
+      (await shown(page)).map((one) => one.name),
+      (await shown(first)).map((one) => one.name),
+    )
+    await page.close()
+    assert.equal((await service().storage.from('avatars').remove(['holiday/2026/beach.png'])).error, null)
+    for (const other of [first, second]) await until('the card is gone', async () => !(await shown(other)).some((one) => one.name.includes('beach')), 15_000)
+    assert.deepEqual(faults, [])
+  })
+
+  it('with more pictures than it shows: the newest, and none that was deleted while it was away', async () => {
+    const storage = service().storage.from('thumbnails')
+    const names = async (page: Page) => (await shown(page)).map((one) => one.name)
+    const before = await names(first)
+    const stem = (n: number) => `zz${String(n).padStart(6, '0')}-many-${n}`
+    const bytes = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#48a' } })
+      .webp()
+      .toBuffer()
+    for (let from = 0; from < 80; from += 10)
+      await Promise.all(
+        Array.from({ length: 10 }, async (_, n) =>
+          assert.equal((await storage.upload(`${stem(from + n)}/64.webp`, bytes, { contentType: 'image/webp' })).error, null),
+        ),
+      )
+    const newest = (from: number, to: number) => Array.from({ length: from - to + 1 }, (_, n) => `many-${from - n}`)
+    // A connection that the test can take away.
+    let away = false
+    const sockets: WebSocketRoute[] = []
+    const page = await open({}, (made) =>
+      made.routeWebSocket(/realtime/, (socket) => {
+        if (away) return void socket.close()
+        socket.connectToServer()
+        sockets.push(socket)
+      }),
+    )
+    for (const each of [first, page]) await until('the newest sixty', async () => (await names(each)).join() === newest(79, 20).join(), 15_000)
+    // Away: what is deleted now is told to nobody.
+    away = true
+    for (const socket of sockets) await socket.close()
+    await page.waitForSelector('#live[data-state="waiting"]')
+    assert.equal((await storage.remove([`${stem(79)}/64.webp`, `${stem(50)}/64.webp`])).error, null)
+    away = false
+    const left = ['many-78', ...newest(77, 51), ...newest(49, 18)]
+    await until('what is left', async () => (await names(page)).join() === left.join(), 60_000)
+    await page.close()
+    for (let from = 0; from < 80; from += 40) await storage.remove(Array.from({ length: 40 }, (_, n) => `${stem(from + n)}/64.webp`))
+    await until('the older ones again', async () => (await names(first)).join() === before.join(), 15_000)
+    assert.deepEqual(faults, [])
+  })
+
+  it('says the limit that the bucket has, and holds to it', async () => {
+    const { buckets } = JSON.parse(readFileSync(path.join(PHOTO_APP, 'mayfly.json'), 'utf8')) as { buckets: { name: string; fileSizeLimit: string }[] }
+    const limit = Number.parseInt(buckets.find(({ name }) => name === 'avatars')?.fileSizeLimit ?? '', 10)
+    assert.match((await first.textContent('#drop')) ?? '', new RegExp(`up to ${limit} MB`))
+    await first.setInputFiles('#file', { name: 'over.png', mimeType: 'image/png', buffer: Buffer.alloc(limit * 1e6 + 1) })
+    await says(first, new RegExp(`^over\\.png: not uploaded: .* is more than ${limit} MB`))
+    // The last byte that fits is the server's to look at.
+    await first.setInputFiles('#file', { name: 'fits.gif', mimeType: 'image/gif', buffer: Buffer.alloc(limit * 1e6) })
+    await says(first, /^fits\.gif: .*image\/gif is not supported/)
+    faultsBut(/status of 400/)
   })
 
   for (const [width, height] of [

@@ -1,8 +1,13 @@
 import { createClient } from '@supabase/supabase-js'
+// What is deployed with this page: what the bucket takes stands there alone.
+import { buckets } from '../mayfly.json'
 
 const WIDTHS = ['64', '256', '1024'] as const
+/** So many pictures are on the page: the newest. */
 const SHOWN = 60
-const MAX_BYTES = 20_000_000
+const PAGE = 100
+const LIMIT = buckets.find(({ name }) => name === 'avatars')?.fileSizeLimit ?? ''
+const LIMIT_MB = Number(/^(\d+)MB$/.exec(LIMIT)?.[1] ?? Number.POSITIVE_INFINITY)
 /** The function is started for these names, so that a picture without one of them gets one. */
 const ENDINGS: Readonly<Record<string, string>> = { 'image/jpeg': '.jpg', 'image/png': '.png', 'image/webp': '.webp' }
 const PATIENCE_MS = 30_000
@@ -22,10 +27,13 @@ const thumbnails = client.storage.from('thumbnails')
 // ── the gallery: a card for each picture, filled as its versions come ──
 
 const cards = new Map<string, HTMLElement>()
+/** There are, or were, older pictures than those on the page. */
+let isFull = false
 
 /** `mb2k3j9x07f1-cat.jpg` was uploaded as `cat.jpg`: what stands before keeps names apart and in order of time. */
 const shownName = (stem: string) => stem.replace(/^[0-9a-z]{8,12}-/, '')
 const none = element<HTMLElement>('#none')
+const gallery = element<HTMLElement>('#gallery')
 
 function cardOf(stem: string): HTMLElement {
   const known = cards.get(stem)
@@ -36,16 +44,24 @@ function cardOf(stem: string): HTMLElement {
   const name = make('p', 'name', shownName(stem))
   name.title = shownName(stem)
   card.append(name, versions)
-  const gallery = element<HTMLElement>('#gallery')
   // The newest first, whatever comes first.
   const next = [...gallery.children].find((other) => ((other as HTMLElement).dataset.stem ?? '') < stem)
   gallery.insertBefore(card, next ?? null)
   cards.set(stem, card)
   none.hidden = true
+  if (cards.size > SHOWN) {
+    isFull = true
+    forget((gallery.lastElementChild as HTMLElement).dataset.stem ?? '')
+  }
   return card
 }
 
-function show(stem: string, width: string, row: { readonly id: string; readonly updated_at: string }): void {
+interface Row {
+  readonly id: string
+  readonly updated_at: string
+}
+
+function show(stem: string, width: string, row: Row): void {
   const card = cardOf(stem)
   const versions = card.querySelector('.versions') as HTMLElement
   const { publicUrl } = thumbnails.getPublicUrl(`${stem}/${width}.webp`).data
@@ -61,7 +77,7 @@ function show(stem: string, width: string, row: { readonly id: string; readonly 
   link.append(image, `${width} px`)
   const after = [...versions.children].find((other) => Number((other as HTMLElement).dataset.version) > Number(width))
   versions.insertBefore(link, after ?? null)
-  finish(stem)
+  finish(stem, width)
 }
 
 function forget(stem: string): void {
@@ -70,12 +86,30 @@ function forget(stem: string): void {
   none.hidden = cards.size > 0
 }
 
+/** What went while the gallery was being read: a list from before may still name it. */
+const gone = new Set<string>()
+let readers = 0
+
 /** Of what is gone only the id is told. */
 function hide(id: string): void {
+  if (readers > 0) gone.add(id)
   const link: HTMLElement | null = document.querySelector<HTMLElement>(`[data-id="${CSS.escape(id)}"]`)
   const card = link?.closest<HTMLElement>('.card')
   link?.remove()
-  if (card && !card.querySelector('a')) forget(card.dataset.stem ?? '')
+  if (!card || card.querySelector('a')) return
+  forget(card.dataset.stem ?? '')
+  if (isFull) fillUp()
+}
+
+let filling = false
+/** Older pictures take the place of those that went; many go at once. */
+function fillUp(): void {
+  if (filling) return
+  filling = true
+  setTimeout(() => {
+    filling = false
+    void showAll()
+  }, 500)
 }
 
 function partsOf(name: string): [string, string] | [null, null] {
@@ -83,32 +117,62 @@ function partsOf(name: string): [string, string] | [null, null] {
   return found?.[1] !== undefined && found[2] !== undefined ? [found[1], found[2]] : [null, null]
 }
 
+interface Listed {
+  readonly stem: string
+  readonly versions: readonly (readonly [string, Row])[]
+}
+
+/** What is directly in a folder, as far as it can be shown; folders have no id. The last names come first, as the newest do. */
+async function entriesOf(folder: string): Promise<{ readonly name: string; readonly id: string | null; readonly updated_at: string | null }[]> {
+  for (const entries = []; ; ) {
+    const { data, error } = await thumbnails.list(folder, { limit: PAGE, offset: entries.length, sortBy: { column: 'name', order: 'desc' } })
+    if (error) throw error
+    entries.push(...data)
+    if (data.length < PAGE || entries.filter(({ id }) => id === null).length >= SHOWN) return entries
+  }
+}
+
+/** The pictures in a folder and below it: `holiday/beach.jpg` is in a folder of its own, with one for its sizes. */
+async function* picturesIn(folder: string): AsyncGenerator<Listed> {
+  const entries = await entriesOf(folder)
+  const versions = entries.flatMap(({ name, id, updated_at }) => {
+    const [stem, width] = partsOf(`${folder}/${name}`)
+    return stem !== null && id !== null ? [[width, { id, updated_at: updated_at ?? '' }] as const] : []
+  })
+  if (versions.length > 0) yield { stem: folder, versions }
+  for (const { name, id } of entries) if (id === null) yield* picturesIn(folder === '' ? name : `${folder}/${name}`)
+}
+
 /** Makes the gallery equal to what is there now: what came and what went while nobody listened. */
 async function showAll(): Promise<void> {
-  const before = [...cards.keys()]
-  const { data: folders, error } = await thumbnails.list('', { limit: SHOWN, sortBy: { column: 'name', order: 'desc' } })
-  if (error) return
-  for (const folder of folders) {
-    if (folder.id !== null) continue
-    const { data: files } = await thumbnails.list(folder.name)
-    for (const file of files ?? []) {
-      const [stem, width] = partsOf(`${folder.name}/${file.name}`)
-      if (stem !== null && file.id !== null) show(stem, width, { id: file.id, updated_at: file.updated_at ?? '' })
+  const before = [...document.querySelectorAll<HTMLElement>('#gallery a')].map((link) => link.dataset.id ?? '')
+  const there = new Set<string>()
+  let pictures = 0
+  readers++
+  try {
+    for await (const { stem, versions } of picturesIn('')) {
+      for (const [width, row] of versions) {
+        if (gone.has(row.id)) continue
+        there.add(row.id)
+        show(stem, width, row)
+      }
+      if (++pictures === SHOWN) break
     }
+    isFull = pictures === SHOWN
+    // What is older than the newest goes too: the page is the same however it came to be.
+    for (const id of before) if (!there.has(id)) hide(id)
+    none.hidden = cards.size > 0
+  } catch {
+    // The server is away: once it is heard again, this is called again.
+  } finally {
+    if (--readers === 0) gone.clear()
   }
-  none.hidden = cards.size > 0
-  if (folders.length === SHOWN) return
-  // A picture in a folder of its own is listed by that folder alone.
-  const there = new Set(folders.map((folder) => folder.name))
-  for (const stem of before) if (!there.has(stem.split('/')[0] ?? '')) forget(stem)
 }
 
 // ── what comes while the page is open ──
 
-interface ObjectRow {
-  readonly id: string
+interface ObjectRow extends Row {
   readonly name: string
-  readonly updated_at: string
 }
 
 function watch(): void {
@@ -134,13 +198,23 @@ function watch(): void {
 
 // ── uploads ──
 
-const pending = new Map<string, { told: HTMLElement; missing: Set<string>; from: number }>()
+interface Pending {
+  readonly told: HTMLElement
+  readonly missing: Set<string>
+  from: number
+  sent: boolean
+}
+const pending = new Map<string, Pending>()
 
-function finish(stem: string): void {
+function finish(stem: string, width: string): void {
   const upload = pending.get(stem)
-  if (!upload) return
-  for (const width of WIDTHS) if (cards.get(stem)?.querySelector(`[data-version="${width}"]`)) upload.missing.delete(width)
-  if (upload.missing.size > 0) return
+  upload?.missing.delete(width)
+  if (upload) settle(stem, upload)
+}
+
+/** A size may be there before the upload is answered. */
+function settle(stem: string, upload: Pending): void {
+  if (!upload.sent || upload.missing.size > 0) return
   pending.delete(stem)
   upload.told.textContent = `resized ${((performance.now() - upload.from) / 1000).toFixed(2)} s after the upload`
 }
@@ -179,21 +253,22 @@ async function upload(file: File): Promise<void> {
   const unique = Date.now().toString(36).padStart(8, '0') + Math.random().toString(36).slice(2, 6).padEnd(4, '0')
   const key = `${unique}-${file.name}${/\.(jpe?g|png|webp)$/i.test(file.name) ? '' : (ENDINGS[file.type] ?? '')}`
   const stem = key.replace(/\.[^./]+$/, '')
-  pending.set(stem, { told, missing: new Set(WIDTHS), from: performance.now() })
+  pending.set(stem, { told, missing: new Set(WIDTHS), from: performance.now(), sent: false })
   try {
     // The server refuses it too, but only after it was on its way.
-    if (file.size > MAX_BYTES) throw new Error(`not uploaded: ${(file.size / 1e6).toFixed(1)} MB is more than 20 MB`)
+    if (file.size > LIMIT_MB * 1e6) throw new Error(`not uploaded: ${(file.size / 1e6).toFixed(1)} MB is more than ${LIMIT_MB} MB`)
     await send(key, file, progress)
     progress.remove()
     const waiting = pending.get(stem)
     if (waiting) {
       waiting.from = performance.now()
+      waiting.sent = true
       told.textContent = 'uploaded; the sizes are being made'
       // Why a function failed is told to the operator alone; what comes later than this still counts.
       setTimeout(() => {
         if (pending.has(stem)) told.textContent = `not resized after ${PATIENCE_MS / 1000} s: it may be no picture that can be read`
       }, PATIENCE_MS)
-      finish(stem)
+      settle(stem, waiting)
     }
   } catch (error) {
     pending.delete(stem)
@@ -222,5 +297,6 @@ drop.addEventListener('drop', (event) => {
   for (const file of event.dataTransfer?.files ?? []) void upload(file)
 })
 
+if (Number.isFinite(LIMIT_MB)) element('#limit').textContent = `, up to ${LIMIT_MB} MB`
 watch()
 await showAll()
