@@ -47,6 +47,7 @@ import { Realtime } from './realtime/index.ts'
 import { routes as realtimeRoutes, upgrades as realtimeUpgrades } from './realtime/http.ts'
 import { writeRun } from './run-file.ts'
 import { bytesBelow, ownNumbers, watchEventLoop } from './self-watch.ts'
+import { LoadError } from './sandbox/index.ts'
 import { Storage } from './storage/index.ts'
 import { routes as storageRoutes } from './storage/http.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
@@ -228,6 +229,15 @@ export class RunningNode implements AsyncDisposable {
       build: async (version, like) => {
         const spec = specs.of(version)
         if (like === null || !(await sandbox.sandboxes.adopt(spec, like))) await sandbox.sandboxes.build(spec)
+      },
+      start: async (version, instead) => {
+        try {
+          if (instead === null || sandbox.sandboxes.hasLoaded(specs.of(instead))) await sandbox.sandboxes.start(specs.of(version))
+        } catch (error) {
+          if (error instanceof LoadError) return { type: error.errorType, message: error.errorMessage }
+          log.warn({ project: version.project, function: version.functionName, error: String(error) }, 'no sandbox was started ahead of the first call')
+        }
+        return null
       },
       retired: (versionId) => {
         sandbox.sandboxes.retire(versionId)

@@ -69,6 +69,7 @@ export const ERRORS = {
   too_many_sockets: { status: 429, retry: 'after', hint: 'Close sockets that are not needed, or raise `--realtime-sockets`.' },
   uri_invalid: { status: 400, retry: 'never', hint: 'Percent-encode the path correctly.' },
   version_not_found: { status: 404, retry: 'never', hint: 'Check the number with `mayfly versions <function>`.' },
+  version_broken: { status: 422, retry: 'never', hint: 'Correct the code and deploy it again; until then the version before it serves.' },
   version_in_use: { status: 409, retry: 'never', hint: 'Point the aliases at another version first, or delete them.' },
   zip_invalid: { status: 400, retry: 'never', hint: 'Send a zip archive of plain files and folders with relative names.' },
 } as const satisfies Record<string, ErrorEntry>

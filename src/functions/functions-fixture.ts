@@ -12,7 +12,7 @@ import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { Artefacts } from './artefacts.ts'
 import { type FunctionSpec, definitionOfSpec, parseFunctionSpec } from './definition.ts'
-import { FunctionsService } from './service.ts'
+import { FunctionsService, type LoadFault } from './service.ts'
 import type { Version } from './types.ts'
 import { makeZip } from './zip-fixture.ts'
 
@@ -25,6 +25,9 @@ export class FunctionsWorld implements AsyncDisposable {
   readonly artefacts: Artefacts
   readonly built: { readonly version: Version; readonly like: string | null }[] = []
   readonly retired: string[] = []
+  readonly started: { readonly version: Version; readonly instead: Version | null }[] = []
+  /** What the code says of itself when it is started next. */
+  fault: LoadFault | null = null
   /** What the next calls of an alias with a share draw. */
   fractions: number[] = []
   readonly #folder: string
@@ -42,6 +45,10 @@ export class FunctionsWorld implements AsyncDisposable {
       clock: systemClock,
       log: silentLog,
       build: async (version, like) => void this.built.push({ version, like }),
+      start: async (version, instead) => {
+        this.started.push({ version, instead })
+        return this.fault
+      },
       retired: (id) => void this.retired.push(id),
       fraction: () => this.fractions.shift() ?? 0.5,
     })

@@ -6,6 +6,7 @@ import type { Log } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
 import type { Stays } from '../core/stays.ts'
 import type { Sealer } from '../core/seal.ts'
+import { storableText } from '../lib/text.ts'
 import { bumpProjectVersion } from '../core/store.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Random, randomFraction, systemRandom, uuidv7 } from '../lib/ids.ts'
@@ -26,6 +27,7 @@ import {
   latestFunctions,
   listFunctions,
   moveLatest,
+  refuseUpdate,
   projectId,
   saveArtefact,
   saveTags,
@@ -54,6 +56,11 @@ export interface FunctionsDeps {
    * What it throws is logged: a function without one starts slower and that is all.
    */
   readonly build: (version: Version, like: string | null) => Promise<void>
+  /**
+   * Before a version takes the calls of another (null: in any case): starts a sandbox of it, unless there is no room for one or the
+   * other never served. @returns what its code said when it did not load
+   */
+  readonly start?: (version: Version, instead: Version | null) => Promise<LoadFault | null>
   /** Told the id of each version that serves no more. */
   readonly retired: (versionId: string) => void
   /** Told, and waited for, when a function of a project is gone. What it throws is logged. */
@@ -66,6 +73,11 @@ export interface FunctionsDeps {
   readonly believable?: () => boolean
 }
 
+export interface LoadFault {
+  readonly type: string
+  readonly message: string
+}
+
 export interface Change {
   readonly definition?: Partial<Omit<FunctionDefinition, 'name' | 'tags'>>
   readonly environment?: Environment | null
@@ -76,6 +88,7 @@ export interface Change {
 /** An artefact that nothing names stays this long: between its upload and the deploy that names it, and while its last calls run. */
 const GRACE_SECONDS = 3600
 const SWEEP_BATCH = 100
+const MAX_REASON = 1_000
 /** So many functions are read ahead of their first call. */
 const EXPECTED_FUNCTIONS = 500
 
@@ -233,7 +246,8 @@ export class FunctionsService implements Functions {
   }
 
   /**
-   * Makes a new version of what is there and the change, and points $LATEST at it.
+   * Makes a new version of what is there and the change, and points $LATEST at it once it has started. When its code
+   * does not load and that of the version before did, that one goes on serving: the record says why (`refused`).
    * @param revisionId  the change is refused when the function has another one
    * @throws MayflyError function_not_found, revision_mismatch, function_changing
    */
@@ -245,10 +259,11 @@ export class FunctionsService implements Functions {
     const artefact = change.artefact ?? before.artefact
     const environment = change.environment === undefined ? before.environment : change.environment
     const id = await this.#projectId(project)
+    const wanted = { ...before, artefact, environment, definition: { ...stored, name, tags } }
     const made = await this.#builds.make(project, id, {
       id: this.#id(),
       version: LATEST,
-      like: null,
+      like: loadsAlike(before, wanted) ? before.versionId : null,
       functionId: before.id,
       name,
       tags,
@@ -256,10 +271,15 @@ export class FunctionsService implements Functions {
       environment,
       artefact,
     })
+    const fault = await this.#start(project, { ...wanted, versionId: made.id }, before)
     try {
       await this.#deps.control.transaction(async (tx) => {
-        await insertVersion(tx, id, made)
-        if (!(await moveLatest(tx, before.id, made.id, this.#id(), before.revisionId))) throw new Overtaken()
+        const moved =
+          fault === null
+            ? await moveLatest(tx, before.id, made.id, this.#id(), before.revisionId)
+            : await refuseUpdate(tx, before.id, this.#id(), before.revisionId, refusalOf(fault))
+        if (!moved) throw new Overtaken()
+        if (fault === null) await insertVersion(tx, id, made)
         await bumpProjectVersion(tx, project)
       })
     } catch (error) {
@@ -269,9 +289,15 @@ export class FunctionsService implements Functions {
       throw new MayflyError('function_changing', `another change of the function "${name}" was made at the same time`)
     }
     this.invalidate(project, name)
-    this.#deps.retired(before.versionId)
+    this.#deps.retired(fault === null ? before.versionId : made.id)
     void this.#expect(project, name)
     return await this.get(project, name)
+  }
+
+  /** Has a sandbox ready for the first call of what takes the place of another. */
+  async #start(project: ProjectRef, record: FunctionRecord, instead: FunctionRecord | null): Promise<LoadFault | null> {
+    const versionOf = async (one: FunctionRecord) => await this.#builds.versionOf(project, one)
+    return (await this.#deps.start?.(await versionOf(record), instead && (await versionOf(instead)))) ?? null
   }
 
   /** Makes the function equal to what is said; the same content and settings again build nothing. */
@@ -304,16 +330,10 @@ export class FunctionsService implements Functions {
       return { record: before, created: false, changed: false, warnings }
     }
     const { name: _name, tags: _tags, ...change } = wanted
-    return {
-      record: await this.update(project, definition.name, {
-        definition: change,
-        environment,
-        artefact,
-      }),
-      created: false,
-      changed: true,
-      warnings,
-    }
+    const record = await this.update(project, definition.name, { definition: change, environment, artefact })
+    if (record.refused !== null)
+      throw new MayflyError('version_broken', `the new version of "${definition.name}" does not load, the one before it stays: ${record.refused.reason}`)
+    return { record, created: false, changed: true, warnings }
   }
 
   /** What of a definition is accepted, but does not work as it reads. */
@@ -393,6 +413,21 @@ export class FunctionsService implements Functions {
 
 /** Rolls the transaction back when somebody else changed the function first. */
 class Overtaken extends Error {}
+
+/** Whether the code is loaded in the same way, so that what was compiled of it serves both. Only what is known to be of no matter is left out. */
+function loadsAlike(a: FunctionRecord, b: FunctionRecord): boolean {
+  const code = ({ artefact, definition }: FunctionRecord) => {
+    const { description: _a, timeoutSeconds: _b, memoryMb: _c, tmpMb: _d, role: _e, verifyJwt: _f, async: _g, awsRole: _h, tags: _i, ...rest } = definition
+    return [artefact, rest]
+  }
+  return isDeepStrictEqual(code(a), code(b))
+}
+
+/** In the Lambda API's words. What user code says of itself has a bound. */
+const refusalOf = ({ type, message }: LoadFault) => ({
+  code: 'FunctionError.RuntimeInitError',
+  reason: storableText(`${type}: ${message}`).slice(0, MAX_REASON),
+})
 
 function checkTags(tags: Readonly<Record<string, string>>): void {
   if (Object.keys(tags).length > MAX_TAGS) throw new MayflyError('bad_request', 'Number of tags exceeds resource tag limit.')

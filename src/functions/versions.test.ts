@@ -100,6 +100,37 @@ describe('published versions', () => {
     assert.equal((await publish('swept')).record.version, '1', 'a function of the same name begins anew')
   })
 
+  it('code that does not load takes no calls from code that does', async () => {
+    await world.deploy('steady', 'good')
+    const good = await world.functions.get(PROJECT, 'steady')
+    world.fault = { type: 'Runtime.ImportModuleError', message: "Cannot find module 'x'\0" }
+    await assert.rejects(world.deploy('steady', 'broken'), { code: 'version_broken', message: /Runtime\.ImportModuleError: Cannot find module 'x'/ })
+    assert.equal(world.started.at(-1)?.instead?.id, good.versionId)
+    const refused = await world.functions.update(PROJECT, 'steady', { definition: { handler: 'index.other' } }, null)
+    assert.deepEqual([refused.versionId, refused.definition.handler], [good.versionId, 'index.handler'])
+    assert.equal(refused.refused?.code, 'FunctionError.RuntimeInitError')
+    assert.notEqual(refused.revisionId, good.revisionId)
+    assert(world.retired.includes(world.started.at(-1)?.version.id ?? ''), 'what was started for it goes')
+    assert(!world.retired.includes(good.versionId))
+    assert.equal((await world.functions.resolve(PROJECT, 'steady')).id, good.versionId)
+    world.fault = null
+    await world.deploy('steady', 'better')
+    const better = await world.functions.get(PROJECT, 'steady')
+    assert.deepEqual([better.refused, world.retired.includes(good.versionId)], [null, true])
+  })
+
+  it('settings that loading does not see keep the compile cache; others have one made', async () => {
+    await world.deploy('cache', 1)
+    const likes = async (spec: object, value = 1) => {
+      const { versionId } = await world.functions.get(PROJECT, 'cache')
+      await world.deploy('cache', value, spec)
+      return world.built.at(-1)?.like === versionId
+    }
+    assert.equal(await likes({ memory: 512, timeout: 9, description: 'd', environment: { A: '1' } }), true)
+    assert.equal(await likes({ handler: 'index.other' }), false)
+    assert.equal(await likes({ handler: 'index.other' }, 2), false)
+  })
+
   it('qualifiers that name nothing are not found, whatever they are', async () => {
     await world.deploy('names')
     await publish('names')

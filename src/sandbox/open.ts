@@ -43,6 +43,8 @@ function without(reason: NoDriver): Sandboxes {
     acquire: () => Promise.reject(noDriver(reason)),
     build: async () => ({ ok: false, handlerKind: null, error: reason.why, ms: 0 }),
     adopt: async () => false,
+    start: async () => {},
+    hasLoaded: () => false,
     prepare: async () => {},
     retire: () => {},
     restart: () => {},

@@ -377,6 +377,19 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
         assert.equal((await call(spec('second'))).value, 'cached')
       })
 
+      test('what was started ahead serves the next call warm, which hears what it printed; what does not load says so', async () => {
+        const spec = specOf('hello', { key: 'ahead' })
+        assert.equal(pool.hasLoaded(spec), false)
+        await pool.start(spec)
+        assert.equal(pool.hasLoaded(spec), true)
+        assert.equal((await call(spec)).cold, null)
+        await assert.rejects(pool.start(specOf('broken', { key: 'ahead-broken' })), LoadError)
+        assert.equal(pool.hasLoaded(specOf('broken', { key: 'ahead-broken' })), false)
+        const all = pool.status().sandboxes.length
+        await pool.start(specOf('hello', { key: 'ahead-huge', memoryMb: 1_000_000 }))
+        assert.equal(pool.status().sandboxes.length, all, 'where there is no room it is left to the call')
+      })
+
       test('what code writes at deploy is bounded by the kernel; what fits is kept, and it runs without its cache too', async () => {
         const caches = path.join(data, '1', 'cache')
         const filler = specOf('filler')

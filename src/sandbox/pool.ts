@@ -208,8 +208,9 @@ export class SandboxPool implements Sandboxes {
   /** The right to one that was loaded before this call. */
   #leaseReady(sandbox: Specialised, log: LogSink, waitMs: number): SandboxLease {
     const { spec } = sandbox
-    if (spec.reuse !== 'never') return sandbox.lease({ cold: null, waitMs, initMs: 0 })
+    // What it printed when it was loaded ahead belongs to the first call.
     this.#printed.get(sandbox)?.tell(log)
+    if (spec.reuse !== 'never') return sandbox.lease({ cold: null, waitMs, initMs: 0 })
     this.#wantSpare(spec)
     return sandbox.lease({ cold: 'reuse-never', waitMs, initMs: 0 })
   }
@@ -285,6 +286,25 @@ export class SandboxPool implements Sandboxes {
     }
     await this.prepare(spec).catch(() => {})
     return true
+  }
+
+  async start(spec: SandboxSpec): Promise<void> {
+    this.#closing.signal.throwIfAborted()
+    // It pushes nobody out.
+    if (this.#findReady(spec) || !this.#fits(spec.memoryMb)) return
+    using _ = this.#comes(spec)
+    const waiting = spec.tmpMb === POOL_TMP_MB ? this.#generic.shift() : undefined
+    const generic = waiting ?? (await this.#start(spec.tmpMb, true))
+    this.#refillSoon()
+    await this.#loadAhead(generic, spec, LOAD_MS).catch((error: unknown) => {
+      // A call gives it more time.
+      if (!(error instanceof LoadError && isLate(error))) throw error
+    })
+  }
+
+  hasLoaded(spec: SandboxSpec): boolean {
+    const past = this.#past.get(pastOf(spec))
+    return past ? past.key === spec.key : this.#deps.knownBefore(spec.key)
   }
 
   async prepare(spec: SandboxSpec): Promise<void> {
@@ -688,17 +708,24 @@ export class SandboxPool implements Sandboxes {
     if (this.#isOver(spec) || !this.#fits(spec.memoryMb)) return
     using _ = this.#comes(spec)
     const generic = await this.#startBehind(spec.tmpMb)
+    await this.#loadAhead(generic, spec, Math.max(LOAD_MS, spec.timeoutMs)).catch((error: unknown) => {
+      // No reason for the pool to pause: it started.
+      if (!(error instanceof LoadError || this.#closing.signal.aborted))
+        this.#deps.log.warn({ error: (error as Error).message }, 'a sandbox could not be made ready')
+    })
+  }
+
+  /** Makes it the version's before any call; the first one hears what it printed. @throws LoadError */
+  async #loadAhead(generic: Generic, spec: SandboxSpec, limitMs: number): Promise<void> {
     const printed = new HeldLog()
     try {
-      const made = await this.#specialise(generic, spec, printed, false, Math.max(LOAD_MS, spec.timeoutMs))
+      const made = await this.#specialise(generic, spec, printed, false, limitMs)
       this.#printed.set(made, printed)
       if (this.#isOver(spec)) made.drain()
       else this.#onFree(made)
     } catch (error) {
       this.#track(this.#end(generic))
-      // No reason for the pool to pause: it started.
-      if (!(error instanceof LoadError || this.#closing.signal.aborted))
-        this.#deps.log.warn({ error: (error as Error).message }, 'a sandbox could not be made ready')
+      throw error
     }
   }
 

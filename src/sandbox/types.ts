@@ -151,6 +151,16 @@ export class LoadError extends Error {
     this.spentMs = more.spentMs ?? null
   }
 
+  /** What the error's JSON says, for people. */
+  get errorMessage(): string {
+    try {
+      const { errorMessage } = JSON.parse(Buffer.from(this.payload).toString('utf8')) as { errorMessage?: unknown }
+      return typeof errorMessage === 'string' ? errorMessage : ''
+    } catch {
+      return ''
+    }
+  }
+
   /** The same, of a call that asked for the load. */
   for(cold: ColdReason, spentMs: number | null = null): LoadError {
     return new LoadError(this.errorType, this.payload, { cold, told: this.told, spentMs })
@@ -180,6 +190,13 @@ export interface Sandboxes extends AsyncDisposable {
    * @returns whether that one had a cache
    */
   adopt(spec: SandboxSpec, from: string): Promise<boolean>
+  /**
+   * Loads a sandbox that the next call finds ready. Where there is no room for one, or it takes too long, that is left to the call.
+   * @throws LoadError when the code does not load; MayflyError sandbox_unavailable, shutting_down
+   */
+  start(spec: SandboxSpec): Promise<void>
+  /** Whether the code of this very version has loaded here before; of what is older than this life of the node, that is believed. */
+  hasLoaded(spec: SandboxSpec): boolean
   /** A call of this spec is to be expected: copies of its code are made ready. */
   prepare(spec: SandboxSpec): Promise<void>
   /** Ends the sandboxes of a key when their calls are over. */
