@@ -5,6 +5,7 @@ import type { ProjectRef } from '../core/project.ts'
 import { bumpProjectVersion } from '../core/store.ts'
 import { LATEST, versionText } from './builds.ts'
 import { isNumber, numberOf, type Resolver } from './resolver.ts'
+import { deleteQualifier } from './settings/store.ts'
 import { type AliasRow, countAliases, deleteAlias, findAlias, findVersion, insertAlias, listAliases, type NewAlias, updateAlias } from './store.ts'
 
 export interface AliasesDeps {
@@ -119,7 +120,10 @@ export class Aliases {
   /** @throws MayflyError function_not_found, alias_not_found */
   async delete(project: ProjectRef, functionName: string, name: string): Promise<void> {
     const { row } = await this.#row(project, functionName, name)
-    await this.#change(project, functionName, (tx) => deleteAlias(tx, row.functionId, name))
+    await this.#change(project, functionName, async (tx) => {
+      await deleteAlias(tx, row.functionId, name)
+      await deleteQualifier(tx, row.functionId, name) // whoever takes the name next inherits nothing
+    })
   }
 
   async #row(project: ProjectRef, functionName: string, name: string): Promise<{ row: AliasRow; alias: Alias }> {

@@ -5,6 +5,7 @@ import type { ProjectRef } from '../core/project.ts'
 import { bumpProjectVersion } from '../core/store.ts'
 import { type Builds, type FunctionRecord, noArtefact, versionText } from './builds.ts'
 import type { Resolver } from './resolver.ts'
+import { deleteQualifier } from './settings/store.ts'
 import { aliasesOfVersion, deletePublished, insertPublished, insertVersion, listVersions, projectId, type VersionPlace } from './store.ts'
 
 export interface VersionsDeps {
@@ -81,6 +82,7 @@ export class Versions {
         const aliases = await aliasesOfVersion(tx, record.id, number)
         if (aliases.length > 0) throw inUse(aliases)
         const versionId = await deletePublished(tx, record.id, number)
+        if (versionId !== null) await deleteQualifier(tx, record.id, versionText(number))
         if (versionId !== null) await bumpProjectVersion(tx, project)
         return versionId
       })

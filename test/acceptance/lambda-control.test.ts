@@ -59,6 +59,23 @@ async function raw(method: string, at: string, body: string | null = null, signe
 const tag = encodeURIComponent(arnOf('plain'))
 const F = '/2015-03-31/functions/plain'
 const statement = '{"StatementId":"a","Action":"lambda:InvokeFunction","Principal":"*"}'
+const NOT_FOUND = 'ResourceNotFoundException'
+const INVALID = 'InvalidParameterValueException'
+const NIL = '00000000-0000-0000-0000-000000000000'
+const SOURCES = '/2015-03-31/event-source-mappings'
+const EVENT = '/2019-09-25/functions/plain/event-invoke-config'
+const RECURSION = '/2024-08-31/functions/plain/recursion-config'
+const RUNTIME = '/2021-07-20/functions/plain/runtime-management-config'
+const SIGNING = '/2020-06-30/functions/plain/code-signing-config'
+const SIGNERS = '/2020-04-22/code-signing-configs'
+const PROVIDERS = '/2025-11-30/capacity-providers'
+const SCALING = '/2025-11-30/functions/plain/function-scaling-config'
+const DURABLE = '/2025-12-01/durable-executions/none'
+const CALLBACK = '/2025-12-01/durable-execution-callbacks/none'
+const CSC = 'arn:aws:lambda:us-east-1:000000000000:code-signing-config:csc-0123456789abcdef0'
+const source = '{"FunctionName":"plain","EventSourceArn":"arn:aws:sqs:us-east-1:000000000000:q"}'
+const signer = '{"AllowedPublishers":{"SigningProfileVersionArns":["arn:aws:signer:us-east-1:000000000000:/signing-profiles/a"]}}'
+const provider = '{"CapacityProviderName":"a","VpcConfig":{},"PermissionsConfig":{}}'
 const policy = JSON.stringify({ Policy: '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*"}]}' })
 
 /** Every route, what it answers to who signed, and in which order they were called: what is deleted was there before. */
@@ -69,6 +86,52 @@ const ROUTES: [route: string, at: string, body: string | null, status: number, c
   ['PUT /2026-07-09/resource-policy/:resource', `/2026-07-09/resource-policy/${tag}`, policy, 200],
   ['GET /2026-07-09/resource-policy/:resource', `/2026-07-09/resource-policy/${tag}`, null, 200],
   ['DELETE /2026-07-09/resource-policy/:resource', `/2026-07-09/resource-policy/${tag}`, null, 204],
+  ['POST /2015-03-31/event-source-mappings', SOURCES, source, 202],
+  ['POST /2015-03-31/event-source-mappings/', `${SOURCES}/`, source, 409, 'ResourceConflictException'],
+  ['GET /2015-03-31/event-source-mappings', SOURCES, null, 200],
+  ['GET /2015-03-31/event-source-mappings/', `${SOURCES}/`, null, 200],
+  ['GET /2015-03-31/event-source-mappings/:uuid', `${SOURCES}/${NIL}`, null, 404, NOT_FOUND],
+  ['PUT /2015-03-31/event-source-mappings/:uuid', `${SOURCES}/${NIL}`, '{}', 404, NOT_FOUND],
+  ['DELETE /2015-03-31/event-source-mappings/:uuid', `${SOURCES}/${NIL}`, null, 404, NOT_FOUND],
+  ['PUT /2019-09-25/functions/:name/event-invoke-config', EVENT, '{"MaximumRetryAttempts":1}', 200],
+  ['POST /2019-09-25/functions/:name/event-invoke-config', EVENT, '{"MaximumRetryAttempts":2}', 200],
+  ['GET /2019-09-25/functions/:name/event-invoke-config', EVENT, null, 200],
+  ['GET /2019-09-25/functions/:name/event-invoke-config/list', `${EVENT}/list`, null, 200],
+  ['DELETE /2019-09-25/functions/:name/event-invoke-config', EVENT, null, 204],
+  ['GET /2016-08-19/account-settings', '/2016-08-19/account-settings', null, 200],
+  ['GET /2016-08-19/account-settings/', '/2016-08-19/account-settings/', null, 200],
+  ['PUT /2024-08-31/functions/:name/recursion-config', RECURSION, '{"RecursiveLoop":"Terminate"}', 200],
+  ['GET /2024-08-31/functions/:name/recursion-config', RECURSION, null, 200],
+  ['PUT /2021-07-20/functions/:name/runtime-management-config', RUNTIME, '{"UpdateRuntimeOn":"Auto"}', 200],
+  ['GET /2021-07-20/functions/:name/runtime-management-config', RUNTIME, null, 200],
+  // What this platform has nothing of.
+  ['PUT /2020-06-30/functions/:name/code-signing-config', SIGNING, `{"CodeSigningConfigArn":"${CSC}"}`, 404, 'CodeSigningConfigNotFoundException'],
+  ['DELETE /2020-06-30/functions/:name/code-signing-config', SIGNING, null, 204],
+  ['POST /2020-04-22/code-signing-configs', SIGNERS, signer, 400, INVALID],
+  ['POST /2020-04-22/code-signing-configs/', `${SIGNERS}/`, signer, 400, INVALID],
+  ['GET /2020-04-22/code-signing-configs', SIGNERS, null, 200],
+  ['GET /2020-04-22/code-signing-configs/', `${SIGNERS}/`, null, 200],
+  ['GET /2020-04-22/code-signing-configs/:arn', `${SIGNERS}/${CSC}`, null, 404, NOT_FOUND],
+  ['PUT /2020-04-22/code-signing-configs/:arn', `${SIGNERS}/${CSC}`, '{}', 404, NOT_FOUND],
+  ['DELETE /2020-04-22/code-signing-configs/:arn', `${SIGNERS}/${CSC}`, null, 404, NOT_FOUND],
+  ['GET /2020-04-22/code-signing-configs/:arn/functions', `${SIGNERS}/${CSC}/functions`, null, 404, NOT_FOUND],
+  ['POST /2025-11-30/capacity-providers', PROVIDERS, provider, 400, INVALID],
+  ['GET /2025-11-30/capacity-providers', PROVIDERS, null, 200],
+  ['GET /2025-11-30/capacity-providers/:provider', `${PROVIDERS}/a`, null, 404, NOT_FOUND],
+  ['PUT /2025-11-30/capacity-providers/:provider', `${PROVIDERS}/a`, '{}', 404, NOT_FOUND],
+  ['DELETE /2025-11-30/capacity-providers/:provider', `${PROVIDERS}/a`, null, 404, NOT_FOUND],
+  ['GET /2025-11-30/capacity-providers/:provider/function-versions', `${PROVIDERS}/a/function-versions`, null, 404, NOT_FOUND],
+  ['GET /2025-11-30/functions/:name/function-scaling-config', `${SCALING}?Qualifier=$LATEST`, null, 200],
+  ['PUT /2025-11-30/functions/:name/function-scaling-config', `${SCALING}?Qualifier=$LATEST`, '{}', 400, INVALID],
+  ['GET /2025-12-01/functions/:name/durable-executions', '/2025-12-01/functions/plain/durable-executions', null, 200],
+  ['GET /2025-12-01/durable-executions/:execution', DURABLE, null, 404, NOT_FOUND],
+  ['GET /2025-12-01/durable-executions/:execution/history', `${DURABLE}/history`, null, 404, NOT_FOUND],
+  ['GET /2025-12-01/durable-executions/:execution/state', `${DURABLE}/state`, null, 400, INVALID],
+  ['POST /2025-12-01/durable-executions/:execution/checkpoint', `${DURABLE}/checkpoint`, '{}', 400, INVALID],
+  ['POST /2025-12-01/durable-executions/:execution/stop', `${DURABLE}/stop`, '{}', 404, NOT_FOUND],
+  ['POST /2025-12-01/durable-execution-callbacks/:callback/fail', `${CALLBACK}/fail`, '{}', 404, NOT_FOUND],
+  ['POST /2025-12-01/durable-execution-callbacks/:callback/heartbeat', `${CALLBACK}/heartbeat`, null, 404, NOT_FOUND],
+  ['POST /2025-12-01/durable-execution-callbacks/:callback/succeed', `${CALLBACK}/succeed`, 'raw bytes', 404, NOT_FOUND],
 ]
 
 describe('the routes of the Lambda API', () => {

@@ -24,6 +24,7 @@ import {
   selectLoop,
   selectPolicy,
   selectRemembered,
+  selectRevision,
   selectRuntimeManagement,
   type SourceFilter,
 } from './store.ts'
@@ -101,14 +102,14 @@ export class FunctionSettings {
     expected: string | null,
     change: (before: PolicyDocument | null) => PolicyDocument | null,
   ): Promise<{ readonly document: PolicyDocument | null; readonly revisionId: string }> {
-    return await this.#change(project, target, async (tx, found) => {
-      if (expected !== null && expected !== found.revisionId) throw new MayflyError('revision_mismatch', 'the policy has another revision id')
+    return await this.#change(project, target, async (tx, revision) => {
+      if (expected !== null && expected !== revision) throw new MayflyError('revision_mismatch', 'the policy has another revision id')
       const before = await selectPolicy(tx, target.id, target.qualifier)
       const document = change(before === null ? null : (JSON.parse(before) as PolicyDocument))
       if (document === null) await deletePolicy(tx, target.id, target.qualifier)
       else await savePolicy(tx, target.id, target.qualifier, JSON.stringify(document))
       const revisionId = this.#id()
-      await saveRevision(tx, target.id, revisionId)
+      await saveRevision(tx, target.id, target.qualifier, revisionId)
       return { document, revisionId }
     })
   }
@@ -206,11 +207,12 @@ export class FunctionSettings {
     return await selectCodeUsage(this.#deps.control.sql, project)
   }
 
-  async #change<T>(project: ProjectRef, target: Settable, work: (tx: Tx, found: { readonly revisionId: string }) => Promise<T>): Promise<T> {
+  async #change<T>(project: ProjectRef, target: Settable, work: (tx: Tx, revision: string) => Promise<T>): Promise<T> {
     const result = await this.#deps.control.transaction(async (tx) => {
-      const found = await lockFunction(tx, target.id)
-      if (!found) throw new MayflyError('function_not_found', `no function named ${JSON.stringify(target.name)} in project ${project}`)
-      const done = await work(tx, found)
+      const revision = (await lockFunction(tx, target.id)) ? await selectRevision(tx, target.id, target.qualifier) : null
+      // Gone between the look and the change.
+      if (revision === null) throw new MayflyError('function_not_found', `no function named ${JSON.stringify(target.name)} in project ${project}`)
+      const done = await work(tx, revision)
       await bumpProjectVersion(tx, project)
       return done
     })

@@ -4,11 +4,25 @@ import type { EventInvoke, EventSource, RecursiveLoop, RuntimeManagement, Stored
 
 type Query = Sql | Tx
 
-/** Keeps others from changing what belongs to the function until the transaction ends. Null when it is gone. */
-export const lockFunction = async (tx: Tx, id: string): Promise<{ revisionId: string } | null> =>
-  (await tx<{ revisionId: string }>`select revision_id as "revisionId" from mayfly.function where id = ${id} for update`)[0] ?? null
+/** Keeps others from changing what belongs to the function until the transaction ends. False when it is gone. */
+export const lockFunction = async (tx: Tx, id: string): Promise<boolean> => (await tx`select id from mayfly.function where id = ${id} for update`).length === 1
 
-export const saveRevision = (tx: Tx, id: string, revisionId: string) => tx`update mayfly.function set revision_id = ${revisionId} where id = ${id}`
+/** Of the function itself, a version or an alias; null when it is gone. */
+export const selectRevision = async (tx: Tx, id: string, qualifier: string): Promise<string | null> =>
+  (
+    await tx<{ revisionId: string }>`
+      select revision_id as "revisionId" from mayfly.function where id = ${id} and ${qualifier} = '$LATEST'
+      union all
+      select revision_id from mayfly.published_version where function_id = ${id} and number::text = ${qualifier}
+      union all
+      select revision_id from mayfly.function_alias where function_id = ${id} and name = ${qualifier}`
+  )[0]?.revisionId ?? null
+
+export const saveRevision = async (tx: Tx, id: string, qualifier: string, revisionId: string): Promise<void> => {
+  await tx`update mayfly.function set revision_id = ${revisionId} where id = ${id} and ${qualifier} = '$LATEST'`
+  await tx`update mayfly.published_version set revision_id = ${revisionId} where function_id = ${id} and number::text = ${qualifier}`
+  await tx`update mayfly.function_alias set revision_id = ${revisionId} where function_id = ${id} and name = ${qualifier}`
+}
 
 export const selectPolicy = async (sql: Query, functionId: string, qualifier: string): Promise<string | null> =>
   (await sql<{ document: string }>`select document from mayfly.function_policy where function_id = ${functionId} and qualifier = ${qualifier}`)[0]?.document ??
@@ -120,12 +134,15 @@ export const saveEventSource = (tx: Tx, projectId: string, source: Omit<EventSou
 export const deleteEventSource = (tx: Tx, projectId: string, id: string) => tx`
   delete from mayfly.event_source_mapping where project_id = ${projectId} and id = ${id}`
 
-/** How many functions a project has, and how large the code of all their versions is together. */
+/** How many functions a project has, and how large the code is of all that can be called by itself. */
 export const selectCodeUsage = async (sql: Query, ref: ProjectRef): Promise<{ functions: number; codeBytes: number }> => {
   const [row] = await sql<{ functions: string; bytes: string }>`
-    select count(*) as functions, coalesce(sum(version.code_bytes), 0) as bytes
-      from mayfly.function join mayfly.project on project.id = function.project_id
-      join mayfly.function_version version on version.id = function.version_id
-     where project.ref = ${ref}`
+    with own as (
+      select function.id, function.version_id from mayfly.function join mayfly.project on project.id = function.project_id where project.ref = ${ref})
+    select (select count(*) from own) as functions,
+           (select coalesce(sum(version.code_bytes), 0) from mayfly.function_version version
+             where version.id in (select version_id from own
+                                  union all
+                                  select published.version_id from mayfly.published_version published join own on own.id = published.function_id)) as bytes`
   return { functions: Number(row?.functions ?? 0), codeBytes: Number(row?.bytes ?? 0) }
 }

@@ -1,9 +1,13 @@
 import { LIMITS } from '../../../core/limits.ts'
 import type { Route } from '../../../core/route.ts'
+import { absentOperations } from './absent.ts'
 import { aliasOperations } from './aliases.ts'
 import { codeSigningOperations } from './code-signing.ts'
 import { concurrencyOperations } from './concurrency.ts'
 import { LambdaError, lambdaFail } from './errors.ts'
+import { eventInvokeOperations } from './event-invoke.ts'
+import { eventSourceOperations } from './event-sources.ts'
+import { settingOperations } from './function-settings.ts'
 import { functionOperations } from './functions.ts'
 import { type LambdaRoutesDeps, type Operation, routeOf } from './operation.ts'
 import { policyOperations } from './policies.ts'
@@ -18,7 +22,11 @@ export const OPERATIONS: readonly Operation[] = [
   ...policyOperations,
   ...tagOperations,
   ...codeSigningOperations,
+  ...eventSourceOperations,
   ...concurrencyOperations,
+  ...eventInvokeOperations,
+  ...settingOperations,
+  ...absentOperations,
 ]
 
 const DATED = [

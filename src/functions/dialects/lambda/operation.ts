@@ -101,6 +101,13 @@ export async function recordOr(call: Call, name: FunctionName, message: string):
   }
 }
 
+/** The revision id of what the name says: the function's, that of a version, or an alias's own. */
+export async function revisionOf(call: Call, name: FunctionName): Promise<string> {
+  const { name: functionName, qualifier } = name
+  const alias = qualifier === null || /^(\$|\d+$)/.test(qualifier) ? null : await call.functions.aliases.find(call.project, functionName, qualifier)
+  return alias?.revisionId ?? (await recordOf(call, name)).revisionId
+}
+
 /** As settings name it; without a qualifier they are those of $LATEST. */
 export const settable = (record: FunctionRecord, { qualifier }: FunctionName): Settable => ({
   id: record.id,

@@ -181,6 +181,28 @@ describe('policies of functions', () => {
     refuses(await table.send('GET', '/2026-07-09/resource-policy/x'), 400, 'ValidationException', /'resourceArn'/)
   })
 
+  it('are of one version or alias each, with its own revision id, and go with it', async () => {
+    assert.equal((await table.create('ver')).status, 201)
+    assert.equal((await table.send('POST', `${F}/ver/versions`, {})).status, 201)
+    assert.equal((await table.send('POST', `${F}/ver/aliases`, { Name: 'live', FunctionVersion: '1' })).status, 201)
+    const alias = async () => (await table.send('GET', `${F}/ver/aliases/live`)).body.RevisionId as string
+    const before = { alias: await alias(), version: (await table.send('GET', `${F}/ver?Qualifier=1`)).body.Configuration.RevisionId }
+    const statement = { StatementId: 'a', Action: 'lambda:InvokeFunction', Principal: '*' }
+    for (const qualifier of ['1', 'live']) {
+      const added = await table.send('POST', `${F}/ver/policy?Qualifier=${qualifier}`, statement)
+      assert.match(added.body.Statement, new RegExp(`"Resource":"[^"]*:ver:${qualifier}"`))
+      assert.equal((await table.settings.policyOf(ONE, 'ver', qualifier)).length, 1)
+    }
+    refuses(await table.send('GET', `${F}/ver/policy`), 404, 'ResourceNotFoundException', /does not exist/)
+    const got = (await table.send('GET', `${F}/ver/policy?Qualifier=live`)).body
+    assert.deepEqual([got.RevisionId === (await alias()), got.RevisionId === before.alias], [true, false])
+    const version = (await table.send('GET', `${F}/ver?Qualifier=1`)).body.Configuration.RevisionId
+    assert.deepEqual([(await table.send('GET', `${F}/ver/policy?Qualifier=1`)).body.RevisionId === version, version === before.version], [true, false])
+    assert.equal((await table.send('DELETE', `${F}/ver/aliases/live`)).status, 204)
+    assert.equal((await table.send('POST', `${F}/ver/aliases`, { Name: 'live', FunctionVersion: '1' })).status, 201)
+    refuses(await table.send('GET', `${F}/ver/policy?Qualifier=live`), 404, 'ResourceNotFoundException', /does not exist/)
+  })
+
   it('go with their function', async () => {
     assert.equal((await add('shop', 'last')).status, 201)
     assert.equal((await table.send('DELETE', `${F}/shop`)).status, 204)

@@ -2,7 +2,7 @@ import { LIMITS } from '../../../core/limits.ts'
 import type { PolicyDocument, PolicyStatement } from '../../settings/types.ts'
 import { invalidParameter, LambdaError, notFound } from './errors.ts'
 import { type FunctionName, functionArn, parseFunctionName } from './identifiers.ts'
-import { type Call, nameOf, type Operation, recordOf, recordOr, settable, withRevision } from './operation.ts'
+import { type Call, nameOf, type Operation, recordOf, recordOr, revisionOf, settable, withRevision } from './operation.ts'
 import { Violations } from './request.ts'
 import { ANY_ARN, choice, flag, object, type Of, take, text } from './shapes.ts'
 
@@ -71,7 +71,7 @@ async function getPolicy(call: Call): Promise<unknown> {
   const record = await recordOr(call, name, ABSENT)
   const document = await call.settings.policy(record.id, name.qualifier ?? '$LATEST')
   if (!document) throw notFound(ABSENT)
-  return { Policy: JSON.stringify(document), RevisionId: record.revisionId }
+  return { Policy: JSON.stringify(document), RevisionId: await revisionOf(call, name) }
 }
 
 async function removePermission(call: Call): Promise<unknown> {
@@ -130,7 +130,7 @@ async function getResourcePolicy(call: Call): Promise<unknown> {
   const record = await recordOf(call, name)
   const document = await call.settings.policy(record.id, name.qualifier ?? '$LATEST')
   if (!document) throw notFound(ABSENT)
-  return { Policy: JSON.stringify(document), RevisionId: record.revisionId }
+  return { Policy: JSON.stringify(document), RevisionId: await revisionOf(call, name) }
 }
 
 async function putResourcePolicy(call: Call): Promise<unknown> {
