@@ -21,6 +21,7 @@ export const SAYS = {
   logLost: 12,
   warmed: 13,
   exiting: 14,
+  stream: 15,
 } as const
 /** What a host says there. */
 export const TELLS = { data: 6, end: 7, credit: 10, warm: 30, specialise: 31, call: 32, cancel: 33 } as const

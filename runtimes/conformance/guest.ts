@@ -21,7 +21,7 @@ class Stream {
   /** Received and not yet granted again. */
   held = 0
   frames: Frame[] = []
-  outcome: 'result' | 'head' | 'error' | null = null
+  outcome: 'result' | 'head' | 'stream' | 'error' | null = null
   /** Its own direction: open from a result without `fin` or a head without `fin` until `end`. */
   body: 'none' | 'open' | 'whole' | 'broken' = 'none'
   parts: Buffer[] = []
@@ -39,6 +39,9 @@ class Stream {
   }
   get json(): unknown {
     return JSON.parse(this.text)
+  }
+  get contentType(): string {
+    return JSON.parse((this.frames.find((frame) => frame.type === SAYS.stream) as Frame).payload.toString()).contentType
   }
   get head(): { status: number; headers: [string, string][] } {
     return JSON.parse((this.frames.find((frame) => frame.type === SAYS.head) as Frame).payload.toString())
@@ -327,7 +330,7 @@ export class Guest implements AsyncDisposable {
     if (!call || call.done) return void fault('a frame for a call that does not run')
     call.frames.push(frame)
     const fin = (frame.flags & FLAG.fin) !== 0
-    const decide = (outcome: 'result' | 'head' | 'error') => {
+    const decide = (outcome: 'result' | 'head' | 'stream' | 'error') => {
       if (call.outcome) fault('a second outcome')
       call.outcome = outcome
     }
@@ -341,8 +344,14 @@ export class Guest implements AsyncDisposable {
         decide('head')
         call.body = fin ? 'none' : 'open'
         break
+      case SAYS.stream:
+        decide('stream')
+        call.body = 'open'
+        break
       case SAYS.callError:
-        decide('error')
+        // In place of its end a stream may have an error.
+        if (call.outcome === 'stream' && call.body === 'open') call.body = 'broken'
+        else decide('error')
         break
       case SAYS.data:
         if (call.body !== 'open') fault('data where no body is open')

@@ -31,6 +31,15 @@ export const HANDLERS = {
 } as const
 export type HandlerName = keyof typeof HANDLERS
 
+/** Those that stream their answer, for a runtime that says `stream`. */
+export const STREAMERS = {
+  pieces: 'streams `pieces` times `bytes` x, each when there is room for it, with the type `type` where it is given',
+  words: 'streams each text of `words` with `ms` between them, then fails with the ordinary error with the message `message` where it is given',
+  nothing: 'streams nothing, and ends it',
+  late: 'waits `ms` before it streams anything, writes the line `begun`, streams `x`; where it cannot, writes `gone` to its output',
+} as const
+export type StreamerName = keyof typeof STREAMERS
+
 /** Code that does not load, and the type of the error that says so; null where it is the code's own. */
 export const LOAD_FAULTS = {
   'the file of the handler is missing': 'Runtime.ImportModuleError',
@@ -45,7 +54,7 @@ export const LOAD_FAULTS = {
 export type LoadFault = keyof typeof LOAD_FAULTS
 
 /** What a runtime may say in its hello, and what then is asked of it. */
-export type Feature = 'fetch' | 'relay' | 'compile-cache'
+export type Feature = 'fetch' | 'relay' | 'compile-cache' | 'stream'
 
 export interface Code {
   /** Name and text of each file in the code folder. */
@@ -66,8 +75,8 @@ export interface Runtime {
   /** How an error that nobody took ends the process. */
   readonly uncaught: { readonly errorType: string; readonly exitCode: number }
   readonly rejected: { readonly errorType: string; readonly exitCode: number }
-  /** The code of a handler. A fetch handler is asked for only where the runtime says `fetch`. */
-  handler(name: HandlerName): Code
+  /** The code of a handler. A fetch handler is asked for only where the runtime says `fetch`, a streamer where it says `stream`. */
+  handler(name: HandlerName | StreamerName): Code
   loadFault(name: LoadFault): Code
   /** Further codes that do not load, and the error's type: what only this language has. */
   readonly furtherFaults: Readonly<Record<string, Code & { readonly errorType: string }>>

@@ -75,6 +75,8 @@ listenRelay(Number(process.argv[2] ?? 9001), (port) => {
     T.hello,
     0,
     0,
-    Buffer.from(stringify({ version: 1, runtime: 'nodejs24.x', node: process.version, relayPort: port, features: ['fetch', 'relay', 'compile-cache'] })),
+    Buffer.from(
+      stringify({ version: 1, runtime: 'nodejs24.x', node: process.version, relayPort: port, features: ['fetch', 'relay', 'compile-cache', 'stream'] }),
+    ),
   )
 })

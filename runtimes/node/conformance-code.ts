@@ -1,10 +1,24 @@
-import type { Code, HandlerName, LoadFault } from '../conformance/runtime.ts'
+import type { Code, HandlerName, LoadFault, StreamerName } from '../conformance/runtime.ts'
 
 const lambda = (body: string) => `export const handler = async (event, context) => { ${body} }`
 const fetching = (body: string) => `export default { async fetch(request, env, context) { const { pathname, search } = new URL(request.url); ${body} } }`
+const streaming = (body: string) => `export const handler = awslambda.streamifyResponse(async (event, stream, context) => { ${body} })`
 const SLEEP = `const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));`
 
-export const HANDLER_CODE: Readonly<Record<HandlerName, string>> = {
+export const HANDLER_CODE: Readonly<Record<HandlerName | StreamerName, string>> = {
+  pieces: streaming(`
+    if (event.type) stream.setContentType(event.type)
+    for (let i = 0; i < event.pieces && !stream.destroyed; i++)
+      if (!stream.write(Buffer.alloc(event.bytes, 'x'))) await new Promise((go) => stream.once('drain', go).once('close', go))
+    stream.end()`),
+  words:
+    SLEEP +
+    streaming(`
+    for (const word of event.words) { stream.write(word); await sleep(event.ms) }
+    if (event.message) throw new Error(event.message)
+    stream.end()`),
+  nothing: streaming('stream.end()'),
+  late: SLEEP + streaming("await sleep(event.ms); process.stdout.write(stream.destroyed ? 'gone\\n' : 'begun\\n'); stream.end('x')"),
   echo: lambda('return event'),
   context: lambda(`
     const { functionName, functionVersion, invokedFunctionArn, memoryLimitInMB, logGroupName, logStreamName, awsRequestId, clientContext } = context

@@ -4,6 +4,7 @@ import { F, MAX, T } from './frames.mjs'
 import { tellLost } from './logs.mjs'
 import { sendBytes } from './outcomes.mjs'
 import { code, finish } from './running.mjs'
+import { runStream } from './streams.mjs'
 import { control } from './wire.mjs'
 
 const { parse, stringify } = JSON
@@ -21,6 +22,7 @@ function lambdaContext(call) {
     logStreamName: version.logStream,
     clientContext: context.clientContext === null ? undefined : parse(context.clientContext),
     identity: undefined,
+    tenantId: undefined,
     invokedFunctionArn: context.invokedArn,
     awsRequestId: context.invocationId,
     getRemainingTimeInMillis: () => call.remainingMs,
@@ -35,6 +37,7 @@ export async function runEvent(call, payload) {
   } catch (error) {
     throw new HandlerError('Runtime.UnmarshalError', `Unable to unmarshal input: ${error.message}`)
   }
+  if (code.handler.streaming) return await runStream(call, event, lambdaContext(call))
   const value = await code.handler.run(event, lambdaContext(call))
   let text
   try {

@@ -19,6 +19,7 @@ export const T = {
   logLost: 12,
   warmed: 13,
   exiting: 14,
+  stream: 15,
   open: 20,
   reset: 21,
   warm: 30,

@@ -4,6 +4,7 @@ import module from 'node:module'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { HandlerError } from './errors.mjs'
+import { streamingOf } from './streams.mjs'
 
 function splitHandler(handler) {
   if (handler.includes('..'))
@@ -55,10 +56,11 @@ export async function load(root, handler) {
   const found = pick(loaded, names) ?? pick(loaded?.default, names)
   const standard = loaded?.default
   if (typeof found === 'function' && !(names.length === 1 && names[0] === 'fetch')) {
-    if (found.length > 2 && !found[Symbol.for('aws.lambda.runtime.handler.streaming')]) {
+    const streaming = streamingOf(found)
+    if (found.length > 2 && !streaming) {
       throw new HandlerError('Runtime.CallbackHandlerDeprecated', 'Callback-based handlers are not supported by this runtime: return a promise instead.')
     }
-    return { kind: 'lambda', run: found }
+    return { kind: 'lambda', run: found, streaming }
   }
   if (typeof standard?.fetch === 'function') return { kind: 'fetch', run: standard.fetch.bind(standard) }
   if (typeof standard === 'function') return { kind: 'fetch', run: standard }

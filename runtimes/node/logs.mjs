@@ -1,9 +1,11 @@
 // What user code writes: sent while there is credit, else dropped and counted; never waited for.
 import util from 'node:util'
+import { errorPayload } from './errors.mjs'
 import { F, LOG_WINDOW, MAX, T, u32 } from './frames.mjs'
 import { activeCall } from './running.mjs'
 import { control } from './wire.mjs'
 
+const { stringify } = JSON
 const clock = Date.now
 
 let logLeft = LOG_WINDOW
@@ -52,4 +54,13 @@ export function captureConsole() {
 export function logLine(flag, level, text) {
   const id = activeCall()?.context.invocationId ?? 'undefined'
   writeLog(flag, Buffer.from(`${new Date(clock()).toISOString()}\t${id}\t${level}\t${text.replaceAll('\n', '\r')}\n`))
+}
+
+export function logInvokeError(error) {
+  const { errorType, errorMessage, trace } = errorPayload(error)
+  try {
+    logLine(F.stderr, 'ERROR', `Invoke Error \t${stringify({ errorType, errorMessage, stack: trace })}`)
+  } catch {
+    // an error that cannot be shown is told all the same
+  }
 }

@@ -2,7 +2,7 @@
 import util from 'node:util'
 import { errorBytes, errorPayload, HandlerError } from './errors.mjs'
 import { F, MAX, T, u32 } from './frames.mjs'
-import { logLine, tellLost } from './logs.mjs'
+import { logInvokeError, logLine, tellLost } from './logs.mjs'
 import { calls, finish } from './running.mjs'
 import { control, exit, sandboxCredit } from './wire.mjs'
 
@@ -25,32 +25,33 @@ export function fail(call, error) {
     return
   }
   call.answered = true
-  const payload = errorPayload(error)
-  try {
-    logLine(F.stderr, 'ERROR', `Invoke Error \t${stringify({ errorType: payload.errorType, errorMessage: payload.errorMessage, stack: payload.trace })}`)
-  } catch {
-    // an error that cannot be shown is told all the same
-  }
+  logInvokeError(error)
   tellLost()
-  control.send(T.callError, call.pending === 0 ? F.done : 0, call.id, errorBytes(payload))
+  control.send(T.callError, call.pending === 0 ? F.done : 0, call.id, errorBytes(errorPayload(error)))
   finish(call, call.pending === 0)
 }
 
 /** The code is being loaded: what ends the process then is the load's error. */
 export const loading = { now: false }
 
+function farewell(code) {
+  tellLost()
+  // As data: nothing comes after it.
+  control.sendData(T.exiting, 0, 0, u32(code))
+  control.flushNow()
+}
+
 /** User code ended the process, or left an error to nobody: what runs gets it as its outcome first. */
 function crash(error, code) {
   const payload = errorPayload(error)
   for (const call of calls.values()) {
-    if (call.answered) continue
+    if (call.answered && !call.open) continue
     call.answered = true
-    control.send(T.callError, F.done, call.id, errorBytes(payload))
+    // As data, for it must not overtake an answer that is on its way.
+    control.sendData(T.callError, F.done, call.id, errorBytes(payload))
   }
   if (loading.now) control.send(T.loadError, 0, 0, errorBytes(payload))
-  tellLost()
-  control.send(T.exiting, 0, 0, u32(code))
-  control.flushNow()
+  farewell(code)
   exit(code)
 }
 
@@ -69,9 +70,5 @@ export function hearEnds() {
     logLine(F.stderr, 'ERROR', `Unhandled Promise Rejection \t${stringify(errorPayload(error))}`)
     crash(error, 128)
   })
-  process.on('exit', (code) => {
-    tellLost()
-    control.send(T.exiting, 0, 0, u32(code))
-    control.flushNow()
-  })
+  process.on('exit', farewell)
 }

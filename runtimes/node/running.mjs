@@ -12,7 +12,11 @@ const storage = new AsyncLocalStorage()
 let concurrent = false
 let currentCall = null
 
-export const activeCall = () => (concurrent ? (storage.getStore() ?? null) : currentCall)
+export function activeCall() {
+  const call = concurrent ? storage.getStore() : currentCall
+  // What a call left behind may run on when it is over.
+  return call && calls.has(call.id) ? call : null
+}
 export const runConcurrently = (yes) => {
   concurrent = yes
 }
@@ -29,6 +33,7 @@ export class RunningCall {
     this.giveUp = null
     this.pending = 0
     this.answered = false
+    this.open = false // its answer is on its way, and may still fail
     this.body = null
     this.parts = []
     this.finished = false

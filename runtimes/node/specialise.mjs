@@ -4,6 +4,7 @@ import v8 from 'node:v8'
 import { load } from './loading.mjs'
 import { listenRelay, relayAddress } from './relay.mjs'
 import { code, runConcurrently } from './running.mjs'
+import { offerStreams } from './streams.mjs'
 
 /** What can be done before the code is there. */
 export function prepare(fields) {
@@ -11,6 +12,7 @@ export function prepare(fields) {
   runConcurrently(fields.concurrency > 1)
   replaceEnvironment(fields.environment)
   module._initPaths() // NODE_PATH, which Node reads at its start
+  offerStreams(fields.environment)
   for (const port of fields.relayPorts) if (port !== relayAddress.port) listenRelay(port)
   v8.setFlagsFromString(`--max-old-space-size=${Math.max(16, Math.floor(fields.memoryMb * 0.75))}`)
 }

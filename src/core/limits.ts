@@ -80,6 +80,14 @@ export const LIMITS = {
     error: 'payload_too_large',
     provenBy: 'test/acceptance/functions.test.ts',
   },
+  invokeAsyncBody: {
+    value: 256 * KiB,
+    unit: 'bytes',
+    why: 'the operation is older than larger events',
+    source: 'AWS Lambda: InvokeAsync',
+    error: 'payload_too_large',
+    provenBy: 'test/acceptance/lambda-invoke.test.ts',
+  },
   invocationReply: {
     value: 6 * MiB + 100,
     unit: 'bytes',
@@ -87,6 +95,14 @@ export const LIMITS = {
     source: 'AWS Lambda: 6291556 bytes',
     error: null,
     provenBy: 'test/acceptance/functions.test.ts',
+  },
+  streamedReply: {
+    value: 200 * MiB,
+    unit: 'bytes',
+    why: 'an answer that is made on the way keeps its sandbox busy for as long as it lasts',
+    source: 'AWS Lambda quotas: 200 MB for a streamed response',
+    error: null,
+    provenBy: 'src/sandbox/channel.test.ts',
   },
   httpBody: {
     value: 100 * MiB,

@@ -56,6 +56,12 @@ export interface RequestContext {
   stream(limitBytes: number): AsyncIterable<Uint8Array>
 }
 
+/** What is known of a request that failed, however early. */
+export interface FailContext {
+  readonly id: string
+  readonly headers: IncomingHttpHeaders
+}
+
 export interface Route {
   /** An HTTP method, or `*` for any. */
   readonly method: string
@@ -71,7 +77,7 @@ export interface Route {
   /** `aws` routes: how many body bytes are read before the signature is checked. */
   readonly bodyBytes?: number
   /** Renders an error in the dialect of the route; the catalogue's JSON shape when absent. */
-  readonly fail?: (error: unknown, context: { id: string }) => Reply
+  readonly fail?: (error: unknown, context: FailContext) => Reply
   readonly handle: (context: RequestContext) => Promise<Reply>
 }
 

@@ -151,7 +151,7 @@ async function send(method: string, url: string, body: unknown = undefined, prin
   try {
     reply = await route.handle(context)
   } catch (error) {
-    if (route.fail) reply = route.fail(error, { id })
+    if (route.fail) reply = route.fail(error, { id, headers: {} })
     else if (error instanceof MayflyError) reply = { status: error.status, body: JSON.stringify({ code: error.code, message: error.message }) }
     else throw error
   }

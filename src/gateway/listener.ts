@@ -200,7 +200,7 @@ export class Gateway implements AsyncDisposable {
         const cause = causeOf(error)
         if (cause instanceof ClientLeft) return void response.destroy()
         if (cause instanceof WrongMethod) allow = { allow: cause.allow }
-        reply = (errorRoute(error) ?? route)?.fail?.(cause, { id }) ?? errorReply(cause, id)
+        reply = (errorRoute(error) ?? route)?.fail?.(cause, { id, headers: request.headers }) ?? errorReply(cause, id)
         // A dialect's refusal is no fault of ours, whatever class it has.
         if (!(cause instanceof MayflyError) && reply.status >= 500)
           log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a request failed by a fault of this node')

@@ -5,6 +5,7 @@ import type { Reply, RequestContext, Route } from '../core/route.ts'
 import { type Functions, isFunctionName, type Version } from '../functions/index.ts'
 import { eventContent, eventPayload, eventReply } from './event.ts'
 import { functionUrlEvent, inferReply, setHeader, withSandboxPolicy } from './function-url.ts'
+import { replyOfStream } from './stream-reply.ts'
 import type { Queue } from './queue.ts'
 import type { Content, Invoker, Outcome } from './service.ts'
 import type { DeadLetter, ShownEntry } from './store.ts'
@@ -141,7 +142,7 @@ async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promis
         if (kind === 'lambda') {
           const body = await context.body(LIMITS.invocationBody.value)
           bytesIn = body.length
-          return { kind: 'event', payload: functionUrlEvent(context, rest === '' ? '/' : rest, body, deps.now()) }
+          return { kind: 'event', payload: functionUrlEvent(context, rest === '' ? '/' : rest, body, deps.now()), takesStream: true }
         }
         if (Number(context.headers['content-length'] ?? 0) > LIMITS.httpBody.value) {
           throw new MayflyError('payload_too_large', `the body may have ${LIMITS.httpBody.value} bytes here`)
@@ -165,10 +166,10 @@ async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promis
     context.signal,
   )
   if (outcome.result.kind === 'error' && refusal instanceof MayflyError) throw refusal
-  return withSandboxPolicy(replyOf(outcome, context.id))
+  return withSandboxPolicy(await replyOf(outcome, context.id))
 }
 
-function replyOf(outcome: Outcome, id: string): Reply {
+async function replyOf(outcome: Outcome, id: string): Promise<Reply> {
   const { result } = outcome
   const known = { 'x-mayfly-invocation-id': id, ...(outcome.cold === null ? {} : { 'x-mayfly-cold': outcome.cold }) }
   if (result.kind === 'error') {
@@ -180,6 +181,10 @@ function replyOf(outcome: Outcome, id: string): Reply {
   }
   if (result.kind === 'event') {
     const reply = inferReply(result.payload)
+    return { ...reply, headers: { ...reply.headers, ...known } }
+  }
+  if (result.kind === 'stream') {
+    const reply = await replyOfStream(result)
     return { ...reply, headers: { ...reply.headers, ...known } }
   }
   const headers: Record<string, string | string[]> = {}
@@ -222,7 +227,7 @@ async function callWithEvent(deps: InvokeHttpDeps, context: RequestContext): Pro
     },
     deps.stopping,
   )
-  const bytes = await eventReply(outcome)
+  const { payload: bytes, errorType } = await eventReply(outcome)
   const over = await outcome.over
   return {
     status: 200,
@@ -233,7 +238,7 @@ async function callWithEvent(deps: InvokeHttpDeps, context: RequestContext): Pro
       'x-mayfly-duration-ms': over.durationMs.toFixed(2),
       'x-mayfly-init-ms': over.initMs.toFixed(2),
       ...(outcome.cold === null ? {} : { 'x-mayfly-cold': outcome.cold }),
-      ...(outcome.result.kind === 'error' ? { 'x-mayfly-function-error': 'Unhandled' } : {}),
+      ...(errorType !== null ? { 'x-mayfly-function-error': 'Unhandled' } : {}),
     },
     body: bytes,
   }

@@ -11,6 +11,7 @@ import { within } from '../lib/within.ts'
 import { backoffMs } from './backoff.ts'
 import { GroupCommit } from './group-commit.ts'
 import { eventContent, eventReply } from './event.ts'
+import type { EventReply } from './event-to-fetch.ts'
 import type { Invocation, Outcome } from './service.ts'
 import {
   buryEntry,
@@ -335,7 +336,7 @@ export class Queue implements AsyncDisposable {
       return
     }
     // From here on user code has run: whatever its reply comes to is its outcome.
-    const told = await eventReply(outcome).then(() => toldBy(outcome), toldByReply)
+    const told = await eventReply(outcome).then(toldBy, toldByReply)
     await outcome.over
     await this.#deps.recorded()
     this.#deps.crash('afterRunBeforeSettle')
@@ -417,8 +418,8 @@ const noLetter = (id: string) => new MayflyError('dead_letter_not_found', `there
 type Told = Pick<Given, 'errorType' | 'errorMessage'>
 
 /** What a function's outcome says of itself; null when it is no error. */
-const toldBy = ({ result }: Outcome): Told | null =>
-  result.kind === 'error' ? { errorType: storable(result.errorType), errorMessage: storable(messageOf(result.payload)) } : null
+const toldBy = ({ errorType, payload }: EventReply): Told | null =>
+  errorType === null ? null : { errorType: storable(errorType), errorMessage: storable(messageOf(payload)) }
 
 /** A reply that broke off. */
 const toldByReply = (error: unknown): Told => ({

@@ -46,7 +46,7 @@ export interface Invocation {
 }
 
 export type Content =
-  | { readonly kind: 'event'; readonly payload: Uint8Array }
+  | { readonly kind: 'event'; readonly payload: Uint8Array; readonly takesStream?: boolean }
   | {
       readonly kind: 'http'
       readonly method: string
@@ -62,14 +62,20 @@ export interface Timing {
   readonly durationMs: number
 }
 
+/** `error` is also that of an answer which failed on its way, with Lambda's JSON. */
+export interface Over extends Timing {
+  readonly logTail: Buffer
+  readonly error: CallEnd['error']
+}
+
 export interface Outcome {
   readonly version: Version
   readonly handlerKind: HandlerKind | null
   readonly result: CallResult
   readonly cold: ColdReason | null
   readonly traceId: string
-  /** Resolves when the call is over, logged and metered; an `http` result's body must have been read or given up. */
-  readonly over: Promise<Timing & { readonly logTail: Buffer }>
+  /** Resolves when the call is over, logged and metered; a body must have been read or given up. */
+  readonly over: Promise<Over>
 }
 
 /** Runs one invocation from admission to its one outcome, one log and one meter record. */
@@ -127,8 +133,9 @@ export class Invoker implements Disposable {
         if (!(error instanceof LoadError)) throw error
         const { cold, errorType, spentMs } = error
         const took = spentMs === null ? { initMs: clock.monotonic() - asked, durationMs: 0 } : { initMs: 0, durationMs: spentMs }
-        const over = Promise.resolve(run.end({ cold, waitMs: 0, ...took }, { type: errorType, message: error.told ?? '' }, null))
-        return { version, handlerKind: null, result: { kind: 'error', errorType, payload: payloadOf(error, invocation.id) }, cold, traceId, over }
+        const payload = payloadOf(error, invocation.id)
+        const over = Promise.resolve(run.end({ cold, waitMs: 0, ...took }, { type: errorType, message: error.told ?? '', payload }, null))
+        return { version, handlerKind: null, result: { kind: 'error', errorType, payload }, cold, traceId, over }
       }
       this.#remember(version.id, lease.handlerKind)
       const content = early ?? (await invocation.content(lease.handlerKind, version))
@@ -149,7 +156,7 @@ export class Invoker implements Disposable {
       const end = (how: CallEnd) => {
         held[Symbol.dispose]()
         // A call is often over before anyone has read its body.
-        if (result.kind !== 'error') run.bytesOut = result.kind === 'http' ? result.body.receivedBytes : result.payload.byteLength
+        if (result.kind !== 'error') run.bytesOut = result.kind === 'event' ? result.payload.byteLength : result.body.receivedBytes
         const timing = { cold: held.cold, waitMs: held.waitMs, initMs: held.initMs, durationMs: clock.monotonic() - began }
         return run.end(timing, how.error, how.maxMemoryMb)
       }
@@ -208,7 +215,7 @@ class Run {
     this.#startedAt = startedAt
   }
 
-  end(timing: Timing, error: { type: string; message: string } | null, maxMemoryMb: number | null): Timing & { logTail: Buffer } {
+  end(timing: Timing, error: CallEnd['error'], maxMemoryMb: number | null): Over {
     const { definition } = this.#version
     const id = this.#invocation.id
     const outcome = error === null ? 'ok' : outcomeOf(error.type)
@@ -229,7 +236,7 @@ class Run {
     ]
     this.#log.platform(`${fields.join('\t')}\t`)
     this.#finish(timing, outcome, billedMs, maxMemoryMb)
-    return { ...timing, logTail: this.#log.lastBytes() }
+    return { ...timing, logTail: this.#log.lastBytes(), error }
   }
 
   /** It never came to user code: refused, or lost before the call. Logged, metered as cut and not billed. */

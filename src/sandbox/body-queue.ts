@@ -1,4 +1,4 @@
-/** A response body on its way: read once; the guest gets credit as it is read. */
+/** An answer's body on its way: read once; the guest gets credit as it is read. */
 export class BodyQueue implements AsyncIterable<Uint8Array> {
   readonly #consumed: (bytes: number) => void
   readonly #unwanted: () => void
@@ -26,13 +26,20 @@ export class BodyQueue implements AsyncIterable<Uint8Array> {
   }
   end(whole: boolean): void {
     this.ended = true
-    if (!whole) this.#error = new Error('the function broke its response off')
+    if (!whole) this.#error ??= new Error('the function broke its response off')
+    this.#wake?.()
+  }
+  /** The reader gets no more; what still comes is dropped, and granted at once. */
+  abandon(error: Error): void {
+    if (this.#dropping || this.ended) return
+    this.#error = error
+    this.#drop()
     this.#wake?.()
   }
   fail(error: Error): void {
     if (this.ended) return
     this.ended = true
-    this.#error = error
+    this.#error ??= error
     this.#wake?.()
   }
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
@@ -53,14 +60,17 @@ export class BodyQueue implements AsyncIterable<Uint8Array> {
         }
       }
     } finally {
-      if (!this.ended || this.#chunks.length > 0) {
-        this.#dropping = true
-        const held = this.heldBytes
-        this.#chunks = []
-        this.heldBytes = 0
-        if (held > 0) this.#consumed(held)
+      if (!this.#dropping && (!this.ended || this.#chunks.length > 0)) {
+        this.#drop()
         this.#unwanted()
       }
     }
+  }
+  #drop(): void {
+    this.#dropping = true
+    const held = this.heldBytes
+    this.#chunks = []
+    this.heldBytes = 0
+    if (held > 0) this.#consumed(held)
   }
 }

@@ -3,7 +3,7 @@ import { Duplex } from 'node:stream'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { LIMITS } from '../core/limits.ts'
-import { Channel, ChannelClosed, ProtocolError } from './channel.ts'
+import { Channel, ChannelClosed, type Failed, ProtocolError } from './channel.ts'
 import { creditOf, encodeFrame, FLAG, FrameDecoder, LOG_WINDOW, MAX_PAYLOAD, SANDBOX_WINDOW, STREAM_WINDOW, TYPE } from './frames.ts'
 import type { Call, CallResult, LogSink } from './types.ts'
 
@@ -53,15 +53,17 @@ function open() {
 function send(channel: Channel, call: Call, log: LogSink) {
   const result = Promise.withResolvers<CallResult>()
   const over = Promise.withResolvers<Error | null>()
+  const broke = Promise.withResolvers<Failed>()
   result.promise.catch(() => {})
   const id = channel.call(call, 1000, log, {
     result: result.resolve,
+    broke: broke.resolve,
     over: (error) => {
       if (error) result.reject(error)
       over.resolve(error)
     },
   })
-  return { id, result: result.promise, over: over.promise }
+  return { id, result: result.promise, over: over.promise, broke: broke.promise }
 }
 
 describe('FrameDecoder', () => {
@@ -117,6 +119,10 @@ describe('Channel', () => {
     ['another version', () => [encodeFrame(TYPE.hello, 0, 0, json({ version: 2 }))]],
     ['loaded when nothing loads', () => [encodeFrame(TYPE.loaded, 0, 0, json({ kind: 'lambda' }))]],
     ['a credit beyond the window', (id) => [encodeFrame(TYPE.credit, 0, id, Buffer.from([255, 255, 255, 255]))]],
+    ['a stream without a type', (id) => [encodeFrame(TYPE.stream, 0, id, json({}))]],
+    ['a stream after a result', (id) => [encodeFrame(TYPE.result, FLAG.fin, id, json(1)), encodeFrame(TYPE.stream, 0, id, json({ contentType: 'a' }))]],
+    ['a second stream', (id) => [encodeFrame(TYPE.stream, 0, id, json({ contentType: 'a' })), encodeFrame(TYPE.stream, 0, id, json({ contentType: 'a' }))]],
+    ['a stream that breaks off without an error', (id) => [encodeFrame(TYPE.stream, 0, id, json({ contentType: 'a' })), encodeFrame(TYPE.end, FLAG.done, id)]],
     ['a relay frame on control', () => [encodeFrame(TYPE.open, 0, 1)]],
   ]
   for (const [name, frames] of hostile) {
@@ -141,6 +147,104 @@ describe('Channel', () => {
     assert.equal(await Promise.race([channel.failure, new Promise((resolve) => setTimeout(resolve, 20, 'alive'))]), 'alive')
     say(piece)
     assert.ok((await channel.failure) instanceof ProtocolError)
+  })
+
+  describe('with a stream', () => {
+    const streamed: Call = { ...event, takesStream: true }
+    const begin = async () => {
+      const { channel, say } = open()
+      say(HELLO)
+      const sent = send(channel, streamed, silent)
+      say(encodeFrame(TYPE.stream, 0, sent.id, json({ contentType: 'text/csv' })))
+      const result = await sent.result
+      assert.ok(result.kind === 'stream')
+      assert.equal(result.contentType, 'text/csv')
+      const data = (bytes: Buffer | string) => say(encodeFrame(TYPE.data, 0, sent.id, Buffer.from(bytes)))
+      return { channel, say, sent, body: result.body, data }
+    }
+    const textOf = async (body: AsyncIterable<Uint8Array>) => {
+      let text = ''
+      for await (const chunk of body) text += Buffer.from(chunk).toString()
+      return text
+    }
+
+    it('gives what comes as it comes, and its end', async () => {
+      const { say, sent, body, data } = await begin()
+      data('one ')
+      const chunks = body[Symbol.asyncIterator]()
+      assert.equal(Buffer.from((await chunks.next()).value ?? []).toString(), 'one ')
+      data('two')
+      say(encodeFrame(TYPE.end, FLAG.fin | FLAG.done, sent.id))
+      assert.equal(Buffer.from((await chunks.next()).value ?? []).toString(), 'two')
+      assert.equal((await chunks.next()).done, true)
+      assert.equal(await sent.over, null)
+    })
+
+    it('gives what came before its error, then breaks off and tells the error', async () => {
+      const { say, sent, body, data } = await begin()
+      data('some')
+      say(encodeFrame(TYPE.callError, FLAG.done, sent.id, json({ errorType: 'Mine' })))
+      assert.deepEqual([(await sent.broke).errorType, await sent.over], ['Mine', null])
+      const chunks = body[Symbol.asyncIterator]()
+      assert.equal(Buffer.from((await chunks.next()).value ?? []).toString(), 'some')
+      await assert.rejects(chunks.next())
+    })
+
+    it('collects it for who takes none, or its error', async () => {
+      for (const fails of [false, true]) {
+        const { channel, say } = open()
+        say(HELLO)
+        const sent = send(channel, event, silent)
+        say(encodeFrame(TYPE.stream, 0, sent.id, json({ contentType: 'text/csv' })), encodeFrame(TYPE.data, 0, sent.id, Buffer.from('a')))
+        say(encodeFrame(TYPE.data, 0, sent.id, Buffer.from('b')))
+        say(fails ? encodeFrame(TYPE.callError, FLAG.done, sent.id, json({ errorType: 'Mine' })) : encodeFrame(TYPE.end, FLAG.fin | FLAG.done, sent.id))
+        const result = await sent.result
+        if (fails) assert.ok(result.kind === 'error' && result.errorType === 'Mine')
+        else assert.ok(result.kind === 'event' && Buffer.from(result.payload).toString() === 'ab')
+        assert.equal(await sent.over, null)
+      }
+    })
+
+    it('ends at data beyond credit', async () => {
+      const { channel, data } = await begin()
+      for (let i = 0; i <= STREAM_WINDOW / MAX_PAYLOAD; i++) data(Buffer.alloc(MAX_PAYLOAD))
+      assert.ok((await channel.failure) instanceof ProtocolError)
+    })
+
+    it(`holds streamedReply (${LIMITS.streamedReply.value}), and tells one byte more as the function’s error; the guest may end it as it likes`, async () => {
+      for (const over of [0, 1]) {
+        const { channel, say, sent, body, data } = await begin()
+        let read = 0
+        const reading = (async () => {
+          for await (const chunk of body) read += chunk.byteLength
+        })()
+        const ended = over === 0 ? reading : assert.rejects(reading)
+        for (let left = LIMITS.streamedReply.value + over; left > 0; left -= MAX_PAYLOAD) {
+          data(Buffer.alloc(Math.min(left, MAX_PAYLOAD)))
+          await new Promise((resolve) => setImmediate(resolve))
+        }
+        if (over === 0) {
+          say(encodeFrame(TYPE.end, FLAG.fin | FLAG.done, sent.id))
+          await ended
+          assert.equal(read, LIMITS.streamedReply.value)
+          continue
+        }
+        await ended
+        assert.equal((await sent.broke).errorType, 'Function.ResponseSizeTooLarge')
+        for (let i = 0; i < 20; i++) data(Buffer.alloc(MAX_PAYLOAD))
+        say(encodeFrame(TYPE.callError, FLAG.done, sent.id, json({ errorType: 'Later' })))
+        assert.equal(await sent.over, null)
+        channel.close()
+      }
+    })
+
+    it('fails it when the guest is gone', async () => {
+      const { channel, sent, body, data } = await begin()
+      data('some')
+      channel.close()
+      await assert.rejects(textOf(body), ChannelClosed)
+      assert.ok((await sent.over) instanceof ChannelClosed)
+    })
   })
 
   it('ends at a log frame larger than its credit, and counts what the guest lost', async () => {

@@ -46,8 +46,10 @@ export interface SpecialiseFields {
 
 /** Who hears of one call. Plain functions, for a promise each would cost more than the rest of the call. */
 export interface CallEnds {
-  /** The one outcome; an `http` result comes with its head. */
+  /** The one outcome; an `http` result and a stream come with their heads. */
   result(result: CallResult): void
+  /** A stream failed on its way, as its function said or for its size. Once at most, after its result. */
+  broke(error: Failed): void
   /**
    * The guest has nothing pending for the call any more (`waitUntil` included), or the channel ended first: then with
    * its error (ProtocolError, ChannelClosed), and without a result if none came before.
@@ -55,17 +57,22 @@ export interface CallEnds {
   over(error: Error | null): void
 }
 
+export type Failed = Extract<CallResult, { kind: 'error' }>
+
 interface Pending {
   readonly id: number
   readonly kind: 'event' | 'http'
+  readonly takesStream: boolean
   readonly log: LogSink
   readonly ends: CallEnds
   readonly outgoing: Credit
   settled: boolean
-  /** Pieces of a result that does not fit one frame. */
+  /** Pieces of a result that does not fit one frame, or of a stream that nobody takes as one. */
   parts: Buffer[] | null
   partBytes: number
   body: BodyQueue | null
+  /** The body is a stream that may still fail. */
+  open: boolean
 }
 
 const LOADING = 0
@@ -182,7 +189,19 @@ export class Channel {
     if (4 + headBytes.length > MAX_PAYLOAD)
       throw new MayflyError('payload_too_large', `URL and headers have ${headBytes.length} bytes as the function gets them; ${MAX_PAYLOAD - 4} is the limit`)
     const id = this.#nextCall++
-    const pending: Pending = { id, kind: call.kind, log, ends, outgoing: new Credit(STREAM_WINDOW), settled: false, parts: null, partBytes: 0, body: null }
+    const pending: Pending = {
+      id,
+      kind: call.kind,
+      takesStream: call.kind === 'event' && call.takesStream === true,
+      log,
+      ends,
+      outgoing: new Credit(STREAM_WINDOW),
+      settled: false,
+      parts: null,
+      partBytes: 0,
+      body: null,
+      open: false,
+    }
     this.#calls.set(id, pending)
     const inline = call.kind === 'event' && 4 + headBytes.length + call.payload.byteLength <= MAX_PAYLOAD
     const first = Buffer.allocUnsafe(4 + headBytes.length + (inline ? call.payload.byteLength : 0))
@@ -195,9 +214,18 @@ export class Channel {
     return id
   }
 
-  /** Tells the guest that nobody waits for this call any more. */
+  /** Tells the guest that nobody waits for this call any more. An event runs on, unless who reads its stream has left. */
   cancel(id: number): void {
-    if (!this.#dead && this.#calls.has(id)) this.#writer.send(TYPE.cancel, 0, id)
+    const pending = this.#calls.get(id)
+    if (pending && (pending.kind === 'http' || pending.takesStream)) this.#writer.send(TYPE.cancel, 0, id)
+  }
+
+  /** Its reader gets no more of the body that is on its way, and the guest need not send it. */
+  abandon(id: number, error: Error): void {
+    const pending = this.#calls.get(id)
+    if (!pending?.body || pending.body.ended) return
+    pending.body.abandon(error)
+    this.cancel(id)
   }
 
   /** Ends the channel from our side; the guest exits at the end of its descriptor. */
@@ -338,17 +366,33 @@ export class Channel {
         else pending.parts = []
         break
       case TYPE.callError: {
-        if (pending.settled) throw new ProtocolError('a second result')
-        this.#settle(pending, { kind: 'error', errorType: errorTypeOf(decodeJson(frame.payload)), payload: Buffer.from(frame.payload) })
+        const error: Failed = { kind: 'error', errorType: errorTypeOf(decodeJson(frame.payload)), payload: Buffer.from(frame.payload) }
+        if (pending.takesStream && pending.body && !pending.body.ended) {
+          pending.body.end(false)
+          if (pending.open) this.#break(pending, error)
+        } else if (pending.settled) throw new ProtocolError('a second result')
+        else {
+          pending.parts = null
+          this.#settle(pending, error)
+        }
+        break
+      }
+      case TYPE.stream: {
+        if (pending.settled || pending.parts || pending.kind !== 'event') throw new ProtocolError('a second or wrong result')
+        const contentType = checkStream(decodeJson(frame.payload))
+        if (!pending.takesStream) {
+          pending.parts = []
+          break
+        }
+        pending.body = this.#bodyOf(pending)
+        pending.open = true
+        this.#settle(pending, { kind: 'stream', contentType, body: pending.body })
         break
       }
       case TYPE.head: {
         if (pending.settled || pending.kind !== 'http') throw new ProtocolError('a second or wrong result')
         const { status, headers } = checkHead(decodeJson(frame.payload))
-        const body = new BodyQueue(
-          (bytes) => this.#consumed(pending, bytes),
-          () => this.cancel(pending.id),
-        )
+        const body = this.#bodyOf(pending)
         pending.body = body
         if (frame.flags & FLAG.fin) body.end(true)
         this.#settle(pending, { kind: 'http', status, headers, body })
@@ -359,11 +403,14 @@ export class Channel {
         break
       case TYPE.end:
         if (pending.parts) {
+          if ((frame.flags & FLAG.fin) === 0) throw new ProtocolError('a result that broke off')
           const payload = Buffer.concat(pending.parts)
           pending.parts = null
-          this.#settle(pending, pending.partBytes > LIMITS.invocationReply.value ? tooLarge : { kind: 'event', payload })
-        } else if (pending.body && !pending.body.ended) pending.body.end((frame.flags & FLAG.fin) !== 0)
-        else throw new ProtocolError('an end where nothing was open')
+          this.#settle(pending, pending.partBytes > LIMITS.invocationReply.value ? tooLarge(LIMITS.invocationReply.value) : { kind: 'event', payload })
+        } else if (pending.body && !pending.body.ended) {
+          pending.body.end((frame.flags & FLAG.fin) !== 0)
+          pending.open = false
+        } else throw new ProtocolError('an end where nothing was open')
         break
       case TYPE.done:
         break
@@ -393,11 +440,27 @@ export class Channel {
     this.#bodyAllowed -= payload.length
     if (this.#bodyAllowed < 0) throw new ProtocolError('data beyond the credit of the sandbox')
     pending.body.push(Buffer.from(payload))
+    if (pending.open && pending.body.receivedBytes > LIMITS.streamedReply.value) {
+      this.#break(pending, tooLarge(LIMITS.streamedReply.value))
+      this.abandon(pending.id, new Error('the stream is larger than it may be'))
+    }
   }
 
   #consumed(pending: Pending, bytes: number): void {
     this.#bodyAllowed += bytes
     if (!this.#dead) this.#writer.send(TYPE.credit, 0, pending.id, creditOf(bytes))
+  }
+
+  #bodyOf(pending: Pending): BodyQueue {
+    return new BodyQueue(
+      (bytes) => this.#consumed(pending, bytes),
+      () => this.cancel(pending.id),
+    )
+  }
+
+  #break(pending: Pending, error: Failed): void {
+    pending.open = false
+    pending.ends.broke(error)
   }
 
   #settle(pending: Pending, result: CallResult): void {
@@ -406,20 +469,25 @@ export class Channel {
   }
 }
 
-const tooLarge: CallResult = {
+const tooLarge = (bytes: number): Failed => ({
   kind: 'error',
   errorType: 'Function.ResponseSizeTooLarge',
   payload: Buffer.from(
     JSON.stringify({
-      errorMessage: `Response payload size exceeded maximum allowed payload size (${LIMITS.invocationReply.value} bytes).`,
+      errorMessage: `Response payload size exceeded maximum allowed payload size (${bytes} bytes).`,
       errorType: 'Function.ResponseSizeTooLarge',
     }),
   ),
-}
+})
 
 function errorTypeOf(value: unknown): string {
   if (!isRecord(value) || typeof value.errorType !== 'string') throw new ProtocolError('an error without its type')
   return value.errorType.slice(0, 256)
+}
+
+function checkStream(value: unknown): string {
+  if (!isRecord(value) || typeof value.contentType !== 'string') throw new ProtocolError('a stream without its type')
+  return value.contentType
 }
 
 function checkHead(value: unknown): { status: number; headers: [string, string][] } {

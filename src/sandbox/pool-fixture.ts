@@ -121,7 +121,7 @@ export const eventOf = (event: unknown): Call => ({
   },
 })
 
-const answerOf = (result: CallResult) => (result.kind === 'http' ? null : JSON.parse(Buffer.from(result.payload).toString()))
+const answerOf = (result: CallResult) => (result.kind === 'http' || result.kind === 'stream' ? null : JSON.parse(Buffer.from(result.payload).toString()))
 
 export async function until(what: () => boolean): Promise<void> {
   for (let i = 0; i < 300 && !what(); i++) await systemClock.sleep(20)

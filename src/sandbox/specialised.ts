@@ -1,11 +1,9 @@
 import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
-import { type Channel, ChannelClosed, ProtocolError } from './channel.ts'
+import { type Channel, ChannelClosed, type Failed, ProtocolError } from './channel.ts'
 import type { Depths } from './depths.ts'
 import { afterCallBegan, afterCallEnded, afterDrain, afterFreezeAsked, afterFrozen, type SandboxState } from './state.ts'
 import type { Call, CallEnd, CallResult, ColdReason, HandlerKind, LogSink, SandboxLease, SandboxProcess, SandboxSpec } from './types.ts'
-
-type Failed = Extract<CallResult, { kind: 'error' }>
 
 /** The peak of memory is asked again after a call that took longer than this, or when it was not asked for MEMORY_AGE_MS. */
 const SHORT_CALL_MS = 5
@@ -137,7 +135,8 @@ export class Specialised {
     let answered = false
     let concluded = false
     const answer = (result: CallResult) => {
-      if (answered) return
+      // What comes too late nobody reads.
+      if (answered) return this.channel.abandon(id, new Error('the call is over'))
       answered = true
       if (result.kind === 'error') error = result
       heard.result(result)
@@ -150,11 +149,17 @@ export class Specialised {
       this.#depths.ended(depth)
       const tookMs = this.#clock.monotonic() - began
       this.callMs = this.callMs === null ? tookMs : this.callMs + (tookMs - this.callMs) / 8
-      heard.end({ maxMemoryMb: this.#maxMemoryMb(began), error: last === null ? null : { type: last.errorType, message: messageFor(last) } })
+      heard.end({
+        maxMemoryMb: this.#maxMemoryMb(began),
+        error: last === null ? null : { type: last.errorType, message: messageFor(last), payload: last.payload },
+      })
     }
     // First, for it may refuse the call: then nothing has begun. It tells nothing before this turn is over.
     const id = this.channel.call(call, leftMs, log, {
       result: answer,
+      broke: (failure) => {
+        error = failure
+      },
       over: (ended) => {
         if (concluded) return
         if (ended === null) return conclude(error)
@@ -176,6 +181,7 @@ export class Specialised {
       const late = this.#timedOut(invocationId)
       answer(late)
       conclude(late)
+      this.channel.abandon(id, new Error('the function has run out of time'))
     })
     const onLeave = () => this.channel.cancel(id)
     this.#depths.began(depth)

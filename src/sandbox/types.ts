@@ -73,7 +73,13 @@ export interface CallContext {
 }
 
 export type Call =
-  | { readonly kind: 'event'; readonly context: CallContext; readonly payload: Uint8Array }
+  | {
+      readonly kind: 'event'
+      readonly context: CallContext
+      readonly payload: Uint8Array
+      /** Who calls reads the answer as it is made, if the handler makes one so; else it is collected and is a result like any other. */
+      readonly takesStream?: boolean
+    }
   | {
       readonly kind: 'http'
       readonly context: CallContext
@@ -93,6 +99,8 @@ export interface ResultBody extends AsyncIterable<Uint8Array> {
 export type CallResult =
   | { readonly kind: 'event'; readonly payload: Uint8Array }
   | { readonly kind: 'http'; readonly status: number; readonly headers: readonly (readonly [string, string])[]; readonly body: ResultBody }
+  /** Made on the way, for who takes streams. Where it fails on the way the body throws, and the call's end says why. */
+  | { readonly kind: 'stream'; readonly contentType: string; readonly body: ResultBody }
   | { readonly kind: 'error'; readonly errorType: string; readonly payload: Uint8Array }
 
 export interface LogSink {
@@ -106,7 +114,8 @@ export interface LogSink {
 /** How a call ended, its body and `waitUntil` included; `maxMemoryMb` as the kernel measured it, null where it does not. */
 export interface CallEnd {
   readonly maxMemoryMb: number | null
-  readonly error: { readonly type: string; readonly message: string } | null
+  /** `message` is for the log, and empty where the function has told it there; `payload` is Lambda's JSON. */
+  readonly error: { readonly type: string; readonly message: string; readonly payload: Uint8Array } | null
 }
 
 /** The right to use a sandbox for one call; disposing gives it back (or ends the sandbox when it is not clean). */
@@ -122,7 +131,7 @@ export interface SandboxLease extends Disposable {
   readonly spentMs: number
   /**
    * Runs one call. Resolves with exactly one outcome, also for timeout (`Sandbox.Timedout`), exit (`Runtime.ExitError`),
-   * hostile frames (`Runtime.ProtocolError`) and load errors. An `http` result resolves at its head; `finished` follows its last byte.
+   * hostile frames (`Runtime.ProtocolError`) and load errors. An `http` or `stream` result resolves at its head; `finished` follows its last byte.
    */
   run(call: Call, log: LogSink, signal: AbortSignal): Promise<CallResult>
   /** Null until the call is over; most are when their outcome comes. */

@@ -39,6 +39,8 @@ describe('bad input', () => {
     '/2015-03-31/functions',
     '/2015-03-31/functions/x',
     '/2015-03-31/functions/x/invocations',
+    '/2021-11-15/functions/x/response-streaming-invocations',
+    '/2014-11-13/functions/x/invoke-async',
     '/2017-03-31/tags/x',
     '/storage/v1/bucket',
     '/storage/v1/bucket/x',

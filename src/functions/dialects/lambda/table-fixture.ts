@@ -143,7 +143,7 @@ export class LambdaTable implements AsyncDisposable {
       reply = await route.handle(context)
     } catch (error) {
       if (!route.fail) throw error
-      reply = route.fail(error, { id })
+      reply = route.fail(error, { id, headers: {} })
     }
     const text = Buffer.from((reply.body as string | Uint8Array | null) ?? '').toString()
     // biome-ignore lint/suspicious/noExplicitAny: replies are looked into freely

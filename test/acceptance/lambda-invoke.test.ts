@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import {
+  CreateFunctionCommand,
+  InvokeAsyncCommand,
+  InvokeCommand,
+  type InvokeCommandInput,
+  type LambdaClient,
+  LambdaServiceException,
+  waitUntilFunctionActiveV2,
+} from '@aws-sdk/client-lambda'
+import { awsOf, makeFolder, mayfly, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+
+let folder = ''
+let node: RunningMayfly
+let aws: LambdaClient
+
+const create = async (name: string, code: string, more: { memory?: number } = {}) => {
+  await aws.send(
+    new CreateFunctionCommand({
+      FunctionName: name,
+      Runtime: 'nodejs24.x',
+      Handler: 'index.handler',
+      Role: ROLE,
+      Timeout: 10,
+      MemorySize: more.memory ?? 128,
+      Code: { ZipFile: await zipOf({ 'index.mjs': code }) },
+    }),
+  )
+  await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 20 }, { FunctionName: name })
+}
+const invoke = async (name: string, payload: string | Uint8Array | undefined, more: Partial<InvokeCommandInput> = {}) => {
+  const reply = await aws.send(new InvokeCommand({ FunctionName: name, ...(payload === undefined ? {} : { Payload: Buffer.from(payload) }), ...more }))
+  return { reply, text: Buffer.from(reply.Payload ?? []).toString() }
+}
+const failsAs = async (work: Promise<unknown>, name: string, status: number, message: RegExp) => {
+  await assert.rejects(work, (error: unknown) => {
+    assert.ok(error instanceof LambdaServiceException, String(error))
+    assert.deepEqual([error.name, error.$metadata.httpStatusCode], [name, status])
+    assert.match(error.message, message)
+    return true
+  })
+}
+/** The lines of a function's log, once `words` are among them. */
+const logOf = async (name: string, words: string): Promise<string> => {
+  for (let tried = 0; ; tried++) {
+    const lines = mayfly(['logs', name, '--data', node.data]).stdout
+    if (lines.includes(words)) return lines
+    assert.ok(tried < 40, `${words} is not in: ${lines}`)
+    await new Promise((resolve) => setTimeout(resolve, 250))
+  }
+}
+
+before(async () => {
+  folder = makeFolder()
+  node = await startMayfly(`${folder}/data`)
+  aws = awsOf(node.ready)
+  await create(
+    'tells',
+    'export const handler = async (event, context) => { console.log("told", event.what); return { event, id: context.awsRequestId, client: context.clientContext ?? null, trace: process.env._X_AMZN_TRACE_ID } }',
+  )
+})
+after(async () => {
+  aws?.destroy()
+  await node?.stop()
+  removeFolder(folder)
+})
+
+describe('Invoke by the unmodified SDK', () => {
+  it('hands an event on byte for byte, and its answer back so', async () => {
+    await create('bytes', 'export default { fetch: async (request) => new Response(await request.text(), { headers: { "content-type": "text/plain" } }) }')
+    // The order of keys and the spaces are the caller’s.
+    assert.equal((JSON.parse((await invoke('bytes', '{"b":1,  "a":2}')).text) as { body: string }).body, '{"b":1,  "a":2}')
+    await create('raw', 'export const handler = awslambda.streamifyResponse(async (event, stream) => { stream.end(`{"b":1,  "a":2}`) })')
+    assert.equal((await invoke('raw', '{}')).text, '{"b":1,  "a":2}')
+  })
+
+  it('takes no body as an empty object, and refuses what is no JSON', async () => {
+    assert.deepEqual((JSON.parse((await invoke('tells', undefined)).text) as { event: unknown }).event, {})
+    for (const body of ['{', 'hello', "{'a':1}", '\ufeff{}', Buffer.from([0x22, 0xff, 0x22])]) {
+      await failsAs(
+        invoke('tells', body),
+        'InvalidRequestContentException',
+        400,
+        /^Could not parse request body into json: Could not parse payload into json: ./,
+      )
+    }
+    for (const body of ['null', '1', '"x"', '[]'])
+      assert.deepEqual((JSON.parse((await invoke('tells', body === 'null' ? '{"a":null}' : `{"a":${body}}`)).text) as { event: unknown }).event, {
+        a: JSON.parse(body),
+      })
+  })
+
+  it('has one id in the header, the context and the log', async () => {
+    const { reply, text } = await invoke('tells', '{}', { LogType: 'Tail' })
+    const { id } = JSON.parse(text) as { id: string }
+    assert.equal(reply.$metadata.requestId, id)
+    assert.match(
+      Buffer.from(reply.LogResult ?? '', 'base64').toString(),
+      new RegExp(`^START RequestId: ${id} [\\s\\S]*\\t${id}\\tINFO\\ttold [\\s\\S]*END RequestId: ${id}\\n`),
+    )
+  })
+
+  it('gives an error of the function with 200, its keys in order', async () => {
+    await create('throws', 'export const handler = async () => { throw new Error("mine") }')
+    const { reply, text } = await invoke('throws', '{}')
+    assert.deepEqual(
+      [reply.StatusCode, reply.FunctionError, Object.keys(JSON.parse(text) as object)],
+      [200, 'Unhandled', ['errorType', 'errorMessage', 'trace']],
+    )
+  })
+
+  it('refuses types that it does not know', async () => {
+    await failsAs(
+      invoke('tells', '{}', { InvocationType: 'Later' as 'Event' }),
+      'ValidationException',
+      400,
+      /^1 validation error detected: Value 'Later' at 'invocationType' failed to satisfy constraint: Member must satisfy enum value set: \[Event, RequestResponse, DryRun\]$/,
+    )
+    await failsAs(invoke('tells', '{}', { LogType: 'All' as 'Tail' }), 'ValidationException', 400, /'logType'/)
+  })
+
+  it('hands the client context on, and refuses one that is none or too long', async () => {
+    const base64 = (text: string) => Buffer.from(text).toString('base64')
+    const { text } = await invoke('tells', '{}', { ClientContext: base64('{"custom":{"a":"한"}}') })
+    assert.deepEqual((JSON.parse(text) as { client: unknown }).client, { custom: { a: '한' } })
+    const longest = base64(JSON.stringify({ a: 'x'.repeat(2676) }))
+    assert.equal(longest.length, 3580)
+    await invoke('tells', '{}', { ClientContext: longest })
+    for (const bad of ['!', 'e30', base64('x'), base64('1'), base64('[]'), base64(JSON.stringify({ a: 'x'.repeat(2680) }))].filter((one) => one !== 'e30')) {
+      await failsAs(invoke('tells', '{}', { ClientContext: bad }), 'InvalidRequestContentException', 400, /Client context/)
+    }
+  })
+
+  it('keeps the trace id that it is given, and makes one otherwise', async () => {
+    const send = async (trace: string | null) => {
+      const command = new InvokeCommand({ FunctionName: 'tells', Payload: Buffer.from('{}') })
+      let header = ''
+      command.middlewareStack.add(
+        (next) => async (args) => {
+          const request = args.request as { headers: Record<string, string> }
+          if (trace !== null) request.headers['x-amzn-trace-id'] = trace
+          const result = await next(args)
+          header = (result.response as { headers: Record<string, string> }).headers['x-amzn-trace-id'] ?? ''
+          return result
+        },
+        { step: 'build' },
+      )
+      const reply = await aws.send(command)
+      return [header, (JSON.parse(Buffer.from(reply.Payload ?? []).toString()) as { trace: string }).trace]
+    }
+    const trace = 'Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1'
+    assert.deepEqual(await send(trace), [trace, trace])
+    const [header, inside] = await send(null)
+    assert.match(inside ?? '', /^Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0$/)
+    assert.equal(header, inside)
+  })
+
+  it('takes an event that nobody waits for up to queuedPayload, and is refused one past it', async () => {
+    const edge = 1_048_576
+    const event = (bytes: number) => JSON.stringify({ what: 'x'.repeat(bytes - '{"what":""}'.length) })
+    const { reply, text } = await invoke('tells', event(edge), { InvocationType: 'Event' })
+    assert.deepEqual([reply.StatusCode, text, reply.ExecutedVersion], [202, '', undefined])
+    for (const bytes of [edge + 1, 6_291_457]) {
+      await failsAs(
+        invoke('tells', event(bytes), { InvocationType: 'Event' }),
+        'RequestTooLargeException',
+        413,
+        /^Request must be smaller than 1048576 bytes for the InvokeFunction operation$/,
+      )
+    }
+  })
+
+  it('gives an event that nobody waits for no client context', async () => {
+    await create('alone', 'export const handler = async (event, context) => { console.log("context", context.clientContext === undefined) }')
+    await invoke('alone', '{}', { InvocationType: 'Event', ClientContext: Buffer.from('{"a":1}').toString('base64') })
+    await logOf('alone', 'context true')
+  })
+})
+
+describe('InvokeAsync', () => {
+  it('queues an event up to invokeAsyncBody, and is refused one past it', async () => {
+    await create('older', 'export const handler = async (event) => { console.log("got", event.what.length) }', { memory: 256 })
+    const edge = 262_144
+    const event = (bytes: number) => Buffer.from(JSON.stringify({ what: 'x'.repeat(bytes - '{"what":""}'.length) }))
+    const reply = await aws.send(new InvokeAsyncCommand({ FunctionName: 'older', InvokeArgs: event(edge) }))
+    assert.equal(reply.Status, 202)
+    await logOf('older', `got ${edge - '{"what":""}'.length}`)
+    await failsAs(
+      aws.send(new InvokeAsyncCommand({ FunctionName: 'older', InvokeArgs: event(edge + 1) })),
+      'RequestTooLargeException',
+      413,
+      /^Request must be smaller than 262144 bytes for the InvokeAsync operation$/,
+    )
+    await failsAs(
+      aws.send(new InvokeAsyncCommand({ FunctionName: 'none', InvokeArgs: Buffer.from('{}') })),
+      'ResourceNotFoundException',
+      404,
+      /Function not found/,
+    )
+  })
+})
