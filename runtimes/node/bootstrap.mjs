@@ -1,6 +1,7 @@
 // The Node runtime: what runs inside a sandbox. It speaks runtimes/PROTOCOL.md on descriptors 3 and 4, loads the
 // user's handler once and runs calls. User code shares this process: what is needed of the language afterwards is
 // taken before it loads, and the host trusts none of it anyway. Nothing is imported after the hello.
+import { hearIdle } from './callbacks.mjs'
 import { onCancel, onCredit, onData, onEnd, start } from './calls.mjs'
 import { errorBytes, errorPayload } from './errors.mjs'
 import { F, T } from './frames.mjs'
@@ -66,6 +67,7 @@ function onControl(type, flags, id, payload) {
 control.take = onControl
 relay.take = onRelay
 hearEnds()
+hearIdle()
 captureStream(process.stdout, F.stdout)
 captureStream(process.stderr, F.stderr)
 captureConsole()

@@ -1,4 +1,5 @@
 // Calls by event: Lambda's handlers.
+import { runWithCallback } from './callbacks.mjs'
 import { HandlerError } from './errors.mjs'
 import { F, MAX, T } from './frames.mjs'
 import { tellLost } from './logs.mjs'
@@ -38,7 +39,7 @@ export async function runEvent(call, payload) {
     throw new HandlerError('Runtime.UnmarshalError', `Unable to unmarshal input: ${error.message}`)
   }
   if (code.handler.streaming) return await runStream(call, event, lambdaContext(call))
-  const value = await code.handler.run(event, lambdaContext(call))
+  const value = await (code.callbacks ? runWithCallback(code.handler.run, event, lambdaContext(call)) : code.handler.run(event, lambdaContext(call)))
   let text
   try {
     text = stringify(value === undefined ? null : value)

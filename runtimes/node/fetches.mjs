@@ -81,7 +81,7 @@ export async function runFetch(call) {
         }
       }
       Promise.resolve(promise).then(settle, (error) => {
-        logLine(F.stderr, 'ERROR', `waitUntil rejected: ${util.inspect(error)}`)
+        logLine('ERROR', `waitUntil rejected: ${util.inspect(error)}`)
         settle()
       })
     },
@@ -121,7 +121,7 @@ export async function runFetch(call) {
     control.sendData(T.end, F.fin | (call.pending === 0 ? F.done : 0), call.id)
   } catch (error) {
     reader.cancel(error).catch(() => {})
-    if (!signal.aborted) logLine(F.stderr, 'ERROR', `the Response broke off: ${util.inspect(error)}`)
+    if (!signal.aborted) logLine('ERROR', `the Response broke off: ${util.inspect(error)}`)
     tellLost()
     control.sendData(T.end, call.pending === 0 ? F.done : 0, call.id)
   }

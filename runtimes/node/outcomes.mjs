@@ -2,11 +2,9 @@
 import util from 'node:util'
 import { errorBytes, errorPayload, HandlerError } from './errors.mjs'
 import { F, MAX, T, u32 } from './frames.mjs'
-import { logInvokeError, logLine, tellLost } from './logs.mjs'
+import { logError, logLine, tellLost } from './logs.mjs'
 import { calls, finish } from './running.mjs'
 import { control, exit, sandboxCredit } from './wire.mjs'
-
-const { stringify } = JSON
 
 export async function sendBytes(call, bytes) {
   for (let at = 0; at < bytes.length; at += MAX) {
@@ -21,11 +19,11 @@ export async function sendBytes(call, bytes) {
 
 export function fail(call, error) {
   if (call.answered) {
-    logLine(F.stderr, 'ERROR', util.inspect(error))
+    logLine('ERROR', util.inspect(error))
     return
   }
   call.answered = true
-  logInvokeError(error)
+  logError('Invoke Error', error)
   tellLost()
   control.send(T.callError, call.pending === 0 ? F.done : 0, call.id, errorBytes(errorPayload(error)))
   finish(call, call.pending === 0)
@@ -57,7 +55,7 @@ function crash(error, code) {
 
 export function hearEnds() {
   process.on('uncaughtException', (error) => {
-    logLine(F.stderr, 'ERROR', `Uncaught Exception \t${stringify(errorPayload(error))}`)
+    logError('Uncaught Exception', error)
     crash(error, 129)
   })
   process.on('unhandledRejection', (reason) => {
@@ -67,7 +65,7 @@ export function hearEnds() {
       util.types.isNativeError(reason) ? `${payload.errorType}: ${payload.errorMessage}` : payload.errorMessage,
     )
     error.stack = [`${error.name}: ${error.message}`, ...(payload.trace ?? []).slice(1)].join('\n')
-    logLine(F.stderr, 'ERROR', `Unhandled Promise Rejection \t${stringify(errorPayload(error))}`)
+    logError('Unhandled Promise Rejection', error)
     crash(error, 128)
   })
   process.on('exit', farewell)

@@ -15,6 +15,7 @@ export const relayAddress = {
 export function listenRelay(port, ready) {
   const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: false }, (socket) => {
     const id = nextRelay++
+    socket.unref() // whoever waits for it has its other end
     const credit = new Credit(STREAM_WINDOW)
     relays.set(id, { socket, credit })
     relay.send(T.open, 0, id)

@@ -5,7 +5,7 @@ import { Credit, STREAM_WINDOW } from './frames.mjs'
 const hrtime = process.hrtime.bigint
 
 /** What was loaded, and what every call of the version has in common. */
-export const code = { handler: null, version: null }
+export const code = { handler: null, version: null, callbacks: false }
 
 export const calls = new Map()
 const storage = new AsyncLocalStorage()

@@ -1,7 +1,9 @@
 // What a generic guest becomes: its environment, its limits, its code.
 import module from 'node:module'
 import v8 from 'node:v8'
+import { hasCallbacks } from './callbacks.mjs'
 import { load } from './loading.mjs'
+import { shapeLogs } from './logs.mjs'
 import { listenRelay, relayAddress } from './relay.mjs'
 import { code, runConcurrently } from './running.mjs'
 import { offerStreams } from './streams.mjs'
@@ -9,10 +11,12 @@ import { offerStreams } from './streams.mjs'
 /** What can be done before the code is there. */
 export function prepare(fields) {
   code.version = fields.context
+  code.callbacks = hasCallbacks(fields.environment)
   runConcurrently(fields.concurrency > 1)
   replaceEnvironment(fields.environment)
   module._initPaths() // NODE_PATH, which Node reads at its start
   offerStreams(fields.environment)
+  shapeLogs(fields.environment)
   for (const port of fields.relayPorts) if (port !== relayAddress.port) listenRelay(port)
   v8.setFlagsFromString(`--max-old-space-size=${Math.max(16, Math.floor(fields.memoryMb * 0.75))}`)
 }

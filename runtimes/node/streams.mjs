@@ -2,7 +2,7 @@
 import { Writable } from 'node:stream'
 import { errorBytes, errorPayload, HandlerError } from './errors.mjs'
 import { F, T } from './frames.mjs'
-import { logInvokeError, logLine, tellLost } from './logs.mjs'
+import { logError, logLine, tellLost } from './logs.mjs'
 import { sendBytes } from './outcomes.mjs'
 import { code, finish } from './running.mjs'
 import { control } from './wire.mjs'
@@ -152,7 +152,7 @@ export async function runStream(call, event, context) {
   try {
     const running = code.handler.run(event, stream, context)
     if (typeof running?.then !== 'function') throw new Error('Streaming does not support non-async handlers.')
-    if ((await running) !== undefined) logLine(F.stderr, 'WARN', 'Streaming handlers ignore return values.')
+    if ((await running) !== undefined) logLine('WARN', 'Streaming handlers ignore return values.')
   } catch (error) {
     failure = { error }
     if (!stream.written && !signal.aborted) {
@@ -166,7 +166,7 @@ export async function runStream(call, event, context) {
     failure ??= { error: stream.errored ?? new Error('Response stream is not finished.') }
     if (!call.answered) throw failure.error
   }
-  if (failure) logInvokeError(failure.error)
+  if (failure) logError('Invoke Error', failure.error)
   tellLost()
   // As data, all of them: they must not overtake the body.
   if (stream.told) control.sendData(T.done, 0, call.id)
