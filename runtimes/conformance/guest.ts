@@ -46,7 +46,7 @@ class Stream {
   get head(): { status: number; headers: [string, string][] } {
     return JSON.parse((this.frames.find((frame) => frame.type === SAYS.head) as Frame).payload.toString())
   }
-  get error(): { errorType: string; errorMessage: string; trace?: string[] } {
+  get error(): { errorType: string; errorMessage: string; trace?: string[]; stackTrace?: string[] } {
     return JSON.parse((this.frames.find((frame) => frame.type === SAYS.callError) as Frame).payload.toString())
   }
 }
@@ -88,6 +88,8 @@ export class Guest implements AsyncDisposable {
     this.child = spawn(runtime.command, runtime.args, {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
       cwd: '/',
+      // A group of its own: what a runtime starts ends with it.
+      detached: true,
       env: { ...runtime.environment, TMPDIR: this.temporary },
     })
     this.exited = new Promise((resolve) => this.child.once('exit', (code, signal) => resolve({ code, signal })))
@@ -127,7 +129,7 @@ export class Guest implements AsyncDisposable {
     const codePath = path.join(this.folder, 'code')
     for (const [name, text] of Object.entries(code.files)) {
       mkdirSync(path.dirname(path.join(codePath, name)), { recursive: true })
-      writeFileSync(path.join(codePath, name), text)
+      writeFileSync(path.join(codePath, name), text, { mode: 0o755 })
     }
     mkdirSync(codePath, { recursive: true })
     const fields = {
@@ -435,7 +437,11 @@ export class Guest implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.child.kill('SIGKILL')
+    try {
+      process.kill(-(this.child.pid as number), 'SIGKILL')
+    } catch {
+      // it is gone
+    }
     await this.exited
     this.control.destroy()
     this.relay.destroy()

@@ -70,6 +70,14 @@ export interface Runtime {
   readonly environment: Readonly<Record<string, string>>
   /** As its hello says them. */
   readonly features: readonly Feature[]
+  /** `one`: a call is sent when the last one is over, and a call is over some time after its outcome. */
+  readonly calls: 'many' | 'one'
+  /** Names in the environment that the runtime itself sets. */
+  readonly adds: readonly string[]
+  /** Cases that are no matter of this runtime, each with the reason. */
+  readonly lacks: Readonly<Record<string, string>>
+  /** Null, or why it cannot be run here. */
+  readonly absent: string | null
   /** The type of the ordinary error. */
   readonly errorType: string
   /** How an error that nobody took ends the process. */

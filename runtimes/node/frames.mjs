@@ -27,7 +27,7 @@ export const T = {
   call: 32,
   cancel: 33,
 }
-export const F = { fin: 1, done: 2, stdout: 4, stderr: 8 }
+export const F = { fin: 1, done: 2, stdout: 4, stderr: 8, raw: 16 }
 export const EMPTY = Buffer.alloc(0)
 
 export function encode(type, flags, stream, payload = EMPTY) {

@@ -1,0 +1,160 @@
+// The calls of a sandbox that takes one at a time: events in, outcomes out, as runtimes/PROTOCOL.md has it.
+import { Credit, F, MAX, STREAM_WINDOW, T, u32 } from '../node/frames.mjs'
+import { control, sandboxCredit } from '../node/wire.mjs'
+import { tellLost } from './logs.mjs'
+
+const MAX_TEXT = 16_000
+const MAX_LINES = 20
+const MAX_LINE = 500
+
+export class Calls {
+  /** @param begin  told of each call whose event is whole */
+  constructor(begin) {
+    this.begin = begin
+    this.current = null
+  }
+
+  start(id, flags, payload) {
+    const headBytes = payload.readUInt32LE(0)
+    const head = JSON.parse(payload.toString('utf8', 4, 4 + headBytes))
+    const inline = payload.subarray(4 + headBytes)
+    const call = {
+      id,
+      context: head.context,
+      deadlineMs: Date.now() + head.remainingMs,
+      credit: new Credit(STREAM_WINDOW),
+      parts: inline.length > 0 ? [Buffer.from(inline)] : [],
+      answered: false,
+      /** The last of a long result is on its way. */
+      sending: null,
+    }
+    this.current = call
+    if (flags & F.fin) this.#whole(call)
+  }
+
+  data(id, payload) {
+    control.send(T.credit, 0, id, u32(payload.length))
+    if (this.current?.id === id) this.current.parts.push(Buffer.from(payload))
+  }
+
+  end(id) {
+    if (this.current?.id === id) this.#whole(this.current)
+  }
+
+  grant(id, bytes) {
+    sandboxCredit.give(bytes)
+    if (this.current?.id === id) this.current.credit.give(bytes)
+  }
+
+  #whole(call) {
+    const event = call.parts.length === 1 ? call.parts[0] : Buffer.concat(call.parts)
+    call.parts = []
+    this.begin(call, event)
+  }
+
+  /** The bytes that the runtime answered with. */
+  result(bytes) {
+    const call = this.current
+    if (call === null || call.answered) return
+    call.answered = true
+    if (bytes.length <= MAX) return control.send(T.result, F.fin, call.id, bytes)
+    control.send(T.result, 0, call.id)
+    call.sending = this.#send(call, bytes).then(() => control.sendData(T.end, F.fin, call.id))
+  }
+
+  async #send(call, bytes) {
+    for (let at = 0; at < bytes.length; at += MAX) {
+      const piece = bytes.subarray(at, at + MAX)
+      await call.credit.take(piece.length)
+      await sandboxCredit.take(piece.length)
+      await control.room()
+      control.sendData(T.data, 0, call.id, piece)
+    }
+  }
+
+  /** @param error  {type, body}: body goes to the caller as it is, where it fits a frame */
+  error(error) {
+    const call = this.current
+    if (call === null || call.answered) return
+    call.answered = true
+    const { flags, payload } = errorFrame(error)
+    control.send(T.callError, flags, call.id, payload)
+  }
+
+  /** The call is over: what it wrote was sent before. */
+  async done() {
+    const call = this.current
+    if (call === null || !call.answered) return
+    if (call.sending !== null) await call.sending
+    tellLost()
+    this.current = null
+    // As data: it must not overtake the end of a long result.
+    control.sendData(T.done, 0, call.id)
+  }
+
+  /** The process ends: nothing is waited for any more. */
+  doneNow() {
+    const call = this.current
+    if (call === null || !call.answered || call.sending !== null) return
+    this.current = null
+    control.send(T.done, 0, call.id)
+  }
+}
+
+/** An error as a frame has it: the runtime's own JSON where it says its type, else any bytes behind the type. */
+export function errorFrame({ type, body }) {
+  const own = objectOf(body)
+  if (typeof own?.errorType === 'string') {
+    if (body.length <= MAX) return { flags: 0, payload: body }
+    const short = Buffer.from(JSON.stringify(shortened(own)))
+    if (short.length <= MAX) return { flags: 0, payload: short }
+  }
+  const head = Buffer.from(JSON.stringify({ errorType: type }))
+  return { flags: F.raw, payload: Buffer.concat([u32(head.length), head, body.subarray(0, MAX - 4 - head.length)]) }
+}
+
+function objectOf(bytes) {
+  try {
+    const value = JSON.parse(bytes.toString('utf8'))
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : null
+  } catch {
+    return null
+  }
+}
+
+function shortened(error) {
+  const lines = (list) =>
+    Array.isArray(list) ? list.slice(0, MAX_LINES).map((line) => (typeof line === 'string' ? line.slice(0, MAX_LINE) : line)) : undefined
+  return {
+    errorMessage: typeof error.errorMessage === 'string' ? error.errorMessage.slice(0, MAX_TEXT) : undefined,
+    errorType: error.errorType.slice(0, 200),
+    requestId: typeof error.requestId === 'string' ? error.requestId.slice(0, 100) : undefined,
+    stackTrace: lines(error.stackTrace),
+    trace: lines(error.trace),
+  }
+}
+
+/** What is told of a call to those who speak HTTP. No header is empty: some clients parse whatever is there. */
+export function headersOf(call, version) {
+  const { context } = call
+  const optional = {
+    'Lambda-Runtime-Trace-Id': context.traceId,
+    'Lambda-Runtime-Client-Context': jsonHeader(context.clientContext),
+  }
+  return {
+    'Lambda-Runtime-Aws-Request-Id': context.invocationId,
+    'Lambda-Runtime-Deadline-Ms': String(Math.floor(call.deadlineMs)),
+    'Lambda-Runtime-Invoked-Function-Arn': context.invokedArn ?? version.functionArn,
+    ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value)),
+  }
+}
+
+/** JSON in one line, its characters as UTF-8 bytes; null for what is no JSON. */
+function jsonHeader(text) {
+  if (!text) return null
+  try {
+    return Buffer.from(JSON.stringify(JSON.parse(text))).toString('latin1')
+  } catch {
+    return null
+  }
+}

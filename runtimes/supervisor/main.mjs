@@ -1,0 +1,175 @@
+// The supervisor: the guest of runtimes that are processes of their own and speak Lambda's Runtime API. It speaks
+// runtimes/PROTOCOL.md on descriptors 3 and 4, serves the API on the sandbox's own loopback, starts the runtime and
+// reads what it writes. User code runs as the same user, so the host trusts none of what is said here.
+//
+//   main.mjs <name> <port of the relay> <port of the API> [<program> <argument> …]
+//
+// With a program, that is the runtime: it is started ahead, before anything is known of the function, and told by its
+// descriptor 3. Without one, the function brings its own: `bootstrap` in its code or in a layer.
+import fs from 'node:fs'
+import http from 'node:http'
+import path from 'node:path'
+import { F, T, u32 } from '../node/frames.mjs'
+import { listenRelay, onRelay, relayAddress } from '../node/relay.mjs'
+import { control, exit, relay } from '../node/wire.mjs'
+import { Calls, errorFrame, headersOf } from './calls.mjs'
+import { fail } from './http.mjs'
+import { grantLogs, tellLost, writeLog } from './logs.mjs'
+import { ping, plain, RuntimeApi } from './runtime-api.mjs'
+import { RuntimeProcess } from './runtime-process.mjs'
+import { signalNumber, startsAnew } from './starting.mjs'
+
+const [name, relayPort, apiPort, ...program] = process.argv.slice(2)
+const MAX_HEADERS = 2 * 1024 * 1024
+const BOOTSTRAPS = ['/var/task/bootstrap', '/opt/bootstrap']
+
+/** What specialise said. */
+let version = null
+let loading = false
+/** The API's own address. */
+let apiAddress = ''
+
+const runtime = new RuntimeProcess({
+  output: (stream, bytes) => writeLog(calls.current?.id ?? 0, F[stream], bytes),
+  exit: ended,
+})
+
+const calls = new Calls((call, payload) => {
+  api.offer({ id: call.context.invocationId, payload, headers: headersOf(call, version.context) })
+})
+
+const api = new RuntimeApi({
+  ready: () => {
+    runtime.drain()
+    tellLost()
+    if (!loading) return
+    loading = false
+    control.send(T.loaded, 0, 0, Buffer.from(JSON.stringify({ kind: 'lambda' })))
+  },
+  initError: loadError,
+  result: (bytes) => calls.result(bytes),
+  error: (error) => calls.error(error),
+  stream: () => null,
+  over: () => {
+    runtime.drain()
+    api.forget()
+    void calls.done()
+  },
+})
+
+function loadError(error) {
+  if (!loading) return
+  loading = false
+  runtime.drain()
+  tellLost()
+  const { flags, payload } = errorFrame(error)
+  control.send(T.loadError, flags, 0, payload)
+}
+
+/** The runtime's process is gone, and with it the sandbox. */
+function ended(code, signal) {
+  if (version === null) return exit(1) // the one that waits ahead: this sandbox becomes nothing
+  tellLost()
+  calls.doneNow()
+  control.send(T.exiting, 0, 0, u32(signal === null ? code : signalNumber(signal) << 8))
+  control.flushNow()
+  exit(code ?? 0)
+}
+
+// ── becoming a function ──
+
+async function load(fields) {
+  const environment = Object.fromEntries(
+    Object.entries(fields.environment).map(([key, value]) => [key, String(value).replaceAll('{relay}', relayAddress.origin)]),
+  )
+  const cwd = environment.LAMBDA_TASK_ROOT ?? fields.codePath
+  const env = { _HANDLER: fields.handler, ...environment, AWS_LAMBDA_RUNTIME_API: apiAddress, PWD: cwd }
+  const command = program.length > 0 ? program : bootstrapOf(fields.codePath)
+  if (command === null) return loadError(plain('Runtime.InvalidEntrypoint', `Error: Couldn't find valid bootstrap(s): [${BOOTSTRAPS.join(' ')}]`))
+  const wrapper = environment.AWS_LAMBDA_EXEC_WRAPPER
+  if (program.length > 0 && !wrapper && runtime.child !== null && !startsAnew(environment, process.env)) {
+    return runtime.tell({ environment: env, cwd, handler: fields.handler })
+  }
+  runtime.drop()
+  const whole = wrapper ? [wrapper, ...command] : command
+  const failure = await runtime.start(whole[0], whole.slice(1), { cwd, env })
+  if (failure !== null) loadError(plain('Runtime.InvalidEntrypoint', `Error: fork/exec ${whole[0]}: ${reasonOf(failure)}`))
+}
+
+function bootstrapOf(codePath) {
+  for (const file of [path.join(codePath, 'bootstrap'), '/opt/bootstrap']) {
+    try {
+      if (!fs.statSync(file).isFile()) continue
+      fs.accessSync(file, fs.constants.X_OK)
+      return [file.startsWith('/fn/code/') ? BOOTSTRAPS[0] : file]
+    } catch {
+      // the next one
+    }
+  }
+  return null
+}
+
+const REASONS = { ENOENT: 'no such file or directory', EACCES: 'permission denied', ENOEXEC: 'exec format error' }
+const reasonOf = (error) => REASONS[error.code] ?? error.code ?? error.message
+
+// ── frames ──
+
+let parts = []
+
+function onControl(type, flags, id, payload) {
+  switch (type) {
+    case T.call:
+      return calls.start(id, flags, payload)
+    case T.data:
+      return calls.data(id, payload)
+    case T.end:
+      return calls.end(id)
+    case T.credit:
+      if (flags & F.stdout) grantLogs(payload.readUInt32LE(0))
+      else calls.grant(id, payload.readUInt32LE(0))
+      return
+    case T.specialise:
+      if (version === null) {
+        parts.push(Buffer.from(payload))
+        if ((flags & (F.done | F.fin)) === 0) return
+        version = JSON.parse(Buffer.concat(parts).toString('utf8'))
+        parts = []
+        for (const port of version.relayPorts) if (port !== relayAddress.port && `127.0.0.1:${port}` !== apiAddress) listenRelay(port)
+      }
+      if (flags & F.fin) {
+        loading = true
+        void load(version)
+      }
+      return
+    case T.warm:
+      control.send(T.warmed, 0, 0)
+  }
+}
+
+// ── beginning ──
+
+control.take = onControl
+relay.take = onRelay
+// Before this process ends with its host, what it started does.
+for (const event of ['end', 'error', 'close']) for (const wire of [control, relay]) wire.socket.prependListener(event, () => runtime.drop())
+
+const server = http.createServer({ maxHeaderSize: MAX_HEADERS, requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 0 }, (request, response) => {
+  const [, prefix, rest] = /^(\/[^/?]+)([^?]*)/.exec(request.url ?? '') ?? []
+  if (prefix === '/2018-06-01' && rest === '/ping') return void (ping(request, response) || fail(response, 405, 'MethodNotAllowed', 'Method not allowed'))
+  if (prefix === '/2018-06-01' && api.take(request, response, rest)) return
+  fail(response, 404, 'NotFound', 'Not found')
+})
+server.on('clientError', (_error, socket) => socket.destroy())
+
+const listening = (open) => new Promise((resolve) => open(resolve))
+async function begin() {
+  relayAddress.port = await listening((ready) => listenRelay(Number(relayPort), ready))
+  await listening((ready) => server.listen({ host: '127.0.0.1', port: Number(apiPort) }, ready))
+  apiAddress = `127.0.0.1:${server.address().port}`
+  if (program.length > 0) {
+    const failure = await runtime.start(program[0], program.slice(1), { cwd: '/', env: process.env, ahead: true })
+    if (failure !== null) throw failure
+  }
+  control.send(T.hello, 0, 0, Buffer.from(JSON.stringify({ version: 1, runtime: name, relayPort: relayAddress.port, features: ['relay'] })))
+}
+await begin()
