@@ -22,7 +22,7 @@ import { systemClock } from './lib/clock.ts'
 import { uuidv7 } from './lib/ids.ts'
 import { LogLines } from './log-lines.ts'
 import { RunningNode } from './node.ts'
-import { detectDriver, isDriver } from './sandbox/index.ts'
+import { detectDriver, findGuests, isDriver } from './sandbox/index.ts'
 
 const root = path.resolve(import.meta.dirname, '..')
 const [command = 'up', ...args] = process.argv.slice(2)
@@ -179,8 +179,8 @@ async function doctor(): Promise<number> {
   const found = await detectDriver(values.sandbox.sandbox, {
     runBase: host.runBase,
     name: `doctor-${process.pid}`,
-    nodePath: process.execPath,
-    runtimePath: path.join(root, 'runtimes', 'node'),
+    guests: await findGuests(root),
+    runtimesPath: path.join(root, 'runtimes'),
     clock: host.clock,
     log: host.log,
   })

@@ -8,7 +8,7 @@ import type { DataDirectory } from './core/data-directory.ts'
 import type { Sealer } from './core/seal.ts'
 import type { Host } from './host.ts'
 import { uuidTime } from './lib/ids.ts'
-import { type Driver, detectDriver, isDriver, type NoDriver, openSandboxes, type Sandboxes } from './sandbox/index.ts'
+import { type Driver, detectDriver, findGuests, isDriver, type NoDriver, openSandboxes, type Sandboxes } from './sandbox/index.ts'
 
 /** The PostgreSQL that the settings name: servers of our own, or one from elsewhere. */
 export async function openDatabases(config: Config, host: Host, data: string, sealer: Sealer, ballast: Ballast): Promise<Databases> {
@@ -35,13 +35,13 @@ export async function openDatabases(config: Config, host: Host, data: string, se
 
 /** The driver that this machine allows, with its pool; without one, what says why. */
 export async function openSandboxRoom(config: Config, host: Host, directory: DataDirectory) {
-  const nodePath = process.execPath
+  const guests = await findGuests(host.root)
   const startedAt = host.clock.now()
   const found: Driver | NoDriver = await detectDriver(config.sandbox.sandbox, {
     runBase: host.runBase,
     name: directory.instance.instanceId.replaceAll('-', '').slice(-12),
-    nodePath,
-    runtimePath: path.join(host.root, 'runtimes', 'node'),
+    guests,
+    runtimesPath: path.join(host.root, 'runtimes'),
     clock: host.clock,
     log: host.log,
   })
@@ -57,6 +57,7 @@ export async function openSandboxRoom(config: Config, host: Host, directory: Dat
   else for (const gap of found.missing) host.log.warn({ driver: found.name, what: gap.what }, `${gap.why}. ${gap.todo}`)
   return {
     sandboxes,
+    refusal: guests.refusal,
     isolated: isDriver(found) && found.name !== 'process',
     describe: () =>
       isDriver(found)

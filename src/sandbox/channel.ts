@@ -17,6 +17,7 @@ import {
   STREAM_WINDOW,
   TYPE,
 } from './frames.ts'
+import type { Exit } from './exits.ts'
 import { RelaySide } from './relay-side.ts'
 import { type Call, type CallResult, type HandlerKind, LoadError, type LogSink, type VersionContext } from './types.ts'
 
@@ -100,8 +101,8 @@ export class Channel {
   readonly #outgoing = new Credit(SANDBOX_WINDOW)
   #loading: { resolve: (kind: HandlerKind) => void; reject: (error: Error) => void; log: LogSink } | null = null
   #warming: PromiseWithResolvers<void> | null = null
-  /** What the guest's process said it exits with; null when it said nothing, as when it is killed. */
-  exitCode: number | null = null
+  /** How the guest said that it ends; null when it said nothing, as when it is killed. */
+  exit: Exit | null = null
   #nextCall = 1
   #logAllowed = LOG_WINDOW
   #bodyAllowed = SANDBOX_WINDOW
@@ -303,7 +304,7 @@ export class Channel {
       }
       case TYPE.exiting:
         if (frame.payload.length !== 4) throw new ProtocolError('an exit code has four bytes')
-        this.exitCode = frame.payload.readUInt32LE(0) & 0xff
+        this.exit = { code: frame.payload.readUInt8(0), signal: frame.payload.readUInt8(1) }
         // Nothing follows, and the guest waits for us: had it ended first, a credit of ours would cut off what it said last.
         this.#end(new ChannelClosed())
         return
@@ -317,12 +318,15 @@ export class Channel {
         const loading = this.#loading
         if (!loading) throw new ProtocolError('nothing was being loaded')
         this.#loading = null
-        const value = decodeJson(frame.payload)
         if (frame.type === TYPE.loaded) {
+          const value = decodeJson(frame.payload)
           const kind = isRecord(value) ? value.kind : null
           if (kind !== 'lambda' && kind !== 'fetch') throw new ProtocolError('an unknown kind of handler')
           loading.resolve(kind)
-        } else loading.reject(new LoadError(errorTypeOf(value), Buffer.from(frame.payload)))
+        } else {
+          const { errorType, payload } = errorIn(frame)
+          loading.reject(new LoadError(errorType, payload))
+        }
         return
       }
       case TYPE.log:
@@ -366,7 +370,7 @@ export class Channel {
         else pending.parts = []
         break
       case TYPE.callError: {
-        const error: Failed = { kind: 'error', errorType: errorTypeOf(decodeJson(frame.payload)), payload: Buffer.from(frame.payload) }
+        const error: Failed = { kind: 'error', ...errorIn(frame) }
         if (pending.takesStream && pending.body && !pending.body.ended) {
           pending.body.end(false)
           if (pending.open) this.#break(pending, error)
@@ -479,6 +483,14 @@ const tooLarge = (bytes: number): Failed => ({
     }),
   ),
 })
+
+/** An error in JSON that says its type; or, behind a head with the type, any bytes as the runtime sent them. */
+function errorIn({ flags, payload }: Frame): { errorType: string; payload: Uint8Array } {
+  if ((flags & FLAG.raw) === 0) return { errorType: errorTypeOf(decodeJson(payload)), payload: Buffer.from(payload) }
+  const headBytes = payload.length < 4 ? Number.POSITIVE_INFINITY : payload.readUInt32LE(0)
+  if (4 + headBytes > payload.length) throw new ProtocolError('the head of an error is cut short')
+  return { errorType: errorTypeOf(decodeJson(payload.subarray(4, 4 + headBytes))), payload: Buffer.from(payload.subarray(4 + headBytes)) }
+}
 
 function errorTypeOf(value: unknown): string {
   if (!isRecord(value) || typeof value.errorType !== 'string') throw new ProtocolError('an error without its type')

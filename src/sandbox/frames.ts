@@ -34,7 +34,7 @@ export const TYPE = {
 } as const
 const KNOWN: ReadonlySet<number> = new Set(Object.values(TYPE))
 
-export const FLAG = { fin: 1, done: 2, stdout: 4, stderr: 8 } as const
+export const FLAG = { fin: 1, done: 2, stdout: 4, stderr: 8, raw: 16 } as const
 
 export interface Frame {
   readonly type: number

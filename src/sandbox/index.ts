@@ -1,4 +1,5 @@
 export { detectDriver, isDriver, type NoDriver } from './drivers/detect.ts'
+export { findGuests, type Guests, sandboxRuntime } from './guests.ts'
 export { openSandboxes } from './open.ts'
 export {
   type Call,

@@ -6,6 +6,7 @@ import { silentLog } from '../core/log.ts'
 import { type Clock, systemClock } from '../lib/clock.ts'
 import type { SandboxConfig } from './config.ts'
 import { detectDriver, isDriver } from './drivers/detect.ts'
+import { findGuests } from './guests.ts'
 import { openSandboxes } from './open.ts'
 import type { Call, CallResult, Driver, LogSink, Sandboxes, SandboxSpec } from './types.ts'
 
@@ -51,8 +52,8 @@ export class PoolFixture {
     const real = await detectDriver(this.#name, {
       runBase: '/run',
       name: `pooltest${process.pid}${this.#made++}`,
-      nodePath: process.execPath,
-      runtimePath: path.resolve(import.meta.dirname, '../../runtimes/node'),
+      guests: await findGuests(path.resolve(import.meta.dirname, '../..')),
+      runtimesPath: path.resolve(import.meta.dirname, '../../runtimes'),
       clock: systemClock,
       log: silentLog,
     })

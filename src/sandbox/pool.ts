@@ -12,6 +12,7 @@ import { Channel } from './channel.ts'
 import { copyCache } from './compile-cache.ts'
 import type { SandboxConfig } from './config.ts'
 import { Depths } from './depths.ts'
+import { exitOf, howItEnded } from './exits.ts'
 import { FreezeTimer } from './freezing.ts'
 import { pathVariables } from './guest-paths.ts'
 import { HeldLog } from './held-log.ts'
@@ -25,6 +26,7 @@ import {
   type HandlerKind,
   LoadError,
   type LogSink,
+  type RuntimeName,
   type Sandboxes,
   type SandboxLease,
   type SandboxProcess,
@@ -32,6 +34,7 @@ import {
   type SandboxStatus,
   type StartOptions,
 } from './types.ts'
+import { Waiting } from './waiting.ts'
 
 const HELLO_MS = 20_000
 const WARM_ROUNDS = 30
@@ -68,6 +71,7 @@ interface Generic {
   readonly process: SandboxProcess
   readonly channel: Channel
   readonly slotDir: string
+  readonly runtime: RuntimeName
   readonly tmpMb: number
   /** Its code path has run already, so that a first call finds it hot. */
   warm: boolean
@@ -83,7 +87,7 @@ interface Past {
 /** Keeps booted sandboxes waiting, makes them a version's when a call comes, and keeps those for the next call. */
 export class SandboxPool implements Sandboxes {
   readonly #deps: PoolDeps
-  readonly #generic: Generic[] = []
+  readonly #generic: Waiting<Generic>
   readonly #byKey = new Map<string, Specialised[]>()
   readonly #past = new Map<string, Past>()
   /** Versions whose sandboxes end with the calls that still come for them. */
@@ -105,17 +109,17 @@ export class SandboxPool implements Sandboxes {
   readonly #printed = new WeakMap<Specialised, HeldLog>()
   #refillAt: { readonly due: number; readonly timer: Disposable } | null = null
   #refilling = 0
-  #filling = 0
   #pauseMs = 0
   #reservedMb = 0
   #next = 0
 
   constructor(deps: PoolDeps) {
     this.#deps = deps
+    this.#generic = new Waiting(deps.config.poolSize)
     this.#starts = new StartQueue({
       starts: deps.config.starts,
       clock: deps.clock,
-      start: (tmpMb) => this.#start(tmpMb, false),
+      start: (kind) => this.#start(bootOf(kind), false),
       surplus: (generic) => this.#giveBack(generic),
     })
     this.#freezer = new FreezeTimer(deps.config.freezeMs, deps.clock)
@@ -147,9 +151,10 @@ export class SandboxPool implements Sandboxes {
     const cold = this.#whyCold(spec)
     this.#makeRoom(spec.memoryMb)
     using _ = this.#comes(spec)
-    const waiting = spec.tmpMb === POOL_TMP_MB ? this.#generic.shift() : undefined
-    const { booted, ready } = waiting ? { booted: waiting, ready: null } : await this.#starts.wait(spec, signal)
-    this.#refillSoon()
+    const waiting = spec.tmpMb === POOL_TMP_MB ? this.#generic.take(spec.runtime) : undefined
+    const { booted, ready } = waiting ? { booted: waiting, ready: null } : await this.#starts.wait({ key: spec.key, kind: kindOf(spec) }, signal)
+    this.#generic.expect(spec.key, spec.runtime)
+    this.#refillSoon(spec.runtime)
     const taken = clock.monotonic()
     if (ready) {
       if (signal.aborted) ready.finish()
@@ -167,7 +172,7 @@ export class SandboxPool implements Sandboxes {
       log.platform?.(initReport(error, clock.monotonic() - taken))
       if (!isLate(error)) throw error.for(cold)
       // As on Lambda: what loads too slowly is begun anew, as part of the call.
-      const again = await this.#starts.wait(spec, signal)
+      const again = await this.#starts.wait({ key: spec.key, kind: kindOf(spec) }, signal)
       if (again.ready) return this.#leaseReady(again.ready, log, clock.monotonic() - asked)
       repeatedFrom = clock.monotonic()
       made = await this.#loadFor(again.booted, spec, log, signal, spec.timeoutMs).catch((second: unknown) => {
@@ -224,13 +229,18 @@ export class SandboxPool implements Sandboxes {
   async #build(spec: SandboxSpec): Promise<{ ok: boolean; handlerKind: HandlerKind | null; error: string | null; ms: number }> {
     const { clock, staging } = this.#deps
     const from = clock.monotonic()
+    if (!hasCompileCache(spec.runtime)) {
+      this.#retired.delete(spec.key)
+      await this.prepare(spec).catch(() => {})
+      return { ok: true, handlerKind: 'lambda', error: null, ms: clock.monotonic() - from }
+    }
     const cache = path.join(this.#deps.caches, spec.key)
     const beside = `${cache}.new`
     let generic: Generic | null = null
     let written: fs.FileHandle | null = null
     this.#retired.delete(spec.key)
     try {
-      generic = await this.#start(POOL_TMP_MB, true, CACHE_SIZE)
+      generic = await this.#start({ runtime: spec.runtime, tmpMb: POOL_TMP_MB }, true, CACHE_SIZE)
       this.#loading.add(generic)
       written = generic.process.cache
       await staging.give({ ...this.#sourceOf(spec, null), key: `${spec.key}/build` }, generic.slotDir)
@@ -293,9 +303,10 @@ export class SandboxPool implements Sandboxes {
     // It pushes nobody out.
     if (this.#findReady(spec) || !this.#fits(spec.memoryMb)) return
     using _ = this.#comes(spec)
-    const waiting = spec.tmpMb === POOL_TMP_MB ? this.#generic.shift() : undefined
-    const generic = waiting ?? (await this.#start(spec.tmpMb, true))
-    this.#refillSoon()
+    const waiting = spec.tmpMb === POOL_TMP_MB ? this.#generic.take(spec.runtime) : undefined
+    const generic = waiting ?? (await this.#start(spec, true))
+    this.#generic.expect(spec.key, spec.runtime)
+    this.#refillSoon(spec.runtime)
     await this.#loadAhead(generic, spec, LOAD_MS).catch((error: unknown) => {
       // A call gives it more time.
       if (!(error instanceof LoadError && isLate(error))) throw error
@@ -308,6 +319,7 @@ export class SandboxPool implements Sandboxes {
   }
 
   async prepare(spec: SandboxSpec): Promise<void> {
+    if (this.#generic.expect(spec.key, spec.runtime)) this.#refill()
     await this.#deps.staging.prepare(this.#sourceOf(spec, this.#hasCache(spec) ? path.join(this.#deps.caches, spec.key) : null))
   }
 
@@ -328,6 +340,7 @@ export class SandboxPool implements Sandboxes {
     for (const sandbox of [...(this.#byKey.get(key) ?? [])]) sandbox.drain()
     this.#retired.add(key)
     if (this.#retired.size > LIMITS.rememberedVersions.value) this.#retired.delete(this.#retired.keys().next().value as string)
+    for (const generic of this.#generic.retire(key)) this.#track(this.#end(generic))
     void this.#deps.staging.forget(key)
     void fs.rm(path.join(this.#deps.caches, key), { recursive: true, force: true })
     this.#cached.delete(key)
@@ -363,7 +376,7 @@ export class SandboxPool implements Sandboxes {
     clearInterval(this.#sweeper)
     this.#refillAt?.timer[Symbol.dispose]()
     this.#freezer[Symbol.dispose]()
-    for (const generic of [...this.#generic.splice(0), ...this.#loading]) this.#track(this.#end(generic))
+    for (const generic of [...this.#generic.clear(), ...this.#loading]) this.#track(this.#end(generic))
     for (const sandbox of [...this.#byKey.values()].flat()) this.#track(sandbox.end())
     while (this.#ending.size > 0) await Promise.all([...this.#ending])
     await this.#deps.driver[Symbol.asyncDispose]()
@@ -435,12 +448,12 @@ export class SandboxPool implements Sandboxes {
 
   /** A booted one that nobody made anything of: for the next who waits, else for the pool. */
   #giveBack(generic: Generic): void {
-    if (this.#closing.signal.aborted || (!this.#starts.giveBooted(generic, generic.tmpMb) && !this.#keep(generic))) this.#track(this.#end(generic))
+    if (this.#closing.signal.aborted || (!this.#starts.giveBooted(generic, kindOf(generic)) && !this.#keep(generic))) this.#track(this.#end(generic))
   }
 
   /** @returns whether the pool has a place for it */
   #keep(generic: Generic): boolean {
-    if (generic.tmpMb !== POOL_TMP_MB || this.#generic.length >= this.#deps.config.poolSize) return false
+    if (generic.tmpMb !== POOL_TMP_MB || !this.#generic.hasPlace(generic.runtime)) return false
     if (!generic.warm) {
       this.#track(
         this.#warm(generic).then(
@@ -450,7 +463,7 @@ export class SandboxPool implements Sandboxes {
       )
       return true
     }
-    this.#generic.push(generic)
+    this.#generic.add(generic)
     return true
   }
 
@@ -522,13 +535,9 @@ export class SandboxPool implements Sandboxes {
       loading.catch(() => {})
       if (!(await within(clock, limitMs, loading))) throw loadError('Sandbox.Timedout', `Task timed out after ${(limitMs / 1000).toFixed(2)} seconds`)
       const handlerKind = await loading.catch(async (error: unknown) => {
-        if (error instanceof LoadError) throw error
+        if (error instanceof LoadError) throw error.errorType === 'Runtime.InvalidEntrypoint' ? loadError(error.errorType, messageOf(error)) : error
         const exit = await Promise.race([generic.process.exited, clock.sleep(1000).then(() => null)])
-        const code = generic.channel.exitCode ?? exit?.code ?? null
-        throw loadError(
-          'Runtime.ExitError',
-          `Runtime exited${code === null || exit?.outOfMemory ? ' with error: signal: killed' : code === 0 ? ' without providing a reason' : ` with error: exit status ${code}`}`,
-        )
+        throw loadError('Runtime.ExitError', howItEnded(generic.channel.exit ?? exitOf(exit?.code ?? null), exit?.outOfMemory ?? false))
       })
       const made = new Specialised({
         spec,
@@ -576,8 +585,8 @@ export class SandboxPool implements Sandboxes {
   }
 
   /** Starts a sandbox and brings it to where it can become anything. */
-  #start(tmpMb: number, background: boolean, cache: StartOptions['cache'] = null): Promise<Generic> {
-    const work = this.#boot(tmpMb, background, cache)
+  #start(boot: Boot, background: boolean, cache: StartOptions['cache'] = null): Promise<Generic> {
+    const work = this.#boot(boot, background, cache)
     this.#track(
       work.then(
         () => {},
@@ -587,18 +596,19 @@ export class SandboxPool implements Sandboxes {
     return work
   }
 
-  async #boot(tmpMb: number, background: boolean, cache: StartOptions['cache']): Promise<Generic> {
+  async #boot({ runtime, tmpMb }: Boot, background: boolean, cache: StartOptions['cache']): Promise<Generic> {
     const closing = this.#closing.signal
     const id = `s-${++this.#next}`
     const slotDir = path.join(this.#slots, id)
     await openSlot(slotDir)
     let process: SandboxProcess | null = null
     try {
-      process = await this.#deps.driver.start({ id, runtime: 'nodejs24.x', slotDir, cache, tmpMb, pids: POOL_PIDS, background })
+      process = await this.#deps.driver.start({ id, runtime, slotDir, cache, tmpMb, pids: POOL_PIDS, background })
       const generic: Generic = {
         process,
         channel: new Channel(process, (connection) => (generic.owner ? generic.owner.openRelay(connection) : void connection.destroy())),
         slotDir,
+        runtime,
         tmpMb,
         warm: false,
         owner: null,
@@ -608,9 +618,7 @@ export class SandboxPool implements Sandboxes {
       closing.throwIfAborted()
       // One that dies while it waits in the pool is replaced.
       void generic.channel.failure.then(() => {
-        const at = this.#generic.indexOf(generic)
-        if (at === -1) return
-        this.#generic.splice(at, 1)
+        if (!this.#generic.remove(generic)) return
         this.#track(this.#end(generic))
         this.#refill()
       })
@@ -655,9 +663,9 @@ export class SandboxPool implements Sandboxes {
   }
 
   /** Starting another costs more than this call's own loading, and would stand in its way. */
-  #refillSoon(): void {
+  #refillSoon(runtime: RuntimeName): void {
     const { clock } = this.#deps
-    const afterMs = this.#generic.length > 0 ? REFILL_LATER_MS : REFILL_AFTER_MS
+    const afterMs = this.#generic.count(runtime) > 0 ? REFILL_LATER_MS : REFILL_AFTER_MS
     const due = clock.monotonic() + afterMs
     if (this.#refillAt && this.#refillAt.due <= due) return
     this.#refillAt?.timer[Symbol.dispose]()
@@ -672,34 +680,34 @@ export class SandboxPool implements Sandboxes {
   #refill(): void {
     const { config } = this.#deps
     while (!this.#closing.signal.aborted && this.#refilling < config.refills) {
-      const fills = this.#generic.length + this.#filling < config.poolSize
+      const fills = this.#generic.next()
       const spare = fills ? null : ([...this.#spares.values()].find((spec) => spec !== null) ?? null)
       if (!fills && !spare) return
+      const filling = fills ? this.#generic.filling(fills) : null
       if (spare) this.#spares.set(spare.key, null)
       this.#refilling++
-      if (fills) this.#filling++
       const done = () => {
         this.#refilling--
-        if (fills) this.#filling--
+        filling?.[Symbol.dispose]()
         if (spare) this.#spares.delete(spare.key)
         this.#refill()
       }
       const failed = () => {
         this.#pauseMs = Math.min(MAX_PAUSE_MS, Math.max(500, this.#pauseMs * 2))
       }
-      this.#track((spare ? this.#makeSpare(spare) : this.#fill()).catch(failed).then(done))
+      this.#track((spare ? this.#makeSpare(spare) : this.#fill(fills as RuntimeName)).catch(failed).then(done))
     }
   }
 
-  async #startBehind(tmpMb: number): Promise<Generic> {
+  async #startBehind(boot: Boot): Promise<Generic> {
     if (this.#pauseMs > 0) await this.#deps.clock.sleep(this.#pauseMs, this.#closing.signal)
-    const generic = await this.#start(tmpMb, true)
+    const generic = await this.#start(boot, true)
     this.#pauseMs = 0
     return generic
   }
 
-  async #fill(): Promise<void> {
-    this.#giveBack(await this.#startBehind(POOL_TMP_MB))
+  async #fill(runtime: RuntimeName): Promise<void> {
+    this.#giveBack(await this.#startBehind({ runtime, tmpMb: POOL_TMP_MB }))
   }
 
   /** What goes wrong with the code here is told to the next call, which loads it again. */
@@ -707,7 +715,7 @@ export class SandboxPool implements Sandboxes {
     // It pushes nobody out.
     if (this.#isOver(spec) || !this.#fits(spec.memoryMb)) return
     using _ = this.#comes(spec)
-    const generic = await this.#startBehind(spec.tmpMb)
+    const generic = await this.#startBehind(spec)
     await this.#loadAhead(generic, spec, Math.max(LOAD_MS, spec.timeoutMs)).catch((error: unknown) => {
       // No reason for the pool to pause: it started.
       if (!(error instanceof LoadError || this.#closing.signal.aborted))
@@ -740,14 +748,31 @@ export class SandboxPool implements Sandboxes {
   }
 }
 
+/** Other runtimes keep none: there is nothing to load before a call. */
+const hasCompileCache = (runtime: RuntimeName) => runtime.startsWith('nodejs')
+
 /** What is remembered under one name: $LATEST of a function, whose builds follow each other, or one published version. */
 const pastOf = ({ identity, context }: SandboxSpec) => `${identity.project}/${identity.functionName}:${context.functionVersion}`
+
+/** What a sandbox is booted with: only those that are alike can take each other's place. */
+type Boot = Pick<SandboxSpec, 'runtime' | 'tmpMb'>
+const kindOf = ({ runtime, tmpMb }: Boot): string => `${runtime} ${tmpMb}`
+function bootOf(kind: string): Boot {
+  const [runtime, tmpMb] = kind.split(' ')
+  return { runtime: runtime as RuntimeName, tmpMb: Number(tmpMb) }
+}
 
 /** How many calls one takes that is already busy: where each serves one call, none. */
 const atOnce = (spec: SandboxSpec): number => (spec.reuse === 'never' ? 0 : spec.concurrency)
 
 function loadError(errorType: string, told: string): LoadError {
   return new LoadError(errorType, Buffer.from(JSON.stringify({ errorType, errorMessage: `Error: ${told}` })), { told })
+}
+
+/** What the supervisor says of a runtime that cannot be started, which it does before it knows of any call. */
+function messageOf(error: LoadError): string {
+  const { errorMessage } = JSON.parse(Buffer.from(error.payload).toString('utf8')) as { errorMessage?: unknown }
+  return String(errorMessage).replace(/^Error: /, '')
 }
 
 /** The host ended the load; what the code itself calls so is no such end. */

@@ -2,6 +2,7 @@ import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Channel, ChannelClosed, type Failed, ProtocolError } from './channel.ts'
 import type { Depths } from './depths.ts'
+import { exitOf, howItEnded } from './exits.ts'
 import { afterCallBegan, afterCallEnded, afterDrain, afterFreezeAsked, afterFrozen, type SandboxState } from './state.ts'
 import type { Call, CallEnd, CallResult, ColdReason, HandlerKind, LogSink, SandboxLease, SandboxProcess, SandboxSpec } from './types.ts'
 
@@ -218,10 +219,7 @@ export class Specialised {
     if (error instanceof ProtocolError)
       return failed('Runtime.ProtocolError', `RequestId: ${invocationId} Error: The runtime broke the protocol: ${error.message}`)
     const exit = error instanceof ChannelClosed ? await this.process.exited : { code: null, signal: 'SIGKILL', outOfMemory: false }
-    const code = this.channel.exitCode ?? exit.code
-    const how =
-      exit.outOfMemory || code === null ? ' with error: signal: killed' : code === 0 ? ' without providing a reason' : ` with error: exit status ${code}`
-    return failed('Runtime.ExitError', `RequestId: ${invocationId} Error: Runtime exited${how}`)
+    return failed('Runtime.ExitError', `RequestId: ${invocationId} Error: ${howItEnded(this.channel.exit ?? exitOf(exit.code), exit.outOfMemory)}`)
   }
 }
 

@@ -9,7 +9,7 @@ const soon = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 /** A queue whose starts the test ends, and whose clock it moves. */
 function open(starts: number) {
-  const under: { tmpMb: number; done: (booted: string) => void; failed: (error: Error) => void }[] = []
+  const under: { kind: string; done: (booted: string) => void; failed: (error: Error) => void }[] = []
   const surplus: string[] = []
   const timers = new Set<{ ms: number; fire: () => void }>()
   const clock: Clock = {
@@ -26,11 +26,11 @@ function open(starts: number) {
     starts,
     clock,
     surplus: (booted) => surplus.push(booted),
-    start: (tmpMb) => new Promise((done, failed) => under.push({ tmpMb, done, failed })),
+    start: (kind) => new Promise((done, failed) => under.push({ kind, done, failed })),
   })
   const served: string[] = []
-  const wait = (name: string, { key = 'k', tmpMb = 512, signal = never } = {}) => {
-    const work = queue.wait({ key, tmpMb }, signal).then(({ booted, ready }) => void served.push(`${name} ${booted ?? ready}`))
+  const wait = (name: string, { key = 'k', kind = '512', signal = never } = {}) => {
+    const work = queue.wait({ key, kind }, signal).then(({ booted, ready }) => void served.push(`${name} ${booted ?? ready}`))
     work.catch(() => {})
     return work
   }
@@ -41,7 +41,7 @@ test('who waits only for one of its version gets that, and nothing is started fo
   const { queue, under, timers } = open(2)
   const freed = queue.freed('k', 10, never)
   assert.equal(under.length, 0)
-  assert.equal(queue.giveBooted('b', 512), false)
+  assert.equal(queue.giveBooted('b', '512'), false)
   assert.equal(queue.giveReady('r', 'other'), false)
   assert.equal(queue.giveReady('r', 'k'), true)
   assert.equal(await freed, 'r')
@@ -94,15 +94,15 @@ test('a freed sandbox goes to the call of its version that waited longest; its s
 
 test('another size of /tmp is another kind, and does not stand behind what it cannot use', async () => {
   const { queue, under, served, wait } = open(2)
-  const all = [wait('a'), wait('b'), wait('big', { tmpMb: 1024 })]
+  const all = [wait('a'), wait('b'), wait('big', { kind: '1024' })]
   assert.deepEqual(
-    under.map(({ tmpMb }) => tmpMb),
-    [512, 512],
+    under.map(({ kind }) => kind),
+    ['512', '512'],
   )
-  assert.equal(queue.giveBooted('small', 512), true)
+  assert.equal(queue.giveBooted('small', '512'), true)
   under[0]?.done('x')
   await soon()
-  assert.equal(under[2]?.tmpMb, 1024)
+  assert.equal(under[2]?.kind, '1024')
   under[2]?.done('large')
   await Promise.all(all)
   assert.deepEqual(served, ['a small', 'b x', 'big large'])

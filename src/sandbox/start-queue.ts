@@ -4,8 +4,8 @@ import type { Clock } from '../lib/clock.ts'
 
 interface Waiter<Booted, Ready> {
   readonly key: string
-  /** Null: only one of its own version will do, and none is started for it. */
-  readonly tmpMb: number | null
+  /** What will do: a runtime with a size of /tmp. Null: only one of its own version, and none is started for it. */
+  readonly kind: string | null
   readonly got: (found: Found<Booted, Ready>) => void
   readonly failed: (error: unknown) => void
 }
@@ -16,9 +16,9 @@ export type Found<Booted, Ready> = { readonly booted: Booted; readonly ready: nu
 export interface StartQueueDeps<Booted> {
   /** How many are started at once. */
   readonly starts: number
-  readonly start: (tmpMb: number) => Promise<Booted>
+  readonly start: (kind: string) => Promise<Booted>
   /** Takes one that nobody waits for any more. */
-  readonly surplus: (booted: Booted, tmpMb: number) => void
+  readonly surplus: (booted: Booted, kind: string) => void
   readonly clock: Clock
 }
 
@@ -30,8 +30,8 @@ export interface StartQueueDeps<Booted> {
 export class StartQueue<Booted, Ready> {
   readonly #deps: StartQueueDeps<Booted>
   readonly #waiting: Waiter<Booted, Ready>[] = []
-  /** Starts under way, by the size of /tmp. */
-  readonly #starting = new Map<number, number>()
+  /** Starts under way, by their kind. */
+  readonly #starting = new Map<string, number>()
   #startingAll = 0
   #closed: unknown = null
 
@@ -47,7 +47,7 @@ export class StartQueue<Booted, Ready> {
    * Waits for whichever comes first.
    * @throws the signal's reason at once; MayflyError too_many_invocations after LIMITS.sandboxWait; what a start throws
    */
-  async wait(wanted: { readonly key: string; readonly tmpMb: number }, signal: AbortSignal): Promise<Found<Booted, Ready>> {
+  async wait(wanted: { readonly key: string; readonly kind: string }, signal: AbortSignal): Promise<Found<Booted, Ready>> {
     signal.throwIfAborted()
     if (this.#closed !== null) throw this.#closed
     const { promise, resolve, reject } = Promise.withResolvers<Found<Booted, Ready>>()
@@ -84,7 +84,7 @@ export class StartQueue<Booted, Ready> {
   async freed(key: string, ms: number, signal: AbortSignal): Promise<Ready | null> {
     if (this.#closed !== null) throw this.#closed
     const { promise, resolve, reject } = Promise.withResolvers<Ready | null>()
-    const waiter: Waiter<Booted, Ready> = { key, tmpMb: null, got: ({ ready }) => resolve(ready), failed: reject }
+    const waiter: Waiter<Booted, Ready> = { key, kind: null, got: ({ ready }) => resolve(ready), failed: reject }
     const leave = () => {
       const at = this.#waiting.indexOf(waiter)
       if (at !== -1) this.#waiting.splice(at, 1)
@@ -107,8 +107,8 @@ export class StartQueue<Booted, Ready> {
   }
 
   /** Gives a booted one to whoever has waited longest for its kind. @returns whether anybody did */
-  giveBooted(booted: Booted, tmpMb: number): boolean {
-    return this.#serve((waiter) => waiter.tmpMb === tmpMb, { booted, ready: null })
+  giveBooted(booted: Booted, kind: string): boolean {
+    return this.#serve((waiter) => waiter.kind === kind, { booted, ready: null })
   }
 
   /** Gives a freed one to whoever has waited longest for its version. @returns whether anybody did */
@@ -131,33 +131,33 @@ export class StartQueue<Booted, Ready> {
 
   /** Starts as many as are waited for, the longest waiting first, within the limit. */
   #pump(): void {
-    const wanted = new Map<number, number>()
-    for (const { tmpMb } of this.#waiting) {
-      if (tmpMb === null) continue
+    const wanted = new Map<string, number>()
+    for (const { kind } of this.#waiting) {
+      if (kind === null) continue
       if (this.#startingAll >= this.#deps.starts) return
-      const count = (wanted.get(tmpMb) ?? 0) + 1
-      wanted.set(tmpMb, count)
-      if (count > (this.#starting.get(tmpMb) ?? 0)) void this.#start(tmpMb)
+      const count = (wanted.get(kind) ?? 0) + 1
+      wanted.set(kind, count)
+      if (count > (this.#starting.get(kind) ?? 0)) void this.#start(kind)
     }
   }
 
-  async #start(tmpMb: number): Promise<void> {
-    this.#count(tmpMb, 1)
+  async #start(kind: string): Promise<void> {
+    this.#count(kind, 1)
     try {
-      const booted = await this.#deps.start(tmpMb)
-      if (!this.giveBooted(booted, tmpMb)) this.#deps.surplus(booted, tmpMb)
+      const booted = await this.#deps.start(kind)
+      if (!this.giveBooted(booted, kind)) this.#deps.surplus(booted, kind)
     } catch (error) {
-      const at = this.#waiting.findIndex((waiter) => waiter.tmpMb === tmpMb)
+      const at = this.#waiting.findIndex((waiter) => waiter.kind === kind)
       if (at !== -1) this.#waiting.splice(at, 1)[0]?.failed(error)
     }
-    this.#count(tmpMb, -1)
+    this.#count(kind, -1)
     this.#pump()
   }
 
-  #count(tmpMb: number, by: 1 | -1): void {
+  #count(kind: string, by: 1 | -1): void {
     this.#startingAll += by
-    const left = (this.#starting.get(tmpMb) ?? 0) + by
-    if (left === 0) this.#starting.delete(tmpMb)
-    else this.#starting.set(tmpMb, left)
+    const left = (this.#starting.get(kind) ?? 0) + by
+    if (left === 0) this.#starting.delete(kind)
+    else this.#starting.set(kind, left)
   }
 }

@@ -1,7 +1,8 @@
 import type { FileHandle } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 
-export type RuntimeName = 'nodejs24.x'
+/** What a sandbox is booted with; `provided` runs what the function brings, by whatever name it asks for it. */
+export type RuntimeName = 'nodejs22.x' | 'nodejs24.x' | 'nodejs26.x' | 'python3.x' | 'provided'
 export type DriverName = 'runc' | 'process'
 
 /** What a sandbox is made of. It has never heard of a function: `key` says which sandboxes are interchangeable. */

@@ -3,12 +3,14 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import { libraryPath, programPath } from '../guest-paths.ts'
+import { type Guests, guestOf } from '../guests.ts'
 import type { Driver, GuestPaths, SandboxProcess, StartOptions } from '../types.ts'
 import { StderrTail } from './stderr-tail.ts'
 
 export interface ProcessOptions {
-  readonly nodePath: string
-  readonly runtimePath: string
+  readonly guests: Guests
+  /** The folder `runtimes` of this program. */
+  readonly runtimesPath: string
 }
 
 /**
@@ -34,15 +36,14 @@ export class ProcessDriver implements Driver {
   }
 
   async start(options: StartOptions): Promise<SandboxProcess> {
-    const args = [
-      '--v8-pool-size=1',
-      '--disable-warning=ExperimentalWarning',
-      ...(options.argv ?? [path.join(this.#options.runtimePath, 'bootstrap.mjs'), '0']),
-    ]
+    const guest = guestOf(this.#options.guests, options.runtime)
+    const args = options.argv ?? guest.args(this.#options.runtimesPath, { relay: 0, api: 0 })
     const paths = pathsIn(options.slotDir)
-    const child = spawn(this.#options.nodePath, args, {
+    const child = spawn(guest.node, args, {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
       cwd: '/',
+      // A group of its own, so that what it starts is stopped and ends with it.
+      detached: true,
       env: { PATH: programPath(paths), LD_LIBRARY_PATH: libraryPath(paths), HOME: '/tmp' },
     })
     await new Promise<void>((resolve, reject) => {
@@ -91,16 +92,23 @@ class PlainProcess implements SandboxProcess {
   }
   limit(): void {}
   async freeze(): Promise<void> {
-    this.#child.kill('SIGSTOP')
+    this.#signal('SIGSTOP')
   }
   async thaw(): Promise<void> {
-    this.#child.kill('SIGCONT')
+    this.#signal('SIGCONT')
   }
   async kill(): Promise<void> {
-    this.#child.kill('SIGKILL')
+    this.#signal('SIGKILL')
     await this.exited
     this.control.destroy()
     this.relay.destroy()
+  }
+  #signal(signal: NodeJS.Signals): void {
+    try {
+      process.kill(-(this.#child.pid as number), signal)
+    } catch {
+      // All of it is gone.
+    }
   }
   memory(): { currentMb: number; peakMb: number } | null {
     try {

@@ -8,6 +8,7 @@ import { Cgroup, detectHierarchies, type Hierarchies, weighGroup } from '../../l
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
 import { libraryPath, programPath } from '../guest-paths.ts'
+import { type Guests, guestOf } from '../guests.ts'
 import type { Driver, GuestPaths, SandboxProcess, StartOptions } from '../types.ts'
 import { seccomp } from './seccomp.ts'
 import { StderrTail } from './stderr-tail.ts'
@@ -17,9 +18,9 @@ export interface RuncOptions {
   readonly runBase: string
   /** The folder of sandboxes in the data directory; its identity names ours among other nodes' sandboxes. */
   readonly name: string
-  readonly nodePath: string
-  /** The folder `runtimes/node` of this program. */
-  readonly runtimePath: string
+  readonly guests: Guests
+  /** The folder `runtimes` of this program. */
+  readonly runtimesPath: string
   readonly clock: Clock
   readonly log: Log
 }
@@ -33,8 +34,8 @@ const UID = 1000
 const START_LIMIT_MS = 30_000
 /** Where all that is given lies inside, by its names on Lambda. */
 const INSIDE = { code: '/var/task', opt: '/opt', keptCache: '/fn/cache', lang: '/var/lang', runtime: '/var/runtime' }
-/** The loopback port inside on which the platform is reached. */
-const RELAY_PORT = 9001
+/** The loopback ports inside: of the platform, and of the Runtime API where a runtime has it. */
+const PORTS = { relay: 9002, api: 9001 }
 const POOL_MEMORY_MB = 512
 const POOL_PIDS = 64
 
@@ -172,6 +173,7 @@ export class RuncDriver implements Driver {
     const map = [{ containerID: 0, hostID: UID_BASE + range * UID_RANGE, size: UID_RANGE }]
     const { memory, pids } = this.#hierarchies
     const bytes = POOL_MEMORY_MB * 1024 * 1024
+    const guest = guestOf(this.#options.guests, options.runtime)
     return {
       ociVersion: '1.0.2',
       hostname: 'mayfly',
@@ -182,12 +184,7 @@ export class RuncDriver implements Driver {
         cwd: '/',
         // The loader looks where libraries lie when a program starts, and never again.
         env: [`PATH=${programPath(INSIDE)}`, `LD_LIBRARY_PATH=${libraryPath(INSIDE)}`, 'HOME=/tmp', 'LANG=C.UTF-8'],
-        args: [
-          `${INSIDE.lang}/bin/node`,
-          '--v8-pool-size=1',
-          '--disable-warning=ExperimentalWarning',
-          ...(options.argv ?? [`${INSIDE.runtime}/bootstrap.mjs`, String(RELAY_PORT)]),
-        ],
+        args: [`${INSIDE.lang}/bin/node`, ...(options.argv ?? guest.args(INSIDE.runtime, PORTS))],
         capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
         noNewPrivileges: true,
         oomScoreAdj: 500,
@@ -206,8 +203,8 @@ export class RuncDriver implements Driver {
         // Programs and libraries of the distribution, for native modules and child processes: public files, read-only.
         bind('/usr', '/usr'),
         ...['/etc/ssl', '/etc/alternatives'].filter((folder) => existsSync(folder)).map((folder) => bind(folder, folder)),
-        bind(this.#options.nodePath, `${INSIDE.lang}/bin/node`),
-        bind(this.#options.runtimePath, INSIDE.runtime),
+        bind(guest.node, `${INSIDE.lang}/bin/node`),
+        bind(this.#options.runtimesPath, INSIDE.runtime),
         bind(options.slotDir, '/fn'),
         bind(path.join(options.slotDir, 'code'), INSIDE.code),
         bind(path.join(options.slotDir, 'opt'), INSIDE.opt),

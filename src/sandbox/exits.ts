@@ -1,0 +1,39 @@
+import { constants } from 'node:os'
+
+/** The words of Lambda for signals that end a process. */
+const SIGNAL_WORDS: Readonly<Record<string, string>> = {
+  SIGHUP: 'hangup',
+  SIGINT: 'interrupt',
+  SIGQUIT: 'quit',
+  SIGILL: 'illegal instruction',
+  SIGTRAP: 'trace/breakpoint trap',
+  SIGABRT: 'aborted',
+  SIGBUS: 'bus error',
+  SIGFPE: 'floating point exception',
+  SIGKILL: 'killed',
+  SIGSEGV: 'segmentation fault',
+  SIGPIPE: 'broken pipe',
+  SIGALRM: 'alarm clock',
+  SIGTERM: 'terminated',
+}
+
+/** What a guest said of its end: a code, or the signal that ended the process it ran user code in. */
+export interface Exit {
+  readonly code: number
+  readonly signal: number
+}
+
+/** What the kernel told of a process that said nothing itself. */
+export const exitOf = (code: number | null): Exit | null => (code === null ? null : { code, signal: 0 })
+
+/** @param exit  null when it said nothing, as when it is killed */
+export function howItEnded(exit: Exit | null, outOfMemory: boolean): string {
+  if (exit === null || outOfMemory) return 'Runtime exited with error: signal: killed'
+  if (exit.signal !== 0) return `Runtime exited with error: signal: ${wordOf(exit.signal)}`
+  return exit.code === 0 ? 'Runtime exited without providing a reason' : `Runtime exited with error: exit status ${exit.code}`
+}
+
+function wordOf(signal: number): string {
+  const name = Object.entries(constants.signals).find(([, number]) => number === signal)?.[0]
+  return (name && SIGNAL_WORDS[name]) ?? `signal ${signal}`
+}

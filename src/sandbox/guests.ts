@@ -1,0 +1,89 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import path from 'node:path'
+import type { RuntimeName } from './types.ts'
+
+/** What is started in a sandbox of a runtime, before it is anyone's. */
+export interface Guest {
+  /** The Node on this host that runs it. */
+  readonly node: string
+  /** For that Node: flags of its own, then its first module, below `runtimes` as the sandbox sees it, and what follows. */
+  args(runtimes: string, ports: { readonly relay: number; readonly api: number }): readonly string[]
+}
+
+/** What this node can run. */
+export interface Guests {
+  /** Null where it is not installed. */
+  of(runtime: RuntimeName): Guest | null
+  /**
+   * Why functions of a runtime cannot run here, and what to do about it; null when they can.
+   * @param name  as a function names it, such as `python3.11`
+   */
+  refusal(name: string): string | null
+}
+
+const PYTHON = '/usr/bin/python3'
+const NODE_FLAGS = ['--v8-pool-size=1', '--disable-warning=ExperimentalWarning']
+/** The supervisor shares the function's memory: it takes little, and gives back what it took. */
+const SUPERVISOR_FLAGS = [...NODE_FLAGS, '--max-semi-space-size=1', '--max-old-space-size=96']
+
+/** The runtime of the sandbox for what a function names: several names have one. */
+export function sandboxRuntime(name: string): RuntimeName {
+  if (name.startsWith('provided')) return 'provided'
+  if (name.startsWith('python')) return 'python3.x'
+  return name as RuntimeName
+}
+
+/**
+ * Looks once at what is here; further Nodes count as soon as they are installed.
+ * @param root  the folder of this program
+ */
+export async function findGuests(root: string): Promise<Guests> {
+  const python = await pythonVersion()
+  const nodeOf = (runtime: RuntimeName): string | null => {
+    if (runtime === 'nodejs24.x') return process.execPath
+    const file = path.join(root, 'tools', `node${runtime.slice('nodejs'.length, -'.x'.length)}`, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node')
+    return existsSync(file) ? file : null
+  }
+  const supervisor = (name: RuntimeName, program: (runtimes: string) => readonly string[]): Guest => ({
+    node: process.execPath,
+    args: (runtimes, { relay, api }) => [
+      ...SUPERVISOR_FLAGS,
+      path.join(runtimes, 'supervisor', 'main.mjs'),
+      name,
+      String(relay),
+      String(api),
+      ...program(runtimes),
+    ],
+  })
+  const of = (runtime: RuntimeName): Guest | null => {
+    if (runtime === 'provided') return supervisor(runtime, () => [])
+    if (runtime === 'python3.x') return python === null ? null : supervisor(runtime, (runtimes) => [PYTHON, path.join(runtimes, 'python', 'bootstrap.py')])
+    const node = nodeOf(runtime)
+    return node === null ? null : { node, args: (runtimes, { relay }) => [...NODE_FLAGS, path.join(runtimes, 'node', 'bootstrap.mjs'), String(relay)] }
+  }
+  const refusal = (name: string): string | null => {
+    const runtime = sandboxRuntime(name)
+    if (runtime !== 'python3.x') return of(runtime) === null ? `${name} is not installed on this node: run \`npm run setup -- --runtime ${name}\`` : null
+    if (python === null) return `${name} is not installed on this node: install python3 (\`apt-get install python3\`) and start the node again`
+    if (name === `python${python}`) return null
+    return `this node has python${python}, the python3 of its system, and not ${name}: name python${python}, or run the node on a system whose python3 is ${name.slice('python'.length)}`
+  }
+  return { of, refusal }
+}
+
+/** @throws Error for a runtime that is not installed: a function of it is refused before it comes here */
+export function guestOf(guests: Guests, runtime: RuntimeName): Guest {
+  const guest = guests.of(runtime)
+  if (guest === null) throw new Error(`the runtime ${runtime} is not installed`)
+  return guest
+}
+
+/** `3.11`, or null when there is none. */
+function pythonVersion(): Promise<string | null> {
+  return new Promise((resolve) => {
+    execFile(PYTHON, ['-I', '-S', '-c', 'import sys; print("%d.%d" % sys.version_info[:2])'], { timeout: 10_000 }, (error, out) =>
+      resolve(error ? null : out.trim()),
+    )
+  })
+}
