@@ -34,7 +34,7 @@ import {
 } from './functions/index.ts'
 import { ConsoleListener, consoleRoutes, Content, Gateway, HostNames, isConsoleName, nodeRoutes, projectRoutes, TrustedProxies } from './gateway/index.ts'
 import type { Host } from './host.ts'
-import { Admission, Invoker, lambdaInvokeRoutes, Queue, routes as invokeRoutes, Specs } from './invoke/index.ts'
+import { Admission, Invoker, lambdaInvokeRoutes, Provisioning, Queue, routes as invokeRoutes, Specs } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
 import { randomFraction } from './lib/ids.ts'
 import { checkDoors, listen } from './listening.ts'
@@ -149,13 +149,14 @@ export class RunningNode implements AsyncDisposable {
           auth.forget()
           void functions.refresh(ref)
           concurrency.heard()
+          provisioning.look()
           functionSettings.forget(ref)
           void secrets.refresh(ref)
           sites.invalidate(ref)
         },
       }),
     )
-    const concurrency = opening.use(new Concurrency({ control: databases.control, clock }))
+    const concurrency = opening.use(new Concurrency({ control: databases.control, clock, provisioningChanged: () => provisioning.look() }))
     const auth = new Auth(databases.control, sealer, clock, () => versions.believable)
     const logJournal = opening.use(await Journal.open<LogRecord>(path.join(data, 'journal', 'main', 'logs'), log))
     const meterJournal = opening.use(await Journal.open<MeterEntry>(path.join(data, 'journal', 'main', 'meters'), log))
@@ -188,7 +189,10 @@ export class RunningNode implements AsyncDisposable {
       defaultProject: DEFAULT_PROJECT,
       region: REGION,
       secretsOf: (ref) => secrets.of(ref),
-      outdated: (spec) => sandbox.sandboxes.restart(spec),
+      outdated: (spec) => {
+        sandbox.sandboxes.restart(spec)
+        provisioning.look()
+      },
     })
     const secrets = new Secrets({
       control: databases.control,
@@ -260,6 +264,7 @@ export class RunningNode implements AsyncDisposable {
     sweeper.unref()
     opening.defer(() => clearInterval(sweeper))
     const admission = new Admission({ node: config.invoke.concurrency, perFunction: config.invoke.functionConcurrency }, concurrency)
+    const provisioning = opening.use(new Provisioning({ concurrency, functions, sandboxes: sandbox.sandboxes, specs, clock, log }))
     const queue: Queue = opening.use(
       new Queue({
         database: databases.control,
@@ -436,7 +441,14 @@ export class RunningNode implements AsyncDisposable {
       ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping.signal }),
       ...realtimeRoutes(realtime),
       ...storageRoutes(storage),
-      ...lambdaRoutes({ functions, concurrency, links, settings: functionSettings, architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64' }),
+      ...lambdaRoutes({
+        functions,
+        concurrency,
+        provisioned: (versionId) => sandbox.sandboxes.provisioned(versionId),
+        links,
+        settings: functionSettings,
+        architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64',
+      }),
     ]
     const tls =
       settings.tlsCert === null || settings.tlsKey === null
@@ -513,6 +525,7 @@ export class RunningNode implements AsyncDisposable {
       markReady: async () => {
         isReady = true
         void functions.expectAll(stopping.signal)
+        provisioning.look()
         await writeRun(stack, host, data, { ...line, pid: process.pid, startTicks: startTicks(process.pid), operatorToken, data })
       },
       drain: async () => {

@@ -348,6 +348,13 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/invoke/specs.test.ts',
   },
+  provisionedMemory: {
+    value: 75,
+    unit: '%',
+    why: 'of the memory of all sandboxes, what those that are kept loaded may take together; the rest is for all other calls',
+    error: null,
+    provenBy: 'src/sandbox/provisioned.test.ts',
+  },
   concurrentInvocations: {
     value: 200,
     unit: 'count',

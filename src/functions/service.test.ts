@@ -82,6 +82,7 @@ before(async () => {
     ...lambdaRoutes({
       functions,
       concurrency: new Concurrency({ control, clock: systemClock }),
+      provisioned: () => null,
       links,
       settings: new FunctionSettings({ control, clock: systemClock }),
       architecture: 'x86_64',

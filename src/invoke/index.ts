@@ -1,5 +1,6 @@
 export { Admission } from './admission.ts'
 export { lambdaInvokeRoutes } from './dialects/lambda.ts'
+export { Provisioning } from './provisioning.ts'
 export { routes } from './http.ts'
 export { type Entered, Queue } from './queue.ts'
 export { Invoker } from './service.ts'

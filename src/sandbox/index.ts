@@ -11,6 +11,7 @@ export {
   type HandlerKind,
   LoadError,
   type LogSink,
+  type ProvisionedState,
   type RelayIdentity,
   type RuntimeName,
   type Sandboxes,

@@ -11,6 +11,7 @@ import { within } from '../lib/within.ts'
 import { Channel } from './channel.ts'
 import { copyCache } from './compile-cache.ts'
 import type { SandboxConfig } from './config.ts'
+import { PROVISIONED, Provisioned } from './provisioned.ts'
 import { Depths } from './depths.ts'
 import { exitOf, howItEnded } from './exits.ts'
 import { FreezeTimer } from './freezing.ts'
@@ -26,6 +27,7 @@ import {
   type HandlerKind,
   LoadError,
   type LogSink,
+  type ProvisionedState,
   type RuntimeName,
   type Sandboxes,
   type SandboxLease,
@@ -107,6 +109,7 @@ export class SandboxPool implements Sandboxes {
   /** Successors that are wanted, by version; null while one is being made. */
   readonly #spares = new Map<string, SandboxSpec | null>()
   readonly #printed = new WeakMap<Specialised, HeldLog>()
+  readonly #provisioned: Provisioned<Specialised>
   #refillAt: { readonly due: number; readonly timer: Disposable } | null = null
   #refilling = 0
   #pauseMs = 0
@@ -121,6 +124,16 @@ export class SandboxPool implements Sandboxes {
       clock: deps.clock,
       start: (kind) => this.#start(bootOf(kind), false),
       surplus: (generic) => this.#giveBack(generic),
+    })
+    this.#provisioned = new Provisioned({
+      load: async (spec, limitMs, made) => {
+        this.#makeRoom(spec.memoryMb)
+        await this.#loadAhead(spec, limitMs, made)
+      },
+      budgetMb: () => this.#budgetMb,
+      atOnce: deps.config.refills,
+      clock: deps.clock,
+      log: deps.log,
     })
     this.#freezer = new FreezeTimer(deps.config.freezeMs, deps.clock)
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS)
@@ -215,7 +228,7 @@ export class SandboxPool implements Sandboxes {
     const { spec } = sandbox
     // What it printed when it was loaded ahead belongs to the first call.
     this.#printed.get(sandbox)?.tell(log)
-    if (spec.reuse !== 'never') return sandbox.lease({ cold: null, waitMs, initMs: 0 })
+    if (this.#provisioned.holds(sandbox) || spec.reuse !== 'never') return sandbox.lease({ cold: null, waitMs, initMs: 0 })
     this.#wantSpare(spec)
     return sandbox.lease({ cold: 'reuse-never', waitMs, initMs: 0 })
   }
@@ -307,7 +320,7 @@ export class SandboxPool implements Sandboxes {
     const generic = waiting ?? (await this.#start(spec, true))
     this.#generic.expect(spec.key, spec.runtime)
     this.#refillSoon(spec.runtime)
-    await this.#loadAhead(generic, spec, LOAD_MS).catch((error: unknown) => {
+    await this.#become(generic, spec, LOAD_MS).catch((error: unknown) => {
       // A call gives it more time.
       if (!(error instanceof LoadError && isLate(error))) throw error
     })
@@ -336,7 +349,25 @@ export class SandboxPool implements Sandboxes {
     }
   }
 
+  provision(spec: SandboxSpec, count: number): void {
+    this.#retired.delete(spec.key)
+    this.#provisioned.set(spec, count)
+  }
+
+  unprovision(key: string): void {
+    this.#provisioned.drop(key)
+  }
+
+  provisionedKeys(): readonly string[] {
+    return this.#provisioned.keys()
+  }
+
+  provisioned(key: string): ProvisionedState | null {
+    return this.#provisioned.state(key)
+  }
+
   retire(key: string): void {
+    this.#provisioned.drop(key)
     for (const sandbox of [...(this.#byKey.get(key) ?? [])]) sandbox.drain()
     this.#retired.add(key)
     if (this.#retired.size > LIMITS.rememberedVersions.value) this.#retired.delete(this.#retired.keys().next().value as string)
@@ -376,6 +407,7 @@ export class SandboxPool implements Sandboxes {
     clearInterval(this.#sweeper)
     this.#refillAt?.timer[Symbol.dispose]()
     this.#freezer[Symbol.dispose]()
+    this.#provisioned[Symbol.dispose]()
     for (const generic of [...this.#generic.clear(), ...this.#loading]) this.#track(this.#end(generic))
     for (const sandbox of [...this.#byKey.values()].flat()) this.#track(sandbox.end())
     while (this.#ending.size > 0) await Promise.all([...this.#ending])
@@ -472,7 +504,7 @@ export class SandboxPool implements Sandboxes {
     while (!this.#fits(wantedMb)) {
       const idle = [...this.#byKey.values()]
         .flat()
-        .filter((sandbox) => sandbox.state.state === 'frozen' || sandbox.state.state === 'ready')
+        .filter((sandbox) => (sandbox.state.state === 'frozen' || sandbox.state.state === 'ready') && !this.#provisioned.holds(sandbox))
         .toSorted((a, b) => ('sinceMs' in a.state && 'sinceMs' in b.state ? a.state.sinceMs - b.state.sinceMs : 0))[0]
       if (!idle)
         throw new MayflyError(
@@ -488,7 +520,12 @@ export class SandboxPool implements Sandboxes {
   }
 
   get #usedMb(): number {
-    return [...this.#byKey.values()].flat().reduce((sum, sandbox) => sum + budgetMb(sandbox.state, sandbox.spec.memoryMb), this.#reservedMb)
+    return [...this.#byKey.values()].flat().reduce((sum, sandbox) => sum + this.#budgetOf(sandbox), this.#reservedMb)
+  }
+
+  /** What is provisioned keeps the room of its limit, for it must stay when it runs. */
+  #budgetOf(sandbox: Specialised): number {
+    return this.#provisioned.holds(sandbox) && sandbox.state.state === 'frozen' ? sandbox.spec.memoryMb : budgetMb(sandbox.state, sandbox.spec.memoryMb)
   }
 
   #fits(wantedMb: number): boolean {
@@ -509,7 +546,14 @@ export class SandboxPool implements Sandboxes {
   }
 
   /** @param forCall  the right to one call is taken before anybody else can see it */
-  async #specialise(generic: Generic, spec: SandboxSpec, log: LogSink, forCall: boolean, limitMs: number): Promise<Specialised> {
+  async #specialise(
+    generic: Generic,
+    spec: SandboxSpec,
+    log: LogSink,
+    forCall: boolean,
+    limitMs: number,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<Specialised> {
     const { clock, staging } = this.#deps
     const depths = new Depths()
     generic.owner = { openRelay: (connection) => spec.openRelay(connection, spec.identity, () => depths.now()) }
@@ -520,7 +564,7 @@ export class SandboxPool implements Sandboxes {
       const { paths } = generic.process
       generic.channel.announce({
         handler: spec.handler,
-        environment: { ...pathVariables(spec.runtime, paths), ...spec.environment },
+        environment: { ...pathVariables(spec.runtime, paths), ...spec.environment, ...more },
         context: spec.context,
         memoryMb: spec.memoryMb,
         codePath: paths.code,
@@ -563,6 +607,7 @@ export class SandboxPool implements Sandboxes {
 
   #onGone(sandbox: Specialised, slotDir: string): void {
     const all = this.#byKey.get(sandbox.spec.key)
+    this.#provisioned.gone(sandbox)
     const at = all?.indexOf(sandbox) ?? -1
     if (at !== -1) all?.splice(at, 1)
     if (all?.length === 0) this.#byKey.delete(sandbox.spec.key)
@@ -716,21 +761,30 @@ export class SandboxPool implements Sandboxes {
     if (this.#isOver(spec) || !this.#fits(spec.memoryMb)) return
     using _ = this.#comes(spec)
     const generic = await this.#startBehind(spec)
-    await this.#loadAhead(generic, spec, Math.max(LOAD_MS, spec.timeoutMs)).catch((error: unknown) => {
+    await this.#become(generic, spec, Math.max(LOAD_MS, spec.timeoutMs)).catch((error: Error) => {
       // No reason for the pool to pause: it started.
-      if (!(error instanceof LoadError || this.#closing.signal.aborted))
-        this.#deps.log.warn({ error: (error as Error).message }, 'a sandbox could not be made ready')
+      if (!(error instanceof LoadError || this.#closing.signal.aborted)) this.#deps.log.warn({ error: error.message }, 'a sandbox could not be made ready')
     })
   }
 
-  /** Makes it the version's before any call; the first one hears what it printed. @throws LoadError */
-  async #loadAhead(generic: Generic, spec: SandboxSpec, limitMs: number): Promise<void> {
+  /** One that no call asked for, wherever the memory for it comes from. `told` hears of it before any call can get it. */
+  async #loadAhead(spec: SandboxSpec, limitMs: number, told: (made: Specialised) => void): Promise<void> {
+    using _ = this.#comes(spec)
+    const generic = await this.#start(spec, true)
+    if (!this.#isOver(spec)) return await this.#become(generic, spec, limitMs, told)
+    this.#giveBack(generic)
+    throw new Error('its version is over')
+  }
+
+  async #become(generic: Generic, spec: SandboxSpec, limitMs: number, told: ((made: Specialised) => void) | null = null): Promise<void> {
     const printed = new HeldLog()
     try {
-      const made = await this.#specialise(generic, spec, printed, false, limitMs)
+      const made = await this.#specialise(generic, spec, printed, false, limitMs, told === null ? {} : PROVISIONED)
       this.#printed.set(made, printed)
       if (this.#isOver(spec)) made.drain()
-      else this.#onFree(made)
+      if (made.state.state === 'gone') return
+      told?.(made)
+      this.#onFree(made)
     } catch (error) {
       this.#track(this.#end(generic))
       throw error
@@ -743,6 +797,7 @@ export class SandboxPool implements Sandboxes {
     const { idleMs } = this.#deps.config
     for (const sandbox of [...this.#byKey.values()].flat()) {
       const { state } = sandbox
+      if (this.#provisioned.holds(sandbox)) continue
       if ((state.state === 'frozen' || state.state === 'ready') && now - state.sinceMs > idleMs) this.#drop(sandbox, 'idle-drop')
     }
   }

@@ -186,6 +186,16 @@ export interface SandboxStatus {
   readonly sandboxes: readonly { id: string; key: string; state: string; busy: number; memoryMb: number }[]
 }
 
+/** How it stands with the sandboxes that are kept loaded of one version. */
+export interface ProvisionedState {
+  readonly requested: number
+  /** Loaded and kept, busy or not. */
+  readonly available: number
+  readonly status: 'IN_PROGRESS' | 'READY' | 'FAILED'
+  /** Of a failure. */
+  readonly reason: string | null
+}
+
 /** The pool: what `invoke` sees of this room. */
 export interface Sandboxes extends AsyncDisposable {
   /**
@@ -209,6 +219,14 @@ export interface Sandboxes extends AsyncDisposable {
   hasLoaded(spec: SandboxSpec): boolean
   /** A call of this spec is to be expected: copies of its code are made ready. */
   prepare(spec: SandboxSpec): Promise<void>
+  /** Keeps so many of this version loaded, however long no call comes. The same again changes nothing. */
+  provision(spec: SandboxSpec, count: number): void
+  /** Lets them go as others do. */
+  unprovision(key: string): void
+  /** The keys of which some are kept loaded, or to be. */
+  provisionedKeys(): readonly string[]
+  /** Null when none are to be kept of it. */
+  provisioned(key: string): ProvisionedState | null
   /** Ends the sandboxes of a key when their calls are over. */
   retire(key: string): void
   /** What a version's sandboxes are told is another now: those of this spec end when their calls are over, and the next call brings its own. */

@@ -2,16 +2,24 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import {
+  CreateAliasCommand,
   CreateFunctionCommand,
   DeleteFunctionCommand,
   DeleteFunctionConcurrencyCommand,
+  DeleteProvisionedConcurrencyConfigCommand,
   GetFunctionCommand,
   GetFunctionConcurrencyCommand,
+  GetProvisionedConcurrencyConfigCommand,
   InvokeCommand,
   type LambdaClient,
   LambdaServiceException,
+  paginateListProvisionedConcurrencyConfigs,
+  PublishVersionCommand,
   PutFunctionConcurrencyCommand,
+  PutProvisionedConcurrencyConfigCommand,
   TooManyRequestsException,
+  UpdateAliasCommand,
+  UpdateFunctionCodeCommand,
   waitUntilFunctionActiveV2,
 } from '@aws-sdk/client-lambda'
 import { awsOf, makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
@@ -22,7 +30,7 @@ let aws: LambdaClient
 
 const SLEEPS = 'export const handler = async (event) => { await new Promise((done) => setTimeout(done, event.ms ?? 0)); return event.ms ?? 0 }'
 
-async function create(name: string, code: string = SLEEPS): Promise<void> {
+async function create(name: string, code: string = SLEEPS, memory = 128): Promise<void> {
   await aws.send(
     new CreateFunctionCommand({
       FunctionName: name,
@@ -30,6 +38,7 @@ async function create(name: string, code: string = SLEEPS): Promise<void> {
       Handler: 'index.handler',
       Role: ROLE,
       Timeout: 20,
+      MemorySize: memory,
       Code: { ZipFile: await zipOf({ 'index.mjs': code }) },
     }),
   )
@@ -155,5 +164,126 @@ describe('reserved concurrency by the unmodified SDK', () => {
     await assert.rejects(invoke('reserved'), { name: 'TooManyRequestsException' })
     await aws.send(new DeleteFunctionConcurrencyCommand({ FunctionName: 'reserved' }))
     assert.equal(await invoke('reserved'), '0')
+  })
+})
+
+describe('provisioned concurrency by the unmodified SDK', () => {
+  const code = (version: number) => `export const handler = async () => ({ version: ${version}, kind: process.env.AWS_LAMBDA_INITIALIZATION_TYPE })`
+  const put = (FunctionName: string, Qualifier: string, ProvisionedConcurrentExecutions: number) =>
+    aws.send(new PutProvisionedConcurrencyConfigCommand({ FunctionName, Qualifier, ProvisionedConcurrentExecutions }))
+  const get = (FunctionName: string, Qualifier: string) => aws.send(new GetProvisionedConcurrencyConfigCommand({ FunctionName, Qualifier }))
+  const becomes = async (name: string, qualifier: string, status: 'READY' | 'FAILED') => {
+    await until(async () => (await get(name, qualifier)).Status === status, 20)
+    return await get(name, qualifier)
+  }
+  const call = async (name: string, qualifier: string) => {
+    const reply = await aws.send(new InvokeCommand({ FunctionName: name, Qualifier: qualifier, LogType: 'Tail' }))
+    const log = Buffer.from(reply.LogResult ?? '', 'base64').toString()
+    return { ...(JSON.parse(Buffer.from(reply.Payload ?? []).toString()) as { version: number; kind: string }), isCold: /Cold Start|Init Duration/.test(log) }
+  }
+  const publish = async (name: string) => (await aws.send(new PublishVersionCommand({ FunctionName: name }))).Version as string
+
+  before(async () => {
+    await create('warm', code(1))
+    assert.equal(await publish('warm'), '1')
+    await aws.send(new CreateAliasCommand({ FunctionName: 'warm', Name: 'live', FunctionVersion: '1' }))
+  })
+
+  it('refuses what AWS refuses, in its words', async () => {
+    const arn = 'arn:aws:lambda:us-east-1:000000000000:function:warm'
+    const unpublished = 'Provisioned Concurrency Configs cannot be applied to unpublished function versions.'
+    await failsAs(put('warm', '$LATEST', 1), 'InvalidParameterValueException', 400, unpublished)
+    await failsAs(put('warm', '9', 1), 'ResourceNotFoundException', 404, `Function not found: ${arn}:9`)
+    await failsAs(put('warm', 'nobody', 1), 'ResourceNotFoundException', 404, `Cannot find alias arn: ${arn}:nobody`)
+    await failsAs(
+      put('warm', '1', 0),
+      'ValidationException',
+      400,
+      "1 validation error detected: Value '0' at 'provisionedConcurrentExecutions' failed to satisfy constraint: Member must have value greater than or equal to 1",
+    )
+    const none = 'No Provisioned Concurrency Config found for this function'
+    await failsAs(get('warm', 'live'), 'ProvisionedConcurrencyConfigNotFoundException', 404, none)
+    const onlyPublished = 'The function resource provided must be an alias or a published version.'
+    await failsAs(get('warm', '$LATEST'), 'InvalidParameterValueException', 400, onlyPublished)
+    await failsAs(
+      put('warm', '1', 901),
+      'InvalidParameterValueException',
+      400,
+      "Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [100].",
+    )
+  })
+
+  it('keeps sandboxes of what an alias names loaded: its calls are warm, the first ones too', async () => {
+    const { $metadata, LastModified, ...asked } = await put('warm', 'live', 2)
+    assert.equal($metadata.httpStatusCode, 202)
+    assert.match(LastModified ?? '', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+0000$/)
+    assert.deepEqual(asked, {
+      RequestedProvisionedConcurrentExecutions: 2,
+      AvailableProvisionedConcurrentExecutions: 0,
+      AllocatedProvisionedConcurrentExecutions: 0,
+      Status: 'IN_PROGRESS',
+    })
+    const { $metadata: _, ...ready } = await becomes('warm', 'live', 'READY')
+    assert.deepEqual(ready, {
+      RequestedProvisionedConcurrentExecutions: 2,
+      AvailableProvisionedConcurrentExecutions: 2,
+      AllocatedProvisionedConcurrentExecutions: 2,
+      Status: 'READY',
+      LastModified,
+    })
+    assert.deepEqual(await call('warm', 'live'), { version: 1, kind: 'provisioned-concurrency', isCold: false })
+    assert.deepEqual((await call('warm', '$LATEST')).kind, 'on-demand')
+  })
+
+  it('is of an alias or of its version, not of both, and within what is reserved', async () => {
+    await failsAs(put('warm', '1', 1), 'ResourceConflictException', 409, 'Version is pointed by a Provisioned Concurrency alias')
+    await create('both', code(1))
+    await publish('both')
+    await aws.send(new CreateAliasCommand({ FunctionName: 'both', Name: 'live', FunctionVersion: '1' }))
+    await put('both', '1', 1)
+    const already = "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version"
+    await failsAs(put('both', 'live', 1), 'ResourceConflictException', 409, already)
+    await reserve('both', 2)
+    const tooMany = 'Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for function'
+    await failsAs(put('both', '1', 3), 'InvalidParameterValueException', 400, tooMany)
+    await put('both', '1', 2)
+    const tooFew = " ReservedConcurrentExecutions  1 should not be lower than function's total provisioned concurrency [2]."
+    await failsAs(reserve('both', 1), 'InvalidParameterValueException', 400, tooFew)
+    const arns: (string | undefined)[] = []
+    for await (const page of paginateListProvisionedConcurrencyConfigs({ client: aws }, { FunctionName: 'both' }))
+      for (const one of page.ProvisionedConcurrencyConfigs ?? []) arns.push(one.FunctionArn)
+    assert.deepEqual(arns, ['arn:aws:lambda:us-east-1:000000000000:function:both:1'])
+    await aws.send(new DeleteFunctionCommand({ FunctionName: 'both' }))
+  })
+
+  it('follows the alias to another version', async () => {
+    await aws.send(new UpdateFunctionCodeCommand({ FunctionName: 'warm', ZipFile: await zipOf({ 'index.mjs': code(2) }) }))
+    const version = await publish('warm')
+    await aws.send(new UpdateAliasCommand({ FunctionName: 'warm', Name: 'live', FunctionVersion: version }))
+    await becomes('warm', 'live', 'READY')
+    assert.deepEqual(await call('warm', 'live'), { version: 2, kind: 'provisioned-concurrency', isCold: false })
+  })
+
+  it('says when the code does not load, and when the memory does not do', async () => {
+    await create('broken', 'if (process.env.AWS_LAMBDA_FUNCTION_NAME) throw new Error("does not load"); export const handler = async () => 1')
+    await put('broken', await publish('broken'), 1)
+    const failed = await becomes('broken', '1', 'FAILED')
+    assert.deepEqual([failed.StatusReason, failed.AvailableProvisionedConcurrentExecutions], ['FUNCTION_ERROR_INIT_FAILURE', 0])
+    await create('huge', code(1), 10_240)
+    await put('huge', await publish('huge'), 400)
+    assert.match((await becomes('huge', '1', 'FAILED')).StatusReason ?? '', /^400 sandboxes of 10240 MB do not fit: of the \d+ MB that provisioned sandboxes/)
+    await aws.send(new DeleteFunctionCommand({ FunctionName: 'huge' }))
+  })
+
+  it('is there again after a restart of the node, and goes when it is taken back', async () => {
+    aws.destroy()
+    await node.stop()
+    node = await startMayfly(`${folder}/data`)
+    aws = awsOf(node.ready)
+    await becomes('warm', 'live', 'READY')
+    assert.deepEqual(await call('warm', 'live'), { version: 2, kind: 'provisioned-concurrency', isCold: false })
+    const gone = await aws.send(new DeleteProvisionedConcurrencyConfigCommand({ FunctionName: 'warm', Qualifier: 'live' }))
+    assert.equal(gone.$metadata.httpStatusCode, 204)
+    await failsAs(get('warm', 'live'), 'ProvisionedConcurrencyConfigNotFoundException', 404, 'No Provisioned Concurrency Config found for this function')
   })
 })

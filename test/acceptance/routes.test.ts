@@ -257,6 +257,25 @@ describe('every route', () => {
     },
     { route: 'GET /2019-09-30/functions/:name/concurrency', access: 'aws', at: () => '/2019-09-30/functions/hello/concurrency', ok: 200 },
     { route: 'DELETE /2017-10-31/functions/:name/concurrency', access: 'aws', at: () => '/2017-10-31/functions/hello/concurrency', ok: 204 },
+    {
+      route: 'PUT /2019-09-30/functions/:name/provisioned-concurrency',
+      access: 'aws',
+      at: () => '/2019-09-30/functions/hello/provisioned-concurrency?Qualifier=7',
+      body: () => '{"ProvisionedConcurrentExecutions":1}',
+      ok: 404, // no version was published
+    },
+    {
+      route: 'GET /2019-09-30/functions/:name/provisioned-concurrency',
+      access: 'aws',
+      at: () => '/2019-09-30/functions/hello/provisioned-concurrency?List=ALL',
+      ok: 200,
+    },
+    {
+      route: 'DELETE /2019-09-30/functions/:name/provisioned-concurrency',
+      access: 'aws',
+      at: () => '/2019-09-30/functions/hello/provisioned-concurrency?Qualifier=7',
+      ok: 404,
+    },
     { route: 'any /<date>/*', access: 'aws', at: () => '/2015-03-31/nothing', ok: 404 },
     { route: 'POST /storage/v1/bucket', access: 'stored', at: () => '/storage/v1/bucket', body: () => '{"id":"shelf","public":true}', ok: 200 },
     { route: 'GET /storage/v1/bucket', access: 'project', at: () => '/storage/v1/bucket', ok: 200 },

@@ -11,6 +11,7 @@ import { settingOperations } from './function-settings.ts'
 import { functionOperations } from './functions.ts'
 import { type LambdaRoutesDeps, type Operation, routeOf } from './operation.ts'
 import { policyOperations } from './policies.ts'
+import { provisionedOperations } from './provisioned.ts'
 import { tagOperations } from './tags.ts'
 import { versionOperations } from './versions.ts'
 
@@ -24,6 +25,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...codeSigningOperations,
   ...eventSourceOperations,
   ...concurrencyOperations,
+  ...provisionedOperations,
   ...eventInvokeOperations,
   ...settingOperations,
   ...absentOperations,

@@ -3,6 +3,7 @@ import { LIMITS } from '../../../core/limits.ts'
 import type { ProjectRef } from '../../../core/project.ts'
 import type { RequestContext, Route } from '../../../core/route.ts'
 import type { Concurrency } from '../../concurrency/concurrency.ts'
+import type { Kept } from '../../concurrency/targets.ts'
 import type { ArtefactLinks } from '../../links.ts'
 import type { FunctionRecord, FunctionsService } from '../../service.ts'
 import type { FunctionSettings, Settable } from '../../settings/service.ts'
@@ -14,6 +15,8 @@ import { type Json, parseBody, type Violations } from './request.ts'
 export interface LambdaRoutesDeps {
   readonly functions: FunctionsService
   readonly concurrency: Concurrency
+  /** How it stands with what is kept loaded of a version; null where nothing is to be. */
+  readonly provisioned: (versionId: string) => Kept | null
   readonly links: ArtefactLinks
   readonly settings: FunctionSettings
   /** What Lambda calls this machine. */

@@ -86,6 +86,7 @@ export class LambdaTable implements AsyncDisposable {
       functions,
       settings,
       concurrency: new Concurrency({ control, clock: systemClock }),
+      provisioned: () => null,
       links: new ArtefactLinks(systemClock),
       architecture: 'x86_64',
     })

@@ -1,0 +1,83 @@
+import type { Log } from '../core/log.ts'
+import { type Concurrency, type FunctionsService, targetsOf, type Version } from '../functions/index.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { Sandboxes } from '../sandbox/index.ts'
+import type { Specs } from './specs.ts'
+
+/** After a look that failed, the next comes so much later. */
+const AGAIN_MS = 1_000
+
+export interface ProvisioningDeps {
+  readonly concurrency: Concurrency
+  readonly functions: FunctionsService
+  readonly sandboxes: Sandboxes
+  readonly specs: Specs
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/**
+ * Brings what functions have provisioned to the sandboxes: looks at all of it again whenever something of a project was
+ * changed, so that what an alias or $LATEST names by now is what is kept loaded.
+ */
+export class Provisioning implements AsyncDisposable {
+  readonly #deps: ProvisioningDeps
+  readonly #stop = new AbortController()
+  #looking: Promise<void> | null = null
+  #again = false
+
+  constructor(deps: ProvisioningDeps) {
+    this.#deps = deps
+  }
+
+  /** Something was changed. */
+  look(): void {
+    this.#again = true
+    if (this.#stop.signal.aborted || this.#looking) return
+    this.#looking = this.#work().finally(() => {
+      this.#looking = null
+      if (this.#again) this.look()
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort()
+    await this.#looking
+  }
+
+  async #work(): Promise<void> {
+    const { clock, log } = this.#deps
+    let failing = false
+    while (this.#again && !this.#stop.signal.aborted) {
+      this.#again = false
+      try {
+        await this.#settle()
+        failing = false
+      } catch (error) {
+        this.#again = true
+        if (!failing) log.warn({ error: (error as Error).message }, 'what is provisioned could not be read; it is tried again')
+        failing = true
+        await clock.sleep(AGAIN_MS, this.#stop.signal).catch(() => {})
+      }
+    }
+  }
+
+  async #settle(): Promise<void> {
+    const { concurrency, functions, sandboxes, specs } = this.#deps
+    const wanted = new Map<string, { version: Version; count: number }>()
+    for (const config of await concurrency.allProvisioned()) {
+      const targets = await targetsOf(functions, config.project, config.functionName, config)
+      // What named it is gone, and what it asked for with it.
+      if (targets.length === 0) await concurrency.unprovision(config.project, config.functionId, config.qualifier)
+      for (const { record, count } of targets) {
+        const version = await functions.resolve(config.project, config.functionName, record.version)
+        wanted.set(version.id, { version, count: count + (wanted.get(version.id)?.count ?? 0) })
+      }
+    }
+    for (const key of sandboxes.provisionedKeys()) if (!wanted.has(key)) sandboxes.unprovision(key)
+    for (const { version, count } of wanted.values()) {
+      if (this.#stop.signal.aborted) return
+      sandboxes.provision(specs.of(version), count)
+    }
+  }
+}
