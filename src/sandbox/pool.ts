@@ -380,7 +380,7 @@ export class SandboxPool implements Sandboxes {
   restart(spec: SandboxSpec): void {
     this.#outdated.add(spec)
     for (const sandbox of [...(this.#byKey.get(spec.key) ?? [])]) if (sandbox.spec === spec) sandbox.drain()
-    const past = this.#past.get(`${spec.identity.project}/${spec.identity.functionName}`)
+    const past = this.#past.get(pastOf(spec))
     if (past?.key === spec.key) past.ended = 'new-version'
   }
 
