@@ -6,6 +6,7 @@ import path from 'node:path'
 import { CreateFunctionCommand, waitUntilFunctionActiveV2 } from '@aws-sdk/client-lambda'
 import { build } from 'esbuild'
 import { pause, show, timed } from './measure.ts'
+import { wrk } from './wrk.ts'
 import { awsOf, ROLE, type RunningMayfly, startMayfly, zipOf } from '../test/acceptance/harness.ts'
 
 // Measures Mayfly and a yardstick side by side and prints ratios; times alone say little on a shared machine.
@@ -119,11 +120,6 @@ async function cold(): Promise<void> {
   const none = show('cold call, pool empty', empty)
   process.stdout.write(`→ pool empty ÷ bare: p50 ${(none.p50 / base2.p50).toFixed(3)}  (aim 2.5)\n`)
   await node.stop()
-}
-
-function wrk(url: string, connections: number, header: string | null): { rate: number; p50: string } {
-  const out = execFileSync('wrk', ['-t1', `-c${connections}`, '-d4', '--latency', ...(header ? ['-H', header] : []), url], { encoding: 'utf8' })
-  return { rate: Number(/Requests\/sec:\s+([\d.]+)/.exec(out)?.[1]), p50: /^\s+50%\s+(\S+)/m.exec(out)?.[1] ?? '' }
 }
 
 async function warm(): Promise<void> {
