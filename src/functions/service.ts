@@ -325,6 +325,7 @@ export class FunctionsService implements Functions {
       ...definition,
       tags: before.definition.tags,
       awsRole: before.definition.awsRole,
+      ...(before.definition.kept ? { kept: before.definition.kept } : {}),
     }
     if (before.artefact === artefact && isDeepStrictEqual(before.definition, wanted) && isDeepStrictEqual({ ...before.environment }, { ...environment })) {
       return { record: before, created: false, changed: false, warnings }

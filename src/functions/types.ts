@@ -22,7 +22,28 @@ export interface FunctionDefinition {
   readonly async: { readonly maxAttempts: number | null; readonly maxAgeSeconds: number | null }
   /** The Lambda API's Role ARN, checked for its form only; null when deployed by mayfly.json. */
   readonly awsRole: string | null
+  /** What the Lambda API was told beside all this; absent when it never was. */
+  readonly kept?: KeptSettings
   readonly tags: Readonly<Record<string, string>>
+}
+
+/** How a function's log is written. Null: as Lambda does by default. */
+export interface Logging {
+  readonly format: 'Text' | 'JSON'
+  /** Of JSON only. */
+  readonly applicationLevel: string | null
+  readonly systemLevel: string | null
+  readonly group: string | null
+}
+
+/** What the Lambda API says of a function and no other way does. Only `logging` changes how it runs. */
+export interface KeptSettings {
+  readonly logging: Logging | null
+  readonly tracing: 'Active' | 'PassThrough'
+  readonly deadLetterArn: string | null
+  readonly snapStart: 'None' | 'PublishedVersions'
+  /** An empty VpcConfig was sent: it is told as one that was cleared. */
+  readonly vpcCleared: boolean
 }
 
 /** One immutable build of a function. `$LATEST` names the newest one, whose id changes with every change; a number names one for good. */

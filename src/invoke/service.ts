@@ -9,6 +9,7 @@ import { systemRandom } from '../lib/ids.ts'
 import { type Call, type CallEnd, type CallResult, type ColdReason, type HandlerKind, LoadError, type Sandboxes, type SandboxLease } from '../sandbox/index.ts'
 import type { Admission, Slot } from './admission.ts'
 import { InvocationLog, LiveLogs } from './log.ts'
+import { type PlatformLines, platformLines } from './platform-lines.ts'
 import type { Specs } from './specs.ts'
 
 export interface InvokerDeps {
@@ -121,8 +122,10 @@ export class Invoker implements Disposable {
     const log = new InvocationLog(this.#deps.logs, subject, clock.now)
     this.#live.add(log)
     meter.started({ ...subject, attempt: invocation.attempt ?? 1, memoryMb: version.definition.memoryMb, startedAt })
-    log.platform(`START RequestId: ${invocation.id} Version: ${version.version}`)
-    const run = new Run(this.#deps, invocation, version, slot, log, startedAt, () => this.#live.delete(log))
+    const logging = version.definition.kept?.logging ?? null
+    const lines = platformLines(logging, { id: invocation.id, version: version.version, now: clock.now })
+    for (const line of lines.start()) log.platform(line)
+    const run = new Run(this.#deps, invocation, version, slot, log, lines, startedAt, () => this.#live.delete(log))
     let lease: SandboxLease | null = null
     try {
       const asked = clock.monotonic()
@@ -200,41 +203,40 @@ class Run {
   readonly #version: Version
   readonly #slot: Slot
   readonly #log: InvocationLog
+  readonly #lines: PlatformLines
   readonly #startedAt: number
   readonly #onEnd: () => void
   #ended = false
   bytesOut = 0
 
-  constructor(deps: InvokerDeps, invocation: Invocation, version: Version, slot: Slot, log: InvocationLog, startedAt: number, onEnd: () => void) {
+  constructor(
+    deps: InvokerDeps,
+    invocation: Invocation,
+    version: Version,
+    slot: Slot,
+    log: InvocationLog,
+    lines: PlatformLines,
+    startedAt: number,
+    onEnd: () => void,
+  ) {
     this.#onEnd = onEnd
     this.#deps = deps
     this.#invocation = invocation
     this.#version = version
     this.#slot = slot
     this.#log = log
+    this.#lines = lines
     this.#startedAt = startedAt
   }
 
   end(timing: Timing, error: CallEnd['error'], maxMemoryMb: number | null): Over {
     const { definition } = this.#version
-    const id = this.#invocation.id
     const outcome = error === null ? 'ok' : outcomeOf(error.type)
     const billedMs = Math.max(1, Math.ceil(timing.durationMs + timing.initMs))
     this.#log.flush()
-    if (error !== null && error.message !== '') this.#log.platform(`${new Date(this.#deps.clock.now()).toISOString()} ${id} ${error.message}`)
-    this.#log.platform(`END RequestId: ${id}`)
-    const fields = [
-      `REPORT RequestId: ${id}`,
-      `Duration: ${timing.durationMs.toFixed(2)} ms`,
-      `Billed Duration: ${billedMs} ms`,
-      `Memory Size: ${definition.memoryMb} MB`,
-      ...(maxMemoryMb === null ? [] : [`Max Memory Used: ${maxMemoryMb} MB`]),
-      // Loading that was no part of it: none, or part of the call's own duration.
-      ...(timing.initMs > 0 ? [`Init Duration: ${timing.initMs.toFixed(2)} ms`] : []),
-      ...(timing.cold === null ? [] : [`Cold Start: ${timing.cold}`]),
-      ...(outcome === 'ok' ? [] : [outcome === 'timeout' ? 'Status: timeout' : `Status: error\tError Type: ${error?.type ?? ''}`]),
-    ]
-    this.#log.platform(`${fields.join('\t')}\t`)
+    const errorType = error?.type ?? null
+    const report = { ...timing, billedMs, memoryMb: definition.memoryMb, maxMemoryMb, outcome, errorType, message: error?.message ?? '' }
+    for (const line of this.#lines.end(report)) this.#log.platform(line)
     this.#finish(timing, outcome, billedMs, maxMemoryMb)
     return { ...timing, logTail: this.#log.lastBytes(), error }
   }
@@ -244,7 +246,7 @@ class Run {
     if (this.#ended) return
     this.#log.flush()
     const reason = error instanceof MayflyError ? `${error.code}: ${error.message}` : 'a fault of this node'
-    this.#log.platform(`END RequestId: ${this.#invocation.id}\tNot run: ${reason}`)
+    for (const line of this.#lines.notRun(reason)) this.#log.platform(line)
     this.#finish({ cold: null, waitMs: 0, initMs: 0, durationMs: 0 }, 'cut', 0, null)
   }
 

@@ -101,6 +101,15 @@ describe('Specs', () => {
     assert.equal(specs.of(all).environment.B, '2')
     assert.deepEqual([outdated.length, revoked], [2, []])
   })
+  it('tells the runtime of a JSON log, and of a log group of its own', () => {
+    const { specs } = open()
+    const kept = { tracing: 'PassThrough', deadLetterArn: null, snapStart: 'None', vpcCleared: false } as const
+    const logged = specs.of(version('json', { kept: { ...kept, logging: { format: 'JSON', applicationLevel: 'WARN', systemLevel: 'INFO', group: '/own' } } }))
+    const { AWS_LAMBDA_LOG_FORMAT, AWS_LAMBDA_LOG_LEVEL, AWS_LAMBDA_LOG_GROUP_NAME } = logged.environment
+    assert.deepEqual([AWS_LAMBDA_LOG_FORMAT, AWS_LAMBDA_LOG_LEVEL, AWS_LAMBDA_LOG_GROUP_NAME], ['JSON', 'WARN', '/own'])
+    const text = specs.of(version('text', { kept: { ...kept, logging: null } }))
+    assert.deepEqual([text.environment.AWS_LAMBDA_LOG_FORMAT, text.environment.AWS_LAMBDA_LOG_GROUP_NAME], [undefined, '/aws/lambda/f'])
+  })
   it('forgets the longest unused past rememberedVersions', () => {
     const { specs, revoked } = open()
     for (let i = 0; i < LIMITS.rememberedVersions.value; i++) specs.of(version(`v${i}`))

@@ -106,7 +106,7 @@ export class Specs {
       functionVersion: version.version,
       functionArn: `arn:aws:lambda:${this.#deps.region}:${ACCOUNT_ID}:function:${version.functionName}`,
       memoryMb: definition.memoryMb,
-      logGroup: `/aws/lambda/${version.functionName}`,
+      logGroup: definition.kept?.logging?.group ?? `/aws/lambda/${version.functionName}`,
       logStream: `${version.version.replace('$', '')}/${version.id}`,
     }
     const spec: SandboxSpec = {
@@ -160,8 +160,15 @@ export class Specs {
       AWS_LAMBDA_FUNCTION_VERSION: context.functionVersion,
       AWS_LAMBDA_FUNCTION_MEMORY_SIZE: String(context.memoryMb),
       AWS_LAMBDA_INITIALIZATION_TYPE: 'on-demand',
+      ...loggingOf(version),
       AWS_LAMBDA_LOG_GROUP_NAME: context.logGroup,
       AWS_LAMBDA_LOG_STREAM_NAME: context.logStream,
     }
   }
+}
+
+/** Runtimes write and filter what the function logs by these. */
+function loggingOf({ definition }: Version): Record<string, string> {
+  const logging = definition.kept?.logging
+  return logging?.format === 'JSON' ? { AWS_LAMBDA_LOG_FORMAT: 'JSON', AWS_LAMBDA_LOG_LEVEL: logging.applicationLevel ?? 'INFO' } : {}
 }

@@ -6,12 +6,15 @@ import {
   CreateFunctionCommand,
   GetFunctionConfigurationCommand,
   GetPolicyCommand,
+  InvokeCommand,
   type LambdaClient,
   PolicyLengthExceededException,
   PreconditionFailedException,
   RemovePermissionCommand,
   ResourceConflictException,
   ResourceNotFoundException,
+  UpdateFunctionConfigurationCommand,
+  waitUntilFunctionUpdatedV2,
 } from '@aws-sdk/client-lambda'
 import { SignatureV4 } from '@smithy/signature-v4'
 import { awsOf, makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
@@ -169,5 +172,28 @@ describe('resource policies by the SDK', () => {
     })
     for (const StatementId of ['one', 'two']) await aws.send(new RemovePermissionCommand({ FunctionName, StatementId }))
     await assert.rejects(aws.send(new RemovePermissionCommand({ FunctionName, StatementId: 'one' })), /No policy is associated with the given resource/)
+  })
+})
+
+describe('LoggingConfig', () => {
+  it('makes the platform’s lines JSON, and tells the runtime', async () => {
+    await create('logs', 'export const handler = async () => [process.env.AWS_LAMBDA_LOG_FORMAT, process.env.AWS_LAMBDA_LOG_LEVEL]')
+    const FunctionName = 'logs'
+    const LoggingConfig = { LogFormat: 'JSON', ApplicationLogLevel: 'WARN' } as const
+    const updated = await aws.send(new UpdateFunctionConfigurationCommand({ FunctionName, LoggingConfig }))
+    assert.deepEqual(updated.LoggingConfig, { ...LoggingConfig, SystemLogLevel: 'INFO', LogGroup: '/aws/lambda/logs' })
+    await waitUntilFunctionUpdatedV2({ client: aws, maxWaitTime: 20 }, { FunctionName })
+    const { Payload, LogResult } = await aws.send(new InvokeCommand({ FunctionName, LogType: 'Tail' }))
+    assert.deepEqual(JSON.parse(Buffer.from(Payload ?? []).toString()), ['JSON', 'WARN'])
+    const lines = Buffer.from(LogResult ?? '', 'base64')
+      .toString()
+      .trim()
+      .split('\n')
+    const events = lines.map((line) => JSON.parse(line) as { type: string; record: { status?: string; metrics?: { memorySizeMB?: number } } })
+    assert.deepEqual(
+      events.map(({ type }) => type),
+      ['platform.start', 'platform.report'],
+    )
+    assert.deepEqual([events[1]?.record.status, events[1]?.record.metrics?.memorySizeMB], ['success', 128])
   })
 })

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import type { FunctionRecord } from '../../builds.ts'
 import { codeSha256 } from '../../service.ts'
 import { functionArn } from './identifiers.ts'
+import { shownKept } from './kept.ts'
 
 /** `2026-11-24T02:25:40.000+0000` */
 export const timestamp = (date: Date) => date.toISOString().replace('Z', '+0000')
@@ -36,14 +37,13 @@ export function configuration(record: FunctionRecord, options: ConfigurationOpti
     CodeSha256: codeSha256(record),
     Version: record.version,
     ...(record.environment === null ? {} : { Environment: { Variables: record.environment } }),
-    TracingConfig: { Mode: 'PassThrough' },
+    ...shownKept(record.name, definition.kept),
     // The change is complete by now; what it was before it was complete is told once, to who made it.
     RevisionId: options.progress === 'created' || options.progress === 'updated' ? randomUUID() : record.revisionId,
     ...stateOf(record, options.progress),
     PackageType: 'Zip',
     Architectures: [options.architecture],
     EphemeralStorage: { Size: definition.tmpMb },
-    SnapStart: { ApplyOn: 'None', OptimizationStatus: 'Off' },
     ...(options.progress === 'listed'
       ? {}
       : {
@@ -51,10 +51,6 @@ export function configuration(record: FunctionRecord, options: ConfigurationOpti
             RuntimeVersionArn: `arn:aws:lambda:${options.region}::runtime:${createHash('sha256').update(definition.runtime).digest('hex')}`,
           },
         }),
-    LoggingConfig: {
-      LogFormat: 'Text',
-      LogGroup: `/aws/lambda/${record.name}`,
-    },
   }
 }
 

@@ -8,6 +8,7 @@ import type { FunctionDefinition } from '../../types.ts'
 import { reservedOf } from './concurrency.ts'
 import { invalidParameter, LambdaError, notFound } from './errors.ts'
 import { functionArn, parseFunctionName } from './identifiers.ts'
+import { takeKept } from './kept.ts'
 import { afterMarker, type Call, markerOf, nameOf, type Operation, pageSize, recordOf, shown, unqualified } from './operation.ts'
 import { checkArchitectures, codeOf, optional, parseConfiguration, tagsOf, textOf, Violations, zipOf } from './request.ts'
 
@@ -37,7 +38,9 @@ async function createFunction(call: Call): Promise<unknown> {
   if (textOf(body, 'Role') === null) violations.missing('role')
   const code = codeOf(body)
   if (code === null) violations.missing('code')
+  const kept = takeKept(body, violations)
   const wanted = parseConfiguration(body, violations)
+  kept?.refuse()
   const { name, qualifier } = parseFunctionName(text ?? '', {
     region: call.region,
     kind: 'control',
@@ -72,6 +75,7 @@ async function createFunction(call: Call): Promise<unknown> {
     secrets: [],
     async: { maxAttempts: null, maxAgeSeconds: null },
     awsRole: wanted.role,
+    ...(kept === null ? {} : { kept: kept.over(undefined) }),
     tags,
   }
   const made = await call.functions.create(call.project, definition, wanted.environment, artefact)
@@ -152,7 +156,9 @@ async function updateFunctionConfiguration(call: Call): Promise<unknown> {
   const name = unqualified(call)
   const body = await call.body()
   const violations = new Violations()
+  const kept = takeKept(body, violations)
   const wanted = parseConfiguration(body, violations)
+  kept?.refuse()
   const revisionId = textOf(body, 'RevisionId')
   const record = await recordOf(call, { name, qualifier: null })
   const definition = {
@@ -163,6 +169,7 @@ async function updateFunctionConfiguration(call: Call): Promise<unknown> {
     ...(wanted.timeoutSeconds === null ? {} : { timeoutSeconds: wanted.timeoutSeconds }),
     ...(wanted.memoryMb === null ? {} : { memoryMb: wanted.memoryMb }),
     ...(wanted.tmpMb === null ? {} : { tmpMb: wanted.tmpMb }),
+    ...(kept === null ? {} : { kept: kept.over(record.definition.kept) }),
   }
   const change: Change = {
     definition,

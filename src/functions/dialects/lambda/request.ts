@@ -175,25 +175,7 @@ function parseEnvironment(body: Json, violations: Violations): Record<string, st
 /** Settings that this version does not have are refused unless they say what holds anyway. */
 function refuseWhatIsNotThere(body: Json): void {
   const refuse = (field: string, detail: string) => invalidParameter(`${field} is not supported by this version of Mayfly: ${detail}`)
-  const packageType = textOf(body, 'PackageType')
-  if (packageType !== null && packageType !== 'Zip') throw refuse('PackageType', 'send a zip archive (Zip).')
   if ((listOf(body, 'Layers') ?? []).length > 0) throw refuse('Layers', 'put what the layers hold into the archive.')
-  if ((listOf(body, 'FileSystemConfigs') ?? []).length > 0) throw refuse('FileSystemConfigs', 'leave it out.')
-  const vpc = objectOf(body, 'VpcConfig')
-  if (vpc !== null && ((listOf(vpc, 'SubnetIds') ?? []).length > 0 || (listOf(vpc, 'SecurityGroupIds') ?? []).length > 0))
-    throw refuse('VpcConfig', 'leave it out.')
-  const deadLetter = objectOf(body, 'DeadLetterConfig')
-  if (deadLetter !== null && (textOf(deadLetter, 'TargetArn') ?? '') !== '') throw refuse('DeadLetterConfig', 'leave it out.')
-  if ((textOf(body, 'KMSKeyArn') ?? '') !== '') throw refuse('KMSKeyArn', 'environments are sealed with a key of the project.')
-  const tracing = objectOf(body, 'TracingConfig')
-  if (tracing !== null && (textOf(tracing, 'Mode') ?? 'PassThrough') !== 'PassThrough') throw refuse('TracingConfig.Mode', 'the only value is PassThrough.')
-  const logging = objectOf(body, 'LoggingConfig')
-  if (logging !== null && (textOf(logging, 'LogFormat') ?? 'Text') !== 'Text') throw refuse('LoggingConfig.LogFormat', 'the only value is Text.')
-  const snapStart = objectOf(body, 'SnapStart')
-  if (snapStart !== null && (textOf(snapStart, 'ApplyOn') ?? 'None') !== 'None') throw refuse('SnapStart.ApplyOn', 'the only value is None.')
-  const image = objectOf(body, 'ImageConfig')
-  if (image !== null && Object.keys(image).length > 0) throw refuse('ImageConfig', 'send a zip archive.')
-  if (textOf(body, 'CodeSigningConfigArn') !== null) throw refuse('CodeSigningConfigArn', 'leave it out.')
   for (const field of ['TenancyConfig', 'CapacityProviderConfig', 'DurableConfig']) if (objectOf(body, field) !== null) throw refuse(field, 'leave it out.')
 }
 

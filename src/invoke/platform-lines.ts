@@ -1,0 +1,81 @@
+import type { Logging } from '../functions/index.ts'
+import type { ColdReason } from '../sandbox/index.ts'
+
+export interface Report {
+  readonly durationMs: number
+  readonly billedMs: number
+  readonly memoryMb: number
+  readonly maxMemoryMb: number | null
+  readonly initMs: number
+  readonly cold: ColdReason | null
+  readonly outcome: 'ok' | 'error' | 'timeout' | 'exit' | 'cut'
+  readonly errorType: string | null
+  /** What a person reads of the error; empty when the function said it itself. */
+  readonly message: string
+}
+
+/** What the platform writes around an invocation's own lines. */
+export interface PlatformLines {
+  start(): string[]
+  end(report: Report): string[]
+  /** It never came to user code. */
+  notRun(reason: string): string[]
+}
+
+interface Subject {
+  readonly id: string
+  readonly version: string
+  readonly now: () => number
+}
+
+/** As the function's LoggingConfig says: Lambda's text, or its telemetry events as JSON. */
+export const platformLines = (logging: Logging | null, subject: Subject): PlatformLines =>
+  logging?.format === 'JSON' ? jsonLines(logging.systemLevel ?? 'INFO', subject) : textLines(subject)
+
+function textLines({ id, version, now }: Subject): PlatformLines {
+  return {
+    start: () => [`START RequestId: ${id} Version: ${version}`],
+    end: ({ durationMs, billedMs, memoryMb, maxMemoryMb, initMs, cold, outcome, errorType, message }) => {
+      const fields = [
+        `REPORT RequestId: ${id}`,
+        `Duration: ${durationMs.toFixed(2)} ms`,
+        `Billed Duration: ${billedMs} ms`,
+        `Memory Size: ${memoryMb} MB`,
+        ...(maxMemoryMb === null ? [] : [`Max Memory Used: ${maxMemoryMb} MB`]),
+        ...(initMs === 0 ? [] : [`Init Duration: ${initMs.toFixed(2)} ms`]),
+        ...(cold === null ? [] : [`Cold Start: ${cold}`]),
+        ...(outcome === 'ok' ? [] : [outcome === 'timeout' ? 'Status: timeout' : `Status: error\tError Type: ${errorType ?? ''}`]),
+      ]
+      return [...(message === '' ? [] : [`${iso(now)} ${id} ${message}`]), `END RequestId: ${id}`, `${fields.join('\t')}\t`]
+    },
+    notRun: (reason) => [`END RequestId: ${id}\tNot run: ${reason}`],
+  }
+}
+
+/** END has no twin in JSON; at WARN only what went wrong is left, at DEBUG the end of the runtime's part comes in addition. */
+function jsonLines(level: string, { id, version, now }: Subject): PlatformLines {
+  const line = (type: string, record: object) => JSON.stringify({ time: iso(now), type, record })
+  return {
+    start: () => (level === 'WARN' ? [] : [line('platform.start', { requestId: id, version })]),
+    end: ({ durationMs, billedMs, memoryMb, maxMemoryMb, initMs, outcome, errorType, message }) => {
+      const status = outcome === 'ok' ? 'success' : outcome === 'timeout' ? 'timeout' : outcome === 'error' ? 'error' : 'failure'
+      const failed = status === 'success' ? { status } : { status, ...(errorType === null ? {} : { errorType }) }
+      const metrics = {
+        durationMs: rounded(durationMs),
+        billedDurationMs: billedMs,
+        memorySizeMB: memoryMb,
+        ...(maxMemoryMb === null ? {} : { maxMemoryUsedMB: maxMemoryMb }),
+        ...(initMs === 0 ? {} : { initDurationMs: rounded(initMs) }),
+      }
+      return [
+        ...(message === '' ? [] : [line('platform.fault', { requestId: id, message })]),
+        ...(level === 'DEBUG' ? [line('platform.runtimeDone', { requestId: id, ...failed, metrics: { durationMs: rounded(durationMs) } })] : []),
+        ...(level === 'WARN' && status === 'success' ? [] : [line('platform.report', { requestId: id, metrics, ...failed })]),
+      ]
+    },
+    notRun: (reason) => [line('platform.fault', { requestId: id, message: `Not run: ${reason}` })],
+  }
+}
+
+const iso = (now: () => number) => new Date(now()).toISOString()
+const rounded = (ms: number) => Math.round(ms * 1000) / 1000
