@@ -4,6 +4,7 @@ import path from 'node:path'
 import { build, type Plugin, stop } from 'esbuild'
 import yazl from 'yazl'
 import type { Client, FunctionInfo } from './client.ts'
+import { isPackedWhole, wholeFolder } from './pack-whole.ts'
 import { FolderError, isProjectFile, readMayflyJson } from './project-file.ts'
 
 export { FolderError } from './project-file.ts'
@@ -67,6 +68,7 @@ export async function packFolder(folder: string, name: string | null, hear: Hear
   const stat = await fs.stat(root).catch(() => null)
   if (!stat?.isDirectory()) throw new FolderError(`${folder} is not a folder.`)
   const definition = readDefinition(root, overrides)
+  if (isPackedWhole(definition.runtime)) return await packWhole(root, name, { ...definition, runtime: definition.runtime }, hear)
   const handler = definition.handler ?? 'index.handler'
   const entry = findEntry(root, handler)
   if (!entry) throw new FolderError(`${folder} has no ${handler.split('.')[0]}.ts, .js or .mjs to run; name another with "handler" in mayfly.json.`)
@@ -100,10 +102,9 @@ export async function packFolder(folder: string, name: string | null, hear: Hear
   files.set('index.mjs', bundled.outputFiles[0]?.contents ?? new Uint8Array())
   const packages = await step('packages', () => packPackages(native, files))
   const zip = await step('zip', () => zipOf(files))
-  const rest = Object.fromEntries(Object.entries(definition).filter(([field]) => field !== '$schema' && field !== 'name'))
   return {
     name: name ?? definition.name ?? path.basename(root),
-    definition: { ...rest, handler: `index.${handler.split('.').slice(1).join('.') || 'handler'}` },
+    definition: { ...settingsOf(definition), handler: `index.${handler.split('.').slice(1).join('.') || 'handler'}` },
     zip,
     sha256: createHash('sha256').update(zip).digest('hex'),
     files: files.size,
@@ -111,6 +112,25 @@ export async function packFolder(folder: string, name: string | null, hear: Hear
     steps,
   }
 }
+
+/** What is no JavaScript goes as it is. */
+async function packWhole(root: string, name: string | null, definition: Definition & { readonly runtime: string }, hear: Hear): Promise<Packed> {
+  const { steps, step } = inSteps(hear)
+  const { files, handler } = await step('files', () => wholeFolder(root, definition))
+  const zip = await step('zip', () => zipOf(files))
+  return {
+    name: name ?? definition.name ?? path.basename(root),
+    definition: { ...settingsOf(definition), ...(handler === null ? {} : { handler }) },
+    zip,
+    sha256: createHash('sha256').update(zip).digest('hex'),
+    files: files.size,
+    packages: [],
+    steps,
+  }
+}
+
+/** What is told to the node of what stands in the file. */
+const settingsOf = (definition: Definition) => Object.fromEntries(Object.entries(definition).filter(([field]) => field !== '$schema' && field !== 'name'))
 
 /** What the bundler found, each with its place. */
 export function bundleFault(what: string, error: unknown): FolderError {
@@ -142,7 +162,13 @@ export async function deployPacked(
   return { ...made, sent, steps }
 }
 
-function readDefinition(root: string, overrides: Record<string, unknown>): { name?: string; handler?: string; [field: string]: unknown } {
+interface Definition {
+  readonly name?: string
+  readonly handler?: string
+  readonly [field: string]: unknown
+}
+
+function readDefinition(root: string, overrides: Record<string, unknown>): Definition {
   const file = path.join(root, 'mayfly.json')
   const own = readMayflyJson(root)
   if (isProjectFile(own)) throw new FolderError(`${file} tells of a project, where one of a function was to be.`)
@@ -153,7 +179,7 @@ function readDefinition(root: string, overrides: Record<string, unknown>): { nam
   const { name, handler } = value as { name?: unknown; handler?: unknown }
   if (name !== undefined && typeof name !== 'string') throw new FolderError(`${file}: "name" must be text.`)
   if (handler !== undefined && typeof handler !== 'string') throw new FolderError(`${file}: "handler" must be text, such as "index.handler".`)
-  return value as { name?: string; handler?: string }
+  return value as Definition
 }
 
 function findEntry(root: string, handler: string): string | null {

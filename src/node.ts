@@ -253,6 +253,7 @@ export class RunningNode implements AsyncDisposable {
         return triggers.functionGone(ref)
       },
       secrets,
+      refusal: sandbox.refusal,
       expected: (version) => sandbox.sandboxes.prepare(specs.of(version)),
       believable: () => versions.believable,
     })

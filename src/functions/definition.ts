@@ -4,9 +4,9 @@ import { LIMITS } from '../core/limits.ts'
 import { isPlainLines, isPlainText } from '../core/plain-text.ts'
 import { triggersSpecSchema } from '../core/trigger-spec.ts'
 import { ALL_SECRETS, isReservedName, isSecretName, SECRET_NAME_RULE } from './secrets/names.ts'
+import { RUNTIMES } from './runtimes.ts'
 import type { FunctionDefinition } from './types.ts'
 
-export const RUNTIMES = ['nodejs24.x'] as const
 export const MAX_ENVIRONMENT_BYTES = 4096
 export const MAX_TAGS = 50
 

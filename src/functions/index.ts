@@ -3,7 +3,7 @@ export { ACCOUNT_CONCURRENCY, Concurrency } from './concurrency/concurrency.ts'
 export { targetsOf } from './concurrency/targets.ts'
 export { Artefacts, type ArtefactsOptions } from './artefacts.ts'
 export type { FunctionRecord } from './builds.ts'
-export { definitionOfSpec, type FunctionSpec, functionSpecSchema, isFunctionName, mayflyJsonSchema, RUNTIMES } from './definition.ts'
+export { definitionOfSpec, type FunctionSpec, functionSpecSchema, isFunctionName, mayflyJsonSchema } from './definition.ts'
 export { differencesOf } from './difference.ts'
 export {
   ACCOUNT_ID,

@@ -297,7 +297,13 @@ describe('the Lambda control plane', () => {
   })
 
   const wrong: [string, object, string, RegExp][] = [
-    ['runtime', { Runtime: 'nodejs4.3' }, 'InvalidParameterValueException', /'runtime'.*enum value set: \[nodejs24\.x\]/],
+    ['runtime', { Runtime: 'java21' }, 'InvalidParameterValueException', /'java21' at 'runtime'.*enum value set: \[nodejs22\.x, .*provided\.al2023\]/],
+    [
+      'retired runtime',
+      { Runtime: 'nodejs20.x' },
+      'InvalidParameterValueException',
+      /^The runtime parameter of nodejs20\.x is no longer supported for creating or updating AWS Lambda functions\./,
+    ],
     ['memory', { MemorySize: 127 }, 'ValidationException', /'memorySize'.*greater than or equal to 128/],
     ['memory and timeout', { MemorySize: 10_241, Timeout: 901 }, 'ValidationException', /^2 validation errors detected: .*900; .*10240$/],
     ['no role', { Role: null }, 'ValidationException', /Value null at 'role'/],
@@ -421,7 +427,7 @@ describe('the management routes', () => {
     [{ memory: 63 }, /^memory: must be a whole number of MB from 64 to 10240$/],
     [{ timeout: 901 }, /^timeout: must be a whole number of seconds from 1 to 900$/],
     [{ timeout: 'x' }, /^timeout: must be/],
-    [{ runtime: 'python3.13' }, /^runtime: is not supported; this version has `nodejs24.x`$/],
+    [{ runtime: 'ruby3.4' }, /^runtime: is not supported; this version has `nodejs22.x`, /],
     [{ reuse: 'x' }, /^reuse: must be `function` or `never`$/],
     [{ environment: { '1A': 'x' } }, /^environment\.1A: a name must consist/],
     [{ environment: { A: 1 } }, /^environment\.A: each value must be a text$/],

@@ -16,6 +16,7 @@ import { Builds, type FunctionRecord, LATEST, noArtefact } from './builds.ts'
 import { type Environment, MAX_TAGS, warningsOf } from './definition.ts'
 import { ALL_SECRETS } from './secrets/names.ts'
 import type { Secrets } from './secrets/service.ts'
+import { checkRuntime } from './runtimes.ts'
 import {
   artefactBytes,
   deleteFunction,
@@ -69,6 +70,8 @@ export interface FunctionsDeps {
   readonly expected?: (version: Version) => Promise<void>
   /** What a version's sandboxes are told beside its environment: read by the time that the version is. */
   readonly secrets?: Pick<Secrets, 'isReady' | 'ready' | 'list'>
+  /** Why this node cannot run a runtime, with what to do about it; null when it can. */
+  readonly refusal?: (runtime: string) => string | null
   /** Whether what is remembered may be used without asking the database again. */
   readonly believable?: () => boolean
 }
@@ -203,12 +206,15 @@ export class FunctionsService implements Functions {
     return await this.#deps.artefacts.read(project, sha256)
   }
 
-  /** @throws MayflyError function_exists, bad_request (no such artefact) */
+  readonly #refusal = (runtime: string) => this.#deps.refusal?.(runtime) ?? null
+
+  /** @throws MayflyError function_exists, bad_request (no such artefact, a runtime that is not here) */
   async create(project: ProjectRef, definition: FunctionDefinition, environment: Environment | null, artefact: string): Promise<FunctionRecord> {
     const { name, tags, ...stored } = definition
     const exists = () => new MayflyError('function_exists', `Function already exist: ${name}`)
     if (await findFunction(this.#deps.control.sql, project, name)) throw exists()
     checkTags(tags)
+    checkRuntime(definition, this.#refusal)
     const functionId = this.#id()
     const id = await this.#projectId(project)
     const made = await this.#builds.make(project, id, {
@@ -256,6 +262,7 @@ export class FunctionsService implements Functions {
     if (revisionId !== null && before.revisionId !== revisionId)
       throw new MayflyError('revision_mismatch', `the function "${name}" has another revision id than ${JSON.stringify(revisionId.slice(0, 100))}`)
     const { name: _name, tags, ...stored } = { ...before.definition, ...change.definition }
+    checkRuntime(stored, this.#refusal)
     const artefact = change.artefact ?? before.artefact
     const environment = change.environment === undefined ? before.environment : change.environment
     const id = await this.#projectId(project)

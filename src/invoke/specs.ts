@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { LIMITS } from '../core/limits.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { pickSecrets, type Version } from '../functions/index.ts'
-import type { RelayIdentity, RuntimeName, SandboxSpec, VersionContext } from '../sandbox/index.ts'
+import { type RelayIdentity, type SandboxSpec, sandboxRuntime, type VersionContext } from '../sandbox/index.ts'
 
 /** Keys that are valid only on the relay of the sandbox that they were given to. */
 export interface Handle {
@@ -111,7 +111,7 @@ export class Specs {
     }
     const spec: SandboxSpec = {
       key: version.id,
-      runtime: definition.runtime as RuntimeName,
+      runtime: sandboxRuntime(definition.runtime),
       codeDir: version.codeDir,
       optDir: version.optDir,
       handler: definition.handler,
@@ -155,7 +155,8 @@ export class Specs {
       AWS_DEFAULT_REGION: this.#deps.region,
       ...withKey,
       _HANDLER: version.definition.handler,
-      AWS_EXECUTION_ENV: `AWS_Lambda_${version.definition.runtime}`,
+      // What a function brings itself has no name there.
+      ...(version.definition.runtime.startsWith('provided') ? {} : { AWS_EXECUTION_ENV: `AWS_Lambda_${version.definition.runtime}` }),
       AWS_LAMBDA_FUNCTION_NAME: context.functionName,
       AWS_LAMBDA_FUNCTION_VERSION: context.functionVersion,
       AWS_LAMBDA_FUNCTION_MEMORY_SIZE: String(context.memoryMb),

@@ -141,9 +141,9 @@ export const awsOf = (ready: Ready): LambdaClient =>
   })
 
 /** A zip archive of some files. */
-export async function zipOf(files: Readonly<Record<string, string>>): Promise<Buffer> {
+export async function zipOf(files: Readonly<Record<string, string | Buffer>>, executable: readonly string[] = []): Promise<Buffer> {
   const zip = new yazl.ZipFile()
-  for (const [name, text] of Object.entries(files)) zip.addBuffer(Buffer.from(text), name)
+  for (const [name, text] of Object.entries(files)) zip.addBuffer(Buffer.from(text), name, { mode: executable.includes(name) ? 0o100755 : 0o100644 })
   zip.end()
   const chunks: Buffer[] = []
   for await (const chunk of zip.outputStream) chunks.push(chunk as Buffer)

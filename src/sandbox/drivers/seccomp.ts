@@ -33,6 +33,9 @@ vmsplice wait4 waitid write writev arch_prctl
 
 // CLONE_NEWTIME | NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET
 const NAMESPACES = 0x7e020080
+// Of the types of file that mknod makes, named pipes alone.
+const FILE_TYPE = 0o170000
+const PIPE = 0o010000
 const ENOSYS = 38
 const FAMILIES = { AF_UNIX: 1, AF_INET: 2, AF_INET6: 10, AF_NETLINK: 16 }
 
@@ -43,6 +46,8 @@ export const seccomp = {
   architectures: process.arch === 'arm64' ? ['SCMP_ARCH_AARCH64'] : ['SCMP_ARCH_X86_64'],
   syscalls: [
     { names: ALLOWED, action: 'SCMP_ACT_ALLOW' },
+    { names: ['mknod'], action: 'SCMP_ACT_ALLOW', args: [{ index: 1, value: FILE_TYPE, valueTwo: PIPE, op: 'SCMP_CMP_MASKED_EQ' }] },
+    { names: ['mknodat'], action: 'SCMP_ACT_ALLOW', args: [{ index: 2, value: FILE_TYPE, valueTwo: PIPE, op: 'SCMP_CMP_MASKED_EQ' }] },
     { names: ['clone'], action: 'SCMP_ACT_ALLOW', args: [{ index: 0, value: NAMESPACES, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }] },
     ...Object.values(FAMILIES).map((family) => ({ names: ['socket'], action: 'SCMP_ACT_ALLOW', args: [{ index: 0, value: family, op: 'SCMP_CMP_EQ' }] })),
   ],

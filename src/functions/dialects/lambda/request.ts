@@ -1,5 +1,6 @@
 import { isPlainLines, isPlainText } from '../../../core/plain-text.ts'
-import { MAX_ENVIRONMENT_BYTES, MAX_TAGS, RUNTIMES } from '../../definition.ts'
+import { MAX_ENVIRONMENT_BYTES, MAX_TAGS } from '../../definition.ts'
+import { isRuntime, unknownRuntime } from '../../runtimes.ts'
 import { invalidParameter, LambdaError, validation } from './errors.ts'
 
 export type Json = Readonly<Record<string, unknown>>
@@ -123,11 +124,7 @@ export function parseConfiguration(body: Json, violations: Violations): Configur
   const environment = parseEnvironment(body, violations)
   violations.check()
   const runtime = textOf(body, 'Runtime')
-  if (runtime !== null && !(RUNTIMES as readonly string[]).includes(runtime)) {
-    throw invalidParameter(
-      `1 validation error detected: Value '${runtime.slice(0, 100)}' at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [${RUNTIMES.join(', ')}]`,
-    )
-  }
+  if (runtime !== null && !isRuntime(runtime)) throw invalidParameter(unknownRuntime(runtime))
   if (description !== null && !isPlainLines(description)) throw invalidParameter('Description must not hold control characters.')
   refuseWhatIsNotThere(body)
   return {
