@@ -32,6 +32,12 @@ export async function warm(rounds) {
     code.handler = { kind: 'lambda', run: async (event) => ({ statusCode: 200, body: stringify(event) }) }
     start(1, F.fin, frame({ kind: 'event', remainingMs: 1000, context }, '{"a":[1,"b",{"c":null}]}'))
     await settled()
+    if (i % 3 === 1) {
+      const run = async (event, stream) => stream.end(stringify(event))
+      code.handler = { kind: 'lambda', run, streaming: { highWaterMark: undefined } }
+      start(3, F.fin, frame({ kind: 'event', remainingMs: 1000, context }, '{"a":1}'))
+      for (let turn = 0; turn < 50 && calls.has(3); turn++) await settled()
+    }
     if (i % 3 === 0) {
       code.handler = { kind: 'fetch', run: async (request) => new Response(request.headers.get('a') ?? (await request.text()), { headers: { b: 'c' } }) }
       start(2, 0, frame({ kind: 'http', remainingMs: 1000, context, method: 'POST', url: 'http://localhost/x?y=z', headers: [['c', 'd']], hasBody: true }, ''))

@@ -87,7 +87,7 @@ describe('a stream as a reply', () => {
   }
 
   it('breaks off where the function does: in the prelude before anything is sent, else in the body', async () => {
-    await assert.rejects(replyOfStream(streamOf(INTEGRATION, ['{"st', new Error('mine')]).result), /mine/)
+    await assert.rejects(replyOfStream(streamOf(INTEGRATION, ['{"st', new Error('mine')]).result), { code: 'function_reply_invalid' })
     const reply = await replyOfStream(streamOf(INTEGRATION, [`{}${ZEROS}some`, new Error('mine')]).result)
     await assert.rejects(textOf(reply), /mine/)
   })

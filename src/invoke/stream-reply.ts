@@ -14,7 +14,7 @@ const WITHOUT_BODY = new Set([204, 205, 304])
 
 /**
  * What a handler streams, as an HTTP reply that goes out as it comes.
- * @throws MayflyError function_reply_invalid for a prelude that is none; what broke the stream off within it
+ * @throws MayflyError function_reply_invalid for a prelude that is none, or breaks off
  */
 export async function replyOfStream({ contentType, body }: Stream): Promise<Reply> {
   const chunks = body[Symbol.asyncIterator]()
@@ -36,7 +36,7 @@ export async function replyOfStream({ contentType, body }: Stream): Promise<Repl
     return { status, headers, body: null }
   } catch (error) {
     await chunks.return?.()
-    throw error
+    throw error instanceof MayflyError ? error : invalid('it broke off in its prelude')
   }
 }
 

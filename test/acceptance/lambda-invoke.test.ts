@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
+import { Sha256 } from '@aws-crypto/sha256-js'
 import {
   CreateFunctionCommand,
   InvokeAsyncCommand,
@@ -9,6 +10,7 @@ import {
   LambdaServiceException,
   waitUntilFunctionActiveV2,
 } from '@aws-sdk/client-lambda'
+import { SignatureV4 } from '@smithy/signature-v4'
 import { awsOf, makeFolder, mayfly, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 let folder = ''
@@ -118,6 +120,28 @@ describe('Invoke by the unmodified SDK', () => {
       /^1 validation error detected: Value 'Later' at 'invocationType' failed to satisfy constraint: Member must satisfy enum value set: \[Event, RequestResponse, DryRun\]$/,
     )
     await failsAs(invoke('tells', '{}', { LogType: 'All' as 'Tail' }), 'ValidationException', 400, /'logType'/)
+  })
+
+  it('refuses a tenant and a durable execution, which no function has', async () => {
+    await failsAs(invoke('tells', '{}', { TenantId: 'a' }), 'InvalidParameterValueException', 400, /not enabled with tenancy configuration/)
+    await failsAs(invoke('tells', '{}', { DurableExecutionName: 'a' }), 'InvalidParameterValueException', 400, /not durable/)
+  })
+
+  it('needs neither a content type nor a hash of the body', async () => {
+    const { accessKey, region, url } = node.ready
+    const credentials = { accessKeyId: accessKey.id, secretAccessKey: accessKey.secret }
+    const signer = new SignatureV4({ service: 'lambda', region, sha256: Sha256, credentials, applyChecksum: false })
+    const { protocol, hostname, port, host } = new URL(url)
+    const body = Buffer.from('{"what":"bare"}')
+    const request = { method: 'POST', protocol, hostname, port: Number(port), path: '/2015-03-31/functions/tells/invocations', headers: { host }, body }
+    const { headers } = await signer.sign(request)
+    assert.deepEqual(Object.keys(headers).toSorted(), ['authorization', 'host', 'x-amz-date'])
+    const reply = await fetch(`${url}${request.path}`, {
+      method: 'POST',
+      headers: { authorization: headers.authorization ?? '', 'x-amz-date': headers['x-amz-date'] ?? '' },
+      body,
+    })
+    assert.deepEqual([reply.status, ((await reply.json()) as { event: unknown }).event], [200, { what: 'bare' }])
   })
 
   it('hands the client context on, and refuses one that is none or too long', async () => {

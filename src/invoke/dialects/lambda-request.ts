@@ -2,7 +2,7 @@ import { MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { ProjectRef } from '../../core/project.ts'
 import type { FailContext, Reply, RequestContext } from '../../core/route.ts'
-import { functionArn, type Functions, LambdaError, lambdaFail, notFound, parseFunctionName, regionOf } from '../../functions/index.ts'
+import { functionArn, type Functions, invalidParameter, LambdaError, lambdaFail, notFound, parseFunctionName, regionOf } from '../../functions/index.ts'
 import { eventPayload } from '../event.ts'
 import type { Queue } from '../queue.ts'
 import type { Invocation, Invoker } from '../service.ts'
@@ -52,6 +52,7 @@ export async function askedOf(deps: LambdaInvokeDeps, context: RequestContext, o
   const type = typeOf(context, operation)
   const logType = header(context, 'x-amz-log-type') ?? 'None'
   if (logType !== 'None' && logType !== 'Tail') throw notOneOf('logType', logType, ['None', 'Tail'])
+  refuseAbsent(context)
   const clientContext = clientContextOf(header(context, 'x-amz-client-context'))
   const bodyBytes = bodyBytesOf(operation, type)
   const body = await context.body(LIMITS.invocationBody.value)
@@ -107,6 +108,16 @@ function typeOf(context: RequestContext, operation: InvokeOperation): Invocation
   const type = types.find((one) => one === told)
   if (type === undefined) throw notOneOf('invocationType', told, types)
   return type
+}
+
+/** What this version does not do is better refused than passed over: a tenant would share sandboxes with others. */
+function refuseAbsent(context: RequestContext): void {
+  if (header(context, 'x-amz-tenant-id') !== null) {
+    throw invalidParameter('The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your request and try again.')
+  }
+  if (header(context, 'x-amz-durable-execution-name') !== null) {
+    throw invalidParameter('The invoked function is not durable. Remove the durable execution name from your request and try again.')
+  }
 }
 
 const notOneOf = (member: string, value: string, values: readonly string[]) =>
