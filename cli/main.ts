@@ -7,6 +7,7 @@ import { deployPacked, FolderError, packFolder } from '../client/deploy.ts'
 import { isProjectFile, readMayflyJson } from '../client/project-file.ts'
 import { findNode, type FoundNode, HalfAddressError, NoNodeError, stateFolderOf } from '../client/nodes.ts'
 import { deployProject } from './deploy-project.ts'
+import { concurrencyOf } from './concurrency.ts'
 import { bold, complain, dim, EXIT, green, harmless, ms, print, progress, red, size, table, UsageError, yellow } from './output.ts'
 import { secretsCommand } from './secrets.ts'
 
@@ -193,8 +194,8 @@ command('ls', 'list the functions of the project').action(async (options: Common
   if (functions.length === 0) return print(`The project ${node.project} has no functions. Deploy one: npx mayfly deploy <folder>`)
   print(
     table(
-      ['NAME', 'RUNTIME', 'MEMORY', 'TIMEOUT', 'STATE'],
-      functions.map((one) => [one.name, one.runtime, `${one.memory} MB`, `${one.timeout} s`, one.state]),
+      ['NAME', 'RUNTIME', 'MEMORY', 'TIMEOUT', 'STATE', 'AT ONCE'],
+      functions.map((one) => [one.name, one.runtime, `${one.memory} MB`, `${one.timeout} s`, one.state, concurrencyOf(one)]),
     ),
   )
 })

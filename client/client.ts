@@ -117,6 +117,10 @@ export interface FunctionInfo {
   readonly memory: number
   readonly timeout: number
   readonly state: string
+  /** Null where nothing is reserved. */
+  readonly reservedConcurrency: number | null
+  /** How it stands with the sandboxes that are kept loaded; null where none are to be. */
+  readonly provisionedNow: { readonly requested: number; readonly available: number; readonly status: string; readonly reason: string | null } | null
   readonly [name: string]: unknown
 }
 

@@ -37,6 +37,8 @@ export const FIELDS: ReadonlySet<string> = new Set([
   'environment',
   'secrets',
   'async',
+  'reservedConcurrency',
+  'provisioned',
   'verifyJwt',
   'triggers',
 ])

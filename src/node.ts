@@ -225,6 +225,7 @@ export class RunningNode implements AsyncDisposable {
     )
     const functions = new FunctionsService({
       control: databases.control,
+      concurrency,
       artefacts,
       stays,
       sealer,
@@ -409,7 +410,11 @@ export class RunningNode implements AsyncDisposable {
         },
         audit: (what) => log.info({ audit: true }, what),
       }),
-      ...functionRoutes({ functions, links }),
+      ...functionRoutes({
+        functions,
+        links,
+        concurrencyOf: (record) => ({ reserved: concurrency.of(record.id), kept: sandbox.sandboxes.provisioned(record.versionId) }),
+      }),
       ...secretRoutes(secrets),
       ...siteRoutes({ sites, address: siteAddress }),
       ...deploymentRoutes({ deployments, address: siteAddress }),

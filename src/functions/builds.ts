@@ -123,6 +123,8 @@ export class Builds {
         ...definition,
         // Versions from before queues and secrets were a function's to set have nothing of them.
         async: definition.async ?? { maxAttempts: null, maxAgeSeconds: null },
+        reservedConcurrency: definition.reservedConcurrency ?? null,
+        provisioned: definition.provisioned ?? 0,
         secrets: definition.secrets ?? [],
         description: ownDescription ?? definition.description,
         name: row.name,

@@ -81,6 +81,13 @@ export const functionSpecSchema = z.strictObject(
       .boolean({ error: 'must be true or false' })
       .default(true)
       .meta({ description: 'Whether /functions/v1 asks callers for a key of the project.' }),
+    reservedConcurrency: whole('calls', 0, 900).nullable().default(null).meta({
+      description: 'How many of its calls run at once, and no more: they are kept free for it. 0 refuses all of them and lets events wait.',
+      unit: 'calls',
+    }),
+    provisioned: whole('sandboxes', 0, 900)
+      .default(0)
+      .meta({ description: 'How many sandboxes of the newest version are kept loaded, whether calls come or not.', unit: 'sandboxes' }),
     async: z
       .strictObject(
         {
@@ -165,6 +172,8 @@ export function definitionOfSpec(name: string, spec: FunctionSpec, tags: Readonl
     role: spec.role,
     verifyJwt: spec.verifyJwt,
     secrets: [...new Set(spec.secrets)].toSorted(),
+    reservedConcurrency: spec.reservedConcurrency,
+    provisioned: spec.provisioned,
     async: { maxAttempts: spec.async.maxAttempts ?? null, maxAgeSeconds: spec.async.maxAge ?? null },
     awsRole: null,
     tags,

@@ -19,6 +19,8 @@ export function differencesOf(record: FunctionRecord, spec: FunctionSpec): strin
     egress: 'egress',
     role: 'role',
     verifyJwt: 'verifyJwt',
+    reservedConcurrency: 'reservedConcurrency',
+    provisioned: 'provisioned',
   } as const
   for (const key of Object.keys(fields) as (keyof typeof fields)[]) if (definition[key] !== wanted[key]) differs.push(fields[key])
   if (!isDeepStrictEqual(definition.async, wanted.async)) differs.push('async')

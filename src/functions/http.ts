@@ -4,6 +4,7 @@ import { type Project, type ProjectRef, parseProjectRef } from '../core/project.
 import type { Reply, RequestContext, Route } from '../core/route.ts'
 import { isSha256, sha256Hex } from './artefacts.ts'
 import type { FunctionRecord } from './builds.ts'
+import type { Kept } from './concurrency/targets.ts'
 import { checkFunctionName, definitionOfSpec, parseFunctionSpec } from './definition.ts'
 import type { ArtefactLinks } from './links.ts'
 import type { FunctionsService } from './service.ts'
@@ -11,11 +12,17 @@ import type { FunctionsService } from './service.ts'
 export interface FunctionsHttpDeps {
   readonly functions: FunctionsService
   readonly links: ArtefactLinks
+  /** What is reserved for a function now, and how it stands with what is kept loaded of its newest version. */
+  readonly concurrencyOf?: (record: FunctionRecord) => { readonly reserved: number | null; readonly kept: Kept | null }
 }
 
 const MAX_LISTED = 1000
 
-export function routes({ functions, links }: FunctionsHttpDeps): Route[] {
+export function routes({ functions, links, concurrencyOf }: FunctionsHttpDeps): Route[] {
+  const shown = (record: FunctionRecord) => {
+    const now = concurrencyOf?.(record) ?? { reserved: null, kept: null }
+    return { ...settingsOf(record), reservedConcurrency: now.reserved, provisionedNow: now.kept }
+  }
   const management = (method: string, path: string, doc: string, handle: (context: RequestContext, project: ProjectRef) => Promise<Reply>): Route => ({
     ...(method === 'PUT' ? { adds: 'data' } : {}),
     method,
@@ -132,7 +139,7 @@ async function artefactReply(functions: FunctionsService, context: RequestContex
 }
 
 /** Without the values of the environment: they may be secrets, and its owner has them. */
-function shown(record: FunctionRecord) {
+function settingsOf(record: FunctionRecord) {
   const { definition } = record
   return {
     name: record.name,
@@ -147,6 +154,7 @@ function shown(record: FunctionRecord) {
     egress: definition.egress,
     role: definition.role,
     verifyJwt: definition.verifyJwt,
+    provisioned: definition.provisioned,
     async: { maxAttempts: definition.async.maxAttempts, maxAge: definition.async.maxAgeSeconds },
     secrets: definition.secrets,
     environmentNames: Object.keys(record.environment ?? {}).sort(),

@@ -10,6 +10,7 @@ import { storableText } from '../lib/text.ts'
 import { bumpProjectVersion } from '../core/store.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Random, randomFraction, systemRandom, uuidv7 } from '../lib/ids.ts'
+import type { Concurrency } from './concurrency/concurrency.ts'
 import { Aliases } from './aliases.ts'
 import type { Artefacts } from './artefacts.ts'
 import { Builds, type FunctionRecord, LATEST, noArtefact } from './builds.ts'
@@ -43,6 +44,8 @@ export type { FunctionRecord } from './builds.ts'
 
 export interface FunctionsDeps {
   readonly control: Database
+  /** Told, in the transaction of a change, what a definition says of its concurrency. */
+  readonly concurrency?: Concurrency
   readonly artefacts: Artefacts
   /** Absent where projects are never deleted. */
   readonly stays?: Stays
@@ -240,12 +243,14 @@ export class FunctionsService implements Functions {
         })
         await insertVersion(tx, id, made)
         await bumpProjectVersion(tx, project)
+        await this.#deps.concurrency?.followIn(tx, project, functionId, stored, null)
       })
     } catch (error) {
       this.#deps.retired(made.id)
       if (error instanceof DatabaseError && error.sqlState === '23505') throw exists()
       throw this.#changeError(error, artefact)
     }
+    await this.#deps.concurrency?.followed(stored, null)
     this.invalidate(project, name)
     void this.#expect(project, name)
     return await this.get(project, name)
@@ -288,6 +293,7 @@ export class FunctionsService implements Functions {
         if (!moved) throw new Overtaken()
         if (fault === null) await insertVersion(tx, id, made)
         await bumpProjectVersion(tx, project)
+        await this.#deps.concurrency?.followIn(tx, project, before.id, stored, before.definition)
       })
     } catch (error) {
       this.#deps.retired(made.id)
@@ -295,6 +301,7 @@ export class FunctionsService implements Functions {
       await this.get(project, name) // deleted meanwhile: then that is what to say
       throw new MayflyError('function_changing', `another change of the function "${name}" was made at the same time`)
     }
+    await this.#deps.concurrency?.followed(stored, before.definition)
     this.invalidate(project, name)
     this.#deps.retired(fault === null ? before.versionId : made.id)
     void this.#expect(project, name)

@@ -18,6 +18,10 @@ export interface FunctionDefinition {
   readonly verifyJwt: boolean
   /** Names of the project's secrets that it gets as environment variables; `*` for all. */
   readonly secrets: readonly string[]
+  /** So many of its calls run at once and no more, kept free for them; null where it says nothing of that. */
+  readonly reservedConcurrency: number | null
+  /** So many sandboxes of the newest version are kept loaded. */
+  readonly provisioned: number
   /** Of calls from the queue: how often it may fail and how old it may become; null leaves it to the node's settings. */
   readonly async: { readonly maxAttempts: number | null; readonly maxAgeSeconds: number | null }
   /** The Lambda API's Role ARN, checked for its form only; null when deployed by mayfly.json. */

@@ -25,6 +25,8 @@ const version = (id: string, more: Partial<Version['definition']> = {}): Version
     egress: 'none',
     role: 'service_role',
     verifyJwt: true,
+    reservedConcurrency: null,
+    provisioned: 0,
     secrets: [],
     async: { maxAttempts: null, maxAgeSeconds: null },
     awsRole: null,

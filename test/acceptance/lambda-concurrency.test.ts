@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import {
   CreateAliasCommand,
@@ -22,7 +23,7 @@ import {
   UpdateFunctionCodeCommand,
   waitUntilFunctionActiveV2,
 } from '@aws-sdk/client-lambda'
-import { awsOf, makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { awsOf, makeFolder, mayfly, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 let folder = ''
 let node: RunningMayfly
@@ -285,5 +286,31 @@ describe('provisioned concurrency by the unmodified SDK', () => {
     const gone = await aws.send(new DeleteProvisionedConcurrencyConfigCommand({ FunctionName: 'warm', Qualifier: 'live' }))
     assert.equal(gone.$metadata.httpStatusCode, 204)
     await failsAs(get('warm', 'live'), 'ProvisionedConcurrencyConfigNotFoundException', 404, 'No Provisioned Concurrency Config found for this function')
+  })
+})
+
+describe('concurrency in mayfly.json', () => {
+  it('is what a deploy makes of it, shown by ls, and goes when the file says it no more', async () => {
+    const source = path.join(folder, 'own')
+    mkdirSync(source)
+    writeFileSync(path.join(source, 'index.ts'), 'export const handler = async () => process.env.AWS_LAMBDA_INITIALIZATION_TYPE')
+    const at = ['--data', node.data]
+    const deploy = (settings: object) => {
+      writeFileSync(path.join(source, 'mayfly.json'), JSON.stringify(settings))
+      return mayfly(['deploy', source, ...at])
+    }
+    const shown = () => /^own .*$/m.exec(mayfly(['ls', ...at]).stdout)?.[0] ?? ''
+    assert.equal(deploy({ reservedConcurrency: 3, provisioned: 1 }).code, 0)
+    assert.deepEqual((await aws.send(new GetFunctionCommand({ FunctionName: 'own' }))).Concurrency, { ReservedConcurrentExecutions: 3 })
+    await until(() => shown().endsWith('3 calls, 1 of 1 loaded'), 20)
+    assert.equal(await invoke('own'), '"provisioned-concurrency"')
+    assert.match(deploy({ reservedConcurrency: 3, provisioned: 1 }).stdout, /Nothing changes/)
+    const refused = deploy({ reservedConcurrency: 3, provisioned: 4 })
+    assert.deepEqual([refused.code, /should not be greater than the reserved/.test(refused.stderr)], [1, true])
+    assert.match(deploy({ reservedConcurrency: 1000 }).stderr, /reservedConcurrency: must be a whole number of calls from 0 to 900/)
+    assert.equal(deploy({}).code, 0)
+    await until(() => shown().endsWith('active'), 20)
+    assert.equal((await aws.send(new GetFunctionCommand({ FunctionName: 'own' }))).Concurrency, undefined)
+    assert.equal(await invoke('own'), '"on-demand"')
   })
 })

@@ -3,6 +3,7 @@ import { MayflyError } from '../../core/errors.ts'
 import type { ProjectRef } from '../../core/project.ts'
 import { bumpProjectVersion } from '../../core/store.ts'
 import type { Clock } from '../../lib/clock.ts'
+import type { FunctionDefinition } from '../types.ts'
 import {
   deleteProvisioning,
   deleteReserved,
@@ -150,26 +151,52 @@ export class Concurrency implements Disposable {
    * @throws MayflyError bad_request in the words of Lambda
    */
   async provision(project: ProjectRef, functionId: string, qualifier: string, requested: number): Promise<Date> {
-    const modifiedAt = await this.#deps.control.transaction(async (tx) => {
-      await bumpProjectVersion(tx, project)
-      const own = sum((await selectProvisionings(tx, functionId)).filter((one) => one.qualifier !== qualifier)) + requested
-      const reserved = await selectReserved(tx, functionId)
-      if (reserved !== null && own > reserved)
-        throw new MayflyError('bad_request', 'Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for function')
-      const others = await sumsOf(tx, project, functionId)
-      const unreserved = ACCOUNT_CONCURRENCY - others.reserved - others.provisioned
-      if (reserved === null && own > unreserved)
-        throw new MayflyError('bad_request', `Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [${unreserved}].`)
-      if (reserved === null && unreserved - own < MIN_UNRESERVED)
-        throw new MayflyError(
-          'bad_request',
-          `Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [${MIN_UNRESERVED}].`,
-        )
-      const [row] = await upsertProvisioning(tx, functionId, qualifier, requested)
-      return (row as { modifiedAt: Date }).modifiedAt
-    })
+    const modifiedAt = await this.#deps.control.transaction((tx) => this.#provisionIn(tx, project, functionId, qualifier, requested))
     this.#deps.provisioningChanged?.()
     return modifiedAt
+  }
+
+  async #provisionIn(tx: Tx, project: ProjectRef, functionId: string, qualifier: string, requested: number): Promise<Date> {
+    await bumpProjectVersion(tx, project)
+    const own = sum((await selectProvisionings(tx, functionId)).filter((one) => one.qualifier !== qualifier)) + requested
+    const reserved = await selectReserved(tx, functionId)
+    if (reserved !== null && own > reserved)
+      throw new MayflyError('bad_request', 'Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for function')
+    const others = await sumsOf(tx, project, functionId)
+    const unreserved = ACCOUNT_CONCURRENCY - others.reserved - others.provisioned
+    if (reserved === null && own > unreserved)
+      throw new MayflyError('bad_request', `Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [${unreserved}].`)
+    if (reserved === null && unreserved - own < MIN_UNRESERVED)
+      throw new MayflyError(
+        'bad_request',
+        `Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [${MIN_UNRESERVED}].`,
+      )
+    const [row] = await upsertProvisioning(tx, functionId, qualifier, requested)
+    return (row as { modifiedAt: Date }).modifiedAt
+  }
+
+  /**
+   * In the transaction of a change of a function: what its definition says is so, where it says something else than it did.
+   * What it says nothing new of stays as it is.
+   */
+  async followIn(tx: Tx, project: ProjectRef, functionId: string, now: Said, before: Said | null): Promise<void> {
+    const { reserves, provisions } = changesOf(now, before)
+    const provision = async () => {
+      if (now.provisioned === 0) await deleteProvisioning(tx, functionId, '$LATEST')
+      else await this.#provisionIn(tx, project, functionId, '$LATEST', now.provisioned)
+    }
+    // What is provisioned fits into what is reserved at each step.
+    const isLess = now.provisioned < (before?.provisioned ?? 0)
+    if (provisions && isLess) await provision()
+    if (reserves) await this.reserveIn(tx, project, functionId, now.reservedConcurrency)
+    if (provisions && !isLess) await provision()
+  }
+
+  /** The change has committed. */
+  async followed(now: Said, before: Said | null): Promise<void> {
+    const { reserves, provisions } = changesOf(now, before)
+    if (reserves) await this.refresh().catch(() => this.heard())
+    if (provisions) this.#deps.provisioningChanged?.()
   }
 
   /** @returns whether there was any */
@@ -183,5 +210,13 @@ export class Concurrency implements Disposable {
     return gone
   }
 }
+
+/** What a definition says of it. */
+type Said = Pick<FunctionDefinition, 'reservedConcurrency' | 'provisioned'>
+
+const changesOf = (now: Said, before: Said | null) => ({
+  reserves: now.reservedConcurrency !== (before?.reservedConcurrency ?? null),
+  provisions: now.provisioned !== (before?.provisioned ?? 0),
+})
 
 const sum = (configs: readonly Provisioning[]) => configs.reduce((all, { requested }) => all + requested, 0)

@@ -72,6 +72,8 @@ async function createFunction(call: Call): Promise<unknown> {
     egress: 'none',
     role: 'service_role',
     verifyJwt: true,
+    reservedConcurrency: null,
+    provisioned: 0,
     secrets: [],
     async: { maxAttempts: null, maxAgeSeconds: null },
     awsRole: wanted.role,
