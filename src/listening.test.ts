@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Config } from './config.ts'
-import { checkDoors } from './listening.ts'
+import { checkDoors, consoleHost } from './listening.ts'
 
 describe('the address to listen on', () => {
   const at = (host: string, more: object = {}) => checkDoors({ node: { host, tlsCert: null, tlsKey: null, behindProxy: [], ...more } } as unknown as Config)
@@ -14,4 +14,12 @@ describe('the address to listen on', () => {
     })
   }
   it('a certificate goes with its key', () => assert.throws(() => at('::1', { tlsCert: 'a' }), { exitCode: 2, message: /go together/ }))
+})
+
+describe('the name of the console', () => {
+  for (const shown of ['127.0.0.1', 'localhost', '[::1]'])
+    it(`is its own where the API is ${shown}`, () => assert.equal(consoleHost('http', shown), 'console.localhost'))
+  // A name below localhost leads to 127.0.0.1 and ::1 alone, and no certificate of another name holds for it.
+  for (const shown of ['127.8.8.8', '192.0.2.1', 'example.com']) it(`is that of the API at ${shown}`, () => assert.equal(consoleHost('http', shown), shown))
+  it('is that of the API over TLS', () => assert.equal(consoleHost('https', 'localhost'), 'localhost'))
 })

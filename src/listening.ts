@@ -42,3 +42,12 @@ export async function listen(
   if (wanted === 0 && (remembered.port !== port || remembered.consolePort !== consolePort)) await directory.update({ port, consolePort })
   return { port, consolePort }
 }
+
+const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', 'localhost', '[::1]'])
+
+/**
+ * The host name that the console is called by where nobody named one. Cookies know no ports, so that any server of this
+ * machine that is visited by its address would be sent the console's; browsers lead every name below `localhost` to this machine.
+ * @param shown  the API's; over TLS also the console's, whose certificate was made for that
+ */
+export const consoleHost = (scheme: string, shown: string): string => (scheme === 'http' && LOOPBACK.has(shown) ? 'console.localhost' : shown)

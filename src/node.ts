@@ -37,7 +37,7 @@ import type { Host } from './host.ts'
 import { Admission, Invoker, lambdaInvokeRoutes, Provisioning, Queue, routes as invokeRoutes, Specs } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
 import { randomFraction } from './lib/ids.ts'
-import { checkDoors, listen } from './listening.ts'
+import { checkDoors, consoleHost, listen } from './listening.ts'
 import { Logs } from './observe/index.ts'
 import { metricsRoutes, routes as logRoutes } from './observe/http.ts'
 import { openDatabases, openSandboxRoom } from './opening.ts'
@@ -507,7 +507,7 @@ export class RunningNode implements AsyncDisposable {
     readyLine = {
       ready: true,
       url,
-      console: settings.consoleUrl ?? `${scheme}://${shown}:${listening.consolePort}`,
+      console: settings.consoleUrl ?? `${scheme}://${consoleHost(scheme, shown ?? '')}:${listening.consolePort}`,
       project: { ref: project.ref, url, ...keys },
       accessKey,
       region: REGION,

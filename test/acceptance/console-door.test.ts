@@ -49,6 +49,20 @@ describe("the console's door", () => {
     const again = await login(code)
     assert.deepEqual([again.status, again.code], [401, 'login_code_invalid'])
   })
+  it('has a name that no other server of this machine has; by its address it answers too, with a session of its own', async () => {
+    const { port, hostname } = new URL(door())
+    assert.equal(hostname, 'console.localhost')
+    const plain = `http://127.0.0.1:${port}`
+    assert.match((await send(plain, 'GET')).text, /<title>Mayfly console<\/title>/)
+    const reply = await send(`${plain}/session`, 'POST', { ...own(), origin: plain }, JSON.stringify({ code: freshCode() }))
+    assert.equal(reply.status, 204)
+    const cookie = (reply.headers['set-cookie'] as string[])[0] as string
+    assert.doesNotMatch(cookie, /domain/i)
+    assert.equal((await send(`${plain}/session`, 'GET', { cookie: cookie.split(';')[0] as string })).status, 200)
+    // A page of one is no page of the other.
+    assert.equal((await send(`${plain}/session`, 'POST', own(), JSON.stringify({ code: freshCode() }))).code, 'cross_origin')
+    assert.equal((await send(plain, 'GET', { host: `photo-app.demo.localhost:${port}` })).code, 'misdirected_request')
+  })
   it('says who is there: nobody, then the operator', async () => {
     const nobody = await send(`${door()}/session`, 'GET')
     assert.deepEqual([nobody.status, nobody.code], [401, 'session_missing'])
@@ -103,13 +117,16 @@ describe("the console's door", () => {
   })
   it('a log is followed there, until its session ends', async () => {
     const cookie = await signIn()
-    const { hostname, port } = new URL(door())
+    const { host, port } = new URL(door())
     const lines = await new Promise<{ first: string; ended: Promise<void> }>((resolve, reject) => {
-      const request = httpRequest({ hostname, port, path: '/api/v1/projects/demo/functions/cookies/logs?follow=1', headers: { cookie } }, (response) => {
-        const ended = new Promise<void>((done) => response.once('close', done))
-        response.on('error', () => {})
-        response.once('data', (chunk: Buffer) => resolve({ first: chunk.toString(), ended }))
-      })
+      const request = httpRequest(
+        { hostname: '127.0.0.1', port, path: '/api/v1/projects/demo/functions/cookies/logs?follow=1', headers: { host, cookie } },
+        (response) => {
+          const ended = new Promise<void>((done) => response.once('close', done))
+          response.on('error', () => {})
+          response.once('data', (chunk: Buffer) => resolve({ first: chunk.toString(), ended }))
+        },
+      )
       request.on('error', reject)
       request.end()
     })

@@ -17,7 +17,8 @@ export function send(to: string, method: string, headers: Readonly<Record<string
   const ask = url.protocol === 'https:' ? tlsRequest : httpRequest
   return new Promise((resolve, reject) => {
     const options = {
-      host: url.hostname,
+      // Browsers know where names below localhost lead; the resolver of this machine may not.
+      host: url.hostname.endsWith('.localhost') ? '127.0.0.1' : url.hostname,
       port: url.port,
       method,
       path: url.pathname + url.search,

@@ -4,6 +4,7 @@ import { get } from 'node:http'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { send } from './door-fixture.ts'
 import { makeFolder, mayfly, processes, type Ready, removeFolder, ROOT, startMayfly } from './harness.ts'
 
 /** The title of a page whose host name only browsers resolve. */
@@ -68,7 +69,8 @@ describe('mayfly up', () => {
     const status = mayfly(['status', '--json', '--data', data])
     assert.deepEqual(JSON.parse(status.stdout), node.ready)
     assert.equal(await (await fetch(`${node.ready.url}/ready`)).text(), '{"ready":true}')
-    assert.match(await (await fetch(node.ready.console)).text(), /<title>Mayfly console<\/title>/)
+    assert.match((await send(node.ready.console, 'GET')).text, /<title>Mayfly console<\/title>/)
+    assert.match(node.ready.console, /^http:\/\/console\.localhost:\d+$/)
     assert.equal(mayfly(['deploy', path.join(ROOT, 'examples', 'thumbnail'), '--data', data]).code, 0)
     assert.equal(await node.stop(), 0)
     assert.deepEqual(processesOf(data), [], 'nothing is left running')
