@@ -1,6 +1,17 @@
 import type { Client, DeploymentChange } from '../client/client.ts'
 import { applyProject, packProject, type PackedProject, sitesOf } from '../client/project.ts'
+import { type AliasInfo, promote } from '../client/versions.ts'
 import { bold, complain, dim, green, harmless, ms, print, progress, red, size, table, yellow } from './output.ts'
+import { told } from './versions.ts'
+
+export interface HowToDeploy {
+  readonly name: string | null
+  /** Only say what would change. */
+  readonly dryRun: boolean
+  /** The alias that is pointed at what was deployed. */
+  readonly to: string | null
+  readonly json: boolean
+}
 
 const MARKS: Readonly<Record<DeploymentChange['action'], string>> = {
   create: green('+ create'),
@@ -10,28 +21,30 @@ const MARKS: Readonly<Record<DeploymentChange['action'], string>> = {
   same: dim('  same'),
 }
 
+/** What differs, in a table. @returns whether anything does */
+export function showChanges(all: readonly DeploymentChange[]): boolean {
+  const changes = all.filter((change) => change.action !== 'same')
+  if (changes.length === 0) print('Nothing changes: the node has exactly this already.')
+  else
+    print(
+      table(
+        ['', 'KIND', 'NAME', 'WHY'],
+        changes.map((one) => [MARKS[one.action], one.kind, one.name, harmless(one.why.join(', '))]),
+      ),
+    )
+  return changes.length > 0
+}
+
 /** Deploys a whole project: says first what will change and why, then what came of it. */
-export async function deployProject(
-  client: Client,
-  project: string,
-  folder: string,
-  how: { name: string | null; dryRun: boolean; json: boolean },
-): Promise<void> {
+export async function deployProject(client: Client, project: string, folder: string, how: HowToDeploy): Promise<void> {
   const hear = (step: string) => progress(`  ${step} …`)
   const packed = await packProject(folder, how.name, hear).finally(() => progress(''))
-  const plan = await client.planDeployment(project, packed.document)
+  const plan = await client.planDeployment(project, packed.document, how.to)
   const changes = plan.changes.filter((change) => change.action !== 'same')
   if (!how.json) {
     print(`${bold(packed.name)}: ${summary(packed)}`)
     for (const warning of plan.warnings) complain(yellow(`warning: ${warning}`))
-    if (changes.length > 0)
-      print(
-        table(
-          ['', 'KIND', 'NAME', 'WHY'],
-          changes.map((one) => [MARKS[one.action], one.kind, one.name, harmless(one.why.join(', '))]),
-        ),
-      )
-    else print('Nothing changes: the node has exactly this already.')
+    showChanges(plan.changes)
   }
   const planned = { deployment: packed.name, changes: plan.changes, warnings: plan.warnings }
   if (how.dryRun) {
@@ -40,14 +53,21 @@ export async function deployProject(
     return
   }
   // What is there already is asked for all the same, once: so that it is known whose it is.
-  const done = plan.reached && changes.length === 0 ? null : await applyProject(client, project, packed, plan, hear).finally(() => progress(''))
+  const done =
+    plan.reached && changes.every((change) => change.kind === 'alias')
+      ? null
+      : await applyProject(client, project, packed, plan, hear).finally(() => progress(''))
+  const aliases: AliasInfo[] = []
+  if (how.to !== null) for (const { name } of packed.functions) aliases.push((await promote(client, project, name, how.to, null)).alias)
   const sites = done?.sites ?? (await sitesOf(client, project, packed))
   const steps = [...packed.steps, ...(done?.steps ?? [])]
-  if (how.json) return print(JSON.stringify({ ...planned, dryRun: false, sentBytes: done?.sentBytes ?? 0, sites, steps }))
+  if (how.json)
+    return print(JSON.stringify({ ...planned, dryRun: false, sentBytes: done?.sentBytes ?? 0, sites, ...(how.to === null ? {} : { aliases }), steps }))
   if (changes.length > 0 && done) {
     for (const step of steps) print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms)}${step.what === 'send' ? `  ${size(done.sentBytes)} sent` : ''}`))
     print(green('Deployed.'))
   }
+  for (const [at, alias] of aliases.entries()) print(told(packed.functions[at]?.name ?? '', alias))
   for (const site of sites) print(`${site.name}: ${site.url ?? 'not reached by this host name; start the node with --domain'}`)
 }
 

@@ -3,13 +3,15 @@ import { homedir } from 'node:os'
 import path from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { ApiError, Client, type LogLine, UnreachableError, type UsageTotal } from '../client/client.ts'
-import { deployPacked, FolderError, packFolder } from '../client/deploy.ts'
+import { FolderError } from '../client/deploy.ts'
 import { isProjectFile, readMayflyJson } from '../client/project-file.ts'
 import { findNode, type FoundNode, HalfAddressError, NoNodeError, stateFolderOf } from '../client/nodes.ts'
+import { deployFunction } from './deploy-function.ts'
 import { deployProject } from './deploy-project.ts'
 import { concurrencyOf } from './concurrency.ts'
-import { bold, complain, dim, EXIT, green, harmless, ms, print, progress, red, size, table, UsageError, yellow } from './output.ts'
+import { bold, complain, dim, EXIT, harmless, ms, print, red, size, table, UsageError, yellow } from './output.ts'
 import { secretsCommand } from './secrets.ts'
+import { versionCommands } from './versions.ts'
 
 interface Common {
   readonly url?: string
@@ -34,6 +36,8 @@ const bytes = (count: number) => (count < 1024 ? `${count} B` : size(count))
 const program = new Command('mayfly')
   .description('A self-hosted serverless platform.')
   .helpCommand(false)
+  // `promote --version 3` is a version of a function.
+  .enablePositionalOptions()
   .version(
     (JSON.parse(readFileSync(path.join(import.meta.dirname, '..', 'package.json'), 'utf8')) as { version: string }).version,
     '-v, --version',
@@ -64,45 +68,18 @@ const command = (name: string, description: string) => bare(name, description).o
 
 command('deploy <folder>', 'make a folder a function, or a whole project by its mayfly.json: bundle, pack, plan, send')
   .option('--name <name>', 'its name, instead of the one in mayfly.json or of the folder')
-  .option('--dry-run', 'of a project: show what would change, and change nothing')
-  .action(async (folder: string, options: Common & { name?: string; dryRun?: boolean }) => {
+  .option('--to <alias>', 'then publish what was deployed, and point this alias at it')
+  .option('--dry-run', 'show what would change, and change nothing; exits with 0 whether something would or not')
+  .action(async (folder: string, options: Common & { name?: string; to?: string; dryRun?: boolean }) => {
     const node = locate(options)
-    if (isProjectFile(readMayflyJson(path.resolve(folder)))) {
-      const { name = null, dryRun = false, json = false } = options
-      return await deployProject(clientOf(node), node.project, folder, { name, dryRun, json })
-    }
-    if (options.dryRun) throw new UsageError('--dry-run goes with a project: a mayfly.json with functions, buckets or sites.')
-    const hear = (step: string) => progress(`  ${step} …`)
-    const work = async () => {
-      const packed = await packFolder(folder, options.name ?? null, hear)
-      return { packed, made: await deployPacked(clientOf(node), node.project, packed, hear) }
-    }
-    const { packed, made } = await work().finally(() => progress(''))
-    const steps = [...packed.steps, ...made.steps]
-    if (options.json)
-      return print(
-        JSON.stringify({
-          function: made.function,
-          changed: made.changed,
-          warnings: made.warnings,
-          sentBytes: made.sent ? packed.zip.length : 0,
-          files: packed.files,
-          packages: packed.packages,
-          steps,
-        }),
-      )
-    print(
-      `${bold(packed.name)}: ${packed.files} file${packed.files === 1 ? '' : 's'}, ${size(packed.zip.length)}${packed.packages.length > 0 ? `, with ${packed.packages.join(', ')} as they are` : ''}`,
-    )
-    const sent = made.sent ? `${size(packed.zip.length)} sent` : 'nothing to send: the node has these files'
-    for (const step of steps) print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms).padEnd(10)}${step.what === 'send' ? ` ${sent}` : ''}`.trimEnd()))
-    for (const warning of made.warnings) complain(yellow(`warning: ${warning}`))
-    print(made.changed ? green('Deployed.') : 'Nothing changes: the node has exactly this already.')
+    const { name = null, to = null, dryRun = false, json = false } = options
+    const client = clientOf(node)
+    if (isProjectFile(readMayflyJson(path.resolve(folder)))) return await deployProject(client, node.project, folder, { name, to, dryRun, json })
     // The publishable key may be seen by anyone; only that of the default project stands in run.json.
     const key = node.run?.project.ref === node.project ? node.run.project.publishableKey : null
-    print(
-      `Call it: curl -X POST ${node.url}${key === null ? `/p/${node.project}` : ''}/functions/v1/${packed.name} -H "apikey: ${key ?? '<a key of the project>'}"`,
-    )
+    const callOf = (own: string) =>
+      `Call it: curl -X POST ${node.url}${key === null ? `/p/${node.project}` : ''}/functions/v1/${own} -H "apikey: ${key ?? '<a key of the project>'}"`
+    await deployFunction({ client, project: node.project, callOf }, folder, { name, to, dryRun, json })
   })
 
 const isEvent = (value: string) => /^\s*([[{"@\d-]|(true|false|null)\s*$)/.test(value)
@@ -281,6 +258,7 @@ const at = (options: Common) => {
 }
 
 secretsCommand(command, at)
+versionCommands(command, at)
 
 command('console', 'print an address of the console that signs in whoever opens it first, valid 15 minutes')
   .option('--sign-out', 'end every session of the console and every such address instead')

@@ -125,7 +125,7 @@ export interface FunctionInfo {
 }
 
 export interface DeploymentChange {
-  readonly kind: 'function' | 'bucket' | 'site' | 'trigger'
+  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'alias'
   readonly name: string
   readonly action: 'create' | 'update' | 'remove' | 'same' | 'keep'
   readonly why: readonly string[]
@@ -258,8 +258,8 @@ export class Client {
   }
 
   /** What applying a project file would change; changes nothing. */
-  planDeployment(project: string, document: object): Promise<DeploymentPlan> {
-    return this.#json('POST', `${at(project)}/deployments/plan`, document)
+  planDeployment(project: string, document: object, alias: string | null = null): Promise<DeploymentPlan> {
+    return this.#json('POST', `${at(project)}/deployments/plan${alias === null ? '' : `?alias=${encodeURIComponent(alias)}`}`, document)
   }
 
   /** Asks for a project file; it may still be `applying` when this resolves. */

@@ -93,6 +93,9 @@ const functionSchema = functionSpecSchema.extend({
   triggers: triggersSpecSchema.default([]),
 })
 
+/** A file of one function that says nothing of triggers leaves those that are there. */
+const oneFunctionSchema = functionSchema.extend({ triggers: triggersSpecSchema.optional() })
+
 const listOf = <T extends z.ZodType<{ name: string }>>(one: T, what: string) =>
   z
     .array(one, { error: `must be a list of ${what}` })
@@ -129,6 +132,15 @@ export function parseDocument(body: unknown): { name: string; desired: Desired }
       sites,
     },
   }
+}
+
+/** What deploying one function by itself says. @throws MayflyError bad_request */
+export function parseFunction(name: string, body: unknown): Omit<DesiredFunction, 'triggers'> & { readonly triggers: readonly TriggerSpec[] | null } {
+  const given = typeof body === 'object' && body !== null && !Array.isArray(body) ? { ...body, name } : body
+  const parsed = oneFunctionSchema.safeParse(given)
+  if (!parsed.success) throw new MayflyError('bad_request', problemsOf(parsed.error.issues, given).slice(0, 10).join('; '))
+  const { name: own, triggers, ...spec } = parsed.data
+  return { name: own, spec, triggers: triggers === undefined ? null : tidiedTriggers(triggers) }
 }
 
 const set = (texts: readonly string[]) => [...new Set(texts)].toSorted()

@@ -1,8 +1,9 @@
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
+import { isAliasName } from '../functions/index.ts'
 import type { Reply, RequestContext, Route } from '../core/route.ts'
-import { parseDocument } from './document.ts'
+import { parseDocument, parseFunction } from './document.ts'
 import type { DeploymentInfo, Deployments } from './service.ts'
 
 export interface DeploymentsHttpDeps {
@@ -31,12 +32,23 @@ export function routes({ deployments, address }: DeploymentsHttpDeps): Route[] {
     management(
       'POST',
       '/plan',
-      'Tells what applying the project file in the body would make, change and remove; changes nothing.',
+      'Tells what applying the project file in the body would make, change and remove, and with `alias` what pointing that at its functions would; changes nothing.',
       async (context, project) => {
         const { name, desired } = parseDocument(parseJson(await context.body(LIMITS.managementBody.value)))
-        return json(200, { name, ...(await deployments.plan(project, name, desired)) })
+        return json(200, { name, ...(await deployments.plan(project, name, desired, aliasOf(context))) })
       },
     ),
+    {
+      method: 'POST',
+      path: '/api/v1/projects/:ref/functions/:name/plan',
+      access: 'manage',
+      plane: 'management',
+      doc: 'Tells what making a function equal to the JSON body would change, its triggers and, with `alias`, that alias included; changes nothing.',
+      handle: async (context) => {
+        const wanted = parseFunction(context.params.name ?? '', parseJson(await context.body(LIMITS.managementBody.value)))
+        return json(200, await deployments.planFunction((context.project as Project).ref, wanted, aliasOf(context)))
+      },
+    },
     management('GET', '/:name', 'Shows a deployment and whether it is reached.', async (context, project) =>
       json(200, { deployment: shown(await deployments.get(project, context.params.name ?? '')) }),
     ),
@@ -62,6 +74,12 @@ export function routes({ deployments, address }: DeploymentsHttpDeps): Route[] {
 const json = (status: number, body: unknown): Reply => ({ status, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
 
 const shown = (info: DeploymentInfo) => ({ ...info, modifiedAt: info.modifiedAt.toISOString() })
+
+function aliasOf(context: RequestContext): string | null {
+  const alias = context.query.get('alias')
+  if (alias !== null && !isAliasName(alias)) throw new MayflyError('bad_request', 'alias: 1 to 128 letters, digits, `-` and `_`, and not digits alone')
+  return alias
+}
 
 function parseJson(body: Buffer): unknown {
   try {

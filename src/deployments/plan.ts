@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { ProjectRef } from '../core/project.ts'
-import { differencesOf, type FunctionsService } from '../functions/index.ts'
+import { differencesOf, type FunctionSpec, type FunctionsService } from '../functions/index.ts'
 import type { TriggerSpec } from '../core/trigger-spec.ts'
 import { artefactOf, type Sites } from '../sites/index.ts'
 import { type Desired, type DesiredBucket, type DesiredSite, tidiedTriggers } from './document.ts'
@@ -20,7 +20,7 @@ export interface TriggersOfDeployment {
 
 /** The rooms whose nouns a project file names. */
 export interface Rooms {
-  readonly functions: Pick<FunctionsService, 'find' | 'put' | 'delete' | 'artefactBytes' | 'warnings'>
+  readonly functions: Pick<FunctionsService, 'find' | 'put' | 'delete' | 'artefactBytes' | 'warnings' | 'versions' | 'aliases'>
   readonly buckets: BucketsOfDeployment
   readonly triggers: TriggersOfDeployment
   readonly sites: Pick<Sites, 'find' | 'put' | 'delete' | 'missing'>
@@ -29,8 +29,8 @@ export interface Rooms {
 /** `keep`: a bucket that is named no more stays as it is, with its objects. */
 export type Action = 'create' | 'update' | 'remove' | 'same' | 'keep'
 export interface Change {
-  readonly kind: 'function' | 'bucket' | 'site' | 'trigger'
-  /** Of triggers: that of their function. */
+  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'alias'
+  /** Of triggers: that of their function; of aliases: `function:alias`. */
   readonly name: string
   readonly action: Action
   /** The fields, or files, that differ. */
@@ -39,16 +39,15 @@ export interface Change {
 
 const MAX_TOLD = 20
 
-/** What would be made, changed and removed, by looking at what is there now. @param parts what the deployment has made before */
-export async function planOf(rooms: Rooms, project: ProjectRef, desired: Desired, parts: readonly Part[]): Promise<Change[]> {
+/**
+ * What would be made, changed and removed, by looking at what is there now.
+ * @param parts  what the deployment has made before
+ * @param alias  is pointed at the functions afterwards
+ */
+export async function planOf(rooms: Rooms, project: ProjectRef, desired: Desired, parts: readonly Part[], alias: string | null = null): Promise<Change[]> {
   const changes: Change[] = []
   for (const bucket of desired.buckets) changes.push(bucketChange(bucket, await rooms.buckets.get(project, bucket.name)))
-  for (const { name, spec, triggers } of desired.functions) {
-    const record = await rooms.functions.find(project, name)
-    changes.push({ kind: 'function', name, ...(record ? actionOf(differencesOf(record, spec)) : CREATE) })
-    const now = record ? await rooms.triggers.get(project, name) : []
-    if (triggers.length > 0 || now.length > 0) changes.push({ kind: 'trigger', name, ...triggerAction(now, triggers) })
-  }
+  for (const wanted of desired.functions) changes.push(...(await functionChanges(rooms, project, wanted, alias)))
   for (const site of desired.sites) changes.push(await siteChange(rooms, project, site))
   for (const part of leftOver(desired, parts)) changes.push(...(await removalsOf(rooms, project, part)))
   return changes
@@ -56,6 +55,34 @@ export async function planOf(rooms: Rooms, project: ProjectRef, desired: Desired
 
 const CREATE = { action: 'create', why: [] } as const
 const actionOf = (differs: readonly string[]): Pick<Change, 'action' | 'why'> => ({ action: differs.length > 0 ? 'update' : 'same', why: differs })
+
+/** One function, its triggers where something is said of them, and the alias that is pointed at it afterwards. */
+export async function functionChanges(
+  { functions, triggers: room }: Pick<Rooms, 'functions' | 'triggers'>,
+  project: ProjectRef,
+  { name, spec, triggers }: { readonly name: string; readonly spec: FunctionSpec; readonly triggers: readonly TriggerSpec[] | null },
+  alias: string | null,
+): Promise<Change[]> {
+  const record = await functions.find(project, name)
+  const own: Change = { kind: 'function', name, ...(record ? actionOf(differencesOf(record, spec)) : CREATE) }
+  const now = record ? await room.get(project, name) : []
+  const isSaid = triggers !== null && (triggers.length > 0 || now.length > 0)
+  return [
+    own,
+    ...(isSaid ? [{ kind: 'trigger', name, ...triggerAction(now, triggers) } as const] : []),
+    ...(alias === null ? [] : [await aliasChange(functions, project, name, alias, own.action === 'same')]),
+  ]
+}
+
+async function aliasChange(functions: Rooms['functions'], project: ProjectRef, name: string, alias: string, isSame: boolean): Promise<Change> {
+  const head = { kind: 'alias', name: `${name}:${alias}` } as const
+  const equal = isSame ? await functions.versions.equalOf(project, name) : null
+  const to = equal === null ? 'to a new version' : `to version ${equal}`
+  const now = await functions.aliases.find(project, name, alias)
+  if (!now) return { ...head, action: 'create', why: [to] }
+  if (now.version === equal && now.other === null) return { ...head, action: 'same', why: [] }
+  return { ...head, action: 'update', why: [`from version ${now.version} ${to}`] }
+}
 
 function bucketChange(wanted: DesiredBucket, now: DesiredBucket | null): Change {
   const head = { kind: 'bucket', name: wanted.name } as const

@@ -58,6 +58,8 @@ const open = (crash: Crash = noCrash) =>
         find: (project, name) => functions.find(project, name),
         delete: (project, name) => functions.delete(project, name),
         warnings: (...given) => functions.warnings(...given),
+        versions: functions.versions,
+        aliases: functions.aliases,
         artefactBytes: (project, sha256) => functions.artefactBytes(project, sha256),
         put: async (...given) => {
           if (failing !== null && given[1].name === failing) throw new Error('the disk stumbled')

@@ -10,8 +10,8 @@ import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { within } from '../lib/within.ts'
 import { definitionOfSpec, isFunctionName } from '../functions/index.ts'
-import type { Desired } from './document.ts'
-import { type Change, leftOver, partsIn, planOf, type Rooms, sameTriggers } from './plan.ts'
+import type { Desired, DesiredFunction } from './document.ts'
+import { type Change, functionChanges, leftOver, partsIn, planOf, type Rooms, sameTriggers } from './plan.ts'
 import {
   beginDeployment,
   claimParts,
@@ -85,11 +85,11 @@ export class Deployments implements AsyncDisposable {
   }
 
   /** What applying would do. Changes nothing. @throws MayflyError bad_request, deployment_conflict */
-  async plan(project: ProjectRef, name: string, desired: Desired): Promise<Plan> {
+  async plan(project: ProjectRef, name: string, desired: Desired, alias: string | null = null): Promise<Plan> {
     const { control, rooms } = this.#deps
     const row = await findDeployment(control.sql, project, name)
     refuseForeign(await foreignParts(control.sql, await this.#projectId(project), row?.id ?? null, partsIn(desired)))
-    const changes = await planOf(rooms, project, desired, row ? await partsOf(control.sql, row.id) : [])
+    const changes = await planOf(rooms, project, desired, row ? await partsOf(control.sql, row.id) : [], alias)
     const reached = row?.state === 'reached' && isDeepStrictEqual(this.#open(row), plain(desired))
     const warnings = await Promise.all(
       desired.functions.map(async ({ name: own, spec }) =>
@@ -97,6 +97,18 @@ export class Deployments implements AsyncDisposable {
       ),
     )
     return { changes, warnings: warnings.flat(), missing: await this.#missing(project, desired), reached }
+  }
+
+  /** What deploying one function by itself would do; nothing is said of triggers that it does not speak of. Changes nothing. */
+  async planFunction(
+    project: ProjectRef,
+    wanted: Omit<DesiredFunction, 'triggers'> & { readonly triggers: DesiredFunction['triggers'] | null },
+    alias: string | null,
+  ): Promise<Pick<Plan, 'changes' | 'warnings'>> {
+    return {
+      changes: await functionChanges(this.#deps.rooms, project, wanted, alias),
+      warnings: await this.#deps.rooms.functions.warnings(project, definitionOfSpec(wanted.name, wanted.spec, {}), wanted.spec.environment),
+    }
   }
 
   /**

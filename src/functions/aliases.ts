@@ -3,7 +3,7 @@ import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { bumpProjectVersion } from '../core/store.ts'
-import { LATEST, versionText } from './builds.ts'
+import { type FunctionRecord, LATEST, versionText } from './builds.ts'
 import { isNumber, numberOf, type Resolver } from './resolver.ts'
 import { deleteQualifier } from './settings/store.ts'
 import { type AliasRow, countAliases, deleteAlias, findAlias, findVersion, insertAlias, listAliases, type NewAlias, updateAlias } from './store.ts'
@@ -14,6 +14,14 @@ export interface AliasesDeps {
   readonly newId: () => string
   /** Told of a version that will probably be called. */
   readonly expected: (project: ProjectRef, name: string, version: string) => void
+  /** Has a sandbox of a version ready for calls. @returns what its code said when it did not load */
+  readonly start: (project: ProjectRef, record: FunctionRecord) => Promise<LoadFault | null>
+}
+
+/** What code said when it did not load. */
+export interface LoadFault {
+  readonly type: string
+  readonly message: string
 }
 
 /** A share of an alias's calls that goes to another version. */
@@ -100,6 +108,27 @@ export class Aliases {
     const to = await this.#target(project, functionName, change.version ?? alias.version, change.other === undefined ? alias.other : change.other)
     const former = row.version === null || to.version === row.version ? row.former : [...row.former, row.version].slice(-FORMER)
     return await this.#save(project, functionName, row, { ...to, description: change.description ?? row.description }, former)
+  }
+
+  /**
+   * Gives all calls of an alias to a version, once a sandbox of that has started; makes the alias when it is not there.
+   * @throws MayflyError function_not_found, version_not_found, version_broken
+   */
+  async point(project: ProjectRef, functionName: string, name: string, version: string): Promise<{ alias: Alias; changed: boolean }> {
+    await this.#deps.resolver.get(project, functionName, null)
+    const before = await this.find(project, functionName, name)
+    if (before?.version === version && before.other === null) return { alias: before, changed: false }
+    await this.#target(project, functionName, version, null)
+    const fault = await this.#deps.start(project, await this.#deps.resolver.get(project, functionName, version))
+    if (fault !== null)
+      throw new MayflyError(
+        'version_broken',
+        `version ${version} of "${functionName}" does not load, "${name}" stays as it is: ${fault.type}: ${fault.message.slice(0, 1000)}`,
+      )
+    const alias = before
+      ? await this.update(project, functionName, name, { version, other: null })
+      : await this.create(project, functionName, name, { version })
+    return { alias, changed: true }
   }
 
   /**

@@ -8,6 +8,7 @@ import type { Kept } from './concurrency/targets.ts'
 import { checkFunctionName, definitionOfSpec, parseFunctionSpec } from './definition.ts'
 import type { ArtefactLinks } from './links.ts'
 import type { FunctionsService } from './service.ts'
+import { versionRoutes } from './versions-http.ts'
 
 export interface FunctionsHttpDeps {
   readonly functions: FunctionsService
@@ -79,6 +80,7 @@ export function routes({ functions, links, concurrencyOf }: FunctionsHttpDeps): 
       await functions.storeArtefact(project, zip) // also when known: its time in the sweep begins anew
       return json(known ? 200 : 201, { artefact: sha256, bytes: zip.length })
     }),
+    ...versionRoutes(functions),
     {
       method: 'GET',
       path: '/api/v1/artefacts/:ref/:sha256',

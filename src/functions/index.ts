@@ -1,3 +1,4 @@
+export { isAliasName } from './aliases.ts'
 export { type Archive, readArchive, unpackArchive } from './archive.ts'
 export { ACCOUNT_CONCURRENCY, Concurrency } from './concurrency/concurrency.ts'
 export { targetsOf } from './concurrency/targets.ts'

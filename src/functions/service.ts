@@ -11,7 +11,7 @@ import { bumpProjectVersion } from '../core/store.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Random, randomFraction, systemRandom, uuidv7 } from '../lib/ids.ts'
 import type { Concurrency } from './concurrency/concurrency.ts'
-import { Aliases } from './aliases.ts'
+import { type Alias, Aliases, isAliasName, type LoadFault } from './aliases.ts'
 import type { Artefacts } from './artefacts.ts'
 import { Builds, type FunctionRecord, LATEST, noArtefact } from './builds.ts'
 import { type Environment, MAX_TAGS, warningsOf } from './definition.ts'
@@ -79,11 +79,6 @@ export interface FunctionsDeps {
   readonly believable?: () => boolean
 }
 
-export interface LoadFault {
-  readonly type: string
-  readonly message: string
-}
-
 export interface Change {
   readonly definition?: Partial<Omit<FunctionDefinition, 'name' | 'tags'>>
   readonly environment?: Environment | null
@@ -127,7 +122,7 @@ export class FunctionsService implements Functions {
       expected: (project: ProjectRef, name: string, version: string) => void this.#expect(project, name, version),
     }
     this.versions = new Versions({ ...shared, builds: this.#builds, retired: deps.retired })
-    this.aliases = new Aliases(shared)
+    this.aliases = new Aliases({ ...shared, start: (project, record) => this.#start(project, record, null) })
   }
 
   async resolve(project: ProjectRef, name: string, qualifier: string | null = null): Promise<Version> {
@@ -306,6 +301,21 @@ export class FunctionsService implements Functions {
     this.#deps.retired(fault === null ? before.versionId : made.id)
     void this.#expect(project, name)
     return await this.get(project, name)
+  }
+
+  /**
+   * Gives all calls of an alias to a version; without one to what $LATEST is now, published if it is not yet.
+   * @throws MayflyError function_not_found, version_not_found, version_broken
+   */
+  async promote(
+    project: ProjectRef,
+    name: string,
+    alias: string,
+    version: string | null,
+  ): Promise<{ readonly alias: Alias; readonly published: boolean; readonly changed: boolean }> {
+    if (!isAliasName(alias)) throw new MayflyError('bad_request', 'alias: 1 to 128 letters, digits, `-` and `_`, and not digits alone')
+    const made = version === null ? await this.versions.publish(project, name) : null
+    return { ...(await this.aliases.point(project, name, alias, made?.record.version ?? version ?? LATEST)), published: made?.created ?? false }
   }
 
   /** Has a sandbox ready for the first call of what takes the place of another. */

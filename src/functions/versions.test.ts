@@ -43,6 +43,8 @@ describe('published versions', () => {
     assert.deepEqual([again.created, again.record.version, again.record.definition.description], [false, '1', ''])
     await world.deploy('same', 1, { environment: { B: '2', A: '1' } })
     assert.equal((await publish('same')).created, false, 'the order of variables is no difference')
+    await world.deploy('same', 1, { environment: { B: '2', A: '1' }, reservedConcurrency: 5 })
+    assert.equal((await publish('same')).created, false, 'reserved concurrency is not of a version')
     await world.deploy('same', 1, { environment: { B: '2', A: '1' }, description: 'other' })
     assert.equal((await publish('same')).record.version, '2')
     await world.deploy('same', 2, { environment: { B: '2', A: '1' }, description: 'other' })

@@ -50,7 +50,7 @@ export class Versions {
       if (how.revisionId && how.revisionId !== latest.revisionId)
         throw new MayflyError('revision_mismatch', `the function "${name}" has another revision id than ${JSON.stringify(how.revisionId.slice(0, 100))}`)
       if (how.artefact && how.artefact !== latest.artefact) throw new MayflyError('code_mismatch', `the function "${name}" has other code than ${how.artefact}`)
-      const last = latest.published === 0 ? null : await resolver.find(project, name, versionText(latest.published))
+      const last = await this.#last(project, latest)
       if (last !== null && this.#same(last, latest)) return { record: last, created: false }
       const number = await this.#insert(project, latest, how.description ?? latest.definition.description)
       if (number === null) continue
@@ -60,6 +60,13 @@ export class Versions {
       return { record: await resolver.get(project, name, version), created: true }
     }
     throw new MayflyError('function_changing', `other changes of the function "${name}" were made at the same time`)
+  }
+
+  /** The published version that $LATEST equals; null when publishing would make one. @throws MayflyError function_not_found */
+  async equalOf(project: ProjectRef, name: string): Promise<string | null> {
+    const latest = await this.#deps.resolver.get(project, name, null)
+    const last = await this.#last(project, latest)
+    return last && this.#same(last, latest) ? last.version : null
   }
 
   /** In the order of names and numbers, $LATEST first: of one function, or of all. */
@@ -93,6 +100,11 @@ export class Versions {
       })
     resolver.forget(project, name)
     if (deleted !== null) retired(deleted)
+  }
+
+  /** The version that was published last, if it is still there. */
+  async #last(project: ProjectRef, latest: FunctionRecord): Promise<FunctionRecord | null> {
+    return latest.published === 0 ? null : await this.#deps.resolver.find(project, latest.name, versionText(latest.published))
   }
 
   async #insert(project: ProjectRef, latest: FunctionRecord, description: string): Promise<number | null> {
@@ -137,7 +149,14 @@ export class Versions {
 
   /** What publishing said of the last one is no difference: that of the build is compared. */
   #same(last: FunctionRecord, latest: FunctionRecord): boolean {
-    const settings = ({ definition }: FunctionRecord, description: string) => ({ ...definition, description, tags: {} })
+    // What is the function's and not a version's is no difference either.
+    const settings = ({ definition }: FunctionRecord, description: string) => ({
+      ...definition,
+      description,
+      tags: {},
+      reservedConcurrency: null,
+      provisioned: 0,
+    })
     return (
       last.artefact === latest.artefact &&
       isDeepStrictEqual(settings(last, last.builtDescription), settings(latest, latest.builtDescription)) &&

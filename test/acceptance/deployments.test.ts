@@ -319,11 +319,6 @@ describe('a wrong project file', () => {
     assert.equal(code, 1)
     assert.match(stderr, /passwd is neither a file nor a folder: a site takes no links/)
   })
-  it('--dry-run of a single function is wrong usage', () => {
-    const root = path.join(folder, 'single')
-    write(root, { 'index.js': 'exports.handler = () => 1' })
-    assert.equal(deploy(root, '--dry-run').code, 2)
-  })
 })
 
 describe('the routes of deployments', () => {

@@ -1,0 +1,57 @@
+import type { Client } from '../client/client.ts'
+import { deployPacked, type Packed, packFolder } from '../client/deploy.ts'
+import { planFunction, promote } from '../client/versions.ts'
+import { type HowToDeploy, showChanges } from './deploy-project.ts'
+import { bold, complain, dim, green, ms, print, progress, size, yellow } from './output.ts'
+import { told } from './versions.ts'
+
+export interface Place {
+  readonly client: Client
+  readonly project: string
+  /** How the function is called, for people. */
+  readonly callOf: (name: string) => string
+}
+
+const summaryOf = (packed: Packed) =>
+  `${bold(packed.name)}: ${packed.files} file${packed.files === 1 ? '' : 's'}, ${size(packed.zip.length)}${packed.packages.length > 0 ? `, with ${packed.packages.join(', ')} as they are` : ''}`
+
+/** Deploys the folder of one function. */
+export async function deployFunction({ client, project, callOf }: Place, folder: string, how: HowToDeploy): Promise<void> {
+  const hear = (step: string) => progress(`  ${step} …`)
+  if (how.dryRun) return await planOnly(client, project, await packFolder(folder, how.name, hear).finally(() => progress('')), how)
+  const work = async () => {
+    const packed = await packFolder(folder, how.name, hear)
+    const made = await deployPacked(client, project, packed, hear)
+    return { packed, made, promoted: how.to === null ? null : await promote(client, project, packed.name, how.to, null) }
+  }
+  const { packed, made, promoted } = await work().finally(() => progress(''))
+  const steps = [...packed.steps, ...made.steps]
+  if (how.json)
+    return print(
+      JSON.stringify({
+        function: made.function,
+        changed: made.changed || (promoted?.changed ?? false),
+        warnings: made.warnings,
+        sentBytes: made.sent ? packed.zip.length : 0,
+        files: packed.files,
+        packages: packed.packages,
+        ...(promoted ? { alias: promoted.alias } : {}),
+        steps,
+      }),
+    )
+  print(summaryOf(packed))
+  const sent = made.sent ? `${size(packed.zip.length)} sent` : 'nothing to send: the node has these files'
+  for (const step of steps) print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms).padEnd(10)}${step.what === 'send' ? ` ${sent}` : ''}`.trimEnd()))
+  for (const warning of made.warnings) complain(yellow(`warning: ${warning}`))
+  print(made.changed ? green('Deployed.') : 'Nothing changes: the node has exactly this already.')
+  if (promoted) print(promoted.changed ? green(told(packed.name, promoted.alias)) : told(packed.name, promoted.alias))
+  print(callOf(packed.name))
+}
+
+async function planOnly(client: Client, project: string, packed: Packed, how: HowToDeploy): Promise<void> {
+  const plan = await planFunction(client, project, packed.name, { ...packed.definition, artefact: packed.sha256 }, how.to)
+  if (how.json) return print(JSON.stringify({ function: packed.name, ...plan, dryRun: true }))
+  print(summaryOf(packed))
+  for (const warning of plan.warnings) complain(yellow(`warning: ${warning}`))
+  if (showChanges(plan.changes)) print('Nothing was changed: this was a dry run.')
+}
