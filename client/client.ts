@@ -92,7 +92,7 @@ export interface InvocationInfo {
 export interface DeadLetter {
   readonly id: string
   readonly function: string
-  readonly reason: 'attempts' | 'age' | 'node' | 'function_gone' | 'recursion'
+  readonly reason: 'attempts' | 'age' | 'node' | 'function_gone' | 'recursion' | 'destination'
   readonly attempts: number
   readonly lost: number
   readonly errorType: string | null

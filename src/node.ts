@@ -34,7 +34,7 @@ import {
 } from './functions/index.ts'
 import { ConsoleListener, consoleRoutes, Content, Gateway, HostNames, isConsoleName, nodeRoutes, projectRoutes, TrustedProxies } from './gateway/index.ts'
 import type { Host } from './host.ts'
-import { Admission, Invoker, lambdaInvokeRoutes, Provisioning, Queue, routes as invokeRoutes, Specs } from './invoke/index.ts'
+import { Admission, destinationsOf, Invoker, lambdaInvokeRoutes, Provisioning, Queue, routes as invokeRoutes, Specs } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
 import { randomFraction } from './lib/ids.ts'
 import { checkDoors, consoleHost, listen } from './listening.ts'
@@ -279,7 +279,15 @@ export class RunningNode implements AsyncDisposable {
         maxAttempts: config.invoke.maxAttempts,
         maxAgeMs: config.invoke.maxAgeMs,
         deadLetterDays: config.invoke.deadLetterDays,
-        triesOf: async (project, name) => (await functions.resolve(project, name)).definition.async,
+        triesOf: async (project, name, qualifier) => {
+          const own = (await functions.resolve(project, name, qualifier)).definition.async
+          const set = await functionSettings.eventInvokeOf(project, name, qualifier)
+          return {
+            maxAttempts: set?.maxRetries == null ? own.maxAttempts : set.maxRetries + 1,
+            maxAgeSeconds: set?.maxAgeSeconds ?? own.maxAgeSeconds,
+          }
+        },
+        destinationsOf: destinationsOf({ functions, settings: functionSettings, region: REGION }),
         newId: host.newId,
         crash: host.crash,
         clock,

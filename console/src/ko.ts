@@ -202,6 +202,7 @@ export const ko = {
   in: '수신',
   'its function is gone': '함수가 사라짐',
   'a loop of functions': '서로를 부르는 함수의 고리',
+  'its outcome could not be told': '결과를 알릴 수 없음',
   'joining again…': '다시 연결 중…',
   'joining…': '연결 중…',
   live: '실시간',

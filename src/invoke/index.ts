@@ -1,4 +1,5 @@
 export { Admission } from './admission.ts'
+export { type DestinationsOf, destinationsOf } from './destinations.ts'
 export { lambdaInvokeRoutes } from './dialects/lambda.ts'
 export { Provisioning } from './provisioning.ts'
 export { routes } from './http.ts'

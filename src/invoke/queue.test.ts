@@ -46,6 +46,7 @@ describe('Queue', () => {
       maxAgeMs: 3_600_000,
       deadLetterDays: 14,
       triesOf: async () => ({ maxAttempts: null, maxAgeSeconds: null }),
+      destinationsOf: async () => null,
       newId: randomUUID,
       crash: noCrash,
       clock: systemClock,
@@ -65,7 +66,7 @@ describe('Queue', () => {
           end === 'ok'
             ? { kind: 'event' as const, payload: Buffer.from('null') }
             : { kind: 'error' as const, errorType: end, payload: Buffer.from(JSON.stringify({ errorType: end, errorMessage: `it said ${end}\0` })) }
-        return { result, over: Promise.resolve({}) } as unknown as Outcome
+        return { version: { version: '$LATEST' }, result, over: Promise.resolve({}) } as unknown as Outcome
       },
       ...changes,
     })
@@ -106,7 +107,7 @@ describe('Queue', () => {
       maxAttempts: 2,
       invoke: async ({ qualifier }) => {
         asked.push(qualifier)
-        return { result: { kind: 'error', errorType: 'Oops', payload: Buffer.from('{}') }, over: Promise.resolve({}) } as unknown as Outcome
+        return { version: { version: '1' }, result: { kind: 'error', errorType: 'Oops', payload: Buffer.from('{}') }, over: Promise.resolve({}) } as unknown as Outcome
       },
     })
     await queue.start()
@@ -440,5 +441,123 @@ describe('Queue', () => {
     await queue.dropProject(DEMO)
     assert.equal(queue.length, 1)
     assert.deepEqual(await databases.control.sql`select project from mayfly.entry_payload`, [{ project: 'other' }])
+  })
+
+  describe('destinations', () => {
+    const target = { functionId: randomUUID(), functionName: 'told', qualifier: 'live', mayLoop: false }
+    const arn = 'arn:aws:lambda:us-east-1:000000000000:function:f:$LATEST'
+    const to =
+      (change: Partial<NonNullable<Awaited<ReturnType<QueueDeps['destinationsOf']>>>>): QueueDeps['destinationsOf'] =>
+      async (_, name) =>
+        name === 'f' ? { functionArn: arn, onSuccess: null, onFailure: null, ...change } : null
+    /** What the told function gets is kept; the others end as their event says. */
+    const openTelling = (changes: Partial<QueueDeps>) => {
+      const got: { event: Record<string, unknown>; invocation: Invocation }[] = []
+      const { queue } = open((event, invocation) => {
+        if (invocation.functionName !== 'told') return (event.end as string | undefined) ?? 'ok'
+        got.push({ event, invocation })
+        return 'ok'
+      }, changes)
+      return { queue, got }
+    }
+
+    it('are told of a success with the record of Lambda, whose members stand in order', async () => {
+      const { queue, got } = openTelling({ destinationsOf: to({ onSuccess: target }) })
+      await queue.start()
+      const entry = { ...entryOf({ n: 1 }), depth: 3, traceId: 'Root=1-a' }
+      await queue.enqueue(entry)
+      await until(() => got.length === 1)
+      const [{ event, invocation }] = got as [(typeof got)[0]]
+      const { timestamp, ...rest } = event
+      assert.equal(new Date(timestamp as string).toISOString(), timestamp)
+      assert.deepEqual(Object.keys(event), ['version', 'timestamp', 'requestContext', 'requestPayload', 'responseContext', 'responsePayload'])
+      assert.deepEqual(rest, {
+        version: '1.0',
+        requestContext: { requestId: entry.id, functionArn: arn, condition: 'Success', approximateInvokeCount: 1 },
+        requestPayload: { n: 1 },
+        responseContext: { statusCode: 200, executedVersion: '$LATEST' },
+        responsePayload: null,
+      })
+      assert.deepEqual([invocation.depth, invocation.qualifier, invocation.traceId], [4, 'live', 'Root=1-a'])
+      await until(async () => (await waiting()).length === 0)
+      assert.equal(queue.length, 0)
+    })
+    it('are told of a failure once it is given up, beside the dead letter', async () => {
+      const { queue, got } = openTelling({ destinationsOf: to({ onFailure: target }), maxAttempts: 2 })
+      await queue.start()
+      await queue.enqueue(entryOf({ end: 'Oops' }))
+      await until(() => got.length === 1)
+      assert.partialDeepStrictEqual(got[0]?.event, {
+        requestContext: { condition: 'RetriesExhausted', approximateInvokeCount: 2 },
+        responseContext: { statusCode: 200, executedVersion: '$LATEST', functionError: 'Unhandled' },
+        responsePayload: { errorType: 'Oops' },
+      })
+      assert.deepEqual(
+        (await queue.deadLetters(DEMO, null, 10)).map(({ reason, functionName }) => [functionName, reason]),
+        [['f', 'attempts']],
+      )
+    })
+    it('are told of what became too old without having run, and then without a response', async () => {
+      const { queue, got } = openTelling({
+        destinationsOf: to({ onFailure: target }),
+        maxAgeMs: 100,
+        invoke: async (invocation) => {
+          if (invocation.functionName === 'f') throw new MayflyError('too_many_invocations', 'full')
+          const { payload } = (await invocation.content('lambda', {} as never)) as { payload: Uint8Array }
+          got.push({ event: JSON.parse(Buffer.from(payload).toString()), invocation })
+          return { version: { version: '1' }, result: { kind: 'event', payload: Buffer.from('1') }, over: Promise.resolve({}) } as unknown as Outcome
+        },
+      })
+      await queue.start()
+      await queue.enqueue(entryOf())
+      await until(() => got.length === 1)
+      assert.deepEqual(Object.keys(got[0]?.event ?? {}), ['version', 'timestamp', 'requestContext', 'requestPayload'])
+      assert.partialDeepStrictEqual(got[0]?.event, { requestContext: { condition: 'EventAgeExceeded', approximateInvokeCount: 0 } })
+    })
+    const untold: [string, Partial<QueueDeps>, object, string, string][] = [
+      ['is gone', { destinationsOf: to({ onSuccess: { ...target, functionId: null } }) }, {}, 'function_gone', 'function_not_found'],
+      ['would make a loop', { destinationsOf: to({ onSuccess: target }) }, { depth: LIMITS.callDepth.value - 1 }, 'recursion', 'recursion_too_deep'],
+      [
+        'would get more than can be queued',
+        { destinationsOf: to({ onSuccess: target }) },
+        { payload: Buffer.from(`"${'x'.repeat(LIMITS.queuedPayload.value - 2)}"`) },
+        'destination',
+        'payload_too_large',
+      ],
+    ]
+    for (const [what, changes, entry, reason, error] of untold)
+      it(`leave a dead letter of the record when who is to be told ${what}`, async () => {
+        const { queue, got } = openTelling(changes)
+        await queue.start()
+        await queue.enqueue({ ...entryOf(), ...entry })
+        await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
+        const [letter] = await queue.deadLetters(DEMO, null, 10)
+        assert.deepEqual([letter?.functionName, letter?.reason, letter?.errorType, got.length, queue.length], ['told', reason, error, 0, 0])
+      })
+    it('go on past the limit of loops where the function may', async () => {
+      const { queue, got } = openTelling({ destinationsOf: to({ onSuccess: { ...target, mayLoop: true } }) })
+      await queue.start()
+      await queue.enqueue({ ...entryOf(), depth: LIMITS.callDepth.value })
+      await until(() => got.length === 1)
+      assert.equal(got[0]?.invocation.depth, LIMITS.callDepth.value)
+    })
+    it('are told again when the node ended before the call was settled, never only half', async () => {
+      let fails = true
+      const { queue, got } = openTelling({
+        destinationsOf: async (...call) => {
+          if (fails && call[1] === 'f') throw new Error('the database went away')
+          return await to({ onSuccess: target })(...call)
+        },
+      })
+      await queue.start()
+      await queue.enqueue(entryOf())
+      await until(async () => (await waiting()).some(({ leased }) => leased))
+      await queue[Symbol.asyncDispose]()
+      assert.deepEqual([got.length, (await waiting()).length], [0, 1])
+      fails = false
+      const next = openTelling({ destinationsOf: to({ onSuccess: target }) })
+      await next.queue.start()
+      await until(() => next.got.length === 1)
+    })
   })
 })

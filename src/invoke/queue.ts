@@ -9,12 +9,15 @@ import type { Clock } from '../lib/clock.ts'
 import { storableText } from '../lib/text.ts'
 import { within } from '../lib/within.ts'
 import { backoffMs } from './backoff.ts'
+import { deliveryOf, type DestinationsOf, type Target, type Told } from './destinations.ts'
 import { GroupCommit } from './group-commit.ts'
 import { eventContent, eventReply } from './event.ts'
 import type { EventReply } from './event-to-fetch.ts'
 import type { Invocation, Outcome } from './service.ts'
 import {
+  type Buried,
   buryEntry,
+  type Called,
   countDeadLetters,
   countEntries,
   countEntriesOf,
@@ -67,7 +70,9 @@ export interface QueueDeps {
   readonly maxAgeMs: number
   readonly deadLetterDays: number
   /** What a function says of its own tries; null where it leaves that to the two above. @throws MayflyError when it is gone */
-  readonly triesOf: (project: ProjectRef, functionName: string) => Promise<Tries>
+  readonly triesOf: (project: ProjectRef, functionName: string, qualifier: string | null) => Promise<Tries>
+  /** Which functions are told how its calls end; null for none. */
+  readonly destinationsOf: DestinationsOf
   readonly newId: () => string
   readonly crash: Crash
   readonly clock: Clock
@@ -336,22 +341,67 @@ export class Queue implements AsyncDisposable {
       return
     }
     // From here on user code has run: whatever its reply comes to is its outcome.
-    const told = await eventReply(outcome).then(toldBy, toldByReply)
+    const reply = await eventReply(outcome).then(
+      (said) => ({ said, told: toldBy(said) }),
+      (error: unknown) => ({ said: null, told: toldByReply(error) }),
+    )
     await outcome.over
     await this.#deps.recorded()
     this.#deps.crash('afterRunBeforeSettle')
-    if (told === null) return await this.#succeed.add(entry)
+    const { said, told } = reply
+    const response = said && { payload: said.payload, executedVersion: outcome.version.version, isError: told !== null }
+    if (told === null) return await this.#succeeded(entry, response)
     // What ends while the sandboxes are being closed says nothing about the function.
-    if (!this.#stop.signal.aborted) await this.#failed(entry, told)
+    if (!this.#stop.signal.aborted) await this.#failed(entry, told, response)
+  }
+
+  /** Gone, and told to whom it concerns in the same transaction. */
+  async #succeeded(entry: LeasedEntry, response: Response): Promise<void> {
+    const to = await this.#destinationsOf(entry)
+    if (!to?.onSuccess) return await this.#succeed.add(entry)
+    const { onSuccess, functionArn } = to
+    const entered = await this.#deps.database.transaction(async (tx) => {
+      if ((await deleteEntries(tx, [entry])).length === 0) return null
+      const about = { functionArn, condition: 'Success', invocationId: entry.id, attempts: entry.spent + 1, request: entry.payload, response } as const
+      return await this.#tell(tx, onSuccess, entry, about)
+    })
+    if (entered === null) return
+    this.#count--
+    entered.committed()
+  }
+
+  #destinationsOf(entry: Called) {
+    return this.#deps.destinationsOf(entry.project as ProjectRef, entry.functionName, entry.qualifier)
+  }
+
+  /** What cannot be told is a dead letter in the same transaction. */
+  async #tell(tx: Tx, target: Target, entry: { readonly project: string } & Pick<Buried, 'traceId' | 'depth'>, about: Omit<Told, 'at'>): Promise<Entered> {
+    const { clock, newId } = this.#deps
+    const { project, traceId, depth } = entry
+    const made = deliveryOf(target, { id: newId(), project, traceId, depth }, { ...about, at: clock.now() })
+    if ('letter' in made) return await this.#stillBorn(tx, made.letter)
+    try {
+      return await this.enqueueIn(tx, [made.entry])
+    } catch (error) {
+      // Refused before anything was written: the call itself has ended all the same.
+      if (!(error instanceof MayflyError)) throw error
+      const { id, functionName, payload } = made.entry
+      return await this.#stillBorn(tx, { id, project, functionName, payload, reason: 'destination', errorType: error.code, errorMessage: error.message })
+    }
+  }
+
+  async #stillBorn(tx: Tx, letter: StillBorn): Promise<Entered> {
+    await insertDeadLetters(tx, [letter])
+    return { committed: () => this.#tellBuried(letter.id, letter) }
   }
 
   /** It ran and ended with an error: an attempt is spent. */
-  async #failed(entry: LeasedEntry, told: Told): Promise<void> {
+  async #failed(entry: LeasedEntry, told: Failure, response: Response): Promise<void> {
     const { maxAttempts, maxAgeMs } = await this.#triesOf(entry)
     const failures = entry.spent + 1
     const waitMs = backoffMs(failures, this.#deps.random)
-    if (failures >= maxAttempts) await this.#bury(entry, { reason: 'attempts', spent: 1, ...told })
-    else if (entry.ageMs + waitMs > maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 1, ...told })
+    if (failures >= maxAttempts) await this.#bury(entry, { reason: 'attempts', spent: 1, ...told }, response)
+    else if (entry.ageMs + waitMs > maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 1, ...told }, response)
     else await retryEntry(this.#deps.database.sql, entry, waitMs, 1, 0)
   }
 
@@ -376,14 +426,25 @@ export class Queue implements AsyncDisposable {
   async #triesOf(entry: LeasedEntry): Promise<{ maxAttempts: number; maxAgeMs: number }> {
     const { maxAttempts, maxAgeMs, triesOf } = this.#deps
     // A function that is gone by now has nothing to say.
-    const own = await triesOf(entry.project as ProjectRef, entry.functionName).catch(() => null)
+    const own = await triesOf(entry.project as ProjectRef, entry.functionName, entry.qualifier).catch(() => null)
     return { maxAttempts: own?.maxAttempts ?? maxAttempts, maxAgeMs: own?.maxAgeSeconds ? own.maxAgeSeconds * 1_000 : maxAgeMs }
   }
 
-  async #bury(entry: Settled, given: Given): Promise<void> {
-    const buried = await buryEntry(this.#deps.database.sql, entry, given)
-    this.#count -= buried.length
-    if (buried.length > 0) this.#tellBuried(entry.id, given)
+  /** @param response  of the last attempt; null when it did not come to user code */
+  async #bury(entry: Called, given: Given, response: Response = null): Promise<void> {
+    const to = await this.#destinationsOf(entry)
+    const done = await this.#deps.database.transaction(async (tx) => {
+      const [buried] = await buryEntry(tx, entry, given)
+      if (!buried || !to?.onFailure) return buried ? NOBODY : null
+      const { payload: request, attempts } = buried
+      const condition = given.reason === 'age' ? 'EventAgeExceeded' : 'RetriesExhausted'
+      const about = { functionArn: to.functionArn, condition, invocationId: entry.id, attempts, request, response } as const
+      return await this.#tell(tx, to.onFailure, { ...buried, project: entry.project }, about)
+    })
+    if (done === null) return
+    this.#count--
+    this.#tellBuried(entry.id, given)
+    done.committed()
   }
 
   #tellBuried(invocation: string, given: Pick<Given, 'reason' | 'errorType'>): void {
@@ -391,7 +452,7 @@ export class Queue implements AsyncDisposable {
   }
 
   /** An event that ends nodes must not do so for ever. */
-  async #buryLost(back: readonly { readonly id: string; readonly attempt: number; readonly lost: number }[]): Promise<void> {
+  async #buryLost(back: readonly (Called & { readonly lost: number })[]): Promise<void> {
     for (const entry of back) {
       if (entry.lost < LIMITS.lostLeases.value) continue
       const errorMessage = `the node ended ${entry.lost} times while it ran`
@@ -415,14 +476,17 @@ export class Queue implements AsyncDisposable {
 
 const noLetter = (id: string) => new MayflyError('dead_letter_not_found', `there is no dead letter ${id} in this project`)
 
-type Told = Pick<Given, 'errorType' | 'errorMessage'>
+type Failure = Pick<Given, 'errorType' | 'errorMessage'>
+type Response = Told['response']
+
+const NOBODY: Entered = { committed: () => {} }
 
 /** What a function's outcome says of itself; null when it is no error. */
-const toldBy = ({ errorType, payload }: EventReply): Told | null =>
+const toldBy = ({ errorType, payload }: EventReply): Failure | null =>
   errorType === null ? null : { errorType: storable(errorType), errorMessage: storable(messageOf(payload)) }
 
 /** A reply that broke off. */
-const toldByReply = (error: unknown): Told => ({
+const toldByReply = (error: unknown): Failure => ({
   errorType: 'function_failed',
   errorMessage: storable(error instanceof Error ? error.message : String(error)),
 })

@@ -90,14 +90,22 @@ export const renewLeases = (sql: Query, holder: string, leaseMs: number) => sql`
  * Gives leases back that ended without an outcome: all of a holder's (its former life), or those past their time.
  * @returns which were, and how many times that happened to each
  */
-export const returnLeases = (sql: Query, holder: string | null, count: 0 | 1) => sql<{ id: string; attempt: number; lost: number }>`
+export const returnLeases = (sql: Query, holder: string | null, count: 0 | 1) => sql<Called & { lost: number }>`
   update mayfly.entry set leased_by = null, leased_until = null, lost = lost + ${count}, due_at = clock_timestamp()
-   where leased_until is not null and case when ${holder}::uuid is null then leased_until < clock_timestamp() else leased_by = ${holder}::uuid end
-  returning id, attempt, lost`
+    from mayfly.entry_payload
+   where entry_id = id and leased_until is not null and case when ${holder}::uuid is null then leased_until < clock_timestamp() else leased_by = ${holder}::uuid end
+  returning id, attempt, lost, project, function_name as "functionName", qualifier`
 
 export interface Settled {
   readonly id: string
   readonly attempt: number
+}
+
+/** What settling an entry has to know of the call. */
+export interface Called extends Settled {
+  readonly project: string
+  readonly functionName: string
+  readonly qualifier: string | null
 }
 
 /** Ends entries; one that another holder has by now stays. */
@@ -114,22 +122,32 @@ export const retryEntry = (sql: Query, entry: Settled, waitMs: number, spent: nu
    where id = ${entry.id} and attempt = ${entry.attempt}`
 
 export interface Given {
-  readonly reason: 'attempts' | 'age' | 'node' | 'function_gone' | 'recursion'
+  readonly reason: 'attempts' | 'age' | 'node' | 'function_gone' | 'recursion' | 'destination'
   readonly spent: number
   readonly errorType: string | null
   readonly errorMessage: string | null
 }
 
+export interface Buried {
+  readonly attempts: number
+  readonly traceId: string | null
+  readonly depth: number
+  readonly payload: Buffer
+}
+
 /** Makes a dead letter of an entry, in one step; nothing when another holder has it by now. */
-export const buryEntry = (sql: Query, entry: Settled, given: Given) => sql<{ id: string }>`
+export const buryEntry = (sql: Query, entry: Settled, given: Given) => sql<Buried>`
   with gone as (
     delete from mayfly.entry where id = ${entry.id} and attempt = ${entry.attempt} returning id, enqueued_at, spent, lost),
   payload as (
-    delete from mayfly.entry_payload using gone where entry_id = gone.id returning entry_id, project, function_name, qualifier, payload)
-  insert into mayfly.dead_letter (id, project, function_name, qualifier, payload, enqueued_at, attempts, lost, reason, error_type, error_message)
-  select gone.id, project, function_name, qualifier, payload, enqueued_at, spent + ${given.spent}, lost, ${given.reason}, ${given.errorType}, ${given.errorMessage}
-    from gone join payload on payload.entry_id = gone.id
-  returning id`
+    delete from mayfly.entry_payload using gone where entry_id = gone.id
+    returning entry_id, project, function_name, qualifier, trace_id, depth, payload),
+  letter as (
+    insert into mayfly.dead_letter (id, project, function_name, qualifier, payload, enqueued_at, attempts, lost, reason, error_type, error_message)
+    select gone.id, project, function_name, qualifier, payload, enqueued_at, spent + ${given.spent}, lost, ${given.reason}, ${given.errorType}, ${given.errorMessage}
+      from gone join payload on payload.entry_id = gone.id
+    returning id, attempts)
+  select letter.attempts, payload.trace_id as "traceId", payload.depth, payload.payload from letter join payload on payload.entry_id = letter.id`
 
 /** What is given up before it ever waited: it has no entry. */
 export interface StillBorn extends Pick<NewEntry, 'id' | 'project' | 'functionName' | 'payload'>, Pick<Given, 'reason' | 'errorType' | 'errorMessage'> {}

@@ -33,6 +33,7 @@ export const makeQueue = (control: Database): Queue =>
     invoke: () => Promise.reject(new Error('nothing runs here')),
     admitSpace: () => {},
     recorded: async () => {},
+    destinationsOf: async () => null,
     triesOf: async () => ({ maxAttempts: null, maxAgeSeconds: null }),
     newId: randomUUID,
     crash: noCrash,

@@ -5,11 +5,13 @@ import {
   AddPermissionCommand,
   CreateFunctionCommand,
   GetFunctionConfigurationCommand,
+  GetFunctionEventInvokeConfigCommand,
   GetPolicyCommand,
   InvokeCommand,
   type LambdaClient,
   PolicyLengthExceededException,
   PreconditionFailedException,
+  PutFunctionEventInvokeConfigCommand,
   RemovePermissionCommand,
   ResourceConflictException,
   ResourceNotFoundException,
@@ -195,5 +197,59 @@ describe('LoggingConfig', () => {
       ['platform.start', 'platform.report'],
     )
     assert.deepEqual([events[1]?.record.status, events[1]?.record.metrics?.memorySizeMB], ['success', 128])
+  })
+})
+
+describe('event invoke configurations', () => {
+  const manage = async (at: string) => {
+    const response = await fetch(`${node.ready.url}/api/v1/projects/demo${at}`, { headers: { apikey: node.ready.project.secretKey } })
+    return (await response.json()) as { deadLetters?: { reason: string; attempts: number }[]; lines?: { text: string }[] }
+  }
+  const until = async <T>(what: () => Promise<T | undefined>): Promise<T> => {
+    for (const end = performance.now() + 30_000; performance.now() < end; await new Promise((resolve) => setTimeout(resolve, 100))) {
+      const found = await what()
+      if (found !== undefined) return found
+    }
+    return assert.fail('it did not come to that')
+  }
+  const told = (condition: string) =>
+    until(async () => {
+      const { lines = [] } = await manage('/functions/told/logs?limit=100')
+      const text = lines.map((line) => /told (\{.*)$/.exec(line.text)?.[1]).find((one) => one?.includes(condition))
+      return text === undefined ? undefined : (JSON.parse(text) as Record<string, never>)
+    })
+
+  it('decide how often an asynchronous call is tried, and which function is told how it ended', async () => {
+    await create('told', "export const handler = async (event) => console.log('told ' + JSON.stringify(event))")
+    await create('ends', "export const handler = async (event) => { if (event.bad) throw new TypeError('no'); return { good: event.n } }")
+    const FunctionName = 'ends'
+    const to = { Destination: arnOf('told') }
+    const put = { FunctionName, MaximumRetryAttempts: 0, DestinationConfig: { OnSuccess: to, OnFailure: to } }
+    const set = await aws.send(new PutFunctionEventInvokeConfigCommand(put))
+    assert.ok(set.LastModified instanceof Date)
+    assert.equal(set.FunctionArn, `${arnOf('ends')}:$LATEST`)
+    const send = (event: unknown) => aws.send(new InvokeCommand({ FunctionName, InvocationType: 'Event', Payload: Buffer.from(JSON.stringify(event)) }))
+    await send({ n: 7 })
+    const success = await told('"Success"')
+    assert.deepEqual(Object.keys(success), ['version', 'timestamp', 'requestContext', 'requestPayload', 'responseContext', 'responsePayload'])
+    assert.partialDeepStrictEqual(success, {
+      requestContext: { functionArn: `${arnOf('ends')}:$LATEST`, approximateInvokeCount: 1 },
+      requestPayload: { n: 7 },
+      responseContext: { statusCode: 200, executedVersion: '$LATEST' },
+      responsePayload: { good: 7 },
+    })
+    await send({ bad: true })
+    const failure = await told('"RetriesExhausted"')
+    assert.partialDeepStrictEqual(failure, {
+      requestContext: { approximateInvokeCount: 1 },
+      responseContext: { functionError: 'Unhandled' },
+      responsePayload: { errorType: 'TypeError', errorMessage: 'no' },
+    })
+    const { deadLetters } = await manage('/dead-letters?function=ends')
+    assert.deepEqual(
+      deadLetters?.map(({ reason, attempts }) => [reason, attempts]),
+      [['attempts', 1]],
+    )
+    await assert.rejects(aws.send(new GetFunctionEventInvokeConfigCommand({ FunctionName: 'told' })), ResourceNotFoundException)
   })
 })

@@ -13,6 +13,7 @@ const REASONS: Readonly<Record<DeadLetter['reason'], Text>> = {
   node: 'ended the node again and again',
   function_gone: 'its function is gone',
   recursion: 'a loop of functions',
+  destination: 'its outcome could not be told',
 }
 
 export function EventsPage({ project }: { project: string }) {

@@ -1,0 +1,117 @@
+import { LIMITS } from '../core/limits.ts'
+import type { ProjectRef } from '../core/project.ts'
+import { type FunctionSettings, type FunctionsService, functionArn } from '../functions/index.ts'
+import type { NewEntry, StillBorn } from './store.ts'
+
+/** A function that is told how calls from the queue end. */
+export interface Target {
+  /** Null when it is gone by now. */
+  readonly functionId: string | null
+  readonly functionName: string
+  readonly qualifier: string | null
+  /** Whether it may go on where others are taken for a loop. */
+  readonly mayLoop: boolean
+}
+
+export interface Destinations {
+  /** Of the function that was called, with its qualifier. */
+  readonly functionArn: string
+  readonly onSuccess: Target | null
+  readonly onFailure: Target | null
+}
+
+export type DestinationsOf = (project: ProjectRef, functionName: string, qualifier: string | null) => Promise<Destinations | null>
+
+export interface DestinationsDeps {
+  readonly functions: Pick<FunctionsService, 'find'>
+  readonly settings: Pick<FunctionSettings, 'eventInvokeOf' | 'mayLoop'>
+  readonly region: string
+}
+
+const FUNCTION = /^arn:[^:]*:lambda:[^:]*:\d{12}:function:([a-zA-Z0-9-_]+)(?::(.+))?$/
+
+/** As the function's event invoke configuration says. Other services are kept there, but nothing is delivered to them yet. */
+export function destinationsOf({ functions, settings, region }: DestinationsDeps): DestinationsOf {
+  const targetOf = async (project: ProjectRef, arn: string | null): Promise<Target | null> => {
+    const [, functionName, qualifier = null] = (arn === null ? null : FUNCTION.exec(arn)) ?? []
+    if (functionName === undefined) return null
+    const functionId = (await functions.find(project, functionName, qualifier))?.id ?? null
+    return { functionId, functionName, qualifier, mayLoop: functionId !== null && (await settings.mayLoop(project, functionName)) }
+  }
+  return async (project, functionName, qualifier) => {
+    const found = await settings.eventInvokeOf(project, functionName, qualifier)
+    if (found === null || (found.onSuccess === null && found.onFailure === null)) return null
+    return {
+      functionArn: functionArn(region, functionName, qualifier ?? '$LATEST'),
+      onSuccess: await targetOf(project, found.onSuccess),
+      onFailure: await targetOf(project, found.onFailure),
+    }
+  }
+}
+
+export interface Told {
+  readonly functionArn: string
+  readonly condition: 'Success' | 'RetriesExhausted' | 'EventAgeExceeded'
+  readonly invocationId: string
+  /** How often it came to user code. */
+  readonly attempts: number
+  readonly request: Uint8Array
+  /** Null when it never came to user code, or nothing is left of what it said. */
+  readonly response: { readonly payload: Uint8Array; readonly executedVersion: string; readonly isError: boolean } | null
+  readonly at: number
+}
+
+/** The destination record of Lambda, in its order of members; payloads stand in it as they were. */
+export function destinationRecord(told: Told): Buffer {
+  const { response } = told
+  const context = { requestId: told.invocationId, functionArn: told.functionArn, condition: told.condition, approximateInvokeCount: told.attempts }
+  const members = [
+    '"version":"1.0"',
+    `"timestamp":"${new Date(told.at).toISOString()}"`,
+    `"requestContext":${JSON.stringify(context)}`,
+    `"requestPayload":${asJson(told.request)}`,
+  ]
+  if (response !== null) {
+    const { executedVersion, isError } = response
+    const said = { statusCode: 200, executedVersion, ...(isError ? { functionError: 'Unhandled' } : {}) }
+    members.push(`"responseContext":${JSON.stringify(said)}`, `"responsePayload":${asJson(response.payload)}`)
+  }
+  return Buffer.from(`{${members.join(',')}}`)
+}
+
+/** What is no JSON stands in it as a text. */
+function asJson(bytes: Uint8Array): string {
+  const text = Buffer.from(bytes).toString('utf8')
+  if (text === '') return 'null'
+  try {
+    JSON.parse(text)
+    return text
+  } catch {
+    return JSON.stringify(text)
+  }
+}
+
+/** An entry that tells the target, or the letter that is left of it when that cannot be. */
+export function deliveryOf(
+  target: Target,
+  from: { readonly id: string; readonly project: string; readonly traceId: string | null; readonly depth: number },
+  told: Told,
+): { readonly entry: NewEntry } | { readonly letter: StillBorn } {
+  const { functionId, functionName, qualifier } = target
+  const base = { id: from.id, project: from.project, functionName }
+  const depth = from.depth + 1
+  const payload = destinationRecord(told)
+  if (functionId === null)
+    return {
+      letter: { ...base, payload, reason: 'function_gone', errorType: 'function_not_found', errorMessage: `the function "${functionName}" was deleted` },
+    }
+  if (depth >= LIMITS.callDepth.value && !target.mayLoop) {
+    const errorMessage = `the record stands behind ${depth} functions that caused each other`
+    return { letter: { ...base, payload, reason: 'recursion', errorType: 'recursion_too_deep', errorMessage } }
+  }
+  if (payload.length > LIMITS.queuedPayload.value) {
+    const errorMessage = `the record has ${payload.length} bytes; ${LIMITS.queuedPayload.value} may be queued`
+    return { letter: { ...base, payload: destinationRecord({ ...told, response: null }), reason: 'destination', errorType: 'payload_too_large', errorMessage } }
+  }
+  return { entry: { ...base, functionId, qualifier, traceId: from.traceId, clientContext: null, depth: Math.min(depth, LIMITS.callDepth.value), payload } }
+}
