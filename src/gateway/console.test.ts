@@ -119,6 +119,7 @@ describe("the console's door", () => {
       project: async (ref) => (ref === demo.ref ? demo : null),
       upgrades: [],
       defaultProject: demo.ref,
+      mayLoop: async () => false,
       admitSpace: () => {},
       content: null,
       hosts: new HostNames([]),

@@ -55,6 +55,7 @@ const routes: Route[] = [
 describe('Gateway', () => {
   let gateway: Gateway
   let port = 0
+  let mayLoop = false
   before(async () => {
     gateway = new Gateway({
       routes,
@@ -63,6 +64,7 @@ describe('Gateway', () => {
       verifyAws: async () => ({ kind: 'nobody' }),
       project: async (wanted) => [demo, shop].find((project) => project.ref === wanted) ?? null,
       defaultProject: ref('demo'),
+      mayLoop: async () => mayLoop,
       admitSpace: (adds) => {
         if (adds === 'data') throw new MayflyError('storage_full', 'the disk has 1 MiB free')
       },
@@ -272,7 +274,10 @@ describe('Gateway', () => {
         assert.match(await ask(), new RegExp(`"depth":${LIMITS.callDepth.value}`))
         depth = LIMITS.callDepth.value
         assert.match(await ask(), /recursion_too_deep/)
+        mayLoop = true
+        assert.match(await ask(), new RegExp(`"depth":${LIMITS.callDepth.value}`), 'a function whose loops are allowed goes on')
       } finally {
+        mayLoop = false
         socket.destroy()
         server.close()
       }

@@ -41,6 +41,8 @@ export interface GatewayDeps {
   readonly verifyAws: VerifyAws
   readonly project: (ref: ProjectRef) => Promise<Project | null>
   readonly defaultProject: ProjectRef
+  /** Whether a function may go on where others are taken for a loop. */
+  readonly mayLoop: (of: RelayIdentity) => Promise<boolean>
   /** Is there space for this? @throws MayflyError storage_full */
   readonly admitSpace: (adds: Adds) => void
   /** Host names that are no API: the sites. */
@@ -245,7 +247,7 @@ export class Gateway implements AsyncDisposable {
       // the console's door knows its own names
     } else if (!relay) this.#deps.hosts.check(headers.host)
     else if (headers.host !== undefined && hostName(headers.host) === null) throw new MayflyError('bad_request', 'the Host header is malformed')
-    else if (relay.depth >= LIMITS.callDepth.value)
+    else if (relay.depth >= LIMITS.callDepth.value && !(await this.#deps.mayLoop(relay.identity)))
       throw new MayflyError('recursion_too_deep', `the call stands behind ${relay.depth} functions; ${LIMITS.callDepth.value} is the limit`)
 
     const { ref, rest: rawPath } = cutProject(fullPath)
@@ -319,7 +321,7 @@ export class Gateway implements AsyncDisposable {
         project,
         remoteAddress: forwardedFor ?? remote,
         origin: `${secure ? 'https' : 'http'}://${headers.host ?? 'localhost'}`,
-        depth: relay ? relay.depth + 1 : 0,
+        depth: relay ? Math.min(relay.depth + 1, LIMITS.callDepth.value) : 0,
         signal,
         body: async (limitBytes) => {
           if (!signedBody) return await readBody(request, limitBytes)

@@ -45,6 +45,7 @@ describe('upgrades', () => {
       verifyAws: async () => ({ kind: 'nobody' }),
       project: async (wanted) => [demo, shop].find((project) => project.ref === wanted) ?? null,
       defaultProject: ref('demo'),
+      mayLoop: async () => false,
       content: null,
       admitSpace: () => {},
       hosts: new HostNames([]),

@@ -19,6 +19,7 @@ export interface UpgradesDeps {
   readonly credentials: Credentials
   readonly project: (ref: ProjectRef) => Promise<Project | null>
   readonly defaultProject: ProjectRef
+  readonly mayLoop: (of: RelayIdentity) => Promise<boolean>
   readonly hosts: HostNames
   readonly clock: Clock
   readonly log: Log
@@ -104,7 +105,7 @@ export class Upgrades {
       throw new MayflyError('bad_request', 'the request names more than one host')
     if (!relay) hosts.check(headers.host)
     else if (headers.host !== undefined && hostName(headers.host) === null) throw new MayflyError('bad_request', 'the Host header is malformed')
-    else if (relay.depth >= LIMITS.callDepth.value)
+    else if (relay.depth >= LIMITS.callDepth.value && !(await this.#deps.mayLoop(relay.identity)))
       throw new MayflyError('recursion_too_deep', `the call stands behind ${relay.depth} functions; ${LIMITS.callDepth.value} is the limit`)
     const given = new Set([query.get('apikey'), headers['x-api-key'], headers.apikey].filter((key) => typeof key === 'string' && key !== ''))
     if (given.size > 1) throw new MayflyError('key_invalid', 'the request carries more than one key')

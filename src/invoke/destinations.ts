@@ -28,13 +28,11 @@ export interface DestinationsDeps {
   readonly region: string
 }
 
-const FUNCTION = /^arn:[^:]*:lambda:[^:]*:\d{12}:function:([a-zA-Z0-9-_]+)(?::(.+))?$/
-
 /** As the function's event invoke configuration says. Other services are kept there, but nothing is delivered to them yet. */
 export function destinationsOf({ functions, settings, region }: DestinationsDeps): DestinationsOf {
   const targetOf = async (project: ProjectRef, arn: string | null): Promise<Target | null> => {
-    const [, functionName, qualifier = null] = (arn === null ? null : FUNCTION.exec(arn)) ?? []
-    if (functionName === undefined) return null
+    const [, , , , , kind, functionName, qualifier = null] = (arn ?? '').split(':')
+    if (kind !== 'function' || functionName === undefined) return null
     const functionId = (await functions.find(project, functionName, qualifier))?.id ?? null
     return { functionId, functionName, qualifier, mayLoop: functionId !== null && (await settings.mayLoop(project, functionName)) }
   }

@@ -107,7 +107,11 @@ describe('Queue', () => {
       maxAttempts: 2,
       invoke: async ({ qualifier }) => {
         asked.push(qualifier)
-        return { version: { version: '1' }, result: { kind: 'error', errorType: 'Oops', payload: Buffer.from('{}') }, over: Promise.resolve({}) } as unknown as Outcome
+        return {
+          version: { version: '1' },
+          result: { kind: 'error', errorType: 'Oops', payload: Buffer.from('{}') },
+          over: Promise.resolve({}),
+        } as unknown as Outcome
       },
     })
     await queue.start()

@@ -45,6 +45,7 @@ describe('Relay', () => {
       {
         databases: place.databases,
         queue: place.queue,
+        loopers: async () => new Set(),
         newId: () => uuidv7(systemClock.now()),
         region: 'us-east-1',
         crash: () => {},
@@ -219,6 +220,19 @@ describe('Relay', () => {
     assert.deepEqual(await letters(), [{ function_name: 'f', reason: 'recursion' }])
     const [letter] = await place.queue.deadLetters(DEMO, 'f', 10)
     assert.deepEqual([letter?.errorType, letter?.attempts], ['recursion_too_deep', 0])
+  })
+  it('lets a function whose loops are allowed go on past it', async () => {
+    await watch('f', 'g')
+    await place.own.transaction(async (tx) => {
+      await tx`select set_config('mayfly.depth', ${String(LIMITS.callDepth.value)}, true)`
+      await publish(tx, 'deep')
+    })
+    await relay({ loopers: async (project) => new Set(project === DEMO ? ['g'] : []) }).run(never)
+    assert.deepEqual(
+      (await entries()).map(({ name, depth }) => [name, depth]),
+      [['g', LIMITS.callDepth.value]],
+    )
+    assert.deepEqual(await letters(), [{ function_name: 'f', reason: 'recursion' }])
   })
   it('survives what it cannot read: such an event is dropped, those beside it are not', async () => {
     await watch('f')

@@ -1,7 +1,7 @@
 import type { Database, Databases } from '../backends/database/database.ts'
 import type { Crash } from '../core/crash.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { Project } from '../core/project.ts'
+import type { Project, ProjectRef } from '../core/project.ts'
 import type { Entered, NewEntry, Queue, StillBorn } from '../invoke/index.ts'
 import type { Definition } from './definition.ts'
 import { matches, objectEventOf } from './match.ts'
@@ -23,6 +23,8 @@ import {
 export interface RelayDeps {
   readonly databases: Pick<Databases, 'control' | 'openProject'>
   readonly queue: Pick<Queue, 'enqueueIn'>
+  /** The functions of a project that may go on where others are taken for a loop. */
+  readonly loopers: (project: ProjectRef) => Promise<ReadonlySet<string>>
   readonly newId: () => string
   readonly region: string
   readonly crash: Crash
@@ -32,6 +34,7 @@ export interface RelayDeps {
 const BATCH = 500
 const BATCH_TRIGGERS = 1_000
 const FORGOTTEN = 10_000
+const NOBODY: ReadonlySet<string> = new Set()
 
 /**
  * Moves the events of one project from its outbox into the queue, each exactly once, whatever happens between two of
@@ -93,6 +96,8 @@ export class Relay {
   async #handOn(control: Database, rows: readonly OutboxRow[]): Promise<void> {
     const { id: projectId } = this.#project
     let entered: Entered | null = null
+    // Asked before the transaction: it holds a connection of its own.
+    const loopers = rows.some(({ depth }) => depth >= LIMITS.callDepth.value) ? await this.#deps.loopers(this.#project.ref) : NOBODY
     await control.transaction(async (tx) => {
       const fresh = await insertRelayed(
         tx,
@@ -117,7 +122,7 @@ export class Relay {
           const { depth } = row
           if (functionId === null)
             stillBorn.push({ ...base, reason: 'function_gone', errorType: 'function_not_found', errorMessage: `the function "${functionName}" was deleted` })
-          else if (depth >= LIMITS.callDepth.value)
+          else if (depth >= LIMITS.callDepth.value && !loopers.has(functionName))
             stillBorn.push({
               ...base,
               reason: 'recursion',

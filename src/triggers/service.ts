@@ -39,6 +39,8 @@ export interface TriggersDeps {
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
   readonly queue: Pick<Queue, 'enqueueIn'>
   readonly project: (ref: ProjectRef) => Project | null
+  /** The functions of a project that may go on where others are taken for a loop. */
+  readonly loopers: (project: ProjectRef) => Promise<ReadonlySet<string>>
   readonly newId: () => string
   /** What events say of where they come from. */
   readonly region: string

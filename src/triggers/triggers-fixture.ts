@@ -74,6 +74,7 @@ export async function openPlace(): Promise<Place> {
     open: (changes = {}) => {
       const triggers = new Triggers({
         databases,
+        loopers: async () => new Set(),
         functions: {
           get: async (ref, name) => {
             const id = functions.get(`${ref}/${name}`)

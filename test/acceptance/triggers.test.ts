@@ -4,8 +4,9 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { PutFunctionRecursionConfigCommand } from '@aws-sdk/client-lambda'
 import { createClient } from '@supabase/supabase-js'
-import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { awsOf, makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 const until = async (what: () => boolean | Promise<boolean>, ms = 30_000) => {
@@ -136,6 +137,27 @@ describe('objects that start functions', () => {
       [['recursion', 0]],
     )
     assert.equal((await said('loop')).length, 16)
+  })
+  it('lets a function go round that says it may', async () => {
+    await bucket('rounds')
+    await deploy(
+      'rounds',
+      `export const handler = async (event) => {
+        const round = Number(event.Records[0].s3.object.key) + 1
+        console.log('round ' + round)
+        if (round === 20) return
+        const to = process.env.MAYFLY_URL + '/storage/v1/object/rounds/' + round
+        const reply = await fetch(to, { method: 'POST', headers: { authorization: 'Bearer ' + process.env.MAYFLY_KEY, 'content-type': 'text/plain' }, body: 'x' })
+        if (!reply.ok) throw new Error(await reply.text())
+      }`,
+    )
+    const aws = awsOf(node.ready)
+    await aws.send(new PutFunctionRecursionConfigCommand({ FunctionName: 'rounds', RecursiveLoop: 'Allow' }))
+    aws.destroy()
+    await watch('rounds', { bucket: 'rounds' })
+    await upload('rounds', '0')
+    await until(async () => (await said('rounds')).some((text) => text.includes('round 20')))
+    assert.deepEqual(await letters('rounds'), [])
   })
   it('lets a run end on its version when the function is deployed anew, and begins the next on the new one', async () => {
     await bucket('versions')

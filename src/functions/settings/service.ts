@@ -22,6 +22,7 @@ import {
   selectEventSource,
   selectEventSources,
   selectLoop,
+  selectLoopers,
   selectPolicy,
   selectRemembered,
   selectRevision,
@@ -78,6 +79,11 @@ export class FunctionSettings {
   /** Whether the function may go on where others are taken for a loop. */
   async mayLoop(project: ProjectRef, functionName: string): Promise<boolean> {
     return (await this.#remembered(project, functionName)).loop === 'Allow'
+  }
+
+  /** The names of all that may. */
+  async loopers(project: ProjectRef): Promise<ReadonlySet<string>> {
+    return new Set((await selectLoopers(this.#deps.control.sql, project)).map(({ name }) => name))
   }
 
   /** Forgets what is known of the functions of a project. */

@@ -55,6 +55,12 @@ export const deleteEventInvoke = async (tx: Tx, functionId: string, qualifier: s
 export const selectLoop = async (sql: Query, functionId: string): Promise<RecursiveLoop> =>
   (await sql<{ loop: RecursiveLoop }>`select recursive_loop as loop from mayfly.function_recursion where function_id = ${functionId}`)[0]?.loop ?? 'Terminate'
 
+/** The functions of a project that may loop. */
+export const selectLoopers = (sql: Query, project: ProjectRef) => sql<{ name: string }>`
+  select function.name from mayfly.function_recursion
+    join mayfly.function on function.id = function_id join mayfly.project on project.id = function.project_id
+   where project.ref = ${project} and recursive_loop = 'Allow'`
+
 export const saveLoop = (tx: Tx, functionId: string, loop: RecursiveLoop) => tx`
   insert into mayfly.function_recursion (function_id, recursive_loop) values (${functionId}, ${loop})
   on conflict (function_id) do update set recursive_loop = excluded.recursive_loop`
