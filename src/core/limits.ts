@@ -276,6 +276,13 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/sandbox/compile-cache.test.ts',
   },
+  drainTime: {
+    value: 10_000,
+    unit: 'ms',
+    why: 'calls that run when the node stops may take so long to end; then they are cut; `--drain-ms` sets another',
+    error: 'shutting_down',
+    provenBy: 'test/acceptance/stop.test.ts',
+  },
   sandboxWait: {
     value: 30_000,
     unit: 'ms',

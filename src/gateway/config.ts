@@ -1,3 +1,4 @@
+import { LIMITS } from '../core/limits.ts'
 import { count, flag, type Infer, list, megabytes, text } from '../core/settings.ts'
 
 /** The settings of the node itself and its doors. */
@@ -72,6 +73,12 @@ export const nodeSettings = {
     pattern: /^(debug|info|warn|error)$/,
     takes: 'debug, info, warn or error',
   }),
-  drainMs: count({ default: 10_000, min: 0, max: 900_000, of: 'milliseconds', doc: 'How long running requests may take to end when the node stops.' }),
+  drainMs: count({
+    default: LIMITS.drainTime.value,
+    min: 0,
+    max: 900_000,
+    of: 'milliseconds',
+    doc: 'How long running requests may take to end when the node stops.',
+  }),
 }
 export type NodeConfig = Infer<typeof nodeSettings>

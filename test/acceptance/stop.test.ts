@@ -52,4 +52,22 @@ describe('a signal to the whole process group', () => {
     assert.equal(node.stdout(), `${JSON.stringify(node.ready)}\n`)
     await stopsCleanly(node, 'SIGINT', 2)
   })
+  it('cuts calls that do not end within --drain-ms (drainTime), and ends', async () => {
+    const source = path.join(folder, 'endless')
+    mkdirSync(source)
+    writeFileSync(path.join(source, 'index.ts'), 'export const handler = () => new Promise(() => { setInterval(() => {}, 1000) })')
+    const node = await startMayfly(path.join(folder, 'data'), ['--empty', '--drain-ms', '500'])
+    assert.equal(mayfly(['deploy', source, '--data', node.data]).code, 0)
+    const called = fetch(`${node.ready.url}/functions/v1/endless`, { headers: { apikey: node.ready.project.secretKey } }).then(
+      async (reply) => [reply.status, ((await reply.json()) as { code: string }).code],
+      () => 'cut',
+    )
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    const from = performance.now()
+    assert.equal(await node.stop(), 0)
+    const tookMs = performance.now() - from
+    assert.ok(tookMs > 500 && tookMs < 8_000, `${tookMs} ms`)
+    const told = await called
+    assert.ok(told === 'cut' || JSON.stringify(told) === '[503,"shutting_down"]', JSON.stringify(told))
+  })
 })
