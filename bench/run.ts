@@ -1,7 +1,10 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { get } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { cpus, tmpdir } from 'node:os'
+import type { Readable } from 'node:stream'
 import path from 'node:path'
 import { CreateFunctionCommand, waitUntilFunctionActiveV2 } from '@aws-sdk/client-lambda'
 import { build } from 'esbuild'
@@ -10,7 +13,7 @@ import { wrk } from './wrk.ts'
 import { awsOf, ROLE, type RunningMayfly, startMayfly, zipOf } from '../test/acceptance/harness.ts'
 
 // Measures Mayfly and a yardstick side by side and prints ratios; times alone say little on a shared machine.
-// Usage: npm run bench [-- cold|warm|start]. `warm` takes wrk (apt-get install wrk).
+// Usage: npm run bench [-- cold|warm|stream|start]. `warm` takes wrk (apt-get install wrk).
 
 const only = process.argv[2] ?? null
 const wants = (name: string) => only === null || only === name
@@ -152,6 +155,54 @@ async function warm(): Promise<void> {
   await node.stop()
 }
 
+/** Megabytes a second of one answer, read as fast as it comes. */
+async function streamed(url: string, headers: Record<string, string>): Promise<number> {
+  const from = performance.now()
+  let bytes = 0
+  await new Promise<void>((resolve, reject) => {
+    const request = get(url, { headers }, (response) => {
+      response.on('data', (chunk: Buffer) => {
+        bytes += chunk.length
+      })
+      response.on('end', resolve)
+      response.on('error', reject)
+    })
+    request.on('error', reject)
+  })
+  if (bytes !== STREAM_BYTES) throw new Error(`${url}: ${bytes} bytes`)
+  return bytes / 1e6 / ((performance.now() - from) / 1000)
+}
+const STREAM_BYTES = 150 * 1024 * 1024
+/** The same loop on both sides: pieces of 64 KiB, each when there is room for it. */
+const WRITES = `const piece = Buffer.alloc(65536, 120)
+const write = async (stream) => { for (let left = ${STREAM_BYTES}; left > 0; left -= piece.length) if (!stream.write(piece)) await new Promise((go) => stream.once('drain', go)); stream.end() }`
+
+async function stream(): Promise<void> {
+  const node = await startMayfly(data)
+  const name = `stream-${Date.now()}`
+  await create(node, name, `${WRITES}\nexport const handler = awslambda.streamifyResponse((event, stream) => write(stream))`, { MemorySize: 1769, Timeout: 60 })
+  const peer = path.join(folder, 'peer.mjs')
+  writeFileSync(
+    peer,
+    `import { createServer } from 'node:http'\n${WRITES}\ncreateServer((request, response) => void write(response)).listen(18098, '127.0.0.1', () => console.log('ready'))`,
+  )
+  const raw = spawn(process.execPath, [peer], { stdio: ['ignore', 'pipe', 'ignore'] })
+  await once(raw.stdout as Readable, 'data')
+  const headers = { apikey: node.ready.project.secretKey }
+  const ratios: number[] = []
+  for (let pass = 0; pass < 6; pass++) {
+    const theirs = await streamed('http://127.0.0.1:18098/', {})
+    const ours = await streamed(`${node.ready.url}/functions/v1/${name}`, headers)
+    if (pass > 0) ratios.push(ours / theirs)
+    process.stdout.write(
+      `stream of 150 MiB: Mayfly ${ours.toFixed(0)} MB/s, node:http ${theirs.toFixed(0)} MB/s, ratio ${(ours / theirs).toFixed(2)}${pass === 0 ? ', not counted' : ''}\n`,
+    )
+  }
+  process.stdout.write(`→ stream ÷ node:http: ${ratios.toSorted((a, b) => a - b)[2]?.toFixed(2)}  (aim 0.5)\n`)
+  raw.kill()
+  await node.stop()
+}
+
 async function start(): Promise<void> {
   await (await startMayfly(data)).stop()
   const times: number[] = []
@@ -175,6 +226,7 @@ async function start(): Promise<void> {
 try {
   if (wants('cold')) await cold()
   if (wants('warm')) await warm()
+  if (wants('stream')) await stream()
   if (wants('start')) await start()
 } finally {
   rmSync(folder, { recursive: true, force: true })
