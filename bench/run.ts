@@ -184,14 +184,14 @@ async function stream(): Promise<void> {
   const peer = path.join(folder, 'peer.mjs')
   writeFileSync(
     peer,
-    `import { createServer } from 'node:http'\n${WRITES}\ncreateServer((request, response) => void write(response)).listen(18098, '127.0.0.1', () => console.log('ready'))`,
+    `import { createServer } from 'node:http'\n${WRITES}\nconst server = createServer((request, response) => void write(response)).listen(0, '127.0.0.1', () => console.log(server.address().port))`,
   )
   const raw = spawn(process.execPath, [peer], { stdio: ['ignore', 'pipe', 'ignore'] })
-  await once(raw.stdout as Readable, 'data')
+  const port = Number(await once(raw.stdout as Readable, 'data'))
   const headers = { apikey: node.ready.project.secretKey }
   const ratios: number[] = []
   for (let pass = 0; pass < 6; pass++) {
-    const theirs = await streamed('http://127.0.0.1:18098/', {})
+    const theirs = await streamed(`http://127.0.0.1:${port}/`, {})
     const ours = await streamed(`${node.ready.url}/functions/v1/${name}`, headers)
     if (pass > 0) ratios.push(ours / theirs)
     process.stdout.write(
