@@ -25,8 +25,10 @@ export class Calls {
       credit: new Credit(STREAM_WINDOW),
       parts: inline.length > 0 ? [Buffer.from(inline)] : [],
       answered: false,
-      /** The last of a long result is on its way. */
+      /** Resolves when the last of a long result is on its way. */
       sending: null,
+      /** A stream that has begun and has no end. */
+      open: false,
     }
     this.current = call
     if (flags & F.fin) this.#whole(call)
@@ -63,13 +65,45 @@ export class Calls {
   }
 
   async #send(call, bytes) {
+    if (call.credit.closed) return
     for (let at = 0; at < bytes.length; at += MAX) {
       const piece = bytes.subarray(at, at + MAX)
       await call.credit.take(piece.length)
+      if (call.credit.closed) return
       await sandboxCredit.take(piece.length)
       await control.room()
       control.sendData(T.data, 0, call.id, piece)
     }
+  }
+
+  /** The runtime answers as it goes. @returns what takes it, or null when there is nothing to answer */
+  stream(contentType) {
+    const call = this.current
+    if (call === null || call.answered) return null
+    call.answered = true
+    call.open = true
+    const ended = Promise.withResolvers()
+    call.sending = ended.promise
+    control.send(T.stream, 0, call.id, Buffer.from(JSON.stringify({ contentType })))
+    return {
+      write: (bytes) => this.#send(call, bytes),
+      end: (error) => {
+        call.open = false
+        // As data: none of it must overtake the body.
+        if (call.credit.closed) control.sendData(T.end, 0, call.id)
+        else if (error === null) control.sendData(T.end, F.fin, call.id)
+        else {
+          const { flags, payload } = errorFrame(error)
+          control.sendData(T.callError, flags, call.id, payload)
+        }
+        ended.resolve()
+      },
+    }
+  }
+
+  /** Nobody waits for it any more: a stream under way is taken to its end and goes nowhere. */
+  cancel(id) {
+    if (this.current?.id === id && this.current.open) this.current.credit.close()
   }
 
   /** @param error  {type, body}: body goes to the caller as it is, where it fits a frame */

@@ -49,7 +49,7 @@ const api = new RuntimeApi({
   initError: loadError,
   result: (bytes) => calls.result(bytes),
   error: (error) => calls.error(error),
-  stream: () => null,
+  stream: (contentType) => calls.stream(contentType),
   over: () => {
     runtime.drain()
     api.forget()
@@ -128,6 +128,8 @@ function onControl(type, flags, id, payload) {
       if (flags & F.stdout) grantLogs(payload.readUInt32LE(0))
       else calls.grant(id, payload.readUInt32LE(0))
       return
+    case T.cancel:
+      return calls.cancel(id)
     case T.specialise:
       if (version === null) {
         parts.push(Buffer.from(payload))

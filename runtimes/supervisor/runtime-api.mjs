@@ -118,7 +118,7 @@ export class RuntimeApi {
       this.hears.error(plain('Runtime.InvalidResponseModeHeader', this.#text(`Invalid response mode header: ${mode.slice(0, 200)}`)))
       return fail(response, 400, 'InvalidFunctionResponseMode', 'Invalid function response mode')
     }
-    const stream = mode === undefined ? null : this.hears.stream(contentType(request))
+    const stream = mode === undefined && !comesInPieces(request) ? null : this.hears.stream(contentType(request))
     if (stream !== null) return await this.#streamed(request, response, stream)
     const body = await readBody(request, MAX_RESPONSE)
     this.#sent()
@@ -196,6 +196,13 @@ function decode(id) {
 
 /** An error in Lambda's words that the runtime did not send. */
 export const plain = (errorType, errorMessage) => ({ type: errorType, body: Buffer.from(JSON.stringify({ errorType, errorMessage })) })
+
+/**
+ * Go's client never says that it streams: a reader is sent in chunks that may be followed by an error, a JSON result in
+ * the same form.
+ */
+const comesInPieces = ({ headers }) =>
+  headers.trailer?.toLowerCase().includes(ERROR_TYPE) === true && headers['content-type'] !== undefined && !/^application\/json\b/.test(headers['content-type'])
 
 /** A response that went wrong half-way says so behind its body; null when it did not. */
 function trailersOf(request) {

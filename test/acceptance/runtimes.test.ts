@@ -2,7 +2,15 @@ import assert from 'node:assert/strict'
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { CreateFunctionCommand, InvokeCommand, type LambdaClient, UpdateFunctionConfigurationCommand, waitUntilFunctionActiveV2 } from '@aws-sdk/client-lambda'
+import {
+  CreateFunctionCommand,
+  InvokeCommand,
+  InvokeWithResponseStreamCommand,
+  type InvokeWithResponseStreamCompleteEvent,
+  type LambdaClient,
+  UpdateFunctionConfigurationCommand,
+  waitUntilFunctionActiveV2,
+} from '@aws-sdk/client-lambda'
 import { awsOf, makeFolder, mayfly, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 const noPython = existsSync('/usr/bin/python3') ? false : 'needs the package python3'
@@ -48,9 +56,26 @@ async function invoke(name: string, event: unknown, more: Partial<InvokeCommand[
   return { text, value: text === '' ? null : JSON.parse(text), error: reply.FunctionError ?? null, log }
 }
 
+async function bytesOf(name: string, event: unknown) {
+  const reply = await aws.send(new InvokeCommand({ FunctionName: name, Payload: Buffer.from(JSON.stringify(event)) }))
+  return { text: Buffer.from(reply.Payload ?? []).toString(), error: reply.FunctionError ?? null }
+}
+
+/** All of a stream: each chunk with the time when it came, and how it ended. */
+async function read(name: string, event: unknown) {
+  const reply = await aws.send(new InvokeWithResponseStreamCommand({ FunctionName: name, Payload: Buffer.from(JSON.stringify(event)) }))
+  const chunks: { at: number; bytes: Uint8Array }[] = []
+  let end: InvokeWithResponseStreamCompleteEvent = {}
+  for await (const one of reply.EventStream ?? []) {
+    if (one.PayloadChunk) chunks.push({ at: performance.now(), bytes: one.PayloadChunk.Payload ?? new Uint8Array() })
+    if (one.InvokeComplete) end = one.InvokeComplete
+  }
+  return { chunks, end, text: Buffer.concat(chunks.map(({ bytes }) => bytes)).toString() }
+}
+
 /** A bootstrap as people write them: it says of every answer of the API what its status was. */
 const BOOTSTRAP = `#!/usr/bin/python3
-import http.client, json, os, signal, sys, threading, time
+import base64, http.client, json, os, socket, sys, time
 print('starting', flush=True)
 def send(method, path, body=None, headers={}, **more):
     connection = http.client.HTTPConnection(os.environ['AWS_LAMBDA_RUNTIME_API'])
@@ -85,6 +110,23 @@ while True:
         last = [send('POST', at + '/response', json.dumps({'same': again[1]['Lambda-Runtime-Aws-Request-Id'] == rid and again[2] == body}))]
     elif what == 'chunks':
         last = [send('POST', at + '/response', (part.encode() for part in ['{"a"', ':1}']), {'Transfer-Encoding': 'chunked', 'Trailer': 'Lambda-Runtime-Function-Error-Type'}, encode_chunked=True)]
+    elif what == 'stream':
+        host, port = os.environ['AWS_LAMBDA_RUNTIME_API'].split(':')
+        raw = socket.create_connection((host, int(port)))
+        head = ['POST /2018-06-01' + at + '/response HTTP/1.1', 'Host: x', 'Transfer-Encoding: chunked', 'Content-Type: ' + event['type']]
+        head += ['Trailer: Lambda-Runtime-Function-Error-Type', 'Trailer: Lambda-Runtime-Function-Error-Body']
+        if event.get('mode'): head.append('Lambda-Runtime-Function-Response-Mode: ' + event['mode'])
+        raw.sendall(('\\r\\n'.join(head) + '\\r\\n\\r\\n').encode())
+        for part in event['parts']:
+            raw.sendall(('%x\\r\\n%s\\r\\n' % (len(part), part)).encode())
+            time.sleep(event.get('ms', 0) / 1000)
+        if event.get('cut'): raw.close(); continue
+        trailers = ''
+        if 'error' in event:
+            trailers = 'Lambda-Runtime-Function-Error-Type: Runtime.Mine\\r\\nLambda-Runtime-Function-Error-Body: ' + base64.b64encode(event['error'].encode()).decode() + '\\r\\n'
+        raw.sendall(('0\\r\\n' + trailers + '\\r\\n').encode())
+        last = [raw.recv(65536).decode()]
+        raw.close()
     elif what == 'large':
         last = [send('POST', at + '/response', json.dumps('x' * (event['bytes'] - 2)))]
     elif what == 'headers':
@@ -199,6 +241,35 @@ describe('provided', { skip: noPython }, () => {
     const [[status, , body]] = (await invoke('own', { do: 'states' })).value.last
     assert.equal(status, 413)
     assert.deepEqual(JSON.parse(body), { errorType: 'RequestEntityTooLarge', errorMessage: 'Exceeded maximum allowed payload size (6291556 bytes).' })
+  })
+
+  it('streams in the mode that says so, and where a client of Go’s form sends pieces', async () => {
+    const parts = ['one ', 'two ', 'three']
+    for (const mode of ['streaming', '']) {
+      const { chunks, text, end } = await read('own', { do: 'stream', mode, type: 'text/plain', parts, ms: 150 })
+      assert.deepEqual([text, end.ErrorCode], ['one two three', undefined])
+      assert.ok(chunks.length >= 2 && (chunks.at(-1)?.at ?? 0) - (chunks[0]?.at ?? 0) > 150, 'it comes as it is made')
+      // Who does not take a stream gets all of it at once.
+      assert.equal((await bytesOf('own', { do: 'stream', mode, type: 'text/plain', parts })).text, 'one two three')
+    }
+    assert.match((await invoke('own', { do: 'states' })).value.last[0], /^HTTP\/1\.1 202 /)
+    // JSON in pieces is one result.
+    assert.deepEqual((await invoke('own', { do: 'stream', type: 'application/json', parts: ['{"a"', ':1}'] })).value, { a: 1 })
+  })
+
+  it('tells an error behind the body, by trailers, and a response that breaks off', async () => {
+    const error = '{"errorMessage":"half-way","errorType":"Mine"}'
+    const event = { do: 'stream', mode: 'streaming', type: 'text/plain', parts: ['some'] }
+    const failed = await read('own', { ...event, error })
+    assert.deepEqual([failed.text, failed.end.ErrorCode, failed.end.ErrorDetails], ['some', 'Unhandled', error])
+    assert.deepEqual(await bytesOf('own', { ...event, error }), { text: error, error: 'Unhandled' })
+    assert.deepEqual(await bytesOf('own', { do: 'stream', type: 'application/json', parts: ['"x"'], error }), { text: error, error: 'Unhandled' })
+    const cut = await invoke('own', { do: 'stream', type: 'application/json', parts: ['"x"'], cut: true })
+    assert.equal(cut.value.errorType, 'Runtime.TruncatedResponse')
+    assert.match(String((await read('own', { ...event, cut: true })).end.ErrorDetails), /Runtime\.TruncatedResponse/)
+    const mode = await invoke('own', { ...event, mode: 'backwards' })
+    assert.equal(mode.value.errorType, 'Runtime.InvalidResponseModeHeader')
+    assert.match((await invoke('own', { do: 'states' })).value.last[0], /^HTTP\/1\.1 400 [\s\S]*InvalidFunctionResponseMode/)
   })
 
   for (const [what, event, message, type] of [
