@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after } from 'node:test'
 import { nodeRuntime } from '../node/conformance.ts'
+import { pythonRuntime } from '../python/conformance.ts'
 import { providedRuntime } from '../supervisor/conformance.ts'
 import type { Runtime } from './runtime.ts'
 import { streamConformance } from './streams.ts'
@@ -9,6 +10,7 @@ import { Table } from './table.ts'
 
 const RUNTIMES: Readonly<Record<string, Runtime>> = {
   'nodejs24.x': nodeRuntime(process.execPath),
+  'python3.x': pythonRuntime,
   provided: providedRuntime,
 }
 

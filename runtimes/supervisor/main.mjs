@@ -22,6 +22,8 @@ import { signalNumber, startsAnew } from './starting.mjs'
 const [name, relayPort, apiPort, ...program] = process.argv.slice(2)
 const MAX_HEADERS = 2 * 1024 * 1024
 const BOOTSTRAPS = ['/var/task/bootstrap', '/opt/bootstrap']
+/** Where layers lie: beside the code, where that is not in its place. */
+const optOf = (codePath) => (codePath === '/var/task' ? '/opt' : path.join(path.dirname(codePath), 'opt'))
 
 /** What specialise said. */
 let version = null
@@ -88,7 +90,7 @@ async function load(fields) {
   if (command === null) return loadError(plain('Runtime.InvalidEntrypoint', `Error: Couldn't find valid bootstrap(s): [${BOOTSTRAPS.join(' ')}]`))
   const wrapper = environment.AWS_LAMBDA_EXEC_WRAPPER
   if (program.length > 0 && !wrapper && runtime.child !== null && !startsAnew(environment, process.env)) {
-    return runtime.tell({ environment: env, cwd, handler: fields.handler })
+    return runtime.tell({ environment: env, cwd })
   }
   runtime.drop()
   const whole = wrapper ? [wrapper, ...command] : command
@@ -97,11 +99,11 @@ async function load(fields) {
 }
 
 function bootstrapOf(codePath) {
-  for (const file of [path.join(codePath, 'bootstrap'), '/opt/bootstrap']) {
+  for (const file of [codePath, optOf(codePath)].map((folder) => path.join(folder, 'bootstrap'))) {
     try {
       if (!fs.statSync(file).isFile()) continue
       fs.accessSync(file, fs.constants.X_OK)
-      return [file.startsWith('/fn/code/') ? BOOTSTRAPS[0] : file]
+      return [file]
     } catch {
       // the next one
     }
@@ -169,7 +171,8 @@ async function begin() {
   await listening((ready) => server.listen({ host: '127.0.0.1', port: Number(apiPort) }, ready))
   apiAddress = `127.0.0.1:${server.address().port}`
   if (program.length > 0) {
-    const failure = await runtime.start(program[0], program.slice(1), { cwd: '/', env: process.env, ahead: true })
+    const env = { ...process.env, AWS_LAMBDA_RUNTIME_API: apiAddress }
+    const failure = await runtime.start(program[0], [...program.slice(1), '--ahead'], { cwd: '/', env, ahead: true })
     if (failure !== null) throw failure
   }
   control.send(T.hello, 0, 0, Buffer.from(JSON.stringify({ version: 1, runtime: name, relayPort: relayAddress.port, features: ['relay'] })))
