@@ -9,6 +9,7 @@ import { findNode, type FoundNode, HalfAddressError, NoNodeError, stateFolderOf 
 import { deployFunction } from './deploy-function.ts'
 import { deployProject } from './deploy-project.ts'
 import { concurrencyOf } from './concurrency.ts'
+import { layers } from './layers.ts'
 import { bold, complain, dim, EXIT, harmless, ms, print, red, size, table, UsageError, yellow } from './output.ts'
 import { secretsCommand } from './secrets.ts'
 import { versionCommands } from './versions.ts'
@@ -195,6 +196,14 @@ command('rm <function>', 'remove a function').action(async (name: string, option
   await clientOf(node).removeFunction(node.project, name)
   print(options.json ? JSON.stringify({ removed: name }) : `Removed ${name}.`)
 })
+
+command('layers <what> [name] [from]', 'layers of functions: `layers ls [name]`, `layers publish <name> <folder or zip>`, `layers rm <name>:<version>`')
+  .option('--description <text>', 'of `publish`: a sentence for people', '')
+  .action(async (what: string, name: string | undefined, from: string | undefined, options: Common & { description: string }) => {
+    const { json = false, description } = options
+    const node = locate(options)
+    await layers(clientOf(node), node.project, what, [name, from], { json, description }, fail)
+  })
 
 command('usage', 'show what ran, per function and day, and what it costs')
   .option('--days <count>', 'how many days back (UTC, today among them)', '31')

@@ -124,6 +124,15 @@ export interface FunctionInfo {
   readonly [name: string]: unknown
 }
 
+export interface LayerInfo {
+  readonly name: string
+  readonly version: number
+  readonly description: string
+  readonly artefact: string
+  readonly codeBytes: number
+  readonly publishedAt: string
+}
+
 export interface DeploymentChange {
   readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'alias'
   readonly name: string
@@ -222,6 +231,24 @@ export class Client {
 
   removeFunction(project: string, name: string): Promise<Response> {
     return this.request('DELETE', `${at(project)}/functions/${encodeURIComponent(name)}`)
+  }
+
+  /** Each layer by its newest version. */
+  async layers(project: string): Promise<readonly LayerInfo[]> {
+    return (await this.#json<{ layers: LayerInfo[] }>('GET', `${at(project)}/layers`)).layers
+  }
+
+  /** The newest first. */
+  async layerVersions(project: string, name: string): Promise<readonly LayerInfo[]> {
+    return (await this.#json<{ versions: LayerInfo[] }>('GET', `${at(project)}/layers/${encodeURIComponent(name)}`)).versions
+  }
+
+  async publishLayer(project: string, name: string, wish: { readonly artefact: string; readonly description: string }): Promise<LayerInfo> {
+    return (await this.#json<{ layer: LayerInfo }>('POST', `${at(project)}/layers/${encodeURIComponent(name)}`, wish)).layer
+  }
+
+  removeLayer(project: string, name: string, version: number): Promise<Response> {
+    return this.request('DELETE', `${at(project)}/layers/${encodeURIComponent(name)}/${version}`)
   }
 
   async hasArtefact(project: string, sha256: string): Promise<boolean> {

@@ -36,6 +36,7 @@ export const FIELDS: ReadonlySet<string> = new Set([
   'role',
   'environment',
   'secrets',
+  'layers',
   'async',
   'reservedConcurrency',
   'provisioned',

@@ -1,6 +1,7 @@
 import type { BucketsOfDeployment, TriggersOfDeployment } from './deployments/index.ts'
 import { MayflyError } from './core/errors.ts'
 import type { Project, ProjectRef } from './core/project.ts'
+import { StoredArchives } from './functions/index.ts'
 import type { Storage } from './storage/index.ts'
 import type { Triggers } from './triggers/index.ts'
 
@@ -16,6 +17,13 @@ export function bucketsOfDeployment(storage: Storage, find: (ref: ProjectRef) =>
     ensure: async (ref, bucket) => await storage.ensureBucket(projectOf(ref), bucket),
   }
 }
+
+/** Code that lies in buckets. */
+export const archivesOfFunctions = (storage: Storage, find: (ref: ProjectRef) => Project | null): StoredArchives =>
+  new StoredArchives(async (ref, place, limitBytes) => {
+    const project = find(ref)
+    return project ? await storage.readObject(project, place, limitBytes) : 'NoSuchBucket'
+  })
 
 /** What a deployment sees of triggers. */
 export const triggersOfDeployment = (triggers: Triggers): TriggersOfDeployment => ({

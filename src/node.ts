@@ -18,7 +18,7 @@ import { ProjectVersions } from './core/project-versions.ts'
 import { Projects } from './core/projects.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
-import { bucketsOfDeployment, triggersOfDeployment } from './deploying.ts'
+import { archivesOfFunctions, bucketsOfDeployment, triggersOfDeployment } from './deploying.ts'
 import { routes as deploymentRoutes } from './deployments/http.ts'
 import { Deployments } from './deployments/index.ts'
 import {
@@ -462,6 +462,7 @@ export class RunningNode implements AsyncDisposable {
         provisioned: (versionId) => sandbox.sandboxes.provisioned(versionId),
         links,
         settings: functionSettings,
+        archives: archivesOfFunctions(storage, (ref) => projects.find(ref)),
         architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64',
       }),
     ]

@@ -36,6 +36,7 @@ export const ERRORS = {
   key_invalid: { status: 401, retry: 'never', hint: 'Send a key of this project in `apikey` or `Authorization: Bearer`.' },
   key_missing: { status: 401, retry: 'never', hint: 'Send a key of this project in `apikey` or `Authorization: Bearer`.' },
   login_code_invalid: { status: 401, retry: 'never', hint: 'A code is valid once and for 15 minutes; `mayfly console` gives a fresh one.' },
+  layer_not_found: { status: 404, retry: 'never', hint: 'Check name and number with `mayfly layers ls`.' },
   method_not_allowed: { status: 405, retry: 'never', hint: 'Use one of the methods named in the `Allow` header.' },
   misdirected_request: { status: 421, retry: 'never', hint: 'Call a host name that this node serves; add others with `--allow-host`.' },
   not_allowed: { status: 403, retry: 'never', hint: 'Use a key that has this right.' },

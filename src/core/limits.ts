@@ -142,6 +142,14 @@ export const LIMITS = {
     error: 'zip_invalid',
     provenBy: 'src/functions/archive.test.ts',
   },
+  functionLayers: {
+    value: 5,
+    unit: 'count',
+    why: 'each is laid over the others on disk',
+    source: 'AWS Lambda',
+    error: 'bad_request',
+    provenBy: 'src/functions/layers/service.test.ts',
+  },
   deploymentParts: {
     value: 200,
     unit: 'count',

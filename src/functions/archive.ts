@@ -291,8 +291,9 @@ async function linkTarget(member: Member): Promise<string> {
 /**
  * Follows a link as the kernel would: `a/..` after a link is not where it looks,
  * so a comparison of texts would let chains of links climb out.
+ * @throws MayflyError zip_invalid
  */
-function checkLink(path: string, links: ReadonlyMap<string, string>): void {
+export function checkLink(path: string, links: ReadonlyMap<string, string>): void {
   const refuse = (why: string) => invalid(`entry ${quoted(path)}: ${why}`)
   const at = path.split('/').slice(0, -1)
   const rest = (links.get(path) as string).split('/').reverse()

@@ -53,6 +53,26 @@ export class Artefacts {
     }
   }
 
+  /** The folder of a project's artefacts. */
+  home(project: ProjectRef): string {
+    return join(this.#root, project)
+  }
+
+  /** Those that have artefacts. */
+  async projects(): Promise<ProjectRef[]> {
+    return (await listed(this.#root)) as ProjectRef[]
+  }
+
+  /** A fresh name beside them, cleared away by the next start when it is left. */
+  temporary(project: ProjectRef): string {
+    return join(this.home(project), this.#temporary())
+  }
+
+  /** How many bytes an archive that is there has when it is unpacked. */
+  async unpackedBytes(project: ProjectRef, sha256: string): Promise<number> {
+    return (await readArchive(await this.#readSound(project, sha256))).unpackedBytes
+  }
+
   zipPath(project: ProjectRef, sha256: string): string {
     return `${this.#path(project, sha256)}.zip`
   }
@@ -78,7 +98,7 @@ export class Artefacts {
     const sha256 = sha256Hex(zip)
     await this.#alone(project, sha256, async () => {
       if (!(await exists(this.zipPath(project, sha256)))) {
-        const parent = join(this.#root, project)
+        const parent = this.home(project)
         await this.#makeProject(parent)
         // Unpacked first: an archive that cannot be unpacked is never stored.
         await this.#unpack(project, sha256, zip)
@@ -109,7 +129,7 @@ export class Artefacts {
     await this.#alone(project, sha256, async () => {
       if (this.#complete.has(folder)) return
       const boot = await readFile(`${folder}.boot`, 'utf8').catch(() => null)
-      if (boot === (await this.#boot()) && (await exists(folder))) {
+      if (boot === (await this.boot()) && (await exists(folder))) {
         this.#complete.add(folder)
         return
       }
@@ -132,7 +152,7 @@ export class Artefacts {
 
   /** Removes all that a project had. */
   async removeProject(project: ProjectRef): Promise<void> {
-    const parent = join(this.#root, project)
+    const parent = this.home(project)
     for (const folder of this.#complete) if (folder.startsWith(`${parent}/`)) this.#complete.delete(folder)
     await rm(parent, { recursive: true, force: true })
   }
@@ -145,7 +165,7 @@ export class Artefacts {
 
   async #unpack(project: ProjectRef, sha256: string, zip: Buffer): Promise<void> {
     const archive = await readArchive(zip)
-    const parent = join(this.#root, project)
+    const parent = this.home(project)
     const folder = this.folder(project, sha256)
     const temporary = join(parent, this.#temporary())
     const old = join(parent, this.#temporary())
@@ -158,7 +178,7 @@ export class Artefacts {
       await rename(temporary, folder)
       const mark = join(parent, this.#temporary())
       const file = await open(mark, 'wx', 0o600)
-      await file.writeFile(await this.#boot()).finally(() => file.close())
+      await file.writeFile(await this.boot()).finally(() => file.close())
       await rename(mark, `${folder}.boot`)
     } finally {
       await rm(temporary, { recursive: true, force: true })
@@ -174,7 +194,8 @@ export class Artefacts {
     if (made !== undefined) await syncFolder(this.#root)
   }
 
-  async #boot(): Promise<string> {
+  /** Names this boot of the machine. */
+  async boot(): Promise<string> {
     this.#bootId ??= (await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => 'unknown')).trim()
     return this.#bootId
   }

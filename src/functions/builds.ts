@@ -5,6 +5,7 @@ import type { ProjectRef } from '../core/project.ts'
 import type { Sealer, SealPlace } from '../core/seal.ts'
 import type { Artefacts } from './artefacts.ts'
 import type { Environment } from './definition.ts'
+import type { Layers, UsedLayer } from './layers/service.ts'
 import { artefactBytes, type FunctionRow, type NewVersion, type StoredDefinition } from './store.ts'
 import type { FunctionDefinition, Version } from './types.ts'
 
@@ -21,6 +22,8 @@ export interface FunctionRecord {
   readonly revisionId: string
   readonly artefact: string
   readonly codeBytes: number
+  /** Those that the definition names, in its order. */
+  readonly layers: readonly UsedLayer[]
   readonly createdAt: Date
   readonly modifiedAt: Date
   readonly state: 'pending' | 'active' | 'failed'
@@ -52,6 +55,7 @@ export interface Wanted {
 export interface BuildsDeps {
   readonly control: Database
   readonly artefacts: Artefacts
+  readonly layers: Layers
   readonly sealer: Sealer
   readonly log: Log
   readonly build: (version: Version, like: string | null) => Promise<void>
@@ -65,13 +69,14 @@ export class Builds {
     this.#deps = deps
   }
 
-  /** @throws MayflyError bad_request (no such artefact) */
+  /** @throws MayflyError bad_request (no such artefact or layer, too much together), zip_invalid (layers that do not go together) */
   async make(project: ProjectRef, projectId: string, wanted: Wanted): Promise<NewVersion> {
-    const { artefacts, control, sealer, build, log } = this.#deps
+    const { artefacts, layers, control, sealer, build, log } = this.#deps
     const { id, stored, artefact } = wanted
     const codeBytes = await artefactBytes(control.sql, project, artefact)
     if (codeBytes === null) throw noArtefact(artefact)
     const codeDir = await artefacts.ready(project, artefact)
+    const optDir = await layers.prepare(project, stored.layers, artefact)
     const environment = wanted.environment === null ? null : sealer.seal(placeOf(projectId, id), Buffer.from(JSON.stringify(wanted.environment)))
     const version: Version = {
       id,
@@ -81,7 +86,7 @@ export class Builds {
       version: wanted.version,
       definition: { ...stored, name: wanted.name, tags: wanted.tags },
       codeDir,
-      optDir: null,
+      optDir,
       environment: wanted.environment ?? {},
       state: 'pending',
       stateReason: null,
@@ -104,7 +109,7 @@ export class Builds {
       version: record.version,
       definition: record.definition,
       codeDir: await this.#deps.artefacts.ready(project, record.artefact),
-      optDir: null,
+      optDir: await this.#deps.layers.folder(project, record.layers),
       environment: record.environment ?? {},
       state: record.state,
       stateReason: record.stateReason,
@@ -121,11 +126,12 @@ export class Builds {
       refused: refusedCode === null || number > 0 ? null : { code: refusedCode, reason: refusedReason ?? '' },
       definition: {
         ...definition,
-        // Versions from before queues and secrets were a function's to set have nothing of them.
+        // Versions that were made before these could be set have nothing of them.
         async: definition.async ?? { maxAttempts: null, maxAgeSeconds: null },
         reservedConcurrency: definition.reservedConcurrency ?? null,
         provisioned: definition.provisioned ?? 0,
         secrets: definition.secrets ?? [],
+        layers: definition.layers ?? [],
         description: ownDescription ?? definition.description,
         name: row.name,
         tags,

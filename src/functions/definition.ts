@@ -5,6 +5,8 @@ import { isPlainLines, isPlainText } from '../core/plain-text.ts'
 import { triggersSpecSchema } from '../core/trigger-spec.ts'
 import { ALL_SECRETS, isReservedName, isSecretName, SECRET_NAME_RULE } from './secrets/names.ts'
 import { RUNTIMES } from './runtimes.ts'
+import { DEFAULT_REGION } from './dialects/lambda/identifiers.ts'
+import { layerVersionArn, parseLayerVersionArn } from './dialects/lambda/layer-arn.ts'
 import type { FunctionDefinition } from './types.ts'
 
 export const MAX_ENVIRONMENT_BYTES = 4096
@@ -117,6 +119,16 @@ export const functionSpecSchema = z.strictObject(
         description:
           "Names of the project's secrets that it gets as environment variables, over `environment`; `*` for all of them. It gets none that it does not name.",
       }),
+    layers: z
+      .array(
+        z
+          .string({ error: 'must be a text such as `name:3`' })
+          .refine((text) => layerOf(text) !== null, { error: 'must be `name:3`, the name of a layer and the number of its version, or the ARN of that' }),
+        { error: 'must be a list of texts such as `name:3`' },
+      )
+      .max(LIMITS.functionLayers.value, { error: `must be at most ${LIMITS.functionLayers.value}` })
+      .default([])
+      .meta({ description: 'Versions of layers, unpacked below /opt: what a later one has stands over what an earlier one has.', unit: 'layers' }),
     environment: environmentSchema.default({}).meta({
       description: `Environment variables: names to texts, at most ${MAX_ENVIRONMENT_BYTES} bytes as JSON. Sealed where they are kept.`,
     }),
@@ -125,6 +137,13 @@ export const functionSpecSchema = z.strictObject(
     error: (issue) => (issue.code === 'unrecognized_keys' ? `unknown settings: ${list(issue.keys)}` : 'the body must be a JSON object'),
   },
 )
+
+/** `name:3`, or an ARN, as the ARN that a definition holds; null when it is neither. */
+function layerOf(text: string): string | null {
+  const [, name, number] = /^([a-zA-Z0-9_-]{1,140}):([1-9]\d{0,8})$/.exec(text) ?? []
+  if (name !== undefined) return layerVersionArn(DEFAULT_REGION, name, Number(number))
+  return parseLayerVersionArn(text) ? text : null
+}
 
 const FUNCTION_NAME = /^[a-zA-Z0-9_-]{1,64}$/
 
@@ -175,6 +194,7 @@ export function definitionOfSpec(name: string, spec: FunctionSpec, tags: Readonl
     reservedConcurrency: spec.reservedConcurrency,
     provisioned: spec.provisioned,
     async: { maxAttempts: spec.async.maxAttempts ?? null, maxAgeSeconds: spec.async.maxAge ?? null },
+    layers: spec.layers.map((text) => layerOf(text) as string),
     awsRole: null,
     tags,
   }

@@ -25,6 +25,7 @@ export function differencesOf(record: FunctionRecord, spec: FunctionSpec): strin
   for (const key of Object.keys(fields) as (keyof typeof fields)[]) if (definition[key] !== wanted[key]) differs.push(fields[key])
   if (!isDeepStrictEqual(definition.async, wanted.async)) differs.push('async')
   if (!isDeepStrictEqual(definition.secrets, wanted.secrets)) differs.push('secrets')
+  if (!isDeepStrictEqual(definition.layers, wanted.layers)) differs.push('layers')
   if (!isDeepStrictEqual({ ...environment }, { ...spec.environment })) differs.push('environment')
   return differs
 }

@@ -6,6 +6,7 @@ import { isSha256, sha256Hex } from './artefacts.ts'
 import type { FunctionRecord } from './builds.ts'
 import type { Kept } from './concurrency/targets.ts'
 import { checkFunctionName, definitionOfSpec, parseFunctionSpec } from './definition.ts'
+import { layerRoutes } from './layers/http.ts'
 import type { ArtefactLinks } from './links.ts'
 import type { FunctionsService } from './service.ts'
 import { versionRoutes } from './versions-http.ts'
@@ -34,6 +35,7 @@ export function routes({ functions, links, concurrencyOf }: FunctionsHttpDeps): 
     handle: async (context) => await handle(context, projectOf(context)),
   })
   return [
+    ...layerRoutes(functions),
     management('GET', '/functions', 'Lists the functions of a project; `after` continues where a page ended.', async (context, project) => {
       const records = await functions.list(project, (context.query.get('after') ?? '').replaceAll('\0', ''), MAX_LISTED + 1)
       const page = records.slice(0, MAX_LISTED)
@@ -159,6 +161,7 @@ function settingsOf(record: FunctionRecord) {
     provisioned: definition.provisioned,
     async: { maxAttempts: definition.async.maxAttempts, maxAge: definition.async.maxAgeSeconds },
     secrets: definition.secrets,
+    layers: definition.layers,
     environmentNames: Object.keys(record.environment ?? {}).sort(),
     artefact: record.artefact,
     codeBytes: record.codeBytes,

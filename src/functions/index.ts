@@ -21,6 +21,7 @@ export {
   regionOf,
 } from './dialects/lambda/index.ts'
 export { type FunctionsHttpDeps, routes } from './http.ts'
+export { type ObjectFault, type ReadObject, StoredArchives } from './stored-archives.ts'
 export { ArtefactLinks } from './links.ts'
 export { secretRoutes } from './secrets/http.ts'
 export { pickSecrets, type SecretInfo, Secrets } from './secrets/service.ts'

@@ -24,6 +24,7 @@ import { routes } from './http.ts'
 import { ArtefactLinks } from './links.ts'
 import { FunctionsService } from './service.ts'
 import { FunctionSettings } from './settings/service.ts'
+import { StoredArchives } from './stored-archives.ts'
 import type { Version } from './types.ts'
 import { makeZip } from './zip-fixture.ts'
 
@@ -85,6 +86,7 @@ before(async () => {
       provisioned: () => null,
       links,
       settings: new FunctionSettings({ control, clock: systemClock }),
+      archives: new StoredArchives(async () => 'NoSuchBucket'),
       architecture: 'x86_64',
     }),
   ]
@@ -318,7 +320,7 @@ describe('the Lambda control plane', () => {
     ['a large environment', { Environment: { Variables: { LONG: 'x'.repeat(4096) } } }, 'InvalidParameterValueException', /exceeded the 4KB limit/],
     ['a bad name', { FunctionName: 'a b' }, 'ValidationException', /'functionName'/],
     ['a long name', { FunctionName: 'a'.repeat(65) }, 'InvalidParameterValueException', /less than or equal to 64/],
-    ['layers', { Layers: ['arn'] }, 'InvalidParameterValueException', /Layers is not supported/],
+    ['layers', { Layers: ['arn'] }, 'ValidationException', /at 'layers'/],
     [
       'no zip',
       { Code: { ZipFile: Buffer.from('no zip').toString('base64') } },
@@ -326,7 +328,7 @@ describe('the Lambda control plane', () => {
       /^Could not unzip uploaded file\. Please check your file/,
     ],
     ['a zip that climbs', { Code: { ZipFile: makeZip([{ name: '../x', data: '' }]).toString('base64') } }, 'InvalidParameterValueException', /"\.\.\/x"/],
-    ['S3', { Code: { S3Bucket: 'abc', S3Key: 'k' } }, 'InvalidParameterValueException', /S3Bucket is not supported/],
+    ['S3', { Code: { S3Bucket: 'abc', S3Key: 'k' } }, 'InvalidParameterValueException', /S3 Error Code: NoSuchBucket/],
     ['no code', { Code: {} }, 'InvalidParameterValueException', /source for function code/],
     ['bad base64', { Code: { ZipFile: '***' } }, 'InvalidRequestContentException', /base64/],
   ]

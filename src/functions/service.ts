@@ -13,6 +13,7 @@ import { type Random, randomFraction, systemRandom, uuidv7 } from '../lib/ids.ts
 import type { Concurrency } from './concurrency/concurrency.ts'
 import { type Alias, Aliases, isAliasName, type LoadFault } from './aliases.ts'
 import type { Artefacts } from './artefacts.ts'
+import { Layers } from './layers/service.ts'
 import { Builds, type FunctionRecord, LATEST, noArtefact } from './builds.ts'
 import { type Environment, MAX_TAGS, warningsOf } from './definition.ts'
 import { ALL_SECRETS } from './secrets/names.ts'
@@ -102,13 +103,15 @@ export class FunctionsService implements Functions {
   readonly #random: Random
   readonly #builds: Builds
   readonly #resolver: Resolver
+  readonly layers: Layers
   readonly versions: Versions
   readonly aliases: Aliases
 
   constructor(deps: FunctionsDeps) {
     this.#deps = deps
     this.#random = deps.random ?? systemRandom
-    this.#builds = new Builds(deps)
+    this.layers = new Layers(deps)
+    this.#builds = new Builds({ ...deps, layers: this.layers })
     this.#resolver = new Resolver({
       control: deps.control,
       builds: this.#builds,
@@ -184,8 +187,8 @@ export class FunctionsService implements Functions {
    * @returns its SHA-256
    * @throws MayflyError zip_invalid, project_not_found
    */
-  async storeArtefact(project: ProjectRef, zip: Buffer): Promise<string> {
-    if (zip.length > LIMITS.zippedCode.value) throw new MayflyError('payload_too_large', `Zipped size must be smaller than ${LIMITS.zippedCode.value} bytes`)
+  async storeArtefact(project: ProjectRef, zip: Buffer, limitBytes: number = LIMITS.zippedCode.value): Promise<string> {
+    if (zip.length > limitBytes) throw new MayflyError('payload_too_large', `Zipped size must be smaller than ${limitBytes} bytes`)
     const id = await this.#projectId(project)
     using _stay = this.#deps.stays?.enter(id)
     return await this.#deps.artefacts.put(project, zip, async (sha256) => {
@@ -213,6 +216,7 @@ export class FunctionsService implements Functions {
     if (await findFunction(this.#deps.control.sql, project, name)) throw exists()
     checkTags(tags)
     checkRuntime(definition, this.#refusal)
+    await this.layers.admit(project, stored.layers)
     const functionId = this.#id()
     const id = await this.#projectId(project)
     const made = await this.#builds.make(project, id, {
@@ -263,6 +267,7 @@ export class FunctionsService implements Functions {
       throw new MayflyError('revision_mismatch', `the function "${name}" has another revision id than ${JSON.stringify(revisionId.slice(0, 100))}`)
     const { name: _name, tags, ...stored } = { ...before.definition, ...change.definition }
     checkRuntime(stored, this.#refusal)
+    if (change.definition?.layers !== undefined) await this.layers.admit(project, stored.layers, before.definition.layers)
     const artefact = change.artefact ?? before.artefact
     const environment = change.environment === undefined ? before.environment : change.environment
     const id = await this.#projectId(project)
@@ -405,6 +410,7 @@ export class FunctionsService implements Functions {
   async sweep(graceSeconds: number = GRACE_SECONDS): Promise<number> {
     const { control, artefacts } = this.#deps
     await deleteOldVersions(control.sql, graceSeconds)
+    await this.layers.sweep(graceSeconds)
     const unused = await unusedArtefacts(control.sql, graceSeconds, SWEEP_BATCH)
     for (const { project, ref, sha256 } of unused) {
       await artefacts.remove(ref, sha256, () => forgetArtefact(control, project, sha256, graceSeconds))

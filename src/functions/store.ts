@@ -20,6 +20,8 @@ export interface FunctionRow {
   environment: Uint8Array | null
   state: 'pending' | 'active' | 'failed'
   stateReason: string | null
+  /** From below to above. */
+  layers: { artefact: string; codeBytes: number }[]
   /** Of a published version; 0 for the one that $LATEST names. */
   number: number
   /** What publishing said of it, over the description of the build. */
@@ -65,6 +67,7 @@ export const findFunction = async (sql: Query, ref: ProjectRef, name: string): P
       select function.id, function.project_id as "projectId", function.name, function.version_id as "versionId", function.revision_id as "revisionId", function.tags,
              function.created_at as "createdAt", function.modified_at as "modifiedAt", version.definition, version.artefact,
              version.code_bytes as "codeBytes", version.environment, version.state, version.state_reason as "stateReason",
+             mayfly.layers_of(version.id) as layers,
              0 as number, null as "ownDescription", function.published, function.refused_code as "refusedCode", function.refused_reason as "refusedReason"
         from mayfly.project
         join mayfly.function on function.project_id = project.id
@@ -77,6 +80,7 @@ export const listFunctions = (sql: Query, ref: ProjectRef, after: string, limit:
   select function.id, function.project_id as "projectId", function.name, function.version_id as "versionId", function.revision_id as "revisionId", function.tags,
          function.created_at as "createdAt", function.modified_at as "modifiedAt", version.definition, version.artefact,
          version.code_bytes as "codeBytes", version.environment, version.state, version.state_reason as "stateReason",
+         mayfly.layers_of(version.id) as layers,
          0 as number, null as "ownDescription", function.published, function.refused_code as "refusedCode", function.refused_reason as "refusedReason"
     from mayfly.project
     join mayfly.function on function.project_id = project.id
@@ -92,6 +96,7 @@ export const findVersion = async (sql: Query, ref: ProjectRef, name: string, num
       select function.id, function.project_id as "projectId", function.name, published.version_id as "versionId", published.revision_id as "revisionId",
              function.tags, function.created_at as "createdAt", published.published_at as "modifiedAt", version.definition, version.artefact,
              version.code_bytes as "codeBytes", version.environment, version.state, version.state_reason as "stateReason",
+             mayfly.layers_of(version.id) as layers,
              published.number, published.description as "ownDescription", function.published, function.refused_code as "refusedCode", function.refused_reason as "refusedReason"
         from mayfly.project
         join mayfly.function on function.project_id = project.id
@@ -110,6 +115,7 @@ export const listVersions = (sql: Query, ref: ProjectRef, name: string | null, a
   select function.id, function.project_id as "projectId", function.name, one.version_id as "versionId", one.revision_id as "revisionId",
          function.tags, function.created_at as "createdAt", one.modified_at as "modifiedAt", version.definition, version.artefact,
          version.code_bytes as "codeBytes", version.environment, version.state, version.state_reason as "stateReason",
+         mayfly.layers_of(version.id) as layers,
          one.number, one.description as "ownDescription", function.published, function.refused_code as "refusedCode", function.refused_reason as "refusedReason"
     from mayfly.project
     join mayfly.function on function.project_id = project.id
@@ -287,6 +293,7 @@ export const unusedArtefacts = (sql: Query, olderThanSeconds: number, limit: num
     from mayfly.artefact join mayfly.project on project.id = artefact.project_id
    where artefact.created_at < clock_timestamp() - ${olderThanSeconds} * interval '1 second'
      and not exists (select from mayfly.function_version version where version.project_id = artefact.project_id and version.artefact = artefact.sha256)
+     and not exists (select from mayfly.layer_version layer where layer.project_id = artefact.project_id and layer.artefact = artefact.sha256)
    limit ${limit}`
 
 /** False when a version names it again, or it was stored again. */
@@ -296,6 +303,7 @@ export const forgetArtefact = async (database: Database, project: string, sha256
      where project_id = ${project} and sha256 = ${sha256}
        and created_at < clock_timestamp() - ${olderThanSeconds} * interval '1 second'
        and not exists (select from mayfly.function_version version where version.project_id = artefact.project_id and version.artefact = artefact.sha256)
+       and not exists (select from mayfly.layer_version layer where layer.project_id = artefact.project_id and layer.artefact = artefact.sha256)
     returning sha256`
   return rows.length === 1
 }

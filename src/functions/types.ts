@@ -24,6 +24,8 @@ export interface FunctionDefinition {
   readonly provisioned: number
   /** Of calls from the queue: how often it may fail and how old it may become; null leaves it to the node's settings. */
   readonly async: { readonly maxAttempts: number | null; readonly maxAgeSeconds: number | null }
+  /** ARNs of versions of layers, from below to above: what a later one has in /opt stands over what an earlier one has. */
+  readonly layers: readonly string[]
   /** The Lambda API's Role ARN, checked for its form only; null when deployed by mayfly.json. */
   readonly awsRole: string | null
   /** What the Lambda API was told beside all this; absent when it never was. */

@@ -29,6 +29,7 @@ const version = (id: string, more: Partial<Version['definition']> = {}): Version
     provisioned: 0,
     secrets: [],
     async: { maxAttempts: null, maxAgeSeconds: null },
+    layers: [],
     awsRole: null,
     tags: {},
     ...more,

@@ -58,7 +58,8 @@ export async function findGuests(root: string): Promise<Guests> {
   })
   const of = (runtime: RuntimeName): Guest | null => {
     if (runtime === 'provided') return supervisor(runtime, () => [])
-    if (runtime === 'python3.x') return python === null ? null : supervisor(runtime, (runtimes) => [PYTHON, '-uB', path.join(runtimes, 'python', 'bootstrap.py')])
+    if (runtime === 'python3.x')
+      return python === null ? null : supervisor(runtime, (runtimes) => [PYTHON, '-uB', path.join(runtimes, 'python', 'bootstrap.py')])
     const node = nodeOf(runtime)
     return node === null ? null : { node, args: (runtimes, { relay }) => [...NODE_FLAGS, path.join(runtimes, 'node', 'bootstrap.mjs'), String(relay)] }
   }

@@ -10,7 +10,7 @@ import type { Clock } from '../lib/clock.ts'
 import { type Allow, Buckets, type BucketSettings } from './buckets.ts'
 import { StorageError } from './errors.ts'
 import { Garbage } from './garbage.ts'
-import { Objects } from './objects.ts'
+import { Objects, type Place as ObjectPlace } from './objects.ts'
 import { type Caller, Sessions } from './sessions.ts'
 import type { BucketRow } from './store.ts'
 import { Sweeper } from './sweeper.ts'
@@ -30,6 +30,7 @@ export interface StorageDeps {
 }
 
 type Place = Caller['project']
+const READS = 3
 
 /** A bucket as a project file wishes it. */
 export interface BucketWish {
@@ -104,6 +105,26 @@ export class Storage implements AsyncDisposable {
 
   async listBuckets(project: Place): Promise<readonly BucketRow[]> {
     return await this.buckets.list(ourselves(project), { search: '', limit: 1_000_000, offset: 0, sortColumn: 'name', descending: false })
+  }
+
+  /** The bytes of an object, with the rights of the project itself; or why they cannot be had. */
+  async readObject(project: Place, place: ObjectPlace, limitBytes: number): Promise<Buffer | 'NoSuchBucket' | 'NoSuchKey' | 'EntityTooLarge'> {
+    // No text of PostgreSQL can hold it.
+    if (place.key.includes('\0') || !place.key.isWellFormed()) return 'NoSuchKey'
+    const caller = ourselves(project)
+    if (!(await this.#find(caller, place.bucket))) return 'NoSuchBucket'
+    for (let tries = 1; ; tries++) {
+      const found = await this.objects.find(caller, place, 'storage.object.get_authenticated').catch((error: unknown) => {
+        if (error instanceof StorageError && error.code === 'NoSuchKey') return null
+        throw error
+      })
+      if (!found) return 'NoSuchKey'
+      if (Number(found.blob.bytes) > limitBytes) return 'EntityTooLarge'
+      const blob = await this.objects.open(project, found)
+      if (blob) return Buffer.concat(await Array.fromAsync(blob.read()))
+      // Written over since it was found: the next look finds the new bytes.
+      if (tries === READS) throw new MayflyError('internal', 'the bytes of the object are not where they were stored')
+    }
   }
 
   /** Removes the bytes of a project, in which nobody stays any more; its rows go with its database. */

@@ -114,6 +114,9 @@ describe('every route', () => {
   const site = () => JSON.stringify({ files: [{ path: 'index.html', sha256 }] })
   const created = () =>
     JSON.stringify({ FunctionName: 'made', Role: ROLE, Runtime: 'nodejs24.x', Handler: 'index.handler', Code: { ZipFile: zip.toString('base64') } })
+  const content = () => JSON.stringify({ Content: { ZipFile: zip.toString('base64') } })
+  const share = () => JSON.stringify({ StatementId: 's', Action: 'lambda:GetLayerVersion', Principal: '*' })
+  const shared = '/2018-10-31/layers/tools/versions/1/policy'
   const tags = encodeURIComponent('arn:aws:lambda:us-east-1:000000000000:function:hello')
 
   const nil = '00000000-0000-0000-0000-000000000000'
@@ -132,6 +135,16 @@ describe('every route', () => {
     { route: 'GET /api/v1/projects/:ref/functions', access: 'manage', at: () => '/api/v1/projects/demo/functions', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/functions/:name', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello', ok: 200 },
     { route: 'PUT /api/v1/projects/:ref/functions/:name', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello', body: definition, ok: 200 },
+    {
+      route: 'POST /api/v1/projects/:ref/layers/:name',
+      access: 'manage',
+      at: () => '/api/v1/projects/demo/layers/own',
+      body: () => JSON.stringify({ artefact: sha256 }),
+      ok: 201,
+    },
+    { route: 'GET /api/v1/projects/:ref/layers', access: 'manage', at: () => '/api/v1/projects/demo/layers', ok: 200 },
+    { route: 'GET /api/v1/projects/:ref/layers/:name', access: 'manage', at: () => '/api/v1/projects/demo/layers/own', ok: 200 },
+    { route: 'DELETE /api/v1/projects/:ref/layers/:name/:version', access: 'manage', at: () => '/api/v1/projects/demo/layers/own/1', ok: 204 },
     { route: 'GET /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, ok: 200 },
     { route: 'HEAD /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, ok: 200 },
     { route: 'PUT /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, body: () => zip, ok: 200 },
@@ -317,6 +330,14 @@ describe('every route', () => {
       at: () => '/2019-09-30/functions/hello/provisioned-concurrency?Qualifier=7',
       ok: 404,
     },
+    { route: 'POST /2018-10-31/layers/:name/versions', access: 'aws', at: () => '/2018-10-31/layers/tools/versions', body: content, ok: 201 },
+    { route: 'GET /2018-10-31/layers', access: 'aws', at: () => '/2018-10-31/layers', ok: 200 },
+    { route: 'GET /2018-10-31/layers/:name/versions', access: 'aws', at: () => '/2018-10-31/layers/tools/versions', ok: 200 },
+    { route: 'GET /2018-10-31/layers/:name/versions/:number', access: 'aws', at: () => '/2018-10-31/layers/tools/versions/1', ok: 200 },
+    { route: 'POST /2018-10-31/layers/:name/versions/:number/policy', access: 'aws', at: () => shared, body: share, ok: 201 },
+    { route: 'GET /2018-10-31/layers/:name/versions/:number/policy', access: 'aws', at: () => shared, ok: 200 },
+    { route: 'DELETE /2018-10-31/layers/:name/versions/:number/policy/:statement', access: 'aws', at: () => `${shared}/s`, ok: 204 },
+    { route: 'DELETE /2018-10-31/layers/:name/versions/:number', access: 'aws', at: () => '/2018-10-31/layers/tools/versions/1', ok: 204 },
     { route: 'any /<date>/*', access: 'aws', at: () => '/2015-03-31/nothing', ok: 404 },
     { route: 'POST /storage/v1/bucket', access: 'stored', at: () => '/storage/v1/bucket', body: () => '{"id":"shelf","public":true}', ok: 200 },
     { route: 'GET /storage/v1/bucket', access: 'project', at: () => '/storage/v1/bucket', ok: 200 },

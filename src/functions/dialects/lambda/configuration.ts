@@ -36,6 +36,7 @@ export function configuration(record: FunctionRecord, options: ConfigurationOpti
     LastModified: timestamp(record.modifiedAt),
     CodeSha256: codeSha256(record),
     Version: record.version,
+    ...(record.layers.length === 0 ? {} : { Layers: record.layers.map((layer, i) => ({ Arn: definition.layers[i], CodeSize: layer.codeBytes })) }),
     ...(record.environment === null ? {} : { Environment: { Variables: record.environment } }),
     ...shownKept(record.name, definition.kept),
     // The change is complete by now; what it was before it was complete is told once, to who made it.

@@ -1,19 +1,18 @@
 import { readArchive } from '../../archive.ts'
 import { sha256Hex } from '../../artefacts.ts'
 import { MayflyError } from '../../../core/errors.ts'
-import { LIMITS } from '../../../core/limits.ts'
 import { type FunctionRecord, LATEST } from '../../builds.ts'
 import type { Change } from '../../service.ts'
 import type { FunctionDefinition } from '../../types.ts'
+import { CODE_BODY_BYTES, codeSource, withArchive } from './code.ts'
 import { reservedOf } from './concurrency.ts'
 import { invalidParameter, LambdaError, notFound } from './errors.ts'
 import { functionArn, parseFunctionName } from './identifiers.ts'
 import { takeKept } from './kept.ts'
+import { layersOf } from './layer-names.ts'
 import { afterMarker, type Call, markerOf, nameOf, type Operation, pageSize, recordOf, shown, unqualified } from './operation.ts'
-import { checkArchitectures, codeOf, optional, parseConfiguration, tagsOf, textOf, Violations, zipOf } from './request.ts'
+import { checkArchitectures, codeOf, listOf, optional, parseConfiguration, tagsOf, textOf, Violations } from './request.ts'
 
-/** The archive in base64 and all else. */
-const CODE_BODY_BYTES = 70_167_211
 const AT = '/2015-03-31/functions'
 
 /** Functions: what they are and the code that they run. */
@@ -56,9 +55,11 @@ async function createFunction(call: Call): Promise<unknown> {
   const publish = optional<boolean>(body, 'Publish', 'boolean') === true
   checkArchitectures(body, call.architecture)
   const tags = tagsOf(body) ?? {}
-  const zip = zipOf(code ?? {})
+  const source = codeSource(code ?? {})
+  const layers = layersOf(listOf(body, 'Layers') ?? [], call.region)
   if (await call.functions.find(call.project, name)) throw new MayflyError('function_exists', `Function already exist: ${name}`)
-  const artefact = await call.functions.storeArtefact(call.project, zip)
+  await call.functions.layers.admit(call.project, layers)
+  const artefact = await withArchive(call, source, async (zip, limitBytes) => await call.functions.storeArtefact(call.project, zip, limitBytes))
   const definition: FunctionDefinition = {
     name,
     runtime,
@@ -76,6 +77,7 @@ async function createFunction(call: Call): Promise<unknown> {
     provisioned: 0,
     secrets: [],
     async: { maxAttempts: null, maxAgeSeconds: null },
+    layers,
     awsRole: wanted.role,
     ...(kept === null ? {} : { kept: kept.over(undefined) }),
     tags,
@@ -140,14 +142,15 @@ async function updateFunctionCode(call: Call): Promise<unknown> {
   const revisionId = textOf(body, 'RevisionId')
   const dryRun = optional<boolean>(body, 'DryRun', 'boolean') === true
   const record = await recordOf(call, { name, qualifier: null })
-  const zip = zipOf(body)
+  const source = codeSource(body)
   if (revisionId !== null && revisionId !== record.revisionId) throw new MayflyError('revision_mismatch', 'another revision')
-  if (dryRun) {
-    if (zip.length > LIMITS.zippedCode.value) throw new MayflyError('payload_too_large', `Zipped size must be smaller than ${LIMITS.zippedCode.value} bytes`)
-    await readArchive(zip)
-    return shown(call, { ...record, artefact: sha256Hex(zip), codeBytes: zip.length }, 'settled')
-  }
-  const artefact = await call.functions.storeArtefact(call.project, zip)
+  if (dryRun)
+    return await withArchive(call, source, async (zip, limitBytes) => {
+      if (zip.length > limitBytes) throw new MayflyError('payload_too_large', `Zipped size must be smaller than ${limitBytes} bytes`)
+      await readArchive(zip)
+      return shown(call, { ...record, artefact: sha256Hex(zip), codeBytes: zip.length }, 'settled')
+    })
+  const artefact = await withArchive(call, source, async (zip, limitBytes) => await call.functions.storeArtefact(call.project, zip, limitBytes))
   const updated = await changed(call, record, { artefact }, revisionId)
   if (!publish || updated.refused !== null) return shown(call, updated, 'updated')
   const { record: published } = await call.functions.versions.publish(call.project, name)
@@ -162,6 +165,7 @@ async function updateFunctionConfiguration(call: Call): Promise<unknown> {
   const wanted = parseConfiguration(body, violations)
   kept?.refuse()
   const revisionId = textOf(body, 'RevisionId')
+  const layers = listOf(body, 'Layers')
   const record = await recordOf(call, { name, qualifier: null })
   const definition = {
     ...(wanted.role === null ? {} : { awsRole: wanted.role }),
@@ -172,6 +176,7 @@ async function updateFunctionConfiguration(call: Call): Promise<unknown> {
     ...(wanted.memoryMb === null ? {} : { memoryMb: wanted.memoryMb }),
     ...(wanted.tmpMb === null ? {} : { tmpMb: wanted.tmpMb }),
     ...(kept === null ? {} : { kept: kept.over(record.definition.kept) }),
+    ...(layers === null ? {} : { layers: layersOf(layers, call.region) }),
   }
   const change: Change = {
     definition,

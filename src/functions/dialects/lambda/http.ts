@@ -9,6 +9,7 @@ import { eventInvokeOperations } from './event-invoke.ts'
 import { eventSourceOperations } from './event-sources.ts'
 import { settingOperations } from './function-settings.ts'
 import { functionOperations } from './functions.ts'
+import { layerOperations } from './layers.ts'
 import { type LambdaRoutesDeps, type Operation, routeOf } from './operation.ts'
 import { policyOperations } from './policies.ts'
 import { provisionedOperations } from './provisioned.ts'
@@ -29,6 +30,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...eventInvokeOperations,
   ...settingOperations,
   ...absentOperations,
+  ...layerOperations,
 ]
 
 const DATED = [

@@ -7,6 +7,7 @@ import type { Kept } from '../../concurrency/targets.ts'
 import type { ArtefactLinks } from '../../links.ts'
 import type { FunctionRecord, FunctionsService } from '../../service.ts'
 import type { FunctionSettings, Settable } from '../../settings/service.ts'
+import type { StoredArchives } from '../../stored-archives.ts'
 import { configuration, type Progress } from './configuration.ts'
 import { invalidParameter, LambdaError, lambdaFailOf, notFound } from './errors.ts'
 import { type FunctionName, functionArn, type NameRules, parseFunctionName, regionOf } from './identifiers.ts'
@@ -19,6 +20,7 @@ export interface LambdaRoutesDeps {
   readonly provisioned: (versionId: string) => Kept | null
   readonly links: ArtefactLinks
   readonly settings: FunctionSettings
+  readonly archives: StoredArchives
   /** What Lambda calls this machine. */
   readonly architecture: 'x86_64' | 'arm64'
 }

@@ -50,7 +50,7 @@ export function objectOf(body: Json, field: string): Json | null {
   return value === undefined || value === null ? null : object(value, field)
 }
 
-function listOf(body: Json, field: string): readonly unknown[] | null {
+export function listOf(body: Json, field: string): readonly unknown[] | null {
   const value = Object.hasOwn(body, field) ? body[field] : undefined
   if (value === undefined || value === null) return null
   if (!Array.isArray(value)) throw content(`${field} must be a list`)
@@ -172,7 +172,6 @@ function parseEnvironment(body: Json, violations: Violations): Record<string, st
 /** Settings that this version does not have are refused unless they say what holds anyway. */
 function refuseWhatIsNotThere(body: Json): void {
   const refuse = (field: string, detail: string) => invalidParameter(`${field} is not supported by this version of Mayfly: ${detail}`)
-  if ((listOf(body, 'Layers') ?? []).length > 0) throw refuse('Layers', 'put what the layers hold into the archive.')
   for (const field of ['TenancyConfig', 'CapacityProviderConfig', 'DurableConfig']) if (objectOf(body, field) !== null) throw refuse(field, 'leave it out.')
 }
 
@@ -186,11 +185,10 @@ export function checkArchitectures(body: Json, own: string): void {
   if (architectures[0] !== own) throw invalidParameter(`Architectures: this node runs ${own} only.`)
 }
 
-/** The archive of `Code` (create) or of the body itself (update). */
+/** The archive in `Code` (create) or in the body itself (update). */
 export function zipOf(code: Json): Buffer {
-  for (const field of ['S3Bucket', 'S3Key', 'S3ObjectVersion', 'ImageUri']) {
-    if (textOf(code, field) !== null) throw invalidParameter(`${field} is not supported by this version of Mayfly: send the archive in ZipFile.`)
-  }
+  if (textOf(code, 'ImageUri') !== null)
+    throw invalidParameter('ImageUri is not supported by this version of Mayfly: send an archive in ZipFile, or name one in a bucket.')
   const text = textOf(code, 'ZipFile')
   if (text === null) throw invalidParameter('Please provide a source for function code.')
   if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text) || text.length % 4 !== 0) throw content('ZipFile must be base64')

@@ -18,6 +18,7 @@ import { Artefacts } from '../../artefacts.ts'
 import { ArtefactLinks } from '../../links.ts'
 import { FunctionsService } from '../../service.ts'
 import { FunctionSettings } from '../../settings/service.ts'
+import { StoredArchives } from '../../stored-archives.ts'
 import { makeZip } from '../../zip-fixture.ts'
 import { lambdaRoutes } from './http.ts'
 
@@ -39,15 +40,29 @@ export class LambdaTable implements AsyncDisposable {
   readonly control: Database
   readonly functions: FunctionsService
   readonly settings: FunctionSettings
+  /** What lies in the bucket `code` of the first project. */
+  readonly objects: Map<string, Buffer>
+  /** The folder of artefacts. */
+  readonly artefacts: string
   readonly #routes: readonly Route[]
   readonly #close: () => Promise<void>
 
-  private constructor(control: Database, functions: FunctionsService, settings: FunctionSettings, routes: readonly Route[], close: () => Promise<void>) {
-    this.control = control
-    this.functions = functions
-    this.settings = settings
-    this.#routes = routes
-    this.#close = close
+  private constructor(parts: {
+    readonly control: Database
+    readonly functions: FunctionsService
+    readonly settings: FunctionSettings
+    readonly objects: Map<string, Buffer>
+    readonly artefacts: string
+    readonly routes: readonly Route[]
+    readonly close: () => Promise<void>
+  }) {
+    this.control = parts.control
+    this.functions = parts.functions
+    this.settings = parts.settings
+    this.objects = parts.objects
+    this.artefacts = parts.artefacts
+    this.#routes = parts.routes
+    this.#close = parts.close
   }
 
   static async open(): Promise<LambdaTable> {
@@ -82,18 +97,27 @@ export class LambdaTable implements AsyncDisposable {
       retired: () => {},
       deleted: async (ref) => settings.forget(ref),
     })
+    const objects = new Map<string, Buffer>()
+    const archives = new StoredArchives(async (ref, { bucket, key }, limitBytes) => {
+      if (ref !== ONE || bucket !== 'code') return 'NoSuchBucket'
+      const bytes = objects.get(key)
+      if (bytes === undefined) return 'NoSuchKey'
+      return bytes.length > limitBytes ? 'EntityTooLarge' : bytes
+    })
     const routes = lambdaRoutes({
       functions,
       settings,
       concurrency: new Concurrency({ control, clock: systemClock }),
       provisioned: () => null,
       links: new ArtefactLinks(systemClock),
+      archives,
       architecture: 'x86_64',
     })
-    return new LambdaTable(control, functions, settings, routes, async () => {
+    const close = async () => {
       await databases[Symbol.asyncDispose]()
       await rm(folder, { recursive: true, force: true })
-    })
+    }
+    return new LambdaTable({ control, functions, settings, objects, artefacts: path.join(folder, 'artefacts'), routes, close })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
