@@ -12,6 +12,7 @@ interface Ask {
   readonly headers?: Record<string, string>
   readonly body?: string | Uint8Array
   readonly query?: string
+  readonly from?: string
 }
 interface Answer {
   readonly status: number
@@ -30,12 +31,17 @@ describe('the storage API', () => {
   after(() => room?.close())
 
   /** A request as the gateway hands it over: the path in the form of a row, with what its parameters stand for. */
-  const send = async (row: string, params: Record<string, string>, { as: who = 'service', headers = {}, body = '', query = '' }: Ask = {}): Promise<Answer> => {
+  const send = async (
+    row: string,
+    params: Record<string, string>,
+    { as: who = 'service', headers = {}, body = '', query = '', from = 'sandbox' }: Ask = {},
+  ): Promise<Answer> => {
     const route = routes(room.storage).find(({ method, path }) => `${method} ${path}` === `${row.replace(' ', ' /storage/v1')}`)
     assert.ok(route, row)
     const bytes = Buffer.from(body as string)
     const context = {
       ...as(who),
+      remoteAddress: from,
       method: route.method,
       params,
       headers,
@@ -64,6 +70,26 @@ describe('the storage API', () => {
   const get = (key: string, ask: Ask = {}) => send('GET /object/:bucket/*', { bucket: 'b', '*': key }, ask)
   const failed = ({ status, json }: Answer) => [status, json.statusCode, json.code]
 
+  it('an event says from which address the upload came; what is none is not kept', async () => {
+    await room.bucket('watched')
+    const tell = async (from: string, key: string) =>
+      assert.equal((await send('POST /object/:bucket/*', { bucket: 'watched', '*': key }, { body: 'x', from })).status, 200, key)
+    const told: [string, string | null][] = [
+      ['192.0.2.7', '192.0.2.7'],
+      ['::ffff:192.0.2.8', '192.0.2.8'],
+      ['2001:db8::1', '2001:db8::1'],
+      ['sandbox', null],
+      ["unknown'; drop table x; --", null],
+      ['', null],
+    ]
+    for (const [n, [from]] of told.entries()) await tell(from, `k${n}`)
+    assert.deepEqual(
+      (await room.events()).map(({ data }) => data.sourceAddress),
+      told.map(([, address]) => address),
+    )
+    await room.storage.buckets.empty(as('service'), 'watched')
+    await room.storage.buckets.delete(as('service'), 'watched')
+  })
   it('says every refusal in the words that clients know', async () => {
     const missing = await get('none')
     assert.deepEqual([missing.status, missing.json], [400, { statusCode: '404', error: 'not_found', message: 'Object not found', code: 'NoSuchKey' }])

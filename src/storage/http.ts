@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { z } from 'zod'
 import { ERRORS, MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
@@ -144,7 +145,11 @@ export function routes(storage: Storage): Route[] {
 
 const json = (value: unknown): Reply => ({ status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) })
 const written = ({ id, bucket, key }: Written) => ({ Id: id, Key: `${bucket}/${key}` })
-const callerOf = (context: RequestContext): Caller => ({ project: context.project as Project, principal: context.principal, depth: context.depth })
+const callerOf = ({ project, principal, depth, remoteAddress }: RequestContext): Caller => {
+  // What a proxy forwards may be any text, and a function has no address.
+  const address = remoteAddress.replace(/^::ffff:(?=\d+\.)/i, '')
+  return { project: project as Project, principal, depth, address: isIP(address) === 0 ? null : address }
+}
 const placeOf = ({ params }: RequestContext): Place => ({ bucket: params.bucket ?? '', key: keyOfPath(params['*'] ?? '') })
 
 const shownBucket = ({ file_size_limit, ...bucket }: BucketRow) => ({ ...bucket, file_size_limit: file_size_limit === null ? null : Number(file_size_limit) })

@@ -150,7 +150,7 @@ export class Storage implements AsyncDisposable {
   }
 }
 
-const ourselves = (project: Place): Caller => ({ project, principal: { kind: 'operator', id: 'local' }, depth: 0 })
+const ourselves = (project: Place): Caller => ({ project, principal: { kind: 'operator', id: 'local' }, depth: 0, address: null })
 
 const settingsOf = (bucket: BucketRow): BucketSettings => ({
   public: bucket.public,

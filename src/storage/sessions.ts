@@ -11,6 +11,8 @@ export interface Caller {
   readonly principal: Principal
   /** How many functions stand behind it. */
   readonly depth: number
+  /** The address it came from, for the events that it causes; null from inside. */
+  readonly address: string | null
 }
 
 const DEADLOCK = '40P01'
@@ -29,13 +31,13 @@ export class Sessions {
    * @param operation  what policies see as `storage.operation()`
    * @throws StorageError for what PostgreSQL refuses
    */
-  async as<T>({ project, principal, depth }: Caller, operation: string, work: (tx: Tx) => Promise<T>): Promise<T> {
+  async as<T>({ project, principal, depth, address }: Caller, operation: string, work: (tx: Tx) => Promise<T>): Promise<T> {
     const identity = identityOf(principal)
     const roles = await this.#databases.openRoles(project.ref)
     for (let tries = 1; ; tries++) {
       try {
         return await asIdentity(roles, identity, async (tx) => {
-          await setOperation(tx, operation, depth)
+          await setOperation(tx, { operation, depth, address })
           return await work(tx)
         })
       } catch (error) {

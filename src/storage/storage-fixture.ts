@@ -27,7 +27,7 @@ const PRINCIPALS = {
 } as const satisfies Record<string, Principal>
 export type Who = keyof typeof PRINCIPALS
 
-export const as = (who: Who, depth = 0): Caller => ({ project: DEMO, principal: PRINCIPALS[who], depth })
+export const as = (who: Who, depth = 0, address: string | null = null): Caller => ({ project: DEMO, principal: PRINCIPALS[who], depth, address })
 
 export async function* chunked(...parts: readonly (string | Uint8Array | Error | Promise<unknown>)[]): AsyncGenerator<Uint8Array> {
   for (const part of parts) {

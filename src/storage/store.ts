@@ -45,10 +45,10 @@ export interface ListedRow {
   readonly metadata: Record<string, unknown> | null
 }
 
-/** For the rest of the transaction: what runs, how many functions stand behind it, and that deletes come by this API. */
-export const setOperation = (tx: Tx, operation: string, depth: number) => tx`
+/** For the rest of the transaction: what runs, what stands behind it, and that deletes come by this API. */
+export const setOperation = (tx: Tx, { operation, depth, address }: { operation: string; depth: number; address: string | null }) => tx`
   select set_config('storage.operation', ${operation}, true), set_config('storage.allow_delete_query', 'true', true),
-         set_config('mayfly' || '.depth', ${String(depth)}, true)`
+         set_config('mayfly' || '.depth', ${String(depth)}, true), set_config('mayfly' || '.source_address', ${address ?? ''}, true)`
 
 /** Gives the role back: what only `authenticator` may do comes after it. */
 export const leaveRole = (tx: Tx) => tx`select set_config('role', 'none', true)`

@@ -61,7 +61,7 @@ describe('an upload', () => {
     await room.events()
     room.woken.length = 0
     room.points.length = 0
-    await upload(as('service', 3), 'watched', 'a b.txt', 'one')
+    await upload(as('service', 3, '192.0.2.7'), 'watched', 'a b.txt', 'one')
     await upload(as('function', 1), 'watched', 'a b.txt', 'three', { upsert: true })
     await upload(service, 'small', 'unheard.txt', 'x')
     const events = await room.events()
@@ -71,6 +71,10 @@ describe('an upload', () => {
         ['watched', 'created', 3, 'a b.txt', 3, md5('one'), 'text/plain'],
         ['watched', 'created', 1, 'a b.txt', 5, md5('three'), 'text/plain'],
       ],
+    )
+    assert.deepEqual(
+      events.map(({ data }) => data.sourceAddress),
+      ['192.0.2.7', null],
     )
     const [first, second] = events.map(({ data }) => data.sequencer as string)
     assert.match(first as string, /^[0-9a-f]{16}$/)

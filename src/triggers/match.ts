@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { Definition } from './definition.ts'
 
 /** What happened to an object, as storage tells it. */
@@ -10,6 +11,8 @@ export interface ObjectEvent {
   readonly size: number
   readonly eTag: string
   readonly sequencer: string
+  /** Where the request came from that caused it; null where none did, or a function. */
+  readonly sourceAddress: string | null
 }
 
 /** An event of an outbox, or null when it is none of this kind; who writes there is our own SQL, but what it says is checked. */
@@ -23,7 +26,7 @@ export function objectEventOf(row: {
 }): ObjectEvent | null {
   if (row.kind !== 'object' || (row.event !== 'created' && row.event !== 'removed')) return null
   if (typeof row.data !== 'object' || row.data === null) return null
-  const { key, size, eTag, sequencer } = row.data as Readonly<Record<string, unknown>>
+  const { key, size, eTag, sequencer, sourceAddress } = row.data as Readonly<Record<string, unknown>>
   if (typeof key !== 'string') return null
   return {
     id: row.eventId,
@@ -34,6 +37,7 @@ export function objectEventOf(row: {
     size: Number(size ?? 0),
     eTag: typeof eTag === 'string' ? eTag : '',
     sequencer: typeof sequencer === 'string' ? sequencer : '',
+    sourceAddress: typeof sourceAddress === 'string' && isIP(sourceAddress) !== 0 ? sourceAddress : null,
   }
 }
 

@@ -12,6 +12,7 @@ const event: ObjectEvent = {
   size: 12,
   eTag: 'd41d8cd98f00b204e9800998ecf8427e',
   sequencer: '00000000000000AB',
+  sourceAddress: '192.0.2.7',
 }
 const context = { region: 'us-east-1', projectRef: 'demo', triggerId: 't1' }
 const objectOf = (of: Partial<ObjectEvent>) => s3Event({ ...event, ...of }, context).Records[0]?.s3.object
@@ -28,6 +29,8 @@ describe('s3Event', () => {
     assert.deepEqual(record?.s3.bucket, { name: 'avatars', ownerIdentity: { principalId: 'demo' }, arn: 'arn:aws:s3:::avatars' })
     assert.deepEqual(record?.s3.object, { key: 'a/b.jpg', size: 12, eTag: 'd41d8cd98f00b204e9800998ecf8427e', sequencer: '00000000000000AB' })
     assert.equal(record?.s3.configurationId, 't1')
+    assert.deepEqual(record?.requestParameters, { sourceIPAddress: '192.0.2.7' })
+    assert.deepEqual(s3Event({ ...event, sourceAddress: null }, context).Records[0]?.requestParameters, { sourceIPAddress: '0.0.0.0' })
   })
   it('says neither size nor eTag of what is removed', () => {
     const removed = s3Event({ ...event, event: 'removed' }, context).Records[0]

@@ -21,8 +21,8 @@ export function s3Event(event: ObjectEvent, { region, projectRef, triggerId }: S
         eventTime: event.happenedAt.toISOString(),
         eventName: isThere ? 'ObjectCreated:Put' : 'ObjectRemoved:Delete',
         userIdentity: { principalId: projectRef },
-        // Not kept: who caused the event may be a statement of SQL.
-        requestParameters: { sourceIPAddress: '0.0.0.0' },
+        // A function has no address, and a statement of SQL none that is known here.
+        requestParameters: { sourceIPAddress: event.sourceAddress ?? '0.0.0.0' },
         responseElements: { 'x-amz-request-id': event.id, 'x-amz-id-2': event.id },
         s3: {
           s3SchemaVersion: '1.0',

@@ -82,7 +82,7 @@ describe('objects that start functions', () => {
   const TELL = `export const handler = async ({ Records: [record] }) => {
     const { bucket, object } = record.s3
     const key = decodeURIComponent(object.key.replaceAll('+', ' '))
-    console.log(JSON.stringify([record.eventSource, record.eventName, bucket.name, key, object.size ?? null, object.eTag ?? null]))
+    console.log(JSON.stringify([record.eventSource, record.eventName, bucket.name, key, object.size ?? null, object.eTag ?? null, record.requestParameters.sourceIPAddress]))
   }`
   const heard = async (name: string) => (await said(name)).map((line) => JSON.parse(line) as unknown[])
 
@@ -101,8 +101,8 @@ describe('objects that start functions', () => {
     assert.deepEqual(
       (await heard('tell')).map((one) => JSON.stringify(one)).toSorted(),
       [
-        ...right.map((key) => ['aws:s3', 'ObjectCreated:Put', 'in', key, Buffer.byteLength(key), md5(key)]),
-        ['aws:s3', 'ObjectRemoved:Delete', 'in', 'a.jpg', null, null],
+        ...right.map((key) => ['aws:s3', 'ObjectCreated:Put', 'in', key, Buffer.byteLength(key), md5(key), '127.0.0.1']),
+        ['aws:s3', 'ObjectRemoved:Delete', 'in', 'a.jpg', null, null, '127.0.0.1'],
       ]
         .map((one) => JSON.stringify(one))
         .toSorted(),
