@@ -4,7 +4,7 @@ import { checkSource, CREATE_EVENT_SOURCE, defaultsOf, isStream, kindOf, merged,
 import { type FunctionName, functionArn, parseFunctionName } from './identifiers.ts'
 import { afterMarker, type Call, markerOf, type Operation, pageSize, recordOf } from './operation.ts'
 import { tagsOf, Violations } from './request.ts'
-import { take } from './shapes.ts'
+import { ANY_ARN, take, text } from './shapes.ts'
 
 const AT = '/2015-03-31/event-source-mappings'
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -21,6 +21,7 @@ export const eventSourceOperations: readonly Operation[] = [
 ]
 
 const PAGE = 100
+const SOURCE_ARN = text(10_000, ANY_ARN)
 const ABSENT = 'The resource you requested does not exist.'
 /** Said of every mapping, as it is true of every one. */
 const NOT_READ = 'PROBLEM: This version of Mayfly keeps event source mappings, but does not read their sources.'
@@ -59,11 +60,13 @@ async function listAll(call: Call): Promise<unknown> {
   const { query } = call
   const violations = new Violations()
   const size = pageSize(query, violations, PAGE)
+  const sourceArn = query.get('EventSourceArn')
+  if (sourceArn !== null) take(SOURCE_ARN, sourceArn, violations, 'eventSourceArn')
   violations.check()
   const functionText = query.get('FunctionName')
   const name = functionText === null ? null : functionOf(call, functionText)
   const after = afterMarker(query.get('Marker'), UUID)
-  const filter = { functionName: name?.name ?? null, qualifier: name?.qualifier ?? null, sourceArn: query.get('EventSourceArn') }
+  const filter = { functionName: name?.name ?? null, qualifier: name?.qualifier ?? null, sourceArn }
   const found = await call.settings.eventSources(call.project, filter, after === '' ? null : after, size + 1)
   const page = found.slice(0, size)
   return {
@@ -108,8 +111,8 @@ function idOf(call: Call): string {
 }
 
 /** `$LATEST` is what an unqualified name means. */
-function functionOf(call: Call, text: string): FunctionName {
-  const { name, qualifier } = parseFunctionName(text, { region: call.region, kind: 'namespaced' })
+function functionOf(call: Call, named: string): FunctionName {
+  const { name, qualifier } = parseFunctionName(named, { region: call.region, kind: 'namespaced' })
   return { name, qualifier: qualifier === '$LATEST' ? null : qualifier }
 }
 
