@@ -13,6 +13,7 @@ import { layers } from './layers.ts'
 import { bold, complain, dim, EXIT, harmless, ms, print, red, size, table, UsageError, yellow } from './output.ts'
 import { secretsCommand } from './secrets.ts'
 import { versionCommands } from './versions.ts'
+import { urlCommand } from './url.ts'
 
 interface Common {
   readonly url?: string
@@ -268,6 +269,7 @@ const at = (options: Common) => {
 
 secretsCommand(command, at)
 versionCommands(command, at)
+urlCommand(command, at)
 
 command('console', 'print an address of the console that signs in whoever opens it first, valid 15 minutes')
   .option('--sign-out', 'end every session of the console and every such address instead')

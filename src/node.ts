@@ -27,14 +27,16 @@ import {
   Concurrency,
   FunctionSettings,
   FunctionsService,
+  FunctionUrls,
   lambdaRoutes,
   routes as functionRoutes,
   secretRoutes,
   Secrets,
+  urlRoutes,
 } from './functions/index.ts'
 import { ConsoleListener, consoleRoutes, Content, Gateway, HostNames, isConsoleName, nodeRoutes, projectRoutes, TrustedProxies } from './gateway/index.ts'
 import type { Host } from './host.ts'
-import { Admission, destinationsOf, Invoker, lambdaInvokeRoutes, Provisioning, Queue, routes as invokeRoutes, Specs } from './invoke/index.ts'
+import { Admission, destinationsOf, Invoker, lambdaInvokeRoutes, Provisioning, Queue, routes as invokeRoutes, Specs, urlDoorRoutes } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
 import { randomFraction } from './lib/ids.ts'
 import { checkDoors, consoleHost, listen } from './listening.ts'
@@ -53,7 +55,7 @@ import { routes as storageRoutes } from './storage/http.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
 import { routes as triggerRoutes, Triggers } from './triggers/index.ts'
 import { routes as usageRoutes } from './usage/http.ts'
-import { verifyAws } from './verify-aws.ts'
+import { verifyAws, verifyUrlSignature } from './verify-aws.ts'
 
 export const DEFAULT_PROJECT = 'demo' as ProjectRef
 export const REGION = 'us-east-1'
@@ -152,6 +154,7 @@ export class RunningNode implements AsyncDisposable {
           provisioning.look()
           functionSettings.forget(ref)
           void secrets.refresh(ref)
+          urls.forget(ref)
           sites.invalidate(ref)
         },
       }),
@@ -259,6 +262,11 @@ export class RunningNode implements AsyncDisposable {
       believable: () => versions.believable,
     })
     const functionSettings = new FunctionSettings({ control: databases.control, clock, believable: () => versions.believable })
+    const urls = new FunctionUrls({
+      control: databases.control,
+      functionId: async (ref, name) => (await functions.find(ref, name))?.id ?? null,
+      believable: () => versions.believable,
+    })
     const sweeper = setInterval(() => {
       void functions.sweep().catch((error: Error) => log.warn({ error: error.message }, 'old versions could not be removed'))
       void sites.sweep().catch((error: Error) => log.warn({ error: error.message }, 'files of former sites could not be removed'))
@@ -392,6 +400,7 @@ export class RunningNode implements AsyncDisposable {
       domain: settings.domain,
       publicUrl: settings.publicUrl,
     })
+    const urlAddress = (origin: string, id: string) => content.functionUrl(origin, id)
     const siteAddress = (origin: string, ref: ProjectRef, site: string) => content.address(origin, ref, site)
     const routes = [
       ...nodeRoutes({
@@ -425,6 +434,7 @@ export class RunningNode implements AsyncDisposable {
         concurrencyOf: (record) => ({ reserved: concurrency.of(record.id), kept: sandbox.sandboxes.provisioned(record.versionId) }),
       }),
       ...secretRoutes(secrets),
+      ...urlRoutes({ urls, urlAddress }),
       ...siteRoutes({ sites, address: siteAddress }),
       ...deploymentRoutes({ deployments, address: siteAddress }),
       ...logRoutes(logs, draining.signal),
@@ -452,6 +462,14 @@ export class RunningNode implements AsyncDisposable {
       }),
       ...usageRoutes(usage),
       ...invokeRoutes({ invoker, queue, functions, now: () => clock.now(), stopping: stopping.signal }),
+      ...urlDoorRoutes({
+        invoker,
+        urls,
+        settings: functionSettings,
+        project: async (ref) => projects.find(ref),
+        verifySignature: (request, from) => verifyUrlSignature(auth, request, from, clock),
+        now: () => clock.now(),
+      }),
       ...triggerRoutes(triggers),
       ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping.signal }),
       ...realtimeRoutes(realtime),
@@ -463,6 +481,8 @@ export class RunningNode implements AsyncDisposable {
         links,
         settings: functionSettings,
         archives: archivesOfFunctions(storage, (ref) => projects.find(ref)),
+        urls,
+        urlAddress,
         architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64',
       }),
     ]

@@ -5,6 +5,18 @@ import { type AwsRequest, relayPrincipal, sameIdentity } from './gateway/index.t
 import type { Clock } from './lib/clock.ts'
 import type { RelayIdentity } from './sandbox/index.ts'
 
+/** The same for a function at an address of its own: `from` is the function that a request came out of, if it came out of one. */
+export async function verifyUrlSignature(
+  auth: Auth,
+  request: AwsRequest,
+  from: Principal,
+  clock: Clock,
+): Promise<{ principal: Principal; accessKeyId: string }> {
+  const principal = await verifyAws(auth, request, from.kind === 'function' ? from : null, clock)
+  const named = /Credential=([^/,\s]+)\//.exec(request.headers.authorization ?? '') ?? /(?:^|&)X-Amz-Credential=([^/%&]+)/.exec(request.rawQuery)
+  return { principal, accessKeyId: principal.kind === 'access-key' ? principal.keyId : (named?.[1] ?? '') }
+}
+
 /** Whose signature it is: an access key of a project, or on a relay the handle of its own function and no other. @throws LambdaError */
 export async function verifyAws(auth: Auth, request: AwsRequest, relay: RelayIdentity | null, clock: Clock): Promise<Principal> {
   try {

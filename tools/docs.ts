@@ -6,9 +6,9 @@ import { routes as deploymentRoutes } from '../src/deployments/http.ts'
 import { ERRORS } from '../src/core/errors.ts'
 import { LIMITS } from '../src/core/limits.ts'
 import { environmentName, flagName } from '../src/core/settings.ts'
-import { lambdaRoutes, mayflyJsonSchema, routes as functionRoutes, secretRoutes } from '../src/functions/index.ts'
+import { lambdaRoutes, mayflyJsonSchema, routes as functionRoutes, secretRoutes, urlRoutes } from '../src/functions/index.ts'
 import { consoleRoutes, nodeRoutes, projectRoutes } from '../src/gateway/index.ts'
-import { lambdaInvokeRoutes, routes as invokeRoutes } from '../src/invoke/index.ts'
+import { lambdaInvokeRoutes, routes as invokeRoutes, urlDoorRoutes } from '../src/invoke/index.ts'
 import { metricsRoutes, routes as logRoutes } from '../src/observe/http.ts'
 import { METRICS } from '../src/observe/metrics.ts'
 import { routes as siteRoutes } from '../src/sites/http.ts'
@@ -27,12 +27,14 @@ const ROUTES = [
   ...consoleRoutes(nothing),
   ...functionRoutes(nothing),
   ...secretRoutes(nothing),
+  ...urlRoutes(nothing),
   ...siteRoutes(nothing),
   ...deploymentRoutes(nothing),
   ...logRoutes(nothing, nothing),
   ...metricsRoutes(nothing),
   ...usageRoutes(nothing),
   ...invokeRoutes(nothing),
+  ...urlDoorRoutes(nothing),
   ...triggerRoutes(nothing),
   ...lambdaInvokeRoutes(nothing),
   ...realtimeRoutes(nothing),
@@ -45,6 +47,7 @@ const WHO: Record<string, string> = {
   operator: 'the operator token',
   manage: "the operator token or the project's secret key",
   project: 'a key of the project, or a function of it',
+  own: 'whom the address lets in',
   aws: 'a SigV4 signature',
 }
 

@@ -32,6 +32,8 @@ export const ERRORS = {
   function_failed: { status: 502, retry: 'never', hint: 'The function ended with an error; `mayfly logs` shows it under the request id.' },
   function_reply_invalid: { status: 502, retry: 'never', hint: 'Return an HTTP status from 200 to 599 as `statusCode`.' },
   function_timeout: { status: 504, retry: 'never', hint: 'Raise the timeout of the function, or let it do less at once.' },
+  function_url_exists: { status: 409, retry: 'never', hint: 'Change the address that is there, or remove it first.' },
+  function_url_not_found: { status: 404, retry: 'never', hint: 'Make one with `mayfly url <function> --create`.' },
   internal: { status: 500, retry: 'after', hint: 'This is a fault of Mayfly. The log names it under the request id.' },
   key_invalid: { status: 401, retry: 'never', hint: 'Send a key of this project in `apikey` or `Authorization: Bearer`.' },
   key_missing: { status: 401, retry: 'never', hint: 'Send a key of this project in `apikey` or `Authorization: Bearer`.' },

@@ -15,9 +15,11 @@ export interface Reply {
  * - `operator`: the operator token only.
  * - `manage`: the operator, or the secret key of the project in the path (`:ref`).
  * - `project`: any valid key of the project, or a function of it; the handler decides what more it asks.
+ * - `own`: whoever the handler lets in; it alone looks at headers that may be a key, for they may be meant for the function.
+ *   Of what came out of a sandbox the principal says which function it was.
  * - `aws`: a SigV4 signature; the access key picks the project. Body is read and hashed before the handler runs.
  */
-export type Access = 'open' | 'operator' | 'manage' | 'project' | 'aws'
+export type Access = 'open' | 'operator' | 'manage' | 'project' | 'own' | 'aws'
 
 /**
  * What a request adds to the disk, so that it is refused in time when space runs short (`storage_full`).
@@ -44,6 +46,8 @@ export interface RequestContext {
   /** The one project this request is for; null on routes of the node itself. */
   readonly project: Project | null
   readonly remoteAddress: string
+  /** The host name is that of what is asked for, and nothing else of the node is reached by it. */
+  readonly ownHost?: boolean
   /** The origin that the client used, such as `http://127.0.0.1:54321`. */
   readonly origin: string
   /** How many functions stand before this request (recursion guard); 0 from outside. */
@@ -76,6 +80,8 @@ export interface Route {
   readonly doc: string
   /** `aws` routes: how many body bytes are read before the signature is checked. */
   readonly bodyBytes?: number
+  /** What browsers ask about other origins, preflights too, is the handler's to answer. */
+  readonly answersCors?: boolean
   /** Renders an error in the dialect of the route; the catalogue's JSON shape when absent. */
   readonly fail?: (error: unknown, context: FailContext) => Reply
   readonly handle: (context: RequestContext) => Promise<Reply>

@@ -24,6 +24,8 @@ export { type FunctionsHttpDeps, routes } from './http.ts'
 export { type ObjectFault, type ReadObject, StoredArchives } from './stored-archives.ts'
 export { ArtefactLinks } from './links.ts'
 export { secretRoutes } from './secrets/http.ts'
+export { urlRoutes } from './urls/http.ts'
+export { type Cors, type FunctionUrl, FunctionUrls } from './urls/service.ts'
 export { pickSecrets, type SecretInfo, Secrets } from './secrets/service.ts'
 export {
   type Change,

@@ -27,6 +27,7 @@ import { FunctionSettings } from './settings/service.ts'
 import { StoredArchives } from './stored-archives.ts'
 import type { Version } from './types.ts'
 import { makeZip } from './zip-fixture.ts'
+import { FunctionUrls } from './urls/service.ts'
 
 const ONE = 'one' as ProjectRef
 const TWO = 'two' as ProjectRef
@@ -87,6 +88,8 @@ before(async () => {
       links,
       settings: new FunctionSettings({ control, clock: systemClock }),
       archives: new StoredArchives(async () => 'NoSuchBucket'),
+      urls: new FunctionUrls({ control, functionId: async (ref, name) => (await functions.find(ref, name))?.id ?? null }),
+      urlAddress: (origin, id) => `${origin}/lambda-url/${id}/`,
       architecture: 'x86_64',
     }),
   ]

@@ -82,7 +82,7 @@ const samePlace = (a: Principal, b: Principal) => placeOf(a) === placeOf(b)
  * @throws MayflyError key_missing, key_invalid (another project's key) or not_allowed
  */
 export function authorise(access: Access, principal: Principal, project: ProjectRef | null, pathRef: string | null): void {
-  if (access === 'open' || access === 'aws') return
+  if (access === 'open' || access === 'own' || access === 'aws') return
   if (principal.kind === 'nobody') {
     if (access === 'project') return // the handler knows whether the function is public
     throw new MayflyError('key_missing', 'No API key found in request')

@@ -15,8 +15,10 @@ export interface ContentDeps {
   readonly publicUrl: string | null
 }
 
+/** The label of host names, and the first part of paths, below which functions have addresses of their own. */
+export const FUNCTION_URLS = 'lambda-url'
 /** Names of two labels that are no sites. */
-const OTHER_CONTENT: ReadonlySet<string> = new Set(['lambda-url'])
+const OTHER_CONTENT: ReadonlySet<string> = new Set([FUNCTION_URLS])
 
 /**
  * The content door: host names `<site>.<ref>.localhost` (and below the domain), an origin each. The name alone decides,
@@ -66,6 +68,24 @@ export class Content {
     return base === null ? null : `${protocol}//${site}.${ref}.${base}${port === '' ? '' : `:${port}`}/`
   }
 
+  /**
+   * The address of a function URL: a host name of its own where a domain is configured, else a path, as only browsers
+   * resolve names below `localhost`. It works for whoever reached the API at `origin`.
+   */
+  functionUrl(origin: string, id: string): string {
+    const { domain, publicUrl } = this.#deps
+    const base = publicUrl ?? origin
+    const { protocol, hostname, port } = new URL(base)
+    if (domain === null || isLoopbackName(hostname.replace(/^\[|\]$/g, ''))) return `${base}/${FUNCTION_URLS}/${id}/`
+    return `${protocol}//${id}.${FUNCTION_URLS}.${domain}${port === '' ? '' : `:${port}`}/`
+  }
+
+  /** The id in a Host header of a function URL, one that is there or not. */
+  functionAt(host: string | undefined): string | null {
+    const [id, label, ...more] = this.#labelsOf(host)
+    return id && label === FUNCTION_URLS && more.length === 0 ? id : null
+  }
+
   /** The project's address, as the browser that shows the site reaches it. */
   #apiOf(project: Project, scheme: string, host: string): string {
     const { publicUrl, domain, defaultProject } = this.#deps
@@ -76,12 +96,15 @@ export class Content {
   }
 
   #partsOf(host: string | undefined): { site: string; ref: string } | null {
-    const name = hostName(host)
-    if (name === null) return null
-    const base = ['localhost', this.#deps.domain].find((one) => one !== null && name.endsWith(`.${one}`))
-    if (!base) return null
-    const [site, ref, ...more] = name.slice(0, -base.length - 1).split('.')
+    const [site, ref, ...more] = this.#labelsOf(host)
     if (!site || !ref || more.length > 0 || OTHER_CONTENT.has(ref)) return null
     return { site, ref }
+  }
+
+  /** What stands before `localhost` or the domain. */
+  #labelsOf(host: string | undefined): string[] {
+    const name = hostName(host)
+    const base = name === null ? null : ['localhost', this.#deps.domain].find((one) => one !== null && name.endsWith(`.${one}`))
+    return name === null || !base ? [] : name.slice(0, -base.length - 1).split('.')
   }
 }

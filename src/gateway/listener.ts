@@ -12,11 +12,11 @@ import type { Adds, Reply, RequestContext, Route, Upgrade } from '../core/route.
 import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import type { RelayIdentity } from '../sandbox/index.ts'
-import { authenticate, authenticateRelay, authorise, type Credentials } from './authenticate.ts'
+import { authenticate, authenticateRelay, authorise, type Credentials, relayPrincipal } from './authenticate.ts'
 import { discardBody, readBody, streamBody } from './body.ts'
 import { sparingTheConsole, withoutConsoleCookie, withoutCredentials } from './cookies.ts'
 import { CORS_HEADERS, isPreflight, preflightReply } from './cors.ts'
-import type { Content } from './content.ts'
+import { type Content, FUNCTION_URLS } from './content.ts'
 import { cutProject, hostName, type HostNames, type TrustedProxies } from './doors.ts'
 import { errorReply, writeReply } from './reply.ts'
 import { Router } from './router.ts'
@@ -90,7 +90,10 @@ export class Gateway implements AsyncDisposable {
     this.#router = new Router(deps.routes)
     this.#upgrades = new Upgrades(deps)
     // Whoever offers another protocol, or this one elsewhere, is answered in ours; sites have no sockets.
-    const options = { ...SERVER_OPTIONS, shouldUpgradeCallback: (request: IncomingMessage) => !this.#contentOf(request) && this.#upgrades.wants(request) }
+    const options = {
+      ...SERVER_OPTIONS,
+      shouldUpgradeCallback: (request: IncomingMessage) => !this.#contentOf(request) && this.#functionAt(request) === null && this.#upgrades.wants(request),
+    }
     const serve = (request: IncomingMessage, response: ServerResponse) => void this.#serve(request, response, OUTSIDE)
     this.#server = deps.tls ? (createTlsServer({ ...options, ...deps.tls }, serve) as unknown as Server) : createServer(options, serve)
     const serveRelayed = (request: IncomingMessage, response: ServerResponse) => {
@@ -210,7 +213,7 @@ export class Gateway implements AsyncDisposable {
       if (reply.status >= 400) await discardBody(request)
       const close: Record<string, string> = request.complete ? {} : { connection: 'close' }
       const shown = arrival.visitor ? forVisitors(reply, route ?? errorRoute(failure)) : sparingTheConsole(reply)
-      const cors = arrival.visitor || content ? {} : CORS_HEADERS
+      const cors = arrival.visitor || content || (route ?? errorRoute(failure))?.answersCors ? {} : CORS_HEADERS
       await writeReply(response, shown, { 'x-request-id': id, ...cors, ...close, ...allow }, headOnly, leaving.signal)
       // What was not read of a refused body is not waited for.
       if (!request.complete) response.once('finish', () => request.socket.destroySoon())
@@ -250,19 +253,26 @@ export class Gateway implements AsyncDisposable {
     else if (relay.depth >= LIMITS.callDepth.value && !(await this.#deps.mayLoop(relay.identity)))
       throw new MayflyError('recursion_too_deep', `the call stands behind ${relay.depth} functions; ${LIMITS.callDepth.value} is the limit`)
 
-    const { ref, rest: rawPath } = cutProject(fullPath)
-    const preflight = !visitor && isPreflight(method, headers)
-    const match = this.#router.match(preflight ? (headers['access-control-request-method'] as string) : method, rawPath)
+    const urlId = visitor || relay ? null : this.#functionAt(request)
+    const { ref, rest: rawPath } = urlId === null ? cutProject(fullPath) : { ref: null, rest: fullPath }
+    const asked = !visitor && isPreflight(method, headers)
+    const match = this.#router.match(
+      asked ? (headers['access-control-request-method'] as string) : method,
+      urlId === null ? rawPath : `/${FUNCTION_URLS}/${urlId}${rawPath}`,
+    )
     if (match.kind === 'bad-encoding') throw new MayflyError('uri_invalid', 'the path holds a broken percent-encoding')
     const mayUse =
       match.kind === 'found' &&
-      (visitor ? isForVisitors(match.route, ref) : (!relay || match.route.plane === 'data-plane') && (ref === null || match.route.plane === 'data-plane'))
+      (visitor
+        ? isForVisitors(match.route, ref)
+        : (!relay || match.route.plane === 'data-plane') && (ref === null || (match.route.plane === 'data-plane' && match.route.access !== 'own')))
     if (match.kind === 'none' || (match.kind === 'found' && !mayUse)) throw new MayflyError('not_found', `nothing is served at ${method} ${clip(fullPath)}`)
     if (match.kind === 'wrong-method') {
       if (relay) throw new MayflyError('not_found', `nothing is served at ${method} ${clip(fullPath)}`)
       throw new WrongMethod(method, match.allow)
     }
     const { route, params } = match
+    const preflight = asked && !route.answersCors
     const remote = request.socket.remoteAddress ?? 'sandbox'
     const trusted = !relay && proxies.trusts(remote)
     const forwardedFor = trusted ? proxies.clientOf(headers['x-forwarded-for']) : null
@@ -290,6 +300,8 @@ export class Gateway implements AsyncDisposable {
         principal = await this.#deps.verifyAws(signed, relay?.identity ?? null)
         if (!('project' in principal)) throw new MayflyError('not_allowed', 'an access key of a project is needed')
         project = await this.#projectOf(principal.project)
+      } else if (route.access === 'own') {
+        if (relay) principal = relayPrincipal(relay.identity)
       } else {
         principal = visitor ?? (relay ? authenticateRelay(headers, relay.identity, credentials) : await authenticate(headers, credentials))
         if (route.plane === 'data-plane') {
@@ -320,6 +332,7 @@ export class Gateway implements AsyncDisposable {
         principal,
         project,
         remoteAddress: forwardedFor ?? remote,
+        ownHost: urlId !== null,
         origin: `${secure ? 'https' : 'http'}://${headers.host ?? 'localhost'}`,
         depth: relay ? Math.min(relay.depth + 1, LIMITS.callDepth.value) : 0,
         signal,
@@ -338,6 +351,11 @@ export class Gateway implements AsyncDisposable {
   #contentOf(request: IncomingMessage): Content | null {
     const { content } = this.#deps
     return content?.owns(request.headers.host) && !this.#relayed.has(request.socket) ? content : null
+  }
+
+  /** The id in a host name of function URLs, whatever it is; null for all others. A sandbox reaches them by their paths. */
+  #functionAt(request: IncomingMessage): string | null {
+    return this.#relayed.has(request.socket) ? null : (this.#deps.content?.functionAt(request.headers.host) ?? null)
   }
 
   /** The sites' own door. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import type { RequestContext } from '../core/route.ts'
-import { functionUrlEvent, inferReply, setHeader, withSandboxPolicy } from './function-url.ts'
+import { functionUrlEvent, inferReply, setHeader, setUrlHeader, withSandboxPolicy } from './function-url.ts'
 
 const context = (more: Partial<RequestContext>): RequestContext =>
   ({
@@ -37,6 +37,44 @@ describe('functionUrlEvent', () => {
       ['constructor', 'a'],
       ['__proto__', 'b'],
     ])
+  })
+  it('decodes the path once, escape by escape: what is malformed stays as it came', () => {
+    for (const [path, raw] of [
+      ['/a%20b/%C3%A4', '/a b/ä'],
+      ['/pa2%Fth/1', '/pa2%Fth/1'],
+      ['/%20/%Fth/%C3%A4', '/ /%Fth/ä'],
+      ['/%FF/%20', '/%FF/ '],
+      ['/%2520', '/%20'],
+      ['//a/', '//a/'],
+    ] as const)
+      assert.equal(event({}, path).rawPath, raw, path)
+  })
+  it('says at an address of its own who signed, and hides no key that is meant for it', () => {
+    const iam = { accessKey: 'AKIA', accountId: '000000000000', userArn: 'arn:aws:iam::000000000000:root' }
+    const request = context({ rawHeaders: ['host', 'x.localhost:1', 'apikey', 'its own', 'Expect', '100-continue', 'x-amzn-trace-id', 'forged'] })
+    const made = JSON.parse(functionUrlEvent(request, '/', Buffer.alloc(0), 0, { apiId: 'abc', traceId: 'Root=1-2-3', iam }).toString())
+    assert.deepEqual(made.headers, {
+      host: 'x.localhost:1',
+      apikey: 'its own',
+      'x-amzn-trace-id': 'Root=1-2-3',
+      'x-forwarded-for': '1.2.3.4',
+      'x-forwarded-proto': 'http',
+      'x-forwarded-port': '1',
+    })
+    const { accountId, apiId, domainPrefix, domainName, authorizer } = made.requestContext
+    assert.deepEqual([accountId, apiId, domainPrefix, domainName], ['000000000000', 'abc', 'abc', 'x.localhost:1'])
+    assert.deepEqual(authorizer, {
+      iam: {
+        accessKey: 'AKIA',
+        accountId: '000000000000',
+        callerId: 'AKIA',
+        cognitoIdentity: null,
+        principalOrgId: null,
+        userArn: iam.userArn,
+        userId: 'AKIA',
+      },
+    })
+    assert.equal('authorizer' in (event({}, '/').requestContext ?? {}), false)
   })
   it('has the shape of payload 2.0', () => {
     const made = event(
@@ -197,5 +235,33 @@ describe('withSandboxPolicy', () => {
   it('adds to the policy of the function, and is not loosened by it', () => {
     assert.deepEqual(policyOf('text/html', 'sandbox allow-scripts allow-same-origin'), ['sandbox allow-scripts allow-same-origin', 'sandbox'])
     assert.equal(policyOf('image/png', "default-src 'self'"), "default-src 'self'")
+  })
+})
+
+describe('headers of an answer from an address of its own', () => {
+  it('are told under another name where ours stand, and are dropped where they are none', () => {
+    const headers: Record<string, string | string[]> = {}
+    for (const [name, value] of [
+      ['Connection', 'close'],
+      ['Transfer-Encoding', 'chunked'],
+      ['Content-Length', '3'],
+      ['Date', 'today'],
+      ['X-Amzn-RequestId', 'forged'],
+      ['X-Request-Id', 'its own'],
+      ['Set-Cookie', 'a=1'],
+      ['Set-Cookie', 'b=2'],
+      ['broken name', 'x'],
+      ['broken', 'x\r\ny: z'],
+    ] as const)
+      setUrlHeader(headers, name, value)
+    assert.deepEqual(headers, {
+      'x-amzn-remapped-connection': 'close',
+      'x-amzn-remapped-transfer-encoding': 'chunked',
+      'x-amzn-remapped-content-length': '3',
+      'x-amzn-remapped-date': 'today',
+      'x-amzn-remapped-x-amzn-requestid': 'forged',
+      'x-request-id': 'its own',
+      'set-cookie': ['a=1', 'b=2'],
+    })
   })
 })

@@ -1,16 +1,35 @@
 import { MayflyError } from '../core/errors.ts'
 import type { Reply, RequestContext } from '../core/route.ts'
 
-/** The event of a function URL, payload format 2.0. @see faas-compat: header, cookie, query and body rules */
-export function functionUrlEvent(context: RequestContext, path: string, body: Buffer, nowMs: number): Buffer {
+/** Who signed a request, as the event of a function URL says it. */
+export interface IamIdentity {
+  readonly accessKey: string
+  readonly accountId: string
+  readonly userArn: string
+}
+
+/** What an event of a function's own address says beside what the request does. */
+export interface AtOwnAddress {
+  readonly apiId: string
+  readonly traceId: string
+  readonly iam: IamIdentity | null
+}
+
+/**
+ * The event of a function URL, payload format 2.0.
+ * @param own  null for a call at /functions/v1, where the key of who calls is the platform's business and not the function's
+ * @see faas-compat: header, cookie, query and body rules
+ */
+export function functionUrlEvent(context: RequestContext, path: string, body: Buffer, nowMs: number, own: AtOwnAddress | null = null): Buffer {
   const headers: Record<string, string> = Object.create(null)
   for (let i = 0; i + 1 < context.rawHeaders.length; i += 2) {
     const name = (context.rawHeaders[i] as string).toLowerCase()
-    if (name === 'cookie' || HIDDEN.has(name)) continue
+    if (name === 'cookie' || OF_THE_CONNECTION.has(name) || (own === null && KEYS.has(name))) continue
     if (name === 'authorization' && context.principal.kind === 'operator') continue // opens the whole node
     const value = context.rawHeaders[i + 1] as string
     headers[name] = headers[name] === undefined ? value : `${headers[name]},${value}`
   }
+  if (own !== null) headers['x-amzn-trace-id'] = own.traceId
   headers['x-forwarded-for'] = context.remoteAddress
   headers['x-forwarded-proto'] = context.origin.startsWith('https:') ? 'https' : 'http'
   const host = headers.host ?? 'localhost'
@@ -30,10 +49,11 @@ export function functionUrlEvent(context: RequestContext, path: string, body: Bu
       headers,
       ...(context.rawQuery === '' ? {} : { queryStringParameters: query }),
       requestContext: {
-        accountId: 'anonymous',
-        apiId: context.params.name ?? '',
+        accountId: own?.iam?.accountId ?? 'anonymous',
+        apiId: own?.apiId ?? context.params.name ?? '',
+        ...(own?.iam ? { authorizer: authorizerOf(own.iam) } : {}),
         domainName: host,
-        domainPrefix: host.split('.')[0],
+        domainPrefix: own?.apiId ?? host.split('.')[0],
         http: { method: context.method, path: rawPath, protocol: 'HTTP/1.1', sourceIp: context.remoteAddress, userAgent: headers['user-agent'] ?? '' },
         requestId: context.id,
         routeKey: '$default',
@@ -47,17 +67,25 @@ export function functionUrlEvent(context: RequestContext, path: string, body: Bu
   )
 }
 
-// A key of the caller is not the function's business.
-const HIDDEN = new Set(['apikey', 'sb-api-key', 'connection', 'transfer-encoding', 'keep-alive', 'te', 'upgrade'])
+const authorizerOf = ({ accessKey, accountId, userArn }: IamIdentity) => ({
+  iam: { accessKey, accountId, callerId: accessKey, cognitoIdentity: null, principalOrgId: null, userArn, userId: accessKey },
+})
+
+const KEYS = new Set(['apikey', 'sb-api-key'])
+const OF_THE_CONNECTION = new Set(['connection', 'transfer-encoding', 'keep-alive', 'te', 'upgrade', 'expect'])
 const TEXT = /^(text\/|application\/(json|javascript|xml)\b|[^;]*\+(json|xml)\b)/i
 
-const decodeOnce = (path: string): string => {
-  try {
-    return decodeURIComponent(path)
-  } catch {
-    return path // malformed escapes survive, as on the live service
-  }
-}
+/** Malformed escapes survive, as on the live service. */
+const decodeOnce = (path: string): string =>
+  path.includes('%')
+    ? path.replace(/(?:%[0-9a-fA-F]{2})+/g, (escapes) => {
+        try {
+          return decodeURIComponent(escapes)
+        } catch {
+          return escapes
+        }
+      })
+    : path
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
 let lastSecond = { second: 0, text: '' }
@@ -78,7 +106,7 @@ function clfText(ms: number): string {
  * body of a 200 in JSON, a bare string its unquoted text.
  * @throws MayflyError function_reply_invalid when `statusCode` is none
  */
-export function inferReply(payload: Uint8Array): Reply {
+export function inferReply(payload: Uint8Array, set: SetHeader = setHeader): Reply {
   const text = Buffer.from(payload).toString('utf8')
   let value: unknown
   try {
@@ -97,7 +125,7 @@ export function inferReply(payload: Uint8Array): Reply {
   }
   const headers: Record<string, string | string[]> = { 'content-type': 'application/json' }
   if (typeof answer.headers === 'object' && answer.headers !== null) {
-    for (const [name, item] of Object.entries(answer.headers)) setHeader(headers, name, String(item))
+    for (const [name, item] of Object.entries(answer.headers)) set(headers, name, String(item))
   }
   if (Array.isArray(answer.cookies)) {
     const cookies = answer.cookies.map(String).filter((cookie) => VALUE.test(cookie))
@@ -126,9 +154,24 @@ const OURS = new Set([
 ])
 
 /** Sets a header that user code chose, when it is one and may be: a broken name or value must not break the reply. */
-export function setHeader(headers: Record<string, string | string[]>, name: string, value: string): void {
+export type SetHeader = (headers: Record<string, string | string[]>, name: string, value: string) => void
+
+export const setHeader: SetHeader = (headers, name, value) => {
+  if (!OURS.has(name.toLowerCase())) put(headers, name, value)
+}
+
+// What a function's own address says itself, or what its connection is, is told under another name.
+const REMAPPED = new Set(['connection', 'content-length', 'date', 'keep-alive', 'proxy-authenticate', 'te', 'trailer', 'transfer-encoding', 'upgrade'])
+
+/** The same in an answer from a function's own address. */
+export const setUrlHeader: SetHeader = (headers, name, value) => {
   const key = name.toLowerCase()
-  if (!NAME.test(name) || !VALUE.test(value) || OURS.has(key)) return
+  put(headers, REMAPPED.has(key) || key.startsWith('x-amzn-') ? `x-amzn-remapped-${key}` : key, value)
+}
+
+function put(headers: Record<string, string | string[]>, name: string, value: string): void {
+  const key = name.toLowerCase()
+  if (!NAME.test(name) || !VALUE.test(value)) return
   const before = headers[key]
   if (key === 'set-cookie') headers[key] = [...(Array.isArray(before) ? before : before === undefined ? [] : [before]), value]
   else headers[key] = value

@@ -6,6 +6,7 @@ import { type Functions, isFunctionName, type Version } from '../functions/index
 import { eventContent, eventPayload, eventReply } from './event.ts'
 import { functionUrlEvent, inferReply, setHeader, withSandboxPolicy } from './function-url.ts'
 import { replyOfStream } from './stream-reply.ts'
+import { Incoming } from './incoming.ts'
 import type { Queue } from './queue.ts'
 import type { Content, Invoker, Outcome } from './service.ts'
 import type { DeadLetter, ShownEntry } from './store.ts'
@@ -120,9 +121,7 @@ function relayFailure(error: unknown, { id }: { id: string }): Reply {
 async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promise<Reply> {
   const project = context.project as Project
   const name = context.params.name ?? ''
-  let bytesIn = 0
-  // What went wrong with the body on its way in: the caller's fault is told as such, whatever the function made of it.
-  let refusal: unknown = null
+  const incoming = new Incoming(context)
   const checkKey = (version: Version) => {
     if (!version.definition.verifyJwt || context.principal.kind !== 'nobody') return
     throw new MayflyError('key_missing', 'No API key found in request')
@@ -135,17 +134,13 @@ async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promis
       traceId: headerOf(context, 'x-amzn-trace-id'),
       clientContext: null,
       depth: context.depth,
-      bytesIn: () => bytesIn,
+      bytesIn: () => incoming.bytes,
       admit: checkKey,
       content: async (kind): Promise<Content> => {
         const rest = context.params['*'] === undefined ? '' : `/${context.params['*']}`
         if (kind === 'lambda') {
-          const body = await context.body(LIMITS.invocationBody.value)
-          bytesIn = body.length
-          return { kind: 'event', payload: functionUrlEvent(context, rest === '' ? '/' : rest, body, deps.now()), takesStream: true }
-        }
-        if (Number(context.headers['content-length'] ?? 0) > LIMITS.httpBody.value) {
-          throw new MayflyError('payload_too_large', `the body may have ${LIMITS.httpBody.value} bytes here`)
+          const payload = functionUrlEvent(context, rest === '' ? '/' : rest, await incoming.whole(), deps.now())
+          return { kind: 'event', payload, takesStream: true }
         }
         const query = context.rawQuery === '' ? '' : `?${context.rawQuery}`
         return {
@@ -153,19 +148,13 @@ async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promis
           method: context.method,
           url: `${context.origin}/${encodeURIComponent(name)}${rest}${query}`,
           headers: requestHeaders(context),
-          body: hasBody(context)
-            ? counting(
-                context.stream(LIMITS.httpBody.value),
-                (bytes) => (bytesIn += bytes),
-                (error) => (refusal = error),
-              )
-            : null,
+          body: incoming.streamed(),
         }
       },
     },
     context.signal,
   )
-  if (outcome.result.kind === 'error' && refusal instanceof MayflyError) throw refusal
+  if (outcome.result.kind === 'error' && incoming.refusal) throw incoming.refusal
   return withSandboxPolicy(await replyOf(outcome, context.id))
 }
 
@@ -324,11 +313,6 @@ const headerOf = (context: RequestContext, name: string): string | null => {
   return typeof value === 'string' ? value : null
 }
 
-const hasBody = (context: RequestContext) =>
-  context.method !== 'GET' &&
-  context.method !== 'HEAD' &&
-  (context.headers['content-length'] !== undefined || context.headers['transfer-encoding'] !== undefined)
-
 const CONNECTION = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'te', 'trailer', 'expect', 'sb-api-key', 'x-forwarded-for'])
 
 function requestHeaders(context: RequestContext): [string, string][] {
@@ -342,16 +326,4 @@ function requestHeaders(context: RequestContext): [string, string][] {
   if (key !== null && context.principal.kind !== 'operator') headers.push(['sb-api-key', key])
   headers.push(['x-forwarded-for', context.remoteAddress])
   return headers
-}
-
-async function* counting(body: AsyncIterable<Uint8Array>, count: (bytes: number) => void, broke: (error: unknown) => void): AsyncGenerator<Uint8Array> {
-  try {
-    for await (const chunk of body) {
-      count(chunk.byteLength)
-      yield chunk
-    }
-  } catch (error) {
-    broke(error)
-    throw error
-  }
 }

@@ -287,7 +287,7 @@ const outcomeOf = (errorType: string): MeterRecord['outcome'] =>
 const ROOT = /(?:^|;) *Root=(1-[0-9a-f]{8}-[0-9a-f]{24})/
 
 /** X-Ray's header: the Root that came, or a fresh one. */
-function traceIdOf(given: string | null, nowMs: number): string {
+export function traceIdOf(given: string | null, nowMs: number): string {
   const root = given === null ? null : ROOT.exec(given)?.[1]
   if (root && given !== null && given.length <= 256 && /^[\x20-\x7e]*$/.test(given)) return given
   const seconds = Math.floor(nowMs / 1000)

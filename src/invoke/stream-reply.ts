@@ -1,7 +1,7 @@
 import { MayflyError } from '../core/errors.ts'
 import type { Reply } from '../core/route.ts'
 import type { CallResult } from '../sandbox/index.ts'
-import { setHeader } from './function-url.ts'
+import { type SetHeader, setHeader } from './function-url.ts'
 
 type Stream = Extract<CallResult, { kind: 'stream' }>
 
@@ -14,11 +14,12 @@ const WITHOUT_BODY = new Set([204, 205, 304])
 
 /**
  * What a handler streams, as an HTTP reply that goes out as it comes.
+ * @param set  which headers it may set
  * @throws MayflyError function_reply_invalid for a prelude that is none, or breaks off
  */
-export async function replyOfStream({ contentType, body }: Stream): Promise<Reply> {
+export async function replyOfStream({ contentType, body }: Stream, set: SetHeader = setHeader): Promise<Reply> {
   const chunks = body[Symbol.asyncIterator]()
-  if (mediaType(contentType) !== INTEGRATION_TYPE) return { status: 200, headers: typed(contentType), body: joined(null, chunks) }
+  if (mediaType(contentType) !== INTEGRATION_TYPE) return { status: 200, headers: typed(contentType, set), body: joined(null, chunks) }
   let head = Buffer.alloc(0)
   let end = -1
   try {
@@ -29,7 +30,7 @@ export async function replyOfStream({ contentType, body }: Stream): Promise<Repl
       head = Buffer.concat([head, value])
       end = head.indexOf(PRELUDE_END)
     }
-    const { status, headers } = replyHead(head.subarray(0, end))
+    const { status, headers } = replyHead(head.subarray(0, end), set)
     const rest = head.subarray(end + PRELUDE_END.length)
     if (!WITHOUT_BODY.has(status)) return { status, headers, body: joined(rest, chunks) }
     void drained(chunks)
@@ -54,13 +55,13 @@ export function integrationPrelude(status: number, lines: readonly (readonly [st
 const invalid = (why: string) => new MayflyError('function_reply_invalid', `the function streams no reply: ${why}`)
 const mediaType = (contentType: string) => contentType.split(';', 1)[0]?.trim().toLowerCase()
 
-function typed(contentType: string): Record<string, string | string[]> {
+function typed(contentType: string, set: SetHeader): Record<string, string | string[]> {
   const headers: Record<string, string | string[]> = { 'content-type': 'application/octet-stream' }
-  setHeader(headers, 'content-type', contentType)
+  set(headers, 'content-type', contentType)
   return headers
 }
 
-function replyHead(prelude: Buffer): { status: number; headers: Record<string, string | string[]> } {
+function replyHead(prelude: Buffer, set: SetHeader): { status: number; headers: Record<string, string | string[]> } {
   let value: unknown
   try {
     value = JSON.parse(prelude.toString('utf8'))
@@ -71,11 +72,11 @@ function replyHead(prelude: Buffer): { status: number; headers: Record<string, s
   const told = value as { statusCode?: unknown; headers?: unknown; cookies?: unknown }
   const status = told.statusCode === undefined ? 200 : Number(told.statusCode)
   if (!Number.isInteger(status) || status < 200 || status > 599) throw invalid('its statusCode is not 200 to 599')
-  const headers = typed('application/octet-stream')
+  const headers = typed('application/octet-stream', set)
   if (typeof told.headers === 'object' && told.headers !== null) {
-    for (const [name, item] of Object.entries(told.headers)) for (const one of [item].flat()) setHeader(headers, name, String(one))
+    for (const [name, item] of Object.entries(told.headers)) for (const one of [item].flat()) set(headers, name, String(one))
   }
-  if (Array.isArray(told.cookies)) for (const cookie of told.cookies) setHeader(headers, 'set-cookie', String(cookie))
+  if (Array.isArray(told.cookies)) for (const cookie of told.cookies) set(headers, 'set-cookie', String(cookie))
   return { status, headers }
 }
 

@@ -104,6 +104,7 @@ describe('every route', () => {
     assert.equal((await send('secret', 'PUT', `/api/v1/projects/demo/site-files/${sha256}`, zip)).status, 200)
     assert.equal((await send('secret', 'PUT', '/api/v1/projects/demo/sites/again', site())).status, 201)
     for (const name of ['hello', 'gone']) assert.equal((await send('secret', 'PUT', `/api/v1/projects/demo/functions/${name}`, definition())).status, 201)
+    assert.equal((await send('secret', 'PUT', '/api/v1/projects/demo/functions/hello/url', '{}')).status, 201)
   })
   after(async () => {
     await node?.stop()
@@ -156,6 +157,26 @@ describe('every route', () => {
       ok: 200,
     },
     { route: 'PUT /api/v1/projects/:ref/sites/:site', access: 'manage', at: () => '/api/v1/projects/demo/sites/again', body: site, ok: 200 },
+    {
+      route: 'PUT /api/v1/projects/:ref/functions/:name/url',
+      access: 'manage',
+      at: () => '/api/v1/projects/demo/functions/hello/url',
+      body: () => '{}',
+      ok: 200,
+    },
+    { route: 'GET /api/v1/projects/:ref/functions/:name/urls', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello/urls', ok: 200 },
+    { route: 'DELETE /api/v1/projects/:ref/functions/:name/url', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello/url', ok: 204 },
+    { route: 'GET /api/v1/projects/:ref/function-urls', access: 'manage', at: () => '/api/v1/projects/demo/function-urls', ok: 200 },
+    {
+      route: 'PUT /api/v1/projects/:ref/function-urls',
+      access: 'manage',
+      at: () => '/api/v1/projects/demo/function-urls',
+      body: () => '{"strict":false}',
+      ok: 200,
+    },
+    // Who may come in is the address's to say: `function-urls.test.ts`. Nothing is at this one.
+    { route: 'any /lambda-url/:id', access: 'open', at: () => '/lambda-url/none', ok: 403 },
+    { route: 'any /lambda-url/:id/*', access: 'open', at: () => '/lambda-url/none/below', ok: 403 },
     { route: 'PUT /api/v1/projects/:ref/secrets', access: 'manage', at: () => '/api/v1/projects/demo/secrets', body: () => '{"secrets":{"KEY":"v"}}', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/secrets', access: 'manage', at: () => '/api/v1/projects/demo/secrets', ok: 200 },
     { route: 'DELETE /api/v1/projects/:ref/secrets', access: 'manage', at: () => '/api/v1/projects/demo/secrets?name=KEY', ok: 204 },
@@ -302,6 +323,11 @@ describe('every route', () => {
     { route: 'POST /2017-03-31/tags/:resource', access: 'aws', at: () => `/2017-03-31/tags/${tags}`, body: () => '{"Tags":{"a":"b"}}', ok: 204 },
     { route: 'GET /2017-03-31/tags/:resource', access: 'aws', at: () => `/2017-03-31/tags/${tags}`, ok: 200 },
     { route: 'DELETE /2017-03-31/tags/:resource', access: 'aws', at: () => `/2017-03-31/tags/${tags}?tagKeys=a`, ok: 204 },
+    { route: 'POST /2021-10-31/functions/:name/url', access: 'aws', at: () => '/2021-10-31/functions/hello/url', body: () => '{"AuthType":"NONE"}', ok: 201 },
+    { route: 'PUT /2021-10-31/functions/:name/url', access: 'aws', at: () => '/2021-10-31/functions/hello/url', body: () => '{}', ok: 200 },
+    { route: 'GET /2021-10-31/functions/:name/url', access: 'aws', at: () => '/2021-10-31/functions/hello/url', ok: 200 },
+    { route: 'GET /2021-10-31/functions/:name/urls', access: 'aws', at: () => '/2021-10-31/functions/hello/urls', ok: 200 },
+    { route: 'DELETE /2021-10-31/functions/:name/url', access: 'aws', at: () => '/2021-10-31/functions/hello/url', ok: 204 },
     {
       route: 'PUT /2017-10-31/functions/:name/concurrency',
       access: 'aws',

@@ -14,6 +14,7 @@ import { type LambdaRoutesDeps, type Operation, routeOf } from './operation.ts'
 import { policyOperations } from './policies.ts'
 import { provisionedOperations } from './provisioned.ts'
 import { tagOperations } from './tags.ts'
+import { urlOperations } from './urls.ts'
 import { versionOperations } from './versions.ts'
 
 /** The control plane of the Lambda API. Invoke belongs to the room that runs functions. */
@@ -31,6 +32,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...settingOperations,
   ...absentOperations,
   ...layerOperations,
+  ...urlOperations,
 ]
 
 const DATED = [

@@ -8,6 +8,7 @@ import type { ArtefactLinks } from '../../links.ts'
 import type { FunctionRecord, FunctionsService } from '../../service.ts'
 import type { FunctionSettings, Settable } from '../../settings/service.ts'
 import type { StoredArchives } from '../../stored-archives.ts'
+import type { FunctionUrls } from '../../urls/service.ts'
 import { configuration, type Progress } from './configuration.ts'
 import { invalidParameter, LambdaError, lambdaFailOf, notFound } from './errors.ts'
 import { type FunctionName, functionArn, type NameRules, parseFunctionName, regionOf } from './identifiers.ts'
@@ -21,6 +22,9 @@ export interface LambdaRoutesDeps {
   readonly links: ArtefactLinks
   readonly settings: FunctionSettings
   readonly archives: StoredArchives
+  readonly urls: FunctionUrls
+  /** Where the address of an id is, for who came by this origin. */
+  readonly urlAddress: (origin: string, id: string) => string
   /** What Lambda calls this machine. */
   readonly architecture: 'x86_64' | 'arm64'
 }

@@ -21,6 +21,7 @@ import { FunctionSettings } from '../../settings/service.ts'
 import { StoredArchives } from '../../stored-archives.ts'
 import { makeZip } from '../../zip-fixture.ts'
 import { lambdaRoutes } from './http.ts'
+import { FunctionUrls } from '../../urls/service.ts'
 
 export const ONE = 'one' as ProjectRef
 export const TWO = 'two' as ProjectRef
@@ -111,6 +112,8 @@ export class LambdaTable implements AsyncDisposable {
       provisioned: () => null,
       links: new ArtefactLinks(systemClock),
       archives,
+      urls: new FunctionUrls({ control, functionId: async (ref, name) => (await functions.find(ref, name))?.id ?? null }),
+      urlAddress: (origin, id) => `${origin}/lambda-url/${id}/`,
       architecture: 'x86_64',
     })
     const close = async () => {
