@@ -8,12 +8,14 @@ import type { Readable } from 'node:stream'
 import path from 'node:path'
 import { CreateFunctionCommand, waitUntilFunctionActiveV2 } from '@aws-sdk/client-lambda'
 import { build } from 'esbuild'
+import { list } from './list.ts'
 import { pause, show, timed } from './measure.ts'
 import { wrk } from './wrk.ts'
 import { awsOf, ROLE, type RunningMayfly, startMayfly, zipOf } from '../test/acceptance/harness.ts'
 
 // Measures Mayfly and a yardstick side by side and prints ratios; times alone say little on a shared machine.
-// Usage: npm run bench [-- cold|warm|stream|start]. `warm` takes wrk (apt-get install wrk).
+// Usage: npm run bench [-- cold|warm|stream|start|list [functions]]. `warm` takes wrk (apt-get install wrk); `list` makes
+// 10,000 functions, which takes a while, and runs only when it is asked for.
 
 const only = process.argv[2] ?? null
 const wants = (name: string) => only === null || only === name
@@ -228,6 +230,7 @@ try {
   if (wants('warm')) await warm()
   if (wants('stream')) await stream()
   if (wants('start')) await start()
+  if (only === 'list') await list(folder, Number(process.argv[3] ?? 10_000))
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }

@@ -226,6 +226,11 @@ export class RunningNode implements AsyncDisposable {
         log,
       }),
     )
+    const retired = (versionId: string) => {
+      sandbox.sandboxes.retire(versionId)
+      specs.retire(versionId)
+      bus.publish('version.retired', versionId)
+    }
     const functions = new FunctionsService({
       control: databases.control,
       concurrency,
@@ -247,11 +252,7 @@ export class RunningNode implements AsyncDisposable {
         }
         return null
       },
-      retired: (versionId) => {
-        sandbox.sandboxes.retire(versionId)
-        specs.retire(versionId)
-        bus.publish('version.retired', versionId)
-      },
+      retired,
       deleted: (ref) => {
         functionSettings.forget(ref)
         return triggers.functionGone(ref)
@@ -274,7 +275,7 @@ export class RunningNode implements AsyncDisposable {
     sweeper.unref()
     opening.defer(() => clearInterval(sweeper))
     const admission = new Admission({ node: config.invoke.concurrency, perFunction: config.invoke.functionConcurrency }, concurrency)
-    const provisioning = opening.use(new Provisioning({ concurrency, functions, sandboxes: sandbox.sandboxes, specs, clock, log }))
+    const provisioning = opening.use(new Provisioning({ concurrency, functions, sandboxes: sandbox.sandboxes, specs, retired, clock, log }))
     const queue: Queue = opening.use(
       new Queue({
         database: databases.control,

@@ -1,4 +1,5 @@
 import type { Log } from '../core/log.ts'
+import type { ProjectRef } from '../core/project.ts'
 import { type Concurrency, type FunctionsService, targetsOf, type Version } from '../functions/index.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Sandboxes } from '../sandbox/index.ts'
@@ -12,6 +13,8 @@ export interface ProvisioningDeps {
   readonly functions: FunctionsService
   readonly sandboxes: Sandboxes
   readonly specs: Specs
+  /** Ends what serves no more: its sandboxes, its handle. */
+  readonly retired: (versionId: string) => void
   readonly clock: Clock
   readonly log: Log
 }
@@ -25,6 +28,8 @@ export class Provisioning implements AsyncDisposable {
   readonly #stop = new AbortController()
   #looking: Promise<void> | null = null
   #again = false
+  /** What was kept loaded because $LATEST named it. */
+  readonly #latest = new Map<string, { readonly project: ProjectRef; readonly name: string }>()
 
   constructor(deps: ProvisioningDeps) {
     this.#deps = deps
@@ -74,10 +79,20 @@ export class Provisioning implements AsyncDisposable {
         wanted.set(version.id, { version, count: count + (wanted.get(version.id)?.count ?? 0) })
       }
     }
-    for (const key of sandboxes.provisionedKeys()) if (!wanted.has(key)) sandboxes.unprovision(key)
+    for (const key of sandboxes.provisionedKeys()) if (!wanted.has(key)) await this.#letGo(key)
     for (const { version, count } of wanted.values()) {
       if (this.#stop.signal.aborted) return
       sandboxes.provision(specs.of(version), count)
+      if (version.version === '$LATEST') this.#latest.set(version.id, { project: version.project, name: version.functionName })
     }
+  }
+
+  async #letGo(key: string): Promise<void> {
+    const { functions, sandboxes, retired } = this.#deps
+    sandboxes.unprovision(key)
+    const latest = this.#latest.get(key)
+    this.#latest.delete(key)
+    // It may have been retired a moment before it was provisioned: then nobody else ends what was made of it since.
+    if (latest && (await functions.find(latest.project, latest.name))?.versionId !== key) retired(key)
   }
 }

@@ -180,6 +180,32 @@ describe('Queue', () => {
       [['function_gone', 0]],
     )
   })
+  it('takes no more of a function than may run now, and looks again', async () => {
+    const busy = randomUUID()
+    let free = 2
+    let most = 0
+    let now = 0
+    const { queue, ran } = open(
+      async () => {
+        most = Math.max(most, ++now)
+        await systemClock.sleep(20)
+        now--
+        return 'ok'
+      },
+      { freeOf: (functionId) => (functionId === busy ? Math.max(0, free - now) : Number.POSITIVE_INFINITY) },
+    )
+    for (let n = 0; n < 6; n++) await queue.enqueue(entryOf({}, busy))
+    await queue.start()
+    await until(() => queue.length === 0)
+    assert.deepEqual([ran.length, most], [6, 2])
+    free = 0
+    await queue.enqueue(entryOf({}, busy))
+    await queue.enqueue(entryOf())
+    await until(() => ran.length === 7 && queue.length === 1)
+    assert.deepEqual(await waiting(), [{ attempt: 0, spent: 0, lost: 0, leased: false }], 'others go on, and it is not even tried')
+    free = 1
+    await until(() => queue.length === 0)
+  })
   it('gives up by age rather than try past it', async () => {
     const { queue } = open(() => 'Oops', { maxAgeMs: 100 })
     await queue.start()

@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict'
+import { after, afterEach, before, describe, it } from 'node:test'
+import { silentLog } from '../core/log.ts'
+import { Concurrency, type Version } from '../functions/index.ts'
+import { FunctionsWorld, PROJECT } from '../functions/functions-fixture.ts'
+import { systemClock } from '../lib/clock.ts'
+import type { Sandboxes, SandboxSpec } from '../sandbox/index.ts'
+import { Provisioning } from './provisioning.ts'
+import type { Specs } from './specs.ts'
+
+describe('Provisioning', () => {
+  let world: FunctionsWorld
+  let concurrency: Concurrency
+  before(async () => {
+    world = await FunctionsWorld.open()
+    concurrency = new Concurrency({ control: world.control, clock: systemClock })
+    await world.deploy('f', 1)
+    await world.functions.versions.publish(PROJECT, 'f')
+  })
+  after(() => world[Symbol.asyncDispose]())
+
+  const open: Provisioning[] = []
+  afterEach(async () => {
+    for (const one of open.splice(0)) await one[Symbol.asyncDispose]()
+  })
+  /** With sandboxes that only remember what was asked of them, by the version's id. */
+  const made = () => {
+    const provisioned = new Map<string, number>()
+    const retired: string[] = []
+    const provisioning = new Provisioning({
+      concurrency,
+      functions: world.functions,
+      sandboxes: {
+        provision: (spec: SandboxSpec, count: number) => void provisioned.set(spec.key, count),
+        unprovision: (key: string) => void provisioned.delete(key),
+        provisionedKeys: () => [...provisioned.keys()],
+      } as unknown as Sandboxes,
+      specs: { of: (version: Version) => ({ key: version.id }) as SandboxSpec } as Specs,
+      retired: (key) => void retired.push(key),
+      clock: systemClock,
+      log: silentLog,
+    })
+    open.push(provisioning)
+    const become = async (wanted: Record<string, number>) => {
+      for (let i = 0; i < 300 && JSON.stringify(Object.fromEntries(provisioned)) !== JSON.stringify(wanted); i++) await systemClock.sleep(10)
+      assert.deepEqual(Object.fromEntries(provisioned), wanted)
+    }
+    return { provisioning, become, retired }
+  }
+  const idOf = async (qualifier: string) => (await world.functions.get(PROJECT, 'f', qualifier)).versionId
+  const functionId = async () => (await world.functions.get(PROJECT, 'f')).id
+
+  it('keeps what the qualifiers name by now, and lets go of what they named before', async () => {
+    const { provisioning, become, retired } = made()
+    await concurrency.provision(PROJECT, await functionId(), '1', 2)
+    await concurrency.provision(PROJECT, await functionId(), '$LATEST', 1)
+    const [one, newest] = [await idOf('1'), await idOf('$LATEST')]
+    provisioning.look()
+    await become({ [one]: 2, [newest]: 1 })
+    await world.deploy('f', 2)
+    const newer = await idOf('$LATEST')
+    provisioning.look()
+    await become({ [one]: 2, [newer]: 1 })
+    assert.deepEqual(retired, [newest], 'a former $LATEST serves no more')
+    await concurrency.unprovision(PROJECT, await functionId(), '$LATEST')
+    provisioning.look()
+    await become({ [one]: 2 })
+    assert.deepEqual(retired, [newest], 'this one still serves')
+  })
+
+  it('takes away what was asked for something that is gone', async () => {
+    const { provisioning, become } = made()
+    await world.functions.aliases.create(PROJECT, 'f', 'live', { version: '1' })
+    await concurrency.unprovision(PROJECT, await functionId(), '1')
+    await concurrency.provision(PROJECT, await functionId(), 'live', 3)
+    provisioning.look()
+    await become({ [await idOf('1')]: 3 })
+    await world.functions.aliases.delete(PROJECT, 'f', 'live')
+    provisioning.look()
+    await become({})
+    assert.deepEqual(await concurrency.provisioned(await functionId()), [])
+  })
+
+  it('looks at nothing when it is closed', async () => {
+    const { provisioning, become } = made()
+    await provisioning[Symbol.asyncDispose]()
+    await concurrency.provision(PROJECT, await functionId(), '1', 1)
+    provisioning.look()
+    await systemClock.sleep(100)
+    await become({})
+  })
+})
