@@ -83,7 +83,7 @@ export async function packFolder(folder: string, name: string | null, hear: Hear
         absWorkingDir: root,
         bundle: true,
         platform: 'node',
-        target: 'node24',
+        target: `node${/^nodejs(\d+)\.x$/.exec(String(definition.runtime))?.[1] ?? 24}`,
         format: 'esm',
         outfile: path.join(root, 'index.mjs'),
         write: false,

@@ -24,9 +24,25 @@ if (Number(process.versions.node.split('.')[0]) < 20) stop(`Mayfly's set-up need
 if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch))
   stop(`Mayfly runs on Linux on x64 and arm64; this is ${process.platform} on ${process.arch}.`)
 
-const toolsNode = path.join(root, 'tools', 'node')
-const pinned = JSON.parse(readFileSync(path.join(toolsNode, 'package.json'), 'utf8')).optionalDependencies[`node-linux-${process.arch}`]
-const node = path.join(toolsNode, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node')
+/** Further Nodes for functions, each installed when it is asked for by `--runtime`. */
+const RUNTIMES = { 'nodejs22.x': 'node22', 'nodejs26.x': 'node26' }
+const runtimes = process.argv.flatMap((arg, i) =>
+  arg === '--runtime' ? [process.argv[i + 1] ?? ''] : arg.startsWith('--runtime=') ? [arg.slice('--runtime='.length)] : [],
+)
+for (const name of runtimes) {
+  if (name in RUNTIMES || name === 'nodejs24.x') continue
+  stop(
+    `--runtime ${name}: there is ${Object.keys(RUNTIMES).join(' and ')} to install. nodejs24.x and provided are part of the set-up; python3.x is the python3 of the system (on Debian and Ubuntu: apt-get install python3).`,
+  )
+}
+
+/** A Node from the npm registry in a folder of tools/, which names its version. */
+function packagedNode(name) {
+  const folder = path.join(root, 'tools', name)
+  const version = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8')).optionalDependencies[`node-linux-${process.arch}`]
+  return { folder, version, file: path.join(folder, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node') }
+}
+const { version: pinned, file: node } = packagedNode('node')
 
 /** Runs a command, showing dots while it works and all that it said when it fails. */
 function run(what, command, args, options) {
@@ -80,11 +96,16 @@ const cleanEnv = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^npm_(config_(local_)?prefix|lifecycle|package|command|config_json)/i.test(name)),
 )
 
-if (versionOf(node) !== pinned) {
-  const ok = await run(`Node ${pinned}`, process.execPath, [npm, 'ci', '--no-audit', '--no-fund'], { cwd: toolsNode, env: cleanEnv })
-  if (!ok || versionOf(node) !== pinned)
-    stop(`The pinned Node ${pinned} could not be installed from the npm registry; see above. Run \`npm run setup\` again when that is mended.`)
+async function installNode(name, what, again) {
+  const { folder, version, file } = packagedNode(name)
+  if (versionOf(file) === version) return
+  const ok = await run(`Node ${version}`, process.execPath, [npm, 'ci', '--no-audit', '--no-fund'], { cwd: folder, env: cleanEnv })
+  if (!ok || versionOf(file) !== version)
+    stop(`${what} ${version} could not be installed from the npm registry; see above. Run \`${again}\` again when that is mended.`)
 }
+
+await installNode('node', 'The pinned Node', 'npm run setup')
+for (const name of runtimes) if (name in RUNTIMES) await installNode(RUNTIMES[name], `The Node of ${name},`, `npm run setup -- --runtime ${name}`)
 
 const lock = createHash('sha256')
   .update(readFileSync(path.join(root, 'package-lock.json')))

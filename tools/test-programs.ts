@@ -1,10 +1,16 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
+import path from 'node:path'
+import { ROOT } from './sources.ts'
 
 /** Debian packages that only tests need, each with a file by which it is known to be there. */
 const PACKAGES: Readonly<Record<string, string>> = {
   chromium: '/usr/bin/chromium',
   awscli: '/usr/bin/aws',
+  curl: '/usr/bin/curl',
+  gcc: '/usr/bin/gcc',
+  'libc6-dev': '/usr/include/stdio.h',
+  python3: '/usr/bin/python3',
   'python3-boto3': '/usr/lib/python3/dist-packages/boto3',
   sudo: '/usr/bin/sudo',
   openssl: '/usr/bin/openssl',
@@ -38,4 +44,18 @@ export function installTestPrograms(say: (line: string) => void): void {
   const took = `${((performance.now() - from) / 1000).toFixed(1)} s`
   if (left.length === 0) say(`Installed by apt, for tests only: ${wanted.join(', ')} (${took})`)
   else say(`apt could not install ${left.join(', ')} (${took}); tests that need them are skipped: ${(result.stderr ?? '').trim().split('\n').at(-1)}`)
+}
+
+/** The Nodes of further runtimes; without them their tests are skipped. */
+export function installTestRuntimes(say: (line: string) => void): void {
+  const runtimes = ['nodejs22.x', 'nodejs26.x']
+  const { status } = spawnSync(
+    process.execPath,
+    [path.join(ROOT, 'tools', 'setup.js'), '--quiet-if-done', ...runtimes.flatMap((name) => ['--runtime', name])],
+    {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      timeout: 300_000,
+    },
+  )
+  if (status !== 0) say(`${runtimes.join(' and ')} could not be installed; their tests are skipped`)
 }

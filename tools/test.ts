@@ -1,10 +1,12 @@
 import { check } from './check.ts'
 import { runTests } from './run-tests.ts'
-import { installTestPrograms } from './test-programs.ts'
+import { installTestPrograms, installTestRuntimes } from './test-programs.ts'
 
 // `npm test`: the gate, then Mayfly from outside. The last line is the sum.
+const say = (line: string) => void process.stdout.write(`${line}\n`)
+installTestPrograms(say)
+installTestRuntimes(say)
 const unit = await check()
-installTestPrograms((line) => void process.stdout.write(`${line}\n`))
 const from = performance.now()
 const outside = await runTests(['test/acceptance/**/*.test.ts'], 1, 400_000)
 process.stdout.write(`acceptance         ${((performance.now() - from) / 1000).toFixed(1)} s\n`)

@@ -78,7 +78,13 @@ listenRelay(Number(process.argv[2] ?? 9001), (port) => {
     0,
     0,
     Buffer.from(
-      stringify({ version: 1, runtime: 'nodejs24.x', node: process.version, relayPort: port, features: ['fetch', 'relay', 'compile-cache', 'stream'] }),
+      stringify({
+        version: 1,
+        runtime: `nodejs${process.versions.node.split('.')[0]}.x`,
+        node: process.version,
+        relayPort: port,
+        features: ['fetch', 'relay', 'compile-cache', 'stream'],
+      }),
     ),
   )
 })

@@ -12,7 +12,7 @@ import {
   UpdateFunctionConfigurationCommand,
   waitUntilFunctionActiveV2,
 } from '@aws-sdk/client-lambda'
-import { awsOf, makeFolder, mayfly, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { awsOf, makeFolder, mayfly, ROLE, type RunningMayfly, removeFolder, ROOT, startMayfly, zipOf } from './harness.ts'
 
 const noPython = existsSync('/usr/bin/python3') ? false : 'needs the package python3'
 
@@ -484,4 +484,25 @@ describe('python', { skip: noPython }, () => {
     const refused = mayfly(['deploy', at, '--data', node.data])
     assert.match(refused.stderr, /concurrency: a sandbox of python3\.\d+ takes one call at a time/)
   })
+})
+
+describe('further Nodes', () => {
+  for (const major of [22, 26]) {
+    const name = `nodejs${major}.x`
+    const installed = existsSync(path.join(ROOT, 'tools', `node${major}`, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node'))
+    const code = { 'app.mjs': 'export const handler = async (event) => [process.versions.node, process.env.AWS_EXECUTION_ENV, event]' }
+    it(`${name} runs on a Node of its own`, { skip: installed ? false : `needs npm run setup -- --runtime ${name}` }, async () => {
+      await deploy(name.replace('.', '-'), name, code)
+      const { value, log } = await invoke(name.replace('.', '-'), 'x')
+      assert.deepEqual([value[0].split('.')[0], value[1], value[2]], [String(major), `AWS_Lambda_${name}`, 'x'])
+      assert.match(log, /Cold Start: first-call/)
+      assert.equal((await invoke(name.replace('.', '-'), 'y')).value[2], 'y')
+    })
+    it(`${name} is refused where it is not installed, with the command that installs it`, { skip: installed ? 'it is installed' : false }, async () => {
+      await assert.rejects(deploy('not-there', name, code), {
+        name: 'InvalidParameterValueException',
+        message: new RegExp(`run \`npm run setup -- --runtime ${name}\``),
+      })
+    })
+  }
 })
