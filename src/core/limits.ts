@@ -178,6 +178,20 @@ export const LIMITS = {
     error: 'bad_request',
     provenBy: 'src/sites/room.test.ts',
   },
+  compressedSiteFile: {
+    value: 4 * MiB,
+    unit: 'bytes',
+    why: 'a file of a site is compressed whole and in memory, before its first reader gets a byte; a larger one is sent as it is',
+    error: null,
+    provenBy: 'src/sites/compressed.test.ts',
+  },
+  compressedSites: {
+    value: 32 * MiB,
+    unit: 'bytes',
+    why: 'so much of compressed files of sites is kept in memory; past it the longest unused are made again',
+    error: null,
+    provenBy: 'src/sites/compressed.test.ts',
+  },
   rememberedSites: {
     value: 1_000,
     unit: 'count',

@@ -5,7 +5,7 @@ import { type Sites, siteReply, textReply } from '../sites/index.ts'
 import { hostName, isLoopbackName } from './doors.ts'
 
 export interface ContentDeps {
-  readonly sites: Pick<Sites, 'find' | 'read'>
+  readonly sites: Pick<Sites, 'find' | 'read' | 'readCompressed'>
   readonly project: (ref: ProjectRef) => Promise<Project | null>
   readonly defaultProject: ProjectRef
   readonly publishableKey: (project: Project) => Promise<string>
@@ -52,6 +52,9 @@ export class Content {
       rawPath: mark === -1 ? url : url.slice(0, mark),
       rawQuery: mark === -1 ? '' : url.slice(mark + 1),
       ifNoneMatch: request.headers['if-none-match'],
+      range: request.headers.range,
+      ifRange: textOf(request.headers['if-range']),
+      acceptEncoding: textOf(request.headers['accept-encoding']),
     }
     return await siteReply(sites, site, asked, async () => ({
       url: this.#apiOf(found, `${secure ? 'https' : 'http'}`, request.headers.host ?? ''),
@@ -108,3 +111,5 @@ export class Content {
     return name === null || !base ? [] : name.slice(0, -base.length - 1).split('.')
   }
 }
+
+const textOf = (header: string | string[] | undefined): string | undefined => (Array.isArray(header) ? header.join(', ') : header)

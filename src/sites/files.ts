@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { MayflyError } from '../core/errors.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { KiB } from '../lib/bytes.ts'
+import type { ByteRange } from '../lib/http-conditions.ts'
 import { type Random, randomToken, systemRandom } from '../lib/ids.ts'
 import { isSha256 } from './manifest.ts'
 
@@ -66,10 +67,16 @@ export class SiteFiles {
     )
   }
 
-  /** Small files whole, others as they are read. */
-  async read(project: ProjectRef, sha256: string, bytes: number): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
+  /** Small files whole, others as they are read. @param range  a part of it, both ends included */
+  async read(project: ProjectRef, sha256: string, bytes: number, range: ByteRange | null = null): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
     const path = this.#path(project, sha256)
-    return bytes <= WHOLE_BYTES ? await readFile(path) : chunksOf(path)
+    if (bytes > WHOLE_BYTES) return chunksOf(path, range ?? { first: 0, last: bytes - 1 })
+    const whole = await readFile(path)
+    return range ? whole.subarray(range.first, range.last + 1) : whole
+  }
+
+  async readWhole(project: ProjectRef, sha256: string): Promise<Uint8Array> {
+    return await readFile(this.#path(project, sha256))
   }
 
   /** Removes a file if `forget`, asked while nobody can store it, says that nothing names it any more. */
@@ -124,12 +131,14 @@ async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
   while (offset < chunk.length) offset += (await file.write(chunk, offset)).bytesWritten
 }
 
-async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
+async function* chunksOf(path: string, { first, last }: ByteRange): AsyncGenerator<Uint8Array> {
   const file = await open(path, 'r')
   try {
-    for (;;) {
-      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(CHUNK_BYTES), 0, CHUNK_BYTES)
+    for (let at = first; at <= last; ) {
+      const wanted = Math.min(CHUNK_BYTES, last - at + 1)
+      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(wanted), 0, wanted, at)
       if (bytesRead === 0) return
+      at += bytesRead
       yield buffer.subarray(0, bytesRead)
     }
   } finally {

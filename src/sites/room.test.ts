@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import type { EmbeddedDatabases } from '../backends/database/embedded.ts'
 import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
 import { MayflyError } from '../core/errors.ts'
@@ -16,7 +17,7 @@ import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { SiteFiles } from './files.ts'
 import { artefactOf, parseSiteFiles, typeOf } from './manifest.ts'
-import { isHashed, siteReply } from './reply.ts'
+import { isHashed, type SiteRequest, siteReply } from './reply.ts'
 import { type Site, Sites } from './service.ts'
 
 const ONE = 'one' as ProjectRef
@@ -62,12 +63,18 @@ const site = async (name: string, content: Record<string, string>) => {
   await sites.put(ONE, name, list)
   return (await sites.find(ONE, name)) as Site
 }
-const ask = async (of: Site, rawPath: string, more: { method?: string; rawQuery?: string; ifNoneMatch?: string } = {}) => {
-  const reply: Reply = await siteReply(sites, of, { method: 'GET', rawQuery: '', ifNoneMatch: undefined, rawPath, ...more }, async () => ({ ref: 'one' }))
+const ask = async (of: Site, rawPath: string, more: Partial<SiteRequest> = {}) => {
+  const asked = { method: 'GET', rawQuery: '', ifNoneMatch: undefined, range: undefined, ifRange: undefined, acceptEncoding: undefined, rawPath, ...more }
+  const reply: Reply = await siteReply(sites, of, asked, async () => ({ ref: 'one' }))
   const chunks: Uint8Array[] = []
   if (typeof reply.body === 'string' || reply.body instanceof Uint8Array) chunks.push(Buffer.from(reply.body))
   else for await (const chunk of reply.body ?? []) chunks.push(chunk)
-  return { status: reply.status, headers: (reply.headers ?? {}) as Record<string, string>, text: Buffer.concat(chunks).toString() }
+  return {
+    status: reply.status,
+    headers: (reply.headers ?? {}) as Record<string, string>,
+    text: Buffer.concat(chunks).toString(),
+    bytes: Buffer.concat(chunks),
+  }
 }
 
 describe('files of sites', () => {
@@ -191,6 +198,8 @@ describe('a site', () => {
   })
 })
 
+const LONG = 'let a = 1; '.repeat(1_000)
+
 describe('what a site answers', () => {
   let page: Site
   before(async () => {
@@ -202,6 +211,8 @@ describe('what a site answers', () => {
       '404.html': 'own 404',
       'large.bin': 'x'.repeat(300_000),
       'no-ending': 'bytes',
+      'long.js': LONG,
+      'picture.png': LONG,
     })
   })
   it('its files, with type, ETag and nosniff', async () => {
@@ -231,6 +242,53 @@ describe('what a site answers', () => {
     for (const name of ['index-BcK3x9Zq.js', 'main.0123456789abcdef0123.css', 'app-X4QK2M7A.js']) assert.ok(isHashed(name), name)
     for (const name of ['my-document.pdf', 'a-20240101.png', 'favicon.ico', 'report-2024.html', 'x-DOCUMENT.pdf', 'a-facecafe.js', 'jquery-3.7.1.js'])
       assert.ok(!isHashed(name), name)
+  })
+  it('a part of a file, small or large, and of one that is compressed for others too', async () => {
+    const whole = await ask(page, '/large.bin')
+    const etag = whole.headers.etag as string
+    assert.equal(whole.headers['accept-ranges'], 'bytes')
+    for (const [range, sent, says] of [
+      ['bytes=0-0', 1, 'bytes 0-0/300000'],
+      ['bytes=299990-', 10, 'bytes 299990-299999/300000'],
+      ['bytes=-70000', 70_000, 'bytes 230000-299999/300000'],
+    ] as const) {
+      const part = await ask(page, '/large.bin', { range })
+      assert.deepEqual([part.status, part.text.length, part.headers['content-length'], part.headers['content-range']], [206, sent, String(sent), says], range)
+    }
+    assert.equal((await ask(page, '/', { range: 'bytes=1-2' })).text, 'h1')
+    assert.equal((await ask(page, '/large.bin', { range: 'bytes=0-0', ifRange: etag })).status, 206)
+    for (const more of [{ range: 'bytes=0-0', ifRange: '"other"' }, { range: 'bytes=0-0,2-3' }, { method: 'HEAD', range: 'bytes=0-0' }])
+      assert.deepEqual([(await ask(page, '/large.bin', more)).status], [200], JSON.stringify(more))
+    const outside = await ask(page, '/large.bin', { range: 'bytes=300000-' })
+    assert.deepEqual([outside.status, outside.headers['content-range'], outside.text], [416, 'bytes */300000', ''])
+    assert.deepEqual([(await ask(page, '/large.bin', { range: 'bytes=0-0', ifNoneMatch: etag })).status], [304])
+    assert.equal((await ask(page, '/nothing', { range: 'bytes=0-0' })).status, 404)
+    const text = await ask(page, '/long.js', { range: 'bytes=0-8', acceptEncoding: 'br' })
+    assert.deepEqual([text.status, text.text, text.headers['content-encoding'], text.headers.vary], [206, 'let a = 1', undefined, 'accept-encoding'])
+  })
+  it('texts in fewer bytes to who takes them, under a tag of their own', async () => {
+    const plain = await ask(page, '/long.js')
+    assert.deepEqual([plain.headers['content-encoding'], plain.headers.vary, plain.headers.etag], [undefined, 'accept-encoding', `"${sha(LONG)}"`])
+    for (const [acceptEncoding, coding, open] of [
+      ['gzip, deflate, br', 'br', brotliDecompressSync],
+      ['gzip', 'gzip', gunzipSync],
+    ] as const) {
+      const reply = await ask(page, '/long.js', { acceptEncoding })
+      const { 'content-encoding': told, 'content-length': length, etag, vary, 'content-type': type } = reply.headers
+      assert.deepEqual([reply.status, told, vary, type], [200, coding, 'accept-encoding', 'text/javascript; charset=utf-8'])
+      assert.deepEqual([Number(length), etag], [reply.bytes.length, `"${sha(LONG)}-${coding}"`])
+      assert.ok(reply.bytes.length < LONG.length / 4)
+      assert.equal(open(reply.bytes).toString(), LONG)
+      const again = await ask(page, '/long.js', { acceptEncoding, ifNoneMatch: etag as string })
+      assert.deepEqual([again.status, again.headers.etag, again.headers.vary], [304, etag, 'accept-encoding'])
+      // Who has the other bytes has not these.
+      assert.equal((await ask(page, '/long.js', { acceptEncoding, ifNoneMatch: `"${sha(LONG)}"` })).status, 200)
+      const head = await ask(page, '/long.js', { acceptEncoding, method: 'HEAD' })
+      assert.deepEqual([head.text, head.headers['content-length'], head.headers['content-encoding']], ['', length, coding])
+    }
+    for (const at of ['/', '/large.bin', '/picture.png'])
+      assert.deepEqual([(await ask(page, at, { acceptEncoding: 'br, gzip' })).headers['content-encoding']], [undefined], at)
+    assert.equal((await ask(page, '/long.js', { acceptEncoding: 'br;q=0, identity' })).headers['content-encoding'], undefined)
   })
   it('the way to a folder’s page, on its own host', async () => {
     const reply = await ask(page, '/sub', { rawQuery: 'a=1' })

@@ -5,8 +5,10 @@ import type { ProjectRef } from '../core/project.ts'
 import type { Stays } from '../core/stays.ts'
 import { bumpProjectVersion } from '../core/store.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { ByteRange } from '../lib/http-conditions.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { untilAborted } from '../lib/or-aborted.ts'
+import { type Coding, Compressed } from './compressed.ts'
 import type { SiteFiles } from './files.ts'
 import { artefactOf, isSiteName, type NewSiteFile, typeOf } from './manifest.ts'
 import { deleteSite, findSite, forgetFile, listSites, pathsOf, projectId, replacePaths, saveFile, saveSite, touchFiles, unusedFiles } from './store.ts'
@@ -53,6 +55,7 @@ const SWEEP_BATCH = 1000
 export class Sites {
   readonly #deps: SitesDeps
   readonly #cache = new Map<string, Site | null>()
+  readonly #compressed = new Compressed()
   /** Raised by each invalidation: what was read before it is not kept. */
   #generation = 0
 
@@ -85,8 +88,13 @@ export class Sites {
     return { project, name, artefact: row.artefact, files }
   }
 
-  read(site: Site, file: SiteFile): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
-    return this.#deps.files.read(site.project, file.sha256, file.bytes)
+  read(site: Site, file: SiteFile, range: ByteRange | null = null): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
+    return this.#deps.files.read(site.project, file.sha256, file.bytes, range)
+  }
+
+  /** In fewer bytes. */
+  readCompressed(site: Site, file: SiteFile, coding: Coding): Promise<Buffer> {
+    return this.#compressed.get(file.sha256, coding, () => this.#deps.files.readWhole(site.project, file.sha256))
   }
 
   async list(project: ProjectRef): Promise<SiteInfo[]> {

@@ -1,7 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { ByteRange, OpenBlob } from '../backends/blobs/blobs.ts'
+import type { OpenBlob } from '../backends/blobs/blobs.ts'
 import { MayflyError } from '../core/errors.ts'
 import type { Reply, RequestContext } from '../core/route.ts'
+import { isHeld, rangeOf } from '../lib/http-conditions.ts'
 import { StorageError } from './errors.ts'
 import type { Found } from './objects.ts'
 
@@ -30,7 +31,9 @@ export async function downloadReply(context: RequestContext, { find, open, isPub
     const headers = { ...headersOf(found, context), ...(isPublic ? {} : { vary: 'apikey, authorization' }) }
     if (isFresh(found, context.headers)) return { status: 304, headers }
     const bytes = Number(found.blob.bytes)
-    const range = rangeOf(context.headers, found, bytes)
+    const asked = { range: context.headers.range, ifRange: context.headers['if-range'] as string | undefined }
+    const range = rangeOf(asked, `"${found.blob.etag}"`, bytes)
+    if (range === 'outside') throw new StorageError('InvalidRange', 'invalid range provided')
     const sent = range ? range.last - range.first + 1 : bytes
     const reply = {
       status: range ? 206 : 200,
@@ -79,20 +82,7 @@ function dispositionOf(asked: string, key: string): string {
 /** Has the client what it would get? @see RFC 9110, section 13.2.2 */
 function isFresh({ blob }: Found, headers: IncomingHttpHeaders): boolean {
   const tags = headers['if-none-match']
-  if (tags !== undefined) return tags.trim() === '*' || tags.split(',').some((tag) => tag.trim().replace(/^W\//, '') === `"${blob.etag}"`)
+  if (tags !== undefined) return isHeld(tags, `"${blob.etag}"`)
   const since = Date.parse(headers['if-modified-since'] ?? '')
   return !Number.isNaN(since) && Math.floor(blob.storedAt.getTime() / 1000) * 1000 <= since
-}
-
-/** The one range that is asked for; null for all, which is also the answer to several ranges. @throws StorageError InvalidRange */
-function rangeOf(headers: IncomingHttpHeaders, { blob }: Found, bytes: number): ByteRange | null {
-  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(headers.range?.trim() ?? '')
-  if (!match || (match[1] === '' && match[2] === '')) return null
-  const condition = headers['if-range']
-  if (condition !== undefined && condition !== `"${blob.etag}"`) return null
-  const [from, to] = [match[1] as string, match[2] as string]
-  const first = from === '' ? Math.max(0, bytes - Number(to)) : Number(from)
-  const last = from === '' || to === '' ? bytes - 1 : Math.min(Number(to), bytes - 1)
-  if (first > last) throw new StorageError('InvalidRange', 'invalid range provided')
-  return { first, last }
 }

@@ -79,6 +79,23 @@ describe('a site', () => {
     const [listed] = (await manage('GET', '/sites')).json.sites as { name: string; url: string; files: number }[]
     assert.deepEqual([listed?.name, listed?.url, listed?.files], ['shop', `http://shop.demo.localhost:${port()}/`, 1])
   })
+  it('sends a part to who asks for one, and texts in fewer bytes to who takes them', async () => {
+    const script = 'export const answer = 42\n'.repeat(200)
+    await put('shop', { 'index.html': 'new', 'app.js': script })
+    const part = await at('shop.demo.localhost', '/app.js', { range: 'bytes=7-11', 'accept-encoding': 'br' })
+    assert.deepEqual([part.status, part.text, part.headers['content-range']], [206, 'const', `bytes 7-11/${script.length}`])
+    assert.equal((await at('shop.demo.localhost', '/app.js', { range: `bytes=${script.length}-` })).status, 416)
+    for (const [accept, coding] of [
+      ['gzip, deflate, br', 'br'],
+      ['gzip', 'gzip'],
+    ] as const) {
+      const small = await at('shop.demo.localhost', '/app.js', { 'accept-encoding': accept })
+      assert.deepEqual([small.status, small.headers['content-encoding'], small.headers.vary], [200, coding, 'accept-encoding'])
+      assert.ok(Number(small.headers['content-length']) < script.length / 5)
+      assert.equal((await at('shop.demo.localhost', '/app.js', { 'accept-encoding': accept, 'if-none-match': String(small.headers.etag) })).status, 304)
+    }
+    assert.equal((await at('shop.demo.localhost', '/app.js')).text, script)
+  })
   it('tells its page how to reach the project, and the API lets that page in', async () => {
     const reply = await at('shop.demo.localhost', '/_mayfly/project.json')
     assert.equal(reply.status, 200)

@@ -1,3 +1,5 @@
+import type { ByteRange } from '../../lib/http-conditions.ts'
+
 /** What `put` has stored, once it can be lost no more. */
 export interface StoredBlob {
   /** 32 hexadecimal digits, fresh and unguessable. */
@@ -5,12 +7,6 @@ export interface StoredBlob {
   readonly bytes: number
   /** MD5 of the bytes in hexadecimal digits: what HTTP and S3 clients expect as the entity tag. */
   readonly md5: string
-}
-
-/** Both ends belong to it, as in HTTP. */
-export interface ByteRange {
-  readonly first: number
-  readonly last: number
 }
 
 /** An open blob: deleted meanwhile, it can still be read to its end. */

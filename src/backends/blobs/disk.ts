@@ -3,8 +3,9 @@ import { constants } from 'node:fs'
 import { type FileHandle, link, mkdir, open, opendir, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import type { Clock } from '../../lib/clock.ts'
+import type { ByteRange } from '../../lib/http-conditions.ts'
 import { type Random, systemRandom } from '../../lib/ids.ts'
-import type { Blobs, ByteRange, ListedBlob, OpenBlob, StoredBlob } from './blobs.ts'
+import type { Blobs, ListedBlob, OpenBlob, StoredBlob } from './blobs.ts'
 
 export interface DiskBlobsOptions {
   /** The folder `blobs` of the data directory. */
