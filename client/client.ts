@@ -1,3 +1,5 @@
+import type { Bill } from './usage.ts'
+
 /** A failure that the node told in the words of its catalogue. */
 export class ApiError extends Error {
   readonly status: number
@@ -37,37 +39,6 @@ export interface Pool {
   readonly generic: number
   readonly sandboxes: readonly { readonly state: string }[]
   readonly missing: readonly { readonly what: string; readonly why: string; readonly todo: string }[]
-}
-
-/** What was executed, and what it costs in the currency of the price list. */
-export interface UsageTotal {
-  readonly executions: number
-  readonly errors: number
-  readonly cut: number
-  readonly cold: number
-  readonly billedMs: number
-  readonly gbSeconds: number
-  readonly bytesIn: number
-  readonly bytesOut: number
-  readonly cost: string
-}
-
-/** `day` or `functionName` is null where all of them are added up. */
-export interface UsageRow extends UsageTotal {
-  readonly day: string | null
-  readonly functionName: string | null
-}
-
-export interface PriceList {
-  readonly name: string
-  readonly currency: string
-  readonly asOf: string
-  readonly note: string
-  readonly perMillionExecutions: string
-  readonly perGbSecond: string
-  readonly perGbIn: string
-  readonly perGbOut: string
-  readonly free: { readonly executions: number; readonly gbSeconds: number; readonly gbIn: number; readonly gbOut: number }
 }
 
 /** One execution; `outcome` is null while it runs. */
@@ -355,11 +326,7 @@ export class Client {
   }
 
   /** The last `days` days (UTC), with their total and the price list. */
-  usage(
-    project: string,
-    days: number,
-    by: 'day,function' | 'day' | 'function' = 'day,function',
-  ): Promise<{ usage: readonly UsageRow[]; total: UsageTotal; prices: PriceList }> {
+  usage(project: string, days: number, by: 'day,function' | 'day' | 'function' = 'day,function'): Promise<Bill> {
     return this.#json('GET', `${at(project)}/usage?days=${days}&by=${by}`)
   }
 

@@ -1,4 +1,5 @@
 import { ApiError, type DeadLetter, type FunctionInfo, type LogLine, type Pool } from '../../client/client.ts'
+import type { Bill as AnyBill, UsageRow } from '../../client/usage.ts'
 
 export { ApiError }
 export type { DeadLetter, FunctionInfo, LogLine }
@@ -56,35 +57,13 @@ export interface TriggerInfo {
     readonly suffix?: readonly string[]
   }
 }
-export interface UsageTotal {
-  readonly executions: number
-  readonly errors: number
-  readonly cold: number
-  readonly gbSeconds: number
-  readonly bytesIn: number
-  readonly bytesOut: number
-  /** A decimal number, in the currency of the price list. */
-  readonly cost: string
-}
-export interface UsageDay extends UsageTotal {
+/** By day and function, as it is asked for here: neither is added up. */
+export interface UsageDay extends UsageRow {
   readonly day: string
   readonly functionName: string
 }
-export interface PriceList {
-  readonly name: string
-  readonly currency: string
-  readonly asOf: string
-  readonly note: string
-  readonly perMillionExecutions: string
-  readonly perGbSecond: string
-  readonly perGbIn: string
-  readonly perGbOut: string
-  readonly free: { readonly executions: number; readonly gbSeconds: number; readonly gbIn: number; readonly gbOut: number }
-}
-export interface Bill {
+export interface Bill extends Omit<AnyBill, 'usage'> {
   readonly usage: readonly UsageDay[]
-  readonly total: UsageTotal
-  readonly prices: PriceList
 }
 export interface Bucket {
   readonly id: string

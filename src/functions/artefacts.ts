@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { MayflyError } from '../core/errors.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { type Random, randomToken, systemRandom } from '../lib/ids.ts'
+import { OneByOne } from '../lib/one-by-one.ts'
+import { makeFolder, syncFolder, writeSynced } from '../lib/synced-files.ts'
 import { readArchive, unpackArchive } from './archive.ts'
 
 export interface ArtefactsOptions {
@@ -28,7 +30,7 @@ export class Artefacts {
   readonly #random: Random
   #bootId: string | null
   /** One change at a time for each artefact; readers join the change that runs. */
-  readonly #queues = new Map<string, Promise<unknown>>()
+  readonly #oneByOne = new OneByOne()
   /** Folders that this process has found or made complete. */
   readonly #complete = new Set<string>()
 
@@ -96,7 +98,7 @@ export class Artefacts {
    */
   async put(project: ProjectRef, zip: Buffer, record: (sha256: string) => Promise<void>): Promise<string> {
     const sha256 = sha256Hex(zip)
-    await this.#alone(project, sha256, async () => {
+    await this.#oneByOne.run(this.#path(project, sha256), async () => {
       if (!(await exists(this.zipPath(project, sha256)))) {
         const parent = this.home(project)
         await this.#makeProject(parent)
@@ -104,13 +106,7 @@ export class Artefacts {
         await this.#unpack(project, sha256, zip)
         const temporary = join(parent, this.#temporary())
         try {
-          const file = await open(temporary, 'wx', 0o600)
-          try {
-            await file.writeFile(zip)
-            await file.sync()
-          } finally {
-            await file.close()
-          }
+          await writeSynced(temporary, [zip])
           await rename(temporary, this.zipPath(project, sha256))
         } finally {
           await rm(temporary, { force: true })
@@ -126,7 +122,7 @@ export class Artefacts {
   async ready(project: ProjectRef, sha256: string): Promise<string> {
     const folder = this.folder(project, sha256)
     if (this.#complete.has(folder)) return folder
-    await this.#alone(project, sha256, async () => {
+    await this.#oneByOne.run(this.#path(project, sha256), async () => {
       if (this.#complete.has(folder)) return
       const boot = await readFile(`${folder}.boot`, 'utf8').catch(() => null)
       if (boot === (await this.boot()) && (await exists(folder))) {
@@ -140,7 +136,7 @@ export class Artefacts {
 
   /** Removes an artefact if `forget`, asked while nobody can store it, says that nothing names it any more. */
   async remove(project: ProjectRef, sha256: string, forget: () => Promise<boolean>): Promise<void> {
-    await this.#alone(project, sha256, async () => {
+    await this.#oneByOne.run(this.#path(project, sha256), async () => {
       if (!(await forget())) return
       const folder = this.folder(project, sha256)
       this.#complete.delete(folder)
@@ -188,10 +184,8 @@ export class Artefacts {
   }
 
   async #makeProject(parent: string): Promise<void> {
-    const made = await mkdir(parent, { recursive: true })
+    await makeFolder(parent, 0o755)
     await chmod(parent, 0o755)
-    // The first of a project: its own name has to be on disk too.
-    if (made !== undefined) await syncFolder(this.#root)
   }
 
   /** Names this boot of the machine. */
@@ -209,18 +203,6 @@ export class Artefacts {
     if (!isSha256(sha256)) throw new MayflyError('bad_request', 'an artefact is named by 64 lower-case hexadecimal digits')
     return join(this.#root, project, sha256)
   }
-
-  async #alone(project: ProjectRef, sha256: string, work: () => Promise<void>): Promise<void> {
-    const key = this.#path(project, sha256)
-    const before = this.#queues.get(key) ?? Promise.resolve()
-    const mine = before.then(work, work)
-    this.#queues.set(key, mine)
-    try {
-      await mine
-    } finally {
-      if (this.#queues.get(key) === mine) this.#queues.delete(key)
-    }
-  }
 }
 
 const exists = async (path: string) =>
@@ -234,12 +216,3 @@ const listed = async (folder: string): Promise<string[]> =>
     if (error.code === 'ENOTDIR' || error.code === 'ENOENT') return []
     throw error
   })
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
-}

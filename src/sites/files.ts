@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto'
-import { chmod, type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MayflyError } from '../core/errors.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { KiB } from '../lib/bytes.ts'
 import type { ByteRange } from '../lib/http-conditions.ts'
 import { type Random, randomToken, systemRandom } from '../lib/ids.ts'
+import { OneByOne } from '../lib/one-by-one.ts'
+import { makeFolder, syncFolder, writeSynced } from '../lib/synced-files.ts'
 import { isSha256 } from './manifest.ts'
 
 const TEMPORARY = '.tmp-'
@@ -21,7 +23,7 @@ export class SiteFiles {
   readonly #root: string
   readonly #random: Random
   /** One change at a time for each file. */
-  readonly #queues = new Map<string, Promise<unknown>>()
+  readonly #oneByOne = new OneByOne()
 
   constructor(root: string, random: Random = systemRandom) {
     this.#root = root
@@ -44,12 +46,21 @@ export class SiteFiles {
    */
   async put(project: ProjectRef, sha256: string, chunks: AsyncIterable<Uint8Array>, record: (bytes: number) => Promise<void>): Promise<number> {
     const folder = join(this.#root, project)
-    if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined) await syncFolder(this.#root)
+    await makeFolder(folder, 0o700)
     const temporary = join(folder, `${TEMPORARY}${randomToken(12, this.#random)}`)
     try {
-      const { bytes, actual } = await writeWhole(temporary, chunks)
+      const hash = createHash('sha256')
+      let bytes = 0
+      await writeSynced(
+        temporary,
+        seen(chunks, (chunk) => {
+          hash.update(chunk)
+          bytes += chunk.length
+        }),
+      )
+      const actual = hash.digest('hex')
       if (actual !== sha256) throw new MayflyError('bad_request', `the body has the SHA-256 ${actual}, but the path says ${sha256}`)
-      await this.#alone(project, sha256, async () => {
+      await this.#oneByOne.run(this.#path(project, sha256), async () => {
         await rename(temporary, this.#path(project, sha256))
         await syncFolder(folder)
         await record(bytes)
@@ -81,7 +92,7 @@ export class SiteFiles {
 
   /** Removes a file if `forget`, asked while nobody can store it, says that nothing names it any more. */
   async remove(project: ProjectRef, sha256: string, forget: () => Promise<boolean>): Promise<void> {
-    await this.#alone(project, sha256, async () => {
+    await this.#oneByOne.run(this.#path(project, sha256), async () => {
       if (await forget()) await rm(this.#path(project, sha256), { force: true })
     })
   }
@@ -95,40 +106,13 @@ export class SiteFiles {
     if (!isSha256(sha256)) throw new MayflyError('bad_request', 'a file is named by 64 lower-case hexadecimal digits: the SHA-256 of its bytes')
     return join(this.#root, project, sha256)
   }
-
-  async #alone(project: ProjectRef, sha256: string, work: () => Promise<void>): Promise<void> {
-    const key = this.#path(project, sha256)
-    const before = this.#queues.get(key) ?? Promise.resolve()
-    const mine = before.then(work, work)
-    this.#queues.set(key, mine)
-    try {
-      await mine
-    } finally {
-      if (this.#queues.get(key) === mine) this.#queues.delete(key)
-    }
-  }
 }
 
-async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>): Promise<{ bytes: number; actual: string }> {
-  const hash = createHash('sha256')
-  const file = await open(path, 'wx', 0o600)
-  try {
-    let bytes = 0
-    for await (const chunk of chunks) {
-      hash.update(chunk)
-      bytes += chunk.length
-      await writeAll(file, chunk)
-    }
-    await file.sync()
-    return { bytes, actual: hash.digest('hex') }
-  } finally {
-    await file.close()
+async function* seen(chunks: AsyncIterable<Uint8Array>, look: (chunk: Uint8Array) => void): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    look(chunk)
+    yield chunk
   }
-}
-
-async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
-  let offset = 0
-  while (offset < chunk.length) offset += (await file.write(chunk, offset)).bytesWritten
 }
 
 async function* chunksOf(path: string, { first, last }: ByteRange): AsyncGenerator<Uint8Array> {
@@ -143,14 +127,5 @@ async function* chunksOf(path: string, { first, last }: ByteRange): AsyncGenerat
     }
   } finally {
     await file.close()
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
   }
 }

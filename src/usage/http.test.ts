@@ -10,6 +10,7 @@ import { LIMITS } from '../core/limits.ts'
 import { silentLog } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
 import type { RequestContext } from '../core/route.ts'
+import type { Bill } from '../../client/usage.ts'
 import { systemClock } from '../lib/clock.ts'
 import { routes } from './http.ts'
 import { parsePriceList } from './prices.ts'
@@ -23,6 +24,10 @@ interface Shown {
   readonly startedAt: string
   readonly cost: string
 }
+
+/** What this room answers and what clients read are one shape: a difference does not compile. */
+type Same<A, B> = [A, B] extends [B, A] ? A : never
+const asClientsRead = (bill: Same<Awaited<ReturnType<Usage['read']>>, Bill>): Bill => bill
 
 describe('reading what was executed', () => {
   let opened: Awaited<ReturnType<typeof openTestDatabases>>
@@ -100,6 +105,7 @@ describe('reading what was executed', () => {
   })
   it('prices a window, its month counted from the first', async () => {
     const { usage: days, total, prices } = await get('/usage', 'days=3650')
+    assert.deepEqual(asClientsRead(await usage.read('demo', 3650)), { usage: days, total, prices })
     assert.equal(days.length, 1)
     // 23 ran, 3 of them for nothing; 46 GB-seconds.
     assert.deepEqual([total.executions, total.cost, prices.currency], [23, '23.000020000', 'EUR'])

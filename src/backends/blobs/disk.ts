@@ -5,6 +5,7 @@ import path from 'node:path'
 import type { Clock } from '../../lib/clock.ts'
 import type { ByteRange } from '../../lib/http-conditions.ts'
 import { type Random, systemRandom } from '../../lib/ids.ts'
+import { makeFolder, syncFolder, writeSynced } from '../../lib/synced-files.ts'
 import type { Blobs, ListedBlob, OpenBlob, StoredBlob } from './blobs.ts'
 
 export interface DiskBlobsOptions {
@@ -43,23 +44,18 @@ export class DiskBlobs implements Blobs {
     const name = this.#freshName()
     const hash = createHash('md5')
     let bytes = 0
-    let isThere = false
-    try {
-      const file = await open(unfinished, 'wx', 0o600)
-      isThere = true
-      try {
-        for await (const chunk of body) {
-          hash.update(chunk)
-          bytes += chunk.length
-          await writeAll(file, chunk)
-        }
-        await file.sync()
-      } finally {
-        await file.close()
+    async function* counted() {
+      for await (const chunk of body) {
+        hash.update(chunk)
+        bytes += chunk.length
+        yield chunk
       }
+    }
+    try {
+      await writeSynced(unfinished, counted())
       await rename(unfinished, path.join(folder, name))
     } catch (error) {
-      if (isThere) await rm(unfinished, { force: true })
+      await rm(unfinished, { force: true })
       throw error
     }
     try {
@@ -143,7 +139,7 @@ export class DiskBlobs implements Blobs {
   async #makeFolder(place: string): Promise<string> {
     const folder = this.#folder(place)
     // Made at every put: a project may be dropped and its folder with it.
-    if ((await mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined) await syncFolder(this.#root)
+    await makeFolder(folder, 0o700)
     return folder
   }
 
@@ -224,19 +220,6 @@ class FolderSync {
   async settled(): Promise<void> {
     await this.#running.catch(() => {})
   }
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
-
-async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
-  for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at, chunk.length - at)).bytesWritten
 }
 
 /** A second look: the text becomes a path. */
