@@ -51,7 +51,7 @@ async function sendBatch(realtime: Realtime, context: RequestContext): Promise<R
     }
     return { status: 422, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ errors }) }
   }
-  const all = parsed.data.messages.map((message) => ({ ...message, bytes: Buffer.from(JSON.stringify(message.payload ?? {})) }))
+  const all = parsed.data.messages.map((message) => ({ ...message, bytes: bytesOf(message.payload ?? {}) }))
   // All or none: who is told of a fault may send them all again.
   if (all.some(({ bytes }) => bytes.length > LIMITS.realtimePayload.value)) throw new MayflyError('payload_too_large', payloadTooLarge())
   const sent = all.flatMap(({ topic, event, bytes, private: hidden }) => {
@@ -62,6 +62,15 @@ async function sendBatch(realtime: Realtime, context: RequestContext): Promise<R
   })
   realtime.publish(refName(context), sent)
   return ACCEPTED
+}
+
+/** @throws MayflyError body_not_json for what is read but is nested too deep to be written again */
+function bytesOf(payload: unknown): Buffer {
+  try {
+    return Buffer.from(JSON.stringify(payload))
+  } catch (error) {
+    throw new MayflyError('body_not_json', 'a payload is nested too deep', { cause: error })
+  }
 }
 
 async function sendOne(realtime: Realtime, context: RequestContext): Promise<Reply> {

@@ -34,6 +34,8 @@ const record = (value: unknown): Readonly<Record<string, unknown>> =>
 const truth = (value: unknown) => value === true || value === 'true'
 const text = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null)
 
+const numeral = (value: unknown) => (typeof value === 'number' || typeof value === 'string' ? value : null)
+
 /** A token that is not the socket's own key. */
 export const userTokenOf = (value: unknown): string | null => (typeof value === 'string' && value !== '' && !value.startsWith('sb_') ? value : null)
 
@@ -44,7 +46,7 @@ export function readJoin(payload: unknown): JoinConfig {
   const broadcast = record(config.broadcast)
   const presence = record(config.presence)
   const options = record(config.postgres_changes_options)
-  const timeout = Number(options.timeout ?? DEFAULT_WAIT_MS)
+  const timeout = Number(numeral(options.timeout) ?? DEFAULT_WAIT_MS)
   return {
     self: truth(broadcast.self),
     ack: truth(broadcast.ack),
@@ -59,8 +61,8 @@ export function readJoin(payload: unknown): JoinConfig {
 
 function readAsked(value: unknown): Asked {
   const echo = record(value)
-  const event = String(echo.event ?? '*').toUpperCase()
-  const select = Array.isArray(echo.select) ? echo.select.map(String) : null
+  const event = (text(echo.event) ?? '*').toUpperCase()
+  const select = Array.isArray(echo.select) ? echo.select.filter((one) => typeof one === 'string') : null
   const asked = {
     event: (EVENTS.includes(event) ? event : '*') as Asked['event'],
     schema: text(echo.schema) ?? 'public',

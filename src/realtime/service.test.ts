@@ -252,6 +252,36 @@ describe('Realtime', () => {
     assert.throws(() => realtime.publish(demo, [{ isPrivate: false, broadcast }]), { code: 'too_many_messages' })
     assert.equal(LIMITS.realtimeMessages.error, 'too_many_messages')
   })
+  it('what no text can be made of, or is nested without end, ends nothing but its own socket', async () => {
+    make()
+    const deep = (around: (inner: string) => string) => around(`${'['.repeat(200_000)}${']'.repeat(200_000)}`)
+    const hostile = [
+      '{"topic":"realtime:room","event":"broadcast","ref":"r","payload":{"event":{"toString":1,"valueOf":1}}}',
+      '{"topic":"realtime:room","event":"presence","ref":"r","payload":{"event":{"toString":1,"valueOf":1}}}',
+      deep((inner) => `{"topic":"realtime:room","event":"broadcast","ref":"r","payload":{"event":"e","payload":${inner}}}`),
+      deep((inner) => `{"topic":"realtime:room","event":"presence","ref":"r","payload":{"event":"track","payload":{"a":${inner}}}}`),
+      deep(
+        (inner) =>
+          `{"topic":"realtime:other","event":"phx_join","ref":"j","payload":{"config":{"postgres_changes":[{"event":"*","schema":"public","x":${inner}}]}}}`,
+      ),
+      '{"topic":"realtime:other","event":"phx_join","ref":"j","payload":{"config":{"postgres_changes":[{"event":{"toString":1,"valueOf":1}}]}}}',
+      '{"topic":"realtime:other","event":"phx_join","ref":"j","payload":{"config":{"postgres_changes":[{"select":[{"toString":1,"valueOf":1}]}]}}}',
+      '{"topic":"realtime:other","event":"phx_join","ref":"j","payload":{"config":{"postgres_changes_options":{"timeout":{"toString":1,"valueOf":1}}}}}',
+      '{"topic":"realtime:room","event":"broadcast","ref":"r","payload":5}',
+    ]
+    for (const frame of hostile) {
+      const [end, other] = [connect(), connect()]
+      end.join('room', { broadcast: { ack: true, self: true } })
+      other.join('room')
+      end.sayRaw(frame)
+      await new Promise((resolve) => setImmediate(resolve))
+      assert.equal(other.closed, null, frame.slice(0, 100))
+      assert.ok(end.closed === null || end.closed === 1008, String(end.closed))
+      other.say('realtime:room', 'broadcast', { type: 'broadcast', event: 'after', payload: {} })
+      end.leave()
+      other.leave()
+    }
+  })
   it('a batch that this second has not room for is refused whole, and told to nobody', () => {
     make({ messages: 3 })
     const end = connect()

@@ -65,7 +65,7 @@ export class Client {
     this.#deps = deps
     this.#socket = socket
     this.#silence = this.#awaitNext()
-    socket.onFrame((frame) => this.#take(frame))
+    socket.onFrame((frame) => this.#safely(() => this.#take(frame)))
     socket.onClose(() => this.#end())
   }
 
@@ -98,6 +98,16 @@ export class Client {
 
   #awaitNext(): Disposable {
     return this.#deps.clock.timer(LIMITS.realtimeSilence.value, () => this.#socket.close(POLICY_VIOLATION, 'no heartbeat came'))
+  }
+
+  /** What one client says must not end the node, whatever it is: nobody stands above these calls. */
+  #safely(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      this.#deps.log.warn({ error: String(error) }, 'a frame of a client could not be taken')
+      this.close(POLICY_VIOLATION, 'the frame is not understood')
+    }
   }
 
   #end(): void {
@@ -222,7 +232,7 @@ export class Client {
       answered = true
     }
     using _wait = clock.timer(wanted ?? SHORT_WAIT_MS, () =>
-      answer(() => (wanted === null ? this.#welcome(message, membership) : fail('UnableToSubscribe: the database was not ready in time'))),
+      this.#safely(() => answer(() => (wanted === null ? this.#welcome(message, membership) : fail('UnableToSubscribe: the database was not ready in time')))),
     )
     try {
       await subscription.live
@@ -281,7 +291,7 @@ export class Client {
   #present(membership: Membership, said: unknown): string | null {
     const { channels } = this.#deps
     const { event, payload = {} } = said as { event?: unknown; payload?: unknown }
-    const kind = String(event).toLowerCase()
+    const kind = typeof event === 'string' ? event.toLowerCase() : ''
     if (kind === 'untrack') channels.untrack(membership.channel, membership)
     else if (kind !== 'track') return 'unknown presence event'
     else {
@@ -315,7 +325,7 @@ export class Client {
 /** A broadcast that came as text. */
 function asPush(message: Message): Push {
   const { event, payload = {} } = (message.payload ?? {}) as { event?: unknown; payload?: unknown }
-  return { ...message, event: String(event ?? ''), encoding: 'json', payload: Buffer.from(JSON.stringify(payload)) }
+  return { ...message, event: typeof event === 'string' ? event : '', encoding: 'json', payload: Buffer.from(JSON.stringify(payload)) }
 }
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true })

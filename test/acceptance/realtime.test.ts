@@ -178,6 +178,7 @@ describe('realtime', () => {
     assert.equal((await post('/hidden/events/yes?private=true', '{}', secret)).status, 202)
     await until(() => heard.length > 0, 'what may be sent')
     assert.deepEqual(heard, ['yes'])
+    assert.equal((await post('', `{"messages":[{"topic":"a","event":"e","payload":${'['.repeat(200_000)}${']'.repeat(200_000)}}]}`)).body.code, 'body_not_json')
     // More than a second takes is refused whole.
     const messages = Array.from({ length: 101 }, () => ({ topic: 'hidden', event: 'flood', payload: {}, private: true }))
     const flood = await post('', JSON.stringify({ messages }), secret)
