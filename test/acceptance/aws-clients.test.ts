@@ -93,6 +93,52 @@ describe('Debian’s awscli', { skip: noCli }, () => {
     await aws('delete-function', '--function-name', 'cli')
   })
 
+  it('publishes versions, and shares the calls of an alias', async () => {
+    await aws(
+      ...['create-function', '--function-name', 'shown', '--runtime', 'nodejs24.x', '--handler', 'index.handler', '--role', ROLE],
+      ...['--zip-file', 'fileb://one.zip', '--publish'],
+    )
+    await aws('wait', 'published-version-active', '--function-name', 'shown', '--qualifier', '1')
+    await aws('update-function-code', '--function-name', 'shown', '--zip-file', 'fileb://two.zip')
+    await aws('wait', 'function-updated-v2', '--function-name', 'shown')
+    const published = await aws('publish-version', '--function-name', 'shown', '--description', 'the second')
+    assert.deepEqual([published.Version, published.Description], ['2', 'the second'])
+    const { Versions: versions } = (await aws('list-versions-by-function', '--function-name', 'shown')) as unknown as { Versions: { Version: string }[] }
+    assert.deepEqual(
+      versions.map((one) => one.Version),
+      ['$LATEST', '1', '2'],
+    )
+    const made = await aws('create-alias', '--function-name', 'shown', '--name', 'live', '--function-version', '1')
+    assert.equal(made.RoutingConfig, undefined)
+    const call = async (qualifier: string) =>
+      await aws(
+        ...['invoke', '--function-name', 'shown', '--qualifier', qualifier],
+        ...['--cli-binary-format', 'raw-in-base64-out', '--payload', '{"n":1}', 'out.json'],
+      )
+    assert.deepEqual([(await call('live')).ExecutedVersion, answer()], ['1', { one: 1 }])
+    const shared = await aws(
+      ...['update-alias', '--function-name', 'shown', '--name', 'live', '--revision-id', String(made.RevisionId)],
+      ...['--routing-config', 'AdditionalVersionWeights={2=1}'],
+    )
+    assert.deepEqual(shared.RoutingConfig, { AdditionalVersionWeights: { 2: 1 } })
+    assert.deepEqual([(await call('live')).ExecutedVersion, answer()], ['2', { two: 1 }])
+    await fails(
+      /\(PreconditionFailedException\).*UpdateAlias/,
+      'update-alias',
+      '--function-name',
+      'shown',
+      '--name',
+      'live',
+      '--revision-id',
+      String(made.RevisionId),
+    )
+    await fails(/\(ResourceConflictException\).*DeleteFunction.*\[live\]/, 'delete-function', '--function-name', 'shown', '--qualifier', '2')
+    await aws('delete-alias', '--function-name', 'shown', '--name', 'live')
+    await aws('delete-function', '--function-name', 'shown:2')
+    await fails(/\(ResourceNotFoundException\)/, 'get-function', '--function-name', 'shown:2')
+    await aws('delete-function', '--function-name', 'shown')
+  })
+
   it('tells errors by their names', async () => {
     await fails(/\(ResourceNotFoundException\).*GetFunction operation.*Function not found/, 'get-function', '--function-name', 'cli')
     await fails(
@@ -123,12 +169,26 @@ client.get_waiter('function_updated_v2').wait(FunctionName='boto')
 got = client.get_function(FunctionName='boto')['Configuration']
 out['got'] = [got['MemorySize'], got['Environment']['Variables'], got['State']]
 out['names'] = [f['FunctionName'] for page in client.get_paginator('list_functions').paginate() for f in page['Functions']]
-client.delete_function(FunctionName='boto')
+first = client.publish_version(FunctionName='boto')
+client.get_waiter('published_version_active').wait(FunctionName='boto', Qualifier='1')
+for n in range(2, 8):
+    client.update_function_configuration(FunctionName='boto', Description='step %d' % n)
+    client.publish_version(FunctionName='boto', CodeSha256=first['CodeSha256'])
+pages = client.get_paginator('list_versions_by_function').paginate(FunctionName='boto', PaginationConfig={'PageSize': 3})
+out['versions'] = [v['Version'] for page in pages for v in page['Versions']]
+alias = client.create_alias(FunctionName='boto', Name='live', FunctionVersion='7')
+out['alias'] = [alias['AliasArn'], 'RoutingConfig' in alias, client.get_alias(FunctionName=first['FunctionArn'][:-2], Name='live')['FunctionVersion']]
+out['executed'] = client.invoke(FunctionName=alias['AliasArn'], Payload=b'{"n":2}')['ExecutedVersion']
 def error(work):
     try:
         work()
     except client.exceptions.ClientError as e:
         return [type(e).__name__, e.response['Error']['Code'], e.response['ResponseMetadata']['HTTPStatusCode']]
+out['revision'] = error(lambda: client.publish_version(FunctionName='boto', RevisionId=first['RevisionId']))
+out['sha'] = error(lambda: client.publish_version(FunctionName='boto', CodeSha256='x'))
+out['alias twice'] = error(lambda: client.create_alias(FunctionName='boto', Name='live', FunctionVersion='1'))
+out['no version'] = error(lambda: client.update_alias(FunctionName='boto', Name='live', FunctionVersion='9'))
+client.delete_function(FunctionName='boto')
 out['gone'] = error(lambda: client.invoke(FunctionName='boto'))
 out['unzip'] = error(lambda: client.create_function(FunctionName='no', Runtime='nodejs24.x', Handler='a.b', Role=role, Code={'ZipFile': b'no zip'}))
 forger = boto3.client('lambda', endpoint_url=url, aws_access_key_id=os.environ['AWS_ACCESS_KEY_ID'], aws_secret_access_key='no')
@@ -144,6 +204,12 @@ print(json.dumps(out))
     assert.match(log, /seen 1/)
     assert.deepEqual(out.got, [192, { AB: 'c' }, 'Active'])
     assert.ok((out.names as string[]).includes('boto'))
+    assert.deepEqual(out.versions, ['$LATEST', '1', '2', '3', '4', '5', '6', '7'])
+    assert.deepEqual([out.alias, out.executed], [['arn:aws:lambda:us-east-1:000000000000:function:boto:live', false, '7'], '7'])
+    assert.deepEqual(out.revision, ['PreconditionFailedException', 'PreconditionFailedException', 412])
+    assert.deepEqual(out.sha, ['InvalidParameterValueException', 'InvalidParameterValueException', 400])
+    assert.deepEqual(out['alias twice'], ['ResourceConflictException', 'ResourceConflictException', 409])
+    assert.deepEqual(out['no version'], ['ResourceNotFoundException', 'ResourceNotFoundException', 404])
     assert.deepEqual(out.gone, ['ResourceNotFoundException', 'ResourceNotFoundException', 404])
     assert.deepEqual(out.unzip, ['InvalidParameterValueException', 'InvalidParameterValueException', 400])
     assert.deepEqual((out.forged as unknown[]).slice(1), ['InvalidSignatureException', 403])
