@@ -6,12 +6,14 @@ import {
   CreateAliasCommand,
   CreateEventSourceMappingCommand,
   CreateFunctionCommand,
+  CreateFunctionUrlConfigCommand,
   type CreateFunctionCommandInput,
   DeleteAliasCommand,
   DeleteEventSourceMappingCommand,
   DeleteFunctionCommand,
   DeleteFunctionConcurrencyCommand,
   DeleteFunctionEventInvokeConfigCommand,
+  DeleteFunctionUrlConfigCommand,
   DeleteLayerVersionCommand,
   DeleteProvisionedConcurrencyConfigCommand,
   GetAliasCommand,
@@ -20,6 +22,7 @@ import {
   GetFunctionCommand,
   GetFunctionConfigurationCommand,
   GetFunctionEventInvokeConfigCommand,
+  GetFunctionUrlConfigCommand,
   GetLayerVersionCommand,
   GetPolicyCommand,
   GetProvisionedConcurrencyConfigCommand,
@@ -40,6 +43,7 @@ import {
   UpdateFunctionCodeCommand,
   UpdateFunctionConfigurationCommand,
   type UpdateFunctionConfigurationCommandInput,
+  UpdateFunctionUrlConfigCommand,
   waitUntilFunctionActiveV2,
   waitUntilFunctionUpdatedV2,
   waitUntilPublishedVersionActive,
@@ -297,6 +301,27 @@ describe('Terraform: what belongs to a function', () => {
     for (let plan = 0; plan < 2; plan++) assert.deepEqual(await read(), { ...state, FunctionVersion: '2', Description: '' })
     await aws.send(new DeleteAliasCommand(alias))
     await gone(aws.send(new GetAliasCommand(alias)))
+  })
+
+  it('aws_lambda_function_url opens it to anyone by a statement, and is read back', async () => {
+    const read = async () => {
+      const { $metadata: _, ...state } = await aws.send(new GetFunctionUrlConfigCommand({ FunctionName }))
+      return state
+    }
+    const { FunctionUrl = '' } = await aws.send(new CreateFunctionUrlConfigCommand({ FunctionName, AuthType: 'NONE' }))
+    assert.match(FunctionUrl, /^https?:\/\/[^/]+\/(.*\/)?$/)
+    const open = { FunctionName, StatementId: 'FunctionURLAllowPublicAccess', Principal: '*', FunctionUrlAuthType: 'NONE' } as const
+    const { Statement = '' } = await aws.send(new AddPermissionCommand({ ...open, Action: 'lambda:InvokeFunctionUrl' }))
+    assert.deepEqual((JSON.parse(Statement) as { Condition: unknown }).Condition, { StringEquals: { 'lambda:FunctionUrlAuthType': 'NONE' } })
+    const first = await read()
+    assert.partialDeepStrictEqual(first, { FunctionUrl, FunctionArn: arnOf(FunctionName), AuthType: 'NONE', InvokeMode: 'BUFFERED' })
+    assert.deepEqual(await read(), first, 'the second plan is empty')
+    const Cors = { AllowOrigins: ['https://a.example'], MaxAge: 60 }
+    await aws.send(new UpdateFunctionUrlConfigCommand({ FunctionName, AuthType: 'AWS_IAM', Cors, InvokeMode: 'RESPONSE_STREAM' }))
+    assert.partialDeepStrictEqual(await read(), { FunctionUrl, AuthType: 'AWS_IAM', Cors, InvokeMode: 'RESPONSE_STREAM' })
+    await aws.send(new DeleteFunctionUrlConfigCommand({ FunctionName }))
+    await gone(read())
+    await aws.send(new RemovePermissionCommand({ FunctionName, StatementId: open.StatementId }))
   })
 
   it('aws_lambda_event_source_mapping goes through the states that it waits through', async () => {
