@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync, promises as fs, readFileSync } from 'node:fs'
+import { isBuiltin } from 'node:module'
 import path from 'node:path'
 import { build, type Plugin, stop } from 'esbuild'
 import yazl from 'yazl'
@@ -93,7 +94,7 @@ export async function packFolder(folder: string, name: string | null, hear: Hear
         logLevel: 'silent',
         // What was CommonJS in the bundle asks for require.
         banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
-        plugins: [nativePackages(native)],
+        plugins: [nativePackages(native), ...(Array.isArray(definition.layers) && definition.layers.length > 0 ? [layerPackages] : [])],
       })
     } catch (error) {
       throw bundleFault('The code', error)
@@ -219,6 +220,21 @@ const nativePackages = (native: Map<string, string>): Plugin => ({
     })
   },
 })
+
+/** Leaves to the function's layers what is not there. It is loaded by `require`, as `import` does not look into layers. */
+const layerPackages: Plugin = {
+  name: 'layer-packages',
+  setup: (esbuild) => {
+    esbuild.onResolve({ filter: /^[^./]/ }, (found) => {
+      if (found.kind === 'entry-point' || isBuiltin(found.path)) return null
+      if (found.namespace === 'layer') return { path: found.path, external: true }
+      const [scope = '', name = ''] = found.path.split('/')
+      if (resolvePackage(scope.startsWith('@') ? `${scope}/${name}` : scope, found.resolveDir)) return null
+      return { path: found.path, namespace: 'layer' }
+    })
+    esbuild.onLoad({ filter: /./, namespace: 'layer' }, ({ path: name }) => ({ contents: `module.exports = require(${JSON.stringify(name)})` }))
+  },
+}
 
 const packageOf = (folder: string) => JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8')) as PackageJson
 

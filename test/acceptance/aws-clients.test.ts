@@ -20,6 +20,8 @@ before(async () => {
   const code = (text: string) => zipOf({ 'index.mjs': `export const handler = async (event) => (console.log('seen', event.n), ${text})` })
   writeFileSync(path.join(folder, 'one.zip'), await code('({ one: event.n })'))
   writeFileSync(path.join(folder, 'two.zip'), await code('({ two: event.n })'))
+  writeFileSync(path.join(folder, 'layer.zip'), await zipOf({ 'nodejs/node_modules/from-layer/index.js': `module.exports = 'from a layer'` }))
+  writeFileSync(path.join(folder, 'requires.zip'), await zipOf({ 'index.js': `exports.handler = async () => require('from-layer')` }))
   node = await startMayfly(path.join(folder, 'data'))
 })
 after(async () => {
@@ -139,6 +141,22 @@ describe('Debian’s awscli', { skip: noCli }, () => {
     await aws('delete-function', '--function-name', 'shown')
   })
 
+  it('publishes a layer, reads it, gives it to a function and deletes it', async () => {
+    const made = await aws('publish-layer-version', '--layer-name', 'cli', '--zip-file', 'fileb://layer.zip', '--compatible-runtimes', 'nodejs24.x')
+    assert.deepEqual([made.Version, made.LayerVersionArn], [1, 'arn:aws:lambda:us-east-1:000000000000:layer:cli:1'])
+    assert.equal((await aws('get-layer-version-by-arn', '--arn', String(made.LayerVersionArn))).Version, 1)
+    await aws(
+      ...['create-function', '--function-name', 'layered', '--runtime', 'nodejs24.x', '--handler', 'index.handler', '--role', ROLE],
+      ...['--zip-file', 'fileb://requires.zip', '--layers', String(made.LayerVersionArn)],
+    )
+    await aws('wait', 'function-active-v2', '--function-name', 'layered')
+    await aws('invoke', '--function-name', 'layered', 'out.json')
+    assert.equal(answer(), 'from a layer')
+    await aws('delete-layer-version', '--layer-name', 'cli', '--version-number', '1')
+    await fails(/\(ResourceNotFoundException\).*GetLayerVersion operation/, 'get-layer-version', '--layer-name', 'cli', '--version-number', '1')
+    await aws('delete-function', '--function-name', 'layered')
+  })
+
   it('tells errors by their names', async () => {
     await fails(/\(ResourceNotFoundException\).*GetFunction operation.*Function not found/, 'get-function', '--function-name', 'cli')
     await fails(
@@ -189,6 +207,17 @@ out['sha'] = error(lambda: client.publish_version(FunctionName='boto', CodeSha25
 out['alias twice'] = error(lambda: client.create_alias(FunctionName='boto', Name='live', FunctionVersion='1'))
 out['no version'] = error(lambda: client.update_alias(FunctionName='boto', Name='live', FunctionVersion='9'))
 client.delete_function(FunctionName='boto')
+with open('layer.zip', 'rb') as layer, open('requires.zip', 'rb') as code:
+    layered = client.publish_layer_version(LayerName='boto', Content={'ZipFile': layer.read()}, CompatibleRuntimes=['nodejs24.x'])
+    client.create_function(FunctionName='layered', Runtime='nodejs24.x', Handler='index.handler', Role=role, Code={'ZipFile': code.read()}, Layers=[layered['LayerVersionArn']])
+client.get_waiter('function_active_v2').wait(FunctionName='layered')
+out['layered'] = json.load(client.invoke(FunctionName='layered')['Payload'])
+out['layerVersions'] = [v['Version'] for page in client.get_paginator('list_layer_versions').paginate(LayerName='boto') for v in page['LayerVersions']]
+client.delete_function(FunctionName='layered')
+out['layers'] = [l['LayerName'] for page in client.get_paginator('list_layers').paginate(CompatibleRuntime='nodejs24.x') for l in page['Layers']]
+client.add_layer_version_permission(LayerName='boto', VersionNumber=1, StatementId='s', Action='lambda:GetLayerVersion', Principal='*')
+out['statements'] = len(json.loads(client.get_layer_version_policy(LayerName='boto', VersionNumber=1)['Policy'])['Statement'])
+out['noLayer'] = error(lambda: client.get_layer_version(LayerName='boto', VersionNumber=2))
 out['gone'] = error(lambda: client.invoke(FunctionName='boto'))
 out['unzip'] = error(lambda: client.create_function(FunctionName='no', Runtime='nodejs24.x', Handler='a.b', Role=role, Code={'ZipFile': b'no zip'}))
 forger = boto3.client('lambda', endpoint_url=url, aws_access_key_id=os.environ['AWS_ACCESS_KEY_ID'], aws_secret_access_key='no')
@@ -210,6 +239,9 @@ print(json.dumps(out))
     assert.deepEqual(out.sha, ['InvalidParameterValueException', 'InvalidParameterValueException', 400])
     assert.deepEqual(out['alias twice'], ['ResourceConflictException', 'ResourceConflictException', 409])
     assert.deepEqual(out['no version'], ['ResourceNotFoundException', 'ResourceNotFoundException', 404])
+    assert.deepEqual([out.layered, out.layerVersions, out.statements], ['from a layer', [1], 1])
+    assert.ok((out.layers as string[]).includes('boto'))
+    assert.deepEqual(out.noLayer, ['ResourceNotFoundException', 'ResourceNotFoundException', 404])
     assert.deepEqual(out.gone, ['ResourceNotFoundException', 'ResourceNotFoundException', 404])
     assert.deepEqual(out.unzip, ['InvalidParameterValueException', 'InvalidParameterValueException', 400])
     assert.deepEqual((out.forged as unknown[]).slice(1), ['InvalidSignatureException', 403])

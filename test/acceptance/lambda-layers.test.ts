@@ -267,16 +267,21 @@ describe('layers', () => {
     )
     const own = `${folder}/by-file`
     mkdirSync(own)
-    writeFileSync(`${own}/index.js`, `exports.handler = async () => [require('node:child_process').execFileSync('linked', { encoding: 'utf8' }).trim()]`)
+    writeFileSync(
+      `${own}/index.ts`,
+      `import { execFileSync } from 'node:child_process'\nimport from from 'from-layer'\nexport const handler = async (): Promise<string[]> => [execFileSync('linked', { encoding: 'utf8' }).trim(), from, require('from-layer')]`,
+    )
+    const unbundled = mayfly(['deploy', own, ...on])
+    assert.deepEqual([unbundled.code, /Could not resolve "from-layer"/.test(unbundled.stderr)], [1, true], unbundled.stderr)
     writeFileSync(`${own}/mayfly.json`, JSON.stringify({ layers: ['folder:1'] }))
     const deployed = mayfly(['deploy', own, ...on])
     assert.equal(deployed.code, 0, deployed.stderr)
-    assert.deepEqual(JSON.parse(mayfly(['invoke', 'by-file', ...on]).stdout), ['folder tool'])
+    assert.deepEqual(JSON.parse(mayfly(['invoke', 'by-file', ...on]).stdout), ['folder tool', 'folder', 'folder'])
     assert.equal(mayfly(['layers', 'rm', 'folder:1', ...on]).code, 0)
     assert.match(mayfly(['deploy', own, ...on]).stdout, /Nothing changes/)
     const gone = mayfly(['layers', 'rm', 'folder:1', ...on])
     assert.deepEqual([gone.code, /layer_not_found/.test(gone.stderr)], [5, true], gone.stderr)
-    assert.deepEqual(JSON.parse(mayfly(['invoke', 'by-file', ...on]).stdout), ['folder tool'])
+    assert.deepEqual(JSON.parse(mayfly(['invoke', 'by-file', ...on]).stdout), ['folder tool', 'folder', 'folder'])
     writeFileSync(`${own}/mayfly.json`, JSON.stringify({ layers: ['folder:9'] }))
     const refused = mayfly(['deploy', own, ...on])
     assert.deepEqual([refused.code, /Layer version arn:\S+:folder:9 does not exist/.test(refused.stderr)], [1, true], refused.stderr)

@@ -324,6 +324,7 @@ describe('code from a bucket', () => {
     assert.deepEqual([updated.status, updated.body.CodeSize], [200, large.length], JSON.stringify(updated.body))
     const layer = await send('POST', `${L}/bucketed/versions`, { Content: from('dir/code.zip') })
     assert.deepEqual([layer.status, layer.body.Content.CodeSize], [201, zip.length])
+    refuses(await table.create('theirs', { Code: from('dir/code.zip') }, TWO), 400, 'InvalidParameterValueException', /NoSuchBucket/)
   })
 
   it('is refused by name when it cannot be had', async () => {
@@ -347,7 +348,20 @@ describe('code from a bucket', () => {
     await tries(from('x'.repeat(1025)), 400, 'ValidationException', /'s3Key'/)
     table.objects.set('text', Buffer.from('no archive'))
     await tries(from('text'), 400, bad, /^Could not unzip uploaded file/)
-    const mine = await table.create('theirs', { Code: from('dir/code.zip') }, TWO)
-    refuses(mine, 400, bad, /NoSuchBucket/)
+  })
+})
+
+describe('what a project has of layers', () => {
+  it('counts as its code until it is deleted, and goes with the project', async () => {
+    const used = async () => (await send('GET', '/2016-08-19/account-settings', undefined, TWO)).body.AccountUsage.TotalCodeSize
+    const before = await used()
+    const made = await publish('counted', 'counted', {}, TWO)
+    assert.equal(await used(), before + made.body.Content.CodeSize)
+    await send('DELETE', `${L}/counted/versions/1`, undefined, TWO)
+    assert.equal(await used(), before)
+    await publish('kept', 'kept', {}, TWO)
+    assert.equal((await table.create('last', { Layers: [`${ARN}:kept:1`] }, TWO)).status, 201)
+    await table.dropProject(TWO)
+    assert.deepEqual((await send('GET', L, undefined, TWO)).body.Layers, [])
   })
 })

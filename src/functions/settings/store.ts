@@ -140,7 +140,7 @@ export const saveEventSource = (tx: Tx, projectId: string, source: Omit<EventSou
 export const deleteEventSource = (tx: Tx, projectId: string, id: string) => tx`
   delete from mayfly.event_source_mapping where project_id = ${projectId} and id = ${id}`
 
-/** How many functions a project has, and how large the code is of all that can be called by itself. */
+/** How many functions a project has, and how large the code is of all that can be called by itself, and the layers that can be named. */
 export const selectCodeUsage = async (sql: Query, ref: ProjectRef): Promise<{ functions: number; codeBytes: number }> => {
   const [row] = await sql<{ functions: string; bytes: string }>`
     with own as (
@@ -149,6 +149,8 @@ export const selectCodeUsage = async (sql: Query, ref: ProjectRef): Promise<{ fu
            (select coalesce(sum(version.code_bytes), 0) from mayfly.function_version version
              where version.id in (select version_id from own
                                   union all
-                                  select published.version_id from mayfly.published_version published join own on own.id = published.function_id)) as bytes`
+                                  select published.version_id from mayfly.published_version published join own on own.id = published.function_id))
+           + (select coalesce(sum(layer.code_bytes), 0) from mayfly.layer_version layer join mayfly.project on project.id = layer.project_id
+               where project.ref = ${ref} and layer.deleted_at is null) as bytes`
   return { functions: Number(row?.functions ?? 0), codeBytes: Number(row?.bytes ?? 0) }
 }

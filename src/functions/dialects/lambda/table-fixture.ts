@@ -10,7 +10,7 @@ import { silentLog } from '../../../core/log.ts'
 import type { ProjectRef } from '../../../core/project.ts'
 import type { Reply, RequestContext, Route } from '../../../core/route.ts'
 import { Sealer } from '../../../core/seal.ts'
-import { insertProject, updateProjectState } from '../../../core/store.ts'
+import { deleteProject, insertProject, updateProjectState } from '../../../core/store.ts'
 import { systemClock } from '../../../lib/clock.ts'
 import { uuidv7 } from '../../../lib/ids.ts'
 import { Concurrency } from '../../concurrency/concurrency.ts'
@@ -178,6 +178,13 @@ export class LambdaTable implements AsyncDisposable {
     const parsed = text === '' ? null : (JSON.parse(text) as any)
     const code = reply.headers?.['x-amzn-errortype'] as string | undefined
     return { status: reply.status, code, message: code === undefined ? undefined : (parsed.message ?? parsed.Message), body: parsed }
+  }
+
+  /** As the deletion of a project does it: its rows go with its own. */
+  async dropProject(project: ProjectRef): Promise<void> {
+    await this.functions.dropProject(project)
+    await updateProjectState(this.control.sql, project, 'deleting')
+    await deleteProject(this.control.sql, project)
   }
 
   async create(name: string, more: object = {}, project: ProjectRef = ONE): Promise<Answer> {
