@@ -3,6 +3,7 @@ import { chmod, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs
 import { join } from 'node:path'
 import { MayflyError } from '../core/errors.ts'
 import type { ProjectRef } from '../core/project.ts'
+import { KiB } from '../lib/bytes.ts'
 import { type Random, randomToken, systemRandom } from '../lib/ids.ts'
 import { OneByOne } from '../lib/one-by-one.ts'
 import { makeFolder, syncFolder, writeSynced } from '../lib/synced-files.ts'
@@ -17,6 +18,7 @@ export interface ArtefactsOptions {
 }
 
 const TEMPORARY = '.tmp-'
+const PIECE_BYTES = 256 * KiB
 export const isSha256 = (text: string) => /^[0-9a-f]{64}$/.test(text)
 export const sha256Hex = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
@@ -33,6 +35,8 @@ export class Artefacts {
   readonly #oneByOne = new OneByOne()
   /** Folders that this process has found or made complete. */
   readonly #complete = new Set<string>()
+  /** How large those are that this process unpacked. */
+  readonly #unpackedBytes = new Map<string, number>()
 
   constructor(options: ArtefactsOptions) {
     this.#root = options.root
@@ -72,7 +76,7 @@ export class Artefacts {
 
   /** How many bytes an archive that is there has when it is unpacked. */
   async unpackedBytes(project: ProjectRef, sha256: string): Promise<number> {
-    return (await readArchive(await this.#readSound(project, sha256))).unpackedBytes
+    return this.#unpackedBytes.get(this.folder(project, sha256)) ?? (await readArchive(await this.#readSound(project, sha256))).unpackedBytes
   }
 
   zipPath(project: ProjectRef, sha256: string): string {
@@ -87,8 +91,10 @@ export class Artefacts {
     return await exists(this.zipPath(project, sha256))
   }
 
-  async read(project: ProjectRef, sha256: string): Promise<Buffer> {
-    return await readFile(this.zipPath(project, sha256))
+  /** The archive piece by piece: it may be large. The file is opened when the first piece is asked for. */
+  async *stream(project: ProjectRef, sha256: string): AsyncGenerator<Uint8Array> {
+    await using file = await open(this.zipPath(project, sha256), 'r')
+    yield* file.createReadStream({ autoClose: false, highWaterMark: PIECE_BYTES })
   }
 
   /**
@@ -140,6 +146,7 @@ export class Artefacts {
       if (!(await forget())) return
       const folder = this.folder(project, sha256)
       this.#complete.delete(folder)
+      this.#unpackedBytes.delete(folder)
       await rm(`${folder}.boot`, { force: true })
       await rm(`${folder}.zip`, { force: true })
       await rm(folder, { recursive: true, force: true })
@@ -150,11 +157,12 @@ export class Artefacts {
   async removeProject(project: ProjectRef): Promise<void> {
     const parent = this.home(project)
     for (const folder of this.#complete) if (folder.startsWith(`${parent}/`)) this.#complete.delete(folder)
+    for (const folder of this.#unpackedBytes.keys()) if (folder.startsWith(`${parent}/`)) this.#unpackedBytes.delete(folder)
     await rm(parent, { recursive: true, force: true })
   }
 
   async #readSound(project: ProjectRef, sha256: string): Promise<Buffer> {
-    const zip = await this.read(project, sha256)
+    const zip = await readFile(this.zipPath(project, sha256))
     if (sha256Hex(zip) !== sha256) throw new MayflyError('internal', `artefact ${sha256} of project ${project} is damaged on disk`)
     return zip
   }
@@ -181,6 +189,7 @@ export class Artefacts {
       await rm(old, { recursive: true, force: true })
     }
     this.#complete.add(folder)
+    this.#unpackedBytes.set(folder, archive.unpackedBytes)
   }
 
   async #makeProject(parent: string): Promise<void> {

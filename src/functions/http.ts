@@ -95,13 +95,15 @@ export function routes({ functions, links, concurrencyOf }: FunctionsHttpDeps): 
         if (project === null || !isSha256(sha256) || !links.allows(project, sha256, context.query.get('token') ?? '')) {
           throw new MayflyError('not_allowed', 'this link is not valid or its 10 minutes are over; ask GetFunction for another')
         }
+        const { bytes, pieces } = await functions.readArtefact(project, sha256)
         return {
           status: 200,
           headers: {
             'content-type': 'application/zip',
+            'content-length': String(bytes),
             'cache-control': 'private, no-store',
           },
-          body: await functions.readArtefact(project, sha256),
+          body: pieces,
         }
       },
     },

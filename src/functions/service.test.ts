@@ -161,7 +161,8 @@ async function send(method: string, url: string, body: unknown = undefined, prin
     else if (error instanceof MayflyError) reply = { status: error.status, body: JSON.stringify({ code: error.code, message: error.message }) }
     else throw error
   }
-  const out = Buffer.from((reply.body as string | Uint8Array | null) ?? '')
+  const { body: sent = null } = reply
+  const out = sent !== null && typeof sent === 'object' && Symbol.asyncIterator in sent ? Buffer.concat(await Array.fromAsync(sent)) : Buffer.from(sent ?? '')
   let parsed: unknown = null
   try {
     parsed = JSON.parse(out.toString('utf8'))

@@ -202,9 +202,11 @@ export class FunctionsService implements Functions {
     return bytes !== null && (await this.#deps.artefacts.has(project, sha256)) ? bytes : null
   }
 
-  async readArtefact(project: ProjectRef, sha256: string): Promise<Buffer> {
-    if ((await this.artefactBytes(project, sha256)) === null) throw new MayflyError('not_found', `the project ${project} has no artefact ${sha256}`)
-    return await this.#deps.artefacts.read(project, sha256)
+  /** @throws MayflyError not_found */
+  async readArtefact(project: ProjectRef, sha256: string): Promise<{ bytes: number; pieces: AsyncIterable<Uint8Array> }> {
+    const bytes = await this.artefactBytes(project, sha256)
+    if (bytes === null) throw new MayflyError('not_found', `the project ${project} has no artefact ${sha256}`)
+    return { bytes, pieces: this.#deps.artefacts.stream(project, sha256) }
   }
 
   readonly #refusal = (runtime: string) => this.#deps.refusal?.(runtime) ?? null

@@ -75,11 +75,9 @@ async function publishLayerVersion(call: Call): Promise<unknown> {
   violations.check()
   if (![description, license ?? ''].every(isPlainLines)) throw invalidParameter('Description and LicenseInfo must not hold control characters.')
   const name = parseLayerName(call.context.params.name ?? '', call.region)
-  const version = await withArchive(call, codeSource(content ?? {}), async (zip, limitBytes) => {
-    const artefact = await call.functions.storeArtefact(call.project, zip, limitBytes)
-    return await call.functions.layers.publish(call.project, name, { description, license, runtimes, architectures, artefact })
-  })
-  return shownWhole(call, version)
+  const source = codeSource(content ?? {})
+  const artefact = await withArchive(call, source, async (zip, limitBytes) => await call.functions.storeArtefact(call.project, zip, limitBytes))
+  return shownWhole(call, await call.functions.layers.publish(call.project, name, { description, license, runtimes, architectures, artefact }))
 }
 
 function textsOf(
