@@ -103,10 +103,27 @@ describe('Channel', () => {
     await sent.over
   })
 
+  it('takes an error of any bytes behind its type, and how the process ended', async () => {
+    const { channel, say } = open()
+    say(HELLO)
+    const sent = send(channel, event, silent)
+    const head = json({ errorType: 'Mine' })
+    const length = Buffer.alloc(4)
+    length.writeUInt32LE(head.length)
+    say(encodeFrame(TYPE.callError, FLAG.raw | FLAG.done, sent.id, Buffer.concat([length, head, Buffer.from([0xff, 0, 0x7b])])))
+    assert.deepEqual(await sent.result, { kind: 'error', errorType: 'Mine', payload: Buffer.from([0xff, 0, 0x7b]) })
+    say(encodeFrame(TYPE.exiting, 0, 0, Buffer.from([3, 11, 0, 0])))
+    await channel.failure
+    assert.deepEqual(channel.exit, { code: 3, signal: 11 })
+  })
+
   const hostile: [string, (id: number) => Buffer[]][] = [
     ['a length past the limit', () => [Buffer.from([1, 0, 1, 0, 4, 0, 0, 0, 0, 0, 0, 0])]],
     ['an unknown type', () => [encodeFrame(99, 0, 0)]],
     ['a reserved field', () => [Buffer.from([0, 0, 0, 0, 4, 0, 1, 0, 0, 0, 0, 0])]],
+    ['an error whose head is cut short', (id) => [encodeFrame(TYPE.callError, FLAG.raw | FLAG.done, id, Buffer.from([9, 0, 0, 0, 123]))]],
+    ['an error without a head', (id) => [encodeFrame(TYPE.callError, FLAG.raw | FLAG.done, id, Buffer.from([1]))]],
+    ['an error whose head has no type', (id) => [encodeFrame(TYPE.callError, FLAG.raw | FLAG.done, id, Buffer.concat([Buffer.from([2, 0, 0, 0]), json({})]))]],
     ['a call that does not run', (id) => [encodeFrame(TYPE.result, FLAG.fin, id + 7, json(1))]],
     ['a second result', (id) => [encodeFrame(TYPE.result, FLAG.fin, id, json(1)), encodeFrame(TYPE.result, FLAG.fin, id, json(2))]],
     ['a result and an error', (id) => [encodeFrame(TYPE.result, FLAG.fin, id, json(1)), encodeFrame(TYPE.callError, 0, id, json({ errorType: 'x' }))]],

@@ -37,3 +37,13 @@ function wordOf(signal: number): string {
   const name = Object.entries(constants.signals).find(([, number]) => number === signal)?.[0]
   return (name && SIGNAL_WORDS[name]) ?? `signal ${signal}`
 }
+
+/** What an error's JSON says for people; empty where it says nothing, or is no JSON. */
+export function messageIn(payload: Uint8Array): string {
+  try {
+    const { errorMessage } = JSON.parse(Buffer.from(payload).toString('utf8')) as { errorMessage?: unknown }
+    return typeof errorMessage === 'string' ? errorMessage : ''
+  } catch {
+    return ''
+  }
+}

@@ -825,10 +825,7 @@ function loadError(errorType: string, told: string): LoadError {
 }
 
 /** What the supervisor says of a runtime that cannot be started, which it does before it knows of any call. */
-function messageOf(error: LoadError): string {
-  const { errorMessage } = JSON.parse(Buffer.from(error.payload).toString('utf8')) as { errorMessage?: unknown }
-  return String(errorMessage).replace(/^Error: /, '')
-}
+const messageOf = (error: LoadError) => error.errorMessage.replace(/^Error: /, '')
 
 /** The host ended the load; what the code itself calls so is no such end. */
 const isLate = (error: LoadError) => error.errorType === 'Sandbox.Timedout' && error.told !== null

@@ -2,7 +2,7 @@ import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Channel, ChannelClosed, type Failed, ProtocolError } from './channel.ts'
 import type { Depths } from './depths.ts'
-import { exitOf, howItEnded } from './exits.ts'
+import { exitOf, howItEnded, messageIn } from './exits.ts'
 import { afterCallBegan, afterCallEnded, afterDrain, afterFreezeAsked, afterFrozen, type SandboxState } from './state.ts'
 import type { Call, CallEnd, CallResult, ColdReason, HandlerKind, LogSink, SandboxLease, SandboxProcess, SandboxSpec } from './types.ts'
 
@@ -296,6 +296,5 @@ function failed(errorType: string, errorMessage: string): Failed {
 /** What the log says of an end that the function did not tell of itself. */
 function messageFor(error: { readonly errorType: string; readonly payload: Uint8Array }): string {
   if (!/^(Sandbox|Runtime\.(Exit|Protocol))/.test(error.errorType)) return ''
-  const told = JSON.parse(Buffer.from(error.payload).toString('utf8')) as { errorMessage: string }
-  return told.errorMessage.replace(/^RequestId: \S+ (Error: )?/, '')
+  return messageIn(error.payload).replace(/^RequestId: \S+ (Error: )?/, '')
 }

@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
+import { messageIn } from './exits.ts'
 
 /** What a sandbox is booted with; `provided` runs what the function brings, by whatever name it asks for it. */
 export type RuntimeName = 'nodejs22.x' | 'nodejs24.x' | 'nodejs26.x' | 'python3.x' | 'provided'
@@ -163,12 +164,7 @@ export class LoadError extends Error {
 
   /** What the error's JSON says, for people. */
   get errorMessage(): string {
-    try {
-      const { errorMessage } = JSON.parse(Buffer.from(this.payload).toString('utf8')) as { errorMessage?: unknown }
-      return typeof errorMessage === 'string' ? errorMessage : ''
-    } catch {
-      return ''
-    }
+    return messageIn(this.payload)
   }
 
   /** The same, of a call that asked for the load. */

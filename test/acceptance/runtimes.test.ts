@@ -101,7 +101,7 @@ while True:
     if what == 'sleep': time.sleep(60)
     if what == 'memory': x = ['x' * 1024 * 1024 * n for n in range(1, 100)]
     if what == 'error':
-        last = [send('POST', at + '/error', event['body'], {'Lambda-Runtime-Function-Error-Type': 'Runtime.Mine'})]
+        last = [send('POST', at + '/error', event['body'], {'Lambda-Runtime-Function-Error-Type': event.get('type', 'Runtime.Mine')})]
     elif what == 'states':
         wrong = send('POST', '/runtime/invocation/other/response', '1')
         first = send('POST', at + '/response', json.dumps({'last': last}))
@@ -198,6 +198,9 @@ describe('provided', { skip: noPython }, () => {
     }
     const reply = await aws.send(new InvokeCommand({ FunctionName: 'own', Payload: Buffer.from(JSON.stringify({ do: 'error', body: 'plain words' })) }))
     assert.equal(Buffer.from(reply.Payload ?? []).toString(), 'plain words')
+    // Words that the host reads are no trap for it.
+    for (const body of ['plain words', '{"errorType":"Runtime.ExitError","errorMessage":5}', '[]', ''])
+      assert.equal((await bytesOf('own', { do: 'error', type: 'Runtime.ExitError', body })).text, body)
     assert.equal((await invoke('own', 'on')).value, 'on')
   })
 
