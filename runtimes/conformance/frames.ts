@@ -24,7 +24,7 @@ export const SAYS = {
   stream: 15,
 } as const
 /** What a host says there. */
-export const TELLS = { data: 6, end: 7, credit: 10, warm: 30, specialise: 31, call: 32, cancel: 33 } as const
+export const TELLS = { data: 6, end: 7, credit: 10, warm: 30, specialise: 31, call: 32, cancel: 33, shutdown: 34 } as const
 /** What both say on descriptor 4; the host opens nothing. */
 export const RELAY = { data: 6, end: 7, credit: 10, open: 20, reset: 21 } as const
 export const FLAG = { fin: 1, done: 2, stdout: 4, stderr: 8, raw: 16 } as const

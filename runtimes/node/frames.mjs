@@ -26,6 +26,7 @@ export const T = {
   specialise: 31,
   call: 32,
   cancel: 33,
+  shutdown: 34,
 }
 export const F = { fin: 1, done: 2, stdout: 4, stderr: 8, raw: 16 }
 export const EMPTY = Buffer.alloc(0)

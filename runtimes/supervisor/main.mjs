@@ -13,7 +13,8 @@ import { F, T, u32 } from '../node/frames.mjs'
 import { listenRelay, onRelay, relayAddress } from '../node/relay.mjs'
 import { control, exit, relay } from '../node/wire.mjs'
 import { Calls, errorFrame, headersOf } from './calls.mjs'
-import { fail } from './http.mjs'
+import { Extensions } from './extensions.mjs'
+import { fail, json } from './http.mjs'
 import { grantLogs, tellLost, writeLog } from './logs.mjs'
 import { ping, plain, RuntimeApi } from './runtime-api.mjs'
 import { RuntimeProcess } from './runtime-process.mjs'
@@ -36,28 +37,76 @@ const runtime = new RuntimeProcess({
   exit: ended,
 })
 
+/** What the end of a sandbox may take where extensions want to hear of it, and where only the runtime does. */
+const SHUTDOWN_MS = 2_000
+const TERM_MS = 500
+/** The runtime asks for an invocation. */
+let runtimeIsIdle = false
+let isEnding = false
+
 const calls = new Calls((call, payload) => {
+  const { invocationId: requestId, traceId, invokedArn } = call.context
+  runtimeIsIdle = false
+  extensions.invoke({ deadlineMs: Math.floor(call.deadlineMs), requestId, invokedFunctionArn: invokedArn ?? version.context.functionArn, traceId })
   api.offer({ id: call.context.invocationId, payload, headers: headersOf(call, version.context) })
 })
 
 const api = new RuntimeApi({
   ready: () => {
-    runtime.drain()
-    tellLost()
-    if (!loading) return
-    loading = false
-    control.send(T.loaded, 0, 0, Buffer.from(JSON.stringify({ kind: 'lambda' })))
+    extensions.close()
+    runtimeIsIdle = true
+    goOn()
   },
   initError: loadError,
   result: (bytes) => calls.result(bytes),
   error: (error) => calls.error(error),
   stream: (contentType) => calls.stream(contentType),
   over: () => {
-    runtime.drain()
-    api.forget()
-    void calls.done()
+    runtimeIsIdle = true
+    goOn()
   },
 })
+
+const extensions = new Extensions({
+  about: () => ({
+    functionName: version.context.functionName,
+    functionVersion: version.context.functionVersion,
+    handler: version.handler,
+    accountId: version.context.functionArn.split(':')[4],
+  }),
+  registered: () => allRegistered.resolve(),
+  idle: goOn,
+  failed: fall,
+})
+const allRegistered = Promise.withResolvers()
+
+/** Loading, and an invocation, are over when the runtime and all extensions have asked for the next one. */
+function goOn() {
+  if (!runtimeIsIdle || !extensions.isIdle) return
+  runtime.drain()
+  tellLost()
+  if (loading) {
+    loading = false
+    const shutdownMs = extensions.hasShutdown ? SHUTDOWN_MS : extensions.all.size > 0 ? TERM_MS : 0
+    control.send(T.loaded, 0, 0, Buffer.from(JSON.stringify({ kind: 'lambda', shutdownMs })))
+    return
+  }
+  api.forget()
+  void calls.done()
+}
+
+/** In a call, ends that are no runtime's carry its id. */
+function withId({ type, body }) {
+  const { errorMessage } = JSON.parse(body.toString('utf8'))
+  return plain(type, `RequestId: ${calls.current?.context.invocationId} ${errorMessage}`)
+}
+
+/** Something beside the runtime failed, and with it what runs. */
+function fall(error) {
+  if (loading) return loadError(error)
+  calls.error(withId(error))
+  void end('failure', 1, 0)
+}
 
 function loadError(error) {
   if (!loading) return
@@ -71,11 +120,32 @@ function loadError(error) {
 /** The runtime's process is gone, and with it the sandbox. */
 function ended(code, signal) {
   if (version === null) return exit(1) // the one that waits ahead: this sandbox becomes nothing
+  void end('failure', code ?? 0, signal === null ? 0 : signalNumber(signal))
+}
+
+/** The extensions hear of it first; then this sandbox is over. */
+async function end(reason, code, signal) {
+  if (isEnding) return
+  isEnding = true
+  if (extensions.hasShutdown) await extensions.shutDown(reason, SHUTDOWN_MS)
+  runtime.drain()
   tellLost()
   calls.doneNow()
-  control.send(T.exiting, 0, 0, u32(signal === null ? code : signalNumber(signal) << 8))
+  control.send(T.exiting, 0, 0, u32(code | (signal << 8)))
   control.flushNow()
-  exit(code ?? 0)
+  exit(code)
+}
+
+/** The host wants the sandbox to end, and gives it some time. */
+async function shutDown({ reason, ms }) {
+  if (isEnding) return
+  isEnding = true
+  const runtimeLeft = new Promise((resolve) => (runtime.child === null ? resolve() : runtime.child.once('exit', resolve)))
+  runtime.child?.kill('SIGTERM')
+  await Promise.race([Promise.all([runtimeLeft, extensions.shutDown(reason, ms)]), new Promise((resolve) => setTimeout(resolve, ms))])
+  control.send(T.exiting, 0, 0, u32(0))
+  control.flushNow()
+  exit(0)
 }
 
 // ── becoming a function ──
@@ -88,6 +158,8 @@ async function load(fields) {
   const env = { _HANDLER: fields.handler, ...environment, AWS_LAMBDA_RUNTIME_API: apiAddress, PWD: cwd }
   const command = program.length > 0 ? program : bootstrapOf(fields.codePath)
   if (command === null) return loadError(plain('Runtime.InvalidEntrypoint', `Error: Couldn't find valid bootstrap(s): [${BOOTSTRAPS.join(' ')}]`))
+  const { outputs } = runtime
+  if (extensions.start(path.join(optOf(fields.codePath), 'extensions'), { env, outputs }) > 0) await allRegistered.promise
   const wrapper = environment.AWS_LAMBDA_EXEC_WRAPPER
   if (program.length > 0 && !wrapper && runtime.child !== null && !startsAnew(environment, process.env)) {
     return runtime.tell({ environment: env, cwd })
@@ -132,6 +204,8 @@ function onControl(type, flags, id, payload) {
       return
     case T.cancel:
       return calls.cancel(id)
+    case T.shutdown:
+      return void shutDown(JSON.parse(payload.toString('utf8')))
     case T.specialise:
       if (version === null) {
         parts.push(Buffer.from(payload))
@@ -152,15 +226,28 @@ function onControl(type, flags, id, payload) {
 
 // ── beginning ──
 
+const dropAll = () => {
+  runtime.drop()
+  extensions.drop()
+}
 control.take = onControl
 relay.take = onRelay
 // Before this process ends with its host, what it started does.
-for (const event of ['end', 'error', 'close']) for (const wire of [control, relay]) wire.socket.prependListener(event, () => runtime.drop())
+for (const event of ['end', 'error', 'close']) for (const wire of [control, relay]) wire.socket.prependListener(event, dropAll)
+
+/** What monitoring layers ask for, and run without. */
+const NOT_SUPPORTED = { '/2022-07-01/telemetry': 'Telemetry', '/2020-08-15/logs': 'Logs' }
+function notSupported(request, response, what) {
+  request.resume()
+  json(response, 202, { errorType: `${what}.NotSupported`, errorMessage: `${what} API is not supported` })
+}
 
 const server = http.createServer({ maxHeaderSize: MAX_HEADERS, requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 0 }, (request, response) => {
   const [, prefix, rest] = /^(\/[^/?]+)([^?]*)/.exec(request.url ?? '') ?? []
   if (prefix === '/2018-06-01' && rest === '/ping') return void (ping(request, response) || fail(response, 405, 'MethodNotAllowed', 'Method not allowed'))
   if (prefix === '/2018-06-01' && api.take(request, response, rest)) return
+  if (prefix === '/2020-01-01' && extensions.take(request, response, rest)) return
+  if (request.method === 'PUT' && NOT_SUPPORTED[prefix + rest]) return notSupported(request, response, NOT_SUPPORTED[prefix + rest])
   fail(response, 404, 'NotFound', 'Not found')
 })
 server.on('clientError', (_error, socket) => socket.destroy())

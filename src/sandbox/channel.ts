@@ -77,6 +77,12 @@ interface Pending {
 }
 
 const LOADING = 0
+/** As on Lambda, where external extensions are there. */
+const MAX_SHUTDOWN_MS = 2_000
+
+/** Why a sandbox ends, in Lambda's words for its extensions. */
+export type EndReason = 'spindown' | 'timeout' | 'failure'
+
 const decodeJson = (payload: Buffer): unknown => {
   try {
     return JSON.parse(payload.toString('utf8'))
@@ -101,6 +107,8 @@ export class Channel {
   readonly #outgoing = new Credit(SANDBOX_WINDOW)
   #loading: { resolve: (kind: HandlerKind) => void; reject: (error: Error) => void; log: LogSink } | null = null
   #warming: PromiseWithResolvers<void> | null = null
+  /** How long the guest wants to hear of its end before it comes; 0 where nothing in it waits for that. */
+  shutdownMs = 0
   /** How the guest said that it ends; null when it said nothing, as when it is killed. */
   exit: Exit | null = null
   #nextCall = 1
@@ -229,6 +237,15 @@ export class Channel {
     this.cancel(id)
   }
 
+  get isOver(): boolean {
+    return this.#dead !== null
+  }
+
+  /** Tells the guest to end within so many milliseconds: its extensions hear why. */
+  shutDown(reason: EndReason, ms: number): void {
+    if (!this.#dead) this.#writer.send(TYPE.shutdown, 0, 0, Buffer.from(JSON.stringify({ reason, ms })))
+  }
+
   /** Ends the channel from our side; the guest exits at the end of its descriptor. */
   close(): void {
     this.#end(new ChannelClosed())
@@ -322,6 +339,7 @@ export class Channel {
           const value = decodeJson(frame.payload)
           const kind = isRecord(value) ? value.kind : null
           if (kind !== 'lambda' && kind !== 'fetch') throw new ProtocolError('an unknown kind of handler')
+          this.shutdownMs = shutdownIn(value)
           loading.resolve(kind)
         } else {
           const { errorType, payload } = errorIn(frame)
@@ -490,6 +508,13 @@ function errorIn({ flags, payload }: Frame): { errorType: string; payload: Uint8
   const headBytes = payload.length < 4 ? Number.POSITIVE_INFINITY : payload.readUInt32LE(0)
   if (4 + headBytes > payload.length) throw new ProtocolError('the head of an error is cut short')
   return { errorType: errorTypeOf(decodeJson(payload.subarray(4, 4 + headBytes))), payload: Buffer.from(payload.subarray(4 + headBytes)) }
+}
+
+/** @throws ProtocolError for more than is given */
+function shutdownIn(value: unknown): number {
+  const ms = isRecord(value) ? (value.shutdownMs ?? 0) : 0
+  if (typeof ms !== 'number' || !(ms >= 0 && ms <= MAX_SHUTDOWN_MS)) throw new ProtocolError(`an end that takes more than ${MAX_SHUTDOWN_MS} ms`)
+  return ms
 }
 
 function errorTypeOf(value: unknown): string {

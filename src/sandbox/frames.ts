@@ -31,6 +31,7 @@ export const TYPE = {
   specialise: 31,
   call: 32,
   cancel: 33,
+  shutdown: 34,
 } as const
 const KNOWN: ReadonlySet<number> = new Set(Object.values(TYPE))
 

@@ -579,7 +579,8 @@ export class SandboxPool implements Sandboxes {
       loading.catch(() => {})
       if (!(await within(clock, limitMs, loading))) throw loadError('Sandbox.Timedout', `Task timed out after ${(limitMs / 1000).toFixed(2)} seconds`)
       const handlerKind = await loading.catch(async (error: unknown) => {
-        if (error instanceof LoadError) throw error.errorType === 'Runtime.InvalidEntrypoint' ? loadError(error.errorType, messageOf(error)) : error
+        if (error instanceof LoadError)
+          throw /^(Runtime\.InvalidEntrypoint$|Extension\.)/.test(error.errorType) ? loadError(error.errorType, messageOf(error)) : error
         const exit = await Promise.race([generic.process.exited, clock.sleep(1000).then(() => null)])
         throw loadError('Runtime.ExitError', howItEnded(generic.channel.exit ?? exitOf(exit?.code ?? null), exit?.outOfMemory ?? false))
       })
@@ -591,7 +592,7 @@ export class SandboxPool implements Sandboxes {
         clock,
         depths,
         onFree: (free) => this.#onFree(free),
-        onGone: (sandbox) => this.#onGone(sandbox, generic.slotDir),
+        onGone: (sandbox, killed) => this.#onGone(sandbox, killed, generic.slotDir),
       })
       if (forCall) void made.begin()
       const all = this.#byKey.get(spec.key) ?? []
@@ -605,7 +606,7 @@ export class SandboxPool implements Sandboxes {
     }
   }
 
-  #onGone(sandbox: Specialised, slotDir: string): void {
+  #onGone(sandbox: Specialised, killed: Promise<void>, slotDir: string): void {
     const all = this.#byKey.get(sandbox.spec.key)
     this.#provisioned.gone(sandbox)
     const at = all?.indexOf(sandbox) ?? -1
@@ -613,7 +614,7 @@ export class SandboxPool implements Sandboxes {
     if (all?.length === 0) this.#byKey.delete(sandbox.spec.key)
     const past = this.#past.get(pastOf(sandbox.spec))
     if (past && past.key === sandbox.spec.key && past.ended === null) past.ended = 'sandbox-lost'
-    this.#track(sandbox.process.kill().then(() => fs.rm(slotDir, { recursive: true, force: true })))
+    this.#track(killed.then(() => fs.rm(slotDir, { recursive: true, force: true })))
   }
 
   #sourceOf(spec: SandboxSpec, cacheDir: string | null) {

@@ -1,6 +1,7 @@
 import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
-import { type Channel, ChannelClosed, type Failed, ProtocolError } from './channel.ts'
+import { within } from '../lib/within.ts'
+import { type Channel, ChannelClosed, type EndReason, type Failed, ProtocolError } from './channel.ts'
 import type { Depths } from './depths.ts'
 import { exitOf, howItEnded, messageIn } from './exits.ts'
 import { afterCallBegan, afterCallEnded, afterDrain, afterFreezeAsked, afterFrozen, type SandboxState } from './state.ts'
@@ -20,7 +21,7 @@ export class Specialised {
   readonly #clock: Clock
   readonly #depths: Depths
   readonly #onFree: (sandbox: Specialised) => void
-  readonly #onGone: (sandbox: Specialised) => void
+  readonly #onGone: (sandbox: Specialised, killed: Promise<void>) => void
   #state: SandboxState
   #freezing: Promise<void> | null = null
   #thawing: Promise<void> | null = null
@@ -39,7 +40,8 @@ export class Specialised {
     depths: Depths
     /** It can take another call now. */
     onFree: (sandbox: Specialised) => void
-    onGone: (sandbox: Specialised) => void
+    /** `killed` resolves when nothing of it is left. */
+    onGone: (sandbox: Specialised, killed: Promise<void>) => void
   }) {
     this.id = parts.process.id
     this.spec = parts.spec
@@ -110,16 +112,27 @@ export class Specialised {
     if (this.#state.state === 'gone') void this.end()
   }
 
-  /** Ends it now, whatever runs in it. Idempotent. */
-  end(): Promise<void> {
+  /** Ends it now, whatever runs in it; what waits in it for its end is told first, and has a moment. Idempotent. */
+  end(reason: EndReason = 'spindown'): Promise<void> {
     if (this.#ending) return this.#ending
     this.#state = { state: 'gone' }
+    const killed = this.#tellEnd(reason).then(() => this.process.kill())
     this.#ending = (async () => {
-      this.#onGone(this)
-      await this.process.kill()
+      this.#onGone(this, killed)
+      await killed
       this.channel.close()
     })()
     return this.#ending
+  }
+
+  async #tellEnd(reason: EndReason): Promise<void> {
+    // One that serves a single call is ended too often to be waited for.
+    const ms = this.spec.reuse === 'never' ? 0 : this.channel.shutdownMs
+    if (ms === 0 || this.channel.isOver) return
+    await (this.#thawing ?? this.#freezing)
+    await this.process.thaw().catch(() => {})
+    this.channel.shutDown(reason, ms)
+    await within(this.#clock, ms, this.channel.failure)
   }
 
   /** The right to one call, taken by `begin`. */
@@ -207,7 +220,7 @@ export class Specialised {
 
   #timedOut(invocationId: string): Failed {
     // With one call at a time it can only be this call that does not end; with several the others may finish.
-    if (this.spec.concurrency === 1) void this.end()
+    if (this.spec.concurrency === 1) void this.end('timeout')
     else this.drain()
     return failed('Sandbox.Timedout', `RequestId: ${invocationId} Error: Task timed out after ${(this.spec.timeoutMs / 1000).toFixed(2)} seconds`)
   }

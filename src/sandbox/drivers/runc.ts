@@ -159,7 +159,7 @@ export class RuncDriver implements Driver {
     const etc: Record<string, string> = {
       passwd: `root:x:0:0:root:/root:/bin/sh\nsbx_user:x:${UID}:${UID}::/tmp:/bin/sh\nnobody:x:65534:65534::/tmp:/bin/false\n`,
       group: `root:x:0:\nsbx_user:x:${UID}:\nnogroup:x:65534:\n`,
-      hosts: '127.0.0.1 localhost\n::1 localhost\n',
+      hosts: '127.0.0.1 localhost sandbox.localdomain\n::1 localhost\n',
       'resolv.conf': '',
       'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
       hostname: 'mayfly\n',
