@@ -7,6 +7,8 @@ export const exit = process.reallyExit?.bind(process) ?? process.exit.bind(proce
 const later = setImmediate
 const clock = Date.now
 
+const JOINED = 4096
+
 class Wire {
   constructor(fd) {
     this.fd = fd
@@ -63,11 +65,16 @@ class Wire {
     this.first = []
     this.data = []
     if (frames.length === 0) return
-    const bytes = frames.length === 1 ? frames[0] : Buffer.concat(frames)
-    this.given += bytes.length
     if (this.socket.writableLength === 0) this.underWay = []
-    this.underWay.push(bytes)
-    if (!this.socket.write(bytes)) this.full = true
+    // Small ones go in one piece; of large ones a joint copy would cost more than it saves.
+    const large = frames.some((frame) => frame.length > JOINED)
+    if (large) this.socket.cork()
+    for (const bytes of large || frames.length === 1 ? frames : [Buffer.concat(frames)]) {
+      this.given += bytes.length
+      this.underWay.push(bytes)
+      if (!this.socket.write(bytes)) this.full = true
+    }
+    if (large) this.socket.uncork()
   }
   /** At the very end there is no event loop any more: what is queued is written by hand. */
   flushNow() {

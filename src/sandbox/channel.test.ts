@@ -67,7 +67,7 @@ function send(channel: Channel, call: Call, log: LogSink) {
 }
 
 describe('FrameDecoder', () => {
-  it('gives the same frames however the bytes are split', () => {
+  it('gives the same frames however the bytes are split, data in pieces of which the last has the flags', () => {
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.constantFrom(...Object.values(TYPE)), fc.nat(255), fc.nat(0xffffffff), fc.uint8Array({ maxLength: 300 })), { maxLength: 10 }),
@@ -75,10 +75,17 @@ describe('FrameDecoder', () => {
         (frames, cuts) => {
           const bytes = Buffer.concat(frames.map(([type, flags, stream, payload]) => encodeFrame(type, flags, stream, payload)))
           const decoder = new FrameDecoder()
-          const seen: unknown[] = []
+          const seen: [type: number, flags: number, stream: number, payload: number[]][] = []
+          let rest: number[] = []
           for (let at = 0, i = 0; at < bytes.length; i++) {
             const end = Math.min(bytes.length, at + (cuts[i % cuts.length] as number) + 1)
-            decoder.push(bytes.subarray(at, end), (frame) => seen.push([frame.type, frame.flags, frame.stream, [...frame.payload]]))
+            decoder.push(bytes.subarray(at, end), ({ type, flags, stream, payload }) => {
+              const whole = [...rest, ...payload]
+              rest = []
+              const length = frames[seen.length]?.[3].length ?? 0
+              if (type === TYPE.data && whole.length < length) rest = flags === 0 ? whole : assert.fail('flags before the last piece')
+              else seen.push([type, flags, stream, whole])
+            })
             at = end
           }
           assert.deepEqual(

@@ -9,6 +9,7 @@ import {
   type Frame,
   FrameDecoder,
   FrameWriter,
+  kept,
   LOG_WINDOW,
   MAX_PAYLOAD,
   PROTOCOL_VERSION,
@@ -453,7 +454,7 @@ export class Channel {
       pending.partBytes += payload.length
       this.#writer.send(TYPE.credit, 0, pending.id, creditOf(payload.length))
       // Past the limit the pieces are let go: the caller is told, the guest is let finish.
-      if (pending.partBytes <= LIMITS.invocationReply.value) pending.parts.push(Buffer.from(payload))
+      if (pending.partBytes <= LIMITS.invocationReply.value) pending.parts.push(kept(payload))
       else pending.parts = pending.parts.length > 0 ? [] : pending.parts
       return
     }
@@ -461,7 +462,7 @@ export class Channel {
     if (pending.body.heldBytes + payload.length > STREAM_WINDOW) throw new ProtocolError('data beyond the credit of its stream')
     this.#bodyAllowed -= payload.length
     if (this.#bodyAllowed < 0) throw new ProtocolError('data beyond the credit of the sandbox')
-    pending.body.push(Buffer.from(payload))
+    pending.body.push(kept(payload))
     if (pending.open && pending.body.receivedBytes > LIMITS.streamedReply.value) {
       this.#break(pending, tooLarge(LIMITS.streamedReply.value))
       this.abandon(pending.id, new Error('the stream is larger than it may be'))

@@ -52,6 +52,7 @@ export class ProtocolError extends Error {
   }
 }
 
+const JOINED = 4 * KiB
 const EMPTY = Buffer.alloc(0)
 
 export function encodeFrame(type: number, flags: number, stream: number, payload: Uint8Array = EMPTY): Buffer {
@@ -73,30 +74,54 @@ export const creditOf = (bytes: number): Buffer => {
   return payload
 }
 
-/** Takes bytes as they come, split anywhere, and gives whole frames; holds at most one frame's bytes. */
+/**
+ * Takes bytes as they come, split anywhere, and gives whole frames, but for data: those are given as they come, in
+ * pieces of which the last has the flags. Joining them first cost more than all else of a long body.
+ */
 export class FrameDecoder {
+  /** The beginning of a frame that is no data. */
   #held: Buffer = EMPTY
+  #data: Omit<Frame, 'payload'> | null = null
+  /** Bytes of the data frame that are still to come. */
+  #left = 0
 
   /** @throws ProtocolError for a length past the limit, an unknown type or a reserved field that is set */
   push(chunk: Buffer, take: (frame: Frame) => void): void {
     let bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk])
-    let at = 0
+    let at = this.#data === null ? 0 : this.#piece(this.#data, bytes, take)
     while (bytes.length - at >= HEADER_BYTES) {
       const length = bytes.readUInt32LE(at)
       const type = bytes[at + 4] as number
       if (length > MAX_PAYLOAD) throw new ProtocolError(`a frame of ${length} bytes; ${MAX_PAYLOAD} is the limit`)
       if (!KNOWN.has(type)) throw new ProtocolError(`a frame of the unknown type ${type}`)
       if (bytes.readUInt16LE(at + 6) !== 0) throw new ProtocolError('a reserved field is set')
-      if (bytes.length - at < HEADER_BYTES + length) break
-      const payload = bytes.subarray(at + HEADER_BYTES, at + HEADER_BYTES + length)
-      take({ type, flags: bytes[at + 5] as number, stream: bytes.readUInt32LE(at + 8), payload })
-      at += HEADER_BYTES + length
+      const frame = { type, flags: bytes[at + 5] as number, stream: bytes.readUInt32LE(at + 8) }
+      const from = at + HEADER_BYTES
+      if (bytes.length - from >= length) {
+        take({ ...frame, payload: bytes.subarray(from, from + length) })
+        at = from + length
+      } else if (type === TYPE.data) {
+        this.#left = length
+        at = from + this.#piece(frame, bytes.subarray(from), take)
+      } else break
     }
     bytes = bytes.subarray(at)
     // A copy, so that a small rest does not hold a large chunk.
     this.#held = bytes.length === 0 ? EMPTY : Buffer.from(bytes)
   }
+
+  /** @returns how many bytes of it were there */
+  #piece(frame: Omit<Frame, 'payload'>, bytes: Buffer, take: (frame: Frame) => void): number {
+    const payload = bytes.subarray(0, this.#left)
+    this.#left -= payload.length
+    this.#data = this.#left === 0 ? null : frame
+    if (payload.length > 0 || this.#left === 0) take({ ...frame, flags: this.#left === 0 ? frame.flags : 0, payload })
+    return payload.length
+  }
 }
+
+/** Bytes that outlive their chunk: copied where they would hold much more than they are. */
+export const kept = (bytes: Buffer): Buffer => (bytes.length * 4 < bytes.buffer.byteLength ? Buffer.from(bytes) : bytes)
 
 /**
  * Collects frames and writes them once per turn of the event loop, heads and credits before data. Data waits
@@ -159,7 +184,11 @@ export class FrameWriter {
     this.#first = []
     this.#data = []
     if (this.#socket.destroyed || frames.length === 0) return
-    if (!this.#socket.write(frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames))) this.#full = true
+    // Small ones go in one piece; of large ones a joint copy would cost more than it saves.
+    const large = frames.some((frame) => frame.length > JOINED)
+    if (large) this.#socket.cork()
+    for (const bytes of large || frames.length === 1 ? frames : [Buffer.concat(frames)]) if (!this.#socket.write(bytes)) this.#full = true
+    if (large) this.#socket.uncork()
   }
 }
 

@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream'
 import { LIMITS } from '../core/limits.ts'
-import { Credit, creditOf, FLAG, type Frame, FrameWriter, MAX_PAYLOAD, ProtocolError, STREAM_WINDOW, TYPE } from './frames.ts'
+import { Credit, creditOf, FLAG, type Frame, FrameWriter, kept, MAX_PAYLOAD, ProtocolError, STREAM_WINDOW, TYPE } from './frames.ts'
 
 /** The host's side of descriptor 4: the connections that the guest opens to the platform. */
 export class RelaySide {
@@ -52,7 +52,7 @@ export class RelaySide {
     switch (frame.type) {
       case TYPE.data:
         if (relay.heldBytes + frame.payload.length > STREAM_WINDOW) throw new ProtocolError('relay data beyond credit')
-        relay.receive(Buffer.from(frame.payload))
+        relay.receive(kept(frame.payload))
         return
       case TYPE.end:
         relay.receive(null)
