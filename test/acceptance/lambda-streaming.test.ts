@@ -1,8 +1,5 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import { promisify } from 'node:util'
 import {
   CreateFunctionCommand,
   InvokeCommand,
@@ -181,46 +178,6 @@ describe('InvokeWithResponseStream by the unmodified SDK', () => {
       message: /'invocationType' failed to satisfy constraint: Member must satisfy enum value set: \[RequestResponse, DryRun\]/,
     })
     await assert.rejects(aws.send(new InvokeWithResponseStreamCommand({ FunctionName: 'none' })), { name: 'ResourceNotFoundException' })
-  })
-})
-
-const noBoto = existsSync('/usr/lib/python3/dist-packages/boto3') ? false : 'needs the package python3-boto3'
-
-describe('invoke_with_response_stream of Debian’s boto3', { skip: noBoto }, () => {
-  it('reads chunks, one InvokeComplete, and the log', async () => {
-    await create(
-      'boto',
-      streaming(
-        'console.log("seen"); stream.write(Buffer.from([0, 255])); await sleep(100); stream.write("größer"); if (event.fail) throw new Error("mine"); stream.end()',
-      ),
-    )
-    const program = `
-import base64, boto3, json, sys
-client = boto3.client('lambda', endpoint_url=sys.argv[1])
-out = []
-for event in (b'{}', b'{"fail":true}'):
-    reply = client.invoke_with_response_stream(FunctionName='boto', Payload=event, LogType='Tail')
-    events = list(reply['EventStream'])
-    chunks = b''.join(e['PayloadChunk']['Payload'] for e in events if 'PayloadChunk' in e)
-    ends = [e['InvokeComplete'] for e in events if 'InvokeComplete' in e]
-    out.append([chunks.hex(), len(ends), 'InvokeComplete' in events[-1], ends[0].get('ErrorCode'), base64.b64decode(ends[0]['LogResult']).decode()])
-print(json.dumps(out))
-`
-    const { accessKey, region, url } = node.ready
-    const env = {
-      PATH: '/usr/bin:/bin',
-      HOME: folder,
-      AWS_ACCESS_KEY_ID: accessKey.id,
-      AWS_SECRET_ACCESS_KEY: accessKey.secret,
-      AWS_DEFAULT_REGION: region,
-      NO_PROXY: '*',
-    }
-    const { stdout } = await promisify(execFile)('/usr/bin/python3', ['-c', program, url], { env, timeout: 60_000 })
-    const bytes = Buffer.concat([Buffer.from([0, 255]), Buffer.from('größer')]).toString('hex')
-    for (const [i, [hex, ends, last, code, log]] of (JSON.parse(stdout) as [string, number, boolean, string | null, string][]).entries()) {
-      assert.deepEqual([hex, ends, last, code], [bytes, 1, true, i === 0 ? null : 'Unhandled'])
-      assert.match(log, /seen[\s\S]*REPORT RequestId/)
-    }
   })
 })
 
