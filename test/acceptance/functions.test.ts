@@ -346,6 +346,16 @@ describe('calls by name', () => {
     await assert.rejects(fetch(`${url}/functions/v1/web`, { headers: { host: 'evil.example' } }).then((wrong) => assert.equal(wrong.status, 200)))
   })
 
+  it('answers by a module that calls Deno.serve, with the variables that Deno.env shows', async () => {
+    await create(
+      'served',
+      'Deno.serve(async (request) => Response.json({ method: request.method, path: new URL(request.url).pathname, body: await request.text(), variable: Deno.env.get("AB") }))',
+      { environment: { AB: 'c' } },
+    )
+    const reply = await fetch(`${node.ready.url}/functions/v1/served/x`, { method: 'POST', headers: { apikey: node.ready.project.secretKey }, body: 'hi' })
+    assert.deepEqual([reply.status, await reply.json()], [200, { method: 'POST', path: '/served/x', body: 'hi', variable: 'c' }])
+  })
+
   it('streams a body of 20 MB through and back', async () => {
     await create('pass', 'export default { fetch: (request) => new Response(request.body, { headers: { "content-type": "application/octet-stream" } }) }', {
       memory: 256,
