@@ -36,7 +36,18 @@ import {
 } from './functions/index.ts'
 import { ConsoleListener, consoleRoutes, Content, Gateway, HostNames, isConsoleName, nodeRoutes, projectRoutes, TrustedProxies } from './gateway/index.ts'
 import type { Host } from './host.ts'
-import { Admission, destinationsOf, Invoker, lambdaInvokeRoutes, Provisioning, Queue, routes as invokeRoutes, Specs, urlDoorRoutes } from './invoke/index.ts'
+import {
+  Admission,
+  destinationsOf,
+  Invoker,
+  lambdaInvokeRoutes,
+  Provisioning,
+  provisionedOf,
+  Queue,
+  routes as invokeRoutes,
+  Specs,
+  urlDoorRoutes,
+} from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
 import { randomFraction } from './lib/ids.ts'
 import { checkDoors, consoleHost, listen } from './listening.ts'
@@ -441,7 +452,8 @@ export class RunningNode implements AsyncDisposable {
       ...logRoutes(logs, draining.signal),
       ...metricsRoutes({
         invocations: counters,
-        admission: () => ({ running: invoker.running, limit: config.invoke.concurrency }),
+        admission: () => ({ running: invoker.running, limit: config.invoke.concurrency, refused: admission.refused }),
+        provisioned: () => provisionedOf(sandbox.sandboxes),
         queue: async () => ({
           waiting: Math.max(0, queue.length - queue.running),
           running: queue.running,

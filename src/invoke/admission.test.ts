@@ -9,6 +9,7 @@ describe('Admission', () => {
     admission.enter('a')
     const second = admission.enter('a')
     assert.throws(() => admission.enter('a'), { code: 'too_many_invocations', message: /2 at once is the limit/ })
+    assert.deepEqual(admission.refused, { node: 0, function: 1, reserved: 0 })
     admission.enter('b')
     second[Symbol.dispose]()
     admission.enter('a')
@@ -28,6 +29,7 @@ describe('Admission', () => {
     assert.equal(admission.running, 0)
     admission.enter('a')
     assert.throws(() => admission.enter('b'), { code: 'too_many_invocations' })
+    assert.deepEqual(admission.refused, { node: 1, function: 0, reserved: 0 })
   })
 })
 
@@ -43,6 +45,7 @@ describe('reserved concurrency', () => {
     first?.[Symbol.dispose]()
     admission.enter('a')
     assert.throws(() => admission.enter('none'), { code: 'function_concurrency_reached' })
+    assert.deepEqual(admission.refused, { node: 0, function: 0, reserved: 2 })
   })
   it('is there for its function however much others run', () => {
     const admission = reserving(10, { a: 4 })

@@ -13,6 +13,9 @@ export interface Reservations {
   readonly total: number
 }
 
+/** Which limit a call met: of the node, of any one function, or what its own function has reserved. */
+export type LimitMet = 'node' | 'function' | 'reserved'
+
 /** Of ten slots of the node one stays for functions without a reservation, whatever the others have reserved. */
 const UNRESERVED_SHARE = 0.1
 
@@ -28,6 +31,7 @@ export class Admission {
   #running = 0
   /** Of those, what runs without a reservation. */
   #unreserved = 0
+  readonly #refused: Record<LimitMet, number> = { node: 0, function: 0, reserved: 0 }
 
   constructor(limits: { node: number; perFunction: number }, reservations: Reservations = { of: () => null, total: 0 }) {
     this.#limits = limits
@@ -36,6 +40,11 @@ export class Admission {
 
   get running(): number {
     return this.#running
+  }
+
+  /** Calls that were refused, by the limit that they met. */
+  get refused(): Readonly<Record<LimitMet, number>> {
+    return this.#refused
   }
 
   /** How many more calls a function with a reservation may run; without one, or with none at all, that is not known before. */
@@ -49,16 +58,12 @@ export class Admission {
     const { node, perFunction } = this.#limits
     const own = this.#byFunction.get(functionId) ?? 0
     const reserved = this.#reservations.of(functionId)
-    if (reserved !== null && own >= reserved)
-      throw new MayflyError('function_concurrency_reached', `the function runs ${own} invocations already; ${reserved} are reserved for it`)
-    if (own >= perFunction) throw new MayflyError('too_many_invocations', `the function runs ${own} invocations already; ${perFunction} at once is the limit`)
-    if (this.#running >= node) throw new MayflyError('too_many_invocations', `the node runs ${this.#running} invocations already; ${node} at once is the limit`)
+    if (reserved !== null && own >= reserved) throw this.#refuse('reserved', `the function runs ${own} invocations already; ${reserved} are reserved for it`)
+    if (own >= perFunction) throw this.#refuse('function', `the function runs ${own} invocations already; ${perFunction} at once is the limit`)
+    if (this.#running >= node) throw this.#refuse('node', `the node runs ${this.#running} invocations already; ${node} at once is the limit`)
     const open = Math.max(node - this.#reservations.total, Math.ceil(node * UNRESERVED_SHARE))
     if (reserved === null && this.#unreserved >= open) {
-      throw new MayflyError(
-        'too_many_invocations',
-        `functions without a reservation run ${this.#unreserved} invocations already; ${open} of the node's ${node} are not reserved`,
-      )
+      throw this.#refuse('node', `functions without a reservation run ${this.#unreserved} invocations already; ${open} of the node's ${node} are not reserved`)
     }
     const counted = reserved === null ? 1 : 0
     this.#running++
@@ -76,5 +81,9 @@ export class Admission {
         else this.#byFunction.set(functionId, left)
       },
     }
+  }
+  #refuse(limit: LimitMet, message: string): MayflyError {
+    this.#refused[limit]++
+    return limit === 'reserved' ? new MayflyError('function_concurrency_reached', message) : new MayflyError('too_many_invocations', message)
   }
 }

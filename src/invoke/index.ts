@@ -1,7 +1,7 @@
 export { Admission } from './admission.ts'
 export { type DestinationsOf, destinationsOf } from './destinations.ts'
 export { lambdaInvokeRoutes } from './dialects/lambda.ts'
-export { Provisioning } from './provisioning.ts'
+export { Provisioning, provisionedOf } from './provisioning.ts'
 export { routes } from './http.ts'
 export { type Entered, Queue } from './queue.ts'
 export { Invoker } from './service.ts'

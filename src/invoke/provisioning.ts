@@ -96,3 +96,10 @@ export class Provisioning implements AsyncDisposable {
     if (latest && (await functions.find(latest.project, latest.name))?.versionId !== key) retired(key)
   }
 }
+
+/** How many sandboxes of the node are to be kept loaded, and how many are. */
+export function provisionedOf(sandboxes: Pick<Sandboxes, 'provisionedKeys' | 'provisioned'>): { wanted: number; loaded: number } {
+  const states = sandboxes.provisionedKeys().map((key) => sandboxes.provisioned(key))
+  const sum = (of: 'requested' | 'available') => states.reduce((all, state) => all + (state?.[of] ?? 0), 0)
+  return { wanted: sum('requested'), loaded: sum('available') }
+}

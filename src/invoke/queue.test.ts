@@ -213,6 +213,19 @@ describe('Queue', () => {
     await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
     assert.equal((await queue.deadLetters(DEMO, null, 10))[0]?.reason, 'age')
   })
+  it('gives up by age what is refused again and again, with no attempt spent', async () => {
+    const { queue } = open(
+      () => {
+        throw new MayflyError('function_concurrency_reached', '0 are reserved for it')
+      },
+      { maxAgeMs: 100 },
+    )
+    await queue.start()
+    await queue.enqueue(entryOf())
+    await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
+    const [letter] = await queue.deadLetters(DEMO, null, 10)
+    assert.deepEqual([letter?.reason, letter?.attempts, letter?.lost, letter?.errorType], ['age', 0, 0, 'function_concurrency_reached'])
+  })
   it('takes back what its former life held, at once and without spending an attempt', async () => {
     const entry = entryOf()
     const { queue: first } = open(() => 'ok')

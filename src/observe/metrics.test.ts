@@ -70,7 +70,8 @@ const record = (more: Partial<MeterRecord>): MeterRecord => ({
 
 const sources = (more: Partial<MetricsSources> = {}): MetricsSources => ({
   invocations: new InvocationCounters(),
-  admission: () => ({ running: 2, limit: 200 }),
+  admission: () => ({ running: 2, limit: 200, refused: { node: 1, function: 0, reserved: 6 } }),
+  provisioned: () => ({ wanted: 3, loaded: 2 }),
   queue: async () => ({ waiting: 5, running: 2, deadLetters: 3, backlog: 4 }),
   sandboxes: () => ({
     generic: 3,
@@ -109,6 +110,8 @@ describe('the metrics page', () => {
     const at = (name: string, sample = `${name}{}`) => families.get(name)?.samples.get(sample)
     assert.deepEqual([at('mayfly_invocations_running'), at('mayfly_invocations_limit'), at('mayfly_pool_size'), at('mayfly_pool_waiting')], [2, 200, 4, 3])
     assert.deepEqual([at('mayfly_sandboxes', 'mayfly_sandboxes{state="frozen"}'), at('mayfly_sandboxes', 'mayfly_sandboxes{state="ready"}')], [2, 0])
+    assert.equal(at('mayfly_invocations_refused_total', 'mayfly_invocations_refused_total{limit="reserved"}'), 6)
+    assert.equal(at('mayfly_provisioned_sandboxes', 'mayfly_provisioned_sandboxes{state="loaded"}'), 2)
     assert.deepEqual([at('mayfly_journal_writable', 'mayfly_journal_writable{journal="logs"}'), at('process_start_time_seconds')], [0, 1_700_000_000])
     assert.equal(at('mayfly_event_loop_lag_seconds', 'mayfly_event_loop_lag_seconds{quantile="0.99"}'), 0.000001)
   })

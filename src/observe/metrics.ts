@@ -19,12 +19,22 @@ export const METRICS = {
   mayfly_invocation_sent_bytes_total: { type: 'counter', help: 'Bytes of replies that came out of functions.' },
   mayfly_invocations_running: { type: 'gauge', help: 'Invocations that run now.' },
   mayfly_invocations_limit: { type: 'gauge', help: 'How many invocations may run at once on this node.' },
+  mayfly_invocations_refused_total: {
+    type: 'counter',
+    help: 'Invocations that were refused with 429, by the limit that they met: of the node, of any one function, or what the function has reserved.',
+    labels: 'limit: node, function, reserved',
+  },
   mayfly_queue_waiting: { type: 'gauge', help: 'Queued invocations that wait for their run.' },
   mayfly_queue_running: { type: 'gauge', help: 'Queued invocations that run now.' },
   mayfly_dead_letters: { type: 'gauge', help: 'Queued invocations that were given up and are kept to be replayed.' },
   mayfly_relay_backlog: { type: 'gauge', help: 'Events that were seen in the outboxes of projects and are not in the queue yet.' },
   mayfly_sandboxes: { type: 'gauge', help: 'Sandboxes that serve a version, by state.', labels: 'state: ready, busy, freezing, frozen, draining' },
   mayfly_sandboxes_memory_bytes: { type: 'gauge', help: 'Memory that these sandboxes count with against the budget.' },
+  mayfly_provisioned_sandboxes: {
+    type: 'gauge',
+    help: 'Sandboxes that are to be kept loaded for their versions, and those of them that are.',
+    labels: 'state: wanted, loaded',
+  },
   mayfly_pool_size: { type: 'gauge', help: 'How many generic sandboxes are wanted waiting.' },
   mayfly_pool_waiting: { type: 'gauge', help: 'Generic sandboxes that are booted and wait for a function.' },
   mayfly_journal_bytes: { type: 'gauge', help: 'Bytes of the journal on disk.', labels: 'journal: logs, meters' },
@@ -64,7 +74,8 @@ export interface Sample {
 /** Numbers of the node as they stand when the page is asked for. */
 export interface MetricsSources {
   readonly invocations: InvocationCounters
-  readonly admission: () => { readonly running: number; readonly limit: number }
+  readonly admission: () => { readonly running: number; readonly limit: number; readonly refused: Readonly<Record<string, number>> }
+  readonly provisioned: () => { readonly wanted: number; readonly loaded: number }
   readonly queue: () => Promise<{ readonly waiting: number; readonly running: number; readonly deadLetters: number; readonly backlog: number }>
   readonly sandboxes: () => { readonly generic: number; readonly sandboxes: readonly { readonly state: string; readonly memoryMb: number }[] }
   readonly poolSize: number
@@ -107,12 +118,14 @@ async function collect(sources: MetricsSources): Promise<Record<MetricName, read
     mayfly_invocation_sent_bytes_total: [{ value: invocations.bytesOut }],
     mayfly_invocations_running: [{ value: admission.running }],
     mayfly_invocations_limit: [{ value: admission.limit }],
+    mayfly_invocations_refused_total: Object.entries(admission.refused).map(([limit, value]) => ({ labels: { limit }, value })),
     mayfly_queue_waiting: [{ value: queue.waiting }],
     mayfly_queue_running: [{ value: queue.running }],
     mayfly_dead_letters: [{ value: queue.deadLetters }],
     mayfly_relay_backlog: [{ value: queue.backlog }],
     mayfly_sandboxes: SANDBOX_STATES.map((state) => ({ labels: { state }, value: sandboxes.filter((one) => one.state === state).length })),
     mayfly_sandboxes_memory_bytes: [{ value: sandboxes.reduce((sum, one) => sum + one.memoryMb, 0) * 1024 * 1024 }],
+    mayfly_provisioned_sandboxes: Object.entries(sources.provisioned()).map(([state, value]) => ({ labels: { state }, value })),
     mayfly_pool_size: [{ value: sources.poolSize }],
     mayfly_pool_waiting: [{ value: generic }],
     mayfly_journal_bytes: journals.map(({ name, bytes }) => ({ labels: { journal: name }, value: bytes })),
