@@ -313,4 +313,28 @@ describe('concurrency in mayfly.json', () => {
     assert.equal((await aws.send(new GetFunctionCommand({ FunctionName: 'own' }))).Concurrency, undefined)
     assert.equal(await invoke('own'), '"on-demand"')
   })
+  it('has the secrets as they are, and goes with its function', async () => {
+    const source = path.join(folder, 'secretive')
+    mkdirSync(source)
+    writeFileSync(path.join(source, 'index.ts'), 'export const handler = async () => [process.env.WORD, process.env.AWS_LAMBDA_INITIALIZATION_TYPE]')
+    writeFileSync(path.join(source, 'mayfly.json'), JSON.stringify({ provisioned: 2, secrets: ['WORD'] }))
+    const at = ['--data', node.data]
+    const provisioned = async (state: string) => {
+      const headers = { authorization: `Bearer ${readFileSync(`${node.data}/operator.token`, 'utf8').trim()}` }
+      const page = await (await fetch(`${node.ready.url}/metrics`, { headers })).text()
+      return Number(new RegExp(`^mayfly_provisioned_sandboxes\\{state="${state}"\\} (\\d+)$`, 'm').exec(page)?.[1])
+    }
+    const others = await provisioned('wanted')
+    assert.equal(mayfly(['secrets', 'set', 'WORD=first', ...at]).code, 0)
+    assert.equal(mayfly(['deploy', source, ...at]).code, 0)
+    const isReady = async () => (await provisioned('wanted')) === others + 2 && /2 of 2 loaded/.test(mayfly(['ls', ...at]).stdout)
+    await until(isReady, 20)
+    assert.equal(await invoke('secretive'), '["first","provisioned-concurrency"]')
+    assert.equal(mayfly(['secrets', 'set', 'WORD=second', ...at]).code, 0)
+    assert.match(await invoke('secretive'), /^\["second"/)
+    await until(isReady, 20)
+    await until(async () => (await invoke('secretive')) === '["second","provisioned-concurrency"]', 10)
+    assert.equal(mayfly(['rm', 'secretive', ...at]).code, 0)
+    await until(async () => (await provisioned('wanted')) === others, 10)
+  })
 })
