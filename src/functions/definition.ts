@@ -11,6 +11,7 @@ import type { FunctionDefinition } from './types.ts'
 
 export const MAX_ENVIRONMENT_BYTES = 4096
 export const MAX_TAGS = 50
+const MAX_RESERVED = LIMITS.projectConcurrency.value - LIMITS.unreservedConcurrency.value
 
 export type Environment = Readonly<Record<string, string>>
 
@@ -83,11 +84,11 @@ export const functionSpecSchema = z.strictObject(
       .boolean({ error: 'must be true or false' })
       .default(true)
       .meta({ description: 'Whether /functions/v1 asks callers for a key of the project.' }),
-    reservedConcurrency: whole('calls', 0, 900).nullable().default(null).meta({
+    reservedConcurrency: whole('calls', 0, MAX_RESERVED).nullable().default(null).meta({
       description: 'How many of its calls run at once, and no more: they are kept free for it. 0 refuses all of them and lets events wait.',
       unit: 'calls',
     }),
-    provisioned: whole('sandboxes', 0, 900)
+    provisioned: whole('sandboxes', 0, MAX_RESERVED)
       .default(0)
       .meta({ description: 'How many sandboxes of the newest version are kept loaded, whether calls come or not.', unit: 'sandboxes' }),
     async: z

@@ -1,6 +1,6 @@
 export { isAliasName } from './aliases.ts'
 export { type Archive, readArchive, unpackArchive } from './archive.ts'
-export { ACCOUNT_CONCURRENCY, Concurrency } from './concurrency/concurrency.ts'
+export { Concurrency } from './concurrency/concurrency.ts'
 export { targetsOf } from './concurrency/targets.ts'
 export { Artefacts, type ArtefactsOptions } from './artefacts.ts'
 export type { FunctionRecord } from './builds.ts'

@@ -178,7 +178,7 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       assert.deepEqual(small.status().sandboxes, [])
     })
 
-    describe('a load that takes longer than 10 s', () => {
+    describe('a load that takes longer than 10 s (loadTime)', () => {
       // The 10 s are 150 ms here, so that 400 ms are too long.
       const sleep = (ms: number, signal?: AbortSignal) => systemClock.sleep(ms === 10_000 ? 150 : ms, signal)
       const lines = () => {

@@ -41,7 +41,7 @@ import { Waiting } from './waiting.ts'
 const HELLO_MS = 20_000
 const WARM_ROUNDS = 30
 /** As on Lambda: loading may take so long; then it is begun anew within the time of the call. */
-const LOAD_MS = 10_000
+const LOAD_MS = LIMITS.loadTime.value
 export const POOL_TMP_MB = 512
 const POOL_PIDS = 128
 const SWEEP_MS = 1_000

@@ -50,7 +50,7 @@ function standing(budgetMb = 1_000) {
 }
 
 describe('Provisioned', () => {
-  test('makes as many as are wanted, two at once, each with 130 s to load', async () => {
+  test('makes as many as are wanted, two at once, each with 130 s to load (provisionedLoadTime)', async () => {
     const { provisioned, loads } = standing()
     provisioned.set(spec('a'), 3)
     assert.deepEqual([loads.length, loads[0]?.limitMs], [2, 130_000])

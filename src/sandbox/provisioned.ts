@@ -3,8 +3,6 @@ import { LIMITS } from '../core/limits.ts'
 import type { Clock } from '../lib/clock.ts'
 import { LoadError, type ProvisionedState, type SandboxSpec } from './types.ts'
 
-/** As on Lambda: what is loaded ahead of calls may take so long, or as long as a call where that is more. */
-const LOAD_MS = 130_000
 /** What could not be made is tried again after this; each time twice as long. */
 const FIRST_PAUSE_MS = 1_000
 const MAX_PAUSE_MS = 60_000
@@ -145,7 +143,7 @@ export class Provisioned<Sandbox extends object> implements Disposable {
     wanted.loading++
     this.#loading++
     try {
-      await this.#deps.load(wanted.spec, Math.max(LOAD_MS, timeoutMs), (sandbox) => {
+      await this.#deps.load(wanted.spec, Math.max(LIMITS.provisionedLoadTime.value, timeoutMs), (sandbox) => {
         if (this.#byKey.get(key) !== wanted || wanted.kept.size >= wanted.count) return
         wanted.kept.add(sandbox)
         this.#keptBy.set(sandbox, wanted)

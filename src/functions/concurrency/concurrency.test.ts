@@ -42,7 +42,7 @@ describe('Concurrency', () => {
     await reserve('b', null)
   })
 
-  it('leaves 100 of 1000 unreserved, also when two ask at once', async () => {
+  it('leaves 100 (unreservedConcurrency) of 1000 (projectConcurrency) unreserved, also when two ask at once', async () => {
     const both = await Promise.allSettled([reserve('a', 500), reserve('b', 500)])
     assert.deepEqual(both.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected'])
     await reserve('a', null)

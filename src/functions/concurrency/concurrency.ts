@@ -1,5 +1,6 @@
 import type { Database, Tx } from '../../backends/database/database.ts'
 import { MayflyError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
 import type { ProjectRef } from '../../core/project.ts'
 import { bumpProjectVersion } from '../../core/store.ts'
 import type { Clock } from '../../lib/clock.ts'
@@ -20,9 +21,9 @@ import {
 const AGAIN_MS = 1_000
 
 /** What one project may count on by the Lambda API; what the node really runs at once is a setting of its own, and smaller. */
-export const ACCOUNT_CONCURRENCY = 1_000
+const ACCOUNT_CONCURRENCY = LIMITS.projectConcurrency.value
 /** So much of it always stays for functions without a reservation. */
-export const MIN_UNRESERVED = 100
+const MIN_UNRESERVED = LIMITS.unreservedConcurrency.value
 
 export interface ConcurrencyDeps {
   readonly control: Database
