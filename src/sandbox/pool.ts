@@ -422,15 +422,24 @@ export class SandboxPool implements Sandboxes {
   /** The one used last: its caches are warmest, and the others may grow old. */
   #findReady(spec: SandboxSpec): Specialised | null {
     const all = this.#byKey.get(spec.key) ?? []
+    const most = atOnce(spec)
+    const keeps = this.#provisioned.wants(spec.key)
+    let found = -1
     for (let i = all.length - 1; i >= 0; i--) {
       const sandbox = all[i] as Specialised
-      if (takesCalls(sandbox.state, atOnce(spec))) {
-        all.splice(i, 1)
-        all.push(sandbox)
-        return sandbox
-      }
+      if (!takesCalls(sandbox.state, most)) continue
+      if (found === -1) found = i
+      if (!keeps) break
+      // What is provisioned stays in any case; the others may grow old.
+      if (!this.#provisioned.holds(sandbox)) continue
+      found = i
+      break
     }
-    return null
+    const sandbox = all[found]
+    if (!sandbox) return null
+    all.splice(found, 1)
+    all.push(sandbox)
+    return sandbox
   }
 
   #whyCold(spec: SandboxSpec): ColdReason {

@@ -160,8 +160,13 @@ describe('provisioned sandboxes of a pool', { timeout: 60_000 }, () => {
     using two = await fixture.pool.acquire(spec, log, never)
     assert.deepEqual([one.cold, one.initMs, two.cold], [null, 0, null])
     assert.equal(printed.filter((text) => text.includes('loading')).length, 2)
-    using third = await fixture.pool.acquire(spec, silent, never)
-    assert.equal(third.cold, 'scale-out')
+    {
+      using third = await fixture.pool.acquire(spec, silent, never)
+      assert.equal(third.cold, 'scale-out')
+    }
+    one[Symbol.dispose]()
+    using next = await fixture.pool.acquire(spec, silent, never)
+    assert.equal(next.sandboxId, one.sandboxId, 'what is provisioned comes before what was used last')
   })
 
   test('stay when they stand idle, and when others want their memory', async () => {

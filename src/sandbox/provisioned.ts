@@ -83,6 +83,11 @@ export class Provisioned<Sandbox extends object> implements Disposable {
     this.#fill() // there may be room now for what did not fit
   }
 
+  /** Whether any are to be kept of it. */
+  wants(key: string): boolean {
+    return this.#byKey.has(key)
+  }
+
   keys(): string[] {
     return [...this.#byKey.keys()]
   }
