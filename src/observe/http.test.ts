@@ -12,6 +12,7 @@ import type { LogRecord } from '../core/meter.ts'
 import type { ProjectRef } from '../core/project.ts'
 import type { Reply, RequestContext } from '../core/route.ts'
 import { systemClock } from '../lib/clock.ts'
+import { uuidv7 } from '../lib/ids.ts'
 import { routes } from './http.ts'
 import { Logs } from './service.ts'
 import { ROW_BYTES } from './store.ts'
@@ -181,6 +182,10 @@ describe('the log of a function', () => {
     write('age', 'not stored yet', { project: 'ages' })
     await logs.dropProject('ages')
     assert.deepEqual([await texts('age', '', 'ages'), (await logs.volume('ages')).bytes], [[], 0])
+    // What still ran then is not the log of another project of this name.
+    write('age', 'late', { project: 'ages', invocationId: uuidv7(Date.now() - 1_000) })
+    write('age', 'new', { project: 'ages', invocationId: uuidv7(Date.now() + 1_000) })
+    assert.deepEqual(await texts('age', '', 'ages'), ['new'])
   })
   it(`takes a limit up to LIMITS.logPage and none past it`, async () => {
     await ask('f', `limit=${LIMITS.logPage.value}`)

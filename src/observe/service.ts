@@ -1,9 +1,11 @@
 import type { Database } from '../backends/database/database.ts'
+import { Departed } from '../core/departed.ts'
 import type { Journal } from '../core/journal.ts'
 import { JournalConsumer } from '../core/journal-consumer.ts'
 import type { Log } from '../core/log.ts'
 import type { LogRecord, LogWriter } from '../core/meter.ts'
 import type { Clock } from '../lib/clock.ts'
+import { uuidTime } from '../lib/ids.ts'
 import { LogRate } from './rate.ts'
 import {
   addVolume,
@@ -38,6 +40,7 @@ export class Logs implements LogWriter, AsyncDisposable {
   readonly #deps: LogsDeps
   readonly #consumer: JournalConsumer<LogRecord>
   readonly #rate = new LogRate()
+  readonly #departed = new Departed()
   readonly #over = new Set<string>()
   #trimming: Promise<void> | null = null
   #sweeper: NodeJS.Timeout | null = null
@@ -47,7 +50,9 @@ export class Logs implements LogWriter, AsyncDisposable {
     this.#consumer = new JournalConsumer({
       ...deps,
       name: 'main/logs',
-      store: async (tx, records) => {
+      store: async (tx, all) => {
+        const records = all.filter(({ project, invocationId }) => !this.#departed.owns(project, uuidTime(invocationId)))
+        if (records.length === 0) return
         await insertLines(tx, records)
         for (const { project, bytes } of await addVolume(tx, records)) if (Number(bytes) > deps.projectBytes) this.#over.add(project)
         // Not here: it waits for the end of this transaction.
@@ -102,6 +107,8 @@ export class Logs implements LogWriter, AsyncDisposable {
 
   /** Removes all lines of a project that goes: another of its name must not read them. */
   async dropProject(project: string): Promise<void> {
+    // What still runs in it writes behind this.
+    this.#departed.note(project, this.#deps.clock.now())
     await this.#consumer.catchUp()
     while ((await this.#deps.database.transaction((tx) => deleteProjectLines(tx, project))) > 0) {}
     this.#rate.forget(project)

@@ -1,5 +1,6 @@
 import type { Database } from '../backends/database/database.ts'
 import type { InvocationCounters } from '../core/counters.ts'
+import { Departed } from '../core/departed.ts'
 import type { Journal } from '../core/journal.ts'
 import { JournalConsumer } from '../core/journal-consumer.ts'
 import type { Log } from '../core/log.ts'
@@ -51,6 +52,7 @@ const nameOf = (one: { readonly invocationId: string; readonly attempt: number }
 export class Usage implements Meter, AsyncDisposable {
   readonly #deps: UsageDeps
   readonly #consumer: JournalConsumer<MeterEntry>
+  readonly #departed = new Departed()
   #sweeper: NodeJS.Timeout | null = null
   #sweeping: Promise<void> | null = null
 
@@ -59,7 +61,11 @@ export class Usage implements Meter, AsyncDisposable {
     this.#consumer = new JournalConsumer({
       ...deps,
       name: 'main/meters',
-      store: async (tx, entries) => {
+      store: async (tx, all) => {
+        const entries = all.filter((entry) => {
+          const { project, startedAt } = 'end' in entry ? entry.end : entry.start
+          return !this.#departed.owns(project, startedAt)
+        })
         const ends = new Map<string, MeterRecord>()
         for (const entry of entries) {
           if ('end' in entry && !ends.has(nameOf(entry.end))) ends.set(nameOf(entry.end), entry.end)
@@ -107,6 +113,8 @@ export class Usage implements Meter, AsyncDisposable {
 
   /** Removes what is known of a project that goes: another of its name must not read it. */
   async dropProject(project: string): Promise<void> {
+    // What still runs in it ends behind this.
+    this.#departed.note(project, this.#deps.clock.now())
     await this.#consumer.catchUp()
     while (await this.#deps.database.transaction((tx) => deleteProjectMeters(tx, project))) {}
   }
