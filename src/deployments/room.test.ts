@@ -129,6 +129,24 @@ const state = async () => ({
 })
 
 describe('a deployment', () => {
+  it('asked for at the moment at which a pass ends is reached too, however often', async () => {
+    await using deployments = open()
+    for (let n = 0; n < 40; n++) {
+      const asked = await Promise.all([
+        deployments.apply(ONE, 'often', document('often', { sites: [page('often', 'page 1')] }), 10_000),
+        new Promise((resolve) => setTimeout(resolve, n % 8)).then(() =>
+          deployments.apply(ONE, 'often', document('often', { sites: [page('often', 'page 2')] }), 10_000),
+        ),
+      ])
+      assert.deepEqual(
+        asked.map(({ state: reached }) => reached),
+        ['reached', 'reached'],
+        `round ${n}`,
+      )
+    }
+    await deployments.apply(ONE, 'often', document('often', {}), 10_000)
+    assert.deepEqual((await state()).sites, [])
+  })
   it('is planned, applied, and then changes nothing', async () => {
     await using deployments = open()
     const wanted = document('shop', {

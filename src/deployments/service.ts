@@ -167,13 +167,18 @@ export class Deployments implements AsyncDisposable {
     }
     const work = { again: true, done: Promise.resolve() }
     this.#working.set(id, work)
-    work.done = this.#reach(id, work).finally(() => this.#working.delete(id))
+    work.done = this.#reach(id, work)
     return work.done
   }
 
   async #reach(id: string, work: { again: boolean }): Promise<void> {
     const { clock, control, log } = this.#deps
-    for (let failures = 0; work.again && !this.#stop.signal.aborted; ) {
+    for (let failures = 0; ; ) {
+      if (!work.again || this.#stop.signal.aborted) {
+        // In one breath with the look: who asks a moment later begins anew and is not lost.
+        this.#working.delete(id)
+        return
+      }
       work.again = false
       try {
         await this.#pass(id)
