@@ -189,7 +189,7 @@ function readDefinition(root: string, overrides: Record<string, unknown>): Defin
 function findEntry(root: string, handler: string): string | null {
   const base = handler.split('.')[0] ?? 'index'
   const candidates = base === 'index' ? ENTRIES : ENTRIES.map((name) => name.replace('index', base))
-  return candidates.map((name) => path.join(root, name)).find((file) => existsSync(file) && path.resolve(file).startsWith(root)) ?? null
+  return candidates.map((name) => path.join(root, name)).find((file) => existsSync(file) && path.resolve(file).startsWith(`${root}${path.sep}`)) ?? null
 }
 
 interface PackageJson {

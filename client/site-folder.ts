@@ -19,6 +19,10 @@ const isLeftOut = (name: string) => LEFT_OUT.has(name) || (name.startsWith('.') 
 export async function packSite(root: string, name: string, folder: string, scripts: readonly string[]): Promise<readonly PackedFile[]> {
   const from = inside(root, folder, `sites: the folder of ${name}`)
   if (!(await fs.stat(from).catch(() => null))?.isDirectory()) throw new FolderError(`${path.relative('', from) || from} is not a folder (site ${name}).`)
+  // A link in what somebody else wrote would publish what lies outside of it.
+  const [real, realRoot] = [await fs.realpath(from), await fs.realpath(root)]
+  if (real !== realRoot && !real.startsWith(`${realRoot}${path.sep}`))
+    throw new FolderError(`sites: the folder of ${name} leads out of ${root} by a link: ${folder}`)
   const files = new Map<string, Buffer>()
   for (const file of await filesOf(from, '')) files.set(file, await fs.readFile(path.join(from, file)))
   if (scripts.length > 0) {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
@@ -42,6 +44,29 @@ const json = (args: readonly string[], environment = here()): unknown => {
 const COLOUR = /\u001b\[\d+m/
 
 describe('the command line', () => {
+  it('lets no answer of a node move the cursor, and packs nothing beside the folder', async () => {
+    const server = createServer((_request, response) => {
+      response.writeHead(400, { 'content-type': 'application/json' })
+      response.end(JSON.stringify({ code: 'bad\u001b[2J', message: 'no\u001b]0;owned\u0007 such', hint: '\u009b2J' }))
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const line = [process.execPath, BIN, 'ls', '--url', url, '--key', 'k'].map((arg) => `'${arg}'`).join(' ')
+    const said = await new Promise<string>((resolve) => {
+      execFile('script', ['-qec', line, '/dev/null'], { env: { ...process.env, TERM: 'xterm', ...here() } }, (_error, stdout) => resolve(stdout))
+    })
+    server.close()
+    assert.match(said, /no\\x1b\]0;owned\\x07 such/)
+    assert.doesNotMatch(said, /\u001b(?!\[\d+m)|[\u0007\u009b]/)
+    mkdirSync(path.join(folder, 'hello-beside'))
+    writeFileSync(path.join(folder, 'hello-beside', 'index.ts'), 'export const handler = () => 1')
+    writeFileSync(path.join(hello, 'mayfly.json'), JSON.stringify({ handler: '../hello-beside/index.handler' }))
+    const { code, stderr } = mayfly(['deploy', hello], here())
+    writeFileSync(path.join(hello, 'mayfly.json'), '{}')
+    assert.equal(code, 1)
+    assert.doesNotMatch(stderr, /Deployed/)
+  })
   it('deploys a folder with only an index.ts, and says what it sent and how long each step took', () => {
     const made = mayfly(['deploy', hello], here())
     assert.equal(made.code, 0)

@@ -318,6 +318,12 @@ describe('a wrong project file', () => {
     const { code, stderr } = deploy(root)
     assert.equal(code, 1)
     assert.match(stderr, /passwd is neither a file nor a folder: a site takes no links/)
+    const outside = path.join(folder, 'linked-whole')
+    write(outside, { 'mayfly.json': { sites: [{ name: 'linked', folder: 's' }] } })
+    symlinkSync('/etc', path.join(outside, 's'))
+    const whole = deploy(outside)
+    assert.equal(whole.code, 1)
+    assert.match(whole.stderr, /leads out of .* by a link: s/)
   })
 })
 
