@@ -1,8 +1,9 @@
 import { ApiError, type DeadLetter, type FunctionInfo, type LogLine, type Pool } from '../../client/client.ts'
 import type { Bill as AnyBill, UsageRow } from '../../client/usage.ts'
+import type { AliasInfo, VersionInfo } from '../../client/versions.ts'
 
 export { ApiError }
-export type { DeadLetter, FunctionInfo, LogLine }
+export type { AliasInfo, DeadLetter, FunctionInfo, LogLine, VersionInfo }
 
 export interface Session {
   readonly projects: readonly { readonly ref: string; readonly name: string; readonly state: string }[]
@@ -146,6 +147,10 @@ export const api = {
   keys: async (ref: string) => (await json<{ keys: Readonly<Record<string, unknown>> }>('GET', `${at(ref)}/keys`, null)).keys,
   functions: async (ref: string, signal: AbortSignal) => (await json<{ functions: readonly FunctionInfo[] }>('GET', `${at(ref)}/functions`, signal)).functions,
   function: async (ref: string, name: string, signal: AbortSignal) => (await json<{ function: FunctionInfo }>('GET', fn(ref, name), signal)).function,
+  versions: async (ref: string, name: string, signal: AbortSignal) =>
+    (await json<{ versions: readonly VersionInfo[] }>('GET', `${fn(ref, name)}/versions`, signal)).versions,
+  aliases: async (ref: string, name: string, signal: AbortSignal) =>
+    (await json<{ aliases: readonly AliasInfo[] }>('GET', `${fn(ref, name)}/aliases`, signal)).aliases,
   triggersOf: async (ref: string, name: string, signal: AbortSignal) =>
     (await json<{ triggers: readonly Omit<TriggerInfo, 'function'>[] }>('GET', `${fn(ref, name)}/triggers`, signal)).triggers,
   triggers: async (ref: string, signal: AbortSignal) => (await json<{ triggers: readonly TriggerInfo[] }>('GET', `${at(ref)}/triggers`, signal)).triggers,

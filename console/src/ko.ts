@@ -5,6 +5,7 @@ export const ko = {
   'A GB-second': 'GB-초당',
   'A million executions': '실행 100만 회당',
   Actions: '작업',
+  Aliases: '별칭',
   'Address and keys': '주소와 키',
   'Asked again every {every}. Days are those of UTC, as on the bill.': '{every}마다 새로 고칩니다. 하루는 청구와 같이 UTC 기준입니다.',
   Attempt: '시도',
@@ -103,6 +104,8 @@ export const ko = {
   'No event starts a function here. Write `triggers` into the mayfly.json of a function and deploy it again.':
     '이벤트로 시작되는 함수가 없습니다. 함수의 mayfly.json에 `triggers`를 쓰고 다시 배포하세요.',
   'No function is deployed here yet. A folder becomes one:': '아직 배포된 함수가 없습니다. 폴더 하나가 함수가 됩니다:',
+  'No version is published. `npx mayfly promote` publishes what the function is now and names it `live`.':
+    '게시된 버전이 없습니다. `npx mayfly promote`가 지금의 함수를 게시하고 `live`라는 이름을 붙입니다.',
   'No such line.': '그런 줄이 없습니다.',
   Node: '노드',
   'None: no event was given up.': '없음: 포기한 이벤트가 없습니다.',
@@ -123,6 +126,7 @@ export const ko = {
   Pause: '멈춤',
   'Price list in force': '적용 중인 가격표',
   Project: '프로젝트',
+  Published: '게시',
   Queue: '대기열',
   'Queue it': '대기열에 넣기',
   Queued: '넣은 때',
@@ -178,6 +182,7 @@ export const ko = {
   Uploads: '올리기',
   Usage: '사용량',
   Version: '버전',
+  Versions: '버전',
   Waited: '대기',
   'What is drawn': '그릴 값',
   'You are not signed in. On the machine where the node runs, type:': '로그인하지 않았습니다. 노드가 실행되는 기기에서 입력하세요:',

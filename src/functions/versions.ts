@@ -49,7 +49,8 @@ export class Versions {
       const latest = await resolver.get(project, name, null)
       if (how.revisionId && how.revisionId !== latest.revisionId)
         throw new MayflyError('revision_mismatch', `the function "${name}" has another revision id than ${JSON.stringify(how.revisionId.slice(0, 100))}`)
-      if ((how.artefact ?? latest.artefact) !== latest.artefact) throw new MayflyError('code_mismatch', `the function "${name}" has other code than ${how.artefact}`)
+      if ((how.artefact ?? latest.artefact) !== latest.artefact)
+        throw new MayflyError('code_mismatch', `the function "${name}" has other code than ${how.artefact}`)
       const last = await this.#last(project, latest)
       if (last !== null && this.#same(last, latest)) return { record: last, created: false }
       const number = await this.#insert(project, latest, how.description ?? latest.definition.description)

@@ -380,6 +380,21 @@ describe("the console's pages in Chromium", { skip }, () => {
     assert.deepEqual(faults, [])
   })
 
+  it('published versions stand with the aliases that name them, and their shares', async () => {
+    const { page, faults } = await openPage()
+    await page.goto(at('demo', 'functions', 'greeter'))
+    await card(page, 'Versions').getByText('No version is published').waitFor()
+    for (const args of [
+      ['promote', 'greeter'],
+      ['alias', 'greeter', 'edge', '$LATEST'],
+    ])
+      assert.equal(mayfly([...args, '--data', node.data]).code, 0)
+    await page.reload()
+    const table = page.getByRole('table', { name: 'Versions' })
+    assert.match((await table.getByRole('row').nth(1).textContent()) ?? '', /^1live/)
+    assert.deepEqual(faults, [])
+  })
+
   it('what the node refuses is shown with code, message and hint', async () => {
     const { page } = await openPage()
     await page.goto(at('demo', 'functions', 'nothing-here'))

@@ -9,6 +9,7 @@ import { Badge, Card, Copyable, Page, Shown, stateKind, Time } from '../parts.ts
 import { hrefOf } from '../route.ts'
 import { t } from '../text.ts'
 import { saysTrigger } from '../triggers.tsx'
+import { Versions } from '../versions.tsx'
 
 export function FunctionPage({ project, name }: { project: string; name: string }) {
   const key = `${project}/${name}`
@@ -37,6 +38,9 @@ export function FunctionPage({ project, name }: { project: string; name: string 
         </Card>
         <Card title={t('Definition')}>
           <Shown of={definition}>{(one) => <Definition of={one} />}</Shown>
+        </Card>
+        <Card title={t('Versions')}>
+          <Versions project={project} name={name} />
         </Card>
         <Card title={t('Triggers')}>
           <Shown
