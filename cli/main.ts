@@ -258,7 +258,14 @@ command('dlq <what> [which]', 'dead letters, queued invocations that were given 
     print(
       table(
         ['DEAD AT', 'FUNCTION', 'REASON', 'ATTEMPTS', 'ERROR', 'INVOCATION'],
-        letters.map((one) => [one.deadAt, one.function, one.reason, String(one.attempts), harmless(one.errorType ?? ''), one.id]),
+        letters.map((one) => [
+          one.deadAt,
+          one.qualifier === null ? one.function : `${one.function}:${one.qualifier}`,
+          one.reason,
+          String(one.attempts),
+          harmless(one.errorType ?? ''),
+          one.id,
+        ]),
       ),
     )
   })

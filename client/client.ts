@@ -63,6 +63,8 @@ export interface InvocationInfo {
 export interface DeadLetter {
   readonly id: string
   readonly function: string
+  /** The version or alias that it was sent to; null for none. */
+  readonly qualifier: string | null
   readonly reason: 'attempts' | 'age' | 'node' | 'function_gone' | 'recursion' | 'destination'
   readonly attempts: number
   readonly lost: number

@@ -130,6 +130,25 @@ describe('versions by the command line', () => {
     assert.equal(run('alias', 'fresh', 'live').code, 5)
   })
 
+  it('a queued call keeps the alias that it was sent to, down to the dead letter and its replay', async () => {
+    const root = write('fails', { 'index.js': 'exports.handler = async () => { throw new Error("always") }', 'mayfly.json': '{"async": {"maxAttempts": 1}}' })
+    done('deploy', root, '--to', 'live')
+    done('invoke', 'fails:live', '--async')
+    const letters = async () => {
+      for (let n = 0; n < 20; n++) {
+        const { deadLetters } = json('dlq', 'ls', 'fails') as { deadLetters: { id: string; qualifier: string }[] }
+        if (deadLetters.length > 0) return deadLetters
+        await new Promise((resolve) => setTimeout(resolve, 200))
+      }
+      assert.fail('it did not become a dead letter')
+    }
+    const [letter] = await letters()
+    assert.equal(letter?.qualifier, 'live')
+    done('dlq', 'replay', letter?.id ?? '')
+    await letters()
+    assert.match(done('dlq', 'ls', 'fails'), / fails:live +attempts +1 /)
+  })
+
   it('deploy --dry-run says what would change and changes nothing: a function, its triggers and its alias', async () => {
     const root = write('dry', { ...code('one'), 'mayfly.json': '{"memory": 256}' })
     assert.deepEqual(json('deploy', root, '--dry-run', '--to', 'live'), {
