@@ -85,6 +85,24 @@ describe('aliases', () => {
     assert.equal(await resolve('back'), '1')
   })
 
+  it('are the project’s own: no other one sees, moves or calls them', async () => {
+    await create('own', '4')
+    const other = 'two' as typeof PROJECT
+    for (const work of [
+      () => world.functions.resolve(other, 'f', 'own'),
+      () => world.functions.resolve(other, 'f', '4'),
+      () => world.functions.aliases.get(other, 'f', 'own'),
+      () => world.functions.aliases.update(other, 'f', 'own', { version: '1' }),
+      () => world.functions.aliases.rollback(other, 'f', 'own'),
+      () => world.functions.aliases.delete(other, 'f', 'own'),
+      () => world.functions.versions.publish(other, 'f'),
+      () => world.functions.versions.delete(other, 'f', 4),
+      () => world.functions.promote(other, 'f', 'own', null),
+    ])
+      await assert.rejects(work(), { code: 'function_not_found' })
+    assert.equal(await resolve('own'), '4')
+  })
+
   it('a version that an alias comes to name is not deleted beneath it', async () => {
     const [made, deleted] = await Promise.allSettled([create('late', '3'), world.functions.versions.delete(PROJECT, 'f', 3)])
     assert.notEqual(made.status, deleted.status, 'one of them wins')

@@ -41,8 +41,12 @@ export class Resolver {
     this.#routes = new Remembered(deps.believable)
   }
 
-  async resolve(project: ProjectRef, name: string, qualifier: string | null): Promise<Version> {
-    if (qualifier === null || qualifier === LATEST || NUMBER.test(qualifier)) return await this.#version(project, name, qualifier ?? LATEST)
+  resolve(project: ProjectRef, name: string, qualifier: string | null): Promise<Version> {
+    if (qualifier === null || qualifier === LATEST || NUMBER.test(qualifier)) return this.#version(project, name, qualifier ?? LATEST)
+    return this.#byAlias(project, name, qualifier)
+  }
+
+  async #byAlias(project: ProjectRef, name: string, qualifier: string): Promise<Version> {
     const { version, other } = await this.#routes.get(`${project}/${name}:${qualifier}`, () => this.#route(project, name, qualifier))
     return await this.#version(project, name, other !== null && this.#deps.fraction() < other.weight ? other.version : version)
   }

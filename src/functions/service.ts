@@ -128,10 +128,11 @@ export class FunctionsService implements Functions {
     this.aliases = new Aliases({ ...shared, start: (project, record) => this.#start(project, record, null) })
   }
 
-  async resolve(project: ProjectRef, name: string, qualifier: string | null = null): Promise<Version> {
+  /** On the path of every call: where all is known it waits for nothing in between. */
+  resolve(project: ProjectRef, name: string, qualifier: string | null = null): Promise<Version> {
     const { secrets } = this.#deps
-    if (secrets && !secrets.isReady(project)) await secrets.ready(project)
-    return await this.#resolver.resolve(project, name, qualifier)
+    if (!secrets || secrets.isReady(project)) return this.#resolver.resolve(project, name, qualifier)
+    return secrets.ready(project).then(() => this.#resolver.resolve(project, name, qualifier))
   }
 
   /** Reads the functions that were changed last, so that their first call finds them known. For after a start; never throws. */
