@@ -1,45 +1,33 @@
-import type { Database, Tx } from '../backends/database/database.ts'
+import type { Tx } from '../backends/database/database.ts'
 import type { Crash } from '../core/crash.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { Log } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { Bell } from '../lib/bell.ts'
-import type { Clock } from '../lib/clock.ts'
-import { storableText } from '../lib/text.ts'
 import { within } from '../lib/within.ts'
-import { backoffMs } from './backoff.ts'
-import { deliveryOf, type DestinationsOf, type Target, type Told } from './destinations.ts'
 import { GroupCommit } from './group-commit.ts'
-import { eventContent, eventReply } from './event.ts'
-import type { EventReply } from './event-to-fetch.ts'
+import { eventContent } from './event.ts'
 import type { Invocation, Outcome } from './service.ts'
+import { type Entered, endOf, Settling, type SettlingDeps } from './settling.ts'
 import {
-  type Buried,
-  buryEntry,
-  type Called,
   countDeadLetters,
   countEntries,
   countEntriesOf,
   type DeadLetter,
   deleteDeadLetter,
-  deleteEntries,
   deleteOldDeadLetters,
   deleteQueueOf,
-  type Given,
   insertDeadLetters,
   insertEntries,
   leaseDue,
   type LeasedEntry,
   type NewEntry,
   renewLeases,
-  retryEntry,
   returnLeases,
   selectDeadLetter,
   selectDeadLetters,
   selectEntries,
   selectWaitingFunctions,
-  type Settled,
   type ShownEntry,
   type StillBorn,
 } from './store.ts'
@@ -52,8 +40,7 @@ const SWEEP_MS = 3_600_000
 const GROUP = 500
 const CLOSE_MS = 5_000
 
-export interface QueueDeps {
-  readonly database: Database
+export interface QueueDeps extends SettlingDeps {
   /** `Invoker.invoke`. @throws MayflyError when the call does not come to user code */
   readonly invoke: (invocation: Invocation, signal: AbortSignal) => Promise<Outcome>
   /** Asked before an event is stored. @throws MayflyError storage_full */
@@ -66,28 +53,8 @@ export interface QueueDeps {
   readonly concurrency: number
   /** How many more of a function's could run now, where that is known. */
   readonly freeOf?: (functionId: string) => number
-  readonly maxAttempts: number
-  readonly maxAgeMs: number
   readonly deadLetterDays: number
-  /** What a function says of its own tries; null where it leaves that to the two above. @throws MayflyError when it is gone */
-  readonly triesOf: (project: ProjectRef, functionName: string, qualifier: string | null) => Promise<Tries>
-  /** Which functions are told how its calls end; null for none. */
-  readonly destinationsOf: DestinationsOf
-  readonly newId: () => string
   readonly crash: Crash
-  readonly clock: Clock
-  readonly random: () => number
-  readonly log: Log
-}
-
-export interface Tries {
-  readonly maxAttempts: number | null
-  readonly maxAgeSeconds: number | null
-}
-
-/** Entries that stand in a transaction of somebody else's; told when it has committed. */
-export interface Entered {
-  committed(): void
 }
 
 /**
@@ -102,7 +69,7 @@ export class Queue implements AsyncDisposable {
   readonly #running = new Map<string, Promise<void>>()
   readonly #byFunction = new Map<string, number>()
   readonly #enqueue: GroupCommit<NewEntry>
-  readonly #succeed: GroupCommit<Settled>
+  readonly #settling: Settling
   #loop: Promise<void> | null = null
   #renewing: NodeJS.Timeout | null = null
   #sweeping: NodeJS.Timeout | null = null
@@ -114,8 +81,11 @@ export class Queue implements AsyncDisposable {
   constructor(deps: QueueDeps) {
     this.#deps = deps
     this.#enqueue = new GroupCommit(GROUP, (entries) => deps.database.transaction((tx) => insertEntries(tx, entries)))
-    this.#succeed = new GroupCommit(GROUP, async (settled) => {
-      this.#count -= (await deleteEntries(deps.database.sql, settled)).length
+    this.#settling = new Settling(deps, {
+      enter: (tx, entry) => this.enqueueIn(tx, [entry]),
+      ended: (entries) => {
+        this.#count -= entries
+      },
     })
   }
 
@@ -124,7 +94,7 @@ export class Queue implements AsyncDisposable {
     const { database, holder, log } = this.#deps
     const back = await returnLeases(database.sql, holder, 1)
     if (back.length > 0) log.info({ entries: back.length }, 'entries that ran when this node ended wait again')
-    await this.#buryLost(back)
+    await this.#settling.buryLost(back)
     this.#count = await countEntries(database.sql)
     this.#loop = this.#work()
     this.#renewing = setInterval(() => void this.#renew(), RENEW_MS)
@@ -172,7 +142,7 @@ export class Queue implements AsyncDisposable {
     if (stillBorn.length > 0) await insertDeadLetters(tx, stillBorn)
     return {
       committed: () => {
-        for (const letter of stillBorn) this.#tellBuried(letter.id, letter)
+        for (const letter of stillBorn) this.#settling.tellBuried(letter.id, letter)
         this.#count += entries.length
         if (entries.length > 0) this.#bell.ring()
       },
@@ -242,7 +212,7 @@ export class Queue implements AsyncDisposable {
     if (this.#sweeping) clearInterval(this.#sweeping)
     await this.#loop
     await within(clock, CLOSE_MS, Promise.allSettled(this.#running.values()))
-    await Promise.allSettled([this.#enqueue.settled(), this.#succeed.settled()])
+    await Promise.allSettled([this.#enqueue.settled(), this.#settling.settled()])
     if (this.#running.size > 0)
       await returnLeases(database.sql, holder, 0).catch((error: Error) => log.warn({ error: error.message }, 'leases are given back at the next start'))
   }
@@ -275,7 +245,7 @@ export class Queue implements AsyncDisposable {
     const { clock, database, concurrency, holder } = this.#deps
     if (clock.monotonic() - this.#lookedAt >= LOOK_MS) {
       this.#lookedAt = clock.monotonic()
-      await this.#buryLost(await returnLeases(database.sql, null, 1))
+      await this.#settling.buryLost(await returnLeases(database.sql, null, 1))
     }
     const room = concurrency - this.#running.size
     if (room <= 0) return LOOK_MS
@@ -337,127 +307,17 @@ export class Queue implements AsyncDisposable {
         this.#stop.signal,
       )
     } catch (error) {
-      if (!this.#stop.signal.aborted) await this.#notRun(entry, error)
+      if (!this.#stop.signal.aborted) await this.#settling.notRun(entry, error)
       return
     }
     // From here on user code has run: whatever its reply comes to is its outcome.
-    const reply = await eventReply(outcome).then(
-      (said) => ({ said, told: toldBy(said) }),
-      (error: unknown) => ({ said: null, told: toldByReply(error) }),
-    )
+    const end = await endOf(outcome)
     await outcome.over
     await this.#deps.recorded()
     this.#deps.crash('afterRunBeforeSettle')
-    const { said, told } = reply
-    const response = said && { payload: said.payload, executedVersion: outcome.version.version, isError: told !== null }
-    if (told === null) return await this.#succeeded(entry, response)
+    if (end.failure === null) return await this.#settling.succeeded(entry, end.response)
     // What ends while the sandboxes are being closed says nothing about the function.
-    if (!this.#stop.signal.aborted) await this.#failed(entry, told, response)
-  }
-
-  /** Gone, and told to whom it concerns in the same transaction. */
-  async #succeeded(entry: LeasedEntry, response: Response): Promise<void> {
-    const to = await this.#destinationsOf(entry)
-    if (!to?.onSuccess) return await this.#succeed.add(entry)
-    const { onSuccess, functionArn } = to
-    const entered = await this.#deps.database.transaction(async (tx) => {
-      if ((await deleteEntries(tx, [entry])).length === 0) return null
-      const about = { functionArn, condition: 'Success', invocationId: entry.id, attempts: entry.spent + 1, request: entry.payload, response } as const
-      return await this.#tell(tx, onSuccess, entry, about)
-    })
-    if (entered === null) return
-    this.#count--
-    entered.committed()
-  }
-
-  #destinationsOf(entry: Called) {
-    return this.#deps.destinationsOf(entry.project as ProjectRef, entry.functionName, entry.qualifier)
-  }
-
-  /** What cannot be told is a dead letter in the same transaction. */
-  async #tell(tx: Tx, target: Target, entry: { readonly project: string } & Pick<Buried, 'traceId' | 'depth'>, about: Omit<Told, 'at'>): Promise<Entered> {
-    const { clock, newId } = this.#deps
-    const { project, traceId, depth } = entry
-    const made = deliveryOf(target, { id: newId(), project, traceId, depth }, { ...about, at: clock.now() })
-    if ('letter' in made) return await this.#stillBorn(tx, made.letter)
-    try {
-      return await this.enqueueIn(tx, [made.entry])
-    } catch (error) {
-      // Refused before anything was written: the call itself has ended all the same.
-      if (!(error instanceof MayflyError)) throw error
-      const { id, functionName, payload } = made.entry
-      return await this.#stillBorn(tx, { id, project, functionName, payload, reason: 'destination', errorType: error.code, errorMessage: error.message })
-    }
-  }
-
-  async #stillBorn(tx: Tx, letter: StillBorn): Promise<Entered> {
-    await insertDeadLetters(tx, [letter])
-    return { committed: () => this.#tellBuried(letter.id, letter) }
-  }
-
-  /** It ran and ended with an error: an attempt is spent. */
-  async #failed(entry: LeasedEntry, told: Failure, response: Response): Promise<void> {
-    const { maxAttempts, maxAgeMs } = await this.#triesOf(entry)
-    const failures = entry.spent + 1
-    const waitMs = backoffMs(failures, this.#deps.random)
-    if (failures >= maxAttempts) await this.#bury(entry, { reason: 'attempts', spent: 1, ...told }, response)
-    else if (entry.ageMs + waitMs > maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 1, ...told }, response)
-    else await retryEntry(this.#deps.database.sql, entry, waitMs, 1, 0)
-  }
-
-  /** It did not come to user code: no attempt is spent, but its age counts, and a fault of ours is counted as one of the node's. */
-  async #notRun(entry: LeasedEntry, error: unknown): Promise<void> {
-    const known = error instanceof MayflyError ? error : null
-    const told = { errorType: known?.code ?? 'internal', errorMessage: known?.message ?? 'a fault of this node' }
-    if (known?.code === 'function_not_found' || known?.code === 'project_not_found')
-      return await this.#bury(entry, { reason: 'function_gone', spent: 0, ...told })
-    const isFault = known === null || known.code === 'internal'
-    // A sandbox that was lost with other calls in it may be this one's doing.
-    const lost = isFault || known.code === 'sandbox_lost' ? 1 : 0
-    if (isFault) this.#deps.log.error({ invocation: entry.id, error: String(error) }, 'an entry could not be run by a fault of this node')
-    const waitMs = backoffMs(Math.max(1, entry.attempt - entry.spent), this.#deps.random)
-    const { maxAgeMs } = await this.#triesOf(entry)
-    if (entry.lost + lost >= LIMITS.lostLeases.value) await this.#bury(entry, { reason: 'node', spent: 0, ...told })
-    else if (entry.ageMs + waitMs > maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 0, ...told })
-    else await retryEntry(this.#deps.database.sql, entry, waitMs, 0, lost)
-  }
-
-  /** As the function says, else as the node does. */
-  async #triesOf(entry: LeasedEntry): Promise<{ maxAttempts: number; maxAgeMs: number }> {
-    const { maxAttempts, maxAgeMs, triesOf } = this.#deps
-    // A function that is gone by now has nothing to say.
-    const own = await triesOf(entry.project as ProjectRef, entry.functionName, entry.qualifier).catch(() => null)
-    return { maxAttempts: own?.maxAttempts ?? maxAttempts, maxAgeMs: own?.maxAgeSeconds ? own.maxAgeSeconds * 1_000 : maxAgeMs }
-  }
-
-  /** @param response  of the last attempt; null when it did not come to user code */
-  async #bury(entry: Called, given: Given, response: Response = null): Promise<void> {
-    const to = await this.#destinationsOf(entry)
-    const done = await this.#deps.database.transaction(async (tx) => {
-      const [buried] = await buryEntry(tx, entry, given)
-      if (!buried || !to?.onFailure) return buried ? NOBODY : null
-      const { payload: request, attempts } = buried
-      const condition = given.reason === 'age' ? 'EventAgeExceeded' : 'RetriesExhausted'
-      const about = { functionArn: to.functionArn, condition, invocationId: entry.id, attempts, request, response } as const
-      return await this.#tell(tx, to.onFailure, { ...buried, project: entry.project }, about)
-    })
-    if (done === null) return
-    this.#count--
-    this.#tellBuried(entry.id, given)
-    done.committed()
-  }
-
-  #tellBuried(invocation: string, given: Pick<Given, 'reason' | 'errorType'>): void {
-    this.#deps.log.warn({ invocation, reason: given.reason, error: given.errorType }, 'an invocation became a dead letter')
-  }
-
-  /** An event that ends nodes must not do so for ever. */
-  async #buryLost(back: readonly (Called & { readonly lost: number })[]): Promise<void> {
-    for (const entry of back) {
-      if (entry.lost < LIMITS.lostLeases.value) continue
-      const errorMessage = `the node ended ${entry.lost} times while it ran`
-      await this.#bury(entry, { reason: 'node', spent: 0, errorType: 'node', errorMessage })
-    }
+    if (!this.#stop.signal.aborted) await this.#settling.failed(entry, end.failure, end.response)
   }
 
   async #renew(): Promise<void> {
@@ -475,30 +335,3 @@ export class Queue implements AsyncDisposable {
 }
 
 const noLetter = (id: string) => new MayflyError('dead_letter_not_found', `there is no dead letter ${id} in this project`)
-
-type Failure = Pick<Given, 'errorType' | 'errorMessage'>
-type Response = Told['response']
-
-const NOBODY: Entered = { committed: () => {} }
-
-/** What a function's outcome says of itself; null when it is no error. */
-const toldBy = ({ errorType, payload }: EventReply): Failure | null =>
-  errorType === null ? null : { errorType: storable(errorType), errorMessage: storable(messageOf(payload)) }
-
-/** A reply that broke off. */
-const toldByReply = (error: unknown): Failure => ({
-  errorType: 'function_failed',
-  errorMessage: storable(error instanceof Error ? error.message : String(error)),
-})
-
-const TOLD = 4_096
-const storable = (text: string | null): string | null => (text === null ? null : storableText(text).slice(0, TOLD))
-
-function messageOf(payload: Uint8Array): string | null {
-  try {
-    const { errorMessage } = JSON.parse(Buffer.from(payload).toString('utf8')) as { errorMessage?: unknown }
-    return typeof errorMessage === 'string' ? errorMessage : null
-  } catch {
-    return null
-  }
-}
