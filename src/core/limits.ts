@@ -370,6 +370,13 @@ export const LIMITS = {
     error: 'too_many_aliases',
     provenBy: 'src/functions/aliases.test.ts',
   },
+  eventSourceMappings: {
+    value: 1_000,
+    unit: 'count',
+    why: 'each may say up to a management body, and all of a project are looked through',
+    error: 'bad_request',
+    provenBy: 'src/functions/dialects/lambda/event-sources.test.ts',
+  },
   rememberedVersions: {
     value: 10_000,
     unit: 'count',

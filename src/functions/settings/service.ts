@@ -6,6 +6,7 @@ import { bumpProjectVersion } from '../../core/store.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { type Random, systemRandom, uuidv7 } from '../../lib/ids.ts'
 import {
+  countEventSources,
   deleteEventInvoke,
   deleteEventSource,
   deletePolicy,
@@ -170,7 +171,7 @@ export class FunctionSettings {
 
   /**
    * @param same  told a mapping of the same source and function, if there is one; it throws what is to be said of it
-   * @throws MayflyError project_not_found
+   * @throws MayflyError project_not_found, bad_request when the project has LIMITS.eventSourceMappings
    */
   async createEventSource(project: ProjectRef, wanted: Omit<EventSource, 'id' | 'modifiedAt'>, same: (one: EventSource) => never): Promise<EventSource> {
     const id = this.#id()
@@ -179,6 +180,8 @@ export class FunctionSettings {
       const { functionName, qualifier, sourceArn } = wanted
       const [other] = sourceArn === null ? [] : await selectEventSources(tx, project, { functionName, qualifier, sourceArn }, null, 1)
       if (other) same(other)
+      if ((await countEventSources(tx, projectId)) >= LIMITS.eventSourceMappings.value)
+        throw new MayflyError('bad_request', `The project has ${LIMITS.eventSourceMappings.value} event source mappings already.`)
       await saveEventSource(tx, projectId, { ...wanted, id })
     })
     return (await this.eventSource(project, id)) as EventSource

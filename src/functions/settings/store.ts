@@ -125,6 +125,9 @@ export const selectEventSource = async (sql: Query, project: ProjectRef, id: str
        where project.ref = ${project} and mapping.id = ${id}`
   )[0] ?? null
 
+export const countEventSources = async (tx: Tx, projectId: string): Promise<number> =>
+  Number((await tx<{ n: string }>`select count(*) as n from mayfly.event_source_mapping where project_id = ${projectId}`)[0]?.n ?? 0)
+
 /** One at a time makes mappings in a project, so that no two are the same. */
 export const lockProject = async (tx: Tx, ref: ProjectRef): Promise<string | null> =>
   (await tx<{ id: string }>`select id from mayfly.project where ref = ${ref} and state <> 'deleting' for update`)[0]?.id ?? null

@@ -60,6 +60,40 @@ describe('event invoke configurations', () => {
   for (const [what, body, message] of bad)
     it(`refuse ${what}`, async () => refuses(await table.send('PUT', at('work'), body), 400, 'InvalidParameterValueException', message))
 
+  it('tell no function of another project', async () => {
+    assert.equal((await table.create('theirs', {}, TWO)).status, 201)
+    const body = { DestinationConfig: { OnSuccess: { Destination: arnOf('theirs') } } }
+    refuses(await table.send('PUT', at('work'), body), 400, 'InvalidParameterValueException', /no such function/)
+    refuses(await table.send('PUT', at('theirs'), { MaximumRetryAttempts: 1 }), 404, 'ResourceNotFoundException', /Function not found/)
+  })
+
+  it('are of one version or alias each, and go with it', async () => {
+    assert.equal((await table.send('POST', '/2015-03-31/functions/told/versions', {})).status, 201)
+    assert.equal((await table.send('POST', '/2015-03-31/functions/told/aliases', { Name: 'live', FunctionVersion: '1' })).status, 201)
+    for (const [qualifier, MaximumRetryAttempts] of [
+      ['live', 0],
+      ['1', 1],
+    ] as const)
+      assert.equal(
+        (await table.send('PUT', `${at('told')}?Qualifier=${qualifier}`, { MaximumRetryAttempts })).body.FunctionArn,
+        `${arnOf('told')}:${qualifier}`,
+      )
+    const first = (await table.send('GET', `${at('told')}/list?MaxItems=1`)).body
+    const rest = (await table.send('GET', `${at('told')}/list?Marker=${first.NextMarker}`)).body
+    const all = [...first.FunctionEventInvokeConfigs, ...rest.FunctionEventInvokeConfigs] as { FunctionArn: string; MaximumRetryAttempts: number }[]
+    assert.deepEqual(
+      all.map((one) => [one.FunctionArn, one.MaximumRetryAttempts]),
+      [
+        [`${arnOf('told')}:1`, 1],
+        [`${arnOf('told')}:live`, 0],
+      ],
+    )
+    assert.deepEqual((await table.settings.eventInvokeOf(ONE, 'told', 'live'))?.maxRetries, 0)
+    assert.equal((await table.send('DELETE', '/2015-03-31/functions/told/aliases/live')).status, 204)
+    assert.equal((await table.send('DELETE', '/2015-03-31/functions/told?Qualifier=1')).status, 204)
+    assert.deepEqual((await table.send('GET', `${at('told')}/list`)).body, { FunctionEventInvokeConfigs: [] })
+  })
+
   it('take queues, topics, buses and buckets, which nothing is delivered to yet', async () => {
     for (const arn of ['sqs:us-east-1:000000000000:q', 'sns:us-east-1:000000000000:t', 'events:us-east-1:000000000000:event-bus/b', 's3:::b'])
       assert.equal((await table.send('PUT', at('told'), { DestinationConfig: { OnFailure: { Destination: `arn:aws:${arn}` } } })).status, 200)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
+import { LIMITS } from '../../../core/limits.ts'
 import { LambdaTable, refuses, TWO } from './table-fixture.ts'
 
 const AT = '/2015-03-31/event-source-mappings'
@@ -199,6 +200,24 @@ describe('event source mappings', () => {
       204,
     )
     assert.deepEqual((await table.send('GET', url)).body, { Tags: {} })
+    for (const elsewhere of [url.replace('us-east-1', 'eu-west-1'), url.replace('000000000000', '123456789012')])
+      refuses(await table.send('GET', elsewhere), 404, 'ResourceNotFoundException', /does not exist/)
+  })
+
+  it('are eventSourceMappings (1000) at most in a project', async () => {
+    const many = LIMITS.eventSourceMappings.value
+    await table.control.script(`
+      insert into mayfly.event_source_mapping (id, project_id, function_name, enabled, settings)
+      select gen_random_uuid(), id, 'full', false, '{}' from mayfly.project, generate_series(1, ${many - 1}) where ref = 'two'`)
+    assert.equal((await table.create('full', {}, TWO)).status, 201)
+    const source = { FunctionName: 'full', EventSourceArn: SQS }
+    assert.equal((await table.send('POST', AT, source, TWO)).status, 202)
+    refuses(
+      await table.send('POST', AT, { ...source, EventSourceArn: FIFO }, TWO),
+      400,
+      'InvalidParameterValueException',
+      /has 1000 event source mappings already/,
+    )
   })
 
   it('outlive their function', async () => {

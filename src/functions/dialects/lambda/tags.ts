@@ -1,5 +1,5 @@
 import { MayflyError } from '../../../core/errors.ts'
-import { invalidParameter, notFound, validation } from './errors.ts'
+import { ACCOUNT_ID, invalidParameter, notFound, validation } from './errors.ts'
 import { parseFunctionName } from './identifiers.ts'
 import { type Call, type Operation, recordOf } from './operation.ts'
 import { tagsOf } from './request.ts'
@@ -32,8 +32,8 @@ async function tagged(call: Call): Promise<Tagged> {
       `Value '${resource.slice(0, 300)}' at 'resource' failed to satisfy constraint: Member must satisfy regular expression pattern: ${RESOURCE}`,
     ])
   }
-  const [, , , , , kind, id = ''] = resource.split(':')
-  if (kind === 'event-source-mapping') return await taggedSource(call, id.toLowerCase())
+  const [, , , region, account, kind, id = ''] = resource.split(':')
+  if (kind === 'event-source-mapping' && region === call.region && account === ACCOUNT_ID) return await taggedSource(call, id.toLowerCase())
   if (kind !== 'function') throw notFound('The resource you requested does not exist.')
   const name = parseFunctionName(resource, { region: call.region, kind: 'control' })
   if (name.qualifier !== null) throw invalidParameter('Tags on function aliases and versions are not supported. Please specify a function ARN.')
