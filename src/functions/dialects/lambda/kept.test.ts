@@ -88,6 +88,8 @@ describe('settings of a function that are kept and shown', () => {
     ['an image', { PackageType: 'Image' }, 'InvalidParameterValueException', /^PackageType Image/],
     ['a command of an image', { ImageConfig: { Command: ['a'] } }, 'InvalidParameterValueException', /^ImageConfig/],
     ['signed code', { CodeSigningConfigArn: 'arn:x' }, 'InvalidParameterValueException', /^CodeSigningConfigArn/],
+    ['where to publish to', { PublishTo: 'LATEST_PUBLISHED' }, 'InvalidParameterValueException', /^PublishTo/],
+    ['a runtime of one’s own', { RuntimeConfig: { RuntimeArn: 'a' } }, 'InvalidParameterValueException', /^RuntimeConfig/],
     ['letters to a bucket', { DeadLetterConfig: { TargetArn: 'arn:aws:s3:::b' } }, 'InvalidParameterValueException', /^DeadLetterConfig/],
     ['levels of a text', { LoggingConfig: { LogFormat: 'Text', SystemLogLevel: 'WARN' } }, 'InvalidParameterValueException', /LogFormat must be JSON/],
     [

@@ -24,6 +24,7 @@ export const KEPT = object({
   FileSystemConfigs: list(object({ Arn: text(256), LocalMountPath: text(160, '/mnt/[a-zA-Z0-9-_.]+') }, ['Arn', 'LocalMountPath']), 1),
   ImageConfig: object({ EntryPoint: list(text(65_536), 1500), Command: list(text(65_536), 1500), WorkingDirectory: text(1000) }),
   CodeSigningConfigArn: text(200),
+  PublishTo: choice('LATEST_PUBLISHED'),
 })
 
 const NOTHING: KeptSettings = { logging: null, tracing: 'PassThrough', deadLetterArn: null, snapStart: 'None', vpcCleared: false }
@@ -51,6 +52,7 @@ function refuse(given: Of<typeof KEPT>): void {
   if ((given.FileSystemConfigs ?? []).length > 0) throw no('FileSystemConfigs', 'no file systems are mounted.')
   if (given.ImageConfig && Object.keys(given.ImageConfig).length > 0) throw no('ImageConfig', 'send a zip archive.')
   if (given.CodeSigningConfigArn !== undefined) throw no('CodeSigningConfigArn', 'code is not signed here.')
+  if (given.PublishTo !== undefined) throw no('PublishTo', 'it is of functions with a capacity provider. Send Publish.')
   const letters = given.DeadLetterConfig?.TargetArn ?? ''
   if (letters !== '' && !/^arn:[^:]*:(sqs|sns):/.test(letters))
     throw invalidParameter('DeadLetterConfig.TargetArn must be the ARN of an SQS queue or an SNS topic.')

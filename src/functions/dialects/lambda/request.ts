@@ -172,7 +172,8 @@ function parseEnvironment(body: Json, violations: Violations): Record<string, st
 /** Settings that this version does not have are refused unless they say what holds anyway. */
 function refuseWhatIsNotThere(body: Json): void {
   const refuse = (field: string, detail: string) => invalidParameter(`${field} is not supported by this version of Mayfly: ${detail}`)
-  for (const field of ['TenancyConfig', 'CapacityProviderConfig', 'DurableConfig']) if (objectOf(body, field) !== null) throw refuse(field, 'leave it out.')
+  for (const field of ['TenancyConfig', 'CapacityProviderConfig', 'DurableConfig', 'RuntimeConfig', 'AcceleratorConfig'])
+    if (objectOf(body, field) !== null) throw refuse(field, 'leave it out.')
 }
 
 export function checkArchitectures(body: Json, own: string): void {
