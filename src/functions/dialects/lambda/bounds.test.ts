@@ -8,7 +8,7 @@ type Bounds =
   | { readonly text: readonly [min: number, max: number]; readonly of?: (length: number) => string }
   | { readonly items: readonly [min: number, max: number]; readonly of: (at: number) => unknown }
   | { readonly oneOf: readonly string[] }
-  | { readonly like: readonly string[]; readonly unlike: readonly string[] }
+  | { readonly like: readonly unknown[]; readonly unlike: readonly unknown[] }
 
 interface Row {
   readonly operation: string
@@ -66,6 +66,8 @@ const ROWS: readonly Row[] = [
       ['MemorySize', { whole: [128, 10_240] }],
       ['FunctionName', { like: ['made'], unlike: ['', 'a b', 'a.b', `${'a'.repeat(141)}`] }],
       ['PackageType', { oneOf: ['Zip', 'Image'] }],
+      ['Architectures', { items: [1, 1], of: () => 'x86_64' }],
+      ['Architectures', { like: [['x86_64'], ['arm64']], unlike: [['x86'], ['']] }],
       ['Tags', { items: [0, 50], of: (at) => [`k${at}`, 'v'] }, INVALID],
     ],
   },

@@ -29,6 +29,8 @@ export const RUNTIME_MANAGEMENT = object(
   ['UpdateRuntimeOn'],
 )
 
+const UNQUALIFIED = String.raw`(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_]+)`
+
 /** What AWS grants an account. */
 const TOTAL_CODE_BYTES = 80_530_636_800
 
@@ -52,7 +54,7 @@ async function whole(call: Call) {
   const name = nameOf(call)
   if (name.qualifier !== null) {
     const violations = new Violations()
-    violations.add('functionName', call.context.params.name, 'Member must satisfy regular expression pattern: an unqualified function name')
+    violations.add('functionName', call.context.params.name, `Member must satisfy regular expression pattern: ${UNQUALIFIED}`)
     violations.check()
   }
   return { name, record: await recordOf(call, name) }

@@ -8,10 +8,10 @@ import { CODE_BODY_BYTES, codeSource, withArchive } from './code.ts'
 import { reservedOf } from './concurrency.ts'
 import { invalidParameter, LambdaError, notFound } from './errors.ts'
 import { functionArn, parseFunctionName } from './identifiers.ts'
-import { takeKept } from './kept.ts'
+import { checkArchitectures, takeKept } from './kept.ts'
 import { layersOf } from './layer-names.ts'
 import { afterMarker, type Call, markerOf, nameOf, type Operation, pageSize, recordOf, shown, unqualified } from './operation.ts'
-import { checkArchitectures, codeOf, listOf, optional, parseConfiguration, tagsOf, textOf, Violations } from './request.ts'
+import { codeOf, listOf, optional, parseConfiguration, tagsOf, textOf, Violations } from './request.ts'
 
 const AT = '/2015-03-31/functions'
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { LambdaTable, refuses } from './table-fixture.ts'
+import { LambdaTable, ONE, refuses } from './table-fixture.ts'
 
 const F = '/2015-03-31/functions'
 
@@ -66,6 +66,14 @@ describe('settings of a function that are kept and shown', () => {
     await update('bare', { LoggingConfig: { LogFormat: 'JSON', SystemLogLevel: 'WARN' } })
     const { LoggingConfig } = (await update('bare', { LoggingConfig: { ApplicationLogLevel: 'TRACE' } })).body
     assert.deepEqual(LoggingConfig, { LogFormat: 'JSON', ApplicationLogLevel: 'TRACE', SystemLogLevel: 'WARN', LogGroup: '/aws/lambda/bare' })
+  })
+
+  it('stay when the function is deployed by mayfly.json', async () => {
+    const { definition, artefact } = await table.functions.get(ONE, 'full')
+    const { kept: _kept, ...spec } = definition
+    const { changed } = await table.functions.put(ONE, { ...spec, memoryMb: 512 }, {}, artefact)
+    assert.deepEqual([changed, (await read('full')).TracingConfig, (await read('full')).MemorySize], [true, { Mode: 'Active' }, 512])
+    assert.equal((await table.functions.put(ONE, { ...spec, memoryMb: 512 }, {}, artefact)).changed, false)
   })
 
   it('are frozen in a published version, and a change of them is a change', async () => {

@@ -1,7 +1,17 @@
 import type { KeptSettings } from '../../types.ts'
 import { invalidParameter } from './errors.ts'
-import type { Json, Violations } from './request.ts'
+import { type Json, Violations } from './request.ts'
 import { ARN_OR_EMPTY, choice, flag, list, object, type Of, take, text } from './shapes.ts'
+
+const ARCHITECTURES = object({ Architectures: list(choice('x86_64', 'arm64'), 1, 1) })
+
+/** Code runs on this machine: one that is made for another is refused. */
+export function checkArchitectures(body: Json, own: string): void {
+  const violations = new Violations()
+  const { Architectures = [own] } = take(ARCHITECTURES, body, violations)
+  violations.check()
+  if (Architectures[0] !== own) throw invalidParameter(`Architectures: this node runs ${own} only.`)
+}
 
 /** What CreateFunction and UpdateFunctionConfiguration take beside what decides how code runs. */
 export const KEPT = object({

@@ -176,16 +176,6 @@ function refuseWhatIsNotThere(body: Json): void {
     if (objectOf(body, field) !== null) throw refuse(field, 'leave it out.')
 }
 
-export function checkArchitectures(body: Json, own: string): void {
-  const architectures = listOf(body, 'Architectures')
-  if (architectures === null) return
-  if (architectures.length !== 1)
-    throw validation([
-      `Value '${JSON.stringify(architectures).slice(0, 100)}' at 'architectures' failed to satisfy constraint: Member must have length equal to 1`,
-    ])
-  if (architectures[0] !== own) throw invalidParameter(`Architectures: this node runs ${own} only.`)
-}
-
 /** The archive in `Code` (create) or in the body itself (update). */
 export function zipOf(code: Json): Buffer {
   if (textOf(code, 'ImageUri') !== null)
