@@ -185,6 +185,32 @@ describe('layers', () => {
     )
   })
 
+  it('bring the bootstrap of a provided runtime, whose exec bit counts', async () => {
+    const bootstrap = `#!/bin/sh
+exec /var/lang/bin/node -e '
+(async () => { for (;;) {
+  const api = "http://" + process.env.AWS_LAMBDA_RUNTIME_API + "/2018-06-01/runtime/invocation/"
+  const next = await fetch(api + "next")
+  const event = await next.json()
+  await fetch(api + next.headers.get("lambda-runtime-aws-request-id") + "/response", { method: "POST", body: JSON.stringify({ event, opt: require("node:fs").readdirSync("/opt").sort() }) })
+} })()'
+`
+    const made = await publish('runtime', await archive({ bootstrap: [bootstrap, PROGRAM], 'lib/empty': '' }))
+    const dull = await publish('dull', await archive({ bootstrap }))
+    const code = { ZipFile: await zipOf({ data: 'x' }) }
+    const custom = { Runtime: 'provided.al2023', Handler: 'any', Role: ROLE, Timeout: 20, Code: code } as const
+    for (const [FunctionName, arn] of [
+      ['custom', made.LayerVersionArn],
+      ['custom-dull', dull.LayerVersionArn],
+    ] as const) {
+      await aws.send(new CreateFunctionCommand({ ...custom, FunctionName, Layers: [arn as string] }))
+      await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 20 }, { FunctionName })
+    }
+    assert.deepEqual(await invoke('custom'), { event: {}, opt: ['bootstrap', 'lib'] })
+    const reply = await aws.send(new InvokeCommand({ FunctionName: 'custom-dull', Payload: Buffer.from('{}') }))
+    assert.match(Buffer.from(reply.Payload ?? []).toString(), /Runtime.InvalidEntrypoint/)
+  })
+
   it('go on for functions that use them when they are deleted, also after a restart', async () => {
     await aws.send(new DeleteLayerVersionCommand({ LayerName: 'below', VersionNumber: 1 }))
     await failsAs(aws.send(new GetLayerVersionByArnCommand({ Arn: `${ARN}:below:1` })), 'ResourceNotFoundException', 404, /does not exist/)
