@@ -18,6 +18,10 @@ describe('what a deploy says', () => {
     ['a variable without a name', { environment: { '': 'x' } }, /environment/],
     ['no attempt', { async: { maxAttempts: 0 } }, /async.maxAttempts: must be a whole number of attempts from 1 to 100/],
     ['an age below a minute', { async: { maxAge: 59 } }, /async.maxAge: must be a whole number of seconds from 60 to 1209600/],
+    ['six layers', { layers: ['a:1', 'b:1', 'c:1', 'd:1', 'e:1', 'f:1'] }, /layers: must be at most 5/],
+    ['a layer without a version', { layers: ['a'] }, /layers.0: must be `name:3`/],
+    ['version 0 of a layer', { layers: ['a:0'] }, /layers.0: must be `name:3`/],
+    ['a layer that is no text', { layers: [1] }, /layers.0: must be a text such as/],
     ['tries of its own making', { async: { retries: 1 } }, /async: unknown settings: `retries`/],
     ['tries that are a number', { async: 3 }, /async: must be an object such as/],
     ['a field of every object', JSON.parse('{"__proto__":{"a":1}}') as object, /unknown settings: `__proto__`/],
@@ -30,6 +34,12 @@ describe('what a deploy says', () => {
   it('may hold lines in its description and any text in a variable', () => {
     const environment = { KEY: '-----BEGIN\nx\t\u001b\n' }
     assert.deepEqual(parseFunctionSpec({ artefact, description: 'one\ntwo', environment }).environment, environment)
+  })
+
+  it('names layers by ARN, which may be told by name and number', () => {
+    const arn = 'arn:aws:lambda:us-east-1:000000000000:layer'
+    assert.deepEqual(definitionOfSpec('f', parseFunctionSpec({ artefact, layers: ['a-b_c:12', `${arn}:d:3`] }), {}).layers, [`${arn}:a-b_c:12`, `${arn}:d:3`])
+    assert.deepEqual(definitionOfSpec('f', parseFunctionSpec({ artefact }), {}).layers, [])
   })
 
   it('leaves to the node what it does not say of queued calls', () => {

@@ -5,6 +5,7 @@ import type { ProjectRef } from '../../core/project.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { type Random, systemRandom, uuidv7 } from '../../lib/ids.ts'
 import type { Artefacts } from '../artefacts.ts'
+import { ACCOUNT_ID } from '../dialects/lambda/errors.ts'
 import { artefactBytes, projectId } from '../store.ts'
 import { parseLayerVersionArn } from '../dialects/lambda/layer-arn.ts'
 import { MergedLayers } from './merged.ts'
@@ -209,7 +210,7 @@ export class Layers {
 
   async #rowOf(project: ProjectRef, arn: string): Promise<LayerVersionRow> {
     const parsed = parseLayerVersionArn(arn)
-    const row = parsed && (await findLayerVersion(this.#deps.control.sql, project, parsed.name, parsed.number))
+    const row = parsed?.account === ACCOUNT_ID && (await findLayerVersion(this.#deps.control.sql, project, parsed.name, parsed.number))
     if (!row) throw notThere(arn)
     return row
   }
