@@ -211,6 +211,45 @@ exec /var/lang/bin/node -e '
     assert.match(Buffer.from(reply.Payload ?? []).toString(), /Runtime.InvalidEntrypoint/)
   })
 
+  it('bring an extension that registers before the first call', async () => {
+    const extension = `#!/var/lang/bin/node
+const fs = require('node:fs')
+const api = 'http://' + process.env.AWS_LAMBDA_RUNTIME_API + '/2020-01-01/extension/'
+const start = async () => {
+  const made = await fetch(api + 'register', { method: 'POST', headers: { 'lambda-extension-name': 'probe' }, body: JSON.stringify({ events: ['INVOKE'] }) })
+  const id = made.headers.get('lambda-extension-identifier')
+  const { functionName } = await made.json()
+  fs.writeFileSync('/tmp/registered', made.status + ' ' + functionName)
+  for (;;) await (await fetch(api + 'event/next', { headers: { 'lambda-extension-identifier': id } })).text()
+}
+void start()
+`
+    const made = await publish('extension', await archive({ 'extensions/probe': [extension, PROGRAM], 'only/data': 'x' }))
+    const bootstrap = `#!/var/lang/bin/node
+const serve = async () => { for (;;) {
+  const api = 'http://' + process.env.AWS_LAMBDA_RUNTIME_API + '/2018-06-01/runtime/invocation/'
+  const next = await fetch(api + 'next')
+  await next.text()
+  await fetch(api + next.headers.get('lambda-runtime-aws-request-id') + '/response', { method: 'POST', body: JSON.stringify(require('node:fs').readFileSync('/tmp/registered', 'utf8')) })
+} }
+void serve()
+`
+    await aws.send(
+      new CreateFunctionCommand({
+        FunctionName: 'extended',
+        Runtime: 'provided.al2023',
+        Handler: 'any',
+        Role: ROLE,
+        Timeout: 20,
+        MemorySize: 256,
+        Code: { ZipFile: await archive({ bootstrap: [bootstrap, PROGRAM] }) },
+        Layers: [made.LayerVersionArn as string],
+      }),
+    )
+    await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 20 }, { FunctionName: 'extended' })
+    assert.equal(await invoke('extended'), '200 extended')
+  })
+
   it('go on for functions that use them when they are deleted, also after a restart', async () => {
     await aws.send(new DeleteLayerVersionCommand({ LayerName: 'below', VersionNumber: 1 }))
     await failsAs(aws.send(new GetLayerVersionByArnCommand({ Arn: `${ARN}:below:1` })), 'ResourceNotFoundException', 404, /does not exist/)
