@@ -3,6 +3,9 @@ import { Credit, F, MAX, STREAM_WINDOW, T, u32 } from '../node/frames.mjs'
 import { control, sandboxCredit } from '../node/wire.mjs'
 import { tellLost } from './logs.mjs'
 
+/** After an event or a result of more than this the memory that it took is given back at once: it is the function's. */
+const LARGE = 512 * 1024
+const collect = globalThis.gc
 const MAX_TEXT = 16_000
 const MAX_LINES = 20
 const MAX_LINE = 500
@@ -51,17 +54,23 @@ export class Calls {
   #whole(call) {
     const event = call.parts.length === 1 ? call.parts[0] : Buffer.concat(call.parts)
     call.parts = []
+    call.isLarge = event.length > LARGE
     this.begin(call, event)
   }
 
-  /** The bytes that the runtime answered with. */
-  result(bytes) {
+  /** What the runtime answered with, in pieces. */
+  result(pieces) {
     const call = this.current
     if (call === null || call.answered) return
     call.answered = true
-    if (bytes.length <= MAX) return control.send(T.result, F.fin, call.id, bytes)
+    const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
+    if (bytes <= MAX) return control.send(T.result, F.fin, call.id, Buffer.concat(pieces))
     control.send(T.result, 0, call.id)
-    call.sending = this.#send(call, bytes).then(() => control.sendData(T.end, F.fin, call.id))
+    call.sending = this.#sendAll(call, pieces).then(() => control.sendData(T.end, F.fin, call.id))
+    call.isLarge ||= bytes > LARGE
+  }
+  async #sendAll(call, pieces) {
+    for (let next = pieces.shift(); next; next = pieces.shift()) await this.#send(call, next)
   }
 
   async #send(call, bytes) {
@@ -124,6 +133,7 @@ export class Calls {
     this.current = null
     // As data: it must not overtake the end of a long result.
     control.sendData(T.done, 0, call.id)
+    if (call.isLarge && collect) setImmediate(() => collect())
   }
 
   /** The process ends: nothing is waited for any more. */

@@ -20,8 +20,8 @@ export function fail(response, status, errorType, errorMessage) {
 
 export const TOO_LARGE = Symbol('too large')
 
-/** The whole body; null when it broke off; TOO_LARGE when it is longer than `limit`, and then it was read to its end. */
-export async function readBody(request, limit) {
+/** The whole body in the pieces in which it came; null when it broke off; TOO_LARGE when it is longer than `limit`, and then it was read to its end. */
+export async function readPieces(request, limit) {
   const parts = []
   let bytes = 0
   try {
@@ -34,7 +34,13 @@ export async function readBody(request, limit) {
     return null
   }
   if (!request.complete) return null
-  return bytes > limit ? TOO_LARGE : Buffer.concat(parts)
+  return bytes > limit ? TOO_LARGE : parts
+}
+
+/** The same in one piece. */
+export async function readBody(request, limit) {
+  const parts = await readPieces(request, limit)
+  return Array.isArray(parts) ? Buffer.concat(parts) : parts
 }
 
 export const type = (request) => request.headers['content-type'] ?? 'application/octet-stream'

@@ -58,7 +58,7 @@ const api = new RuntimeApi({
     goOn()
   },
   initError: loadError,
-  result: (bytes) => calls.result(bytes),
+  result: (pieces) => calls.result(pieces),
   error: (error) => calls.error(error),
   stream: (contentType) => calls.stream(contentType),
   over: () => {

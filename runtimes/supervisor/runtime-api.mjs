@@ -1,6 +1,6 @@
 // Lambda's Runtime API, version 2018-06-01, as runtimes outside of this process speak it: one invocation at a time,
 // over only when the runtime asks for the next one.
-import { accepted, type as contentType, fail, json, readBody, TOO_LARGE } from './http.mjs'
+import { accepted, type as contentType, fail, json, readBody, readPieces, TOO_LARGE } from './http.mjs'
 
 /** The largest response of an invocation: 6 MiB and room for what wraps it. */
 export const MAX_RESPONSE = 6 * 1024 * 1024 + 100
@@ -14,7 +14,7 @@ const reportedType = (given) => (KNOWN_TYPE.test(given ?? '') ? given : given?.s
 
 export class RuntimeApi {
   /**
-   * @param hears  `ready()`: the runtime has asked for its first invocation; `initError(error)`; `result(bytes)`;
+   * @param hears  `ready()`: the runtime has asked for its first invocation; `initError(error)`; `result(pieces)`, the bytes in the pieces in which they came;
    *   `error(error)`; `stream(contentType)`, which gives {write, end}, or null where nobody takes a stream;
    *   `over()`: the runtime asked for another one. An error is {type, body}, body as the runtime sent it
    */
@@ -120,7 +120,7 @@ export class RuntimeApi {
     }
     const stream = mode === undefined && !comesInPieces(request) ? null : this.hears.stream(contentType(request))
     if (stream !== null) return await this.#streamed(request, response, stream)
-    const body = await readBody(request, MAX_RESPONSE)
+    const body = await readPieces(request, MAX_RESPONSE)
     this.#sent()
     if (body === TOO_LARGE) {
       this.hears.error(plain('Function.ResponseSizeTooLarge', `Response payload size exceeded maximum allowed payload size (${MAX_RESPONSE} bytes).`))

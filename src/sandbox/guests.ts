@@ -25,7 +25,7 @@ export interface Guests {
 const PYTHON = '/usr/bin/python3'
 const NODE_FLAGS = ['--v8-pool-size=1', '--disable-warning=ExperimentalWarning']
 /** The supervisor shares the function's memory: it takes little, and gives back what it took. */
-const SUPERVISOR_FLAGS = [...NODE_FLAGS, '--max-semi-space-size=1', '--max-old-space-size=96']
+const SUPERVISOR_FLAGS = [...NODE_FLAGS, '--max-semi-space-size=1', '--max-old-space-size=96', '--expose-gc']
 
 /** The runtime of the sandbox for what a function names: several names have one. */
 export function sandboxRuntime(name: string): RuntimeName {
