@@ -1,18 +1,22 @@
+import { ChunkQueue } from './chunk-queue.ts'
+
 /** An answer's body on its way: read once; the guest gets credit as it is read. */
 export class BodyQueue implements AsyncIterable<Uint8Array> {
   readonly #consumed: (bytes: number) => void
   readonly #unwanted: () => void
-  #chunks: Buffer[] = []
+  readonly #chunks = new ChunkQueue()
   #wake: (() => void) | null = null
   #error: Error | null = null
   #dropping = false
   ended = false
-  heldBytes = 0
   receivedBytes = 0
 
   constructor(consumed: (bytes: number) => void, unwanted: () => void) {
     this.#consumed = consumed
     this.#unwanted = unwanted
+  }
+  get heldBytes(): number {
+    return this.#chunks.bytes
   }
   push(chunk: Buffer): void {
     this.receivedBytes += chunk.length
@@ -21,7 +25,6 @@ export class BodyQueue implements AsyncIterable<Uint8Array> {
       return
     }
     this.#chunks.push(chunk)
-    this.heldBytes += chunk.length
     this.#wake?.()
   }
   end(whole: boolean): void {
@@ -47,7 +50,6 @@ export class BodyQueue implements AsyncIterable<Uint8Array> {
       for (;;) {
         const chunk = this.#chunks.shift()
         if (chunk) {
-          this.heldBytes -= chunk.length
           this.#consumed(chunk.length)
           yield chunk
         } else if (this.#error) throw this.#error
@@ -60,7 +62,7 @@ export class BodyQueue implements AsyncIterable<Uint8Array> {
         }
       }
     } finally {
-      if (!this.#dropping && (!this.ended || this.#chunks.length > 0)) {
+      if (!this.#dropping && (!this.ended || this.heldBytes > 0)) {
         this.#drop()
         this.#unwanted()
       }
@@ -68,9 +70,7 @@ export class BodyQueue implements AsyncIterable<Uint8Array> {
   }
   #drop(): void {
     this.#dropping = true
-    const held = this.heldBytes
-    this.#chunks = []
-    this.heldBytes = 0
+    const held = this.#chunks.clear()
     if (held > 0) this.#consumed(held)
   }
 }

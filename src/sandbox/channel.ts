@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { BodyQueue } from './body-queue.ts'
+import { ChunkQueue } from './chunk-queue.ts'
 import {
   Credit,
   creditOf,
@@ -9,7 +10,6 @@ import {
   type Frame,
   FrameDecoder,
   FrameWriter,
-  kept,
   LOG_WINDOW,
   MAX_PAYLOAD,
   PROTOCOL_VERSION,
@@ -70,7 +70,7 @@ interface Pending {
   readonly outgoing: Credit
   settled: boolean
   /** Pieces of a result that does not fit one frame, or of a stream that nobody takes as one. */
-  parts: Buffer[] | null
+  parts: ChunkQueue | null
   partBytes: number
   body: BodyQueue | null
   /** The body is a stream that may still fail. */
@@ -386,7 +386,7 @@ export class Channel {
       case TYPE.result:
         if (pending.settled || pending.parts || pending.kind !== 'event') throw new ProtocolError('a second or wrong result')
         if (frame.flags & FLAG.fin) this.#settle(pending, { kind: 'event', payload: Buffer.from(frame.payload) })
-        else pending.parts = []
+        else pending.parts = new ChunkQueue()
         break
       case TYPE.callError: {
         const error: Failed = { kind: 'error', ...errorIn(frame) }
@@ -404,7 +404,7 @@ export class Channel {
         if (pending.settled || pending.parts || pending.kind !== 'event') throw new ProtocolError('a second or wrong result')
         const contentType = checkStream(decodeJson(frame.payload))
         if (!pending.takesStream) {
-          pending.parts = []
+          pending.parts = new ChunkQueue()
           break
         }
         pending.body = this.#bodyOf(pending)
@@ -427,7 +427,7 @@ export class Channel {
       case TYPE.end:
         if (pending.parts) {
           if ((frame.flags & FLAG.fin) === 0) throw new ProtocolError('a result that broke off')
-          const payload = Buffer.concat(pending.parts)
+          const payload = pending.parts.takeAll()
           pending.parts = null
           this.#settle(pending, pending.partBytes > LIMITS.invocationReply.value ? tooLarge(LIMITS.invocationReply.value) : { kind: 'event', payload })
         } else if (pending.body && !pending.body.ended) {
@@ -454,15 +454,15 @@ export class Channel {
       pending.partBytes += payload.length
       this.#writer.send(TYPE.credit, 0, pending.id, creditOf(payload.length))
       // Past the limit the pieces are let go: the caller is told, the guest is let finish.
-      if (pending.partBytes <= LIMITS.invocationReply.value) pending.parts.push(kept(payload))
-      else pending.parts = pending.parts.length > 0 ? [] : pending.parts
+      if (pending.partBytes <= LIMITS.invocationReply.value) pending.parts.push(payload)
+      else pending.parts.clear()
       return
     }
     if (!pending.body || pending.body.ended) throw new ProtocolError('data where no body is open')
     if (pending.body.heldBytes + payload.length > STREAM_WINDOW) throw new ProtocolError('data beyond the credit of its stream')
     this.#bodyAllowed -= payload.length
     if (this.#bodyAllowed < 0) throw new ProtocolError('data beyond the credit of the sandbox')
-    pending.body.push(kept(payload))
+    pending.body.push(payload)
     if (pending.open && pending.body.receivedBytes > LIMITS.streamedReply.value) {
       this.#break(pending, tooLarge(LIMITS.streamedReply.value))
       this.abandon(pending.id, new Error('the stream is larger than it may be'))

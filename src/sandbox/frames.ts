@@ -120,9 +120,6 @@ export class FrameDecoder {
   }
 }
 
-/** Bytes that outlive their chunk: copied where they would hold much more than they are. */
-export const kept = (bytes: Buffer): Buffer => (bytes.length * 4 < bytes.buffer.byteLength ? Buffer.from(bytes) : bytes)
-
 /**
  * Collects frames and writes them once per turn of the event loop, heads and credits before data. Data waits
  * while the socket is full.

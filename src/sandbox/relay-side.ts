@@ -1,6 +1,7 @@
 import { Duplex } from 'node:stream'
 import { LIMITS } from '../core/limits.ts'
-import { Credit, creditOf, FLAG, type Frame, FrameWriter, kept, MAX_PAYLOAD, ProtocolError, STREAM_WINDOW, TYPE } from './frames.ts'
+import { ChunkQueue } from './chunk-queue.ts'
+import { Credit, creditOf, FLAG, type Frame, FrameWriter, MAX_PAYLOAD, ProtocolError, STREAM_WINDOW, TYPE } from './frames.ts'
 
 /** The host's side of descriptor 4: the connections that the guest opens to the platform. */
 export class RelaySide {
@@ -52,7 +53,7 @@ export class RelaySide {
     switch (frame.type) {
       case TYPE.data:
         if (relay.heldBytes + frame.payload.length > STREAM_WINDOW) throw new ProtocolError('relay data beyond credit')
-        relay.receive(kept(frame.payload))
+        relay.receive(frame.payload)
         return
       case TYPE.end:
         relay.receive(null)
@@ -89,18 +90,22 @@ interface RelayWire {
 class RelayStream extends Duplex {
   readonly #wire: RelayWire
   readonly outgoing = new Credit(STREAM_WINDOW)
-  heldBytes = 0
-  #held: (Buffer | null)[] = []
+  readonly #held = new ChunkQueue()
+  #isWhole = false
   #wanted = false
 
   constructor(wire: RelayWire) {
     super({ readableHighWaterMark: MAX_PAYLOAD, writableHighWaterMark: MAX_PAYLOAD })
     this.#wire = wire
   }
+  get heldBytes(): number {
+    return this.#held.bytes
+  }
+  /** @param chunk  null: nothing follows */
   receive(chunk: Buffer | null): void {
     if (this.destroyed) return
-    this.#held.push(chunk)
-    this.heldBytes += chunk?.length ?? 0
+    if (chunk === null) this.#isWhole = true
+    else this.#held.push(chunk)
     if (this.#wanted) this.#deliver()
   }
   override _read(): void {
@@ -108,13 +113,15 @@ class RelayStream extends Duplex {
     this.#deliver()
   }
   #deliver(): void {
-    while (this.#wanted && this.#held.length > 0) {
-      const chunk = this.#held.shift() as Buffer | null
-      if (chunk !== null) {
-        this.heldBytes -= chunk.length
-        this.#wire.consumed(chunk.length)
-      }
+    while (this.#wanted) {
+      const chunk = this.#held.shift()
+      if (chunk === null) break
+      this.#wire.consumed(chunk.length)
       this.#wanted = this.push(chunk)
+    }
+    if (this.#wanted && this.#isWhole) {
+      this.#wanted = false
+      this.push(null)
     }
   }
   override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
