@@ -36,6 +36,7 @@ export function errorBytes(payload) {
 export class HandlerError extends Error {
   constructor(type, message) {
     super(message)
-    this.name = type
+    // As with the errors of the language, it is none of what its owner put on it.
+    Object.defineProperty(this, 'name', { value: type, configurable: true, writable: true })
   }
 }

@@ -170,6 +170,13 @@ describe('InvokeWithResponseStream by the unmodified SDK', () => {
     })
   }
 
+  it('tells of a handler that never ends though its stream has', async () => {
+    await create('goes-on', streaming('stream.end("whole"); await sleep(60_000)'), { timeout: 1 })
+    const { text, end } = await read('goes-on')
+    assert.deepEqual([text, end.ErrorCode], ['whole', 'Unhandled'])
+    assert.match(end.ErrorDetails ?? '', /Task timed out after 1.00 seconds/)
+  })
+
   it('answers DryRun without running, and refuses other types', async () => {
     const dry = await aws.send(new InvokeWithResponseStreamCommand({ FunctionName: 'slowly', InvocationType: 'DryRun' }))
     assert.equal(dry.StatusCode, 204)

@@ -62,7 +62,8 @@ async function* eventsOf(outcome: Outcome, tail: boolean): AsyncGenerator<Uint8A
     }
   }
   const over = await outcome.over
-  const error = result.kind === 'error' ? result : broke ? over.error : null
+  // A handler may fail when all that it streamed has gone out.
+  const error = result.kind === 'error' ? result : broke || result.kind === 'stream' ? over.error : null
   if (broke && error === null) {
     yield eventMessage(FAULT, Buffer.from(JSON.stringify({ Message: 'The function broke its response off.' })))
     return
