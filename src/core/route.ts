@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { MayflyError } from './errors.ts'
 import type { Principal } from './principal.ts'
 import type { Project } from './project.ts'
 
@@ -46,6 +47,8 @@ export interface RequestContext {
   /** The one project this request is for; null on routes of the node itself. */
   readonly project: Project | null
   readonly remoteAddress: string
+  /** Why the keys that came count for nothing; the principal is nobody then. Only where the route judges them itself. */
+  readonly keyFault?: MayflyError | null
   /** The host name is that of what is asked for, and nothing else of the node is reached by it. */
   readonly ownHost?: boolean
   /** The origin that the client used, such as `http://127.0.0.1:54321`. */
@@ -80,6 +83,8 @@ export interface Route {
   readonly doc: string
   /** `aws` routes: how many body bytes are read before the signature is checked. */
   readonly bodyBytes?: number
+  /** `project` routes: a key that does not hold is no refusal yet. `keyFault` says what is wrong with it, and the handler whether that matters. */
+  readonly judgesKeys?: boolean
   /** What browsers ask about other origins, preflights too, is the handler's to answer. */
   readonly answersCors?: boolean
   /** Renders an error in the dialect of the route; the catalogue's JSON shape when absent. */

@@ -292,6 +292,7 @@ export class Gateway implements AsyncDisposable {
       let principal: Principal = { kind: 'nobody' }
       let project: Project | null = null
       let signedBody: Buffer | null = null
+      let keyFault: MayflyError | null = null
       if (preflight) {
         // answered before anyone is asked for a key
       } else if (route.access === 'aws') {
@@ -303,7 +304,11 @@ export class Gateway implements AsyncDisposable {
       } else if (route.access === 'own') {
         if (relay) principal = relayPrincipal(relay.identity)
       } else {
-        principal = visitor ?? (relay ? authenticateRelay(headers, relay.identity, credentials) : await authenticate(headers, credentials))
+        try {
+          principal = visitor ?? (relay ? authenticateRelay(headers, relay.identity, credentials) : await authenticate(headers, credentials))
+        } catch (error) {
+          keyFault = faultOfKey(route, error)
+        }
         if (route.plane === 'data-plane') {
           if (relay && ref !== null && ref !== relay.identity.project)
             throw new MayflyError('not_found', 'another project is not reached from inside a function')
@@ -313,7 +318,12 @@ export class Gateway implements AsyncDisposable {
           authorise(route.access, principal, null, params.ref)
           project = await this.#projectOf(params.ref as ProjectRef)
         }
-        authorise(route.access, principal, project?.ref ?? null, params.ref ?? null)
+        try {
+          authorise(route.access, principal, project?.ref ?? null, params.ref ?? null)
+        } catch (error) {
+          keyFault = faultOfKey(route, error)
+          principal = { kind: 'nobody' }
+        }
       }
       if (route.adds !== undefined && !preflight) this.#deps.admitSpace(route.adds)
       let query: URLSearchParams | null = null
@@ -332,6 +342,7 @@ export class Gateway implements AsyncDisposable {
         principal,
         project,
         remoteAddress: forwardedFor ?? remote,
+        keyFault,
         ownHost: urlId !== null,
         origin: `${secure ? 'https' : 'http'}://${headers.host ?? 'localhost'}`,
         depth: relay ? Math.min(relay.depth + 1, LIMITS.callDepth.value) : 0,
@@ -400,6 +411,11 @@ class RouteFailure extends Error {
   }
 }
 const errorRoute = (error: unknown) => (error instanceof RouteFailure ? error.route : null)
+/** A key that does not hold, where the route judges that itself. @throws what is no such fault */
+function faultOfKey(route: Route, error: unknown): MayflyError {
+  if (route.judgesKeys && error instanceof MayflyError && error.code === 'key_invalid') return error
+  throw error
+}
 /** The fault itself; a database that is away and a disk that is full are told as such, whoever met them. */
 export const causeOf = (error: unknown): unknown => {
   const cause = error instanceof RouteFailure ? error.cause : error

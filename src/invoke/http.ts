@@ -28,6 +28,7 @@ export function routes(deps: InvokeHttpDeps): Route[] {
       method: '*',
       path: '/functions/v1/:name',
       access: 'project',
+      judgesKeys: true,
       plane: 'data-plane',
       adds: 'records',
       doc: 'Calls a function as `supabase.functions.invoke` does.',
@@ -38,6 +39,7 @@ export function routes(deps: InvokeHttpDeps): Route[] {
       method: '*',
       path: '/functions/v1/:name/*',
       access: 'project',
+      judgesKeys: true,
       plane: 'data-plane',
       adds: 'records',
       doc: 'The same with a path of its own.',
@@ -113,7 +115,12 @@ function relayFailure(error: unknown, { id }: { id: string }): Reply {
   const entry = ERRORS[known.code]
   return {
     status: entry.status,
-    headers: { 'content-type': 'application/json', 'x-relay-error': 'true', ...(entry.retry === 'after' ? { 'retry-after': '1' } : {}) },
+    headers: {
+      'content-type': 'application/json',
+      // What the function itself did wrong is not the platform's.
+      ...(known.code === 'function_reply_invalid' ? {} : { 'x-relay-error': 'true' }),
+      ...(entry.retry === 'after' ? { 'retry-after': '1' } : {}),
+    },
     body: JSON.stringify({ code: known.code, message: known.message, hint: entry.hint, requestId: id }),
   }
 }
@@ -124,7 +131,7 @@ async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promis
   const incoming = new Incoming(context)
   const checkKey = (version: Version) => {
     if (!version.definition.verifyJwt || context.principal.kind !== 'nobody') return
-    throw new MayflyError('key_missing', 'No API key found in request')
+    throw context.keyFault ?? new MayflyError('key_missing', 'No API key found in request')
   }
   const outcome = await deps.invoker.invoke(
     {
@@ -166,7 +173,9 @@ async function replyOf(outcome: Outcome, id: string): Promise<Reply> {
     const entry = ERRORS[code]
     // The message of user code is for its owner's log, not for whoever calls a public URL.
     const body = JSON.stringify({ code, message: `the function ended with ${result.errorType}`, hint: entry.hint, requestId: id })
-    return { status: entry.status, headers: { 'content-type': 'application/json', ...known }, body }
+    // What never came to user code, or had no end in it, is told as functions-js tells faults of the platform.
+    const relay = outcome.handlerKind === null || result.errorType === 'Sandbox.Timedout' ? { 'x-relay-error': 'true' } : {}
+    return { status: entry.status, headers: { 'content-type': 'application/json', ...known, ...relay }, body }
   }
   if (result.kind === 'event') {
     const reply = inferReply(result.payload)
@@ -323,7 +332,8 @@ function requestHeaders(context: RequestContext): [string, string][] {
     if (!CONNECTION.has(name)) headers.push([name, context.rawHeaders[i + 1] as string])
   }
   const key = headerOf(context, 'apikey')
-  if (key !== null && context.principal.kind !== 'operator') headers.push(['sb-api-key', key])
+  // Only of a key that holds: functions that ask for none by themselves look here.
+  if (key !== null && context.principal.kind !== 'operator' && context.principal.kind !== 'nobody') headers.push(['sb-api-key', key])
   headers.push(['x-forwarded-for', context.remoteAddress])
   return headers
 }
