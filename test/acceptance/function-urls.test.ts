@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { type IncomingHttpHeaders, request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import path from 'node:path'
@@ -404,18 +405,45 @@ describe('who may call', () => {
     assert.equal((await byHost(host, 'GET', `/z?${query}`)).status, 403)
   })
 
-  it('AWS_IAM: no other project, and of functions the own', async () => {
-    const caller = `export const handler = async (event) => { const response = await fetch(event.url ?? JSON.parse(event.body).url); return { status: response.status, text: (await response.text()).slice(0, 200) } }`
+  it('AWS_IAM: no other project, and of functions who signs with its own handle', async () => {
+    // Signed by hand, with what the sandbox was given.
+    const caller = `import { createHash, createHmac } from 'node:crypto'
+const hash = (text) => createHash('sha256').update(text).digest('hex')
+const hmac = (key, text) => createHmac('sha256', key).update(text).digest()
+const sign = (url) => {
+  const { host, pathname } = new URL(url)
+  const at = new Date().toISOString().replace(/[-:]|\\.\\d{3}/g, '')
+  const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret } = process.env
+  const scope = at.slice(0, 8) + '/us-east-1/lambda/aws4_request'
+  const canonical = ['GET', pathname, '', 'host:' + host, 'x-amz-date:' + at, '', 'host;x-amz-date', hash('')].join('\\n')
+  const key = scope.split('/').reduce((key, part) => hmac(key, part), 'AWS4' + secret)
+  const signature = hmac(key, ['AWS4-HMAC-SHA256', at, scope, hash(canonical)].join('\\n')).toString('hex')
+  return { 'x-amz-date': at, authorization: 'AWS4-HMAC-SHA256 Credential=' + id + '/' + scope + ', SignedHeaders=host;x-amz-date, Signature=' + signature }
+}
+export const handler = async ({ url, signed, headers }) => {
+  if (!url) return sign(headers)
+  const response = await fetch(url, { headers: headers ?? (signed ? sign(url) : {}) })
+  return { status: response.status, text: await response.text() }
+}`
     const url = await at('guarded', ECHO, { AuthType: 'AWS_IAM' })
     const open = await at('open', ECHO)
-    await create('calls', caller)
-    const call = async (to: string) => {
-      const done = mayfly(['invoke', 'calls', '--data', JSON.stringify({ url: to }), '--data', node.data, '--json'])
-      return (JSON.parse(done.stdout) as { payload: { status: number; text: string } }).payload
+    for (const name of ['calls', 'others']) await create(name, caller)
+    const call = async (event: object, name = 'calls') => {
+      const done = mayfly(['invoke', name, '--data', JSON.stringify(event), '--data', node.data, '--json'])
+      return (JSON.parse(done.stdout) as { payload: { status: number; text: string } & Record<string, string> }).payload
     }
     // Out of a sandbox, by the public address that is carried by its relay.
-    assert.equal((await call(open)).status, 200)
-    assert.equal((await call(url)).status, 403)
+    assert.equal((await call({ url: open })).status, 200)
+    assert.equal((await call({ url })).status, 403)
+    const allowed = await call({ url, signed: true })
+    assert.equal(allowed.status, 200, allowed.text)
+    const { requestContext } = JSON.parse(allowed.text) as { requestContext: { authorizer: { iam: Record<string, string> } } }
+    assert.match(requestContext.authorizer.iam.accessKey ?? '', /^ASIA/)
+    assert.equal(requestContext.authorizer.iam.userArn, 'arn:aws:sts::000000000000:assumed-role/mayfly/calls')
+    // What it signed opens nothing from outside its sandbox, and to no other function.
+    const taken = await call({ headers: url })
+    assert.equal((await fetch(url, { headers: taken })).status, 403)
+    assert.equal((await call({ url, headers: taken }, 'others')).status, 403)
     const operator = readFileSync(path.join(node.data, 'operator.token'), 'utf8').trim()
     const made = await fetch(`${node.ready.url}/api/v1/projects`, { method: 'POST', headers: { authorization: `Bearer ${operator}` }, body: '{"ref":"other"}' })
     const { keys } = (await made.json()) as { keys: { accessKey: { id: string; secret: string } } }
@@ -440,6 +468,47 @@ describe('who may call', () => {
     } finally {
       assert.equal(mayfly(['url', '--policies', 'off', '--data', node.data]).code, 0)
     }
+  })
+})
+
+describe('Debian’s python3-boto3', { skip: existsSync('/usr/lib/python3/dist-packages/boto3') ? false : 'needs the package python3-boto3' }, () => {
+  it('makes an address and signs for it, with characters that are encoded twice', async () => {
+    await create(
+      'boto',
+      'export const handler = async (event) => ({ path: event.rawPath, query: event.queryStringParameters, by: event.requestContext.authorizer.iam.accessKey, body: event.body })',
+    )
+    const script = `
+import boto3, json, sys, urllib.request
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+endpoint, key, secret = sys.argv[1:]
+client = boto3.client('lambda', endpoint_url=endpoint, region_name='us-east-1', aws_access_key_id=key, aws_secret_access_key=secret)
+made = client.create_function_url_config(FunctionName='boto', AuthType='AWS_IAM', Cors={'AllowOrigins': ['*'], 'MaxAge': 5})
+assert client.get_function_url_config(FunctionName='boto')['Cors'] == {'AllowOrigins': ['*'], 'MaxAge': 5}
+assert [one['FunctionUrl'] for one in client.list_function_url_configs(FunctionName='boto')['FunctionUrlConfigs']] == [made['FunctionUrl']]
+url = made['FunctionUrl'] + 'arn%3Aaws%2Fx/a%20b?q=%24LATEST&p=a%2Bb'
+request = AWSRequest('POST', url, data=b'{"n":1}', headers={'Content-Type': 'application/json'})
+SigV4Auth(boto3.Session(key, secret).get_credentials(), 'lambda', 'us-east-1').add_auth(request)
+sent = urllib.request.Request(url, data=b'{"n":1}', headers=dict(request.headers), method='POST')
+print(urllib.request.urlopen(sent).read().decode())
+try:
+    client.create_function_url_config(FunctionName='boto', AuthType='NONE')
+except client.exceptions.ResourceConflictException as error:
+    print(error.response['Error']['Message'])
+try:
+    client.get_function_url_config(FunctionName='none')
+except client.exceptions.ResourceNotFoundException as error:
+    print(error.response['Error']['Message'])
+`
+    const { accessKey } = node.ready
+    const out = execFileSync('/usr/bin/python3', ['-c', script, node.ready.url, accessKey.id, accessKey.secret], {
+      encoding: 'utf8',
+      env: { HOME: folder, NO_PROXY: '*' },
+    })
+    const [answer = '', conflict, missing] = out.trim().split('\n')
+    assert.deepEqual(JSON.parse(answer), { path: '/arn:aws/x/a b', query: { q: '$LATEST', p: 'a+b' }, by: accessKey.id, body: '{"n":1}' })
+    assert.match(conflict ?? '', /FunctionUrlConfig exists for this Lambda function$/)
+    assert.equal(missing, 'The resource you requested does not exist.')
   })
 })
 
