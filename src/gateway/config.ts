@@ -28,7 +28,7 @@ export const nodeSettings = {
   }),
   domain: text({
     default: null,
-    doc: 'Sites are served at `<site>.<project>.<domain>` too, beside the names below localhost.',
+    doc: 'Sites are served at `<site>.<project>.<domain>` too, and function URLs at `<id>.lambda-url.<domain>`, beside the names below localhost.',
     pattern: /^(?!.*localhost$)[a-z0-9-]+(\.[a-z0-9-]+)+$/,
     takes: 'a domain such as apps.example.com',
   }),
