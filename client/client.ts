@@ -107,7 +107,7 @@ export interface LayerInfo {
 }
 
 export interface DeploymentChange {
-  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'alias'
+  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'url' | 'alias'
   readonly name: string
   readonly action: 'create' | 'update' | 'remove' | 'same' | 'keep'
   readonly why: readonly string[]

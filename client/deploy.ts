@@ -6,6 +6,7 @@ import { build, type Plugin, stop } from 'esbuild'
 import yazl from 'yazl'
 import type { Client, FunctionInfo } from './client.ts'
 import { isPackedWhole, wholeFolder } from './pack-whole.ts'
+import { listUrls, putUrl, removeUrl, type UrlWish } from './urls.ts'
 import { FolderError, isProjectFile, readMayflyJson } from './project-file.ts'
 
 export { FolderError } from './project-file.ts'
@@ -43,6 +44,7 @@ export const FIELDS: ReadonlySet<string> = new Set([
   'provisioned',
   'verifyJwt',
   'triggers',
+  'url',
 ])
 const ENTRIES = ['index.ts', 'index.mts', 'index.js', 'index.mjs', 'index.cjs']
 
@@ -156,14 +158,24 @@ export async function deployPacked(
     await client.putArtefact(project, packed.sha256, packed.zip)
     return true
   })
-  const { triggers, ...definition } = packed.definition
+  const { triggers, url, ...definition } = packed.definition
   const made = await step('deploy', async () => {
     const put = await client.putFunction(project, packed.name, { ...definition, artefact: packed.sha256 })
     // A file that says nothing of triggers leaves those that are there.
     const changed = triggers === undefined ? false : (await client.putTriggers(project, packed.name, triggers)).changed
-    return { ...put, changed: put.changed || changed }
+    const moved = await putAddress(client, project, packed.name, url)
+    return { ...put, changed: put.changed || changed || moved }
   })
   return { ...made, sent, steps }
+}
+
+/** The address that a file asks for: an object, or false for none; one that says nothing leaves what is there. */
+async function putAddress(client: Client, project: string, name: string, url: unknown): Promise<boolean> {
+  if (url === undefined) return false
+  if (url !== false) return (await putUrl(client, project, name, null, { auth: 'none', stream: false, ...(url as UrlWish) })).changed
+  const there = (await listUrls(client, project, name)).some((one) => one.alias === null)
+  if (there) await removeUrl(client, project, name, null)
+  return there
 }
 
 interface Definition {
@@ -180,7 +192,9 @@ function readDefinition(root: string, overrides: Record<string, unknown>): Defin
   for (const field of Object.keys(value)) {
     if (!FIELDS.has(field)) throw new FolderError(`${file}: this version knows no field "${field}". It knows ${[...FIELDS].slice(1).join(', ')}.`)
   }
-  const { name, handler } = value as { name?: unknown; handler?: unknown }
+  const { name, handler, url } = value as { name?: unknown; handler?: unknown; url?: unknown }
+  if (url !== undefined && url !== false && (typeof url !== 'object' || url === null || Array.isArray(url)))
+    throw new FolderError(`${file}: "url" must be false, or an object such as {"auth": "none", "stream": false}.`)
   if (name !== undefined && typeof name !== 'string') throw new FolderError(`${file}: "name" must be text.`)
   if (handler !== undefined && typeof handler !== 'string') throw new FolderError(`${file}: "handler" must be text, such as "index.handler".`)
   return value as Definition

@@ -1,7 +1,7 @@
-import type { BucketsOfDeployment, TriggersOfDeployment } from './deployments/index.ts'
+import type { BucketsOfDeployment, TriggersOfDeployment, UrlsOfDeployment } from './deployments/index.ts'
 import { MayflyError } from './core/errors.ts'
 import type { Project, ProjectRef } from './core/project.ts'
-import { StoredArchives } from './functions/index.ts'
+import { type FunctionUrls, StoredArchives } from './functions/index.ts'
 import type { Storage } from './storage/index.ts'
 import type { Triggers } from './triggers/index.ts'
 
@@ -29,4 +29,18 @@ export const archivesOfFunctions = (storage: Storage, find: (ref: ProjectRef) =>
 export const triggersOfDeployment = (triggers: Triggers): TriggersOfDeployment => ({
   get: async (project, functionName) => (await triggers.of(project, functionName)).map((trigger) => trigger.spec),
   put: async (project, functionName, specs) => void (await triggers.put(project, functionName, specs)),
+})
+
+/** What a deployment sees of addresses of functions: that of the function itself. What browsers are told stays as it is. */
+export const urlsOfDeployment = (urls: FunctionUrls): UrlsOfDeployment => ({
+  get: async (project, functionName) => {
+    const now = await urls.get(project, functionName, null)
+    return now && { auth: now.authType === 'NONE' ? 'none' : 'iam', stream: now.invokeMode === 'RESPONSE_STREAM' }
+  },
+  put: async (project, functionName, wanted) => {
+    const now = await urls.get(project, functionName, null)
+    if (wanted === false) return now ? await urls.delete(project, functionName, null) : undefined
+    const settings = { authType: wanted.auth === 'none' ? 'NONE' : 'AWS_IAM', invokeMode: wanted.stream ? 'RESPONSE_STREAM' : 'BUFFERED' } as const
+    await (now ? urls.update(project, functionName, null, settings) : urls.create(project, functionName, null, { cors: null, ...settings }))
+  },
 })

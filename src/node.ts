@@ -18,7 +18,7 @@ import { ProjectVersions } from './core/project-versions.ts'
 import { Projects } from './core/projects.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
-import { archivesOfFunctions, bucketsOfDeployment, triggersOfDeployment } from './deploying.ts'
+import { archivesOfFunctions, bucketsOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
 import { routes as deploymentRoutes } from './deployments/http.ts'
 import { Deployments } from './deployments/index.ts'
 import {
@@ -385,7 +385,13 @@ export class RunningNode implements AsyncDisposable {
       new Deployments({
         control: databases.control,
         sealer,
-        rooms: { functions, sites, buckets: bucketsOfDeployment(storage, (ref) => projects.find(ref)), triggers: triggersOfDeployment(triggers) },
+        rooms: {
+          functions,
+          sites,
+          buckets: bucketsOfDeployment(storage, (ref) => projects.find(ref)),
+          triggers: triggersOfDeployment(triggers),
+          urls: urlsOfDeployment(urls),
+        },
         clock,
         log,
         crash: host.crash,

@@ -3,13 +3,15 @@ import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { isPlainText } from '../core/plain-text.ts'
 import { type TriggerSpec, triggersSpecSchema } from '../core/trigger-spec.ts'
-import { type FunctionSpec, functionSpecSchema, isFunctionName } from '../functions/index.ts'
+import { type FunctionSpec, functionSpecSchema, isFunctionName, type UrlSpec, urlSpecSchema } from '../functions/index.ts'
 import { isSiteName, type NewSiteFile, siteFilesSchema } from '../sites/index.ts'
 
 export interface DesiredFunction {
   readonly name: string
   readonly spec: FunctionSpec
   readonly triggers: readonly TriggerSpec[]
+  /** Null when nothing is said of an address; false when there is to be none. */
+  readonly url: UrlSpec | null
 }
 export interface DesiredBucket {
   readonly name: string
@@ -91,6 +93,7 @@ const siteSchema = z.strictObject(
 const functionSchema = functionSpecSchema.extend({
   name: z.string({ error: 'must be a text' }).refine(isFunctionName, { error: 'must be 1 to 64 letters, digits, `-` and `_`' }),
   triggers: triggersSpecSchema.default([]),
+  url: urlSpecSchema,
 })
 
 /** A file of one function that says nothing of triggers leaves those that are there. */
@@ -127,7 +130,7 @@ export function parseDocument(body: unknown): { name: string; desired: Desired }
   return {
     name,
     desired: {
-      functions: functions.map(({ name: own, triggers, ...spec }) => ({ name: own, spec, triggers: tidiedTriggers(triggers) })),
+      functions: functions.map(({ name: own, triggers, url = null, ...spec }) => ({ name: own, spec, triggers: tidiedTriggers(triggers), url })),
       buckets: buckets.map((bucket) => ({ ...bucket, allow: tidied(bucket.allow) })),
       sites,
     },
@@ -139,8 +142,8 @@ export function parseFunction(name: string, body: unknown): Omit<DesiredFunction
   const given = typeof body === 'object' && body !== null && !Array.isArray(body) ? { ...body, name } : body
   const parsed = oneFunctionSchema.safeParse(given)
   if (!parsed.success) throw new MayflyError('bad_request', problemsOf(parsed.error.issues, given).slice(0, 10).join('; '))
-  const { name: own, triggers, ...spec } = parsed.data
-  return { name: own, spec, triggers: triggers === undefined ? null : tidiedTriggers(triggers) }
+  const { name: own, triggers, url = null, ...spec } = parsed.data
+  return { name: own, spec, triggers: triggers === undefined ? null : tidiedTriggers(triggers), url }
 }
 
 const set = (texts: readonly string[]) => [...new Set(texts)].toSorted()

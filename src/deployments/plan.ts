@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { ProjectRef } from '../core/project.ts'
-import { differencesOf, type FunctionSpec, type FunctionsService } from '../functions/index.ts'
+import { differencesOf, type FunctionsService, type UrlSpec } from '../functions/index.ts'
 import type { TriggerSpec } from '../core/trigger-spec.ts'
 import { artefactOf, type Sites } from '../sites/index.ts'
-import { type Desired, type DesiredBucket, type DesiredSite, tidiedTriggers } from './document.ts'
+import { type Desired, type DesiredBucket, type DesiredFunction, type DesiredSite, tidiedTriggers } from './document.ts'
 import type { Part } from './store.ts'
 
 export interface BucketsOfDeployment {
@@ -18,18 +18,26 @@ export interface TriggersOfDeployment {
   put(project: ProjectRef, functionName: string, triggers: readonly TriggerSpec[]): Promise<void>
 }
 
+export interface UrlsOfDeployment {
+  /** Null when the function has no address of its own. */
+  get(project: ProjectRef, functionName: string): Promise<Exclude<UrlSpec, false> | null>
+  /** Gives it one, changes the one it has, or takes it away. */
+  put(project: ProjectRef, functionName: string, url: UrlSpec): Promise<void>
+}
+
 /** The rooms whose nouns a project file names. */
 export interface Rooms {
   readonly functions: Pick<FunctionsService, 'find' | 'put' | 'delete' | 'artefactBytes' | 'warnings' | 'versions' | 'aliases'>
   readonly buckets: BucketsOfDeployment
   readonly triggers: TriggersOfDeployment
+  readonly urls: UrlsOfDeployment
   readonly sites: Pick<Sites, 'find' | 'put' | 'delete' | 'missing'>
 }
 
 /** `keep`: a bucket that is named no more stays as it is, with its objects. */
 export type Action = 'create' | 'update' | 'remove' | 'same' | 'keep'
 export interface Change {
-  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'alias'
+  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'url' | 'alias'
   /** Of triggers: that of their function; of aliases: `function:alias`. */
   readonly name: string
   readonly action: Action
@@ -58,9 +66,9 @@ const actionOf = (differs: readonly string[]): Pick<Change, 'action' | 'why'> =>
 
 /** One function, its triggers where something is said of them, and the alias that is pointed at it afterwards. */
 export async function functionChanges(
-  { functions, triggers: room }: Pick<Rooms, 'functions' | 'triggers'>,
+  { functions, triggers: room, urls }: Pick<Rooms, 'functions' | 'triggers' | 'urls'>,
   project: ProjectRef,
-  { name, spec, triggers }: { readonly name: string; readonly spec: FunctionSpec; readonly triggers: readonly TriggerSpec[] | null },
+  { name, spec, triggers, url }: Omit<DesiredFunction, 'triggers'> & { readonly triggers: readonly TriggerSpec[] | null },
   alias: string | null,
 ): Promise<Change[]> {
   const record = await functions.find(project, name)
@@ -70,6 +78,7 @@ export async function functionChanges(
   return [
     own,
     ...(isSaid ? [{ kind: 'trigger', name, ...triggerAction(now, triggers) } as const] : []),
+    ...urlChange(name, record ? await urls.get(project, name) : null, url),
     ...(alias === null ? [] : [await aliasChange(functions, project, name, alias, own.action === 'same')]),
   ]
 }
@@ -96,6 +105,16 @@ function triggerAction(now: readonly TriggerSpec[], wanted: readonly TriggerSpec
   if (now.length === 0) return CREATE
   return wanted.length === 0 ? { action: 'remove', why: ['no longer in the project file'] } : { action: 'update', why: ['triggers'] }
 }
+
+function urlChange(name: string, now: Exclude<UrlSpec, false> | null, wanted: UrlSpec | null): Change[] {
+  const head = { kind: 'url', name } as const
+  if (wanted === null || (wanted === false && now === null)) return []
+  if (wanted === false) return [{ ...head, action: 'remove', why: ['`url` is false'] }]
+  return [{ ...head, ...(now === null ? CREATE : actionOf((['auth', 'stream'] as const).filter((field) => now[field] !== wanted[field]))) }]
+}
+
+export const sameUrl = (now: Exclude<UrlSpec, false> | null, wanted: UrlSpec | null): boolean =>
+  urlChange('', now, wanted).every((change) => change.action === 'same')
 
 export const sameTriggers = (a: readonly TriggerSpec[], b: readonly TriggerSpec[]): boolean => isDeepStrictEqual(tidiedTriggers(a), tidiedTriggers(b))
 

@@ -19,7 +19,7 @@ import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { SiteFiles, Sites } from '../sites/index.ts'
 import { type Desired, type DesiredBucket, parseDocument, parseSize } from './document.ts'
-import { type BucketsOfDeployment, type Change, sameTriggers, type TriggersOfDeployment } from './plan.ts'
+import { type BucketsOfDeployment, type Change, sameTriggers, type TriggersOfDeployment, type UrlsOfDeployment } from './plan.ts'
 import { Deployments } from './service.ts'
 
 const ONE = 'one' as ProjectRef
@@ -40,6 +40,12 @@ const madeTriggers = new Map<string, readonly TriggerSpec[]>()
 const triggers: TriggersOfDeployment = {
   get: async (_project, name) => madeTriggers.get(name) ?? [],
   put: async (_project, name, list) => void (list.length > 0 ? madeTriggers.set(name, list) : madeTriggers.delete(name)),
+}
+
+const madeUrls = new Map<string, { auth: 'none' | 'iam'; stream: boolean }>()
+const urls: UrlsOfDeployment = {
+  get: async (_project, name) => madeUrls.get(name) ?? null,
+  put: async (_project, name, url) => void (url === false ? madeUrls.delete(name) : madeUrls.set(name, url)),
 }
 
 let databases: EmbeddedDatabases
@@ -68,6 +74,7 @@ const open = (crash: Crash = noCrash) =>
       },
       buckets,
       triggers,
+      urls,
       sites,
     },
     clock: systemClock,
@@ -172,6 +179,25 @@ describe('a deployment', () => {
     )
     const [row] = await databases.control.sql<{ document: Buffer }>`select document from mayfly.deployment`
     assert.ok(!row?.document.includes('hidden'), 'environments are sealed where they are kept')
+  })
+  it('gives functions the addresses that are asked for, and leaves those of which nothing is said', async () => {
+    await using deployments = open()
+    const go = async (url?: unknown) => {
+      const wanted = document('addresses', { functions: [fn('at', url === undefined ? {} : { url })] })
+      const { changes } = await deployments.plan(ONE, 'addresses', wanted)
+      assert.equal((await deployments.apply(ONE, 'addresses', wanted, 10_000)).state, 'reached')
+      return [told(changes).filter((line) => line.includes(' url ')), madeUrls.get('at') ?? null]
+    }
+    const plain = { auth: 'none', stream: false }
+    assert.deepEqual(await go(), [[], null])
+    assert.deepEqual(await go({}), [['create url at'], plain])
+    assert.deepEqual(await go({}), [['same url at'], plain])
+    assert.deepEqual(await go({ auth: 'iam', stream: true }), [['update url at auth stream'], { auth: 'iam', stream: true }])
+    assert.deepEqual(await go(), [[], { auth: 'iam', stream: true }])
+    assert.deepEqual(await go(false), [['remove url at `url` is false'], null])
+    assert.deepEqual(await go(false), [[], null])
+    for (const url of [true, [], { auth: 'jwt' }, { cors: {} }]) assert.throws(() => document('addresses', { functions: [fn('at', { url })] }), /url/)
+    assert.equal((await deployments.apply(ONE, 'addresses', document('addresses', {}), 10_000)).state, 'reached')
   })
   it('says what differs, and changes only that', async () => {
     await using deployments = open()

@@ -11,7 +11,7 @@ import { uuidv7 } from '../lib/ids.ts'
 import { within } from '../lib/within.ts'
 import { definitionOfSpec, isFunctionName } from '../functions/index.ts'
 import type { Desired, DesiredFunction } from './document.ts'
-import { type Change, functionChanges, leftOver, partsIn, planOf, type Rooms, sameTriggers } from './plan.ts'
+import { type Change, functionChanges, leftOver, partsIn, planOf, type Rooms, sameTriggers, sameUrl } from './plan.ts'
 import {
   beginDeployment,
   claimParts,
@@ -226,6 +226,9 @@ export class Deployments implements AsyncDisposable {
     for (const { name, triggers } of desired.functions)
       if (!sameTriggers(await rooms.triggers.get(project, name), triggers))
         yield { what: `triggers of ${name}`, make: () => rooms.triggers.put(project, name, triggers) }
+    for (const { name, url = null } of desired.functions)
+      if (url !== null && !sameUrl(await rooms.urls.get(project, name), url))
+        yield { what: `address of ${name}`, make: () => rooms.urls.put(project, name, url) }
     for (const { name, files } of desired.sites) yield { what: `site ${name}`, make: () => rooms.sites.put(project, name, files) }
     for (const part of leftOver(desired, await partsOf(control.sql, row.id))) yield { what: `${part.kind} ${part.name}`, make: () => this.#remove(row, part) }
   }

@@ -146,6 +146,21 @@ function layerOf(text: string): string | null {
   return parseLayerVersionArn(text) ? text : null
 }
 
+/** An address of its own; `false` takes it away. What is there stays when nothing is said of it. */
+export const urlSpecSchema = z
+  .union(
+    [
+      z.literal(false),
+      z.strictObject({
+        auth: oneOf(['none', 'iam']).default('none').meta({ description: 'Who may call it: anyone, or who signs with an access key of the project.' }),
+        stream: z.boolean().default(false).meta({ description: 'Whether what it streams goes out as it is made.' }),
+      }),
+    ],
+    { error: 'must be false, or an object such as {"auth": "none", "stream": false}' },
+  )
+  .optional()
+export type UrlSpec = Exclude<z.infer<typeof urlSpecSchema>, undefined>
+
 const FUNCTION_NAME = /^[a-zA-Z0-9_-]{1,64}$/
 
 /** The file itself: what the body of a deploy says, the name that its path carries, and no artefact yet. */
@@ -153,6 +168,7 @@ export const mayflyJsonSchema = z.strictObject({
   $schema: z.string().optional().meta({ description: 'Where this schema lies, for editors.' }),
   name: z.string().regex(FUNCTION_NAME).optional().meta({ description: 'The name of the function; that of its folder when absent.' }),
   ...functionSpecSchema.omit({ artefact: true }).shape,
+  url: urlSpecSchema.meta({ description: 'An address of its own (a function URL), or `false` for none; what is there stays when this is absent.' }),
   triggers: triggersSpecSchema.optional().meta({ description: 'What starts the function by itself; what is there stays when this is absent.' }),
 })
 

@@ -4,7 +4,7 @@ export { Concurrency } from './concurrency/concurrency.ts'
 export { targetsOf } from './concurrency/targets.ts'
 export { Artefacts, type ArtefactsOptions } from './artefacts.ts'
 export type { FunctionRecord } from './builds.ts'
-export { definitionOfSpec, type FunctionSpec, functionSpecSchema, isFunctionName, mayflyJsonSchema } from './definition.ts'
+export { definitionOfSpec, type FunctionSpec, functionSpecSchema, isFunctionName, mayflyJsonSchema, type UrlSpec, urlSpecSchema } from './definition.ts'
 export { differencesOf } from './difference.ts'
 export {
   ACCOUNT_ID,

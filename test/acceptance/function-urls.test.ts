@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { type IncomingHttpHeaders, request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import path from 'node:path'
@@ -667,6 +667,36 @@ describe('`mayfly url`', () => {
     assert.equal((JSON.parse(url('byhand', '--json').stdout) as { urls: unknown[] }).urls.length, 2)
     assert.match(url('byhand', '--rm').stdout, /byhand has no address of its own any more/)
     assert.equal((await fetch(live)).status, 200)
+  })
+
+  it('is made by a deploy that asks for it in mayfly.json, of a function or a project', async () => {
+    const folders = { one: { url: { auth: 'iam' } }, part: { url: { stream: true } } }
+    for (const [name, file] of Object.entries(folders)) {
+      mkdirSync(path.join(folder, 'product', name), { recursive: true })
+      writeFileSync(path.join(folder, 'product', name, 'index.mjs'), 'export const handler = async () => "deployed"')
+      writeFileSync(path.join(folder, 'product', name, 'mayfly.json'), JSON.stringify(file))
+    }
+    const deploy = (at: string) => mayfly(['deploy', path.join(folder, 'product', at), '--data', node.data])
+    const shown = (name: string) => (JSON.parse(url(name, '--json').stdout) as { urls: { url: string; auth: string; stream: boolean }[] }).urls[0]
+    assert.equal(deploy('one').code, 0)
+    assert.deepEqual([shown('one')?.auth, shown('one')?.stream], ['iam', false])
+    assert.match(deploy('one').stdout, /Nothing changes/)
+    const file = (name: string, text: string) => writeFileSync(path.join(folder, 'product', name, 'mayfly.json'), text)
+    file('one', '{}')
+    assert.match(deploy('one').stdout, /Nothing changes/)
+    assert.equal(shown('one')?.auth, 'iam')
+    file('one', '{"url":false}')
+    assert.match(deploy('one').stdout, /Deployed/)
+    assert.equal(shown('one'), undefined)
+    file('one', '{"url":true}')
+    assert.match(deploy('one').stderr, /"url" must be false, or an object/)
+    file('one', '{}')
+    file('.', '{"name":"product","functions":["part"]}')
+    const done = deploy('.')
+    assert.equal(done.code, 0, done.stderr)
+    assert.match(done.stdout, /url +part/)
+    assert.equal(shown('part')?.stream, true)
+    assert.equal(await (await fetch(shown('part')?.url ?? '')).text(), 'deployed')
   })
 
   it('says what is wrong, with its exit code', () => {
