@@ -2,7 +2,7 @@ import { promises as fs } from 'node:fs'
 import path from 'node:path'
 import { Client, type InvocationInfo } from '../client/client.ts'
 import { applyProject, packProject } from '../client/project.ts'
-import type { ReadyLine } from './node.ts'
+import type { ReadyLine } from './ready-line.ts'
 
 export interface Resized {
   /** From the answer of the upload until the last thumbnail could be read. */

@@ -18,69 +18,31 @@ import { ProjectVersions } from './core/project-versions.ts'
 import { Projects } from './core/projects.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
-import { archivesOfFunctions, bucketsOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
-import { routes as deploymentRoutes } from './deployments/http.ts'
+import { bucketsOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
 import { Deployments } from './deployments/index.ts'
-import {
-  Artefacts,
-  ArtefactLinks,
-  Concurrency,
-  FunctionSettings,
-  FunctionsService,
-  FunctionUrls,
-  lambdaRoutes,
-  routes as functionRoutes,
-  secretRoutes,
-  Secrets,
-  urlRoutes,
-} from './functions/index.ts'
-import { ConsoleListener, consoleRoutes, Content, Gateway, HostNames, isConsoleName, nodeRoutes, projectRoutes, TrustedProxies } from './gateway/index.ts'
+import { ConsoleListener, Content, Gateway, HostNames, isConsoleName, TrustedProxies } from './gateway/index.ts'
 import type { Host } from './host.ts'
-import {
-  Admission,
-  destinationsOf,
-  Invoker,
-  lambdaInvokeRoutes,
-  Provisioning,
-  provisionedOf,
-  Queue,
-  routes as invokeRoutes,
-  Specs,
-  urlDoorRoutes,
-} from './invoke/index.ts'
+import { destinationsOf, Invoker, Queue } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
 import { randomFraction } from './lib/ids.ts'
 import { checkDoors, consoleHost, listen } from './listening.ts'
 import { Logs } from './observe/index.ts'
-import { metricsRoutes, routes as logRoutes } from './observe/http.ts'
 import { openDatabases, openSandboxRoom } from './opening.ts'
-import { routes as siteRoutes } from './sites/http.ts'
 import { SiteFiles, Sites } from './sites/index.ts'
 import { Realtime } from './realtime/index.ts'
-import { routes as realtimeRoutes, upgrades as realtimeUpgrades } from './realtime/http.ts'
+import { upgrades as realtimeUpgrades } from './realtime/http.ts'
+import { DEFAULT_PROJECT, REGION } from './defaults.ts'
+import { openFunctionRoom } from './function-room.ts'
+import type { ReadyLine } from './ready-line.ts'
+import { routeTable } from './route-table.ts'
 import { writeRun } from './run-file.ts'
-import { bytesBelow, ownNumbers, watchEventLoop } from './self-watch.ts'
-import { LoadError } from './sandbox/index.ts'
+import { watchEventLoop } from './self-watch.ts'
 import { Storage } from './storage/index.ts'
-import { routes as storageRoutes } from './storage/http.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
-import { routes as triggerRoutes, Triggers } from './triggers/index.ts'
-import { routes as usageRoutes } from './usage/http.ts'
-import { verifyAws, verifyUrlSignature } from './verify-aws.ts'
+import { Triggers } from './triggers/index.ts'
+import { verifyAws } from './verify-aws.ts'
 
-export const DEFAULT_PROJECT = 'demo' as ProjectRef
-export const REGION = 'us-east-1'
 const SWEEP_MS = 3_600_000
-
-export interface ReadyLine {
-  readonly ready: true
-  readonly url: string
-  readonly console: string
-  readonly project: { readonly ref: string; readonly url: string; readonly publishableKey: string; readonly secretKey: string }
-  readonly accessKey: { readonly id: string; readonly secret: string }
-  readonly region: string
-  readonly sandbox: { readonly driver: string; readonly limits: readonly string[] }
-}
 
 /** A running node: everything opened in order, and given back in reverse. */
 export class RunningNode implements AsyncDisposable {
@@ -160,17 +122,11 @@ export class RunningNode implements AsyncDisposable {
         log,
         onChange: (ref) => {
           auth.forget()
-          void functions.refresh(ref)
-          concurrency.heard()
-          provisioning.look()
-          functionSettings.forget(ref)
-          void secrets.refresh(ref)
-          urls.forget(ref)
+          room.changed(ref)
           sites.invalidate(ref)
         },
       }),
     )
-    const concurrency = opening.use(new Concurrency({ control: databases.control, clock, provisioningChanged: () => provisioning.look() }))
     const auth = new Auth(databases.control, sealer, clock, () => versions.believable)
     const logJournal = opening.use(await Journal.open<LogRecord>(path.join(data, 'journal', 'main', 'logs'), log))
     const meterJournal = opening.use(await Journal.open<MeterEntry>(path.join(data, 'journal', 'main', 'meters'), log))
@@ -195,28 +151,24 @@ export class RunningNode implements AsyncDisposable {
     let address = ''
     let port = 0
     let gateway: Gateway | null = null
-    const specs = new Specs({
-      issueHandle: (identity) => auth.issueHandle(identity),
-      openRelay: (connection, identity, depth) => (gateway ? gateway.acceptRelay(connection, identity, depth) : void connection.destroy()),
-      publicUrl: () => settings.publicUrl ?? address,
-      relayPorts: () => (sandbox.isolated && settings.tlsCert === null ? [port] : []),
-      defaultProject: DEFAULT_PROJECT,
-      region: REGION,
-      secretsOf: (ref) => secrets.of(ref),
-      outdated: (spec) => {
-        sandbox.sandboxes.restart(spec)
-        provisioning.look()
-      },
-    })
-    const secrets = new Secrets({
+    const stays = new Stays()
+    const room = await openFunctionRoom(opening, {
+      config,
+      host,
+      data,
       control: databases.control,
       sealer,
-      changed: (ref) => specs.secretsChanged(ref),
+      auth,
+      bus,
+      stays,
+      sandbox,
       believable: () => versions.believable,
+      gateway: () => gateway,
+      address: () => address,
+      port: () => port,
+      gone: (ref) => triggers.functionGone(ref),
     })
-    const stays = new Stays()
-    const artefacts = new Artefacts({ root: path.join(data, 'artefacts') })
-    await artefacts.recover()
+    const { functions, admission } = room
     const siteFiles = new SiteFiles(path.join(data, 'sites'))
     await siteFiles.recover()
     const sites = new Sites({ control: databases.control, files: siteFiles, stays, clock, believable: () => versions.believable })
@@ -237,56 +189,12 @@ export class RunningNode implements AsyncDisposable {
         log,
       }),
     )
-    const retired = (versionId: string) => {
-      sandbox.sandboxes.retire(versionId)
-      specs.retire(versionId)
-      bus.publish('version.retired', versionId)
-    }
-    const functions = new FunctionsService({
-      control: databases.control,
-      concurrency,
-      artefacts,
-      stays,
-      sealer,
-      clock,
-      log,
-      build: async (version, like) => {
-        const spec = specs.of(version)
-        if (like === null || !(await sandbox.sandboxes.adopt(spec, like))) await sandbox.sandboxes.build(spec)
-      },
-      start: async (version, instead) => {
-        try {
-          if (instead === null || sandbox.sandboxes.hasLoaded(specs.of(instead))) await sandbox.sandboxes.start(specs.of(version))
-        } catch (error) {
-          if (error instanceof LoadError) return { type: error.errorType, message: error.errorMessage }
-          log.warn({ project: version.project, function: version.functionName, error: String(error) }, 'no sandbox was started ahead of the first call')
-        }
-        return null
-      },
-      retired,
-      deleted: (ref) => {
-        functionSettings.forget(ref)
-        return triggers.functionGone(ref)
-      },
-      secrets,
-      refusal: sandbox.refusal,
-      expected: (version) => sandbox.sandboxes.prepare(specs.of(version)),
-      believable: () => versions.believable,
-    })
-    const functionSettings = new FunctionSettings({ control: databases.control, clock, believable: () => versions.believable })
-    const urls = new FunctionUrls({
-      control: databases.control,
-      functionId: async (ref, name) => (await functions.find(ref, name))?.id ?? null,
-      believable: () => versions.believable,
-    })
     const sweeper = setInterval(() => {
       void functions.sweep().catch((error: Error) => log.warn({ error: error.message }, 'old versions could not be removed'))
       void sites.sweep().catch((error: Error) => log.warn({ error: error.message }, 'files of former sites could not be removed'))
     }, SWEEP_MS)
     sweeper.unref()
     opening.defer(() => clearInterval(sweeper))
-    const admission = new Admission({ node: config.invoke.concurrency, perFunction: config.invoke.functionConcurrency }, concurrency)
-    const provisioning = opening.use(new Provisioning({ concurrency, functions, sandboxes: sandbox.sandboxes, specs, retired, clock, log }))
     const queue: Queue = opening.use(
       new Queue({
         database: databases.control,
@@ -301,13 +209,13 @@ export class RunningNode implements AsyncDisposable {
         deadLetterDays: config.invoke.deadLetterDays,
         triesOf: async (project, name, qualifier) => {
           const own = (await functions.resolve(project, name, qualifier)).definition.async
-          const set = await functionSettings.eventInvokeOf(project, name, qualifier)
+          const set = await room.settings.eventInvokeOf(project, name, qualifier)
           return {
             maxAttempts: set?.maxRetries == null ? own.maxAttempts : set.maxRetries + 1,
             maxAgeSeconds: set?.maxAgeSeconds ?? own.maxAgeSeconds,
           }
         },
-        destinationsOf: destinationsOf({ functions, settings: functionSettings, region: REGION }),
+        destinationsOf: destinationsOf({ functions, settings: room.settings, region: REGION }),
         newId: host.newId,
         crash: host.crash,
         clock,
@@ -334,7 +242,7 @@ export class RunningNode implements AsyncDisposable {
         databases,
         functions,
         queue,
-        loopers: (ref) => functionSettings.loopers(ref),
+        loopers: (ref) => room.settings.loopers(ref),
         project: (ref) => projects.find(ref),
         newId: host.newId,
         region: REGION,
@@ -351,9 +259,7 @@ export class RunningNode implements AsyncDisposable {
       onCreate: (tx, project) => auth.issueProjectKeys(tx, project),
       onDelete: async (project) => {
         await stays.end(project.id)
-        await functions.dropProject(project.ref)
-        functionSettings.forget(project.ref)
-        secrets.forget(project.ref)
+        await room.dropProject(project.ref)
         await sites.dropProject(project.ref)
         await triggers.dropProject(project.ref)
         await queue.dropProject(project.ref)
@@ -364,7 +270,7 @@ export class RunningNode implements AsyncDisposable {
         auth.forget()
       },
     })
-    await Promise.all([projects.start(), logs.start(), usage.start(), versions.start(), concurrency.refresh()])
+    await Promise.all([projects.start(), logs.start(), usage.start(), versions.start(), room.concurrency.refresh()])
     const isFirst = projects.find(DEFAULT_PROJECT) === null
     if (isFirst) await projects.create(DEFAULT_PROJECT, DEFAULT_PROJECT)
 
@@ -375,7 +281,7 @@ export class RunningNode implements AsyncDisposable {
         admission,
         meter: usage,
         logs,
-        specs,
+        specs: room.specs,
         clock,
         log,
         meterWritable: () => usage.writable,
@@ -390,7 +296,7 @@ export class RunningNode implements AsyncDisposable {
           sites,
           buckets: bucketsOfDeployment(storage, (ref) => projects.find(ref)),
           triggers: triggersOfDeployment(triggers),
-          urls: urlsOfDeployment(urls),
+          urls: urlsOfDeployment(room.urls),
         },
         clock,
         log,
@@ -398,7 +304,6 @@ export class RunningNode implements AsyncDisposable {
       }),
     )
     const operatorToken = auth.issueOperatorToken()
-    const links = new ArtefactLinks(clock)
     let isReady = false
     let readyLine: ReadyLine | null = null
     const consoleSessions = new ConsoleSessions({
@@ -418,93 +323,40 @@ export class RunningNode implements AsyncDisposable {
       domain: settings.domain,
       publicUrl: settings.publicUrl,
     })
-    const urlAddress = (origin: string, id: string) => content.functionUrl(origin, id)
-    const siteAddress = (origin: string, ref: ProjectRef, site: string) => content.address(origin, ref, site)
-    const routes = [
-      ...nodeRoutes({
-        version: host.version,
-        sandbox: () => sandbox.describe(),
-        database: () => databases.kind,
-        databaseMemoryMb: () => databases.memoryMb,
-        disk: () => disk.describe(),
-        ready: () => isReady,
-        status: async () => readyLine,
-        pool: () => ({ ...sandbox.sandboxes.status(), running: invoker.running }),
-      }),
-      ...projectRoutes({
-        projects,
-        revealKeys: (project) => auth.revealProjectKeys(project),
-        defaultProject: DEFAULT_PROJECT,
-        audit: (what, project) => log.info({ audit: true, project }, what),
-      }),
-      ...consoleRoutes({
-        login: consoleLogin,
-        endAll: async () => {
-          const ended = await consoleSessions.endAll()
-          consoleListener.cut(null)
-          return ended
-        },
-        audit: (what) => log.info({ audit: true }, what),
-      }),
-      ...functionRoutes({
-        functions,
-        links,
-        concurrencyOf: (record) => ({ reserved: concurrency.of(record.id), kept: sandbox.sandboxes.provisioned(record.versionId) }),
-      }),
-      ...secretRoutes(secrets),
-      ...urlRoutes({ urls, urlAddress }),
-      ...siteRoutes({ sites, address: siteAddress }),
-      ...deploymentRoutes({ deployments, address: siteAddress }),
-      ...logRoutes(logs, draining.signal),
-      ...metricsRoutes({
-        invocations: counters,
-        admission: () => ({ running: invoker.running, limit: config.invoke.concurrency, refused: admission.refused }),
-        provisioned: () => provisionedOf(sandbox.sandboxes),
-        queue: async () => ({
-          waiting: Math.max(0, queue.length - queue.running),
-          running: queue.running,
-          deadLetters: await queue.countDeadLetters(),
-          backlog: triggers.backlog,
-        }),
-        sandboxes: () => sandbox.sandboxes.status(),
-        poolSize: config.sandbox.poolSize,
-        journals: async () => [
-          { name: 'logs', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'logs')), dropped: logs.dropped, writable: logJournal.writable },
-          { name: 'meters', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'meters')), dropped: usage.dropped, writable: usage.writable },
-        ],
-        logLinesDropped: () => logs.droppedByRate,
-        disk: () => disk.samples,
-        serversRunning: async () => (await databases.status()).filter((server) => server.running).length,
-        process: () => ownNumbers(clock),
-        lag: lag.read,
-        realtime: () => realtime.numbers,
-      }),
-      ...usageRoutes(usage),
-      ...invokeRoutes({ invoker, queue, functions, now: () => clock.now(), stopping: stopping.signal }),
-      ...urlDoorRoutes({
-        invoker,
-        urls,
-        settings: functionSettings,
-        project: async (ref) => projects.find(ref),
-        verifySignature: (request, from) => verifyUrlSignature(auth, request, from, clock),
-        now: () => clock.now(),
-      }),
-      ...triggerRoutes(triggers),
-      ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping.signal }),
-      ...realtimeRoutes(realtime),
-      ...storageRoutes(storage),
-      ...lambdaRoutes({
-        functions,
-        concurrency,
-        provisioned: (versionId) => sandbox.sandboxes.provisioned(versionId),
-        links,
-        settings: functionSettings,
-        archives: archivesOfFunctions(storage, (ref) => projects.find(ref)),
-        urls,
-        urlAddress,
-        architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64',
-      }),
-    ]
+    const routes = routeTable({
+      config,
+      host,
+      data,
+      databases,
+      disk,
+      auth,
+      projects,
+      content,
+      sandbox,
+      room,
+      invoker,
+      queue,
+      triggers,
+      storage,
+      realtime,
+      sites,
+      deployments,
+      logs,
+      logJournal,
+      usage,
+      counters,
+      lag,
+      consoleLogin,
+      endLogins: async () => {
+        const ended = await consoleSessions.endAll()
+        consoleListener.cut(null)
+        return ended
+      },
+      isReady: () => isReady,
+      readyLine: () => readyLine,
+      draining: draining.signal,
+      stopping: stopping.signal,
+    })
     const tls =
       settings.tlsCert === null || settings.tlsKey === null
         ? null
@@ -518,7 +370,7 @@ export class RunningNode implements AsyncDisposable {
         verifyAws: (request, relay) => verifyAws(auth, request, relay, clock),
         project: async (ref) => projects.find(ref),
         defaultProject: DEFAULT_PROJECT,
-        mayLoop: ({ project, functionName }) => functionSettings.mayLoop(project as ProjectRef, functionName),
+        mayLoop: ({ project, functionName }) => room.settings.mayLoop(project as ProjectRef, functionName),
         admitSpace: (adds) => disk.admit(adds),
         content,
         hosts,
@@ -581,7 +433,7 @@ export class RunningNode implements AsyncDisposable {
       markReady: async () => {
         isReady = true
         void functions.expectAll(stopping.signal)
-        provisioning.look()
+        room.provisioning.look()
         await writeRun(stack, host, data, { ...line, pid: process.pid, startTicks: startTicks(process.pid), operatorToken, data })
       },
       drain: async () => {

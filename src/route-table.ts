@@ -1,0 +1,163 @@
+import path from 'node:path'
+import type { Auth } from './auth/index.ts'
+import type { Databases } from './backends/database/database.ts'
+import type { Config } from './config.ts'
+import type { InvocationCounters } from './core/counters.ts'
+import type { DiskGuard } from './core/disk.ts'
+import type { Journal } from './core/journal.ts'
+import type { LogRecord } from './core/meter.ts'
+import type { ProjectRef } from './core/project.ts'
+import type { Projects } from './core/projects.ts'
+import type { Route } from './core/route.ts'
+import { DEFAULT_PROJECT } from './defaults.ts'
+import { archivesOfFunctions } from './deploying.ts'
+import { routes as deploymentRoutes } from './deployments/http.ts'
+import type { Deployments } from './deployments/index.ts'
+import type { FunctionRoom } from './function-room.ts'
+import { lambdaRoutes, routes as functionRoutes, secretRoutes, urlRoutes } from './functions/index.ts'
+import { consoleRoutes, type Content, nodeRoutes, projectRoutes } from './gateway/index.ts'
+import type { Host } from './host.ts'
+import { type Invoker, lambdaInvokeRoutes, provisionedOf, type Queue, routes as invokeRoutes, urlDoorRoutes } from './invoke/index.ts'
+import type { Logs } from './observe/index.ts'
+import { metricsRoutes, routes as logRoutes } from './observe/http.ts'
+import type { openSandboxRoom } from './opening.ts'
+import type { ReadyLine } from './ready-line.ts'
+import type { Realtime } from './realtime/index.ts'
+import { routes as realtimeRoutes } from './realtime/http.ts'
+import { bytesBelow, ownNumbers, type watchEventLoop } from './self-watch.ts'
+import { routes as siteRoutes } from './sites/http.ts'
+import type { Sites } from './sites/index.ts'
+import { routes as storageRoutes } from './storage/http.ts'
+import type { Storage } from './storage/index.ts'
+import { routes as triggerRoutes, type Triggers } from './triggers/index.ts'
+import { routes as usageRoutes } from './usage/http.ts'
+import type { Usage } from './usage/index.ts'
+import { verifyUrlSignature } from './verify-aws.ts'
+
+/** The rooms of a node, as far as they have routes. */
+export interface Rooms {
+  readonly config: Config
+  readonly host: Host
+  /** The data directory. */
+  readonly data: string
+  readonly databases: Databases
+  readonly disk: DiskGuard
+  readonly auth: Auth
+  readonly projects: Projects
+  readonly content: Content
+  readonly sandbox: Awaited<ReturnType<typeof openSandboxRoom>>
+  readonly room: FunctionRoom
+  readonly invoker: Invoker
+  readonly queue: Queue
+  readonly triggers: Triggers
+  readonly storage: Storage
+  readonly realtime: Realtime
+  readonly sites: Sites
+  readonly deployments: Deployments
+  readonly logs: Logs
+  readonly logJournal: Journal<LogRecord>
+  readonly usage: Usage
+  readonly counters: InvocationCounters
+  readonly lag: ReturnType<typeof watchEventLoop>
+  readonly consoleLogin: () => Promise<string>
+  /** Ends all logins of the console. @returns how many there were */
+  readonly endLogins: () => Promise<number>
+  readonly isReady: () => boolean
+  /** Null until the node listens. */
+  readonly readyLine: () => ReadyLine | null
+  /** The node takes nothing new; then, nothing runs on. */
+  readonly draining: AbortSignal
+  readonly stopping: AbortSignal
+}
+
+/** Every route that the node has. */
+export function routeTable(rooms: Rooms): Route[] {
+  const { config, host, data, databases, disk, auth, projects, content, sandbox, room, invoker, queue, triggers, storage, realtime } = rooms
+  const { sites, deployments, logs, logJournal, usage, counters, lag, draining, stopping } = rooms
+  const { clock, log } = host
+  const { sandboxes } = sandbox
+  const { functions } = room
+  const urlAddress = (origin: string, id: string) => content.functionUrl(origin, id)
+  const siteAddress = (origin: string, ref: ProjectRef, site: string) => content.address(origin, ref, site)
+  return [
+    ...nodeRoutes({
+      version: host.version,
+      sandbox: () => sandbox.describe(),
+      database: () => databases.kind,
+      databaseMemoryMb: () => databases.memoryMb,
+      disk: () => disk.describe(),
+      ready: rooms.isReady,
+      status: async () => rooms.readyLine(),
+      pool: () => ({ ...sandboxes.status(), running: invoker.running }),
+    }),
+    ...projectRoutes({
+      projects,
+      revealKeys: (project) => auth.revealProjectKeys(project),
+      defaultProject: DEFAULT_PROJECT,
+      audit: (what, project) => log.info({ audit: true, project }, what),
+    }),
+    ...consoleRoutes({
+      login: rooms.consoleLogin,
+      endAll: rooms.endLogins,
+      audit: (what) => log.info({ audit: true }, what),
+    }),
+    ...functionRoutes({
+      functions,
+      links: room.links,
+      concurrencyOf: (record) => ({ reserved: room.concurrency.of(record.id), kept: sandboxes.provisioned(record.versionId) }),
+    }),
+    ...secretRoutes(room.secrets),
+    ...urlRoutes({ urls: room.urls, urlAddress }),
+    ...siteRoutes({ sites, address: siteAddress }),
+    ...deploymentRoutes({ deployments, address: siteAddress }),
+    ...logRoutes(logs, draining),
+    ...metricsRoutes({
+      invocations: counters,
+      admission: () => ({ running: invoker.running, limit: config.invoke.concurrency, refused: room.admission.refused }),
+      provisioned: () => provisionedOf(sandboxes),
+      queue: async () => ({
+        waiting: Math.max(0, queue.length - queue.running),
+        running: queue.running,
+        deadLetters: await queue.countDeadLetters(),
+        backlog: triggers.backlog,
+      }),
+      sandboxes: () => sandboxes.status(),
+      poolSize: config.sandbox.poolSize,
+      journals: async () => [
+        { name: 'logs', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'logs')), dropped: logs.dropped, writable: logJournal.writable },
+        { name: 'meters', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'meters')), dropped: usage.dropped, writable: usage.writable },
+      ],
+      logLinesDropped: () => logs.droppedByRate,
+      disk: () => disk.samples,
+      serversRunning: async () => (await databases.status()).filter((server) => server.running).length,
+      process: () => ownNumbers(clock),
+      lag: lag.read,
+      realtime: () => realtime.numbers,
+    }),
+    ...usageRoutes(usage),
+    ...invokeRoutes({ invoker, queue, functions, now: () => clock.now(), stopping: stopping }),
+    ...urlDoorRoutes({
+      invoker,
+      urls: room.urls,
+      settings: room.settings,
+      project: async (ref) => projects.find(ref),
+      verifySignature: (request, from) => verifyUrlSignature(auth, request, from, clock),
+      now: () => clock.now(),
+    }),
+    ...triggerRoutes(triggers),
+    ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping }),
+    ...realtimeRoutes(realtime),
+    ...storageRoutes(storage),
+    ...lambdaRoutes({
+      functions,
+      concurrency: room.concurrency,
+      provisioned: (versionId) => sandboxes.provisioned(versionId),
+      links: room.links,
+      settings: room.settings,
+      archives: archivesOfFunctions(storage, (ref) => projects.find(ref)),
+      urls: room.urls,
+      urlAddress,
+      architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64',
+    }),
+  ]
+}
