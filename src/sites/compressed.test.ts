@@ -26,6 +26,17 @@ describe('compressed files of sites', () => {
     await compressed.get('a', 'br', read)
     assert.equal(reads, 3)
   })
+  it('are a few at a time: who comes when many are made gets the file as it is', async () => {
+    const compressed = new Compressed()
+    const held = Promise.withResolvers<Buffer>()
+    const slow = Array.from({ length: 4 }, (_, n) => compressed.get(`slow${n}`, 'gzip', () => held.promise))
+    assert.equal(await compressed.get('next', 'gzip', async () => Buffer.from('x')), null)
+    const joined = compressed.get('slow0', 'gzip', async () => assert.fail('it is made already'))
+    held.resolve(Buffer.from('x'))
+    assert.equal(await joined, await slow[0])
+    await Promise.all(slow)
+    assert.notEqual(await compressed.get('next', 'gzip', async () => Buffer.from('x')), null)
+  })
   it('compressedSites: past it the longest unused go', async () => {
     const compressed = new Compressed()
     const reads: string[] = []

@@ -17,6 +17,9 @@ const TEXT = /^(?:text\/|image\/svg\+xml|application\/(?:json|xml|wasm|manifest\
 /** Whether a file of a site is told in fewer bytes to who takes them. */
 export const isCompressible = (type: string, bytes: number): boolean => bytes >= LEAST_BYTES && bytes <= LIMITS.compressedSiteFile.value && TEXT.test(type)
 
+/** So many are held whole in memory, and in the threads of the process, at once. */
+const AT_ONCE = 4
+
 interface Kept {
   readonly made: Promise<Buffer>
   /** 0 until it is made. */
@@ -27,13 +30,15 @@ interface Kept {
 export class Compressed {
   readonly #kept = new Map<string, Kept>()
   #bytes = 0
+  #running = 0
 
   /** Bytes that are kept. */
   get bytes(): number {
     return this.#bytes
   }
 
-  async get(sha256: string, coding: Coding, read: () => Promise<Uint8Array>): Promise<Buffer> {
+  /** Null when too many others are being made: the file is sent as it is then. */
+  async get(sha256: string, coding: Coding, read: () => Promise<Uint8Array>): Promise<Buffer | null> {
     const key = `${sha256} ${coding}`
     const known = this.#kept.get(key)
     if (known) {
@@ -42,6 +47,8 @@ export class Compressed {
       this.#kept.set(key, known)
       return await known.made
     }
+    if (this.#running >= AT_ONCE) return null
+    this.#running++
     const kept: Kept = { made: compress(coding, read), bytes: 0 }
     this.#kept.set(key, kept)
     try {
@@ -53,6 +60,8 @@ export class Compressed {
     } catch (error) {
       this.#kept.delete(key)
       throw error
+    } finally {
+      this.#running--
     }
   }
 

@@ -77,6 +77,7 @@ async function fileReply(sites: Reader, site: Site, path: string, file: SiteFile
   const of = (length: number, more: Readonly<Record<string, string>> = {}) => ({ ...headers, 'content-type': type, 'content-length': String(length), ...more })
   if (coding !== null) {
     const compressed = await sites.readCompressed(site, file, coding)
+    if (compressed === null) return await fileReply(sites, site, path, file, { ...request, acceptEncoding: undefined }, status)
     return { status, headers: of(compressed.length, { 'content-encoding': coding }), body: headOnly ? null : compressed }
   }
   const range = status === 200 && !headOnly ? rangeOf(request, etag, bytes) : null

@@ -92,8 +92,8 @@ export class Sites {
     return this.#deps.files.read(site.project, file.sha256, file.bytes, range)
   }
 
-  /** In fewer bytes. */
-  readCompressed(site: Site, file: SiteFile, coding: Coding): Promise<Buffer> {
+  /** In fewer bytes; null when there is no time for that. */
+  readCompressed(site: Site, file: SiteFile, coding: Coding): Promise<Buffer | null> {
     return this.#compressed.get(file.sha256, coding, () => this.#deps.files.readWhole(site.project, file.sha256))
   }
 
