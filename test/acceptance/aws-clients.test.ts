@@ -246,4 +246,65 @@ print(json.dumps(out))
     assert.deepEqual(out.unzip, ['InvalidParameterValueException', 'InvalidParameterValueException', 400])
     assert.deepEqual((out.forged as unknown[]).slice(1), ['InvalidSignatureException', 403])
   })
+
+  it('sets policies, event sources, asynchronous calls and what else belongs to a function', async () => {
+    const program = `
+import boto3, json, sys
+url, role = sys.argv[1:3]
+client = boto3.client('lambda', endpoint_url=url)
+name = dict(FunctionName='set')
+out = {}
+def said(reply):
+    return {k: v for k, v in reply.items() if k != 'ResponseMetadata'}
+with open('one.zip', 'rb') as one:
+    client.create_function(Runtime='nodejs24.x', Handler='index.handler', Role=role, Code={'ZipFile': one.read()}, **name)
+client.get_waiter('function_active_v2').wait(**name)
+added = client.add_permission(StatementId='s', Action='lambda:InvokeFunction', Principal='s3.amazonaws.com', **name)
+out['policy'] = json.loads(client.get_policy(**name)['Policy'])['Statement'] == [json.loads(added['Statement'])]
+client.remove_permission(StatementId='s', **name)
+made = client.create_event_source_mapping(EventSourceArn='arn:aws:sqs:us-east-1:000000000000:q', BatchSize=5, **name)
+uuid = dict(UUID=made['UUID'])
+out['states'] = [made['State'], client.update_event_source_mapping(Enabled=False, **uuid)['State'], client.get_event_source_mapping(**uuid)['State']]
+out['dated'] = type(made['LastModified']).__name__
+out['sources'] = [m['UUID'] for page in client.get_paginator('list_event_source_mappings').paginate(**name) for m in page['EventSourceMappings']] == [made['UUID']]
+out['states'].append(client.delete_event_source_mapping(**uuid)['State'])
+client.put_function_event_invoke_config(MaximumRetryAttempts=0, **name)
+out['tries'] = client.update_function_event_invoke_config(MaximumEventAgeInSeconds=60, **name)['MaximumRetryAttempts']
+out['configs'] = len([c for page in client.get_paginator('list_function_event_invoke_configs').paginate(**name) for c in page['FunctionEventInvokeConfigs']])
+client.delete_function_event_invoke_config(**name)
+arn = 'arn:aws:lambda:us-east-1:000000000000:function:set'
+client.tag_resource(Resource=arn, Tags={'a': '1', 'b': '2'})
+client.untag_resource(Resource=arn, TagKeys=['a', 'c'])
+out['tags'] = client.list_tags(Resource=arn)['Tags']
+out['account'] = client.get_account_settings()['AccountLimit']['CodeSizeZipped']
+out['signing'] = [said(client.get_function_code_signing_config(**name)), client.list_code_signing_configs()['CodeSigningConfigs']]
+def error(work):
+    try:
+        work()
+    except client.exceptions.ClientError as e:
+        return [type(e).__name__, e.response['Error']['Code']]
+out['gone'] = error(lambda: client.get_policy(**name))
+out['twice'] = error(lambda: [client.add_permission(StatementId='t', Action='*', Principal='*', **name) for _ in range(2)])
+out['unsigned'] = error(lambda: client.put_function_code_signing_config(CodeSigningConfigArn='arn:aws:lambda:us-east-1:000000000000:code-signing-config:csc-0123456789abcdef0', **name))
+client.delete_function(**name)
+print(json.dumps(out))
+`
+    writeFileSync(path.join(folder, 'set.py'), program)
+    const { code, stdout, stderr } = await run(PYTHON, [path.join(folder, 'set.py'), node.ready.url, ROLE])
+    assert.equal(code, 0, stderr)
+    assert.deepEqual(JSON.parse(stdout), {
+      policy: true,
+      states: ['Creating', 'Disabling', 'Disabled', 'Deleting'],
+      dated: 'datetime',
+      sources: true,
+      tries: 0,
+      configs: 1,
+      tags: { b: '2' },
+      account: 52_428_800,
+      signing: [{}, []],
+      gone: ['ResourceNotFoundException', 'ResourceNotFoundException'],
+      twice: ['ResourceConflictException', 'ResourceConflictException'],
+      unsigned: ['CodeSigningConfigNotFoundException', 'CodeSigningConfigNotFoundException'],
+    })
+  })
 })
