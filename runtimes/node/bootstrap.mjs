@@ -11,6 +11,7 @@ import { listenRelay, onRelay, relayAddress } from './relay.mjs'
 import { prepare, specialise } from './specialise.mjs'
 import { warm } from './warm.mjs'
 import { control, relay } from './wire.mjs'
+import { handedPort, handOver, isWrapped, takeOver } from './wrapped.mjs'
 
 const { parse, stringify } = JSON
 
@@ -40,23 +41,11 @@ function onControl(type, flags, id, payload) {
       if (announced === null && flags & (F.done | F.fin)) {
         announced = parse(Buffer.concat(specialiseParts).toString('utf8'))
         specialiseParts = []
-        prepare(announced)
+        if (!isWrapped(announced)) prepare(announced)
       }
       if (!(flags & F.fin)) return
-      const fields = announced
-      loading.now = true
-      specialise(fields).then(
-        (kind) => {
-          loading.now = false
-          tellLost()
-          control.send(T.loaded, 0, 0, Buffer.from(stringify({ kind })))
-        },
-        (error) => {
-          loading.now = false
-          tellLost()
-          control.send(T.loadError, 0, 0, errorBytes(errorPayload(error)))
-        },
-      )
+      if (isWrapped(announced)) handOver(announced, listener)
+      else become(announced)
       return
     }
     case T.warm:
@@ -64,6 +53,23 @@ function onControl(type, flags, id, payload) {
   }
 }
 
+function become(fields) {
+  loading.now = true
+  specialise(fields).then(
+    (kind) => {
+      loading.now = false
+      tellLost()
+      control.send(T.loaded, 0, 0, Buffer.from(stringify({ kind })))
+    },
+    (error) => {
+      loading.now = false
+      tellLost()
+      control.send(T.loadError, 0, 0, errorBytes(errorPayload(error)))
+    },
+  )
+}
+
+const handed = handedPort()
 control.take = onControl
 relay.take = onRelay
 hearEnds()
@@ -71,8 +77,15 @@ hearIdle()
 captureStream(process.stdout, F.stdout)
 captureStream(process.stderr, F.stderr)
 captureConsole()
-listenRelay(Number(process.argv[2] ?? 9001), (port) => {
+const listener = listenRelay(handed ?? Number(process.argv[2] ?? 9001), (port) => {
   relayAddress.port = port
+  if (handed !== null) {
+    takeOver().then((fields) => {
+      prepare(fields)
+      become(fields)
+    })
+    return
+  }
   control.send(
     T.hello,
     0,

@@ -15,7 +15,11 @@ export const grantLogs = (bytes) => {
   logLeft += bytes
 }
 
-function writeLog(flag, bytes) {
+/** Of the credit that a runtime begins with, what another one before it has used. */
+export const spendLogs = (bytes) => grantLogs(-bytes)
+export const spentLogs = () => LOG_WINDOW - logLeft
+
+export function writeLog(flag, bytes) {
   const stream = activeCall()?.id ?? 0
   if (bytes.length > logLeft) {
     lost.set(stream, (lost.get(stream) ?? 0) + bytes.length)

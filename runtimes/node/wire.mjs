@@ -76,6 +76,12 @@ class Wire {
     }
     if (large) this.socket.uncork()
   }
+  /** Reads no more, for another process does: also what streams ask for by themselves. */
+  letGo() {
+    this.socket.pause()
+    this.socket._read = () => {}
+    this.socket._handle.readStop()
+  }
   /** At the very end there is no event loop any more: what is queued is written by hand. */
   flushNow() {
     // Of what the socket was given the kernel may not have all: the rest goes first, or frames would be torn.

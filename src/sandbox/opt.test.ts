@@ -20,6 +20,7 @@ exports.handler = async () => {
 }`,
   bare: `const fs = require('node:fs'); exports.handler = async () => ({ root: fs.readdirSync(process.env.LAMBDA_TASK_ROOT), library: process.env.LD_LIBRARY_PATH, path: process.env.PATH, node: process.env.NODE_PATH })`,
   library: `exports.handler = async () => require('./lib/own.js')`,
+  wrapped: `let n = 0; exports.handler = async (event) => { if (event.exit !== undefined) process.exit(event.exit); if (event.kill) process.kill(process.pid, 'SIGKILL'); console.log('call', ++n); return { n, added: process.env.ADDED, ran: globalThis.ran, root: process.env.LAMBDA_TASK_ROOT, own: process.env.OWN, mark: Object.keys(process.env).filter((name) => name.startsWith('_MAYFLY')) } }`,
   forge: `const fs = require('node:fs'); exports.handler = async () => ['/opt', '/opt/bin', '/var/task', '/var/lang/bin', '/var/runtime'].map((at) => { try { fs.writeFileSync(at + '/forged', ''); return 'written' } catch (error) { return error.code } })
   .concat(['/opt/bin/tool', '/var/task/index.js'].map((at) => { try { fs.chmodSync(at, 0o777); return 'changed' } catch (error) { return error.code } }))`,
 }
@@ -44,6 +45,13 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
         await fs.mkdir(path.join(opt(which), 'lib'))
         for (let n = 0; n < files; n++) await fs.writeFile(path.join(opt(which), `file-${n}`), '', { mode: 0o444 })
       }
+      const wrapping = opt('wrapping')
+      await fs.mkdir(wrapping)
+      // As wrappers do it: an option goes before the script, which is last.
+      const good = `#!/bin/bash\necho the wrapper begins\nexport ADDED='by the wrapper'\nargs=("$@")\nexec "\${args[@]:0:$#-1}" --require "$(dirname "$0")/first.cjs" "\${args[@]: -1}"\n`
+      await fs.writeFile(path.join(wrapping, 'good'), good, { mode: 0o555 })
+      await fs.writeFile(path.join(wrapping, 'bad'), '#!/bin/sh\necho cannot go on >&2\nexit 3\n', { mode: 0o555 })
+      await fs.writeFile(path.join(wrapping, 'first.cjs'), `globalThis.ran = 'before'`, { mode: 0o444 })
       await fs.mkdir(path.join(fixture.data, 'code', 'library', 'lib'))
       await fs.writeFile(path.join(fixture.data, 'code', 'library', 'lib', 'own.js'), `module.exports = 'own'`, { mode: 0o444 })
       await fixture.openFirst()
@@ -66,6 +74,31 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
         }
       })
     }
+
+    test('AWS_LAMBDA_EXEC_WRAPPER starts the runtime with what it adds, and its ends are told as ever', async () => {
+      const wrapper = (which: string) => (name === 'runc' ? `/opt/${which}` : path.join(opt('wrapping'), which))
+      const specFor = (which: string) =>
+        specOf('wrapped', { key: `wrapped-${which}`, optDir: opt('wrapping'), environment: { AWS_LAMBDA_EXEC_WRAPPER: wrapper(which), OWN: 'own' } })
+      let printed = ''
+      const log = { write: (_: string, bytes: Uint8Array) => void (printed += Buffer.from(bytes).toString()), lost: () => {} }
+      const good = specFor('good')
+      assert.equal((await fixture.pool.build(good)).ok, true)
+      const first = await fixture.call(good, {}, log)
+      const { root, ...value } = first.value
+      assert.deepEqual(value, { n: 1, added: 'by the wrapper', ran: 'before', own: 'own', mark: [] })
+      if (name === 'runc') assert.equal(root, '/var/task')
+      assert.match(printed, /^the wrapper begins\n.*call 1/s)
+      const second = await fixture.call(good)
+      assert.deepEqual([second.value.n, second.cold, second.id], [2, null, first.id])
+      const exited = await fixture.call(good, { exit: 7 })
+      assert.match(exited.value.errorMessage, /exit status 7$/)
+      assert.match((await fixture.call(good, { kill: true })).value.errorMessage, /signal: killed$/)
+      assert.equal((await fixture.call(good)).value.n, 1)
+      printed = ''
+      await assert.rejects(fixture.call(specFor('bad'), {}, log), { errorType: 'Runtime.ExitError' })
+      assert.match(printed, /cannot go on/)
+      await assert.rejects(fixture.call(specFor('none')), { errorType: 'Runtime.InvalidEntrypoint' })
+    })
 
     test('without layers /opt is empty, and nothing is added to the code', async () => {
       const { value } = await fixture.call(specOf('bare'))

@@ -250,6 +250,36 @@ void serve()
     assert.equal(await invoke('extended'), '200 extended')
   })
 
+  it('bring a program that starts the runtime of Node, by AWS_LAMBDA_EXEC_WRAPPER', async () => {
+    const wrapper = `#!/bin/bash\nargs=("$@")\nexport SEEN="\${args[0]} \${args[-1]}"\nexec "\${args[@]:0:$#-1}" --require /opt/first.cjs "\${args[@]: -1}"\n`
+    const made = await publish('wrapper', await archive({ wrapper: [wrapper, PROGRAM], 'first.cjs': `globalThis.first = 'loaded first'` }))
+    await aws.send(
+      new CreateFunctionCommand({
+        FunctionName: 'wrapped',
+        Runtime: 'nodejs24.x',
+        Handler: 'index.handler',
+        Role: ROLE,
+        Timeout: 20,
+        MemorySize: 256,
+        Environment: { Variables: { AWS_LAMBDA_EXEC_WRAPPER: '/opt/wrapper', OWN: 'own' } },
+        Code: {
+          ZipFile: await zipOf({
+            'index.js': `exports.handler = async (event, { functionName }) => [first, process.env.SEEN, process.env.OWN, functionName, (await fetch(process.env.MAYFLY_URL + '/storage/v1/bucket', { headers: { apikey: process.env.MAYFLY_KEY } })).status]`,
+          }),
+        },
+        Layers: [made.LayerVersionArn as string],
+      }),
+    )
+    await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 20 }, { FunctionName: 'wrapped' })
+    for (const _ of [1, 2])
+      assert.deepEqual(await invoke('wrapped'), ['loaded first', '/var/lang/bin/node /var/runtime/node/bootstrap.mjs', 'own', 'wrapped', 200])
+    await aws.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'wrapped', Environment: { Variables: { AWS_LAMBDA_EXEC_WRAPPER: '/opt/none' } } }))
+    await assert.rejects(waitUntilFunctionUpdatedV2({ client: aws, maxWaitTime: 20 }, { FunctionName: 'wrapped' }))
+    const { LastUpdateStatusReason } = await aws.send(new GetFunctionConfigurationCommand({ FunctionName: 'wrapped' }))
+    assert.equal(LastUpdateStatusReason, 'Runtime.InvalidEntrypoint: Error: fork/exec /opt/none: no such file or directory')
+    assert.equal((await invoke('wrapped'))[0], 'loaded first', 'the version before goes on')
+  })
+
   it('go on for functions that use them when they are deleted, also after a restart', async () => {
     await aws.send(new DeleteLayerVersionCommand({ LayerName: 'below', VersionNumber: 1 }))
     await failsAs(aws.send(new GetLayerVersionByArnCommand({ Arn: `${ARN}:below:1` })), 'ResourceNotFoundException', 404, /does not exist/)
