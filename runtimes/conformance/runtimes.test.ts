@@ -27,8 +27,9 @@ const RUNTIMES: Readonly<Record<string, Runtime>> = {
 
 const table = new Table()
 for (const [name, runtime] of Object.entries(RUNTIMES)) {
-  runtimeConformance(name, runtime, table)
-  streamConformance(name, runtime)
+  const column = table.column(name, runtime)
+  runtimeConformance(name, runtime, column)
+  streamConformance(name, runtime, column)
 }
 after(() => {
   process.stdout.write(`${table.text()}\n`)

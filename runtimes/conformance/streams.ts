@@ -1,19 +1,22 @@
 import assert from 'node:assert/strict'
-import { describe, it } from 'node:test'
+import { describe } from 'node:test'
 import { encode, FLAG, MAX_PAYLOAD, SANDBOX_WINDOW, SAYS, STREAM_WINDOW, TELLS } from './frames.ts'
 import { Guest } from './guest.ts'
 import type { Runtime, StreamerName } from './runtime.ts'
+import type { Column } from './table.ts'
 
 /** What runtimes/PROTOCOL.md asks of a runtime that says `stream`. */
-export function streamConformance(name: string, runtime: Runtime): void {
+export function streamConformance(name: string, runtime: Runtime, column: Column): void {
   const start = async (handler: StreamerName, changes: Readonly<Record<string, unknown>> = {}) => {
     const guest = await Guest.start(runtime)
     await guest.load(runtime.handler(handler), changes)
     return guest
   }
-  const skip = runtime.absent ?? (runtime.features.includes('stream') ? false : `${name} does not say stream`)
+  const one = runtime.calls === 'one' ? 'it takes one call at a time' : null
 
-  describe(`${name} streams answers`, { concurrency: 2, timeout: 60_000, skip }, () => {
+  describe(`${name} streams answers`, { concurrency: 2, timeout: 60_000 }, () => {
+    const it = column.group('streams', runtime.features.includes('stream') ? null : 'it does not say stream')
+
     it('says their type first, then what is written as it is written, then their end; done is last', async () => {
       await using guest = await start('words')
       const id = guest.event({ words: ['one ', 'größer ', 'two'], ms: 150 })
@@ -46,7 +49,7 @@ export function streamConformance(name: string, runtime: Runtime): void {
       assert.deepEqual([before.outcome, before.error.errorMessage], ['error', 'before'])
     })
 
-    it('stop at the window of their stream and go on with credit; a neighbour passes', async () => {
+    it('stop at the window of their stream and go on with credit; a neighbour passes', one, async () => {
       await using guest = await start('pieces', { concurrency: 2 })
       guest.withhold = { data: true }
       const id = guest.event({ pieces: 40, bytes: MAX_PAYLOAD })

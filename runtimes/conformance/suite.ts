@@ -9,14 +9,13 @@ import fc from 'fast-check'
 import { encode, FLAG, LOG_WINDOW, MAX_PAYLOAD, RELAY, SANDBOX_WINDOW, SAYS, STREAM_WINDOW, TELLS, u32 } from './frames.ts'
 import { Guest, type HttpCall } from './guest.ts'
 import { type Feature, type HandlerName, LOAD_FAULTS, type LoadFault, type Runtime } from './runtime.ts'
-import type { Table } from './table.ts'
+import type { Column } from './table.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB
 
 /** What runtimes/PROTOCOL.md asks of a runtime, on a real process of it; a runtime is done when it passes. */
-export function runtimeConformance(name: string, runtime: Runtime, table: Table): void {
-  const column = table.column(name, runtime)
+export function runtimeConformance(name: string, runtime: Runtime, column: Column): void {
   const start = async (handler: HandlerName, changes: Readonly<Record<string, unknown>> = {}) => {
     const guest = await Guest.start(runtime)
     await guest.load(runtime.handler(handler), changes)

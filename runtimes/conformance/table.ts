@@ -4,6 +4,12 @@ import type { Runtime } from './runtime.ts'
 type Cell = 'passed' | 'failed' | { readonly skipped: string }
 type Check = (name: string, ...rest: [() => Promise<void>] | [string | null, () => Promise<void>]) => void
 
+/** Where a runtime's cases are told; `own` are those that only it has. */
+export interface Column {
+  group(group: string, skip?: string | null): Check
+  own(group: string): Check
+}
+
 /** What each runtime made of each case of the suite. */
 export class Table {
   readonly #columns = new Map<string, Map<string, Cell>>()
@@ -11,7 +17,7 @@ export class Table {
   /** Cases that only some runtimes have. */
   readonly #own = new Set<string>()
 
-  column(name: string, runtime: Runtime): { group: (group: string, skip?: string | null) => Check; own: (group: string) => Check } {
+  column(name: string, runtime: Runtime): Column {
     const cells = new Map<string, Cell>()
     this.#columns.set(name, cells)
     this.#lacks.set(name, runtime.lacks)
@@ -47,7 +53,7 @@ export class Table {
     const reasons: string[] = []
     const told = (cell: Cell | undefined) => {
       if (cell === undefined) return '-'
-      if (typeof cell === 'string') return cell === 'passed' ? 'yes' : 'FAILED'
+      if (typeof cell === 'string') return cell === 'passed' ? 'yes' : 'NO'
       if (!reasons.includes(cell.skipped)) reasons.push(cell.skipped)
       return `(${reasons.indexOf(cell.skipped) + 1})`
     }

@@ -7,6 +7,7 @@ const BOOTSTRAP = `#!${process.execPath}
 import http from 'node:http'
 import path from 'node:path'
 import { createRequire } from 'node:module'
+import { Writable } from 'node:stream'
 for (const stream of [process.stdout, process.stderr]) stream._handle?.setBlocking?.(true)
 const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
 const [host, port] = process.env.AWS_LAMBDA_RUNTIME_API.split(':')
@@ -19,6 +20,27 @@ const send = (method, where, body, headers = {}) => new Promise((resolve, reject
   request.on('error', reject)
   request.end(body)
 })
+class Answer extends Writable {
+  type = 'application/octet-stream'
+  request = null
+  setContentType(type) { this.type = type }
+  open() {
+    this.request ??= http.request({ host, port, agent, method: 'POST', path: '/2018-06-01/runtime/invocation/' + current + '/response', headers: {
+      'Content-Type': this.type, 'Transfer-Encoding': 'chunked', 'Lambda-Runtime-Function-Response-Mode': 'streaming',
+      Trailer: 'Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body' } })
+    this.answered ??= new Promise((resolve, reject) => this.request.on('error', reject).on('response', (response) => response.resume().on('end', resolve)))
+    return this.request
+  }
+  _write(chunk, encoding, done) { this.open().write(chunk, () => done()) }
+  _final(done) { this.open().end(); this.answered.then(() => done(), done) }
+  async fail(error) {
+    await new Promise((flushed) => super.write('', flushed))
+    this.request.addTrailers({ 'Lambda-Runtime-Function-Error-Type': error.errorType, 'Lambda-Runtime-Function-Error-Body': Buffer.from(JSON.stringify(error)).toString('base64') })
+    this.request.end()
+    await this.answered
+  }
+}
+globalThis.awslambda = { streamifyResponse: (streamer) => Object.assign(streamer, { streamer: true }) }
 const typed = (errorType, errorMessage, trace = []) => ({ errorType, errorMessage, trace })
 const tell = (error) => error.errorType ? error : typed(error.name, error.message, error.stack.split('\\n'))
 let current = null
@@ -61,7 +83,7 @@ for (;;) {
     let event
     try { event = JSON.parse(body) } catch (error) { throw typed('Runtime.UnmarshalError', error.message) }
     const given = headers['lambda-runtime-client-context']
-    const value = await run(event, {
+    const context = {
       functionName: env.AWS_LAMBDA_FUNCTION_NAME,
       functionVersion: env.AWS_LAMBDA_FUNCTION_VERSION,
       memoryLimitInMB: env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
@@ -71,7 +93,20 @@ for (;;) {
       awsRequestId: current,
       clientContext: given ? JSON.parse(Buffer.from(given, 'latin1').toString()) : undefined,
       getRemainingTimeInMillis: () => Number(headers['lambda-runtime-deadline-ms']) - Date.now(),
-    })
+    }
+    if (run.streamer) {
+      const answer = new Answer()
+      try {
+        await run(event, answer, context)
+      } catch (error) {
+        if (answer.request === null) throw error
+        await answer.fail(tell(error))
+        continue
+      }
+      await new Promise((resolve, reject) => answer.writableFinished ? resolve() : answer.on('finish', resolve).on('error', reject))
+      continue
+    }
+    const value = await run(event, context)
     let text
     try { text = JSON.stringify(value ?? null) } catch (error) { throw typed('Runtime.MarshalError', error.message) }
     await send('POST', 'invocation/' + current + '/response', text)
@@ -82,6 +117,8 @@ for (;;) {
 }
 `
 
+const LEFT = 'the Runtime API cannot tell a runtime that its reader has left: what comes is taken and dropped'
+
 const withBootstrap = (code: Code): Code => ({ ...code, files: { ...code.files, bootstrap: BOOTSTRAP } })
 
 /** What `adds` is for every runtime behind the Runtime API. */
@@ -91,10 +128,13 @@ export const providedRuntime: Runtime = {
   command: process.execPath,
   args: [path.join(import.meta.dirname, 'main.mjs'), 'provided', '0', '0'],
   environment: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/tmp' },
-  features: ['relay'],
+  features: ['relay', 'stream'],
   calls: 'one',
   adds: ADDED,
-  lacks: {},
+  lacks: {
+    'streams: are given up when nobody reads them any more, also without credit: an end without fin': LEFT,
+    'streams: are given up before they have begun': LEFT,
+  },
   absent: null,
   errorType: 'Error',
   uncaught: { errorType: 'Error', exitCode: 129 },

@@ -19,6 +19,7 @@ import { grantLogs, tellLost, writeLog } from './logs.mjs'
 import { ping, plain, RuntimeApi } from './runtime-api.mjs'
 import { RuntimeProcess } from './runtime-process.mjs'
 import { signalNumber, startsAnew } from './starting.mjs'
+import { warm } from './warm.mjs'
 
 const [name, relayPort, apiPort, ...program] = process.argv.slice(2)
 const MAX_HEADERS = 2 * 1024 * 1024
@@ -220,7 +221,7 @@ function onControl(type, flags, id, payload) {
       }
       return
     case T.warm:
-      control.send(T.warmed, 0, 0)
+      void warm(JSON.parse(payload.toString('utf8')).rounds, serve, apiAddress).then(() => control.send(T.warmed, 0, 0))
   }
 }
 
@@ -235,6 +236,14 @@ relay.take = onRelay
 // Before this process ends with its host, what it started does.
 for (const event of ['end', 'error', 'close']) for (const wire of [control, relay]) wire.socket.prependListener(event, dropAll)
 
+let served = api
+function serve(other) {
+  served = other
+  return () => {
+    served = api
+  }
+}
+
 /** What monitoring layers ask for, and run without. */
 const NOT_SUPPORTED = { '/2022-07-01/telemetry': 'Telemetry', '/2020-08-15/logs': 'Logs' }
 function notSupported(request, response, what) {
@@ -245,7 +254,7 @@ function notSupported(request, response, what) {
 const server = http.createServer({ maxHeaderSize: MAX_HEADERS, requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 0 }, (request, response) => {
   const [, prefix, rest] = /^(\/[^/?]+)([^?]*)/.exec(request.url ?? '') ?? []
   if (prefix === '/2018-06-01' && rest === '/ping') return void (ping(request, response) || fail(response, 405, 'MethodNotAllowed', 'Method not allowed'))
-  if (prefix === '/2018-06-01' && api.take(request, response, rest)) return
+  if (prefix === '/2018-06-01' && served.take(request, response, rest)) return
   if (prefix === '/2020-01-01' && extensions.take(request, response, rest)) return
   if (request.method === 'PUT' && NOT_SUPPORTED[prefix + rest]) return notSupported(request, response, NOT_SUPPORTED[prefix + rest])
   fail(response, 404, 'NotFound', 'Not found')
@@ -262,6 +271,11 @@ async function begin() {
     const failure = await runtime.start(program[0], [...program.slice(1), '--ahead'], { cwd: '/', env, ahead: true })
     if (failure !== null) throw failure
   }
-  control.send(T.hello, 0, 0, Buffer.from(JSON.stringify({ version: 1, runtime: name, relayPort: relayAddress.port, features: ['relay'] })))
+  control.send(
+    T.hello,
+    0,
+    0,
+    Buffer.from(JSON.stringify({ version: 1, runtime: name, relayPort: relayAddress.port, features: program.length > 0 ? ['relay'] : ['relay', 'stream'] })),
+  )
 }
 await begin()
