@@ -57,8 +57,9 @@ async function invoke(name: string, event: unknown, more: Partial<InvokeCommand[
   return { text, value: text === '' ? null : JSON.parse(text), error: reply.FunctionError ?? null, log }
 }
 
+/** Also waits for the end of the call, as the log's last lines do. */
 async function bytesOf(name: string, event: unknown) {
-  const reply = await aws.send(new InvokeCommand({ FunctionName: name, Payload: Buffer.from(JSON.stringify(event)) }))
+  const reply = await aws.send(new InvokeCommand({ FunctionName: name, Payload: Buffer.from(JSON.stringify(event)), LogType: 'Tail' }))
   return { text: Buffer.from(reply.Payload ?? []).toString(), error: reply.FunctionError ?? null }
 }
 
