@@ -61,6 +61,19 @@ describe('InvocationLog', () => {
       [65536, 65536, 65536, 3392],
     )
   })
+  it('takes empty lines without end, and a line byte by byte, in the time of others', () => {
+    const { records, log, end } = open()
+    const [started, empty, byte] = [performance.now(), Buffer.alloc(65_536, '\n'), Buffer.from('x')]
+    for (let i = 0; i < 16; i++) log.write('stdout', empty)
+    for (let i = 0; i < 65_000; i++) log.write('stderr', byte)
+    end()
+    const tookMs = performance.now() - started
+    assert.ok(tookMs < 5_000, `${Math.round(tookMs)} ms`)
+    assert.equal(records.find((record) => record.source === 'stderr')?.text.length, 65_000)
+    const kept = records.filter((record) => record.source === 'stdout').length
+    const [dropped] = /\d+/.exec(records.find((record) => record.source === 'platform')?.text ?? '') ?? []
+    assert.equal(kept + Number(dropped), 16 * 65_536)
+  })
   it('gives the last 4096 bytes for Tail', () => {
     const { log } = open()
     for (let i = 0; i < 1000; i++) log.write('stdout', Buffer.from(`line ${i}\n`))

@@ -2,6 +2,7 @@ import { StringDecoder } from 'node:string_decoder'
 import { LIMITS } from '../core/limits.ts'
 import { LINES_PER_RECORD, type LogLine, type LogRecord, type LogWriter } from '../core/meter.ts'
 import { KiB } from '../lib/bytes.ts'
+import { Fifo } from '../lib/fifo.ts'
 import type { LogSink } from '../sandbox/index.ts'
 
 /** How much of an invocation's log the Lambda API gives back with `LogType: Tail`. */
@@ -37,6 +38,8 @@ export class LiveLogs implements Disposable {
 
 /** Head and tail have half of what is kept each. */
 const HALF = LIMITS.invocationLog.value / 2
+/** So many lines at most are the tail: empty ones have one byte in the log, and many more in memory. */
+const TAIL_LINES = 32_768
 
 /**
  * The log of one invocation: splits what the function writes into lines, keeps head and tail within
@@ -51,10 +54,10 @@ export class InvocationLog implements LogSink {
   #lines: LogLine[] = []
   #linesBytes = 0
   #headBytes = 0
-  #tail: LogLine[] = []
+  readonly #tail = new Fifo<LogLine>()
   #tailBytes = 0
   #dropped = 0
-  #last: string[] = []
+  readonly #last = new Fifo<string>()
   #lastBytes = 0
 
   constructor(writer: LogWriter, subject: Omit<LogRecord, 'lines'>, now: () => number) {
@@ -66,13 +69,15 @@ export class InvocationLog implements LogSink {
   write(stream: 'stdout' | 'stderr', bytes: Uint8Array): void {
     this.#open ??= { stdout: { decoder: new StringDecoder('utf8'), rest: '' }, stderr: { decoder: new StringDecoder('utf8'), rest: '' } }
     const open = this.#open[stream]
-    open.rest += open.decoder.write(bytes as Buffer)
+    // Only what is new is looked through: a line may come byte by byte.
+    const text = open.decoder.write(bytes as Buffer)
     let start = 0
-    for (let end = open.rest.indexOf('\n'); end !== -1; end = open.rest.indexOf('\n', start)) {
-      this.#line(stream, open.rest.slice(start, end))
+    for (let end = text.indexOf('\n'); end !== -1; end = text.indexOf('\n', start)) {
+      this.#line(stream, open.rest + text.slice(start, end))
+      open.rest = ''
       start = end + 1
     }
-    open.rest = open.rest.slice(start)
+    open.rest += text.slice(start)
     while (open.rest.length > LINE_BYTES) {
       this.#line(stream, open.rest.slice(0, LINE_BYTES))
       open.rest = open.rest.slice(LINE_BYTES)
@@ -110,14 +115,13 @@ export class InvocationLog implements LogSink {
       this.platform(`[mayfly] ${this.#dropped} bytes of this invocation's log were dropped: ${LIMITS.invocationLog.value} are kept`)
       this.#dropped = 0
     }
-    for (const line of this.#tail) this.#keep(line)
-    this.#tail = []
+    for (const line of this.#tail.takeAll()) this.#keep(line)
     this.#tailBytes = 0
   }
 
   /** The last 4096 bytes, as `X-Amz-Log-Result` carries them. */
   lastBytes(): Buffer {
-    const all = Buffer.from(this.#last.join(''))
+    const all = Buffer.from(this.#last.toArray().join(''))
     return all.subarray(Math.max(0, all.length - TAIL_BYTES))
   }
 
@@ -132,7 +136,7 @@ export class InvocationLog implements LogSink {
     }
     this.#tail.push(line)
     this.#tailBytes += bytes
-    while (this.#tailBytes > HALF) {
+    while (this.#tailBytes > HALF || this.#tail.length > TAIL_LINES) {
       const oldest = this.#tail.shift()
       if (!oldest) break
       const size = Buffer.byteLength(oldest.text) + 1
