@@ -124,6 +124,22 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       assert.notEqual((await call({ ...other })).id, id)
     })
 
+    test('a runtime that is not installed any more is told by its name, and none is started in vain', async () => {
+      let starts = 0
+      const around = (driver: Driver): Partial<Driver> => ({
+        runs: (runtime) => runtime === 'nodejs24.x',
+        start: (options) => {
+          if (options.runtime !== 'nodejs24.x') starts++
+          return driver.start(options)
+        },
+      })
+      await using other = await fixture.open({ poolSize: 1 }, { around })
+      const spec = specOf('hello', { key: 'gone', runtime: 'python3.x' })
+      await other.prepare(spec)
+      await assert.rejects(other.acquire(spec, silent, never), { code: 'sandbox_unavailable', message: /python3\.x is not installed/ })
+      assert.equal(starts, 0)
+    })
+
     test('a call that never ends gets its timeout, and the next one a fresh sandbox', async () => {
       const spec = specOf('loop', { timeoutMs: 1_000 })
       const neighbour = call(specOf('sleep', { key: 'neighbour' }), { ms: 200 })

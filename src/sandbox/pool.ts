@@ -143,7 +143,8 @@ export class SandboxPool implements Sandboxes {
 
   async acquire(spec: SandboxSpec, log: LogSink, signal: AbortSignal): Promise<SandboxLease> {
     signal.throwIfAborted()
-    const { clock } = this.#deps
+    const { clock, driver } = this.#deps
+    if (!driver.runs(spec.runtime)) throw new MayflyError('sandbox_unavailable', `the runtime ${spec.runtime} is not installed on this node any more`)
     const asked = clock.monotonic()
     for (;;) {
       this.#closing.signal.throwIfAborted()
@@ -166,7 +167,7 @@ export class SandboxPool implements Sandboxes {
     using _ = this.#comes(spec)
     const waiting = spec.tmpMb === POOL_TMP_MB ? this.#generic.take(spec.runtime) : undefined
     const { booted, ready } = waiting ? { booted: waiting, ready: null } : await this.#starts.wait({ key: spec.key, kind: kindOf(spec) }, signal)
-    this.#generic.expect(spec.key, spec.runtime)
+    this.#expect(spec)
     this.#refillSoon(spec.runtime)
     const taken = clock.monotonic()
     if (ready) {
@@ -318,7 +319,7 @@ export class SandboxPool implements Sandboxes {
     using _ = this.#comes(spec)
     const waiting = spec.tmpMb === POOL_TMP_MB ? this.#generic.take(spec.runtime) : undefined
     const generic = waiting ?? (await this.#start(spec, true))
-    this.#generic.expect(spec.key, spec.runtime)
+    this.#expect(spec)
     this.#refillSoon(spec.runtime)
     await this.#become(generic, spec, LOAD_MS).catch((error: unknown) => {
       // A call gives it more time.
@@ -331,8 +332,13 @@ export class SandboxPool implements Sandboxes {
     return past ? past.key === spec.key : this.#deps.knownBefore(spec.key)
   }
 
+  /** One of its runtime should wait. @returns whether that is news */
+  #expect({ key, runtime }: SandboxSpec): boolean {
+    return this.#deps.driver.runs(runtime) && this.#generic.expect(key, runtime)
+  }
+
   async prepare(spec: SandboxSpec): Promise<void> {
-    if (this.#generic.expect(spec.key, spec.runtime)) this.#refill()
+    if (this.#expect(spec)) this.#refill()
     await this.#deps.staging.prepare(this.#sourceOf(spec, this.#hasCache(spec) ? path.join(this.#deps.caches, spec.key) : null))
   }
 

@@ -296,6 +296,8 @@ export interface Driver extends AsyncDisposable {
   readonly name: DriverName
   readonly limits: readonly string[]
   readonly missing: readonly { what: string; why: string; todo: string }[]
+  /** Whether what the runtime takes is installed. */
+  runs(runtime: RuntimeName): boolean
   start(options: StartOptions): Promise<SandboxProcess>
   /** Ends and removes what a former life of this data directory left: processes, cgroups, mounts, state. */
   sweep(): Promise<void>

@@ -142,6 +142,17 @@ while True:
         send('POST', at + '/response', 'null')
     elif what == 'odd':
         send('POST', at + '/response', 'no JSON at all')
+    elif what == 'hostile':
+        refused = []
+        for attack in ['open("/proc/1/mem", "r+b").write(b"x")', 'open("/proc/1/fd/3", "wb")', 'os.kill(1, 9)', 'os.kill(1, 11)', 'os.ptrace']:
+            try: eval(attack)
+            except BaseException as error: refused.append(type(error).__name__)
+        host, port = os.environ['AWS_LAMBDA_RUNTIME_API'].split(':')
+        junk = [socket.create_connection((host, int(port))) for _ in range(200)]
+        for n, one in enumerate(junk): one.sendall([b'\\0' * 100, b'GET / HTTP/9\\r\\n\\r\\n', b'POST /2018-06-01/runtime/init/error HTTP/1.1\\r\\nContent-Length: 99\\r\\n\\r\\n{', b'GET /2018-06-01/runtime/invocation/%ff/response HTTP/1.1\\r\\nA: ' + b'x' * 100000][n % 4])
+        for one in junk: one.close()
+        odd = [send(method, path, 'x' * 1000)[0] for method, path in [('GET', '/runtime/invocation/%ff/response'), ('POST', '/runtime/invocation//response'), ('POST', '/runtime/invocation/%zz/error'), ('PUT', '/runtime/invocation/next'), ('POST', '/ping'), ('DELETE', '/')]]
+        send('POST', at + '/response', json.dumps({'refused': refused, 'odd': odd}))
     elif what == 'descriptors':
         send('POST', at + '/response', json.dumps({n: os.readlink('/proc/self/fd/' + n) for n in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + n)}))
     else:
@@ -189,6 +200,23 @@ describe('provided', { skip: noPython }, () => {
     )
     const reply = await aws.send(new InvokeCommand({ FunctionName: 'own', Payload: Buffer.from('{"do":"odd"}') }))
     assert.equal(Buffer.from(reply.Payload ?? []).toString(), 'no JSON at all')
+  })
+
+  it('stays answerable whatever is sent to the API, and its supervisor cannot be ended from inside', async () => {
+    for (let i = 0; i < 2; i++) {
+      const { value, error } = await invoke('own', { do: 'hostile' })
+      assert.equal(error, null)
+      assert.deepEqual(value.odd, [404, 400, 400, 404, 405, 404])
+    }
+    assert.equal((await invoke('own', 'on')).value, 'on')
+  })
+
+  it('gets HTTP calls as events of a function URL', async () => {
+    const { url, secretKey } = node.ready.project
+    const reply = await fetch(`${url}/functions/v1/own/some/path?a=b`, { method: 'POST', headers: { apikey: secretKey }, body: 'text' })
+    const event = (await reply.json()) as { version: string; rawPath: string; body: string }
+    assert.deepEqual([reply.status, event.version, event.body], [200, '2.0', 'text'])
+    assert.match(event.rawPath, /\/some\/path$/)
   })
 
   it('an error that it posts goes to the caller byte for byte, JSON or not', async () => {
@@ -368,6 +396,10 @@ def handler(event, context):
         print('err', file=sys.stderr)
         context.log('logged\\n')
         return count
+    if what == 'relay':
+        import urllib.request
+        asked = urllib.request.Request(os.environ['MAYFLY_URL'] + '/storage/v1/bucket', headers={'apikey': os.environ['MAYFLY_KEY']})
+        return json.load(urllib.request.urlopen(asked))
     if what == 'raise': raise ValueError(shout('mine'))
     if what == 'decimal': return decimal.Decimal(1)
     if what == 'exit': sys.exit(event['code'])
@@ -400,6 +432,7 @@ describe('python', { skip: noPython }, () => {
     assert.equal(fds.length, 1, 'the connection to the Runtime API is its only socket')
     assert.deepEqual(told.path, [told.cwd, `/opt/python/lib/${runtime}/site-packages`, '/opt/python'])
     assert.equal((await invoke('snake', { do: 'half' })).text, '"\\ud83d"')
+    assert.deepEqual((await invoke('snake', { do: 'relay' })).value, [])
   })
 
   it('logs as on Lambda: printed lines as they are, logged ones with level, time and id', async () => {

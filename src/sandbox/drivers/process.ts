@@ -4,7 +4,7 @@ import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import { libraryPath, programPath } from '../guest-paths.ts'
 import { type Guests, guestOf } from '../guests.ts'
-import type { Driver, GuestPaths, SandboxProcess, StartOptions } from '../types.ts'
+import type { Driver, GuestPaths, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
 import { StderrTail } from './stderr-tail.ts'
 
 export interface ProcessOptions {
@@ -33,6 +33,10 @@ export class ProcessDriver implements Driver {
 
   constructor(options: ProcessOptions) {
     this.#options = options
+  }
+
+  runs(runtime: RuntimeName): boolean {
+    return this.#options.guests.of(runtime) !== null
   }
 
   async start(options: StartOptions): Promise<SandboxProcess> {
@@ -74,6 +78,7 @@ class PlainProcess implements SandboxProcess {
   readonly isolated = false
   readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
   readonly #child: ChildProcess
+  #over = false
   readonly #tail: StderrTail
 
   constructor(id: string, paths: GuestPaths, child: ChildProcess) {
@@ -85,7 +90,14 @@ class PlainProcess implements SandboxProcess {
     this.relay.on('error', () => {})
     this.paths = paths
     this.#tail = new StderrTail(child.stderr)
-    this.exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal, outOfMemory: false })))
+    this.exited = new Promise((resolve) =>
+      child.once('exit', (code, signal) => {
+        // What it leaves behind ends now: later its number may be another's.
+        this.#signal('SIGKILL')
+        this.#over = true
+        resolve({ code, signal, outOfMemory: false })
+      }),
+    )
   }
   stderrTail(): string {
     return this.#tail.text()
@@ -104,21 +116,34 @@ class PlainProcess implements SandboxProcess {
     this.relay.destroy()
   }
   #signal(signal: NodeJS.Signals): void {
+    if (this.#over) return
     try {
       process.kill(-(this.#child.pid as number), signal)
     } catch {
       // All of it is gone.
     }
   }
+  /** Of the guest and of what it started. */
   memory(): { currentMb: number; peakMb: number } | null {
+    const sum = { currentMb: 0, peakMb: 0 }
     try {
-      const status = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8')
-      const read = (name: string) => Math.ceil(Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0) / 1024)
-      return { currentMb: read('VmRSS'), peakMb: read('VmHWM') }
+      for (const pid of familyOf(this.#child.pid as number)) {
+        const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+        const read = (name: string) => Math.ceil(Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0) / 1024)
+        sum.currentMb += read('VmRSS')
+        sum.peakMb += read('VmHWM')
+      }
+      return sum
     } catch {
-      return null
+      return sum.peakMb > 0 ? sum : null
     }
   }
+}
+
+/** A process, then those below it. */
+function familyOf(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
+  return [pid, ...(children === '' ? [] : children.split(' ').flatMap((child) => familyOf(Number(child))))]
 }
 
 const pathsIn = (slotDir: string): GuestPaths => ({

@@ -9,7 +9,7 @@ import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
 import { libraryPath, programPath } from '../guest-paths.ts'
 import { type Guests, guestOf } from '../guests.ts'
-import type { Driver, GuestPaths, SandboxProcess, StartOptions } from '../types.ts'
+import type { Driver, GuestPaths, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
 import { seccomp } from './seccomp.ts'
 import { StderrTail } from './stderr-tail.ts'
 
@@ -76,6 +76,10 @@ export class RuncDriver implements Driver {
     // All sandboxes lie in one group: with the weight of one program they would starve beside a few busy ones of the host.
     await weighGroup(driver.#hierarchies, driver.#groupParent, 100 * availableParallelism())
     return driver
+  }
+
+  runs(runtime: RuntimeName): boolean {
+    return this.#options.guests.of(runtime) !== null
   }
 
   async start(options: StartOptions): Promise<SandboxProcess> {
