@@ -187,17 +187,27 @@ export class FunctionSettings {
     return (await this.eventSource(project, id)) as EventSource
   }
 
-  /** @returns null when there is none; what it was and what it is */
+  /**
+   * @param same  as above, for a change that may name another function; null for one that does not
+   * @returns null when there is none; what it was and what it is
+   */
   async changeEventSource(
     project: ProjectRef,
     id: string,
     change: (before: EventSource) => Omit<EventSource, 'modifiedAt'>,
+    same: ((one: EventSource) => never) | null,
   ): Promise<{ readonly before: EventSource; readonly after: EventSource } | null> {
     return await this.#deps.control.transaction(async (tx) => {
       const projectId = await this.#lockProject(tx, project)
       const before = await selectEventSource(tx, project, id)
       if (!before) return null
-      await saveEventSource(tx, projectId, change(before))
+      const wanted = change(before)
+      const { functionName, qualifier, sourceArn } = wanted
+      if (sourceArn !== null && (functionName !== before.functionName || qualifier !== before.qualifier)) {
+        const [other] = await selectEventSources(tx, project, { functionName, qualifier, sourceArn }, null, 1)
+        if (other) same?.(other)
+      }
+      await saveEventSource(tx, projectId, wanted)
       return { before, after: (await selectEventSource(tx, project, id)) as EventSource }
     })
   }

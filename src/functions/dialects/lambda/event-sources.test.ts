@@ -154,6 +154,8 @@ describe('event source mappings', () => {
       `The event source arn (" ${DYNAMODB} ") and function (" work ") provided mapping already exists. Please update or delete the existing mapping with UUID ${UUID}`,
     )
     assert.equal((await make({ EventSourceArn: DYNAMODB, StartingPosition: 'LATEST', FunctionName: 'other' })).status, 202)
+    const moved = await table.send('PUT', `${AT}/${UUID}`, { FunctionName: 'other' })
+    assert.deepEqual([moved.status, moved.code], [409, 'ResourceConflictException'], 'neither by a change')
     const answers = await Promise.all(Array.from({ length: 4 }, () => make({ EventSourceArn: SQS })))
     assert.deepEqual(answers.map(({ status }) => status).toSorted(), [202, 409, 409, 409])
     const winner = answers.find(({ status }) => status === 202)?.body.UUID

@@ -40,13 +40,7 @@ async function create(call: Call): Promise<unknown> {
   await recordOf(call, name)
   const tags = tagsOf(body) ?? {}
   const wanted = { functionName: name.name, qualifier: name.qualifier, sourceArn, enabled: Enabled, settings, tags }
-  const made = await call.settings.createEventSource(call.project, wanted, (other) => {
-    const message =
-      kind === 'sqs'
-        ? `An event source mapping with SQS arn (" ${sourceArn} ") and function (" ${name.name} ") already exists. Please update or delete the existing mapping with UUID ${other.id}`
-        : `The event source arn (" ${sourceArn} ") and function (" ${name.name} ") provided mapping already exists. Please update or delete the existing mapping with UUID ${other.id}`
-    throw new LambdaError('ResourceConflictException', 409, message)
-  })
+  const made = await call.settings.createEventSource(call.project, wanted, refuseSame)
   return shown(call, made, 'Creating')
 }
 
@@ -83,14 +77,24 @@ async function update(call: Call): Promise<unknown> {
   violations.check()
   const name = FunctionName === undefined ? null : functionOf(call, FunctionName)
   if (name) await recordOf(call, name)
-  const changed = await call.settings.changeEventSource(call.project, id, (before) => {
+  const change = (before: EventSource) => {
     const settings = merged(before.settings as SourceSettings, given)
     checkSource(kindOf(before.sourceArn, settings), before.sourceArn, settings, given)
     return { ...before, ...(name ? { functionName: name.name, qualifier: name.qualifier } : {}), enabled: Enabled ?? before.enabled, settings }
-  })
+  }
+  const changed = await call.settings.changeEventSource(call.project, id, change, refuseSame)
   if (!changed) throw notFound(ABSENT)
   const { before, after } = changed
   return shown(call, after, before.enabled === after.enabled ? 'Updating' : after.enabled ? 'Enabling' : 'Disabling')
+}
+
+/** A source is read for a function once. */
+function refuseSame({ id, functionName, sourceArn }: EventSource): never {
+  const message =
+    sourceArn?.split(':')[2] === 'sqs'
+      ? `An event source mapping with SQS arn (" ${sourceArn} ") and function (" ${functionName} ") already exists. Please update or delete the existing mapping with UUID ${id}`
+      : `The event source arn (" ${sourceArn} ") and function (" ${functionName} ") provided mapping already exists. Please update or delete the existing mapping with UUID ${id}`
+  throw new LambdaError('ResourceConflictException', 409, message)
 }
 
 async function remove(call: Call): Promise<unknown> {

@@ -4,6 +4,7 @@ import { parseFunctionName } from './identifiers.ts'
 import { type Call, type Operation, recordOf } from './operation.ts'
 import { tagsOf } from './request.ts'
 import { MAX_TAGS } from '../../definition.ts'
+import type { EventSource } from '../../settings/types.ts'
 
 const AT = '/2017-03-31/tags/:resource'
 
@@ -48,11 +49,12 @@ async function taggedSource(call: Call, id: string): Promise<Tagged> {
   return {
     tags: found.tags,
     change: async (make) => {
-      const changed = await call.settings.changeEventSource(call.project, id, (before) => {
+      const change = (before: EventSource) => {
         const tags = make(before.tags)
         if (Object.keys(tags).length > MAX_TAGS) throw new MayflyError('bad_request', 'Number of tags exceeds resource tag limit.')
         return { ...before, tags }
-      })
+      }
+      const changed = await call.settings.changeEventSource(call.project, id, change, null)
       if (!changed) throw absent()
     },
   }
