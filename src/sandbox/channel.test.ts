@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { describe, it } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { LIMITS } from '../core/limits.ts'
 import { Channel, ChannelClosed, type Failed, ProtocolError } from './channel.ts'
@@ -280,6 +282,56 @@ describe('Channel', () => {
     say(encodeFrame(TYPE.result, FLAG.fin | FLAG.done, sent.id, json(1)))
     await sent.result
     assert.equal(lost, 5)
+  })
+
+  describe('a guest that wants the memory of the node', () => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const usedBytes = () => {
+      collect()
+      const { heapUsed, external } = process.memoryUsage()
+      return heapUsed + external
+    }
+    const BYTE = Buffer.from('x')
+
+    it('gets none by pieces without bytes, however many, nor by such of one', async () => {
+      const { channel, say } = open()
+      const [collected, streamed] = [send(channel, event, silent), send(channel, http, silent)]
+      say(HELLO, encodeFrame(TYPE.result, 0, collected.id), encodeFrame(TYPE.head, 0, streamed.id, json({ status: 200, headers: [] })))
+      await streamed.result
+      for (const { id } of [collected, streamed]) {
+        const empty = Buffer.concat(Array.from({ length: 5_000 }, () => encodeFrame(TYPE.data, 0, id)))
+        const tiny = Buffer.concat(Array.from({ length: 5_000 }, () => encodeFrame(TYPE.data, 0, id, BYTE)))
+        const before = usedBytes()
+        for (let i = 0; i < 150; i++) {
+          say(i < 100 ? empty : tiny)
+          await new Promise((resolve) => setImmediate(resolve))
+        }
+        const held = usedBytes() - before
+        assert.ok(held < 8 * 1024 * 1024, `${held} bytes are held`)
+      }
+      say(encodeFrame(TYPE.end, FLAG.fin | FLAG.done, collected.id))
+      const result = (await collected.result) as Extract<CallResult, { kind: 'event' }>
+      assert.equal(result.payload.byteLength, 250_000)
+    })
+
+    it('is ended when it makes us answer and reads nothing of it', async () => {
+      const [relay, guestRelay] = pair()
+      guestRelay.on('data', () => {})
+      // Takes what it is told, and never says that it has.
+      const control = new Duplex({ read: () => {}, write: () => {} })
+      const channel = new Channel({ control, relay }, () => {})
+      const sent = send(channel, event, silent)
+      control.push(HELLO)
+      const line = Buffer.concat(Array.from({ length: 20_000 }, () => encodeFrame(TYPE.log, FLAG.stdout, sent.id, BYTE)))
+      for (let i = 0; i < 200 && !channel.isOver; i++) {
+        control.push(line)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      const error = await sent.over
+      assert.ok(error instanceof ProtocolError)
+      assert.match(error.message, /does not read/)
+    })
   })
 
   it('fails every call when the guest is gone', async () => {

@@ -17,6 +17,7 @@ import {
   SANDBOX_WINDOW,
   STREAM_WINDOW,
   TYPE,
+  UNREAD_BYTES,
 } from './frames.ts'
 import type { Exit } from './exits.ts'
 import { RelaySide } from './relay-side.ts'
@@ -258,6 +259,7 @@ export class Channel {
       if (this.#dead) return
       try {
         decoder.push(chunk, take)
+        if (socket.writableLength > UNREAD_BYTES) throw new ProtocolError(`it does not read the ${socket.writableLength} bytes that it is told`)
       } catch (error) {
         this.#end(error instanceof ProtocolError ? error : new ProtocolError(error instanceof Error ? error.message : 'a frame could not be taken'))
       }
@@ -366,6 +368,7 @@ export class Channel {
     }
     this.#logAllowed -= frame.payload.length
     if (this.#logAllowed < 0) throw new ProtocolError('log bytes beyond credit')
+    if (frame.payload.length === 0) return
     sink?.write(frame.flags & FLAG.stderr ? 'stderr' : 'stdout', Buffer.from(frame.payload))
     this.#logAllowed += frame.payload.length
     this.#writer.send(TYPE.credit, FLAG.stdout, 0, creditOf(frame.payload.length))

@@ -8,6 +8,8 @@ export const MAX_PAYLOAD = 64 * KiB
 export const STREAM_WINDOW = 256 * KiB
 export const SANDBOX_WINDOW = 4 * MiB
 export const LOG_WINDOW = 1 * MiB
+/** So much may wait for a guest that does not read. What it may make us answer, credits for its windows byte by byte, is less. */
+export const UNREAD_BYTES = 32 * MiB
 
 export const TYPE = {
   hello: 1,

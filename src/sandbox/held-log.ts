@@ -1,6 +1,9 @@
 import { LIMITS } from '../core/limits.ts'
 import type { LogSink } from './types.ts'
 
+/** What is kept takes more memory than its bytes: it counts for so much at least. */
+const LEAST_BYTES = 64
+
 /** What a module printed when it was loaded ahead of any call; it belongs to the call that uses it. */
 export class HeldLog implements LogSink {
   readonly #parts: { readonly stream: 'stdout' | 'stderr'; readonly bytes: Uint8Array }[] = []
@@ -8,11 +11,12 @@ export class HeldLog implements LogSink {
   #lostBytes = 0
 
   write(stream: 'stdout' | 'stderr', bytes: Uint8Array): void {
-    if (bytes.byteLength > this.#leftBytes) {
+    const counted = Math.max(LEAST_BYTES, bytes.byteLength)
+    if (counted > this.#leftBytes) {
       this.#lostBytes += bytes.byteLength
       return
     }
-    this.#leftBytes -= bytes.byteLength
+    this.#leftBytes -= counted
     this.#parts.push({ stream, bytes: Uint8Array.from(bytes) })
   }
 

@@ -103,7 +103,7 @@ class RelayStream extends Duplex {
   }
   /** @param chunk  null: nothing follows */
   receive(chunk: Buffer | null): void {
-    if (this.destroyed) return
+    if (this.destroyed || this.#isWhole) return
     if (chunk === null) this.#isWhole = true
     else this.#held.push(chunk)
     if (this.#wanted) this.#deliver()
