@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, promises as fs, readFileSync } from 'node:fs'
+import { existsSync, promises as fs, readdirSync, readFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import path from 'node:path'
 import { build, type Plugin, stop } from 'esbuild'
@@ -77,7 +77,8 @@ export async function packFolder(folder: string, name: string | null, hear: Hear
   if (isPackedWhole(definition.runtime)) return await packWhole(root, name, { ...definition, runtime: definition.runtime }, hear)
   const handler = definition.handler ?? 'index.handler'
   const entry = findEntry(root, handler)
-  if (!entry) throw new FolderError(`${folder} has no ${handler.split('.')[0]}.ts, .js or .mjs to run; name another with "handler" in mayfly.json.`)
+  if (!entry)
+    throw new FolderError(`${folder} has no ${handler.split('.')[0]}.ts, .js or .mjs to run; name another with "handler" in mayfly.json.${otherLanguage(root)}`)
   const native = new Map<string, string>()
   const bundled = await step('bundle', async () => {
     try {
@@ -133,6 +134,12 @@ async function packWhole(root: string, name: string | null, definition: Definiti
     packages: [],
     steps,
   }
+}
+
+/** What seems to be meant where there is no JavaScript. */
+function otherLanguage(root: string): string {
+  if (existsSync(path.join(root, 'bootstrap'))) return ' To run its bootstrap, say "runtime": "provided.al2023" there.'
+  return readdirSync(root).some((name) => name.endsWith('.py')) ? ' For Python say "runtime": "python3.11" there, or whichever version the node has.' : ''
 }
 
 /** What is told to the node of what stands in the file. */

@@ -152,7 +152,11 @@ while True:
         for n, one in enumerate(junk): one.sendall([b'\\0' * 100, b'GET / HTTP/9\\r\\n\\r\\n', b'POST /2018-06-01/runtime/init/error HTTP/1.1\\r\\nContent-Length: 99\\r\\n\\r\\n{', b'GET /2018-06-01/runtime/invocation/%ff/response HTTP/1.1\\r\\nA: ' + b'x' * 100000][n % 4])
         for one in junk: one.close()
         odd = [send(method, path, 'x' * 1000)[0] for method, path in [('GET', '/runtime/invocation/%ff/response'), ('POST', '/runtime/invocation//response'), ('POST', '/runtime/invocation/%zz/error'), ('PUT', '/runtime/invocation/next'), ('POST', '/ping'), ('DELETE', '/')]]
-        send('POST', at + '/response', json.dumps({'refused': refused, 'odd': odd}))
+        nodes = {}
+        for kind, mode in [('pipe', 0o010600), ('device', 0o020600), ('block', 0o060600), ('socket', 0o140600)]:
+            try: os.mknod('/tmp/%s-%d' % (kind, time.time_ns()), mode, os.makedev(1, 3)); nodes[kind] = 'made'
+            except OSError as error: nodes[kind] = error.errno
+        send('POST', at + '/response', json.dumps({'refused': refused, 'odd': odd, 'nodes': nodes}))
     elif what == 'descriptors':
         send('POST', at + '/response', json.dumps({n: os.readlink('/proc/self/fd/' + n) for n in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + n)}))
     else:
@@ -207,6 +211,8 @@ describe('provided', { skip: noPython }, () => {
       const { value, error } = await invoke('own', { do: 'hostile' })
       assert.equal(error, null)
       assert.deepEqual(value.odd, [404, 400, 400, 404, 405, 404])
+      // Named pipes are the one thing that mknod makes: anything else is a call that the kernel does not have.
+      assert.deepEqual(value.nodes, { pipe: 'made', device: 38, block: 38, socket: 38 })
     }
     assert.equal((await invoke('own', 'on')).value, 'on')
   })
@@ -358,9 +364,10 @@ describe('provided', { skip: noPython }, () => {
   it('is deployed by mayfly.json and called by name', async () => {
     const at = path.join(folder, 'by-file')
     mkdirSync(at)
-    writeFileSync(path.join(at, 'mayfly.json'), JSON.stringify({ runtime: 'provided.al2023', memory: 128 }))
     writeFileSync(path.join(at, 'bootstrap'), BOOTSTRAP)
     const where = ['--data', node.data]
+    assert.match(mayfly(['deploy', at, ...where]).stderr, /To run its bootstrap, say "runtime": "provided\.al2023" there\./)
+    writeFileSync(path.join(at, 'mayfly.json'), JSON.stringify({ runtime: 'provided.al2023', memory: 128 }))
     const refused = mayfly(['deploy', at, ...where])
     assert.match(refused.stderr, /bootstrap must be executable: chmod \+x it\./)
     chmodSync(path.join(at, 'bootstrap'), 0o755)
@@ -444,6 +451,10 @@ describe('python', { skip: noPython }, () => {
     assert.match(log, /\nlogged\n/)
     assert.match(log, /\nerr\n/)
     assert.doesNotMatch(log, /not said/)
+    await deploy('snake-json', runtime, files, { LoggingConfig: { LogFormat: 'JSON', ApplicationLogLevel: 'WARN' } })
+    const lines = (await invoke('snake-json', { do: 'raise' })).log.split('\n').filter((line) => line.includes('ValueError'))
+    const { log_level, errorType, errorMessage } = JSON.parse(lines[0] ?? 'null')
+    assert.deepEqual([log_level, errorType, errorMessage], ['ERROR', 'ValueError', 'MINE'])
   })
 
   it('tells errors in Lambda’s words and goes on', async () => {
