@@ -6,7 +6,7 @@ import { after, before, describe, it, type TestContext } from 'node:test'
 import { CreateFunctionCommand, InvokeCommand, InvokeWithResponseStreamCommand, type LambdaClient, waitUntilFunctionActiveV2 } from '@aws-sdk/client-lambda'
 import { awsOf, makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
-// What people really put behind `provided`: a shell script, C, the clients that AWS makes for Go and Python.
+// What people really put behind `provided`: a shell script, C, the clients that AWS makes for Go, Rust and Python.
 let folder = ''
 let node: RunningMayfly
 let aws: LambdaClient
@@ -222,6 +222,60 @@ func main() { lambda.Start(handle) }
     const broken = await read({ do: 'broken' })
     assert.equal(broken.text, 'some')
     assert.deepEqual(JSON.parse(String(broken.failed)), { errorMessage: 'half-way', errorType: 'errorString' })
+  })
+})
+
+describe('lambda_runtime of Rust', { skip: spawnSync('cargo', ['--version']).status === 0 ? false : 'needs Rust' }, () => {
+  it('runs handlers, with their context, errors and panics', async (t) => {
+    const at = folderFor('rust')
+    mkdirSync(path.join(at, 'src'))
+    writeFileSync(
+      path.join(at, 'Cargo.toml'),
+      `[package]
+name = "f"
+version = "0.1.0"
+edition = "2021"
+[[bin]]
+name = "bootstrap"
+path = "src/main.rs"
+[dependencies]
+lambda_runtime = { version = "1.1", default-features = false }
+serde_json = "1"
+tokio = { version = "1", features = ["macros", "rt"] }
+[profile.dev]
+debug = 0
+`,
+    )
+    writeFileSync(
+      path.join(at, 'src', 'main.rs'),
+      `use lambda_runtime::{run, service_fn, Error, LambdaEvent};
+use serde_json::{json, Value};
+async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
+    match event.payload["do"].as_str() {
+        Some("error") => Err("mine".into()),
+        Some("panic") => panic!("mine too"),
+        _ => Ok(json!({ "id": event.context.request_id, "arn": event.context.invoked_function_arn, "name": event.context.env_config.function_name, "event": event.payload })),
+    }
+}
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    run(service_fn(handle)).await
+}
+`,
+    )
+    const failure = failureOf('cargo', ['build', '--quiet'], at, { CARGO_TARGET_DIR: path.join(at, 'target') })
+    if (failure !== null) return t.skip(`lambda_runtime cannot be built here: ${failure}`)
+    await deploy('rust', { bootstrap: readFileSync(path.join(at, 'target', 'debug', 'bootstrap')) })
+    for (let i = 0; i < 2; i++) {
+      const { value } = await invoke('rust', { a: 'größer' })
+      assert.deepEqual([value.event, value.name], [{ a: 'größer' }, 'rust'])
+      assert.match(value.arn, /:function:rust$/)
+    }
+    const { value, error } = await invoke('rust', { do: 'error' })
+    assert.deepEqual([value.errorMessage, error], ['mine', 'Unhandled'])
+    assert.match(value.errorType, /Error/)
+    assert.match((await invoke('rust', { do: 'panic' })).value.errorMessage, /mine too/)
+    assert.deepEqual((await invoke('rust', 1)).value.event, 1)
   })
 })
 
