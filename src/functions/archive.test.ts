@@ -145,6 +145,14 @@ describe('readArchive and unpackArchive', () => {
     await assert.rejects(readArchive(makeZip(members)), /20001 entries; 20000 are allowed/)
   })
 
+  it('refuses names that imply more folders than LIMITS.archiveEntries, before they take memory', async () => {
+    const deep = (count: number, parts: number) => Array.from({ length: count }, (_, index) => ({ name: `${index}${'/a'.repeat(parts)}`, data: '' }))
+    assert.equal((await readArchive(makeZip(deep(10, 2_000)))).members.length, 10)
+    const started = performance.now()
+    await assert.rejects(readArchive(makeZip(deep(2_000, 2_000))), /imply more than 20000 folders/)
+    assert.ok(performance.now() - started < 5_000)
+  })
+
   it('refuses members that share their bytes', async () => {
     const zip = makeZip([
       { name: 'a', data: 'same' },

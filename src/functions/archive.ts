@@ -84,7 +84,7 @@ export async function readArchive(zip: Buffer, limits: ArchiveLimits = NODE_LIMI
     })
   }
   checkOverlap(spans)
-  checkTree(members)
+  checkTree(members, limits)
   if (!members.some((member) => member.kind === 'file')) throw invalid('the archive holds no file')
   return { members, unpackedBytes }
 }
@@ -187,8 +187,8 @@ function checkOverlap(spans: { start: number; end: number; path: string }[]): vo
   }
 }
 
-/** No name twice, and nothing below a file or a link. Folders that are only implied count as folders. */
-function checkTree(members: readonly Member[]): void {
+/** No name twice, and nothing below a file or a link. Folders that are only implied count as folders: a short name may imply thousands. */
+function checkTree(members: readonly Member[], limits: ArchiveLimits): void {
   const kinds = new Map<string, Member['kind']>()
   for (const member of members) {
     if (kinds.has(member.path)) throw invalid(`entry ${quoted(member.path)}: the name stands twice`)
@@ -197,8 +197,10 @@ function checkTree(members: readonly Member[]): void {
   for (const member of members) {
     for (let parent = dirname(member.path); parent !== '.'; parent = dirname(parent)) {
       const kind = kinds.get(parent)
-      if (kind === 'file' || kind === 'link') throw invalid(`entry ${quoted(member.path)}: ${quoted(parent)} is not a folder`)
-      if (kind === undefined) kinds.set(parent, 'folder')
+      if (kind === 'folder') break // and so is all above it, or is found out at its own turn
+      if (kind !== undefined) throw invalid(`entry ${quoted(member.path)}: ${quoted(parent)} is not a folder`)
+      kinds.set(parent, 'folder')
+      if (kinds.size > members.length + limits.entries) throw invalid(`the names of the archive imply more than ${limits.entries} folders`)
     }
   }
 }
@@ -211,7 +213,7 @@ function checkTree(members: readonly Member[]): void {
 export async function unpackArchive(archive: Archive, folder: string): Promise<void> {
   const folders = new Set<string>()
   for (const member of archive.members) {
-    for (let path = member.kind === 'folder' ? member.path : dirname(member.path); path !== '.'; path = dirname(path)) folders.add(path)
+    for (let path = member.kind === 'folder' ? member.path : dirname(member.path); path !== '.' && !folders.has(path); path = dirname(path)) folders.add(path)
   }
   for (const path of [...folders].sort()) await mkdir(join(folder, path), { mode: 0o755 }).catch(asCollision(path))
 

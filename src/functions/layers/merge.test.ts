@@ -108,6 +108,29 @@ describe('layers over each other', () => {
     }
   })
 
+  it('puts files in the place of many folders, and folders in that of files, in the time of others', async () => {
+    const parent = await mkdtemp(join(tmpdir(), 'merge-'))
+    try {
+      const names = Array.from({ length: 8_000 }, (_, index) => `n${index}`)
+      for (const name of ['folders', 'files', 'target']) await mkdir(join(parent, name))
+      await Promise.all(names.flatMap((name) => [mkdir(join(parent, 'folders', name)), writeFile(join(parent, 'files', name), '')]))
+      const [folders, files] = [join(parent, 'folders'), join(parent, 'files')]
+      let longestMs = 0
+      let last = performance.now()
+      const watch = setInterval(() => {
+        longestMs = Math.max(longestMs, performance.now() - last)
+        last = performance.now()
+      }, 5)
+      await mergeTrees([folders, files, folders, files], join(parent, 'target'))
+      clearInterval(watch)
+      longestMs = Math.max(longestMs, performance.now() - last)
+      assert.ok(longestMs < 600, `the thread stood for ${Math.round(longestMs)} ms`)
+      assert.equal((await readdir(join(parent, 'target'), { withFileTypes: true })).filter((entry) => entry.isFile()).length, names.length)
+    } finally {
+      await rm(parent, { recursive: true, force: true })
+    }
+  })
+
   it('is bounded: more entries together than are allowed are refused before one is made', async () => {
     const parent = await mkdtemp(join(tmpdir(), 'merge-'))
     try {

@@ -4,7 +4,11 @@ import { MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { checkLink } from '../archive.ts'
 
-type Piece = { readonly kind: 'folder' } | { readonly kind: 'file'; readonly at: string } | { readonly kind: 'link'; readonly target: string }
+type Piece = Folder | { readonly kind: 'file'; readonly at: string } | { readonly kind: 'link'; readonly target: string }
+interface Folder {
+  readonly kind: 'folder'
+  readonly entries: Map<string, Piece>
+}
 
 const WRITERS = 16
 
@@ -16,8 +20,10 @@ const WRITERS = 16
  * @throws MayflyError zip_invalid
  */
 export async function mergeTrees(sources: readonly string[], target: string, maxEntries: number = LIMITS.archiveEntries.value): Promise<void> {
+  const root: Folder = { kind: 'folder', entries: new Map() }
+  for (const source of sources) await layOver(root, source)
   const merged = new Map<string, Piece>()
-  for (const source of sources) await layOver(merged, source, '')
+  flatten(root, '', merged)
   if (merged.size > maxEntries) throw new MayflyError('zip_invalid', `the layers have ${merged.size} entries together; ${maxEntries} are allowed`)
   const links = new Map<string, string>()
   for (const [path, piece] of merged) if (piece.kind === 'link') links.set(path, piece.target)
@@ -37,24 +43,25 @@ export async function mergeTrees(sources: readonly string[], target: string, max
   for (const one of written) if (one.status === 'rejected') throw one.reason
 }
 
-async function layOver(merged: Map<string, Piece>, source: string, below: string): Promise<void> {
-  for (const entry of await readdir(join(source, below), { withFileTypes: true })) {
-    const path = join(below, entry.name)
+async function layOver(folder: Folder, source: string): Promise<void> {
+  for (const entry of await readdir(source, { withFileTypes: true })) {
+    const { name } = entry
+    const at = join(source, name)
     if (entry.isDirectory()) {
-      put(merged, path, { kind: 'folder' })
-      await layOver(merged, source, path)
-    } else if (entry.isSymbolicLink()) put(merged, path, { kind: 'link', target: await readlink(join(source, path)) })
-    else put(merged, path, { kind: 'file', at: join(source, path) })
+      const there = folder.entries.get(name)
+      const inner: Folder = there?.kind === 'folder' ? there : { kind: 'folder', entries: new Map() }
+      folder.entries.set(name, inner)
+      await layOver(inner, at)
+    } else if (entry.isSymbolicLink()) folder.entries.set(name, { kind: 'link', target: await readlink(at) })
+    else folder.entries.set(name, { kind: 'file', at })
   }
 }
 
-function put(merged: Map<string, Piece>, path: string, piece: Piece): void {
-  const there = merged.get(path)
-  if (there?.kind === 'folder') {
-    if (piece.kind === 'folder') return
-    for (const other of merged.keys()) if (other.startsWith(`${path}/`)) merged.delete(other)
+/** By their paths, a folder before what lies in it. */
+function flatten(folder: Folder, below: string, into: Map<string, Piece>): void {
+  for (const [name, piece] of folder.entries) {
+    const path = join(below, name)
+    into.set(path, piece)
+    if (piece.kind === 'folder') flatten(piece, path, into)
   }
-  // At the end again: what was a file may be a folder now, and must stand before its own.
-  merged.delete(path)
-  merged.set(path, piece)
 }
