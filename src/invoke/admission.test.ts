@@ -61,6 +61,14 @@ describe('reserved concurrency', () => {
     enterAll(admission, 'a', 9)
     assert.throws(() => admission.enter('a'), { code: 'too_many_invocations', message: /node/ })
   })
+  it('leaves that tenth also where those with a reservation came first', () => {
+    const admission = reserving(20, { a: 900 })
+    enterAll(admission, 'a', 18)
+    assert.throws(() => admission.enter('a'), { code: 'too_many_invocations', message: /18 of the node's 20 are for them/ })
+    enterAll(admission, 'b', 2)
+    const small = reserving(1, { a: 5 })
+    small.enter('a')
+  })
   it('counts a slot where it was taken, when the reservation changes meanwhile', () => {
     const reserved: Record<string, number> = {}
     const admission = new Admission({ node: 10, perFunction: 10 }, { of: (id) => reserved[id] ?? null, total: 5 })

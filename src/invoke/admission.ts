@@ -61,7 +61,15 @@ export class Admission {
     if (reserved !== null && own >= reserved) throw this.#refuse('reserved', `the function runs ${own} invocations already; ${reserved} are reserved for it`)
     if (own >= perFunction) throw this.#refuse('function', `the function runs ${own} invocations already; ${perFunction} at once is the limit`)
     if (this.#running >= node) throw this.#refuse('node', `the node runs ${this.#running} invocations already; ${node} at once is the limit`)
-    const open = Math.max(node - this.#reservations.total, Math.ceil(node * UNRESERVED_SHARE))
+    const kept = Math.ceil(node * UNRESERVED_SHARE)
+    const open = Math.max(node - this.#reservations.total, kept)
+    // More may be reserved than the node has: what is kept for the others is not taken by who came first either.
+    const most = Math.max(1, node - kept)
+    if (reserved !== null && this.#running - this.#unreserved >= most)
+      throw this.#refuse(
+        'node',
+        `functions with a reservation run ${this.#running - this.#unreserved} invocations already; ${most} of the node's ${node} are for them`,
+      )
     if (reserved === null && this.#unreserved >= open) {
       throw this.#refuse('node', `functions without a reservation run ${this.#unreserved} invocations already; ${open} of the node's ${node} are not reserved`)
     }
