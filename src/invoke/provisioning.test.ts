@@ -81,6 +81,31 @@ describe('Provisioning', () => {
     assert.deepEqual(await concurrency.provisioned(await functionId()), [])
   })
 
+  it('does what others want when the code of one cannot be had, and takes nothing away meanwhile', async () => {
+    const { provisioning, become } = made()
+    await world.deploy('lost', 3)
+    await world.deploy('sound', 4)
+    const [lost, sound] = [await world.functions.get(PROJECT, 'lost'), await world.functions.get(PROJECT, 'sound')]
+    await concurrency.provision(PROJECT, lost.id, '$LATEST', 1)
+    provisioning.look()
+    await become({ [lost.versionId]: 1 })
+    await concurrency.provision(PROJECT, sound.id, '$LATEST', 2)
+    const { resolve } = world.functions
+    world.functions.resolve = async (project, name, qualifier) => {
+      if (name === 'lost') throw new Error('its artefact is damaged on disk')
+      return await resolve.call(world.functions, project, name, qualifier)
+    }
+    try {
+      provisioning.look()
+      await become({ [lost.versionId]: 1, [sound.versionId]: 2 })
+    } finally {
+      world.functions.resolve = resolve
+      for (const { id } of [lost, sound]) await concurrency.unprovision(PROJECT, id, '$LATEST')
+    }
+    provisioning.look()
+    await become({})
+  })
+
   it('looks at nothing when it is closed', async () => {
     const { provisioning, become } = made()
     await provisioning[Symbol.asyncDispose]()

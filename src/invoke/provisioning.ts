@@ -5,6 +5,8 @@ import type { Clock } from '../lib/clock.ts'
 import type { Sandboxes } from '../sandbox/index.ts'
 import type { Specs } from './specs.ts'
 
+type Config = Awaited<ReturnType<Concurrency['allProvisioned']>>[number]
+
 /** After a look that failed, the next comes so much later. */
 const AGAIN_MS = 1_000
 
@@ -28,8 +30,8 @@ export class Provisioning implements AsyncDisposable {
   readonly #stop = new AbortController()
   #looking: Promise<void> | null = null
   #again = false
-  /** What was kept loaded because $LATEST named it. */
-  readonly #latest = new Map<string, { readonly project: ProjectRef; readonly name: string }>()
+  /** Whose it is what is kept loaded, by version. */
+  readonly #kept = new Map<string, { readonly project: ProjectRef; readonly name: string; readonly isLatest: boolean }>()
 
   constructor(deps: ProvisioningDeps) {
     this.#deps = deps
@@ -68,32 +70,41 @@ export class Provisioning implements AsyncDisposable {
   }
 
   async #settle(): Promise<void> {
-    const { concurrency, functions, sandboxes, specs } = this.#deps
+    const { concurrency, sandboxes, specs } = this.#deps
     const wanted = new Map<string, { version: Version; count: number }>()
+    const faults = new Map<ProjectRef, unknown>()
     for (const config of await concurrency.allProvisioned()) {
-      const targets = await targetsOf(functions, config.project, config.functionName, config)
-      // What named it is gone, and what it asked for with it.
-      if (targets.length === 0) await concurrency.unprovision(config.project, config.functionId, config.qualifier)
-      for (const { record, count } of targets) {
-        const version = await functions.resolve(config.project, config.functionName, record.version)
-        wanted.set(version.id, { version, count: count + (wanted.get(version.id)?.count ?? 0) })
-      }
+      await this.#want(config, wanted).catch((error: unknown) => void faults.set(config.project, error))
     }
-    for (const key of sandboxes.provisionedKeys()) if (!wanted.has(key)) await this.#letGo(key)
+    // Where something could not be looked at all stays as it is; the other projects have nothing to do with that.
+    const stays = (key: string) => wanted.has(key) || faults.has(this.#kept.get(key)?.project as ProjectRef)
+    for (const key of sandboxes.provisionedKeys()) if (!stays(key)) await this.#letGo(key)
     for (const { version, count } of wanted.values()) {
       if (this.#stop.signal.aborted) return
       sandboxes.provision(specs.of(version), count)
-      if (version.version === '$LATEST') this.#latest.set(version.id, { project: version.project, name: version.functionName })
+      this.#kept.set(version.id, { project: version.project, name: version.functionName, isLatest: version.version === '$LATEST' })
+    }
+    for (const error of faults.values()) throw error
+  }
+
+  async #want(config: Config, wanted: Map<string, { version: Version; count: number }>): Promise<void> {
+    const { concurrency, functions } = this.#deps
+    const targets = await targetsOf(functions, config.project, config.functionName, config)
+    // What named it is gone, and what it asked for with it.
+    if (targets.length === 0) await concurrency.unprovision(config.project, config.functionId, config.qualifier)
+    for (const { record, count } of targets) {
+      const version = await functions.resolve(config.project, config.functionName, record.version)
+      wanted.set(version.id, { version, count: count + (wanted.get(version.id)?.count ?? 0) })
     }
   }
 
   async #letGo(key: string): Promise<void> {
     const { functions, sandboxes, retired } = this.#deps
     sandboxes.unprovision(key)
-    const latest = this.#latest.get(key)
-    this.#latest.delete(key)
+    const kept = this.#kept.get(key)
+    this.#kept.delete(key)
     // It may have been retired a moment before it was provisioned: then nobody else ends what was made of it since.
-    if (latest && (await functions.find(latest.project, latest.name))?.versionId !== key) retired(key)
+    if (kept?.isLatest && (await functions.find(kept.project, kept.name))?.versionId !== key) retired(key)
   }
 }
 

@@ -7,12 +7,13 @@ import { never, PoolFixture, silent, until } from './pool-fixture.ts'
 import { Provisioned } from './provisioned.ts'
 import { LoadError, type LogSink, type SandboxSpec } from './types.ts'
 
-const spec = (key: string, memoryMb = 100) => ({ key, memoryMb, timeoutMs: 1_000 }) as SandboxSpec
+const spec = (key: string, memoryMb = 100, project = 'demo') => ({ key, memoryMb, timeoutMs: 1_000, identity: { project } }) as SandboxSpec
 const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 /** With a clock whose timers the test fires, and loads that it lets succeed or fail. */
 function standing(budgetMb = 1_000) {
   const timers: { ms: number; fire: () => void }[] = []
+  let now = 0
   const loads: { key: string; spec: SandboxSpec; limitMs: number; done: () => object; failed: (error: Error) => void }[] = []
   const provisioned = new Provisioned<object>({
     load: (wanted, limitMs, made) =>
@@ -34,6 +35,7 @@ function standing(budgetMb = 1_000) {
     atOnce: 2,
     clock: {
       ...systemClock,
+      monotonic: () => now,
       timer: (ms, fire) => {
         const timer = { ms, fire }
         timers.push(timer)
@@ -46,7 +48,7 @@ function standing(budgetMb = 1_000) {
     timers.shift()?.fire()
     await settle()
   }
-  return { provisioned, loads, timers, fire }
+  return { provisioned, loads, timers, fire, pass: (ms: number) => (now += ms) }
 }
 
 describe('Provisioned', () => {
@@ -78,6 +80,40 @@ describe('Provisioned', () => {
     loads[1]?.done()
     await settle()
     assert.equal(provisioned.state('a')?.available, 1)
+  })
+
+  test('lets code that ends whenever it is loaded wait longer and longer, and forgets that once one has lasted', async () => {
+    const { provisioned, loads, timers, fire, pass } = standing()
+    provisioned.set(spec('a'), 1)
+    const lose = async (lastedMs: number): Promise<number | undefined> => {
+      const sandbox = loads.at(-1)?.done() as object
+      await settle()
+      pass(lastedMs)
+      provisioned.gone(sandbox)
+      const ms = timers[0]?.ms
+      await fire()
+      return ms
+    }
+    assert.deepEqual([await lose(10), await lose(10), await lose(10)], [250, 500, 1_000])
+    for (let i = 0; i < 10; i++) await lose(10)
+    assert.equal(await lose(59_999), 60_000)
+    assert.deepEqual([await lose(60_000), await lose(10)], [250, 500])
+  })
+
+  test('gives each project its turn, however much and however slow is what another wants', async () => {
+    const { provisioned, loads } = standing()
+    provisioned.set(spec('slow', 1, 'greedy'), 100)
+    provisioned.set(spec('slower', 1, 'greedy'), 100)
+    provisioned.set(spec('b', 1, 'other'), 2)
+    assert.deepEqual(
+      loads.map(({ key }) => key),
+      ['slow', 'slow'],
+    )
+    for (let i = 0; i < 4; i++) {
+      loads[i]?.done()
+      await settle()
+    }
+    assert.equal(loads.slice(0, 6).filter(({ key }) => key === 'b').length, 2)
   })
 
   test('says that the code does not load, and tries again with growing pauses', async () => {

@@ -6,8 +6,10 @@ import { LoadError, type ProvisionedState, type SandboxSpec } from './types.ts'
 /** What could not be made is tried again after this; each time twice as long. */
 const FIRST_PAUSE_MS = 1_000
 const MAX_PAUSE_MS = 60_000
-/** One that is lost is replaced after this, so that code which ends at once does not keep the node busy. */
+/** One that is lost is replaced after this. */
 const REPLACE_MS = 250
+/** One that was there for less was lost early: each such loss lets the next replacement wait longer, for code may end itself whenever it is loaded. */
+const STEADY_MS = 60_000
 
 export interface ProvisionedDeps<Sandbox> {
   /** Makes one that no call asked for. `made` is told before any call can get it. @throws LoadError; what keeps it from being started */
@@ -26,12 +28,17 @@ export const PROVISIONED = { AWS_LAMBDA_INITIALIZATION_TYPE: 'provisioned-concur
 interface Wanted<Sandbox> {
   spec: SandboxSpec
   count: number
-  readonly kept: Set<Sandbox>
+  /** With the time at which it was made. */
+  readonly kept: Map<Sandbox, number>
   loading: number
+  /** When one was last begun, in the order of all. */
+  turn: number
   /** All were there once: what is lost since then is replaced, and that is no news. */
   wasReady: boolean
   failed: string | null
   pauseMs: number
+  /** The pause after the next early loss. */
+  lostMs: number
   pause: Disposable | null
 }
 
@@ -44,6 +51,7 @@ export class Provisioned<Sandbox extends object> implements Disposable {
   readonly #byKey = new Map<string, Wanted<Sandbox>>()
   readonly #keptBy = new Map<Sandbox, Wanted<Sandbox>>()
   #loading = 0
+  #turn = 0
   #closed = false
 
   constructor(deps: ProvisionedDeps<Sandbox>) {
@@ -59,7 +67,18 @@ export class Provisioned<Sandbox extends object> implements Disposable {
   set(spec: SandboxSpec, count: number): void {
     const now = this.#byKey.get(spec.key)
     if (now?.count === count && now.spec === spec) return
-    const wanted = now ?? { spec, count, kept: new Set(), loading: 0, wasReady: false, failed: null, pauseMs: FIRST_PAUSE_MS, pause: null }
+    const wanted = now ?? {
+      spec,
+      count,
+      kept: new Map(),
+      loading: 0,
+      turn: 0,
+      wasReady: false,
+      failed: null,
+      pauseMs: FIRST_PAUSE_MS,
+      lostMs: REPLACE_MS,
+      pause: null,
+    }
     // The same version with another environment: who says so ends those that have the old one.
     wanted.spec = spec
     wanted.count = count
@@ -69,7 +88,7 @@ export class Provisioned<Sandbox extends object> implements Disposable {
     wanted.wasReady = false
     wanted.failed = null
     this.#byKey.set(spec.key, wanted)
-    for (const sandbox of [...wanted.kept].slice(count)) this.#release(wanted, sandbox)
+    for (const sandbox of [...wanted.kept.keys()].slice(count)) this.#release(wanted, sandbox)
     this.#fill()
   }
 
@@ -79,7 +98,7 @@ export class Provisioned<Sandbox extends object> implements Disposable {
     if (!wanted) return
     this.#byKey.delete(key)
     wanted.pause?.[Symbol.dispose]()
-    for (const sandbox of [...wanted.kept]) this.#release(wanted, sandbox)
+    for (const sandbox of [...wanted.kept.keys()]) this.#release(wanted, sandbox)
     this.#fill() // there may be room now for what did not fit
   }
 
@@ -105,8 +124,12 @@ export class Provisioned<Sandbox extends object> implements Disposable {
   gone(sandbox: Sandbox): void {
     const wanted = this.#keptBy.get(sandbox)
     if (!wanted) return
+    const lastedMs = this.#deps.clock.monotonic() - (wanted.kept.get(sandbox) ?? 0)
     this.#release(wanted, sandbox)
-    this.#after(wanted, REPLACE_MS)
+    if (wanted.pause !== null) return // several that end together are one loss
+    if (lastedMs >= STEADY_MS) wanted.lostMs = REPLACE_MS
+    this.#after(wanted, wanted.lostMs)
+    wanted.lostMs = Math.min(MAX_PAUSE_MS, wanted.lostMs * 2)
   }
 
   [Symbol.dispose](): void {
@@ -135,11 +158,19 @@ export class Provisioned<Sandbox extends object> implements Disposable {
     return null
   }
 
-  /** Makes what is missing, a few at once. */
+  /** Makes what is missing, a few at once; the project comes first whose turn is the longest ago, for code may take minutes to load. */
   #fill(): void {
-    for (const wanted of this.#byKey.values()) {
-      if (wanted.pause !== null || this.#roomFor(wanted) !== null) continue
-      while (!this.#closed && this.#loading < this.#deps.atOnce && wanted.kept.size + wanted.loading < wanted.count) void this.#make(wanted)
+    while (!this.#closed && this.#loading < this.#deps.atOnce) {
+      const turns = new Map<string, number>()
+      for (const { spec, turn } of this.#byKey.values()) turns.set(spec.identity.project, Math.max(turn, turns.get(spec.identity.project) ?? 0))
+      const missing = [...this.#byKey.values()].filter(
+        (wanted) => wanted.pause === null && wanted.kept.size + wanted.loading < wanted.count && this.#roomFor(wanted) === null,
+      )
+      const turnOf = ({ spec }: Wanted<Sandbox>) => turns.get(spec.identity.project) ?? 0
+      const next = missing.toSorted((a, b) => turnOf(a) - turnOf(b))[0]
+      if (!next) return
+      next.turn = ++this.#turn
+      void this.#make(next)
     }
   }
 
@@ -150,7 +181,7 @@ export class Provisioned<Sandbox extends object> implements Disposable {
     try {
       await this.#deps.load(wanted.spec, Math.max(LIMITS.provisionedLoadTime.value, timeoutMs), (sandbox) => {
         if (this.#byKey.get(key) !== wanted || wanted.kept.size >= wanted.count) return
-        wanted.kept.add(sandbox)
+        wanted.kept.set(sandbox, this.#deps.clock.monotonic())
         this.#keptBy.set(sandbox, wanted)
       })
       wanted.failed = null
