@@ -80,8 +80,9 @@ export function runtimeConformance(name: string, runtime: Runtime, column: Colum
           AWS_LAMBDA_LOG_GROUP_NAME: '/group',
           AWS_LAMBDA_LOG_STREAM_NAME: 'stream',
         }
+        const custom = { a: 1, b: 'é한\x7f\n' }
         await using guest = await start('context', { environment })
-        const call = await guest.done(guest.event(null, { clientContext: '{"custom":{"a":1}}' }))
+        const call = await guest.done(guest.event(null, { clientContext: JSON.stringify({ custom }) }))
         const { remainingMs, ...told } = call.json as { remainingMs: number }
         assert.ok(remainingMs > 1000 && remainingMs <= 5000, String(remainingMs))
         assert.deepEqual(told, {
@@ -92,7 +93,7 @@ export function runtimeConformance(name: string, runtime: Runtime, column: Colum
           logGroup: '/group',
           logStream: 'stream',
           invocationId: 'id-1',
-          clientContext: { custom: { a: 1 } },
+          clientContext: { custom },
         })
       })
 

@@ -193,11 +193,11 @@ export function headersOf(call, version) {
   }
 }
 
-/** JSON in one line, its characters as UTF-8 bytes; null for what is no JSON. */
+/** JSON in one line, its characters as UTF-8 bytes, and the one that no header may hold escaped; null for what is no JSON. */
 function jsonHeader(text) {
   if (!text) return null
   try {
-    return Buffer.from(JSON.stringify(JSON.parse(text))).toString('latin1')
+    return Buffer.from(JSON.stringify(JSON.parse(text)).replaceAll('\x7f', '\\u007f')).toString('latin1')
   } catch {
     return null
   }
