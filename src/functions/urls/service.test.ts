@@ -49,6 +49,20 @@ describe('function URLs', () => {
       await assert.rejects(work, refused('function_url_not_found'))
   })
 
+  it('take two changes at once that say different things, and lose neither', async () => {
+    const cors = { allowOrigins: ['*'] }
+    await urls.create(ONE, 'b', null, NONE)
+    for (let i = 0; i < 10; i++) {
+      await urls.update(ONE, 'b', null, NONE)
+      await Promise.all([urls.update(ONE, 'b', null, { authType: 'AWS_IAM' }), urls.update(ONE, 'b', null, { cors })])
+      const now = await urls.get(ONE, 'b', null)
+      assert.deepEqual([now?.authType, now?.cors, now?.invokeMode], ['AWS_IAM', cors, 'BUFFERED'], 'an address that was to be closed is open')
+    }
+    await urls.update(ONE, 'b', null, { cors: null })
+    assert.equal((await urls.get(ONE, 'b', null))?.cors, null)
+    await urls.delete(ONE, 'b', null)
+  })
+
   it('ask for policies where the project says so', async () => {
     const { id } = (await table.control.sql<{ id: string }>`select id from mayfly.project where ref = ${ONE}`)[0] as { id: string }
     const one: Project = { id, ref: ONE, name: 'one', state: 'active' }

@@ -83,8 +83,7 @@ export class FunctionUrls {
   /** What is not said stays. @throws MayflyError function_url_not_found */
   async update(project: ProjectRef, functionName: string, alias: string | null, change: Partial<UrlSettings>): Promise<FunctionUrl> {
     const before = await this.#must(project, functionName, alias)
-    const { id, authType, invokeMode, cors } = before
-    await this.#change(project, before, (tx) => updateUrl(tx, { id, authType, invokeMode, cors, ...change }))
+    await this.#change(project, before, (tx) => updateUrl(tx, before.id, change))
     return await this.#must(project, functionName, alias)
   }
 

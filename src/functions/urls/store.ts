@@ -72,12 +72,14 @@ export const insertUrl = async (tx: Tx, url: NewUrl): Promise<boolean> =>
       on conflict (function_id, alias) do nothing returning id`
   ).length === 1
 
-export const updateUrl = async (tx: Tx, url: Omit<NewUrl, 'functionId' | 'alias'>): Promise<boolean> =>
+/** What is not said stays as it is at that moment. */
+export const updateUrl = async (tx: Tx, id: string, change: Partial<Pick<NewUrl, 'authType' | 'invokeMode' | 'cors'>>): Promise<boolean> =>
   (
     await tx`
       update mayfly.function_url
-         set auth_type = ${url.authType}, invoke_mode = ${url.invokeMode}, cors = ${jsonOf(url.cors)}::jsonb, modified_at = clock_timestamp()
-       where id = ${url.id} returning id`
+         set auth_type = coalesce(${change.authType ?? null}, auth_type), invoke_mode = coalesce(${change.invokeMode ?? null}, invoke_mode),
+             cors = case when ${change.cors !== undefined}::boolean then ${jsonOf(change.cors ?? null)}::jsonb else cors end, modified_at = clock_timestamp()
+       where id = ${id} returning id`
   ).length === 1
 
 export const deleteUrl = async (tx: Tx, id: string): Promise<boolean> => (await tx`delete from mayfly.function_url where id = ${id} returning id`).length === 1
