@@ -10,6 +10,7 @@ import { findNode, type FoundNode, HalfAddressError, NoNodeError, stateFolderOf 
 import { deployFunction } from './deploy-function.ts'
 import { deployProject } from './deploy-project.ts'
 import { concurrencyOf } from './concurrency.ts'
+import { invocationsCommand } from './invocations.ts'
 import { layers } from './layers.ts'
 import { bold, complain, dim, EXIT, harmless, ms, print, red, size, table, UsageError, yellow } from './output.ts'
 import { secretsCommand } from './secrets.ts'
@@ -277,6 +278,7 @@ const at = (options: Common) => {
 
 secretsCommand(command, at)
 versionCommands(command, at)
+invocationsCommand(command, at)
 urlCommand(command, at)
 
 command('console', 'print an address of the console that signs in whoever opens it first, valid 15 minutes')

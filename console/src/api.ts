@@ -25,8 +25,15 @@ export interface Invocation {
   readonly outcome: 'ok' | 'error' | 'timeout' | 'exit' | 'cut' | null
   readonly durationMs: number
   readonly billedMs: number
-  readonly initMs: number
+  /** From when the queue took its event to the start of this attempt; null where nothing was queued. */
+  readonly queueMs: number | null
+  /** Waiting for a sandbox. */
   readonly waitMs: number
+  readonly initMs: number
+  /** Until its answer; with `responseMs` it is the duration. */
+  readonly runMs: number
+  /** Null while it runs, and where it was not measured. */
+  readonly responseMs: number | null
   readonly cold: string | null
   readonly memoryMb: number
   readonly maxMemoryMb: number | null

@@ -8,12 +8,19 @@ export interface MeterRecord {
   /** Wall time, ms since 1970, when it was admitted. */
   readonly startedAt: number
   readonly outcome: 'ok' | 'error' | 'timeout' | 'exit' | 'cut'
+  /** From the sandbox having the call until it was over, the answer's last byte and `waitUntil` included. */
   readonly durationMs: number
+  /** The part of it after the answer had begun: bytes on their way, and `waitUntil`. */
+  readonly responseMs: number
   readonly billedMs: number
   readonly memoryMb: number
   readonly maxMemoryMb: number | null
   readonly cold: string | null
+  /** From when the queue took the event to the start of this attempt; null where nobody queued it. */
+  readonly queueMs: number | null
+  /** Waiting for a sandbox, or for one to be thawed or started. */
   readonly waitMs: number
+  /** Loading the code into it. */
   readonly initMs: number
   readonly bytesIn: number
   readonly bytesOut: number

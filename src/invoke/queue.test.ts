@@ -101,6 +101,21 @@ describe('Queue', () => {
     assert.deepEqual(await waiting(), [])
     assert.deepEqual(await databases.control.sql`select 1 from mayfly.entry_payload`, [])
   })
+  it('tells each attempt how long its event is in the queue by then', async () => {
+    const told: number[] = []
+    const { queue } = open((_, { queueMs, attempt }) => {
+      told.push(queueMs ?? -1)
+      return attempt === 1 ? 'Oops' : 'ok'
+    })
+    await queue.enqueue(entryOf())
+    await systemClock.sleep(60)
+    const from = performance.now()
+    await queue.start()
+    await until(() => queue.length === 0)
+    const [first = 0, second = 0] = told
+    assert.ok(first >= 60 && second > first, told.join())
+    assert.ok(second <= 60 + performance.now() - from + 1_000, 'not more than there was')
+  })
   it('keeps the qualifier that an entry was sent with, through retries, its burial and its replay', async () => {
     const asked: unknown[] = []
     const { queue } = open(() => 'Oops', {

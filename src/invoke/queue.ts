@@ -293,6 +293,7 @@ export class Queue implements AsyncDisposable {
         {
           id: entry.id,
           attempt: entry.attempt,
+          queueMs: entry.ageMs,
           project: entry.project as ProjectRef,
           functionName: entry.functionName,
           qualifier: entry.qualifier,

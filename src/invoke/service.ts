@@ -30,6 +30,8 @@ export interface Invocation {
   readonly id: string
   /** 1 and rising for what is tried again; executions are metered once by id and attempt. */
   readonly attempt?: number
+  /** How long its event was in the queue when this attempt was taken from it; null or absent where nothing was queued. */
+  readonly queueMs?: number | null
   readonly project: ProjectRef
   readonly functionName: string
   /** A number, an alias or `$LATEST`, as it was asked for; which version that is, is found when it runs. */
@@ -61,6 +63,8 @@ export interface Timing {
   readonly waitMs: number
   readonly initMs: number
   readonly durationMs: number
+  /** Of the duration: what followed the answer's beginning. */
+  readonly responseMs: number
 }
 
 /** `error` is also that of an answer which failed on its way, with Lambda's JSON. */
@@ -127,17 +131,17 @@ export class Invoker implements Disposable {
     for (const line of lines.start()) log.platform(line)
     const run = new Run(this.#deps, invocation, version, slot, log, lines, startedAt, () => this.#live.delete(log))
     let lease: SandboxLease | null = null
+    const asked = clock.monotonic()
     try {
-      const asked = clock.monotonic()
       const spec = this.#deps.specs.of(version)
       try {
         lease = await this.#deps.sandboxes.acquire(spec, log, signal)
       } catch (error) {
         if (!(error instanceof LoadError)) throw error
-        const { cold, errorType, spentMs } = error
-        const took = spentMs === null ? { initMs: clock.monotonic() - asked, durationMs: 0 } : { initMs: 0, durationMs: spentMs }
+        const { cold, errorType, spentMs, waitMs } = error
+        const took = spentMs === null ? { initMs: clock.monotonic() - asked - waitMs, durationMs: 0 } : { initMs: 0, durationMs: spentMs }
         const payload = payloadOf(error, invocation.id)
-        const over = Promise.resolve(run.end({ cold, waitMs: 0, ...took }, { type: errorType, message: error.told ?? '', payload }, null))
+        const over = Promise.resolve(run.end({ cold, waitMs, responseMs: 0, ...took }, { type: errorType, message: error.told ?? '', payload }, null))
         return { version, handlerKind: null, result: { kind: 'error', errorType, payload }, cold, traceId, over }
       }
       this.#remember(version.id, lease.handlerKind)
@@ -156,14 +160,16 @@ export class Invoker implements Disposable {
       invocation.handed?.()
       const result = await running
       const held = lease
-      const end = (how: CallEnd) => {
+      const answeredAt = clock.monotonic()
+      const end = (how: CallEnd, endedAt: number) => {
         held[Symbol.dispose]()
         // A call is often over before anyone has read its body.
         if (result.kind !== 'error') run.bytesOut = result.kind === 'event' ? result.payload.byteLength : result.body.receivedBytes
-        const timing = { cold: held.cold, waitMs: held.waitMs, initMs: held.initMs, durationMs: clock.monotonic() - began }
-        return run.end(timing, how.error, how.maxMemoryMb)
+        const { cold, waitMs, initMs } = held
+        return run.end({ cold, waitMs, initMs, durationMs: endedAt - began, responseMs: endedAt - answeredAt }, how.error, how.maxMemoryMb)
       }
-      const over = held.ended ? Promise.resolve(end(held.ended)) : held.finished.then(end)
+      // Where the call was over with its answer nothing followed that: no second look at the clock.
+      const over = held.ended ? Promise.resolve(end(held.ended, answeredAt)) : held.finished.then((how) => end(how, clock.monotonic()))
       if (!held.ended) this.#track(over)
       // What is answered outlives a kill: its record is in the file before the answer goes out.
       await meter.settled()
@@ -176,7 +182,7 @@ export class Invoker implements Disposable {
         over,
       }
     } catch (error) {
-      run.fail(error)
+      run.fail(error, lease?.waitMs ?? clock.monotonic() - asked)
       lease?.[Symbol.dispose]()
       throw error
     }
@@ -242,12 +248,12 @@ class Run {
   }
 
   /** It never came to user code: refused, or lost before the call. Logged, metered as cut and not billed. */
-  fail(error: unknown): void {
+  fail(error: unknown, waitMs: number): void {
     if (this.#ended) return
     this.#log.flush()
     const reason = error instanceof MayflyError ? `${error.code}: ${error.message}` : 'a fault of this node'
     for (const line of this.#lines.notRun(reason)) this.#log.platform(line)
-    this.#finish({ cold: null, waitMs: 0, initMs: 0, durationMs: 0 }, 'cut', 0, null)
+    this.#finish({ cold: null, waitMs, initMs: 0, durationMs: 0, responseMs: 0 }, 'cut', 0, null)
   }
 
   #finish(timing: Timing, outcome: MeterRecord['outcome'], billedMs: number, maxMemoryMb: number | null): void {
@@ -265,10 +271,12 @@ class Run {
       startedAt: this.#startedAt,
       outcome,
       durationMs: timing.durationMs,
+      responseMs: timing.responseMs,
       billedMs,
       memoryMb: this.#version.definition.memoryMb,
       maxMemoryMb,
       cold: timing.cold,
+      queueMs: this.#invocation.queueMs ?? null,
       waitMs: timing.waitMs,
       initMs: timing.initMs,
       bytesIn: this.#invocation.bytesIn(),

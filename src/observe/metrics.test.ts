@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { COLD_REASONS, DURATION_BOUNDS_MS, InvocationCounters, OUTCOMES } from '../core/counters.ts'
+import { COLD_REASONS, DURATION_BOUNDS_MS, InvocationCounters, OUTCOMES, PARTS } from '../core/counters.ts'
 import type { MeterRecord } from '../core/meter.ts'
 import { METRICS, metricsPage, type MetricsSources, render } from './metrics.ts'
 
@@ -61,8 +61,10 @@ const record = (more: Partial<MeterRecord>): MeterRecord => ({
   memoryMb: 128,
   maxMemoryMb: null,
   cold: null,
+  queueMs: null,
   waitMs: 0,
   initMs: 0,
+  responseMs: 0,
   bytesIn: 10,
   bytesOut: 20,
   ...more,
@@ -144,6 +146,23 @@ describe('the metrics page', () => {
       ['mayfly_invocation_duration_seconds_count{}', 4],
     ])
     assert.equal(families.get('mayfly_invocation_billed_seconds_total')?.samples.get('mayfly_invocation_billed_seconds_total{}'), 0.016)
+  })
+  it('counts each part of an invocation where it has one: the queue of queued ones, the init of cold ones', async () => {
+    const invocations = new InvocationCounters()
+    invocations.count(record({ durationMs: 30, responseMs: 27 }))
+    invocations.count(record({ queueMs: 70_000, waitMs: 8, initMs: 90, durationMs: 40, cold: 'scale-out' }))
+    invocations.count(record({ outcome: 'cut', queueMs: 5, waitMs: 9, durationMs: 0 }))
+    const samples = parse(await metricsPage(sources({ invocations }))).get('mayfly_invocation_part_seconds')?.samples as Map<string, number>
+    const of = (part: string, suffix: string) => samples.get(`mayfly_invocation_part_seconds_${suffix}{part="${part}"}`)
+    const both = (part: string) => [of(part, 'count'), of(part, 'sum')]
+    assert.deepEqual(both('queue'), [1, 70])
+    assert.deepEqual(both('sandbox'), [2, 0.008])
+    assert.deepEqual(both('init'), [1, 0.09])
+    assert.deepEqual(both('run'), [2, 0.043])
+    assert.deepEqual(both('response'), [2, 0.027])
+    assert.equal(samples.get('mayfly_invocation_part_seconds_bucket{part="response",le="0.001"}'), 1)
+    assert.equal(samples.get('mayfly_invocation_part_seconds_bucket{part="queue",le="60"}'), 0)
+    assert.equal(samples.size, PARTS.length * (DURATION_BOUNDS_MS.length + 3))
   })
   it('escapes what would end a label or a line', () => {
     const page = render({ mayfly_disk_free_bytes: [{ labels: { place: 'a"b\\c\nmayfly_pool_size 1' }, value: 1 }] })

@@ -1,4 +1,4 @@
-import { COLD_REASONS, DURATION_BOUNDS_MS, type InvocationCounters, OUTCOMES } from '../core/counters.ts'
+import { COLD_REASONS, type Counted, DURATION_BOUNDS_MS, type InvocationCounters, OUTCOMES, PARTS } from '../core/counters.ts'
 
 interface Metric {
   readonly type: 'counter' | 'gauge' | 'histogram'
@@ -14,6 +14,11 @@ export const METRICS = {
     labels: `outcome: ${OUTCOMES.join(', ')}; cold: ${COLD_REASONS.join(', ')}`,
   },
   mayfly_invocation_duration_seconds: { type: 'histogram', help: 'How long invocations ran, without waiting and loading.' },
+  mayfly_invocation_part_seconds: {
+    type: 'histogram',
+    help: 'Where the time of invocations went: in the queue since their event was taken (those that were queued), waiting for a sandbox, loading (cold ones), until the answer, and from there to the last byte and the end of waitUntil.',
+    labels: `part: ${PARTS.join(', ')}`,
+  },
   mayfly_invocation_billed_seconds_total: { type: 'counter', help: 'Billed time of all invocations.' },
   mayfly_invocation_received_bytes_total: { type: 'counter', help: 'Bytes of request bodies that went into functions.' },
   mayfly_invocation_sent_bytes_total: { type: 'counter', help: 'Bytes of replies that came out of functions.' },
@@ -97,7 +102,6 @@ export async function metricsPage(sources: MetricsSources): Promise<string> {
 
 async function collect(sources: MetricsSources): Promise<Record<MetricName, readonly Sample[]>> {
   const { invocations } = sources
-  const durations = invocations.durations()
   const admission = sources.admission()
   const { generic, sandboxes } = sources.sandboxes()
   const queue = await sources.queue()
@@ -107,12 +111,8 @@ async function collect(sources: MetricsSources): Promise<Record<MetricName, read
   const realtime = sources.realtime()
   return {
     mayfly_invocations_total: OUTCOMES.flatMap((outcome) => COLD_REASONS.map((cold) => ({ labels: { outcome, cold }, value: invocations.of(outcome, cold) }))),
-    mayfly_invocation_duration_seconds: [
-      ...durations.atMost.map((value, at) => ({ suffix: '_bucket', labels: { le: String((DURATION_BOUNDS_MS[at] as number) / 1000) }, value })),
-      { suffix: '_bucket', labels: { le: '+Inf' }, value: durations.count },
-      { suffix: '_sum', value: durations.sumMs / 1000 },
-      { suffix: '_count', value: durations.count },
-    ],
+    mayfly_invocation_duration_seconds: histogram(invocations.durations(), {}),
+    mayfly_invocation_part_seconds: PARTS.flatMap((part) => histogram(invocations.part(part), { part })),
     mayfly_invocation_billed_seconds_total: [{ value: invocations.billedMs / 1000 }],
     mayfly_invocation_received_bytes_total: [{ value: invocations.bytesIn }],
     mayfly_invocation_sent_bytes_total: [{ value: invocations.bytesOut }],
@@ -149,6 +149,13 @@ async function collect(sources: MetricsSources): Promise<Record<MetricName, read
     mayfly_event_loop_lag_seconds: sources.lag().map(({ quantile, seconds }) => ({ labels: { quantile: String(quantile) }, value: seconds })),
   }
 }
+
+const histogram = ({ atMost, count, sumMs }: Counted, labels: Readonly<Record<string, string>>): Sample[] => [
+  ...atMost.map((value, at) => ({ suffix: '_bucket', labels: { ...labels, le: String((DURATION_BOUNDS_MS[at] as number) / 1000) }, value })),
+  { suffix: '_bucket', labels: { ...labels, le: '+Inf' }, value: count },
+  { suffix: '_sum', labels, value: sumMs / 1000 },
+  { suffix: '_count', labels, value: count },
+]
 
 /** @see https://prometheus.io/docs/instrumenting/exposition_formats/ */
 export function render(metrics: Partial<Record<MetricName, readonly Sample[]>>): string {

@@ -189,13 +189,14 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       test('is begun anew in another sandbox, in the time of the call that waits for it', async () => {
         await using small = await open({ poolSize: 0 }, { clock: { ...systemClock, sleep } })
         const { all, log } = lines()
-        const { cold, initMs, value, spentMs } = await (async () => {
+        const { cold, waitMs, initMs, value, spentMs } = await (async () => {
           using lease = await small.acquire(specOf('slow', { timeoutMs: 5_000 }), log, never)
           const result = await lease.run(eventOf({}), log, never)
           return { ...lease, value: result.kind === 'event' ? Buffer.from(result.payload).toString() : result.kind }
         })()
         assert.deepEqual([cold, initMs, value], ['first-call', 0, '"loaded"'])
         assert.ok(spentMs >= 400 && spentMs < 2_000, String(spentMs))
+        assert.ok(waitMs >= 150, `the load that was given up is among what it waited: ${waitMs}`)
         assert.match(all.join(), /^INIT_REPORT Init Duration: [\d.]+ ms\tPhase: init\tStatus: timeout$/)
         assert.equal(small.status().sandboxes.length, 1)
       })
@@ -206,6 +207,7 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
         await assert.rejects(small.acquire(specOf('slower', { timeoutMs: 300 }), log, never), (error: unknown) => {
           assert.ok(error instanceof LoadError)
           assert.deepEqual([error.errorType, error.told, error.cold], ['Sandbox.Timedout', 'Task timed out after 0.30 seconds', 'first-call'])
+          assert.ok(error.waitMs >= 150, String(error.waitMs))
           assert.ok((error.spentMs ?? 0) >= 290 && (error.spentMs ?? 0) < 1_000, String(error.spentMs))
           return true
         })

@@ -184,13 +184,14 @@ export class SandboxPool implements Sandboxes {
     } catch (error) {
       if (!(error instanceof LoadError)) throw error
       log.platform?.(initReport(error, clock.monotonic() - taken))
-      if (!isLate(error)) throw error.for(cold)
+      if (!isLate(error)) throw error.for(cold, taken - asked)
       // As on Lambda: what loads too slowly is begun anew, as part of the call.
       const again = await this.#starts.wait({ key: spec.key, kind: kindOf(spec) }, signal)
       if (again.ready) return this.#leaseReady(again.ready, log, clock.monotonic() - asked)
       repeatedFrom = clock.monotonic()
       made = await this.#loadFor(again.booted, spec, log, signal, spec.timeoutMs).catch((second: unknown) => {
-        throw second instanceof LoadError ? second.for(cold, clock.monotonic() - (repeatedFrom as number)) : second
+        const from = repeatedFrom as number
+        throw second instanceof LoadError ? second.for(cold, from - asked, clock.monotonic() - from) : second
       })
     }
     if (this.#isOver(spec)) made.drain()
@@ -198,7 +199,9 @@ export class SandboxPool implements Sandboxes {
     this.#wantSpare(spec)
     const now = clock.monotonic()
     return made.lease(
-      repeatedFrom === null ? { cold, waitMs: taken - asked, initMs: now - taken } : { cold, waitMs: taken - asked, initMs: 0, spentMs: now - repeatedFrom },
+      repeatedFrom === null
+        ? { cold, waitMs: taken - asked, initMs: now - taken }
+        : { cold, waitMs: repeatedFrom - asked, initMs: 0, spentMs: now - repeatedFrom },
     )
   }
 

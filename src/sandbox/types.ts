@@ -126,7 +126,10 @@ export interface SandboxLease extends Disposable {
   readonly handlerKind: HandlerKind
   /** Null when a ready sandbox was found. */
   readonly cold: ColdReason | null
-  /** Milliseconds of getting a sandbox and of loading the code into it; 0 and 0 for a warm one. */
+  /**
+   * Milliseconds of getting a sandbox (for a warm one: of thawing it) and of loading the code into it; a load that took
+   * too long and was given up belongs to the getting.
+   */
   readonly waitMs: number
   readonly initMs: number
   /** Milliseconds that loading has taken of the call's own time: the first load took too long and was begun anew as part of the call. */
@@ -152,7 +155,9 @@ export class LoadError extends Error {
   readonly told: string | null
   /** Milliseconds that it took of the call's own time; null where loading came before that. */
   readonly spentMs: number | null
-  constructor(errorType: string, payload: Uint8Array, more: { cold?: ColdReason; told?: string | null; spentMs?: number | null } = {}) {
+  /** Milliseconds that the call had waited before this load began. */
+  readonly waitMs: number
+  constructor(errorType: string, payload: Uint8Array, more: { cold?: ColdReason; told?: string | null; spentMs?: number | null; waitMs?: number } = {}) {
     super(errorType)
     this.name = 'LoadError'
     this.errorType = errorType
@@ -160,6 +165,7 @@ export class LoadError extends Error {
     this.cold = more.cold ?? null
     this.told = more.told ?? null
     this.spentMs = more.spentMs ?? null
+    this.waitMs = more.waitMs ?? 0
   }
 
   /** What the error's JSON says, for people. */
@@ -168,8 +174,8 @@ export class LoadError extends Error {
   }
 
   /** The same, of a call that asked for the load. */
-  for(cold: ColdReason, spentMs: number | null = null): LoadError {
-    return new LoadError(this.errorType, this.payload, { cold, told: this.told, spentMs })
+  for(cold: ColdReason, waitMs: number, spentMs: number | null = null): LoadError {
+    return new LoadError(this.errorType, this.payload, { cold, told: this.told, waitMs, spentMs })
   }
 }
 

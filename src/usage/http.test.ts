@@ -23,6 +23,9 @@ interface Shown {
   readonly outcome: string | null
   readonly startedAt: string
   readonly cost: string
+  readonly queueMs: number | null
+  readonly runMs: number
+  readonly responseMs: number | null
 }
 
 /** What this room answers and what clients read are one shape: a difference does not compile. */
@@ -49,7 +52,17 @@ describe('reading what was executed', () => {
       const start = { invocationId: id, attempt: 1, project: 'demo', functionName: 'f', version: '1', memoryMb: 1_024, startedAt: at + Math.floor(n / 3) }
       usage.started(start)
       if (n < 24) {
-        const numbers = { durationMs: 1_900.5, billedMs: 2_000, maxMemoryMb: 90, waitMs: 1, initMs: 2, bytesIn: 3, bytesOut: 4 }
+        const numbers = {
+          durationMs: 1_900.5,
+          billedMs: 2_000,
+          maxMemoryMb: 90,
+          queueMs: n === 1 ? null : 7.5,
+          waitMs: 1,
+          initMs: 2,
+          responseMs: 400.25,
+          bytesIn: 3,
+          bytesOut: 4,
+        }
         usage.ended({ ...start, ...numbers, outcome: n === 23 ? 'cut' : 'ok', cold: n === 0 ? 'first-call' : null })
       }
     }
@@ -92,11 +105,24 @@ describe('reading what was executed', () => {
     const { invocations } = await get('/invocations', 'limit=1000')
     const of = (n: number) => invocations.find((one) => one.id === ids[24 - n])
     assert.deepEqual(of(0), {
-      ...{ id: ids[24], attempt: 1, version: '1', startedAt: '2026-07-01T00:00:00.000Z', outcome: 'ok', durationMs: 1_900.5, billedMs: 2_000, initMs: 2 },
-      ...{ waitMs: 1, cold: 'first-call', memoryMb: 1_024, maxMemoryMb: 90, bytesIn: 3, bytesOut: 4, cost: '1.000001000' },
+      ...{ id: ids[24], attempt: 1, version: '1', startedAt: '2026-07-01T00:00:00.000Z', outcome: 'ok', durationMs: 1_900.5, billedMs: 2_000 },
+      ...{
+        queueMs: 7.5,
+        waitMs: 1,
+        initMs: 2,
+        runMs: 1_500.25,
+        responseMs: 400.25,
+        cold: 'first-call',
+        memoryMb: 1_024,
+        maxMemoryMb: 90,
+        bytesIn: 3,
+        bytesOut: 4,
+        cost: '1.000001000',
+      },
     })
     assert.deepEqual([of(23)?.outcome, of(23)?.cost], ['cut', '0.000000000'])
     assert.deepEqual([of(24)?.outcome, of(24)?.cost], [null, '0.000000000'])
+    assert.deepEqual([of(1)?.queueMs, of(24)?.queueMs, of(24)?.responseMs, of(24)?.runMs], [null, null, null, 0], 'nothing was queued; it runs')
   })
   it('shows nothing of another project or function', async () => {
     assert.deepEqual(await get('/invocations', '', 'other'), { invocations: [], next: null })

@@ -32,7 +32,7 @@ export const routes = (usage: Usage): Route[] => [
     path: '/api/v1/projects/:ref/functions/:name/invocations',
     access: 'manage',
     plane: 'management',
-    doc: 'The last executions of a function, the newest first (`limit`, 100 by default); `before` takes the `next` of a page and goes on behind it. `outcome` is null while one runs.',
+    doc: 'The last executions of a function, the newest first (`limit`, 100 by default); `before` takes the `next` of a page and goes on behind it. `outcome` is null while one runs. Where its time went: `queueMs` from when the queue took its event to the start of this attempt (null where nothing was queued), `waitMs` for a sandbox, `initMs` loading, `runMs` until its answer, `responseMs` until the last byte and the end of `waitUntil` (null where it was not measured); `durationMs` is run and response; `cold` says why no sandbox was ready, and is null where one was.',
     handle: async (context) => {
       const limit = whole(context.query.get('limit') ?? '100', 'limit', LIMITS.invocationPage.value)
       const given = context.query.get('before')

@@ -32,8 +32,10 @@ const ended = (start: ReturnType<typeof begun>, more: Partial<MeterRecord> = {})
   billedMs: 2_000,
   maxMemoryMb: 90,
   cold: null,
+  queueMs: null,
   waitMs: 0,
   initMs: 0,
+  responseMs: 0,
   bytesIn: 1,
   bytesOut: 2,
   ...more,
@@ -267,6 +269,17 @@ describe('Usage', () => {
     const { journal, usage } = await open()
     await usage.start()
     assert.equal((await rows()).length, 2)
+    await usage[Symbol.asyncDispose]()
+    await journal[Symbol.asyncDispose]()
+  })
+  it('keeps of a record from before its parts were measured what there is', async () => {
+    const { open } = await fresh()
+    const { journal, usage } = await open()
+    const { queueMs: _, responseMs: __, ...before } = ended(begun())
+    journal.append({ end: before as MeterRecord })
+    await usage.start()
+    const [one] = await usage.invocations({ project: 'demo', functionName: 'f', before: null, limit: 10 })
+    assert.deepEqual([one?.queueMs, one?.runMs, one?.responseMs, one?.durationMs], [null, 2_000, null, 2_000])
     await usage[Symbol.asyncDispose]()
     await journal[Symbol.asyncDispose]()
   })

@@ -23,14 +23,16 @@ export const insertStarts = (tx: Tx, starts: readonly MeterStart[]) => tx`
 /** Fills in how executions ended; one that has an end keeps it, but the end that a later start gave to what it found open. */
 export const finishMeters = (tx: Tx, ends: readonly MeterRecord[]) => tx`
   insert into mayfly.invocation_meter as meter (invocation_id, attempt, project, function_name, version, started_at, outcome, duration_ms, billed_ms,
-    memory_mb, max_memory_mb, cold, wait_ms, init_ms, bytes_in, bytes_out)
+    memory_mb, max_memory_mb, cold, queue_ms, wait_ms, init_ms, response_ms, bytes_in, bytes_out)
   select "invocationId", attempt, project, "functionName", version, to_timestamp("startedAt" / 1000.0), outcome, "durationMs", "billedMs",
-         "memoryMb", "maxMemoryMb", cold, "waitMs", "initMs", "bytesIn", "bytesOut"
+         "memoryMb", "maxMemoryMb", cold, "queueMs", "waitMs", "initMs", "responseMs", "bytesIn", "bytesOut"
     from json_to_recordset(${JSON.stringify(ends)}::json)
       as ended ("invocationId" uuid, attempt int, project text, "functionName" text, version text, "startedAt" float8, outcome text, "durationMs" float8,
-        "billedMs" bigint, "memoryMb" int, "maxMemoryMb" int, cold text, "waitMs" float8, "initMs" float8, "bytesIn" bigint, "bytesOut" bigint)
+        "billedMs" bigint, "memoryMb" int, "maxMemoryMb" int, cold text, "queueMs" float8, "waitMs" float8, "initMs" float8,
+        "responseMs" float8, "bytesIn" bigint, "bytesOut" bigint)
   on conflict (invocation_id, attempt) do update set outcome = excluded.outcome, duration_ms = excluded.duration_ms, billed_ms = excluded.billed_ms,
-    max_memory_mb = excluded.max_memory_mb, cold = excluded.cold, wait_ms = excluded.wait_ms, init_ms = excluded.init_ms, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out
+    max_memory_mb = excluded.max_memory_mb, cold = excluded.cold, queue_ms = excluded.queue_ms, wait_ms = excluded.wait_ms,
+    init_ms = excluded.init_ms, response_ms = excluded.response_ms, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out
    where meter.outcome is null or (meter.outcome = 'cut' and excluded.outcome <> 'cut')`
 
 // index: invocation_meter_open
@@ -53,10 +55,16 @@ export interface StoredInvocation {
   readonly version: string
   readonly startedAt: Date
   readonly outcome: MeterRecord['outcome'] | null
+  /** Run and response together. */
   readonly durationMs: number
   readonly billedMs: number
-  readonly initMs: number
+  /** Null where nothing was queued, or it was executed before this was measured. */
+  readonly queueMs: number | null
   readonly waitMs: number
+  readonly initMs: number
+  readonly runMs: number
+  /** Null while it runs, and where it was executed before this was measured: then the run includes it. */
+  readonly responseMs: number | null
   readonly cold: string | null
   readonly memoryMb: number
   readonly maxMemoryMb: number | null
@@ -77,7 +85,7 @@ export interface InvocationsOf {
 // index: invocation_meter_function
 export const selectInvocations = (sql: Sql, { project, functionName, before, limit }: InvocationsOf) => sql<StoredInvocation>`
   select invocation_id as id, attempt, version, started_at as "startedAt", outcome, duration_ms as "durationMs", billed_ms::float8 as "billedMs",
-         init_ms as "initMs", wait_ms as "waitMs", cold, memory_mb as "memoryMb", max_memory_mb as "maxMemoryMb",
+         queue_ms as "queueMs", wait_ms as "waitMs", init_ms as "initMs", duration_ms - coalesce(response_ms, 0) as "runMs", response_ms as "responseMs", cold, memory_mb as "memoryMb", max_memory_mb as "maxMemoryMb",
          bytes_in::float8 as "bytesIn", bytes_out::float8 as "bytesOut", (extract(epoch from started_at) * 1000000)::bigint::text as "startedUs"
     from mayfly.invocation_meter
    where project = ${project} and function_name = ${functionName}
