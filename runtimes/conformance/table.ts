@@ -12,12 +12,18 @@ export interface Column {
 
 /** What each runtime made of each case of the suite. */
 export class Table {
+  readonly #run: typeof it
   readonly #columns = new Map<string, Map<string, Cell>>()
   readonly #lacks = new Map<string, Runtime['lacks']>()
   /** Cases that only some runtimes have. */
   readonly #own = new Set<string>()
 
-  column(name: string, runtime: Runtime): Column {
+  /** @param run  what a case is handed to */
+  constructor(run: typeof it = it) {
+    this.#run = run
+  }
+
+  column(name: string, runtime: Pick<Runtime, 'absent' | 'lacks'>): Column {
     const cells = new Map<string, Cell>()
     this.#columns.set(name, cells)
     this.#lacks.set(name, runtime.lacks)
@@ -28,7 +34,7 @@ export class Table {
         if (own) this.#own.add(row)
         const why = runtime.absent ?? skipped ?? runtime.lacks[row] ?? (typeof rest[0] === 'string' ? rest[0] : null)
         cells.set(row, why === null ? 'failed' : { skipped: why })
-        it(what, { skip: why ?? false }, async () => {
+        void this.#run(what, { skip: why ?? false }, async () => {
           await work()
           cells.set(row, 'passed')
         })
