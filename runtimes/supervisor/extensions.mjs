@@ -37,7 +37,10 @@ export class Extensions {
 
   /** Starts those of the layers. @returns how many there are */
   start(folder, { env, outputs }) {
-    for (const name of programsIn(folder)) {
+    const names = programsIn(folder)
+    if (names.length > MAX_EXTENSIONS)
+      this.hears.failed(plain('Extension.TooManyExtensions', `Error: ${names.length} extensions; the limit is ${MAX_EXTENSIONS}`))
+    for (const name of names.slice(0, MAX_EXTENSIONS)) {
       const one = { name, id: null, events: new Set(), external: true, working: true, next: null, child: null }
       this.all.set(name, one)
       one.child = spawn(path.join(folder, name), [], { cwd: '/', env, stdio: ['ignore', outputs[0].write, outputs[1].write] })

@@ -132,6 +132,16 @@ for (const name of ['process', 'runc'] as const) {
       await until(() => slow.told.at(-1)?.shutdownReason === 'timeout')
     })
 
+    test('are ten at most', async () => {
+      const optDir = path.join(fixture.data, 'many')
+      mkdirSync(path.join(optDir, 'extensions'), { recursive: true })
+      for (let i = 0; i < 11; i++) writeFileSync(path.join(optDir, 'extensions', `e${i}`), '#!/bin/sh\nexec sleep 60\n', { mode: 0o555 })
+      await assert.rejects(fixture.pool.acquire(open('many', { optDir }).spec, silent, new AbortController().signal), {
+        errorType: 'Extension.TooManyExtensions',
+        told: '11 extensions; the limit is 10',
+      })
+    })
+
     test('that ends by itself ends the invocation, or the load', async () => {
       const crashing = open('crashing', { environment: { CRASH: 'invoke' } })
       const { value } = await fixture.call(crashing.spec, 'sleep')
