@@ -9,13 +9,13 @@ import { SignatureError, type SignedRequest, verifySigV4 } from './sigv4.ts'
 
 const KEY = 'AKIAABCDEFGHIJKLMNOP'
 const secretOf = async (id: string) => (id === KEY || id === 'AKIDEXAMPLE12345' ? { secret: 'secret' } : null)
-const request = (more: Partial<SignedRequest> & { signed: Record<string, string> }): SignedRequest => {
-  const { signed, ...rest } = more
+const request = (more: Partial<Omit<SignedRequest, 'body'>> & { body?: Buffer; signed: Record<string, string> }): SignedRequest => {
+  const { signed, body = Buffer.alloc(0), ...rest } = more
   return {
     method: 'POST',
     rawPath: '/',
     rawQuery: '',
-    body: Buffer.alloc(0),
+    body: async () => body,
     headers: Object.fromEntries(Object.entries(signed).map(([name, value]) => [name.toLowerCase(), value])) as IncomingHttpHeaders,
     rawHeaders: Object.entries(signed).flat(),
     ...rest,
@@ -46,6 +46,34 @@ const signed = async (path = '/2015-03-31/functions/a%3Ab/invocations', query: R
 }
 
 describe('verifySigV4', () => {
+  it('reads no body of who has no key, or whose signature is none, or over', async () => {
+    const made = await signed()
+    let reads = 0
+    const unread = (change: (text: string) => string): SignedRequest => ({
+      ...made,
+      headers: { ...made.headers, authorization: change(made.headers.authorization as string) },
+      body: async () => {
+        reads++
+        return Buffer.alloc(0)
+      },
+    })
+    for (const [one, at] of [
+      [unread((text) => text.replace(KEY, 'AKIAANOTHER')), NOW],
+      [unread(() => 'Bearer sb_secret_x'), NOW],
+      [unread((text) => text), NOW + 3_600_000],
+    ] as const)
+      await refusal(verifySigV4(one, 'lambda', secretOf, at))
+    assert.equal(reads, 0)
+    await refusal(
+      verifySigV4(
+        unread((text) => text),
+        'lambda',
+        secretOf,
+        NOW,
+      ),
+    )
+    assert.equal(reads, 1)
+  })
   it('agrees with the published vector, whose path is encoded twice', async () => {
     const made = request({
       rawPath: '/2017-03-31/tags/arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Afn',
@@ -78,7 +106,14 @@ describe('verifySigV4', () => {
       incoming.on('data', (chunk) => chunks.push(chunk))
       incoming.on('end', () => {
         const [rawPath = '', rawQuery = ''] = (incoming.url ?? '').split('?')
-        seen.push({ method: incoming.method ?? '', rawPath, rawQuery, headers: incoming.headers, rawHeaders: incoming.rawHeaders, body: Buffer.concat(chunks) })
+        seen.push({
+          method: incoming.method ?? '',
+          rawPath,
+          rawQuery,
+          headers: incoming.headers,
+          rawHeaders: incoming.rawHeaders,
+          body: async () => Buffer.concat(chunks),
+        })
         response.end('{}')
       })
     })
@@ -99,7 +134,7 @@ describe('verifySigV4', () => {
   })
 
   const hostile: [string, (made: SignedRequest) => SignedRequest, string][] = [
-    ['another body', (made) => ({ ...made, body: Buffer.from('{"a":2}') }), 'InvalidSignatureException'],
+    ['another body', (made) => ({ ...made, body: async () => Buffer.from('{"a":2}') }), 'InvalidSignatureException'],
     ['another method', (made) => ({ ...made, method: 'DELETE' }), 'InvalidSignatureException'],
     ['another path', (made) => ({ ...made, rawPath: '/2015-03-31/functions/b/invocations' }), 'InvalidSignatureException'],
     ['the path decoded', (made) => ({ ...made, rawPath: decodeURIComponent(made.rawPath) }), 'InvalidSignatureException'],
@@ -181,7 +216,7 @@ describe('verifySigV4', () => {
       await refusal(verifySigV4({ ...asked, rawQuery: rawQuery.replace('X-Amz-Expires=600', 'X-Amz-Expires=6000') }, 'lambda', secretOf, NOW)),
       'InvalidSignatureException',
     )
-    assert.equal(await refusal(verifySigV4({ ...asked, body: Buffer.from('x') }, 'lambda', secretOf, NOW)), 'InvalidSignatureException')
+    assert.equal(await refusal(verifySigV4({ ...asked, body: async () => Buffer.from('x') }, 'lambda', secretOf, NOW)), 'InvalidSignatureException')
     for (const expires of ['0', '604801', '-1', 'x', ''])
       assert.equal(
         await refusal(verifySigV4({ ...asked, rawQuery: rawQuery.replace('X-Amz-Expires=600', `X-Amz-Expires=${expires}`) }, 'lambda', secretOf, NOW)),

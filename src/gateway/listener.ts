@@ -31,7 +31,8 @@ export interface AwsRequest {
   readonly rawQuery: string
   readonly headers: IncomingMessage['headers']
   readonly rawHeaders: readonly string[]
-  readonly body: Uint8Array
+  /** Read when it is asked for. */
+  readonly body: () => Promise<Uint8Array>
 }
 
 export interface GatewayDeps {
@@ -296,8 +297,8 @@ export class Gateway implements AsyncDisposable {
       if (preflight) {
         // answered before anyone is asked for a key
       } else if (route.access === 'aws') {
-        signedBody = await readBody(request, route.bodyBytes ?? LIMITS.managementBody.value)
-        const signed = { method, rawPath: fullPath, rawQuery, headers, rawHeaders: request.rawHeaders, body: signedBody }
+        const body = async () => (signedBody ??= await readBody(request, route.bodyBytes ?? LIMITS.managementBody.value))
+        const signed = { method, rawPath: fullPath, rawQuery, headers, rawHeaders: request.rawHeaders, body }
         principal = await this.#deps.verifyAws(signed, relay?.identity ?? null)
         if (!('project' in principal)) throw new MayflyError('not_allowed', 'an access key of a project is needed')
         project = await this.#projectOf(principal.project)

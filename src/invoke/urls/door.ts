@@ -18,7 +18,7 @@ export interface SignedParts {
   readonly rawQuery: string
   readonly headers: RequestContext['headers']
   readonly rawHeaders: readonly string[]
-  readonly body: Uint8Array
+  readonly body: () => Promise<Uint8Array>
 }
 
 export interface UrlDoorDeps {
@@ -125,7 +125,7 @@ async function anyone({ urls, settings }: UrlDoorDeps, url: FunctionUrl): Promis
 async function signer(deps: UrlDoorDeps, context: RequestContext, url: FunctionUrl, incoming: Incoming): Promise<IamIdentity> {
   if (context.headers.authorization === undefined && !context.query.has('X-Amz-Signature')) throw new Refused(FORBIDDEN)
   const { method, rawPath, rawQuery, headers, rawHeaders, principal: from } = context
-  const signed = { method, rawPath, rawQuery, headers, rawHeaders, body: await incoming.whole() }
+  const signed = { method, rawPath, rawQuery, headers, rawHeaders, body: () => incoming.whole() }
   const { principal, accessKeyId } = await deps.verifySignature(signed, from)
   const mayCall = 'project' in principal && principal.project === url.project && !(principal.kind === 'function' && principal.role === 'none')
   if (!mayCall) throw new Refused(FORBIDDEN)
