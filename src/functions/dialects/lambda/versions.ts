@@ -1,4 +1,5 @@
 import { MayflyError } from '../../../core/errors.ts'
+import { isPlainLines } from '../../../core/plain-text.ts'
 import { LATEST } from '../../builds.ts'
 import { codeSha256 } from '../../service.ts'
 import { invalidParameter, LambdaError, notFound } from './errors.ts'
@@ -21,6 +22,7 @@ async function publishVersion(call: Call): Promise<unknown> {
   const description = textOf(body, 'Description')
   if (description !== null && description.length > 256) violations.add('description', description, 'Member must have length less than or equal to 256')
   violations.check()
+  if (description !== null && !isPlainLines(description)) throw invalidParameter('Description must not hold control characters.')
   const wantedSha = textOf(body, 'CodeSha256')
   const artefact = wantedSha === null || wantedSha === '' ? null : Buffer.from(wantedSha, 'base64').toString('hex')
   try {
