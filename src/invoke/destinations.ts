@@ -96,7 +96,7 @@ export function deliveryOf(
   told: Told,
 ): { readonly entry: NewEntry } | { readonly letter: StillBorn } {
   const { functionId, functionName, qualifier } = target
-  const base = { id: from.id, project: from.project, functionName }
+  const base = { id: from.id, project: from.project, functionName, qualifier }
   const depth = from.depth + 1
   const payload = destinationRecord(told)
   if (functionId === null)
@@ -111,5 +111,5 @@ export function deliveryOf(
     const errorMessage = `the record has ${payload.length} bytes; ${LIMITS.queuedPayload.value} may be queued`
     return { letter: { ...base, payload: destinationRecord({ ...told, response: null }), reason: 'destination', errorType: 'payload_too_large', errorMessage } }
   }
-  return { entry: { ...base, functionId, qualifier, traceId: from.traceId, clientContext: null, depth: Math.min(depth, LIMITS.callDepth.value), payload } }
+  return { entry: { ...base, functionId, traceId: from.traceId, clientContext: null, depth: Math.min(depth, LIMITS.callDepth.value), payload } }
 }

@@ -590,7 +590,8 @@ describe('Queue', () => {
         await queue.enqueue({ ...entryOf(), ...entry })
         await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
         const [letter] = await queue.deadLetters(DEMO, null, 10)
-        assert.deepEqual([letter?.functionName, letter?.reason, letter?.errorType, got.length, queue.length], ['told', reason, error, 0, 0])
+        assert.deepEqual([letter?.functionName, letter?.qualifier, letter?.reason, letter?.errorType, got.length], ['told', 'live', reason, error, 0])
+        assert.equal(queue.length, 0)
       })
     it('go on past the limit of loops where the function may', async () => {
       const { queue, got } = openTelling({ destinationsOf: to({ onSuccess: { ...target, mayLoop: true } }) })

@@ -114,8 +114,17 @@ export class Settling {
     } catch (error) {
       // Refused before anything was written: the call itself has ended all the same.
       if (!(error instanceof MayflyError)) throw error
-      const { id, functionName, payload } = made.entry
-      return await this.#stillBorn(tx, { id, project, functionName, payload, reason: 'destination', errorType: error.code, errorMessage: error.message })
+      const { id, functionName, qualifier = null, payload } = made.entry
+      return await this.#stillBorn(tx, {
+        id,
+        project,
+        functionName,
+        qualifier,
+        payload,
+        reason: 'destination',
+        errorType: error.code,
+        errorMessage: error.message,
+      })
     }
   }
 

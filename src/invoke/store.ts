@@ -150,15 +150,17 @@ export const buryEntry = (sql: Query, entry: Settled, given: Given) => sql<Burie
   select letter.attempts, payload.trace_id as "traceId", payload.depth, payload.payload from letter join payload on payload.entry_id = letter.id`
 
 /** What is given up before it ever waited: it has no entry. */
-export interface StillBorn extends Pick<NewEntry, 'id' | 'project' | 'functionName' | 'payload'>, Pick<Given, 'reason' | 'errorType' | 'errorMessage'> {}
+export interface StillBorn
+  extends Pick<NewEntry, 'id' | 'project' | 'functionName' | 'qualifier' | 'payload'>,
+    Pick<Given, 'reason' | 'errorType' | 'errorMessage'> {}
 
 export const insertDeadLetters = (tx: Tx, letters: readonly StillBorn[]) => tx`
-  insert into mayfly.dead_letter (id, project, function_name, payload, enqueued_at, attempts, lost, reason, error_type, error_message)
-  select id, project, function_name, payload, clock_timestamp(), 0, 0, reason, error_type, error_message
+  insert into mayfly.dead_letter (id, project, function_name, qualifier, payload, enqueued_at, attempts, lost, reason, error_type, error_message)
+  select id, project, function_name, qualifier, payload, clock_timestamp(), 0, 0, reason, error_type, error_message
     from unnest(${letters.map((one) => one.id)}::uuid[], ${letters.map((one) => one.project)}::text[], ${letters.map((one) => one.functionName)}::text[],
-      ${letters.map((one) => Buffer.from(one.payload))}::bytea[], ${letters.map((one) => one.reason)}::text[],
+      ${letters.map((one) => one.qualifier ?? null)}::text[], ${letters.map((one) => Buffer.from(one.payload))}::bytea[], ${letters.map((one) => one.reason)}::text[],
       ${letters.map((one) => one.errorType)}::text[], ${letters.map((one) => one.errorMessage)}::text[])
-      as born (id, project, function_name, payload, reason, error_type, error_message)`
+      as born (id, project, function_name, qualifier, payload, reason, error_type, error_message)`
 
 export interface DeadLetter {
   readonly id: string
