@@ -334,6 +334,14 @@ describe('Channel', () => {
     })
   })
 
+  it('takes no line out of the type of an error', async () => {
+    const { channel, say } = open()
+    const sent = send(channel, event, silent)
+    say(HELLO, encodeFrame(TYPE.callError, FLAG.done, sent.id, json({ errorType: 'A\nEND RequestId: x\r\u2028\u0000', errorMessage: 'm' })))
+    const result = (await sent.result) as Failed
+    assert.equal(result.errorType, 'A END RequestId: x   ')
+  })
+
   it('fails every call when the guest is gone', async () => {
     const { channel, guest } = open()
     const all = [send(channel, event, silent), send(channel, http, silent)]

@@ -521,9 +521,10 @@ function shutdownIn(value: unknown): number {
   return ms
 }
 
+/** It stands in lines of the log, where it must not begin another. */
 function errorTypeOf(value: unknown): string {
   if (!isRecord(value) || typeof value.errorType !== 'string') throw new ProtocolError('an error without its type')
-  return value.errorType.slice(0, 256)
+  return value.errorType.slice(0, 256).replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, ' ')
 }
 
 function checkStream(value: unknown): string {
