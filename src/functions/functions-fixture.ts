@@ -11,6 +11,7 @@ import { insertProject, updateProjectState } from '../core/store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { Artefacts } from './artefacts.ts'
+import { Concurrency } from './concurrency/concurrency.ts'
 import { type FunctionSpec, definitionOfSpec, parseFunctionSpec } from './definition.ts'
 import type { LoadFault } from './aliases.ts'
 import { FunctionsService } from './service.ts'
@@ -23,6 +24,7 @@ export const PROJECT = 'one' as ProjectRef
 export class FunctionsWorld implements AsyncDisposable {
   readonly control: Database
   readonly functions: FunctionsService
+  readonly concurrency: Concurrency
   readonly artefacts: Artefacts
   readonly built: { readonly version: Version; readonly like: string | null }[] = []
   readonly retired: string[] = []
@@ -39,8 +41,10 @@ export class FunctionsWorld implements AsyncDisposable {
     this.#databases = databases
     this.control = databases.control
     this.artefacts = new Artefacts({ root: join(folder, 'artefacts') })
+    this.concurrency = new Concurrency({ control: this.control, clock: systemClock })
     this.functions = new FunctionsService({
       control: this.control,
+      concurrency: this.concurrency,
       artefacts: this.artefacts,
       sealer,
       clock: systemClock,

@@ -296,7 +296,7 @@ export class FunctionsService implements Functions {
         if (!moved) throw new Overtaken()
         if (fault === null) await insertVersion(tx, id, made)
         await bumpProjectVersion(tx, project)
-        await this.#deps.concurrency?.followIn(tx, project, before.id, stored, before.definition)
+        if (fault === null) await this.#deps.concurrency?.followIn(tx, project, before.id, stored, before.definition)
       })
     } catch (error) {
       this.#deps.retired(made.id)
@@ -304,7 +304,7 @@ export class FunctionsService implements Functions {
       await this.get(project, name) // deleted meanwhile: then that is what to say
       throw new MayflyError('function_changing', `another change of the function "${name}" was made at the same time`)
     }
-    await this.#deps.concurrency?.followed(stored, before.definition)
+    if (fault === null) await this.#deps.concurrency?.followed(stored, before.definition)
     this.invalidate(project, name)
     this.#deps.retired(fault === null ? before.versionId : made.id)
     void this.#expect(project, name)

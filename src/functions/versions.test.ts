@@ -115,6 +115,12 @@ describe('published versions', () => {
     assert(world.retired.includes(world.started.at(-1)?.version.id ?? ''), 'what was started for it goes')
     assert(!world.retired.includes(good.versionId))
     assert.equal((await world.functions.resolve(PROJECT, 'steady')).id, good.versionId)
+    await assert.rejects(world.deploy('steady', 'broken', { reservedConcurrency: 0, provisioned: 3 }), { code: 'version_broken' })
+    assert.deepEqual(
+      [await world.concurrency.reservedOf(good.id), await world.concurrency.provisioned(good.id)],
+      [null, []],
+      'what was said beside code that does not load holds no more than that code',
+    )
     world.fault = null
     await world.deploy('steady', 'better')
     const better = await world.functions.get(PROJECT, 'steady')
