@@ -4,6 +4,7 @@ import { within } from '../lib/within.ts'
 import { type Channel, ChannelClosed, type EndReason, type Failed, ProtocolError } from './channel.ts'
 import type { Depths } from './depths.ts'
 import { exitOf, howItEnded, messageIn } from './exits.ts'
+import type { HeldLog } from './held-log.ts'
 import { afterCallBegan, afterCallEnded, afterDrain, afterFreezeAsked, afterFrozen, type SandboxState } from './state.ts'
 import type { Call, CallEnd, CallResult, ColdReason, HandlerKind, LogSink, SandboxLease, SandboxProcess, SandboxSpec } from './types.ts'
 
@@ -18,6 +19,8 @@ export class Specialised {
   readonly handlerKind: HandlerKind
   readonly process: SandboxProcess
   readonly channel: Channel
+  /** What it printed when it was loaded ahead of any call. */
+  readonly printed: HeldLog | null
   readonly #clock: Clock
   readonly #depths: Depths
   readonly #onFree: (sandbox: Specialised) => void
@@ -38,6 +41,7 @@ export class Specialised {
     channel: Channel
     clock: Clock
     depths: Depths
+    printed: HeldLog | null
     /** It can take another call now. */
     onFree: (sandbox: Specialised) => void
     /** `killed` resolves when nothing of it is left. */
@@ -48,6 +52,7 @@ export class Specialised {
     this.handlerKind = parts.handlerKind
     this.process = parts.process
     this.channel = parts.channel
+    this.printed = parts.printed
     this.#clock = parts.clock
     this.#depths = parts.depths
     this.#onFree = parts.onFree

@@ -111,6 +111,9 @@ export function takesCalls(sandbox: SandboxState, concurrency: number): boolean 
   }
 }
 
+/** Since when it stands idle, so that another may have its memory; null while it works, and while it is being frozen. */
+export const idleSince = (sandbox: SandboxState): number | null => (sandbox.state === 'ready' || sandbox.state === 'frozen' ? sandbox.sinceMs : null)
+
 /** What it counts for in the memory budget: running ones by their limit, frozen ones by what they are charged. */
 export function budgetMb(sandbox: SandboxState, limitMb: number): number {
   switch (sandbox.state) {

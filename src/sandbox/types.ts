@@ -198,6 +198,14 @@ export interface ProvisionedState {
   readonly reason: string | null
 }
 
+/** How the load at a deploy went. */
+export interface Built {
+  readonly ok: boolean
+  readonly handlerKind: HandlerKind | null
+  readonly error: string | null
+  readonly ms: number
+}
+
 /** The pool: what `invoke` sees of this room. */
 export interface Sandboxes extends AsyncDisposable {
   /**
@@ -206,7 +214,7 @@ export interface Sandboxes extends AsyncDisposable {
    */
   acquire(spec: SandboxSpec, log: LogSink, signal: AbortSignal): Promise<SandboxLease>
   /** At deploy: loads the code once in a build sandbox, without environment, and keeps its compile cache. Never throws for user errors: a module that does not load simply has no cache. */
-  build(spec: SandboxSpec): Promise<{ ok: boolean; handlerKind: HandlerKind | null; error: string | null; ms: number }>
+  build(spec: SandboxSpec): Promise<Built>
   /**
    * Instead of building: takes the compile cache of another version of the same function with the same code, handler and runtime.
    * @returns whether that one had a cache

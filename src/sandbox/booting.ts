@@ -1,0 +1,143 @@
+import { promises as fs } from 'node:fs'
+import path from 'node:path'
+import type { Duplex } from 'node:stream'
+import { MayflyError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { Clock } from '../lib/clock.ts'
+import { within } from '../lib/within.ts'
+import { Channel } from './channel.ts'
+import type { Endings } from './endings.ts'
+import { openSlot } from './staging.ts'
+import type { Driver, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from './types.ts'
+
+const HELLO_MS = 20_000
+const WARM_ROUNDS = 30
+const MAX_PROCESSES = 128
+/** Those that wait for anybody have so much in /tmp; a version that wants another size has its own booted. */
+export const POOL_TMP_MB = 512
+
+/** What a sandbox is booted with: only those that are alike can take each other's place. */
+export type Boot = Pick<SandboxSpec, 'runtime' | 'tmpMb'>
+export const kindOf = ({ runtime, tmpMb }: Boot): string => `${runtime} ${tmpMb}`
+export function bootOf(kind: string): Boot {
+  const [runtime, tmpMb] = kind.split(' ')
+  return { runtime: runtime as RuntimeName, tmpMb: Number(tmpMb) }
+}
+
+/** A booted sandbox that nobody has claimed: it can still become anything. */
+export interface Generic extends Boot {
+  readonly process: SandboxProcess
+  readonly channel: Channel
+  readonly slotDir: string
+  /** Its code path has run already, so that a first call finds it hot. */
+  warm: boolean
+  /** Set when it becomes a version's: where its connections to the platform go. */
+  owner: { openRelay: (connection: Duplex) => void } | null
+}
+
+export interface BootingDeps {
+  readonly driver: Driver
+  /** The folder of slots, on the file system of the code. */
+  readonly slots: string
+  readonly clock: Clock
+  readonly log: Log
+  readonly closing: AbortSignal
+  readonly endings: Endings
+}
+
+/** Brings sandboxes to where they can become anything, and ends those of which nothing became. */
+export class Booting {
+  readonly #deps: BootingDeps
+  /** Those that are warmed or given code now: nobody else knows them. */
+  readonly #inWork = new Set<Generic>()
+  #next = 0
+
+  constructor(deps: BootingDeps) {
+    this.#deps = deps
+  }
+
+  /**
+   * @param cache  of a build sandbox, which is not warmed
+   * @throws MayflyError sandbox_unavailable; what the pool was closed with
+   */
+  start(boot: Boot, background: boolean, cache: StartOptions['cache'] = null): Promise<Generic> {
+    const work = this.#boot(boot, background, cache)
+    this.#deps.endings.track(
+      work.then(
+        () => {},
+        () => {},
+      ),
+    )
+    return work
+  }
+
+  /** Runs its code path. @throws when it does not come to an end */
+  async warm(generic: Generic): Promise<void> {
+    using _ = this.working(generic)
+    const warming = generic.channel.warm(WARM_ROUNDS)
+    if (!(await within(this.#deps.clock, HELLO_MS, warming))) throw new Error('it did not warm')
+    await warming
+    generic.warm = true
+  }
+
+  /** Until this is disposed a close ends it. */
+  working(generic: Generic): Disposable {
+    this.#inWork.add(generic)
+    return { [Symbol.dispose]: () => void this.#inWork.delete(generic) }
+  }
+
+  /** Resolves when nothing is left of it. Idempotent. */
+  async end(generic: Generic): Promise<void> {
+    this.#inWork.delete(generic)
+    await generic.process.kill()
+    generic.channel.close()
+    await fs.rm(generic.slotDir, { recursive: true, force: true })
+  }
+
+  /** The same, for whom it is enough that a close waits for it. */
+  drop(generic: Generic): void {
+    this.#deps.endings.track(this.end(generic))
+  }
+
+  /** Removes what one leaves that a version's sandbox was made of, when that is killed. */
+  clearSlot({ slotDir }: Generic, killed: Promise<void>): void {
+    this.#deps.endings.track(killed.then(() => fs.rm(slotDir, { recursive: true, force: true })))
+  }
+
+  /** Ends all that something was to be made of. */
+  close(): void {
+    for (const generic of [...this.#inWork]) this.drop(generic)
+  }
+
+  async #boot({ runtime, tmpMb }: Boot, background: boolean, cache: StartOptions['cache']): Promise<Generic> {
+    const { driver, slots, log, closing } = this.#deps
+    const id = `s-${++this.#next}`
+    const slotDir = path.join(slots, id)
+    await openSlot(slotDir)
+    let process: SandboxProcess | null = null
+    try {
+      process = await driver.start({ id, runtime, slotDir, cache, tmpMb, pids: MAX_PROCESSES, background })
+      const generic: Generic = {
+        process,
+        channel: new Channel(process, (connection) => (generic.owner ? generic.owner.openRelay(connection) : void connection.destroy())),
+        slotDir,
+        runtime,
+        tmpMb,
+        warm: false,
+        owner: null,
+      }
+      await generic.channel.hello(AbortSignal.any([AbortSignal.timeout(HELLO_MS), closing]))
+      if (background && cache === null) await this.warm(generic)
+      closing.throwIfAborted()
+      return generic
+    } catch (error) {
+      await process?.cache?.close()
+      await process?.kill()
+      await fs.rm(slotDir, { recursive: true, force: true })
+      closing.throwIfAborted()
+      const why = process?.stderrTail().trim().slice(-300) || (error as Error).message
+      log.error({ error: why }, 'a sandbox did not start')
+      throw new MayflyError('sandbox_unavailable', 'a sandbox could not be started; the log of the node says why', { cause: error })
+    }
+  }
+}

@@ -1,0 +1,67 @@
+import { LIMITS } from '../core/limits.ts'
+import type { Clock } from '../lib/clock.ts'
+import { within } from '../lib/within.ts'
+import type { Generic } from './booting.ts'
+import { exitOf, howItEnded } from './exits.ts'
+import { pathVariables } from './guest-paths.ts'
+import type { Source, Staging } from './staging.ts'
+import { type HandlerKind, LoadError, type LogSink, type SandboxSpec } from './types.ts'
+
+/** As on Lambda: loading may take so long; then it is begun anew within the time of the call. */
+export const LOAD_MS = LIMITS.loadTime.value
+/** A process whose channel ended is gone within this, or nobody will know how it ended. */
+const EXIT_MS = 1_000
+
+export interface Load {
+  readonly spec: SandboxSpec
+  readonly source: Source
+  /** Beside the variables of the spec. */
+  readonly environment: Readonly<Record<string, string>>
+  readonly limitMs: number
+  readonly log: LogSink
+}
+
+/**
+ * Makes a booted sandbox a version's: its limits, then its code, while it already has its environment; then it loads.
+ * @throws LoadError, also when it takes too long or ends meanwhile; what keeps the code from being given
+ */
+export async function loadCode(generic: Generic, load: Load, clock: Clock, staging: Staging): Promise<HandlerKind> {
+  const { spec, source, limitMs } = load
+  const { paths } = generic.process
+  generic.channel.announce({
+    handler: spec.handler,
+    environment: { ...pathVariables(spec.runtime, paths), ...spec.environment, ...load.environment },
+    context: spec.context,
+    memoryMb: spec.memoryMb,
+    codePath: paths.code,
+    cachePath: source.cacheDir === null ? null : paths.keptCache,
+    concurrency: spec.concurrency,
+    relayPorts: spec.relayPorts,
+    build: false,
+  })
+  generic.process.limit({ memoryMb: spec.memoryMb })
+  await staging.give(source, generic.slotDir)
+  const loading = generic.channel.load(load.log)
+  loading.catch(() => {})
+  if (!(await within(clock, limitMs, loading))) throw loadError('Sandbox.Timedout', `Task timed out after ${(limitMs / 1000).toFixed(2)} seconds`)
+  return await loading.catch(async (error: unknown) => {
+    if (error instanceof LoadError) throw isOfSupervisor(error) ? loadError(error.errorType, messageOf(error)) : error
+    const exit = await Promise.race([generic.process.exited, clock.sleep(EXIT_MS).then(() => null)])
+    throw loadError('Runtime.ExitError', howItEnded(generic.channel.exit ?? exitOf(exit?.code ?? null), exit?.outOfMemory ?? false))
+  })
+}
+
+/** The host ended the load; what the code itself calls so is no such end. */
+export const isLate = (error: LoadError) => error.errorType === 'Sandbox.Timedout' && error.told !== null
+
+/** The line of Lambda's logs for a load that came to nothing. */
+export const initReport = (error: LoadError, tookMs: number) =>
+  `INIT_REPORT Init Duration: ${tookMs.toFixed(2)} ms\tPhase: init\tStatus: ${isLate(error) ? 'timeout' : `error\tError Type: ${error.errorType}`}`
+
+function loadError(errorType: string, told: string): LoadError {
+  return new LoadError(errorType, Buffer.from(JSON.stringify({ errorType, errorMessage: `Error: ${told}` })), { told })
+}
+
+/** The supervisor says so of a runtime or an extension that cannot be started, before it knows of any call. */
+const isOfSupervisor = (error: LoadError) => /^(Runtime\.InvalidEntrypoint$|Extension\.)/.test(error.errorType)
+const messageOf = (error: LoadError) => error.errorMessage.replace(/^Error: /, '')

@@ -1,0 +1,150 @@
+import type { Clock } from '../lib/clock.ts'
+import { type Booting, bootOf, type Generic, kindOf, POOL_TMP_MB } from './booting.ts'
+import type { SandboxConfig } from './config.ts'
+import type { Endings } from './endings.ts'
+import { Refill } from './refill.ts'
+import { atOnce } from './serving.ts'
+import type { Specialised } from './specialised.ts'
+import { type Found, StartQueue } from './start-queue.ts'
+import { takesCalls } from './state.ts'
+import type { Driver, SandboxSpec } from './types.ts'
+import { Waiting } from './waiting.ts'
+
+export interface SupplyDeps {
+  readonly config: Pick<SandboxConfig, 'poolSize' | 'refills' | 'starts'>
+  readonly driver: Pick<Driver, 'runs'>
+  readonly booting: Booting
+  readonly clock: Clock
+  readonly closing: AbortSignal
+  readonly endings: Endings
+  readonly makeSpare: (spec: SandboxSpec, start: () => Promise<Generic>) => Promise<void>
+}
+
+/** Where sandboxes come from: those that wait booted, and where none does, what is started or becomes free first. */
+export class Supply {
+  readonly refill: Refill<Generic>
+  readonly #deps: SupplyDeps
+  readonly #waiting: Waiting<Generic>
+  readonly #starts: StartQueue<Generic, Specialised>
+
+  constructor(deps: SupplyDeps) {
+    this.#deps = deps
+    const { config, booting, clock, closing, endings, makeSpare } = deps
+    this.#waiting = new Waiting(config.poolSize)
+    this.refill = new Refill({
+      waiting: this.#waiting,
+      refills: config.refills,
+      clock,
+      closing,
+      endings,
+      start: (boot) => booting.start(boot, true),
+      started: (generic) => this.giveBack(generic),
+      makeSpare,
+    })
+    this.#starts = new StartQueue({
+      starts: config.starts,
+      clock,
+      start: (kind) => booting.start(bootOf(kind), false),
+      surplus: (generic) => this.giveBack(generic),
+    })
+  }
+
+  /** How many wait. */
+  get length(): number {
+    return this.#waiting.length
+  }
+
+  /** For a call. @throws as `StartQueue.wait` */
+  async take(spec: SandboxSpec, signal: AbortSignal): Promise<Found<Generic, Specialised>> {
+    const waiting = this.#takeWaiting(spec)
+    const found = waiting ? { booted: waiting, ready: null } : await this.start(spec, signal)
+    this.#taken(spec)
+    return found
+  }
+
+  /** For a call, one that has not waited. @throws as `StartQueue.wait` */
+  start(spec: SandboxSpec, signal: AbortSignal): Promise<Found<Generic, Specialised>> {
+    return this.#starts.wait({ key: spec.key, kind: kindOf(spec) }, signal)
+  }
+
+  /** For a call, only one of its version that becomes free. @throws as `StartQueue.freed` */
+  freed(spec: SandboxSpec, ms: number, signal: AbortSignal): Promise<Specialised | null> {
+    return this.#starts.freed(spec.key, ms, signal)
+  }
+
+  /** For no call, so behind all calls. @throws MayflyError sandbox_unavailable */
+  async takeBehind(spec: SandboxSpec): Promise<Generic> {
+    const generic = this.#takeWaiting(spec) ?? (await this.#deps.booting.start(spec, true))
+    this.#taken(spec)
+    return generic
+  }
+
+  /** What it still can take goes to the calls that wait for its version. On the path of every warm call. */
+  offer(sandbox: Specialised): void {
+    while (this.#starts.length > 0 && takesCalls(sandbox.state, atOnce(sandbox.spec))) {
+      if (!this.#starts.giveReady(sandbox, sandbox.spec.key)) return
+      void sandbox.begin() // it is not frozen: the right is taken at once
+    }
+  }
+
+  /** A booted one that nobody made anything of: for the next who waits, else for the pool. */
+  giveBack(generic: Generic): void {
+    if (this.#deps.closing.aborted || (!this.#starts.giveBooted(generic, kindOf(generic)) && !this.#keep(generic))) this.#deps.booting.drop(generic)
+  }
+
+  /** A version may be called: one of its runtime should wait. */
+  expect(spec: SandboxSpec): void {
+    if (this.#expects(spec)) this.refill.now()
+  }
+
+  /** A version is called no more. */
+  retire(key: string): void {
+    for (const generic of this.#waiting.retire(key)) this.#deps.booting.drop(generic)
+  }
+
+  /** Nobody waits any more, call or sandbox. */
+  close(reason: unknown): void {
+    this.#starts.close(reason)
+    this.refill[Symbol.dispose]()
+    for (const generic of this.#waiting.clear()) this.#deps.booting.drop(generic)
+  }
+
+  #takeWaiting({ runtime, tmpMb }: SandboxSpec): Generic | undefined {
+    return tmpMb === POOL_TMP_MB ? this.#waiting.take(runtime) : undefined
+  }
+
+  #taken(spec: SandboxSpec): void {
+    this.#expects(spec)
+    this.refill.soon(spec.runtime)
+  }
+
+  /** @returns whether one should wait that was not wanted before */
+  #expects({ key, runtime }: SandboxSpec): boolean {
+    return this.#deps.driver.runs(runtime) && this.#waiting.expect(key, runtime)
+  }
+
+  /** @returns whether there is a place for it */
+  #keep(generic: Generic): boolean {
+    const { booting, endings } = this.#deps
+    if (generic.tmpMb !== POOL_TMP_MB || !this.#waiting.hasPlace(generic.runtime)) return false
+    if (generic.warm) {
+      this.#waiting.add(generic)
+      void generic.channel.failure.then(() => this.#replace(generic))
+      return true
+    }
+    endings.track(
+      booting.warm(generic).then(
+        () => this.giveBack(generic),
+        () => booting.end(generic),
+      ),
+    )
+    return true
+  }
+
+  /** One has died; if it still waited, another takes its place. */
+  #replace(generic: Generic): void {
+    if (!this.#waiting.remove(generic)) return
+    this.#deps.booting.drop(generic)
+    this.refill.now()
+  }
+}
