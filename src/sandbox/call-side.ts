@@ -1,0 +1,281 @@
+import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import { BodyQueue } from './body-queue.ts'
+import { ChunkQueue } from './chunk-queue.ts'
+import { Credit, creditOf, FLAG, type Frame, type FrameWriter, MAX_PAYLOAD, ProtocolError, SANDBOX_WINDOW, STREAM_WINDOW, TYPE } from './frames.ts'
+import { creditIn, errorIn, headIn, streamIn } from './guest-frames.ts'
+import type { Call, CallResult, LogSink } from './types.ts'
+
+/** Who hears of one call. Plain functions, for a promise each would cost more than the rest of the call. */
+export interface CallEnds {
+  /** The one outcome; an `http` result and a stream come with their heads. */
+  result(result: CallResult): void
+  /** A stream failed on its way, as its function said or for its size. Once at most, after its result. */
+  broke(error: Failed): void
+  /**
+   * The guest has nothing pending for the call any more (`waitUntil` included), or the channel ended first: then with
+   * its error (ProtocolError, ChannelClosed), and without a result if none came before.
+   */
+  over(error: Error | null): void
+}
+
+export type Failed = Extract<CallResult, { kind: 'error' }>
+
+interface Pending {
+  readonly id: number
+  readonly kind: 'event' | 'http'
+  readonly takesStream: boolean
+  readonly log: LogSink
+  readonly ends: CallEnds
+  readonly outgoing: Credit
+  settled: boolean
+  /** Pieces of a result that does not fit one frame, or of a stream that nobody takes as one. */
+  parts: ChunkQueue | null
+  partBytes: number
+  body: BodyQueue | null
+  /** The body is a stream that may still fail. */
+  open: boolean
+}
+
+/** The host's side of the calls of one sandbox: their events and bodies go out, and one outcome of each comes in. */
+export class CallSide {
+  readonly #writer: FrameWriter
+  readonly #calls = new Map<number, Pending>()
+  readonly #outgoing = new Credit(SANDBOX_WINDOW)
+  #next = 1
+  #bodyAllowed = SANDBOX_WINDOW
+  #dead: Error | null = null
+
+  constructor(writer: FrameWriter) {
+    this.#writer = writer
+  }
+
+  /**
+   * Sends one call; `ends` hears how it goes, at once when the channel is over already.
+   * @param remainingMs  how long the function may still take, for its own clock; the host's deadline is not here
+   * @returns its id, for `cancel`
+   * @throws MayflyError payload_too_large when URL and headers do not fit a frame; the sandbox never hears of the call
+   */
+  call(call: Call, remainingMs: number, log: LogSink, ends: CallEnds): number {
+    if (this.#dead) {
+      ends.over(this.#dead)
+      return 0
+    }
+    const { context } = call
+    const head =
+      call.kind === 'event'
+        ? { kind: 'event', remainingMs, context }
+        : { kind: 'http', remainingMs, context, method: call.method, url: call.url, headers: call.headers, hasBody: call.body !== null }
+    const headBytes = Buffer.from(JSON.stringify(head))
+    if (4 + headBytes.length > MAX_PAYLOAD)
+      throw new MayflyError('payload_too_large', `URL and headers have ${headBytes.length} bytes as the function gets them; ${MAX_PAYLOAD - 4} is the limit`)
+    const id = this.#next++
+    const pending: Pending = {
+      id,
+      kind: call.kind,
+      takesStream: call.kind === 'event' && call.takesStream === true,
+      log,
+      ends,
+      outgoing: new Credit(STREAM_WINDOW),
+      settled: false,
+      parts: null,
+      partBytes: 0,
+      body: null,
+      open: false,
+    }
+    this.#calls.set(id, pending)
+    const inline = call.kind === 'event' && 4 + headBytes.length + call.payload.byteLength <= MAX_PAYLOAD
+    const first = Buffer.allocUnsafe(4 + headBytes.length + (inline ? call.payload.byteLength : 0))
+    first.writeUInt32LE(headBytes.length, 0)
+    first.set(headBytes, 4)
+    if (inline) first.set(call.payload, 4 + headBytes.length)
+    const complete = inline || (call.kind === 'http' && call.body === null)
+    this.#writer.send(TYPE.call, complete ? FLAG.fin : 0, id, first)
+    if (!complete) void this.#pump(pending, call.kind === 'event' ? [call.payload] : (call.body as AsyncIterable<Uint8Array>))
+    return id
+  }
+
+  /** Tells the guest that nobody waits for this call any more. An event runs on, unless who reads its stream has left. */
+  cancel(id: number): void {
+    const pending = this.#calls.get(id)
+    if (pending && (pending.kind === 'http' || pending.takesStream)) this.#writer.send(TYPE.cancel, 0, id)
+  }
+
+  /** Its reader gets no more of the body that is on its way, and the guest need not send it. */
+  abandon(id: number, error: Error): void {
+    const pending = this.#calls.get(id)
+    if (!pending?.body || pending.body.ended) return
+    pending.body.abandon(error)
+    this.cancel(id)
+  }
+
+  /** Where its lines go; nowhere when it does not run any more. */
+  logOf(id: number): LogSink | undefined {
+    return this.#calls.get(id)?.log
+  }
+
+  /** @throws ProtocolError */
+  take(frame: Frame): void {
+    if (frame.type === TYPE.credit) {
+      const bytes = creditIn(frame)
+      this.#outgoing.give(bytes)
+      this.#calls.get(frame.stream)?.outgoing.give(bytes)
+      return
+    }
+    const pending = this.#calls.get(frame.stream)
+    if (!pending) throw new ProtocolError(`a frame for the call ${frame.stream}, which does not run`)
+    switch (frame.type) {
+      case TYPE.result:
+        if (pending.settled || pending.parts || pending.kind !== 'event') throw new ProtocolError('a second or wrong result')
+        if (frame.flags & FLAG.fin) this.#settle(pending, { kind: 'event', payload: Buffer.from(frame.payload) })
+        else pending.parts = new ChunkQueue()
+        break
+      case TYPE.callError: {
+        const error: Failed = { kind: 'error', ...errorIn(frame) }
+        if (pending.takesStream && pending.body && !pending.body.ended) {
+          pending.body.end(false)
+          if (pending.open) this.#break(pending, error)
+        } else if (pending.settled) throw new ProtocolError('a second result')
+        else {
+          pending.parts = null
+          this.#settle(pending, error)
+        }
+        break
+      }
+      case TYPE.stream: {
+        if (pending.settled || pending.parts || pending.kind !== 'event') throw new ProtocolError('a second or wrong result')
+        const contentType = streamIn(frame)
+        if (!pending.takesStream) {
+          pending.parts = new ChunkQueue()
+          break
+        }
+        pending.body = this.#bodyOf(pending)
+        pending.open = true
+        this.#settle(pending, { kind: 'stream', contentType, body: pending.body })
+        break
+      }
+      case TYPE.head: {
+        if (pending.settled || pending.kind !== 'http') throw new ProtocolError('a second or wrong result')
+        const { status, headers } = headIn(frame)
+        const body = this.#bodyOf(pending)
+        pending.body = body
+        if (frame.flags & FLAG.fin) body.end(true)
+        this.#settle(pending, { kind: 'http', status, headers, body })
+        break
+      }
+      case TYPE.data:
+        this.#onData(pending, frame.payload)
+        break
+      case TYPE.end:
+        if (pending.parts) {
+          if ((frame.flags & FLAG.fin) === 0) throw new ProtocolError('a result that broke off')
+          const payload = pending.parts.takeAll()
+          pending.parts = null
+          this.#settle(pending, pending.partBytes > LIMITS.invocationReply.value ? tooLarge(LIMITS.invocationReply.value) : { kind: 'event', payload })
+        } else if (pending.body && !pending.body.ended) {
+          pending.body.end((frame.flags & FLAG.fin) !== 0)
+          pending.open = false
+        } else throw new ProtocolError('an end where nothing was open')
+        break
+      case TYPE.done:
+        break
+      default:
+        throw new ProtocolError(`a frame of type ${frame.type} has no place on the control descriptor`)
+    }
+    if (frame.type === TYPE.done || frame.flags & FLAG.done) {
+      if (!pending.settled) throw new ProtocolError('done before a result')
+      if (pending.body && !pending.body.ended) throw new ProtocolError('done before the end of its body')
+      this.#calls.delete(pending.id)
+      pending.outgoing.close()
+      pending.ends.over(null)
+    }
+  }
+
+  /** The channel is over, and with it every call. */
+  end(error: Error): void {
+    this.#dead = error
+    for (const pending of this.#calls.values()) {
+      pending.outgoing.close()
+      pending.body?.fail(error)
+      pending.ends.over(error)
+    }
+    this.#calls.clear()
+    this.#outgoing.close()
+  }
+
+  async #pump(pending: Pending, body: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
+    try {
+      for await (const chunk of body) {
+        for (let at = 0; at < chunk.byteLength; at += MAX_PAYLOAD) {
+          const piece = chunk.subarray(at, at + MAX_PAYLOAD)
+          await pending.outgoing.take(piece.byteLength)
+          await this.#outgoing.take(piece.byteLength)
+          await this.#writer.room()
+          if (this.#dead || !this.#calls.has(pending.id)) {
+            // What was taken for a piece that is not sent nobody will grant again.
+            this.#outgoing.give(piece.byteLength)
+            return
+          }
+          this.#writer.sendData(TYPE.data, 0, pending.id, piece)
+        }
+      }
+      if (!this.#dead && this.#calls.has(pending.id)) this.#writer.sendData(TYPE.end, FLAG.fin, pending.id)
+    } catch {
+      // The sender of the body broke off: the guest sees its stream end without its fin.
+      if (!this.#dead && this.#calls.has(pending.id)) this.#writer.sendData(TYPE.end, 0, pending.id)
+    }
+  }
+
+  #onData(pending: Pending, payload: Buffer): void {
+    if (pending.parts) {
+      pending.partBytes += payload.length
+      this.#writer.send(TYPE.credit, 0, pending.id, creditOf(payload.length))
+      // Past the limit the pieces are let go: the caller is told, the guest is let finish.
+      if (pending.partBytes <= LIMITS.invocationReply.value) pending.parts.push(payload)
+      else pending.parts.clear()
+      return
+    }
+    if (!pending.body || pending.body.ended) throw new ProtocolError('data where no body is open')
+    if (pending.body.heldBytes + payload.length > STREAM_WINDOW) throw new ProtocolError('data beyond the credit of its stream')
+    this.#bodyAllowed -= payload.length
+    if (this.#bodyAllowed < 0) throw new ProtocolError('data beyond the credit of the sandbox')
+    pending.body.push(payload)
+    if (pending.open && pending.body.receivedBytes > LIMITS.streamedReply.value) {
+      this.#break(pending, tooLarge(LIMITS.streamedReply.value))
+      this.abandon(pending.id, new Error('the stream is larger than it may be'))
+    }
+  }
+
+  #consumed(pending: Pending, bytes: number): void {
+    this.#bodyAllowed += bytes
+    if (!this.#dead) this.#writer.send(TYPE.credit, 0, pending.id, creditOf(bytes))
+  }
+
+  #bodyOf(pending: Pending): BodyQueue {
+    return new BodyQueue(
+      (bytes) => this.#consumed(pending, bytes),
+      () => this.cancel(pending.id),
+    )
+  }
+
+  #break(pending: Pending, error: Failed): void {
+    pending.open = false
+    pending.ends.broke(error)
+  }
+
+  #settle(pending: Pending, result: CallResult): void {
+    pending.settled = true
+    pending.ends.result(result)
+  }
+}
+
+const tooLarge = (bytes: number): Failed => ({
+  kind: 'error',
+  errorType: 'Function.ResponseSizeTooLarge',
+  payload: Buffer.from(
+    JSON.stringify({
+      errorMessage: `Response payload size exceeded maximum allowed payload size (${bytes} bytes).`,
+      errorType: 'Function.ResponseSizeTooLarge',
+    }),
+  ),
+})
