@@ -162,6 +162,16 @@ describe('Channel', () => {
     })
   }
 
+  it('a load fails at once at an answer that cannot be believed', { timeout: 5_000 }, async () => {
+    for (const answer of [encodeFrame(TYPE.loaded, 0, 0, json({ kind: 'other' })), encodeFrame(TYPE.loadError, 0, 0, json({}))]) {
+      const { channel, say } = open()
+      say(HELLO)
+      const loading = channel.load(silent)
+      say(answer)
+      await assert.rejects(loading, ProtocolError)
+    }
+  })
+
   it('ends at body bytes beyond credit, not before', async () => {
     const { channel, say } = open()
     say(HELLO)

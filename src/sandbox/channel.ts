@@ -201,7 +201,7 @@ export class Channel {
       case TYPE.loadError: {
         const loading = this.#loading
         if (!loading) throw new ProtocolError('nothing was being loaded')
-        this.#loading = null
+        // Checked first: where it cannot be believed, whoever waits for it hears of the end.
         if (frame.type === TYPE.loaded) {
           const { kind, shutdownMs } = loadedIn(frame)
           this.shutdownMs = shutdownMs
@@ -210,6 +210,7 @@ export class Channel {
           const { errorType, payload } = errorIn(frame)
           loading.reject(new LoadError(errorType, payload))
         }
+        this.#loading = null
         return
       }
       case TYPE.log:
