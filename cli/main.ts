@@ -13,6 +13,7 @@ import { concurrencyOf } from './concurrency.ts'
 import { invocationsCommand } from './invocations.ts'
 import { layers } from './layers.ts'
 import { bold, complain, dim, EXIT, harmless, ms, print, red, size, table, UsageError, yellow } from './output.ts'
+import { sandboxesCommand } from './sandboxes.ts'
 import { secretsCommand } from './secrets.ts'
 import { versionCommands } from './versions.ts'
 import { urlCommand } from './url.ts'
@@ -279,6 +280,7 @@ const at = (options: Common) => {
 secretsCommand(command, at)
 versionCommands(command, at)
 invocationsCommand(command, at)
+sandboxesCommand(command, at)
 urlCommand(command, at)
 
 command('console', 'print an address of the console that signs in whoever opens it first, valid 15 minutes')

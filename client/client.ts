@@ -36,9 +36,33 @@ export interface ReadyLine {
 
 /** The sandboxes of a node as they are now. */
 export interface Pool {
+  /** Booted, and waiting for a function: all, and by runtime. */
   readonly generic: number
-  readonly sandboxes: readonly { readonly state: string }[]
+  readonly waiting: readonly { readonly runtime: string; readonly booted: number; readonly wanted: number }[]
+  readonly memory: { readonly usedMb: number; readonly budgetMb: number }
+  /** How many ended since the node started, by why. */
+  readonly ended: Readonly<Record<string, number>>
+  readonly sandboxes: readonly SandboxInfo[]
   readonly missing: readonly { readonly what: string; readonly why: string; readonly todo: string }[]
+}
+
+/** A sandbox that serves a version of a function. */
+export interface SandboxInfo {
+  readonly id: string
+  readonly project: string
+  readonly functionName: string
+  readonly version: string
+  readonly runtime: string
+  readonly state: string
+  /** Calls that run in it now, and all that ever did. */
+  readonly busy: number
+  readonly calls: number
+  /** Null while calls run in it. */
+  readonly idleMs: number | null
+  readonly provisioned: boolean
+  /** What it counts with against the budget, and its limit. */
+  readonly memoryMb: number
+  readonly limitMb: number
 }
 
 /** One execution; `outcome` is null while it runs. */

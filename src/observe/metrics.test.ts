@@ -77,6 +77,8 @@ const sources = (more: Partial<MetricsSources> = {}): MetricsSources => ({
   queue: async () => ({ waiting: 5, running: 2, deadLetters: 3, backlog: 4 }),
   sandboxes: () => ({
     generic: 3,
+    memory: { budgetMb: 2 },
+    ended: { 'idle-drop': 4, memory: 1, retired: 0, used: 0, timeout: 0, lost: 2 },
     sandboxes: [
       { state: 'busy', memoryMb: 256 },
       { state: 'frozen', memoryMb: 40 },
@@ -112,6 +114,8 @@ describe('the metrics page', () => {
     const at = (name: string, sample = `${name}{}`) => families.get(name)?.samples.get(sample)
     assert.deepEqual([at('mayfly_invocations_running'), at('mayfly_invocations_limit'), at('mayfly_pool_size'), at('mayfly_pool_waiting')], [2, 200, 4, 3])
     assert.deepEqual([at('mayfly_sandboxes', 'mayfly_sandboxes{state="frozen"}'), at('mayfly_sandboxes', 'mayfly_sandboxes{state="ready"}')], [2, 0])
+    assert.equal(at('mayfly_sandboxes_ended_total', 'mayfly_sandboxes_ended_total{reason="idle-drop"}'), 4)
+    assert.equal(at('mayfly_sandboxes_memory_budget_bytes'), 2 * 1024 * 1024)
     assert.equal(at('mayfly_invocations_refused_total', 'mayfly_invocations_refused_total{limit="reserved"}'), 6)
     assert.equal(at('mayfly_provisioned_sandboxes', 'mayfly_provisioned_sandboxes{state="loaded"}'), 2)
     assert.deepEqual([at('mayfly_journal_writable', 'mayfly_journal_writable{journal="logs"}'), at('process_start_time_seconds')], [0, 1_700_000_000])

@@ -35,6 +35,12 @@ export const METRICS = {
   mayfly_relay_backlog: { type: 'gauge', help: 'Events that were seen in the outboxes of projects and are not in the queue yet.' },
   mayfly_sandboxes: { type: 'gauge', help: 'Sandboxes that serve a version, by state.', labels: 'state: ready, busy, freezing, frozen, draining' },
   mayfly_sandboxes_memory_bytes: { type: 'gauge', help: 'Memory that these sandboxes count with against the budget.' },
+  mayfly_sandboxes_memory_budget_bytes: { type: 'gauge', help: 'Memory that these sandboxes may have together.' },
+  mayfly_sandboxes_ended_total: {
+    type: 'counter',
+    help: 'Sandboxes that ended, by why: unused for long; in the way of another that needed the memory; of a version or environment that is over; after the only call that each serves; with a call that ran out of time; died.',
+    labels: 'reason: idle-drop, memory, retired, used, timeout, lost',
+  },
   mayfly_provisioned_sandboxes: {
     type: 'gauge',
     help: 'Sandboxes that are to be kept loaded for their versions, and those of them that are.',
@@ -82,7 +88,12 @@ export interface MetricsSources {
   readonly admission: () => { readonly running: number; readonly limit: number; readonly refused: Readonly<Record<string, number>> }
   readonly provisioned: () => { readonly wanted: number; readonly loaded: number }
   readonly queue: () => Promise<{ readonly waiting: number; readonly running: number; readonly deadLetters: number; readonly backlog: number }>
-  readonly sandboxes: () => { readonly generic: number; readonly sandboxes: readonly { readonly state: string; readonly memoryMb: number }[] }
+  readonly sandboxes: () => {
+    readonly generic: number
+    readonly memory: { readonly budgetMb: number }
+    readonly ended: Readonly<Record<string, number>>
+    readonly sandboxes: readonly { readonly state: string; readonly memoryMb: number }[]
+  }
   readonly poolSize: number
   readonly journals: () => Promise<readonly { readonly name: string; readonly bytes: number; readonly dropped: number; readonly writable: boolean }[]>
   readonly logLinesDropped: () => number
@@ -103,7 +114,7 @@ export async function metricsPage(sources: MetricsSources): Promise<string> {
 async function collect(sources: MetricsSources): Promise<Record<MetricName, readonly Sample[]>> {
   const { invocations } = sources
   const admission = sources.admission()
-  const { generic, sandboxes } = sources.sandboxes()
+  const { generic, memory, ended, sandboxes } = sources.sandboxes()
   const queue = await sources.queue()
   const journals = await sources.journals()
   const disk = sources.disk()
@@ -125,6 +136,8 @@ async function collect(sources: MetricsSources): Promise<Record<MetricName, read
     mayfly_relay_backlog: [{ value: queue.backlog }],
     mayfly_sandboxes: SANDBOX_STATES.map((state) => ({ labels: { state }, value: sandboxes.filter((one) => one.state === state).length })),
     mayfly_sandboxes_memory_bytes: [{ value: sandboxes.reduce((sum, one) => sum + one.memoryMb, 0) * 1024 * 1024 }],
+    mayfly_sandboxes_memory_budget_bytes: [{ value: memory.budgetMb * 1024 * 1024 }],
+    mayfly_sandboxes_ended_total: Object.entries(ended).map(([reason, value]) => ({ labels: { reason }, value })),
     mayfly_provisioned_sandboxes: Object.entries(sources.provisioned()).map(([state, value]) => ({ labels: { state }, value })),
     mayfly_pool_size: [{ value: sources.poolSize }],
     mayfly_pool_waiting: [{ value: generic }],

@@ -77,7 +77,7 @@ export function lostIn({ payload }: Frame): number {
 /** It stands in lines of the log, where it must not begin another. */
 function errorTypeOf(value: unknown): string {
   if (!isRecord(value) || typeof value.errorType !== 'string') throw new ProtocolError('an error without its type')
-  return value.errorType.slice(0, MAX_TYPE_LENGTH)
+  return value.errorType.slice(0, MAX_TYPE_LENGTH).replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, ' ')
 }
 
 function decodeJson(payload: Buffer): unknown {

@@ -22,7 +22,7 @@ export class MemoryBudget<Sandbox extends Server> {
   }
 
   fits(wantedMb: number): boolean {
-    return this.#usedMb + wantedMb <= this.totalMb
+    return this.usedMb + wantedMb <= this.totalMb
   }
 
   /** Idle sandboxes go, oldest first, until another fits. @throws MayflyError too_many_invocations */
@@ -32,7 +32,7 @@ export class MemoryBudget<Sandbox extends Server> {
       if (!oldest)
         throw new MayflyError(
           'too_many_invocations',
-          `the sandboxes of this node use ${this.#usedMb} of ${this.totalMb} MB of memory; another of ${wantedMb} MB does not fit now`,
+          `the sandboxes of this node use ${this.usedMb} of ${this.totalMb} MB of memory; another of ${wantedMb} MB does not fit now`,
         )
       this.#deps.drop(oldest.sandbox)
     }
@@ -56,7 +56,7 @@ export class MemoryBudget<Sandbox extends Server> {
     return this.#coming.has(key)
   }
 
-  get #usedMb(): number {
+  get usedMb(): number {
     return this.#deps.serving.memoryMb + this.#comingMb
   }
 }

@@ -8,6 +8,7 @@ import type { SandboxConfig } from './config.ts'
 import { isDriver, type NoDriver, noDriver } from './drivers/detect.ts'
 import { SandboxPool } from './pool.ts'
 import { Staging } from './staging.ts'
+import { noneEnded } from './state.ts'
 import type { Driver, Sandboxes } from './types.ts'
 
 export interface OpenOptions {
@@ -52,7 +53,16 @@ function without(reason: NoDriver): Sandboxes {
     provisioned: () => null,
     retire: () => {},
     restart: () => {},
-    status: () => ({ driver: 'none', limits: [], missing: [{ what: 'functions', why: reason.why, todo: reason.todo }], generic: 0, sandboxes: [] }),
+    status: () => ({
+      driver: 'none',
+      limits: [],
+      missing: [{ what: 'functions', why: reason.why, todo: reason.todo }],
+      generic: 0,
+      waiting: [],
+      memory: { usedMb: 0, budgetMb: 0 },
+      ended: noneEnded(),
+      sandboxes: [],
+    }),
     [Symbol.asyncDispose]: async () => {},
   }
 }

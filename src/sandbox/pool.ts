@@ -18,11 +18,12 @@ import { Serving } from './serving.ts'
 import type { Specialised } from './specialised.ts'
 import { Specialising } from './specialising.ts'
 import type { Source, Staging } from './staging.ts'
-import { budgetMb } from './state.ts'
+import { noneEnded } from './state.ts'
 import { Supply } from './supply.ts'
 import {
   type Built,
   type Driver,
+  type Ending,
   LoadError,
   type LogSink,
   type ProvisionedState,
@@ -30,6 +31,7 @@ import {
   type SandboxLease,
   type SandboxSpec,
   type SandboxStatus,
+  type ShownSandbox,
 } from './types.ts'
 
 const SWEEP_MS = 1_000
@@ -70,6 +72,7 @@ export class SandboxPool implements Sandboxes {
   readonly #retired = new Set<string>()
   /** Specs that say what holds no more: what is still being made of them ends after its first call. */
   readonly #outdated = new WeakSet<SandboxSpec>()
+  readonly #ended = noneEnded()
 
   constructor(deps: PoolDeps) {
     this.#deps = deps
@@ -97,7 +100,7 @@ export class SandboxPool implements Sandboxes {
     this.#budget = new MemoryBudget({
       totalMb: config.memoryMb || Math.floor(deps.machineMb * 0.75),
       serving: this.#serving,
-      drop: (sandbox) => this.#drop(sandbox),
+      drop: (sandbox) => this.#drop(sandbox, 'memory'),
     })
     this.#coldReasons = new ColdReasons(deps.knownBefore)
     this.#caches = new CompileCaches(deps.caches, driver.name !== 'process', log)
@@ -109,7 +112,7 @@ export class SandboxPool implements Sandboxes {
       closing,
       onMade: (sandbox, source) => this.#onMade(sandbox, source),
       onFree: (sandbox) => this.#onFree(sandbox),
-      onGone: (sandbox) => this.#onGone(sandbox),
+      onGone: (sandbox, why) => this.#onGone(sandbox, why),
     })
     this.#freezer = new FreezeTimer(config.freezeMs, clock)
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS)
@@ -167,7 +170,7 @@ export class SandboxPool implements Sandboxes {
         throw second instanceof LoadError ? second.for(cold, from - asked, clock.monotonic() - from) : second
       })
     }
-    if (this.#isOver(spec)) made.drain()
+    if (this.#isOver(spec)) made.drain('retired')
     else this.#supply.offer(made)
     this.#wantSpare(spec)
     const now = clock.monotonic()
@@ -263,7 +266,7 @@ export class SandboxPool implements Sandboxes {
 
   retire(key: string): void {
     this.#provisioned.drop(key)
-    for (const sandbox of this.#serving.of(key)) sandbox.drain()
+    for (const sandbox of this.#serving.of(key)) sandbox.drain('retired')
     this.#retired.add(key)
     if (this.#retired.size > LIMITS.rememberedVersions.value) this.#retired.delete(this.#retired.keys().next().value as string)
     this.#supply.retire(key)
@@ -273,7 +276,7 @@ export class SandboxPool implements Sandboxes {
 
   restart(spec: SandboxSpec): void {
     this.#outdated.add(spec)
-    for (const sandbox of this.#serving.of(spec.key)) if (sandbox.spec === spec) sandbox.drain()
+    for (const sandbox of this.#serving.of(spec.key)) if (sandbox.spec === spec) sandbox.drain('retired')
     this.#coldReasons.ended(spec, 'new-version')
   }
 
@@ -283,14 +286,35 @@ export class SandboxPool implements Sandboxes {
 
   status(): SandboxStatus {
     const { driver } = this.#deps
-    const sandboxes = this.#serving.all().map((sandbox) => ({
+    return {
+      driver: driver.name,
+      limits: driver.limits,
+      missing: driver.missing,
+      generic: this.#supply.length,
+      waiting: this.#supply.shown(),
+      memory: { usedMb: this.#budget.usedMb, budgetMb: this.#budget.totalMb },
+      ended: { ...this.#ended },
+      sandboxes: this.#serving.all().map((sandbox) => this.#shown(sandbox)),
+    }
+  }
+
+  #shown(sandbox: Specialised): ShownSandbox {
+    const { spec, state } = sandbox
+    return {
       id: sandbox.id,
-      key: sandbox.spec.key,
-      state: sandbox.state.state,
-      busy: 'calls' in sandbox.state ? sandbox.state.calls : 0,
-      memoryMb: budgetMb(sandbox.state, sandbox.spec.memoryMb),
-    }))
-    return { driver: driver.name, limits: driver.limits, missing: driver.missing, generic: this.#supply.length, sandboxes }
+      key: spec.key,
+      project: spec.identity.project,
+      functionName: spec.identity.functionName,
+      version: spec.context.functionVersion,
+      runtime: spec.runtime,
+      state: state.state,
+      busy: 'calls' in state ? state.calls : 0,
+      calls: sandbox.calls,
+      idleMs: 'sinceMs' in state ? this.#deps.clock.monotonic() - state.sinceMs : null,
+      provisioned: this.#provisioned.holds(sandbox),
+      memoryMb: this.#serving.memoryOf(sandbox),
+      limitMb: spec.memoryMb,
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -301,7 +325,7 @@ export class SandboxPool implements Sandboxes {
     this.#freezer[Symbol.dispose]()
     this.#provisioned[Symbol.dispose]()
     this.#booting.close()
-    for (const sandbox of this.#serving.all()) this.#endings.track(sandbox.end())
+    for (const sandbox of this.#serving.all()) this.#endings.track(sandbox.end(null))
     await this.#endings.over()
     await this.#deps.driver[Symbol.asyncDispose]()
     await fs.rm(this.#slots, { recursive: true, force: true })
@@ -318,9 +342,9 @@ export class SandboxPool implements Sandboxes {
   }
 
   /** Ends one that stands idle. */
-  #drop(sandbox: Specialised): void {
+  #drop(sandbox: Specialised, why: 'idle-drop' | 'memory'): void {
     this.#coldReasons.ended(sandbox.spec, 'idle-drop')
-    this.#endings.track(sandbox.end())
+    this.#endings.track(sandbox.end(why))
   }
 
   #onMade(sandbox: Specialised, source: Source): void {
@@ -331,7 +355,8 @@ export class SandboxPool implements Sandboxes {
     if (!this.#retired.has(spec.key)) void this.#deps.staging.prepare(source).catch(() => {})
   }
 
-  #onGone(sandbox: Specialised): void {
+  #onGone(sandbox: Specialised, why: Ending | null): void {
+    if (why !== null) this.#ended[why]++
     this.#provisioned.gone(sandbox)
     this.#serving.remove(sandbox)
     this.#coldReasons.gone(sandbox.spec)
@@ -369,7 +394,7 @@ export class SandboxPool implements Sandboxes {
 
   async #loadAhead(generic: Generic, spec: SandboxSpec, limitMs: number, told: ((made: Specialised) => void) | null = null): Promise<void> {
     const made = await this.#specialising.ahead(generic, spec, { limitMs, environment: told === null ? {} : PROVISIONED })
-    if (this.#isOver(spec)) made.drain()
+    if (this.#isOver(spec)) made.drain('retired')
     if (made.state.state === 'gone') return
     told?.(made)
     this.#onFree(made)
@@ -378,6 +403,6 @@ export class SandboxPool implements Sandboxes {
   /** Drops what has been idle for long. */
   #sweep(): void {
     const now = this.#deps.clock.monotonic()
-    for (const { sandbox, sinceMs } of this.#serving.idle()) if (now - sinceMs > this.#deps.config.idleMs) this.#drop(sandbox)
+    for (const { sandbox, sinceMs } of this.#serving.idle()) if (now - sinceMs > this.#deps.config.idleMs) this.#drop(sandbox, 'idle-drop')
   }
 }

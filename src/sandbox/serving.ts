@@ -82,9 +82,14 @@ export class Serving<Sandbox extends Server> {
     })
   }
 
-  /** What they count for together. One that must stay keeps the room of its limit when it is frozen too, for it will run again. */
+  /** What they count for together. */
   get memoryMb(): number {
-    return this.all().reduce((sum, sandbox) => sum + (this.#staysFrozen(sandbox) ? sandbox.spec.memoryMb : budgetMb(sandbox.state, sandbox.spec.memoryMb)), 0)
+    return this.all().reduce((sum, sandbox) => sum + this.memoryOf(sandbox), 0)
+  }
+
+  /** What one counts for. One that must stay keeps the room of its limit when it is frozen too, for it will run again. */
+  memoryOf(sandbox: Sandbox): number {
+    return this.#staysFrozen(sandbox) ? sandbox.spec.memoryMb : budgetMb(sandbox.state, sandbox.spec.memoryMb)
   }
 
   #staysFrozen(sandbox: Sandbox): boolean {

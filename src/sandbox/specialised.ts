@@ -1,12 +1,12 @@
 import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
-import { type Channel, ChannelClosed, type EndReason, type Failed, ProtocolError } from './channel.ts'
+import { type Channel, ChannelClosed, type Failed, ProtocolError } from './channel.ts'
 import type { Depths } from './depths.ts'
 import { exitOf, howItEnded, messageIn } from './exits.ts'
 import type { HeldLog } from './held-log.ts'
 import { afterCallBegan, afterCallEnded, afterDrain, afterFreezeAsked, afterFrozen, type SandboxState } from './state.ts'
-import type { Call, CallEnd, CallResult, ColdReason, HandlerKind, LogSink, SandboxLease, SandboxProcess, SandboxSpec } from './types.ts'
+import type { Call, CallEnd, CallResult, ColdReason, Ending, HandlerKind, LogSink, SandboxLease, SandboxProcess, SandboxSpec } from './types.ts'
 
 /** The peak of memory is asked again after a call that took longer than this, or when it was not asked for MEMORY_AGE_MS. */
 const SHORT_CALL_MS = 5
@@ -24,11 +24,14 @@ export class Specialised {
   readonly #clock: Clock
   readonly #depths: Depths
   readonly #onFree: (sandbox: Specialised) => void
-  readonly #onGone: (sandbox: Specialised, killed: Promise<void>) => void
+  readonly #onGone: (sandbox: Specialised, killed: Promise<void>, why: Ending | null) => void
   #state: SandboxState
   #freezing: Promise<void> | null = null
   #thawing: Promise<void> | null = null
   #ending: Promise<void> | null = null
+  #drained: Ending | null = null
+  /** How many calls were sent to it. */
+  calls = 0
   /** How long its calls take, the last ones counting most; null before the first has ended. */
   callMs: number | null = null
   #memoryAt = Number.NEGATIVE_INFINITY
@@ -44,8 +47,8 @@ export class Specialised {
     printed: HeldLog | null
     /** It can take another call now. */
     onFree: (sandbox: Specialised) => void
-    /** `killed` resolves when nothing of it is left. */
-    onGone: (sandbox: Specialised, killed: Promise<void>) => void
+    /** `killed` resolves when nothing of it is left; `why` is null when the node stops. */
+    onGone: (sandbox: Specialised, killed: Promise<void>, why: Ending | null) => void
   }) {
     this.id = parts.process.id
     this.spec = parts.spec
@@ -58,7 +61,7 @@ export class Specialised {
     this.#onFree = parts.onFree
     this.#onGone = parts.onGone
     this.#state = { state: 'ready', sinceMs: parts.clock.monotonic() }
-    void this.channel.failure.then(() => this.end())
+    void this.channel.failure.then(() => this.end('lost'))
   }
 
   get state(): SandboxState {
@@ -88,7 +91,7 @@ export class Specialised {
       await this.#freezing
       await this.process.thaw()
     } catch {
-      void this.end()
+      void this.end('lost')
     } finally {
       this.#thawing = null
     }
@@ -97,7 +100,7 @@ export class Specialised {
   /** Gives the right back. */
   finish(): void {
     this.#state = afterCallEnded(this.#state, this.#clock.monotonic())
-    if (this.#state.state === 'gone' || this.spec.reuse === 'never') void this.end()
+    if (this.#state.state === 'gone' || this.spec.reuse === 'never') void this.end(this.#drained ?? 'used')
     else this.#onFree(this)
   }
 
@@ -112,31 +115,32 @@ export class Specialised {
   }
 
   /** No new calls; ends when the last is over. */
-  drain(): void {
+  drain(why: Ending): void {
+    this.#drained ??= why
     this.#state = afterDrain(this.#state)
-    if (this.#state.state === 'gone') void this.end()
+    if (this.#state.state === 'gone') void this.end(why)
   }
 
   /** Ends it now, whatever runs in it; what waits in it for its end is told first, and has a moment. Idempotent. */
-  end(reason: EndReason = 'spindown'): Promise<void> {
+  end(why: Ending | null): Promise<void> {
     if (this.#ending) return this.#ending
     this.#state = { state: 'gone' }
-    const killed = this.#tellEnd(reason).then(() => this.process.kill())
+    const killed = this.#tellEnd(why).then(() => this.process.kill())
     this.#ending = (async () => {
-      this.#onGone(this, killed)
+      this.#onGone(this, killed, why)
       await killed
       this.channel.close()
     })()
     return this.#ending
   }
 
-  async #tellEnd(reason: EndReason): Promise<void> {
+  async #tellEnd(why: Ending | null): Promise<void> {
     // One that serves a single call is ended too often to be waited for.
     const ms = this.spec.reuse === 'never' ? 0 : this.channel.shutdownMs
     if (ms === 0 || this.channel.isOver) return
     await (this.#thawing ?? this.#freezing)
     await this.process.thaw().catch(() => {})
-    this.channel.shutDown(reason, ms)
+    this.channel.shutDown(why === 'timeout' ? 'timeout' : 'spindown', ms)
     await within(this.#clock, ms, this.channel.failure)
   }
 
@@ -203,6 +207,7 @@ export class Specialised {
       this.channel.abandon(id, new Error('the function has run out of time'))
     })
     const onLeave = () => this.channel.cancel(id)
+    this.calls++
     this.#depths.began(depth)
     signal.addEventListener('abort', onLeave)
     if (signal.aborted) onLeave()
@@ -226,12 +231,12 @@ export class Specialised {
   #timedOut(invocationId: string): Failed {
     // With one call at a time it can only be this call that does not end; with several the others may finish.
     if (this.spec.concurrency === 1) void this.end('timeout')
-    else this.drain()
+    else this.drain('timeout')
     return failed('Sandbox.Timedout', `RequestId: ${invocationId} Error: Task timed out after ${(this.spec.timeoutMs / 1000).toFixed(2)} seconds`)
   }
 
   async #lost(error: Error, invocationId: string): Promise<Failed> {
-    void this.end()
+    void this.end('lost')
     // Whose fault it was cannot be told where several calls shared the process: each may be sent again.
     if (this.spec.concurrency > 1) throw new MayflyError('sandbox_lost', 'the sandbox that ran this call and others ended')
     if (error instanceof ProtocolError)

@@ -7,7 +7,7 @@ import { HeldLog } from './held-log.ts'
 import { loadCode } from './loading.ts'
 import { Specialised } from './specialised.ts'
 import type { Source, Staging } from './staging.ts'
-import type { LogSink, SandboxSpec } from './types.ts'
+import type { Ending, LogSink, SandboxSpec } from './types.ts'
 
 export interface SpecialisingDeps {
   readonly booting: Booting
@@ -19,8 +19,8 @@ export interface SpecialisingDeps {
   readonly onMade: (sandbox: Specialised, source: Source) => void
   /** One can take another call now. */
   readonly onFree: (sandbox: Specialised) => void
-  /** One has ended, for whatever reason. */
-  readonly onGone: (sandbox: Specialised) => void
+  /** One has ended; `why` is null when the node stops. */
+  readonly onGone: (sandbox: Specialised, why: Ending | null) => void
 }
 
 interface Way {
@@ -83,8 +83,8 @@ export class Specialising {
       depths,
       printed: way.printed,
       onFree,
-      onGone: (sandbox, killed) => {
-        onGone(sandbox)
+      onGone: (sandbox, killed, why) => {
+        onGone(sandbox, why)
         booting.clearSlot(generic, killed)
       },
     })

@@ -1,4 +1,7 @@
 import { unreachable } from '../lib/unreachable.ts'
+import type { Ending } from './types.ts'
+
+export const noneEnded = (): Record<Ending, number> => ({ 'idle-drop': 0, memory: 0, retired: 0, used: 0, timeout: 0, lost: 0 })
 
 /** The life of one specialised sandbox. A state carries only what it has. */
 export type SandboxState =

@@ -54,6 +54,11 @@ export class Supply {
     return this.#waiting.length
   }
 
+  /** Each runtime of which some wait or should. */
+  shown() {
+    return this.#waiting.shown()
+  }
+
   /** For a call. @throws as `StartQueue.wait` */
   async take(spec: SandboxSpec, signal: AbortSignal): Promise<Found<Generic, Specialised>> {
     const waiting = this.#takeWaiting(spec)

@@ -50,6 +50,12 @@ export interface RelayIdentity {
 /** Why a call found no sandbox ready. */
 export type ColdReason = 'first-call' | 'scale-out' | 'new-version' | 'idle-drop' | 'node-restart' | 'reuse-never' | 'sandbox-lost'
 
+/**
+ * Why a sandbox that served a version ended: unused for long, in the way of another that needed its memory, of a version
+ * or environment that is over, after its only call (`reuse: never`), with a call that ran out of time, or died.
+ */
+export type Ending = 'idle-drop' | 'memory' | 'retired' | 'used' | 'timeout' | 'lost'
+
 /** What the user's module exports: a Lambda handler or a web-standard `fetch(request)`. */
 export type HandlerKind = 'lambda' | 'fetch'
 
@@ -184,8 +190,34 @@ export interface SandboxStatus {
   /** The limits that the kernel holds under this driver on this host: `memory`, `pids`, `tmp`, `cpu`, `seccomp`, `userns`… */
   readonly limits: readonly string[]
   readonly missing: readonly { what: string; why: string; todo: string }[]
+  /** Booted sandboxes that wait for a function: all of them, and those of each runtime with how many should. */
   readonly generic: number
-  readonly sandboxes: readonly { id: string; key: string; state: string; busy: number; memoryMb: number }[]
+  readonly waiting: readonly { readonly runtime: RuntimeName; readonly booted: number; readonly wanted: number }[]
+  readonly memory: { readonly usedMb: number; readonly budgetMb: number }
+  /** How many ended since the node started, by why. */
+  readonly ended: Readonly<Record<Ending, number>>
+  readonly sandboxes: readonly ShownSandbox[]
+}
+
+/** One that serves a version. */
+export interface ShownSandbox {
+  readonly id: string
+  readonly key: string
+  readonly project: string
+  readonly functionName: string
+  readonly version: string
+  readonly runtime: RuntimeName
+  readonly state: string
+  /** Calls that run in it now, and all that ever did. */
+  readonly busy: number
+  readonly calls: number
+  /** Null while calls run in it. */
+  readonly idleMs: number | null
+  /** Kept loaded, however long no call comes. */
+  readonly provisioned: boolean
+  /** What it counts with against the budget, and its limit. */
+  readonly memoryMb: number
+  readonly limitMb: number
 }
 
 /** How it stands with the sandboxes that are kept loaded of one version. */

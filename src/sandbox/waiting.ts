@@ -25,6 +25,12 @@ export class Waiting<Booted extends { readonly runtime: RuntimeName }> {
     return this.#booted.filter((one) => one.runtime === runtime).length
   }
 
+  /** Each runtime of which some wait or should. */
+  shown(): { readonly runtime: RuntimeName; readonly booted: number; readonly wanted: number }[] {
+    const runtimes = new Set([ALWAYS, ...this.#versions.values(), ...this.#booted.map((one) => one.runtime)])
+    return [...runtimes].map((runtime) => ({ runtime, booted: this.count(runtime), wanted: this.#wanted(runtime) }))
+  }
+
   /** A version may be called. @returns whether one should be booted that was not wanted before */
   expect(key: string, runtime: RuntimeName): boolean {
     if (runtime === ALWAYS || this.#versions.has(key)) return false

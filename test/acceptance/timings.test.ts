@@ -122,6 +122,34 @@ describe('where the time of an invocation went', () => {
       [2, 2],
     )
   })
+  it('shows the sandboxes: of each function, those that wait, their memory, and why others ended', async () => {
+    const pool = () =>
+      JSON.parse(mayfly(['sandboxes', '--json', '--data', node.data]).stdout) as {
+        waiting: { runtime: string; wanted: number }[]
+        memory: { usedMb: number; budgetMb: number }
+        ended: Record<string, number>
+        sandboxes: { project: string; functionName: string; version: string; calls: number; memoryMb: number; limitMb: number; state: string }[]
+      }
+    const before = pool()
+    const plain = before.sandboxes.filter((one) => one.functionName === 'plain')
+    assert.equal(
+      plain.reduce((sum, one) => sum + one.calls, 0),
+      4,
+    )
+    const [one] = plain
+    assert.deepEqual([one?.project, one?.version, one?.limitMb], ['demo', '$LATEST', 128])
+    assert.ok(one && one.memoryMb > 0 && one.memoryMb <= 128)
+    assert.ok(before.memory.usedMb > 0 && before.memory.usedMb <= before.memory.budgetMb)
+    assert.ok(before.waiting.some(({ runtime, wanted }) => runtime === 'nodejs24.x' && wanted > 0))
+    const { stdout } = mayfly(['sandboxes', '--data', node.data])
+    assert.match(stdout, /^FUNCTION +VERSION +RUNTIME +STATE +FOR +CALLS +MEMORY +SANDBOX$/m)
+    assert.match(stdout, /^demo\/plain +\$LATEST +nodejs24\.x +(ready|frozen|freezing) +\d+ s +\d+ +\d+\/128 MB +s-\d+$/m)
+    assert.match(stdout, /^waiting {2}nodejs24\.x: \d+ of \d+$/m)
+    assert.match(stdout, /^ended {4}idle-drop: 0, memory: 0, retired: \d+, used: 0, timeout: 0, lost: 0$/m)
+    assert.equal(mayfly(['rm', 'streams', '--data', node.data]).code, 0)
+    for (let n = 0; n < 50 && (pool().ended.retired ?? 0) === before.ended.retired; n++) await pause(100)
+    assert.equal(pool().ended.retired, (before.ended.retired ?? 0) + 1)
+  })
   it('adds it up in the metrics', async () => {
     const token = readFileSync(path.join(node.data, 'operator.token'), 'utf8').trim()
     const page = await (await fetch(`${node.ready.url}/metrics`, { headers: { authorization: `Bearer ${token}` } })).text()
@@ -129,6 +157,7 @@ describe('where the time of an invocation went', () => {
     assert.equal(of('queue', 'count'), 2)
     assert.equal(of('run', 'count'), 6)
     assert.ok(of('response', 'sum') >= 0.39, 'the stream')
+    assert.match(page, /^mayfly_sandboxes_ended_total{reason="retired"} [1-9]/m)
     assert.ok(of('init', 'count') >= 1 && of('init', 'sum') >= 0.199, 'what did not load')
   })
 })

@@ -1,0 +1,43 @@
+import type { Command } from 'commander'
+import type { Client } from '../client/client.ts'
+import { bold, dim, print, table } from './output.ts'
+
+/** `mayfly sandboxes`: what waits for functions, what serves them, and what ended. Of the whole node. */
+export function sandboxesCommand<O>(command: (name: string, description: string) => Command, at: (options: O) => { readonly client: Client }): void {
+  command('sandboxes', 'show the sandboxes of a node: those that wait, those of each function, and why others ended').action(
+    async (options: O & { readonly json?: boolean }) => {
+      const { pool } = await at(options).client.status()
+      const { waiting, memory, ended, sandboxes } = pool
+      if (options.json) return print(JSON.stringify({ waiting, memory, ended, sandboxes }))
+      if (sandboxes.length > 0)
+        print(
+          table(
+            ['FUNCTION', 'VERSION', 'RUNTIME', 'STATE', 'FOR', 'CALLS', 'MEMORY', 'SANDBOX'],
+            sandboxes
+              .toSorted((a, b) => compare(a.project, b.project) || compare(a.functionName, b.functionName))
+              .map((one) => [
+                `${one.project}/${one.functionName}`,
+                one.version,
+                one.runtime,
+                one.busy > 1 ? `${one.state} (${one.busy})` : one.provisioned ? `${one.state}, kept` : one.state,
+                one.idleMs === null ? '' : `${Math.round(one.idleMs / 1000)} s`,
+                String(one.calls),
+                `${Math.round(one.memoryMb)}/${one.limitMb} MB`,
+                one.id,
+              ]),
+          ),
+        )
+      else print('No sandbox serves a function now.')
+      print(`${bold('waiting')}  ${waiting.map((one) => `${one.runtime}: ${one.booted} of ${one.wanted}`).join(', ') || 'none'}`)
+      print(`${bold('memory')}   ${Math.round(memory.usedMb)} of ${memory.budgetMb} MB`)
+      print(
+        `${bold('ended')}    ${Object.entries(ended)
+          .map(([why, count]) => `${why}: ${count}`)
+          .join(', ')}`,
+      )
+      print(dim('A frozen sandbox counts with the memory that it keeps, another with its limit.'))
+    },
+  )
+}
+
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
