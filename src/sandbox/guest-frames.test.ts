@@ -27,6 +27,7 @@ test('what an honest guest says is understood', () => {
   assert.equal(errorIn(json({ errorType: 'Mine' })).errorType, 'Mine')
   assert.deepEqual(errorIn(raw(20, Buffer.from('{"errorType":"Mine"}\xff', 'latin1'))), { errorType: 'Mine', payload: Buffer.from([0xff]) })
   assert.equal(errorIn(json({ errorType: 'x'.repeat(300) })).errorType.length, 256)
+  assert.equal(errorIn(json({ errorType: 'A\nB\r\u2028\u0000' })).errorType, 'A B   ')
   assert.equal(streamIn(json({ contentType: 'text/plain' })), 'text/plain')
   assert.deepEqual(headIn(json({ status: 599, headers: [['a', 'b']] })), { status: 599, headers: [['a', 'b']] })
   assert.deepEqual([creditIn(count(STREAM_WINDOW)), lostIn(count(7))], [STREAM_WINDOW, 7])
