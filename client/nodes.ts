@@ -60,16 +60,18 @@ export function findNode(where: Where): FoundNode {
       throw new NoNodeError(`No node is running on ${where.data} (there is no live ${file}). Start one: npx mayfly up --data ${JSON.stringify(where.data)}`)
     return found(run, where.project)
   }
-  const runs: RunFile[] = []
+  // By their folder: a node that was killed has left its pointer beside that of its next start.
+  const live = new Map<string, RunFile>()
   for (const name of names(where.stateFolder)) {
     try {
       const pointer = JSON.parse(readFileSync(path.join(where.stateFolder, name), 'utf8')) as { data?: unknown }
       const run = typeof pointer.data === 'string' ? readRun(path.join(pointer.data, 'run.json')) : null
-      if (run) runs.push(run)
+      if (run) live.set(run.data, run)
     } catch {
       // a pointer that is being written or was left behind
     }
   }
+  const runs = [...live.values()]
   if (runs.length === 0)
     throw new NoNodeError('No node is running on this machine for this user. Start one with `npx mayfly up`, or name one with --data, or with --url and --key.')
   if (runs.length > 1)

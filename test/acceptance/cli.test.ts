@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
@@ -212,6 +212,12 @@ describe('which node a command speaks to', () => {
     const { url, project } = node.ready
     const environment = { XDG_STATE_HOME: '/nonexistent', MAYFLY_URL: url, MAYFLY_KEY: project.secretKey }
     assert.equal((json(['invoke', 'hello', '--data', '{"n":3}'], environment) as { payload: number }).payload, 3)
+  })
+  it('the one that runs, though one before it was killed and left its pointer', () => {
+    const left = path.join(here().XDG_STATE_HOME, 'mayfly', 'nodes', `${path.basename(node.data)}-1.json`)
+    writeFileSync(left, JSON.stringify({ data: node.data }))
+    assert.deepEqual(json(['status']), node.ready)
+    rmSync(left)
   })
   it('none of two when none is chosen: the error lists both', async () => {
     second = await startMayfly(path.join(folder, 'other data'))
