@@ -176,10 +176,10 @@ export async function deployPacked(
   return { ...made, sent, steps }
 }
 
-/** The address that a file asks for: an object, or false for none; one that says nothing leaves what is there. */
+/** The address that a file asks for: an object, true for one with nothing said of it, or false for none; one that says nothing leaves what is there. */
 async function putAddress(client: Client, project: string, name: string, url: unknown): Promise<boolean> {
   if (url === undefined) return false
-  if (url !== false) return (await putUrl(client, project, name, null, { auth: 'none', stream: false, ...(url as UrlWish) })).changed
+  if (url !== false) return (await putUrl(client, project, name, null, { auth: 'none', stream: false, ...(url === true ? {} : (url as UrlWish)) })).changed
   const there = (await listUrls(client, project, name)).some((one) => one.alias === null)
   if (there) await removeUrl(client, project, name, null)
   return there
@@ -200,8 +200,8 @@ function readDefinition(root: string, overrides: Record<string, unknown>): Defin
     if (!FIELDS.has(field)) throw new FolderError(`${file}: this version knows no field "${field}". It knows ${[...FIELDS].slice(1).join(', ')}.`)
   }
   const { name, handler, url } = value as { name?: unknown; handler?: unknown; url?: unknown }
-  if (url !== undefined && url !== false && (typeof url !== 'object' || url === null || Array.isArray(url)))
-    throw new FolderError(`${file}: "url" must be false, or an object such as {"auth": "none", "stream": false}.`)
+  if (url !== undefined && typeof url !== 'boolean' && (typeof url !== 'object' || url === null || Array.isArray(url)))
+    throw new FolderError(`${file}: "url" must be true, false, or an object such as {"auth": "none", "stream": false}.`)
   if (name !== undefined && typeof name !== 'string') throw new FolderError(`${file}: "name" must be text.`)
   if (handler !== undefined && typeof handler !== 'string') throw new FolderError(`${file}: "handler" must be text, such as "index.handler".`)
   return value as Definition

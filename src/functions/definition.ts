@@ -63,7 +63,10 @@ export const functionSpecSchema = z.strictObject(
       })
       .refine(isPlainText, { error: 'must not hold control characters' })
       .default('index.handler')
-      .meta({ description: 'The file, without its ending, and the name that it exports; of a module whose default export has `fetch` the file alone counts.' }),
+      .meta({
+        description:
+          'The file, without its ending, and the name that it exports; of a module whose default export has `fetch` only the file counts, and a name still stands behind the dot.',
+      }),
     description: text(256).default('').meta({ description: 'A sentence for people.', unit: 'characters' }),
     memory: whole('MB', 64, 10_240)
       .default(256)
@@ -150,13 +153,13 @@ function layerOf(text: string): string | null {
 export const urlSpecSchema = z
   .union(
     [
-      z.literal(false),
+      z.boolean().transform((wanted): false | { auth: 'none' | 'iam'; stream: boolean } => wanted && { auth: 'none', stream: false }),
       z.strictObject({
         auth: oneOf(['none', 'iam']).default('none').meta({ description: 'Who may call it: anyone, or who signs with an access key of the project.' }),
         stream: z.boolean().default(false).meta({ description: 'Whether what it streams goes out as it is made.' }),
       }),
     ],
-    { error: 'must be false, or an object such as {"auth": "none", "stream": false}' },
+    { error: 'must be true, false, or an object such as {"auth": "none", "stream": false}' },
   )
   .optional()
 export type UrlSpec = Exclude<z.infer<typeof urlSpecSchema>, undefined>
@@ -168,7 +171,9 @@ export const mayflyJsonSchema = z.strictObject({
   $schema: z.string().optional().meta({ description: 'Where this schema lies, for editors.' }),
   name: z.string().regex(FUNCTION_NAME).optional().meta({ description: 'The name of the function; that of its folder when absent.' }),
   ...functionSpecSchema.omit({ artefact: true }).shape,
-  url: urlSpecSchema.meta({ description: 'An address of its own (a function URL), or `false` for none; what is there stays when this is absent.' }),
+  url: urlSpecSchema.meta({
+    description: 'An address of its own (a function URL): `true` for one that anyone may call, or `false` for none; what is there stays when this is absent.',
+  }),
   triggers: triggersSpecSchema.optional().meta({ description: 'What starts the function by itself; what is there stays when this is absent.' }),
 })
 
