@@ -68,15 +68,37 @@ const split = (arg: string): [string, string] => {
 /** Of a file or of standard input: neither the history of a shell nor the list of processes shows it. One line's end is not part of it. */
 async function contentFor(name: string, file: string | null): Promise<string> {
   const content = file !== null ? await read(file) : process.stdin.isTTY ? await ask(name) : await textOf(process.stdin)
+  // What was to say it, has failed.
+  if (content === '' && file === null) throw new UsageError(`secrets set: no value came for ${name}; an empty one is \`secrets set ${name}=\``)
   return content.replace(/\r?\n$/, '')
 }
 
 async function importFile(names: readonly string[], options: Options, where: Where): Promise<void> {
   const [file, ...more] = names
   if (file === undefined || more.length > 0) throw new UsageError('secrets import: say one file, such as .env, or - for standard input')
-  const values = parseEnv(file === '-' ? await textOf(process.stdin) : await read(file)) as Record<string, string>
+  const content = file === '-' ? await textOf(process.stdin) : await read(file)
+  const stray = strayLine(content)
+  if (stray !== null) throw new UsageError(`secrets import: line ${stray} of ${file} is not NAME=value, and no comment (#) either; nothing was set`)
+  const values = parseEnv(content) as Record<string, string>
   if (Object.keys(values).length === 0) throw new UsageError(`secrets import: ${file} has no line of the form NAME=value`)
   await send(values, options, where)
+}
+
+/** The number of the first line that would be dropped without a word, or null. A value in quotes may go over several. */
+function strayLine(content: string): number | null {
+  const lines = content.split(/\r?\n/)
+  for (let at = 0; at < lines.length; at++) {
+    const line = (lines[at] as string).trim()
+    if (line === '' || line.startsWith('#')) continue
+    const mark = line.indexOf('=')
+    if (mark <= 0) return at + 1
+    const value = line.slice(mark + 1).trim()
+    const quote = /^["'`]/.exec(value)?.[0]
+    if (quote === undefined || value.includes(quote, 1)) continue
+    const end = lines.findIndex((later, index) => index > at && later.includes(quote))
+    if (end !== -1) at = end
+  }
+  return null
 }
 
 const read = (file: string) =>

@@ -138,19 +138,24 @@ describe('secrets', () => {
     writeFileSync(path.join(folder, 'greedy', 'index.mjs'), 'export const handler = async () => 1')
     writeFileSync(path.join(folder, 'greedy', 'mayfly.json'), '{"secrets":["MAYFLY_KEY"]}')
     assert.match(cli(['deploy', path.join(folder, 'greedy')]).stderr, /secrets\.0: must be 1 to 128 letters.*none of the platform's own/)
+    writeFileSync(path.join(folder, 'stray.env'), '# all of it\nSTRAY="two\nlines"\n\nOTHER hush-hush\n')
     const wrong: [string[], RegExp][] = [
       [['secrets', 'set'], /say what/],
       [['secrets', 'set', 'A', 'B=1'], /one NAME without a value/],
       [['secrets', 'set', 'A=1', '--from-file', 'x'], /--from-file goes with one NAME/],
       [['secrets', 'set', 'A', '--from-file', path.join(folder, 'none-here')], /cannot be read/],
       [['secrets', 'import'], /say one file/],
+      [['secrets', 'import', path.join(folder, 'stray.env')], /line 5 of .*stray\.env is not NAME=value.*nothing was set/],
+      [['secrets', 'set', 'A'], /no value came for A; an empty one is `secrets set A=`/],
       [['secrets', 'rm'], /say which/],
       [['secrets', 'show', 'STRIPE_KEY'], /there is `secrets set`/],
     ]
     for (const [args, words] of wrong) {
       const done = cli(args)
       assert.deepEqual([done.code, words.test(done.stderr)], [2, true], done.stderr)
+      assert.doesNotMatch(done.stderr, /hush/)
     }
+    assert.doesNotMatch(ok(['secrets', 'ls']).stdout, /STRAY/)
     assert.equal(cli(['secrets', 'rm', 'OTHER', 'NONE']).code, 5)
     assert.match(ok(['secrets', 'ls']).stdout, /OTHER/)
   })
