@@ -163,6 +163,15 @@ describe('inferReply', () => {
       assert.equal(reply.headers?.['content-type'], 'application/json')
     })
   }
+  it('calls text that is no JSON by the type that it is told, where the function says none', () => {
+    const typeOf = (value: unknown) => inferReply(Buffer.from(JSON.stringify(value)), setHeader, 'text/plain').headers?.['content-type']
+    for (const value of ['hello', '1', '', { statusCode: 200, body: 'hello' }, { statusCode: 200, body: '' }]) assert.equal(typeOf(value), 'text/plain')
+    for (const value of [null, 1, { a: 'hello' }, { statusCode: 200, body: '{"a":1}' }, { statusCode: 200, body: { a: 1 } }, { statusCode: 204 }])
+      assert.equal(typeOf(value), 'application/json')
+    assert.equal(typeOf({ statusCode: 200, body: '/w==', isBase64Encoded: true }), 'application/json')
+    assert.equal(typeOf({ statusCode: 200, headers: { 'Content-Type': 'text/html' }, body: 'hello' }), 'text/html')
+    assert.equal(inferReply(Buffer.from('no JSON'), setHeader, 'text/plain').headers?.['content-type'], 'text/plain')
+  })
   it('sets headers and cookies and decodes base64', () => {
     const reply = infer({ statusCode: 200, headers: { 'Content-Type': 'image/png', n: 1 }, cookies: ['a=1', 'b=2'], body: '/w==', isBase64Encoded: true })
     assert.deepEqual(reply, { status: 200, headers: { 'content-type': 'image/png', n: '1', 'set-cookie': ['a=1', 'b=2'] }, body: Buffer.from([0xff]) })

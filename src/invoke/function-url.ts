@@ -101,29 +101,43 @@ function clfText(ms: number): string {
   return `${day}/${MONTHS[Number(month) - 1]}/${year}:${time.slice(0, 8)} +0000`
 }
 
+const JSON_TYPE = 'application/json'
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /**
  * What a Lambda handler returned, as an HTTP reply: an object with `statusCode` says it all, anything else is the
  * body of a 200 in JSON, a bare string its unquoted text.
+ * @param textType of text that is no JSON where the function says no type; Lambda calls that JSON too, which clients that parse it trip over
  * @throws MayflyError function_reply_invalid when `statusCode` is none
  */
-export function inferReply(payload: Uint8Array, set: SetHeader = setHeader): Reply {
+export function inferReply(payload: Uint8Array, set: SetHeader = setHeader, textType = JSON_TYPE): Reply {
   const text = Buffer.from(payload).toString('utf8')
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch {
-    return { status: 200, headers: { 'content-type': 'application/json' }, body: text }
+    return { status: 200, headers: { 'content-type': textType }, body: text }
   }
-  if (typeof value === 'string') return { status: 200, headers: { 'content-type': 'application/json' }, body: value }
+  if (typeof value === 'string') return { status: 200, headers: { 'content-type': textType }, body: value }
   if (typeof value !== 'object' || value === null || !('statusCode' in value)) {
-    return { status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) }
+    return { status: 200, headers: { 'content-type': JSON_TYPE }, body: JSON.stringify(value) }
   }
   const answer = value as { statusCode: unknown; headers?: unknown; cookies?: unknown; body?: unknown; isBase64Encoded?: unknown }
   const status = typeof answer.statusCode === 'string' ? Number(answer.statusCode) : answer.statusCode
   if (typeof status !== 'number' || !Number.isInteger(status) || status < 200 || status > 599) {
     throw new MayflyError('function_reply_invalid', 'the function returned a statusCode that is not 200 to 599')
   }
-  const headers: Record<string, string | string[]> = { 'content-type': 'application/json' }
+  const { body } = answer
+  const plain = textType !== JSON_TYPE && typeof body === 'string' && answer.isBase64Encoded !== true && !isJson(body)
+  const headers: Record<string, string | string[]> = { 'content-type': plain ? textType : JSON_TYPE }
   if (typeof answer.headers === 'object' && answer.headers !== null) {
     for (const [name, item] of Object.entries(answer.headers)) set(headers, name, String(item))
   }
@@ -131,7 +145,6 @@ export function inferReply(payload: Uint8Array, set: SetHeader = setHeader): Rep
     const cookies = answer.cookies.map(String).filter((cookie) => VALUE.test(cookie))
     if (cookies.length > 0) headers['set-cookie'] = cookies
   }
-  const { body } = answer
   if (body === undefined || body === null) return { status, headers, body: null }
   const content = typeof body === 'string' ? body : JSON.stringify(body)
   return { status, headers, body: answer.isBase64Encoded === true ? Buffer.from(content, 'base64') : content }

@@ -178,7 +178,8 @@ async function replyOf(outcome: Outcome, id: string): Promise<Reply> {
     return { status: entry.status, headers: { 'content-type': 'application/json', ...known, ...relay }, body }
   }
   if (result.kind === 'event') {
-    const reply = inferReply(result.payload)
+    // functions-js parses what is called JSON.
+    const reply = inferReply(result.payload, setHeader, 'text/plain; charset=utf-8')
     return { ...reply, headers: { ...reply.headers, ...known } }
   }
   if (result.kind === 'stream') {

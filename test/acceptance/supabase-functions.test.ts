@@ -57,6 +57,7 @@ before(async () => {
   )
   deploy('wrong', 'export const handler = async () => ({ statusCode: 7 })')
   deploy('broken', 'throw new Error("does not load")')
+  deploy('greet', "export const handler = async (event) => event.rawPath === '/long' ? { statusCode: 200, body: 'grün' } : 'grün'")
   deploy('open', TELL, { verifyJwt: false })
   const { url, publishableKey } = node.ready.project
   supabase = createClient(url, publishableKey)
@@ -116,6 +117,13 @@ describe('supabase-js calls functions', () => {
     assert.deepEqual([told.headers['x-region'], told.query], ['eu-west-1', '?forceFunctionRegion=eu-west-1'])
     const any = await tell({ region: FunctionRegion.Any })
     assert.deepEqual([any.headers['x-region'], any.query], [undefined, ''])
+  })
+
+  it('and reads the text of a Lambda handler as text', async () => {
+    for (const name of ['greet', 'greet/long']) {
+      const { data, error } = await supabase.functions.invoke<string>(name)
+      assert.deepEqual([data, error], ['grün', null])
+    }
   })
 
   it('and reads answers of every kind', async () => {
