@@ -1,9 +1,9 @@
-import { ApiError, type DeadLetter, type FunctionInfo, type LogLine, type Pool } from '../../client/client.ts'
+import { ApiError, type DeadLetter, type FunctionInfo, type LogLine, type Pool, type SandboxInfo } from '../../client/client.ts'
 import type { Bill as AnyBill, UsageRow } from '../../client/usage.ts'
 import type { AliasInfo, VersionInfo } from '../../client/versions.ts'
 
 export { ApiError }
-export type { AliasInfo, DeadLetter, FunctionInfo, LogLine, VersionInfo }
+export type { AliasInfo, DeadLetter, FunctionInfo, LogLine, Pool, SandboxInfo, VersionInfo }
 
 export interface Session {
   readonly projects: readonly { readonly ref: string; readonly name: string; readonly state: string }[]

@@ -69,12 +69,7 @@ export function Bars({
       <fieldset className="plot" ref={frame} aria-label={label} tabIndex={0} onKeyDown={keyed}>
         {width > 0 && (
           <svg width={width} height={HEIGHT} aria-hidden="true" onPointerLeave={() => setChosen(null)}>
-            <defs>
-              <pattern id={pattern} width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
-                <rect width="6" height="6" className="ink-bad" />
-                <rect width="2" height="6" className="hatch" />
-              </pattern>
-            </defs>
+            <Hatch id={pattern} />
             {[0, top / 2, top].map((value) => (
               <g key={value}>
                 <line x1={left} x2={width} y1={y(value)} y2={y(value)} className={value === 0 ? 'axis' : 'grid'} />
@@ -144,6 +139,18 @@ export function Bars({
         ))}
       </figcaption>
     </figure>
+  )
+}
+
+/** How what failed is filled: told apart without its colour too. */
+export function Hatch({ id }: { id: string }) {
+  return (
+    <defs>
+      <pattern id={id} width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+        <rect width="6" height="6" className="ink-bad" />
+        <rect width="2" height="6" className="hatch" />
+      </pattern>
+    </defs>
   )
 }
 

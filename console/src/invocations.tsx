@@ -5,6 +5,7 @@ import { bytes, count, duration, localTime } from './format.ts'
 import type { Loaded } from './load.ts'
 import { Badge, Dialog, Failure, Shown, Table, Time } from './parts.tsx'
 import { t } from './text.ts'
+import { drawnOf, PartsBar, partsOf, saysParts } from './timings.tsx'
 
 const LISTED = 8
 
@@ -13,7 +14,7 @@ function Outcome({ of }: { of: Invocation }) {
   return <Badge kind={of.outcome === null ? 'warn' : of.outcome === 'ok' ? 'good' : 'bad'}>{t(of.outcome ?? 'running')}</Badge>
 }
 
-/** One bar per invocation, oldest left: what loading took, what running took, errors apart; then the same as a table. */
+/** One bar per invocation, oldest left: where its time went, runs that failed apart; then the same as a table. */
 export function Invocations({ of, project, name }: { of: Loaded<readonly Invocation[]>; project: string; name: string }) {
   const [all, setAll] = useState(false)
   const [opened, setOpened] = useState<Invocation | null>(null)
@@ -21,18 +22,23 @@ export function Invocations({ of, project, name }: { of: Loaded<readonly Invocat
     <Shown of={of} isEmpty={(list) => list.length === 0} empty={<p>{t('It has not run yet. Invoke it below, or let a trigger start it.')}</p>}>
       {(list) => {
         const drawn = list.filter((one) => one.outcome !== null).toReversed()
+        const bars = drawn.map(barOf)
+        const kinds = new Set(bars.flatMap((bar) => bar.segments.map((segment) => segment.kind)))
         const today = new Date()
         return (
           <>
             <Bars
               label={t('Duration of the last {n} invocations; arrow keys choose one', { n: count(drawn.length) })}
-              bars={drawn.map(barOf)}
+              bars={bars}
               show={duration}
               legend={[
+                { kind: 'queue', name: t('in the queue') },
+                { kind: 'wait', name: t('waiting for a sandbox') },
                 { kind: 'init', name: t('loading (cold)') },
                 { kind: 'run', name: t('run') },
                 { kind: 'bad', name: t('run that failed') },
-              ]}
+                { kind: 'response', name: t('answer on its way') },
+              ].filter(({ kind }) => kinds.has(kind))}
               first={drawn[0] ? localTime(new Date(drawn[0].startedAt), today) : ''}
               last={drawn.length > 1 ? localTime(new Date((drawn.at(-1) as Invocation).startedAt), today) : ''}
             />
@@ -52,7 +58,8 @@ export function Invocations({ of, project, name }: { of: Loaded<readonly Invocat
                 },
                 { head: t('Outcome'), cell: (one) => <Outcome of={one} /> },
                 { head: t('Start'), cell: (one) => (one.cold === null ? t('warm') : <Badge kind="warn">{t('cold: {why}', { why: one.cold })}</Badge>) },
-                { head: t('Run'), number: true, cell: (one) => (one.outcome === null ? '–' : duration(one.durationMs)) },
+                { head: t('Time'), cell: (one) => (one.outcome === null ? '–' : <PartsBar of={partsOf(one)} />) },
+                { head: t('Run'), number: true, cell: (one) => (one.outcome === null ? '–' : duration(one.runMs)) },
                 { head: t('Loading'), number: true, cell: (one) => (one.initMs ? duration(one.initMs) : '–') },
                 { head: t('Memory'), number: true, cell: (one) => (one.maxMemoryMb === null ? '–' : `${count(one.maxMemoryMb)} MB`) },
                 { head: t('Attempt'), number: true, cell: (one) => count(one.attempt) },
@@ -72,14 +79,14 @@ export function Invocations({ of, project, name }: { of: Loaded<readonly Invocat
 }
 
 function barOf(one: Invocation): Bar {
-  const { durationMs: run, initMs: init } = one
-  const good = one.outcome === 'ok'
+  const parts = partsOf(one)
   const start = one.cold === null ? t('warm') : t('cold: {why}', { why: one.cold })
   return {
     key: `${one.id}/${one.attempt}`,
-    segments: [...(init > 0 ? [{ kind: 'init', value: init }] : []), { kind: good ? 'run' : 'bad', value: run }],
+    // In the queue's time of a later attempt are those before it, which have bars of their own.
+    segments: drawnOf(parts.filter(({ kind }) => kind !== 'queue' || one.attempt === 1)),
     ...(one.cold === null ? {} : { mark: '❄' }),
-    told: `${localTime(new Date(one.startedAt), new Date())} · ${t(one.outcome ?? 'running')} · ${start} · ${t('run')} ${duration(run)}${init > 0 ? ` · ${t('loading')} ${duration(init)}` : ''}`,
+    told: `${localTime(new Date(one.startedAt), new Date())} · ${t(one.outcome ?? 'running')} · ${start} · ${saysParts(parts)}`,
   }
 }
 
@@ -99,15 +106,18 @@ function OneInvocation({ of, project, name, close }: { of: Invocation; project: 
     [t('Attempt'), count(of.attempt)],
     [t('Outcome'), t(of.outcome ?? 'running')],
     [t('Start'), of.cold === null ? t('warm') : t('cold: {why}', { why: of.cold })],
-    [t('Waited'), duration(of.waitMs)],
-    [t('Loading'), duration(of.initMs)],
-    [t('Run'), duration(of.durationMs)],
+    [t('In the queue'), of.queueMs === null ? '–' : duration(of.queueMs)],
+    [t('Waiting for a sandbox'), duration(of.waitMs)],
+    [t('Loading'), of.cold === null ? '–' : duration(of.initMs)],
+    [t('Run'), duration(of.runMs)],
+    [t('Answer on its way'), of.responseMs === null ? '–' : duration(of.responseMs)],
     [t('Billed'), duration(of.billedMs)],
     [t('Memory'), `${of.maxMemoryMb === null ? '–' : count(of.maxMemoryMb)} / ${count(of.memoryMb)} MB`],
     [t('Bytes in / out'), `${bytes(of.bytesIn)} / ${bytes(of.bytesOut)}`],
   ]
   return (
     <Dialog title={t('Invocation')} close={close}>
+      {of.outcome !== null && <PartsBar of={partsOf(of)} />}
       <dl className="pairs">
         {told.map(([what, value]) => (
           <div key={what} className="pair">

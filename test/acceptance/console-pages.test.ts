@@ -24,6 +24,22 @@ const FUNCTIONS = {
   broken: `export const handler = async () => { throw new TypeError('always') }`,
 }
 
+/** Loads for a while, then answers at once and goes on writing. */
+const PARTS = `
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+await pause(120)
+export default { fetch: async (request) => {
+  const { fail } = await request.json()
+  await pause(60)
+  if (fail) throw new RangeError('asked to fail')
+  return new Response(new ReadableStream({ async start(to) {
+    to.enqueue(Buffer.from('{'))
+    await pause(90)
+    to.enqueue(Buffer.from('}'))
+    to.close()
+  } }))
+} }`
+
 /** What a reader with a keyboard, a screen reader or weak eyes would stumble over, and what is wider than the window. */
 const LOOK = `(() => {
   const faults = []
@@ -244,6 +260,45 @@ describe("the console's pages in Chromium", { skip }, () => {
     assert.match((await page.locator('.told').textContent()) ?? '', /error · .* · run [\d.]+ m?s/)
     assert.equal(await page.title(), 'greeter · Mayfly console')
     assert.deepEqual(faults, [])
+  })
+
+  it('where the time of each invocation went is drawn in its parts, and its sandboxes stand below', async () => {
+    await deployFiles(node.ready, 'parts', { 'index.mjs': PARTS })
+    mayfly(['invoke', 'parts', '--async', '--data', node.data, '--data', '{}'])
+    await come('the queued one', async () => mayfly(['invocations', 'parts', '--json', '--data', node.data]).stdout.includes('"outcome":"ok"'))
+    for (const fail of [false, false, true]) mayfly(['invoke', 'parts', '--data', node.data, '--data', JSON.stringify({ fail })])
+    for (const width of [1280, 360]) {
+      for (const colorScheme of ['light', 'dark'] as const) {
+        const { page, faults } = await openPage({ viewport: { width, height: 800 }, colorScheme })
+        await page.goto(at('demo', 'functions', 'parts'))
+        await until(page, "document.querySelectorAll('.plot g.bar').length === 4")
+        // A kind of its own for each part, in the bars and in the words below them.
+        for (const kind of ['init', 'run', 'bad', 'response']) assert.ok((await page.locator(`.plot rect.bar-${kind}`).count()) >= 1, kind)
+        const legend = (await page.locator('figure.chart figcaption').textContent()) ?? ''
+        assert.match(legend, /loading \(cold\).*run.*answer on its way/)
+        await page.locator('.plot').focus()
+        await page.keyboard.press('Home')
+        const told = (await page.locator('.told').textContent()) ?? ''
+        assert.match(told, /ok · cold: [a-z-]+ · queue [\d.]+ m?s · sandbox [\d.]+ m?s · loading [\d.]+ m?s · run [\d.]+ m?s · response [\d.]+ m?s$/)
+        const sandboxes = card(page, 'Sandboxes').getByRole('table', { name: 'Sandboxes' })
+        assert.match((await sandboxes.getByRole('row').nth(1).textContent()) ?? '', /^s-\d+\$LATEST(ready|frozen|freezing|busy).*\d+ \/ \d+ MB$/)
+        assert.deepEqual(await page.evaluate(LOOK), [])
+        await shot(page, `parts-${width}-${colorScheme}`)
+        const table = page.getByRole('table', { name: 'Recent invocations' })
+        assert.equal(await table.getByRole('img', { name: /^(queue .* · )?sandbox .* · run .* · response / }).count(), 4)
+        await table.getByRole('row').nth(4).getByRole('button').click()
+        const dialog = page.getByRole('dialog')
+        await dialog.getByText('Answer on its way').waitFor()
+        assert.ok((await dialog.locator('.parts rect.bar-response').count()) === 1)
+        assert.deepEqual(await page.evaluate(LOOK), [])
+        await shot(page, `parts-one-${width}-${colorScheme}`)
+        assert.deepEqual(faults, [])
+      }
+    }
+    const { page } = await openPage()
+    await page.goto(at('demo'))
+    await page.getByRole('table', { name: 'Sandboxes' }).getByRole('link', { name: 'parts' }).first().waitFor()
+    assert.match((await card(page, 'Node').textContent()) ?? '', /Waiting for a functionnodejs24\.x: \d+ \/ \d+.*Memory[\d,]+ \/ [\d,]+ MB/)
   })
 
   it('what is not JSON is not sent; what waits is sent to the queue', async () => {

@@ -7,6 +7,7 @@ import { useLoaded } from '../load.ts'
 import { LiveLogs } from '../logs.tsx'
 import { Badge, Card, Copyable, Page, Shown, stateKind, Time } from '../parts.tsx'
 import { hrefOf } from '../route.ts'
+import { SandboxTable } from '../sandboxes.tsx'
 import { t } from '../text.ts'
 import { saysTrigger } from '../triggers.tsx'
 import { Versions } from '../versions.tsx'
@@ -16,6 +17,7 @@ export function FunctionPage({ project, name }: { project: string; name: string 
   const definition = useLoaded(key, (signal) => api.function(project, name, signal), 5000)
   const triggers = useLoaded(key, (signal) => api.triggersOf(project, name, signal), 15_000)
   const invocations = useLoaded(key, (signal) => api.invocations(project, name, 100, signal), 2000)
+  const status = useLoaded('status', (signal) => api.status(signal), 5000)
   return (
     <Page
       title={name}
@@ -35,6 +37,9 @@ export function FunctionPage({ project, name }: { project: string; name: string 
         </Card>
         <Card title={t('Live logs')}>
           <LiveLogs key={key} project={project} name={name} />
+        </Card>
+        <Card title={t('Sandboxes')}>
+          <Shown of={status}>{(node) => <SandboxTable of={node.pool.sandboxes} project={project} name={name} />}</Shown>
         </Card>
         <Card title={t('Definition')}>
           <Shown of={definition}>{(one) => <Definition of={one} />}</Shown>

@@ -4,6 +4,7 @@ import { count, duration, gbSeconds, money, utcDay } from '../format.ts'
 import { useLoaded } from '../load.ts'
 import { Badge, Card, Copyable, Failure, Figure, Page, Shown, Table } from '../parts.tsx'
 import { hrefOf } from '../route.ts'
+import { SandboxTable, saysEnded, saysWaiting } from '../sandboxes.tsx'
 import { t } from '../text.ts'
 
 export function OverviewPage({ project, session }: { project: string; session: Session }) {
@@ -99,10 +100,13 @@ export function OverviewPage({ project, session }: { project: string; session: S
                       )}
                     </dd>
                     <dt>{t('Sandboxes')}</dt>
-                    <dd>
-                      {t('{n} waiting for a function', { n: count(node.pool.generic) })}
-                      {states.map(([state, list]) => ` · ${count(list?.length ?? 0)} ${state}`)}
-                    </dd>
+                    <dd>{states.map(([state, list]) => `${count(list?.length ?? 0)} ${state}`).join(' · ') || t('none')}</dd>
+                    <dt>{t('Waiting for a function')}</dt>
+                    <dd>{saysWaiting(node.pool)}</dd>
+                    <dt>{t('Ended')}</dt>
+                    <dd>{saysEnded(node.pool)}</dd>
+                    <dt>{t('Memory')}</dt>
+                    <dd>{`${count(node.pool.memory.usedMb)} / ${count(node.pool.memory.budgetMb)} MB`}</dd>
                     <dt>{t('Region')}</dt>
                     <dd>{node.region}</dd>
                   </dl>
@@ -118,6 +122,9 @@ export function OverviewPage({ project, session }: { project: string; session: S
         </Card>
         <Keys key={project} project={project} session={session} />
       </div>
+      <Card title={t('Sandboxes')} wide>
+        <Shown of={status}>{(node) => <SandboxTable of={node.pool.sandboxes} project={project} name={null} />}</Shown>
+      </Card>
       {today !== null && today.length > 0 && (
         <Card title={t('Today by function')} wide>
           <Table
