@@ -127,6 +127,53 @@ describe('secrets', () => {
     assert.deepEqual(values(third, projects.one), { A: '2' })
   })
 
+  /** A database whose answers wait for the test, from its first on. */
+  const gated = () => {
+    const gates: (() => void)[] = []
+    const sql = async (...query: Parameters<Database['sql']>) => {
+      const rows = await control.sql(...query)
+      await new Promise<void>((open) => gates.push(open))
+      return rows
+    }
+    return { gates, control: { ...control, sql, transaction: control.transaction.bind(control) } as unknown as Database }
+  }
+  const turn = () => new Promise((resolve) => setTimeout(resolve, 20))
+
+  it('are read in the end, however often another project changes its own', async () => {
+    const { gates, control: slow } = gated()
+    const own = open({ control: slow })
+    const ready = own.ready(projects.one.ref)
+    for (let i = 0; i < 3; i++) {
+      await turn()
+      own.forget(projects.two.ref)
+      gates.shift()?.()
+    }
+    await turn()
+    assert.ok(own.isReady(projects.one.ref))
+    await ready
+  })
+
+  it('are never what was read before a change, when that comes later than what was read after it', async () => {
+    await secrets.set(projects.one, { A: 'old' })
+    const { gates, control: slow } = gated()
+    const own = open({ control: slow })
+    const first = own.ready(projects.one.ref)
+    await turn()
+    gates.shift()?.()
+    await first
+    const late = open({ control: slow, believable: () => false })
+    const reading = late.ready(projects.one.ref)
+    await turn()
+    await secrets.set(projects.one, { A: 'new' })
+    const refreshed = late.refresh(projects.one.ref)
+    for (let i = 0; i < 4; i++) {
+      await turn()
+      gates.pop()?.()
+    }
+    await Promise.all([reading, refreshed])
+    assert.equal(late.of(projects.one.ref)?.A, 'new')
+  })
+
   it('refuse names that are none, names of the platform, and values that no variable can have', async () => {
     for (const name of ['', '1A', 'A-B', 'A.B', 'Ä', 'A\n', 'A'.repeat(129), '*'])
       await assert.rejects(secrets.set(projects.one, { [name]: 'v' }), refused('bad_request', /must be 1 to 128 letters/), name)

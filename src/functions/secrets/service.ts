@@ -40,8 +40,8 @@ export class Secrets {
   readonly #digestKey: Uint8Array
   readonly #known = new Map<ProjectRef, Values>()
   readonly #loading = new Map<ProjectRef, Promise<void>>()
-  /** Raised by each change: what was read before it is not kept. */
-  #generation = 0
+  /** What is being read: a change of its project makes it stale, and then it is read again. Others' changes are nothing to it. */
+  readonly #reads = new Map<ProjectRef, Set<{ stale: boolean }>>()
 
   constructor(deps: SecretsDeps) {
     this.#deps = deps
@@ -72,6 +72,7 @@ export class Secrets {
 
   /** Something else changed a project: reads again what was known of it. Throws nothing. */
   async refresh(project: ProjectRef): Promise<void> {
+    this.#outdate(project)
     if (!this.#known.has(project)) return
     this.#loading.delete(project)
     // When the database is away nothing is known, and the next call asks again.
@@ -79,20 +80,34 @@ export class Secrets {
   }
 
   forget(project: ProjectRef): void {
-    this.#generation++
+    this.#outdate(project)
     this.#known.delete(project)
     this.#loading.delete(project)
   }
 
   async #load(project: ProjectRef): Promise<void> {
-    const generation = this.#generation
-    const values = this.#open(await secretsOf(this.#deps.control.sql, project))
-    if (generation !== this.#generation) return await this.#load(project)
+    let read: { stale: boolean }
+    let values: Values
+    do {
+      read = { stale: false }
+      const reads = this.#reads.get(project) ?? new Set()
+      this.#reads.set(project, reads.add(read))
+      try {
+        values = this.#open(await secretsOf(this.#deps.control.sql, project))
+      } finally {
+        reads.delete(read)
+        if (reads.size === 0) this.#reads.delete(project)
+      }
+    } while (read.stale)
     const before = this.#known.get(project)
     if (before !== undefined && isDeepStrictEqual(before, values)) return
     this.#known.set(project, values)
     if (this.#known.size > LIMITS.rememberedVersions.value) this.#known.delete(this.#known.keys().next().value as ProjectRef)
     if (before !== undefined) this.#deps.changed(project)
+  }
+
+  #outdate(project: ProjectRef): void {
+    for (const read of this.#reads.get(project) ?? []) read.stale = true
   }
 
   async list(project: ProjectRef): Promise<SecretInfo[]> {
@@ -142,7 +157,7 @@ export class Secrets {
 
   /** A change is committed: it is in force here before who asked for it is told. */
   async #became(project: ProjectRef): Promise<void> {
-    this.#generation++
+    this.#outdate(project)
     this.#loading.delete(project)
     await this.#load(project)
   }
