@@ -41,7 +41,7 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
   const { node: settings } = config
   const { sandboxes } = sandbox
 
-  const concurrency = opening.use(new Concurrency({ control, clock, provisioningChanged: () => provisioning.look() }))
+  const concurrency = opening.use(new Concurrency({ control, clock, slots: config.invoke.concurrency, provisioningChanged: () => provisioning.look() }))
   const secrets = new Secrets({ control, sealer, changed: (ref) => specs.secretsChanged(ref), believable })
   const specs = new Specs({
     issueHandle: (identity) => auth.issueHandle(identity),

@@ -5,7 +5,9 @@ import type { ProjectRef } from '../../core/project.ts'
 import { bumpProjectVersion } from '../../core/store.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { FunctionDefinition } from '../types.ts'
+import { heldBack } from './held-back.ts'
 import {
+  countProjectsWithFunctions,
   deleteProvisioning,
   deleteReserved,
   type Provisioning,
@@ -28,6 +30,8 @@ const MIN_UNRESERVED = LIMITS.unreservedConcurrency.value
 export interface ConcurrencyDeps {
   readonly control: Database
   readonly clock: Clock
+  /** How many calls the node runs at once; without it nothing bounds what is held back. */
+  readonly slots?: number
   /** Told when what is provisioned may have changed. */
   readonly provisioningChanged?: () => void
 }
@@ -54,7 +58,7 @@ export class Concurrency implements Disposable {
     return this.#reserved.get(functionId) ?? null
   }
 
-  /** Of all functions of the node. */
+  /** How many slots of the node are kept free for them. */
   get total(): number {
     return this.#total
   }
@@ -89,9 +93,12 @@ export class Concurrency implements Disposable {
   async #read(): Promise<void> {
     do {
       this.#again = false
-      const rows = await selectReservations(this.#deps.control.sql)
+      const { control, slots = Number.POSITIVE_INFINITY } = this.#deps
+      const [rows, projects] = [await selectReservations(control.sql), await countProjectsWithFunctions(control.sql)]
+      const byProject = new Map<ProjectRef, number>()
+      for (const { project, reserved } of rows) byProject.set(project, (byProject.get(project) ?? 0) + reserved)
       this.#reserved = new Map(rows.map((row) => [row.functionId, row.reserved]))
-      this.#total = rows.reduce((sum, row) => sum + row.reserved, 0)
+      this.#total = heldBack([...byProject.values()], projects, slots)
     } while (this.#again)
   }
 

@@ -15,6 +15,9 @@ export const selectReservations = (sql: Query) => sql<Reservation>`
     join mayfly.function on function.id = function_id
     join mayfly.project on project.id = function.project_id`
 
+export const countProjectsWithFunctions = async (sql: Query): Promise<number> =>
+  (await sql<{ projects: number }>`select count(distinct project_id)::int as projects from mayfly.function`)[0]?.projects ?? 0
+
 export const selectReserved = async (sql: Query, functionId: string): Promise<number | null> =>
   (await sql<{ reserved: number }>`select reserved from mayfly.function_concurrency where function_id = ${functionId}`)[0]?.reserved ?? null
 
