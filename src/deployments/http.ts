@@ -1,3 +1,4 @@
+import { json } from '../core/json-reply.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
@@ -70,8 +71,6 @@ export function routes({ deployments, address }: DeploymentsHttpDeps): Route[] {
     ),
   ]
 }
-
-const json = (status: number, body: unknown): Reply => ({ status, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
 
 const shown = (info: DeploymentInfo) => ({ ...info, modifiedAt: info.modifiedAt.toISOString() })
 

@@ -1,3 +1,4 @@
+import { json } from '../core/json-reply.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { type Project, type ProjectRef, parseProjectRef } from '../core/project.ts'
@@ -109,12 +110,6 @@ export function routes({ functions, links, concurrencyOf }: FunctionsHttpDeps): 
     },
   ]
 }
-
-const json = (status: number, body: unknown): Reply => ({
-  status,
-  headers: { 'content-type': 'application/json' },
-  body: JSON.stringify(body),
-})
 
 const projectOf = (context: RequestContext): ProjectRef => (context.project as Project).ref
 

@@ -1,3 +1,4 @@
+import { json } from '../core/json-reply.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { isPlainLines } from '../core/plain-text.ts'
@@ -113,8 +114,6 @@ const shownAlias = (alias: Alias) => ({
 
 const noVersion = (name: string, version: string) =>
   new MayflyError('version_not_found', `the function "${name}" has no version ${JSON.stringify(version.slice(0, 100))}`)
-
-const json = (status: number, body: unknown): Reply => ({ status, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
 
 type Body = Readonly<Record<string, unknown>>
 

@@ -1,5 +1,5 @@
 import type { Route } from '../core/route.ts'
-import { json } from './reply.ts'
+import { json } from '../core/json-reply.ts'
 
 export interface ConsoleRoutesDeps {
   /** A fresh one-time address of the console. */

@@ -16,7 +16,7 @@ import { Attempts } from './attempts.ts'
 import { ConsoleListener } from './console.ts'
 import { HostNames, isConsoleName, TrustedProxies } from './doors.ts'
 import { Gateway } from './listener.ts'
-import { json } from './reply.ts'
+import { json } from '../core/json-reply.ts'
 
 const demo: Project = { id: '1', ref: 'demo' as ProjectRef, name: 'demo', state: 'active' }
 const route = (method: string, at: string, more: Partial<Route>): Route => ({

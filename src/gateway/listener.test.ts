@@ -12,7 +12,7 @@ import { systemClock } from '../lib/clock.ts'
 import type { RelayIdentity } from '../sandbox/index.ts'
 import { HostNames, TrustedProxies } from './doors.ts'
 import { Gateway } from './listener.ts'
-import { json } from './reply.ts'
+import { json } from '../core/json-reply.ts'
 
 const ref = (text: string) => text as ProjectRef
 const demo: Project = { id: '1', ref: ref('demo'), name: 'demo', state: 'active' }

@@ -1,5 +1,5 @@
 import type { Route } from '../core/route.ts'
-import { json } from './reply.ts'
+import { json } from '../core/json-reply.ts'
 
 export interface NodeState {
   readonly version: string

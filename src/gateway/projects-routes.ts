@@ -4,7 +4,7 @@ import { isPlainText } from '../core/plain-text.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { Projects } from '../core/projects.ts'
 import type { Route } from '../core/route.ts'
-import { json } from './reply.ts'
+import { json } from '../core/json-reply.ts'
 
 export interface ProjectRoutesDeps {
   readonly projects: Projects

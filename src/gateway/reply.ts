@@ -16,13 +16,6 @@ export function errorReply(error: unknown, requestId: string): Reply {
   }
 }
 
-/** A JSON reply. */
-export const json = (status: number, value: unknown): Reply => ({
-  status,
-  headers: { 'content-type': 'application/json' },
-  body: JSON.stringify(value),
-})
-
 const NO_BODY = new Set([204, 205, 304])
 
 /**

@@ -1,3 +1,4 @@
+import { json } from '../core/json-reply.ts'
 import { ERRORS, MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project } from '../core/project.ts'
@@ -256,8 +257,6 @@ async function deadLetters(deps: InvokeHttpDeps, context: RequestContext): Promi
   const letters = await deps.queue.deadLetters(refOf(context), functionName, limit)
   return json(200, { deadLetters: letters.map(shownLetter) })
 }
-
-const json = (status: number, body: unknown): Reply => ({ status, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
 
 const refOf = (context: RequestContext) => (context.project as Project).ref
 

@@ -1,3 +1,4 @@
+import { json } from '../core/json-reply.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
@@ -69,7 +70,6 @@ export function routes({ sites, address }: SitesHttpDeps): Route[] {
   ]
 }
 
-const json = (status: number, body: unknown): Reply => ({ status, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
 const clip = (text: string) => JSON.stringify(text.slice(0, 100))
 
 function parseJson(body: Buffer): unknown {

@@ -1,3 +1,4 @@
+import { json } from '../core/json-reply.ts'
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { ERRORS, MayflyError } from '../core/errors.ts'
@@ -49,10 +50,10 @@ export function routes(storage: Storage): Route[] {
   const upload =
     (operation: Upload['operation']): Handle =>
     async (context, caller) =>
-      await receive(context, storage.maxObjectBytes, operation, async (one) => json(written(await storage.uploads.upload(caller, one))))
+      await receive(context, storage.maxObjectBytes, operation, async (one) => ok(written(await storage.uploads.upload(caller, one))))
   const info: Handle = async (context, caller) => {
     const { object, blob } = await storage.objects.find(caller, placeOf(context), 'storage.object.info_authenticated')
-    return json({
+    return ok({
       id: object.id,
       name: object.name,
       version: blob.version,
@@ -74,27 +75,27 @@ export function routes(storage: Storage): Route[] {
       const asked = await read(context, newBucket)
       const name = asked.id ?? asked.name ?? ''
       await storage.buckets.create(caller, name, { public: asked.public ?? false, fileSizeLimit: sizeOf(asked) ?? null, allowedMimeTypes: asked.allowed_mime_types ?? null })
-      return json({ name })
+      return ok({ name })
     }, 'data'),
     row('GET', '/bucket', 'Lists the buckets that the caller may see.', async ({ query }, caller) => {
       const page = parsed(bucketsPage, Object.fromEntries(query))
-      return json((await storage.buckets.list(caller, { ...page, descending: page.sortOrder === 'desc' })).map(shownBucket))
+      return ok((await storage.buckets.list(caller, { ...page, descending: page.sortOrder === 'desc' })).map(shownBucket))
     }),
-    row('GET', '/bucket/:id', 'Shows a bucket.', async ({ params }, caller) => json(shownBucket(await storage.buckets.get(caller, params.id ?? '')))),
+    row('GET', '/bucket/:id', 'Shows a bucket.', async ({ params }, caller) => ok(shownBucket(await storage.buckets.get(caller, params.id ?? '')))),
     row('PUT', '/bucket/:id', 'Changes a bucket; what is not named stays.', async (context, caller) => {
       const asked = await read(context, bucketChange)
       await storage.buckets.update(caller, context.params.id ?? '', changeOf(asked))
-      return json({ message: 'Successfully updated' })
+      return ok({ message: 'Successfully updated' })
     }),
     row('DELETE', '/bucket/:id', 'Deletes an empty bucket.', async (context, caller) => {
       await drain(context)
       await storage.buckets.delete(caller, context.params.id ?? '')
-      return json({ message: 'Successfully deleted' })
+      return ok({ message: 'Successfully deleted' })
     }),
     row('POST', '/bucket/:id/empty', 'Deletes all objects of a bucket.', async (context, caller) => {
       await drain(context)
       await storage.buckets.empty(caller, context.params.id ?? '')
-      return json({ message: 'Successfully emptied' })
+      return ok({ message: 'Successfully emptied' })
     }),
 
     row('POST', '/object/:bucket/*', 'Stores an object: a form with one file, or the bytes themselves; `x-upsert: true` writes over one that is there.', upload('storage.object.upload'), 'data'),
@@ -112,22 +113,22 @@ export function routes(storage: Storage): Route[] {
       const { bucket, key } = placeOf(context)
       const gone = await storage.objects.remove(caller, bucket, [key], 'storage.object.delete')
       if (gone.length === 0) throw noSuchKey()
-      return json({ message: 'Successfully deleted' })
+      return ok({ message: 'Successfully deleted' })
     }),
     row('DELETE', '/object/:bucket', 'Deletes the objects that the body names; tells which were there and could be.', async (context, caller) => {
       const { prefixes } = await read(context, removal)
       const keys = prefixes.map((one) => (typeof one === 'string' ? one : one.path))
-      return json((await storage.objects.remove(caller, context.params.bucket ?? '', keys)).map(shownObject))
+      return ok((await storage.objects.remove(caller, context.params.bucket ?? '', keys)).map(shownObject))
     }),
     row('POST', '/object/list/:bucket', 'Lists a folder: what lies in it, and the folders in it with `id: null`.', async (context, caller) => {
       const { sortBy, ...ask } = await read(context, listing)
-      return json(await storage.objects.list(caller, { ...ask, bucket: context.params.bucket ?? '', sortBy: sortBy?.column ?? 'name', descending: sortBy?.order === 'desc' }))
+      return ok(await storage.objects.list(caller, { ...ask, bucket: context.params.bucket ?? '', sortBy: sortBy?.column ?? 'name', descending: sortBy?.order === 'desc' }))
     }),
     row('POST', '/object/move', 'Gives an object another name, or another bucket.', async (context, caller) => {
       const ask = await read(context, transfer)
       const to = { bucket: ask.destinationBucket ?? ask.bucketId, key: ask.destinationKey }
       const { id } = await storage.objects.move(caller, { bucket: ask.bucketId, key: ask.sourceKey }, to)
-      return json({ message: 'Successfully moved', Id: id, Key: `${to.bucket}/${to.key}` })
+      return ok({ message: 'Successfully moved', Id: id, Key: `${to.bucket}/${to.key}` })
     }),
     row('POST', '/object/copy', 'Stores the bytes of an object under another name as well.', async (context, caller) => {
       const ask = await read(context, transfer)
@@ -138,12 +139,12 @@ export function routes(storage: Storage): Route[] {
           ? { ...(ask.metadata?.mimetype ? { contentType: ask.metadata.mimetype } : {}), ...(ask.metadata?.cacheControl ? { cacheControl: headerText(ask.metadata.cacheControl) } : {}), userMetadata: userMetadataOf(context.headers['x-metadata'], 'base64') }
           : null,
       })
-      return json({ ...written(done), id: done.id, bucket_id: done.bucket, name: done.key })
+      return ok({ ...written(done), id: done.id, bucket_id: done.bucket, name: done.key })
     }, 'data'),
   ]
 }
 
-const json = (value: unknown): Reply => ({ status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) })
+const ok = (value: unknown): Reply => json(200, value)
 const written = ({ id, bucket, key }: Written) => ({ Id: id, Key: `${bucket}/${key}` })
 const callerOf = ({ project, principal, depth, remoteAddress }: RequestContext): Caller => {
   // What a proxy forwards may be any text, and a function has no address.

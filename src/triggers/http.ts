@@ -1,3 +1,4 @@
+import { json } from '../core/json-reply.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
@@ -12,7 +13,7 @@ export const routes = (triggers: Triggers): Route[] => [
     access: 'manage',
     plane: 'management',
     doc: 'Lists what starts the functions of a project.',
-    handle: async (context) => json({ triggers: (await triggers.list(refOf(context))).map((one) => ({ function: one.function, ...shown(one) })) }),
+    handle: async (context) => ok({ triggers: (await triggers.list(refOf(context))).map((one) => ({ function: one.function, ...shown(one) })) }),
   },
   {
     method: 'GET',
@@ -20,7 +21,7 @@ export const routes = (triggers: Triggers): Route[] => [
     access: 'manage',
     plane: 'management',
     doc: 'Shows what starts a function.',
-    handle: async (context) => json({ triggers: (await triggers.of(refOf(context), context.params.name ?? '')).map(shown) }),
+    handle: async (context) => ok({ triggers: (await triggers.of(refOf(context), context.params.name ?? '')).map(shown) }),
   },
   {
     method: 'PUT',
@@ -32,13 +33,13 @@ export const routes = (triggers: Triggers): Route[] => [
     handle: async (context) => {
       const specs = parseTriggers(listOf(await context.body(LIMITS.managementBody.value)))
       const { triggers: now, changed } = await triggers.put(refOf(context), context.params.name ?? '', specs)
-      return json({ triggers: now.map(shown), changed })
+      return ok({ triggers: now.map(shown), changed })
     },
   },
 ]
 
 const refOf = (context: RequestContext): ProjectRef => (context.project as Project).ref
-const json = (body: unknown): Reply => ({ status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+const ok = (body: unknown): Reply => json(200, body)
 const shown = ({ id, spec, createdAt }: Trigger) => ({ id, ...spec, createdAt: createdAt.toISOString() })
 
 function listOf(body: Buffer): unknown {

@@ -1,3 +1,4 @@
+import { json } from '../core/json-reply.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project } from '../core/project.ts'
@@ -11,7 +12,7 @@ const GROUPS: ReadonlyMap<string, GroupBy> = new Map([
   ['day', 'day'],
   ['function', 'function'],
 ])
-const json = (body: object): Reply => ({ status: 200, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+const ok = (body: object): Reply => json(200, body)
 
 export const routes = (usage: Usage): Route[] => [
   {
@@ -24,7 +25,7 @@ export const routes = (usage: Usage): Route[] => [
       const days = whole(context.query.get('days') ?? '31', 'days', 3650)
       const by = GROUPS.get(context.query.get('by') ?? 'day,function')
       if (!by) throw new MayflyError('bad_request', 'by: day,function or day or function')
-      return json(await usage.read((context.project as Project).ref, days, by))
+      return ok(await usage.read((context.project as Project).ref, days, by))
     },
   },
   {
@@ -45,7 +46,7 @@ export const routes = (usage: Usage): Route[] => [
         limit: limit + 1,
       })
       const page = rows.slice(0, limit)
-      return json({ invocations: page.map(({ startedUs: _, ...shown }) => shown), next: rows.length > limit ? nextOf(page.at(-1) as StoredInvocation) : null })
+      return ok({ invocations: page.map(({ startedUs: _, ...shown }) => shown), next: rows.length > limit ? nextOf(page.at(-1) as StoredInvocation) : null })
     },
   },
   {
@@ -54,7 +55,7 @@ export const routes = (usage: Usage): Route[] => [
     access: 'operator',
     plane: 'management',
     doc: 'The price list that usage is priced by.',
-    handle: async () => json({ prices: usage.prices }),
+    handle: async () => ok({ prices: usage.prices }),
   },
 ]
 

@@ -1,3 +1,4 @@
+import { json } from '../../core/json-reply.ts'
 import { z } from 'zod'
 import { MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
@@ -51,8 +52,6 @@ export const layerRoutes = (functions: { readonly layers: Layers }): Route[] => 
     }),
   ]
 }
-
-const json = (status: number, body: unknown): Reply => ({ status, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
 
 function nameOf(context: RequestContext): string {
   const name = context.params.name ?? ''

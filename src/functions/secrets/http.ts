@@ -1,3 +1,4 @@
+import { json } from '../../core/json-reply.ts'
 import { MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Project } from '../../core/project.ts'
@@ -37,8 +38,6 @@ export function secretRoutes(secrets: Secrets): Route[] {
     }),
   ]
 }
-
-const json = (status: number, body: unknown): Reply => ({ status, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
 
 /** What the parser would say of a body repeats a piece of it: here it may be a secret, so nothing is repeated. */
 function parsed(body: Buffer): Record<string, unknown> {

@@ -1,3 +1,4 @@
+import { json } from '../../core/json-reply.ts'
 import { MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Project, ProjectRef } from '../../core/project.ts'
@@ -79,8 +80,6 @@ export function urlRoutes({ urls, urlAddress }: UrlRoutesDeps): Route[] {
     }),
   ]
 }
-
-const json = (status: number, body: unknown): Reply => ({ status, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
 
 function aliasOf(context: RequestContext): string | null {
   const alias = context.query.get('alias')
