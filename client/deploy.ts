@@ -110,7 +110,7 @@ export async function packFolder(folder: string, name: string | null, hear: Hear
   const packages = await step('packages', () => packPackages(native, files))
   const zip = await step('zip', () => zipOf(files))
   return {
-    name: name ?? definition.name ?? path.basename(root),
+    name: name ?? definition.name ?? nameOfFolder(root),
     definition: { ...settingsOf(definition), handler: `index.${handler.split('.').slice(1).join('.') || 'handler'}` },
     zip,
     sha256: createHash('sha256').update(zip).digest('hex'),
@@ -120,13 +120,22 @@ export async function packFolder(folder: string, name: string | null, hear: Hear
   }
 }
 
+/** Folders may be named as functions may not. */
+function nameOfFolder(root: string): string {
+  const name = path.basename(root)
+  if (/^[a-zA-Z0-9_-]{1,64}$/.test(name)) return name
+  throw new FolderError(
+    `The folder's name ${JSON.stringify(name)} is none for a function (1 to 64 letters, digits, - and _): give it one by --name, or as "name" in ${path.join(root, 'mayfly.json')}.`,
+  )
+}
+
 /** What is no JavaScript goes as it is. */
 async function packWhole(root: string, name: string | null, definition: Definition & { readonly runtime: string }, hear: Hear): Promise<Packed> {
   const { steps, step } = inSteps(hear)
   const { files, handler } = await step('files', () => wholeFolder(root, definition))
   const zip = await step('zip', () => zipOf(files))
   return {
-    name: name ?? definition.name ?? path.basename(root),
+    name: name ?? definition.name ?? nameOfFolder(root),
     definition: { ...settingsOf(definition), ...(handler === null ? {} : { handler }) },
     zip,
     sha256: createHash('sha256').update(zip).digest('hex'),

@@ -64,8 +64,7 @@ export const functionSpecSchema = z.strictObject(
       .refine(isPlainText, { error: 'must not hold control characters' })
       .default('index.handler')
       .meta({
-        description:
-          'The file, without its ending, and the name that it exports; of a module whose default export has `fetch` only the file counts, and a name still stands behind the dot.',
+        description: 'The file, without its ending, and the name that it exports; of a module whose default export has `fetch` the file alone counts.',
       }),
     description: text(256).default('').meta({ description: 'A sentence for people.', unit: 'characters' }),
     memory: whole('MB', 64, 10_240)

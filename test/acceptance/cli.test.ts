@@ -148,8 +148,15 @@ describe('the command line', () => {
       assert.match(all, new RegExp(`^  ${command} `, 'm'))
   })
 
+  const unnamed = () => {
+    const at = path.join(folder, '한글 함수')
+    mkdirSync(at, { recursive: true })
+    writeFileSync(path.join(at, 'index.mjs'), 'export const handler = async () => 1')
+    return at
+  }
   const ends: [string, (url: string) => string[], number, RegExp][] = [
     ['no folder', () => ['deploy', '/nonexistent'], 1, /is not a folder/],
+    ['a folder whose name is none of a function', () => ['deploy', unnamed()], 1, /"한글 함수" is none for a function .*: give it one by --name/],
     ['an unknown command', () => ['deplyo'], 2, /unknown command/],
     ['an unknown option', () => ['ls', '--what'], 2, /unknown option/],
     ['an unknown option of the node', () => ['config', '--what'], 2, /unknown option|--what/],
