@@ -293,7 +293,8 @@ export class Queue implements AsyncDisposable {
         {
           id: entry.id,
           attempt: entry.attempt,
-          queueMs: entry.ageMs,
+          // The clock of a database may be set back.
+          queueMs: Math.max(0, entry.ageMs),
           project: entry.project as ProjectRef,
           functionName: entry.functionName,
           qualifier: entry.qualifier,
