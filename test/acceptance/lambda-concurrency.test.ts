@@ -139,21 +139,23 @@ describe('reserved concurrency by the unmodified SDK', () => {
   })
 
   it('of 0 refuses every call but takes events, which wait without spending an attempt and run when it is lifted', async () => {
-    const source = 'let n = 0; export const handler = async (event) => { if (event.count) return n; n += 1; return n }'
-    await create('blocked', source)
+    await create('blocked', "export const handler = async () => 'ran'")
     await reserve('blocked', 0)
     await assert.rejects(invoke('blocked'), { name: 'TooManyRequestsException', Reason: 'ReservedFunctionConcurrentInvocationLimitExceeded' })
     const taken = await aws.send(new InvokeCommand({ FunctionName: 'blocked', InvocationType: 'Event', Payload: Buffer.from('{}') }))
     assert.equal(taken.StatusCode, 202)
-    const queued = async () => {
+    const ask = async (what: string) => {
       const headers = { authorization: `Bearer ${readFileSync(`${node.data}/operator.token`, 'utf8').trim()}` }
-      const listed = await fetch(`${node.ready.url}/api/v1/projects/demo/queue`, { headers })
-      return ((await listed.json()) as { entries: { attempt: number; spent: number }[] }).entries[0]
+      return await (await fetch(`${node.ready.url}/api/v1/projects/demo/${what}`, { headers })).json()
     }
+    const queued = async () => ((await ask('queue')) as { entries: { attempt: number; spent: number }[] }).entries[0]
     await until(async () => ((await queued())?.attempt ?? 0) >= 2, 20)
     assert.equal((await queued())?.spent, 0)
     await aws.send(new DeleteFunctionConcurrencyCommand({ FunctionName: 'blocked' }))
-    await until(async () => (await invoke('blocked', { count: true })) === '1', 30)
+    await until(async () => (await queued()) === undefined, 30)
+    assert.deepEqual(((await ask('dead-letters')) as { deadLetters: unknown[] }).deadLetters, [])
+    const ran = (await ask('functions/blocked/invocations')) as { invocations: { outcome: string }[] }
+    assert.ok(ran.invocations.some(({ outcome }) => outcome === 'ok'))
   })
 
   it('is in force after a restart of the node', async () => {
