@@ -77,17 +77,18 @@ describe('bad input', () => {
         async (route, method, tail, query, body, withKey) => {
           const path = `${route}${tail === '' ? '' : `/${encodeURIComponent(tail)}`}?${encodeURIComponent(query)}=${encodeURIComponent(tail)}`
           const headers: Record<string, string> = withKey ? { apikey: node.ready.project.secretKey } : { authorization: `Bearer ${encodeURIComponent(query)}` }
-          const reply = await fetch(node.ready.url + path, { method, headers, signal: AbortSignal.timeout(10_000), ...(method === 'GET' ? {} : { body }) })
+          const url = new URL(node.ready.url + path)
+          const reply = await fetch(url, { method, headers, signal: AbortSignal.timeout(10_000), ...(method === 'GET' ? {} : { body }) })
           const said = await reply.text()
           assert.ok(reply.status < 500, `${method} ${path}: ${reply.status} ${said}`)
           assert.doesNotMatch(said, /\n\s+at .*\.ts:/)
           if (reply.status >= 400) {
             const error = JSON.parse(said) as Record<string, unknown>
-            // Of an address that is not there nothing is said.
-            if (route === '/lambda-url/x') return assert.deepEqual(error, { Message: null })
+            // Of an address that is not there nothing is said. What is sent may be another path: `..` is folded before.
+            if (url.pathname.startsWith('/lambda-url/x')) return assert.deepEqual(error, { Message: null })
             assert.ok(error.message ?? error.Message, said)
-            if (route.startsWith('/storage/')) assert.ok(error.code, said)
-            else if (!/^\/20\d\d-/.test(route)) assert.ok(error.code && error.hint && error.requestId, said)
+            if (url.pathname.startsWith('/storage/')) assert.ok(error.code, said)
+            else if (!/^\/20\d\d-/.test(url.pathname)) assert.ok(error.code && error.hint && error.requestId, said)
           }
         },
       ),
