@@ -25,7 +25,9 @@ const target =
       : [path.join(root, 'cli', 'main.ts'), ...args]
 
 const env = { ...process.env, UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? String(Math.max(16, 4 * availableParallelism())) }
-let command = [node, '--disable-warning=ExperimentalWarning', ...target]
+// Types are taken away and modules compiled once for each user and Node, not at every start; what is started from there does without.
+const compiled = ['--import', path.join(root, 'tools', 'compiled.mjs')]
+let command = [node, '--disable-warning=ExperimentalWarning', ...compiled, ...target]
 const wantsHelp = args.includes('--help') || args.includes('-h')
 if (args[0] === 'up' && !wantsHelp && process.getuid() !== 0 && sandboxOf(args) !== 'process' && canSudo()) {
   process.stderr.write('Functions are isolated by runc, which takes root: the node is started with sudo.\n')
