@@ -142,21 +142,22 @@ async function consolePages(packages) {
   writeFileSync(stamp, made)
 }
 
+/** runc for root, bubblewrap for who is not: where sudo needs no password either may start the node. */
 async function sandboxRuntime() {
-  if (versionOf('runc') !== null || versionOf('/usr/sbin/runc') !== null) return
+  const has = (program) => versionOf(program) !== null || versionOf(`/usr/sbin/${program}`) !== null
   const asRoot = process.getuid() === 0
-  const command = 'apt-get install -y --no-install-recommends runc'
+  const sudo = asRoot ? [] : canSudo() ? ['sudo', '-n'] : null
+  const missing = [...(sudo === null || has('runc') ? [] : ['runc']), ...(asRoot || has('bwrap') ? [] : ['bubblewrap'])]
+  if (missing.length === 0) return
+  const named = missing.join(' and ')
+  const until = 'Until then functions cannot run isolated.'
+  const command = `apt-get install -y --no-install-recommends ${missing.join(' ')}`
   if (!existsSync('/usr/bin/apt-get')) {
-    say(
-      'The sandbox runtime runc is missing and there is no apt here: install runc with the package manager of this system. Without it functions cannot run isolated.',
-    )
+    say(`For sandboxes ${named} is missing and there is no apt here: install it with the package manager of this system. ${until}`)
     return
   }
-  const sudo = asRoot ? [] : canSudo() ? ['sudo', '-n'] : null
   if (sudo === null) {
-    say(
-      `The sandbox runtime runc is missing, and this user may not install it without a password. Type: sudo ${command}\nUntil then functions cannot run isolated.`,
-    )
+    say(`For sandboxes ${named} is missing, and this user may not install it without a password. Type: sudo ${command}\n${until}`)
     return
   }
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
@@ -166,11 +167,10 @@ async function sandboxRuntime() {
   }
   const listed = existsSync('/var/lib/apt/lists') && readdirSync('/var/lib/apt/lists').some((name) => name.includes('Packages'))
   if (!listed) await apt('Package lists of apt', ['update', '-qq'])
-  const install = ['install', '-y', '--no-install-recommends', 'runc']
-  let ok = await apt('Sandbox runtime runc', install)
-  if (!ok && listed) ok = (await apt('Package lists of apt', ['update', '-qq'])) && (await apt('Sandbox runtime runc', install))
-  if (!ok)
-    say(`The sandbox runtime runc could not be installed; see above. Type: ${asRoot ? '' : 'sudo '}${command}\nUntil then functions cannot run isolated.`)
+  const install = ['install', '-y', '--no-install-recommends', ...missing]
+  let ok = await apt(`For sandboxes: ${named}`, install)
+  if (!ok && listed) ok = (await apt('Package lists of apt', ['update', '-qq'])) && (await apt(`For sandboxes: ${named}`, install))
+  if (!ok) say(`For sandboxes ${named} could not be installed; see above. Type: ${asRoot ? '' : 'sudo '}${command}\n${until}`)
 }
 
 function canSudo() {

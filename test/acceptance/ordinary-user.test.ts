@@ -9,7 +9,44 @@ import { makeFolder, processes, type Ready, ROOT, removeFolder } from './harness
 const NAME = `mayfly-test-${process.pid}`
 const RULE = `/etc/sudoers.d/${NAME}`
 const noSudo = existsSync('/usr/bin/sudo') ? false : 'needs the package sudo'
+const noBwrap = existsSync('/usr/bin/bwrap') ? false : 'needs the package bubblewrap'
 const skip = process.getuid?.() === 0 ? false : 'root makes the user'
+
+// What runs inside: it opens and asks, and never writes to what it should not reach.
+const INSIDE = `
+import { spawn } from 'node:child_process'
+import fs from 'node:fs'
+import os from 'node:os'
+const open = (path, flags) => { try { fs.closeSync(fs.openSync(path, flags)); return 'open' } catch (error) { return error.code } }
+export const handler = async ({ home }) => {
+  const children = []
+  let forks = 'unbounded'
+  for (let i = 0; i < 200 && forks === 'unbounded'; i++) {
+    const child = spawn('/usr/bin/sleep', ['60'], { stdio: 'ignore' })
+    child.on('error', () => {})
+    if (child.pid === undefined) forks = 'EAGAIN'
+    else children.push(child)
+  }
+  for (const child of children) child.kill('SIGKILL')
+  await Promise.all(children.map((child) => new Promise((resolve) => child.once('exit', resolve))))
+  return {
+    uid: process.getuid(),
+    home: open(home, 'r'),
+    pattern: open('/proc/sys/kernel/core_pattern', 'r+'),
+    processes: fs.readdirSync('/proc').filter((name) => /^\\d+$/.test(name)).length,
+    interfaces: Object.keys(os.networkInterfaces()),
+    seccomp: /Seccomp:\\t(\\d)/.exec(fs.readFileSync('/proc/self/status', 'utf8'))[1],
+    forks,
+  }
+}
+`
+const statOf = (pid: number) => {
+  try {
+    return statSync(`/proc/${pid}`).uid
+  } catch {
+    return null
+  }
+}
 
 describe('the clone of an ordinary user, below a folder that only that user may enter', { skip }, () => {
   let folder = ''
@@ -88,27 +125,40 @@ describe('the clone of an ordinary user, below a folder that only that user may 
     assert.deepEqual(run('npm', ['run', 'setup', '--silent']).code, 0)
   })
 
-  it('without sudo: starts, says in one sentence what functions need', async () => {
+  it('without sudo: functions run isolated by bubblewrap, as nobody but this user', { skip: noBwrap }, async () => {
     const node = await start()
-    assert.deepEqual(node.ready.sandbox, { driver: 'none', limits: [] })
-    const told = node
-      .said()
-      .split('\n')
-      .filter((line) => line.includes('Functions cannot run'))
-    assert.equal(told.length, 1)
-    assert.match(
-      told[0] as string,
-      /run by runc, and that takes root\. Start the node as root \(`sudo npm start`\), or.* without isolation: `npm start -- --sandbox process`/,
-    )
-    assert.match(node.said(), /The first job is left out/)
-    const { code, said } = run('npx', ['mayfly', 'doctor'])
-    assert.equal(code, 1)
-    assert.match(said, /Missing {3}functions: .*root/)
-    await node.stop()
+    assert.equal(node.ready.sandbox.driver, 'bwrap')
+    for (const limit of ['namespaces', 'seccomp', 'no-capabilities', 'read-only-root', 'pids']) assert.ok(node.ready.sandbox.limits.includes(limit), limit)
+    assert.match(node.said(), /Resized a photograph in an isolated function/)
+    const inside = path.join(clone, 'inside')
+    mkdirSync(inside)
+    writeFileSync(path.join(inside, 'index.mjs'), INSIDE)
+    execFileSync('chown', ['-R', `${uid}:${gid}`, inside])
+    assert.equal(run('npx', ['mayfly', 'deploy', 'inside']).code, 0)
+    const { code, said } = run('npx', ['mayfly', 'invoke', 'inside', '--data', JSON.stringify({ home: path.join(folder, 'home') })])
+    assert.equal(code, 0, said)
+    const answer = JSON.parse(said) as Record<string, unknown>
+    const { processes: inner, ...told } = answer
+    assert.deepEqual(told, { uid: 1000, home: 'ENOENT', pattern: 'EACCES', interfaces: ['lo'], seccomp: '2', forks: 'EAGAIN' })
+    assert.ok(Number(inner) <= 2)
+    const sandboxes = () => processes().filter((one) => one.args.startsWith('/var/lang/bin/node') && statOf(one.pid) === uid)
+    assert.ok(sandboxes().length > 0, 'they are seen from outside')
+    const health = (await (await fetch(`${node.ready.url}/health`)).json()) as { sandbox: { missing: { what: string }[] } }
+    const missing = health.sandbox.missing.map(({ what }) => what)
+    assert.equal(node.ready.sandbox.limits.includes('memory'), !missing.some((what) => what.startsWith('memory')))
+    const report = run('npx', ['mayfly', 'doctor'])
+    assert.equal(report.code, 0, report.said)
+    assert.match(report.said, /Sandbox {3}bwrap/)
+    assert.match(report.said, /Missing {3}uid-own: .*user’s id/)
+    // Nothing is asked and nothing waited for: what was started ends by itself.
+    const { pid } = JSON.parse(readFileSync(path.join(clone, '.mayfly', 'run.json'), 'utf8')) as { pid: number }
+    await node.stop(() => process.kill(pid, 'SIGKILL'))
+    for (let tries = 0; tries < 100 && sandboxes().length > 0; tries++) await new Promise((resolve) => setTimeout(resolve, 50))
+    assert.deepEqual(sandboxes(), [])
   })
 
   it('--sandbox process by name runs the first job, and says that nothing isolates', async () => {
-    const node = await start('--sandbox', 'process')
+    const node = await start('--sandbox', 'process', '--data', path.join(clone, 'another'))
     assert.equal(node.ready.sandbox.driver, 'process')
     assert.match(node.said(), /keeps nothing apart/)
     assert.match(node.said(), /Resized a photograph in a function that nothing isolates/)

@@ -41,6 +41,7 @@ export class BwrapDriver implements Driver {
   readonly #folder: string
   readonly #asRoot = process.getuid?.() === 0
   readonly #uids = new Set<number>()
+  readonly #running = new Set<SandboxProcess>()
   readonly #shell: readonly string[]
   readonly #views = new Map<string, Promise<MountView>>()
   #nextUid = 0
@@ -89,7 +90,10 @@ export class BwrapDriver implements Driver {
       const init = await firstProcess(child, clock)
       if (init === null) throw new Error(`bubblewrap could not start a sandbox: ${tail.text().trim().slice(-500) || 'no answer'}`)
       const cache = options.cache === null ? null : await openCache(init, clock)
-      return new BwrapSandbox(options.id, { child, init, cache, cgroup, tail, giveBack, clock })
+      const made = new BwrapSandbox(options.id, { child, init, cache, cgroup, tail, giveBack, clock })
+      this.#running.add(made)
+      void made.exited.then(() => this.#running.delete(made))
+      return made
     } catch (error) {
       child?.kill('SIGKILL')
       await cgroup
@@ -122,6 +126,7 @@ export class BwrapDriver implements Driver {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#running].map((sandbox) => sandbox.kill()))
     await this.sweep()
     for (const view of this.#views.values()) await (await view.catch(() => null))?.[Symbol.asyncDispose]()
     for (const tree of this.#host.groups?.all ?? []) await fs.rmdir(path.join(tree, this.#groupParent)).catch(() => {})

@@ -24,9 +24,9 @@ export class ProcessDriver implements Driver {
     {
       what: 'isolation',
       why: 'the driver `process` keeps nothing apart: user code can read what this user can read',
-      todo: 'Use `--sandbox runc` as root wherever code is not your own.',
+      todo: 'Leave `--sandbox` away wherever code is not your own.',
     },
-    { what: 'memory, pids, tmp-size', why: 'no kernel limit holds a plain process here', todo: 'Use `--sandbox runc`.' },
+    { what: 'memory, pids, tmp-size', why: 'no kernel limit holds a plain process here', todo: 'Leave `--sandbox` away.' },
   ]
   readonly #options: ProcessOptions
   readonly #running = new Set<PlainProcess>()
