@@ -69,12 +69,12 @@ export class Supply {
 
   /** For a call, one that has not waited. @throws as `StartQueue.wait` */
   start(spec: SandboxSpec, signal: AbortSignal): Promise<Found<Generic, Specialised>> {
-    return this.#starts.wait({ key: spec.key, kind: kindOf(spec) }, signal)
+    return this.#starts.wait({ project: spec.identity.project, key: spec.key, kind: kindOf(spec) }, signal)
   }
 
   /** For a call, only one of its version that becomes free. @throws as `StartQueue.freed` */
   freed(spec: SandboxSpec, ms: number, signal: AbortSignal): Promise<Specialised | null> {
-    return this.#starts.freed(spec.key, ms, signal)
+    return this.#starts.freed({ project: spec.identity.project, key: spec.key }, ms, signal)
   }
 
   /** For no call, so behind all calls. @throws MayflyError sandbox_unavailable */
