@@ -100,7 +100,21 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
     believable,
   })
   const urls = new FunctionUrls({ control, functionId: async (ref, name) => (await functions.find(ref, name))?.id ?? null, believable })
-  const admission = new Admission({ node: config.invoke.concurrency, perFunction: config.invoke.functionConcurrency }, concurrency)
+  const { concurrency: node, projectConcurrency: perProject, functionConcurrency: perFunction } = config.invoke
+  const admission = new Admission({ node, perProject, perFunction }, clock, {
+    of: (id) => concurrency.of(id),
+    weightOf: (ref) => concurrency.weightOf(ref),
+    mostOf: (ref) => concurrency.mostOf(ref),
+    get total() {
+      return concurrency.total
+    },
+    get projects() {
+      return concurrency.projects
+    },
+    get mostWeight() {
+      return concurrency.mostWeight
+    },
+  })
   const provisioning = opening.use(new Provisioning({ concurrency, functions, sandboxes, specs, retired, clock, log }))
   return {
     functions,

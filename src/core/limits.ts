@@ -430,6 +430,27 @@ export const LIMITS = {
     error: 'too_many_invocations',
     provenBy: 'src/invoke/admission.test.ts',
   },
+  waitingCalls: {
+    value: 1_000,
+    unit: 'count',
+    why: 'calls that wait for their turn on a full node hold a connection and perhaps a body each',
+    error: 'too_many_invocations',
+    provenBy: 'src/invoke/waiters.test.ts',
+  },
+  waitingCallsOfProject: {
+    value: 250,
+    unit: 'count',
+    why: 'the same of one project, so that others can wait too',
+    error: 'too_many_invocations',
+    provenBy: 'src/invoke/waiters.test.ts',
+  },
+  waitingCallsOfFunction: {
+    value: 100,
+    unit: 'count',
+    why: 'the same of one function; a longer queue is better refused',
+    error: 'too_many_invocations',
+    provenBy: 'src/invoke/waiters.test.ts',
+  },
   realtimeSockets: {
     value: 200,
     unit: 'count',

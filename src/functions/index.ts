@@ -1,6 +1,7 @@
 export { isAliasName } from './aliases.ts'
 export { type Archive, readArchive, unpackArchive } from './archive.ts'
 export { Concurrency } from './concurrency/concurrency.ts'
+export { projectConcurrencyRoutes } from './concurrency/http.ts'
 export { targetsOf } from './concurrency/targets.ts'
 export { Artefacts, type ArtefactsOptions } from './artefacts.ts'
 export type { FunctionRecord } from './builds.ts'

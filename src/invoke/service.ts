@@ -42,6 +42,8 @@ export interface Invocation {
   readonly bytesIn: () => number
   /** Asked once the version is known, before anything is spent on the call; throws what refuses it. */
   readonly admit?: (version: Version) => void
+  /** How long it may wait for its turn where its function, its project or the node is full; absent: it is refused at once. */
+  readonly patienceMs?: number
   /** Makes the content for the kind of handler that was found; may read the request's body. */
   readonly content: (kind: HandlerKind, version: Version) => Promise<Content>
   /** Told when the call was handed to its sandbox: user code begins. */
@@ -119,7 +121,9 @@ export class Invoker implements Disposable {
     if (!this.#deps.meterWritable()) throw new MayflyError('storage_full', 'executions cannot be written down: the journal of meters is not writable')
     const knownKind = this.#kinds.get(version.id)
     const early = knownKind ? await invocation.content(knownKind, version) : null
-    const slot = admission.enter(version.functionId)
+    const caller = { project: version.project, functionId: version.functionId }
+    const came = clock.monotonic()
+    const slot = invocation.patienceMs === undefined ? admission.enter(caller) : await admission.wait(caller, invocation.patienceMs, signal)
     const traceId = traceIdOf(invocation.traceId, clock.now())
     const startedAt = clock.now()
     const subject = { project: version.project, functionName: version.functionName, version: version.version, invocationId: invocation.id }
@@ -130,6 +134,7 @@ export class Invoker implements Disposable {
     const lines = platformLines(logging, { id: invocation.id, version: version.version, now: clock.now })
     for (const line of lines.start()) log.platform(line)
     const run = new Run(this.#deps, invocation, version, slot, log, lines, startedAt, () => this.#live.delete(log))
+    run.queueMs = invocation.queueMs ?? queuedFor(clock.monotonic() - came)
     let lease: SandboxLease | null = null
     const asked = clock.monotonic()
     try {
@@ -214,6 +219,8 @@ class Run {
   readonly #onEnd: () => void
   #ended = false
   bytesOut = 0
+  /** Null where it stood in no queue. */
+  queueMs: number | null = null
 
   constructor(
     deps: InvokerDeps,
@@ -276,7 +283,7 @@ class Run {
       memoryMb: this.#version.definition.memoryMb,
       maxMemoryMb,
       cold: timing.cold,
-      queueMs: this.#invocation.queueMs ?? null,
+      queueMs: this.queueMs,
       waitMs: timing.waitMs,
       initMs: timing.initMs,
       bytesIn: this.#invocation.bytesIn(),
@@ -288,6 +295,9 @@ class Run {
 /** What the host says of an end in the load, in the form of those in a call. */
 const payloadOf = ({ errorType, payload, told }: LoadError, id: string): Uint8Array =>
   told === null ? payload : Buffer.from(JSON.stringify({ errorType, errorMessage: `RequestId: ${id} Error: ${told}` }))
+
+/** A slot that was free is given in no time. */
+const queuedFor = (ms: number): number | null => (ms < 1 ? null : ms)
 
 const outcomeOf = (errorType: string): MeterRecord['outcome'] =>
   errorType === 'Sandbox.Timedout' ? 'timeout' : errorType === 'Runtime.ExitError' ? 'exit' : 'error'

@@ -72,7 +72,7 @@ const record = (more: Partial<MeterRecord>): MeterRecord => ({
 
 const sources = (more: Partial<MetricsSources> = {}): MetricsSources => ({
   invocations: new InvocationCounters(),
-  admission: () => ({ running: 2, limit: 200, refused: { node: 1, function: 0, reserved: 6 } }),
+  admission: () => ({ running: 2, limit: 200, waiting: 4, refused: { node: 1, function: 0, reserved: 6 } }),
   provisioned: () => ({ wanted: 3, loaded: 2 }),
   queue: async () => ({ waiting: 5, running: 2, deadLetters: 3, backlog: 4 }),
   sandboxes: () => ({

@@ -26,9 +26,10 @@ export const METRICS = {
   mayfly_invocations_limit: { type: 'gauge', help: 'How many invocations may run at once on this node.' },
   mayfly_invocations_refused_total: {
     type: 'counter',
-    help: 'Invocations that were refused with 429, by the limit that they met: of the node, of any one function, or what the function has reserved.',
-    labels: 'limit: node, function, reserved',
+    help: "Invocations that were refused with 429, by the limit that they met: of the node, the project's share of a full node, of the project, of any one function, or what the function has reserved.",
+    labels: 'limit: node, share, project, function, reserved',
   },
+  mayfly_invocations_waiting: { type: 'gauge', help: 'Calls that wait for their turn on a full function, project or node.' },
   mayfly_queue_waiting: { type: 'gauge', help: 'Queued invocations that wait for their run.' },
   mayfly_queue_running: { type: 'gauge', help: 'Queued invocations that run now.' },
   mayfly_dead_letters: { type: 'gauge', help: 'Queued invocations that were given up and are kept to be replayed.' },
@@ -85,7 +86,7 @@ export interface Sample {
 /** Numbers of the node as they stand when the page is asked for. */
 export interface MetricsSources {
   readonly invocations: InvocationCounters
-  readonly admission: () => { readonly running: number; readonly limit: number; readonly refused: Readonly<Record<string, number>> }
+  readonly admission: () => { readonly running: number; readonly limit: number; readonly waiting: number; readonly refused: Readonly<Record<string, number>> }
   readonly provisioned: () => { readonly wanted: number; readonly loaded: number }
   readonly queue: () => Promise<{ readonly waiting: number; readonly running: number; readonly deadLetters: number; readonly backlog: number }>
   readonly sandboxes: () => {
@@ -130,6 +131,7 @@ async function collect(sources: MetricsSources): Promise<Record<MetricName, read
     mayfly_invocations_running: [{ value: admission.running }],
     mayfly_invocations_limit: [{ value: admission.limit }],
     mayfly_invocations_refused_total: Object.entries(admission.refused).map(([limit, value]) => ({ labels: { limit }, value })),
+    mayfly_invocations_waiting: [{ value: admission.waiting }],
     mayfly_queue_waiting: [{ value: queue.waiting }],
     mayfly_queue_running: [{ value: queue.running }],
     mayfly_dead_letters: [{ value: queue.deadLetters }],
