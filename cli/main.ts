@@ -13,6 +13,7 @@ import { concurrencyOf } from './concurrency.ts'
 import { invocationsCommand } from './invocations.ts'
 import { layers } from './layers.ts'
 import { bold, complain, dim, EXIT, harmless, ms, print, red, size, table, UsageError, yellow } from './output.ts'
+import { projectsCommand } from './projects.ts'
 import { sandboxesCommand } from './sandboxes.ts'
 import { secretsCommand } from './secrets.ts'
 import { versionCommands } from './versions.ts'
@@ -278,6 +279,7 @@ const at = (options: Common) => {
 }
 
 secretsCommand(command, at)
+projectsCommand(command, at)
 versionCommands(command, at)
 invocationsCommand(command, at)
 sandboxesCommand(command, at)

@@ -123,6 +123,7 @@ export class RunningNode implements AsyncDisposable {
         onChange: (ref) => {
           auth.forget()
           room.changed(ref)
+          void projects.heard(ref)
           sites.invalidate(ref)
         },
       }),
@@ -163,6 +164,7 @@ export class RunningNode implements AsyncDisposable {
       stays,
       sandbox,
       believable: () => versions.believable,
+      limitProfileOf: (ref) => projects.limitProfileOf(ref),
       gateway: () => gateway,
       address: () => address,
       port: () => port,
@@ -200,6 +202,7 @@ export class RunningNode implements AsyncDisposable {
         database: databases.control,
         invoke: (invocation, signal) => invoker.invoke(invocation, signal),
         admitSpace: () => disk.admit('data'),
+        limitProfileOf: (ref) => projects.limitProfileOf(ref as ProjectRef),
         recorded: () => Promise.all([usage.settled(), logs.settled()]),
         holder: directory.instance.instanceId,
         concurrency: config.invoke.queueConcurrency,

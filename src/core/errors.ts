@@ -49,6 +49,11 @@ export const ERRORS = {
     hint: 'Choose a version with `mayfly versions <function>` and point the alias at it with `mayfly promote <function> --version N`.',
   },
   payload_too_large: { status: 413, retry: 'never', hint: 'Send less, or put the body in a bucket and pass its key.' },
+  profile_exceeded: {
+    status: 400,
+    retry: 'never',
+    hint: 'Ask for less, or have the operator give the project another limit profile: `mayfly projects set <ref> --profile <name>`.',
+  },
   project_exists: { status: 409, retry: 'never', hint: 'Choose another ref.' },
   project_not_found: { status: 404, retry: 'never', hint: 'Check the ref of the project.' },
   queue_full: { status: 429, retry: 'after', hint: 'Wait until the queue is shorter; `mayfly dlq ls` and `mayfly logs` show what holds it up.' },

@@ -3,6 +3,8 @@ import { GiB, KiB, MiB } from '../lib/bytes.ts'
 
 export interface Limit {
   value: number
+  /** Of what users choose: the least that may be chosen, `value` being the most. */
+  least?: number
   unit: 'bytes' | 'ms' | 'count' | 'MB' | 's' | '%'
   why: string
   /** Where the number comes from, when it is not our own. */
@@ -149,6 +151,41 @@ export const LIMITS = {
     source: 'AWS Lambda',
     error: 'bad_request',
     provenBy: 'src/functions/layers/service.test.ts',
+  },
+  functionMemory: {
+    value: 10_240,
+    least: 64,
+    unit: 'MB',
+    why: 'a sandbox has so much, held by the kernel; below the least its runtime and a small program do not fit',
+    source: 'AWS Lambda: up to 10,240 MB, there from 128 on',
+    error: 'bad_request',
+    provenBy: 'src/functions/profile.test.ts',
+  },
+  functionTimeout: {
+    value: 900,
+    least: 1,
+    unit: 's',
+    why: 'a call that runs holds a sandbox',
+    source: 'AWS Lambda: 15 minutes',
+    error: 'bad_request',
+    provenBy: 'src/functions/profile.test.ts',
+  },
+  functionTmp: {
+    value: 10_240,
+    least: 64,
+    unit: 'MB',
+    why: 'the size of /tmp; what lies there is memory of the sandbox',
+    source: 'AWS Lambda: up to 10,240 MB, there from 512 on',
+    error: 'bad_request',
+    provenBy: 'src/functions/profile.test.ts',
+  },
+  sandboxCalls: {
+    value: 1_000,
+    least: 1,
+    unit: 'count',
+    why: 'so many calls one sandbox takes at once; each holds descriptors and buffers of it',
+    error: 'bad_request',
+    provenBy: 'src/functions/profile.test.ts',
   },
   deploymentParts: {
     value: 200,

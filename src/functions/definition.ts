@@ -19,6 +19,7 @@ const whole = (unit: string, min: number, max: number) => {
   const error = `must be a whole number of ${unit} from ${min} to ${max}`
   return z.number({ error }).int({ error }).min(min, { error }).max(max, { error })
 }
+const within = (unit: string, { least, value }: { readonly least: number; readonly value: number }) => whole(unit, least, value)
 const oneOf = <const T extends readonly [string, ...string[]]>(values: T) => z.enum(values, { error: `must be ${list(values)}` })
 const list = (values: readonly string[]) => values.map((value) => `\`${value}\``).join(values.length === 2 ? ' or ' : ', ')
 const text = (max: number) => {
@@ -67,12 +68,14 @@ export const functionSpecSchema = z.strictObject(
         description: 'The file, without its ending, and the name that it exports; of a module whose default export has `fetch` the file alone counts.',
       }),
     description: text(256).default('').meta({ description: 'A sentence for people.', unit: 'characters' }),
-    memory: whole('MB', 64, 10_240)
+    memory: within('MB', LIMITS.functionMemory)
       .default(256)
       .meta({ description: 'Memory of a sandbox, held by the kernel; processor time is shared in proportion.', unit: 'MB' }),
-    timeout: whole('seconds', 1, 900).default(30).meta({ description: 'How long a call may take.', unit: 'seconds' }),
-    tmp: whole('MB', 64, 10_240).default(512).meta({ description: 'Size of /tmp, which is memory.', unit: 'MB' }),
-    concurrency: whole('calls', 1, 1000).default(1).meta({ description: 'How many calls one sandbox takes at once.', unit: 'calls' }),
+    timeout: within('seconds', LIMITS.functionTimeout).default(30).meta({ description: 'How long a call may take.', unit: 'seconds' }),
+    tmp: within('MB', LIMITS.functionTmp)
+      .default(512)
+      .meta({ description: 'Size of /tmp. What lies there is memory of the sandbox, and counts against `memory`.', unit: 'MB' }),
+    concurrency: within('calls', LIMITS.sandboxCalls).default(1).meta({ description: 'How many calls one sandbox takes at once.', unit: 'calls' }),
     reuse: oneOf(['function', 'never'])
       .default('function')
       .meta({ description: 'Whether a sandbox serves further calls of its function; `never` uses each once.' }),

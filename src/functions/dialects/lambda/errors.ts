@@ -66,6 +66,7 @@ const CODES: Partial<Record<ErrorCode, readonly [code: string, status: number]>>
   not_allowed: ['AccessDeniedException', 403],
   not_found: ['ResourceNotFoundException', 404],
   payload_too_large: ['RequestEntityTooLargeException', 413],
+  profile_exceeded: ['InvalidParameterValueException', 400],
   project_not_found: ['ResourceNotFoundException', 404],
   recursion_too_deep: ['RecursiveInvocationException', 400],
   request_timeout: ['RequestTimeoutException', 408],
