@@ -13,11 +13,13 @@ import type { Driver, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } f
 const HELLO_MS = 20_000
 const WARM_ROUNDS = 30
 const MAX_PROCESSES = 128
-/** Those that wait for anybody have so much in /tmp; a version that wants another size has its own booted. */
+/** Those that wait for anybody have so much in /tmp. */
 export const POOL_TMP_MB = 512
 
 /** What a sandbox is booted with: only those that are alike can take each other's place. */
 export type Boot = Pick<SandboxSpec, 'runtime' | 'tmpMb'>
+/** What a sandbox of a version is made of. */
+export const bootFor = ({ runtime, tmpMb }: Boot, { resizesTmp }: Pick<Driver, 'resizesTmp'>): Boot => ({ runtime, tmpMb: resizesTmp ? POOL_TMP_MB : tmpMb })
 export const kindOf = ({ runtime, tmpMb }: Boot): string => `${runtime} ${tmpMb}`
 export function bootOf(kind: string): Boot {
   const [runtime, tmpMb] = kind.split(' ')

@@ -40,7 +40,8 @@ export async function loadCode(generic: Generic, load: Load, clock: Clock, stagi
     build: false,
   })
   generic.process.limit({ memoryMb: spec.memoryMb })
-  await staging.give(source, generic.slotDir)
+  const sized = spec.tmpMb === generic.tmpMb ? null : generic.process.resizeTmp(spec.tmpMb)
+  await Promise.all([staging.give(source, generic.slotDir), sized])
   const loading = generic.channel.load(load.log)
   loading.catch(() => {})
   if (!(await within(clock, limitMs, loading))) throw loadError('Sandbox.Timedout', `Task timed out after ${(limitMs / 1000).toFixed(2)} seconds`)

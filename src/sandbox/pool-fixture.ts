@@ -62,6 +62,7 @@ export class PoolFixture {
       name: real.name,
       limits: real.limits,
       missing: real.missing,
+      resizesTmp: real.resizesTmp,
       runs: (runtime) => real.runs(runtime),
       start: (options) => real.start(options),
       sweep: () => real.sweep(),

@@ -12,6 +12,7 @@ import { type Guests, guestOf } from '../guests.ts'
 import type { Driver, GuestPaths, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
 import { seccomp } from './seccomp.ts'
 import { StderrTail } from './stderr-tail.ts'
+import { resizeTmp, tmpOptions } from './tmp-size.ts'
 
 export interface RuncOptions {
   /** Short, root's own, emptied by a reboot: `/run`. */
@@ -41,6 +42,7 @@ const POOL_PIDS = 64
 
 export class RuncDriver implements Driver {
   readonly name = 'runc'
+  readonly resizesTmp = true
   readonly limits: readonly string[]
   readonly missing: readonly { what: string; why: string; todo: string }[]
   readonly #options: RuncOptions
@@ -203,7 +205,7 @@ export class RuncDriver implements Driver {
         { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
         { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=64k'] },
         { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=16m', 'nr_inodes=1k'] },
-        { destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', 'mode=1777', `size=${options.tmpMb}m`, 'nr_inodes=64k'] },
+        { destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: [...tmpOptions(options.tmpMb), 'mode=1777'] },
         // Programs and libraries of the distribution, for native modules and child processes: public files, read-only.
         bind('/usr', '/usr'),
         ...['/etc/ssl', '/etc/alternatives'].filter((folder) => existsSync(folder)).map((folder) => bind(folder, folder)),
@@ -316,6 +318,11 @@ class RuncSandbox implements SandboxProcess {
   }
   limit(limits: { memoryMb: number }): void {
     this.#cgroup.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
+  }
+  async resizeTmp(mb: number): Promise<void> {
+    const pid = (await this.#cgroup.processes())[0]
+    if (pid === undefined) throw new Error('the sandbox has ended')
+    await resizeTmp(pid, mb)
   }
   async freeze(): Promise<void> {
     await this.#cgroup.freeze(true, this.#clock)
