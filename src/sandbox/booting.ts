@@ -62,7 +62,9 @@ export class Booting {
    * @param cache  of a build sandbox, which is not warmed
    * @throws MayflyError sandbox_unavailable; what the pool was closed with
    */
-  start(boot: Boot, background: boolean, cache: StartOptions['cache'] = null): Promise<Generic> {
+  async start(boot: Boot, background: boolean, cache: StartOptions['cache'] = null): Promise<Generic> {
+    // A close has waited for what it knew of, and no longer.
+    this.#deps.closing.throwIfAborted()
     const work = this.#boot(boot, background, cache)
     this.#deps.endings.track(
       work.then(
@@ -70,7 +72,7 @@ export class Booting {
         () => {},
       ),
     )
-    return work
+    return await work
   }
 
   /** Runs its code path. @throws when it does not come to an end */
@@ -112,7 +114,7 @@ export class Booting {
   }
 
   async #boot({ runtime, tmpMb }: Boot, background: boolean, cache: StartOptions['cache']): Promise<Generic> {
-    const { driver, slots, log, closing } = this.#deps
+    const { driver, slots, clock, log, closing } = this.#deps
     const id = `s-${++this.#next}`
     const slotDir = path.join(slots, id)
     await openSlot(slotDir)
@@ -128,7 +130,9 @@ export class Booting {
         warm: false,
         owner: null,
       }
-      await generic.channel.hello(AbortSignal.any([AbortSignal.timeout(HELLO_MS), closing]))
+      const late = new AbortController()
+      using _ = clock.timer(HELLO_MS, () => late.abort(new Error(`it said nothing for ${HELLO_MS} ms`)))
+      await generic.channel.hello(AbortSignal.any([late.signal, closing]))
       if (background && cache === null) await this.warm(generic)
       closing.throwIfAborted()
       return generic

@@ -47,7 +47,7 @@ export async function loadCode(generic: Generic, load: Load, clock: Clock, stagi
   if (!(await within(clock, limitMs, loading))) throw loadError('Sandbox.Timedout', `Task timed out after ${(limitMs / 1000).toFixed(2)} seconds`)
   return await loading.catch(async (error: unknown) => {
     if (error instanceof LoadError) throw isOfSupervisor(error) ? loadError(error.errorType, messageOf(error)) : error
-    const exit = await Promise.race([generic.process.exited, clock.sleep(EXIT_MS).then(() => null)])
+    const exit = (await within(clock, EXIT_MS, generic.process.exited)) ? await generic.process.exited : null
     throw loadError('Runtime.ExitError', howItEnded(generic.channel.exit ?? exitOf(exit?.code ?? null), exit?.outOfMemory ?? false))
   })
 }

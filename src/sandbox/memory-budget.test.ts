@@ -15,7 +15,11 @@ function standing(totalMb: number) {
       serving.remove(sandbox)
     },
   })
-  const add = (key: string, state: SandboxState, memoryMb = 100) => serving.add({ state, spec: { key, memoryMb, concurrency: 1, reuse: 'function' } })
+  const add = (key: string, state: SandboxState, memoryMb = 100): Server => {
+    const server: Server = { state, spec: { key, memoryMb, concurrency: 1, reuse: 'function' } }
+    serving.add(server)
+    return server
+  }
   return { budget, dropped, add }
 }
 const full = { code: 'too_many_invocations' }
@@ -51,4 +55,18 @@ test('those on their way count until they are there, each for itself', () => {
   assert.deepEqual([budget.fits(150), budget.fits(151), budget.isComing('a')], [true, false, true])
   two[Symbol.dispose]()
   assert.deepEqual([budget.fits(300), budget.isComing('a')], [true, false])
+})
+
+test('one that stands frozen has room made for its limit before it runs; it is not the one that goes for it', () => {
+  const { budget, dropped, add } = standing(250)
+  const frozen = add('frozen', { state: 'frozen', sinceMs: 1, chargedMb: 10 })
+  add('idle', { state: 'ready', sinceMs: 5 })
+  budget.makeRoomToRun(frozen)
+  assert.deepEqual(dropped, [])
+  add('busy', { state: 'busy', calls: 1 })
+  budget.makeRoomToRun(frozen)
+  assert.deepEqual(dropped, ['idle'])
+  add('more', { state: 'busy', calls: 1 })
+  assert.throws(() => budget.makeRoomToRun(frozen), full)
+  assert.deepEqual(dropped, ['idle'])
 })

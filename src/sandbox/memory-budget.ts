@@ -27,8 +27,18 @@ export class MemoryBudget<Sandbox extends Server> {
 
   /** Idle sandboxes go, oldest first, until another fits. @throws MayflyError too_many_invocations */
   makeRoom(wantedMb: number): void {
+    this.#makeRoom(wantedMb, null)
+  }
+
+  /** The same for one that stands frozen and is to run: then it counts for its limit. @throws MayflyError too_many_invocations */
+  makeRoomToRun(sandbox: Sandbox): void {
+    if (sandbox.state.state === 'frozen') this.#makeRoom(sandbox.spec.memoryMb - this.#deps.serving.memoryOf(sandbox), sandbox)
+  }
+
+  #makeRoom(wantedMb: number, stays: Sandbox | null): void {
     while (!this.fits(wantedMb)) {
-      const oldest = this.#deps.serving.idle().toSorted((one, other) => one.sinceMs - other.sinceMs)[0]
+      const idle = this.#deps.serving.idle().filter(({ sandbox }) => sandbox !== stays)
+      const oldest = idle.toSorted((one, other) => one.sinceMs - other.sinceMs)[0]
       if (!oldest)
         throw new MayflyError(
           'too_many_invocations',

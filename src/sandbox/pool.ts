@@ -67,7 +67,7 @@ export class SandboxPool implements Sandboxes {
   readonly #caches: CompileCaches
   readonly #specialising: Specialising
   readonly #freezer: FreezeTimer<Specialised>
-  readonly #sweeper: NodeJS.Timeout
+  #sweeper: Disposable
   /** Versions whose sandboxes end with the calls that still come for them. */
   readonly #retired = new Set<string>()
   /** Specs that say what holds no more: what is still being made of them ends after its first call. */
@@ -115,8 +115,7 @@ export class SandboxPool implements Sandboxes {
       onGone: (sandbox, why) => this.#onGone(sandbox, why),
     })
     this.#freezer = new FreezeTimer(config.freezeMs, clock)
-    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS)
-    this.#sweeper.unref()
+    this.#sweeper = clock.timer(SWEEP_MS, () => this.#sweep())
     this.#supply.refill.now()
   }
 
@@ -128,6 +127,7 @@ export class SandboxPool implements Sandboxes {
       this.#closing.signal.throwIfAborted()
       const ready = this.#serving.findReady(spec)
       if (!ready) return await this.#acquireCold(spec, log, signal, asked)
+      this.#budget.makeRoomToRun(ready)
       if (await ready.begin()) return this.#leaseReady(ready, log, clock.monotonic() - asked)
     }
   }
@@ -321,7 +321,7 @@ export class SandboxPool implements Sandboxes {
     const reason = new MayflyError('shutting_down', 'the node is stopping')
     this.#closing.abort(reason)
     this.#supply.close(reason)
-    clearInterval(this.#sweeper)
+    this.#sweeper[Symbol.dispose]()
     this.#freezer[Symbol.dispose]()
     this.#provisioned[Symbol.dispose]()
     this.#booting.close()
@@ -400,9 +400,11 @@ export class SandboxPool implements Sandboxes {
     this.#onFree(made)
   }
 
-  /** Drops what has been idle for long. */
+  /** Drops what has been idle for long, now and again. */
   #sweep(): void {
-    const now = this.#deps.clock.monotonic()
-    for (const { sandbox, sinceMs } of this.#serving.idle()) if (now - sinceMs > this.#deps.config.idleMs) this.#drop(sandbox, 'idle-drop')
+    const { clock, config } = this.#deps
+    this.#sweeper = clock.timer(SWEEP_MS, () => this.#sweep())
+    const now = clock.monotonic()
+    for (const { sandbox, sinceMs } of this.#serving.idle()) if (now - sinceMs > config.idleMs) this.#drop(sandbox, 'idle-drop')
   }
 }
