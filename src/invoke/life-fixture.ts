@@ -21,7 +21,7 @@ import { Specs } from './specs.ts'
 const PROJECT = 'demo' as ProjectRef
 const BUDGET_MB = 640
 const STARTS = 2
-const SLOTS = { node: 10, perFunction: 6 }
+const SLOTS = { node: 10, perProject: 10, perFunction: 6 }
 const RESERVED = 2
 
 /** Of each kind of function there is one. */
@@ -108,7 +108,14 @@ export class World {
     this.driver = driver
     this.#pool = pool
     this.#lives = Object.fromEntries(FUNCTION_KINDS.map((kind) => [kind, { kind, version: null, builds: 0, provisioned: 0 }])) as Record<FunctionKind, Life>
-    this.#admission = new Admission(SLOTS, { of: (functionId) => (functionId === 'held' ? RESERVED : null), total: RESERVED })
+    this.#admission = new Admission(SLOTS, clock, {
+      of: (functionId) => (functionId === 'held' ? RESERVED : null),
+      total: RESERVED,
+      projects: 1,
+      weightOf: () => 1,
+      mostWeight: 1,
+      mostOf: () => null,
+    })
     this.#specs = new Specs({
       issueHandle: () => ({ key: 'k', accessKeyId: 'a', secretAccessKey: 's', revoke: () => {} }),
       openRelay: (connection) => void connection.destroy(),

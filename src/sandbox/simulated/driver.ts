@@ -16,6 +16,7 @@ export class SimulatedDriver implements Driver {
   readonly name = 'process'
   readonly limits = ['time']
   readonly missing = []
+  readonly resizesTmp = true
   readonly counts: Counts = { starts: 0, mostStarts: 0, kills: 0 }
   /** What was started and is not given back. */
   readonly alive = new Map<string, SimulatedGuest>()
@@ -113,6 +114,7 @@ export class SimulatedDriver implements Driver {
       isolated: true,
       stderrTail: () => '',
       limit: () => isAlive('a limit'),
+      resizeTmp: async () => isAlive('a size of /tmp'),
       freeze: () => guest.freezer(true),
       thaw: () => guest.freezer(false),
       kill,
