@@ -76,9 +76,10 @@ export const functionSpecSchema = z.strictObject(
       .default(512)
       .meta({ description: 'Size of /tmp. What lies there is memory of the sandbox, and counts against `memory`.', unit: 'MB' }),
     concurrency: within('calls', LIMITS.sandboxCalls).default(1).meta({ description: 'How many calls one sandbox takes at once.', unit: 'calls' }),
-    reuse: oneOf(['function', 'never'])
-      .default('function')
-      .meta({ description: 'Whether a sandbox serves further calls of its function; `never` uses each once.' }),
+    reuse: oneOf(['function', 'fork', 'never']).default('function').meta({
+      description:
+        'Whether a sandbox serves further calls of its function; `never` uses each once. `fork`, of Python: each call runs in a process of its own, forked from one that has loaded the code, with an empty /tmp.',
+    }),
     egress: oneOf(['none', 'internet'])
       .default('none')
       .meta({ description: 'What network the function has beside its own project. `internet` has no effect in this version.' }),
@@ -184,7 +185,11 @@ export type FunctionSpec = z.infer<typeof functionSpecSchema>
 /** @throws MayflyError bad_request that names each wrong field and what it may be */
 export function parseFunctionSpec(body: unknown): FunctionSpec {
   const parsed = functionSpecSchema.safeParse(body)
-  if (parsed.success) return parsed.data
+  if (parsed.success) {
+    if (parsed.data.reuse === 'fork' && !parsed.data.runtime.startsWith('python'))
+      throw new MayflyError('bad_request', 'reuse: `fork` is for functions of python runtimes; `never` gives each call a sandbox of its own in all of them')
+    return parsed.data
+  }
   const problems = parsed.error.issues.map((issue) => (issue.path.length > 0 ? `${issue.path.map(String).join('.')}: ${nested(issue)}` : issue.message))
   throw new MayflyError('bad_request', problems.slice(0, 10).join('; '))
 }
