@@ -7,9 +7,9 @@ import type { Log } from '../../core/log.ts'
 import { Cgroup, detectHierarchies, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
-import { libraryPath, programPath } from '../guest-paths.ts'
 import { type Guests, guestOf } from '../guests.ts'
 import type { Driver, GuestPaths, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
+import { ENVIRONMENT, INSIDE, MASKED, makeSkeleton, PORTS, PUBLIC_FOLDERS, UID } from './inside.ts'
 import { seccomp } from './seccomp.ts'
 import { StderrTail } from './stderr-tail.ts'
 import { resizeTmp, tmpOptions } from './tmp-size.ts'
@@ -30,13 +30,7 @@ export interface RuncOptions {
 const UID_BASE = 0x2000_0000
 const UID_RANGE = 65_536
 const UID_RANGES = 8_192
-/** The user inside. */
-const UID = 1000
 const START_LIMIT_MS = 30_000
-/** Where all that is given lies inside, by its names on Lambda. */
-const INSIDE = { code: '/var/task', opt: '/opt', keptCache: '/fn/cache', lang: '/var/lang', runtime: '/var/runtime' }
-/** The loopback ports inside: of the platform, and of the Runtime API where a runtime has it. */
-const PORTS = { relay: 9002, api: 9001 }
 const POOL_MEMORY_MB = 512
 const POOL_PIDS = 64
 
@@ -74,7 +68,7 @@ export class RuncDriver implements Driver {
     const driver = new RuncDriver(options, await detectHierarchies(), folder)
     await fs.mkdir(folder, { recursive: true, mode: 0o711 })
     await fs.chmod(folder, 0o711)
-    await driver.#makeSkeleton()
+    await makeSkeleton(path.join(folder, 'root'))
     // All sandboxes lie in one group: with the weight of one program they would starve beside a few busy ones of the host.
     await weighGroup(driver.#hierarchies, driver.#groupParent, 100 * availableParallelism())
     return driver
@@ -151,29 +145,6 @@ export class RuncDriver implements Driver {
     throw new Error('every range of user ids is in use')
   }
 
-  /** The read-only root that all sandboxes share: mount points, links and a small /etc; nothing of the host's own. */
-  async #makeSkeleton(): Promise<void> {
-    const root = path.join(this.#folder, 'root')
-    await fs.rm(root, { recursive: true, force: true })
-    for (const folder of ['usr', 'etc', 'proc', 'dev', 'tmp', 'fn', 'cache', 'opt', 'var/task', 'var/lang/bin', 'var/runtime', 'home', 'run', 'root', 'sys'])
-      await fs.mkdir(path.join(root, folder), { recursive: true, mode: 0o755 })
-    // runc gives a tmpfs the mode of the folder below it.
-    for (const folder of ['tmp', 'cache']) await fs.chmod(path.join(root, folder), 0o1777)
-    for (const link of ['bin', 'lib', 'lib64', 'sbin']) if (existsSync(`/${link}`)) await fs.symlink(`usr/${link}`, path.join(root, link))
-    await fs.symlink('/tmp', path.join(root, 'var/tmp'))
-    await fs.writeFile(path.join(root, 'var/lang/bin/node'), '')
-    const etc: Record<string, string> = {
-      passwd: `root:x:0:0:root:/root:/bin/sh\nsbx_user:x:${UID}:${UID}::/tmp:/bin/sh\nnobody:x:65534:65534::/tmp:/bin/false\n`,
-      group: `root:x:0:\nsbx_user:x:${UID}:\nnogroup:x:65534:\n`,
-      hosts: '127.0.0.1 localhost sandbox.localdomain\n::1 localhost\n',
-      'resolv.conf': '',
-      'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
-      hostname: 'mayfly\n',
-    }
-    for (const [name, text] of Object.entries(etc)) await fs.writeFile(path.join(root, 'etc', name), text, { mode: 0o644 })
-    for (const inner of ['alternatives', 'ssl']) await fs.mkdir(path.join(root, 'etc', inner), { recursive: true, mode: 0o755 })
-  }
-
   #config(options: StartOptions, range: number, group: string): unknown {
     const bind = (source: string, destination: string) => ({ destination, type: 'bind', source, options: ['bind', 'nosuid', 'nodev', 'ro'] })
     const map = [{ containerID: 0, hostID: UID_BASE + range * UID_RANGE, size: UID_RANGE }]
@@ -188,8 +159,7 @@ export class RuncDriver implements Driver {
         terminal: false,
         user: { uid: UID, gid: UID },
         cwd: '/',
-        // The loader looks where libraries lie when a program starts, and never again.
-        env: [`PATH=${programPath(INSIDE)}`, `LD_LIBRARY_PATH=${libraryPath(INSIDE)}`, 'HOME=/tmp', 'LANG=C.UTF-8'],
+        env: Object.entries(ENVIRONMENT).map(([name, value]) => `${name}=${value}`),
         args: [`${INSIDE.lang}/bin/node`, ...(options.argv ?? guest.args(INSIDE.runtime, PORTS))],
         capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
         noNewPrivileges: true,
@@ -206,9 +176,7 @@ export class RuncDriver implements Driver {
         { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=64k'] },
         { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=16m', 'nr_inodes=1k'] },
         { destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: [...tmpOptions(options.tmpMb), 'mode=1777'] },
-        // Programs and libraries of the distribution, for native modules and child processes: public files, read-only.
-        bind('/usr', '/usr'),
-        ...['/etc/ssl', '/etc/alternatives'].filter((folder) => existsSync(folder)).map((folder) => bind(folder, folder)),
+        ...PUBLIC_FOLDERS.map((folder) => bind(folder, folder)),
         bind(guest.node, `${INSIDE.lang}/bin/node`),
         bind(this.#options.runtimesPath, INSIDE.runtime),
         bind(options.slotDir, '/fn'),
@@ -243,30 +211,7 @@ export class RuncDriver implements Driver {
         },
         seccomp,
         rootfsPropagation: 'private',
-        maskedPaths: [
-          '/proc/acpi',
-          '/proc/asound',
-          '/proc/kcore',
-          '/proc/keys',
-          '/proc/key-users',
-          '/proc/latency_stats',
-          '/proc/timer_list',
-          '/proc/timer_stats',
-          '/proc/sched_debug',
-          '/proc/scsi',
-          '/proc/interrupts',
-          '/proc/kallsyms',
-          '/proc/modules',
-          '/proc/mounts',
-          '/proc/partitions',
-          '/proc/diskstats',
-          '/proc/cmdline',
-          '/proc/version_signature',
-          '/proc/swaps',
-          '/proc/kpagecount',
-          '/proc/vmallocinfo',
-          '/sys',
-        ],
+        maskedPaths: [...MASKED, '/proc/mounts', '/sys'],
         readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
       },
     }

@@ -1,0 +1,59 @@
+import { existsSync, promises as fs } from 'node:fs'
+import path from 'node:path'
+import { libraryPath, programPath } from '../guest-paths.ts'
+
+/** The user inside. */
+export const UID = 1000
+/** Where all that is given lies inside, by its names on Lambda. */
+export const INSIDE = { code: '/var/task', opt: '/opt', keptCache: '/fn/cache', lang: '/var/lang', runtime: '/var/runtime' }
+/** The loopback ports inside: of the platform, and of the Runtime API where a runtime has it. */
+export const PORTS = { relay: 9002, api: 9001 }
+/** What the first process inside is told. The loader looks where libraries lie when a program starts, and never again. */
+export const ENVIRONMENT = { PATH: programPath(INSIDE), LD_LIBRARY_PATH: libraryPath(INSIDE), HOME: '/tmp', LANG: 'C.UTF-8' }
+/** Programs and libraries of the distribution, for native modules and child processes: public files, read-only. */
+export const PUBLIC_FOLDERS: readonly string[] = ['/usr', ...['/etc/ssl', '/etc/alternatives'].filter((folder) => existsSync(folder))]
+/** What the kernel tells of the whole machine, and is nobody's business inside. */
+export const MASKED: readonly string[] = [
+  '/proc/acpi',
+  '/proc/asound',
+  '/proc/kcore',
+  '/proc/keys',
+  '/proc/key-users',
+  '/proc/latency_stats',
+  '/proc/timer_list',
+  '/proc/timer_stats',
+  '/proc/sched_debug',
+  '/proc/scsi',
+  '/proc/interrupts',
+  '/proc/kallsyms',
+  '/proc/modules',
+  '/proc/partitions',
+  '/proc/diskstats',
+  '/proc/cmdline',
+  '/proc/version_signature',
+  '/proc/swaps',
+  '/proc/kpagecount',
+  '/proc/vmallocinfo',
+]
+
+/** The read-only root that all sandboxes share: mount points, links and a small /etc; nothing of the host's own. */
+export async function makeSkeleton(root: string): Promise<void> {
+  await fs.rm(root, { recursive: true, force: true })
+  for (const folder of ['usr', 'etc', 'proc', 'dev', 'tmp', 'fn', 'cache', 'opt', 'var/task', 'var/lang/bin', 'var/runtime', 'home', 'run', 'root', 'sys'])
+    await fs.mkdir(path.join(root, folder), { recursive: true, mode: 0o755 })
+  // runc gives a tmpfs the mode of the folder below it.
+  for (const folder of ['tmp', 'cache']) await fs.chmod(path.join(root, folder), 0o1777)
+  for (const link of ['bin', 'lib', 'lib64', 'sbin']) if (existsSync(`/${link}`)) await fs.symlink(`usr/${link}`, path.join(root, link))
+  await fs.symlink('/tmp', path.join(root, 'var/tmp'))
+  await fs.writeFile(path.join(root, 'var/lang/bin/node'), '')
+  const etc: Record<string, string> = {
+    passwd: `root:x:0:0:root:/root:/bin/sh\nsbx_user:x:${UID}:${UID}::/tmp:/bin/sh\nnobody:x:65534:65534::/tmp:/bin/false\n`,
+    group: `root:x:0:\nsbx_user:x:${UID}:\nnogroup:x:65534:\n`,
+    hosts: '127.0.0.1 localhost sandbox.localdomain\n::1 localhost\n',
+    'resolv.conf': '',
+    'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
+    hostname: 'mayfly\n',
+  }
+  for (const [name, text] of Object.entries(etc)) await fs.writeFile(path.join(root, 'etc', name), text, { mode: 0o644 })
+  for (const inner of ['alternatives', 'ssl']) await fs.mkdir(path.join(root, 'etc', inner), { recursive: true, mode: 0o755 })
+}
