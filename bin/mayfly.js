@@ -29,7 +29,7 @@ const env = { ...process.env, UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE
 const compiled = ['--import', path.join(root, 'tools', 'compiled.mjs')]
 let command = [node, '--disable-warning=ExperimentalWarning', ...compiled, ...target]
 const wantsHelp = args.includes('--help') || args.includes('-h')
-if (args[0] === 'up' && !wantsHelp && process.getuid() !== 0 && sandboxOf(args) !== 'process' && canSudo()) {
+if (args[0] === 'up' && !wantsHelp && process.getuid() !== 0 && ['auto', 'runc', 'gvisor'].includes(sandboxOf(args)) && canSudo()) {
   process.stderr.write('Functions are isolated by runc, which takes root: the node is started with sudo.\n')
   const kept = Object.keys(env).filter((name) => name.startsWith('MAYFLY_') || name === 'UV_THREADPOOL_SIZE' || name === 'HOME' || name === 'XDG_STATE_HOME')
   command = ['sudo', '-n', `--preserve-env=${kept.join(',')}`, ...command]

@@ -12,6 +12,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'libc6-dev': '/usr/include/stdio.h',
   python3: '/usr/bin/python3',
   'python3-boto3': '/usr/lib/python3/dist-packages/boto3',
+  bubblewrap: '/usr/bin/bwrap',
   sudo: '/usr/bin/sudo',
   openssl: '/usr/bin/openssl',
 }

@@ -80,6 +80,36 @@ export class Cgroup {
     return path.join(at, 'cgroup.procs')
   }
 
+  /**
+   * Makes the group wherever this host can bound something, with bounds from the start.
+   * @returns the files that take the pid of who enters. @throws Error when this host does not let us
+   */
+  make(limits: { memoryMb: number; cpuWeight: number; pids: number }): string[] {
+    const { unified, memory, pids, cpu, freezerV1 } = this.#hierarchies
+    const trees = new Map<string, string[]>()
+    for (const [controller, tree] of [
+      ['memory', memory],
+      ['pids', pids],
+      ['cpu', cpu],
+    ] as const) {
+      if (tree) trees.set(tree.path, [...(trees.get(tree.path) ?? []), ...(tree.version === 2 ? [controller] : [])])
+    }
+    const freezer = unified ?? freezerV1
+    if (freezer && !trees.has(freezer)) trees.set(freezer, [])
+    const parts = this.#name.split('/')
+    for (const [tree, handedDown] of trees) {
+      for (const at of parts.map((_, i) => path.join(tree, ...parts.slice(0, i)))) {
+        mkdirSync(at, { recursive: true })
+        // Of the second version, a group has what the one above it hands down.
+        if (handedDown.length > 0) writeFileSync(path.join(at, 'cgroup.subtree_control'), handedDown.map((one) => `+${one}`).join(' '))
+      }
+      mkdirSync(path.join(tree, this.#name), { recursive: true })
+    }
+    this.limit(limits)
+    if (pids) writeFileSync(path.join(pids.path, this.#name, 'pids.max'), String(limits.pids))
+    return [...trees.keys()].map((tree) => path.join(tree, this.#name, 'cgroup.procs'))
+  }
+
   /** Written at once: a trip through the thread pool costs ten times the write, and this stands on the cold path. */
   limit(limits: { memoryMb: number; cpuWeight: number }): void {
     const { cpu, memory } = this.#hierarchies

@@ -16,11 +16,11 @@ export const never = new AbortController().signal
 /** Pools of one driver on a folder of their own, for suites: some code by name, specs of it, calls. */
 export class PoolFixture {
   readonly data: string
-  readonly #name: 'process' | 'runc'
+  readonly #name: 'process' | 'runc' | 'bwrap'
   #pool: Sandboxes | null = null
   #made = 0
 
-  constructor(name: 'process' | 'runc', code: Readonly<Record<string, string>>) {
+  constructor(name: 'process' | 'runc' | 'bwrap', code: Readonly<Record<string, string>>) {
     this.#name = name
     this.data = mkdtempSync(path.join(tmpdir(), 'pool-'))
     chmodSync(this.data, 0o711)

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { after, before, describe, it } from 'node:test'
@@ -35,6 +35,9 @@ export const handler = async ({ what, args }) => {
 }
 `
 
+const installed = (program: string) => ['/usr/bin', '/usr/sbin'].some((bin) => existsSync(`${bin}/${program}`))
+const skips = { runc: false, bwrap: installed('bwrap') ? false : 'needs the package bubblewrap' } as const
+
 let folder = ''
 let node: RunningMayfly
 let aws: LambdaClient
@@ -45,154 +48,156 @@ const ask = async <T>(what: string, args: unknown = null, name = 'probe'): Promi
   return JSON.parse(text) as T
 }
 
-describe('runc: what a function cannot reach', () => {
-  before(async () => {
-    folder = makeFolder()
-    node = await startMayfly(`${folder}/data`)
-    assert.equal(node.ready.sandbox.driver, 'runc', 'these probes are for the isolated driver')
-    aws = awsOf(node.ready)
-    for (const name of ['probe', 'other']) {
-      await aws.send(
-        new CreateFunctionCommand({
-          FunctionName: name,
-          Runtime: 'nodejs24.x',
-          Handler: 'index.handler',
-          Role: ROLE,
-          Timeout: 60,
-          MemorySize: 256,
-          Code: { ZipFile: await zipOf({ 'index.mjs': PROBE }) },
-          Environment: { Variables: { OWN: name } },
-        }),
+for (const driver of ['runc', 'bwrap'] as const) {
+  describe(`${driver}: what a function cannot reach`, { skip: skips[driver] }, () => {
+    before(async () => {
+      folder = makeFolder()
+      node = await startMayfly(`${folder}/data`, ['--empty', '--sandbox', driver])
+      assert.equal(node.ready.sandbox.driver, driver)
+      aws = awsOf(node.ready)
+      for (const name of ['probe', 'other']) {
+        await aws.send(
+          new CreateFunctionCommand({
+            FunctionName: name,
+            Runtime: 'nodejs24.x',
+            Handler: 'index.handler',
+            Role: ROLE,
+            Timeout: 60,
+            MemorySize: 256,
+            Code: { ZipFile: await zipOf({ 'index.mjs': PROBE }) },
+            Environment: { Variables: { OWN: name } },
+          }),
+        )
+        await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 20 }, { FunctionName: name })
+      }
+    })
+    after(async () => {
+      aws?.destroy()
+      await node?.stop()
+      removeFolder(folder)
+    })
+
+    it(`${driver}: no file of the host, of the node or of its data`, async () => {
+      mkdirSync(`${folder}/secret`)
+      writeFileSync(`${folder}/secret/file`, 'secret')
+      const paths = [
+        `${folder}/secret/file`,
+        `${node.data}/instance.key`,
+        `${node.data}/run.json`,
+        '/etc/shadow',
+        '/root/.bashrc',
+        '/etc/hostname.host',
+        '/proc/1/root/etc/shadow',
+        '/var/run/docker.sock',
+        '/run/systemd',
+      ]
+      const opened = await ask<Record<string, string>>(
+        'open',
+        paths.map((path) => [path, 'r']),
       )
-      await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 20 }, { FunctionName: name })
-    }
-  })
-  after(async () => {
-    aws?.destroy()
-    await node?.stop()
-    removeFolder(folder)
-  })
+      for (const [path, result] of Object.entries(opened)) assert.notEqual(result, 'open', path)
+      const lists = await ask<Record<string, string[] | string>>('list', ['/root', '/home', '/sys', '/run', '/var', '/tmp', '/fn'])
+      assert.deepEqual([lists['/home'], lists['/run'], lists['/tmp']], [[], [], []])
+      assert.deepEqual((lists['/fn'] as string[]).toSorted(), ['cache', 'code', 'opt'])
+      assert.doesNotMatch(await ask<string>('read', '/etc/passwd'), /systemd|sshd|mail/)
+    })
 
-  it('runc: no file of the host, of the node or of its data', async () => {
-    mkdirSync(`${folder}/secret`)
-    writeFileSync(`${folder}/secret/file`, 'secret')
-    const paths = [
-      `${folder}/secret/file`,
-      `${node.data}/instance.key`,
-      `${node.data}/run.json`,
-      '/etc/shadow',
-      '/root/.bashrc',
-      '/etc/hostname.host',
-      '/proc/1/root/etc/shadow',
-      '/var/run/docker.sock',
-      '/run/systemd',
-    ]
-    const opened = await ask<Record<string, string>>(
-      'open',
-      paths.map((path) => [path, 'r']),
-    )
-    for (const [path, result] of Object.entries(opened)) assert.notEqual(result, 'open', path)
-    const lists = await ask<Record<string, string[] | string>>('list', ['/root', '/home', '/sys', '/run', '/var', '/tmp', '/fn'])
-    assert.deepEqual([lists['/home'], lists['/run'], lists['/tmp']], [[], [], []])
-    assert.deepEqual((lists['/fn'] as string[]).toSorted(), ['cache', 'code', 'opt'])
-    assert.doesNotMatch(await ask<string>('read', '/etc/passwd'), /systemd|sshd|mail/)
-  })
+    it(`${driver}: nothing can be written but /tmp and /dev/shm`, async () => {
+      const targets = [
+        '/x',
+        '/usr/x',
+        '/etc/passwd',
+        '/fn/code/index.mjs',
+        '/fn/x',
+        '/var/task/index.mjs',
+        '/var/runtime/bootstrap.mjs',
+        '/var/lang/bin/node',
+        '/opt/x',
+        '/var/x',
+        '/proc/sys/kernel/core_pattern',
+        '/proc/sys/kernel/hostname',
+        '/proc/sysrq-trigger',
+        '/sys/x',
+        '/dev/x',
+      ]
+      const opened = await ask<Record<string, string>>(
+        'open',
+        targets.map((path) => [path, path.endsWith('/x') ? 'wx' : 'r+']),
+      )
+      for (const [path, result] of Object.entries(opened)) if (!path.startsWith('/dev/x')) assert.notEqual(result, 'open', path)
+    })
 
-  it('runc: nothing can be written but /tmp and /dev/shm', async () => {
-    const targets = [
-      '/x',
-      '/usr/x',
-      '/etc/passwd',
-      '/fn/code/index.mjs',
-      '/fn/x',
-      '/var/task/index.mjs',
-      '/var/runtime/bootstrap.mjs',
-      '/var/lang/bin/node',
-      '/opt/x',
-      '/var/x',
-      '/proc/sys/kernel/core_pattern',
-      '/proc/sys/kernel/hostname',
-      '/proc/sysrq-trigger',
-      '/sys/x',
-      '/dev/x',
-    ]
-    const opened = await ask<Record<string, string>>(
-      'open',
-      targets.map((path) => [path, path.endsWith('/x') ? 'wx' : 'r+']),
-    )
-    for (const [path, result] of Object.entries(opened)) if (!path.startsWith('/dev/x')) assert.notEqual(result, 'open', path)
-  })
+    it(`${driver}: a forged compile cache has no way in, nor has changed code`, async () => {
+      for (const [where, write, mode] of await ask<[string, string, string][]>('forge')) {
+        assert.notEqual(write, 'written', where)
+        assert.notEqual(mode, 'changed', where)
+      }
+    })
 
-  it('runc: a forged compile cache has no way in, nor has changed code', async () => {
-    for (const [where, write, mode] of await ask<[string, string, string][]>('forge')) {
-      assert.notEqual(write, 'written', where)
-      assert.notEqual(mode, 'changed', where)
-    }
-  })
+    it(`${driver}: no device, no kernel memory, no log of the kernel`, async () => {
+      const opened = await ask<Record<string, string>>(
+        'open',
+        ['/dev/mem', '/dev/kmsg', '/dev/kvm', '/dev/sda', '/dev/vda', '/dev/fuse', '/dev/net/tun', '/proc/kcore', '/proc/kmsg'].map((path) => [path, 'r']),
+      )
+      for (const [path, result] of Object.entries(opened)) {
+        // A masked file opens as an empty one.
+        if (result === 'open' && path.startsWith('/proc/')) assert.equal(await ask<string>('read', path.split(' ')[0]), '', path)
+        else assert.notEqual(result, 'open', path)
+      }
+    })
 
-  it('runc: no device, no kernel memory, no log of the kernel', async () => {
-    const opened = await ask<Record<string, string>>(
-      'open',
-      ['/dev/mem', '/dev/kmsg', '/dev/kvm', '/dev/sda', '/dev/vda', '/dev/fuse', '/dev/net/tun', '/proc/kcore', '/proc/kmsg'].map((path) => [path, 'r']),
-    )
-    for (const [path, result] of Object.entries(opened)) {
-      // A masked file opens as an empty one.
-      if (result === 'open' && path.startsWith('/proc/')) assert.equal(await ask<string>('read', path.split(' ')[0]), '', path)
-      else assert.notEqual(result, 'open', path)
-    }
-  })
+    it(`${driver}: system calls that lead out are not there`, async () => {
+      const calls = await ask<Record<string, string>>('syscalls')
+      for (const [name, result] of Object.entries(calls)) assert.match(result, /^(38|1)$/, `${name}: ${result}`)
+      for (const name of ['ptrace', 'keyctl', 'bpf', 'unshare_user', 'io_uring_setup', 'userfaultfd', 'process_vm_readv', 'clone_newuser', 'clone3'])
+        assert.equal(calls[name], '38', `${name} answers ENOSYS`)
+    })
 
-  it('runc: system calls that lead out are not there', async () => {
-    const calls = await ask<Record<string, string>>('syscalls')
-    for (const [name, result] of Object.entries(calls)) assert.match(result, /^(38|1)$/, `${name}: ${result}`)
-    for (const name of ['ptrace', 'keyctl', 'bpf', 'unshare_user', 'io_uring_setup', 'userfaultfd', 'process_vm_readv', 'clone_newuser', 'clone3'])
-      assert.equal(calls[name], '38', `${name} answers ENOSYS`)
-  })
+    it(`${driver}: no raw, packet, kernel-crypto or hypervisor socket`, async () => {
+      const sockets = await ask<Record<string, string>>('sockets')
+      assert.equal(sockets.AF_INET, 'opened', 'the probe works')
+      for (const name of ['AF_VSOCK', 'AF_PACKET', 'AF_ALG', 'raw']) assert.notEqual(sockets[name], 'opened', name)
+    })
 
-  it('runc: no raw, packet, kernel-crypto or hypervisor socket', async () => {
-    const sockets = await ask<Record<string, string>>('sockets')
-    assert.equal(sockets.AF_INET, 'opened', 'the probe works')
-    for (const name of ['AF_VSOCK', 'AF_PACKET', 'AF_ALG', 'raw']) assert.notEqual(sockets[name], 'opened', name)
-  })
+    it(`${driver}: no process but its own, no capability, no new privilege, a user without rights`, async () => {
+      const self = await ask<{ uid: number; pids: number; status: string; interfaces: string[]; hostname: string; su: string }>('self')
+      assert.deepEqual([self.uid, self.interfaces, self.hostname, self.su], [1000, ['lo'], 'mayfly', 'refused'])
+      assert.ok(self.pids <= 2)
+      assert.match(self.status, /CapEff:\t0000000000000000/)
+      assert.match(self.status, /CapBnd:\t0000000000000000/)
+      assert.match(self.status, /NoNewPrivs:\t1/)
+      assert.match(self.status, /Seccomp:\t2/)
+    })
 
-  it('runc: no process but its own, no capability, no new privilege, a user without rights', async () => {
-    const self = await ask<{ uid: number; pids: number; status: string; interfaces: string[]; hostname: string; su: string }>('self')
-    assert.deepEqual([self.uid, self.interfaces, self.hostname, self.su], [1000, ['lo'], 'mayfly', 'refused'])
-    assert.ok(self.pids <= 2)
-    assert.match(self.status, /CapEff:\t0000000000000000/)
-    assert.match(self.status, /CapBnd:\t0000000000000000/)
-    assert.match(self.status, /NoNewPrivs:\t1/)
-    assert.match(self.status, /Seccomp:\t2/)
-  })
+    it(`${driver}: no port of the host, no metadata address, no network at all`, async () => {
+      const servers = [createServer().listen(0, '127.0.0.1'), createServer().listen(0, '0.0.0.0'), createServer().listen({ path: '\0mayfly-probe' })]
+      await Promise.all(servers.map((server) => new Promise((resolve) => server.once('listening', resolve))))
+      const ports = servers.slice(0, 2).map((server) => (server.address() as { port: number }).port)
+      const own = Object.values(networkInterfaces())
+        .flat()
+        .filter((one) => one?.family === 'IPv4')
+        .map((one) => one?.address as string)
+      const targets = [
+        ...ports.flatMap((port) => ['127.0.0.1', ...own].map((host) => ({ host, port }))),
+        { host: '169.254.169.254', port: 80 },
+        { host: '10.0.0.1', port: 80 },
+        { host: '8.8.8.8', port: 53 },
+        { host: '::1', port: ports[0] },
+        { path: '\0mayfly-probe' },
+      ]
+      const results = await ask<string[]>('connect', targets)
+      for (const server of servers) server.close()
+      for (const [index, result] of results.entries()) assert.notEqual(result, 'connected', JSON.stringify(targets[index]))
+    })
 
-  it('runc: no port of the host, no metadata address, no network at all', async () => {
-    const servers = [createServer().listen(0, '127.0.0.1'), createServer().listen(0, '0.0.0.0'), createServer().listen({ path: '\0mayfly-probe' })]
-    await Promise.all(servers.map((server) => new Promise((resolve) => server.once('listening', resolve))))
-    const ports = servers.slice(0, 2).map((server) => (server.address() as { port: number }).port)
-    const own = Object.values(networkInterfaces())
-      .flat()
-      .filter((one) => one?.family === 'IPv4')
-      .map((one) => one?.address as string)
-    const targets = [
-      ...ports.flatMap((port) => ['127.0.0.1', ...own].map((host) => ({ host, port }))),
-      { host: '169.254.169.254', port: 80 },
-      { host: '10.0.0.1', port: 80 },
-      { host: '8.8.8.8', port: 53 },
-      { host: '::1', port: ports[0] },
-      { path: '\0mayfly-probe' },
-    ]
-    const results = await ask<string[]>('connect', targets)
-    for (const server of servers) server.close()
-    for (const [index, result] of results.entries()) assert.notEqual(result, 'connected', JSON.stringify(targets[index]))
+    it(`${driver}: nothing of its neighbour: files, memory, environment`, async () => {
+      await ask('mark', 'probe was here')
+      assert.deepEqual(await ask('marked', null, 'other'), { tmp: false, global: null })
+      assert.deepEqual(await ask('marked'), { tmp: true, global: 'probe was here' }, 'its own sandbox keeps both')
+      assert.equal((await ask<Record<string, string>>('env', null, 'other')).OWN, 'other')
+      const environment = await ask<Record<string, string>>('env')
+      for (const name of Object.keys(environment)) assert.doesNotMatch(environment[name] ?? '', new RegExp(node.ready.project.secretKey), name)
+      assert.notEqual(environment.AWS_SECRET_ACCESS_KEY, node.ready.accessKey.secret)
+    })
   })
-
-  it('runc: nothing of its neighbour: files, memory, environment', async () => {
-    await ask('mark', 'probe was here')
-    assert.deepEqual(await ask('marked', null, 'other'), { tmp: false, global: null })
-    assert.deepEqual(await ask('marked'), { tmp: true, global: 'probe was here' }, 'its own sandbox keeps both')
-    assert.equal((await ask<Record<string, string>>('env', null, 'other')).OWN, 'other')
-    const environment = await ask<Record<string, string>>('env')
-    for (const name of Object.keys(environment)) assert.doesNotMatch(environment[name] ?? '', new RegExp(node.ready.project.secretKey), name)
-    assert.notEqual(environment.AWS_SECRET_ACCESS_KEY, node.ready.accessKey.secret)
-  })
-})
+}

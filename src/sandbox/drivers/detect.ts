@@ -1,7 +1,12 @@
+import { release } from 'node:os'
 import { MayflyError } from '../../core/errors.ts'
+import { detectHierarchies } from '../../lib/cgroup.ts'
+import { delegatedGroups } from '../../lib/delegated-groups.ts'
 import type { Driver, DriverName } from '../types.ts'
+import { BwrapDriver, bwrapVersion } from './bwrap.ts'
+import type { DriverOptions } from './driver-options.ts'
 import { ProcessDriver } from './process.ts'
-import { RuncDriver, type RuncOptions, runcVersion } from './runc.ts'
+import { RuncDriver, runcVersion } from './runc.ts'
 
 /** What keeps functions from running here, and what to type. */
 export interface NoDriver {
@@ -9,17 +14,46 @@ export interface NoDriver {
   readonly todo: string
 }
 
-/** Chooses the driver once, at start. `auto` takes isolation or nothing. */
-export async function detectDriver(setting: 'auto' | DriverName, options: RuncOptions): Promise<Driver | NoDriver> {
+const WITHOUT = 'or, for code of your own only, start it without isolation: `npm start -- --sandbox process`.'
+
+/**
+ * Chooses the driver once, at start. `auto` takes isolation or nothing: runc for root, else bubblewrap.
+ */
+export async function detectDriver(setting: 'auto' | DriverName, options: DriverOptions): Promise<Driver | NoDriver> {
   if (setting === 'process') return new ProcessDriver(options)
-  if (process.getuid?.() !== 0) {
-    return {
-      why: 'isolated functions are run by runc, and that takes root',
-      todo: 'Start the node as root (`sudo npm start`), or, for code of your own only, without isolation: `npm start -- --sandbox process`.',
-    }
-  }
+  if (setting === 'bwrap') return await openBwrap(options)
+  const runc = await openRunc(options)
+  if (setting === 'runc' || isDriver(runc)) return runc
+  const bwrap = await openBwrap(options)
+  if (isDriver(bwrap)) return bwrap
+  return { why: `${runc.why}, and ${bwrap.why}`, todo: `${runc.todo} ${bwrap.todo}`.replace(/\.?$/, `, ${WITHOUT}`) }
+}
+
+async function openRunc(options: DriverOptions): Promise<Driver | NoDriver> {
+  if (process.getuid?.() !== 0) return { why: 'runc takes root', todo: 'Start the node as root (`sudo npm start`).' }
   if ((await runcVersion()) === null) return { why: 'runc is not installed', todo: 'Run `npm run setup`, or type `apt-get install runc`.' }
   return await RuncDriver.open(options)
+}
+
+/** A sandbox is tried: whether an ordinary user may make namespaces here no file tells for sure. */
+async function openBwrap(options: DriverOptions): Promise<Driver | NoDriver> {
+  if ((await bwrapVersion()) === null)
+    return { why: 'bubblewrap is not installed', todo: 'Install bubblewrap (on Debian and Ubuntu: `sudo apt-get install bubblewrap`)' }
+  const [major = 0, minor = 0] = release().split('.').map(Number)
+  const groups = process.getuid?.() === 0 ? await detectHierarchies() : await delegatedGroups()
+  let driver: BwrapDriver | null = null
+  try {
+    driver = await BwrapDriver.open(options, { groups, countsProcesses: major > 5 || (major === 5 && minor >= 14) })
+    await driver.sweep()
+    await driver.tryOut()
+    return driver
+  } catch (error) {
+    await driver?.[Symbol.asyncDispose]()
+    return {
+      why: `bubblewrap makes no sandbox here: ${(error as Error).message}`,
+      todo: 'Let users make namespaces (`sysctl kernel.unprivileged_userns_clone=1`; on Ubuntu `sysctl kernel.apparmor_restrict_unprivileged_userns=0`)',
+    }
+  }
 }
 
 export const isDriver = (found: Driver | NoDriver): found is Driver => 'start' in found

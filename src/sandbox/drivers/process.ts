@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import { libraryPath, programPath } from '../guest-paths.ts'
 import { type Guests, guestOf } from '../guests.ts'
 import type { Driver, GuestPaths, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
+import { memoryOf } from './family.ts'
 import { StderrTail } from './stderr-tail.ts'
 
 export interface ProcessOptions {
@@ -127,26 +127,9 @@ class PlainProcess implements SandboxProcess {
     }
   }
   /** Of the guest and of what it started. */
-  memory(): { currentMb: number; peakMb: number } | null {
-    const sum = { currentMb: 0, peakMb: 0 }
-    try {
-      for (const pid of familyOf(this.#child.pid as number)) {
-        const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-        const read = (name: string) => Math.ceil(Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0) / 1024)
-        sum.currentMb += read('VmRSS')
-        sum.peakMb += read('VmHWM')
-      }
-      return sum
-    } catch {
-      return sum.peakMb > 0 ? sum : null
-    }
+  memory() {
+    return memoryOf(this.#child.pid as number)
   }
-}
-
-/** A process, then those below it. */
-function familyOf(pid: number): number[] {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
-  return [pid, ...(children === '' ? [] : children.split(' ').flatMap((child) => familyOf(Number(child))))]
 }
 
 const pathsIn = (slotDir: string): GuestPaths => ({

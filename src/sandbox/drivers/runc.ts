@@ -3,49 +3,35 @@ import { constants, existsSync, promises as fs } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
-import type { Log } from '../../core/log.ts'
 import { Cgroup, detectHierarchies, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
-import { type Guests, guestOf } from '../guests.ts'
+import { guestOf } from '../guests.ts'
 import type { Driver, GuestPaths, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
+import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
 import { ENVIRONMENT, INSIDE, MASKED, makeSkeleton, PORTS, PUBLIC_FOLDERS, UID } from './inside.ts'
 import { seccomp } from './seccomp.ts'
 import { StderrTail } from './stderr-tail.ts'
 import { resizeTmp, tmpOptions } from './tmp-size.ts'
-
-export interface RuncOptions {
-  /** Short, root's own, emptied by a reboot: `/run`. */
-  readonly runBase: string
-  /** The folder of sandboxes in the data directory; its identity names ours among other nodes' sandboxes. */
-  readonly name: string
-  readonly guests: Guests
-  /** The folder `runtimes` of this program. */
-  readonly runtimesPath: string
-  readonly clock: Clock
-  readonly log: Log
-}
 
 /** Where user ids of sandboxes begin on the host; each sandbox has 65,536 of its own. */
 const UID_BASE = 0x2000_0000
 const UID_RANGE = 65_536
 const UID_RANGES = 8_192
 const START_LIMIT_MS = 30_000
-const POOL_MEMORY_MB = 512
-const POOL_PIDS = 64
 
 export class RuncDriver implements Driver {
   readonly name = 'runc'
   readonly resizesTmp = true
   readonly limits: readonly string[]
   readonly missing: readonly { what: string; why: string; todo: string }[]
-  readonly #options: RuncOptions
+  readonly #options: DriverOptions
   readonly #hierarchies: Hierarchies
   readonly #folder: string
   readonly #ranges = new Set<number>()
   #nextRange = 0
 
-  private constructor(options: RuncOptions, hierarchies: Hierarchies, folder: string) {
+  private constructor(options: DriverOptions, hierarchies: Hierarchies, folder: string) {
     this.#options = options
     this.#hierarchies = hierarchies
     this.#folder = folder
@@ -63,7 +49,7 @@ export class RuncDriver implements Driver {
     this.missing = missing
   }
 
-  static async open(options: RuncOptions): Promise<RuncDriver> {
+  static async open(options: DriverOptions): Promise<RuncDriver> {
     const folder = path.join(options.runBase, `mayfly-sandboxes-${options.name}`)
     const driver = new RuncDriver(options, await detectHierarchies(), folder)
     await fs.mkdir(folder, { recursive: true, mode: 0o711 })
@@ -325,5 +311,3 @@ export function runcVersion(): Promise<string | null> {
     execFile('runc', ['--version'], { timeout: 10_000 }, (error, out) => resolve(error ? null : (/runc version (\S+)/.exec(out)?.[1] ?? 'unknown')))
   })
 }
-
-export { POOL_MEMORY_MB, POOL_PIDS }

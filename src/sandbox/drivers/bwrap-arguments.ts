@@ -1,0 +1,68 @@
+import { existsSync, statSync } from 'node:fs'
+import path from 'node:path'
+import { KiB, MiB } from '../../lib/bytes.ts'
+import { ENVIRONMENT, INSIDE, MASKED, PUBLIC_FOLDERS, UID } from './inside.ts'
+
+/** What a sandbox is made of, by the names that whoever launches bubblewrap can open. */
+export interface Bwrapped {
+  /** The skeleton that all share. */
+  readonly root: string
+  readonly node: string
+  readonly runtimes: string
+  readonly slotDir: string
+  /** Only in a build sandbox. */
+  readonly cacheBytes: number | null
+  readonly tmpMb: number
+  /** Null where this kernel does not count them by sandbox. */
+  readonly pids: number | null
+  /** What Node runs. */
+  readonly argv: readonly string[]
+}
+
+/** The descriptors that bubblewrap itself is told of; the sandbox has none of them. */
+export const SECCOMP_FD = 5
+export const INFO_FD = 6
+const OPEN_FILES = 1024
+const LOCKED_BYTES = 64 * KiB
+/** What hides each: nothing, as a file or as a folder. */
+const MASKS = MASKED.filter((file) => existsSync(file)).map((file) => ({ file, folder: statSync(file).isDirectory() }))
+const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
+
+/**
+ * The command line of bubblewrap. It makes what the driver `runc` makes of the same things, but for the user ids: there is one,
+ * and outside it is that of who launches.
+ */
+export function bwrapArguments({ root, node, runtimes, slotDir, cacheBytes, tmpMb, pids, argv }: Bwrapped): string[] {
+  const bind = (source: string, inside: string) => ['--ro-bind', source, inside]
+  const tmpfs = (inside: string, bytes: number) => ['--size', String(bytes), '--perms', '1777', '--tmpfs', inside]
+  const empty = path.join(root, 'sys')
+  return [
+    ...['user', 'ipc', 'pid', 'net', 'uts', 'cgroup-try'].map((namespace) => `--unshare-${namespace}`),
+    '--disable-userns',
+    ...['--uid', String(UID), '--gid', String(UID), '--hostname', 'mayfly'],
+    // It and all that is inside die with us, and with its first process all that is inside.
+    ...['--die-with-parent', '--new-session', '--as-pid-1'],
+    ...['--seccomp', String(SECCOMP_FD), '--info-fd', String(INFO_FD)],
+    '--clearenv',
+    ...Object.entries(ENVIRONMENT).flatMap(([name, value]) => ['--setenv', name, value]),
+    ...bind(root, '/'),
+    ...PUBLIC_FOLDERS.flatMap((folder) => bind(folder, folder)),
+    ...bind(node, `${INSIDE.lang}/bin/node`),
+    ...bind(runtimes, INSIDE.runtime),
+    ...bind(slotDir, '/fn'),
+    ...bind(path.join(slotDir, 'code'), INSIDE.code),
+    ...bind(path.join(slotDir, 'opt'), INSIDE.opt),
+    ...['--proc', '/proc'],
+    ...MASKS.flatMap(({ file, folder }) => bind(folder ? empty : '/dev/null', file)),
+    // A tmpfs of bubblewrap has no bound but its size: what needs no writing is closed.
+    ...['--size', String(64 * KiB), '--tmpfs', '/dev'],
+    ...DEVICES.flatMap((name) => ['--dev-bind', `/dev/${name}`, `/dev/${name}`]),
+    ...Object.entries({ fd: '', stdin: '/0', stdout: '/1', stderr: '/2' }).flatMap(([name, at]) => ['--symlink', `/proc/self/fd${at}`, `/dev/${name}`]),
+    ...['--dir', '/dev/shm', '--remount-ro', '/dev', ...tmpfs('/dev/shm', 16 * MiB), ...tmpfs('/tmp', tmpMb * MiB)],
+    ...(cacheBytes === null ? [] : tmpfs('/cache', cacheBytes)),
+    ...['--chdir', '/', '--'],
+    // Inside, for a count of processes bounds those of the user namespace that it is asked for in.
+    ...['/usr/bin/prlimit', `--nofile=${OPEN_FILES}`, '--core=0', `--memlock=${LOCKED_BYTES}`, '--msgqueue=0', ...(pids === null ? [] : [`--nproc=${pids}`])],
+    ...[`${INSIDE.lang}/bin/node`, ...argv],
+  ]
+}

@@ -1,0 +1,117 @@
+import type { ChildProcess } from 'node:child_process'
+import type { FileHandle } from 'node:fs/promises'
+import { constants } from 'node:os'
+import type { Duplex } from 'node:stream'
+import type { Cgroup } from '../../lib/cgroup.ts'
+import type { Clock } from '../../lib/clock.ts'
+import { within } from '../../lib/within.ts'
+import type { GuestPaths, SandboxProcess } from '../types.ts'
+import { continueFamily, memoryOf, stopFamily } from './family.ts'
+import { INSIDE } from './inside.ts'
+import type { StderrTail } from './stderr-tail.ts'
+
+const DYING_MS = 5_000
+
+export interface Bwrapping {
+  /** bubblewrap itself, which waits for the first process inside. */
+  readonly child: ChildProcess
+  /** That first process, by its number outside. */
+  readonly init: number
+  readonly cache: FileHandle | null
+  /** Null where this node has no control groups to give. */
+  readonly cgroup: Cgroup | null
+  readonly tail: StderrTail
+  /** Called when nothing inside lives any more. */
+  readonly giveBack: () => Promise<void>
+  readonly clock: Clock
+}
+
+/** A running sandbox of bubblewrap. */
+export class BwrapSandbox implements SandboxProcess {
+  readonly id: string
+  readonly control: Duplex
+  readonly relay: Duplex
+  readonly paths: GuestPaths
+  readonly cache: FileHandle | null
+  readonly isolated = true
+  readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
+  readonly #made: Bwrapping
+  #over = false
+  #killing: Promise<void> | null = null
+
+  constructor(id: string, made: Bwrapping) {
+    const { child, cgroup, cache } = made
+    this.id = id
+    this.#made = made
+    this.control = child.stdio[3] as Duplex
+    this.relay = child.stdio[4] as Duplex
+    this.cache = cache
+    this.paths = { ...INSIDE, cache: cache === null ? null : '/cache' }
+    this.control.on('error', () => {})
+    this.relay.on('error', () => {})
+    this.exited = new Promise((resolve) => {
+      const end = (status: number | null) => {
+        this.#over = true
+        const signal = signalOf(status)
+        void (cgroup?.outOfMemory() ?? Promise.resolve(false)).then((outOfMemory) => resolve({ code: signal === null ? status : null, signal, outOfMemory }))
+      }
+      if (child.exitCode !== null || child.signalCode !== null) end(child.exitCode)
+      else child.once('exit', end)
+    })
+  }
+
+  stderrTail(): string {
+    return this.#made.tail.text()
+  }
+
+  limit(limits: { memoryMb: number }): void {
+    this.#made.cgroup?.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
+  }
+
+  async freeze(): Promise<void> {
+    const { cgroup, init, clock } = this.#made
+    if (cgroup) await cgroup.freeze(true, clock)
+    else if (!this.#over) await stopFamily(init, clock)
+  }
+
+  async thaw(): Promise<void> {
+    const { cgroup, init, clock } = this.#made
+    if (cgroup) await cgroup.freeze(false, clock)
+    else if (!this.#over) continueFamily(init)
+  }
+
+  kill(): Promise<void> {
+    this.#killing ??= this.#kill().finally(() => {
+      this.control.destroy()
+      this.relay.destroy()
+    })
+    return this.#killing
+  }
+
+  memory() {
+    if (this.#killing || this.#over) return null
+    return this.#made.cgroup ? this.#made.cgroup.memory() : memoryOf(this.#made.init)
+  }
+
+  /** With the first process of their namespace the kernel ends all others, and bubblewrap ends when that is done. */
+  async #kill(): Promise<void> {
+    const { child, init, cgroup, giveBack, clock } = this.#made
+    if (!this.#over) {
+      try {
+        process.kill(init, 'SIGKILL')
+      } catch {
+        // It is gone.
+      }
+    }
+    const grouped = cgroup?.destroy(clock)
+    if (!(await within(clock, DYING_MS, this.exited))) child.kill('SIGKILL')
+    await grouped
+    await giveBack()
+  }
+}
+
+/** bubblewrap tells as 128 and more that a signal ended the first process; a code of the program's own the runtime tells itself. */
+function signalOf(status: number | null): string | null {
+  if (status === null) return 'SIGKILL'
+  return Object.entries(constants.signals).find(([, number]) => number === status - 128)?.[0] ?? null
+}

@@ -1,0 +1,242 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { closeSync, constants, existsSync, promises as fs, openSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import path from 'node:path'
+import type { Readable } from 'node:stream'
+import { Cgroup, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
+import type { Clock } from '../../lib/clock.ts'
+import { within } from '../../lib/within.ts'
+import { guestOf } from '../guests.ts'
+import type { Driver, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
+import { bwrapArguments, INFO_FD } from './bwrap-arguments.ts'
+import { type BwrapHost, bwrapHolds } from './bwrap-limits.ts'
+import { BwrapSandbox } from './bwrap-sandbox.ts'
+import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
+import { makeSkeleton, PORTS } from './inside.ts'
+import { MountView } from './mount-view.ts'
+import { seccomp } from './seccomp.ts'
+import { compileSeccomp } from './seccomp-program.ts'
+import { StderrTail } from './stderr-tail.ts'
+
+/** The user ids under which root has bubblewrap launched: one for each sandbox, nobody else's. */
+const UID_BASE = 0x3000_0000
+const UIDS = 65_536
+/** O_CLOEXEC, as `/proc` shows it. */
+const CLOSES_ON_EXEC = 0o2000000
+const START_LIMIT_MS = 30_000
+const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' }
+/** Enters the control groups whose files come first, is ended before the node when memory runs out, and becomes what follows. */
+const LAUNCH = 'n=$1; shift; while [ $n -gt 0 ]; do echo 0 > "$1" || exit 1; shift; n=$((n-1)); done; echo 500 > /proc/self/oom_score_adj; exec "$@"'
+
+/**
+ * Sandboxes by bubblewrap, for an ordinary user and for a root without runc. Never launched by root itself: a namespace
+ * of one user id maps that to whoever makes it, and files of the kernel that are root's could be written from inside.
+ */
+export class BwrapDriver implements Driver {
+  readonly name = 'bwrap'
+  readonly limits: readonly string[]
+  readonly missing: readonly { what: string; why: string; todo: string }[]
+  readonly #options: DriverOptions
+  readonly #host: BwrapHost
+  readonly #folder: string
+  readonly #asRoot = process.getuid?.() === 0
+  readonly #uids = new Set<number>()
+  readonly #shell: readonly string[]
+  readonly #views = new Map<string, Promise<MountView>>()
+  #nextUid = 0
+
+  private constructor(options: DriverOptions, host: BwrapHost, folder: string, shell: readonly string[]) {
+    this.#shell = shell
+    this.#options = options
+    this.#host = host
+    this.#folder = folder
+    ;({ limits: this.limits, missing: this.missing } = bwrapHolds(host, this.#asRoot))
+  }
+
+  /** @throws Error where the folder of this node cannot be made, or is another user's */
+  static async open(options: DriverOptions, host: BwrapHost): Promise<BwrapDriver> {
+    const shell = await launchingShell()
+    const folder = path.join(options.runBase, `mayfly-sandboxes-${options.name}`)
+    await fs.mkdir(folder, { recursive: true, mode: 0o711 })
+    const { uid } = await fs.lstat(folder)
+    // Below `/tmp` anybody may have made it.
+    if (uid !== process.getuid?.()) throw new Error(`the folder ${folder} belongs to another user`)
+    await fs.chmod(folder, 0o711)
+    await makeSkeleton(path.join(folder, 'root'))
+    await fs.writeFile(path.join(folder, 'seccomp'), compileSeccomp(seccomp, process.arch === 'arm64' ? 'arm64' : 'x64'))
+    const driver = new BwrapDriver(options, host, folder, shell)
+    if (host.groups) await weighGroup(host.groups, driver.#groupParent, 100 * availableParallelism())
+    return driver
+  }
+
+  runs(runtime: RuntimeName): boolean {
+    return this.#options.guests.of(runtime) !== null
+  }
+
+  async start(options: StartOptions): Promise<SandboxProcess> {
+    const { clock, log } = this.#options
+    const uid = this.#asRoot ? this.#takeUid() : null
+    const cgroup = this.#host.groups ? new Cgroup(this.#host.groups, `${this.#groupParent}/${options.id}`) : null
+    const giveBack = async () => {
+      if (uid !== null) this.#uids.delete(uid)
+    }
+    let child: ChildProcess | null = null
+    try {
+      const procs = cgroup?.make({ memoryMb: POOL_MEMORY_MB, pids: options.pids, cpuWeight: options.background ? 1 : 100 }) ?? []
+      const [program, ...args] = await this.#commandOf(options, uid)
+      child = this.#spawn([...this.#shell, String(procs.length), ...procs, program as string, ...args])
+      const tail = new StderrTail(child.stderr)
+      const init = await firstProcess(child, clock)
+      if (init === null) throw new Error(`bubblewrap could not start a sandbox: ${tail.text().trim().slice(-500) || 'no answer'}`)
+      const cache = options.cache === null ? null : await openCache(init, clock)
+      return new BwrapSandbox(options.id, { child, init, cache, cgroup, tail, giveBack, clock })
+    } catch (error) {
+      child?.kill('SIGKILL')
+      await cgroup
+        ?.destroy(clock)
+        .catch((failure: Error) => log.warn({ sandbox: options.id, error: failure.message }, 'a sandbox that did not start left something behind'))
+      await giveBack()
+      throw error
+    }
+  }
+
+  /** Starts one and waits for its end. @throws Error with what this host has against it */
+  async tryOut(): Promise<void> {
+    const { clock } = this.#options
+    const slotDir = path.join(this.#folder, 'trial', 's-0')
+    for (const inner of ['code', 'opt']) await fs.mkdir(path.join(slotDir, inner), { recursive: true, mode: 0o755 })
+    const trial = await this.start({ id: 's-0', runtime: 'nodejs24.x', slotDir, cache: null, tmpMb: 1, pids: 64, argv: ['--version'], background: false })
+    const inTime = await within(clock, START_LIMIT_MS, trial.exited)
+    const told = trial.stderrTail().trim().slice(-500)
+    await trial.kill()
+    const { code, signal } = await trial.exited
+    if (!inTime || code !== 0) throw new Error(told || `a sandbox ended with ${code ?? signal}`)
+  }
+
+  /** Processes of a former life are gone: they die with the node that started them. */
+  async sweep(): Promise<void> {
+    const { groups } = this.#host
+    for (const tree of groups?.all ?? [])
+      for (const id of await fs.readdir(path.join(tree, this.#groupParent)).catch(() => []))
+        if (id.startsWith('s-')) await new Cgroup(groups as Hierarchies, `${this.#groupParent}/${id}`).destroy(this.#options.clock)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.sweep()
+    for (const view of this.#views.values()) await (await view.catch(() => null))?.[Symbol.asyncDispose]()
+    for (const tree of this.#host.groups?.all ?? []) await fs.rmdir(path.join(tree, this.#groupParent)).catch(() => {})
+    await fs.rm(this.#folder, { recursive: true, force: true })
+  }
+
+  get #groupParent(): string {
+    return `mayfly-${this.#options.name}`
+  }
+
+  #takeUid(): number {
+    for (let tried = 0; tried < UIDS; tried++) {
+      const uid = UID_BASE + this.#nextUid
+      this.#nextUid = (this.#nextUid + 1) % UIDS
+      if (!this.#uids.has(uid)) {
+        this.#uids.add(uid)
+        return uid
+      }
+    }
+    throw new Error('every user id for sandboxes is in use')
+  }
+
+  /** What is launched, by the names that the launching user can open. @param uid  null where that is ourselves */
+  async #commandOf(options: StartOptions, uid: number | null): Promise<string[]> {
+    const { guests, runtimesPath } = this.#options
+    const guest = guestOf(guests, options.runtime)
+    const argv = options.argv ?? guest.args('/var/runtime', PORTS)
+    const shared = {
+      root: path.join(this.#folder, 'root'),
+      cacheBytes: options.cache?.bytes ?? null,
+      tmpMb: options.tmpMb,
+      pids: this.#host.countsProcesses ? options.pids : null,
+      argv,
+    }
+    if (uid === null) return ['bwrap', ...bwrapArguments({ ...shared, node: guest.node, runtimes: runtimesPath, slotDir: options.slotDir })]
+    const view = await this.#viewOf([path.dirname(options.slotDir), runtimesPath, guest.node])
+    const seen = { node: view.seen(guest.node), runtimes: view.seen(runtimesPath), slotDir: view.seen(options.slotDir) }
+    return ['nsenter', `--mount=${view.file}`, `--setgid=${uid}`, `--setuid=${uid}`, 'bwrap', ...bwrapArguments({ ...shared, ...seen })]
+  }
+
+  #viewOf(sources: readonly string[]): Promise<MountView> {
+    const key = sources.join('\0')
+    let view = this.#views.get(key)
+    if (!view) {
+      view = MountView.open(path.join(this.#folder, 'views', String(this.#views.size)), sources, this.#options.clock)
+      this.#views.set(key, view)
+      view.catch(() => this.#views.delete(key))
+    }
+    return view
+  }
+
+  #spawn([program, ...args]: readonly string[]): ChildProcess {
+    // A descriptor of its own each time: one that is shared would have been read to its end.
+    const filter = openSync(path.join(this.#folder, 'seccomp'), constants.O_RDONLY)
+    try {
+      return spawn(program as string, args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', filter, 'pipe'], cwd: '/', env: ENVIRONMENT })
+    } finally {
+      closeSync(filter)
+    }
+  }
+}
+
+/**
+ * The shell that launches. What this process was itself started with, beyond the usual three descriptors, sandboxes would
+ * inherit: those are closed first, which takes a shell that can name any.
+ * @throws Error where there is none
+ */
+async function launchingShell(): Promise<string[]> {
+  const strays: number[] = []
+  for (const fd of await fs.readdir('/proc/self/fdinfo')) {
+    const flags = /^flags:\s+(\d+)/m.exec(await fs.readFile(`/proc/self/fdinfo/${fd}`, 'latin1').catch(() => ''))?.[1]
+    if (Number(fd) > INFO_FD && flags !== undefined && (Number.parseInt(flags, 8) & CLOSES_ON_EXEC) === 0) strays.push(Number(fd))
+  }
+  if (strays.length === 0) return ['sh', '-c', LAUNCH, 'sh']
+  if (!existsSync('/bin/bash')) throw new Error(`descriptors ${strays.join(', ')} were open when the node was started, and without bash they cannot be closed`)
+  return ['/bin/bash', '-c', `exec ${strays.map((fd) => `${fd}>&-`).join(' ')}; ${LAUNCH}`, 'bash']
+}
+
+/** What bubblewrap tells of the process that it made; null when it ended before. */
+async function firstProcess(child: ChildProcess, clock: Clock): Promise<number | null> {
+  const info = (child.stdio as unknown as Readable[])[INFO_FD] as Readable
+  let text = ''
+  const told = new Promise<void>((resolve) => {
+    info.on('data', (chunk: Buffer) => {
+      text += chunk.toString('latin1')
+    })
+    info.once('close', resolve)
+    info.once('error', () => resolve())
+    child.once('error', () => resolve())
+    child.once('exit', () => resolve())
+  })
+  await within(clock, START_LIMIT_MS, told)
+  info.destroy()
+  return Number(/"child-pid": (\d+)/.exec(text)?.[1]) || null
+}
+
+/**
+ * The cache folder of a sandbox in which no user code has run yet. It is a mount that only the sandbox has, and
+ * ends with it; the handle keeps its files for as long as it is open.
+ */
+async function openCache(init: number, clock: Clock): Promise<fs.FileHandle> {
+  const deadline = clock.monotonic() + START_LIMIT_MS
+  // Until it becomes another program its root may still be the host's.
+  while ((await fs.readFile(`/proc/${init}/cmdline`, 'latin1')).startsWith('bwrap\0')) {
+    if (clock.monotonic() > deadline) throw new Error('a build sandbox does not begin')
+    await clock.sleep(2)
+  }
+  return await fs.open(`/proc/${init}/root/cache`, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+}
+
+/** The version that `bwrap --version` tells, or null when there is none. */
+export function bwrapVersion(): Promise<string | null> {
+  return new Promise((resolve) => {
+    execFile('bwrap', ['--version'], { timeout: 10_000, env: ENVIRONMENT }, (error, out) =>
+      resolve(error ? null : (/bubblewrap (\S+)/.exec(out)?.[1] ?? 'unknown')),
+    )
+  })
+}

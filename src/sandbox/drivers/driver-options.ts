@@ -1,0 +1,19 @@
+import type { Log } from '../../core/log.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Guests } from '../guests.ts'
+
+/** What a driver is opened with. */
+export interface DriverOptions {
+  /** Short, emptied by a reboot: root's `/run`, an ordinary user's own or `/tmp`. */
+  readonly runBase: string
+  /** The folder of sandboxes in the data directory; its identity names ours among other nodes' sandboxes. */
+  readonly name: string
+  readonly guests: Guests
+  /** The folder `runtimes` of this program. */
+  readonly runtimesPath: string
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** Of a sandbox that is nobody's yet. */
+export const POOL_MEMORY_MB = 512
