@@ -152,7 +152,10 @@ export class RuncDriver implements Driver {
         oomScoreAdj: 500,
         rlimits: [
           { type: 'RLIMIT_NOFILE', hard: 1024, soft: 1024 },
-          { type: 'RLIMIT_CORE', hard: 0, soft: 0 },
+          // At 1 the kernel starts no program of the host that takes core dumps; at 0 it does.
+          { type: 'RLIMIT_CORE', hard: 1, soft: 1 },
+          // Pending signals of all sandboxes count together for the user who starts them.
+          { type: 'RLIMIT_SIGPENDING', hard: 256, soft: 256 },
           { type: 'RLIMIT_MEMLOCK', hard: 65_536, soft: 65_536 },
           { type: 'RLIMIT_MSGQUEUE', hard: 0, soft: 0 },
         ],

@@ -39,7 +39,7 @@ NUMBERS = {
     'lookup_dcookie': (212, 18), 'vhangup': (153, 58), 'uselib': (134, None), 'move_pages': (279, 239),
     'migrate_pages': (256, 238), 'set_mempolicy': (238, 237), 'remap_file_pages': (216, 234), 'ioprio_set': (251, 30),
     'mq_open': (240, 180), 'sysfs': (139, None), 'lsm_get_self_attr': (459, 459), 'setrlimit': (160, 164),
-    'sched_setscheduler': (144, 119), 'sched_setattr': (314, 274),
+    'sched_setscheduler': (144, 119), 'sync': (162, 81), 'syncfs': (306, 267), 'prlimit64': (302, 261), 'sched_setattr': (314, 274),
 }
 REFUSED = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EROFS, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT}
 NEW = {'time': 0x80, 'mnt': 0x20000, 'cgroup': 0x2000000, 'uts': 0x4000000, 'ipc': 0x8000000, 'user': 0x10000000, 'pid': 0x20000000, 'net': 0x40000000}
