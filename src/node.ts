@@ -32,6 +32,7 @@ import { SiteFiles, Sites } from './sites/index.ts'
 import { Realtime } from './realtime/index.ts'
 import { upgrades as realtimeUpgrades } from './realtime/http.ts'
 import { DEFAULT_PROJECT, REGION } from './defaults.ts'
+import type { Concurrency } from './functions/index.ts'
 import { openFunctionRoom } from './function-room.ts'
 import type { ReadyLine } from './ready-line.ts'
 import { routeTable } from './route-table.ts'
@@ -145,7 +146,9 @@ export class RunningNode implements AsyncDisposable {
     const usage = opening.use(new Usage({ journal: meterJournal, database: databases.control, clock, log, counters, ...config.usage, prices }))
     const lag = opening.use(watchEventLoop())
 
-    const sandbox = await openSandboxRoom(config, host, directory)
+    let concurrency: Concurrency | null = null
+    const shares = { projects: () => concurrency?.projects ?? 1, weightOf: (ref: string) => concurrency?.weightOf(ref) ?? 1 }
+    const sandbox = await openSandboxRoom(config, host, directory, shares)
     opening.use(sandbox.sandboxes)
     const draining = new AbortController()
     const stopping = new AbortController()
@@ -171,6 +174,7 @@ export class RunningNode implements AsyncDisposable {
       gone: (ref) => triggers.functionGone(ref),
     })
     const { functions, admission } = room
+    concurrency = room.concurrency
     const siteFiles = new SiteFiles(path.join(data, 'sites'))
     await siteFiles.recover()
     const sites = new Sites({ control: databases.control, files: siteFiles, stays, clock, believable: () => versions.believable })

@@ -62,6 +62,10 @@ export class Uses {
     return new Map([...this.#byParty].map(([party, { used, most, before }]) => [party, { used, wanted: Math.max(most, before), weight: weightOf(party) }]))
   }
 
+  names(): string[] {
+    return [...this.#byParty.keys()]
+  }
+
   /** The parties that use something, or did lately. */
   get parties(): number {
     this.#turn()

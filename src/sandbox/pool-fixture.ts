@@ -8,9 +8,10 @@ import type { SandboxConfig } from './config.ts'
 import { detectDriver, isDriver } from './drivers/detect.ts'
 import { findGuests } from './guests.ts'
 import { openSandboxes } from './open.ts'
-import type { Call, CallResult, Driver, LogSink, Sandboxes, SandboxSpec } from './types.ts'
+import type { Call, CallResult, Driver, LogSink, Sandboxes, SandboxSpec, Shares } from './types.ts'
 
 export const silent: LogSink = { write: () => {}, lost: () => {} }
+const ALONE: Shares = { projects: () => 1, weightOf: () => 1 }
 export const never = new AbortController().signal
 
 /** Pools of one driver on a folder of their own, for suites: some code by name, specs of it, calls. */
@@ -48,7 +49,10 @@ export class PoolFixture {
   }
 
   /** @param world  what to put between the pool and the machine: a clock, or a driver around the real one */
-  async open(changes: Partial<SandboxConfig>, world: { clock?: Clock; around?: (driver: Driver) => Partial<Driver> } = {}): Promise<Sandboxes> {
+  async open(
+    changes: Partial<SandboxConfig>,
+    world: { clock?: Clock; around?: (driver: Driver) => Partial<Driver>; shares?: Shares } = {},
+  ): Promise<Sandboxes> {
     const real = await detectDriver(this.#name, {
       runBase: '/run',
       name: `pooltest${process.pid}${this.#made++}`,
@@ -71,7 +75,15 @@ export class PoolFixture {
     }
     const config: SandboxConfig = { sandbox: this.#name, poolSize: 2, refills: 2, starts: 4, freezeMs: 50, idleMs: 600_000, memoryMb: 8_192, ...changes }
     await fs.mkdir(this.folder)
-    return await openSandboxes({ config, driver, data: this.folder, clock: world.clock ?? systemClock, log: silentLog, knownBefore: () => false })
+    return await openSandboxes({
+      config,
+      driver,
+      data: this.folder,
+      clock: world.clock ?? systemClock,
+      log: silentLog,
+      knownBefore: () => false,
+      shares: world.shares ?? ALONE,
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

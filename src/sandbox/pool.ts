@@ -31,6 +31,7 @@ import {
   type SandboxLease,
   type SandboxSpec,
   type SandboxStatus,
+  type Shares,
   type ShownSandbox,
 } from './types.ts'
 
@@ -51,6 +52,7 @@ export interface PoolDeps {
   readonly machineMb: number
   /** Whether a version was there before this life of the node. */
   readonly knownBefore: (key: string) => boolean
+  readonly shares: Shares
 }
 
 /** Keeps booted sandboxes waiting, makes them a version's when a call comes, and keeps those for the next call. */
@@ -92,6 +94,7 @@ export class SandboxPool implements Sandboxes {
     this.#provisioned = new Provisioned({
       load: (spec, limitMs, made) => this.#makeProvisioned(spec, limitMs, made),
       budgetMb: () => this.#budget.totalMb,
+      projects: () => deps.shares.projects(),
       atOnce: config.refills,
       clock,
       log,
@@ -100,6 +103,8 @@ export class SandboxPool implements Sandboxes {
     this.#budget = new MemoryBudget({
       totalMb: config.memoryMb || Math.floor(deps.machineMb * 0.75),
       serving: this.#serving,
+      shares: deps.shares,
+      clock,
       drop: (sandbox) => this.#drop(sandbox, 'memory'),
     })
     this.#coldReasons = new ColdReasons(deps.knownBefore)
@@ -142,7 +147,7 @@ export class SandboxPool implements Sandboxes {
       this.#closing.signal.throwIfAborted()
     }
     const cold = this.#coldReasons.why(spec, this.#serving.has(spec.key) || this.#budget.isComing(spec.key))
-    this.#budget.makeRoom(spec.memoryMb)
+    this.#budget.makeRoom(spec)
     using _ = this.#budget.comes(spec)
     const { booted, ready } = await this.#supply.take(spec, signal)
     const taken = clock.monotonic()
@@ -229,7 +234,7 @@ export class SandboxPool implements Sandboxes {
   async start(spec: SandboxSpec): Promise<void> {
     this.#closing.signal.throwIfAborted()
     // It pushes nobody out.
-    if (this.#serving.findReady(spec) || !this.#budget.fits(spec.memoryMb)) return
+    if (this.#serving.findReady(spec) || !this.#budget.fits(spec)) return
     using _ = this.#budget.comes(spec)
     const generic = await this.#supply.takeBehind(spec)
     await this.#loadAhead(generic, spec, LOAD_MS).catch((error: unknown) => {
@@ -373,7 +378,7 @@ export class SandboxPool implements Sandboxes {
   /** What goes wrong with the code here is told to the next call, which loads it again. */
   async #makeSpare(spec: SandboxSpec, start: () => Promise<Generic>): Promise<void> {
     // It pushes nobody out.
-    if (this.#isOver(spec) || !this.#budget.fits(spec.memoryMb)) return
+    if (this.#isOver(spec) || !this.#budget.fits(spec)) return
     using _ = this.#budget.comes(spec)
     const generic = await start()
     await this.#loadAhead(generic, spec, Math.max(LOAD_MS, spec.timeoutMs)).catch((error: Error) => {
@@ -384,7 +389,7 @@ export class SandboxPool implements Sandboxes {
 
   /** Others give their memory for it, as for a call. `told` hears of it before any call can get it. */
   async #makeProvisioned(spec: SandboxSpec, limitMs: number, told: (made: Specialised) => void): Promise<void> {
-    this.#budget.makeRoom(spec.memoryMb)
+    this.#budget.makeRoom(spec)
     using _ = this.#budget.comes(spec)
     const generic = await this.#booting.start(spec, true)
     if (!this.#isOver(spec)) return await this.#loadAhead(generic, spec, limitMs, told)
@@ -404,6 +409,7 @@ export class SandboxPool implements Sandboxes {
   #sweep(): void {
     const { clock, config } = this.#deps
     this.#sweeper = clock.timer(SWEEP_MS, () => this.#sweep())
+    this.#budget.sample()
     const now = clock.monotonic()
     for (const { sandbox, sinceMs } of this.#serving.idle()) if (now - sinceMs > config.idleMs) this.#drop(sandbox, 'idle-drop')
   }

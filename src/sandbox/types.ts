@@ -220,6 +220,14 @@ export interface ShownSandbox {
   readonly limitMb: number
 }
 
+/** How projects share this node. */
+export interface Shares {
+  /** How many have functions. */
+  readonly projects: () => number
+  /** How much one has beside others; 1 where nobody has said anything. */
+  readonly weightOf: (project: string) => number
+}
+
 /** How it stands with the sandboxes that are kept loaded of one version. */
 export interface ProvisionedState {
   readonly requested: number

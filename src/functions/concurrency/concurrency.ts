@@ -97,10 +97,10 @@ export class Concurrency implements Disposable {
     return (await selectProjectShare(this.#deps.control.sql, project)) ?? USUAL
   }
 
-  /** In force when it resolves. */
+  /** In force when it resolves. @throws MayflyError project_not_found */
   async setShare(project: ProjectRef, share: ProjectShare): Promise<void> {
     await this.#deps.control.transaction(async (tx) => {
-      await bumpProjectVersion(tx, project)
+      if ((await bumpProjectVersion(tx, project)).length === 0) throw new MayflyError('project_not_found', `there is no project ${project}`)
       await upsertProjectShare(tx, project, share)
     })
     await this.refresh()
