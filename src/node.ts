@@ -28,6 +28,7 @@ import { randomFraction } from './lib/ids.ts'
 import { checkDoors, consoleHost, listen } from './listening.ts'
 import { Logs } from './observe/index.ts'
 import { openDatabases, openSandboxRoom } from './opening.ts'
+import { findGuests } from './sandbox/index.ts'
 import { SiteFiles, Sites } from './sites/index.ts'
 import { Realtime } from './realtime/index.ts'
 import { upgrades as realtimeUpgrades } from './realtime/http.ts'
@@ -94,6 +95,8 @@ export class RunningNode implements AsyncDisposable {
     const { node: settings } = config
     checkDoors(config)
     const prices = pricesOf(config.usage.prices)
+    // Asks a program, which answers while the database starts.
+    const guests = findGuests(host.root)
 
     const external = settings.databaseUrl !== null
     const directory = opening.use(
@@ -148,7 +151,7 @@ export class RunningNode implements AsyncDisposable {
 
     let concurrency: Concurrency | null = null
     const shares = { projects: () => concurrency?.projects ?? 1, weightOf: (ref: string) => concurrency?.weightOf(ref) ?? 1 }
-    const sandbox = await openSandboxRoom(config, host, directory, shares)
+    const sandbox = await openSandboxRoom(config, host, directory, await guests, shares)
     opening.use(sandbox.sandboxes)
     const draining = new AbortController()
     const stopping = new AbortController()
