@@ -59,8 +59,12 @@ describe('versions by the command line', () => {
     assert.equal(await versionOf('greet:live'), '1')
     const { code: exit, stderr } = run('rollback', 'greet')
     assert.equal(exit, 1)
-    assert.match(stderr, /named no version before/)
-    assert.match(stderr, /mayfly promote/)
+    assert.match(
+      stderr,
+      /the alias "live" of "greet" is at version 1, and there is none that it named before to go back to\n.*Choose a version with `mayfly versions <function>`/,
+    )
+    const second = run('rollback', 'greet', 'live')
+    assert.deepEqual([second.code, second.stderr], [2, 'rollback greet live: write `rollback greet --to live`\n'])
     assert.equal(await versionOf('greet:live'), '1')
   })
 

@@ -219,7 +219,7 @@ describe('functions with layers', () => {
     await refused([`${ARN.replace('000000000000', '123456789012')}:one:1`], 403, 'AccessDeniedException', /lambda:GetLayerVersion on resource/)
     await publish('secret', 'secret', {}, TWO)
     const foreign = `${ARN.replace('000000000000', '123456789012')}:one:1`
-    await assert.rejects(table.functions.layers.admit(ONE, [foreign]), { code: 'bad_request', message: `Layer version ${foreign} does not exist.` })
+    await assert.rejects(table.functions.layers.admit(ONE, [foreign]), { code: 'layer_missing', message: `Layer version ${foreign} does not exist.` })
     await refused([`${ARN}:secret:1`], 400, bad, /does not exist/)
     for (let n = 0; n < LIMITS.functionLayers.value; n++) await publish(`l${n}`)
     const five = await table.create('five', { Layers: six.slice(0, LIMITS.functionLayers.value) })

@@ -61,6 +61,7 @@ const CODES: Partial<Record<ErrorCode, readonly [code: string, status: number]>>
   function_not_ready: ['ResourceConflictException', 409],
   key_invalid: ['UnrecognizedClientException', 403],
   key_missing: ['MissingAuthenticationTokenException', 403],
+  layer_missing: ['InvalidParameterValueException', 400],
   layer_not_found: ['ResourceNotFoundException', 404],
   method_not_allowed: ['UnknownOperationException', 404],
   not_allowed: ['AccessDeniedException', 403],
