@@ -160,7 +160,15 @@ export class World {
     const [clock, steps] = [new SimulatedClock(), new Steps()]
     const driver: SimulatedDriver = new SimulatedDriver(steps, (call, guest) => world.#heard(call, guest))
     const config = { sandbox: 'process', poolSize: 1, refills: 1, starts: STARTS, freezeMs: 50, idleMs: 5_000, memoryMb: BUDGET_MB } as const
-    const pool = await openSandboxes({ config, driver, data: folder, clock, log: silentLog, knownBefore: () => false })
+    const pool = await openSandboxes({
+      config,
+      driver,
+      data: folder,
+      clock,
+      log: silentLog,
+      knownBefore: () => false,
+      shares: { projects: () => 1, weightOf: () => 1 },
+    })
     const world: World = new World({ folder, clock, steps, driver, pool })
     return world
   }

@@ -8,7 +8,7 @@ import type { SandboxConfig } from './config.ts'
 import { detectDriver, isDriver } from './drivers/detect.ts'
 import { findGuests } from './guests.ts'
 import { openSandboxes } from './open.ts'
-import type { Call, CallResult, Driver, LogSink, Sandboxes, SandboxSpec, Shares } from './types.ts'
+import type { Call, CallResult, Driver, DriverName, LogSink, Sandboxes, SandboxSpec, Shares } from './types.ts'
 
 export const silent: LogSink = { write: () => {}, lost: () => {} }
 const ALONE: Shares = { projects: () => 1, weightOf: () => 1 }
@@ -17,11 +17,11 @@ export const never = new AbortController().signal
 /** Pools of one driver on a folder of their own, for suites: some code by name, specs of it, calls. */
 export class PoolFixture {
   readonly data: string
-  readonly #name: 'process' | 'runc' | 'bwrap'
+  readonly #name: DriverName
   #pool: Sandboxes | null = null
   #made = 0
 
-  constructor(name: 'process' | 'runc' | 'bwrap', code: Readonly<Record<string, string>>) {
+  constructor(name: DriverName, code: Readonly<Record<string, string>>) {
     this.#name = name
     this.data = mkdtempSync(path.join(tmpdir(), 'pool-'))
     chmodSync(this.data, 0o711)
@@ -73,7 +73,7 @@ export class PoolFixture {
       [Symbol.asyncDispose]: () => real[Symbol.asyncDispose](),
       ...world.around?.(real),
     }
-    const config: SandboxConfig = { sandbox: this.#name, poolSize: 2, refills: 2, starts: 4, freezeMs: 50, idleMs: 600_000, memoryMb: 8_192, ...changes }
+    const config: SandboxConfig = { sandbox: 'auto', poolSize: 2, refills: 2, starts: 4, freezeMs: 50, idleMs: 600_000, memoryMb: 8_192, ...changes }
     await fs.mkdir(this.folder)
     return await openSandboxes({
       config,

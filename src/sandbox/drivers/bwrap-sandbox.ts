@@ -64,6 +64,9 @@ export class BwrapSandbox implements SandboxProcess {
     return this.#made.tail.text()
   }
 
+  resizeTmp(): Promise<void> {
+    throw new Error('a sandbox of bubblewrap is started with the size of its /tmp')
+  }
   limit(limits: { memoryMb: number }): void {
     this.#made.cgroup?.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
   }
