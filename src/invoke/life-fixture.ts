@@ -10,12 +10,13 @@ import type { FunctionDefinition, Version } from '../functions/index.ts'
 import { untilAborted } from '../lib/or-aborted.ts'
 import { SimulatedClock } from '../lib/simulated-clock.ts'
 import { openSandboxes } from '../sandbox/open.ts'
+import { HELLO_MS } from '../sandbox/booting.ts'
 import { SimulatedDriver } from '../sandbox/simulated/driver.ts'
 import type { HeardCall, SimulatedGuest } from '../sandbox/simulated/guest.ts'
 import { Steps } from '../sandbox/simulated/steps.ts'
-import type { Sandboxes } from '../sandbox/index.ts'
+import type { HandlerKind, Sandboxes } from '../sandbox/index.ts'
 import { Admission } from './admission.ts'
-import { Invoker } from './service.ts'
+import { type Content, Invoker } from './service.ts'
 import { Specs } from './specs.ts'
 
 const PROJECT = 'demo' as ProjectRef
@@ -99,6 +100,9 @@ export class World {
   #secrets: Readonly<Record<string, string>> = { SECRET: '0' }
   #closed: Promise<void> | null = null
   #isClosed = false
+  /** Connections to the platform that are open. */
+  #relayed = 0
+  readonly #retired = new Set<string>()
 
   private constructor(parts: { folder: string; clock: SimulatedClock; steps: Steps; driver: SimulatedDriver; pool: Sandboxes }) {
     const { folder, clock, steps, driver, pool } = parts
@@ -118,7 +122,12 @@ export class World {
     })
     this.#specs = new Specs({
       issueHandle: () => ({ key: 'k', accessKeyId: 'a', secretAccessKey: 's', revoke: () => {} }),
-      openRelay: (connection) => void connection.destroy(),
+      openRelay: (connection) => {
+        this.#relayed++
+        connection.on('error', () => {})
+        connection.on('close', () => void this.#relayed--)
+        connection.resume()
+      },
       publicUrl: () => 'http://node',
       relayPorts: () => [],
       defaultProject: PROJECT,
@@ -262,9 +271,16 @@ export class World {
     if (this.#admission.running !== open) this.faults.push(`${this.#admission.running} slots are taken, ${open} executions run`)
     if (open > SLOTS.node) this.faults.push(`${open} executions run at once`)
     if (this.driver.counts.mostStarts > STARTS) this.faults.push(`${this.driver.counts.mostStarts} were started at once`)
+    const busy = sandboxes.reduce((sum, sandbox) => sum + sandbox.busy, 0)
+    if (busy > open) this.faults.push(`${busy} calls have a sandbox, ${open} executions run`)
+    for (const key of this.#pool.provisionedKeys()) {
+      const { available, requested } = this.#pool.provisioned(key) ?? { available: 0, requested: 0 }
+      if (available > requested) this.faults.push(`${available} of ${key} are kept, ${requested} are wanted`)
+    }
     for (const { id, key, busy, state } of sandboxes) {
       const { concurrency } = KIND_DEFINITIONS[key.split('.')[0] as FunctionKind]
       this.seen.add(`state: ${state}`)
+      if (this.#retired.has(key) && busy === 0) this.faults.push(`${id} stands ${state} of ${key}, which is retired`)
       if (busy > concurrency) this.faults.push(`${id} has ${busy} calls`)
       if (!this.driver.alive.has(id)) this.faults.push(`${id} is ${state}, and not there`)
     }
@@ -278,8 +294,11 @@ export class World {
   async finish(drains: boolean): Promise<void> {
     if (drains) {
       await this.#wellUntil(() => [...this.#calls.values()].every((made) => made.isOver), 'the calls do not end')
+      await this.#wellUntil(() => this.#isProvided(), 'what is provisioned does not come')
       this.check()
       if (this.#admission.running > 0) this.faults.push(`${this.#admission.running} slots are never given back`)
+      if (this.#admission.freeOf('held') !== RESERVED) this.faults.push(`${this.#admission.freeOf('held')} of ${RESERVED} reserved slots are free at the end`)
+      if (this.#closed === null) await this.#stillServes()
     }
     this.stop()
     await this.#wellUntil(() => this.#isClosed, 'the pool does not close')
@@ -297,7 +316,14 @@ export class World {
     for (const { outcome } of this.#ended.values()) this.seen.add(`metered: ${outcome}`)
     for (const [why, count] of Object.entries(this.#pool.status().ended)) if (count > 0) this.seen.add(`ended: ${why}`)
     const { memory, sandboxes, generic } = this.#pool.status()
-    const left = { alive: this.driver.alive.size, slots: this.#admission.running, usedMb: memory.usedMb, sandboxes: sandboxes.length, generic }
+    const left = {
+      alive: this.driver.alive.size,
+      slots: this.#admission.running,
+      usedMb: memory.usedMb,
+      sandboxes: sandboxes.length,
+      generic,
+      relayed: this.#relayed,
+    }
     for (const [what, count] of Object.entries(left)) if (count !== 0) this.faults.push(`${what}: ${count} left`)
     for (const where of this.clock.waiting) this.faults.push(`a timer is left, set ${where}`)
     if (this.driver.counts.starts !== this.driver.counts.kills) this.faults.push(`${this.driver.counts.starts} starts, ${this.driver.counts.kills} kills`)
@@ -317,8 +343,7 @@ export class World {
         {
           ...context,
           id: made.id,
-          content: async (kind) =>
-            kind === 'fetch' ? { kind: 'http', method: 'GET', url: 'http://f/', headers: [], body: null } : { kind: 'event', payload: Buffer.from('{}') },
+          content: (kind) => this.#content(made.id, kind),
         },
         signal,
       )
@@ -330,6 +355,19 @@ export class World {
     } finally {
       made.isOver = true
     }
+  }
+
+  /** A request's body is read once it is known what the handler takes; by then the call may have its sandbox. */
+  #content(id: string, kind: HandlerKind): Promise<Content> {
+    return new Promise((resolve, reject) => {
+      this.steps.add(`content of ${id}`, {
+        well: () =>
+          resolve(
+            kind === 'fetch' ? { kind: 'http', method: 'GET', url: 'http://f/', headers: [], body: null } : { kind: 'event', payload: Buffer.from('{}') },
+          ),
+        breaks: () => reject(new Error('the body broke off')),
+      })
+    })
   }
 
   #heard({ invocationId }: HeardCall, guest: SimulatedGuest): void {
@@ -354,7 +392,32 @@ export class World {
     if (version) this.#pool.provision(this.#specs.of(version), provisioned)
   }
 
+  /** Whatever was, a call that goes well from here on does. */
+  async #stillServes(): Promise<void> {
+    for (const life of Object.values(this.#lives)) this.provision(life.kind, 0)
+    // A start that says nothing is given up by then.
+    this.clock.advance(HELLO_MS)
+    await this.#wellUntil(() => this.steps.length === 0, 'it does not come to rest')
+    const called = new Set([...this.#calls.values()].map(({ kind }) => kind))
+    for (const { kind, version } of Object.values(this.#lives)) {
+      if (!version || !called.has(kind)) continue
+      this.call(kind)
+      const made = [...this.#calls.values()].at(-1) as Made
+      await this.#wellUntil(() => made.isOver, `a call of ${kind} does not end`)
+      if (!['event', 'http'].includes(made.outcomes[0] as string)) this.faults.push(`at the end a call of ${kind} has the outcome ${made.outcomes[0]}`)
+    }
+  }
+
+  /** Or it is known why not. */
+  #isProvided(): boolean {
+    return Object.values(this.#lives).every(({ version, provisioned }) => {
+      const state = version && provisioned > 0 ? this.#pool.provisioned(version.id) : null
+      return this.#closed !== null || state === null || state.available === state.requested || state.status === 'FAILED'
+    })
+  }
+
   #retire(version: Version): void {
+    this.#retired.add(version.id)
     this.#pool.retire(version.id)
     this.#specs.retire(version.id)
   }

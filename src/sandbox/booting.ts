@@ -10,7 +10,8 @@ import type { Endings } from './endings.ts'
 import { openSlot } from './staging.ts'
 import type { Driver, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from './types.ts'
 
-const HELLO_MS = 20_000
+/** A guest that says nothing for so long after its start is given up. */
+export const HELLO_MS = 20_000
 const WARM_ROUNDS = 30
 const MAX_PROCESSES = 128
 /** Those that wait for anybody have so much in /tmp. */
@@ -90,12 +91,15 @@ export class Booting {
     return { [Symbol.dispose]: () => void this.#inWork.delete(generic) }
   }
 
-  /** Resolves when nothing is left of it. Idempotent. */
+  /** Resolves when nothing is left of it. Idempotent. @throws what keeps the driver from giving it back; all else of it is gone then too */
   async end(generic: Generic): Promise<void> {
     this.#inWork.delete(generic)
-    await generic.process.kill()
-    generic.channel.close()
-    await fs.rm(generic.slotDir, { recursive: true, force: true })
+    try {
+      await generic.process.kill()
+    } finally {
+      generic.channel.close()
+      await fs.rm(generic.slotDir, { recursive: true, force: true })
+    }
   }
 
   /** The same, for whom it is enough that a close waits for it. */
@@ -105,7 +109,7 @@ export class Booting {
 
   /** Removes what one leaves that a version's sandbox was made of, when that is killed. */
   clearSlot({ slotDir }: Generic, killed: Promise<void>): void {
-    this.#deps.endings.track(killed.then(() => fs.rm(slotDir, { recursive: true, force: true })))
+    this.#deps.endings.track(killed.finally(() => fs.rm(slotDir, { recursive: true, force: true })))
   }
 
   /** Ends all that something was to be made of. */
@@ -138,7 +142,7 @@ export class Booting {
       return generic
     } catch (error) {
       await process?.cache?.close()
-      await process?.kill()
+      await process?.kill().catch((left: Error) => log.error({ error: left.message }, 'a sandbox could not be given back'))
       await fs.rm(slotDir, { recursive: true, force: true })
       closing.throwIfAborted()
       const why = process?.stderrTail().trim().slice(-300) || (error as Error).message

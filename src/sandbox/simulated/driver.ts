@@ -88,17 +88,17 @@ export class SimulatedDriver implements Driver {
     this.counts.starts++
     let killing: Promise<void> | null = null
     const kill = () => {
-      killing ??= new Promise<void>((resolve) => {
+      killing ??= new Promise<void>((resolve, reject) => {
         guest.die()
-        this.#steps.add(`kill ${id}`, {
-          well: () => {
-            this.alive.delete(id)
-            this.counts.kills++
-            control.destroy()
-            relay.destroy()
-            resolve()
-          },
-        })
+        const over = (how: () => void) => () => {
+          this.alive.delete(id)
+          this.counts.kills++
+          control.destroy()
+          relay.destroy()
+          how()
+        }
+        // What is left then goes with the sweep of the driver's end.
+        this.#steps.add(`kill ${id}`, { well: over(resolve), fails: over(() => reject(new Error('the control group does not become empty'))) })
       })
       return killing
     }

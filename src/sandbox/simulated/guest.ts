@@ -39,6 +39,7 @@ export class SimulatedGuest {
   readonly #exit: (how: { code: number | null; signal: string | null; outOfMemory: boolean }) => void
   /** What calls off the steps that belong to it. */
   readonly #callsOff = new Map<string, () => void>()
+  #relayed = 0
   #isDead = false
   #isFrozen = false
   #unheard: Buffer[] = []
@@ -57,8 +58,10 @@ export class SimulatedGuest {
     const decoder = new FrameDecoder()
     const hear = (chunk: Buffer) => {
       if (this.#isDead) return
-      if (this.#isFrozen) this.#unheard.push(chunk)
-      else decoder.push(chunk, (frame) => this.#hear(frame))
+      if (this.#isFrozen) {
+        if (chunk[4] === TYPE.call) this.#faults.push(`${id} is given a call while it is frozen`)
+        this.#unheard.push(chunk)
+      } else decoder.push(chunk, (frame) => this.#hear(frame))
     }
     control.on('data', hear)
     this.#hearUnheard = () => {
@@ -148,6 +151,8 @@ export class SimulatedGuest {
     this.calls++
     this.running.set(id, call)
     this.#onCall(call, this)
+    // As most calls do, it turns to the platform; it leaves the connection open.
+    this.#relay.write(encodeFrame(TYPE.open, 0, ++this.#relayed))
     if (this.running.size > (this.announced?.concurrency ?? 0)) this.#faults.push(`${this.id} has ${this.running.size} calls at once`)
     const over = (): void => {
       this.#say(TYPE.done, 0, id)
