@@ -123,7 +123,6 @@ export function routeTable(rooms: Rooms): Route[] {
         backlog: triggers.backlog,
       }),
       sandboxes: () => sandboxes.status(),
-      poolSize: config.sandbox.poolSize,
       journals: async () => [
         { name: 'logs', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'logs')), dropped: logs.dropped, writable: logJournal.writable },
         { name: 'meters', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'meters')), dropped: usage.dropped, writable: usage.writable },

@@ -272,6 +272,13 @@ export const LIMITS = {
     error: 'bad_request',
     provenBy: 'src/usage/http.test.ts',
   },
+  coldStartHours: {
+    value: 168,
+    unit: 'count',
+    why: 'hours over which it is counted why calls were cold: where each call is, they are counted one by one',
+    error: 'bad_request',
+    provenBy: 'src/usage/http.test.ts',
+  },
   believedKeys: {
     value: 10_000,
     unit: 'count',

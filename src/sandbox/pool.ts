@@ -318,6 +318,7 @@ export class SandboxPool implements Sandboxes {
       idleMs: 'sinceMs' in state ? this.#deps.clock.monotonic() - state.sinceMs : null,
       provisioned: this.#provisioned.holds(sandbox),
       memoryMb: this.#serving.memoryOf(sandbox),
+      usedMb: state.state === 'frozen' ? state.chargedMb : (sandbox.process.memory()?.currentMb ?? null),
       limitMb: spec.memoryMb,
     }
   }

@@ -215,8 +215,9 @@ export interface ShownSandbox {
   readonly idleMs: number | null
   /** Kept loaded, however long no call comes. */
   readonly provisioned: boolean
-  /** What it counts with against the budget, and its limit. */
+  /** What it counts with against the budget, what it uses now as the kernel says (null where that holds none), and its limit. */
   readonly memoryMb: number
+  readonly usedMb: number | null
   readonly limitMb: number
 }
 

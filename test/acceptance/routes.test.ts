@@ -132,6 +132,7 @@ describe('every route', () => {
     { route: 'GET /api/v1/limit-profiles', access: 'operator', at: () => '/api/v1/limit-profiles', ok: 200 },
     { route: 'GET /api/v1/projects/:ref', access: 'manage', at: () => '/api/v1/projects/demo', ok: 200 },
     { route: 'PATCH /api/v1/projects/:ref', access: 'operator', at: () => '/api/v1/projects/demo', body: () => '{"profile":"mayfly"}', ok: 200 },
+    { route: 'GET /api/v1/projects/:ref/cold-starts', access: 'manage', at: () => '/api/v1/projects/demo/cold-starts', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/keys', access: 'operator', at: () => '/api/v1/projects/demo/keys', ok: 200 },
     { route: 'DELETE /api/v1/projects/:ref', access: 'operator', at: () => '/api/v1/projects/third', ok: 204 },
     { route: 'GET /api/v1/projects/:ref/concurrency', access: 'manage', at: () => '/api/v1/projects/demo/concurrency', ok: 200 },
