@@ -101,13 +101,17 @@ export class Admission {
    * @throws also the signal's reason
    */
   async wait(caller: Caller, ms: number, signal: AbortSignal): Promise<Slot> {
-    const met = this.#waiters.has(caller.functionId) ? null : this.#met(caller)
-    if (met === null && !this.#waiters.has(caller.functionId)) return this.#take(caller)
+    const slot = this.atOnce(caller)
+    if (slot) return slot
     if (ms === 0 || this.#reservations.of(caller.functionId) === 0) return this.enter(caller)
     const waits = this.#waiters.enter({ project: caller.project, name: caller.functionId }, ms, signal)
-    const slot = await waits
     // It has waited in vain, or could not even wait: what it meets now is what it is told.
-    return slot ?? this.enter(caller)
+    return (await waits) ?? this.enter(caller)
+  }
+
+  /** Null where it would have to wait. */
+  atOnce(caller: Caller): Slot | null {
+    return this.#waiters.has(caller.functionId) || this.#met(caller) !== null ? null : this.#take(caller)
   }
 
   #take({ project, functionId }: Caller): Slot {

@@ -123,7 +123,11 @@ export class Invoker implements Disposable {
     const early = knownKind ? await invocation.content(knownKind, version) : null
     const caller = { project: version.project, functionId: version.functionId }
     const came = clock.monotonic()
-    const slot = invocation.patienceMs === undefined ? admission.enter(caller) : await admission.wait(caller, invocation.patienceMs, signal)
+    const { patienceMs } = invocation
+    const slotAtOnce = patienceMs === undefined ? admission.enter(caller) : admission.atOnce(caller)
+    const slot = slotAtOnce ?? (await admission.wait(caller, patienceMs ?? 0, signal))
+    // A slot that was free is given in no time, however late this loop comes to it.
+    const queuedMs = slotAtOnce ? null : clock.monotonic() - came
     const traceId = traceIdOf(invocation.traceId, clock.now())
     const startedAt = clock.now()
     const subject = { project: version.project, functionName: version.functionName, version: version.version, invocationId: invocation.id }
@@ -134,7 +138,7 @@ export class Invoker implements Disposable {
     const lines = platformLines(logging, { id: invocation.id, version: version.version, now: clock.now })
     for (const line of lines.start()) log.platform(line)
     const run = new Run(this.#deps, invocation, version, slot, log, lines, startedAt, () => this.#live.delete(log))
-    run.queueMs = invocation.queueMs ?? queuedFor(clock.monotonic() - came)
+    run.queueMs = invocation.queueMs ?? queuedMs
     let lease: SandboxLease | null = null
     const asked = clock.monotonic()
     try {
@@ -295,9 +299,6 @@ class Run {
 /** What the host says of an end in the load, in the form of those in a call. */
 const payloadOf = ({ errorType, payload, told }: LoadError, id: string): Uint8Array =>
   told === null ? payload : Buffer.from(JSON.stringify({ errorType, errorMessage: `RequestId: ${id} Error: ${told}` }))
-
-/** A slot that was free is given in no time. */
-const queuedFor = (ms: number): number | null => (ms < 1 ? null : ms)
 
 const outcomeOf = (errorType: string): MeterRecord['outcome'] =>
   errorType === 'Sandbox.Timedout' ? 'timeout' : errorType === 'Runtime.ExitError' ? 'exit' : 'error'

@@ -64,11 +64,12 @@ export class BwrapSandbox implements SandboxProcess {
     return this.#made.tail.text()
   }
 
-  resizeTmp(): Promise<void> {
-    throw new Error('a sandbox of bubblewrap is started with the size of its /tmp')
-  }
   limit(limits: { memoryMb: number }): void {
     this.#made.cgroup?.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
+  }
+
+  async resizeTmp(): Promise<void> {
+    throw new Error('the size of /tmp is set when a sandbox of bubblewrap is started')
   }
 
   async freeze(): Promise<void> {

@@ -34,7 +34,7 @@ const LAUNCH = 'n=$1; shift; while [ $n -gt 0 ]; do echo 0 > "$1" || exit 1; shi
  */
 export class BwrapDriver implements Driver {
   readonly name = 'bwrap'
-  /** Its mounts belong to a user namespace of another user. */
+  /** Its mount namespace belongs to a user namespace that nobody can enter any more. */
   readonly resizesTmp = false
   readonly limits: readonly string[]
   readonly missing: readonly { what: string; why: string; todo: string }[]
