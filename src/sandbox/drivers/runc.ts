@@ -1,8 +1,9 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { constants, existsSync, promises as fs } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { constants, existsSync, promises as fs, writeFileSync } from 'node:fs'
+import { availableParallelism, totalmem } from 'node:os'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
+import { MiB } from '../../lib/bytes.ts'
 import { Cgroup, detectHierarchies, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
@@ -11,6 +12,7 @@ import type { Driver, GuestPaths, RuntimeName, SandboxProcess, StartOptions } fr
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
 import { ENVIRONMENT, INSIDE, MASKED, makeSkeleton, PORTS, PUBLIC_FOLDERS, UID } from './inside.ts'
 import { seccomp } from './seccomp.ts'
+import { BOOT_ID, boundsHook, copyRuntimes, meminfoOf } from './shown.ts'
 import { StderrTail } from './stderr-tail.ts'
 import { resizeTmp, tmpOptions } from './tmp-size.ts'
 
@@ -55,6 +57,7 @@ export class RuncDriver implements Driver {
     await fs.mkdir(folder, { recursive: true, mode: 0o711 })
     await fs.chmod(folder, 0o711)
     await makeSkeleton(path.join(folder, 'root'))
+    await copyRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))
     // All sandboxes lie in one group: with the weight of one program they would starve beside a few busy ones of the host.
     await weighGroup(driver.#hierarchies, driver.#groupParent, 100 * availableParallelism())
     return driver
@@ -77,7 +80,10 @@ export class RuncDriver implements Driver {
     }
     try {
       await fs.mkdir(bundle, { recursive: true, mode: 0o711 })
-      await fs.writeFile(path.join(bundle, 'config.json'), JSON.stringify(this.#config(options, range, group)))
+      await fs.writeFile(path.join(bundle, 'config.json'), JSON.stringify(this.#config(options, bundle, range, group)))
+      // That of the host until it is known whose it becomes: the runtime sizes itself by it.
+      const meminfo = path.join(bundle, 'meminfo')
+      await fs.writeFile(meminfo, meminfoOf(Math.floor(totalmem() / MiB)), { mode: 0o444 })
       const args = ['--root', path.join(this.#folder, 'state'), 'run', '--detach', '--preserve-fds', '2', '--bundle', bundle, options.id]
       const child = spawn('runc', args, {
         stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
@@ -91,7 +97,7 @@ export class RuncDriver implements Driver {
       const code = await exitOf(child, this.#options.clock)
       if (code !== 0) throw new Error(`runc could not start a sandbox (${code ?? 'no answer'}): ${tail.text().trim().slice(-500)}`)
       const cache = options.cache === null ? null : await openCache(cgroup)
-      return new RuncSandbox(options.id, { control: control as Duplex, relay: relay as Duplex, cache }, cgroup, tail, giveBack, this.#options.clock)
+      return new RuncSandbox(options.id, { control: control as Duplex, relay: relay as Duplex, cache, meminfo }, cgroup, tail, giveBack, this.#options.clock)
     } catch (error) {
       await giveBack().catch((failure: Error) =>
         this.#options.log.warn({ sandbox: options.id, error: failure.message }, 'a sandbox that did not start left something behind'),
@@ -131,7 +137,7 @@ export class RuncDriver implements Driver {
     throw new Error('every range of user ids is in use')
   }
 
-  #config(options: StartOptions, range: number, group: string): unknown {
+  #config(options: StartOptions, bundle: string, range: number, group: string): unknown {
     const bind = (source: string, destination: string) => ({ destination, type: 'bind', source, options: ['bind', 'nosuid', 'nodev', 'ro'] })
     const map = [{ containerID: 0, hostID: UID_BASE + range * UID_RANGE, size: UID_RANGE }]
     const { memory, pids } = this.#hierarchies
@@ -167,7 +173,7 @@ export class RuncDriver implements Driver {
         { destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: [...tmpOptions(options.tmpMb), 'mode=1777'] },
         ...PUBLIC_FOLDERS.map((folder) => bind(folder, folder)),
         bind(guest.node, `${INSIDE.lang}/bin/node`),
-        bind(this.#options.runtimesPath, INSIDE.runtime),
+        bind(path.join(bundle, 'meminfo'), '/proc/meminfo'),
         bind(options.slotDir, '/fn'),
         bind(path.join(options.slotDir, 'code'), INSIDE.code),
         bind(path.join(options.slotDir, 'opt'), INSIDE.opt),
@@ -183,6 +189,7 @@ export class RuncDriver implements Driver {
               },
             ]),
       ],
+      hooks: { createContainer: [boundsHook] },
       linux: {
         namespaces: ['pid', 'mount', 'network', 'ipc', 'uts', 'user', 'cgroup'].map((type) => ({ type })),
         uidMappings: map,
@@ -200,7 +207,7 @@ export class RuncDriver implements Driver {
         },
         seccomp,
         rootfsPropagation: 'private',
-        maskedPaths: [...MASKED, '/proc/mounts', '/sys'],
+        maskedPaths: [...MASKED, BOOT_ID],
         readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
       },
     }
@@ -215,6 +222,8 @@ class RuncSandbox implements SandboxProcess {
   readonly cache: fs.FileHandle | null
   readonly isolated = true
   readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
+  /** What it reads as the memory of the machine. */
+  readonly #meminfo: string
   readonly #cgroup: Cgroup
   readonly #tail: StderrTail
   readonly #giveBack: () => Promise<void>
@@ -223,7 +232,7 @@ class RuncSandbox implements SandboxProcess {
 
   constructor(
     id: string,
-    ways: { readonly control: Duplex; readonly relay: Duplex; readonly cache: fs.FileHandle | null },
+    ways: { readonly control: Duplex; readonly relay: Duplex; readonly cache: fs.FileHandle | null; readonly meminfo: string },
     cgroup: Cgroup,
     tail: StderrTail,
     giveBack: () => Promise<void>,
@@ -233,6 +242,7 @@ class RuncSandbox implements SandboxProcess {
     this.control = ways.control
     this.relay = ways.relay
     this.cache = ways.cache
+    this.#meminfo = ways.meminfo
     this.paths = { ...INSIDE, cache: ways.cache === null ? null : '/cache' }
     this.#cgroup = cgroup
     this.#tail = tail
@@ -252,6 +262,7 @@ class RuncSandbox implements SandboxProcess {
   }
   limit(limits: { memoryMb: number }): void {
     this.#cgroup.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
+    writeFileSync(this.#meminfo, meminfoOf(limits.memoryMb))
   }
   async resizeTmp(mb: number): Promise<void> {
     const pid = (await this.#cgroup.processes())[0]

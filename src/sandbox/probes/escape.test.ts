@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import type { DriverName } from '../types.ts'
 import { PROBES } from './catalogue.ts'
-import { keyOf, probe, type Results, tableOf } from './escape.ts'
+import { keyOf, MEMORY_MB, probe, type Results, tableOf } from './escape.ts'
 
 const ROOT = process.getuid?.() === 0
 const skip = existsSync('/usr/bin/python3') ? false : 'the probes run by python3'
@@ -26,6 +26,8 @@ describe('what code in a sandbox can reach', { skip }, () => {
       [],
       'what is said to be open is',
     )
+    const memory = [...results].find(([one]) => one.name === 'size of its memory')?.[1]
+    assert.equal(memory?.how, String(MEMORY_MB * 1024 * 1024), 'the function is told its own')
   })
 
   it('process: without isolation the same probes find what they look for', async () => {

@@ -32,6 +32,9 @@ exports.handler = async ({ file, leave }) => {
 export type Seen = { readonly open: boolean; readonly how: string } | null
 export type Results = ReadonlyMap<Probe, Seen>
 
+/** What the function that tries them has. */
+export const MEMORY_MB = 256
+
 export const keyOf = ({ about, name }: Probe): string => `${about}: ${name}`
 
 /** Runs every probe in a sandbox of that driver, as the code of a function that a pool serves. */
@@ -40,7 +43,7 @@ export async function probe(driver: DriverName): Promise<Results> {
   writeFileSync(path.join(world.data, 'code', 'probe', 'inside.py'), readFileSync(path.join(import.meta.dirname, 'inside.py')), { mode: 0o444 })
   await world.openFirst()
   await using host = await openHost(world.data)
-  const long = { timeoutMs: 60_000, memoryMb: 256 }
+  const long = { timeoutMs: 60_000, memoryMb: MEMORY_MB }
   const spec = world.specOf('probe', long)
   await world.pool.build(spec)
   const file = `probe-${process.pid}`
