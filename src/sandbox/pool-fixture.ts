@@ -48,14 +48,20 @@ export class PoolFixture {
     return path.join(this.data, String(this.#made))
   }
 
+  /** How that pool's sandboxes are named on the host: in /run, and as control groups. */
+  get driverName(): string {
+    return `pooltest${process.pid}${this.#made - 1}`
+  }
+
   /** @param world  what to put between the pool and the machine: a clock, or a driver around the real one */
   async open(
     changes: Partial<SandboxConfig>,
     world: { clock?: Clock; around?: (driver: Driver) => Partial<Driver>; shares?: Shares } = {},
   ): Promise<Sandboxes> {
+    this.#made++
     const real = await detectDriver(this.#name, {
       runBase: '/run',
-      name: `pooltest${process.pid}${this.#made++}`,
+      name: this.driverName,
       guests: await findGuests(path.resolve(import.meta.dirname, '../..')),
       runtimesPath: path.resolve(import.meta.dirname, '../../runtimes'),
       clock: systemClock,
