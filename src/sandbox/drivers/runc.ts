@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { constants, existsSync, promises as fs, writeFileSync } from 'node:fs'
-import { availableParallelism, totalmem } from 'node:os'
+import { availableParallelism, setPriority, totalmem } from 'node:os'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import { MiB } from '../../lib/bytes.ts'
@@ -90,6 +90,8 @@ export class RuncDriver implements Driver {
         cwd: '/',
         env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
       })
+      // The node itself goes first: it serves those that run already. Inside its own group this weighs nothing.
+      if (child.pid !== undefined) setPriority(child.pid, options.background ? 15 : 5)
       const [, , , control, relay] = child.stdio as unknown as Duplex[]
       // When runc ends, Node lets all that its `stdio` names flow into nothing, and with it the sandbox's hello.
       ;(child.stdio as unknown as Duplex[]).length = 3
@@ -203,7 +205,8 @@ export class RuncDriver implements Driver {
               }
             : {}),
           ...(pids ? { pids: { limit: options.pids } } : {}),
-          cpu: { shares: options.background ? 2 : 1024 },
+          // What starts is weighed like a small function that runs: it must not starve those that do.
+          cpu: { shares: options.background ? 2 : 72 },
         },
         seccomp,
         rootfsPropagation: 'private',
