@@ -15,12 +15,17 @@ export interface Place {
 const summaryOf = (packed: Packed) =>
   `${bold(packed.name)}: ${packed.files} file${packed.files === 1 ? '' : 's'}, ${size(packed.zip.length)}${packed.packages.length > 0 ? `, with ${packed.packages.join(', ')} as they are` : ''}`
 
-/** Deploys the folder of one function. */
-export async function deployFunction({ client, project, callOf }: Place, folder: string, how: HowToDeploy): Promise<void> {
+/** Deploys the folder of one function. @param overrides  fields over those of its mayfly.json */
+export async function deployFunction(
+  { client, project, callOf }: Place,
+  folder: string,
+  how: HowToDeploy,
+  overrides: Record<string, unknown> = {},
+): Promise<void> {
   const hear = (step: string) => progress(`  ${step} …`)
-  if (how.dryRun) return await planOnly(client, project, await packFolder(folder, how.name, hear).finally(() => progress('')), how)
+  if (how.dryRun) return await planOnly(client, project, await packFolder(folder, how.name, hear, overrides).finally(() => progress('')), how)
   const work = async () => {
-    const packed = await packFolder(folder, how.name, hear)
+    const packed = await packFolder(folder, how.name, hear, overrides)
     const made = await deployPacked(client, project, packed, hear)
     return { packed, made, promoted: how.to === null ? null : await promote(client, project, packed.name, how.to, null) }
   }

@@ -1,5 +1,4 @@
 import type { Client } from '../client/client.ts'
-import { packLayer, publishLayer } from '../client/layers.ts'
 import { green, harmless, print, size, table } from './output.ts'
 
 /** Wrong usage, as a sentence. */
@@ -26,6 +25,7 @@ export async function layers(
     case 'publish': {
       if (name === undefined || from === undefined)
         return wrong('layers publish: say the name of the layer and a folder or zip archive with what is to lie in /opt')
+      const { packLayer, publishLayer } = await import('../client/layers.ts')
       const made = await publishLayer(client, project, name, await packLayer(from), description)
       if (json) return print(JSON.stringify({ layer: made }))
       print(`${green(`Published ${made.name}:${made.version}`)}, ${size(made.codeBytes)}. Use it in mayfly.json: "layers": ["${made.name}:${made.version}"]`)

@@ -12,7 +12,7 @@ export function sandboxesCommand<O>(command: (name: string, description: string)
       if (sandboxes.length > 0)
         print(
           table(
-            ['FUNCTION', 'VERSION', 'RUNTIME', 'STATE', 'FOR', 'CALLS', 'MEMORY', 'SANDBOX'],
+            ['FUNCTION', 'VERSION', 'RUNTIME', 'STATE', 'FOR', 'CALLS', 'USED', 'CHARGED', 'LIMIT', 'SANDBOX'],
             sandboxes
               .toSorted((a, b) => compare(a.project, b.project) || compare(a.functionName, b.functionName))
               .map((one) => [
@@ -22,7 +22,9 @@ export function sandboxesCommand<O>(command: (name: string, description: string)
                 one.busy > 1 ? `${one.state} (${one.busy})` : one.provisioned ? `${one.state}, kept` : one.state,
                 one.idleMs === null ? '' : `${Math.round(one.idleMs / 1000)} s`,
                 String(one.calls),
-                `${Math.round(one.memoryMb)}/${one.limitMb} MB`,
+                one.usedMb === null ? '' : `${Math.round(one.usedMb)} MB`,
+                `${Math.round(one.memoryMb)} MB`,
+                `${one.limitMb} MB`,
                 one.id,
               ]),
           ),
@@ -35,7 +37,7 @@ export function sandboxesCommand<O>(command: (name: string, description: string)
           .map(([why, count]) => `${why}: ${count}`)
           .join(', ')}`,
       )
-      print(dim('A frozen sandbox counts with the memory that it keeps, another with its limit.'))
+      print(dim('A frozen sandbox is charged the memory that it keeps, another its limit.'))
     },
   )
 }

@@ -67,7 +67,9 @@ export function versionCommands<O>(
   command('promote <function>', 'point an alias at what the function is now, publishing it if it is not yet, or at a version')
     .option('--version <number>', 'this version instead')
     .option('--to <alias>', 'which alias; it is made when it is not there', LIVE)
-    .action(async (name: string, options: O & Json & { version?: string; to: string }) => {
+    .allowExcessArguments()
+    .action(async (name: string, options: O & Json & { version?: string; to: string }, { args }: Command) => {
+      refuseSecond('promote', args)
       const { client, project } = at(options)
       const { alias, published, changed } = await promote(client, project, name, options.to, options.version ?? null)
       if (options.json) return print(JSON.stringify({ function: name, alias, published, changed }))
@@ -77,11 +79,22 @@ export function versionCommands<O>(
 
   command('rollback <function>', 'point an alias back at the version that it named before')
     .option('--to <alias>', 'which alias', LIVE)
-    .action(async (name: string, options: O & Json & { to: string }) => {
+    .allowExcessArguments()
+    .action(async (name: string, options: O & Json & { to: string }, { args }: Command) => {
+      refuseSecond('rollback', args)
       const { client, project } = at(options)
       const alias = await rollback(client, project, name, options.to)
       print(options.json ? JSON.stringify({ function: name, alias }) : green(told(name, alias)))
     })
+}
+
+/** Aliases and versions are options here, and easily typed as a second word. */
+function refuseSecond(command: string, [name, second, ...more]: readonly string[]): void {
+  if (second === undefined) return
+  if (more.length > 0) throw new UsageError(`${command}: one function at a time, such as \`${command} ${name}\``)
+  const isNumber = /^\d+$/.test(second)
+  if (isNumber && command === 'rollback') throw new UsageError(`rollback: it goes to the version before; to choose one, \`alias ${name} ${LIVE} ${second}\``)
+  throw new UsageError(`${command} ${name} ${second}: write \`${command} ${name} ${isNumber ? '--version' : '--to'} ${second}\``)
 }
 
 const shareOf = ({ other }: AliasInfo): string => (other === null ? '' : `${other.weight * 100} % to ${other.version}`)

@@ -60,8 +60,9 @@ export interface SandboxInfo {
   /** Null while calls run in it. */
   readonly idleMs: number | null
   readonly provisioned: boolean
-  /** What it counts with against the budget, and its limit. */
+  /** What it counts with against the budget, what it uses now (null where the kernel counts none), and its limit. */
   readonly memoryMb: number
+  readonly usedMb: number | null
   readonly limitMb: number
 }
 

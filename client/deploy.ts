@@ -7,9 +7,9 @@ import yazl from 'yazl'
 import type { Client, FunctionInfo } from './client.ts'
 import { isPackedWhole, wholeFolder } from './pack-whole.ts'
 import { listUrls, putUrl, removeUrl, type UrlWish } from './urls.ts'
-import { FolderError, isProjectFile, readMayflyJson } from './project-file.ts'
+import { FolderError, isProjectFile, readMayflyJson } from './mayfly-json.ts'
 
-export { FolderError } from './project-file.ts'
+export { FolderError } from './mayfly-json.ts'
 
 export interface Packed {
   readonly name: string

@@ -3,7 +3,7 @@ import { promises as fs } from 'node:fs'
 import path from 'node:path'
 import yazl from 'yazl'
 import type { Client, LayerInfo } from './client.ts'
-import { FolderError } from './project-file.ts'
+import { FolderError } from './mayfly-json.ts'
 
 export interface PackedLayer {
   readonly zip: Buffer

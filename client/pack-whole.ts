@@ -1,6 +1,6 @@
 import { existsSync, promises as fs, statSync } from 'node:fs'
 import path from 'node:path'
-import { FolderError } from './project-file.ts'
+import { FolderError } from './mayfly-json.ts'
 
 /** What a folder holds for those who work on it, and no function needs. */
 const LEFT_OUT = new Set(['mayfly.json', '__pycache__', 'venv', 'node_modules'])

@@ -1,14 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { z } from 'zod'
-
-/** What is wrong with a folder that was to be deployed; a sentence for its owner. */
-export class FolderError extends Error {
-  constructor(message: string) {
-    super(message)
-    this.name = 'FolderError'
-  }
-}
+import { FolderError } from './mayfly-json.ts'
 
 const text = z.string({ error: 'must be a text' }).min(1, { error: 'must not be empty' })
 const list = <T extends z.ZodType>(one: T, what: string) => z.array(one, { error: `must be a list of ${what}` }).optional()
@@ -73,24 +65,6 @@ export const projectFileSchema = z.strictObject(
   { error: record('must hold one JSON object') },
 )
 export type ProjectFile = z.infer<typeof projectFileSchema>
-
-/** What is in mayfly.json of a folder; null when there is none. @throws FolderError */
-export function readMayflyJson(root: string): Record<string, unknown> | null {
-  const file = path.join(root, 'mayfly.json')
-  if (!existsSync(file)) return null
-  let value: unknown
-  try {
-    value = JSON.parse(readFileSync(file, 'utf8'))
-  } catch (error) {
-    throw new FolderError(`${file} is not JSON: ${(error as Error).message}`)
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new FolderError(`${file} must hold one JSON object.`)
-  return value as Record<string, unknown>
-}
-
-/** Whether a mayfly.json tells of a whole project rather than of one function. */
-export const isProjectFile = (value: Record<string, unknown> | null): boolean =>
-  value !== null && ['functions', 'buckets', 'sites'].some((field) => field in value)
 
 /** @throws FolderError that names each wrong field and what it may be */
 export function parseProjectFile(root: string, value: Record<string, unknown>): ProjectFile {

@@ -1,7 +1,8 @@
 import path from 'node:path'
 import type { Client, DeploymentInfo, DeploymentPlan } from './client.ts'
 import { type Hear, inSteps, type Packed, packFolder } from './deploy.ts'
-import { FolderError, parseProjectFile, readMayflyJson } from './project-file.ts'
+import { FolderError, readMayflyJson } from './mayfly-json.ts'
+import { parseProjectFile } from './project-file.ts'
 import { inside, type PackedFile, packSite } from './site-folder.ts'
 
 export interface PackedProject {

@@ -3,7 +3,7 @@ import { existsSync, promises as fs } from 'node:fs'
 import path from 'node:path'
 import { build, stop } from 'esbuild'
 import { bundleFault } from './deploy.ts'
-import { FolderError } from './project-file.ts'
+import { FolderError } from './mayfly-json.ts'
 
 export interface PackedFile {
   readonly path: string

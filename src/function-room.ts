@@ -3,6 +3,7 @@ import type { Auth } from './auth/index.ts'
 import type { Bus } from './backends/bus/bus.ts'
 import type { Database } from './backends/database/database.ts'
 import type { Config } from './config.ts'
+import type { LimitProfileName } from './core/limit-profiles.ts'
 import type { ProjectRef } from './core/project.ts'
 import type { Sealer } from './core/seal.ts'
 import type { Stays } from './core/stays.ts'
@@ -26,6 +27,7 @@ export interface FunctionRoomDeps {
   readonly stays: Stays
   readonly sandbox: Awaited<ReturnType<typeof openSandboxRoom>>
   readonly believable: () => boolean
+  readonly limitProfileOf: (project: ProjectRef) => LimitProfileName
   /** Null until the node listens, as are the address and the port. */
   readonly gateway: () => Gateway | null
   readonly address: () => string
@@ -96,11 +98,26 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
     },
     secrets,
     refusal: sandbox.refusal,
+    limitProfileOf: deps.limitProfileOf,
     expected: (version) => sandboxes.prepare(specs.of(version)),
     believable,
   })
   const urls = new FunctionUrls({ control, functionId: async (ref, name) => (await functions.find(ref, name))?.id ?? null, believable })
-  const admission = new Admission({ node: config.invoke.concurrency, perFunction: config.invoke.functionConcurrency }, concurrency)
+  const { concurrency: node, projectConcurrency: perProject, functionConcurrency: perFunction } = config.invoke
+  const admission = new Admission({ node, perProject, perFunction }, clock, {
+    of: (id) => concurrency.of(id),
+    weightOf: (ref) => concurrency.weightOf(ref),
+    mostOf: (ref) => concurrency.mostOf(ref),
+    get total() {
+      return concurrency.total
+    },
+    get projects() {
+      return concurrency.projects
+    },
+    get mostWeight() {
+      return concurrency.mostWeight
+    },
+  })
   const provisioning = opening.use(new Provisioning({ concurrency, functions, sandboxes, specs, retired, clock, log }))
   return {
     functions,

@@ -28,10 +28,12 @@ import { randomFraction } from './lib/ids.ts'
 import { checkDoors, consoleHost, listen } from './listening.ts'
 import { Logs } from './observe/index.ts'
 import { openDatabases, openSandboxRoom } from './opening.ts'
+import { findGuests } from './sandbox/index.ts'
 import { SiteFiles, Sites } from './sites/index.ts'
 import { Realtime } from './realtime/index.ts'
 import { upgrades as realtimeUpgrades } from './realtime/http.ts'
 import { DEFAULT_PROJECT, REGION } from './defaults.ts'
+import type { Concurrency } from './functions/index.ts'
 import { openFunctionRoom } from './function-room.ts'
 import type { ReadyLine } from './ready-line.ts'
 import { routeTable } from './route-table.ts'
@@ -93,6 +95,8 @@ export class RunningNode implements AsyncDisposable {
     const { node: settings } = config
     checkDoors(config)
     const prices = pricesOf(config.usage.prices)
+    // Asks a program, which answers while the database starts.
+    const guests = findGuests(host.root)
 
     const external = settings.databaseUrl !== null
     const directory = opening.use(
@@ -123,6 +127,7 @@ export class RunningNode implements AsyncDisposable {
         onChange: (ref) => {
           auth.forget()
           room.changed(ref)
+          void projects.heard(ref)
           sites.invalidate(ref)
         },
       }),
@@ -144,7 +149,9 @@ export class RunningNode implements AsyncDisposable {
     const usage = opening.use(new Usage({ journal: meterJournal, database: databases.control, clock, log, counters, ...config.usage, prices }))
     const lag = opening.use(watchEventLoop())
 
-    const sandbox = await openSandboxRoom(config, host, directory)
+    let concurrency: Concurrency | null = null
+    const shares = { projects: () => concurrency?.projects ?? 1, weightOf: (ref: string) => concurrency?.weightOf(ref) ?? 1 }
+    const sandbox = await openSandboxRoom(config, host, directory, await guests, shares)
     opening.use(sandbox.sandboxes)
     const draining = new AbortController()
     const stopping = new AbortController()
@@ -163,12 +170,14 @@ export class RunningNode implements AsyncDisposable {
       stays,
       sandbox,
       believable: () => versions.believable,
+      limitProfileOf: (ref) => projects.limitProfileOf(ref),
       gateway: () => gateway,
       address: () => address,
       port: () => port,
       gone: (ref) => triggers.functionGone(ref),
     })
     const { functions, admission } = room
+    concurrency = room.concurrency
     const siteFiles = new SiteFiles(path.join(data, 'sites'))
     await siteFiles.recover()
     const sites = new Sites({ control: databases.control, files: siteFiles, stays, clock, believable: () => versions.believable })
@@ -200,6 +209,7 @@ export class RunningNode implements AsyncDisposable {
         database: databases.control,
         invoke: (invocation, signal) => invoker.invoke(invocation, signal),
         admitSpace: () => disk.admit('data'),
+        limitProfileOf: (ref) => projects.limitProfileOf(ref as ProjectRef),
         recorded: () => Promise.all([usage.settled(), logs.settled()]),
         holder: directory.instance.instanceId,
         concurrency: config.invoke.queueConcurrency,

@@ -8,7 +8,7 @@ import type { DataDirectory } from './core/data-directory.ts'
 import type { Sealer } from './core/seal.ts'
 import type { Host } from './host.ts'
 import { uuidTime } from './lib/ids.ts'
-import { type Driver, detectDriver, findGuests, isDriver, type NoDriver, openSandboxes, type Sandboxes } from './sandbox/index.ts'
+import { type Driver, detectDriver, type Guests, isDriver, type NoDriver, openSandboxes, type Sandboxes, type Shares } from './sandbox/index.ts'
 
 /** The PostgreSQL that the settings name: servers of our own, or one from elsewhere. */
 export async function openDatabases(config: Config, host: Host, data: string, sealer: Sealer, ballast: Ballast): Promise<Databases> {
@@ -34,8 +34,7 @@ export async function openDatabases(config: Config, host: Host, data: string, se
 }
 
 /** The driver that this machine allows, with its pool; without one, what says why. */
-export async function openSandboxRoom(config: Config, host: Host, directory: DataDirectory) {
-  const guests = await findGuests(host.root)
+export async function openSandboxRoom(config: Config, host: Host, directory: DataDirectory, guests: Guests, shares: Shares) {
   const startedAt = host.clock.now()
   const found: Driver | NoDriver = await detectDriver(config.sandbox.sandbox, {
     runBase: host.runBase,
@@ -52,6 +51,7 @@ export async function openSandboxRoom(config: Config, host: Host, directory: Dat
     clock: host.clock,
     log: host.log,
     knownBefore: (versionId) => uuidTime(versionId) < startedAt,
+    shares,
   })
   if (!isDriver(found)) host.log.warn({}, `Functions cannot run: ${found.why}. ${found.todo}`)
   else for (const gap of found.missing) host.log.warn({ driver: found.name, what: gap.what }, `${gap.why}. ${gap.todo}`)

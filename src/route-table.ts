@@ -14,7 +14,7 @@ import { archivesOfFunctions } from './deploying.ts'
 import { routes as deploymentRoutes } from './deployments/http.ts'
 import type { Deployments } from './deployments/index.ts'
 import type { FunctionRoom } from './function-room.ts'
-import { lambdaRoutes, routes as functionRoutes, secretRoutes, urlRoutes } from './functions/index.ts'
+import { lambdaRoutes, projectConcurrencyRoutes, routes as functionRoutes, secretRoutes, urlRoutes } from './functions/index.ts'
 import { consoleRoutes, type Content, nodeRoutes, projectRoutes } from './gateway/index.ts'
 import type { Host } from './host.ts'
 import { type Invoker, lambdaInvokeRoutes, provisionedOf, type Queue, routes as invokeRoutes, urlDoorRoutes } from './invoke/index.ts'
@@ -106,6 +106,7 @@ export function routeTable(rooms: Rooms): Route[] {
       links: room.links,
       concurrencyOf: (record) => ({ reserved: room.concurrency.of(record.id), kept: sandboxes.provisioned(record.versionId) }),
     }),
+    ...projectConcurrencyRoutes(room.concurrency),
     ...secretRoutes(room.secrets),
     ...urlRoutes({ urls: room.urls, urlAddress }),
     ...siteRoutes({ sites, address: siteAddress }),
@@ -113,7 +114,7 @@ export function routeTable(rooms: Rooms): Route[] {
     ...logRoutes(logs, draining),
     ...metricsRoutes({
       invocations: counters,
-      admission: () => ({ running: invoker.running, limit: config.invoke.concurrency, refused: room.admission.refused }),
+      admission: () => ({ running: invoker.running, limit: config.invoke.concurrency, waiting: room.admission.waiting, refused: room.admission.refused }),
       provisioned: () => provisionedOf(sandboxes),
       queue: async () => ({
         waiting: Math.max(0, queue.length - queue.running),
@@ -122,7 +123,6 @@ export function routeTable(rooms: Rooms): Route[] {
         backlog: triggers.backlog,
       }),
       sandboxes: () => sandboxes.status(),
-      poolSize: config.sandbox.poolSize,
       journals: async () => [
         { name: 'logs', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'logs')), dropped: logs.dropped, writable: logJournal.writable },
         { name: 'meters', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'meters')), dropped: usage.dropped, writable: usage.writable },
@@ -135,7 +135,7 @@ export function routeTable(rooms: Rooms): Route[] {
       realtime: () => realtime.numbers,
     }),
     ...usageRoutes(usage),
-    ...invokeRoutes({ invoker, queue, functions, now: () => clock.now(), stopping: stopping }),
+    ...invokeRoutes({ invoker, queue, functions, now: () => clock.now(), patienceMs: config.invoke.waitMs, stopping: stopping }),
     ...urlDoorRoutes({
       invoker,
       urls: room.urls,
@@ -143,6 +143,7 @@ export function routeTable(rooms: Rooms): Route[] {
       project: async (ref) => projects.find(ref),
       verifySignature: (request, from) => verifyUrlSignature(auth, request, from, clock),
       now: () => clock.now(),
+      patienceMs: config.invoke.waitMs,
     }),
     ...triggerRoutes(triggers),
     ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping }),

@@ -4,7 +4,12 @@ import { writeWhole } from './core/data-directory.ts'
 import type { Host } from './host.ts'
 
 /** `run.json` for who finds the node by its folder, and a pointer to it for who looks for the one that runs. */
-export async function writeRun(stack: AsyncDisposableStack, host: Host, data: string, run: { operatorToken: string; [field: string]: unknown }): Promise<void> {
+export async function writeRun(
+  stack: AsyncDisposableStack,
+  host: Pick<Host, 'stateFolder' | 'owner'>,
+  data: string,
+  run: { operatorToken: string; [field: string]: unknown },
+): Promise<void> {
   const file = path.join(data, 'run.json')
   // The token alone, for programs that read it from a file at each request, as Prometheus does.
   const token = path.join(data, 'operator.token')
@@ -18,5 +23,31 @@ export async function writeRun(stack: AsyncDisposableStack, host: Host, data: st
   await writeWhole(token, `${run.operatorToken}\n`, 0o600, host.owner)
   await fs.mkdir(host.stateFolder, { recursive: true, mode: 0o700 })
   if (host.owner) await fs.chown(host.stateFolder, host.owner.uid, host.owner.gid)
+  await removeStale(host.stateFolder, data)
   await writeWhole(pointer, `${JSON.stringify({ data })}\n`, 0o600, host.owner)
+}
+
+/** A node that was killed left its pointer: one to this folder is told from the next start on, one to a folder without a node leads nowhere. */
+async function removeStale(folder: string, data: string): Promise<void> {
+  for (const name of await fs.readdir(folder)) {
+    const file = path.join(folder, name)
+    const to = await fs.readFile(file, 'utf8').then(dataOf, () => null)
+    if (to === null) continue
+    const hasRun = await fs.access(path.join(to, 'run.json')).then(
+      () => true,
+      (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
+    )
+    // Our own run.json is there already, and this process is the only one that serves this folder.
+    if (to === data || !hasRun) await fs.rm(file, { force: true })
+  }
+}
+
+/** Null for what is no pointer, or is being written. */
+function dataOf(text: string): string | null {
+  try {
+    const { data } = (JSON.parse(text) ?? {}) as { data?: unknown }
+    return typeof data === 'string' ? data : null
+  } catch {
+    return null
+  }
 }

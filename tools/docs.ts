@@ -4,9 +4,10 @@ import { projectFileSchema } from '../client/project-file.ts'
 import { SECTIONS } from '../src/config.ts'
 import { routes as deploymentRoutes } from '../src/deployments/http.ts'
 import { ERRORS } from '../src/core/errors.ts'
+import { LIMIT_PROFILES } from '../src/core/limit-profiles.ts'
 import { LIMITS } from '../src/core/limits.ts'
 import { environmentName, flagName } from '../src/core/settings.ts'
-import { lambdaRoutes, mayflyJsonSchema, routes as functionRoutes, secretRoutes, urlRoutes } from '../src/functions/index.ts'
+import { lambdaRoutes, MAX_ENVIRONMENT_BYTES, mayflyJsonSchema, routes as functionRoutes, secretRoutes, urlRoutes } from '../src/functions/index.ts'
 import { consoleRoutes, nodeRoutes, projectRoutes } from '../src/gateway/index.ts'
 import { lambdaInvokeRoutes, routes as invokeRoutes, urlDoorRoutes } from '../src/invoke/index.ts'
 import { metricsRoutes, routes as logRoutes } from '../src/observe/http.ts'
@@ -156,17 +157,33 @@ export function pages(): Record<string, string> {
     'docs/limits.md': page(
       'Limits',
       'Limits protect the machine. Each is reached by the test named in its row.',
-      table(
+      `${table(
         ['limit', 'value', 'unit', 'error', 'why', 'proven by'],
         Object.entries(LIMITS).map(([name, limit]) => [
           `\`${name}\``,
-          String(limit.value),
+          'least' in limit ? `${limit.least} to ${limit.value}` : String(limit.value),
           limit.unit,
           limit.error === null ? '–' : `\`${limit.error}\``,
           limit.why,
           `\`${limit.provenBy}\``,
         ]),
-      ),
+      )}
+
+## Limit profiles
+
+A project has one of these; \`mayfly projects\` shows which, \`mayfly projects set <ref> --profile <name>\` gives it another (the operator's token is needed). What is deployed or configured beyond it is refused with \`profile_exceeded\`, by the name of the profile and its number. A function that was beyond a profile before its project got it goes on as it is, and each deploy says so until it is changed.
+
+${table(
+  ['profile', 'memory (MB)', 'timeout (s)', '/tmp (MB)', 'calls at once in a sandbox', 'event of a queued call (bytes)', 'what it is'],
+  Object.entries(LIMIT_PROFILES).map(([name, { memory, timeout, tmp, concurrency, queuedPayload, about }]) => [
+    `\`${name}\``,
+    ...[memory, timeout, tmp, concurrency].map(({ least, most }) => (Number(least) === Number(most) ? String(most) : `${least} to ${most}`)),
+    String(queuedPayload),
+    about,
+  ]),
+)}
+
+Alike in all of them: ${LIMITS.invocationBody.value} bytes of the event of a call that is waited for, ${LIMITS.zippedCode.value} bytes of code zipped and ${LIMITS.unzippedCode.value} unzipped, ${LIMITS.projectConcurrency.value} calls at once that a project may reserve and provision of, ${MAX_ENVIRONMENT_BYTES} bytes of environment. The Lambda API keeps AWS's own bounds under each profile: memory from 128 MB, /tmp from 512 MB.`,
     ),
     'docs/api.md': page(
       'Routes',

@@ -34,7 +34,7 @@ const roomOf = (file: string): string | null => {
   return parts.length === 2 ? 'top' : (parts[1] as string)
 }
 const levelOf = (room: string) => (room === 'top' ? TOP : (LEVELS[room] ?? -1))
-const isTest = (file: string) => /\.test\.ts$|\/conformance\.ts$/.test(file)
+const isTest = (file: string) => /(\.test|-fixture|\/conformance)\.ts$/.test(file)
 
 /** Imports up or to the side, rooms nobody knows, outsiders that reach into src, cycles. */
 export const layers: Check = (sources) => {

@@ -13,6 +13,10 @@ class Api:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._answers = self._socket.makefile("rb", 64 * 1024)
 
+    def close(self):
+        self._answers.close()
+        self._socket.close()
+
     def next(self):
         _, headers, body = self._send("GET", "/invocation/next")
         return headers, body

@@ -12,6 +12,7 @@ import time
 import traceback
 
 from api import Api
+from forking import Forking
 from logs import Logs
 
 STACK_DEPTH_OF_IMPORT = "<frozen importlib"
@@ -161,30 +162,44 @@ def wait_ahead():
     return json.loads(said)
 
 
+def answer(api, logs, handler, headers, body):
+    request_id = headers["lambda-runtime-aws-request-id"]
+    logs.request_id = request_id
+    trace_id = headers.get("lambda-runtime-trace-id")
+    if trace_id:
+        os.environ["_X_AMZN_TRACE_ID"] = trace_id
+    else:
+        os.environ.pop("_X_AMZN_TRACE_ID", None)
+    try:
+        try:
+            event = json.loads(body)
+        except ValueError as error:
+            raise Fault("Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error)
+        result = encode(handler(event, Context(headers, logs)))
+    except Exception as error:
+        told = payload_of(error, request_id)
+        logs.error(told)
+        api.error(request_id, told)
+    else:
+        logs.flush()
+        api.response(request_id, result)
+    logs.request_id = None
+
+
 def run(api, logs, handler):
     while True:
+        answer(api, logs, handler, *api.next())
+
+
+def run_forked(api, logs, handler, forking):
+    while True:
         headers, body = api.next()
-        request_id = headers["lambda-runtime-aws-request-id"]
-        logs.request_id = request_id
-        trace_id = headers.get("lambda-runtime-trace-id")
-        if trace_id:
-            os.environ["_X_AMZN_TRACE_ID"] = trace_id
-        else:
-            os.environ.pop("_X_AMZN_TRACE_ID", None)
-        try:
-            try:
-                event = json.loads(body)
-            except ValueError as error:
-                raise Fault("Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error)
-            result = encode(handler(event, Context(headers, logs)))
-        except Exception as error:
-            told = payload_of(error, request_id)
-            logs.error(told)
-            api.error(request_id, told)
-        else:
-            logs.flush()
-            api.response(request_id, result)
-        logs.request_id = None
+        reason = forking.run(api, lambda own: answer(own, logs, handler, headers, body))
+        if reason is not None:
+            request_id = headers["lambda-runtime-aws-request-id"]
+            message = "RequestId: %s Error: %s" % (request_id, reason)
+            logs.write("%s\nRuntime.ExitError\n" % message)
+            api.error(request_id, {"errorType": "Runtime.ExitError", "errorMessage": message})
 
 
 def main():
@@ -195,7 +210,9 @@ def main():
         further = become(fields)
     sys.argv = [__file__]
     logs = Logs()
-    look_in(os.getcwd() if "LAMBDA_TASK_ROOT" not in os.environ else os.environ["LAMBDA_TASK_ROOT"], further)
+    task_root = os.getcwd() if "LAMBDA_TASK_ROOT" not in os.environ else os.environ["LAMBDA_TASK_ROOT"]
+    look_in(task_root, further)
+    forks = os.environ.pop("_MAYFLY_FORKS", None) is not None
     try:
         handler = load(os.environ["_HANDLER"])
     except Exception as error:
@@ -203,7 +220,10 @@ def main():
         logs.error(told)
         api.init_error(told)
         sys.exit(1)
-    run(api, logs, handler)
+    if not forks:
+        return run(api, logs, handler)
+    # Beside the host's other programs, in the driver that keeps nothing apart, /tmp is not its own.
+    run_forked(api, logs, handler, Forking(os.environ["AWS_LAMBDA_RUNTIME_API"], is_own_tmp=task_root == "/var/task"))
 
 
 main()

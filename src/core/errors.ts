@@ -38,6 +38,11 @@ export const ERRORS = {
   key_invalid: { status: 401, retry: 'never', hint: 'Send a key of this project in `apikey` or `Authorization: Bearer`.' },
   key_missing: { status: 401, retry: 'never', hint: 'Send a key of this project in `apikey` or `Authorization: Bearer`.' },
   login_code_invalid: { status: 401, retry: 'never', hint: 'A code is valid once and for 15 minutes; `mayfly console` gives a fresh one.' },
+  layer_missing: {
+    status: 400,
+    retry: 'never',
+    hint: 'Name a version that `mayfly layers ls` shows, or publish it first with `mayfly layers publish <name> <folder>`.',
+  },
   layer_not_found: { status: 404, retry: 'never', hint: 'Check name and number with `mayfly layers ls`.' },
   method_not_allowed: { status: 405, retry: 'never', hint: 'Use one of the methods named in the `Allow` header.' },
   misdirected_request: { status: 421, retry: 'never', hint: 'Call a host name that this node serves; add others with `--allow-host`.' },
@@ -46,9 +51,14 @@ export const ERRORS = {
   nothing_before: {
     status: 409,
     retry: 'never',
-    hint: 'Choose a version with `mayfly versions <function>` and point the alias at it with `mayfly promote <function> --version N`.',
+    hint: 'Choose a version with `mayfly versions <function>` and point the alias at it with `mayfly alias <function> <alias> <version>`.',
   },
   payload_too_large: { status: 413, retry: 'never', hint: 'Send less, or put the body in a bucket and pass its key.' },
+  profile_exceeded: {
+    status: 400,
+    retry: 'never',
+    hint: 'Ask for less, or have the operator give the project another limit profile: `mayfly projects set <ref> --profile <name>`.',
+  },
   project_exists: { status: 409, retry: 'never', hint: 'Choose another ref.' },
   project_not_found: { status: 404, retry: 'never', hint: 'Check the ref of the project.' },
   queue_full: { status: 429, retry: 'after', hint: 'Wait until the queue is shorter; `mayfly dlq ls` and `mayfly logs` show what holds it up.' },

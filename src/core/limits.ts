@@ -3,6 +3,8 @@ import { GiB, KiB, MiB } from '../lib/bytes.ts'
 
 export interface Limit {
   value: number
+  /** Of what users choose: the least that may be chosen, `value` being the most. */
+  least?: number
   unit: 'bytes' | 'ms' | 'count' | 'MB' | 's' | '%'
   why: string
   /** Where the number comes from, when it is not our own. */
@@ -150,6 +152,41 @@ export const LIMITS = {
     error: 'bad_request',
     provenBy: 'src/functions/layers/service.test.ts',
   },
+  functionMemory: {
+    value: 10_240,
+    least: 64,
+    unit: 'MB',
+    why: 'a sandbox has so much, held by the kernel; below the least its runtime and a small program do not fit',
+    source: 'AWS Lambda: up to 10,240 MB, there from 128 on',
+    error: 'bad_request',
+    provenBy: 'src/functions/profile.test.ts',
+  },
+  functionTimeout: {
+    value: 900,
+    least: 1,
+    unit: 's',
+    why: 'a call that runs holds a sandbox',
+    source: 'AWS Lambda: 15 minutes',
+    error: 'bad_request',
+    provenBy: 'src/functions/profile.test.ts',
+  },
+  functionTmp: {
+    value: 10_240,
+    least: 64,
+    unit: 'MB',
+    why: 'the size of /tmp; what lies there is memory of the sandbox',
+    source: 'AWS Lambda: up to 10,240 MB, there from 512 on',
+    error: 'bad_request',
+    provenBy: 'src/functions/profile.test.ts',
+  },
+  sandboxCalls: {
+    value: 1_000,
+    least: 1,
+    unit: 'count',
+    why: 'so many calls one sandbox takes at once; each holds descriptors and buffers of it',
+    error: 'bad_request',
+    provenBy: 'src/functions/profile.test.ts',
+  },
   deploymentParts: {
     value: 200,
     unit: 'count',
@@ -232,6 +269,13 @@ export const LIMITS = {
     value: 1_000,
     unit: 'count',
     why: 'the executions of one answer are held in memory',
+    error: 'bad_request',
+    provenBy: 'src/usage/http.test.ts',
+  },
+  coldStartHours: {
+    value: 168,
+    unit: 'count',
+    why: 'hours over which it is counted why calls were cold: where each call is, they are counted one by one',
     error: 'bad_request',
     provenBy: 'src/usage/http.test.ts',
   },
@@ -429,6 +473,27 @@ export const LIMITS = {
     why: 'each running invocation holds a sandbox',
     error: 'too_many_invocations',
     provenBy: 'src/invoke/admission.test.ts',
+  },
+  waitingCalls: {
+    value: 1_000,
+    unit: 'count',
+    why: 'calls that wait for their turn on a full node hold a connection and perhaps a body each',
+    error: 'too_many_invocations',
+    provenBy: 'src/invoke/waiters.test.ts',
+  },
+  waitingCallsOfProject: {
+    value: 250,
+    unit: 'count',
+    why: 'the same of one project, so that others can wait too',
+    error: 'too_many_invocations',
+    provenBy: 'src/invoke/waiters.test.ts',
+  },
+  waitingCallsOfFunction: {
+    value: 100,
+    unit: 'count',
+    why: 'the same of one function; a longer queue is better refused',
+    error: 'too_many_invocations',
+    provenBy: 'src/invoke/waiters.test.ts',
   },
   realtimeSockets: {
     value: 200,

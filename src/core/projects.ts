@@ -3,10 +3,11 @@ import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { StartError } from './data-directory.ts'
 import { MayflyError } from './errors.ts'
+import { DEFAULT_LIMIT_PROFILE, type LimitProfileName } from './limit-profiles.ts'
 import type { Log } from './log.ts'
 import { type Project, type ProjectRef, parseProjectRef } from './project.ts'
 import { SealError, type Sealer } from './seal.ts'
-import { deleteProject, insertProject, selectProjects, type ProjectRow, updateProjectState } from './store.ts'
+import { deleteProject, insertProject, selectLimitProfile, selectProjects, type ProjectRow, updateLimitProfile, updateProjectState } from './store.ts'
 
 export interface ProjectsDeps {
   readonly databases: Databases
@@ -26,6 +27,7 @@ export interface ProjectsDeps {
 export class Projects {
   readonly #deps: ProjectsDeps
   readonly #byRef = new Map<ProjectRef, Project>()
+  readonly #profiles = new Map<ProjectRef, LimitProfileName>()
   readonly #working = new Map<ProjectRef, Promise<void>>()
 
   constructor(deps: ProjectsDeps) {
@@ -60,15 +62,33 @@ export class Projects {
     return [...this.#byRef.values()]
   }
 
+  /** Which limits the functions of a project are held to. */
+  limitProfileOf(ref: ProjectRef): LimitProfileName {
+    return this.#profiles.get(ref) ?? DEFAULT_LIMIT_PROFILE
+  }
+
+  /** From the next deploy on; what is beyond it goes on as it is. @throws MayflyError project_not_found */
+  async setLimitProfile(ref: ProjectRef, profile: LimitProfileName): Promise<void> {
+    const [row] = await updateLimitProfile(this.#deps.databases.control.sql, ref, profile)
+    if (!row) throw new MayflyError('project_not_found', `there is no project ${ref}`)
+    this.#profiles.set(ref, profile)
+  }
+
+  /** Another process may have changed what a project is held to. Never throws. */
+  async heard(ref: ProjectRef): Promise<void> {
+    const profile = await selectLimitProfile(this.#deps.databases.control.sql, ref).catch(() => null)
+    if (profile !== null && this.#byRef.has(ref)) this.#profiles.set(ref, profile)
+  }
+
   /** @throws MayflyError bad_request, project_exists */
-  async create(refText: string, name: string): Promise<Project> {
+  async create(refText: string, name: string, limitProfile: LimitProfileName = DEFAULT_LIMIT_PROFILE): Promise<Project> {
     const ref = parseProjectRef(refText)
     if (!ref) throw new MayflyError('bad_request', 'ref: 3 to 40 of a-z, 0-9 and hyphens inside, beginning with a letter')
     const id = uuidv7(this.#deps.clock.now())
     const dataKey = this.#deps.sealer.makeDataKey(id)
     try {
       await this.#deps.databases.control.transaction(async (tx) => {
-        const [row] = await insertProject(tx, { id, ref, name, dataKey })
+        const [row] = await insertProject(tx, { id, ref, name, dataKey, limitProfile })
         this.#deps.sealer.useDataKey(id, dataKey)
         await this.#deps.onCreate(tx, row as ProjectRow)
       })
@@ -78,7 +98,10 @@ export class Projects {
       throw error
     }
     // A deletion may have come before this line: then it stays with that.
-    if (this.#byRef.get(ref)?.id !== id) this.#byRef.set(ref, { id, ref, name, state: 'creating' })
+    if (this.#byRef.get(ref)?.id !== id) {
+      this.#byRef.set(ref, { id, ref, name, state: 'creating' })
+      this.#profiles.set(ref, limitProfile)
+    }
     await this.#reconcile(ref)
     const made = this.#byRef.get(ref)
     if (made?.id !== id || made.state !== 'active') throw new MayflyError('project_not_found', `the project ${ref} was deleted while it was made`)
@@ -98,6 +121,7 @@ export class Projects {
   #take(row: ProjectRow): void {
     this.#deps.sealer.useDataKey(row.id, row.dataKey)
     this.#byRef.set(row.ref, { id: row.id, ref: row.ref, name: row.name, state: row.state })
+    this.#profiles.set(row.ref, row.limitProfile)
   }
 
   /** One at a time for one project; each step may be repeated. */
@@ -123,7 +147,10 @@ export class Projects {
       await this.#deps.onDelete(project)
       await databases.dropProject(ref)
       await deleteProject(databases.control.sql, ref)
-      if (this.#byRef.get(ref)?.id === project.id) this.#byRef.delete(ref)
+      if (this.#byRef.get(ref)?.id === project.id) {
+        this.#byRef.delete(ref)
+        this.#profiles.delete(ref)
+      }
       this.#deps.sealer.forget(project.id)
     }
   }

@@ -1,25 +1,41 @@
 import type { Sql, Tx } from '../backends/database/database.ts'
 import type { JournalPosition } from './journal.ts'
+import { DEFAULT_LIMIT_PROFILE, type LimitProfileName } from './limit-profiles.ts'
 import type { Project, ProjectRef, ProjectState } from './project.ts'
 
 type Ask = Sql | Tx
 export interface ProjectRow extends Project {
   readonly dataKey: Buffer
+  readonly limitProfile: LimitProfileName
 }
 
-export const insertProject = (sql: Ask, project: { id: string; ref: ProjectRef; name: string; dataKey: Buffer }) => sql<ProjectRow>`
-  insert into mayfly.project (id, ref, name, state, data_key) values (${project.id}, ${project.ref}, ${project.name}, 'creating', ${project.dataKey})
-  returning id, ref, name, state, data_key as "dataKey"`
+export const insertProject = (
+  sql: Ask,
+  project: { id: string; ref: ProjectRef; name: string; dataKey: Buffer; limitProfile?: LimitProfileName },
+) => sql<ProjectRow>`
+  insert into mayfly.project (id, ref, name, state, data_key, limit_profile)
+  values (${project.id}, ${project.ref}, ${project.name}, 'creating', ${project.dataKey}, ${project.limitProfile ?? DEFAULT_LIMIT_PROFILE})
+  returning id, ref, name, state, data_key as "dataKey", limit_profile as "limitProfile"`
 
 export const selectProjects = (sql: Ask) => sql<ProjectRow>`
-  select id, ref, name, state, data_key as "dataKey" from mayfly.project order by created_at, id`
+  select id, ref, name, state, data_key as "dataKey", limit_profile as "limitProfile" from mayfly.project order by created_at, id`
+
+/** Null where there is no such project. */
+export const selectLimitProfile = async (sql: Ask, ref: ProjectRef): Promise<LimitProfileName | null> => {
+  const [row] = await sql<{ profile: LimitProfileName }>`select limit_profile as profile from mayfly.project where ref = ${ref}`
+  return row?.profile ?? null
+}
+
+/** Of a project that is not being deleted. */
+export const updateLimitProfile = (sql: Ask, ref: ProjectRef, profile: LimitProfileName) => sql<{ ref: ProjectRef }>`
+  update mayfly.project set limit_profile = ${profile}, version = version + 1 where ref = ${ref} and state <> 'deleting' returning ref`
 
 export const selectProjectVersions = (sql: Ask) => sql<{ ref: ProjectRef; version: string }>`select ref, version from mayfly.project`
 
 /** What is being deleted comes to no other state any more. */
 export const updateProjectState = (sql: Ask, ref: ProjectRef, state: Exclude<ProjectState, 'creating'>) => sql<ProjectRow>`
   update mayfly.project set state = ${state}, version = version + 1 where ref = ${ref} and (${state} = 'deleting' or state = 'creating')
-  returning id, ref, name, state, data_key as "dataKey"`
+  returning id, ref, name, state, data_key as "dataKey", limit_profile as "limitProfile"`
 
 export const deleteProject = (sql: Ask, ref: ProjectRef) => sql`delete from mayfly.project where ref = ${ref} and state = 'deleting'`
 

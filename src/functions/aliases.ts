@@ -143,7 +143,10 @@ export class Aliases {
       const to = { version: number, otherVersion: null, otherWeight: null, description: row.description }
       return await this.#save(project, functionName, row, to, former)
     }
-    throw new MayflyError('nothing_before', `the alias "${name}" of "${functionName}" names ${alias.version} and named no version before that is still there`)
+    throw new MayflyError(
+      'nothing_before',
+      `the alias "${name}" of "${functionName}" is at version ${alias.version}, and there is none that it named before to go back to`,
+    )
   }
 
   /** @throws MayflyError function_not_found, alias_not_found */

@@ -19,6 +19,7 @@ const whole = (unit: string, min: number, max: number) => {
   const error = `must be a whole number of ${unit} from ${min} to ${max}`
   return z.number({ error }).int({ error }).min(min, { error }).max(max, { error })
 }
+const within = (unit: string, { least, value }: { readonly least: number; readonly value: number }) => whole(unit, least, value)
 const oneOf = <const T extends readonly [string, ...string[]]>(values: T) => z.enum(values, { error: `must be ${list(values)}` })
 const list = (values: readonly string[]) => values.map((value) => `\`${value}\``).join(values.length === 2 ? ' or ' : ', ')
 const text = (max: number) => {
@@ -67,15 +68,18 @@ export const functionSpecSchema = z.strictObject(
         description: 'The file, without its ending, and the name that it exports; of a module whose default export has `fetch` the file alone counts.',
       }),
     description: text(256).default('').meta({ description: 'A sentence for people.', unit: 'characters' }),
-    memory: whole('MB', 64, 10_240)
+    memory: within('MB', LIMITS.functionMemory)
       .default(256)
       .meta({ description: 'Memory of a sandbox, held by the kernel; processor time is shared in proportion.', unit: 'MB' }),
-    timeout: whole('seconds', 1, 900).default(30).meta({ description: 'How long a call may take.', unit: 'seconds' }),
-    tmp: whole('MB', 64, 10_240).default(512).meta({ description: 'Size of /tmp, which is memory.', unit: 'MB' }),
-    concurrency: whole('calls', 1, 1000).default(1).meta({ description: 'How many calls one sandbox takes at once.', unit: 'calls' }),
-    reuse: oneOf(['function', 'never'])
-      .default('function')
-      .meta({ description: 'Whether a sandbox serves further calls of its function; `never` uses each once.' }),
+    timeout: within('seconds', LIMITS.functionTimeout).default(30).meta({ description: 'How long a call may take.', unit: 'seconds' }),
+    tmp: within('MB', LIMITS.functionTmp)
+      .default(512)
+      .meta({ description: 'Size of /tmp. What lies there is memory of the sandbox, and counts against `memory`.', unit: 'MB' }),
+    concurrency: within('calls', LIMITS.sandboxCalls).default(1).meta({ description: 'How many calls one sandbox takes at once.', unit: 'calls' }),
+    reuse: oneOf(['function', 'fork', 'never']).default('function').meta({
+      description:
+        'Whether a sandbox serves further calls of its function; `never` uses each once. `fork`, of Python: each call runs in a process of its own, forked from one that has loaded the code, with an empty /tmp.',
+    }),
     egress: oneOf(['none', 'internet'])
       .default('none')
       .meta({ description: 'What network the function has beside its own project. `internet` has no effect in this version.' }),
@@ -181,7 +185,11 @@ export type FunctionSpec = z.infer<typeof functionSpecSchema>
 /** @throws MayflyError bad_request that names each wrong field and what it may be */
 export function parseFunctionSpec(body: unknown): FunctionSpec {
   const parsed = functionSpecSchema.safeParse(body)
-  if (parsed.success) return parsed.data
+  if (parsed.success) {
+    if (parsed.data.reuse === 'fork' && !parsed.data.runtime.startsWith('python'))
+      throw new MayflyError('bad_request', 'reuse: `fork` is for functions of python runtimes; `never` gives each call a sandbox of its own in all of them')
+    return parsed.data
+  }
   const problems = parsed.error.issues.map((issue) => (issue.path.length > 0 ? `${issue.path.map(String).join('.')}: ${nested(issue)}` : issue.message))
   throw new MayflyError('bad_request', problems.slice(0, 10).join('; '))
 }

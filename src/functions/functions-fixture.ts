@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Database } from '../backends/database/database.ts'
 import { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import type { LimitProfileName } from '../core/limit-profiles.ts'
 import { silentLog } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { Sealer } from '../core/seal.ts'
@@ -29,6 +30,8 @@ export class FunctionsWorld implements AsyncDisposable {
   readonly built: { readonly version: Version; readonly like: string | null }[] = []
   readonly retired: string[] = []
   readonly started: { readonly version: Version; readonly instead: Version | null }[] = []
+  /** What its functions are held to. */
+  profile: LimitProfileName = 'mayfly'
   /** What the code says of itself when it is started next. */
   fault: LoadFault | null = null
   /** What the next calls of an alias with a share draw. */
@@ -55,6 +58,7 @@ export class FunctionsWorld implements AsyncDisposable {
         return this.fault
       },
       retired: (id) => void this.retired.push(id),
+      limitProfileOf: () => this.profile,
       fraction: () => this.fractions.shift() ?? 0.5,
     })
   }

@@ -1,10 +1,20 @@
 export { isAliasName } from './aliases.ts'
 export { type Archive, readArchive, unpackArchive } from './archive.ts'
 export { Concurrency } from './concurrency/concurrency.ts'
+export { projectConcurrencyRoutes } from './concurrency/http.ts'
 export { targetsOf } from './concurrency/targets.ts'
 export { Artefacts, type ArtefactsOptions } from './artefacts.ts'
 export type { FunctionRecord } from './builds.ts'
-export { definitionOfSpec, type FunctionSpec, functionSpecSchema, isFunctionName, mayflyJsonSchema, type UrlSpec, urlSpecSchema } from './definition.ts'
+export {
+  definitionOfSpec,
+  type FunctionSpec,
+  functionSpecSchema,
+  isFunctionName,
+  MAX_ENVIRONMENT_BYTES,
+  mayflyJsonSchema,
+  type UrlSpec,
+  urlSpecSchema,
+} from './definition.ts'
 export { differencesOf } from './difference.ts'
 export {
   ACCOUNT_ID,

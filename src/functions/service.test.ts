@@ -28,6 +28,7 @@ import { StoredArchives } from './stored-archives.ts'
 import type { Version } from './types.ts'
 import { makeZip } from './zip-fixture.ts'
 import { FunctionUrls } from './urls/service.ts'
+import { listOf, type Told, told, textOf } from '../lib/told-fixture.ts'
 
 const ONE = 'one' as ProjectRef
 const TWO = 'two' as ProjectRef
@@ -105,8 +106,7 @@ const accessKey = (project: ProjectRef): Principal => ({ kind: 'access-key', pro
 interface Answer {
   status: number
   headers: NonNullable<Reply['headers']>
-  // biome-ignore lint/suspicious/noExplicitAny: replies are looked into freely
-  body: any
+  body: Told
   bytes: Buffer
 }
 
@@ -163,9 +163,9 @@ async function send(method: string, url: string, body: unknown = undefined, prin
   }
   const { body: sent = null } = reply
   const out = sent !== null && typeof sent === 'object' && Symbol.asyncIterator in sent ? Buffer.concat(await Array.fromAsync(sent)) : Buffer.from(sent ?? '')
-  let parsed: unknown = null
+  let parsed = told('null')
   try {
-    parsed = JSON.parse(out.toString('utf8'))
+    parsed = told(out.toString('utf8'))
   } catch {}
   return { status: reply.status, headers: reply.headers ?? {}, body: parsed, bytes: out }
 }
@@ -183,7 +183,7 @@ const failsWith = (answer: Answer, status: number, code: string, message?: RegEx
   assert.equal(answer.status, status, JSON.stringify(answer.body))
   assert.equal(answer.headers['x-amzn-errortype'], code)
   const text = answer.body.message ?? answer.body.Message
-  if (message instanceof RegExp) assert.match(text, message)
+  if (message instanceof RegExp) assert.match(textOf(text), message)
   else if (message !== undefined) assert.equal(text, message)
 }
 
@@ -196,7 +196,7 @@ describe('the Lambda control plane', () => {
     assert.equal(created.body.FunctionArn, 'arn:aws:lambda:us-east-1:000000000000:function:life')
     assert.equal(created.body.CodeSha256, Buffer.from(sha256Hex(ZIP), 'hex').toString('base64'))
     assert.equal(created.body.CodeSize, ZIP.length)
-    assert.match(created.body.LastModified, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+0000$/)
+    assert.match(textOf(created.body.LastModified), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+0000$/)
     assert.deepEqual([created.body.MemorySize, created.body.Timeout, created.body.EphemeralStorage, created.body.Description], [128, 3, { Size: 512 }, ''])
     assert.equal(created.headers['x-amzn-requestid'] !== undefined, true)
     assert.equal(built.at(-1)?.functionName, 'life')
@@ -204,12 +204,12 @@ describe('the Lambda control plane', () => {
     failsWith(await send('POST', F, minimal('life')), 409, 'ResourceConflictException', 'Function already exist: life')
 
     const got = await send('GET', `${F}/life`)
-    assert.equal(got.body.Configuration.State, 'Active')
-    assert.equal(got.body.Configuration.LastUpdateStatus, 'Successful')
-    assert.deepEqual(got.body.Configuration.Environment, { Variables: { COLOUR: 'red' } })
+    assert.equal(got.body.Configuration?.State, 'Active')
+    assert.equal(got.body.Configuration?.LastUpdateStatus, 'Successful')
+    assert.deepEqual(got.body.Configuration?.Environment, { Variables: { COLOUR: 'red' } })
     assert.deepEqual(got.body.Tags, { team: 'a' })
-    assert.equal(got.body.Code.RepositoryType, 'S3')
-    const link = new URL(got.body.Code.Location)
+    assert.equal(got.body.Code?.RepositoryType, 'S3')
+    const link = new URL(textOf(got.body.Code?.Location))
     const download = await send('GET', `${link.pathname}${link.search}`, undefined, { kind: 'nobody' })
     assert(download.bytes.equals(ZIP))
     assert.equal((await send('GET', `${link.pathname}?token=1.x`, undefined, { kind: 'nobody' })).status, 403)
@@ -223,10 +223,10 @@ describe('the Lambda control plane', () => {
       assert.equal(answer.body.FunctionArn, `arn:aws:lambda:us-east-1:000000000000:function:life${form.endsWith('LATEST') ? ':$LATEST' : ''}`)
     }
     assert.deepEqual((await send('GET', '/2020-06-30/functions/life/code-signing-config')).body, {})
-    const versions = (await send('GET', `${F}/life/versions?MaxItems=10000`)).body.Versions
+    const versions = listOf((await send('GET', `${F}/life/versions?MaxItems=10000`)).body.Versions)
     assert.equal(versions.length, 1)
-    assert.equal(versions[0].FunctionArn, 'arn:aws:lambda:us-east-1:000000000000:function:life:$LATEST')
-    assert.equal(versions[0].State, undefined)
+    assert.equal(versions[0]?.FunctionArn, 'arn:aws:lambda:us-east-1:000000000000:function:life:$LATEST')
+    assert.equal(versions[0]?.State, undefined)
 
     const first = await functions.resolve(ONE, 'life')
     assert.deepEqual(first.environment, { COLOUR: 'red' })
@@ -235,7 +235,7 @@ describe('the Lambda control plane', () => {
 
     const dry = await send('PUT', `${F}/life/code`, { ZipFile: OTHER_ZIP.toString('base64'), DryRun: true })
     assert.equal(dry.body.CodeSha256, Buffer.from(sha256Hex(OTHER_ZIP), 'hex').toString('base64'))
-    assert.equal(dry.body.RevisionId, got.body.Configuration.RevisionId)
+    assert.equal(dry.body.RevisionId, got.body.Configuration?.RevisionId)
 
     failsWith(
       await send('PUT', `${F}/life/code`, { ZipFile: OTHER_ZIP.toString('base64'), RevisionId: randomUUID() }),
@@ -245,10 +245,10 @@ describe('the Lambda control plane', () => {
     )
     const updated = await send('PUT', `${F}/life/code`, {
       ZipFile: OTHER_ZIP.toString('base64'),
-      RevisionId: got.body.Configuration.RevisionId,
+      RevisionId: got.body.Configuration?.RevisionId,
     })
     assert.equal(updated.body.LastUpdateStatus, 'InProgress')
-    assert.notEqual(updated.body.RevisionId, got.body.Configuration.RevisionId)
+    assert.notEqual(updated.body.RevisionId, got.body.Configuration?.RevisionId)
     const second = await functions.resolve(ONE, 'life')
     assert.notEqual(second.id, first.id)
     assert(retired.includes(first.id))
@@ -278,11 +278,11 @@ describe('the Lambda control plane', () => {
     for (const name of ['p-c', 'p-A', 'p-b']) assert.equal((await send('POST', F, minimal(name), accessKey(TWO))).status, 201)
     const first = (await send('GET', `${F}?MaxItems=2`, undefined, accessKey(TWO))).body
     assert.deepEqual(
-      first.Functions.map((item: { FunctionName: string }) => item.FunctionName),
+      listOf(first.Functions).map((item) => item.FunctionName),
       ['p-A', 'p-b'],
     )
     const second = (await send('GET', `${F}?MaxItems=2&Marker=${first.NextMarker}`, undefined, accessKey(TWO))).body
-    assert.deepEqual([second.Functions.length, second.NextMarker, second.Functions[0].State], [1, undefined, undefined])
+    assert.deepEqual([listOf(second.Functions).length, second.NextMarker, second.Functions?.[0]?.State], [1, undefined, undefined])
     failsWith(await send('GET', `${F}?MaxItems=0`), 400, 'ValidationException', /greater than or equal to 1/)
     failsWith(await send('GET', `${F}?Marker=%00`), 400, 'InvalidParameterValueException')
     for (const name of ['p-A', 'p-b', 'p-c']) {
@@ -409,15 +409,15 @@ describe('the management routes', () => {
     assert.equal(made.status, 201, JSON.stringify(made.body))
     assert.deepEqual([made.body.changed, made.body.warnings], [true, []])
     assert(!made.bytes.includes('hush'))
-    assert.deepEqual([made.body.function.memory, made.body.function.timeout, made.body.function.environmentNames], [64, 30, ['SECRET']])
+    assert.deepEqual([made.body.function?.memory, made.body.function?.timeout, made.body.function?.environmentNames], [64, 30, ['SECRET']])
     const count = built.length
     const again = await manage('PUT', '/functions/web', spec)
     assert.deepEqual([again.status, again.body.changed, built.length], [200, false, count])
     const changed = await manage('PUT', '/functions/web', { ...spec, egress: 'internet' })
     assert.equal(changed.body.changed, true)
-    assert.match(changed.body.warnings[0], /internet/)
-    assert.equal((await manage('GET', '/functions/web')).body.function.egress, 'internet')
-    const names = (await manage('GET', '/functions')).body.functions.map((item: { name: string }) => item.name)
+    assert.match(textOf(changed.body.warnings?.[0]), /internet/)
+    assert.equal((await manage('GET', '/functions/web')).body.function?.egress, 'internet')
+    const names = listOf((await manage('GET', '/functions')).body.functions).map((item) => textOf(item.name))
     assert(names.includes('web'))
     const [row] = await control.sql<{
       environment: Buffer
@@ -446,7 +446,7 @@ describe('the management routes', () => {
     it(`refuses ${JSON.stringify(more).slice(0, 40)}`, async () => {
       const answer = await manage('PUT', '/functions/wrong', { artefact: 'a'.repeat(64), ...more })
       assert.equal(answer.status, 400)
-      assert.match(answer.body.message, message)
+      assert.match(textOf(answer.body.message), message)
     })
   }
 })
@@ -459,7 +459,7 @@ describe('versions and artefacts', () => {
 
   it('a version never changes once built', async () => {
     const { body } = await deploy('final', ZIP)
-    const id = body.function.versionId
+    const id = textOf(body.function?.versionId)
     await assert.rejects(control.sql`update mayfly.function_version set code_bytes = 1 where id = ${id}`, /never changes/)
     await assert.rejects(control.sql`update mayfly.function_version set state = 'failed' where id = ${id}`, /never changes/)
   })
@@ -467,7 +467,7 @@ describe('versions and artefacts', () => {
   it('one from before functions said anything of queued calls is as one that says nothing', async () => {
     const { body } = await deploy('older', ZIP)
     await control.script(`alter table mayfly.function_version disable trigger user;
-      update mayfly.function_version set definition = definition - 'async' where id = '${body.function.versionId}';
+      update mayfly.function_version set definition = definition - 'async' where id = '${textOf(body.function?.versionId)}';
       alter table mayfly.function_version enable trigger user`)
     functions.invalidate(ONE, 'older')
     assert.deepEqual((await functions.resolve(ONE, 'older')).definition.async, { maxAttempts: null, maxAgeSeconds: null })
@@ -555,7 +555,7 @@ describe('versions and artefacts', () => {
     assert.equal(await artefacts.has(ONE, unused), true, 'young ones stay')
     await functions.sweep(0)
     assert.equal(await artefacts.has(ONE, unused), false)
-    assert.equal(await artefacts.has(ONE, body.function.artefact), true)
-    assert.equal((await functions.resolve(ONE, 'kept')).id, body.function.versionId)
+    assert.equal(await artefacts.has(ONE, textOf(body.function?.artefact)), true)
+    assert.equal((await functions.resolve(ONE, 'kept')).id, textOf(body.function?.versionId))
   })
 })

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { type Database, DatabaseError } from '../backends/database/database.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
+import { DEFAULT_LIMIT_PROFILE, type LimitProfileName } from '../core/limit-profiles.ts'
 import type { Log } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
 import type { Stays } from '../core/stays.ts'
@@ -17,6 +18,7 @@ import { Layers } from './layers/service.ts'
 import { Builds, type FunctionRecord, LATEST, noArtefact } from './builds.ts'
 import { type Environment, MAX_TAGS, warningsOf } from './definition.ts'
 import { ALL_SECRETS } from './secrets/names.ts'
+import { admitByProfile } from './profile.ts'
 import type { Secrets } from './secrets/service.ts'
 import { checkRuntime } from './runtimes.ts'
 import {
@@ -76,6 +78,8 @@ export interface FunctionsDeps {
   readonly secrets?: Pick<Secrets, 'isReady' | 'ready' | 'list'>
   /** Why this node cannot run a runtime, with what to do about it; null when it can. */
   readonly refusal?: (runtime: string) => string | null
+  /** Which limits the functions of a project are held to; Mayfly's own where this is absent. */
+  readonly limitProfileOf?: (project: ProjectRef) => LimitProfileName
   /** Whether what is remembered may be used without asking the database again. */
   readonly believable?: () => boolean
 }
@@ -210,14 +214,19 @@ export class FunctionsService implements Functions {
     return { bytes, pieces: this.#deps.artefacts.stream(project, sha256) }
   }
 
+  limitProfileOf(project: ProjectRef): LimitProfileName {
+    return this.#deps.limitProfileOf?.(project) ?? DEFAULT_LIMIT_PROFILE
+  }
+
   readonly #refusal = (runtime: string) => this.#deps.refusal?.(runtime) ?? null
 
-  /** @throws MayflyError function_exists, bad_request (no such artefact, a runtime that is not here) */
+  /** @throws MayflyError function_exists, profile_exceeded, bad_request (no such artefact, a runtime that is not here) */
   async create(project: ProjectRef, definition: FunctionDefinition, environment: Environment | null, artefact: string): Promise<FunctionRecord> {
     const { name, tags, ...stored } = definition
     const exists = () => new MayflyError('function_exists', `Function already exist: ${name}`)
     if (await findFunction(this.#deps.control.sql, project, name)) throw exists()
     checkTags(tags)
+    admitByProfile(this.limitProfileOf(project), stored, null)
     checkRuntime(definition, this.#refusal)
     await this.layers.admit(project, stored.layers)
     const functionId = this.#id()
@@ -262,13 +271,14 @@ export class FunctionsService implements Functions {
    * Makes a new version of what is there and the change, and points $LATEST at it once it has started. When its code
    * does not load and that of the version before did, that one goes on serving: the record says why (`refused`).
    * @param revisionId  the change is refused when the function has another one
-   * @throws MayflyError function_not_found, revision_mismatch, function_changing
+   * @throws MayflyError function_not_found, revision_mismatch, function_changing, profile_exceeded
    */
   async update(project: ProjectRef, name: string, change: Change, revisionId: string | null = null): Promise<FunctionRecord> {
     const before = await this.get(project, name)
     if (revisionId !== null && before.revisionId !== revisionId)
       throw new MayflyError('revision_mismatch', `the function "${name}" has another revision id than ${JSON.stringify(revisionId.slice(0, 100))}`)
     const { name: _name, tags, ...stored } = { ...before.definition, ...change.definition }
+    admitByProfile(this.limitProfileOf(project), stored, before.definition)
     checkRuntime(stored, this.#refusal)
     if (change.definition?.layers !== undefined) await this.layers.admit(project, stored.layers, before.definition.layers)
     const artefact = change.artefact ?? before.artefact
@@ -344,8 +354,8 @@ export class FunctionsService implements Functions {
     changed: boolean
     warnings: string[]
   }> {
-    const warnings = await this.warnings(project, definition, environment)
     const before = await this.find(project, definition.name)
+    const warnings = await this.#warnings(project, definition, environment, before)
     if (!before)
       return {
         record: await this.create(project, definition, environment, artefact),
@@ -369,14 +379,23 @@ export class FunctionsService implements Functions {
     return { record, created: false, changed: true, warnings }
   }
 
-  /** What of a definition is accepted, but does not work as it reads. */
+  /**
+   * What of a definition is accepted, but does not work as it reads.
+   * @throws MayflyError profile_exceeded
+   */
   async warnings(project: ProjectRef, definition: FunctionDefinition, environment: Environment): Promise<string[]> {
+    return await this.#warnings(project, definition, environment, await this.find(project, definition.name))
+  }
+
+  async #warnings(project: ProjectRef, definition: FunctionDefinition, environment: Environment, before: FunctionRecord | null): Promise<string[]> {
+    const beyond = admitByProfile(this.limitProfileOf(project), definition, before?.definition ?? null)
     const { secrets } = definition
     const there = secrets.length === 0 ? [] : ((await this.#deps.secrets?.list(project)) ?? []).map((secret) => secret.name)
     const missing = secrets.filter((name) => name !== ALL_SECRETS && !there.includes(name))
     const hidden = (secrets.includes(ALL_SECRETS) ? there : secrets).filter((name) => Object.hasOwn(environment, name))
     return [
       ...warningsOf(definition),
+      ...beyond,
       ...missing.map((name) => `secrets: the project has no secret ${name} yet; set it with \`mayfly secrets set ${name}\`, or calls go without.`),
       ...hidden.map((name) => `secrets: ${name} stands in environment too; the secret counts.`),
     ]

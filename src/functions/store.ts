@@ -82,10 +82,9 @@ export const listFunctions = (sql: Query, ref: ProjectRef, after: string, limit:
          version.code_bytes as "codeBytes", version.environment, version.state, version.state_reason as "stateReason",
          mayfly.layers_of(version.id) as layers,
          0 as number, null as "ownDescription", function.published, function.refused_code as "refusedCode", function.refused_reason as "refusedReason"
-    from mayfly.project
-    join mayfly.function on function.project_id = project.id
+    from mayfly.function
     join mayfly.function_version version on version.id = function.version_id
-   where project.ref = ${ref} and function.name collate "C" > ${after}
+   where function.project_id = (select id from mayfly.project where ref = ${ref}) and function.name collate "C" > ${after}
    order by function.name collate "C"
    limit ${limit}`
 
@@ -117,15 +116,14 @@ export const listVersions = (sql: Query, ref: ProjectRef, name: string | null, a
          version.code_bytes as "codeBytes", version.environment, version.state, version.state_reason as "stateReason",
          mayfly.layers_of(version.id) as layers,
          one.number, one.description as "ownDescription", function.published, function.refused_code as "refusedCode", function.refused_reason as "refusedReason"
-    from mayfly.project
-    join mayfly.function on function.project_id = project.id
+    from mayfly.function
    cross join lateral (
      select 0 as number, function.version_id, function.revision_id, function.modified_at, null as description
       union all
      select number, version_id, revision_id, published_at, description from mayfly.published_version where function_id = function.id) as one
     join mayfly.function_version version on version.id = one.version_id
-   where project.ref = ${ref} and (${name}::text is null or function.name = ${name})
-     and (function.name collate "C", one.number) > (${after.name} collate "C", ${after.number}::int)
+   where function.project_id = (select id from mayfly.project where ref = ${ref}) and (${name}::text is null or function.name = ${name})
+     and function.name collate "C" >= ${after.name} and (function.name collate "C", one.number) > (${after.name} collate "C", ${after.number}::int)
    order by function.name collate "C", one.number
    limit ${limit}`
 

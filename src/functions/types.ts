@@ -11,7 +11,7 @@ export interface FunctionDefinition {
   readonly timeoutSeconds: number
   readonly tmpMb: number
   readonly concurrency: number
-  readonly reuse: 'function' | 'never'
+  readonly reuse: 'function' | 'fork' | 'never'
   readonly egress: 'none' | 'internet'
   readonly role: FunctionRole
   /** `/functions/v1/<name>` demands a key when true. */

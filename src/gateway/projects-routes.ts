@@ -1,3 +1,4 @@
+import { LIMIT_PROFILE_NAMES, LIMIT_PROFILES, type LimitProfileName, parseLimitProfile } from '../core/limit-profiles.ts'
 import { LIMITS } from '../core/limits.ts'
 import { MayflyError } from '../core/errors.ts'
 import { isPlainText } from '../core/plain-text.ts'
@@ -13,17 +14,23 @@ export interface ProjectRoutesDeps {
   readonly audit: (what: string, project: string) => void
 }
 
-const show = (project: Project) => ({ ref: project.ref, name: project.name, state: project.state })
-
 /** Projects themselves: the operator's. */
 export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
+  {
+    method: 'GET',
+    path: '/api/v1/limit-profiles',
+    access: 'operator',
+    plane: 'management',
+    doc: 'Lists the limit profiles that a project may have, with their numbers.',
+    handle: async () => json(200, { profiles: LIMIT_PROFILE_NAMES.map((name) => ({ name, ...LIMIT_PROFILES[name] })) }),
+  },
   {
     method: 'GET',
     path: '/api/v1/projects',
     access: 'operator',
     plane: 'management',
     doc: 'Lists the projects.',
-    handle: async () => json(200, { projects: deps.projects.list().map(show) }),
+    handle: async () => json(200, { projects: deps.projects.list().map((project) => show(deps, project)) }),
   },
   {
     method: 'POST',
@@ -31,14 +38,41 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
     access: 'operator',
     plane: 'management',
     adds: 'data',
-    doc: 'Makes a project (`ref`, `name`) with a database and keys of its own; the keys are in the answer.',
+    doc: 'Makes a project (`ref`, `name`, `profile`) with a database and keys of its own; the keys are in the answer.',
     handle: async (context) => {
       const body = parseObject(await context.body(LIMITS.managementBody.value))
       if (typeof body.ref !== 'string') throw new MayflyError('bad_request', 'ref: text of 3 to 40 characters is needed')
       if (body.name !== undefined && (typeof body.name !== 'string' || body.name.length > 200 || !isPlainText(body.name)))
         throw new MayflyError('bad_request', 'name: text of at most 200 characters, without control characters')
-      const project = await deps.projects.create(body.ref, body.name ?? body.ref)
-      return json(201, { project: show(project), keys: await deps.revealKeys(project) })
+      const profile = body.profile === undefined ? undefined : profileOf(body)
+      const project = await deps.projects.create(body.ref, body.name ?? body.ref, profile)
+      return json(201, { project: show(deps, project), keys: await deps.revealKeys(project) })
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/v1/projects/:ref',
+    access: 'manage',
+    plane: 'management',
+    doc: 'Shows a project, with the limits that its functions are held to.',
+    handle: async (context) => {
+      const project = context.project as Project
+      return json(200, { project: show(deps, project), limits: LIMIT_PROFILES[deps.projects.limitProfileOf(project.ref)] })
+    },
+  },
+  {
+    method: 'PATCH',
+    path: '/api/v1/projects/:ref',
+    access: 'operator',
+    plane: 'management',
+    doc: 'Gives a project another limit profile (`profile`), from the next deploy on; functions that are beyond it go on as they are.',
+    handle: async (context) => {
+      const profile = profileOf(parseObject(await context.body(LIMITS.managementBody.value)))
+      const project = deps.projects.find(context.params.ref as ProjectRef)
+      if (!project) throw new MayflyError('project_not_found', 'there is no such project')
+      await deps.projects.setLimitProfile(project.ref, profile)
+      deps.audit(`the limit profile became ${profile}`, project.ref)
+      return json(200, { project: show(deps, project) })
     },
   },
   {
@@ -69,6 +103,20 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
     },
   },
 ]
+
+const show = ({ projects }: ProjectRoutesDeps, project: Project) => ({
+  ref: project.ref,
+  name: project.name,
+  state: project.state,
+  profile: projects.limitProfileOf(project.ref),
+})
+
+/** @throws MayflyError bad_request */
+function profileOf(body: Record<string, unknown>): LimitProfileName {
+  const profile = parseLimitProfile(body.profile)
+  if (profile === null) throw new MayflyError('bad_request', `profile: one of ${LIMIT_PROFILE_NAMES.map((name) => `\`${name}\``).join(', ')}`)
+  return profile
+}
 
 function parseObject(body: Buffer): Record<string, unknown> {
   let value: unknown

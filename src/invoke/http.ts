@@ -17,6 +17,8 @@ export interface InvokeHttpDeps {
   readonly queue: Queue
   readonly functions: Functions
   readonly now: () => number
+  /** How long a call by name may wait for its turn. */
+  readonly patienceMs: number
   /** Ends when the node stops; a Lambda call runs on when its client has left. */
   readonly stopping: AbortSignal
 }
@@ -144,6 +146,7 @@ async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promis
       depth: context.depth,
       bytesIn: () => incoming.bytes,
       admit: checkKey,
+      patienceMs: deps.patienceMs,
       content: async (kind): Promise<Content> => {
         const rest = context.params['*'] === undefined ? '' : `/${context.params['*']}`
         if (kind === 'lambda') {

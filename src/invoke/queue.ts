@@ -1,6 +1,7 @@
 import type { Tx } from '../backends/database/database.ts'
 import type { Crash } from '../core/crash.ts'
 import { MayflyError } from '../core/errors.ts'
+import { DEFAULT_LIMIT_PROFILE, LIMIT_PROFILES, type LimitProfileName } from '../core/limit-profiles.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { Bell } from '../lib/bell.ts'
@@ -45,6 +46,8 @@ export interface QueueDeps extends SettlingDeps {
   readonly invoke: (invocation: Invocation, signal: AbortSignal) => Promise<Outcome>
   /** Asked before an event is stored. @throws MayflyError storage_full */
   readonly admitSpace: () => void
+  /** Which limits the events of a project are held to; Mayfly's own where this is absent. */
+  readonly limitProfileOf?: (project: string) => LimitProfileName
   /** Resolves when what a run wrote and used is in the files of this node: only then it is settled. */
   readonly recorded: () => Promise<unknown>
   /** Who holds leases: the same in each life of a node. */
@@ -112,13 +115,26 @@ export class Queue implements AsyncDisposable {
     return this.#count
   }
 
+  /** How large the event of an entry may be. */
+  maxPayloadBytes(project: string): number {
+    return LIMIT_PROFILES[this.#limitProfileOf(project)].queuedPayload
+  }
+
+  #limitProfileOf(project: string): LimitProfileName {
+    return this.#deps.limitProfileOf?.(project) ?? DEFAULT_LIMIT_PROFILE
+  }
+
   /**
    * Resolves when the entry is on disk: it runs at least once, or becomes a dead letter.
    * @throws MayflyError payload_too_large, queue_full, storage_full; DatabaseError when it could not be stored
    */
   async enqueue(entry: NewEntry): Promise<void> {
-    if (entry.payload.byteLength > LIMITS.queuedPayload.value)
-      throw new MayflyError('payload_too_large', `the event of a queued invocation may have ${LIMITS.queuedPayload.value} bytes`)
+    const most = this.maxPayloadBytes(entry.project)
+    if (entry.payload.byteLength > most)
+      throw new MayflyError(
+        'payload_too_large',
+        `the event of a queued invocation may have ${most} bytes, by the limit profile ${this.#limitProfileOf(entry.project)} of the project`,
+      )
     this.#deps.admitSpace()
     if (this.#count >= LIMITS.queuedEntries.value) throw new MayflyError('queue_full', `${LIMITS.queuedEntries.value} invocations wait already`)
     this.#count++

@@ -42,6 +42,8 @@ export interface Invocation {
   readonly bytesIn: () => number
   /** Asked once the version is known, before anything is spent on the call; throws what refuses it. */
   readonly admit?: (version: Version) => void
+  /** How long it may wait for its turn where its function, its project or the node is full; absent: it is refused at once. */
+  readonly patienceMs?: number
   /** Makes the content for the kind of handler that was found; may read the request's body. */
   readonly content: (kind: HandlerKind, version: Version) => Promise<Content>
   /** Told when the call was handed to its sandbox: user code begins. */
@@ -119,7 +121,13 @@ export class Invoker implements Disposable {
     if (!this.#deps.meterWritable()) throw new MayflyError('storage_full', 'executions cannot be written down: the journal of meters is not writable')
     const knownKind = this.#kinds.get(version.id)
     const early = knownKind ? await invocation.content(knownKind, version) : null
-    const slot = admission.enter(version.functionId)
+    const caller = { project: version.project, functionId: version.functionId }
+    const came = clock.monotonic()
+    const { patienceMs } = invocation
+    const slotAtOnce = patienceMs === undefined ? admission.enter(caller) : admission.atOnce(caller)
+    const slot = slotAtOnce ?? (await admission.wait(caller, patienceMs ?? 0, signal))
+    // A slot that was free is given in no time, however late this loop comes to it.
+    const queuedMs = slotAtOnce ? null : clock.monotonic() - came
     const traceId = traceIdOf(invocation.traceId, clock.now())
     const startedAt = clock.now()
     const subject = { project: version.project, functionName: version.functionName, version: version.version, invocationId: invocation.id }
@@ -130,6 +138,7 @@ export class Invoker implements Disposable {
     const lines = platformLines(logging, { id: invocation.id, version: version.version, now: clock.now })
     for (const line of lines.start()) log.platform(line)
     const run = new Run(this.#deps, invocation, version, slot, log, lines, startedAt, () => this.#live.delete(log))
+    run.queueMs = invocation.queueMs ?? queuedMs
     let lease: SandboxLease | null = null
     const asked = clock.monotonic()
     try {
@@ -214,6 +223,8 @@ class Run {
   readonly #onEnd: () => void
   #ended = false
   bytesOut = 0
+  /** Null where it stood in no queue. */
+  queueMs: number | null = null
 
   constructor(
     deps: InvokerDeps,
@@ -276,7 +287,7 @@ class Run {
       memoryMb: this.#version.definition.memoryMb,
       maxMemoryMb,
       cold: timing.cold,
-      queueMs: this.#invocation.queueMs ?? null,
+      queueMs: this.queueMs,
       waitMs: timing.waitMs,
       initMs: timing.initMs,
       bytesIn: this.#invocation.bytesIn(),

@@ -121,7 +121,7 @@ export class Specs {
       tmpMb: definition.tmpMb,
       timeoutMs: definition.timeoutSeconds * 1000,
       concurrency: definition.concurrency,
-      reuse: definition.reuse,
+      reuse: definition.reuse === 'never' ? 'never' : 'function',
       relayPorts: this.#deps.relayPorts(),
       openRelay: this.#deps.openRelay,
       identity,
@@ -161,6 +161,8 @@ export class Specs {
       AWS_LAMBDA_FUNCTION_VERSION: context.functionVersion,
       AWS_LAMBDA_FUNCTION_MEMORY_SIZE: String(context.memoryMb),
       AWS_LAMBDA_INITIALIZATION_TYPE: 'on-demand',
+      // The runtime takes it away before it loads the code.
+      ...(version.definition.reuse === 'fork' ? { _MAYFLY_FORKS: '1' } : {}),
       ...loggingOf(version),
       AWS_LAMBDA_LOG_GROUP_NAME: context.logGroup,
       AWS_LAMBDA_LOG_STREAM_NAME: context.logStream,

@@ -72,20 +72,22 @@ const record = (more: Partial<MeterRecord>): MeterRecord => ({
 
 const sources = (more: Partial<MetricsSources> = {}): MetricsSources => ({
   invocations: new InvocationCounters(),
-  admission: () => ({ running: 2, limit: 200, refused: { node: 1, function: 0, reserved: 6 } }),
+  admission: () => ({ running: 2, limit: 200, waiting: 4, refused: { node: 1, function: 0, reserved: 6 } }),
   provisioned: () => ({ wanted: 3, loaded: 2 }),
   queue: async () => ({ waiting: 5, running: 2, deadLetters: 3, backlog: 4 }),
   sandboxes: () => ({
-    generic: 3,
+    waiting: [
+      { runtime: 'nodejs24.x', booted: 3, wanted: 4 },
+      { runtime: 'python3.x', booted: 0, wanted: 1 },
+    ],
     memory: { budgetMb: 2 },
     ended: { 'idle-drop': 4, memory: 1, retired: 0, used: 0, timeout: 0, lost: 2 },
     sandboxes: [
-      { state: 'busy', memoryMb: 256 },
-      { state: 'frozen', memoryMb: 40 },
-      { state: 'frozen', memoryMb: 60 },
+      { project: 'demo', functionName: 'a', state: 'busy', memoryMb: 256, usedMb: 100, limitMb: 256 },
+      { project: 'demo', functionName: 'a', state: 'frozen', memoryMb: 40, usedMb: 40, limitMb: 256 },
+      { project: 'demo', functionName: 'b', state: 'frozen', memoryMb: 60, usedMb: null, limitMb: 128 },
     ],
   }),
-  poolSize: 4,
   journals: async () => [
     { name: 'logs', bytes: 100, dropped: 1, writable: false },
     { name: 'meters', bytes: 200, dropped: 0, writable: true },
@@ -112,7 +114,16 @@ describe('the metrics page', () => {
   it('says what the node is', async () => {
     const families = parse(await metricsPage(sources()))
     const at = (name: string, sample = `${name}{}`) => families.get(name)?.samples.get(sample)
-    assert.deepEqual([at('mayfly_invocations_running'), at('mayfly_invocations_limit'), at('mayfly_pool_size'), at('mayfly_pool_waiting')], [2, 200, 4, 3])
+    assert.deepEqual([at('mayfly_invocations_running'), at('mayfly_invocations_limit')], [2, 200])
+    const pool = (name: string, runtime: string) => at(name, `${name}{runtime="${runtime}"}`)
+    assert.deepEqual([pool('mayfly_pool_size', 'nodejs24.x'), pool('mayfly_pool_waiting', 'nodejs24.x'), pool('mayfly_pool_waiting', 'python3.x')], [4, 3, 0])
+    const own = (name: string, labels: string) => at(name, `${name}{project="demo",function="a",${labels}}`)
+    assert.deepEqual([own('mayfly_function_sandboxes', 'state="busy"'), own('mayfly_function_sandboxes', 'state="frozen"')], [1, 1])
+    assert.deepEqual(
+      ['charged', 'used', 'limit'].map((of) => own('mayfly_function_sandboxes_memory_bytes', `of="${of}"`)),
+      [296, 140, 512].map((mb) => mb * 1024 * 1024),
+    )
+    assert.equal(at('mayfly_sandboxes_used_bytes'), 140 * 1024 * 1024)
     assert.deepEqual([at('mayfly_sandboxes', 'mayfly_sandboxes{state="frozen"}'), at('mayfly_sandboxes', 'mayfly_sandboxes{state="ready"}')], [2, 0])
     assert.equal(at('mayfly_sandboxes_ended_total', 'mayfly_sandboxes_ended_total{reason="idle-drop"}'), 4)
     assert.equal(at('mayfly_sandboxes_memory_budget_bytes'), 2 * 1024 * 1024)

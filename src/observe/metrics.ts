@@ -1,3 +1,4 @@
+import { MiB } from '../lib/bytes.ts'
 import { COLD_REASONS, type Counted, DURATION_BOUNDS_MS, type InvocationCounters, OUTCOMES, PARTS } from '../core/counters.ts'
 
 interface Metric {
@@ -26,9 +27,10 @@ export const METRICS = {
   mayfly_invocations_limit: { type: 'gauge', help: 'How many invocations may run at once on this node.' },
   mayfly_invocations_refused_total: {
     type: 'counter',
-    help: 'Invocations that were refused with 429, by the limit that they met: of the node, of any one function, or what the function has reserved.',
-    labels: 'limit: node, function, reserved',
+    help: "Invocations that were refused with 429, by the limit that they met: of the node, the project's share of a full node, of the project, of any one function, or what the function has reserved.",
+    labels: 'limit: node, share, project, function, reserved',
   },
+  mayfly_invocations_waiting: { type: 'gauge', help: 'Calls that wait for their turn on a full function, project or node.' },
   mayfly_queue_waiting: { type: 'gauge', help: 'Queued invocations that wait for their run.' },
   mayfly_queue_running: { type: 'gauge', help: 'Queued invocations that run now.' },
   mayfly_dead_letters: { type: 'gauge', help: 'Queued invocations that were given up and are kept to be replayed.' },
@@ -41,13 +43,24 @@ export const METRICS = {
     help: 'Sandboxes that ended, by why: unused for long; in the way of another that needed the memory; of a version or environment that is over; after the only call that each serves; with a call that ran out of time; died.',
     labels: 'reason: idle-drop, memory, retired, used, timeout, lost',
   },
+  mayfly_sandboxes_used_bytes: { type: 'gauge', help: 'Memory that these sandboxes use now, as the kernel counts it.' },
+  mayfly_function_sandboxes: {
+    type: 'gauge',
+    help: 'Sandboxes that serve a function, by state; functions without any are left out.',
+    labels: 'project; function; state: as of mayfly_sandboxes',
+  },
+  mayfly_function_sandboxes_memory_bytes: {
+    type: 'gauge',
+    help: 'Memory of these sandboxes: what they count with against the budget, what they use now, and their limits.',
+    labels: 'project; function; of: charged, used, limit',
+  },
   mayfly_provisioned_sandboxes: {
     type: 'gauge',
     help: 'Sandboxes that are to be kept loaded for their versions, and those of them that are.',
     labels: 'state: wanted, loaded',
   },
-  mayfly_pool_size: { type: 'gauge', help: 'How many generic sandboxes are wanted waiting.' },
-  mayfly_pool_waiting: { type: 'gauge', help: 'Generic sandboxes that are booted and wait for a function.' },
+  mayfly_pool_size: { type: 'gauge', help: 'How many generic sandboxes are wanted waiting.', labels: 'runtime' },
+  mayfly_pool_waiting: { type: 'gauge', help: 'Generic sandboxes that are booted and wait for a function.', labels: 'runtime' },
   mayfly_journal_bytes: { type: 'gauge', help: 'Bytes of the journal on disk.', labels: 'journal: logs, meters' },
   mayfly_journal_dropped_total: {
     type: 'counter',
@@ -85,16 +98,15 @@ export interface Sample {
 /** Numbers of the node as they stand when the page is asked for. */
 export interface MetricsSources {
   readonly invocations: InvocationCounters
-  readonly admission: () => { readonly running: number; readonly limit: number; readonly refused: Readonly<Record<string, number>> }
+  readonly admission: () => { readonly running: number; readonly limit: number; readonly waiting: number; readonly refused: Readonly<Record<string, number>> }
   readonly provisioned: () => { readonly wanted: number; readonly loaded: number }
   readonly queue: () => Promise<{ readonly waiting: number; readonly running: number; readonly deadLetters: number; readonly backlog: number }>
   readonly sandboxes: () => {
-    readonly generic: number
+    readonly waiting: readonly { readonly runtime: string; readonly booted: number; readonly wanted: number }[]
     readonly memory: { readonly budgetMb: number }
     readonly ended: Readonly<Record<string, number>>
-    readonly sandboxes: readonly { readonly state: string; readonly memoryMb: number }[]
+    readonly sandboxes: readonly MeasuredSandbox[]
   }
-  readonly poolSize: number
   readonly journals: () => Promise<readonly { readonly name: string; readonly bytes: number; readonly dropped: number; readonly writable: boolean }[]>
   readonly logLinesDropped: () => number
   readonly disk: () => readonly { readonly place: { readonly name: string }; readonly freeBytes: number; readonly reserve: number }[]
@@ -102,6 +114,16 @@ export interface MetricsSources {
   readonly process: () => { readonly residentBytes: number; readonly heapBytes: number; readonly cpuSeconds: number; readonly startedAt: number }
   readonly realtime: () => { readonly sockets: number; readonly channels: number; readonly received: number; readonly delivered: number; readonly cut: number }
   readonly lag: () => readonly { readonly quantile: number; readonly seconds: number }[]
+}
+
+/** What the page says of one sandbox. */
+export interface MeasuredSandbox {
+  readonly project: string
+  readonly functionName: string
+  readonly state: string
+  readonly memoryMb: number
+  readonly usedMb: number | null
+  readonly limitMb: number
 }
 
 const SANDBOX_STATES = ['ready', 'busy', 'freezing', 'frozen', 'draining'] as const
@@ -114,7 +136,8 @@ export async function metricsPage(sources: MetricsSources): Promise<string> {
 async function collect(sources: MetricsSources): Promise<Record<MetricName, readonly Sample[]>> {
   const { invocations } = sources
   const admission = sources.admission()
-  const { generic, memory, ended, sandboxes } = sources.sandboxes()
+  const { waiting, memory, ended, sandboxes } = sources.sandboxes()
+  const functions = byFunction(sandboxes)
   const queue = await sources.queue()
   const journals = await sources.journals()
   const disk = sources.disk()
@@ -130,17 +153,27 @@ async function collect(sources: MetricsSources): Promise<Record<MetricName, read
     mayfly_invocations_running: [{ value: admission.running }],
     mayfly_invocations_limit: [{ value: admission.limit }],
     mayfly_invocations_refused_total: Object.entries(admission.refused).map(([limit, value]) => ({ labels: { limit }, value })),
+    mayfly_invocations_waiting: [{ value: admission.waiting }],
     mayfly_queue_waiting: [{ value: queue.waiting }],
     mayfly_queue_running: [{ value: queue.running }],
     mayfly_dead_letters: [{ value: queue.deadLetters }],
     mayfly_relay_backlog: [{ value: queue.backlog }],
     mayfly_sandboxes: SANDBOX_STATES.map((state) => ({ labels: { state }, value: sandboxes.filter((one) => one.state === state).length })),
-    mayfly_sandboxes_memory_bytes: [{ value: sandboxes.reduce((sum, one) => sum + one.memoryMb, 0) * 1024 * 1024 }],
+    mayfly_sandboxes_memory_bytes: [{ value: megabytes(sandboxes, (one) => one.memoryMb) }],
     mayfly_sandboxes_memory_budget_bytes: [{ value: memory.budgetMb * 1024 * 1024 }],
     mayfly_sandboxes_ended_total: Object.entries(ended).map(([reason, value]) => ({ labels: { reason }, value })),
+    mayfly_sandboxes_used_bytes: [{ value: megabytes(sandboxes, (one) => one.usedMb ?? 0) }],
+    mayfly_function_sandboxes: functions.flatMap(({ labels, own }) =>
+      SANDBOX_STATES.map((state) => ({ labels: { ...labels, state }, value: own.filter((one) => one.state === state).length })),
+    ),
+    mayfly_function_sandboxes_memory_bytes: functions.flatMap(({ labels, own }) => [
+      { labels: { ...labels, of: 'charged' }, value: megabytes(own, (one) => one.memoryMb) },
+      { labels: { ...labels, of: 'used' }, value: megabytes(own, (one) => one.usedMb ?? 0) },
+      { labels: { ...labels, of: 'limit' }, value: megabytes(own, (one) => one.limitMb) },
+    ]),
     mayfly_provisioned_sandboxes: Object.entries(sources.provisioned()).map(([state, value]) => ({ labels: { state }, value })),
-    mayfly_pool_size: [{ value: sources.poolSize }],
-    mayfly_pool_waiting: [{ value: generic }],
+    mayfly_pool_size: waiting.map(({ runtime, wanted }) => ({ labels: { runtime }, value: wanted })),
+    mayfly_pool_waiting: waiting.map(({ runtime, booted }) => ({ labels: { runtime }, value: booted })),
     mayfly_journal_bytes: journals.map(({ name, bytes }) => ({ labels: { journal: name }, value: bytes })),
     mayfly_journal_dropped_total: journals.map(({ name, dropped }) => ({ labels: { journal: name }, value: dropped })),
     mayfly_journal_writable: journals.map(({ name, writable }) => ({ labels: { journal: name }, value: writable ? 1 : 0 })),
@@ -162,6 +195,14 @@ async function collect(sources: MetricsSources): Promise<Record<MetricName, read
     mayfly_event_loop_lag_seconds: sources.lag().map(({ quantile, seconds }) => ({ labels: { quantile: String(quantile) }, value: seconds })),
   }
 }
+
+const megabytes = (of: readonly MeasuredSandbox[], take: (one: MeasuredSandbox) => number): number => of.reduce((sum, one) => sum + take(one), 0) * MiB
+
+const byFunction = (sandboxes: readonly MeasuredSandbox[]) =>
+  [...Map.groupBy(sandboxes, (one) => JSON.stringify([one.project, one.functionName])).values()].map((own) => {
+    const [{ project, functionName }] = own as [MeasuredSandbox]
+    return { labels: { project, function: functionName }, own }
+  })
 
 const histogram = ({ atMost, count, sumMs }: Counted, labels: Readonly<Record<string, string>>): Sample[] => [
   ...atMost.map((value, at) => ({ suffix: '_bucket', labels: { ...labels, le: String((DURATION_BOUNDS_MS[at] as number) / 1000) }, value })),

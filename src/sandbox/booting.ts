@@ -10,14 +10,17 @@ import type { Endings } from './endings.ts'
 import { openSlot } from './staging.ts'
 import type { Driver, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from './types.ts'
 
-const HELLO_MS = 20_000
+/** A guest that says nothing for so long after its start is given up. */
+export const HELLO_MS = 20_000
 const WARM_ROUNDS = 30
 const MAX_PROCESSES = 128
-/** Those that wait for anybody have so much in /tmp; a version that wants another size has its own booted. */
+/** Those that wait for anybody have so much in /tmp. */
 export const POOL_TMP_MB = 512
 
 /** What a sandbox is booted with: only those that are alike can take each other's place. */
 export type Boot = Pick<SandboxSpec, 'runtime' | 'tmpMb'>
+/** What a sandbox of a version is made of. */
+export const bootFor = ({ runtime, tmpMb }: Boot, { resizesTmp }: Pick<Driver, 'resizesTmp'>): Boot => ({ runtime, tmpMb: resizesTmp ? POOL_TMP_MB : tmpMb })
 export const kindOf = ({ runtime, tmpMb }: Boot): string => `${runtime} ${tmpMb}`
 export function bootOf(kind: string): Boot {
   const [runtime, tmpMb] = kind.split(' ')
@@ -60,7 +63,9 @@ export class Booting {
    * @param cache  of a build sandbox, which is not warmed
    * @throws MayflyError sandbox_unavailable; what the pool was closed with
    */
-  start(boot: Boot, background: boolean, cache: StartOptions['cache'] = null): Promise<Generic> {
+  async start(boot: Boot, background: boolean, cache: StartOptions['cache'] = null): Promise<Generic> {
+    // A close has waited for what it knew of, and no longer.
+    this.#deps.closing.throwIfAborted()
     const work = this.#boot(boot, background, cache)
     this.#deps.endings.track(
       work.then(
@@ -68,7 +73,7 @@ export class Booting {
         () => {},
       ),
     )
-    return work
+    return await work
   }
 
   /** Runs its code path. @throws when it does not come to an end */
@@ -86,12 +91,15 @@ export class Booting {
     return { [Symbol.dispose]: () => void this.#inWork.delete(generic) }
   }
 
-  /** Resolves when nothing is left of it. Idempotent. */
+  /** Resolves when nothing is left of it. Idempotent. @throws what keeps the driver from giving it back; all else of it is gone then too */
   async end(generic: Generic): Promise<void> {
     this.#inWork.delete(generic)
-    await generic.process.kill()
-    generic.channel.close()
-    await fs.rm(generic.slotDir, { recursive: true, force: true })
+    try {
+      await generic.process.kill()
+    } finally {
+      generic.channel.close()
+      await fs.rm(generic.slotDir, { recursive: true, force: true })
+    }
   }
 
   /** The same, for whom it is enough that a close waits for it. */
@@ -101,7 +109,7 @@ export class Booting {
 
   /** Removes what one leaves that a version's sandbox was made of, when that is killed. */
   clearSlot({ slotDir }: Generic, killed: Promise<void>): void {
-    this.#deps.endings.track(killed.then(() => fs.rm(slotDir, { recursive: true, force: true })))
+    this.#deps.endings.track(killed.finally(() => fs.rm(slotDir, { recursive: true, force: true })))
   }
 
   /** Ends all that something was to be made of. */
@@ -110,7 +118,7 @@ export class Booting {
   }
 
   async #boot({ runtime, tmpMb }: Boot, background: boolean, cache: StartOptions['cache']): Promise<Generic> {
-    const { driver, slots, log, closing } = this.#deps
+    const { driver, slots, clock, log, closing } = this.#deps
     const id = `s-${++this.#next}`
     const slotDir = path.join(slots, id)
     await openSlot(slotDir)
@@ -126,13 +134,15 @@ export class Booting {
         warm: false,
         owner: null,
       }
-      await generic.channel.hello(AbortSignal.any([AbortSignal.timeout(HELLO_MS), closing]))
+      const late = new AbortController()
+      using _ = clock.timer(HELLO_MS, () => late.abort(new Error(`it said nothing for ${HELLO_MS} ms`)))
+      await generic.channel.hello(AbortSignal.any([late.signal, closing]))
       if (background && cache === null) await this.warm(generic)
       closing.throwIfAborted()
       return generic
     } catch (error) {
       await process?.cache?.close()
-      await process?.kill()
+      await process?.kill().catch((left: Error) => log.error({ error: left.message }, 'a sandbox could not be given back'))
       await fs.rm(slotDir, { recursive: true, force: true })
       closing.throwIfAborted()
       const why = process?.stderrTail().trim().slice(-300) || (error as Error).message

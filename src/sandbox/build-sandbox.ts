@@ -66,7 +66,7 @@ export async function buildCache(deps: BuildDeps, spec: SandboxSpec): Promise<Bu
     if (!(error instanceof LoadError)) log.warn({ error: (error as Error).message }, 'a compile cache could not be made')
     return failed(error instanceof Error ? error.message : String(error))
   } finally {
-    if (generic) await booting.end(generic)
+    if (generic) booting.drop(generic)
     await written?.close()
   }
 }

@@ -94,6 +94,8 @@ test('it leaves no timer behind', () => {
     using timer = new FreezeTimer<Idler>(50, clock)
     new Idler(clock).rest(timer)
     assert.equal(clock.pending, 1)
+    timer[Symbol.dispose]()
+    new Idler(clock).rest(timer) // a call that ends behind the close
   }
   assert.equal(clock.pending, 0)
 })

@@ -15,6 +15,7 @@ export class FreezeTimer<Sandbox extends Idling> {
   readonly #clock: Clock
   readonly #watched = new Set<Sandbox>()
   #timer: Disposable | null = null
+  #isClosed = false
 
   constructor(afterMs: number, clock: Clock) {
     this.#afterMs = afterMs
@@ -23,11 +24,13 @@ export class FreezeTimer<Sandbox extends Idling> {
 
   /** It became idle just now. */
   watch(sandbox: Sandbox): void {
+    if (this.#isClosed) return
     this.#watched.add(sandbox)
     this.#timer ??= this.#clock.timer(this.#afterMs, () => this.#look())
   }
 
   [Symbol.dispose](): void {
+    this.#isClosed = true
     this.#watched.clear()
     this.#timer?.[Symbol.dispose]()
     this.#timer = null

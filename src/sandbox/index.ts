@@ -18,5 +18,6 @@ export {
   type SandboxLease,
   type SandboxSpec,
   type SandboxStatus,
+  type Shares,
   type VersionContext,
 } from './types.ts'

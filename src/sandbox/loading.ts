@@ -40,13 +40,14 @@ export async function loadCode(generic: Generic, load: Load, clock: Clock, stagi
     build: false,
   })
   generic.process.limit({ memoryMb: spec.memoryMb })
-  await staging.give(source, generic.slotDir)
+  const sized = spec.tmpMb === generic.tmpMb ? null : generic.process.resizeTmp(spec.tmpMb)
+  await Promise.all([staging.give(source, generic.slotDir), sized])
   const loading = generic.channel.load(load.log)
   loading.catch(() => {})
   if (!(await within(clock, limitMs, loading))) throw loadError('Sandbox.Timedout', `Task timed out after ${(limitMs / 1000).toFixed(2)} seconds`)
   return await loading.catch(async (error: unknown) => {
     if (error instanceof LoadError) throw isOfSupervisor(error) ? loadError(error.errorType, messageOf(error)) : error
-    const exit = await Promise.race([generic.process.exited, clock.sleep(EXIT_MS).then(() => null)])
+    const exit = (await within(clock, EXIT_MS, generic.process.exited)) ? await generic.process.exited : null
     throw loadError('Runtime.ExitError', howItEnded(generic.channel.exit ?? exitOf(exit?.code ?? null), exit?.outOfMemory ?? false))
   })
 }

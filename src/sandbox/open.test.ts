@@ -17,6 +17,7 @@ describe('a machine that cannot isolate', () => {
       clock: systemClock,
       log: silentLog,
       knownBefore: () => false,
+      shares: { projects: () => 1, weightOf: () => 1 },
     })
     await assert.rejects(
       sandboxes.acquire({} as never, {} as never, new AbortController().signal),

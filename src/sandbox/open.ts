@@ -9,7 +9,7 @@ import { isDriver, type NoDriver, noDriver } from './drivers/detect.ts'
 import { SandboxPool } from './pool.ts'
 import { Staging } from './staging.ts'
 import { noneEnded } from './state.ts'
-import type { Driver, Sandboxes } from './types.ts'
+import type { Driver, Sandboxes, Shares } from './types.ts'
 
 export interface OpenOptions {
   readonly config: SandboxConfig
@@ -19,6 +19,7 @@ export interface OpenOptions {
   readonly clock: Clock
   readonly log: Log
   readonly knownBefore: (key: string) => boolean
+  readonly shares: Shares
 }
 
 /** Clears what a former life left and opens the pool; without a driver, something that says why at every call. */

@@ -8,19 +8,20 @@ import type { SandboxConfig } from './config.ts'
 import { detectDriver, isDriver } from './drivers/detect.ts'
 import { findGuests } from './guests.ts'
 import { openSandboxes } from './open.ts'
-import type { Call, CallResult, Driver, LogSink, Sandboxes, SandboxSpec } from './types.ts'
+import type { Call, CallResult, Driver, DriverName, LogSink, Sandboxes, SandboxSpec, Shares } from './types.ts'
 
 export const silent: LogSink = { write: () => {}, lost: () => {} }
+const ALONE: Shares = { projects: () => 1, weightOf: () => 1 }
 export const never = new AbortController().signal
 
 /** Pools of one driver on a folder of their own, for suites: some code by name, specs of it, calls. */
 export class PoolFixture {
   readonly data: string
-  readonly #name: 'process' | 'runc' | 'bwrap'
+  readonly #name: DriverName
   #pool: Sandboxes | null = null
   #made = 0
 
-  constructor(name: 'process' | 'runc' | 'bwrap', code: Readonly<Record<string, string>>) {
+  constructor(name: DriverName, code: Readonly<Record<string, string>>) {
     this.#name = name
     this.data = mkdtempSync(path.join(tmpdir(), 'pool-'))
     chmodSync(this.data, 0o711)
@@ -47,11 +48,20 @@ export class PoolFixture {
     return path.join(this.data, String(this.#made))
   }
 
+  /** How that pool's sandboxes are named on the host: in /run, and as control groups. */
+  get driverName(): string {
+    return `pooltest${process.pid}${this.#made - 1}`
+  }
+
   /** @param world  what to put between the pool and the machine: a clock, or a driver around the real one */
-  async open(changes: Partial<SandboxConfig>, world: { clock?: Clock; around?: (driver: Driver) => Partial<Driver> } = {}): Promise<Sandboxes> {
+  async open(
+    changes: Partial<SandboxConfig>,
+    world: { clock?: Clock; around?: (driver: Driver) => Partial<Driver>; shares?: Shares } = {},
+  ): Promise<Sandboxes> {
+    this.#made++
     const real = await detectDriver(this.#name, {
       runBase: '/run',
-      name: `pooltest${process.pid}${this.#made++}`,
+      name: this.driverName,
       guests: await findGuests(path.resolve(import.meta.dirname, '../..')),
       runtimesPath: path.resolve(import.meta.dirname, '../../runtimes'),
       clock: systemClock,
@@ -62,15 +72,24 @@ export class PoolFixture {
       name: real.name,
       limits: real.limits,
       missing: real.missing,
+      resizesTmp: real.resizesTmp,
       runs: (runtime) => real.runs(runtime),
       start: (options) => real.start(options),
       sweep: () => real.sweep(),
       [Symbol.asyncDispose]: () => real[Symbol.asyncDispose](),
       ...world.around?.(real),
     }
-    const config: SandboxConfig = { sandbox: this.#name, poolSize: 2, refills: 2, starts: 4, freezeMs: 50, idleMs: 600_000, memoryMb: 8_192, ...changes }
+    const config: SandboxConfig = { sandbox: 'auto', poolSize: 2, refills: 2, starts: 4, freezeMs: 50, idleMs: 600_000, memoryMb: 8_192, ...changes }
     await fs.mkdir(this.folder)
-    return await openSandboxes({ config, driver, data: this.folder, clock: world.clock ?? systemClock, log: silentLog, knownBefore: () => false })
+    return await openSandboxes({
+      config,
+      driver,
+      data: this.folder,
+      clock: world.clock ?? systemClock,
+      log: silentLog,
+      knownBefore: () => false,
+      shares: world.shares ?? ALONE,
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

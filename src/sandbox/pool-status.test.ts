@@ -65,11 +65,12 @@ describe('what is told of the sandboxes of a pool', { timeout: 60_000 }, () => {
     const running = call(pool, 'sleeps', {}, { ms: 500 })
     await until(() => pool.status().sandboxes[0]?.calls === 2)
     const [busy] = pool.status().sandboxes
+    assert.ok(busy && (busy.usedMb === null || (busy.usedMb > 0 && busy.usedMb <= 128)), `${busy?.usedMb}`)
     assert.deepEqual(
-      { ...busy, id: '' },
+      { ...busy, id: '', usedMb: null },
       {
         ...{ id: '', key: 'sleeps-1', project: 'demo', functionName: 'sleeps', version: '1', runtime: 'nodejs24.x', provisioned: false },
-        ...{ state: 'busy', busy: 1, calls: 2, idleMs: null, memoryMb: 128, limitMb: 128 },
+        ...{ state: 'busy', busy: 1, calls: 2, idleMs: null, memoryMb: 128, usedMb: null, limitMb: 128 },
       },
     )
     await running

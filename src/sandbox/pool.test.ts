@@ -41,6 +41,7 @@ const CODE: Record<string, string> = {
   print: `exports.handler = async () => { const line = 'x'.repeat(65535) + '\\n'; for (let i = 0; i < 1600; i++) { process.stdout.write(line); if (i % 16 === 0) await new Promise(setImmediate) } return 'printed' }`,
   frames: `const fs = require('fs'); exports.handler = async () => { fs.writeSync(3, Buffer.alloc(64, 0xff)); await new Promise((done) => setTimeout(done, 5000)) }`,
   hog: `exports.handler = async () => { const all = []; for (;;) all.push(Buffer.alloc(8 << 20, 1)) }`,
+  statfs: `const fs = require('fs'); exports.handler = async () => { const { bsize, blocks, files } = fs.statfsSync('/tmp'); return { mb: (bsize * blocks) / 1048576, files, options: fs.readFileSync('/proc/self/mountinfo', 'utf8').split('\\n').map((line) => line.split(' ')).find((parts) => parts[4] === '/tmp')[5].replace(',relatime', '') } }`,
   tmp: `const fs = require('fs'); exports.handler = async () => { let bytes = 0; try { for (;;) { fs.appendFileSync('/tmp/full', Buffer.alloc(1 << 20)); bytes += 1 << 20 } } catch (error) { fs.unlinkSync('/tmp/full'); return { code: error.code, mb: bytes >> 20 } } }`,
   forks: `const { spawn } = require('child_process'); exports.handler = async () => { let ok = 0, bad = 0; await Promise.all(Array.from({ length: 200 }, () => new Promise((done) => { const c = spawn('/bin/sleep', ['30'], { stdio: 'ignore' }); c.on('spawn', () => { ok++; done() }); c.on('error', () => { bad++; done() }) }))); return { ok, bad } }`,
   filler: `const fs = require('fs'); const fill = (write) => { let n = 0; try { for (;;) write(n++) } catch (error) { return { code: error.code, n } } }
@@ -345,6 +346,23 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
         const forks = await call(specOf('forks', { timeoutMs: 30_000, memoryMb: 512 }))
         assert.ok(forks.value.ok < 130 && forks.value.bad > 60, JSON.stringify(forks.value))
         assert.equal((await call(specOf('exit'))).value, 'fine')
+      })
+
+      test('a sandbox that waited gets the size of /tmp that its version asks for', async () => {
+        let forCalls = 0
+        const around = (real: Driver): Partial<Driver> => ({
+          start: (options) => {
+            if (!options.background) forCalls++
+            return real.start(options)
+          },
+        })
+        await using own = await open({}, { around })
+        for (const tmpMb of [64, 512, 2_048, 10_240]) {
+          await until(() => own.status().generic > 0)
+          const { value } = await call(specOf('statfs', { key: `statfs-${tmpMb}`, tmpMb }), {}, silent, own)
+          assert.deepEqual([value.mb, value.files > 60_000, value.options], [tmpMb, true, 'rw,nosuid,nodev'])
+        }
+        assert.equal(forCalls, 0)
       })
 
       test('a deploy leaves a compile cache that a live sandbox reads and cannot write', async () => {

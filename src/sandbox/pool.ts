@@ -31,6 +31,7 @@ import {
   type SandboxLease,
   type SandboxSpec,
   type SandboxStatus,
+  type Shares,
   type ShownSandbox,
 } from './types.ts'
 
@@ -51,6 +52,7 @@ export interface PoolDeps {
   readonly machineMb: number
   /** Whether a version was there before this life of the node. */
   readonly knownBefore: (key: string) => boolean
+  readonly shares: Shares
 }
 
 /** Keeps booted sandboxes waiting, makes them a version's when a call comes, and keeps those for the next call. */
@@ -67,7 +69,7 @@ export class SandboxPool implements Sandboxes {
   readonly #caches: CompileCaches
   readonly #specialising: Specialising
   readonly #freezer: FreezeTimer<Specialised>
-  readonly #sweeper: NodeJS.Timeout
+  #sweeper: Disposable
   /** Versions whose sandboxes end with the calls that still come for them. */
   readonly #retired = new Set<string>()
   /** Specs that say what holds no more: what is still being made of them ends after its first call. */
@@ -92,6 +94,7 @@ export class SandboxPool implements Sandboxes {
     this.#provisioned = new Provisioned({
       load: (spec, limitMs, made) => this.#makeProvisioned(spec, limitMs, made),
       budgetMb: () => this.#budget.totalMb,
+      projects: () => deps.shares.projects(),
       atOnce: config.refills,
       clock,
       log,
@@ -100,6 +103,8 @@ export class SandboxPool implements Sandboxes {
     this.#budget = new MemoryBudget({
       totalMb: config.memoryMb || Math.floor(deps.machineMb * 0.75),
       serving: this.#serving,
+      shares: deps.shares,
+      clock,
       drop: (sandbox) => this.#drop(sandbox, 'memory'),
     })
     this.#coldReasons = new ColdReasons(deps.knownBefore)
@@ -115,8 +120,7 @@ export class SandboxPool implements Sandboxes {
       onGone: (sandbox, why) => this.#onGone(sandbox, why),
     })
     this.#freezer = new FreezeTimer(config.freezeMs, clock)
-    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS)
-    this.#sweeper.unref()
+    this.#sweeper = clock.timer(SWEEP_MS, () => this.#sweep())
     this.#supply.refill.now()
   }
 
@@ -128,6 +132,7 @@ export class SandboxPool implements Sandboxes {
       this.#closing.signal.throwIfAborted()
       const ready = this.#serving.findReady(spec)
       if (!ready) return await this.#acquireCold(spec, log, signal, asked)
+      this.#budget.makeRoomToRun(ready)
       if (await ready.begin()) return this.#leaseReady(ready, log, clock.monotonic() - asked)
     }
   }
@@ -142,7 +147,7 @@ export class SandboxPool implements Sandboxes {
       this.#closing.signal.throwIfAborted()
     }
     const cold = this.#coldReasons.why(spec, this.#serving.has(spec.key) || this.#budget.isComing(spec.key))
-    this.#budget.makeRoom(spec.memoryMb)
+    this.#budget.makeRoom(spec)
     using _ = this.#budget.comes(spec)
     const { booted, ready } = await this.#supply.take(spec, signal)
     const taken = clock.monotonic()
@@ -229,7 +234,7 @@ export class SandboxPool implements Sandboxes {
   async start(spec: SandboxSpec): Promise<void> {
     this.#closing.signal.throwIfAborted()
     // It pushes nobody out.
-    if (this.#serving.findReady(spec) || !this.#budget.fits(spec.memoryMb)) return
+    if (this.#serving.findReady(spec) || !this.#budget.fits(spec)) return
     using _ = this.#budget.comes(spec)
     const generic = await this.#supply.takeBehind(spec)
     await this.#loadAhead(generic, spec, LOAD_MS).catch((error: unknown) => {
@@ -313,6 +318,7 @@ export class SandboxPool implements Sandboxes {
       idleMs: 'sinceMs' in state ? this.#deps.clock.monotonic() - state.sinceMs : null,
       provisioned: this.#provisioned.holds(sandbox),
       memoryMb: this.#serving.memoryOf(sandbox),
+      usedMb: state.state === 'frozen' ? state.chargedMb : (sandbox.process.memory()?.currentMb ?? null),
       limitMb: spec.memoryMb,
     }
   }
@@ -321,7 +327,7 @@ export class SandboxPool implements Sandboxes {
     const reason = new MayflyError('shutting_down', 'the node is stopping')
     this.#closing.abort(reason)
     this.#supply.close(reason)
-    clearInterval(this.#sweeper)
+    this.#sweeper[Symbol.dispose]()
     this.#freezer[Symbol.dispose]()
     this.#provisioned[Symbol.dispose]()
     this.#booting.close()
@@ -373,7 +379,7 @@ export class SandboxPool implements Sandboxes {
   /** What goes wrong with the code here is told to the next call, which loads it again. */
   async #makeSpare(spec: SandboxSpec, start: () => Promise<Generic>): Promise<void> {
     // It pushes nobody out.
-    if (this.#isOver(spec) || !this.#budget.fits(spec.memoryMb)) return
+    if (this.#isOver(spec) || !this.#budget.fits(spec)) return
     using _ = this.#budget.comes(spec)
     const generic = await start()
     await this.#loadAhead(generic, spec, Math.max(LOAD_MS, spec.timeoutMs)).catch((error: Error) => {
@@ -384,7 +390,7 @@ export class SandboxPool implements Sandboxes {
 
   /** Others give their memory for it, as for a call. `told` hears of it before any call can get it. */
   async #makeProvisioned(spec: SandboxSpec, limitMs: number, told: (made: Specialised) => void): Promise<void> {
-    this.#budget.makeRoom(spec.memoryMb)
+    this.#budget.makeRoom(spec)
     using _ = this.#budget.comes(spec)
     const generic = await this.#booting.start(spec, true)
     if (!this.#isOver(spec)) return await this.#loadAhead(generic, spec, limitMs, told)
@@ -400,9 +406,12 @@ export class SandboxPool implements Sandboxes {
     this.#onFree(made)
   }
 
-  /** Drops what has been idle for long. */
+  /** Drops what has been idle for long, now and again. */
   #sweep(): void {
-    const now = this.#deps.clock.monotonic()
-    for (const { sandbox, sinceMs } of this.#serving.idle()) if (now - sinceMs > this.#deps.config.idleMs) this.#drop(sandbox, 'idle-drop')
+    const { clock, config } = this.#deps
+    this.#sweeper = clock.timer(SWEEP_MS, () => this.#sweep())
+    this.#budget.sample()
+    const now = clock.monotonic()
+    for (const { sandbox, sinceMs } of this.#serving.idle()) if (now - sinceMs > config.idleMs) this.#drop(sandbox, 'idle-drop')
   }
 }

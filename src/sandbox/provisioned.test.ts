@@ -11,7 +11,7 @@ const spec = (key: string, memoryMb = 100, project = 'demo') => ({ key, memoryMb
 const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 /** With a clock whose timers the test fires, and loads that it lets succeed or fail. */
-function standing(budgetMb = 1_000) {
+function standing(budgetMb = 1_000, projects = 1) {
   const timers: { ms: number; fire: () => void }[] = []
   let now = 0
   const loads: { key: string; spec: SandboxSpec; limitMs: number; done: () => object; failed: (error: Error) => void }[] = []
@@ -32,6 +32,7 @@ function standing(budgetMb = 1_000) {
         })
       }),
     budgetMb: () => budgetMb,
+    projects: () => projects,
     atOnce: 2,
     clock: {
       ...systemClock,
@@ -65,6 +66,22 @@ describe('Provisioned', () => {
     assert.deepEqual(provisioned.state('a'), { requested: 3, available: 3, status: 'READY', reason: null })
     provisioned.set(spec('a'), 3)
     assert.equal(loads.length, 3, 'the same again makes nothing')
+  })
+
+  test('gives each project its equal share of what provisioned sandboxes may have, whoever came first', async () => {
+    const { provisioned, loads } = standing(1_000, 3)
+    provisioned.set(spec('first', 100, 'greedy'), 3)
+    assert.match(provisioned.state('first')?.reason ?? '', /3 sandboxes of 100 MB do not fit: of the 250 MB that provisioned sandboxes of one project/)
+    provisioned.set(spec('first', 100, 'greedy'), 2)
+    provisioned.set(spec('more', 100, 'greedy'), 1)
+    provisioned.set(spec('other', 100, 'late'), 2)
+    assert.deepEqual([provisioned.state('first')?.reason, provisioned.state('other')?.reason], [null, null])
+    assert.match(provisioned.state('more')?.reason ?? '', /200 MB are taken/)
+    for (const load of loads) load.done()
+    await settle()
+    for (const load of loads.slice(2)) load.done()
+    await settle()
+    assert.deepEqual([provisioned.state('first')?.status, provisioned.state('more')?.status, provisioned.state('other')?.status], ['READY', 'FAILED', 'READY'])
   })
 
   test('replaces one that is gone, after a while', async () => {

@@ -16,6 +16,8 @@ export interface ProvisionedDeps<Sandbox> {
   readonly load: (spec: SandboxSpec, limitMs: number, made: (sandbox: Sandbox) => void) => Promise<void>
   /** The memory of all sandboxes together. */
   readonly budgetMb: () => number
+  /** How many projects have functions. */
+  readonly projects: () => number
   /** How many are made at once. */
   readonly atOnce: number
   readonly clock: Clock
@@ -142,16 +144,20 @@ export class Provisioned<Sandbox extends object> implements Disposable {
     this.#keptBy.delete(sandbox)
   }
 
-  /** Those that were wanted first have the memory. @returns why there is none for it; null when there is */
+  /** Each project has its equal share, and within it those that were wanted first. @returns why there is none for it; null when there is */
   #roomFor(asked: Wanted<Sandbox>): string | null {
-    const mostMb = Math.floor((this.#deps.budgetMb() * LIMITS.provisionedMemory.value) / 100)
+    const ofProject = (wanted: Wanted<Sandbox>) => wanted.spec.identity.project
+    const provisioning = new Set([...this.#byKey.values()].map(ofProject)).size
+    const projects = Math.max(1, provisioning, this.#deps.projects())
+    const mostMb = Math.floor((this.#deps.budgetMb() * LIMITS.provisionedMemory.value) / 100 / projects)
     let takenMb = 0
     for (const wanted of this.#byKey.values()) {
+      if (ofProject(wanted) !== ofProject(asked)) continue
       const wantsMb = wanted.count * wanted.spec.memoryMb
       const fits = takenMb + wantsMb <= mostMb
       if (wanted === asked) {
         if (fits) return null
-        return `${wanted.count} sandboxes of ${wanted.spec.memoryMb} MB do not fit: of the ${mostMb} MB that provisioned sandboxes of this node may have, ${takenMb} MB are taken.`
+        return `${wanted.count} sandboxes of ${wanted.spec.memoryMb} MB do not fit: of the ${mostMb} MB that provisioned sandboxes of one project may have on this node, ${takenMb} MB are taken.`
       }
       if (fits) takenMb += wantsMb
     }

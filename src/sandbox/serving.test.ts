@@ -7,7 +7,7 @@ import type { SandboxState } from './state.ts'
 function standing(kept: readonly string[] = []) {
   const serving = new Serving<Server & { id: string }>({ wants: (key) => kept.length > 0 && key === 'a', holds: ({ id }) => kept.includes(id) })
   const add = (id: string, state: SandboxState, spec: Partial<Server['spec']> = {}) => {
-    const sandbox = { id, state, spec: { key: 'a', memoryMb: 100, concurrency: 1, reuse: 'function' as const, ...spec } }
+    const sandbox = { id, state, spec: { key: 'a', memoryMb: 100, concurrency: 1, reuse: 'function' as const, identity: { project: 'p' }, ...spec } }
     serving.add(sandbox)
     return sandbox
   }

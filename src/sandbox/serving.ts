@@ -1,9 +1,9 @@
 import { budgetMb, idleSince, type SandboxState, takesCalls } from './state.ts'
-import type { SandboxSpec } from './types.ts'
+import type { RelayIdentity, SandboxSpec } from './types.ts'
 
 /** A sandbox as far as this file must know it. */
 export interface Server {
-  readonly spec: Pick<SandboxSpec, 'key' | 'memoryMb' | 'concurrency' | 'reuse'>
+  readonly spec: Pick<SandboxSpec, 'key' | 'memoryMb' | 'concurrency' | 'reuse'> & { readonly identity: Pick<RelayIdentity, 'project'> }
   readonly state: SandboxState
 }
 
@@ -51,7 +51,7 @@ export class Serving<Sandbox extends Server> {
   }
 
   /** The one used last: its caches are warmest, and the others may grow old. On the path of every call. */
-  findReady(spec: Sandbox['spec']): Sandbox | null {
+  findReady(spec: Pick<SandboxSpec, 'key' | 'concurrency' | 'reuse'>): Sandbox | null {
     const all = this.#byKey.get(spec.key)
     if (!all) return null
     const most = atOnce(spec)

@@ -128,7 +128,8 @@ export class Specialised {
     const killed = this.#tellEnd(why).then(() => this.process.kill())
     this.#ending = (async () => {
       this.#onGone(this, killed, why)
-      await killed
+      // Where something of it stays, who was told of its end says so in the log; nobody here could do more.
+      await killed.catch(() => {})
       this.channel.close()
     })()
     return this.#ending

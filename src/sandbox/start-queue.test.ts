@@ -29,8 +29,8 @@ function open(starts: number) {
     start: (kind) => new Promise((done, failed) => under.push({ kind, done, failed })),
   })
   const served: string[] = []
-  const wait = (name: string, { key = 'k', kind = '512', signal = never } = {}) => {
-    const work = queue.wait({ key, kind }, signal).then(({ booted, ready }) => void served.push(`${name} ${booted ?? ready}`))
+  const wait = (name: string, { project = 'p', key = 'k', kind = '512', signal = never } = {}) => {
+    const work = queue.wait({ project, key, kind }, signal).then(({ booted, ready }) => void served.push(`${name} ${booted ?? ready}`))
     work.catch(() => {})
     return work
   }
@@ -39,18 +39,18 @@ function open(starts: number) {
 
 test('who waits only for one of its version gets that, and nothing is started for it', async () => {
   const { queue, under, timers } = open(2)
-  const freed = queue.freed('k', 10, never)
+  const freed = queue.freed({ project: 'p', key: 'k' }, 10, never)
   assert.equal(under.length, 0)
   assert.equal(queue.giveBooted('b', '512'), false)
   assert.equal(queue.giveReady('r', 'other'), false)
   assert.equal(queue.giveReady('r', 'k'), true)
   assert.equal(await freed, 'r')
   assert.equal(timers.size, 0)
-  const late = queue.freed('k', 10, never)
+  const late = queue.freed({ project: 'p', key: 'k' }, 10, never)
   for (const timer of timers) timer.fire()
   assert.equal(await late, null)
   const leaving = new AbortController()
-  const left = queue.freed('k', 10, leaving.signal)
+  const left = queue.freed({ project: 'p', key: 'k' }, 10, leaving.signal)
   leaving.abort(new Error('left'))
   await assert.rejects(left, /left/)
   assert.equal(queue.length, 0)

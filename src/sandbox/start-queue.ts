@@ -1,9 +1,12 @@
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Clock } from '../lib/clock.ts'
+import { NestedOrder } from '../lib/fair-order.ts'
 
 interface Waiter<Booted, Ready> {
-  readonly key: string
+  readonly project: string
+  /** Its version. */
+  readonly name: string
   /** What will do: a runtime with a size of /tmp. Null: only one of its own version, and none is started for it. */
   readonly kind: string | null
   readonly got: (found: Found<Booted, Ready>) => void
@@ -22,16 +25,27 @@ export interface StartQueueDeps<Booted> {
   readonly clock: Clock
 }
 
+/** Who waits: a call of this version of a project. */
+export interface Wanted {
+  readonly project: string
+  readonly key: string
+  /** What will do; see `kindOf`. */
+  readonly kind: string
+}
+
 /**
- * The calls that found no sandbox, in the order they came. So many sandboxes as there are calls are started, a few at
- * once; whatever comes first serves the call that has waited longest for such a thing. A start belongs to nobody:
- * its call may have been served or have left meanwhile.
+ * The calls that found no sandbox. So many sandboxes as there are calls are started, a few at once, and projects take
+ * turns for them, and within a project its versions; those of one version are served in the order they came. A start
+ * belongs to nobody: its call may have been served or have left meanwhile. What a version gets back of its own goes to
+ * the one of its calls that has waited longest, and is no turn.
  */
 export class StartQueue<Booted, Ready> {
   readonly #deps: StartQueueDeps<Booted>
   readonly #waiting: Waiter<Booted, Ready>[] = []
+  readonly #order = new NestedOrder()
   /** Starts under way, by their kind. */
   readonly #starting = new Map<string, number>()
+  readonly #startingFor = new Map<string, number>()
   #startingAll = 0
   #closed: unknown = null
 
@@ -47,14 +61,13 @@ export class StartQueue<Booted, Ready> {
    * Waits for whichever comes first.
    * @throws the signal's reason at once; MayflyError too_many_invocations after LIMITS.sandboxWait; what a start throws
    */
-  async wait(wanted: { readonly key: string; readonly kind: string }, signal: AbortSignal): Promise<Found<Booted, Ready>> {
+  async wait({ project, key, kind }: Wanted, signal: AbortSignal): Promise<Found<Booted, Ready>> {
     signal.throwIfAborted()
     if (this.#closed !== null) throw this.#closed
     const { promise, resolve, reject } = Promise.withResolvers<Found<Booted, Ready>>()
-    const waiter: Waiter<Booted, Ready> = { ...wanted, got: resolve, failed: reject }
+    const waiter: Waiter<Booted, Ready> = { project, name: key, kind, got: resolve, failed: reject }
     const leave = (error: unknown) => {
-      const at = this.#waiting.indexOf(waiter)
-      if (at !== -1) this.#waiting.splice(at, 1)
+      this.#take(waiter)
       reject(error)
     }
     const onAbort = () => leave(signal.reason)
@@ -68,7 +81,7 @@ export class StartQueue<Booted, Ready> {
         ),
       ),
     )
-    this.#waiting.push(waiter)
+    this.#enter(waiter)
     this.#pump()
     try {
       return await promise
@@ -81,14 +94,11 @@ export class StartQueue<Booted, Ready> {
    * Waits only for one of its version that becomes free, for at most `ms`; null when none did.
    * @throws the signal's reason at once; what the queue was closed with
    */
-  async freed(key: string, ms: number, signal: AbortSignal): Promise<Ready | null> {
+  async freed({ project, key }: Omit<Wanted, 'kind'>, ms: number, signal: AbortSignal): Promise<Ready | null> {
     if (this.#closed !== null) throw this.#closed
     const { promise, resolve, reject } = Promise.withResolvers<Ready | null>()
-    const waiter: Waiter<Booted, Ready> = { key, kind: null, got: ({ ready }) => resolve(ready), failed: reject }
-    const leave = () => {
-      const at = this.#waiting.indexOf(waiter)
-      if (at !== -1) this.#waiting.splice(at, 1)
-    }
+    const waiter: Waiter<Booted, Ready> = { project, name: key, kind: null, got: ({ ready }) => resolve(ready), failed: reject }
+    const leave = () => void this.#take(waiter)
     const onAbort = () => {
       leave()
       reject(signal.reason)
@@ -98,7 +108,7 @@ export class StartQueue<Booted, Ready> {
       leave()
       resolve(null)
     })
-    this.#waiting.push(waiter)
+    this.#enter(waiter)
     try {
       return await promise
     } finally {
@@ -106,58 +116,86 @@ export class StartQueue<Booted, Ready> {
     }
   }
 
-  /** Gives a booted one to whoever has waited longest for its kind. @returns whether anybody did */
+  /** Gives a booted one to the call whose turn it is among those that wait for its kind. @returns whether there is one */
   giveBooted(booted: Booted, kind: string): boolean {
-    return this.#serve((waiter) => waiter.kind === kind, { booted, ready: null })
+    const waiter = this.#turn(kind)
+    if (!waiter) return false
+    this.#order.serve(waiter.project, waiter.name)
+    this.#take(waiter)
+    waiter.got({ booted, ready: null })
+    return true
   }
 
   /** Gives a freed one to whoever has waited longest for its version. @returns whether anybody did */
   giveReady(ready: Ready, key: string): boolean {
-    return this.#serve((waiter) => waiter.key === key, { booted: null, ready })
+    const waiter = this.#waiting.find(({ name }) => name === key)
+    if (!waiter) return false
+    this.#take(waiter)
+    waiter.got({ booted: null, ready })
+    return true
   }
 
   /** Nobody waits any more, or will. */
   close(reason: unknown): void {
     this.#closed = reason
-    for (const { failed } of this.#waiting.splice(0)) failed(reason)
-  }
-
-  #serve(fits: (waiter: Waiter<Booted, Ready>) => boolean, found: Found<Booted, Ready>): boolean {
-    const at = this.#waiting.findIndex(fits)
-    if (at === -1) return false
-    this.#waiting.splice(at, 1)[0]?.got(found)
-    return true
-  }
-
-  /** Starts as many as are waited for, the longest waiting first, within the limit. */
-  #pump(): void {
-    const wanted = new Map<string, number>()
-    for (const { kind } of this.#waiting) {
-      if (kind === null) continue
-      if (this.#startingAll >= this.#deps.starts) return
-      const count = (wanted.get(kind) ?? 0) + 1
-      wanted.set(kind, count)
-      if (count > (this.#starting.get(kind) ?? 0)) void this.#start(kind)
+    for (const waiter of [...this.#waiting]) {
+      this.#take(waiter)
+      waiter.failed(reason)
     }
   }
 
-  async #start(kind: string): Promise<void> {
-    this.#count(kind, 1)
+  #enter(waiter: Waiter<Booted, Ready>): void {
+    this.#waiting.push(waiter)
+    this.#order.enter(waiter.project, waiter.name)
+  }
+
+  #take(waiter: Waiter<Booted, Ready>): void {
+    const at = this.#waiting.indexOf(waiter)
+    if (at === -1) return
+    this.#waiting.splice(at, 1)
+    this.#order.leave(waiter.project, waiter.name)
+  }
+
+  #turn(kind: string): Waiter<Booted, Ready> | undefined {
+    return this.#order.next(this.#waiting.filter((waiter) => waiter.kind === kind))
+  }
+
+  /** Starts as many as are waited for, within the limit; of several kinds first what those wait for whose turn it is. */
+  #pump(): void {
+    while (this.#startingAll < this.#deps.starts) {
+      const wanted = new Map<string, number>()
+      for (const { kind } of this.#waiting) if (kind !== null) wanted.set(kind, (wanted.get(kind) ?? 0) + 1)
+      const missing = this.#waiting.filter(({ kind }) => kind !== null && (wanted.get(kind) ?? 0) > (this.#starting.get(kind) ?? 0))
+      const next = this.#order.next(missing, (project) => this.#startingFor.get(project) ?? 0)
+      if (!next || next.kind === null) return
+      void this.#start(next.kind, next.project)
+    }
+  }
+
+  /** For whoever's turn it is when it has come; that it was begun counts for the project whose turn it was then. */
+  async #start(kind: string, project: string): Promise<void> {
+    this.#startingAll++
+    count(this.#starting, kind, 1)
+    count(this.#startingFor, project, 1)
     try {
       const booted = await this.#deps.start(kind)
       if (!this.giveBooted(booted, kind)) this.#deps.surplus(booted, kind)
     } catch (error) {
-      const at = this.#waiting.findIndex((waiter) => waiter.kind === kind)
-      if (at !== -1) this.#waiting.splice(at, 1)[0]?.failed(error)
+      const waiter = this.#turn(kind)
+      if (waiter) {
+        this.#take(waiter)
+        waiter.failed(error)
+      }
     }
-    this.#count(kind, -1)
+    this.#startingAll--
+    count(this.#starting, kind, -1)
+    count(this.#startingFor, project, -1)
     this.#pump()
   }
+}
 
-  #count(kind: string, by: 1 | -1): void {
-    this.#startingAll += by
-    const left = (this.#starting.get(kind) ?? 0) + by
-    if (left === 0) this.#starting.delete(kind)
-    else this.#starting.set(kind, left)
-  }
+function count(counts: Map<string, number>, name: string, by: 1 | -1): void {
+  const left = (counts.get(name) ?? 0) + by
+  if (left === 0) counts.delete(name)
+  else counts.set(name, left)
 }

@@ -133,3 +133,6 @@ export function budgetMb(sandbox: SandboxState, limitMb: number): number {
       return unreachable(sandbox)
   }
 }
+
+/** What of it works for calls, or may in this moment: that part of its memory nobody can take. */
+export const runningMb = (sandbox: SandboxState, limitMb: number): number => (sandbox.state === 'busy' || sandbox.state === 'draining' ? limitMb : 0)

@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts'
-import { type Booting, bootOf, type Generic, kindOf, POOL_TMP_MB } from './booting.ts'
+import { type Booting, bootFor, bootOf, type Generic, kindOf, POOL_TMP_MB } from './booting.ts'
 import type { SandboxConfig } from './config.ts'
 import type { Endings } from './endings.ts'
 import { Refill } from './refill.ts'
@@ -12,7 +12,7 @@ import { Waiting } from './waiting.ts'
 
 export interface SupplyDeps {
   readonly config: Pick<SandboxConfig, 'poolSize' | 'refills' | 'starts'>
-  readonly driver: Pick<Driver, 'runs'>
+  readonly driver: Pick<Driver, 'runs' | 'resizesTmp'>
   readonly booting: Booting
   readonly clock: Clock
   readonly closing: AbortSignal
@@ -37,7 +37,7 @@ export class Supply {
       clock,
       closing,
       endings,
-      start: (boot) => booting.start(boot, true),
+      start: (boot) => booting.start(bootFor(boot, deps.driver), true),
       started: (generic) => this.giveBack(generic),
       makeSpare,
     })
@@ -69,17 +69,17 @@ export class Supply {
 
   /** For a call, one that has not waited. @throws as `StartQueue.wait` */
   start(spec: SandboxSpec, signal: AbortSignal): Promise<Found<Generic, Specialised>> {
-    return this.#starts.wait({ key: spec.key, kind: kindOf(spec) }, signal)
+    return this.#starts.wait({ project: spec.identity.project, key: spec.key, kind: kindOf(bootFor(spec, this.#deps.driver)) }, signal)
   }
 
   /** For a call, only one of its version that becomes free. @throws as `StartQueue.freed` */
   freed(spec: SandboxSpec, ms: number, signal: AbortSignal): Promise<Specialised | null> {
-    return this.#starts.freed(spec.key, ms, signal)
+    return this.#starts.freed({ project: spec.identity.project, key: spec.key }, ms, signal)
   }
 
   /** For no call, so behind all calls. @throws MayflyError sandbox_unavailable */
   async takeBehind(spec: SandboxSpec): Promise<Generic> {
-    const generic = this.#takeWaiting(spec) ?? (await this.#deps.booting.start(spec, true))
+    const generic = this.#takeWaiting(spec) ?? (await this.#deps.booting.start(bootFor(spec, this.#deps.driver), true))
     this.#taken(spec)
     return generic
   }
@@ -114,7 +114,8 @@ export class Supply {
     for (const generic of this.#waiting.clear()) this.#deps.booting.drop(generic)
   }
 
-  #takeWaiting({ runtime, tmpMb }: SandboxSpec): Generic | undefined {
+  #takeWaiting(spec: SandboxSpec): Generic | undefined {
+    const { runtime, tmpMb } = bootFor(spec, this.#deps.driver)
     return tmpMb === POOL_TMP_MB ? this.#waiting.take(runtime) : undefined
   }
 

@@ -215,9 +215,18 @@ export interface ShownSandbox {
   readonly idleMs: number | null
   /** Kept loaded, however long no call comes. */
   readonly provisioned: boolean
-  /** What it counts with against the budget, and its limit. */
+  /** What it counts with against the budget, what it uses now as the kernel says (null where that holds none), and its limit. */
   readonly memoryMb: number
+  readonly usedMb: number | null
   readonly limitMb: number
+}
+
+/** How projects share this node. */
+export interface Shares {
+  /** How many have functions. */
+  readonly projects: () => number
+  /** How much one has beside others; 1 where nobody has said anything. */
+  readonly weightOf: (project: string) => number
 }
 
 /** How it stands with the sandboxes that are kept loaded of one version. */
@@ -329,6 +338,8 @@ export interface SandboxProcess {
   stderrTail(): string
   /** Sets the limits of the version it becomes: memory (no swap), CPU weight in proportion. That of processes holds from the start. */
   limit(limits: { memoryMb: number }): void
+  /** Where its driver can: gives /tmp another size, before any user code has run. */
+  resizeTmp(mb: number): Promise<void>
   freeze(): Promise<void>
   thaw(): Promise<void>
   /** SIGKILL to everything in it, then gives back cgroups, mounts, directories. Idempotent; resolves when all is given back. */
@@ -342,6 +353,8 @@ export interface Driver extends AsyncDisposable {
   readonly name: DriverName
   readonly limits: readonly string[]
   readonly missing: readonly { what: string; why: string; todo: string }[]
+  /** Whether what waits booted can be given any size of /tmp; else one of another size is started for it. */
+  readonly resizesTmp: boolean
   /** Whether what the runtime takes is installed. */
   runs(runtime: RuntimeName): boolean
   start(options: StartOptions): Promise<SandboxProcess>

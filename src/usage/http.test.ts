@@ -137,6 +137,46 @@ describe('reading what was executed', () => {
     assert.deepEqual([total.executions, total.cost, prices.currency], [23, '23.000020000', 'EUR'])
     assert.deepEqual((await get('/prices')).prices, prices)
   })
+  it('counts why calls were cold by spans of time, of a project or of one function, over at most coldStartHours', async () => {
+    const began = (minutesAgo: number) => Date.now() - minutesAgo * 60_000
+    const cold = (functionName: string, why: string, startedAt: number) => {
+      const start = { invocationId: randomUUID(), attempt: 1, project: 'chilly', functionName, version: '1', memoryMb: 128, startedAt }
+      usage.started(start)
+      const numbers = { durationMs: 1, billedMs: 1, maxMemoryMb: null, queueMs: null, waitMs: 0, initMs: 1, responseMs: 0, bytesIn: 0, bytesOut: 0 }
+      usage.ended({ ...start, ...numbers, outcome: 'ok', cold: why === '' ? null : why })
+    }
+    for (const [why, minutes] of [
+      ['first-call', 150],
+      ['scale-out', 1],
+      ['scale-out', 1],
+      ['', 1],
+      ['idle-drop', 30 * 60],
+      ['idle-drop', 200 * 60],
+    ] as const)
+      cold('f', why, began(minutes))
+    cold('g', 'reuse-never', began(150))
+    interface Told {
+      stepS: number
+      spans: { at: string; reasons: Record<string, number> }[]
+    }
+    const told = async (query: string, ref = 'chilly') => (await get('/cold-starts', query, ref)) as unknown as Told
+    const sums = ({ spans }: Told) =>
+      spans.reduce<Record<string, number>>((sum, { reasons }) => {
+        for (const [why, count] of Object.entries(reasons)) sum[why] = (sum[why] ?? 0) + count
+        return sum
+      }, {})
+    const day = await told('')
+    assert.deepEqual([day.stepS, sums(day)], [3600, { 'first-call': 1, 'scale-out': 2, 'reuse-never': 1 }])
+    const fine = await told('hours=3')
+    assert.equal(fine.stepS, 300)
+    for (const { at } of fine.spans) assert.equal(Date.parse(at) % 300_000, 0)
+    assert.ok(fine.spans.length >= 2 && fine.spans.every(({ at }, place) => place === 0 || at > (fine.spans[place - 1]?.at ?? '')))
+    assert.deepEqual(sums(await told('hours=3&function=g')), { 'reuse-never': 1 })
+    assert.deepEqual(sums(await told('function=f\0')), sums(await told('function=f')))
+    assert.deepEqual(sums(await told(`hours=${LIMITS.coldStartHours.value}`)), { 'first-call': 1, 'scale-out': 2, 'idle-drop': 1, 'reuse-never': 1 })
+    assert.deepEqual((await told('', 'other')).spans, [])
+    for (const hours of ['0', '', 'x', '1.5', String(LIMITS.coldStartHours.value + 1)]) await refused('/cold-starts', `hours=${hours}`)
+  })
   it('takes what has its form, up to invocationPage, and refuses the rest', async () => {
     const most = LIMITS.invocationPage.value
     await get('/invocations', `limit=${most}`)

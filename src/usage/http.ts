@@ -51,6 +51,18 @@ export const routes = (usage: Usage): Route[] => [
   },
   {
     method: 'GET',
+    path: '/api/v1/projects/:ref/cold-starts',
+    access: 'manage',
+    plane: 'management',
+    doc: 'Why calls were cold in the last `hours` (24 by default, 168 at most), of all functions or of one (`function`): how many by reason, for each 5 minutes of up to 3 hours and else for each hour; those without a cold call are left out.',
+    handle: async (context) => {
+      const hours = whole(context.query.get('hours') ?? '24', 'hours', LIMITS.coldStartHours.value)
+      const name = context.query.get('function')?.replaceAll('\0', '') ?? null
+      return ok(await usage.coldStarts((context.project as Project).ref, name, hours))
+    },
+  },
+  {
+    method: 'GET',
     path: '/api/v1/prices',
     access: 'operator',
     plane: 'management',

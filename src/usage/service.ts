@@ -6,6 +6,7 @@ import { JournalConsumer } from '../core/journal-consumer.ts'
 import type { Log } from '../core/log.ts'
 import type { Meter, MeterRecord } from '../core/meter.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { ProjectRef } from '../core/project.ts'
 import { billOf, type GroupBy, type UsageRow, type UsageTotal } from './bill.ts'
 import { costNano, FreeTier, type PriceList, showNano } from './prices.ts'
 import {
@@ -17,6 +18,7 @@ import {
   insertStarts,
   type InvocationsOf,
   type MeterStart,
+  selectColdStarts,
   selectDayBefore,
   selectDays,
   selectInvocations,
@@ -25,6 +27,8 @@ import {
 } from './store.ts'
 
 const SWEEP_MS = 3_600_000
+/** So many hours are counted in steps of minutes. */
+const FINE_HOURS = 3
 
 export type MeterEntry = { readonly start: MeterStart } | { readonly end: MeterRecord }
 
@@ -44,6 +48,13 @@ export interface Bill {
   readonly usage: readonly UsageRow[]
   readonly total: UsageTotal
   readonly prices: PriceList
+}
+
+export interface ColdSpan {
+  /** When the span of time began. */
+  readonly at: string
+  /** How many calls were cold in it, by why. */
+  readonly reasons: Readonly<Record<string, number>>
 }
 
 const nameOf = (one: { readonly invocationId: string; readonly attempt: number }) => `${one.invocationId}/${one.attempt}`
@@ -155,6 +166,21 @@ export class Usage implements Meter, AsyncDisposable {
     await this.#consumer.catchUp()
     const rows = await selectInvocations(this.#deps.database.sql, of)
     return rows.map((row) => ({ ...row, cost: showNano(row.outcome === null || row.outcome === 'cut' ? 0n : costNano(amountOf(row), this.#deps.prices)) }))
+  }
+
+  /** Why calls were cold, by spans of time; spans without a cold call are left out. */
+  async coldStarts(project: ProjectRef, functionName: string | null, hours: number): Promise<{ readonly stepS: number; readonly spans: readonly ColdSpan[] }> {
+    await this.#consumer.catchUp()
+    const stepS = hours <= FINE_HOURS ? 300 : 3600
+    const rows = await selectColdStarts(this.#deps.database.sql, { project, functionName, stepS, spans: (hours * 3600) / stepS })
+    const spans = Map.groupBy(rows, (row) => row.at)
+    return {
+      stepS,
+      spans: [...spans].map(([at, of]) => ({
+        at: new Date(at * 1000).toISOString(),
+        reasons: Object.fromEntries(of.map(({ cold, count }) => [cold, count])),
+      })),
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -95,6 +95,22 @@ export const selectInvocations = (sql: Sql, { project, functionName, before, lim
                   or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int)))
    order by started_at desc, invocation_id, attempt limit ${limit}`
 
+export interface ColdStarts {
+  /** When the span of time began, seconds since 1970. */
+  readonly at: number
+  readonly cold: string
+  readonly count: number
+}
+
+/** Why calls were cold, in the last spans of time of `stepS` seconds each, the one that runs among them. */
+// index: invocation_meter_cold
+export const selectColdStarts = (sql: Sql, of: { project: string; functionName: string | null; spans: number; stepS: number }) => sql<ColdStarts>`
+  select (floor(extract(epoch from started_at) / ${of.stepS}::int) * ${of.stepS}::int)::float8 as at, cold, count(*)::float8 as count
+    from mayfly.invocation_meter
+   where project = ${of.project} and cold is not null and (${of.functionName}::text is null or function_name = ${of.functionName})
+     and started_at >= to_timestamp((floor(extract(epoch from clock_timestamp()) / ${of.stepS}::int) - ${of.spans}::int + 1) * ${of.stepS}::int)
+   group by 1, 2 order by 1, 2`
+
 /** How many executions one transaction takes away. */
 const BATCH = 5_000
 

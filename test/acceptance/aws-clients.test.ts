@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { AwsCli, type Said } from './awscli-fixture.ts'
 import { makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 // Debian's own packages, as they come: their clients are older and stricter than the newest SDK.
@@ -29,40 +30,41 @@ after(async () => {
   if (folder) removeFolder(folder)
 })
 
-const run = (program: string, args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> =>
+const environment = () => {
+  const { accessKey, region } = node.ready
+  return {
+    PATH: '/usr/bin:/bin',
+    HOME: path.join(folder, 'home'),
+    LANG: 'C.UTF-8',
+    AWS_ACCESS_KEY_ID: accessKey.id,
+    AWS_SECRET_ACCESS_KEY: accessKey.secret,
+    AWS_DEFAULT_REGION: region,
+    AWS_EC2_METADATA_DISABLED: 'true',
+    AWS_MAX_ATTEMPTS: '1',
+    AWS_PAGER: '',
+    NO_PROXY: '*',
+  }
+}
+const run = (program: string, args: readonly string[]): Promise<Said> =>
   new Promise((resolve) => {
-    const { accessKey, region } = node.ready
-    execFile(
-      program,
-      args,
-      {
-        cwd: folder,
-        timeout: 60_000,
-        env: {
-          PATH: '/usr/bin:/bin',
-          HOME: path.join(folder, 'home'),
-          LANG: 'C.UTF-8',
-          AWS_ACCESS_KEY_ID: accessKey.id,
-          AWS_SECRET_ACCESS_KEY: accessKey.secret,
-          AWS_DEFAULT_REGION: region,
-          AWS_EC2_METADATA_DISABLED: 'true',
-          AWS_MAX_ATTEMPTS: '1',
-          AWS_PAGER: '',
-          NO_PROXY: '*',
-        },
-      },
-      (error, stdout, stderr) => resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
+    execFile(program, args, { cwd: folder, timeout: 60_000, env: environment() }, (error, stdout, stderr) =>
+      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
     )
   })
 
 describe('Debian’s awscli', { skip: noCli }, () => {
+  let cli: AwsCli
+  before(() => {
+    cli = new AwsCli(PYTHON, folder, environment())
+  })
+  after(() => cli[Symbol.dispose]())
   const aws = async (...args: string[]) => {
-    const result = await run(AWS, ['lambda', ...args, '--endpoint-url', node.ready.url, '--output', 'json'])
+    const result = await cli.run(['lambda', ...args, '--endpoint-url', node.ready.url, '--output', 'json'])
     assert.equal(result.code, 0, `${args[0]}: ${result.stderr}`)
     return (result.stdout.trim() === '' ? {} : JSON.parse(result.stdout)) as Record<string, never> & { [name: string]: unknown }
   }
   const fails = async (words: RegExp, ...args: string[]) => {
-    const result = await run(AWS, ['lambda', ...args, '--endpoint-url', node.ready.url])
+    const result = await cli.run(['lambda', ...args, '--endpoint-url', node.ready.url])
     assert.match(result.stderr, words)
     assert.equal(result.code, 254)
   }
@@ -155,6 +157,11 @@ describe('Debian’s awscli', { skip: noCli }, () => {
     await aws('delete-layer-version', '--layer-name', 'cli', '--version-number', '1')
     await fails(/\(ResourceNotFoundException\).*GetLayerVersion operation/, 'get-layer-version', '--layer-name', 'cli', '--version-number', '1')
     await aws('delete-function', '--function-name', 'layered')
+  })
+
+  it('is the program that people start', async () => {
+    const args = ['lambda', 'list-functions', '--endpoint-url', node.ready.url, '--output', 'json']
+    assert.deepEqual(await run(AWS, args), await cli.run(args))
   })
 
   it('tells errors by their names', async () => {

@@ -1,5 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after } from 'node:test'
@@ -8,6 +9,9 @@ import yazl from 'yazl'
 
 export const ROOT = path.resolve(import.meta.dirname, '..', '..')
 const BIN = path.join(ROOT, 'bin', 'mayfly.js')
+// What the launcher in `bin` starts, which tests of the launcher start by it: a program less for each of hundreds of commands.
+const ONCE = ['--disable-warning=ExperimentalWarning', '--import', path.join(ROOT, 'tools', 'compiled.mjs')]
+const OF_THE_NODE = new Set(['up', 'config', 'doctor'])
 
 export interface Ready {
   readonly ready: true
@@ -57,13 +61,52 @@ export const processes = (): { pid: number; args: string }[] =>
 export const makeFolder = (): string => mkdtempSync(path.join(tmpdir(), 'mayfly-test-'))
 export const removeFolder = (folder: string): void => rmSync(folder, { recursive: true, force: true })
 
-/** Starts a node as a user does, and waits for its ready line. @throws Error with what it said when it ends first */
+/**
+ * An empty cluster of PostgreSQL as the first node of this checkout made it, with its password. Making one takes a
+ * third of the processor time of a first start, and it is the same each time.
+ */
+const CLUSTER = path.join(
+  ROOT,
+  'node_modules',
+  '.cache',
+  `mayfly-cluster-${createHash('sha256')
+    .update(readFileSync(path.join(ROOT, 'src', 'backends', 'database', 'embedded.ts')))
+    .update(readFileSync(path.join(ROOT, 'package-lock.json')))
+    .digest('hex')
+    .slice(0, 16)}`,
+)
+const copyCluster = (from: string, to: string) => {
+  mkdirSync(to, { recursive: true })
+  chmodSync(to, 0o711)
+  execFileSync('cp', ['-a', '--reflink=auto', path.join(from, 'template'), path.join(from, 'password'), to])
+}
+/** Whole or not at all, as files of tests run side by side. */
+const keepCluster = (pg: string) => {
+  const beside = `${CLUSTER}.${process.pid}`
+  copyCluster(pg, beside)
+  try {
+    renameSync(beside, CLUSTER)
+  } catch {
+    rmSync(beside, { recursive: true, force: true }) // another was first
+  }
+}
+
+/**
+ * Starts a node as a user does, and waits for its ready line.
+ * @param how  fromNothing: the cluster of PostgreSQL is not a kept one, but made by this very start
+ * @throws Error with what it said when it ends first
+ */
 export async function startMayfly(
   data: string,
   args: readonly string[] = ['--empty'],
   environment: Record<string, string> = {},
-  how: { readonly command?: readonly string[]; readonly ownGroup?: boolean } = {},
+  how: { readonly command?: readonly string[]; readonly ownGroup?: boolean; readonly fromNothing?: boolean } = {},
 ): Promise<RunningMayfly> {
+  const isNew = !existsSync(data) && !how.command && !args.includes('--database-url') && environment.MAYFLY_DATABASE_URL === undefined
+  if (isNew && !how.fromNothing && existsSync(CLUSTER)) {
+    mkdirSync(data, { recursive: true, mode: 0o711 })
+    copyCluster(CLUSTER, path.join(data, 'pg'))
+  }
   const errorFile = path.join(path.dirname(data), `${path.basename(data)}.stderr`)
   const state = path.join(path.dirname(data), 'state')
   const [program = '', ...before] = how.command ?? [process.execPath, BIN, 'up']
@@ -93,6 +136,7 @@ export async function startMayfly(
       resolve(JSON.parse(line[0]) as Ready)
     })
   })
+  if (isNew && !existsSync(CLUSTER)) keepCluster(path.join(data, 'pg'))
   const pid = () => (JSON.parse(readFileSync(path.join(data, 'run.json'), 'utf8')) as { pid: number }).pid
   return {
     ready,
@@ -115,10 +159,11 @@ export async function startMayfly(
   }
 }
 
-/** Runs the command line to its end. */
+/** Runs the command line to its end, as the launcher does. */
 export function mayfly(args: readonly string[], environment: Record<string, string> = {}): { code: number; stdout: string; stderr: string } {
   try {
-    const stdout = execFileSync(process.execPath, [BIN, ...args], {
+    const program = path.join(ROOT, OF_THE_NODE.has(args[0] ?? '') ? 'src' : 'cli', 'main.ts')
+    const stdout = execFileSync(process.execPath, [...ONCE, program, ...args], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },

@@ -65,7 +65,7 @@ const until = async (what: () => Promise<boolean> | boolean, seconds: number) =>
 
 before(async () => {
   folder = makeFolder()
-  node = await startMayfly(`${folder}/data`)
+  node = await startMayfly(`${folder}/data`, ['--empty', '--invoke-wait-ms', '200'])
   aws = awsOf(node.ready)
 })
 after(async () => {

@@ -41,7 +41,7 @@ describe('mayfly up', () => {
   after(() => removeFolder(folder))
 
   it('resizes a real photograph on an empty data directory, and writes one line of JSON when ready', async () => {
-    const node = await startMayfly(data, [])
+    const node = await startMayfly(data, [], {}, { fromNothing: true })
     first = node.ready
     assert.equal(node.stdout(), `${JSON.stringify(node.ready)}\n`)
     assert.deepEqual(Object.keys(node.ready), ['ready', 'url', 'console', 'project', 'accessKey', 'region', 'sandbox'])

@@ -22,8 +22,11 @@ const done = (...args: string[]) => {
   assert.equal(code, 0, `${args.join(' ')}: ${stderr}`)
   return stdout
 }
-// biome-ignore lint/suspicious/noExplicitAny: replies are looked into freely
-const json = (...args: string[]): any => JSON.parse(done(...args, '--json'))
+interface Aliased {
+  readonly changed: boolean
+  readonly alias: { readonly version: string; readonly other: unknown }
+}
+const json = <Shape>(...args: string[]) => JSON.parse(done(...args, '--json')) as Shape
 const write = (name: string, files: Readonly<Record<string, string>>) => {
   for (const [file, text] of Object.entries(files)) {
     const at = path.join(folder, name, file)
@@ -49,18 +52,22 @@ describe('versions by the command line', () => {
   it('deploy --to publishes and points the alias; rollback goes back, and says when there is nothing before', async () => {
     const root = write('greet', code('one'))
     assert.match(done('deploy', root, '--to', 'live'), /Deployed\.\n.*greet:live is version 1\./)
-    assert.deepEqual(json('invoke', 'greet:live').payload, { value: 'one', version: '1' })
+    assert.deepEqual(json<{ payload: unknown }>('invoke', 'greet:live').payload, { value: 'one', version: '1' })
     write('greet', code('two'))
-    assert.equal(json('deploy', root, '--to', 'live').alias.version, '2')
+    assert.equal(json<Aliased>('deploy', root, '--to', 'live').alias.version, '2')
     assert.deepEqual([await versionOf('greet:live'), await valueOf('greet:1'), await versionOf('greet')], ['2', 'one', '$LATEST'])
-    const again = json('deploy', root, '--to', 'live')
+    const again = json<Aliased>('deploy', root, '--to', 'live')
     assert.deepEqual([again.changed, again.alias.version], [false, '2'], 'the same again changes nothing')
     assert.match(done('rollback', 'greet'), /greet:live is version 1\./)
     assert.equal(await versionOf('greet:live'), '1')
     const { code: exit, stderr } = run('rollback', 'greet')
     assert.equal(exit, 1)
-    assert.match(stderr, /named no version before/)
-    assert.match(stderr, /mayfly promote/)
+    assert.match(
+      stderr,
+      /the alias "live" of "greet" is at version 1, and there is none that it named before to go back to\n.*Choose a version with `mayfly versions <function>`/,
+    )
+    const second = run('rollback', 'greet', 'live')
+    assert.deepEqual([second.code, second.stderr], [2, 'rollback greet live: write `rollback greet --to live`\n'])
     assert.equal(await versionOf('greet:live'), '1')
   })
 
@@ -72,12 +79,12 @@ describe('versions by the command line', () => {
     assert.match(done('promote', 'hop'), /^Nothing changes: hop:live is version 1\.$/m)
     write('hop', code('two'))
     done('deploy', root)
-    assert.equal(json('promote', 'hop', '--to', 'next').alias.version, '2')
-    assert.equal(json('promote', 'hop', '--version', '1', '--to', 'next').alias.version, '1')
+    assert.equal(json<Aliased>('promote', 'hop', '--to', 'next').alias.version, '2')
+    assert.equal(json<Aliased>('promote', 'hop', '--version', '1', '--to', 'next').alias.version, '1')
     assert.equal(await valueOf('hop:next'), 'one')
-    const { versions, latest } = json('versions', 'hop')
+    const { versions, latest } = json<{ versions: { version: string; aliases: string[] }[]; latest: string }>('versions', 'hop')
     assert.deepEqual(
-      versions.map((one: { version: string; aliases: string[] }) => [one.version, one.aliases]),
+      versions.map((one) => [one.version, one.aliases]),
       [
         ['1', ['live', 'next']],
         ['2', []],
@@ -96,8 +103,8 @@ describe('versions by the command line', () => {
     assert.deepEqual([...seen].toSorted(), ['1', '2'])
     assert.match(done('alias', 'hop'), /live +2 +25 % to 1 +1/)
     done('alias', 'hop', 'live', '--weight', 'none')
-    assert.deepEqual(json('alias', 'hop', 'live').alias.other, null)
-    assert.equal(json('alias', 'hop', 'edge', '$LATEST').alias.version, '$LATEST')
+    assert.deepEqual(json<Aliased>('alias', 'hop', 'live').alias.other, null)
+    assert.equal(json<Aliased>('alias', 'hop', 'edge', '$LATEST').alias.version, '$LATEST')
     assert.equal(await versionOf('hop:edge'), '$LATEST')
     done('alias', 'hop', 'edge', '--rm')
     for (const [exit, ...args] of [
@@ -165,7 +172,7 @@ describe('versions by the command line', () => {
     assert.match(done('deploy', root, '--dry-run', '--to', 'live'), /Nothing changes: the node has exactly this already\./)
     write('dry', { ...code('two'), 'mayfly.json': '{"memory": 512, "triggers": [{"object": {"bucket": "in", "events": ["created"]}}]}' })
     const before = json('versions', 'dry')
-    const { changes } = json('deploy', root, '--dry-run', '--to', 'live')
+    const { changes } = json<{ changes: unknown }>('deploy', root, '--dry-run', '--to', 'live')
     assert.deepEqual(changes, [
       { kind: 'function', name: 'dry', action: 'update', why: ['code', 'memory'] },
       { kind: 'trigger', name: 'dry', action: 'create', why: [] },
@@ -183,9 +190,9 @@ describe('versions by the command line', () => {
       'left/index.js': code('left')['index.js'],
       'right/index.js': code('right')['index.js'],
     })
-    const plan = json('deploy', root, '--dry-run', '--to', 'live')
+    const plan = json<{ changes: { kind: string; name: string; action: string }[] }>('deploy', root, '--dry-run', '--to', 'live')
     assert.deepEqual(
-      plan.changes.map((one: { kind: string; name: string; action: string }) => [one.kind, one.name, one.action]),
+      plan.changes.map((one) => [one.kind, one.name, one.action]),
       [
         ['function', 'left', 'create'],
         ['alias', 'left:live', 'create'],
@@ -194,9 +201,9 @@ describe('versions by the command line', () => {
       ],
     )
     assert.equal(run('versions', 'left').code, 5)
-    const made = json('deploy', root, '--to', 'live')
+    const made = json<{ aliases: { name: string; version: string }[] }>('deploy', root, '--to', 'live')
     assert.deepEqual(
-      made.aliases.map((one: { name: string; version: string }) => [one.name, one.version]),
+      made.aliases.map((one) => [one.name, one.version]),
       [
         ['live', '1'],
         ['live', '1'],

@@ -42,6 +42,20 @@ describe('Concurrency', () => {
     await reserve('b', null)
   })
 
+  it('knows what is said of projects, and how many have functions', async () => {
+    assert.deepEqual(
+      [await concurrency.shareOf(PROJECT), concurrency.mostOf(PROJECT), concurrency.weightOf(PROJECT)],
+      [{ concurrency: null, weight: 1 }, null, 1],
+    )
+    await concurrency.setShare(PROJECT, { concurrency: 5, weight: 7 })
+    assert.deepEqual([concurrency.mostOf(PROJECT), concurrency.weightOf(PROJECT), concurrency.mostWeight, concurrency.projects], [5, 7, 7, 1])
+    const other = new Concurrency({ control: world.control, clock: systemClock })
+    await other.refresh()
+    assert.deepEqual([other.mostOf(PROJECT), await other.shareOf(PROJECT)], [5, { concurrency: 5, weight: 7 }])
+    await concurrency.setShare(PROJECT, { concurrency: null, weight: 1 })
+    assert.deepEqual([concurrency.mostOf(PROJECT), concurrency.mostWeight], [null, 1])
+  })
+
   it('leaves 100 (unreservedConcurrency) of 1000 (projectConcurrency) unreserved, also when two ask at once', async () => {
     const both = await Promise.allSettled([reserve('a', 500), reserve('b', 500)])
     assert.deepEqual(both.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected'])

@@ -10,17 +10,23 @@ import {
   countProjectsWithFunctions,
   deleteProvisioning,
   deleteReserved,
+  type ProjectShare,
   type Provisioning,
   selectAllProvisionings,
+  selectProjectShare,
+  selectProjectShares,
   selectProvisionings,
   selectReservations,
   selectReserved,
   sumsOf,
+  upsertProjectShare,
   upsertProvisioning,
   upsertReserved,
 } from './store.ts'
 
 const AGAIN_MS = 1_000
+/** Of a project of which nothing is said. */
+const USUAL: ProjectShare = { concurrency: null, weight: 1 }
 
 /** What one project may count on by the Lambda API; what the node really runs at once is a setting of its own, and smaller. */
 const ACCOUNT_CONCURRENCY = LIMITS.projectConcurrency.value
@@ -37,13 +43,16 @@ export interface ConcurrencyDeps {
 }
 
 /**
- * What functions reserve and provision. Reservations are known to this process at any moment, for each call asks for
+ * What functions reserve and provision, and what projects have. Reservations are known to this process at any moment, for each call asks for
  * them; they are read again when the project of one was changed.
  */
 export class Concurrency implements Disposable {
   readonly #deps: ConcurrencyDeps
   #reserved: ReadonlyMap<string, number> = new Map()
   #total = 0
+  #projects = 0
+  #shares: ReadonlyMap<string, ProjectShare> = new Map()
+  #mostWeight = 1
   #reading: Promise<void> | null = null
   #again = false
   #closed = false
@@ -61,6 +70,40 @@ export class Concurrency implements Disposable {
   /** How many slots of the node are kept free for them. */
   get total(): number {
     return this.#total
+  }
+
+  /** How many projects have functions. */
+  get projects(): number {
+    return this.#projects
+  }
+
+  /** How much of a full node a project has beside others. */
+  weightOf(project: string): number {
+    return (this.#shares.get(project) ?? USUAL).weight
+  }
+
+  /** The largest of them. */
+  get mostWeight(): number {
+    return this.#mostWeight
+  }
+
+  /** How many calls a project may run at once; null where nobody has said that. */
+  mostOf(project: string): number | null {
+    return (this.#shares.get(project) ?? USUAL).concurrency
+  }
+
+  /** As the database has it. */
+  async shareOf(project: ProjectRef): Promise<ProjectShare> {
+    return (await selectProjectShare(this.#deps.control.sql, project)) ?? USUAL
+  }
+
+  /** In force when it resolves. @throws MayflyError project_not_found */
+  async setShare(project: ProjectRef, share: ProjectShare): Promise<void> {
+    await this.#deps.control.transaction(async (tx) => {
+      if ((await bumpProjectVersion(tx, project)).length === 0) throw new MayflyError('project_not_found', `there is no project ${project}`)
+      await upsertProjectShare(tx, project, share)
+    })
+    await this.refresh()
   }
 
   /** Reads the reservations again; whoever asks meanwhile waits for one that began after it asked. */
@@ -99,6 +142,9 @@ export class Concurrency implements Disposable {
       for (const { project, reserved } of rows) byProject.set(project, (byProject.get(project) ?? 0) + reserved)
       this.#reserved = new Map(rows.map((row) => [row.functionId, row.reserved]))
       this.#total = heldBack([...byProject.values()], projects, slots)
+      this.#projects = projects
+      this.#shares = new Map((await selectProjectShares(control.sql)).map(({ project, ...share }) => [project, share]))
+      this.#mostWeight = Math.max(1, ...[...this.#shares.values()].map(({ weight }) => weight))
     } while (this.#again)
   }
 

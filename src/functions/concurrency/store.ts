@@ -69,3 +69,27 @@ export const upsertProvisioning = (tx: Tx, functionId: string, qualifier: string
 
 export const deleteProvisioning = (tx: Query, functionId: string, qualifier: string) => tx<{ qualifier: string }>`
   delete from mayfly.provisioned_concurrency where function_id = ${functionId} and qualifier = ${qualifier} returning qualifier`
+
+/** What is said of a project. */
+export interface ProjectShare {
+  /** Calls at once; null: as the node's setting says. */
+  readonly concurrency: number | null
+  /** How much of a full node it has beside others. */
+  readonly weight: number
+}
+
+export const selectProjectShares = (sql: Query) => sql<ProjectShare & { readonly project: ProjectRef }>`
+  select project.ref as project, concurrency, weight
+    from mayfly.project_concurrency
+    join mayfly.project on project.id = project_id`
+
+export const selectProjectShare = async (sql: Query, project: ProjectRef): Promise<ProjectShare | null> =>
+  (
+    await sql<ProjectShare>`
+      select concurrency, weight from mayfly.project_concurrency join mayfly.project on project.id = project_id where project.ref = ${project}`
+  )[0] ?? null
+
+export const upsertProjectShare = (tx: Tx, project: ProjectRef, { concurrency, weight }: ProjectShare) => tx`
+  insert into mayfly.project_concurrency (project_id, concurrency, weight)
+  select id, ${concurrency}, ${weight} from mayfly.project where ref = ${project}
+  on conflict (project_id) do update set concurrency = excluded.concurrency, weight = excluded.weight`

@@ -6,6 +6,7 @@ import { LIMITS } from '../../core/limits.ts'
 import { sha256Hex } from '../artefacts.ts'
 import { LambdaTable, ONE, refuses, TWO } from '../dialects/lambda/table-fixture.ts'
 import { makeZip } from '../zip-fixture.ts'
+import { listOf, textOf, numberOf } from '../../lib/told-fixture.ts'
 
 const L = '/2018-10-31/layers'
 const F = '/2015-03-31/functions'
@@ -37,13 +38,13 @@ describe('layers by the Lambda API', () => {
     const { Content, CreatedDate, ...rest } = made.body
     assert.equal(made.status, 201)
     assert.deepEqual(rest, { LayerArn: `${ARN}:life`, LayerVersionArn: `${ARN}:life:1`, Version: 1, ...about })
-    assert.match(CreatedDate, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+0000$/)
-    assert.deepEqual([Content.CodeSize, Content.CodeSha256], [zip.length, Buffer.from(sha256Hex(zip), 'hex').toString('base64')])
-    assert.match(Content.Location, new RegExp(`^http://127.0.0.1:54321/api/v1/artefacts/one/${sha256Hex(zip)}\\?token=`))
+    assert.match(textOf(CreatedDate), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+0000$/)
+    assert.deepEqual([Content?.CodeSize, Content?.CodeSha256], [zip.length, Buffer.from(sha256Hex(zip), 'hex').toString('base64')])
+    assert.match(textOf(Content?.Location), new RegExp(`^http://127.0.0.1:54321/api/v1/artefacts/one/${sha256Hex(zip)}\\?token=`))
 
     for (const at of [`${L}/life/versions/1`, `${L}/${encodeURIComponent(`${ARN}:life`)}/versions/1`, `${L}?find=LayerVersion&Arn=${ARN}:life:1`]) {
       const got = await send('GET', at)
-      assert.deepEqual([got.status, got.body.LayerVersionArn, got.body.Version, got.body.Content.CodeSize], [200, `${ARN}:life:1`, 1, zip.length], at)
+      assert.deepEqual([got.status, got.body.LayerVersionArn, got.body.Version, got.body.Content?.CodeSize], [200, `${ARN}:life:1`, 1, zip.length], at)
     }
     assert.deepEqual((await publish('life')).body.Version, 2)
     assert.equal((await send('DELETE', `${L}/life/versions/2`)).status, 204)
@@ -55,10 +56,10 @@ describe('layers by the Lambda API', () => {
     assert.equal((await publish('life')).body.Version, 4)
     const listed = await send('GET', `${L}/life/versions`)
     assert.deepEqual(
-      listed.body.LayerVersions.map((one: { Version: number }) => one.Version),
+      listOf(listed.body.LayerVersions).map((one) => one.Version),
       [4, 3, 1],
     )
-    assert.equal('Content' in listed.body.LayerVersions[0], false)
+    assert.equal('Content' in (listOf(listed.body.LayerVersions)[0] ?? {}), false)
     refuses(await send('GET', `${L}/life/versions/2`), 404, 'ResourceNotFoundException', 'The resource you requested does not exist.')
     refuses(await send('GET', `${L}?find=LayerVersion&Arn=${ARN}:life:2`), 404, 'ResourceNotFoundException', 'The resource you requested does not exist.')
     for (const [number, message] of [
@@ -81,10 +82,7 @@ describe('layers by the Lambda API', () => {
     await publish('page-b', 'c', { CompatibleRuntimes: ['nodejs24.x'], CompatibleArchitectures: ['x86_64', 'arm64'] }, TWO)
     await publish('page-c', 'd', {}, TWO)
     const list = async (query: string) => (await send('GET', `${L}?${query}`, undefined, TWO)).body
-    const names = async (query: string) =>
-      (await list(query)).Layers.map(
-        (one: { LayerName: string; LatestMatchingVersion: { Version: number } }) => `${one.LayerName}:${one.LatestMatchingVersion.Version}`,
-      )
+    const names = async (query: string) => listOf((await list(query)).Layers).map((one) => `${one.LayerName}:${one.LatestMatchingVersion?.Version}`)
     assert.deepEqual(await names(''), ['page-a:2', 'page-b:1', 'page-c:1'])
     assert.deepEqual(await names('CompatibleRuntime=python3.13'), ['page-a:1'])
     assert.deepEqual(await names('CompatibleRuntime=nodejs24.x'), ['page-a:2', 'page-b:1'])
@@ -93,16 +91,16 @@ describe('layers by the Lambda API', () => {
     const found: string[] = []
     for (let marker = ''; ; ) {
       const page = await list(`MaxItems=1${marker === '' ? '' : `&Marker=${marker}`}`)
-      assert.equal(page.Layers.length, 1)
-      found.push(page.Layers[0].LayerArn)
+      assert.equal(listOf(page.Layers).length, 1)
+      found.push(textOf(page.Layers?.[0]?.LayerArn))
       if (!page.NextMarker) break
-      marker = page.NextMarker
+      marker = textOf(page.NextMarker)
     }
     assert.deepEqual(found, [`${ARN}:page-a`, `${ARN}:page-b`, `${ARN}:page-c`])
     const first = (await send('GET', `${L}/page-a/versions?MaxItems=1`, undefined, TWO)).body
     const second = (await send('GET', `${L}/page-a/versions?MaxItems=1&Marker=${first.NextMarker}`, undefined, TWO)).body
-    assert.deepEqual([first.LayerVersions[0].Version, second.LayerVersions[0].Version, second.NextMarker], [2, 1, undefined])
-    assert.deepEqual((await send('GET', `${L}/page-a/versions?CompatibleRuntime=python3.13`, undefined, TWO)).body.LayerVersions.length, 1)
+    assert.deepEqual([first.LayerVersions?.[0]?.Version, second.LayerVersions?.[0]?.Version, second.NextMarker], [2, 1, undefined])
+    assert.equal(listOf((await send('GET', `${L}/page-a/versions?CompatibleRuntime=python3.13`, undefined, TWO)).body.LayerVersions).length, 1)
     assert.deepEqual((await send('GET', `${L}/nobody/versions`)).body, { LayerVersions: [] })
     assert.deepEqual((await send('GET', `${L}/page-a/versions`)).body, { LayerVersions: [] }, 'another project sees none of it')
     for (const query of ['MaxItems=0', 'MaxItems=51', 'MaxItems=x', 'CompatibleRuntime=cobol', 'CompatibleArchitecture=vax'])
@@ -142,7 +140,7 @@ describe('layers by the Lambda API', () => {
     const base = { StatementId: 's1', Action: 'lambda:GetLayerVersion', Principal: '*' }
     const added = await send('POST', at, { ...base, OrganizationId: 'o-0123456789' })
     assert.equal(added.status, 201)
-    assert.deepEqual(JSON.parse(added.body.Statement), {
+    assert.deepEqual(JSON.parse(textOf(added.body.Statement)), {
       Sid: 's1',
       Effect: 'Allow',
       Principal: '*',
@@ -155,7 +153,7 @@ describe('layers by the Lambda API', () => {
     const second = await send('POST', `${at}?RevisionId=${added.body.RevisionId}`, { ...base, StatementId: 's2', Principal: '123456789012' })
     assert.notEqual(second.body.RevisionId, added.body.RevisionId)
     const got = await send('GET', at)
-    const policy = JSON.parse(got.body.Policy)
+    const policy = JSON.parse(textOf(got.body.Policy))
     assert.deepEqual([policy.Version, policy.Id, policy.Statement.map((one: { Sid: string }) => one.Sid)], ['2012-10-17', 'default', ['s1', 's2']])
     assert.deepEqual(policy.Statement[1].Principal, { AWS: 'arn:aws:iam::123456789012:root' })
     assert.equal(got.body.RevisionId, second.body.RevisionId)
@@ -193,7 +191,9 @@ describe('functions with layers', () => {
     assert.equal(cleared.body.Layers, undefined)
     assert.equal(await optOf('with'), null)
     const listed = await send('GET', F)
-    assert.equal(listed.body.Functions.find((one: { FunctionName: string }) => one.FunctionName === 'with').Layers, undefined)
+    const listedOne = listOf(listed.body.Functions).find((one) => String(one.FunctionName) === 'with')
+    assert(listedOne)
+    assert.equal(listedOne.Layers, undefined)
     assert.equal((await table.create('without')).body.Layers, undefined)
   })
 
@@ -219,7 +219,7 @@ describe('functions with layers', () => {
     await refused([`${ARN.replace('000000000000', '123456789012')}:one:1`], 403, 'AccessDeniedException', /lambda:GetLayerVersion on resource/)
     await publish('secret', 'secret', {}, TWO)
     const foreign = `${ARN.replace('000000000000', '123456789012')}:one:1`
-    await assert.rejects(table.functions.layers.admit(ONE, [foreign]), { code: 'bad_request', message: `Layer version ${foreign} does not exist.` })
+    await assert.rejects(table.functions.layers.admit(ONE, [foreign]), { code: 'layer_missing', message: `Layer version ${foreign} does not exist.` })
     await refused([`${ARN}:secret:1`], 400, bad, /does not exist/)
     for (let n = 0; n < LIMITS.functionLayers.value; n++) await publish(`l${n}`)
     const five = await table.create('five', { Layers: six.slice(0, LIMITS.functionLayers.value) })
@@ -237,11 +237,11 @@ describe('functions with layers', () => {
     await table.functions.sweep(0)
     table.functions.invalidate(ONE)
     assert.deepEqual(await optOf('keeps'), ['gone.js'])
-    assert.equal((await layersOf('keeps')).length, 1)
+    assert.equal(listOf(await layersOf('keeps')).length, 1)
     const artefact = sha256Hex(zipOf('gone'))
     assert.notEqual(await table.functions.artefactBytes(ONE, artefact), null)
     const published = await send('POST', `${F}/keeps/versions`, {})
-    assert.equal(published.body.Layers[0].Arn, Layers[0], JSON.stringify(published.body))
+    assert.equal(published.body.Layers?.[0]?.Arn, Layers[0], JSON.stringify(published.body))
     await send('PUT', `${F}/keeps/configuration`, { Layers: [] })
     await table.functions.sweep(0)
     assert.notEqual(await table.functions.artefactBytes(ONE, artefact), null, 'the published version has it')
@@ -325,7 +325,7 @@ describe('code from a bucket', () => {
     const updated = await send('PUT', `${F}/bucketed/code`, from('large.zip'))
     assert.deepEqual([updated.status, updated.body.CodeSize], [200, large.length], JSON.stringify(updated.body))
     const layer = await send('POST', `${L}/bucketed/versions`, { Content: from('dir/code.zip') })
-    assert.deepEqual([layer.status, layer.body.Content.CodeSize], [201, zip.length])
+    assert.deepEqual([layer.status, layer.body.Content?.CodeSize], [201, zip.length])
     refuses(await table.create('theirs', { Code: from('dir/code.zip') }, TWO), 400, 'InvalidParameterValueException', /NoSuchBucket/)
   })
 
@@ -358,10 +358,10 @@ describe('code from a bucket', () => {
 
 describe('what a project has of layers', () => {
   it('counts as its code until it is deleted, and goes with the project', async () => {
-    const used = async () => (await send('GET', '/2016-08-19/account-settings', undefined, TWO)).body.AccountUsage.TotalCodeSize
+    const used = async () => numberOf((await send('GET', '/2016-08-19/account-settings', undefined, TWO)).body.AccountUsage?.TotalCodeSize)
     const before = await used()
     const made = await publish('counted', 'counted', {}, TWO)
-    assert.equal(await used(), before + made.body.Content.CodeSize)
+    assert.equal(await used(), before + numberOf(made.body.Content?.CodeSize))
     await send('DELETE', `${L}/counted/versions/1`, undefined, TWO)
     assert.equal(await used(), before)
     await publish('kept', 'kept', {}, TWO)

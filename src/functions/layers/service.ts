@@ -155,7 +155,7 @@ export class Layers {
 
   /**
    * May a function name these? What it named before it may keep, deleted or not.
-   * @throws MayflyError bad_request
+   * @throws MayflyError bad_request, layer_missing
    */
   async admit(project: ProjectRef, arns: readonly string[], before: readonly string[] = []): Promise<void> {
     if (arns.length > MAX_LAYERS) throw new MayflyError('bad_request', `Cannot reference more than ${MAX_LAYERS} layers.`)
@@ -221,7 +221,7 @@ export class Layers {
 }
 
 /** The text is Lambda's: tools look for it. */
-const notThere = (arn: string) => new MayflyError('bad_request', `Layer version ${arn.slice(0, 300)} does not exist.`)
+const notThere = (arn: string) => new MayflyError('layer_missing', `Layer version ${arn.slice(0, 300)} does not exist.`)
 
 const versionOf = (row: LayerVersionRow): LayerVersion => ({
   name: row.name,

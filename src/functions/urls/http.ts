@@ -41,8 +41,11 @@ export function urlRoutes({ urls, urlAddress }: UrlRoutesDeps): Route[] {
     handle: async (context) => await handle(context, context.project as Project),
   })
   return [
-    strictness('GET', 'Tells whether addresses of functions that ask for no signature ask for a policy instead (`strict`).', async (_, project) =>
-      json(200, { strict: await urls.isStrict(project.ref) }),
+    strictness(
+      'GET',
+      'Lists the addresses of all functions of a project, and tells whether those that ask for no signature ask for a policy instead (`strict`).',
+      async (context, project) =>
+        json(200, { strict: await urls.isStrict(project.ref), urls: (await urls.listAll(project.ref)).map((url) => shown(context, url)) }),
     ),
     strictness(
       'PUT',

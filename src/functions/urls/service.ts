@@ -4,7 +4,7 @@ import type { Project, ProjectRef } from '../../core/project.ts'
 import { bumpProjectVersion } from '../../core/store.ts'
 import { type Random, systemRandom } from '../../lib/ids.ts'
 import { Remembered } from '../remembered.ts'
-import { deleteUrl, findStrict, findUrl, type FunctionUrl, insertUrl, type NewUrl, saveStrict, updateUrl, urlsOf } from './store.ts'
+import { deleteUrl, findStrict, findUrl, type FunctionUrl, insertUrl, type NewUrl, saveStrict, updateUrl, urlsOf, urlsOfProject } from './store.ts'
 
 export type { AuthType, Cors, FunctionUrl, InvokeMode } from './store.ts'
 
@@ -55,6 +55,11 @@ export class FunctionUrls {
   async list(project: ProjectRef, functionName: string): Promise<readonly FunctionUrl[]> {
     if (functionName.includes('\0')) return []
     return await urlsOf(this.#deps.control.sql, project, functionName)
+  }
+
+  /** All of a project; the first thousand. */
+  async listAll(project: ProjectRef): Promise<readonly FunctionUrl[]> {
+    return await urlsOfProject(this.#deps.control.sql, project)
   }
 
   /** @throws MayflyError function_not_found, alias_not_found, function_url_exists */

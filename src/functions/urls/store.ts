@@ -52,6 +52,16 @@ export const urlsOf = (sql: Query, ref: ProjectRef, functionName: string) => sql
    where project.ref = ${ref} and function.name = ${functionName}
    order by url.alias collate "C" nulls first`
 
+/** All of a project, in the order of the names of their functions as bytes. */
+export const urlsOfProject = (sql: Query, ref: ProjectRef) => sql<FunctionUrl>`
+  select url.id, project.ref as project, function.id as "functionId", function.name as "functionName", url.alias, url.auth_type as "authType",
+         url.invoke_mode as "invokeMode", url.cors, url.created_at as "createdAt", url.modified_at as "modifiedAt"
+    from mayfly.project
+    join mayfly.function on function.project_id = project.id
+    join mayfly.function_url url on url.function_id = function.id
+   where project.ref = ${ref}
+   order by function.name collate "C", url.alias collate "C" nulls first limit 1000`
+
 export interface NewUrl {
   readonly id: string
   readonly functionId: string

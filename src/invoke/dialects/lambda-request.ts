@@ -54,7 +54,7 @@ export async function askedOf(deps: LambdaInvokeDeps, context: RequestContext, o
   if (logType !== 'None' && logType !== 'Tail') throw notOneOf('logType', logType, ['None', 'Tail'])
   refuseAbsent(context)
   const clientContext = clientContextOf(header(context, 'x-amz-client-context'))
-  const bodyBytes = bodyBytesOf(operation, type)
+  const bodyBytes = bodyBytesOf(operation, type, deps.queue.maxPayloadBytes(project))
   const body = await context.body(LIMITS.invocationBody.value)
   if (body.length > bodyBytes) throw tooLarge(operation, bodyBytes)
   const payload = eventPayload(body)
@@ -88,9 +88,10 @@ export const invokeFailOf =
     return lambdaFail(error, context)
   }
 
-const bodyBytesOf = (operation: InvokeOperation, type: InvocationType): number => {
-  if (operation === 'InvokeAsync') return LIMITS.invokeAsyncBody.value
-  return type === 'Event' ? LIMITS.queuedPayload.value : LIMITS.invocationBody.value
+/** @param queued  how large the event of an entry may be */
+const bodyBytesOf = (operation: InvokeOperation, type: InvocationType, queued: number = LIMITS.queuedPayload.value): number => {
+  if (operation === 'InvokeAsync') return Math.min(LIMITS.invokeAsyncBody.value, queued)
+  return type === 'Event' ? queued : LIMITS.invocationBody.value
 }
 
 const tooLarge = (operation: InvokeOperation, bodyBytes: number) =>

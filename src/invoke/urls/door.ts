@@ -29,6 +29,8 @@ export interface UrlDoorDeps {
   /** Whose signature it is; `from` says which function it came out of, whose own handle alone is valid then. @throws LambdaError */
   readonly verifySignature: (request: SignedParts, from: Principal) => Promise<{ readonly principal: Principal; readonly accessKeyId: string }>
   readonly now: () => number
+  /** How long a call may wait for its turn. */
+  readonly patienceMs: number
 }
 
 const DOC = 'Calls a function at its own address, also at `<id>.lambda-url.localhost`; its AuthType says who may.'
@@ -93,6 +95,7 @@ async function called(deps: UrlDoorDeps, context: RequestContext, url: FunctionU
       clientContext: null,
       depth: context.depth,
       bytesIn: () => incoming.bytes,
+      patienceMs: deps.patienceMs,
       // Deleted and made again under its name it is another function, of which this is no address.
       admit: (version) => {
         if (version.functionId !== url.functionId) throw new Refused(FORBIDDEN)

@@ -68,6 +68,10 @@ export class BwrapSandbox implements SandboxProcess {
     this.#made.cgroup?.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
   }
 
+  async resizeTmp(): Promise<void> {
+    throw new Error('the size of /tmp is set when a sandbox of bubblewrap is started')
+  }
+
   async freeze(): Promise<void> {
     const { cgroup, init, clock } = this.#made
     if (cgroup) await cgroup.freeze(true, clock)

@@ -34,6 +34,8 @@ const LAUNCH = 'n=$1; shift; while [ $n -gt 0 ]; do echo 0 > "$1" || exit 1; shi
  */
 export class BwrapDriver implements Driver {
   readonly name = 'bwrap'
+  /** Its mount namespace belongs to a user namespace that nobody can enter any more. */
+  readonly resizesTmp = false
   readonly limits: readonly string[]
   readonly missing: readonly { what: string; why: string; todo: string }[]
   readonly #options: DriverOptions

@@ -19,6 +19,8 @@ export interface ProcessOptions {
  */
 export class ProcessDriver implements Driver {
   readonly name = 'process'
+  /** It holds none to any size. */
+  readonly resizesTmp = true
   readonly limits = ['time']
   readonly missing = [
     {
@@ -102,6 +104,7 @@ class PlainProcess implements SandboxProcess {
   stderrTail(): string {
     return this.#tail.text()
   }
+  async resizeTmp(): Promise<void> {}
   limit(): void {}
   async freeze(): Promise<void> {
     this.#signal('SIGSTOP')

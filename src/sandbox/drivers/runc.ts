@@ -1,8 +1,9 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { constants, existsSync, promises as fs } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { constants, existsSync, promises as fs, writeFileSync } from 'node:fs'
+import { availableParallelism, setPriority, totalmem } from 'node:os'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
+import { MiB } from '../../lib/bytes.ts'
 import { Cgroup, detectHierarchies, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
@@ -11,7 +12,9 @@ import type { Driver, GuestPaths, RuntimeName, SandboxProcess, StartOptions } fr
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
 import { ENVIRONMENT, INSIDE, MASKED, makeSkeleton, PORTS, PUBLIC_FOLDERS, UID } from './inside.ts'
 import { seccomp } from './seccomp.ts'
+import { BOOT_ID, boundsHook, copyRuntimes, meminfoOf } from './shown.ts'
 import { StderrTail } from './stderr-tail.ts'
+import { resizeTmp, tmpOptions } from './tmp-size.ts'
 
 /** Where user ids of sandboxes begin on the host; each sandbox has 65,536 of its own. */
 const UID_BASE = 0x2000_0000
@@ -21,6 +24,7 @@ const START_LIMIT_MS = 30_000
 
 export class RuncDriver implements Driver {
   readonly name = 'runc'
+  readonly resizesTmp = true
   readonly limits: readonly string[]
   readonly missing: readonly { what: string; why: string; todo: string }[]
   readonly #options: DriverOptions
@@ -53,6 +57,7 @@ export class RuncDriver implements Driver {
     await fs.mkdir(folder, { recursive: true, mode: 0o711 })
     await fs.chmod(folder, 0o711)
     await makeSkeleton(path.join(folder, 'root'))
+    await copyRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))
     // All sandboxes lie in one group: with the weight of one program they would starve beside a few busy ones of the host.
     await weighGroup(driver.#hierarchies, driver.#groupParent, 100 * availableParallelism())
     return driver
@@ -75,13 +80,18 @@ export class RuncDriver implements Driver {
     }
     try {
       await fs.mkdir(bundle, { recursive: true, mode: 0o711 })
-      await fs.writeFile(path.join(bundle, 'config.json'), JSON.stringify(this.#config(options, range, group)))
+      await fs.writeFile(path.join(bundle, 'config.json'), JSON.stringify(this.#config(options, bundle, range, group)))
+      // That of the host until it is known whose it becomes: the runtime sizes itself by it.
+      const meminfo = path.join(bundle, 'meminfo')
+      await fs.writeFile(meminfo, meminfoOf(Math.floor(totalmem() / MiB)), { mode: 0o444 })
       const args = ['--root', path.join(this.#folder, 'state'), 'run', '--detach', '--preserve-fds', '2', '--bundle', bundle, options.id]
       const child = spawn('runc', args, {
         stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
         cwd: '/',
         env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
       })
+      // The node itself goes first: it serves those that run already. Inside its own group this weighs nothing.
+      if (child.pid !== undefined) setPriority(child.pid, options.background ? 15 : 5)
       const [, , , control, relay] = child.stdio as unknown as Duplex[]
       // When runc ends, Node lets all that its `stdio` names flow into nothing, and with it the sandbox's hello.
       ;(child.stdio as unknown as Duplex[]).length = 3
@@ -89,7 +99,7 @@ export class RuncDriver implements Driver {
       const code = await exitOf(child, this.#options.clock)
       if (code !== 0) throw new Error(`runc could not start a sandbox (${code ?? 'no answer'}): ${tail.text().trim().slice(-500)}`)
       const cache = options.cache === null ? null : await openCache(cgroup)
-      return new RuncSandbox(options.id, { control: control as Duplex, relay: relay as Duplex, cache }, cgroup, tail, giveBack, this.#options.clock)
+      return new RuncSandbox(options.id, { control: control as Duplex, relay: relay as Duplex, cache, meminfo }, cgroup, tail, giveBack, this.#options.clock)
     } catch (error) {
       await giveBack().catch((failure: Error) =>
         this.#options.log.warn({ sandbox: options.id, error: failure.message }, 'a sandbox that did not start left something behind'),
@@ -129,7 +139,7 @@ export class RuncDriver implements Driver {
     throw new Error('every range of user ids is in use')
   }
 
-  #config(options: StartOptions, range: number, group: string): unknown {
+  #config(options: StartOptions, bundle: string, range: number, group: string): unknown {
     const bind = (source: string, destination: string) => ({ destination, type: 'bind', source, options: ['bind', 'nosuid', 'nodev', 'ro'] })
     const map = [{ containerID: 0, hostID: UID_BASE + range * UID_RANGE, size: UID_RANGE }]
     const { memory, pids } = this.#hierarchies
@@ -150,7 +160,10 @@ export class RuncDriver implements Driver {
         oomScoreAdj: 500,
         rlimits: [
           { type: 'RLIMIT_NOFILE', hard: 1024, soft: 1024 },
-          { type: 'RLIMIT_CORE', hard: 0, soft: 0 },
+          // At 1 the kernel starts no program of the host that takes core dumps; at 0 it does.
+          { type: 'RLIMIT_CORE', hard: 1, soft: 1 },
+          // Pending signals of all sandboxes count together for the user who starts them.
+          { type: 'RLIMIT_SIGPENDING', hard: 256, soft: 256 },
           { type: 'RLIMIT_MEMLOCK', hard: 65_536, soft: 65_536 },
           { type: 'RLIMIT_MSGQUEUE', hard: 0, soft: 0 },
         ],
@@ -159,10 +172,10 @@ export class RuncDriver implements Driver {
         { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
         { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=64k'] },
         { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=16m', 'nr_inodes=1k'] },
-        { destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', 'mode=1777', `size=${options.tmpMb}m`, 'nr_inodes=64k'] },
+        { destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: [...tmpOptions(options.tmpMb), 'mode=1777'] },
         ...PUBLIC_FOLDERS.map((folder) => bind(folder, folder)),
         bind(guest.node, `${INSIDE.lang}/bin/node`),
-        bind(this.#options.runtimesPath, INSIDE.runtime),
+        bind(path.join(bundle, 'meminfo'), '/proc/meminfo'),
         bind(options.slotDir, '/fn'),
         bind(path.join(options.slotDir, 'code'), INSIDE.code),
         bind(path.join(options.slotDir, 'opt'), INSIDE.opt),
@@ -178,6 +191,7 @@ export class RuncDriver implements Driver {
               },
             ]),
       ],
+      hooks: { createContainer: [boundsHook] },
       linux: {
         namespaces: ['pid', 'mount', 'network', 'ipc', 'uts', 'user', 'cgroup'].map((type) => ({ type })),
         uidMappings: map,
@@ -191,11 +205,12 @@ export class RuncDriver implements Driver {
               }
             : {}),
           ...(pids ? { pids: { limit: options.pids } } : {}),
-          cpu: { shares: options.background ? 2 : 1024 },
+          // What starts is weighed like a small function that runs: it must not starve those that do.
+          cpu: { shares: options.background ? 2 : 72 },
         },
         seccomp,
         rootfsPropagation: 'private',
-        maskedPaths: [...MASKED, '/proc/mounts', '/sys'],
+        maskedPaths: [...MASKED, BOOT_ID],
         readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
       },
     }
@@ -210,6 +225,8 @@ class RuncSandbox implements SandboxProcess {
   readonly cache: fs.FileHandle | null
   readonly isolated = true
   readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
+  /** What it reads as the memory of the machine. */
+  readonly #meminfo: string
   readonly #cgroup: Cgroup
   readonly #tail: StderrTail
   readonly #giveBack: () => Promise<void>
@@ -218,7 +235,7 @@ class RuncSandbox implements SandboxProcess {
 
   constructor(
     id: string,
-    ways: { readonly control: Duplex; readonly relay: Duplex; readonly cache: fs.FileHandle | null },
+    ways: { readonly control: Duplex; readonly relay: Duplex; readonly cache: fs.FileHandle | null; readonly meminfo: string },
     cgroup: Cgroup,
     tail: StderrTail,
     giveBack: () => Promise<void>,
@@ -228,6 +245,7 @@ class RuncSandbox implements SandboxProcess {
     this.control = ways.control
     this.relay = ways.relay
     this.cache = ways.cache
+    this.#meminfo = ways.meminfo
     this.paths = { ...INSIDE, cache: ways.cache === null ? null : '/cache' }
     this.#cgroup = cgroup
     this.#tail = tail
@@ -247,6 +265,12 @@ class RuncSandbox implements SandboxProcess {
   }
   limit(limits: { memoryMb: number }): void {
     this.#cgroup.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
+    writeFileSync(this.#meminfo, meminfoOf(limits.memoryMb))
+  }
+  async resizeTmp(mb: number): Promise<void> {
+    const pid = (await this.#cgroup.processes())[0]
+    if (pid === undefined) throw new Error('the sandbox has ended')
+    await resizeTmp(pid, mb)
   }
   async freeze(): Promise<void> {
     await this.#cgroup.freeze(true, this.#clock)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { LambdaTable, ONE, refuses, TWO } from './table-fixture.ts'
+import { listOf } from '../../../lib/told-fixture.ts'
 
 const at = (name: string) => `/2019-09-25/functions/${name}/event-invoke-config`
 const arnOf = (name: string) => `arn:aws:lambda:us-east-1:000000000000:function:${name}`
@@ -80,7 +81,7 @@ describe('event invoke configurations', () => {
       )
     const first = (await table.send('GET', `${at('told')}/list?MaxItems=1`)).body
     const rest = (await table.send('GET', `${at('told')}/list?Marker=${first.NextMarker}`)).body
-    const all = [...first.FunctionEventInvokeConfigs, ...rest.FunctionEventInvokeConfigs] as { FunctionArn: string; MaximumRetryAttempts: number }[]
+    const all = [...listOf(first.FunctionEventInvokeConfigs), ...listOf(rest.FunctionEventInvokeConfigs)]
     assert.deepEqual(
       all.map((one) => [one.FunctionArn, one.MaximumRetryAttempts]),
       [
@@ -142,8 +143,8 @@ describe('recursion and runtime management', () => {
         ConcurrentExecutions: 1000,
         UnreservedConcurrentExecutions: 1000,
       })
-      const [one] = (await table.send('GET', '/2015-03-31/functions')).body.Functions
-      assert.deepEqual(AccountUsage, { TotalCodeSize: one.CodeSize, FunctionCount: 1 })
+      const [one] = listOf((await table.send('GET', '/2015-03-31/functions')).body.Functions)
+      assert.deepEqual(AccountUsage, { TotalCodeSize: one?.CodeSize, FunctionCount: 1 })
     }
   })
 })

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { LIMITS } from '../../../core/limits.ts'
 import { LambdaTable, refuses, TWO } from './table-fixture.ts'
+import { listOf, textOf } from '../../../lib/told-fixture.ts'
 
 const AT = '/2015-03-31/event-source-mappings'
 const SQS = 'arn:aws:sqs:us-east-1:000000000000:jobs'
@@ -23,9 +24,9 @@ describe('event source mappings', () => {
     const made = await make({ EventSourceArn: SQS })
     assert.equal(made.status, 202)
     const { UUID, LastModified, LastProcessingResult, EventSourceMappingArn, ...rest } = made.body
-    assert.equal(UUID.length, 36)
+    assert.equal(textOf(UUID).length, 36)
     assert.equal(typeof LastModified, 'number')
-    assert.match(LastProcessingResult, /^PROBLEM: .*does not read/)
+    assert.match(textOf(LastProcessingResult), /^PROBLEM: .*does not read/)
     assert.equal(EventSourceMappingArn, `arn:aws:lambda:us-east-1:000000000000:event-source-mapping:${UUID}`)
     assert.deepEqual(rest, {
       BatchSize: 10,
@@ -36,7 +37,7 @@ describe('event source mappings', () => {
       State: 'Creating',
       StateTransitionReason: 'USER_INITIATED',
     })
-    const state = async () => (await table.send('GET', `${AT}/${UUID}`)).body.State as string
+    const state = async () => textOf((await table.send('GET', `${AT}/${UUID}`)).body.State)
     assert.equal(await state(), 'Enabled')
     const steps: [object, string, string][] = [
       [{ BatchSize: 5 }, 'Updating', 'Enabled'],
@@ -164,18 +165,18 @@ describe('event source mappings', () => {
   })
 
   it('are listed in pages, by function and by source, in their own project only', async () => {
-    const all = (await table.send('GET', AT)).body.EventSourceMappings as { UUID: string }[]
+    const all = listOf((await table.send('GET', AT)).body.EventSourceMappings)
     const first = (await table.send('GET', `${AT}?MaxItems=2`)).body
     const rest = (await table.send('GET', `${AT}?MaxItems=9&Marker=${first.NextMarker}`)).body
-    assert.deepEqual([...first.EventSourceMappings, ...rest.EventSourceMappings], all)
+    assert.deepEqual([...listOf(first.EventSourceMappings), ...listOf(rest.EventSourceMappings)], all)
     assert.equal(rest.NextMarker, undefined)
-    const count = async (query: string) => (await table.send('GET', `${AT}?${query}`)).body.EventSourceMappings.length as number
+    const count = async (query: string) => listOf((await table.send('GET', `${AT}?${query}`)).body.EventSourceMappings).length
     assert.deepEqual(
       [await count('FunctionName=other'), await count(`EventSourceArn=${SQS}`), await count(`EventSourceArn=${SQS}&FunctionName=other`)],
       [1, 1, 0],
     )
     assert.deepEqual((await table.send('GET', AT, undefined, TWO)).body, { EventSourceMappings: [] })
-    const { UUID } = all[0] as { UUID: string }
+    const UUID = textOf(all[0]?.UUID)
     for (const method of ['GET', 'DELETE'])
       refuses(await table.send(method, `${AT}/${UUID}`, undefined, TWO), 404, 'ResourceNotFoundException', /does not exist/)
     refuses(await table.send('GET', `/2017-03-31/tags/${TABLE}${UUID}`, undefined, TWO), 404, 'ResourceNotFoundException', /does not exist/)
@@ -184,7 +185,8 @@ describe('event source mappings', () => {
   })
 
   it('carry tags, 50 at most', async () => {
-    const [{ UUID }] = (await table.send('GET', AT)).body.EventSourceMappings
+    const [kept] = listOf((await table.send('GET', AT)).body.EventSourceMappings)
+    const UUID = textOf(kept?.UUID)
     const url = `/2017-03-31/tags/${TABLE}${UUID}`
     assert.deepEqual((await table.send('GET', url)).body, { Tags: {} })
     const Tags = Object.fromEntries(Array.from({ length: 50 }, (_, n) => [`k${n}`, 'v']))
@@ -224,6 +226,6 @@ describe('event source mappings', () => {
 
   it('outlive their function', async () => {
     assert.equal((await table.send('DELETE', '/2015-03-31/functions/other')).status, 204)
-    assert.equal((await table.send('GET', `${AT}?FunctionName=other`)).body.EventSourceMappings.length, 1)
+    assert.equal(listOf((await table.send('GET', `${AT}?FunctionName=other`)).body.EventSourceMappings).length, 1)
   })
 })

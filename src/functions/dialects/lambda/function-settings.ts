@@ -1,3 +1,4 @@
+import { LIMIT_PROFILES } from '../../../core/limit-profiles.ts'
 import { LIMITS } from '../../../core/limits.ts'
 import type { RecursiveLoop, RuntimeManagement } from '../../settings/types.ts'
 import { invalidParameter } from './errors.ts'
@@ -45,8 +46,16 @@ async function getAccountSettings(call: Call): Promise<unknown> {
       ConcurrentExecutions: concurrent,
       UnreservedConcurrentExecutions: unreserved,
     },
+    LimitProfile: profileOf(call),
     AccountUsage: { TotalCodeSize: codeBytes, FunctionCount: functions },
   }
+}
+
+/** A member of Mayfly's own, which clients of AWS pass over. */
+function profileOf({ functions, project }: Call) {
+  const name = functions.limitProfileOf(project)
+  const { memory, timeout, tmp, queuedPayload } = LIMIT_PROFILES[name]
+  return { Name: name, MaxMemorySize: memory.most, MaxTimeout: timeout.most, MaxEphemeralStorage: tmp.most, MaxEventBytes: queuedPayload }
 }
 
 /** Of the function as a whole: a qualifier says nothing here. */

@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test'
 import { LIMITS } from '../../../core/limits.ts'
 import { parsePolicy, statement } from './policies.ts'
 import { LambdaTable, ONE, refuses, TWO } from './table-fixture.ts'
+import { textOf } from '../../../lib/told-fixture.ts'
 
 const F = '/2015-03-31/functions'
 const ARN = 'arn:aws:lambda:us-east-1:000000000000:function:shop'
@@ -81,7 +82,7 @@ describe('policies of functions', () => {
 
   it('come, are shown as JSON texts and go, and the function has another revision id each time', async () => {
     refuses(await table.send('GET', `${F}/shop/policy`), 404, 'ResourceNotFoundException', 'The resource you requested does not exist.')
-    const revision = async () => (await table.send('GET', `${F}/shop`)).body.Configuration.RevisionId as string
+    const revision = async () => textOf((await table.send('GET', `${F}/shop`)).body.Configuration?.RevisionId)
     const first = await revision()
     const added = await add('shop', 'a')
     assert.equal(added.status, 201)
@@ -138,9 +139,9 @@ describe('policies of functions', () => {
   it('have policyBytes at most, and keep what they had when one more is too much', async () => {
     let document = { bytes: 0, statements: 0 }
     let answer = await add('full', 'x'.repeat(100), { SourceArn: 'arn:aws:s3:::start' })
-    const size = async () => (await table.send('GET', `${F}/full/policy`)).body.Policy as string
+    const size = async () => textOf((await table.send('GET', `${F}/full/policy`)).body.Policy)
     const left = LIMITS.policyBytes.value - Buffer.byteLength(await size())
-    const overhead = Buffer.byteLength(JSON.stringify(JSON.parse(answer.body.Statement))) - 'start'.length + 1
+    const overhead = Buffer.byteLength(JSON.stringify(JSON.parse(textOf(answer.body.Statement)))) - 'start'.length + 1
     refuses(
       await add('full', 'y'.repeat(100), { SourceArn: `arn:aws:s3:::${'k'.repeat(9_900)}` }).then(async (one) => {
         assert.equal(one.status, 201)
@@ -166,7 +167,7 @@ describe('policies of functions', () => {
     const resource = `/2026-07-09/resource-policy/${encodeURIComponent('arn:aws:lambda:us-east-1:000000000000:function:race')}`
     const policy = { Version: '2012-10-17', Statement: [{ Sid: 'w', Effect: 'Allow', Principal: '*', Action: 'lambda:InvokeFunction', Resource: '*' }] }
     const put = await table.send('PUT', resource, { Policy: JSON.stringify(policy) })
-    assert.deepEqual([put.status, JSON.parse(put.body.Policy)], [200, policy])
+    assert.deepEqual([put.status, JSON.parse(textOf(put.body.Policy))], [200, policy])
     const got = (await table.send('GET', resource)).body
     assert.deepEqual(got, put.body)
     refuses(
@@ -185,19 +186,19 @@ describe('policies of functions', () => {
     assert.equal((await table.create('ver')).status, 201)
     assert.equal((await table.send('POST', `${F}/ver/versions`, {})).status, 201)
     assert.equal((await table.send('POST', `${F}/ver/aliases`, { Name: 'live', FunctionVersion: '1' })).status, 201)
-    const alias = async () => (await table.send('GET', `${F}/ver/aliases/live`)).body.RevisionId as string
-    const before = { alias: await alias(), version: (await table.send('GET', `${F}/ver?Qualifier=1`)).body.Configuration.RevisionId }
+    const alias = async () => textOf((await table.send('GET', `${F}/ver/aliases/live`)).body.RevisionId)
+    const before = { alias: await alias(), version: textOf((await table.send('GET', `${F}/ver?Qualifier=1`)).body.Configuration?.RevisionId) }
     const statement = { StatementId: 'a', Action: 'lambda:InvokeFunction', Principal: '*' }
     for (const qualifier of ['1', 'live']) {
       const added = await table.send('POST', `${F}/ver/policy?Qualifier=${qualifier}`, statement)
-      assert.match(added.body.Statement, new RegExp(`"Resource":"[^"]*:ver:${qualifier}"`))
+      assert.match(textOf(added.body.Statement), new RegExp(`"Resource":"[^"]*:ver:${qualifier}"`))
       assert.equal((await table.settings.policyOf(ONE, 'ver', qualifier)).length, 1)
     }
     refuses(await table.send('GET', `${F}/ver/policy`), 404, 'ResourceNotFoundException', /does not exist/)
     const got = (await table.send('GET', `${F}/ver/policy?Qualifier=live`)).body
-    assert.deepEqual([got.RevisionId === (await alias()), got.RevisionId === before.alias], [true, false])
-    const version = (await table.send('GET', `${F}/ver?Qualifier=1`)).body.Configuration.RevisionId
-    assert.deepEqual([(await table.send('GET', `${F}/ver/policy?Qualifier=1`)).body.RevisionId === version, version === before.version], [true, false])
+    assert.deepEqual([textOf(got.RevisionId) === (await alias()), textOf(got.RevisionId) === before.alias], [true, false])
+    const version = textOf((await table.send('GET', `${F}/ver?Qualifier=1`)).body.Configuration?.RevisionId)
+    assert.deepEqual([textOf((await table.send('GET', `${F}/ver/policy?Qualifier=1`)).body.RevisionId) === version, version === before.version], [true, false])
     assert.equal((await table.send('DELETE', `${F}/ver/aliases/live`)).status, 204)
     assert.equal((await table.send('POST', `${F}/ver/aliases`, { Name: 'live', FunctionVersion: '1' })).status, 201)
     refuses(await table.send('GET', `${F}/ver/policy?Qualifier=live`), 404, 'ResourceNotFoundException', /does not exist/)

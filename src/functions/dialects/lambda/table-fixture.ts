@@ -19,6 +19,7 @@ import { ArtefactLinks } from '../../links.ts'
 import { FunctionsService } from '../../service.ts'
 import { FunctionSettings } from '../../settings/service.ts'
 import { StoredArchives } from '../../stored-archives.ts'
+import { type Told, textOf, told } from '../../../lib/told-fixture.ts'
 import { makeZip } from '../../zip-fixture.ts'
 import { lambdaRoutes } from './http.ts'
 import { FunctionUrls } from '../../urls/service.ts'
@@ -32,8 +33,7 @@ export interface Answer {
   readonly status: number
   readonly code: string | undefined
   readonly message: string | undefined
-  // biome-ignore lint/suspicious/noExplicitAny: replies are looked into freely
-  readonly body: any
+  readonly body: Told
 }
 
 /** The operations of the Lambda API on a real database, without a node around them. */
@@ -174,10 +174,9 @@ export class LambdaTable implements AsyncDisposable {
       reply = route.fail(error, { id, headers: {} })
     }
     const text = Buffer.from((reply.body as string | Uint8Array | null) ?? '').toString()
-    // biome-ignore lint/suspicious/noExplicitAny: replies are looked into freely
-    const parsed = text === '' ? null : (JSON.parse(text) as any)
+    const parsed = told(text === '' ? 'null' : text)
     const code = reply.headers?.['x-amzn-errortype'] as string | undefined
-    return { status: reply.status, code, message: code === undefined ? undefined : (parsed.message ?? parsed.Message), body: parsed }
+    return { status: reply.status, code, message: code === undefined ? undefined : textOf(parsed.message ?? parsed.Message), body: parsed }
   }
 
   /** As the deletion of a project does it: its rows go with its own. */

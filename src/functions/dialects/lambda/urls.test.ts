@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { LambdaTable, ONE, refuses, TWO } from './table-fixture.ts'
+import { listOf, textOf } from '../../../lib/told-fixture.ts'
 
 const F = '/2021-10-31/functions'
 const ARN = 'arn:aws:lambda:us-east-1:000000000000:function:shop'
@@ -24,8 +25,8 @@ describe('addresses of functions by the Lambda API', () => {
     const made = await table.send('POST', `${F}/shop/url`, { AuthType: 'NONE' })
     assert.equal(made.status, 201)
     assert.deepEqual(Object.keys(made.body), ['FunctionUrl', 'FunctionArn', 'AuthType', 'CreationTime'])
-    assert.match(made.body.FunctionUrl, /^http:\/\/127\.0\.0\.1:54321\/lambda-url\/[a-z0-9]{32}\/$/)
-    assert.match(made.body.CreationTime, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+    assert.match(textOf(made.body.FunctionUrl), /^http:\/\/127\.0\.0\.1:54321\/lambda-url\/[a-z0-9]{32}\/$/)
+    assert.match(textOf(made.body.CreationTime), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
     assert.deepEqual([made.body.FunctionArn, made.body.AuthType], [ARN, 'NONE'])
     const read = await table.send('GET', `${F}/shop/url`)
     assert.deepEqual(Object.keys(read.body), ['FunctionUrl', 'FunctionArn', 'AuthType', 'CreationTime', 'LastModifiedTime', 'InvokeMode'])
@@ -66,7 +67,7 @@ describe('addresses of functions by the Lambda API', () => {
     const test = await table.send('POST', `${F}/shop%3Atest/url`, { AuthType: 'NONE' })
     assert.deepEqual([live.status, live.body.FunctionArn, test.body.FunctionArn], [201, `${ARN}:live`, `${ARN}:test`])
     assert.equal(new Set([own, live, test].map((one) => one.body.FunctionUrl)).size, 3)
-    const arns = (answer: typeof own) => answer.body.FunctionUrlConfigs.map((one: { FunctionArn: string }) => one.FunctionArn)
+    const arns = (answer: typeof own) => listOf(answer.body.FunctionUrlConfigs).map((one) => one.FunctionArn)
     const first = await table.send('GET', `${F}/shop/urls?MaxItems=2`)
     assert.deepEqual(arns(first), [ARN, `${ARN}:live`])
     const second = await table.send('GET', `${F}/shop/urls?MaxItems=2&Marker=${first.body.NextMarker}`)

@@ -1,0 +1,32 @@
+import type { Command } from 'commander'
+import { UsageError } from './output.ts'
+
+/** Fields of mayfly.json that a deploy of one function may say by a flag. */
+const NUMBERS = {
+  memory: ['MB', 'memory of a sandbox'],
+  timeout: ['seconds', 'how long a call may take'],
+  tmp: ['MB', 'size of /tmp'],
+  concurrency: ['calls', 'how many calls one sandbox takes at once'],
+} as const
+const TEXTS = { reuse: ['how', '`function`, or `never` for a fresh sandbox for each call'] } as const
+
+export type DeploySettings = Partial<Record<keyof typeof NUMBERS | keyof typeof TEXTS, string>>
+
+/** Adds the flags to a command. */
+export function withDeploySettings(command: Command): Command {
+  for (const [name, [unit, what]] of Object.entries({ ...NUMBERS, ...TEXTS })) command.option(`--${name} <${unit}>`, `${what}, over what its mayfly.json says`)
+  return command
+}
+
+/** What the flags say, as fields of mayfly.json; what they may be is the node's to say. @throws UsageError */
+export function overridesOf(settings: DeploySettings): Record<string, unknown> {
+  const overrides: Record<string, unknown> = {}
+  for (const name of Object.keys(NUMBERS) as (keyof typeof NUMBERS)[]) {
+    const text = settings[name]
+    if (text === undefined) continue
+    if (!/^\d+$/.test(text)) throw new UsageError(`--${name} must be a whole number of ${NUMBERS[name][0]}`)
+    overrides[name] = Number(text)
+  }
+  for (const name of Object.keys(TEXTS) as (keyof typeof TEXTS)[]) if (settings[name] !== undefined) overrides[name] = settings[name]
+  return overrides
+}

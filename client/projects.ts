@@ -1,0 +1,46 @@
+import type { Client } from './client.ts'
+
+export interface ProjectInfo {
+  readonly ref: string
+  readonly name: string
+  readonly state: string
+  /** The name of its limit profile. */
+  readonly profile: string
+}
+
+interface Range {
+  readonly least: number
+  readonly most: number
+}
+
+/** What functions of a project may be set to: MB, seconds, calls at once in a sandbox, bytes. */
+export interface ProjectLimits {
+  readonly about: string
+  readonly memory: Range
+  readonly timeout: Range
+  readonly tmp: Range
+  readonly concurrency: Range
+  readonly queuedPayload: number
+}
+
+const at = (ref: string) => `/api/v1/projects/${encodeURIComponent(ref)}`
+const JSON_BODY = { 'content-type': 'application/json' }
+
+/** @throws ApiError: the operator's token is needed */
+export async function listProjects(client: Client): Promise<readonly ProjectInfo[]> {
+  return ((await (await client.request('GET', '/api/v1/projects')).json()) as { projects: ProjectInfo[] }).projects
+}
+
+export async function showProject(client: Client, ref: string): Promise<{ readonly project: ProjectInfo; readonly limits: ProjectLimits }> {
+  return (await (await client.request('GET', at(ref))).json()) as { project: ProjectInfo; limits: ProjectLimits }
+}
+
+/** @throws ApiError: the operator's token is needed */
+export async function listLimitProfiles(client: Client): Promise<readonly (ProjectLimits & { readonly name: string })[]> {
+  return ((await (await client.request('GET', '/api/v1/limit-profiles')).json()) as { profiles: (ProjectLimits & { name: string })[] }).profiles
+}
+
+/** From the next deploy on. @throws ApiError: the operator's token is needed */
+export async function setLimitProfile(client: Client, ref: string, profile: string): Promise<ProjectInfo> {
+  return ((await (await client.request('PATCH', at(ref), JSON.stringify({ profile }), JSON_BODY)).json()) as { project: ProjectInfo }).project
+}

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { LIMIT_PROFILES, type LimitProfileName } from '../core/limit-profiles.ts'
+import { LIMITS } from '../core/limits.ts'
+import { definitionOfSpec, parseFunctionSpec } from './definition.ts'
+import { FunctionsWorld, PROJECT } from './functions-fixture.ts'
+import { admitByProfile } from './profile.ts'
+
+const ARTEFACT = '0'.repeat(64)
+const definition = (spec: object) => definitionOfSpec('f', parseFunctionSpec({ artefact: ARTEFACT, ...spec }), {})
+
+describe('what a function may be set to', () => {
+  const { functionMemory, functionTimeout, functionTmp, sandboxCalls } = LIMITS
+  for (const [field, { least, value: most }] of Object.entries({
+    memory: functionMemory,
+    timeout: functionTimeout,
+    tmp: functionTmp,
+    concurrency: sandboxCalls,
+  })) {
+    it(`takes ${field} from ${least} to ${most}, and tells both to what lies past them`, () => {
+      for (const value of [least, most]) assert.equal((parseFunctionSpec({ artefact: ARTEFACT, [field]: value }) as Record<string, unknown>)[field], value)
+      for (const value of [least - 1, most + 1, 1.5, '7', null])
+        assert.throws(() => parseFunctionSpec({ artefact: ARTEFACT, [field]: value }), {
+          code: 'bad_request',
+          message: new RegExp(`^${field}: must be a whole number of .* from ${least} to ${most}$`),
+        })
+    })
+  }
+})
+
+describe('limit profiles', () => {
+  const admits = (profile: LimitProfileName, spec: object, before: object | null = null) =>
+    admitByProfile(profile, definition(spec), before === null ? null : definition(before))
+  const fits = { memory: 512, timeout: 60, tmp: 512, concurrency: 1 }
+
+  for (const [name, profile] of Object.entries(LIMIT_PROFILES)) {
+    it(`${name} goes to its edges and no further`, () => {
+      for (const field of ['memory', 'timeout', 'tmp', 'concurrency'] as const) {
+        const { least, most } = profile[field]
+        for (const value of [least, most]) assert.deepEqual(admits(name as LimitProfileName, { ...fits, [field]: value }), [])
+        const own = LIMIT_PROFILES.mayfly[field]
+        if (most < own.most)
+          assert.throws(() => admits(name as LimitProfileName, { ...fits, [field]: most + 1 }), {
+            code: 'profile_exceeded',
+            message: new RegExp(`^${field}: ${most + 1}( MB| s)? is more than the ${most}( MB| s)? that the limit profile ${name} of the project allows$`),
+          })
+        if (least > own.least)
+          assert.throws(() => admits(name as LimitProfileName, { ...fits, [field]: least - 1 }), {
+            code: 'profile_exceeded',
+            message: new RegExp(`^${field}: ${least - 1}( MB| s)? is less than the ${least}( MB| s)? that the limit profile ${name} of the project allows$`),
+          })
+      }
+    })
+  }
+
+  it('lambda-2017 has the numbers of its year', () => {
+    const { memory, timeout, tmp, queuedPayload } = LIMIT_PROFILES['lambda-2017']
+    assert.deepEqual([memory.most, timeout.most, tmp.most, queuedPayload], [1500, 300, 512, 131_072])
+  })
+
+  it('tells everything that is too much at once', () => {
+    assert.throws(() => admits('lambda-2017', { memory: 2048, timeout: 900 }), { code: 'profile_exceeded', message: /^memory: 2048 MB .*; timeout: 900 s .*$/ })
+  })
+
+  it('lets what was there before stay, and says so; a change to something else beyond it is refused', () => {
+    const before = { memory: 2048, timeout: 600 }
+    const stays = admits('lambda-2017', before, before)
+    assert.equal(stays.length, 2)
+    assert.match(stays[0] ?? '', /^memory: 2048 MB is more than the 1500 MB that the limit profile lambda-2017 .* stays until it is changed\.$/)
+    assert.throws(() => admits('lambda-2017', { memory: 2047, timeout: 600 }, before), { code: 'profile_exceeded', message: /^memory: 2047 MB[^;]*$/ })
+    assert.deepEqual(admits('lambda-2017', { memory: 1500, timeout: 300 }, before), [])
+  })
+})
+
+describe('a project with a limit profile', () => {
+  let world: FunctionsWorld
+  before(async () => {
+    world = await FunctionsWorld.open()
+  })
+  after(() => world[Symbol.asyncDispose]())
+
+  it('refuses what is new beyond it, by deploy, plan and change; what is there is deployed again with a word', async () => {
+    await world.deploy('large', 1, { memory: 2048 })
+    world.profile = 'lambda-2017'
+    await assert.rejects(world.deploy('new', 1, { timeout: 301 }), { code: 'profile_exceeded' })
+    assert.equal(await world.functions.find(PROJECT, 'new'), null)
+    await assert.rejects(world.functions.warnings(PROJECT, { ...definition({ memory: 1501 }), name: 'new' }, {}), { code: 'profile_exceeded' })
+    await assert.rejects(world.functions.update(PROJECT, 'large', { definition: { memoryMb: 3008 } }), { code: 'profile_exceeded' })
+    const { definition: wanted, environment, artefact } = await world.functions.get(PROJECT, 'large')
+    const again = await world.functions.put(PROJECT, wanted, environment ?? {}, artefact)
+    assert.equal(again.changed, false)
+    assert.match(again.warnings.join(), /memory: 2048 MB is more than the 1500 MB/)
+    const changed = await world.functions.put(PROJECT, { ...wanted, timeoutSeconds: 300 }, environment ?? {}, artefact)
+    assert.deepEqual([changed.changed, changed.record.definition.memoryMb], [true, 2048])
+    assert.match(changed.warnings.join(), /memory: 2048 MB is more than the 1500 MB/)
+  })
+})

@@ -1,0 +1,35 @@
+import { MayflyError } from '../core/errors.ts'
+import { LIMIT_PROFILES, type LimitProfileName } from '../core/limit-profiles.ts'
+import type { FunctionDefinition } from './types.ts'
+
+/** What a profile bounds, by its name in mayfly.json and in a definition. */
+const BOUNDED = [
+  { name: 'memory', field: 'memoryMb', unit: ' MB' },
+  { name: 'timeout', field: 'timeoutSeconds', unit: ' s' },
+  { name: 'tmp', field: 'tmpMb', unit: ' MB' },
+  { name: 'concurrency', field: 'concurrency', unit: '' },
+] as const
+
+type Bounded = Pick<FunctionDefinition, (typeof BOUNDED)[number]['field']>
+
+/**
+ * Holds a definition to the limits of its project. What a function was before the project got them stays as it is.
+ * @param before  what the function is now; null when there is none yet
+ * @returns what stays although it is beyond them, each as a sentence
+ * @throws MayflyError profile_exceeded
+ */
+export function admitByProfile(profile: LimitProfileName, wanted: Bounded, before: Bounded | null): string[] {
+  const stays: string[] = []
+  const refused: string[] = []
+  for (const { name, field, unit } of BOUNDED) {
+    const value = wanted[field]
+    const { least, most } = LIMIT_PROFILES[profile][name]
+    if (value >= least && value <= most) continue
+    const past = value > most ? `more than the ${most}${unit}` : `less than the ${least}${unit}`
+    const text = `${name}: ${value}${unit} is ${past} that the limit profile ${profile} of the project allows`
+    if (before?.[field] === value) stays.push(`${text}; it was so before, and stays until it is changed.`)
+    else refused.push(text)
+  }
+  if (refused.length > 0) throw new MayflyError('profile_exceeded', refused.join('; '))
+  return stays
+}

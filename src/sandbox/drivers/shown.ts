@@ -1,0 +1,69 @@
+import { promises as fs } from 'node:fs'
+import path from 'node:path'
+
+/**
+ * What `/proc/meminfo` says inside: a machine that has what the function may use. Programs size their caches by it.
+ * sysinfo(2) still tells the host's; without it the C library would take what lies on its stack for an answer.
+ */
+export function meminfoOf(memoryMb: number): string {
+  const kb = memoryMb * 1024
+  const rows: [string, number][] = [
+    ['MemTotal', kb],
+    ['MemFree', kb],
+    ['MemAvailable', kb],
+    ...[
+      'Buffers',
+      'Cached',
+      'SwapCached',
+      'Active',
+      'Inactive',
+      'Active(anon)',
+      'Inactive(anon)',
+      'Active(file)',
+      'Inactive(file)',
+      'Unevictable',
+      'Mlocked',
+    ].map((name): [string, number] => [name, 0]),
+    ...['SwapTotal', 'SwapFree', 'Dirty', 'Writeback', 'AnonPages', 'Mapped', 'Shmem', 'Slab', 'SReclaimable', 'SUnreclaim', 'KernelStack', 'PageTables'].map(
+      (name): [string, number] => [name, 0],
+    ),
+    ['CommitLimit', kb],
+    ['Committed_AS', 0],
+  ]
+  return rows.map(([name, value]) => `${`${name}:`.padEnd(16)}${String(value).padStart(8)} kB\n`).join('')
+}
+
+/** Says which start of the machine this is, and so which sandboxes stand on one: an empty file in its place. */
+export const BOOT_ID = '/proc/sys/kernel/random/boot_id'
+
+const WATCHERS = { max_inotify_instances: 8, max_inotify_watches: 8_192 }
+const NAMESPACES = ['cgroup', 'ipc', 'mnt', 'net', 'pid', 'time', 'user', 'uts']
+
+/**
+ * Run by runc as the root of the new user namespace, before user code. The kernel counts watchers of files up to the
+ * user who made the namespace, root, who may have 128 in all: without a bound of its own one sandbox takes those of
+ * all others and of the host's services. Namespaces it may make none, whatever filter there is.
+ */
+export const boundsHook = {
+  path: '/bin/sh',
+  args: [
+    'sh',
+    '-c',
+    [...Object.entries(WATCHERS), ...NAMESPACES.map((kind) => [`max_${kind}_namespaces`, 0])]
+      .map(([name, value]) => `echo ${value} >/proc/sys/user/${name}`)
+      .join('\n'),
+  ],
+}
+
+/**
+ * Puts the runtimes into the root that all sandboxes share. Bound from where they lie, each sandbox would have one
+ * mount more, and in its list of mounts the path of this program.
+ */
+export async function copyRuntimes(from: string, to: string): Promise<void> {
+  await fs.mkdir(to, { recursive: true, mode: 0o755 })
+  for (const entry of await fs.readdir(from, { withFileTypes: true })) {
+    const [source, target] = [path.join(from, entry.name), path.join(to, entry.name)]
+    if (entry.isDirectory()) await copyRuntimes(source, target)
+    else if (/\.(mjs|py)$/.test(entry.name)) await fs.writeFile(target, await fs.readFile(source), { mode: 0o444 })
+  }
+}

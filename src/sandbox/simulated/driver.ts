@@ -1,0 +1,126 @@
+import { duplexPair } from 'node:stream'
+import type { Driver, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
+import { type OnCall, SimulatedGuest } from './guest.ts'
+import type { Steps } from './steps.ts'
+
+/** What a test asks of it at the end. */
+export interface Counts {
+  starts: number
+  /** Under way at once, the most ever; of those that calls wait for. */
+  mostStarts: number
+  kills: number
+}
+
+/** Sandboxes that are a few objects of this process: each step of theirs waits for the test, which says how it goes. */
+export class SimulatedDriver implements Driver {
+  readonly name = 'process'
+  readonly limits = ['time']
+  readonly missing = []
+  readonly resizesTmp = true
+  readonly counts: Counts = { starts: 0, mostStarts: 0, kills: 0 }
+  /** What was started and is not given back. */
+  readonly alive = new Map<string, SimulatedGuest>()
+  /** What no sandbox or pool may ever do, once it was done. */
+  readonly faults: string[] = []
+  readonly #steps: Steps
+  readonly #onCall: OnCall
+  #starting = 0
+  #isDisposed = false
+
+  /** @param onCall  told of each call that a guest hears */
+  constructor(steps: Steps, onCall: OnCall) {
+    this.#steps = steps
+    this.#onCall = onCall
+  }
+
+  get isDisposed(): boolean {
+    return this.#isDisposed
+  }
+
+  runs(_runtime: RuntimeName): boolean {
+    return true
+  }
+
+  start(options: StartOptions): Promise<SandboxProcess> {
+    if (this.#isDisposed) this.faults.push('a start after the end')
+    const { promise, resolve, reject } = Promise.withResolvers<SandboxProcess>()
+    const over = () => {
+      if (!options.background) this.#starting--
+    }
+    if (!options.background) this.counts.mostStarts = Math.max(this.counts.mostStarts, ++this.#starting)
+    const begin = (hello: boolean) => {
+      over()
+      const started = this.#make(options)
+      if (hello) started.guest.hello()
+      resolve(started.process)
+    }
+    this.#steps.add(`start ${options.id}`, {
+      well: () => begin(true),
+      fails: () => {
+        over()
+        reject(new Error('no room for another'))
+      },
+      silent: () => begin(false),
+      dies: () => {
+        begin(false)
+        this.alive.get(options.id)?.die()
+      },
+    })
+    return promise
+  }
+
+  async sweep(): Promise<void> {}
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.alive.size > 0) this.faults.push(`at the end ${[...this.alive.keys()].join(', ')} are left`)
+    this.#isDisposed = true
+  }
+
+  #make(options: StartOptions): { guest: SimulatedGuest; process: SandboxProcess } {
+    const [control, guestControl] = duplexPair()
+    const [relay, guestRelay] = duplexPair()
+    for (const socket of [control, relay, guestControl, guestRelay]) socket.on('error', () => {})
+    guestRelay.resume()
+    const { id } = options
+    const guest = new SimulatedGuest(id, guestControl, guestRelay, this.#steps, { faults: this.faults, onCall: this.#onCall })
+    if (this.alive.has(id)) this.faults.push(`two sandboxes are named ${id}`)
+    this.alive.set(id, guest)
+    this.counts.starts++
+    let killing: Promise<void> | null = null
+    const kill = () => {
+      killing ??= new Promise<void>((resolve, reject) => {
+        guest.die()
+        const over = (how: () => void) => () => {
+          this.alive.delete(id)
+          this.counts.kills++
+          control.destroy()
+          relay.destroy()
+          how()
+        }
+        // What is left then goes with the sweep of the driver's end.
+        this.#steps.add(`kill ${id}`, { well: over(resolve), fails: over(() => reject(new Error('the control group does not become empty'))) })
+      })
+      return killing
+    }
+    const isAlive = (what: string) => {
+      if (killing !== null) this.faults.push(`${what} of ${id}, which is being killed`)
+    }
+    const process: SandboxProcess = {
+      id,
+      control,
+      relay,
+      paths: { code: '/code', opt: '/opt', keptCache: '/cache', cache: null, lang: null, runtime: null },
+      cache: null,
+      isolated: true,
+      stderrTail: () => '',
+      limit: () => isAlive('a limit'),
+      resizeTmp: async () => isAlive('a size of /tmp'),
+      freeze: () => guest.freezer(true),
+      thaw: () => guest.freezer(false),
+      kill,
+      exited: guest.exited,
+      memory: () => (killing === null ? { currentMb: 10, peakMb: 20 } : null),
+    }
+    return { guest, process }
+  }
+}
