@@ -23,6 +23,7 @@ export interface Bwrapped {
 export const SECCOMP_FD = 5
 export const INFO_FD = 6
 const OPEN_FILES = 1024
+const PENDING_SIGNALS = 256
 const LOCKED_BYTES = 64 * KiB
 /** What hides each: nothing, as a file or as a folder. */
 const MASKS = MASKED.filter((file) => existsSync(file)).map((file) => ({ file, folder: statSync(file).isDirectory() }))
@@ -62,7 +63,14 @@ export function bwrapArguments({ root, node, runtimes, slotDir, cacheBytes, tmpM
     ...(cacheBytes === null ? [] : tmpfs('/cache', cacheBytes)),
     ...['--chdir', '/', '--'],
     // Inside, for a count of processes bounds those of the user namespace that it is asked for in.
-    ...['/usr/bin/prlimit', `--nofile=${OPEN_FILES}`, '--core=0', `--memlock=${LOCKED_BYTES}`, '--msgqueue=0', ...(pids === null ? [] : [`--nproc=${pids}`])],
+    ...[
+      '/usr/bin/prlimit',
+      `--nofile=${OPEN_FILES}`,
+      `--sigpending=${PENDING_SIGNALS}`,
+      `--memlock=${LOCKED_BYTES}`,
+      '--msgqueue=0',
+      ...(pids === null ? [] : [`--nproc=${pids}`]),
+    ],
     ...[`${INSIDE.lang}/bin/node`, ...argv],
   ]
 }

@@ -25,8 +25,12 @@ const UIDS = 65_536
 const CLOSES_ON_EXEC = 0o2000000
 const START_LIMIT_MS = 30_000
 const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' }
-/** Enters the control groups whose files come first, is ended before the node when memory runs out, and becomes what follows. */
-const LAUNCH = 'n=$1; shift; while [ $n -gt 0 ]; do echo 0 > "$1" || exit 1; shift; n=$((n-1)); done; echo 500 > /proc/self/oom_score_adj; exec "$@"'
+/**
+ * Enters the control groups whose files come first, is ended before the node when memory runs out, dumps no core (at a
+ * limit of 1 no program of the host takes one; the filter lets nobody change it), and becomes what follows.
+ */
+const LAUNCH =
+  'n=$1; shift; while [ $n -gt 0 ]; do echo 0 > "$1" || exit 1; shift; n=$((n-1)); done; echo 500 > /proc/self/oom_score_adj; prlimit --pid $$ --core=1 2>/dev/null; exec "$@"'
 
 /**
  * Sandboxes by bubblewrap, for an ordinary user and for a root without runc. Never launched by root itself: a namespace
