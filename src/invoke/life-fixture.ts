@@ -150,8 +150,12 @@ export class World {
         ended: (record) => {
           if (this.#ended.has(record.invocationId)) this.faults.push(`${record.invocationId} was metered twice`)
           this.#ended.set(record.invocationId, record)
+          const { outcome, billedMs, durationMs, initMs } = record
+          const mostMs = outcome === 'cut' ? 0 : Math.max(1, Math.ceil(durationMs + initMs))
+          if (billedMs > mostMs || (outcome !== 'cut' && billedMs < 1)) this.faults.push(`${outcome} after ${durationMs} + ${initMs} ms, billed ${billedMs}`)
         },
-        settled: async () => {},
+        settled: () =>
+          new Promise((resolve, reject) => void this.steps.add('journal', { well: resolve, fails: () => reject(new Error('the journal is not writable')) })),
       },
       logs: { write: () => {} },
       specs: this.#specs,

@@ -8,6 +8,7 @@ import { within } from '../lib/within.ts'
 import { Channel } from './channel.ts'
 import type { Endings } from './endings.ts'
 import { openSlot } from './staging.ts'
+import { SandboxLife } from './state.ts'
 import type { Driver, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from './types.ts'
 
 /** A guest that says nothing for so long after its start is given up. */
@@ -32,8 +33,7 @@ export interface Generic extends Boot {
   readonly process: SandboxProcess
   readonly channel: Channel
   readonly slotDir: string
-  /** Its code path has run already, so that a first call finds it hot. */
-  warm: boolean
+  readonly life: SandboxLife
   /** Set when it becomes a version's: where its connections to the platform go. */
   owner: { openRelay: (connection: Duplex) => void } | null
 }
@@ -78,11 +78,12 @@ export class Booting {
 
   /** Runs its code path. @throws when it does not come to an end */
   async warm(generic: Generic): Promise<void> {
+    generic.life.tell('warming', null)
     using _ = this.working(generic)
     const warming = generic.channel.warm(WARM_ROUNDS)
     if (!(await within(this.#deps.clock, HELLO_MS, warming))) throw new Error('it did not warm')
     await warming
-    generic.warm = true
+    generic.life.tell('warmed', null)
   }
 
   /** Until this is disposed a close ends it. */
@@ -94,6 +95,7 @@ export class Booting {
   /** Resolves when nothing is left of it. Idempotent. @throws what keeps the driver from giving it back; all else of it is gone then too */
   async end(generic: Generic): Promise<void> {
     this.#inWork.delete(generic)
+    generic.life.tell('ended', null)
     try {
       await generic.process.kill()
     } finally {
@@ -131,12 +133,13 @@ export class Booting {
         slotDir,
         runtime,
         tmpMb,
-        warm: false,
+        life: new SandboxLife(),
         owner: null,
       }
       const late = new AbortController()
       using _ = clock.timer(HELLO_MS, () => late.abort(new Error(`it said nothing for ${HELLO_MS} ms`)))
       await generic.channel.hello(AbortSignal.any([late.signal, closing]))
+      generic.life.tell('greeted', null)
       if (background && cache === null) await this.warm(generic)
       closing.throwIfAborted()
       return generic

@@ -133,7 +133,8 @@ export class Supply {
   #keep(generic: Generic): boolean {
     const { booting, endings } = this.#deps
     if (generic.tmpMb !== POOL_TMP_MB || !this.#waiting.hasPlace(generic.runtime)) return false
-    if (generic.warm) {
+    const { now } = generic.life
+    if (now.state === 'booted' && now.warm) {
       this.#waiting.add(generic)
       void generic.channel.failure.then(() => this.#replace(generic))
       return true

@@ -122,6 +122,8 @@ export interface LogSink {
 /** How a call ended, its body and `waitUntil` included; `maxMemoryMb` as the kernel measured it, null where it does not. */
 export interface CallEnd {
   readonly maxMemoryMb: number | null
+  /** Milliseconds of its time that are those of others, which ran beside it in its sandbox: they share the time in equal parts. */
+  readonly othersMs: number
   /** `message` is for the log, and empty where the function has told it there; `payload` is Lambda's JSON. */
   readonly error: { readonly type: string; readonly message: string; readonly payload: Uint8Array } | null
 }
