@@ -172,7 +172,18 @@ export class World {
     writeFileSync(path.join(folder, 'code', 'index.js'), '')
     const [clock, steps] = [new SimulatedClock(), new Steps()]
     const driver: SimulatedDriver = new SimulatedDriver(steps, (call, guest) => world.#heard(call, guest))
-    const config = { sandbox: 'process', poolSize: 1, refills: 1, starts: STARTS, freezeMs: 50, idleMs: 5_000, memoryMb: BUDGET_MB } as const
+    const config = {
+      sandbox: 'process',
+      poolSize: 1,
+      poolMost: 2,
+      readyMost: 2,
+      refills: 1,
+      starts: STARTS,
+      freezeMs: 50,
+      idleMs: 5_000,
+      memoryMb: BUDGET_MB,
+    } as const
+    const machineMemory = async () => ({ totalMb: 1_024, availableMb: 1_024, stalledPercent: 0 })
     const pool = await openSandboxes({
       config,
       driver,
@@ -181,6 +192,7 @@ export class World {
       log: silentLog,
       knownBefore: () => false,
       shares: { projects: () => 1, weightOf: () => 1 },
+      machineMemory,
     })
     const world: World = new World({ folder, clock, steps, driver, pool })
     return world

@@ -5,6 +5,7 @@ import { MayflyError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
+import { BootHealth } from './boot-health.ts'
 import { Channel } from './channel.ts'
 import type { Endings } from './endings.ts'
 import { openSlot } from './staging.ts'
@@ -50,6 +51,7 @@ export interface BootingDeps {
 
 /** Brings sandboxes to where they can become anything, and ends those of which nothing became. */
 export class Booting {
+  readonly health: BootHealth
   readonly #deps: BootingDeps
   /** Those that are warmed or given code now: nobody else knows them. */
   readonly #inWork = new Set<Generic>()
@@ -57,6 +59,7 @@ export class Booting {
 
   constructor(deps: BootingDeps) {
     this.#deps = deps
+    this.health = new BootHealth(deps.clock, deps.log)
   }
 
   /**
@@ -66,6 +69,7 @@ export class Booting {
   async start(boot: Boot, background: boolean, cache: StartOptions['cache'] = null): Promise<Generic> {
     // A close has waited for what it knew of, and no longer.
     this.#deps.closing.throwIfAborted()
+    if (!background) this.health.check(boot.runtime)
     const work = this.#boot(boot, background, cache)
     this.#deps.endings.track(
       work.then(
@@ -120,7 +124,8 @@ export class Booting {
   }
 
   async #boot({ runtime, tmpMb }: Boot, background: boolean, cache: StartOptions['cache']): Promise<Generic> {
-    const { driver, slots, clock, log, closing } = this.#deps
+    const { driver, slots, clock, closing } = this.#deps
+    const began = clock.monotonic()
     const id = `s-${++this.#next}`
     const slotDir = path.join(slots, id)
     await openSlot(slotDir)
@@ -142,14 +147,15 @@ export class Booting {
       generic.life.tell('greeted', null)
       if (background && cache === null) await this.warm(generic)
       closing.throwIfAborted()
+      this.health.worked(runtime)
       return generic
     } catch (error) {
       await process?.cache?.close()
-      await process?.kill().catch((left: Error) => log.error({ error: left.message }, 'a sandbox could not be given back'))
+      await process?.kill().catch((left: Error) => this.#deps.log.error({ error: left.message }, 'a sandbox could not be given back'))
       await fs.rm(slotDir, { recursive: true, force: true })
       closing.throwIfAborted()
       const why = process?.stderrTail().trim().slice(-300) || (error as Error).message
-      log.error({ error: why }, 'a sandbox did not start')
+      this.health.failed(runtime, why, began)
       throw new MayflyError('sandbox_unavailable', 'a sandbox could not be started; the log of the node says why', { cause: error })
     }
   }

@@ -2,7 +2,7 @@ import { after, type Transitions } from '../lib/transitions.ts'
 import { unreachable } from '../lib/unreachable.ts'
 import type { Ending } from './types.ts'
 
-export const noneEnded = (): Record<Ending, number> => ({ 'idle-drop': 0, memory: 0, retired: 0, used: 0, timeout: 0, lost: 0 })
+export const noneEnded = (): Record<Ending, number> => ({ 'idle-drop': 0, memory: 0, pressure: 0, retired: 0, used: 0, timeout: 0, lost: 0 })
 
 /** The life of one sandbox, from its start to its end. A state carries only what it has. */
 export type SandboxState =
