@@ -13,7 +13,7 @@ import { StartError } from './core/data-directory.ts'
 import { diskState, measureDisk, reserveBytes } from './core/disk.ts'
 import { MayflyError } from './core/errors.ts'
 import { flagName, resolveSettings, SettingsError } from './core/settings.ts'
-import { doFirstJob, type Resized } from './first-job.ts'
+import type { Resized } from './first-job.ts'
 import { helpText, isNodeCommand, parseFlags } from './flags.ts'
 import { crashAt } from './core/crash.ts'
 import type { Host } from './host.ts'
@@ -111,6 +111,8 @@ async function firstJob(node: RunningNode, host: Host): Promise<boolean> {
     return false
   }
   try {
+    // It bundles, as a client does; what that takes is loaded by the one start that does it.
+    const { doFirstJob } = await import('./first-job.ts')
     const job = await doFirstJob({
       root,
       data: node.directory.path,
