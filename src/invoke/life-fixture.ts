@@ -269,6 +269,17 @@ export class World {
     })
   }
 
+  /** How a call ended, as its caller and as its meter saw it; null while it did not. */
+  endOf(call: number): { readonly outcome: string | undefined; readonly record: MeterRecord } | null {
+    const record = this.#ended.get(`call-${call}`)
+    return record ? { outcome: this.#calls.get(`call-${call}`)?.outcomes[0], record } : null
+  }
+
+  /** What serves, as the pool tells it. */
+  get serving(): readonly { readonly id: string; readonly state: string; readonly busy: number }[] {
+    return this.#pool.status().sandboxes
+  }
+
   // ── what is looked at ────────────────────────────────────────────────────────────────────────────────────────
 
   /** Until nothing goes on by itself. */
