@@ -1,9 +1,9 @@
 import { count, type Infer, megabytes, milliseconds, oneOf } from '../core/settings.ts'
 
 export const sandboxSettings = {
-  sandbox: oneOf(['auto', 'runc', 'bwrap', 'process'], {
+  sandbox: oneOf(['auto', 'runc', 'gvisor', 'bwrap', 'process'], {
     default: 'auto',
-    doc: 'How a function is kept apart from its neighbours. `auto` takes `runc` for root and `bwrap` (bubblewrap) for ordinary users. `process` keeps nothing apart and is never chosen by `auto`.',
+    doc: 'How a function is kept apart from its neighbours. `auto` takes `runc` for root and `bwrap` (bubblewrap) for ordinary users; `gvisor` is taken by name. `process` keeps nothing apart and is never chosen by `auto`.',
   }),
   poolSize: count({
     default: 2,
