@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { KiB, MiB } from '../../lib/bytes.ts'
-import { ENVIRONMENT, INSIDE, MASKED, PUBLIC_FOLDERS, UID } from './inside.ts'
+import { ENVIRONMENT, firstProcess, INSIDE, MASKED, PUBLIC_FOLDERS, UID } from './inside.ts'
 
 /** What a sandbox is made of, by the names that whoever launches bubblewrap can open. */
 export interface Bwrapped {
@@ -68,6 +68,6 @@ export function bwrapArguments({ root, node, meminfo, slotDir, cacheBytes, tmpMb
     // Inside, for what is counted by user is counted for the user namespace that it is asked for in.
     ...['/usr/bin/prlimit', `--nofile=${OPEN_FILES}`, `--memlock=${LOCKED_BYTES}`, '--msgqueue=0', `--sigpending=${PENDING_SIGNALS}`],
     ...(pids === null ? [] : [`--nproc=${pids}`]),
-    ...[`${INSIDE.lang}/bin/node`, ...argv],
+    ...firstProcess(`${INSIDE.lang}/bin/node`, argv),
   ]
 }

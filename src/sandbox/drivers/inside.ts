@@ -10,6 +10,12 @@ export const INSIDE = { code: '/var/task', opt: '/opt', keptCache: '/fn/cache', 
 export const PORTS = { relay: 9002, api: 9001 }
 /** What the first process inside is told. The loader looks where libraries lie when a program starts, and never again. */
 export const ENVIRONMENT = { PATH: programPath(INSIDE), LD_LIBRARY_PATH: libraryPath(INSIDE), HOME: '/tmp', LANG: 'C.UTF-8' }
+/**
+ * The first process: it gives the program its place and takes the ends of all that loses its parent, which would stay as
+ * so many counted processes: Node takes those of its own children alone. The descriptors are the program's.
+ */
+const FIRST = '"$@" & exec 3>&- 4>&-; wait $!'
+export const firstProcess = (program: string, args: readonly string[]): string[] => ['/bin/sh', '-c', FIRST, 'init', program, ...args]
 /** Programs and libraries of the distribution, for native modules and child processes: public files, read-only. */
 export const PUBLIC_FOLDERS: readonly string[] = ['/usr', ...['/etc/ssl', '/etc/alternatives'].filter((folder) => existsSync(folder))]
 /** What the kernel tells of the whole machine, and is nobody's business inside. */

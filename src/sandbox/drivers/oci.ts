@@ -10,7 +10,7 @@ import { within } from '../../lib/within.ts'
 import { guestOf } from '../guests.ts'
 import type { Driver, GuestPaths, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
-import { ENVIRONMENT, INSIDE, MASKED, makeSkeleton, PORTS, PUBLIC_FOLDERS, UID } from './inside.ts'
+import { ENVIRONMENT, firstProcess, INSIDE, MASKED, makeSkeleton, PORTS, PUBLIC_FOLDERS, UID } from './inside.ts'
 import type { OciRuntime } from './oci-runtimes.ts'
 import { seccomp } from './seccomp.ts'
 import { boundsHook, copyRuntimes, meminfoOf } from './shown.ts'
@@ -183,7 +183,7 @@ export class OciDriver implements Driver {
         user: { uid: UID, gid: UID },
         cwd: '/',
         env: Object.entries(ENVIRONMENT).map(([name, value]) => `${name}=${value}`),
-        args: inside([`${INSIDE.lang}/bin/node`, ...(options.argv ?? guest.args(INSIDE.runtime, PORTS))]),
+        args: inside(firstProcess(`${INSIDE.lang}/bin/node`, options.argv ?? guest.args(INSIDE.runtime, PORTS))),
         capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
         noNewPrivileges: true,
         oomScoreAdj: 500,
