@@ -18,11 +18,8 @@ export interface Probe {
 /** Open under one driver, and why that may be. */
 export const KNOWN_OF: Partial<Record<DriverName, Readonly<Record<string, string>>>> = {
   bwrap: {
-    'namespaces: namespaces that the kernel would count': 'the list of calls lets none be made',
-    'the machine: watchers of files that all sandboxes share':
-      'counted for the user who launches: as root one of its own for each sandbox, else the user of the node',
+    'namespaces: namespaces that the kernel would count': 'the bound is that of a namespace around it, which cannot be read inside',
     'the machine: how many watches it may set': 'the same',
-    'what is told of the host: size of its memory': 'the host’s own file is seen',
   },
 }
 

@@ -30,7 +30,7 @@ describe('what code in a sandbox can reach', { skip }, () => {
       const vanished = [...results].filter(([one, seen]) => seen !== null && !seen.open && isKnown(driver, one))
       assert.deepEqual(tell(vanished), [], 'what is said to be open is')
       const memory = [...results].find(([one]) => one.name === 'size of its memory')?.[1]
-      if (driver === 'runc') assert.equal(memory?.how, String(MEMORY_MB * 1024 * 1024), 'the function is told its own')
+      assert.equal(memory?.how, String(MEMORY_MB * 1024 * 1024), 'the function is told its own')
     })
   }
 
