@@ -183,6 +183,7 @@ async function doctor(): Promise<number> {
     name: `doctor-${process.pid}`,
     guests: await findGuests(root),
     runtimesPath: path.join(root, 'runtimes'),
+    dns: values.egress.dns,
     clock: host.clock,
     log: host.log,
   })

@@ -757,6 +757,13 @@ export const LIMITS = {
     error: 'bad_request',
     provenBy: 'src/functions/secrets/service.test.ts',
   },
+  egressHosts: {
+    value: 100,
+    unit: 'count',
+    why: 'an allow-list is compared with each name that a function resolves',
+    error: 'bad_request',
+    provenBy: 'src/functions/definition.test.ts',
+  },
   diskSample: {
     value: 1_000,
     unit: 'ms',

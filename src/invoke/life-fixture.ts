@@ -122,6 +122,7 @@ export class World {
     })
     this.#specs = new Specs({
       issueHandle: () => ({ key: 'k', accessKeyId: 'a', secretAccessKey: 's', revoke: () => {} }),
+      countEgress: () => {},
       openRelay: (connection) => {
         this.#relayed++
         connection.on('error', () => {})
@@ -147,6 +148,7 @@ export class World {
           if (this.#started.has(invocationId)) this.faults.push(`${invocationId} began twice`)
           this.#started.add(invocationId)
         },
+        carried: () => {},
         ended: (record) => {
           if (this.#ended.has(record.invocationId)) this.faults.push(`${record.invocationId} was metered twice`)
           this.#ended.set(record.invocationId, record)
