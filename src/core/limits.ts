@@ -45,6 +45,20 @@ export const LIMITS = {
     error: 'request_timeout',
     provenBy: 'src/gateway/body.test.ts',
   },
+  heldBodies: {
+    value: 512 * MiB,
+    unit: 'bytes',
+    why: 'bodies that are read whole stay in memory until their replies are written: of all requests together',
+    error: 'node_busy',
+    provenBy: 'src/gateway/body-budget.test.ts',
+  },
+  heldBodiesOfProject: {
+    value: 256 * MiB,
+    unit: 'bytes',
+    why: 'the same of one project, so that others have room too; requests of which it is not known yet whose they are count as one',
+    error: 'too_many_bytes',
+    provenBy: 'src/gateway/body-budget.test.ts',
+  },
   refusedBody: {
     value: 16 * MiB,
     unit: 'bytes',
