@@ -2,13 +2,15 @@ import { existsSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { KiB, MiB } from '../../lib/bytes.ts'
 import { ENVIRONMENT, INSIDE, MASKED, PUBLIC_FOLDERS, UID } from './inside.ts'
+import { BOOT_ID } from './shown.ts'
 
 /** What a sandbox is made of, by the names that whoever launches bubblewrap can open. */
 export interface Bwrapped {
   /** The skeleton that all share. */
   readonly root: string
   readonly node: string
-  readonly runtimes: string
+  /** What it reads as the memory of the machine. */
+  readonly meminfo: string
   readonly slotDir: string
   /** Only in a build sandbox. */
   readonly cacheBytes: number | null
@@ -25,14 +27,15 @@ export const INFO_FD = 6
 const OPEN_FILES = 1024
 const LOCKED_BYTES = 64 * KiB
 /** What hides each: nothing, as a file or as a folder. */
-const MASKS = MASKED.filter((file) => existsSync(file)).map((file) => ({ file, folder: statSync(file).isDirectory() }))
+const MASKS = [...MASKED, BOOT_ID].filter((file) => existsSync(file)).map((file) => ({ file, folder: statSync(file).isDirectory() }))
+const PENDING_SIGNALS = 256
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
 
 /**
  * The command line of bubblewrap. It makes what the driver `runc` makes of the same things, but for the user ids: there is one,
  * and outside it is that of who launches.
  */
-export function bwrapArguments({ root, node, runtimes, slotDir, cacheBytes, tmpMb, pids, argv }: Bwrapped): string[] {
+export function bwrapArguments({ root, node, meminfo, slotDir, cacheBytes, tmpMb, pids, argv }: Bwrapped): string[] {
   const bind = (source: string, inside: string) => ['--ro-bind', source, inside]
   const tmpfs = (inside: string, bytes: number) => ['--size', String(bytes), '--perms', '1777', '--tmpfs', inside]
   const empty = path.join(root, 'sys')
@@ -48,11 +51,11 @@ export function bwrapArguments({ root, node, runtimes, slotDir, cacheBytes, tmpM
     ...bind(root, '/'),
     ...PUBLIC_FOLDERS.flatMap((folder) => bind(folder, folder)),
     ...bind(node, `${INSIDE.lang}/bin/node`),
-    ...bind(runtimes, INSIDE.runtime),
     ...bind(slotDir, '/fn'),
     ...bind(path.join(slotDir, 'code'), INSIDE.code),
     ...bind(path.join(slotDir, 'opt'), INSIDE.opt),
     ...['--proc', '/proc'],
+    ...bind(meminfo, '/proc/meminfo'),
     ...MASKS.flatMap(({ file, folder }) => bind(folder ? empty : '/dev/null', file)),
     // A tmpfs of bubblewrap has no bound but its size: what needs no writing is closed.
     ...['--size', String(64 * KiB), '--tmpfs', '/dev'],
@@ -61,8 +64,9 @@ export function bwrapArguments({ root, node, runtimes, slotDir, cacheBytes, tmpM
     ...['--dir', '/dev/shm', '--remount-ro', '/dev', ...tmpfs('/dev/shm', 16 * MiB), ...tmpfs('/tmp', tmpMb * MiB)],
     ...(cacheBytes === null ? [] : tmpfs('/cache', cacheBytes)),
     ...['--chdir', '/', '--'],
-    // Inside, for a count of processes bounds those of the user namespace that it is asked for in.
-    ...['/usr/bin/prlimit', `--nofile=${OPEN_FILES}`, '--core=0', `--memlock=${LOCKED_BYTES}`, '--msgqueue=0', ...(pids === null ? [] : [`--nproc=${pids}`])],
+    // Inside, for what is counted by user is counted for the user namespace that it is asked for in.
+    ...['/usr/bin/prlimit', `--nofile=${OPEN_FILES}`, `--memlock=${LOCKED_BYTES}`, '--msgqueue=0', `--sigpending=${PENDING_SIGNALS}`],
+    ...(pids === null ? [] : [`--nproc=${pids}`]),
     ...[`${INSIDE.lang}/bin/node`, ...argv],
   ]
 }

@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { constants } from 'node:os'
 import type { Duplex } from 'node:stream'
@@ -8,6 +9,7 @@ import { within } from '../../lib/within.ts'
 import type { GuestPaths, SandboxProcess } from '../types.ts'
 import { continueFamily, memoryOf, stopFamily } from './family.ts'
 import { INSIDE } from './inside.ts'
+import { meminfoOf } from './shown.ts'
 import type { StderrTail } from './stderr-tail.ts'
 
 const DYING_MS = 5_000
@@ -20,6 +22,8 @@ export interface Bwrapping {
   readonly cache: FileHandle | null
   /** Null where this node has no control groups to give. */
   readonly cgroup: Cgroup | null
+  /** The file of what it reads as the memory of the machine. */
+  readonly meminfo: string
   readonly tail: StderrTail
   /** Called when nothing inside lives any more. */
   readonly giveBack: () => Promise<void>
@@ -65,6 +69,7 @@ export class BwrapSandbox implements SandboxProcess {
   }
 
   limit(limits: { memoryMb: number }): void {
+    writeFileSync(this.#made.meminfo, meminfoOf(limits.memoryMb))
     this.#made.cgroup?.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
   }
 

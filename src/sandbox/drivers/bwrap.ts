@@ -1,8 +1,9 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { closeSync, constants, existsSync, promises as fs, openSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, setPriority, totalmem } from 'node:os'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
+import { MiB } from '../../lib/bytes.ts'
 import { Cgroup, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
@@ -12,10 +13,11 @@ import { bwrapArguments, INFO_FD } from './bwrap-arguments.ts'
 import { type BwrapHost, bwrapHolds } from './bwrap-limits.ts'
 import { BwrapSandbox } from './bwrap-sandbox.ts'
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
-import { makeSkeleton, PORTS } from './inside.ts'
+import { INSIDE, makeSkeleton, PORTS } from './inside.ts'
 import { MountView } from './mount-view.ts'
 import { seccomp } from './seccomp.ts'
 import { compileSeccomp } from './seccomp-program.ts'
+import { copyRuntimes, meminfoOf } from './shown.ts'
 import { StderrTail } from './stderr-tail.ts'
 
 /** The user ids under which root has bubblewrap launched: one for each sandbox, nobody else's. */
@@ -25,8 +27,12 @@ const UIDS = 65_536
 const CLOSES_ON_EXEC = 0o2000000
 const START_LIMIT_MS = 30_000
 const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' }
-/** Enters the control groups whose files come first, is ended before the node when memory runs out, and becomes what follows. */
-const LAUNCH = 'n=$1; shift; while [ $n -gt 0 ]; do echo 0 > "$1" || exit 1; shift; n=$((n-1)); done; echo 500 > /proc/self/oom_score_adj; exec "$@"'
+/**
+ * Enters the control groups whose files come first, is ended before the node when memory runs out, dumps no core, and becomes
+ * what follows. With a limit of 1 byte the kernel starts no program of the host that takes core dumps; with 0 it does.
+ */
+const LAUNCH =
+  'n=$1; shift; while [ $n -gt 0 ]; do echo 0 > "$1" || exit 1; shift; n=$((n-1)); done; echo 500 > /proc/self/oom_score_adj; exec prlimit --core=1 "$@"'
 
 /**
  * Sandboxes by bubblewrap, for an ordinary user and for a root without runc. Never launched by root itself: a namespace
@@ -66,6 +72,8 @@ export class BwrapDriver implements Driver {
     if (uid !== process.getuid?.()) throw new Error(`the folder ${folder} belongs to another user`)
     await fs.chmod(folder, 0o711)
     await makeSkeleton(path.join(folder, 'root'))
+    await copyRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))
+    await fs.mkdir(path.join(folder, 'meminfo'), { recursive: true, mode: 0o711 })
     await fs.writeFile(path.join(folder, 'seccomp'), compileSeccomp(seccomp, process.arch === 'arm64' ? 'arm64' : 'x64'))
     const driver = new BwrapDriver(options, host, folder, shell)
     if (host.groups) await weighGroup(host.groups, driver.#groupParent, 100 * availableParallelism())
@@ -80,19 +88,25 @@ export class BwrapDriver implements Driver {
     const { clock, log } = this.#options
     const uid = this.#asRoot ? this.#takeUid() : null
     const cgroup = this.#host.groups ? new Cgroup(this.#host.groups, `${this.#groupParent}/${options.id}`) : null
+    const meminfo = path.join(this.#folder, 'meminfo', options.id)
     const giveBack = async () => {
+      await fs.rm(meminfo, { force: true })
       if (uid !== null) this.#uids.delete(uid)
     }
     let child: ChildProcess | null = null
     try {
-      const procs = cgroup?.make({ memoryMb: POOL_MEMORY_MB, pids: options.pids, cpuWeight: options.background ? 1 : 100 }) ?? []
-      const [program, ...args] = await this.#commandOf(options, uid)
+      // That of the host until it is known whose it becomes: the runtime sizes itself by it.
+      await fs.writeFile(meminfo, meminfoOf(Math.floor(totalmem() / MiB)), { mode: 0o444 })
+      const procs = cgroup?.make({ memoryMb: POOL_MEMORY_MB, pids: options.pids, cpuWeight: options.background ? 1 : 7 }) ?? []
+      const [program, ...args] = await this.#commandOf(options, meminfo, uid)
       child = this.#spawn([...this.#shell, String(procs.length), ...procs, program as string, ...args])
+      // The node itself goes first: it serves those that run already. Inside a group of its own this weighs nothing.
+      if (cgroup && child.pid !== undefined) setPriority(child.pid, options.background ? 15 : 5)
       const tail = new StderrTail(child.stderr)
       const init = await firstProcess(child, clock)
       if (init === null) throw new Error(`bubblewrap could not start a sandbox: ${tail.text().trim().slice(-500) || 'no answer'}`)
       const cache = options.cache === null ? null : await openCache(init, clock)
-      const made = new BwrapSandbox(options.id, { child, init, cache, cgroup, tail, giveBack, clock })
+      const made = new BwrapSandbox(options.id, { child, init, cache, cgroup, meminfo, tail, giveBack, clock })
       this.#running.add(made)
       void made.exited.then(() => this.#running.delete(made))
       return made
@@ -152,20 +166,20 @@ export class BwrapDriver implements Driver {
   }
 
   /** What is launched, by the names that the launching user can open. @param uid  null where that is ourselves */
-  async #commandOf(options: StartOptions, uid: number | null): Promise<string[]> {
-    const { guests, runtimesPath } = this.#options
-    const guest = guestOf(guests, options.runtime)
-    const argv = options.argv ?? guest.args('/var/runtime', PORTS)
+  async #commandOf(options: StartOptions, meminfo: string, uid: number | null): Promise<string[]> {
+    const guest = guestOf(this.#options.guests, options.runtime)
+    const argv = options.argv ?? guest.args(INSIDE.runtime, PORTS)
     const shared = {
       root: path.join(this.#folder, 'root'),
+      meminfo,
       cacheBytes: options.cache?.bytes ?? null,
       tmpMb: options.tmpMb,
       pids: this.#host.countsProcesses ? options.pids : null,
       argv,
     }
-    if (uid === null) return ['bwrap', ...bwrapArguments({ ...shared, node: guest.node, runtimes: runtimesPath, slotDir: options.slotDir })]
-    const view = await this.#viewOf([path.dirname(options.slotDir), runtimesPath, guest.node])
-    const seen = { node: view.seen(guest.node), runtimes: view.seen(runtimesPath), slotDir: view.seen(options.slotDir) }
+    if (uid === null) return ['bwrap', ...bwrapArguments({ ...shared, node: guest.node, slotDir: options.slotDir })]
+    const view = await this.#viewOf([path.dirname(options.slotDir), guest.node])
+    const seen = { node: view.seen(guest.node), slotDir: view.seen(options.slotDir) }
     return ['nsenter', `--mount=${view.file}`, `--setgid=${uid}`, `--setuid=${uid}`, 'bwrap', ...bwrapArguments({ ...shared, ...seen })]
   }
 
