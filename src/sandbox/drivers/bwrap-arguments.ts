@@ -42,6 +42,8 @@ export function bwrapArguments({ root, node, meminfo, slotDir, cacheBytes, tmpMb
   return [
     ...['user', 'ipc', 'pid', 'net', 'uts', 'cgroup-try'].map((namespace) => `--unshare-${namespace}`),
     '--disable-userns',
+    // It is launched as the root of a user namespace, and would give away what that may.
+    ...['--cap-drop', 'ALL'],
     ...['--uid', String(UID), '--gid', String(UID), '--hostname', 'mayfly'],
     // It and all that is inside die with us, and with its first process all that is inside.
     ...['--die-with-parent', '--new-session', '--as-pid-1'],

@@ -27,12 +27,21 @@ const UIDS = 65_536
 const CLOSES_ON_EXEC = 0o2000000
 const START_LIMIT_MS = 30_000
 const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' }
+/** Enters the control groups whose files come first, is ended before the node when memory runs out, and becomes what follows. */
+const ENTER = 'n=$1; shift; while [ $n -gt 0 ]; do echo 0 > "$1" || exit 1; shift; n=$((n-1)); done; echo 500 > /proc/self/oom_score_adj; exec "$@"'
 /**
- * Enters the control groups whose files come first, is ended before the node when memory runs out, dumps no core, and becomes
- * what follows. With a limit of 1 byte the kernel starts no program of the host that takes core dumps; with 0 it does.
+ * Run in a user namespace around that of the sandbox, which the kernel counts all below for: bounds of what it counts by
+ * user else, for all sandboxes of an ordinary user together. Of namespaces there are those that bubblewrap makes, and no more.
+ * With a core limit of 1 byte the kernel starts no program of the host that takes core dumps; with 0 it does.
  */
-const LAUNCH =
-  'n=$1; shift; while [ $n -gt 0 ]; do echo 0 > "$1" || exit 1; shift; n=$((n-1)); done; echo 500 > /proc/self/oom_score_adj; exec prlimit --core=1 "$@"'
+const BOUND = [
+  ...Object.entries({ inotify_instances: 8, inotify_watches: 8_192, mnt_namespaces: 1, ipc_namespaces: 1, pid_namespaces: 1, uts_namespaces: 1 }),
+  ...Object.entries({ net_namespaces: 1, cgroup_namespaces: 1, user_namespaces: 2, time_namespaces: 0 }),
+]
+  .map(([name, value]) => `echo ${value} > /proc/sys/user/max_${name}`)
+  .concat('exec prlimit --core=1 "$@"')
+  .join('; ')
+const BOUNDED = ['unshare', '--user', '--map-root-user', 'sh', '-c', BOUND, 'sh', 'bwrap']
 
 /**
  * Sandboxes by bubblewrap, for an ordinary user and for a root without runc. Never launched by root itself: a namespace
@@ -177,10 +186,10 @@ export class BwrapDriver implements Driver {
       pids: this.#host.countsProcesses ? options.pids : null,
       argv,
     }
-    if (uid === null) return ['bwrap', ...bwrapArguments({ ...shared, node: guest.node, slotDir: options.slotDir })]
+    if (uid === null) return [...BOUNDED, ...bwrapArguments({ ...shared, node: guest.node, slotDir: options.slotDir })]
     const view = await this.#viewOf([path.dirname(options.slotDir), guest.node])
     const seen = { node: view.seen(guest.node), slotDir: view.seen(options.slotDir) }
-    return ['nsenter', `--mount=${view.file}`, `--setgid=${uid}`, `--setuid=${uid}`, 'bwrap', ...bwrapArguments({ ...shared, ...seen })]
+    return ['nsenter', `--mount=${view.file}`, `--setgid=${uid}`, `--setuid=${uid}`, ...BOUNDED, ...bwrapArguments({ ...shared, ...seen })]
   }
 
   #viewOf(sources: readonly string[]): Promise<MountView> {
@@ -216,9 +225,9 @@ async function launchingShell(): Promise<string[]> {
     const flags = /^flags:\s+(\d+)/m.exec(await fs.readFile(`/proc/self/fdinfo/${fd}`, 'latin1').catch(() => ''))?.[1]
     if (Number(fd) > INFO_FD && flags !== undefined && (Number.parseInt(flags, 8) & CLOSES_ON_EXEC) === 0) strays.push(Number(fd))
   }
-  if (strays.length === 0) return ['sh', '-c', LAUNCH, 'sh']
+  if (strays.length === 0) return ['sh', '-c', ENTER, 'sh']
   if (!existsSync('/bin/bash')) throw new Error(`descriptors ${strays.join(', ')} were open when the node was started, and without bash they cannot be closed`)
-  return ['/bin/bash', '-c', `exec ${strays.map((fd) => `${fd}>&-`).join(' ')}; ${LAUNCH}`, 'bash']
+  return ['/bin/bash', '-c', `exec ${strays.map((fd) => `${fd}>&-`).join(' ')}; ${ENTER}`, 'bash']
 }
 
 /** What bubblewrap tells of the process that it made; null when it ended before. */

@@ -22,7 +22,7 @@ export function memoryOf(pid: number): { currentMb: number; peakMb: number } | n
   }
 }
 
-const ROUNDS = 50
+const STOP_MS = 5_000
 
 /**
  * Stops a process and those below it where they stand. A stopped one makes no other, so that what a round finds all
@@ -30,19 +30,24 @@ const ROUNDS = 50
  * @throws Error when they do not obey
  */
 export async function stopFamily(pid: number, clock: Clock): Promise<void> {
-  for (let round = 0; round < ROUNDS; round++) {
-    if (stopAll(pid)) return
-    if (round > 2) await clock.sleep(1)
+  const deadline = clock.monotonic() + STOP_MS
+  const told = new Set<number>()
+  // A signal takes until the process runs next: most have it when the second look comes.
+  for (let pauseMs = 0; !stopAll(pid, told); pauseMs = Math.min(pauseMs + 1, 20)) {
+    if (clock.monotonic() > deadline) throw new Error(`the process ${pid} and its children do not stop`)
+    if (pauseMs > 0) await clock.sleep(pauseMs)
   }
-  throw new Error(`the process ${pid} and its children do not stop`)
 }
 
-/** @returns whether all were stopped already */
-function stopAll(pid: number): boolean {
-  const stopped = isStopped(pid)
-  if (!stopped) signal(pid, 'SIGSTOP')
-  let all = stopped
-  for (const child of childrenOf(pid)) all = stopAll(child) && all
+/** @returns whether all stood already */
+function stopAll(pid: number, told: Set<number>): boolean {
+  const state = stateOf(pid)
+  // One that sleeps in the kernel stops before it returns from there: so the parent of a vfork, whose child was stopped first.
+  const stands = 'TtZX'.includes(state) || (state === 'D' && told.has(pid))
+  if (!stands) signal(pid, 'SIGSTOP')
+  told.add(pid)
+  let all = stands
+  for (const child of childrenOf(pid)) all = stopAll(child, told) && all
   return all
 }
 
@@ -51,13 +56,14 @@ export function continueFamily(pid: number): void {
   for (const one of familyOf(pid).reverse()) signal(one, 'SIGCONT')
 }
 
-function isStopped(pid: number): boolean {
+/** The letter of the kernel; of one that is gone, that of the dead. */
+function stateOf(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
     // The name before it may hold anything.
-    return 'TtZX'.includes(stat.charAt(stat.lastIndexOf(')') + 2))
+    return stat.charAt(stat.lastIndexOf(')') + 2)
   } catch {
-    return true
+    return 'X'
   }
 }
 
