@@ -3,12 +3,16 @@ import { test } from 'node:test'
 import { howItEnded, messageIn } from './exits.ts'
 
 test('ends are told in Lambda’s words', () => {
-  assert.equal(howItEnded({ code: 0, signal: 0 }, false), 'Runtime exited without providing a reason')
-  assert.equal(howItEnded({ code: 127, signal: 0 }, false), 'Runtime exited with error: exit status 127')
-  assert.equal(howItEnded({ code: 0, signal: 11 }, false), 'Runtime exited with error: signal: segmentation fault')
-  assert.equal(howItEnded({ code: 0, signal: 35 }, false), 'Runtime exited with error: signal: signal 35')
-  for (const exit of [null, { code: 0, signal: 9 }]) assert.equal(howItEnded(exit, false), 'Runtime exited with error: signal: killed')
-  assert.equal(howItEnded({ code: 1, signal: 0 }, true), 'Runtime exited with error: signal: killed')
+  assert.equal(howItEnded({ code: 0, signal: 0 }, null), 'Runtime exited without providing a reason')
+  assert.equal(howItEnded({ code: 127, signal: 0 }, null), 'Runtime exited with error: exit status 127')
+  assert.equal(howItEnded({ code: 0, signal: 11 }, null), 'Runtime exited with error: signal: segmentation fault')
+  assert.equal(howItEnded({ code: 0, signal: 35 }, null), 'Runtime exited with error: signal: signal 35')
+  for (const exit of [null, { code: 0, signal: 9 }]) assert.equal(howItEnded(exit, null), 'Runtime exited with error: signal: killed')
+  for (const exit of [null, { code: 0, signal: 9 }])
+    assert.equal(howItEnded(exit, 128), 'Runtime exited with error: signal: killed, for want of more than its 128 MB of memory')
+  // What ended of itself after a program of it was killed.
+  assert.equal(howItEnded({ code: 1, signal: 0 }, 128), 'Runtime exited with error: exit status 1')
+  assert.equal(howItEnded({ code: 0, signal: 11 }, 128), 'Runtime exited with error: signal: segmentation fault')
 })
 
 test('what an error says is read from whatever it holds', () => {

@@ -26,10 +26,14 @@ export interface Exit {
 /** What the kernel told of a process that said nothing itself. */
 export const exitOf = (code: number | null): Exit | null => (code === null ? null : { code, signal: 0 })
 
-/** @param exit  null when it said nothing, as when it is killed */
-export function howItEnded(exit: Exit | null, outOfMemory: boolean): string {
-  if (exit === null || outOfMemory) return 'Runtime exited with error: signal: killed'
-  if (exit.signal !== 0) return `Runtime exited with error: signal: ${wordOf(exit.signal)}`
+/**
+ * @param exit  null when it said nothing, as when it is killed
+ * @param spentMb  the function's limit of memory, where the kernel ended something in it for want of more; else null
+ */
+export function howItEnded(exit: Exit | null, spentMb: number | null): string {
+  const why = spentMb === null ? '' : `, for want of more than its ${spentMb} MB of memory`
+  if (exit === null) return `Runtime exited with error: signal: killed${why}`
+  if (exit.signal !== 0) return `Runtime exited with error: signal: ${wordOf(exit.signal)}${exit.signal === constants.signals.SIGKILL ? why : ''}`
   return exit.code === 0 ? 'Runtime exited without providing a reason' : `Runtime exited with error: exit status ${exit.code}`
 }
 

@@ -48,7 +48,7 @@ export async function loadCode(generic: Generic, load: Load, clock: Clock, stagi
   return await loading.catch(async (error: unknown) => {
     if (error instanceof LoadError) throw isOfSupervisor(error) ? loadError(error.errorType, messageOf(error)) : error
     const exit = (await within(clock, EXIT_MS, generic.process.exited)) ? await generic.process.exited : null
-    throw loadError('Runtime.ExitError', howItEnded(generic.channel.exit ?? exitOf(exit?.code ?? null), exit?.outOfMemory ?? false))
+    throw loadError('Runtime.ExitError', howItEnded(generic.channel.exit ?? exitOf(exit?.code ?? null), exit?.outOfMemory ? spec.memoryMb : null))
   })
 }
 

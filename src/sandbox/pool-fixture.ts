@@ -6,6 +6,7 @@ import { silentLog } from '../core/log.ts'
 import { type Clock, systemClock } from '../lib/clock.ts'
 import type { SandboxConfig } from './config.ts'
 import { detectDriver, isDriver } from './drivers/detect.ts'
+import type { DriverOptions } from './drivers/driver-options.ts'
 import { findGuests } from './guests.ts'
 import { openSandboxes } from './open.ts'
 import type { Call, CallResult, Driver, DriverName, LogSink, Sandboxes, SandboxSpec, Shares } from './types.ts'
@@ -13,6 +14,23 @@ import type { Call, CallResult, Driver, DriverName, LogSink, Sandboxes, SandboxS
 export const silent: LogSink = { write: () => {}, lost: () => {} }
 const ALONE: Shares = { projects: () => 1, weightOf: () => 1 }
 export const never = new AbortController().signal
+
+const optionsOf = async (name: string): Promise<DriverOptions> => ({
+  runBase: '/run',
+  name,
+  guests: await findGuests(path.resolve(import.meta.dirname, '../..')),
+  runtimesPath: path.resolve(import.meta.dirname, '../../runtimes'),
+  clock: systemClock,
+  log: silentLog,
+})
+
+/** Why no sandbox of that driver can be made here; null when it can. */
+export async function refusalOf(name: DriverName): Promise<string | null> {
+  const found = await detectDriver(name, await optionsOf(`pooltry${process.pid}`))
+  if (!isDriver(found)) return found.why
+  await found[Symbol.asyncDispose]()
+  return null
+}
 
 /** Pools of one driver on a folder of their own, for suites: some code by name, specs of it, calls. */
 export class PoolFixture {
@@ -59,15 +77,8 @@ export class PoolFixture {
     world: { clock?: Clock; around?: (driver: Driver) => Partial<Driver>; shares?: Shares } = {},
   ): Promise<Sandboxes> {
     this.#made++
-    const real = await detectDriver(this.#name, {
-      runBase: '/run',
-      name: this.driverName,
-      guests: await findGuests(path.resolve(import.meta.dirname, '../..')),
-      runtimesPath: path.resolve(import.meta.dirname, '../../runtimes'),
-      clock: systemClock,
-      log: silentLog,
-    })
-    assert.ok(isDriver(real))
+    const real = await detectDriver(this.#name, await optionsOf(this.driverName))
+    assert.ok(isDriver(real), 'why' in real ? real.why : '')
     const driver: Driver = {
       name: real.name,
       limits: real.limits,

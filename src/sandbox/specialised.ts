@@ -243,7 +243,10 @@ export class Specialised {
     if (error instanceof ProtocolError)
       return failed('Runtime.ProtocolError', `RequestId: ${invocationId} Error: The runtime broke the protocol: ${error.message}`)
     const exit = error instanceof ChannelClosed ? await this.process.exited : { code: null, signal: 'SIGKILL', outOfMemory: false }
-    return failed('Runtime.ExitError', `RequestId: ${invocationId} Error: ${howItEnded(this.channel.exit ?? exitOf(exit.code), exit.outOfMemory)}`)
+    return failed(
+      'Runtime.ExitError',
+      `RequestId: ${invocationId} Error: ${howItEnded(this.channel.exit ?? exitOf(exit.code), exit.outOfMemory ? this.spec.memoryMb : null)}`,
+    )
   }
 }
 

@@ -134,8 +134,11 @@ describe('errors of functions, byte for byte as clients of Lambda see them', () 
     await isReset()
     await failsWith('fails', failsAt('Runtime.ExitError', 'Runtime exited with error: exit status 127'), /Runtime.ExitError/, { act: 'exit', code: 127 })
     await isReset()
-    for (const act of ['abort', 'memory']) {
-      const ended = await failsWith('fails', failsAt('Runtime.ExitError', 'Runtime exited with error: signal: killed'), /Error Type: Runtime.ExitError/, {
+    for (const [act, why] of [
+      ['abort', ''],
+      ['memory', ', for want of more than its 128 MB of memory'],
+    ]) {
+      const ended = await failsWith('fails', failsAt('Runtime.ExitError', `Runtime exited with error: signal: killed${why}`), /Error Type: Runtime.ExitError/, {
         act,
       })
       assert.match(ended.log, new RegExp(`${ended.id} Runtime exited with error: signal: killed`))

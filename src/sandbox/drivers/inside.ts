@@ -34,6 +34,8 @@ export const MASKED: readonly string[] = [
   '/proc/swaps',
   '/proc/kpagecount',
   '/proc/vmallocinfo',
+  // Which start of the machine this is, and so which sandboxes stand on one.
+  '/proc/sys/kernel/random/boot_id',
 ]
 
 /** The read-only root that all sandboxes share: mount points, links and a small /etc; nothing of the host's own. */

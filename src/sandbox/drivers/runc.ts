@@ -12,7 +12,7 @@ import type { Driver, GuestPaths, RuntimeName, SandboxProcess, StartOptions } fr
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
 import { ENVIRONMENT, INSIDE, MASKED, makeSkeleton, PORTS, PUBLIC_FOLDERS, UID } from './inside.ts'
 import { seccomp } from './seccomp.ts'
-import { BOOT_ID, boundsHook, copyRuntimes, meminfoOf } from './shown.ts'
+import { boundsHook, copyRuntimes, meminfoOf } from './shown.ts'
 import { StderrTail } from './stderr-tail.ts'
 import { resizeTmp, tmpOptions } from './tmp-size.ts'
 
@@ -210,7 +210,7 @@ export class RuncDriver implements Driver {
         },
         seccomp,
         rootfsPropagation: 'private',
-        maskedPaths: [...MASKED, BOOT_ID],
+        maskedPaths: MASKED,
         readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
       },
     }

@@ -33,9 +33,6 @@ export function meminfoOf(memoryMb: number): string {
   return rows.map(([name, value]) => `${`${name}:`.padEnd(16)}${String(value).padStart(8)} kB\n`).join('')
 }
 
-/** Says which start of the machine this is, and so which sandboxes stand on one: an empty file in its place. */
-export const BOOT_ID = '/proc/sys/kernel/random/boot_id'
-
 const WATCHERS = { max_inotify_instances: 8, max_inotify_watches: 8_192 }
 const NAMESPACES = ['cgroup', 'ipc', 'mnt', 'net', 'pid', 'time', 'user', 'uts']
 

@@ -1,3 +1,5 @@
+import type { DriverName } from '../types.ts'
+
 /** What is tried from inside, by what it would lead to. */
 export interface Probe {
   readonly name: string
@@ -12,6 +14,19 @@ export interface Probe {
   /** Open in a sandbox, and why that may be; all else is shut. */
   readonly known?: string
 }
+
+/** Open under one driver, and why that may be. */
+export const KNOWN_OF: Partial<Record<DriverName, Readonly<Record<string, string>>>> = {
+  bwrap: {
+    'namespaces: namespaces that the kernel would count': 'the namespace around it has no more to give, and the list of calls lets none be made',
+    'the machine: how many watches it may set': 'the namespace around it allows 8,192',
+  },
+}
+
+export const keyOf = ({ about, name }: Probe): string => `${about}: ${name}`
+
+/** Whether it is said to be open under that driver. */
+export const isKnown = (driver: DriverName, probe: Probe): boolean => probe.known !== undefined || KNOWN_OF[driver]?.[keyOf(probe)] !== undefined
 
 const of = (about: string, rows: readonly (readonly [name: string, run: string, plain?: Probe['plain'], known?: string])[]): Probe[] =>
   rows.map(([name, run, plain, known]) => ({ name, about, run, plain: plain ?? 'open', ...(known === undefined ? {} : { known }) }))

@@ -1,41 +1,45 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { describe, it } from 'node:test'
+import { refusalOf } from '../pool-fixture.ts'
 import type { DriverName } from '../types.ts'
-import { PROBES } from './catalogue.ts'
-import { keyOf, MEMORY_MB, probe, type Results, tableOf } from './escape.ts'
+import { isKnown, KNOWN_OF, keyOf, PROBES } from './catalogue.ts'
+import { MEMORY_MB, probe, type Results, tableOf } from './escape.ts'
 
 const ROOT = process.getuid?.() === 0
 const skip = existsSync('/usr/bin/python3') ? false : 'the probes run by python3'
-const open = (results: Results) => [...results].flatMap(([one, seen]) => (seen?.open ? [`${keyOf(one)} (${seen.how})`] : []))
+const tell = (rows: Iterable<readonly [(typeof PROBES)[number], { readonly open: boolean; readonly how: string } | null]>) =>
+  [...rows].map(([one, seen]) => `${keyOf(one)} (${seen?.how})`)
 
 describe('what code in a sandbox can reach', { skip }, () => {
   it('each door has one name, and there are enough of them', () => {
-    assert.equal(new Set(PROBES.map(keyOf)).size, PROBES.length)
+    const names = new Set(PROBES.map(keyOf))
+    assert.equal(names.size, PROBES.length)
     assert.ok(PROBES.length >= 60)
+    for (const rows of Object.values(KNOWN_OF)) for (const name of Object.keys(rows)) assert.ok(names.has(name), name)
   })
 
-  it('runc: nothing but what is known', { skip: ROOT ? false : 'runc takes root' }, async () => {
-    const results = await probe('runc')
-    assert.equal(results.size, PROBES.length)
-    const known = new Set(PROBES.filter((one) => one.known !== undefined))
-    const strange = [...results].filter(([one, seen]) => (seen?.open ?? known.has(one)) !== known.has(one))
-    assert.deepEqual(open(new Map(strange)), [])
-    assert.deepEqual(
-      strange.map(([one]) => keyOf(one)),
-      [],
-      'what is said to be open is',
-    )
-    const memory = [...results].find(([one]) => one.name === 'size of its memory')?.[1]
-    assert.equal(memory?.how, String(MEMORY_MB * 1024 * 1024), 'the function is told its own')
-  })
+  for (const driver of ['runc', 'bwrap'] as const) {
+    it(`${driver}: nothing but what is known, and all of that`, async (test) => {
+      const why = await refusalOf(driver)
+      if (why !== null) return test.skip(why)
+      const results = await probe(driver)
+      assert.equal(results.size, PROBES.length)
+      const found = [...results].filter(([one, seen]) => seen?.open && !isKnown(driver, one))
+      assert.deepEqual(tell(found), [])
+      const vanished = [...results].filter(([one, seen]) => seen !== null && !seen.open && isKnown(driver, one))
+      assert.deepEqual(tell(vanished), [], 'what is said to be open is')
+      const memory = [...results].find(([one]) => one.name === 'size of its memory')?.[1]
+      assert.equal(memory?.how, String(MEMORY_MB * 1024 * 1024), 'the function is told its own')
+    })
+  }
 
   it('process: without isolation the same probes find what they look for', async () => {
     const results = await probe('process')
-    const missed = [...results].filter(([one, seen]) => one.plain === 'open' && !seen?.open).map(([one, seen]) => `${keyOf(one)} (${seen?.how})`)
-    if (ROOT) assert.deepEqual(missed, [])
+    const missed = [...results].filter(([one, seen]) => one.plain === 'open' && !seen?.open)
+    if (ROOT) assert.deepEqual(tell(missed), [])
     // An ordinary user has less to lose.
-    else assert.ok(open(results).length >= 30, `${open(results).length} found`)
+    else assert.ok([...results.values()].filter((seen) => seen?.open).length >= 30)
   })
 
   it('the table names each probe, what is expected and what each driver showed', () => {

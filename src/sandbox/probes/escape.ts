@@ -4,7 +4,7 @@ import { hostname, networkInterfaces, totalmem } from 'node:os'
 import path from 'node:path'
 import { eventOf, never, PoolFixture, silent } from '../pool-fixture.ts'
 import type { DriverName } from '../types.ts'
-import { PROBES, type Probe } from './catalogue.ts'
+import { isKnown, keyOf, PROBES, type Probe } from './catalogue.ts'
 
 // Tries the probes: a program of its own, as user code starts programs.
 const PROBE = `
@@ -34,8 +34,6 @@ export type Results = ReadonlyMap<Probe, Seen>
 
 /** What the function that tries them has. */
 export const MEMORY_MB = 256
-
-export const keyOf = ({ about, name }: Probe): string => `${about}: ${name}`
 
 /** Runs every probe in a sandbox of that driver, as the code of a function that a pool serves. */
 export async function probe(driver: DriverName): Promise<Results> {
@@ -116,7 +114,11 @@ export function tableOf(results: ReadonlyMap<DriverName, Results>): string {
   const drivers = [...results.keys()]
   const rows = [
     ['probe', 'expected', ...drivers],
-    ...PROBES.map((one) => [keyOf(one), one.known === undefined ? 'shut' : 'open', ...drivers.map((name) => cell(results.get(name)?.get(one)))]),
+    ...PROBES.map((one) => [
+      keyOf(one),
+      one.known === undefined ? 'shut' : 'open',
+      ...drivers.map((name) => cell(results.get(name)?.get(one), isKnown(name, one))),
+    ]),
   ]
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? []
   return rows
@@ -129,8 +131,9 @@ export function tableOf(results: ReadonlyMap<DriverName, Results>): string {
     .join('\n')
 }
 
-const cell = (seen: Seen | undefined): string => {
+/** What is open and not known to be stands in capitals. */
+const cell = (seen: Seen | undefined, known: boolean): string => {
   if (seen === undefined) return 'not tried'
   if (seen === null) return 'not here'
-  return `${seen.open ? 'OPEN' : 'shut'} ${seen.how}`.slice(0, 40)
+  return `${seen.open ? (known ? 'open' : 'OPEN') : 'shut'} ${seen.how}`.slice(0, 40)
 }
