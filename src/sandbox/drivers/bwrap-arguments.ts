@@ -2,7 +2,6 @@ import { existsSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { KiB, MiB } from '../../lib/bytes.ts'
 import { ENVIRONMENT, INSIDE, MASKED, PUBLIC_FOLDERS, UID } from './inside.ts'
-import { BOOT_ID } from './shown.ts'
 
 /** What a sandbox is made of, by the names that whoever launches bubblewrap can open. */
 export interface Bwrapped {
@@ -27,7 +26,7 @@ export const INFO_FD = 6
 const OPEN_FILES = 1024
 const LOCKED_BYTES = 64 * KiB
 /** What hides each: nothing, as a file or as a folder. */
-const MASKS = [...MASKED, BOOT_ID].filter((file) => existsSync(file)).map((file) => ({ file, folder: statSync(file).isDirectory() }))
+const MASKS = MASKED.filter((file) => existsSync(file)).map((file) => ({ file, folder: statSync(file).isDirectory() }))
 const PENDING_SIGNALS = 256
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
 
