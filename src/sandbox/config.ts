@@ -1,9 +1,9 @@
 import { count, type Infer, megabytes, milliseconds, oneOf } from '../core/settings.ts'
 
 export const sandboxSettings = {
-  sandbox: oneOf(['auto', 'runc', 'bwrap', 'process'], {
+  sandbox: oneOf(['auto', 'runc', 'gvisor', 'bwrap', 'process'], {
     default: 'auto',
-    doc: 'How a function is kept apart from its neighbours. `auto` takes `runc` for root and `bwrap` (bubblewrap) for ordinary users. `process` keeps nothing apart and is never chosen by `auto`.',
+    doc: 'How a function is kept apart from its neighbours. `auto` takes `runc` for root and `bwrap` (bubblewrap) for ordinary users; `gvisor` is taken by name. `process` keeps nothing apart and is never chosen by `auto`.',
   }),
   poolSize: count({ default: 2, min: 0, max: 1_000, of: 'sandboxes', doc: 'How many generic sandboxes wait booted for a function.' }),
   refills: count({ default: 2, min: 1, max: 64, of: 'sandboxes', doc: 'How many generic sandboxes are started at once.' }),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { systemClock } from '../lib/clock.ts'
-import { runcVersion } from './drivers/runc.ts'
+import { runcVersion } from './drivers/oci-runtimes.ts'
 import { eventOf, never, PoolFixture, silent, until } from './pool-fixture.ts'
 import { type Driver, LoadError, type LogSink, type Sandboxes, type SandboxProcess, type SandboxSpec } from './types.ts'
 

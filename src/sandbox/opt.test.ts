@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { promises as fs } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { runcVersion } from './drivers/runc.ts'
+import { runcVersion } from './drivers/oci-runtimes.ts'
 import { PoolFixture } from './pool-fixture.ts'
 import type { SandboxSpec } from './types.ts'
 
@@ -67,7 +67,7 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
           const { real, cwd, opt: listed, ...told } = value
           assert.deepEqual(told, { from: which, again: true, tool: `${which} tool`, lost: 'ERR_MODULE_NOT_FOUND', link: 'tool', through: true, data: 0 })
           assert.equal(listed.length, which === 'small' ? 3 : 403)
-          if (name === 'runc') {
+          if (name !== 'process') {
             assert.deepEqual(real, ['/opt/bin/tool', '/var/task/index.js', '/opt/nodejs/node_modules/from-layer/index.js'])
             assert.equal(cwd, '/var/task')
           }
@@ -76,7 +76,7 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
     }
 
     test('AWS_LAMBDA_EXEC_WRAPPER starts the runtime with what it adds, and its ends are told as ever', async () => {
-      const wrapper = (which: string) => (name === 'runc' ? `/opt/${which}` : path.join(opt('wrapping'), which))
+      const wrapper = (which: string) => (name !== 'process' ? `/opt/${which}` : path.join(opt('wrapping'), which))
       const specFor = (which: string) =>
         specOf('wrapped', { key: `wrapped-${which}`, optDir: opt('wrapping'), environment: { AWS_LAMBDA_EXEC_WRAPPER: wrapper(which), OWN: 'own' } })
       let printed = ''
@@ -86,7 +86,7 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       const first = await fixture.call(good, {}, log)
       const { root, ...value } = first.value
       assert.deepEqual(value, { n: 1, added: 'by the wrapper', ran: 'before', own: 'own', mark: [] })
-      if (name === 'runc') assert.equal(root, '/var/task')
+      if (name !== 'process') assert.equal(root, '/var/task')
       assert.match(printed, /^the wrapper begins\n.*call 1/s)
       const second = await fixture.call(good)
       assert.deepEqual([second.value.n, second.cold, second.id], [2, null, first.id])
@@ -104,13 +104,13 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       const { value } = await fixture.call(specOf('bare'))
       assert.deepEqual(value.root, ['index.js'])
       assert.equal((await fixture.call(specOf('library'))).value, 'own')
-      if (name !== 'runc') return
+      if (name === 'process') return
       assert.equal(value.path, '/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin')
       assert.equal(value.library, '/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib')
       assert.equal(value.node, '/opt/nodejs/node24/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task')
     })
 
-    if (name === 'runc')
+    if (name !== 'process')
       test('neither layers nor code can be written from inside', async () => {
         const { value } = await fixture.call(specOf('forge', { optDir: opt('small') }))
         assert.ok(

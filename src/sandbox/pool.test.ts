@@ -8,7 +8,7 @@ import { crc32 } from 'node:zlib'
 import { LIMITS } from '../core/limits.ts'
 import { MiB } from '../lib/bytes.ts'
 import { systemClock } from '../lib/clock.ts'
-import { runcVersion } from './drivers/runc.ts'
+import { runcVersion } from './drivers/oci-runtimes.ts'
 import { eventOf, never, PoolFixture, silent, until } from './pool-fixture.ts'
 import { type Call, type Driver, LoadError, type LogSink, type Sandboxes, type SandboxProcess } from './types.ts'
 

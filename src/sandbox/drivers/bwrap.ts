@@ -19,6 +19,7 @@ import { seccomp } from './seccomp.ts'
 import { compileSeccomp } from './seccomp-program.ts'
 import { copyRuntimes, meminfoOf } from './shown.ts'
 import { StderrTail } from './stderr-tail.ts'
+import { tryOut } from './trial.ts'
 
 /** The user ids under which root has bubblewrap launched: one for each sandbox, nobody else's. */
 const UID_BASE = 0x3000_0000
@@ -129,17 +130,9 @@ export class BwrapDriver implements Driver {
     }
   }
 
-  /** Starts one and waits for its end. @throws Error with what this host has against it */
+  /** @throws Error with what this host has against it */
   async tryOut(): Promise<void> {
-    const { clock } = this.#options
-    const slotDir = path.join(this.#folder, 'trial', 's-0')
-    for (const inner of ['code', 'opt']) await fs.mkdir(path.join(slotDir, inner), { recursive: true, mode: 0o755 })
-    const trial = await this.start({ id: 's-0', runtime: 'nodejs24.x', slotDir, cache: null, tmpMb: 1, pids: 64, argv: ['--version'], background: false })
-    const inTime = await within(clock, START_LIMIT_MS, trial.exited)
-    const told = trial.stderrTail().trim().slice(-500)
-    await trial.kill()
-    const { code, signal } = await trial.exited
-    if (!inTime || code !== 0) throw new Error(told || `a sandbox ended with ${code ?? signal}`)
+    await tryOut(this, this.#folder, this.#options.clock)
   }
 
   /** Processes of a former life are gone: they die with the node that started them. */
@@ -152,7 +145,6 @@ export class BwrapDriver implements Driver {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#running].map((sandbox) => sandbox.kill()))
-    await this.sweep()
     for (const view of this.#views.values()) await (await view.catch(() => null))?.[Symbol.asyncDispose]()
     for (const tree of this.#host.groups?.all ?? []) await fs.rmdir(path.join(tree, this.#groupParent)).catch(() => {})
     await fs.rm(this.#folder, { recursive: true, force: true })

@@ -6,7 +6,8 @@ import type { Driver, DriverName } from '../types.ts'
 import { BwrapDriver, bwrapVersion } from './bwrap.ts'
 import type { DriverOptions } from './driver-options.ts'
 import { ProcessDriver } from './process.ts'
-import { RuncDriver, runcVersion } from './runc.ts'
+import { OciDriver } from './oci.ts'
+import { OCI_RUNTIMES, type OciRuntime, ociVersion } from './oci-runtimes.ts'
 
 /** What keeps functions from running here, and what to type. */
 export interface NoDriver {
@@ -22,17 +23,27 @@ const WITHOUT = 'or, for code of your own only, start it without isolation: `npm
 export async function detectDriver(setting: 'auto' | DriverName, options: DriverOptions): Promise<Driver | NoDriver> {
   if (setting === 'process') return new ProcessDriver(options)
   if (setting === 'bwrap') return await openBwrap(options)
-  const runc = await openRunc(options)
+  if (setting === 'gvisor') return await openOci(OCI_RUNTIMES.gvisor, options)
+  const runc = await openOci(OCI_RUNTIMES.runc, options)
   if (setting === 'runc' || isDriver(runc)) return runc
   const bwrap = await openBwrap(options)
   if (isDriver(bwrap)) return bwrap
   return { why: `${runc.why}, and ${bwrap.why}`, todo: `${runc.todo} ${bwrap.todo}`.replace(/\.?$/, `, ${WITHOUT}`) }
 }
 
-async function openRunc(options: DriverOptions): Promise<Driver | NoDriver> {
-  if (process.getuid?.() !== 0) return { why: 'runc takes root', todo: 'Start the node as root (`sudo npm start`).' }
-  if ((await runcVersion()) === null) return { why: 'runc is not installed', todo: 'Run `npm run setup`, or type `apt-get install runc`.' }
-  return await RuncDriver.open(options)
+async function openOci(runtime: OciRuntime, options: DriverOptions): Promise<Driver | NoDriver> {
+  const { name, program } = runtime
+  if (process.getuid?.() !== 0) return { why: `${program} takes root`, todo: 'Start the node as root (`sudo npm start`).' }
+  if ((await ociVersion(runtime)) === null) return { why: `${program} is not installed`, todo: `Type \`apt-get install ${program}\`.` }
+  const driver = await OciDriver.open(runtime, options)
+  if (name === 'runc') return driver
+  try {
+    await driver.tryOut()
+    return driver
+  } catch (error) {
+    await driver[Symbol.asyncDispose]()
+    return { why: `${program} makes no sandbox here: ${(error as Error).message}`, todo: 'Leave `--sandbox` away, for the driver that this host has.' }
+  }
 }
 
 /** A sandbox is tried: whether an ordinary user may make namespaces here no file tells for sure. */
@@ -44,7 +55,6 @@ async function openBwrap(options: DriverOptions): Promise<Driver | NoDriver> {
   let driver: BwrapDriver | null = null
   try {
     driver = await BwrapDriver.open(options, { groups, countsProcesses: major > 5 || (major === 5 && minor >= 14) })
-    await driver.sweep()
     await driver.tryOut()
     return driver
   } catch (error) {

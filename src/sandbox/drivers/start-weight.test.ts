@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { detectHierarchies } from '../../lib/cgroup.ts'
 import { never, PoolFixture, silent, until } from '../pool-fixture.ts'
 import type { Driver, StartOptions } from '../types.ts'
-import { runcVersion } from './runc.ts'
+import { runcVersion } from './oci-runtimes.ts'
 
 const isolated = process.getuid?.() === 0 && (await runcVersion()) !== null
 const { cpu } = await detectHierarchies()

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { constants, existsSync, promises as fs, writeFileSync } from 'node:fs'
 import { availableParallelism, setPriority, totalmem } from 'node:os'
 import path from 'node:path'
@@ -11,10 +11,12 @@ import { guestOf } from '../guests.ts'
 import type { Driver, GuestPaths, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
 import { ENVIRONMENT, INSIDE, MASKED, makeSkeleton, PORTS, PUBLIC_FOLDERS, UID } from './inside.ts'
+import type { OciRuntime } from './oci-runtimes.ts'
 import { seccomp } from './seccomp.ts'
 import { boundsHook, copyRuntimes, meminfoOf } from './shown.ts'
 import { StderrTail } from './stderr-tail.ts'
 import { resizeTmp, tmpOptions } from './tmp-size.ts'
+import { tryOut } from './trial.ts'
 
 /** Where user ids of sandboxes begin on the host; each sandbox has 65,536 of its own. */
 const UID_BASE = 0x2000_0000
@@ -22,23 +24,29 @@ const UID_RANGE = 65_536
 const UID_RANGES = 8_192
 const START_LIMIT_MS = 30_000
 
-export class RuncDriver implements Driver {
-  readonly name = 'runc'
-  readonly resizesTmp = true
+/** Sandboxes by a program of the OCI runtime interface, which takes root. */
+export class OciDriver implements Driver {
+  readonly name: OciRuntime['name']
+  readonly resizesTmp: boolean
   readonly limits: readonly string[]
   readonly missing: readonly { what: string; why: string; todo: string }[]
+  readonly #runtime: OciRuntime
   readonly #options: DriverOptions
   readonly #hierarchies: Hierarchies
   readonly #folder: string
   readonly #ranges = new Set<number>()
+  readonly #running = new Set<SandboxProcess>()
   #nextRange = 0
 
-  private constructor(options: DriverOptions, hierarchies: Hierarchies, folder: string) {
+  private constructor(runtime: OciRuntime, options: DriverOptions, hierarchies: Hierarchies, folder: string) {
+    this.name = runtime.name
+    this.resizesTmp = runtime.sharesKernel
+    this.#runtime = runtime
     this.#options = options
     this.#hierarchies = hierarchies
     this.#folder = folder
-    const held: string[] = ['namespaces', 'uid-range', 'seccomp', 'no-capabilities', 'read-only-root', 'tmp-size', 'open-files', 'time']
-    const missing: { what: string; why: string; todo: string }[] = []
+    const held = [...runtime.limits]
+    const missing = [...runtime.missing]
     for (const [what, tree] of [
       ['memory', hierarchies.memory],
       ['pids', hierarchies.pids],
@@ -51,9 +59,9 @@ export class RuncDriver implements Driver {
     this.missing = missing
   }
 
-  static async open(options: DriverOptions): Promise<RuncDriver> {
+  static async open(runtime: OciRuntime, options: DriverOptions): Promise<OciDriver> {
     const folder = path.join(options.runBase, `mayfly-sandboxes-${options.name}`)
-    const driver = new RuncDriver(options, await detectHierarchies(), folder)
+    const driver = new OciDriver(runtime, options, await detectHierarchies(), folder)
     await fs.mkdir(folder, { recursive: true, mode: 0o711 })
     await fs.chmod(folder, 0o711)
     await makeSkeleton(path.join(folder, 'root'))
@@ -74,9 +82,10 @@ export class RuncDriver implements Driver {
     const cgroup = new Cgroup(this.#hierarchies, group)
     const giveBack = async () => {
       await cgroup.destroy(this.#options.clock)
-      await fs.rm(path.join(this.#folder, 'state', options.id), { recursive: true, force: true })
+      await fs.rm(path.join(this.#folder, 'state', this.#containerOf(options.id)), { recursive: true, force: true })
       await fs.rm(bundle, { recursive: true, force: true })
       this.#ranges.delete(range)
+      for (const sandbox of this.#running) if (sandbox.id === options.id) this.#running.delete(sandbox)
     }
     try {
       await fs.mkdir(bundle, { recursive: true, mode: 0o711 })
@@ -84,8 +93,8 @@ export class RuncDriver implements Driver {
       // That of the host until it is known whose it becomes: the runtime sizes itself by it.
       const meminfo = path.join(bundle, 'meminfo')
       await fs.writeFile(meminfo, meminfoOf(Math.floor(totalmem() / MiB)), { mode: 0o444 })
-      const args = ['--root', path.join(this.#folder, 'state'), 'run', '--detach', '--preserve-fds', '2', '--bundle', bundle, options.id]
-      const child = spawn('runc', args, {
+      const [program, ...args] = this.#runtime.command({ state: path.join(this.#folder, 'state'), bundle, id: this.#containerOf(options.id) })
+      const child = spawn(program as string, args, {
         stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
         cwd: '/',
         env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
@@ -93,19 +102,33 @@ export class RuncDriver implements Driver {
       // The node itself goes first: it serves those that run already. Inside its own group this weighs nothing.
       if (child.pid !== undefined) setPriority(child.pid, options.background ? 15 : 5)
       const [, , , control, relay] = child.stdio as unknown as Duplex[]
-      // When runc ends, Node lets all that its `stdio` names flow into nothing, and with it the sandbox's hello.
+      // When the runtime ends, Node lets all that its `stdio` names flow into nothing, and with it the sandbox's hello.
       ;(child.stdio as unknown as Duplex[]).length = 3
       const tail = new StderrTail(child.stderr)
       const code = await exitOf(child, this.#options.clock)
-      if (code !== 0) throw new Error(`runc could not start a sandbox (${code ?? 'no answer'}): ${tail.text().trim().slice(-500)}`)
-      const cache = options.cache === null ? null : await openCache(cgroup)
-      return new RuncSandbox(options.id, { control: control as Duplex, relay: relay as Duplex, cache, meminfo }, cgroup, tail, giveBack, this.#options.clock)
+      if (code !== 0) throw new Error(`${this.#runtime.program} could not start a sandbox (${code ?? 'no answer'}): ${tail.text().trim().slice(-500)}`)
+      const cache = options.cache === null || !this.#runtime.sharesKernel ? null : await openCache(cgroup)
+      const made = new OciSandbox(
+        options.id,
+        { control: control as Duplex, relay: relay as Duplex, cache, meminfo },
+        cgroup,
+        tail,
+        giveBack,
+        this.#options.clock,
+      )
+      this.#running.add(made)
+      return made
     } catch (error) {
       await giveBack().catch((failure: Error) =>
         this.#options.log.warn({ sandbox: options.id, error: failure.message }, 'a sandbox that did not start left something behind'),
       )
       throw error
     }
+  }
+
+  /** @throws Error with what this host has against it */
+  async tryOut(): Promise<void> {
+    await tryOut(this, this.#folder, this.#options.clock)
   }
 
   async sweep(): Promise<void> {
@@ -118,9 +141,14 @@ export class RuncDriver implements Driver {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.sweep()
+    await Promise.all([...this.#running].map((sandbox) => sandbox.kill()))
     for (const tree of this.#hierarchies.all) await fs.rmdir(path.join(tree, this.#groupParent)).catch(() => {})
     await fs.rm(this.#folder, { recursive: true, force: true })
+  }
+
+  /** gVisor asks for names that no other has on the whole machine. */
+  #containerOf(id: string): string {
+    return `${this.#groupParent}-${id}`
   }
 
   get #groupParent(): string {
@@ -145,6 +173,7 @@ export class RuncDriver implements Driver {
     const { memory, pids } = this.#hierarchies
     const bytes = POOL_MEMORY_MB * 1024 * 1024
     const guest = guestOf(this.#options.guests, options.runtime)
+    const { sharesKernel, processes, inside, allowedToo } = this.#runtime
     return {
       ociVersion: '1.0.2',
       hostname: 'mayfly',
@@ -154,7 +183,7 @@ export class RuncDriver implements Driver {
         user: { uid: UID, gid: UID },
         cwd: '/',
         env: Object.entries(ENVIRONMENT).map(([name, value]) => `${name}=${value}`),
-        args: [`${INSIDE.lang}/bin/node`, ...(options.argv ?? guest.args(INSIDE.runtime, PORTS))],
+        args: inside([`${INSIDE.lang}/bin/node`, ...(options.argv ?? guest.args(INSIDE.runtime, PORTS))]),
         capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
         noNewPrivileges: true,
         oomScoreAdj: 500,
@@ -175,7 +204,7 @@ export class RuncDriver implements Driver {
         { destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: [...tmpOptions(options.tmpMb), 'mode=1777'] },
         ...PUBLIC_FOLDERS.map((folder) => bind(folder, folder)),
         bind(guest.node, `${INSIDE.lang}/bin/node`),
-        bind(path.join(bundle, 'meminfo'), '/proc/meminfo'),
+        ...(sharesKernel ? [bind(path.join(bundle, 'meminfo'), '/proc/meminfo')] : []),
         bind(options.slotDir, '/fn'),
         bind(path.join(options.slotDir, 'code'), INSIDE.code),
         bind(path.join(options.slotDir, 'opt'), INSIDE.opt),
@@ -191,11 +220,10 @@ export class RuncDriver implements Driver {
               },
             ]),
       ],
-      hooks: { createContainer: [boundsHook] },
+      ...(sharesKernel ? { hooks: { createContainer: [boundsHook] } } : {}),
       linux: {
-        namespaces: ['pid', 'mount', 'network', 'ipc', 'uts', 'user', 'cgroup'].map((type) => ({ type })),
-        uidMappings: map,
-        gidMappings: map,
+        namespaces: ['pid', 'mount', 'network', 'ipc', 'uts', ...(sharesKernel ? ['user', 'cgroup'] : [])].map((type) => ({ type })),
+        ...(sharesKernel ? { uidMappings: map, gidMappings: map } : {}),
         cgroupsPath: `/${group}`,
         resources: {
           devices: [{ allow: false, access: 'rwm' }],
@@ -204,20 +232,24 @@ export class RuncDriver implements Driver {
                 memory: { limit: bytes, ...(memory.version === 2 || existsSync(path.join(memory.path, 'memory.memsw.limit_in_bytes')) ? { swap: bytes } : {}) },
               }
             : {}),
-          ...(pids ? { pids: { limit: options.pids } } : {}),
+          ...(pids ? { pids: { limit: options.pids * processes.each + processes.beside } } : {}),
           // What starts is weighed like a small function that runs: it must not starve those that do.
           cpu: { shares: options.background ? 2 : 72 },
         },
-        seccomp,
+        seccomp: { ...seccomp, syscalls: [...seccomp.syscalls, { names: allowedToo, action: 'SCMP_ACT_ALLOW' }] },
         rootfsPropagation: 'private',
-        maskedPaths: MASKED,
-        readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
+        ...(sharesKernel
+          ? {
+              maskedPaths: MASKED,
+              readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
+            }
+          : {}),
       },
     }
   }
 }
 
-class RuncSandbox implements SandboxProcess {
+class OciSandbox implements SandboxProcess {
   readonly id: string
   readonly control: Duplex
   readonly relay: Duplex
@@ -320,11 +352,4 @@ async function exitOf(child: ChildProcess, clock: Clock): Promise<number | null>
   if (!(await within(clock, START_LIMIT_MS, done))) child.kill('SIGKILL')
   if (failure) throw failure
   return code
-}
-
-/** The version that `runc --version` tells, or null when there is none. */
-export function runcVersion(): Promise<string | null> {
-  return new Promise((resolve) => {
-    execFile('runc', ['--version'], { timeout: 10_000 }, (error, out) => resolve(error ? null : (/runc version (\S+)/.exec(out)?.[1] ?? 'unknown')))
-  })
 }
