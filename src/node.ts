@@ -380,6 +380,7 @@ export class RunningNode implements AsyncDisposable {
         verifyAws: (request, relay) => verifyAws(auth, request, relay, clock),
         project: async (ref) => projects.find(ref),
         defaultProject: DEFAULT_PROJECT,
+        apiOrigin: () => readyLine?.url ?? '',
         mayLoop: ({ project, functionName }) => room.settings.mayLoop(project as ProjectRef, functionName),
         admitSpace: (adds) => disk.admit(adds),
         content,

@@ -8,7 +8,17 @@ import type { DataDirectory } from './core/data-directory.ts'
 import type { Sealer } from './core/seal.ts'
 import type { Host } from './host.ts'
 import { uuidTime } from './lib/ids.ts'
-import { type Driver, detectDriver, type Guests, isDriver, type NoDriver, openSandboxes, type Sandboxes, type Shares } from './sandbox/index.ts'
+import {
+  type Driver,
+  detectDriver,
+  type Guests,
+  isDriver,
+  type NoDriver,
+  openSandboxes,
+  readMachineMemory,
+  type Sandboxes,
+  type Shares,
+} from './sandbox/index.ts'
 
 /** The PostgreSQL that the settings name: servers of our own, or one from elsewhere. */
 export async function openDatabases(config: Config, host: Host, data: string, sealer: Sealer, ballast: Ballast): Promise<Databases> {
@@ -52,6 +62,7 @@ export async function openSandboxRoom(config: Config, host: Host, directory: Dat
     log: host.log,
     knownBefore: (versionId) => uuidTime(versionId) < startedAt,
     shares,
+    machineMemory: readMachineMemory,
   })
   if (!isDriver(found)) host.log.warn({}, `Functions cannot run: ${found.why}. ${found.todo}`)
   else for (const gap of found.missing) host.log.warn({ driver: found.name, what: gap.what }, `${gap.why}. ${gap.todo}`)
@@ -61,7 +72,7 @@ export async function openSandboxRoom(config: Config, host: Host, directory: Dat
     isolated: isDriver(found) && found.name !== 'process',
     describe: () =>
       isDriver(found)
-        ? { driver: found.name as string, limits: found.limits, missing: found.missing }
-        : { driver: 'none', limits: [] as readonly string[], missing: [{ what: 'functions', why: found.why, todo: found.todo }] },
+        ? { driver: found.name as string, limits: found.limits, missing: found.missing, problems: sandboxes.problems() }
+        : { driver: 'none', limits: [] as readonly string[], missing: [{ what: 'functions', why: found.why, todo: found.todo }], problems: [] },
   }
 }

@@ -18,6 +18,7 @@ import { routes as triggerRoutes } from '../src/triggers/http.ts'
 import { routes as storageRoutes } from '../src/storage/http.ts'
 import { routes as usageRoutes } from '../src/usage/http.ts'
 import { z } from 'zod'
+import { livesOf } from './lives.ts'
 import { ROOT } from './sources.ts'
 
 // A route's row says all that the page needs; what its handler would call is never asked for.
@@ -220,6 +221,11 @@ ${fieldTable(entriesOf('buckets'))}
 All files of the folder are served as they are, but for names that begin with a dot (except \`.well-known\`), \`node_modules\`, \`package.json\`, \`package-lock.json\`, \`tsconfig*.json\`, \`mayfly.json\`, \`*.d.ts\`, and TypeScript that a script bundles. Links are refused. \`index.html\` answers for its folder, \`404.html\` for what is not there. A page finds its project by \`fetch('/_mayfly/project.json')\`: \`url\`, \`ref\`, \`publishableKey\`.
 
 ${fieldTable(entriesOf('sites'))}`,
+    ),
+    'docs/lives.md': page(
+      'The lives of a sandbox and of an invocation',
+      'For who changes them. A row is a state, a column an event, a cell the state that follows. `=`: the news is late, and nothing changes. `–`: the two never meet, and whoever tells of it is at fault.',
+      livesOf(table),
     ),
     'docs/metrics.md': page(
       'Metrics',

@@ -19,7 +19,13 @@ export async function runTests(patterns: readonly string[], concurrency: number,
   let failed = 0
   const skips: { name: string; why: string }[] = []
   const times: { name: string; ms: number }[] = []
-  const stream = run({ files, concurrency, timeout: fileTimeoutMs, cwd: ROOT, execArgv: ['--import', path.join(ROOT, 'tools', 'seed.mjs')] })
+  const stream = run({
+    files,
+    concurrency,
+    timeout: fileTimeoutMs,
+    cwd: ROOT,
+    execArgv: ['seed.mjs', 'compiled.mjs'].flatMap((name) => ['--import', path.join(ROOT, 'tools', name)]),
+  })
   for await (const event of stream) {
     if (event.type !== 'test:pass' && event.type !== 'test:fail') continue
     const { data } = event

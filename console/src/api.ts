@@ -1,9 +1,12 @@
+import type { ProjectInfo, ProjectLimits } from '../../client/projects.ts'
+import type { SecretInfo } from '../../client/secrets.ts'
+import type { FunctionUrlInfo } from '../../client/urls.ts'
 import { ApiError, type DeadLetter, type FunctionInfo, type LogLine, type Pool, type SandboxInfo } from '../../client/client.ts'
 import type { Bill as AnyBill, UsageRow } from '../../client/usage.ts'
 import type { AliasInfo, VersionInfo } from '../../client/versions.ts'
 
 export { ApiError }
-export type { AliasInfo, DeadLetter, FunctionInfo, LogLine, Pool, SandboxInfo, VersionInfo }
+export type { AliasInfo, DeadLetter, FunctionInfo, FunctionUrlInfo, LogLine, Pool, ProjectLimits, SandboxInfo, SecretInfo, VersionInfo }
 
 export interface Session {
   readonly projects: readonly { readonly ref: string; readonly name: string; readonly state: string }[]
@@ -40,6 +43,11 @@ export interface Invocation {
   readonly bytesIn: number
   readonly bytesOut: number
   readonly cost: string
+}
+/** Why calls were cold, by spans of time; those without a cold call are left out. */
+export interface ColdStarts {
+  readonly stepS: number
+  readonly spans: readonly { readonly at: string; readonly reasons: Readonly<Record<string, number>> }[]
 }
 export interface QueueEntry {
   readonly id: string
@@ -142,6 +150,7 @@ async function json<T>(method: string, path: string, signal: AbortSignal | null,
 
 const at = (ref: string) => `/api/v1/projects/${encodeURIComponent(ref)}`
 const fn = (ref: string, name: string) => `${at(ref)}/functions/${encodeURIComponent(name)}`
+const ofAlias = (alias: string | null) => (alias === null ? '' : `?alias=${encodeURIComponent(alias)}`)
 export const storageAt = (ref: string): string => `/p/${encodeURIComponent(ref)}/storage/v1`
 /** A key with its slashes, each part of it encoded. */
 export const keyPath = (key: string): string => key.split('/').map(encodeURIComponent).join('/')
@@ -163,6 +172,19 @@ export const api = {
   triggers: async (ref: string, signal: AbortSignal) => (await json<{ triggers: readonly TriggerInfo[] }>('GET', `${at(ref)}/triggers`, signal)).triggers,
   invocations: async (ref: string, name: string, limit: number, signal: AbortSignal) =>
     (await json<{ invocations: readonly Invocation[] }>('GET', `${fn(ref, name)}/invocations?limit=${limit}`, signal)).invocations,
+  coldStarts: (ref: string, hours: number, signal: AbortSignal) => json<ColdStarts>('GET', `${at(ref)}/cold-starts?hours=${hours}`, signal),
+  project: (ref: string, signal: AbortSignal) => json<{ project: ProjectInfo; limits: ProjectLimits }>('GET', at(ref), signal),
+  limitProfiles: async (signal: AbortSignal) =>
+    (await json<{ profiles: readonly (ProjectLimits & { readonly name: string })[] }>('GET', '/api/v1/limit-profiles', signal)).profiles,
+  setLimitProfile: (ref: string, profile: string) => call('PATCH', at(ref), null, JSON.stringify({ profile })),
+  secrets: async (ref: string, signal: AbortSignal) => (await json<{ secrets: readonly SecretInfo[] }>('GET', `${at(ref)}/secrets`, signal)).secrets,
+  setSecret: (ref: string, name: string, value: string) => call('PUT', `${at(ref)}/secrets`, null, JSON.stringify({ secrets: { [name]: value } })),
+  removeSecret: (ref: string, name: string) => call('DELETE', `${at(ref)}/secrets?name=${encodeURIComponent(name)}`, null),
+  functionUrls: (ref: string, signal: AbortSignal) => json<{ strict: boolean; urls: readonly FunctionUrlInfo[] }>('GET', `${at(ref)}/function-urls`, signal),
+  setUrlsStrict: (ref: string, strict: boolean) => call('PUT', `${at(ref)}/function-urls`, null, JSON.stringify({ strict })),
+  putFunctionUrl: (ref: string, name: string, alias: string | null, wish: { readonly auth: 'none' | 'iam'; readonly stream: boolean }) =>
+    call('PUT', `${fn(ref, name)}/url${ofAlias(alias)}`, null, JSON.stringify(wish)),
+  removeFunctionUrl: (ref: string, name: string, alias: string | null) => call('DELETE', `${fn(ref, name)}/url${ofAlias(alias)}`, null),
   queue: (ref: string, signal: AbortSignal) => json<QueueState>('GET', `${at(ref)}/queue?limit=100`, signal),
   deadLetters: async (ref: string, signal: AbortSignal) =>
     (await json<{ deadLetters: readonly DeadLetter[] }>('GET', `${at(ref)}/dead-letters?limit=100`, signal)).deadLetters,

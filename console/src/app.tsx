@@ -7,6 +7,9 @@ import { EventsPage } from './pages/events.tsx'
 import { FunctionPage } from './pages/function.tsx'
 import { FunctionsPage } from './pages/functions.tsx'
 import { OverviewPage } from './pages/overview.tsx'
+import { SandboxesPage } from './pages/sandboxes.tsx'
+import { SecretsPage } from './pages/secrets.tsx'
+import { UrlsPage } from './pages/urls.tsx'
 import { UsagePage } from './pages/usage.tsx'
 import { CopyButton, Failure } from './parts.tsx'
 import { hrefOf, usePlace } from './route.ts'
@@ -67,8 +70,11 @@ function SignIn({ error }: { error: unknown }) {
 const PAGES = [
   ['', 'Overview', 'M3 12 12 4l9 8M6 10v10h12V10'],
   ['functions', 'Functions', 'M13 3 5 14h6l-1 7 9-12h-6z'],
+  ['urls', 'Function URLs', 'M10 14a4 4 0 0 0 6 .5l3-3a4 4 0 0 0-6-6l-1.5 1.5M14 10a4 4 0 0 0-6-.5l-3 3a4 4 0 0 0 6 6l1.5-1.5'],
+  ['secrets', 'Secrets', 'M14.5 9.5a4.5 4.5 0 1 0-4 4.5l1.5 1.5h2v2h2v2h3v-3l-5-5a4.5 4.5 0 0 0 .5-2zM8.5 9h.01'],
   ['buckets', 'Buckets', 'M4 7h16l-2 13H6zM4 7c0-2 3.6-3 8-3s8 1 8 3'],
   ['events', 'Events', 'M4 6h16M4 12h16M4 18h9'],
+  ['sandboxes', 'Sandboxes', 'M12 3l8 4.5v9L12 21l-8-4.5v-9zM12 12l8-4.5M12 12v9M12 12 4 7.5'],
   ['usage', 'Usage', 'M5 20v-7M12 20V5M19 20v-10'],
 ] as const satisfies readonly (readonly [string, Text, string])[]
 
@@ -85,6 +91,10 @@ function Console({ session, leave }: { session: Session; leave: () => Promise<vo
     main.current?.focus({ preventScroll: true })
     scrollTo(0, 0)
   })
+  // Where the pages stand in a row that scrolls, the one that is shown is in sight.
+  useEffect(() => {
+    document.querySelector('nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' })
+  }, [page])
   const project = ref === '' ? session.defaultProject : ref
   const known = session.projects.some((one) => one.ref === project)
   return (
@@ -144,6 +154,12 @@ function Shown({ session, project, page, rest }: { session: Session; project: st
       return <OverviewPage project={project} session={session} />
     case 'functions':
       return name === '' ? <FunctionsPage project={project} /> : <FunctionPage project={project} name={name} />
+    case 'urls':
+      return <UrlsPage key={project} project={project} />
+    case 'secrets':
+      return <SecretsPage key={project} project={project} />
+    case 'sandboxes':
+      return <SandboxesPage project={project} />
     case 'buckets':
       return name === '' ? <BucketsPage project={project} /> : <BucketPage project={project} session={session} bucket={name} folder={path.filter(Boolean)} />
     case 'events':

@@ -29,7 +29,9 @@ export function SandboxTable({ of, project, name }: { of: readonly SandboxInfo[]
         },
         { head: t('Unused for'), number: true, cell: (one) => (one.idleMs === null ? '–' : duration(one.idleMs)) },
         { head: t('Calls'), number: true, cell: (one) => count(one.calls) },
-        { head: t('Memory'), number: true, cell: (one) => `${count(one.memoryMb)} / ${count(one.limitMb)} MB` },
+        // Beside a function's other cards there is no room for both.
+        ...(name === null ? [{ head: t('Used'), number: true, cell: (one: SandboxInfo) => (one.usedMb === null ? '–' : `${count(one.usedMb)} MB`) }] : []),
+        { head: t('Charged'), number: true, cell: (one) => `${count(one.memoryMb)} / ${count(one.limitMb)} MB` },
       ]}
     />
   )

@@ -467,6 +467,21 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/sandbox/provisioned.test.ts',
   },
+  memoryReserve: {
+    value: 5,
+    unit: '%',
+    why: 'where less of the memory of the machine is available idle sandboxes end, the oldest first, before the kernel ends something by itself',
+    error: null,
+    provenBy: 'src/sandbox/pressure.test.ts',
+  },
+  memoryStall: {
+    value: 10,
+    unit: '%',
+    why: 'where programs waited for memory for so much of ten seconds, and less than four times that reserve is available, idle sandboxes end too',
+    source: 'Linux: pressure stall information',
+    error: null,
+    provenBy: 'src/sandbox/pressure.test.ts',
+  },
   concurrentInvocations: {
     value: 200,
     unit: 'count',

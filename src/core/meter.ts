@@ -12,6 +12,7 @@ export interface MeterRecord {
   readonly durationMs: number
   /** The part of it after the answer had begun: bytes on their way, and `waitUntil`. */
   readonly responseMs: number
+  /** Loading and the duration; of the time in which other calls ran beside it in its sandbox, its share. Whole, at least 1; 0 where it did not come to user code. */
   readonly billedMs: number
   readonly memoryMb: number
   readonly maxMemoryMb: number | null

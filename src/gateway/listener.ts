@@ -42,6 +42,8 @@ export interface GatewayDeps {
   readonly verifyAws: VerifyAws
   readonly project: (ref: ProjectRef) => Promise<Project | null>
   readonly defaultProject: ProjectRef
+  /** Where the API is, for who comes by another door. */
+  readonly apiOrigin?: () => string
   /** Whether a function may go on where others are taken for a loop. */
   readonly mayLoop: (of: RelayIdentity) => Promise<boolean>
   /** Is there space for this? @throws MayflyError storage_full */
@@ -345,7 +347,7 @@ export class Gateway implements AsyncDisposable {
         remoteAddress: forwardedFor ?? remote,
         keyFault,
         ownHost: urlId !== null,
-        origin: `${secure ? 'https' : 'http'}://${headers.host ?? 'localhost'}`,
+        origin: (visitor && this.#deps.apiOrigin?.()) || `${secure ? 'https' : 'http'}://${headers.host ?? 'localhost'}`,
         depth: relay ? Math.min(relay.depth + 1, LIMITS.callDepth.value) : 0,
         signal,
         body: async (limitBytes) => {

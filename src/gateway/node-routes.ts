@@ -1,10 +1,16 @@
 import type { Route } from '../core/route.ts'
 import { json } from '../core/json-reply.ts'
 
+interface Gap {
+  readonly what: string
+  readonly why: string
+  readonly todo: string
+}
+
 export interface NodeState {
   readonly version: string
-  /** What `/health` says of the sandbox: which driver is in force and which limits the kernel holds. */
-  readonly sandbox: () => { driver: string; limits: readonly string[]; missing: readonly { what: string; why: string; todo: string }[] }
+  /** What `/health` says of the sandbox: which driver is in force and which limits the kernel holds, what is missing for good, and what does not work now. */
+  readonly sandbox: () => { driver: string; limits: readonly string[]; missing: readonly Gap[]; problems: readonly Gap[] }
   readonly database: () => string
   /** MB that the kernel lets a PostgreSQL server of ours have; null where it holds none to a bound. */
   readonly databaseMemoryMb: () => number | null
@@ -24,7 +30,7 @@ export const nodeRoutes = (state: NodeState): Route[] => [
     path: '/health',
     access: 'open',
     plane: 'node',
-    doc: 'Says that the node lives, how its disk stands, which sandbox driver is in force and which limits the kernel holds.',
+    doc: 'Says that the node lives, how its disk stands, which sandbox driver is in force, which limits the kernel holds, and what does not work now (a runtime that does not start, memory that is short).',
     handle: async () =>
       json(200, {
         status: 'ok',

@@ -150,8 +150,12 @@ export class World {
         ended: (record) => {
           if (this.#ended.has(record.invocationId)) this.faults.push(`${record.invocationId} was metered twice`)
           this.#ended.set(record.invocationId, record)
+          const { outcome, billedMs, durationMs, initMs } = record
+          const mostMs = outcome === 'cut' ? 0 : Math.max(1, Math.ceil(durationMs + initMs))
+          if (billedMs > mostMs || (outcome !== 'cut' && billedMs < 1)) this.faults.push(`${outcome} after ${durationMs} + ${initMs} ms, billed ${billedMs}`)
         },
-        settled: async () => {},
+        settled: () =>
+          new Promise((resolve, reject) => void this.steps.add('journal', { well: resolve, fails: () => reject(new Error('the journal is not writable')) })),
       },
       logs: { write: () => {} },
       specs: this.#specs,
@@ -168,7 +172,18 @@ export class World {
     writeFileSync(path.join(folder, 'code', 'index.js'), '')
     const [clock, steps] = [new SimulatedClock(), new Steps()]
     const driver: SimulatedDriver = new SimulatedDriver(steps, (call, guest) => world.#heard(call, guest))
-    const config = { sandbox: 'process', poolSize: 1, refills: 1, starts: STARTS, freezeMs: 50, idleMs: 5_000, memoryMb: BUDGET_MB } as const
+    const config = {
+      sandbox: 'process',
+      poolSize: 1,
+      poolMost: 2,
+      readyMost: 2,
+      refills: 1,
+      starts: STARTS,
+      freezeMs: 50,
+      idleMs: 5_000,
+      memoryMb: BUDGET_MB,
+    } as const
+    const machineMemory = async () => ({ totalMb: 1_024, availableMb: 1_024, stalledPercent: 0 })
     const pool = await openSandboxes({
       config,
       driver,
@@ -177,6 +192,7 @@ export class World {
       log: silentLog,
       knownBefore: () => false,
       shares: { projects: () => 1, weightOf: () => 1 },
+      machineMemory,
     })
     const world: World = new World({ folder, clock, steps, driver, pool })
     return world

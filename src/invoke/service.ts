@@ -6,11 +6,13 @@ import type { ProjectRef } from '../core/project.ts'
 import type { Functions, Version } from '../functions/index.ts'
 import type { Clock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/ids.ts'
+import { after } from '../lib/transitions.ts'
 import { type Call, type CallEnd, type CallResult, type ColdReason, type HandlerKind, LoadError, type Sandboxes, type SandboxLease } from '../sandbox/index.ts'
 import type { Admission, Slot } from './admission.ts'
 import { InvocationLog, LiveLogs } from './log.ts'
 import { type PlatformLines, platformLines } from './platform-lines.ts'
 import type { Specs } from './specs.ts'
+import { INVOCATION_LIFE, type InvocationState } from './state.ts'
 
 export interface InvokerDeps {
   readonly functions: Functions
@@ -132,16 +134,16 @@ export class Invoker implements Disposable {
     const startedAt = clock.now()
     const subject = { project: version.project, functionName: version.functionName, version: version.version, invocationId: invocation.id }
     const log = new InvocationLog(this.#deps.logs, subject, clock.now)
-    this.#live.add(log)
-    meter.started({ ...subject, attempt: invocation.attempt ?? 1, memoryMb: version.definition.memoryMb, startedAt })
     const logging = version.definition.kept?.logging ?? null
     const lines = platformLines(logging, { id: invocation.id, version: version.version, now: clock.now })
-    for (const line of lines.start()) log.platform(line)
     const run = new Run(this.#deps, invocation, version, slot, log, lines, startedAt, () => this.#live.delete(log))
     run.queueMs = invocation.queueMs ?? queuedMs
     let lease: SandboxLease | null = null
     const asked = clock.monotonic()
     try {
+      this.#live.add(log)
+      meter.started({ ...subject, attempt: invocation.attempt ?? 1, memoryMb: version.definition.memoryMb, startedAt })
+      for (const line of lines.start()) log.platform(line)
       const spec = this.#deps.specs.of(version)
       try {
         lease = await this.#deps.sandboxes.acquire(spec, log, signal)
@@ -150,9 +152,11 @@ export class Invoker implements Disposable {
         const { cold, errorType, spentMs, waitMs } = error
         const took = spentMs === null ? { initMs: clock.monotonic() - asked - waitMs, durationMs: 0 } : { initMs: 0, durationMs: spentMs }
         const payload = payloadOf(error, invocation.id)
-        const over = Promise.resolve(run.end({ cold, waitMs, responseMs: 0, ...took }, { type: errorType, message: error.told ?? '', payload }, null))
+        const end = { error: { type: errorType, message: error.told ?? '', payload }, maxMemoryMb: null, othersMs: 0 }
+        const over = Promise.resolve(run.end({ cold, waitMs, responseMs: 0, ...took }, end))
         return { version, handlerKind: null, result: { kind: 'error', errorType, payload }, cold, traceId, over }
       }
+      run.tell('placed')
       this.#remember(version.id, lease.handlerKind)
       const content = early ?? (await invocation.content(lease.handlerKind, version))
       const began = clock.monotonic() - lease.spentMs
@@ -166,8 +170,10 @@ export class Invoker implements Disposable {
       }
       const call: Call = { ...content, context } as Call
       const running = lease.run(call, log, signal)
+      run.tell('sent')
       invocation.handed?.()
       const result = await running
+      run.tell('answered')
       const held = lease
       const answeredAt = clock.monotonic()
       const end = (how: CallEnd, endedAt: number) => {
@@ -175,7 +181,7 @@ export class Invoker implements Disposable {
         // A call is often over before anyone has read its body.
         if (result.kind !== 'error') run.bytesOut = result.kind === 'event' ? result.payload.byteLength : result.body.receivedBytes
         const { cold, waitMs, initMs } = held
-        return run.end({ cold, waitMs, initMs, durationMs: endedAt - began, responseMs: endedAt - answeredAt }, how.error, how.maxMemoryMb)
+        return run.end({ cold, waitMs, initMs, durationMs: endedAt - began, responseMs: endedAt - answeredAt }, how)
       }
       // Where the call was over with its answer nothing followed that: no second look at the clock.
       const over = held.ended ? Promise.resolve(end(held.ended, answeredAt)) : held.finished.then((how) => end(how, clock.monotonic()))
@@ -192,7 +198,8 @@ export class Invoker implements Disposable {
       }
     } catch (error) {
       run.fail(error, lease?.waitMs ?? clock.monotonic() - asked)
-      lease?.[Symbol.dispose]()
+      // What was answered gives its sandbox back when it is over.
+      if (run.isOver) lease?.[Symbol.dispose]()
       throw error
     }
   }
@@ -221,7 +228,7 @@ class Run {
   readonly #lines: PlatformLines
   readonly #startedAt: number
   readonly #onEnd: () => void
-  #ended = false
+  #state: InvocationState = { state: 'admitted' }
   bytesOut = 0
   /** Null where it stood in no queue. */
   queueMs: number | null = null
@@ -246,10 +253,19 @@ class Run {
     this.#startedAt = startedAt
   }
 
-  end(timing: Timing, error: CallEnd['error'], maxMemoryMb: number | null): Over {
+  get isOver(): boolean {
+    return this.#state.state === 'over'
+  }
+
+  tell(event: 'placed' | 'sent' | 'answered'): void {
+    this.#state = after(INVOCATION_LIFE, this.#state, event, null)
+  }
+
+  end(timing: Timing, { error, maxMemoryMb, othersMs }: CallEnd): Over {
     const { definition } = this.#version
     const outcome = error === null ? 'ok' : outcomeOf(error.type)
-    const billedMs = Math.max(1, Math.ceil(timing.durationMs + timing.initMs))
+    this.#state = after(INVOCATION_LIFE, this.#state, 'ended', { outcome })
+    const billedMs = Math.max(1, Math.ceil(timing.durationMs - othersMs + timing.initMs))
     this.#log.flush()
     const errorType = error?.type ?? null
     const report = { ...timing, billedMs, memoryMb: definition.memoryMb, maxMemoryMb, outcome, errorType, message: error?.message ?? '' }
@@ -260,7 +276,9 @@ class Run {
 
   /** It never came to user code: refused, or lost before the call. Logged, metered as cut and not billed. */
   fail(error: unknown, waitMs: number): void {
-    if (this.#ended) return
+    const before = this.#state
+    this.#state = after(INVOCATION_LIFE, before, 'failed', null)
+    if (this.#state === before) return
     this.#log.flush()
     const reason = error instanceof MayflyError ? `${error.code}: ${error.message}` : 'a fault of this node'
     for (const line of this.#lines.notRun(reason)) this.#log.platform(line)
@@ -268,8 +286,6 @@ class Run {
   }
 
   #finish(timing: Timing, outcome: MeterRecord['outcome'], billedMs: number, maxMemoryMb: number | null): void {
-    if (this.#ended) return
-    this.#ended = true
     this.#log.handOn()
     this.#onEnd()
     this.#slot[Symbol.dispose]()

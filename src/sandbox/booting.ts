@@ -5,9 +5,11 @@ import { MayflyError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
+import { BootHealth } from './boot-health.ts'
 import { Channel } from './channel.ts'
 import type { Endings } from './endings.ts'
 import { openSlot } from './staging.ts'
+import { SandboxLife } from './state.ts'
 import type { Driver, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from './types.ts'
 
 /** A guest that says nothing for so long after its start is given up. */
@@ -32,8 +34,7 @@ export interface Generic extends Boot {
   readonly process: SandboxProcess
   readonly channel: Channel
   readonly slotDir: string
-  /** Its code path has run already, so that a first call finds it hot. */
-  warm: boolean
+  readonly life: SandboxLife
   /** Set when it becomes a version's: where its connections to the platform go. */
   owner: { openRelay: (connection: Duplex) => void } | null
 }
@@ -50,6 +51,7 @@ export interface BootingDeps {
 
 /** Brings sandboxes to where they can become anything, and ends those of which nothing became. */
 export class Booting {
+  readonly health: BootHealth
   readonly #deps: BootingDeps
   /** Those that are warmed or given code now: nobody else knows them. */
   readonly #inWork = new Set<Generic>()
@@ -57,6 +59,7 @@ export class Booting {
 
   constructor(deps: BootingDeps) {
     this.#deps = deps
+    this.health = new BootHealth(deps.clock, deps.log)
   }
 
   /**
@@ -66,6 +69,7 @@ export class Booting {
   async start(boot: Boot, background: boolean, cache: StartOptions['cache'] = null): Promise<Generic> {
     // A close has waited for what it knew of, and no longer.
     this.#deps.closing.throwIfAborted()
+    if (!background) this.health.check(boot.runtime)
     const work = this.#boot(boot, background, cache)
     this.#deps.endings.track(
       work.then(
@@ -78,11 +82,12 @@ export class Booting {
 
   /** Runs its code path. @throws when it does not come to an end */
   async warm(generic: Generic): Promise<void> {
+    generic.life.tell('warming', null)
     using _ = this.working(generic)
     const warming = generic.channel.warm(WARM_ROUNDS)
     if (!(await within(this.#deps.clock, HELLO_MS, warming))) throw new Error('it did not warm')
     await warming
-    generic.warm = true
+    generic.life.tell('warmed', null)
   }
 
   /** Until this is disposed a close ends it. */
@@ -94,6 +99,7 @@ export class Booting {
   /** Resolves when nothing is left of it. Idempotent. @throws what keeps the driver from giving it back; all else of it is gone then too */
   async end(generic: Generic): Promise<void> {
     this.#inWork.delete(generic)
+    generic.life.tell('ended', null)
     try {
       await generic.process.kill()
     } finally {
@@ -118,7 +124,8 @@ export class Booting {
   }
 
   async #boot({ runtime, tmpMb }: Boot, background: boolean, cache: StartOptions['cache']): Promise<Generic> {
-    const { driver, slots, clock, log, closing } = this.#deps
+    const { driver, slots, clock, closing } = this.#deps
+    const began = clock.monotonic()
     const id = `s-${++this.#next}`
     const slotDir = path.join(slots, id)
     await openSlot(slotDir)
@@ -131,22 +138,24 @@ export class Booting {
         slotDir,
         runtime,
         tmpMb,
-        warm: false,
+        life: new SandboxLife(),
         owner: null,
       }
       const late = new AbortController()
       using _ = clock.timer(HELLO_MS, () => late.abort(new Error(`it said nothing for ${HELLO_MS} ms`)))
       await generic.channel.hello(AbortSignal.any([late.signal, closing]))
+      generic.life.tell('greeted', null)
       if (background && cache === null) await this.warm(generic)
       closing.throwIfAborted()
+      this.health.worked(runtime)
       return generic
     } catch (error) {
       await process?.cache?.close()
-      await process?.kill().catch((left: Error) => log.error({ error: left.message }, 'a sandbox could not be given back'))
+      await process?.kill().catch((left: Error) => this.#deps.log.error({ error: left.message }, 'a sandbox could not be given back'))
       await fs.rm(slotDir, { recursive: true, force: true })
       closing.throwIfAborted()
       const why = process?.stderrTail().trim().slice(-300) || (error as Error).message
-      log.error({ error: why }, 'a sandbox did not start')
+      this.health.failed(runtime, why, began)
       throw new MayflyError('sandbox_unavailable', 'a sandbox could not be started; the log of the node says why', { cause: error })
     }
   }

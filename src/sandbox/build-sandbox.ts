@@ -34,6 +34,7 @@ export async function buildCache(deps: BuildDeps, spec: SandboxSpec): Promise<Bu
   let written: fs.FileHandle | null = null
   try {
     generic = await booting.start({ runtime: spec.runtime, tmpMb: POOL_TMP_MB }, true, CACHE_SIZE)
+    generic.life.tell('given', null)
     using _ = booting.working(generic)
     written = generic.process.cache
     await staging.give({ key, codeDir: spec.codeDir, optDir: spec.optDir, cacheDir: null }, generic.slotDir)

@@ -5,7 +5,27 @@ export const sandboxSettings = {
     default: 'auto',
     doc: 'How a function is kept apart from its neighbours. `auto` takes `runc` for root and `bwrap` (bubblewrap) for ordinary users; `gvisor` is taken by name. `process` keeps nothing apart and is never chosen by `auto`.',
   }),
-  poolSize: count({ default: 2, min: 0, max: 1_000, of: 'sandboxes', doc: 'How many generic sandboxes wait booted for a function.' }),
+  poolSize: count({
+    default: 2,
+    min: 0,
+    max: 1_000,
+    of: 'sandboxes',
+    doc: 'How many generic sandboxes wait booted for a function, however few are asked for; 0 keeps none.',
+  }),
+  poolMost: count({
+    default: 16,
+    min: 0,
+    max: 1_000,
+    of: 'sandboxes',
+    doc: 'How many of one runtime wait at most, where cold calls come often and there is memory.',
+  }),
+  readyMost: count({
+    default: 8,
+    min: 0,
+    max: 1_000,
+    of: 'sandboxes',
+    doc: 'How many sandboxes of one function are loaded ahead of its calls at most, where these come often and find none ready; of `reuse: never` one in any case.',
+  }),
   refills: count({ default: 2, min: 1, max: 64, of: 'sandboxes', doc: 'How many generic sandboxes are started at once.' }),
   starts: count({
     default: 4,

@@ -1,5 +1,6 @@
 export { detectDriver, isDriver, type NoDriver } from './drivers/detect.ts'
 export { findGuests, type Guests, sandboxRuntime } from './guests.ts'
+export { readMachineMemory } from './pressure.ts'
 export { openSandboxes } from './open.ts'
 export {
   type Call,

@@ -8,6 +8,8 @@ import type { Shares } from './types.ts'
 /** What has stood idle for so long gives way to a project that wants more than its share. */
 const LONG_IDLE_MS = 60_000
 
+const UNASKED_SHARE = 0.9
+
 /** What memory is asked for. */
 interface Wanted {
   readonly key: string
@@ -20,6 +22,8 @@ export interface MemoryBudgetDeps<Sandbox extends Server> {
   readonly serving: Serving<Sandbox>
   readonly shares: Shares
   readonly clock: Pick<Clock, 'monotonic'>
+  /** Those that wait for any version, beyond what waits in any case: what they count with, and the end of one of them. */
+  readonly waiting: { readonly mb: () => number; readonly drop: () => boolean }
   /** Ends one; it counts no more when this returns. */
   readonly drop: (sandbox: Sandbox) => void
 }
@@ -44,6 +48,11 @@ export class MemoryBudget<Sandbox extends Server> {
     this.#ran = new Uses(deps.clock)
   }
 
+  /** Whether there is room for what nobody has asked for; a tenth is left to those who will. */
+  hasRoomFor(mb: number): boolean {
+    return this.usedMb + mb <= this.totalMb * UNASKED_SHARE
+  }
+
   /** Whether there is room without pushing anybody out. */
   fits(wanted: Wanted): boolean {
     return this.usedMb + wanted.memoryMb <= this.totalMb && this.#isWithin(wanted, this.#uses(wanted))
@@ -64,6 +73,7 @@ export class MemoryBudget<Sandbox extends Server> {
     for (;;) {
       const uses = this.#uses(wanted)
       if (this.usedMb + wanted.memoryMb <= this.totalMb && this.#isWithin(wanted, uses)) return
+      if (this.usedMb + wanted.memoryMb > this.totalMb && this.#deps.waiting.drop()) continue
       const victim = this.#victim(wanted, uses, stays)
       if (!victim) throw this.#refusal(wanted, uses)
       this.#deps.drop(victim)
@@ -98,7 +108,7 @@ export class MemoryBudget<Sandbox extends Server> {
   get usedMb(): number {
     let comingMb = 0
     for (const mb of this.#comingMb.values()) comingMb += mb
-    return this.#deps.serving.memoryMb + comingMb
+    return this.#deps.serving.memoryMb + this.#deps.waiting.mb() + comingMb
   }
 
   /** What each project has, and what it wanted lately. */

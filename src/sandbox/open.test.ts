@@ -18,6 +18,7 @@ describe('a machine that cannot isolate', () => {
       log: silentLog,
       knownBefore: () => false,
       shares: { projects: () => 1, weightOf: () => 1 },
+      machineMemory: async () => ({ totalMb: 1, availableMb: 1, stalledPercent: null }),
     })
     await assert.rejects(
       sandboxes.acquire({} as never, {} as never, new AbortController().signal),

@@ -7,6 +7,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { SandboxConfig } from './config.ts'
 import { isDriver, type NoDriver, noDriver } from './drivers/detect.ts'
 import { SandboxPool } from './pool.ts'
+import type { MachineMemory } from './pressure.ts'
 import { Staging } from './staging.ts'
 import { noneEnded } from './state.ts'
 import type { Driver, Sandboxes, Shares } from './types.ts'
@@ -20,6 +21,7 @@ export interface OpenOptions {
   readonly log: Log
   readonly knownBefore: (key: string) => boolean
   readonly shares: Shares
+  readonly machineMemory: () => Promise<MachineMemory>
 }
 
 /** Clears what a former life left and opens the pool; without a driver, something that says why at every call. */
@@ -60,10 +62,11 @@ function without(reason: NoDriver): Sandboxes {
       missing: [{ what: 'functions', why: reason.why, todo: reason.todo }],
       generic: 0,
       waiting: [],
-      memory: { usedMb: 0, budgetMb: 0 },
+      memory: { usedMb: 0, budgetMb: 0, machine: null },
       ended: noneEnded(),
       sandboxes: [],
     }),
+    problems: () => [],
     [Symbol.asyncDispose]: async () => {},
   }
 }

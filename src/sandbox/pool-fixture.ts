@@ -9,10 +9,12 @@ import { detectDriver, isDriver } from './drivers/detect.ts'
 import type { DriverOptions } from './drivers/driver-options.ts'
 import { findGuests } from './guests.ts'
 import { openSandboxes } from './open.ts'
+import type { MachineMemory } from './pressure.ts'
 import type { Call, CallResult, Driver, DriverName, LogSink, Sandboxes, SandboxSpec, Shares } from './types.ts'
 
 export const silent: LogSink = { write: () => {}, lost: () => {} }
 const ALONE: Shares = { projects: () => 1, weightOf: () => 1 }
+const plenty = async (): Promise<MachineMemory> => ({ totalMb: 16_384, availableMb: 12_288, stalledPercent: 0 })
 export const never = new AbortController().signal
 
 const optionsOf = async (name: string): Promise<DriverOptions> => ({
@@ -74,7 +76,7 @@ export class PoolFixture {
   /** @param world  what to put between the pool and the machine: a clock, or a driver around the real one */
   async open(
     changes: Partial<SandboxConfig>,
-    world: { clock?: Clock; around?: (driver: Driver) => Partial<Driver>; shares?: Shares } = {},
+    world: { clock?: Clock; around?: (driver: Driver) => Partial<Driver>; shares?: Shares; machineMemory?: () => Promise<MachineMemory> } = {},
   ): Promise<Sandboxes> {
     this.#made++
     const real = await detectDriver(this.#name, await optionsOf(this.driverName))
@@ -90,7 +92,18 @@ export class PoolFixture {
       [Symbol.asyncDispose]: () => real[Symbol.asyncDispose](),
       ...world.around?.(real),
     }
-    const config: SandboxConfig = { sandbox: 'auto', poolSize: 2, refills: 2, starts: 4, freezeMs: 50, idleMs: 600_000, memoryMb: 8_192, ...changes }
+    const config: SandboxConfig = {
+      sandbox: 'auto',
+      poolSize: 2,
+      poolMost: 2,
+      readyMost: 1,
+      refills: 2,
+      starts: 4,
+      freezeMs: 50,
+      idleMs: 600_000,
+      memoryMb: 8_192,
+      ...changes,
+    }
     await fs.mkdir(this.folder)
     return await openSandboxes({
       config,
@@ -100,6 +113,7 @@ export class PoolFixture {
       log: silentLog,
       knownBefore: () => false,
       shares: world.shares ?? ALONE,
+      machineMemory: world.machineMemory ?? plenty,
     })
   }
 

@@ -4,7 +4,8 @@ import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Clock } from '../lib/clock.ts'
-import { Booting, type Generic } from './booting.ts'
+import { Ahead } from './ahead.ts'
+import { Booting } from './booting.ts'
 import { buildCache, hasCompileCache } from './build-sandbox.ts'
 import { ColdReasons } from './cold-reasons.ts'
 import { CompileCaches } from './compile-caches.ts'
@@ -13,26 +14,29 @@ import { Endings } from './endings.ts'
 import { FreezeTimer } from './freezing.ts'
 import { initReport, isLate, LOAD_MS } from './loading.ts'
 import { MemoryBudget } from './memory-budget.ts'
-import { PROVISIONED, Provisioned } from './provisioned.ts'
+import { type MachineMemory, Pressure, shareToDrop } from './pressure.ts'
+import { Provisioned } from './provisioned.ts'
 import { Serving } from './serving.ts'
+import { shownOf } from './shown.ts'
+import { Spares } from './spares.ts'
 import type { Specialised } from './specialised.ts'
 import { Specialising } from './specialising.ts'
 import type { Source, Staging } from './staging.ts'
 import { noneEnded } from './state.ts'
-import { Supply } from './supply.ts'
+import { GENERIC_MB, Supply } from './supply.ts'
 import {
   type Built,
   type Driver,
   type Ending,
   LoadError,
   type LogSink,
+  type Problem,
   type ProvisionedState,
   type Sandboxes,
   type SandboxLease,
   type SandboxSpec,
   type SandboxStatus,
   type Shares,
-  type ShownSandbox,
 } from './types.ts'
 
 const SWEEP_MS = 1_000
@@ -53,6 +57,8 @@ export interface PoolDeps {
   /** Whether a version was there before this life of the node. */
   readonly knownBefore: (key: string) => boolean
   readonly shares: Shares
+  /** How it stands with the memory of the machine. */
+  readonly machineMemory: () => Promise<MachineMemory>
 }
 
 /** Keeps booted sandboxes waiting, makes them a version's when a call comes, and keeps those for the next call. */
@@ -69,6 +75,9 @@ export class SandboxPool implements Sandboxes {
   readonly #caches: CompileCaches
   readonly #specialising: Specialising
   readonly #freezer: FreezeTimer<Specialised>
+  readonly #pressure: Pressure
+  readonly #spares: Spares<Specialised>
+  readonly #ahead: Ahead
   #sweeper: Disposable
   /** Versions whose sandboxes end with the calls that still come for them. */
   readonly #retired = new Set<string>()
@@ -89,10 +98,11 @@ export class SandboxPool implements Sandboxes {
       clock,
       closing,
       endings: this.#endings,
-      makeSpare: (spec, start) => this.#makeSpare(spec, start),
+      hasMemory: () => !this.#pressure.isShort && this.#budget.hasRoomFor(GENERIC_MB),
+      makeSpare: (spec, start) => this.#ahead.spare(spec, start),
     })
     this.#provisioned = new Provisioned({
-      load: (spec, limitMs, made) => this.#makeProvisioned(spec, limitMs, made),
+      load: (spec, limitMs, made) => this.#ahead.provisioned(spec, limitMs, made),
       budgetMb: () => this.#budget.totalMb,
       projects: () => deps.shares.projects(),
       atOnce: config.refills,
@@ -105,7 +115,18 @@ export class SandboxPool implements Sandboxes {
       serving: this.#serving,
       shares: deps.shares,
       clock,
+      waiting: { mb: () => this.#supply.extraMb, drop: () => this.#supply.dropExtra() },
       drop: (sandbox) => this.#drop(sandbox, 'memory'),
+    })
+    this.#pressure = new Pressure(deps.machineMemory, log)
+    this.#spares = new Spares({
+      most: config.readyMost,
+      clock,
+      startMs: () => this.#supply.refill.startMs,
+      idle: (key) => this.#serving.idleOf(key),
+      coming: (key) => this.#supply.refill.coming(key),
+      make: (spec, count) => this.#supply.refill.spare(spec, count),
+      drop: (sandbox) => this.#drop(sandbox, 'idle-drop'),
     })
     this.#coldReasons = new ColdReasons(deps.knownBefore)
     this.#caches = new CompileCaches(deps.caches, driver.name !== 'process', log)
@@ -118,6 +139,19 @@ export class SandboxPool implements Sandboxes {
       onMade: (sandbox, source) => this.#onMade(sandbox, source),
       onFree: (sandbox) => this.#onFree(sandbox),
       onGone: (sandbox, why) => this.#onGone(sandbox, why),
+    })
+    this.#ahead = new Ahead({
+      booting: this.#booting,
+      specialising: this.#specialising,
+      budget: this.#budget,
+      spares: this.#spares,
+      giveBack: (generic) => this.#supply.giveBack(generic),
+      isOver: (spec) => this.#isOver(spec),
+      onFree: (sandbox) => this.#onFree(sandbox),
+      isShort: () => this.#pressure.isShort,
+      clock,
+      log,
+      closing,
     })
     this.#freezer = new FreezeTimer(config.freezeMs, clock)
     this.#sweeper = clock.timer(SWEEP_MS, () => this.#sweep())
@@ -177,7 +211,7 @@ export class SandboxPool implements Sandboxes {
     }
     if (this.#isOver(spec)) made.drain('retired')
     else this.#supply.offer(made)
-    this.#wantSpare(spec)
+    if (spec.reuse === 'never' || cold === 'scale-out') this.#spares.served(spec)
     const now = clock.monotonic()
     return made.lease(
       repeatedFrom === null
@@ -203,7 +237,7 @@ export class SandboxPool implements Sandboxes {
     // What it printed when it was loaded ahead belongs to the first call.
     sandbox.printed?.tell(log)
     if (this.#provisioned.holds(sandbox) || spec.reuse !== 'never') return sandbox.lease({ cold: null, waitMs, initMs: 0 })
-    this.#wantSpare(spec)
+    this.#spares.served(spec)
     return sandbox.lease({ cold: 'reuse-never', waitMs, initMs: 0 })
   }
 
@@ -237,7 +271,7 @@ export class SandboxPool implements Sandboxes {
     if (this.#serving.findReady(spec) || !this.#budget.fits(spec)) return
     using _ = this.#budget.comes(spec)
     const generic = await this.#supply.takeBehind(spec)
-    await this.#loadAhead(generic, spec, LOAD_MS).catch((error: unknown) => {
+    await this.#ahead.load(generic, spec, LOAD_MS).catch((error: unknown) => {
       // A call gives it more time.
       if (!(error instanceof LoadError && isLate(error))) throw error
     })
@@ -290,37 +324,22 @@ export class SandboxPool implements Sandboxes {
   }
 
   status(): SandboxStatus {
-    const { driver } = this.#deps
+    const { driver, clock } = this.#deps
+    const seen = this.#pressure.seen
     return {
       driver: driver.name,
       limits: driver.limits,
       missing: driver.missing,
       generic: this.#supply.length,
       waiting: this.#supply.shown(),
-      memory: { usedMb: this.#budget.usedMb, budgetMb: this.#budget.totalMb },
+      memory: { usedMb: this.#budget.usedMb, budgetMb: this.#budget.totalMb, machine: seen && { ...seen, isShort: this.#pressure.isShort } },
       ended: { ...this.#ended },
-      sandboxes: this.#serving.all().map((sandbox) => this.#shown(sandbox)),
+      sandboxes: this.#serving.all().map((sandbox) => shownOf(sandbox, clock.monotonic(), this.#provisioned.holds(sandbox), this.#serving.memoryOf(sandbox))),
     }
   }
 
-  #shown(sandbox: Specialised): ShownSandbox {
-    const { spec, state } = sandbox
-    return {
-      id: sandbox.id,
-      key: spec.key,
-      project: spec.identity.project,
-      functionName: spec.identity.functionName,
-      version: spec.context.functionVersion,
-      runtime: spec.runtime,
-      state: state.state,
-      busy: 'calls' in state ? state.calls : 0,
-      calls: sandbox.calls,
-      idleMs: 'sinceMs' in state ? this.#deps.clock.monotonic() - state.sinceMs : null,
-      provisioned: this.#provisioned.holds(sandbox),
-      memoryMb: this.#serving.memoryOf(sandbox),
-      usedMb: state.state === 'frozen' ? state.chargedMb : (sandbox.process.memory()?.currentMb ?? null),
-      limitMb: spec.memoryMb,
-    }
+  problems(): readonly Problem[] {
+    return [...this.#booting.health.problems(), ...this.#pressure.problems()]
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -348,7 +367,7 @@ export class SandboxPool implements Sandboxes {
   }
 
   /** Ends one that stands idle. */
-  #drop(sandbox: Specialised, why: 'idle-drop' | 'memory'): void {
+  #drop(sandbox: Specialised, why: 'idle-drop' | 'memory' | 'pressure'): void {
     this.#coldReasons.ended(sandbox.spec, 'idle-drop')
     this.#endings.track(sandbox.end(why))
   }
@@ -368,50 +387,23 @@ export class SandboxPool implements Sandboxes {
     this.#coldReasons.gone(sandbox.spec)
   }
 
-  /** Where each sandbox serves one call, the next is loaded behind this one; if there is memory to spare. */
-  #wantSpare(spec: SandboxSpec): void {
-    const { key, reuse } = spec
-    if (reuse !== 'never' || !this.#supply.refill.takesSpare(key)) return
-    if (this.#retired.has(key) || this.#serving.findReady(spec)) return
-    this.#supply.refill.spare(spec)
-  }
-
-  /** What goes wrong with the code here is told to the next call, which loads it again. */
-  async #makeSpare(spec: SandboxSpec, start: () => Promise<Generic>): Promise<void> {
-    // It pushes nobody out.
-    if (this.#isOver(spec) || !this.#budget.fits(spec)) return
-    using _ = this.#budget.comes(spec)
-    const generic = await start()
-    await this.#loadAhead(generic, spec, Math.max(LOAD_MS, spec.timeoutMs)).catch((error: Error) => {
-      // No reason for the pool to pause: it started.
-      if (!(error instanceof LoadError || this.#closing.signal.aborted)) this.#deps.log.warn({ error: error.message }, 'a sandbox could not be made ready')
-    })
-  }
-
-  /** Others give their memory for it, as for a call. `told` hears of it before any call can get it. */
-  async #makeProvisioned(spec: SandboxSpec, limitMs: number, told: (made: Specialised) => void): Promise<void> {
-    this.#budget.makeRoom(spec)
-    using _ = this.#budget.comes(spec)
-    const generic = await this.#booting.start(spec, true)
-    if (!this.#isOver(spec)) return await this.#loadAhead(generic, spec, limitMs, told)
-    this.#supply.giveBack(generic)
-    throw new Error('its version is over')
-  }
-
-  async #loadAhead(generic: Generic, spec: SandboxSpec, limitMs: number, told: ((made: Specialised) => void) | null = null): Promise<void> {
-    const made = await this.#specialising.ahead(generic, spec, { limitMs, environment: told === null ? {} : PROVISIONED })
-    if (this.#isOver(spec)) made.drain('retired')
-    if (made.state.state === 'gone') return
-    told?.(made)
-    this.#onFree(made)
-  }
-
-  /** Drops what has been idle for long, now and again. */
+  /** Ends what has been idle for long or is short of memory, and brings to its size what waits, now and again. */
   #sweep(): void {
     const { clock, config } = this.#deps
     this.#sweeper = clock.timer(SWEEP_MS, () => this.#sweep())
     this.#budget.sample()
     const now = clock.monotonic()
     for (const { sandbox, sinceMs } of this.#serving.idle()) if (now - sinceMs > config.idleMs) this.#drop(sandbox, 'idle-drop')
+    this.#spares.sweep(this.#serving.idle())
+    this.#supply.sweep()
+    this.#endings.track(this.#relieve())
+  }
+
+  /** Where the machine is short of memory, a part of what stands idle goes, the oldest first. */
+  async #relieve(): Promise<void> {
+    if (!(await this.#pressure.look()) || this.#closing.signal.aborted) return
+    this.#supply.dropExtra()
+    const idle = this.#serving.idle().toSorted((one, other) => one.sinceMs - other.sinceMs)
+    for (const { sandbox } of idle.slice(0, shareToDrop(idle.length))) this.#drop(sandbox, 'pressure')
   }
 }

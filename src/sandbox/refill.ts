@@ -1,6 +1,7 @@
 import type { Clock } from '../lib/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import { type Boot, POOL_TMP_MB } from './booting.ts'
+import { Took } from './demand.ts'
 import type { Endings } from './endings.ts'
 import type { RuntimeName, SandboxSpec } from './types.ts'
 import type { Waiting } from './waiting.ts'
@@ -8,8 +9,8 @@ import type { Waiting } from './waiting.ts'
 const REFILL_AFTER_MS = 25
 /** While another still waits, the calls that took the last one have the processors to themselves for so long. */
 const REFILL_LATER_MS = 500
-const FIRST_PAUSE_MS = 500
-const MAX_PAUSE_MS = 30_000
+/** What a start takes, until one was measured. */
+const GUESS_MS = 100
 
 export interface RefillDeps<Booted extends Boot> {
   readonly waiting: Waiting<Booted>
@@ -18,6 +19,8 @@ export interface RefillDeps<Booted extends Boot> {
   readonly clock: Clock
   readonly closing: AbortSignal
   readonly endings: Endings
+  /** How long none of this runtime should be started, as its starts fail. */
+  readonly pauseMs: (runtime: RuntimeName) => number
   readonly start: (boot: Boot) => Promise<Booted>
   /** Takes one that was started for the pool. */
   readonly started: (booted: Booted) => void
@@ -25,68 +28,114 @@ export interface RefillDeps<Booted extends Boot> {
   readonly makeSpare: (spec: SandboxSpec, start: () => Promise<Booted>) => Promise<void>
 }
 
-/** Brings the pool back to its size, then makes successors; off the path of calls, after failures with growing pauses. */
+interface Spares {
+  readonly spec: SandboxSpec
+  wanted: number
+  making: number
+}
+
+/** Brings the pool back to its size, then makes what versions want ahead of their calls; off the path of calls. */
 export class Refill<Booted extends Boot> implements Disposable {
   readonly #deps: RefillDeps<Booted>
-  /** Successors that are wanted, by version; null while one is being made. */
-  readonly #spares = new Map<string, SandboxSpec | null>()
+  /** What is wanted of versions; the one whose turn is the longest ago comes first. */
+  readonly #spares = new Map<string, Spares>()
+  readonly #took = new Took(GUESS_MS)
   #later: { readonly due: number; readonly timer: Disposable } | null = null
   #making = 0
-  #pauseMs = 0
 
   constructor(deps: RefillDeps<Booted>) {
     this.#deps = deps
   }
 
+  /** How long it takes until one that was taken is there again. */
+  get ms(): number {
+    return REFILL_LATER_MS + this.#took.ms
+  }
+
+  /** How long one start of it takes. */
+  get startMs(): number {
+    return this.#took.ms
+  }
+
   /** Starting another costs more than this call's own loading, and would stand in its way. */
   soon(runtime: RuntimeName): void {
-    const { clock, waiting } = this.#deps
-    const afterMs = waiting.count(runtime) > 0 ? REFILL_LATER_MS : REFILL_AFTER_MS
-    const due = clock.monotonic() + afterMs
-    if (this.#later && this.#later.due <= due) return
-    this.#later?.timer[Symbol.dispose]()
-    const timer = clock.timer(afterMs, () => {
-      this.#later = null
-      this.now()
-    })
-    this.#later = { due, timer }
+    this.#in(this.#deps.waiting.count(runtime) > 0 ? REFILL_LATER_MS : REFILL_AFTER_MS)
   }
 
-  /** Whether a successor may be asked for: none is on its way, and not too many are. */
-  takesSpare(key: string): boolean {
-    return !this.#spares.has(key) && this.#spares.size < LIMITS.concurrentInvocations.value
+  /** How many of this version are on their way, or to be made. */
+  coming(key: string): number {
+    const spares = this.#spares.get(key)
+    return spares ? spares.wanted + spares.making : 0
   }
 
-  spare(spec: SandboxSpec): void {
-    this.#spares.set(spec.key, spec)
+  /** So many more of this version. */
+  spare(spec: SandboxSpec, count: number): void {
+    const known = this.#spares.get(spec.key)
+    if (!known && this.#spares.size >= LIMITS.concurrentInvocations.value) return
+    this.#spares.delete(spec.key)
+    this.#spares.set(spec.key, { spec, wanted: (known?.wanted ?? 0) + count, making: known?.making ?? 0 })
     this.now()
   }
 
   now(): void {
-    const { waiting, refills, closing, endings } = this.#deps
+    const { waiting, refills, closing, endings, pauseMs } = this.#deps
+    const isPaused = (runtime: RuntimeName) => pauseMs(runtime) > 0
     while (!closing.aborted && this.#making < refills) {
-      const fills = waiting.next()
-      const spare = fills ? null : ([...this.#spares.values()].find((spec) => spec !== null) ?? null)
-      if (!fills && !spare) return
+      const fills = waiting.next(isPaused)
+      const spare = fills ? null : ([...this.#spares.values()].find(({ spec, wanted }) => wanted > 0 && !isPaused(spec.runtime)) ?? null)
+      if (!fills && !spare) {
+        this.#afterPause()
+        return
+      }
       const filling = fills ? waiting.filling(fills) : null
-      if (spare) this.#spares.set(spare.key, null)
+      if (spare) this.#turn(spare.spec.key, { wanted: -1, making: 1 })
       this.#making++
       const done = () => {
         this.#making--
         filling?.[Symbol.dispose]()
-        if (spare) this.#spares.delete(spare.key)
+        if (spare) this.#turn(spare.spec.key, { wanted: 0, making: -1 })
         this.now()
       }
-      const failed = () => {
-        this.#pauseMs = Math.min(MAX_PAUSE_MS, Math.max(FIRST_PAUSE_MS, this.#pauseMs * 2))
-      }
-      const work = spare ? this.#deps.makeSpare(spare, () => this.#start(spare)) : this.#fill(fills as RuntimeName)
-      endings.track(work.catch(failed).then(done))
+      const { spec } = spare ?? {}
+      const work = spec ? this.#deps.makeSpare(spec, () => this.#start(spec)) : this.#fill(fills as RuntimeName)
+      // Whoever starts it remembers that it failed.
+      endings.track(work.catch(() => {}).then(done))
     }
   }
 
   [Symbol.dispose](): void {
     this.#later?.timer[Symbol.dispose]()
+    this.#later = null
+  }
+
+  #turn(key: string, by: { readonly wanted: number; readonly making: number }): void {
+    const spares = this.#spares.get(key)
+    if (!spares) return
+    spares.wanted += by.wanted
+    spares.making += by.making
+    this.#spares.delete(key)
+    if (spares.wanted + spares.making > 0) this.#spares.set(key, spares)
+  }
+
+  /** Where only runtimes are left that do not start now, another look comes when the first of their pauses is over. */
+  #afterPause(): void {
+    const { waiting, pauseMs } = this.#deps
+    const runtimes = [...waiting.runtimes(), ...[...this.#spares.values()].filter(({ wanted }) => wanted > 0).map(({ spec }) => spec.runtime)]
+    const pauses = runtimes.map(pauseMs).filter((ms) => ms > 0)
+    if (pauses.length > 0) this.#in(Math.ceil(Math.min(...pauses)))
+  }
+
+  #in(ms: number): void {
+    const { clock, closing } = this.#deps
+    if (closing.aborted) return
+    const due = clock.monotonic() + ms
+    if (this.#later && this.#later.due <= due) return
+    this.#later?.timer[Symbol.dispose]()
+    const timer = clock.timer(ms, () => {
+      this.#later = null
+      this.now()
+    })
+    this.#later = { due, timer }
   }
 
   async #fill(runtime: RuntimeName): Promise<void> {
@@ -94,9 +143,10 @@ export class Refill<Booted extends Boot> implements Disposable {
   }
 
   async #start(boot: Boot): Promise<Booted> {
-    if (this.#pauseMs > 0) await this.#deps.clock.sleep(this.#pauseMs, this.#deps.closing)
-    const booted = await this.#deps.start(boot)
-    this.#pauseMs = 0
+    const { clock, start } = this.#deps
+    const from = clock.monotonic()
+    const booted = await start(boot)
+    this.#took.note(clock.monotonic() - from)
     return booted
   }
 }

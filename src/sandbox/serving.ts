@@ -50,6 +50,14 @@ export class Serving<Sandbox extends Server> {
     return [...this.#byKey.values()].flat()
   }
 
+  /** How many of it stand idle, or are about to. */
+  idleOf(key: string): number {
+    return (this.#byKey.get(key) ?? []).reduce(
+      (count, { state }) => (state.state === 'ready' || state.state === 'frozen' || state.state === 'freezing' ? count + 1 : count),
+      0,
+    )
+  }
+
   /** The one used last: its caches are warmest, and the others may grow old. On the path of every call. */
   findReady(spec: Pick<SandboxSpec, 'key' | 'concurrency' | 'reuse'>): Sandbox | null {
     const all = this.#byKey.get(spec.key)

@@ -1,18 +1,19 @@
 import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
+import { BusyShares } from './busy-shares.ts'
 import { type Channel, ChannelClosed, type Failed, ProtocolError } from './channel.ts'
 import type { Depths } from './depths.ts'
 import { exitOf, howItEnded, messageIn } from './exits.ts'
 import type { HeldLog } from './held-log.ts'
-import { afterCallBegan, afterCallEnded, afterDrain, afterFreezeAsked, afterFrozen, type SandboxState } from './state.ts'
+import type { SandboxLife, SandboxState } from './state.ts'
 import type { Call, CallEnd, CallResult, ColdReason, Ending, HandlerKind, LogSink, SandboxLease, SandboxProcess, SandboxSpec } from './types.ts'
 
 /** The peak of memory is asked again after a call that took longer than this, or when it was not asked for MEMORY_AGE_MS. */
 const SHORT_CALL_MS = 5
 const MEMORY_AGE_MS = 100
 
-/** One sandbox that serves one version, and the one owner of its state. */
+/** One sandbox that serves one version, and the one who tells of what happens in its life from there on. */
 export class Specialised {
   readonly id: string
   readonly spec: SandboxSpec
@@ -23,9 +24,10 @@ export class Specialised {
   readonly printed: HeldLog | null
   readonly #clock: Clock
   readonly #depths: Depths
+  readonly #shares: BusyShares
   readonly #onFree: (sandbox: Specialised) => void
   readonly #onGone: (sandbox: Specialised, killed: Promise<void>, why: Ending | null) => void
-  #state: SandboxState
+  readonly #life: SandboxLife
   #freezing: Promise<void> | null = null
   #thawing: Promise<void> | null = null
   #ending: Promise<void> | null = null
@@ -42,6 +44,8 @@ export class Specialised {
     handlerKind: HandlerKind
     process: SandboxProcess
     channel: Channel
+    /** It is being loaded. */
+    life: SandboxLife
     clock: Clock
     depths: Depths
     printed: HeldLog | null
@@ -58,19 +62,22 @@ export class Specialised {
     this.printed = parts.printed
     this.#clock = parts.clock
     this.#depths = parts.depths
+    this.#shares = new BusyShares(parts.clock)
     this.#onFree = parts.onFree
     this.#onGone = parts.onGone
-    this.#state = { state: 'ready', sinceMs: parts.clock.monotonic() }
+    this.#life = parts.life
+    this.#life.tell('loaded', { nowMs: parts.clock.monotonic() })
     void this.channel.failure.then(() => this.end('lost'))
   }
 
   get state(): SandboxState {
-    return this.#state
+    return this.#life.now
   }
 
   /** Since when it could be frozen; null while it cannot. */
   get idleSinceMs(): number | null {
-    return this.#state.state === 'ready' ? this.#state.sinceMs : null
+    const { now } = this.#life
+    return now.state === 'ready' ? now.sinceMs : null
   }
 
   /**
@@ -78,12 +85,12 @@ export class Specialised {
    * @returns false when it does not come back to life: it is being ended, and the call needs another
    */
   async begin(): Promise<boolean> {
-    const before = this.#state.state
-    this.#state = afterCallBegan(this.#state)
+    const before = this.#life.now.state
+    this.#life.tell('called', null)
     if (before === 'freezing' || before === 'frozen') this.#thawing = this.#thaw()
     // A call that joins one that waits for the thaw waits too.
     if (this.#thawing) await this.#thawing
-    return !this.#isGone
+    return !this.#life.isGone
   }
 
   async #thaw(): Promise<void> {
@@ -99,32 +106,32 @@ export class Specialised {
 
   /** Gives the right back. */
   finish(): void {
-    this.#state = afterCallEnded(this.#state, this.#clock.monotonic())
-    if (this.#state.state === 'gone' || this.spec.reuse === 'never') void this.end(this.#drained ?? 'used')
+    this.#life.tell('finished', { nowMs: this.#clock.monotonic() })
+    if (this.#life.isGone || this.spec.reuse === 'never') void this.end(this.#drained ?? 'used')
     else this.#onFree(this)
   }
 
   /** Stops it where it stands, if nothing runs in it. */
   async freeze(): Promise<void> {
-    if (this.#state.state !== 'ready') return
-    this.#state = afterFreezeAsked(this.#state)
+    if (this.#life.now.state !== 'ready') return
+    this.#life.tell('cooled', null)
     this.#freezing = this.process.freeze().catch(() => {})
     await this.#freezing
     const memory = this.process.memory()
-    this.#state = afterFrozen(this.#state, memory?.currentMb ?? this.spec.memoryMb)
+    this.#life.tell('froze', { chargedMb: memory?.currentMb ?? this.spec.memoryMb })
   }
 
   /** No new calls; ends when the last is over. */
   drain(why: Ending): void {
     this.#drained ??= why
-    this.#state = afterDrain(this.#state)
-    if (this.#state.state === 'gone') void this.end(why)
+    this.#life.tell('drained', null)
+    if (this.#life.isGone) void this.end(why)
   }
 
   /** Ends it now, whatever runs in it; what waits in it for its end is told first, and has a moment. Idempotent. */
   end(why: Ending | null): Promise<void> {
     if (this.#ending) return this.#ending
-    this.#state = { state: 'gone' }
+    this.#life.tell('ended', null)
     const killed = this.#tellEnd(why).then(() => this.process.kill())
     this.#ending = (async () => {
       this.#onGone(this, killed, why)
@@ -171,10 +178,12 @@ export class Specialised {
       timer[Symbol.dispose]()
       signal.removeEventListener('abort', onLeave)
       this.#depths.ended(depth)
-      const tookMs = this.#clock.monotonic() - began
+      const [tookMs, own] = [this.#clock.monotonic() - began, share()]
       this.callMs = this.callMs === null ? tookMs : this.callMs + (tookMs - this.callMs) / 8
       heard.end({
         maxMemoryMb: this.#maxMemoryMb(began),
+        // Where there can be no others, not by the error of a sum either.
+        othersMs: this.spec.concurrency === 1 ? 0 : Math.max(0, tookMs - own),
         error: last === null ? null : { type: last.errorType, message: messageFor(last), payload: last.payload },
       })
     }
@@ -209,13 +218,14 @@ export class Specialised {
     })
     const onLeave = () => this.channel.cancel(id)
     this.calls++
+    const share = this.#shares.begin()
     this.#depths.began(depth)
     signal.addEventListener('abort', onLeave)
     if (signal.aborted) onLeave()
   }
 
   #maxMemoryMb(began: number): number | null {
-    if (this.#isGone) return null
+    if (this.#life.isGone) return null
     const now = this.#clock.monotonic()
     if (now - began > SHORT_CALL_MS || now - this.#memoryAt > MEMORY_AGE_MS) {
       const memory = this.process.memory()
@@ -223,10 +233,6 @@ export class Specialised {
       this.#memoryAt = now
     }
     return this.#peakMb
-  }
-
-  get #isGone(): boolean {
-    return this.#state.state === 'gone'
   }
 
   #timedOut(invocationId: string): Failed {
@@ -302,7 +308,7 @@ class Lease implements SandboxLease {
     })
   }
   [Symbol.dispose](): void {
-    if (!this.#ran && this.ended === null) this.#end({ maxMemoryMb: null, error: null })
+    if (!this.#ran && this.ended === null) this.#end({ maxMemoryMb: null, othersMs: 0, error: null })
     if (this.#given) return
     this.#given = true
     this.#sandbox.finish()

@@ -70,15 +70,18 @@ export class Specialising {
     closing.throwIfAborted()
     const depths = new Depths()
     generic.owner = { openRelay: (connection) => spec.openRelay(connection, spec.identity, () => depths.now()) }
+    generic.life.tell('given', null)
     using _ = booting.working(generic)
     const source = caches.sourceOf(spec)
     const handlerKind = await loadCode(generic, { ...way, spec, source }, clock, staging)
+    if (generic.life.isGone) throw new Error('it was ended while it loaded')
     // From here to the end nothing is waited for: it may be lost at any moment, and a close must find it somewhere.
     const made = new Specialised({
       spec,
       handlerKind,
       process: generic.process,
       channel: generic.channel,
+      life: generic.life,
       clock,
       depths,
       printed: way.printed,

@@ -1,6 +1,7 @@
 import type { Clock } from '../lib/clock.ts'
 import { type Booting, bootFor, bootOf, type Generic, kindOf, POOL_TMP_MB } from './booting.ts'
 import type { SandboxConfig } from './config.ts'
+import { Demand, stockFor } from './demand.ts'
 import type { Endings } from './endings.ts'
 import { Refill } from './refill.ts'
 import { atOnce } from './serving.ts'
@@ -10,13 +11,18 @@ import { takesCalls } from './state.ts'
 import type { Driver, SandboxSpec } from './types.ts'
 import { Waiting } from './waiting.ts'
 
+/** What one that waits counts with. */
+export const GENERIC_MB = 32
+
 export interface SupplyDeps {
-  readonly config: Pick<SandboxConfig, 'poolSize' | 'refills' | 'starts'>
+  readonly config: Pick<SandboxConfig, 'poolSize' | 'poolMost' | 'refills' | 'starts'>
   readonly driver: Pick<Driver, 'runs' | 'resizesTmp'>
   readonly booting: Booting
   readonly clock: Clock
   readonly closing: AbortSignal
   readonly endings: Endings
+  /** Whether there is memory for one more than wait in any case. */
+  readonly hasMemory: () => boolean
   readonly makeSpare: (spec: SandboxSpec, start: () => Promise<Generic>) => Promise<void>
 }
 
@@ -25,18 +31,27 @@ export class Supply {
   readonly refill: Refill<Generic>
   readonly #deps: SupplyDeps
   readonly #waiting: Waiting<Generic>
+  /** How often sandboxes of each runtime are taken. */
+  readonly #asked: Demand
   readonly #starts: StartQueue<Generic, Specialised>
 
   constructor(deps: SupplyDeps) {
     this.#deps = deps
-    const { config, booting, clock, closing, endings, makeSpare } = deps
-    this.#waiting = new Waiting(config.poolSize)
+    const { config, booting, clock, closing, endings, hasMemory, makeSpare } = deps
+    this.#asked = new Demand(clock)
+    this.#waiting = new Waiting({
+      least: config.poolSize,
+      most: config.poolMost,
+      demand: (runtime) => stockFor(this.#asked.perSecond(runtime), this.refill.ms),
+      hasMemory,
+    })
     this.refill = new Refill({
       waiting: this.#waiting,
       refills: config.refills,
       clock,
       closing,
       endings,
+      pauseMs: (runtime) => booting.health.pauseMs(runtime),
       start: (boot) => booting.start(bootFor(boot, deps.driver), true),
       started: (generic) => this.giveBack(generic),
       makeSpare,
@@ -57,6 +72,24 @@ export class Supply {
   /** Each runtime of which some wait or should. */
   shown() {
     return this.#waiting.shown()
+  }
+
+  /** What those count with that wait beyond what waits in any case. */
+  get extraMb(): number {
+    return this.#waiting.extra * GENERIC_MB
+  }
+
+  /** Ends one of those. @returns whether there was one */
+  dropExtra(): boolean {
+    const extra = this.#waiting.takeExtra()
+    if (extra) this.#deps.booting.drop(extra)
+    return extra !== null
+  }
+
+  /** Brings the pool to the size that it should have by now, one of a runtime at a time where it is to become smaller. */
+  sweep(): void {
+    for (const generic of this.#waiting.surplus()) this.#deps.booting.drop(generic)
+    this.refill.now()
   }
 
   /** For a call. @throws as `StartQueue.wait` */
@@ -121,6 +154,7 @@ export class Supply {
 
   #taken(spec: SandboxSpec): void {
     this.#expects(spec)
+    this.#asked.note(spec.runtime)
     this.refill.soon(spec.runtime)
   }
 
@@ -133,7 +167,8 @@ export class Supply {
   #keep(generic: Generic): boolean {
     const { booting, endings } = this.#deps
     if (generic.tmpMb !== POOL_TMP_MB || !this.#waiting.hasPlace(generic.runtime)) return false
-    if (generic.warm) {
+    const { now } = generic.life
+    if (now.state === 'booted' && now.warm) {
       this.#waiting.add(generic)
       void generic.channel.failure.then(() => this.#replace(generic))
       return true

@@ -51,10 +51,10 @@ export interface RelayIdentity {
 export type ColdReason = 'first-call' | 'scale-out' | 'new-version' | 'idle-drop' | 'node-restart' | 'reuse-never' | 'sandbox-lost'
 
 /**
- * Why a sandbox that served a version ended: unused for long, in the way of another that needed its memory, of a version
+ * Why a sandbox that served a version ended: unused for long, in the way of another that needed its memory, idle while the machine was short of memory, of a version
  * or environment that is over, after its only call (`reuse: never`), with a call that ran out of time, or died.
  */
-export type Ending = 'idle-drop' | 'memory' | 'retired' | 'used' | 'timeout' | 'lost'
+export type Ending = 'idle-drop' | 'memory' | 'pressure' | 'retired' | 'used' | 'timeout' | 'lost'
 
 /** What the user's module exports: a Lambda handler or a web-standard `fetch(request)`. */
 export type HandlerKind = 'lambda' | 'fetch'
@@ -122,6 +122,8 @@ export interface LogSink {
 /** How a call ended, its body and `waitUntil` included; `maxMemoryMb` as the kernel measured it, null where it does not. */
 export interface CallEnd {
   readonly maxMemoryMb: number | null
+  /** Milliseconds of its time that are those of others, which ran beside it in its sandbox: they share the time in equal parts. */
+  readonly othersMs: number
   /** `message` is for the log, and empty where the function has told it there; `payload` is Lambda's JSON. */
   readonly error: { readonly type: string; readonly message: string; readonly payload: Uint8Array } | null
 }
@@ -185,6 +187,13 @@ export class LoadError extends Error {
   }
 }
 
+/** What does not work now, and what to do. */
+export interface Problem {
+  readonly what: string
+  readonly why: string
+  readonly todo: string
+}
+
 export interface SandboxStatus {
   readonly driver: DriverName | 'none'
   /** The limits that the kernel holds under this driver on this host: `memory`, `pids`, `tmp`, `cpu`, `seccomp`, `userns`… */
@@ -193,7 +202,12 @@ export interface SandboxStatus {
   /** Booted sandboxes that wait for a function: all of them, and those of each runtime with how many should. */
   readonly generic: number
   readonly waiting: readonly { readonly runtime: RuntimeName; readonly booted: number; readonly wanted: number }[]
-  readonly memory: { readonly usedMb: number; readonly budgetMb: number }
+  readonly memory: {
+    readonly usedMb: number
+    readonly budgetMb: number
+    /** Of the machine; null before the first look at it. */
+    readonly machine: { readonly totalMb: number; readonly availableMb: number; readonly stalledPercent: number | null; readonly isShort: boolean } | null
+  }
   /** How many ended since the node started, by why. */
   readonly ended: Readonly<Record<Ending, number>>
   readonly sandboxes: readonly ShownSandbox[]
@@ -283,6 +297,8 @@ export interface Sandboxes extends AsyncDisposable {
   /** What a version's sandboxes are told is another now: those of this spec end when their calls are over, and the next call brings its own. */
   restart(spec: SandboxSpec): void
   status(): SandboxStatus
+  /** What does not work now; none where all does. */
+  problems(): readonly Problem[]
 }
 
 // ── the seam between the pool and what isolates ────────────────────────────────────────────────────────────────

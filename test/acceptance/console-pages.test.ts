@@ -1,16 +1,12 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
-import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core'
+import type { BrowserContextOptions } from 'playwright-core'
+import { card, ConsoleBrowser, LOOK, settled, shot, skip, until } from './console-fixture.ts'
 import { deployFiles } from './door-fixture.ts'
 import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 import { deadLetters, until as come } from './photos.ts'
-
-const CHROMIUM = '/usr/bin/chromium'
-const skip = existsSync(CHROMIUM) ? false : 'needs the package chromium'
-const ARGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking']
-ARGS.push('--disable-component-update', '--disable-sync')
 
 const HOSTILE = '<img src=x onerror="document.title=\'owned\'">'
 const KEY = '프로필 사진 😀.jpg'
@@ -40,57 +36,10 @@ export default { fetch: async (request) => {
   } }))
 } }`
 
-/** What a reader with a keyboard, a screen reader or weak eyes would stumble over, and what is wider than the window. */
-const LOOK = `(() => {
-  const faults = []
-  const level = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
-  const probe = document.createElement('canvas').getContext('2d', { willReadFrequently: true })
-  const rgba = (colour) => {
-    probe.clearRect(0, 0, 1, 1)
-    probe.fillStyle = colour
-    probe.fillRect(0, 0, 1, 1)
-    return [...probe.getImageData(0, 0, 1, 1).data]
-  }
-  const light = ([red, green, blue]) => 0.2126 * level(red / 255) + 0.7152 * level(green / 255) + 0.0722 * level(blue / 255)
-  const ground = (element) => {
-    for (let at = element; at; at = at.parentElement) {
-      const colour = getComputedStyle(at).backgroundColor
-      if (rgba(colour)[3] === 255) return colour
-    }
-    return 'white'
-  }
-  const shown = (element) => element.checkVisibility() && element.getClientRects().length > 0 && element.getBoundingClientRect().width > 1
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const element = node.parentElement
-    if (node.data.trim() === '' || !shown(element)) continue
-    const style = getComputedStyle(element)
-    const [dark, bright] = [light(rgba(element.closest('svg') ? style.fill : style.color)), light(rgba(ground(element)))].sort((a, b) => a - b)
-    const ratio = (bright + 0.05) / (dark + 0.05)
-    if (ratio < 4.5) faults.push('contrast ' + ratio.toFixed(2) + ': ' + node.data.trim().slice(0, 40))
-  }
-  for (const element of document.querySelectorAll('button, a, input:not([hidden]), select, textarea, progress')) {
-    if (!shown(element)) continue
-    const name = element.ariaLabel || element.textContent.trim() || element.labels?.[0]?.textContent.trim()
-    if (!name) faults.push('no name: ' + element.outerHTML.slice(0, 120))
-  }
-  for (const element of document.querySelectorAll('.card, .figure, .figure dd, td, button, .badge')) {
-    if (shown(element) && element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0) faults.push('runs out of its box: ' + element.textContent.slice(0, 60))
-  }
-  if (document.querySelectorAll('h1').length !== 1) faults.push('headings of the first level: ' + document.querySelectorAll('h1').length)
-  if (document.documentElement.scrollWidth > innerWidth) {
-    const widest = [...document.querySelectorAll('body *')].filter((one) => one.getBoundingClientRect().right > innerWidth + 1).at(-1)
-    faults.push('wider than the window: ' + document.documentElement.scrollWidth + ' ' + widest?.outerHTML.slice(0, 200))
-  }
-  return faults
-})()`
-
 describe("the console's pages in Chromium", { skip }, () => {
   let folder = ''
   let node: RunningMayfly
-  let browser: Browser
-  let signedIn: Exclude<BrowserContextOptions['storageState'], string | undefined>
-  const open: BrowserContext[] = []
+  let browser: ConsoleBrowser
   const link = () => mayfly(['console', '--data', node.data]).stdout.trim()
   const at = (...parts: string[]) => `${node.ready.console}/#/${parts.map(encodeURIComponent).join('/')}`
   const storage = (method: string, of: string, body: string | Uint8Array<ArrayBuffer>, type = 'application/json') =>
@@ -100,43 +49,7 @@ describe("the console's pages in Chromium", { skip }, () => {
       headers: { authorization: `Bearer ${node.ready.project.secretKey}`, 'content-type': type },
     })
 
-  /** A page, and what it should not have done so far. */
-  const openPage = async (options: BrowserContextOptions = {}): Promise<{ page: Page; faults: string[] }> => {
-    const context = await browser.newContext({ storageState: signedIn, viewport: { width: 1280, height: 800 }, ...options })
-    open.push(context)
-    await context.addInitScript(
-      `addEventListener('securitypolicyviolation', (event) => console.error('policy: ' + event.violatedDirective + ' ' + event.blockedURI))`,
-    )
-    const page = await context.newPage()
-    page.setDefaultTimeout(15_000)
-    const faults: string[] = []
-    const own = new URL(node.ready.console).origin
-    page.on('console', (message) => void (['error', 'warning'].includes(message.type()) && faults.push(`${message.text()} ${message.location().url}`)))
-    page.on('pageerror', (error) => void faults.push(String(error)))
-    page.on('request', (request) => {
-      const { protocol, origin } = new URL(request.url())
-      if (protocol !== 'blob:' && protocol !== 'data:' && origin !== own) faults.push(`asked ${request.url()}`)
-    })
-    page.on('requestfailed', (request) => {
-      // A stream or a question that nobody waits for any more is given up.
-      if (request.failure()?.errorText !== 'net::ERR_ABORTED') faults.push(`${request.url()}: ${request.failure()?.errorText}`)
-    })
-    return { page, faults }
-  }
-  const shot = async (page: Page, name: string) => {
-    if (process.env.MAYFLY_TEST_SHOTS) await page.screenshot({ path: path.join(process.env.MAYFLY_TEST_SHOTS, `${name}.png`), fullPage: true })
-  }
-  const card = (page: Page, title: string): Locator => page.locator('section.card', { has: page.getByRole('heading', { name: title, exact: true }) })
-  /** By the debugger's own door: the pages' policy lets no text be run as code. */
-  const until = async (page: Page, expression: string) => {
-    for (let turn = 0; turn < 150; turn++) {
-      if (await page.evaluate(expression)) return
-      await page.waitForTimeout(100)
-    }
-    assert.fail(`never came true: ${expression}`)
-  }
-  const settled = (page: Page) => until(page, "document.querySelector('main') && !document.querySelector('.loading')")
-
+  const openPage = (options: BrowserContextOptions = {}) => browser.open(options)
   before(async () => {
     folder = makeFolder()
     node = await startMayfly(path.join(folder, 'data'))
@@ -146,17 +59,12 @@ describe("the console's pages in Chromium", { skip }, () => {
     const put = await storage('POST', `/object/avatars/team/${encodeURIComponent(KEY)}`, new Uint8Array(readFileSync(PHOTOGRAPH)), 'image/jpeg')
     assert.equal(put.status, 200, await put.text())
     for (const event of ['{"name":"first"}', '{"name":"second"}', '{"fail":true}']) mayfly(['invoke', 'greeter', '--data', node.data, '--data', event])
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGS })
-    const { page } = await openPage({ storageState: { cookies: [], origins: [] } })
-    await page.goto(link())
-    await page.getByRole('navigation').waitFor()
-    signedIn = await page.context().storageState()
+    browser = await ConsoleBrowser.launch(node)
+    await browser.signIn()
   })
-  afterEach(async () => {
-    for (const context of open.splice(0)) await context.close()
-  })
+  afterEach(() => browser?.closePages())
   after(async () => {
-    await browser?.close()
+    await browser?.[Symbol.asyncDispose]()
     await node?.stop()
     removeFolder(folder)
   })

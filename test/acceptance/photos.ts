@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { crc32, deflateSync } from 'node:zlib'
@@ -82,7 +82,18 @@ export const executions = async (data: string, name = 'resize'): Promise<Executi
   (await manage<{ invocations: Execution[] }>(data, `/api/v1/projects/demo/functions/${name}/invocations?limit=1000`)).invocations
 
 /** A whole and valid PNG of one colour: of any size in pixels it has next to none in bytes. */
-export function blankPng(width: number, height: number): Buffer {
+export const blankPng = (width: number, height: number): Buffer =>
+  // One bit a pixel, grey.
+  pngOf(width, height, 1, 0, Buffer.alloc((1 + Math.ceil(width / 8)) * height))
+
+/** One of noise, which no compression makes smaller: many bytes for few pixels, so that a function has little to do with them. */
+export function noisyPng(width: number, height: number): Buffer {
+  const rows = randomBytes((1 + 3 * width) * height)
+  for (let row = 0; row < height; row++) rows[row * (1 + 3 * width)] = 0 // its filter: none
+  return pngOf(width, height, 8, 2, rows)
+}
+
+function pngOf(width: number, height: number, depth: number, colours: number, rows: Buffer): Buffer {
   const chunk = (type: string, body: Buffer) => {
     const head = Buffer.alloc(8)
     head.writeUInt32BE(body.length)
@@ -94,9 +105,14 @@ export function blankPng(width: number, height: number): Buffer {
   const header = Buffer.alloc(13)
   header.writeUInt32BE(width)
   header.writeUInt32BE(height, 4)
-  header[8] = 1 // one bit a pixel, grey
-  const rows = deflateSync(Buffer.alloc((1 + Math.ceil(width / 8)) * height), { level: 1 })
-  return Buffer.concat([Buffer.from('89504e470d0a1a0a', 'hex'), chunk('IHDR', header), chunk('IDAT', rows), chunk('IEND', Buffer.alloc(0))])
+  header[8] = depth
+  header[9] = colours
+  return Buffer.concat([
+    Buffer.from('89504e470d0a1a0a', 'hex'),
+    chunk('IHDR', header),
+    chunk('IDAT', deflateSync(rows, { level: 1 })),
+    chunk('IEND', Buffer.alloc(0)),
+  ])
 }
 
 /** Nothing waits, nothing runs, and what was just answered has had the time to come to the queue. */

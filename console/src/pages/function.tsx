@@ -74,6 +74,7 @@ function Definition({ of }: { of: FunctionInfo }) {
     [t('Handler'), <code key="handler">{of.handler}</code>],
     [t('Memory'), `${count(of.memory)} MB`],
     [t('Timeout'), `${count(of.timeout)} s`],
+    ['/tmp', `${count(Number(of['tmp']))} MB`],
     [t('Concurrency'), count(Number(of['concurrency']))],
     [t('Reuse'), String(of['reuse'])],
     [t('Egress'), String(of['egress'])],

@@ -1,5 +1,6 @@
 import { api } from '../api.ts'
 import { count, utcDay } from '../format.ts'
+import { Limits } from '../limits.tsx'
 import { useLoaded } from '../load.ts'
 import { Badge, Card, Failure, Page, Shown, stateKind, Table, Time } from '../parts.tsx'
 import { hrefOf } from '../route.ts'
@@ -50,6 +51,9 @@ export function FunctionsPage({ project }: { project: string }) {
             />
           )}
         </Shown>
+      </Card>
+      <Card title={t('Limits of functions')} wide>
+        <Limits key={project} project={project} />
       </Card>
       <p className="small">{t('Days are those of UTC, as on the bill.')}</p>
     </Page>

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Log } from '../core/log.ts'
+import { VirtualClock } from '../lib/virtual-clock.ts'
+import { BootHealth } from './boot-health.ts'
+
+function standing() {
+  const clock = new VirtualClock()
+  const said: string[] = []
+  const say = (level: string) => (fields: Readonly<Record<string, unknown>>, message: string) =>
+    void said.push(`${level} ${message} ${fields['error'] ?? ''}`.trim())
+  const log: Log = { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') }
+  return { clock, said, health: new BootHealth(clock, log) }
+}
+
+test('calls try it themselves until three starts in a row have failed; then they are told at once, but when a pause is over', async () => {
+  const { clock, health } = standing()
+  const fail = async () => {
+    const from = clock.monotonic()
+    await clock.pass(10)
+    health.failed('python3.x', 'no such file', from)
+  }
+  await fail()
+  health.check('python3.x')
+  await fail()
+  health.check('python3.x')
+  assert.deepEqual(health.problems(), [])
+  await fail()
+  assert.throws(() => health.check('python3.x'), { code: 'sandbox_unavailable', message: /python3\.x do not start; it is tried again in 2 s/ })
+  health.check('nodejs24.x')
+  assert.equal(health.pauseMs('nodejs24.x'), 0)
+  assert.match(JSON.stringify(health.problems()), /runtime python3\.x.*do not start: no such file/)
+  await clock.pass(2_000)
+  health.check('python3.x')
+  health.worked('python3.x')
+  assert.deepEqual([health.problems(), health.pauseMs('python3.x')], [[], 0])
+})
+
+test('starts that were under way together fail once', () => {
+  const { health } = standing()
+  for (let n = 0; n < 8; n++) health.failed('provided', 'x', -1)
+  health.check('provided')
+  assert.equal(health.pauseMs('provided'), 500)
+})
+
+test('what changes is told once', async () => {
+  const { clock, said, health } = standing()
+  for (let n = 0; n < 20; n++) {
+    health.failed('provided', n < 15 ? 'one reason' : 'another', clock.monotonic())
+    await clock.pass(60_000)
+  }
+  health.worked('provided')
+  health.worked('provided')
+  assert.deepEqual(said, [
+    'error a sandbox did not start one reason',
+    'error sandboxes of a runtime do not start; it is tried again, every 30 s at last one reason',
+    'error a sandbox did not start another',
+    'info sandboxes of a runtime start again',
+  ])
+})
