@@ -21,8 +21,8 @@ import { copyRuntimes, meminfoOf } from './shown.ts'
 import { StderrTail } from './stderr-tail.ts'
 import { tryOut } from './trial.ts'
 
-/** The user ids under which root has bubblewrap launched: one for each sandbox, nobody else's. */
-const UID_BASE = 0x3000_0000
+/** The user ids under which root has bubblewrap launched: one for each sandbox, nobody else's; behind those of runc. */
+const UID_BASE = 0x4000_0000
 const UIDS = 65_536
 /** O_CLOEXEC, as `/proc` shows it. */
 const CLOSES_ON_EXEC = 0o2000000

@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict'
+import { existsSync, readFileSync } from 'node:fs'
+import { after, before, describe, it } from 'node:test'
+import { CreateFunctionCommand, InvokeCommand, type LambdaClient, waitUntilFunctionActiveV2 } from '@aws-sdk/client-lambda'
+import { awsOf, makeFolder, processes, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+
+const NODE = `
+import fs from 'node:fs'
+import os from 'node:os'
+let calls = 0
+export const handler = async ({ bytes }) => {
+  fs.writeFileSync('/tmp/kept', Buffer.alloc(bytes))
+  const answer = await fetch(process.env.MAYFLY_URL + '/storage/v1/bucket', { headers: { apikey: process.env.MAYFLY_KEY } })
+  return { kernel: os.release(), uid: process.getuid(), calls: ++calls, interfaces: Object.keys(os.networkInterfaces()), status: answer.status, buckets: await answer.json() }
+}
+`
+const PYTHON = `
+def handler(event, context):
+    return {'sum': sum(event['numbers']), 'kernel': open('/proc/version').read()}
+`
+const isRoot = process.getuid?.() === 0
+const skip = !isRoot ? 'gVisor takes root' : existsSync('/usr/bin/runsc') ? false : 'needs the package runsc'
+
+describe('--sandbox gvisor', { skip }, () => {
+  let folder = ''
+  let node: RunningMayfly
+  let aws: LambdaClient
+  const create = async (name: string, runtime: string, handler: string, files: Record<string, string>) => {
+    const code = {
+      FunctionName: name,
+      Runtime: runtime as never,
+      Handler: handler,
+      Role: ROLE,
+      Timeout: 60,
+      MemorySize: 256,
+      Code: { ZipFile: await zipOf(files) },
+    }
+    await aws.send(new CreateFunctionCommand(code))
+    await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 60 }, { FunctionName: name })
+  }
+  const invoke = async (name: string, event: unknown): Promise<Record<string, unknown>> => {
+    const reply = await aws.send(new InvokeCommand({ FunctionName: name, Payload: Buffer.from(JSON.stringify(event)) }))
+    const text = Buffer.from(reply.Payload ?? []).toString()
+    assert.equal(reply.FunctionError, undefined, text)
+    return JSON.parse(text) as Record<string, unknown>
+  }
+  before(async () => {
+    folder = makeFolder()
+    node = await startMayfly(`${folder}/data`, ['--empty', '--sandbox', 'gvisor', '--sandbox-pool-size', '1'])
+    aws = awsOf(node.ready)
+  })
+  after(async () => {
+    aws?.destroy()
+    await node?.stop()
+    assert.deepEqual(
+      processes().filter(({ args }) => args.includes('runsc') && args.includes(folder)),
+      [],
+    )
+    removeFolder(folder)
+  })
+
+  it('is in force, with a kernel of its own', async () => {
+    assert.equal(node.ready.sandbox.driver, 'gvisor')
+    assert.ok(node.ready.sandbox.limits.includes('own-kernel'))
+    const health = (await (await fetch(`${node.ready.url}/health`)).json()) as { sandbox: { driver: string; missing: { what: string }[] } }
+    assert.equal(health.sandbox.driver, 'gvisor')
+    assert.ok(health.sandbox.missing.some(({ what }) => what === 'compile cache'))
+  })
+
+  it('runs a function of Node, warm too, which reaches its project and nothing else', async () => {
+    await create('hello', 'nodejs24.x', 'index.handler', { 'index.mjs': NODE })
+    const host = readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim()
+    const first = await invoke('hello', { bytes: 1_000 })
+    assert.notEqual(first.kernel, host)
+    assert.deepEqual({ ...first, kernel: '' }, { kernel: '', uid: 1000, calls: 1, interfaces: ['lo'], status: 200, buckets: [] })
+    assert.equal((await invoke('hello', { bytes: 1_000 })).calls, 2)
+  })
+
+  it('runs a function of Python', { skip: existsSync('/usr/bin/python3') ? false : 'needs python3' }, async () => {
+    const version = /^(\d+\.\d+)/.exec(readFileSync('/usr/share/python3/debian_defaults', 'utf8').match(/default-version = python([\d.]+)/)?.[1] ?? '')?.[1]
+    await create('sum', `python${version}`, 'index.handler', { 'index.py': PYTHON })
+    const { sum, kernel } = await invoke('sum', { numbers: [1, 2, 3] })
+    assert.deepEqual([sum, /4\.4\.0/.test(String(kernel))], [6, true])
+  })
+})
