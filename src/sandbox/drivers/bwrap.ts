@@ -31,18 +31,22 @@ const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 /** Enters the control groups whose files come first, is ended before the node when memory runs out, and becomes what follows. */
 const ENTER = 'n=$1; shift; while [ $n -gt 0 ]; do echo 0 > "$1" || exit 1; shift; n=$((n-1)); done; echo 500 > /proc/self/oom_score_adj; exec "$@"'
 /**
- * Run in a user namespace around that of the sandbox, which the kernel counts all below for: bounds of what it counts by
- * user else, for all sandboxes of an ordinary user together. Of namespaces there are those that bubblewrap makes, and no more.
- * With a core limit of 1 byte the kernel starts no program of the host that takes core dumps; with 0 it does.
+ * Run in a user namespace around that of the sandbox, in which the kernel counts all below it: so it bounds what is counted
+ * by user else, for all sandboxes of an ordinary user together. Of namespaces there are those that bubblewrap makes, and no
+ * more. With a core limit of 1 byte the kernel starts no program of the host that takes core dumps; with 0 it does.
  */
 const BOUND = [
   ...Object.entries({ inotify_instances: 8, inotify_watches: 8_192, mnt_namespaces: 1, ipc_namespaces: 1, pid_namespaces: 1, uts_namespaces: 1 }),
   ...Object.entries({ net_namespaces: 1, cgroup_namespaces: 1, user_namespaces: 2, time_namespaces: 0 }),
 ]
   .map(([name, value]) => `echo ${value} > /proc/sys/user/max_${name}`)
-  .concat('exec prlimit --core=1 "$@"')
+  .concat('exec prlimit --core=1 --nofile=1024 --memlock=65536 --msgqueue=0 --sigpending=256 "$@"')
   .join('; ')
-const BOUNDED = ['unshare', '--user', '--map-root-user', 'sh', '-c', BOUND, 'sh', 'bwrap']
+/** @param pids  null where this kernel does not count them by namespace */
+const bounded = (pids: number | null): string[] => {
+  const processes = pids === null ? [] : [`--nproc=${pids}`]
+  return ['unshare', '--user', '--map-root-user', 'sh', '-c', BOUND, 'sh', ...processes, 'bwrap']
+}
 
 /**
  * Sandboxes by bubblewrap, for an ordinary user and for a root without runc. Never launched by root itself: a namespace
@@ -170,18 +174,18 @@ export class BwrapDriver implements Driver {
   async #commandOf(options: StartOptions, meminfo: string, uid: number | null): Promise<string[]> {
     const guest = guestOf(this.#options.guests, options.runtime)
     const argv = options.argv ?? guest.args(INSIDE.runtime, PORTS)
+    const around = bounded(this.#host.countsProcesses ? options.pids : null)
     const shared = {
       root: path.join(this.#folder, 'root'),
       meminfo,
       cacheBytes: options.cache?.bytes ?? null,
       tmpMb: options.tmpMb,
-      pids: this.#host.countsProcesses ? options.pids : null,
       argv,
     }
-    if (uid === null) return [...BOUNDED, ...bwrapArguments({ ...shared, node: guest.node, slotDir: options.slotDir })]
+    if (uid === null) return [...around, ...bwrapArguments({ ...shared, node: guest.node, slotDir: options.slotDir })]
     const view = await this.#viewOf([path.dirname(options.slotDir), guest.node])
     const seen = { node: view.seen(guest.node), slotDir: view.seen(options.slotDir) }
-    return ['nsenter', `--mount=${view.file}`, `--setgid=${uid}`, `--setuid=${uid}`, ...BOUNDED, ...bwrapArguments({ ...shared, ...seen })]
+    return ['nsenter', `--mount=${view.file}`, `--setgid=${uid}`, `--setuid=${uid}`, ...around, ...bwrapArguments({ ...shared, ...seen })]
   }
 
   #viewOf(sources: readonly string[]): Promise<MountView> {
