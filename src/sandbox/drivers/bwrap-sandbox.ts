@@ -9,6 +9,7 @@ import { within } from '../../lib/within.ts'
 import type { GuestPaths, SandboxProcess } from '../types.ts'
 import { continueFamily, memoryOf, stopFamily } from './family.ts'
 import { INSIDE } from './inside.ts'
+import type { MemoryWatch } from './memory-watch.ts'
 import { meminfoOf } from './shown.ts'
 import type { StderrTail } from './stderr-tail.ts'
 
@@ -22,6 +23,8 @@ export interface Bwrapping {
   readonly cache: FileHandle | null
   /** Null where this node has no control groups to give. */
   readonly cgroup: Cgroup | null
+  /** Null where a control group bounds its memory. */
+  readonly watch: MemoryWatch<BwrapSandbox> | null
   /** The file of what it reads as the memory of the machine. */
   readonly meminfo: string
   readonly tail: StderrTail
@@ -41,6 +44,8 @@ export class BwrapSandbox implements SandboxProcess {
   readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
   readonly #made: Bwrapping
   #over = false
+  #tookTooMuch = false
+  #limitMb: number | null = null
   #killing: Promise<void> | null = null
 
   constructor(id: string, made: Bwrapping) {
@@ -56,8 +61,11 @@ export class BwrapSandbox implements SandboxProcess {
     this.exited = new Promise((resolve) => {
       const end = (status: number | null) => {
         this.#over = true
+        made.watch?.leave(this)
         const signal = signalOf(status)
-        void (cgroup?.outOfMemory() ?? Promise.resolve(false)).then((outOfMemory) => resolve({ code: signal === null ? status : null, signal, outOfMemory }))
+        void (cgroup?.outOfMemory() ?? Promise.resolve(false)).then((outOfMemory) =>
+          resolve({ code: signal === null ? status : null, signal, outOfMemory: outOfMemory || this.#tookTooMuch }),
+        )
       }
       if (child.exitCode !== null || child.signalCode !== null) end(child.exitCode)
       else child.once('exit', end)
@@ -70,6 +78,8 @@ export class BwrapSandbox implements SandboxProcess {
 
   limit(limits: { memoryMb: number }): void {
     writeFileSync(this.#made.meminfo, meminfoOf(limits.memoryMb))
+    this.#limitMb = limits.memoryMb
+    this.#watch()
     this.#made.cgroup?.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
   }
 
@@ -81,12 +91,14 @@ export class BwrapSandbox implements SandboxProcess {
     const { cgroup, init, clock } = this.#made
     if (cgroup) await cgroup.freeze(true, clock)
     else if (!this.#over) await stopFamily(init, clock)
+    this.#made.watch?.leave(this)
   }
 
   async thaw(): Promise<void> {
     const { cgroup, init, clock } = this.#made
     if (cgroup) await cgroup.freeze(false, clock)
     else if (!this.#over) continueFamily(init)
+    this.#watch()
   }
 
   kill(): Promise<void> {
@@ -102,16 +114,32 @@ export class BwrapSandbox implements SandboxProcess {
     return this.#made.cgroup ? this.#made.cgroup.memory() : memoryOf(this.#made.init)
   }
 
+  #watch(): void {
+    const { watch, init } = this.#made
+    if (this.#over || this.#limitMb === null) return
+    watch?.watch(this, {
+      init,
+      limitMb: this.#limitMb,
+      over: () => {
+        this.#tookTooMuch = true
+        this.#end()
+      },
+    })
+  }
+
   /** With the first process of their namespace the kernel ends all others, and bubblewrap ends when that is done. */
-  async #kill(): Promise<void> {
-    const { child, init, cgroup, giveBack, clock } = this.#made
-    if (!this.#over) {
-      try {
-        process.kill(init, 'SIGKILL')
-      } catch {
-        // It is gone.
-      }
+  #end(): void {
+    if (this.#over) return
+    try {
+      process.kill(this.#made.init, 'SIGKILL')
+    } catch {
+      // It is gone.
     }
+  }
+
+  async #kill(): Promise<void> {
+    const { child, cgroup, giveBack, clock } = this.#made
+    this.#end()
     const grouped = cgroup?.destroy(clock)
     if (!(await within(clock, DYING_MS, this.exited))) child.kill('SIGKILL')
     await grouped

@@ -14,6 +14,7 @@ import { type BwrapHost, bwrapHolds } from './bwrap-limits.ts'
 import { BwrapSandbox } from './bwrap-sandbox.ts'
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
 import { INSIDE, makeSkeleton, PORTS } from './inside.ts'
+import { MemoryWatch } from './memory-watch.ts'
 import { MountView } from './mount-view.ts'
 import { seccomp } from './seccomp.ts'
 import { compileSeccomp } from './seccomp-program.ts'
@@ -63,6 +64,7 @@ export class BwrapDriver implements Driver {
   readonly #folder: string
   readonly #asRoot = process.getuid?.() === 0
   readonly #uids = new Set<number>()
+  readonly #watch: MemoryWatch<BwrapSandbox> | null
   readonly #running = new Set<SandboxProcess>()
   readonly #shell: readonly string[]
   readonly #views = new Map<string, Promise<MountView>>()
@@ -72,6 +74,7 @@ export class BwrapDriver implements Driver {
     this.#shell = shell
     this.#options = options
     this.#host = host
+    this.#watch = host.groups?.memory ? null : new MemoryWatch()
     this.#folder = folder
     ;({ limits: this.limits, missing: this.missing } = bwrapHolds(host, this.#asRoot))
   }
@@ -120,7 +123,7 @@ export class BwrapDriver implements Driver {
       const init = await firstProcess(child, clock)
       if (init === null) throw new Error(`bubblewrap could not start a sandbox: ${tail.text().trim().slice(-500) || 'no answer'}`)
       const cache = options.cache === null ? null : await openCache(init, clock)
-      const made = new BwrapSandbox(options.id, { child, init, cache, cgroup, meminfo, tail, giveBack, clock })
+      const made = new BwrapSandbox(options.id, { child, init, cache, cgroup, watch: this.#watch, meminfo, tail, giveBack, clock })
       this.#running.add(made)
       void made.exited.then(() => this.#running.delete(made))
       return made
@@ -149,6 +152,7 @@ export class BwrapDriver implements Driver {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#running].map((sandbox) => sandbox.kill()))
+    this.#watch?.[Symbol.dispose]()
     for (const view of this.#views.values()) await (await view.catch(() => null))?.[Symbol.asyncDispose]()
     for (const tree of this.#host.groups?.all ?? []) await fs.rmdir(path.join(tree, this.#groupParent)).catch(() => {})
     await fs.rm(this.#folder, { recursive: true, force: true })

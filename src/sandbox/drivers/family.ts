@@ -22,6 +22,24 @@ export function memoryOf(pid: number): { currentMb: number; peakMb: number } | n
   }
 }
 
+/** What a process and those below it hold that is no file: it comes back to the host only with their end. */
+export function privateMbOf(pid: number): number {
+  let kb = 0
+  for (const one of familyOf(pid)) {
+    const status = statusOf(one)
+    for (const name of ['RssAnon', 'RssShmem', 'VmSwap']) kb += Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0)
+  }
+  return kb / 1024
+}
+
+function statusOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/status`, 'latin1')
+  } catch {
+    return ''
+  }
+}
+
 const STOP_MS = 5_000
 
 /**
