@@ -228,11 +228,21 @@ command('usage', 'show what ran, per function and day, and what it costs')
     if (options.json) return print(JSON.stringify({ project: node.project, usage, total, prices }))
     if (usage.length === 0) return print('Nothing has run yet.')
     const numbers = (one: UsageTotal) =>
-      [one.executions, one.errors, one.cold, one.gbSeconds.toFixed(6), bytes(one.bytesIn), bytes(one.bytesOut), one.cost].map(String)
+      [
+        one.executions,
+        one.errors,
+        one.cold,
+        one.gbSeconds.toFixed(6),
+        bytes(one.bytesIn),
+        bytes(one.bytesOut),
+        bytes(one.egressIn),
+        bytes(one.egressOut),
+        one.cost,
+      ].map(String)
     const names = (day: string | null, name: string | null) => [...(by === 'function' ? [] : [day ?? '']), ...(by === 'day' ? [] : [name ?? ''])]
     print(
       table(
-        [...names('DAY', 'FUNCTION'), 'EXECUTIONS', 'ERRORS', 'COLD', 'GB-SECONDS', 'IN', 'OUT', `COST (${prices.currency})`],
+        [...names('DAY', 'FUNCTION'), 'EXECUTIONS', 'ERRORS', 'COLD', 'GB-SECONDS', 'IN', 'OUT', 'EGRESS IN', 'EGRESS OUT', `COST (${prices.currency})`],
         [
           ...usage.map((one) => [...names(one.day, one.functionName), ...numbers(one)]),
           [...(by === 'day,function' ? ['total', ''] : ['total']), ...numbers(total)],

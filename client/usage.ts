@@ -9,6 +9,8 @@ export interface UsageTotal {
   readonly gbSeconds: number
   readonly bytesIn: number
   readonly bytesOut: number
+  readonly egressIn: number
+  readonly egressOut: number
   /** A decimal number. */
   readonly cost: string
 }
@@ -28,6 +30,8 @@ export interface PriceList {
   readonly perGbSecond: string
   readonly perGbIn: string
   readonly perGbOut: string
+  readonly perGbEgressIn: string
+  readonly perGbEgressOut: string
   readonly free: { readonly executions: number; readonly gbSeconds: number; readonly gbIn: number; readonly gbOut: number }
 }
 

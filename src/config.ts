@@ -4,7 +4,7 @@ import { nodeSettings } from './gateway/config.ts'
 import { invokeSettings } from './invoke/config.ts'
 import { observeSettings } from './observe/config.ts'
 import { realtimeSettings } from './realtime/config.ts'
-import { sandboxSettings } from './sandbox/config.ts'
+import { egressSettings, sandboxSettings } from './sandbox/config.ts'
 import { storageSettings } from './storage/config.ts'
 import { usageSettings } from './usage/config.ts'
 
@@ -12,6 +12,7 @@ import { usageSettings } from './usage/config.ts'
 export const SECTIONS = {
   node: nodeSettings,
   sandbox: sandboxSettings,
+  egress: egressSettings,
   invoke: invokeSettings,
   observe: observeSettings,
   usage: usageSettings,

@@ -3,6 +3,7 @@ import type { Auth } from './auth/index.ts'
 import type { Bus } from './backends/bus/bus.ts'
 import type { Database } from './backends/database/database.ts'
 import type { Config } from './config.ts'
+import type { Meter } from './core/meter.ts'
 import type { LimitProfileName } from './core/limit-profiles.ts'
 import type { ProjectRef } from './core/project.ts'
 import type { Sealer } from './core/seal.ts'
@@ -27,6 +28,7 @@ export interface FunctionRoomDeps {
   readonly stays: Stays
   readonly sandbox: Awaited<ReturnType<typeof openSandboxRoom>>
   readonly believable: () => boolean
+  readonly countEgress: Meter['carried']
   readonly limitProfileOf: (project: ProjectRef) => LimitProfileName
   /** Null until the node listens, as are the address and the port. */
   readonly gateway: () => Gateway | null
@@ -52,6 +54,7 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
       if (door) door.acceptRelay(connection, identity, depth)
       else connection.destroy()
     },
+    countEgress: ({ project, functionName, version }, bytes) => deps.countEgress({ project, functionName, version, at: clock.now(), ...bytes }),
     publicUrl: () => settings.publicUrl ?? deps.address(),
     relayPorts: () => (sandbox.isolated && settings.tlsCert === null ? [deps.port()] : []),
     defaultProject: DEFAULT_PROJECT,
@@ -98,6 +101,7 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
     },
     secrets,
     refusal: sandbox.refusal,
+    egressWarning: sandbox.egressWarning,
     limitProfileOf: deps.limitProfileOf,
     expected: (version) => sandboxes.prepare(specs.of(version)),
     believable,

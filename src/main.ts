@@ -13,7 +13,7 @@ import { StartError } from './core/data-directory.ts'
 import { diskState, measureDisk, reserveBytes } from './core/disk.ts'
 import { MayflyError } from './core/errors.ts'
 import { flagName, resolveSettings, SettingsError } from './core/settings.ts'
-import { doFirstJob, type Resized } from './first-job.ts'
+import type { Resized } from './first-job.ts'
 import { helpText, isNodeCommand, parseFlags } from './flags.ts'
 import { crashAt } from './core/crash.ts'
 import type { Host } from './host.ts'
@@ -111,6 +111,8 @@ async function firstJob(node: RunningNode, host: Host): Promise<boolean> {
     return false
   }
   try {
+    // It bundles, as a client does; what that takes is loaded by the one start that does it.
+    const { doFirstJob } = await import('./first-job.ts')
     const job = await doFirstJob({
       root,
       data: node.directory.path,
@@ -167,9 +169,6 @@ function showConfig(): number {
   return 0
 }
 
-/** What keeps functions apart, and may be named. */
-const ISOLATING = ['runc', 'gvisor', 'bwrap'] as const
-
 async function doctor(): Promise<number> {
   const json = args.includes('--json')
   const { values } = settings(
@@ -179,19 +178,19 @@ async function doctor(): Promise<number> {
     ),
   )
   const host = hostOf('error')
-  const how = { runBase: host.runBase, guests: await findGuests(root), runtimesPath: path.join(root, 'runtimes'), clock: host.clock, log: host.log }
-  const driverOf = (name: typeof values.sandbox.sandbox) => detectDriver(name, { ...how, name: `doctor-${process.pid}-${name}` })
-  const found = await driverOf(values.sandbox.sandbox)
+  const found = await detectDriver(values.sandbox.sandbox, {
+    runBase: host.runBase,
+    name: `doctor-${process.pid}`,
+    guests: await findGuests(root),
+    runtimesPath: path.join(root, 'runtimes'),
+    dns: values.egress.dns,
+    clock: host.clock,
+    log: host.log,
+  })
   const sandbox = isDriver(found)
     ? { name: found.name as string, limits: found.limits, blocking: [], missing: found.missing }
     : { name: 'none', limits: [] as readonly string[], blocking: [{ what: 'functions', why: found.why, todo: found.todo }], missing: [] }
   if (isDriver(found)) await found[Symbol.asyncDispose]()
-  const drivers: { name: string; why: string | null }[] = []
-  for (const name of ISOLATING) {
-    const other = isDriver(found) && found.name === name ? found : await driverOf(name)
-    drivers.push({ name, why: isDriver(other) ? null : other.why })
-    if (isDriver(other) && other !== found) await other[Symbol.asyncDispose]()
-  }
   const database = await databaseReport(values.node.databaseUrl, values.node.databaseMemoryMb)
   const disk = await diskReport(values.node.data ?? './.mayfly', values.node.diskReserveMb)
   const blocking = [...sandbox.blocking, ...database.blocking]
@@ -202,7 +201,6 @@ async function doctor(): Promise<number> {
       ok,
       sandbox: sandbox.name,
       limits: sandbox.limits,
-      drivers,
       database: database.kind,
       databaseMemoryMb: database.memoryMb,
       shared: database.shared,
@@ -212,7 +210,7 @@ async function doctor(): Promise<number> {
     process.stdout.write(`${JSON.stringify({ ...report, node: process.version, version: host.version })}\n`)
   } else {
     process.stdout.write(
-      `Node      ${process.version}\nSandbox   ${sandbox.name}\nHolds     ${sandbox.limits.join(', ') || 'nothing'}\nDrivers   ${drivers.map(({ name, why }) => (why === null ? name : `no ${name} (${why})`)).join(', ')}\nDatabase  ${database.kind}${database.memoryMb === null ? '' : `, at most ${database.memoryMb} MB a server`}\nDisk      ${disk.shown.state}: ${disk.shown.freeMb} MiB free, ${disk.shown.reserveMb} MiB of them kept free\n`,
+      `Node      ${process.version}\nSandbox   ${sandbox.name}\nHolds     ${sandbox.limits.join(', ') || 'nothing'}\nDatabase  ${database.kind}${database.memoryMb === null ? '' : `, at most ${database.memoryMb} MB a server`}\nDisk      ${disk.shown.state}: ${disk.shown.freeMb} MiB free, ${disk.shown.reserveMb} MiB of them kept free\n`,
     )
     if (database.shared.length > 0) process.stdout.write(`Shared    by all projects: ${database.shared.join('; ')}\n`)
     for (const gap of missing) process.stdout.write(`Missing   ${gap.what}: ${gap.why}\n          ${gap.todo}\n`)

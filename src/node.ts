@@ -170,6 +170,7 @@ export class RunningNode implements AsyncDisposable {
       stays,
       sandbox,
       believable: () => versions.believable,
+      countEgress: (egress) => usage.carried(egress),
       limitProfileOf: (ref) => projects.limitProfileOf(ref),
       gateway: () => gateway,
       address: () => address,

@@ -5,6 +5,7 @@ import { ExternalDatabases } from './backends/database/external.ts'
 import type { Config } from './config.ts'
 import type { Ballast } from './core/ballast.ts'
 import type { DataDirectory } from './core/data-directory.ts'
+import type { Egress } from './core/egress.ts'
 import type { Sealer } from './core/seal.ts'
 import type { Host } from './host.ts'
 import { uuidTime } from './lib/ids.ts'
@@ -51,6 +52,7 @@ export async function openSandboxRoom(config: Config, host: Host, directory: Dat
     name: directory.instance.instanceId.replaceAll('-', '').slice(-12),
     guests,
     runtimesPath: path.join(host.root, 'runtimes'),
+    dns: config.egress.dns,
     clock: host.clock,
     log: host.log,
   })
@@ -70,6 +72,13 @@ export async function openSandboxRoom(config: Config, host: Host, directory: Dat
     sandboxes,
     refusal: guests.refusal,
     isolated: isDriver(found) && found.name !== 'process',
+    egressWarning: (egress: Egress): string | null => {
+      if (!isDriver(found)) return null
+      const gap = found.missing.find(({ what }) => what === 'egress')
+      if (gap && found.name === 'process') return egress === 'internet' ? null : `egress: ${gap.why}.`
+      if (!gap || egress === 'none') return null
+      return `egress: functions have no network on this node: ${gap.why}. Calls to other hosts will fail; the platform itself can be reached.`
+    },
     describe: () =>
       isDriver(found)
         ? { driver: found.name as string, limits: found.limits, missing: found.missing, problems: sandboxes.problems() }

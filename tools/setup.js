@@ -142,15 +142,22 @@ async function consolePages(packages) {
   writeFileSync(stamp, made)
 }
 
-/** runc for root, bubblewrap for who is not: where sudo needs no password either may start the node. */
+/** runc and what makes networks for root, bubblewrap for who is not: where sudo needs no password either may start the node. */
 async function sandboxRuntime() {
-  const has = (program) => versionOf(program) !== null || versionOf(`/usr/sbin/${program}`) !== null
+  const has = (program) =>
+    ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].some((folder) => existsSync(path.join(folder, program)))
   const asRoot = process.getuid() === 0
   const sudo = asRoot ? [] : canSudo() ? ['sudo', '-n'] : null
-  const missing = [...(sudo === null || has('runc') ? [] : ['runc']), ...(asRoot || has('bwrap') ? [] : ['bubblewrap'])]
+  const ofRoot = { runc: 'runc', nft: 'nftables', ip: 'iproute2' }
+  const missing = [
+    ...(sudo === null ? [] : Object.keys(ofRoot).flatMap((program) => (has(program) ? [] : [ofRoot[program]]))),
+    ...(asRoot || has('bwrap') ? [] : ['bubblewrap']),
+  ]
   if (missing.length === 0) return
-  const named = missing.join(' and ')
-  const until = 'Until then functions cannot run isolated.'
+  const named = missing.join(', ')
+  const until = missing.some((name) => ['runc', 'bubblewrap'].includes(name))
+    ? 'Until then functions cannot run isolated.'
+    : 'Until then functions have no network.'
   const command = `apt-get install -y --no-install-recommends ${missing.join(' ')}`
   if (!existsSync('/usr/bin/apt-get')) {
     say(`For sandboxes ${named} is missing and there is no apt here: install it with the package manager of this system. ${until}`)

@@ -46,6 +46,7 @@ export const ERRORS = {
   layer_not_found: { status: 404, retry: 'never', hint: 'Check name and number with `mayfly layers ls`.' },
   method_not_allowed: { status: 405, retry: 'never', hint: 'Use one of the methods named in the `Allow` header.' },
   misdirected_request: { status: 421, retry: 'never', hint: 'Call a host name that this node serves; add others with `--allow-host`.' },
+  node_busy: { status: 503, retry: 'after', hint: 'Send the request again in a moment; it was not begun.' },
   not_allowed: { status: 403, retry: 'never', hint: 'Use a key that has this right.' },
   not_found: { status: 404, retry: 'never', hint: 'Check the path; the routes are listed in docs/api.md.' },
   nothing_before: {
@@ -74,6 +75,7 @@ export const ERRORS = {
   site_not_found: { status: 404, retry: 'never', hint: 'Check the name with `mayfly sites`.' },
   storage_full: { status: 507, retry: 'after', hint: 'Free space on the file system that the message names.' },
   too_many_aliases: { status: 400, retry: 'never', hint: 'Delete aliases that are not needed any more.' },
+  too_many_bytes: { status: 429, retry: 'after', hint: 'Wait until other requests of the project have ended, or send large files to a bucket.' },
   too_many_channels: { status: 429, retry: 'never', hint: 'Leave channels that are not needed, or open another socket.' },
   too_many_attempts: { status: 429, retry: 'after', hint: 'Wait a minute, then use a fresh code: `mayfly console`.' },
   too_many_invocations: { status: 429, retry: 'after', hint: 'Wait, send the work to a queue, or raise the concurrency.' },

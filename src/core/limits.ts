@@ -45,6 +45,20 @@ export const LIMITS = {
     error: 'request_timeout',
     provenBy: 'src/gateway/body.test.ts',
   },
+  heldBodies: {
+    value: 512 * MiB,
+    unit: 'bytes',
+    why: 'bodies that are read whole stay in memory until their replies are written: of all requests together',
+    error: 'node_busy',
+    provenBy: 'src/gateway/body-budget.test.ts',
+  },
+  heldBodiesOfProject: {
+    value: 256 * MiB,
+    unit: 'bytes',
+    why: 'the same of one project, so that others have room too; requests of which it is not known yet whose they are count as one',
+    error: 'too_many_bytes',
+    provenBy: 'src/gateway/body-budget.test.ts',
+  },
   refusedBody: {
     value: 16 * MiB,
     unit: 'bytes',
@@ -756,6 +770,13 @@ export const LIMITS = {
     why: 'names and values of a project are held in memory, and in each of its sandboxes that asks for all',
     error: 'bad_request',
     provenBy: 'src/functions/secrets/service.test.ts',
+  },
+  egressHosts: {
+    value: 100,
+    unit: 'count',
+    why: 'an allow-list is compared with each name that a function resolves',
+    error: 'bad_request',
+    provenBy: 'src/functions/definition.test.ts',
   },
   diskSample: {
     value: 1_000,

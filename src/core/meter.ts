@@ -45,10 +45,22 @@ export interface LogRecord {
 }
 export const LINES_PER_RECORD = 1024
 
+/** What a function sent to others than the platform, and got of them, since the record before: each byte stands in one. */
+export interface EgressRecord {
+  readonly project: string
+  readonly functionName: string
+  readonly version: string
+  /** Wall time, ms since 1970, when it was counted. */
+  readonly at: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
 /** Where executions and lines are written: appended to the process's journal, never waited for on the warm path. */
 export interface Meter {
   started(start: { invocationId: string; attempt: number; project: string; functionName: string; version: string; memoryMb: number; startedAt: number }): void
   ended(record: MeterRecord): void
+  carried(egress: EgressRecord): void
   /** Resolves when what was told before is in the journal's file: an answer that is given after it outlives a kill. */
   settled(): Promise<void>
 }

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { MayflyError } from './errors.ts'
 import type { Principal } from './principal.ts'
-import type { Project } from './project.ts'
+import type { Project, ProjectRef } from './project.ts'
 
 /** Our plain answer: status, headers, body. An array value becomes one header line per element. */
 export interface Reply {
@@ -61,6 +61,8 @@ export interface RequestContext {
   body(limitBytes: number): Promise<Buffer>
   /** The body as it comes, counted against `limitBytes`. May be used once, instead of `body`. */
   stream(limitBytes: number): AsyncIterable<Uint8Array>
+  /** Told by a handler that has found out itself which project this request is for: its body counts as that project's. */
+  readonly belongsTo?: (project: ProjectRef) => void
 }
 
 /** What is known of a request that failed, however early. */

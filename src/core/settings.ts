@@ -67,13 +67,15 @@ export function text(more: {
 }
 
 /** Several texts: a list in the file, separated by commas elsewhere. */
-export const list = (more: { doc: string; takes?: string }): Setting<readonly string[]> => ({
+export const list = (more: { doc: string; takes?: string; each?: (part: string) => boolean }): Setting<readonly string[]> => ({
   default: [],
   doc: more.doc,
   takes: more.takes ?? 'texts separated by commas',
   parse: (given) => {
     const parts = Array.isArray(given) ? given : typeof given === 'string' ? given.split(',').map((part) => part.trim()) : wrong('a list')
-    return parts.every((part) => typeof part === 'string' && part !== '') ? (parts as string[]) : wrong(more.takes ?? 'texts separated by commas')
+    return parts.every((part) => typeof part === 'string' && part !== '' && (more.each?.(part) ?? true))
+      ? (parts as string[])
+      : wrong(more.takes ?? 'texts separated by commas')
   },
 })
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { LIMITS } from '../core/limits.ts'
 import { definitionOfSpec, parseFunctionSpec } from './definition.ts'
 import { parseConfiguration, Violations } from './dialects/lambda/request.ts'
 
@@ -24,6 +25,15 @@ describe('what a deploy says', () => {
     ['a layer that is no text', { layers: [1] }, /layers.0: must be a text such as/],
     ['tries of its own making', { async: { retries: 1 } }, /async: unknown settings: `retries`/],
     ['tries that are a number', { async: 3 }, /async: must be an object such as/],
+    ['a network of no kind', { egress: 'lan' }, /egress: must be `none`, `internet`, or a list of hosts/],
+    ['no host at all', { egress: [] }, /egress: must name at least one host/],
+    [
+      'more than egressHosts',
+      { egress: Array.from({ length: LIMITS.egressHosts.value + 1 }, (_, n) => `h${n}.example.com`) },
+      /egress: must be at most 100 hosts/,
+    ],
+    ['a host that is private', { egress: ['api.example.com', '10.0.0.1'] }, /egress.1: is an address that no function reaches/],
+    ['a host with a path', { egress: ['https://api.example.com/'] }, /egress.0: must be a host such as/],
     ['a field of every object', JSON.parse('{"__proto__":{"a":1}}') as object, /unknown settings: `__proto__`/],
   ]
   for (const [what, fields, message] of wrong) {
@@ -34,6 +44,15 @@ describe('what a deploy says', () => {
   it('may hold lines in its description and any text in a variable', () => {
     const environment = { KEY: '-----BEGIN\nx\t\u001b\n' }
     assert.deepEqual(parseFunctionSpec({ artefact, description: 'one\ntwo', environment }).environment, environment)
+  })
+
+  it('opens the internet when nothing is said, and egressHosts hosts at most when some are listed', () => {
+    const egressOf = (fields: object) => definitionOfSpec('f', parseFunctionSpec({ artefact, ...fields }), {}).egress
+    assert.equal(egressOf({}), 'internet')
+    assert.equal(egressOf({ egress: 'none' }), 'none')
+    const hosts = Array.from({ length: LIMITS.egressHosts.value }, (_, n) => `h${n}.example.com`)
+    assert.deepEqual(egressOf({ egress: hosts }), hosts.toSorted())
+    assert.deepEqual(egressOf({ egress: ['B.example.com', 'a.example.com:443', 'b.example.com'] }), ['a.example.com:443', 'b.example.com'])
   })
 
   it('names layers by ARN, which may be told by name and number', () => {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { parseAllowedHost } from '../core/egress.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { isPlainLines, isPlainText } from '../core/plain-text.ts'
@@ -45,6 +46,21 @@ const environmentSchema = z
 
 const environmentBytes = (environment: Environment) => Buffer.byteLength(JSON.stringify(environment))
 
+const egressSchema = z
+  .union([z.enum(['none', 'internet']), z.array(z.string())], {
+    error: 'must be `none`, `internet`, or a list of hosts such as ["api.example.com", "*.example.org:443"]',
+  })
+  .superRefine((egress, context) => {
+    if (typeof egress === 'string') return
+    const most = LIMITS.egressHosts.value
+    if (egress.length === 0) context.addIssue({ code: 'custom', message: 'must name at least one host; `none` opens nothing' })
+    if (egress.length > most) context.addIssue({ code: 'custom', message: `must be at most ${most} hosts` })
+    for (const [at, host] of egress.slice(0, most).entries()) {
+      const parsed = parseAllowedHost(host)
+      if (typeof parsed === 'string') context.addIssue({ code: 'custom', path: [at], message: parsed })
+    }
+  })
+
 /** What `mayfly.json` may say of a function; the defaults are those of DESIGN, section 8. docs/mayfly-json.md and the JSON Schema are made from it. */
 export const functionSpecSchema = z.strictObject(
   {
@@ -80,9 +96,10 @@ export const functionSpecSchema = z.strictObject(
       description:
         'Whether a sandbox serves further calls of its function; `never` uses each once. `fork`, of Python: each call runs in a process of its own, forked from one that has loaded the code, with an empty /tmp.',
     }),
-    egress: oneOf(['none', 'internet'])
-      .default('none')
-      .meta({ description: 'What network the function has beside its own project. `internet` has no effect in this version.' }),
+    egress: egressSchema.default('internet').meta({
+      description:
+        'What network the function has beside its own project: none, what is public of the internet, or the listed hosts alone, such as `["api.example.com", "*.example.org:443"]`.',
+    }),
     role: oneOf(['service_role', 'authenticated', 'none'])
       .default('service_role')
       .meta({ description: 'With whose rights the function reaches its project; `none` gives it no key.' }),
@@ -216,7 +233,7 @@ export function definitionOfSpec(name: string, spec: FunctionSpec, tags: Readonl
     tmpMb: spec.tmp,
     concurrency: spec.concurrency,
     reuse: spec.reuse,
-    egress: spec.egress,
+    egress: typeof spec.egress === 'string' ? spec.egress : [...new Set(spec.egress.map((host) => host.toLowerCase()))].toSorted(),
     role: spec.role,
     verifyJwt: spec.verifyJwt,
     secrets: [...new Set(spec.secrets)].toSorted(),
@@ -227,10 +244,4 @@ export function definitionOfSpec(name: string, spec: FunctionSpec, tags: Readonl
     awsRole: null,
     tags,
   }
-}
-
-/** What was accepted, but does not work as it reads in this version. */
-export function warningsOf(definition: FunctionDefinition): string[] {
-  if (definition.egress !== 'internet') return []
-  return ['egress: this version has no way to the internet for functions; calls to other hosts will fail. The platform itself can be reached.']
 }

@@ -16,13 +16,13 @@ export function differencesOf(record: FunctionRecord, spec: FunctionSpec): strin
     tmpMb: 'tmp',
     concurrency: 'concurrency',
     reuse: 'reuse',
-    egress: 'egress',
     role: 'role',
     verifyJwt: 'verifyJwt',
     reservedConcurrency: 'reservedConcurrency',
     provisioned: 'provisioned',
   } as const
   for (const key of Object.keys(fields) as (keyof typeof fields)[]) if (definition[key] !== wanted[key]) differs.push(fields[key])
+  if (!isDeepStrictEqual(definition.egress, wanted.egress)) differs.push('egress')
   if (!isDeepStrictEqual(definition.async, wanted.async)) differs.push('async')
   if (!isDeepStrictEqual(definition.secrets, wanted.secrets)) differs.push('secrets')
   if (!isDeepStrictEqual(definition.layers, wanted.layers)) differs.push('layers')

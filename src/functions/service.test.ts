@@ -78,6 +78,7 @@ before(async () => {
     build: (version) => build(version),
     retired: (id) => void retired.push(id),
     deleted: (project) => deleted(project),
+    egressWarning: (egress) => (egress === 'internet' ? null : 'egress: not here'),
   })
   const links = new ArtefactLinks({ ...systemClock, now: () => now })
   table = [
@@ -413,10 +414,13 @@ describe('the management routes', () => {
     const count = built.length
     const again = await manage('PUT', '/functions/web', spec)
     assert.deepEqual([again.status, again.body.changed, built.length], [200, false, count])
-    const changed = await manage('PUT', '/functions/web', { ...spec, egress: 'internet' })
+    const changed = await manage('PUT', '/functions/web', { ...spec, egress: ['API.example.com', '*.example.org:443', 'api.example.com'] })
     assert.equal(changed.body.changed, true)
-    assert.match(textOf(changed.body.warnings?.[0]), /internet/)
-    assert.equal((await manage('GET', '/functions/web')).body.function?.egress, 'internet')
+    assert.deepEqual(changed.body.warnings, ['egress: not here'])
+    assert.deepEqual((await manage('GET', '/functions/web')).body.function?.egress, ['*.example.org:443', 'api.example.com'])
+    const before = built.length
+    assert.equal((await manage('PUT', '/functions/web', { ...spec, egress: ['*.example.org:443', 'api.example.com'] })).body.changed, false)
+    assert.equal(built.length, before)
     const names = listOf((await manage('GET', '/functions')).body.functions).map((item) => textOf(item.name))
     assert(names.includes('web'))
     const [row] = await control.sql<{

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type Database, DatabaseError } from '../backends/database/database.ts'
+import type { Egress } from '../core/egress.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { DEFAULT_LIMIT_PROFILE, type LimitProfileName } from '../core/limit-profiles.ts'
@@ -16,7 +17,7 @@ import { type Alias, Aliases, isAliasName, type LoadFault } from './aliases.ts'
 import type { Artefacts } from './artefacts.ts'
 import { Layers } from './layers/service.ts'
 import { Builds, type FunctionRecord, LATEST, noArtefact } from './builds.ts'
-import { type Environment, MAX_TAGS, warningsOf } from './definition.ts'
+import { type Environment, MAX_TAGS } from './definition.ts'
 import { ALL_SECRETS } from './secrets/names.ts'
 import { admitByProfile } from './profile.ts'
 import type { Secrets } from './secrets/service.ts'
@@ -78,6 +79,8 @@ export interface FunctionsDeps {
   readonly secrets?: Pick<Secrets, 'isReady' | 'ready' | 'list'>
   /** Why this node cannot run a runtime, with what to do about it; null when it can. */
   readonly refusal?: (runtime: string) => string | null
+  /** What of a function's wish for a network this node does not do; null when it does all of it. */
+  readonly egressWarning?: (egress: Egress) => string | null
   /** Which limits the functions of a project are held to; Mayfly's own where this is absent. */
   readonly limitProfileOf?: (project: ProjectRef) => LimitProfileName
   /** Whether what is remembered may be used without asking the database again. */
@@ -393,8 +396,9 @@ export class FunctionsService implements Functions {
     const there = secrets.length === 0 ? [] : ((await this.#deps.secrets?.list(project)) ?? []).map((secret) => secret.name)
     const missing = secrets.filter((name) => name !== ALL_SECRETS && !there.includes(name))
     const hidden = (secrets.includes(ALL_SECRETS) ? there : secrets).filter((name) => Object.hasOwn(environment, name))
+    const network = this.#deps.egressWarning?.(definition.egress) ?? null
     return [
-      ...warningsOf(definition),
+      ...(network === null ? [] : [network]),
       ...beyond,
       ...missing.map((name) => `secrets: the project has no secret ${name} yet; set it with \`mayfly secrets set ${name}\`, or calls go without.`),
       ...hidden.map((name) => `secrets: ${name} stands in environment too; the secret counts.`),

@@ -1,3 +1,4 @@
+import type { Egress } from '../core/egress.ts'
 import type { FunctionRole } from '../core/principal.ts'
 import type { ProjectRef } from '../core/project.ts'
 
@@ -12,7 +13,7 @@ export interface FunctionDefinition {
   readonly tmpMb: number
   readonly concurrency: number
   readonly reuse: 'function' | 'fork' | 'never'
-  readonly egress: 'none' | 'internet'
+  readonly egress: Egress
   readonly role: FunctionRole
   /** `/functions/v1/<name>` demands a key when true. */
   readonly verifyJwt: boolean

@@ -27,8 +27,8 @@ export async function* streamBody(request: IncomingMessage, limitBytes: number):
 
 const leastBytes = (LIMITS.bodyPace.value * LIMITS.bodyStall.value) / 1000
 
-/** The whole body at once; it has to come with at least `bodyPace`. */
-export function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
+/** The whole body at once; it has to come with at least `bodyPace`. @param held  told of what comes, and may refuse it */
+export function readBody(request: IncomingMessage, limitBytes: number, held: { readonly hold: (bytes: number) => void } | null = null): Promise<Buffer> {
   const declared = request.headers['content-length']
   if (declared !== undefined && Number(declared) > limitBytes) return Promise.reject(tooLarge(limitBytes))
   return new Promise((resolve, reject) => {
@@ -49,6 +49,11 @@ export function readBody(request: IncomingMessage, limitBytes: number): Promise<
     request.on('data', (chunk: Buffer) => {
       seen += chunk.length
       if (seen > limitBytes) return fail(tooLarge(limitBytes))
+      try {
+        held?.hold(chunk.length)
+      } catch (error) {
+        return fail(error as MayflyError)
+      }
       chunks.push(chunk)
     })
     request.on('end', () => {

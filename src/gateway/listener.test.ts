@@ -10,6 +10,7 @@ import type { Project, ProjectRef } from '../core/project.ts'
 import type { RequestContext, Route } from '../core/route.ts'
 import { systemClock } from '../lib/clock.ts'
 import type { RelayIdentity } from '../sandbox/index.ts'
+import { BodyBudget } from './body-budget.ts'
 import { HostNames, TrustedProxies } from './doors.ts'
 import { Gateway } from './listener.ts'
 import { json } from '../core/json-reply.ts'
@@ -53,6 +54,7 @@ const routes: Route[] = [
 ]
 
 describe('Gateway', () => {
+  const bodies = new BodyBudget({ node: 4_000, project: 1_500 })
   let gateway: Gateway
   let port = 0
   let mayLoop = false
@@ -74,6 +76,7 @@ describe('Gateway', () => {
       clock: systemClock,
       log: silentLog,
       tls: null,
+      bodies,
     })
     port = await gateway.listen('127.0.0.1', 0)
   })
@@ -88,6 +91,30 @@ describe('Gateway', () => {
     assert.deepEqual(await post('/keep', 'sb_secret_wrong'), [401, 'key_invalid'])
     assert.deepEqual(await post('/run', 'sb_secret_demo'), [200, undefined])
     assert.equal((await get('/keep', { origin: 'http://a.example', 'access-control-request-method': 'POST' }, { method: 'OPTIONS' })).status, 204)
+  })
+
+  it('holds bodies of one project up to a bound, and gives their room back with the reply', async () => {
+    const sending = (key: string) => {
+      const socket = connect(port, '127.0.0.1')
+      let said = ''
+      socket.on('data', (chunk: Buffer) => (said += chunk.toString()))
+      const ended = new Promise<string>((resolve) => socket.once('close', () => resolve(said)))
+      socket.write(
+        `POST ${key === 'sb_secret_shop' ? '/p/shop' : ''}/echo HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\napikey: ${key}\r\ncontent-length: 1000\r\n\r\n${'x'.repeat(900)}`,
+      )
+      return { end: () => socket.write('y'.repeat(100)), ended }
+    }
+    const first = sending('sb_secret_demo')
+    while (bodies.bytes < 900) await new Promise((resolve) => setImmediate(resolve))
+    const second = sending('sb_secret_demo')
+    const refused = await second.ended
+    assert.match(refused, /^HTTP\/1\.1 429 .*retry-after: .*too_many_bytes/is)
+    const other = sending('sb_secret_shop')
+    other.end()
+    assert.match(await other.ended, /^HTTP\/1\.1 200 /)
+    first.end()
+    assert.match(await first.ended, /^HTTP\/1\.1 200 /)
+    while (bodies.bytes > 0) await new Promise((resolve) => setImmediate(resolve))
   })
 
   const get = async (path: string, headers: Record<string, string> = {}, init: RequestInit = {}) => {

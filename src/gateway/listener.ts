@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -10,10 +10,12 @@ import type { Principal } from '../core/principal.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { Adds, Reply, RequestContext, Route, Upgrade } from '../core/route.ts'
 import type { Clock } from '../lib/clock.ts'
+import { createServer } from '../lib/http-server.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import type { RelayIdentity } from '../sandbox/index.ts'
 import { authenticate, authenticateRelay, authorise, type Credentials, relayPrincipal } from './authenticate.ts'
 import { discardBody, readBody, streamBody } from './body.ts'
+import { BodyBudget, type HeldBody } from './body-budget.ts'
 import { sparingTheConsole, withoutConsoleCookie, withoutCredentials } from './cookies.ts'
 import { CORS_HEADERS, isPreflight, preflightReply } from './cors.ts'
 import { type Content, FUNCTION_URLS } from './content.ts'
@@ -55,6 +57,8 @@ export interface GatewayDeps {
   readonly clock: Clock
   readonly log: Log
   readonly tls: { cert: string; key: string } | null
+  /** What bodies may take together; with the bounds of the catalogue when absent. */
+  readonly bodies?: BodyBudget
 }
 
 interface Arrival {
@@ -86,10 +90,12 @@ export class Gateway implements AsyncDisposable {
   readonly #relayServer: Server
   readonly #relayed = new WeakMap<object, { identity: RelayIdentity; depth: () => number }>()
   readonly #stopping = new AbortController()
+  readonly #bodies: BodyBudget
   #running = 0
 
   constructor(deps: GatewayDeps) {
     this.#deps = deps
+    this.#bodies = deps.bodies ?? new BodyBudget()
     this.#router = new Router(deps.routes)
     this.#upgrades = new Upgrades(deps)
     // Whoever offers another protocol, or this one elsewhere, is answered in ours; sites have no sockets.
@@ -189,6 +195,7 @@ export class Gateway implements AsyncDisposable {
     const onStop = () => leaving.abort(this.#stopping.signal.reason)
     this.#stopping.signal.addEventListener('abort', onStop)
     this.#running++
+    using held = this.#bodies.open()
     const headOnly = request.method === 'HEAD'
     const content = arrival.visitor ? null : this.#contentOf(request)
     let route: Route | null = null
@@ -199,7 +206,7 @@ export class Gateway implements AsyncDisposable {
       try {
         if (content) reply = await this.#serveContent(request, content)
         else {
-          const found = await this.#resolve(request, arrival, id, leaving.signal)
+          const found = await this.#resolve(request, arrival, { id, signal: leaving.signal, held })
           route = found.route
           reply = found.preflight ?? (await found.route.handle(found.context))
         }
@@ -236,8 +243,7 @@ export class Gateway implements AsyncDisposable {
   async #resolve(
     request: IncomingMessage,
     arrival: Arrival,
-    id: string,
-    signal: AbortSignal,
+    { id, signal, held }: { readonly id: string; readonly signal: AbortSignal; readonly held: HeldBody },
   ): Promise<{ route: Route; context: RequestContext; preflight: Reply | null }> {
     const { credentials, defaultProject, proxies } = this.#deps
     const { relay, visitor } = arrival
@@ -299,7 +305,7 @@ export class Gateway implements AsyncDisposable {
       if (preflight) {
         // answered before anyone is asked for a key
       } else if (route.access === 'aws') {
-        const body = async () => (signedBody ??= await readBody(request, route.bodyBytes ?? LIMITS.managementBody.value))
+        const body = async () => (signedBody ??= await readBody(request, route.bodyBytes ?? LIMITS.managementBody.value, held))
         const signed = { method, rawPath: fullPath, rawQuery, headers, rawHeaders: request.rawHeaders, body }
         principal = await this.#deps.verifyAws(signed, relay?.identity ?? null)
         if (!('project' in principal)) throw new MayflyError('not_allowed', 'an access key of a project is needed')
@@ -328,6 +334,7 @@ export class Gateway implements AsyncDisposable {
           principal = { kind: 'nobody' }
         }
       }
+      if (project !== null) held.belongsTo(project.ref)
       if (route.adds !== undefined && !preflight) this.#deps.admitSpace(route.adds)
       let query: URLSearchParams | null = null
       const context: RequestContext = {
@@ -351,11 +358,12 @@ export class Gateway implements AsyncDisposable {
         depth: relay ? Math.min(relay.depth + 1, LIMITS.callDepth.value) : 0,
         signal,
         body: async (limitBytes) => {
-          if (!signedBody) return await readBody(request, limitBytes)
+          if (!signedBody) return await readBody(request, limitBytes, held)
           if (signedBody.length > limitBytes) throw new MayflyError('payload_too_large', `the body may have ${limitBytes} bytes here`)
           return signedBody
         },
         stream: (limitBytes) => streamBody(request, limitBytes),
+        belongsTo: (ref) => held.belongsTo(ref),
       }
       return { route, context, preflight: preflight ? preflightReply(headers) : null }
     })

@@ -122,6 +122,7 @@ export class World {
     })
     this.#specs = new Specs({
       issueHandle: () => ({ key: 'k', accessKeyId: 'a', secretAccessKey: 's', revoke: () => {} }),
+      countEgress: () => {},
       openRelay: (connection) => {
         this.#relayed++
         connection.on('error', () => {})
@@ -147,6 +148,7 @@ export class World {
           if (this.#started.has(invocationId)) this.faults.push(`${invocationId} began twice`)
           this.#started.add(invocationId)
         },
+        carried: () => {},
         ended: (record) => {
           if (this.#ended.has(record.invocationId)) this.faults.push(`${record.invocationId} was metered twice`)
           this.#ended.set(record.invocationId, record)
@@ -267,6 +269,17 @@ export class World {
     this.#closed ??= Promise.resolve(this.#pool[Symbol.asyncDispose]()).then(() => {
       this.#isClosed = true
     })
+  }
+
+  /** How a call ended, as its caller and as its meter saw it; null while it did not. */
+  endOf(call: number): { readonly outcome: string | undefined; readonly record: MeterRecord } | null {
+    const record = this.#ended.get(`call-${call}`)
+    return record ? { outcome: this.#calls.get(`call-${call}`)?.outcomes[0], record } : null
+  }
+
+  /** What serves, as the pool tells it. */
+  get serving(): readonly { readonly id: string; readonly state: string; readonly busy: number }[] {
+    return this.#pool.status().sandboxes
   }
 
   // ── what is looked at ────────────────────────────────────────────────────────────────────────────────────────

@@ -123,3 +123,62 @@ story('what stands frozen has room made for its limit before it runs again', asy
   await begun('one')
   world.check()
 })
+
+/** Lets what must come before it go well until user code of so many calls runs. */
+async function running(world: World, calls: number): Promise<void> {
+  const isCall = (what: string) => /^call \d+ in /.test(what)
+  for (let i = 0; i < 200; i++) {
+    await world.settle()
+    if (world.steps.all.filter(isCall).length === calls) return
+    world.steps.take(
+      world.steps.all.findIndex((what) => !isCall(what)),
+      'well',
+    )
+  }
+}
+const stepOf = (world: World, call: number) => world.steps.all.findIndex((what) => what.startsWith(`call ${call} in `))
+
+story('a call that runs out of time drains its sandbox: its neighbour ends in peace, the next call comes to another', async (world, well) => {
+  world.call('many')
+  await running(world, 1)
+  world.clock.advance(2_000)
+  world.call('many')
+  await running(world, 2)
+  world.clock.advance(1_000)
+  await world.settle()
+  assert.deepEqual([world.endOf(1)?.record.outcome, world.endOf(2)], ['timeout', null])
+  const [first] = world.serving
+  assert.deepEqual([first?.state, first?.busy], ['draining', 1])
+  world.call('many')
+  await running(world, 3)
+  assert.deepEqual(
+    world.serving.map(({ state, busy }) => [state, busy]),
+    [
+      ['draining', 1],
+      ['busy', 1],
+    ],
+  )
+  world.clock.advance(1_000)
+  world.steps.take(stepOf(world, 2), 'well')
+  await well()
+  assert.deepEqual([world.endOf(2)?.outcome, world.endOf(2)?.record.outcome, world.endOf(3)?.outcome], ['http', 'ok', 'http'])
+  assert.ok(!world.serving.some(({ id }) => id === first?.id))
+  // Two seconds alone and one shared; one shared, and one alone, as what ran out of time is over.
+  assert.deepEqual([world.endOf(1)?.record.billedMs, world.endOf(2)?.record.billedMs], [2_500, 1_500])
+})
+
+story('a guest that dies ends all its calls, each to be sent again and none billed', async (world, well) => {
+  world.call('many')
+  await well()
+  for (let i = 0; i < 3; i++) world.call('many')
+  await running(world, 3)
+  const ids = new Set(world.steps.all.filter((what) => what.startsWith('call ')).map((what) => what.split(' in ')[1]))
+  assert.equal(ids.size, 1)
+  world.clock.advance(500)
+  world.steps.take(stepOf(world, 3), 'dies')
+  await well()
+  for (const call of [2, 3, 4]) {
+    const end = world.endOf(call)
+    assert.deepEqual([end?.outcome, end?.record.outcome, end?.record.billedMs], ['sandbox_lost', 'cut', 0])
+  }
+})

@@ -52,6 +52,7 @@ function open() {
       return { key, accessKeyId: 'ASIA', secretAccessKey: 'secret', revoke: () => revoked.push(key) }
     },
     openRelay: () => {},
+    countEgress: () => {},
     publicUrl: () => 'http://127.0.0.1:1',
     relayPorts: () => [1],
     defaultProject: 'demo',

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { isDeepStrictEqual } from 'node:util'
+import { policyOf } from '../core/egress.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { pickSecrets, type Version } from '../functions/index.ts'
@@ -16,6 +17,8 @@ export interface Handle {
 export interface SpecsDeps {
   readonly issueHandle: (identity: RelayIdentity) => Handle
   readonly openRelay: (connection: Duplex, identity: RelayIdentity, depth: () => number) => void
+  /** What a sandbox sent to others than the platform, and got of them. */
+  readonly countEgress: (identity: RelayIdentity, bytes: Parameters<SandboxSpec['countEgress']>[0]) => void
   /** What the world sees, such as `http://127.0.0.1:54321`; asked late, as the port is known only when listening. */
   readonly publicUrl: () => string
   /** The loopback ports that lead to the platform from inside as they do from outside; plain HTTP only. */
@@ -119,6 +122,8 @@ export class Specs {
       environment: this.#environment(version, handle, context, secrets),
       memoryMb: definition.memoryMb,
       tmpMb: definition.tmpMb,
+      egress: policyOf(definition.egress),
+      countEgress: (bytes) => this.#deps.countEgress(identity, bytes),
       timeoutMs: definition.timeoutSeconds * 1000,
       concurrency: definition.concurrency,
       reuse: definition.reuse === 'never' ? 'never' : 'function',

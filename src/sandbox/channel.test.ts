@@ -344,6 +344,23 @@ describe('Channel', () => {
     })
   })
 
+  it('lets others have their turn when a guest says very much at once, and loses nothing of it', async () => {
+    const [control, guest] = pair()
+    const [relay] = pair()
+    guest.on('data', () => {})
+    const channel = new Channel({ control, relay }, () => {})
+    let heard = 0
+    const sent = send(channel, event, { write: () => void heard++, lost: () => {} })
+    const burst = Buffer.concat(Array.from({ length: 2_000 }, () => encodeFrame(TYPE.log, FLAG.stdout, sent.id, Buffer.from('x'))))
+    guest.write(Buffer.concat([HELLO, burst]))
+    guest.write(burst)
+    await new Promise<void>((resolve) => process.nextTick(resolve))
+    assert.deepEqual([heard, control.isPaused()], [2_000, true])
+    guest.write(encodeFrame(TYPE.result, FLAG.fin | FLAG.done, sent.id, json(1)))
+    await sent.result
+    assert.equal(heard, 4_000)
+  })
+
   it('takes no line out of the type of an error', async () => {
     const { channel, say } = open()
     const sent = send(channel, event, silent)

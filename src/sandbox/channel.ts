@@ -32,6 +32,8 @@ export interface SpecialiseFields {
 }
 
 const LOADING = 0
+/** An honest guest does not come near: its pieces are large, or few. */
+const FRAMES_A_TURN = 512
 
 /** Why a sandbox ends, in Lambda's words for its extensions. */
 export type EndReason = 'spindown' | 'timeout' | 'failure'
@@ -153,8 +155,13 @@ export class Channel {
     const decoder = new FrameDecoder()
     socket.on('data', (chunk: Buffer) => {
       if (this.#dead) return
+      let frames = 0
       try {
-        decoder.push(chunk, take)
+        decoder.push(chunk, (frame) => {
+          frames++
+          take(frame)
+        })
+        if (frames > FRAMES_A_TURN) this.#rest(socket)
         if (socket.writableLength > UNREAD_BYTES) throw new ProtocolError(`it does not read the ${socket.writableLength} bytes that it is told`)
       } catch (error) {
         this.#end(error instanceof ProtocolError ? error : new ProtocolError(error instanceof Error ? error.message : 'a frame could not be taken'))
@@ -163,6 +170,12 @@ export class Channel {
     socket.on('error', () => this.#end(new ChannelClosed()))
     socket.on('end', () => this.#end(new ChannelClosed()))
     socket.on('close', () => this.#end(new ChannelClosed()))
+  }
+
+  /** All sandboxes share one thread: one that says very much at once is heard on when the others had their turn. */
+  #rest(socket: Duplex): void {
+    socket.pause()
+    setImmediate(() => socket.resume())
   }
 
   #end(error: Error): void {

@@ -1,4 +1,5 @@
-import { count, type Infer, megabytes, milliseconds, oneOf } from '../core/settings.ts'
+import { isIP } from 'node:net'
+import { count, type Infer, list, megabytes, milliseconds, oneOf } from '../core/settings.ts'
 
 export const sandboxSettings = {
   sandbox: oneOf(['auto', 'runc', 'gvisor', 'bwrap', 'process'], {
@@ -39,3 +40,11 @@ export const sandboxSettings = {
   memoryMb: megabytes({ default: 0, min: 0, max: 100_000_000, doc: 'How much memory sandboxes may take together; 0 means three quarters of the machine.' }),
 }
 export type SandboxConfig = Infer<typeof sandboxSettings>
+
+export const egressSettings = {
+  dns: list({
+    doc: 'Who resolves names for functions: IP addresses, with a port behind a `#` if it is not 53; those of /etc/resolv.conf when there are none.',
+    takes: 'IP addresses separated by commas, such as 1.1.1.1 or 127.0.0.1#5353',
+    each: (server) => /^[^#]+(#\d{1,5})?$/.test(server) && isIP(server.split('#')[0] ?? '') !== 0,
+  }),
+}

@@ -40,16 +40,21 @@ export async function loadCode(generic: Generic, load: Load, clock: Clock, stagi
     build: false,
   })
   generic.process.limit({ memoryMb: spec.memoryMb })
+  // Beside all that follows: until it is in force no name is resolved, and what is sent is sent again by the kernel.
+  const granting = generic.process.grant(spec.egress, spec.countEgress)
+  granting.catch(() => {})
   const sized = spec.tmpMb === generic.tmpMb ? null : generic.process.resizeTmp(spec.tmpMb)
   await Promise.all([staging.give(source, generic.slotDir), sized])
   const loading = generic.channel.load(load.log)
   loading.catch(() => {})
   if (!(await within(clock, limitMs, loading))) throw loadError('Sandbox.Timedout', `Task timed out after ${(limitMs / 1000).toFixed(2)} seconds`)
-  return await loading.catch(async (error: unknown) => {
+  const kind = await loading.catch(async (error: unknown) => {
     if (error instanceof LoadError) throw isOfSupervisor(error) ? loadError(error.errorType, messageOf(error)) : error
     const exit = (await within(clock, EXIT_MS, generic.process.exited)) ? await generic.process.exited : null
     throw loadError('Runtime.ExitError', howItEnded(generic.channel.exit ?? exitOf(exit?.code ?? null), exit?.outOfMemory ? spec.memoryMb : null))
   })
+  await granting
+  return kind
 }
 
 /** The host ended the load; what the code itself calls so is no such end. */

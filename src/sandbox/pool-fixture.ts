@@ -22,6 +22,7 @@ const optionsOf = async (name: string): Promise<DriverOptions> => ({
   name,
   guests: await findGuests(path.resolve(import.meta.dirname, '../..')),
   runtimesPath: path.resolve(import.meta.dirname, '../../runtimes'),
+  dns: [],
   clock: systemClock,
   log: silentLog,
 })
@@ -133,6 +134,8 @@ export class PoolFixture {
       environment: {},
       memoryMb: 128,
       tmpMb: 512,
+      egress: { mode: 'none' },
+      countEgress: () => {},
       relayPorts: [],
       timeoutMs: 10_000,
       concurrency: 1,

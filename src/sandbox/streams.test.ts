@@ -58,6 +58,29 @@ describe('a stream out of a sandbox', () => {
     for (const lease of [slow, quick, asks]) assert.deepEqual((await lease.finished).error, null)
   })
 
+  it('of 32 calls in a sandbox one that nobody reads holds its own window and no more', async () => {
+    const spec = fixture.specOf('flows', { key: 'many', concurrency: 32 })
+    // Those that come together have one started each: this one is there before.
+    await fixture.call(spec, { ask: true })
+    const shared: SandboxLease[] = []
+    while (shared.length < 32) {
+      const lease = await fixture.pool.acquire(spec, silent, never)
+      shared.push(lease)
+    }
+    const [slow, ...others] = shared as [SandboxLease, ...SandboxLease[]]
+    assert.equal(new Set(shared.map(({ sandboxId }) => sandboxId)).size, 1)
+    const unread = bodyOf(await slow.run(takes({ pieces: 100 }), silent, never))
+    await until(() => unread.receivedBytes === 256 * KiB)
+    const texts = await Promise.all(others.map(async (lease) => await textOf(bodyOf(await lease.run(takes({ pieces: 20 }), silent, never)))))
+    assert.deepEqual(new Set(texts.map((text) => text.length)), new Set([20 * 65_536]))
+    assert.equal(unread.receivedBytes, 256 * KiB)
+    assert.equal((await textOf(unread)).length, 100 * 65_536)
+    for (const lease of shared) {
+      assert.deepEqual((await lease.finished).error, null)
+      lease[Symbol.dispose]()
+    }
+  })
+
   const ends = async (lease: SandboxLease, call: Call, signal: AbortSignal, read: (body: ResultBody) => Promise<void>) => {
     await read(bodyOf(await lease.run(call, silent, signal)))
     return await lease.finished

@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
+import type { EgressPolicy } from '../core/egress.ts'
 import { messageIn } from './exits.ts'
 
 /** What a sandbox is booted with; `provided` runs what the function brings, by whatever name it asks for it. */
@@ -23,6 +24,10 @@ export interface SandboxSpec {
   readonly memoryMb: number
   /** Size of /tmp. */
   readonly tmpMb: number
+  /** What network it has beside the platform. */
+  readonly egress: EgressPolicy
+  /** Told what that network carried, each byte once, soon after and at the latest at the sandbox's end. */
+  readonly countEgress: (bytes: { readonly bytesIn: number; readonly bytesOut: number }) => void
   /** Loopback ports that lead to the platform from inside as they do from outside (the node's own port on plain HTTP). */
   readonly relayPorts: readonly number[]
   /** Milliseconds a call may take; the host holds it. */
@@ -354,6 +359,8 @@ export interface SandboxProcess {
   stderrTail(): string
   /** Sets the limits of the version it becomes: memory (no swap), CPU weight in proportion. That of processes holds from the start. */
   limit(limits: { memoryMb: number }): void
+  /** Opens its network as the version it becomes may use it; shut until then, and where the driver has none. @throws Error */
+  grant(policy: EgressPolicy, counted: SandboxSpec['countEgress']): Promise<void>
   /** Where its driver can: gives /tmp another size, before any user code has run. */
   resizeTmp(mb: number): Promise<void>
   freeze(): Promise<void>

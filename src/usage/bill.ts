@@ -12,6 +12,8 @@ export interface DaySums {
   readonly billedMbMs: string
   readonly bytesIn: string
   readonly bytesOut: string
+  readonly egressIn: string
+  readonly egressOut: string
 }
 
 export interface UsageTotal {
@@ -24,6 +26,9 @@ export interface UsageTotal {
   readonly gbSeconds: number
   readonly bytesIn: number
   readonly bytesOut: number
+  /** What it got of others than the platform, and sent to them. */
+  readonly egressIn: number
+  readonly egressOut: number
   /** In the currency of the price list, nine digits behind the point. */
   readonly cost: string
 }
@@ -46,10 +51,24 @@ interface Sum {
   mbMs: bigint
   bytesIn: bigint
   bytesOut: bigint
+  egressIn: bigint
+  egressOut: bigint
   nano: bigint
 }
 
-const nothing = (): Sum => ({ executions: 0n, errors: 0n, cut: 0n, cold: 0n, billedMs: 0n, mbMs: 0n, bytesIn: 0n, bytesOut: 0n, nano: 0n })
+const nothing = (): Sum => ({
+  executions: 0n,
+  errors: 0n,
+  cut: 0n,
+  cold: 0n,
+  billedMs: 0n,
+  mbMs: 0n,
+  bytesIn: 0n,
+  bytesOut: 0n,
+  egressIn: 0n,
+  egressOut: 0n,
+  nano: 0n,
+})
 const add = (to: Sum, one: Readonly<Sum>) => {
   for (const key of Object.keys(to) as (keyof Sum)[]) to[key] += one[key]
 }
@@ -62,6 +81,8 @@ const shown = (sum: Sum): UsageTotal => ({
   gbSeconds: gbSecondsOf(sum.mbMs),
   bytesIn: Number(sum.bytesIn),
   bytesOut: Number(sum.bytesOut),
+  egressIn: Number(sum.egressIn),
+  egressOut: Number(sum.egressOut),
   cost: showNano(sum.nano),
 })
 
@@ -75,7 +96,14 @@ export function billOf(days: readonly DaySums[], from: string, prices: PriceList
   const total = nothing()
   const groups = new Map<string, { day: string | null; functionName: string | null; sum: Sum }>()
   for (const one of days) {
-    const amount: Amount = { executions: BigInt(one.executions), mbMs: BigInt(one.billedMbMs), bytesIn: BigInt(one.bytesIn), bytesOut: BigInt(one.bytesOut) }
+    const amount: Amount = {
+      executions: BigInt(one.executions),
+      mbMs: BigInt(one.billedMbMs),
+      bytesIn: BigInt(one.bytesIn),
+      bytesOut: BigInt(one.bytesOut),
+      egressIn: BigInt(one.egressIn),
+      egressOut: BigInt(one.egressOut),
+    }
     const nano = costNano(free.take(one.day, amount), prices)
     if (one.day < from) continue
     const sum: Sum = { ...amount, errors: BigInt(one.errors), cut: BigInt(one.cut), cold: BigInt(one.cold), billedMs: BigInt(one.billedMs), nano }

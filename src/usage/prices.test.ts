@@ -9,8 +9,9 @@ const list = (more: object = {}) =>
     JSON.stringify({ name: 'mine', currency: 'KRW', perMillionExecutions: '300', perGbSecond: '0.02', perGbIn: '0', perGbOut: '120.5', ...more }),
     'prices.json',
   )
-const amount = (more: Partial<Amount> = {}): Amount => ({ executions: 0n, mbMs: 0n, bytesIn: 0n, bytesOut: 0n, ...more })
+const amount = (more: Partial<Amount> = {}): Amount => ({ executions: 0n, mbMs: 0n, bytesIn: 0n, bytesOut: 0n, egressIn: 0n, egressOut: 0n, ...more })
 const dayOf = (day: string, functionName: string, more: Partial<DaySums> = {}): DaySums => ({
+  ...{ egressIn: '0', egressOut: '0' },
   ...{ day, functionName, executions: '0', errors: '0', cut: '0', cold: '0', billedMs: '0', billedMbMs: '0', bytesIn: '0', bytesOut: '0' },
   ...more,
 })

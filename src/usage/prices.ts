@@ -19,6 +19,9 @@ const priceList = z.strictObject({
   /** A GB of traffic, 1,000,000,000 bytes. */
   perGbIn: price,
   perGbOut: price,
+  /** The same of what functions get of others than the platform, and send to them. */
+  perGbEgressIn: price.default('0'),
+  perGbEgressOut: price.default('0'),
   /** What each project has for nothing in a calendar month (UTC), taken by the earliest days first. */
   free: z
     .strictObject({ executions: whole.default(0), gbSeconds: whole.default(0), gbIn: whole.default(0), gbOut: whole.default(0) })
@@ -66,6 +69,8 @@ export interface Amount {
   readonly mbMs: bigint
   readonly bytesIn: bigint
   readonly bytesOut: bigint
+  readonly egressIn: bigint
+  readonly egressOut: bigint
 }
 
 const MB_MS_PER_GB_SECOND = 1_024_000n
@@ -92,7 +97,9 @@ export function costNano(amount: Amount, prices: PriceList): bigint {
     amount.executions * pico(prices.perMillionExecutions) * (DENOMINATOR / 1_000_000n) +
     amount.mbMs * pico(prices.perGbSecond) * (DENOMINATOR / MB_MS_PER_GB_SECOND) +
     amount.bytesIn * pico(prices.perGbIn) * (DENOMINATOR / BYTES_PER_GB) +
-    amount.bytesOut * pico(prices.perGbOut) * (DENOMINATOR / BYTES_PER_GB)
+    amount.bytesOut * pico(prices.perGbOut) * (DENOMINATOR / BYTES_PER_GB) +
+    amount.egressIn * pico(prices.perGbEgressIn) * (DENOMINATOR / BYTES_PER_GB) +
+    amount.egressOut * pico(prices.perGbEgressOut) * (DENOMINATOR / BYTES_PER_GB)
   const divisor = DENOMINATOR * PICO_PER_NANO
   return (exact + divisor / 2n) / divisor
 }
@@ -105,11 +112,13 @@ export function showNano(nano: bigint): string {
 
 export const gbSecondsOf = (mbMs: bigint): number => Number(mbMs) / Number(MB_MS_PER_GB_SECOND)
 
-/** What of a month is for nothing: what is taken from it first is free, and the rest is handed back. */
+type Free = Omit<Amount, 'egressIn' | 'egressOut'>
+
+/** What of a month is for nothing (nothing of what goes to others): what is taken from it first is free, and the rest is handed back. */
 export class FreeTier {
   #month = ''
-  #left: Amount
-  readonly #each: Amount
+  #left: Free
+  readonly #each: Free
 
   constructor({ free }: PriceList) {
     this.#each = {
@@ -135,6 +144,6 @@ export class FreeTier {
     const [bytesIn, leftBytesIn] = rest(amount.bytesIn, this.#left.bytesIn)
     const [bytesOut, leftBytesOut] = rest(amount.bytesOut, this.#left.bytesOut)
     this.#left = { executions: leftExecutions, mbMs: leftMbMs, bytesIn: leftBytesIn, bytesOut: leftBytesOut }
-    return { executions, mbMs, bytesIn, bytesOut }
+    return { ...amount, executions, mbMs, bytesIn, bytesOut }
   }
 }

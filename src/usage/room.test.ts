@@ -110,7 +110,19 @@ describe('Usage', () => {
     usage.started(begun())
     const day = new Date(Date.now() - 1_000).toISOString().slice(0, 10)
     // 4 × 0.0000002 + 4 GB-s × 0.0000166667 + 8 bytes × 0.09 / 10^9 = 0.00006746752
-    const total = { executions: 4, errors: 2, cut: 1, cold: 2, billedMs: 8_000, gbSeconds: 4, bytesIn: 4, bytesOut: 8, cost: '0.000067468' }
+    const total = {
+      executions: 4,
+      errors: 2,
+      cut: 1,
+      cold: 2,
+      billedMs: 8_000,
+      gbSeconds: 4,
+      bytesIn: 4,
+      bytesOut: 8,
+      egressIn: 0,
+      egressOut: 0,
+      cost: '0.000067468',
+    }
     const read = await usage.read('demo', 31)
     assert.deepEqual(read, { usage: [{ day, functionName: 'f', ...total }], total, prices: readPriceList(null) })
     assert.deepEqual((await usage.read('demo', 31, 'function')).usage, [{ day: null, functionName: 'f', ...total }])
@@ -214,7 +226,7 @@ describe('Usage', () => {
     const at = path.join(folder, 'older')
     const migrations = path.join(import.meta.dirname, '../../migrations')
     mkdirSync(path.join(at, 'pg'), { recursive: true })
-    cpSync(migrations, path.join(at, 'migrations'), { recursive: true, filter: (file) => !/\d{4}_usage_rollup/.test(file) })
+    cpSync(migrations, path.join(at, 'migrations'), { recursive: true, filter: (file) => !/\d{4}_(usage_rollup|egress)/.test(file) })
     const open = (from: string) =>
       EmbeddedDatabases.open({ folder: path.join(at, 'pg'), runtimeBase: tmpdir(), migrations: from, clock: systemClock, log: () => {} })
     {
@@ -230,6 +242,35 @@ describe('Usage', () => {
     assert.deepEqual(rolledUp, details)
     await now.control.script(`update mayfly.invocation_meter set outcome = 'cut' where outcome is null`)
     assert.deepEqual(...((await sums(now.control)) as [unknown, unknown]))
+  })
+  it('adds to the day what sandboxes sent to others, each byte once, with or without an execution, and prices it', async () => {
+    const { open } = await fresh()
+    const first = await open()
+    const day = new Date(Date.now() - 1_000).toISOString().slice(0, 10)
+    const at = Date.now() - 1_000
+    const carried = (functionName: string, bytesIn: number, bytesOut: number) => ({ project: 'demo', functionName, version: '1', at, bytesIn, bytesOut })
+    await first.usage.start()
+    first.usage.carried(carried('f', 1_000, 2_000_000_000))
+    first.usage.carried(carried('f', 1, 0))
+    first.usage.carried(carried('g', 7, 9))
+    await first.usage.read('demo', 31)
+    await first.usage[Symbol.asyncDispose]()
+    // Stands in the journal's file when the node ends, and is read by its next life.
+    first.journal.append({ egress: carried('g', 3, 1) })
+    await first.journal[Symbol.asyncDispose]()
+    const { journal, usage } = await open()
+    await usage.start()
+    const read = await usage.read('demo', 31)
+    const shown = read.usage.map((one) => [one.day, one.functionName, one.executions, one.egressIn, one.egressOut, one.cost])
+    assert.deepEqual(shown, [
+      [day, 'f', 0, 1_001, 2_000_000_000, '0.180000000'],
+      [day, 'g', 0, 10, 10, '0.000000001'],
+    ])
+    assert.deepEqual((await usage.read('other', 31)).usage, [])
+    await usage.dropProject('demo')
+    assert.deepEqual((await usage.read('demo', 31)).usage, [])
+    await usage[Symbol.asyncDispose]()
+    await journal[Symbol.asyncDispose]()
   })
   it('records a start without an end as cut, once the next life begins, and bills nothing', async () => {
     const { open } = await fresh()

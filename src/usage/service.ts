@@ -4,12 +4,13 @@ import { Departed } from '../core/departed.ts'
 import type { Journal } from '../core/journal.ts'
 import { JournalConsumer } from '../core/journal-consumer.ts'
 import type { Log } from '../core/log.ts'
-import type { Meter, MeterRecord } from '../core/meter.ts'
+import type { EgressRecord, Meter, MeterRecord } from '../core/meter.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { billOf, type GroupBy, type UsageRow, type UsageTotal } from './bill.ts'
 import { costNano, FreeTier, type PriceList, showNano } from './prices.ts'
 import {
+  addEgress,
   cutOpenMeters,
   deleteOldDays,
   deleteOldMeters,
@@ -30,7 +31,7 @@ const SWEEP_MS = 3_600_000
 /** So many hours are counted in steps of minutes. */
 const FINE_HOURS = 3
 
-export type MeterEntry = { readonly start: MeterStart } | { readonly end: MeterRecord }
+export type MeterEntry = { readonly start: MeterStart } | { readonly end: MeterRecord } | { readonly egress: EgressRecord }
 
 export interface UsageDeps {
   readonly journal: Journal<MeterEntry>
@@ -74,6 +75,7 @@ export class Usage implements Meter, AsyncDisposable {
       name: 'main/meters',
       store: async (tx, all) => {
         const entries = all.filter((entry) => {
+          if ('egress' in entry) return !this.#departed.owns(entry.egress.project, entry.egress.at)
           const { project, startedAt } = 'end' in entry ? entry.end : entry.start
           return !this.#departed.owns(project, startedAt)
         })
@@ -85,6 +87,9 @@ export class Usage implements Meter, AsyncDisposable {
         const starts = entries.flatMap((entry) => ('start' in entry && !ends.has(nameOf(entry.start)) ? [entry.start] : []))
         if (starts.length > 0) await insertStarts(tx, starts)
         if (ends.size > 0) await finishMeters(tx, [...ends.values()])
+        // Of the journal's own place and this transaction comes that each is added once.
+        const egress = entries.flatMap((entry) => ('egress' in entry ? [entry.egress] : []))
+        if (egress.length > 0) await addEgress(tx, egress)
       },
     })
   }
@@ -147,6 +152,10 @@ export class Usage implements Meter, AsyncDisposable {
     this.#deps.journal.append({ end })
   }
 
+  carried(egress: EgressRecord): void {
+    this.#deps.journal.append({ egress })
+  }
+
   settled(): Promise<void> {
     return this.#deps.journal.settled()
   }
@@ -195,4 +204,7 @@ const amountOf = (row: StoredInvocation) => ({
   mbMs: BigInt(row.billedMs) * BigInt(row.memoryMb),
   bytesIn: BigInt(row.bytesIn),
   bytesOut: BigInt(row.bytesOut),
+  // Is counted by day.
+  egressIn: 0n,
+  egressOut: 0n,
 })

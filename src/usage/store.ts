@@ -1,5 +1,5 @@
 import type { Sql, Tx } from '../backends/database/database.ts'
-import type { MeterRecord } from '../core/meter.ts'
+import type { EgressRecord, MeterRecord } from '../core/meter.ts'
 import type { DaySums } from './bill.ts'
 
 export interface MeterStart {
@@ -35,6 +35,14 @@ export const finishMeters = (tx: Tx, ends: readonly MeterRecord[]) => tx`
     init_ms = excluded.init_ms, response_ms = excluded.response_ms, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out
    where meter.outcome is null or (meter.outcome = 'cut' and excluded.outcome <> 'cut')`
 
+/** Adds to days what functions sent to others, and got of them. */
+export const addEgress = (tx: Tx, records: readonly EgressRecord[]) => tx`
+  insert into mayfly.usage_day as total (project, day, function_name, egress_in, egress_out)
+  select project, (to_timestamp(at / 1000.0) at time zone 'UTC')::date, "functionName", sum("bytesIn"), sum("bytesOut")
+    from json_to_recordset(${JSON.stringify(records)}::json) as carried (project text, "functionName" text, at float8, "bytesIn" bigint, "bytesOut" bigint)
+   group by 1, 2, 3 order by 1, 2, 3
+  on conflict (project, day, function_name) do update set egress_in = total.egress_in + excluded.egress_in, egress_out = total.egress_out + excluded.egress_out`
+
 // index: invocation_meter_open
 export const cutOpenMeters = (sql: Sql, before: number) => sql<{ invocationId: string }>`
   update mayfly.invocation_meter set outcome = 'cut' where outcome is null and started_at < ${new Date(before)} returning invocation_id as "invocationId"`
@@ -42,7 +50,7 @@ export const cutOpenMeters = (sql: Sql, before: number) => sql<{ invocationId: s
 // index: usage_day_pkey
 export const selectDays = (sql: Sql, project: string, from: string) => sql<DaySums>`
   select to_char(day, 'YYYY-MM-DD') as day, function_name as "functionName", executions, errors, cut, cold, billed_ms as "billedMs",
-         billed_mb_ms as "billedMbMs", bytes_in as "bytesIn", bytes_out as "bytesOut"
+         billed_mb_ms as "billedMbMs", bytes_in as "bytesIn", bytes_out as "bytesOut", egress_in as "egressIn", egress_out as "egressOut"
     from mayfly.usage_day where project = ${project} and day >= ${from}::date order by day, function_name collate "C"`
 
 /** The day that the database's clock has, in UTC, some days ago. */

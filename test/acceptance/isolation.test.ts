@@ -161,7 +161,7 @@ for (const driver of ['runc', 'bwrap'] as const) {
 
     it(`${driver}: no process but its own, no capability, no new privilege, a user without rights`, async () => {
       const self = await ask<{ uid: number; pids: number; status: string; interfaces: string[]; hostname: string; su: string }>('self')
-      assert.deepEqual([self.uid, self.interfaces, self.hostname, self.su], [1000, ['lo'], 'mayfly', 'refused'])
+      assert.deepEqual([self.uid, self.interfaces, self.hostname, self.su], [1000, driver === 'runc' ? ['lo', 'eth0'] : ['lo'], 'mayfly', 'refused'])
       assert.ok(self.pids <= 2)
       assert.match(self.status, /CapEff:\t0000000000000000/)
       assert.match(self.status, /CapBnd:\t0000000000000000/)
@@ -169,7 +169,7 @@ for (const driver of ['runc', 'bwrap'] as const) {
       assert.match(self.status, /Seccomp:\t2/)
     })
 
-    it(`${driver}: no port of the host, no metadata address, no network at all`, async () => {
+    it(`${driver}: no port of the host, no metadata address, nothing private, whatever is open of the internet`, async () => {
       const servers = [createServer().listen(0, '127.0.0.1'), createServer().listen(0, '0.0.0.0'), createServer().listen({ path: '\0mayfly-probe' })]
       await Promise.all(servers.map((server) => new Promise((resolve) => server.once('listening', resolve))))
       const ports = servers.slice(0, 2).map((server) => (server.address() as { port: number }).port)
@@ -181,7 +181,6 @@ for (const driver of ['runc', 'bwrap'] as const) {
         ...ports.flatMap((port) => ['127.0.0.1', ...own].map((host) => ({ host, port }))),
         { host: '169.254.169.254', port: 80 },
         { host: '10.0.0.1', port: 80 },
-        { host: '8.8.8.8', port: 53 },
         { host: '::1', port: ports[0] },
         { path: '\0mayfly-probe' },
       ]

@@ -145,7 +145,7 @@ describe('where the time of an invocation went', () => {
     assert.match(stdout, /^FUNCTION +VERSION +RUNTIME +STATE +FOR +CALLS +USED +CHARGED +LIMIT +SANDBOX$/m)
     assert.match(stdout, /^demo\/plain +\$LATEST +nodejs24\.x +(ready|frozen|freezing) +\d+ s +\d+ +\d+ MB +\d+ MB +128 MB +s-\d+$/m)
     assert.match(stdout, /^waiting {2}nodejs24\.x: \d+ of \d+$/m)
-    assert.match(stdout, /^ended {4}idle-drop: 0, memory: 0, retired: \d+, used: 0, timeout: 0, lost: 0$/m)
+    assert.match(stdout, /^ended {4}idle-drop: 0, memory: 0, pressure: 0, retired: \d+, used: 0, timeout: 0, lost: 0$/m)
     assert.equal(mayfly(['rm', 'streams', '--data', node.data]).code, 0)
     for (let n = 0; n < 50 && (pool().ended.retired ?? 0) === before.ended.retired; n++) await pause(100)
     assert.equal(pool().ended.retired, (before.ended.retired ?? 0) + 1)

@@ -47,6 +47,7 @@ export function UsagePage({ project }: { project: string }) {
               <Figure label={t('Compute')} value={gbSeconds(value.total.gbSeconds)} />
               <Figure label={t('Bytes in')} value={bytes(value.total.bytesIn)} />
               <Figure label={t('Bytes out')} value={bytes(value.total.bytesOut)} />
+              <Figure label={t('From elsewhere / to elsewhere')} value={`${bytes(value.total.egressIn)} / ${bytes(value.total.egressOut)}`} />
             </dl>
             <Card
               title={t('By day')}
@@ -80,6 +81,7 @@ export function UsagePage({ project }: { project: string }) {
                     { head: t('Compute'), number: true, cell: (row) => gbSeconds(row.gbSeconds) },
                     { head: t('Bytes in'), number: true, cell: (row) => bytes(row.bytesIn) },
                     { head: t('Bytes out'), number: true, cell: (row) => bytes(row.bytesOut) },
+                    { head: t('From elsewhere / to elsewhere'), number: true, cell: (row) => `${bytes(row.egressIn)} / ${bytes(row.egressOut)}` },
                     { head: t('Cost'), number: true, cell: (row) => money(Number(row.cost), value.prices.currency) },
                   ]}
                 />
@@ -139,6 +141,8 @@ function Prices({ of: { prices } }: { of: Bill }) {
     [t('A GB-second'), price(prices.perGbSecond)],
     [t('A GB in'), price(prices.perGbIn)],
     [t('A GB out'), price(prices.perGbOut)],
+    [t('A GB from elsewhere'), price(prices.perGbEgressIn)],
+    [t('A GB to elsewhere'), price(prices.perGbEgressOut)],
     [
       t('Free in a month'),
       free.executions + free.gbSeconds + free.gbIn + free.gbOut === 0

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -11,7 +11,7 @@ import { databasesConformance } from './conformance.ts'
 import { DatabaseError } from './database.ts'
 import { EmbeddedDatabases } from './embedded.ts'
 import { migrate } from './migrate.ts'
-import { ServerError } from './server.ts'
+import { runtimeFolderName, ServerError } from './server.ts'
 
 const migrations = path.resolve(import.meta.dirname, '../../../migrations')
 const runtimeBase = process.getuid?.() === 0 ? '/run' : tmpdir()
@@ -49,6 +49,28 @@ describe('embedded PostgreSQL', () => {
       rows = await databases.control.sql`select n from public.kept`.catch(() => [])
     }
     assert.deepEqual(rows, [{ n: 1 }])
+  })
+  it('leaves no run-time folder behind, and removes those of data that is gone, but for what still runs', async () => {
+    const base = mkdtempSync(path.join(tmpdir(), 'run-'))
+    chmodSync(base, 0o711)
+    const data = path.join(folder, 'pg')
+    const options = { folder: data, runtimeBase: base, migrations, clock: systemClock, log: () => {} }
+    const left = (name: string, told: string, pid = 0) => {
+      mkdirSync(path.join(base, name, 's', 'control'), { recursive: true })
+      writeFileSync(path.join(base, name, 'data'), told)
+      if (pid > 0) writeFileSync(path.join(base, name, 's', 'control', '.s.PGSQL.5432.lock'), `${pid}\n`)
+    }
+    left('mayfly-00000000dead', path.join(folder, 'gone'))
+    left('mayfly-00000000beef', folder) // another folder stands where it was
+    left('mayfly-00000000cafe', path.join(folder, 'gone'), process.pid)
+    mkdirSync(path.join(base, 'mayfly-00000000feed'))
+    mkdirSync(path.join(base, 'mayfly-sandboxes-x'))
+    const databases = await EmbeddedDatabases.open(options)
+    const others = ['mayfly-00000000cafe', 'mayfly-00000000feed', 'mayfly-sandboxes-x']
+    assert.deepEqual(readdirSync(base).toSorted(), [await runtimeFolderName(data), ...others].toSorted())
+    await databases[Symbol.asyncDispose]()
+    assert.deepEqual(readdirSync(base).toSorted(), others.toSorted())
+    rmSync(base, { recursive: true })
   })
   it('starts over a pid file that speaks of another process, and leaves none behind', async () => {
     const file = path.join(folder, 'pg', 'control', 'postmaster.pid')

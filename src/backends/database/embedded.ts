@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { createHash, createHmac, randomBytes } from 'node:crypto'
+import { createHmac, randomBytes } from 'node:crypto'
 import { existsSync, promises as fs } from 'node:fs'
 import path from 'node:path'
 import type { Clock } from '../../lib/clock.ts'
@@ -57,9 +57,7 @@ export class EmbeddedDatabases implements Databases {
   /** @throws ServerError, MigrationError */
   static async open(options: EmbeddedOptions): Promise<EmbeddedDatabases> {
     await fs.mkdir(path.join(options.folder, 'projects'), { recursive: true, mode: 0o711 })
-    const { dev, ino } = await fs.stat(options.folder)
-    const name = createHash('sha256').update(`${dev}:${ino}`).digest('hex').slice(0, 12)
-    const runtime = await RuntimeFolder.make(options.runtimeBase, name, nativeFolder())
+    const runtime = await RuntimeFolder.make(options.runtimeBase, options.folder, nativeFolder())
     const passwordFile = path.join(options.folder, 'password')
     let password = await fs.readFile(passwordFile, 'utf8').catch(() => null)
     if (password === null) {
@@ -68,7 +66,7 @@ export class EmbeddedDatabases implements Databases {
       password = randomBytes(24).toString('base64url')
       await fs.writeFile(passwordFile, password, { mode: 0o600, flush: true })
     }
-    const memory = await ServerMemory.open(`mayfly-pg-${name}`, options.memoryMb ?? 0, options.clock)
+    const memory = await ServerMemory.open(path.basename(runtime.path).replace('mayfly-', 'mayfly-pg-'), options.memoryMb ?? 0, options.clock)
     if (memory.unbounded) options.log({}, `${memory.unbounded.why}. ${memory.unbounded.todo}`)
     const databases = new EmbeddedDatabases(options, runtime, memory, password)
     try {
@@ -154,6 +152,7 @@ export class EmbeddedDatabases implements Databases {
     await Promise.all(places.map((place) => (place.status === 'fulfilled' ? this.#end(place.value) : null)))
     this.#places.clear()
     await this.#memory[Symbol.asyncDispose]()
+    await this.#runtime[Symbol.asyncDispose]()
   }
 
   #folderOf(place: string): string {

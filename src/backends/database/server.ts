@@ -1,4 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { existsSync, promises as fs, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
@@ -45,15 +46,21 @@ export class RuntimeFolder {
     this.asRoot = asRoot
   }
 
-  static async make(base: string, name: string, native: string): Promise<RuntimeFolder> {
+  /** @param data  the folder of the databases, whose name in `base` this is: what it was is gone when that is */
+  static async make(base: string, data: string, native: string): Promise<RuntimeFolder> {
     const asRoot = process.getuid?.() === 0
-    const folder = path.join(base, `mayfly-${name}`)
+    await sweepRuntimeFolders(base)
+    const folder = path.join(base, await runtimeFolderName(data))
     if (Buffer.byteLength(path.join(folder, 's', 'x'.repeat(40), '.s.PGSQL.5432')) > 107)
       throw new ServerError(`the run-time folder ${folder} has too long a path for a unix socket`)
     await fs.mkdir(folder, { recursive: true, mode: 0o711 })
     const stat = await fs.lstat(folder)
     if (!stat.isDirectory() || stat.uid !== process.getuid?.()) throw new ServerError(`the run-time folder ${folder} belongs to somebody else`)
     await fs.chmod(folder, 0o711)
+    // Whole or not there: another node that starts now may look at it.
+    const beside = path.join(folder, `${DATA_FILE}.${process.pid}`)
+    await fs.writeFile(beside, data, { mode: 0o600 })
+    await fs.rename(beside, path.join(folder, DATA_FILE))
     for (const inner of ['s', 'd', 'links']) await fs.mkdir(path.join(folder, inner), { recursive: true, mode: 0o711 })
     const runtime = new RuntimeFolder(folder, native, asRoot)
     const at = path.join(folder, 'native')
@@ -65,6 +72,11 @@ export class RuntimeFolder {
       if (!existsSync(link) || !(await fs.lstat(link)).isSymbolicLink()) await relink(`../${source}`, link)
     }
     return runtime
+  }
+
+  /** When no server runs any more. Nothing of the data is in it: that is mounted for the servers alone, or named by links. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await fs.rm(this.path, { recursive: true, force: true })
   }
 
   /** Where a server of this place listens. */
@@ -109,6 +121,36 @@ export class RuntimeFolder {
     if (!this.asRoot || (await fs.stat(data)).uid === NOBODY) return
     await promisify(execFile)('chown', ['-hR', `${NOBODY}:${NOBODY}`, data])
   }
+}
+
+/** Says in a run-time folder whose it is. */
+const DATA_FILE = 'data'
+
+/** The same for as long as the folder of the databases is the same, wherever it is moved to. */
+export async function runtimeFolderName(data: string): Promise<string> {
+  const { dev, ino } = await fs.stat(data)
+  return `mayfly-${createHash('sha256').update(`${dev}:${ino}`).digest('hex').slice(0, 12)}`
+}
+
+/** Removes what nodes left that were killed and whose data is gone. One whose servers still run stays. */
+async function sweepRuntimeFolders(base: string): Promise<void> {
+  for (const name of await fs.readdir(base)) {
+    if (!/^mayfly-[0-9a-f]{12}$/.test(name)) continue
+    const folder = path.join(base, name)
+    // What cannot be read is somebody else's, or of a version that wrote no such file.
+    const data = await fs.readFile(path.join(folder, DATA_FILE), 'utf8').catch(() => null)
+    if (data === null || (await runtimeFolderName(data).catch(() => null)) === name) continue
+    if (!(await hasServers(folder))) await fs.rm(folder, { recursive: true, force: true })
+  }
+}
+
+async function hasServers(folder: string): Promise<boolean> {
+  for (const place of await fs.readdir(path.join(folder, 's')).catch(() => [])) {
+    const lock = await fs.readFile(path.join(folder, 's', place, '.s.PGSQL.5432.lock'), 'utf8').catch(() => '')
+    const pid = Number.parseInt(lock, 10)
+    if (pid > 0 && existsSync(`/proc/${pid}`)) return true
+  }
+  return false
 }
 
 async function relink(target: string, link: string): Promise<void> {

@@ -83,6 +83,7 @@ async function addressed(deps: UrlDoorDeps, context: RequestContext): Promise<Fu
 
 async function called(deps: UrlDoorDeps, context: RequestContext, url: FunctionUrl, traceId: string): Promise<Reply> {
   const incoming = new Incoming(context)
+  context.belongsTo?.(url.project)
   const iam = url.authType === 'AWS_IAM' ? await signer(deps, context, url, incoming) : await anyone(deps, url)
   const path = `/${context.params['*'] ?? ''}`
   const outcome = await deps.invoker.invoke(

@@ -31,5 +31,10 @@ export function bwrapHolds({ groups, countsProcesses }: BwrapHost, asRoot: boole
   else missing.push({ what: 'pids', why: `${why('pids')}, and kernels before 5.14 count processes by user alone`, todo: DELEGATE })
   if (groups?.cpu) limits.push('cpu-weight')
   else missing.push({ what: 'cpu-weight', why: why('cpu'), todo: DELEGATE })
+  missing.push({
+    what: 'egress',
+    why: 'sandboxes of bubblewrap have no network but their own project',
+    todo: 'Start the node as root, with runc, for functions that reach other hosts.',
+  })
   return { limits, missing }
 }

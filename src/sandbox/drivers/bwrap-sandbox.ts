@@ -83,6 +83,9 @@ export class BwrapSandbox implements SandboxProcess {
     this.#made.cgroup?.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
   }
 
+  /** There is none to open: its network namespace has its own loopback alone. */
+  async grant(): Promise<void> {}
+
   async resizeTmp(): Promise<void> {
     throw new Error('the size of /tmp is set when a sandbox of bubblewrap is started')
   }

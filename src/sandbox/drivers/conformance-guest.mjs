@@ -1,5 +1,5 @@
 // What runs inside for the suite of drivers: a line of JSON in by fd 3, one out. It imports nothing of ours.
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import net from 'node:net'
 
@@ -33,6 +33,12 @@ const answers = {
   children: ({ count, marker }) => {
     let made = 0
     while (made < count && child(marker).pid !== undefined) made++
+    return made
+  },
+  /** Programs whose parent ends before them. */
+  orphans: ({ count }) => {
+    let made = 0
+    while (made < count && spawnSync('/bin/sh', ['-c', ': &']).status === 0) made++
     return made
   },
   /** Each pair is two descriptors. */

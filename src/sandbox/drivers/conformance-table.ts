@@ -31,6 +31,7 @@ export async function openVariant(variant: Variant, name: string): Promise<Drive
     name,
     guests: await findGuests(path.resolve(import.meta.dirname, '../../..')),
     runtimesPath: path.resolve(import.meta.dirname, '../../../runtimes'),
+    dns: [],
     clock: systemClock,
     log: silentLog,
   }

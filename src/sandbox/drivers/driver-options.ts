@@ -11,6 +11,8 @@ export interface DriverOptions {
   readonly guests: Guests
   /** The folder `runtimes` of this program. */
   readonly runtimesPath: string
+  /** Who resolves names for sandboxes that have a network; empty: whom this machine asks. */
+  readonly dns: readonly string[]
   readonly clock: Clock
   readonly log: Log
 }

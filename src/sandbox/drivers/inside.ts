@@ -10,6 +10,12 @@ export const INSIDE = { code: '/var/task', opt: '/opt', keptCache: '/fn/cache', 
 export const PORTS = { relay: 9002, api: 9001 }
 /** What the first process inside is told. The loader looks where libraries lie when a program starts, and never again. */
 export const ENVIRONMENT = { PATH: programPath(INSIDE), LD_LIBRARY_PATH: libraryPath(INSIDE), HOME: '/tmp', LANG: 'C.UTF-8' }
+/**
+ * The first process: it gives the program its place and takes the ends of all that loses its parent, which would stay as
+ * so many counted processes: Node takes those of its own children alone. The descriptors are the program's.
+ */
+const FIRST = '"$@" & exec 3>&- 4>&-; wait $!'
+export const firstProcess = (program: string, args: readonly string[]): string[] => ['/bin/sh', '-c', FIRST, 'init', program, ...args]
 /** Programs and libraries of the distribution, for native modules and child processes: public files, read-only. */
 export const PUBLIC_FOLDERS: readonly string[] = ['/usr', ...['/etc/ssl', '/etc/alternatives'].filter((folder) => existsSync(folder))]
 /** What the kernel tells of the whole machine, and is nobody's business inside. */
@@ -39,7 +45,7 @@ export const MASKED: readonly string[] = [
 ]
 
 /** The read-only root that all sandboxes share: mount points, links and a small /etc; nothing of the host's own. */
-export async function makeSkeleton(root: string): Promise<void> {
+export async function makeSkeleton(root: string, nameServer: string | null = null): Promise<void> {
   await fs.rm(root, { recursive: true, force: true })
   for (const folder of ['usr', 'etc', 'proc', 'dev', 'tmp', 'fn', 'cache', 'opt', 'var/task', 'var/lang/bin', 'var/runtime', 'home', 'run', 'root', 'sys'])
     await fs.mkdir(path.join(root, folder), { recursive: true, mode: 0o755 })
@@ -52,7 +58,7 @@ export async function makeSkeleton(root: string): Promise<void> {
     passwd: `root:x:0:0:root:/root:/bin/sh\nsbx_user:x:${UID}:${UID}::/tmp:/bin/sh\nnobody:x:65534:65534::/tmp:/bin/false\n`,
     group: `root:x:0:\nsbx_user:x:${UID}:\nnogroup:x:65534:\n`,
     hosts: '127.0.0.1 localhost sandbox.localdomain\n::1 localhost\n',
-    'resolv.conf': '',
+    'resolv.conf': nameServer === null ? '' : `nameserver ${nameServer}\noptions timeout:2 attempts:3\n`,
     'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
     hostname: 'mayfly\n',
   }

@@ -4,13 +4,17 @@ import { availableParallelism, setPriority, totalmem } from 'node:os'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import { MiB } from '../../lib/bytes.ts'
+import type { EgressPolicy } from '../../core/egress.ts'
 import { Cgroup, detectHierarchies, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
+import type { Network } from '../egress/network.ts'
+import { hasNetworks, Networks, type NoNetworks } from '../egress/networks.ts'
+import { GATEWAY } from '../egress/rules.ts'
 import { guestOf } from '../guests.ts'
-import type { Driver, GuestPaths, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
+import type { Driver, GuestPaths, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from '../types.ts'
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
-import { ENVIRONMENT, INSIDE, MASKED, makeSkeleton, PORTS, PUBLIC_FOLDERS, UID } from './inside.ts'
+import { ENVIRONMENT, firstProcess, INSIDE, MASKED, makeSkeleton, PORTS, PUBLIC_FOLDERS, UID } from './inside.ts'
 import type { OciRuntime } from './oci-runtimes.ts'
 import { seccomp } from './seccomp.ts'
 import { boundsHook, copyRuntimes, meminfoOf } from './shown.ts'
@@ -23,6 +27,11 @@ const UID_BASE = 0x2000_0000
 const UID_RANGE = 65_536
 const UID_RANGES = 8_192
 const START_LIMIT_MS = 30_000
+/** gVisor has a network stack of its own, which is given none. */
+const NO_NETWORKS: NoNetworks = {
+  why: 'sandboxes of gVisor have no network but their own project',
+  todo: 'Use `--sandbox runc` for functions that reach other hosts.',
+}
 
 /** Sandboxes by a program of the OCI runtime interface, which takes root. */
 export class OciDriver implements Driver {
@@ -34,17 +43,19 @@ export class OciDriver implements Driver {
   readonly #options: DriverOptions
   readonly #hierarchies: Hierarchies
   readonly #folder: string
+  readonly #networks: Networks | NoNetworks
   readonly #ranges = new Set<number>()
   readonly #running = new Set<SandboxProcess>()
   #nextRange = 0
 
-  private constructor(runtime: OciRuntime, options: DriverOptions, hierarchies: Hierarchies, folder: string) {
+  private constructor(runtime: OciRuntime, options: DriverOptions, hierarchies: Hierarchies, folder: string, networks: Networks | NoNetworks) {
     this.name = runtime.name
     this.resizesTmp = runtime.sharesKernel
     this.#runtime = runtime
     this.#options = options
     this.#hierarchies = hierarchies
     this.#folder = folder
+    this.#networks = networks
     const held = [...runtime.limits]
     const missing = [...runtime.missing]
     for (const [what, tree] of [
@@ -55,16 +66,19 @@ export class OciDriver implements Driver {
       if (tree) held.push(what)
       else missing.push({ what, why: `this host has no cgroup controller for ${what}`, todo: 'Enable it in the kernel command line or in the cgroup v2 root.' })
     }
+    if (hasNetworks(networks)) held.push('egress')
+    else missing.push({ what: 'egress', ...networks })
     this.limits = held
     this.missing = missing
   }
 
   static async open(runtime: OciRuntime, options: DriverOptions): Promise<OciDriver> {
     const folder = path.join(options.runBase, `mayfly-sandboxes-${options.name}`)
-    const driver = new OciDriver(runtime, options, await detectHierarchies(), folder)
+    const [hierarchies, networks] = await Promise.all([detectHierarchies(), runtime.sharesKernel ? Networks.open(options) : NO_NETWORKS])
+    const driver = new OciDriver(runtime, options, hierarchies, folder, networks)
     await fs.mkdir(folder, { recursive: true, mode: 0o711 })
     await fs.chmod(folder, 0o711)
-    await makeSkeleton(path.join(folder, 'root'))
+    await makeSkeleton(path.join(folder, 'root'), hasNetworks(networks) ? GATEWAY : null)
     await copyRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))
     // All sandboxes lie in one group: with the weight of one program they would starve beside a few busy ones of the host.
     await weighGroup(driver.#hierarchies, driver.#groupParent, 100 * availableParallelism())
@@ -80,16 +94,20 @@ export class OciDriver implements Driver {
     const bundle = path.join(this.#folder, 'b', options.id)
     const group = `${this.#groupParent}/${options.id}`
     const cgroup = new Cgroup(this.#hierarchies, group)
+    let network: Network | null = null
     const giveBack = async () => {
       await cgroup.destroy(this.#options.clock)
+      await network?.release()
       await fs.rm(path.join(this.#folder, 'state', this.#containerOf(options.id)), { recursive: true, force: true })
       await fs.rm(bundle, { recursive: true, force: true })
       this.#ranges.delete(range)
       for (const sandbox of this.#running) if (sandbox.id === options.id) this.#running.delete(sandbox)
     }
     try {
+      // What only writes a compile cache has no network, however it tries.
+      if (options.cache === null && hasNetworks(this.#networks)) network = await this.#networks.take()
       await fs.mkdir(bundle, { recursive: true, mode: 0o711 })
-      await fs.writeFile(path.join(bundle, 'config.json'), JSON.stringify(this.#config(options, bundle, range, group)))
+      await fs.writeFile(path.join(bundle, 'config.json'), JSON.stringify(this.#config(options, bundle, range, group, network)))
       // That of the host until it is known whose it becomes: the runtime sizes itself by it.
       const meminfo = path.join(bundle, 'meminfo')
       await fs.writeFile(meminfo, meminfoOf(Math.floor(totalmem() / MiB)), { mode: 0o444 })
@@ -110,7 +128,7 @@ export class OciDriver implements Driver {
       const cache = options.cache === null || !this.#runtime.sharesKernel ? null : await openCache(cgroup)
       const made = new OciSandbox(
         options.id,
-        { control: control as Duplex, relay: relay as Duplex, cache, meminfo },
+        { control: control as Duplex, relay: relay as Duplex, cache, meminfo, network },
         cgroup,
         tail,
         giveBack,
@@ -142,6 +160,7 @@ export class OciDriver implements Driver {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#running].map((sandbox) => sandbox.kill()))
+    if (hasNetworks(this.#networks)) await this.#networks[Symbol.asyncDispose]()
     for (const tree of this.#hierarchies.all) await fs.rmdir(path.join(tree, this.#groupParent)).catch(() => {})
     await fs.rm(this.#folder, { recursive: true, force: true })
   }
@@ -167,7 +186,7 @@ export class OciDriver implements Driver {
     throw new Error('every range of user ids is in use')
   }
 
-  #config(options: StartOptions, bundle: string, range: number, group: string): unknown {
+  #config(options: StartOptions, bundle: string, range: number, group: string, network: Network | null): unknown {
     const bind = (source: string, destination: string) => ({ destination, type: 'bind', source, options: ['bind', 'nosuid', 'nodev', 'ro'] })
     const map = [{ containerID: 0, hostID: UID_BASE + range * UID_RANGE, size: UID_RANGE }]
     const { memory, pids } = this.#hierarchies
@@ -183,7 +202,7 @@ export class OciDriver implements Driver {
         user: { uid: UID, gid: UID },
         cwd: '/',
         env: Object.entries(ENVIRONMENT).map(([name, value]) => `${name}=${value}`),
-        args: inside([`${INSIDE.lang}/bin/node`, ...(options.argv ?? guest.args(INSIDE.runtime, PORTS))]),
+        args: inside(firstProcess(`${INSIDE.lang}/bin/node`, options.argv ?? guest.args(INSIDE.runtime, PORTS))),
         capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
         noNewPrivileges: true,
         oomScoreAdj: 500,
@@ -222,7 +241,11 @@ export class OciDriver implements Driver {
       ],
       ...(sharesKernel ? { hooks: { createContainer: [boundsHook] } } : {}),
       linux: {
-        namespaces: ['pid', 'mount', 'network', 'ipc', 'uts', ...(sharesKernel ? ['user', 'cgroup'] : [])].map((type) => ({ type })),
+        namespaces: [
+          ...['pid', 'mount', 'ipc', 'uts', ...(sharesKernel ? ['user', 'cgroup'] : [])].map((type) => ({ type })),
+          // The host's own: nobody inside may change anything in it.
+          { type: 'network', ...(network === null ? {} : { path: network.path }) },
+        ],
         ...(sharesKernel ? { uidMappings: map, gidMappings: map } : {}),
         cgroupsPath: `/${group}`,
         resources: {
@@ -260,6 +283,7 @@ class OciSandbox implements SandboxProcess {
   /** What it reads as the memory of the machine. */
   readonly #meminfo: string
   readonly #cgroup: Cgroup
+  readonly #network: Network | null
   readonly #tail: StderrTail
   readonly #giveBack: () => Promise<void>
   readonly #clock: Clock
@@ -267,7 +291,13 @@ class OciSandbox implements SandboxProcess {
 
   constructor(
     id: string,
-    ways: { readonly control: Duplex; readonly relay: Duplex; readonly cache: fs.FileHandle | null; readonly meminfo: string },
+    ways: {
+      readonly control: Duplex
+      readonly relay: Duplex
+      readonly cache: fs.FileHandle | null
+      readonly meminfo: string
+      readonly network: Network | null
+    },
     cgroup: Cgroup,
     tail: StderrTail,
     giveBack: () => Promise<void>,
@@ -280,6 +310,7 @@ class OciSandbox implements SandboxProcess {
     this.#meminfo = ways.meminfo
     this.paths = { ...INSIDE, cache: ways.cache === null ? null : '/cache' }
     this.#cgroup = cgroup
+    this.#network = ways.network
     this.#tail = tail
     this.#giveBack = giveBack
     this.#clock = clock
@@ -304,10 +335,15 @@ class OciSandbox implements SandboxProcess {
     if (pid === undefined) throw new Error('the sandbox has ended')
     await resizeTmp(pid, mb)
   }
+  async grant(policy: EgressPolicy, counted: SandboxSpec['countEgress']): Promise<void> {
+    await this.#network?.grant(policy, counted)
+  }
   async freeze(): Promise<void> {
     await this.#cgroup.freeze(true, this.#clock)
+    void this.#network?.sleep()
   }
   async thaw(): Promise<void> {
+    this.#network?.wake()
     await this.#cgroup.freeze(false, this.#clock)
   }
   kill(): Promise<void> {

@@ -28,6 +28,7 @@ export class ProcessDriver implements Driver {
       why: 'the driver `process` keeps nothing apart: user code can read what this user can read',
       todo: 'Leave `--sandbox` away wherever code is not your own.',
     },
+    { what: 'egress', why: 'a plain process has the network of this machine, whatever its function says', todo: 'Use `--sandbox runc` as root.' },
     { what: 'memory, pids, tmp-size', why: 'no kernel limit holds a plain process here', todo: 'Leave `--sandbox` away.' },
   ]
   readonly #options: ProcessOptions
@@ -104,6 +105,7 @@ class PlainProcess implements SandboxProcess {
   stderrTail(): string {
     return this.#tail.text()
   }
+  async grant(): Promise<void> {}
   async resizeTmp(): Promise<void> {}
   limit(): void {}
   async freeze(): Promise<void> {

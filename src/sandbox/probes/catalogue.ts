@@ -18,8 +18,8 @@ export interface Probe {
 /** Open under one driver, and why that may be. */
 export const KNOWN_OF: Partial<Record<DriverName, Readonly<Record<string, string>>>> = {
   bwrap: {
-    'namespaces: namespaces that the kernel would count': 'the namespace around it has no more to give, and the list of calls lets none be made',
-    'the machine: how many watches it may set': 'the namespace around it allows 8,192',
+    'namespaces: namespaces that the kernel would count': 'the bound is that of a namespace around it, which cannot be read inside',
+    'the machine: how many watches it may set': 'the same',
   },
 }
 

@@ -114,6 +114,7 @@ export class SimulatedDriver implements Driver {
       isolated: true,
       stderrTail: () => '',
       limit: () => isAlive('a limit'),
+      grant: async () => isAlive('a grant'),
       resizeTmp: async () => isAlive('a size of /tmp'),
       freeze: () => guest.freezer(true),
       thaw: () => guest.freezer(false),

@@ -70,7 +70,8 @@ async function createFunction(call: Call): Promise<unknown> {
     tmpMb: wanted.tmpMb ?? 512,
     concurrency: 1,
     reuse: 'function',
-    egress: 'none',
+    // As on Lambda.
+    egress: 'internet',
     role: 'service_role',
     verifyJwt: true,
     reservedConcurrency: null,

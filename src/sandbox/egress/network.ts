@@ -1,0 +1,187 @@
+import { promises as fs } from 'node:fs'
+import path from 'node:path'
+import { type AllowedHost, allowedHosts, type EgressPolicy } from '../../core/egress.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Resolved } from './answers.ts'
+import type { Asker } from './name-server.ts'
+import type { Router } from './router.ts'
+import { GROUP } from './rules.ts'
+
+/** How long an address stays open at least: clients keep what a name was resolved to, and connect again. */
+const MIN_OPEN_MS = 300_000
+const MAX_OPEN_MS = 86_400_000
+
+export interface Bytes {
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
+/** The elements of the rules' sets that stand for an address of a sandbox. */
+const elementsOf = (device: string, address: string, ports: readonly (number | null)[]) =>
+  ports.map((port) =>
+    port === null
+      ? ({ set: 'anyport', element: `"${device}" . ${address}` } as const)
+      : ({ set: 'listed', element: `"${device}" . ${address} . ${port}` } as const),
+  )
+type Element = ReturnType<typeof elementsOf>[number]
+
+/** One sandbox's network: shut until it is granted, counted from then on. */
+export class Network implements Asker {
+  readonly address: string
+  /** The namespace, as a file. */
+  readonly path: string
+  readonly #n: number
+  readonly #router: Router
+  readonly #clock: Clock
+  readonly #onGone: (network: Network) => Promise<void>
+  readonly #granting = Promise.withResolvers<EgressPolicy>()
+  #allowed: readonly AllowedHost[] = []
+  /** Open elements of an allow-list and until when. */
+  readonly #open = new Map<string, { readonly element: Element; untilMs: number }>()
+  /** Changes of the rules, one after the other. */
+  #changes: Promise<void> = Promise.resolve()
+  #counted: ((bytes: Bytes) => void) | null = null
+  #seen = { bytesIn: 0, bytesOut: 0 }
+  #counting: Promise<void> | null = null
+  #asleep = false
+  #gone: Promise<void> | null = null
+
+  constructor(n: number, address: string, router: Router, clock: Clock, onGone: (network: Network) => Promise<void>) {
+    this.#n = n
+    this.address = address
+    this.path = router.pathOf(n)
+    this.#router = router
+    this.#clock = clock
+    this.#onGone = onGone
+  }
+
+  get number(): number {
+    return this.#n
+  }
+  get granted(): Promise<EgressPolicy> {
+    return this.#granting.promise
+  }
+  get allowed(): readonly AllowedHost[] {
+    return this.#allowed
+  }
+
+  /**
+   * Opens it, once and for good. @param counted  told what it carried, each byte once
+   * @throws Error when the kernel refuses; then it stays shut
+   */
+  async grant(policy: EgressPolicy, counted: (bytes: Bytes) => void): Promise<void> {
+    try {
+      if (this.#gone) return
+      if (policy.mode !== 'none') this.#counted = counted
+      if (policy.mode === 'hosts') {
+        this.#allowed = allowedHosts(policy.hosts)
+        const literal = this.#allowed.filter(({ kind }) => kind === 'address')
+        await this.#add(
+          literal.flatMap(({ host, port }) => elementsOf(this.#device, host, [port])),
+          Number.POSITIVE_INFINITY,
+        )
+      }
+      await fs.writeFile(path.join(this.#router.statisticsOf(this.#n), 'netdev_group'), String(GROUP[policy.mode]))
+      this.#granting.resolve(policy)
+    } finally {
+      this.#granting.resolve({ mode: 'none' })
+    }
+  }
+
+  async open(resolved: readonly Resolved[], ports: readonly (number | null)[]): Promise<void> {
+    for (const { address, seconds } of resolved) {
+      const openMs = Math.min(MAX_OPEN_MS, Math.max(MIN_OPEN_MS, 2_000 * seconds))
+      await this.#add(elementsOf(this.#device, address, ports), this.#clock.monotonic() + openMs)
+    }
+  }
+
+  /** Shuts what nobody has resolved for long. What is connected stays so. */
+  async expire(): Promise<void> {
+    const now = this.#clock.monotonic()
+    if ([...this.#open.values()].every(({ untilMs }) => untilMs > now)) return
+    await this.#change(async () => {
+      const over = [...this.#open].filter(([, { untilMs }]) => untilMs <= now)
+      for (const [key] of over) this.#open.delete(key)
+      if (over.length > 0)
+        await this.#router.change(
+          'delete',
+          over.map(([, { element }]) => element),
+        )
+    })
+  }
+
+  /** It was frozen, or runs again: what stands still carries nothing. */
+  async sleep(): Promise<void> {
+    await this.count()
+    this.#asleep = true
+  }
+  wake(): void {
+    this.#asleep = false
+  }
+  get isAwake(): boolean {
+    return !this.#asleep && this.#counted !== null
+  }
+
+  /** Tells what it carried since it was last asked. */
+  count(): Promise<void> {
+    if (this.#counted === null) return Promise.resolve()
+    this.#counting ??= this.#count(this.#counted).finally(() => {
+      this.#counting = null
+    })
+    return this.#counting
+  }
+
+  /** Resolves when nothing of it is left; what it carried was told before. Idempotent. */
+  release(): Promise<void> {
+    this.#gone ??= this.#release()
+    return this.#gone
+  }
+
+  get #device(): string {
+    return `v${this.#n}`
+  }
+
+  async #release(): Promise<void> {
+    this.#granting.resolve({ mode: 'none' })
+    await this.#counting
+    await this.count()
+    await this.#onGone(this)
+    await this.#change(async () => {
+      const all = [...this.#open.values()].map(({ element }) => element)
+      this.#open.clear()
+      if (all.length > 0) await this.#router.change('delete', all)
+    }).catch(() => {})
+  }
+
+  async #count(counted: (bytes: Bytes) => void): Promise<void> {
+    const folder = path.join(this.#router.statisticsOf(this.#n), 'statistics')
+    const read = async (name: string) => Number(await fs.readFile(path.join(folder, name), 'utf8'))
+    // What the router sends is what the sandbox gets.
+    const now = await Promise.all([read('tx_bytes'), read('rx_bytes')]).catch(() => null)
+    if (now === null) return
+    const bytes = { bytesIn: now[0] - this.#seen.bytesIn, bytesOut: now[1] - this.#seen.bytesOut }
+    this.#seen = { bytesIn: now[0], bytesOut: now[1] }
+    if (bytes.bytesIn > 0 || bytes.bytesOut > 0) counted(bytes)
+  }
+
+  #add(elements: readonly Element[], untilMs: number): Promise<void> {
+    return this.#change(async () => {
+      const fresh: Element[] = []
+      for (const element of elements) {
+        const key = `${element.set} ${element.element}`
+        const known = this.#open.get(key)
+        if (known) known.untilMs = Math.max(known.untilMs, untilMs)
+        else if (!fresh.some((one) => one.element === element.element)) fresh.push(element)
+      }
+      if (fresh.length === 0) return
+      await this.#router.change('add', fresh)
+      for (const element of fresh) this.#open.set(`${element.set} ${element.element}`, { element, untilMs })
+    })
+  }
+
+  #change(work: () => Promise<void>): Promise<void> {
+    const done = this.#changes.then(work)
+    this.#changes = done.catch(() => {})
+    return done
+  }
+}
