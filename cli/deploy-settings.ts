@@ -8,7 +8,10 @@ const NUMBERS = {
   tmp: ['MB', 'size of /tmp'],
   concurrency: ['calls', 'how many calls one sandbox takes at once'],
 } as const
-const TEXTS = { reuse: ['how', '`function`, or `never` for a fresh sandbox for each call'] } as const
+const TEXTS = {
+  reuse: ['how', '`function`, `fork` for a process of its own for each call (Python), `never` for a sandbox of its own'],
+  sandbox: ['driver', 'what keeps its sandboxes apart: `runc`, `gvisor`, `bwrap`, or `auto` for what the node takes'],
+} as const
 
 export type DeploySettings = Partial<Record<keyof typeof NUMBERS | keyof typeof TEXTS, string>>
 

@@ -12,13 +12,14 @@ export function sandboxesCommand<O>(command: (name: string, description: string)
       if (sandboxes.length > 0)
         print(
           table(
-            ['FUNCTION', 'VERSION', 'RUNTIME', 'STATE', 'FOR', 'CALLS', 'USED', 'CHARGED', 'LIMIT', 'SANDBOX'],
+            ['FUNCTION', 'VERSION', 'RUNTIME', 'BY', 'STATE', 'FOR', 'CALLS', 'USED', 'CHARGED', 'LIMIT', 'SANDBOX'],
             sandboxes
               .toSorted((a, b) => compare(a.project, b.project) || compare(a.functionName, b.functionName))
               .map((one) => [
                 `${one.project}/${one.functionName}`,
                 one.version,
                 one.runtime,
+                one.driver,
                 one.busy > 1 ? `${one.state} (${one.busy})` : one.provisioned ? `${one.state}, kept` : one.state,
                 one.idleMs === null ? '' : `${Math.round(one.idleMs / 1000)} s`,
                 String(one.calls),

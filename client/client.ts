@@ -53,6 +53,7 @@ export interface SandboxInfo {
   readonly functionName: string
   readonly version: string
   readonly runtime: string
+  readonly driver: string
   readonly state: string
   /** Calls that run in it now, and all that ever did. */
   readonly busy: number

@@ -34,6 +34,7 @@ export const FIELDS: ReadonlySet<string> = new Set([
   'tmp',
   'concurrency',
   'reuse',
+  'sandbox',
   'egress',
   'role',
   'environment',

@@ -102,6 +102,7 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
     secrets,
     refusal: sandbox.refusal,
     egressWarning: sandbox.egressWarning,
+    driverRefusal: sandbox.driverRefusal,
     limitProfileOf: deps.limitProfileOf,
     expected: (version) => sandboxes.prepare(specs.of(version)),
     believable,

@@ -169,6 +169,9 @@ function showConfig(): number {
   return 0
 }
 
+/** What keeps functions apart, and may be named. */
+const ISOLATING = ['runc', 'gvisor', 'bwrap'] as const
+
 async function doctor(): Promise<number> {
   const json = args.includes('--json')
   const { values } = settings(
@@ -178,19 +181,26 @@ async function doctor(): Promise<number> {
     ),
   )
   const host = hostOf('error')
-  const found = await detectDriver(values.sandbox.sandbox, {
+  const how = {
     runBase: host.runBase,
-    name: `doctor-${process.pid}`,
     guests: await findGuests(root),
     runtimesPath: path.join(root, 'runtimes'),
     dns: values.egress.dns,
     clock: host.clock,
     log: host.log,
-  })
+  }
+  const driverOf = (name: typeof values.sandbox.sandbox) => detectDriver(name, { ...how, name: `doctor-${process.pid}-${name}` })
+  const found = await driverOf(values.sandbox.sandbox)
   const sandbox = isDriver(found)
     ? { name: found.name as string, limits: found.limits, blocking: [], missing: found.missing }
     : { name: 'none', limits: [] as readonly string[], blocking: [{ what: 'functions', why: found.why, todo: found.todo }], missing: [] }
   if (isDriver(found)) await found[Symbol.asyncDispose]()
+  const drivers: { name: string; why: string | null }[] = []
+  for (const name of ISOLATING) {
+    const other = isDriver(found) && found.name === name ? found : await driverOf(name)
+    drivers.push({ name, why: isDriver(other) ? null : other.why })
+    if (isDriver(other) && other !== found) await other[Symbol.asyncDispose]()
+  }
   const database = await databaseReport(values.node.databaseUrl, values.node.databaseMemoryMb)
   const disk = await diskReport(values.node.data ?? './.mayfly', values.node.diskReserveMb)
   const blocking = [...sandbox.blocking, ...database.blocking]
@@ -201,6 +211,7 @@ async function doctor(): Promise<number> {
       ok,
       sandbox: sandbox.name,
       limits: sandbox.limits,
+      drivers,
       database: database.kind,
       databaseMemoryMb: database.memoryMb,
       shared: database.shared,
@@ -210,7 +221,7 @@ async function doctor(): Promise<number> {
     process.stdout.write(`${JSON.stringify({ ...report, node: process.version, version: host.version })}\n`)
   } else {
     process.stdout.write(
-      `Node      ${process.version}\nSandbox   ${sandbox.name}\nHolds     ${sandbox.limits.join(', ') || 'nothing'}\nDatabase  ${database.kind}${database.memoryMb === null ? '' : `, at most ${database.memoryMb} MB a server`}\nDisk      ${disk.shown.state}: ${disk.shown.freeMb} MiB free, ${disk.shown.reserveMb} MiB of them kept free\n`,
+      `Node      ${process.version}\nSandbox   ${sandbox.name}\nHolds     ${sandbox.limits.join(', ') || 'nothing'}\nDrivers   ${drivers.map(({ name, why }) => (why === null ? name : `no ${name} (${why})`)).join(', ')}\nDatabase  ${database.kind}${database.memoryMb === null ? '' : `, at most ${database.memoryMb} MB a server`}\nDisk      ${disk.shown.state}: ${disk.shown.freeMb} MiB free, ${disk.shown.reserveMb} MiB of them kept free\n`,
     )
     if (database.shared.length > 0) process.stdout.write(`Shared    by all projects: ${database.shared.join('; ')}\n`)
     for (const gap of missing) process.stdout.write(`Missing   ${gap.what}: ${gap.why}\n          ${gap.todo}\n`)

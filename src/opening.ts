@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import path from 'node:path'
 import type { Databases } from './backends/database/database.ts'
 import { EmbeddedDatabases } from './backends/database/embedded.ts'
@@ -11,6 +12,7 @@ import type { Host } from './host.ts'
 import { uuidTime } from './lib/ids.ts'
 import {
   type Driver,
+  type DriverName,
   detectDriver,
   type Guests,
   isDriver,
@@ -18,6 +20,7 @@ import {
   openSandboxes,
   readMachineMemory,
   type Sandboxes,
+  SeveralDrivers,
   type Shares,
 } from './sandbox/index.ts'
 
@@ -44,18 +47,34 @@ export async function openDatabases(config: Config, host: Host, data: string, se
   })
 }
 
+/** What a function may ask for. */
+const ISOLATING: readonly DriverName[] = ['runc', 'gvisor', 'bwrap']
+
 /** The driver that this machine allows, with its pool; without one, what says why. */
 export async function openSandboxRoom(config: Config, host: Host, directory: DataDirectory, guests: Guests, shares: Shares) {
   const startedAt = host.clock.now()
-  const found: Driver | NoDriver = await detectDriver(config.sandbox.sandbox, {
+  const setting = config.sandbox.sandbox
+  const name = directory.instance.instanceId.replaceAll('-', '').slice(-12)
+  const how = {
     runBase: host.runBase,
-    name: directory.instance.instanceId.replaceAll('-', '').slice(-12),
     guests,
     runtimesPath: path.join(host.root, 'runtimes'),
     dns: config.egress.dns,
     clock: host.clock,
     log: host.log,
-  })
+  }
+  const own: Driver | NoDriver = await detectDriver(setting, { ...how, name })
+  // What keeps functions apart is the operator's choice: only where that is left open are functions asked.
+  const others: readonly DriverName[] = setting === 'auto' && isDriver(own) ? ISOLATING.filter((one) => one !== own.name) : []
+  const nameOf = (driver: DriverName) => `${name}-${driver}`
+  const found = isDriver(own)
+    ? new SeveralDrivers({
+        own,
+        others,
+        open: (driver) => detectDriver(driver, { ...how, name: nameOf(driver) }),
+        leftBehind: (driver) => existsSync(path.join(host.runBase, `mayfly-sandboxes-${nameOf(driver)}`)),
+      })
+    : own
   const sandboxes: Sandboxes = await openSandboxes({
     config: config.sandbox,
     driver: found,
@@ -71,13 +90,14 @@ export async function openSandboxRoom(config: Config, host: Host, directory: Dat
   return {
     sandboxes,
     refusal: guests.refusal,
+    driverRefusal: async (driver: DriverName) => (found instanceof SeveralDrivers ? await found.refusal(driver) : null),
     isolated: isDriver(found) && found.name !== 'process',
-    egressWarning: (egress: Egress): string | null => {
+    egressWarning: (egress: Egress, driver: DriverName | null = null): string | null => {
       if (!isDriver(found)) return null
-      const gap = found.missing.find(({ what }) => what === 'egress')
+      const gap = found.missingOf(driver).find(({ what }) => what === 'egress')
       if (gap && found.name === 'process') return egress === 'internet' ? null : `egress: ${gap.why}.`
       if (!gap || egress === 'none') return null
-      return `egress: functions have no network on this node: ${gap.why}. Calls to other hosts will fail; the platform itself can be reached.`
+      return `egress: functions have no network ${driver === null ? 'on this node' : `by the driver \`${driver}\``}: ${gap.why}. Calls to other hosts will fail; the platform itself can be reached.`
     },
     describe: () =>
       isDriver(found)

@@ -18,6 +18,7 @@ export function SandboxTable({ of, project, name }: { of: readonly SandboxInfo[]
           ? { head: t('Function'), main: true, cell: (one) => <a href={hrefOf(project, 'functions', one.functionName)}>{one.functionName}</a> }
           : { head: t('Sandbox'), main: true, cell: (one) => one.id },
         { head: t('Version'), cell: (one) => one.version },
+        ...(name === null ? [{ head: t('Isolation'), cell: (one: SandboxInfo) => one.driver }] : []),
         {
           head: t('State'),
           cell: (one) => (

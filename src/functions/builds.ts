@@ -132,6 +132,7 @@ export class Builds {
         provisioned: definition.provisioned ?? 0,
         secrets: definition.secrets ?? [],
         layers: definition.layers ?? [],
+        driver: definition.driver ?? null,
         description: ownDescription ?? definition.description,
         name: row.name,
         tags,

@@ -96,6 +96,9 @@ export const functionSpecSchema = z.strictObject(
       description:
         'Whether a sandbox serves further calls of its function; `never` uses each once. `fork`, of Python: each call runs in a process of its own, forked from one that has loaded the code, with an empty /tmp.',
     }),
+    sandbox: oneOf(['auto', 'runc', 'gvisor', 'bwrap']).default('auto').meta({
+      description: 'What keeps its sandboxes apart, of what the host has; `auto` takes what the node takes, and only that waits booted.',
+    }),
     egress: egressSchema.default('internet').meta({
       description:
         'What network the function has beside its own project: none, what is public of the internet, or the listed hosts alone, such as `["api.example.com", "*.example.org:443"]`.',
@@ -233,6 +236,7 @@ export function definitionOfSpec(name: string, spec: FunctionSpec, tags: Readonl
     tmpMb: spec.tmp,
     concurrency: spec.concurrency,
     reuse: spec.reuse,
+    driver: spec.sandbox === 'auto' ? null : spec.sandbox,
     egress: typeof spec.egress === 'string' ? spec.egress : [...new Set(spec.egress.map((host) => host.toLowerCase()))].toSorted(),
     role: spec.role,
     verifyJwt: spec.verifyJwt,

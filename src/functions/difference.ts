@@ -16,6 +16,7 @@ export function differencesOf(record: FunctionRecord, spec: FunctionSpec): strin
     tmpMb: 'tmp',
     concurrency: 'concurrency',
     reuse: 'reuse',
+    driver: 'sandbox',
     role: 'role',
     verifyJwt: 'verifyJwt',
     reservedConcurrency: 'reservedConcurrency',

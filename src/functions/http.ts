@@ -152,6 +152,7 @@ function settingsOf(record: FunctionRecord) {
     tmp: definition.tmpMb,
     concurrency: definition.concurrency,
     reuse: definition.reuse,
+    sandbox: definition.driver ?? 'auto',
     egress: definition.egress,
     role: definition.role,
     verifyJwt: definition.verifyJwt,

@@ -94,4 +94,18 @@ describe('a project with a limit profile', () => {
     assert.deepEqual([changed.changed, changed.record.definition.memoryMb], [true, 2048])
     assert.match(changed.warnings.join(), /memory: 2048 MB is more than the 1500 MB/)
   })
+
+  it('refuses a driver that the node has not, by its name and with what to do', async () => {
+    const told = { code: 'bad_request', message: 'sandbox: this node has no driver `gvisor`: runsc is not installed. Install it.' }
+    world.profile = 'mayfly'
+    await assert.rejects(world.deploy('apart', 1, { sandbox: 'gvisor' }), told)
+    await world.deploy('apart', 1, { sandbox: 'bwrap' })
+    assert.equal((await world.functions.get(PROJECT, 'apart')).definition.driver, 'bwrap')
+    await assert.rejects(world.functions.update(PROJECT, 'apart', { definition: { driver: 'gvisor' } }), told)
+    await assert.rejects(world.functions.warnings(PROJECT, { ...definition({ sandbox: 'gvisor' }), name: 'apart' }, {}), told)
+    // Code is loaded anew by another driver: what was compiled of it is made there.
+    const built = world.built.length
+    await world.functions.update(PROJECT, 'apart', { definition: { driver: null } })
+    assert.equal(world.built[built]?.like, null)
+  })
 })

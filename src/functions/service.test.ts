@@ -438,7 +438,7 @@ describe('the management routes', () => {
     [{ timeout: 901 }, /^timeout: must be a whole number of seconds from 1 to 900$/],
     [{ timeout: 'x' }, /^timeout: must be/],
     [{ runtime: 'ruby3.4' }, /^runtime: is not supported; this version has `nodejs22.x`, /],
-    [{ reuse: 'x' }, /^reuse: must be `function` or `never`$/],
+    [{ reuse: 'x' }, /^reuse: must be `function`, `fork`, `never`$/],
     [{ environment: { '1A': 'x' } }, /^environment\.1A: a name must consist/],
     [{ environment: { A: 1 } }, /^environment\.A: each value must be a text$/],
     [{ environment: { A: 'x'.repeat(5000) } }, /^environment: must be at most 4096 bytes/],

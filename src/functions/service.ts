@@ -80,9 +80,11 @@ export interface FunctionsDeps {
   /** Why this node cannot run a runtime, with what to do about it; null when it can. */
   readonly refusal?: (runtime: string) => string | null
   /** What of a function's wish for a network this node does not do; null when it does all of it. */
-  readonly egressWarning?: (egress: Egress) => string | null
+  readonly egressWarning?: (egress: Egress, driver: FunctionDefinition['driver']) => string | null
   /** Which limits the functions of a project are held to; Mayfly's own where this is absent. */
   readonly limitProfileOf?: (project: ProjectRef) => LimitProfileName
+  /** The same of a driver of sandboxes. */
+  readonly driverRefusal?: (driver: NonNullable<FunctionDefinition['driver']>) => Promise<string | null>
   /** Whether what is remembered may be used without asking the database again. */
   readonly believable?: () => boolean
 }
@@ -223,6 +225,11 @@ export class FunctionsService implements Functions {
 
   readonly #refusal = (runtime: string) => this.#deps.refusal?.(runtime) ?? null
 
+  async #checkDriver(driver: FunctionDefinition['driver']): Promise<void> {
+    const why = driver === null ? null : await this.#deps.driverRefusal?.(driver)
+    if (why) throw new MayflyError('bad_request', `sandbox: ${why}`)
+  }
+
   /** @throws MayflyError function_exists, profile_exceeded, bad_request (no such artefact, a runtime that is not here) */
   async create(project: ProjectRef, definition: FunctionDefinition, environment: Environment | null, artefact: string): Promise<FunctionRecord> {
     const { name, tags, ...stored } = definition
@@ -231,6 +238,7 @@ export class FunctionsService implements Functions {
     checkTags(tags)
     admitByProfile(this.limitProfileOf(project), stored, null)
     checkRuntime(definition, this.#refusal)
+    await this.#checkDriver(stored.driver)
     await this.layers.admit(project, stored.layers)
     const functionId = this.#id()
     const id = await this.#projectId(project)
@@ -283,6 +291,7 @@ export class FunctionsService implements Functions {
     const { name: _name, tags, ...stored } = { ...before.definition, ...change.definition }
     admitByProfile(this.limitProfileOf(project), stored, before.definition)
     checkRuntime(stored, this.#refusal)
+    await this.#checkDriver(stored.driver)
     if (change.definition?.layers !== undefined) await this.layers.admit(project, stored.layers, before.definition.layers)
     const artefact = change.artefact ?? before.artefact
     const environment = change.environment === undefined ? before.environment : change.environment
@@ -384,19 +393,20 @@ export class FunctionsService implements Functions {
 
   /**
    * What of a definition is accepted, but does not work as it reads.
-   * @throws MayflyError profile_exceeded
+   * @throws MayflyError profile_exceeded, bad_request (a driver that is not here)
    */
   async warnings(project: ProjectRef, definition: FunctionDefinition, environment: Environment): Promise<string[]> {
     return await this.#warnings(project, definition, environment, await this.find(project, definition.name))
   }
 
   async #warnings(project: ProjectRef, definition: FunctionDefinition, environment: Environment, before: FunctionRecord | null): Promise<string[]> {
+    await this.#checkDriver(definition.driver)
     const beyond = admitByProfile(this.limitProfileOf(project), definition, before?.definition ?? null)
     const { secrets } = definition
     const there = secrets.length === 0 ? [] : ((await this.#deps.secrets?.list(project)) ?? []).map((secret) => secret.name)
     const missing = secrets.filter((name) => name !== ALL_SECRETS && !there.includes(name))
     const hidden = (secrets.includes(ALL_SECRETS) ? there : secrets).filter((name) => Object.hasOwn(environment, name))
-    const network = this.#deps.egressWarning?.(definition.egress) ?? null
+    const network = this.#deps.egressWarning?.(definition.egress, definition.driver) ?? null
     return [
       ...(network === null ? [] : [network]),
       ...beyond,

@@ -13,6 +13,8 @@ export interface FunctionDefinition {
   readonly tmpMb: number
   readonly concurrency: number
   readonly reuse: 'function' | 'fork' | 'never'
+  /** What keeps its sandboxes apart; null: what the node takes. */
+  readonly driver: 'runc' | 'gvisor' | 'bwrap' | null
   readonly egress: Egress
   readonly role: FunctionRole
   /** `/functions/v1/<name>` demands a key when true. */

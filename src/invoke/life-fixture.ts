@@ -55,6 +55,7 @@ const DEFINITION: FunctionDefinition = {
   async: { maxAttempts: null, maxAgeSeconds: null },
   layers: [],
   awsRole: null,
+  driver: null,
   tags: {},
 }
 

@@ -31,6 +31,7 @@ const version = (id: string, more: Partial<Version['definition']> = {}): Version
     async: { maxAttempts: null, maxAgeSeconds: null },
     layers: [],
     awsRole: null,
+    driver: null,
     tags: {},
     ...more,
   },

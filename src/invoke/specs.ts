@@ -115,6 +115,7 @@ export class Specs {
     const spec: SandboxSpec = {
       key: version.id,
       runtime: sandboxRuntime(definition.runtime),
+      driver: definition.driver,
       codeDir: version.codeDir,
       optDir: version.optDir,
       handler: definition.handler,

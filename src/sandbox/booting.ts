@@ -10,7 +10,7 @@ import { Channel } from './channel.ts'
 import type { Endings } from './endings.ts'
 import { openSlot } from './staging.ts'
 import { SandboxLife } from './state.ts'
-import type { Driver, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from './types.ts'
+import type { Driver, DriverName, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from './types.ts'
 
 /** A guest that says nothing for so long after its start is given up. */
 export const HELLO_MS = 20_000
@@ -20,13 +20,18 @@ const MAX_PROCESSES = 128
 export const POOL_TMP_MB = 512
 
 /** What a sandbox is booted with: only those that are alike can take each other's place. */
-export type Boot = Pick<SandboxSpec, 'runtime' | 'tmpMb'>
-/** What a sandbox of a version is made of. */
-export const bootFor = ({ runtime, tmpMb }: Boot, { resizesTmp }: Pick<Driver, 'resizesTmp'>): Boot => ({ runtime, tmpMb: resizesTmp ? POOL_TMP_MB : tmpMb })
-export const kindOf = ({ runtime, tmpMb }: Boot): string => `${runtime} ${tmpMb}`
+export type Boot = Pick<SandboxSpec, 'runtime' | 'tmpMb' | 'driver'>
+/** What a sandbox of a version is made of. Only those of the node's own driver wait for anybody. */
+export function bootFor(spec: Boot, { name, resizesTmp }: Pick<Driver, 'name' | 'resizesTmp'>): Boot {
+  const driver = spec.driver === name ? null : spec.driver
+  return { runtime: spec.runtime, driver, tmpMb: driver === null && resizesTmp ? POOL_TMP_MB : spec.tmpMb }
+}
+/** Whether one that waits will do. */
+export const isOfPool = ({ tmpMb, driver }: Boot): boolean => tmpMb === POOL_TMP_MB && driver === null
+export const kindOf = ({ runtime, tmpMb, driver }: Boot): string => `${runtime} ${tmpMb} ${driver ?? ''}`
 export function bootOf(kind: string): Boot {
-  const [runtime, tmpMb] = kind.split(' ')
-  return { runtime: runtime as RuntimeName, tmpMb: Number(tmpMb) }
+  const [runtime, tmpMb, driver] = kind.split(' ')
+  return { runtime: runtime as RuntimeName, tmpMb: Number(tmpMb), driver: driver === '' ? null : (driver as DriverName) }
 }
 
 /** A booted sandbox that nobody has claimed: it can still become anything. */
@@ -123,7 +128,7 @@ export class Booting {
     for (const generic of [...this.#inWork]) this.drop(generic)
   }
 
-  async #boot({ runtime, tmpMb }: Boot, background: boolean, cache: StartOptions['cache']): Promise<Generic> {
+  async #boot({ runtime, tmpMb, driver: wanted }: Boot, background: boolean, cache: StartOptions['cache']): Promise<Generic> {
     const { driver, slots, clock, closing } = this.#deps
     const began = clock.monotonic()
     const id = `s-${++this.#next}`
@@ -131,13 +136,14 @@ export class Booting {
     await openSlot(slotDir)
     let process: SandboxProcess | null = null
     try {
-      process = await driver.start({ id, runtime, slotDir, cache, tmpMb, pids: MAX_PROCESSES, background })
+      process = await driver.start({ id, runtime, driver: wanted, slotDir, cache, tmpMb, pids: MAX_PROCESSES, background })
       const generic: Generic = {
         process,
         channel: new Channel(process, (connection) => (generic.owner ? generic.owner.openRelay(connection) : void connection.destroy())),
         slotDir,
         runtime,
         tmpMb,
+        driver: wanted,
         life: new SandboxLife(),
         owner: null,
       }

@@ -1,4 +1,5 @@
 export { detectDriver, isDriver, type NoDriver } from './drivers/detect.ts'
+export { SeveralDrivers } from './drivers/several.ts'
 export { findGuests, type Guests, sandboxRuntime } from './guests.ts'
 export { readMachineMemory } from './pressure.ts'
 export { openSandboxes } from './open.ts'
@@ -9,6 +10,7 @@ export {
   type CallResult,
   type ColdReason,
   type Driver,
+  type DriverName,
   type HandlerKind,
   LoadError,
   type LogSink,

@@ -134,6 +134,7 @@ export class PoolFixture {
       environment: {},
       memoryMb: 128,
       tmpMb: 512,
+      driver: null,
       egress: { mode: 'none' },
       countEgress: () => {},
       relayPorts: [],

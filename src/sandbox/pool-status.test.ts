@@ -71,7 +71,7 @@ describe('what is told of the sandboxes of a pool', { timeout: 60_000 }, () => {
     assert.deepEqual(
       { ...busy, id: '', usedMb: null },
       {
-        ...{ id: '', key: 'sleeps-1', project: 'demo', functionName: 'sleeps', version: '1', runtime: 'nodejs24.x', provisioned: false },
+        ...{ id: '', key: 'sleeps-1', project: 'demo', functionName: 'sleeps', version: '1', runtime: 'nodejs24.x', driver: 'process', provisioned: false },
         ...{ state: 'busy', busy: 1, calls: 2, idleMs: null, memoryMb: 128, usedMb: null, limitMb: 128 },
       },
     )

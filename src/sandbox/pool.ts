@@ -334,7 +334,10 @@ export class SandboxPool implements Sandboxes {
       waiting: this.#supply.shown(),
       memory: { usedMb: this.#budget.usedMb, budgetMb: this.#budget.totalMb, machine: seen && { ...seen, isShort: this.#pressure.isShort } },
       ended: { ...this.#ended },
-      sandboxes: this.#serving.all().map((sandbox) => shownOf(sandbox, clock.monotonic(), this.#provisioned.holds(sandbox), this.#serving.memoryOf(sandbox))),
+      sandboxes: this.#serving.all().map((sandbox) => ({
+        ...shownOf(sandbox, clock.monotonic(), this.#provisioned.holds(sandbox), this.#serving.memoryOf(sandbox)),
+        driver: sandbox.spec.driver ?? driver.name,
+      })),
     }
   }
 

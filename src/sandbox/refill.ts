@@ -139,7 +139,7 @@ export class Refill<Booted extends Boot> implements Disposable {
   }
 
   async #fill(runtime: RuntimeName): Promise<void> {
-    this.#deps.started(await this.#start({ runtime, tmpMb: POOL_TMP_MB }))
+    this.#deps.started(await this.#start({ runtime, tmpMb: POOL_TMP_MB, driver: null }))
   }
 
   async #start(boot: Boot): Promise<Booted> {

@@ -2,7 +2,7 @@ import type { Specialised } from './specialised.ts'
 import type { ShownSandbox } from './types.ts'
 
 /** What is told of one that serves a version. */
-export function shownOf({ id, spec, state, calls, process }: Specialised, nowMs: number, provisioned: boolean, memoryMb: number): ShownSandbox {
+export function shownOf({ id, spec, state, calls, process }: Specialised, nowMs: number, provisioned: boolean, memoryMb: number): Omit<ShownSandbox, 'driver'> {
   return {
     id,
     key: spec.key,

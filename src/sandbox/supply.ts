@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts'
-import { type Booting, bootFor, bootOf, type Generic, kindOf, POOL_TMP_MB } from './booting.ts'
+import { type Booting, bootFor, bootOf, type Generic, isOfPool, kindOf } from './booting.ts'
 import type { SandboxConfig } from './config.ts'
 import { Demand, stockFor } from './demand.ts'
 import type { Endings } from './endings.ts'
@@ -16,7 +16,7 @@ export const GENERIC_MB = 32
 
 export interface SupplyDeps {
   readonly config: Pick<SandboxConfig, 'poolSize' | 'poolMost' | 'refills' | 'starts'>
-  readonly driver: Pick<Driver, 'runs' | 'resizesTmp'>
+  readonly driver: Pick<Driver, 'name' | 'runs' | 'resizesTmp'>
   readonly booting: Booting
   readonly clock: Clock
   readonly closing: AbortSignal
@@ -148,8 +148,7 @@ export class Supply {
   }
 
   #takeWaiting(spec: SandboxSpec): Generic | undefined {
-    const { runtime, tmpMb } = bootFor(spec, this.#deps.driver)
-    return tmpMb === POOL_TMP_MB ? this.#waiting.take(runtime) : undefined
+    return isOfPool(bootFor(spec, this.#deps.driver)) ? this.#waiting.take(spec.runtime) : undefined
   }
 
   #taken(spec: SandboxSpec): void {
@@ -166,7 +165,7 @@ export class Supply {
   /** @returns whether there is a place for it */
   #keep(generic: Generic): boolean {
     const { booting, endings } = this.#deps
-    if (generic.tmpMb !== POOL_TMP_MB || !this.#waiting.hasPlace(generic.runtime)) return false
+    if (!isOfPool(generic) || !this.#waiting.hasPlace(generic.runtime)) return false
     const { now } = generic.life
     if (now.state === 'booted' && now.warm) {
       this.#waiting.add(generic)

@@ -12,6 +12,8 @@ export interface SandboxSpec {
   /** One version of one function of one project; a sandbox serves one key for its whole life. */
   readonly key: string
   readonly runtime: RuntimeName
+  /** What keeps it apart; null: what the node takes. */
+  readonly driver: DriverName | null
   /** Host directory with the unpacked code, read-only, on the same file system as the sandboxes' folder. */
   readonly codeDir: string
   /** Host directory with the merged layers, seen as `/opt`, read-only; on the file system of `codeDir`. Null: there are none. */
@@ -226,6 +228,7 @@ export interface ShownSandbox {
   readonly functionName: string
   readonly version: string
   readonly runtime: RuntimeName
+  readonly driver: DriverName
   readonly state: string
   /** Calls that run in it now, and all that ever did. */
   readonly busy: number
@@ -311,6 +314,8 @@ export interface Sandboxes extends AsyncDisposable {
 export interface StartOptions {
   readonly id: string
   readonly runtime: RuntimeName
+  /** Null: the driver itself. */
+  readonly driver: DriverName | null
   /**
    * Host directory that the sandbox sees, read-only, as `/fn`. What lies in its folders `code` and `opt` is seen
    * as `/var/task` and `/opt` too: the folders stand there from the start, their content arrives by renames.

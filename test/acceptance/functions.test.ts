@@ -1,15 +1,13 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { connect } from 'node:net'
-import { after, before, describe, it } from 'node:test'
+import { before, describe, it } from 'node:test'
 import {
   CreateFunctionCommand,
   DeleteFunctionCommand,
   GetFunctionCommand,
   GetFunctionConfigurationCommand,
   InvokeCommand,
-  type LambdaClient,
-  LambdaServiceException,
   paginateListFunctions,
   UpdateFunctionCodeCommand,
   UpdateFunctionConfigurationCommand,
@@ -17,63 +15,15 @@ import {
   waitUntilFunctionUpdatedV2,
 } from '@aws-sdk/client-lambda'
 import { createClient } from '@supabase/supabase-js'
-import { awsOf, makeFolder, mayfly, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { awsOf, mayfly, ROLE, zipOf } from './harness.ts'
+import { failsAs, lambdaNode } from './lambda-fixture.ts'
 
-let folder = ''
-let node: RunningMayfly
-let aws: LambdaClient
-
-const create = async (name: string, code: string, more: { timeout?: number; memory?: number; file?: string; environment?: Record<string, string> } = {}) => {
-  await aws.send(
-    new CreateFunctionCommand({
-      FunctionName: name,
-      Runtime: 'nodejs24.x',
-      Handler: 'index.handler',
-      Role: ROLE,
-      Timeout: more.timeout ?? 10,
-      MemorySize: more.memory ?? 128,
-      Code: { ZipFile: await zipOf({ [more.file ?? 'index.mjs']: code }) },
-      ...(more.environment ? { Environment: { Variables: more.environment } } : {}),
-    }),
-  )
-  await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 20 }, { FunctionName: name })
-}
-const invoke = async (name: string, event: unknown = {}, tail = false) => {
-  const reply = await aws.send(new InvokeCommand({ FunctionName: name, Payload: Buffer.from(JSON.stringify(event)), LogType: tail ? 'Tail' : 'None' }))
-  const text = Buffer.from(reply.Payload ?? []).toString()
-  return {
-    status: reply.StatusCode,
-    error: reply.FunctionError ?? null,
-    text,
-    value: text === '' ? null : (JSON.parse(text) as unknown),
-    log: Buffer.from(reply.LogResult ?? '', 'base64').toString(),
-    version: reply.ExecutedVersion,
-  }
-}
-const failsAs = async (work: Promise<unknown>, name: string, status: number, message: RegExp) => {
-  await assert.rejects(work, (error: unknown) => {
-    assert.ok(error instanceof LambdaServiceException, String(error))
-    assert.deepEqual([error.name, error.$metadata.httpStatusCode], [name, status])
-    assert.match(error.message, message)
-    return true
-  })
-}
-
-before(async () => {
-  folder = makeFolder()
-  node = await startMayfly(`${folder}/data`)
-  aws = awsOf(node.ready)
-})
-after(async () => {
-  aws?.destroy()
-  await node?.stop()
-  removeFolder(folder)
-})
+const { at, create, invoke } = lambdaNode()
 
 describe('the Lambda API by the unmodified SDK', () => {
   it('leads a function from its creation to its end', async () => {
     const zip = await zipOf({ 'index.mjs': 'export const handler = async (event, context) => ({ event, id: context.awsRequestId, variable: process.env.A })' })
-    const made = await aws.send(
+    const made = await at.aws.send(
       new CreateFunctionCommand({
         FunctionName: 'life',
         Runtime: 'nodejs24.x',
@@ -85,57 +35,59 @@ describe('the Lambda API by the unmodified SDK', () => {
     )
     assert.equal(made.FunctionArn, 'arn:aws:lambda:us-east-1:000000000000:function:life')
     assert.equal(made.CodeSha256, createHash('sha256').update(zip).digest('base64'))
-    await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 20 }, { FunctionName: 'life' })
-    const got = await aws.send(new GetFunctionCommand({ FunctionName: 'life' }))
+    await waitUntilFunctionActiveV2({ client: at.aws, maxWaitTime: 20 }, { FunctionName: 'life' })
+    const got = await at.aws.send(new GetFunctionCommand({ FunctionName: 'life' }))
     assert.deepEqual(Buffer.from(await (await fetch(got.Code?.Location as string)).arrayBuffer()), zip)
     assert.deepEqual([got.Configuration?.MemorySize, got.Configuration?.Timeout, got.Configuration?.State], [128, 3, 'Active'])
 
-    const reply = await invoke('life', { b: 1, a: 2 }, true)
+    const reply = await invoke('life', { b: 1, a: 2 })
     assert.deepEqual(reply.value, { event: { b: 1, a: 2 }, id: reply.log.match(/START RequestId: (\S+) Version: \$LATEST/)?.[1] } as never)
     assert.match(
       reply.log,
       /REPORT RequestId: \S+\tDuration: [\d.]+ ms\tBilled Duration: \d+ ms\tMemory Size: 128 MB\tMax Memory Used: \d+ MB\tInit Duration: [\d.]+ ms\tCold Start: first-call/,
     )
-    const dry = await aws.send(new InvokeCommand({ FunctionName: 'life', InvocationType: 'DryRun' }))
+    const dry = await at.aws.send(new InvokeCommand({ FunctionName: 'life', InvocationType: 'DryRun' }))
     assert.equal(dry.StatusCode, 204)
 
-    await aws.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'life', Environment: { Variables: { AB: '2' } }, MemorySize: 256 }))
-    await waitUntilFunctionUpdatedV2({ client: aws, maxWaitTime: 20 }, { FunctionName: 'life' })
-    await aws.send(
+    await at.aws.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'life', Environment: { Variables: { AB: '2' } }, MemorySize: 256 }))
+    await waitUntilFunctionUpdatedV2({ client: at.aws, maxWaitTime: 20 }, { FunctionName: 'life' })
+    await at.aws.send(
       new UpdateFunctionCodeCommand({ FunctionName: 'life', ZipFile: await zipOf({ 'index.js': 'exports.handler = async () => process.env.AB' }) }),
     )
-    await waitUntilFunctionUpdatedV2({ client: aws, maxWaitTime: 20 }, { FunctionName: 'life' })
-    const after = await invoke('life', {}, true)
+    await waitUntilFunctionUpdatedV2({ client: at.aws, maxWaitTime: 20 }, { FunctionName: 'life' })
+    const after = await invoke('life', {})
     assert.equal(after.text, '"2"', 'deploy, then invoke, sees itself')
     assert.doesNotMatch(after.log, /Cold Start/, 'it has started before it took the calls of the former')
-    await aws.send(new UpdateFunctionCodeCommand({ FunctionName: 'life', ZipFile: await zipOf({ 'index.js': 'throw new Error("does not load")' }) }))
-    await assert.rejects(waitUntilFunctionUpdatedV2({ client: aws, maxWaitTime: 20 }, { FunctionName: 'life' }), /FAILURE/)
-    const failed = await aws.send(new GetFunctionConfigurationCommand({ FunctionName: 'life' }))
+    await at.aws.send(new UpdateFunctionCodeCommand({ FunctionName: 'life', ZipFile: await zipOf({ 'index.js': 'throw new Error("does not load")' }) }))
+    await assert.rejects(waitUntilFunctionUpdatedV2({ client: at.aws, maxWaitTime: 20 }, { FunctionName: 'life' }), /FAILURE/)
+    const failed = await at.aws.send(new GetFunctionConfigurationCommand({ FunctionName: 'life' }))
     assert.deepEqual([failed.State, failed.LastUpdateStatus, failed.LastUpdateStatusReasonCode], ['Active', 'Failed', 'FunctionError.RuntimeInitError'])
     assert.match(failed.LastUpdateStatusReason ?? '', /does not load/)
     for (let call = 0; call < 2; call++) assert.equal((await invoke('life')).text, '"2"', 'what does not load takes no calls')
-    assert.equal((await aws.send(new GetFunctionConfigurationCommand({ FunctionName: 'life' }))).MemorySize, 256)
+    assert.equal((await at.aws.send(new GetFunctionConfigurationCommand({ FunctionName: 'life' }))).MemorySize, 256)
     const names: (string | undefined)[] = []
-    for await (const page of paginateListFunctions({ client: aws }, {})) names.push(...(page.Functions ?? []).map((one) => one.FunctionName))
+    for await (const page of paginateListFunctions({ client: at.aws }, {})) names.push(...(page.Functions ?? []).map((one) => one.FunctionName))
     assert.deepEqual(names, ['life'])
-    await aws.send(new DeleteFunctionCommand({ FunctionName: 'life' }))
+    await at.aws.send(new DeleteFunctionCommand({ FunctionName: 'life' }))
     await failsAs(invoke('life'), 'ResourceNotFoundException', 404, /Function not found: arn:aws:lambda:us-east-1:000000000000:function:life/)
   })
 
   it('refuses what is wrong in the words of AWS', async () => {
     await failsAs(invoke('nothing'), 'ResourceNotFoundException', 404, /Function not found/)
-    const stranger = awsOf({ ...node.ready, accessKey: { id: 'AKIAAAAAAAAAAAAAAAAA', secret: 'x' } })
+    const stranger = awsOf({ ...at.node.ready, accessKey: { id: 'AKIAAAAAAAAAAAAAAAAA', secret: 'x' } })
     await failsAs(stranger.send(new GetFunctionCommand({ FunctionName: 'x' })), 'UnrecognizedClientException', 403, /security token/)
-    const forger = awsOf({ ...node.ready, accessKey: { id: node.ready.accessKey.id, secret: 'x' } })
+    const forger = awsOf({ ...at.node.ready, accessKey: { id: at.node.ready.accessKey.id, secret: 'x' } })
     await failsAs(forger.send(new GetFunctionCommand({ FunctionName: 'x' })), 'InvalidSignatureException', 403, /signature/)
     await failsAs(
-      aws.send(new CreateFunctionCommand({ FunctionName: 'x', Runtime: 'nodejs24.x', Handler: 'a.b', Role: ROLE, Code: { ZipFile: Buffer.from('no zip') } })),
+      at.aws.send(
+        new CreateFunctionCommand({ FunctionName: 'x', Runtime: 'nodejs24.x', Handler: 'a.b', Role: ROLE, Code: { ZipFile: Buffer.from('no zip') } }),
+      ),
       'InvalidParameterValueException',
       400,
       /Could not unzip/,
     )
     await failsAs(
-      aws.send(new InvokeCommand({ FunctionName: 'nothing', Payload: Buffer.from('{') })),
+      at.aws.send(new InvokeCommand({ FunctionName: 'nothing', Payload: Buffer.from('{') })),
       'InvalidRequestContentException',
       400,
       /Could not parse request body into json/,
@@ -251,7 +203,7 @@ describe('functions that misbehave', () => {
     it(`${name}: the caller is told, the neighbour answers, the next call finds a fresh process`, async () => {
       const id = `bad-${name.replaceAll(/[^a-z]+/gi, '-')}`
       await create(id, code, more)
-      const [reply] = await Promise.all([invoke(id, {}, true), neighbourAnswers()])
+      const [reply] = await Promise.all([invoke(id, {}), neighbourAnswers()])
       assert.deepEqual([reply.status, reply.error], [200, 'Unhandled'])
       const error = reply.value as { errorType: string; errorMessage: string }
       assert.equal(error.errorType, type, reply.text.slice(0, 300))
@@ -259,7 +211,7 @@ describe('functions that misbehave', () => {
       assert.match(reply.log, log)
       assert.equal((await invoke(id)).error, 'Unhandled', 'the next one ends the same way')
       await neighbourAnswers()
-      await aws.send(new DeleteFunctionCommand({ FunctionName: id }))
+      await at.aws.send(new DeleteFunctionCommand({ FunctionName: id }))
     })
   }
 
@@ -269,9 +221,9 @@ describe('functions that misbehave', () => {
       'const line = "x".repeat(1023) + "\\n"; export const handler = async () => { process.stdout.write("first\\n"); for (let i = 0; i < 102400; i++) process.stdout.write(line); await new Promise((r) => setTimeout(r, 200)); process.stdout.write("last\\n"); return "done" }',
       { timeout: 60 },
     )
-    const [reply] = await Promise.all([invoke('loud', {}, true), neighbourAnswers()])
+    const [reply] = await Promise.all([invoke('loud', {}), neighbourAnswers()])
     assert.equal(reply.text, '"done"')
-    const lines = mayfly(['logs', 'loud', '--json', '-n', '10000', '--data', node.data])
+    const lines = mayfly(['logs', 'loud', '--json', '-n', '10000', '--data', at.node.data])
       .stdout.trim()
       .split('\n')
       .map((line) => (JSON.parse(line) as { text: string }).text)
@@ -322,7 +274,7 @@ describe('calls by name', () => {
       'event',
       'export const handler = async (event) => ({ statusCode: 202, headers: { "x-a": "b" }, cookies: ["a=1", "b=2"], body: JSON.stringify({ path: event.rawPath, query: event.queryStringParameters, body: event.body }) })',
     )
-    const { url, publishableKey, secretKey } = node.ready.project
+    const { url, publishableKey, secretKey } = at.node.ready.project
     const reply = await fetch(`${url}/functions/v1/web/a/b?c=d`, { method: 'PUT', headers: { apikey: publishableKey }, body: 'text' })
     assert.deepEqual([reply.status, reply.headers.get('x-own')], [201, '1'])
     assert.deepEqual(await reply.json(), { method: 'PUT', path: '/web/a/b', query: '?c=d', body: 'text' })
@@ -352,7 +304,11 @@ describe('calls by name', () => {
       'Deno.serve(async (request) => Response.json({ method: request.method, path: new URL(request.url).pathname, body: await request.text(), variable: Deno.env.get("AB") }))',
       { environment: { AB: 'c' } },
     )
-    const reply = await fetch(`${node.ready.url}/functions/v1/served/x`, { method: 'POST', headers: { apikey: node.ready.project.secretKey }, body: 'hi' })
+    const reply = await fetch(`${at.node.ready.url}/functions/v1/served/x`, {
+      method: 'POST',
+      headers: { apikey: at.node.ready.project.secretKey },
+      body: 'hi',
+    })
     assert.deepEqual([reply.status, await reply.json()], [200, { method: 'POST', path: '/served/x', body: 'hi', variable: 'c' }])
   })
 
@@ -361,16 +317,16 @@ describe('calls by name', () => {
       memory: 256,
     })
     const body = Buffer.alloc(20 * 1024 * 1024, 'mayfly')
-    const reply = await fetch(`${node.ready.url}/functions/v1/pass`, { method: 'POST', headers: { apikey: node.ready.project.secretKey }, body })
+    const reply = await fetch(`${at.node.ready.url}/functions/v1/pass`, { method: 'POST', headers: { apikey: at.node.ready.project.secretKey }, body })
     assert.ok(Buffer.from(await reply.arrayBuffer()).equals(body))
   })
 
   it('refuses a body past httpBody by name, declared or not', async () => {
-    const url = new URL(node.ready.url)
+    const url = new URL(at.node.ready.url)
     const answer = (head: string, rest: () => Buffer | null) =>
       new Promise<string>((resolve) => {
         const socket = connect(Number(url.port), url.hostname, () => {
-          socket.write(`POST /functions/v1/pass HTTP/1.1\r\nhost: localhost\r\napikey: ${node.ready.project.secretKey}\r\n${head}\r\n\r\n`)
+          socket.write(`POST /functions/v1/pass HTTP/1.1\r\nhost: localhost\r\napikey: ${at.node.ready.project.secretKey}\r\n${head}\r\n\r\n`)
           const more = () => {
             for (let part = rest(); part !== null; part = rest()) if (!socket.write(part)) return void socket.once('drain', more)
           }
@@ -392,32 +348,32 @@ describe('calls by name', () => {
       'left',
       'let seen = "nothing"; export default { async fetch(request, env, ctx) { if (new URL(request.url).searchParams.has("ask")) return new Response(seen); request.signal.addEventListener("abort", () => { seen = "left" }); ctx.waitUntil(new Promise((r) => setTimeout(r, 1500))); await new Promise((r) => setTimeout(r, 1000)); return new Response("late") } }',
     )
-    const headers = { apikey: node.ready.project.secretKey }
-    await assert.rejects(fetch(`${node.ready.url}/functions/v1/left`, { headers, signal: AbortSignal.timeout(400) }))
+    const headers = { apikey: at.node.ready.project.secretKey }
+    await assert.rejects(fetch(`${at.node.ready.url}/functions/v1/left`, { headers, signal: AbortSignal.timeout(400) }))
     await new Promise((resolve) => setTimeout(resolve, 2000))
-    assert.equal(await (await fetch(`${node.ready.url}/functions/v1/left?ask`, { headers })).text(), 'left')
+    assert.equal(await (await fetch(`${at.node.ready.url}/functions/v1/left?ask`, { headers })).text(), 'left')
   })
 
   it('is reached by the command line from deploy to rm', async () => {
     const { mkdirSync, writeFileSync } = await import('node:fs')
-    const source = `${folder}/hello`
+    const source = `${at.folder}/hello`
     mkdirSync(source)
     writeFileSync(
       `${source}/index.ts`,
       'export const handler = async (event: { name: string }): Promise<string> => { console.log("greeting", event.name); return `hello ${event.name}` }',
     )
-    const at = ['--data', node.data]
-    const made = mayfly(['deploy', source, ...at])
+    const here = ['--data', at.node.data]
+    const made = mayfly(['deploy', source, ...here])
     assert.match(made.stdout, /hello: 1 file, [\s\S]*bundle[\s\S]*Deployed\./)
-    assert.match(mayfly(['deploy', source, ...at]).stdout, /Nothing changes/)
-    const reply = mayfly(['invoke', 'hello', '--data', '{"name":"세계"}', ...at])
+    assert.match(mayfly(['deploy', source, ...here]).stdout, /Nothing changes/)
+    const reply = mayfly(['invoke', 'hello', '--data', '{"name":"세계"}', ...here])
     assert.deepEqual([reply.code, reply.stdout], [0, '"hello 세계"\n'])
-    assert.match(mayfly(['logs', 'hello', ...at]).stdout, /START RequestId[\s\S]*greeting 세계[\s\S]*REPORT/)
-    assert.match(mayfly(['ls', ...at]).stdout, /hello\s+nodejs24.x/)
-    assert.equal(mayfly(['rm', 'hello', ...at]).code, 0)
-    assert.equal(mayfly(['rm', 'hello', ...at]).code, 5)
+    assert.match(mayfly(['logs', 'hello', ...here]).stdout, /START RequestId[\s\S]*greeting 세계[\s\S]*REPORT/)
+    assert.match(mayfly(['ls', ...here]).stdout, /hello\s+nodejs24.x/)
+    assert.equal(mayfly(['rm', 'hello', ...here]).code, 0)
+    assert.equal(mayfly(['rm', 'hello', ...here]).code, 5)
     writeFileSync(`${source}/index.ts`, 'export const x = (')
-    const broken = mayfly(['deploy', source, ...at])
+    const broken = mayfly(['deploy', source, ...here])
     assert.equal(broken.code, 1)
     assert.match(broken.stderr, /could not be bundled[\s\S]*index.ts:1:/)
   })
@@ -437,8 +393,8 @@ describe('the relay of a sandbox', () => {
     const ask = async (what: object) => (await invoke('inside', what)).value as { status: number; text: string; key: string; publicUrl: string }
     const own = await ask({ path: '/functions/v1/neighbour' })
     assert.deepEqual([own.status, own.text], [200, 'here'])
-    assert.equal(own.publicUrl, node.ready.project.url)
-    assert.equal((await ask({ path: '/functions/v1/neighbour', url: node.ready.project.url })).status, 200, 'the public address leads there too')
+    assert.equal(own.publicUrl, at.node.ready.project.url)
+    assert.equal((await ask({ path: '/functions/v1/neighbour', url: at.node.ready.project.url })).status, 200, 'the public address leads there too')
     for (const path of [
       '/api/v1/projects',
       '/api/v1/projects/demo/functions',
@@ -449,9 +405,9 @@ describe('the relay of a sandbox', () => {
     ]) {
       assert.equal((await ask({ path })).status, 404, path)
     }
-    assert.equal((await ask({ path: '/functions/v1/neighbour', key: node.ready.project.secretKey })).status, 401, 'a real key is none in here')
+    assert.equal((await ask({ path: '/functions/v1/neighbour', key: at.node.ready.project.secretKey })).status, 401, 'a real key is none in here')
     assert.equal((await ask({ path: '/functions/v1/neighbour', key: null })).status, 401)
-    const outside = await fetch(`${node.ready.url}/functions/v1/neighbour`, { headers: { apikey: own.key } })
+    const outside = await fetch(`${at.node.ready.url}/functions/v1/neighbour`, { headers: { apikey: own.key } })
     assert.equal(outside.status, 401, 'a handle opens nothing outside')
   })
   it('stops a function that calls itself without end', async () => {

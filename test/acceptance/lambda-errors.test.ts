@@ -1,50 +1,25 @@
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
-import {
-  CreateFunctionCommand,
-  DeleteFunctionCommand,
-  InvokeCommand,
-  type LambdaClient,
-  UpdateFunctionCodeCommand,
-  UpdateFunctionConfigurationCommand,
-  waitUntilFunctionActiveV2,
-} from '@aws-sdk/client-lambda'
-import { awsOf, makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { before, describe, it } from 'node:test'
+import { DeleteFunctionCommand, UpdateFunctionCodeCommand, UpdateFunctionConfigurationCommand } from '@aws-sdk/client-lambda'
+import { zipOf } from './harness.ts'
+import { lambdaNode } from './lambda-fixture.ts'
 
-let folder = ''
-let node: RunningMayfly
-let aws: LambdaClient
-
-async function create(name: string, code: string, more: { timeout?: number; memory?: number } = {}): Promise<void> {
-  await aws.send(
-    new CreateFunctionCommand({
-      FunctionName: name,
-      Runtime: 'nodejs24.x',
-      Handler: 'index.handler',
-      Role: ROLE,
-      Timeout: more.timeout ?? 10,
-      MemorySize: more.memory ?? 128,
-      Code: { ZipFile: await zipOf({ 'index.mjs': code }) },
-    }),
-  )
-  await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 30 }, { FunctionName: name })
-}
-
-/** As the client sees it: status, the header of an error, the payload's bytes, the tail of the log, and how long it took. */
-async function call(name: string, event: unknown = {}) {
-  const from = performance.now()
-  const reply = await aws.send(new InvokeCommand({ FunctionName: name, Payload: Buffer.from(JSON.stringify(event)), LogType: 'Tail' }))
-  const log = Buffer.from(reply.LogResult ?? '', 'base64').toString()
-  return {
-    ms: performance.now() - from,
-    status: reply.StatusCode,
-    error: reply.FunctionError,
-    id: reply.$metadata.requestId as string,
-    text: Buffer.from(reply.Payload ?? []).toString(),
-    log,
-    report: log.split('\n').find((line) => line.startsWith('REPORT')) ?? '',
-  }
-}
+// These take half a minute of waiting: they wait beside the other tests of this file.
+type Called = Awaited<ReturnType<typeof call>>
+let lateLoads: Promise<[Called, Called]>
+const {
+  at,
+  create,
+  invoke: call,
+} = lambdaNode(async () => {
+  // At deploy, where nothing stands in the environment, it loads at once.
+  const late = (ms: number) =>
+    `if (process.env.AWS_LAMBDA_FUNCTION_NAME) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ${ms}); export const handler = async () => 'loaded'`
+  await create('init-late', late(11_000), { timeout: 30 })
+  await create('init-never', late(60_000), { timeout: 3 })
+  lateLoads = Promise.all([call('init-late'), failsWith('init-never', failsAt('Sandbox.Timedout', 'Task timed out after 3.00 seconds'), /Status: timeout\t$/)])
+  lateLoads.catch(() => {}) // told by the test that waits for it
+})
 
 /** An error whose payload is exactly this; `ID` stands for the id of the request. */
 async function failsWith(name: string, payload: string, report: RegExp, event: unknown = {}) {
@@ -54,17 +29,6 @@ async function failsWith(name: string, payload: string, report: RegExp, event: u
   return reply
 }
 const failsAt = (type: string, message: string) => JSON.stringify({ errorType: type, errorMessage: `RequestId: ID Error: ${message}` })
-
-before(async () => {
-  folder = makeFolder()
-  node = await startMayfly(`${folder}/data`)
-  aws = awsOf(node.ready)
-})
-after(async () => {
-  aws?.destroy()
-  await node?.stop()
-  removeFolder(folder)
-})
 
 describe('errors of functions, byte for byte as clients of Lambda see them', () => {
   // One function that fails as its event says, and counts its calls, so that a process that went on is told from a fresh one.
@@ -150,7 +114,7 @@ describe('errors of functions, byte for byte as clients of Lambda see them', () 
     await isReset().catch(() => {})
     const before = await count()
     const large = 'Response payload size exceeded maximum allowed payload size (6291556 bytes).'
-    await aws.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'fails', Timeout: 10 }))
+    await at.aws.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'fails', Timeout: 10 }))
     const fresh = await count()
     assert.ok(before >= 1 && fresh === 1)
     await failsWith('fails', JSON.stringify({ errorMessage: large, errorType: 'Function.ResponseSizeTooLarge' }), /Function.ResponseSizeTooLarge/, {
@@ -190,15 +154,7 @@ describe('errors of loading', () => {
   })
 
   it('a load of more than 10 s is begun anew in the time of the call', async () => {
-    // At deploy, where nothing stands in the environment, it loads at once.
-    const late = (ms: number) =>
-      `if (process.env.AWS_LAMBDA_FUNCTION_NAME) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ${ms}); export const handler = async () => 'loaded'`
-    await create('init-late', late(11_000), { timeout: 30 })
-    await create('init-never', late(60_000), { timeout: 3 })
-    const [loaded, never] = await Promise.all([
-      call('init-late'),
-      failsWith('init-never', failsAt('Sandbox.Timedout', 'Task timed out after 3.00 seconds'), /Status: timeout\t$/),
-    ])
+    const [loaded, never] = await lateLoads
     assert.equal(loaded.text, '"loaded"')
     for (const one of [loaded, never]) {
       assert.match(one.log, /^INIT_REPORT Init Duration: 10\d{3}\.\d\d ms\tPhase: init\tStatus: timeout$/m)
@@ -214,7 +170,7 @@ describe('errors of loading', () => {
 describe('functions that change while calls run', () => {
   const returns = (value: number) => `export const handler = async (event) => { await new Promise((done) => setTimeout(done, event.ms ?? 5)); return ${value} }`
   const deploy = async (value: number) =>
-    await aws.send(new UpdateFunctionCodeCommand({ FunctionName: 'moving', ZipFile: await zipOf({ 'index.mjs': returns(value) }) }))
+    await at.aws.send(new UpdateFunctionCodeCommand({ FunctionName: 'moving', ZipFile: await zipOf({ 'index.mjs': returns(value) }) }))
 
   it('ten deploys under twenty callers: no call fails, each sees the newest or the one before, and none goes back', async () => {
     await create('moving', returns(0), { timeout: 20 })
@@ -235,7 +191,7 @@ describe('functions that change while calls run', () => {
         } catch (error) {
           failures.push(String(error))
         }
-        await new Promise((resolve) => setTimeout(resolve, 200))
+        await new Promise((resolve) => setTimeout(resolve, 400))
       }
     })
     for (let value = 1; value <= 10; value++) {
@@ -259,7 +215,7 @@ describe('functions that change while calls run', () => {
     assert.equal((await old).text, '20')
     const last = call('moving', { ms: 2_000 })
     await new Promise((resolve) => setTimeout(resolve, 500))
-    await aws.send(new DeleteFunctionCommand({ FunctionName: 'moving' }))
+    await at.aws.send(new DeleteFunctionCommand({ FunctionName: 'moving' }))
     await assert.rejects(call('moving'), { name: 'ResourceNotFoundException' })
     assert.equal((await last).text, '21')
   })

@@ -1,72 +1,30 @@
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { Sha256 } from '@aws-crypto/sha256-js'
-import {
-  CreateFunctionCommand,
-  InvokeAsyncCommand,
-  InvokeCommand,
-  type InvokeCommandInput,
-  type LambdaClient,
-  LambdaServiceException,
-  waitUntilFunctionActiveV2,
-} from '@aws-sdk/client-lambda'
+import { InvokeAsyncCommand, InvokeCommand, type InvokeCommandInput } from '@aws-sdk/client-lambda'
 import { SignatureV4 } from '@smithy/signature-v4'
-import { awsOf, makeFolder, mayfly, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { mayfly } from './harness.ts'
+import { failsAs, lambdaNode } from './lambda-fixture.ts'
 
-let folder = ''
-let node: RunningMayfly
-let aws: LambdaClient
-
-const create = async (name: string, code: string, more: { memory?: number } = {}) => {
-  await aws.send(
-    new CreateFunctionCommand({
-      FunctionName: name,
-      Runtime: 'nodejs24.x',
-      Handler: 'index.handler',
-      Role: ROLE,
-      Timeout: 10,
-      MemorySize: more.memory ?? 128,
-      Code: { ZipFile: await zipOf({ 'index.mjs': code }) },
-    }),
-  )
-  await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 20 }, { FunctionName: name })
-}
-const invoke = async (name: string, payload: string | Uint8Array | undefined, more: Partial<InvokeCommandInput> = {}) => {
-  const reply = await aws.send(new InvokeCommand({ FunctionName: name, ...(payload === undefined ? {} : { Payload: Buffer.from(payload) }), ...more }))
-  return { reply, text: Buffer.from(reply.Payload ?? []).toString() }
-}
-const failsAs = async (work: Promise<unknown>, name: string, status: number, message: RegExp) => {
-  await assert.rejects(work, (error: unknown) => {
-    assert.ok(error instanceof LambdaServiceException, String(error))
-    assert.deepEqual([error.name, error.$metadata.httpStatusCode], [name, status])
-    assert.match(error.message, message)
-    return true
-  })
-}
-/** The lines of a function's log, once `words` are among them. */
-const logOf = async (name: string, words: string): Promise<string> => {
-  for (let tried = 0; ; tried++) {
-    const lines = mayfly(['logs', name, '--data', node.data]).stdout
-    if (lines.includes(words)) return lines
-    assert.ok(tried < 40, `${words} is not in: ${lines}`)
-    await new Promise((resolve) => setTimeout(resolve, 250))
-  }
-}
-
-before(async () => {
-  folder = makeFolder()
-  node = await startMayfly(`${folder}/data`)
-  aws = awsOf(node.ready)
+const { at, create } = lambdaNode(async () => {
   await create(
     'tells',
     'export const handler = async (event, context) => { console.log("told", event.what); return { event, id: context.awsRequestId, client: context.clientContext ?? null, trace: process.env._X_AMZN_TRACE_ID } }',
   )
 })
-after(async () => {
-  aws?.destroy()
-  await node?.stop()
-  removeFolder(folder)
-})
+const invoke = async (name: string, payload: string | Uint8Array | undefined, more: Partial<InvokeCommandInput> = {}) => {
+  const reply = await at.aws.send(new InvokeCommand({ FunctionName: name, ...(payload === undefined ? {} : { Payload: Buffer.from(payload) }), ...more }))
+  return { reply, text: Buffer.from(reply.Payload ?? []).toString() }
+}
+/** The lines of a function's log, once `words` are among them. */
+const logOf = async (name: string, words: string): Promise<string> => {
+  for (let tried = 0; ; tried++) {
+    const lines = mayfly(['logs', name, '--data', at.node.data]).stdout
+    if (lines.includes(words)) return lines
+    assert.ok(tried < 40, `${words} is not in: ${lines}`)
+    await new Promise((resolve) => setTimeout(resolve, 250))
+  }
+}
 
 describe('Invoke by the unmodified SDK', () => {
   it('hands an event on byte for byte, and its answer back so', async () => {
@@ -128,7 +86,7 @@ describe('Invoke by the unmodified SDK', () => {
   })
 
   it('needs neither a content type nor a hash of the body', async () => {
-    const { accessKey, region, url } = node.ready
+    const { accessKey, region, url } = at.node.ready
     const credentials = { accessKeyId: accessKey.id, secretAccessKey: accessKey.secret }
     const signer = new SignatureV4({ service: 'lambda', region, sha256: Sha256, credentials, applyChecksum: false })
     const { protocol, hostname, port, host } = new URL(url)
@@ -170,7 +128,7 @@ describe('Invoke by the unmodified SDK', () => {
         },
         { step: 'build' },
       )
-      const reply = await aws.send(command)
+      const reply = await at.aws.send(command)
       return [header, (JSON.parse(Buffer.from(reply.Payload ?? []).toString()) as { trace: string }).trace]
     }
     const trace = 'Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1'
@@ -207,17 +165,17 @@ describe('InvokeAsync', () => {
     await create('older', 'export const handler = async (event) => { console.log("got", event.what.length) }', { memory: 256 })
     const edge = 262_144
     const event = (bytes: number) => Buffer.from(JSON.stringify({ what: 'x'.repeat(bytes - '{"what":""}'.length) }))
-    const reply = await aws.send(new InvokeAsyncCommand({ FunctionName: 'older', InvokeArgs: event(edge) }))
+    const reply = await at.aws.send(new InvokeAsyncCommand({ FunctionName: 'older', InvokeArgs: event(edge) }))
     assert.equal(reply.Status, 202)
     await logOf('older', `got ${edge - '{"what":""}'.length}`)
     await failsAs(
-      aws.send(new InvokeAsyncCommand({ FunctionName: 'older', InvokeArgs: event(edge + 1) })),
+      at.aws.send(new InvokeAsyncCommand({ FunctionName: 'older', InvokeArgs: event(edge + 1) })),
       'RequestTooLargeException',
       413,
       /^Request must be smaller than 262144 bytes for the InvokeAsync operation$/,
     )
     await failsAs(
-      aws.send(new InvokeAsyncCommand({ FunctionName: 'none', InvokeArgs: Buffer.from('{}') })),
+      at.aws.send(new InvokeAsyncCommand({ FunctionName: 'none', InvokeArgs: Buffer.from('{}') })),
       'ResourceNotFoundException',
       404,
       /Function not found/,

@@ -1,41 +1,16 @@
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
-import {
-  CreateFunctionCommand,
-  InvokeCommand,
-  InvokeWithResponseStreamCommand,
-  type InvokeWithResponseStreamCommandInput,
-  type InvokeWithResponseStreamCompleteEvent,
-  type LambdaClient,
-  waitUntilFunctionActiveV2,
-} from '@aws-sdk/client-lambda'
-import { awsOf, makeFolder, mayfly, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { describe, it } from 'node:test'
+import { InvokeWithResponseStreamCommand, type InvokeWithResponseStreamCommandInput, type InvokeWithResponseStreamCompleteEvent } from '@aws-sdk/client-lambda'
+import { mayfly } from './harness.ts'
+import { lambdaNode } from './lambda-fixture.ts'
 
-let folder = ''
-let node: RunningMayfly
-let aws: LambdaClient
-
-const create = async (name: string, code: string, more: { timeout?: number; memory?: number; environment?: Record<string, string> } = {}) => {
-  await aws.send(
-    new CreateFunctionCommand({
-      FunctionName: name,
-      Runtime: 'nodejs24.x',
-      Handler: 'index.handler',
-      Role: ROLE,
-      Timeout: more.timeout ?? 10,
-      MemorySize: more.memory ?? 128,
-      Code: { ZipFile: await zipOf({ 'index.mjs': code }) },
-      ...(more.environment ? { Environment: { Variables: more.environment } } : {}),
-    }),
-  )
-  await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 20 }, { FunctionName: name })
-}
+const { at, create, invoke } = lambdaNode()
 const streaming = (body: string) => `const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 export const handler = awslambda.streamifyResponse(async (event, stream, context) => { ${body} })`
 
 /** All of a stream: each chunk with the time when it came, and how it ended. */
 async function read(name: string, event: unknown = {}, more: Partial<InvokeWithResponseStreamCommandInput> = {}) {
-  const reply = await aws.send(new InvokeWithResponseStreamCommand({ FunctionName: name, Payload: Buffer.from(JSON.stringify(event)), ...more }))
+  const reply = await at.aws.send(new InvokeWithResponseStreamCommand({ FunctionName: name, Payload: Buffer.from(JSON.stringify(event)), ...more }))
   const chunks: { at: number; bytes: Uint8Array }[] = []
   const ends: InvokeWithResponseStreamCompleteEvent[] = []
   for await (const one of reply.EventStream ?? []) {
@@ -54,23 +29,8 @@ async function read(name: string, event: unknown = {}, more: Partial<InvokeWithR
     text: Buffer.concat(chunks.map((one) => one.bytes)).toString(),
   }
 }
-const invoke = async (name: string, event: unknown = {}) => {
-  const reply = await aws.send(new InvokeCommand({ FunctionName: name, Payload: Buffer.from(JSON.stringify(event)), LogType: 'Tail' }))
-  return { error: reply.FunctionError ?? null, text: Buffer.from(reply.Payload ?? []).toString(), log: Buffer.from(reply.LogResult ?? '', 'base64').toString() }
-}
 const call = (name: string, init: RequestInit = {}, path = '') =>
-  fetch(`${node.ready.url}/functions/v1/${name}${path}`, { ...init, headers: { apikey: node.ready.project.secretKey } })
-
-before(async () => {
-  folder = makeFolder()
-  node = await startMayfly(`${folder}/data`)
-  aws = awsOf(node.ready)
-})
-after(async () => {
-  aws?.destroy()
-  await node?.stop()
-  removeFolder(folder)
-})
+  fetch(`${at.node.ready.url}/functions/v1/${name}${path}`, { ...init, headers: { apikey: at.node.ready.project.secretKey } })
 
 describe('InvokeWithResponseStream by the unmodified SDK', () => {
   it('has chunks before the handler ends, their bytes as they were written, and one InvokeComplete', async () => {
@@ -178,13 +138,13 @@ describe('InvokeWithResponseStream by the unmodified SDK', () => {
   })
 
   it('answers DryRun without running, and refuses other types', async () => {
-    const dry = await aws.send(new InvokeWithResponseStreamCommand({ FunctionName: 'slowly', InvocationType: 'DryRun' }))
+    const dry = await at.aws.send(new InvokeWithResponseStreamCommand({ FunctionName: 'slowly', InvocationType: 'DryRun' }))
     assert.equal(dry.StatusCode, 204)
-    await assert.rejects(aws.send(new InvokeWithResponseStreamCommand({ FunctionName: 'slowly', InvocationType: 'Event' as 'DryRun' })), {
+    await assert.rejects(at.aws.send(new InvokeWithResponseStreamCommand({ FunctionName: 'slowly', InvocationType: 'Event' as 'DryRun' })), {
       name: 'ValidationException',
       message: /'invocationType' failed to satisfy constraint: Member must satisfy enum value set: \[RequestResponse, DryRun\]/,
     })
-    await assert.rejects(aws.send(new InvokeWithResponseStreamCommand({ FunctionName: 'none' })), { name: 'ResourceNotFoundException' })
+    await assert.rejects(at.aws.send(new InvokeWithResponseStreamCommand({ FunctionName: 'none' })), { name: 'ResourceNotFoundException' })
   })
 })
 
@@ -210,14 +170,14 @@ describe('a streaming function', () => {
       `let seen = 'nothing'; ${streaming('if (event.ask) return void stream.end(seen); try { stream.on("error", () => { seen = "left" }); for (;;) { stream.write("x"); await sleep(20); if (stream.destroyed) return } } finally { console.log("over", seen) }')}`,
     )
     const leaving = new AbortController()
-    const reply = await aws.send(new InvokeWithResponseStreamCommand({ FunctionName: 'left', Payload: Buffer.from('{}') }), { abortSignal: leaving.signal })
+    const reply = await at.aws.send(new InvokeWithResponseStreamCommand({ FunctionName: 'left', Payload: Buffer.from('{}') }), { abortSignal: leaving.signal })
     for await (const one of reply.EventStream ?? []) {
       assert.ok(one.PayloadChunk)
       break
     }
     leaving.abort()
     for (let tried = 0; ; tried++) {
-      const lines = mayfly(['logs', 'left', '--data', node.data]).stdout
+      const lines = mayfly(['logs', 'left', '--data', at.node.data]).stdout
       if (lines.includes('over left')) break
       assert.ok(tried < 20, `it runs on: ${lines}`)
       await new Promise((resolve) => setTimeout(resolve, 250))

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash, randomUUID } from 'node:crypto'
-import { after, before, describe, it } from 'node:test'
+import { before, describe, it } from 'node:test'
 import {
   CreateAliasCommand,
   CreateFunctionCommand,
@@ -11,7 +11,6 @@ import {
   GetFunctionConfigurationCommand,
   InvalidParameterValueException,
   InvokeCommand,
-  type LambdaClient,
   LambdaServiceException,
   ListFunctionsCommand,
   ListVersionsByFunctionCommand,
@@ -29,11 +28,10 @@ import {
   waitUntilFunctionUpdatedV2,
   waitUntilPublishedVersionActive,
 } from '@aws-sdk/client-lambda'
-import { awsOf, makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { ROLE, zipOf } from './harness.ts'
+import { lambdaNode } from './lambda-fixture.ts'
 
-let folder = ''
-let node: RunningMayfly
-let aws: LambdaClient
+const { at } = lambdaNode()
 const ARN = 'arn:aws:lambda:us-east-1:000000000000:function'
 
 const codeOf = (value: string) =>
@@ -43,7 +41,7 @@ const codeOf = (value: string) =>
       arn: context.invokedFunctionArn, stream: process.env.AWS_LAMBDA_LOG_STREAM_NAME, memory: context.memoryLimitInMB })`,
   })
 const create = async (name: string, value: string, more: Partial<CreateFunctionCommand['input']> = {}) =>
-  await aws.send(
+  await at.aws.send(
     new CreateFunctionCommand({
       FunctionName: name,
       Runtime: 'nodejs24.x',
@@ -55,12 +53,12 @@ const create = async (name: string, value: string, more: Partial<CreateFunctionC
     }),
   )
 const update = async (name: string, value: string, more = {}) =>
-  await aws.send(new UpdateFunctionCodeCommand({ FunctionName: name, ZipFile: await codeOf(value), ...more }))
-const publish = async (name: string, more = {}) => await aws.send(new PublishVersionCommand({ FunctionName: name, ...more }))
+  await at.aws.send(new UpdateFunctionCodeCommand({ FunctionName: name, ZipFile: await codeOf(value), ...more }))
+const publish = async (name: string, more = {}) => await at.aws.send(new PublishVersionCommand({ FunctionName: name, ...more }))
 const configuration = async (name: string, qualifier?: string) =>
-  await aws.send(new GetFunctionConfigurationCommand({ FunctionName: name, ...(qualifier === undefined ? {} : { Qualifier: qualifier }) }))
+  await at.aws.send(new GetFunctionConfigurationCommand({ FunctionName: name, ...(qualifier === undefined ? {} : { Qualifier: qualifier }) }))
 const invoke = async (name: string, qualifier?: string) => {
-  const reply = await aws.send(new InvokeCommand({ FunctionName: name, LogType: 'Tail', ...(qualifier === undefined ? {} : { Qualifier: qualifier }) }))
+  const reply = await at.aws.send(new InvokeCommand({ FunctionName: name, LogType: 'Tail', ...(qualifier === undefined ? {} : { Qualifier: qualifier }) }))
   return {
     executed: reply.ExecutedVersion,
     log: Buffer.from(reply.LogResult ?? '', 'base64').toString(),
@@ -77,22 +75,11 @@ const failsAs = async (work: Promise<unknown>, kind: new (...args: never[]) => L
   })
 }
 
-before(async () => {
-  folder = makeFolder()
-  node = await startMayfly(`${folder}/data`)
-  aws = awsOf(node.ready)
-})
-after(async () => {
-  aws?.destroy()
-  await node?.stop()
-  removeFolder(folder)
-})
-
 describe('published versions by the unmodified SDK', () => {
   it('keep the code and the settings of their moment, and say who they are', async () => {
     const created = await create('keeps', 'one', { Environment: { Variables: { COLOUR: 'red' } }, MemorySize: 128 })
     assert.deepEqual([created.State, created.StateReasonCode, created.LastUpdateStatus, created.Version], ['Pending', 'Creating', undefined, '$LATEST'])
-    await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 20 }, { FunctionName: 'keeps' })
+    await waitUntilFunctionActiveV2({ client: at.aws, maxWaitTime: 20 }, { FunctionName: 'keeps' })
     const active = await configuration('keeps')
     assert.notEqual(active.RevisionId, created.RevisionId, 'it changes again when the function turns Active')
     const published = await publish('keeps', { Description: 'the first', RevisionId: active.RevisionId })
@@ -100,17 +87,17 @@ describe('published versions by the unmodified SDK', () => {
       [published.Version, published.FunctionArn, published.Description, published.State, published.LastUpdateStatus],
       ['1', `${ARN}:keeps:1`, 'the first', 'Active', 'Successful'],
     )
-    await waitUntilPublishedVersionActive({ client: aws, maxWaitTime: 20 }, { FunctionName: 'keeps', Qualifier: '1' })
+    await waitUntilPublishedVersionActive({ client: at.aws, maxWaitTime: 20 }, { FunctionName: 'keeps', Qualifier: '1' })
     const after = await configuration('keeps')
     assert.notEqual(after.RevisionId, active.RevisionId, 'publishing changes that of $LATEST')
     assert.deepEqual([after.Description, after.Version, after.FunctionArn], ['', '$LATEST', `${ARN}:keeps`])
 
     const updated = await update('keeps', 'two')
     assert.deepEqual([updated.State, updated.LastUpdateStatus, updated.LastUpdateStatusReasonCode], ['Active', 'InProgress', 'Creating'])
-    await waitUntilFunctionUpdatedV2({ client: aws, maxWaitTime: 20 }, { FunctionName: 'keeps' })
+    await waitUntilFunctionUpdatedV2({ client: at.aws, maxWaitTime: 20 }, { FunctionName: 'keeps' })
     assert.equal(new Set([after.RevisionId, updated.RevisionId, (await configuration('keeps')).RevisionId]).size, 3)
-    await aws.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'keeps', Environment: { Variables: { COLOUR: 'blue' } }, MemorySize: 256 }))
-    await waitUntilFunctionUpdatedV2({ client: aws, maxWaitTime: 20 }, { FunctionName: 'keeps' })
+    await at.aws.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'keeps', Environment: { Variables: { COLOUR: 'blue' } }, MemorySize: 256 }))
+    await waitUntilFunctionUpdatedV2({ client: at.aws, maxWaitTime: 20 }, { FunctionName: 'keeps' })
 
     const first = await invoke('keeps', '1')
     assert.equal(first.executed, '1')
@@ -123,7 +110,7 @@ describe('published versions by the unmodified SDK', () => {
     assert.equal(latest.value.arn, `${ARN}:keeps`)
     assert.deepEqual([(await configuration('keeps', '1')).MemorySize, (await configuration('keeps')).MemorySize], [128, 256])
     // The code of a version can be fetched.
-    const got = await aws.send(new GetFunctionCommand({ FunctionName: 'keeps', Qualifier: '1' }))
+    const got = await at.aws.send(new GetFunctionCommand({ FunctionName: 'keeps', Qualifier: '1' }))
     const zip = Buffer.from(await (await fetch(got.Code?.Location as string)).arrayBuffer())
     assert.equal(createHash('sha256').update(zip).digest('base64'), published.CodeSha256)
   })
@@ -133,7 +120,7 @@ describe('published versions by the unmodified SDK', () => {
     const first = await publish('guards')
     const again = await publish('guards', { Description: 'other words' })
     assert.deepEqual([again.Version, again.Description, again.RevisionId], ['1', '', first.RevisionId])
-    await aws.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'guards', Environment: { Variables: { BB: '2', AA: '1' } } }))
+    await at.aws.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'guards', Environment: { Variables: { BB: '2', AA: '1' } } }))
     assert.equal((await publish('guards')).Version, '1', 'the order of variables is no difference')
     const given = createHash('sha256').update('other').digest('base64')
     await failsAs(
@@ -153,7 +140,7 @@ describe('published versions by the unmodified SDK', () => {
     await update('guards', 'two', { RevisionId })
     await failsAs(update('guards', 'three', { RevisionId }), PreconditionFailedException, 412, /^The Revision Id provided does not match/)
     await failsAs(
-      aws.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'guards', Timeout: 4, RevisionId })),
+      at.aws.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'guards', Timeout: 4, RevisionId })),
       PreconditionFailedException,
       412,
       /^The Revision Id provided does not match/,
@@ -165,7 +152,7 @@ describe('published versions by the unmodified SDK', () => {
   it('come with Publish on create and on update; DryRun changes nothing', async () => {
     const created = await create('both', 'one', { Publish: true })
     assert.deepEqual([created.Version, created.FunctionArn, created.State, created.LastUpdateStatus], ['1', `${ARN}:both`, 'Pending', undefined])
-    await waitUntilPublishedVersionActive({ client: aws, maxWaitTime: 20 }, { FunctionName: 'both', Qualifier: '1' })
+    await waitUntilPublishedVersionActive({ client: at.aws, maxWaitTime: 20 }, { FunctionName: 'both', Qualifier: '1' })
     const { RevisionId, CodeSha256 } = await configuration('both')
     const dry = await update('both', 'two', { DryRun: true, Publish: true })
     assert.notEqual(dry.CodeSha256, CodeSha256)
@@ -178,41 +165,41 @@ describe('published versions by the unmodified SDK', () => {
   it('55 publishes are listed in order, $LATEST first, no last page empty; ListFunctions ALL has them too', async () => {
     await create('many', '0')
     for (let n = 1; n <= 55; n++) {
-      await aws.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'many', Description: `step ${n}` }))
+      await at.aws.send(new UpdateFunctionConfigurationCommand({ FunctionName: 'many', Description: `step ${n}` }))
       assert.equal((await publish('many')).Version, String(n))
     }
     const expected = ['$LATEST', ...Array.from({ length: 55 }, (_, n) => String(n + 1))]
     for (const pageSize of [undefined, 7, 28, 10_000]) {
       const pages: string[][] = []
-      const paging = pageSize === undefined ? { client: aws } : { client: aws, pageSize }
+      const paging = pageSize === undefined ? { client: at.aws } : { client: at.aws, pageSize }
       for await (const page of paginateListVersionsByFunction(paging, { FunctionName: 'many' }))
         pages.push((page.Versions ?? []).map((one) => one.Version as string))
       assert.deepEqual(pages.flat(), expected)
       assert.ok(pages.every((page) => page.length > 0 && page.length <= Math.min(50, pageSize ?? 50)))
     }
-    const { Versions = [], NextMarker } = await aws.send(new ListVersionsByFunctionCommand({ FunctionName: 'many', MaxItems: 56 }))
+    const { Versions = [], NextMarker } = await at.aws.send(new ListVersionsByFunctionCommand({ FunctionName: 'many', MaxItems: 56 }))
     assert.deepEqual([Versions.length, typeof NextMarker], [50, 'string'])
     assert.deepEqual([Versions[0]?.FunctionArn, Versions[1]?.FunctionArn, Versions[1]?.Description], [`${ARN}:many:$LATEST`, `${ARN}:many:1`, 'step 1'])
     assert.equal(Versions[1]?.State, undefined)
     const all: string[] = []
-    for await (const page of paginateListFunctions({ client: aws, pageSize: 11 }, { FunctionVersion: 'ALL' }))
+    for await (const page of paginateListFunctions({ client: at.aws, pageSize: 11 }, { FunctionVersion: 'ALL' }))
       all.push(...(page.Functions ?? []).map((one) => one.FunctionArn as string))
     assert.deepEqual(
       all.filter((arn) => arn.includes(':many:')),
       expected.map((version) => `${ARN}:many:${version}`),
     )
     assert.equal(new Set(all).size, all.length)
-    const plain = (await aws.send(new ListFunctionsCommand({}))).Functions ?? []
+    const plain = (await at.aws.send(new ListFunctionsCommand({}))).Functions ?? []
     assert.deepEqual(
       plain.filter((one) => one.FunctionName === 'many').map((one) => [one.Version, one.FunctionArn]),
       [['$LATEST', `${ARN}:many`]],
     )
-    await failsAs(aws.send(new ListVersionsByFunctionCommand({ FunctionName: 'many', MaxItems: 0 })), LambdaServiceException as never, 400, /maxItems/)
+    await failsAs(at.aws.send(new ListVersionsByFunctionCommand({ FunctionName: 'many', MaxItems: 0 })), LambdaServiceException as never, 400, /maxItems/)
   })
 
   it('every form of a qualifier names one, and the ARN comes back as it was asked', async () => {
     await create('forms', 'one', { Publish: true })
-    await aws.send(new CreateAliasCommand({ FunctionName: 'forms', Name: 'live', FunctionVersion: '1' }))
+    await at.aws.send(new CreateAliasCommand({ FunctionName: 'forms', Name: 'live', FunctionVersion: '1' }))
     for (const qualifier of ['1', 'live', '$LATEST']) {
       for (const [name, query] of [
         ['forms', qualifier],
@@ -225,7 +212,7 @@ describe('published versions by the unmodified SDK', () => {
       ] as const) {
         const found = await configuration(name, query)
         assert.deepEqual([found.FunctionArn, found.Version], [`${ARN}:forms:${qualifier}`, qualifier === '$LATEST' ? '$LATEST' : '1'], name)
-        const got = await aws.send(new GetFunctionCommand({ FunctionName: name, ...(query === undefined ? {} : { Qualifier: query }) }))
+        const got = await at.aws.send(new GetFunctionCommand({ FunctionName: name, ...(query === undefined ? {} : { Qualifier: query }) }))
         assert.deepEqual([got.Configuration?.FunctionArn, got.Tags], [`${ARN}:forms:${qualifier}`, undefined])
         assert.equal((await invoke(name, query)).value.arn, `${ARN}:forms:${qualifier}`)
       }
@@ -247,9 +234,9 @@ describe('published versions by the unmodified SDK', () => {
   it('a number is never given twice; one that an alias names stays', async () => {
     await create('gone', 'one', { Publish: true })
     await update('gone', 'two', { Publish: true })
-    await aws.send(new CreateAliasCommand({ FunctionName: 'gone', Name: 'live', FunctionVersion: '1' }))
+    await at.aws.send(new CreateAliasCommand({ FunctionName: 'gone', Name: 'live', FunctionVersion: '1' }))
     const remove = (qualifier?: string) =>
-      aws.send(new DeleteFunctionCommand({ FunctionName: 'gone', ...(qualifier === undefined ? {} : { Qualifier: qualifier }) }))
+      at.aws.send(new DeleteFunctionCommand({ FunctionName: 'gone', ...(qualifier === undefined ? {} : { Qualifier: qualifier }) }))
     await failsAs(remove('1'), ResourceConflictException, 409, 'Unable to delete version because the following aliases reference it: [live]')
     await failsAs(remove('live'), InvalidParameterValueException, 400, 'Deletion of aliases is not currently supported.')
     await failsAs(remove('$LATEST'), InvalidParameterValueException, 400, '$LATEST version cannot be deleted without deleting the function.')
@@ -259,7 +246,7 @@ describe('published versions by the unmodified SDK', () => {
     assert.equal((await publish('gone')).Version, '3')
     await remove()
     await failsAs(configuration('gone', '1'), ResourceNotFoundException, 404, `Function not found: ${ARN}:gone:1`)
-    await failsAs(aws.send(new GetAliasCommand({ FunctionName: 'gone', Name: 'live' })), ResourceNotFoundException, 404, `Function not found: ${ARN}:gone`)
+    await failsAs(at.aws.send(new GetAliasCommand({ FunctionName: 'gone', Name: 'live' })), ResourceNotFoundException, 404, `Function not found: ${ARN}:gone`)
     await create('gone', 'one')
     assert.equal((await publish('gone')).Version, '1', 'a function of the same name begins anew')
   })
@@ -269,7 +256,7 @@ describe('a new version', () => {
   const slow = (value: string) =>
     zipOf({ 'index.mjs': `export const handler = async (ms) => { await new Promise((r) => setTimeout(r, ms)); return ${JSON.stringify(value)} }` })
   const call = async (ms = 0) => {
-    const reply = await aws.send(new InvokeCommand({ FunctionName: 'taken', Payload: Buffer.from(String(ms)), LogType: 'Tail' }))
+    const reply = await at.aws.send(new InvokeCommand({ FunctionName: 'taken', Payload: Buffer.from(String(ms)), LogType: 'Tail' }))
     return { value: JSON.parse(Buffer.from(reply.Payload ?? []).toString()) as unknown, log: Buffer.from(reply.LogResult ?? '', 'base64').toString() }
   }
 
@@ -278,8 +265,8 @@ describe('a new version', () => {
     assert.equal((await call()).value, 'old')
     const inFlight = call(1500)
     await new Promise((resolve) => setTimeout(resolve, 200))
-    await aws.send(new UpdateFunctionCodeCommand({ FunctionName: 'taken', ZipFile: await slow('new') }))
-    await waitUntilFunctionUpdatedV2({ client: aws, maxWaitTime: 20 }, { FunctionName: 'taken' })
+    await at.aws.send(new UpdateFunctionCodeCommand({ FunctionName: 'taken', ZipFile: await slow('new') }))
+    await waitUntilFunctionUpdatedV2({ client: at.aws, maxWaitTime: 20 }, { FunctionName: 'taken' })
     const next = await call()
     assert.equal(next.value, 'new')
     assert.doesNotMatch(next.log, /Cold Start/)
@@ -293,7 +280,7 @@ describe('a new version', () => {
       while (calling) values.add((await call()).value)
     })()
     for (const broken of ['throw new Error("no database")', 'export const handler =', 'process.exit(3)']) {
-      await aws.send(new UpdateFunctionCodeCommand({ FunctionName: 'taken', ZipFile: await zipOf({ 'index.mjs': broken }) }))
+      await at.aws.send(new UpdateFunctionCodeCommand({ FunctionName: 'taken', ZipFile: await zipOf({ 'index.mjs': broken }) }))
       const { State, LastUpdateStatus, LastUpdateStatusReason = '' } = await configuration('taken')
       assert.deepEqual([State, LastUpdateStatus], ['Active', 'Failed'], broken)
       assert.match(LastUpdateStatusReason, /no database|Runtime\.UserCodeSyntaxError|Runtime\.ExitError/)
@@ -301,7 +288,7 @@ describe('a new version', () => {
     calling = false
     await traffic
     assert.deepEqual([...values], ['new'])
-    await aws.send(new UpdateFunctionCodeCommand({ FunctionName: 'taken', ZipFile: await slow('newest') }))
+    await at.aws.send(new UpdateFunctionCodeCommand({ FunctionName: 'taken', ZipFile: await slow('newest') }))
     assert.equal((await configuration('taken')).LastUpdateStatus, 'Successful')
     assert.equal((await call()).value, 'newest')
   })
@@ -309,13 +296,13 @@ describe('a new version', () => {
 
 describe('aliases by the unmodified SDK', () => {
   const alias = (name: string, version: string, more = {}) =>
-    aws.send(new CreateAliasCommand({ FunctionName: 'routed', Name: name, FunctionVersion: version, ...more }))
-  const move = (name: string, more: object) => aws.send(new UpdateAliasCommand({ FunctionName: 'routed', Name: name, ...more }))
+    at.aws.send(new CreateAliasCommand({ FunctionName: 'routed', Name: name, FunctionVersion: version, ...more }))
+  const move = (name: string, more: object) => at.aws.send(new UpdateAliasCommand({ FunctionName: 'routed', Name: name, ...more }))
   const executed = async (qualifier: string, calls: number) => {
     const count: Record<string, number> = {}
     for (let n = 0; n < calls; n += 20) {
       const replies = await Promise.all(
-        Array.from({ length: 20 }, async () => await aws.send(new InvokeCommand({ FunctionName: 'routed', Qualifier: qualifier }))),
+        Array.from({ length: 20 }, async () => await at.aws.send(new InvokeCommand({ FunctionName: 'routed', Qualifier: qualifier }))),
       )
       for (const { ExecutedVersion: version = '', Payload } of replies) {
         assert.equal((JSON.parse(Buffer.from(Payload ?? []).toString()) as { version: string }).version, version, 'what is said is what ran')
@@ -345,11 +332,11 @@ describe('aliases by the unmodified SDK', () => {
       'The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id',
     )
     assert.equal((await invoke('routed:live')).value.value, 'two')
-    assert.equal((await aws.send(new GetAliasCommand({ FunctionName: 'routed', Name: 'live' }))).FunctionVersion, '2')
+    assert.equal((await at.aws.send(new GetAliasCommand({ FunctionName: 'routed', Name: 'live' }))).FunctionVersion, '2')
     await alias('latest', '$LATEST')
     assert.equal((await invoke('routed', 'latest')).executed, '$LATEST')
     await failsAs(alias('live', '1'), ResourceConflictException, 409, `Alias already exists: ${ARN}:routed:live`)
-    assert.equal((await aws.send(new DeleteAliasCommand({ FunctionName: 'routed', Name: 'live' }))).$metadata.httpStatusCode, 204)
+    assert.equal((await at.aws.send(new DeleteAliasCommand({ FunctionName: 'routed', Name: 'live' }))).$metadata.httpStatusCode, 204)
     await failsAs(invoke('routed', 'live'), ResourceNotFoundException, 404, `Function not found: ${ARN}:routed:live`)
   })
 
@@ -407,15 +394,20 @@ describe('aliases by the unmodified SDK', () => {
       (error: LambdaServiceException) => error.name === 'ValidationException' && error.message.includes("at 'functionVersion'"),
     )
     await failsAs(
-      aws.send(new GetAliasCommand({ FunctionName: 'routed', Name: 'no' })),
+      at.aws.send(new GetAliasCommand({ FunctionName: 'routed', Name: 'no' })),
       ResourceNotFoundException,
       404,
       `Cannot find alias arn: ${ARN}:routed:no`,
     )
     await failsAs(move('no', { FunctionVersion: '1' }), ResourceNotFoundException, 404, `Alias not found: ${ARN}:routed:no`)
-    await failsAs(aws.send(new DeleteAliasCommand({ FunctionName: 'routed', Name: 'no' })), ResourceNotFoundException, 404, `Alias not found: ${ARN}:routed:no`)
     await failsAs(
-      aws.send(new DeleteAliasCommand({ FunctionName: 'nothing', Name: 'no' })),
+      at.aws.send(new DeleteAliasCommand({ FunctionName: 'routed', Name: 'no' })),
+      ResourceNotFoundException,
+      404,
+      `Alias not found: ${ARN}:routed:no`,
+    )
+    await failsAs(
+      at.aws.send(new DeleteAliasCommand({ FunctionName: 'nothing', Name: 'no' })),
       ResourceNotFoundException,
       404,
       `Function not found: ${ARN}:nothing`,
@@ -431,7 +423,7 @@ describe('aliases by the unmodified SDK', () => {
       await alias(name, version)
     const names = async (more = {}) => {
       const found: string[] = []
-      for await (const page of paginateListAliases({ client: aws, pageSize: 2 }, { FunctionName: 'routed', ...more }))
+      for await (const page of paginateListAliases({ client: at.aws, pageSize: 2 }, { FunctionName: 'routed', ...more }))
         found.push(...(page.Aliases ?? []).map((one) => one.Name as string))
       return found
     }
@@ -446,11 +438,11 @@ describe('aliases by the unmodified SDK', () => {
   })
 
   it('a queued call keeps its alias, and finds out when it runs which version that is', async () => {
-    const { StatusCode, $metadata } = await aws.send(new InvokeCommand({ FunctionName: 'routed:C', InvocationType: 'Event' }))
+    const { StatusCode, $metadata } = await at.aws.send(new InvokeCommand({ FunctionName: 'routed:C', InvocationType: 'Event' }))
     assert.equal(StatusCode, 202)
     const execution = async () => {
-      const reply = await fetch(`${node.ready.url}/api/v1/projects/demo/functions/routed/invocations?limit=20`, {
-        headers: { apikey: node.ready.project.secretKey },
+      const reply = await fetch(`${at.node.ready.url}/api/v1/projects/demo/functions/routed/invocations?limit=20`, {
+        headers: { apikey: at.node.ready.project.secretKey },
       })
       const { invocations } = (await reply.json()) as { invocations: { id: string; version: string; outcome: string | null }[] }
       return invocations.find((one) => one.id === $metadata.requestId)
@@ -459,13 +451,13 @@ describe('aliases by the unmodified SDK', () => {
     const { version, outcome } = (await execution()) ?? {}
     assert.deepEqual([version, outcome], ['2', 'ok'])
     await failsAs(
-      aws.send(new InvokeCommand({ FunctionName: 'routed:no', InvocationType: 'Event' })),
+      at.aws.send(new InvokeCommand({ FunctionName: 'routed:no', InvocationType: 'Event' })),
       ResourceNotFoundException,
       404,
       `Function not found: ${ARN}:routed:no`,
     )
     await failsAs(
-      aws.send(new InvokeCommand({ FunctionName: 'routed:no', InvocationType: 'DryRun' })),
+      at.aws.send(new InvokeCommand({ FunctionName: 'routed:no', InvocationType: 'DryRun' })),
       ResourceNotFoundException,
       404,
       `Function not found: ${ARN}:routed:no`,

@@ -77,6 +77,7 @@ function Definition({ of }: { of: FunctionInfo }) {
     ['/tmp', `${count(Number(of['tmp']))} MB`],
     [t('Concurrency'), count(Number(of['concurrency']))],
     [t('Reuse'), String(of['reuse'])],
+    [t('Isolation'), String(of['sandbox'])],
     [t('Egress'), Array.isArray(of['egress']) ? of['egress'].join(', ') : String(of['egress'])],
     [t('Role'), String(of['role'])],
     [t('Called by URL'), of['verifyJwt'] === true ? t('with a key') : t('by anyone')],

@@ -14,8 +14,6 @@ export interface Bwrapped {
   /** Only in a build sandbox. */
   readonly cacheBytes: number | null
   readonly tmpMb: number
-  /** Null where this kernel does not count them by sandbox. */
-  readonly pids: number | null
   /** What Node runs. */
   readonly argv: readonly string[]
 }
@@ -23,18 +21,15 @@ export interface Bwrapped {
 /** The descriptors that bubblewrap itself is told of; the sandbox has none of them. */
 export const SECCOMP_FD = 5
 export const INFO_FD = 6
-const OPEN_FILES = 1024
-const LOCKED_BYTES = 64 * KiB
 /** What hides each: nothing, as a file or as a folder. */
 const MASKS = MASKED.filter((file) => existsSync(file)).map((file) => ({ file, folder: statSync(file).isDirectory() }))
-const PENDING_SIGNALS = 256
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
 
 /**
  * The command line of bubblewrap. It makes what the driver `runc` makes of the same things, but for the user ids: there is one,
  * and outside it is that of who launches.
  */
-export function bwrapArguments({ root, node, meminfo, slotDir, cacheBytes, tmpMb, pids, argv }: Bwrapped): string[] {
+export function bwrapArguments({ root, node, meminfo, slotDir, cacheBytes, tmpMb, argv }: Bwrapped): string[] {
   const bind = (source: string, inside: string) => ['--ro-bind', source, inside]
   const tmpfs = (inside: string, bytes: number) => ['--size', String(bytes), '--perms', '1777', '--tmpfs', inside]
   const empty = path.join(root, 'sys')
@@ -65,9 +60,6 @@ export function bwrapArguments({ root, node, meminfo, slotDir, cacheBytes, tmpMb
     ...['--dir', '/dev/shm', '--remount-ro', '/dev', ...tmpfs('/dev/shm', 16 * MiB), ...tmpfs('/tmp', tmpMb * MiB)],
     ...(cacheBytes === null ? [] : tmpfs('/cache', cacheBytes)),
     ...['--chdir', '/', '--'],
-    // Inside, for what is counted by user is counted for the user namespace that it is asked for in.
-    ...['/usr/bin/prlimit', `--nofile=${OPEN_FILES}`, `--memlock=${LOCKED_BYTES}`, '--msgqueue=0', `--sigpending=${PENDING_SIGNALS}`],
-    ...(pids === null ? [] : [`--nproc=${pids}`]),
     ...firstProcess(`${INSIDE.lang}/bin/node`, argv),
   ]
 }

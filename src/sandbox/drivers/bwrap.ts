@@ -14,6 +14,7 @@ import { type BwrapHost, bwrapHolds } from './bwrap-limits.ts'
 import { BwrapSandbox } from './bwrap-sandbox.ts'
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
 import { INSIDE, makeSkeleton, PORTS } from './inside.ts'
+import { MemoryWatch } from './memory-watch.ts'
 import { MountView } from './mount-view.ts'
 import { seccomp } from './seccomp.ts'
 import { compileSeccomp } from './seccomp-program.ts'
@@ -21,8 +22,8 @@ import { copyRuntimes, meminfoOf } from './shown.ts'
 import { StderrTail } from './stderr-tail.ts'
 import { tryOut } from './trial.ts'
 
-/** The user ids under which root has bubblewrap launched: one for each sandbox, nobody else's. */
-const UID_BASE = 0x3000_0000
+/** The user ids under which root has bubblewrap launched: one for each sandbox, nobody else's; behind those of runc. */
+const UID_BASE = 0x4000_0000
 const UIDS = 65_536
 /** O_CLOEXEC, as `/proc` shows it. */
 const CLOSES_ON_EXEC = 0o2000000
@@ -31,18 +32,22 @@ const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 /** Enters the control groups whose files come first, is ended before the node when memory runs out, and becomes what follows. */
 const ENTER = 'n=$1; shift; while [ $n -gt 0 ]; do echo 0 > "$1" || exit 1; shift; n=$((n-1)); done; echo 500 > /proc/self/oom_score_adj; exec "$@"'
 /**
- * Run in a user namespace around that of the sandbox, which the kernel counts all below for: bounds of what it counts by
- * user else, for all sandboxes of an ordinary user together. Of namespaces there are those that bubblewrap makes, and no more.
- * With a core limit of 1 byte the kernel starts no program of the host that takes core dumps; with 0 it does.
+ * Run in a user namespace around that of the sandbox, in which the kernel counts all below it: so it bounds what is counted
+ * by user else, for all sandboxes of an ordinary user together. Of namespaces there are those that bubblewrap makes, and no
+ * more. With a core limit of 1 byte the kernel starts no program of the host that takes core dumps; with 0 it does.
  */
 const BOUND = [
   ...Object.entries({ inotify_instances: 8, inotify_watches: 8_192, mnt_namespaces: 1, ipc_namespaces: 1, pid_namespaces: 1, uts_namespaces: 1 }),
   ...Object.entries({ net_namespaces: 1, cgroup_namespaces: 1, user_namespaces: 2, time_namespaces: 0 }),
 ]
   .map(([name, value]) => `echo ${value} > /proc/sys/user/max_${name}`)
-  .concat('exec prlimit --core=1 "$@"')
+  .concat('exec prlimit --core=1 --nofile=1024 --memlock=65536 --msgqueue=0 --sigpending=256 "$@"')
   .join('; ')
-const BOUNDED = ['unshare', '--user', '--map-root-user', 'sh', '-c', BOUND, 'sh', 'bwrap']
+/** @param pids  null where this kernel does not count them by namespace */
+const bounded = (pids: number | null): string[] => {
+  const processes = pids === null ? [] : [`--nproc=${pids}`]
+  return ['unshare', '--user', '--map-root-user', 'sh', '-c', BOUND, 'sh', ...processes, 'bwrap']
+}
 
 /**
  * Sandboxes by bubblewrap, for an ordinary user and for a root without runc. Never launched by root itself: a namespace
@@ -59,6 +64,7 @@ export class BwrapDriver implements Driver {
   readonly #folder: string
   readonly #asRoot = process.getuid?.() === 0
   readonly #uids = new Set<number>()
+  readonly #watch: MemoryWatch<BwrapSandbox> | null
   readonly #running = new Set<SandboxProcess>()
   readonly #shell: readonly string[]
   readonly #views = new Map<string, Promise<MountView>>()
@@ -68,6 +74,7 @@ export class BwrapDriver implements Driver {
     this.#shell = shell
     this.#options = options
     this.#host = host
+    this.#watch = host.groups?.memory ? null : new MemoryWatch()
     this.#folder = folder
     ;({ limits: this.limits, missing: this.missing } = bwrapHolds(host, this.#asRoot))
   }
@@ -116,7 +123,7 @@ export class BwrapDriver implements Driver {
       const init = await firstProcess(child, clock)
       if (init === null) throw new Error(`bubblewrap could not start a sandbox: ${tail.text().trim().slice(-500) || 'no answer'}`)
       const cache = options.cache === null ? null : await openCache(init, clock)
-      const made = new BwrapSandbox(options.id, { child, init, cache, cgroup, meminfo, tail, giveBack, clock })
+      const made = new BwrapSandbox(options.id, { child, init, cache, cgroup, watch: this.#watch, meminfo, tail, giveBack, clock })
       this.#running.add(made)
       void made.exited.then(() => this.#running.delete(made))
       return made
@@ -145,6 +152,7 @@ export class BwrapDriver implements Driver {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#running].map((sandbox) => sandbox.kill()))
+    this.#watch?.[Symbol.dispose]()
     for (const view of this.#views.values()) await (await view.catch(() => null))?.[Symbol.asyncDispose]()
     for (const tree of this.#host.groups?.all ?? []) await fs.rmdir(path.join(tree, this.#groupParent)).catch(() => {})
     await fs.rm(this.#folder, { recursive: true, force: true })
@@ -170,18 +178,18 @@ export class BwrapDriver implements Driver {
   async #commandOf(options: StartOptions, meminfo: string, uid: number | null): Promise<string[]> {
     const guest = guestOf(this.#options.guests, options.runtime)
     const argv = options.argv ?? guest.args(INSIDE.runtime, PORTS)
+    const around = bounded(this.#host.countsProcesses ? options.pids : null)
     const shared = {
       root: path.join(this.#folder, 'root'),
       meminfo,
       cacheBytes: options.cache?.bytes ?? null,
       tmpMb: options.tmpMb,
-      pids: this.#host.countsProcesses ? options.pids : null,
       argv,
     }
-    if (uid === null) return [...BOUNDED, ...bwrapArguments({ ...shared, node: guest.node, slotDir: options.slotDir })]
+    if (uid === null) return [...around, ...bwrapArguments({ ...shared, node: guest.node, slotDir: options.slotDir })]
     const view = await this.#viewOf([path.dirname(options.slotDir), guest.node])
     const seen = { node: view.seen(guest.node), slotDir: view.seen(options.slotDir) }
-    return ['nsenter', `--mount=${view.file}`, `--setgid=${uid}`, `--setuid=${uid}`, ...BOUNDED, ...bwrapArguments({ ...shared, ...seen })]
+    return ['nsenter', `--mount=${view.file}`, `--setgid=${uid}`, `--setuid=${uid}`, ...around, ...bwrapArguments({ ...shared, ...seen })]
   }
 
   #viewOf(sources: readonly string[]): Promise<MountView> {

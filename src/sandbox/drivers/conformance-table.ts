@@ -88,6 +88,7 @@ export class Told {
     const sandbox = await driver.start({
       id,
       runtime: 'nodejs24.x',
+      driver: null,
       slotDir,
       cache: null,
       tmpMb: 1,

@@ -16,7 +16,7 @@ export async function tryOut(driver: Driver, folder: string, clock: Clock): Prom
   const slotDir = path.join(folder, 'trial', id)
   for (const inner of ['code', 'opt']) await fs.mkdir(path.join(slotDir, inner), { recursive: true, mode: 0o755 })
   const argv = ['-e', "require('node:fs').writeSync(3, 'here')"]
-  const trial = await driver.start({ id, runtime: 'nodejs24.x', slotDir, cache: null, tmpMb: 1, pids: 64, argv, background: false })
+  const trial = await driver.start({ id, runtime: 'nodejs24.x', driver: null, slotDir, cache: null, tmpMb: 1, pids: 64, argv, background: false })
   const told = new Promise<boolean>((resolve) => {
     trial.control.once('data', () => resolve(true))
     trial.control.once('close', () => resolve(false))

@@ -21,6 +21,20 @@ export const KNOWN_OF: Partial<Record<DriverName, Readonly<Record<string, string
     'namespaces: namespaces that the kernel would count': 'the bound is that of a namespace around it, which cannot be read inside',
     'the machine: how many watches it may set': 'the same',
   },
+  // Its kernel is a program of its own, and what it shows of a machine is made up.
+  gvisor: {
+    '/proc and /sys: the boot line': 'of its own kernel',
+    '/proc and /sys: devices in /sys': 'of its own kernel',
+    '/proc and /sys: being spared when memory is short': 'by its own kernel; the host counts all of it as one process',
+    'devices: file systems of users': 'of its own kernel',
+    'devices: tunnels': 'of its own kernel',
+    'devices: a new terminal': 'of its own kernel',
+    'other processes: descriptors of the host in the first process': 'the one that it is given for its last words, by another name',
+    'the machine: being less nice': 'among its own processes',
+    'the machine: watchers of files that all sandboxes share': 'of its own kernel',
+    'rights: new rights by programs': 'its kernel does not tell; programs gain none',
+    'other ways into the kernel: a number that does not exist': 'told as refused',
+  },
 }
 
 export const keyOf = ({ about, name }: Probe): string => `${about}: ${name}`

@@ -349,7 +349,9 @@ def run(expression):
         os.write(writer, json.dumps(seen).encode()[:4000])
         os._exit(0)
     os.close(writer)
-    ready, _, _ = select.select([reader], [], [], LIMIT_S)
+    waiting = select.poll()
+    waiting.register(reader, select.POLLIN)
+    ready = waiting.poll(LIMIT_S * 1000)
     answer = os.read(reader, 65536) if ready else b''
     os.close(reader)
     if not ready:

@@ -3,7 +3,7 @@ import type { DriverName } from '../types.ts'
 import { probe, type Results, tableOf } from './escape.ts'
 
 // `npm run test:escape`: what a function can reach under each driver of this host, as a table.
-const DRIVERS: readonly DriverName[] = ['runc', 'bwrap', 'process']
+const DRIVERS: readonly DriverName[] = ['runc', 'bwrap', 'gvisor', 'process']
 const results = new Map<DriverName, Results>()
 for (const name of DRIVERS) {
   const why = await refusalOf(name)

@@ -70,6 +70,7 @@ async function createFunction(call: Call): Promise<unknown> {
     tmpMb: wanted.tmpMb ?? 512,
     concurrency: 1,
     reuse: 'function',
+    driver: null,
     // As on Lambda.
     egress: 'internet',
     role: 'service_role',
