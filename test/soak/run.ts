@@ -1,0 +1,39 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import path from 'node:path'
+import { parseArgs } from 'node:util'
+import { Soak, tableOf } from './soak.ts'
+
+// npm run soak -- --calls 100000 --minutes 120 --kills 10 --at-once 4: a node of its own is called, deployed to and killed;
+// at the end it holds what it held at the start, each call had its outcome and each execution its meter.
+const { values } = parseArgs({
+  options: {
+    calls: { type: 'string', default: '100000' },
+    minutes: { type: 'string', default: '120' },
+    kills: { type: 'string', default: '10' },
+    'at-once': { type: 'string', default: '4' },
+  },
+})
+const say = (line: string) => void process.stdout.write(`${line}\n`)
+const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-soak-'))
+const from = performance.now()
+try {
+  const { looks, outcomes, problems } = await Soak.run({
+    folder,
+    calls: Number(values.calls),
+    minutes: Number(values.minutes),
+    atOnce: Number(values['at-once']),
+    nodeKills: Number(values.kills),
+    say,
+  })
+  say(
+    `\n${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${new Date().toISOString()}, ${((performance.now() - from) / 60_000).toFixed(1)} minutes`,
+  )
+  say(`outcomes: ${JSON.stringify(outcomes)}`)
+  say(tableOf(looks))
+  for (const problem of problems) say(`✖ ${problem}`)
+  say(problems.length === 0 ? 'flat' : `${problems.length} problems`)
+  process.exitCode = problems.length === 0 ? 0 : 1
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}

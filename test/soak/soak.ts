@@ -1,0 +1,252 @@
+import path from 'node:path'
+import { type RunningMayfly, startMayfly } from '../acceptance/harness.ts'
+import { Functions, NAMES, type Name, type Outcome } from './load.ts'
+import { type Look, look, remains, sandboxes } from './look.ts'
+
+export interface SoakOptions {
+  readonly folder: string
+  readonly calls: number
+  /** It ends after so long, however many calls that were. */
+  readonly minutes: number
+  readonly atOnce: number
+  /** So many times, spread over the run, the node is killed and started again. */
+  readonly nodeKills: number
+  readonly say: (line: string) => void
+}
+
+export interface SoakResult {
+  readonly looks: readonly Look[]
+  readonly outcomes: Readonly<Record<Outcome, number>>
+  /** What is not as it must be; empty when all is. */
+  readonly problems: readonly string[]
+}
+
+const ANSWER_MS = 60_000
+const REST_MS = 60_000
+const POOL = 2
+const ARGS = ['--empty', '--sandbox-pool-size', String(POOL), '--sandbox-idle-ms', '1000', '--invoke-wait-ms', '10000']
+/** Of a thousand calls, how many are of each kind, and what else happens beside them. */
+const MIX = { warm: 470, shared: 250, once: 120, queued: 60, throws: 20, exits: 15, late: 5, leaves: 20, dies: 10, deploys: 20, removes: 5, kills: 5 } as const
+type Kind = keyof typeof MIX
+const KINDS = (Object.keys(MIX) as Kind[]).flatMap((kind) => Array.from({ length: MIX[kind] }, () => kind))
+
+/** What may be more at the end than it was at the start, or in the middle; of the rest nothing. */
+const SLACK: Partial<Record<keyof Look, number>> = { processesOfDatabases: 12, descriptors: 16, rssMb: 64, pssMb: 120, filesOfSandboxes: 60 }
+
+/** Calls of every kind, deployments, deletions and kills against one node; what it holds of the machine is the same at the start, in the middle and at the end. */
+export class Soak {
+  readonly #options: SoakOptions
+  readonly #data: string
+  readonly #outcomes: Record<Outcome, number> = { ok: 0, failed: 0, refused: 0, lost: 0, left: 0 }
+  readonly #problems: string[] = []
+  readonly #looks: Look[] = []
+  /** What was answered as executed, by function, and how many events were taken. */
+  readonly #executed = new Map<Name, number>()
+  readonly #unknown = new Map<Name, number>()
+  #node: RunningMayfly
+  #functions: Functions
+  /** Resolves when the node is there again. */
+  #isUp: Promise<void> = Promise.resolve()
+  #killed = 0
+  #changing: Promise<void> = Promise.resolve()
+
+  private constructor(options: SoakOptions, data: string, node: RunningMayfly) {
+    this.#options = options
+    this.#data = data
+    this.#node = node
+    this.#functions = new Functions(node.ready)
+  }
+
+  static async run(options: SoakOptions): Promise<SoakResult> {
+    const data = path.join(options.folder, 'data')
+    const soak = new Soak(options, data, await startMayfly(data, ARGS))
+    return await soak.#run()
+  }
+
+  async #run(): Promise<SoakResult> {
+    const { calls, minutes, say } = this.#options
+    const until = performance.now() + minutes * 60_000
+    for (const name of NAMES) await this.#functions.put(name)
+    // What a node opens once it has open when the first look is taken.
+    const warmUp = Math.min(500, Math.ceil(calls / 5))
+    let made = await this.#part(warmUp, until)
+    await this.#look()
+    for (const share of [0.5, 1]) {
+      const upTo = warmUp + Math.floor((calls - warmUp) * share)
+      while (made < upTo && performance.now() < until) {
+        const due = Math.floor(((this.#options.nodeKills + 1) * made) / calls)
+        const kill = Math.min(due, this.#options.nodeKills) > this.#killed ? this.#killNode() : null
+        made += await this.#part(Math.min(200, upTo - made), until)
+        await kill
+        say(`${made} calls: ${JSON.stringify(this.#outcomes)}`)
+      }
+      await this.#look()
+    }
+    this.#compareLooks()
+    await this.#compareMeters()
+    const code = await this.#node.stop()
+    if (code !== 0) this.#problems.push(`the node ended with ${code}`)
+    this.#problems.push(...remains(this.#data).map((what) => `left behind: ${what}`))
+    return { looks: this.#looks, outcomes: this.#outcomes, problems: this.#problems }
+  }
+
+  async #part(calls: number, until: number): Promise<number> {
+    let begun = 0
+    const work = async () => {
+      while (begun < calls && performance.now() < until) {
+        begun++
+        await this.#isUp
+        await this.#one(KINDS[Math.floor(Math.random() * KINDS.length)] as Kind).catch((error: Error) => this.#problems.push(error.message))
+      }
+    }
+    await Promise.all(Array.from({ length: this.#options.atOnce }, work))
+    return begun
+  }
+
+  async #one(kind: Kind): Promise<void> {
+    switch (kind) {
+      case 'deploys':
+        return await this.#change(async () => await this.#functions.put(this.#any(['warm', 'once', 'shared'])))
+      case 'removes':
+        return await this.#change(async () => {
+          await this.#functions.remove('throws')
+          await this.#functions.put('throws')
+        })
+      case 'kills':
+        return this.#killSandbox()
+      case 'queued':
+        return await this.#enqueue()
+      case 'leaves':
+        return await this.#call('shared', '?ms=200&bytes=1000', AbortSignal.timeout(30))
+      case 'dies':
+        return await this.#call('shared', '?ms=5&die=1')
+      case 'shared':
+        return await this.#call('shared', `?ms=${this.#any([0, 5, 20])}&bytes=${this.#any([10, 100_000])}`)
+      default:
+        return await this.#call(kind, '')
+    }
+  }
+
+  async #call(name: Name, query: string, leaves: AbortSignal | null = null): Promise<void> {
+    const killed = this.#killed
+    const late = AbortSignal.timeout(ANSWER_MS)
+    try {
+      const outcome = await this.#functions.call(name, query, leaves ? AbortSignal.any([leaves, late]) : late)
+      this.#outcomes[outcome]++
+      if (outcome === 'ok' || outcome === 'failed') this.#count(this.#executed, name)
+    } catch (error) {
+      this.#count(this.#unknown, name)
+      if (leaves?.aborted) this.#outcomes.left++
+      else if (late.aborted) throw new Error(`a call of ${name} had no outcome within ${ANSWER_MS} ms`, { cause: error })
+      else if (killed !== this.#killed) this.#outcomes.lost++
+      else throw error
+    }
+  }
+
+  async #enqueue(): Promise<void> {
+    const killed = this.#killed
+    try {
+      await this.#functions.enqueue('queued')
+      this.#outcomes.ok++
+      this.#count(this.#executed, 'queued')
+    } catch (error) {
+      if (killed === this.#killed) throw error
+      this.#outcomes.lost++
+      this.#count(this.#unknown, 'queued')
+    }
+  }
+
+  /** One at a time, as a person makes them. */
+  async #change(make: () => Promise<void>): Promise<void> {
+    this.#changing = this.#changing.then(async () => {
+      const killed = this.#killed
+      try {
+        await make()
+      } catch (error) {
+        if (killed === this.#killed) throw error
+        await this.#isUp
+        await make().catch(() => {}) // half of it was done
+        for (const name of NAMES) await this.#functions.put(name)
+      }
+    })
+    const made = this.#changing
+    this.#changing = made.catch(() => {})
+    await made
+  }
+
+  #killSandbox(): void {
+    const [pid] = this.#any([...sandboxes(this.#data).values(), []])
+    if (pid === undefined) return
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It ended by itself.
+    }
+  }
+
+  /** In the midst of what it does. Calls that come meanwhile wait for its next life. */
+  async #killNode(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, 300 + Math.random() * 2_000))
+    this.#killed++
+    this.#isUp = (async () => {
+      await this.#node.kill()
+      this.#node = await startMayfly(this.#data, ARGS)
+      this.#functions.moved(this.#node.ready)
+    })()
+    await this.#isUp
+  }
+
+  /** Waits until nothing is done any more, and all that stood idle is gone. */
+  async #look(): Promise<void> {
+    const until = performance.now() + REST_MS
+    for (let calm = 0; calm < 3; ) {
+      if (performance.now() > until) {
+        this.#problems.push(`after ${REST_MS} ms of rest ${sandboxes(this.#data).size} sandboxes are there, and ${await this.#functions.queued()} events wait`)
+        break
+      }
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      calm = sandboxes(this.#data).size === POOL && (await this.#functions.queued()) === 0 ? calm + 1 : 0
+    }
+    this.#looks.push(look(this.#node.pid(), this.#data))
+  }
+
+  #compareLooks(): void {
+    const [first, middle, last] = this.#looks as [Look, Look, Look]
+    for (const name of Object.keys(first) as (keyof Look)[]) {
+      if (name === 'diskMb') continue // what was executed is written down
+      const most = Math.max(first[name], middle[name]) + (SLACK[name] ?? 0)
+      if (last[name] > most) this.#problems.push(`${name}: ${first[name].toFixed(0)}, ${middle[name].toFixed(0)}, ${last[name].toFixed(0)} at the end`)
+    }
+  }
+
+  /** Each execution is metered once: as many as were answered, and of those whose answer nobody saw at most all. */
+  async #compareMeters(): Promise<void> {
+    // The journal is read twice a second.
+    await new Promise((resolve) => setTimeout(resolve, 2_000))
+    const metered = await this.#functions.metered()
+    for (const name of NAMES) {
+      const least = this.#executed.get(name) ?? 0
+      const most = least + (this.#unknown.get(name) ?? 0)
+      const { executions = 0 } = metered.get(name) ?? {}
+      // An event whose node was killed in it runs again.
+      const isOff = executions < least || (executions > most && !(name === 'queued' && this.#killed > 0))
+      if (isOff) this.#problems.push(`${name}: ${executions} executions are metered; ${least} were answered, ${most - least} had an answer that nobody saw`)
+    }
+  }
+
+  #count(counts: Map<Name, number>, name: Name): void {
+    counts.set(name, (counts.get(name) ?? 0) + 1)
+  }
+  #any<T>(some: readonly T[]): T {
+    return some[Math.floor(Math.random() * some.length)] as T
+  }
+}
+
+/** For people: a row for each thing that is held, a column for each look. */
+export const tableOf = (looks: readonly Look[]): string =>
+  [
+    `${''.padEnd(24)}${['start', 'middle', 'end'].map((name) => name.padStart(10)).join('')}`,
+    ...(Object.keys(looks[0] ?? {}) as (keyof Look)[]).map(
+      (name) => `${name.padEnd(24)}${looks.map((one) => one[name].toFixed(name.endsWith('Mb') ? 1 : 0).padStart(10)).join('')}`,
+    ),
+  ].join('\n')
