@@ -325,6 +325,7 @@ command('status', 'show a running node').action(async (options: Common) => {
   print(
     `          ${pool.generic} waiting for a function, ${count((state) => state === 'busy')} at work, ${count((state) => state !== 'busy')} kept for their next call`,
   )
+  for (const one of pool.problems) print(`${yellow('problem')}   ${one.what}: ${one.why}\n          ${one.todo}`)
   for (const gap of pool.missing) print(`${yellow('missing')}   ${gap.what}: ${gap.why}\n          ${gap.todo}`)
 })
 

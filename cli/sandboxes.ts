@@ -1,14 +1,14 @@
 import type { Command } from 'commander'
 import type { Client } from '../client/client.ts'
-import { bold, dim, print, table } from './output.ts'
+import { bold, dim, print, table, yellow } from './output.ts'
 
 /** `mayfly sandboxes`: what waits for functions, what serves them, and what ended. Of the whole node. */
 export function sandboxesCommand<O>(command: (name: string, description: string) => Command, at: (options: O) => { readonly client: Client }): void {
   command('sandboxes', 'show the sandboxes of a node: those that wait, those of each function, and why others ended').action(
     async (options: O & { readonly json?: boolean }) => {
       const { pool } = await at(options).client.status()
-      const { waiting, memory, ended, sandboxes } = pool
-      if (options.json) return print(JSON.stringify({ waiting, memory, ended, sandboxes }))
+      const { waiting, memory, ended, sandboxes, problems } = pool
+      if (options.json) return print(JSON.stringify({ waiting, memory, ended, problems, sandboxes }))
       if (sandboxes.length > 0)
         print(
           table(
@@ -33,6 +33,9 @@ export function sandboxesCommand<O>(command: (name: string, description: string)
       else print('No sandbox serves a function now.')
       print(`${bold('waiting')}  ${waiting.map((one) => `${one.runtime}: ${one.booted} of ${one.wanted}`).join(', ') || 'none'}`)
       print(`${bold('memory')}   ${Math.round(memory.usedMb)} of ${memory.budgetMb} MB`)
+      if (memory.machine !== null)
+        print(`${bold('machine')}  ${memory.machine.availableMb} of ${memory.machine.totalMb} MB available${memory.machine.isShort ? ': short of memory' : ''}`)
+      for (const one of problems) print(`${yellow('problem')}  ${one.what}: ${one.why}`)
       print(
         `${bold('ended')}    ${Object.entries(ended)
           .map(([why, count]) => `${why}: ${count}`)

@@ -39,11 +39,18 @@ export interface Pool {
   /** Booted, and waiting for a function: all, and by runtime. */
   readonly generic: number
   readonly waiting: readonly { readonly runtime: string; readonly booted: number; readonly wanted: number }[]
-  readonly memory: { readonly usedMb: number; readonly budgetMb: number }
+  readonly memory: {
+    readonly usedMb: number
+    readonly budgetMb: number
+    /** Of the machine, as it was seen last. */
+    readonly machine: { readonly totalMb: number; readonly availableMb: number; readonly stalledPercent: number | null; readonly isShort: boolean } | null
+  }
   /** How many ended since the node started, by why. */
   readonly ended: Readonly<Record<string, number>>
   readonly sandboxes: readonly SandboxInfo[]
   readonly missing: readonly { readonly what: string; readonly why: string; readonly todo: string }[]
+  /** What does not work now. */
+  readonly problems: readonly { readonly what: string; readonly why: string; readonly todo: string }[]
 }
 
 /** A sandbox that serves a version of a function. */

@@ -22,7 +22,7 @@ import { systemClock } from './lib/clock.ts'
 import { uuidv7 } from './lib/ids.ts'
 import { LogLines } from './log-lines.ts'
 import { RunningNode } from './node.ts'
-import { detectDriver, findGuests, isDriver } from './sandbox/index.ts'
+import { detectDriver, findGuests, isDriver, RUNTIMES, tryRuntimes } from './sandbox/index.ts'
 
 const root = path.resolve(import.meta.dirname, '..')
 const [command = 'up', ...args] = process.argv.slice(2)
@@ -194,6 +194,7 @@ async function doctor(): Promise<number> {
   const sandbox = isDriver(found)
     ? { name: found.name as string, limits: found.limits, blocking: [], missing: found.missing }
     : { name: 'none', limits: [] as readonly string[], blocking: [{ what: 'functions', why: found.why, todo: found.todo }], missing: [] }
+  const failing = isDriver(found) ? await tryRuntimes(found, RUNTIMES, host.clock) : []
   if (isDriver(found)) await found[Symbol.asyncDispose]()
   const drivers: { name: string; why: string | null }[] = []
   for (const name of ISOLATING) {
@@ -204,7 +205,7 @@ async function doctor(): Promise<number> {
   const database = await databaseReport(values.node.databaseUrl, values.node.databaseMemoryMb)
   const disk = await diskReport(values.node.data ?? './.mayfly', values.node.diskReserveMb)
   const blocking = [...sandbox.blocking, ...database.blocking]
-  const missing = [...blocking, ...sandbox.missing, ...database.missing, ...disk.missing]
+  const missing = [...blocking, ...sandbox.missing, ...failing, ...database.missing, ...disk.missing]
   const ok = blocking.length === 0
   if (json) {
     const report = {

@@ -88,7 +88,7 @@ export function routeTable(rooms: Rooms): Route[] {
       disk: () => disk.describe(),
       ready: rooms.isReady,
       status: async () => rooms.readyLine(),
-      pool: () => ({ ...sandboxes.status(), running: invoker.running }),
+      pool: () => ({ ...sandboxes.status(), problems: sandboxes.problems(), running: invoker.running }),
     }),
     ...projectRoutes({
       projects,

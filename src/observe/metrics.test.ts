@@ -80,8 +80,8 @@ const sources = (more: Partial<MetricsSources> = {}): MetricsSources => ({
       { runtime: 'nodejs24.x', booted: 3, wanted: 4 },
       { runtime: 'python3.x', booted: 0, wanted: 1 },
     ],
-    memory: { budgetMb: 2 },
-    ended: { 'idle-drop': 4, memory: 1, retired: 0, used: 0, timeout: 0, lost: 2 },
+    memory: { budgetMb: 2, machine: { availableMb: 3, isShort: true } },
+    ended: { 'idle-drop': 4, memory: 1, pressure: 0, retired: 0, used: 0, timeout: 0, lost: 2 },
     sandboxes: [
       { project: 'demo', functionName: 'a', state: 'busy', memoryMb: 256, usedMb: 100, limitMb: 256 },
       { project: 'demo', functionName: 'a', state: 'frozen', memoryMb: 40, usedMb: 40, limitMb: 256 },

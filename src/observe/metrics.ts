@@ -40,9 +40,11 @@ export const METRICS = {
   mayfly_sandboxes_memory_budget_bytes: { type: 'gauge', help: 'Memory that these sandboxes may have together.' },
   mayfly_sandboxes_ended_total: {
     type: 'counter',
-    help: 'Sandboxes that ended, by why: unused for long; in the way of another that needed the memory; of a version or environment that is over; after the only call that each serves; with a call that ran out of time; died.',
-    labels: 'reason: idle-drop, memory, retired, used, timeout, lost',
+    help: 'Sandboxes that ended, by why: unused for long; in the way of another that needed the memory; idle while the machine was short of memory; of a version or environment that is over; after the only call that each serves; with a call that ran out of time; died.',
+    labels: 'reason: idle-drop, memory, pressure, retired, used, timeout, lost',
   },
+  mayfly_machine_memory_available_bytes: { type: 'gauge', help: 'Memory of the machine, or of the group that the node is confined to, that is available.' },
+  mayfly_machine_memory_short: { type: 'gauge', help: '1 while the machine is short of memory: then idle sandboxes end, the oldest first.' },
   mayfly_sandboxes_used_bytes: { type: 'gauge', help: 'Memory that these sandboxes use now, as the kernel counts it.' },
   mayfly_function_sandboxes: {
     type: 'gauge',
@@ -103,7 +105,7 @@ export interface MetricsSources {
   readonly queue: () => Promise<{ readonly waiting: number; readonly running: number; readonly deadLetters: number; readonly backlog: number }>
   readonly sandboxes: () => {
     readonly waiting: readonly { readonly runtime: string; readonly booted: number; readonly wanted: number }[]
-    readonly memory: { readonly budgetMb: number }
+    readonly memory: { readonly budgetMb: number; readonly machine: { readonly availableMb: number; readonly isShort: boolean } | null }
     readonly ended: Readonly<Record<string, number>>
     readonly sandboxes: readonly MeasuredSandbox[]
   }
@@ -162,6 +164,8 @@ async function collect(sources: MetricsSources): Promise<Record<MetricName, read
     mayfly_sandboxes_memory_bytes: [{ value: megabytes(sandboxes, (one) => one.memoryMb) }],
     mayfly_sandboxes_memory_budget_bytes: [{ value: memory.budgetMb * 1024 * 1024 }],
     mayfly_sandboxes_ended_total: Object.entries(ended).map(([reason, value]) => ({ labels: { reason }, value })),
+    mayfly_machine_memory_available_bytes: memory.machine === null ? [] : [{ value: memory.machine.availableMb * 1024 * 1024 }],
+    mayfly_machine_memory_short: [{ value: memory.machine?.isShort ? 1 : 0 }],
     mayfly_sandboxes_used_bytes: [{ value: megabytes(sandboxes, (one) => one.usedMb ?? 0) }],
     mayfly_function_sandboxes: functions.flatMap(({ labels, own }) =>
       SANDBOX_STATES.map((state) => ({ labels: { ...labels, state }, value: own.filter((one) => one.state === state).length })),

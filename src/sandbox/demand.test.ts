@@ -19,6 +19,12 @@ test('what comes steadily is known by its rate, and forgotten when it stops', as
   assert.equal(demand.count('a') < 0.01, true)
 })
 
+test('what has just begun counts at its own rate, but as if it had lasted three seconds', () => {
+  const demand = new Demand(new VirtualClock())
+  for (let n = 0; n < 30; n++) demand.note('a')
+  assert.ok(Math.abs(demand.perSecond('a') - 11.6) < 0.5, `${demand.perSecond('a')} a second`)
+})
+
 test('it remembers so many names (rememberedVersions)', () => {
   const demand = new Demand(new VirtualClock())
   for (let n = 0; n <= LIMITS.rememberedVersions.value; n++) demand.note(String(n))

@@ -4,20 +4,24 @@ import type { Clock } from '../lib/clock.ts'
 /** What is longer ago than a few of these counts for nothing. */
 const MEMORY_MS = 10_000
 const FORGOTTEN = 0.01
+/** What has just begun is judged as if it had lasted for so long. */
+const LEAST_AGE_MS = 3_000
 
 /** How often something happens, by name: what was lately counts most. */
 export class Demand {
   readonly #clock: Pick<Clock, 'monotonic'>
-  readonly #byName = new Map<string, { count: number; atMs: number }>()
+  readonly #byName = new Map<string, { count: number; atMs: number; sinceMs: number }>()
 
   constructor(clock: Pick<Clock, 'monotonic'>) {
     this.#clock = clock
   }
 
   note(name: string): void {
-    const count = this.#count(name) + 1
+    const now = this.#clock.monotonic()
+    const count = this.count(name) + 1
+    const sinceMs = this.#byName.get(name)?.sinceMs ?? now
     this.#byName.delete(name)
-    this.#byName.set(name, { count, atMs: this.#clock.monotonic() })
+    this.#byName.set(name, { count, atMs: now, sinceMs })
     if (this.#byName.size > LIMITS.rememberedVersions.value) this.#byName.delete(this.#byName.keys().next().value as string)
   }
 
@@ -29,7 +33,9 @@ export class Demand {
   }
 
   perSecond(name: string): number {
-    return (this.count(name) * 1000) / MEMORY_MS
+    const ageMs = Math.max(LEAST_AGE_MS, this.#clock.monotonic() - (this.#byName.get(name)?.sinceMs ?? 0))
+    // What is younger than the memory fills only a part of it.
+    return (this.count(name) * 1000) / (MEMORY_MS * (1 - Math.exp(-ageMs / MEMORY_MS)))
   }
 
   #count(name: string): number {

@@ -27,6 +27,9 @@ const NODE_FLAGS = ['--v8-pool-size=1', '--disable-warning=ExperimentalWarning']
 /** The supervisor shares the function's memory: it takes little, and gives back what it took. */
 const SUPERVISOR_FLAGS = [...NODE_FLAGS, '--max-semi-space-size=1', '--max-old-space-size=96', '--expose-gc']
 
+/** All that there are, installed or not. */
+export const RUNTIMES: readonly RuntimeName[] = ['nodejs22.x', 'nodejs24.x', 'nodejs26.x', 'python3.x', 'provided']
+
 /** The runtime of the sandbox for what a function names: several names have one. */
 export function sandboxRuntime(name: string): RuntimeName {
   if (name.startsWith('provided')) return 'provided'

@@ -1,6 +1,7 @@
 export { detectDriver, isDriver, type NoDriver } from './drivers/detect.ts'
 export { SeveralDrivers } from './drivers/several.ts'
-export { findGuests, type Guests, sandboxRuntime } from './guests.ts'
+export { findGuests, type Guests, RUNTIMES, sandboxRuntime } from './guests.ts'
+export { tryRuntimes } from './try-boot.ts'
 export { readMachineMemory } from './pressure.ts'
 export { openSandboxes } from './open.ts'
 export {

@@ -110,7 +110,7 @@ export function OverviewPage({ project, session }: { project: string; session: S
                     <dt>{t('Region')}</dt>
                     <dd>{node.region}</dd>
                   </dl>
-                  {node.pool.missing.map((one) => (
+                  {[...node.pool.problems, ...node.pool.missing].map((one) => (
                     <p key={one.what} className="warning">
                       <b>{one.what}</b>: {one.why} {one.todo}
                     </p>
