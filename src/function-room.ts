@@ -12,9 +12,10 @@ import { DEFAULT_PROJECT, REGION } from './defaults.ts'
 import { Artefacts, ArtefactLinks, Concurrency, FunctionSettings, FunctionsService, FunctionUrls, Secrets } from './functions/index.ts'
 import type { Gateway } from './gateway/index.ts'
 import type { Host } from './host.ts'
-import { Admission, Provisioning, Specs } from './invoke/index.ts'
+import { Admission, type KeepsLoaded, Provisioning, Specs } from './invoke/index.ts'
 import type { openSandboxRoom } from './opening.ts'
 import { LoadError } from './sandbox/index.ts'
+import type { Workforce } from './workforce.ts'
 
 export interface FunctionRoomDeps {
   readonly config: Config
@@ -28,6 +29,8 @@ export interface FunctionRoomDeps {
   readonly stays: Stays
   readonly sandbox: Awaited<ReturnType<typeof openSandboxRoom>>
   readonly believable: () => boolean
+  /** Who runs the calls, where this process is not the only one that does. */
+  readonly workers: Pick<Workforce, 'keeps' | 'startAt'> | null
   readonly countEgress: Meter['carried']
   readonly limitProfileOf: (project: ProjectRef) => LimitProfileName
   /** Null until the node listens, as are the address and the port. */
@@ -86,6 +89,8 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
       if (like === null || !(await sandboxes.adopt(spec, like))) await sandboxes.build(spec)
     },
     start: async (version, instead) => {
+      const elsewhere = await deps.workers?.startAt(version, instead)
+      if (elsewhere) return elsewhere.fault
       try {
         if (instead === null || sandboxes.hasLoaded(specs.of(instead))) await sandboxes.start(specs.of(version))
       } catch (error) {
@@ -123,7 +128,14 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
       return concurrency.mostWeight
     },
   })
-  const provisioning = opening.use(new Provisioning({ concurrency, functions, sandboxes, specs, retired, clock, log }))
+  const here: KeepsLoaded = {
+    provision: (version, count) => sandboxes.provision(specs.of(version), count),
+    unprovision: (key) => sandboxes.unprovision(key),
+    provisionedKeys: () => sandboxes.provisionedKeys(),
+    provisioned: (key) => sandboxes.provisioned(key),
+  }
+  const kept = deps.workers?.keeps(here) ?? here
+  const provisioning = opening.use(new Provisioning({ concurrency, functions, sandboxes: kept, retired, clock, log }))
   return {
     functions,
     concurrency,
@@ -132,6 +144,7 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
     urls,
     specs,
     admission,
+    kept,
     provisioning,
     links: new ArtefactLinks(clock),
     /** A project was changed, here or elsewhere: what is remembered of it is asked for again. */

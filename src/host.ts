@@ -13,6 +13,9 @@ export interface Host {
   /** Where short run-time names may stand: `/run` for root. */
   readonly runBase: string
   readonly stateFolder: string
+  readonly cores: number
+  /** What starts this program as a worker of this node. */
+  readonly workerCommand: (worker: number) => readonly string[]
   /** Whom the run file belongs to when the node was started by sudo. */
   /** Where a test ends the node; for everyone else nothing. */
   readonly crash: Crash

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import type { Config } from './config.ts'
 import { type DataDirectory, StartError } from './core/data-directory.ts'
 import { type ConsoleListener, type Gateway, isLoopbackName } from './gateway/index.ts'
@@ -14,18 +16,43 @@ export function checkDoors(config: Config): void {
   }
 }
 
-/** Opens both doors where the settings want them; `--port 0` takes the ports of the last start when they are free. @throws StartError */
+/** Null where the settings name no certificate. @throws StartError */
+export const tlsOf = ({ node: { tlsCert, tlsKey } }: Config): { readonly cert: string; readonly key: string } | null =>
+  tlsCert === null || tlsKey === null ? null : { cert: readText(tlsCert, 'certificate'), key: readText(tlsKey, 'private key') }
+
+export function readText(file: string, what: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new StartError(`The ${what} ${file} cannot be read: ${(error as Error).message}`, 2)
+  }
+}
+
+/**
+ * Opens both doors where the settings want them; `--port 0` takes the ports of the last start when they are free.
+ * @param shared  workers will listen on the API's port too
+ * @throws StartError
+ */
 export async function listen(
   gateway: Gateway,
   consoleListener: ConsoleListener,
   config: Config,
   directory: DataDirectory,
+  shared: boolean,
 ): Promise<{ port: number; consolePort: number }> {
   const { host, port: wanted, consolePort: wantedConsole } = config.node
   const at = host ?? '127.0.0.1'
-  const attempt = async (listener: { listen(host: string, port: number): Promise<number> }, port: number, free: boolean, flag: string): Promise<number> => {
+  const attempt = async (
+    listener: { listen(host: string, port: number, shared?: boolean): Promise<number> },
+    port: number,
+    free: boolean,
+    flag: string,
+  ): Promise<number> => {
+    const isShared = shared && listener === gateway
     try {
-      return await listener.listen(at, port)
+      // A port that processes share would be shared with any other node of this user's, too.
+      if (isShared && port !== 0) await probe(at, port)
+      return await listener.listen(at, port, isShared)
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException
       if (code === 'EADDRINUSE' && free) return await listener.listen(at, 0)
@@ -41,6 +68,16 @@ export async function listen(
   const consolePort = await attempt(consoleListener, consoleWish, wanted === 0 && wantedConsole === 0, '--console-port')
   if (wanted === 0 && (remembered.port !== port || remembered.consolePort !== consolePort)) await directory.update({ port, consolePort })
   return { port, consolePort }
+}
+
+/** @throws Error as a listener does that wants the port for itself */
+async function probe(host: string, port: number): Promise<void> {
+  const server = createServer()
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ host, port }, resolve)
+  })
+  await new Promise((resolve) => server.close(resolve))
 }
 
 const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', 'localhost', '[::1]'])

@@ -1,8 +1,10 @@
 import { existsSync, readFileSync, writeSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { Socket } from 'node:net'
+import { availableParallelism, homedir } from 'node:os'
 import path from 'node:path'
 import pino from 'pino'
 import { stateFolderOf } from '../client/nodes.ts'
+import { WiredBus } from './backends/bus/wired.ts'
 import { DatabaseUnusable } from './backends/database/database.ts'
 import { EMBEDDED_MAJOR } from './backends/database/embedded.ts'
 import { inspectExternal } from './backends/database/external.ts'
@@ -22,6 +24,8 @@ import { systemClock } from './lib/clock.ts'
 import { uuidv7 } from './lib/ids.ts'
 import { LogLines } from './log-lines.ts'
 import { RunningNode } from './node.ts'
+import { RunningWorker } from './worker.ts'
+import type { Boot } from './workforce.ts'
 import { detectDriver, findGuests, isDriver, RUNTIMES, tryRuntimes } from './sandbox/index.ts'
 
 const root = path.resolve(import.meta.dirname, '..')
@@ -41,10 +45,10 @@ function settings(flags: Record<string, string | boolean>) {
   return resolveSettings(SECTIONS, { flags, environment: process.env, file: parsed })
 }
 
-function hostOf(logLevel: string): Host {
+function hostOf(logLevel: string, bindings: Readonly<Record<string, unknown>> | null = null): Host {
   const lines = new LogLines(2)
   process.on('exit', () => lines.end())
-  const log = pino({ level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, lines)
+  const log = pino({ level: logLevel, base: bindings, timestamp: pino.stdTimeFunctions.isoTime }, lines)
   const asRoot = process.getuid?.() === 0
   const { SUDO_UID: uid, SUDO_GID: gid } = process.env
   return {
@@ -60,6 +64,8 @@ function hostOf(logLevel: string): Host {
     version: (JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }).version,
     runBase: asRoot ? '/run' : (process.env.XDG_RUNTIME_DIR ?? '/tmp'),
     stateFolder: stateFolderOf(process.env, homedir()),
+    cores: availableParallelism(),
+    workerCommand: (worker) => [process.execPath, ...process.execArgv, import.meta.filename, 'worker', String(worker)],
     crash: crashAt(process.env.MAYFLY_TEST_CRASH_AT, (point) => {
       writeSync(2, `crash point ${point}\n`)
       process.kill(process.pid, 'SIGKILL')
@@ -101,6 +107,19 @@ async function up(): Promise<number> {
     await node[Symbol.asyncDispose]()
   }
   return 0
+}
+
+/** A process that a node started beside itself, with one end of a pair of sockets as its descriptor 3. */
+async function worker(): Promise<number> {
+  const number = Number(args[0])
+  // The main process says when it is to end. What a terminal sends to all is for that one.
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => {})
+  const bus = WiredBus.spoke(new Socket({ fd: 3 }), () => process.exit(1))
+  const boot = (await bus.request('worker.boot', number, AbortSignal.timeout(10_000))) as unknown as Boot
+  const running = await RunningWorker.start(boot, hostOf(boot.config.node.logLevel ?? 'info', { worker: number }), bus)
+  await running.ended
+  await running[Symbol.asyncDispose]()
+  process.exit(0)
 }
 
 /** @returns false when it has to wait for a machine that can run functions */
@@ -286,7 +305,7 @@ function failure(error: unknown): number {
 process.stderr.on('error', () => {})
 try {
   if (isNodeCommand(command) && (args.includes('--help') || args.includes('-h'))) process.stdout.write(`${helpText(command, SECTIONS)}\n`)
-  else process.exitCode = command === 'config' ? showConfig() : command === 'doctor' ? await doctor() : await up()
+  else process.exitCode = command === 'config' ? showConfig() : command === 'doctor' ? await doctor() : command === 'worker' ? await worker() : await up()
 } catch (error) {
   process.exitCode = failure(error)
 }

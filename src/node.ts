@@ -1,7 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { Auth, ConsoleSessions } from './auth/index.ts'
 import { DiskBlobs } from './backends/blobs/disk.ts'
+import type { Bus } from './backends/bus/bus.ts'
 import { openInProcessBus } from './backends/bus/in-process.ts'
 import type { Databases } from './backends/database/database.ts'
 import { EMBEDDED_MAJOR } from './backends/database/embedded.ts'
@@ -20,14 +21,15 @@ import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
 import { Deployments } from './deployments/index.ts'
-import { ConsoleListener, Content, Gateway, HostNames, isConsoleName, TrustedProxies } from './gateway/index.ts'
+import { ConsoleListener, Content, Gateway, HostNames, isConsoleName, TrustedProxies, usualWorkers } from './gateway/index.ts'
 import type { Host } from './host.ts'
-import { destinationsOf, Invoker, Queue } from './invoke/index.ts'
+import { destinationsOf, Invoker, Queue, SlotLender } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
 import { randomFraction } from './lib/ids.ts'
-import { checkDoors, consoleHost, listen } from './listening.ts'
+import { storeFormerJournals } from './former-journals.ts'
+import { checkDoors, consoleHost, listen, readText, tlsOf } from './listening.ts'
 import { Logs } from './observe/index.ts'
-import { openDatabases, openSandboxRoom } from './opening.ts'
+import { openDatabases, openSandboxRoom, sweepFormerWorkers } from './opening.ts'
 import { findGuests } from './sandbox/index.ts'
 import { SiteFiles, Sites } from './sites/index.ts'
 import { Realtime } from './realtime/index.ts'
@@ -43,6 +45,7 @@ import { Storage } from './storage/index.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
 import { Triggers } from './triggers/index.ts'
 import { verifyAws } from './verify-aws.ts'
+import { Workforce } from './workforce.ts'
 
 const SWEEP_MS = 3_600_000
 
@@ -118,7 +121,23 @@ export class RunningNode implements AsyncDisposable {
 
     const ballast = new Ballast(data, LIMITS.ballast.value)
     const databases: Databases = opening.use(await openDatabases(config, host, data, sealer, ballast))
-    const bus = opening.use(openInProcessBus())
+    const count = settings.workers === 'auto' ? usualWorkers(host.cores) : settings.workers
+    const workforce: Workforce | null =
+      count === 0
+        ? null
+        : opening.use(
+            await Workforce.open({
+              count,
+              config,
+              host,
+              directory,
+              key,
+              control: databases.controlConnection(),
+              lender: (): SlotLender => lender as SlotLender,
+              provisioningChanged: () => room.provisioning.look(),
+            }),
+          )
+    const bus: Bus = workforce?.bus ?? opening.use(openInProcessBus())
     const versions = opening.use(
       new ProjectVersions({
         database: databases.control,
@@ -133,6 +152,7 @@ export class RunningNode implements AsyncDisposable {
       }),
     )
     const auth = new Auth(databases.control, sealer, clock, () => versions.believable)
+    const others = workforce === null ? {} : { others: () => workforce.stored() }
     const logJournal = opening.use(await Journal.open<LogRecord>(path.join(data, 'journal', 'main', 'logs'), log))
     const meterJournal = opening.use(await Journal.open<MeterEntry>(path.join(data, 'journal', 'main', 'meters'), log))
     const logs = opening.use(
@@ -143,15 +163,17 @@ export class RunningNode implements AsyncDisposable {
         log,
         retentionDays: config.observe.retentionDays,
         projectBytes: config.observe.projectLogMb * MiB,
+        ...others,
       }),
     )
     const counters = new InvocationCounters()
-    const usage = opening.use(new Usage({ journal: meterJournal, database: databases.control, clock, log, counters, ...config.usage, prices }))
+    const usage = opening.use(new Usage({ journal: meterJournal, database: databases.control, clock, log, counters, ...config.usage, prices, ...others }))
     const lag = opening.use(watchEventLoop())
 
     let concurrency: Concurrency | null = null
     const shares = { projects: () => concurrency?.projects ?? 1, weightOf: (ref: string) => concurrency?.weightOf(ref) ?? 1 }
-    const sandbox = await openSandboxRoom(config, host, directory, await guests, shares)
+    const place = { data, instanceId: directory.instance.instanceId, processes: count + 1 }
+    const sandbox = await openSandboxRoom(config, host, { ...place, process: 0 }, await guests, shares)
     opening.use(sandbox.sandboxes)
     const draining = new AbortController()
     const stopping = new AbortController()
@@ -170,6 +192,7 @@ export class RunningNode implements AsyncDisposable {
       stays,
       sandbox,
       believable: () => versions.believable,
+      workers: workforce,
       countEgress: (egress) => usage.carried(egress),
       limitProfileOf: (ref) => projects.limitProfileOf(ref),
       gateway: () => gateway,
@@ -177,8 +200,10 @@ export class RunningNode implements AsyncDisposable {
       port: () => port,
       gone: (ref) => triggers.functionGone(ref),
     })
-    const { functions, admission } = room
+    const { functions } = room
     concurrency = room.concurrency
+    const lender: SlotLender | null = workforce === null ? null : opening.use(new SlotLender(room.admission, bus))
+    const admits = lender ?? room.admission
     const siteFiles = new SiteFiles(path.join(data, 'sites'))
     await siteFiles.recover()
     const sites = new Sites({ control: databases.control, files: siteFiles, stays, clock, believable: () => versions.believable })
@@ -214,7 +239,7 @@ export class RunningNode implements AsyncDisposable {
         recorded: () => Promise.all([usage.settled(), logs.settled()]),
         holder: directory.instance.instanceId,
         concurrency: config.invoke.queueConcurrency,
-        freeOf: (functionId) => admission.freeOf(functionId),
+        freeOf: (functionId) => admits.freeOf(functionId),
         maxAttempts: config.invoke.maxAttempts,
         maxAgeMs: config.invoke.maxAgeMs,
         deadLetterDays: config.invoke.deadLetterDays,
@@ -270,6 +295,7 @@ export class RunningNode implements AsyncDisposable {
       onCreate: (tx, project) => auth.issueProjectKeys(tx, project),
       onDelete: async (project) => {
         await stays.end(project.id)
+        await workforce?.depart(project.ref)
         await room.dropProject(project.ref)
         await sites.dropProject(project.ref)
         await triggers.dropProject(project.ref)
@@ -281,6 +307,8 @@ export class RunningNode implements AsyncDisposable {
         auth.forget()
       },
     })
+    await storeFormerJournals(data, { database: databases.control, clock, log, config })
+    await sweepFormerWorkers(config, host, place, await guests)
     await Promise.all([projects.start(), logs.start(), usage.start(), versions.start(), room.concurrency.refresh()])
     const isFirst = projects.find(DEFAULT_PROJECT) === null
     if (isFirst) await projects.create(DEFAULT_PROJECT, DEFAULT_PROJECT)
@@ -289,7 +317,7 @@ export class RunningNode implements AsyncDisposable {
       new Invoker({
         functions,
         sandboxes: sandbox.sandboxes,
-        admission,
+        admission: admits,
         meter: usage,
         logs,
         specs: room.specs,
@@ -357,6 +385,7 @@ export class RunningNode implements AsyncDisposable {
       usage,
       counters,
       lag,
+      workforce,
       consoleLogin,
       endLogins: async () => {
         const ended = await consoleSessions.endAll()
@@ -368,10 +397,7 @@ export class RunningNode implements AsyncDisposable {
       draining: draining.signal,
       stopping: stopping.signal,
     })
-    const tls =
-      settings.tlsCert === null || settings.tlsKey === null
-        ? null
-        : { cert: readText(settings.tlsCert, 'certificate'), key: readText(settings.tlsKey, 'private key') }
+    const tls = tlsOf(config)
     const proxies = new TrustedProxies(settings.behindProxy)
     const served = opening.use(
       new Gateway({
@@ -390,6 +416,7 @@ export class RunningNode implements AsyncDisposable {
         clock,
         log,
         tls,
+        ...(workforce === null ? {} : { processes: workforce.processes({ auth, urls: room.urls }, routes, content) }),
       }),
     )
     gateway = served
@@ -410,7 +437,7 @@ export class RunningNode implements AsyncDisposable {
         tls,
       }),
     )
-    const listening = await listen(served, consoleListener, config, directory)
+    const listening = await listen(served, consoleListener, config, directory, workforce !== null)
     port = listening.port
     const scheme = settings.tlsCert === null ? 'http' : 'https'
     const shown = settings.host === '0.0.0.0' || settings.host === '::' ? '127.0.0.1' : settings.host?.includes(':') ? `[${settings.host}]` : settings.host
@@ -428,6 +455,17 @@ export class RunningNode implements AsyncDisposable {
       sandbox: { driver: sandbox.describe().driver, limits: sandbox.describe().limits },
     }
     const line = readyLine
+
+    if (workforce) {
+      bus.subscribe('logs.stored', () => logs.heard())
+      bus.respond('version.unpacked', async (value) => {
+        const { project: ref, name, qualifier } = value as { project: ProjectRef; name: string; qualifier: string }
+        await functions.resolve(ref, name, qualifier)
+        return null
+      })
+      await served.listenForPeers(workforce.socket)
+      await workforce.start({ address, port, operatorHash: auth.operatorHash ?? new Uint8Array() })
+    }
 
     // What was begun in a former life goes on, and the first job needs them.
     await queue.start()
@@ -451,7 +489,13 @@ export class RunningNode implements AsyncDisposable {
       drain: async () => {
         isReady = false
         draining.abort()
-        await gateway?.drain(settings.drainMs)
+        const from = clock.monotonic()
+        if (workforce) {
+          // Their calls need this process until they are over.
+          served.leave()
+          await workforce.drain(settings.drainMs)
+        }
+        await served.drain(Math.max(0, settings.drainMs - (clock.monotonic() - from)))
         stopping.abort()
       },
     })
@@ -463,13 +507,5 @@ function pricesOf(file: string | null): PriceList {
     return readPriceList(file)
   } catch (error) {
     throw error instanceof PriceListError ? new StartError(error.message, 2) : error
-  }
-}
-
-function readText(file: string, what: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    throw new StartError(`The ${what} ${file} cannot be read: ${(error as Error).message}`, 2)
   }
 }

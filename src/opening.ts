@@ -1,15 +1,17 @@
-import { existsSync } from 'node:fs'
+import { existsSync, promises as fs } from 'node:fs'
+import { totalmem } from 'node:os'
 import path from 'node:path'
 import type { Databases } from './backends/database/database.ts'
 import { EmbeddedDatabases } from './backends/database/embedded.ts'
 import { ExternalDatabases } from './backends/database/external.ts'
 import type { Config } from './config.ts'
 import type { Ballast } from './core/ballast.ts'
-import type { DataDirectory } from './core/data-directory.ts'
 import type { Egress } from './core/egress.ts'
 import type { Sealer } from './core/seal.ts'
 import type { Host } from './host.ts'
+import { MiB } from './lib/bytes.ts'
 import { uuidTime } from './lib/ids.ts'
+import { MOST_WORKERS } from './gateway/index.ts'
 import {
   type Driver,
   type DriverName,
@@ -47,17 +49,29 @@ export async function openDatabases(config: Config, host: Host, data: string, se
   })
 }
 
+/** Whose sandboxes they are: the main process is the first of its node's, the workers follow. */
+export interface SandboxPlace {
+  /** The data directory. */
+  readonly data: string
+  readonly instanceId: string
+  readonly process: number
+  readonly processes: number
+}
+
+/** By this the host's own tables know the sandboxes of a process. */
+const placeName = ({ instanceId, process }: SandboxPlace) => `${instanceId.replaceAll('-', '').slice(-12)}${process === 0 ? '' : `-w${process}`}`
 /** What a function may ask for. */
 const ISOLATING: readonly DriverName[] = ['runc', 'gvisor', 'bwrap']
 
 /** The driver that this machine allows, with its pool; without one, what says why. */
-export async function openSandboxRoom(config: Config, host: Host, directory: DataDirectory, guests: Guests, shares: Shares) {
+export async function openSandboxRoom(config: Config, host: Host, place: SandboxPlace, guests: Guests, shares: Shares) {
   const startedAt = host.clock.now()
   const setting = config.sandbox.sandbox
-  const name = directory.instance.instanceId.replaceAll('-', '').slice(-12)
+  const name = placeName(place)
   const how = {
     runBase: host.runBase,
     guests,
+    part: { at: place.process, of: place.processes },
     runtimesPath: path.join(host.root, 'runtimes'),
     dns: config.egress.dns,
     clock: host.clock,
@@ -76,16 +90,19 @@ export async function openSandboxRoom(config: Config, host: Host, directory: Dat
       })
     : own
   const sandboxes: Sandboxes = await openSandboxes({
-    config: config.sandbox,
+    config: { ...config.sandbox, memoryMb: shareOfMemory(config.sandbox.memoryMb, place.processes) },
     driver: found,
-    data: directory.path,
+    data: place.data,
+    ...(place.process === 0 ? {} : { worker: place.process }),
     clock: host.clock,
     log: host.log,
     knownBefore: (versionId) => uuidTime(versionId) < startedAt,
     shares,
     machineMemory: readMachineMemory,
   })
-  if (!isDriver(found)) host.log.warn({}, `Functions cannot run: ${found.why}. ${found.todo}`)
+  // The main process has said it.
+  if (place.process > 0) host.log.debug({ driver: isDriver(found) ? found.name : 'none' }, 'the sandboxes of a worker')
+  else if (!isDriver(found)) host.log.warn({}, `Functions cannot run: ${found.why}. ${found.todo}`)
   else for (const gap of found.missing) host.log.warn({ driver: found.name, what: gap.what }, `${gap.why}. ${gap.todo}`)
   return {
     sandboxes,
@@ -103,5 +120,31 @@ export async function openSandboxRoom(config: Config, host: Host, directory: Dat
       isDriver(found)
         ? { driver: found.name as string, limits: found.limits, missing: found.missing, problems: sandboxes.problems() }
         : { driver: 'none', limits: [] as readonly string[], missing: [{ what: 'functions', why: found.why, todo: found.todo }], problems: [] },
+  }
+}
+
+/** 0 stays what the pool makes of it where the node is one process. */
+const shareOfMemory = (memoryMb: number, processes: number): number =>
+  processes === 1 ? memoryMb : Math.max(1, Math.floor((memoryMb || (totalmem() / MiB) * 0.75) / processes))
+
+/** Ends what workers left behind that are no part of this life of the node: there may have been more of them. */
+export async function sweepFormerWorkers(config: Config, host: Host, place: Omit<SandboxPlace, 'process'>, guests: Guests): Promise<void> {
+  for (let process = place.processes; process <= MOST_WORKERS; process++) {
+    const own = placeName({ ...place, process })
+    for (const driver of [null, ...ISOLATING]) {
+      const name = driver === null ? own : `${own}-${driver}`
+      if (!existsSync(path.join(host.runBase, `mayfly-sandboxes-${name}`))) continue
+      const found = await detectDriver(driver ?? config.sandbox.sandbox, {
+        runBase: host.runBase,
+        name,
+        guests,
+        runtimesPath: path.join(host.root, 'runtimes'),
+        dns: config.egress.dns,
+        clock: host.clock,
+        log: host.log,
+      })
+      if (isDriver(found)) await found[Symbol.asyncDispose]()
+    }
+    await fs.rm(path.join(place.data, 'sandboxes', `worker-${process}`), { recursive: true, force: true })
   }
 }

@@ -10,6 +10,7 @@ import type { ProjectRef } from './core/project.ts'
 import type { Projects } from './core/projects.ts'
 import type { Route } from './core/route.ts'
 import { DEFAULT_PROJECT } from './defaults.ts'
+import { journalsOfAll, poolOfAll } from './all-processes.ts'
 import { archivesOfFunctions } from './deploying.ts'
 import { routes as deploymentRoutes } from './deployments/http.ts'
 import type { Deployments } from './deployments/index.ts'
@@ -17,7 +18,7 @@ import type { FunctionRoom } from './function-room.ts'
 import { lambdaRoutes, projectConcurrencyRoutes, routes as functionRoutes, secretRoutes, urlRoutes } from './functions/index.ts'
 import { consoleRoutes, type Content, nodeRoutes, projectRoutes } from './gateway/index.ts'
 import type { Host } from './host.ts'
-import { type Invoker, lambdaInvokeRoutes, provisionedOf, type Queue, routes as invokeRoutes, urlDoorRoutes } from './invoke/index.ts'
+import { callRoutes, type Invoker, lambdaInvokeRoutes, provisionedOf, type Queue, queueRoutes, urlDoorRoutes } from './invoke/index.ts'
 import type { Logs } from './observe/index.ts'
 import { metricsRoutes, routes as logRoutes } from './observe/http.ts'
 import type { openSandboxRoom } from './opening.ts'
@@ -33,6 +34,7 @@ import { routes as triggerRoutes, type Triggers } from './triggers/index.ts'
 import { routes as usageRoutes } from './usage/http.ts'
 import type { Usage } from './usage/index.ts'
 import { verifyUrlSignature } from './verify-aws.ts'
+import type { Workforce } from './workforce.ts'
 
 /** The rooms of a node, as far as they have routes. */
 export interface Rooms {
@@ -59,6 +61,8 @@ export interface Rooms {
   readonly usage: Usage
   readonly counters: InvocationCounters
   readonly lag: ReturnType<typeof watchEventLoop>
+  /** Null where the node is one process. */
+  readonly workforce: Workforce | null
   readonly consoleLogin: () => Promise<string>
   /** Ends all logins of the console. @returns how many there were */
   readonly endLogins: () => Promise<number>
@@ -73,12 +77,14 @@ export interface Rooms {
 /** Every route that the node has. */
 export function routeTable(rooms: Rooms): Route[] {
   const { config, host, data, databases, disk, auth, projects, content, sandbox, room, invoker, queue, triggers, storage, realtime } = rooms
-  const { sites, deployments, logs, logJournal, usage, counters, lag, draining, stopping } = rooms
+  const { sites, deployments, logs, logJournal, usage, counters, lag, workforce, draining, stopping } = rooms
   const { clock, log } = host
   const { sandboxes } = sandbox
   const { functions } = room
   const urlAddress = (origin: string, id: string) => content.functionUrl(origin, id)
   const siteAddress = (origin: string, ref: ProjectRef, site: string) => content.address(origin, ref, site)
+  const statusOfWorkers = async () => (await workforce?.status()) ?? []
+  const runningOfAll = (workers: readonly { readonly running: number }[]) => workers.reduce((sum, { running }) => sum + running, invoker.running)
   return [
     ...nodeRoutes({
       version: host.version,
@@ -88,7 +94,12 @@ export function routeTable(rooms: Rooms): Route[] {
       disk: () => disk.describe(),
       ready: rooms.isReady,
       status: async () => rooms.readyLine(),
-      pool: () => ({ ...sandboxes.status(), problems: sandboxes.problems(), running: invoker.running }),
+      pool: async () => {
+        const workers = await statusOfWorkers()
+        const problems = [sandboxes.problems(), ...workers.map((worker) => worker.problems)].flat()
+        return { ...poolOfAll(sandboxes.status(), workers), problems, running: runningOfAll(workers) }
+      },
+      workers: () => workforce?.describe() ?? null,
     }),
     ...projectRoutes({
       projects,
@@ -104,7 +115,7 @@ export function routeTable(rooms: Rooms): Route[] {
     ...functionRoutes({
       functions,
       links: room.links,
-      concurrencyOf: (record) => ({ reserved: room.concurrency.of(record.id), kept: sandboxes.provisioned(record.versionId) }),
+      concurrencyOf: (record) => ({ reserved: room.concurrency.of(record.id), kept: room.kept.provisioned(record.versionId) }),
     }),
     ...projectConcurrencyRoutes(room.concurrency),
     ...secretRoutes(room.secrets),
@@ -112,30 +123,48 @@ export function routeTable(rooms: Rooms): Route[] {
     ...siteRoutes({ sites, address: siteAddress }),
     ...deploymentRoutes({ deployments, address: siteAddress }),
     ...logRoutes(logs, draining),
-    ...metricsRoutes({
-      invocations: counters,
-      admission: () => ({ running: invoker.running, limit: config.invoke.concurrency, waiting: room.admission.waiting, refused: room.admission.refused }),
-      provisioned: () => provisionedOf(sandboxes),
-      queue: async () => ({
-        waiting: Math.max(0, queue.length - queue.running),
-        running: queue.running,
-        deadLetters: await queue.countDeadLetters(),
-        backlog: triggers.backlog,
-      }),
-      sandboxes: () => sandboxes.status(),
-      journals: async () => [
-        { name: 'logs', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'logs')), dropped: logs.dropped, writable: logJournal.writable },
-        { name: 'meters', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'meters')), dropped: usage.dropped, writable: usage.writable },
-      ],
-      logLinesDropped: () => logs.droppedByRate,
-      disk: () => disk.samples,
-      serversRunning: async () => (await databases.status()).filter((server) => server.running).length,
-      process: () => ownNumbers(clock),
-      lag: lag.read,
-      realtime: () => realtime.numbers,
+    ...metricsRoutes(async () => {
+      const workers = await statusOfWorkers()
+      return {
+        invocations: workforce?.countersWith(counters) ?? counters,
+        admission: () => ({
+          running: runningOfAll(workers),
+          limit: config.invoke.concurrency,
+          waiting: room.admission.waiting,
+          refused: room.admission.refused,
+        }),
+        provisioned: () => provisionedOf(room.kept),
+        queue: async () => ({
+          waiting: Math.max(0, queue.length - queue.running),
+          running: queue.running,
+          deadLetters: await queue.countDeadLetters(),
+          backlog: triggers.backlog,
+        }),
+        sandboxes: () => poolOfAll(sandboxes.status(), workers),
+        journals: async () =>
+          journalsOfAll(
+            [
+              { name: 'logs', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'logs')), dropped: logs.dropped, writable: logJournal.writable },
+              { name: 'meters', bytes: await bytesBelow(path.join(data, 'journal', 'main', 'meters')), dropped: usage.dropped, writable: usage.writable },
+            ],
+            workers,
+          ),
+        logLinesDropped: () => workers.reduce((sum, { logLinesDropped }) => sum + logLinesDropped, logs.droppedByRate),
+        disk: () => disk.samples,
+        serversRunning: async () => (await databases.status()).filter((server) => server.running).length,
+        process: () => ownNumbers(clock),
+        workers: () => {
+          const all = workforce?.describe() ?? []
+          const ready = all.filter(({ state }) => state === 'ready').length
+          return { wanted: all.length, ready, restarts: all.reduce((sum, { restarts }) => sum + restarts, 0) }
+        },
+        lag: lag.read,
+        realtime: () => realtime.numbers,
+      }
     }),
     ...usageRoutes(usage),
-    ...invokeRoutes({ invoker, queue, functions, now: () => clock.now(), patienceMs: config.invoke.waitMs, stopping: stopping }),
+    ...callRoutes({ invoker, queue, functions, now: () => clock.now(), patienceMs: config.invoke.waitMs, stopping: stopping }),
+    ...queueRoutes({ queue, functions }),
     ...urlDoorRoutes({
       invoker,
       urls: room.urls,
@@ -152,7 +181,7 @@ export function routeTable(rooms: Rooms): Route[] {
     ...lambdaRoutes({
       functions,
       concurrency: room.concurrency,
-      provisioned: (versionId) => sandboxes.provisioned(versionId),
+      provisioned: (versionId) => room.kept.provisioned(versionId),
       links: room.links,
       settings: room.settings,
       archives: archivesOfFunctions(storage, (ref) => projects.find(ref)),

@@ -9,7 +9,7 @@ import { LIMITS } from '../src/core/limits.ts'
 import { environmentName, flagName } from '../src/core/settings.ts'
 import { lambdaRoutes, MAX_ENVIRONMENT_BYTES, mayflyJsonSchema, routes as functionRoutes, secretRoutes, urlRoutes } from '../src/functions/index.ts'
 import { consoleRoutes, nodeRoutes, projectRoutes } from '../src/gateway/index.ts'
-import { lambdaInvokeRoutes, routes as invokeRoutes, urlDoorRoutes } from '../src/invoke/index.ts'
+import { callRoutes, lambdaInvokeRoutes, queueRoutes, urlDoorRoutes } from '../src/invoke/index.ts'
 import { metricsRoutes, routes as logRoutes } from '../src/observe/http.ts'
 import { METRICS } from '../src/observe/metrics.ts'
 import { routes as siteRoutes } from '../src/sites/http.ts'
@@ -35,7 +35,8 @@ const ROUTES = [
   ...logRoutes(nothing, nothing),
   ...metricsRoutes(nothing),
   ...usageRoutes(nothing),
-  ...invokeRoutes(nothing),
+  ...callRoutes(nothing),
+  ...queueRoutes(nothing),
   ...urlDoorRoutes(nothing),
   ...triggerRoutes(nothing),
   ...lambdaInvokeRoutes(nothing),

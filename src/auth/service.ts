@@ -16,6 +16,13 @@ export interface HandleOwner {
   readonly role: FunctionRole
 }
 
+/** Keys of the form of real ones, for the inside of a sandbox. */
+export interface Handle {
+  readonly key: string
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+}
+
 export interface ProjectKeys {
   readonly publishableKey: string
   readonly secretKey: string
@@ -49,6 +56,10 @@ export class Auth {
   readonly #accessKeys: Believed<AccessKey>
   readonly #handles = new Map<string, HandleOwner>()
   readonly #handleAccessKeys = new Map<string, { readonly secret: string; readonly owner: HandleOwner }>()
+  /** What was given out here, by version. */
+  readonly #issued = new Map<string, Handle>()
+  /** Of handles that another process of the node gave out: their names here, the latest used last. */
+  readonly #adopted = new Map<string, { readonly version: string; readonly accessKeyId: string }>()
   #operatorHash: Buffer | null = null
 
   /** @param believable  whether what was learnt of keys may be used without asking the database again */
@@ -107,6 +118,16 @@ export class Auth {
     return token
   }
 
+  /** By what another process of this node knows the operator's token. */
+  get operatorHash(): Uint8Array | null {
+    return this.#operatorHash
+  }
+
+  /** The main process has issued a token. */
+  believeOperator(hash: Uint8Array): void {
+    this.#operatorHash = Buffer.from(hash)
+  }
+
   /** Who a key from outside speaks for; null when it is none. A handle is none. */
   async verifyKey(key: string): Promise<Principal | null> {
     if (key.length > 200) return null
@@ -135,22 +156,49 @@ export class Auth {
   }
 
   /** Keys for a sandbox: they have the form of real ones, live in memory and are valid only on its relay. */
-  issueHandle(owner: HandleOwner): { key: string; accessKeyId: string; secretAccessKey: string; revoke(): void } {
+  issueHandle(owner: HandleOwner): Handle & { revoke(): void } {
     const key = makeKey('secret')
     const accessKeyId = `ASIA${base32(randomBytes(16))}`
     const secretAccessKey = randomBytes(30).toString('base64')
     const name = sha256(key).toString('base64')
     this.#handles.set(name, owner)
     this.#handleAccessKeys.set(accessKeyId, { secret: secretAccessKey, owner })
+    const handle = { key, accessKeyId, secretAccessKey }
+    this.#issued.set(owner.version, handle)
     return {
-      key,
-      accessKeyId,
-      secretAccessKey,
+      ...handle,
       revoke: () => {
         this.#handles.delete(name)
         this.#handleAccessKeys.delete(accessKeyId)
+        if (this.#issued.get(owner.version) === handle) this.#issued.delete(owner.version)
       },
     }
+  }
+
+  /** What this process gave to the sandboxes of a version; null when it is valid no more. */
+  handleOf({ version }: HandleOwner): Handle | null {
+    return this.#issued.get(version) ?? null
+  }
+
+  /** What another process of the node gave out holds here too; null: nothing that it gave to this version does. */
+  adoptHandle(owner: HandleOwner, handle: Handle | null): void {
+    if (handle === null) {
+      for (const [name, { version }] of this.#adopted) if (version === owner.version) this.#disown(name)
+      return
+    }
+    const name = sha256(handle.key).toString('base64')
+    this.#adopted.delete(name)
+    this.#adopted.set(name, { version: owner.version, accessKeyId: handle.accessKeyId })
+    this.#handles.set(name, owner)
+    this.#handleAccessKeys.set(handle.accessKeyId, { secret: handle.secretAccessKey, owner })
+    if (this.#adopted.size > LIMITS.believedKeys.value) this.#disown(this.#adopted.keys().next().value as string)
+  }
+
+  #disown(name: string): void {
+    const adopted = this.#adopted.get(name)
+    this.#adopted.delete(name)
+    this.#handles.delete(name)
+    if (adopted) this.#handleAccessKeys.delete(adopted.accessKeyId)
   }
 
   verifyHandle(key: string): HandleOwner | null {

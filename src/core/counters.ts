@@ -38,6 +38,28 @@ export class InvocationCounters {
     response.add(record.responseMs)
   }
 
+  /** All of it, as numbers that another process can add. */
+  snapshot(): CountersSnapshot {
+    return {
+      byKind: [...this.#byKind],
+      durations: this.#durations.snapshot(),
+      parts: PARTS.map((part) => this.#parts[part].snapshot()),
+      sums: [this.billedMs, this.bytesIn, this.bytesOut],
+    }
+  }
+
+  /** Adds what another process has counted. */
+  add({ byKind, durations, parts, sums }: CountersSnapshot): this {
+    for (const [at, count] of byKind.entries()) (this.#byKind[at] as number) += count
+    this.#durations.addAll(durations)
+    for (const [at, part] of PARTS.entries()) this.#parts[part].addAll(parts[at] as readonly number[])
+    const [billedMs = 0, bytesIn = 0, bytesOut = 0] = sums
+    this.billedMs += billedMs
+    this.bytesIn += bytesIn
+    this.bytesOut += bytesOut
+    return this
+  }
+
   of(outcome: (typeof OUTCOMES)[number], cold: (typeof COLD_REASONS)[number]): number {
     return this.#byKind[(OUTCOME_AT.get(outcome) as number) + (COLD_AT.get(cold) as number)] as number
   }
@@ -50,6 +72,13 @@ export class InvocationCounters {
   part(part: (typeof PARTS)[number]): Counted {
     return this.#parts[part].counted()
   }
+}
+
+export interface CountersSnapshot {
+  readonly byKind: readonly number[]
+  readonly durations: readonly number[]
+  readonly parts: readonly (readonly number[])[]
+  readonly sums: readonly number[]
 }
 
 /** How many took at most so long, for each bound; all of them and their sum. */
@@ -68,6 +97,16 @@ class Durations {
     while (at < DURATION_BOUNDS_MS.length && ms > (DURATION_BOUNDS_MS[at] as number)) at++
     ;(this.#counts[at] as number)++
     this.#sumMs += ms
+  }
+
+  /** The counts, and the sum last. */
+  snapshot(): number[] {
+    return [...this.#counts, this.#sumMs]
+  }
+
+  addAll(snapshot: readonly number[]): void {
+    for (let at = 0; at < this.#counts.length; at++) (this.#counts[at] as number) += snapshot[at] ?? 0
+    this.#sumMs += snapshot[this.#counts.length] ?? 0
   }
 
   counted(): Counted {

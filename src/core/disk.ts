@@ -52,7 +52,8 @@ interface Sample extends DiskSpace {
 export interface DiskGuardDeps {
   readonly places: readonly DiskPlace[]
   readonly reserveMb: number
-  readonly ballast: Ballast
+  /** Null where another process of the node keeps it. */
+  readonly ballast: Ballast | null
   readonly clock: Clock
   readonly log: Log
   readonly measure?: MeasureDisk
@@ -163,7 +164,7 @@ export class DiskGuard implements AsyncDisposable {
   async #renewBallast(): Promise<void> {
     const { ballast, log } = this.#deps
     const home = this.#samples[0]
-    if (!home || ballast.there || home.freeBytes - ballast.bytes < home.reserve) return
+    if (!home || !ballast || ballast.there || home.freeBytes - ballast.bytes < home.reserve) return
     try {
       await ballast.make()
     } catch (error) {

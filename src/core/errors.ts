@@ -55,6 +55,7 @@ export const ERRORS = {
     hint: 'Choose a version with `mayfly versions <function>` and point the alias at it with `mayfly alias <function> <alias> <version>`.',
   },
   payload_too_large: { status: 413, retry: 'never', hint: 'Send less, or put the body in a bucket and pass its key.' },
+  process_lost: { status: 502, retry: 'never', hint: 'The work may be done: look at what it should have done before you send the request again.' },
   profile_exceeded: {
     status: 400,
     retry: 'never',

@@ -53,6 +53,11 @@ export class JournalConsumer<T> implements AsyncDisposable {
     await this.#moved.wait(this.#deps.clock, ms, signal)
   }
 
+  /** Something was stored by another process. */
+  ring(): void {
+    this.#moved.ring()
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
     await this.#running

@@ -89,6 +89,12 @@ export interface Route {
   readonly judgesKeys?: boolean
   /** What browsers ask about other origins, preflights too, is the handler's to answer. */
   readonly answersCors?: boolean
+  /**
+   * Whether a request runs a function at once, and waits for it: any process of the node may serve that. All else is
+   * served by the main process.
+   * @param query  what follows `?`, as it came
+   */
+  readonly runs?: (headers: IncomingHttpHeaders, query: string) => boolean
   /** Renders an error in the dialect of the route; the catalogue's JSON shape when absent. */
   readonly fail?: (error: unknown, context: FailContext) => Reply
   readonly handle: (context: RequestContext) => Promise<Reply>

@@ -9,6 +9,7 @@ import type { Version } from './types.ts'
 export interface ResolverDeps {
   readonly control: Database
   readonly builds: Builds
+  readonly unpacked?: (project: ProjectRef, name: string, qualifier: string) => Promise<void>
   readonly believable: () => boolean
   /** From 0 to below 1: which of an alias's two versions takes a call. */
   readonly fraction: () => number
@@ -88,6 +89,7 @@ export class Resolver {
     return this.#versions.get(`${project}/${name}:${version}`, async () => {
       const record = await this.get(project, name, version)
       if (record.state === 'pending') throw new MayflyError('function_not_ready', `the function "${name}" is still being made`)
+      await this.#deps.unpacked?.(project, name, version)
       return await this.#deps.builds.versionOf(project, record)
     })
   }

@@ -73,6 +73,8 @@ export interface FunctionsDeps {
   readonly retired: (versionId: string) => void
   /** Told, and waited for, when a function of a project is gone. What it throws is logged. */
   readonly deleted?: (project: ProjectRef) => Promise<void>
+  /** Absent where this process unpacks code itself: resolves when that of a version is unpacked. */
+  readonly unpacked?: (project: ProjectRef, name: string, qualifier: string) => Promise<void>
   /** Told, off the path of calls, of a version that will probably be called: what can be made before is made then. */
   readonly expected?: (version: Version) => Promise<void>
   /** What a version's sandboxes are told beside its environment: read by the time that the version is. */
@@ -124,6 +126,7 @@ export class FunctionsService implements Functions {
     this.#resolver = new Resolver({
       control: deps.control,
       builds: this.#builds,
+      ...(deps.unpacked ? { unpacked: deps.unpacked } : {}),
       believable: () => deps.believable?.() ?? true,
       fraction: deps.fraction ?? randomFraction,
     })

@@ -1,5 +1,22 @@
 import { LIMITS } from '../core/limits.ts'
-import { count, flag, type Infer, list, megabytes, text } from '../core/settings.ts'
+import { count, flag, type Infer, list, megabytes, type Setting, text } from '../core/settings.ts'
+
+export const MOST_WORKERS = 16
+const WORKERS = `a whole number from 0 to ${MOST_WORKERS}, or auto`
+
+/** How many workers a machine of so many cores is given by itself. */
+export const usualWorkers = (cores: number): number => (cores <= 2 ? 0 : Math.min(MOST_WORKERS, Math.floor(cores / 2)))
+
+const workersSetting: Setting<number | 'auto'> = {
+  default: 'auto',
+  doc: 'How many processes run functions beside the main one, each with sandboxes of its own; auto: none on one or two cores, else half as many as there are cores.',
+  takes: WORKERS,
+  parse: (given) => {
+    const value = given === 'auto' ? given : typeof given === 'number' ? given : typeof given === 'string' && /^\d{1,2}$/.test(given) ? Number(given) : -1
+    if (value !== 'auto' && !(Number.isInteger(value) && value >= 0 && value <= MOST_WORKERS)) throw new RangeError(`must be ${WORKERS}`)
+    return value
+  },
+}
 
 /** The settings of the node itself and its doors. */
 export const nodeSettings = {
@@ -11,6 +28,7 @@ export const nodeSettings = {
     takes: 'an address or host name',
   }),
   port: count({ default: 54_321, min: 0, max: 65_535, doc: 'The port of the API. 0 takes a free one and remembers it in the data directory.' }),
+  workers: workersSetting,
   consolePort: count({
     default: 0,
     min: 0,

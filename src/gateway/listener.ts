@@ -1,9 +1,10 @@
+import { rm } from 'node:fs/promises'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, ListenOptions } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { DatabaseError } from '../backends/database/database.ts'
-import { type ErrorCode, ERRORS, MayflyError } from '../core/errors.ts'
+import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Principal } from '../core/principal.ts'
@@ -20,6 +21,9 @@ import { sparingTheConsole, withoutConsoleCookie, withoutCredentials } from './c
 import { CORS_HEADERS, isPreflight, preflightReply } from './cors.ts'
 import { type Content, FUNCTION_URLS } from './content.ts'
 import { cutProject, hostName, type HostNames, type TrustedProxies } from './doors.ts'
+import type { HandOver } from './hand-over.ts'
+import { type Hop, leftHeader, type RelayHandle, takeHop } from './peer.ts'
+import { checkRequestLine, endWith, refuseMalformed } from './refusals.ts'
 import { errorReply, writeReply } from './reply.ts'
 import { Router } from './router.ts'
 import { Upgrades } from './upgrade.ts'
@@ -57,14 +61,29 @@ export interface GatewayDeps {
   readonly clock: Clock
   readonly log: Log
   readonly tls: { cert: string; key: string } | null
+  /** Absent where the node is one process. */
+  readonly processes?: Processes
   /** What bodies may take together; with the bounds of the catalogue when absent. */
   readonly bodies?: BodyBudget
+}
+
+/** What the door of one process asks about the others of its node. */
+export interface Processes {
+  readonly handOver: HandOver
+  /** The keys of a function that this process gave to its sandboxes; null when they are valid no more. */
+  readonly handleOf: (identity: RelayIdentity) => RelayHandle | null
+  /** What another process gave to its own; null takes it back. */
+  readonly adoptHandle: (identity: RelayIdentity, handle: RelayHandle | null) => void
+  /** A request of the management API may have changed something: resolves when no process serves what was before it. */
+  readonly settled: () => Promise<void>
 }
 
 interface Arrival {
   readonly relay: { identity: RelayIdentity; depth: number } | null
   /** Who is signed in to the console, whose door it came by. */
   readonly visitor?: Principal
+  /** Another process of the node took it in. */
+  readonly hop?: Hop
 }
 
 const OUTSIDE: Arrival = { relay: null }
@@ -88,7 +107,10 @@ export class Gateway implements AsyncDisposable {
   readonly #upgrades: Upgrades
   readonly #server: Server
   readonly #relayServer: Server
+  /** For the other processes of the node. */
+  readonly #peerServer: Server
   readonly #relayed = new WeakMap<object, { identity: RelayIdentity; depth: () => number }>()
+  readonly #handed = new WeakMap<IncomingMessage, Arrival>()
   readonly #stopping = new AbortController()
   readonly #bodies: BodyBudget
   #running = 0
@@ -101,7 +123,8 @@ export class Gateway implements AsyncDisposable {
     // Whoever offers another protocol, or this one elsewhere, is answered in ours; sites have no sockets.
     const options = {
       ...SERVER_OPTIONS,
-      shouldUpgradeCallback: (request: IncomingMessage) => !this.#contentOf(request) && this.#functionAt(request) === null && this.#upgrades.wants(request),
+      shouldUpgradeCallback: (request: IncomingMessage) =>
+        !this.#contentOf(request) && this.#functionAt(request) === null && (this.#upgrades.wants(request) || this.#isForOthers(request)),
     }
     const serve = (request: IncomingMessage, response: ServerResponse) => void this.#serve(request, response, OUTSIDE)
     this.#server = deps.tls ? (createTlsServer({ ...options, ...deps.tls }, serve) as unknown as Server) : createServer(options, serve)
@@ -111,13 +134,31 @@ export class Gateway implements AsyncDisposable {
       else request.socket.destroy()
     }
     this.#relayServer = createServer(options, serveRelayed)
+    const serveHanded = (request: IncomingMessage, response: ServerResponse) => {
+      const arrival = this.#handedOn(request)
+      if (arrival) void this.#serve(request, response, arrival)
+      else request.socket.destroy()
+    }
+    this.#peerServer = createServer(
+      {
+        ...options,
+        maxHeaderSize: 2 * SERVER_OPTIONS.maxHeaderSize, // what came, and what is said of it
+        keepAliveTimeout: 0, // whoever closes an idle connection that is about to be used breaks a request: only the other side does
+        shouldUpgradeCallback: (request) => this.#handedOn(request) !== null && options.shouldUpgradeCallback(request),
+      },
+      serveHanded,
+    )
     for (const [server, take] of [
       [this.#server, serve],
       [this.#relayServer, serveRelayed],
+      [this.#peerServer, serveHanded],
     ] as const) {
       server.on('clientError', refuseMalformed)
       server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-        void this.#upgrades.take(request, socket, head, this.#relayOf(request.socket))
+        const { relay } = this.#handed.get(request) ?? { relay: this.#relayOf(request.socket) }
+        const others = deps.processes?.handOver.rest
+        if (others) void others.upgrade(request, socket, head, this.#hopOf(request, { relay }))
+        else void this.#upgrades.take(request, socket, head, relay)
       })
       // An expectation that nobody knows is no reason to answer past the catalogue (RFC 9110, 10.1.1).
       server.on('checkExpectation', take)
@@ -128,22 +169,49 @@ export class Gateway implements AsyncDisposable {
     }
   }
 
-  /** @returns the port. @throws Error with code EADDRINUSE or EACCES */
-  listen(host: string, port: number): Promise<number> {
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen({ host, port, backlog: 511 }, () => {
-        this.#server.removeListener('error', reject)
-        this.#server.on('error', (error) => this.#deps.log.error({ error: error.message }, 'the listener reported an error'))
-        resolve((this.#server.address() as AddressInfo).port)
-      })
-    })
+  /**
+   * @param shared  other processes of the node listen on it too: the kernel deals the connections out
+   * @returns the port. @throws Error with code EADDRINUSE or EACCES
+   */
+  async listen(host: string, port: number, shared = false): Promise<number> {
+    await listening(this.#server, { host, port, backlog: 511, reusePort: shared })
+    this.#server.on('error', (error) => this.#deps.log.error({ error: error.message }, 'the listener reported an error'))
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  /** Takes requests from the other processes of the node, by a socket in a folder of its own user's. */
+  async listenForPeers(path: string): Promise<void> {
+    await rm(path, { force: true }) // a process that was killed leaves its name
+    await listening(this.#peerServer, { path, backlog: 511 })
   }
 
   /** Of a connection that a sandbox opened, with its depth at this moment: it is kept open from one call to the next. */
   #relayOf(socket: object): Arrival['relay'] {
     const relay = this.#relayed.get(socket)
     return relay ? { identity: relay.identity, depth: relay.depth() } : null
+  }
+
+  /** What another process handed on; null when it says nothing of that, as no process of the node does. */
+  #handedOn(request: IncomingMessage): Arrival | null {
+    const known = this.#handed.get(request)
+    if (known) return known
+    const hop = takeHop(request)
+    if (hop === null) return null
+    if (hop.relay) this.#deps.processes?.adoptHandle(hop.relay.identity, hop.relay.handle)
+    const arrival: Arrival = { relay: hop.relay, hop }
+    this.#handed.set(request, arrival)
+    return arrival
+  }
+
+  #hopOf(request: IncomingMessage, { relay }: Arrival): Omit<Hop, 'added'> {
+    const handle = relay ? (this.#deps.processes?.handleOf(relay.identity) ?? null) : null
+    return { remote: request.socket.remoteAddress ?? 'sandbox', relay: relay && { ...relay, handle } }
+  }
+
+  /** Would become a WebSocket in another process. */
+  #isForOthers(request: IncomingMessage): boolean {
+    const rest = this.#deps.processes?.handOver.rest ?? null
+    return rest !== null && request.method === 'GET' && /^websocket$/i.test(request.headers.upgrade ?? '')
   }
 
   /** Takes a connection that a sandbox opened to the platform. `depth` is asked for each request on it. */
@@ -163,9 +231,17 @@ export class Gateway implements AsyncDisposable {
     return this.#running
   }
 
+  /** Takes no more connections from the network, and lets its WebSockets go; the other processes are served on. */
+  leave(): void {
+    this.#server.close()
+    this.#server.closeIdleConnections()
+    this.#upgrades.drain()
+  }
+
   /** Stops taking requests, lets those that run end within `graceMs`, then cuts them. */
   async drain(graceMs: number): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    this.#peerServer.close()
     this.#server.closeIdleConnections()
     this.#upgrades.drain()
     const deadline = this.#deps.clock.monotonic() + graceMs
@@ -174,6 +250,7 @@ export class Gateway implements AsyncDisposable {
     await this.#deps.clock.sleep(this.#running > 0 ? 50 : 0)
     this.#server.closeAllConnections()
     this.#relayServer.closeAllConnections()
+    this.#peerServer.closeAllConnections()
     if (this.#server.listening) await closed
   }
 
@@ -198,17 +275,19 @@ export class Gateway implements AsyncDisposable {
     using held = this.#bodies.open()
     const headOnly = request.method === 'HEAD'
     const content = arrival.visitor ? null : this.#contentOf(request)
+    const { processes } = this.#deps
     let route: Route | null = null
     let failure: unknown = null
     let allow: Record<string, string> = {}
     try {
       let reply: Reply
       try {
+        if (processes && !arrival.visitor && !arrival.hop && (await this.#handOn(request, response, arrival, processes))) return
         if (content) reply = await this.#serveContent(request, content)
         else {
           const found = await this.#resolve(request, arrival, { id, signal: leaving.signal, held })
           route = found.route
-          reply = found.preflight ?? (await found.route.handle(found.context))
+          reply = found.preflight ?? (await (processes ? this.#settling(found, processes) : found.route.handle(found.context)))
         }
       } catch (error) {
         failure = error
@@ -221,12 +300,12 @@ export class Gateway implements AsyncDisposable {
           log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a request failed by a fault of this node')
       }
       if (reply.status >= 400) await discardBody(request)
-      const close: Record<string, string> = request.complete ? {} : { connection: 'close' }
+      const close: Record<string, string> = request.complete ? {} : leftHeader(arrival.hop !== undefined)
       const shown = arrival.visitor ? forVisitors(reply, route ?? errorRoute(failure)) : sparingTheConsole(reply)
       const cors = arrival.visitor || content || (route ?? errorRoute(failure))?.answersCors ? {} : CORS_HEADERS
       await writeReply(response, shown, { 'x-request-id': id, ...cors, ...close, ...allow }, headOnly, leaving.signal)
       // What was not read of a refused body is not waited for.
-      if (!request.complete) response.once('finish', () => request.socket.destroySoon())
+      if (!request.complete && !arrival.hop) response.once('finish', () => request.socket.destroySoon())
       log.debug(
         { requestId: id, method: request.method, path: pathForLog(request), status: reply.status, ms: Math.round(clock.monotonic() - startedAt) },
         'request',
@@ -237,6 +316,28 @@ export class Gateway implements AsyncDisposable {
     } finally {
       this.#running--
       this.#stopping.signal.removeEventListener('abort', onStop)
+    }
+  }
+
+  /** @returns whether another process has answered it. @throws MayflyError process_lost */
+  async #handOn(request: IncomingMessage, response: ServerResponse, arrival: Arrival, processes: Processes): Promise<boolean> {
+    if (this.#stopping.signal.aborted) return false // said in our own words
+    const to = processes.handOver.to(request, arrival.relay?.identity ?? null)
+    const peer = to instanceof Promise ? await to : to
+    if (peer === null) return false
+    if (await peer.hand(request, response, this.#hopOf(request, arrival))) return true
+    if (peer === processes.handOver.rest) throw new MayflyError('shutting_down', 'the main process of the node is away')
+    return false
+  }
+
+  /** What may have changed something is answered, well or not, when every process knows. */
+  async #settling({ route, context }: { route: Route; context: RequestContext }, processes: Processes): Promise<Reply> {
+    const changes = route.plane === 'management' && route.runs === undefined && context.method !== 'GET' && context.method !== 'HEAD'
+    if (!changes) return await route.handle(context)
+    try {
+      return await route.handle(context)
+    } finally {
+      await processes.settled()
     }
   }
 
@@ -282,7 +383,7 @@ export class Gateway implements AsyncDisposable {
     }
     const { route, params } = match
     const preflight = asked && !route.answersCors
-    const remote = request.socket.remoteAddress ?? 'sandbox'
+    const remote = arrival.hop?.remote ?? request.socket.remoteAddress ?? 'sandbox'
     const trusted = !relay && proxies.trusts(remote)
     const forwardedFor = trusted ? proxies.clientOf(headers['x-forwarded-for']) : null
     const secure = this.#isSecure(request, trusted)
@@ -372,19 +473,24 @@ export class Gateway implements AsyncDisposable {
   /** Null where the request is for the API: a sandbox reaches no other door. */
   #contentOf(request: IncomingMessage): Content | null {
     const { content } = this.#deps
-    return content?.owns(request.headers.host) && !this.#relayed.has(request.socket) ? content : null
+    return content?.owns(request.headers.host) && !this.#isRelayed(request) ? content : null
+  }
+
+  #isRelayed(request: IncomingMessage): boolean {
+    return this.#relayed.has(request.socket) || this.#handed.get(request)?.relay != null
   }
 
   /** The id in a host name of function URLs, whatever it is; null for all others. A sandbox reaches them by their paths. */
   #functionAt(request: IncomingMessage): string | null {
-    return this.#relayed.has(request.socket) ? null : (this.#deps.content?.functionAt(request.headers.host) ?? null)
+    return this.#isRelayed(request) ? null : (this.#deps.content?.functionAt(request.headers.host) ?? null)
   }
 
   /** The sites' own door. */
   async #serveContent(request: IncomingMessage, content: Content): Promise<Reply> {
     if (this.#stopping.signal.aborted) throw new MayflyError('shutting_down', 'the node is stopping')
     checkRequestLine(request)
-    return await content.reply(request, this.#isSecure(request, this.#deps.proxies.trusts(request.socket.remoteAddress ?? '')))
+    const remote = this.#handed.get(request)?.hop?.remote ?? request.socket.remoteAddress ?? ''
+    return await content.reply(request, this.#isSecure(request, this.#deps.proxies.trusts(remote)))
   }
 
   #isSecure(request: IncomingMessage, trusted: boolean): boolean {
@@ -396,6 +502,16 @@ export class Gateway implements AsyncDisposable {
     if (project?.state !== 'active') throw new MayflyError('project_not_found', `there is no project ${clip(ref)}`)
     return project
   }
+}
+
+function listening(server: Server, at: ListenOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(at, () => {
+      server.removeListener('error', reject)
+      resolve()
+    })
+  })
 }
 
 /** Nobody reads the reply any more: what was being done for it may stop. */
@@ -438,22 +554,6 @@ export const causeOf = (error: unknown): unknown => {
 
 const FORWARDING = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-forwarded-port', 'x-real-ip']
 
-/** A request for its own sake (TRACE mirrors keys, and no `Request` of a function may have it) or for another place. */
-const NO_METHODS: ReadonlySet<string> = new Set(['TRACE', 'CONNECT'])
-
-/** What every door refuses. @throws MayflyError method_not_allowed, bad_request */
-export function checkRequestLine(request: IncomingMessage): void {
-  if (NO_METHODS.has(request.method ?? '')) throw new MayflyError('method_not_allowed', `${request.method} is not served`)
-  if (!request.url?.startsWith('/')) throw new MayflyError('bad_request', 'the request line must hold a path')
-  if (hostsIn(request.rawHeaders) > 1) throw new MayflyError('bad_request', 'the request names more than one host')
-}
-
-function hostsIn(rawHeaders: readonly string[]): number {
-  let hosts = 0
-  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.length === 4 && rawHeaders[i]?.toLowerCase() === 'host') hosts++
-  return hosts
-}
-
 /** The headers without what names a way past us. */
 function withoutForwarding(request: IncomingMessage): Pick<IncomingMessage, 'headers' | 'rawHeaders'> {
   const { headers, rawHeaders } = request
@@ -482,25 +582,4 @@ const pathForLog = (request: IncomingMessage) => (request.url ?? '').split('?')[
 const describe = (error: unknown): string => {
   const cause = causeOf(error)
   return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
-}
-
-/** What the HTTP parser itself refuses never reaches a route: it gets the catalogue's words here. */
-export function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy()
-    return
-  }
-  const [status, code, message]: [string, ErrorCode, string] =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? ['431 Request Header Fields Too Large', 'bad_request', `the headers may have ${LIMITS.requestHeaders.value} bytes together`]
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? ['408 Request Timeout', 'request_timeout', `the headers were not complete after ${LIMITS.requestHeadTime.value} ms`]
-        : ['400 Bad Request', 'bad_request', 'the request is not well-formed HTTP/1.1']
-  endWith(socket, status, code, message)
-}
-
-/** A refusal from before there is a request. */
-export function endWith(socket: Duplex, status: string, code: ErrorCode, message: string): void {
-  const body = JSON.stringify({ code, message, hint: ERRORS[code].hint })
-  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
 }

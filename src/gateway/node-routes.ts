@@ -20,7 +20,15 @@ export interface NodeState {
   /** The ready line's object, keys included: for the operator only. */
   readonly status: () => Promise<unknown>
   /** Pool, sandboxes and running invocations. */
-  readonly pool: () => unknown
+  readonly pool: () => Promise<object>
+  /** Null where the node is one process. */
+  readonly workers: () => readonly { readonly state: string }[] | null
+}
+
+/** To anyone no more than how many there are. */
+function workersOf({ workers }: NodeState) {
+  const all = workers()
+  return all === null ? {} : { workers: { wanted: all.length, ready: all.filter(({ state }) => state === 'ready').length } }
 }
 
 /** What the node says about itself. */
@@ -39,6 +47,7 @@ export const nodeRoutes = (state: NodeState): Route[] => [
         databaseMemoryMb: state.databaseMemoryMb(),
         disk: state.disk(),
         sandbox: state.sandbox(),
+        ...workersOf(state),
       }),
   },
   {
@@ -55,6 +64,7 @@ export const nodeRoutes = (state: NodeState): Route[] => [
     access: 'operator',
     plane: 'management',
     doc: "The ready line's object, with the keys of the default project, and the state of the sandboxes: those that wait by runtime, each that serves a function with its calls and memory, the memory they may have together, and how many ended by why.",
-    handle: async () => json(200, { ...((await state.status()) as object), pool: state.pool() }),
+    handle: async () =>
+      json(200, { ...((await state.status()) as object), pool: await state.pool(), ...(state.workers() === null ? {} : { workers: state.workers() }) }),
   },
 ]

@@ -95,6 +95,11 @@ export class Admission {
     return this.#take(caller)
   }
 
+  /** Whether one more of a function that nobody calls yet keeps it from nobody. */
+  isRoomy(functionId: string): boolean {
+    return this.#reservations.of(functionId) === null && this.#waiters.length === 0 && this.#running * 2 < this.#limits.node
+  }
+
   /**
    * The same for a call that may wait for so long: in turns of the projects and their functions, and no longer than the
    * queue of its function is bounded. What will not change by waiting is refused at once.

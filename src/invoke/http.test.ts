@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { RequestContext } from '../core/route.ts'
-import { type InvokeHttpDeps, routes } from './http.ts'
+import { type QueueHttpDeps, queueRoutes } from './http.ts'
 
 describe('GET dead-letters', () => {
   const asked: unknown[] = []
@@ -13,7 +13,7 @@ describe('GET dead-letters', () => {
       return []
     },
   }
-  const route = routes({ queue } as unknown as InvokeHttpDeps).find((one) => one.path.endsWith('/dead-letters'))
+  const route = queueRoutes({ queue } as unknown as QueueHttpDeps).find((one) => one.path.endsWith('/dead-letters'))
   const ask = (query: string) => route?.handle({ query: new URLSearchParams(query), project: { ref: 'demo' } } as unknown as RequestContext)
 
   it('takes a function and a limit up to LIMITS.deadLetterPage', async () => {
@@ -60,7 +60,7 @@ describe('GET queue and single dead letters', () => {
   })
   let stored = letter(Buffer.from('{}'))
   const queue = { entriesOf: async () => ({ waiting: 1, running: 0, entries: [entry] }), deadLetter: async () => stored }
-  const all = routes({ queue } as unknown as InvokeHttpDeps)
+  const all = queueRoutes({ queue } as unknown as QueueHttpDeps)
   const ask = async (ending: string, query = '', id = stored.id) => {
     const route = all.find((one) => one.path.endsWith(ending) && one.method === 'GET')
     const reply = await route?.handle({ query: new URLSearchParams(query), params: { id }, project: { ref: 'demo' } } as unknown as RequestContext)

@@ -14,7 +14,7 @@ import type { DeadLetter, ShownEntry } from './store.ts'
 
 export interface InvokeHttpDeps {
   readonly invoker: Invoker
-  readonly queue: Queue
+  readonly queue: Pick<Queue, 'enqueue'>
   readonly functions: Functions
   readonly now: () => number
   /** How long a call by name may wait for its turn. */
@@ -23,8 +23,11 @@ export interface InvokeHttpDeps {
   readonly stopping: AbortSignal
 }
 
+const always = () => true
+const unlessQueued = (_headers: unknown, query: string) => new URLSearchParams(query).get('async') !== '1'
+
 /** The calls of functions by URL and by the management API. The Lambda API's Invoke stands in dialects/lambda/. */
-export function routes(deps: InvokeHttpDeps): Route[] {
+export function callRoutes(deps: InvokeHttpDeps): Route[] {
   const byName = (context: RequestContext) => callByName(deps, context)
   return [
     {
@@ -35,6 +38,7 @@ export function routes(deps: InvokeHttpDeps): Route[] {
       plane: 'data-plane',
       adds: 'records',
       doc: 'Calls a function as `supabase.functions.invoke` does.',
+      runs: always,
       handle: byName,
       fail: relayFailure,
     },
@@ -46,6 +50,7 @@ export function routes(deps: InvokeHttpDeps): Route[] {
       plane: 'data-plane',
       adds: 'records',
       doc: 'The same with a path of its own.',
+      runs: always,
       handle: byName,
       fail: relayFailure,
     },
@@ -56,8 +61,20 @@ export function routes(deps: InvokeHttpDeps): Route[] {
       plane: 'management',
       adds: 'records',
       doc: 'Runs a function, or `name:qualifier` for a version or alias of it, with the JSON body as its event; the reply is what it returned. With `async=1` it is queued: 202 once that is on disk.',
+      runs: unlessQueued,
       handle: (context) => callWithEvent(deps, context),
     },
+  ]
+}
+
+export interface QueueHttpDeps {
+  readonly queue: Queue
+  readonly functions: Functions
+}
+
+/** What waits, and what was given up. */
+export function queueRoutes(deps: QueueHttpDeps): Route[] {
+  return [
     {
       method: 'GET',
       path: '/api/v1/projects/:ref/dead-letters',
@@ -253,7 +270,7 @@ function asked(text: string): { name: string; qualifier: string | null } {
   return at === -1 ? { name: text, qualifier: null } : { name: text.slice(0, at), qualifier: text.slice(at + 1) }
 }
 
-async function deadLetters(deps: InvokeHttpDeps, context: RequestContext): Promise<Reply> {
+async function deadLetters(deps: QueueHttpDeps, context: RequestContext): Promise<Reply> {
   const limit = limitOf(context, LIMITS.deadLetterPage.value)
   const functionName = context.query.get('function')
   if (functionName !== null && !isFunctionName(functionName)) throw new MayflyError('bad_request', 'function: the name of a function')

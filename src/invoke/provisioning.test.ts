@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { silentLog } from '../core/log.ts'
-import { Concurrency, type Version } from '../functions/index.ts'
+import { Concurrency } from '../functions/index.ts'
 import { FunctionsWorld, PROJECT } from '../functions/functions-fixture.ts'
 import { systemClock } from '../lib/clock.ts'
-import type { Sandboxes, SandboxSpec } from '../sandbox/index.ts'
 import { Provisioning } from './provisioning.ts'
-import type { Specs } from './specs.ts'
 
 describe('Provisioning', () => {
   let world: FunctionsWorld
@@ -31,11 +29,11 @@ describe('Provisioning', () => {
       concurrency,
       functions: world.functions,
       sandboxes: {
-        provision: (spec: SandboxSpec, count: number) => void provisioned.set(spec.key, count),
-        unprovision: (key: string) => void provisioned.delete(key),
+        provision: (version, count) => void provisioned.set(version.id, count),
+        unprovision: (key) => void provisioned.delete(key),
         provisionedKeys: () => [...provisioned.keys()],
-      } as unknown as Sandboxes,
-      specs: { of: (version: Version) => ({ key: version.id }) as SandboxSpec } as Specs,
+        provisioned: () => null,
+      },
       retired: (key) => void retired.push(key),
       clock: systemClock,
       log: silentLog,

@@ -2,19 +2,25 @@ import type { Log } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { type Concurrency, type FunctionsService, targetsOf, type Version } from '../functions/index.ts'
 import type { Clock } from '../lib/clock.ts'
-import type { Sandboxes } from '../sandbox/index.ts'
-import type { Specs } from './specs.ts'
+import type { ProvisionedState } from '../sandbox/index.ts'
 
 type Config = Awaited<ReturnType<Concurrency['allProvisioned']>>[number]
 
 /** After a look that failed, the next comes so much later. */
 const AGAIN_MS = 1_000
 
+/** Who keeps sandboxes of versions loaded; as `Sandboxes` does, but told of versions. */
+export interface KeepsLoaded {
+  provision(version: Version, count: number): void
+  unprovision(key: string): void
+  provisionedKeys(): readonly string[]
+  provisioned(key: string): ProvisionedState | null
+}
+
 export interface ProvisioningDeps {
   readonly concurrency: Concurrency
   readonly functions: FunctionsService
-  readonly sandboxes: Sandboxes
-  readonly specs: Specs
+  readonly sandboxes: KeepsLoaded
   /** Ends what serves no more: its sandboxes, its handle. */
   readonly retired: (versionId: string) => void
   readonly clock: Clock
@@ -70,7 +76,7 @@ export class Provisioning implements AsyncDisposable {
   }
 
   async #settle(): Promise<void> {
-    const { concurrency, sandboxes, specs } = this.#deps
+    const { concurrency, sandboxes } = this.#deps
     const wanted = new Map<string, { version: Version; count: number }>()
     const faults = new Map<ProjectRef, unknown>()
     for (const config of await concurrency.allProvisioned()) {
@@ -81,7 +87,7 @@ export class Provisioning implements AsyncDisposable {
     for (const key of sandboxes.provisionedKeys()) if (!stays(key)) await this.#letGo(key)
     for (const { version, count } of wanted.values()) {
       if (this.#stop.signal.aborted) return
-      sandboxes.provision(specs.of(version), count)
+      sandboxes.provision(version, count)
       this.#kept.set(version.id, { project: version.project, name: version.functionName, isLatest: version.version === '$LATEST' })
     }
     for (const error of faults.values()) throw error
@@ -109,7 +115,7 @@ export class Provisioning implements AsyncDisposable {
 }
 
 /** How many sandboxes of the node are to be kept loaded, and how many are. */
-export function provisionedOf(sandboxes: Pick<Sandboxes, 'provisionedKeys' | 'provisioned'>): { wanted: number; loaded: number } {
+export function provisionedOf(sandboxes: Pick<KeepsLoaded, 'provisionedKeys' | 'provisioned'>): { wanted: number; loaded: number } {
   const states = sandboxes.provisionedKeys().map((key) => sandboxes.provisioned(key))
   const sum = (of: 'requested' | 'available') => states.reduce((all, state) => all + (state?.[of] ?? 0), 0)
   return { wanted: sum('requested'), loaded: sum('available') }

@@ -8,16 +8,17 @@ import type { Clock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/ids.ts'
 import { after } from '../lib/transitions.ts'
 import { type Call, type CallEnd, type CallResult, type ColdReason, type HandlerKind, LoadError, type Sandboxes, type SandboxLease } from '../sandbox/index.ts'
-import type { Admission, Slot } from './admission.ts'
+import type { Slot } from './admission.ts'
 import { InvocationLog, LiveLogs } from './log.ts'
 import { type PlatformLines, platformLines } from './platform-lines.ts'
+import type { Admits } from './slot-leases.ts'
 import type { Specs } from './specs.ts'
 import { INVOCATION_LIFE, type InvocationState } from './state.ts'
 
 export interface InvokerDeps {
   readonly functions: Functions
   readonly sandboxes: Sandboxes
-  readonly admission: Admission
+  readonly admission: Admits
   readonly meter: Meter
   readonly logs: LogWriter
   readonly specs: Specs
@@ -126,7 +127,8 @@ export class Invoker implements Disposable {
     const caller = { project: version.project, functionId: version.functionId }
     const came = clock.monotonic()
     const { patienceMs } = invocation
-    const slotAtOnce = patienceMs === undefined ? admission.enter(caller) : admission.atOnce(caller)
+    const entered = patienceMs === undefined ? admission.enter(caller) : admission.atOnce(caller)
+    const slotAtOnce = entered instanceof Promise ? await entered : entered
     const slot = slotAtOnce ?? (await admission.wait(caller, patienceMs ?? 0, signal))
     // A slot that was free is given in no time, however late this loop comes to it.
     const queuedMs = slotAtOnce ? null : clock.monotonic() - came

@@ -65,6 +65,11 @@ export class Specs {
     this.#entries.delete(key)
   }
 
+  /** Of a project, those that are kept. */
+  versionsOf(project: ProjectRef): string[] {
+    return [...this.#entries].filter(([, { version }]) => version.project === project).map(([key]) => key)
+  }
+
   /** The secrets of a project are others: the specs that say old ones are outdated. */
   secretsChanged(project: ProjectRef): void {
     for (const entry of this.#entries.values()) if (entry.version.project === project) this.#renew(entry)

@@ -27,14 +27,14 @@ export const routes = (logs: Logs, draining: AbortSignal): Route[] => [
 ]
 
 /** The node's own numbers; read by the operator's Prometheus. */
-export const metricsRoutes = (sources: MetricsSources): Route[] => [
+export const metricsRoutes = (sources: () => Promise<MetricsSources>): Route[] => [
   {
     method: 'GET',
     path: '/metrics',
     access: 'operator',
     plane: 'node',
     doc: "The node's numbers in Prometheus' text format; docs/metrics.md lists them.",
-    handle: async () => ({ status: 200, headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }, body: await metricsPage(sources) }),
+    handle: async () => ({ status: 200, headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }, body: await metricsPage(await sources()) }),
   },
 ]
 

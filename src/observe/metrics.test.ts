@@ -96,6 +96,7 @@ const sources = (more: Partial<MetricsSources> = {}): MetricsSources => ({
   disk: () => [{ place: { name: 'the data directory' }, freeBytes: 5e9, reserve: 2e9 }],
   serversRunning: async () => 2,
   process: () => ({ residentBytes: 7e7, heapBytes: 2e7, cpuSeconds: 1.5, startedAt: 1_700_000_000_000 }),
+  workers: () => ({ wanted: 2, ready: 1, restarts: 3 }),
   lag: () => [{ quantile: 0.99, seconds: 0.000001 }],
   realtime: () => ({ sockets: 3, channels: 5, received: 8, delivered: 13, cut: 1 }),
   ...more,

@@ -78,6 +78,12 @@ export const METRICS = {
   mayfly_realtime_channels: { type: 'gauge', help: 'Places of sockets in channels.' },
   mayfly_realtime_messages_total: { type: 'counter', help: 'Messages of realtime: taken from clients, and handed to them.', labels: 'direction: in, out' },
   mayfly_realtime_cut_total: { type: 'counter', help: 'Readers that were too slow and were cut.' },
+  mayfly_workers: {
+    type: 'gauge',
+    help: 'Processes that run functions beside the main one: those that should, and those that take calls.',
+    labels: 'state: wanted, ready',
+  },
+  mayfly_worker_restarts_total: { type: 'counter', help: 'Workers that ended and were started again.' },
   process_resident_memory_bytes: { type: 'gauge', help: 'Resident memory of the node, without PostgreSQL and sandboxes.' },
   process_heap_bytes: { type: 'gauge', help: 'Used heap of the node.' },
   process_cpu_seconds_total: { type: 'counter', help: 'Processor time of the node, without PostgreSQL and sandboxes.' },
@@ -115,6 +121,7 @@ export interface MetricsSources {
   readonly serversRunning: () => Promise<number>
   readonly process: () => { readonly residentBytes: number; readonly heapBytes: number; readonly cpuSeconds: number; readonly startedAt: number }
   readonly realtime: () => { readonly sockets: number; readonly channels: number; readonly received: number; readonly delivered: number; readonly cut: number }
+  readonly workers: () => { readonly wanted: number; readonly ready: number; readonly restarts: number }
   readonly lag: () => readonly { readonly quantile: number; readonly seconds: number }[]
 }
 
@@ -145,6 +152,7 @@ async function collect(sources: MetricsSources): Promise<Record<MetricName, read
   const disk = sources.disk()
   const own = sources.process()
   const realtime = sources.realtime()
+  const workers = sources.workers()
   return {
     mayfly_invocations_total: OUTCOMES.flatMap((outcome) => COLD_REASONS.map((cold) => ({ labels: { outcome, cold }, value: invocations.of(outcome, cold) }))),
     mayfly_invocation_duration_seconds: histogram(invocations.durations(), {}),
@@ -192,6 +200,11 @@ async function collect(sources: MetricsSources): Promise<Record<MetricName, read
       { labels: { direction: 'out' }, value: realtime.delivered },
     ],
     mayfly_realtime_cut_total: [{ value: realtime.cut }],
+    mayfly_workers: [
+      { labels: { state: 'wanted' }, value: workers.wanted },
+      { labels: { state: 'ready' }, value: workers.ready },
+    ],
+    mayfly_worker_restarts_total: [{ value: workers.restarts }],
     process_resident_memory_bytes: [{ value: own.residentBytes }],
     process_heap_bytes: [{ value: own.heapBytes }],
     process_cpu_seconds_total: [{ value: own.cpuSeconds }],

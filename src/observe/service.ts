@@ -33,6 +33,10 @@ export interface LogsDeps {
   readonly retentionDays: number
   /** How much of one project's log is kept. */
   readonly projectBytes: number
+  /** Which process of the node this is; absent in the main one. */
+  readonly process?: string
+  /** Asked before anything is read: has the other processes store what they have written. */
+  readonly others?: () => Promise<void>
 }
 
 /** The log of functions: written to the process's journal, moved to the control database from there. */
@@ -49,7 +53,7 @@ export class Logs implements LogWriter, AsyncDisposable {
     this.#deps = deps
     this.#consumer = new JournalConsumer({
       ...deps,
-      name: 'main/logs',
+      name: `${deps.process ?? 'main'}/logs`,
       store: async (tx, all) => {
         const records = all.filter(({ project, invocationId }) => !this.#departed.owns(project, uuidTime(invocationId)))
         if (records.length === 0) return
@@ -63,6 +67,7 @@ export class Logs implements LogWriter, AsyncDisposable {
 
   async start(): Promise<void> {
     await this.#consumer.start()
+    if (this.#deps.process !== undefined) return
     this.#sweeper = setInterval(() => void this.sweep(), SWEEP_MS)
     this.#sweeper.unref()
     void this.sweep()
@@ -105,13 +110,22 @@ export class Logs implements LogWriter, AsyncDisposable {
     return await selectVolume(this.#deps.database.sql, project)
   }
 
-  /** Removes all lines of a project that goes: another of its name must not read them. */
-  async dropProject(project: string): Promise<void> {
-    // What still runs in it writes behind this.
+  /** Stores what was written before this call. */
+  async catchUp(): Promise<void> {
+    await Promise.all([this.#consumer.catchUp(), this.#deps.others?.()])
+  }
+
+  /** A project goes: of what still runs in it no line is kept from here on. */
+  async depart(project: string): Promise<void> {
     this.#departed.note(project, this.#deps.clock.now())
     await this.#consumer.catchUp()
-    while ((await this.#deps.database.transaction((tx) => deleteProjectLines(tx, project))) > 0) {}
     this.#rate.forget(project)
+  }
+
+  /** Removes all lines of a project that goes: another of its name must not read them. */
+  async dropProject(project: string): Promise<void> {
+    await this.depart(project)
+    while ((await this.#deps.database.transaction((tx) => deleteProjectLines(tx, project))) > 0) {}
   }
 
   write(record: LogRecord): void {
@@ -125,7 +139,7 @@ export class Logs implements LogWriter, AsyncDisposable {
 
   /** The last lines of a function, or those after one, oldest first; what was written before this call is among them. */
   async read(of: LinesOf): Promise<StoredLine[]> {
-    await this.#consumer.catchUp()
+    await this.catchUp()
     return await selectLines(this.#deps.database.sql, of)
   }
 
@@ -142,6 +156,11 @@ export class Logs implements LogWriter, AsyncDisposable {
   /** Resolves when new lines may be there, or after `ms`. */
   changed(ms: number, signal: AbortSignal): Promise<void> {
     return this.#consumer.moved(ms, signal)
+  }
+
+  /** Another process has stored lines. */
+  heard(): void {
+    this.#consumer.ring()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -15,6 +15,7 @@ export {
   type HandlerKind,
   LoadError,
   type LogSink,
+  type Problem,
   type ProvisionedState,
   type RelayIdentity,
   type RuntimeName,

@@ -20,6 +20,8 @@ export interface OpenOptions {
   readonly clock: Clock
   readonly log: Log
   readonly knownBefore: (key: string) => boolean
+  /** Which of the node's workers this is, absent in the main process: its sandboxes are its own, the compile caches are not. */
+  readonly worker?: number
   readonly shares: Shares
   readonly machineMemory: () => Promise<MachineMemory>
 }
@@ -29,7 +31,8 @@ export async function openSandboxes(options: OpenOptions): Promise<Sandboxes> {
   const { driver } = options
   if (!isDriver(driver)) return without(driver)
   await driver.sweep()
-  const folder = path.join(options.data, 'sandboxes')
+  const isMain = options.worker === undefined
+  const folder = isMain ? path.join(options.data, 'sandboxes') : path.join(options.data, 'sandboxes', `worker-${options.worker}`)
   await fs.rm(path.join(folder, 'slots'), { recursive: true, force: true })
   const caches = path.join(options.data, 'cache')
   // Sandboxes see what lies below by mounts of their own; no other user of the machine does.
@@ -37,7 +40,8 @@ export async function openSandboxes(options: OpenOptions): Promise<Sandboxes> {
     await fs.mkdir(own, { recursive: true })
     await fs.chmod(own, 0o700)
   }
-  for (const name of await fs.readdir(caches).catch(() => [])) if (name.endsWith('.new')) await fs.rm(path.join(caches, name), { recursive: true, force: true })
+  for (const name of isMain ? await fs.readdir(caches).catch(() => []) : [])
+    if (name.endsWith('.new')) await fs.rm(path.join(caches, name), { recursive: true, force: true })
   const staging = await Staging.open(path.join(folder, 'staging'))
   return new SandboxPool({ ...options, driver, folder, caches, staging, machineMb: Math.floor(totalmem() / MiB) })
 }

@@ -84,7 +84,11 @@ export class Staging {
       clearSlot(slotDir)
       if (source.cacheDir !== null) {
         mkdirSync(join(slotDir, 'cache'), { mode: 0o755 })
-        linkIntoSync(source.cacheDir, join(slotDir, 'cache'))
+        try {
+          linkIntoSync(source.cacheDir, join(slotDir, 'cache'))
+        } catch (error) {
+          unlessGone(error)
+        }
       }
       if (source.optDir !== null) linkIntoSync(source.optDir, join(slotDir, 'opt'))
       linkIntoSync(source.codeDir, join(slotDir, 'code'))
@@ -140,7 +144,7 @@ export class Staging {
     const building = join(this.#dir, `${name}.part`)
     await mkdir(building, { mode: 0o755 })
     try {
-      if (source.cacheDir !== null) await linkTree(source.cacheDir, join(building, 'cache'))
+      if (source.cacheDir !== null) await linkTree(source.cacheDir, join(building, 'cache')).catch(unlessGone)
       if (source.optDir !== null) await linkTree(source.optDir, join(building, 'opt'))
       await linkTree(source.codeDir, join(building, 'code'))
       await writeFile(join(building, 'source.json'), JSON.stringify(source), { mode: 0o600 })
@@ -182,8 +186,14 @@ async function readSource(copy: string): Promise<Source | null> {
 
 async function countSourceFiles(source: Source): Promise<number> {
   let count = 0
-  for (const dir of [source.codeDir, source.optDir, source.cacheDir]) if (dir !== null) count += await countFiles(dir, SMALL_TREE_FILES)
+  for (const dir of [source.codeDir, source.optDir]) if (dir !== null) count += await countFiles(dir, SMALL_TREE_FILES)
+  if (source.cacheDir !== null) await countFiles(source.cacheDir, SMALL_TREE_FILES).then((files) => (count += files), unlessGone)
   return count
+}
+
+/** A compile cache goes with its version, and another process may know of that before this one: code loads without it. */
+function unlessGone(error: unknown): void {
+  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
 }
 
 const sameSource = (one: Source, other: Source) => one.codeDir === other.codeDir && one.optDir === other.optDir && one.cacheDir === other.cacheDir

@@ -53,8 +53,9 @@ describe('Usage', () => {
   after(async () => {
     await opened.close()
   })
-  const usageOf = (journal: Journal<MeterEntry>) =>
+  const usageOf = (journal: Journal<MeterEntry>, process: string | null = null) =>
     new Usage({
+      ...(process === null ? {} : { process }),
       journal,
       database: databases.control,
       clock: systemClock,
@@ -97,6 +98,35 @@ describe('Usage', () => {
              coalesce(sum(bytes_out) filter (where outcome <> 'cut'), 0)::bigint as bytes_out
         from mayfly.invocation_meter where outcome is not null group by 1, 2, 3 order by 1, 2, 3`,
   ]
+
+  it('keeps apart what several processes began: one that comes back cuts its own alone, a start of the node all', async () => {
+    await fresh()
+    const open = async (process: string | null) => {
+      const journal = await journalAt(`process-${journals++}`)
+      return { journal, usage: usageOf(journal, process) }
+    }
+    const states = async () =>
+      (await databases.control.sql<{ process: string; outcome: string | null }>`select process, outcome from mayfly.invocation_meter order by 1`).map(
+        ({ process, outcome }) => `${process} ${outcome}`,
+      )
+    const all = await Promise.all([open(null), open('worker-1'), open('worker-2')])
+    for (const { usage } of all) {
+      await usage.start()
+      usage.started(begun())
+      await usage.catchUp()
+    }
+    assert.deepEqual(await states(), ['main null', 'worker-1 null', 'worker-2 null'])
+    const again = await open('worker-1')
+    await again.usage.start()
+    assert.deepEqual(await states(), ['main null', 'worker-1 cut', 'worker-2 null'])
+    const next = await open(null)
+    await next.usage.start()
+    assert.deepEqual(await states(), ['main cut', 'worker-1 cut', 'worker-2 cut'])
+    for (const { usage, journal } of [...all, again, next]) {
+      await usage[Symbol.asyncDispose]()
+      await journal[Symbol.asyncDispose]()
+    }
+  })
 
   it('counts what ended, by function and day, in GB-seconds and money', async () => {
     const { open } = await fresh()

@@ -28,6 +28,7 @@ import {
 } from './store.ts'
 
 const SWEEP_MS = 3_600_000
+const MAIN = 'main'
 /** So many hours are counted in steps of minutes. */
 const FINE_HOURS = 3
 
@@ -43,6 +44,10 @@ export interface UsageDeps {
   /** How long single executions are kept, and how long what they add up to per day. */
   readonly detailDays: number
   readonly totalDays: number
+  /** Which process of the node this is; absent in the main one. */
+  readonly process?: string
+  /** Asked before anything is read: has the other processes store what they have written. */
+  readonly others?: () => Promise<void>
 }
 
 export interface Bill {
@@ -72,7 +77,7 @@ export class Usage implements Meter, AsyncDisposable {
     this.#deps = deps
     this.#consumer = new JournalConsumer({
       ...deps,
-      name: 'main/meters',
+      name: `${deps.process ?? MAIN}/meters`,
       store: async (tx, all) => {
         const entries = all.filter((entry) => {
           if ('egress' in entry) return !this.#departed.owns(entry.egress.project, entry.egress.at)
@@ -85,7 +90,7 @@ export class Usage implements Meter, AsyncDisposable {
         }
         // An execution that began and ended in one batch is one row, written once.
         const starts = entries.flatMap((entry) => ('start' in entry && !ends.has(nameOf(entry.start)) ? [entry.start] : []))
-        if (starts.length > 0) await insertStarts(tx, starts)
+        if (starts.length > 0) await insertStarts(tx, starts, deps.process ?? MAIN)
         if (ends.size > 0) await finishMeters(tx, [...ends.values()])
         // Of the journal's own place and this transaction comes that each is added once.
         const egress = entries.flatMap((entry) => ('egress' in entry ? [entry.egress] : []))
@@ -98,8 +103,10 @@ export class Usage implements Meter, AsyncDisposable {
   async start(): Promise<void> {
     await this.#consumer.start()
     await this.#consumer.catchUp()
-    const cut = await cutOpenMeters(this.#deps.database.sql, this.#deps.clock.now())
-    if (cut.length > 0) this.#deps.log.info({ invocations: cut.length }, 'executions of a former life ended with it')
+    const { database, clock, log, process = null } = this.#deps
+    const cut = await cutOpenMeters(database.sql, clock.now(), process)
+    if (cut.length > 0) log.info({ invocations: cut.length }, 'executions of a former life ended with it')
+    if (process !== null) return
     this.#sweeper = setInterval(() => void this.sweep(), SWEEP_MS)
     this.#sweeper.unref()
     void this.sweep()
@@ -127,11 +134,20 @@ export class Usage implements Meter, AsyncDisposable {
     }
   }
 
-  /** Removes what is known of a project that goes: another of its name must not read it. */
-  async dropProject(project: string): Promise<void> {
-    // What still runs in it ends behind this.
+  /** Stores what was written before this call. */
+  async catchUp(): Promise<void> {
+    await Promise.all([this.#consumer.catchUp(), this.#deps.others?.()])
+  }
+
+  /** A project goes: of what still runs in it nothing is kept from here on. */
+  async depart(project: string): Promise<void> {
     this.#departed.note(project, this.#deps.clock.now())
     await this.#consumer.catchUp()
+  }
+
+  /** Removes what is known of a project that goes: another of its name must not read it. */
+  async dropProject(project: string): Promise<void> {
+    await this.depart(project)
     while (await this.#deps.database.transaction((tx) => deleteProjectMeters(tx, project))) {}
   }
 
@@ -163,7 +179,7 @@ export class Usage implements Meter, AsyncDisposable {
   /** What was executed on the last `days` days (UTC, today among them) and what it costs. */
   async read(project: string, days: number, by: GroupBy = 'day,function'): Promise<Bill> {
     const { database, prices } = this.#deps
-    await this.#consumer.catchUp()
+    await this.catchUp()
     const from = await selectDayBefore(database.sql, days - 1)
     // What a month has for nothing may be used up before the first day that was asked for.
     const since = new FreeTier(prices).isEmpty ? from : `${from.slice(0, 7)}-01`
@@ -172,7 +188,7 @@ export class Usage implements Meter, AsyncDisposable {
 
   /** A function's executions, the newest first, each with what it costs by itself. */
   async invocations(of: InvocationsOf): Promise<(StoredInvocation & { readonly cost: string })[]> {
-    await this.#consumer.catchUp()
+    await this.catchUp()
     const rows = await selectInvocations(this.#deps.database.sql, of)
     return rows.map((row) => ({ ...row, cost: showNano(row.outcome === null || row.outcome === 'cut' ? 0n : costNano(amountOf(row), this.#deps.prices)) }))
   }

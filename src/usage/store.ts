@@ -13,9 +13,9 @@ export interface MeterStart {
 }
 
 // Rows travel as one JSON text: an array for each column costs the node several times as much.
-export const insertStarts = (tx: Tx, starts: readonly MeterStart[]) => tx`
-  insert into mayfly.invocation_meter (invocation_id, attempt, project, function_name, version, started_at, memory_mb)
-  select "invocationId", attempt, project, "functionName", version, to_timestamp("startedAt" / 1000.0), "memoryMb"
+export const insertStarts = (tx: Tx, starts: readonly MeterStart[], process: string) => tx`
+  insert into mayfly.invocation_meter (invocation_id, attempt, project, function_name, version, started_at, memory_mb, process)
+  select "invocationId", attempt, project, "functionName", version, to_timestamp("startedAt" / 1000.0), "memoryMb", ${process}
     from json_to_recordset(${JSON.stringify(starts)}::json)
       as start ("invocationId" uuid, attempt int, project text, "functionName" text, version text, "startedAt" float8, "memoryMb" int)
   on conflict do nothing`
@@ -43,9 +43,12 @@ export const addEgress = (tx: Tx, records: readonly EgressRecord[]) => tx`
    group by 1, 2, 3 order by 1, 2, 3
   on conflict (project, day, function_name) do update set egress_in = total.egress_in + excluded.egress_in, egress_out = total.egress_out + excluded.egress_out`
 
+/** @param process  null: of all, as nothing runs yet */
 // index: invocation_meter_open
-export const cutOpenMeters = (sql: Sql, before: number) => sql<{ invocationId: string }>`
-  update mayfly.invocation_meter set outcome = 'cut' where outcome is null and started_at < ${new Date(before)} returning invocation_id as "invocationId"`
+export const cutOpenMeters = (sql: Sql, before: number, process: string | null) => sql<{ invocationId: string }>`
+  update mayfly.invocation_meter set outcome = 'cut'
+   where outcome is null and started_at < ${new Date(before)} and (${process}::text is null or process = ${process})
+  returning invocation_id as "invocationId"`
 
 // index: usage_day_pkey
 export const selectDays = (sql: Sql, project: string, from: string) => sql<DaySums>`

@@ -61,6 +61,12 @@ export const processes = (): { pid: number; args: string }[] =>
 export const makeFolder = (): string => mkdtempSync(path.join(tmpdir(), 'mayfly-test-'))
 export const removeFolder = (folder: string): void => rmSync(folder, { recursive: true, force: true })
 
+/** With MAYFLY_TEST_WORKERS the whole suite runs against nodes of so many workers, where a test does not say how many it wants. */
+const workersOf = (args: readonly string[]): readonly string[] => {
+  const workers = process.env.MAYFLY_TEST_WORKERS
+  return workers === undefined || workers === '' || args.some((arg) => arg.startsWith('--workers')) ? [] : ['--workers', workers]
+}
+
 /**
  * An empty cluster of PostgreSQL as the first node of this checkout made it, with its password. Making one takes a
  * third of the processor time of a first start, and it is the same each time.
@@ -110,7 +116,7 @@ export async function startMayfly(
   const errorFile = path.join(path.dirname(data), `${path.basename(data)}.stderr`)
   const state = path.join(path.dirname(data), 'state')
   const [program = '', ...before] = how.command ?? [process.execPath, BIN, 'up']
-  const child = spawn(program, [...before, '--json', '--port', '0', '--data', data, ...args], {
+  const child = spawn(program, [...before, '--json', '--port', '0', '--data', data, ...workersOf(args), ...args], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', openSync(errorFile, 'a')],
     detached: how.ownGroup ?? false,

@@ -46,6 +46,8 @@ export interface Databases extends AsyncDisposable {
   /** MB that the kernel lets one server have; null where it holds none to a bound. */
   readonly memoryMb: number | null
   readonly control: Database
+  /** How another process of this node reaches the control database. */
+  controlConnection(): Connection
   /** Makes the project's place equal to "exists, migrated". Idempotent: the reconciler calls it again after a crash. */
   ensureProject(ref: string): Promise<void>
   /** Removes the project's place with all its data. Idempotent. */

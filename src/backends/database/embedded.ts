@@ -90,6 +90,10 @@ export class EmbeddedDatabases implements Databases {
     return this.#control
   }
 
+  controlConnection(): Connection {
+    return { host: this.#runtime.socketFolder('control'), port: 5432, user: SUPERUSER, password: this.#password, database: 'postgres' }
+  }
+
   async ensureProject(ref: string): Promise<void> {
     await this.#ensureCluster(ref, this.#folderOf(ref))
     const database = await this.openProject(ref)

@@ -82,6 +82,10 @@ export class ExternalDatabases implements Databases {
     return new ExternalDatabases(options, connection, control, report.version, lock)
   }
 
+  controlConnection(): Connection {
+    return this.#connection
+  }
+
   ensureProject(ref: string): Promise<void> {
     return this.#oneByOne(async () => {
       const database = this.#databaseOf(ref)

@@ -10,7 +10,7 @@ import type { NewEntry } from '../store.ts'
 
 export interface LambdaInvokeDeps {
   readonly invoker: Invoker
-  readonly queue: Queue
+  readonly queue: Pick<Queue, 'enqueue' | 'maxPayloadBytes'>
   readonly functions: Functions
   /** Ends when the node stops; a call runs on when its client has left. */
   readonly stopping: AbortSignal

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { LIMITS } from '../../core/limits.ts'
 import type { Reply, RequestContext, Route } from '../../core/route.ts'
 import { eventContent, eventReply } from '../event.ts'
@@ -16,6 +17,8 @@ export function lambdaInvokeRoutes(deps: LambdaInvokeDeps): Route[] {
     adds: 'records',
     doc: `Lambda: ${operation}.`,
     bodyBytes: LIMITS.invocationBody.value,
+    // What is queued is the main process's.
+    ...(operation === 'InvokeAsync' ? {} : { runs: (headers: IncomingHttpHeaders) => headers['x-amz-invocation-type'] !== 'Event' }),
     fail: invokeFailOf(operation),
     handle: (context) => handle(deps, context),
   })

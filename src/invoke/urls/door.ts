@@ -45,6 +45,7 @@ export function urlDoorRoutes(deps: UrlDoorDeps): Route[] {
     adds: 'records',
     answersCors: true,
     doc: DOC,
+    runs: () => true,
     fail: failed,
     handle: (context) => serve(deps, context),
   })

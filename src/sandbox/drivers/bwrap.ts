@@ -163,9 +163,11 @@ export class BwrapDriver implements Driver {
   }
 
   #takeUid(): number {
-    for (let tried = 0; tried < UIDS; tried++) {
-      const uid = UID_BASE + this.#nextUid
-      this.#nextUid = (this.#nextUid + 1) % UIDS
+    const { at, of } = this.#options.part ?? { at: 0, of: 1 }
+    const ours = Math.floor(UIDS / of)
+    for (let tried = 0; tried < ours; tried++) {
+      const uid = UID_BASE + at * ours + this.#nextUid
+      this.#nextUid = (this.#nextUid + 1) % ours
       if (!this.#uids.has(uid)) {
         this.#uids.add(uid)
         return uid

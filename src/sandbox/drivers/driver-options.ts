@@ -9,6 +9,8 @@ export interface DriverOptions {
   /** The folder of sandboxes in the data directory; its identity names ours among other nodes' sandboxes. */
   readonly name: string
   readonly guests: Guests
+  /** Which part of the user ids are ours, where several processes of a node have sandboxes; absent: all of them. */
+  readonly part?: { readonly at: number; readonly of: number }
   /** The folder `runtimes` of this program. */
   readonly runtimesPath: string
   /** Who resolves names for sandboxes that have a network; empty: whom this machine asks. */

@@ -175,9 +175,11 @@ export class OciDriver implements Driver {
   }
 
   #takeRange(): number {
-    for (let tried = 0; tried < UID_RANGES; tried++) {
-      const range = this.#nextRange
-      this.#nextRange = (this.#nextRange + 1) % UID_RANGES
+    const { at, of } = this.#options.part ?? { at: 0, of: 1 }
+    const ours = Math.floor(UID_RANGES / of)
+    for (let tried = 0; tried < ours; tried++) {
+      const range = at * ours + this.#nextRange
+      this.#nextRange = (this.#nextRange + 1) % ours
       if (!this.#ranges.has(range)) {
         this.#ranges.add(range)
         return range

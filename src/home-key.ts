@@ -1,0 +1,29 @@
+import type { Auth } from './auth/index.ts'
+import { DEFAULT_PROJECT } from './defaults.ts'
+import type { FunctionUrls } from './functions/index.ts'
+import type { CallAsked } from './gateway/index.ts'
+
+/** Of a function: what its home is found by. The same for each of its versions, so that a new one comes where the old one is. */
+export const homeKey = (project: string, functionName: string): string => `${project}/${functionName}`
+
+const CREDENTIAL = /Credential=(AKIA[A-Z2-7]{16})\//
+const PRESIGNED = /[?&]X-Amz-Credential=(AKIA[A-Z2-7]{16})(?:%2F|\/)/
+
+/**
+ * Which function a call is for, as far as that can be seen before anything was checked: it only says where the call goes,
+ * and whoever serves it checks all. Null where that is not to be seen: it is served where it came in.
+ */
+export function homeKeyOf(
+  { route, params, ref, request, relay }: CallAsked,
+  deps: { readonly auth: Pick<Auth, 'accessKey'>; readonly urls: Pick<FunctionUrls, 'find'> },
+): string | null | Promise<string | null> {
+  if (route.path.startsWith('/lambda-url/')) return deps.urls.find(params.id ?? '').then((url) => url && homeKey(url.project, url.functionName))
+  const name = nameOf(params.name ?? '')
+  if (relay) return homeKey(relay.project, name)
+  if (route.access !== 'aws') return homeKey(params.ref ?? ref ?? DEFAULT_PROJECT, name)
+  const id = CREDENTIAL.exec(request.headers.authorization ?? '')?.[1] ?? PRESIGNED.exec(request.url ?? '')?.[1]
+  return id === undefined ? null : deps.auth.accessKey(id).then((key) => key && homeKey(key.project, name))
+}
+
+/** The name in what the Lambda API takes for one: `name`, `name:qualifier`, `account:function:name`, an ARN. */
+const nameOf = (text: string): string => (text.split('function:').at(-1) ?? '').split(':')[0] ?? ''

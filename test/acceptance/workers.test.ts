@@ -1,0 +1,353 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { request as open } from 'node:http'
+import path from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import {
+  CreateAliasCommand,
+  CreateFunctionCommand,
+  CreateFunctionUrlConfigCommand,
+  DeleteFunctionUrlConfigCommand,
+  GetProvisionedConcurrencyConfigCommand,
+  InvokeCommand,
+  InvokeWithResponseStreamCommand,
+  type LambdaClient,
+  PublishVersionCommand,
+  PutFunctionConcurrencyCommand,
+  PutProvisionedConcurrencyConfigCommand,
+  UpdateAliasCommand,
+  UpdateFunctionCodeCommand,
+} from '@aws-sdk/client-lambda'
+import { createClient } from '@supabase/supabase-js'
+import { awsOf, makeFolder, processes, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+const until = async (what: string, done: () => boolean | Promise<boolean>) => {
+  for (let i = 0; i < 1_500; i++) {
+    // A process that is being killed may take the question with it.
+    if (await (async () => await done())().catch(() => false)) return
+    await pause(20)
+  }
+  assert.fail(`never: ${what}`)
+}
+
+const SAYS = (word: string) => `export const handler = async () => '${word}'`
+/** Answers, streams, calls back and waits, as it is asked. */
+const CODE = `
+export default { async fetch(request, env) {
+  const url = new URL(request.url)
+  const ms = Number(url.searchParams.get('ms') ?? 0)
+  if (url.pathname.endsWith('/stream')) {
+    const { readable, writable } = new TransformStream()
+    const writer = writable.getWriter()
+    void (async () => {
+      await writer.write(new TextEncoder().encode('first '))
+      await new Promise((resolve) => setTimeout(resolve, ms))
+      await writer.write(new TextEncoder().encode('last'))
+      await writer.close()
+    })()
+    return new Response(readable)
+  }
+  if (url.pathname.endsWith('/relay')) {
+    const authorization = 'Bearer ' + process.env.MAYFLY_KEY
+    const put = await fetch(process.env.MAYFLY_URL + '/storage/v1/object/things/' + crypto.randomUUID(), { method: 'POST', headers: { authorization, 'content-type': 'text/plain' }, body: 'x'.repeat(200000) })
+    const other = await fetch(process.env.MAYFLY_URL + '/functions/v1/echo/', { headers: { authorization } })
+    const foreign = await fetch(process.env.MAYFLY_URL + '/storage/v1/bucket', { headers: { authorization: 'Bearer ' + url.searchParams.get('key') } })
+    return Response.json({ put: put.status, other: other.status, foreign: foreign.status })
+  }
+  await new Promise((resolve) => setTimeout(resolve, ms))
+  return Response.json({ secret: process.env.WORD ?? null, from: request.headers.get('x-forwarded-for') })
+} }`
+
+interface Status {
+  readonly pool: {
+    readonly running: number
+    readonly sandboxes: readonly { readonly functionName: string; readonly version: string; readonly calls: number }[]
+  }
+  readonly workers: readonly { readonly worker: number; readonly pid: number; readonly state: string; readonly restarts: number }[]
+}
+
+describe('a node of three processes', () => {
+  let folder = ''
+  let data = ''
+  let node: RunningMayfly
+  let aws: LambdaClient
+  const start = async () => {
+    node = await startMayfly(data, ['--empty', '--workers', '2'])
+    aws = awsOf(node.ready)
+  }
+  const operator = () => (JSON.parse(readFileSync(path.join(data, 'run.json'), 'utf8')) as { operatorToken: string }).operatorToken
+  const manage = async (method: string, route: string, body?: unknown) => {
+    const reply = await fetch(`${node.ready.url}${route}`, {
+      method,
+      // On a connection of its own: one that is kept ends with the process that has it.
+      headers: { authorization: `Bearer ${operator()}`, connection: 'close' },
+      ...(body === undefined ? {} : { body: Buffer.isBuffer(body) ? new Uint8Array(body) : JSON.stringify(body) }),
+    })
+    const text = await reply.text()
+    assert.ok(reply.ok, `${method} ${route}: ${reply.status} ${text}`)
+    return text === '' ? null : (JSON.parse(text) as unknown)
+  }
+  const status = async () => (await manage('GET', '/api/v1/status')) as Status
+  const executionsOf = async () => ((await manage('GET', '/api/v1/projects/demo/usage')) as { total: { executions: number; cut: number } }).total
+  /** A call on a connection of its own, so that any process may be the one that takes it. */
+  const call = (at: string, headers: Record<string, string> = {}) =>
+    new Promise<{ status: number; text: string; cold: string | undefined }>((resolve, reject) => {
+      const url = new URL(`${node.ready.url}${at}`)
+      const sent = open(url, { agent: false, headers: { apikey: node.ready.project.secretKey, ...headers } }, (answer) => {
+        let text = ''
+        answer.setEncoding('utf8')
+        answer.on('data', (chunk: string) => {
+          text += chunk
+        })
+        answer.on('error', reject)
+        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text, cold: answer.headers['x-mayfly-cold'] as string | undefined }))
+      })
+      sent.on('error', reject)
+      sent.end()
+    })
+  const create = async (name: string, code: string) =>
+    await aws.send(
+      new CreateFunctionCommand({
+        FunctionName: name,
+        Runtime: 'nodejs24.x',
+        Handler: 'index.handler',
+        Role: ROLE,
+        Timeout: 20,
+        MemorySize: 128,
+        Code: { ZipFile: await zipOf({ 'index.mjs': code }) },
+      }),
+    )
+  const deploy = async (name: string, code: string) =>
+    await aws.send(new UpdateFunctionCodeCommand({ FunctionName: name, ZipFile: await zipOf({ 'index.mjs': code }) }))
+  const invoke = async (name: string, qualifier?: string) => {
+    const reply = await aws.send(new InvokeCommand({ FunctionName: name, ...(qualifier ? { Qualifier: qualifier } : {}) }))
+    return Buffer.from(reply.Payload ?? []).toString()
+  }
+
+  before(async () => {
+    folder = makeFolder()
+    data = path.join(folder, 'data')
+    await start()
+    await create('echo', CODE)
+  })
+  after(async () => {
+    aws?.destroy()
+    await node?.stop()
+    removeFolder(folder)
+  })
+
+  it('says so', async () => {
+    const health = (await (await fetch(`${node.ready.url}/health`)).json()) as { workers: unknown }
+    assert.deepEqual(health.workers, { wanted: 2, ready: 2 })
+    const { workers } = await status()
+    assert.deepEqual(
+      workers.map(({ worker, state, restarts }) => ({ worker, state, restarts })),
+      [
+        { worker: 1, state: 'ready', restarts: 0 },
+        { worker: 2, state: 'ready', restarts: 0 },
+      ],
+    )
+    const page = await (await fetch(`${node.ready.url}/metrics`, { headers: { authorization: `Bearer ${operator()}` } })).text()
+    assert.match(page, /mayfly_workers\{state="ready"\} 2/)
+  })
+
+  it('has one warm sandbox for a function that is called now and then, whichever process takes the call', async () => {
+    const first = await call('/functions/v1/echo')
+    assert.deepEqual([first.status, (JSON.parse(first.text) as { from: string }).from], [200, '127.0.0.1'])
+    for (let i = 0; i < 12; i++) assert.deepEqual([(await call('/functions/v1/echo')).status, (await call('/functions/v1/echo')).cold], [200, undefined])
+    const own = (await status()).pool.sandboxes.filter(({ functionName }) => functionName === 'echo')
+    assert.deepEqual([own.length, own[0]?.calls], [1, 25])
+  })
+
+  it('has its functions in all of its workers, and each execution once in the bill', async () => {
+    const names = Array.from({ length: 8 }, (_, at) => `f${at}`)
+    await Promise.all(names.map((name) => create(name, SAYS(name))))
+    const before = (await executionsOf()).executions
+    for (const name of names) for (let i = 0; i < 3; i++) assert.equal((await call(`/functions/v1/${name}`)).text, name)
+    for (const name of names) assert.equal(await invoke(name), JSON.stringify(name))
+    assert.equal((await executionsOf()).executions - before, 32)
+    for (const worker of [1, 2]) {
+      const meters = path.join(data, 'journal', `worker-${worker}`, 'meters')
+      assert.ok(
+        readdirSync(meters).some((name) => statSync(path.join(meters, name)).size > 0),
+        `worker ${worker} has run nothing`,
+      )
+    }
+  })
+
+  it('serves nothing that was before what a management call has answered', async () => {
+    await create('changes', SAYS('0'))
+    const zip = await zipOf({ 'index.mjs': CODE })
+    const artefact = createHash('sha256').update(zip).digest('hex')
+    await manage('PUT', `/api/v1/projects/demo/artefacts/${artefact}`, zip)
+    await manage('PUT', '/api/v1/projects/demo/functions/tells', { artefact, runtime: 'nodejs24.x', handler: 'index.handler', secrets: ['WORD'], memory: 128 })
+    const everywhere = async (expected: (text: string, code: number) => boolean, at: string, what: string) => {
+      const answers = await Promise.all(Array.from({ length: 6 }, () => call(at)))
+      for (const { text, status: code } of answers) assert.ok(expected(text, code), `${what}: ${code} ${text}`)
+    }
+    for (let round = 1; round <= 3; round++) {
+      await deploy('changes', SAYS(String(round)))
+      await everywhere((text) => text === String(round), '/functions/v1/changes', `deploy ${round}`)
+      assert.equal(await invoke('changes'), `"${round}"`)
+      await manage('PUT', '/api/v1/projects/demo/secrets', { secrets: { WORD: `w${round}` } })
+      await everywhere((text) => text.includes(`"w${round}"`), '/functions/v1/tells', `secret ${round}`)
+      const { Version } = await aws.send(new PublishVersionCommand({ FunctionName: 'changes' }))
+      const alias = { FunctionName: 'changes', Name: 'live', FunctionVersion: Version }
+      await (round === 1 ? aws.send(new CreateAliasCommand(alias)) : aws.send(new UpdateAliasCommand(alias)))
+      assert.equal(await invoke('changes', 'live'), `"${round}"`)
+      const { FunctionUrl } = await aws.send(new CreateFunctionUrlConfigCommand({ FunctionName: 'changes', AuthType: 'NONE' }))
+      const at = new URL(FunctionUrl as string).pathname
+      await everywhere((text) => text === String(round), at, `address ${round}`)
+      await aws.send(new DeleteFunctionUrlConfigCommand({ FunctionName: 'changes' }))
+      await everywhere((_, code) => code === 403, at, `no address ${round}`)
+      await aws.send(new PutFunctionConcurrencyCommand({ FunctionName: 'changes', ReservedConcurrentExecutions: 0 }))
+      await everywhere((_, code) => code === 429, '/functions/v1/changes', `shut ${round}`)
+      await aws.send(new PutFunctionConcurrencyCommand({ FunctionName: 'changes', ReservedConcurrentExecutions: 5 + round }))
+    }
+  })
+
+  it('ends all that is of a project with it, in every process', async () => {
+    const { keys } = (await manage('POST', '/api/v1/projects', { ref: 'guest', name: 'guest' })) as { keys: { secretKey: string } }
+    const { secretKey } = keys
+    assert.equal((await call('/p/guest/functions/v1/none', { apikey: secretKey })).status, 404)
+    await manage('DELETE', '/api/v1/projects/guest')
+    for (let i = 0; i < 6; i++) {
+      const { text, status: code } = await call('/p/guest/functions/v1/none', { apikey: secretKey })
+      assert.deepEqual([code, (JSON.parse(text) as { code: string }).code], [404, 'project_not_found'])
+    }
+  })
+
+  it('lets a function run as often at once as is reserved for it, over all processes', async () => {
+    await aws.send(new PutFunctionConcurrencyCommand({ FunctionName: 'echo', ReservedConcurrentExecutions: 3 }))
+    const event = Buffer.from(JSON.stringify({}))
+    await create('sleeps', `export const handler = () => new Promise((resolve) => setTimeout(resolve, 1500))`)
+    await aws.send(new PutFunctionConcurrencyCommand({ FunctionName: 'sleeps', ReservedConcurrentExecutions: 3 }))
+    for (let round = 0; round < 2; round++) {
+      const all = await Promise.allSettled(Array.from({ length: 12 }, () => aws.send(new InvokeCommand({ FunctionName: 'sleeps', Payload: event }))))
+      const refused = all.flatMap((one) => (one.status === 'rejected' ? [(one.reason as Error).name] : []))
+      assert.deepEqual(
+        refused,
+        Array.from({ length: 9 }, () => 'TooManyRequestsException'),
+      )
+    }
+    await aws.send(new PutFunctionConcurrencyCommand({ FunctionName: 'echo', ReservedConcurrentExecutions: 50 }))
+  })
+
+  it('streams through whichever process took the call', async () => {
+    for (let i = 0; i < 6; i++) {
+      const reply = await fetch(`${node.ready.url}/functions/v1/echo/stream?ms=300`, { headers: { apikey: node.ready.project.secretKey, connection: 'close' } })
+      const pieces: string[] = []
+      for await (const chunk of reply.body as unknown as AsyncIterable<Uint8Array>) pieces.push(Buffer.from(chunk).toString())
+      assert.deepEqual(pieces, ['first ', 'last'])
+    }
+    const reply = await aws.send(new InvokeWithResponseStreamCommand({ FunctionName: 'f0' }))
+    let text = ''
+    for await (const event of reply.EventStream ?? []) text += Buffer.from(event.PayloadChunk?.Payload ?? []).toString()
+    assert.equal(text, '"f0"')
+  })
+
+  it('takes what a sandbox of a worker asks of the platform, with its own key and no other', async () => {
+    const supabase = createClient(node.ready.url, node.ready.project.secretKey)
+    await supabase.storage.createBucket('things')
+    for (let i = 0; i < 6; i++) {
+      const { text } = await call(`/functions/v1/echo/relay?key=${node.ready.project.secretKey}`)
+      assert.deepEqual(JSON.parse(text), { put: 200, other: 200, foreign: 401 }, text)
+    }
+    const { data: objects } = await supabase.storage.from('things').list()
+    assert.equal(objects?.length, 6)
+  })
+
+  it('carries realtime', async () => {
+    const supabase = createClient(node.ready.url, node.ready.project.publishableKey)
+    for (let i = 0; i < 4; i++) {
+      const heard = Promise.withResolvers<unknown>()
+      const channel = supabase.channel(`room-${i}`, { config: { broadcast: { self: true } } })
+      channel.on('broadcast', { event: 'hello' }, ({ payload }) => heard.resolve(payload))
+      await new Promise<void>((resolve) => channel.subscribe((state) => state === 'SUBSCRIBED' && resolve()))
+      await channel.send({ type: 'broadcast', event: 'hello', payload: { i } })
+      assert.deepEqual(await heard.promise, { i })
+      await supabase.removeChannel(channel)
+    }
+    supabase.realtime.disconnect()
+  })
+
+  it('goes on when workers are killed under load: their calls end, all others are served, each execution counts once, and what is provisioned is loaded again', async () => {
+    const { Version } = await aws.send(new PublishVersionCommand({ FunctionName: 'f1' }))
+    await aws.send(new PutProvisionedConcurrencyConfigCommand({ FunctionName: 'f1', Qualifier: Version, ProvisionedConcurrentExecutions: 2 }))
+    const isReady = async () => {
+      const state = await aws.send(new GetProvisionedConcurrencyConfigCommand({ FunctionName: 'f1', Qualifier: Version }))
+      return state.Status === 'READY' && state.AvailableProvisionedConcurrentExecutions === 2
+    }
+    await until('two are loaded', isReady)
+    const before = await executionsOf()
+    const { workers } = await status()
+    let isOver = false
+    const seen = { ok: 0, lost: 0, other: [] as string[] }
+    const client = async (at: number) => {
+      while (!isOver) {
+        await call(`/functions/v1/f${at % 8}`).then(
+          ({ status: code, text }) => {
+            if (code === 200) seen.ok++
+            else if (code === 502) seen.lost++
+            else seen.other.push(`${code} ${text}`)
+          },
+          () => seen.lost++,
+        )
+      }
+    }
+    const clients = Array.from({ length: 8 }, (_, at) => client(at))
+    const end = async () => {
+      isOver = true
+      await Promise.all(clients)
+    }
+    await using _ = { [Symbol.asyncDispose]: end }
+    for (const { worker, pid } of workers) {
+      await until('calls are served', () => seen.ok > 50 * worker)
+      process.kill(pid, 'SIGKILL')
+      const from = seen.ok
+      await until('calls go on', () => seen.ok > from + 20)
+      await until('it is back', async () => (await status()).workers.every((one) => one.state === 'ready' && one.pid !== pid))
+    }
+    await end()
+    assert.deepEqual(seen.other, [])
+    const after = await executionsOf()
+    const executions = after.executions - before.executions
+    // What was answered is billed; what was lost may have ended before it could be told, and is billed once or not at all.
+    assert.ok(executions >= seen.ok && executions <= seen.ok + seen.lost, `${executions} for ${seen.ok} answers and ${seen.lost} losses`)
+    const { workers: now, pool } = await status()
+    assert.ok(now.every(({ restarts }) => restarts > 0))
+    assert.equal(pool.running, 0)
+    await until('two are loaded again', isReady)
+  })
+
+  it('lets calls end when it stops', async () => {
+    const slow = Array.from({ length: 6 }, () => call('/functions/v1/echo?ms=1500'))
+    await until('they run', async () => (await status()).pool.running === 6)
+    const { workers } = await status()
+    const [code, ...answers] = await Promise.all([node.stop(), ...slow])
+    assert.equal(code, 0)
+    for (const { status: of } of answers) assert.equal(of, 200)
+    for (const { pid } of workers) assert.ok(!processes().some((one) => one.pid === pid))
+  })
+
+  it('ends with its main process, however that ends, and begins cleanly with fewer', async () => {
+    await start()
+    const before = await executionsOf()
+    for (let i = 0; i < 8; i++) assert.equal((await call(`/functions/v1/f${i}`)).text, `f${i}`)
+    const running = call('/functions/v1/echo?ms=20000')
+    running.catch(() => {})
+    await until('it runs', async () => (await status()).pool.running === 1)
+    const { workers } = await status()
+    await node.kill()
+    await assert.rejects(running)
+    await until('the workers are gone', () => workers.every(({ pid }) => !processes().some((one) => one.pid === pid)))
+    aws.destroy()
+    node = await startMayfly(data, ['--empty', '--workers', '1'])
+    aws = awsOf(node.ready)
+    const after = await executionsOf()
+    assert.deepEqual([after.executions - before.executions, after.cut - before.cut], [8, 1])
+    assert.equal((await call('/functions/v1/f1')).text, 'f1')
+  })
+})
