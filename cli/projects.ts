@@ -1,10 +1,21 @@
 import type { Command } from 'commander'
 import type { Client } from '../client/client.ts'
-import { listLimitProfiles, listProjects, type ProjectLimits, setLimitProfile, showProject } from '../client/projects.ts'
+import {
+  listLimitProfiles,
+  listProjects,
+  type ProjectLimits,
+  type ProjectShare,
+  setLimitProfile,
+  setShare,
+  showProject,
+  showShare,
+} from '../client/projects.ts'
 import { bold, dim, harmless, print, table, UsageError } from './output.ts'
 
 interface Options {
   readonly profile?: string
+  readonly concurrency?: string
+  readonly weight?: string
   readonly json?: boolean
 }
 
@@ -13,10 +24,17 @@ export function projectsCommand<O>(
   command: (name: string, description: string) => Command,
   at: (options: O) => { readonly client: Client; readonly project: string },
 ): void {
-  command('projects [what] [ref]', 'projects of the node: `projects`, `projects show <ref>`, `projects profiles`, `projects set <ref> --profile <name>`')
+  command(
+    'projects [what] [ref]',
+    'projects of the node: `projects`, `projects show <ref>`, `projects profiles`, `projects set <ref> --profile <name> --concurrency <n> --weight <n>`',
+  )
     .option('--profile <name>', 'of `set`: the limits that its functions are held to from the next deploy on')
+    .option('--concurrency <n>', 'of `set`: how many of its calls run at once; `none`: as the node is set')
+    .option('--weight <n>', 'of `set`: how much of a full node it has beside others, 1 to 100')
     .action(async (what: string | undefined, ref: string | undefined, options: O & Options) => {
-      if (options.profile !== undefined && what !== 'set') throw new UsageError('--profile goes with `projects set <ref>`')
+      const { profile, concurrency, weight } = options
+      const isSaid = profile !== undefined || concurrency !== undefined || weight !== undefined
+      if (isSaid && what !== 'set') throw new UsageError('--profile, --concurrency and --weight go with `projects set <ref>`')
       switch (what) {
         case undefined:
         case 'ls':
@@ -28,9 +46,9 @@ export function projectsCommand<O>(
         case 'profiles':
           return await profiles(options, at(options).client)
         case 'set':
-          if (ref === undefined || options.profile === undefined)
-            throw new UsageError('projects set: say which project and what, as `projects set <ref> --profile <name>`')
-          return await set(options, at(options).client, ref, options.profile)
+          if (ref === undefined || !isSaid)
+            throw new UsageError('projects set: say which project and what, as `projects set <ref> --profile <name>` or `--concurrency <n> --weight <n>`')
+          return await set(options, at(options).client, ref)
         default:
           throw new UsageError(`projects ${what}: there is \`projects\`, \`projects show\`, \`projects profiles\` and \`projects set\``)
       }
@@ -60,10 +78,12 @@ const numbers = (limits: ProjectLimits): readonly (readonly [string, string])[] 
 
 async function show({ json }: Options, client: Client, ref: string): Promise<void> {
   const { project, limits } = await showProject(client, ref)
-  if (json) return print(JSON.stringify({ project, limits }))
+  const share = await showShare(client, ref)
+  if (json) return print(JSON.stringify({ project, limits, share }))
   print(`${bold(project.ref)}  ${harmless(project.name)}  ${project.state}`)
   print(`limits: ${bold(project.profile)}  ${dim(limits.about)}`)
   for (const [what, value] of numbers(limits)) print(`  ${what.padEnd(22)}${value}`)
+  print(saysShare(share))
 }
 
 async function profiles({ json }: Options, client: Client): Promise<void> {
@@ -78,11 +98,27 @@ async function profiles({ json }: Options, client: Client): Promise<void> {
   )
 }
 
-async function set({ json }: Options, client: Client, ref: string, profile: string): Promise<void> {
-  const project = await setLimitProfile(client, ref, profile)
-  print(
-    json
-      ? JSON.stringify({ project })
-      : `Functions of ${project.ref} are held to ${project.profile} from the next deploy on. What is beyond it goes on as it is; the next deploy says so.`,
-  )
+const saysShare = ({ concurrency, weight }: ProjectShare) =>
+  `beside other projects: ${concurrency === null ? 'as many calls at once as the node lets a project' : `at most ${concurrency} calls at once`}, weight ${weight}`
+
+/** @throws UsageError */
+function wholeOf(text: string, what: string): number {
+  if (!/^\d{1,6}$/.test(text)) throw new UsageError(`--${what}: a whole number`)
+  return Number(text)
+}
+
+async function set({ json, profile, concurrency, weight }: Options, client: Client, ref: string): Promise<void> {
+  let share: ProjectShare | null = null
+  if (concurrency !== undefined || weight !== undefined) {
+    const now = await showShare(client, ref)
+    share = await setShare(client, ref, {
+      concurrency: concurrency === undefined ? now.concurrency : concurrency === 'none' ? null : wholeOf(concurrency, 'concurrency'),
+      weight: weight === undefined ? now.weight : wholeOf(weight, 'weight'),
+    })
+  }
+  const project = profile === undefined ? null : await setLimitProfile(client, ref, profile)
+  if (json) return print(JSON.stringify({ ...(project && { project }), ...(share && { share }) }))
+  if (project)
+    print(`Functions of ${project.ref} are held to ${project.profile} from the next deploy on. What is beyond it goes on as it is; the next deploy says so.`)
+  if (share) print(`${ref} ${saysShare(share)}`)
 }

@@ -44,3 +44,20 @@ export async function listLimitProfiles(client: Client): Promise<readonly (Proje
 export async function setLimitProfile(client: Client, ref: string, profile: string): Promise<ProjectInfo> {
   return ((await (await client.request('PATCH', at(ref), JSON.stringify({ profile }), JSON_BODY)).json()) as { project: ProjectInfo }).project
 }
+
+/** What a project has of the node beside others. */
+export interface ProjectShare {
+  /** How many of its calls run at once; null: as the node is set. */
+  readonly concurrency: number | null
+  /** How much of a full node it has. */
+  readonly weight: number
+}
+
+export async function showShare(client: Client, ref: string): Promise<ProjectShare> {
+  return (await (await client.request('GET', `${at(ref)}/concurrency`)).json()) as ProjectShare
+}
+
+/** @throws ApiError: the operator's token is needed */
+export async function setShare(client: Client, ref: string, share: ProjectShare): Promise<ProjectShare> {
+  return (await (await client.request('PUT', `${at(ref)}/concurrency`, JSON.stringify(share), JSON_BODY)).json()) as ProjectShare
+}

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { CreateFunctionCommand, InvokeCommand, type LambdaClient, TooManyRequestsException, waitUntilFunctionActiveV2 } from '@aws-sdk/client-lambda'
-import { awsOf, makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { awsOf, makeFolder, mayfly, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 const SLEEPS =
   'export const handler = async (event) => { const ms = Number(event.rawQueryString ?? event.ms ?? 0); await new Promise((done) => setTimeout(done, ms)); return ms }'
@@ -64,6 +64,12 @@ describe('projects on one node', () => {
     for (const wrong of [{ weight: 0 }, { weight: 1.5 }, { concurrency: -1 }, { concurrency: '1' }, []])
       assert.deepEqual([(await manage('PUT', at, wrong)).json.code], ['bad_request'], JSON.stringify(wrong))
     assert.equal((await manage('PUT', '/api/v1/projects/nobody/concurrency', {})).json.code, 'project_not_found')
+    const cli = (args: string[]) => mayfly(['projects', ...args, '--data', node.data])
+    assert.match(cli(['set', 'loud', '--weight', '7']).stdout, /^loud beside other projects: at most 1 calls at once, weight 7$/m)
+    assert.match(cli(['show', 'loud']).stdout, /at most 1 calls at once, weight 7$/m)
+    assert.deepEqual(JSON.parse(cli(['set', 'loud', '--concurrency', 'none', '--json']).stdout), { share: { concurrency: null, weight: 7 } })
+    assert.equal(cli(['set', 'loud', '--concurrency', '1']).code, 0)
+    assert.deepEqual([cli(['set', 'loud']).code, cli(['set', 'loud', '--weight', 'x']).code, cli(['show', 'loud', '--weight', '1']).code], [2, 2, 2])
     const running = call(loud, 'one', 1_500)
     await new Promise((resolve) => setTimeout(resolve, 500))
     await assert.rejects(loud.aws.send(new InvokeCommand({ FunctionName: 'two' })), (error: unknown) => {
