@@ -66,6 +66,13 @@ export class Uses {
     return [...this.#byParty.keys()]
   }
 
+  /** What all wanted lately, together. */
+  wantedTogether(): number {
+    let sum = 0
+    for (const { most, before } of this.#byParty.values()) sum += Math.max(most, before)
+    return sum
+  }
+
   /** The parties that use something, or did lately. */
   get parties(): number {
     this.#turn()

@@ -92,7 +92,9 @@ export class Serving<Sandbox extends Server> {
 
   /** What they count for together. */
   get memoryMb(): number {
-    return this.all().reduce((sum, sandbox) => sum + this.memoryOf(sandbox), 0)
+    let sum = 0
+    for (const all of this.#byKey.values()) for (const sandbox of all) sum += this.memoryOf(sandbox)
+    return sum
   }
 
   /** What one counts for. One that must stay keeps the room of its limit when it is frozen too, for it will run again. */
