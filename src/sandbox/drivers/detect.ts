@@ -17,16 +17,20 @@ export interface NoDriver {
 
 const WITHOUT = 'or, for code of your own only, start it without isolation: `npm start -- --sandbox process`.'
 
-/**
- * Chooses the driver once, at start. `auto` takes isolation or nothing: runc for root, else bubblewrap.
- */
-export async function detectDriver(setting: 'auto' | DriverName, options: DriverOptions): Promise<Driver | NoDriver> {
-  if (setting === 'process') return new ProcessDriver(options)
-  if (setting === 'bwrap') return await openBwrap(options)
-  if (setting === 'gvisor') return await openOci(OCI_RUNTIMES.gvisor, options)
-  const runc = await openOci(OCI_RUNTIMES.runc, options)
-  if (setting === 'runc' || isDriver(runc)) return runc
-  const bwrap = await openBwrap(options)
+/** Chooses the driver once, at start. */
+export function detectDriver(setting: 'auto' | DriverName, options: DriverOptions): Promise<Driver | NoDriver> {
+  return chooseDriver(setting, async (name) => {
+    if (name === 'process') return new ProcessDriver(options)
+    return name === 'bwrap' ? await openBwrap(options) : await openOci(OCI_RUNTIMES[name], options)
+  })
+}
+
+/** `auto` takes isolation or nothing: runc for root, else bubblewrap. What is named is taken, or nothing. */
+export async function chooseDriver(setting: 'auto' | DriverName, open: (name: DriverName) => Promise<Driver | NoDriver>): Promise<Driver | NoDriver> {
+  if (setting !== 'auto') return await open(setting)
+  const runc = await open('runc')
+  if (isDriver(runc)) return runc
+  const bwrap = await open('bwrap')
   if (isDriver(bwrap)) return bwrap
   return { why: `${runc.why}, and ${bwrap.why}`, todo: `${runc.todo} ${bwrap.todo}`.replace(/\.?$/, `, ${WITHOUT}`) }
 }

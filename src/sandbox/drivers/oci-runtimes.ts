@@ -68,10 +68,13 @@ export const OCI_RUNTIMES: Readonly<Record<OciRuntime['name'], OciRuntime>> = {
   },
 }
 
+/** As sandboxes are started: where the node itself was started from does not matter. */
+export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
 /** The version that the program tells, or null when there is none. */
 export function ociVersion({ program }: OciRuntime): Promise<string | null> {
   return new Promise((resolve) => {
-    execFile(program, ['--version'], { timeout: 10_000 }, (error, out) => resolve(error ? null : (/version (\S+)/.exec(out)?.[1] ?? 'unknown')))
+    execFile(program, ['--version'], { timeout: 10_000, env: { PATH } }, (error, out) => resolve(error ? null : (/version (\S+)/.exec(out)?.[1] ?? 'unknown')))
   })
 }
 

@@ -15,7 +15,7 @@ import { guestOf } from '../guests.ts'
 import type { Driver, GuestPaths, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from '../types.ts'
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
 import { ENVIRONMENT, firstProcess, INSIDE, MASKED, makeSkeleton, PORTS, PUBLIC_FOLDERS, UID } from './inside.ts'
-import type { OciRuntime } from './oci-runtimes.ts'
+import { type OciRuntime, PATH } from './oci-runtimes.ts'
 import { seccomp } from './seccomp.ts'
 import { boundsHook, copyRuntimes, meminfoOf } from './shown.ts'
 import { StderrTail } from './stderr-tail.ts'
@@ -115,7 +115,7 @@ export class OciDriver implements Driver {
       const child = spawn(program as string, args, {
         stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
         cwd: '/',
-        env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
+        env: { PATH },
       })
       // The node itself goes first: it serves those that run already. Inside its own group this weighs nothing.
       if (child.pid !== undefined) setPriority(child.pid, options.background ? 15 : 5)

@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { Driver, DriverName } from '../types.ts'
+import { chooseDriver, isDriver, type NoDriver, noDriver } from './detect.ts'
+
+const NOT: Readonly<Record<string, NoDriver>> = {
+  runc: { why: 'runc takes root', todo: 'Start the node as root.' },
+  bwrap: { why: 'bubblewrap is not installed', todo: 'Install bubblewrap' },
+  gvisor: { why: 'runsc is not installed', todo: 'Type this.' },
+}
+
+/** What is opened, in turn, and what comes of it, on a host that has these. */
+async function choose(setting: 'auto' | DriverName, ...has: DriverName[]) {
+  const asked: DriverName[] = []
+  const found = await chooseDriver(setting, async (name) => {
+    asked.push(name)
+    return has.includes(name) ? ({ name, start: () => Promise.reject(new Error('no')) } as unknown as Driver) : (NOT[name] as NoDriver)
+  })
+  return { asked, chosen: isDriver(found) ? found.name : null, found }
+}
+
+describe('the driver of a node', () => {
+  it('is runc where it can be, and nothing else is tried', async () => {
+    const { asked, chosen } = await choose('auto', 'runc', 'gvisor', 'bwrap', 'process')
+    assert.deepEqual([asked, chosen], [['runc'], 'runc'])
+  })
+  it('is bubblewrap for an ordinary user, and for a root without runc', async () => {
+    assert.equal((await choose('auto', 'gvisor', 'bwrap', 'process')).chosen, 'bwrap')
+  })
+  it('is none rather than one that isolates nothing, and one sentence says what to do', async () => {
+    const { chosen, found } = await choose('auto', 'process', 'gvisor')
+    assert.equal(chosen, null)
+    assert.equal(
+      noDriver(found as NoDriver).message,
+      'Functions cannot run: runc takes root, and bubblewrap is not installed. Start the node as root. Install bubblewrap, or, for code of your own only, start it without isolation: `npm start -- --sandbox process`.',
+    )
+  })
+  it('is what is named, or none', async () => {
+    for (const name of ['runc', 'gvisor', 'bwrap', 'process'] as const) {
+      assert.deepEqual((await choose(name, name)).asked, [name])
+      if (name === 'process') continue
+      const { chosen, found } = await choose(name, 'process')
+      assert.deepEqual([chosen, found], [null, NOT[name]])
+    }
+  })
+})
