@@ -1,6 +1,6 @@
 import { existsSync, statSync } from 'node:fs'
 import path from 'node:path'
-import { KiB, MiB } from '../../lib/bytes.ts'
+import { KiB } from '../../lib/bytes.ts'
 import { ENVIRONMENT, firstProcess, INSIDE, MASKED, PUBLIC_FOLDERS, UID } from './inside.ts'
 
 /** What a sandbox is made of, by the names that whoever launches bubblewrap can open. */
@@ -11,9 +11,8 @@ export interface Bwrapped {
   /** What it reads as the memory of the machine. */
   readonly meminfo: string
   readonly slotDir: string
-  /** Only in a build sandbox. */
-  readonly cacheBytes: number | null
-  readonly tmpMb: number
+  /** Where what it may write is mounted before. */
+  readonly writable: { readonly tmp: string; readonly shm: string; readonly cache: string | null }
   /** What Node runs. */
   readonly argv: readonly string[]
 }
@@ -29,9 +28,8 @@ const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
  * The command line of bubblewrap. It makes what the driver `runc` makes of the same things, but for the user ids: there is one,
  * and outside it is that of who launches.
  */
-export function bwrapArguments({ root, node, meminfo, slotDir, cacheBytes, tmpMb, argv }: Bwrapped): string[] {
+export function bwrapArguments({ root, node, meminfo, slotDir, writable, argv }: Bwrapped): string[] {
   const bind = (source: string, inside: string) => ['--ro-bind', source, inside]
-  const tmpfs = (inside: string, bytes: number) => ['--size', String(bytes), '--perms', '1777', '--tmpfs', inside]
   const empty = path.join(root, 'sys')
   return [
     ...['user', 'ipc', 'pid', 'net', 'uts', 'cgroup-try'].map((namespace) => `--unshare-${namespace}`),
@@ -53,12 +51,11 @@ export function bwrapArguments({ root, node, meminfo, slotDir, cacheBytes, tmpMb
     ...['--proc', '/proc'],
     ...bind(meminfo, '/proc/meminfo'),
     ...MASKS.flatMap(({ file, folder }) => bind(folder ? empty : '/dev/null', file)),
-    // A tmpfs of bubblewrap has no bound but its size: what needs no writing is closed.
     ...['--size', String(64 * KiB), '--tmpfs', '/dev'],
     ...DEVICES.flatMap((name) => ['--dev-bind', `/dev/${name}`, `/dev/${name}`]),
     ...Object.entries({ fd: '', stdin: '/0', stdout: '/1', stderr: '/2' }).flatMap(([name, at]) => ['--symlink', `/proc/self/fd${at}`, `/dev/${name}`]),
-    ...['--dir', '/dev/shm', '--remount-ro', '/dev', ...tmpfs('/dev/shm', 16 * MiB), ...tmpfs('/tmp', tmpMb * MiB)],
-    ...(cacheBytes === null ? [] : tmpfs('/cache', cacheBytes)),
+    ...['--dir', '/dev/shm', '--remount-ro', '/dev', '--bind', writable.shm, '/dev/shm', '--bind', writable.tmp, '/tmp'],
+    ...(writable.cache === null ? [] : ['--bind', writable.cache, '/cache']),
     ...['--chdir', '/', '--'],
     ...firstProcess(`${INSIDE.lang}/bin/node`, argv),
   ]

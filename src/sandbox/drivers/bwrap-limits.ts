@@ -26,7 +26,7 @@ export function bwrapHolds({ groups, countsProcesses }: BwrapHost, asRoot: boole
     missing.push({ what: 'uid-own', why: 'outside, sandboxes of an ordinary user have that user’s id', todo: 'Start the node as root, for ids of their own.' })
   const why = (what: string) => (groups ? `this node was given no cgroup controller for ${what}` : 'this node has no control groups of its own')
   if (groups?.memory) limits.push('memory')
-  else missing.push({ what: 'memory, files in /tmp', why: `${why('memory')}; the node looks at memory instead, and ends what takes more`, todo: DELEGATE })
+  else missing.push({ what: 'memory', why: `${why('memory')}; the node looks at memory instead, and ends what takes more`, todo: DELEGATE })
   if (groups?.pids || countsProcesses) limits.push('pids')
   else missing.push({ what: 'pids', why: `${why('pids')}, and kernels before 5.14 count processes by user alone`, todo: DELEGATE })
   if (groups?.cpu) limits.push('cpu-weight')

@@ -20,6 +20,7 @@ import { seccomp } from './seccomp.ts'
 import { compileSeccomp } from './seccomp-program.ts'
 import { copyRuntimes, meminfoOf } from './shown.ts'
 import { StderrTail } from './stderr-tail.ts'
+import { tmpOptions } from './tmp-size.ts'
 import { tryOut } from './trial.ts'
 
 /** The user ids under which root has bubblewrap launched: one for each sandbox, nobody else's; behind those of runc. */
@@ -34,19 +35,19 @@ const ENTER = 'n=$1; shift; while [ $n -gt 0 ]; do echo 0 > "$1" || exit 1; shif
 /**
  * Run in a user namespace around that of the sandbox, in which the kernel counts all below it: so it bounds what is counted
  * by user else, for all sandboxes of an ordinary user together. Of namespaces there are those that bubblewrap makes, and no
- * more. With a core limit of 1 byte the kernel starts no program of the host that takes core dumps; with 0 it does.
+ * more. Bubblewrap's own tmpfs has no bound of files: those are mounted here. With a core limit of 1 byte the kernel starts no program of the host that takes core dumps; with 0 it does.
  */
 const BOUND = [
-  ...Object.entries({ inotify_instances: 8, inotify_watches: 8_192, mnt_namespaces: 1, ipc_namespaces: 1, pid_namespaces: 1, uts_namespaces: 1 }),
+  ...Object.entries({ inotify_instances: 8, inotify_watches: 8_192, mnt_namespaces: 2, ipc_namespaces: 1, pid_namespaces: 1, uts_namespaces: 1 }),
   ...Object.entries({ net_namespaces: 1, cgroup_namespaces: 1, user_namespaces: 2, time_namespaces: 0 }),
 ]
   .map(([name, value]) => `echo ${value} > /proc/sys/user/max_${name}`)
-  .concat('exec prlimit --core=1 --nofile=1024 --memlock=65536 --msgqueue=0 --sigpending=256 "$@"')
+  .concat('mount --no-mtab --all --fstab "$1" || exit 1', 'shift', 'exec prlimit --core=1 --nofile=1024 --memlock=65536 --msgqueue=0 --sigpending=256 "$@"')
   .join('; ')
 /** @param pids  null where this kernel does not count them by namespace */
-const bounded = (pids: number | null): string[] => {
+const bounded = (fstab: string, pids: number | null): string[] => {
   const processes = pids === null ? [] : [`--nproc=${pids}`]
-  return ['unshare', '--user', '--map-root-user', 'sh', '-c', BOUND, 'sh', ...processes, 'bwrap']
+  return ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', BOUND, 'sh', fstab, ...processes, 'bwrap']
 }
 
 /**
@@ -67,6 +68,7 @@ export class BwrapDriver implements Driver {
   readonly #watch: MemoryWatch<BwrapSandbox> | null
   readonly #running = new Set<SandboxProcess>()
   readonly #shell: readonly string[]
+  readonly #fstabs = new Set<string>()
   readonly #views = new Map<string, Promise<MountView>>()
   #nextUid = 0
 
@@ -91,6 +93,8 @@ export class BwrapDriver implements Driver {
     await makeSkeleton(path.join(folder, 'root'))
     await copyRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))
     await fs.mkdir(path.join(folder, 'meminfo'), { recursive: true, mode: 0o711 })
+    await fs.rm(path.join(folder, 'mounts'), { recursive: true, force: true })
+    for (const name of ['tmp', 'shm', 'cache']) await fs.mkdir(path.join(folder, 'mounts', name), { recursive: true, mode: 0o755 })
     await fs.writeFile(path.join(folder, 'seccomp'), compileSeccomp(seccomp, process.arch === 'arm64' ? 'arm64' : 'x64'))
     const driver = new BwrapDriver(options, host, folder, shell)
     if (host.groups) await weighGroup(host.groups, driver.#groupParent, 100 * availableParallelism())
@@ -180,18 +184,38 @@ export class BwrapDriver implements Driver {
   async #commandOf(options: StartOptions, meminfo: string, uid: number | null): Promise<string[]> {
     const guest = guestOf(this.#options.guests, options.runtime)
     const argv = options.argv ?? guest.args(INSIDE.runtime, PORTS)
-    const around = bounded(this.#host.countsProcesses ? options.pids : null)
+    const around = bounded(await this.#fstabOf(options), this.#host.countsProcesses ? options.pids : null)
     const shared = {
       root: path.join(this.#folder, 'root'),
       meminfo,
-      cacheBytes: options.cache?.bytes ?? null,
-      tmpMb: options.tmpMb,
+      writable: { tmp: this.#mountPoint('tmp'), shm: this.#mountPoint('shm'), cache: options.cache === null ? null : this.#mountPoint('cache') },
       argv,
     }
     if (uid === null) return [...around, ...bwrapArguments({ ...shared, node: guest.node, slotDir: options.slotDir })]
     const view = await this.#viewOf([path.dirname(options.slotDir), guest.node])
     const seen = { node: view.seen(guest.node), slotDir: view.seen(options.slotDir) }
     return ['nsenter', `--mount=${view.file}`, `--setgid=${uid}`, `--setuid=${uid}`, ...around, ...bwrapArguments({ ...shared, ...seen })]
+  }
+
+  /** The same for all sandboxes: each has its own mounted there, which no other sees. */
+  #mountPoint(name: 'tmp' | 'shm' | 'cache'): string {
+    return path.join(this.#folder, 'mounts', name)
+  }
+
+  /** A file that says what is mounted for a sandbox of such sizes. */
+  async #fstabOf({ id, tmpMb, cache }: StartOptions): Promise<string> {
+    const file = path.join(this.#folder, 'mounts', `${tmpMb}-${cache?.bytes ?? 0}-${cache?.files ?? 0}`)
+    if (this.#fstabs.has(file)) return file
+    const row = (name: 'tmp' | 'shm' | 'cache', options: readonly string[]) =>
+      `tmpfs ${this.#mountPoint(name).replaceAll(' ', '\\040')} tmpfs ${[...options, 'mode=1777'].join(',')} 0 0\n`
+    const rows = [row('tmp', tmpOptions(tmpMb)), row('shm', ['nosuid', 'nodev', 'noexec', 'size=16m', 'nr_inodes=1k'])]
+    // The folder itself counts too.
+    if (cache) rows.push(row('cache', ['nosuid', 'nodev', 'noexec', `size=${cache.bytes}`, `nr_inodes=${cache.files + 1}`]))
+    // Whole from the moment that it has its name: others that start read it.
+    await fs.writeFile(`${file}.${id}`, rows.join(''), { mode: 0o444 })
+    await fs.rename(`${file}.${id}`, file)
+    this.#fstabs.add(file)
+    return file
   }
 
   #viewOf(sources: readonly string[]): Promise<MountView> {

@@ -30,6 +30,12 @@ const answers = {
   write: ({ file, bytes }) => tried(() => fs.writeFileSync(file, Buffer.alloc(bytes))) ?? 'written',
   read: ({ file }) => tried(() => fs.readFileSync(file, 'utf8')),
   list: ({ folder }) => tried(() => fs.readdirSync(folder)),
+  files: ({ folder, count }) => {
+    let made = 0
+    const more = () => tried(() => fs.closeSync(fs.openSync(`${folder}/f${made}`, 'w')))
+    while (made < count && more() === undefined) made++
+    return made
+  },
   children: ({ count, marker }) => {
     let made = 0
     while (made < count && child(marker).pid !== undefined) made++

@@ -74,6 +74,7 @@ for (const variant of Object.keys(SKIPS) as Variant[]) {
       const told = await start({ pids: 40 })
       const { limits } = driver
       if (limits.includes('tmp-size')) assert.equal(await told.ask('write', { file: '/tmp/large', bytes: 2 * MiB }), 'ENOSPC')
+      if (variant !== 'gvisor') assert.ok((await told.ask<number>('files', { folder: '/tmp', count: 100_000 })) < 66_000)
       if (limits.includes('open-files')) assert.equal(await told.ask('open', { count: 2_000 }), 'EMFILE')
       if (limits.includes('pids')) {
         const made = await told.ask<number>('children', { count: 400, marker: marker() }).catch(() => null)
