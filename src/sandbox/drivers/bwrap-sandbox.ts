@@ -46,10 +46,11 @@ export class BwrapSandbox implements SandboxProcess {
   #over = false
   #tookTooMuch = false
   #limitMb: number | null = null
+  #groupSays: Promise<boolean> | null = null
   #killing: Promise<void> | null = null
 
   constructor(id: string, made: Bwrapping) {
-    const { child, cgroup, cache } = made
+    const { child, cache } = made
     this.id = id
     this.#made = made
     this.control = child.stdio[3] as Duplex
@@ -58,14 +59,13 @@ export class BwrapSandbox implements SandboxProcess {
     this.paths = { ...INSIDE, cache: cache === null ? null : '/cache' }
     this.control.on('error', () => {})
     this.relay.on('error', () => {})
+    this.control.once('close', () => void this.#askGroup())
     this.exited = new Promise((resolve) => {
       const end = (status: number | null) => {
         this.#over = true
         made.watch?.leave(this)
         const signal = signalOf(status)
-        void (cgroup?.outOfMemory() ?? Promise.resolve(false)).then((outOfMemory) =>
-          resolve({ code: signal === null ? status : null, signal, outOfMemory: outOfMemory || this.#tookTooMuch }),
-        )
+        void this.#askGroup().then((outOfMemory) => resolve({ code: signal === null ? status : null, signal, outOfMemory: outOfMemory || this.#tookTooMuch }))
       }
       if (child.exitCode !== null || child.signalCode !== null) end(child.exitCode)
       else child.once('exit', end)
@@ -117,6 +117,12 @@ export class BwrapSandbox implements SandboxProcess {
     return this.#made.cgroup ? this.#made.cgroup.memory() : memoryOf(this.#made.init)
   }
 
+  /** Whether the kernel ended something in it for want of memory: asked before the group goes, and once. */
+  #askGroup(): Promise<boolean> {
+    this.#groupSays ??= this.#made.cgroup?.outOfMemory() ?? Promise.resolve(false)
+    return this.#groupSays
+  }
+
   #watch(): void {
     const { watch, init } = this.#made
     if (this.#over || this.#limitMb === null) return
@@ -143,6 +149,7 @@ export class BwrapSandbox implements SandboxProcess {
   async #kill(): Promise<void> {
     const { child, cgroup, giveBack, clock } = this.#made
     this.#end()
+    await this.#askGroup()
     const grouped = cgroup?.destroy(clock)
     if (!(await within(clock, DYING_MS, this.exited))) child.kill('SIGKILL')
     await grouped
