@@ -299,6 +299,11 @@ export class World {
     const open = this.#started.size - this.#ended.size
     if (memory.usedMb > memory.budgetMb) this.faults.push(`${memory.usedMb} MB are used; ${memory.budgetMb} are there`)
     if (this.#admission.running !== open) this.faults.push(`${this.#admission.running} slots are taken, ${open} executions run`)
+    for (const kind of FUNCTION_KINDS) {
+      const own = [...this.#started].filter((id) => this.#calls.get(id)?.kind === kind && !this.#ended.has(id)).length
+      const most = kind === 'held' ? RESERVED : SLOTS.perFunction
+      if (own > most) this.faults.push(`${own} executions of ${kind} run at once; ${most} may`)
+    }
     if (open > SLOTS.node) this.faults.push(`${open} executions run at once`)
     if (this.driver.counts.mostStarts > STARTS) this.faults.push(`${this.driver.counts.mostStarts} were started at once`)
     const busy = sandboxes.reduce((sum, sandbox) => sum + sandbox.busy, 0)
@@ -373,6 +378,8 @@ export class World {
         {
           ...context,
           id: made.id,
+          // As by name; the others are refused at once, as by the Lambda API.
+          ...(this.#calls.size % 2 === 0 ? { patienceMs: 1_000 } : {}),
           content: (kind) => this.#content(made.id, kind),
         },
         signal,
