@@ -317,6 +317,9 @@ export class World {
       this.seen.add(`state: ${state}`)
       if (this.#retired.has(key) && busy === 0) this.faults.push(`${id} stands ${state} of ${key}, which is retired`)
       if (busy > concurrency) this.faults.push(`${id} has ${busy} calls`)
+      // One that ran out of time may still run where others do.
+      const inside = this.driver.alive.get(id)?.running.size ?? 0
+      if (inside > busy && state !== 'draining') this.faults.push(`${inside} calls run in ${id}, which is ${state} with ${busy}`)
       if (!this.driver.alive.has(id)) this.faults.push(`${id} is ${state}, and not there`)
     }
     this.faults.push(...this.driver.faults.splice(0))

@@ -182,3 +182,18 @@ story('a guest that dies ends all its calls, each to be sent again and none bill
     assert.deepEqual([end?.outcome, end?.record.outcome, end?.record.billedMs], ['sandbox_lost', 'cut', 0])
   }
 })
+
+story('an answer that cannot be given, as its journal fails, leaves its call the sandbox for what it still does', async (world, well) => {
+  world.call('one')
+  await running(world, 1)
+  world.steps.take(stepOf(world, 1), 'waits')
+  await world.settle()
+  world.steps.take(world.steps.all.indexOf('journal'), 'fails')
+  await world.settle()
+  world.check()
+  assert.deepEqual([world.endOf(1), world.serving.map(({ busy }) => busy)], [null, [1]])
+  world.clock.advance(100)
+  await well()
+  const end = world.endOf(1)
+  assert.deepEqual([end?.outcome, end?.record.outcome, end?.record.billedMs], ['the journal is not writable', 'ok', 100])
+})
