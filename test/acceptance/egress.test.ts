@@ -11,6 +11,7 @@ import { PASSWORD, startServerOfOthers } from './postgres-server.ts'
 
 // What runs inside. Each step says what came of it: an answer, or the code of the error.
 const PROBE = `
+import dgram from 'node:dgram'
 import dns from 'node:dns/promises'
 import https from 'node:https'
 import net from 'node:net'
@@ -31,6 +32,8 @@ const STEPS = {
   redis: async (host, value) => { const socket = await socketTo(host, 6379); let heard = ''; socket.on('data', (some) => { heard += some }); socket.write('*3\\r\\n$3\\r\\nSET\\r\\n$1\\r\\nk\\r\\n$' + value.length + '\\r\\n' + value + '\\r\\n*2\\r\\n$3\\r\\nGET\\r\\n$1\\r\\nk\\r\\n'); while (!heard.endsWith(value + '\\r\\n')) await new Promise((done) => setTimeout(done, 5)); socket.destroy(); return heard },
   postgres: async (connectionString) => { const client = new pg.Client({ connectionString }); await client.connect(); const { rows } = await client.query("select 6 * 7 as answer, current_user as who"); await client.end(); return rows[0] },
   addresses: async () => Object.values(os.networkInterfaces()).flat().map(({ address }) => address),
+  // A word to each port, of which nobody answers.
+  flood: async (host) => { const socket = dgram.createSocket('udp4'); socket.on('error', () => {}); let sent = 0; for (let port = 1024; port < 65000; port++) await new Promise((done) => socket.send('x', port, host, (error) => { if (!error) sent++; done() })); socket.close(); return sent },
   // Goes on listening: the kernel takes connections for it, frozen or not.
   listen: () => new Promise((resolve) => { const server = net.createServer(); server.listen(8080, '0.0.0.0', () => resolve('listening')) }),
 }
@@ -298,6 +301,15 @@ describe('what functions reach of the network', { timeout: 300_000 }, () => {
     for (const [i, one] of said.entries()) assert.match(String(one), open[i] ?? (i === 12 ? /./ : SHUT), `${i}: ${one}`)
   })
 
+  it('egress: a function that floods takes a part of the connections that the host remembers, and others go on', async () => {
+    const count = () => Number(world.run('machine', 'cat', ['/proc/sys/net/netfilter/nf_conntrack_count']))
+    const [sent] = await ask('metered', [['flood', WORLD.other]])
+    assert.ok(Number(sent) > 50_000, String(sent))
+    const remembered = count()
+    assert.ok(remembered > 500 && remembered < 30_000, String(remembered))
+    assert.match(String((await ask('open', [['get', 'http://web.example.com/']]))[0]), /"of":"web"/)
+  })
+
   it('egress allow-list: what is no public host is refused at deploy, with what it may be', () => {
     const probe = { 'index.js': 'exports.handler = async () => 1' }
     for (const [egress, why] of [
@@ -352,17 +364,23 @@ describe('what functions reach of the network', { timeout: 300_000 }, () => {
   it('egress: where a node cannot make networks it says so, in doctor and at each deploy that needs one', async () => {
     const under = (mount: string) => ['-m', '--propagation', 'slave', 'sh', '-c', `mount ${mount}; exec "$@"`, 'sh', process.execPath]
     const bin = path.join(ROOT, 'bin', 'mayfly.js')
-    const doctor = JSON.parse(
-      world.run('machine', 'unshare', [...under('--bind /dev/null /usr/sbin/nft'), bin, 'doctor', '--json', '--data', path.join(world.folder, 'nothing')]),
-    ) as {
-      ok: boolean
-      limits: string[]
-      missing: { what: string; why: string; todo: string }[]
-    }
+    const doctorBy = (program: string, args: readonly string[]) =>
+      JSON.parse(world.run('machine', program, [...args, bin, 'doctor', '--json', '--data', path.join(world.folder, 'nothing')])) as {
+        ok: boolean
+        limits: string[]
+        missing: { what: string; why: string; todo: string }[]
+      }
+    const doctor = doctorBy('unshare', under('--bind /dev/null /usr/sbin/nft'))
     const gap = doctor.missing.find(({ what }) => what === 'egress')
     assert.ok(doctor.ok && !doctor.limits.includes('egress'))
     assert.match(`${gap?.why} ${gap?.todo}`, /nftables is not installed.*npm run setup/)
     assert.ok(node.ready.sandbox.limits.includes('egress'))
+    world.run('machine', 'nft', ['add table ip filter; add chain ip filter FORWARD { type filter hook forward priority filter; policy drop; }'])
+    const doubting = doctorBy(process.execPath, [])
+    world.run('machine', 'nft', ['delete table ip filter'])
+    const doubt = doubting.missing.find(({ what }) => what === 'egress through ip filter FORWARD')
+    assert.ok(doubting.limits.includes('egress'))
+    assert.match(String(doubt?.todo), /`nft insert rule ip filter FORWARD iifname "mf-\*" accept`/)
     const bare = await world.node([], path.join(world.folder, 'bare'), ['unshare', ...under('-t tmpfs -o ro none /run/netns')])
     try {
       const deploy = (name: string) =>

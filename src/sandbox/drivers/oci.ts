@@ -66,8 +66,10 @@ export class OciDriver implements Driver {
       if (tree) held.push(what)
       else missing.push({ what, why: `this host has no cgroup controller for ${what}`, todo: 'Enable it in the kernel command line or in the cgroup v2 root.' })
     }
-    if (hasNetworks(networks)) held.push('egress')
-    else missing.push({ what: 'egress', ...networks })
+    if (hasNetworks(networks)) {
+      held.push('egress')
+      missing.push(...networks.doubts)
+    } else missing.push({ what: 'egress', ...networks })
     this.limits = held
     this.missing = missing
   }

@@ -8,12 +8,17 @@ export interface Question {
 }
 
 const MAX_CHAIN = 16
+const HEADER = 12
+const RESPONSE = 0x8000
+const MAX_LABEL = 63
+const LABEL = /^[a-zA-Z0-9_-]+$/
 /** What fits into a packet for who says nothing of larger ones. */
 const PLAIN_PACKET = 512
 const sameName = (a: string, b: string) => a.toLowerCase().replace(/\.$/, '') === b.toLowerCase().replace(/\.$/, '')
 
 /** The one question of a query; null when it is anything else, or no query at all. */
 export function questionOf(packet: Buffer): Question | null {
+  if (questionEnd(packet) === null) return null
   try {
     const { type, opcode, questions } = dns.decode(packet) as dns.DecodedPacket & { opcode?: string }
     const [question] = questions ?? []
@@ -24,20 +29,30 @@ export function questionOf(packet: Buffer): Question | null {
   }
 }
 
-/** What is answered without anybody being asked: that there is no such name, or none of that type; or that it failed. */
-export function answerOf(packet: Buffer, code: 'NXDOMAIN' | 'NOERROR' | 'SERVFAIL'): Buffer {
-  const codes = { NOERROR: 0, SERVFAIL: 2, NXDOMAIN: 3 }
-  const query = dns.decode(packet)
-  // Recursion was wanted and is there.
-  const flags = dns.RECURSION_DESIRED | dns.RECURSION_AVAILABLE | codes[code]
-  return Buffer.from(dns.encode({ type: 'response', id: query.id ?? 0, flags, questions: query.questions ?? [] }))
+/**
+ * What is answered without anybody being asked: that there is no such name, or none of that type; that it failed; or
+ * (`CUT`) that the answer does not fit into a packet, and is to be asked for on a connection.
+ * @param query  one that `questionOf` took
+ */
+export function answerOf(query: Buffer, how: 'NXDOMAIN' | 'NOERROR' | 'SERVFAIL' | 'CUT'): Buffer {
+  const codes = { NOERROR: 0, CUT: dns.TRUNCATED_RESPONSE, SERVFAIL: 2, NXDOMAIN: 3 }
+  // The question as it came, and nothing else of the query.
+  const answer = Buffer.from(query.subarray(0, questionEnd(query) ?? HEADER))
+  answer.writeUInt16BE(RESPONSE | (query.readUInt16BE(2) & dns.RECURSION_DESIRED) | dns.RECURSION_AVAILABLE | codes[how], 2)
+  for (const count of [6, 8, 10]) answer.writeUInt16BE(0, count)
+  return answer
 }
 
-/** An answer that was cut to fit into one packet: it is asked for again on a connection. */
-export function cut(packet: Buffer): Buffer {
-  const query = dns.decode(packet)
-  const flags = dns.RECURSION_DESIRED | dns.RECURSION_AVAILABLE | dns.TRUNCATED_RESPONSE
-  return Buffer.from(dns.encode({ type: 'response', id: query.id ?? 0, flags, questions: query.questions ?? [] }))
+/** Where the question of a query ends; null when its name is none of a host or a service. */
+function questionEnd(query: Buffer): number | null {
+  let at = HEADER
+  for (;;) {
+    const length = query[at]
+    if (length === undefined || length > MAX_LABEL) return null
+    if (length === 0) return at + 5 <= query.length ? at + 5 : null
+    if (!LABEL.test(query.subarray(at + 1, at + 1 + length).toString('latin1'))) return null
+    at += 1 + length
+  }
 }
 
 /** How large a packet the asker takes, as its query says. */

@@ -2,7 +2,7 @@ import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { createServer, type Server, type Socket as Connection } from 'node:net'
 import { type AllowedHost, type EgressPolicy, portsOf } from '../../core/egress.ts'
-import { addressesIn, answerOf, cut, packetSizeOf, questionOf, type Resolved } from './answers.ts'
+import { addressesIn, answerOf, packetSizeOf, questionOf, type Resolved } from './answers.ts'
 import { framed, type Upstream } from './upstream.ts'
 
 /** How many questions of one sandbox wait for their answers; further ones are not heard, and their clients ask again. */
@@ -90,7 +90,7 @@ export class NameServer implements AsyncDisposable {
     const fits = answer.length <= packetSizeOf(query)
     // It may be closed by now.
     try {
-      this.#udp.send(fits ? answer : cut(query), port, address, () => {})
+      this.#udp.send(fits ? answer : answerOf(query, 'CUT'), port, address, () => {})
     } catch {}
   }
 

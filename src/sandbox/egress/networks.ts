@@ -2,15 +2,16 @@ import { createHash } from 'node:crypto'
 import type { Log } from '../../core/log.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { AddressBook, type Share } from './addresses.ts'
-import { Forwarding } from './forwarding.ts'
+import { Forwarding, LINK_PREFIX } from './forwarding.ts'
 import { NameServer } from './name-server.ts'
 import { Network } from './network.ts'
-import { packagesMissing } from './programs.ts'
+import { packagesMissing, run } from './programs.ts'
 import { Router } from './router.ts'
 import { Upstream } from './upstream.ts'
 
-/** How many networks stand ready, so that starting a sandbox does not wait for one. */
+/** With fewer networks that stand ready than this, so many more are made: no sandbox waits for one. */
 const SPARE = 2
+const AT_ONCE = 4
 const COUNT_MS = 1_000
 const CARE_MS = 5_000
 
@@ -33,6 +34,8 @@ export interface NoNetworks {
 
 /** The networks of a node's sandboxes, each of which has one from before it is anyone's until its end. */
 export class Networks implements AsyncDisposable {
+  /** What may keep packets from passing though all was made. */
+  readonly doubts: readonly { what: string; why: string; todo: string }[]
   readonly #router: Router
   readonly #names: NameServer
   readonly #addresses: AddressBook
@@ -48,7 +51,8 @@ export class Networks implements AsyncDisposable {
   #made = 0
   #isClosed = false
 
-  private constructor(router: Router, share: Share, names: NameServer, forwarding: Forwarding, { clock, log }: NetworksOptions) {
+  private constructor(router: Router, share: Share, names: NameServer, forwarding: Forwarding, doubts: Networks['doubts'], { clock, log }: NetworksOptions) {
+    this.doubts = doubts
     this.#router = router
     this.#names = names
     this.#addresses = new AddressBook(share)
@@ -83,7 +87,7 @@ export class Networks implements AsyncDisposable {
       await router.rule(share, names.port)
       const forwarding = new Forwarding(options.runBase, (interfaces) => router.guard(interfaces))
       await forwarding.keep(router.link)
-      return new Networks(router, share, names, forwarding, options)
+      return new Networks(router, share, names, forwarding, await doubtsOf(), options)
     } catch (error) {
       await names?.[Symbol.asyncDispose]()
       await router.close()
@@ -96,7 +100,7 @@ export class Networks implements AsyncDisposable {
 
   /** One that is shut. @throws Error when none can be made */
   async take(): Promise<Network> {
-    const network = this.#spare.shift() ?? (await this.#make())
+    const network = this.#spare.shift() ?? ((await this.#make(1))[0] as Network)
     this.#taken.add(network)
     this.#names.know(network.address, network)
     void this.#fill()
@@ -116,7 +120,7 @@ export class Networks implements AsyncDisposable {
   #fill(): Promise<void> {
     this.#filling ??= (async () => {
       try {
-        while (!this.#isClosed && this.#spare.length < SPARE) this.#spare.push(await this.#make())
+        while (!this.#isClosed && this.#spare.length < SPARE) this.#spare.push(...(await this.#make(AT_ONCE)))
       } catch (error) {
         this.#log.warn({ error: (error as Error).message }, 'no network could be made ready for a sandbox')
       } finally {
@@ -126,17 +130,19 @@ export class Networks implements AsyncDisposable {
     return this.#filling
   }
 
-  async #make(): Promise<Network> {
-    const address = this.#addresses.take()
-    if (address === null) throw new Error('every address for sandboxes is in use')
-    const n = ++this.#made
+  /** @returns as many, or as there are addresses for, but one at least. @throws Error */
+  async #make(count: number): Promise<Network[]> {
+    const which: { n: number; address: string }[] = []
+    for (let address = this.#addresses.take(); address !== null; address = which.length < count ? this.#addresses.take() : null)
+      which.push({ n: ++this.#made, address })
+    if (which.length === 0) throw new Error('every address for sandboxes is in use')
     try {
-      await this.#router.make(n, address)
+      await this.#router.make(which)
     } catch (error) {
-      this.#addresses.giveBack(address)
+      for (const { address } of which) this.#addresses.giveBack(address)
       throw error
     }
-    return new Network(n, address, this.#router, this.#clock, (network) => this.#gone(network))
+    return which.map(({ n, address }) => new Network(n, address, this.#router, this.#clock, (network) => this.#gone(network)))
   }
 
   async #gone(network: Network): Promise<void> {
@@ -161,6 +167,21 @@ export class Networks implements AsyncDisposable {
 }
 
 export const hasNetworks = (found: Networks | NoNetworks): found is Networks => found instanceof Networks
+
+/** Firewalls of the host that let pass only what they are told to: whether it is ours, their rules say. */
+async function doubtsOf(): Promise<Networks['doubts']> {
+  const { nftables } = JSON.parse(await run('nft', ['-j', 'list', 'chains'])) as { nftables: { chain?: Record<string, unknown> }[] }
+  return nftables.flatMap(({ chain }) => {
+    if (chain?.policy !== 'drop' || !['forward', 'input'].includes(String(chain.hook)) || !['ip', 'inet'].includes(String(chain.family))) return []
+    const place = `${chain.family} ${chain.table} ${chain.name}`
+    const pass = chain.hook === 'forward' ? [`iifname "${LINK_PREFIX}*"`, `oifname "${LINK_PREFIX}*"`] : [`iifname "${LINK_PREFIX}*"`]
+    return {
+      what: `egress through ${place}`,
+      why: `a firewall of this machine drops what it is not told to let pass (${place}); functions reach the internet only if it lets them`,
+      todo: `If it has no such rule yet: ${pass.map((match) => `\`nft insert rule ${place} ${match} accept\``).join(' and ')}.`,
+    }
+  })
+}
 
 /** Interfaces have names of 15 characters at most. */
 const tagOf = (name: string) => createHash('sha256').update(name).digest('hex').slice(0, 12)

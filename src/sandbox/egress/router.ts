@@ -3,9 +3,11 @@ import path from 'node:path'
 import { overlap, type Share, sharesFor } from './addresses.ts'
 import { LINK_PREFIX } from './forwarding.ts'
 import { run } from './programs.ts'
-import { GATEWAY, hostRules, routerRules, TABLE, WAY_OUT } from './rules.ts'
+import { GATEWAY, hostRules, paceFor, routerRules, TABLE, WAY_OUT } from './rules.ts'
 
 const NAMESPACES = '/run/netns'
+/** The kernel's own choice on small machines. */
+const SMALL_TABLE = 65_536
 
 /**
  * A network namespace of the node's own, in which each sandbox's network ends: what one may reach is decided there, the
@@ -74,7 +76,8 @@ route add default via ${share.host} dev ${WAY_OUT} onlink
   /** @param nameServerPort  at the share's host address */
   async rule(share: Share, nameServerPort: number): Promise<void> {
     await run('nft', ['-f', '-'], hostRules(this.#table, this.link, share, nameServerPort))
-    await this.#inside(['nft', '-f', '-'], routerRules({ host: share.host, port: nameServerPort }))
+    const connections = Number(await fs.readFile('/proc/sys/net/netfilter/nf_conntrack_max', 'utf8').catch(() => ''))
+    await this.#inside(['nft', '-f', '-'], routerRules({ host: share.host, port: nameServerPort }, paceFor(connections || SMALL_TABLE)))
   }
 
   /** The interfaces of the host by which nobody may send through it to others. */
@@ -84,27 +87,30 @@ route add default via ${share.host} dev ${WAY_OUT} onlink
     await run('nft', ['-f', '-'], `flush set ${set}\n${add}`)
   }
 
-  /** A namespace with nothing but its own loopback and a link that ends in the router. @throws Error, and then nothing of it is left */
-  async make(n: number, address: string): Promise<void> {
-    const name = this.namespaceOf(n)
-    try {
-      await this.#inside(
-        ['ip', '-batch', '-'],
-        `netns add ${name}\nlink add v${n} type veth peer name eth0 netns ${name}\nlink set v${n} up\nroute add ${address}/32 dev v${n}\n`,
-      )
-      // Without an address of its own making there is no IPv6: the router speaks none.
-      await run(
-        'ip',
-        ['-n', name, '-batch', '-'],
-        `link set lo up
+  /**
+   * Namespaces with nothing but their own loopback and a link that ends in the router: several at once, as starting a
+   * program costs the node more than what it does here. @throws Error, and then nothing of them is left
+   */
+  async make(which: readonly { readonly n: number; readonly address: string }[]): Promise<void> {
+    const outside = which.map(({ n, address }) => {
+      const name = this.namespaceOf(n)
+      return `netns add ${name}\nlink add v${n} type veth peer name eth0 netns ${name}\nlink set v${n} up\nroute add ${address}/32 dev v${n}\n`
+    })
+    // Without an address of its own making there is no IPv6: the router speaks none.
+    const inside = which.map(
+      ({ n, address }) => `ip -n ${this.namespaceOf(n)} -batch - <<'.'
+link set lo up
 link set eth0 addrgenmode none
 addr add ${address}/32 dev eth0
 link set eth0 up
 route add default via ${GATEWAY} dev eth0 onlink
+.
 `,
-      )
+    )
+    try {
+      await this.#inside(['sh', '-e'], `ip -batch - <<'.'\n${outside.join('')}.\n${inside.join('')}`)
     } catch (error) {
-      await this.remove([n])
+      await this.remove(which.map(({ n }) => n))
       throw error
     }
   }

@@ -24,32 +24,56 @@ const REFUSE = `chain refuse {
   }`
 const SHUT = 'goto refuse'
 
+/** New connections in a second, of one sandbox and of all: what goes beyond is not sent, and the sandbox's kernel tries again. */
+export interface Pace {
+  readonly each: number
+  readonly all: number
+}
+
+/** The longest that the kernel remembers a connection that came to nothing, or is over. */
+const REMEMBERED_SECONDS = 120
+
+/**
+ * So many that those which functions begin and leave never fill more than half of the host's table of connections:
+ * a full one lets nobody on this machine connect any more.
+ */
+export function paceFor(hostConnections: number): Pace {
+  const all = Math.max(8, Math.floor(hostConnections / 2 / REMEMBERED_SECONDS))
+  return { all, each: Math.ceil(all / 4) }
+}
+
 /**
  * What the router lets pass. Before its grant a sandbox's packets fall into nothing, so that a connection that is begun
  * a moment too early is tried again by the kernel; after it, what is shut is refused at once.
  */
-export const routerRules = (nameServer: { readonly host: string; readonly port: number }): string => `
+export const routerRules = (nameServer: { readonly host: string; readonly port: number }, pace: Pace): string => `
 table ip ${TABLE} {
   set never { type ipv4_addr; flags interval; elements = { ${NEVER_REACHED.join(', ')} }; }
   set listed { type ifname . ipv4_addr . inet_service; }
   set anyport { type ifname . ipv4_addr; }
+  set fresh { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
   ${REFUSE}
   chain shut {
     ip daddr @never ${SHUT}
     meta l4proto != { tcp, udp } drop
     th dport ${NEVER_REACHED_PORT} ${SHUT}
   }
+  chain passed {
+    update @fresh { iifname limit rate over ${pace.each}/second burst ${pace.each * 4} packets } drop
+    limit rate over ${pace.all}/second burst ${pace.all * 4} packets drop
+    accept
+  }
   chain nothing {
     ${SHUT}
   }
   chain internet {
     jump shut
-    accept
+    goto passed
   }
   chain hosts {
     jump shut
-    iifname . ip daddr . th dport @listed accept
-    iifname . ip daddr @anyport accept
+    iifname . ip daddr . th dport @listed goto passed
+    iifname . ip daddr @anyport goto passed
     ${SHUT}
   }
   chain forward {
@@ -57,7 +81,7 @@ table ip ${TABLE} {
     ct state invalid drop
     ct state established,related accept
     oifname != "${WAY_OUT}" ${SHUT}
-    ip daddr ${nameServer.host} meta l4proto { tcp, udp } th dport ${nameServer.port} ct status dnat accept
+    ip daddr ${nameServer.host} meta l4proto { tcp, udp } th dport ${nameServer.port} ct status dnat goto passed
     meta iifgroup vmap { ${GROUP.none} : goto nothing, ${GROUP.internet} : goto internet, ${GROUP.hosts} : goto hosts }
   }
   chain names {
