@@ -4,6 +4,8 @@ import { MiB } from './bytes.ts'
 import type { Clock } from './clock.ts'
 
 const ROOT = '/sys/fs/cgroup'
+/** What may wait in the sockets of a group, where that is no part of its memory. Past it the kernel makes them smaller. */
+const SOCKETS_BYTES = 16 * MiB
 /** Where a number of the kernel is read into. */
 const NUMBER = Buffer.alloc(32)
 
@@ -114,6 +116,8 @@ export class Cgroup {
   limit(limits: { memoryMb: number; cpuWeight: number }): void {
     const { cpu, memory } = this.#hierarchies
     if (memory) this.limitMemory(limits.memoryMb)
+    // The first version counts what waits in sockets of TCP and UDP apart, and without a limit not at all.
+    if (memory?.version === 1) tryWrite(path.join(memory.path, this.#name, 'memory.kmem.tcp.limit_in_bytes'), String(SOCKETS_BYTES))
     if (cpu) {
       if (cpu.version === 2) writeFileSync(path.join(cpu.path, this.#name, 'cpu.weight'), String(Math.min(10_000, Math.max(1, limits.cpuWeight))))
       else writeFileSync(path.join(cpu.path, this.#name, 'cpu.shares'), String(Math.max(2, Math.round((limits.cpuWeight * 1024) / 100))))

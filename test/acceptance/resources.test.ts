@@ -71,6 +71,24 @@ const CASES: readonly Case[] = [
     ends: /-9|"SIGKILL"|for want of more than its 128 MB/,
   },
   {
+    name: 'buffers of TCP',
+    python:
+      'l = socket.socket()\nl.bind(("127.0.0.1", 0))\nl.listen(200)\nheld, kept = 0, []\nfor i in range(60):\n    a = socket.create_connection(l.getsockname())\n    kept += [a, l.accept()[0]]\n    a.setblocking(False)\n    try:\n        while True: held += a.send(bytes(1 << 18))\n    except BlockingIOError: pass\nprint("held at %d MB" % (held >> 20))',
+    ends: /^"held at \d{1,2} MB"$|SIGKILL|for want of more/,
+  },
+  {
+    name: 'buffers of UDP',
+    python:
+      'kept = []\nfor i in range(300):\n    a, b = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n    a.bind(("127.0.0.1", 0))\n    a.setblocking(False)\n    kept += [a, b]\n    for k in range(10): b.sendto(bytes(30000), a.getsockname())\nheld = 0\nfor a in kept[::2]:\n    try:\n        while True: held += len(a.recv(65536))\n    except BlockingIOError: pass\nprint("held at %d MB" % (held >> 20))',
+    ends: /^"held at \d{1,2} MB"$|SIGKILL|for want of more/,
+  },
+  {
+    name: 'answers of the kernel that nobody reads',
+    python:
+      'def one(i):\n    a = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)\n    a.setblocking(False)\n    try:\n        for k in range(40): a.send(ask)\n    except BlockingIOError: pass\n    except OSError as error:\n        if error.errno != errno.ENOBUFS: raise\n    return a\nimport struct\nask = struct.pack("=IHHII", 16, 99, 5, 1, 0) * 200\nkept = fill(one, 1000)\ntime.sleep(10)\nprint("kept " + kept[1])',
+    ends: SPENT,
+  },
+  {
     name: 'buffers of pipes',
     python:
       'def one(i):\n    r, w = os.pipe()\n    os.set_blocking(w, False)\n    try:\n        while True: os.write(w, bytes(65536))\n    except BlockingIOError: pass\n    return r\ntell(*fill(one, 5000))',

@@ -10,6 +10,7 @@ import type { GuestPaths, SandboxProcess } from '../types.ts'
 import { continueFamily, memoryOf, stopFamily } from './family.ts'
 import { INSIDE } from './inside.ts'
 import type { MemoryWatch } from './memory-watch.ts'
+import type { RouteQueues } from './route-queues.ts'
 import { meminfoOf } from './shown.ts'
 import type { StderrTail } from './stderr-tail.ts'
 
@@ -25,6 +26,7 @@ export interface Bwrapping {
   readonly cgroup: Cgroup | null
   /** Null where a control group bounds its memory. */
   readonly watch: MemoryWatch<BwrapSandbox> | null
+  readonly queues: RouteQueues
   /** The file of what it reads as the memory of the machine. */
   readonly meminfo: string
   readonly tail: StderrTail
@@ -44,6 +46,7 @@ export class BwrapSandbox implements SandboxProcess {
   readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
   readonly #made: Bwrapping
   #over = false
+  #stands = false
   #tookTooMuch = false
   #limitMb: number | null = null
   #groupSays: Promise<boolean> | null = null
@@ -60,9 +63,15 @@ export class BwrapSandbox implements SandboxProcess {
     this.control.on('error', () => {})
     this.relay.on('error', () => {})
     this.control.once('close', () => void this.#askGroup())
+    const looked = made.queues.look({
+      pid: made.init,
+      running: () => !this.#stands && !this.#over,
+      overdrawn: () => this.#takesTooMuch(),
+    })
     this.exited = new Promise((resolve) => {
       const end = (status: number | null) => {
         this.#over = true
+        looked[Symbol.dispose]()
         made.watch?.leave(this)
         const signal = signalOf(status)
         void this.#askGroup().then((outOfMemory) => resolve({ code: signal === null ? status : null, signal, outOfMemory: outOfMemory || this.#tookTooMuch }))
@@ -94,10 +103,12 @@ export class BwrapSandbox implements SandboxProcess {
     const { cgroup, init, clock } = this.#made
     if (cgroup) await cgroup.freeze(true, clock)
     else if (!this.#over) await stopFamily(init, clock)
+    this.#stands = true
     this.#made.watch?.leave(this)
   }
 
   async thaw(): Promise<void> {
+    this.#stands = false
     const { cgroup, init, clock } = this.#made
     if (cgroup) await cgroup.freeze(false, clock)
     else if (!this.#over) continueFamily(init)
@@ -129,11 +140,13 @@ export class BwrapSandbox implements SandboxProcess {
     watch?.watch(this, {
       init,
       limitMb: this.#limitMb,
-      over: () => {
-        this.#tookTooMuch = true
-        this.#end()
-      },
+      over: () => this.#takesTooMuch(),
     })
+  }
+
+  #takesTooMuch(): void {
+    this.#tookTooMuch = true
+    this.#end()
   }
 
   /** With the first process of their namespace the kernel ends all others, and bubblewrap ends when that is done. */

@@ -16,6 +16,7 @@ import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
 import { INSIDE, makeSkeleton, PORTS } from './inside.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { MountView } from './mount-view.ts'
+import { RouteQueues } from './route-queues.ts'
 import { seccomp } from './seccomp.ts'
 import { compileSeccomp } from './seccomp-program.ts'
 import { copyRuntimes, meminfoOf } from './shown.ts'
@@ -65,6 +66,7 @@ export class BwrapDriver implements Driver {
   readonly #folder: string
   readonly #asRoot = process.getuid?.() === 0
   readonly #uids = new Set<number>()
+  readonly #queues: RouteQueues
   readonly #watch: MemoryWatch<BwrapSandbox> | null
   readonly #running = new Set<SandboxProcess>()
   readonly #shell: readonly string[]
@@ -78,6 +80,7 @@ export class BwrapDriver implements Driver {
     this.#host = host
     this.#watch = host.groups?.memory ? null : new MemoryWatch()
     this.#folder = folder
+    this.#queues = new RouteQueues(options.clock)
     ;({ limits: this.limits, missing: this.missing } = bwrapHolds(host, this.#asRoot))
   }
 
@@ -127,7 +130,7 @@ export class BwrapDriver implements Driver {
       const init = await firstProcess(child, clock)
       if (init === null) throw new Error(`bubblewrap could not start a sandbox: ${tail.text().trim().slice(-500) || 'no answer'}`)
       const cache = options.cache === null ? null : await openCache(init, clock)
-      const made = new BwrapSandbox(options.id, { child, init, cache, cgroup, watch: this.#watch, meminfo, tail, giveBack, clock })
+      const made = new BwrapSandbox(options.id, { child, init, cache, cgroup, watch: this.#watch, queues: this.#queues, meminfo, tail, giveBack, clock })
       this.#running.add(made)
       void made.exited.then(() => this.#running.delete(made))
       return made
@@ -155,6 +158,7 @@ export class BwrapDriver implements Driver {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#queues[Symbol.dispose]()
     await Promise.all([...this.#running].map((sandbox) => sandbox.kill()))
     this.#watch?.[Symbol.dispose]()
     for (const view of this.#views.values()) await (await view.catch(() => null))?.[Symbol.asyncDispose]()

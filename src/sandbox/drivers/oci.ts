@@ -16,6 +16,7 @@ import type { Driver, GuestPaths, RuntimeName, SandboxProcess, SandboxSpec, Star
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
 import { ENVIRONMENT, firstProcess, INSIDE, MASKED, makeSkeleton, PORTS, PUBLIC_FOLDERS, UID } from './inside.ts'
 import { type OciRuntime, PATH } from './oci-runtimes.ts'
+import { type Looked, RouteQueues } from './route-queues.ts'
 import { seccomp } from './seccomp.ts'
 import { boundsHook, copyRuntimes, meminfoOf } from './shown.ts'
 import { StderrTail } from './stderr-tail.ts'
@@ -46,6 +47,7 @@ export class OciDriver implements Driver {
   readonly #networks: Networks | NoNetworks
   readonly #ranges = new Set<number>()
   readonly #running = new Set<SandboxProcess>()
+  readonly #queues: RouteQueues
   #nextRange = 0
 
   private constructor(runtime: OciRuntime, options: DriverOptions, hierarchies: Hierarchies, folder: string, networks: Networks | NoNetworks) {
@@ -56,6 +58,7 @@ export class OciDriver implements Driver {
     this.#hierarchies = hierarchies
     this.#folder = folder
     this.#networks = networks
+    this.#queues = new RouteQueues(options.clock)
     const held = [...runtime.limits]
     const missing = [...runtime.missing]
     for (const [what, tree] of [
@@ -137,6 +140,8 @@ export class OciDriver implements Driver {
         this.#options.clock,
       )
       this.#running.add(made)
+      const pid = this.#runtime.sharesKernel ? (await cgroup.processes())[0] : undefined
+      if (pid !== undefined) made.watchedBy(this.#queues, pid)
       return made
     } catch (error) {
       await giveBack().catch((failure: Error) =>
@@ -162,6 +167,7 @@ export class OciDriver implements Driver {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#running].map((sandbox) => sandbox.kill()))
+    this.#queues[Symbol.dispose]()
     if (hasNetworks(this.#networks)) await this.#networks[Symbol.asyncDispose]()
     for (const tree of this.#hierarchies.all) await fs.rmdir(path.join(tree, this.#groupParent)).catch(() => {})
     await fs.rm(this.#folder, { recursive: true, force: true })
@@ -292,6 +298,9 @@ class OciSandbox implements SandboxProcess {
   readonly #giveBack: () => Promise<void>
   readonly #clock: Clock
   #killing: Promise<void> | null = null
+  #running = true
+  #overdrawn = false
+  #watch: Disposable | null = null
 
   constructor(
     id: string,
@@ -323,7 +332,10 @@ class OciSandbox implements SandboxProcess {
     // The first process is no child of ours: that it is gone is known by the end of its descriptor.
     this.exited = new Promise((resolve) => {
       this.control.once('close', () => {
-        void cgroup.outOfMemory().then((outOfMemory) => resolve({ code: null, signal: outOfMemory ? 'SIGKILL' : null, outOfMemory }))
+        void cgroup.outOfMemory().then((found) => {
+          const outOfMemory = found || this.#overdrawn
+          resolve({ code: null, signal: outOfMemory ? 'SIGKILL' : null, outOfMemory })
+        })
       })
     })
   }
@@ -344,13 +356,28 @@ class OciSandbox implements SandboxProcess {
   }
   async freeze(): Promise<void> {
     await this.#cgroup.freeze(true, this.#clock)
+    this.#running = false
     void this.#network?.sleep()
   }
   async thaw(): Promise<void> {
     this.#network?.wake()
+    this.#running = true
     await this.#cgroup.freeze(false, this.#clock)
   }
+  /** @param pid  of a process of it */
+  watchedBy(queues: RouteQueues, pid: number): void {
+    const looked: Looked = {
+      pid,
+      running: () => this.#running && this.#killing === null,
+      overdrawn: () => {
+        this.#overdrawn = true
+        void this.kill()
+      },
+    }
+    this.#watch = queues.look(looked)
+  }
   kill(): Promise<void> {
+    this.#watch?.[Symbol.dispose]()
     this.#killing ??= this.#giveBack().finally(() => {
       this.control.destroy()
       this.relay.destroy()
