@@ -315,6 +315,7 @@ export const ko = {
   'The node had been started anew.': '노드가 다시 시작되었습니다.',
   'Each call gets a sandbox of its own (reuse: never).': '호출마다 새 샌드박스를 씁니다(reuse: never).',
   'The sandbox before it had died or run out of time.': '앞의 샌드박스가 죽었거나 시간을 넘겼습니다.',
+  'Idle while the machine was short of memory.': '머신의 메모리가 부족할 때 쉬고 있었습니다.',
   'Unused for long.': '오래 쓰이지 않았습니다.',
   'In the way of another that needed its memory.': '다른 샌드박스에 그 메모리가 필요했습니다.',
   'Of a version or of secrets that are over.': '버전이나 비밀이 바뀌었습니다.',

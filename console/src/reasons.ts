@@ -15,6 +15,7 @@ export const COLD_REASONS = [
 export const ENDINGS = [
   ['idle-drop', 'Unused for long.'],
   ['memory', 'In the way of another that needed its memory.'],
+  ['pressure', 'Idle while the machine was short of memory.'],
   ['retired', 'Of a version or of secrets that are over.'],
   ['used', 'After its only call (reuse: never).'],
   ['timeout', 'With a call that ran out of time.'],

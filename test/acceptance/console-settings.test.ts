@@ -230,7 +230,7 @@ describe('why calls are cold; sandboxes, secrets, addresses and limits in the co
     )
     assert.match(
       (await page.getByRole('table', { name: 'Ended since the node started' }).textContent()) ?? '',
-      /idle-drop.*memory.*retired.*used.*timeout.*lost/,
+      /idle-drop.*memory.*pressure.*retired.*used.*timeout.*lost/,
     )
     assert.match((await page.locator('.figures').textContent()) ?? '', /Memory charged[\d,]+ MBof [\d,]+ MBMemory used[\d,]+ MB/)
     await running

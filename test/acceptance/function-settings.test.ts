@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { release } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import {
@@ -17,6 +18,7 @@ import { awsOf, makeFolder, mayfly, ROLE, type RunningMayfly, removeFolder, star
 
 /** runc is what a node of root takes by itself. */
 const noOtherDriver = process.getuid?.() === 0 && existsSync('/usr/bin/bwrap') ? false : 'needs root, and the package bubblewrap'
+const noGvisor = process.getuid?.() === 0 && existsSync('/usr/bin/runsc') ? false : 'needs root, and the package runsc'
 const ARGS = ['--empty', ...['--invoke-concurrency', '--invoke-project-concurrency', '--invoke-function-concurrency'].flatMap((flag) => [flag, '1000'])]
 
 let folder = ''
@@ -224,6 +226,15 @@ export const handler = async () => {
       JSON.stringify(drivers),
     )
     assert.match(cli('sandboxes').stdout, /demo\/apart +\$LATEST +nodejs24\.x +bwrap /)
+  })
+
+  it('the kernel of gVisor, where it is installed, and no network by it, which a deploy says', { skip: noGvisor }, () => {
+    const code = "import os from 'node:os'\nexport const handler = async () => os.release()"
+    const made = deploy('apart-twice', { sandbox: 'gvisor' }, code)
+    assert.equal(made.code, 0, made.stderr)
+    assert.match((JSON.parse(made.stdout) as { warnings: string[] }).warnings.join(), /egress: functions have no network by the driver `gvisor`/)
+    assert.equal(String(run('apart-twice').payload), '4.4.0')
+    assert.notEqual(release(), '4.4.0')
   })
 
   it('a thousand calls at once in one sandbox', async () => {
