@@ -109,6 +109,7 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
     egressWarning: sandbox.egressWarning,
     driverRefusal: sandbox.driverRefusal,
     limitProfileOf: deps.limitProfileOf,
+    memoryBudgetMb: () => sandboxes.status().memory.budgetMb || null,
     expected: (version) => sandboxes.prepare(specs.of(version)),
     believable,
   })

@@ -16,6 +16,9 @@ const digits = (value: number) => number(value, Math.abs(value) >= 100 ? 0 : Mat
 
 export const count = (value: number): string => number(value, 0)
 
+/** At the lines of a chart: between whole numbers nothing stands. */
+export const wholeCount = (value: number): string => (Number.isInteger(value) ? count(value) : '')
+
 export function bytes(value: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
   let at = 0

@@ -95,6 +95,13 @@ describe('a project with a limit profile', () => {
     assert.match(changed.warnings.join(), /memory: 2048 MB is more than the 1500 MB/)
   })
 
+  it('says of a function that it is larger than all sandboxes of the node may be together', async () => {
+    world.profile = 'mayfly'
+    const told = async (memory: number) => await world.functions.warnings(PROJECT, { ...definition({ memory }), name: 'huge' }, {})
+    assert.deepEqual(await told(8_192), [])
+    assert.deepEqual(await told(8_193), ['memory: 8193 MB is more than the 8192 MB that all sandboxes of this node have together; its calls will be refused.'])
+  })
+
   it('refuses a driver that the node has not, by its name and with what to do', async () => {
     const told = { code: 'bad_request', message: 'sandbox: this node has no driver `gvisor`: runsc is not installed. Install it.' }
     world.profile = 'mayfly'

@@ -33,3 +33,9 @@ export function admitByProfile(profile: LimitProfileName, wanted: Bounded, befor
   if (refused.length > 0) throw new MayflyError('profile_exceeded', refused.join('; '))
   return stays
 }
+
+/** What will not run here although it may be deployed, as a sentence: the machine may become larger. */
+export function beyondMachine(memoryMb: number, budgetMb: number | null): string[] {
+  if (budgetMb === null || memoryMb <= budgetMb) return []
+  return [`memory: ${memoryMb} MB is more than the ${budgetMb} MB that all sandboxes of this node have together; its calls will be refused.`]
+}

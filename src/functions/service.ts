@@ -19,7 +19,7 @@ import { Layers } from './layers/service.ts'
 import { Builds, type FunctionRecord, LATEST, noArtefact } from './builds.ts'
 import { type Environment, MAX_TAGS } from './definition.ts'
 import { ALL_SECRETS } from './secrets/names.ts'
-import { admitByProfile } from './profile.ts'
+import { admitByProfile, beyondMachine } from './profile.ts'
 import type { Secrets } from './secrets/service.ts'
 import { checkRuntime } from './runtimes.ts'
 import {
@@ -85,6 +85,8 @@ export interface FunctionsDeps {
   readonly egressWarning?: (egress: Egress, driver: FunctionDefinition['driver']) => string | null
   /** Which limits the functions of a project are held to; Mayfly's own where this is absent. */
   readonly limitProfileOf?: (project: ProjectRef) => LimitProfileName
+  /** MB that all sandboxes of this node may have together; null where there are none. */
+  readonly memoryBudgetMb?: () => number | null
   /** The same of a driver of sandboxes. */
   readonly driverRefusal?: (driver: NonNullable<FunctionDefinition['driver']>) => Promise<string | null>
   /** Whether what is remembered may be used without asking the database again. */
@@ -413,6 +415,7 @@ export class FunctionsService implements Functions {
     return [
       ...(network === null ? [] : [network]),
       ...beyond,
+      ...beyondMachine(definition.memoryMb, this.#deps.memoryBudgetMb?.() ?? null),
       ...missing.map((name) => `secrets: the project has no secret ${name} yet; set it with \`mayfly secrets set ${name}\`, or calls go without.`),
       ...hidden.map((name) => `secrets: ${name} stands in environment too; the secret counts.`),
     ]

@@ -1,7 +1,7 @@
 import { useState } from 'react'
 import { api, type ColdStarts, type SandboxInfo, type Status } from '../api.ts'
 import { type Bar, Bars } from '../chart.tsx'
-import { count, localTime } from '../format.ts'
+import { count, localTime, wholeCount } from '../format.ts'
 import { useLoaded } from '../load.ts'
 import { Badge, Card, Figure, Page, Shown, Table } from '../parts.tsx'
 import { COLD_REASONS, ENDINGS } from '../reasons.ts'
@@ -114,7 +114,7 @@ function ColdOverTime({ of: { stepS, spans }, hours }: { of: ColdStarts; hours: 
       <Bars
         label={t('Cold calls over time; arrow keys choose a span')}
         bars={bars}
-        show={count}
+        show={wholeCount}
         legend={met.map(([why, kind]) => ({ kind, name: why }))}
         first={localTime(new Date(times[0] ?? last), today)}
         last={localTime(new Date(last), today)}

@@ -1,7 +1,7 @@
 import { useState } from 'react'
 import { api, type Bill, type UsageDay } from '../api.ts'
 import { type Bar, Bars } from '../chart.tsx'
-import { bytes, count, gbSeconds, money, utcDay } from '../format.ts'
+import { bytes, count, gbSeconds, money, utcDay, wholeCount } from '../format.ts'
 import { useLoaded } from '../load.ts'
 import { Card, Figure, Page, Shown, Table } from '../parts.tsx'
 import { hrefOf } from '../route.ts'
@@ -121,7 +121,7 @@ function Days({ bill, days, measure }: { bill: Bill; days: number; measure: Meas
     <Bars
       label={t('{what} by day; arrow keys choose a day', { what: t(MEASURES.find(([name]) => name === measure)?.[1] ?? 'Cost') })}
       bars={bars}
-      show={show}
+      show={measure === 'executions' ? wholeCount : show}
       legend={[
         { kind: 'run', name: t(MEASURES.find(([name]) => name === measure)?.[1] ?? 'Cost') },
         ...(measure === 'executions' ? [{ kind: 'bad', name: t('Errors') }] : []),
