@@ -4,8 +4,11 @@ import path from 'node:path'
 import type { Bus } from './backends/bus/bus.ts'
 import { Peer } from './gateway/index.ts'
 
-/** Whose event loop was busier than this lately has no room for calls of others. */
-const BUSY = 0.9
+/**
+ * Whose main thread took more of a processor than this lately has no room for calls of others. That its event loop is
+ * late says nothing: on a machine that is short of processors all of them are, and one more sandbox makes it worse.
+ */
+const BUSY = 0.85
 const LOOK_MS = 250
 const MAX_KNOWN = 10_000
 
@@ -105,12 +108,16 @@ export class Homes implements Disposable {
 
   /** Tells the others when this process becomes busy and when it is no more. */
   #watch(): void {
-    let before = performance.eventLoopUtilization()
+    let since = performance.now()
+    let before = process.threadCpuUsage()
     const timer = setInterval(() => {
-      const now = performance.eventLoopUtilization()
-      const { utilization } = performance.eventLoopUtilization(now, before)
-      before = now
-      if (utilization > BUSY === this.#busy) return
+      const { user, system } = process.threadCpuUsage(before)
+      const busyMs = (user + system) / 1_000
+      const now = performance.now()
+      const isBusy = busyMs > BUSY * (now - since)
+      since = now
+      before = process.threadCpuUsage()
+      if (isBusy === this.#busy) return
       this.#busy = !this.#busy
       this.#bus.publish(LOAD, { process: this.#self, busy: this.#busy })
     }, LOOK_MS)
