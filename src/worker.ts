@@ -1,6 +1,7 @@
 import path from 'node:path'
 import { Auth } from './auth/index.ts'
 import type { Bus, BusValue } from './backends/bus/bus.ts'
+import { connectionOf } from './backends/database/external.ts'
 import { PostgresDatabase } from './backends/database/postgres.ts'
 import { InvocationCounters } from './core/counters.ts'
 import { DiskGuard } from './core/disk.ts'
@@ -56,7 +57,9 @@ export class RunningWorker implements AsyncDisposable {
     const { clock, log } = host
     const { node: settings } = config
     const name = `worker-${worker}`
-    const control = opening.use(new PostgresDatabase(boot.control, { max: CONNECTIONS, statementTimeoutMs: 60_000 }))
+    // How a server that is not ours proves itself cannot be written down in a message.
+    const reached = settings.databaseUrl === null ? boot.control : connectionOf(settings.databaseUrl)
+    const control = opening.use(new PostgresDatabase(reached, { max: CONNECTIONS, statementTimeoutMs: 60_000 }))
     const sealer = new Sealer(Buffer.from(boot.key, 'base64'))
     const projects = new KnownProjects(control, sealer)
     /** What a change that was found has still to be read again for. */

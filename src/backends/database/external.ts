@@ -69,7 +69,7 @@ export class ExternalDatabases implements Databases {
 
   /** @throws DatabaseUnusable, MigrationError */
   static async open(options: ExternalOptions): Promise<ExternalDatabases> {
-    const connection = parseUrl(options.url)
+    const connection = connectionOf(options.url)
     const report = await inspectExternal(options.url)
     const [first] = report.blocking
     if (first) throw new DatabaseUnusable(`${first.why}. ${first.todo}`)
@@ -189,7 +189,7 @@ export class ExternalDatabases implements Databases {
 
 /** What a server can be used for, asked from it. @throws DatabaseUnusable when it cannot be reached */
 export async function inspectExternal(url: string): Promise<ExternalReport> {
-  const connection = parseUrl(url)
+  const connection = connectionOf(url)
   await using database = new PostgresDatabase(connection, { max: 1, statementTimeoutMs: 10_000 })
   const { sql } = database
   try {
@@ -270,7 +270,8 @@ export async function inspectExternal(url: string): Promise<ExternalReport> {
 }
 
 /** @throws DatabaseUnusable */
-function parseUrl(url: string): Connection {
+/** What a URL says. @throws DatabaseUnusable */
+export function connectionOf(url: string): Connection {
   try {
     const { host, port, user, password, database, ssl } = parseIntoClientConfig(url)
     if (!database) throw new Error('it names no database')
