@@ -10,13 +10,20 @@ const unit = await check()
 const from = performance.now()
 // Two files at once; what looks at how a node ends, to the last line it says, has the machine to itself.
 const ALONE = 'test/acceptance/stop.test.ts'
-const beside = await runTests(['test/acceptance/**/!(stop).test.ts'], 2, 400_000)
-const alone = await runTests([ALONE], 1, 400_000)
+// What workers have a part in runs once more on nodes with two of them; `npm run test:workers` runs everything so.
+const BY_WORKERS = ['functions', 'lambda-invoke', 'lambda-streaming', 'lambda-concurrency', 'function-urls', 'supabase-functions', 'secrets', 'usage']
+const parts = [await runTests(['test/acceptance/**/!(stop).test.ts'], 2, 400_000), await runTests([ALONE], 1, 400_000)]
+process.env.MAYFLY_TEST_WORKERS = '2'
+const byWorkers = await runTests(
+  BY_WORKERS.map((name) => `test/acceptance/${name}.test.ts`),
+  2,
+  400_000,
+)
 const outside = {
-  passed: beside.passed + alone.passed,
-  failed: beside.failed + alone.failed,
-  skips: [...beside.skips, ...alone.skips],
-  slowest: beside.slowest,
+  passed: parts.reduce((sum, { passed }) => sum + passed, byWorkers.passed),
+  failed: parts.reduce((sum, { failed }) => sum + failed, byWorkers.failed),
+  skips: parts.flatMap(({ skips }) => skips),
+  slowest: parts[0]?.slowest ?? [],
 }
 process.stdout.write(`acceptance         ${((performance.now() - from) / 1000).toFixed(1)} s\n`)
 for (const { name, ms } of outside.slowest) process.stdout.write(`  ${(ms / 1000).toFixed(2)} s  ${name}\n`)
