@@ -121,7 +121,7 @@ describe('reserved concurrency by the unmodified SDK', () => {
   it('holds calls back past it, with the reason; others go on', async () => {
     await create('free')
     await reserve('reserved', 2)
-    const running = [invoke('reserved', { ms: 2_000 }), invoke('reserved', { ms: 2_000 })]
+    const running = [invoke('reserved', { ms: 4_000 }), invoke('reserved', { ms: 4_000 })]
     await new Promise((resolve) => setTimeout(resolve, 500))
     await assert.rejects(invoke('reserved'), (error: unknown) => {
       assert.ok(error instanceof TooManyRequestsException, String(error))
@@ -131,10 +131,10 @@ describe('reserved concurrency by the unmodified SDK', () => {
       )
       return true
     })
-    assert.equal(await invoke('free'), '0')
     const byHttp = await fetch(`${node.ready.url}/functions/v1/reserved`, { headers: { apikey: node.ready.project.secretKey } })
     assert.deepEqual([byHttp.status, ((await byHttp.json()) as { code: string }).code], [429, 'function_concurrency_reached'])
-    assert.deepEqual(await Promise.all(running), ['2000', '2000'])
+    assert.equal(await invoke('free'), '0')
+    assert.deepEqual(await Promise.all(running), ['4000', '4000'])
     assert.equal(await invoke('reserved'), '0')
   })
 
