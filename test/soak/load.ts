@@ -51,7 +51,9 @@ export class Functions {
     if (response.ok) return 'ok'
     const { code: error = '' } = JSON.parse(body) as { code?: string }
     if (error === 'function_failed' || error === 'function_timeout') return 'failed'
-    if (['too_many_invocations', 'sandbox_lost', 'function_not_found', 'shutting_down', 'function_not_ready'].includes(error)) return 'refused'
+    // The last of them where the sandbox that was started for it was one that was killed.
+    if (['too_many_invocations', 'sandbox_lost', 'function_not_found', 'shutting_down', 'function_not_ready', 'sandbox_unavailable'].includes(error))
+      return 'refused'
     throw new Error(`${name} answered ${response.status}: ${body}`)
   }
 

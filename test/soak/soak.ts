@@ -65,18 +65,20 @@ export class Soak {
 
   async #run(): Promise<SoakResult> {
     const { calls, minutes, say } = this.#options
-    const until = performance.now() + minutes * 60_000
+    const from = performance.now()
+    const until = from + minutes * 60_000
+    /** How much of it is over, by calls or by time. */
+    const done = () => Math.max(made / calls, (performance.now() - from) / (until - from))
     for (const name of NAMES) await this.#functions.put(name)
     // What a node opens once it has open when the first look is taken.
     const warmUp = Math.min(500, Math.ceil(calls / 5))
     let made = await this.#part(warmUp, until)
     await this.#look()
     for (const share of [0.5, 1]) {
-      const upTo = warmUp + Math.floor((calls - warmUp) * share)
-      while (made < upTo && performance.now() < until) {
-        const due = Math.floor(((this.#options.nodeKills + 1) * made) / calls)
-        const kill = Math.min(due, this.#options.nodeKills) > this.#killed ? this.#killNode() : null
-        made += await this.#part(Math.min(200, upTo - made), until)
+      while (done() < share) {
+        const due = Math.min(this.#options.nodeKills, Math.floor((this.#options.nodeKills + 1) * done()))
+        const kill = due > this.#killed ? this.#killNode() : null
+        made += await this.#part(Math.min(200, Math.ceil(calls / 4), calls - made), until)
         await kill
         say(`${made} calls: ${JSON.stringify(this.#outcomes)}`)
       }
