@@ -249,6 +249,7 @@ export const PROBES: readonly Probe[] = [
     ['loopback of the host', "to_hosts(['127.0.0.1'], facts['port'])"],
     ['loopback of the host, version 6', "to_hosts(['::1'], facts['port6'], socket.AF_INET6)", 'kernel'],
     ['other addresses of the host', "to_hosts(facts['addresses'], facts['anyPort'])", 'kernel'],
+    ['the host by the gateway of its own network', "to_hosts(gateways(), facts['anyPort'])", 'never'],
     ['a named socket of the host without a file', "connects(socket.AF_UNIX, '\\0' + facts['abstract'])"],
     ['metadata', "to_hosts(['169.254.169.254', '169.254.170.2', '100.100.100.200'], 80)", 'never'],
     ['private networks', "to_hosts(['10.0.0.1', '172.17.0.1', '192.168.0.1', '192.168.1.1'], 80)", 'never'],

@@ -4,7 +4,7 @@ import { hostname, networkInterfaces, totalmem } from 'node:os'
 import path from 'node:path'
 import { eventOf, never, PoolFixture, silent } from '../pool-fixture.ts'
 import type { DriverName } from '../types.ts'
-import { isKnown, keyOf, PROBES, type Probe } from './catalogue.ts'
+import { isKnown, KNOWN_OF, keyOf, PROBES, type Probe } from './catalogue.ts'
 
 // Tries the probes: a program of its own, as user code starts programs.
 const PROBE = `
@@ -42,7 +42,8 @@ export async function probe(driver: DriverName): Promise<Results> {
   await world.openFirst()
   await using host = await openHost(world.data)
   const long = { timeoutMs: 60_000, memoryMb: MEMORY_MB }
-  const spec = world.specOf('probe', long)
+  // Let out as far as a function can be: what is private, of this host or of a neighbour stays shut.
+  const spec = world.specOf('probe', { ...long, egress: { mode: 'internet' } })
   await world.pool.build(spec)
   const file = `probe-${process.pid}`
   const { value: port } = await world.call(world.specOf('neighbour', long), { file, leave: true })
@@ -106,6 +107,17 @@ async function openHost(data: string) {
     [Symbol.asyncDispose]: async () => {
       for (const server of servers) server.close()
     },
+  }
+}
+
+/** What is open and not known to be, and what is said to be open and is not. */
+export function strange(driver: DriverName, results: Results): { readonly open: string[]; readonly shut: string[] } {
+  const tell = (rows: [Probe, Seen][]) => rows.map(([one, seen]) => `${keyOf(one)} (${seen?.how})`)
+  // Another kernel than the host's tells nothing of the host.
+  const told = (one: Probe) => (driver === 'gvisor' ? KNOWN_OF.gvisor?.[keyOf(one)] !== undefined : isKnown(driver, one))
+  return {
+    open: tell([...results].filter(([one, seen]) => seen?.open && !isKnown(driver, one))),
+    shut: tell([...results].filter(([one, seen]) => seen !== null && !seen.open && told(one))),
   }
 }
 
