@@ -162,6 +162,14 @@ const CASES: readonly Case[] = [
     ends: /Function\.ResponseSizeTooLarge[\s\S]*6291456 bytes|6291456 bytes[\s\S]*ResponseSizeTooLarge|exceeded maximum allowed payload size/,
   },
   {
+    name: 'frames that say nothing',
+    js: `const all = Buffer.alloc(12 * 5000); for (let at = 0; at < all.length; at += 12) { all[at + 4] = 11; all[at + 5] = 4 }
+      const end = Date.now() + 1500; let at = 0
+      while (Date.now() < end || at % 12 !== 0) { try { at = (at + fs.writeSync(3, all, at, Date.now() < end ? all.length - at : 12 - (at % 12))) % all.length } catch (error) { if (error.code !== 'EAGAIN') throw error } }
+      return 'all said'`,
+    ends: /^"all said"$/,
+  },
+  {
     name: 'connections to the platform',
     js: `const { hostname, port } = new URL(process.env.MAYFLY_URL); const all = []; let open = 0
       for (let i = 0; i < 300; i++) all.push(new Promise((done) => { const s = net.connect(port || 80, hostname); s.on('error', () => done(false)); s.on('close', () => done(false)); s.write('GET / HTTP/1.1\\r\\nhost: x\\r\\n'); setTimeout(() => done(!s.destroyed && s.readyState === 'open'), 500) }))
