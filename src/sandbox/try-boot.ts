@@ -9,7 +9,9 @@ import type { Driver, Problem, RuntimeName } from './types.ts'
 
 /** Boots one sandbox of each runtime that is installed, and ends it: what does not start is told. */
 export async function tryRuntimes(driver: Driver, runtimes: readonly RuntimeName[], clock: Clock): Promise<Problem[]> {
-  const slots = await fs.mkdtemp(path.join(tmpdir(), 'mayfly-doctor-'))
+  const folder = await fs.mkdtemp(path.join(tmpdir(), 'mayfly-doctor-'))
+  // As in a data directory: what lies above is ours alone, and slots are made for who launches sandboxes.
+  const slots = path.join(folder, 'slots')
   const closing = new AbortController()
   const endings = new Endings(silentLog)
   const problems: Problem[] = []
@@ -30,7 +32,7 @@ export async function tryRuntimes(driver: Driver, runtimes: readonly RuntimeName
     }
   } finally {
     await endings.over()
-    await fs.rm(slots, { recursive: true, force: true })
+    await fs.rm(folder, { recursive: true, force: true })
   }
   return problems
 }

@@ -85,7 +85,7 @@ describe('the clone of an ordinary user, below a folder that only that user may 
         said += chunk.toString()
       })
       child.once('exit', (code) => reject(new Error(`it ended with ${code}: ${said}`)))
-      setTimeout(() => reject(new Error(`not ready after 60 s: ${said}`)), 60_000).unref()
+      setTimeout(() => reject(new Error(`not ready after 150 s: ${said}`)), 150_000).unref()
     })
     const stop = async (how: () => void = interrupt) => {
       const ended = once(child, 'close')

@@ -1,6 +1,8 @@
+import { promises as fs } from 'node:fs'
 import { release } from 'node:os'
+import path from 'node:path'
 import { MayflyError } from '../../core/errors.ts'
-import { detectHierarchies } from '../../lib/cgroup.ts'
+import { Cgroup, detectHierarchies, type Hierarchies } from '../../lib/cgroup.ts'
 import { delegatedGroups } from '../../lib/delegated-groups.ts'
 import type { Driver, DriverName } from '../types.ts'
 import { BwrapDriver, bwrapVersion } from './bwrap.ts'
@@ -39,14 +41,30 @@ async function openOci(runtime: OciRuntime, options: DriverOptions): Promise<Dri
   const { name, program } = runtime
   if (process.getuid?.() !== 0) return { why: `${program} takes root`, todo: 'Start the node as root (`sudo npm start`).' }
   if ((await ociVersion(runtime)) === null) return { why: `${program} is not installed`, todo: `Type \`apt-get install ${program}\`.` }
-  const driver = await OciDriver.open(runtime, options)
-  if (name === 'runc') return driver
+  let driver: OciDriver | null = null
   try {
-    await driver.tryOut()
+    driver = await OciDriver.open(runtime, options)
+    // It is known to work wherever it is root's; the start of a node need not wait for it.
+    if (name !== 'runc') await driver.tryOut()
     return driver
   } catch (error) {
-    await driver[Symbol.asyncDispose]()
+    await driver?.[Symbol.asyncDispose]()
+    await fs.rm(path.join(options.runBase, `mayfly-sandboxes-${options.name}`), { recursive: true, force: true })
     return { why: `${program} makes no sandbox here: ${(error as Error).message}`, todo: 'Leave `--sandbox` away, for the driver that this host has.' }
+  }
+}
+
+/** Control groups in which one can be made: in a container they are often there to be read alone. */
+async function usable(groups: Hierarchies | null, { name, clock }: DriverOptions): Promise<Hierarchies | null> {
+  if (groups === null || groups.all.length === 0) return null
+  const trial = new Cgroup(groups, `mayfly-${name}/s-0`)
+  try {
+    trial.make({ memoryMb: 64, pids: 1, cpuWeight: 1 })
+    return groups
+  } catch {
+    return null
+  } finally {
+    await trial.destroy(clock).catch(() => {})
   }
 }
 
@@ -55,7 +73,7 @@ async function openBwrap(options: DriverOptions): Promise<Driver | NoDriver> {
   if ((await bwrapVersion()) === null)
     return { why: 'bubblewrap is not installed', todo: 'Install bubblewrap (on Debian and Ubuntu: `sudo apt-get install bubblewrap`)' }
   const [major = 0, minor = 0] = release().split('.').map(Number)
-  const groups = process.getuid?.() === 0 ? await detectHierarchies() : await delegatedGroups()
+  const groups = await usable(process.getuid?.() === 0 ? await detectHierarchies() : await delegatedGroups(), options)
   let driver: BwrapDriver | null = null
   try {
     driver = await BwrapDriver.open(options, { groups, countsProcesses: major > 5 || (major === 5 && minor >= 14) })
