@@ -120,7 +120,7 @@ export class BwrapDriver implements Driver {
     let child: ChildProcess | null = null
     try {
       // That of the host until it is known whose it becomes: the runtime sizes itself by it.
-      await fs.writeFile(meminfo, meminfoOf(Math.floor(totalmem() / MiB)), { mode: 0o444 })
+      await fs.writeFile(meminfo, meminfoOf(Math.floor(totalmem() / MiB)), { mode: 0o644 })
       const procs = cgroup?.make({ memoryMb: POOL_MEMORY_MB, pids: options.pids, cpuWeight: options.background ? 1 : 7 }) ?? []
       const [program, ...args] = await this.#commandOf(options, meminfo, uid)
       child = this.#spawn([...this.#shell, String(procs.length), ...procs, program as string, ...args])
