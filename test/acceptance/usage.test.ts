@@ -138,7 +138,7 @@ describe('what runs is metered once and priced', () => {
   })
   it('shows it as a table with a total, by function, by day, and names the price list', () => {
     const { stdout } = mayfly(['usage', '--data', data])
-    assert.match(stdout, /^DAY +FUNCTION +EXECUTIONS +ERRORS +COLD +GB-SECONDS +IN +OUT +COST \(KRW\)$/m)
+    assert.match(stdout, /^DAY +FUNCTION +EXECUTIONS +ERRORS +COLD +GB-SECONDS +IN +OUT +EGRESS IN +EGRESS OUT +COST \(KRW\)$/m)
     assert.match(stdout, /^\d{4}-\d\d-\d\d +paid +10 +1 /m)
     assert.match(stdout, /^total +14 +1 /m)
     assert.match(stdout, /^Priced by: ours, today\.$/m)

@@ -120,6 +120,8 @@ export class OciDriver implements Driver {
       const child = spawn(program as string, args, {
         stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
         cwd: '/',
+        // A Ctrl-C is for the node, which ends what is half made itself.
+        detached: true,
         env: { PATH },
       })
       // The node itself goes first: it serves those that run already. Inside its own group this weighs nothing.

@@ -82,12 +82,14 @@ export class Networks implements AsyncDisposable {
     let names: NameServer | null = null
     try {
       await router.close()
+      const doubts = doubtsOf()
+      doubts.catch(() => {})
       const share = await router.open()
       names = await NameServer.open(share.host, new Upstream(options.dns))
       await router.rule(share, names.port)
       const forwarding = new Forwarding(options.runBase, (interfaces) => router.guard(interfaces))
       await forwarding.keep(router.link)
-      return new Networks(router, share, names, forwarding, await doubtsOf(), options)
+      return new Networks(router, share, names, forwarding, await doubts, options)
     } catch (error) {
       await names?.[Symbol.asyncDispose]()
       await router.close()

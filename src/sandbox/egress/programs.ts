@@ -1,9 +1,10 @@
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import path from 'node:path'
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const LIMIT_MS = 20_000
+const MAX_COMPLAINT = 500
 
 /** The programs that networks are made with, and where they come from on Debian. */
 const NEEDED = { ip: 'iproute2', nft: 'nftables', nsenter: 'util-linux', mount: 'mount', umount: 'mount' } as const
@@ -26,11 +27,21 @@ function isProgram(file: string): boolean {
 /** Runs a program to its end. @returns what it wrote. @throws Error with what it complained of */
 export function run(program: string, args: readonly string[], input = ''): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = execFile(program, args, { env: { PATH }, cwd: '/', timeout: LIMIT_MS, maxBuffer: 1 << 24 }, (error, out, complaint) => {
-      if (error) reject(new Error(`${program} ${args.join(' ')}: ${complaint.trim().slice(0, 500) || error.message}`))
-      else resolve(out)
+    // In a group of its own: a Ctrl-C for the node must not end what tidies up behind it.
+    const child = spawn(program, args, { env: { PATH }, cwd: '/', timeout: LIMIT_MS, killSignal: 'SIGKILL', detached: true })
+    const heard = { out: '', complaint: '' }
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      heard.out += text
     })
-    child.stdin?.on('error', () => {})
-    child.stdin?.end(input)
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      heard.complaint = (heard.complaint + text).slice(0, MAX_COMPLAINT)
+    })
+    child.on('error', reject)
+    child.on('close', (code, signal) => {
+      if (code === 0) resolve(heard.out)
+      else reject(new Error(`${program} ${args.slice(0, 4).join(' ')}: ${heard.complaint.trim() || (signal ?? `exit code ${code}`)}`))
+    })
+    child.stdin.on('error', () => {})
+    child.stdin.end(input)
   })
 }

@@ -1,5 +1,6 @@
 import { promises as fs } from 'node:fs'
 import path from 'node:path'
+import { startTicks } from '../../core/data-directory.ts'
 import { overlap, type Share, sharesFor } from './addresses.ts'
 import { LINK_PREFIX } from './forwarding.ts'
 import { run } from './programs.ts'
@@ -49,11 +50,16 @@ export class Router {
 
   /** @returns what of the addresses is this node's. @throws Error */
   async open(): Promise<Share> {
-    await run('ip', ['-batch', '-'], `netns add ${this.#namespace}\nlink add ${this.link} type veth peer name ${WAY_OUT} netns ${this.#namespace}\n`)
+    await run(
+      'ip',
+      ['-batch', '-'],
+      `netns add ${this.#namespace}\nlink add ${this.link} type veth peer name ${WAY_OUT} netns ${this.#namespace}\nlink set ${this.link} up\n`,
+    )
     await fs.writeFile(`/proc/sys/net/ipv6/conf/${this.link}/disable_ipv6`, '1').catch(() => {})
     const share = await this.#claim()
     const system = path.join(this.#folder, 'sys')
     await fs.mkdir(system, { recursive: true, mode: 0o700 })
+    await fs.writeFile(path.join(this.#folder, 'owner'), await ownerOf(process.pid))
     // A view of the devices of that namespace, so that granting and counting are reads and writes of files.
     const script = `set -e
 mount -t sysfs -o nosuid,nodev,noexec mayfly "$1"
@@ -130,19 +136,45 @@ route add default via ${GATEWAY} dev eth0 onlink
   /** Removes all that this or a former life made. */
   async close(): Promise<void> {
     const names = (await fs.readdir(NAMESPACES).catch(() => [])).filter((name) => name === this.#namespace || name.startsWith(`${this.#namespace}-`))
+    const isThere = (file: string) =>
+      fs.access(file).then(
+        () => true,
+        () => false,
+      )
+    if (names.length === 0 && !(await isThere(this.#folder)) && !(await isThere(`/proc/sys/net/ipv4/conf/${this.link}`))) return
     await run('ip', ['-force', '-batch', '-'], [`link del ${this.link}`, ...names.map((name) => `netns del ${name}`)].join('\n')).catch(() => {})
     await run('nft', ['-f', '-'], `add table ip ${this.#table}\ndelete table ip ${this.#table}\n`).catch(() => {})
-    if (!(await fs.stat(this.#folder).catch(() => null))) return
     await run('umount', ['-l', path.join(this.#folder, 'sys')]).catch(() => {})
+    await fs.rm(path.join(this.#folder, 'owner'), { force: true })
     // Never what is below it: were it mounted still, that would be the kernel's own.
     for (const folder of [path.join(this.#folder, 'sys'), this.#folder]) await fs.rmdir(folder).catch(() => {})
   }
 
-  /** The kernel gives one range to one: whoever comes second is told so. */
+  /** What nodes left that were killed, and whose data nobody has started again since. */
+  async #removeDead(): Promise<void> {
+    for (const name of await fs.readdir(this.#runBase)) {
+      const [, tag] = /^mayfly-net-([0-9a-f]{12})$/.exec(name) ?? []
+      const owner = await fs.readFile(path.join(this.#runBase, name, 'owner'), 'utf8').catch(() => null)
+      if (tag === undefined || tag === this.#tag || owner === null) continue
+      const [pid, , space] = owner.split(' ')
+      const [, , own] = (await ownerOf(process.pid)).split(' ')
+      if (space === own && (await ownerOf(Number(pid))) !== owner) await new Router(tag, this.#runBase).close()
+    }
+  }
+
   async #claim(): Promise<Share> {
+    const share = await this.#claimFree()
+    if (share !== null) return share
+    await this.#removeDead()
+    const freed = await this.#claimFree()
+    if (freed === null) throw new Error('every range of addresses for sandboxes is taken on this machine')
+    return freed
+  }
+
+  /** The kernel gives one range to one: whoever comes second is told so. */
+  async #claimFree(): Promise<Share | null> {
     const routes = JSON.parse((await run('ip', ['-j', '-4', 'route', 'show'])) || '[]') as { dst: string }[]
     const taken = routes.map(({ dst }) => dst).filter((dst) => /^[\d.]+(\/\d+)?$/.test(dst))
-    await run('ip', ['link', 'set', this.link, 'up'])
     for (const share of sharesFor(this.#tag)) {
       if (taken.some((range) => overlap(range, share.subnet))) continue
       const lines = `addr add ${share.host}/32 dev ${this.link}\nroute add ${share.subnet} via ${share.router} dev ${this.link} onlink\n`
@@ -153,10 +185,16 @@ route add default via ${GATEWAY} dev eth0 onlink
         await run('ip', ['addr', 'flush', 'dev', this.link])
       }
     }
-    throw new Error('every range of addresses for sandboxes is taken on this machine')
+    return null
   }
 
   #inside(command: readonly string[], input: string): Promise<string> {
     return run('nsenter', [`--net=${path.join(NAMESPACES, this.#namespace)}`, ...command], input)
   }
+}
+
+/** A process, when it began, and the network namespace it is in; none of the two when there is no such process. */
+async function ownerOf(pid: number): Promise<string> {
+  const space = await fs.readlink(`/proc/${pid}/ns/net`).catch(() => '')
+  return `${pid} ${startTicks(pid)} ${space}`
 }

@@ -101,6 +101,8 @@ table ip ${TABLE} {
  * of them, before any other rule of the host may have changed where a packet goes.
  */
 export const hostRules = (table: string, link: string, { subnet, host }: Addresses, nameServerPort: number): string => `
+add table ip ${table}
+delete table ip ${table}
 table ip ${table} {
   set never { type ipv4_addr; flags interval; elements = { ${NEVER_REACHED.join(', ')} }; }
   set guarded { type ifname; }
