@@ -156,7 +156,8 @@ export class Crew implements AsyncDisposable {
     const all = command(member.number)
     // Its life is ours, whatever happens to us: nothing else would end one that hangs.
     const [program = '', ...args] = existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL', ...all] : all
-    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit', 'pipe'] })
+    // A group of its own: what a terminal sends to all would end what starts sandboxes there, before anybody says that it is over.
+    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit', 'pipe'], detached: true })
     member.child = child
     member.state = 'starting'
     member.startedAt = clock.monotonic()

@@ -114,6 +114,7 @@ export class Gateway implements AsyncDisposable {
   readonly #stopping = new AbortController()
   readonly #bodies: BodyBudget
   #running = 0
+  #isLeaving = false
 
   constructor(deps: GatewayDeps) {
     this.#deps = deps
@@ -233,6 +234,7 @@ export class Gateway implements AsyncDisposable {
 
   /** Takes no more connections from the network, and lets its WebSockets go; the other processes are served on. */
   leave(): void {
+    this.#isLeaving = true
     this.#server.close()
     this.#server.closeIdleConnections()
     this.#upgrades.drain()
@@ -240,6 +242,7 @@ export class Gateway implements AsyncDisposable {
 
   /** Stops taking requests, lets those that run end within `graceMs`, then cuts them. */
   async drain(graceMs: number): Promise<void> {
+    this.#isLeaving = true
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     this.#peerServer.close()
     this.#server.closeIdleConnections()
@@ -325,7 +328,12 @@ export class Gateway implements AsyncDisposable {
     const to = processes.handOver.to(request, arrival.relay?.identity ?? null)
     const peer = to instanceof Promise ? await to : to
     if (peer === null) return false
-    if (await peer.hand(request, response, this.#hopOf(request, arrival))) return true
+    try {
+      if (await peer.hand(request, response, this.#hopOf(request, arrival))) return true
+    } catch (error) {
+      // The other process was told to stop, as this one is.
+      throw this.#isLeaving ? new MayflyError('shutting_down', 'the node is stopping', { cause: error }) : error
+    }
     if (peer === processes.handOver.rest) throw new MayflyError('shutting_down', 'the main process of the node is away')
     return false
   }

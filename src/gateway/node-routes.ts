@@ -65,6 +65,9 @@ export const nodeRoutes = (state: NodeState): Route[] => [
     plane: 'management',
     doc: "The ready line's object, with the keys of the default project, and the state of the sandboxes: those that wait by runtime, each that serves a function with its calls and memory, the memory they may have together, and how many ended by why.",
     handle: async () =>
-      json(200, { ...((await state.status()) as object), pool: await state.pool(), ...(state.workers() === null ? {} : { workers: state.workers() }) }),
+      json(200, {
+        ...((await state.status()) as object),
+        pool: { ...(await state.pool()), ...(state.workers() === null ? {} : { workers: state.workers() }) },
+      }),
   },
 ]

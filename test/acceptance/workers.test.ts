@@ -141,7 +141,7 @@ describe('a node of three processes', () => {
   it('says so', async () => {
     const health = (await (await fetch(`${node.ready.url}/health`)).json()) as { workers: unknown }
     assert.deepEqual(health.workers, { wanted: 2, ready: 2 })
-    const { workers } = await status()
+    const { workers } = (await status()).pool
     assert.deepEqual(
       workers.map(({ worker, state, restarts }) => ({ worker, state, restarts })),
       [
@@ -282,7 +282,7 @@ describe('a node of three processes', () => {
     }
     await until('two are loaded', isReady)
     const before = await executionsOf()
-    const { workers } = await status()
+    const { workers } = (await status()).pool
     let isOver = false
     const seen = { ok: 0, lost: 0, other: [] as string[] }
     const client = async (at: number) => {
@@ -308,7 +308,7 @@ describe('a node of three processes', () => {
       process.kill(pid, 'SIGKILL')
       const from = seen.ok
       await until('calls go on', () => seen.ok > from + 20)
-      await until('it is back', async () => (await status()).workers.every((one) => one.state === 'ready' && one.pid !== pid))
+      await until('it is back', async () => (await status()).pool.workers.every((one) => one.state === 'ready' && one.pid !== pid))
     }
     await end()
     assert.deepEqual(seen.other, [])
@@ -316,8 +316,8 @@ describe('a node of three processes', () => {
     const executions = after.executions - before.executions
     // What was answered is billed; what was lost may have ended before it could be told, and is billed once or not at all.
     assert.ok(executions >= seen.ok && executions <= seen.ok + seen.lost, `${executions} for ${seen.ok} answers and ${seen.lost} losses`)
-    const { workers: now, pool } = await status()
-    assert.ok(now.every(({ restarts }) => restarts > 0))
+    const { pool } = await status()
+    assert.ok(pool.workers.every(({ restarts }) => restarts > 0))
     assert.equal(pool.running, 0)
     await until('two are loaded again', isReady)
   })
@@ -325,7 +325,7 @@ describe('a node of three processes', () => {
   it('lets calls end when it stops', async () => {
     const slow = Array.from({ length: 6 }, () => call('/functions/v1/echo?ms=1500'))
     await until('they run', async () => (await status()).pool.running === 6)
-    const { workers } = await status()
+    const { workers } = (await status()).pool
     const [code, ...answers] = await Promise.all([node.stop(), ...slow])
     assert.equal(code, 0)
     for (const { status: of } of answers) assert.equal(of, 200)
@@ -339,7 +339,7 @@ describe('a node of three processes', () => {
     const running = call('/functions/v1/echo?ms=20000')
     running.catch(() => {})
     await until('it runs', async () => (await status()).pool.running === 1)
-    const { workers } = await status()
+    const { workers } = (await status()).pool
     await node.kill()
     await assert.rejects(running)
     await until('the workers are gone', () => workers.every(({ pid }) => !processes().some((one) => one.pid === pid)))
