@@ -64,8 +64,8 @@ interface Status {
   readonly pool: {
     readonly running: number
     readonly sandboxes: readonly { readonly functionName: string; readonly version: string; readonly calls: number }[]
+    readonly workers: readonly { readonly worker: number; readonly pid: number; readonly state: string; readonly restarts: number }[]
   }
-  readonly workers: readonly { readonly worker: number; readonly pid: number; readonly state: string; readonly restarts: number }[]
 }
 
 describe('a node of three processes', () => {
