@@ -89,7 +89,7 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
       if (like === null || !(await sandboxes.adopt(spec, like))) await sandboxes.build(spec)
     },
     start: async (version, instead) => {
-      const elsewhere = await deps.workers?.startAt(version, instead)
+      const elsewhere = await deps.workers?.startAt(specs.known(version), instead && specs.known(instead))
       if (elsewhere) return elsewhere.fault
       try {
         if (instead === null || sandboxes.hasLoaded(specs.of(instead))) await sandboxes.start(specs.of(version))

@@ -65,6 +65,11 @@ export class Specs {
     this.#entries.delete(key)
   }
 
+  /** A version as its spec was made of: what is known of one that takes the place of another is not whole before it does. */
+  known(version: Version): Version {
+    return this.#entries.get(version.id)?.version ?? version
+  }
+
   /** Of a project, those that are kept. */
   versionsOf(project: ProjectRef): string[] {
     return [...this.#entries].filter(([, { version }]) => version.project === project).map(([key]) => key)
