@@ -129,3 +129,9 @@ export class ConsoleBrowser implements AsyncDisposable {
     await this.#browser.close()
   }
 }
+
+/** What \`LOOK\` finds on a page that moves no more: a colour on its way to another has any contrast. */
+export async function look(page: Page): Promise<unknown> {
+  await settled(page)
+  return await page.evaluate(LOOK)
+}

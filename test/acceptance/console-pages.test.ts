@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
 import type { BrowserContextOptions } from 'playwright-core'
-import { card, ConsoleBrowser, LOOK, settled, shot, skip, until } from './console-fixture.ts'
+import { card, ConsoleBrowser, LOOK, look, settled, shot, skip, until } from './console-fixture.ts'
 import { deployFiles } from './door-fixture.ts'
 import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 import { deadLetters, until as come } from './photos.ts'
@@ -73,7 +73,7 @@ describe("the console's pages in Chromium", { skip }, () => {
     const { page } = await openPage({ storageState: { cookies: [], origins: [] }, viewport: { width: 360, height: 640 } })
     await page.goto(at('demo', 'functions'))
     await page.getByText('npx mayfly console', { exact: true }).waitFor()
-    assert.deepEqual(await page.evaluate(LOOK), [])
+    assert.deepEqual(await look(page), [])
     await shot(page, 'signed-out')
     const once = link()
     await page.goto(once)
@@ -111,7 +111,7 @@ describe("the console's pages in Chromium", { skip }, () => {
           await settled(page)
           if (name === 'bucket') await page.locator('.thumb img').waitFor()
           if (name === 'function') await page.locator('.log .line').first().waitFor()
-          assert.deepEqual(await page.evaluate(LOOK), [], name)
+          assert.deepEqual(await look(page), [], name)
           await shot(page, `${name}-${width}-${colorScheme}`)
         }
         assert.deepEqual(faults, [])
@@ -190,7 +190,7 @@ describe("the console's pages in Chromium", { skip }, () => {
         assert.match(told, /ok · cold: [a-z-]+ · queue [\d.]+ m?s · sandbox [\d.]+ m?s · loading [\d.]+ m?s · run [\d.]+ m?s · response [\d.]+ m?s$/)
         const sandboxes = card(page, 'Sandboxes').getByRole('table', { name: 'Sandboxes' })
         assert.match((await sandboxes.getByRole('row').nth(1).textContent()) ?? '', /^s-\d+\$LATEST(ready|frozen|freezing|busy).*\d+ \/ \d+ MB$/)
-        assert.deepEqual(await page.evaluate(LOOK), [])
+        assert.deepEqual(await look(page), [])
         await shot(page, `parts-${width}-${colorScheme}`)
         const table = page.getByRole('table', { name: 'Recent invocations' })
         assert.equal(await table.getByRole('img', { name: /^(queue .* · )?sandbox .* · run .* · response / }).count(), 4)
@@ -198,7 +198,7 @@ describe("the console's pages in Chromium", { skip }, () => {
         const dialog = page.getByRole('dialog')
         await dialog.getByText('Answer on its way').waitFor()
         assert.ok((await dialog.locator('.parts rect.bar-response').count()) === 1)
-        assert.deepEqual(await page.evaluate(LOOK), [])
+        assert.deepEqual(await look(page), [])
         await shot(page, `parts-one-${width}-${colorScheme}`)
         assert.deepEqual(faults, [])
       }
@@ -393,7 +393,7 @@ describe("the console's pages in Chromium", { skip }, () => {
     await page.getByRole('heading', { level: 1, name: '이벤트' }).waitFor()
     await settled(page)
     assert.equal(await page.evaluate('document.documentElement.lang'), 'ko')
-    assert.deepEqual(await page.evaluate(LOOK), [])
+    assert.deepEqual(await look(page), [])
     await shot(page, 'korean')
     await page.getByRole('button', { name: 'English' }).click()
     await page.getByRole('heading', { level: 1, name: 'Events' }).waitFor()

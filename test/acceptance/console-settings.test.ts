@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import path from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
 import type { BrowserContextOptions } from 'playwright-core'
-import { card, ConsoleBrowser, LOOK, settled, shot, skip, until } from './console-fixture.ts'
+import { card, ConsoleBrowser, look, settled, shot, skip, until } from './console-fixture.ts'
 import { deployFiles } from './door-fixture.ts'
 import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 
@@ -131,7 +131,7 @@ describe('why calls are cold; sandboxes, secrets, addresses and limits in the co
     assert.match((await page.locator('.told').textContent()) ?? '', /(first-call|scale-out|idle-drop) \d+/)
     await page.getByRole('combobox', { name: 'Span' }).selectOption('3')
     await page.locator('.plot g.bar').nth(30).waitFor()
-    assert.deepEqual(await page.evaluate(LOOK), [])
+    assert.deepEqual(await look(page), [])
     await shot(page, 'cold-reasons')
     assert.deepEqual(faults, [])
   })
@@ -197,7 +197,7 @@ describe('why calls are cold; sandboxes, secrets, addresses and limits in the co
     await row.getByText('who signs').waitFor()
     assert.match((await row.textContent()) ?? '', /as they are made/)
     assert.equal((await fetch(url)).status, 403)
-    assert.deepEqual(await page.evaluate(LOOK), [])
+    assert.deepEqual(await look(page), [])
     await row.getByRole('button', { name: 'Remove the URL of other:live' }).click()
     await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click()
     await page.getByText('No function has an address of its own yet.').waitFor()
@@ -261,7 +261,7 @@ describe('why calls are cold; sandboxes, secrets, addresses and limits in the co
           // A form whose choices come late is not done yet.
           await until(page, "[...document.querySelectorAll('form select')].every((one) => one.options.length > 0)")
           await settled(page)
-          assert.deepEqual(await page.evaluate(LOOK), [], name)
+          assert.deepEqual(await look(page), [], name)
           await shot(page, `${name}-${width}-${colorScheme}`)
         }
         assert.deepEqual(faults, [])
