@@ -1,18 +1,23 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { howItEnded, messageIn } from './exits.ts'
+import { howItEnded, messageIn, whyItEnded } from './exits.ts'
 
 test('ends are told in Lambda’s words', () => {
-  assert.equal(howItEnded({ code: 0, signal: 0 }, null), 'Runtime exited without providing a reason')
-  assert.equal(howItEnded({ code: 127, signal: 0 }, null), 'Runtime exited with error: exit status 127')
-  assert.equal(howItEnded({ code: 0, signal: 11 }, null), 'Runtime exited with error: signal: segmentation fault')
-  assert.equal(howItEnded({ code: 0, signal: 35 }, null), 'Runtime exited with error: signal: signal 35')
-  for (const exit of [null, { code: 0, signal: 9 }]) assert.equal(howItEnded(exit, null), 'Runtime exited with error: signal: killed')
-  for (const exit of [null, { code: 0, signal: 9 }])
-    assert.equal(howItEnded(exit, 128), 'Runtime exited with error: signal: killed, for want of more than its 128 MB of memory')
+  assert.equal(howItEnded({ code: 0, signal: 0 }), 'Runtime exited without providing a reason')
+  assert.equal(howItEnded({ code: 127, signal: 0 }), 'Runtime exited with error: exit status 127')
+  assert.equal(howItEnded({ code: 0, signal: 11 }), 'Runtime exited with error: signal: segmentation fault')
+  assert.equal(howItEnded({ code: 0, signal: 35 }), 'Runtime exited with error: signal: signal 35')
+  for (const exit of [null, { code: 0, signal: 9 }]) assert.equal(howItEnded(exit), 'Runtime exited with error: signal: killed')
+})
+
+test('its owner is told of the memory, behind those words', () => {
+  for (const exit of [null, { code: 0, signal: 9 }]) {
+    assert.equal(whyItEnded(exit, 128), ', for want of more than its 128 MB of memory')
+    assert.equal(whyItEnded(exit, null), '')
+  }
   // What ended of itself after a program of it was killed.
-  assert.equal(howItEnded({ code: 1, signal: 0 }, 128), 'Runtime exited with error: exit status 1')
-  assert.equal(howItEnded({ code: 0, signal: 11 }, 128), 'Runtime exited with error: signal: segmentation fault')
+  assert.equal(whyItEnded({ code: 1, signal: 0 }, 128), '')
+  assert.equal(whyItEnded({ code: 0, signal: 11 }, 128), '')
 })
 
 test('what an error says is read from whatever it holds', () => {

@@ -26,15 +26,20 @@ export interface Exit {
 /** What the kernel told of a process that said nothing itself. */
 export const exitOf = (code: number | null): Exit | null => (code === null ? null : { code, signal: 0 })
 
+/** In the words that clients of Lambda know. @param exit  null when it said nothing, as when it is killed */
+export function howItEnded(exit: Exit | null): string {
+  if (exit === null) return 'Runtime exited with error: signal: killed'
+  if (exit.signal !== 0) return `Runtime exited with error: signal: ${wordOf(exit.signal)}`
+  return exit.code === 0 ? 'Runtime exited without providing a reason' : `Runtime exited with error: exit status ${exit.code}`
+}
+
 /**
- * @param exit  null when it said nothing, as when it is killed
+ * What the log says behind that, for the owner of the function.
  * @param spentMb  the function's limit of memory, where the kernel ended something in it for want of more; else null
  */
-export function howItEnded(exit: Exit | null, spentMb: number | null): string {
-  const why = spentMb === null ? '' : `, for want of more than its ${spentMb} MB of memory`
-  if (exit === null) return `Runtime exited with error: signal: killed${why}`
-  if (exit.signal !== 0) return `Runtime exited with error: signal: ${wordOf(exit.signal)}${exit.signal === constants.signals.SIGKILL ? why : ''}`
-  return exit.code === 0 ? 'Runtime exited without providing a reason' : `Runtime exited with error: exit status ${exit.code}`
+export function whyItEnded(exit: Exit | null, spentMb: number | null): string {
+  const killed = exit === null || exit.signal === constants.signals.SIGKILL
+  return killed && spentMb !== null ? `, for want of more than its ${spentMb} MB of memory` : ''
 }
 
 function wordOf(signal: number): string {

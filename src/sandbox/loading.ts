@@ -2,7 +2,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
 import type { Generic } from './booting.ts'
-import { exitOf, howItEnded } from './exits.ts'
+import { exitOf, howItEnded, whyItEnded } from './exits.ts'
 import { pathVariables } from './guest-paths.ts'
 import type { Source, Staging } from './staging.ts'
 import { type HandlerKind, LoadError, type LogSink, type SandboxSpec } from './types.ts'
@@ -51,7 +51,9 @@ export async function loadCode(generic: Generic, load: Load, clock: Clock, stagi
   const kind = await loading.catch(async (error: unknown) => {
     if (error instanceof LoadError) throw isOfSupervisor(error) ? loadError(error.errorType, messageOf(error)) : error
     const exit = (await within(clock, EXIT_MS, generic.process.exited)) ? await generic.process.exited : null
-    throw loadError('Runtime.ExitError', howItEnded(generic.channel.exit ?? exitOf(exit?.code ?? null), exit?.outOfMemory ? spec.memoryMb : null))
+    const said = generic.channel.exit ?? exitOf(exit?.code ?? null)
+    const words = howItEnded(said)
+    throw loadError('Runtime.ExitError', words, words + whyItEnded(said, exit?.outOfMemory ? spec.memoryMb : null))
   })
   await granting
   return kind
@@ -64,8 +66,9 @@ export const isLate = (error: LoadError) => error.errorType === 'Sandbox.Timedou
 export const initReport = (error: LoadError, tookMs: number) =>
   `INIT_REPORT Init Duration: ${tookMs.toFixed(2)} ms\tPhase: init\tStatus: ${isLate(error) ? 'timeout' : `error\tError Type: ${error.errorType}`}`
 
-function loadError(errorType: string, told: string): LoadError {
-  return new LoadError(errorType, Buffer.from(JSON.stringify({ errorType, errorMessage: `Error: ${told}` })), { told })
+/** @param told  what the log says, where that is more */
+function loadError(errorType: string, words: string, told: string = words): LoadError {
+  return new LoadError(errorType, Buffer.from(JSON.stringify({ errorType, errorMessage: `Error: ${words}` })), { told })
 }
 
 /** The supervisor says so of a runtime or an extension that cannot be started, before it knows of any call. */

@@ -4,12 +4,13 @@ import { within } from '../lib/within.ts'
 import { BusyShares } from './busy-shares.ts'
 import { type Channel, ChannelClosed, type Failed, ProtocolError } from './channel.ts'
 import type { Depths } from './depths.ts'
-import { exitOf, howItEnded, messageIn } from './exits.ts'
+import { exitOf, howItEnded, messageIn, whyItEnded } from './exits.ts'
 import type { HeldLog } from './held-log.ts'
 import type { SandboxLife, SandboxState } from './state.ts'
 import type { Call, CallEnd, CallResult, ColdReason, Ending, HandlerKind, LogSink, SandboxLease, SandboxProcess, SandboxSpec } from './types.ts'
 
 /** The peak of memory is asked again after a call that took longer than this, or when it was not asked for MEMORY_AGE_MS. */
+const EXITED = 'Runtime.ExitError'
 const SHORT_CALL_MS = 5
 const MEMORY_AGE_MS = 100
 
@@ -37,6 +38,8 @@ export class Specialised {
   /** How long its calls take, the last ones counting most; null before the first has ended. */
   callMs: number | null = null
   #memoryAt = Number.NEGATIVE_INFINITY
+  /** For the log, behind the words that the caller gets. */
+  #whyItEnded = ''
   #peakMb: number | null = null
 
   constructor(parts: {
@@ -184,7 +187,10 @@ export class Specialised {
         maxMemoryMb: this.#maxMemoryMb(began),
         // Where there can be no others, not by the error of a sum either.
         othersMs: this.spec.concurrency === 1 ? 0 : Math.max(0, tookMs - own),
-        error: last === null ? null : { type: last.errorType, message: messageFor(last), payload: last.payload },
+        error:
+          last === null
+            ? null
+            : { type: last.errorType, message: messageFor(last) + (last.errorType === EXITED ? this.#whyItEnded : ''), payload: last.payload },
       })
     }
     // First, for it may refuse the call: then nothing has begun. It tells nothing before this turn is over.
@@ -249,10 +255,9 @@ export class Specialised {
     if (error instanceof ProtocolError)
       return failed('Runtime.ProtocolError', `RequestId: ${invocationId} Error: The runtime broke the protocol: ${error.message}`)
     const exit = error instanceof ChannelClosed ? await this.process.exited : { code: null, signal: 'SIGKILL', outOfMemory: false }
-    return failed(
-      'Runtime.ExitError',
-      `RequestId: ${invocationId} Error: ${howItEnded(this.channel.exit ?? exitOf(exit.code), exit.outOfMemory ? this.spec.memoryMb : null)}`,
-    )
+    const said = this.channel.exit ?? exitOf(exit.code)
+    this.#whyItEnded = whyItEnded(said, exit.outOfMemory ? this.spec.memoryMb : null)
+    return failed(EXITED, `RequestId: ${invocationId} Error: ${howItEnded(said)}`)
   }
 }
 

@@ -30,7 +30,7 @@ describe('answers of the kernel that nobody reads', { skip: existsSync('/usr/bin
       await world.openFirst()
       assert.equal((await world.call(world.specOf('greedy'), { count: 20, seconds: 0.4 })).value, 0)
       const { value } = await world.call(world.specOf('greedy', { timeoutMs: 60_000 }), { count: 900, seconds: 60 })
-      assert.match(value.errorMessage, /signal: killed, for want of more than its 128 MB of memory$/)
+      assert.match(value.errorMessage, /signal: killed$/)
     })
   }
 
