@@ -11,7 +11,7 @@ const from = performance.now()
 // Two files at once; what looks at how a node ends, to the last line it says, has the machine to itself.
 const ALONE = 'test/acceptance/stop.test.ts'
 // What workers have a part in runs once more on nodes with two of them; `npm run test:workers` runs everything so.
-const BY_WORKERS = ['functions', 'lambda-invoke', 'lambda-streaming', 'lambda-concurrency', 'function-urls', 'supabase-functions', 'secrets', 'usage']
+const BY_WORKERS = ['functions', 'lambda-invoke', 'lambda-streaming', 'lambda-concurrency', 'secrets']
 const parts = [await runTests(['test/acceptance/**/!(stop).test.ts'], 2, 400_000), await runTests([ALONE], 1, 400_000)]
 process.env.MAYFLY_TEST_WORKERS = '2'
 const byWorkers = await runTests(
