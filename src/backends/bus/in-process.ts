@@ -1,4 +1,5 @@
 import type { Bus, BusValue } from './bus.ts'
+import { Subscribers } from './subscribers.ts'
 
 /** The bus of a node that is one process. */
 export function openInProcessBus(): Bus {
@@ -6,31 +7,15 @@ export function openInProcessBus(): Bus {
 }
 
 class InProcessBus implements Bus {
-  readonly #subscribers = new Map<string, Set<(value: BusValue) => void>>()
+  readonly #subscribers = new Subscribers()
   readonly #responders = new Map<string, (value: BusValue) => Promise<BusValue>>()
 
   publish(subject: string, value: BusValue): void {
-    const copy = structuredClone(value)
-    for (const hear of this.#subscribers.get(subject) ?? []) {
-      queueMicrotask(() => {
-        try {
-          hear(copy)
-        } catch {
-          // Lossy by contract: what a subscriber missed it finds out by itself.
-        }
-      })
-    }
+    this.#subscribers.tell(subject, structuredClone(value))
   }
 
   subscribe(subject: string, hear: (value: BusValue) => void): Disposable {
-    const all = this.#subscribers.get(subject) ?? new Set()
-    this.#subscribers.set(subject, all.add(hear))
-    return {
-      [Symbol.dispose]: () => {
-        all.delete(hear)
-        if (all.size === 0) this.#subscribers.delete(subject)
-      },
-    }
+    return this.#subscribers.add(subject, hear)
   }
 
   async request(subject: string, value: BusValue, signal: AbortSignal): Promise<BusValue> {

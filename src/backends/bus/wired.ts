@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Bus, BusValue } from './bus.ts'
 import { type Frame, Link } from './link.ts'
+import { Subscribers } from './subscribers.ts'
 
 /** Questions that wait for somebody to answer their subject, and those on their way, of one process. */
 const MAX_QUESTIONS = 100_000
@@ -25,7 +26,7 @@ interface Question extends Asked {
  */
 export class WiredBus implements Bus {
   readonly #isHub: boolean
-  readonly #subscribers = new Map<string, Set<(value: BusValue) => void>>()
+  readonly #subscribers = new Subscribers()
   readonly #responders = new Map<string, Answer>()
   readonly #links = new Set<Link>()
   /** Of the hub: who at the end of a link answers what. */
@@ -70,19 +71,12 @@ export class WiredBus implements Bus {
   }
 
   publish(subject: string, value: BusValue): void {
-    this.#tell(subject, structuredClone(value) as BusValue)
+    this.#subscribers.tell(subject, structuredClone(value) as BusValue)
     for (const link of this.#links) link.send({ kind: 'tell', subject, value })
   }
 
   subscribe(subject: string, hear: (value: BusValue) => void): Disposable {
-    const all = this.#subscribers.get(subject) ?? new Set()
-    this.#subscribers.set(subject, all.add(hear))
-    return {
-      [Symbol.dispose]: () => {
-        all.delete(hear)
-        if (all.size === 0) this.#subscribers.delete(subject)
-      },
-    }
+    return this.#subscribers.add(subject, hear)
   }
 
   async request(subject: string, value: BusValue, signal: AbortSignal): Promise<BusValue> {
@@ -123,18 +117,6 @@ export class WiredBus implements Bus {
     this.#waiting.clear()
   }
 
-  #tell(subject: string, value: BusValue): void {
-    for (const hear of this.#subscribers.get(subject) ?? []) {
-      queueMicrotask(() => {
-        try {
-          hear(value)
-        } catch {
-          // What a subscriber missed it finds out by itself.
-        }
-      })
-    }
-  }
-
   #put(question: Question): void {
     const own = this.#responders.get(question.subject)
     if (own) return void answerOf(own, question.value).then(question.resolve, question.reject)
@@ -171,7 +153,7 @@ export class WiredBus implements Bus {
   #take(link: Link, frame: Frame): void {
     switch (frame.kind) {
       case 'tell':
-        this.#tell(frame.subject, frame.value)
+        this.#subscribers.tell(frame.subject, frame.value)
         if (this.#isHub) for (const other of this.#links) if (other !== link) other.send(frame)
         return
       case 'ask': {
