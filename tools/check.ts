@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import path from 'node:path'
-import { runTests, type Tally } from './run-tests.ts'
+import { runTests, tellUnsteady, type Tally } from './run-tests.ts'
 import { ROOT, readSources } from './sources.ts'
 import { tidy } from './tidy.ts'
 
@@ -33,7 +33,7 @@ export async function check(): Promise<{ ok: boolean; tally: Tally }> {
     return findings.length === 0
   })
   await step('generated docs', () => run(process.execPath, ['--disable-warning=ExperimentalWarning', path.join(ROOT, 'tools', 'docs.ts'), '--check']))
-  let tally: Tally = { passed: 0, failed: 0, skips: [], slowest: [] }
+  let tally: Tally = { passed: 0, failed: 0, unsteady: [], skips: [], slowest: [] }
   await step('unit tests', async () => {
     tally = await runTests(UNIT, 2, 180_000)
     return tally.failed === 0 && tally.passed > 0
@@ -46,6 +46,7 @@ export async function check(): Promise<{ ok: boolean; tally: Tally }> {
 
 if (import.meta.main) {
   const { ok, tally } = await check()
+  tellUnsteady(tally)
   process.stdout.write(`${tally.passed} passed, ${tally.failed} failed\n`)
   process.exit(ok ? 0 : 1)
 }

@@ -54,6 +54,7 @@ let functions: FunctionsService
 let sites: Sites
 let sealer: Sealer
 let failing: string | null = null
+let meanwhile: (() => Promise<unknown>) | null = null
 
 const open = (crash: Crash = noCrash) =>
   new Deployments({
@@ -69,6 +70,9 @@ const open = (crash: Crash = noCrash) =>
         artefactBytes: (project, sha256) => functions.artefactBytes(project, sha256),
         put: async (...given) => {
           if (failing !== null && given[1].name === failing) throw new Error('the disk stumbled')
+          const happens = meanwhile
+          meanwhile = null
+          await happens?.()
           return await functions.put(...given)
         },
       },
@@ -153,6 +157,16 @@ describe('a deployment', () => {
     }
     await deployments.apply(ONE, 'often', document('often', {}), 10_000)
     assert.deepEqual((await state()).sites, [])
+  })
+  it('that is replaced while it is being reached is reached as what replaced it', async () => {
+    await using deployments = open()
+    const other = open()
+    await other[Symbol.asyncDispose]() // commits what it is asked for, and leaves the work to whoever looks
+    meanwhile = () => other.apply(ONE, 'twice', document('twice', { sites: [page('twice', 'page 2')] }), 10_000)
+    const asked = await deployments.apply(ONE, 'twice', document('twice', { functions: [fn('passing')] }), 10_000)
+    assert.deepEqual([asked.state, asked.version, asked.reached], ['reached', 2, 2])
+    assert.equal((await deployments.apply(ONE, 'twice', document('twice', {}), 10_000)).state, 'reached')
+    assert.deepEqual([(await state()).sites, (await state()).functions], [[], []])
   })
   it('is planned, applied, and then changes nothing', async () => {
     await using deployments = open()

@@ -137,8 +137,13 @@ export class Deployments implements AsyncDisposable {
       refuseForeign(await claimParts(tx, inProject, row.id, partsIn(desired)))
       return row.id
     })
-    await within(clock, waitMs, this.#kick(id))
-    return await this.get(project, name)
+    const until = clock.monotonic() + waitMs
+    for (;;) {
+      await within(clock, until - clock.monotonic(), this.#kick(id))
+      const info = await this.get(project, name)
+      // Who asked for something else meanwhile may not have begun on it: the pass that ended was of what it replaced.
+      if (info.state !== 'applying' || clock.monotonic() >= until || this.#stop.signal.aborted) return info
+    }
   }
 
   /** @throws MayflyError deployment_not_found */
@@ -202,6 +207,8 @@ export class Deployments implements AsyncDisposable {
     const version = Number(row.version)
     try {
       const desired = this.#open(row) as Desired
+      // The pass of what this replaced may have given up a part that is wanted again.
+      refuseForeign(await control.transaction((tx) => claimParts(tx, row.projectId, id, partsIn(desired))))
       for await (const { what, make } of this.#steps(row, desired)) {
         if (this.#stop.signal.aborted) return
         await make().catch((error: unknown) => {
@@ -230,7 +237,11 @@ export class Deployments implements AsyncDisposable {
       if (url !== null && !sameUrl(await rooms.urls.get(project, name), url))
         yield { what: `address of ${name}`, make: () => rooms.urls.put(project, name, url) }
     for (const { name, files } of desired.sites) yield { what: `site ${name}`, make: () => rooms.sites.put(project, name, files) }
-    for (const part of leftOver(desired, await partsOf(control.sql, row.id))) yield { what: `${part.kind} ${part.name}`, make: () => this.#remove(row, part) }
+    for (const part of leftOver(desired, await partsOf(control.sql, row.id))) {
+      // What was asked for meanwhile may want just this part.
+      if ((await deploymentById(control.sql, row.id))?.version !== row.version) return
+      yield { what: `${part.kind} ${part.name}`, make: () => this.#remove(row, part) }
+    }
   }
 
   async #remove(row: DeploymentRow, part: Part): Promise<void> {
