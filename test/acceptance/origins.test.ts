@@ -174,13 +174,18 @@ describe('origins in Chromium', { skip }, () => {
           const opened = await page.evaluate<string>(`new Promise((resolve) => {
             const other = window.open(${JSON.stringify(target)})
             if (!other) return resolve('refused')
-            setTimeout(() => {
+            const look = () => {
+              // Until it has gone there it is a page of the one who opened it, with that one's storage.
+              let there = true
+              try { if (!other.closed) there = other.location.href !== 'about:blank' && other.document.readyState === 'complete' } catch {}
+              if (!there) return setTimeout(look, 50)
               let seen = 'refused'
               try { const text = other.document.body.textContent; if (/secret/.test(text)) seen = text } catch {}
               try { if (other.localStorage.getItem('own')) seen = 'storage' } catch {}
               try { other.close() } catch {}
               resolve(seen)
-            }, 400)
+            }
+            setTimeout(look, 50)
           })`)
           assert.equal(opened, 'refused', 'in a window')
           const own = await page.evaluate<{ cookie: string; storage: string }>(`(() => {
