@@ -105,10 +105,14 @@ export class ConsoleBrowser implements AsyncDisposable {
       `addEventListener('securitypolicyviolation', (event) => console.error('policy: ' + event.violatedDirective + ' ' + event.blockedURI))`,
     )
     const page = await context.newPage()
-    page.setDefaultTimeout(15_000)
+    page.setDefaultTimeout(40_000)
     const faults: string[] = []
     const own = new URL(this.#node.ready.console).origin
-    page.on('console', (message) => void (['error', 'warning'].includes(message.type()) && faults.push(`${message.text()} ${message.location().url}`)))
+    // Another node of this machine that comes or goes changes its network: Chromium asks again.
+    const isOwn = (text: string) => !text.includes('ERR_NETWORK_CHANGED')
+    page.on('console', (message) => {
+      if (['error', 'warning'].includes(message.type()) && isOwn(message.text())) faults.push(`${message.text()} ${message.location().url}`)
+    })
     page.on('pageerror', (error) => void faults.push(String(error)))
     page.on('request', (request) => {
       const { protocol, origin } = new URL(request.url())
@@ -116,7 +120,8 @@ export class ConsoleBrowser implements AsyncDisposable {
     })
     page.on('requestfailed', (request) => {
       // A stream or a question that nobody waits for any more is given up.
-      if (request.failure()?.errorText !== 'net::ERR_ABORTED') faults.push(`${request.url()}: ${request.failure()?.errorText}`)
+      const why = request.failure()?.errorText ?? ''
+      if (why !== 'net::ERR_ABORTED' && isOwn(why)) faults.push(`${request.url()}: ${why}`)
     })
     return { page, faults }
   }

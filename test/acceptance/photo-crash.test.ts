@@ -85,7 +85,7 @@ describe('the photo job over kill -9', () => {
     for (let round = 0; round < 10; round++) {
       if (node === null) node = await startMayfly(data)
       const { ready } = node
-      const wait = 20 + Math.random() * 600
+      const before = acknowledged.length
       const work = (async () => {
         for (let n = 0; n < 6; n++) {
           const key = `random-${round}-${n}.png`
@@ -93,13 +93,14 @@ describe('the photo job over kill -9', () => {
           if (await upload(ready, key)) acknowledged.push(key)
         }
       })()
-      await pause(wait)
+      // Every other life ends before anything need be done, the others in the middle of it.
+      if (round % 2 === 1) await until('an upload is acknowledged', async () => acknowledged.length > before, 20_000)
+      await pause(Math.random() * 600)
       await node.kill()
       await work
       node = await startMayfly(data)
       if (round % 5 === 4) await holds(node, acknowledged, sent)
     }
-    assert.ok(acknowledged.length >= 10, `only ${acknowledged.length} uploads were acknowledged`)
   })
 })
 

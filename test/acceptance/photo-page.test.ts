@@ -58,8 +58,11 @@ describe('the page of the photo app in Chromium', { skip }, () => {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
     contexts.push(context)
     const page = await context.newPage()
-    page.setDefaultTimeout(15_000)
-    page.on('console', (message) => void (['error', 'warning'].includes(message.type()) && faults.push(message.text())))
+    page.setDefaultTimeout(40_000)
+    page.on('console', (message) => {
+      // Another node of this machine that comes or goes changes its network: Chromium asks again.
+      if (['error', 'warning'].includes(message.type()) && !message.text().includes('ERR_NETWORK_CHANGED')) faults.push(message.text())
+    })
     page.on('pageerror', (error) => void faults.push(String(error)))
     await prepare(page)
     await page.goto(address)
@@ -79,7 +82,7 @@ describe('the page of the photo app in Chromium', { skip }, () => {
       },
       20_000,
     )
-  const says = (page: Page, words: RegExp, ms = 15_000) => until(`the page says ${words}`, async () => (await told(page)).find((line) => words.test(line)), ms)
+  const says = (page: Page, words: RegExp, ms = 40_000) => until(`the page says ${words}`, async () => (await told(page)).find((line) => words.test(line)), ms)
   const drop = (page: Page, selector: string, name: string, type: string, bytes: Buffer) =>
     page.evaluate(`(() => {
       const bytes = Uint8Array.from(atob(${JSON.stringify(bytes.toString('base64'))}), (one) => one.charCodeAt(0))
@@ -213,7 +216,7 @@ describe('the page of the photo app in Chromium', { skip }, () => {
   it('removes the card of a picture that is deleted, in both browsers', async () => {
     const { data: removed } = await service().storage.from('avatars').remove(['mb2k3j9x-meanwhile.png'])
     assert.equal(removed?.length, 1)
-    for (const page of [first, second]) await until('the card is gone', async () => !(await shown(page)).some((one) => one.name === 'meanwhile'), 15_000)
+    for (const page of [first, second]) await until('the card is gone', async () => !(await shown(page)).some((one) => one.name === 'meanwhile'), 40_000)
     assert.equal((await shown(second)).length, 3)
     assert.equal(navigations, 0)
     assert.deepEqual(faults, [])
@@ -232,7 +235,7 @@ describe('the page of the photo app in Chromium', { skip }, () => {
     )
     await page.close()
     assert.equal((await service().storage.from('avatars').remove(['holiday/2026/beach.png'])).error, null)
-    for (const other of [first, second]) await until('the card is gone', async () => !(await shown(other)).some((one) => one.name.includes('beach')), 15_000)
+    for (const other of [first, second]) await until('the card is gone', async () => !(await shown(other)).some((one) => one.name.includes('beach')), 40_000)
     assert.deepEqual(faults, [])
   })
 
@@ -261,7 +264,7 @@ describe('the page of the photo app in Chromium', { skip }, () => {
         sockets.push(socket)
       }),
     )
-    for (const each of [first, page]) await until('the newest sixty', async () => (await names(each)).join() === newest(79, 20).join(), 15_000)
+    for (const each of [first, page]) await until('the newest sixty', async () => (await names(each)).join() === newest(79, 20).join(), 40_000)
     // Away: what is deleted now is told to nobody.
     away = true
     for (const socket of sockets) await socket.close()
@@ -272,7 +275,7 @@ describe('the page of the photo app in Chromium', { skip }, () => {
     await until('what is left', async () => (await names(page)).join() === left.join(), 60_000)
     await page.close()
     for (let from = 0; from < 80; from += 40) await storage.remove(Array.from({ length: 40 }, (_, n) => `${stem(from + n)}/64.webp`))
-    await until('the older ones again', async () => (await names(first)).join() === before.join(), 15_000)
+    await until('the older ones again', async () => (await names(first)).join() === before.join(), 40_000)
     assert.deepEqual(faults, [])
   })
 
