@@ -1,40 +1,24 @@
-import { promises as fs, readFileSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import { Command, CommanderError } from 'commander'
-import { ApiError, Client, type LogLine, UnreachableError } from '../client/client.ts'
+import { Command, CommanderError, Option } from 'commander'
+import { ApiError, type LogLine, UnreachableError } from '../client/client.ts'
 import { FolderError, isProjectFile, readMayflyJson } from '../client/mayfly-json.ts'
 import type { UsageTotal } from '../client/usage.ts'
-import { findNode, type FoundNode, HalfAddressError, NoNodeError, stateFolderOf } from '../client/nodes.ts'
+import { HalfAddressError, NoNodeError } from '../client/nodes.ts'
 import { type DeploySettings, overridesOf, withDeploySettings } from './deploy-settings.ts'
 import { concurrencyOf } from './concurrency.ts'
+import { initCommand } from './init.ts'
 import { invocationsCommand } from './invocations.ts'
+import { invokeCommand } from './invoke.ts'
 import { layers } from './layers.ts'
-import { bold, complain, dim, EXIT, harmless, ms, print, red, size, table, UsageError, yellow } from './output.ts'
+import { bold, complain, dim, EXIT, harmless, print, red, size, table, UsageError, yellow } from './output.ts'
+import { at, clientOf, type Common, locate } from './place.ts'
 import { projectsCommand } from './projects.ts'
 import { sandboxesCommand } from './sandboxes.ts'
 import { secretsCommand } from './secrets.ts'
 import { versionCommands } from './versions.ts'
 import { urlCommand } from './url.ts'
 
-interface Common {
-  readonly url?: string
-  readonly key?: string
-  readonly data?: string
-  readonly project?: string
-  readonly json?: boolean
-}
-
-const { env } = process
-const locate = (options: Common): FoundNode =>
-  findNode({
-    url: options.url ?? env.MAYFLY_URL ?? null,
-    key: options.key ?? env.MAYFLY_KEY ?? null,
-    data: options.data ?? null,
-    project: options.project ?? env.MAYFLY_PROJECT ?? null,
-    stateFolder: stateFolderOf(env, homedir()),
-  })
-const clientOf = (node: FoundNode) => new Client(node.url, node.key)
 const bytes = (count: number) => (count < 1024 ? `${count} B` : size(count))
 
 const program = new Command('mayfly')
@@ -59,14 +43,17 @@ Which node: --url with --key (or MAYFLY_URL, MAYFLY_KEY), else --data, else the 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no node found or reached, 4 not allowed, 5 not found, 6 the function ended with an error.`,
   )
 
-const bare = (name: string, description: string) =>
+const KEY = new Option('--key <key>', "the operator token, or the project's secret key")
+const bare = (name: string, description: string, key = KEY) =>
   program
     .command(name)
     .description(description)
     .option('--url <url>', 'the address of a node; needs --key')
-    .option('--key <key>', "the operator token, or the project's secret key")
+    .addOption(key)
     .option('--project <ref>', 'the project (the default project when not given)')
     .option('--json', 'one JSON document on stdout')
+
+initCommand(program)
 
 const command = (name: string, description: string) => bare(name, description).option('--data <folder>', 'the data directory of a node on this machine')
 
@@ -93,54 +80,7 @@ withDeploySettings(command('deploy <folder>', 'make a folder a function, or a wh
     await deployFunction({ client, project: node.project, callOf }, folder, { name, to, dryRun, json }, overrides)
   })
 
-const isEvent = (value: string) => /^\s*([[{"@\d-]|(true|false|null)\s*$)/.test(value)
-
-bare('invoke <function>', 'run a function with an event and print what it returned')
-  .option(
-    '--data <json|@file|folder>',
-    'the event, as JSON or @file; a folder names the node by its data directory (may stand twice)',
-    (value: string, before: string[] = []) => [...before, value],
-  )
-  .option('--async', 'queue it and do not wait: it runs at least once, or becomes a dead letter')
-  .action(async (name: string, options: Omit<Common, 'data'> & { data?: string[]; async?: boolean }) => {
-    const { data = [], ...rest } = options
-    const folder = data.find((value) => !isEvent(value))
-    const event = data.find(isEvent)
-    if (folder !== undefined && !(await fs.stat(folder).catch(() => null))?.isDirectory())
-      throw new UsageError(`--data ${folder}: this is neither JSON, nor @file, nor the data directory of a node.`)
-    const node = locate(folder === undefined ? rest : { ...rest, data: folder })
-    const text =
-      event === undefined
-        ? '{}'
-        : event.startsWith('@')
-          ? await fs.readFile(event.slice(1), 'utf8').catch((error: Error) => fail(`The event cannot be read from a file: ${error.message}`))
-          : event
-    try {
-      JSON.parse(text)
-    } catch (error) {
-      throw new UsageError(`The event is not JSON: ${(error as Error).message}`)
-    }
-    if (options.async) {
-      const { invocation } = await clientOf(node).invokeAsync(node.project, name, text)
-      return print(options.json ? JSON.stringify({ invocation }) : `Queued as ${invocation}. Watch it: npx mayfly logs -f ${name}`)
-    }
-    const reply = await clientOf(node).invoke(node.project, name, text)
-    if (options.json)
-      print(
-        JSON.stringify({
-          payload: JSON.parse(reply.payload) as unknown,
-          failed: reply.failed,
-          invocationId: reply.invocationId,
-          cold: reply.cold,
-          durationMs: reply.durationMs,
-        }),
-      )
-    else {
-      print(harmless(reply.payload))
-      complain(dim(`${reply.invocationId}  ${ms(reply.durationMs)}  ${reply.cold === null ? 'warm' : `cold: ${reply.cold}`}`))
-    }
-    if (reply.failed) process.exitCode = EXIT.functionError
-  })
+invokeCommand(bare)
 
 command('logs <function>', 'show what a function wrote')
   .option('-f, --follow', 'go on until Ctrl-C')
@@ -287,11 +227,6 @@ command('dlq <what> [which]', 'dead letters, queued invocations that were given 
       ),
     )
   })
-
-const at = (options: Common) => {
-  const node = locate(options)
-  return { client: clientOf(node), project: node.project }
-}
 
 secretsCommand(command, at)
 projectsCommand(command, at)

@@ -8,17 +8,46 @@ export interface EventReply {
   readonly errorType: string | null
 }
 
-/** An event for a `fetch` handler: a POST of its JSON to `/`. */
-export const fetchCallOfEvent = (payload: Uint8Array): Content => ({
-  kind: 'http',
-  method: 'POST',
-  url: 'http://localhost/',
-  headers: [
-    ['content-type', 'application/json'],
-    ['content-length', String(payload.byteLength)],
-  ],
-  body: once(payload),
-})
+/** An event for a `fetch` handler: the request that it tells of, or else a POST of its JSON to `/`. */
+export const fetchCallOfEvent = (payload: Uint8Array): Content =>
+  requestOf(payload) ?? {
+    kind: 'http',
+    method: 'POST',
+    url: 'http://localhost/',
+    headers: [
+      ['content-type', 'application/json'],
+      ['content-length', String(payload.byteLength)],
+    ],
+    body: once(payload),
+  }
+
+const METHOD = /^[A-Z]{1,20}$/
+const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
+const isTexts = (value: unknown): value is Record<string, string> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && Object.values(value).every((one) => typeof one === 'string')
+
+/** What an event of a function URL (payload format 2.0) tells of; null for every other event. */
+function requestOf(payload: Uint8Array): Content | null {
+  if (!Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).includes('"requestContext"')) return null
+  const event = JSON.parse(Buffer.from(payload).toString('utf8')) as Record<string, unknown> | null
+  const http = (event?.requestContext as { http?: { method?: unknown } } | undefined)?.http
+  const { version, rawPath, rawQueryString: query = '', headers = {}, cookies = [], body, isBase64Encoded } = event ?? {}
+  if (version !== '2.0' || typeof http?.method !== 'string' || !METHOD.test(http.method)) return null
+  if (typeof rawPath !== 'string' || !rawPath.startsWith('/') || typeof query !== 'string' || !isTexts(headers) || !Array.isArray(cookies)) return null
+  const url = new URL('http://localhost/')
+  url.pathname = rawPath
+  url.search = query
+  const lines = [...Object.entries(headers), ...(cookies.length > 0 ? [['cookie', cookies.join('; ')] as [string, string]] : [])]
+  const bytes = typeof body === 'string' ? Buffer.from(body, isBase64Encoded === true ? 'base64' : 'utf8') : null
+  return {
+    kind: 'http',
+    method: http.method,
+    url: url.href,
+    headers: lines.filter(([name, value]) => NAME.test(name) && VALUE.test(value) && name.toLowerCase() !== 'transfer-encoding'),
+    body: bytes === null || http.method === 'GET' || http.method === 'HEAD' ? null : once(bytes),
+  }
+}
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+
+let folder = ''
+/** Below the checkout, so that packages of its own are found without installing them. */
+let below = ''
+let node: RunningMayfly
+
+before(async () => {
+  folder = makeFolder()
+  mkdirSync(path.join(ROOT, 'node_modules', '.cache'), { recursive: true })
+  below = mkdtempSync(path.join(ROOT, 'node_modules', '.cache', 'init-'))
+  node = await startMayfly(path.join(folder, 'data'))
+})
+after(async () => {
+  await node?.stop()
+  removeFolder(folder)
+  removeFolder(below)
+})
+
+const here = () => ({ XDG_STATE_HOME: path.join(folder, 'state') })
+const init = (name: string, template: string, ...more: string[]) => {
+  const at = path.join(below, name)
+  const made = mayfly(['init', at, '--template', template, '--no-install', ...more])
+  assert.equal(made.code, 0, made.stderr)
+  return at
+}
+const deploy = (at: string) => {
+  const made = mayfly(['deploy', at], here())
+  assert.equal(made.code, 0, made.stderr)
+  assert.match(made.stdout, /^Deployed\.$/m)
+  return made.stdout
+}
+const call = (path: string, init: RequestInit = {}) =>
+  fetch(`${node.ready.project.url}/functions/v1/${path}`, {
+    ...init,
+    headers: { apikey: node.ready.project.publishableKey, 'content-type': 'application/json' },
+  })
+const invoke = (name: string, event: string, ...more: string[]) => {
+  const { code, stdout, stderr } = mayfly(['invoke', name, '--event', event, ...more], here())
+  assert.equal(code, 0, stderr)
+  return JSON.parse(stdout) as { body: string }
+}
+const readJson = <T>(...parts: string[]) => JSON.parse(readFileSync(path.join(...parts), 'utf8')) as T
+
+describe('mayfly init', () => {
+  it('makes an http function that deploys and answers at once', async () => {
+    const at = init('hello', 'http')
+    deploy(at)
+    const answer = await call('hello?name=Ada')
+    assert.deepEqual(await answer.json(), { hello: 'Ada' })
+    // The same request as an event.
+    assert.equal(JSON.parse(invoke('hello', 'http', '--path', '/?name=Bo').body).hello, 'Bo')
+  })
+
+  it('makes a Lambda handler with a function URL', async () => {
+    const at = init('echo', 'lambda')
+    deploy(at)
+    const { stdout } = mayfly(['url', 'echo', '--json'], here())
+    const [{ url }] = (JSON.parse(stdout) as { urls: [{ url: string }] }).urls
+    const answer = (await (await fetch(`${url}notes?a=1`, { method: 'POST', body: 'hello', headers: { 'content-type': 'text/plain' } })).json()) as object
+    assert.deepEqual(answer, { method: 'POST', path: '/notes', query: { a: '1' }, body: 'hello' })
+    // The same request as an event, without its address.
+    assert.deepEqual(JSON.parse(invoke('echo', 'http', '--path', '/notes?a=1', '--body', 'hello').body), answer)
+  })
+
+  it('makes an API with a bucket: notes are written, listed, changed, removed', async () => {
+    deploy(init('my-api', 'api'))
+    const made = (await (await call('notes', { method: 'POST', body: '{"text":"one"}' })).json()) as { id: string }
+    assert.equal((await call(`notes/${made.id}`, { method: 'PUT', body: '{"text":"two"}' })).status, 200)
+    assert.equal(((await (await call(`notes/${made.id}`)).json()) as { text: string }).text, 'two')
+    assert.deepEqual(await (await call('notes')).json(), { notes: [made.id] })
+    assert.equal((await call(`notes/${made.id}`, { method: 'DELETE' })).status, 204)
+    assert.equal((await call(`notes/${made.id}`)).status, 404)
+    assert.equal((await call('notes', { method: 'POST', body: 'no JSON' })).status, 400)
+  })
+
+  it('makes the photo app: its page is served and its function runs', async () => {
+    const at = init('pictures', 'photo-app')
+    assert.match(deploy(at), /^photo-app: http/m)
+    // An object that is not there: its thumbnails go, and that is all.
+    assert.equal(invoke('resize', 's3:put', '--bucket', 'avatars', '--key', 'no where.jpg'), null)
+  })
+
+  it('gives each function types and a schema that need no network, and an editor that attaches', () => {
+    for (const at of ['hello', 'echo', 'my-api', 'pictures'].map((name) => path.join(below, name))) {
+      for (const file of ['mayfly.json', 'notes/mayfly.json', 'resize/mayfly.json'].filter((one) => existsSync(path.join(at, one)))) {
+        const { $schema } = readJson<{ $schema: string }>(at, file)
+        assert.ok(readJson<{ definitions: object }>(path.dirname(path.join(at, file)), $schema).definitions, `${at}/${file}`)
+      }
+      const [attach] = readJson<{ configurations: { port: number; localRoot: string }[] }>(at, '.vscode', 'launch.json').configurations
+      assert.equal(attach?.port, 9229)
+      assert.equal(readFileSync(path.join(at, 'README.md'), 'utf8').includes('{name}'), false)
+    }
+    const check = (at: string) =>
+      execFileSync(path.join(ROOT, 'node_modules', '.bin', 'tsc'), ['-p', at], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+    for (const name of ['hello', 'echo', 'my-api']) check(path.join(below, name))
+    // The types are the package's own, and they hold.
+    writeFileSync(
+      path.join(below, 'hello', 'index.ts'),
+      "import type { Handler } from '@mayfly/functions'\nexport const handler: Handler = async (_event, context) => context.nothing",
+    )
+    assert.throws(
+      () => check(path.join(below, 'hello')),
+      (error: { stdout?: string }) => /'nothing' does not exist/.test(error.stdout ?? ''),
+    )
+  })
+
+  it('overwrites nothing, and says which templates there are', () => {
+    const again = mayfly(['init', path.join(below, 'echo')])
+    assert.equal(again.code, 2)
+    assert.match(again.stderr, /has .*index\.ts.* already; nothing was written/)
+    for (const [template, said] of [
+      ['cron', /by the clock yet.*There is http, api/],
+      ['constructor', /there is http, api, photo-app, lambda/],
+    ] as const) {
+      const refused = mayfly(['init', path.join(below, 'other'), '--template', template])
+      assert.equal(refused.code, 2)
+      assert.match(refused.stderr, said)
+    }
+    assert.equal(mayfly(['init', path.join(below, 'not a name')]).code, 2)
+    assert.equal(existsSync(path.join(below, 'not a name')), false)
+  })
+})
