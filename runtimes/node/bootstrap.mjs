@@ -49,7 +49,7 @@ function onControl(type, flags, id, payload) {
       return
     }
     case T.warm:
-      warm(parse(payload.toString('utf8')).rounds).then(() => control.send(T.warmed, 0, 0))
+      warm(parse(payload.toString('utf8'))).then(() => control.send(T.warmed, 0, 0))
   }
 }
 

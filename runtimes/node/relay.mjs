@@ -3,6 +3,7 @@ import net from 'node:net'
 import { Credit, F, MAX, STREAM_WINDOW, T, u32 } from './frames.mjs'
 import { relay } from './wire.mjs'
 
+const BACKLOG = 511
 const relays = new Map()
 let nextRelay = 1
 export const relayAddress = {
@@ -44,9 +45,26 @@ export function listenRelay(port, ready) {
     // Without isolation the port may be taken by the node itself, and then leads there anyway.
     if (ready && port !== 0) listenRelay(0, ready)
   })
-  server.listen({ host: '127.0.0.1', port }, () => ready?.(server.address().port))
+  if (ready) server.once('listening', () => ready(server.address().port))
+  listenAt(server, port)
   server.unref()
   return server
+}
+
+/** Beside its own, by their numbers. */
+const others = new Map()
+export function listenTo(ports) {
+  for (const port of ports) if (port !== relayAddress.port && !others.has(port)) others.set(port, listenRelay(port))
+}
+/** Another process listens there from now on. */
+export function leavePorts() {
+  for (const server of others.values()) server.close()
+}
+
+/** `listen` asks the resolver even about an address, and loading that one takes a tenth of a start; this is what it calls then. */
+function listenAt(server, port) {
+  if (typeof server._listen2 === 'function') server._listen2('127.0.0.1', port, 4, BACKLOG, undefined, 0)
+  else server.listen({ host: '127.0.0.1', port })
 }
 
 export function onRelay(type, _flags, id, payload) {

@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm'
 import { start } from './calls.mjs'
 import { encode, F, u32 } from './frames.mjs'
 import { load } from './loading.mjs'
-import { listenRelay } from './relay.mjs'
+import { listenRelay, listenTo } from './relay.mjs'
 import { calls, code, forget } from './running.mjs'
 import { replaceEnvironment } from './specialise.mjs'
 import { control, sandboxCredit } from './wire.mjs'
@@ -17,7 +17,13 @@ const later = setImmediate
 const realEnv = process.env
 
 // The dummy rounds go through the code of real calls, with handlers of our own and frames that go nowhere.
-export async function warm(rounds) {
+/**
+ * @param relayPorts  that calls will have, most likely
+ * @param fetches  also what takes and makes requests, whose client is most of what there is to load
+ * @param collects  what is left behind is given back; what lives shortly need not
+ */
+export async function warm({ rounds, relayPorts = [], fetches = true, collects = true }) {
+  listenTo(relayPorts)
   const realSend = control.send
   const realData = control.sendData
   const credit = sandboxCredit.left
@@ -40,7 +46,7 @@ export async function warm(rounds) {
       start(3, F.fin, frame({ kind: 'event', remainingMs: 1000, context }, '{"a":1}'))
       for (let turn = 0; turn < 50 && calls.has(3); turn++) await settled()
     }
-    if (i % 3 === 0) {
+    if (fetches && i % 3 === 0) {
       code.handler = { kind: 'fetch', run: async (request) => new Response(request.headers.get('a') ?? (await request.text()), { headers: { b: 'c' } }) }
       start(2, 0, frame({ kind: 'http', remainingMs: 1000, context, method: 'POST', url: 'http://localhost/x?y=z', headers: [['c', 'd']], hasBody: true }, ''))
       calls.get(2)?.body.take(Buffer.from('body'))
@@ -50,13 +56,13 @@ export async function warm(rounds) {
     }
   }
   await warmLoading()
-  await warmFetch()
+  if (fetches) await warmFetch()
   code.handler = null
   sandboxCredit.left = credit
   delete realEnv._X_AMZN_TRACE_ID
   control.send = realSend
   control.sendData = realData
-  giveBack()
+  if (collects) giveBack()
 }
 
 // What the dummy rounds left behind would be charged to every function. The user's code finds no way to this.
@@ -92,6 +98,7 @@ async function warmLoading() {
 // The first fetch of a process loads its client, which takes longer than all else of a cold call: the first ones go
 // to a server of our own.
 async function warmFetch() {
+  process.getBuiltinModule('node:dns') // what looks names up
   const answer = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\netag: "w"\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}'
   const server = net.createServer((socket) => {
     socket.on('error', () => {})

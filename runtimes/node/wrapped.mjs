@@ -6,7 +6,7 @@ import os from 'node:os'
 import { errorBytes } from './errors.mjs'
 import { F, T, u32 } from './frames.mjs'
 import { spendLogs, spentLogs, writeLog } from './logs.mjs'
-import { relayAddress } from './relay.mjs'
+import { leavePorts, relayAddress } from './relay.mjs'
 import { control, exit, relay } from './wire.mjs'
 
 /** Says to the runtime that is started that it goes on, and the port of the relay. */
@@ -23,6 +23,7 @@ const REASONS = { ENOENT: 'no such file or directory', EACCES: 'permission denie
 export function handOver(fields, listener) {
   const wrapper = fields.environment.AWS_LAMBDA_EXEC_WRAPPER
   listener.close()
+  leavePorts()
   control.letGo()
   relay.letGo()
   const env = Object.fromEntries(Object.entries(fields.environment).map(([name, value]) => [name, String(value).replaceAll('{relay}', relayAddress.origin)]))

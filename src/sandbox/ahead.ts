@@ -54,7 +54,7 @@ export class Ahead {
     const { booting, budget, isOver, giveBack } = this.#deps
     budget.makeRoom(spec)
     using _ = budget.comes(spec)
-    const generic = await booting.start(spec, true)
+    const generic = await booting.start(spec, 'pool')
     if (!isOver(spec)) return await this.load(generic, spec, limitMs, PROVISIONED, told)
     giveBack(generic)
     throw new Error('its version is over')

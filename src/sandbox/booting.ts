@@ -6,7 +6,7 @@ import type { Log } from '../core/log.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
 import { BootHealth } from './boot-health.ts'
-import { Channel } from './channel.ts'
+import { Channel, type Warming } from './channel.ts'
 import type { Endings } from './endings.ts'
 import { openSlot } from './staging.ts'
 import { SandboxLife } from './state.ts'
@@ -15,6 +15,8 @@ import type { Driver, DriverName, RuntimeName, SandboxProcess, SandboxSpec, Star
 /** A guest that says nothing for so long after its start is given up. */
 export const HELLO_MS = 20_000
 const WARM_ROUNDS = 30
+/** Where calls wait for it. */
+const FEW_ROUNDS = 6
 const MAX_PROCESSES = 128
 /** Those that wait for anybody have so much in /tmp. */
 export const POOL_TMP_MB = 512
@@ -32,6 +34,18 @@ export const kindOf = ({ runtime, tmpMb, driver }: Boot): string => `${runtime} 
 export function bootOf(kind: string): Boot {
   const [runtime, tmpMb, driver] = kind.split(' ')
   return { runtime: runtime as RuntimeName, tmpMb: Number(tmpMb), driver: driver === '' ? null : (driver as DriverName) }
+}
+
+/**
+ * For whom one is started: for the pool, where it may wait long; for one call of a version that is waited for, or will be soon;
+ * or for what waits now, which is not warmed.
+ */
+export type Purpose = 'pool' | 'one-call' | 'one-call-soon' | 'now'
+
+const WARMING: Readonly<Record<Exclude<Purpose, 'now'>, Omit<Warming, 'relayPorts'>>> = {
+  pool: { rounds: WARM_ROUNDS, fetches: true, collects: true },
+  'one-call-soon': { rounds: WARM_ROUNDS, fetches: true, collects: false },
+  'one-call': { rounds: FEW_ROUNDS, fetches: false, collects: false },
 }
 
 /** A booted sandbox that nobody has claimed: it can still become anything. */
@@ -61,6 +75,8 @@ export class Booting {
   /** Those that are warmed or given code now: nobody else knows them. */
   readonly #inWork = new Set<Generic>()
   #next = 0
+  /** Of the version that was last expected to be called. */
+  #relayPorts: readonly number[] = []
 
   constructor(deps: BootingDeps) {
     this.#deps = deps
@@ -71,11 +87,11 @@ export class Booting {
    * @param cache  of a build sandbox, which is not warmed
    * @throws MayflyError sandbox_unavailable; what the pool was closed with
    */
-  async start(boot: Boot, background: boolean, cache: StartOptions['cache'] = null): Promise<Generic> {
+  async start(boot: Boot, purpose: Purpose, cache: StartOptions['cache'] = null): Promise<Generic> {
     // A close has waited for what it knew of, and no longer.
     this.#deps.closing.throwIfAborted()
-    if (!background) this.health.check(boot.runtime)
-    const work = this.#boot(boot, background, cache)
+    if (purpose === 'now') this.health.check(boot.runtime)
+    const work = this.#boot(boot, purpose, cache)
     this.#deps.endings.track(
       work.then(
         () => {},
@@ -86,13 +102,18 @@ export class Booting {
   }
 
   /** Runs its code path. @throws when it does not come to an end */
-  async warm(generic: Generic): Promise<void> {
+  async warm(generic: Generic, how: Omit<Warming, 'relayPorts'> = WARMING.pool): Promise<void> {
     generic.life.tell('warming', null)
     using _ = this.working(generic)
-    const warming = generic.channel.warm(WARM_ROUNDS)
+    const warming = generic.channel.warm({ ...how, relayPorts: this.#relayPorts })
     if (!(await within(this.#deps.clock, HELLO_MS, warming))) throw new Error('it did not warm')
     await warming
     generic.life.tell('warmed', null)
+  }
+
+  /** Versions with such ports are to be expected. */
+  expect(relayPorts: readonly number[]): void {
+    this.#relayPorts = relayPorts
   }
 
   /** Until this is disposed a close ends it. */
@@ -128,7 +149,7 @@ export class Booting {
     for (const generic of [...this.#inWork]) this.drop(generic)
   }
 
-  async #boot({ runtime, tmpMb, driver: wanted }: Boot, background: boolean, cache: StartOptions['cache']): Promise<Generic> {
+  async #boot({ runtime, tmpMb, driver: wanted }: Boot, purpose: Purpose, cache: StartOptions['cache']): Promise<Generic> {
     const { driver, slots, clock, closing } = this.#deps
     const began = clock.monotonic()
     const id = `s-${++this.#next}`
@@ -136,7 +157,7 @@ export class Booting {
     await openSlot(slotDir)
     let process: SandboxProcess | null = null
     try {
-      process = await driver.start({ id, runtime, driver: wanted, slotDir, cache, tmpMb, pids: MAX_PROCESSES, background })
+      process = await driver.start({ id, runtime, driver: wanted, slotDir, cache, tmpMb, pids: MAX_PROCESSES, background: purpose !== 'now' })
       const generic: Generic = {
         process,
         channel: new Channel(process, (connection) => (generic.owner ? generic.owner.openRelay(connection) : void connection.destroy())),
@@ -151,7 +172,7 @@ export class Booting {
       using _ = clock.timer(HELLO_MS, () => late.abort(new Error(`it said nothing for ${HELLO_MS} ms`)))
       await generic.channel.hello(AbortSignal.any([late.signal, closing]))
       generic.life.tell('greeted', null)
-      if (background && cache === null) await this.warm(generic)
+      if (purpose !== 'now' && cache === null) await this.warm(generic, WARMING[purpose])
       closing.throwIfAborted()
       this.health.worked(runtime)
       return generic

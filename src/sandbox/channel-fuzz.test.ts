@@ -284,7 +284,7 @@ async function play(planned: Plan, mutations: readonly { on: 'control' | 'relay'
   const first = [say(TYPE.hello, 0, 0, json({ version: 1 }))]
   const settled: string[] = []
   const waits = planned.loads
-    ? [channel.warm(1), channel.load(silent)].map((work) =>
+    ? [channel.warm({ rounds: 1, relayPorts: [], fetches: true, collects: true }), channel.load(silent)].map((work) =>
         work.then(
           () => settled.push('done'),
           () => settled.push('failed'),

@@ -31,6 +31,17 @@ export interface SpecialiseFields {
   readonly build: boolean
 }
 
+/** How a guest runs its dummy rounds. */
+export interface Warming {
+  readonly rounds: number
+  /** That it will be told when it becomes a version's, most likely. */
+  readonly relayPorts: readonly number[]
+  /** Also what makes and takes requests, which takes most of the time. */
+  readonly fetches: boolean
+  /** Memory that was needed for it is given back, which takes half as long again. */
+  readonly collects: boolean
+}
+
 const LOADING = 0
 /** An honest guest does not come near: its pieces are large, or few. */
 const FRAMES_A_TURN = 512
@@ -91,10 +102,10 @@ export class Channel {
   }
 
   /** Runs dummy rounds through the guest's real code path, so that it is hot before the pool takes it. */
-  warm(rounds: number): Promise<void> {
+  warm(how: Warming): Promise<void> {
     if (this.#dead) return Promise.reject(this.#dead)
     this.#warming = Promise.withResolvers<void>()
-    this.#writer.send(TYPE.warm, 0, 0, Buffer.from(JSON.stringify({ rounds })))
+    this.#writer.send(TYPE.warm, 0, 0, Buffer.from(JSON.stringify(how)))
     return this.#warming.promise
   }
 

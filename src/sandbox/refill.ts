@@ -21,7 +21,7 @@ export interface RefillDeps<Booted extends Boot> {
   readonly endings: Endings
   /** How long none of this runtime should be started, as its starts fail. */
   readonly pauseMs: (runtime: RuntimeName) => number
-  readonly start: (boot: Boot) => Promise<Booted>
+  readonly start: (boot: Boot, forOneCall: boolean) => Promise<Booted>
   /** Takes one that was started for the pool. */
   readonly started: (booted: Booted) => void
   /** Makes one of this version of what `start` gives, if it is still wanted. Fails only where a start fails. */
@@ -97,7 +97,7 @@ export class Refill<Booted extends Boot> implements Disposable {
         this.now()
       }
       const { spec } = spare ?? {}
-      const work = spec ? this.#deps.makeSpare(spec, () => this.#start(spec)) : this.#fill(fills as RuntimeName)
+      const work = spec ? this.#deps.makeSpare(spec, () => this.#start(spec, spec.reuse === 'never')) : this.#fill(fills as RuntimeName)
       // Whoever starts it remembers that it failed.
       endings.track(work.catch(() => {}).then(done))
     }
@@ -139,13 +139,13 @@ export class Refill<Booted extends Boot> implements Disposable {
   }
 
   async #fill(runtime: RuntimeName): Promise<void> {
-    this.#deps.started(await this.#start({ runtime, tmpMb: POOL_TMP_MB, driver: null }))
+    this.#deps.started(await this.#start({ runtime, tmpMb: POOL_TMP_MB, driver: null }, false))
   }
 
-  async #start(boot: Boot): Promise<Booted> {
+  async #start(boot: Boot, forOneCall: boolean): Promise<Booted> {
     const { clock, start } = this.#deps
     const from = clock.monotonic()
-    const booted = await start(boot)
+    const booted = await start(boot, forOneCall)
     this.#took.note(clock.monotonic() - from)
     return booted
   }

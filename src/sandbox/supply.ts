@@ -52,14 +52,14 @@ export class Supply {
       closing,
       endings,
       pauseMs: (runtime) => booting.health.pauseMs(runtime),
-      start: (boot) => booting.start(bootFor(boot, deps.driver), true),
+      start: (boot, forOneCall) => booting.start(bootFor(boot, deps.driver), forOneCall ? this.#forOneCall() : 'pool'),
       started: (generic) => this.giveBack(generic),
       makeSpare,
     })
     this.#starts = new StartQueue({
       starts: config.starts,
       clock,
-      start: (kind) => booting.start(bootOf(kind), false),
+      start: (kind) => booting.start(bootOf(kind), 'now'),
       surplus: (generic) => this.giveBack(generic),
     })
   }
@@ -112,7 +112,7 @@ export class Supply {
 
   /** For no call, so behind all calls. @throws MayflyError sandbox_unavailable */
   async takeBehind(spec: SandboxSpec): Promise<Generic> {
-    const generic = this.#takeWaiting(spec) ?? (await this.#deps.booting.start(bootFor(spec, this.#deps.driver), true))
+    const generic = this.#takeWaiting(spec) ?? (await this.#deps.booting.start(bootFor(spec, this.#deps.driver), 'pool'))
     this.#taken(spec)
     return generic
   }
@@ -132,6 +132,7 @@ export class Supply {
 
   /** A version may be called: one of its runtime should wait. */
   expect(spec: SandboxSpec): void {
+    this.#deps.booting.expect(spec.relayPorts)
     if (this.#expects(spec)) this.refill.now()
   }
 
@@ -145,6 +146,11 @@ export class Supply {
     this.#starts.close(reason)
     this.refill[Symbol.dispose]()
     for (const generic of this.#waiting.clear()) this.#deps.booting.drop(generic)
+  }
+
+  /** Where calls wait for starts, each has to be as cheap as it can. */
+  #forOneCall(): 'one-call' | 'one-call-soon' {
+    return this.#starts.length > 0 ? 'one-call' : 'one-call-soon'
   }
 
   #takeWaiting(spec: SandboxSpec): Generic | undefined {

@@ -19,7 +19,7 @@ export async function tryRuntimes(driver: Driver, runtimes: readonly RuntimeName
     const booting = new Booting({ driver, slots, clock, log: silentLog, closing: closing.signal, endings })
     for (const runtime of runtimes.filter((one) => driver.runs(one))) {
       try {
-        await booting.end(await booting.start({ runtime, driver: null, tmpMb: POOL_TMP_MB }, false))
+        await booting.end(await booting.start({ runtime, driver: null, tmpMb: POOL_TMP_MB }, 'now'))
       } catch (error) {
         const { cause } = error as Error
         const why = cause instanceof Error ? cause.message : (error as Error).message

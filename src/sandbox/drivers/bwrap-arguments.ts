@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { KiB } from '../../lib/bytes.ts'
-import { ENVIRONMENT, firstProcess, INSIDE, MASKED, PUBLIC_FOLDERS, UID } from './inside.ts'
+import { firstProcess, INSIDE, MASKED, PUBLIC_FOLDERS, UID } from './inside.ts'
 
 /** What a sandbox is made of, by the names that whoever launches bubblewrap can open. */
 export interface Bwrapped {
@@ -13,6 +13,7 @@ export interface Bwrapped {
   readonly slotDir: string
   /** Where what it may write is mounted before. */
   readonly writable: { readonly tmp: string; readonly shm: string; readonly cache: string | null }
+  readonly environment: Readonly<Record<string, string>>
   /** What Node runs. */
   readonly argv: readonly string[]
 }
@@ -28,7 +29,7 @@ const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
  * The command line of bubblewrap. It makes what the driver `runc` makes of the same things, but for the user ids: there is one,
  * and outside it is that of who launches.
  */
-export function bwrapArguments({ root, node, meminfo, slotDir, writable, argv }: Bwrapped): string[] {
+export function bwrapArguments({ root, node, meminfo, slotDir, writable, environment, argv }: Bwrapped): string[] {
   const bind = (source: string, inside: string) => ['--ro-bind', source, inside]
   const empty = path.join(root, 'sys')
   return [
@@ -41,7 +42,7 @@ export function bwrapArguments({ root, node, meminfo, slotDir, writable, argv }:
     ...['--die-with-parent', '--new-session', '--as-pid-1'],
     ...['--seccomp', String(SECCOMP_FD), '--info-fd', String(INFO_FD)],
     '--clearenv',
-    ...Object.entries(ENVIRONMENT).flatMap(([name, value]) => ['--setenv', name, value]),
+    ...Object.entries(environment).flatMap(([name, value]) => ['--setenv', name, value]),
     ...bind(root, '/'),
     ...PUBLIC_FOLDERS.flatMap((folder) => bind(folder, folder)),
     ...bind(node, `${INSIDE.lang}/bin/node`),

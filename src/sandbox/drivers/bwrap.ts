@@ -13,13 +13,14 @@ import { bwrapArguments, INFO_FD } from './bwrap-arguments.ts'
 import { type BwrapHost, bwrapHolds } from './bwrap-limits.ts'
 import { BwrapSandbox } from './bwrap-sandbox.ts'
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
-import { INSIDE, makeSkeleton, PORTS } from './inside.ts'
+import { environmentFor, INSIDE, makeSkeleton, PORTS } from './inside.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { MountView } from './mount-view.ts'
 import { RouteQueues } from './route-queues.ts'
+import { putRuntimes } from './runtime-files.ts'
 import { seccomp } from './seccomp.ts'
 import { compileSeccomp } from './seccomp-program.ts'
-import { copyRuntimes, meminfoOf } from './shown.ts'
+import { meminfoOf } from './shown.ts'
 import { StderrTail } from './stderr-tail.ts'
 import { tmpOptions } from './tmp-size.ts'
 import { tryOut } from './trial.ts'
@@ -94,7 +95,7 @@ export class BwrapDriver implements Driver {
     if (uid !== process.getuid?.()) throw new Error(`the folder ${folder} belongs to another user`)
     await fs.chmod(folder, 0o711)
     await makeSkeleton(path.join(folder, 'root'))
-    await copyRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))
+    await putRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))
     await fs.mkdir(path.join(folder, 'meminfo'), { recursive: true, mode: 0o711 })
     await fs.rm(path.join(folder, 'mounts'), { recursive: true, force: true })
     for (const name of ['tmp', 'shm', 'cache']) await fs.mkdir(path.join(folder, 'mounts', name), { recursive: true, mode: 0o755 })
@@ -193,6 +194,7 @@ export class BwrapDriver implements Driver {
       root: path.join(this.#folder, 'root'),
       meminfo,
       writable: { tmp: this.#mountPoint('tmp'), shm: this.#mountPoint('shm'), cache: options.cache === null ? null : this.#mountPoint('cache') },
+      environment: environmentFor(options.runtime),
       argv,
     }
     if (uid === null) return [...around, ...bwrapArguments({ ...shared, node: guest.node, slotDir: options.slotDir })]

@@ -1,6 +1,7 @@
 import { existsSync, promises as fs } from 'node:fs'
 import path from 'node:path'
-import { libraryPath, programPath } from '../guest-paths.ts'
+import { libraryPath, pathVariables, programPath } from '../guest-paths.ts'
+import type { RuntimeName } from '../types.ts'
 
 /** The user inside. */
 export const UID = 1000
@@ -9,7 +10,10 @@ export const INSIDE = { code: '/var/task', opt: '/opt', keptCache: '/fn/cache', 
 /** The loopback ports inside: of the platform, and of the Runtime API where a runtime has it. */
 export const PORTS = { relay: 9002, api: 9001 }
 /** What the first process inside is told. The loader looks where libraries lie when a program starts, and never again. */
-export const ENVIRONMENT = { PATH: programPath(INSIDE), LD_LIBRARY_PATH: libraryPath(INSIDE), HOME: '/tmp', LANG: 'C.UTF-8' }
+const ENVIRONMENT = { PATH: programPath(INSIDE), LD_LIBRARY_PATH: libraryPath(INSIDE), HOME: '/tmp', LANG: 'C.UTF-8' }
+/** Where the guest becomes the function's process itself, also what all functions have: each that stays as it is need not be set then, and the time zone is dear. */
+export const environmentFor = (runtime: RuntimeName): Readonly<Record<string, string>> =>
+  runtime.startsWith('nodejs') ? { ...ENVIRONMENT, ...pathVariables(runtime, INSIDE), TZ: ':UTC' } : ENVIRONMENT
 /**
  * The first process: it gives the program its place and takes the ends of all that loses its parent, which would stay as
  * so many counted processes: Node takes those of its own children alone. The descriptors are the program's.

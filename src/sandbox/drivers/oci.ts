@@ -14,11 +14,12 @@ import { GATEWAY } from '../egress/rules.ts'
 import { guestOf } from '../guests.ts'
 import type { Driver, GuestPaths, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from '../types.ts'
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
-import { ENVIRONMENT, firstProcess, INSIDE, MASKED, makeSkeleton, PORTS, PUBLIC_FOLDERS, UID } from './inside.ts'
+import { environmentFor, firstProcess, INSIDE, MASKED, makeSkeleton, PORTS, PUBLIC_FOLDERS, UID } from './inside.ts'
 import { type OciRuntime, PATH } from './oci-runtimes.ts'
 import { type Looked, RouteQueues } from './route-queues.ts'
+import { putRuntimes } from './runtime-files.ts'
 import { seccomp } from './seccomp.ts'
-import { boundsHook, copyRuntimes, meminfoOf } from './shown.ts'
+import { boundsHook, meminfoOf } from './shown.ts'
 import { StderrTail } from './stderr-tail.ts'
 import { resizeTmp, tmpOptions } from './tmp-size.ts'
 import { tryOut } from './trial.ts'
@@ -84,7 +85,7 @@ export class OciDriver implements Driver {
     await fs.mkdir(folder, { recursive: true, mode: 0o711 })
     await fs.chmod(folder, 0o711)
     await makeSkeleton(path.join(folder, 'root'), hasNetworks(networks) ? GATEWAY : null)
-    await copyRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))
+    await putRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))
     // All sandboxes lie in one group: with the weight of one program they would starve beside a few busy ones of the host.
     await weighGroup(driver.#hierarchies, driver.#groupParent, 100 * availableParallelism())
     return driver
@@ -213,7 +214,7 @@ export class OciDriver implements Driver {
         terminal: false,
         user: { uid: UID, gid: UID },
         cwd: '/',
-        env: Object.entries(ENVIRONMENT).map(([name, value]) => `${name}=${value}`),
+        env: Object.entries(environmentFor(options.runtime)).map(([name, value]) => `${name}=${value}`),
         args: inside(firstProcess(`${INSIDE.lang}/bin/node`, options.argv ?? guest.args(INSIDE.runtime, PORTS))),
         capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
         noNewPrivileges: true,

@@ -1,6 +1,3 @@
-import { promises as fs } from 'node:fs'
-import path from 'node:path'
-
 /**
  * What `/proc/meminfo` says inside: a machine that has what the function may use. Programs size their caches by it.
  * sysinfo(2) still tells the host's; without it the C library would take what lies on its stack for an answer.
@@ -50,17 +47,4 @@ export const boundsHook = {
       .map(([name, value]) => `echo ${value} >/proc/sys/user/${name}`)
       .join('\n'),
   ],
-}
-
-/**
- * Puts the runtimes into the root that all sandboxes share. Bound from where they lie, each sandbox would have one
- * mount more, and in its list of mounts the path of this program.
- */
-export async function copyRuntimes(from: string, to: string): Promise<void> {
-  await fs.mkdir(to, { recursive: true, mode: 0o755 })
-  for (const entry of await fs.readdir(from, { withFileTypes: true })) {
-    const [source, target] = [path.join(from, entry.name), path.join(to, entry.name)]
-    if (entry.isDirectory()) await copyRuntimes(source, target)
-    else if (/\.(mjs|py)$/.test(entry.name)) await fs.writeFile(target, await fs.readFile(source), { mode: 0o444 })
-  }
 }
