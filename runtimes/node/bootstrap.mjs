@@ -3,12 +3,11 @@
 // taken before it loads, and the host trusts none of it anyway. Nothing is imported after the hello.
 import { hearIdle } from './callbacks.mjs'
 import { onCancel, onCredit, onData, onEnd, start } from './calls.mjs'
-import { errorBytes, errorPayload } from './errors.mjs'
 import { F, T } from './frames.mjs'
-import { captureConsole, captureStream, grantLogs, tellLost } from './logs.mjs'
-import { hearEnds, loading } from './outcomes.mjs'
+import { captureConsole, captureStream, grantLogs } from './logs.mjs'
+import { hearEnds } from './outcomes.mjs'
 import { listenRelay, onRelay, relayAddress } from './relay.mjs'
-import { prepare, specialise } from './specialise.mjs'
+import { become, prepare } from './specialise.mjs'
 import { warm } from './warm.mjs'
 import { control, relay } from './wire.mjs'
 import { handedPort, handOver, isWrapped, takeOver } from './wrapped.mjs'
@@ -51,22 +50,6 @@ function onControl(type, flags, id, payload) {
     case T.warm:
       warm(parse(payload.toString('utf8'))).then(() => control.send(T.warmed, 0, 0))
   }
-}
-
-function become(fields) {
-  loading.now = true
-  specialise(fields).then(
-    (kind) => {
-      loading.now = false
-      tellLost()
-      control.send(T.loaded, 0, 0, Buffer.from(stringify({ kind })))
-    },
-    (error) => {
-      loading.now = false
-      tellLost()
-      control.send(T.loadError, 0, 0, errorBytes(errorPayload(error)))
-    },
-  )
 }
 
 const handed = handedPort()

@@ -25,7 +25,12 @@ export function hearIdle() {
 }
 
 /** Does the environment name a runtime that still has callbacks? */
-export const hasCallbacks = (environment) => /^AWS_Lambda_nodejs(1\d|2[0-3])\.x$/.test(environment.AWS_EXECUTION_ENV ?? '')
+export function hasCallbacks({ AWS_EXECUTION_ENV: name = '' }) {
+  // On the cold path: a regular expression would be compiled for this one use.
+  const major = name.startsWith(NODE) && name.endsWith('.x') ? Number(name.slice(NODE.length, -'.x'.length)) : Number.NaN
+  return major >= 10 && major < 24
+}
+const NODE = 'AWS_Lambda_nodejs'
 
 const isAsync = (handler) => handler.constructor?.name === 'AsyncFunction'
 

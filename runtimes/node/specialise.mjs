@@ -2,11 +2,17 @@
 import module from 'node:module'
 import v8 from 'node:v8'
 import { hasCallbacks } from './callbacks.mjs'
+import { errorBytes, errorPayload } from './errors.mjs'
+import { T } from './frames.mjs'
 import { load } from './loading.mjs'
-import { shapeLogs } from './logs.mjs'
+import { shapeLogs, tellLost } from './logs.mjs'
+import { loading } from './outcomes.mjs'
 import { listenTo, relayAddress } from './relay.mjs'
 import { code, runConcurrently } from './running.mjs'
 import { offerStreams } from './streams.mjs'
+import { control } from './wire.mjs'
+
+const { stringify } = JSON
 
 /** What can be done before the code is there. */
 export function prepare(fields) {
@@ -22,7 +28,22 @@ export function prepare(fields) {
   v8.setFlagsFromString(`--max-old-space-size=${Math.max(16, Math.floor(fields.memoryMb * 0.75))}`)
 }
 
-export async function specialise(fields) {
+/** Loads the code, and tells how that went. */
+export async function become(fields) {
+  loading.now = true
+  try {
+    const kind = await specialise(fields)
+    loading.now = false
+    tellLost()
+    control.send(T.loaded, 0, 0, Buffer.from(stringify({ kind })))
+  } catch (error) {
+    loading.now = false
+    tellLost()
+    control.send(T.loadError, 0, 0, errorBytes(errorPayload(error)))
+  }
+}
+
+async function specialise(fields) {
   if (fields.cachePath) module.enableCompileCache(fields.cachePath)
   process.chdir(fields.codePath)
   code.handler = await load(fields.codePath, fields.handler)

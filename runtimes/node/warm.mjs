@@ -6,15 +6,16 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { start } from './calls.mjs'
 import { encode, F, u32 } from './frames.mjs'
-import { load } from './loading.mjs'
 import { listenRelay, listenTo } from './relay.mjs'
 import { calls, code, forget } from './running.mjs'
-import { replaceEnvironment } from './specialise.mjs'
+import { become, prepare, replaceEnvironment } from './specialise.mjs'
 import { control, sandboxCredit } from './wire.mjs'
 
 const { stringify } = JSON
 const later = setImmediate
 const realEnv = process.env
+/** As one that waits thinks of its size. */
+const WARM_MB = 512
 
 // The dummy rounds go through the code of real calls, with handlers of our own and frames that go nowhere.
 /**
@@ -77,20 +78,26 @@ function giveBack() {
 const WARM_LOADS = 8
 async function warmLoading() {
   const folder = fs.mkdtempSync(path.join(realEnv.TMPDIR ?? '/tmp', 'warm-'))
+  const before = { environment: { ...realEnv }, version: code.version, at: process.cwd() }
   try {
     for (let i = 0; i < WARM_LOADS; i++) {
       const root = path.join(folder, String(i))
       fs.mkdirSync(root)
       fs.writeFileSync(path.join(root, 'index.mjs'), `import fs from 'node:fs'\nexport const handler = async () => fs && ${i}`)
       fs.writeFileSync(path.join(root, 'plain.cjs'), `exports.handler = async () => require('node:path') && ${i}`)
-      code.handler = await load(root, 'index.handler')
-      code.handler = await load(root, 'plain.handler')
-      replaceEnvironment({ ...realEnv })
+      for (const handler of ['index.handler', 'plain.handler']) {
+        const environment = { ...before.environment, WARM: `${handler}{relay}` }
+        prepare({ context: code.version, environment, concurrency: 1, relayPorts: [], memoryMb: WARM_MB })
+        await become({ codePath: root, handler, cachePath: null, build: false })
+      }
       await new Promise((listening) => {
         const server = listenRelay(0, () => server.close(listening))
       })
     }
   } finally {
+    process.chdir(before.at)
+    replaceEnvironment(before.environment)
+    delete globalThis.awslambda
     fs.rmSync(folder, { recursive: true, force: true })
   }
 }
