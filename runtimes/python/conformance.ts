@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import type { Code, HandlerName, LoadFault, Runtime } from '../conformance/runtime.ts'
-import { ADDED } from '../supervisor/conformance.ts'
 import { FURTHER_FAULTS, HANDLER_CODE, LOAD_FAULT_CODE } from './conformance-code.ts'
 
 const PYTHON = '/usr/bin/python3'
@@ -9,12 +8,12 @@ const EMPTY: Code = { files: {}, handler: 'index.handler' }
 const THREADS = 'an error of a thread ends the thread, not the process: the call runs on to its deadline'
 
 export const pythonRuntime: Runtime = {
-  command: process.execPath,
-  args: [path.join(import.meta.dirname, '..', 'supervisor', 'main.mjs'), 'python3.x', '0', '0', PYTHON, '-uB', path.join(import.meta.dirname, 'bootstrap.py')],
+  command: PYTHON,
+  args: ['-sB', path.join(import.meta.dirname, 'bootstrap.py'), '0', '0', process.execPath],
   environment: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/tmp' },
   features: ['relay'],
   calls: 'one',
-  adds: ADDED,
+  adds: ['_HANDLER', 'PWD'],
   lacks: {
     'ends: with an error that nobody caught as the error of every call that runs, and then exiting': THREADS,
     'ends: with a failed task that nobody waited for as the error of every call that runs, and then exiting': THREADS,

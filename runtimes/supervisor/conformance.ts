@@ -122,7 +122,7 @@ const LEFT = 'the Runtime API cannot tell a runtime that its reader has left: wh
 const withBootstrap = (code: Code): Code => ({ ...code, files: { ...code.files, bootstrap: BOOTSTRAP } })
 
 /** What `adds` is for every runtime behind the Runtime API. */
-export const ADDED = ['AWS_LAMBDA_RUNTIME_API', '_HANDLER', 'PWD']
+const ADDED = ['AWS_LAMBDA_RUNTIME_API', '_HANDLER', 'PWD']
 
 export const providedRuntime: Runtime = {
   command: process.execPath,

@@ -9,6 +9,9 @@ export const grantLogs = (bytes) => {
   left += bytes
 }
 
+/** Of the credit that a runtime begins with, what another one before it has used. */
+export const spendLogs = (bytes) => grantLogs(-bytes)
+
 /** @param stream  whose it is: the id of a call, or 0 */
 export function writeLog(stream, flag, bytes) {
   if (bytes.length > left) {

@@ -4,8 +4,8 @@
 //
 //   main.mjs <name> <port of the relay> <port of the API> [<program> <argument> …]
 //
-// With a program, that is the runtime: it is started ahead, before anything is known of the function, and told by its
-// descriptor 3. Without one, the function brings its own: `bootstrap` in its code or in a layer.
+// With a program, that is the runtime, and this goes on for it: it waited for a function, and becomes the supervisor where
+// there are extensions. Without one, the function brings its own: `bootstrap` in its code or in a layer.
 import fs from 'node:fs'
 import path from 'node:path'
 import { F, T, u32 } from '../node/frames.mjs'
@@ -14,10 +14,10 @@ import { control, exit, relay } from '../node/wire.mjs'
 import { Calls, errorFrame, headersOf } from './calls.mjs'
 import { Extensions } from './extensions.mjs'
 import { fail, json } from './http.mjs'
-import { grantLogs, tellLost, writeLog } from './logs.mjs'
+import { grantLogs, spendLogs, tellLost, writeLog } from './logs.mjs'
 import { ping, plain, RuntimeApi } from './runtime-api.mjs'
 import { RuntimeProcess } from './runtime-process.mjs'
-import { signalNumber, startsAnew } from './starting.mjs'
+import { constants } from 'node:os'
 import { warm } from './warm.mjs'
 
 // As an import it would read all that the module has, and so load the client of WebSockets and fetch: 6 MB of the function's memory.
@@ -122,8 +122,7 @@ function loadError(error) {
 
 /** The runtime's process is gone, and with it the sandbox. */
 function ended(code, signal) {
-  if (version === null) return exit(1) // the one that waits ahead: this sandbox becomes nothing
-  void end('failure', code ?? 0, signal === null ? 0 : signalNumber(signal))
+  void end('failure', code ?? 0, signal === null ? 0 : (constants.signals[signal] ?? constants.signals.SIGKILL))
 }
 
 /** The extensions hear of it first; then this sandbox is over. */
@@ -164,10 +163,6 @@ async function load(fields) {
   const { outputs } = runtime
   if (extensions.start(path.join(optOf(fields.codePath), 'extensions'), { env, outputs }) > 0) await allRegistered.promise
   const wrapper = environment.AWS_LAMBDA_EXEC_WRAPPER
-  if (program.length > 0 && !wrapper && runtime.child !== null && !startsAnew(environment, process.env)) {
-    return runtime.tell({ environment: env, cwd })
-  }
-  runtime.drop()
   const whole = wrapper ? [wrapper, ...command] : command
   const failure = await runtime.start(whole[0], whole.slice(1), { cwd, env })
   if (failure !== null) loadError(plain('Runtime.InvalidEntrypoint', `Error: fork/exec ${whole[0]}: ${reasonOf(failure)}`))
@@ -190,6 +185,10 @@ const REASONS = { ENOENT: 'no such file or directory', EACCES: 'permission denie
 const reasonOf = (error) => REASONS[error.code] ?? error.code ?? error.message
 
 // ── frames ──
+
+const listenToo = () => {
+  for (const port of version.relayPorts) if (port !== relayAddress.port && `127.0.0.1:${port}` !== apiAddress) listenRelay(port)
+}
 
 let parts = []
 
@@ -215,7 +214,7 @@ function onControl(type, flags, id, payload) {
         if ((flags & (F.done | F.fin)) === 0) return
         version = JSON.parse(Buffer.concat(parts).toString('utf8'))
         parts = []
-        for (const port of version.relayPorts) if (port !== relayAddress.port && `127.0.0.1:${port}` !== apiAddress) listenRelay(port)
+        listenToo()
       }
       if (flags & F.fin) {
         loading = true
@@ -228,6 +227,19 @@ function onControl(type, flags, id, payload) {
 }
 
 // ── beginning ──
+
+/** What the runtime knew that waited here before, for whom this goes on; null where there was none. */
+function takeOver() {
+  const mark = process.env._MAYFLY_HANDED_OVER
+  if (mark === undefined) return null
+  const state = JSON.parse(fs.readFileSync(Number(mark), 'utf8'))
+  fs.closeSync(Number(mark))
+  spendLogs(state.spent)
+  control.held = Buffer.from(state.held, 'hex')
+  version = state.fields
+  return state
+}
+const handed = takeOver()
 
 const dropAll = () => {
   runtime.drop()
@@ -265,19 +277,14 @@ server.on('clientError', (_error, socket) => socket.destroy())
 
 const listening = (open) => new Promise((resolve) => open(resolve))
 async function begin() {
-  relayAddress.port = await listening((ready) => listenRelay(Number(relayPort), ready))
+  relayAddress.port = await listening((ready) => listenRelay(handed?.port ?? Number(relayPort), ready))
   await listening((ready) => server.listen({ host: '127.0.0.1', port: Number(apiPort) }, ready))
   apiAddress = `127.0.0.1:${server.address().port}`
-  if (program.length > 0) {
-    const env = { ...process.env, AWS_LAMBDA_RUNTIME_API: apiAddress }
-    const failure = await runtime.start(program[0], [...program.slice(1), '--ahead'], { cwd: '/', env, ahead: true })
-    if (failure !== null) throw failure
+  if (handed !== null) {
+    listenToo()
+    loading = true
+    return void load(version)
   }
-  control.send(
-    T.hello,
-    0,
-    0,
-    Buffer.from(JSON.stringify({ version: 1, runtime: name, relayPort: relayAddress.port, features: program.length > 0 ? ['relay'] : ['relay', 'stream'] })),
-  )
+  control.send(T.hello, 0, 0, Buffer.from(JSON.stringify({ version: 1, runtime: name, relayPort: relayAddress.port, features: ['relay', 'stream'] })))
 }
 await begin()

@@ -63,13 +63,10 @@ export class RuntimeProcess {
     for (const output of this.outputs) output.drain()
   }
 
-  /**
-   * @param ahead  it is told what it becomes by descriptor 3 of its own
-   * @returns the error when it could not be started, else null
-   */
-  async start(command, args, { cwd, env, ahead = false }) {
+  /** @returns the error when it could not be started, else null */
+  async start(command, args, { cwd, env }) {
     const [out, err] = this.outputs
-    const child = spawn(command, args, { cwd, env, argv0: command, stdio: ['ignore', out.write, err.write, ...(ahead ? ['pipe'] : [])] })
+    const child = spawn(command, args, { cwd, env, argv0: command, stdio: ['ignore', out.write, err.write] })
     this.child = child
     child.on('exit', (code, signal) => {
       if (this.child !== child) return
@@ -84,13 +81,6 @@ export class RuntimeProcess {
         resolve(error)
       })
     })
-  }
-
-  /** Tells one that waits ahead what it becomes. */
-  tell(fields) {
-    const channel = this.child?.stdio[3]
-    channel?.on('error', () => {})
-    channel?.end(JSON.stringify(fields))
   }
 
   /** Ends it, unheard. */

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, promises as fs, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, promises as fs, mkdirSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import { MiB } from './bytes.ts'
 import type { Clock } from './clock.ts'
@@ -58,6 +58,8 @@ export class Cgroup {
   readonly #hierarchies: Hierarchies
   readonly #name: string
   #memoryFiles: number[] | null = null
+  /** Of the second version's freezer: null until it is used, false where there is none. */
+  #freezer: number | false | null = null
 
   /** @param name  relative to the root of each tree, such as `mayfly-abc/s-1` */
   constructor(hierarchies: Hierarchies, name: string) {
@@ -143,11 +145,16 @@ export class Cgroup {
     if (hasSwap && !first) writeFileSync(withSwap, bytes)
   }
 
-  /** Stops everything in it where it stands, or lets it go on; nothing on a host that cannot. @throws Error when it does not obey */
+  /**
+   * Stops everything in it where it stands, or lets it go on; nothing on a host that cannot. By the second version this is
+   * done when it returns: a thaw stands before a call, and is one write to a file that is kept open.
+   * @throws Error when it does not obey
+   */
   async freeze(frozen: boolean, clock: Clock): Promise<void> {
     const { unified, freezerV1 } = this.#hierarchies
-    if (unified && existsSync(path.join(unified, this.#name, 'cgroup.freeze'))) {
-      writeFileSync(path.join(unified, this.#name, 'cgroup.freeze'), frozen ? '1' : '0')
+    this.#freezer ??= unified !== null && openOrFalse(path.join(unified, this.#name, 'cgroup.freeze'))
+    if (this.#freezer !== false) {
+      writeSync(this.#freezer, frozen ? '1' : '0', 0)
       return
     }
     if (!freezerV1) return
@@ -198,6 +205,8 @@ export class Cgroup {
   /** Kills all that is in it and removes it. @throws Error when it is still there after `limitMs` */
   async destroy(clock: Clock, limitMs = 10_000): Promise<void> {
     for (const file of this.#memoryFiles?.splice(0) ?? []) closeSync(file)
+    if (this.#freezer) closeSync(this.#freezer)
+    this.#freezer = false
     const deadline = clock.monotonic() + limitMs
     for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
       await this.#killAll(clock)
@@ -242,6 +251,14 @@ export class Cgroup {
 }
 
 const ignoreMissing = () => {}
+
+function openOrFalse(file: string): number | false {
+  try {
+    return openSync(file, 'r+')
+  } catch {
+    return false
+  }
+}
 
 function tryWrite(file: string, text: string): boolean {
   try {

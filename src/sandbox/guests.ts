@@ -5,10 +5,20 @@ import type { RuntimeName } from './types.ts'
 
 /** What is started in a sandbox of a runtime, before it is anyone's. */
 export interface Guest {
-  /** The Node on this host that runs it. */
+  /** The Node on this host that is there for it. */
   readonly node: string
-  /** For that Node: flags of its own, then its first module, below `runtimes` as the sandbox sees it, and what follows. */
-  args(runtimes: string, ports: { readonly relay: number; readonly api: number }): readonly string[]
+  /** The first program and its arguments, all by the names of the sandbox. */
+  command(inside: GuestPlace): readonly [string, ...string[]]
+}
+
+/** Where a guest finds itself. */
+export interface GuestPlace {
+  /** Its Node. */
+  readonly node: string
+  /** The folder `runtimes`. */
+  readonly runtimes: string
+  readonly relay: number
+  readonly api: number
 }
 
 /** What this node can run. */
@@ -26,6 +36,23 @@ const PYTHON = '/usr/bin/python3'
 const NODE_FLAGS = ['--v8-pool-size=1', '--disable-warning=ExperimentalWarning']
 /** The supervisor shares the function's memory: it takes little, and gives back what it took. */
 const SUPERVISOR_FLAGS = [...NODE_FLAGS, '--max-semi-space-size=1', '--max-old-space-size=96', '--expose-gc']
+
+const PROVIDED_GUEST: Guest = {
+  node: process.execPath,
+  command: ({ node, runtimes, relay, api }) => [
+    node,
+    ...SUPERVISOR_FLAGS,
+    path.join(runtimes, 'supervisor', 'main.mjs'),
+    'provided',
+    String(relay),
+    String(api),
+  ],
+}
+/** Its Node is for the supervisor, which it becomes where a function has extensions. */
+const PYTHON_GUEST: Guest = {
+  node: process.execPath,
+  command: ({ node, runtimes, relay, api }) => [PYTHON, '-sB', path.join(runtimes, 'python', 'bootstrap.py'), String(relay), String(api), node],
+}
 
 /** All that there are, installed or not. */
 export const RUNTIMES: readonly RuntimeName[] = ['nodejs22.x', 'nodejs24.x', 'nodejs26.x', 'python3.x', 'provided']
@@ -48,23 +75,12 @@ export async function findGuests(root: string): Promise<Guests> {
     const file = path.join(root, 'tools', `node${runtime.slice('nodejs'.length, -'.x'.length)}`, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node')
     return existsSync(file) ? file : null
   }
-  const supervisor = (name: RuntimeName, program: (runtimes: string) => readonly string[]): Guest => ({
-    node: process.execPath,
-    args: (runtimes, { relay, api }) => [
-      ...SUPERVISOR_FLAGS,
-      path.join(runtimes, 'supervisor', 'main.mjs'),
-      name,
-      String(relay),
-      String(api),
-      ...program(runtimes),
-    ],
-  })
   const of = (runtime: RuntimeName): Guest | null => {
-    if (runtime === 'provided') return supervisor(runtime, () => [])
-    if (runtime === 'python3.x')
-      return python === null ? null : supervisor(runtime, (runtimes) => [PYTHON, '-uB', path.join(runtimes, 'python', 'bootstrap.py')])
+    if (runtime === 'provided') return PROVIDED_GUEST
+    if (runtime === 'python3.x') return python === null ? null : PYTHON_GUEST
     const node = nodeOf(runtime)
-    return node === null ? null : { node, args: (runtimes, { relay }) => [...NODE_FLAGS, path.join(runtimes, 'node', 'bootstrap.mjs'), String(relay)] }
+    if (node === null) return null
+    return { node, command: ({ node: inside, runtimes, relay }) => [inside, ...NODE_FLAGS, path.join(runtimes, 'node', 'bootstrap.mjs'), String(relay)] }
   }
   const refusal = (name: string): string | null => {
     const runtime = sandboxRuntime(name)

@@ -14,8 +14,8 @@ export interface Bwrapped {
   /** Where what it may write is mounted before. */
   readonly writable: { readonly tmp: string; readonly shm: string; readonly cache: string | null }
   readonly environment: Readonly<Record<string, string>>
-  /** What Node runs. */
-  readonly argv: readonly string[]
+  /** The first program and its arguments, by the names of the sandbox. */
+  readonly command: readonly string[]
 }
 
 /** The descriptors that bubblewrap itself is told of; the sandbox has none of them. */
@@ -29,7 +29,7 @@ const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
  * The command line of bubblewrap. It makes what the driver `runc` makes of the same things, but for the user ids: there is one,
  * and outside it is that of who launches.
  */
-export function bwrapArguments({ root, node, meminfo, slotDir, writable, environment, argv }: Bwrapped): string[] {
+export function bwrapArguments({ root, node, meminfo, slotDir, writable, environment, command }: Bwrapped): string[] {
   const bind = (source: string, inside: string) => ['--ro-bind', source, inside]
   const empty = path.join(root, 'sys')
   return [
@@ -58,6 +58,6 @@ export function bwrapArguments({ root, node, meminfo, slotDir, writable, environ
     ...['--dir', '/dev/shm', '--remount-ro', '/dev', '--bind', writable.shm, '/dev/shm', '--bind', writable.tmp, '/tmp'],
     ...(writable.cache === null ? [] : ['--bind', writable.cache, '/cache']),
     ...['--chdir', '/', '--'],
-    ...firstProcess(`${INSIDE.lang}/bin/node`, argv),
+    ...firstProcess(command),
   ]
 }

@@ -13,11 +13,11 @@ import { bwrapArguments, INFO_FD } from './bwrap-arguments.ts'
 import { type BwrapHost, bwrapHolds } from './bwrap-limits.ts'
 import { BwrapSandbox } from './bwrap-sandbox.ts'
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
-import { environmentFor, INSIDE, makeSkeleton, PORTS } from './inside.ts'
+import { environmentFor, INSIDE, makeSkeleton, PLACE } from './inside.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { MountView } from './mount-view.ts'
 import { RouteQueues } from './route-queues.ts'
-import { putRuntimes } from './runtime-files.ts'
+import { compilePython, putRuntimes } from './runtime-files.ts'
 import { seccomp } from './seccomp.ts'
 import { compileSeccomp } from './seccomp-program.ts'
 import { meminfoOf } from './shown.ts'
@@ -74,6 +74,7 @@ export class BwrapDriver implements Driver {
   readonly #fstabs = new Set<string>()
   readonly #views = new Map<string, Promise<MountView>>()
   #nextUid = 0
+  #compiled: Promise<void> | null = null
 
   private constructor(options: DriverOptions, host: BwrapHost, folder: string, shell: readonly string[]) {
     this.#shell = shell
@@ -120,6 +121,7 @@ export class BwrapDriver implements Driver {
     }
     let child: ChildProcess | null = null
     try {
+      if (options.runtime === 'python3.x') await this.#compiledPython()
       // That of the host until it is known whose it becomes: the runtime sizes itself by it.
       await fs.writeFile(meminfo, meminfoOf(Math.floor(totalmem() / MiB)), { mode: 0o644 })
       const procs = cgroup?.make({ memoryMb: POOL_MEMORY_MB, pids: options.pids, cpuWeight: options.background ? 1 : 7 }) ?? []
@@ -185,17 +187,23 @@ export class BwrapDriver implements Driver {
     throw new Error('every user id for sandboxes is in use')
   }
 
+  /** Once, for the first that takes it. */
+  #compiledPython(): Promise<void> {
+    this.#compiled ??= compilePython(path.join(this.#folder, 'root', INSIDE.runtime))
+    return this.#compiled
+  }
+
   /** What is launched, by the names that the launching user can open. @param uid  null where that is ourselves */
   async #commandOf(options: StartOptions, meminfo: string, uid: number | null): Promise<string[]> {
     const guest = guestOf(this.#options.guests, options.runtime)
-    const argv = options.argv ?? guest.args(INSIDE.runtime, PORTS)
+    const command = options.argv ? [PLACE.node, ...options.argv] : guest.command(PLACE)
     const around = bounded(await this.#fstabOf(options), this.#host.countsProcesses ? options.pids : null)
     const shared = {
       root: path.join(this.#folder, 'root'),
       meminfo,
       writable: { tmp: this.#mountPoint('tmp'), shm: this.#mountPoint('shm'), cache: options.cache === null ? null : this.#mountPoint('cache') },
       environment: environmentFor(options.runtime),
-      argv,
+      command,
     }
     if (uid === null) return [...around, ...bwrapArguments({ ...shared, node: guest.node, slotDir: options.slotDir })]
     const view = await this.#viewOf([path.dirname(options.slotDir), guest.node])

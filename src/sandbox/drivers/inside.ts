@@ -1,5 +1,6 @@
 import { existsSync, promises as fs } from 'node:fs'
 import path from 'node:path'
+import type { GuestPlace } from '../guests.ts'
 import { libraryPath, pathVariables, programPath } from '../guest-paths.ts'
 import type { RuntimeName } from '../types.ts'
 
@@ -7,8 +8,8 @@ import type { RuntimeName } from '../types.ts'
 export const UID = 1000
 /** Where all that is given lies inside, by its names on Lambda. */
 export const INSIDE = { code: '/var/task', opt: '/opt', keptCache: '/fn/cache', lang: '/var/lang', runtime: '/var/runtime' }
-/** The loopback ports inside: of the platform, and of the Runtime API where a runtime has it. */
-export const PORTS = { relay: 9002, api: 9001 }
+/** Where a guest finds itself. The loopback ports are of the platform, and of the Runtime API where a runtime has it. */
+export const PLACE: GuestPlace = { node: `${INSIDE.lang}/bin/node`, runtimes: INSIDE.runtime, relay: 9002, api: 9001 }
 /** What the first process inside is told. The loader looks where libraries lie when a program starts, and never again. */
 const ENVIRONMENT = { PATH: programPath(INSIDE), LD_LIBRARY_PATH: libraryPath(INSIDE), HOME: '/tmp', LANG: 'C.UTF-8' }
 /** Where the guest becomes the function's process itself, also what all functions have: each that stays as it is need not be set then, and the time zone is dear. */
@@ -19,7 +20,7 @@ export const environmentFor = (runtime: RuntimeName): Readonly<Record<string, st
  * so many counted processes: Node takes those of its own children alone. The descriptors are the program's.
  */
 const FIRST = '"$@" & exec 3>&- 4>&-; wait $!'
-export const firstProcess = (program: string, args: readonly string[]): string[] => ['/bin/sh', '-c', FIRST, 'init', program, ...args]
+export const firstProcess = (command: readonly string[]): string[] => ['/bin/sh', '-c', FIRST, 'init', ...command]
 /** Programs and libraries of the distribution, for native modules and child processes: public files, read-only. */
 export const PUBLIC_FOLDERS: readonly string[] = ['/usr', ...['/etc/ssl', '/etc/alternatives'].filter((folder) => existsSync(folder))]
 /** What the kernel tells of the whole machine, and is nobody's business inside. */

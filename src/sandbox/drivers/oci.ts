@@ -14,10 +14,10 @@ import { GATEWAY } from '../egress/rules.ts'
 import { guestOf } from '../guests.ts'
 import type { Driver, GuestPaths, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from '../types.ts'
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
-import { environmentFor, firstProcess, INSIDE, MASKED, makeSkeleton, PORTS, PUBLIC_FOLDERS, UID } from './inside.ts'
+import { environmentFor, firstProcess, INSIDE, MASKED, makeSkeleton, PLACE, PUBLIC_FOLDERS, UID } from './inside.ts'
 import { type OciRuntime, PATH } from './oci-runtimes.ts'
 import { type Looked, RouteQueues } from './route-queues.ts'
-import { putRuntimes } from './runtime-files.ts'
+import { compilePython, putRuntimes } from './runtime-files.ts'
 import { seccomp } from './seccomp.ts'
 import { boundsHook, meminfoOf } from './shown.ts'
 import { StderrTail } from './stderr-tail.ts'
@@ -50,6 +50,7 @@ export class OciDriver implements Driver {
   readonly #running = new Set<SandboxProcess>()
   readonly #queues: RouteQueues
   #nextRange = 0
+  #compiled: Promise<void> | null = null
 
   private constructor(runtime: OciRuntime, options: DriverOptions, hierarchies: Hierarchies, folder: string, networks: Networks | NoNetworks) {
     this.name = runtime.name
@@ -110,6 +111,7 @@ export class OciDriver implements Driver {
       for (const sandbox of this.#running) if (sandbox.id === options.id) this.#running.delete(sandbox)
     }
     try {
+      if (options.runtime === 'python3.x') await this.#compiledPython()
       // What only writes a compile cache has no network, however it tries.
       if (options.cache === null && hasNetworks(this.#networks)) network = await this.#networks.take()
       await fs.mkdir(bundle, { recursive: true, mode: 0o711 })
@@ -199,6 +201,12 @@ export class OciDriver implements Driver {
     throw new Error('every range of user ids is in use')
   }
 
+  /** Once, for the first that takes it. */
+  #compiledPython(): Promise<void> {
+    this.#compiled ??= compilePython(path.join(this.#folder, 'root', INSIDE.runtime))
+    return this.#compiled
+  }
+
   #config(options: StartOptions, bundle: string, range: number, group: string, network: Network | null): unknown {
     const bind = (source: string, destination: string) => ({ destination, type: 'bind', source, options: ['bind', 'nosuid', 'nodev', 'ro'] })
     const map = [{ containerID: 0, hostID: UID_BASE + range * UID_RANGE, size: UID_RANGE }]
@@ -215,7 +223,7 @@ export class OciDriver implements Driver {
         user: { uid: UID, gid: UID },
         cwd: '/',
         env: Object.entries(environmentFor(options.runtime)).map(([name, value]) => `${name}=${value}`),
-        args: inside(firstProcess(`${INSIDE.lang}/bin/node`, options.argv ?? guest.args(INSIDE.runtime, PORTS))),
+        args: inside(firstProcess(options.argv ? [PLACE.node, ...options.argv] : guest.command(PLACE))),
         capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
         noNewPrivileges: true,
         oomScoreAdj: 500,
@@ -235,7 +243,7 @@ export class OciDriver implements Driver {
         { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=16m', 'nr_inodes=1k'] },
         { destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: [...tmpOptions(options.tmpMb), 'mode=1777'] },
         ...PUBLIC_FOLDERS.map((folder) => bind(folder, folder)),
-        bind(guest.node, `${INSIDE.lang}/bin/node`),
+        bind(guest.node, PLACE.node),
         ...(sharesKernel ? [bind(path.join(bundle, 'meminfo'), '/proc/meminfo')] : []),
         bind(options.slotDir, '/fn'),
         bind(path.join(options.slotDir, 'code'), INSIDE.code),

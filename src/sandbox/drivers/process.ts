@@ -44,9 +44,10 @@ export class ProcessDriver implements Driver {
 
   async start(options: StartOptions): Promise<SandboxProcess> {
     const guest = guestOf(this.#options.guests, options.runtime)
-    const args = options.argv ?? guest.args(this.#options.runtimesPath, { relay: 0, api: 0 })
+    const place = { node: guest.node, runtimes: this.#options.runtimesPath, relay: 0, api: 0 }
+    const [program, ...args] = options.argv ? ([guest.node, ...options.argv] as const) : guest.command(place)
     const paths = pathsIn(options.slotDir)
-    const child = spawn(guest.node, args, {
+    const child = spawn(program, args, {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
       cwd: '/',
       // A group of its own, so that what it starts is stopped and ends with it.
