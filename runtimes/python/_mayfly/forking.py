@@ -8,49 +8,76 @@ import json
 import os
 import signal
 import sys
+from _struct import Struct
 
-from . import frames as f
+from .handlers import Call
 
 PR_SET_CHILD_SUBREAPER = 36
 TMP = "/tmp"
-RESULT, ERROR = b"r", b"e"
+SIZES = Struct("<II")
 PIECE = 64 * 1024
 
 
 class Forking:
-    def __init__(self, is_own_tmp, children):
-        """@param children  the processes of calls, for who ends them with this one"""
+    """One process waits ahead for each call, so that a call does not pay for the fork."""
+
+    def __init__(self, work, is_own_tmp, children):
+        """
+        @param work  what a call does: gives what `perform` gives
+        @param children  the processes of calls, for who ends them with this one
+        """
         # What called processes start and leave behind comes to this one, which ends it.
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._work = work
         self._tmp = set(os.listdir(TMP)) if is_own_tmp else None
         self._mine = self._children()
         self._running = children
+        self._next = None
+        #: Of a call's own process.
         self._tells = None
         os.register_at_fork(after_in_child=self._forget_tells)
         # Pages of what was loaded stay shared: the collector of a child writes into none of its objects.
         gc.collect()
         gc.freeze()
 
-    def run(self, work, told):
-        """Has a child do `work`, which gives what `perform` gives; `told` hears that before what the child left is cleared away."""
+    def make_ready(self):
+        """Has the process of the next call wait for it."""
+        if self._next is not None:
+            return
+        asked, asks = os.pipe()
         hears, tells = os.pipe()
         child = os.fork()
         if child == 0:
+            os.close(asks)
+            os.close(hears)
             # From here on a further fork is a process that the call started.
             self._tells = tells
-            os.close(hears)
-            _be_child(work, tells)
+            _be_child(self._work, asked, tells)
         self._running.add(child)
+        os.close(asked)
         os.close(tells)
-        message = _read(hears)
+        self._next = child, asks, hears
+
+    def run(self, call, body, told):
+        """Has the process that waits do its work; `told` hears the outcome before what it left is cleared away. Returns why there is none."""
+        self.make_ready()
+        child, asks, hears = self._next
+        self._next = None
+        try:
+            _write(asks, json.dumps(call.__dict__).encode(), body)
+        except BrokenPipeError:
+            pass  # it ended while it waited
+        os.close(asks)
+        pieces = _read(hears)
         os.close(hears)
-        if message is not None:
-            told(*message)
+        if pieces is not None:
+            error = json.loads(pieces[0])
+            told(pieces[1] if error is None else None, error)
         _, status = os.waitpid(child, 0)
         self._running.discard(child)
         self._end_what_is_left()
         self._empty_tmp()
-        return None if message is not None else _reason(status)
+        return None if pieces is not None else _reason(status)
 
     def _forget_tells(self):
         """What a call starts must not keep its answer open."""
@@ -104,34 +131,40 @@ def _remove(place):
         os.unlink(place)
 
 
-def _read(hears):
-    """What the child tells, or None where it ended before all of it was told."""
+def _write(descriptor, head, body):
+    data = memoryview(SIZES.pack(len(head), len(body)) + head + body)
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _read(descriptor):
+    """Head and body, or None where the other ended before all of it was there."""
     data = bytearray()
     while True:
-        piece = os.read(hears, PIECE)
+        piece = os.read(descriptor, PIECE)
         data += piece
-        if len(data) >= 5 and len(data) == 5 + f.U32.unpack_from(data, 1)[0]:
-            break
+        if len(data) >= SIZES.size:
+            head, body = SIZES.unpack_from(data)
+            if len(data) == SIZES.size + head + body:
+                return data[SIZES.size : SIZES.size + head], bytes(data[SIZES.size + head :])
         if not piece:
             return None
-    body = bytes(data[5:])
-    return (body, None) if data[:1] == RESULT else (None, json.loads(body))
 
 
-def _tell(tells, result, error):
-    body = result if error is None else json.dumps(error).encode()
-    data = memoryview((RESULT if error is None else ERROR) + f.U32.pack(len(body)) + body)
-    while data:
-        data = data[os.write(tells, data) :]
-
-
-def _be_child(work, tells):
+def _be_child(work, asked, tells):
     code = 1
     try:
-        _tell(tells, *work())
+        pieces = _read(asked)
+        os.close(asked)
+        if pieces is None:
+            os._exit(0)  # who forked it is gone
+        result, error = work(Call(**json.loads(pieces[0])), pieces[1])
+        _write(tells, json.dumps(error).encode(), result or b"")
         code = 0
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else 0 if left.code is None else 1
+        if left.code is not None and not isinstance(left.code, int):
+            print(left.code, file=sys.stderr)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:

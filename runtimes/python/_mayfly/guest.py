@@ -142,9 +142,11 @@ class Guest:
             return self.fail_to_load(told)
         if self._forks:
             # Beside the host's other programs, in the driver that keeps nothing apart, /tmp is not its own.
-            self.forking = self._forking.Forking(self._root == "/var/task", self.pump.children)
+            self.forking = self._forking.Forking(self._perform, self._root == "/var/task", self.pump.children)
         self._said_while_loading()
         self.wire.send(f.LOADED, 0, 0, b'{"kind":"lambda"}')
+        if self._forks:
+            self.forking.make_ready()
 
     def fail_to_load(self, told):
         self._said_while_loading()
@@ -169,14 +171,19 @@ class Guest:
         arn = context.get("invokedArn") or self.version["context"]["functionArn"]
         call = Call(context["invocationId"], arn, context["traceId"], context["clientContext"], deadline)
         if self.forking is None:
-            result, error = perform(self.handler, call, body, self.logs)
+            result, error = self._perform(call, body)
             if self.is_forked:
                 leave_at_once(0 if error is None else 1)  # the code forked it, and did not end it
             return self.wire.result(result) if error is None else self.wire.error(error)
-        reason = self.forking.run(lambda: perform(self.handler, call, body, self.logs), self._told)
+        reason = self.forking.run(call, body, self._told)
         if reason is None:
-            return self.wire.done()
-        self.wire.error(self._forking.exit_error(call, reason, self.logs))
+            self.wire.done()
+        else:
+            self.wire.error(self._forking.exit_error(call, reason, self.logs))
+        self.forking.make_ready()
+
+    def _perform(self, call, body):
+        return perform(self.handler, call, body, self.logs)
 
     def _told(self, result, error):
         # What a call wrote stands before its answer.

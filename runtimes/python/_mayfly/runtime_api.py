@@ -76,11 +76,11 @@ def run():
             _answer(api, call, *perform(handler, call, body, logs))
     from .forking import Forking, exit_error
 
-    forking = Forking(task_root == "/var/task", set())
+    forking = Forking(lambda call, body: perform(handler, call, body, logs), task_root == "/var/task", set())
     while True:
         call, body = api.next()
         told = []
-        reason = forking.run(lambda: perform(handler, call, body, logs), lambda *outcome: told.append(outcome))
+        reason = forking.run(call, body, lambda *outcome: told.append(outcome))
         if reason is None:
             _answer(api, call, *told[0])
         else:
