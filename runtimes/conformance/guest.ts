@@ -44,7 +44,8 @@ class Stream {
     return JSON.parse((this.frames.find((frame) => frame.type === SAYS.stream) as Frame).payload.toString()).contentType
   }
   get head(): { status: number; headers: [string, string][] } {
-    return JSON.parse((this.frames.find((frame) => frame.type === SAYS.head) as Frame).payload.toString())
+    const { flags, payload } = this.frames.find((frame) => frame.type === SAYS.head) as Frame
+    return JSON.parse((flags & FLAG.raw ? payload.subarray(4, 4 + payload.readUInt32LE(0)) : payload).toString())
   }
   get error(): { errorType: string; errorMessage: string; trace?: string[]; stackTrace?: string[] } {
     return JSON.parse((this.frames.find((frame) => frame.type === SAYS.callError) as Frame).payload.toString())
@@ -345,6 +346,10 @@ export class Guest implements AsyncDisposable {
       case SAYS.head:
         decide('head')
         call.body = fin ? 'none' : 'open'
+        if ((frame.flags & FLAG.raw) === 0) break
+        if (!fin) fault('a body with its head that is not whole')
+        call.body = 'whole'
+        call.parts.push(frame.payload.subarray(4 + frame.payload.readUInt32LE(0)))
         break
       case SAYS.stream:
         decide('stream')

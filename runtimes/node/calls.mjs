@@ -14,11 +14,11 @@ export function start(id, flags, payload) {
   calls.set(id, call)
   const inline = payload.subarray(4 + headLength)
   if (call.kind === 'event') {
-    if (flags & F.fin) run(call, () => runEvent(call, inline), fail)
+    if (flags & F.fin) run(call, runEvent, inline, fail)
     else call.parts = inline.length > 0 ? [Buffer.from(inline)] : []
   } else {
     if (call.head.hasBody && !(flags & F.fin)) call.body = new IncomingBody(call)
-    run(call, () => runFetch(call), fail)
+    run(call, runFetch, null, fail)
   }
 }
 
@@ -33,7 +33,7 @@ export function onEnd(id, flags) {
   const call = calls.get(id)
   if (!call) return
   if (call.body) call.body.end((flags & F.fin) !== 0)
-  else run(call, () => runEvent(call, Buffer.concat(call.parts)), fail)
+  else run(call, runEvent, Buffer.concat(call.parts), fail)
 }
 
 export function onCredit(id, bytes) {
@@ -42,7 +42,5 @@ export function onCredit(id, bytes) {
 }
 
 export function onCancel(id) {
-  const call = calls.get(id)
-  call?.abort.abort(new DOMException('The client left.', 'AbortError'))
-  call?.giveUp?.()
+  calls.get(id)?.cancel(new DOMException('The client left.', 'AbortError'))
 }

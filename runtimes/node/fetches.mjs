@@ -4,6 +4,7 @@ import { F, MAX, T, u32 } from './frames.mjs'
 import { logLine, tellLost } from './logs.mjs'
 import { sendBytes } from './outcomes.mjs'
 import { code, finish, forget } from './running.mjs'
+import { partsOf, requestOf } from './web.mjs'
 import { control } from './wire.mjs'
 
 const { stringify } = JSON
@@ -63,11 +64,8 @@ export class IncomingBody {
 }
 
 export async function runFetch(call) {
-  const { head } = call
   realEnv._X_AMZN_TRACE_ID = call.context.traceId
-  const init = { method: head.method, headers: head.headers, signal: call.abort.signal }
-  if (call.body && head.method !== 'GET' && head.method !== 'HEAD') Object.assign(init, { body: call.body.stream, duplex: 'half' })
-  const request = new Request(head.url, init)
+  const request = requestOf(call)
   const context = {
     waitUntil: (promise) => {
       call.pending++
@@ -91,6 +89,18 @@ export async function runFetch(call) {
   }
   const response = await code.handler.run(request, process.env, context)
   if (!(response instanceof Response) || response.status < 200) throw new TypeError('a fetch handler must answer with a Response')
+  const parts = partsOf(response)
+  if (parts !== null) {
+    const head = Buffer.from(stringify({ status: parts.status, headers: parts.headers }))
+    const body = Buffer.from(parts.body)
+    if (4 + head.length + body.length <= MAX) {
+      tellLost()
+      call.answered = true
+      control.send(T.head, F.fin | F.raw | (call.pending === 0 ? F.done : 0), call.id, Buffer.concat([u32(head.length), head, body]))
+      finish(call, call.pending === 0)
+      return
+    }
+  }
   const reader = response.body?.getReader()
   const headers = []
   for (const [name, value] of response.headers) headers.push([name, value])
@@ -103,27 +113,63 @@ export async function runFetch(call) {
     finish(call, call.pending === 0)
     return
   }
-  control.send(T.head, 0, call.id, headBytes)
-  const { signal } = call.abort
+  await sendBody(call, headBytes, reader)
+  finish(call, call.pending === 0)
+}
+
+const bytesOf = (chunk) => Buffer.from(chunk.buffer ?? chunk, chunk.byteOffset ?? 0, chunk.byteLength)
+
+/** Sends head and body: in one frame what is there at once and fits, else the head in this turn and the body as it is made. */
+async function sendBody(call, head, reader) {
   call.giveUp = () => {
-    reader.cancel(signal.reason).catch(() => {})
+    reader.cancel(call.cancelled).catch(() => {})
     call.credit.close()
   }
-  if (signal.aborted) call.giveUp()
+  if (call.cancelled) call.giveUp()
+  const parts = []
+  let size = 4 + head.length
+  /** What was read goes out before what is read after it; null while it waits to go with the head. */
+  let going = null
+  const begin = () => {
+    if (going !== null) return
+    control.send(T.head, 0, call.id, head)
+    going = sendAll(call, parts)
+  }
+  control.beforeFlush(begin)
   try {
     for (;;) {
       const { done, value: chunk } = await reader.read()
-      signal.throwIfAborted()
+      if (call.cancelled) throw call.cancelled
       if (done) break
-      await sendBytes(call, Buffer.from(chunk.buffer ?? chunk, chunk.byteOffset ?? 0, chunk.byteLength))
+      const bytes = bytesOf(chunk)
+      size += bytes.length
+      if (going === null && size <= MAX) {
+        parts.push(Buffer.from(bytes)) // whoever makes the body may use its memory again
+        continue
+      }
+      begin()
+      await going
+      await sendBytes(call, bytes)
     }
     tellLost()
-    control.sendData(T.end, F.fin | (call.pending === 0 ? F.done : 0), call.id)
+    const flags = F.fin | (call.pending === 0 ? F.done : 0)
+    if (going === null) {
+      going = true
+      control.send(T.head, flags | F.raw, call.id, Buffer.concat([u32(head.length), head, ...parts], size))
+      return
+    }
+    await going
+    control.sendData(T.end, flags, call.id)
   } catch (error) {
+    begin()
     reader.cancel(error).catch(() => {})
-    if (!signal.aborted) logLine('ERROR', `the Response broke off: ${util.inspect(error)}`)
+    if (!call.cancelled) logLine('ERROR', `the Response broke off: ${util.inspect(error)}`)
+    await going
     tellLost()
     control.sendData(T.end, call.pending === 0 ? F.done : 0, call.id)
   }
-  finish(call, call.pending === 0)
+}
+
+async function sendAll(call, parts) {
+  for (const part of parts) await sendBytes(call, part)
 }

@@ -2,7 +2,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Credit, STREAM_WINDOW } from './frames.mjs'
 
-const hrtime = process.hrtime.bigint
+const Abort = AbortController
+const now = performance.now.bind(performance)
 
 /** What was loaded, and what every call of the version has in common. */
 export const code = { handler: null, version: null, callbacks: false }
@@ -27,32 +28,45 @@ export class RunningCall {
     this.context = head.context
     this.kind = head.kind
     this.head = head
-    this.deadline = hrtime() + BigInt(Math.max(0, Math.floor(head.remainingMs))) * 1_000_000n
+    this.deadline = now() + Math.max(0, Math.floor(head.remainingMs))
     this.credit = new Credit(STREAM_WINDOW)
-    this.abort = new AbortController()
+    this.controller = null
+    this.cancelled = null // why nobody waits for it any more
     this.giveUp = null
     this.pending = 0
     this.answered = false
     this.open = false // its answer is on its way, and may still fail
     this.body = null
+    this.bytes = null // of a request whose whole body came with it
     this.parts = []
     this.finished = false
   }
   get remainingMs() {
-    return Math.max(0, Number((this.deadline - hrtime()) / 1_000_000n))
+    return Math.max(0, Math.floor(this.deadline - now()))
+  }
+  /** Made when somebody asks for it: most calls end without. */
+  get signal() {
+    if (this.controller === null) {
+      this.controller = new Abort()
+      if (this.cancelled) this.controller.abort(this.cancelled)
+    }
+    return this.controller.signal
+  }
+  cancel(reason) {
+    this.cancelled ??= reason
+    this.controller?.abort(this.cancelled)
+    this.giveUp?.()
   }
 }
 
-/** Runs `work` as this call's. What it throws is for `failed`. */
-export function run(call, work, failed) {
+/** Runs `work`, which is asynchronous, with some bytes as this call's. What it throws is for `failed`. */
+export function run(call, work, bytes, failed) {
   currentCall = call
-  const go = () => {
-    Promise.resolve()
-      .then(work)
-      .catch((error) => failed(call, error))
-  }
-  if (concurrent) storage.run(call, go)
-  else go()
+  if (concurrent) storage.run(call, go, call, work, bytes, failed)
+  else go(call, work, bytes, failed)
+}
+const go = (call, work, bytes, failed) => {
+  work(call, bytes).then(undefined, (error) => failed(call, error))
 }
 
 /** Its outcome is told. With `done` nothing of it is pending either. */

@@ -144,10 +144,9 @@ class ResponseStream extends Writable {
 
 /** Runs a handler that `streamifyResponse` marked. @throws what it throws before it has written anything */
 export async function runStream(call, event, context) {
-  const { signal } = call.abort
   const stream = new ResponseStream(call, code.handler.streaming.highWaterMark)
-  call.giveUp = () => stream.giveUp(signal.reason)
-  if (signal.aborted) call.giveUp()
+  call.giveUp = () => stream.giveUp(call.cancelled)
+  if (call.cancelled) call.giveUp()
   let failure = null
   try {
     const running = code.handler.run(event, stream, context)
@@ -155,14 +154,14 @@ export async function runStream(call, event, context) {
     if ((await running) !== undefined) logLine('WARN', 'Streaming handlers ignore return values.')
   } catch (error) {
     failure = { error }
-    if (!stream.written && !signal.aborted) {
+    if (!stream.written && !call.cancelled) {
       stream.destroy()
       throw error
     }
     stream.fail()
   }
   await stream.over()
-  if (!stream.told && !signal.aborted) {
+  if (!stream.told && !call.cancelled) {
     failure ??= { error: stream.errored ?? new Error('Response stream is not finished.') }
     if (!call.answered) throw failure.error
   }
@@ -170,7 +169,7 @@ export async function runStream(call, event, context) {
   tellLost()
   // As data, all of them: they must not overtake the body.
   if (stream.told) control.sendData(T.done, 0, call.id)
-  else if (signal.aborted) {
+  else if (call.cancelled) {
     stream.begin()
     control.sendData(T.end, F.done, call.id)
   } else control.sendData(T.callError, F.done, call.id, errorBytes(errorPayload(failure.error)))

@@ -8,6 +8,7 @@ const later = setImmediate
 const clock = Date.now
 
 const JOINED = 4096
+const READ = 64 * 1024
 
 class Wire {
   constructor(fd) {
@@ -20,9 +21,11 @@ class Wire {
     this.waiting = []
     this.full = false
     this.given = 0
+    this.heads = []
     this.underWay = []
-    this.socket = new net.Socket({ fd, readable: true, writable: true })
-    this.socket.on('data', (chunk) => this.read(chunk))
+    // One buffer for all that is read: a new one for each read lies outside of V8's heap, which is then collected far too often.
+    const onread = { buffer: Buffer.allocUnsafeSlow(READ), callback: (length, buffer) => this.read(buffer.subarray(0, length)) }
+    this.socket = new net.Socket({ fd, readable: true, writable: true, onread })
     this.socket.on('end', () => exit(0)) // the host is gone, and we with it
     this.socket.on('error', () => exit(0))
     this.socket.on('close', () => exit(0))
@@ -32,6 +35,7 @@ class Wire {
     })
     this.flush = this.flush.bind(this)
   }
+  /** Who takes a frame keeps nothing of its payload but copies. */
   read(chunk) {
     const bytes = this.held.length === 0 ? chunk : Buffer.concat([this.held, chunk])
     let at = 0
@@ -42,6 +46,7 @@ class Wire {
       at += HEADER + length
     }
     this.held = at === bytes.length ? EMPTY : Buffer.from(bytes.subarray(at))
+    return true
   }
   send(type, flags, stream, payload) {
     this.first.push(encode(type, flags, stream, payload))
@@ -49,6 +54,11 @@ class Wire {
   }
   sendData(type, flags, stream, payload) {
     this.data.push(encode(type, flags, stream, payload))
+    this.schedule()
+  }
+  /** Calls `send` before the frames of this turn go out, unless it is told before: then it has sent nothing. */
+  beforeFlush(send) {
+    this.heads.push(send)
     this.schedule()
   }
   room() {
@@ -60,6 +70,7 @@ class Wire {
     later(this.flush)
   }
   flush() {
+    if (this.heads.length > 0) for (const send of this.heads.splice(0)) send()
     this.scheduled = false
     const frames = this.data.length === 0 ? this.first : this.first.concat(this.data)
     this.first = []

@@ -17,6 +17,27 @@ export function errorReply(error: unknown, requestId: string): Reply {
 }
 
 const NO_BODY = new Set([204, 205, 304])
+/** A larger body is written beside its head: to copy it costs more than a second write. */
+const ONE_PIECE = 16 * 1024
+
+/**
+ * Name, value, name, value: what the reply says itself stands in place of what all have.
+ * @param withoutLength  its length is counted, whatever it says
+ */
+function linesOf(common: Readonly<Record<string, string>>, own: NonNullable<Reply['headers']>, withoutLength: boolean): (string | string[])[] {
+  const lines: (string | string[])[] = []
+  const named: Record<string, true> = Object.create(null)
+  for (const name in own) {
+    const value = own[name]
+    if (value === undefined) continue
+    const lower = name.toLowerCase()
+    if (withoutLength && lower === 'content-length') continue
+    named[lower] = true
+    lines.push(name, value as string | string[])
+  }
+  for (const name in common) if (named[name] === undefined) lines.push(name, common[name] as string)
+  return lines
+}
 
 /**
  * Writes a reply with back-pressure. A body that breaks off after the head cuts the connection, so that
@@ -25,27 +46,31 @@ const NO_BODY = new Set([204, 205, 304])
 export async function writeReply(
   response: ServerResponse,
   reply: Reply,
+  /** Names in small letters. */
   common: Readonly<Record<string, string>>,
   headOnly: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const name in common) response.setHeader(name, common[name] as string)
-  for (const name in reply.headers ?? {}) {
-    const value = reply.headers?.[name]
-    if (value !== undefined) response.setHeader(name, value as string | string[])
-  }
-  response.statusCode = reply.status
   const body = reply.body ?? null
-  if (body === null || NO_BODY.has(reply.status)) {
-    if (!NO_BODY.has(reply.status) && !headOnly) response.setHeader('content-length', '0')
-    response.end()
+  const isEmpty = body === null || NO_BODY.has(reply.status)
+  const isCounted = isEmpty ? !NO_BODY.has(reply.status) && !headOnly : typeof body === 'string' || body instanceof Uint8Array
+  const lines = linesOf(common, reply.headers ?? {}, isCounted)
+  if (isEmpty) {
+    if (isCounted) lines.push('content-length', '0')
+    response.writeHead(reply.status, lines).end()
     return
   }
   if (typeof body === 'string' || body instanceof Uint8Array) {
-    response.setHeader('content-length', typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength)
-    response.end(headOnly ? undefined : body)
+    const bytes = typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
+    lines.push('content-length', String(bytes))
+    response.writeHead(reply.status, lines)
+    if (headOnly) response.end()
+    else if (bytes > ONE_PIECE || (typeof body === 'string' && bytes !== body.length)) response.end(body)
+    // As text of one byte a character it leaves with the head, in one write.
+    else response.end(typeof body === 'string' ? body : Buffer.from(body.buffer, body.byteOffset, bytes).toString('latin1'), 'latin1')
     return
   }
+  response.writeHead(reply.status, lines)
   if (headOnly) {
     response.end()
     // Begun and given up, so that whoever makes the body learns that nobody wants it.

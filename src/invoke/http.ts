@@ -209,7 +209,7 @@ async function replyOf(outcome: Outcome, id: string): Promise<Reply> {
   }
   const headers: Record<string, string | string[]> = {}
   for (const [name, value] of result.headers) setHeader(headers, name, value)
-  return { status: result.status, headers: { ...headers, ...known }, body: result.body }
+  return { status: result.status, headers: Object.assign(headers, known), body: result.body.takeWhole() ?? result.body }
 }
 
 async function callWithEvent(deps: InvokeHttpDeps, context: RequestContext): Promise<Reply> {

@@ -11,6 +11,7 @@ function streamOf(contentType: string, pieces: readonly (string | Error)[]) {
   const reader = { read: 0, over: false }
   const body = {
     receivedBytes: 0,
+    takeWhole: () => null,
     async *[Symbol.asyncIterator]() {
       try {
         for (const piece of pieces) {

@@ -1,13 +1,15 @@
 import { ChunkQueue } from './chunk-queue.ts'
+import type { ResultBody } from './types.ts'
 
 /** An answer's body on its way: read once; the guest gets credit as it is read. */
-export class BodyQueue implements AsyncIterable<Uint8Array> {
+export class BodyQueue implements ResultBody {
   readonly #consumed: (bytes: number) => void
   readonly #unwanted: () => void
   readonly #chunks = new ChunkQueue()
   #wake: (() => void) | null = null
   #error: Error | null = null
   #dropping = false
+  #begun = false
   ended = false
   receivedBytes = 0
 
@@ -17,6 +19,13 @@ export class BodyQueue implements AsyncIterable<Uint8Array> {
   }
   get heldBytes(): number {
     return this.#chunks.bytes
+  }
+  takeWhole(): Uint8Array | null {
+    if (!this.ended || this.#error !== null || this.#begun || this.#dropping) return null
+    this.#begun = true
+    const { bytes } = this.#chunks
+    if (bytes > 0) this.#consumed(bytes)
+    return this.#chunks.takeAll()
   }
   push(chunk: Buffer): void {
     this.receivedBytes += chunk.length
@@ -46,6 +55,7 @@ export class BodyQueue implements AsyncIterable<Uint8Array> {
     this.#wake?.()
   }
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    this.#begun = true
     try {
       for (;;) {
         const chunk = this.#chunks.shift()
@@ -72,5 +82,25 @@ export class BodyQueue implements AsyncIterable<Uint8Array> {
     this.#dropping = true
     const held = this.#chunks.clear()
     if (held > 0) this.#consumed(held)
+  }
+}
+
+/** An answer's body that came with its head. */
+export class WholeBody implements ResultBody {
+  readonly receivedBytes: number
+  #bytes: Uint8Array | null
+
+  constructor(bytes: Uint8Array) {
+    this.receivedBytes = bytes.byteLength
+    this.#bytes = bytes
+  }
+  takeWhole(): Uint8Array | null {
+    const bytes = this.#bytes
+    this.#bytes = null
+    return bytes
+  }
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    const bytes = this.takeWhole()
+    if (bytes !== null && bytes.byteLength > 0) yield bytes
   }
 }

@@ -1,6 +1,6 @@
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { BodyQueue } from './body-queue.ts'
+import { BodyQueue, WholeBody } from './body-queue.ts'
 import { ChunkQueue } from './chunk-queue.ts'
 import { Credit, creditOf, FLAG, type Frame, type FrameWriter, MAX_PAYLOAD, ProtocolError, SANDBOX_WINDOW, STREAM_WINDOW, TYPE } from './frames.ts'
 import { creditIn, errorIn, headIn, streamIn } from './guest-frames.ts'
@@ -156,7 +156,11 @@ export class CallSide {
       }
       case TYPE.head: {
         if (pending.settled || pending.kind !== 'http') throw new ProtocolError('a second or wrong result')
-        const { status, headers } = headIn(frame)
+        const { status, headers, body: whole } = headIn(frame)
+        if (whole !== null) {
+          this.#settle(pending, { kind: 'http', status, headers, body: new WholeBody(whole) })
+          break
+        }
         const body = this.#bodyOf(pending)
         pending.body = body
         if (frame.flags & FLAG.fin) body.end(true)

@@ -43,6 +43,12 @@ const bytes = fc.oneof(fc.uint8Array({ maxLength: 200 }), fc.constant(new Uint8A
 const pieces = fc.array(bytes, { maxLength: 4 }).map((all) => (all.reduce((sum, one) => sum + one.length, 0) <= STREAM_WINDOW ? all : []))
 const data = (id: number, all: readonly Uint8Array[]) => all.map((one) => say(TYPE.data, 0, id, one))
 const ERROR = json({ errorType: 'Mine', errorMessage: 'm' })
+const HEAD = json({ status: 200, headers: [['a', 'b']] })
+const wholeReply = (rest: Uint8Array) => {
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(HEAD.length)
+  return Buffer.concat([length, HEAD, rest])
+}
 const rawError = (rest: Uint8Array) => {
   const length = Buffer.alloc(4)
   length.writeUInt32LE(ERROR.length)
@@ -65,6 +71,7 @@ const outcome = (kind: PlannedCall['kind']): fc.Arbitrary<(id: number) => Said[]
     return fc.oneof(
       error,
       fc.constant((id: number) => [say(TYPE.head, FLAG.fin, id, json({ status: 204, headers: [] }))]),
+      fc.uint8Array({ maxLength: 50 }).map((rest) => (id: number) => [say(TYPE.head, FLAG.raw | FLAG.fin, id, wholeReply(rest))]),
       fc.tuple(pieces, fc.boolean()).map(([all, whole]) => (id: number) => [
         say(TYPE.head, 0, id, json({ status: 200, headers: [['a', 'b']] })),
         ...data(id, all),

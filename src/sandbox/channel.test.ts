@@ -100,6 +100,13 @@ describe('FrameDecoder', () => {
   })
 })
 
+const wholeReply = (body: string) => {
+  const head = json({ status: 200, headers: [['a', 'b']] })
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(head.length)
+  return Buffer.concat([length, head, Buffer.from(body)])
+}
+
 describe('Channel', () => {
   it('takes a hello and a result, once', async () => {
     const { channel, say } = open()
@@ -132,6 +139,7 @@ describe('Channel', () => {
     ['a reserved field', () => [Buffer.from([0, 0, 0, 0, 4, 0, 1, 0, 0, 0, 0, 0])]],
     ['an error whose head is cut short', (id) => [encodeFrame(TYPE.callError, FLAG.raw | FLAG.done, id, Buffer.from([9, 0, 0, 0, 123]))]],
     ['an error without a head', (id) => [encodeFrame(TYPE.callError, FLAG.raw | FLAG.done, id, Buffer.from([1]))]],
+    ['a whole body for an event', (id) => [encodeFrame(TYPE.head, FLAG.raw | FLAG.fin | FLAG.done, id, wholeReply('x'))]],
     ['an error whose head has no type', (id) => [encodeFrame(TYPE.callError, FLAG.raw | FLAG.done, id, Buffer.concat([Buffer.from([2, 0, 0, 0]), json({})]))]],
     ['a call that does not run', (id) => [encodeFrame(TYPE.result, FLAG.fin, id + 7, json(1))]],
     ['a second result', (id) => [encodeFrame(TYPE.result, FLAG.fin, id, json(1)), encodeFrame(TYPE.result, FLAG.fin, id, json(2))]],

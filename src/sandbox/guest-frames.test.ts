@@ -7,10 +7,10 @@ const frame = (payload: Uint8Array, flags = 0): Frame => ({ type: 0, flags, stre
 const json = (value: unknown, flags = 0) => frame(Buffer.from(JSON.stringify(value)), flags)
 const bytes = (...all: number[]) => frame(Buffer.from(all))
 /** An error of any bytes behind a head. */
-const raw = (headBytes: number, rest: Uint8Array) => {
+const raw = (headBytes: number, rest: Uint8Array, more = 0) => {
   const length = Buffer.alloc(4)
   length.writeUInt32LE(headBytes)
-  return frame(Buffer.concat([length, rest]), FLAG.raw)
+  return frame(Buffer.concat([length, rest]), FLAG.raw | more)
 }
 const count = (of: number) => {
   const four = Buffer.alloc(4)
@@ -29,7 +29,9 @@ test('what an honest guest says is understood', () => {
   assert.equal(errorIn(json({ errorType: 'x'.repeat(300) })).errorType.length, 256)
   assert.equal(errorIn(json({ errorType: 'A\nB\r\u2028\u0000' })).errorType, 'A B   ')
   assert.equal(streamIn(json({ contentType: 'text/plain' })), 'text/plain')
-  assert.deepEqual(headIn(json({ status: 599, headers: [['a', 'b']] })), { status: 599, headers: [['a', 'b']] })
+  assert.deepEqual(headIn(json({ status: 599, headers: [['a', 'b']] })), { status: 599, headers: [['a', 'b']], body: null })
+  const whole = raw(27, Buffer.from('{"status":200,"headers":[]}\xff', 'latin1'), FLAG.fin)
+  assert.deepEqual(headIn(whole), { status: 200, headers: [], body: Buffer.from([0xff]) })
   assert.deepEqual([creditIn(count(STREAM_WINDOW)), lostIn(count(7))], [STREAM_WINDOW, 7])
 })
 
@@ -61,6 +63,9 @@ const hostile: Record<string, [read: (frame: Frame) => unknown, frames: Frame[]]
       ...[199, 600, 200.5, '200', null].map((status) => json({ status, headers: [] })),
       json({ status: 200 }),
       json({ status: 200, headers: {} }),
+      raw(27, Buffer.from('{"status":200,"headers":[]}and a body that is not whole')),
+      ...[0, 26, 28, 0xffffffff].map((length) => raw(length, Buffer.from('{"status":200,"headers":[]}'), FLAG.fin)),
+      frame(Buffer.from([1]), FLAG.raw | FLAG.fin),
       ...[['a'], ['a', 1], [1, 'b'], ['a', 'b', 'c'], 'ab', null].map((pair) => json({ status: 200, headers: [pair] })),
     ],
   ],

@@ -36,9 +36,15 @@ export function loadedIn({ payload }: Frame): { kind: HandlerKind; shutdownMs: n
 /** An error in JSON that says its type; or, behind a head with the type, any bytes as the runtime sent them. */
 export function errorIn({ flags, payload }: Frame): { errorType: string; payload: Uint8Array } {
   if ((flags & FLAG.raw) === 0) return { errorType: errorTypeOf(decodeJson(payload)), payload: Buffer.from(payload) }
+  const [head, rest] = split(payload)
+  return { errorType: errorTypeOf(decodeJson(head)), payload: Buffer.from(rest) }
+}
+
+/** A head with its length before it, and what follows. */
+function split(payload: Buffer): [head: Buffer, rest: Buffer] {
   const headBytes = payload.length < 4 ? Number.POSITIVE_INFINITY : payload.readUInt32LE(0)
-  if (4 + headBytes > payload.length) throw new ProtocolError('the head of an error is cut short')
-  return { errorType: errorTypeOf(decodeJson(payload.subarray(4, 4 + headBytes))), payload: Buffer.from(payload.subarray(4 + headBytes)) }
+  if (4 + headBytes > payload.length) throw new ProtocolError('a head that is cut short')
+  return [payload.subarray(4, 4 + headBytes), payload.subarray(4 + headBytes)]
 }
 
 /** The content type of a stream. */
@@ -48,8 +54,11 @@ export function streamIn({ payload }: Frame): string {
   return value.contentType
 }
 
-export function headIn({ payload }: Frame): { status: number; headers: [string, string][] } {
-  const value = decodeJson(payload)
+/** The head of an answer; with it the whole body, where that is there. */
+export function headIn({ flags, payload }: Frame): { status: number; headers: [string, string][]; body: Buffer | null } {
+  const [head, body] = (flags & FLAG.raw) === 0 ? [payload, null] : split(payload)
+  if (body !== null && (flags & FLAG.fin) === 0) throw new ProtocolError('a body with its head that is not whole')
+  const value = decodeJson(head)
   const { status, headers } = isRecord(value) ? value : {}
   if (typeof status !== 'number' || !Number.isInteger(status) || status < 200 || status > 599) throw new ProtocolError('a head without a status of 200 to 599')
   if (!Array.isArray(headers)) throw new ProtocolError('a head without headers')
@@ -57,7 +66,7 @@ export function headIn({ payload }: Frame): { status: number; headers: [string, 
     if (!Array.isArray(pair) || pair.length !== 2 || typeof pair[0] !== 'string' || typeof pair[1] !== 'string')
       throw new ProtocolError('a header that is no pair of texts')
   }
-  return { status, headers }
+  return { status, headers, body: body === null ? null : Buffer.from(body) }
 }
 
 /** How many bytes more the host may send. */

@@ -108,6 +108,8 @@ export type Call =
 export interface ResultBody extends AsyncIterable<Uint8Array> {
   /** What user code has sent of it so far, read or not: all of it when the call is over. */
   readonly receivedBytes: number
+  /** All of it, taken out, where it is there already and nobody has begun to read; else null. */
+  takeWhole(): Uint8Array | null
 }
 
 /** How user code ended a call. The error payload is Lambda's JSON, byte for byte as a client sees it. */

@@ -147,7 +147,7 @@ async function replyOf(outcome: Outcome, url: FunctionUrl): Promise<Reply> {
     case 'http': {
       const headers: Record<string, string | string[]> = {}
       for (const [name, value] of result.headers) setUrlHeader(headers, name, value)
-      return { status: result.status, headers, body: result.body }
+      return { status: result.status, headers, body: result.body.takeWhole() ?? result.body }
     }
     case 'stream': {
       const reply = await replyOfStream(result, setUrlHeader)
