@@ -12,6 +12,14 @@ export interface JournalPosition {
   readonly offset: number
 }
 const isBefore = (one: JournalPosition, other: JournalPosition) => one.segment < other.segment || (one.segment === other.segment && one.offset < other.offset)
+/** A record that was taken, and may be in the file or not yet. */
+export interface Taken<T> {
+  value: T
+  text: string
+  /** Of the text, as it will be written. */
+  bytes: number
+  isWritten: boolean
+}
 export interface JournalRecord<T> {
   readonly value: T
   /** Where the next record begins: consumed up to here. */
@@ -44,7 +52,7 @@ export class Journal<T> implements AsyncDisposable {
   #segment: number
   #size: number
   #fd: number
-  #pending: { readonly value: T; readonly head: Buffer; readonly payload: Buffer }[] = []
+  #pending: Taken<T>[] = []
   #pendingBytes = 0
   #delayed: NodeJS.Timeout | null = null
   #settling: PromiseWithResolvers<void> | null = null
@@ -89,19 +97,26 @@ export class Journal<T> implements AsyncDisposable {
     return new Journal<T>(folder, log, last, size, openSync(file, 'a', 0o600))
   }
 
-  /** Takes a record; it is written within a few milliseconds, or when somebody waits for `settled`. */
-  append(value: T): void {
-    const payload = Buffer.from(JSON.stringify(value))
-    if (payload.length > MAX_RECORD || this.#pendingBytes + payload.length > MAX_PENDING) {
+  /**
+   * Takes a record; it is written within a few milliseconds, or when somebody waits for `settled`.
+   * @param instead  one that says less: where it is not written yet, this one takes its place
+   * @returns null where it was dropped
+   */
+  append(value: T, instead: Taken<T> | null = null): Taken<T> | null {
+    const text = JSON.stringify(value)
+    const bytes = Buffer.byteLength(text)
+    const replaced = instead !== null && !instead.isWritten ? instead : null
+    const more = bytes - (replaced?.bytes ?? -HEAD)
+    if (bytes > MAX_RECORD || this.#pendingBytes + more > MAX_PENDING) {
       this.dropped++
-      return
+      return null
     }
-    const head = Buffer.allocUnsafe(HEAD)
-    head.writeUInt32LE(payload.length, 0)
-    head.writeUInt32LE(crc32(payload), 4)
-    this.#pending.push({ value, head, payload })
-    this.#pendingBytes += HEAD + payload.length
+    this.#pendingBytes += more
+    if (replaced) return Object.assign(replaced, { value, text, bytes })
+    const taken: Taken<T> = { value, text, bytes, isWritten: false }
+    this.#pending.push(taken)
     this.#delayed ??= setTimeout(() => this.flush(), WRITE_MS)
+    return taken
   }
 
   /** Resolves when all that was taken before is written, or could not be. Those who ask in one turn of the event loop share a write. */
@@ -125,10 +140,13 @@ export class Journal<T> implements AsyncDisposable {
 
   #writePending(): void {
     if (this.#pending.length === 0) return
-    const bytes = Buffer.concat(
-      this.#pending.flatMap(({ head, payload }) => [head, payload]),
-      this.#pendingBytes,
-    )
+    const bytes = Buffer.allocUnsafe(this.#pendingBytes)
+    let end = 0
+    for (const one of this.#pending) {
+      bytes.writeUInt32LE(one.bytes, end)
+      bytes.writeUInt32LE(crc32(one.text), end + 4)
+      end += HEAD + bytes.write(one.text, end + HEAD)
+    }
     try {
       if (this.#torn || (this.#size > 0 && this.#size + bytes.length > SEGMENT_BYTES)) this.#beginSegment(this.#segment + 1)
       let at = 0
@@ -153,9 +171,10 @@ export class Journal<T> implements AsyncDisposable {
     if (this.#recentBytes + bytes > MAX_RECENT) this.#forgetRecent(this.#recent.length)
     let offset = this.#size
     if (this.#recent.length === 0) this.#recentStart = { segment: this.#segment, offset }
-    for (const { value, payload } of this.#pending) {
-      offset += HEAD + payload.length
-      this.#recent.push({ value, end: { segment: this.#segment, offset }, bytes: HEAD + payload.length })
+    for (const one of this.#pending) {
+      offset += HEAD + one.bytes
+      one.isWritten = true
+      this.#recent.push({ value: one.value, end: { segment: this.#segment, offset }, bytes: HEAD + one.bytes })
     }
     this.#recentBytes += bytes
   }

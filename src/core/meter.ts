@@ -56,10 +56,24 @@ export interface EgressRecord {
   readonly bytesOut: number
 }
 
+/** That an execution has begun, as it was written down or will be. */
+export interface StartMark {
+  readonly taken: unknown
+}
+
 /** Where executions and lines are written: appended to the process's journal, never waited for on the warm path. */
 export interface Meter {
-  started(start: { invocationId: string; attempt: number; project: string; functionName: string; version: string; memoryMb: number; startedAt: number }): void
-  ended(record: MeterRecord): void
+  started(start: {
+    invocationId: string
+    attempt: number
+    project: string
+    functionName: string
+    version: string
+    memoryMb: number
+    startedAt: number
+  }): StartMark
+  /** @param mark  of its start, where that is at hand: both may be one record then */
+  ended(record: MeterRecord, mark?: StartMark | null): void
   carried(egress: EgressRecord): void
   /** Resolves when what was told before is in the journal's file: an answer that is given after it outlives a kill. */
   settled(): Promise<void>

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Leaving } from '../lib/leaving.ts'
 import type { MayflyError } from './errors.ts'
 import type { Principal } from './principal.ts'
 import type { Project, ProjectRef } from './project.ts'
@@ -57,6 +58,8 @@ export interface RequestContext {
   readonly depth: number
   /** Fires when the client leaves or the node stops. */
   readonly signal: AbortSignal
+  /** The same for the path of a call, where the signal itself is seldom asked for. */
+  readonly leaving?: Leaving
   /** The whole body. @throws MayflyError payload_too_large past `limitBytes`, request_timeout when it stalls */
   body(limitBytes: number): Promise<Buffer>
   /** The body as it comes, counted against `limitBytes`. May be used once, instead of `body`. */

@@ -29,22 +29,24 @@ export class BodyBudget {
 
   /** For one request, until it is disposed. */
   open(): HeldBody {
-    return new HeldBody({
-      check: (project, more) => {
-        const { node, project: most } = this.#bounds
-        if (this.#all + more > node)
-          throw new MayflyError('node_busy', `the bodies of requests that are being served take ${this.#all} bytes; ${node} is the limit of the node`)
-        const own = this.#byProject.get(project) ?? 0
-        if (own + more > most)
-          throw new MayflyError('too_many_bytes', `the bodies of requests of the project that are being served take ${own} bytes; ${most} is the limit`)
-      },
-      add: (project, more) => {
-        this.#all += more
-        const left = (this.#byProject.get(project) ?? 0) + more
-        if (left === 0) this.#byProject.delete(project)
-        else this.#byProject.set(project, left)
-      },
-    })
+    return new HeldBody(this.#book)
+  }
+
+  readonly #book: Book = {
+    check: (project, more) => {
+      const { node, project: most } = this.#bounds
+      if (this.#all + more > node)
+        throw new MayflyError('node_busy', `the bodies of requests that are being served take ${this.#all} bytes; ${node} is the limit of the node`)
+      const own = this.#byProject.get(project) ?? 0
+      if (own + more > most)
+        throw new MayflyError('too_many_bytes', `the bodies of requests of the project that are being served take ${own} bytes; ${most} is the limit`)
+    },
+    add: (project, more) => {
+      this.#all += more
+      const left = (this.#byProject.get(project) ?? 0) + more
+      if (left === 0) this.#byProject.delete(project)
+      else this.#byProject.set(project, left)
+    },
   }
 }
 
@@ -64,9 +66,11 @@ export class HeldBody implements Disposable {
 
   /** Now it is known whose request it is. */
   belongsTo(project: string): void {
-    this.#book.add(this.#project, -this.#bytes)
+    if (this.#bytes > 0) {
+      this.#book.add(this.#project, -this.#bytes)
+      this.#book.add(project, this.#bytes)
+    }
     this.#project = project
-    this.#book.add(project, this.#bytes)
   }
 
   /** So many bytes more have come. @throws MayflyError too_many_bytes, node_busy: then they are not held */
@@ -77,7 +81,7 @@ export class HeldBody implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#book.add(this.#project, -this.#bytes)
+    if (this.#bytes > 0) this.#book.add(this.#project, -this.#bytes)
     this.#bytes = 0
   }
 }

@@ -2,6 +2,12 @@ import type { IncomingMessage } from 'node:http'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 
+export const NO_BYTES = Buffer.alloc(0)
+
+/** Whether bytes of a body can follow a head; one that says nothing of a body has none (RFC 9112, 6.3). */
+export const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || (headers['content-length'] !== undefined && headers['content-length'] !== '0')
+
 /** Streams a request body, counted against `limitBytes`; a sender that stalls is given up. */
 export async function* streamBody(request: IncomingMessage, limitBytes: number): AsyncGenerator<Uint8Array> {
   const declared = request.headers['content-length']

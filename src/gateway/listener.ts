@@ -13,9 +13,11 @@ import type { Adds, Reply, RequestContext, Route, Upgrade } from '../core/route.
 import type { Clock } from '../lib/clock.ts'
 import { createServer } from '../lib/http-server.ts'
 import { uuidv7 } from '../lib/ids.ts'
+import { LazyAbort } from '../lib/leaving.ts'
 import type { RelayIdentity } from '../sandbox/index.ts'
+import { Arrived, type Known } from './arrived.ts'
 import { authenticate, authenticateRelay, authorise, type Credentials, relayPrincipal } from './authenticate.ts'
-import { discardBody, readBody, streamBody } from './body.ts'
+import { discardBody, readBody } from './body.ts'
 import { BodyBudget, type HeldBody } from './body-budget.ts'
 import { sparingTheConsole, withoutConsoleCookie, withoutCredentials } from './cookies.ts'
 import { CORS_HEADERS, isPreflight, preflightReply } from './cors.ts'
@@ -111,10 +113,11 @@ export class Gateway implements AsyncDisposable {
   readonly #peerServer: Server
   readonly #relayed = new WeakMap<object, { identity: RelayIdentity; depth: () => number }>()
   readonly #handed = new WeakMap<IncomingMessage, Arrival>()
-  readonly #stopping = new AbortController()
   readonly #bodies: BodyBudget
-  #running = 0
+  /** Of each request that is being served: who waits for its answer. */
+  readonly #leaving = new Set<LazyAbort>()
   #isLeaving = false
+  #isStopping = false
 
   constructor(deps: GatewayDeps) {
     this.#deps = deps
@@ -229,7 +232,7 @@ export class Gateway implements AsyncDisposable {
 
   /** Requests that are being served. */
   get running(): number {
-    return this.#running
+    return this.#leaving.size
   }
 
   /** Takes no more connections from the network, and lets its WebSockets go; the other processes are served on. */
@@ -248,9 +251,10 @@ export class Gateway implements AsyncDisposable {
     this.#server.closeIdleConnections()
     this.#upgrades.drain()
     const deadline = this.#deps.clock.monotonic() + graceMs
-    while (this.#running > 0 && this.#deps.clock.monotonic() < deadline) await this.#deps.clock.sleep(20)
-    this.#stopping.abort(new MayflyError('shutting_down', 'the node is stopping'))
-    await this.#deps.clock.sleep(this.#running > 0 ? 50 : 0)
+    while (this.running > 0 && this.#deps.clock.monotonic() < deadline) await this.#deps.clock.sleep(20)
+    this.#isStopping = true
+    for (const leaving of this.#leaving) leaving.abort(new MayflyError('shutting_down', 'the node is stopping'))
+    await this.#deps.clock.sleep(this.running > 0 ? 50 : 0)
     this.#server.closeAllConnections()
     this.#relayServer.closeAllConnections()
     this.#peerServer.closeAllConnections()
@@ -265,16 +269,14 @@ export class Gateway implements AsyncDisposable {
     const { clock, log } = this.#deps
     const startedAt = clock.monotonic()
     const id = uuidv7(clock.now())
-    const leaving = new AbortController()
+    const leaving = new LazyAbort()
     const onClose = () => {
       if (!response.writableFinished) leaving.abort(new ClientLeft())
     }
     response.on('close', onClose)
     request.on('error', () => {})
     response.on('error', () => {})
-    const onStop = () => leaving.abort(this.#stopping.signal.reason)
-    this.#stopping.signal.addEventListener('abort', onStop)
-    this.#running++
+    this.#leaving.add(leaving)
     using held = this.#bodies.open()
     const headOnly = request.method === 'HEAD'
     const content = arrival.visitor ? null : this.#contentOf(request)
@@ -288,7 +290,7 @@ export class Gateway implements AsyncDisposable {
         if (processes && !arrival.visitor && !arrival.hop && (await this.#handOn(request, response, arrival, processes))) return
         if (content) reply = await this.#serveContent(request, content)
         else {
-          const found = await this.#resolve(request, arrival, { id, signal: leaving.signal, held })
+          const found = await this.#resolve(request, arrival, { id, leaving, held })
           route = found.route
           reply = found.preflight ?? (await (processes ? this.#settling(found, processes) : found.route.handle(found.context)))
         }
@@ -306,7 +308,7 @@ export class Gateway implements AsyncDisposable {
       const close: Record<string, string> = request.complete ? {} : leftHeader(arrival.hop !== undefined)
       const shown = arrival.visitor ? forVisitors(reply, route ?? errorRoute(failure)) : sparingTheConsole(reply)
       const cors = arrival.visitor || content || (route ?? errorRoute(failure))?.answersCors ? {} : CORS_HEADERS
-      await writeReply(response, shown, { 'x-request-id': id, ...cors, ...close, ...allow }, headOnly, leaving.signal)
+      await writeReply(response, shown, { 'x-request-id': id, ...cors, ...close, ...allow }, headOnly, leaving)
       // What was not read of a refused body is not waited for.
       if (!request.complete && !arrival.hop) response.once('finish', () => request.socket.destroySoon())
       log.debug(
@@ -317,14 +319,13 @@ export class Gateway implements AsyncDisposable {
       log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a reply could not be written')
       response.destroy()
     } finally {
-      this.#running--
-      this.#stopping.signal.removeEventListener('abort', onStop)
+      this.#leaving.delete(leaving)
     }
   }
 
   /** @returns whether another process has answered it. @throws MayflyError process_lost */
   async #handOn(request: IncomingMessage, response: ServerResponse, arrival: Arrival, processes: Processes): Promise<boolean> {
-    if (this.#stopping.signal.aborted) return false // said in our own words
+    if (this.#isStopping) return false // said in our own words
     const to = processes.handOver.to(request, arrival.relay?.identity ?? null)
     const peer = to instanceof Promise ? await to : to
     if (peer === null) return false
@@ -352,11 +353,11 @@ export class Gateway implements AsyncDisposable {
   async #resolve(
     request: IncomingMessage,
     arrival: Arrival,
-    { id, signal, held }: { readonly id: string; readonly signal: AbortSignal; readonly held: HeldBody },
+    { id, leaving, held }: { readonly id: string; readonly leaving: LazyAbort; readonly held: HeldBody },
   ): Promise<{ route: Route; context: RequestContext; preflight: Reply | null }> {
     const { credentials, defaultProject, proxies } = this.#deps
     const { relay, visitor } = arrival
-    if (this.#stopping.signal.aborted) throw new MayflyError('shutting_down', 'the node is stopping')
+    if (this.#isStopping) throw new MayflyError('shutting_down', 'the node is stopping')
     const method = request.method ?? 'GET'
     const url = request.url ?? '/'
     checkRequestLine(request)
@@ -399,14 +400,7 @@ export class Gateway implements AsyncDisposable {
     const vouched = trusted ? request : withoutForwarding(request)
     const seen = visitor ? withoutCredentials(vouched) : withoutConsoleCookie(vouched)
 
-    const throughRoute = async <T>(work: () => Promise<T>): Promise<T> => {
-      try {
-        return await work()
-      } catch (error) {
-        throw new RouteFailure(route, error)
-      }
-    }
-    return await throughRoute(async () => {
+    try {
       let principal: Principal = { kind: 'nobody' }
       let project: Project | null = null
       let signedBody: Buffer | null = null
@@ -445,16 +439,11 @@ export class Gateway implements AsyncDisposable {
       }
       if (project !== null) held.belongsTo(project.ref)
       if (route.adds !== undefined && !preflight) this.#deps.admitSpace(route.adds)
-      let query: URLSearchParams | null = null
-      const context: RequestContext = {
+      const known: Known = {
         id,
         method,
         rawPath,
         rawQuery,
-        get query() {
-          query ??= new URLSearchParams(rawQuery)
-          return query
-        },
         headers: seen.headers,
         rawHeaders: seen.rawHeaders,
         params,
@@ -465,17 +454,12 @@ export class Gateway implements AsyncDisposable {
         ownHost: urlId !== null,
         origin: (visitor && this.#deps.apiOrigin?.()) || `${secure ? 'https' : 'http'}://${headers.host ?? 'localhost'}`,
         depth: relay ? Math.min(relay.depth + 1, LIMITS.callDepth.value) : 0,
-        signal,
-        body: async (limitBytes) => {
-          if (!signedBody) return await readBody(request, limitBytes, held)
-          if (signedBody.length > limitBytes) throw new MayflyError('payload_too_large', `the body may have ${limitBytes} bytes here`)
-          return signedBody
-        },
-        stream: (limitBytes) => streamBody(request, limitBytes),
-        belongsTo: (ref) => held.belongsTo(ref),
       }
+      const context = new Arrived(known, request, leaving, held, signedBody)
       return { route, context, preflight: preflight ? preflightReply(headers) : null }
-    })
+    } catch (error) {
+      throw new RouteFailure(route, error)
+    }
   }
 
   /** Null where the request is for the API: a sandbox reaches no other door. */
@@ -495,7 +479,7 @@ export class Gateway implements AsyncDisposable {
 
   /** The sites' own door. */
   async #serveContent(request: IncomingMessage, content: Content): Promise<Reply> {
-    if (this.#stopping.signal.aborted) throw new MayflyError('shutting_down', 'the node is stopping')
+    if (this.#isStopping) throw new MayflyError('shutting_down', 'the node is stopping')
     checkRequestLine(request)
     const remote = this.#handed.get(request)?.hop?.remote ?? request.socket.remoteAddress ?? ''
     return await content.reply(request, this.#isSecure(request, this.#deps.proxies.trusts(remote)))

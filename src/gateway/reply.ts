@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { ERRORS, MayflyError } from '../core/errors.ts'
 import type { Reply } from '../core/route.ts'
+import { type Leaving, signalOf } from '../lib/leaving.ts'
 
 /** The catalogue's shape of an error: what a client of ours gets for every failure of the platform. */
 export function errorReply(error: unknown, requestId: string): Reply {
@@ -26,16 +27,16 @@ const ONE_PIECE = 16 * 1024
  */
 function linesOf(common: Readonly<Record<string, string>>, own: NonNullable<Reply['headers']>, withoutLength: boolean): (string | string[])[] {
   const lines: (string | string[])[] = []
-  const named: Record<string, true> = Object.create(null)
+  const named: string[] = []
   for (const name in own) {
     const value = own[name]
     if (value === undefined) continue
     const lower = name.toLowerCase()
     if (withoutLength && lower === 'content-length') continue
-    named[lower] = true
+    if (lower in common) named.push(lower)
     lines.push(name, value as string | string[])
   }
-  for (const name in common) if (named[name] === undefined) lines.push(name, common[name] as string)
+  for (const name in common) if (!named.includes(name)) lines.push(name, common[name] as string)
   return lines
 }
 
@@ -49,7 +50,7 @@ export async function writeReply(
   /** Names in small letters. */
   common: Readonly<Record<string, string>>,
   headOnly: boolean,
-  signal: AbortSignal,
+  signal: Leaving,
 ): Promise<void> {
   const body = reply.body ?? null
   const isEmpty = body === null || NO_BODY.has(reply.status)
@@ -81,7 +82,7 @@ export async function writeReply(
     response.flushHeaders()
     for await (const chunk of body) {
       if (signal.aborted || response.destroyed) break
-      if (!response.write(chunk)) await once(response, 'drain', { signal })
+      if (!response.write(chunk)) await once(response, 'drain', { signal: signalOf(signal) })
     }
     response.end()
   } catch {

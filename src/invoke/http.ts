@@ -180,7 +180,7 @@ async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promis
         }
       },
     },
-    context.signal,
+    context.leaving ?? context.signal,
   )
   if (outcome.result.kind === 'error' && incoming.refusal) throw incoming.refusal
   return withSandboxPolicy(await replyOf(outcome, context.id))

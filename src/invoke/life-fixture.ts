@@ -148,6 +148,7 @@ export class World {
         started: ({ invocationId }) => {
           if (this.#started.has(invocationId)) this.faults.push(`${invocationId} began twice`)
           this.#started.add(invocationId)
+          return { taken: null }
         },
         carried: () => {},
         ended: (record) => {

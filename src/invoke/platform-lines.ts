@@ -32,23 +32,32 @@ interface Subject {
 export const platformLines = (logging: Logging | null, subject: Subject): PlatformLines =>
   logging?.format === 'JSON' ? jsonLines(logging.systemLevel ?? 'INFO', subject) : textLines(subject)
 
-function textLines({ id, version, now }: Subject): PlatformLines {
-  return {
-    start: () => [`START RequestId: ${id} Version: ${version}`],
-    end: ({ durationMs, billedMs, memoryMb, maxMemoryMb, initMs, cold, outcome, errorType, message }) => {
-      const fields = [
-        `REPORT RequestId: ${id}`,
-        `Duration: ${durationMs.toFixed(2)} ms`,
-        `Billed Duration: ${billedMs} ms`,
-        `Memory Size: ${memoryMb} MB`,
-        ...(maxMemoryMb === null ? [] : [`Max Memory Used: ${maxMemoryMb} MB`]),
-        ...(initMs === 0 ? [] : [`Init Duration: ${initMs.toFixed(2)} ms`]),
-        ...(cold === null ? [] : [`Cold Start: ${cold}`]),
-        ...(outcome === 'ok' ? [] : [outcome === 'timeout' ? 'Status: timeout' : `Status: error\tError Type: ${errorType ?? ''}`]),
-      ]
-      return [...(message === '' ? [] : [`${iso(now)} ${id} ${message}`]), `END RequestId: ${id}`, `${fields.join('\t')}\t`]
-    },
-    notRun: (reason) => [`END RequestId: ${id}\tNot run: ${reason}`],
+const textLines = (subject: Subject): PlatformLines => new TextLines(subject)
+
+/** On the path of every call: so no list is made that is only joined. */
+class TextLines implements PlatformLines {
+  readonly #subject: Subject
+
+  constructor(subject: Subject) {
+    this.#subject = subject
+  }
+  start(): string[] {
+    const { id, version } = this.#subject
+    return [`START RequestId: ${id} Version: ${version}`]
+  }
+  end({ durationMs, billedMs, memoryMb, maxMemoryMb, initMs, cold, outcome, errorType, message }: Report): string[] {
+    const { id, now } = this.#subject
+    const maxMemory = maxMemoryMb === null ? '' : `Max Memory Used: ${maxMemoryMb} MB\t`
+    const init = initMs === 0 ? '' : `Init Duration: ${initMs.toFixed(2)} ms\t`
+    const start = cold === null ? '' : `Cold Start: ${cold}\t`
+    const status = outcome === 'ok' ? '' : outcome === 'timeout' ? 'Status: timeout\t' : `Status: error\tError Type: ${errorType ?? ''}\t`
+    const measured = `Duration: ${durationMs.toFixed(2)} ms\tBilled Duration: ${billedMs} ms\tMemory Size: ${memoryMb} MB\t`
+    const lines = [`END RequestId: ${id}`, `REPORT RequestId: ${id}\t${measured}${maxMemory}${init}${start}${status}`]
+    if (message !== '') lines.unshift(`${iso(now)} ${id} ${message}`)
+    return lines
+  }
+  notRun(reason: string): string[] {
+    return [`END RequestId: ${this.#subject.id}\tNot run: ${reason}`]
   }
 }
 

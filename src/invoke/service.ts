@@ -1,10 +1,11 @@
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
-import type { LogWriter, Meter, MeterRecord } from '../core/meter.ts'
+import type { LogWriter, Meter, MeterRecord, StartMark } from '../core/meter.ts'
 import type { ProjectRef } from '../core/project.ts'
 import type { Functions, Version } from '../functions/index.ts'
 import type { Clock } from '../lib/clock.ts'
+import { type Leaving, signalOf } from '../lib/leaving.ts'
 import { systemRandom } from '../lib/ids.ts'
 import { after } from '../lib/transitions.ts'
 import { type Call, type CallEnd, type CallResult, type ColdReason, type HandlerKind, LoadError, type Sandboxes, type SandboxLease } from '../sandbox/index.ts'
@@ -74,7 +75,8 @@ export interface Timing {
 
 /** `error` is also that of an answer which failed on its way, with Lambda's JSON. */
 export interface Over extends Timing {
-  readonly logTail: Buffer
+  /** The last bytes of its log, put together for whoever asks. */
+  readonly logTail: () => Buffer
   readonly error: CallEnd['error']
 }
 
@@ -117,7 +119,7 @@ export class Invoker implements Disposable {
    * @param signal  fires when a client that the function may know of is gone, or when the node stops
    * @throws MayflyError function_not_found, function_not_ready, too_many_invocations, sandbox_unavailable, storage_full
    */
-  async invoke(invocation: Invocation, signal: AbortSignal): Promise<Outcome> {
+  async invoke(invocation: Invocation, signal: Leaving): Promise<Outcome> {
     const { functions, admission, meter, clock } = this.#deps
     const version = await functions.resolve(invocation.project, invocation.functionName, invocation.qualifier)
     invocation.admit?.(version)
@@ -129,7 +131,7 @@ export class Invoker implements Disposable {
     const { patienceMs } = invocation
     const entered = patienceMs === undefined ? admission.enter(caller) : admission.atOnce(caller)
     const slotAtOnce = entered instanceof Promise ? await entered : entered
-    const slot = slotAtOnce ?? (await admission.wait(caller, patienceMs ?? 0, signal))
+    const slot = slotAtOnce ?? (await admission.wait(caller, patienceMs ?? 0, signalOf(signal)))
     // A slot that was free is given in no time, however late this loop comes to it.
     const queuedMs = slotAtOnce ? null : clock.monotonic() - came
     const traceId = traceIdOf(invocation.traceId, clock.now())
@@ -144,7 +146,7 @@ export class Invoker implements Disposable {
     const asked = clock.monotonic()
     try {
       this.#live.add(log)
-      meter.started({ ...subject, attempt: invocation.attempt ?? 1, memoryMb: version.definition.memoryMb, startedAt })
+      run.mark = meter.started({ ...subject, attempt: invocation.attempt ?? 1, memoryMb: version.definition.memoryMb, startedAt })
       for (const line of lines.start()) log.platform(line)
       const spec = this.#deps.specs.of(version)
       try {
@@ -232,6 +234,7 @@ class Run {
   readonly #onEnd: () => void
   #state: InvocationState = { state: 'admitted' }
   bytesOut = 0
+  mark: StartMark | null = null
   /** Null where it stood in no queue. */
   queueMs: number | null = null
 
@@ -273,7 +276,7 @@ class Run {
     const report = { ...timing, billedMs, memoryMb: definition.memoryMb, maxMemoryMb, outcome, errorType, message: error?.message ?? '' }
     for (const line of this.#lines.end(report)) this.#log.platform(line)
     this.#finish(timing, outcome, billedMs, maxMemoryMb)
-    return { ...timing, logTail: this.#log.lastBytes(), error }
+    return { ...timing, logTail: () => this.#log.lastBytes(), error }
   }
 
   /** It never came to user code: refused, or lost before the call. Logged, metered as cut and not billed. */
@@ -291,7 +294,7 @@ class Run {
     this.#log.handOn()
     this.#onEnd()
     this.#slot[Symbol.dispose]()
-    this.#deps.meter.ended({
+    const record: MeterRecord = {
       invocationId: this.#invocation.id,
       attempt: this.#invocation.attempt ?? 1,
       project: this.#version.project,
@@ -310,7 +313,8 @@ class Run {
       initMs: timing.initMs,
       bytesIn: this.#invocation.bytesIn(),
       bytesOut: this.bytesOut,
-    })
+    }
+    this.#deps.meter.ended(record, this.mark)
   }
 }
 

@@ -12,6 +12,7 @@ import {
   deleteOldLines,
   deleteProjectLines,
   insertLines,
+  rowOf,
   type LinesOf,
   selectLines,
   selectVolume,
@@ -57,8 +58,9 @@ export class Logs implements LogWriter, AsyncDisposable {
       store: async (tx, all) => {
         const records = all.filter(({ project, invocationId }) => !this.#departed.owns(project, uuidTime(invocationId)))
         if (records.length === 0) return
-        await insertLines(tx, records)
-        for (const { project, bytes } of await addVolume(tx, records)) if (Number(bytes) > deps.projectBytes) this.#over.add(project)
+        const rows = records.map(rowOf)
+        await insertLines(tx, rows)
+        for (const { project, bytes } of await addVolume(tx, rows)) if (Number(bytes) > deps.projectBytes) this.#over.add(project)
         // Not here: it waits for the end of this transaction.
         if (this.#over.size > 0) void this.#trim()
       },

@@ -14,13 +14,24 @@ export interface StoredLine {
 /** A line's `seq` is its chunk's times this, plus its place there. */
 const LINES = LINES_PER_RECORD
 
-export const insertLines = (tx: Tx, records: readonly LogRecord[]) => tx`
+/** A record as it is stored. */
+export interface LogRow {
+  readonly project: string
+  readonly function: string
+  readonly version: string
+  readonly invocation: string
+  readonly at: number
+  readonly lines: readonly (readonly [at: number, source: string, text: string])[]
+  readonly bytes: number
+}
+
+export const insertLines = (tx: Tx, rows: readonly LogRow[]) => tx`
   insert into mayfly.log_chunk (project, function_name, version, invocation_id, at, lines, bytes)
   select project, function, version, invocation, to_timestamp(at / 1000.0), lines, bytes
-    from jsonb_to_recordset(${JSON.stringify(records.map(rowOf))}::jsonb)
+    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
       as record (project text, function text, version text, invocation uuid, at float8, lines jsonb, bytes int)`
 
-const rowOf = (record: LogRecord) => ({
+export const rowOf = (record: LogRecord): LogRow => ({
   project: record.project,
   function: record.functionName,
   version: record.version,
@@ -69,9 +80,9 @@ const selectAfter = (sql: Sql, of: LinesOf) => sql<StoredLine>`
 export const ROW_BYTES = 256
 
 /** In the transaction that stores the records. In order, so that two transactions never wait for each other. */
-export const addVolume = (tx: Tx, records: readonly LogRecord[]) => {
+export const addVolume = (tx: Tx, rows: readonly LogRow[]) => {
   const volumes = new Map<string, number>()
-  for (const record of records) volumes.set(record.project, (volumes.get(record.project) ?? 0) + rowOf(record).bytes + ROW_BYTES)
+  for (const { project, bytes } of rows) volumes.set(project, (volumes.get(project) ?? 0) + bytes + ROW_BYTES)
   return tx<{ project: string; bytes: string }>`
     insert into mayfly.log_volume as volume (project, bytes)
     select * from unnest(${[...volumes.keys()]}::text[], ${[...volumes.values()]}::bigint[]) order by 1

@@ -4,6 +4,7 @@ import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Clock } from '../lib/clock.ts'
+import { type Leaving, signalOf } from '../lib/leaving.ts'
 import { Ahead } from './ahead.ts'
 import { Booting } from './booting.ts'
 import { buildCache, hasCompileCache } from './build-sandbox.ts'
@@ -158,14 +159,14 @@ export class SandboxPool implements Sandboxes {
     this.#supply.refill.now()
   }
 
-  async acquire(spec: SandboxSpec, log: LogSink, signal: AbortSignal): Promise<SandboxLease> {
+  async acquire(spec: SandboxSpec, log: LogSink, signal: Leaving): Promise<SandboxLease> {
     signal.throwIfAborted()
     const { clock } = this.#deps
     const asked = clock.monotonic()
     for (;;) {
       this.#closing.signal.throwIfAborted()
       const ready = this.#serving.findReady(spec)
-      if (!ready) return await this.#acquireCold(spec, log, signal, asked)
+      if (!ready) return await this.#acquireCold(spec, log, signalOf(signal), asked)
       this.#budget.makeRoomToRun(ready)
       if (await ready.begin()) return this.#leaseReady(ready, log, clock.monotonic() - asked)
     }

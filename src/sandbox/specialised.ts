@@ -1,5 +1,6 @@
 import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { Leaving } from '../lib/leaving.ts'
 import { within } from '../lib/within.ts'
 import { BusyShares } from './busy-shares.ts'
 import { type Channel, ChannelClosed, type Failed, ProtocolError } from './channel.ts'
@@ -161,7 +162,7 @@ export class Specialised {
   }
 
   /** Sends the call and holds its deadline, of which `spentMs` are over; `heard` gets its outcome, then its end, each once. @throws MayflyError payload_too_large */
-  run(call: Call, log: LogSink, signal: AbortSignal, heard: Heard, spentMs: number): void {
+  run(call: Call, log: LogSink, signal: Leaving, heard: Heard, spentMs: number): void {
     const { invocationId, depth } = call.context
     const began = this.#clock.monotonic()
     const leftMs = Math.max(0, this.spec.timeoutMs - spentMs)
@@ -306,7 +307,7 @@ class Lease implements SandboxLease {
     this.#finished ??= Promise.withResolvers()
     return this.#finished.promise
   }
-  run(call: Call, log: LogSink, signal: AbortSignal): Promise<CallResult> {
+  run(call: Call, log: LogSink, signal: Leaving): Promise<CallResult> {
     return new Promise((result, failed) => {
       this.#sandbox.run(call, log, signal, { result, failed, end: (end) => this.#end(end) }, this.spentMs)
       this.#ran = true

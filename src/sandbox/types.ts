@@ -1,3 +1,4 @@
+import type { Leaving } from '../lib/leaving.ts'
 import type { FileHandle } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import type { EgressPolicy } from '../core/egress.ts'
@@ -155,7 +156,7 @@ export interface SandboxLease extends Disposable {
    * Runs one call. Resolves with exactly one outcome, also for timeout (`Sandbox.Timedout`), exit (`Runtime.ExitError`),
    * hostile frames (`Runtime.ProtocolError`) and load errors. An `http` or `stream` result resolves at its head; `finished` follows its last byte.
    */
-  run(call: Call, log: LogSink, signal: AbortSignal): Promise<CallResult>
+  run(call: Call, log: LogSink, signal: Leaving): Promise<CallResult>
   /** Null until the call is over; most are when their outcome comes. */
   readonly ended: CallEnd | null
   /** Resolves when the call is over. */
@@ -277,7 +278,7 @@ export interface Sandboxes extends AsyncDisposable {
    * Ends at once with the signal's reason when that fires; what was on its way is given back.
    * @throws LoadError; MayflyError sandbox_unavailable when none can be had, too_many_invocations, shutting_down
    */
-  acquire(spec: SandboxSpec, log: LogSink, signal: AbortSignal): Promise<SandboxLease>
+  acquire(spec: SandboxSpec, log: LogSink, signal: Leaving): Promise<SandboxLease>
   /** At deploy: loads the code once in a build sandbox, without environment, and keeps its compile cache. Never throws for user errors: a module that does not load simply has no cache. */
   build(spec: SandboxSpec): Promise<Built>
   /**

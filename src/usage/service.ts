@@ -1,10 +1,10 @@
 import type { Database } from '../backends/database/database.ts'
 import type { InvocationCounters } from '../core/counters.ts'
 import { Departed } from '../core/departed.ts'
-import type { Journal } from '../core/journal.ts'
+import type { Journal, Taken } from '../core/journal.ts'
 import { JournalConsumer } from '../core/journal-consumer.ts'
 import type { Log } from '../core/log.ts'
-import type { EgressRecord, Meter, MeterRecord } from '../core/meter.ts'
+import type { EgressRecord, Meter, MeterRecord, StartMark } from '../core/meter.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { billOf, type GroupBy, type UsageRow, type UsageTotal } from './bill.ts'
@@ -160,12 +160,13 @@ export class Usage implements Meter, AsyncDisposable {
     return this.#deps.journal.writable
   }
 
-  started(start: MeterStart): void {
-    this.#deps.journal.append({ start })
+  started(start: MeterStart): StartMark {
+    return { taken: this.#deps.journal.append({ start }) }
   }
-  ended(end: MeterRecord): void {
+  ended(end: MeterRecord, mark: StartMark | null = null): void {
     this.#deps.counters.count(end)
-    this.#deps.journal.append({ end })
+    // One row comes of both: of a call that is over before its start mark is written, the end alone says all.
+    this.#deps.journal.append({ end }, (mark?.taken as Taken<MeterEntry> | null | undefined) ?? null)
   }
 
   carried(egress: EgressRecord): void {

@@ -70,7 +70,7 @@ async function* eventsOf(outcome: Outcome, tail: boolean): AsyncGenerator<Uint8A
   }
   const complete = {
     ...(error === null ? {} : { ErrorCode: 'Unhandled', ErrorDetails: Buffer.from(error.payload).toString('utf8') }),
-    ...(tail ? { LogResult: over.logTail.toString('base64') } : {}),
+    ...(tail ? { LogResult: over.logTail().toString('base64') } : {}),
   }
   yield eventMessage(COMPLETE, Buffer.from(JSON.stringify(complete)))
 }

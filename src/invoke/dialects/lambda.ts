@@ -44,7 +44,7 @@ async function invoke(deps: LambdaInvokeDeps, context: RequestContext): Promise<
     deps.stopping,
   )
   const reply = await eventReply(outcome)
-  const tail = asked.tail ? { 'x-amz-log-result': (await outcome.over).logTail.toString('base64') } : {}
+  const tail = asked.tail ? { 'x-amz-log-result': (await outcome.over).logTail().toString('base64') } : {}
   return {
     status: 200,
     headers: {

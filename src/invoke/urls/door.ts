@@ -112,7 +112,7 @@ async function called(deps: UrlDoorDeps, context: RequestContext, url: FunctionU
         return { kind: 'http', method: context.method, url: `${context.origin}${path}${query}`, headers: requestHeaders(context, traceId), body }
       },
     },
-    context.signal,
+    context.leaving ?? context.signal,
   )
   if (outcome.result.kind === 'error' && incoming.refusal) throw incoming.refusal
   const reply = await replyOf(outcome, url)
