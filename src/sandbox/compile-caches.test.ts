@@ -7,6 +7,7 @@ import { silentLog } from '../core/log.ts'
 import { CompileCaches } from './compile-caches.ts'
 import type { SandboxSpec } from './types.ts'
 
+const COMPILED = 'compiled'.repeat(2_048)
 const spec = (key: string) => ({ key, codeDir: '/code', optDir: null }) as SandboxSpec
 
 /** Caches in a folder of their own, and a folder as a build sandbox leaves it. */
@@ -14,7 +15,7 @@ async function standing(areRead = true) {
   const place = await fs.mkdtemp(path.join(tmpdir(), 'caches-'))
   const written = path.join(place, 'written')
   await fs.mkdir(written)
-  await fs.writeFile(path.join(written, 'entry'), 'compiled')
+  await fs.writeFile(path.join(written, 'entry'), COMPILED)
   const folder = path.join(place, 'caches')
   const caches = new CompileCaches(folder, areRead, silentLog)
   return {
@@ -35,7 +36,7 @@ test('what a build left is given to sandboxes of its version until that is forgo
   await at.keep('a')
   const cache = path.join(at.folder, 'a')
   assert.deepEqual(at.caches.sourceOf(spec('a')), { key: 'a', codeDir: '/code', optDir: null, cacheDir: cache })
-  assert.equal(await fs.readFile(path.join(cache, 'entry'), 'utf8'), 'compiled')
+  assert.equal(await fs.readFile(path.join(cache, 'entry'), 'utf8'), COMPILED)
   assert.equal(at.caches.sourceOf(spec('b')).cacheDir, null)
   await at.caches.forget('a')
   assert.deepEqual([at.caches.sourceOf(spec('a')).cacheDir, existsSync(cache)], [null, false])
@@ -57,11 +58,19 @@ test('another version takes a cache over and keeps it when the first is forgotte
   await at.keep('a')
   assert.equal(await at.caches.adopt('b', 'a'), true)
   await at.caches.forget('a')
-  assert.equal(await fs.readFile(path.join(at.folder, 'b', 'entry'), 'utf8'), 'compiled')
+  assert.equal(await fs.readFile(path.join(at.folder, 'b', 'entry'), 'utf8'), COMPILED)
 })
 
 test('sandboxes that do not load from caches are given none', async () => {
   await using at = await standing(false)
   await at.keep('a')
   assert.equal(at.caches.sourceOf(spec('a')).cacheDir, null)
+})
+
+test('a cache of little code is kept for versions to come, and given to no sandbox, as reading it takes longer than compiling', async () => {
+  await using at = await standing()
+  await fs.writeFile(path.join(at.written, 'entry'), COMPILED.slice(1))
+  await at.keep('a')
+  assert.equal(at.caches.sourceOf(spec('a')).cacheDir, null)
+  assert.equal(await at.caches.adopt('b', 'a'), true)
 })

@@ -1,17 +1,31 @@
-import { existsSync, promises as fs } from 'node:fs'
+import { existsSync, promises as fs, readdirSync, statSync } from 'node:fs'
 import path from 'node:path'
 import type { Log } from '../core/log.ts'
+import { KiB } from '../lib/bytes.ts'
 import { copyCache } from './compile-cache.ts'
 import { linkTree, type Source } from './staging.ts'
 import type { SandboxSpec } from './types.ts'
+
+/** To compile what has less takes less time than to look for it. */
+const WORTH_BYTES = 16 * KiB
+
+/** @param enough  more is not counted */
+function bytesIn(folder: string, enough: number): number {
+  let bytes = 0
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    if (bytes >= enough) break
+    if (entry.isFile()) bytes += statSync(path.join(entry.parentPath, entry.name), { throwIfNoEntry: false })?.size ?? 0
+  }
+  return bytes
+}
 
 /** The compile caches that the node keeps, a folder for each version. A version without one loads slower, and that is all. */
 export class CompileCaches {
   readonly #folder: string
   readonly #areRead: boolean
   readonly #log: Log
-  /** Versions whose cache was seen: the next load need not look. */
-  readonly #seen = new Set<string>()
+  /** Whether a version has a cache that is worth the way to it: the next load need not look. What has none yet may get one. */
+  readonly #seen = new Map<string, boolean>()
 
   /** @param areRead  whether sandboxes of this node load from them */
   constructor(folder: string, areRead: boolean, log: Log) {
@@ -66,10 +80,12 @@ export class CompileCaches {
   }
 
   #has(key: string): boolean {
-    if (this.#seen.has(key)) return true
-    const there = this.#areRead && existsSync(this.#of(key))
-    if (there) this.#seen.add(key)
-    return there
+    const known = this.#seen.get(key)
+    if (known !== undefined) return known
+    if (!this.#areRead || !existsSync(this.#of(key))) return false
+    const isWorth = bytesIn(this.#of(key), WORTH_BYTES) >= WORTH_BYTES
+    this.#seen.set(key, isWorth)
+    return isWorth
   }
 
   #of(key: string): string {

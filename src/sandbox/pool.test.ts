@@ -24,6 +24,8 @@ const hashOf = (code: string): Buffer => {
 
 const isolated = process.getuid?.() === 0 && (await runcVersion()) !== null
 
+/** Code for which a compile cache is worth its way. */
+const LARGE = `exports.large = '${'x'.repeat(20_000)}'; `
 const CODE: Record<string, string> = {
   midway: `exports.fetch = async () => new Response(new ReadableStream({ async pull(to) { to.enqueue(new Uint8Array(10)); await new Promise((done) => setTimeout(done, 100)); process.exit(5) } }))`,
   hello: `let n = 0; exports.handler = async (event) => ({ n: ++n, event })`,
@@ -36,8 +38,8 @@ const CODE: Record<string, string> = {
   pending: `exports.fetch = async (request, environment, context) => { context.waitUntil(new Promise(() => setTimeout(() => process.exit(4), 100))); return new Response('answered') }`,
   echo: `exports.fetch = async (request) => new Response(String(request.headers.get('a').length))`,
   counts: `const v8 = require('v8'); exports.handler = async (event) => event.count ? { promises: v8.queryObjects(Promise, { format: 'count' }), controllers: v8.queryObjects(AbortController, { format: 'count' }) } : null`,
-  cached: `exports.origin = 'cached'; exports.handler = async () => exports.origin`,
-  source: `exports.origin = 'source'; exports.handler = async () => exports.origin`,
+  cached: `${LARGE}exports.origin = 'cached'; exports.handler = async () => exports.origin`,
+  source: `${LARGE}exports.origin = 'source'; exports.handler = async () => exports.origin`,
   print: `exports.handler = async () => { const line = 'x'.repeat(65535) + '\\n'; for (let i = 0; i < 1600; i++) { process.stdout.write(line); if (i % 16 === 0) await new Promise(setImmediate) } return 'printed' }`,
   frames: `const fs = require('fs'); exports.handler = async () => { fs.writeSync(3, Buffer.alloc(64, 0xff)); await new Promise((done) => setTimeout(done, 5000)) }`,
   hog: `exports.handler = async () => { const all = []; for (;;) all.push(Buffer.alloc(8 << 20, 1)) }`,
@@ -49,7 +51,7 @@ const bytes = fill(() => fs.appendFileSync('/cache/full', Buffer.alloc(1 << 20))
 const files = fill((n) => fs.mkdirSync('/cache/' + n)); for (let n = 10; n < files.n; n++) fs.rmSync('/cache/' + n, { recursive: true, force: true }); if (files.n > 1) fs.writeFileSync('/cache/met', JSON.stringify({ bytes, files }))
 exports.handler = async () => 'fine'`,
   linker: `try { require('fs').symlinkSync('/etc/passwd', '/cache/link') } catch {} exports.handler = async () => 'fine'`,
-  forge: `const fs = require('fs'); exports.handler = async (event) => { const out = {}; for (const at of event.paths) { try { fs.mkdirSync(at, { recursive: true }); fs.writeFileSync(at + '/forged', 'x'); out[at] = 'written' } catch (error) { out[at] = error.code } } try { const dir = '/fn/cache'; const walk = (d) => { for (const e of fs.readdirSync(d, { withFileTypes: true })) { if (e.isDirectory()) walk(d + '/' + e.name); else { try { fs.closeSync(fs.openSync(d + '/' + e.name, 'r+')); out.open = 'written' } catch (error) { out.open = error.code } } } }; walk(dir) } catch (error) { out.open ??= error.code } return out }`,
+  forge: `${LARGE}const fs = require('fs'); exports.handler = async (event) => { const out = {}; for (const at of event.paths) { try { fs.mkdirSync(at, { recursive: true }); fs.writeFileSync(at + '/forged', 'x'); out[at] = 'written' } catch (error) { out[at] = error.code } } try { const dir = '/fn/cache'; const walk = (d) => { for (const e of fs.readdirSync(d, { withFileTypes: true })) { if (e.isDirectory()) walk(d + '/' + e.name); else { try { fs.closeSync(fs.openSync(d + '/' + e.name, 'r+')); out.open = 'written' } catch (error) { out.open = error.code } } } }; walk(dir) } catch (error) { out.open ??= error.code } return out }`,
 }
 
 for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'runc')[]) {
