@@ -23,7 +23,7 @@ export interface CrewDeps {
   /** A worker ended; what it held is with nobody. */
   readonly ended: (worker: number) => void
   /** A worker takes calls. */
-  readonly joined: () => void
+  readonly joined: (worker: number) => void
   readonly clock: Clock
   readonly log: Log
 }
@@ -201,7 +201,7 @@ export class Crew implements AsyncDisposable {
     if (member.restarts > 0) log.info({ worker, pid: member.child?.pid }, 'a worker is back')
     homes.tell([...homes.live, worker])
     member.ready.resolve()
-    this.#deps.joined()
+    this.#deps.joined(worker)
     return homes.live
   }
 

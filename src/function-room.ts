@@ -30,7 +30,7 @@ export interface FunctionRoomDeps {
   readonly sandbox: Awaited<ReturnType<typeof openSandboxRoom>>
   readonly believable: () => boolean
   /** Who runs the calls, where this process is not the only one that does. */
-  readonly workers: Pick<Workforce, 'keeps' | 'startAt'> | null
+  readonly workers: Pick<Workforce, 'keeps' | 'startAt' | 'memory'> | null
   readonly countEgress: Meter['carried']
   readonly limitProfileOf: (project: ProjectRef) => LimitProfileName
   /** Null until the node listens, as are the address and the port. */
@@ -109,7 +109,7 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
     egressWarning: sandbox.egressWarning,
     driverRefusal: sandbox.driverRefusal,
     limitProfileOf: deps.limitProfileOf,
-    memoryBudgetMb: () => sandboxes.status().memory.budgetMb || null,
+    memoryBudgetMb: () => deps.workers?.memory.mostMb ?? (sandboxes.status().memory.budgetMb || null),
     expected: (version) => sandboxes.prepare(specs.of(version)),
     believable,
   })

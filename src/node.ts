@@ -173,7 +173,7 @@ export class RunningNode implements AsyncDisposable {
     let concurrency: Concurrency | null = null
     const shares = { projects: () => concurrency?.projects ?? 1, weightOf: (ref: string) => concurrency?.weightOf(ref) ?? 1 }
     const place = { data, instanceId: directory.instance.instanceId, processes: count + 1 }
-    const sandbox = await openSandboxRoom(config, host, { ...place, process: 0 }, await guests, shares)
+    const sandbox = await openSandboxRoom(config, host, { ...place, process: 0 }, await guests, shares, workforce?.memory.own ?? null)
     opening.use(sandbox.sandboxes)
     const draining = new AbortController()
     const stopping = new AbortController()

@@ -1,5 +1,4 @@
 import { existsSync, promises as fs } from 'node:fs'
-import { totalmem } from 'node:os'
 import path from 'node:path'
 import type { Databases } from './backends/database/database.ts'
 import { EmbeddedDatabases } from './backends/database/embedded.ts'
@@ -9,7 +8,6 @@ import type { Ballast } from './core/ballast.ts'
 import type { Egress } from './core/egress.ts'
 import type { Sealer } from './core/seal.ts'
 import type { Host } from './host.ts'
-import { MiB } from './lib/bytes.ts'
 import { uuidTime } from './lib/ids.ts'
 import { MOST_WORKERS } from './gateway/index.ts'
 import {
@@ -18,6 +16,7 @@ import {
   detectDriver,
   type Guests,
   isDriver,
+  type MemorySource,
   type NoDriver,
   openSandboxes,
   readMachineMemory,
@@ -64,7 +63,7 @@ const placeName = ({ instanceId, process }: SandboxPlace) => `${instanceId.repla
 const ISOLATING: readonly DriverName[] = ['runc', 'gvisor', 'bwrap']
 
 /** The driver that this machine allows, with its pool; without one, what says why. */
-export async function openSandboxRoom(config: Config, host: Host, place: SandboxPlace, guests: Guests, shares: Shares) {
+export async function openSandboxRoom(config: Config, host: Host, place: SandboxPlace, guests: Guests, shares: Shares, memory: MemorySource | null) {
   const startedAt = host.clock.now()
   const setting = config.sandbox.sandbox
   const name = placeName(place)
@@ -90,7 +89,8 @@ export async function openSandboxRoom(config: Config, host: Host, place: Sandbox
       })
     : own
   const sandboxes: Sandboxes = await openSandboxes({
-    config: { ...config.sandbox, memoryMb: shareOfMemory(config.sandbox.memoryMb, place.processes) },
+    config: { ...config.sandbox, poolSize: partOfPool(config.sandbox.poolSize, place.processes) },
+    ...(memory === null ? {} : { memory }),
     driver: found,
     data: place.data,
     ...(place.process === 0 ? {} : { worker: place.process }),
@@ -123,9 +123,8 @@ export async function openSandboxRoom(config: Config, host: Host, place: Sandbox
   }
 }
 
-/** 0 stays what the pool makes of it where the node is one process. */
-const shareOfMemory = (memoryMb: number, processes: number): number =>
-  processes === 1 ? memoryMb : Math.max(1, Math.floor((memoryMb || (totalmem() / MiB) * 0.75) / processes))
+/** What waits booted is dealt out to the processes of a node, of what there is one to each at least. */
+const partOfPool = (poolSize: number, processes: number): number => (poolSize === 0 ? 0 : Math.max(1, Math.round(poolSize / processes)))
 
 /** Ends what workers left behind that are no part of this life of the node: there may have been more of them. */
 export async function sweepFormerWorkers(config: Config, host: Host, place: Omit<SandboxPlace, 'process'>, guests: Guests): Promise<void> {

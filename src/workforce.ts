@@ -16,7 +16,7 @@ import { Homes, socketOf } from './homes.ts'
 import type { Host } from './host.ts'
 import type { KeepsLoaded, SlotLender } from './invoke/index.ts'
 import { KeptByWorkers } from './kept-loaded.ts'
-import type { Problem, ProvisionedState, SandboxStatus } from './sandbox/index.ts'
+import { MemoryLender, type Problem, type ProvisionedState, sandboxMemoryMb, type SandboxStatus } from './sandbox/index.ts'
 
 /** All that a worker is told when it starts; the key of the instance among it, so it goes to nobody else. */
 export interface Boot {
@@ -31,6 +31,8 @@ export interface Boot {
   readonly address: string
   readonly port: number
   readonly operatorHash: string
+  /** What its sandboxes may take to begin with. */
+  readonly memoryMb: number
 }
 
 /** What a worker says of itself at every pulse. */
@@ -69,6 +71,7 @@ const STORE_MS = 60_000
 export class Workforce implements AsyncDisposable {
   readonly bus: WiredBus
   readonly homes: Homes
+  readonly memory: MemoryLender
   readonly #deps: WorkforceDeps
   readonly #folder: string
   readonly #crew: Crew
@@ -86,6 +89,7 @@ export class Workforce implements AsyncDisposable {
     this.bus = WiredBus.hub()
     this.homes = new Homes(0, folder, this.bus)
     const { count, host } = deps
+    this.memory = new MemoryLender(this.bus, sandboxMemoryMb(deps.config.sandbox), count + 1)
     this.bus.subscribe('workers.kept', (value) => {
       const { worker, kept } = value as unknown as { worker: number; kept: Pulse['kept'] }
       this.#kept?.heard(worker, kept)
@@ -105,7 +109,10 @@ export class Workforce implements AsyncDisposable {
         this.#kept?.lost(worker)
         deps.provisioningChanged()
       },
-      joined: deps.provisioningChanged,
+      joined: (worker) => {
+        this.memory.join(worker)
+        deps.provisioningChanged()
+      },
       clock: host.clock,
       log: host.log,
     })
@@ -207,6 +214,7 @@ export class Workforce implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#crew[Symbol.asyncDispose]()
     this.homes[Symbol.dispose]()
+    this.memory[Symbol.dispose]()
     await this.bus[Symbol.asyncDispose]()
     await fs.rm(this.#folder, { recursive: true, force: true })
   }
@@ -225,6 +233,7 @@ export class Workforce implements AsyncDisposable {
       address: this.#address,
       port: this.#port,
       operatorHash: Buffer.from(this.#operatorHash).toString('base64'),
+      memoryMb: this.memory.firstOf(worker),
     }
   }
 

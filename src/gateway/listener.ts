@@ -332,6 +332,11 @@ export class Gateway implements AsyncDisposable {
     try {
       if (await peer.hand(request, response, this.#hopOf(request, arrival))) return true
     } catch (error) {
+      // With the main process the node is gone, and this one in an instant: as of a node of one process no answer comes.
+      if (!this.#isLeaving && peer === processes.handOver.rest && error instanceof MayflyError && error.code === 'process_lost') {
+        response.destroy()
+        return true
+      }
       // The other process was told to stop, as this one is.
       throw this.#isLeaving ? new MayflyError('shutting_down', 'the node is stopping', { cause: error }) : error
     }

@@ -1,7 +1,8 @@
-import { Agent, type ClientRequest, type IncomingMessage, request as open, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
+import { Agent, request as open, STATUS_CODES } from '../lib/http-server.ts'
 import type { RelayIdentity } from '../sandbox/index.ts'
 import { endWith } from './refusals.ts'
 

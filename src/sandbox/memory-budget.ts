@@ -1,6 +1,7 @@
 import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { mostOf, type Use, Uses } from '../lib/fair-share.ts'
+import type { MemorySource, Recalled } from './memory-leases.ts'
 import type { Server, Serving } from './serving.ts'
 import { runningMb } from './state.ts'
 import type { Shares } from './types.ts'
@@ -9,6 +10,9 @@ import type { Shares } from './types.ts'
 const LONG_IDLE_MS = 60_000
 
 const UNASKED_SHARE = 0.9
+/** Of what it began with, the least that is asked of other processes at once. */
+const CHUNK = 1 / 8
+const ASKED_MOST = 4
 
 /** What memory is asked for. */
 interface Wanted {
@@ -19,6 +23,8 @@ interface Wanted {
 
 export interface MemoryBudgetDeps<Sandbox extends Server> {
   readonly totalMb: number
+  /** Where it gets more, in a node of several processes. */
+  readonly source?: MemorySource
   readonly serving: Serving<Sandbox>
   readonly shares: Shares
   readonly clock: Pick<Clock, 'monotonic'>
@@ -34,18 +40,87 @@ export interface MemoryBudgetDeps<Sandbox extends Server> {
  * another project is kept for it.
  */
 export class MemoryBudget<Sandbox extends Server> {
-  readonly totalMb: number
   readonly #deps: MemoryBudgetDeps<Sandbox>
   /** Those on their way, by version. */
   readonly #coming = new Map<string, number>()
   readonly #comingMb = new Map<string, number>()
   /** Of each project, what ran of it, now and lately. */
   readonly #ran: Uses
+  #totalMb: number
+  #growing: Promise<boolean> | null = null
+  /** What is asked of others now, together. */
+  #lackingMb = 0
 
   constructor(deps: MemoryBudgetDeps<Sandbox>) {
-    this.totalMb = deps.totalMb
+    this.#totalMb = deps.source?.firstMb ?? deps.totalMb
     this.#deps = deps
     this.#ran = new Uses(deps.clock)
+    deps.source?.lends((asked) => this.#give(asked))
+  }
+
+  get totalMb(): number {
+    return this.#totalMb
+  }
+
+  /** Whether more of the node's memory would help this process. */
+  lacks(wanted: Wanted): boolean {
+    return this.#deps.source !== undefined && !this.fits(wanted)
+  }
+
+  /** The same of one that stands frozen and is to run. On the path of every warm call. */
+  lacksToRun(sandbox: Sandbox): boolean {
+    const { source, serving } = this.#deps
+    if (source === undefined || sandbox.state.state !== 'frozen') return false
+    return this.usedMb + sandbox.spec.memoryMb - serving.memoryOf(sandbox) > this.totalMb
+  }
+
+  /**
+   * Asks the other processes for memory that they do not use.
+   * @param asked  how often for this; not for ever, as two that lack more than there is would take it from each other in turn
+   * @returns whether there is more now
+   */
+  async grow({ memoryMb }: Wanted, asked: number): Promise<boolean> {
+    if (asked >= ASKED_MOST) return false
+    this.#lackingMb += memoryMb
+    try {
+      return await this.#grow()
+    } finally {
+      this.#lackingMb -= memoryMb
+    }
+  }
+
+  /** For all that lack some now; who comes meanwhile waits for the same answer. */
+  #grow(): Promise<boolean> {
+    const { source } = this.#deps
+    if (source === undefined) return Promise.resolve(false)
+    this.#growing ??= this.#ask(source).finally(() => {
+      this.#growing = null
+    })
+    return this.#growing
+  }
+
+  async #ask(source: MemorySource): Promise<boolean> {
+    // Those who are about to ask are asked for too.
+    await new Promise((resolve) => setImmediate(resolve))
+    const mb = Math.ceil(Math.max(this.#lackingMb, source.firstMb * CHUNK))
+    // Where the main process is away it ends this one.
+    const totalMb = await source.more(mb).catch(() => this.#totalMb)
+    const isMore = totalMb > this.#totalMb
+    this.#totalMb = totalMb
+    return isMore
+  }
+
+  #give({ mb, leastMb, evict }: Recalled): number {
+    const wantedMb = Math.min(mb, Math.max(0, this.#totalMb - leastMb))
+    const freeMb = () => Math.max(0, Math.floor(this.#totalMb - this.usedMb))
+    while (evict && freeMb() < wantedMb) {
+      if (this.#deps.waiting.drop()) continue
+      const [oldest] = this.#deps.serving.idle().toSorted((one, other) => one.sinceMs - other.sinceMs)
+      if (!oldest) break
+      this.#deps.drop(oldest.sandbox)
+    }
+    this.#totalMb -= Math.min(wantedMb, freeMb())
+    return this.#totalMb
   }
 
   /** Whether there is room for what nobody has asked for; a tenth is left to those who will. */

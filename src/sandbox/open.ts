@@ -6,7 +6,8 @@ import { MiB } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { SandboxConfig } from './config.ts'
 import { isDriver, type NoDriver, noDriver } from './drivers/detect.ts'
-import { SandboxPool } from './pool.ts'
+import type { MemorySource } from './memory-leases.ts'
+import { memoryForSandboxes, SandboxPool } from './pool.ts'
 import type { MachineMemory } from './pressure.ts'
 import { Staging } from './staging.ts'
 import { noneEnded } from './state.ts'
@@ -23,8 +24,13 @@ export interface OpenOptions {
   /** Which of the node's workers this is, absent in the main process: its sandboxes are its own, the compile caches are not. */
   readonly worker?: number
   readonly shares: Shares
+  /** Where the memory for sandboxes comes from, in a node of several processes. */
+  readonly memory?: MemorySource
   readonly machineMemory: () => Promise<MachineMemory>
 }
+
+/** What all sandboxes of this machine may take together. */
+export const sandboxMemoryMb = (config: Pick<SandboxConfig, 'memoryMb'>): number => memoryForSandboxes(config, Math.floor(totalmem() / MiB))
 
 /** Clears what a former life left and opens the pool; without a driver, something that says why at every call. */
 export async function openSandboxes(options: OpenOptions): Promise<Sandboxes> {

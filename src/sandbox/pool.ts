@@ -15,6 +15,7 @@ import { Endings } from './endings.ts'
 import { FreezeTimer } from './freezing.ts'
 import { initReport, isLate, LOAD_MS } from './loading.ts'
 import { MemoryBudget } from './memory-budget.ts'
+import type { MemorySource } from './memory-leases.ts'
 import { type MachineMemory, Pressure, shareToDrop } from './pressure.ts'
 import { Provisioned } from './provisioned.ts'
 import { Serving } from './serving.ts'
@@ -55,12 +56,16 @@ export interface PoolDeps {
   readonly clock: Clock
   readonly log: Log
   readonly machineMb: number
+  /** Where the memory for sandboxes comes from, in a node of several processes. */
+  readonly memory?: MemorySource
   /** Whether a version was there before this life of the node. */
   readonly knownBefore: (key: string) => boolean
   readonly shares: Shares
   /** How it stands with the memory of the machine. */
   readonly machineMemory: () => Promise<MachineMemory>
 }
+
+export const memoryForSandboxes = (config: Pick<SandboxConfig, 'memoryMb'>, machineMb: number): number => config.memoryMb || Math.floor(machineMb * 0.75)
 
 /** Keeps booted sandboxes waiting, makes them a version's when a call comes, and keeps those for the next call. */
 export class SandboxPool implements Sandboxes {
@@ -112,7 +117,8 @@ export class SandboxPool implements Sandboxes {
     })
     this.#serving = new Serving(this.#provisioned)
     this.#budget = new MemoryBudget({
-      totalMb: config.memoryMb || Math.floor(deps.machineMb * 0.75),
+      totalMb: memoryForSandboxes(config, deps.machineMb),
+      ...(deps.memory === undefined ? {} : { source: deps.memory }),
       serving: this.#serving,
       shares: deps.shares,
       clock,
@@ -163,10 +169,11 @@ export class SandboxPool implements Sandboxes {
     signal.throwIfAborted()
     const { clock } = this.#deps
     const asked = clock.monotonic()
-    for (;;) {
+    for (let grown = 0; ; ) {
       this.#closing.signal.throwIfAborted()
       const ready = this.#serving.findReady(spec)
       if (!ready) return await this.#acquireCold(spec, log, signalOf(signal), asked)
+      if (this.#budget.lacksToRun(ready) && (await this.#budget.grow(spec, grown++))) continue
       this.#budget.makeRoomToRun(ready)
       if (await ready.begin()) return this.#leaseReady(ready, log, clock.monotonic() - asked)
     }
@@ -182,6 +189,7 @@ export class SandboxPool implements Sandboxes {
       this.#closing.signal.throwIfAborted()
     }
     const cold = this.#coldReasons.why(spec, this.#serving.has(spec.key) || this.#budget.isComing(spec.key))
+    for (let grown = 0; this.#budget.lacks(spec) && (await this.#budget.grow(spec, grown)); ) grown++
     this.#budget.makeRoom(spec)
     using _ = this.#budget.comes(spec)
     const { booted, ready } = await this.#supply.take(spec, signal)

@@ -67,6 +67,9 @@ const workersOf = (args: readonly string[]): readonly string[] => {
   return workers === undefined || workers === '' || args.some((arg) => arg.startsWith('--workers')) ? [] : ['--workers', workers]
 }
 
+/** How many processes of a node have sandboxes, where a test does not say how many workers it wants. */
+export const PROCESSES = 1 + Number(process.env.MAYFLY_TEST_WORKERS || 0)
+
 /**
  * An empty cluster of PostgreSQL as the first node of this checkout made it, with its password. Making one takes a
  * third of the processor time of a first start, and it is the same each time.

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { Soak, tableOf } from './soak.ts'
+import { Soak, tableOf, timesOf } from './soak.ts'
 
 // npm run soak -- --calls 100000 --minutes 120 --kills 10 --at-once 4: a node of its own is called, deployed to and killed;
 // at the end it holds what it held at the start, each call had its outcome and each execution its meter.
@@ -18,7 +18,7 @@ const say = (line: string) => void process.stdout.write(`${line}\n`)
 const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-soak-'))
 const from = performance.now()
 try {
-  const { looks, outcomes, problems } = await Soak.run({
+  const { looks, outcomes, took, problems } = await Soak.run({
     folder,
     calls: Number(values.calls),
     minutes: Number(values.minutes),
@@ -31,6 +31,7 @@ try {
   )
   say(`outcomes: ${JSON.stringify(outcomes)}`)
   say(tableOf(looks))
+  say(timesOf(took))
   for (const problem of problems) say(`✖ ${problem}`)
   say(problems.length === 0 ? 'flat' : `${problems.length} problems`)
   process.exitCode = problems.length === 0 ? 0 : 1

@@ -17,6 +17,8 @@ export interface SoakOptions {
 export interface SoakResult {
   readonly looks: readonly Look[]
   readonly outcomes: Readonly<Record<Outcome, number>>
+  /** By kind of what was done: how often, and how long that took together. */
+  readonly took: ReadonlyMap<string, { readonly times: number; readonly ms: number }>
   /** What is not as it must be; empty when all is. */
   readonly problems: readonly string[]
 }
@@ -43,6 +45,7 @@ export class Soak {
   /** What was answered as executed, by function, and how many events were taken. */
   readonly #executed = new Map<Name, number>()
   readonly #unknown = new Map<Name, number>()
+  readonly #took = new Map<string, { times: number; ms: number }>()
   #node: RunningMayfly
   #functions: Functions
   /** Resolves when the node is there again. */
@@ -89,7 +92,7 @@ export class Soak {
     const code = await this.#node.stop()
     if (code !== 0) this.#problems.push(`the node ended with ${code}`)
     this.#problems.push(...remains(this.#data).map((what) => `left behind: ${what}`))
-    return { looks: this.#looks, outcomes: this.#outcomes, problems: this.#problems }
+    return { looks: this.#looks, outcomes: this.#outcomes, took: this.#took, problems: this.#problems }
   }
 
   async #part(calls: number, until: number): Promise<number> {
@@ -98,7 +101,11 @@ export class Soak {
       while (begun < calls && performance.now() < until) {
         begun++
         await this.#isUp
-        await this.#one(KINDS[Math.floor(Math.random() * KINDS.length)] as Kind).catch((error: Error) => this.#problems.push(error.message))
+        const kind = this.#any(KINDS)
+        const from = performance.now()
+        await this.#one(kind).catch((error: Error) => this.#problems.push(error.message))
+        const took = this.#took.get(kind) ?? { times: 0, ms: 0 }
+        this.#took.set(kind, { times: took.times + 1, ms: took.ms + performance.now() - from })
       }
     }
     await Promise.all(Array.from({ length: this.#options.atOnce }, work))
@@ -243,6 +250,16 @@ export class Soak {
     return some[Math.floor(Math.random() * some.length)] as T
   }
 }
+
+/** For people: where the time went. */
+export const timesOf = (took: SoakResult['took']): string =>
+  [...took]
+    .toSorted(([, a], [, b]) => b.ms - a.ms)
+    .map(
+      ([kind, { times, ms }]) =>
+        `${kind.padEnd(24)}${String(times).padStart(10)}${(ms / times).toFixed(1).padStart(10)} ms${(ms / 1000).toFixed(0).padStart(10)} s`,
+    )
+    .join('\n')
 
 /** For people: a row for each thing that is held, a column for each look. */
 export const tableOf = (looks: readonly Look[]): string =>
