@@ -1,5 +1,6 @@
 import type { Client } from '../client/client.ts'
 import { deployPacked, type Packed, packFolder } from '../client/deploy.ts'
+import { readyApp } from '../client/ready-app.ts'
 import { planFunction, promote } from '../client/versions.ts'
 import { type HowToDeploy, showChanges } from './deploy-project.ts'
 import { bold, complain, dim, green, ms, print, progress, size, yellow } from './output.ts'
@@ -23,10 +24,13 @@ export async function deployFunction(
   overrides: Record<string, unknown> = {},
 ): Promise<void> {
   const hear = (step: string) => progress(`  ${step} …`)
-  if (how.dryRun) return await planOnly(client, project, await packFolder(folder, how.name, hear, overrides).finally(() => progress('')), how)
+  const ready = async () => await readyApp(client, project, await packFolder(folder, how.name, hear, overrides), hear)
+  if (how.dryRun) return await planOnly(client, project, (await ready().finally(() => progress(''))).packed, how)
   const work = async () => {
-    const packed = await packFolder(folder, how.name, hear, overrides)
-    const made = await deployPacked(client, project, packed, hear)
+    const { packed, build, sent } = await ready()
+    const deployed = await deployPacked(client, project, packed, hear)
+    const told = [...(packed.app?.warnings ?? []), ...(build?.warnings ?? [])]
+    const made = { ...deployed, sent: sent || deployed.sent, warnings: [...told, ...deployed.warnings] }
     return { packed, made, promoted: how.to === null ? null : await promote(client, project, packed.name, how.to, null) }
   }
   const { packed, made, promoted } = await work().finally(() => progress(''))

@@ -1,5 +1,5 @@
 import type { Client, DeploymentChange } from '../client/client.ts'
-import { applyProject, packProject, type PackedProject, sitesOf } from '../client/project.ts'
+import { applyProject, packProject, readyApps, type PackedProject, sitesOf } from '../client/project.ts'
 import { type AliasInfo, promote } from '../client/versions.ts'
 import { bold, complain, dim, green, harmless, ms, print, progress, red, size, table, yellow } from './output.ts'
 import { told } from './versions.ts'
@@ -38,15 +38,17 @@ export function showChanges(all: readonly DeploymentChange[]): boolean {
 /** Deploys a whole project: says first what will change and why, then what came of it. */
 export async function deployProject(client: Client, project: string, folder: string, how: HowToDeploy): Promise<void> {
   const hear = (step: string) => progress(`  ${step} …`)
-  const packed = await packProject(folder, how.name, hear).finally(() => progress(''))
+  const packed = await packProject(folder, how.name, hear)
+    .then((all) => readyApps(client, project, all, hear))
+    .finally(() => progress(''))
   const plan = await client.planDeployment(project, packed.document, how.to)
   const changes = plan.changes.filter((change) => change.action !== 'same')
   if (!how.json) {
     print(`${bold(packed.name)}: ${summary(packed)}`)
-    for (const warning of plan.warnings) complain(yellow(`warning: ${warning}`))
+    for (const warning of [...packed.warnings, ...plan.warnings]) complain(yellow(`warning: ${warning}`))
     showChanges(plan.changes)
   }
-  const planned = { deployment: packed.name, changes: plan.changes, warnings: plan.warnings }
+  const planned = { deployment: packed.name, changes: plan.changes, warnings: [...packed.warnings, ...plan.warnings] }
   if (how.dryRun) {
     if (how.json) print(JSON.stringify({ ...planned, dryRun: true }))
     else if (changes.length > 0) print('Nothing was changed: this was a dry run.')

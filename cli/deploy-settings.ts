@@ -9,6 +9,7 @@ const NUMBERS = {
   concurrency: ['calls', 'how many calls one sandbox takes at once'],
 } as const
 const TEXTS = {
+  entryPoint: ['name', 'the function of a Google app that is meant'],
   reuse: ['how', '`function`, `fork` for a process of its own for each call (Python), `never` for a sandbox of its own'],
   sandbox: ['driver', 'what keeps its sandboxes apart: `runc`, `gvisor`, `bwrap`, or `auto` for what the node takes'],
 } as const
@@ -17,7 +18,8 @@ export type DeploySettings = Partial<Record<keyof typeof NUMBERS | keyof typeof 
 
 /** Adds the flags to a command. */
 export function withDeploySettings(command: Command): Command {
-  for (const [name, [unit, what]] of Object.entries({ ...NUMBERS, ...TEXTS })) command.option(`--${name} <${unit}>`, `${what}, over what its mayfly.json says`)
+  for (const [name, [unit, what]] of Object.entries({ ...NUMBERS, ...TEXTS }))
+    command.option(`--${name.replace('P', '-p')} <${unit}>`, `${what}, over what its mayfly.json says`)
   return command
 }
 

@@ -34,6 +34,15 @@ export interface ReadyLine {
   readonly sandbox: { readonly driver: string; readonly limits: readonly string[] }
 }
 
+/** An app of another cloud, ready to run. */
+export interface AppBuild {
+  readonly artefact: string
+  /** What it registers. */
+  readonly functions: readonly { readonly name: string; readonly trigger: string; readonly details: Readonly<Record<string, unknown>> }[]
+  readonly warnings: readonly string[]
+  readonly packages: { readonly key: string; readonly reused: boolean; readonly locked: boolean }
+}
+
 /** The sandboxes of a node as they are now. */
 export interface Pool {
   /** Booted, and waiting for a function: all, and by runtime. */
@@ -278,6 +287,11 @@ export class Client {
 
   putArtefact(project: string, sha256: string, zip: Uint8Array): Promise<Response> {
     return this.request('PUT', `${at(project)}/artefacts/${sha256}`, new Uint8Array(zip), { 'content-type': 'application/zip' })
+  }
+
+  /** Has the packages of an app installed, and what it registers looked at. */
+  buildApp(project: string, request: object): Promise<AppBuild> {
+    return this.#json('POST', `${at(project)}/builds`, request)
   }
 
   putFunction(project: string, name: string, definition: object): Promise<{ function: FunctionInfo; changed: boolean; warnings: readonly string[] }> {

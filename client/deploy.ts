@@ -5,6 +5,7 @@ import path from 'node:path'
 import { build, type Plugin, stop } from 'esbuild'
 import yazl from 'yazl'
 import type { Client, FunctionInfo } from './client.ts'
+import { type App, appFiles, appOf, frameworkOf } from './framework.ts'
 import { isPackedWhole, wholeFolder } from './pack-whole.ts'
 import { listUrls, putUrl, removeUrl, type UrlWish } from './urls.ts'
 import { FolderError, isProjectFile, readMayflyJson } from './mayfly-json.ts'
@@ -20,6 +21,8 @@ export interface Packed {
   /** Packages that cannot be bundled and were packed as they are. */
   readonly packages: readonly string[]
   readonly steps: readonly { readonly what: string; readonly ms: number }[]
+  /** Of another cloud's framework: the node installs its packages before it is a function. */
+  readonly app?: App
 }
 
 /** What mayfly.json may hold; docs/mayfly.schema.json says what of it. */
@@ -28,6 +31,9 @@ export const FIELDS: ReadonlySet<string> = new Set([
   'name',
   'runtime',
   'handler',
+  'framework',
+  'entryPoint',
+  'installScripts',
   'description',
   'memory',
   'timeout',
@@ -75,6 +81,8 @@ export async function packFolder(folder: string, name: string | null, hear: Hear
   const stat = await fs.stat(root).catch(() => null)
   if (!stat?.isDirectory()) throw new FolderError(`${folder} is not a folder.`)
   const definition = readDefinition(root, overrides)
+  const framework = frameworkOf(root, definition)
+  if (framework !== null) return await packApp(root, name, framework, definition, hear)
   if (isPackedWhole(definition.runtime)) return await packWhole(root, name, { ...definition, runtime: definition.runtime }, hear)
   const handler = definition.handler ?? 'index.handler'
   const entry = findEntry(root, handler)
@@ -118,6 +126,26 @@ export async function packFolder(folder: string, name: string | null, hear: Hear
     files: files.size,
     packages,
     steps,
+  }
+}
+
+/** An app of another cloud goes as it is, and its packages are the node's to install. */
+async function packApp(root: string, given: string | null, framework: App['framework'], definition: Definition, hear: Hear): Promise<Packed> {
+  const { steps, step } = inSteps(hear)
+  const name = given ?? definition.name ?? nameOfFolder(root)
+  const { app, handler, environment } = appOf(root, framework, definition, name)
+  const files = await step('files', () => appFiles(root))
+  const zip = await step('zip', () => zipOf(files))
+  const { installScripts: _, entryPoint: __, ...settings } = settingsOf(definition)
+  return {
+    name,
+    definition: { ...settings, framework, handler, ...(Object.keys(environment).length > 0 ? { environment } : {}) },
+    zip,
+    sha256: createHash('sha256').update(zip).digest('hex'),
+    files: files.size,
+    packages: [],
+    steps,
+    app,
   }
 }
 

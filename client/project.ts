@@ -1,6 +1,7 @@
 import path from 'node:path'
 import type { Client, DeploymentInfo, DeploymentPlan } from './client.ts'
 import { type Hear, inSteps, type Packed, packFolder } from './deploy.ts'
+import { readyApp } from './ready-app.ts'
 import { FolderError, readMayflyJson } from './mayfly-json.ts'
 import { parseProjectFile } from './project-file.ts'
 import { inside, type PackedFile, packSite } from './site-folder.ts'
@@ -12,6 +13,8 @@ export interface PackedProject {
   /** What the node is asked to be equal to. */
   readonly document: Record<string, unknown>
   readonly steps: Packed['steps']
+  /** Of its apps of other clouds. */
+  readonly warnings: readonly string[]
 }
 
 export interface DeployedProject {
@@ -45,13 +48,28 @@ export async function packProject(folder: string, name: string | null, hear: Hea
     functions,
     sites,
     steps,
+    warnings: [],
     document: {
       name: own,
-      functions: functions.map((one) => ({ ...one.definition, name: one.name, artefact: one.sha256 })),
+      functions: functionsOf(functions),
       buckets: file.buckets ?? [],
       sites: sites.map((site) => ({ name: site.name, files: site.files.map((one) => ({ path: one.path, sha256: one.sha256 })) })),
     },
   }
+}
+
+const functionsOf = (functions: readonly Packed[]) => functions.map((one) => ({ ...one.definition, name: one.name, artefact: one.sha256 }))
+
+/** Has the node make its apps of other clouds ready. @throws ApiError */
+export async function readyApps(client: Client, project: string, packed: PackedProject, hear: Hear = () => {}): Promise<PackedProject> {
+  const functions: Packed[] = []
+  const warnings: string[] = []
+  for (const one of packed.functions) {
+    const ready = await readyApp(client, project, one, hear)
+    functions.push(ready.packed)
+    warnings.push(...[...(one.app?.warnings ?? []), ...(ready.build?.warnings ?? [])].map((warning) => `${one.name}: ${warning}`))
+  }
+  return { ...packed, functions, warnings, document: { ...packed.document, functions: functionsOf(functions) } }
 }
 
 /** Sends what the plan says is missing, asks for the document and waits until it is reached. @throws ApiError */

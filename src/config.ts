@@ -1,5 +1,6 @@
 import type { Infer } from './core/settings.ts'
 import { authSettings } from './auth/config.ts'
+import { npmSettings } from './deployments/config.ts'
 import { nodeSettings } from './gateway/config.ts'
 import { invokeSettings } from './invoke/config.ts'
 import { observeSettings } from './observe/config.ts'
@@ -19,5 +20,6 @@ export const SECTIONS = {
   realtime: realtimeSettings,
   auth: authSettings,
   storage: storageSettings,
+  npm: npmSettings,
 }
 export type Config = { readonly [K in keyof typeof SECTIONS]: Infer<(typeof SECTIONS)[K]> }

@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { openAppBuilds } from './app-builds.ts'
 import type { Auth } from './auth/index.ts'
 import type { Bus } from './backends/bus/bus.ts'
 import type { Database } from './backends/database/database.ts'
@@ -113,6 +114,7 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
     expected: (version) => sandboxes.prepare(specs.of(version)),
     believable,
   })
+  const apps = openAppBuilds({ config, host, data, functions, artefacts, sandboxes })
   const urls = new FunctionUrls({ control, functionId: async (ref, name) => (await functions.find(ref, name))?.id ?? null, believable })
   const { concurrency: node, projectConcurrency: perProject, functionConcurrency: perFunction } = config.invoke
   const admission = new Admission({ node, perProject, perFunction }, clock, {
@@ -139,6 +141,7 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
   const provisioning = opening.use(new Provisioning({ concurrency, functions, sandboxes: kept, retired, clock, log }))
   return {
     functions,
+    apps,
     concurrency,
     secrets,
     settings: functionSettings,
@@ -159,6 +162,7 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
     },
     dropProject: async (ref: ProjectRef): Promise<void> => {
       await functions.dropProject(ref)
+      await apps.packages.dropProject(ref)
       functionSettings.forget(ref)
       secrets.forget(ref)
     },

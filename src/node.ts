@@ -226,6 +226,7 @@ export class RunningNode implements AsyncDisposable {
     )
     const sweeper = setInterval(() => {
       void functions.sweep().catch((error: Error) => log.warn({ error: error.message }, 'old versions could not be removed'))
+      void room.apps.packages.sweep().catch((error: Error) => log.warn({ error: error.message }, 'packages that are not used any more could not be removed'))
       void sites.sweep().catch((error: Error) => log.warn({ error: error.message }, 'files of former sites could not be removed'))
     }, SWEEP_MS)
     sweeper.unref()

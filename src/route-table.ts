@@ -13,7 +13,7 @@ import { DEFAULT_PROJECT } from './defaults.ts'
 import { journalsOfAll, poolOfAll } from './all-processes.ts'
 import { archivesOfFunctions } from './deploying.ts'
 import { routes as deploymentRoutes } from './deployments/http.ts'
-import type { Deployments } from './deployments/index.ts'
+import { buildRoutes, type Deployments } from './deployments/index.ts'
 import type { FunctionRoom } from './function-room.ts'
 import { lambdaRoutes, projectConcurrencyRoutes, routes as functionRoutes, secretRoutes, urlRoutes } from './functions/index.ts'
 import { consoleRoutes, type Content, nodeRoutes, projectRoutes } from './gateway/index.ts'
@@ -121,6 +121,7 @@ export function routeTable(rooms: Rooms): Route[] {
     ...secretRoutes(room.secrets),
     ...urlRoutes({ urls: room.urls, urlAddress }),
     ...siteRoutes({ sites, address: siteAddress }),
+    ...buildRoutes(room.apps.builds),
     ...deploymentRoutes({ deployments, address: siteAddress }),
     ...logRoutes(logs, draining),
     ...metricsRoutes(async () => {

@@ -3,6 +3,7 @@ import fs from 'node:fs'
 import module from 'node:module'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { adapterFor } from './adapters/adapters.mjs'
 import { offerDeno, servedByDeno } from './deno.mjs'
 import { HandlerError } from './errors.mjs'
 import { code } from './running.mjs'
@@ -66,7 +67,14 @@ async function modulesOf(file) {
 
 const pick = (from, names) => names.reduce((value, name) => (value === undefined || value === null ? undefined : value[name]), from)
 
-export async function load(root, handler) {
+export async function load(root, handler, framework = null) {
+  if (framework !== null) {
+    try {
+      return await adapterFor(framework)(root, handler, moduleAt)
+    } catch (error) {
+      throw inLambdasWords(error)
+    }
+  }
   const { folder, file, names } = splitHandler(handler)
   let found
   try {

@@ -46,7 +46,7 @@ export async function become(fields) {
 async function specialise(fields) {
   if (fields.cachePath) module.enableCompileCache(fields.cachePath)
   process.chdir(fields.codePath)
-  code.handler = await load(fields.codePath, fields.handler)
+  code.handler = await load(fields.codePath, fields.handler, fields.framework)
   if (fields.build) module.flushCompileCache()
   return code.handler.kind
 }

@@ -15,11 +15,17 @@ interface ErrorEntry {
 export const ERRORS = {
   alias_exists: { status: 409, retry: 'never', hint: 'Choose another name, or update the alias that is there.' },
   alias_not_found: { status: 404, retry: 'never', hint: 'Check the name with `mayfly alias <function>`.' },
+  app_broken: { status: 422, retry: 'never', hint: 'Correct the line that the message names and deploy again.' },
   bad_request: { status: 400, retry: 'never', hint: 'Correct the request as the message says.' },
   body_not_json: { status: 400, retry: 'never', hint: 'Send a JSON document as the body.' },
   cross_origin: { status: 403, retry: 'never', hint: "The console's address serves its own pages only; call the API with a key instead." },
   database_unavailable: { status: 503, retry: 'after', hint: 'Send the request again when the database is back; the log of the node says what it met.' },
   dead_letter_not_found: { status: 404, retry: 'never', hint: 'List them with `mayfly dlq ls`; one that was replayed or removed is gone.' },
+  dependencies_failed: {
+    status: 422,
+    retry: 'never',
+    hint: 'Correct package.json or its lockfile as npm says, or name another registry with `--npm-registry`.',
+  },
   deployment_conflict: { status: 409, retry: 'never', hint: 'Give it another name, or take it out of the project file of the other deployment first.' },
   deployment_failed: { status: 409, retry: 'never', hint: 'Correct what the message names and deploy again: the rest stands as far as it came.' },
   code_mismatch: { status: 400, retry: 'never', hint: 'Look at the code that the function has now; it is not what you wanted to publish.' },

@@ -466,6 +466,13 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/sandbox/faults.test.ts',
   },
+  installTime: {
+    value: 300_000,
+    unit: 'ms',
+    why: 'packages that are installed for a deploy hold a sandbox and its memory',
+    error: 'dependencies_failed',
+    provenBy: 'src/deployments/builds/installer.test.ts',
+  },
   provisionedLoadTime: {
     value: 130_000,
     unit: 'ms',

@@ -133,6 +133,7 @@ export class Builds {
         secrets: definition.secrets ?? [],
         layers: definition.layers ?? [],
         driver: definition.driver ?? null,
+        framework: definition.framework ?? null,
         description: ownDescription ?? definition.description,
         name: row.name,
         tags,

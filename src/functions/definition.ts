@@ -83,6 +83,10 @@ export const functionSpecSchema = z.strictObject(
       .meta({
         description: 'The file, without its ending, and the name that it exports; of a module whose default export has `fetch` the file alone counts.',
       }),
+    framework: z.enum(['google', 'azure'], { error: 'must be `google` or `azure`' }).nullable().default(null).meta({
+      description:
+        "The cloud whose framework the code is written for, `google` or `azure`; `mayfly deploy` sees it in package.json. Its packages are installed by the node; `handler` is then the function's target, as that cloud names it.",
+    }),
     description: text(256).default('').meta({ description: 'A sentence for people.', unit: 'characters' }),
     memory: within('MB', LIMITS.functionMemory)
       .default(256)
@@ -194,6 +198,14 @@ export const mayflyJsonSchema = z.strictObject({
   $schema: z.string().optional().meta({ description: 'Where this schema lies, for editors.' }),
   name: z.string().regex(FUNCTION_NAME).optional().meta({ description: 'The name of the function; that of its folder when absent.' }),
   ...functionSpecSchema.omit({ artefact: true }).shape,
+  entryPoint: z.string().optional().meta({
+    description:
+      "Of an app of `google`: the function that is meant, as `--entry-point` says it to gcloud; else what package.json's `start` or FUNCTION_TARGET names.",
+  }),
+  installScripts: z
+    .array(z.string())
+    .optional()
+    .meta({ description: 'Of an app of `google` or `azure`: packages whose install scripts may run, in the sandbox that installs; of no others they do.' }),
   url: urlSpecSchema.meta({
     description: 'An address of its own (a function URL): `true` for one that anyone may call, or `false` for none; what is there stays when this is absent.',
   }),
@@ -230,6 +242,7 @@ export function definitionOfSpec(name: string, spec: FunctionSpec, tags: Readonl
     name,
     runtime: spec.runtime,
     handler: spec.handler,
+    framework: spec.framework,
     description: spec.description,
     memoryMb: spec.memory,
     timeoutSeconds: spec.timeout,

@@ -10,6 +10,7 @@ export function differencesOf(record: FunctionRecord, spec: FunctionSpec): strin
   const fields = {
     runtime: 'runtime',
     handler: 'handler',
+    framework: 'framework',
     description: 'description',
     memoryMb: 'memory',
     timeoutSeconds: 'timeout',

@@ -146,6 +146,7 @@ function settingsOf(record: FunctionRecord) {
     name: record.name,
     runtime: definition.runtime,
     handler: definition.handler,
+    framework: definition.framework,
     description: definition.description,
     memory: definition.memoryMb,
     timeout: definition.timeoutSeconds,

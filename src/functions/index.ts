@@ -1,5 +1,6 @@
 export { isAliasName } from './aliases.ts'
 export { type Archive, readArchive, unpackArchive } from './archive.ts'
+export { joinArchives } from './archive-join.ts'
 export { Concurrency } from './concurrency/concurrency.ts'
 export { projectConcurrencyRoutes } from './concurrency/http.ts'
 export { targetsOf } from './concurrency/targets.ts'

@@ -7,6 +7,8 @@ export interface FunctionDefinition {
   readonly name: string
   readonly runtime: string
   readonly handler: string
+  /** The cloud whose framework the code is written for; null where it exports handlers of Lambda's or of the web's form. */
+  readonly framework: 'google' | 'azure' | null
   readonly description: string
   readonly memoryMb: number
   readonly timeoutSeconds: number

@@ -149,7 +149,9 @@ async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promis
   const project = context.project as Project
   const name = context.params.name ?? ''
   const incoming = new Incoming(context)
+  let isApp = false
   const checkKey = (version: Version) => {
+    isApp = version.definition.framework !== null
     if (!version.definition.verifyJwt || context.principal.kind !== 'nobody') return
     throw context.keyFault ?? new MayflyError('key_missing', 'No API key found in request')
   }
@@ -174,7 +176,8 @@ async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promis
         return {
           kind: 'http',
           method: context.method,
-          url: `${context.origin}/${encodeURIComponent(name)}${rest}${query}`,
+          // Supabase's functions see their own name in the path, those of other clouds what follows it.
+          url: `${context.origin}${isApp ? rest || '/' : `/${encodeURIComponent(name)}${rest}`}${query}`,
           headers: requestHeaders(context),
           body: incoming.streamed(),
         }

@@ -56,6 +56,7 @@ const DEFINITION: FunctionDefinition = {
   layers: [],
   awsRole: null,
   driver: null,
+  framework: null,
   tags: {},
 }
 

@@ -32,6 +32,7 @@ const version = (id: string, more: Partial<Version['definition']> = {}): Version
     layers: [],
     awsRole: null,
     driver: null,
+    framework: null,
     tags: {},
     ...more,
   },

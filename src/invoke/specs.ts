@@ -129,6 +129,7 @@ export class Specs {
       codeDir: version.codeDir,
       optDir: version.optDir,
       handler: definition.handler,
+      framework: definition.framework,
       context,
       environment: this.#environment(version, handle, context, secrets),
       memoryMb: definition.memoryMb,
@@ -161,6 +162,7 @@ export class Specs {
       LANG: 'en_US.UTF-8',
       TZ: ':UTC',
       HOME: '/tmp',
+      ...frameworkVariables(version),
       ...version.environment,
       ...secrets,
       MAYFLY_URL: RELAY,
@@ -184,6 +186,12 @@ export class Specs {
       AWS_LAMBDA_LOG_STREAM_NAME: context.logStream,
     }
   }
+}
+
+/** What the functions of other clouds look for; what the function itself says counts. */
+function frameworkVariables({ definition, functionName, id }: Version): Record<string, string> {
+  if (definition.framework !== 'google') return {}
+  return { NODE_ENV: 'production', K_SERVICE: functionName, K_REVISION: id, K_CONFIGURATION: functionName, FUNCTION_TARGET: definition.handler }
 }
 
 /** Runtimes write and filter what the function logs by these. */

@@ -44,6 +44,7 @@ export async function buildCache(deps: BuildDeps, spec: SandboxSpec): Promise<Bu
     const load = generic.channel.specialise(
       {
         handler: spec.handler,
+        framework: spec.framework ?? null,
         environment: pathVariables(spec.runtime, paths),
         context: spec.context,
         memoryMb: spec.memoryMb,

@@ -19,6 +19,7 @@ export class ChannelClosed extends Error {
 
 export interface SpecialiseFields {
   readonly handler: string
+  readonly framework: string | null
   /** `{relay}` in a value is replaced inside by the relay's origin. */
   readonly environment: Readonly<Record<string, string>>
   readonly context: VersionContext

@@ -30,6 +30,7 @@ export async function loadCode(generic: Generic, load: Load, clock: Clock, stagi
   const { paths } = generic.process
   generic.channel.announce({
     handler: spec.handler,
+    framework: spec.framework ?? null,
     environment: { ...pathVariables(spec.runtime, paths), ...spec.environment, ...load.environment },
     context: spec.context,
     memoryMb: spec.memoryMb,

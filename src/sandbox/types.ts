@@ -21,6 +21,8 @@ export interface SandboxSpec {
   readonly optDir: string | null
   /** `index.handler`, as Lambda writes it. */
   readonly handler: string
+  /** Another cloud's, whose adapter in the runtime loads the code; absent for handlers of Lambda's and of the web's form. */
+  readonly framework?: string | null
   /** The whole environment of the user's code, secrets included; goes in at specialisation. */
   readonly environment: Readonly<Record<string, string>>
   readonly context: VersionContext

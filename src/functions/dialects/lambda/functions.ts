@@ -71,6 +71,7 @@ async function createFunction(call: Call): Promise<unknown> {
     concurrency: 1,
     reuse: 'function',
     driver: null,
+    framework: null,
     // As on Lambda.
     egress: 'internet',
     role: 'service_role',

@@ -1,0 +1,88 @@
+// Installs the dependencies of an app: runs in a sandbox of its own, with no secret and no network but the registry,
+// which the node reaches for it. It is asked by HTTP and answers with a zip of node_modules, or with what npm said.
+import { spawn } from 'node:child_process'
+import fs from 'node:fs'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { Readable } from 'node:stream'
+
+const require = createRequire(import.meta.url)
+const yazl = require('yazl')
+const npm = path.join(import.meta.dirname, 'node_modules', 'npm', 'bin', 'npm-cli.js')
+
+const APP = '/tmp/app'
+const OUTPUT = 8_000
+// One date for all, so that the same packages are the same bytes.
+const DATE = new Date(Date.UTC(1980, 0, 2))
+
+export default {
+  async fetch(request) {
+    const { files, add, scripts, registryPath } = await request.json()
+    const registry = `${process.env.MAYFLY_URL}${registryPath}`
+    fs.rmSync(APP, { recursive: true, force: true })
+    fs.mkdirSync(APP, { recursive: true })
+    for (const [name, text] of Object.entries(files)) fs.writeFileSync(path.join(APP, name), text)
+    const locked = Object.keys(files).length > 1
+    const steps = [[locked ? 'ci' : 'install', '--ignore-scripts', ...(locked ? [] : ['--no-package-lock'])]]
+    if (add.length > 0) steps.push(['install', '--no-save', '--no-package-lock', '--ignore-scripts', ...add])
+    if (scripts.length > 0) steps.push(['rebuild', '--ignore-scripts=false', '--foreground-scripts', '--', ...scripts])
+    for (const step of steps) {
+      const failure = await runNpm(registry, step)
+      if (failure !== null) return Response.json({ step: step[0], said: failure }, { status: 422 })
+    }
+    return new Response(Readable.toWeb(archive()), { headers: { 'content-type': 'application/zip' } })
+  },
+}
+
+/** Resolves with what it said when it failed, else with null. */
+function runNpm(registry, step) {
+  const options = {
+    registry,
+    'replace-registry-host': 'always',
+    cache: '/tmp/npm',
+    userconfig: '/tmp/npm/user',
+    globalconfig: '/tmp/npm/global',
+    omit: 'dev',
+    'bin-links': 'false',
+    audit: 'false',
+    fund: 'false',
+    progress: 'false',
+    'update-notifier': 'false',
+    loglevel: 'error',
+    'fetch-retries': '1',
+    'logs-max': '0',
+  }
+  const args = Object.entries(options).map(([name, value]) => `--${name}=${value}`)
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [npm, ...args, ...step], {
+      cwd: APP,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { HOME: '/tmp', PATH: process.env.PATH },
+    })
+    let said = ''
+    const hear = (chunk) => {
+      said = (said + chunk).slice(-OUTPUT)
+    }
+    child.stdout.on('data', hear)
+    child.stderr.on('data', hear)
+    child.on('error', (error) => resolve(error.message))
+    child.on('close', (code, signal) => resolve(code === 0 ? null : said.trim() || `npm ended with ${signal ?? code}`))
+  })
+}
+
+function archive() {
+  const zip = new yazl.ZipFile()
+  const root = path.join(APP, 'node_modules')
+  const names = fs.existsSync(root) ? fs.readdirSync(root, { withFileTypes: true, recursive: true }) : []
+  const files = names.filter((entry) => entry.isFile()).map((entry) => path.relative(APP, path.join(entry.parentPath, entry.name)))
+  for (const name of files.toSorted()) {
+    if (name === 'node_modules/.package-lock.json') continue
+    const file = path.join(APP, name)
+    const executable = (fs.statSync(file).mode & 0o111) !== 0
+    zip.addBuffer(fs.readFileSync(file), name, { mtime: DATE, mode: executable ? 0o100755 : 0o100644, forceDosTimestamp: true, compressionLevel: 3 })
+  }
+  // An archive without any file is none.
+  if (files.length === 0) zip.addBuffer(Buffer.from('{}\n'), 'node_modules/.package-lock.json', { mtime: DATE, mode: 0o100644, forceDosTimestamp: true })
+  zip.end()
+  return zip.outputStream
+}

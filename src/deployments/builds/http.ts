@@ -1,0 +1,53 @@
+import { z } from 'zod'
+import { MayflyError } from '../../core/errors.ts'
+import { json } from '../../core/json-reply.ts'
+import { LIMITS } from '../../core/limits.ts'
+import type { Project } from '../../core/project.ts'
+import type { Route } from '../../core/route.ts'
+import type { BuildRequest } from './request.ts'
+import type { AppBuilds } from './service.ts'
+
+const PACKAGE = /^(@[a-z0-9][a-z0-9._-]*\/)?[a-z0-9][a-z0-9._-]*$/
+
+const requestSchema = z.strictObject({
+  artefact: z.string().regex(/^[0-9a-f]{64}$/, { error: 'must be the SHA-256 of an uploaded artefact' }),
+  framework: z.enum(['google', 'azure'], { error: 'must be `google` or `azure`' }),
+  runtime: z
+    .string()
+    .regex(/^nodejs\d+\.x$/, { error: 'must be a Node runtime, such as `nodejs24.x`' })
+    .default('nodejs24.x'),
+  handler: z.string().regex(/^\S{1,128}$/, { error: 'must be 1 to 128 characters without spaces' }),
+  environment: z.record(z.string(), z.string()).default({}),
+  installScripts: z
+    .array(z.string().regex(PACKAGE, { error: 'must be names of packages' }))
+    .max(50)
+    .default([]),
+})
+
+/** @throws MayflyError bad_request */
+function parseRequest(body: Buffer): BuildRequest {
+  let value: unknown
+  try {
+    value = JSON.parse(body.toString('utf8'))
+  } catch (error) {
+    throw new MayflyError('body_not_json', `the body is not JSON: ${(error as Error).message}`)
+  }
+  const parsed = requestSchema.safeParse(value)
+  if (parsed.success) return parsed.data
+  throw new MayflyError('bad_request', parsed.error.issues.map((issue) => `${issue.path.map(String).join('.')}: ${issue.message}`).join('; '))
+}
+
+export const buildRoutes = (builds: AppBuilds): Route[] => [
+  {
+    adds: 'data',
+    method: 'POST',
+    path: '/api/v1/projects/:ref/builds',
+    access: 'manage',
+    plane: 'management',
+    doc: "Makes of an uploaded app of another cloud's framework an artefact that runs: installs its packages in a sandbox, and tells what it registers.",
+    handle: async (context) => {
+      const request = parseRequest(await context.body(LIMITS.managementBody.value))
+      return json(200, await builds.build((context.project as Project).ref, request))
+    },
+  },
+]

@@ -1,0 +1,8 @@
+const functions = require('@google-cloud/functions-framework')
+
+const settings = undefined
+const greeting = settings.greeting
+
+functions.http('broken', (_req, res) => {
+  res.send(greeting)
+})

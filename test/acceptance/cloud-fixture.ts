@@ -1,0 +1,24 @@
+import { execFile } from 'node:child_process'
+import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { ROOT } from './harness.ts'
+import { lockOf } from './registry-fixture.ts'
+
+export const APPS = path.join(ROOT, 'test', 'acceptance', 'apps')
+
+/** Runs the command line beside this process, which serves the registry meanwhile. */
+export const runMayfly = (args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> =>
+  new Promise((resolve) => {
+    execFile(process.execPath, [path.join(ROOT, 'bin', 'mayfly.js'), ...args], { timeout: 120_000, maxBuffer: 1 << 26 }, (error, stdout, stderr) =>
+      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
+    )
+  })
+
+/** A copy of a sample app, with a lockfile of what this checkout has, or without one. */
+export function copyApp(name: string, to: string, how: { readonly lock?: boolean; readonly mayfly?: object } = {}): string {
+  cpSync(path.join(APPS, name), to, { recursive: true })
+  const own = JSON.parse(readFileSync(path.join(to, 'package.json'), 'utf8')) as Parameters<typeof lockOf>[0]
+  if (how.lock !== false) writeFileSync(path.join(to, 'package-lock.json'), lockOf(own))
+  if (how.mayfly) writeFileSync(path.join(to, 'mayfly.json'), JSON.stringify(how.mayfly))
+  return to
+}

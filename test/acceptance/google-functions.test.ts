@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { createClient } from '@supabase/supabase-js'
+import { copyApp, runMayfly } from './cloud-fixture.ts'
+import { makeFolder, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { type FakeRegistry, startRegistry } from './registry-fixture.ts'
+
+const until = async (what: () => Promise<boolean>) => {
+  for (const end = Date.now() + 30_000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 100))) if (await what()) return
+  assert.fail('it did not come to that')
+}
+
+describe('functions of Google, unchanged', () => {
+  let folder = ''
+  let node: RunningMayfly
+  let registry: FakeRegistry
+  before(async () => {
+    folder = makeFolder()
+    registry = await startRegistry()
+    const token = path.join(folder, 'token')
+    writeFileSync(token, 'only-for-the-registry\n')
+    node = await startMayfly(path.join(folder, 'data'), ['--empty', '--npm-registry', registry.url, '--npm-token-file', token])
+  })
+  after(async () => {
+    await node?.stop()
+    await registry?.[Symbol.asyncDispose]()
+    removeFolder(folder)
+  })
+
+  const at = (...args: string[]) => runMayfly([...args, '--data', path.join(folder, 'data')])
+  const deploy = async (...args: string[]) => {
+    const { code, stdout, stderr } = await at('deploy', ...args, '--json')
+    assert.equal(code, 0, stderr)
+    return JSON.parse(stdout) as { changed: boolean; warnings: string[]; steps: { what: string }[]; function: { framework: string; handler: string } }
+  }
+  const call = (where: string, init: RequestInit = {}) =>
+    fetch(`${node.ready.project.url}/functions/v1/${where}`, { ...init, headers: { apikey: node.ready.project.publishableKey, ...init.headers } })
+  const logs = async (name: string) => (await at('logs', name)).stdout
+
+  it('deploys the folder of the quickstart: packages by its lockfile, the target by its start script', async () => {
+    const app = copyApp('google-hello', path.join(folder, 'google-hello'))
+    const first = await deploy(app)
+    assert.equal(first.function.framework, 'google')
+    assert.equal(first.function.handler, 'helloHttp')
+    assert.ok(first.steps.some(({ what }) => what === 'install'))
+    const read = registry.requests.length
+    assert.ok(read > 20)
+    assert.ok(registry.requests.every((one) => one.method === 'GET' && one.authorization === 'Bearer only-for-the-registry'))
+
+    assert.equal(await (await call('google-hello?name=Ann')).text(), 'Hello Ann!')
+    const posted = await call('google-hello', { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"name":"Bo"}' })
+    assert.equal(await posted.text(), 'Hello Bo!')
+    assert.equal((await fetch(`${node.ready.project.url}/functions/v1/google-hello`)).status, 401, 'who calls needs a key')
+
+    // The same again: nothing is asked of the registry, and nothing changes.
+    const again = await deploy(app)
+    assert.equal(again.changed, false)
+    assert.ok(again.steps.some(({ what }) => what === 'reuse'))
+    // Another app with the same packages takes those that are there.
+    writeFileSync(path.join(app, 'index.js'), readFileSync(path.join(app, 'index.js'), 'utf8').replace('Hello', 'Good morning'))
+    assert.equal((await deploy(app)).changed, true)
+    assert.equal(await (await call('google-hello?name=Ann')).text(), 'Good morning Ann!')
+    assert.equal(registry.requests.length, read)
+  })
+
+  it('gives requests to the framework whole, and its answers back as they are made', async () => {
+    const app = copyApp('google-events', path.join(folder, 'google-events'))
+    await deploy(app, '--name', 'app', '--entry-point', 'app')
+    assert.deepEqual(await (await call('app/a%20b/c?x=1&y=2')).json(), { path: '/a%20b/c', url: '/a%20b/c?x=1&y=2', query: { x: '1', y: '2' } })
+    const tea = await call('app/teapot')
+    assert.equal(tea.status, 418)
+    assert.equal(tea.headers.get('x-tea'), 'green')
+    assert.deepEqual(tea.headers.getSetCookie(), ['a=1; Path=/', 'b=2; Path=/'])
+    assert.equal(await tea.text(), 'short and stout')
+    const bytes = Buffer.from([0, 255, 10, 13, 128])
+    const echo = await call('app/echo', { method: 'PUT', headers: { 'content-type': 'application/x-any' }, body: bytes })
+    assert.deepEqual(Buffer.from(await echo.arrayBuffer()), bytes)
+    const form = await call('app/parsed', { method: 'POST', body: new URLSearchParams('a=1&b[c]=2') })
+    assert.deepEqual(await form.json(), { a: '1', b: { c: '2' } })
+    assert.equal((await call('app/none')).status, 204)
+    assert.equal(await (await call('app/stream')).text(), 'one two three')
+    assert.equal((await (await call('app/large')).arrayBuffer()).byteLength, 64 * 65_536)
+    assert.equal((await call('app/favicon.ico')).status, 404)
+    for (const [where, status, line] of [
+      ['fail', 'crash', 'routes.js:31'],
+      ['reject', 'error', 'routes.js:35'],
+    ] as const) {
+      const failed = await call(`app/${where}`)
+      assert.equal(failed.status, 500)
+      assert.equal(failed.headers.get('x-google-status'), status)
+      assert.equal(await failed.text(), 'Internal Server Error', 'what went wrong is for the log')
+      await until(async () => (await logs('app')).includes(line))
+    }
+    await deploy(app, '--name', 'plain', '--entry-point', 'plain')
+    const plain = await call('plain', { method: 'DELETE' })
+    assert.equal(plain.status, 201)
+    assert.equal(await plain.text(), 'plain DELETE')
+  })
+
+  it('starts functions of CloudEvents and of background events by objects that come and go', async () => {
+    const storage = createClient(node.ready.project.url, node.ready.project.secretKey).storage
+    assert.equal((await storage.createBucket('photos')).error, null)
+    const triggers = [{ object: { bucket: 'photos', events: ['created', 'removed'] } }]
+    const cloud = { name: 'on-storage', entryPoint: 'storageEvent', triggers, async: { maxAttempts: 1 } }
+    await deploy(copyApp('google-events', path.join(folder, 'on-storage'), { mayfly: cloud }))
+    const background = { name: 'on-background', entryPoint: 'backgroundEvent', triggers, environment: { FUNCTION_SIGNATURE_TYPE: 'event' } }
+    await deploy(copyApp('google-events', path.join(folder, 'on-background'), { mayfly: background }))
+    const put = async (key: string) => assert.equal((await storage.from('photos').upload(key, Buffer.from('12345'))).error, null)
+    await put('a b/사진.txt')
+    await put('bad.txt')
+    await until(async () =>
+      (await logs('on-storage')).includes('google.cloud.storage.object.v1.finalized objects/a b/사진.txt in photos: a b/사진.txt, 5 bytes'),
+    )
+    await until(async () => (await logs('on-background')).includes('google.storage.object.finalize photos/a b/사진.txt'))
+    assert.equal((await storage.from('photos').remove(['a b/사진.txt'])).error, null)
+    await until(async () => (await logs('on-storage')).includes('google.cloud.storage.object.v1.deleted objects/a b/사진.txt'))
+    await until(async () => (await logs('on-background')).includes('google.storage.object.delete photos/a b/사진.txt'))
+    // One that fails is a failed attempt, and its line is told.
+    await until(async () => (await at('dlq', 'ls')).stdout.includes('on-storage'))
+    assert.match(await logs('on-storage'), /cannot read bad\.txt\n\s+at .*src\/index\.js:11/)
+  })
+
+  it('starts functions by `mayfly invoke` with events of either form', async () => {
+    await deploy(copyApp('google-events', path.join(folder, 'on-message'), { mayfly: { name: 'on-message', entryPoint: 'pubsubEvent' } }))
+    const data = Buffer.from('안녕').toString('base64')
+    const event = {
+      specversion: '1.0',
+      id: '1',
+      source: '//pubsub.googleapis.com/projects/p/topics/t',
+      type: 'google.cloud.pubsub.topic.v1.messagePublished',
+      data: { message: { data, messageId: '1', publishTime: '2026-11-26T00:00:00Z' }, subscription: 's' },
+    }
+    const legacy = {
+      context: {
+        eventId: '1',
+        timestamp: '2026-11-26T00:00:00Z',
+        eventType: 'google.pubsub.topic.publish',
+        resource: { service: 'pubsub.googleapis.com', name: 'projects/p/topics/t' },
+      },
+      data: { '@type': 'type.googleapis.com/google.pubsub.v1.PubsubMessage', data },
+    }
+    for (const one of [event, legacy]) {
+      const { code, stdout, stderr } = await at('invoke', 'on-message', '--data', JSON.stringify(one), '--json')
+      assert.equal(code, 0, stderr)
+      const { payload } = JSON.parse(stdout) as { payload: { statusCode: number; body: string } }
+      assert.equal(payload.statusCode, 200)
+      assert.equal(payload.body, '안녕')
+    }
+    const failed = await at('invoke', 'on-message', '--data', '{"specversion":"1.0","id":"1","source":"s","type":"t","data":{}}')
+    assert.notEqual(failed.code, 0)
+  })
+
+  it('refuses at deploy what does not load or is not there, by the line of its own file', async () => {
+    const { code, stderr } = await at('deploy', copyApp('google-broken', path.join(folder, 'google-broken')))
+    assert.notEqual(code, 0)
+    assert.match(stderr, /TypeError: Cannot read properties of undefined \(reading 'greeting'\)\n.*index\.js:4:27/)
+    assert.doesNotMatch(stderr, /loading\.mjs|google\.mjs|node:internal/)
+    const missing = await at('deploy', path.join(folder, 'google-events'), '--name', 'missing', '--entry-point', 'nowhere')
+    assert.notEqual(missing.code, 0)
+    assert.match(missing.stderr, /neither registers nor exports a function 'nowhere'.*It exports backgroundEvent, plain/)
+    const unknown = copyApp('google-hello', path.join(folder, 'unknown'))
+    const own = JSON.parse(readFileSync(path.join(unknown, 'package.json'), 'utf8')) as { dependencies: Record<string, string> }
+    writeFileSync(path.join(unknown, 'package.json'), JSON.stringify({ ...own, dependencies: { ...own.dependencies, 'no-such-package-here': '1.0.0' } }))
+    const failed = await at('deploy', unknown)
+    assert.notEqual(failed.code, 0)
+    assert.match(failed.stderr, /no-such-package-here/)
+    assert.doesNotMatch(failed.stderr, /only-for-the-registry/)
+  })
+})
