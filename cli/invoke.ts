@@ -68,7 +68,8 @@ async function invoke(name: string, options: Options): Promise<void> {
   await run(name, await givenText(given), options, find())
 }
 
-const common = ({ url, project, json }: Pick<Options, 'url' | 'project' | 'json'>): Common => ({
+const common = ({ url, project, profile, json }: Pick<Options, 'url' | 'project' | 'profile' | 'json'>): Common => ({
+  ...(profile === undefined ? {} : { profile }),
   ...(url === undefined ? {} : { url }),
   ...(project === undefined ? {} : { project }),
   ...(json === undefined ? {} : { json }),

@@ -11,11 +11,13 @@ import { initCommand } from './init.ts'
 import { invocationsCommand } from './invocations.ts'
 import { invokeCommand } from './invoke.ts'
 import { layers } from './layers.ts'
+import { loginCommands } from './login.ts'
 import { bold, complain, dim, EXIT, harmless, print, red, size, table, UsageError, yellow } from './output.ts'
 import { at, clientOf, type Common, locate } from './place.ts'
 import { projectsCommand } from './projects.ts'
 import { sandboxesCommand } from './sandboxes.ts'
 import { secretsCommand } from './secrets.ts'
+import { tokensCommand } from './tokens.ts'
 import { versionCommands } from './versions.ts'
 import { urlCommand } from './url.ts'
 
@@ -39,7 +41,8 @@ const program = new Command('mayfly')
   config [--json]    show each setting and where it came from; needs no running node
   doctor [--json]    show what is in force on this machine, what is missing and what to do
 
-Which node: --url with --key (or MAYFLY_URL, MAYFLY_KEY), else --data, else the one that runs on this machine.
+Which node: --url with --key (or MAYFLY_URL with MAYFLY_KEY or MAYFLY_TOKEN), else --profile (or MAYFLY_PROFILE), else --data,
+else the profile that was signed in to last, else the one that runs on this machine.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no node found or reached, 4 not allowed, 5 not found, 6 the function ended with an error.`,
   )
 
@@ -50,10 +53,12 @@ const bare = (name: string, description: string, key = KEY) =>
     .description(description)
     .option('--url <url>', 'the address of a node; needs --key')
     .addOption(key)
+    .option('--profile <name>', 'a node that `mayfly login` keeps a key for')
     .option('--project <ref>', 'the project (the default project when not given)')
     .option('--json', 'one JSON document on stdout')
 
 initCommand(program)
+loginCommands(program)
 
 const command = (name: string, description: string) => bare(name, description).option('--data <folder>', 'the data directory of a node on this machine')
 
@@ -75,7 +80,7 @@ withDeploySettings(command('deploy <folder>', 'make a folder a function, or a wh
     // The publishable key may be seen by anyone; only that of the default project stands in run.json.
     const key = node.run?.project.ref === node.project ? node.run.project.publishableKey : null
     const callOf = (own: string) =>
-      `Call it: curl -X POST ${node.url}${key === null ? `/p/${node.project}` : ''}/functions/v1/${own} -H "apikey: ${key ?? '<a key of the project>'}"`
+      `Call it: curl -X POST ${node.run?.url ?? node.url}${key === null ? `/p/${node.project}` : ''}/functions/v1/${own} -H "apikey: ${key ?? '<a key of the project>'}"`
     const { deployFunction } = await import('./deploy-function.ts')
     await deployFunction({ client, project: node.project, callOf }, folder, { name, to, dryRun, json }, overrides)
   })
@@ -234,6 +239,7 @@ versionCommands(command, at)
 invocationsCommand(command, at)
 sandboxesCommand(command, at)
 urlCommand(command, at)
+tokensCommand(command, at)
 
 command('console', 'print an address of the console that signs in whoever opens it first, valid 15 minutes')
   .option('--sign-out', 'end every session of the console and every such address instead')

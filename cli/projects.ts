@@ -1,9 +1,11 @@
 import type { Command } from 'commander'
 import type { Client } from '../client/client.ts'
 import {
+  createProject,
   listLimitProfiles,
   listProjects,
   type ProjectLimits,
+  removeProject,
   type ProjectShare,
   setLimitProfile,
   setShare,
@@ -16,6 +18,7 @@ interface Options {
   readonly profile?: string
   readonly concurrency?: string
   readonly weight?: string
+  readonly yes?: boolean
   readonly json?: boolean
 }
 
@@ -26,15 +29,16 @@ export function projectsCommand<O>(
 ): void {
   command(
     'projects [what] [ref]',
-    'projects of the node: `projects`, `projects show <ref>`, `projects profiles`, `projects set <ref> --profile <name> --concurrency <n> --weight <n>`',
+    'projects of the node: `projects`, `projects create <ref>`, `projects show <ref>`, `projects rm <ref> --yes`, `projects profiles`, `projects set <ref> --profile <limits> --concurrency <n> --weight <n>`',
   )
-    .option('--profile <name>', 'of `set`: the limits that its functions are held to from the next deploy on')
     .option('--concurrency <n>', 'of `set`: how many of its calls run at once; `none`: as the node is set')
     .option('--weight <n>', 'of `set`: how much of a full node it has beside others, 1 to 100')
+    .option('--yes', 'of `rm`: the project goes with its functions, data and files')
     .action(async (what: string | undefined, ref: string | undefined, options: O & Options) => {
       const { profile, concurrency, weight } = options
-      const isSaid = profile !== undefined || concurrency !== undefined || weight !== undefined
-      if (isSaid && what !== 'set') throw new UsageError('--profile, --concurrency and --weight go with `projects set <ref>`')
+      // Of `set` it is the limits that its functions are held to; of all else, as everywhere, which node is meant.
+      const isSaid = (what === 'set' && profile !== undefined) || concurrency !== undefined || weight !== undefined
+      if (isSaid && what !== 'set') throw new UsageError('--concurrency and --weight go with `projects set <ref>`')
       switch (what) {
         case undefined:
         case 'ls':
@@ -43,14 +47,29 @@ export function projectsCommand<O>(
           const { client, project } = at(options)
           return await show(options, client, ref ?? project)
         }
+        case 'create': {
+          if (ref === undefined) throw new UsageError('projects create: say its ref, 3 to 40 of a-z, 0-9 and hyphens')
+          const made = await createProject(at(options).client, ref)
+          // Its keys are shown where they are asked for: on the console.
+          return print(
+            options.json ? JSON.stringify({ project: made.project }) : `Made the project ${ref}. Deploy to it: npx mayfly deploy <folder> --project ${ref}`,
+          )
+        }
+        case 'rm':
+          if (ref === undefined) throw new UsageError('projects rm: say which')
+          if (!options.yes) throw new UsageError(`projects rm: ${ref} goes with its functions, data and files; say so with --yes`)
+          await removeProject(at(options).client, ref)
+          return print(options.json ? JSON.stringify({ removed: ref }) : `Removed the project ${ref} with all that it had.`)
         case 'profiles':
           return await profiles(options, at(options).client)
         case 'set':
           if (ref === undefined || !isSaid)
             throw new UsageError('projects set: say which project and what, as `projects set <ref> --profile <name>` or `--concurrency <n> --weight <n>`')
-          return await set(options, at(options).client, ref)
+          return await set(options, at({ ...options, profile: undefined }).client, ref)
         default:
-          throw new UsageError(`projects ${what}: there is \`projects\`, \`projects show\`, \`projects profiles\` and \`projects set\``)
+          throw new UsageError(
+            `projects ${what}: there is \`projects\`, \`projects create\`, \`projects show\`, \`projects rm\`, \`projects profiles\` and \`projects set\``,
+          )
       }
     })
 }

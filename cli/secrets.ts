@@ -1,11 +1,10 @@
 import { promises as fs } from 'node:fs'
-import { createInterface } from 'node:readline'
-import { Writable } from 'node:stream'
 import { text as textOf } from 'node:stream/consumers'
 import { parseEnv } from 'node:util'
 import type { Command } from 'commander'
 import type { Client } from '../client/client.ts'
 import { listSecrets, removeSecrets, setSecrets } from '../client/secrets.ts'
+import { askSilently } from './ask.ts'
 import { green, print, table, UsageError } from './output.ts'
 
 interface Options {
@@ -67,7 +66,7 @@ const split = (arg: string): [string, string] => {
 
 /** Of a file or of standard input: neither the history of a shell nor the list of processes shows it. One line's end is not part of it. */
 async function contentFor(name: string, file: string | null): Promise<string> {
-  const content = file !== null ? await read(file) : process.stdin.isTTY ? await ask(name) : await textOf(process.stdin)
+  const content = file !== null ? await read(file) : process.stdin.isTTY ? await askSilently(`Value of ${name} (not shown): `) : await textOf(process.stdin)
   // What was to say it, has failed.
   if (content === '' && file === null) throw new UsageError(`secrets set: no value came for ${name}; an empty one is \`secrets set ${name}=\``)
   return content.replace(/\r?\n$/, '')
@@ -105,22 +104,6 @@ const read = (file: string) =>
   fs.readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     throw new UsageError(`secrets: the file cannot be read: ${error.message}`)
   })
-
-/** Asks on the terminal and shows nothing of what is typed. */
-async function ask(name: string): Promise<string> {
-  process.stderr.write(`Value of ${name} (not shown): `)
-  const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
-  const lines = createInterface({ input: process.stdin, output: silent, terminal: true })
-  try {
-    return await new Promise<string>((resolve, reject) => {
-      lines.once('line', resolve)
-      lines.once('close', () => reject(new UsageError('secrets set: no value was given')))
-    })
-  } finally {
-    lines.close()
-    process.stderr.write('\n')
-  }
-}
 
 async function send(values: Readonly<Record<string, string>>, options: Options, where: Where): Promise<void> {
   const { client, project } = where()

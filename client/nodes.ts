@@ -7,6 +7,8 @@ export interface RunFile extends ReadyLine {
   readonly pid: number
   readonly startTicks: number
   readonly operatorToken: string
+  /** Where it is on this machine; `url` may be what the world sees. */
+  readonly listens?: string
   readonly data: string
 }
 
@@ -50,7 +52,7 @@ export const stateFolderOf = (environment: Readonly<Record<string, string | unde
 /** By URL and key, else by data directory, else the one node that runs on this machine. @throws NoNodeError, HalfAddressError */
 export function findNode(where: Where): FoundNode {
   if (where.url !== null || where.key !== null) {
-    if (where.url === null || where.key === null) throw new HalfAddressError('--url and --key (or MAYFLY_URL and MAYFLY_KEY) go together.')
+    if (where.url === null || where.key === null) throw new HalfAddressError('--url and --key (or MAYFLY_URL with MAYFLY_KEY or MAYFLY_TOKEN) go together.')
     return { url: where.url, key: where.key, project: where.project ?? 'demo', run: null }
   }
   if (where.data !== null) {
@@ -81,7 +83,12 @@ export function findNode(where: Where): FoundNode {
   return found(runs[0] as RunFile, where.project)
 }
 
-const found = (run: RunFile, project: string | null): FoundNode => ({ url: run.url, key: run.operatorToken, project: project ?? run.project.ref, run })
+const found = (run: RunFile, project: string | null): FoundNode => ({
+  url: run.listens ?? run.url,
+  key: run.operatorToken,
+  project: project ?? run.project.ref,
+  run,
+})
 
 function names(folder: string): string[] {
   try {

@@ -31,6 +31,21 @@ export async function listProjects(client: Client): Promise<readonly ProjectInfo
   return ((await (await client.request('GET', '/api/v1/projects')).json()) as { projects: ProjectInfo[] }).projects
 }
 
+/** With a database and keys of its own. @throws ApiError: the operator's token is needed */
+export async function createProject(
+  client: Client,
+  ref: string,
+  name: string = ref,
+): Promise<{ readonly project: ProjectInfo; readonly keys: { readonly publishableKey: string; readonly secretKey: string } }> {
+  const response = await client.request('POST', '/api/v1/projects', JSON.stringify({ ref, name }), JSON_BODY)
+  return (await response.json()) as { project: ProjectInfo; keys: { publishableKey: string; secretKey: string } }
+}
+
+/** With all that it has. @throws ApiError: the operator's token is needed */
+export async function removeProject(client: Client, ref: string): Promise<void> {
+  await client.request('DELETE', at(ref))
+}
+
 export async function showProject(client: Client, ref: string): Promise<{ readonly project: ProjectInfo; readonly limits: ProjectLimits }> {
   return (await (await client.request('GET', at(ref))).json()) as { project: ProjectInfo; limits: ProjectLimits }
 }

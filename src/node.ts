@@ -456,6 +456,8 @@ export class RunningNode implements AsyncDisposable {
       sandbox: { driver: sandbox.describe().driver, limits: sandbox.describe().limits },
     }
     const line = readyLine
+    // Who is on this machine needs no proxy; a certificate is made for the public name alone.
+    const listens = scheme === 'http' ? address : url
 
     if (workforce) {
       bus.subscribe('logs.stored', () => logs.heard())
@@ -485,7 +487,7 @@ export class RunningNode implements AsyncDisposable {
         isReady = true
         void functions.expectAll(stopping.signal)
         room.provisioning.look()
-        await writeRun(stack, host, data, { ...line, pid: process.pid, startTicks: startTicks(process.pid), operatorToken, data })
+        await writeRun(stack, host, data, { ...line, listens, pid: process.pid, startTicks: startTicks(process.pid), operatorToken, data })
       },
       drain: async () => {
         isReady = false

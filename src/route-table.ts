@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { routes as authRoutes } from './auth/http.ts'
 import type { Auth } from './auth/index.ts'
 import type { Databases } from './backends/database/database.ts'
 import type { Config } from './config.ts'
@@ -107,6 +108,7 @@ export function routeTable(rooms: Rooms): Route[] {
       defaultProject: DEFAULT_PROJECT,
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),
+    ...authRoutes({ tokens: auth.tokens, audit: (what, project) => log.info({ audit: true, project }, what) }),
     ...consoleRoutes({
       login: rooms.consoleLogin,
       endAll: rooms.endLogins,

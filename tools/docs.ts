@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { projectFileSchema } from '../client/project-file.ts'
+import { routes as authRoutes } from '../src/auth/http.ts'
 import { SECTIONS } from '../src/config.ts'
 import { routes as deploymentRoutes } from '../src/deployments/http.ts'
 import { ERRORS } from '../src/core/errors.ts'
@@ -26,6 +27,7 @@ const nothing = {} as never
 const ROUTES = [
   ...nodeRoutes(nothing),
   ...projectRoutes(nothing),
+  ...authRoutes(nothing),
   ...consoleRoutes(nothing),
   ...functionRoutes(nothing),
   ...secretRoutes(nothing),

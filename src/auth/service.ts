@@ -6,6 +6,7 @@ import type { Project, ProjectRef } from '../core/project.ts'
 import type { Sealer } from '../core/seal.ts'
 import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
+import { DeployTokens, isDeployToken } from './deploy-tokens.ts'
 import { insertAccessKey, insertApiKey, type KeyKind, selectAccessKey, selectAccessKeys, selectApiKeyByHash, selectApiKeys } from './store.ts'
 
 /** Whose sandbox a handle was given to. */
@@ -52,6 +53,7 @@ export class Auth {
   readonly #database: Database
   readonly #sealer: Sealer
   readonly #clock: Clock
+  readonly tokens: DeployTokens
   readonly #keys: Believed<Principal>
   readonly #accessKeys: Believed<AccessKey>
   readonly #handles = new Map<string, HandleOwner>()
@@ -67,6 +69,7 @@ export class Auth {
     this.#database = database
     this.#sealer = sealer
     this.#clock = clock
+    this.tokens = new DeployTokens(database, clock)
     this.#keys = new Believed(believable)
     this.#accessKeys = new Believed(believable)
   }
@@ -128,9 +131,10 @@ export class Auth {
     this.#operatorHash = Buffer.from(hash)
   }
 
-  /** Who a key from outside speaks for; null when it is none. A handle is none. */
+  /** Who a key from outside speaks for; null when it is none. A handle is none. @throws MayflyError key_invalid for a deploy token that has ended */
   async verifyKey(key: string): Promise<Principal | null> {
     if (key.length > 200) return null
+    if (isDeployToken(key)) return await this.tokens.verify(key)
     if (key.startsWith(OPERATOR))
       return this.#operatorHash !== null && timingSafeEqual(sha256(key), this.#operatorHash) ? { kind: 'operator', id: 'local' } : null
     if (!key.startsWith('sb_')) return null

@@ -84,3 +84,43 @@ export const deleteConsoleSession = (sql: Ask, id: string) => sql`delete from ma
 export const deleteAllLogins = (tx: Tx) => tx<{ id: string }>`
   with codes as (delete from mayfly.login_code)
   delete from mayfly.console_session returning id`
+
+export interface DeployTokenRow {
+  readonly id: string
+  readonly name: string
+  readonly createdAt: Date
+  readonly expiresAt: Date
+  readonly lastUsedAt: Date | null
+  readonly hasEnded: boolean
+}
+
+export const insertDeployToken = (tx: Tx, token: { id: string; projectId: string; name: string; hash: Buffer; lastsMs: number }) => tx<DeployTokenRow>`
+  insert into mayfly.deploy_token (id, project_id, name, hash, expires_at)
+  values (${token.id}, ${token.projectId}, ${token.name}, ${token.hash}, clock_timestamp() + ${token.lastsMs} * interval '1 millisecond')
+  returning id, name, created_at as "createdAt", expires_at as "expiresAt", last_used_at as "lastUsedAt", false as "hasEnded"`
+
+/** One at a time makes tokens of a project. */
+export const lockProjectOfTokens = (tx: Tx, projectId: string) => tx`select id from mayfly.project where id = ${projectId} for no key update`
+
+export const countDeployTokens = (tx: Tx, projectId: string) => tx<{ count: number }>`
+  select count(*)::int as count from mayfly.deploy_token where project_id = ${projectId}`
+
+export const deleteEndedTokens = (tx: Tx, projectId: string) => tx`
+  delete from mayfly.deploy_token where project_id = ${projectId} and expires_at <= clock_timestamp()`
+
+// index: deploy_token_hash_key
+export const selectDeployToken = (sql: Ask, hash: Buffer) => sql<{ id: string; ref: ProjectRef; hasEnded: boolean; unusedMs: number | null }>`
+  select token.id, project.ref, token.expires_at <= clock_timestamp() as "hasEnded",
+         extract(epoch from clock_timestamp() - token.last_used_at)::float8 * 1000 as "unusedMs"
+    from mayfly.deploy_token as token join mayfly.project as project on project.id = token.project_id
+   where token.hash = ${hash} and project.state = 'active'`
+
+export const touchDeployToken = (sql: Ask, id: string) => sql`
+  update mayfly.deploy_token set last_used_at = clock_timestamp() where id = ${id}`
+
+export const selectDeployTokens = (sql: Ask, projectId: string) => sql<DeployTokenRow>`
+  select id, name, created_at as "createdAt", expires_at as "expiresAt", last_used_at as "lastUsedAt", expires_at <= clock_timestamp() as "hasEnded"
+    from mayfly.deploy_token where project_id = ${projectId} order by created_at desc, id`
+
+export const deleteDeployToken = (sql: Ask, projectId: string, name: string) => sql<{ id: string }>`
+  delete from mayfly.deploy_token where project_id = ${projectId} and name = ${name} returning id`

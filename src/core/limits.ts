@@ -300,6 +300,20 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/auth/service.test.ts',
   },
+  deployTokens: {
+    value: 100,
+    unit: 'count',
+    why: 'each token of a project opens it to who has it: nobody keeps track of more',
+    error: 'deploy_tokens_full',
+    provenBy: 'src/auth/deploy-tokens.test.ts',
+  },
+  deployTokenTime: {
+    value: 31_622_400_000,
+    unit: 'ms',
+    why: 'a token that a build server lost ends by itself, after a year at the latest',
+    error: 'bad_request',
+    provenBy: 'src/auth/deploy-tokens.test.ts',
+  },
   loginCodes: {
     value: 5,
     unit: 'count',

@@ -5,6 +5,8 @@ export type Principal =
   | { readonly kind: 'operator'; readonly id: string }
   | { readonly kind: 'service'; readonly project: ProjectRef; readonly keyId: string }
   | { readonly kind: 'anon'; readonly project: ProjectRef; readonly keyId: string }
+  /** A build server: it deploys to its project and does nothing else. */
+  | { readonly kind: 'deployer'; readonly project: ProjectRef; readonly keyId: string }
   | { readonly kind: 'access-key'; readonly project: ProjectRef; readonly keyId: string }
   | { readonly kind: 'function'; readonly project: ProjectRef; readonly functionName: string; readonly version: string; readonly role: FunctionRole }
   | { readonly kind: 'nobody' }

@@ -30,6 +30,8 @@ function roleOf(principal: Principal): SqlRole {
     case 'function':
       if (principal.role === 'none') throw new MayflyError('not_allowed', `the function "${principal.functionName}" has no role in its project`)
       return principal.role
+    case 'deployer':
+      throw new MayflyError('not_allowed', 'a deploy token deploys, and has no role in its project')
     case 'nobody':
       throw new MayflyError('key_missing', 'No API key found in request')
   }

@@ -2,8 +2,9 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { MayflyError } from '../core/errors.ts'
 import type { Principal } from '../core/principal.ts'
 import type { ProjectRef } from '../core/project.ts'
-import type { Access } from '../core/route.ts'
+import type { Access, Route } from '../core/route.ts'
 import type { RelayIdentity } from '../sandbox/index.ts'
+import { mayDeployBy } from './deploy-rows.ts'
 
 /** What the gateway asks of `auth`. */
 export interface Credentials {
@@ -13,7 +14,7 @@ export interface Credentials {
   verifyHandle(key: string): RelayIdentity | null
 }
 
-const isKey = (text: string) => text.startsWith('sb_') || text.startsWith('mayfly_operator_')
+const isKey = (text: string) => text.startsWith('sb_') || text.startsWith('mayfly_operator_') || text.startsWith('mayfly_token_')
 
 /** The keys that a request carries, in `apikey` and as Bearer; a Bearer that is a user's token stands apart. */
 export function keysOf(headers: IncomingHttpHeaders): { keys: string[]; userToken: string | null } {
@@ -78,11 +79,20 @@ const samePlace = (a: Principal, b: Principal) => placeOf(a) === placeOf(b)
 
 /**
  * Does the route let this principal in?
+ * @param route  null for a WebSocket
  * @param pathRef  the project that the path of a management route names
  * @throws MayflyError key_missing, key_invalid (another project's key) or not_allowed
  */
-export function authorise(access: Access, principal: Principal, project: ProjectRef | null, pathRef: string | null): void {
+export function authorise(
+  access: Access,
+  principal: Principal,
+  project: ProjectRef | null,
+  pathRef: string | null,
+  route: Pick<Route, 'method' | 'path'> | null,
+): void {
   if (access === 'open' || access === 'own' || access === 'aws') return
+  const deploys = principal.kind === 'deployer'
+  if (deploys && (route === null || !mayDeployBy(route))) throw new MayflyError('not_allowed', 'a deploy token deploys to its project, and nothing else')
   if (principal.kind === 'nobody') {
     if (access === 'project') return // the handler knows whether the function is public
     throw new MayflyError('key_missing', 'No API key found in request')
@@ -94,6 +104,6 @@ export function authorise(access: Access, principal: Principal, project: Project
   if (principal.kind === 'operator') return
   const wanted = access === 'manage' ? pathRef : project
   if (principal.project !== wanted) throw new MayflyError('key_invalid', 'the key belongs to another project than the host or path names')
-  if (access === 'manage' && principal.kind !== 'service')
+  if (access === 'manage' && principal.kind !== 'service' && !deploys)
     throw new MayflyError('not_allowed', "this route needs the project's secret key or the operator token")
 }

@@ -432,11 +432,11 @@ export class Gateway implements AsyncDisposable {
           const own = relay ? (relay.identity.project as ProjectRef) : (ref ?? defaultProject)
           project = await this.#projectOf(own)
         } else if (route.access === 'manage' && params.ref !== undefined) {
-          authorise(route.access, principal, null, params.ref)
+          authorise(route.access, principal, null, params.ref, route)
           project = await this.#projectOf(params.ref as ProjectRef)
         }
         try {
-          authorise(route.access, principal, project?.ref ?? null, params.ref ?? null)
+          authorise(route.access, principal, project?.ref ?? null, params.ref ?? null, route)
         } catch (error) {
           keyFault = faultOfKey(route, error)
           principal = { kind: 'nobody' }

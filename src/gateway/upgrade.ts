@@ -118,7 +118,7 @@ export class Upgrades {
     if (relay && ref !== null && ref !== relay.identity.project) throw new MayflyError('not_found', 'another project is not reached from inside a function')
     const project = await this.#deps.project(relay ? (relay.identity.project as ProjectRef) : (ref ?? defaultProject))
     if (project?.state !== 'active') throw new MayflyError('project_not_found', 'there is no such project')
-    authorise('project', principal, project.ref, null)
+    authorise('project', principal, project.ref, null, null)
     return { id, principal, project, query, headers }
   }
 }
