@@ -32,6 +32,7 @@ const answer = (text: string): CallResult => ({
   headers: [],
   body: {
     receivedBytes: 0,
+    takeWhole: () => null,
     async *[Symbol.asyncIterator]() {
       yield Buffer.from(text)
     },

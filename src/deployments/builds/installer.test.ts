@@ -26,6 +26,7 @@ describe('a sandbox that installs', () => {
 
   const bodyOf = (bytes: number): Extract<CallResult, { kind: 'http' }>['body'] => ({
     receivedBytes: 0,
+    takeWhole: () => null,
     async *[Symbol.asyncIterator]() {
       const piece = new Uint8Array(1024 * 1024)
       for (let left = bytes; left > 0; left -= piece.length) yield piece.subarray(0, Math.min(left, piece.length))
@@ -73,6 +74,7 @@ describe('a sandbox that installs', () => {
       headers: [],
       body: {
         receivedBytes: 0,
+        takeWhole: () => null,
         [Symbol.asyncIterator]: async function* () {
           yield said
         },
