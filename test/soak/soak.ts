@@ -59,7 +59,7 @@ export class Soak {
   #killed = 0
   /** Of the lives that are over; the group of the sandboxes may outlive the node. */
   #processors = { ofNode: 0, ofSandboxes: 0, lastOfSandboxes: 0 }
-  #changing: Promise<void> = Promise.resolve()
+  #isChanging = false
 
   private constructor(options: SoakOptions, data: string, node: RunningMayfly) {
     this.#options = options
@@ -181,22 +181,27 @@ export class Soak {
     }
   }
 
-  /** One at a time, as a person makes them. */
+  /** One at a time, as a person makes them; who would have to wait for it calls something meanwhile. */
   async #change(make: () => Promise<void>): Promise<void> {
-    this.#changing = this.#changing.then(async () => {
-      const killed = this.#killed
-      try {
-        await make()
-      } catch (error) {
-        if (killed === this.#killed) throw error
-        await this.#isUp
-        await make().catch(() => {}) // half of it was done
-        for (const name of NAMES) await this.#functions.put(name)
-      }
-    })
-    const made = this.#changing
-    this.#changing = made.catch(() => {})
-    await made
+    if (this.#isChanging) return await this.#call('warm', '')
+    this.#isChanging = true
+    try {
+      await this.#make(make)
+    } finally {
+      this.#isChanging = false
+    }
+  }
+
+  async #make(make: () => Promise<void>): Promise<void> {
+    const killed = this.#killed
+    try {
+      await make()
+    } catch (error) {
+      if (killed === this.#killed) throw error
+      await this.#isUp
+      await make().catch(() => {}) // half of it was done
+      for (const name of NAMES) await this.#functions.put(name)
+    }
   }
 
   #countProcessors(): void {
