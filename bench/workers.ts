@@ -54,7 +54,11 @@ function ofNode(node: RunningMayfly): number {
 }
 /** Everything but idleness, in ms. */
 const ofMachine = () => {
-  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = /^cpu +(.*)/.exec(readFileSync('/proc/stat', 'utf8'))?.[1]?.split(' ').map((ticks) => Number(ticks)) ?? []
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] =
+    /^cpu +(.*)/
+      .exec(readFileSync('/proc/stat', 'utf8'))?.[1]
+      ?.split(' ')
+      .map((ticks) => Number(ticks)) ?? []
   return (user + nice + system + irq + softirq) * MS_A_TICK
 }
 
