@@ -9,12 +9,13 @@ import { wrk } from './wrk.ts'
 // Throughput with 0, 1 and 2 workers: one node of each, asked in turn, so that what else the machine does falls on all.
 // A function that is busy, and eight that are busy in turn. Prints ratios, and what a call takes of processors: of the
 // node's processes, the main one and its workers, and of all that runs on the machine. Takes wrk (apt-get install wrk).
-// Usage: npm run bench:workers [-- rounds [seconds]]
+// Usage: npm run bench:workers [-- rounds [seconds [connections [functions]]]]
 
 const ROUNDS = Number(process.argv[2] ?? 3)
 const SECONDS = Number(process.argv[3] ?? 4)
 const SETS = [0, 1, 2] as const
-const CONNECTIONS = 32
+const CONNECTIONS = Number(process.argv[4] ?? 32)
+const FUNCTIONS = Number(process.argv[5] ?? 8)
 const HELLO = "export default { fetch: () => new Response('hello') }"
 const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-bench-'))
 process.stdout.write(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${new Date().toISOString()}\n`)
@@ -23,7 +24,7 @@ async function open(workers: number): Promise<RunningMayfly> {
   const node = await startMayfly(path.join(folder, `data-${workers}`), ['--empty', '--workers', String(workers)])
   const aws = awsOf(node.ready)
   const ZipFile = await zipOf({ 'index.mjs': HELLO })
-  for (let at = 0; at < 8; at++) {
+  for (let at = 0; at < FUNCTIONS; at++) {
     const FunctionName = `f${at}`
     await aws.send(new CreateFunctionCommand({ FunctionName, Runtime: 'nodejs24.x', Handler: 'index.handler', Role: ROLE, Code: { ZipFile } }))
     await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 30 }, { FunctionName })
@@ -71,8 +72,9 @@ try {
   const header = (node: RunningMayfly) => `apikey: ${node.ready.project.secretKey}`
   for (const [what, functions] of [
     ['one function', ['f0']],
-    ['eight functions, one after another', Array.from({ length: 8 }, (_, at) => `f${at}`)],
+    [`${FUNCTIONS} functions, one after another`, Array.from({ length: FUNCTIONS }, (_, at) => `f${at}`)],
   ] as const) {
+    if (functions.length === 1 && what !== 'one function') continue
     const rates = new Map<number, number[]>(SETS.map((workers) => [workers, []]))
     const spent = new Map(SETS.map((workers) => [workers as number, { calls: 0, node: 0, machine: 0 }]))
     const seconds = Math.max(1, functions.length === 1 ? SECONDS : Math.round(SECONDS / 4))
