@@ -71,7 +71,7 @@ export class Works implements AsyncDisposable {
     const changed = this.#changed(now)
     if (changed.length === 0 && this.#last) return { ...this.#last, changed: null, warnings: [] }
     this.#map(packed.functions)
-    const ready = await readyApps(client, project, packed)
+    const ready = await readyApps(client, project, packed, true)
     const plan = await client.planDeployment(project, ready.document)
     const { sites } = await applyProject(client, project, ready, plan)
     return await this.#done(now, changed, { functions: packed.functions, sites, warnings: [...ready.warnings, ...plan.warnings] })
