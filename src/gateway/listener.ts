@@ -147,6 +147,7 @@ export class Gateway implements AsyncDisposable {
       {
         ...options,
         maxHeaderSize: 2 * SERVER_OPTIONS.maxHeaderSize, // what came, and what is said of it
+        headersTimeout: 0, // a process of the node that is starved of processors is no attacker
         keepAliveTimeout: 0, // whoever closes an idle connection that is about to be used breaks a request: only the other side does
         shouldUpgradeCallback: (request) => this.#handedOn(request) !== null && options.shouldUpgradeCallback(request),
       },
