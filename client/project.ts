@@ -1,4 +1,5 @@
 import path from 'node:path'
+import type { Bundler } from './bundler.ts'
 import type { Client, DeploymentInfo, DeploymentPlan } from './client.ts'
 import { type Hear, inSteps, type Packed, packFolder } from './deploy.ts'
 import { readyApp } from './ready-app.ts'
@@ -28,7 +29,12 @@ const SENDERS = 6
 const POLL_MS = 500
 
 /** Makes of a project's folder what a node is asked for. The same files give the same bytes. @throws FolderError */
-export async function packProject(folder: string, name: string | null, hear: Hear = () => {}): Promise<PackedProject> {
+export async function packProject(
+  folder: string,
+  name: string | null,
+  hear: Hear = () => {},
+  how: { readonly bundler?: Bundler; readonly page?: (html: Buffer) => Buffer } = {},
+): Promise<PackedProject> {
   const root = path.resolve(folder)
   const file = parseProjectFile(root, readMayflyJson(root) ?? {})
   const { steps, step } = inSteps(hear)
@@ -36,11 +42,11 @@ export async function packProject(folder: string, name: string | null, hear: Hea
   for (const entry of file.functions ?? []) {
     const { folder: own, ...overrides } = typeof entry === 'string' ? { folder: entry } : entry
     const at = inside(root, own, 'functions: a folder')
-    functions.push(await step(own, () => packFolder(at, null, () => {}, overrides)))
+    functions.push(await step(own, () => packFolder(at, null, () => {}, overrides, how.bundler)))
   }
   const sites: { name: string; files: readonly PackedFile[] }[] = []
   for (const site of file.sites ?? [])
-    sites.push({ name: site.name, files: await step(site.folder, () => packSite(root, site.name, site.folder, site.scripts ?? [])) })
+    sites.push({ name: site.name, files: await step(site.folder, () => packSite(root, site.name, site.folder, site.scripts ?? [], how)) })
   const own = name ?? file.name ?? path.basename(root)
   if (!/^[a-zA-Z0-9_-]{1,64}$/.test(own)) throw new FolderError(`"${own}" is no name of a deployment; give one as "name" in ${path.join(root, 'mayfly.json')}.`)
   return {
