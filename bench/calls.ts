@@ -20,7 +20,8 @@ const ASKED = [
   { name: 'fetch-1', connections: 8 },
   { name: 'lambda-1', connections: 8 },
 ] as const
-const PASSES = Number(process.env.PASSES ?? 3)
+const PASSES = 2
+const SECONDS = 2
 
 const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-bench-'))
 const RAW = 'http://127.0.0.1:18077/'
@@ -67,7 +68,7 @@ class Measured {
     const pid = this.node.pid()
     for (const thread of threadsOf(pid)) spent[thread === pid ? 'main' : 'threads'] += runOf(pid, thread)
     for (const one of processes()) {
-      const part = one.args.startsWith('postgres') ? (isBelow(one.pid, pid) ? 'postgres' : null) : groupsOf(one.pid).includes(`${group}`) ? 'sandboxes' : null
+      const part = one.args.startsWith('postgres') ? (isBelow(one.pid, pid) ? 'postgres' : null) : groupsOf(one.pid).includes(group) ? 'sandboxes' : null
       if (part !== null && one.pid !== pid) for (const thread of threadsOf(one.pid)) spent[part] += runOf(one.pid, thread)
     }
     return spent
@@ -104,15 +105,14 @@ const nodes = [await Measured.open('here', undefined)]
 if (other !== null) nodes.push(await Measured.open('there', [process.execPath, path.join(other, 'bin', 'mayfly.js'), 'up']))
 try {
   await pause(500)
-  const seconds = Number(process.env.SECONDS_EACH ?? 2)
-  for (const { name, connections } of ASKED) for (const node of nodes) wrk(node.url(name), connections, null, seconds)
+  for (const { name, connections } of ASKED) for (const node of nodes) wrk(node.url(name), connections, null, SECONDS)
   const ratios = new Map<string, number[]>()
   for (let pass = 0; pass < PASSES; pass++) {
     for (const { name, connections } of ASKED) {
       const bare = wrk(RAW, connections, null, 1)
       for (const node of nodes) {
         const before = node.spent()
-        const { rate, calls } = wrk(node.url(name), connections, null, seconds)
+        const { rate, calls } = wrk(node.url(name), connections, null, SECONDS)
         const after = node.spent()
         const each = (part: keyof Spent) => (after[part] - before[part]) / calls
         const parts = (Object.keys(after) as (keyof Spent)[]).map((part) => `${part} ${each(part).toFixed(0).padStart(3)}`).join('  ')

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
@@ -11,7 +11,7 @@ import { pause, show, timed } from './measure.ts'
 import { wrk } from './wrk.ts'
 
 // What sandboxes cost beside bare starts and beside one another, as ratios of one run.
-// Usage: npm run bench:sandboxes [-- once|ready|fork|frozen|drivers|many|many-calls [how many]]. `many-calls` takes wrk.
+// Usage: npm run bench:sandboxes [-- once|ready|fork|frozen|drivers|many|many-calls [how many [a file that its calls wait for]]]. `many-calls` takes wrk.
 
 const only = process.argv[2] ?? null
 const wants = (name: string) => only === null || only === name
@@ -156,11 +156,15 @@ async function frozen(): Promise<void> {
   for (const bench of [freezes, stays]) await bench.deploy('hello', { 'index.mjs': HELLO })
   const [with_, without]: [number[], number[]] = [[], []]
   for (let n = 0; n < 220; n++) {
-    await pause(60)
-    const [a, b] = [await timed(() => freezes.call('hello')), await timed(() => stays.call('hello'))]
-    if (n >= 20) {
-      with_.push(a)
-      without.push(b)
+    // Each after a pause of its own, and each as often the first: who comes second finds the processor awake.
+    const turn: [Bench, number[]][] = [
+      [freezes, with_],
+      [stays, without],
+    ]
+    for (const [bench, times] of n % 2 === 0 ? turn : turn.reverse()) {
+      await pause(60)
+      const took = await timed(() => bench.call('hello'))
+      if (n >= 20) times.push(took)
     }
   }
   const one = show('a call that thaws its sandbox', with_)
@@ -192,14 +196,18 @@ async function drivers(): Promise<void> {
   }
 }
 
-/** So many functions stand frozen: what each is charged, and whether their calls are warm still. */
-async function many(count: number): Promise<void> {
-  const bench = await Bench.open('many')
+/**
+ * So many functions stand frozen: what each is charged, and whether their calls are warm still.
+ * @param go  a file that the calls wait for, so that the machine can be left alone for them
+ */
+async function many(count: number, go: string | null): Promise<void> {
+  const bench = await Bench.open('many', ['--sandbox-idle-ms', '86400000'])
   for (let n = 0; n < count; n++) await bench.deploy(`f-${n}`, { 'index.mjs': HELLO })
   for (let n = 0; n < count; n++) await bench.call(`f-${n}`)
   await pause(3000)
   const all = (await bench.sandboxes()).filter(({ state }) => state === 'frozen')
   process.stdout.write(`${all.length} of ${count} frozen, ${p50(all.map(({ memoryMb }) => memoryMb)).toFixed(1)} MB charged each at p50  (aim 10)\n`)
+  while (go !== null && !existsSync(go)) await pause(100)
   const times: number[] = []
   let cold = 0
   for (let n = 0; n < count; n++) {
@@ -276,7 +284,7 @@ try {
   if (wants('frozen')) await frozen()
   if (wants('drivers')) await drivers()
   if (wants('many-calls')) await manyCalls()
-  if (wants('many')) await many(Number(process.argv[3] ?? 500))
+  if (wants('many')) await many(Number(process.argv[3] ?? 500), process.argv[4] ?? null)
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }

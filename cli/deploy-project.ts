@@ -1,5 +1,6 @@
 import type { Client, DeploymentChange } from '../client/client.ts'
 import { applyProject, packProject, readyApps, type PackedProject, sitesOf } from '../client/project.ts'
+import { listUrls } from '../client/urls.ts'
 import { type AliasInfo, promote } from '../client/versions.ts'
 import { bold, complain, dim, green, harmless, ms, print, progress, red, size, table, yellow } from './output.ts'
 import { told } from './versions.ts'
@@ -36,10 +37,10 @@ export function showChanges(all: readonly DeploymentChange[]): boolean {
 }
 
 /** Deploys a whole project: says first what will change and why, then what came of it. */
-export async function deployProject(client: Client, project: string, folder: string, how: HowToDeploy): Promise<void> {
+export async function deployProject(client: Client, project: string, folder: string, how: HowToDeploy, overrides: Record<string, unknown> = {}): Promise<void> {
   const hear = (step: string) => progress(`  ${step} …`)
-  const packed = await packProject(folder, how.name, hear)
-    .then((all) => readyApps(client, project, all, hear))
+  const packed = await packProject(folder, how.name, hear, overrides)
+    .then((all) => readyApps(client, project, all, !how.dryRun, hear))
     .finally(() => progress(''))
   const plan = await client.planDeployment(project, packed.document, how.to)
   const changes = plan.changes.filter((change) => change.action !== 'same')
@@ -64,12 +65,26 @@ export async function deployProject(client: Client, project: string, folder: str
   const sites = done?.sites ?? (await sitesOf(client, project, packed))
   const steps = [...packed.steps, ...(done?.steps ?? [])]
   if (how.json)
-    return print(JSON.stringify({ ...planned, dryRun: false, sentBytes: done?.sentBytes ?? 0, sites, ...(how.to === null ? {} : { aliases }), steps }))
+    return print(
+      JSON.stringify({
+        ...planned,
+        dryRun: false,
+        sentBytes: done?.sentBytes ?? 0,
+        sites,
+        ...(Object.keys(packed.keys).length > 0 ? { keys: packed.keys } : {}),
+        ...(how.to === null ? {} : { aliases }),
+        steps,
+      }),
+    )
   if (changes.length > 0 && done) {
     for (const step of steps) print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms)}${step.what === 'send' ? `  ${size(done.sentBytes)} sent` : ''}`))
     print(green('Deployed.'))
   }
   for (const [at, alias] of aliases.entries()) print(told(packed.functions[at]?.name ?? '', alias))
+  for (const [name, key] of Object.entries(packed.keys)) print(`${name}: ${key}\n  It is told this once; \`mayfly secrets set ${name}\` sets another.`)
+  for (const { name, app } of packed.functions)
+    if (app?.framework === 'azure')
+      for (const { url } of (await listUrls(client, project, name)).filter(({ alias }) => alias === null)) print(`${name}: ${url}`)
   for (const site of sites) print(`${site.name}: ${site.url ?? 'not reached by this host name; start the node with --domain'}`)
 }
 

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { Command, CommanderError, Option } from 'commander'
 import { ApiError, type LogLine, UnreachableError } from '../client/client.ts'
+import { isAppOfSeveral } from '../client/framework.ts'
 import { FolderError, isProjectFile, readMayflyJson } from '../client/mayfly-json.ts'
 import type { UsageTotal } from '../client/usage.ts'
 import { HalfAddressError, NoNodeError } from '../client/nodes.ts'
@@ -78,6 +79,8 @@ withDeploySettings(command('deploy <folder>', 'make a folder a function, or a wh
       if (flag !== undefined) throw new UsageError(`--${flag} is of one function: this folder is a project, whose mayfly.json says it for each.`)
       return await (await import('./deploy-project.ts')).deployProject(client, node.project, folder, { name, to, dryRun, json })
     }
+    if (isAppOfSeveral(path.resolve(folder)))
+      return await (await import('./deploy-project.ts')).deployProject(client, node.project, folder, { name, to, dryRun, json }, overrides)
     // The publishable key may be seen by anyone; only that of the default project stands in run.json.
     const key = node.run?.project.ref === node.project ? node.run.project.publishableKey : null
     const callOf = (own: string) =>

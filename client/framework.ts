@@ -1,6 +1,6 @@
 import { existsSync, promises as fs, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { FolderError } from './mayfly-json.ts'
+import { FolderError, isProjectFile, readMayflyJson } from './mayfly-json.ts'
 
 export const FRAMEWORKS = ['google', 'azure'] as const
 export type Framework = (typeof FRAMEWORKS)[number]
@@ -41,6 +41,12 @@ export function frameworkOf(root: string, definition: Readonly<Record<string, un
   const named = (one: Framework) => PACKAGES[one] in { ...own.dependencies, ...own.optionalDependencies }
   if (named('azure') && existsSync(path.join(root, 'host.json'))) return 'azure'
   return named('google') ? 'google' : null
+}
+
+/** Whether a folder holds an app that is several functions in one deployment. @throws FolderError */
+export const isAppOfSeveral = (root: string): boolean => {
+  const file = readMayflyJson(root)
+  return !isProjectFile(file) && frameworkOf(root, file ?? {}) === 'azure'
 }
 
 function packageJson(root: string): PackageJson | null {

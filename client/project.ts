@@ -2,6 +2,8 @@ import path from 'node:path'
 import type { Bundler } from './bundler.ts'
 import type { Client, DeploymentInfo, DeploymentPlan } from './client.ts'
 import { type Hear, inSteps, type Packed, packFolder } from './deploy.ts'
+import { azureFunctions } from './azure-app.ts'
+import { isAppOfSeveral } from './framework.ts'
 import { readyApp } from './ready-app.ts'
 import { FolderError, readMayflyJson } from './mayfly-json.ts'
 import { parseProjectFile } from './project-file.ts'
@@ -14,8 +16,9 @@ export interface PackedProject {
   /** What the node is asked to be equal to. */
   readonly document: Record<string, unknown>
   readonly steps: Packed['steps']
-  /** Of its apps of other clouds. */
+  /** Of its apps of other clouds, and keys that were made for them. */
   readonly warnings: readonly string[]
+  readonly keys: Readonly<Record<string, string>>
 }
 
 export interface DeployedProject {
@@ -33,21 +36,24 @@ export async function packProject(
   folder: string,
   name: string | null,
   hear: Hear = () => {},
+  overrides: Record<string, unknown> = {},
   how: { readonly bundler?: Bundler; readonly page?: (html: Buffer) => Buffer } = {},
 ): Promise<PackedProject> {
   const root = path.resolve(folder)
-  const file = parseProjectFile(root, readMayflyJson(root) ?? {})
+  const isApp = isAppOfSeveral(root)
+  const file = isApp ? {} : parseProjectFile(root, readMayflyJson(root) ?? {})
   const { steps, step } = inSteps(hear)
   const functions: Packed[] = []
+  if (isApp) functions.push(await step('files', () => packFolder(root, name, () => {}, overrides)))
   for (const entry of file.functions ?? []) {
-    const { folder: own, ...overrides } = typeof entry === 'string' ? { folder: entry } : entry
+    const { folder: own, ...more } = typeof entry === 'string' ? { folder: entry } : entry
     const at = inside(root, own, 'functions: a folder')
-    functions.push(await step(own, () => packFolder(at, null, () => {}, overrides, how.bundler)))
+    functions.push(await step(own, () => packFolder(at, null, () => {}, more, how.bundler)))
   }
   const sites: { name: string; files: readonly PackedFile[] }[] = []
   for (const site of file.sites ?? [])
     sites.push({ name: site.name, files: await step(site.folder, () => packSite(root, site.name, site.folder, site.scripts ?? [], how)) })
-  const own = name ?? file.name ?? path.basename(root)
+  const own = name ?? (isApp ? functions[0]?.name : file.name) ?? path.basename(root)
   if (!/^[a-zA-Z0-9_-]{1,64}$/.test(own)) throw new FolderError(`"${own}" is no name of a deployment; give one as "name" in ${path.join(root, 'mayfly.json')}.`)
   return {
     name: own,
@@ -55,6 +61,7 @@ export async function packProject(
     sites,
     steps,
     warnings: [],
+    keys: {},
     document: {
       name: own,
       functions: functionsOf(functions),
@@ -66,16 +73,26 @@ export async function packProject(
 
 const functionsOf = (functions: readonly Packed[]) => functions.map((one) => ({ ...one.definition, name: one.name, artefact: one.sha256 }))
 
-/** Has the node make its apps of other clouds ready. @throws ApiError */
-export async function readyApps(client: Client, project: string, packed: PackedProject, hear: Hear = () => {}): Promise<PackedProject> {
+/**
+ * Has the node make its apps of other clouds ready.
+ * @param make  whether keys that an app asks for are made
+ * @throws ApiError
+ */
+export async function readyApps(client: Client, project: string, packed: PackedProject, make: boolean, hear: Hear = () => {}): Promise<PackedProject> {
   const functions: Packed[] = []
   const warnings: string[] = []
+  const keys: Record<string, string> = {}
   for (const one of packed.functions) {
     const ready = await readyApp(client, project, one, hear)
-    functions.push(ready.packed)
+    if (ready.build && one.app?.framework === 'azure') {
+      const several = await azureFunctions(client, project, ready.packed, ready.build, make)
+      functions.push(...several.functions)
+      warnings.push(...several.warnings)
+      Object.assign(keys, several.keys)
+    } else functions.push(ready.packed)
     warnings.push(...[...(one.app?.warnings ?? []), ...(ready.build?.warnings ?? [])].map((warning) => `${one.name}: ${warning}`))
   }
-  return { ...packed, functions, warnings, document: { ...packed.document, functions: functionsOf(functions) } }
+  return { ...packed, functions, warnings, keys, document: { ...packed.document, functions: functionsOf(functions) } }
 }
 
 /** Sends what the plan says is missing, asks for the document and waits until it is reached. @throws ApiError */

@@ -69,8 +69,11 @@ export class Crew implements AsyncDisposable {
   readonly #members: readonly Member[]
   readonly #stop = new AbortController()
   readonly #responders = new DisposableStack()
+  /** What a worker is told is known. */
+  readonly #opened = Promise.withResolvers<void>()
   #draining = false
 
+  /** Starts their processes, which load what is theirs and wait to be told the rest by `start`. */
   constructor(deps: CrewDeps) {
     this.#deps = deps
     this.#members = Array.from({ length: deps.count }, (_, at) => ({
@@ -83,15 +86,21 @@ export class Crew implements AsyncDisposable {
       ended: Promise.resolve(),
       ready: Promise.withResolvers<void>(),
     }))
-    this.#responders.use(deps.bus.respond('worker.boot', async (worker) => deps.boot(worker as number)))
+    this.#responders.use(
+      deps.bus.respond('worker.boot', async (worker) => {
+        await this.#opened.promise
+        return deps.boot(worker as number)
+      }),
+    )
     this.#responders.use(deps.bus.respond('worker.ready', async (worker) => this.#joined(worker as number)))
+    for (const member of this.#members) this.#startOne(member)
   }
 
   /** Resolves when all of them take calls. @throws StartError */
   async start(): Promise<void> {
     const late = Promise.withResolvers<never>()
     using _ = this.#deps.clock.timer(START_MS, () => late.reject(new StartError(`The workers were not ready after ${START_MS / 1000} s; the log says why.`)))
-    for (const member of this.#members) this.#startOne(member)
+    this.#opened.resolve()
     await Promise.race([Promise.all(this.#members.map((member) => member.ready.promise)), late.promise])
     const { heard } = this.#deps
     const pulse = setInterval(() => {

@@ -115,7 +115,8 @@ async function worker(): Promise<number> {
   // The main process says when it is to end. What a terminal sends to all is for that one.
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => {})
   const bus = WiredBus.spoke(new Socket({ fd: 3 }), () => process.exit(1))
-  const boot = (await bus.request('worker.boot', number, AbortSignal.timeout(10_000))) as unknown as Boot
+  // It is answered when the database is there; when the main process ends this one does.
+  const boot = (await bus.request('worker.boot', number, new AbortController().signal)) as unknown as Boot
   const running = await RunningWorker.start(boot, hostOf(boot.config.node.logLevel ?? 'info', { worker: number }), bus)
   await running.ended
   await running[Symbol.asyncDispose]()

@@ -120,23 +120,27 @@ export class RunningNode implements AsyncDisposable {
     const sealer = new Sealer(key)
 
     const ballast = new Ballast(data, LIMITS.ballast.value)
-    const databases: Databases = opening.use(await openDatabases(config, host, data, sealer, ballast))
     const count = settings.workers === 'auto' ? usualWorkers(host.cores) : settings.workers
+    // What is theirs to load they load while the database starts; they are ended before it is.
+    await using early = new AsyncDisposableStack()
     const workforce: Workforce | null =
       count === 0
         ? null
-        : opening.use(
+        : early.use(
             await Workforce.open({
               count,
               config,
               host,
               directory,
               key,
-              control: databases.controlConnection(),
+              control: () => databases.controlConnection(),
               lender: (): SlotLender => lender as SlotLender,
               provisioningChanged: () => room.provisioning.look(),
             }),
           )
+    const databases: Databases = opening.use(await openDatabases(config, host, data, sealer, ballast))
+    early.move()
+    if (workforce) opening.use(workforce)
     const bus: Bus = workforce?.bus ?? opening.use(openInProcessBus())
     const versions = opening.use(
       new ProjectVersions({

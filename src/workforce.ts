@@ -57,7 +57,7 @@ export interface WorkforceDeps {
   readonly host: Host
   readonly directory: DataDirectory
   readonly key: Uint8Array
-  readonly control: Connection
+  readonly control: () => Connection
   readonly lender: () => SlotLender
   /** Something of what is provisioned is to be looked at again. */
   readonly provisioningChanged: () => void
@@ -118,7 +118,7 @@ export class Workforce implements AsyncDisposable {
     })
   }
 
-  /** @throws Error when the folder of the sockets is not ours alone */
+  /** Starts their processes, which wait for `start`. @throws Error when the folder of the sockets is not ours alone */
   static async open(deps: WorkforceDeps): Promise<Workforce> {
     const { host, directory } = deps
     const folder = path.join(host.runBase, `mayfly-workers-${directory.instance.instanceId.replaceAll('-', '').slice(-12)}`)
@@ -228,7 +228,7 @@ export class Workforce implements AsyncDisposable {
       data: directory.path,
       instanceId: directory.instance.instanceId,
       key: Buffer.from(key).toString('base64'),
-      control,
+      control: control(),
       folder: this.#folder,
       address: this.#address,
       port: this.#port,

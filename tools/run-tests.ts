@@ -72,6 +72,8 @@ async function runFile(file: string, timeoutMs: number): Promise<FileResult> {
   const stream = run({
     files: [whole],
     timeout: timeoutMs,
+    // The time above is that of each test; what a test leaves open keeps its process.
+    signal: AbortSignal.timeout(timeoutMs),
     cwd: ROOT,
     execArgv: ['seed.mjs', 'compiled.mjs'].flatMap((name) => ['--import', path.join(ROOT, 'tools', name)]),
   })

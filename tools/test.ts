@@ -1,5 +1,8 @@
+import { globSync } from 'node:fs'
+import path from 'node:path'
 import { check } from './check.ts'
-import { runTests, tellUnsteady } from './run-tests.ts'
+import { runTests, type Tally, tellUnsteady } from './run-tests.ts'
+import { ROOT } from './sources.ts'
 import { installTestPrograms, installTestRuntimes } from './test-programs.ts'
 
 // `npm test`: the gate, then Mayfly from outside. The last line is the sum.
@@ -9,22 +12,38 @@ installTestRuntimes(say)
 const unit = await check()
 const from = performance.now()
 // What waits more than it works runs beside others; what looks at how a node ends, to the last line it says, has the machine to itself.
-const ALONE = 'test/acceptance/stop.test.ts'
-// What workers have a part in runs once more on nodes with two of them; `npm run test:workers` runs everything so.
-const BY_WORKERS = ['functions', 'lambda-invoke', 'lambda-streaming', 'lambda-concurrency', 'secrets']
+const ALONE = ['stop']
+// The rule are nodes with two workers. A node of one or two cores has none: what starts nodes most often runs so, as each
+// start with workers takes twice the processor time of one without, and what most depends on it runs both ways.
+// `npm run test:workers` runs everything with workers.
+const IN_ONE_PROCESS = ['deployments', 'photo-crash', 'start', 'triggers']
+const BOTH_WAYS = ['functions', 'queue', 'stop']
+const WORKERS = 2
 const AT_ONCE = 3
-const most = await runTests(['test/acceptance/**/!(stop).test.ts'], AT_ONCE, 400_000)
-const alone = await runTests([ALONE], 1, 400_000)
-process.env.MAYFLY_TEST_WORKERS = '2'
-const byWorkers = await runTests(
-  BY_WORKERS.map((name) => `test/acceptance/${name}.test.ts`),
+const names = globSync('test/acceptance/*.test.ts', { cwd: ROOT }).map((file) => path.basename(file, '.test.ts'))
+const acceptance = async (some: readonly string[], workers: number, atOnce: number): Promise<Tally> => {
+  process.env.MAYFLY_TEST_WORKERS = String(workers)
+  return await runTests(
+    some.map((name) => `test/acceptance/${name}.test.ts`),
+    atOnce,
+    400_000,
+  )
+}
+const byWorkers = await acceptance(
+  names.filter((name) => !ALONE.includes(name) && !IN_ONE_PROCESS.includes(name)),
+  WORKERS,
   AT_ONCE,
-  400_000,
 )
-const all = [unit.tally, most, alone, byWorkers]
+const inOneProcess = await acceptance(
+  [...IN_ONE_PROCESS, ...BOTH_WAYS].filter((name) => !ALONE.includes(name)),
+  0,
+  AT_ONCE,
+)
+const alone = [await acceptance(ALONE, WORKERS, 1), await acceptance(ALONE, 0, 1)]
+const all = [unit.tally, byWorkers, inOneProcess, ...alone]
 process.stdout.write(`acceptance         ${((performance.now() - from) / 1000).toFixed(1)} s\n`)
-for (const { name, ms } of most.slowest) process.stdout.write(`  ${(ms / 1000).toFixed(2)} s  ${name}\n`)
-for (const { name, why } of [...unit.tally.skips, ...most.skips, ...alone.skips]) process.stdout.write(`skipped: ${name}: ${why}\n`)
+for (const { name, ms } of byWorkers.slowest) process.stdout.write(`  ${(ms / 1000).toFixed(2)} s  ${name}\n`)
+for (const { name, why } of all.flatMap(({ skips }) => skips)) process.stdout.write(`skipped: ${name}: ${why}\n`)
 for (const tally of all) tellUnsteady(tally)
 const passed = all.reduce((sum, tally) => sum + tally.passed, 0)
 // A step of the gate that is no test counts as one that failed.

@@ -2,6 +2,7 @@ import path from 'node:path'
 import { WarmBundler } from '../../client/bundler.ts'
 import type { Client } from '../../client/client.ts'
 import { deployPacked, type Packed, packFolder } from '../../client/deploy.ts'
+import { isAppOfSeveral } from '../../client/framework.ts'
 import { isProjectFile, readMayflyJson } from '../../client/mayfly-json.ts'
 import { applyProject, packProject, readyApps } from '../../client/project.ts'
 import { readyApp } from '../../client/ready-app.ts'
@@ -44,7 +45,7 @@ export class Works implements AsyncDisposable {
   /** @throws FolderError, ApiError: what is there stays */
   async round(): Promise<Round> {
     const { folder } = this.#deps
-    this.#last = isProjectFile(readMayflyJson(folder)) ? await this.#project() : await this.#function()
+    this.#last = isProjectFile(readMayflyJson(folder)) || isAppOfSeveral(folder) ? await this.#project() : await this.#function()
     return this.#last
   }
 
@@ -62,7 +63,7 @@ export class Works implements AsyncDisposable {
 
   async #project(): Promise<Round> {
     const { client, project, folder, page } = this.#deps
-    const packed = await packProject(folder, null, () => {}, { bundler: this.#bundler, page })
+    const packed = await packProject(folder, null, () => {}, {}, { bundler: this.#bundler, page })
     const now = new Map([
       ...packed.functions.map((one) => [one.name, markOf(one)] as const),
       ...packed.sites.map((site) => [`site ${site.name}`, JSON.stringify(site.files.map((file) => [file.path, file.sha256]))] as const),
@@ -71,10 +72,10 @@ export class Works implements AsyncDisposable {
     const changed = this.#changed(now)
     if (changed.length === 0 && this.#last) return { ...this.#last, changed: null, warnings: [] }
     this.#map(packed.functions)
-    const ready = await readyApps(client, project, packed)
+    const ready = await readyApps(client, project, packed, true)
     const plan = await client.planDeployment(project, ready.document)
     const { sites } = await applyProject(client, project, ready, plan)
-    return await this.#done(now, changed, { functions: packed.functions, sites, warnings: [...ready.warnings, ...plan.warnings] })
+    return await this.#done(now, changed, { functions: ready.functions, sites, warnings: [...ready.warnings, ...plan.warnings] })
   }
 
   /** Before it is deployed: what does not load is told by its lines too. */

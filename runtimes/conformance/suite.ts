@@ -252,7 +252,8 @@ export function runtimeConformance(name: string, runtime: Runtime, column: Colum
         guest.withhold = { data: true }
         const ids = Array.from({ length: 20 }, () => guest.event({ bytes: 400 * KiB }))
         const held = () => SANDBOX_WINDOW - guest.sandboxIncoming
-        await guest.until('the window to be used', () => held() > SANDBOX_WINDOW - MAX_PAYLOAD)
+        // A runtime may leave room for those that come later.
+        await guest.until('the window to be used', () => held() > SANDBOX_WINDOW / 2)
         assert.ok((await guest.still(held)) <= SANDBOX_WINDOW)
         // Frames that are no data pass all the same.
         assert.equal((await guest.done(guest.event({ bytes: 5 }))).json, 'xxxxx')

@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
+import os from 'node:os'
 import path from 'node:path'
 import { Readable } from 'node:stream'
 
@@ -10,7 +11,6 @@ const require = createRequire(import.meta.url)
 const yazl = require('yazl')
 const npm = path.join(import.meta.dirname, 'node_modules', 'npm', 'bin', 'npm-cli.js')
 
-const APP = '/tmp/app'
 const OUTPUT = 8_000
 // One date for all, so that the same packages are the same bytes.
 const DATE = new Date(Date.UTC(1980, 0, 2))
@@ -19,29 +19,34 @@ export default {
   async fetch(request) {
     const { files, add, scripts, registryPath } = await request.json()
     const registry = `${process.env.MAYFLY_URL}${registryPath}`
-    fs.rmSync(APP, { recursive: true, force: true })
-    fs.mkdirSync(APP, { recursive: true })
-    for (const [name, text] of Object.entries(files)) fs.writeFileSync(path.join(APP, name), text)
+    const place = fs.mkdtempSync(path.join(os.tmpdir(), 'install-'))
+    const app = path.join(place, 'app')
+    fs.mkdirSync(app)
+    for (const [name, text] of Object.entries(files)) fs.writeFileSync(path.join(app, name), text)
     const locked = Object.keys(files).length > 1
     const steps = [[locked ? 'ci' : 'install', '--ignore-scripts', ...(locked ? [] : ['--no-package-lock'])]]
     if (add.length > 0) steps.push(['install', '--no-save', '--no-package-lock', '--ignore-scripts', ...add])
     if (scripts.length > 0) steps.push(['rebuild', '--ignore-scripts=false', '--foreground-scripts', '--', ...scripts])
     for (const step of steps) {
-      const failure = await runNpm(registry, step)
-      if (failure !== null) return Response.json({ step: step[0], said: failure }, { status: 422 })
+      const failure = await runNpm(registry, place, step)
+      if (failure === null) continue
+      fs.rmSync(place, { recursive: true, force: true })
+      return Response.json({ step: step[0], said: failure }, { status: 422 })
     }
-    return new Response(Readable.toWeb(archive()), { headers: { 'content-type': 'application/zip' } })
+    const made = archive(app)
+    made.once('end', () => fs.rmSync(place, { recursive: true, force: true }))
+    return new Response(Readable.toWeb(made), { headers: { 'content-type': 'application/zip' } })
   },
 }
 
 /** Resolves with what it said when it failed, else with null. */
-function runNpm(registry, step) {
+function runNpm(registry, place, step) {
   const options = {
     registry,
     'replace-registry-host': 'always',
-    cache: '/tmp/npm',
-    userconfig: '/tmp/npm/user',
-    globalconfig: '/tmp/npm/global',
+    cache: path.join(place, 'npm'),
+    userconfig: path.join(place, 'user'),
+    globalconfig: path.join(place, 'global'),
     omit: 'dev',
     'bin-links': 'false',
     audit: 'false',
@@ -55,9 +60,9 @@ function runNpm(registry, step) {
   const args = Object.entries(options).map(([name, value]) => `--${name}=${value}`)
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [npm, ...args, ...step], {
-      cwd: APP,
+      cwd: path.join(place, 'app'),
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { HOME: '/tmp', PATH: process.env.PATH },
+      env: { HOME: place, PATH: process.env.PATH },
     })
     let said = ''
     const hear = (chunk) => {
@@ -70,14 +75,14 @@ function runNpm(registry, step) {
   })
 }
 
-function archive() {
+function archive(app) {
   const zip = new yazl.ZipFile()
-  const root = path.join(APP, 'node_modules')
+  const root = path.join(app, 'node_modules')
   const names = fs.existsSync(root) ? fs.readdirSync(root, { withFileTypes: true, recursive: true }) : []
-  const files = names.filter((entry) => entry.isFile()).map((entry) => path.relative(APP, path.join(entry.parentPath, entry.name)))
+  const files = names.filter((entry) => entry.isFile()).map((entry) => path.relative(app, path.join(entry.parentPath, entry.name)))
   for (const name of files.toSorted()) {
     if (name === 'node_modules/.package-lock.json') continue
-    const file = path.join(APP, name)
+    const file = path.join(app, name)
     const executable = (fs.statSync(file).mode & 0o111) !== 0
     zip.addBuffer(fs.readFileSync(file), name, { mtime: DATE, mode: executable ? 0o100755 : 0o100644, forceDosTimestamp: true, compressionLevel: 3 })
   }

@@ -47,11 +47,17 @@ export class Credit {
   constructor(bytes) {
     this.left = bytes
     this.waiting = []
+    this.watching = []
     this.closed = false
+  }
+  /** Resolves when more is granted, or nothing is needed any more. */
+  change() {
+    return new Promise((go) => this.watching.push(go))
   }
   /** Nobody waits any more: what is still sent has nowhere to go. */
   close() {
     this.closed = true
+    for (const go of this.watching.splice(0)) go()
     for (const { go } of this.waiting.splice(0)) go()
   }
   take(bytes) {
@@ -64,6 +70,7 @@ export class Credit {
   }
   give(bytes) {
     this.left += bytes
+    if (this.watching.length > 0) for (const go of this.watching.splice(0)) go()
     while (this.waiting.length > 0 && this.left >= this.waiting[0].bytes) {
       const next = this.waiting.shift()
       this.left -= next.bytes

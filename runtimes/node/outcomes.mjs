@@ -1,14 +1,25 @@
 // How a call ends: with bytes, with its error, or with the process.
 import util from 'node:util'
 import { errorBytes, errorPayload, HandlerError } from './errors.mjs'
-import { F, MAX, T, u32 } from './frames.mjs'
+import { F, MAX, STREAM_WINDOW, T, u32 } from './frames.mjs'
 import { logError, logLine, tellLost } from './logs.mjs'
 import { calls, finish } from './running.mjs'
 import { control, exit, sandboxCredit } from './wire.mjs'
 
+/** A stream that is not read holds an eighth of what is free at most: however many stand still, others find room. */
+const SHARE = 1 / 8
+const LEAST = 1024
+
 export async function sendBytes(call, bytes) {
-  for (let at = 0; at < bytes.length; at += MAX) {
-    const piece = bytes.subarray(at, at + MAX)
+  for (let at = 0; at < bytes.length; ) {
+    const share = Math.floor(sandboxCredit.left * SHARE)
+    const held = STREAM_WINDOW - call.credit.left
+    if (held > 0 && held >= share && !call.credit.closed) {
+      await call.credit.change()
+      continue
+    }
+    const piece = bytes.subarray(at, at + Math.min(MAX, Math.max(LEAST, share)))
+    at += piece.length
     await call.credit.take(piece.length)
     if (call.credit.closed) return
     await sandboxCredit.take(piece.length)

@@ -19,6 +19,7 @@ export function prepare(fields) {
   code.version = fields.context
   code.callbacks = hasCallbacks(fields.environment)
   runConcurrently(fields.concurrency > 1)
+  control.alone = fields.concurrency === 1
   const { NODE_PATH } = realEnv
   replaceEnvironment(fields.environment)
   if (realEnv.NODE_PATH !== NODE_PATH) module._initPaths() // Node reads it at its start

@@ -5,6 +5,7 @@ import { Credit, EMPTY, encode, HEADER, MAX, SANDBOX_WINDOW } from './frames.mjs
 
 export const exit = process.reallyExit?.bind(process) ?? process.exit.bind(process)
 const later = setImmediate
+const soon = process.nextTick
 const clock = Date.now
 
 const JOINED = 4096
@@ -17,6 +18,8 @@ class Wire {
     this.first = []
     this.data = []
     this.scheduled = false
+    /** Where one call runs at a time there is nothing to wait for: a turn of the loop more would be all that it costs. */
+    this.alone = false
     this.held = EMPTY
     this.waiting = []
     this.full = false
@@ -67,7 +70,8 @@ class Wire {
   schedule() {
     if (this.scheduled) return
     this.scheduled = true
-    later(this.flush)
+    if (this.alone) soon(this.flush)
+    else later(this.flush)
   }
   flush() {
     if (this.heads.length > 0) for (const send of this.heads.splice(0)) send()

@@ -4,12 +4,24 @@ import { PassThrough } from 'node:stream'
 import { afterEach, beforeEach, describe, it, mock } from 'node:test'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { readBody, streamBody } from './body.ts'
+import { hasBody, readBody, streamBody } from './body.ts'
 
 /** The far end of the network by hand: a body that comes when the test says so. */
 const arriving = () => Object.assign(new PassThrough(), { headers: {}, complete: false }) as unknown as PassThrough & IncomingMessage
 const isTimeout = (error: unknown) => error instanceof MayflyError && error.code === 'request_timeout'
 const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+it('knows by a head alone whether bytes follow it', () => {
+  const rows: [IncomingMessage['headers'], boolean][] = [
+    [{}, false],
+    [{ 'content-length': '0' }, false],
+    [{ 'content-length': '1' }, true],
+    [{ 'content-length': '00' }, true],
+    [{ 'transfer-encoding': 'chunked' }, true],
+    [{ 'transfer-encoding': 'chunked', 'content-length': '0' }, true],
+  ]
+  for (const [headers, follows] of rows) assert.equal(hasBody({ headers } as IncomingMessage), follows, JSON.stringify(headers))
+})
 
 it('tells a sender that goes in the middle of a body as such, not as a fault of the node', async () => {
   for (const cause of [undefined, new Error('aborted')]) {

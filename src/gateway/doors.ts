@@ -25,6 +25,20 @@ export class HostNames {
 /** The name in a Host header without its port, lower case, brackets of IPv6 removed; null when it is malformed. */
 export function hostName(host: string | undefined): string | null {
   if (!host) return null
+  const known = names.get(host)
+  if (known !== undefined) return known
+  const name = readHostName(host)
+  if (names.size >= MOST_NAMES) names.clear()
+  if (host.length <= LONGEST_NAME) names.set(host, name)
+  return name
+}
+
+// Each request asks several times, and most say the same.
+const MOST_NAMES = 256
+const LONGEST_NAME = 256
+const names = new Map<string, string | null>()
+
+function readHostName(host: string): string | null {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:/?#@\s\\]+))(?::(\d{1,5}))?$/.exec(host)
   if (!match) return null
   return (match[1] ?? match[2] ?? '').toLowerCase().replace(/\.$/, '')

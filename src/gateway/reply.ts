@@ -66,9 +66,11 @@ export async function writeReply(
     lines.push('content-length', String(bytes))
     response.writeHead(reply.status, lines)
     if (headOnly) response.end()
-    else if (bytes > ONE_PIECE || (typeof body === 'string' && bytes !== body.length)) response.end(body)
     // As text of one byte a character it leaves with the head, in one write.
-    else response.end(typeof body === 'string' ? body : Buffer.from(body.buffer, body.byteOffset, bytes).toString('latin1'), 'latin1')
+    else if (bytes <= ONE_PIECE && typeof body !== 'string') response.end(Buffer.from(body.buffer, body.byteOffset, bytes).toString('latin1'), 'latin1')
+    else if (bytes <= ONE_PIECE && bytes === body.length) response.end(body, 'latin1')
+    // As text it would have the head written in UTF-8 too.
+    else response.end(typeof body === 'string' ? Buffer.from(body) : body)
     return
   }
   response.writeHead(reply.status, lines)

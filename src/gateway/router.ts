@@ -10,13 +10,16 @@ interface Node {
 }
 
 export type Match =
-  | { readonly kind: 'found'; readonly route: Route; readonly params: Record<string, string> }
+  | { readonly kind: 'found'; readonly route: Route; readonly params: Readonly<Record<string, string>> }
   | { readonly kind: 'wrong-method'; readonly allow: readonly string[] }
   | { readonly kind: 'none' }
   | { readonly kind: 'bad-encoding' }
 
 /** What the paths of the Lambda API begin with; its older clients end some of them with a slash. */
 const DATED = /^\d{4}-\d\d-\d\d$/
+
+const MOST_KNOWN = 512
+const LONGEST_KNOWN = 256
 
 const node = (): Node => ({ literals: new Map(), parameter: null, here: new Map(), rest: new Map() })
 
@@ -27,6 +30,8 @@ const node = (): Node => ({ literals: new Map(), parameter: null, here: new Map(
 export class Router {
   readonly #root = node()
   readonly #names = new Map<Route, readonly string[]>()
+  /** What was found lately: most requests ask for what others have asked for. */
+  readonly #known = new Map<string, Match>()
   readonly routes: readonly Route[]
 
   constructor(routes: readonly Route[]) {
@@ -68,6 +73,18 @@ export class Router {
   }
 
   match(method: string, rawPath: string): Match {
+    if (rawPath.length > LONGEST_KNOWN) return this.#find(method, rawPath)
+    const asked = `${method} ${rawPath}`
+    const known = this.#known.get(asked)
+    if (known) return known
+    const match = this.#find(method, rawPath)
+    if (match.kind !== 'found') return match
+    if (this.#known.size >= MOST_KNOWN) this.#known.clear()
+    this.#known.set(asked, match)
+    return match
+  }
+
+  #find(method: string, rawPath: string): Match {
     const segments = rawPath.slice(1).split('/')
     if (segments.length > 2 && segments.at(-1) === '' && DATED.test(segments[0] as string)) segments.pop()
     const values: string[] = []

@@ -334,7 +334,6 @@ export function traceIdOf(given: string | null, nowMs: number): string {
   const seconds = Math.floor(nowMs / 1000)
     .toString(16)
     .padStart(8, '0')
-  return `Root=1-${seconds}-${randomHex(12)};Parent=${randomHex(8)};Sampled=0`
+  const random = (systemRandom(Buffer.allocUnsafe(20)) as Buffer).toString('hex')
+  return `Root=1-${seconds}-${random.slice(0, 24)};Parent=${random.slice(24)};Sampled=0`
 }
-
-const randomHex = (bytes: number) => Buffer.from(systemRandom(new Uint8Array(bytes))).toString('hex')

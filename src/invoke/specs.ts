@@ -190,7 +190,15 @@ export class Specs {
 
 /** What the functions of other clouds look for; what the function itself says counts. */
 function frameworkVariables({ definition, functionName, id }: Version): Record<string, string> {
-  if (definition.framework !== 'google') return {}
+  if (definition.framework === null) return {}
+  if (definition.framework === 'azure')
+    return {
+      NODE_ENV: 'production',
+      FUNCTIONS_WORKER_RUNTIME: 'node',
+      FUNCTIONS_EXTENSION_VERSION: '~4',
+      AZURE_FUNCTIONS_ENVIRONMENT: 'Production',
+      WEBSITE_SITE_NAME: functionName,
+    }
   return { NODE_ENV: 'production', K_SERVICE: functionName, K_REVISION: id, K_CONFIGURATION: functionName, FUNCTION_TARGET: definition.handler }
 }
 

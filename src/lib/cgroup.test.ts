@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { Cgroup, type Hierarchies } from './cgroup.ts'
+import { systemClock } from './clock.ts'
 
 // Plain folders stand for the kernel's: what is written where is seen on any host.
 describe('a control group for memory', () => {
@@ -37,3 +38,43 @@ describe('a control group for memory', () => {
     assert.throws(() => new Cgroup(none, 'ours').limitMemory(1), /no cgroup controller for memory/)
   })
 })
+
+describe('the freezer of a control group', () => {
+  it('of the second version is one file that stays open until the group goes, and is written to from its beginning', async () => {
+    const tree = mkdtempSync(path.join(tmpdir(), 'mayfly-cgroup-'))
+    try {
+      mkdirSync(path.join(tree, 'one'))
+      const file = path.join(tree, 'one', 'cgroup.freeze')
+      writeFileSync(file, '0')
+      const group = new Cgroup({ unified: tree, memory: null, pids: null, cpu: null, freezerV1: null, all: [] }, 'one')
+      for (const [frozen, said] of [
+        [true, '1'],
+        [true, '1'],
+        [false, '0'],
+      ] as const) {
+        // In force before it is waited for: the call that follows a thaw is sent at once.
+        const done = group.freeze(frozen, systemClock)
+        assert.equal(readFileSync(file, 'utf8'), said)
+        await done
+      }
+      const open = () => readdirSync('/proc/self/fd').filter((fd) => linkOf(`/proc/self/fd/${fd}`) === file).length
+      assert.equal(open(), 1)
+      await group.destroy(systemClock)
+      assert.equal(open(), 0)
+    } finally {
+      rmSync(tree, { recursive: true })
+    }
+  })
+  it('is nothing where the host has none', async () => {
+    const none = new Cgroup({ unified: null, memory: null, pids: null, cpu: null, freezerV1: null, all: [] }, 'one')
+    await none.freeze(true, systemClock)
+  })
+})
+
+function linkOf(file: string): string {
+  try {
+    return readlinkSync(file)
+  } catch {
+    return ''
+  }
+}

@@ -25,7 +25,8 @@ export const systemRandom: Random = (bytes) => {
  * @see RFC 9562, section 5.7
  */
 export function uuidv7(nowMs: number, random: Random = systemRandom): string {
-  const bytes = random(new Uint8Array(16))
+  const bytes = Buffer.allocUnsafe(16)
+  random(bytes)
   let rest = nowMs
   for (let i = 5; i >= 0; i--) {
     bytes[i] = rest % 256
@@ -33,7 +34,7 @@ export function uuidv7(nowMs: number, random: Random = systemRandom): string {
   }
   bytes[6] = 0x70 | ((bytes[6] ?? 0) & 0x0f)
   bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f)
-  const hex = Buffer.from(bytes).toString('hex')
+  const hex = bytes.toString('hex')
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }
 

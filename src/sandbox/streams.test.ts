@@ -81,6 +81,32 @@ describe('a stream out of a sandbox', () => {
     }
   })
 
+  it('of 32 calls in a sandbox 24 that nobody reads leave the others their way', async () => {
+    const spec = fixture.specOf('flows', { key: 'unread', concurrency: 32 })
+    await fixture.call(spec, { ask: true })
+    const shared: SandboxLease[] = []
+    while (shared.length < 32) shared.push(await fixture.pool.acquire(spec, silent, never))
+    assert.equal(new Set(shared.map(({ sandboxId }) => sandboxId)).size, 1)
+    const others = shared.splice(24)
+    const unread: ResultBody[] = []
+    for (const lease of shared) {
+      const body = bodyOf(await lease.run(takes({ pieces: 100 }), silent, never))
+      unread.push(body)
+      // It has what it takes of the window; those behind it find the less.
+      await until(() => body.receivedBytes > 0)
+    }
+    const texts = await Promise.all(others.map(async (lease) => await textOf(bodyOf(await lease.run(takes({ pieces: 20 }), silent, never)))))
+    assert.deepEqual(new Set(texts.map((text) => text.length)), new Set([20 * 65_536]))
+    const held = unread.reduce((sum, { receivedBytes }) => sum + receivedBytes, 0)
+    assert.ok(held < 4 * 1024 * KiB, `${held} bytes are held, all that a sandbox has`)
+    // Those that stood still come to their end as soon as they are read.
+    for (const text of await Promise.all(unread.map(textOf))) assert.equal(text.length, 100 * 65_536)
+    for (const lease of [...shared, ...others]) {
+      assert.deepEqual((await lease.finished).error, null)
+      lease[Symbol.dispose]()
+    }
+  })
+
   const ends = async (lease: SandboxLease, call: Call, signal: AbortSignal, read: (body: ResultBody) => Promise<void>) => {
     await read(bodyOf(await lease.run(call, silent, signal)))
     return await lease.finished

@@ -46,6 +46,7 @@ describe('errors of functions, byte for byte as clients of Lambda see them', () 
         spin: () => { for (;;); },
         exit: ({ code }) => process.exit(code),
         abort: () => process.abort(),
+        kill: () => process.kill(process.pid, 'SIGKILL'),
         memory: () => { const all = []; for (;;) all.push(Buffer.alloc(1 << 20, 1)) },
         large: () => 'x'.repeat(7 << 20),
         cycle: () => { const a = {}; a.a = a; return a },
@@ -100,6 +101,7 @@ describe('errors of functions, byte for byte as clients of Lambda see them', () 
     await isReset()
     for (const [act, why] of [
       ['abort', ''],
+      ['kill', ''],
       ['memory', ', for want of more than its 128 MB of memory'],
     ]) {
       const ended = await failsWith('fails', failsAt('Runtime.ExitError', 'Runtime exited with error: signal: killed'), /Error Type: Runtime.ExitError/, {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type Ready, zipOf } from '../acceptance/harness.ts'
 
-/** How a call ended for its caller. `lost`: it had no answer because the node was killed; `left`: the caller did not wait for it. */
+/** How a call ended for its caller. `lost`: it had no answer, or half of one, because the node or its sandbox was killed; `left`: the caller did not wait for it. */
 export type Outcome = 'ok' | 'failed' | 'refused' | 'lost' | 'left'
 
 const code = (version: number) => ({

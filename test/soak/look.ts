@@ -16,6 +16,7 @@ export interface Look {
   readonly diskMb: number
 }
 
+const MS_A_TICK = 10
 const TREES = '/sys/fs/cgroup'
 
 /** The group of a node's sandboxes carries the end of its instance's id. */
@@ -24,16 +25,24 @@ const groupOf = (data: string): string => {
   return `mayfly-${instanceId.replaceAll('-', '').slice(-12)}`
 }
 
-const bundlesOf = (data: string) => `/run/mayfly-sandboxes-${groupOf(data).slice('mayfly-'.length)}`
+const RUN = '/run'
+/** Of the main process and of each worker. */
+const isOf = (data: string, prefix: string, name: string) => {
+  const own = `${prefix}${groupOf(data).slice('mayfly-'.length)}`
+  return name === own || (name.startsWith(own) && /^-w\d+$/.test(name.slice(own.length)))
+}
+const bundlesOf = (data: string): string[] =>
+  readdirSync(RUN)
+    .filter((name) => isOf(data, 'mayfly-sandboxes-', name))
+    .map((name) => path.join(RUN, name))
 /** Mounts of its own; what else is mounted on the machine is others'. */
 const mounts = (pid: number | 'self', data: string): string[] =>
   read(`/proc/${pid}/mountinfo`)
     .split('\n')
-    .filter((line) => line.includes(data) || line.includes(bundlesOf(data)))
+    .filter((line) => line.includes(data) || bundlesOf(data).some((bundles) => line.includes(bundles)))
 
 function groups(data: string): string[] {
-  const group = groupOf(data)
-  return [TREES, ...foldersIn(TREES)].map((tree) => path.join(tree, group)).filter((at) => existsSync(at))
+  return [TREES, ...foldersIn(TREES)].flatMap((tree) => foldersIn(tree).filter((at) => isOf(data, 'mayfly-', path.basename(at))))
 }
 const foldersIn = (at: string): string[] =>
   existsSync(at) ? readdirSync(at, { withFileTypes: true }).flatMap((one) => (one.isDirectory() ? [path.join(at, one.name)] : [])) : []
@@ -60,6 +69,7 @@ export function look(pid: number, data: string): Look {
   const inSandboxes = sandboxes(data)
   const guests = [...inSandboxes.values()].flat()
   const children = descendants(pid).filter((child) => !guests.includes(child))
+  const own = [pid, ...children.filter((child) => read(`/proc/${child}/cmdline`).includes('\0worker\0'))]
   const databases = children.filter((child) => read(`/proc/${child}/comm`).startsWith('postgres'))
   return {
     sandboxes: inSandboxes.size,
@@ -68,12 +78,30 @@ export function look(pid: number, data: string): Look {
     namespacesOfNetwork: new Set(guests.map((guest) => linkOf(`/proc/${guest}/ns/net`))).size,
     cgroups: groupsOfSandboxes(data).length,
     mounts: mounts(pid, data).length,
-    descriptors: readdirSync(`/proc/${pid}/fd`).length,
-    rssMb: kbIn(`/proc/${pid}/status`, 'VmRSS') / 1024,
-    pssMb: [pid, ...databases, ...guests].reduce((sum, one) => sum + kbIn(`/proc/${one}/smaps_rollup`, 'Pss'), 0) / 1024,
+    descriptors: own.reduce((sum, one) => sum + readdirSync(`/proc/${one}/fd`).length, 0),
+    rssMb: own.reduce((sum, one) => sum + kbIn(`/proc/${one}/status`, 'VmRSS'), 0) / 1024,
+    pssMb: [...own, ...databases, ...guests].reduce((sum, one) => sum + kbIn(`/proc/${one}/smaps_rollup`, 'Pss'), 0) / 1024,
     filesOfSandboxes: count(path.join(data, 'sandboxes')).files + count(path.join(data, 'cache')).files,
     diskMb: count(data).bytes / 2 ** 20,
   }
+}
+
+/** What a life of a node has taken of processors: its processes, those of them that ended, and its sandboxes. */
+export function processorMs(pid: number, data: string): { readonly ofNode: number; readonly ofSandboxes: number } {
+  const own = [pid, ...descendants(pid)].reduce((sum, one) => {
+    const stat = read(`/proc/${one}/stat`)
+    const [user = 0, system = 0, ofChildren = 0, ofChildrenInSystem = 0] = stat
+      .slice(stat.lastIndexOf(')') + 2)
+      .split(' ')
+      .slice(11, 15)
+      .map(Number)
+    return sum + (user + system + ofChildren + ofChildrenInSystem) * MS_A_TICK
+  }, 0)
+  // In nanoseconds by the first control groups, in microseconds by the second; where both are, both count the same.
+  const counted = (file: string, of: (text: string) => number) => groups(data).reduce((sum, at) => sum + of(read(path.join(at, file))), 0)
+  const ofSandboxes =
+    counted('cpuacct.usage', (text) => Number(text) / 1e6) || counted('cpu.stat', (text) => Number(/^usage_usec (\d+)/.exec(text)?.[1] ?? 0) / 1e3)
+  return { ofNode: own, ofSandboxes }
 }
 
 /** What is still there of a node that has stopped. */
@@ -81,7 +109,7 @@ export function remains(data: string): string[] {
   const left: string[] = []
   for (const [id, pids] of sandboxes(data)) left.push(`sandbox ${id} (${pids.length} processes)`)
   left.push(...groups(data).map((at) => `control group ${at}`))
-  if (existsSync(bundlesOf(data))) left.push(bundlesOf(data))
+  left.push(...bundlesOf(data))
   left.push(...mounts('self', data))
   const slots = path.join(data, 'sandboxes', 'slots')
   if (existsSync(slots)) left.push(slots)

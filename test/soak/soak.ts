@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { type RunningMayfly, startMayfly } from '../acceptance/harness.ts'
 import { Functions, NAMES, type Name, type Outcome } from './load.ts'
-import { type Look, look, remains, sandboxes } from './look.ts'
+import { type Look, look, processorMs, remains, sandboxes } from './look.ts'
 
 export interface SoakOptions {
   readonly folder: string
@@ -9,6 +9,7 @@ export interface SoakOptions {
   /** It ends after so long, however many calls that were. */
   readonly minutes: number
   readonly atOnce: number
+  readonly workers: number
   /** So many times, spread over the run, the node is killed and started again. */
   readonly nodeKills: number
   readonly say: (line: string) => void
@@ -19,14 +20,19 @@ export interface SoakResult {
   readonly outcomes: Readonly<Record<Outcome, number>>
   /** By kind of what was done: how often, and how long that took together. */
   readonly took: ReadonlyMap<string, { readonly times: number; readonly ms: number }>
+  /** Of processors, by the node with all that it started: how long a run of so many calls takes on a machine at least. */
+  readonly processorMs: number
   /** What is not as it must be; empty when all is. */
   readonly problems: readonly string[]
 }
 
 const ANSWER_MS = 60_000
 const REST_MS = 60_000
-const POOL = 2
-const ARGS = ['--empty', '--sandbox-pool-size', String(POOL), '--sandbox-idle-ms', '1000', '--invoke-wait-ms', '10000']
+/** One waits in each process. */
+const args = (workers: number) => [
+  ...['--empty', '--workers', String(workers), '--sandbox-pool-size', String(workers + 1)],
+  ...['--sandbox-idle-ms', '1000', '--invoke-wait-ms', '10000'],
+]
 /** Of a thousand calls, how many are of each kind, and what else happens beside them. */
 const MIX = { warm: 470, shared: 250, once: 120, queued: 60, throws: 20, exits: 15, late: 5, leaves: 20, dies: 10, deploys: 20, removes: 5, kills: 5 } as const
 type Kind = keyof typeof MIX
@@ -51,7 +57,9 @@ export class Soak {
   /** Resolves when the node is there again. */
   #isUp: Promise<void> = Promise.resolve()
   #killed = 0
-  #changing: Promise<void> = Promise.resolve()
+  /** Of the lives that are over; the group of the sandboxes may outlive the node. */
+  #processors = { ofNode: 0, ofSandboxes: 0, lastOfSandboxes: 0 }
+  #isChanging = false
 
   private constructor(options: SoakOptions, data: string, node: RunningMayfly) {
     this.#options = options
@@ -62,7 +70,7 @@ export class Soak {
 
   static async run(options: SoakOptions): Promise<SoakResult> {
     const data = path.join(options.folder, 'data')
-    const soak = new Soak(options, data, await startMayfly(data, ARGS))
+    const soak = new Soak(options, data, await startMayfly(data, args(options.workers)))
     return await soak.#run()
   }
 
@@ -89,10 +97,17 @@ export class Soak {
     }
     this.#compareLooks()
     await this.#compareMeters()
+    this.#countProcessors()
     const code = await this.#node.stop()
     if (code !== 0) this.#problems.push(`the node ended with ${code}`)
     this.#problems.push(...remains(this.#data).map((what) => `left behind: ${what}`))
-    return { looks: this.#looks, outcomes: this.#outcomes, took: this.#took, problems: this.#problems }
+    return {
+      looks: this.#looks,
+      outcomes: this.#outcomes,
+      took: this.#took,
+      processorMs: this.#processors.ofNode + this.#processors.ofSandboxes,
+      problems: this.#problems,
+    }
   }
 
   async #part(calls: number, until: number): Promise<number> {
@@ -147,7 +162,8 @@ export class Soak {
       this.#count(this.#unknown, name)
       if (leaves?.aborted) this.#outcomes.left++
       else if (late.aborted) throw new Error(`a call of ${name} had no outcome within ${ANSWER_MS} ms`, { cause: error })
-      else if (killed !== this.#killed) this.#outcomes.lost++
+      // An answer that has begun breaks off where its sandbox ends.
+      else if (killed !== this.#killed || (name === 'shared' && (error as Error).message === 'terminated')) this.#outcomes.lost++
       else throw error
     }
   }
@@ -165,22 +181,34 @@ export class Soak {
     }
   }
 
-  /** One at a time, as a person makes them. */
+  /** One at a time, as a person makes them; who would have to wait for it calls something meanwhile. */
   async #change(make: () => Promise<void>): Promise<void> {
-    this.#changing = this.#changing.then(async () => {
-      const killed = this.#killed
-      try {
-        await make()
-      } catch (error) {
-        if (killed === this.#killed) throw error
-        await this.#isUp
-        await make().catch(() => {}) // half of it was done
-        for (const name of NAMES) await this.#functions.put(name)
-      }
-    })
-    const made = this.#changing
-    this.#changing = made.catch(() => {})
-    await made
+    if (this.#isChanging) return await this.#call('warm', '')
+    this.#isChanging = true
+    try {
+      await this.#make(make)
+    } finally {
+      this.#isChanging = false
+    }
+  }
+
+  async #make(make: () => Promise<void>): Promise<void> {
+    const killed = this.#killed
+    try {
+      await make()
+    } catch (error) {
+      if (killed === this.#killed) throw error
+      await this.#isUp
+      await make().catch(() => {}) // half of it was done
+      for (const name of NAMES) await this.#functions.put(name)
+    }
+  }
+
+  #countProcessors(): void {
+    const { ofNode, ofSandboxes, lastOfSandboxes } = this.#processors
+    const life = processorMs(this.#node.pid(), this.#data)
+    const more = life.ofSandboxes >= lastOfSandboxes ? life.ofSandboxes - lastOfSandboxes : life.ofSandboxes
+    this.#processors = { ofNode: ofNode + life.ofNode, ofSandboxes: ofSandboxes + more, lastOfSandboxes: life.ofSandboxes }
   }
 
   #killSandbox(): void {
@@ -198,8 +226,9 @@ export class Soak {
     await new Promise((resolve) => setTimeout(resolve, 300 + Math.random() * 2_000))
     this.#killed++
     this.#isUp = (async () => {
+      this.#countProcessors()
       await this.#node.kill()
-      this.#node = await startMayfly(this.#data, ARGS)
+      this.#node = await startMayfly(this.#data, args(this.#options.workers))
       this.#functions.moved(this.#node.ready)
     })()
     await this.#isUp
@@ -214,7 +243,7 @@ export class Soak {
         break
       }
       await new Promise((resolve) => setTimeout(resolve, 500))
-      calm = sandboxes(this.#data).size === POOL && (await this.#functions.queued()) === 0 ? calm + 1 : 0
+      calm = sandboxes(this.#data).size === this.#options.workers + 1 && (await this.#functions.queued()) === 0 ? calm + 1 : 0
     }
     this.#looks.push(look(this.#node.pid(), this.#data))
   }

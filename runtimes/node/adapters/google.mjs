@@ -57,17 +57,9 @@ function serverOf(require, framework, target, signature, loaded) {
 /** Functions of events and their context have no registration: the framework's own file makes their server. */
 function serverOfEvents(require, run) {
   const { getServer } = require(path.join(path.dirname(require.resolve(FRAMEWORK)), 'server.js'))
-  const options = {
-    signatureType: 'event',
-    enableExecutionId: false,
-    timeoutMilliseconds: 0,
-    port: '0',
-    target: '',
-    sourceLocation: '',
-    printHelp: false,
-    ignoredRoutes: null,
-  }
-  return getServer(run, getServer.length > 1 || getServer.toString().includes('options') ? options : 'event')
+  // Versions before 3.4 were told the type alone.
+  const takesOptions = /\boptions\b/.test(String(getServer))
+  return getServer(run, takesOptions ? { signatureType: 'event', enableExecutionId: false, timeoutMilliseconds: 0, ignoredRoutes: null } : 'event')
 }
 
 /** Whoever comes by HTTP came from some address. */

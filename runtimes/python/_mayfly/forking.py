@@ -2,7 +2,6 @@
 
 What a call leaves in memory, in /tmp and of processes is gone before the next one comes.
 """
-import ctypes
 import gc
 import json
 import os
@@ -27,7 +26,7 @@ class Forking:
         @param children  the processes of calls, for who ends them with this one
         """
         # What called processes start and leave behind comes to this one, which ends it.
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._work = work
         self._tmp = set(os.listdir(TMP)) if is_own_tmp else None
         self._mine = self._children()
@@ -112,6 +111,21 @@ class Forking:
         for name in os.listdir(TMP):
             if name not in self._tmp:
                 _remove(os.path.join(TMP, name))
+
+
+def _prctl(*arguments):
+    try:
+        # What `ctypes` is made of; itself it takes some milliseconds and a fifth of a megabyte.
+        import _ctypes
+
+        function = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")
+        answer = _ctypes.call_function(function, arguments)
+    except (ImportError, AttributeError):
+        import ctypes
+
+        answer = ctypes.CDLL(None).prctl(*arguments)
+    if answer != 0:
+        raise OSError("the kernel does not let a process take those that lose theirs")
 
 
 def exit_error(call, reason, logs):

@@ -124,7 +124,7 @@ class Guest:
         self._further = [] if given in (None, "", before) else given.split(os.pathsep)
         self._forks = os.environ.pop("_MAYFLY_FORKS", None) is not None
         if self._forks:
-            from . import forking  # only here: what it takes of the C library takes milliseconds
+            from . import forking  # only here: few functions fork
 
             self._forking = forking
         self._root = root

@@ -164,7 +164,9 @@ def look_in(task_root, further):
     layers = ["%s/python/lib/python%d.%d/site-packages" % (opt, *sys.version_info[:2]), "%s/python" % opt]
     own = os.path.dirname(OWN.rstrip(os.sep))
     sys.path[:] = [task_root, *layers, *further, *(place for place in sys.path if place != own)]
-    importlib.invalidate_caches()
+    # These alone: to look anew everywhere loads, from Python 3.12 on, the reader of packages' metadata.
+    for place in (task_root, *layers):
+        sys.path_importer_cache.pop(place, None)
 
 
 def opt_of(task_root):

@@ -1,11 +1,22 @@
 import { execFile } from 'node:child_process'
 import { promises as fs } from 'node:fs'
 import path from 'node:path'
-import { build, stop } from 'esbuild'
+import { type BuildOptions, build, stop } from 'esbuild'
 
 /** The first module of each runtime that Node runs; all that it needs lies beside it. */
 const ENTRIES = ['node/bootstrap', 'supervisor/main']
 const OTHERS = ['python']
+
+/** How many are at work: the program that bundles serves all of this process, and does not outlive the last. */
+let bundling = 0
+async function bundle(options: BuildOptions): Promise<void> {
+  bundling++
+  try {
+    await build(options)
+  } finally {
+    if (--bundling === 0) await stop()
+  }
+}
 
 /**
  * Puts the runtimes into the root that all sandboxes share. Bound from where they lie, each sandbox would have one
@@ -19,7 +30,7 @@ export async function putRuntimes(from: string, to: string): Promise<void> {
       filter: async (file) => file.endsWith('.py') || (await fs.stat(file)).isDirectory(),
     }),
   )
-  const bundled = build({
+  const bundled = bundle({
     entryPoints: Object.fromEntries(ENTRIES.map((entry) => [entry, path.join(from, `${entry}.mjs`)])),
     outdir: to,
     outExtension: { '.js': '.mjs' },
@@ -31,7 +42,6 @@ export async function putRuntimes(from: string, to: string): Promise<void> {
     logLevel: 'silent',
   })
   await Promise.all([bundled, ...python])
-  await stop()
   for (const entry of await fs.readdir(to, { recursive: true, withFileTypes: true }))
     await fs.chmod(path.join(entry.parentPath, entry.name), entry.isDirectory() ? 0o755 : 0o444)
 }

@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { createClient } from '@supabase/supabase-js'
+import { copyApp, runMayfly } from './cloud-fixture.ts'
+import { makeFolder, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { type FakeRegistry, startRegistry } from './registry-fixture.ts'
+
+const until = async (what: () => Promise<boolean>) => {
+  for (const end = Date.now() + 30_000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 100))) if (await what()) return
+  assert.fail('it did not come to that')
+}
+
+describe('an app of Azure, unchanged', () => {
+  let folder = ''
+  let app = ''
+  let node: RunningMayfly
+  let registry: FakeRegistry
+  let address = ''
+  let keys: Record<string, string> = {}
+  before(async () => {
+    folder = makeFolder()
+    const scripted = path.join(folder, 'scripted')
+    mkdirSync(scripted)
+    const install = `node -e "require('node:fs').writeFileSync('made.txt', 'made')"`
+    writeFileSync(path.join(scripted, 'package.json'), JSON.stringify({ name: 'scripted', version: '1.0.0', scripts: { install } }))
+    writeFileSync(path.join(scripted, 'index.js'), "module.exports = require('node:fs').existsSync(`${__dirname}/made.txt`) ? 'made' : 'not made'")
+    registry = await startRegistry({ scripted: { '1.0.0': scripted } })
+    node = await startMayfly(path.join(folder, 'data'), ['--empty', '--npm-registry', registry.url])
+    // Without a lockfile, as its documentation's first steps leave it.
+    app = copyApp('azure-shop', path.join(folder, 'azure-shop'), { lock: false, mayfly: { name: 'shop' } })
+    const storage = createClient(node.ready.project.url, node.ready.project.secretKey).storage
+    for (const bucket of ['photos', 'copies', 'prices']) assert.equal((await storage.createBucket(bucket)).error, null)
+  })
+  after(async () => {
+    await node?.stop()
+    await registry?.[Symbol.asyncDispose]()
+    removeFolder(folder)
+  })
+
+  const at = (...args: string[]) => runMayfly([...args, '--data', path.join(folder, 'data')])
+  const logs = async (name: string) => (await at('logs', name)).stdout
+  const get = (where: string, init: RequestInit = {}) => fetch(`${address}${where}`, init)
+
+  it('is found and deployed whole: its functions are those that it registers', async () => {
+    const { code, stdout, stderr } = await at('deploy', app, '--json')
+    assert.equal(code, 0, stderr)
+    const done = JSON.parse(stdout) as { warnings: string[]; keys: Record<string, string>; changes: { kind: string; name: string; action: string }[] }
+    keys = done.keys
+    assert.deepEqual(Object.keys(keys), ['AZURE_FUNCTION_KEY', 'AZURE_MASTER_KEY'])
+    const functions = done.changes.filter(({ kind, action }) => kind === 'function' && action === 'create').map(({ name }) => name)
+    assert.deepEqual(functions.toSorted(), [
+      'shop',
+      'shop-forwards',
+      'shop-nightly',
+      'shop-onGrid',
+      'shop-onNews',
+      'shop-onOrder',
+      'shop-onPhoto',
+      'shop-onRows',
+    ])
+    assert.ok(done.warnings.some((text) => /nightly \(timerTrigger\) is not started by anything yet/.test(text)))
+    assert.ok(done.warnings.some((text) => /forwards: the output "queue" is not served/.test(text)))
+    assert.ok(!done.warnings.some((text) => text.includes('onPhoto')))
+    assert.match((await at('secrets', 'ls')).stdout, /AZURE_MASTER_KEY/)
+    const again = await at('deploy', app)
+    assert.equal(again.code, 0, again.stderr)
+    assert.match(again.stdout, /Nothing changes/)
+    address = (/^shop: (http\S+)$/m.exec(again.stdout)?.[1] ?? '').replace(/\/$/, '')
+    assert.notEqual(address, '')
+    assert.doesNotMatch(again.stdout, new RegExp(keys.AZURE_MASTER_KEY as string))
+  })
+
+  it('answers at its routes, and asks for its keys', async () => {
+    assert.equal(await (await get('/api/hello?name=Ann')).text(), 'Hello, Ann!')
+    assert.equal(await (await get('/api/hello', { method: 'POST', body: 'Bo' })).text(), 'Hello, Bo!')
+    const product = await get('/api/products/toys/12')
+    assert.deepEqual(await product.json(), { category: 'toys', id: '12' })
+    assert.equal(product.headers.get('x-from'), 'product')
+    const newest = await get('/api/products/newest/1')
+    assert.equal(newest.status, 201)
+    assert.deepEqual(newest.headers.getSetCookie(), ['seen=1; SameSite=Lax'])
+    assert.equal((await get('/api/nowhere')).status, 404)
+    assert.equal((await get('/api/kept')).status, 401)
+    assert.equal((await get(`/api/kept?code=${keys.AZURE_FUNCTION_KEY}`)).status, 200)
+    assert.equal((await get('/api/managed', { headers: { 'x-functions-key': keys.AZURE_FUNCTION_KEY as string } })).status, 401)
+    assert.equal((await get('/api/managed', { headers: { 'x-functions-key': keys.AZURE_MASTER_KEY as string } })).status, 200)
+    assert.deepEqual(await (await get('/api/hooked')).json(), { from: 'hook', said: 'own' })
+    assert.equal((await get('/api/broken')).status, 502)
+    await until(async () => /the shop is closed[\s\S]*src\/functions\/http\.js:34/.test(await logs('shop')))
+  })
+
+  it('is started by blobs, with blobs in and out, and by `mayfly invoke`', async () => {
+    const storage = createClient(node.ready.project.url, node.ready.project.secretKey).storage
+    assert.equal((await storage.from('prices').upload('latest.txt', Buffer.from('7'))).error, null)
+    assert.equal((await storage.from('photos').upload('a b.txt', Buffer.from('abc'))).error, null)
+    await until(async () => (await logs('shop-onPhoto')).includes('blob a b.txt: 3 bytes, price 7'))
+    await until(async () => (await (await storage.from('copies').download('a b.txt')).data?.text()) === 'ABC')
+    const order = await at('invoke', 'shop-onOrder', '--data', '{"id":4}', '--json')
+    assert.equal((JSON.parse(order.stdout) as { payload: { body: string } }).payload.body, '{"shipped":4}')
+    assert.equal((await at('invoke', 'shop-nightly')).code, 0)
+    const forwards = await at('invoke', 'shop-forwards', '--data', '"x"')
+    assert.notEqual(forwards.code, 0)
+    assert.match(forwards.stdout + forwards.stderr, /the output 'queue' of forwards is not served here/)
+  })
+
+  it('runs install scripts of the packages that it names, and of no others', async () => {
+    const own = copyApp('azure-shop', path.join(folder, 'scripts'), { lock: false })
+    rmSync(path.join(own, 'src', 'functions'), { recursive: true })
+    writeFileSync(
+      path.join(own, 'package.json'),
+      JSON.stringify({ name: 'scripts', main: 'src/index.js', dependencies: { '@azure/functions': '^4.0.0', scripted: '1.0.0' } }),
+    )
+    writeFileSync(path.join(own, 'src', 'index.js'), "require('@azure/functions').app.http('said', { handler: () => ({ body: require('scripted') }) })")
+    for (const [installScripts, said] of [
+      [[], 'not made'],
+      [['scripted'], 'made'],
+    ] as const) {
+      writeFileSync(path.join(own, 'mayfly.json'), JSON.stringify({ installScripts }))
+      const { code, stderr } = await at('deploy', own)
+      assert.equal(code, 0, stderr)
+      const answer = await fetch(`${node.ready.project.url}/functions/v1/scripts/api/said`, { headers: { apikey: node.ready.project.publishableKey } })
+      assert.equal(await answer.text(), said)
+    }
+  })
+
+  it('loses the functions that it registers no more, and is refused by its own line when it does not load', async () => {
+    const file = path.join(app, 'src', 'functions', 'events.js')
+    rmSync(file)
+    const { code, stdout, stderr } = await at('deploy', app, '--json')
+    assert.equal(code, 0, stderr)
+    const { changes } = JSON.parse(stdout) as { changes: { name: string; action: string }[] }
+    assert.ok(changes.some(({ name, action }) => name === 'shop-nightly' && action === 'remove'))
+    assert.doesNotMatch((await at('ls')).stdout, /shop-nightly/)
+    const broken = copyApp('azure-broken', path.join(folder, 'azure-broken'))
+    const refused = await at('deploy', broken)
+    assert.notEqual(refused.code, 0)
+    assert.match(refused.stderr, /A function with id "first" has already been registered\.[\s\S]*src\/index\.js:4/)
+    assert.doesNotMatch(refused.stderr, /azure-core|bootstrap\.mjs|node:internal/)
+    // What was not sent: settings of one's own machine.
+    assert.ok(!readFileSync(path.join(folder, 'data.stderr'), 'utf8').includes('never-sent'))
+  })
+})
