@@ -1,7 +1,8 @@
 import path from 'node:path'
 import { watch } from 'chokidar'
 
-const QUIET_MS = 30
+/** More than the 50 ms in which the watcher tells a second change of a file to nobody: what it leaves out is read all the same. */
+const QUIET_MS = 60
 const LEFT_OUT = new Set(['node_modules', '.git', '.mayfly', '.vscode'])
 
 /** Calls when something below a folder has changed and it has been quiet for a moment. Nothing of it stays when it is closed. */

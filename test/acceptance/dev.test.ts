@@ -42,7 +42,7 @@ class Dev {
     for (;;) {
       const found = this.events.slice(from).find((one) => one.event === kind && fits(one))
       if (found) return found
-      if (this.child.exitCode !== null) throw new Error(`dev ended with ${this.child.exitCode}: ${this.#said}`)
+      if (this.child.exitCode !== null || this.child.signalCode !== null) throw new Error(`dev ended with ${this.child.exitCode}: ${this.#said}`)
       await Promise.race([this.#heard.promise, this.ended])
     }
   }
