@@ -28,23 +28,26 @@ export interface DeployedProject {
   readonly steps: Packed['steps']
 }
 
+export interface PackingOptions {
+  /** Fields of an app's function that replace its own. */
+  readonly overrides?: Record<string, unknown>
+  /** One that remembers what it bundled before. */
+  readonly bundler?: Bundler
+  /** What becomes of each page of a site. */
+  readonly page?: (html: Buffer) => Buffer
+}
+
 const SENDERS = 6
 const POLL_MS = 500
 
 /** Makes of a project's folder what a node is asked for. The same files give the same bytes. @throws FolderError */
-export async function packProject(
-  folder: string,
-  name: string | null,
-  hear: Hear = () => {},
-  overrides: Record<string, unknown> = {},
-  how: { readonly bundler?: Bundler; readonly page?: (html: Buffer) => Buffer } = {},
-): Promise<PackedProject> {
+export async function packProject(folder: string, name: string | null, hear: Hear = () => {}, how: PackingOptions = {}): Promise<PackedProject> {
   const root = path.resolve(folder)
   const isApp = isAppOfSeveral(root)
   const file = isApp ? {} : parseProjectFile(root, readMayflyJson(root) ?? {})
   const { steps, step } = inSteps(hear)
   const functions: Packed[] = []
-  if (isApp) functions.push(await step('files', () => packFolder(root, name, () => {}, overrides)))
+  if (isApp) functions.push(await step('files', () => packFolder(root, name, () => {}, how.overrides, how.bundler)))
   for (const entry of file.functions ?? []) {
     const { folder: own, ...more } = typeof entry === 'string' ? { folder: entry } : entry
     const at = inside(root, own, 'functions: a folder')

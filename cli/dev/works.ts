@@ -63,7 +63,7 @@ export class Works implements AsyncDisposable {
 
   async #project(): Promise<Round> {
     const { client, project, folder, page } = this.#deps
-    const packed = await packProject(folder, null, () => {}, {}, { bundler: this.#bundler, page })
+    const packed = await packProject(folder, null, () => {}, { bundler: this.#bundler, page })
     const now = new Map([
       ...packed.functions.map((one) => [one.name, markOf(one)] as const),
       ...packed.sites.map((site) => [`site ${site.name}`, JSON.stringify(site.files.map((file) => [file.path, file.sha256]))] as const),
