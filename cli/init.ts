@@ -19,12 +19,12 @@ const TEMPLATES: ReadonlyMap<string, Template> = new Map([
   ['api', { from: 'templates/api', what: 'a small API with its data in a bucket' }],
   ['photo-app', { from: 'examples/photo-app', what: 'a page, two buckets and a function that an upload starts' }],
   ['lambda', { from: 'templates/lambda', what: 'a Lambda handler with a function URL' }],
+  ['azure', { from: 'templates/azure', what: 'an app of Azure Functions', asItIs: true }],
   ['google', { from: 'templates/google', what: "a function of Google's framework", asItIs: true }],
 ])
 /** Starters that would not do what their name says yet. */
 const NOT_YET: ReadonlyMap<string, string> = new Map([
   ['cron', 'nothing of this node starts functions by the clock yet'],
-  ['azure', 'this node does not run apps of Azure Functions yet'],
   ['queue', 'this node has no queues of your own yet; calls of any function are queued with `mayfly invoke --async`'],
 ])
 const SCHEMA = 'mayfly.schema.json'

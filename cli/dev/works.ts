@@ -2,6 +2,7 @@ import path from 'node:path'
 import { WarmBundler } from '../../client/bundler.ts'
 import type { Client } from '../../client/client.ts'
 import { deployPacked, type Packed, packFolder } from '../../client/deploy.ts'
+import { isAppOfSeveral } from '../../client/framework.ts'
 import { isProjectFile, readMayflyJson } from '../../client/mayfly-json.ts'
 import { applyProject, packProject, readyApps } from '../../client/project.ts'
 import { readyApp } from '../../client/ready-app.ts'
@@ -44,7 +45,7 @@ export class Works implements AsyncDisposable {
   /** @throws FolderError, ApiError: what is there stays */
   async round(): Promise<Round> {
     const { folder } = this.#deps
-    this.#last = isProjectFile(readMayflyJson(folder)) ? await this.#project() : await this.#function()
+    this.#last = isProjectFile(readMayflyJson(folder)) || isAppOfSeveral(folder) ? await this.#project() : await this.#function()
     return this.#last
   }
 
@@ -74,7 +75,7 @@ export class Works implements AsyncDisposable {
     const ready = await readyApps(client, project, packed, true)
     const plan = await client.planDeployment(project, ready.document)
     const { sites } = await applyProject(client, project, ready, plan)
-    return await this.#done(now, changed, { functions: packed.functions, sites, warnings: [...ready.warnings, ...plan.warnings] })
+    return await this.#done(now, changed, { functions: ready.functions, sites, warnings: [...ready.warnings, ...plan.warnings] })
   }
 
   /** Before it is deployed: what does not load is told by its lines too. */

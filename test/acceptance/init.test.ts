@@ -82,6 +82,15 @@ describe('mayfly init', () => {
     assert.deepEqual(await (await call('greeter?name=Ada')).json(), { hello: 'Ada' })
   })
 
+  it('makes an app of Azure Functions', async () => {
+    const at = path.join(folder, 'greetings')
+    assert.equal(mayfly(['init', at, '--template', 'azure']).code, 0)
+    const made = await runMayfly(['deploy', at, '--data', path.join(folder, 'data')])
+    assert.equal(made.code, 0, made.stderr)
+    const { urls } = JSON.parse(mayfly(['url', 'greetings', '--json'], here()).stdout) as { urls: [{ url: string }] }
+    assert.equal(await (await fetch(`${urls[0].url}api/hello/Ada`)).text(), 'Hello, Ada!')
+  })
+
   it('makes an API with a bucket: notes are written, listed, changed, removed', async () => {
     deploy(init('my-api', 'api'))
     const made = (await (await call('notes', { method: 'POST', body: '{"text":"one"}' })).json()) as { id: string }
@@ -128,7 +137,7 @@ describe('mayfly init', () => {
     assert.match(again.stderr, /has .*index\.ts.* already; nothing was written/)
     for (const [template, said] of [
       ['cron', /by the clock yet.*There is http, api/],
-      ['constructor', /there is http, api, photo-app, lambda, google/],
+      ['constructor', /there is http, api, photo-app, lambda, azure, google/],
     ] as const) {
       const refused = mayfly(['init', path.join(below, 'other'), '--template', template])
       assert.equal(refused.code, 2)
