@@ -114,7 +114,7 @@ export async function openSandboxRoom(config: Config, host: Host, place: Sandbox
       const gap = found.missingOf(driver).find(({ what }) => what === 'egress')
       if (gap && found.name === 'process') return egress === 'internet' ? null : `egress: ${gap.why}.`
       if (!gap || egress === 'none') return null
-      return `egress: functions have no network ${driver === null ? 'on this node' : `by the driver \`${driver}\``}: ${gap.why}. Calls to other hosts will fail; the platform itself can be reached.`
+      return `egress: functions have no network ${driver === null ? 'on this node' : `by the driver \`${driver}\``}: ${gap.why}. Calls to other hosts will fail; the platform itself can be reached. ${gap.todo}`
     },
     describe: () =>
       isDriver(found)

@@ -142,17 +142,19 @@ async function consolePages(packages) {
   writeFileSync(stamp, made)
 }
 
-/** runc and what makes networks for root, bubblewrap for who is not: where sudo needs no password either may start the node. */
+/** runc and what makes networks for root, bubblewrap and slirp4netns for who is not: where sudo needs no password either may start the node. */
 async function sandboxRuntime() {
   const has = (program) =>
     ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].some((folder) => existsSync(path.join(folder, program)))
   const asRoot = process.getuid() === 0
   const sudo = asRoot ? [] : canSudo() ? ['sudo', '-n'] : null
-  const ofRoot = { runc: 'runc', nft: 'nftables', ip: 'iproute2' }
-  const missing = [
-    ...(sudo === null ? [] : Object.keys(ofRoot).flatMap((program) => (has(program) ? [] : [ofRoot[program]]))),
-    ...(asRoot || has('bwrap') ? [] : ['bubblewrap']),
-  ]
+  const wanted = {
+    ...(sudo === null ? {} : { runc: 'runc' }),
+    nft: 'nftables',
+    ip: 'iproute2',
+    ...(asRoot ? {} : { bwrap: 'bubblewrap', slirp4netns: 'slirp4netns' }),
+  }
+  const missing = Object.keys(wanted).flatMap((program) => (has(program) ? [] : [wanted[program]]))
   if (missing.length === 0) return
   const named = missing.join(', ')
   const until = missing.some((name) => ['runc', 'bubblewrap'].includes(name))

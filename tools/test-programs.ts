@@ -13,6 +13,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   python3: '/usr/bin/python3',
   'python3-boto3': '/usr/lib/python3/dist-packages/boto3',
   bubblewrap: '/usr/bin/bwrap',
+  slirp4netns: '/usr/bin/slirp4netns',
   runsc: '/usr/bin/runsc',
   sudo: '/usr/bin/sudo',
   openssl: '/usr/bin/openssl',

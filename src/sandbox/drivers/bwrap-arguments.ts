@@ -11,6 +11,8 @@ export interface Bwrapped {
   /** What it reads as the memory of the machine. */
   readonly meminfo: string
   readonly slotDir: string
+  /** It is launched in the network namespace that it is to have. */
+  readonly hasNetwork: boolean
   /** Where what it may write is mounted before. */
   readonly writable: { readonly tmp: string; readonly shm: string; readonly cache: string | null }
   readonly environment: Readonly<Record<string, string>>
@@ -29,11 +31,11 @@ const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
  * The command line of bubblewrap. It makes what the driver `runc` makes of the same things, but for the user ids: there is one,
  * and outside it is that of who launches.
  */
-export function bwrapArguments({ root, node, meminfo, slotDir, writable, environment, command }: Bwrapped): string[] {
+export function bwrapArguments({ root, node, meminfo, slotDir, hasNetwork, writable, environment, command }: Bwrapped): string[] {
   const bind = (source: string, inside: string) => ['--ro-bind', source, inside]
   const empty = path.join(root, 'sys')
   return [
-    ...['user', 'ipc', 'pid', 'net', 'uts', 'cgroup-try'].map((namespace) => `--unshare-${namespace}`),
+    ...['user', 'ipc', 'pid', ...(hasNetwork ? [] : ['net']), 'uts', 'cgroup-try'].map((namespace) => `--unshare-${namespace}`),
     '--disable-userns',
     // It is launched as the root of a user namespace, and would give away what that may.
     ...['--cap-drop', 'ALL'],

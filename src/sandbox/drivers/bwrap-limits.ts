@@ -1,4 +1,5 @@
 import type { Hierarchies } from '../../lib/cgroup.ts'
+import { hasNetworks, type Networks, type NoNetworks } from '../egress/networks.ts'
 
 /** How this host bounds sandboxes of bubblewrap. */
 export interface BwrapHost {
@@ -18,7 +19,7 @@ const DELEGATE =
   'Start the node as a service of systemd with `Delegate=yes` (`systemd-run --user --scope -p Delegate=yes npm start`), or as root (`sudo npm start`).'
 
 /** What the kernel holds of sandboxes of bubblewrap on this host, and what it does not. */
-export function bwrapHolds({ groups, countsProcesses }: BwrapHost, asRoot: boolean): Holding {
+export function bwrapHolds({ groups, countsProcesses }: BwrapHost, asRoot: boolean, networks: Networks | NoNetworks): Holding {
   const limits = [...ALWAYS]
   const missing: { what: string; why: string; todo: string }[] = []
   if (asRoot) limits.push('uid-own')
@@ -31,10 +32,9 @@ export function bwrapHolds({ groups, countsProcesses }: BwrapHost, asRoot: boole
   else missing.push({ what: 'pids', why: `${why('pids')}, and kernels before 5.14 count processes by user alone`, todo: DELEGATE })
   if (groups?.cpu) limits.push('cpu-weight')
   else missing.push({ what: 'cpu-weight', why: why('cpu'), todo: DELEGATE })
-  missing.push({
-    what: 'egress',
-    why: 'sandboxes of bubblewrap have no network but their own project',
-    todo: 'Start the node as root, with runc, for functions that reach other hosts.',
-  })
+  if (hasNetworks(networks)) {
+    limits.push('egress')
+    missing.push(...networks.doubts)
+  } else missing.push({ what: 'egress', ...networks })
   return { limits, missing }
 }

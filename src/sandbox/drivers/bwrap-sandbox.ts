@@ -6,7 +6,9 @@ import type { Duplex } from 'node:stream'
 import type { Cgroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
-import type { GuestPaths, SandboxProcess } from '../types.ts'
+import type { EgressPolicy } from '../../core/egress.ts'
+import type { Network } from '../egress/network.ts'
+import type { GuestPaths, SandboxProcess, SandboxSpec } from '../types.ts'
 import { continueFamily, memoryOf, stopFamily } from './family.ts'
 import { INSIDE } from './inside.ts'
 import type { MemoryWatch } from './memory-watch.ts'
@@ -27,6 +29,7 @@ export interface Bwrapping {
   /** Null where a control group bounds its memory. */
   readonly watch: MemoryWatch<BwrapSandbox> | null
   readonly queues: RouteQueues
+  readonly network: Network | null
   /** The file of what it reads as the memory of the machine. */
   readonly meminfo: string
   readonly tail: StderrTail
@@ -92,8 +95,9 @@ export class BwrapSandbox implements SandboxProcess {
     this.#made.cgroup?.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
   }
 
-  /** There is none to open: its network namespace has its own loopback alone. */
-  async grant(): Promise<void> {}
+  async grant(policy: EgressPolicy, counted: SandboxSpec['countEgress']): Promise<void> {
+    await this.#made.network?.grant(policy, counted)
+  }
 
   async resizeTmp(): Promise<void> {
     throw new Error('the size of /tmp is set when a sandbox of bubblewrap is started')
@@ -104,11 +108,13 @@ export class BwrapSandbox implements SandboxProcess {
     if (cgroup) await cgroup.freeze(true, clock)
     else if (!this.#over) await stopFamily(init, clock)
     this.#stands = true
+    void this.#made.network?.sleep()
     this.#made.watch?.leave(this)
   }
 
   async thaw(): Promise<void> {
     this.#stands = false
+    this.#made.network?.wake()
     const { cgroup, init, clock } = this.#made
     if (cgroup) await cgroup.freeze(false, clock)
     else if (!this.#over) continueFamily(init)

@@ -7,6 +7,9 @@ import { MiB } from '../../lib/bytes.ts'
 import { Cgroup, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
+import type { Network } from '../egress/network.ts'
+import { hasNetworks, Networks, type NoNetworks } from '../egress/networks.ts'
+import { GATEWAY } from '../egress/rules.ts'
 import { guestOf } from '../guests.ts'
 import type { Driver, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
 import { bwrapArguments, INFO_FD } from './bwrap-arguments.ts'
@@ -64,6 +67,7 @@ export class BwrapDriver implements Driver {
   readonly missing: readonly { what: string; why: string; todo: string }[]
   readonly #options: DriverOptions
   readonly #host: BwrapHost
+  readonly #networks: Networks | NoNetworks
   readonly #folder: string
   readonly #asRoot = process.getuid?.() === 0
   readonly #uids = new Set<number>()
@@ -76,14 +80,15 @@ export class BwrapDriver implements Driver {
   #nextUid = 0
   #compiled: Promise<void> | null = null
 
-  private constructor(options: DriverOptions, host: BwrapHost, folder: string, shell: readonly string[]) {
+  private constructor(options: DriverOptions, host: BwrapHost, networks: Networks | NoNetworks, folder: string, shell: readonly string[]) {
+    this.#networks = networks
     this.#shell = shell
     this.#options = options
     this.#host = host
     this.#watch = host.groups?.memory ? null : new MemoryWatch()
     this.#folder = folder
     this.#queues = new RouteQueues(options.clock)
-    ;({ limits: this.limits, missing: this.missing } = bwrapHolds(host, this.#asRoot))
+    ;({ limits: this.limits, missing: this.missing } = bwrapHolds(host, this.#asRoot, networks))
   }
 
   /** @throws Error where the folder of this node cannot be made, or is another user's */
@@ -95,13 +100,14 @@ export class BwrapDriver implements Driver {
     // Below `/tmp` anybody may have made it.
     if (uid !== process.getuid?.()) throw new Error(`the folder ${folder} belongs to another user`)
     await fs.chmod(folder, 0o711)
-    await makeSkeleton(path.join(folder, 'root'))
+    const networks = await Networks.open(options)
+    await makeSkeleton(path.join(folder, 'root'), hasNetworks(networks) ? GATEWAY : null)
     await putRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))
     await fs.mkdir(path.join(folder, 'meminfo'), { recursive: true, mode: 0o711 })
     await fs.rm(path.join(folder, 'mounts'), { recursive: true, force: true })
     for (const name of ['tmp', 'shm', 'cache']) await fs.mkdir(path.join(folder, 'mounts', name), { recursive: true, mode: 0o755 })
     await fs.writeFile(path.join(folder, 'seccomp'), compileSeccomp(seccomp, process.arch === 'arm64' ? 'arm64' : 'x64'))
-    const driver = new BwrapDriver(options, host, folder, shell)
+    const driver = new BwrapDriver(options, host, networks, folder, shell)
     if (host.groups) await weighGroup(host.groups, driver.#groupParent, 100 * availableParallelism())
     return driver
   }
@@ -115,17 +121,21 @@ export class BwrapDriver implements Driver {
     const uid = this.#asRoot ? this.#takeUid() : null
     const cgroup = this.#host.groups ? new Cgroup(this.#host.groups, `${this.#groupParent}/${options.id}`) : null
     const meminfo = path.join(this.#folder, 'meminfo', options.id)
+    let network: Network | null = null
     const giveBack = async () => {
+      await network?.release()
       await fs.rm(meminfo, { force: true })
       if (uid !== null) this.#uids.delete(uid)
     }
     let child: ChildProcess | null = null
     try {
       if (options.runtime === 'python3.x') await this.#compiledPython()
+      // What only writes a compile cache has no network, however it tries.
+      if (options.cache === null && hasNetworks(this.#networks)) network = await this.#networks.take()
       // That of the host until it is known whose it becomes: the runtime sizes itself by it.
       await fs.writeFile(meminfo, meminfoOf(Math.floor(totalmem() / MiB)), { mode: 0o644 })
       const procs = cgroup?.make({ memoryMb: POOL_MEMORY_MB, pids: options.pids, cpuWeight: options.background ? 1 : 7 }) ?? []
-      const [program, ...args] = await this.#commandOf(options, meminfo, uid)
+      const [program, ...args] = await this.#commandOf(options, meminfo, uid, network)
       child = this.#spawn([...this.#shell, String(procs.length), ...procs, program as string, ...args])
       // The node itself goes first: it serves those that run already. Inside a group of its own this weighs nothing.
       if (cgroup && child.pid !== undefined) setPriority(child.pid, options.background ? 15 : 5)
@@ -133,7 +143,19 @@ export class BwrapDriver implements Driver {
       const init = await firstProcess(child, clock)
       if (init === null) throw new Error(`bubblewrap could not start a sandbox: ${tail.text().trim().slice(-500) || 'no answer'}`)
       const cache = options.cache === null ? null : await openCache(init, clock)
-      const made = new BwrapSandbox(options.id, { child, init, cache, cgroup, watch: this.#watch, queues: this.#queues, meminfo, tail, giveBack, clock })
+      const made = new BwrapSandbox(options.id, {
+        child,
+        init,
+        cache,
+        cgroup,
+        watch: this.#watch,
+        queues: this.#queues,
+        network,
+        meminfo,
+        tail,
+        giveBack,
+        clock,
+      })
       this.#running.add(made)
       void made.exited.then(() => this.#running.delete(made))
       return made
@@ -164,6 +186,7 @@ export class BwrapDriver implements Driver {
     this.#queues[Symbol.dispose]()
     await Promise.all([...this.#running].map((sandbox) => sandbox.kill()))
     this.#watch?.[Symbol.dispose]()
+    if (hasNetworks(this.#networks)) await this.#networks[Symbol.asyncDispose]()
     for (const view of this.#views.values()) await (await view.catch(() => null))?.[Symbol.asyncDispose]()
     for (const tree of this.#host.groups?.all ?? []) await fs.rmdir(path.join(tree, this.#groupParent)).catch(() => {})
     await fs.rm(this.#folder, { recursive: true, force: true })
@@ -194,21 +217,24 @@ export class BwrapDriver implements Driver {
   }
 
   /** What is launched, by the names that the launching user can open. @param uid  null where that is ourselves */
-  async #commandOf(options: StartOptions, meminfo: string, uid: number | null): Promise<string[]> {
+  async #commandOf(options: StartOptions, meminfo: string, uid: number | null, network: Network | null): Promise<string[]> {
     const guest = guestOf(this.#options.guests, options.runtime)
     const command = options.argv ? [PLACE.node, ...options.argv] : guest.command(PLACE)
     const around = bounded(await this.#fstabOf(options), this.#host.countsProcesses ? options.pids : null)
     const shared = {
       root: path.join(this.#folder, 'root'),
       meminfo,
+      hasNetwork: network !== null,
       writable: { tmp: this.#mountPoint('tmp'), shm: this.#mountPoint('shm'), cache: options.cache === null ? null : this.#mountPoint('cache') },
       environment: environmentFor(options.runtime),
       command,
     }
-    if (uid === null) return [...around, ...bwrapArguments({ ...shared, node: guest.node, slotDir: options.slotDir })]
+    const entered = network?.entrance ?? []
+    if (uid === null)
+      return [...(network ? ['nsenter', ...entered] : []), ...around, ...bwrapArguments({ ...shared, node: guest.node, slotDir: options.slotDir })]
     const view = await this.#viewOf([path.dirname(options.slotDir), guest.node])
     const seen = { node: view.seen(guest.node), slotDir: view.seen(options.slotDir) }
-    return ['nsenter', `--mount=${view.file}`, `--setgid=${uid}`, `--setuid=${uid}`, ...around, ...bwrapArguments({ ...shared, ...seen })]
+    return ['nsenter', ...entered, `--mount=${view.file}`, `--setgid=${uid}`, `--setuid=${uid}`, ...around, ...bwrapArguments({ ...shared, ...seen })]
   }
 
   /** The same for all sandboxes: each has its own mounted there, which no other sees. */

@@ -21,6 +21,30 @@ export interface Asker {
   open(resolved: readonly Resolved[], ports: readonly (number | null)[]): Promise<void>
 }
 
+/** Where questions are heard: both of one address and port. */
+export interface NameSockets {
+  readonly udp: Socket
+  readonly tcp: Server
+}
+
+/** Sockets at an address of this machine, and at a port that nobody has. @throws Error */
+export async function socketsAt(address: string): Promise<NameSockets> {
+  for (let tries = 1; ; tries++) {
+    const udp = createSocket('udp4')
+    udp.bind(0, address)
+    await once(udp, 'listening')
+    const tcp = createServer()
+    try {
+      tcp.listen(udp.address().port, address)
+      await once(tcp, 'listening')
+      return { udp, tcp }
+    } catch (error) {
+      udp.close()
+      if (tries === BIND_TRIES) throw error
+    }
+  }
+}
+
 interface State {
   readonly asker: Asker
   waiting: number
@@ -38,7 +62,7 @@ export class NameServer implements AsyncDisposable {
   readonly #askers = new Map<string, State>()
   readonly #connections = new Set<Connection>()
 
-  private constructor(udp: Socket, tcp: Server, upstream: Upstream) {
+  constructor({ udp, tcp }: NameSockets, upstream: Upstream) {
     this.#udp = udp
     this.#tcp = tcp
     this.#upstream = upstream
@@ -46,27 +70,6 @@ export class NameServer implements AsyncDisposable {
     udp.on('error', () => {})
     tcp.on('connection', (connection: Connection) => this.#serve(connection))
     tcp.on('error', () => {})
-  }
-
-  static async open(address: string, upstream: Upstream): Promise<NameServer> {
-    for (let tries = 1; ; tries++) {
-      const udp = createSocket('udp4')
-      udp.bind(0, address)
-      await once(udp, 'listening')
-      const tcp = createServer()
-      try {
-        tcp.listen(udp.address().port, address)
-        await once(tcp, 'listening')
-        return new NameServer(udp, tcp, upstream)
-      } catch (error) {
-        udp.close()
-        if (tries === BIND_TRIES) throw error
-      }
-    }
-  }
-
-  get port(): number {
-    return this.#udp.address().port
   }
 
   know(address: string, asker: Asker): void {

@@ -3,8 +3,8 @@ import path from 'node:path'
 import { type AllowedHost, allowedHosts, type EgressPolicy } from '../../core/egress.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Resolved } from './answers.ts'
+import type { Links } from './links.ts'
 import type { Asker } from './name-server.ts'
-import type { Router } from './router.ts'
 import { GROUP } from './rules.ts'
 
 /** How long an address stays open at least: clients keep what a name was resolved to, and connect again. */
@@ -30,8 +30,10 @@ export class Network implements Asker {
   readonly address: string
   /** The namespace, as a file. */
   readonly path: string
+  /** The arguments of `nsenter` for what is to be in it. */
+  readonly entrance: readonly string[]
   readonly #n: number
-  readonly #router: Router
+  readonly #links: Links
   readonly #clock: Clock
   readonly #onGone: (network: Network) => Promise<void>
   readonly #granting = Promise.withResolvers<EgressPolicy>()
@@ -46,11 +48,12 @@ export class Network implements Asker {
   #asleep = false
   #gone: Promise<void> | null = null
 
-  constructor(n: number, address: string, router: Router, clock: Clock, onGone: (network: Network) => Promise<void>) {
+  constructor(n: number, address: string, links: Links, clock: Clock, onGone: (network: Network) => Promise<void>) {
     this.#n = n
     this.address = address
-    this.path = router.pathOf(n)
-    this.#router = router
+    this.path = links.pathOf(n)
+    this.entrance = links.entranceOf(n)
+    this.#links = links
     this.#clock = clock
     this.#onGone = onGone
   }
@@ -81,7 +84,7 @@ export class Network implements Asker {
           Number.POSITIVE_INFINITY,
         )
       }
-      await fs.writeFile(path.join(this.#router.statisticsOf(this.#n), 'netdev_group'), String(GROUP[policy.mode]))
+      await fs.writeFile(path.join(this.#links.statisticsOf(this.#n), 'netdev_group'), String(GROUP[policy.mode]))
       this.#granting.resolve(policy)
     } finally {
       this.#granting.resolve({ mode: 'none' })
@@ -103,7 +106,7 @@ export class Network implements Asker {
       const over = [...this.#open].filter(([, { untilMs }]) => untilMs <= now)
       for (const [key] of over) this.#open.delete(key)
       if (over.length > 0)
-        await this.#router.change(
+        await this.#links.change(
           'delete',
           over.map(([, { element }]) => element),
         )
@@ -149,12 +152,12 @@ export class Network implements Asker {
     await this.#change(async () => {
       const all = [...this.#open.values()].map(({ element }) => element)
       this.#open.clear()
-      if (all.length > 0) await this.#router.change('delete', all)
+      if (all.length > 0) await this.#links.change('delete', all)
     }).catch(() => {})
   }
 
   async #count(counted: (bytes: Bytes) => void): Promise<void> {
-    const folder = path.join(this.#router.statisticsOf(this.#n), 'statistics')
+    const folder = path.join(this.#links.statisticsOf(this.#n), 'statistics')
     const read = async (name: string) => Number(await fs.readFile(path.join(folder, name), 'utf8'))
     // What the router sends is what the sandbox gets.
     const now = await Promise.all([read('tx_bytes'), read('rx_bytes')]).catch(() => null)
@@ -174,7 +177,7 @@ export class Network implements Asker {
         else if (!fresh.some((one) => one.element === element.element)) fresh.push(element)
       }
       if (fresh.length === 0) return
-      await this.#router.change('add', fresh)
+      await this.#links.change('add', fresh)
       for (const element of fresh) this.#open.set(`${element.set} ${element.element}`, { element, untilMs })
     })
   }

@@ -2,18 +2,18 @@ import { createHash } from 'node:crypto'
 import type { Log } from '../../core/log.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { AddressBook, type Share } from './addresses.ts'
-import { Forwarding, LINK_PREFIX } from './forwarding.ts'
 import { NameServer } from './name-server.ts'
 import { Network } from './network.ts'
-import { packagesMissing, run } from './programs.ts'
-import { Router } from './router.ts'
+import { OwnRouter } from './own-router.ts'
+import { packagesMissing } from './programs.ts'
+import { type Doubts, HostRouter, type Router } from './router.ts'
 import { Upstream } from './upstream.ts'
 
 /** With fewer networks that stand ready than this, so many more are made: no sandbox waits for one. */
 const SPARE = 2
 const AT_ONCE = 4
 const COUNT_MS = 1_000
-const CARE_MS = 5_000
+const EXPIRE_MS = 5_000
 
 export interface NetworksOptions {
   /** Short, root's own, emptied by a reboot: `/run`. */
@@ -34,12 +34,10 @@ export interface NoNetworks {
 
 /** The networks of a node's sandboxes, each of which has one from before it is anyone's until its end. */
 export class Networks implements AsyncDisposable {
-  /** What may keep packets from passing though all was made. */
-  readonly doubts: readonly { what: string; why: string; todo: string }[]
+  readonly doubts: Doubts
   readonly #router: Router
   readonly #names: NameServer
   readonly #addresses: AddressBook
-  readonly #forwarding: Forwarding
   readonly #clock: Clock
   readonly #log: Log
   readonly #taken = new Set<Network>()
@@ -51,20 +49,19 @@ export class Networks implements AsyncDisposable {
   #made = 0
   #isClosed = false
 
-  private constructor(router: Router, share: Share, names: NameServer, forwarding: Forwarding, doubts: Networks['doubts'], { clock, log }: NetworksOptions) {
+  private constructor(router: Router, share: Share, names: NameServer, doubts: Doubts, { clock, log }: NetworksOptions) {
     this.doubts = doubts
     this.#router = router
     this.#names = names
     this.#addresses = new AddressBook(share)
-    this.#forwarding = forwarding
     this.#clock = clock
     this.#log = log
     const each = (ms: number, work: () => Promise<unknown>) =>
       setInterval(() => void work().catch((error: Error) => log.debug({ error: error.message }, 'networks of sandboxes')), ms).unref()
     this.#timers = [
       each(COUNT_MS, () => Promise.all([...this.#taken].filter(({ isAwake }) => isAwake).map((network) => network.count()))),
-      each(CARE_MS, async () => {
-        await forwarding.keep(router.link)
+      each(router.keepMs, () => router.keep()),
+      each(EXPIRE_MS, async () => {
         for (const network of this.#taken) await network.expire()
       }),
     ]
@@ -72,30 +69,24 @@ export class Networks implements AsyncDisposable {
 
   /** Removes what a former life left, and makes all that sandboxes' networks have in common. */
   static async open(options: NetworksOptions): Promise<Networks | NoNetworks> {
-    const missing = packagesMissing()
+    const asRoot = process.getuid?.() === 0
+    const missing = packagesMissing(asRoot)
     if (missing.length > 0)
       return {
         why: `${missing.join(' and ')} ${missing.length > 1 ? 'are' : 'is'} not installed, without which functions have no network`,
-        todo: `Run \`npm run setup\`, or type \`apt-get install ${missing.join(' ')}\`.`,
+        todo: `Run \`npm run setup\`, or type \`${asRoot ? '' : 'sudo '}apt-get install ${missing.join(' ')}\`.`,
       }
-    const router = new Router(tagOf(options.name), options.runBase)
-    let names: NameServer | null = null
+    const router = asRoot ? new HostRouter(tagOf(options.name), options.runBase) : new OwnRouter(tagOf(options.name))
     try {
-      await router.close()
-      const doubts = doubtsOf()
-      doubts.catch(() => {})
-      const share = await router.open()
-      names = await NameServer.open(share.host, new Upstream(options.dns))
-      await router.rule(share, names.port)
-      const forwarding = new Forwarding(options.runBase, (interfaces) => router.guard(interfaces))
-      await forwarding.keep(router.link)
-      return new Networks(router, share, names, forwarding, await doubts, options)
+      const { share, names, doubts } = await router.open()
+      return new Networks(router, share, new NameServer(names, new Upstream(options.dns)), doubts, options)
     } catch (error) {
-      await names?.[Symbol.asyncDispose]()
       await router.close()
       return {
         why: `this machine let no network be made for functions: ${(error as Error).message.replaceAll(/\s+/g, ' ')}`,
-        todo: 'Network namespaces, veth devices and nf_tables with NAT must be part of the kernel, and root must be allowed to use them.',
+        todo: asRoot
+          ? 'Network namespaces, veth devices and nf_tables with NAT must be part of the kernel, and root must be allowed to use them.'
+          : 'An ordinary user takes user namespaces, veth devices and nf_tables with NAT in the kernel, and `/dev/net/tun` that all may open (`sudo chmod 666 /dev/net/tun`); or start the node as root.',
       }
     }
   }
@@ -116,7 +107,6 @@ export class Networks implements AsyncDisposable {
     await Promise.all([...this.#taken].map((network) => network.release()))
     await this.#names[Symbol.asyncDispose]()
     await this.#router.close()
-    await this.#forwarding.leave()
   }
 
   #fill(): Promise<void> {
@@ -139,12 +129,12 @@ export class Networks implements AsyncDisposable {
       which.push({ n: ++this.#made, address })
     if (which.length === 0) throw new Error('every address for sandboxes is in use')
     try {
-      await this.#router.make(which)
+      await this.#router.links.make(which)
     } catch (error) {
       for (const { address } of which) this.#addresses.giveBack(address)
       throw error
     }
-    return which.map(({ n, address }) => new Network(n, address, this.#router, this.#clock, (network) => this.#gone(network)))
+    return which.map(({ n, address }) => new Network(n, address, this.#router.links, this.#clock, (network) => this.#gone(network)))
   }
 
   async #gone(network: Network): Promise<void> {
@@ -161,7 +151,7 @@ export class Networks implements AsyncDisposable {
     if (this.#toRemove.length === 0) return
     const which = this.#toRemove
     this.#toRemove = []
-    this.#removing = this.#router.remove(which).finally(() => {
+    this.#removing = this.#router.links.remove(which).finally(() => {
       this.#removing = null
     })
     await this.#removing
@@ -169,21 +159,6 @@ export class Networks implements AsyncDisposable {
 }
 
 export const hasNetworks = (found: Networks | NoNetworks): found is Networks => found instanceof Networks
-
-/** Firewalls of the host that let pass only what they are told to: whether it is ours, their rules say. */
-async function doubtsOf(): Promise<Networks['doubts']> {
-  const { nftables } = JSON.parse(await run('nft', ['-j', 'list', 'chains'])) as { nftables: { chain?: Record<string, unknown> }[] }
-  return nftables.flatMap(({ chain }) => {
-    if (chain?.policy !== 'drop' || !['forward', 'input'].includes(String(chain.hook)) || !['ip', 'inet'].includes(String(chain.family))) return []
-    const place = `${chain.family} ${chain.table} ${chain.name}`
-    const pass = chain.hook === 'forward' ? [`iifname "${LINK_PREFIX}*"`, `oifname "${LINK_PREFIX}*"`] : [`iifname "${LINK_PREFIX}*"`]
-    return {
-      what: `egress through ${place}`,
-      why: `a firewall of this machine drops what it is not told to let pass (${place}); functions reach the internet only if it lets them`,
-      todo: `If it has no such rule yet: ${pass.map((match) => `\`nft insert rule ${place} ${match} accept\``).join(' and ')}.`,
-    }
-  })
-}
 
 /** Interfaces have names of 15 characters at most. */
 const tagOf = (name: string) => createHash('sha256').update(name).digest('hex').slice(0, 12)

@@ -2,17 +2,19 @@ import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import path from 'node:path'
 
-const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const LIMIT_MS = 20_000
 const MAX_COMPLAINT = 500
 
 /** The programs that networks are made with, and where they come from on Debian. */
-const NEEDED = { ip: 'iproute2', nft: 'nftables', nsenter: 'util-linux', mount: 'mount', umount: 'mount' } as const
+const NEEDED = { ip: 'iproute2', nft: 'nftables', nsenter: 'util-linux', mount: 'mount', umount: 'mount' }
+/** An ordinary user may link no network to the host's: a program of that user connects for it. */
+const NEEDED_BY_USERS = { ...NEEDED, unshare: 'util-linux', slirp4netns: 'slirp4netns' }
 
 /** The packages of what is not installed here. */
-export function packagesMissing(): string[] {
+export function packagesMissing(asRoot: boolean): string[] {
   const isThere = (program: string) => PATH.split(':').some((folder) => isProgram(path.join(folder, program)))
-  return [...new Set(Object.entries(NEEDED).flatMap(([program, from]) => (isThere(program) ? [] : [from])))]
+  return [...new Set(Object.entries(asRoot ? NEEDED : NEEDED_BY_USERS).flatMap(([program, from]) => (isThere(program) ? [] : [from])))]
 }
 
 function isProgram(file: string): boolean {

@@ -2,29 +2,59 @@ import { promises as fs } from 'node:fs'
 import path from 'node:path'
 import { startTicks } from '../../core/data-directory.ts'
 import { overlap, type Share, sharesFor } from './addresses.ts'
-import { LINK_PREFIX } from './forwarding.ts'
+import { Forwarding, LINK_PREFIX } from './forwarding.ts'
+import { Links, ROUTES } from './links.ts'
+import { type NameSockets, socketsAt } from './name-server.ts'
 import { run } from './programs.ts'
-import { GATEWAY, hostRules, paceFor, routerRules, TABLE, WAY_OUT } from './rules.ts'
+import { GATEWAY, hostRules, paceFor, routerRules, WAY_OUT } from './rules.ts'
 
 const NAMESPACES = '/run/netns'
 /** The kernel's own choice on small machines. */
 const SMALL_TABLE = 65_536
 
-/**
- * A network namespace of the node's own, in which each sandbox's network ends: what one may reach is decided there, the
- * host sees a single interface however many sandboxes there are, and all of it goes with the namespace.
- */
-export class Router {
+/** What may keep packets from passing though all was made. */
+export type Doubts = readonly { readonly what: string; readonly why: string; readonly todo: string }[]
+
+/** A network namespace of the node's own, in which each sandbox's network ends: what one may reach is decided there, and all of it goes with the namespace. */
+export interface Router {
+  readonly links: Links
+  /** How often it wants to be kept. */
+  readonly keepMs: number
+  /**
+   * Removes what a former life left, and makes all that sandboxes' networks have in common.
+   * @returns the addresses of this node, and where it hears questions for names. @throws Error, and then `close` tidies up
+   */
+  open(): Promise<{ readonly share: Share; readonly names: NameSockets; readonly doubts: Doubts }>
+  /** Looks whether the way out is what it was. @throws Error */
+  keep(): Promise<void>
+  /** Removes all that this or a former life made. */
+  close(): Promise<void>
+}
+
+/** That of root: linked to the host, which sees a single interface however many sandboxes there are, and sends on what comes from there. */
+export class HostRouter implements Router {
+  readonly keepMs = 5_000
+  readonly links: Links
   readonly #tag: string
   readonly #runBase: string
   /** The host's end of the link to it. */
-  readonly link: string
+  readonly #link: string
+  readonly #forwarding: Forwarding
 
   /** @param tag  12 hexadecimal digits that no other node of this machine has */
   constructor(tag: string, runBase: string) {
     this.#tag = tag
     this.#runBase = runBase
-    this.link = `${LINK_PREFIX}${tag}`
+    this.#link = `${LINK_PREFIX}${tag}`
+    this.#forwarding = new Forwarding(runBase, (interfaces) => this.#guard(interfaces))
+    this.links = new Links({
+      name: this.#namespace,
+      namespaces: NAMESPACES,
+      devices: path.join(this.#folder, 'sys', 'class', 'net'),
+      entrance: [],
+      mtu: null,
+      inside: (command, input) => this.#inside(command, input),
+    })
   }
 
   get #namespace(): string {
@@ -37,25 +67,35 @@ export class Router {
     return `mayfly_${this.#tag}`
   }
 
-  namespaceOf(n: number): string {
-    return `${this.#namespace}-${n}`
+  async open() {
+    await this.#remove()
+    const doubts = doubtsOf()
+    doubts.catch(() => {})
+    const share = await this.#make()
+    const names = await socketsAt(share.host)
+    try {
+      await this.#rule(share, names.udp.address().port)
+      await this.#forwarding.keep(this.#link)
+      return { share, names, doubts: await doubts }
+    } catch (error) {
+      names.udp.close()
+      names.tcp.close()
+      throw error
+    }
   }
-  pathOf(n: number): string {
-    return path.join(NAMESPACES, this.namespaceOf(n))
-  }
-  /** What the kernel tells of the router's end of a sandbox's link. */
-  statisticsOf(n: number): string {
-    return path.join(this.#folder, 'sys', 'class', 'net', `v${n}`)
+
+  async keep(): Promise<void> {
+    await this.#forwarding.keep(this.#link)
   }
 
   /** @returns what of the addresses is this node's. @throws Error */
-  async open(): Promise<Share> {
+  async #make(): Promise<Share> {
     await run(
       'ip',
       ['-batch', '-'],
-      `netns add ${this.#namespace}\nlink add ${this.link} type veth peer name ${WAY_OUT} netns ${this.#namespace}\nlink set ${this.link} up\n`,
+      `netns add ${this.#namespace}\nlink add ${this.#link} type veth peer name ${WAY_OUT} netns ${this.#namespace}\nlink set ${this.#link} up\n`,
     )
-    await fs.writeFile(`/proc/sys/net/ipv6/conf/${this.link}/disable_ipv6`, '1').catch(() => {})
+    await fs.writeFile(`/proc/sys/net/ipv6/conf/${this.#link}/disable_ipv6`, '1').catch(() => {})
     const share = await this.#claim()
     const system = path.join(this.#folder, 'sys')
     await fs.mkdir(system, { recursive: true, mode: 0o700 })
@@ -63,9 +103,7 @@ export class Router {
     // A view of the devices of that namespace, so that granting and counting are reads and writes of files.
     const script = `set -e
 mount -t sysfs -o nosuid,nodev,noexec mayfly "$1"
-cd /proc/sys/net
-for all in all default; do if [ -e ipv6/conf/$all/disable_ipv6 ]; then echo 1 > ipv6/conf/$all/disable_ipv6; fi; echo 1 > ipv4/conf/$all/rp_filter; done
-echo 1 > ipv4/ip_forward
+${ROUTES}
 exec ip -batch -`
     await this.#inside(
       ['sh', '-c', script, 'sh', system],
@@ -80,69 +118,33 @@ route add default via ${share.host} dev ${WAY_OUT} onlink
   }
 
   /** @param nameServerPort  at the share's host address */
-  async rule(share: Share, nameServerPort: number): Promise<void> {
-    await run('nft', ['-f', '-'], hostRules(this.#table, this.link, share, nameServerPort))
+  async #rule(share: Share, nameServerPort: number): Promise<void> {
+    await run('nft', ['-f', '-'], hostRules(this.#table, this.#link, share, nameServerPort))
     const connections = Number(await fs.readFile('/proc/sys/net/netfilter/nf_conntrack_max', 'utf8').catch(() => ''))
-    await this.#inside(['nft', '-f', '-'], routerRules({ host: share.host, port: nameServerPort }, paceFor(connections || SMALL_TABLE)))
+    await this.#inside(['nft', '-f', '-'], routerRules(paceFor(connections || SMALL_TABLE), { host: share.host, port: nameServerPort }))
   }
 
   /** The interfaces of the host by which nobody may send through it to others. */
-  async guard(interfaces: readonly string[]): Promise<void> {
+  async #guard(interfaces: readonly string[]): Promise<void> {
     const set = `ip ${this.#table} guarded`
     const add = interfaces.length === 0 ? '' : `add element ${set} { ${interfaces.map((name) => JSON.stringify(name)).join(', ')} }\n`
     await run('nft', ['-f', '-'], `flush set ${set}\n${add}`)
   }
 
-  /**
-   * Namespaces with nothing but their own loopback and a link that ends in the router: several at once, as starting a
-   * program costs the node more than what it does here. @throws Error, and then nothing of them is left
-   */
-  async make(which: readonly { readonly n: number; readonly address: string }[]): Promise<void> {
-    const outside = which.map(({ n, address }) => {
-      const name = this.namespaceOf(n)
-      return `netns add ${name}\nlink add v${n} type veth peer name eth0 netns ${name}\nlink set v${n} up\nroute add ${address}/32 dev v${n}\n`
-    })
-    // Without an address of its own making there is no IPv6: the router speaks none.
-    const inside = which.map(
-      ({ n, address }) => `ip -n ${this.namespaceOf(n)} -batch - <<'.'
-link set lo up
-link set eth0 addrgenmode none
-addr add ${address}/32 dev eth0
-link set eth0 up
-route add default via ${GATEWAY} dev eth0 onlink
-.
-`,
-    )
-    try {
-      await this.#inside(['sh', '-e'], `ip -batch - <<'.'\n${outside.join('')}.\n${inside.join('')}`)
-    } catch (error) {
-      await this.remove(which.map(({ n }) => n))
-      throw error
-    }
-  }
-
-  /** Takes networks away; those that are gone already are no fault. */
-  async remove(which: readonly number[]): Promise<void> {
-    const lines = which.map((n) => `link del v${n}\nnetns del ${this.namespaceOf(n)}\n`)
-    await this.#inside(['ip', '-force', '-batch', '-'], lines.join('')).catch(() => {})
-  }
-
-  /** Opens addresses, or shuts them again. @param elements  of the sets of the rules, together or not at all */
-  async change(how: 'add' | 'delete', elements: readonly { readonly set: 'listed' | 'anyport'; readonly element: string }[]): Promise<void> {
-    const text = elements.map(({ set, element }) => `${how} element ip ${TABLE} ${set} { ${element} }\n`)
-    await this.#inside(['nft', '-f', '-'], text.join(''))
-  }
-
-  /** Removes all that this or a former life made. */
   async close(): Promise<void> {
+    await this.#remove()
+    await this.#forwarding.leave()
+  }
+
+  async #remove(): Promise<void> {
     const names = (await fs.readdir(NAMESPACES).catch(() => [])).filter((name) => name === this.#namespace || name.startsWith(`${this.#namespace}-`))
     const isThere = (file: string) =>
       fs.access(file).then(
         () => true,
         () => false,
       )
-    if (names.length === 0 && !(await isThere(this.#folder)) && !(await isThere(`/proc/sys/net/ipv4/conf/${this.link}`))) return
-    await run('ip', ['-force', '-batch', '-'], [`link del ${this.link}`, ...names.map((name) => `netns del ${name}`)].join('\n')).catch(() => {})
+    if (names.length === 0 && !(await isThere(this.#folder)) && !(await isThere(`/proc/sys/net/ipv4/conf/${this.#link}`))) return
+    await run('ip', ['-force', '-batch', '-'], [`link del ${this.#link}`, ...names.map((name) => `netns del ${name}`)].join('\n')).catch(() => {})
     await run('nft', ['-f', '-'], `add table ip ${this.#table}\ndelete table ip ${this.#table}\n`).catch(() => {})
     await run('umount', ['-l', path.join(this.#folder, 'sys')]).catch(() => {})
     await fs.rm(path.join(this.#folder, 'owner'), { force: true })
@@ -158,7 +160,7 @@ route add default via ${GATEWAY} dev eth0 onlink
       if (tag === undefined || tag === this.#tag || owner === null) continue
       const [pid, , space] = owner.split(' ')
       const [, , own] = (await ownerOf(process.pid)).split(' ')
-      if (space === own && (await ownerOf(Number(pid))) !== owner) await new Router(tag, this.#runBase).close()
+      if (space === own && (await ownerOf(Number(pid))) !== owner) await new HostRouter(tag, this.#runBase).#remove()
     }
   }
 
@@ -177,12 +179,12 @@ route add default via ${GATEWAY} dev eth0 onlink
     const taken = routes.map(({ dst }) => dst).filter((dst) => /^[\d.]+(\/\d+)?$/.test(dst))
     for (const share of sharesFor(this.#tag)) {
       if (taken.some((range) => overlap(range, share.subnet))) continue
-      const lines = `addr add ${share.host}/32 dev ${this.link}\nroute add ${share.subnet} via ${share.router} dev ${this.link} onlink\n`
+      const lines = `addr add ${share.host}/32 dev ${this.#link}\nroute add ${share.subnet} via ${share.router} dev ${this.#link} onlink\n`
       try {
         await run('ip', ['-batch', '-'], lines)
         return share
       } catch {
-        await run('ip', ['addr', 'flush', 'dev', this.link])
+        await run('ip', ['addr', 'flush', 'dev', this.#link])
       }
     }
     return null
@@ -197,4 +199,19 @@ route add default via ${GATEWAY} dev eth0 onlink
 async function ownerOf(pid: number): Promise<string> {
   const space = await fs.readlink(`/proc/${pid}/ns/net`).catch(() => '')
   return `${pid} ${startTicks(pid)} ${space}`
+}
+
+/** Firewalls of the host that let pass only what they are told to: whether it is ours, their rules say. */
+async function doubtsOf(): Promise<Doubts> {
+  const { nftables } = JSON.parse(await run('nft', ['-j', 'list', 'chains'])) as { nftables: { chain?: Record<string, unknown> }[] }
+  return nftables.flatMap(({ chain }) => {
+    if (chain?.policy !== 'drop' || !['forward', 'input'].includes(String(chain.hook)) || !['ip', 'inet'].includes(String(chain.family))) return []
+    const place = `${chain.family} ${chain.table} ${chain.name}`
+    const pass = chain.hook === 'forward' ? [`iifname "${LINK_PREFIX}*"`, `oifname "${LINK_PREFIX}*"`] : [`iifname "${LINK_PREFIX}*"`]
+    return {
+      what: `egress through ${place}`,
+      why: `a firewall of this machine drops what it is not told to let pass (${place}); functions reach the internet only if it lets them`,
+      todo: `If it has no such rule yet: ${pass.map((match) => `\`nft insert rule ${place} ${match} accept\``).join(' and ')}.`,
+    }
+  })
 }

@@ -8,6 +8,8 @@ export const GROUP = { none: 16, internet: 17, hosts: 18 } as const
 export const WAY_OUT = 'out'
 /** The table in the router's namespace. */
 export const TABLE = 'mayfly'
+/** Where a router that is linked to nobody is told the addresses of the host: it cannot look them up. */
+export const HOST_SET = 'host'
 
 export interface Addresses {
   /** The node's share of the range for such networks, such as `198.18.16.0/20`. */
@@ -43,25 +45,66 @@ export function paceFor(hostConnections: number): Pace {
 }
 
 /**
+ * What differs where no rule of the host comes behind those of the router: names are asked for at the router itself, the
+ * host's addresses stand in a set, and what goes out is sent for the router. Each datagram to another port is a socket of the program
+ * that connects for it, held for minutes: of those fewer are begun.
+ */
+const ALONE = {
+  sets: `set ${HOST_SET} { type ipv4_addr; flags interval; auto-merge; }
+  set talking { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }`,
+  shut: `ip daddr @${HOST_SET} ${SHUT}`,
+  passed: `meta l4proto udp update @talking { iifname limit rate over 8/second burst 256 packets } drop
+    meta l4proto udp limit rate over 32/second burst 1024 packets drop`,
+  forward: '',
+  input: `ct state invalid drop
+    ct state established accept
+    ip daddr ${GATEWAY} meta l4proto { tcp, udp } th dport 53 goto paced`,
+  chains: `chain after {
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname "${WAY_OUT}" masquerade
+  }`,
+}
+const linkedTo = ({ host, port }: { readonly host: string; readonly port: number }): typeof ALONE => ({
+  sets: '',
+  shut: '',
+  passed: '',
+  forward: `ip daddr ${host} meta l4proto { tcp, udp } th dport ${port} ct status dnat goto paced`,
+  input: '',
+  chains: `chain names {
+    type nat hook prerouting priority dstnat;
+    ip daddr ${GATEWAY} meta l4proto { tcp, udp } th dport 53 dnat to ${host}:${port}
+  }`,
+})
+
+/**
  * What the router lets pass. Before its grant a sandbox's packets fall into nothing, so that a connection that is begun
  * a moment too early is tried again by the kernel; after it, what is shut is refused at once.
+ * @param nameServer  of the host; null where the router is linked to none
  */
-export const routerRules = (nameServer: { readonly host: string; readonly port: number }, pace: Pace): string => `
+export function routerRules(pace: Pace, nameServer: { readonly host: string; readonly port: number } | null): string {
+  const own = nameServer === null ? ALONE : linkedTo(nameServer)
+  return `
 table ip ${TABLE} {
   set never { type ipv4_addr; flags interval; elements = { ${NEVER_REACHED.join(', ')} }; }
   set listed { type ifname . ipv4_addr . inet_service; }
   set anyport { type ifname . ipv4_addr; }
   set fresh { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
+  ${own.sets}
   ${REFUSE}
   chain shut {
     ip daddr @never ${SHUT}
+    ${own.shut}
     meta l4proto != { tcp, udp } drop
     th dport ${NEVER_REACHED_PORT} ${SHUT}
   }
-  chain passed {
+  chain paced {
     update @fresh { iifname limit rate over ${pace.each}/second burst ${pace.each * 4} packets } drop
     limit rate over ${pace.all}/second burst ${pace.all * 4} packets drop
     accept
+  }
+  chain passed {
+    ${own.passed}
+    goto paced
   }
   chain nothing {
     ${SHUT}
@@ -81,20 +124,22 @@ table ip ${TABLE} {
     ct state invalid drop
     ct state established,related accept
     oifname != "${WAY_OUT}" ${SHUT}
-    ip daddr ${nameServer.host} meta l4proto { tcp, udp } th dport ${nameServer.port} ct status dnat goto passed
+    ${own.forward}
     meta iifgroup vmap { ${GROUP.none} : goto nothing, ${GROUP.internet} : goto internet, ${GROUP.hosts} : goto hosts }
-  }
-  chain names {
-    type nat hook prerouting priority dstnat;
-    ip daddr ${GATEWAY} meta l4proto { tcp, udp } th dport 53 dnat to ${nameServer.host}:${nameServer.port}
   }
   chain input {
     type filter hook input priority filter; policy drop;
+    ${own.input}
     meta l4proto icmp accept
     meta l4proto { tcp, udp } ${SHUT}
   }
+  ${own.chains}
 }
 `
+}
+
+/** Tells it which addresses the host has now, all at once. @param ranges  one at least: its loopback */
+export const hostIs = (ranges: readonly string[]): string => `flush set ip ${TABLE} ${HOST_SET}\nadd element ip ${TABLE} ${HOST_SET} { ${ranges.join(', ')} }\n`
 
 /**
  * What the host lets pass from the router and to it. Every address of the host is looked up in the kernel's own table
