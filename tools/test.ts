@@ -16,7 +16,7 @@ const ALONE = ['stop']
 // The rule are nodes with two workers. A node of one or two cores has none: what starts nodes most often runs so, as each
 // start with workers takes twice the processor time of one without, and what most depends on it runs both ways.
 // `npm run test:workers` runs everything with workers.
-const IN_ONE_PROCESS = ['deployments', 'photo-crash', 'start', 'triggers']
+const IN_ONE_PROCESS = ['deployments', 'photo-crash', 'soak', 'start', 'triggers']
 const BOTH_WAYS = ['functions', 'queue', 'stop']
 const WORKERS = 2
 const AT_ONCE = 3

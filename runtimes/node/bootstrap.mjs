@@ -9,7 +9,6 @@ import { hearEnds } from './outcomes.mjs'
 import { listenRelay, onRelay, relayAddress } from './relay.mjs'
 import { become, prepare } from './specialise.mjs'
 import { warm } from './warm.mjs'
-import { offerWeb } from './web.mjs'
 import { control, relay } from './wire.mjs'
 import { handedPort, handOver, isWrapped, takeOver } from './wrapped.mjs'
 
@@ -61,7 +60,6 @@ hearIdle()
 captureStream(process.stdout, F.stdout)
 captureStream(process.stderr, F.stderr)
 captureConsole()
-offerWeb()
 const listener = listenRelay(handed ?? Number(process.argv[2] ?? 9001), (port) => {
   relayAddress.port = port
   if (handed !== null) {

@@ -9,6 +9,7 @@ import { encode, F, u32 } from './frames.mjs'
 import { listenRelay, listenTo } from './relay.mjs'
 import { calls, code, forget } from './running.mjs'
 import { become, prepare, replaceEnvironment } from './specialise.mjs'
+import { offerWeb } from './web.mjs'
 import { control, sandboxCredit } from './wire.mjs'
 
 const { stringify } = JSON
@@ -25,6 +26,7 @@ const WARM_MB = 512
  */
 export async function warm({ rounds, relayPorts = [], fetches = true, collects = true }) {
   listenTo(relayPorts)
+  if (fetches) offerWeb()
   const realSend = control.send
   const realData = control.sendData
   const credit = sandboxCredit.left

@@ -4,9 +4,6 @@ const realFetch = globalThis.fetch
 const { stringify } = JSON
 const { construct } = Reflect
 
-/** How Node itself offers them: it loads them when they are first asked for. */
-const node = { Request: Object.getOwnPropertyDescriptor(globalThis, 'Request'), Response: Object.getOwnPropertyDescriptor(globalThis, 'Response') }
-
 let RealRequest = null
 let RealResponse = null
 let RealHeaders = null
@@ -105,7 +102,7 @@ const METHODS = /^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/
 
 /** What a handler gets for a call. @throws TypeError where Node's own would not be made */
 export const requestOf = (call) => {
-  makeReal()
+  offerWeb()
   const light = new LightRequest(call)
   // What is unusual in it is refused by the real one now, and not when somebody first looks.
   if (!METHODS.test(call.head.method) || !PLAIN_URL.test(call.head.url)) LightRequest.real(light)
@@ -184,10 +181,12 @@ function lightResponse(body, init, type) {
 /** What the parts of a light Response are; null for any other. */
 export const partsOf = LightResponse.parts
 
-/** Loads Node's own, which takes a while, when they are first asked for. */
-function makeReal() {
+/**
+ * From here on code meets these. Node's own are loaded for it, which takes as long as the start of a process: before anything
+ * waits, or at the first call that cannot be without. So much as to look at how Node offers them would load them too.
+ */
+export function offerWeb() {
   if (RealRequest !== null) return
-  Object.defineProperties(globalThis, { Request: node.Request, Response: node.Response })
   RealRequest = globalThis.Request
   RealResponse = globalThis.Response
   RealHeaders = globalThis.Headers
@@ -211,23 +210,6 @@ function makeReal() {
   }
   Object.defineProperty(json, 'name', { value: 'json', configurable: true })
   Object.defineProperty(Response, 'json', { value: json, enumerable: true, writable: true, configurable: true })
-}
-
-/** From here on code meets these. */
-export function offerWeb() {
-  for (const name of ['Request', 'Response']) {
-    Object.defineProperty(globalThis, name, {
-      get() {
-        makeReal()
-        return globalThis[name]
-      },
-      set(value) {
-        makeReal()
-        globalThis[name] = value
-      },
-      configurable: true,
-    })
-  }
   const fetch = (input, init = undefined) => realFetch(LightRequest.is(input) ? LightRequest.handedOn(input) : input, init)
   Object.defineProperty(fetch, 'name', { value: 'fetch', configurable: true })
   Object.defineProperty(globalThis, 'fetch', { value: fetch, writable: true, configurable: true, enumerable: true })

@@ -103,8 +103,10 @@ async function openNode() {
     tls: null,
   })
   const rest = new Peer(socket)
+  const homeSocket = path.join(folder, 'home.sock')
+  const home = new Peer(homeSocket)
   const processes = (to: Peer | null) => ({
-    handOver: new HandOver({ routes: routesOf(''), content: null, rest: to, of: () => null }),
+    handOver: new HandOver({ routes: routesOf(''), content: null, rest: to, of: ({ params }) => (params.name === 'dies' ? home : null) }),
     handleOf: () => known,
     adoptHandle: (_: RelayIdentity, given: RelayHandle | null) => void adopted.push(given),
     settled: () => settle.promise,
@@ -119,6 +121,7 @@ async function openNode() {
     front,
     port,
     socket,
+    homeSocket,
     said,
     url: `http://127.0.0.1:${port}`,
     holdSettling: () => {
@@ -136,6 +139,7 @@ async function openNode() {
       await front[Symbol.asyncDispose]()
       await main[Symbol.asyncDispose]()
       rest[Symbol.dispose]()
+      home[Symbol.dispose]()
       rmSync(folder, { recursive: true, force: true })
     },
   }
@@ -323,6 +327,23 @@ describe('a process that is gone', () => {
     try {
       // As of a node of one process: with the main process the node is gone.
       await assert.rejects(fetch(`${node.url}/never`), /fetch failed/)
+    } finally {
+      dying.close()
+    }
+  })
+
+  it('is told as such of another worker, which may have done the work; where it was not reached the call is served', async () => {
+    await using node = await openNode()
+    const call = () => fetch(`${node.url}/functions/v1/dies`, { headers: { apikey: 'sb_secret_demo' } })
+    assert.equal((await call()).status, 200)
+    const dying: Server = createServer((socket) => {
+      socket.once('data', () => socket.destroy())
+      socket.on('error', () => {})
+    })
+    await new Promise<void>((resolve) => dying.listen(node.homeSocket, resolve))
+    try {
+      const lost = await call()
+      assert.deepEqual([lost.status, ((await lost.json()) as { code: string }).code], [502, 'process_lost'])
     } finally {
       dying.close()
     }

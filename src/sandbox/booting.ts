@@ -15,8 +15,6 @@ import type { Driver, DriverName, RuntimeName, SandboxProcess, SandboxSpec, Star
 /** A guest that says nothing for so long after its start is given up. */
 export const HELLO_MS = 20_000
 const WARM_ROUNDS = 30
-/** Where calls wait for it. */
-const FEW_ROUNDS = 6
 const MAX_PROCESSES = 128
 /** Those that wait for anybody have so much in /tmp. */
 export const POOL_TMP_MB = 512
@@ -36,16 +34,13 @@ export function bootOf(kind: string): Boot {
   return { runtime: runtime as RuntimeName, tmpMb: Number(tmpMb), driver: driver === '' ? null : (driver as DriverName) }
 }
 
-/**
- * For whom one is started: for the pool, where it may wait long; for one call of a version that is waited for, or will be soon;
- * or for what waits now, which is not warmed.
- */
-export type Purpose = 'pool' | 'one-call' | 'one-call-soon' | 'now'
+/** What one is started for: to wait, warmed; behind all calls, to be warmed if there is time; or for a call that waits now. */
+export type Purpose = 'pool' | 'behind' | 'now'
 
-const WARMING: Readonly<Record<Exclude<Purpose, 'now'>, Omit<Warming, 'relayPorts'>>> = {
+/** Of one that may wait long for anybody, and of one that one call will use soon. */
+export const WARMING: Readonly<Record<'pool' | 'one-call', Omit<Warming, 'relayPorts'>>> = {
   pool: { rounds: WARM_ROUNDS, fetches: true, collects: true },
-  'one-call-soon': { rounds: WARM_ROUNDS, fetches: true, collects: false },
-  'one-call': { rounds: FEW_ROUNDS, fetches: false, collects: false },
+  'one-call': { rounds: WARM_ROUNDS, fetches: true, collects: false },
 }
 
 /** A booted sandbox that nobody has claimed: it can still become anything. */
@@ -172,7 +167,7 @@ export class Booting {
       using _ = clock.timer(HELLO_MS, () => late.abort(new Error(`it said nothing for ${HELLO_MS} ms`)))
       await generic.channel.hello(AbortSignal.any([late.signal, closing]))
       generic.life.tell('greeted', null)
-      if (purpose !== 'now' && cache === null) await this.warm(generic, WARMING[purpose])
+      if (purpose === 'pool' && cache === null) await this.warm(generic)
       closing.throwIfAborted()
       this.health.worked(runtime)
       return generic

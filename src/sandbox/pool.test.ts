@@ -188,6 +188,16 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       assert.equal((await call(spec)).value, 1)
     })
 
+    test('calls that come together have no more sandboxes made than they need; code that does not load says so to each', async () => {
+      const spec = specOf('together', { key: 'burst', concurrency: 4 })
+      const all = await Promise.all(Array.from({ length: 8 }, () => call(spec)))
+      // Fewer where the first is free again before the second is there.
+      assert.ok(new Set(all.map((one) => one.id)).size <= 2)
+      const broken = specOf('broken', { key: 'broken-burst', concurrency: 8 })
+      const failed = await Promise.allSettled(Array.from({ length: 4 }, () => pool.acquire(broken, silent, never)))
+      assert.ok(failed.every((one) => one.status === 'rejected' && one.reason instanceof LoadError && /does not load/.test(one.reason.errorMessage)))
+    })
+
     test('a body that its sandbox does not end is no success', async () => {
       using lease = await pool.acquire(specOf('midway'), silent, never)
       const { context } = eventOf({})

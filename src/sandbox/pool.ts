@@ -5,6 +5,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Leaving, signalOf } from '../lib/leaving.ts'
+import { orAborted } from '../lib/or-aborted.ts'
 import { Ahead } from './ahead.ts'
 import { Booting } from './booting.ts'
 import { buildCache, hasCompileCache } from './build-sandbox.ts'
@@ -13,18 +14,19 @@ import { CompileCaches } from './compile-caches.ts'
 import type { SandboxConfig } from './config.ts'
 import { Endings } from './endings.ts'
 import { FreezeTimer } from './freezing.ts'
+import { Joining } from './joining.ts'
 import { initReport, isLate, LOAD_MS } from './loading.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import type { MemorySource } from './memory-leases.ts'
 import { type MachineMemory, Pressure, shareToDrop } from './pressure.ts'
 import { Provisioned } from './provisioned.ts'
-import { Serving } from './serving.ts'
+import { atOnce, Serving } from './serving.ts'
 import { shownOf } from './shown.ts'
 import { Spares } from './spares.ts'
 import type { Specialised } from './specialised.ts'
 import { Specialising } from './specialising.ts'
 import type { Source, Staging } from './staging.ts'
-import { noneEnded } from './state.ts'
+import { noneEnded, takesCalls } from './state.ts'
 import { GENERIC_MB, Supply } from './supply.ts'
 import {
   type Built,
@@ -44,6 +46,8 @@ import {
 const SWEEP_MS = 1_000
 /** A call of a version whose calls take less waits so long for one of its sandboxes before it asks for another. */
 const MAX_PATIENCE_MS = 10
+/** So often one that is made for another call may come to nothing before a call has its own made. */
+const MAX_JOINS = 3
 
 export interface PoolDeps {
   readonly config: SandboxConfig
@@ -84,6 +88,7 @@ export class SandboxPool implements Sandboxes {
   readonly #pressure: Pressure
   readonly #spares: Spares<Specialised>
   readonly #ahead: Ahead
+  readonly #joining = new Joining<Specialised>()
   #sweeper: Disposable
   /** Versions whose sandboxes end with the calls that still come for them. */
   readonly #retired = new Set<string>()
@@ -169,10 +174,20 @@ export class SandboxPool implements Sandboxes {
     signal.throwIfAborted()
     const { clock } = this.#deps
     const asked = clock.monotonic()
-    for (let grown = 0; ; ) {
+    for (let grown = 0, joins = 0; ; ) {
       this.#closing.signal.throwIfAborted()
       const ready = this.#serving.findReady(spec)
-      if (!ready) return await this.#acquireCold(spec, log, signalOf(signal), asked)
+      if (!ready) {
+        const coming = joins++ < MAX_JOINS ? this.#joining.join(spec) : null
+        if (!coming) return await this.#acquireCold(spec, log, signalOf(signal), asked)
+        const joined = await orAborted(coming, signalOf(signal)).catch((error: unknown) => {
+          throw error instanceof LoadError ? error.for('first-call', clock.monotonic() - asked) : error
+        })
+        // Others may have come before, or it was lost: then it is looked for another way.
+        if (!joined || !takesCalls(joined.state, atOnce(spec))) continue
+        if (await joined.begin()) return this.#leaseReady(joined, log, clock.monotonic() - asked)
+        continue
+      }
       if (this.#budget.lacksToRun(ready) && (await this.#budget.grow(spec, grown++))) continue
       this.#budget.makeRoomToRun(ready)
       if (await ready.begin()) return this.#leaseReady(ready, log, clock.monotonic() - asked)
@@ -192,6 +207,7 @@ export class SandboxPool implements Sandboxes {
     for (let grown = 0; this.#budget.lacks(spec) && (await this.#budget.grow(spec, grown)); ) grown++
     this.#budget.makeRoom(spec)
     using _ = this.#budget.comes(spec)
+    using coming = this.#joining.comes(spec, atOnce(spec) - 1)
     const { booted, ready } = await this.#supply.take(spec, signal)
     const taken = clock.monotonic()
     if (ready) {
@@ -208,18 +224,25 @@ export class SandboxPool implements Sandboxes {
     } catch (error) {
       if (!(error instanceof LoadError)) throw error
       log.platform?.(initReport(error, clock.monotonic() - taken))
-      if (!isLate(error)) throw error.for(cold, taken - asked)
+      if (!isLate(error)) {
+        coming.failed(error)
+        throw error.for(cold, taken - asked)
+      }
       // As on Lambda: what loads too slowly is begun anew, as part of the call.
       const again = await this.#supply.start(spec, signal)
       if (again.ready) return this.#leaseReady(again.ready, log, clock.monotonic() - asked)
       repeatedFrom = clock.monotonic()
       made = await this.#specialising.forCall(again.booted, spec, { log, limitMs: spec.timeoutMs }, signal).catch((second: unknown) => {
         const from = repeatedFrom as number
+        if (second instanceof LoadError) coming.failed(second)
         throw second instanceof LoadError ? second.for(cold, from - asked, clock.monotonic() - from) : second
       })
     }
     if (this.#isOver(spec)) made.drain('retired')
-    else this.#supply.offer(made)
+    else {
+      coming.made(made)
+      this.#supply.offer(made)
+    }
     if (spec.reuse === 'never' || cold === 'scale-out') this.#spares.served(spec)
     const now = clock.monotonic()
     return made.lease(

@@ -60,8 +60,6 @@ describe('a stream out of a sandbox', () => {
 
   it('of 32 calls in a sandbox one that nobody reads holds its own window and no more', async () => {
     const spec = fixture.specOf('flows', { key: 'many', concurrency: 32 })
-    // Those that come together have one started each: this one is there before.
-    await fixture.call(spec, { ask: true })
     const shared: SandboxLease[] = []
     while (shared.length < 32) {
       const lease = await fixture.pool.acquire(spec, silent, never)

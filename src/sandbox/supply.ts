@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts'
-import { type Booting, bootFor, bootOf, type Generic, isOfPool, kindOf } from './booting.ts'
+import { type Boot, type Booting, bootFor, bootOf, type Generic, isOfPool, kindOf, WARMING } from './booting.ts'
 import type { SandboxConfig } from './config.ts'
 import { Demand, stockFor } from './demand.ts'
 import type { Endings } from './endings.ts'
@@ -52,7 +52,7 @@ export class Supply {
       closing,
       endings,
       pauseMs: (runtime) => booting.health.pauseMs(runtime),
-      start: (boot, forOneCall) => booting.start(bootFor(boot, deps.driver), forOneCall ? this.#forOneCall() : 'pool'),
+      start: (boot, forOneCall) => this.#startBehind(bootFor(boot, deps.driver), forOneCall ? WARMING['one-call'] : WARMING.pool),
       started: (generic) => this.giveBack(generic),
       makeSpare,
     })
@@ -148,9 +148,18 @@ export class Supply {
     for (const generic of this.#waiting.clear()) this.#deps.booting.drop(generic)
   }
 
-  /** Where calls wait for starts, each has to be as cheap as it can. */
-  #forOneCall(): 'one-call' | 'one-call-soon' {
-    return this.#starts.length > 0 ? 'one-call' : 'one-call-soon'
+  /** Where calls wait for starts, one has to cost as little as it can: to warm it takes longer than to start it. */
+  async #startBehind(boot: Boot, how: (typeof WARMING)['pool']): Promise<Generic> {
+    const { booting, closing } = this.#deps
+    const generic = await booting.start(boot, 'behind')
+    try {
+      if (this.#starts.length === 0) await booting.warm(generic, how)
+      closing.throwIfAborted()
+      return generic
+    } catch (error) {
+      booting.drop(generic)
+      throw error
+    }
   }
 
   #takeWaiting(spec: SandboxSpec): Generic | undefined {

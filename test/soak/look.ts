@@ -53,7 +53,8 @@ export function sandboxes(data: string): Map<string, number[]> {
   const found = new Map<string, number[]>()
   for (const at of groupsOfSandboxes(data)) {
     const pids = read(path.join(at, 'cgroup.procs')).trim().split('\n').filter(Boolean).map(Number)
-    const id = path.basename(at)
+    // Each process of a node numbers its own.
+    const id = path.join(path.basename(path.dirname(at)), path.basename(at))
     found.set(id, [...new Set([...(found.get(id) ?? []), ...pids])])
   }
   return found

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
@@ -144,5 +145,34 @@ describe('an app of Azure', () => {
     assert.equal(await (await start('onRows', [{ id: 1 }, { id: 2 }])).text(), 'rows: 2')
     await assert.rejects(start('forwards', 'x'), /the output 'queue' of forwards is not served/)
     await assert.rejects(load('nowhere'), /registers no function 'nowhere'/)
+  })
+
+  it('takes requests at a port of its own where it streams', () => {
+    const own = mkdtempSync(path.join(tmpdir(), 'mayfly-azure-'))
+    try {
+      symlinkSync(path.join(ROOT, 'node_modules'), path.join(own, 'node_modules'))
+      writeFileSync(path.join(own, 'package.json'), '{"main":"index.js"}')
+      writeFileSync(
+        path.join(own, 'index.js'),
+        `const { app } = require('@azure/functions')
+         app.setup({ enableHttpStream: true })
+         app.http('streamed', { route: 's/{id}', handler: async (request) => {
+           const said = await request.text()
+           const body = new ReadableStream({ start(to) { for (const part of ['one ', said]) to.enqueue(new TextEncoder().encode(part)); to.close() } })
+           return { headers: { 'x-id': request.params.id }, body }
+         } })`,
+      )
+      // Its port stays open as long as the process.
+      const program = `import { createRequire } from 'node:module'
+        import { loadAzure } from ${JSON.stringify(path.join(import.meta.dirname, 'azure.mjs'))}
+        const require = createRequire(${JSON.stringify(path.join(own, 'package.json'))})
+        const { run } = await loadAzure(${JSON.stringify(own)}, 'app', async (file) => require(file))
+        const answer = await run(new Request('http://a.example/api/s/7', { method: 'POST', body: 'two' }), {}, { awsRequestId: 'i' })
+        console.log(answer.status, answer.headers.get('x-id'), await answer.text())
+        process.exit()`
+      assert.equal(execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8', timeout: 30_000 }), '200 7 one two\n')
+    } finally {
+      rmSync(own, { recursive: true, force: true })
+    }
   })
 })

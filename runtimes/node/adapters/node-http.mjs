@@ -199,12 +199,14 @@ class AnswerSocket extends Duplex {
 /** Of hop-by-hop headers nobody is told. */
 const OWN = new Set(['connection', 'keep-alive', 'transfer-encoding'])
 
+/** As an object where no name stands twice: of such a Response the runtime makes less. */
 function headersOf(lines) {
   const headers = []
   for (let i = 1; i < lines.length; i++) {
     const colon = lines[i].indexOf(':')
-    const name = lines[i].slice(0, colon)
-    if (!OWN.has(name.toLowerCase())) headers.push([name, lines[i].slice(colon + 1).trim()])
+    const name = lines[i].slice(0, colon).toLowerCase()
+    if (!OWN.has(name)) headers.push([name, lines[i].slice(colon + 1).trim()])
   }
-  return headers
+  const alone = Object.fromEntries(headers)
+  return Object.keys(alone).length === headers.length ? alone : headers
 }
