@@ -3,20 +3,28 @@ import { existsSync, promises as fs } from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import type { Command } from 'commander'
-import { isProjectFile } from '../client/mayfly-json.ts'
 import { dim, green, print, UsageError } from './output.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
-/** Where each template lies, below the checkout. */
-const TEMPLATES: ReadonlyMap<string, { readonly from: string; readonly what: string }> = new Map([
+interface Template {
+  /** Where it lies, below the checkout. */
+  readonly from: string
+  readonly what: string
+  /** It is an app of another cloud, as its documentation teaches: its package.json stays, and the node installs its packages. */
+  readonly asItIs?: true
+}
+
+const TEMPLATES: ReadonlyMap<string, Template> = new Map([
   ['http', { from: 'templates/http', what: 'answers requests, web-standard (the default)' }],
   ['api', { from: 'templates/api', what: 'a small API with its data in a bucket' }],
   ['photo-app', { from: 'examples/photo-app', what: 'a page, two buckets and a function that an upload starts' }],
   ['lambda', { from: 'templates/lambda', what: 'a Lambda handler with a function URL' }],
+  ['google', { from: 'templates/google', what: "a function of Google's framework", asItIs: true }],
 ])
 /** Starters that would not do what their name says yet. */
 const NOT_YET: ReadonlyMap<string, string> = new Map([
   ['cron', 'nothing of this node starts functions by the clock yet'],
+  ['azure', 'this node does not run apps of Azure Functions yet'],
   ['queue', 'this node has no queues of your own yet; calls of any function are queued with `mayfly invoke --async`'],
 ])
 const SCHEMA = 'mayfly.schema.json'
@@ -37,7 +45,7 @@ const templateNames = [...TEMPLATES.keys()].join(', ')
 export function initCommand(program: Command): void {
   program
     .command('init [folder]')
-    .description('make a folder that deploys at once, with types and editor settings that need no network')
+    .description('make a folder that deploys at once, with types and a schema that need no network')
     .option('--template <name>', [...TEMPLATES].map(([name, { what }]) => `${name}: ${what}`).join('; '), 'http')
     .option('--name <name>', 'its name, instead of that of the folder')
     .option('--no-install', 'do not run npm install where the template has dependencies')
@@ -54,15 +62,15 @@ async function init(folder: string, options: Options): Promise<void> {
   const name = options.name ?? path.basename(to)
   if (!/^[a-zA-Z0-9_-]{1,64}$/.test(name))
     throw new UsageError(`${JSON.stringify(name)} is no name for it (1 to 64 letters, digits, - and _): give one with --name`)
-  const files = await filesOf(path.join(ROOT, template.from), name)
+  const files = await filesOf(template, name)
   const there = [...files.keys()].filter((file) => existsSync(path.join(to, file)))
   if (there.length > 0) throw new UsageError(`${folder} has ${there.join(', ')} already; nothing was written. Name another folder.`)
   for (const [file, text] of files) {
     await fs.mkdir(path.dirname(path.join(to, file)), { recursive: true })
     await fs.writeFile(path.join(to, file), text, { flag: 'wx' })
   }
-  await linkTypes(to)
-  const needs = hasDependencies(files.get('package.json') ?? '{}')
+  if (!template.asItIs) await linkTypes(to)
+  const needs = !template.asItIs && hasDependencies(files.get('package.json') ?? '{}')
   if (needs && options.install) await install(to)
   if (options.json)
     return print(JSON.stringify({ folder: to, name, template: options.template, files: [...files.keys()].toSorted(), installed: needs && options.install }))
@@ -75,7 +83,8 @@ async function init(folder: string, options: Options): Promise<void> {
 const isText = (file: string) => /\.(ts|tsx|mts|js|mjs|json|md|html|css)$/.test(file)
 
 /** What is written, by its path below the folder. */
-async function filesOf(from: string, name: string): Promise<Map<string, string>> {
+async function filesOf(template: Template, name: string): Promise<Map<string, string>> {
+  const from = path.join(ROOT, template.from)
   const files = new Map<string, string>()
   for (const entry of await fs.readdir(from, { withFileTypes: true, recursive: true })) {
     const at = path.relative(from, path.join(entry.parentPath, entry.name))
@@ -85,11 +94,8 @@ async function filesOf(from: string, name: string): Promise<Map<string, string>>
   const tsconfig = files.get('site/tsconfig.json')
   if (tsconfig !== undefined) files.set('site/tsconfig.json', tsconfig.replace('../../../tsconfig.json', '../tsconfig.json'))
   for (const [file, text] of files) if (path.basename(file) === 'mayfly.json') files.set(file, withSchema(file, text, name))
-  const project = isProjectFile(JSON.parse(files.get('mayfly.json') ?? '{}') as Record<string, unknown>)
-  const folders = project ? [...files.keys()].filter((file) => /^[^/]+\/mayfly\.json$/.test(file)).map((file) => path.dirname(file)) : ['.']
-  files.set('.vscode/launch.json', launchFile(folders.map((folder) => ({ folder, name: folder === '.' ? name : folder }))))
-  files.set('package.json', withTypes(files.get('package.json') ?? '{}', name))
-  if (!files.has('tsconfig.json')) files.set('tsconfig.json', await fs.readFile(path.join(ROOT, 'templates', 'tsconfig.json'), 'utf8'))
+  if (!template.asItIs) files.set('package.json', withTypes(files.get('package.json') ?? '{}', name))
+  if (!template.asItIs && !files.has('tsconfig.json')) files.set('tsconfig.json', await fs.readFile(path.join(ROOT, 'templates', 'tsconfig.json'), 'utf8'))
   files.set('.gitignore', 'node_modules/\n')
   for (const file of ['package.json', 'index.d.ts']) files.set(`${TYPES_FOLDER}/${file}`, await fs.readFile(path.join(ROOT, 'types', file), 'utf8'))
   files.set(`${TYPES_FOLDER}/${SCHEMA}`, await fs.readFile(path.join(ROOT, 'docs', SCHEMA), 'utf8'))
@@ -137,19 +143,3 @@ async function install(to: string): Promise<void> {
     throw new Error(`The folder is there, but npm install failed in it: ${(error as { stderr?: string }).stderr?.trim().split('\n').at(-1) ?? String(error)}`)
   }
 }
-
-/** Visual Studio Code attaches to what `mayfly inspect` offers. */
-const launchFile = (functions: readonly { readonly folder: string; readonly name: string }[]) =>
-  jsonText({
-    version: '0.2.0',
-    configurations: functions.map(({ folder, name }) => ({
-      name: `Attach to ${name} (first: npx mayfly inspect ${name})`,
-      type: 'node',
-      request: 'attach',
-      address: '127.0.0.1',
-      port: 9229,
-      localRoot: folder === '.' ? '${workspaceFolder}' : `\${workspaceFolder}/${folder}`,
-      remoteRoot: '/var/task',
-      skipFiles: ['<node_internals>/**'],
-    })),
-  })

@@ -6,6 +6,7 @@ import { isAppOfSeveral } from '../client/framework.ts'
 import { FolderError, isProjectFile, readMayflyJson } from '../client/mayfly-json.ts'
 import type { UsageTotal } from '../client/usage.ts'
 import { HalfAddressError, NoNodeError } from '../client/nodes.ts'
+import { devCommand } from './dev.ts'
 import { type DeploySettings, overridesOf, withDeploySettings } from './deploy-settings.ts'
 import { concurrencyOf } from './concurrency.ts'
 import { initCommand } from './init.ts'
@@ -89,6 +90,8 @@ withDeploySettings(command('deploy <folder>', 'make a folder a function, or a wh
   })
 
 invokeCommand(bare)
+
+devCommand(command)
 
 command('logs <function>', 'show what a function wrote')
   .option('-f, --follow', 'go on until Ctrl-C')

@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto'
-import { existsSync, promises as fs, readdirSync, readFileSync } from 'node:fs'
-import { isBuiltin } from 'node:module'
+import { existsSync, promises as fs, readdirSync } from 'node:fs'
 import path from 'node:path'
-import { build, type Plugin, stop } from 'esbuild'
 import yazl from 'yazl'
+import { type Bundler, bundleOnce, type PackageJson, packageOf, resolvePackage } from './bundler.ts'
 import type { Client, FunctionInfo } from './client.ts'
 import { type App, appFiles, appOf, frameworkOf } from './framework.ts'
 import { isPackedWhole, wholeFolder } from './pack-whole.ts'
@@ -21,6 +20,10 @@ export interface Packed {
   /** Packages that cannot be bundled and were packed as they are. */
   readonly packages: readonly string[]
   readonly steps: readonly { readonly what: string; readonly ms: number }[]
+  /** Of a bundle: the files that it was made of, its text, and the folder that its source map speaks of. */
+  readonly inputs?: readonly string[]
+  readonly code?: Uint8Array
+  readonly root?: string
   /** Of another cloud's framework: the node installs its packages before it is a function. */
   readonly app?: App
 }
@@ -75,7 +78,13 @@ export function inSteps(hear: Hear) {
  * Makes of a folder what a node runs: one bundled file, packages that cannot be bundled, a zip that depends on nothing but these.
  * @param overrides  fields that replace those of the folder's own mayfly.json
  */
-export async function packFolder(folder: string, name: string | null, hear: Hear = () => {}, overrides: Record<string, unknown> = {}): Promise<Packed> {
+export async function packFolder(
+  folder: string,
+  name: string | null,
+  hear: Hear = () => {},
+  overrides: Record<string, unknown> = {},
+  bundler: Bundler = bundleOnce,
+): Promise<Packed> {
   const root = path.resolve(folder)
   const { steps, step } = inSteps(hear)
   const stat = await fs.stat(root).catch(() => null)
@@ -88,35 +97,21 @@ export async function packFolder(folder: string, name: string | null, hear: Hear
   const entry = findEntry(root, handler)
   if (!entry)
     throw new FolderError(`${folder} has no ${handler.split('.')[0]}.ts, .js or .mjs to run; name another with "handler" in mayfly.json.${otherLanguage(root)}`)
-  const native = new Map<string, string>()
   const bundled = await step('bundle', async () => {
     try {
-      return await build({
-        entryPoints: [entry],
-        absWorkingDir: root,
-        bundle: true,
-        platform: 'node',
-        target: `node${/^nodejs(\d+)\.x$/.exec(String(definition.runtime))?.[1] ?? 24}`,
-        format: 'esm',
-        outfile: path.join(root, 'index.mjs'),
-        write: false,
-        sourcemap: 'inline',
-        sourcesContent: false,
-        legalComments: 'none',
-        logLevel: 'silent',
-        // What was CommonJS in the bundle asks for require.
-        banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
-        plugins: [nativePackages(native), ...(Array.isArray(definition.layers) && definition.layers.length > 0 ? [layerPackages] : [])],
+      return await bundler.bundle({
+        root,
+        entry,
+        node: /^nodejs(\d+)\.x$/.exec(String(definition.runtime))?.[1] ?? '24',
+        hasLayers: Array.isArray(definition.layers) && definition.layers.length > 0,
       })
     } catch (error) {
       throw bundleFault('The code', error)
     }
   })
-  // The bundler's own process would stay as long as ours.
-  await stop()
   const files = new Map<string, Uint8Array | string>()
-  files.set('index.mjs', bundled.outputFiles[0]?.contents ?? new Uint8Array())
-  const packages = await step('packages', () => packPackages(native, files))
+  files.set('index.mjs', bundled.code)
+  const packages = await step('packages', () => packPackages(bundled.native, files))
   const zip = await step('zip', () => zipOf(files))
   return {
     name: name ?? definition.name ?? nameOfFolder(root),
@@ -126,6 +121,9 @@ export async function packFolder(folder: string, name: string | null, hear: Hear
     files: files.size,
     packages,
     steps,
+    inputs: bundled.inputs,
+    code: bundled.code,
+    root,
   }
 }
 
@@ -249,72 +247,6 @@ function findEntry(root: string, handler: string): string | null {
   const base = handler.split('.')[0] ?? 'index'
   const candidates = base === 'index' ? ENTRIES : ENTRIES.map((name) => name.replace('index', base))
   return candidates.map((name) => path.join(root, name)).find((file) => existsSync(file) && path.resolve(file).startsWith(`${root}${path.sep}`)) ?? null
-}
-
-interface PackageJson {
-  name?: string
-  dependencies?: Record<string, string>
-  optionalDependencies?: Record<string, string>
-  os?: string[]
-  cpu?: string[]
-  libc?: string[]
-  gypfile?: boolean
-  binary?: unknown
-}
-
-/** Leaves packages with compiled parts out of the bundle and remembers where they lie. */
-const nativePackages = (native: Map<string, string>): Plugin => ({
-  name: 'native-packages',
-  setup: (esbuild) => {
-    esbuild.onResolve({ filter: /^[^./]/ }, (found) => {
-      if (found.kind === 'entry-point' || found.path.startsWith('node:')) return null
-      const name = found.path
-        .split('/')
-        .slice(0, found.path.startsWith('@') ? 2 : 1)
-        .join('/')
-      const folder = resolvePackage(name, found.resolveDir)
-      if (!folder || !isNative(folder)) return null
-      native.set(name, folder)
-      return { path: found.path, external: true }
-    })
-  },
-})
-
-/** Leaves to the function's layers what is not there. It is loaded by `require`, as `import` does not look into layers. */
-const layerPackages: Plugin = {
-  name: 'layer-packages',
-  setup: (esbuild) => {
-    esbuild.onResolve({ filter: /^[^./]/ }, (found) => {
-      if (found.kind === 'entry-point' || isBuiltin(found.path)) return null
-      if (found.namespace === 'layer') return { path: found.path, external: true }
-      const [scope = '', name = ''] = found.path.split('/')
-      if (resolvePackage(scope.startsWith('@') ? `${scope}/${name}` : scope, found.resolveDir)) return null
-      return { path: found.path, namespace: 'layer' }
-    })
-    esbuild.onLoad({ filter: /./, namespace: 'layer' }, ({ path: name }) => ({ contents: `module.exports = require(${JSON.stringify(name)})` }))
-  },
-}
-
-const packageOf = (folder: string) => JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8')) as PackageJson
-
-/** As Node does: from folder to folder upwards. */
-function resolvePackage(name: string, from: string): string | null {
-  for (let folder = from; ; folder = path.dirname(folder)) {
-    const candidate = path.join(folder, 'node_modules', name)
-    if (existsSync(path.join(candidate, 'package.json'))) return candidate
-    if (path.dirname(folder) === folder) return null
-  }
-}
-
-function isNative(folder: string): boolean {
-  const own = packageOf(folder)
-  if (own.gypfile || own.binary !== undefined || existsSync(path.join(folder, 'binding.gyp')) || existsSync(path.join(folder, 'prebuilds'))) return true
-  // Compiled parts that come as packages of their own, one per platform.
-  return Object.keys(own.optionalDependencies ?? {}).some((name) => {
-    const at = resolvePackage(name, folder)
-    const other = at ? packageOf(at) : null
-    return other?.os !== undefined || other?.cpu !== undefined
-  })
 }
 
 const runsHere = (own: PackageJson) =>

@@ -1,4 +1,5 @@
 import path from 'node:path'
+import type { Bundler } from './bundler.ts'
 import type { Client, DeploymentInfo, DeploymentPlan } from './client.ts'
 import { type Hear, inSteps, type Packed, packFolder } from './deploy.ts'
 import { azureFunctions } from './azure-app.ts'
@@ -27,25 +28,34 @@ export interface DeployedProject {
   readonly steps: Packed['steps']
 }
 
+export interface PackingOptions {
+  /** Fields of an app's function that replace its own. */
+  readonly overrides?: Record<string, unknown>
+  /** One that remembers what it bundled before. */
+  readonly bundler?: Bundler
+  /** What becomes of each page of a site. */
+  readonly page?: (html: Buffer) => Buffer
+}
+
 const SENDERS = 6
 const POLL_MS = 500
 
 /** Makes of a project's folder what a node is asked for. The same files give the same bytes. @throws FolderError */
-export async function packProject(folder: string, name: string | null, hear: Hear = () => {}, overrides: Record<string, unknown> = {}): Promise<PackedProject> {
+export async function packProject(folder: string, name: string | null, hear: Hear = () => {}, how: PackingOptions = {}): Promise<PackedProject> {
   const root = path.resolve(folder)
   const isApp = isAppOfSeveral(root)
   const file = isApp ? {} : parseProjectFile(root, readMayflyJson(root) ?? {})
   const { steps, step } = inSteps(hear)
   const functions: Packed[] = []
-  if (isApp) functions.push(await step('files', () => packFolder(root, name, () => {}, overrides)))
+  if (isApp) functions.push(await step('files', () => packFolder(root, name, () => {}, how.overrides, how.bundler)))
   for (const entry of file.functions ?? []) {
     const { folder: own, ...more } = typeof entry === 'string' ? { folder: entry } : entry
     const at = inside(root, own, 'functions: a folder')
-    functions.push(await step(own, () => packFolder(at, null, () => {}, more)))
+    functions.push(await step(own, () => packFolder(at, null, () => {}, more, how.bundler)))
   }
   const sites: { name: string; files: readonly PackedFile[] }[] = []
   for (const site of file.sites ?? [])
-    sites.push({ name: site.name, files: await step(site.folder, () => packSite(root, site.name, site.folder, site.scripts ?? [])) })
+    sites.push({ name: site.name, files: await step(site.folder, () => packSite(root, site.name, site.folder, site.scripts ?? [], how)) })
   const own = name ?? (isApp ? functions[0]?.name : file.name) ?? path.basename(root)
   if (!/^[a-zA-Z0-9_-]{1,64}$/.test(own)) throw new FolderError(`"${own}" is no name of a deployment; give one as "name" in ${path.join(root, 'mayfly.json')}.`)
   return {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, promises as fs } from 'node:fs'
 import path from 'node:path'
 import { build, stop } from 'esbuild'
+import type { Bundler } from './bundler.ts'
 import { bundleFault } from './deploy.ts'
 import { FolderError } from './mayfly-json.ts'
 
@@ -15,8 +16,17 @@ const LEFT_OUT = new Set(['node_modules', 'mayfly.json', 'package.json', 'packag
 /** What stands beside the files of a site for tools and editors is no part of it. */
 const isLeftOut = (name: string) => LEFT_OUT.has(name) || (name.startsWith('.') && name !== '.well-known') || /^tsconfig.*\.json$|\.d\.ts$/.test(name)
 
-/** The files of a site: those of its folder as they are, and its scripts bundled. In the order of their paths. */
-export async function packSite(root: string, name: string, folder: string, scripts: readonly string[]): Promise<readonly PackedFile[]> {
+/**
+ * The files of a site: those of its folder as they are, and its scripts bundled. In the order of their paths.
+ * @param how  a bundler that is used on, and what is made of pages
+ */
+export async function packSite(
+  root: string,
+  name: string,
+  folder: string,
+  scripts: readonly string[],
+  how: { readonly bundler?: Bundler; readonly page?: (html: Buffer) => Buffer } = {},
+): Promise<readonly PackedFile[]> {
   const from = inside(root, folder, `sites: the folder of ${name}`)
   if (!(await fs.stat(from).catch(() => null))?.isDirectory()) throw new FolderError(`${path.relative('', from) || from} is not a folder (site ${name}).`)
   // A link in what somebody else wrote would publish what lies outside of it.
@@ -26,7 +36,7 @@ export async function packSite(root: string, name: string, folder: string, scrip
   const files = new Map<string, Buffer>()
   for (const file of await filesOf(from, '')) files.set(file, await fs.readFile(path.join(from, file)))
   if (scripts.length > 0) {
-    const { outputs, inputs } = await bundle(from, name, scripts)
+    const { outputs, inputs } = await bundle(from, name, scripts, how.bundler !== undefined)
     for (const input of inputs) if (scripts.includes(input) || /\.([mc]?ts|tsx|jsx)$/.test(input)) files.delete(input)
     for (const [file, bytes] of outputs) {
       if (files.has(file)) throw new FolderError(`site ${name}: ${file} would be written by a script, and there is a file of this name already.`)
@@ -36,6 +46,7 @@ export async function packSite(root: string, name: string, folder: string, scrip
   if (files.size === 0) throw new FolderError(`site ${name}: ${folder} holds no file.`)
   return [...files]
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([file, bytes]) => [file, how.page && /\.html?$/i.test(file) ? how.page(bytes) : bytes] as const)
     .map(([file, bytes]) => ({ path: file.normalize('NFC'), bytes, sha256: createHash('sha256').update(bytes).digest('hex') }))
 }
 
@@ -59,7 +70,7 @@ async function filesOf(root: string, below: string): Promise<string[]> {
   return out
 }
 
-async function bundle(root: string, name: string, scripts: readonly string[]): Promise<{ outputs: [string, Buffer][]; inputs: string[] }> {
+async function bundle(root: string, name: string, scripts: readonly string[], goesOn: boolean): Promise<{ outputs: [string, Buffer][]; inputs: string[] }> {
   for (const script of scripts) {
     const at = inside(root, script, `sites: a script of ${name}`)
     if (!/\.([mc]?[jt]s|[jt]sx)$/.test(script) || !existsSync(at)) throw new FolderError(`site ${name}: there is no script ${script} in its folder.`)
@@ -88,6 +99,6 @@ async function bundle(root: string, name: string, scripts: readonly string[]): P
     throw bundleFault(`The scripts of the site ${name}`, error)
   } finally {
     // The bundler's own process would stay as long as ours.
-    await stop()
+    if (!goesOn) await stop()
   }
 }

@@ -175,7 +175,8 @@ export function mayfly(args: readonly string[], environment: Record<string, stri
     const stdout = execFileSync(process.execPath, [...ONCE, program, ...args], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...environment },
+      // A node that the user of this machine has signed in to is none of a test's.
+      env: { ...process.env, XDG_CONFIG_HOME: path.join(ROOT, 'node_modules', '.cache', 'no-profiles'), MAYFLY_PROFILE: '', ...environment },
       timeout: 120_000,
       maxBuffer: 1 << 26,
     })

@@ -139,7 +139,14 @@ describe('the clone of an ordinary user, below a folder that only that user may 
     assert.equal(code, 0, said)
     const answer = JSON.parse(said) as Record<string, unknown>
     const { processes: inner, ...told } = answer
-    assert.deepEqual(told, { uid: 1000, home: 'ENOENT', pattern: 'EACCES', interfaces: node.ready.sandbox.limits.includes('egress') ? ['lo', 'eth0'] : ['lo'], seccomp: '2', forks: 'EAGAIN' })
+    assert.deepEqual(told, {
+      uid: 1000,
+      home: 'ENOENT',
+      pattern: 'EACCES',
+      interfaces: node.ready.sandbox.limits.includes('egress') ? ['lo', 'eth0'] : ['lo'],
+      seccomp: '2',
+      forks: 'EAGAIN',
+    })
     assert.ok(Number(inner) <= 2)
     const sandboxes = () => processes().filter((one) => one.args.startsWith('/var/lang/bin/node') && statOf(one.pid) === uid)
     assert.ok(sandboxes().length > 0, 'they are seen from outside')
