@@ -34,6 +34,8 @@ export const handler = async ({ what, args }) => {
   }
 }
 `
+/** As much code as has a compile cache of its own in each sandbox. */
+const LARGE = `${PROBE}\n${Array.from({ length: 2_000 }, (_, n) => `export const filler${n} = (x) => x + ${n}`).join('\n')}\n`
 
 const installed = (program: string) => ['/usr/bin', '/usr/sbin'].some((bin) => existsSync(`${bin}/${program}`))
 const skips = { runc: false, bwrap: installed('bwrap') ? false : 'needs the package bubblewrap' } as const
@@ -64,7 +66,7 @@ for (const driver of ['runc', 'bwrap'] as const) {
             Role: ROLE,
             Timeout: 60,
             MemorySize: 256,
-            Code: { ZipFile: await zipOf({ 'index.mjs': PROBE }) },
+            Code: { ZipFile: await zipOf({ 'index.mjs': LARGE }) },
             Environment: { Variables: { OWN: name } },
           }),
         )
