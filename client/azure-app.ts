@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { AppBuild, Client } from './client.ts'
+import { type AppBuild, ApiError, type Client } from './client.ts'
 import type { Packed } from './deploy.ts'
 import { FolderError } from './mayfly-json.ts'
 import { listSecrets, setSecrets } from './secrets.ts'
@@ -23,8 +23,8 @@ export async function azureFunctions(client: Client, project: string, packed: Pa
   const { url, triggers: _, ...base } = packed.definition
   const http = build.functions.filter(isHttp)
   const asks = http.some(({ details }) => !['anonymous', undefined].includes(String(details.authLevel ?? 'anonymous').toLowerCase()))
-  const keys = asks && make ? await missingKeys(client, project) : {}
   const warnings: string[] = []
+  const keys = asks && make ? await missingKeys(client, project, warnings) : {}
   const functions: Packed[] = []
   if (http.length > 0) {
     const secrets = [...((base.secrets ?? []) as string[]), ...(asks ? KEYS : [])]
@@ -72,8 +72,17 @@ function wordsOf({ trigger, details }: AppFunction, started: boolean): string {
   return `${trigger}${what === undefined ? '' : ` ${what}`}${started ? '' : ', not started by anything yet'}`.slice(0, 256)
 }
 
-async function missingKeys(client: Client, project: string): Promise<Record<string, string>> {
-  const there = new Set((await listSecrets(client, project)).map(({ name }) => name))
+async function missingKeys(client: Client, project: string, warnings: string[]): Promise<Record<string, string>> {
+  const secrets = await listSecrets(client, project).catch((error: unknown) => {
+    // A deploy token has no business with secrets.
+    if (error instanceof ApiError && error.status === 403) return null
+    throw error
+  })
+  if (secrets === null) {
+    warnings.push(`its callers show keys: where ${KEYS.join(' and ')} are no secrets of the project yet, an operator makes them with \`mayfly secrets set\`.`)
+    return {}
+  }
+  const there = new Set(secrets.map(({ name }) => name))
   const made = Object.fromEntries(KEYS.filter((name) => !there.has(name)).map((name) => [name, randomBytes(32).toString('base64url')]))
   if (Object.keys(made).length > 0) await setSecrets(client, project, made)
   return made

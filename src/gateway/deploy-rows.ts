@@ -15,6 +15,7 @@ export const DEPLOY_ROWS: ReadonlySet<string> = new Set([
   `POST ${OF_A_PROJECT}/functions/:name/aliases/:alias/promote`,
   `HEAD ${OF_A_PROJECT}/artefacts/:sha256`,
   `PUT ${OF_A_PROJECT}/artefacts/:sha256`,
+  `POST ${OF_A_PROJECT}/builds`,
   `GET ${OF_A_PROJECT}/sites`,
   `PUT ${OF_A_PROJECT}/site-files/:sha256`,
   `POST ${OF_A_PROJECT}/deployments/plan`,

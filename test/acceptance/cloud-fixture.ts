@@ -7,10 +7,13 @@ import { lockOf } from './registry-fixture.ts'
 export const APPS = path.join(ROOT, 'test', 'acceptance', 'apps')
 
 /** Runs the command line beside this process, which serves the registry meanwhile. */
-export const runMayfly = (args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> =>
+export const runMayfly = (args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<{ code: number; stdout: string; stderr: string }> =>
   new Promise((resolve) => {
-    execFile(process.execPath, [path.join(ROOT, 'bin', 'mayfly.js'), ...args], { timeout: 120_000, maxBuffer: 1 << 26 }, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
+    execFile(
+      process.execPath,
+      [path.join(ROOT, 'bin', 'mayfly.js'), ...args],
+      { timeout: 120_000, maxBuffer: 1 << 26, env: { ...process.env, ...environment } },
+      (error, stdout, stderr) => resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
     )
   })
 

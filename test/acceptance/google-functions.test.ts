@@ -58,6 +58,11 @@ describe('functions of Google, unchanged', () => {
     const again = await deploy(app)
     assert.equal(again.changed, false)
     assert.ok(again.steps.some(({ what }) => what === 'reuse'))
+    // A build server may do as much.
+    const { token } = JSON.parse((await at('tokens', 'create', 'ci', '--json')).stdout) as { token: string }
+    const byToken = await runMayfly(['deploy', app, '--json'], { MAYFLY_URL: node.ready.url, MAYFLY_TOKEN: token })
+    assert.equal(byToken.code, 0, byToken.stderr)
+    assert.equal((JSON.parse(byToken.stdout) as { changed: boolean }).changed, false)
     // Another app with the same packages takes those that are there.
     writeFileSync(path.join(app, 'index.js'), readFileSync(path.join(app, 'index.js'), 'utf8').replace('Hello', 'Good morning'))
     assert.equal((await deploy(app)).changed, true)
