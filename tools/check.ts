@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import path from 'node:path'
-import { runTests, tellUnsteady, type Tally } from './run-tests.ts'
+import { runTests, tellTimes, tellUnsteady, type Tally } from './run-tests.ts'
 import { ROOT, readSources } from './sources.ts'
 import { tidy } from './tidy.ts'
 
@@ -33,14 +33,14 @@ export async function check(): Promise<{ ok: boolean; tally: Tally }> {
     return findings.length === 0
   })
   await step('generated docs', () => run(process.execPath, ['--disable-warning=ExperimentalWarning', path.join(ROOT, 'tools', 'docs.ts'), '--check']))
-  let tally: Tally = { passed: 0, failed: 0, unsteady: [], skips: [], slowest: [] }
+  let tally: Tally = { passed: 0, failed: 0, unsteady: [], skips: [], slowest: [], slowestFiles: [] }
   await step('unit tests', async () => {
     tally = await runTests(UNIT, 2, 180_000)
     return tally.failed === 0 && tally.passed > 0
   })
   for (const [name, ms] of times) process.stdout.write(`${name.padEnd(18)} ${(ms / 1000).toFixed(1)} s\n`)
-  process.stdout.write('slowest tests:\n')
-  for (const { name, ms } of tally.slowest) process.stdout.write(`  ${(ms / 1000).toFixed(2)} s  ${name}\n`)
+  process.stdout.write('slowest files and tests:\n')
+  tellTimes([...tally.slowestFiles, ...tally.slowest])
   return { ok, tally }
 }
 

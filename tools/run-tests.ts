@@ -3,13 +3,19 @@ import path from 'node:path'
 import { run } from 'node:test'
 import { ROOT } from './sources.ts'
 
+interface Timed {
+  readonly name: string
+  readonly ms: number
+}
+
 export interface Tally {
   readonly passed: number
   readonly failed: number
   /** Files that failed beside others and passed by themselves. */
   readonly unsteady: readonly string[]
   readonly skips: readonly { readonly name: string; readonly why: string }[]
-  readonly slowest: readonly { readonly name: string; readonly ms: number }[]
+  readonly slowest: readonly Timed[]
+  readonly slowestFiles: readonly Timed[]
 }
 
 /** More files than this that fail are no matter of a busy machine: none of them is run again. */
@@ -38,11 +44,14 @@ export async function runTests(patterns: readonly string[], concurrency: number,
     failed: all.reduce((sum, { failed }) => sum + failed, 0),
     unsteady,
     skips: all.flatMap(({ skips }) => skips),
-    slowest: all
-      .flatMap(({ times }) => times)
-      .toSorted((a, b) => b.ms - a.ms)
-      .slice(0, 10),
+    slowest: longest(all.flatMap(({ times }) => times)),
+    slowestFiles: longest([...results].map(([name, { ms }]) => ({ name, ms }))),
   }
+}
+
+const longest = (times: readonly Timed[]) => times.toSorted((a, b) => b.ms - a.ms).slice(0, 10)
+export const tellTimes = (times: readonly Timed[]): void => {
+  for (const { name, ms } of times) process.stdout.write(`  ${(ms / 1000).toFixed(2)} s  ${name}\n`)
 }
 
 export function tellUnsteady({ unsteady }: Pick<Tally, 'unsteady'>): void {
@@ -53,7 +62,8 @@ interface FileResult {
   passed: number
   failed: number
   readonly skips: { name: string; why: string }[]
-  readonly times: { name: string; ms: number }[]
+  readonly times: Timed[]
+  ms: number
 }
 
 async function runFiles(files: readonly string[], concurrency: number, fileTimeoutMs: number): Promise<Map<string, FileResult>> {
@@ -67,7 +77,8 @@ async function runFiles(files: readonly string[], concurrency: number, fileTimeo
 }
 
 async function runFile(file: string, timeoutMs: number): Promise<FileResult> {
-  const result: FileResult = { passed: 0, failed: 0, skips: [], times: [] }
+  const from = performance.now()
+  const result: FileResult = { passed: 0, failed: 0, skips: [], times: [], ms: 0 }
   const whole = path.join(ROOT, file)
   const stream = run({
     files: [whole],
@@ -106,5 +117,6 @@ async function runFile(file: string, timeoutMs: number): Promise<FileResult> {
         .join('\n')}\n`,
     )
   }
+  result.ms = performance.now() - from
   return result
 }

@@ -1,9 +1,9 @@
-import { runTests, tellUnsteady } from './run-tests.ts'
+import { runTests, tellTimes, tellUnsteady } from './run-tests.ts'
 
 // `npm run test:workers`: the whole acceptance suite against nodes with two workers.
 process.env.MAYFLY_TEST_WORKERS = '2'
 const tally = await runTests(['test/acceptance/**/*.test.ts'], 2, 600_000)
-for (const { name, ms } of tally.slowest) process.stdout.write(`  ${(ms / 1000).toFixed(2)} s  ${name}\n`)
+tellTimes([...tally.slowestFiles, ...tally.slowest])
 for (const { name, why } of tally.skips) process.stdout.write(`skipped: ${name}: ${why}\n`)
 tellUnsteady(tally)
 process.stdout.write(`${tally.passed} passed, ${tally.failed} failed\n`)

@@ -1,7 +1,7 @@
 import { globSync } from 'node:fs'
 import path from 'node:path'
 import { check } from './check.ts'
-import { runTests, type Tally, tellUnsteady } from './run-tests.ts'
+import { runTests, type Tally, tellTimes, tellUnsteady } from './run-tests.ts'
 import { ROOT } from './sources.ts'
 import { installTestPrograms, installTestRuntimes } from './test-programs.ts'
 
@@ -13,10 +13,14 @@ const unit = await check()
 const from = performance.now()
 // What waits more than it works runs beside others; what looks at how a node ends, to the last line it says, has the machine to itself.
 const ALONE = ['stop']
-// The rule are nodes with two workers. A node of one or two cores has none: what starts nodes most often runs so, as each
-// start with workers takes twice the processor time of one without, and what most depends on it runs both ways.
-// `npm run test:workers` runs everything with workers.
-const IN_ONE_PROCESS = ['deployments', 'photo-crash', 'soak', 'start', 'triggers']
+// What runs functions does so on nodes with two workers. A node of one or two cores has none, and a start with workers takes
+// twice the processor time of one without: what tells of other rooms, or starts nodes most often, runs so. What most depends
+// on it runs both ways. `npm run test:workers` runs everything with workers.
+const IN_ONE_PROCESS = [
+  ...['azure-functions', 'ci', 'console', 'console-door', 'console-pages', 'console-settings', 'deployments', 'dev', 'disk', 'egress-user'],
+  ...['external-database', 'full-disk', 'google-functions', 'init', 'ordinary-user', 'origins', 'photo-crash', 'photo-page', 'sites'],
+  ...['soak', 'start', 'storage', 'triggers', 'usage'],
+]
 const BOTH_WAYS = ['functions', 'queue', 'stop']
 const WORKERS = 2
 const AT_ONCE = 3
@@ -42,7 +46,7 @@ const inOneProcess = await acceptance(
 const alone = [await acceptance(ALONE, WORKERS, 1), await acceptance(ALONE, 0, 1)]
 const all = [unit.tally, byWorkers, inOneProcess, ...alone]
 process.stdout.write(`acceptance         ${((performance.now() - from) / 1000).toFixed(1)} s\n`)
-for (const { name, ms } of byWorkers.slowest) process.stdout.write(`  ${(ms / 1000).toFixed(2)} s  ${name}\n`)
+for (const { slowestFiles, slowest } of [byWorkers, inOneProcess]) tellTimes([...slowestFiles, ...slowest])
 for (const { name, why } of all.flatMap(({ skips }) => skips)) process.stdout.write(`skipped: ${name}: ${why}\n`)
 for (const tally of all) tellUnsteady(tally)
 const passed = all.reduce((sum, tally) => sum + tally.passed, 0)
