@@ -59,8 +59,8 @@ describe('the console in Chromium', { skip }, () => {
   }, async () => {
     const page = await browser.newPage()
     const { stdout } = mayfly(['console', '--data', node.data])
-    await page.goto(stdout.trim(), { waitUntil: 'networkidle' })
-    assert.doesNotMatch(page.url(), /code=/)
+    await page.goto(stdout.trim())
+    await page.waitForURL((url) => !url.hash.includes('code='))
     assert.equal(await page.evaluate<number>("fetch('/session').then((reply) => reply.status)"), 200)
     assert.equal(await page.evaluate<string>('document.cookie'), '')
     await page.close()
