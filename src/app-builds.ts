@@ -23,7 +23,7 @@ export function openAppBuilds({ config, host, data, functions, artefacts, sandbo
   const { newId, clock } = host
   const packagesFolder = path.join(host.root, 'node_modules')
   const registry = new Registry({
-    url: url ?? 'https://registry.npmjs.org/',
+    url,
     token: tokenFile === null ? null : readText(tokenFile, 'token of the registry').trim(),
   })
   const installer = new Installer({

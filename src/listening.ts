@@ -8,7 +8,7 @@ import { type ConsoleListener, type Gateway, isLoopbackName } from './gateway/in
 export function checkDoors(config: Config): void {
   const { host, tlsCert, tlsKey, behindProxy } = config.node
   if ((tlsCert === null) !== (tlsKey === null)) throw new StartError('--tls-cert and --tls-key go together.', 2)
-  if (!isLoopbackName(host ?? '') && tlsCert === null && behindProxy.length === 0) {
+  if (!isLoopbackName(host) && tlsCert === null && behindProxy.length === 0) {
     throw new StartError(
       `--host ${host} can be reached from other machines: that takes TLS (--tls-cert and --tls-key) or a proxy that does it (--behind-proxy CIDR).`,
       2,
@@ -40,8 +40,7 @@ export async function listen(
   directory: DataDirectory,
   shared: boolean,
 ): Promise<{ port: number; consolePort: number }> {
-  const { host, port: wanted, consolePort: wantedConsole } = config.node
-  const at = host ?? '127.0.0.1'
+  const { host: at, port: wanted, consolePort: wantedConsole } = config.node
   const attempt = async (
     listener: { listen(host: string, port: number, shared?: boolean): Promise<number> },
     port: number,

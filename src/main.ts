@@ -76,7 +76,7 @@ function hostOf(logLevel: string, bindings: Readonly<Record<string, unknown>> | 
 
 async function up(): Promise<number> {
   const { values: config } = settings(parseFlags(args, SECTIONS))
-  const host = hostOf(config.node.logLevel ?? 'info')
+  const host = hostOf(config.node.logLevel)
   const stop = Promise.withResolvers<string>()
   let signals = 0
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -117,7 +117,7 @@ async function worker(): Promise<number> {
   const bus = WiredBus.spoke(new Socket({ fd: 3 }), () => process.exit(1))
   // It is answered when the database is there; when the main process ends this one does.
   const boot = (await bus.request('worker.boot', number, new AbortController().signal)) as unknown as Boot
-  const running = await RunningWorker.start(boot, hostOf(boot.config.node.logLevel ?? 'info', { worker: number }), bus)
+  const running = await RunningWorker.start(boot, hostOf(boot.config.node.logLevel, { worker: number }), bus)
   await running.ended
   await running[Symbol.asyncDispose]()
   process.exit(0)
@@ -223,7 +223,7 @@ async function doctor(): Promise<number> {
     if (isDriver(other) && other !== found) await other[Symbol.asyncDispose]()
   }
   const database = await databaseReport(values.node.databaseUrl, values.node.databaseMemoryMb)
-  const disk = await diskReport(values.node.data ?? './.mayfly', values.node.diskReserveMb)
+  const disk = await diskReport(values.node.data, values.node.diskReserveMb)
   const blocking = [...sandbox.blocking, ...database.blocking]
   const missing = [...blocking, ...sandbox.missing, ...failing, ...database.missing, ...disk.missing]
   const ok = blocking.length === 0

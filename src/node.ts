@@ -103,7 +103,7 @@ export class RunningNode implements AsyncDisposable {
 
     const external = settings.databaseUrl !== null
     const directory = opening.use(
-      await DataDirectory.open(settings.data ?? './.mayfly', () => ({ instanceId: host.newId(), postgresMajor: external ? null : EMBEDDED_MAJOR }), clock),
+      await DataDirectory.open(settings.data, () => ({ instanceId: host.newId(), postgresMajor: external ? null : EMBEDDED_MAJOR }), clock),
     )
     const data = directory.path
     const given = settings.instanceKey ?? (settings.instanceKeyFile === null ? null : readText(settings.instanceKeyFile, 'instance key'))

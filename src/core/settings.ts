@@ -49,13 +49,14 @@ export const flag = (more: { default: boolean; doc: string }): Setting<boolean> 
 })
 
 /** Text; `null` when it is not set. A secret one is never shown. */
-export function text(more: {
-  default: string | null
+/** @param more.default  null where there need be none: only then may it be null when it is read */
+export function text<D extends string | null>(more: {
+  default: D
   doc: string
   pattern?: RegExp
   takes?: string
   secret?: boolean
-}): Setting<string | null> & { readonly secret: boolean } {
+}): Setting<string | D> & { readonly secret: boolean } {
   const takes = more.takes ?? 'text'
   return {
     default: more.default,

@@ -1,4 +1,3 @@
-import type { Infer } from '../core/settings.ts'
 import { text } from '../core/settings.ts'
 
 export const npmSettings = {
@@ -6,8 +5,7 @@ export const npmSettings = {
     default: 'https://registry.npmjs.org/',
     doc: 'Where packages of apps come from that are installed at a deploy. The node reads there for the sandboxes that install; they reach nothing else.',
     pattern: /^https?:\/\/[^\s@?#]+$/,
-    takes: 'a URL such as https://registry.npmjs.org/',
+    takes: 'a URL without credentials',
   }),
   tokenFile: text({ default: null, doc: 'A file with the token that the registry asks for. It stays in the node.', takes: 'a file' }),
 }
-export type NpmConfig = Infer<typeof npmSettings>

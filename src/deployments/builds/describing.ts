@@ -1,7 +1,7 @@
 import { MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
-import { policyOf } from '../../core/egress.ts'
-import { LoadError, type Sandboxes, sandboxRuntime } from '../../sandbox/index.ts'
+import { LoadError, type Sandboxes } from '../../sandbox/index.ts'
+import { buildSpec, wholeBody } from './build-sandbox.ts'
 import type { BuildRequest } from './request.ts'
 
 /** A function that an app registers. */
@@ -35,47 +35,30 @@ export async function describeApp(sandboxes: Sandboxes, id: string, codeDir: str
     write: (_stream: string, bytes: Uint8Array) => void (printed.length < 100 && printed.push(Buffer.from(bytes).toString('utf8'))),
     lost: () => {},
   }
-  const name = 'describe'
   const key = `describe-${id}`
   const late = AbortSignal.timeout(LIMITS.installTime.value)
   try {
     using lease = await sandboxes.acquire(
-      {
+      buildSpec({
+        name: 'describe',
         key,
-        runtime: sandboxRuntime(request.runtime),
-        driver: null,
+        runtime: request.runtime,
         codeDir,
-        optDir: null,
         handler: request.handler,
         framework: request.framework,
-        environment: { HOME: '/tmp', LANG: 'en_US.UTF-8', TZ: ':UTC', ...request.environment, [DESCRIBE]: '1' },
-        context: { functionName: name, functionVersion: name, functionArn: name, memoryMb: MEMORY_MB, logGroup: name, logStream: name },
+        environment: { TZ: ':UTC', ...request.environment, [DESCRIBE]: '1' },
         memoryMb: MEMORY_MB,
-        tmpMb: MEMORY_MB,
-        egress: policyOf('none'),
-        countEgress: () => {},
-        relayPorts: [],
         timeoutMs: TIMEOUT_MS,
-        concurrency: 1,
-        reuse: 'never',
         openRelay: (connection) => void connection.destroy(),
-        identity: { project: '', functionName: name, version: name, role: 'none' },
-      },
+      }),
       log,
       late,
     )
-    const context = { invocationId: id, traceId: '', clientContext: null, depth: 0, invokedArn: name }
+    const context = { invocationId: id, traceId: '', clientContext: null, depth: 0, invokedArn: 'describe' }
     const result = await lease.run({ kind: 'http', context, method: 'GET', url: 'http://localhost/', headers: [], body: null }, log, late)
     if (result.kind === 'error') throw broken(wordsOf(result.payload), printed)
     if (result.kind !== 'http') throw broken('it does not say what it registers', printed)
-    const chunks: Uint8Array[] = []
-    let bytes = 0
-    for await (const chunk of result.body) {
-      bytes += chunk.byteLength
-      if (bytes > MOST_BYTES) throw broken('what it registers is too large', [])
-      chunks.push(chunk)
-    }
-    return parse(Buffer.concat(chunks), printed)
+    return parse(await wholeBody(result, MOST_BYTES, () => broken('what it registers is too large', [])), printed)
   } catch (error) {
     if (error instanceof LoadError) throw broken(wordsOf(error.payload), printed)
     throw error

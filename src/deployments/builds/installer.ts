@@ -4,9 +4,9 @@ import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
-import { policyOf } from '../../core/egress.ts'
 import type { Sandboxes, SandboxSpec } from '../../sandbox/index.ts'
-import { LoadError, sandboxRuntime } from '../../sandbox/index.ts'
+import { LoadError } from '../../sandbox/index.ts'
+import { buildSpec, wholeBody } from './build-sandbox.ts'
 import type { Registry } from './registry.ts'
 
 /** What is installed: all that it follows from. */
@@ -35,7 +35,6 @@ export interface InstallerDeps {
 /** What the program is made of: npm itself carries all that it needs. */
 const PACKAGES = ['npm', 'yazl', 'buffer-crc32'] as const
 const MEMORY_MB = 1_024
-const KEY = 'install'
 const NO_LOG = { write: () => {}, lost: () => {} }
 
 /** Runs npm in a sandbox that knows no secret and reaches nothing but the registry. */
@@ -74,14 +73,8 @@ export class Installer {
     )
     if (result.kind === 'error') throw failed(result.errorType === 'Sandbox.Timedout' ? 'npm took too long' : `npm ended with ${result.errorType}`)
     if (result.kind !== 'http') throw failed('npm gave no answer')
-    const chunks: Uint8Array[] = []
-    let bytes = 0
-    for await (const chunk of result.body) {
-      bytes += chunk.byteLength
-      if (bytes > LIMITS.unzippedCode.value) throw failed(`the packages are larger than ${LIMITS.unzippedCode.value} bytes`)
-      chunks.push(chunk)
-    }
-    const answer = Buffer.concat(chunks)
+    const most = LIMITS.unzippedCode.value
+    const answer = await wholeBody(result, most, () => failed(`the packages are larger than ${most} bytes`))
     if (result.status !== 200) throw failed(saidOf(answer))
     return answer
   }
@@ -91,27 +84,17 @@ export class Installer {
       this.#program = null
       throw error
     })
-    const name = 'install'
-    return {
-      key: `${KEY}-${runtime}`,
-      runtime: sandboxRuntime(runtime),
-      driver: null,
+    return buildSpec({
+      name: 'install',
+      key: `install-${runtime}`,
+      runtime,
       codeDir: await this.#program,
-      optDir: null,
       handler: 'install.handler',
-      environment: { HOME: '/tmp', LANG: 'en_US.UTF-8', MAYFLY_URL: '{relay}' },
-      context: { functionName: name, functionVersion: name, functionArn: name, memoryMb: MEMORY_MB, logGroup: name, logStream: name },
+      environment: { MAYFLY_URL: '{relay}' },
       memoryMb: MEMORY_MB,
-      tmpMb: MEMORY_MB,
-      egress: policyOf('none'),
-      countEgress: () => {},
-      relayPorts: [],
       timeoutMs: LIMITS.installTime.value,
-      concurrency: 1,
-      reuse: 'never',
       openRelay: (connection) => this.#deps.registry.accept(connection),
-      identity: { project: '', functionName: name, version: name, role: 'none' },
-    }
+    })
   }
 
   /** Copies the program to where sandboxes can be given it: on their file system, and read-only. */

@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import type { ReadableStream as WebStream } from 'node:stream/web'
 
 export interface RegistryOptions {
-  /** Such as `https://registry.npmjs.org/`. */
+  /** Where packages begin, with or without a path. */
   readonly url: string
   /** For a registry that asks for one; it stays in the node. */
   readonly token: string | null
