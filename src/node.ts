@@ -36,6 +36,7 @@ import { Realtime } from './realtime/index.ts'
 import { upgrades as realtimeUpgrades } from './realtime/http.ts'
 import { DEFAULT_PROJECT, REGION } from './defaults.ts'
 import type { Concurrency } from './functions/index.ts'
+import { BusyHere, bringHere } from './busy-here.ts'
 import { openFunctionRoom } from './function-room.ts'
 import type { ReadyLine } from './ready-line.ts'
 import { routeTable } from './route-table.ts'
@@ -204,6 +205,7 @@ export class RunningNode implements AsyncDisposable {
       port: () => port,
       gone: (ref) => triggers.functionGone(ref),
     })
+    workforce?.homes.serve(new BusyHere(clock, bringHere(room, sandbox.sandboxes)))
     const { functions } = room
     concurrency = room.concurrency
     const lender: SlotLender | null = workforce === null ? null : opening.use(new SlotLender(room.admission, bus))

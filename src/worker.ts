@@ -3,6 +3,7 @@ import { Auth } from './auth/index.ts'
 import type { Bus, BusValue } from './backends/bus/bus.ts'
 import { connectionOf } from './backends/database/external.ts'
 import { PostgresDatabase } from './backends/database/postgres.ts'
+import { BusyHere, bringHere } from './busy-here.ts'
 import { InvocationCounters } from './core/counters.ts'
 import { DiskGuard } from './core/disk.ts'
 import { MayflyError } from './core/errors.ts'
@@ -177,6 +178,7 @@ export class RunningWorker implements AsyncDisposable {
       ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping.signal }),
     ]
     const homes = opening.use(new Homes(worker, boot.folder, bus))
+    homes.serve(new BusyHere(clock, bringHere(room, sandbox.sandboxes)))
     const main = opening.use(new Peer(socketOf(boot.folder, 0)))
     const named = [...settings.allowHost, ...(settings.publicUrl === null ? [] : [new URL(settings.publicUrl).hostname])]
     const served = opening.use(
