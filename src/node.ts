@@ -13,7 +13,7 @@ import { DataDirectory, StartError, startTicks } from './core/data-directory.ts'
 import { DiskGuard } from './core/disk.ts'
 import { Journal } from './core/journal.ts'
 import { LIMITS } from './core/limits.ts'
-import type { LogRecord } from './core/meter.ts'
+import type { LogEntry } from './core/meter.ts'
 import type { Project, ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
 import { Projects } from './core/projects.ts'
@@ -158,7 +158,7 @@ export class RunningNode implements AsyncDisposable {
     )
     const auth = new Auth(databases.control, sealer, clock, () => versions.believable)
     const others = workforce === null ? {} : { others: () => workforce.stored() }
-    const logJournal = opening.use(await Journal.open<LogRecord>(path.join(data, 'journal', 'main', 'logs'), log))
+    const logJournal = opening.use(await Journal.open<LogEntry>(path.join(data, 'journal', 'main', 'logs'), log))
     const meterJournal = opening.use(await Journal.open<MeterEntry>(path.join(data, 'journal', 'main', 'meters'), log))
     const logs = opening.use(
       new Logs({

@@ -6,7 +6,7 @@ import type { Config } from './config.ts'
 import type { InvocationCounters } from './core/counters.ts'
 import type { DiskGuard } from './core/disk.ts'
 import type { Journal } from './core/journal.ts'
-import type { LogRecord } from './core/meter.ts'
+import type { LogEntry } from './core/meter.ts'
 import type { ProjectRef } from './core/project.ts'
 import type { Projects } from './core/projects.ts'
 import type { Route } from './core/route.ts'
@@ -58,7 +58,7 @@ export interface Rooms {
   readonly sites: Sites
   readonly deployments: Deployments
   readonly logs: Logs
-  readonly logJournal: Journal<LogRecord>
+  readonly logJournal: Journal<LogEntry>
   readonly usage: Usage
   readonly counters: InvocationCounters
   readonly lag: ReturnType<typeof watchEventLoop>

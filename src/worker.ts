@@ -9,7 +9,7 @@ import { DiskGuard } from './core/disk.ts'
 import { MayflyError } from './core/errors.ts'
 import { Journal } from './core/journal.ts'
 import { KnownProjects } from './core/known-projects.ts'
-import type { LogRecord } from './core/meter.ts'
+import type { LogEntry } from './core/meter.ts'
 import type { ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
 import { Sealer } from './core/seal.ts'
@@ -85,7 +85,7 @@ export class RunningWorker implements AsyncDisposable {
     const auth = new Auth(control, sealer, clock, () => versions.believable)
     auth.believeOperator(Buffer.from(boot.operatorHash, 'base64'))
     const journals = path.join(data, 'journal', name)
-    const logJournal = opening.use(await Journal.open<LogRecord>(path.join(journals, 'logs'), log))
+    const logJournal = opening.use(await Journal.open<LogEntry>(path.join(journals, 'logs'), log))
     const meterJournal = opening.use(await Journal.open<MeterEntry>(path.join(journals, 'meters'), log))
     const logs = opening.use(
       new Logs({

@@ -162,7 +162,7 @@ export class World {
         settled: () =>
           new Promise((resolve, reject) => void this.steps.add('journal', { well: resolve, fails: () => reject(new Error('the journal is not writable')) })),
       },
-      logs: { write: () => {} },
+      logs: { write: () => {}, quiet: () => {} },
       specs: this.#specs,
       clock,
       log: silentLog,

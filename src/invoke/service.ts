@@ -147,7 +147,7 @@ export class Invoker implements Disposable {
     try {
       this.#live.add(log)
       run.mark = meter.started({ ...subject, attempt: invocation.attempt ?? 1, memoryMb: version.definition.memoryMb, startedAt })
-      for (const line of lines.start()) log.platform(line)
+      log.begin(lines)
       const spec = this.#deps.specs.of(version)
       try {
         lease = await this.#deps.sandboxes.acquire(spec, log, signal)
@@ -271,10 +271,19 @@ class Run {
     const outcome = error === null ? 'ok' : outcomeOf(error.type)
     this.#state = after(INVOCATION_LIFE, this.#state, 'ended', { outcome })
     const billedMs = Math.max(1, Math.ceil(timing.durationMs - othersMs + timing.initMs))
-    this.#log.flush()
-    const errorType = error?.type ?? null
-    const report = { ...timing, billedMs, memoryMb: definition.memoryMb, maxMemoryMb, outcome, errorType, message: error?.message ?? '' }
-    for (const line of this.#lines.end(report)) this.#log.platform(line)
+    const { durationMs, initMs, cold } = timing
+    const message = error?.message ?? ''
+    this.#log.end(this.#lines, {
+      durationMs,
+      billedMs,
+      memoryMb: definition.memoryMb,
+      maxMemoryMb,
+      initMs,
+      cold,
+      outcome,
+      errorType: error?.type ?? null,
+      message,
+    })
     this.#finish(timing, outcome, billedMs, maxMemoryMb)
     return { ...timing, logTail: () => this.#log.lastBytes(), error }
   }
