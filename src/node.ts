@@ -252,10 +252,12 @@ export class RunningNode implements AsyncDisposable {
         deadLetterDays: config.invoke.deadLetterDays,
         triesOf: async (project, name, qualifier) => {
           const own = (await functions.resolve(project, name, qualifier)).definition.async
+          const { retryAfter } = own
           const set = await room.settings.eventInvokeOf(project, name, qualifier)
           return {
             maxAttempts: set?.maxRetries == null ? own.maxAttempts : set.maxRetries + 1,
             maxAgeSeconds: set?.maxAgeSeconds ?? own.maxAgeSeconds,
+            ...(retryAfter === undefined ? {} : { retryAfter }),
           }
         },
         destinationsOf: destinationsOf({ functions, settings: room.settings, region: REGION }),

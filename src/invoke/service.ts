@@ -34,6 +34,8 @@ export interface Invocation {
   readonly id: string
   /** 1 and rising for what is tried again; executions are metered once by id and attempt. */
   readonly attempt?: number
+  /** How many attempts it has spent: each ran and ended with an error. */
+  readonly failures?: number
   /** How long its event was in the queue when this attempt was taken from it; null or absent where nothing was queued. */
   readonly queueMs?: number | null
   readonly project: ProjectRef
@@ -171,6 +173,7 @@ export class Invoker implements Disposable {
         clientContext: invocation.clientContext,
         depth: invocation.depth,
         invokedArn: invocation.qualifier ? `${functionArn}:${invocation.qualifier}` : functionArn,
+        ...(invocation.failures ? { failures: invocation.failures } : {}),
       }
       const call: Call = { ...content, context } as Call
       const running = lease.run(call, log, signal)

@@ -88,6 +88,8 @@ export interface CallContext {
   readonly depth: number
   /** The ARN of the function as the caller named it, with the qualifier if it gave one. */
   readonly invokedArn: string
+  /** How many times it has run and failed before; absent where it has not. */
+  readonly failures?: number
 }
 
 export type Call =

@@ -52,9 +52,12 @@ describe('an app of Azure, unchanged', () => {
     const functions = done.changes.filter(({ kind, action }) => kind === 'function' && action === 'create').map(({ name }) => name)
     assert.deepEqual(functions.toSorted(), [
       'shop',
+      'shop-again',
+      'shop-flaky',
       'shop-forwards',
       'shop-nightly',
       'shop-onGrid',
+      'shop-onMany',
       'shop-onNews',
       'shop-onOrder',
       'shop-onPhoto',
@@ -62,6 +65,7 @@ describe('an app of Azure, unchanged', () => {
     ])
     assert.ok(done.warnings.some((text) => /nightly \(timerTrigger\) is not started by anything yet/.test(text)))
     assert.ok(done.warnings.some((text) => /forwards: the output "queue" is not served/.test(text)))
+    assert.ok(done.warnings.some((text) => /host\.json: "extensions\.http\.hsts" is not served/.test(text)))
     assert.ok(!done.warnings.some((text) => text.includes('onPhoto')))
     assert.match((await at('secrets', 'ls')).stdout, /AZURE_MASTER_KEY/)
     const again = await at('deploy', app)
@@ -84,10 +88,14 @@ describe('an app of Azure, unchanged', () => {
     assert.equal((await get('/api/nowhere')).status, 404)
     assert.equal((await get('/api/kept')).status, 401)
     assert.equal((await get(`/api/kept?code=${keys.AZURE_FUNCTION_KEY}`)).status, 200)
+    const order = { method: 'POST', headers: { 'x-functions-key': keys.AZURE_MASTER_KEY as string }, body: '{"input":"{\\"id\\":7}"}' }
+    assert.equal((await get('/admin/functions/onOrder', { ...order, headers: {} })).status, 401)
+    assert.equal((await get('/admin/functions/onOrder', order)).status, 202)
+    await until(async () => (await logs('shop')).includes('onOrder: order 7'))
     assert.equal((await get('/api/managed', { headers: { 'x-functions-key': keys.AZURE_FUNCTION_KEY as string } })).status, 401)
     assert.equal((await get('/api/managed', { headers: { 'x-functions-key': keys.AZURE_MASTER_KEY as string } })).status, 200)
     assert.deepEqual(await (await get('/api/hooked')).json(), { from: 'hook', said: 'own' })
-    assert.equal((await get('/api/broken')).status, 502)
+    assert.equal((await get('/api/broken')).status, 500)
     await until(async () => /the shop is closed[\s\S]*src\/functions\/http\.js:34/.test(await logs('shop')))
   })
 
@@ -97,6 +105,11 @@ describe('an app of Azure, unchanged', () => {
     assert.equal((await storage.from('photos').upload('a b.txt', Buffer.from('abc'))).error, null)
     await until(async () => (await logs('shop-onPhoto')).includes('blob a b.txt: 3 bytes, price 7'))
     await until(async () => (await (await storage.from('copies').download('a b.txt')).data?.text()) === 'ABC')
+    // What fails is tried again by the policy that the app states, and told which try it is.
+    assert.equal((await storage.from('prices').upload('again-and.txt', Buffer.from('1'))).error, null)
+    await until(async () => /again: and: try 2 of 2/.test(await logs('shop-again')))
+    assert.match(await logs('shop-again'), /try undefined of undefined[\s\S]*try 1 of 2[\s\S]*try 2 of 2/)
+    assert.doesNotMatch(await logs('shop-again'), /azure-invoke|bootstrap\.mjs/)
     const order = await at('invoke', 'shop-onOrder', '--data', '{"id":4}', '--json')
     assert.equal((JSON.parse(order.stdout) as { payload: { body: string } }).payload.body, '{"shipped":4}')
     assert.equal((await at('invoke', 'shop-nightly')).code, 0)
