@@ -66,10 +66,14 @@ function hostOf(logLevel: string, bindings: Readonly<Record<string, unknown>> | 
     stateFolder: stateFolderOf(process.env, homedir()),
     cores: availableParallelism(),
     workerCommand: (worker) => [process.execPath, ...process.execArgv, import.meta.filename, 'worker', String(worker)],
-    crash: crashAt(process.env.MAYFLY_TEST_CRASH_AT, (point) => {
-      writeSync(2, `crash point ${point}\n`)
-      process.kill(process.pid, 'SIGKILL')
-    }),
+    crash: crashAt(
+      process.env.MAYFLY_TEST_CRASH_AT,
+      (point) => {
+        writeSync(2, `crash point ${point}\n`)
+        process.kill(process.pid, 'SIGKILL')
+      },
+      (file) => (existsSync(file) ? readFileSync(file, 'utf8') : null),
+    ),
     owner: asRoot && uid && gid ? { uid: Number(uid), gid: Number(gid) } : null,
   }
 }

@@ -110,7 +110,7 @@ export const LIMITS = {
     why: 'the reply of a Lambda call is held in memory once',
     source: 'AWS Lambda: 6291556 bytes',
     error: null,
-    provenBy: 'test/acceptance/functions.test.ts',
+    provenBy: 'test/acceptance/functions-misbehaving.test.ts',
   },
   streamedReply: {
     value: 200 * MiB,

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after } from 'node:test'
@@ -67,6 +67,9 @@ const workersOf = (args: readonly string[]): readonly string[] => {
   return workers === undefined || workers === '' || args.some((arg) => arg.startsWith('--workers')) ? [] : ['--workers', workers]
 }
 
+/** One sandbox waits for a function, where a test does not say how many: a second one is booted for nothing at most starts. */
+const poolOf = (args: readonly string[]): readonly string[] => (args.includes('--sandbox-pool-size') ? [] : ['--sandbox-pool-size', '1'])
+
 /** How many processes of a node have sandboxes, where a test does not say how many workers it wants. */
 export const PROCESSES = 1 + Number(process.env.MAYFLY_TEST_WORKERS || 0)
 
@@ -84,15 +87,25 @@ const CLUSTER = path.join(
     .digest('hex')
     .slice(0, 16)}`,
 )
-const copyCluster = (from: string, to: string) => {
+const copyCluster = (from: string, to: string, how: '--link' | '--reflink=auto') => {
   mkdirSync(to, { recursive: true })
   chmodSync(to, 0o711)
-  execFileSync('cp', ['-a', '--reflink=auto', path.join(from, 'template'), path.join(from, 'password'), to])
+  execFileSync('cp', ['-a', how, path.join(from, 'template'), to], { stdio: 'ignore' })
+  copyFileSync(path.join(from, 'password'), path.join(to, 'password'))
+}
+/** Nobody writes to the template that a node copies its servers' data from: other names for the same files will do. */
+const giveCluster = (to: string) => {
+  try {
+    copyCluster(CLUSTER, to, '--link')
+  } catch {
+    rmSync(to, { recursive: true, force: true }) // another file system
+    copyCluster(CLUSTER, to, '--reflink=auto')
+  }
 }
 /** Whole or not at all, as files of tests run side by side. */
 const keepCluster = (pg: string) => {
   const beside = `${CLUSTER}.${process.pid}`
-  copyCluster(pg, beside)
+  copyCluster(pg, beside, '--reflink=auto')
   try {
     renameSync(beside, CLUSTER)
   } catch {
@@ -114,12 +127,12 @@ export async function startMayfly(
   const isNew = !existsSync(data) && !how.command && !args.includes('--database-url') && environment.MAYFLY_DATABASE_URL === undefined
   if (isNew && !how.fromNothing && existsSync(CLUSTER)) {
     mkdirSync(data, { recursive: true, mode: 0o711 })
-    copyCluster(CLUSTER, path.join(data, 'pg'))
+    giveCluster(path.join(data, 'pg'))
   }
   const errorFile = path.join(path.dirname(data), `${path.basename(data)}.stderr`)
   const state = path.join(path.dirname(data), 'state')
   const [program = '', ...before] = how.command ?? [process.execPath, BIN, 'up']
-  const child = spawn(program, [...before, '--json', '--port', '0', '--data', data, ...workersOf(args), ...args], {
+  const child = spawn(program, [...before, '--json', '--port', '0', '--data', data, ...workersOf(args), ...poolOf(args), ...args], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', openSync(errorFile, 'a')],
     detached: how.ownGroup ?? false,
