@@ -81,9 +81,10 @@ export interface EgressRecord {
   readonly bytesOut: number
 }
 
-/** That an execution has begun, as it was written down or will be. */
+/** That an execution has begun: it is written down unless the execution is over before. */
 export interface StartMark {
-  readonly taken: unknown
+  readonly invocationId: string
+  readonly attempt: number
 }
 
 /** Where executions and lines are written: appended to the process's journal, never waited for on the warm path. */
@@ -97,7 +98,7 @@ export interface Meter {
     memoryMb: number
     startedAt: number
   }): StartMark
-  /** @param mark  of its start, where that is at hand: both may be one record then */
+  /** @param mark  of its start, where that is at hand */
   ended(record: MeterRecord, mark?: StartMark | null): void
   carried(egress: EgressRecord): void
   /** Resolves when what was told before is in the journal's file: an answer that is given after it outlives a kill. */

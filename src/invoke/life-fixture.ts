@@ -146,10 +146,11 @@ export class World {
       sandboxes: pool,
       admission: this.#admission,
       meter: {
-        started: ({ invocationId }) => {
+        started: (start) => {
+          const { invocationId } = start
           if (this.#started.has(invocationId)) this.faults.push(`${invocationId} began twice`)
           this.#started.add(invocationId)
-          return { taken: null }
+          return start
         },
         carried: () => {},
         ended: (record) => {
