@@ -1,11 +1,11 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after } from 'node:test'
 import { LambdaClient } from '@aws-sdk/client-lambda'
 import yazl from 'yazl'
+import { giveCluster, keepCluster } from '../../tools/cluster.ts'
 
 export const ROOT = path.resolve(import.meta.dirname, '..', '..')
 const BIN = path.join(ROOT, 'bin', 'mayfly.js')
@@ -74,46 +74,6 @@ const poolOf = (args: readonly string[]): readonly string[] => (args.includes('-
 export const PROCESSES = 1 + Number(process.env.MAYFLY_TEST_WORKERS || 0)
 
 /**
- * An empty cluster of PostgreSQL as the first node of this checkout made it, with its password. Making one takes a
- * third of the processor time of a first start, and it is the same each time.
- */
-const CLUSTER = path.join(
-  ROOT,
-  'node_modules',
-  '.cache',
-  `mayfly-cluster-${createHash('sha256')
-    .update(readFileSync(path.join(ROOT, 'src', 'backends', 'database', 'embedded.ts')))
-    .update(readFileSync(path.join(ROOT, 'package-lock.json')))
-    .digest('hex')
-    .slice(0, 16)}`,
-)
-const copyCluster = (from: string, to: string, how: '--link' | '--reflink=auto') => {
-  mkdirSync(to, { recursive: true })
-  chmodSync(to, 0o711)
-  execFileSync('cp', ['-a', how, path.join(from, 'template'), to], { stdio: 'ignore' })
-  copyFileSync(path.join(from, 'password'), path.join(to, 'password'))
-}
-/** Nobody writes to the template that a node copies its servers' data from: other names for the same files will do. */
-const giveCluster = (to: string) => {
-  try {
-    copyCluster(CLUSTER, to, '--link')
-  } catch {
-    rmSync(to, { recursive: true, force: true }) // another file system
-    copyCluster(CLUSTER, to, '--reflink=auto')
-  }
-}
-/** Whole or not at all, as files of tests run side by side. */
-const keepCluster = (pg: string) => {
-  const beside = `${CLUSTER}.${process.pid}`
-  copyCluster(pg, beside, '--reflink=auto')
-  try {
-    renameSync(beside, CLUSTER)
-  } catch {
-    rmSync(beside, { recursive: true, force: true }) // another was first
-  }
-}
-
-/**
  * Starts a node as a user does, and waits for its ready line.
  * @param how  fromNothing: the cluster of PostgreSQL is not a kept one, but made by this very start
  * @throws Error with what it said when it ends first
@@ -125,7 +85,7 @@ export async function startMayfly(
   how: { readonly command?: readonly string[]; readonly ownGroup?: boolean; readonly fromNothing?: boolean } = {},
 ): Promise<RunningMayfly> {
   const isNew = !existsSync(data) && !how.command && !args.includes('--database-url') && environment.MAYFLY_DATABASE_URL === undefined
-  if (isNew && !how.fromNothing && existsSync(CLUSTER)) {
+  if (isNew && !how.fromNothing) {
     mkdirSync(data, { recursive: true, mode: 0o711 })
     giveCluster(path.join(data, 'pg'))
   }
@@ -158,7 +118,7 @@ export async function startMayfly(
       resolve(JSON.parse(line[0]) as Ready)
     })
   })
-  if (isNew && !existsSync(CLUSTER)) keepCluster(path.join(data, 'pg'))
+  if (isNew) keepCluster(path.join(data, 'pg'))
   const pid = () => (JSON.parse(readFileSync(path.join(data, 'run.json'), 'utf8')) as { pid: number }).pid
   return {
     ready,
