@@ -1,4 +1,4 @@
-import { readFileSync, writeSync } from 'node:fs'
+import { existsSync, readFileSync, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { availableParallelism, homedir } from 'node:os'
 import path from 'node:path'
