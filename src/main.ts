@@ -35,7 +35,7 @@ function hostOf(logLevel: string, bindings: Readonly<Record<string, unknown>> | 
     runBase: asRoot ? '/run' : (process.env.XDG_RUNTIME_DIR ?? '/tmp'),
     stateFolder: stateFolderOf(process.env, homedir()),
     cores: availableParallelism(),
-    workerCommand: (worker) => [process.execPath, ...process.execArgv, import.meta.filename, 'worker', String(worker)],
+    workerCommand: (worker) => [process.execPath, ...process.execArgv, process.argv[1] as string, 'worker', String(worker)],
     crash: crashAt(
       process.env.MAYFLY_TEST_CRASH_AT,
       (point) => {
