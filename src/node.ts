@@ -20,6 +20,7 @@ import { Projects } from './core/projects.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
+import { Data } from './data/index.ts'
 import { Deployments } from './deployments/index.ts'
 import { ConsoleListener, Content, Gateway, HostNames, isConsoleName, TrustedProxies, usualWorkers } from './gateway/index.ts'
 import type { Host } from './host.ts'
@@ -281,6 +282,7 @@ export class RunningNode implements AsyncDisposable {
         log,
       }),
     )
+    const tables = opening.use(new Data({ databases, config: config.data, clock, log }))
     const realtime = opening.use(new Realtime({ databases, config: config.realtime, newId: host.newId, clock, log }))
     const triggers: Triggers = opening.use(
       new Triggers({
@@ -310,6 +312,7 @@ export class RunningNode implements AsyncDisposable {
         await triggers.dropProject(project.ref)
         await queue.dropProject(project.ref)
         await realtime.dropProject(project.ref)
+        await tables.dropProject(project.ref)
         await storage.dropProject(project)
         await logs.dropProject(project.ref)
         await usage.dropProject(project.ref)
@@ -386,6 +389,7 @@ export class RunningNode implements AsyncDisposable {
       queue,
       triggers,
       storage,
+      tables,
       realtime,
       sites,
       deployments,
