@@ -23,17 +23,21 @@ begin
   end if;
 end $$;
 
--- What the project's owner may choose of the data API, by the names that PostgREST has for it: the settings of the login role.
+-- What the project's owner has chosen of the data API, by the names that PostgREST has for it. They stand over the
+-- settings `pgrst.*` of the login role, which only a superuser may attach.
+create table mayfly.data_setting (
+  name text primary key,
+  value text not null
+);
 create function mayfly.configure_data(setting text, value text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if setting not in ('db_schemas', 'db_extra_search_path', 'db_max_rows', 'db_aggregates_enabled', 'db_plan_enabled', 'db_pre_request', 'db_tx_end') then
     raise exception 'the data API has no setting %', setting using errcode = 'invalid_parameter_value';
   end if;
-  if value is null then
-    execute format('alter role %I in database %I reset %I', :'authenticator', current_database(), 'pgrst.' || setting);
-  else
-    execute format('alter role %I in database %I set %s = %L', :'authenticator', current_database(), 'pgrst.' || setting, value);
+  delete from mayfly.data_setting where name = setting;
+  if configure_data.value is not null then
+    insert into mayfly.data_setting (name, value) values (setting, configure_data.value);
   end if;
   notify pgrst, 'reload config';
 end

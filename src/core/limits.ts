@@ -708,6 +708,13 @@ export const LIMITS = {
     error: 'payload_too_large',
     provenBy: 'test/acceptance/data.test.ts',
   },
+  dataAnswer: {
+    value: 32 * MiB,
+    unit: 'bytes',
+    why: 'an answer is made by PostgreSQL as one text and held in memory until it has left; 54000 past it',
+    error: null,
+    provenBy: 'test/acceptance/data.test.ts',
+  },
   dataConnections: {
     value: 4,
     unit: 'count',

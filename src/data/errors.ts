@@ -57,6 +57,13 @@ export class DataError extends Error {
   }
 }
 
+/** More than one answer may hold: asked for in parts it comes. */
+export class AnswerTooLarge extends Error {
+  constructor(bytes: number, most: number) {
+    super(`the answer has ${bytes} bytes; ${most} is the limit`)
+  }
+}
+
 /** What a parser met, told as its clients expect it: which parameter, and where in it. */
 export const unparsable = (what: string, text: string, at: number, details: string): DataError =>
   new DataError('PGRST100', `"failed to parse ${what} (${text})" (line 1, column ${at + 1})`, { details })

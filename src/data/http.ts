@@ -1,11 +1,13 @@
 import { DatabaseError } from '../backends/database/database.ts'
 import { ERRORS, MayflyError } from '../core/errors.ts'
+import type { Project } from '../core/project.ts'
 import type { FailContext, Reply, Route } from '../core/route.ts'
-import { DataError, statusOfSqlState } from './errors.ts'
+import { AnswerTooLarge, DataError, statusOfSqlState } from './errors.ts'
 import { serve } from './pipeline.ts'
 import { WithoutWhere } from './plan/plan-request.ts'
 import { errorReply, raisedReply } from './reply.ts'
 import type { Data } from './service.ts'
+import { typesText } from './types-text.ts'
 
 /** The data API, as its clients call it. Who may see and change which rows, PostgreSQL says. */
 export function routes(data: Data): Route[] {
@@ -31,6 +33,17 @@ export function routes(data: Data): Route[] {
     row('*', "The project's tables, views and functions, in the words of PostgREST: reads rows of a table, deletes them, calls a function that only reads."),
     row('POST', 'Writes new rows to a table, or calls a function (`/rest/v1/rpc/<function>`).', 'data'),
     row('PATCH', 'Changes the rows that fit.', 'data'),
+    {
+      method: 'GET',
+      path: '/api/v1/projects/:ref/types',
+      access: 'manage',
+      plane: 'management',
+      doc: 'The TypeScript types of what the data API serves, in the form that supabase-js takes.',
+      handle: async ({ project }) => {
+        const { schema } = await data.placeOf((project as Project).ref)
+        return { status: 200, headers: { 'content-type': 'text/plain; charset=utf-8' }, body: typesText(await schema.current()) }
+      },
+    },
     row('PUT', 'Writes the one row of a key, new or not.', 'data'),
   ]
 }
@@ -55,6 +68,7 @@ export function failure(error: unknown, context: FailContext): Reply {
     return errorReply(error.status, error.code, error.message, error.details, error.hint, more)
   }
   if (error instanceof WithoutWhere) return errorReply(400, '21000', error.message, null, null)
+  if (error instanceof AnswerTooLarge) return errorReply(400, '54000', error.message, null, 'Ask for fewer rows or columns at once, with `limit` and `select`.')
   if (error instanceof Refused) {
     const { sqlState, message, detail, hint } = error.of
     if (sqlState === 'PGRST') return raisedReply(error.of)

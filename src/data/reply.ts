@@ -1,6 +1,7 @@
 import type { DatabaseError } from '../backends/database/database.ts'
+import { LIMITS } from '../core/limits.ts'
 import type { Reply } from '../core/route.ts'
-import { DataError } from './errors.ts'
+import { AnswerTooLarge, DataError } from './errors.ts'
 import type { DataPlan } from './plan/plan.ts'
 import { contentTypeOf } from './request/media.ts'
 import type { Preferences } from './request/preferences.ts'
@@ -13,20 +14,26 @@ type Made = Exclude<DataPlan, { kind: 'describe' }>
 /** What an answer must be like, or nothing of what was done stays. Null where nothing can be wrong with it. */
 export function judgeOf(plan: Made, request: DataRequest): ((answer: Answer) => void) | null {
   const { maxAffected } = request.preferences
-  const isSingle = plan.shape.media.kind === 'object' && (plan.shape.value === 'rows' || plan.shape.value === 'scalars')
   const isTold = plan.kind !== 'write' || request.preferences.return === 'representation'
+  const isSingle = isTold && plan.shape.media.kind === 'object' && (plan.shape.value === 'rows' || plan.shape.value === 'scalars')
   const isPut = request.action === 'put'
   const isBounded = maxAffected !== null && (request.action === 'update' || request.action === 'delete' || request.action === 'call')
-  if (!((isSingle && isTold) || isPut || isBounded)) return null
+  const isLarge = isTold && plan.shape.value !== 'none'
+  if (!(isSingle || isPut || isBounded || isLarge)) return null
   return ({ row, explained }) => {
     if (explained !== null) return
     const rows = Number(row.page)
     if (isBounded && rows > maxAffected)
       throw new DataError('PGRST124', 'Query result exceeds max-affected preference constraint', { details: `The query affects ${rows} rows` })
     if (isPut && rows !== 1) throw new DataError('PGRST115', 'Payload values do not match URL in primary key column(s)')
-    if (isSingle && isTold && rows !== 1)
+    if (isSingle && rows !== 1)
       throw new DataError('PGRST116', 'Cannot coerce the result to a single JSON object', { details: `The result contains ${rows} rows` })
+    checkSize(row)
   }
+}
+
+function checkSize({ bytes }: Answer['row']): void {
+  if (bytes !== null && bytes > LIMITS.dataAnswer.value) throw new AnswerTooLarge(bytes, LIMITS.dataAnswer.value)
 }
 
 /** @throws DataError PGRST103, PGRST111, PGRST112 */
@@ -44,8 +51,7 @@ export function replyOf(plan: Made, request: DataRequest, snapshot: Snapshot, an
   const { offset } = rootRange(request)
   const page = Number(row.page)
   const total = totalOf(request, snapshot, answer)
-  if (total !== null && offset > 0 && offset >= total && !(total === 0 && offset === 0) && offset > total)
-    throw notSatisfiable(`An offset of ${offset} was requested, but there are only ${total} rows.`)
+  if (total !== null && offset > total) throw notSatisfiable(`An offset of ${offset} was requested, but there are only ${total} rows.`)
   const headers: Record<string, string> = { 'content-range': rangeText(offset, page, total), ...common }
   if (plan.kind === 'call' && plan.shape.value === 'none') return overridden({ status: 204, headers, body: null }, answer)
   if (plan.kind === 'read') headers['content-location'] = locationOf(request)

@@ -73,11 +73,13 @@ export async function transact(
       signal.throwIfAborted()
       await using _leaving = cancelling(session, cancel, signal)
       const end = setting.rollsBack ? ROLLBACK : COMMIT
-      if (judge === null) {
+      // What was only read need not be undone.
+      if (judge === null || setting.isReadOnly) {
         const settled = await session.flight([...before, ...asked, end])
         const answer = answerOf(settled, before.length, query)
         const last = settled.at(-1)
         checkEnd(last, setting)
+        judge?.(answer)
         return answer
       }
       const settled = await session.flight([...before, ...asked])
@@ -152,7 +154,7 @@ function answerOf(settled: readonly Settled[], from: number, query: Query): Answ
   const explained = isPlan
     ? rows.map((row) => (typeof row['QUERY PLAN'] === 'string' ? row['QUERY PLAN'] : JSON.stringify(row['QUERY PLAN'], null, 2))).join('\n')
     : null
-  const row = isPlan ? { body: null, page: '0', total: null, new_rows: null, location: null } : (rows[0] as unknown as AnswerRow)
+  const row = isPlan ? { body: null, bytes: null, page: '0', total: null, new_rows: null, location: null } : (rows[0] as unknown as AnswerRow)
   return { row, explained, estimate, status: response?.status ?? null, headers: response?.headers ?? null }
 }
 

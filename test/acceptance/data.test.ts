@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import type pg from 'pg'
 import { type AnyClient, guestOf, ownerOf, serviceOf } from './data-fixture.ts'
-import { makeFolder, removeFolder, type RunningMayfly, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, removeFolder, type RunningMayfly, startMayfly } from './harness.ts'
 
 describe('the database as an API, by supabase-js', () => {
   const folder = makeFolder()
@@ -520,6 +521,33 @@ describe('the database as an API, by supabase-js', () => {
     assert.deepEqual([token[0], (token[1] as { code: string }).code], [401, 'PGRST301'])
     assert.equal(url.length > 0, true)
   })
+  it('types: as TypeScript that the client takes', () => {
+    const { stdout, code } = mayfly(['types', '--data', node.data])
+    assert.equal(code, 0)
+    assert.match(stdout, /^export type Json = /)
+    assert.match(stdout.replace(/\s+/g, ' '), /people: \{ Row: \{ boss_id: number \| null id: number name: string/)
+    assert.match(stdout, /grown: \{ Args: \{ at_least: number \}; Returns: \{ id: number; title: string; done: boolean; is_public: boolean \}\[\] \}/)
+    const file = path.join(folder, 'database.types.ts')
+    assert.equal(mayfly(['types', '--data', node.data, '-o', file]).code, 0)
+    assert.equal(readFileSync(file, 'utf8').trim(), stdout.trim())
+  })
+  it('an answer is no larger than the limit, and nothing of a write stays whose answer is', async () => {
+    const most = 32 * 1024 * 1024 // LIMITS.dataAnswer, by its name `dataAnswer`
+    await owner.query(`create table wide (id int primary key, body text); insert into wide select n, repeat('x', ${most / 4}) from generate_series(1, 3) as n`)
+    await untilSeen(service, 'wide')
+    const whole = await service.from('wide').select()
+    assert.equal((whole.data as { body: string }[] | null)?.length, 3)
+    await owner.query(`insert into wide values (4, repeat('x', ${most / 4}))`)
+    const read = await service.from('wide').select()
+    assert.deepEqual([read.status, read.error?.code], [400, '54000'])
+    const written = await service.from('wide').update({ id: 9 }).eq('id', 4).select('body,again:body,more:body,last:body')
+    assert.deepEqual([written.status, written.error?.code], [400, '54000'])
+    assert.deepEqual(
+      (await owner.query('select id from wide order by id')).rows.map(({ id }) => id),
+      [1, 2, 3, 4],
+    )
+    await owner.query('drop table wide')
+  })
   it('routes of the data API', async () => {
     const { project } = node.ready
     const headers = { apikey: project.secretKey, 'content-type': 'application/json' }
@@ -538,6 +566,11 @@ describe('the database as an API, by supabase-js', () => {
       const answer = await fetch(`${project.url}/rest/v1/${path}`, { method, headers, ...body })
       assert.equal(answer.status, status, `${row} ${method} ${path}: ${await answer.text()}`)
     }
+    assert.equal(
+      (await fetch(`${node.ready.url}/api/v1/projects/${project.ref}/types`, { headers: { apikey: project.publishableKey } })).status,
+      403,
+      'GET /api/v1/projects/:ref/types',
+    )
     assert.equal((await fetch(`${project.url}/rest/v1/todos`, { method: 'OPTIONS', headers })).headers.get('allow'), 'OPTIONS,GET,HEAD,POST,PUT,PATCH,DELETE')
   })
   it('aggregates, plans and rollback, where the project allows them', async () => {

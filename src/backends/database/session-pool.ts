@@ -33,8 +33,9 @@ export class NoSession extends Error {
 }
 
 // A session remembers what it has parsed: one that has seen so much is replaced.
-const MOST_PARSED = 500
-const KNOWN_TEXTS = 1_000
+const MOST_PARSED = 200
+const KNOWN_TEXTS = 300
+const LONGEST_KNOWN = 4_096
 
 /** A session that somebody has for himself. */
 export interface HeldSession {
@@ -119,6 +120,7 @@ export class SessionPool implements AsyncDisposable {
   }
 
   #nameOf(text: string): string | null {
+    if (text.length > LONGEST_KNOWN) return null
     const known = this.#texts.get(text)
     const name = known === undefined ? null : (known ?? createHash('sha1').update(text).digest('base64url'))
     this.#texts.delete(text)

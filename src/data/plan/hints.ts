@@ -18,13 +18,17 @@ export function likeness(a: string, b: string): number {
 
 /** A hint names only what is much like what was asked for: nobody learns names by guessing. */
 const LEAST = 0.75
+/** Of more a hint would cost more than it gives. */
+const MOST_NAMES = 500
 
 export function mostLike(name: string, names: Iterable<string>, least = LEAST): string | null {
   let best: string | null = null
   let score = least
   // Long names cost the square of their length.
   if (name.length > 100) return null
-  for (const each of names) {
+  const all = [...names]
+  if (all.length > MOST_NAMES) return null
+  for (const each of all) {
     if (each.length > 100) continue
     const found = likeness(name, each)
     if (found < score || (best !== null && found === score)) continue

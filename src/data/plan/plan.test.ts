@@ -43,6 +43,7 @@ const routine = (name: string, parameters: [string, string][], more: Partial<Rou
   rows: 0,
   returnType: 'int4',
   returnKind: 'b',
+  returnBase: 'int4',
   returnRelation: null,
   defaults: 0,
   isVariadic: false,
@@ -91,6 +92,7 @@ const SCHEMA: SchemaRow = {
     ),
   ],
   roles: [],
+  settings: {},
   announced: true,
 }
 const snapshotOf = (settings: readonly string[] = []): Snapshot =>

@@ -1,3 +1,4 @@
+import { LIMITS } from '../../core/limits.ts'
 import type { Statement } from '../../backends/database/session-pool.ts'
 import type { DataPlan, ReadPlan, Shape } from '../plan/plan.ts'
 import type { Preferences } from '../request/preferences.ts'
@@ -10,6 +11,8 @@ type Made = Exclude<DataPlan, { kind: 'describe' }>
 /** What the main statement answers with: one row of these columns. */
 export interface AnswerRow {
   readonly body: string | null
+  /** Of the body, also where it is too large to be told. */
+  readonly bytes: number | null
   readonly page: string
   /** How many there are without limit and offset; null when nobody asks. */
   readonly total: string | null
@@ -37,8 +40,10 @@ export function queryOf(plan: Made, { count }: Pick<Preferences, 'count'>, count
   const total = bounded === null ? 'null' : `(select count(*) from (${bounded}) as counted)`
   const wrote = plan.kind === 'write' && plan.write.countsNew ? `nullif(current_setting('${NEW_ROWS}', true), '')` : 'null'
   const text = [
-    `with ${made === null ? '' : `${MADE} as (${made}), `}shown as (${rows}) `,
-    `select ${bodyText(plan.shape)} as body, count(*) as page, ${total} as total, ${wrote} as new_rows, ${locationText(plan.shape)} as location from shown`,
+    `with ${made === null ? '' : `${MADE} as (${made}), `}shown as (${rows})`,
+    `, answer as (select ${bodyText(plan.shape)} as body, count(*) as page, ${total} as total, ${wrote} as new_rows, ${locationText(plan.shape)} as location from shown) `,
+    // What is too large does not leave PostgreSQL.
+    `select case when octet_length(body) <= ${LIMITS.dataAnswer.value} then body end as body, octet_length(body) as bytes, page, total, new_rows, location from answer`,
   ].join('')
   return { main: { text: explained(plan.shape, text), values: values.all }, estimate: estimateOf(plan, count) }
 }

@@ -21,6 +21,15 @@ const VALUES = {
   handling: ['strict', 'lenient'],
 } as const
 
+/** Whether there is such a time zone; others are left aside, as unknown preferences are. */
+function isZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== ''
+  } catch {
+    return false
+  }
+}
+
 /**
  * A list with commas; of each kind the first counts.
  * @throws DataError PGRST122 where unknown ones are to be refused
@@ -36,7 +45,7 @@ export function parsePreferences(header: string | undefined): Preferences {
     const value = mark === -1 ? '' : token.slice(mark + 1)
     const isKnown =
       (Object.hasOwn(VALUES, name) && (VALUES[name as keyof typeof VALUES] as readonly string[]).includes(value)) ||
-      (name === 'timezone' && value !== '') ||
+      (name === 'timezone' && isZone(value)) ||
       (name === 'max-affected' && /^\d{1,9}$/.test(value))
     if (!isKnown) unknown.push(token)
     else if (!said.has(name)) said.set(name, value)

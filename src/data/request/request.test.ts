@@ -232,6 +232,7 @@ describe('preferences', () => {
   it('of each kind the first counts', () => {
     const said = parsePreferences('count=exact,return=minimal, return=representation,foo=bar')
     assert.deepEqual([said.count, said.return, said.maxAffected], ['exact', 'minimal', null])
+    assert.deepEqual([parsePreferences('timezone=Asia/Seoul').timezone, parsePreferences('timezone=Moon/Sea').timezone], ['Asia/Seoul', null])
     assert.equal(parsePreferences('max-affected=2').maxAffected, null)
     assert.equal(parsePreferences('handling=strict,max-affected=2').maxAffected, 2)
   })

@@ -20,7 +20,9 @@ export function buildSnapshot(row: SchemaRow, authenticator: string, defaults: D
   const relations = new Map<string, Relation>()
   for (const relation of row.relations) if (!relation.isPartition) relations.set(nameOf(relation), relationOf(relation, byOid, origins))
   const roleSettings = settingsOfRoles(row.roles)
-  const settings = dataSettings(roleSettings.get(authenticator) ?? new Map(), defaults)
+  const chosen = new Map(roleSettings.get(authenticator))
+  for (const [name, value] of Object.entries(row.settings)) chosen.set(`pgrst.${name}`, value)
+  const settings = dataSettings(chosen, defaults)
   const routines = new Map<string, Routine[]>()
   for (const each of row.routines) {
     const routine = routineOf(each, byOid)
@@ -116,6 +118,7 @@ function routineOf(row: RoutineRow, byOid: ReadonlyMap<string, RelationRow>): Ro
     volatility: VOLATILITY[row.volatility],
     returnsSet: row.set,
     returns: row.returnType === 'void' && !hasOut ? 'void' : hasOut || row.returnRelation !== null ? 'row' : 'scalar',
+    returnBase: row.returnBase,
     relation: relation ? { schema: relation.schema, name: relation.name } : null,
     settings: new Map((row.settings ?? []).map(splitSetting)),
     description: row.description,

@@ -98,6 +98,7 @@ export interface Routine extends Qualified {
   readonly volatility: 'volatile' | 'stable' | 'immutable'
   readonly returnsSet: boolean
   readonly returns: 'void' | 'scalar' | 'row'
+  readonly returnBase: string
   /** The relation whose rows it returns. */
   readonly relation: Qualified | null
   /** What it sets while it runs, and what holds for the whole transaction then. */

@@ -39,6 +39,8 @@ export interface RoutineRow {
   readonly rows: number
   readonly returnType: string
   readonly returnKind: string
+  /** The name of the type below all domains. */
+  readonly returnBase: string
   readonly returnRelation: string | null
   readonly defaults: number
   readonly isVariadic: boolean
@@ -62,6 +64,7 @@ export interface SchemaRow {
   readonly foreignKeys: readonly ForeignKeyRow[]
   readonly routines: readonly RoutineRow[]
   readonly roles: readonly RoleSettingRow[]
+  readonly settings: Readonly<Record<string, string>>
   readonly announced: boolean
 }
 
@@ -103,7 +106,7 @@ export const selectSchema = (sql: Sql, authenticator: string) => sql<SchemaRow>`
      where contype = 'f' and conparentid = 0),
   routine as (
     select place.nspname, proc.proname, proc.provolatile, proc.proretset, proc.prorows, returned.typtype, returned.typname,
-           (select base_oid from type where oid = proc.prorettype) as base, proc.pronargdefaults, proc.provariadic <> 0 as is_variadic, proc.proconfig,
+           (select base from type where oid = proc.prorettype) as base_name, proc.pronargdefaults, proc.provariadic <> 0 as is_variadic, proc.proconfig,
            obj_description(proc.oid, 'pg_proc') as description,
            (select nullif(typrelid, 0) from pg_type where oid = (select base_oid from type where oid = proc.prorettype)) as relation,
            (select coalesce(json_agg(json_build_object(
@@ -121,7 +124,7 @@ export const selectSchema = (sql: Sql, authenticator: string) => sql<SchemaRow>`
          (select coalesce(json_agg(json_build_object(
                    'name', conname, 'from', conrelid::text, 'to', confrelid::text, 'fromColumns', conkey, 'toColumns', confkey) order by conname), '[]') from foreign_key) as "foreignKeys",
          (select coalesce(json_agg(json_build_object(
-                   'schema', nspname, 'name', proname, 'volatility', provolatile, 'set', proretset, 'rows', prorows, 'returnType', typname, 'returnKind', typtype,
+                   'schema', nspname, 'name', proname, 'volatility', provolatile, 'set', proretset, 'rows', prorows, 'returnType', typname, 'returnKind', typtype, 'returnBase', base_name,
                    'returnRelation', relation::text, 'defaults', pronargdefaults, 'isVariadic', is_variadic, 'settings', proconfig,
                    'description', description, 'parameters', parameters)), '[]') from routine) as routines,
          (select coalesce(json_agg(json_build_object(
@@ -129,4 +132,5 @@ export const selectSchema = (sql: Sql, authenticator: string) => sql<SchemaRow>`
             from pg_db_role_setting join pg_roles on pg_roles.oid = setrole
            where setdatabase in (0, (select oid from pg_database where datname = current_database()))
              and rolname in (${authenticator}, 'anon', 'authenticated', 'service_role')) as roles,
+         (select coalesce(json_object_agg(name, value), '{}') from mayfly.data_setting) as settings,
          exists (select from pg_event_trigger where evtname = 'mayfly_schema_changed' and evtenabled <> 'D') as announced`
