@@ -110,7 +110,7 @@ async function runFile({ file, timeoutMs, environment }: TestFile): Promise<File
     signal: AbortSignal.timeout(timeoutMs),
     cwd: ROOT,
     env: { ...process.env, ...environment, MAYFLY_TEST_USED: path.join(folder, 'seconds') },
-    execArgv: ['seed.mjs', 'compiled.mjs', 'used.mjs'].flatMap((name) => ['--import', path.join(ROOT, 'tools', name)]),
+    execArgv: ['compiled.mjs', 'seed.mjs', 'used.mjs'].flatMap((name) => ['--import', path.join(ROOT, 'tools', name)]),
   })
   for await (const event of stream) {
     if (event.type !== 'test:pass' && event.type !== 'test:fail') continue

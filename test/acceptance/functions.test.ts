@@ -228,6 +228,7 @@ describe('the relay of a sandbox', () => {
       { memory: 256 },
     )
     const ask = async (what: object) => (await invoke('inside', what)).value as { status: number; text: string; key: string; publicUrl: string }
+    await create('neighbour', 'export const handler = async () => "here"')
     const own = await ask({ path: '/functions/v1/neighbour' })
     assert.deepEqual([own.status, own.text], [200, 'here'])
     assert.equal(own.publicUrl, at.node.ready.project.url)
