@@ -11,7 +11,7 @@ const LOOK_MS = 500
  * So many calls of a look that would be handed on make a function one that is served here too: what a hand-over costs
  * (a quarter of a millisecond in each of two processes) has paid for a sandbox of its own after a few seconds.
  */
-const COMES = 100
+const COMES = 40
 /** With fewer in each look of so long it is handed on again; its sandboxes here are idle then, and go as others do. */
 const STAYS = 10
 const STAYS_MS = 30_000
