@@ -5,7 +5,7 @@ import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { adapterFor } from './adapters/adapters.mjs'
 import { offerDeno, servedByDeno } from './deno.mjs'
-import { HandlerError } from './errors.mjs'
+import { HandlerError, inOwnLines } from './errors.mjs'
 import { code } from './running.mjs'
 import { streamingOf } from './streams.mjs'
 
@@ -75,7 +75,7 @@ export async function load(root, handler, framework = null) {
       else process.setSourceMapsEnabled(true)
       return await adapterFor(framework)(root, handler, moduleAt)
     } catch (error) {
-      throw inLambdasWords(error)
+      throw inOwnLines(withPlace(inLambdasWords(error), error))
     }
   }
   const { folder, file, names } = splitHandler(handler)
@@ -105,6 +105,13 @@ function lambdaHandler(run) {
     )
   }
   return { kind: 'lambda', run, streaming }
+}
+
+/** Where a file is no JavaScript, its place stands before all else in the stack of the language. */
+function withPlace(told, error) {
+  const [place] = error instanceof SyntaxError ? String(error.stack).split('\n') : ['']
+  if (/^(file:\/\/)?\/.*:\d+$/.test(place)) told.stack = `${told.name}: ${told.message}\n    at ${place}`
+  return told
 }
 
 function inLambdasWords(error) {
