@@ -3,7 +3,8 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { createClient } from '@supabase/supabase-js'
-import { copyApp, readLogs, runMayfly } from './cloud-fixture.ts'
+import { copyApp, operatorOf, readLogs, runMayfly } from './cloud-fixture.ts'
+import { Dev } from './dev-fixture.ts'
 import { makeFolder, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 import { type FakeRegistry, startRegistry } from './registry-fixture.ts'
 
@@ -201,6 +202,30 @@ describe('an app of Azure, unchanged', () => {
     const without = await at('deploy', own)
     assert.notEqual(without.code, 0)
     assert.match(without.stderr, /asks for the variable SHOP_TOKEN, which is not set here/)
+  })
+
+  it('is developed: an edit is another answer of a function, and another function', async () => {
+    const own = copyApp('azure-broken', path.join(folder, 'developed'), { lock: false })
+    const file = path.join(own, 'src', 'index.js')
+    const head = "import { app } from '@azure/functions'\n"
+    writeFileSync(file, `${head}app.http('first', { handler: () => ({ body: 'one' }) })\n`)
+    const dev = new Dev(own, { XDG_STATE_HOME: path.join(folder, 'state'), MAYFLY_URL: node.ready.url, MAYFLY_KEY: operatorOf(node) })
+    try {
+      const deployed = await dev.event('deployed')
+      const ask = async () => await (await fetch(`${deployed.base}/functions/v1/developed/api/first`, { headers: { apikey: String(deployed.key) } })).text()
+      assert.equal(await ask(), 'one')
+      const from = dev.events.length
+      writeFileSync(
+        file,
+        `${head}app.http('first', { handler: () => ({ body: 'two' }) })\napp.timer('second', { schedule: '0 * * * * *', handler: () => {} })\n`,
+      )
+      const again = await dev.event('deployed', undefined, from)
+      assert.deepEqual(again.functions, ['developed', 'developed-second'])
+      assert.equal(await ask(), 'two')
+    } finally {
+      dev.child.kill('SIGINT')
+      await dev.ended
+    }
   })
 
   it('loses the functions that it registers no more, and is refused by its own line when it does not load', async () => {

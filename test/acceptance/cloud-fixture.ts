@@ -26,10 +26,13 @@ export function copyApp(name: string, to: string, how: { readonly lock?: boolean
   return to
 }
 
+export const operatorOf = ({ data }: RunningMayfly): string => readFileSync(path.join(data, 'operator.token'), 'utf8').trim()
+
 /** What a function of the default project wrote, without the start of a program for each look. */
 export async function readLogs(node: RunningMayfly, name: string): Promise<string> {
-  const token = readFileSync(path.join(node.data, 'operator.token'), 'utf8').trim()
   const at = `${node.ready.url}/api/v1/projects/${node.ready.project.ref}/functions/${name}/logs?limit=1000`
-  const { lines = [] } = (await (await fetch(at, { headers: { authorization: `Bearer ${token}` } })).json()) as { lines?: readonly { text: string }[] }
+  const { lines = [] } = (await (await fetch(at, { headers: { authorization: `Bearer ${operatorOf(node)}` } })).json()) as {
+    lines?: readonly { text: string }[]
+  }
   return lines.map(({ text }) => text.replaceAll('\r', '\n')).join('\n')
 }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { createClient } from '@supabase/supabase-js'
-import { copyApp, readLogs, runMayfly } from './cloud-fixture.ts'
+import { copyApp, operatorOf, readLogs, runMayfly } from './cloud-fixture.ts'
+import { Dev } from './dev-fixture.ts'
 import { makeFolder, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 import { type FakeRegistry, startRegistry } from './registry-fixture.ts'
 
@@ -12,13 +13,25 @@ const until = async (what: () => Promise<boolean>) => {
   assert.fail('it did not come to that')
 }
 
+/** A framework of one package, for what is not about the framework. */
+function smallFramework(at: string): string {
+  mkdirSync(at)
+  writeFileSync(path.join(at, 'package.json'), JSON.stringify({ name: '@google-cloud/functions-framework', version: '5.9.0' }))
+  writeFileSync(path.join(at, 'index.js'), 'exports.all = new Map()\nexports.http = (name, run) => exports.all.set(name, run)\n')
+  writeFileSync(
+    path.join(at, 'testing.js'),
+    "const { all } = require('./index.js')\nexports.getFunction = (name) => all.get(name)\nexports.getTestServer = (name) => require('node:http').createServer(all.get(name))\n",
+  )
+  return at
+}
+
 describe('functions of Google, unchanged', () => {
   let folder = ''
   let node: RunningMayfly
   let registry: FakeRegistry
   before(async () => {
     folder = makeFolder()
-    registry = await startRegistry()
+    registry = await startRegistry({ '@google-cloud/functions-framework': { '5.9.0': smallFramework(path.join(folder, 'framework')) } })
     const token = path.join(folder, 'token')
     writeFileSync(token, 'only-for-the-registry\n')
     node = await startMayfly(path.join(folder, 'data'), ['--empty', '--npm-registry', registry.url, '--npm-token-file', token])
@@ -145,6 +158,32 @@ describe('functions of Google, unchanged', () => {
     }
     const failed = await at('invoke', 'on-storage', '--data', JSON.stringify({ ...event, data: { ...data, name: 'bad.txt' } }))
     assert.notEqual(failed.code, 0)
+  })
+
+  it('is developed: an edit is another answer, and one that does not load is told by its line', async () => {
+    const app = path.join(folder, 'developed')
+    mkdirSync(app)
+    writeFileSync(path.join(app, 'package.json'), JSON.stringify({ name: 'developed', dependencies: { '@google-cloud/functions-framework': '5.9.0' } }))
+    const code = "const functions = require('@google-cloud/functions-framework')\n\nfunctions.http('developed', (_req, res) => res.end('Hello Ann!'))\n"
+    const file = path.join(app, 'index.js')
+    writeFileSync(file, code)
+    const dev = new Dev(app, { XDG_STATE_HOME: path.join(folder, 'state'), MAYFLY_URL: node.ready.url, MAYFLY_KEY: operatorOf(node) })
+    try {
+      const deployed = await dev.event('deployed')
+      const ask = async () => await (await fetch(`${deployed.base}/functions/v1/developed?name=Ann`, { headers: { apikey: String(deployed.key) } })).text()
+      assert.equal(await ask(), 'Hello Ann!')
+      let from = dev.events.length
+      writeFileSync(file, code.replace('Hello', 'Good evening'))
+      await dev.event('deployed', undefined, from)
+      assert.equal(await ask(), 'Good evening Ann!')
+      from = dev.events.length
+      writeFileSync(file, `${code}\nundefined.greeting\n`)
+      assert.match(String((await dev.event('failed', undefined, from)).message), /TypeError: [\s\S]*index\.js:\d+:11/)
+      assert.equal(await ask(), 'Good evening Ann!')
+    } finally {
+      dev.child.kill('SIGINT')
+      await dev.ended
+    }
   })
 
   it('refuses at deploy what does not load or is not there, by the line of its own file', async () => {
