@@ -3,6 +3,8 @@ import { existsSync, promises as fs } from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import type { Command } from 'commander'
+import { isProjectFile } from '../client/mayfly-json.ts'
+import { INSPECT_PORT } from './inspect.ts'
 import { dim, green, print, UsageError } from './output.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
@@ -97,9 +99,31 @@ async function filesOf(template: Template, name: string): Promise<Map<string, st
   if (!template.asItIs) files.set('package.json', withTypes(files.get('package.json') ?? '{}', name))
   if (!template.asItIs && !files.has('tsconfig.json')) files.set('tsconfig.json', await fs.readFile(path.join(ROOT, 'templates', 'tsconfig.json'), 'utf8'))
   files.set('.gitignore', 'node_modules/\n')
+  files.set('.vscode/launch.json', launchOf(files))
   for (const file of ['package.json', 'index.d.ts']) files.set(`${TYPES_FOLDER}/${file}`, await fs.readFile(path.join(ROOT, 'types', file), 'utf8'))
   files.set(`${TYPES_FOLDER}/${SCHEMA}`, await fs.readFile(path.join(ROOT, 'docs', SCHEMA), 'utf8'))
   return files
+}
+
+/** How VS Code attaches to what `mayfly inspect` shows: by its usual port, of each function with its own folder. */
+function launchOf(files: ReadonlyMap<string, string>): string {
+  const folders = [...files].flatMap(([file, text]) =>
+    path.basename(file) === 'mayfly.json' && !isProjectFile(JSON.parse(text) as Record<string, unknown>) ? [path.posix.dirname(file)] : [],
+  )
+  const configurations = folders.map((folder) => ({
+    name: `Attach to mayfly inspect${folder === '.' ? '' : `: ${folder}`}`,
+    type: 'node',
+    request: 'attach',
+    address: '127.0.0.1',
+    port: Number(INSPECT_PORT),
+    // A new version has another sandbox.
+    restart: true,
+    localRoot: folder === '.' ? '${workspaceFolder}' : `\${workspaceFolder}/${folder}`,
+    remoteRoot: '/var/task',
+    resolveSourceMapLocations: null,
+    skipFiles: ['<node_internals>/**', '/var/runtime/**'],
+  }))
+  return jsonText({ version: '0.2.0', configurations })
 }
 
 const jsonText = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`

@@ -10,6 +10,7 @@ import { devCommand } from './dev.ts'
 import { type DeploySettings, overridesOf, withDeploySettings } from './deploy-settings.ts'
 import { concurrencyOf } from './concurrency.ts'
 import { initCommand } from './init.ts'
+import { inspectCommand } from './inspect.ts'
 import { invocationsCommand } from './invocations.ts'
 import { invokeCommand } from './invoke.ts'
 import { layers } from './layers.ts'
@@ -92,6 +93,8 @@ withDeploySettings(command('deploy <folder>', 'make a folder a function, or a wh
 invokeCommand(bare)
 
 devCommand(command)
+
+inspectCommand(command)
 
 command('logs <function>', 'show what a function wrote')
   .option('-f, --follow', 'go on until Ctrl-C')

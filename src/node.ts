@@ -23,7 +23,7 @@ import { bucketsOfDeployment, triggersOfDeployment, urlsOfDeployment } from './d
 import { Deployments } from './deployments/index.ts'
 import { ConsoleListener, Content, Gateway, HostNames, isConsoleName, TrustedProxies, usualWorkers } from './gateway/index.ts'
 import type { Host } from './host.ts'
-import { destinationsOf, Invoker, Queue, SlotLender } from './invoke/index.ts'
+import { destinationsOf, inspectUpgrades, Invoker, Queue, SlotLender } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
 import { randomFraction } from './lib/ids.ts'
 import { storeFormerJournals } from './former-journals.ts'
@@ -407,7 +407,7 @@ export class RunningNode implements AsyncDisposable {
     const served = opening.use(
       new Gateway({
         routes,
-        upgrades: realtimeUpgrades(realtime),
+        upgrades: [...realtimeUpgrades(realtime), ...inspectUpgrades({ functions, sandboxes: sandbox.sandboxes, specs: room.specs, clock, log })],
         credentials: { verifyKey: (text) => auth.verifyKey(text), verifyHandle: (text) => auth.verifyHandle(text) },
         verifyAws: (request, relay) => verifyAws(auth, request, relay, clock),
         project: async (ref) => projects.find(ref),

@@ -17,7 +17,7 @@ import type { Version } from './functions/index.ts'
 import { Content, Gateway, HandOver, HostNames, Peer, TrustedProxies } from './gateway/index.ts'
 import { Homes, socketOf } from './homes.ts'
 import type { Host } from './host.ts'
-import { callRoutes, Invoker, lambdaInvokeRoutes, LeasedSlots, urlDoorRoutes } from './invoke/index.ts'
+import { callRoutes, inspectUpgrades, Invoker, lambdaInvokeRoutes, LeasedSlots, urlDoorRoutes } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
 import { tlsOf } from './listening.ts'
 import { Logs } from './observe/index.ts'
@@ -182,7 +182,7 @@ export class RunningWorker implements AsyncDisposable {
     const served = opening.use(
       new Gateway({
         routes,
-        upgrades: [],
+        upgrades: inspectUpgrades({ functions, sandboxes: sandbox.sandboxes, specs: room.specs, clock, log }),
         credentials: { verifyKey: (text) => auth.verifyKey(text), verifyHandle: (text) => auth.verifyHandle(text) },
         verifyAws: (request, relay) => verifyAws(auth, request, relay, clock),
         project,
@@ -200,6 +200,7 @@ export class RunningWorker implements AsyncDisposable {
           handleOf: (identity) => auth.handleOf(identity),
           adoptHandle: (identity, handle) => auth.adoptHandle(identity, handle),
           settled: async () => {},
+          homeOf: () => null,
         },
       }),
     )

@@ -155,6 +155,7 @@ export class Workforce implements AsyncDisposable {
       handleOf: (identity) => auth.handleOf(identity),
       adoptHandle: (identity, handle) => auth.adoptHandle(identity, handle),
       settled: () => this.settled(),
+      homeOf: (project, functionName) => this.homes.peerFor(homeKey(project, functionName)),
     }
   }
 

@@ -10,7 +10,7 @@ import { LIMITS } from '../src/core/limits.ts'
 import { environmentName, flagName } from '../src/core/settings.ts'
 import { lambdaRoutes, MAX_ENVIRONMENT_BYTES, mayflyJsonSchema, routes as functionRoutes, secretRoutes, urlRoutes } from '../src/functions/index.ts'
 import { consoleRoutes, nodeRoutes, projectRoutes } from '../src/gateway/index.ts'
-import { callRoutes, lambdaInvokeRoutes, queueRoutes, urlDoorRoutes } from '../src/invoke/index.ts'
+import { callRoutes, lambdaInvokeRoutes, queueRoutes, urlDoorRoutes, inspectUpgrades } from '../src/invoke/index.ts'
 import { metricsRoutes, routes as logRoutes } from '../src/observe/http.ts'
 import { METRICS } from '../src/observe/metrics.ts'
 import { routes as siteRoutes } from '../src/sites/http.ts'
@@ -43,7 +43,11 @@ const ROUTES = [
   ...triggerRoutes(nothing),
   ...lambdaInvokeRoutes(nothing),
   ...realtimeRoutes(nothing),
-  ...realtimeUpgrades(nothing).map((row) => ({ ...row, method: 'ws', access: 'project', plane: 'data-plane' })),
+  ...[...realtimeUpgrades(nothing), ...inspectUpgrades(nothing)].map((row) => ({
+    ...row,
+    method: 'ws',
+    plane: row.access === 'manage' ? 'management' : 'data-plane',
+  })),
   ...lambdaRoutes(nothing),
   ...storageRoutes(nothing),
 ]

@@ -43,6 +43,7 @@ export const ERRORS = {
   function_timeout: { status: 504, retry: 'never', hint: 'Raise the timeout of the function, or let it do less at once.' },
   function_url_exists: { status: 409, retry: 'never', hint: 'Change the address that is there, or remove it first.' },
   function_url_not_found: { status: 404, retry: 'never', hint: 'Make one with `mayfly url <function> --create`.' },
+  inspected_already: { status: 409, retry: 'after', hint: 'Close the other debugger first; one looks into a version at a time.' },
   internal: { status: 500, retry: 'after', hint: 'This is a fault of Mayfly. The log names it under the request id.' },
   key_invalid: { status: 401, retry: 'never', hint: 'Send a key of this project in `apikey` or `Authorization: Bearer`.' },
   key_missing: { status: 401, retry: 'never', hint: 'Send a key of this project in `apikey` or `Authorization: Bearer`.' },
@@ -57,6 +58,7 @@ export const ERRORS = {
   misdirected_request: { status: 421, retry: 'never', hint: 'Call a host name that this node serves; add others with `--allow-host`.' },
   node_busy: { status: 503, retry: 'after', hint: 'Send the request again in a moment; it was not begun.' },
   not_allowed: { status: 403, retry: 'never', hint: 'Use a key that has this right.' },
+  not_inspectable: { status: 409, retry: 'never', hint: 'Inspect a Node function on a node whose sandboxes are those of runc or bubblewrap.' },
   not_found: { status: 404, retry: 'never', hint: 'Check the path; the routes are listed in docs/api.md.' },
   nothing_before: {
     status: 409,

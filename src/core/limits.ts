@@ -585,6 +585,20 @@ export const LIMITS = {
     error: 'payload_too_large',
     provenBy: 'src/realtime/service.test.ts',
   },
+  inspectTime: {
+    value: 3_600_000,
+    unit: 'ms',
+    why: 'a debugger holds a sandbox, and the calls that stopped in it; when it is over the connection is closed, and a debugger may come again',
+    error: null,
+    provenBy: 'src/invoke/inspect.test.ts',
+  },
+  inspectFrame: {
+    value: 64 * MiB,
+    unit: 'bytes',
+    why: 'a message between a debugger and a sandbox is held in memory; a larger one, or so much that is not taken, closes the connection',
+    error: null,
+    provenBy: 'src/invoke/inspect.test.ts',
+  },
   realtimeFrame: {
     value: 5 * MiB,
     unit: 'bytes',

@@ -123,19 +123,25 @@ export interface UpgradeContext {
   readonly project: Project
   readonly query: URLSearchParams
   readonly headers: IncomingHttpHeaders
+  /** Fires when the connection is gone, before the handshake or after it. */
+  readonly closed: AbortSignal
 }
 
-/** A row beside the routes: where a GET becomes a WebSocket. Always of the data plane; a key of the project is asked for, a cookie never. */
+/** A row beside the routes: where a GET becomes a WebSocket. A key of the project is asked for, a cookie never. */
 export interface Upgrade {
   /** Literal, without parameters. */
   readonly path: string
+  /** `project`: any key of the project, and functions of it. `manage`: the operator or the secret key, and nobody from inside a sandbox. */
+  readonly access: 'project' | 'manage'
   /** One sentence for docs/api.md. */
   readonly doc: string
+  /** The process that has the sandboxes of the function in `?function=` serves it; else the main process. */
+  readonly atHome?: boolean
   /** The largest message that is taken from a client. */
   readonly frameBytes: number
-  /** Renders a refusal, which is plain HTTP. */
-  readonly fail: (error: unknown, context: { id: string }) => Reply
+  /** Renders a refusal, which is plain HTTP; in the catalogue's shape when absent. */
+  readonly fail?: (error: unknown, context: { id: string }) => Reply
   /** May it come in? Asked before the handshake. @throws MayflyError */
-  readonly admit: (context: UpgradeContext) => void
+  readonly admit: (context: UpgradeContext) => void | Promise<void>
   readonly accept: (context: UpgradeContext, socket: Socket) => void
 }

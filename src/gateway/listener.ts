@@ -24,7 +24,7 @@ import { CORS_HEADERS, isPreflight, preflightReply } from './cors.ts'
 import { type Content, FUNCTION_URLS } from './content.ts'
 import { cutProject, hostName, type HostNames, type TrustedProxies } from './doors.ts'
 import type { HandOver } from './hand-over.ts'
-import { type Hop, leftHeader, type RelayHandle, takeHop } from './peer.ts'
+import { type Hop, leftHeader, type Peer, type RelayHandle, takeHop } from './peer.ts'
 import { checkRequestLine, endWith, refuseMalformed } from './refusals.ts'
 import { errorReply, writeReply } from './reply.ts'
 import { Router } from './router.ts'
@@ -78,6 +78,8 @@ export interface Processes {
   readonly adoptHandle: (identity: RelayIdentity, handle: RelayHandle | null) => void
   /** A request of the management API may have changed something: resolves when no process serves what was before it. */
   readonly settled: () => Promise<void>
+  /** Asked in the main process: who has the sandboxes of a function. Null for itself. */
+  readonly homeOf: (project: ProjectRef, functionName: string) => Peer | null
 }
 
 interface Arrival {
@@ -160,10 +162,10 @@ export class Gateway implements AsyncDisposable {
     ] as const) {
       server.on('clientError', refuseMalformed)
       server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-        const { relay } = this.#handed.get(request) ?? { relay: this.#relayOf(request.socket) }
-        const others = deps.processes?.handOver.rest
-        if (others) void others.upgrade(request, socket, head, this.#hopOf(request, { relay }))
-        else void this.#upgrades.take(request, socket, head, relay)
+        const arrival: Arrival = this.#handed.get(request) ?? { relay: this.#relayOf(request.socket) }
+        const others = this.#upgradeTo(request, arrival)
+        if (others) void others.upgrade(request, socket, head, this.#hopOf(request, arrival))
+        else void this.#upgrades.take(request, socket, head, arrival.relay)
       })
       // An expectation that nobody knows is no reason to answer past the catalogue (RFC 9110, 10.1.1).
       server.on('checkExpectation', take)
@@ -208,9 +210,19 @@ export class Gateway implements AsyncDisposable {
     return arrival
   }
 
-  #hopOf(request: IncomingMessage, { relay }: Arrival): Omit<Hop, 'added'> {
+  /** Who takes what may become a WebSocket; null for this process. What the main process hands on has come where it belongs. */
+  #upgradeTo(request: IncomingMessage, { relay, hop }: Arrival): Peer | null {
+    const { processes } = this.#deps
+    if (!processes) return null
+    const { rest } = processes.handOver
+    if (rest) return hop ? null : rest
+    const home = relay ? null : this.#upgrades.homeOf(request)
+    return home && processes.homeOf(home.ref, home.functionName)
+  }
+
+  #hopOf(request: IncomingMessage, { relay, hop }: Arrival): Omit<Hop, 'added'> {
     const handle = relay ? (this.#deps.processes?.handleOf(relay.identity) ?? null) : null
-    return { remote: request.socket.remoteAddress ?? 'sandbox', relay: relay && { ...relay, handle } }
+    return { remote: hop?.remote ?? request.socket.remoteAddress ?? 'sandbox', relay: relay && { ...relay, handle } }
   }
 
   /** Would become a WebSocket in another process. */

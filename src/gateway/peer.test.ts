@@ -73,6 +73,7 @@ async function openNode() {
   const upgrades: Upgrade[] = [
     {
       path: '/socket',
+      access: 'project',
       doc: '',
       frameBytes: 1 << 20,
       fail: () => json(403, { refused: true }),
@@ -110,6 +111,7 @@ async function openNode() {
     handleOf: () => known,
     adoptHandle: (_: RelayIdentity, given: RelayHandle | null) => void adopted.push(given),
     settled: () => settle.promise,
+    homeOf: () => null,
   })
   const main = new Gateway({ ...common('main'), processes: processes(null) })
   const front = new Gateway({ ...common('front'), processes: processes(rest) })

@@ -31,6 +31,7 @@ describe('upgrades', () => {
       upgrades: [
         {
           path: '/live',
+          access: 'project',
           doc: '',
           frameBytes: LIMITS.realtimeFrame.value,
           fail: (error, { id }) => errorReply(error, id),

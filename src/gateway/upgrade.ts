@@ -12,6 +12,7 @@ import { STATUS_CODES } from '../lib/http-server.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import type { RelayIdentity } from '../sandbox/index.ts'
 import { authenticate, authenticateRelay, authorise, type Credentials } from './authenticate.ts'
+import { errorReply } from './reply.ts'
 import { withoutConsoleCookie } from './cookies.ts'
 import { cutProject, hostName, type HostNames } from './doors.ts'
 
@@ -60,8 +61,10 @@ export class Upgrades {
     if (!found) return void socket.destroy()
     const { row, server } = found
     try {
-      const context = await this.#resolve(request, relay, id)
-      row.admit(context)
+      const closed = new AbortController()
+      socket.once('close', () => closed.abort())
+      const context = { ...(await this.#resolve(request, row, relay, id)), closed: closed.signal }
+      await row.admit(context)
       if (socket.destroyed) return
       server.handleUpgrade(request, socket, head, (ws) => {
         const open = new OpenSocket(ws, clock)
@@ -71,15 +74,23 @@ export class Upgrades {
         if (this.#draining) open.close(GOING_AWAY, 'the node is stopping')
       })
     } catch (error) {
+      if (socket.destroyed) return
       const away = error instanceof DatabaseError && error.isAway
       const cause = away ? new MayflyError('database_unavailable', 'the node does not reach its database', { cause: error }) : error
       if (!(cause instanceof MayflyError))
         log.error({ requestId: id, error: cause instanceof Error ? cause.stack : String(cause) }, 'a socket could not be opened')
-      const reply = row.fail(cause, { id })
+      const reply = row.fail?.(cause, { id }) ?? errorReply(cause, id)
       const body = String(reply.body ?? '')
       const lines = Object.entries({ ...reply.headers, connection: 'close', 'content-length': Buffer.byteLength(body), 'x-request-id': id })
       socket.end(`HTTP/1.1 ${reply.status} ${STATUS_CODES[reply.status]}\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`)
     }
+  }
+
+  /** The function whose sandboxes serve it, and the project that the path names; null where no function does. */
+  homeOf(request: IncomingMessage): { readonly ref: ProjectRef; readonly functionName: string } | null {
+    if (!this.#find(request)?.row.atHome) return null
+    const name = new URLSearchParams((request.url ?? '').split('?')[1] ?? '').get('function')
+    return name === null ? null : { ref: cutProject(pathOf(request)).ref ?? this.#deps.defaultProject, functionName: name }
   }
 
   /** Says to all that the node goes; who does not answer is cut. */
@@ -96,9 +107,10 @@ export class Upgrades {
     }
   }
 
-  async #resolve(request: IncomingMessage, relay: Relay | null, id: string): Promise<UpgradeContext> {
+  async #resolve(request: IncomingMessage, row: Upgrade, relay: Relay | null, id: string): Promise<Omit<UpgradeContext, 'closed'>> {
     const { credentials, defaultProject, hosts } = this.#deps
     if (this.#draining) throw new MayflyError('shutting_down', 'the node is stopping')
+    if (relay && row.access === 'manage') throw new MayflyError('not_found', 'this is not reached from inside a function')
     const headers = { ...withoutConsoleCookie(request).headers }
     const url = request.url ?? '/'
     const query = new URLSearchParams(url.includes('?') ? url.slice(url.indexOf('?') + 1) : '')
@@ -118,7 +130,7 @@ export class Upgrades {
     if (relay && ref !== null && ref !== relay.identity.project) throw new MayflyError('not_found', 'another project is not reached from inside a function')
     const project = await this.#deps.project(relay ? (relay.identity.project as ProjectRef) : (ref ?? defaultProject))
     if (project?.state !== 'active') throw new MayflyError('project_not_found', 'there is no such project')
-    authorise('project', principal, project.ref, null, null)
+    authorise(row.access, principal, project.ref, project.ref, null)
     return { id, principal, project, query, headers }
   }
 }

@@ -117,6 +117,7 @@ export const routes = (realtime: Realtime): Route[] => [
 export const upgrades = (realtime: Realtime): Upgrade[] => [
   {
     path: '/realtime/v1/websocket',
+    access: 'project',
     doc: 'Phoenix channels, `vsn` 1.0.0 or 2.0.0: broadcast, presence, row changes. The key stands in the query (`apikey`) or a header.',
     frameBytes: LIMITS.realtimeFrame.value,
     fail,

@@ -101,6 +101,7 @@ describe('Realtime', () => {
     principal,
     project,
     query: new URLSearchParams({ vsn: version }),
+    closed: new AbortController().signal,
     headers: {},
   })
   const connect = (principal: Principal = anon, version = '1.0.0') => {

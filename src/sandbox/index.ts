@@ -14,6 +14,7 @@ export {
   type Driver,
   type DriverName,
   type HandlerKind,
+  type Inspected,
   LoadError,
   type LogSink,
   type Problem,

@@ -10,7 +10,7 @@ function standing(totalMb: number, projects = 1) {
   const clock = new VirtualClock()
   const waiting = { mb: 0 }
   const dropped: string[] = []
-  const serving = new Serving<Server>({ wants: () => false, holds: () => false })
+  const serving = new Serving<Server>({ wants: () => false, holds: () => false, first: () => null })
   const budget = new MemoryBudget({
     totalMb,
     serving,

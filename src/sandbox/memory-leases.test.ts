@@ -9,7 +9,7 @@ import { type Server, Serving } from './serving.ts'
 
 /** What a process has of sandboxes: those that run, and those that stand idle. */
 function processOf(source: MemorySource, clock: VirtualClock) {
-  const serving = new Serving<Server>({ wants: () => false, holds: () => false })
+  const serving = new Serving<Server>({ wants: () => false, holds: () => false, first: () => null })
   const dropped: Server[] = []
   const budget = new MemoryBudget<Server>({
     totalMb: 0,

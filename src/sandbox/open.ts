@@ -65,6 +65,7 @@ function without(reason: NoDriver): Sandboxes {
     provisionedKeys: () => [],
     provisioned: () => null,
     retire: () => {},
+    inspect: () => Promise.reject(noDriver(reason)),
     restart: () => {},
     status: () => ({
       driver: 'none',

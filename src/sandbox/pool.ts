@@ -14,6 +14,7 @@ import { CompileCaches } from './compile-caches.ts'
 import type { SandboxConfig } from './config.ts'
 import { Endings } from './endings.ts'
 import { FreezeTimer } from './freezing.ts'
+import { Inspecting } from './inspecting.ts'
 import { Joining } from './joining.ts'
 import { initReport, isLate, LOAD_MS } from './loading.ts'
 import { MemoryBudget } from './memory-budget.ts'
@@ -32,6 +33,7 @@ import {
   type Built,
   type Driver,
   type Ending,
+  type Inspected,
   LoadError,
   type LogSink,
   type Problem,
@@ -89,6 +91,7 @@ export class SandboxPool implements Sandboxes {
   readonly #spares: Spares<Specialised>
   readonly #ahead: Ahead
   readonly #joining = new Joining<Specialised>()
+  readonly #inspecting: Inspecting
   #sweeper: Disposable
   /** Versions whose sandboxes end with the calls that still come for them. */
   readonly #retired = new Set<string>()
@@ -120,7 +123,17 @@ export class SandboxPool implements Sandboxes {
       clock,
       log,
     })
-    this.#serving = new Serving(this.#provisioned)
+    this.#inspecting = new Inspecting({
+      ready: (spec) => this.#serving.findReady(spec),
+      start: (spec) => this.start(spec),
+      clock,
+      closing,
+    })
+    this.#serving = new Serving({
+      wants: (key) => this.#provisioned.wants(key) || this.#inspecting.of(key) !== null,
+      holds: (sandbox) => sandbox.isInspected || this.#provisioned.holds(sandbox),
+      first: (key) => this.#inspecting.of(key),
+    })
     this.#budget = new MemoryBudget({
       totalMb: memoryForSandboxes(config, deps.machineMb),
       ...(deps.memory === undefined ? {} : { source: deps.memory }),
@@ -343,6 +356,10 @@ export class SandboxPool implements Sandboxes {
     this.#supply.retire(key)
     void this.#deps.staging.forget(key)
     void this.#caches.forget(key)
+  }
+
+  inspect(spec: SandboxSpec, signal: AbortSignal): Promise<Inspected> {
+    return this.#inspecting.open(spec, signal)
   }
 
   restart(spec: SandboxSpec): void {

@@ -4,8 +4,12 @@ import { type Server, Serving } from './serving.ts'
 import type { SandboxState } from './state.ts'
 
 /** Sandboxes by their ids, of which some are to be kept. */
-function standing(kept: readonly string[] = []) {
-  const serving = new Serving<Server & { id: string }>({ wants: (key) => kept.length > 0 && key === 'a', holds: ({ id }) => kept.includes(id) })
+function standing(kept: readonly string[] = [], inspected: string | null = null) {
+  const serving: Serving<Server & { id: string }> = new Serving({
+    wants: (key) => kept.length > 0 && key === 'a',
+    holds: ({ id }) => kept.includes(id),
+    first: (key) => serving.of(key).find(({ id }) => id === inspected) ?? null,
+  })
   const add = (id: string, state: SandboxState, spec: Partial<Server['spec']> = {}) => {
     const sandbox = { id, state, spec: { key: 'a', memoryMb: 100, concurrency: 1, reuse: 'function' as const, identity: { project: 'p' }, ...spec } }
     serving.add(sandbox)
@@ -82,4 +86,17 @@ test('with its last sandbox a version is gone', () => {
   assert.deepEqual([serving.has('a'), serving.of('a'), all.length], [true, [two], 2])
   serving.remove(two)
   assert.deepEqual([serving.has('a'), serving.all()], [false, []])
+})
+
+test('the one that is looked into is found before all others, while it takes calls', () => {
+  const { serving, add } = standing(['one', 'two', 'three'], 'one')
+  const one = add('one', ready)
+  add('two', ready)
+  add('three', ready)
+  assert.equal(serving.findReady(one.spec)?.id, 'one')
+  serving.findReady({ ...one.spec, key: 'other' })
+  assert.equal(serving.findReady(one.spec)?.id, 'one')
+  const stopped = standing(['one', 'two'], 'one')
+  stopped.add('one', busy)
+  assert.equal(stopped.serving.findReady(stopped.add('two', ready).spec)?.id, 'two')
 })

@@ -11,6 +11,8 @@ export interface Server {
 interface Keeper<Sandbox> {
   wants(key: string): boolean
   holds(sandbox: Sandbox): boolean
+  /** The one that calls come to before all others. */
+  first(key: string): Sandbox | null
 }
 
 /** The sandboxes that serve a version, by version; of each those last that were used last. */
@@ -64,14 +66,16 @@ export class Serving<Sandbox extends Server> {
     if (!all) return null
     const most = atOnce(spec)
     const keeps = this.#keeper.wants(spec.key)
+    const first = keeps ? this.#keeper.first(spec.key) : null
     let found = -1
     for (let i = all.length - 1; i >= 0; i--) {
       const sandbox = all[i] as Sandbox
       if (!takesCalls(sandbox.state, most)) continue
       if (found === -1) found = i
       if (!keeps) break
+      if (first !== null && first !== sandbox && takesCalls(first.state, most)) continue
       // What is provisioned stays in any case; the others may grow old.
-      if (!this.#keeper.holds(sandbox)) continue
+      if (first !== sandbox && !this.#keeper.holds(sandbox)) continue
       found = i
       break
     }

@@ -34,6 +34,10 @@ export class Specialised {
   #thawing: Promise<void> | null = null
   #ending: Promise<void> | null = null
   #drained: Ending | null = null
+  /** Somebody looks into it: it stays as it is, and no call of it is too late. */
+  #isInspected = false
+  /** Gives those calls their time anew whose time is over meanwhile. */
+  readonly #late = new Set<() => void>()
   /** How many calls were sent to it. */
   calls = 0
   /** How long its calls take, the last ones counting most; null before the first has ended. */
@@ -78,6 +82,27 @@ export class Specialised {
     return this.#life.now
   }
 
+  get isInspected(): boolean {
+    return this.#isInspected
+  }
+
+  /** For as long as somebody looks into it. Then it ends with its last call, as nobody knows what was changed in it. */
+  inspect(): Disposable {
+    this.#isInspected = true
+    return {
+      [Symbol.dispose]: () => {
+        this.#timeRuns()
+        this.drain('retired')
+      },
+    }
+  }
+
+  #timeRuns(): void {
+    this.#isInspected = false
+    for (const anew of this.#late) anew()
+    this.#late.clear()
+  }
+
   /** Since when it could be frozen; null while it cannot. */
   get idleSinceMs(): number | null {
     const { now } = this.#life
@@ -111,13 +136,14 @@ export class Specialised {
   /** Gives the right back. */
   finish(): void {
     this.#life.tell('finished', { nowMs: this.#clock.monotonic() })
-    if (this.#life.isGone || this.spec.reuse === 'never') void this.end(this.#drained ?? 'used')
+    const isUsed = this.spec.reuse === 'never' && !(this.#isInspected && this.calls === 0)
+    if (this.#life.isGone || isUsed) void this.end(this.#drained ?? 'used')
     else this.#onFree(this)
   }
 
   /** Stops it where it stands, if nothing runs in it. */
   async freeze(): Promise<void> {
-    if (this.#life.now.state !== 'ready') return
+    if (this.#life.now.state !== 'ready' || this.#isInspected) return
     this.#life.tell('cooled', null)
     this.#freezing = this.process.freeze().catch(() => {})
     await this.#freezing
@@ -128,6 +154,8 @@ export class Specialised {
   /** No new calls; ends when the last is over. */
   drain(why: Ending): void {
     this.#drained ??= why
+    // Of a version that is over nobody waits for who looks.
+    if (this.#isInspected) this.#timeRuns()
     this.#life.tell('drained', null)
     if (this.#life.isGone) void this.end(why)
   }
@@ -180,6 +208,7 @@ export class Specialised {
       if (concluded) return
       concluded = true
       timer[Symbol.dispose]()
+      if (this.#late.size > 0) this.#late.delete(anew)
       signal.removeEventListener('abort', onLeave)
       this.#depths.ended(depth)
       const [tookMs, own] = [this.#clock.monotonic() - began, share()]
@@ -216,13 +245,18 @@ export class Specialised {
         )
       },
     })
-    const timer = this.#clock.timer(leftMs, () => {
+    const expire = () => {
       if (concluded) return
+      if (this.#isInspected) return void this.#late.add(anew)
       const late = this.#timedOut(invocationId)
       answer(late)
       conclude(late)
       this.channel.abandon(id, new Error('the function has run out of time'))
-    })
+    }
+    const anew = () => {
+      timer = this.#clock.timer(this.spec.timeoutMs, expire)
+    }
+    let timer = this.#clock.timer(leftMs, expire)
     const onLeave = () => this.channel.cancel(id)
     this.calls++
     const share = this.#shares.begin()

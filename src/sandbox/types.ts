@@ -62,7 +62,7 @@ export type ColdReason = 'first-call' | 'scale-out' | 'new-version' | 'idle-drop
 
 /**
  * Why a sandbox that served a version ended: unused for long, in the way of another that needed its memory, idle while the machine was short of memory, of a version
- * or environment that is over, after its only call (`reuse: never`), with a call that ran out of time, or died.
+ * or environment that is over or looked into by a debugger, after its only call (`reuse: never`), with a call that ran out of time, or died.
  */
 export type Ending = 'idle-drop' | 'memory' | 'pressure' | 'retired' | 'used' | 'timeout' | 'lost'
 
@@ -274,6 +274,19 @@ export interface Built {
   readonly ms: number
 }
 
+/** The way to the debugger of a sandbox: messages of the Chrome DevTools Protocol, which nobody here reads. */
+export interface Inspected extends Disposable {
+  readonly sandboxId: string
+  /** Bytes that were sent and that it has not taken yet. */
+  readonly buffered: number
+  send(frame: string): void
+  /** While false it is not heard, so that nothing piles up here. */
+  listen(on: boolean): void
+  onFrame(take: (frame: string) => void): void
+  /** Called once, when the sandbox or its debugger is gone; also when that was before. */
+  onClose(take: () => void): void
+}
+
 /** The pool: what `invoke` sees of this room. */
 export interface Sandboxes extends AsyncDisposable {
   /**
@@ -307,6 +320,12 @@ export interface Sandboxes extends AsyncDisposable {
   provisioned(key: string): ProvisionedState | null
   /** Ends the sandboxes of a key when their calls are over. */
   retire(key: string): void
+  /**
+   * Opens the debugger of one sandbox of it and keeps that one from ending until that is disposed of: it stays where it is, is
+   * the first to get calls, and their time does not run. Then it ends with its last call.
+   * @throws MayflyError not_inspectable, inspected_already, sandbox_unavailable, shutting_down; LoadError
+   */
+  inspect(spec: SandboxSpec, signal: AbortSignal): Promise<Inspected>
   /** What a version's sandboxes are told is another now: those of this spec end when their calls are over, and the next call brings its own. */
   restart(spec: SandboxSpec): void
   status(): SandboxStatus
@@ -350,6 +369,14 @@ export interface GuestPaths {
   readonly runtime: string | null
 }
 
+/** How programs of the host come to what runs in a sandbox. */
+export interface Entrance {
+  /** The process that runs the function, by its number on the host. Good for no longer than this turn of the event loop. */
+  readonly guest: number
+  /** The arguments of `nsenter` that lead into the sandbox's network. */
+  readonly network: readonly string[]
+}
+
 /** One isolated process with the runtime's bootstrap in it. Made and ended by a driver; states are the pool's. */
 export interface SandboxProcess {
   readonly id: string
@@ -380,6 +407,8 @@ export interface SandboxProcess {
   /** Resolves once, when its first process is gone. */
   readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
   memory(): { currentMb: number; peakMb: number } | null
+  /** Absent where its driver lets nobody in. Null when nothing of it lives any more. */
+  readonly entrance?: () => Promise<Entrance | null>
 }
 
 export interface Driver extends AsyncDisposable {

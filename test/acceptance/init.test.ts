@@ -131,6 +131,34 @@ describe('mayfly init', () => {
     )
   })
 
+  it('gives VS Code a way to each function, by the port of `mayfly inspect`', () => {
+    interface Launch {
+      readonly configurations: readonly {
+        readonly type: string
+        readonly request: string
+        readonly port: number
+        readonly localRoot: string
+        readonly remoteRoot: string
+      }[]
+    }
+    const usual = /default: "(\d+)"/.exec(mayfly(['inspect', '--help']).stdout)?.[1]
+    for (const [name, roots] of [
+      ['hello', ['']],
+      ['echo', ['']],
+      ['my-api', ['/notes']],
+      ['pictures', ['/resize']],
+      [path.join(folder, 'greeter'), ['']],
+      [path.join(folder, 'greetings'), ['']],
+    ] as const) {
+      const { configurations } = readJson<Launch>(path.resolve(below, name), '.vscode', 'launch.json')
+      assert.deepEqual(
+        configurations.map(({ type, request, port, localRoot, remoteRoot }) => [type, request, String(port), localRoot, remoteRoot]),
+        roots.map((root) => ['node', 'attach', usual, `\${workspaceFolder}${root}`, '/var/task']),
+        name,
+      )
+    }
+  })
+
   it('overwrites nothing, and says which templates there are', () => {
     const again = mayfly(['init', path.join(below, 'echo')])
     assert.equal(again.code, 2)

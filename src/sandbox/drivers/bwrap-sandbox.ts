@@ -8,7 +8,8 @@ import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
 import type { EgressPolicy } from '../../core/egress.ts'
 import type { Network } from '../egress/network.ts'
-import type { GuestPaths, SandboxProcess, SandboxSpec } from '../types.ts'
+import type { Entrance, GuestPaths, SandboxProcess, SandboxSpec } from '../types.ts'
+import { guestOfInit } from './entrance.ts'
 import { continueFamily, memoryOf, stopFamily } from './family.ts'
 import { INSIDE } from './inside.ts'
 import type { MemoryWatch } from './memory-watch.ts'
@@ -132,6 +133,14 @@ export class BwrapSandbox implements SandboxProcess {
   memory() {
     if (this.#killing || this.#over) return null
     return this.#made.cgroup ? this.#made.cgroup.memory() : memoryOf(this.#made.init)
+  }
+
+  async entrance(): Promise<Entrance | null> {
+    const { init, child, network } = this.#made
+    const guest = this.#over ? null : guestOfInit(init)
+    // bubblewrap itself is still where the sandbox's own user namespace was made: from there an ordinary user has every right over it.
+    const own = process.getuid?.() === 0 ? [] : ['--preserve-credentials', `--user=/proc/${child.pid}/ns/user`]
+    return guest === null ? null : { guest, network: network?.entrance ?? [...own, `--net=/proc/${init}/ns/net`] }
   }
 
   /** Whether the kernel ended something in it for want of memory: asked before the group goes, and once. */

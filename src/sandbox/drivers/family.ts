@@ -86,7 +86,7 @@ function stateOf(pid: number): string {
 }
 
 /** Each thread has the children that it made itself. */
-function childrenOf(pid: number): number[] {
+export function childrenOf(pid: number): number[] {
   try {
     return readdirSync(`/proc/${pid}/task`).flatMap((thread) => numbersIn(readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1')))
   } catch {

@@ -12,8 +12,9 @@ import type { Network } from '../egress/network.ts'
 import { hasNetworks, Networks, type NoNetworks } from '../egress/networks.ts'
 import { GATEWAY } from '../egress/rules.ts'
 import { guestOf } from '../guests.ts'
-import type { Driver, GuestPaths, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from '../types.ts'
+import type { Driver, Entrance, GuestPaths, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from '../types.ts'
 import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
+import { guestOfInit, initAmong } from './entrance.ts'
 import { environmentFor, firstProcess, INSIDE, MASKED, makeSkeleton, PLACE, PUBLIC_FOLDERS, UID } from './inside.ts'
 import { type OciRuntime, PATH } from './oci-runtimes.ts'
 import { type Looked, RouteQueues } from './route-queues.ts'
@@ -146,6 +147,7 @@ export class OciDriver implements Driver {
       )
       this.#running.add(made)
       const pid = this.#runtime.sharesKernel ? (await cgroup.processes())[0] : undefined
+      if (this.#runtime.sharesKernel) made.entrance = () => entranceOf(cgroup, network)
       if (pid !== undefined) made.watchedBy(this.#queues, pid)
       return made
     } catch (error) {
@@ -301,6 +303,8 @@ class OciSandbox implements SandboxProcess {
   readonly cache: fs.FileHandle | null
   readonly isolated = true
   readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
+  /** A sandbox with a kernel of its own has none. */
+  entrance?: () => Promise<Entrance | null>
   /** What it reads as the memory of the machine. */
   readonly #meminfo: string
   readonly #cgroup: Cgroup
@@ -412,6 +416,12 @@ async function openCache(cgroup: Cgroup): Promise<fs.FileHandle> {
   if ((await cgroup.processes()).includes(pid)) return handle
   await handle.close()
   throw new Error('a build sandbox ended before it began')
+}
+
+async function entranceOf(cgroup: Cgroup, network: Network | null): Promise<Entrance | null> {
+  const init = initAmong(await cgroup.processes())
+  const guest = init === null ? null : guestOfInit(init)
+  return guest === null ? null : { guest, network: network?.entrance ?? [`--net=/proc/${init}/ns/net`] }
 }
 
 async function exitOf(child: ChildProcess, clock: Clock): Promise<number | null> {
