@@ -20,14 +20,11 @@ const TEMPLATES: ReadonlyMap<string, Template> = new Map([
   ['http', { from: 'templates/http', what: 'answers requests, web-standard (the default)' }],
   ['api', { from: 'templates/api', what: 'a small API with its data in a bucket' }],
   ['photo-app', { from: 'examples/photo-app', what: 'a page, two buckets and a function that an upload starts' }],
+  ['cron', { from: 'templates/cron', what: 'is for a time that comes again (stored; `invoke --event schedule` starts it until then)' }],
+  ['queue', { from: 'templates/queue', what: 'is for messages of a queue (stored; `invoke --event queue` starts it until then)' }],
   ['lambda', { from: 'templates/lambda', what: 'a Lambda handler with a function URL' }],
   ['azure', { from: 'templates/azure', what: 'an app of Azure Functions', asItIs: true }],
   ['google', { from: 'templates/google', what: "a function of Google's framework", asItIs: true }],
-])
-/** Starters that would not do what their name says yet. */
-const NOT_YET: ReadonlyMap<string, string> = new Map([
-  ['cron', 'nothing of this node starts functions by the clock yet'],
-  ['queue', 'this node has no queues of your own yet; calls of any function are queued with `mayfly invoke --async`'],
 ])
 const SCHEMA = 'mayfly.schema.json'
 const TYPES = '@mayfly/functions'
@@ -57,8 +54,6 @@ export function initCommand(program: Command): void {
 
 async function init(folder: string, options: Options): Promise<void> {
   const template = TEMPLATES.get(options.template)
-  const notYet = NOT_YET.get(options.template)
-  if (notYet !== undefined) throw new UsageError(`--template ${options.template}: ${notYet}. There is ${templateNames}.`)
   if (!template) throw new UsageError(`--template ${options.template}: there is ${templateNames}.`)
   const to = path.resolve(folder)
   const name = options.name ?? path.basename(to)

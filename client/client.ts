@@ -299,7 +299,7 @@ export class Client {
   }
 
   /** Makes the triggers of a function equal to these. */
-  putTriggers(project: string, name: string, triggers: unknown): Promise<{ changed: boolean }> {
+  putTriggers(project: string, name: string, triggers: unknown): Promise<{ changed: boolean; warnings: readonly string[] }> {
     return this.#json('PUT', `${at(project)}/functions/${encodeURIComponent(name)}/triggers`, { triggers })
   }
 

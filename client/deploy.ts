@@ -205,9 +205,9 @@ export async function deployPacked(
   const made = await step('deploy', async () => {
     const put = await client.putFunction(project, packed.name, { ...definition, artefact: packed.sha256 })
     // A file that says nothing of triggers leaves those that are there.
-    const changed = triggers === undefined ? false : (await client.putTriggers(project, packed.name, triggers)).changed
+    const triggered = triggers === undefined ? null : await client.putTriggers(project, packed.name, triggers)
     const moved = await putAddress(client, project, packed.name, url)
-    return { ...put, changed: put.changed || changed || moved }
+    return { ...put, changed: put.changed || triggered?.changed === true || moved, warnings: [...put.warnings, ...(triggered?.warnings ?? [])] }
   })
   return { ...made, sent, steps }
 }

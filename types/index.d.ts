@@ -88,3 +88,30 @@ export interface ObjectEvent {
   }[]
 }
 export type ObjectHandler = Handler<ObjectEvent, unknown>
+
+/** A time that has come. */
+export interface ScheduleEvent {
+  /** The same for each attempt. */
+  readonly id: string
+  readonly 'detail-type': 'Scheduled Event'
+  /** ISO 8601. */
+  readonly time: string
+  readonly resources: readonly string[]
+}
+export type ScheduleHandler = Handler<ScheduleEvent, unknown>
+
+/** Messages of a queue, one or more. */
+export interface QueueEvent {
+  readonly Records: readonly {
+    readonly messageId: string
+    readonly body: string
+    readonly attributes: Readonly<Record<string, string>>
+    readonly eventSourceARN: string
+  }[]
+}
+
+/** Those that are to come again; all others are done. */
+export interface QueueResult {
+  readonly batchItemFailures: readonly { readonly itemIdentifier: string }[]
+}
+export type QueueHandler = Handler<QueueEvent, QueueResult | undefined>

@@ -66,7 +66,11 @@ export interface QueueState {
 }
 export interface TriggerInfo {
   readonly function: string
-  readonly object: {
+  /** Whether anything starts it yet. */
+  readonly started: boolean
+  readonly schedule?: { readonly cron: string; readonly timezone: string }
+  readonly queue?: { readonly name: string }
+  readonly object?: {
     readonly bucket: string
     readonly events: readonly ('created' | 'removed')[]
     readonly prefix?: readonly string[]

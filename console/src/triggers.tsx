@@ -4,7 +4,14 @@ import { hrefOf } from './route.ts'
 import { t } from './text.ts'
 
 /** A trigger as a sentence. */
-export function saysTrigger(project: string, { object }: Omit<TriggerInfo, 'function'>): ReactNode {
+export function saysTrigger(project: string, { object, schedule, queue, started }: Omit<TriggerInfo, 'function'>): ReactNode {
+  if (!object)
+    return (
+      <>
+        {schedule ? t('schedule') : t('queue')} <code>{schedule ? `${schedule.cron} ${schedule.timezone}` : queue?.name}</code>
+        {!started && <> · {t('not started by anything yet')}</>}
+      </>
+    )
   const where = [...(object.prefix ?? []).map((prefix) => `${prefix}*`), ...(object.suffix ?? []).map((suffix) => `*${suffix}`)]
   return (
     <>

@@ -150,14 +150,20 @@ const set = (texts: readonly string[]) => [...new Set(texts)].toSorted()
 
 /** The same triggers in the same words, so that neither their order nor how they were written is a difference. */
 export function tidiedTriggers(triggers: readonly TriggerSpec[]): TriggerSpec[] {
-  const tidy = triggers.map(({ object: { bucket, events, prefix, suffix } }) => ({
-    object: {
-      bucket,
-      events: set(events) as typeof events,
-      ...(prefix ? { prefix: set(prefix) } : {}),
-      ...(suffix ? { suffix: set(suffix.map((text) => text.toLowerCase())) } : {}),
-    },
-  }))
+  const tidy = triggers.map(({ object, schedule, queue }): TriggerSpec => {
+    if (schedule) return { schedule: { cron: schedule.cron.trim().split(/\s+/).join(' '), timezone: schedule.timezone } }
+    if (queue) return { queue: { name: queue.name, batchSize: queue.batchSize } }
+    if (!object) return {}
+    const { bucket, events, prefix, suffix } = object
+    return {
+      object: {
+        bucket,
+        events: set(events) as typeof events,
+        ...(prefix ? { prefix: set(prefix) } : {}),
+        ...(suffix ? { suffix: set(suffix.map((text) => text.toLowerCase())) } : {}),
+      },
+    }
+  })
   const byText = new Map(tidy.map((trigger) => [JSON.stringify(trigger), trigger]))
   return [...byText.keys()].toSorted().map((text) => byText.get(text) as TriggerSpec)
 }

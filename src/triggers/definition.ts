@@ -1,10 +1,13 @@
 import { isDeepStrictEqual } from 'node:util'
 import { MayflyError } from '../core/errors.ts'
 import { type TriggerSpec, triggersSpecSchema } from '../core/trigger-spec.ts'
+import { unreachable } from '../lib/unreachable.ts'
 import type { Subscription } from './store.ts'
 
 /** A source with what is asked of it, in one form however it was written: then equal ones are found equal. */
-export interface Definition {
+export type Definition = ObjectDefinition | ScheduleDefinition | QueueDefinition
+
+export interface ObjectDefinition {
   readonly kind: 'object'
   readonly object: {
     readonly bucket: string
@@ -14,6 +17,18 @@ export interface Definition {
     /** In small letters; empty for any. */
     readonly suffix: readonly string[]
   }
+}
+
+/** Kept until there is a clock that starts functions. */
+export interface ScheduleDefinition {
+  readonly kind: 'schedule'
+  readonly schedule: { readonly cron: string; readonly timezone: string }
+}
+
+/** Kept until there are queues of users' own. */
+export interface QueueDefinition {
+  readonly kind: 'queue'
+  readonly queue: { readonly name: string; readonly batchSize: number }
 }
 
 /** @throws MayflyError bad_request that names each wrong field and what it may be */
@@ -26,33 +41,47 @@ export function parseTriggers(given: unknown): TriggerSpec[] {
 
 const set = (texts: readonly string[]) => [...new Set(texts)].toSorted()
 
-export const definitionOf = ({ object }: TriggerSpec): Definition => ({
-  kind: 'object',
-  object: {
-    bucket: object.bucket,
-    events: set(object.events),
-    prefix: set(object.prefix ?? []),
-    suffix: set((object.suffix ?? []).map((text) => text.toLowerCase())),
-  },
-})
+export function definitionOf({ object, schedule, queue }: TriggerSpec): Definition {
+  if (schedule) return { kind: 'schedule', schedule: { cron: schedule.cron.trim().split(/\s+/).join(' '), timezone: schedule.timezone } }
+  if (queue) return { kind: 'queue', queue: { name: queue.name, batchSize: queue.batchSize } }
+  if (!object) throw new MayflyError('bad_request', 'triggers: a trigger has exactly one source')
+  return {
+    kind: 'object',
+    object: {
+      bucket: object.bucket,
+      events: set(object.events),
+      prefix: set(object.prefix ?? []),
+      suffix: set((object.suffix ?? []).map((text) => text.toLowerCase())),
+    },
+  }
+}
 
 /** As it may be sent again. */
-export const specOf = ({ object }: Definition): TriggerSpec => ({
-  object: {
-    bucket: object.bucket,
-    events: object.events.filter((event) => event === 'created' || event === 'removed'),
-    ...(object.prefix.length > 0 ? { prefix: [...object.prefix] } : {}),
-    ...(object.suffix.length > 0 ? { suffix: [...object.suffix] } : {}),
-  },
-})
+export function specOf(definition: Definition): TriggerSpec {
+  switch (definition.kind) {
+    case 'schedule':
+      return { schedule: definition.schedule }
+    case 'queue':
+      return { queue: definition.queue }
+    case 'object': {
+      const { object } = definition
+      return {
+        object: {
+          bucket: object.bucket,
+          events: object.events.filter((event) => event === 'created' || event === 'removed'),
+          ...(object.prefix.length > 0 ? { prefix: [...object.prefix] } : {}),
+          ...(object.suffix.length > 0 ? { suffix: [...object.suffix] } : {}),
+        },
+      }
+    }
+    default:
+      return unreachable(definition)
+  }
+}
 
-/** What the project's own database has to know of it. */
-export const subscriptionOf = (triggerId: string, { kind, object }: Definition): Subscription => ({
-  triggerId,
-  kind,
-  source: object.bucket,
-  events: object.events,
-})
+/** What the project's own database has to know of it; nothing of what does not happen there. */
+export const subscriptionsOf = (triggerId: string, definition: Definition): Subscription[] =>
+  definition.kind === 'object' ? [{ triggerId, kind: definition.kind, source: definition.object.bucket, events: definition.object.events }] : []
 
 /**
  * What has to go and to come so that `before` says what `wanted` says; the order means nothing, and one that stands

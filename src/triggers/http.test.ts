@@ -19,7 +19,7 @@ describe('PUT triggers', () => {
   const object = (more: object) => JSON.stringify({ triggers: [{ object: { bucket: 'b', ...more } }] })
 
   it('takes a trigger, and fills in that it waits for what is created', async () => {
-    assert.deepEqual((await put(object({ suffix: ['.jpg'] })))?.body, '{"triggers":[],"changed":false}')
+    assert.deepEqual((await put(object({ suffix: ['.jpg'] })))?.body, '{"triggers":[],"changed":false,"warnings":[]}')
     assert.deepEqual(asked.pop(), ['demo', 'f', [{ object: { bucket: 'b', events: ['created'], suffix: ['.jpg'] } }]])
   })
   it('takes up to LIMITS.functionTriggers, and none more', async () => {
@@ -31,7 +31,7 @@ describe('PUT triggers', () => {
     ['no list', '{}', /list `triggers`/],
     ['more than the list', '{"triggers":[],"x":1}', /nothing else/],
     ['a list alone', '[]', /list `triggers`/],
-    ['no source', '{"triggers":[{}]}', /triggers\.0\.object: must be an object with the bucket/],
+    ['no source', '{"triggers":[{}]}', /triggers\.0: must have exactly one of `object`/],
     ['a source that is none', '{"triggers":[{"moon":{}}]}', /unknown settings: `moon`/],
     ['two sources', '{"triggers":[{"object":{"bucket":"b"},"row":{}}]}', /unknown settings: `row`/],
     ['no bucket', '{"triggers":[{"object":{}}]}', /triggers\.0\.object\.bucket: must be the name of a bucket/],

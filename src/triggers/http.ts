@@ -2,6 +2,7 @@ import { json } from '../core/json-reply.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
+import { notStartedYet } from '../core/trigger-spec.ts'
 import type { Reply, RequestContext, Route } from '../core/route.ts'
 import { parseTriggers } from './definition.ts'
 import type { Trigger, Triggers } from './service.ts'
@@ -29,18 +30,18 @@ export const routes = (triggers: Triggers): Route[] => [
     access: 'manage',
     plane: 'management',
     adds: 'data',
-    doc: 'Makes the triggers of a function equal to those in the body, `{"triggers":[{"object":{"bucket":"avatars","events":["created"],"prefix":["a/"],"suffix":[".jpg"]}}]}`; the same again changes nothing. Answered when they are in force.',
+    doc: 'Makes the triggers of a function equal to those in the body, `{"triggers":[{"object":{"bucket":"avatars","events":["created"],"prefix":["a/"],"suffix":[".jpg"]}}]}`; the same again changes nothing. `{"schedule":{"cron":"0 3 * * *","timezone":"Asia/Seoul"}}` and `{"queue":{"name":"mail"}}` are kept, and not started by anything yet (`started`). Answered when they are in force.',
     handle: async (context) => {
       const specs = parseTriggers(listOf(await context.body(LIMITS.managementBody.value)))
       const { triggers: now, changed } = await triggers.put(refOf(context), context.params.name ?? '', specs)
-      return ok({ triggers: now.map(shown), changed })
+      return ok({ triggers: now.map(shown), changed, warnings: notStartedYet(context.params.name ?? '', specs) })
     },
   },
 ]
 
 const refOf = (context: RequestContext): ProjectRef => (context.project as Project).ref
 const ok = (body: unknown): Reply => json(200, body)
-const shown = ({ id, spec, createdAt }: Trigger) => ({ id, ...spec, createdAt: createdAt.toISOString() })
+const shown = ({ id, spec, createdAt }: Trigger) => ({ id, ...spec, started: spec.object !== undefined, createdAt: createdAt.toISOString() })
 
 function listOf(body: Buffer): unknown {
   let given: unknown

@@ -42,7 +42,9 @@ export function objectEventOf(row: {
 }
 
 /** One of the prefixes and one of the suffixes, the latter in capitals or small letters. */
-export function matches({ object }: Definition, event: ObjectEvent): boolean {
+export function matches(definition: Definition, event: ObjectEvent): boolean {
+  if (definition.kind !== 'object') return false
+  const { object } = definition
   const key = event.key.toLowerCase()
   return (
     object.bucket === event.bucket &&

@@ -56,7 +56,7 @@ describe('Triggers', () => {
     const again = await triggers.put(DEMO, 'f', [on('b', { suffix: ['.Y', '.x'] }), on('a'), on('a')])
     assert.deepEqual([again.changed, again.triggers], [false, first.triggers])
     const next = await triggers.put(DEMO, 'f', [on('a'), on('c')])
-    assert.equal(next.triggers.find((one) => one.spec.object.bucket === 'a')?.id, first.triggers.find((one) => one.spec.object.bucket === 'a')?.id)
+    assert.equal(next.triggers.find((one) => one.spec.object?.bucket === 'a')?.id, first.triggers.find((one) => one.spec.object?.bucket === 'a')?.id)
     assert.deepEqual(await subscriptions(), [
       ['a', 'created'],
       ['c', 'created'],
@@ -107,7 +107,7 @@ describe('Triggers', () => {
     assert.equal(now.length, 2)
     assert.deepEqual(
       (await subscriptions()).map(([source]) => source),
-      now.map((one) => one.spec.object.bucket).toSorted(),
+      now.map((one) => one.spec.object?.bucket).toSorted(),
     )
   })
   it('and a deletion of their function at once come to an end, without a deadlock', async () => {

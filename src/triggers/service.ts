@@ -8,7 +8,7 @@ import type { TriggerSpec } from '../core/trigger-spec.ts'
 import type { Queue } from '../invoke/index.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
-import { changesOf, type Definition, definitionOf, specOf, subscriptionOf } from './definition.ts'
+import { changesOf, type Definition, definitionOf, specOf, subscriptionsOf } from './definition.ts'
 import { Relay } from './relay.ts'
 import {
   deleteOrphans,
@@ -238,7 +238,7 @@ export class Triggers implements AsyncDisposable {
         const triggers = await selectTriggers(control.sql, id, null)
         await replaceSubscriptions(
           tx,
-          triggers.map((one) => subscriptionOf(one.id, one.definition as Definition)),
+          triggers.flatMap((one) => subscriptionsOf(one.id, one.definition as Definition)),
         )
         return now?.wanted ?? before.wanted
       })

@@ -102,6 +102,37 @@ describe('mayfly init', () => {
     assert.equal((await call('notes', { method: 'POST', body: 'no JSON' })).status, 400)
   })
 
+  it('makes functions for a schedule and for a queue: both are stored as not started by anything yet, and run by events', async () => {
+    const triggers = async (name: string) => {
+      const answer = await fetch(`${node.ready.url}/api/v1/projects/demo/functions/${name}/triggers`, { headers: { apikey: node.ready.project.secretKey } })
+      return ((await answer.json()) as { triggers: readonly { started: boolean; schedule?: object; queue?: object }[] }).triggers
+    }
+    const nightly = init('nightly', 'cron')
+    const { warnings } = JSON.parse(mayfly(['deploy', nightly, '--json'], here()).stdout) as { warnings: string[] }
+    assert.deepEqual(warnings, ['the schedule `0 3 * * *` is not started by anything yet; `mayfly invoke nightly --event schedule` starts it.'])
+    const [schedule] = await triggers('nightly')
+    assert.deepEqual([schedule?.schedule, schedule?.started], [{ cron: '0 3 * * *', timezone: 'UTC' }, false])
+    const ran = mayfly(['invoke', 'nightly', '--event', 'schedule'], here())
+    assert.match((JSON.parse(ran.stdout) as { day: string }).day, /^\d{4}-\d\d-\d\d$/)
+    deploy(init('mails', 'queue'))
+    const [queue] = await triggers('mails')
+    assert.deepEqual([queue?.queue, queue?.started], [{ name: 'mails', batchSize: 10 }, false])
+    for (const [body, failures] of [
+      ['{"to":"Ada"}', 0],
+      ['no JSON', 1],
+    ] as const) {
+      const { stdout } = mayfly(['invoke', 'mails', '--event', 'queue', '--body', body], here())
+      assert.equal((JSON.parse(stdout) as { batchItemFailures: object[] }).batchItemFailures.length, failures)
+    }
+    // Again it changes nothing, and a schedule that is none is refused by its name.
+    assert.match(mayfly(['deploy', nightly], here()).stdout, /Nothing changes/)
+    const file = path.join(nightly, 'mayfly.json')
+    writeFileSync(file, readFileSync(file, 'utf8').replace('0 3 * * *', '0 25 * * *'))
+    const refused = mayfly(['deploy', nightly], here())
+    assert.equal(refused.code, 1)
+    assert.match(refused.stderr, /triggers\.0\.schedule\.cron: must be five fields/)
+  })
+
   it('makes the photo app: its page is served and its function runs', async () => {
     const at = init('pictures', 'photo-app')
     assert.match(deploy(at), /^photo-app: http/m)
@@ -110,7 +141,7 @@ describe('mayfly init', () => {
   })
 
   it('gives each function types and a schema that need no network', () => {
-    for (const at of ['hello', 'echo', 'my-api', 'pictures'].map((name) => path.join(below, name))) {
+    for (const at of ['hello', 'echo', 'my-api', 'pictures', 'nightly', 'mails'].map((name) => path.join(below, name))) {
       for (const file of ['mayfly.json', 'notes/mayfly.json', 'resize/mayfly.json'].filter((one) => existsSync(path.join(at, one)))) {
         const { $schema } = readJson<{ $schema: string }>(at, file)
         assert.ok(readJson<{ definitions: object }>(path.dirname(path.join(at, file)), $schema).definitions, `${at}/${file}`)
@@ -119,7 +150,7 @@ describe('mayfly init', () => {
     }
     const check = (at: string) =>
       execFileSync(path.join(ROOT, 'node_modules', '.bin', 'tsc'), ['-p', at], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
-    for (const name of ['hello', 'echo', 'my-api']) check(path.join(below, name))
+    for (const name of ['hello', 'echo', 'my-api', 'nightly', 'mails']) check(path.join(below, name))
     // The types are the package's own, and they hold.
     writeFileSync(
       path.join(below, 'hello', 'index.ts'),
@@ -164,8 +195,8 @@ describe('mayfly init', () => {
     assert.equal(again.code, 2)
     assert.match(again.stderr, /has .*index\.ts.* already; nothing was written/)
     for (const [template, said] of [
-      ['cron', /by the clock yet.*There is http, api/],
-      ['constructor', /there is http, api, photo-app, lambda, azure, google/],
+      ['no-such', /there is http, api/],
+      ['constructor', /there is http, api, photo-app, cron, queue, lambda, azure, google/],
     ] as const) {
       const refused = mayfly(['init', path.join(below, 'other'), '--template', template])
       assert.equal(refused.code, 2)
