@@ -47,11 +47,11 @@ export async function packProject(folder: string, name: string | null, hear: Hea
   const file = isApp ? {} : parseProjectFile(root, readMayflyJson(root) ?? {})
   const { steps, step } = inSteps(hear)
   const functions: Packed[] = []
-  if (isApp) functions.push(await step('files', () => packFolder(root, name, () => {}, how.overrides, how.bundler)))
+  if (isApp) functions.push(await step('files', () => packFolder(root, name, () => {}, how.overrides, how.bundler ?? null)))
   for (const entry of file.functions ?? []) {
     const { folder: own, ...more } = typeof entry === 'string' ? { folder: entry } : entry
     const at = inside(root, own, 'functions: a folder')
-    functions.push(await step(own, () => packFolder(at, null, () => {}, more, how.bundler)))
+    functions.push(await step(own, () => packFolder(at, null, () => {}, more, how.bundler ?? null)))
   }
   const sites: { name: string; files: readonly PackedFile[] }[] = []
   for (const site of file.sites ?? [])
