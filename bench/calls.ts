@@ -5,9 +5,11 @@ import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { processes, type RunningMayfly, startMayfly, zipOf } from '../test/acceptance/harness.ts'
 import { pause } from './measure.ts'
+import { functionsFramework, workerd } from './peers.ts'
 import { wrk } from './wrk.ts'
 
 // Where the processor time of a warm call goes: by process, and in the node by thread, from what the kernel counts.
+// Beside it, in the same minutes, the rates of node:http, functions-framework and workerd, which is fetched from npm.
 // Usage: npm run bench:calls [-- folder of another checkout]. With one, both take turns in the same minutes. Takes wrk.
 
 const CODES = {
@@ -101,6 +103,7 @@ function isBelow(pid: number, ancestor: number): boolean {
 
 const other = process.argv[2] ?? null
 const raw = spawn(process.execPath, ['-e', "require('node:http').createServer((_, r) => r.end('hello')).listen(18077)"], { stdio: 'ignore' })
+const peers = { 'node:http': { url: RAW, kill: () => raw.kill() }, 'functions-framework': functionsFramework(folder), workerd: workerd(folder) }
 const nodes = [await Measured.open('here', undefined)]
 if (other !== null) nodes.push(await Measured.open('there', [process.execPath, path.join(other, 'bin', 'mayfly.js'), 'up']))
 try {
@@ -109,7 +112,7 @@ try {
   const ratios = new Map<string, number[]>()
   for (let pass = 0; pass < PASSES; pass++) {
     for (const { name, connections } of ASKED) {
-      const bare = wrk(RAW, connections, null, 1)
+      const rates = Object.entries(peers).flatMap(([peer, at]) => (at ? [{ peer, rate: wrk(at.url, connections, null, 1).rate }] : []))
       for (const node of nodes) {
         const before = node.spent()
         const { rate, calls } = wrk(node.url(name), connections, null, SECONDS)
@@ -117,18 +120,17 @@ try {
         const each = (part: keyof Spent) => (after[part] - before[part]) / calls
         const parts = (Object.keys(after) as (keyof Spent)[]).map((part) => `${part} ${each(part).toFixed(0).padStart(3)}`).join('  ')
         const all = (Object.keys(after) as (keyof Spent)[]).reduce((sum, part) => sum + each(part), 0)
-        const ratio = rate / bare.rate
-        const key = `${name} ${node.name}`
-        ratios.set(key, [...(ratios.get(key) ?? []), ratio])
-        process.stdout.write(
-          `${name.padEnd(10)} ${node.name.padEnd(6)} ${rate.toFixed(0).padStart(6)}/s  ÷ node:http ${ratio.toFixed(3)}  µs a call ${all.toFixed(0).padStart(4)}: ${parts}\n`,
-        )
+        for (const { peer, rate: theirs } of rates) {
+          const key = `${name} ${node.name} ÷ ${peer}`
+          ratios.set(key, [...(ratios.get(key) ?? []), rate / theirs])
+        }
+        process.stdout.write(`${name.padEnd(10)} ${node.name.padEnd(6)} ${rate.toFixed(0).padStart(6)}/s  µs a call ${all.toFixed(0).padStart(4)}: ${parts}\n`)
       }
     }
   }
-  for (const [key, all] of ratios) process.stdout.write(`→ ${key} ÷ node:http: ${all.map((one) => one.toFixed(3)).join(', ')}\n`)
+  for (const [key, all] of ratios) process.stdout.write(`→ ${key}: ${all.map((one) => one.toFixed(3)).join(', ')}\n`)
 } finally {
-  raw.kill()
+  for (const peer of Object.values(peers)) peer?.kill()
   for (const { node } of nodes) await node.stop()
   rmSync(folder, { recursive: true, force: true })
 }

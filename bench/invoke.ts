@@ -1,10 +1,10 @@
-import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { CreateFunctionCommand, CreateFunctionUrlConfigCommand, InvokeCommand, waitUntilFunctionActiveV2 } from '@aws-sdk/client-lambda'
 import { awsOf, ROLE, startMayfly, zipOf } from '../test/acceptance/harness.ts'
 import { pause, show, timed } from './measure.ts'
+import { functionsFramework, workerd } from './peers.ts'
 import { wrk } from './wrk.ts'
 
 // A hello by Invoke of the AWS SDK and by a function URL, beside functions-framework and workerd, on the same machine in
@@ -14,40 +14,10 @@ import { wrk } from './wrk.ts'
 const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-bench-'))
 process.stdout.write(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${new Date().toISOString()}\n`)
 
-function functionsFramework(): { url: string; kill: () => void } {
-  const peer = path.join(folder, 'framework')
-  execFileSync('mkdir', ['-p', peer])
-  writeFileSync(path.join(peer, 'index.js'), "exports.hello = (req, res) => res.json('hello')")
-  const child = spawn(process.execPath, ['node_modules/.bin/functions-framework', '--source', peer, '--target', 'hello', '--port', '18099'], {
-    stdio: 'ignore',
-  })
-  return { url: 'http://127.0.0.1:18099/', kill: () => child.kill() }
-}
-
-const WORKER = `using Workerd = import "/workerd/workerd.capnp";
-const config :Workerd.Config = (
-  services = [(name = "main", worker = (modules = [(name = "worker", esModule = "export default { async fetch() { return Response.json('hello') } }")], compatibilityDate = "2025-01-01"))],
-  sockets = [(name = "http", address = "127.0.0.1:18098", http = (), service = "main")]
-);`
-
-/** Null where npm has none for this machine. */
-function workerd(): { url: string; kill: () => void } | null {
-  const name = `@cloudflare/workerd-linux-${process.arch === 'arm64' ? 'arm64' : '64'}`
-  try {
-    execFileSync('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', '--prefix', folder, name], { stdio: 'ignore' })
-  } catch {
-    return null
-  }
-  const config = path.join(folder, 'config.capnp')
-  writeFileSync(config, WORKER)
-  const child = spawn(path.join(folder, 'node_modules', name, 'bin', 'workerd'), ['serve', config], { stdio: 'ignore' })
-  return { url: 'http://127.0.0.1:18098/', kill: () => child.kill() }
-}
-
 const node = await startMayfly(path.join(folder, 'data'))
 const aws = awsOf(node.ready)
-const framework = functionsFramework()
-const worker = workerd()
+const framework = functionsFramework(folder)
+const worker = workerd(folder)
 try {
   const FunctionName = 'hello'
   const code = await zipOf({ 'index.mjs': "export const handler = async () => 'hello'" })

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs'
 import { availableParallelism, constants } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { programOf } from '../tools/program.mjs'
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const node = path.join(root, 'tools', 'node', 'node_modules', `node-linux-${process.arch}`, 'bin', 'node')
@@ -17,17 +18,14 @@ if (!existsSync(node) || !existsSync(path.join(root, 'node_modules', '.mayfly-se
 
 // The node itself answers these; everything else is a client of it.
 const OF_THE_NODE = new Set(['up', 'config', 'doctor'])
-const target =
-  args[0] === '--node'
-    ? args.slice(1)
-    : OF_THE_NODE.has(args[0] ?? '')
-      ? [path.join(root, 'src', 'main.ts'), ...args]
-      : [path.join(root, 'cli', 'main.ts'), ...args]
+const target = args[0] === '--node' ? args.slice(1) : OF_THE_NODE.has(args[0] ?? '') ? [programOf(root), ...args] : [path.join(root, 'cli', 'main.ts'), ...args]
 
 const env = { ...process.env, UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? String(Math.max(16, 4 * availableParallelism())) }
 // Types are taken away and modules compiled once for each user and Node, not at every start; what is started from there does without.
 const compiled = ['--import', path.join(root, 'tools', 'compiled.mjs')]
-let command = [node, '--disable-warning=ExperimentalWarning', ...compiled, ...target]
+// Lines in stacks are those of the sources.
+const maps = target[0]?.endsWith('.mjs') ? ['--enable-source-maps'] : []
+let command = [node, '--disable-warning=ExperimentalWarning', ...maps, ...compiled, ...target]
 const wantsHelp = args.includes('--help') || args.includes('-h')
 if (args[0] === 'up' && !wantsHelp && process.getuid() !== 0 && ['auto', 'runc', 'gvisor'].includes(sandboxOf(args)) && canSudo()) {
   process.stderr.write('Functions are isolated by runc, which takes root: the node is started with sudo.\n')

@@ -25,7 +25,8 @@ export async function deployFunction(
   overrides: Record<string, unknown> = {},
 ): Promise<void> {
   const hear = (step: string) => progress(`  ${step} …`)
-  const ready = async () => await readyApp(client, project, await packFolder(folder, how.name, hear, overrides, bundleMemory()), hear)
+  const packing = { bundler: bundleMemory(), environment: process.env }
+  const ready = async () => await readyApp(client, project, await packFolder(folder, how.name, hear, overrides, packing), hear)
   if (how.dryRun) return await planOnly(client, project, (await ready().finally(() => progress(''))).packed, how)
   const work = async () => {
     const { packed, build, sent } = await ready()

@@ -10,7 +10,7 @@ import { told } from './versions.ts'
 /** Deploys a whole project: says first what will change and why, then what came of it. */
 export async function deployProject(client: Client, project: string, folder: string, how: HowToDeploy, overrides: Record<string, unknown> = {}): Promise<void> {
   const hear = (step: string) => progress(`  ${step} …`)
-  const packed = await packProject(folder, how.name, hear, { overrides, bundler: bundleMemory() })
+  const packed = await packProject(folder, how.name, hear, { overrides, bundler: bundleMemory(), environment: process.env })
     .then((all) => readyApps(client, project, all, !how.dryRun, hear))
     .finally(() => progress(''))
   const plan = await client.planDeployment(project, packed.document, how.to)

@@ -21,6 +21,7 @@ import { projectsCommand } from './projects.ts'
 import { sandboxesCommand } from './sandboxes.ts'
 import { secretsCommand } from './secrets.ts'
 import { tokensCommand } from './tokens.ts'
+import { typesCommand } from './types.ts'
 import { versionCommands } from './versions.ts'
 import { urlCommand } from './url.ts'
 
@@ -248,6 +249,7 @@ projectsCommand(command, at)
 versionCommands(command, at)
 invocationsCommand(command, at)
 sandboxesCommand(command, at)
+typesCommand(command, at)
 urlCommand(command, at)
 tokensCommand(command, at)
 

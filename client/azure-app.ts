@@ -8,6 +8,9 @@ type AppFunction = AppBuild['functions'][number]
 
 const KEYS = ['AZURE_FUNCTION_KEY', 'AZURE_MASTER_KEY'] as const
 const MOST_ATTEMPTS = 100
+/** What the node lets a call take at most, and what Azure waits for an HTTP function. */
+const MOST_SECONDS = 900
+const MOST_HTTP_SECONDS = 230
 
 /** An app is as many functions as it registers: one that answers for all that take HTTP, and each of the others on its own. */
 export interface AzureFunctions {
@@ -24,14 +27,18 @@ export async function azureFunctions(client: Client, project: string, packed: Pa
   const http = build.functions.filter(isHttp)
   const asks = http.some(({ details }) => !['anonymous', undefined].includes(String(details.authLevel ?? 'anonymous').toLowerCase()))
   const warnings: string[] = []
-  const keys = asks && make ? await missingKeys(client, project, warnings) : {}
+  const { made: keys, own } = asks
+    ? await keysOf(client, project, { app: packed.name, names: http.map(({ name }) => name), make, warnings })
+    : { made: {}, own: [] }
   const functions: Packed[] = []
+  const timeout = timeoutOf(build.functions, base.timeout, warnings)
   if (http.length > 0) {
-    const secrets = [...((base.secrets ?? []) as string[]), ...(asks ? KEYS : [])]
+    const secrets = [...((base.secrets ?? []) as string[]), ...(asks ? [...KEYS, ...own] : [])]
     functions.push({
       ...packed,
       definition: {
         ...base,
+        timeout: base.timeout ?? Math.min(timeout, MOST_HTTP_SECONDS),
         handler: 'app',
         description: `HTTP: ${http.map(({ name }) => name).join(', ')}`.slice(0, 256),
         url: url ?? { auth: 'none', stream: true },
@@ -45,12 +52,8 @@ export async function azureFunctions(client: Client, project: string, packed: Pa
       throw new FolderError(`"${name}" is no name of a function (1 to 64 letters, digits, - and _): deploy the app by a shorter --name.`)
     const triggers = triggersOf(one)
     if (triggers.length === 0) warnings.push(`${one.name} (${one.trigger}) is not started by anything yet; \`mayfly invoke ${name} --data …\` starts it.`)
-    const retry = one.details.retry as { maxRetryCount?: number } | undefined
-    const tries =
-      retry?.maxRetryCount === undefined
-        ? {}
-        : { async: { maxAttempts: retry.maxRetryCount < 0 ? MOST_ATTEMPTS : Math.min(MOST_ATTEMPTS, retry.maxRetryCount + 1) } }
-    functions.push({ ...packed, name, definition: { ...base, ...tries, handler: one.name, description: wordsOf(one, triggers.length > 0), triggers } })
+    const definition = { ...base, timeout: base.timeout ?? timeout, async: { ...triesOf(one), ...((base.async ?? {}) as object) } }
+    functions.push({ ...packed, name, definition: { ...definition, handler: one.name, description: wordsOf(one, triggers.length > 0), triggers } })
   }
   return { functions, warnings, keys }
 }
@@ -72,18 +75,64 @@ function wordsOf({ trigger, details }: AppFunction, started: boolean): string {
   return `${trigger}${what === undefined ? '' : ` ${what}`}${started ? '' : ', not started by anything yet'}`.slice(0, 256)
 }
 
-async function missingKeys(client: Client, project: string, warnings: string[]): Promise<Record<string, string>> {
+/** How long its calls may take: as its mayfly.json says, else as host.json does. */
+function timeoutOf([one]: readonly AppFunction[], own: unknown, warnings: string[]): number {
+  const wanted = one?.details.timeoutSeconds as number | null | undefined
+  if (wanted === undefined) return MOST_HTTP_SECONDS
+  if (own === undefined && (wanted ?? Number.POSITIVE_INFINITY) > MOST_SECONDS)
+    warnings.push(`host.json: "functionTimeout" is more than a call may take here: it is ended after ${MOST_SECONDS} s.`)
+  return Math.max(1, Math.min(MOST_SECONDS, wanted ?? MOST_SECONDS))
+}
+
+interface Retry {
+  readonly maxRetryCount: number
+  readonly strategy: string
+  readonly delayInterval?: { readonly seconds: number }
+  readonly minimumInterval?: { readonly seconds: number }
+  readonly maximumInterval?: { readonly seconds: number }
+}
+
+/** How often its events are tried, and what lies between: by its own policy, else as Azure does by what starts it. */
+function triesOf({ details }: AppFunction): Record<string, unknown> {
+  const { attempts, retry } = details as { attempts: number | null; retry?: Retry }
+  if (retry === undefined) return attempts === null ? {} : { maxAttempts: attemptsWithin(attempts) }
+  const least = retry.minimumInterval?.seconds ?? 0
+  return {
+    maxAttempts: retry.maxRetryCount < 0 ? MOST_ATTEMPTS : attemptsWithin(retry.maxRetryCount + 1),
+    retryAfter:
+      retry.strategy === 'fixedDelay' ? (retry.delayInterval?.seconds ?? 0) : { least, most: Math.max(least, retry.maximumInterval?.seconds ?? least) },
+  }
+}
+
+const attemptsWithin = (attempts: number) => Math.max(1, Math.min(MOST_ATTEMPTS, attempts))
+
+/**
+ * Makes those keys of an app that are not there.
+ * @returns them, and the names of those that open one function alone: who sets such a secret wants it to
+ */
+async function keysOf(
+  client: Client,
+  project: string,
+  how: { readonly app: string; readonly names: readonly string[]; readonly make: boolean; readonly warnings: string[] },
+) {
+  const ownKeys = new Set(how.names.map((name) => `${KEYS[0]}_${name.toUpperCase().replaceAll(/[^A-Z0-9_]/g, '_')}`))
   const secrets = await listSecrets(client, project).catch((error: unknown) => {
     // A deploy token has no business with secrets.
     if (error instanceof ApiError && error.status === 403) return null
     throw error
   })
   if (secrets === null) {
-    warnings.push(`its callers show keys: where ${KEYS.join(' and ')} are no secrets of the project yet, an operator makes them with \`mayfly secrets set\`.`)
-    return {}
+    how.warnings.push(
+      `its callers show keys: where ${KEYS.join(' and ')} are no secrets of the project yet, an operator makes them with \`mayfly secrets set\`.`,
+    )
+    // Those that it has already stay.
+    const there = await client.function(project, how.app).catch(() => null)
+    return { made: {}, own: ((there?.secrets ?? []) as readonly string[]).filter((one) => ownKeys.has(one)) }
   }
-  const there = new Set(secrets.map(({ name }) => name))
-  const made = Object.fromEntries(KEYS.filter((name) => !there.has(name)).map((name) => [name, randomBytes(32).toString('base64url')]))
+  const there = new Set(secrets.map((one) => one.name))
+  const own = [...there].filter((one) => ownKeys.has(one))
+  if (!how.make) return { made: {}, own }
+  const made = Object.fromEntries(KEYS.filter((one) => !there.has(one)).map((one) => [one, randomBytes(32).toString('base64url')]))
   if (Object.keys(made).length > 0) await setSecrets(client, project, made)
-  return made
+  return { made, own }
 }

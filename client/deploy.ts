@@ -59,6 +59,13 @@ export const FIELDS: ReadonlySet<string> = new Set([
 ])
 const ENTRIES = ['index.ts', 'index.mts', 'index.js', 'index.mjs', 'index.cjs']
 
+export interface PackingHow {
+  /** One that remembers what it bundled before. */
+  readonly bundler?: Bundler
+  /** Variables of who deploys, which an .npmrc may ask for. */
+  readonly environment?: NodeJS.ProcessEnv
+}
+
 /** Told of each step when it begins. */
 export type Hear = (step: string) => void
 
@@ -84,7 +91,7 @@ export async function packFolder(
   name: string | null,
   hear: Hear = () => {},
   overrides: Record<string, unknown> = {},
-  bundler: Bundler | null = null,
+  { bundler, environment = {} }: PackingHow = {},
 ): Promise<Packed> {
   const root = path.resolve(folder)
   const { steps, step } = inSteps(hear)
@@ -92,7 +99,7 @@ export async function packFolder(
   if (!stat?.isDirectory()) throw new FolderError(`${folder} is not a folder.`)
   const definition = readDefinition(root, overrides)
   const framework = frameworkOf(root, definition)
-  if (framework !== null) return await packApp(root, name, framework, definition, hear)
+  if (framework !== null) return await packApp(root, name, framework, definition, { hear, variables: environment })
   if (isPackedWhole(definition.runtime)) return await packWhole(root, name, { ...definition, runtime: definition.runtime }, hear)
   const handler = definition.handler ?? 'index.handler'
   const entry = findEntry(root, handler)
@@ -130,10 +137,16 @@ export async function packFolder(
 }
 
 /** An app of another cloud goes as it is, and its packages are the node's to install. */
-async function packApp(root: string, given: string | null, framework: App['framework'], definition: Definition, hear: Hear): Promise<Packed> {
+async function packApp(
+  root: string,
+  given: string | null,
+  framework: App['framework'],
+  definition: Definition,
+  { hear, variables }: { readonly hear: Hear; readonly variables: NodeJS.ProcessEnv },
+): Promise<Packed> {
   const { steps, step } = inSteps(hear)
   const name = given ?? definition.name ?? nameOfFolder(root)
-  const { app, handler, environment } = appOf(root, framework, definition, name)
+  const { app, handler, environment } = appOf(root, framework, definition, { name, variables })
   const files = await step('files', () => appFiles(root))
   const zip = await step('zip', () => zipOf(files))
   const { installScripts: _, entryPoint: __, ...settings } = settingsOf(definition)

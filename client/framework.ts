@@ -1,6 +1,7 @@
-import { existsSync, promises as fs, readFileSync } from 'node:fs'
+import { existsSync, promises as fs, globSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { FolderError, isProjectFile, readMayflyJson } from './mayfly-json.ts'
+import { type Npmrc, readNpmrc } from './npmrc.ts'
 
 export const FRAMEWORKS = ['google', 'azure'] as const
 export type Framework = (typeof FRAMEWORKS)[number]
@@ -9,6 +10,10 @@ export type Framework = (typeof FRAMEWORKS)[number]
 export interface App {
   readonly framework: Framework
   readonly installScripts: readonly string[]
+  readonly registries: Npmrc['registries']
+  readonly legacyPeerDeps: boolean
+  /** Scripts of package.json that the node runs before it takes the app. */
+  readonly run: readonly string[]
   /** What its owner should know before it is deployed. */
   readonly warnings: readonly string[]
 }
@@ -16,7 +21,9 @@ export interface App {
 const PACKAGES: Readonly<Record<Framework, string>> = { google: '@google-cloud/functions-framework', azure: '@azure/functions' }
 /** Never taken: packages are the node's to install, and settings for one's own machine hold secrets. */
 const LEFT_OUT = new Set(['mayfly.json', 'node_modules', 'local.settings.json'])
+const OWN_LOCKS = ['npm-shrinkwrap.json', 'package-lock.json']
 const FOREIGN_LOCKS = ['yarn.lock', 'pnpm-lock.yaml', 'bun.lock', 'bun.lockb']
+const YARN_1 = '# yarn lockfile v1'
 const TARGET = /(?:^|\s)functions-framework(?:-nodejs)?\s(.*)$/
 
 interface PackageJson {
@@ -76,32 +83,56 @@ export async function appFiles(root: string): Promise<Map<string, string>> {
 }
 
 /** What package.json and mayfly.json say of how an app is started. @throws FolderError */
-export function appOf(root: string, framework: Framework, definition: Readonly<Record<string, unknown>>, name: string) {
+export function appOf(
+  root: string,
+  framework: Framework,
+  definition: Readonly<Record<string, unknown>>,
+  how: { readonly name: string; readonly variables: NodeJS.ProcessEnv },
+) {
   const own = packageJson(root) ?? {}
   const environment = { ...((definition.environment ?? {}) as Record<string, string>) }
   const { installScripts = [] } = definition
   if (!Array.isArray(installScripts) || installScripts.some((one) => typeof one !== 'string'))
     throw new FolderError(`${path.join(root, 'mayfly.json')}: "installScripts" must be a list of packages whose install scripts may run.`)
-  const warnings = [...FOREIGN_LOCKS.filter((lock) => existsSync(path.join(root, lock)) && !existsSync(path.join(root, 'package-lock.json')))].map(
-    (lock) => `${lock} is not read: the packages are installed by npm, as package.json says. A package-lock.json would be honoured.`,
-  )
-  if (existsSync(path.join(root, '.npmrc'))) warnings.push('.npmrc is not read: packages come from the registry that the node is set to (`--npm-registry`).')
+  const { registries, legacyPeerDeps, warnings: ofNpmrc } = readNpmrc(root, how.variables)
+  const warnings = [...foreignLocks(root), ...ofNpmrc]
   const given = definition.entryPoint ?? definition.handler
   let handler = typeof given === 'string' ? given : undefined
+  const run: string[] = []
   if (framework === 'google') {
-    if (own.scripts?.['gcp-build'] !== undefined) warnings.push('"gcp-build" of package.json is not run: build before you deploy.')
+    run.push(...scriptsOfGoogle(own, environment))
     const start = optionsOf(own.scripts?.start)
-    handler ??= environment.FUNCTION_TARGET ?? start.target ?? name
+    handler ??= environment.GOOGLE_FUNCTION_TARGET ?? environment.FUNCTION_TARGET ?? start.target ?? how.name
     for (const [variable, option] of [
       ['FUNCTION_SIGNATURE_TYPE', 'signature-type'],
       ['FUNCTION_SOURCE', 'source'],
     ] as const) {
-      const value = start[option]
+      // Under these names Google's builder is told, and under the others the framework.
+      const value = environment[`GOOGLE_${variable}`] ?? start[option]
       if (value !== undefined) environment[variable] ??= value
     }
-  }
-  const app: App = { framework, installScripts: installScripts as string[], warnings }
+    if (own.scripts?.start !== undefined && !TARGET.test(own.scripts.start))
+      warnings.push('the script "start" of package.json does not start functions-framework, and is not run: the function itself is what answers.')
+  } else if (typeof own.main === 'string' && own.scripts?.build !== undefined && globSync(own.main, { cwd: root }).length === 0) run.push('build')
+  const app: App = { framework, installScripts: installScripts as string[], registries, legacyPeerDeps, run, warnings }
   return { app, handler: handler ?? 'app', environment }
+}
+
+/** As Google's builder: those that a setting names, else `gcp-build`. */
+function scriptsOfGoogle({ scripts = {} }: PackageJson, { GOOGLE_NODE_RUN_SCRIPTS: named }: Readonly<Record<string, string>>): string[] {
+  if (named !== undefined) return named.split(',').flatMap((one) => (one.trim() === '' ? [] : [one.trim()]))
+  return scripts['gcp-build'] === undefined || scripts['gcp-build'].trim() === '' ? [] : ['gcp-build']
+}
+
+function foreignLocks(root: string): string[] {
+  if (OWN_LOCKS.some((lock) => existsSync(path.join(root, lock)))) return []
+  return FOREIGN_LOCKS.filter((lock) => existsSync(path.join(root, lock))).flatMap((lock) => {
+    if (lock === 'yarn.lock' && readFileSync(path.join(root, lock), 'utf8').includes(YARN_1)) return []
+    const which = lock === 'yarn.lock' ? `${lock} of this version of Yarn` : lock
+    return [
+      `${which} is not read: the packages are installed by npm, as package.json says. A package-lock.json would be honoured (\`npm install --package-lock-only\` makes one).`,
+    ]
+  })
 }
 
 /** What the script that starts the framework tells it: `functions-framework --target=hello`. */

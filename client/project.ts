@@ -1,7 +1,6 @@
 import path from 'node:path'
-import type { Bundler } from './bundler.ts'
 import type { Client, DeploymentInfo, DeploymentPlan } from './client.ts'
-import { type Hear, inSteps, type Packed, packFolder } from './deploy.ts'
+import { type Hear, inSteps, type Packed, packFolder, type PackingHow } from './deploy.ts'
 import { azureFunctions } from './azure-app.ts'
 import { isAppOfSeveral } from './framework.ts'
 import { readyApp } from './ready-app.ts'
@@ -28,11 +27,9 @@ export interface DeployedProject {
   readonly steps: Packed['steps']
 }
 
-export interface PackingOptions {
+export interface PackingOptions extends PackingHow {
   /** Fields of an app's function that replace its own. */
   readonly overrides?: Record<string, unknown>
-  /** One that remembers what it bundled before. */
-  readonly bundler?: Bundler
   /** What becomes of each page of a site. */
   readonly page?: (html: Buffer) => Buffer
 }
@@ -47,11 +44,11 @@ export async function packProject(folder: string, name: string | null, hear: Hea
   const file = isApp ? {} : parseProjectFile(root, readMayflyJson(root) ?? {})
   const { steps, step } = inSteps(hear)
   const functions: Packed[] = []
-  if (isApp) functions.push(await step('files', () => packFolder(root, name, () => {}, how.overrides, how.bundler ?? null)))
+  if (isApp) functions.push(await step('files', () => packFolder(root, name, () => {}, how.overrides, how)))
   for (const entry of file.functions ?? []) {
     const { folder: own, ...more } = typeof entry === 'string' ? { folder: entry } : entry
     const at = inside(root, own, 'functions: a folder')
-    functions.push(await step(own, () => packFolder(at, null, () => {}, more, how.bundler ?? null)))
+    functions.push(await step(own, () => packFolder(at, null, () => {}, more, how)))
   }
   const sites: { name: string; files: readonly PackedFile[] }[] = []
   for (const site of file.sites ?? [])

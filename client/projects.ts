@@ -50,6 +50,11 @@ export async function showProject(client: Client, ref: string): Promise<{ readon
   return (await (await client.request('GET', at(ref))).json()) as { project: ProjectInfo; limits: ProjectLimits }
 }
 
+/** The TypeScript types of what its data API serves. */
+export async function typesOf(client: Client, ref: string): Promise<string> {
+  return await (await client.request('GET', `${at(ref)}/types`)).text()
+}
+
 /** @throws ApiError: the operator's token is needed */
 export async function listLimitProfiles(client: Client): Promise<readonly (ProjectLimits & { readonly name: string })[]> {
   return ((await (await client.request('GET', '/api/v1/limit-profiles')).json()) as { profiles: (ProjectLimits & { name: string })[] }).profiles

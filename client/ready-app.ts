@@ -24,6 +24,9 @@ export async function readyApp(client: Client, project: string, packed: Packed, 
     ...(definition.runtime === undefined ? {} : { runtime: definition.runtime }),
     environment: definition.environment ?? {},
     installScripts: app.installScripts,
+    registries: app.registries,
+    legacyPeerDeps: app.legacyPeerDeps,
+    run: app.run,
   })
   const steps = [...packed.steps, { what: 'send', ms: sending - from }, { what: build.packages.reused ? 'reuse' : 'install', ms: performance.now() - sending }]
   return { packed: { ...packed, sha256: build.artefact, steps }, build, sent }

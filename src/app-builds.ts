@@ -19,11 +19,12 @@ export interface AppBuildsDeps {
 
 /** What makes apps of other clouds ready to run: sandboxes that install, and sandboxes that tell what an app registers. */
 export function openAppBuilds({ config, host, data, functions, artefacts, sandboxes }: AppBuildsDeps) {
-  const { registry: url, tokenFile } = config.npm
+  const { registry: url, registries, tokenFile } = config.npm
   const { newId, clock } = host
   const packagesFolder = path.join(host.root, 'node_modules')
   const registry = new Registry({
     url,
+    allowed: registries.split(',').flatMap((origin) => (origin === '' ? [] : [new URL(origin).origin])),
     token: tokenFile === null ? null : readText(tokenFile, 'token of the registry').trim(),
   })
   const installer = new Installer({

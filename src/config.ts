@@ -1,5 +1,6 @@
 import type { Infer } from './core/settings.ts'
 import { authSettings } from './auth/config.ts'
+import { dataSettings } from './data/config.ts'
 import { npmSettings } from './deployments/config.ts'
 import { nodeSettings } from './gateway/config.ts'
 import { invokeSettings } from './invoke/config.ts'
@@ -20,6 +21,7 @@ export const SECTIONS = {
   realtime: realtimeSettings,
   auth: authSettings,
   storage: storageSettings,
+  data: dataSettings,
   npm: npmSettings,
 }
 export type Config = { readonly [K in keyof typeof SECTIONS]: Infer<(typeof SECTIONS)[K]> }

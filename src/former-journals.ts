@@ -5,7 +5,7 @@ import type { Config } from './config.ts'
 import { InvocationCounters } from './core/counters.ts'
 import { Journal } from './core/journal.ts'
 import type { Log } from './core/log.ts'
-import type { LogRecord } from './core/meter.ts'
+import type { LogEntry } from './core/meter.ts'
 import { MiB } from './lib/bytes.ts'
 import type { Clock } from './lib/clock.ts'
 import { Logs } from './observe/index.ts'
@@ -24,7 +24,7 @@ export async function storeFormerJournals(
   for (const process of (await fs.readdir(home)).filter((name) => /^worker-\d+$/.test(name))) {
     await using opened = new AsyncDisposableStack()
     const common = { database, clock, log, process }
-    const lines = opened.use(await Journal.open<LogRecord>(path.join(home, process, 'logs'), log))
+    const lines = opened.use(await Journal.open<LogEntry>(path.join(home, process, 'logs'), log))
     const meters = opened.use(await Journal.open<MeterEntry>(path.join(home, process, 'meters'), log))
     const { retentionDays, projectLogMb } = config.observe
     const logs = opened.use(new Logs({ ...common, journal: lines, retentionDays, projectBytes: projectLogMb * MiB }))

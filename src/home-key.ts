@@ -5,6 +5,10 @@ import type { CallAsked } from './gateway/index.ts'
 
 /** Of a function: what its home is found by. The same for each of its versions, so that a new one comes where the old one is. */
 export const homeKey = (project: string, functionName: string): string => `${project}/${functionName}`
+export const homeOf = (key: string): { project: string; functionName: string } => {
+  const mark = key.indexOf('/')
+  return { project: key.slice(0, mark), functionName: key.slice(mark + 1) }
+}
 
 const CREDENTIAL = /Credential=(AKIA[A-Z2-7]{16})\//
 const PRESIGNED = /[?&]X-Amz-Credential=(AKIA[A-Z2-7]{16})(?:%2F|\/)/

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import path from 'node:path'
 import type { Bus } from './backends/bus/bus.ts'
+import type { BusyHere } from './busy-here.ts'
 import { Peer } from './gateway/index.ts'
 
 /**
@@ -35,6 +36,7 @@ export class Homes implements Disposable {
   readonly #known = new Map<string, number>()
   readonly #stop = new DisposableStack()
   #busy = false
+  #here: BusyHere | null = null
 
   /** @param self  0 in the main process */
   constructor(self: number, folder: string, bus: Bus) {
@@ -55,6 +57,11 @@ export class Homes implements Disposable {
   [Symbol.dispose](): void {
     this.#stop[Symbol.dispose]()
     for (const { peer } of this.#live.values()) peer[Symbol.dispose]()
+  }
+
+  /** From here on this process serves itself what it is called for often. */
+  serve(here: BusyHere): void {
+    this.#here = here
   }
 
   get live(): readonly number[] {
@@ -99,10 +106,14 @@ export class Homes implements Disposable {
     const home = this.of(key)
     if (home === null || home === this.#self) return null
     const live = this.#live.get(home) as Live
-    if (!live.busy) return live.peer
+    const peer = live.busy ? this.#insteadOfBusy() : live.peer
+    return peer === null || this.#here?.serves(key) ? null : peer
+  }
+
+  /** The main process has other things to do, if anybody has room. */
+  #insteadOfBusy(): Peer | null {
     if (this.#self > 0) return null
-    // The main process has other things to do, if anybody has room.
-    for (const other of this.#live.values()) if (!other.busy) return other.peer
+    for (const { busy, peer } of this.#live.values()) if (!busy) return peer
     return null
   }
 

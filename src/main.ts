@@ -5,45 +5,15 @@ import path from 'node:path'
 import pino from 'pino'
 import { stateFolderOf } from '../client/nodes.ts'
 import { WiredBus } from './backends/bus/wired.ts'
-import { DatabaseUnusable } from './backends/database/database.ts'
-import { EMBEDDED_MAJOR } from './backends/database/embedded.ts'
-import { inspectExternal } from './backends/database/external.ts'
-import { memoryUnbounded, serverMemoryMb } from './backends/database/memory.ts'
-import { MigrationError } from './backends/database/migrate.ts'
-import { SECTIONS } from './config.ts'
-import { StartError } from './core/data-directory.ts'
-import { diskState, measureDisk, reserveBytes } from './core/disk.ts'
-import { MayflyError } from './core/errors.ts'
-import { flagName, resolveSettings, SettingsError } from './core/settings.ts'
-import type { Resized } from './first-job.ts'
-import { helpText, isNodeCommand, parseFlags } from './flags.ts'
 import { crashAt } from './core/crash.ts'
 import type { Host } from './host.ts'
-import { MiB } from './lib/bytes.ts'
 import { systemClock } from './lib/clock.ts'
 import { uuidv7 } from './lib/ids.ts'
 import { LogLines } from './log-lines.ts'
-import { RunningNode } from './node.ts'
-import { RunningWorker } from './worker.ts'
 import type { Boot } from './workforce.ts'
-import { detectDriver, findGuests, isDriver, RUNTIMES, tryRuntimes } from './sandbox/index.ts'
 
 const root = path.resolve(import.meta.dirname, '..')
 const [command = 'up', ...args] = process.argv.slice(2)
-const say = (line: string) => void process.stderr.write(`${line}\n`)
-
-function settings(flags: Record<string, string | boolean>) {
-  const file = process.env.MAYFLY_CONFIG ?? 'mayfly.config.json'
-  let parsed: unknown = null
-  if (existsSync(file)) {
-    try {
-      parsed = JSON.parse(readFileSync(file, 'utf8'))
-    } catch (error) {
-      throw new SettingsError([`${file} is not JSON: ${(error as Error).message}`])
-    }
-  }
-  return resolveSettings(SECTIONS, { flags, environment: process.env, file: parsed })
-}
 
 function hostOf(logLevel: string, bindings: Readonly<Record<string, unknown>> | null = null): Host {
   const lines = new LogLines(2)
@@ -65,250 +35,43 @@ function hostOf(logLevel: string, bindings: Readonly<Record<string, unknown>> | 
     runBase: asRoot ? '/run' : (process.env.XDG_RUNTIME_DIR ?? '/tmp'),
     stateFolder: stateFolderOf(process.env, homedir()),
     cores: availableParallelism(),
-    workerCommand: (worker) => [process.execPath, ...process.execArgv, import.meta.filename, 'worker', String(worker)],
-    crash: crashAt(process.env.MAYFLY_TEST_CRASH_AT, (point) => {
-      writeSync(2, `crash point ${point}\n`)
-      process.kill(process.pid, 'SIGKILL')
-    }),
+    workerCommand: (worker) => [process.execPath, ...process.execArgv, process.argv[1] as string, 'worker', String(worker)],
+    crash: crashAt(
+      process.env.MAYFLY_TEST_CRASH_AT,
+      (point) => {
+        writeSync(2, `crash point ${point}\n`)
+        process.kill(process.pid, 'SIGKILL')
+      },
+      (file) => (existsSync(file) ? readFileSync(file, 'utf8') : null),
+    ),
     owner: asRoot && uid && gid ? { uid: Number(uid), gid: Number(gid) } : null,
   }
-}
-
-async function up(): Promise<number> {
-  const { values: config } = settings(parseFlags(args, SECTIONS))
-  const host = hostOf(config.node.logLevel)
-  const stop = Promise.withResolvers<string>()
-  let signals = 0
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(name, () => {
-      // One Ctrl-C may arrive twice, by the terminal and by the launcher.
-      if (++signals === 1) stop.resolve(name)
-    })
-  }
-  const { clock } = host
-  const startedAt = clock.monotonic()
-  const node = await RunningNode.start(config, host)
-  try {
-    const { ready } = node
-    if (!node.directory.instance.firstJobDone) {
-      // Where functions cannot run yet, a later start does it.
-      const settled = config.node.empty || (await firstJob(node, host))
-      if (settled) await node.directory.update({ firstJobDone: true })
-    }
-    await node.announce()
-    if (config.node.json) process.stdout.write(`${JSON.stringify(ready)}\n`)
-    else {
-      process.stdout.write(
-        `\nMayfly is ready after ${((clock.monotonic() - startedAt) / 1000).toFixed(1)} s.\n  API       ${ready.url}\n  Console   ${await node.consoleLogin()} (valid once, for 15 minutes)\n  Project   ${ready.project.ref}\n  Keys      publishable ${ready.project.publishableKey}\n            secret      ${ready.project.secretKey}\n  AWS       access key ${ready.accessKey.id} ${ready.accessKey.secret} region ${ready.region}\n  Sandbox   ${ready.sandbox.driver}${ready.sandbox.limits.length > 0 ? `: ${ready.sandbox.limits.join(', ')}` : ''}\n  Data      ${node.directory.path}\nCtrl-C stops it.\n`,
-      )
-    }
-    host.log.info({ signal: await stop.promise }, 'the node stops')
-  } finally {
-    await node[Symbol.asyncDispose]()
-  }
-  return 0
 }
 
 /** A process that a node started beside itself, with one end of a pair of sockets as its descriptor 3. */
 async function worker(): Promise<number> {
   const number = Number(args[0])
+  // It is loaded while the database starts.
+  const loaded = import('./worker.ts')
   // The main process says when it is to end. What a terminal sends to all is for that one.
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => {})
   const bus = WiredBus.spoke(new Socket({ fd: 3 }), () => process.exit(1))
   // It is answered when the database is there; when the main process ends this one does.
   const boot = (await bus.request('worker.boot', number, new AbortController().signal)) as unknown as Boot
+  const { RunningWorker } = await loaded
   const running = await RunningWorker.start(boot, hostOf(boot.config.node.logLevel, { worker: number }), bus)
   await running.ended
   await running[Symbol.asyncDispose]()
   process.exit(0)
 }
 
-/** @returns false when it has to wait for a machine that can run functions */
-async function firstJob(node: RunningNode, host: Host): Promise<boolean> {
-  const { ready } = node
-  if (ready.sandbox.driver === 'none') {
-    say('The first job is left out: functions cannot run on this machine yet (see above, or `npx mayfly doctor`).')
-    return false
-  }
-  try {
-    // It bundles, as a client does; what that takes is loaded by the one start that does it.
-    const { doFirstJob } = await import('./first-job.ts')
-    const job = await doFirstJob({
-      root,
-      data: node.directory.path,
-      ready,
-      operatorToken: node.operatorToken,
-      say,
-      now: () => host.clock.now(),
-      monotonic: () => host.clock.monotonic(),
-    })
-    const kib = (bytes: number) => `${(bytes / 1024).toFixed(1)} KiB`
-    const where = ready.sandbox.driver === 'process' ? 'a function that nothing isolates (--sandbox process)' : 'an isolated function'
-    const why = (cold: string | null) => (cold === null ? '' : ` (${cold}${cold === 'first-call' ? ': no sandbox had its code yet' : ''})`)
-    const took = ({ totalMs, functionMs, cold }: Resized) =>
-      `${totalMs.toFixed(0)} ms from the upload to the last thumbnail, ${functionMs.toFixed(0)} of them in the function${why(cold)}`
-    say(`Resized a photograph in ${where}: ${kib(job.source.bytes)} in, three sizes out, ${kib(job.thumbnails.bytes)} together.`)
-    say(`  cold  ${took(job.first)}`)
-    say(`  warm  ${took(job.second)}`)
-    say(`  both cost ${job.cost.amount} ${job.cost.currency} by the price list "${job.cost.list}"; \`npx mayfly usage\` shows it`)
-    say(`  thumbnails: ${job.thumbnails.folder}`)
-    if (job.page !== null) say(`  your own picture: ${job.page}`)
-  } catch (error) {
-    say(
-      `The first job failed: ${error instanceof Error ? error.message : String(error)}. The node runs all the same; try it again with \`npx mayfly deploy examples/thumbnail\`.`,
-    )
-  }
-  return true
-}
-
-function showConfig(): number {
-  const json = args.includes('--json')
-  const flags = parseFlags(
-    args.filter((arg) => arg !== '--json'),
-    SECTIONS,
-  )
-  const { values, origins } = settings(flags)
-  const rows: { name: string; value: unknown; from: string; doc: string }[] = []
-  for (const [section, all] of Object.entries(SECTIONS)) {
-    for (const [name, setting] of Object.entries(all)) {
-      const value = (values as Record<string, Record<string, unknown>>)[section]?.[name]
-      const isSecret = 'secret' in setting && setting.secret === true
-      rows.push({
-        name: flagName(section, name),
-        value: isSecret && value !== null ? '(set, not shown)' : value,
-        from: origins[`${section}.${name}`] ?? 'default',
-        doc: setting.doc,
-      })
-    }
-  }
-  if (json)
-    process.stdout.write(
-      `${JSON.stringify({ node: process.execPath, settings: Object.fromEntries(rows.map((row) => [row.name, { value: row.value, from: row.from }])) })}\n`,
-    )
-  else for (const row of rows) process.stdout.write(`${row.name.padEnd(28)} ${(String(row.value ?? '') || '-').padEnd(24)} ${row.from.padEnd(12)} ${row.doc}\n`)
-  return 0
-}
-
-/** What keeps functions apart, and may be named. */
-const ISOLATING = ['runc', 'gvisor', 'bwrap'] as const
-
-async function doctor(): Promise<number> {
-  const json = args.includes('--json')
-  const { values } = settings(
-    parseFlags(
-      args.filter((arg) => arg !== '--json'),
-      SECTIONS,
-    ),
-  )
-  const host = hostOf('error')
-  const how = {
-    runBase: host.runBase,
-    guests: await findGuests(root),
-    runtimesPath: path.join(root, 'runtimes'),
-    dns: values.egress.dns,
-    clock: host.clock,
-    log: host.log,
-  }
-  const driverOf = (name: typeof values.sandbox.sandbox) => detectDriver(name, { ...how, name: `doctor-${process.pid}-${name}` })
-  const found = await driverOf(values.sandbox.sandbox)
-  const sandbox = isDriver(found)
-    ? { name: found.name as string, limits: found.limits, blocking: [], missing: found.missing }
-    : { name: 'none', limits: [] as readonly string[], blocking: [{ what: 'functions', why: found.why, todo: found.todo }], missing: [] }
-  const failing = isDriver(found) ? await tryRuntimes(found, RUNTIMES, host.clock) : []
-  if (isDriver(found)) await found[Symbol.asyncDispose]()
-  const drivers: { name: string; why: string | null }[] = []
-  for (const name of ISOLATING) {
-    const other = isDriver(found) && found.name === name ? found : await driverOf(name)
-    drivers.push({ name, why: isDriver(other) ? null : other.why })
-    if (isDriver(other) && other !== found) await other[Symbol.asyncDispose]()
-  }
-  const database = await databaseReport(values.node.databaseUrl, values.node.databaseMemoryMb)
-  const disk = await diskReport(values.node.data, values.node.diskReserveMb)
-  const blocking = [...sandbox.blocking, ...database.blocking]
-  const missing = [...blocking, ...sandbox.missing, ...failing, ...database.missing, ...disk.missing]
-  const ok = blocking.length === 0
-  if (json) {
-    const report = {
-      ok,
-      sandbox: sandbox.name,
-      limits: sandbox.limits,
-      drivers,
-      database: database.kind,
-      databaseMemoryMb: database.memoryMb,
-      shared: database.shared,
-      disk: disk.shown,
-      missing,
-    }
-    process.stdout.write(`${JSON.stringify({ ...report, node: process.version, version: host.version })}\n`)
-  } else {
-    process.stdout.write(
-      `Node      ${process.version}\nSandbox   ${sandbox.name}\nHolds     ${sandbox.limits.join(', ') || 'nothing'}\nDrivers   ${drivers.map(({ name, why }) => (why === null ? name : `no ${name} (${why})`)).join(', ')}\nDatabase  ${database.kind}${database.memoryMb === null ? '' : `, at most ${database.memoryMb} MB a server`}\nDisk      ${disk.shown.state}: ${disk.shown.freeMb} MiB free, ${disk.shown.reserveMb} MiB of them kept free\n`,
-    )
-    if (database.shared.length > 0) process.stdout.write(`Shared    by all projects: ${database.shared.join('; ')}\n`)
-    for (const gap of missing) process.stdout.write(`Missing   ${gap.what}: ${gap.why}\n          ${gap.todo}\n`)
-  }
-  return ok ? 0 : 1
-}
-
-/** The file system that the data directory has, or would have. */
-async function diskReport(data: string, reserveMb: number) {
-  let folder = path.resolve(data)
-  while (!existsSync(folder)) folder = path.dirname(folder)
-  const { freeBytes, totalBytes } = await measureDisk(folder)
-  const reserve = reserveBytes(totalBytes, reserveMb)
-  const shown = { state: diskState(freeBytes, reserve), freeMb: Math.floor(freeBytes / MiB), reserveMb: Math.floor(reserve / MiB) }
-  const missing = {
-    what: 'disk',
-    why: `${shown.freeMb} MiB are free at ${folder}; below ${shown.reserveMb} deploys and uploads are refused, below half of that functions do not run`,
-    todo: 'Free some space, or set another bound with --disk-reserve-mb.',
-  }
-  return { shown, missing: shown.state === 'ok' ? [] : [missing] }
-}
-
-async function databaseReport(url: string | null, memoryMb: number) {
-  if (url === null) {
-    const unbounded = await memoryUnbounded()
-    const missing = unbounded === null ? [] : [{ what: 'database-memory', ...unbounded }]
-    return { kind: `embedded ${EMBEDDED_MAJOR}`, memoryMb: unbounded === null ? serverMemoryMb(memoryMb) : null, blocking: [], missing, shared: [] }
-  }
-  try {
-    const { version, ...report } = await inspectExternal(url)
-    return { kind: `external ${version}`, memoryMb: null, ...report }
-  } catch (error) {
-    if (!(error instanceof DatabaseUnusable)) throw error
-    const gap = { what: 'database', why: error.message, todo: 'Check --database-url (MAYFLY_DATABASE_URL), or leave it away for the embedded PostgreSQL.' }
-    return { kind: 'external, not usable', memoryMb: null, blocking: [gap], missing: [], shared: [] }
-  }
-}
-
-function failure(error: unknown): number {
-  if (error instanceof SettingsError) {
-    for (const problem of error.problems) say(problem)
-    return 2
-  }
-  if (error instanceof StartError) {
-    say(error.message)
-    return error.exitCode
-  }
-  if (error instanceof DatabaseUnusable || error instanceof MigrationError || error instanceof MayflyError) {
-    say(`The node does not start: ${error.message}`)
-    return 1
-  }
-  const { code, message, path: file } = error as NodeJS.ErrnoException
-  if (code === 'ENOSPC') say(`The node does not start: the disk is full${file ? ` (${file})` : ''}. Free some space.`)
-  // The system says what, and a path says where: a stack would say no more.
-  else if (code !== undefined && file !== undefined) say(`The node does not start: ${message}. Mend that path, or choose another place with --data.`)
-  else say(`The node failed: ${error instanceof Error ? (error.stack ?? message) : String(error)}`)
-  return 1
-}
-
 // A disk that is full, a reader that left: no reason to end.
 process.stderr.on('error', () => {})
-try {
-  if (isNodeCommand(command) && (args.includes('--help') || args.includes('-h'))) process.stdout.write(`${helpText(command, SECTIONS)}\n`)
-  else process.exitCode = command === 'config' ? showConfig() : command === 'doctor' ? await doctor() : command === 'worker' ? await worker() : await up()
-} catch (error) {
-  process.exitCode = failure(error)
+// What a worker has no use for is a fourth of the modules that there are: it does not load it.
+if (command === 'worker') await worker()
+else {
+  const { run } = await import('./commands.ts')
+  process.exitCode = await run({ command, args, environment: process.env, root, hostOf })
 }
 // What still holds the event loop now (a client that does not read) must not keep a stopped node alive.
 setTimeout(() => process.exit(), 1_000).unref()

@@ -13,13 +13,14 @@ import { DataDirectory, StartError, startTicks } from './core/data-directory.ts'
 import { DiskGuard } from './core/disk.ts'
 import { Journal } from './core/journal.ts'
 import { LIMITS } from './core/limits.ts'
-import type { LogRecord } from './core/meter.ts'
+import type { LogEntry } from './core/meter.ts'
 import type { Project, ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
 import { Projects } from './core/projects.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
+import { Data } from './data/index.ts'
 import { Deployments } from './deployments/index.ts'
 import { ConsoleListener, Content, Gateway, HostNames, isConsoleName, TrustedProxies, usualWorkers } from './gateway/index.ts'
 import type { Host } from './host.ts'
@@ -36,6 +37,7 @@ import { Realtime } from './realtime/index.ts'
 import { upgrades as realtimeUpgrades } from './realtime/http.ts'
 import { DEFAULT_PROJECT, REGION } from './defaults.ts'
 import type { Concurrency } from './functions/index.ts'
+import { BusyHere, bringHere } from './busy-here.ts'
 import { openFunctionRoom } from './function-room.ts'
 import type { ReadyLine } from './ready-line.ts'
 import { routeTable } from './route-table.ts'
@@ -157,7 +159,7 @@ export class RunningNode implements AsyncDisposable {
     )
     const auth = new Auth(databases.control, sealer, clock, () => versions.believable)
     const others = workforce === null ? {} : { others: () => workforce.stored() }
-    const logJournal = opening.use(await Journal.open<LogRecord>(path.join(data, 'journal', 'main', 'logs'), log))
+    const logJournal = opening.use(await Journal.open<LogEntry>(path.join(data, 'journal', 'main', 'logs'), log))
     const meterJournal = opening.use(await Journal.open<MeterEntry>(path.join(data, 'journal', 'main', 'meters'), log))
     const logs = opening.use(
       new Logs({
@@ -204,6 +206,7 @@ export class RunningNode implements AsyncDisposable {
       port: () => port,
       gone: (ref) => triggers.functionGone(ref),
     })
+    workforce?.homes.serve(new BusyHere(clock, bringHere(room, sandbox.sandboxes)))
     const { functions } = room
     concurrency = room.concurrency
     const lender: SlotLender | null = workforce === null ? null : opening.use(new SlotLender(room.admission, bus))
@@ -250,10 +253,12 @@ export class RunningNode implements AsyncDisposable {
         deadLetterDays: config.invoke.deadLetterDays,
         triesOf: async (project, name, qualifier) => {
           const own = (await functions.resolve(project, name, qualifier)).definition.async
+          const { retryAfter } = own
           const set = await room.settings.eventInvokeOf(project, name, qualifier)
           return {
             maxAttempts: set?.maxRetries == null ? own.maxAttempts : set.maxRetries + 1,
             maxAgeSeconds: set?.maxAgeSeconds ?? own.maxAgeSeconds,
+            ...(retryAfter === undefined ? {} : { retryAfter }),
           }
         },
         destinationsOf: destinationsOf({ functions, settings: room.settings, region: REGION }),
@@ -277,6 +282,7 @@ export class RunningNode implements AsyncDisposable {
         log,
       }),
     )
+    const tables = opening.use(new Data({ databases, config: config.data, clock, log }))
     const realtime = opening.use(new Realtime({ databases, config: config.realtime, newId: host.newId, clock, log }))
     const triggers: Triggers = opening.use(
       new Triggers({
@@ -306,6 +312,7 @@ export class RunningNode implements AsyncDisposable {
         await triggers.dropProject(project.ref)
         await queue.dropProject(project.ref)
         await realtime.dropProject(project.ref)
+        await tables.dropProject(project.ref)
         await storage.dropProject(project)
         await logs.dropProject(project.ref)
         await usage.dropProject(project.ref)
@@ -382,6 +389,7 @@ export class RunningNode implements AsyncDisposable {
       queue,
       triggers,
       storage,
+      tables,
       realtime,
       sites,
       deployments,

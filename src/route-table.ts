@@ -6,10 +6,12 @@ import type { Config } from './config.ts'
 import type { InvocationCounters } from './core/counters.ts'
 import type { DiskGuard } from './core/disk.ts'
 import type { Journal } from './core/journal.ts'
-import type { LogRecord } from './core/meter.ts'
+import type { LogEntry } from './core/meter.ts'
 import type { ProjectRef } from './core/project.ts'
 import type { Projects } from './core/projects.ts'
 import type { Route } from './core/route.ts'
+import { routes as dataRoutes } from './data/http.ts'
+import type { Data } from './data/index.ts'
 import { DEFAULT_PROJECT } from './defaults.ts'
 import { journalsOfAll, poolOfAll } from './all-processes.ts'
 import { archivesOfFunctions } from './deploying.ts'
@@ -54,11 +56,12 @@ export interface Rooms {
   readonly queue: Queue
   readonly triggers: Triggers
   readonly storage: Storage
+  readonly tables: Data
   readonly realtime: Realtime
   readonly sites: Sites
   readonly deployments: Deployments
   readonly logs: Logs
-  readonly logJournal: Journal<LogRecord>
+  readonly logJournal: Journal<LogEntry>
   readonly usage: Usage
   readonly counters: InvocationCounters
   readonly lag: ReturnType<typeof watchEventLoop>
@@ -77,7 +80,7 @@ export interface Rooms {
 
 /** Every route that the node has. */
 export function routeTable(rooms: Rooms): Route[] {
-  const { config, host, data, databases, disk, auth, projects, content, sandbox, room, invoker, queue, triggers, storage, realtime } = rooms
+  const { config, host, data, databases, disk, auth, projects, content, sandbox, room, invoker, queue, triggers, storage, tables, realtime } = rooms
   const { sites, deployments, logs, logJournal, usage, counters, lag, workforce, draining, stopping } = rooms
   const { clock, log } = host
   const { sandboxes } = sandbox
@@ -181,6 +184,7 @@ export function routeTable(rooms: Rooms): Route[] {
     ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping }),
     ...realtimeRoutes(realtime),
     ...storageRoutes(storage),
+    ...dataRoutes(tables),
     ...lambdaRoutes({
       functions,
       concurrency: room.concurrency,

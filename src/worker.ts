@@ -3,12 +3,13 @@ import { Auth } from './auth/index.ts'
 import type { Bus, BusValue } from './backends/bus/bus.ts'
 import { connectionOf } from './backends/database/external.ts'
 import { PostgresDatabase } from './backends/database/postgres.ts'
+import { BusyHere, bringHere } from './busy-here.ts'
 import { InvocationCounters } from './core/counters.ts'
 import { DiskGuard } from './core/disk.ts'
 import { MayflyError } from './core/errors.ts'
 import { Journal } from './core/journal.ts'
 import { KnownProjects } from './core/known-projects.ts'
-import type { LogRecord } from './core/meter.ts'
+import type { LogEntry } from './core/meter.ts'
 import type { ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
 import { Sealer } from './core/seal.ts'
@@ -84,7 +85,7 @@ export class RunningWorker implements AsyncDisposable {
     const auth = new Auth(control, sealer, clock, () => versions.believable)
     auth.believeOperator(Buffer.from(boot.operatorHash, 'base64'))
     const journals = path.join(data, 'journal', name)
-    const logJournal = opening.use(await Journal.open<LogRecord>(path.join(journals, 'logs'), log))
+    const logJournal = opening.use(await Journal.open<LogEntry>(path.join(journals, 'logs'), log))
     const meterJournal = opening.use(await Journal.open<MeterEntry>(path.join(journals, 'meters'), log))
     const logs = opening.use(
       new Logs({
@@ -177,6 +178,7 @@ export class RunningWorker implements AsyncDisposable {
       ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping.signal }),
     ]
     const homes = opening.use(new Homes(worker, boot.folder, bus))
+    homes.serve(new BusyHere(clock, bringHere(room, sandbox.sandboxes)))
     const main = opening.use(new Peer(socketOf(boot.folder, 0)))
     const named = [...settings.allowHost, ...(settings.publicUrl === null ? [] : [new URL(settings.publicUrl).hostname])]
     const served = opening.use(

@@ -14,6 +14,7 @@ import { callRoutes, lambdaInvokeRoutes, queueRoutes, urlDoorRoutes, inspectUpgr
 import { metricsRoutes, routes as logRoutes } from '../src/observe/http.ts'
 import { METRICS } from '../src/observe/metrics.ts'
 import { routes as siteRoutes } from '../src/sites/http.ts'
+import { routes as dataRoutes } from '../src/data/http.ts'
 import { routes as realtimeRoutes, upgrades as realtimeUpgrades } from '../src/realtime/http.ts'
 import { routes as triggerRoutes } from '../src/triggers/http.ts'
 import { routes as storageRoutes } from '../src/storage/http.ts'
@@ -50,6 +51,7 @@ const ROUTES = [
   })),
   ...lambdaRoutes(nothing),
   ...storageRoutes(nothing),
+  ...dataRoutes(nothing),
 ]
 const WHO: Record<string, string> = {
   open: 'anyone',

@@ -1,11 +1,23 @@
-import { globSync } from 'node:fs'
+import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { run } from 'node:test'
 import { ROOT } from './sources.ts'
 
+/** A file of tests, and how it is run. */
+export interface TestFile {
+  readonly file: string
+  readonly timeoutMs: number
+  readonly environment?: Readonly<Record<string, string>>
+  /** Told behind the file's name, where it is run in several ways. */
+  readonly how?: string
+}
+
 interface Timed {
   readonly name: string
   readonly ms: number
+  /** Seconds of processor, of it and all that it waited for. */
+  readonly used?: number
 }
 
 export interface Tally {
@@ -18,25 +30,30 @@ export interface Tally {
   readonly slowestFiles: readonly Timed[]
 }
 
+export const NOTHING: Tally = { passed: 0, failed: 0, unsteady: [], skips: [], slowest: [], slowestFiles: [] }
+
 /** More files than this that fail are no matter of a busy machine: none of them is run again. */
-const SECOND_LOOKS = 3
+const SECOND_LOOKS = 4
+
+export const filesOf = (patterns: readonly string[], timeoutMs: number): TestFile[] =>
+  [...new Set(patterns.flatMap((pattern) => globSync(pattern, { cwd: ROOT, exclude: ['**/node_modules/**'] })))].toSorted().map((file) => ({ file, timeoutMs }))
+
+const nameOf = ({ file, how }: TestFile): string => (how === undefined ? file : `${file} (${how})`)
 
 /**
- * Runs test files, each in a process of its own, and prints what failed as it fails. A file that failed is run once more
- * when the machine has nothing else to do: what passes then is told as unsteady, and counts as passed.
+ * Runs test files in their order, each in a process of its own, and prints what failed as it fails. A file that failed is
+ * run once more when the machine has nothing else to do: what passes then is told as unsteady, and counts as passed.
  */
-export async function runTests(patterns: readonly string[], concurrency: number, fileTimeoutMs: number): Promise<Tally> {
-  const files = [...new Set(patterns.flatMap((pattern) => globSync(pattern, { cwd: ROOT, exclude: ['**/node_modules/**'] })))].toSorted()
-  const results = await runFiles(files, concurrency, fileTimeoutMs)
+export async function runTests(files: readonly TestFile[], concurrency: number): Promise<Tally> {
+  const results = await runFiles(files, concurrency)
   const failed = [...results].filter(([, { failed }]) => failed > 0)
   const unsteady: string[] = []
   if (failed.length <= SECOND_LOOKS)
     for (const [file] of failed) {
-      process.stdout.write(`once more, by itself: ${file}\n`)
-      const again = (await runFiles([file], 1, fileTimeoutMs)).get(file)
-      if (!again) continue
+      process.stdout.write(`once more, by itself: ${nameOf(file)}\n`)
+      const again = await runFile(file)
       results.set(file, again)
-      if (again.failed === 0 && again.passed > 0) unsteady.push(file)
+      if (again.failed === 0 && again.passed > 0) unsteady.push(nameOf(file))
     }
   const all = [...results.values()]
   return {
@@ -44,15 +61,19 @@ export async function runTests(patterns: readonly string[], concurrency: number,
     failed: all.reduce((sum, { failed }) => sum + failed, 0),
     unsteady,
     skips: all.flatMap(({ skips }) => skips),
-    slowest: longest(all.flatMap(({ times }) => times)),
-    slowestFiles: longest([...results].map(([name, { ms }]) => ({ name, ms }))),
+    slowest: longest(all.flatMap(({ times }) => times)).slice(0, 10),
+    slowestFiles: longest([...results].map(([file, { ms, used }]) => ({ name: nameOf(file), ms, used }))).slice(0, 20),
   }
 }
 
-const longest = (times: readonly Timed[]) => times.toSorted((a, b) => b.ms - a.ms).slice(0, 10)
+const longest = (times: readonly Timed[]) => times.toSorted((a, b) => b.ms - a.ms)
 export const tellTimes = (times: readonly Timed[]): void => {
-  for (const { name, ms } of times) process.stdout.write(`  ${(ms / 1000).toFixed(2)} s  ${name}\n`)
+  for (const { name, ms, used } of times)
+    process.stdout.write(`  ${(ms / 1000).toFixed(2).padStart(6)} s${used === undefined ? '' : `, ${used.toFixed(1).padStart(5)} s of processor`}  ${name}\n`)
 }
+
+/** Seconds that the machine's processors have worked since it started, for whomever. */
+export const worked = (): number => cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0) / 1000
 
 export function tellUnsteady({ unsteady }: Pick<Tally, 'unsteady'>): void {
   for (const file of unsteady) process.stdout.write(`unsteady: ${file}: failed beside others, passed by itself\n`)
@@ -64,29 +85,32 @@ interface FileResult {
   readonly skips: { name: string; why: string }[]
   readonly times: Timed[]
   ms: number
+  used: number
 }
 
-async function runFiles(files: readonly string[], concurrency: number, fileTimeoutMs: number): Promise<Map<string, FileResult>> {
-  const results = new Map<string, FileResult>()
+async function runFiles(files: readonly TestFile[], concurrency: number): Promise<Map<TestFile, FileResult>> {
+  const results = new Map<TestFile, FileResult>()
   const left = [...files]
   const oneAfterAnother = async () => {
-    for (let file = left.shift(); file !== undefined; file = left.shift()) results.set(file, await runFile(file, fileTimeoutMs))
+    for (let file = left.shift(); file !== undefined; file = left.shift()) results.set(file, await runFile(file))
   }
   await Promise.all(Array.from({ length: concurrency }, oneAfterAnother))
   return results
 }
 
-async function runFile(file: string, timeoutMs: number): Promise<FileResult> {
+async function runFile({ file, timeoutMs, environment }: TestFile): Promise<FileResult> {
   const from = performance.now()
-  const result: FileResult = { passed: 0, failed: 0, skips: [], times: [], ms: 0 }
+  const result: FileResult = { passed: 0, failed: 0, skips: [], times: [], ms: 0, used: 0 }
   const whole = path.join(ROOT, file)
+  const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-used-'))
   const stream = run({
     files: [whole],
     timeout: timeoutMs,
     // The time above is that of each test; what a test leaves open keeps its process.
     signal: AbortSignal.timeout(timeoutMs),
     cwd: ROOT,
-    execArgv: ['seed.mjs', 'compiled.mjs'].flatMap((name) => ['--import', path.join(ROOT, 'tools', name)]),
+    env: { ...process.env, ...environment, MAYFLY_TEST_USED: path.join(folder, 'seconds') },
+    execArgv: ['compiled.mjs', 'seed.mjs', 'used.mjs'].flatMap((name) => ['--import', path.join(ROOT, 'tools', name)]),
   })
   for await (const event of stream) {
     if (event.type !== 'test:pass' && event.type !== 'test:fail') continue
@@ -118,5 +142,16 @@ async function runFile(file: string, timeoutMs: number): Promise<FileResult> {
     )
   }
   result.ms = performance.now() - from
+  result.used = usedOf(path.join(folder, 'seconds'))
+  rmSync(folder, { recursive: true, force: true })
   return result
+}
+
+/** What a file's process said at its end; one that was killed has said nothing. */
+function usedOf(file: string): number {
+  try {
+    return Number(readFileSync(file, 'utf8').trim().split('\n').at(-1))
+  } catch {
+    return 0
+  }
 }

@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { installHook } from './git-hook.js'
+import { isMade } from './program.mjs'
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const quiet = process.argv.includes('--quiet-if-done')
@@ -121,6 +122,8 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
 }
 
 await consolePages(lock)
+// Without it the node runs by its sources, and starts more slowly.
+if (!isMade(root)) await run('Program', node, [path.join(root, 'tools', 'program.mjs')], {})
 await sandboxRuntime()
 // For who works on Mayfly: a start alone leaves git as it is.
 if (!quiet && installHook(root, process.env)) say('git checks each commit by tools/hooks/pre-commit.')

@@ -5,7 +5,7 @@ import { ROOT } from './sources.ts'
 
 /** Debian packages that only tests need, each with a file by which it is known to be there. */
 const PACKAGES: Readonly<Record<string, string>> = {
-  chromium: '/usr/bin/chromium',
+  'chromium-headless-shell': '/usr/lib/chromium/chromium-headless-shell',
   awscli: '/usr/bin/aws',
   curl: '/usr/bin/curl',
   gcc: '/usr/bin/gcc',

@@ -1,8 +1,8 @@
-import { runTests, tellTimes, tellUnsteady } from './run-tests.ts'
+import { filesOf, runTests, tellTimes, tellUnsteady } from './run-tests.ts'
 
 // `npm run test:workers`: the whole acceptance suite against nodes with two workers.
 process.env.MAYFLY_TEST_WORKERS = '2'
-const tally = await runTests(['test/acceptance/**/*.test.ts'], 2, 600_000)
+const tally = await runTests(filesOf(['test/acceptance/**/*.test.ts'], 600_000), 2)
 tellTimes([...tally.slowestFiles, ...tally.slowest])
 for (const { name, why } of tally.skips) process.stdout.write(`skipped: ${name}: ${why}\n`)
 tellUnsteady(tally)

@@ -1,56 +1,70 @@
-import { globSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
-import { check } from './check.ts'
-import { runTests, type Tally, tellTimes, tellUnsteady } from './run-tests.ts'
-import { ROOT } from './sources.ts'
+import { check, unitTests } from './check.ts'
+import { filesOf, runTests, type Tally, type TestFile, tellTimes, tellUnsteady, worked } from './run-tests.ts'
 import { installTestPrograms, installTestRuntimes } from './test-programs.ts'
 
-// `npm test`: the gate, then Mayfly from outside. The last line is the sum.
+// `npm test`: the gate, and Mayfly from outside. The last line is the sum.
 const say = (line: string) => void process.stdout.write(`${line}\n`)
+const from = performance.now()
+const workedBefore = worked()
 installTestPrograms(say)
 installTestRuntimes(say)
-const unit = await check()
-const from = performance.now()
 // What waits more than it works runs beside others; what looks at how a node ends, to the last line it says, has the machine to itself.
 const ALONE = ['stop']
-// What runs functions does so on nodes with two workers. A node of one or two cores has none, and a start with workers takes
-// twice the processor time of one without: what tells of other rooms, or starts nodes most often, runs so. What most depends
-// on it runs both ways. `npm run test:workers` runs everything with workers.
-const IN_ONE_PROCESS = [
-  ...['azure-functions', 'ci', 'console', 'console-door', 'console-pages', 'console-settings', 'deployments', 'dev', 'disk', 'egress-user'],
-  ...['external-database', 'full-disk', 'google-functions', 'init', 'ordinary-user', 'origins', 'photo-crash', 'photo-page', 'sites'],
-  ...['soak', 'start', 'storage', 'triggers', 'usage'],
+// What tells of workers, or of calls where it makes a difference in which process they land, runs on nodes with two of them.
+// A node of one or two cores has none, and a start with workers takes twice the processor time of one without: all else runs
+// so. What most depends on it runs both ways. `npm run test:workers` runs everything with workers.
+const WITH_WORKERS = [
+  ...['egress', 'fairness', 'function-urls', 'functions', 'isolation', 'lambda-concurrency', 'lambda-invoke', 'lambda-streaming', 'lambda-versions'],
+  ...['metrics', 'photo-app', 'queue', 'realtime', 'resources', 'routes', 'secrets', 'shared-sandbox', 'stop', 'supabase-functions'],
+  ...['versions-cli', 'workers'],
 ]
 const BOTH_WAYS = ['functions', 'queue', 'stop']
 const WORKERS = 2
-const AT_ONCE = 3
-const names = globSync('test/acceptance/*.test.ts', { cwd: ROOT }).map((file) => path.basename(file, '.test.ts'))
-const acceptance = async (some: readonly string[], workers: number, atOnce: number): Promise<Tally> => {
-  process.env.MAYFLY_TEST_WORKERS = String(workers)
-  return await runTests(
-    some.map((name) => `test/acceptance/${name}.test.ts`),
-    atOnce,
-    400_000,
-  )
-}
-const byWorkers = await acceptance(
-  names.filter((name) => !ALONE.includes(name) && !IN_ONE_PROCESS.includes(name)),
-  WORKERS,
-  AT_ONCE,
-)
-const inOneProcess = await acceptance(
-  [...IN_ONE_PROCESS, ...BOTH_WAYS].filter((name) => !ALONE.includes(name)),
-  0,
-  AT_ONCE,
-)
-const alone = [await acceptance(ALONE, WORKERS, 1), await acceptance(ALONE, 0, 1)]
-const all = [unit.tally, byWorkers, inOneProcess, ...alone]
-process.stdout.write(`acceptance         ${((performance.now() - from) / 1000).toFixed(1)} s\n`)
-for (const { slowestFiles, slowest } of [byWorkers, inOneProcess]) tellTimes([...slowestFiles, ...slowest])
-for (const { name, why } of all.flatMap(({ skips }) => skips)) process.stdout.write(`skipped: ${name}: ${why}\n`)
-for (const tally of all) tellUnsteady(tally)
-const passed = all.reduce((sum, tally) => sum + tally.passed, 0)
+// What takes many starts, and looks at what each process has of its own, has two processes.
+const ONE_WORKER = ['egress']
+const AT_ONCE = 4
+// The longest begin first, so that none of them is left over when all else is done.
+const LONGEST = [
+  ...[
+    'photo-crash',
+    'google-functions',
+    'console-pages',
+    'functions',
+    'functions-misbehaving',
+    'egress',
+    'cli',
+    'deployments',
+    'runtimes',
+    'lambda-concurrency',
+  ],
+  ...['console-settings', 'function-urls', 'function-settings', 'init', 'lambda-tools', 'azure-functions', 'external-database', 'realtime'],
+  ...['supabase-functions', 'conventions', 'photo-page', 'lambda-versions', 'storage', 'start'],
+]
+const nameOf = ({ file }: TestFile) => path.basename(file, '.test.ts')
+const turnOf = (one: TestFile): number => (LONGEST.includes(nameOf(one)) ? LONGEST.indexOf(nameOf(one)) : LONGEST.length)
+const withWorkers = (one: TestFile, workers: number): TestFile => ({
+  ...one,
+  environment: { MAYFLY_TEST_WORKERS: String(workers) },
+  ...(BOTH_WAYS.includes(nameOf(one)) ? { how: workers === 0 ? 'in one process' : `${workers} workers` } : {}),
+})
+const acceptance = filesOf(['test/acceptance/*.test.ts'], 400_000).flatMap((one) => [
+  ...(WITH_WORKERS.includes(nameOf(one)) ? [withWorkers(one, ONE_WORKER.includes(nameOf(one)) ? 1 : WORKERS)] : []),
+  ...(!WITH_WORKERS.includes(nameOf(one)) || BOTH_WAYS.includes(nameOf(one)) ? [withWorkers(one, 0)] : []),
+])
+const isAlone = (one: TestFile) => ALONE.includes(nameOf(one))
+const together = [...acceptance.filter((one) => !isAlone(one)), ...unitTests()].toSorted((a, b) => turnOf(a) - turnOf(b))
+const { ok, tally } = await check(() => runTests(together, AT_ONCE))
+const all: readonly Tally[] = [tally, await runTests(acceptance.filter(isAlone), 1)]
+say('slowest files and tests:')
+tellTimes([...tally.slowestFiles, ...tally.slowest])
+for (const { name, why } of all.flatMap(({ skips }) => skips)) say(`skipped: ${name}: ${why}`)
+for (const one of all) tellUnsteady(one)
+const passed = all.reduce((sum, one) => sum + one.passed, 0)
 // A step of the gate that is no test counts as one that failed.
-const failed = all.reduce((sum, tally) => sum + tally.failed, 0) + (unit.ok || unit.tally.failed > 0 ? 0 : 1)
-process.stdout.write(`${passed} passed, ${failed} failed\n`)
+const failed = all.reduce((sum, one) => sum + one.failed, 0) + (ok || tally.failed > 0 ? 0 : 1)
+const seconds = (performance.now() - from) / 1000
+say(`${seconds.toFixed(0)} s; the machine's ${availableParallelism()} processors worked ${(worked() - workedBefore).toFixed(0)} s`)
+say(`${passed} passed, ${failed} failed`)
 process.exit(failed === 0 && passed > 0 ? 0 : 1)

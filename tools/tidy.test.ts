@@ -60,6 +60,12 @@ const rows: [string, Check, Source[], Source[]][] = [
     [file('src/functions/dialects/x/a.ts', 'export const lambdaName = 1')],
   ],
   ['words: an unfinished mark', words, [file('src/core/a.ts', `// ${'TO'}${'DO'} later`)], [file('src/core/a.ts', '// later')]],
+  [
+    'tables: SQL that is made of requests',
+    tables,
+    [file('src/data/plan/a.ts', 'const text = `select a from b`')],
+    [file('src/data/query/a.ts', 'const text = `select a from b`')],
+  ],
   ['tables: SQL outside a store', tables, [file('src/auth/a.ts', 'sql`select a from b`')], [file('src/auth/store.ts', 'sql`select a from b`')]],
   [
     "tables: another room's table",

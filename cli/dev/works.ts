@@ -51,7 +51,7 @@ export class Works implements AsyncDisposable {
 
   async #function(): Promise<Round> {
     const { client, project, folder } = this.#deps
-    const packed = await packFolder(folder, null, () => {}, {}, this.#bundler)
+    const packed = await packFolder(folder, null, () => {}, {}, { bundler: this.#bundler, environment: process.env })
     const now = new Map([[packed.name, markOf(packed)]])
     const changed = this.#changed(now)
     if (changed.length === 0 && this.#last) return { ...this.#last, changed: null, warnings: [] }
@@ -63,7 +63,7 @@ export class Works implements AsyncDisposable {
 
   async #project(): Promise<Round> {
     const { client, project, folder, page } = this.#deps
-    const packed = await packProject(folder, null, () => {}, { bundler: this.#bundler, page })
+    const packed = await packProject(folder, null, () => {}, { bundler: this.#bundler, page, environment: process.env })
     const now = new Map([
       ...packed.functions.map((one) => [one.name, markOf(one)] as const),
       ...packed.sites.map((site) => [`site ${site.name}`, JSON.stringify(site.files.map((file) => [file.path, file.sha256]))] as const),

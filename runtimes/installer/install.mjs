@@ -17,38 +17,57 @@ const DATE = new Date(Date.UTC(1980, 0, 2))
 
 export default {
   async fetch(request) {
-    const { files, add, scripts, registryPath } = await request.json()
-    const registry = `${process.env.MAYFLY_URL}${registryPath}`
+    const { files, add, scripts, legacyPeerDeps, registryPath, app: sources = null, run = [] } = await request.json()
     const place = fs.mkdtempSync(path.join(os.tmpdir(), 'install-'))
     const app = path.join(place, 'app')
     fs.mkdirSync(app)
+    if (sources !== null) unpack(app, sources)
     for (const [name, text] of Object.entries(files)) fs.writeFileSync(path.join(app, name), text)
-    const locked = Object.keys(files).length > 1
-    const steps = [[locked ? 'ci' : 'install', '--ignore-scripts', ...(locked ? [] : ['--no-package-lock'])]]
-    if (add.length > 0) steps.push(['install', '--no-save', '--no-package-lock', '--ignore-scripts', ...add])
-    if (scripts.length > 0) steps.push(['rebuild', '--ignore-scripts=false', '--foreground-scripts', '--', ...scripts])
-    for (const step of steps) {
-      const failure = await runNpm(registry, place, step)
+    const options = optionsOf(place, `${process.env.MAYFLY_URL}${registryPath}`, { legacyPeerDeps, builds: run.length > 0 })
+    for (const step of stepsOf({ files, add, scripts, run })) {
+      const failure = await runNpm(options, place, step)
       if (failure === null) continue
       fs.rmSync(place, { recursive: true, force: true })
-      return Response.json({ step: step[0], said: failure }, { status: 422 })
+      return Response.json({ step: step.join(' '), said: step[0] === 'run' ? `the script "${step[1]}" failed:\n${failure}` : failure }, { status: 422 })
     }
-    const made = archive(app)
+    const made = archive(app, run.length > 0)
     made.once('end', () => fs.rmSync(place, { recursive: true, force: true }))
     return new Response(Readable.toWeb(made), { headers: { 'content-type': 'application/zip' } })
   },
 }
 
-/** Resolves with what it said when it failed, else with null. */
-function runNpm(registry, place, step) {
-  const options = {
+/** What npm does, one after the other. */
+function stepsOf({ files, add, scripts, run }) {
+  const locked = 'package-lock.json' in files || 'npm-shrinkwrap.json' in files
+  // What the first step finds it writes down, and the later ones go by that: without, npm chooses versions anew each time.
+  const steps = [[locked ? 'ci' : 'install', '--ignore-scripts']]
+  if (scripts.length > 0) steps.push(['rebuild', '--ignore-scripts=false', '--foreground-scripts', '--', ...scripts])
+  for (const name of run) steps.push(['run', name])
+  if (run.length > 0) steps.push(['prune', '--omit=dev', '--ignore-scripts', '--no-save'])
+  // Last, as it is none of what package.json names.
+  if (add.length > 0) steps.push(['install', '--no-save', '--ignore-scripts', '--omit=dev', ...add])
+  return steps
+}
+
+function unpack(app, sources) {
+  for (const [name, [base64, executable]] of Object.entries(sources)) {
+    const file = path.join(app, name)
+    fs.mkdirSync(path.dirname(file), { recursive: true })
+    fs.writeFileSync(file, Buffer.from(base64, 'base64'), { mode: executable ? 0o755 : 0o644 })
+  }
+}
+
+function optionsOf(place, registry, { legacyPeerDeps, builds }) {
+  return {
     registry,
     'replace-registry-host': 'always',
     cache: path.join(place, 'npm'),
     userconfig: path.join(place, 'user'),
     globalconfig: path.join(place, 'global'),
-    omit: 'dev',
-    'bin-links': 'false',
+    // What builds an app is gone before the app is taken.
+    ...(builds ? {} : { omit: 'dev' }),
+    'bin-links': String(builds),
+    'legacy-peer-deps': String(legacyPeerDeps),
     audit: 'false',
     fund: 'false',
     progress: 'false',
@@ -57,6 +76,10 @@ function runNpm(registry, place, step) {
     'fetch-retries': '1',
     'logs-max': '0',
   }
+}
+
+/** Resolves with what it said when it failed, else with null. */
+function runNpm(options, place, step) {
   const args = Object.entries(options).map(([name, value]) => `--${name}=${value}`)
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [npm, ...args, ...step], {
@@ -75,9 +98,10 @@ function runNpm(registry, place, step) {
   })
 }
 
-function archive(app) {
+/** @param whole  the app too, and not its packages alone */
+function archive(app, whole) {
   const zip = new yazl.ZipFile()
-  const root = path.join(app, 'node_modules')
+  const root = whole ? app : path.join(app, 'node_modules')
   const names = fs.existsSync(root) ? fs.readdirSync(root, { withFileTypes: true, recursive: true }) : []
   const files = names.filter((entry) => entry.isFile()).map((entry) => path.relative(app, path.join(entry.parentPath, entry.name)))
   for (const name of files.toSorted()) {

@@ -7,7 +7,7 @@ import { F, T } from './frames.mjs'
 import { captureConsole, captureStream, grantLogs } from './logs.mjs'
 import { hearEnds } from './outcomes.mjs'
 import { listenRelay, onRelay, relayAddress } from './relay.mjs'
-import { become, prepare } from './specialise.mjs'
+import { become, prepare, shutDown } from './specialise.mjs'
 import { warm } from './warm.mjs'
 import { control, relay } from './wire.mjs'
 import { handedPort, handOver, isWrapped, takeOver } from './wrapped.mjs'
@@ -47,6 +47,9 @@ function onControl(type, flags, id, payload) {
       else become(announced)
       return
     }
+    case T.shutdown:
+      shutDown()
+      return
     case T.warm:
       warm(parse(payload.toString('utf8'))).then(() => control.send(T.warmed, 0, 0))
   }

@@ -40,3 +40,23 @@ export class HandlerError extends Error {
     Object.defineProperty(this, 'name', { value: type, configurable: true, writable: true })
   }
 }
+
+/** Its text without the lines that are the runtime's or Node's own: those of the user's files are what its owner looks for. */
+export const ownWords = (error) => withoutOurs(util.inspect(error))
+
+/** The same error, with such a stack. */
+export function inOwnLines(error) {
+  try {
+    if (util.types.isNativeError(error) && typeof error.stack === 'string') error.stack = withoutOurs(error.stack)
+  } catch {
+    // One that cannot be changed is told as it is.
+  }
+  return error
+}
+
+const RUNTIME = import.meta.dirname
+const withoutOurs = (text) =>
+  text
+    .split('\n')
+    .filter((line) => !/^\s*at /.test(line) || !(line.includes(RUNTIME) || line.includes('(node:internal/') || line.includes('at node:internal/')))
+    .join('\n')

@@ -70,6 +70,9 @@ const pick = (from, names) => names.reduce((value, name) => (value === undefined
 export async function load(root, handler, framework = null) {
   if (framework !== null) {
     try {
+      // What such apps deploy is often compiled: their errors are told by the lines that were written.
+      if (module.setSourceMapsSupport) module.setSourceMapsSupport(true, { nodeModules: false, generatedCode: false })
+      else process.setSourceMapsEnabled(true)
       return await adapterFor(framework)(root, handler, moduleAt)
     } catch (error) {
       throw inLambdasWords(error)

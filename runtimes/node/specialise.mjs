@@ -5,7 +5,7 @@ import { hasCallbacks } from './callbacks.mjs'
 import { errorBytes, errorPayload } from './errors.mjs'
 import { T } from './frames.mjs'
 import { load } from './loading.mjs'
-import { shapeLogs, tellLost } from './logs.mjs'
+import { logError, shapeLogs, tellLost } from './logs.mjs'
 import { loading } from './outcomes.mjs'
 import { listenTo, relayAddress } from './relay.mjs'
 import { code, runConcurrently } from './running.mjs'
@@ -33,10 +33,10 @@ export function prepare(fields) {
 export async function become(fields) {
   loading.now = true
   try {
-    const kind = await specialise(fields)
+    const { kind, shutdownMs } = await specialise(fields)
     loading.now = false
     tellLost()
-    control.send(T.loaded, 0, 0, Buffer.from(stringify({ kind })))
+    control.send(T.loaded, 0, 0, Buffer.from(stringify({ kind, shutdownMs })))
   } catch (error) {
     loading.now = false
     tellLost()
@@ -49,7 +49,13 @@ async function specialise(fields) {
   process.chdir(fields.codePath)
   code.handler = await load(fields.codePath, fields.handler, fields.framework)
   if (fields.build) module.flushCompileCache()
-  return code.handler.kind
+  return code.handler
+}
+
+/** The sandbox ends: what the code does then is over before it does. */
+export async function shutDown() {
+  await code.handler?.end?.().catch((error) => logError('Shutdown Error', error))
+  process.exit(0)
 }
 
 // The whole environment is the function's own. What stays is not touched: to set the time zone alone takes longer than the rest.

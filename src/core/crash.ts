@@ -18,11 +18,14 @@ export const noCrash: Crash = () => {}
 
 /**
  * Ends the process at the given point as `kill -9` does: nothing is flushed, nothing is given back.
- * @param asked  `afterLease`, or `afterLease:3` for the third time that it comes by
+ * @param asked  `afterLease`, or `afterLease:3` for the third time that it comes by; or the absolute path of a file that
+ * says so from when it is written, so that a node need not start again to be ended elsewhere
+ * @param read  what such a file says, null while it is not there
  * @throws RangeError when it names no point
  */
-export function crashAt(asked: string | undefined, kill: (point: CrashPoint) => void): Crash {
+export function crashAt(asked: string | undefined, kill: (point: CrashPoint) => void, read: (file: string) => string | null): Crash {
   if (asked === undefined || asked === '') return noCrash
+  if (asked.startsWith('/')) return crashAsSaid(asked, kill, read)
   const [name = '', times = '1'] = asked.split(':')
   const wanted = CRASH_POINTS.find((point) => point === name)
   if (!wanted || !/^[1-9]\d{0,3}$/.test(times)) throw new RangeError(`${asked} is none of ${CRASH_POINTS.join(', ')}`)
@@ -31,5 +34,19 @@ export function crashAt(asked: string | undefined, kill: (point: CrashPoint) => 
     if (point !== wanted) return
     left--
     if (left === 0) kill(point)
+  }
+}
+
+/** Looks at each moment what the file says by then. */
+function crashAsSaid(file: string, kill: (point: CrashPoint) => void, read: (file: string) => string | null): Crash {
+  let said: string | null = null
+  let crash = noCrash
+  return (point) => {
+    const says = read(file)
+    if (says !== said) {
+      said = says
+      crash = crashAt(says ?? '', kill, () => null)
+    }
+    crash(point)
   }
 }

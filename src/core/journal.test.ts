@@ -32,24 +32,6 @@ describe('Journal', () => {
     )
     await journal[Symbol.asyncDispose]()
   })
-  it('lets a record take the place of one that says less, while that is not written', async () => {
-    const journal = await open()
-    const values = async () => (await journal.read(null, 100)).map((record) => record.value.n)
-    const first = journal.append({ n: 1 })
-    journal.append({ n: 2 })
-    assert.equal(journal.append({ n: 1234 }, first), first)
-    journal.flush()
-    assert.deepEqual(await values(), [1234, 2])
-    journal.append({ n: 5 }, first)
-    journal.flush()
-    assert.deepEqual(await values(), [1234, 2, 5])
-    const again = await open()
-    assert.deepEqual(
-      (await again.read(null, 100)).map((record) => record.value.n),
-      [1234, 2, 5],
-    )
-    for (const one of [journal, again]) await one[Symbol.asyncDispose]()
-  })
   it('survives a cut at every byte: what was whole is there, the rest is gone, writing goes on', async () => {
     const journal = await open()
     for (let n = 0; n < 4; n++) journal.append({ n })

@@ -12,13 +12,12 @@ export interface JournalPosition {
   readonly offset: number
 }
 const isBefore = (one: JournalPosition, other: JournalPosition) => one.segment < other.segment || (one.segment === other.segment && one.offset < other.offset)
-/** A record that was taken, and may be in the file or not yet. */
-export interface Taken<T> {
-  value: T
-  text: string
+/** A record that was taken and is not in the file yet. */
+interface Taken<T> {
+  readonly value: T
+  readonly text: string
   /** Of the text, as it will be written. */
-  bytes: number
-  isWritten: boolean
+  readonly bytes: number
 }
 export interface JournalRecord<T> {
   readonly value: T
@@ -97,26 +96,17 @@ export class Journal<T> implements AsyncDisposable {
     return new Journal<T>(folder, log, last, size, openSync(file, 'a', 0o600))
   }
 
-  /**
-   * Takes a record; it is written within a few milliseconds, or when somebody waits for `settled`.
-   * @param instead  one that says less: where it is not written yet, this one takes its place
-   * @returns null where it was dropped
-   */
-  append(value: T, instead: Taken<T> | null = null): Taken<T> | null {
+  /** Takes a record; it is written within a few milliseconds, or when somebody waits for `settled`. */
+  append(value: T): void {
     const text = JSON.stringify(value)
     const bytes = Buffer.byteLength(text)
-    const replaced = instead !== null && !instead.isWritten ? instead : null
-    const more = bytes - (replaced?.bytes ?? -HEAD)
-    if (bytes > MAX_RECORD || this.#pendingBytes + more > MAX_PENDING) {
+    if (bytes > MAX_RECORD || this.#pendingBytes + HEAD + bytes > MAX_PENDING) {
       this.dropped++
-      return null
+      return
     }
-    this.#pendingBytes += more
-    if (replaced) return Object.assign(replaced, { value, text, bytes })
-    const taken: Taken<T> = { value, text, bytes, isWritten: false }
-    this.#pending.push(taken)
+    this.#pendingBytes += HEAD + bytes
+    this.#pending.push({ value, text, bytes })
     this.#delayed ??= setTimeout(() => this.flush(), WRITE_MS)
-    return taken
   }
 
   /** Resolves when all that was taken before is written, or could not be. Those who ask in one turn of the event loop share a write. */
@@ -173,7 +163,6 @@ export class Journal<T> implements AsyncDisposable {
     if (this.#recent.length === 0) this.#recentStart = { segment: this.#segment, offset }
     for (const one of this.#pending) {
       offset += HEAD + one.bytes
-      one.isWritten = true
       this.#recent.push({ value: one.value, end: { segment: this.#segment, offset }, bytes: HEAD + one.bytes })
     }
     this.#recentBytes += bytes

@@ -35,15 +35,40 @@ export interface LogLine {
   readonly text: string
 }
 
-/** Lines of one invocation that were written together, in their order; at most LINES_PER_RECORD. */
-export interface LogRecord {
+/** Whose log it is. */
+export interface LogSubject {
   readonly project: string
   readonly functionName: string
   readonly version: string
+}
+
+/** Lines of one invocation that were written together, in their order; at most LINES_PER_RECORD. */
+export interface LogRecord extends LogSubject {
   readonly invocationId: string
   readonly lines: readonly LogLine[]
 }
 export const LINES_PER_RECORD = 1024
+
+/** A call that wrote nothing and ended well. START, END and REPORT follow from this (`lines-of-call.ts`). */
+export type QuietCall = readonly [
+  invocationId: string,
+  startedAt: number,
+  endedAt: number,
+  durationMs: number,
+  billedMs: number,
+  memoryMb: number,
+  maxMemoryMb: number | null,
+  initMs: number,
+  cold: string | null,
+]
+
+/** Such calls of one version, told together. */
+export interface QuietRecord extends LogSubject {
+  readonly calls: readonly QuietCall[]
+}
+
+/** What the journal of logs holds. */
+export type LogEntry = LogRecord | QuietRecord
 
 /** What a function sent to others than the platform, and got of them, since the record before: each byte stands in one. */
 export interface EgressRecord {
@@ -56,9 +81,10 @@ export interface EgressRecord {
   readonly bytesOut: number
 }
 
-/** That an execution has begun, as it was written down or will be. */
+/** That an execution has begun: it is written down unless the execution is over before. */
 export interface StartMark {
-  readonly taken: unknown
+  readonly invocationId: string
+  readonly attempt: number
 }
 
 /** Where executions and lines are written: appended to the process's journal, never waited for on the warm path. */
@@ -72,7 +98,7 @@ export interface Meter {
     memoryMb: number
     startedAt: number
   }): StartMark
-  /** @param mark  of its start, where that is at hand: both may be one record then */
+  /** @param mark  of its start, where that is at hand */
   ended(record: MeterRecord, mark?: StartMark | null): void
   carried(egress: EgressRecord): void
   /** Resolves when what was told before is in the journal's file: an answer that is given after it outlives a kill. */
@@ -81,4 +107,6 @@ export interface Meter {
 
 export interface LogWriter {
   write(record: LogRecord): void
+  /** Instead of its three lines. */
+  quiet(of: LogSubject, call: QuietCall): void
 }

@@ -1,12 +1,9 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import type { Databases } from '../backends/database/database.ts'
-import { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
 import { systemClock } from '../lib/clock.ts'
 import { StartError } from './data-directory.ts'
 import { silentLog } from './log.ts'
@@ -26,16 +23,8 @@ describe('Projects', () => {
   })
 
   it('ends a project that is deleted while it is made, whichever step comes first', async () => {
-    const folder = await mkdtemp(path.join(tmpdir(), 'projects-'))
-    await mkdir(path.join(folder, 'pg'))
+    const { databases: embedded, close } = await openTestDatabases()
     try {
-      await using embedded = await EmbeddedDatabases.open({
-        folder: path.join(folder, 'pg'),
-        runtimeBase: tmpdir(),
-        migrations: path.join(import.meta.dirname, '../../migrations'),
-        clock: systemClock,
-        log: () => {},
-      })
       const making = Promise.withResolvers<void>()
       const reached = Promise.withResolvers<void>()
       const dropped: string[] = []
@@ -59,7 +48,7 @@ describe('Projects', () => {
       assert.equal(projects.find('shop' as ProjectRef), null)
       assert.deepEqual(await embedded.control.sql`select ref from mayfly.project`, [])
     } finally {
-      await rm(folder, { recursive: true, force: true })
+      await close()
     }
   })
 

@@ -65,6 +65,8 @@ describe('what a deploy says', () => {
     const told = (async: object) => definitionOfSpec('f', parseFunctionSpec({ artefact, async }), {}).async
     assert.deepEqual(told({}), { maxAttempts: null, maxAgeSeconds: null })
     assert.deepEqual(told({ maxAttempts: 100, maxAge: 1_209_600 }), { maxAttempts: 100, maxAgeSeconds: 1_209_600 })
+    for (const retryAfter of [0, 5, { least: 1, most: 60 }]) assert.deepEqual(told({ retryAfter }).retryAfter, retryAfter)
+    for (const retryAfter of [-1, 86_401, 0.5, '5', { least: 2, most: 1 }, { least: 1 }]) assert.throws(() => told({ retryAfter }), { code: 'bad_request' })
     assert.deepEqual(definitionOfSpec('f', parseFunctionSpec({ artefact }), {}).async, { maxAttempts: null, maxAgeSeconds: null })
   })
 

@@ -61,6 +61,15 @@ const egressSchema = z
     }
   })
 
+const MAX_RETRY_AFTER = 86_400
+const retryAfterSchema = z.union(
+  [
+    whole('seconds', 0, MAX_RETRY_AFTER),
+    z.strictObject({ least: whole('seconds', 0, MAX_RETRY_AFTER), most: whole('seconds', 0, MAX_RETRY_AFTER) }).refine(({ least, most }) => least <= most),
+  ],
+  { error: `must be seconds from 0 to ${MAX_RETRY_AFTER}, or an object such as {"least": 1, "most": 60}` },
+)
+
 /** What `mayfly.json` may say of a function; the defaults are those of DESIGN, section 8. docs/mayfly-json.md and the JSON Schema are made from it. */
 export const functionSpecSchema = z.strictObject(
   {
@@ -126,6 +135,11 @@ export const functionSpecSchema = z.strictObject(
         {
           maxAttempts: whole('attempts', 1, 100).optional().meta({ description: 'How many times it may fail.' }),
           maxAge: whole('seconds', 60, 1_209_600).optional().meta({ description: 'How old it may become before it is given up.', unit: 'seconds' }),
+          retryAfter: retryAfterSchema.optional().meta({
+            description:
+              "How long what failed waits: always as long, or twice as long each time between `least` and `most`; by the node's own backoff when absent.",
+            unit: 'seconds',
+          }),
         },
         {
           error: (issue) =>
@@ -135,7 +149,7 @@ export const functionSpecSchema = z.strictObject(
       .default({})
       .meta({
         description:
-          "A queued call's `maxAttempts` (1 to 100: how many times it may fail) and `maxAge` (60 to 1209600 s: how old it may become) before it is a dead letter; the node's settings where they are absent.",
+          "A queued call's `maxAttempts` (1 to 100: how many times it may fail) and `maxAge` (60 to 1209600 s: how old it may become) before it is a dead letter, and `retryAfter` (how many seconds lie between two attempts); the node's settings where they are absent.",
       }),
     secrets: z
       .array(
@@ -256,7 +270,11 @@ export function definitionOfSpec(name: string, spec: FunctionSpec, tags: Readonl
     secrets: [...new Set(spec.secrets)].toSorted(),
     reservedConcurrency: spec.reservedConcurrency,
     provisioned: spec.provisioned,
-    async: { maxAttempts: spec.async.maxAttempts ?? null, maxAgeSeconds: spec.async.maxAge ?? null },
+    async: {
+      maxAttempts: spec.async.maxAttempts ?? null,
+      maxAgeSeconds: spec.async.maxAge ?? null,
+      ...(spec.async.retryAfter === undefined ? {} : { retryAfter: spec.async.retryAfter }),
+    },
     layers: spec.layers.map((text) => layerOf(text) as string),
     awsRole: null,
     tags,

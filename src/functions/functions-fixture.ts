@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Database } from '../backends/database/database.ts'
-import { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import type { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
 import type { LimitProfileName } from '../core/limit-profiles.ts'
 import { silentLog } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
@@ -66,15 +66,7 @@ export class FunctionsWorld implements AsyncDisposable {
   }
 
   static async open(): Promise<FunctionsWorld> {
-    const folder = await mkdtemp(join(tmpdir(), 'functions-'))
-    await mkdir(join(folder, 'pg'))
-    const databases = await EmbeddedDatabases.open({
-      folder: join(folder, 'pg'),
-      runtimeBase: tmpdir(),
-      migrations: join(import.meta.dirname, '../../migrations'),
-      clock: systemClock,
-      log: () => {},
-    })
+    const { databases, folder } = await openTestDatabases()
     const sealer = new Sealer(randomBytes(32))
     const id = uuidv7(systemClock.now())
     const dataKey = sealer.makeDataKey(id)

@@ -158,7 +158,7 @@ function settingsOf(record: FunctionRecord) {
     role: definition.role,
     verifyJwt: definition.verifyJwt,
     provisioned: definition.provisioned,
-    async: { maxAttempts: definition.async.maxAttempts, maxAge: definition.async.maxAgeSeconds },
+    async: { maxAttempts: definition.async.maxAttempts, maxAge: definition.async.maxAgeSeconds, retryAfter: definition.async.retryAfter ?? null },
     secrets: definition.secrets,
     layers: definition.layers,
     environmentNames: Object.keys(record.environment ?? {}).sort(),

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { randomBytes, randomUUID } from 'node:crypto'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import fc from 'fast-check'
-import { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import type { EmbeddedDatabases } from '../backends/database/embedded.ts'
+import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
 import type { Database } from '../backends/database/database.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
@@ -49,15 +49,7 @@ let deleted: (project: ProjectRef) => Promise<void> = async () => {}
 let build: (version: Version) => Promise<void> = async (version) => void built.push(version)
 
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'functions-'))
-  await mkdir(join(folder, 'pg'))
-  databases = await EmbeddedDatabases.open({
-    folder: join(folder, 'pg'),
-    runtimeBase: tmpdir(),
-    migrations: join(import.meta.dirname, '../../migrations'),
-    clock: systemClock,
-    log: () => {},
-  })
+  ;({ databases, folder } = await openTestDatabases())
   control = databases.control
   const sealer = new Sealer(randomBytes(32))
   for (const ref of [ONE, TWO]) {

@@ -27,8 +27,7 @@ export interface FunctionDefinition {
   readonly reservedConcurrency: number | null
   /** So many sandboxes of the newest version are kept loaded. */
   readonly provisioned: number
-  /** Of calls from the queue: how often it may fail and how old it may become; null leaves it to the node's settings. */
-  readonly async: { readonly maxAttempts: number | null; readonly maxAgeSeconds: number | null }
+  readonly async: AsyncSettings
   /** ARNs of versions of layers, from below to above: what a later one has in /opt stands over what an earlier one has. */
   readonly layers: readonly string[]
   /** The Lambda API's Role ARN, checked for its form only; null when deployed by mayfly.json. */
@@ -36,6 +35,14 @@ export interface FunctionDefinition {
   /** What the Lambda API was told beside all this; absent when it never was. */
   readonly kept?: KeptSettings
   readonly tags: Readonly<Record<string, string>>
+}
+
+/** Of calls from the queue: how often it may fail and how old it may become; null leaves it to the node's settings. */
+export interface AsyncSettings {
+  readonly maxAttempts: number | null
+  readonly maxAgeSeconds: number | null
+  /** How many seconds what failed waits, or between which it doubles; absent: by the node's own backoff. */
+  readonly retryAfter?: number | { readonly least: number; readonly most: number }
 }
 
 /** How a function's log is written. Null: as Lambda does by default. */

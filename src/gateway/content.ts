@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { parseProjectRef, type Project, type ProjectRef } from '../core/project.ts'
 import type { Reply } from '../core/route.ts'
 import { type Sites, siteReply, textReply } from '../sites/index.ts'
-import { hostName, isLoopbackName } from './doors.ts'
+import { hostName, isLoopbackName, LONGEST_NAME, MOST_NAMES } from './doors.ts'
 
 export interface ContentDeps {
   readonly sites: Pick<Sites, 'find' | 'read' | 'readCompressed'>
@@ -26,6 +26,7 @@ const OTHER_CONTENT: ReadonlySet<string> = new Set([FUNCTION_URLS])
  */
 export class Content {
   readonly #deps: ContentDeps
+  readonly #labels = new Map<string, readonly string[]>()
 
   constructor(deps: ContentDeps) {
     this.#deps = deps
@@ -85,8 +86,8 @@ export class Content {
 
   /** The id in a Host header of a function URL, one that is there or not. */
   functionAt(host: string | undefined): string | null {
-    const [id, label, ...more] = this.#labelsOf(host)
-    return id && label === FUNCTION_URLS && more.length === 0 ? id : null
+    const labels = this.#labelsOf(host)
+    return labels.length === 2 && labels[1] === FUNCTION_URLS ? labels[0] || null : null
   }
 
   /** The project's address, as the browser that shows the site reaches it. */
@@ -99,13 +100,25 @@ export class Content {
   }
 
   #partsOf(host: string | undefined): { site: string; ref: string } | null {
-    const [site, ref, ...more] = this.#labelsOf(host)
-    if (!site || !ref || more.length > 0 || OTHER_CONTENT.has(ref)) return null
+    const labels = this.#labelsOf(host)
+    const [site, ref] = labels
+    if (!site || !ref || labels.length > 2 || OTHER_CONTENT.has(ref)) return null
     return { site, ref }
   }
 
-  /** What stands before `localhost` or the domain. */
-  #labelsOf(host: string | undefined): string[] {
+  /** What stands before `localhost` or the domain. Each request asks several times, and most say the same. */
+  #labelsOf(host: string | undefined): readonly string[] {
+    if (host === undefined) return []
+    let labels = this.#labels.get(host)
+    if (labels === undefined) {
+      labels = this.#readLabels(host)
+      if (this.#labels.size >= MOST_NAMES) this.#labels.clear()
+      if (host.length <= LONGEST_NAME) this.#labels.set(host, labels)
+    }
+    return labels
+  }
+
+  #readLabels(host: string): readonly string[] {
     const name = hostName(host)
     const base = name === null ? null : ['localhost', this.#deps.domain].find((one) => one !== null && name.endsWith(`.${one}`))
     return name === null || !base ? [] : name.slice(0, -base.length - 1).split('.')

@@ -34,8 +34,8 @@ export function hostName(host: string | undefined): string | null {
 }
 
 // Each request asks several times, and most say the same.
-const MOST_NAMES = 256
-const LONGEST_NAME = 256
+export const MOST_NAMES = 256
+export const LONGEST_NAME = 256
 const names = new Map<string, string | null>()
 
 function readHostName(host: string): string | null {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { BACKOFF_MAX_MS, backoffMs } from './backoff.ts'
+import { BACKOFF_MAX_MS, backoffMs, retryAfterMs } from './backoff.ts'
 
 describe('backoffMs', () => {
   it('doubles from a second to five minutes', () => {
@@ -20,4 +20,26 @@ describe('backoffMs', () => {
     )
   })
   it('takes no failure that was none', () => assert.throws(() => backoffMs(0, Math.random), RangeError))
+})
+
+describe('retryAfterMs', () => {
+  it('is always the same, or doubles within its bounds, at random by a fifth', () => {
+    assert.deepEqual(
+      [1, 2, 50].map((failures) => retryAfterMs(7, failures, () => 0)),
+      [7_000, 7_000, 7_000],
+    )
+    const between = { least: 2, most: 60 }
+    assert.deepEqual(
+      [1, 2, 3, 6, 1000].map((failures) => retryAfterMs(between, failures, () => 0.5)),
+      [2_000, 4_000, 8_000, 60_000, 60_000],
+    )
+    assert.deepEqual(
+      [0, 1].map((random) => retryAfterMs(between, 3, () => random)),
+      [6_400, 9_600],
+    )
+    assert.equal(
+      retryAfterMs(between, 1, () => 0),
+      2_000,
+    )
+  })
 })

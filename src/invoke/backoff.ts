@@ -1,3 +1,6 @@
+/** How long what failed waits, where its function says so: always as long, or twice as long each time between two bounds. */
+export type RetryAfter = number | { readonly least: number; readonly most: number }
+
 /** As long as this a failed entry waits at first, and at most. */
 export const BACKOFF_BASE_MS = 1_000
 export const BACKOFF_MAX_MS = 300_000
@@ -14,4 +17,11 @@ export function backoffMs(failures: number, random: () => number): number {
   if (failures < 1) throw new RangeError(`failures must be 1 or more, got ${failures}`)
   const base = Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** Math.min(30, failures - 1))
   return Math.floor(base / 2 + (random() * base) / 2)
+}
+
+/** As its function says, in milliseconds; what doubles is at random up to a fifth longer or shorter, but never past its bounds. */
+export function retryAfterMs(said: RetryAfter, failures: number, random: () => number): number {
+  if (typeof said === 'number') return said * 1_000
+  const doubled = said.least * 2 ** Math.min(30, failures - 1) * (0.8 + 0.4 * random())
+  return Math.floor(Math.min(said.most, Math.max(said.least, doubled)) * 1_000)
 }

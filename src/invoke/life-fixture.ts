@@ -146,10 +146,11 @@ export class World {
       sandboxes: pool,
       admission: this.#admission,
       meter: {
-        started: ({ invocationId }) => {
+        started: (start) => {
+          const { invocationId } = start
           if (this.#started.has(invocationId)) this.faults.push(`${invocationId} began twice`)
           this.#started.add(invocationId)
-          return { taken: null }
+          return start
         },
         carried: () => {},
         ended: (record) => {
@@ -162,7 +163,7 @@ export class World {
         settled: () =>
           new Promise((resolve, reject) => void this.steps.add('journal', { well: resolve, fails: () => reject(new Error('the journal is not writable')) })),
       },
-      logs: { write: () => {} },
+      logs: { write: () => {}, quiet: () => {} },
       specs: this.#specs,
       clock,
       log: silentLog,

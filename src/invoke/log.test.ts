@@ -1,24 +1,72 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { LIMITS } from '../core/limits.ts'
-import { LINES_PER_RECORD, type LogLine, type LogRecord } from '../core/meter.ts'
+import { LINES_PER_RECORD, type LogLine, type LogRecord, type LogSubject, type QuietCall } from '../core/meter.ts'
 import { InvocationLog } from './log.ts'
+import { platformLines, type Report } from './platform-lines.ts'
 
 const subject = { project: 'demo', functionName: 'f', version: '$LATEST', invocationId: 'i' }
 const open = () => {
   const written: LogRecord[] = []
   const records: LogLine[] = []
-  const writer = { write: (record: LogRecord) => void (written.push(record), records.push(...record.lines)) }
+  const quiet: QuietCall[] = []
+  const writer = {
+    write: (record: LogRecord) => void (written.push(record), records.push(...record.lines)),
+    quiet: (_of: LogSubject, call: QuietCall) => void quiet.push(call),
+  }
   const log = new InvocationLog(writer, subject, () => 7)
   const end = () => {
     log.flush()
     log.handOn()
   }
-  return { written, records, log, end }
+  return { written, records, quiet, log, end }
 }
 const texts = (records: LogLine[]) => records.map((record) => `${record.source}:${record.text}`)
 
 describe('InvocationLog', () => {
+  const report: Report = {
+    durationMs: 1.234,
+    billedMs: 2,
+    memoryMb: 128,
+    maxMemoryMb: null,
+    initMs: 0,
+    cold: null,
+    outcome: 'ok',
+    errorType: null,
+    message: '',
+  }
+  const platform = (format: 'Text' | 'JSON' = 'Text') =>
+    platformLines({ format, applicationLevel: 'INFO', systemLevel: 'INFO', group: null }, { id: 'i', version: '$LATEST', now: () => 7 })
+  it('of a call that wrote nothing tells what its lines follow from, and shows them to who asks for the tail', () => {
+    const { records, quiet, log } = open()
+    log.begin(platform())
+    log.live() // it has only begun
+    log.end(platform(), report)
+    log.handOn()
+    assert.deepEqual([records, quiet], [[], [['i', 7, 7, 1.23, 2, 128, null, 0, null]]])
+    assert.equal(
+      log.lastBytes().toString(),
+      'START RequestId: i Version: $LATEST\nEND RequestId: i\nREPORT RequestId: i\tDuration: 1.23 ms\tBilled Duration: 2 ms\tMemory Size: 128 MB\t\n',
+    )
+  })
+  for (const [name, last, format, write] of [
+    ['that wrote', report, 'Text', true],
+    ['that failed', { ...report, outcome: 'error', errorType: 'Error' }, 'Text', false],
+    ['that ended well with words of ours', { ...report, message: 'but' }, 'Text', false],
+    ['whose lines are JSON', report, 'JSON', false],
+  ] as const)
+    it(`writes the lines of a call ${name}, in their order`, () => {
+      const { records, quiet, log } = open()
+      log.begin(platform(format))
+      if (write) log.write('stdout', Buffer.from('word\n'))
+      log.end(platform(format), last)
+      log.handOn()
+      const [first, ...rest] = texts(records)
+      assert.match(first as string, /START|platform\.start/)
+      assert.match(rest.at(-1) as string, /REPORT|platform\.report/)
+      assert.equal(rest.includes('stdout:word'), write)
+      assert.deepEqual(quiet, [])
+    })
   it('makes lines of pieces, each stream by itself, a character split over pieces kept whole', () => {
     const { records, log, end } = open()
     const bytes = Buffer.from('한글\n')

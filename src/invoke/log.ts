@@ -3,6 +3,7 @@ import { LIMITS } from '../core/limits.ts'
 import { LINES_PER_RECORD, type LogLine, type LogRecord, type LogWriter } from '../core/meter.ts'
 import { KiB } from '../lib/bytes.ts'
 import { Fifo } from '../lib/fifo.ts'
+import type { PlatformLines, Report } from './platform-lines.ts'
 import type { LogSink } from '../sandbox/index.ts'
 
 /** How much of an invocation's log the Lambda API gives back with `LogType: Tail`. */
@@ -21,7 +22,7 @@ export class LiveLogs implements Disposable {
 
   constructor() {
     this.#timer = setInterval(() => {
-      for (const log of this.#open) log.handOn()
+      for (const log of this.#open) log.live()
     }, HAND_ON_MS)
     this.#timer.unref()
   }
@@ -49,6 +50,11 @@ export class InvocationLog implements LogSink {
   readonly #writer: LogWriter
   readonly #subject: Omit<LogRecord, 'lines'>
   readonly #now: () => number
+  /** Its first lines, which are said with the first that follows them: most calls write nothing. */
+  #unsaid: PlatformLines | null = null
+  #beganAt = 0
+  /** All of it, where nothing was written. */
+  #quiet: (() => string[]) | null = null
   /** Made when the function writes: most calls write nothing. */
   #open: Record<'stdout' | 'stderr', { readonly decoder: StringDecoder; rest: string }> | null = null
   #lines: LogLine[] = []
@@ -66,7 +72,28 @@ export class InvocationLog implements LogSink {
     this.#now = now
   }
 
+  /** Its call begins. */
+  begin(lines: PlatformLines): void {
+    this.#unsaid = lines
+    this.#beganAt = this.#now()
+  }
+
+  /** Its call is over, whatever way: what was open is ended, and the last lines follow. */
+  end(lines: PlatformLines, report: Report): void {
+    this.flush()
+    if (this.#unsaid === null || !lines.follow || report.outcome !== 'ok' || report.message !== '') {
+      for (const line of lines.end(report)) this.platform(line)
+      return
+    }
+    this.#unsaid = null
+    this.#quiet = () => [...lines.start(), ...lines.end(report)]
+    const { durationMs, billedMs, memoryMb, maxMemoryMb, initMs, cold } = report
+    const call = [this.#subject.invocationId, this.#beganAt, this.#now(), rounded(durationMs), billedMs, memoryMb, maxMemoryMb, rounded(initMs), cold] as const
+    this.#writer.quiet(this.#subject, call)
+  }
+
   write(stream: 'stdout' | 'stderr', bytes: Uint8Array): void {
+    this.#say()
     this.#open ??= { stdout: { decoder: new StringDecoder('utf8'), rest: '' }, stderr: { decoder: new StringDecoder('utf8'), rest: '' } }
     const open = this.#open[stream]
     // Only what is new is looked through: a line may come byte by byte.
@@ -90,12 +117,18 @@ export class InvocationLog implements LogSink {
 
   /** A line of the platform's own; never dropped. */
   platform(text: string): void {
-    this.#remember(text)
-    this.#keep({ at: this.#now(), source: 'platform', text })
+    this.#say()
+    this.#ours(text, this.#now())
+  }
+
+  /** Of a call that goes on: its lines so far; the first of one that has only begun are left for its end. */
+  live(): void {
+    if (this.#unsaid === null || this.#now() - this.#beganAt >= HAND_ON_MS) this.handOn()
   }
 
   /** Writes the lines that are whole, if there are any. */
   handOn(): void {
+    this.#say()
     if (this.#lines.length === 0) return
     this.#writer.write({ ...this.#subject, lines: this.#lines })
     this.#lines = []
@@ -121,8 +154,21 @@ export class InvocationLog implements LogSink {
 
   /** The last 4096 bytes, as `X-Amz-Log-Result` carries them. */
   lastBytes(): Buffer {
-    const all = Buffer.from(this.#last.toArray().join(''))
+    const lines = this.#quiet === null ? this.#last.toArray() : this.#quiet().map((line) => `${line}\n`)
+    const all = Buffer.from(lines.join(''))
     return all.subarray(Math.max(0, all.length - TAIL_BYTES))
+  }
+
+  #say(): void {
+    if (this.#unsaid === null) return
+    const lines = this.#unsaid.start()
+    this.#unsaid = null
+    for (const line of lines) this.#ours(line, this.#beganAt)
+  }
+
+  #ours(text: string, at: number): void {
+    this.#remember(text)
+    this.#keep({ at, source: 'platform', text })
   }
 
   #line(source: 'stdout' | 'stderr', text: string): void {
@@ -157,3 +203,6 @@ export class InvocationLog implements LogSink {
     while (this.#lastBytes > TAIL_BYTES * 4 && this.#last.length > 1) this.#lastBytes -= this.#last.shift()?.length ?? 0
   }
 }
+
+/** As it is shown. */
+const rounded = (ms: number) => Math.round(ms * 100) / 100

@@ -1,3 +1,4 @@
+import { endLine, reportLine, startLine } from '../core/lines-of-call.ts'
 import type { Logging } from '../functions/index.ts'
 import type { ColdReason } from '../sandbox/index.ts'
 
@@ -16,6 +17,8 @@ export interface Report {
 
 /** What the platform writes around an invocation's own lines. */
 export interface PlatformLines {
+  /** They follow from the report of a call that ended well, and need not be written. */
+  readonly follow: boolean
   start(): string[]
   end(report: Report): string[]
   /** It never came to user code. */
@@ -36,6 +39,7 @@ const textLines = (subject: Subject): PlatformLines => new TextLines(subject)
 
 /** On the path of every call: so no list is made that is only joined. */
 class TextLines implements PlatformLines {
+  readonly follow = true
   readonly #subject: Subject
 
   constructor(subject: Subject) {
@@ -43,21 +47,18 @@ class TextLines implements PlatformLines {
   }
   start(): string[] {
     const { id, version } = this.#subject
-    return [`START RequestId: ${id} Version: ${version}`]
+    return [startLine(id, version)]
   }
-  end({ durationMs, billedMs, memoryMb, maxMemoryMb, initMs, cold, outcome, errorType, message }: Report): string[] {
+  end(report: Report): string[] {
     const { id, now } = this.#subject
-    const maxMemory = maxMemoryMb === null ? '' : `Max Memory Used: ${maxMemoryMb} MB\t`
-    const init = initMs === 0 ? '' : `Init Duration: ${initMs.toFixed(2)} ms\t`
-    const start = cold === null ? '' : `Cold Start: ${cold}\t`
+    const { outcome, errorType, message } = report
     const status = outcome === 'ok' ? '' : outcome === 'timeout' ? 'Status: timeout\t' : `Status: error\tError Type: ${errorType ?? ''}\t`
-    const measured = `Duration: ${durationMs.toFixed(2)} ms\tBilled Duration: ${billedMs} ms\tMemory Size: ${memoryMb} MB\t`
-    const lines = [`END RequestId: ${id}`, `REPORT RequestId: ${id}\t${measured}${maxMemory}${init}${start}${status}`]
+    const lines = [endLine(id), reportLine(id, report, status)]
     if (message !== '') lines.unshift(`${iso(now)} ${id} ${message}`)
     return lines
   }
   notRun(reason: string): string[] {
-    return [`END RequestId: ${this.#subject.id}\tNot run: ${reason}`]
+    return [`${endLine(this.#subject.id)}\tNot run: ${reason}`]
   }
 }
 
@@ -65,6 +66,7 @@ class TextLines implements PlatformLines {
 function jsonLines(level: string, { id, version, now }: Subject): PlatformLines {
   const line = (type: string, record: object) => JSON.stringify({ time: iso(now), type, record })
   return {
+    follow: false,
     start: () => (level === 'WARN' ? [] : [line('platform.start', { requestId: id, version })]),
     end: ({ durationMs, billedMs, memoryMb, maxMemoryMb, initMs, outcome, errorType, message }) => {
       const status = outcome === 'ok' ? 'success' : outcome === 'timeout' ? 'timeout' : outcome === 'error' ? 'error' : 'failure'

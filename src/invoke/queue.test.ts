@@ -396,6 +396,20 @@ describe('Queue', () => {
     const ends = (await queue.deadLetters(DEMO, null, 10)).map((letter) => `${letter.functionName} ${letter.reason} ${letter.attempts}`)
     assert.deepEqual(ends.toSorted(), ['brief age 1', 'gone attempts 2', 'once attempts 1', 'silent attempts 2'])
   })
+  it('waits between attempts as a function says, and tells each call how often it has failed', async () => {
+    const failures: (number | undefined)[] = []
+    const { queue } = open(
+      (_, invocation) => {
+        failures.push(invocation.failures)
+        return 'Oops'
+      },
+      { triesOf: async () => ({ maxAttempts: 4, maxAgeSeconds: null, retryAfter: 0 }) },
+    )
+    await queue.start()
+    await queue.enqueue(entryOf())
+    await until(() => queue.length === 0)
+    assert.deepEqual(failures, [0, 1, 2, 3])
+  })
   it('replays a dead letter once, as an invocation of its own with the same event', async () => {
     let broken = true
     const events: unknown[] = []

@@ -34,6 +34,8 @@ export interface Invocation {
   readonly id: string
   /** 1 and rising for what is tried again; executions are metered once by id and attempt. */
   readonly attempt?: number
+  /** How many attempts it has spent: each ran and ended with an error. */
+  readonly failures?: number
   /** How long its event was in the queue when this attempt was taken from it; null or absent where nothing was queued. */
   readonly queueMs?: number | null
   readonly project: ProjectRef
@@ -147,7 +149,7 @@ export class Invoker implements Disposable {
     try {
       this.#live.add(log)
       run.mark = meter.started({ ...subject, attempt: invocation.attempt ?? 1, memoryMb: version.definition.memoryMb, startedAt })
-      for (const line of lines.start()) log.platform(line)
+      log.begin(lines)
       const spec = this.#deps.specs.of(version)
       try {
         lease = await this.#deps.sandboxes.acquire(spec, log, signal)
@@ -171,6 +173,7 @@ export class Invoker implements Disposable {
         clientContext: invocation.clientContext,
         depth: invocation.depth,
         invokedArn: invocation.qualifier ? `${functionArn}:${invocation.qualifier}` : functionArn,
+        ...(invocation.failures ? { failures: invocation.failures } : {}),
       }
       const call: Call = { ...content, context } as Call
       const running = lease.run(call, log, signal)
@@ -271,10 +274,19 @@ class Run {
     const outcome = error === null ? 'ok' : outcomeOf(error.type)
     this.#state = after(INVOCATION_LIFE, this.#state, 'ended', { outcome })
     const billedMs = Math.max(1, Math.ceil(timing.durationMs - othersMs + timing.initMs))
-    this.#log.flush()
-    const errorType = error?.type ?? null
-    const report = { ...timing, billedMs, memoryMb: definition.memoryMb, maxMemoryMb, outcome, errorType, message: error?.message ?? '' }
-    for (const line of this.#lines.end(report)) this.#log.platform(line)
+    const { durationMs, initMs, cold } = timing
+    const message = error?.message ?? ''
+    this.#log.end(this.#lines, {
+      durationMs,
+      billedMs,
+      memoryMb: definition.memoryMb,
+      maxMemoryMb,
+      initMs,
+      cold,
+      outcome,
+      errorType: error?.type ?? null,
+      message,
+    })
     this.#finish(timing, outcome, billedMs, maxMemoryMb)
     return { ...timing, logTail: () => this.#log.lastBytes(), error }
   }

@@ -5,7 +5,7 @@ import type { Log } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
 import type { Clock } from '../lib/clock.ts'
 import { storableText } from '../lib/text.ts'
-import { backoffMs } from './backoff.ts'
+import { backoffMs, type RetryAfter, retryAfterMs } from './backoff.ts'
 import { deliveryOf, type DestinationsOf, type Target, type Told } from './destinations.ts'
 import { eventReply } from './event.ts'
 import type { EventReply } from './event-to-fetch.ts'
@@ -44,6 +44,8 @@ export interface SettlingDeps {
 export interface Tries {
   readonly maxAttempts: number | null
   readonly maxAgeSeconds: number | null
+  /** How long what failed waits, in seconds; the node's own backoff where it says nothing of that. */
+  readonly retryAfter?: RetryAfter
 }
 
 /** Entries that stand in a transaction of somebody else's; told when it has committed. */
@@ -135,9 +137,10 @@ export class Settling {
 
   /** It ran and ended with an error: an attempt is spent. */
   async failed(entry: LeasedEntry, told: Failure, response: Response): Promise<void> {
-    const { maxAttempts, maxAgeMs } = await this.#triesOf(entry)
+    const { maxAttempts, maxAgeMs, retryAfter } = await this.#triesOf(entry)
     const failures = entry.spent + 1
-    const waitMs = backoffMs(failures, this.#deps.random)
+    const { random } = this.#deps
+    const waitMs = retryAfter === undefined ? backoffMs(failures, random) : retryAfterMs(retryAfter, failures, random)
     if (failures >= maxAttempts) await this.#bury(entry, { reason: 'attempts', spent: 1, ...told }, response)
     else if (entry.ageMs + waitMs > maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 1, ...told }, response)
     else await retryEntry(this.#deps.database.sql, entry, waitMs, 1, 0)
@@ -161,11 +164,15 @@ export class Settling {
   }
 
   /** As the function says, else as the node does. */
-  async #triesOf(entry: LeasedEntry): Promise<{ maxAttempts: number; maxAgeMs: number }> {
+  async #triesOf(entry: LeasedEntry): Promise<{ maxAttempts: number; maxAgeMs: number; retryAfter: RetryAfter | undefined }> {
     const { maxAttempts, maxAgeMs, triesOf } = this.#deps
     // A function that is gone by now has nothing to say.
     const own = await triesOf(entry.project as ProjectRef, entry.functionName, entry.qualifier).catch(() => null)
-    return { maxAttempts: own?.maxAttempts ?? maxAttempts, maxAgeMs: own?.maxAgeSeconds ? own.maxAgeSeconds * 1_000 : maxAgeMs }
+    return {
+      maxAttempts: own?.maxAttempts ?? maxAttempts,
+      maxAgeMs: own?.maxAgeSeconds ? own.maxAgeSeconds * 1_000 : maxAgeMs,
+      retryAfter: own?.retryAfter,
+    }
   }
 
   /** @param response  of the last attempt; null when it did not come to user code */

@@ -50,6 +50,8 @@ const NONE: Readonly<Record<string, string>> = {}
 export class Specs {
   readonly #deps: SpecsDeps
   readonly #entries = new Map<string, Entry>()
+  /** Which stands last in them. */
+  #latest: string | null = null
 
   constructor(deps: SpecsDeps) {
     this.#deps = deps
@@ -97,13 +99,17 @@ export class Specs {
     const known = this.#entries.get(version.id)
     if (known) {
       // Kept in order of use, so that the oldest is the one to forget.
-      this.#entries.delete(version.id)
-      this.#entries.set(version.id, known)
+      if (version.id !== this.#latest) {
+        this.#entries.delete(version.id)
+        this.#entries.set(version.id, known)
+        this.#latest = version.id
+      }
       this.#renew(known)
       return known
     }
     const made = this.#make(version)
     this.#entries.set(version.id, made)
+    this.#latest = version.id
     if (this.#entries.size > LIMITS.rememberedVersions.value) this.retire(this.#entries.keys().next().value as string)
     return made
   }

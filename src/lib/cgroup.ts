@@ -45,12 +45,15 @@ export async function detectHierarchies(): Promise<Hierarchies> {
   return { unified, memory: find('memory'), pids: find('pids'), cpu: find('cpu'), freezerV1: v1.get('freezer') ?? null, all: [...new Set(all)] }
 }
 
+/** A weight as the first version writes it. */
+export const sharesOf = (cpuWeight: number): number => Math.max(2, Math.round((cpuWeight * 1024) / 100))
+
 /** Gives a group, and all below it together, their share of the processors beside the host's other groups; 100 is one's usual. */
 export async function weighGroup({ cpu }: Hierarchies, name: string, cpuWeight: number): Promise<void> {
   if (!cpu) return
   await fs.mkdir(path.join(cpu.path, name), { recursive: true })
   if (cpu.version === 2) tryWrite(path.join(cpu.path, name, 'cpu.weight'), String(Math.min(10_000, cpuWeight)))
-  else tryWrite(path.join(cpu.path, name, 'cpu.shares'), String(Math.round((cpuWeight * 1024) / 100)))
+  else tryWrite(path.join(cpu.path, name, 'cpu.shares'), String(sharesOf(cpuWeight)))
 }
 
 /** One control group, in every tree of the host. */
@@ -116,14 +119,19 @@ export class Cgroup {
 
   /** Written at once: a trip through the thread pool costs ten times the write, and this stands on the cold path. */
   limit(limits: { memoryMb: number; cpuWeight: number }): void {
-    const { cpu, memory } = this.#hierarchies
+    const { memory } = this.#hierarchies
     if (memory) this.limitMemory(limits.memoryMb)
     // The first version counts what waits in sockets of TCP and UDP apart, and without a limit not at all.
     if (memory?.version === 1) tryWrite(path.join(memory.path, this.#name, 'memory.kmem.tcp.limit_in_bytes'), String(SOCKETS_BYTES))
-    if (cpu) {
-      if (cpu.version === 2) writeFileSync(path.join(cpu.path, this.#name, 'cpu.weight'), String(Math.min(10_000, Math.max(1, limits.cpuWeight))))
-      else writeFileSync(path.join(cpu.path, this.#name, 'cpu.shares'), String(Math.max(2, Math.round((limits.cpuWeight * 1024) / 100))))
-    }
+    this.weigh(limits.cpuWeight)
+  }
+
+  /** Its share of the processors beside its neighbours; 100 is one's usual. */
+  weigh(cpuWeight: number): void {
+    const { cpu } = this.#hierarchies
+    if (!cpu) return
+    if (cpu.version === 2) writeFileSync(path.join(cpu.path, this.#name, 'cpu.weight'), String(Math.min(10_000, Math.max(1, cpuWeight))))
+    else writeFileSync(path.join(cpu.path, this.#name, 'cpu.shares'), String(sharesOf(cpuWeight)))
   }
 
   /** Memory and swap together. @throws Error when the host has no controller for it */

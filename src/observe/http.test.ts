@@ -8,7 +8,7 @@ import { MayflyError } from '../core/errors.ts'
 import { Journal } from '../core/journal.ts'
 import { LIMITS } from '../core/limits.ts'
 import { silentLog } from '../core/log.ts'
-import type { LogRecord } from '../core/meter.ts'
+import type { LogEntry, LogRecord, QuietCall } from '../core/meter.ts'
 import type { ProjectRef } from '../core/project.ts'
 import type { Reply, RequestContext } from '../core/route.ts'
 import { systemClock } from '../lib/clock.ts'
@@ -23,13 +23,13 @@ describe('the log of a function', () => {
   let folder = ''
   let opened: Awaited<ReturnType<typeof openTestDatabases>>
   let databases: EmbeddedDatabases
-  let journal: Journal<LogRecord>
+  let journal: Journal<LogEntry>
   let logs: Logs
   before(async () => {
     opened = await openTestDatabases()
     databases = opened.databases
     folder = opened.folder
-    journal = await Journal.open<LogRecord>(path.join(folder, 'journal'), silentLog)
+    journal = await Journal.open<LogEntry>(path.join(folder, 'journal'), silentLog)
     logs = new Logs({ journal, database: databases.control, clock: systemClock, log: silentLog, retentionDays: 14, projectBytes: LIMITS.projectLog.value })
     await logs.start()
   })
@@ -99,6 +99,68 @@ describe('the log of a function', () => {
     write('bad', 'behind')
     assert.deepEqual(await texts('bad'), ['before', 'behind'])
   })
+  it('tells the three lines of calls that wrote nothing, beside those that wrote, of which many are one row', async () => {
+    const of = { project: 'demo', functionName: 'quiet', version: '7' }
+    const calls = Array.from(
+      { length: 700 },
+      (_, n): QuietCall => [uuidv7(n + 1), n, n + 2, 1.5, 2, 128, n === 0 ? null : 40, n === 1 ? 3 : 0, n === 1 ? 'first-call' : null],
+    )
+    for (const call of calls) logs.quiet(of, call)
+    write('quiet', 'spoken')
+    const id = (n: number) => (calls[n] as QuietCall)[0]
+    const all = await lines('quiet', 'limit=5000')
+    assert.equal(all.length, 700 * 3 + 1)
+    assert.deepEqual(
+      all
+        .filter((line) => line.invocation === id(1))
+        .map((line) => [line.text, (line as unknown as { at: string }).at, (line as unknown as { version: string }).version]),
+      [
+        [`START RequestId: ${id(1)} Version: 7`, new Date(1).toISOString(), '7'],
+        [`END RequestId: ${id(1)}`, new Date(3).toISOString(), '7'],
+        [
+          `REPORT RequestId: ${id(1)}\tDuration: 1.50 ms\tBilled Duration: 2 ms\tMemory Size: 128 MB\tMax Memory Used: 40 MB\tInit Duration: 3.00 ms\tCold Start: first-call\t`,
+          new Date(3).toISOString(),
+          '7',
+        ],
+      ],
+    )
+    const [count] = await databases.control.sql<{ rows: number }>`select count(*)::int as rows from mayfly.log_chunk where function_name = 'quiet'`
+    assert.equal(count?.rows, Math.ceil(700 / 341) + 1)
+    assert.deepEqual(new Set(all.map((line) => line.seq)).size, all.length)
+    // Pages of any size, from either end, and of one invocation.
+    assert.deepEqual(await lines('quiet', 'limit=5'), all.slice(-5))
+    assert.deepEqual(await lines('quiet', 'limit=1100'), all.slice(-1100))
+    for (const at of [0, 1, 2, 500, 1022, 1023, 1024, 2098])
+      assert.deepEqual(await lines('quiet', `after=${all[at]?.seq}&limit=1100`), all.slice(at + 1, at + 1101), `after line ${at}`)
+    assert.deepEqual(
+      await lines('quiet', `invocation=${id(650).toUpperCase()}`),
+      all.filter((line) => line.invocation === id(650)),
+    )
+    assert.deepEqual(await lines('quiet', `invocation=${id(3)}&after=${all.find((line) => line.invocation === id(3))?.seq}&limit=1`), [
+      all.filter((line) => line.invocation === id(3))[1],
+    ])
+    assert.deepEqual(await lines('quiet', `invocation=${randomUUID()}`), [])
+  })
+  it('counts what calls that wrote nothing take of the room of their project, and their lines when they go', async () => {
+    const of = { project: 'silent', functionName: 'f', version: '1' }
+    for (let n = 0; n < 10; n++) logs.quiet(of, [uuidv7(Date.now()), Date.now(), Date.now(), 1, 1, 128, null, 0, null])
+    assert.equal((await lines('f', '', 'silent')).length, 30)
+    const { bytes } = await logs.volume('silent')
+    assert.ok(bytes > ROW_BYTES + 10 * 60 && bytes < ROW_BYTES + 10 * 120, `${bytes} bytes`)
+    const small = new Logs({ journal, database: databases.control, clock: systemClock, log: silentLog, retentionDays: 14, projectBytes: 100 })
+    await small.sweep()
+    const { droppedLines } = await logs.volume('silent')
+    assert.deepEqual([await texts('f', '', 'silent'), droppedLines], [[], 30])
+    // What still ran when the project went is not the next one's.
+    await logs.dropProject('silent')
+    logs.quiet(of, [uuidv7(Date.now() - 1_000), 1, 2, 1, 1, 128, null, 0, null])
+    const kept = uuidv7(Date.now() + 1_000)
+    logs.quiet(of, [kept, 1, 2, 1, 1, 128, null, 0, null])
+    assert.deepEqual(
+      (await lines('f', '', 'silent')).map((line) => line.invocation),
+      [kept, kept, kept],
+    )
+  })
   it('follows: what is there, then what comes, until the client leaves', async () => {
     write('tail', 'old')
     const leaving = new AbortController()
@@ -153,7 +215,7 @@ describe('the log of a function', () => {
     assert.equal(Number(sum?.bytes), (await logs.volume('full')).bytes, 'the volume is what is there')
   })
   it('cuts a project back by itself once it has written too much', async () => {
-    const own = await Journal.open<LogRecord>(path.join(folder, 'own'), silentLog)
+    const own = await Journal.open<LogEntry>(path.join(folder, 'own'), silentLog)
     const bound = 50_000
     {
       await using small = new Logs({ journal: own, database: databases.control, clock: systemClock, log: silentLog, retentionDays: 14, projectBytes: bound })

@@ -3,20 +3,24 @@ import { Departed } from '../core/departed.ts'
 import type { Journal } from '../core/journal.ts'
 import { JournalConsumer } from '../core/journal-consumer.ts'
 import type { Log } from '../core/log.ts'
-import type { LogRecord, LogWriter } from '../core/meter.ts'
+import type { LogEntry, LogRecord, LogSubject, LogWriter, QuietCall } from '../core/meter.ts'
 import type { Clock } from '../lib/clock.ts'
 import { uuidTime } from '../lib/ids.ts'
+import { QuietCalls, together } from './quiet.ts'
 import { LogRate } from './rate.ts'
 import {
   addVolume,
   deleteOldLines,
   deleteProjectLines,
   insertLines,
+  insertQuiet,
+  quietRowOf,
   rowOf,
   type LinesOf,
   selectLines,
   selectVolume,
   selectVolumesOver,
+  lineOf,
   type StoredLine,
   trimProject,
   type Volume,
@@ -27,7 +31,7 @@ const SWEEP_MS = 3_600_000
 const CUT_BACK = 0.95
 
 export interface LogsDeps {
-  readonly journal: Journal<LogRecord>
+  readonly journal: Journal<LogEntry>
   readonly database: Database
   readonly clock: Clock
   readonly log: Log
@@ -43,7 +47,8 @@ export interface LogsDeps {
 /** The log of functions: written to the process's journal, moved to the control database from there. */
 export class Logs implements LogWriter, AsyncDisposable {
   readonly #deps: LogsDeps
-  readonly #consumer: JournalConsumer<LogRecord>
+  readonly #consumer: JournalConsumer<LogEntry>
+  readonly #quiet: QuietCalls
   readonly #rate = new LogRate()
   readonly #departed = new Departed()
   readonly #over = new Set<string>()
@@ -52,15 +57,21 @@ export class Logs implements LogWriter, AsyncDisposable {
 
   constructor(deps: LogsDeps) {
     this.#deps = deps
+    this.#quiet = new QuietCalls((record) => void deps.journal.append(record))
     this.#consumer = new JournalConsumer({
       ...deps,
       name: `${deps.process ?? 'main'}/logs`,
       store: async (tx, all) => {
-        const records = all.filter(({ project, invocationId }) => !this.#departed.owns(project, uuidTime(invocationId)))
-        if (records.length === 0) return
-        const rows = records.map(rowOf)
-        await insertLines(tx, rows)
-        for (const { project, bytes } of await addVolume(tx, rows)) if (Number(bytes) > deps.projectBytes) this.#over.add(project)
+        const isKept = (project: string, invocationId: string) => !this.#departed.owns(project, uuidTime(invocationId))
+        const rows = all.flatMap((entry) => ('lines' in entry && isKept(entry.project, entry.invocationId) ? [rowOf(entry)] : []))
+        const quiet = together(
+          all.flatMap((entry) => ('calls' in entry ? [{ ...entry, calls: entry.calls.filter(([id]) => isKept(entry.project, id)) }] : [])),
+        ).map(quietRowOf)
+        if (rows.length + quiet.length === 0) return
+        const volumes = await addVolume(tx, [...rows, ...quiet])
+        if (rows.length > 0) await insertLines(tx, rows)
+        if (quiet.length > 0) await insertQuiet(tx, quiet)
+        for (const { project, bytes } of volumes) if (Number(bytes) > deps.projectBytes) this.#over.add(project)
         // Not here: it waits for the end of this transaction.
         if (this.#over.size > 0) void this.#trim()
       },
@@ -114,12 +125,14 @@ export class Logs implements LogWriter, AsyncDisposable {
 
   /** Stores what was written before this call. */
   async catchUp(): Promise<void> {
+    this.#quiet.flush()
     await Promise.all([this.#consumer.catchUp(), this.#deps.others?.()])
   }
 
   /** A project goes: of what still runs in it no line is kept from here on. */
   async depart(project: string): Promise<void> {
     this.#departed.note(project, this.#deps.clock.now())
+    this.#quiet.flush()
     await this.#consumer.catchUp()
     this.#rate.forget(project)
   }
@@ -134,15 +147,20 @@ export class Logs implements LogWriter, AsyncDisposable {
     this.#deps.journal.append(this.#rate.admit(record, this.#deps.clock.monotonic()))
   }
 
+  quiet(of: LogSubject, call: QuietCall): void {
+    this.#quiet.add(of, call)
+  }
+
   /** Resolves when what was written before is in the journal's file. */
   settled(): Promise<void> {
+    this.#quiet.flush()
     return this.#deps.journal.settled()
   }
 
   /** The last lines of a function, or those after one, oldest first; what was written before this call is among them. */
   async read(of: LinesOf): Promise<StoredLine[]> {
     await this.catchUp()
-    return await selectLines(this.#deps.database.sql, of)
+    return (await selectLines(this.#deps.database.sql, of)).map(lineOf)
   }
 
   /** Records that were lost: not written, or refused by the database. */
@@ -167,6 +185,7 @@ export class Logs implements LogWriter, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#sweeper) clearInterval(this.#sweeper)
+    this.#quiet.flush()
     await this.#consumer[Symbol.asyncDispose]()
     await this.#trimming
   }

@@ -1,5 +1,6 @@
 import type { Sql, Tx } from '../backends/database/database.ts'
-import { LINES_PER_RECORD, type LogRecord } from '../core/meter.ts'
+import { QUIET_LINES, quietLine } from '../core/lines-of-call.ts'
+import { LINES_PER_RECORD, type LogRecord, type QuietCall, type QuietRecord } from '../core/meter.ts'
 import { storableText } from '../lib/text.ts'
 
 export interface StoredLine {
@@ -14,15 +15,24 @@ export interface StoredLine {
 /** A line's `seq` is its chunk's times this, plus its place there. */
 const LINES = LINES_PER_RECORD
 
-/** A record as it is stored. */
-export interface LogRow {
+interface Chunk {
   readonly project: string
   readonly function: string
   readonly version: string
-  readonly invocation: string
   readonly at: number
-  readonly lines: readonly (readonly [at: number, source: string, text: string])[]
   readonly bytes: number
+}
+
+/** A record as it is stored. */
+export interface LogRow extends Chunk {
+  readonly invocation: string
+  readonly lines: readonly (readonly [at: number, source: string, text: string])[]
+}
+
+/** Calls that wrote nothing, as they are stored: at most as many as have LINES lines. */
+export interface QuietRow extends Chunk {
+  readonly calls: number
+  readonly quiet: readonly QuietCall[]
 }
 
 export const insertLines = (tx: Tx, rows: readonly LogRow[]) => tx`
@@ -41,6 +51,21 @@ export const rowOf = (record: LogRecord): LogRow => ({
   bytes: record.lines.reduce((sum, line) => sum + line.text.length, 0),
 })
 
+export const insertQuiet = (tx: Tx, rows: readonly QuietRow[]) => tx`
+  insert into mayfly.log_chunk (project, function_name, version, at, lines, bytes, quiet_calls, quiet)
+  select project, function, version, to_timestamp(at / 1000.0), '[]', bytes, calls, quiet
+    from json_to_recordset(${JSON.stringify(rows)}::json) as record (project text, function text, version text, at float8, bytes int, calls int, quiet json)`
+
+export const quietRowOf = ({ project, functionName, version, calls }: QuietRecord): QuietRow => ({
+  project,
+  function: functionName,
+  version,
+  at: calls[0]?.[1] ?? 0,
+  bytes: JSON.stringify(calls).length,
+  calls: calls.length,
+  quiet: calls,
+})
+
 export interface LinesOf {
   readonly project: string
   readonly functionName: string
@@ -49,38 +74,77 @@ export interface LinesOf {
   readonly limit: number
 }
 
+/** A line as it lies there: one of a call that wrote nothing is told from the call. */
+type LineRow = Omit<StoredLine, 'source' | 'text'> &
+  ({ readonly call: null; readonly source: string; readonly text: string } | { readonly call: QuietCall; readonly which: number })
+
+export function lineOf(row: LineRow): StoredLine {
+  const { seq, version, invocationId } = row
+  if (row.call === null) return { seq, version, invocationId, at: row.at, source: row.source, text: row.text }
+  const { at, source, text } = quietLine(row.call, version, row.which)
+  return { seq, version, invocationId, at: new Date(at), source, text }
+}
+
 /** The last lines, or the first after one: both oldest first, so that who goes on from the last misses none. */
 export const selectLines = (sql: Sql, of: LinesOf) => (of.afterSeq === null ? selectLast(sql, of) : selectAfter(sql, of))
 
+/*
+ * In both, `before` says how many lines at least the chunks that are nearer have: those beyond what is asked for are not
+ * unfolded. Of one invocation nobody knows that.
+ */
+
 // index: log_chunk_function
-const selectLast = (sql: Sql, of: LinesOf) => sql<StoredLine>`
+const selectLast = (sql: Sql, of: LinesOf) => sql<LineRow>`
   select * from (
-    select chunk.seq * ${LINES} + line.place - 1 as seq, to_timestamp((line.value ->> 0)::float8 / 1000) as at, invocation_id as "invocationId", version,
-           line.value ->> 1 as source, line.value ->> 2 as text
-      from (select * from mayfly.log_chunk
-             where project = ${of.project} and function_name = ${of.functionName} and (${of.invocationId}::uuid is null or invocation_id = ${of.invocationId}::uuid)
-             order by seq desc limit ${of.limit}) as chunk
-     cross join lateral jsonb_array_elements(chunk.lines) with ordinality as line (value, place)
+    select chunk.seq * ${LINES} + line.place as seq, line.at, line.invocation as "invocationId", version, line.source, line.text, line.call, line.which
+      from (select *, sum(greatest(1, quiet_calls * ${QUIET_LINES}::int)) over (order by seq desc) - greatest(1, quiet_calls * ${QUIET_LINES}::int) as before
+              from (select * from mayfly.log_chunk
+                     where project = ${of.project} and function_name = ${of.functionName}
+                       and (${of.invocationId}::uuid is null or invocation_id = ${of.invocationId}::uuid or strpos(quiet::text, ${of.invocationId}::uuid::text) > 0)
+                     order by seq desc limit ${of.limit}) as near) as chunk
+     cross join lateral (
+       select place - 1 as place, to_timestamp((value ->> 0)::float8 / 1000) as at, chunk.invocation_id::text as invocation, value ->> 1 as source,
+              value ->> 2 as text, null::json as call, null::int as which
+         from jsonb_array_elements(chunk.lines) with ordinality as written (value, place)
+       union all
+       select (place - 1) * ${QUIET_LINES}::int + which, chunk.at, value ->> 0, null, null, value, which
+         from json_array_elements(chunk.quiet) with ordinality as called (value, place) cross join generate_series(0, ${QUIET_LINES}::int - 1) as which
+     ) as line
+     where (${of.invocationId}::uuid is not null or chunk.before < ${of.limit}) and (${of.invocationId}::uuid is null or line.invocation = ${of.invocationId}::uuid::text)
      order by 1 desc limit ${of.limit}) as last
    order by seq`
 
 // index: log_chunk_function
-const selectAfter = (sql: Sql, of: LinesOf) => sql<StoredLine>`
-  select chunk.seq * ${LINES} + line.place - 1 as seq, to_timestamp((line.value ->> 0)::float8 / 1000) as at, invocation_id as "invocationId", version,
-         line.value ->> 1 as source, line.value ->> 2 as text
-    from (select * from mayfly.log_chunk
-           where project = ${of.project} and function_name = ${of.functionName} and seq >= ${of.afterSeq}::bigint / ${LINES}
-             and (${of.invocationId}::uuid is null or invocation_id = ${of.invocationId}::uuid)
-           order by seq limit ${of.limit + 1}) as chunk
-   cross join lateral jsonb_array_elements(chunk.lines) with ordinality as line (value, place)
-   where chunk.seq * ${LINES} + line.place - 1 > ${of.afterSeq}::bigint
+const selectAfter = (sql: Sql, of: LinesOf) => sql<LineRow>`
+  select chunk.seq * ${LINES} + line.place as seq, line.at, line.invocation as "invocationId", version, line.source, line.text, line.call, line.which
+    from (select *, sum(greatest(1, quiet_calls * ${QUIET_LINES}::int)) over (order by seq) - greatest(1, quiet_calls * ${QUIET_LINES}::int) as before
+            from (select * from mayfly.log_chunk
+                   where project = ${of.project} and function_name = ${of.functionName} and seq >= ${of.afterSeq}::bigint / ${LINES}
+                     and (${of.invocationId}::uuid is null or invocation_id = ${of.invocationId}::uuid or strpos(quiet::text, ${of.invocationId}::uuid::text) > 0)
+                   order by seq limit ${of.limit + 1}) as near) as chunk
+   cross join lateral (
+     select place - 1 as place, to_timestamp((value ->> 0)::float8 / 1000) as at, chunk.invocation_id::text as invocation, value ->> 1 as source,
+            value ->> 2 as text, null::json as call, null::int as which
+       from jsonb_array_elements(chunk.lines) with ordinality as written (value, place)
+     union all
+     select (place - 1) * ${QUIET_LINES}::int + which, chunk.at, value ->> 0, null, null, value, which
+       from json_array_elements(chunk.quiet) with ordinality as called (value, place) cross join generate_series(0, ${QUIET_LINES}::int - 1) as which
+   ) as line
+   -- Of the first chunk all may have been read already.
+   where (${of.invocationId}::uuid is not null or chunk.before < ${of.limit + LINES})
+     and (${of.invocationId}::uuid is null or line.invocation = ${of.invocationId}::uuid::text)
+     and chunk.seq * ${LINES} + line.place > ${of.afterSeq}::bigint
    order by 1 limit ${of.limit}`
 
 /** What a chunk counts with beside its text: its row and its places in the indexes. */
 export const ROW_BYTES = 256
 
-/** In the transaction that stores the records. In order, so that two transactions never wait for each other. */
-export const addVolume = (tx: Tx, rows: readonly LogRow[]) => {
+/**
+ * In the transaction that stores the records, and first: what is stored of a project at the same time is stored one after
+ * the other, so that who follows meets chunks in the order of their numbers. In order, so that two transactions never wait
+ * for each other.
+ */
+export const addVolume = (tx: Tx, rows: readonly Chunk[]) => {
   const volumes = new Map<string, number>()
   for (const { project, bytes } of rows) volumes.set(project, (volumes.get(project) ?? 0) + bytes + ROW_BYTES)
   return tx<{ project: string; bytes: string }>`
@@ -124,7 +188,7 @@ export const trimProject = async (tx: Tx, project: string, bytes: number): Promi
         from (select seq, bytes from mayfly.log_chunk where project = ${project} order by seq limit ${BATCH}) as first),
     gone as (
       delete from mayfly.log_chunk using oldest where log_chunk.seq = oldest.seq and oldest.before < ${excess}
-      returning log_chunk.bytes, jsonb_array_length(log_chunk.lines) as lines),
+      returning log_chunk.bytes, jsonb_array_length(log_chunk.lines) + log_chunk.quiet_calls * ${QUIET_LINES}::int as lines),
     sums as (select count(*)::int as chunks, coalesce(sum(bytes), 0) as text, coalesce(sum(lines), 0) as lines from gone)
     update mayfly.log_volume
        set bytes = bytes - sums.text - sums.chunks * ${ROW_BYTES}, dropped_lines = dropped_lines + sums.lines, dropped_bytes = dropped_bytes + sums.text

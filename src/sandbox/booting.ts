@@ -8,6 +8,7 @@ import { within } from '../lib/within.ts'
 import { BootHealth } from './boot-health.ts'
 import { Channel, type Warming } from './channel.ts'
 import type { Endings } from './endings.ts'
+import { Hulls } from './hulls.ts'
 import { openSlot } from './staging.ts'
 import { SandboxLife } from './state.ts'
 import type { Driver, DriverName, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from './types.ts'
@@ -53,6 +54,12 @@ export interface Generic extends Boot {
   owner: { openRelay: (connection: Duplex) => void } | null
 }
 
+/** A sandbox, whether or not its program has begun. */
+interface Hull {
+  readonly process: SandboxProcess
+  readonly slotDir: string
+}
+
 export interface BootingDeps {
   readonly driver: Driver
   /** The folder of slots, on the file system of the code. */
@@ -69,6 +76,9 @@ export class Booting {
   readonly #deps: BootingDeps
   /** Those that are warmed or given code now: nobody else knows them. */
   readonly #inWork = new Set<Generic>()
+  readonly #hulls: Hulls<Hull>
+  /** For so many calls one is booted now. */
+  #bootingNow = 0
   #next = 0
   /** Of the version that was last expected to be called. */
   #relayPorts: readonly number[] = []
@@ -76,6 +86,15 @@ export class Booting {
   constructor(deps: BootingDeps) {
     this.#deps = deps
     this.health = new BootHealth(deps.clock, deps.log)
+    this.#hulls = new Hulls({
+      clock: deps.clock,
+      closing: deps.closing,
+      endings: deps.endings,
+      isBusy: () => this.#bootingNow > 0,
+      make: (kind) => this.#make(bootOf(kind), { cache: null, background: true, held: true }),
+      end: (hull) => this.#sink(hull),
+      failed: (error) => deps.log.debug({ error: error.message }, 'no sandbox could be made ahead of its program'),
+    })
   }
 
   /**
@@ -86,7 +105,7 @@ export class Booting {
     // A close has waited for what it knew of, and no longer.
     this.#deps.closing.throwIfAborted()
     if (purpose === 'now') this.health.check(boot.runtime)
-    const work = this.#boot(boot, purpose, cache)
+    const work = purpose === 'now' && cache === null ? this.#bootNow(boot) : this.#boot(boot, purpose, cache)
     this.#deps.endings.track(
       work.then(
         () => {},
@@ -141,44 +160,88 @@ export class Booting {
 
   /** Ends all that something was to be made of. */
   close(): void {
+    this.#hulls.close()
     for (const generic of [...this.#inWork]) this.drop(generic)
   }
 
-  async #boot({ runtime, tmpMb, driver: wanted }: Boot, purpose: Purpose, cache: StartOptions['cache']): Promise<Generic> {
-    const { driver, slots, clock, closing } = this.#deps
+  async #boot(boot: Boot, purpose: Purpose, cache: StartOptions['cache']): Promise<Generic> {
+    const { clock, log, closing } = this.#deps
     const began = clock.monotonic()
-    const id = `s-${++this.#next}`
-    const slotDir = path.join(slots, id)
-    await openSlot(slotDir)
-    let process: SandboxProcess | null = null
+    let hull: Hull | null = null
     try {
-      process = await driver.start({ id, runtime, driver: wanted, slotDir, cache, tmpMb, pids: MAX_PROCESSES, background: purpose !== 'now' })
-      const generic: Generic = {
-        process,
-        channel: new Channel(process, (connection) => (generic.owner ? generic.owner.openRelay(connection) : void connection.destroy())),
-        slotDir,
-        runtime,
-        tmpMb,
-        driver: wanted,
-        life: new SandboxLife(),
-        owner: null,
-      }
-      const late = new AbortController()
-      using _ = clock.timer(HELLO_MS, () => late.abort(new Error(`it said nothing for ${HELLO_MS} ms`)))
-      await generic.channel.hello(AbortSignal.any([late.signal, closing]))
-      generic.life.tell('greeted', null)
+      hull = await this.#make(boot, { cache, background: purpose !== 'now', held: false })
+      const generic = await this.#greet(boot, hull)
       if (purpose === 'pool' && cache === null) await this.warm(generic)
       closing.throwIfAborted()
-      this.health.worked(runtime)
+      this.health.worked(boot.runtime)
       return generic
     } catch (error) {
-      await process?.cache?.close()
-      await process?.kill().catch((left: Error) => this.#deps.log.error({ error: left.message }, 'a sandbox could not be given back'))
-      await fs.rm(slotDir, { recursive: true, force: true })
+      await hull?.process.cache?.close()
+      if (hull) await this.#sink(hull).catch((left: Error) => log.error({ error: left.message }, 'a sandbox could not be given back'))
       closing.throwIfAborted()
-      const why = process?.stderrTail().trim().slice(-300) || (error as Error).message
-      this.health.failed(runtime, why, began)
+      const why = hull?.process.stderrTail().trim().slice(-300) || (error as Error).message
+      this.health.failed(boot.runtime, why, began)
       throw new MayflyError('sandbox_unavailable', 'a sandbox could not be started; the log of the node says why', { cause: error })
+    }
+  }
+
+  /** For a call: of a sandbox that stands without its program, where there is one. */
+  async #bootNow(boot: Boot): Promise<Generic> {
+    this.#bootingNow++
+    try {
+      const hull = this.#deps.driver.holds ? this.#hulls.take(kindOf(boot)) : null
+      if (hull === null) return await this.#boot(boot, 'now', null)
+      try {
+        hull.process.begin?.()
+        return await this.#greet(boot, hull)
+      } catch (error) {
+        await this.#sink(hull)
+        this.#deps.closing.throwIfAborted()
+        this.#deps.log.debug({ sandbox: hull.process.id, error: (error as Error).message }, 'a sandbox was lost before it began')
+        return await this.#boot(boot, 'now', null)
+      }
+    } finally {
+      this.#bootingNow--
+    }
+  }
+
+  async #make({ runtime, tmpMb, driver }: Boot, how: Pick<StartOptions, 'cache' | 'background' | 'held'>): Promise<Hull> {
+    const id = `s-${++this.#next}`
+    const slotDir = path.join(this.#deps.slots, id)
+    try {
+      await openSlot(slotDir)
+      return { slotDir, process: await this.#deps.driver.start({ id, runtime, driver, slotDir, tmpMb, pids: MAX_PROCESSES, ...how }) }
+    } catch (error) {
+      await fs.rm(slotDir, { recursive: true, force: true })
+      throw error
+    }
+  }
+
+  /** Its program has begun, and says so. */
+  async #greet({ runtime, tmpMb, driver }: Boot, { process, slotDir }: Hull): Promise<Generic> {
+    const { clock, closing } = this.#deps
+    const generic: Generic = {
+      process,
+      channel: new Channel(process, (connection) => (generic.owner ? generic.owner.openRelay(connection) : void connection.destroy())),
+      slotDir,
+      runtime,
+      tmpMb,
+      driver,
+      life: new SandboxLife(),
+      owner: null,
+    }
+    const late = new AbortController()
+    using _ = clock.timer(HELLO_MS, () => late.abort(new Error(`it said nothing for ${HELLO_MS} ms`)))
+    await generic.channel.hello(AbortSignal.any([late.signal, closing]))
+    generic.life.tell('greeted', null)
+    return generic
+  }
+
+  async #sink({ process, slotDir }: Hull): Promise<void> {
+    try {
+      await process.kill()
+    } finally {
+      await fs.rm(slotDir, { recursive: true, force: true })
     }
   }
 }

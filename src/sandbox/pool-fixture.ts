@@ -87,6 +87,7 @@ export class PoolFixture {
       limits: real.limits,
       missing: real.missing,
       resizesTmp: real.resizesTmp,
+      holds: real.holds ?? false,
       runs: (runtime) => real.runs(runtime),
       start: (options) => real.start(options),
       sweep: () => real.sweep(),

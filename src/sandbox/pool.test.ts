@@ -240,8 +240,10 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       let ways: SandboxProcess | null = null
       const seen = (real: Driver): Partial<Driver> => ({
         start: async (options) => {
-          ways = await real.start(options)
-          return ways
+          const process = await real.start(options)
+          // What is made ahead of the next comes later.
+          ways ??= process
+          return process
         },
       })
       await using own = await open({ poolSize: 0, freezeMs: 60_000 }, { around: seen })

@@ -10,7 +10,10 @@ import type { HeldLog } from './held-log.ts'
 import type { SandboxLife, SandboxState } from './state.ts'
 import type { Call, CallEnd, CallResult, ColdReason, Ending, HandlerKind, LogSink, SandboxLease, SandboxProcess, SandboxSpec } from './types.ts'
 
-/** The peak of memory is asked again after a call that took longer than this, or when it was not asked for MEMORY_AGE_MS. */
+/**
+ * The peak of memory is asked again after a call that took longer than this, or when it was not asked for MEMORY_AGE_MS.
+ * Calls that ran beside each other take what the one before them was told.
+ */
 const EXITED = 'Runtime.ExitError'
 const SHORT_CALL_MS = 5
 const MEMORY_AGE_MS = 100
@@ -268,7 +271,8 @@ export class Specialised {
   #maxMemoryMb(began: number): number | null {
     if (this.#life.isGone) return null
     const now = this.#clock.monotonic()
-    if (now - began > SHORT_CALL_MS || now - this.#memoryAt > MEMORY_AGE_MS) {
+    const age = now - this.#memoryAt
+    if ((now - began > SHORT_CALL_MS && age > SHORT_CALL_MS) || age > MEMORY_AGE_MS) {
       const memory = this.process.memory()
       this.#peakMb = memory === null ? null : Math.min(memory.peakMb, this.spec.memoryMb)
       this.#memoryAt = now

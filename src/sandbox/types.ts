@@ -88,6 +88,8 @@ export interface CallContext {
   readonly depth: number
   /** The ARN of the function as the caller named it, with the qualifier if it gave one. */
   readonly invokedArn: string
+  /** How many times it has run and failed before; absent where it has not. */
+  readonly failures?: number
 }
 
 export type Call =
@@ -353,6 +355,8 @@ export interface StartOptions {
   readonly argv?: readonly string[]
   /** Lowest CPU weight: a refill must not disturb calls. */
   readonly background: boolean
+  /** All of it is made, but its program starts when `begin` says so. Only where the driver `holds`. */
+  readonly held?: boolean
 }
 
 /** Where the guest sees what it is given. */
@@ -394,6 +398,8 @@ export interface SandboxProcess {
   readonly isolated: boolean
   /** What the bootstrap itself wrote to stderr outside the protocol (a crash of Node), last 8 KiB. */
   stderrTail(): string
+  /** Of one that is held: starts its program, weighed as for a call that waits. */
+  begin?(): void
   /** Sets the limits of the version it becomes: memory (no swap), CPU weight in proportion. That of processes holds from the start. */
   limit(limits: { memoryMb: number }): void
   /** Opens its network as the version it becomes may use it; shut until then, and where the driver has none. @throws Error */
@@ -417,6 +423,8 @@ export interface Driver extends AsyncDisposable {
   readonly missing: readonly { what: string; why: string; todo: string }[]
   /** Whether what waits booted can be given any size of /tmp; else one of another size is started for it. */
   readonly resizesTmp: boolean
+  /** Whether it can start one that is `held`. */
+  readonly holds?: boolean
   /** Whether what the runtime takes is installed. */
   runs(runtime: RuntimeName): boolean
   start(options: StartOptions): Promise<SandboxProcess>

@@ -128,6 +128,21 @@ describe('Usage', () => {
     }
   })
 
+  it('writes down that an execution has begun only where its end does not come at once', async () => {
+    const { open } = await fresh()
+    const { journal, usage } = await open()
+    const [short, long] = [begun(), begun()]
+    usage.started(long)
+    usage.ended(ended(short), usage.started(short))
+    const told = async () =>
+      (await journal.read(null, 10)).map(({ value }) => ('end' in value ? `end ${value.end.invocationId}` : 'start' in value && value.start.invocationId))
+    while ((await told()).length < 2) await new Promise((resolve) => setTimeout(resolve, 1))
+    assert.deepEqual((await told()).toSorted(), [`end ${short.invocationId}`, long.invocationId].toSorted())
+    usage.ended(ended(long), null)
+    await usage[Symbol.asyncDispose]()
+    await journal[Symbol.asyncDispose]()
+  })
+
   it('counts what ended, by function and day, in GB-seconds and money', async () => {
     const { open } = await fresh()
     const { journal, usage } = await open()

@@ -1,7 +1,7 @@
 import type { Database } from '../backends/database/database.ts'
 import type { InvocationCounters } from '../core/counters.ts'
 import { Departed } from '../core/departed.ts'
-import type { Journal, Taken } from '../core/journal.ts'
+import type { Journal } from '../core/journal.ts'
 import { JournalConsumer } from '../core/journal-consumer.ts'
 import type { Log } from '../core/log.ts'
 import type { EgressRecord, Meter, MeterRecord, StartMark } from '../core/meter.ts'
@@ -29,6 +29,8 @@ import {
 
 const SWEEP_MS = 3_600_000
 const MAIN = 'main'
+/** A start is written down after so long, if its end does not come before. */
+const MARK_MS = 5
 /** So many hours are counted in steps of minutes. */
 const FINE_HOURS = 3
 
@@ -70,6 +72,9 @@ export class Usage implements Meter, AsyncDisposable {
   readonly #deps: UsageDeps
   readonly #consumer: JournalConsumer<MeterEntry>
   readonly #departed = new Departed()
+  /** Starts that are not written down. */
+  readonly #begun = new Set<MeterStart>()
+  #marking: NodeJS.Timeout | null = null
   #sweeper: NodeJS.Timeout | null = null
   #sweeping: Promise<void> | null = null
 
@@ -136,12 +141,14 @@ export class Usage implements Meter, AsyncDisposable {
 
   /** Stores what was written before this call. */
   async catchUp(): Promise<void> {
+    this.#mark()
     await Promise.all([this.#consumer.catchUp(), this.#deps.others?.()])
   }
 
   /** A project goes: of what still runs in it nothing is kept from here on. */
   async depart(project: string): Promise<void> {
     this.#departed.note(project, this.#deps.clock.now())
+    this.#mark()
     await this.#consumer.catchUp()
   }
 
@@ -161,12 +168,25 @@ export class Usage implements Meter, AsyncDisposable {
   }
 
   started(start: MeterStart): StartMark {
-    return { taken: this.#deps.journal.append({ start }) }
+    this.#begun.add(start)
+    this.#marking ??= setTimeout(() => this.#mark(), MARK_MS)
+    return start
   }
   ended(end: MeterRecord, mark: StartMark | null = null): void {
     this.#deps.counters.count(end)
-    // One row comes of both: of a call that is over before its start mark is written, the end alone says all.
-    this.#deps.journal.append({ end }, (mark?.taken as Taken<MeterEntry> | null | undefined) ?? null)
+    // Of a call that is over before its start is written down, the end says all.
+    if (mark) this.#begun.delete(mark as MeterStart)
+    this.#deps.journal.append({ end })
+  }
+
+  /** Writes down what has begun and not ended. */
+  #mark(): void {
+    if (this.#marking) clearTimeout(this.#marking)
+    this.#marking = null
+    if (this.#begun.size === 0) return
+    for (const start of this.#begun) this.#deps.journal.append({ start })
+    this.#begun.clear()
+    this.#deps.journal.flush()
   }
 
   carried(egress: EgressRecord): void {
@@ -211,6 +231,7 @@ export class Usage implements Meter, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#sweeper) clearInterval(this.#sweeper)
+    this.#mark()
     await this.#consumer[Symbol.asyncDispose]()
     await this.#sweeping
   }

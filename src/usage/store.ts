@@ -12,7 +12,7 @@ export interface MeterStart {
   readonly startedAt: number
 }
 
-// Rows travel as one JSON text: an array for each column costs the node several times as much.
+// Rows travel as one JSON text: an array for each column, made by the driver, costs the node several times as much.
 export const insertStarts = (tx: Tx, starts: readonly MeterStart[], process: string) => tx`
   insert into mayfly.invocation_meter (invocation_id, attempt, project, function_name, version, started_at, memory_mb, process)
   select "invocationId", attempt, project, "functionName", version, to_timestamp("startedAt" / 1000.0), "memoryMb", ${process}
@@ -20,20 +20,65 @@ export const insertStarts = (tx: Tx, starts: readonly MeterStart[], process: str
       as start ("invocationId" uuid, attempt int, project text, "functionName" text, version text, "startedAt" float8, "memoryMb" int)
   on conflict do nothing`
 
+/** What most executions of a batch have in common is told once; the rest is a column of numbers each, which is read in a fraction of the time of objects. */
+function packed(ends: readonly MeterRecord[]) {
+  const kinds: (Kind & { readonly kind: number })[] = []
+  const known = new Map<string, number>()
+  let last: (typeof kinds)[number] | null = null
+  const kindOf = (of: MeterRecord): number => {
+    if (last !== null && isOfKind(of, last)) return last.kind
+    const { attempt, project, functionName, version, memoryMb, outcome, cold } = of
+    const key = JSON.stringify([attempt, project, functionName, version, memoryMb, outcome, cold])
+    let kind = known.get(key)
+    if (kind === undefined) {
+      kind = kinds.length
+      known.set(key, kind)
+      kinds.push({ kind, attempt, project, functionName, version, memoryMb, outcome, cold })
+    }
+    last = kinds[kind] as (typeof kinds)[number]
+    return kind
+  }
+  return { kinds: columnOf(ends, kindOf), common: JSON.stringify(kinds) }
+}
+
+type Kind = Pick<MeterRecord, 'attempt' | 'project' | 'functionName' | 'version' | 'memoryMb' | 'outcome' | 'cold'>
+const isOfKind = (one: Kind, kind: Kind) =>
+  one.version === kind.version &&
+  one.functionName === kind.functionName &&
+  one.project === kind.project &&
+  one.outcome === kind.outcome &&
+  one.cold === kind.cold &&
+  one.attempt === kind.attempt &&
+  one.memoryMb === kind.memoryMb
+
+/** PostgreSQL's text of an array; older records lack some. Ids are quoted, for whatever stands in a journal. */
+function columnOf(ends: readonly MeterRecord[], numberOf: (end: MeterRecord) => number | null | undefined): string {
+  let text = ''
+  for (const end of ends) text += `${text === '' ? '' : ','}${numberOf(end) ?? 'null'}`
+  return `{${text}}`
+}
+const idsOf = (ends: readonly MeterRecord[]): string => `{${ends.map(({ invocationId }) => `"${invocationId.replaceAll(/["\\]/g, '')}"`).join(',')}}`
+
 /** Fills in how executions ended; one that has an end keeps it, but the end that a later start gave to what it found open. */
-export const finishMeters = (tx: Tx, ends: readonly MeterRecord[]) => tx`
+export const finishMeters = (tx: Tx, ends: readonly MeterRecord[]) => {
+  const { kinds, common } = packed(ends)
+  return tx`
   insert into mayfly.invocation_meter as meter (invocation_id, attempt, project, function_name, version, started_at, outcome, duration_ms, billed_ms,
     memory_mb, max_memory_mb, cold, queue_ms, wait_ms, init_ms, response_ms, bytes_in, bytes_out)
-  select "invocationId", attempt, project, "functionName", version, to_timestamp("startedAt" / 1000.0), outcome, "durationMs", "billedMs",
-         "memoryMb", "maxMemoryMb", cold, "queueMs", "waitMs", "initMs", "responseMs", "bytesIn", "bytesOut"
-    from json_to_recordset(${JSON.stringify(ends)}::json)
-      as ended ("invocationId" uuid, attempt int, project text, "functionName" text, version text, "startedAt" float8, outcome text, "durationMs" float8,
-        "billedMs" bigint, "memoryMb" int, "maxMemoryMb" int, cold text, "queueMs" float8, "waitMs" float8, "initMs" float8,
-        "responseMs" float8, "bytesIn" bigint, "bytesOut" bigint)
+  select id, attempt, project, "functionName", version, to_timestamp(started / 1000.0), outcome, duration, billed,
+         "memoryMb", most, cold, queue, wait, init, response, came, went
+    from unnest(${idsOf(ends)}::uuid[], ${kinds}::int[], ${columnOf(ends, (end) => end.startedAt)}::float8[], ${columnOf(ends, (end) => end.durationMs)}::float8[],
+           ${columnOf(ends, (end) => end.billedMs)}::bigint[], ${columnOf(ends, (end) => end.maxMemoryMb)}::int[], ${columnOf(ends, (end) => end.queueMs)}::float8[],
+           ${columnOf(ends, (end) => end.waitMs)}::float8[], ${columnOf(ends, (end) => end.initMs)}::float8[], ${columnOf(ends, (end) => end.responseMs)}::float8[],
+           ${columnOf(ends, (end) => end.bytesIn)}::bigint[], ${columnOf(ends, (end) => end.bytesOut)}::bigint[])
+      as ended (id, kind, started, duration, billed, most, queue, wait, init, response, came, went)
+    join json_to_recordset(${common}::json)
+      as common (kind int, attempt int, project text, "functionName" text, version text, "memoryMb" int, outcome text, cold text) using (kind)
   on conflict (invocation_id, attempt) do update set outcome = excluded.outcome, duration_ms = excluded.duration_ms, billed_ms = excluded.billed_ms,
     max_memory_mb = excluded.max_memory_mb, cold = excluded.cold, queue_ms = excluded.queue_ms, wait_ms = excluded.wait_ms,
     init_ms = excluded.init_ms, response_ms = excluded.response_ms, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out
    where meter.outcome is null or (meter.outcome = 'cut' and excluded.outcome <> 'cut')`
+}
 
 /** Adds to days what functions sent to others, and got of them. */
 export const addEgress = (tx: Tx, records: readonly EgressRecord[]) => tx`

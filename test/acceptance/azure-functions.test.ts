@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { createClient } from '@supabase/supabase-js'
-import { copyApp, runMayfly } from './cloud-fixture.ts'
+import { copyApp, readLogs, runMayfly } from './cloud-fixture.ts'
 import { makeFolder, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 import { type FakeRegistry, startRegistry } from './registry-fixture.ts'
 
@@ -12,11 +12,47 @@ const until = async (what: () => Promise<boolean>) => {
   assert.fail('it did not come to that')
 }
 
+/** Packages that the registries have beside those of this checkout. */
+function madePackages(folder: string) {
+  const make = (name: string, version: string, more: object, files: Readonly<Record<string, string>>) => {
+    const at = path.join(folder, `${name.replace('/', '+')}-${version}`)
+    mkdirSync(at, { recursive: true })
+    writeFileSync(path.join(at, 'package.json'), JSON.stringify({ name, version, ...more }))
+    for (const [file, text] of Object.entries(files)) writeFileSync(path.join(at, file), text, { mode: 0o755 })
+    return { [version]: at }
+  }
+  const pinned = (version: string) => make('pinned', version, {}, { 'index.js': `module.exports = '${version}'` })
+  const copy = "#!/usr/bin/env node\nrequire('node:fs').cpSync(process.argv[2], process.argv[3], { recursive: true })\n"
+  const platforms = Object.fromEntries(
+    ['arm64', 'x64', 'ia32'].map((cpu) => [`native-${cpu}`, make(`native-${cpu}`, '1.0.0', { cpu: [cpu], os: ['linux'] }, {})]),
+  )
+  const optionalDependencies = Object.fromEntries(Object.keys(platforms).map((name) => [name, '1.0.0']))
+  return {
+    open: {
+      pinned: { ...pinned('1.1.0'), ...pinned('1.0.0') },
+      maker: make('maker', '1.0.0', { bin: { maker: 'copy.js' } }, { 'copy.js': copy }),
+      native: make('native', '1.0.0', { optionalDependencies }, {}),
+      ...platforms,
+    },
+    shop: { '@shop/price': make('@shop/price', '1.0.0', {}, { 'index.js': "module.exports = 'of the shop'" }) },
+  }
+}
+
+/** The first file below a folder that holds a text. */
+function holds(folder: string, text: string): string | null {
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    const file = path.join(entry.parentPath, entry.name)
+    if (entry.isFile() && readFileSync(file).includes(text)) return file
+  }
+  return null
+}
+
 describe('an app of Azure, unchanged', () => {
   let folder = ''
   let app = ''
   let node: RunningMayfly
   let registry: FakeRegistry
+  let shop: FakeRegistry
   let address = ''
   let keys: Record<string, string> = {}
   before(async () => {
@@ -26,8 +62,10 @@ describe('an app of Azure, unchanged', () => {
     const install = `node -e "require('node:fs').writeFileSync('made.txt', 'made')"`
     writeFileSync(path.join(scripted, 'package.json'), JSON.stringify({ name: 'scripted', version: '1.0.0', scripts: { install } }))
     writeFileSync(path.join(scripted, 'index.js'), "module.exports = require('node:fs').existsSync(`${__dirname}/made.txt`) ? 'made' : 'not made'")
-    registry = await startRegistry({ scripted: { '1.0.0': scripted } })
-    node = await startMayfly(path.join(folder, 'data'), ['--empty', '--npm-registry', registry.url])
+    const own = madePackages(path.join(folder, 'packages'))
+    registry = await startRegistry({ scripted: { '1.0.0': scripted }, ...own.open })
+    shop = await startRegistry(own.shop)
+    node = await startMayfly(path.join(folder, 'data'), ['--empty', '--npm-registry', registry.url, '--npm-registries', new URL(shop.url).origin])
     // Without a lockfile, as its documentation's first steps leave it.
     app = copyApp('azure-shop', path.join(folder, 'azure-shop'), { lock: false, mayfly: { name: 'shop' } })
     const storage = createClient(node.ready.project.url, node.ready.project.secretKey).storage
@@ -36,11 +74,12 @@ describe('an app of Azure, unchanged', () => {
   after(async () => {
     await node?.stop()
     await registry?.[Symbol.asyncDispose]()
+    await shop?.[Symbol.asyncDispose]()
     removeFolder(folder)
   })
 
   const at = (...args: string[]) => runMayfly([...args, '--data', path.join(folder, 'data')])
-  const logs = async (name: string) => (await at('logs', name)).stdout
+  const logs = (name: string) => readLogs(node, name)
   const get = (where: string, init: RequestInit = {}) => fetch(`${address}${where}`, init)
 
   it('is found and deployed whole: its functions are those that it registers', async () => {
@@ -52,9 +91,12 @@ describe('an app of Azure, unchanged', () => {
     const functions = done.changes.filter(({ kind, action }) => kind === 'function' && action === 'create').map(({ name }) => name)
     assert.deepEqual(functions.toSorted(), [
       'shop',
+      'shop-again',
+      'shop-flaky',
       'shop-forwards',
       'shop-nightly',
       'shop-onGrid',
+      'shop-onMany',
       'shop-onNews',
       'shop-onOrder',
       'shop-onPhoto',
@@ -62,6 +104,7 @@ describe('an app of Azure, unchanged', () => {
     ])
     assert.ok(done.warnings.some((text) => /nightly \(timerTrigger\) is not started by anything yet/.test(text)))
     assert.ok(done.warnings.some((text) => /forwards: the output "queue" is not served/.test(text)))
+    assert.ok(done.warnings.some((text) => /host\.json: "extensions\.http\.hsts" is not served/.test(text)))
     assert.ok(!done.warnings.some((text) => text.includes('onPhoto')))
     assert.match((await at('secrets', 'ls')).stdout, /AZURE_MASTER_KEY/)
     const again = await at('deploy', app)
@@ -84,10 +127,14 @@ describe('an app of Azure, unchanged', () => {
     assert.equal((await get('/api/nowhere')).status, 404)
     assert.equal((await get('/api/kept')).status, 401)
     assert.equal((await get(`/api/kept?code=${keys.AZURE_FUNCTION_KEY}`)).status, 200)
+    const order = { method: 'POST', headers: { 'x-functions-key': keys.AZURE_MASTER_KEY as string }, body: '{"input":"{\\"id\\":7}"}' }
+    assert.equal((await get('/admin/functions/onOrder', { ...order, headers: {} })).status, 401)
+    assert.equal((await get('/admin/functions/onOrder', order)).status, 202)
+    await until(async () => (await logs('shop')).includes('onOrder: order 7'))
     assert.equal((await get('/api/managed', { headers: { 'x-functions-key': keys.AZURE_FUNCTION_KEY as string } })).status, 401)
     assert.equal((await get('/api/managed', { headers: { 'x-functions-key': keys.AZURE_MASTER_KEY as string } })).status, 200)
     assert.deepEqual(await (await get('/api/hooked')).json(), { from: 'hook', said: 'own' })
-    assert.equal((await get('/api/broken')).status, 502)
+    assert.equal((await get('/api/broken')).status, 500)
     await until(async () => /the shop is closed[\s\S]*src\/functions\/http\.js:34/.test(await logs('shop')))
   })
 
@@ -97,6 +144,11 @@ describe('an app of Azure, unchanged', () => {
     assert.equal((await storage.from('photos').upload('a b.txt', Buffer.from('abc'))).error, null)
     await until(async () => (await logs('shop-onPhoto')).includes('blob a b.txt: 3 bytes, price 7'))
     await until(async () => (await (await storage.from('copies').download('a b.txt')).data?.text()) === 'ABC')
+    // What fails is tried again by the policy that the app states, and told which try it is.
+    assert.equal((await storage.from('prices').upload('again-and.txt', Buffer.from('1'))).error, null)
+    await until(async () => /again: and: try 2 of 2/.test(await logs('shop-again')))
+    assert.match(await logs('shop-again'), /try undefined of undefined[\s\S]*try 1 of 2[\s\S]*try 2 of 2/)
+    assert.doesNotMatch(await logs('shop-again'), /azure-invoke|bootstrap\.mjs/)
     const order = await at('invoke', 'shop-onOrder', '--data', '{"id":4}', '--json')
     assert.equal((JSON.parse(order.stdout) as { payload: { body: string } }).payload.body, '{"shipped":4}')
     assert.equal((await at('invoke', 'shop-nightly')).code, 0)
@@ -123,6 +175,32 @@ describe('an app of Azure, unchanged', () => {
       const answer = await fetch(`${node.ready.project.url}/functions/v1/scripts/api/said`, { headers: { apikey: node.ready.project.publishableKey } })
       assert.equal(await answer.text(), said)
     }
+  })
+
+  it('builds with what package.json says, from the registries of .npmrc, by yarn.lock, for this platform', async () => {
+    const own = copyApp('azure-built', path.join(folder, 'built'), { lock: false })
+    writeFileSync(path.join(own, '.npmrc'), `@shop:registry=${shop.url}\n//${new URL(shop.url).host}/:_authToken=\${SHOP_TOKEN}\n`)
+    const deployed = await runMayfly(['deploy', own, '--json', '--data', path.join(folder, 'data')], { SHOP_TOKEN: 'hush-hush' })
+    assert.equal(deployed.code, 0, deployed.stderr)
+    assert.deepEqual(
+      await (await fetch(`${node.ready.project.url}/functions/v1/built/api/built`, { headers: { apikey: node.ready.project.publishableKey } })).json(),
+      {
+        place: 'dist',
+        price: 'of the shop',
+        pinned: '1.0.0',
+        native: ['native', `native-${process.arch}`],
+        maker: false,
+        hidden: [],
+      },
+    )
+    assert.ok(shop.requests.length > 0)
+    assert.ok(shop.requests.every((one) => one.method === 'GET' && one.authorization === 'Bearer hush-hush' && one.path.startsWith('/@shop/')))
+    assert.ok(registry.requests.every((one) => one.authorization === null && !one.path.includes('@shop')))
+    assert.equal(holds(path.join(folder, 'data'), 'hush-hush'), null, 'the key of a registry is nowhere')
+    // Without its key it is refused before anything is sent.
+    const without = await at('deploy', own)
+    assert.notEqual(without.code, 0)
+    assert.match(without.stderr, /asks for the variable SHOP_TOKEN, which is not set here/)
   })
 
   it('loses the functions that it registers no more, and is refused by its own line when it does not load', async () => {

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { ROOT } from './harness.ts'
+import { ROOT, type RunningMayfly } from './harness.ts'
 import { lockOf } from './registry-fixture.ts'
 
 export const APPS = path.join(ROOT, 'test', 'acceptance', 'apps')
@@ -24,4 +24,12 @@ export function copyApp(name: string, to: string, how: { readonly lock?: boolean
   if (how.lock !== false) writeFileSync(path.join(to, 'package-lock.json'), lockOf(own))
   if (how.mayfly) writeFileSync(path.join(to, 'mayfly.json'), JSON.stringify(how.mayfly))
   return to
+}
+
+/** What a function of the default project wrote, without the start of a program for each look. */
+export async function readLogs(node: RunningMayfly, name: string): Promise<string> {
+  const token = readFileSync(path.join(node.data, 'operator.token'), 'utf8').trim()
+  const at = `${node.ready.url}/api/v1/projects/${node.ready.project.ref}/functions/${name}/logs?limit=1000`
+  const { lines = [] } = (await (await fetch(at, { headers: { authorization: `Bearer ${token}` } })).json()) as { lines?: readonly { text: string }[] }
+  return lines.map(({ text }) => text.replaceAll('\r', '\n')).join('\n')
 }

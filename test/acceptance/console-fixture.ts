@@ -1,13 +1,8 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core'
+import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core'
+import { launchBrowser } from './browser.ts'
 import { mayfly, type RunningMayfly } from './harness.ts'
-
-const CHROMIUM = '/usr/bin/chromium'
-export const skip = existsSync(CHROMIUM) ? false : 'needs the package chromium'
-const ARGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking']
-ARGS.push('--disable-component-update', '--disable-sync')
 
 /** What a reader with a keyboard, a screen reader or weak eyes would stumble over, and what is wider than the window. */
 export const LOOK = `(() => {
@@ -86,7 +81,7 @@ export class ConsoleBrowser implements AsyncDisposable {
   }
 
   static async launch(node: RunningMayfly): Promise<ConsoleBrowser> {
-    return new ConsoleBrowser(await chromium.launch({ executablePath: CHROMIUM, args: ARGS }), node)
+    return new ConsoleBrowser(await launchBrowser(), node)
   }
 
   /** Pages that are opened from here on are signed in. */

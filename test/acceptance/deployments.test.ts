@@ -8,10 +8,14 @@ import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, zipO
 
 let folder = ''
 let node: RunningMayfly
+/** Says where the node that runs is to die. */
+let dies = ''
+const start = () => startMayfly(path.join(folder, 'data'), ['--empty'], { MAYFLY_TEST_CRASH_AT: dies })
 
 before(async () => {
   folder = makeFolder()
-  node = await startMayfly(path.join(folder, 'data'))
+  dies = path.join(folder, 'dies')
+  node = await start()
 })
 after(async () => {
   await node?.stop()
@@ -367,13 +371,13 @@ describe('kill -9 in the middle of a deployment', () => {
     it(`after its step ${step}: the next start goes on with it`, async () => {
       await manage('PUT', '/deployments/killed', {})
       assert.ok(!('part-0' in (await versions())))
-      await node.stop()
-      node = await startMayfly(path.join(folder, 'data'), ['--empty'], { MAYFLY_TEST_CRASH_AT: `afterDeployStep:${step}` })
+      writeFileSync(dies, `afterDeployStep:${step}`)
       const gone = new Promise<void>((resolve) => node.child.once('exit', () => resolve()))
       await assert.rejects(manage('PUT', '/deployments/killed', body()), 'no answer came')
       await gone
       assert.notEqual(node.child.exitCode, 0, 'it was killed')
-      node = await startMayfly(path.join(folder, 'data'))
+      rmSync(dies)
+      node = await start()
       for (const deadline = performance.now() + 20_000; ; ) {
         const { deployment } = (await manage('GET', '/deployments/killed')).json as { deployment: { state: string } }
         if (deployment.state === 'reached') break
@@ -394,12 +398,12 @@ describe('kill -9 in the middle of a deployment', () => {
       'two/index.js': 'exports.handler = async () => 2',
       'site/index.html': 'folder',
     })
-    await node.stop()
-    node = await startMayfly(path.join(folder, 'data'), ['--empty'], { MAYFLY_TEST_CRASH_AT: 'afterDeployStep:2' })
+    writeFileSync(dies, 'afterDeployStep:2')
     const gone = new Promise<void>((resolve) => node.child.once('exit', () => resolve()))
     assert.equal(deploy(root).code, 3, 'the node went away')
     await gone
-    node = await startMayfly(path.join(folder, 'data'))
+    rmSync(dies)
+    node = await start()
     assert.equal(deploy(root).code, 0)
     assert.equal(mayfly(['invoke', 'two', '--data', node.data]).stdout, '2\n')
     assert.equal((await page('folder', '/')).text, 'folder')

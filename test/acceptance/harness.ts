@@ -1,11 +1,11 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after } from 'node:test'
 import { LambdaClient } from '@aws-sdk/client-lambda'
 import yazl from 'yazl'
+import { giveCluster, keepCluster } from '../../tools/cluster.ts'
 
 export const ROOT = path.resolve(import.meta.dirname, '..', '..')
 const BIN = path.join(ROOT, 'bin', 'mayfly.js')
@@ -67,38 +67,11 @@ const workersOf = (args: readonly string[]): readonly string[] => {
   return workers === undefined || workers === '' || args.some((arg) => arg.startsWith('--workers')) ? [] : ['--workers', workers]
 }
 
+/** One sandbox waits for a function, where a test does not say how many: a second one is booted for nothing at most starts. */
+const poolOf = (args: readonly string[]): readonly string[] => (args.includes('--sandbox-pool-size') ? [] : ['--sandbox-pool-size', '1'])
+
 /** How many processes of a node have sandboxes, where a test does not say how many workers it wants. */
 export const PROCESSES = 1 + Number(process.env.MAYFLY_TEST_WORKERS || 0)
-
-/**
- * An empty cluster of PostgreSQL as the first node of this checkout made it, with its password. Making one takes a
- * third of the processor time of a first start, and it is the same each time.
- */
-const CLUSTER = path.join(
-  ROOT,
-  'node_modules',
-  '.cache',
-  `mayfly-cluster-${createHash('sha256')
-    .update(readFileSync(path.join(ROOT, 'src', 'backends', 'database', 'embedded.ts')))
-    .update(readFileSync(path.join(ROOT, 'package-lock.json')))
-    .digest('hex')
-    .slice(0, 16)}`,
-)
-const copyCluster = (from: string, to: string) => {
-  mkdirSync(to, { recursive: true })
-  chmodSync(to, 0o711)
-  execFileSync('cp', ['-a', '--reflink=auto', path.join(from, 'template'), path.join(from, 'password'), to])
-}
-/** Whole or not at all, as files of tests run side by side. */
-const keepCluster = (pg: string) => {
-  const beside = `${CLUSTER}.${process.pid}`
-  copyCluster(pg, beside)
-  try {
-    renameSync(beside, CLUSTER)
-  } catch {
-    rmSync(beside, { recursive: true, force: true }) // another was first
-  }
-}
 
 /**
  * Starts a node as a user does, and waits for its ready line.
@@ -112,14 +85,14 @@ export async function startMayfly(
   how: { readonly command?: readonly string[]; readonly ownGroup?: boolean; readonly fromNothing?: boolean } = {},
 ): Promise<RunningMayfly> {
   const isNew = !existsSync(data) && !how.command && !args.includes('--database-url') && environment.MAYFLY_DATABASE_URL === undefined
-  if (isNew && !how.fromNothing && existsSync(CLUSTER)) {
+  if (isNew && !how.fromNothing) {
     mkdirSync(data, { recursive: true, mode: 0o711 })
-    copyCluster(CLUSTER, path.join(data, 'pg'))
+    giveCluster(path.join(data, 'pg'))
   }
   const errorFile = path.join(path.dirname(data), `${path.basename(data)}.stderr`)
   const state = path.join(path.dirname(data), 'state')
   const [program = '', ...before] = how.command ?? [process.execPath, BIN, 'up']
-  const child = spawn(program, [...before, '--json', '--port', '0', '--data', data, ...workersOf(args), ...args], {
+  const child = spawn(program, [...before, '--json', '--port', '0', '--data', data, ...workersOf(args), ...poolOf(args), ...args], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', openSync(errorFile, 'a')],
     detached: how.ownGroup ?? false,
@@ -145,7 +118,7 @@ export async function startMayfly(
       resolve(JSON.parse(line[0]) as Ready)
     })
   })
-  if (isNew && !existsSync(CLUSTER)) keepCluster(path.join(data, 'pg'))
+  if (isNew) keepCluster(path.join(data, 'pg'))
   const pid = () => (JSON.parse(readFileSync(path.join(data, 'run.json'), 'utf8')) as { pid: number }).pid
   return {
     ready,

@@ -174,13 +174,13 @@ describe('functions that change while calls run', () => {
   const deploy = async (value: number) =>
     await at.aws.send(new UpdateFunctionCodeCommand({ FunctionName: 'moving', ZipFile: await zipOf({ 'index.mjs': returns(value) }) }))
 
-  it('ten deploys under twenty callers: no call fails, each sees the newest or the one before, and none goes back', async () => {
+  it('ten deploys under eight callers: no call fails, each sees the newest or the one before, and none goes back', async () => {
     await create('moving', returns(0), { timeout: 20 })
     let deployed = 0
     let isOver = false
     const failures: unknown[] = []
     let calls = 0
-    const callers = Array.from({ length: 20 }, async () => {
+    const callers = Array.from({ length: 8 }, async () => {
       let last = 0
       while (!isOver) {
         const least = deployed
@@ -204,7 +204,7 @@ describe('functions that change while calls run', () => {
     isOver = true
     await Promise.all(callers)
     assert.deepEqual(failures, [])
-    assert.ok(calls > 100, `${calls} calls`)
+    assert.ok(calls > 40, `${calls} calls`)
   })
 
   it('a call that runs ends on the version it began with, whether that is updated or deleted', async () => {

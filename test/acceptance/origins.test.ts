@@ -1,18 +1,14 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
+import { launchBrowser, skip } from './browser.ts'
 import { deployFiles } from './door-fixture.ts'
 import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
-
-const CHROMIUM = '/usr/bin/chromium'
-const skip = existsSync(CHROMIUM) ? false : 'needs the package chromium'
-const ARGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking']
-ARGS.push('--disable-component-update', '--disable-sync', '--disable-popup-blocking')
 
 /** A page that keeps a secret in every place where a page may, and marks that its script ran. */
 const secretive = (name: string) => `<!doctype html><title>${name}</title><p id="secret">secret of ${name}</p><script>
@@ -90,7 +86,7 @@ describe('origins in Chromium', { skip }, () => {
     urls.set('opaque', `${urls.get('other port')}opaque`)
     urls.set('console', `${node.ready.console}/`)
 
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGS })
+    browser = await launchBrowser(['--disable-popup-blocking'])
     context = await browser.newContext()
     const page = await context.newPage()
     const { stdout } = mayfly(['console', '--data', node.data])

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, describe, it } from 'node:test'
 import { makeFolder, type Ready, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
@@ -52,6 +52,9 @@ describe('the photo job over kill -9', () => {
   const folder = makeFolder()
   const data = path.join(folder, 'data')
   let node: RunningMayfly | null = null
+  // Says where the node that runs is to die.
+  const point = path.join(folder, 'point')
+  const start = () => startMayfly(data, ['--empty'], { MAYFLY_TEST_CRASH_AT: point })
   const acknowledged: string[] = []
   const sent: string[] = []
   after(async () => {
@@ -59,31 +62,31 @@ describe('the photo job over kill -9', () => {
     removeFolder(folder)
   })
 
-  for (const point of POINTS) {
-    it(`loses nothing when the node dies at ${point}`, async () => {
+  for (const name of POINTS) {
+    it(`loses nothing when the node dies at ${name}`, async () => {
       if (node === null) {
-        node = await startMayfly(data)
+        node = await start()
         deployPhotoApp(data)
       }
-      await node.stop()
-      node = await startMayfly(data, ['--empty'], { MAYFLY_TEST_CRASH_AT: point })
       const pid = node.pid()
-      const key = `${point}.png`
+      const key = `${name}.png`
       sent.push(key)
+      writeFileSync(point, name)
       if (await upload(node.ready, key)) acknowledged.push(key)
       await until('the node is dead', async () => !alive(pid), 20_000)
-      assert.match(node.stderr(), new RegExp(`^crash point ${point}$`, 'm'), 'it died there and not elsewhere')
+      assert.match(node.stderr(), new RegExp(`^crash point ${name}$`, 'm'), 'it died there and not elsewhere')
       await node.ended()
-      node = await startMayfly(data)
+      rmSync(point)
+      node = await start()
       await holds(node, acknowledged, sent)
-      if (point === 'afterBytesFsync') assert.equal(await download(node.ready, 'avatars', key), null, 'bytes without a row are no object')
+      if (name === 'afterBytesFsync') assert.equal(await download(node.ready, 'avatars', key), null, 'bytes without a row are no object')
       else assert.ok(await download(node.ready, 'avatars', key), 'what was committed is there')
     })
   }
 
   it('loses nothing when the node dies at ten random moments', async () => {
     for (let round = 0; round < 10; round++) {
-      if (node === null) node = await startMayfly(data)
+      if (node === null) node = await start()
       const { ready } = node
       const before = acknowledged.length
       const work = (async () => {
@@ -98,7 +101,7 @@ describe('the photo job over kill -9', () => {
       await pause(Math.random() * 600)
       await node.kill()
       await work
-      node = await startMayfly(data)
+      node = await start()
       if (round % 5 === 4) await holds(node, acknowledged, sent)
     }
   })

@@ -1,16 +1,12 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { type Browser, type BrowserContext, chromium, type Page, type WebSocketRoute } from 'playwright-core'
+import type { Browser, BrowserContext, Page, WebSocketRoute } from 'playwright-core'
 import sharp from 'sharp'
+import { launchBrowser, skip } from './browser.ts'
 import { makeFolder, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 import { clientOf, deployPhotoApp, PHOTO_APP, photo, thumbnailsOf, until } from './photos.ts'
-
-const CHROMIUM = '/usr/bin/chromium'
-const skip = existsSync(CHROMIUM) ? false : 'needs the package chromium'
-const ARGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking']
-ARGS.push('--disable-component-update', '--disable-sync')
 
 /** What a page shows of a picture: the width of each version, and of the image that really came. */
 interface Shown {
@@ -105,7 +101,7 @@ describe('the page of the photo app in Chromium', { skip }, () => {
     node = await startMayfly(data)
     deployPhotoApp(data)
     address = `http://photo-app.demo.localhost:${new URL(node.ready.url).port}/`
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGS })
+    browser = await launchBrowser()
     first = await open()
     second = await open()
   })

@@ -85,10 +85,10 @@ export async function startRegistry(more: Readonly<Record<string, Readonly<Recor
     for (const version of new Set(there)) {
       const folder = folderOf(name, version) as string
       const own = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8')) as object
-      const { dependencies, optionalDependencies, scripts } = own as Record<string, object>
+      const { dependencies, optionalDependencies, scripts, bin, os, cpu } = own as Record<string, object>
       const tarball = `${url}${name}/-/${name.split('/').at(-1)}-${version}.tgz`
       const integrity = `sha512-${createHash('sha512').update(tarballOf(folder)).digest('base64')}`
-      versions[version] = { name, version, dependencies, optionalDependencies, scripts, dist: { tarball, integrity } }
+      versions[version] = { name, version, dependencies, optionalDependencies, scripts, bin, os, cpu, dist: { tarball, integrity } }
     }
     if (there.length === 0) return void response.writeHead(404, { 'content-type': 'application/json' }).end('{"error":"not found"}')
     response.writeHead(200, { 'content-type': 'application/json' })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { PutFunctionRecursionConfigCommand } from '@aws-sdk/client-lambda'
@@ -24,11 +24,13 @@ describe('objects that start functions', () => {
   let folder = ''
   let data = ''
   let node: RunningMayfly
-  const start = (environment: Record<string, string> = {}) =>
-    startMayfly(data, ['--empty', '--invoke-max-attempts', '2', '--invoke-queue-concurrency', '4'], environment)
+  // Says where the node that runs is to die.
+  let dies = ''
+  const start = () => startMayfly(data, ['--empty', '--invoke-max-attempts', '2', '--invoke-queue-concurrency', '4'], { MAYFLY_TEST_CRASH_AT: dies })
   before(async () => {
     folder = makeFolder()
     data = path.join(folder, 'data')
+    dies = path.join(folder, 'dies')
     node = await start()
   })
   after(async () => {
@@ -244,14 +246,14 @@ describe('objects that start functions', () => {
         await watch('deaths', { bucket: 'deaths' })
       }
       const before = (await heard('deaths')).length
-      await node.stop()
-      node = await start({ MAYFLY_TEST_CRASH_AT: point })
+      writeFileSync(dies, point)
       const pid = node.pid()
       const exit = once(node.child, 'exit')
       // The node may die before it has answered, but not before it has committed: the relay reads nothing else.
       await upload('deaths', point).catch(() => {})
       await exit
       assert.equal(existsSync(`/proc/${pid}`), false, 'it really died')
+      rmSync(dies)
       node = await start()
       await idle()
       await until(async () => (await heard('deaths')).length > before)

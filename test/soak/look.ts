@@ -13,7 +13,10 @@ export interface Look {
   readonly rssMb: number
   readonly pssMb: number
   readonly filesOfSandboxes: number
-  readonly diskMb: number
+  readonly databasesMb: number
+  readonly journalsMb: number
+  /** All other files of the data directory. */
+  readonly filesMb: number
 }
 
 const MS_A_TICK = 10
@@ -83,8 +86,14 @@ export function look(pid: number, data: string): Look {
     rssMb: own.reduce((sum, one) => sum + kbIn(`/proc/${one}/status`, 'VmRSS'), 0) / 1024,
     pssMb: [...own, ...databases, ...guests].reduce((sum, one) => sum + kbIn(`/proc/${one}/smaps_rollup`, 'Pss'), 0) / 1024,
     filesOfSandboxes: count(path.join(data, 'sandboxes')).files + count(path.join(data, 'cache')).files,
-    diskMb: count(data).bytes / 2 ** 20,
+    ...disk(data),
   }
+}
+
+function disk(data: string): Pick<Look, 'databasesMb' | 'journalsMb' | 'filesMb'> {
+  const mb = (at: string) => count(at).bytes / 2 ** 20
+  const [databasesMb, journalsMb] = [mb(path.join(data, 'pg')), mb(path.join(data, 'journal'))]
+  return { databasesMb, journalsMb, filesMb: mb(data) - databasesMb - journalsMb }
 }
 
 /** What a life of a node has taken of processors: its processes, those of them that ended, and its sandboxes. */

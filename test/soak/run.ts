@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { Soak, tableOf, timesOf } from './soak.ts'
+import { ONCE, Soak, tableOf, timesOf } from './soak.ts'
 
-// npm run soak -- --calls 100000 --minutes 120 --kills 10 --at-once 8 --workers 0: a node of its own is called, deployed to and killed;
+// npm run soak -- --calls 100000 --minutes 120 --kills 10 --at-once 8 --workers 0 --looks 10 --once 120: a node of its own is called, deployed to and killed;
 // at the end it holds what it held at the start, each call had its outcome and each execution its meter.
 const { values } = parseArgs({
   options: {
@@ -13,6 +13,8 @@ const { values } = parseArgs({
     kills: { type: 'string', default: '10' },
     'at-once': { type: 'string', default: '8' },
     workers: { type: 'string', default: '0' },
+    looks: { type: 'string', default: '10' },
+    once: { type: 'string', default: String(ONCE) },
   },
 })
 const say = (line: string) => void process.stdout.write(`${line}\n`)
@@ -26,6 +28,8 @@ try {
     atOnce: Number(values['at-once']),
     workers: Number(values.workers),
     nodeKills: Number(values.kills),
+    looks: Number(values.looks),
+    once: Number(values.once),
     say,
   })
   say(

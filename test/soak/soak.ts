@@ -12,11 +12,16 @@ export interface SoakOptions {
   readonly workers: number
   /** So many times, spread over the run, the node is killed and started again. */
   readonly nodeKills: number
+  /** So often it is looked at, besides at the start; more than once shows a slope. */
+  readonly looks: number
+  /** Of a thousand calls, so many use a sandbox that serves nothing else: what costs most of all. */
+  readonly once: number
   readonly say: (line: string) => void
 }
 
 export interface SoakResult {
-  readonly looks: readonly Look[]
+  /** Each with how many calls were made by then. */
+  readonly looks: readonly (Look & { readonly calls: number })[]
   readonly outcomes: Readonly<Record<Outcome, number>>
   /** By kind of what was done: how often, and how long that took together. */
   readonly took: ReadonlyMap<string, { readonly times: number; readonly ms: number }>
@@ -34,12 +39,28 @@ const args = (workers: number) => [
   ...['--sandbox-idle-ms', '1000', '--invoke-wait-ms', '10000'],
 ]
 /** Of a thousand calls, how many are of each kind, and what else happens beside them. */
-const MIX = { warm: 470, shared: 250, once: 120, queued: 60, throws: 20, exits: 15, late: 5, leaves: 20, dies: 10, deploys: 20, removes: 5, kills: 5 } as const
-type Kind = keyof typeof MIX
-const KINDS = (Object.keys(MIX) as Kind[]).flatMap((kind) => Array.from({ length: MIX[kind] }, () => kind))
+const MIX = { shared: 250, queued: 60, throws: 20, exits: 15, late: 5, leaves: 20, dies: 10, deploys: 20, removes: 5, kills: 5 } as const
+type Kind = keyof typeof MIX | 'warm' | 'once'
+const THOUSAND = 1000
+export const ONCE = 120
 
-/** What may be more at the end than it was at the start, or in the middle; of the rest nothing. */
-const SLACK: Partial<Record<keyof Look, number>> = { processesOfDatabases: 12, descriptors: 16, rssMb: 64, pssMb: 120, filesOfSandboxes: 60 }
+function kindsOf(once: number): readonly Kind[] {
+  const warm = THOUSAND - once - Object.values(MIX).reduce((sum, one) => sum + one, 0)
+  return Object.entries({ ...MIX, once, warm }).flatMap(([kind, share]) => Array.from({ length: share }, () => kind as Kind))
+}
+
+/** What may be more at the end than it was in the first half; of the rest nothing. */
+const SLACK: Partial<Record<keyof Look, number>> = {
+  processesOfDatabases: 12,
+  descriptors: 16,
+  rssMb: 64,
+  pssMb: 120,
+  filesOfSandboxes: 60,
+  filesMb: 24,
+  journalsMb: 24,
+}
+/** What is executed is written down, and kept for as long as the settings say. */
+const GROWS: ReadonlySet<keyof Look> = new Set(['databasesMb'])
 
 /** Calls of every kind, deployments, deletions and kills against one node; what it holds of the machine is the same at the start, in the middle and at the end. */
 export class Soak {
@@ -47,7 +68,8 @@ export class Soak {
   readonly #data: string
   readonly #outcomes: Record<Outcome, number> = { ok: 0, failed: 0, refused: 0, lost: 0, left: 0 }
   readonly #problems: string[] = []
-  readonly #looks: Look[] = []
+  readonly #looks: (Look & { calls: number })[] = []
+  readonly #kinds: readonly Kind[]
   /** What was answered as executed, by function, and how many events were taken. */
   readonly #executed = new Map<Name, number>()
   readonly #unknown = new Map<Name, number>()
@@ -63,6 +85,7 @@ export class Soak {
 
   private constructor(options: SoakOptions, data: string, node: RunningMayfly) {
     this.#options = options
+    this.#kinds = kindsOf(options.once)
     this.#data = data
     this.#node = node
     this.#functions = new Functions(node.ready)
@@ -75,7 +98,7 @@ export class Soak {
   }
 
   async #run(): Promise<SoakResult> {
-    const { calls, minutes, say } = this.#options
+    const { calls, minutes, looks, say } = this.#options
     const from = performance.now()
     const until = from + minutes * 60_000
     /** How much of it is over, by calls or by time. */
@@ -84,16 +107,17 @@ export class Soak {
     // What a node opens once it has open when the first look is taken.
     const warmUp = Math.min(500, Math.ceil(calls / 5))
     let made = await this.#part(warmUp, until)
-    await this.#look()
-    for (const share of [0.5, 1]) {
-      while (done() < share) {
+    await this.#look(made)
+    for (let at = 1; at <= looks; at++) {
+      while (done() < at / looks) {
         const due = Math.min(this.#options.nodeKills, Math.floor((this.#options.nodeKills + 1) * done()))
         const kill = due > this.#killed ? this.#killNode() : null
         made += await this.#part(Math.min(200, Math.ceil(calls / 4), calls - made), until)
         await kill
         say(`${made} calls: ${JSON.stringify(this.#outcomes)}`)
       }
-      await this.#look()
+      await this.#look(made)
+      say(JSON.stringify(this.#looks.at(-1)))
     }
     this.#compareLooks()
     await this.#compareMeters()
@@ -116,7 +140,7 @@ export class Soak {
       while (begun < calls && performance.now() < until) {
         begun++
         await this.#isUp
-        const kind = this.#any(KINDS)
+        const kind = this.#any(this.#kinds)
         const from = performance.now()
         await this.#one(kind).catch((error: Error) => this.#problems.push(error.message))
         const took = this.#took.get(kind) ?? { times: 0, ms: 0 }
@@ -235,7 +259,7 @@ export class Soak {
   }
 
   /** Waits until nothing is done any more, and all that stood idle is gone. */
-  async #look(): Promise<void> {
+  async #look(calls: number): Promise<void> {
     const until = performance.now() + REST_MS
     for (let calm = 0; calm < 3; ) {
       if (performance.now() > until) {
@@ -245,15 +269,16 @@ export class Soak {
       await new Promise((resolve) => setTimeout(resolve, 500))
       calm = sandboxes(this.#data).size === this.#options.workers + 1 && (await this.#functions.queued()) === 0 ? calm + 1 : 0
     }
-    this.#looks.push(look(this.#node.pid(), this.#data))
+    this.#looks.push({ calls, ...look(this.#node.pid(), this.#data) })
   }
 
   #compareLooks(): void {
-    const [first, middle, last] = this.#looks as [Look, Look, Look]
-    for (const name of Object.keys(first) as (keyof Look)[]) {
-      if (name === 'diskMb') continue // what was executed is written down
-      const most = Math.max(first[name], middle[name]) + (SLACK[name] ?? 0)
-      if (last[name] > most) this.#problems.push(`${name}: ${first[name].toFixed(0)}, ${middle[name].toFixed(0)}, ${last[name].toFixed(0)} at the end`)
+    const { calls: _, ...last } = this.#looks.at(-1) as Look & { calls: number }
+    const before = this.#looks.slice(0, Math.ceil((this.#looks.length + 1) / 2))
+    for (const name of Object.keys(last) as (keyof Look)[]) {
+      if (GROWS.has(name)) continue
+      const most = Math.max(...before.map((one) => one[name])) + (SLACK[name] ?? 0)
+      if (last[name] > most) this.#problems.push(`${name}: ${this.#looks.map((one) => one[name].toFixed(0)).join(', ')}`)
     }
   }
 
@@ -291,10 +316,9 @@ export const timesOf = (took: SoakResult['took']): string =>
     .join('\n')
 
 /** For people: a row for each thing that is held, a column for each look. */
-export const tableOf = (looks: readonly Look[]): string =>
+export const tableOf = (looks: SoakResult['looks']): string =>
   [
-    `${''.padEnd(24)}${['start', 'middle', 'end'].map((name) => name.padStart(10)).join('')}`,
-    ...(Object.keys(looks[0] ?? {}) as (keyof Look)[]).map(
+    ...(Object.keys(looks[0] ?? {}) as (keyof SoakResult['looks'][number])[]).map(
       (name) => `${name.padEnd(24)}${looks.map((one) => one[name].toFixed(name.endsWith('Mb') ? 1 : 0).padStart(10)).join('')}`,
     ),
   ].join('\n')

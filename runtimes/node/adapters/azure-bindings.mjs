@@ -1,97 +1,15 @@
-// What Azure's bindings bring and take: events in, blobs in and out.
+// What Azure's bindings bring and take: blobs in and out.
 import { Buffer } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
 import { HandlerError } from '../errors.mjs'
 
 const env = process.env
-const kindOf = (binding) => binding.type.toLowerCase()
+export const kindOf = (binding) => binding.type.toLowerCase()
 
 export const triggerOf = (metadata) => Object.values(metadata.bindings).find((binding) => kindOf(binding).endsWith('trigger'))
 
 /** `%NAME%` is a setting of the app. */
 export const settled = (text) => String(text ?? '').replaceAll(/%([^%]+)%/g, (_whole, name) => env[name] ?? `%${name}%`)
-
-const json = (value) => ({ json: JSON.stringify(value ?? null) })
-const texts = (values) => Object.fromEntries(Object.entries(values).map(([name, value]) => [name, { string: String(value) }]))
-
-/** An event of ours as the trigger's own data, with what the handler sees beside it. */
-export async function triggerData(metadata, event) {
-  const trigger = triggerOf(metadata)
-  const record = event?.Records?.[0]
-  switch (kindOf(trigger)) {
-    case 'blobtrigger':
-      return await blobEvent(trigger, event, record)
-    case 'timertrigger': {
-      const now = new Date().toISOString()
-      const timer = { IsPastDue: false, Schedule: { AdjustForDST: true }, ScheduleStatus: { Last: now, Next: now, LastUpdated: now } }
-      return { data: json(event?.Schedule ? event : timer), metadata: {} }
-    }
-    case 'queuetrigger':
-    case 'servicebustrigger': {
-      const messages = event?.Records ? event.Records.map(({ body }) => body) : [event]
-      const asText = (message) => (typeof message === 'string' ? message : JSON.stringify(message))
-      const many = trigger.cardinality === 'many'
-      const id = record?.messageId ?? randomUUID()
-      const count = Number(record?.attributes?.ApproximateReceiveCount ?? 1)
-      const now = new Date().toISOString()
-      const beside =
-        kindOf(trigger) === 'queuetrigger'
-          ? {
-              DequeueCount: count,
-              Id: id,
-              InsertionTime: now,
-              NextVisibleTime: now,
-              ExpirationTime: now,
-              PopReceipt: record?.receiptHandle ?? '',
-              QueueTrigger: asText(messages[0]),
-            }
-          : { MessageId: id, DeliveryCount: count, EnqueuedTimeUtc: now }
-      return { data: many ? { collectionString: { string: messages.map(asText) } } : { string: asText(messages[0]) }, metadata: texts(beside) }
-    }
-    case 'cosmosdbtrigger':
-      return { data: json(Array.isArray(event) ? event : [event?.new ?? event]), metadata: {} }
-    case 'httptrigger':
-      return {
-        data: {
-          http: {
-            method: 'POST',
-            url: 'http://localhost/',
-            headers: { 'content-type': 'application/json' },
-            query: {},
-            params: {},
-            body: { bytes: Buffer.from(JSON.stringify(event)) },
-          },
-        },
-        metadata: {},
-      }
-    default:
-      return { data: json(event), metadata: {} }
-  }
-}
-
-async function blobEvent(trigger, event, record) {
-  const at = record?.s3 ? `${record.s3.bucket.name}/${decodeURIComponent(record.s3.object.key.replaceAll('+', ' '))}` : event?.blob
-  if (typeof at !== 'string') throw new TypeError('a function of blobs is started by an event of an object, or by {"blob": "container/name"}')
-  const bytes = await readBlob(at)
-  if (bytes === null) throw new Error(`the blob ${at} is not there any more`)
-  const beside = { ...tokensOf(settled(trigger.path), at), BlobTrigger: at, Uri: `${env.MAYFLY_PUBLIC_URL ?? ''}/storage/v1/object/${at}` }
-  return {
-    data: { bytes },
-    metadata: { ...texts(beside), Properties: json({ ContentLength: bytes.length, ETag: record?.s3?.object?.eTag ?? null }), Metadata: json({}) },
-  }
-}
-
-/** `photos/{user}/{name}.png` and the path of a blob: what stands for each name. */
-function tokensOf(template, at) {
-  const names = []
-  const pattern = template.split(/(\{[^}]+\})/).map((part) => {
-    if (!/^\{.+\}$/.test(part)) return part.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')
-    names.push(part.slice(1, -1))
-    return '(.+)'
-  })
-  const found = new RegExp(`^${pattern.join('')}$`, 's').exec(at)
-  return Object.fromEntries(names.map((name, i) => [name, found?.[i + 1] ?? '']))
-}
 
 function resolved(template, triggerMetadata, trigger) {
   const known = Object.fromEntries(Object.entries(triggerMetadata).map(([name, value]) => [name.toLowerCase(), value.string ?? '']))
@@ -149,7 +67,7 @@ function notServed(metadata, what, { type }) {
 const addressOf = (at) => `${env.MAYFLY_URL}/storage/v1/object/${at.split('/').map(encodeURIComponent).join('/')}`
 const credentials = () => ({ authorization: `Bearer ${env.MAYFLY_KEY}`, apikey: env.MAYFLY_KEY ?? '' })
 
-async function readBlob(at) {
+export async function readBlob(at) {
   const response = await fetch(addressOf(at), { headers: credentials() })
   if (response.ok) return Buffer.from(await response.arrayBuffer())
   const text = await response.text()

@@ -26,22 +26,28 @@ export const core = {
   model: null,
   capabilities: {},
   appHookData: {},
-  hooks: new Map(HOOKS.map((name) => [name, []])),
+  hooks: Object.fromEntries(HOOKS.map((name) => [name, []])),
   locked: false,
 
-  /** Of what the library itself says only warnings are for the log of the app. */
-  log(level, category, message) {
+  /** Of what the library itself says only warnings are for the log of the app. Hooks may change a line before it is written. */
+  log(level, category, message, invocationContext = undefined, hookData = {}) {
     if (category === 'system' && !['warning', 'error', 'critical'].includes(level)) return
-    console[LEVELS[level] ?? 'info'](message)
+    const line = { level, category, message, invocationContext, hookData, appHookData: core.appHookData }
+    if (category === 'user') for (const hook of core.hooks.log) hook(line)
+    console[LEVELS[line.level] ?? 'info'](line.message)
   },
   async runHooks(name, context) {
-    for (const hook of core.hooks.get(name)) await hook(context)
+    for (const hook of core.hooks[name]) await hook(context)
   },
   /** Everything is registered: the app starts, and nothing more may be. */
   async start() {
     await core.runHooks('appStart', { hookData: {}, appHookData: core.appHookData })
     core.locked = true
     core.capabilities = core.model ? await core.model.getCapabilities({}) : {}
+  },
+  /** The sandbox ends. */
+  async end() {
+    await core.runHooks('appTerminate', { hookData: {}, appHookData: core.appHookData })
   },
 }
 
@@ -57,8 +63,8 @@ const offered = {
     return new Disposable(() => core.functions.delete(id))
   },
   registerHook(name, callback) {
-    const list = core.hooks.get(name)
-    if (!list) throw new RangeError(`Unrecognized hook "${name}"`)
+    if (!HOOKS.includes(name)) throw new RangeError(`Unrecognized hook "${name}"`)
+    const list = core.hooks[name]
     list.push(callback)
     return new Disposable(() => list.splice(list.indexOf(callback), 1))
   },

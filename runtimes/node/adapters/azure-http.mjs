@@ -1,9 +1,6 @@
-// Routes and keys of Azure's HTTP functions.
-import { Buffer } from 'node:buffer'
-import { timingSafeEqual } from 'node:crypto'
+// Routes of Azure's HTTP functions.
 import { triggerOf } from './azure-bindings.mjs'
 
-const env = process.env
 /** Constraints of route templates: what a segment must look like, and whether its value is one. */
 const CONSTRAINTS = {
   int: [/^-?\d+$/, (value) => Math.abs(Number(value)) <= 0x7fffffff],
@@ -108,18 +105,4 @@ function matched(segments, parts) {
     }
   }
   return at === parts.length ? params : null
-}
-
-/** Whether the request has the key that a function asks for. */
-export function mayCall(level, headers, url) {
-  if (level === 'anonymous') return true
-  const given = headers.get('x-functions-key') ?? url.searchParams.get('code') ?? ''
-  const keys = level === 'function' ? [env.AZURE_FUNCTION_KEY, env.AZURE_MASTER_KEY] : [env.AZURE_MASTER_KEY]
-  return keys.some((key) => isSame(given, key))
-}
-
-function isSame(given, key) {
-  if (!key) return false
-  const [a, b] = [Buffer.from(given), Buffer.from(key)]
-  return a.length === b.length && timingSafeEqual(a, b)
 }

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { after, before, describe, it } from 'node:test'
+import { after, before, describe, it, mock } from 'node:test'
+import { makeEvent } from '../../../client/events.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..', '..', '..')
 interface Loaded {
@@ -16,7 +17,7 @@ const { loadAzure } = (await import(path.join(import.meta.dirname, 'azure.mjs'))
   loadAzure: (root: string, handler: string, moduleAt: (file: string) => Promise<unknown>) => Promise<Loaded>
 }
 const { core } = (await import(path.join(import.meta.dirname, 'azure-core.mjs'))) as {
-  core: { functions: Map<string, unknown>; locked: boolean; hooks: Map<string, unknown[]> }
+  core: { functions: Map<string, unknown>; locked: boolean; hooks: Record<string, unknown[]> }
 }
 
 describe('an app of Azure', () => {
@@ -26,7 +27,9 @@ describe('an app of Azure', () => {
     ['photos/a b.txt', 'abc'],
     ['prices/latest.txt', '7'],
   ])
+  const lines: string[] = []
   before(async () => {
+    for (const how of ['log', 'info', 'error', 'warn'] as const) mock.method(console, how, (...parts: unknown[]) => void lines.push(parts.join(' ')))
     folder = mkdtempSync(path.join(tmpdir(), 'mayfly-azure-'))
     cpSync(path.join(ROOT, 'test', 'acceptance', 'apps', 'azure-shop'), folder, { recursive: true })
     symlinkSync(path.join(ROOT, 'node_modules'), path.join(folder, 'node_modules'))
@@ -48,6 +51,7 @@ describe('an app of Azure', () => {
     })
   })
   after(() => {
+    mock.restoreAll()
     storage.closeAllConnections()
     storage.close()
     rmSync(folder, { recursive: true, force: true })
@@ -57,7 +61,7 @@ describe('an app of Azure', () => {
   const load = async (handler: string) => {
     core.functions.clear()
     core.locked = false
-    for (const hooks of core.hooks.values()) hooks.length = 0
+    for (const hooks of Object.values(core.hooks)) hooks.length = 0
     const require = createRequire(path.join(folder, 'package.json'))
     return await loadAzure(folder, handler, async (file) => {
       delete require.cache[require.resolve(file)]
@@ -65,20 +69,24 @@ describe('an app of Azure', () => {
     })
   }
   let calls = 0
-  const context = () => ({ awsRequestId: `call-${++calls}` })
+  const pending: Promise<unknown>[] = []
+  const context = (failures = 0) => ({ awsRequestId: `call-${++calls}`, failures, waitUntil: (promise: Promise<unknown>) => void pending.push(promise) })
   const get = async ({ run }: Loaded, at: string, init: RequestInit = {}) => await run(new Request(`http://shop.example${at}`, init), {}, context())
-  const start = async (handler: string, event: unknown) =>
-    await (await load(handler)).run(new Request('http://localhost/', { method: 'POST', body: JSON.stringify(event) }), {}, context())
-
-  it('says what it registers, and what of it is not served', async () => {
+  const start = async (handler: string, event: unknown, failures = 0) =>
+    await (await load(handler)).run(new Request('http://localhost/', { method: 'POST', body: JSON.stringify(event) }), {}, context(failures))
+  const describeApp = async () => {
     process.env._MAYFLY_DESCRIBE = '1'
     const { run } = await load('app')
     delete process.env._MAYFLY_DESCRIBE
-    const { functions, warnings } = (await (await run(new Request('http://x/'), {}, context())).json()) as {
+    return (await (await run(new Request('http://x/'), {}, context())).json()) as {
       functions: { name: string; trigger: string; details: Record<string, unknown> }[]
       warnings: string[]
     }
-    assert.equal(functions.length, 16)
+  }
+
+  it('says what it registers, and what of it is not served', async () => {
+    const { functions, warnings } = await describeApp()
+    assert.equal(functions.length, 21)
     assert.deepEqual(
       functions.filter(({ trigger }) => trigger !== 'httpTrigger').map(({ name, trigger }) => [name, trigger]),
       [
@@ -89,10 +97,24 @@ describe('an app of Azure', () => {
         ['onGrid', 'eventGridTrigger'],
         ['onRows', 'cosmosDBTrigger'],
         ['forwards', 'queueTrigger'],
+        ['flaky', 'timerTrigger'],
+        ['onMany', 'serviceBusTrigger'],
+        ['again', 'blobTrigger'],
       ],
     )
     assert.equal(functions.find(({ name }) => name === 'onPhoto')?.details.path, 'photos/{name}')
-    assert.deepEqual(warnings, ['forwards: the output "queue" is not served: calls that use it fail.'])
+    assert.deepEqual(functions.find(({ name }) => name === 'flaky')?.details.retry, {
+      strategy: 'exponentialBackoff',
+      retryStrategy: 'exponentialBackoff',
+      maxRetryCount: 2,
+      minimumInterval: { seconds: 0 },
+      maximumInterval: { seconds: 1 },
+    })
+    assert.deepEqual(warnings, [
+      'host.json: "extensions.http.hsts" is not served.',
+      'forwards: the output "queue" is not served: calls that use it fail.',
+      'flaky: schedule names the setting NIGHTLY, which is not there; put it under "environment" of mayfly.json.',
+    ])
   })
 
   it('answers at its routes, by method, constraint and rank', async () => {
@@ -117,7 +139,44 @@ describe('an app of Azure', () => {
       if (body !== null) assert.equal(await response.text(), body, at)
     }
     assert.deepEqual((await get(app, '/api/products/newest/1')).headers.getSetCookie(), ['seen=1; SameSite=Lax'])
-    await assert.rejects(get(app, '/api/broken'), /the shop is closed/)
+    assert.equal((await get(app, '/api/broken')).status, 500)
+  })
+
+  it('shows a function its request and its invocation', async () => {
+    const app = await load('app')
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    process.env._X_AMZN_TRACE_ID = 'Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1'
+    const seen = async (init: RequestInit) => (await (await get(app, '/api/seen?q=1&q=2', init)).json()) as Record<string, { [name: string]: unknown }>
+    const { context, ...request } = await seen({ method: 'POST', headers: { 'x-mine': 'm', traceparent }, body: '{"a":1}' })
+    assert.deepEqual(request, { method: 'POST', url: 'http://shop.example/api/seen?q=1&q=2', header: 'm', query: ['1', '2'], user: null, body: { a: 1 } })
+    assert.deepEqual(context, {
+      invocationId: `call-${calls}`,
+      functionName: 'seen',
+      traceContext: { traceParent: traceparent, traceState: '', attributes: {} },
+      trigger: 'httpTrigger',
+      returned: 'http',
+    })
+    const traced = (await seen({})).context as { traceContext: { traceParent: string } }
+    assert.equal(traced.traceContext.traceParent, '00-5759e988bd862e3fe1be46a994272793-e1be46a994272793-01')
+  })
+
+  it('answers whatever a function may give', async () => {
+    const app = await load('app')
+    const cases: [string, number, string, Record<string, string>][] = [
+      ['class', 202, 'of the class', { 'x-kind': 'class' }],
+      ['text', 500, '', {}],
+      ['empty', 204, '', {}],
+      ['bytes', 200, '\u0001\u0002\u0003', {}],
+      ['stream', 200, 'streamed', { 'x-kind': 'stream' }],
+      ['other', 418, '{"how":"other"}', { 'content-type': 'application/teapot+json' }],
+    ]
+    for (const [how, status, body, headers] of cases) {
+      const response = await get(app, `/api/answers/${how}`)
+      assert.equal(response.status, status, how)
+      assert.equal(await response.text(), body, how)
+      assert.equal(response.headers.get('x-shop'), 'open', 'customHeaders of host.json')
+      for (const [name, value] of Object.entries(headers)) assert.equal(response.headers.get(name), value, how)
+    }
   })
 
   it('asks for keys where a function does', async () => {
@@ -129,6 +188,13 @@ describe('an app of Azure', () => {
     assert.equal(await status('/api/kept?code=f'), 200)
     assert.equal(await status('/api/kept', { 'x-functions-key': 'm' }), 200)
     assert.equal(await status('/api/managed?code=f'), 401)
+    // A key of its own opens that function alone; what is in the header counts before the address.
+    process.env.AZURE_FUNCTION_KEY_KEPT = 'own'
+    assert.equal(await status('/api/kept?code=own'), 200)
+    assert.equal(await status('/api/kept?code=own', { 'x-functions-key': 'wrong' }), 401)
+    assert.equal(await status('/api/kept?code=wrong', { 'x-functions-key': 'own' }), 200)
+    assert.equal(await status('/api/managed?code=own'), 401)
+    delete process.env.AZURE_FUNCTION_KEY_KEPT
     assert.equal(await status('/api/managed?code=m'), 200)
   })
 
@@ -143,8 +209,103 @@ describe('an app of Azure', () => {
     assert.equal(await (await start('onNews', 'today')).text(), 'news: today')
     assert.equal(await (await start('onGrid', { subject: 's' })).text(), 'grid: s')
     assert.equal(await (await start('onRows', [{ id: 1 }, { id: 2 }])).text(), 'rows: 2')
+    // Of several messages each is one invocation, but for those that are taken together.
+    const twice = { Records: [1, 2].map((id) => ({ messageId: String(id), body: `{"id":${id}}`, eventSource: 'aws:sqs' })) }
+    assert.equal(await (await start('onOrder', twice)).text(), '{"shipped":2}')
+    assert.deepEqual(lines.slice(-2), ['onOrder: order 1, try 1', 'onOrder: order 2, try 1'])
+    assert.equal(await (await start('onMany', twice)).text(), '2 of {"id":1}')
+    // As `mayfly invoke --event` makes them.
+    const place = { nowMs: 0, id: 'i', region: 'r', project: 'p', functionName: 'f', md5: () => 'm', gzip: () => new Uint8Array() }
+    assert.equal(await (await start('onNews', makeEvent('topic', { body: 'told' }, place))).text(), 'news: told')
+    assert.equal(await (await start('onRows', makeEvent('row', {}, place))).text(), 'rows: 1')
+    assert.equal(
+      await (await start('onGrid', makeEvent('s3:put', { bucket: 'b', key: 'a b' }, place))).text(),
+      'grid: /blobServices/default/containers/b/blobs/a b',
+    )
+    assert.equal(await (await start('onGrid', makeEvent('bus', { source: 'shop' }, place))).text(), 'grid: shop')
+    assert.equal((await start('nightly', makeEvent('schedule', {}, place))).status, 204)
     await assert.rejects(start('forwards', 'x'), /the output 'queue' of forwards is not served/)
     await assert.rejects(load('nowhere'), /registers no function 'nowhere'/)
+  })
+
+  it('is administered by who has the master key, and nobody else', async () => {
+    const app = await load('app')
+    const as = (key: string, init: RequestInit = {}) => ({ ...init, headers: { 'x-functions-key': key } })
+    for (const at of ['/admin/host/status', '/admin/functions', '/admin/functions/onOrder', '/admin/nowhere'])
+      for (const key of ['f', '', 'wrong']) assert.equal((await get(app, at, as(key))).status, 401)
+    assert.equal(((await (await get(app, '/admin/host/status', as('m'))).json()) as { state: string }).state, 'Running')
+    assert.ok(((await (await get(app, '/admin/functions', as('m'))).json()) as { name: string }[]).some(({ name }) => name === 'onOrder'))
+    const order = as('m', { method: 'POST', body: JSON.stringify({ input: '{"id":9}' }) })
+    assert.equal((await get(app, '/admin/functions/onOrder', order)).status, 202)
+    await Promise.all(pending.splice(0))
+    assert.ok(lines.some((line) => line.includes('onOrder: order 9')))
+    assert.equal((await get(app, '/admin/functions/none', order)).status, 404)
+    assert.equal((await get(app, '/admin/elsewhere', as('m'))).status, 404)
+  })
+
+  it('tells a function that is tried again which try it is, and hooks of each line', async () => {
+    await assert.rejects(start('flaky', {}), /the stars are not right/)
+    await assert.rejects(start('flaky', {}, 1), /the stars are not right/)
+    assert.equal((await start('flaky', {}, 2)).status, 204)
+    assert.deepEqual(lines.slice(-3), ['flaky: try undefined of undefined', 'flaky: try 1 of 2', 'flaky: try 2 of 2'])
+    const { end, shutdownMs } = (await load('app')) as Loaded & { end: () => Promise<void>; shutdownMs: number }
+    assert.ok(shutdownMs > 0)
+    await end()
+    assert.equal(lines.at(-1), 'the shop has closed')
+  })
+
+  it('leaves out what host.json or a setting leaves out, and names what of host.json is not served', async () => {
+    process.env.AzureWebJobs_hello_Disabled = 'true'
+    try {
+      assert.equal((await get(await load('app'), '/api/hello')).status, 404)
+    } finally {
+      delete process.env.AzureWebJobs_hello_Disabled
+    }
+    const file = path.join(folder, 'host.json')
+    const own = readFileSync(file, 'utf8')
+    // With a comment, and a comma that nothing follows, as Azure takes them.
+    writeFileSync(
+      file,
+      '{"version":"2.0", // a "comment"\n"functions":["kept",],"extensions":{"http":{"routePrefix":""},"serviceBus":{"prefetchCount":1}},"singleton":{}}',
+    )
+    try {
+      const app = await load('app')
+      assert.equal((await get(app, '/hello')).status, 404)
+      assert.equal((await get(app, '/kept')).status, 401)
+      const { functions, warnings } = await describeApp()
+      assert.deepEqual(
+        functions.map(({ name }) => name),
+        ['kept'],
+      )
+      assert.deepEqual(warnings, ['host.json: "extensions.serviceBus" is not served.', 'host.json: "singleton" is not served.'])
+      writeFileSync(file, '{"version": }')
+      await assert.rejects(load('app'), /SyntaxError: host\.json/)
+    } finally {
+      writeFileSync(file, own)
+    }
+  })
+
+  it('says of an app of the former model that it is one', async () => {
+    const own = mkdtempSync(path.join(tmpdir(), 'mayfly-azure-'))
+    try {
+      mkdirSync(path.join(own, 'hello'))
+      writeFileSync(path.join(own, 'hello', 'function.json'), '{}')
+      writeFileSync(path.join(own, 'index.js'), '')
+      writeFileSync(path.join(own, 'package.json'), '{"main":"index.js"}')
+      core.functions.clear()
+      core.locked = false
+      await assert.rejects(
+        loadAzure(own, 'app', async () => null),
+        /function\.json is of the former programming model/,
+      )
+      writeFileSync(path.join(own, 'package.json'), '{"main":"dist/*.js","scripts":{"build":"tsc"}}')
+      await assert.rejects(
+        loadAzure(own, 'app', async () => null),
+        /dist\/\*\.js, names no file; its script "build" makes them/,
+      )
+    } finally {
+      rmSync(own, { recursive: true, force: true })
+    }
   })
 
   it('takes requests at a port of its own where it streams', () => {

@@ -9,6 +9,8 @@ export function cloudEventRequest(text) {
   const event = parse(text)
   const record = event?.Records?.[0]
   if (record?.eventSource === 'aws:s3') return binary(ofObject(record))
+  if (record?.eventSource === 'aws:sqs' || record?.EventSource === 'aws:sns') return binary(ofMessage(record))
+  if (event?.source === 'aws.events' && event['detail-type'] === 'Scheduled Event') return binary(ofSchedule(event))
   if (typeof event?.specversion === 'string' && typeof event.type === 'string') return binary(event)
   return json(text)
 }
@@ -50,5 +52,37 @@ function ofObject({ eventName, eventTime, s3, responseElements }) {
       updated: eventTime,
       ...(came ? { size: String(s3.object.size ?? 0), etag: s3.object.eTag } : {}),
     },
+  }
+}
+
+/** A message of a queue or a topic, as Pub/Sub tells it. */
+function ofMessage({ messageId, body, attributes, eventSourceARN, Sns: sns }) {
+  const name = (sns?.TopicArn ?? eventSourceARN ?? '').split(':').at(-1)
+  const id = sns?.MessageId ?? messageId
+  const time = sns?.Timestamp ?? new Date(Number(attributes?.SentTimestamp ?? Date.now())).toISOString()
+  const message = {
+    '@type': 'type.googleapis.com/google.pubsub.v1.PubsubMessage',
+    data: Buffer.from(sns?.Message ?? body ?? '').toString('base64'),
+    attributes: {},
+  }
+  return {
+    specversion: '1.0',
+    id,
+    type: 'google.cloud.pubsub.topic.v1.messagePublished',
+    source: `//pubsub.googleapis.com/projects/_/topics/${name}`,
+    time,
+    data: { message: { ...message, messageId: id, publishTime: time }, subscription: `projects/_/subscriptions/${name}` },
+  }
+}
+
+/** A time that has come, as Cloud Scheduler tells it. */
+function ofSchedule({ id, time, resources = [] }) {
+  return {
+    specversion: '1.0',
+    id,
+    type: 'google.cloud.scheduler.job.v1.executed',
+    source: `//cloudscheduler.googleapis.com/projects/_/locations/_/jobs/${(resources[0] ?? '').split('/').at(-1)}`,
+    time,
+    data: { customData: '' },
   }
 }

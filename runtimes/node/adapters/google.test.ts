@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { makeEvent } from '../../../client/events.ts'
 
 // The cases of Google's own conformance client: what it posts, and what the function has to see.
 const ROOT = path.resolve(import.meta.dirname, '..', '..', '..')
@@ -200,6 +201,30 @@ describe("the cases of Google's conformance client", () => {
       }
     })
   }
+
+  it('events of the platform come as the CloudEvents of what they are there', async () => {
+    const place = { nowMs: 0, id: 'i', region: 'r', project: 'p', functionName: 'f', md5: () => 'm', gzip: () => new Uint8Array() }
+    const { run } = await load('event')
+    for (const [kind, type, source] of [
+      ['queue', 'google.cloud.pubsub.topic.v1.messagePublished', '//pubsub.googleapis.com/projects/_/topics/work'],
+      ['topic', 'google.cloud.pubsub.topic.v1.messagePublished', '//pubsub.googleapis.com/projects/_/topics/news'],
+      ['schedule', 'google.cloud.scheduler.job.v1.executed', '//cloudscheduler.googleapis.com/projects/_/locations/_/jobs/every-minute'],
+      ['s3:put', 'google.cloud.storage.object.v1.finalized', '//storage.googleapis.com/projects/_/buckets/uploads'],
+      ['s3:delete', 'google.cloud.storage.object.v1.deleted', '//storage.googleapis.com/projects/_/buckets/uploads'],
+    ] as const) {
+      world.seen.length = 0
+      assert.ok((await run(started(makeEvent(kind, {}, place)))).ok)
+      const seen = world.seen[0] as { type: string; source: string; data: { message?: { data: string } } }
+      assert.deepEqual([seen.type, seen.source], [type, source])
+      if (kind === 'topic') assert.equal(Buffer.from(seen.data.message?.data ?? '', 'base64').toString(), 'hello')
+    }
+    // A function of old gets the event of old.
+    const background = await load('background', 'event')
+    assert.ok((await background.run(started(makeEvent('topic', { body: 'of old' }, place)))).ok)
+    const { data, context } = world.seen[0] as { data: { data: string }; context: { eventType: string } }
+    assert.equal(context.eventType, 'google.pubsub.topic.publish')
+    assert.equal(Buffer.from(data.data, 'base64').toString(), 'of old')
+  })
 
   it('concurrency: requests to a sleeper run beside one another', async () => {
     const { run } = await load('sleeper')

@@ -59,6 +59,8 @@ export interface Databases extends AsyncDisposable {
    * service_role for a transaction. What users wrote (policies, triggers) runs only in sessions of this one.
    */
   openRoles(ref: string): Promise<Database>
+  /** How `authenticator` reaches it, its server started: for a pool of one's own. */
+  rolesConnection(ref: string): Promise<Connection>
   /** How our own role reaches a project's database, its server started: for what no pool does, such as replication. */
   projectConnection(ref: string): Promise<Connection>
   /** Processes of ours that hold memory, for the console and doctor. */
@@ -69,11 +71,21 @@ export class DatabaseError extends Error {
   /** The SQLSTATE, five characters; `08006` when the connection was lost. */
   readonly sqlState: string
   readonly constraint: string | null
-  constructor(sqlState: string, message: string, constraint: string | null = null, options?: ErrorOptions) {
+  /** What PostgreSQL, or whoever raised it, says more of it. */
+  readonly detail: string | null
+  readonly hint: string | null
+  constructor(
+    sqlState: string,
+    message: string,
+    constraint: string | null = null,
+    options?: ErrorOptions & { readonly detail?: string; readonly hint?: string },
+  ) {
     super(message, options)
     this.name = 'DatabaseError'
     this.sqlState = sqlState
     this.constraint = constraint
+    this.detail = options?.detail ?? null
+    this.hint = options?.hint ?? null
   }
   /** No fault of the statement: the server is not reached, starts, stops, or takes no more connections. */
   get isAway(): boolean {

@@ -125,6 +125,11 @@ export class EmbeddedDatabases implements Databases {
     return place.roles
   }
 
+  async rolesConnection(ref: string): Promise<Connection> {
+    await this.openProject(ref)
+    return this.connection(ref, 'authenticator')
+  }
+
   async projectConnection(ref: string): Promise<Connection> {
     await this.openProject(ref)
     return { host: this.#runtime.socketFolder(ref), port: 5432, user: SUPERUSER, password: this.#password, database: 'postgres' }

@@ -132,6 +132,11 @@ export class ExternalDatabases implements Databases {
     return roles
   }
 
+  async rolesConnection(ref: string): Promise<Connection> {
+    await this.openProject(ref)
+    return this.connection(ref, 'authenticator')
+  }
+
   async projectConnection(ref: string): Promise<Connection> {
     await this.openProject(ref)
     return { ...this.#connection, database: this.#databaseOf(ref) }

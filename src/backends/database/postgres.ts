@@ -127,7 +127,12 @@ export class PostgresDatabase implements Database {
 
 /** The driver's error as ours, with its SQLSTATE; others as they are. */
 export function asDatabaseError(error: unknown): unknown {
-  if (error instanceof pg.DatabaseError) return new DatabaseError(error.code ?? 'XX000', error.message, error.constraint ?? null, { cause: error })
+  if (error instanceof pg.DatabaseError)
+    return new DatabaseError(error.code ?? 'XX000', error.message, error.constraint ?? null, {
+      cause: error,
+      ...(error.detail === undefined ? {} : { detail: error.detail }),
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+    })
   if (error instanceof Error && !(error instanceof DatabaseError)) {
     const { code } = error as NodeJS.ErrnoException
     const lost =

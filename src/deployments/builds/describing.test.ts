@@ -10,6 +10,9 @@ const REQUEST = {
   handler: 'hello',
   environment: { MODE: 'x' },
   installScripts: [],
+  registries: [],
+  legacyPeerDeps: false,
+  run: [],
 } as const
 
 function world(outcome: CallResult | Error) {

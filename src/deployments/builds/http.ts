@@ -22,6 +22,31 @@ const requestSchema = z.strictObject({
     .array(z.string().regex(PACKAGE, { error: 'must be names of packages' }))
     .max(50)
     .default([]),
+  registries: z
+    .array(
+      z.strictObject({
+        scope: z
+          .string()
+          .regex(/^@[a-z0-9-][a-z0-9._-]{0,100}$/i, { error: 'must be a scope such as `@shop`' })
+          .nullable(),
+        url: z
+          .string()
+          .max(1_000)
+          .regex(/^https?:\/\/[^\s@?#\\]+$/, { error: 'must be the address of a registry, without credentials' }),
+        authorization: z
+          .string()
+          .max(8_000)
+          .regex(/^(Bearer|Basic) [!-~]+$/, { error: 'must be what a header says' })
+          .nullable(),
+      }),
+    )
+    .max(20)
+    .default([]),
+  legacyPeerDeps: z.boolean().default(false),
+  run: z
+    .array(z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9:._-]{0,63}$/, { error: 'must be names of scripts' }))
+    .max(10)
+    .default([]),
 })
 
 /** @throws MayflyError bad_request */

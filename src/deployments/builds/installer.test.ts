@@ -50,7 +50,15 @@ describe('a sandbox that installs', () => {
       folder: path.join(folder, 'tools'),
       newId: () => 'id',
     })
-    return installer.install({ files: { 'package.json': '{}' }, add: [], scripts: [], runtime: 'nodejs24.x' })
+    return installer.install({
+      files: { 'package.json': '{}' },
+      add: [],
+      scripts: [],
+      runtime: 'nodejs24.x',
+      registries: [],
+      legacyPeerDeps: false,
+      build: null,
+    })
   }
 
   it('knows no secret, has no network, serves once, and ends within its time', async () => {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { chmod, cp, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { MayflyError } from '../../core/errors.ts'
@@ -8,6 +8,7 @@ import type { Sandboxes, SandboxSpec } from '../../sandbox/index.ts'
 import { LoadError } from '../../sandbox/index.ts'
 import { buildSpec, wholeBody } from './build-sandbox.ts'
 import type { Registry } from './registry.ts'
+import type { NamedRegistry } from './request.ts'
 
 /** What is installed: all that it follows from. */
 export interface Wanted {
@@ -18,6 +19,10 @@ export interface Wanted {
   /** Packages whose install scripts are to run. */
   readonly scripts: readonly string[]
   readonly runtime: string
+  readonly registries: readonly NamedRegistry[]
+  readonly legacyPeerDeps: boolean
+  /** An app that is built, by scripts of its package.json; null where packages are all that is asked for. */
+  readonly build: { readonly artefact: string; readonly folder: string; readonly run: readonly string[] } | null
 }
 
 export interface InstallerDeps {
@@ -46,14 +51,17 @@ export class Installer {
     this.#deps = deps
   }
 
-  /** @returns the archive of `node_modules` @throws MayflyError dependencies_failed with what npm said, sandbox_unavailable */
+  /** @returns the archive of `node_modules`, or of a whole app that was built @throws MayflyError dependencies_failed with what npm said, sandbox_unavailable */
   async install(wanted: Wanted): Promise<Buffer> {
     const { sandboxes, registry } = this.#deps
-    const spec = await this.#spec(wanted.runtime)
-    // Each installs once: what one was given is gone with it.
-    sandboxes.retire(spec.key)
+    const { files, add, scripts, legacyPeerDeps, build } = wanted
+    const named = registry.withNamed(wanted.registries)
+    const spec = await this.#spec(wanted.runtime, named)
     const late = AbortSignal.timeout(LIMITS.installTime.value)
-    const body = Buffer.from(JSON.stringify({ files: wanted.files, add: wanted.add, scripts: wanted.scripts, registryPath: registry.path }))
+    const app = build === null ? {} : { app: await filesOf(build.folder), run: build.run }
+    const body = Buffer.from(JSON.stringify({ files, add, scripts, legacyPeerDeps, registryPath: named.path, ...app }))
+    // Each installs once, for one app alone: what it was given is gone with it.
+    using _over = { [Symbol.dispose]: () => sandboxes.retire(spec.key) }
     using lease = await sandboxes.acquire(spec, NO_LOG, late).catch((error: unknown) => {
       if (error instanceof LoadError) throw new Error(`the installer does not load: ${error.errorMessage}`, { cause: error })
       throw error
@@ -79,21 +87,21 @@ export class Installer {
     return answer
   }
 
-  async #spec(runtime: string): Promise<SandboxSpec> {
+  async #spec(runtime: string, registry: Registry): Promise<SandboxSpec> {
     this.#program ??= this.#prepare().catch((error) => {
       this.#program = null
       throw error
     })
     return buildSpec({
       name: 'install',
-      key: `install-${runtime}`,
+      key: `install-${this.#deps.newId()}`,
       runtime,
       codeDir: await this.#program,
       handler: 'install.handler',
       environment: { MAYFLY_URL: '{relay}' },
       memoryMb: MEMORY_MB,
       timeoutMs: LIMITS.installTime.value,
-      openRelay: (connection) => this.#deps.registry.accept(connection),
+      openRelay: (connection) => registry.accept(connection),
     })
   }
 
@@ -116,6 +124,24 @@ export class Installer {
     })
     return at
   }
+}
+
+/** Sources that are built; what is larger is built before it is sent. */
+const MOST_SOURCE = 64 * 1024 * 1024
+
+/** The files of an app by their names, each as base64 and whether it can be run. */
+async function filesOf(folder: string): Promise<Record<string, readonly [base64: string, executable: boolean]>> {
+  const files: Record<string, readonly [string, boolean]> = {}
+  let bytes = 0
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    const file = path.join(entry.parentPath, entry.name)
+    const content = await readFile(file)
+    bytes += content.length
+    if (bytes > MOST_SOURCE) throw failed(`the app has more than ${MOST_SOURCE} bytes of source; build it before the deploy`)
+    files[path.relative(folder, file)] = [content.toString('base64'), ((await stat(file)).mode & 0o111) !== 0]
+  }
+  return files
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -75,13 +75,40 @@ export class Packages {
     }
   }
 
-  #keyOf({ files, add, scripts, runtime }: Wanted): string {
+  #keyOf({ files, add, scripts, runtime, registries, legacyPeerDeps, build }: Wanted): string {
     const { 'package.json': own = '{}', ...locks } = files
     const said = JSON.parse(own) as Record<string, unknown>
     const decisive = Object.fromEntries(DECISIVE.map((name) => [name, said[name] ?? null]))
     // Without a lockfile the registry decides, which says something else on another day.
     const day = Object.keys(locks).length > 0 && add.length === 0 ? null : Math.floor(this.#deps.clock.now() / DAY_MS)
-    const text = JSON.stringify([this.#deps.platform, runtime, decisive, Object.entries(locks).toSorted(), add, scripts.toSorted(), day])
+    // Where packages come from counts, and not by which key: what a project may read it has.
+    const from = registries.map(({ scope, url }) => [scope, url]).toSorted()
+    const built = build === null ? null : [build.artefact, build.run]
+    const text = JSON.stringify([
+      this.#deps.platform,
+      runtime,
+      decisive,
+      Object.entries(locks).map(withoutItsApp).toSorted(),
+      add,
+      scripts.toSorted(),
+      day,
+      from,
+      legacyPeerDeps,
+      built,
+    ])
     return createHash('sha256').update(text).digest('hex')
+  }
+}
+
+/** Of a lockfile the name and version of its own app say nothing about what is installed. */
+function withoutItsApp([name, text]: [string, string]): readonly unknown[] {
+  if (name === 'yarn.lock') return [name, text]
+  try {
+    const { name: _, version: __, packages, ...lock } = JSON.parse(text) as Record<string, unknown>
+    const { '': root, ...others } = packages as Record<string, Record<string, unknown>>
+    const { name: ___, version: ____, ...said } = root ?? {}
+    return [name, { ...lock, packages: { '': said, ...others } }]
+  } catch {
+    return [name, text]
   }
 }

@@ -81,4 +81,52 @@ describe('the way to the registry', () => {
     assert.equal(answer.status, 502)
     assert.equal(answer.headers.location, undefined)
   })
+
+  it('reads packages of a scope where an app says, each with its own key', async () => {
+    const origin = `http://127.0.0.1:${port}`
+    const main = new Registry({ url: `${origin}/npm/`, token: 'operator', allowed: [origin] })
+    const named = main.withNamed([
+      { scope: '@shop', url: `${origin}/shop/`, authorization: 'Bearer shop' },
+      { scope: '@own', url: `${origin}/npm/`, authorization: null },
+    ])
+    const cases: [string, string, string | undefined][] = [
+      ['/npm/express', '/npm/express', 'Bearer operator'],
+      ['/npm/@shop%2fa', '/shop/@shop%2fa', 'Bearer shop'],
+      ['/npm/@shop%2Fa', '/shop/@shop%2Fa', 'Bearer shop'],
+      ['/npm/@shop/a/-/a-1.0.0.tgz', '/shop/@shop/a/-/a-1.0.0.tgz', 'Bearer shop'],
+      ['/shop/@shop/a/-/a-1.0.0.tgz', '/shop/@shop/a/-/a-1.0.0.tgz', 'Bearer shop'],
+      ['/npm/@shopping/a', '/npm/@shopping/a', 'Bearer operator'],
+      ['/npm/@own/a', '/npm/@own/a', 'Bearer operator'],
+    ]
+    for (const [path, url, authorization] of cases) {
+      asked.length = 0
+      assert.equal((await ask(named, path)).status, 200)
+      assert.deepEqual([asked[0]?.url, asked[0]?.headers.authorization], [url, authorization], path)
+    }
+    // No key of one is ever sent to another, wherever a path leads.
+    for (const path of ['/npm/@shop/../../npm/x', '/npm/@shop%2f..%2f..%2fnpm', '/@shop/..%2f../x', '/npm/x/@shop/..']) {
+      asked.length = 0
+      await ask(named, path)
+      for (const { url, headers } of asked) assert.equal(headers.authorization, url?.startsWith('/shop/') ? 'Bearer shop' : 'Bearer operator', path)
+      assert.ok(asked.every(({ url }) => !url?.includes('/../')))
+    }
+    const whole = main.withNamed([{ scope: null, url: `${origin}/all/`, authorization: null }])
+    asked.length = 0
+    await ask(whole, `${whole.path}express`)
+    assert.deepEqual(
+      [asked[0]?.url, asked[0]?.headers.authorization],
+      ['/all/express', undefined],
+      'the token of the operator is for the registry of the operator',
+    )
+  })
+
+  it('reads none that is not public, unless the operator allows it', async () => {
+    asked.length = 0
+    const origin = `http://127.0.0.1:${port}`
+    const named = new Registry({ url: 'http://registry.invalid/', token: null }).withNamed([{ scope: null, url: `${origin}/`, authorization: 'Bearer t' }])
+    const answer = await ask(named, '/x')
+    assert.equal(answer.status, 502)
+    assert.match(answer.text, /127\.0\.0\.1 is no public address; the operator of the node may allow it with --npm-registries/)
+    assert.equal(asked.length, 0)
+  })
 })

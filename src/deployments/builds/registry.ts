@@ -1,14 +1,21 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { ReadableStream as WebStream } from 'node:stream/web'
+import { createServer } from '../../lib/http-server.ts'
+import { publicFetch } from './public-fetch.ts'
+import type { NamedRegistry } from './request.ts'
 
 export interface RegistryOptions {
   /** Where packages begin, with or without a path. */
   readonly url: string
   /** For a registry that asks for one; it stays in the node. */
   readonly token: string | null
+  /** Registries that an app names, for all packages or for those of a scope. */
+  readonly named?: readonly NamedRegistry[]
+  /** Origins that it may name though they are not public. */
+  readonly allowed?: readonly string[]
   readonly fetch?: typeof fetch
 }
 
@@ -16,23 +23,49 @@ export interface RegistryOptions {
 const PASSED = ['accept', 'if-none-match', 'npm-command', 'user-agent'] as const
 const RETURNED = ['content-type', 'etag', 'cache-control', 'last-modified'] as const
 const PATIENCE_MS = 60_000
+const SCOPE = /\/(@[a-z0-9-][a-z0-9._-]*)(?:\/|%2f)/i
+
+interface Source {
+  readonly origin: string
+  /** Where its packages begin. */
+  readonly path: string
+  readonly authorization: string | null
+  readonly ask: (url: string, asked: { readonly method: string; readonly headers: Record<string, string>; readonly signal: AbortSignal }) => Promise<Response>
+}
 
 /**
- * The only thing that a sandbox which installs can reach: one registry, to read. The node asks it, by an address that
- * its operator named and with credentials that no sandbox sees; another host cannot be named from inside.
+ * The only thing that a sandbox which installs can reach: registries, to read. The node asks them, by addresses that its
+ * operator or the owner of the app named and with credentials that no sandbox sees; another host cannot be named from inside.
  */
 export class Registry {
   readonly #server = createServer((request, response) => void this.#serve(request, response))
-  readonly #origin: string
   readonly #options: RegistryOptions
-  /** Where packages begin; the same inside. */
-  readonly path: string
+  readonly #main: Source
+  readonly #scopes: ReadonlyMap<string, Source>
 
   constructor(options: RegistryOptions) {
-    const url = new URL(options.url)
+    const { url, token, named = [], allowed = [] } = options
     this.#options = options
-    this.#origin = url.origin
-    this.path = url.pathname.endsWith('/') ? url.pathname : `${url.pathname}/`
+    const own = sourceOf(url, token === null ? null : `Bearer ${token}`, (at, asked) => (options.fetch ?? fetch)(at, { ...asked, redirect: 'manual' }))
+    const sources = new Map<string | null, Source>()
+    for (const one of named) {
+      const source = sourceOf(one.url, one.authorization, (at, asked) => publicFetch(at, asked, allowed))
+      // The operator's own is asked as ever, unless the app has credentials for it.
+      const isOwn = source.origin === own.origin && source.path === own.path && one.authorization === null
+      sources.set(one.scope, isOwn ? own : source)
+    }
+    this.#main = sources.get(null) ?? own
+    this.#scopes = new Map([...sources].flatMap(([scope, source]) => (scope === null ? [] : [[scope, source]])))
+  }
+
+  /** Where packages begin; the same inside. */
+  get path(): string {
+    return this.#main.path
+  }
+
+  /** One that reads where an app says, for as long as it is installed. */
+  withNamed(named: readonly NamedRegistry[]): Registry {
+    return named.length === 0 ? this : new Registry({ ...this.#options, named })
   }
 
   /** Serves a connection of a sandbox. */
@@ -45,21 +78,19 @@ export class Registry {
     const stop = new AbortController()
     response.on('close', () => stop.abort())
     try {
-      const path = this.#pathOf(request.url ?? '')
+      const url = request.url ?? ''
+      const scope = SCOPE.exec(url)?.[1]
+      const source = (scope === undefined ? undefined : this.#scopes.get(scope)) ?? this.#main
+      const path = pathOf(url, source, this.#main)
       if ((request.method !== 'GET' && request.method !== 'HEAD') || path === null) {
         response.writeHead(403, { 'content-type': 'text/plain' }).end('Packages of the registry can be read, and nothing else.\n')
         return
       }
       const headers: Record<string, string> = {}
       for (const name of PASSED) if (typeof request.headers[name] === 'string') headers[name] = request.headers[name]
-      if (this.#options.token !== null) headers.authorization = `Bearer ${this.#options.token}`
-      const answer = await (this.#options.fetch ?? fetch)(`${this.#origin}${path}`, {
-        method: request.method,
-        headers,
-        // Elsewhere is not the registry.
-        redirect: 'manual',
-        signal: AbortSignal.any([stop.signal, AbortSignal.timeout(PATIENCE_MS)]),
-      })
+      if (source.authorization !== null) headers.authorization = source.authorization
+      const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(PATIENCE_MS)])
+      const answer = await source.ask(`${source.origin}${path}`, { method: request.method, headers, signal })
       const given: Record<string, string> = {}
       for (const name of RETURNED) {
         const value = answer.headers.get(name)
@@ -73,13 +104,20 @@ export class Registry {
       else response.writeHead(502, { 'content-type': 'text/plain' }).end(`The registry cannot be reached: ${whyOf(error)}\n`)
     }
   }
+}
 
-  /** A lockfile may name packages of another registry, whose paths do not begin as ours. */
-  #pathOf(url: string): string | null {
-    if (!url.startsWith('/') || url.length > 2_000) return null
-    const path = url.startsWith(this.path) ? url : `${this.path}${url.slice(1)}`
-    return new URL(`${this.#origin}${path}`).pathname.startsWith(this.path) ? path : null
-  }
+function sourceOf(text: string, authorization: string | null, ask: Source['ask']): Source {
+  const url = new URL(text)
+  return { origin: url.origin, path: url.pathname.endsWith('/') ? url.pathname : `${url.pathname}/`, authorization, ask }
+}
+
+/** What is asked begins as the paths of the main registry do; a lockfile may name packages by paths of others, which begin as they like. */
+function pathOf(url: string, source: Source, main: Source): string | null {
+  if (!url.startsWith('/') || url.length > 2_000) return null
+  const rest = url.startsWith(source.path) ? url.slice(source.path.length) : url.startsWith(main.path) ? url.slice(main.path.length) : url.slice(1)
+  const path = `${source.path}${rest}`
+  const seen = URL.parse(`${source.origin}${path}`)
+  return seen !== null && seen.origin === source.origin && seen.pathname.startsWith(source.path) ? path : null
 }
 
 function whyOf(error: unknown): string {

@@ -29,7 +29,9 @@ const OF_FRAMEWORK: Readonly<Record<Framework, readonly [name: string, range: st
   google: ['@google-cloud/functions-framework', '^5.0.0'],
   azure: ['@azure/functions', '^4.0.0'],
 }
-const LOCKS = ['npm-shrinkwrap.json', 'package-lock.json'] as const
+/** Those that npm reads, the first that is there; of yarn.lock its versions are. */
+const LOCKS = ['npm-shrinkwrap.json', 'package-lock.json', 'yarn.lock'] as const
+const YARN_1 = '# yarn lockfile v1'
 /** Builds that are remembered: a deploy of the same again is answered without a sandbox. */
 const REMEMBERED = 256
 const MOST_TEXT = 16 * 1024 * 1024
@@ -56,13 +58,19 @@ export class AppBuilds {
       add: missing(files['package.json'] ?? '{}', request.framework),
       scripts: request.installScripts,
       runtime: request.runtime,
+      registries: request.registries,
+      legacyPeerDeps: request.legacyPeerDeps,
+      build: request.run.length === 0 ? null : { artefact: request.artefact, folder, run: scriptsOf(files['package.json'] ?? '{}', request.run) },
     })
-    const same = JSON.stringify([project, made.key, request])
+    const { registries: _, ...shape } = request
+    const same = JSON.stringify([project, made.key, shape])
     const known = this.#known.get(same)
     if (known && (await functions.artefactBytes(project, known.artefact)) !== null) return { ...known, packages: { ...known.packages, reused: made.reused } }
-    const app = await readArchive(await readFile(artefacts.zipPath(project, request.artefact)))
-    const joined = joinArchives([app, await readArchive(made.archive)])
-    const artefact = await functions.storeArtefact(project, joined, LIMITS.unzippedCode.value)
+    const whole =
+      request.run.length > 0
+        ? made.archive
+        : joinArchives([await readArchive(await readFile(artefacts.zipPath(project, request.artefact))), await readArchive(made.archive)])
+    const artefact = await functions.storeArtefact(project, whole, LIMITS.unzippedCode.value)
     const described = await describe({ codeDir: await artefacts.ready(project, artefact), request })
     const built: BuiltApp = { artefact, ...described, packages: { key: made.key, reused: made.reused, locked } }
     this.#known.set(same, built)
@@ -86,9 +94,18 @@ async function packageFiles(folder: string): Promise<Record<string, string>> {
   }
   for (const name of LOCKS) {
     const lock = await read(name)
-    if (lock !== null) return { 'package.json': own, [name]: lock }
+    if (lock !== null && (name !== 'yarn.lock' || lock.includes(YARN_1))) return { 'package.json': own, [name]: lock }
   }
   return { 'package.json': own }
+}
+
+/** @throws MayflyError bad_request */
+function scriptsOf(packageJson: string, wanted: readonly string[]): readonly string[] {
+  const { scripts } = JSON.parse(packageJson) as { scripts?: Record<string, unknown> | null }
+  for (const name of wanted)
+    if (typeof scripts !== 'object' || scripts === null || !Object.hasOwn(scripts, name))
+      throw new MayflyError('bad_request', `package.json has no script "${name}"`)
+  return wanted
 }
 
 function missing(packageJson: string, framework: Framework): string[] {

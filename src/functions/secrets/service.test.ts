@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rm } from 'node:fs/promises'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import type { Database } from '../../backends/database/database.ts'
-import { EmbeddedDatabases } from '../../backends/database/embedded.ts'
+import type { EmbeddedDatabases } from '../../backends/database/embedded.ts'
+import { openTestDatabases } from '../../backends/database/embedded-fixture.ts'
 import { MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Project, ProjectRef } from '../../core/project.ts'
@@ -28,15 +27,7 @@ const open = (more: Partial<ConstructorParameters<typeof Secrets>[0]> = {}) =>
   new Secrets({ control, sealer, changed: (ref) => void changed.push(ref), ...more })
 
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'secrets-'))
-  await mkdir(join(folder, 'pg'))
-  databases = await EmbeddedDatabases.open({
-    folder: join(folder, 'pg'),
-    runtimeBase: tmpdir(),
-    migrations: join(import.meta.dirname, '../../../migrations'),
-    clock: systemClock,
-    log: () => {},
-  })
+  ;({ databases, folder } = await openTestDatabases())
   control = databases.control
   for (const ref of ['one', 'two'] as const) {
     const id = uuidv7(systemClock.now())

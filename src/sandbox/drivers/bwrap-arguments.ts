@@ -18,6 +18,8 @@ export interface Bwrapped {
   readonly environment: Readonly<Record<string, string>>
   /** The first program and its arguments, by the names of the sandbox. */
   readonly command: readonly string[]
+  /** It waits until it is told to begin. */
+  readonly held: boolean
 }
 
 /** The descriptors that bubblewrap itself is told of; the sandbox has none of them. */
@@ -31,7 +33,7 @@ const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
  * The command line of bubblewrap. It makes what the driver `runc` makes of the same things, but for the user ids: there is one,
  * and outside it is that of who launches.
  */
-export function bwrapArguments({ root, node, meminfo, slotDir, hasNetwork, writable, environment, command }: Bwrapped): string[] {
+export function bwrapArguments({ root, node, meminfo, slotDir, hasNetwork, writable, environment, command, held }: Bwrapped): string[] {
   const bind = (source: string, inside: string) => ['--ro-bind', source, inside]
   const empty = path.join(root, 'sys')
   return [
@@ -60,6 +62,6 @@ export function bwrapArguments({ root, node, meminfo, slotDir, hasNetwork, writa
     ...['--dir', '/dev/shm', '--remount-ro', '/dev', '--bind', writable.shm, '/dev/shm', '--bind', writable.tmp, '/tmp'],
     ...(writable.cache === null ? [] : ['--bind', writable.cache, '/cache']),
     ...['--chdir', '/', '--'],
-    ...firstProcess(command),
+    ...firstProcess(command, held),
   ]
 }

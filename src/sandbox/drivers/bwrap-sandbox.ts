@@ -11,7 +11,8 @@ import type { Network } from '../egress/network.ts'
 import type { Entrance, GuestPaths, SandboxProcess, SandboxSpec } from '../types.ts'
 import { guestOfInit } from './entrance.ts'
 import { continueFamily, memoryOf, stopFamily } from './family.ts'
-import { INSIDE } from './inside.ts'
+import { STARTING_WEIGHT } from './driver-options.ts'
+import { BEGIN, INSIDE } from './inside.ts'
 import type { MemoryWatch } from './memory-watch.ts'
 import type { RouteQueues } from './route-queues.ts'
 import { meminfoOf } from './shown.ts'
@@ -37,6 +38,8 @@ export interface Bwrapping {
   /** Called when nothing inside lives any more. */
   readonly giveBack: () => Promise<void>
   readonly clock: Clock
+  /** Its program has yet to begin. */
+  readonly held: boolean
 }
 
 /** A running sandbox of bubblewrap. */
@@ -49,6 +52,7 @@ export class BwrapSandbox implements SandboxProcess {
   readonly isolated = true
   readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
   readonly #made: Bwrapping
+  #begun: boolean
   #over = false
   #stands = false
   #tookTooMuch = false
@@ -60,6 +64,7 @@ export class BwrapSandbox implements SandboxProcess {
     const { child, cache } = made
     this.id = id
     this.#made = made
+    this.#begun = !made.held
     this.control = child.stdio[3] as Duplex
     this.relay = child.stdio[4] as Duplex
     this.cache = cache
@@ -69,7 +74,7 @@ export class BwrapSandbox implements SandboxProcess {
     this.control.once('close', () => void this.#askGroup())
     const looked = made.queues.look({
       pid: made.init,
-      running: () => !this.#stands && !this.#over,
+      running: () => this.#begun && !this.#stands && !this.#over,
       overdrawn: () => this.#takesTooMuch(),
     })
     this.exited = new Promise((resolve) => {
@@ -87,6 +92,12 @@ export class BwrapSandbox implements SandboxProcess {
 
   stderrTail(): string {
     return this.#made.tail.text()
+  }
+
+  begin(): void {
+    this.#begun = true
+    this.#made.cgroup?.weigh(STARTING_WEIGHT)
+    this.control.write(BEGIN)
   }
 
   limit(limits: { memoryMb: number }): void {

@@ -15,7 +15,7 @@ import type { Driver, RuntimeName, SandboxProcess, StartOptions } from '../types
 import { bwrapArguments, INFO_FD } from './bwrap-arguments.ts'
 import { type BwrapHost, bwrapHolds } from './bwrap-limits.ts'
 import { BwrapSandbox } from './bwrap-sandbox.ts'
-import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
+import { type DriverOptions, POOL_MEMORY_MB, STARTING_WEIGHT } from './driver-options.ts'
 import { environmentFor, INSIDE, makeSkeleton, PLACE } from './inside.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { MountView } from './mount-view.ts'
@@ -63,6 +63,7 @@ export class BwrapDriver implements Driver {
   readonly name = 'bwrap'
   /** Its mount namespace belongs to a user namespace that nobody can enter any more. */
   readonly resizesTmp = false
+  readonly holds = true
   readonly limits: readonly string[]
   readonly missing: readonly { what: string; why: string; todo: string }[]
   readonly #options: DriverOptions
@@ -134,11 +135,11 @@ export class BwrapDriver implements Driver {
       if (options.cache === null && hasNetworks(this.#networks)) network = await this.#networks.take()
       // That of the host until it is known whose it becomes: the runtime sizes itself by it.
       await fs.writeFile(meminfo, meminfoOf(Math.floor(totalmem() / MiB)), { mode: 0o644 })
-      const procs = cgroup?.make({ memoryMb: POOL_MEMORY_MB, pids: options.pids, cpuWeight: options.background ? 1 : 7 }) ?? []
+      const procs = cgroup?.make({ memoryMb: POOL_MEMORY_MB, pids: options.pids, cpuWeight: options.background ? 1 : STARTING_WEIGHT }) ?? []
       const [program, ...args] = await this.#commandOf(options, meminfo, uid, network)
       child = this.#spawn([...this.#shell, String(procs.length), ...procs, program as string, ...args])
       // The node itself goes first: it serves those that run already. Inside a group of its own this weighs nothing.
-      if (cgroup && child.pid !== undefined) setPriority(child.pid, options.background ? 15 : 5)
+      if (cgroup && child.pid !== undefined) setPriority(child.pid, options.background && !options.held ? 15 : 5)
       const tail = new StderrTail(child.stderr)
       const init = await firstProcess(child, clock)
       if (init === null) throw new Error(`bubblewrap could not start a sandbox: ${tail.text().trim().slice(-500) || 'no answer'}`)
@@ -155,6 +156,7 @@ export class BwrapDriver implements Driver {
         tail,
         giveBack,
         clock,
+        held: options.held ?? false,
       })
       this.#running.add(made)
       void made.exited.then(() => this.#running.delete(made))
@@ -228,6 +230,7 @@ export class BwrapDriver implements Driver {
       writable: { tmp: this.#mountPoint('tmp'), shm: this.#mountPoint('shm'), cache: options.cache === null ? null : this.#mountPoint('cache') },
       environment: environmentFor(options.runtime),
       command,
+      held: options.held ?? false,
     }
     const entered = network?.entrance ?? []
     if (uid === null)

@@ -82,10 +82,15 @@ export class Told {
 
   /** @param slots  the folder of slots */
   static async start(driver: Driver, slots: string, id: string, changes: Partial<StartOptions> = {}): Promise<Told> {
+    return await Told.greet(await Told.make(driver, slots, id, changes))
+  }
+
+  /** Only its sandbox, which is not spoken to yet. */
+  static async make(driver: Driver, slots: string, id: string, changes: Partial<StartOptions> = {}): Promise<SandboxProcess> {
     const slotDir = path.join(slots, id)
     for (const inner of ['code', 'opt']) await fs.mkdir(path.join(slotDir, inner), { recursive: true })
     await fs.copyFile(path.join(import.meta.dirname, 'conformance-guest.mjs'), path.join(slotDir, 'code', 'guest.mjs'))
-    const sandbox = await driver.start({
+    return await driver.start({
       id,
       runtime: 'nodejs24.x',
       driver: null,
@@ -97,6 +102,9 @@ export class Told {
       argv: ['/var/task/guest.mjs', markerOf(slots)],
       ...changes,
     })
+  }
+
+  static async greet(sandbox: SandboxProcess): Promise<Told> {
     const told = new Told(sandbox)
     await told.ask('hello')
     return told

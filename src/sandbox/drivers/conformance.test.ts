@@ -143,6 +143,25 @@ for (const variant of Object.keys(SKIPS) as Variant[]) {
       await told.sandbox.kill()
     })
 
+    it('are made without their program where the driver holds it, and it begins when it is told to', async (context) => {
+      if (!driver.holds) return context.skip('it holds none')
+      const programs = () => carrying(marker()).map((pid) => readlinkSync(`/proc/${pid}/exe`))
+      const isNode = (file: string) => file.endsWith('/node')
+      const held = await Told.make(driver, slots, `s-${++next}`, { held: true, background: true })
+      assert.ok(programs().length > 0 && !programs().some(isNode), programs().join())
+      held.begin?.()
+      const told = await Told.greet(held)
+      assert.ok(programs().some(isNode))
+      const { environment } = await told.ask<{ environment: string[] }>('hello')
+      assert.ok(environment.includes('LAMBDA_TASK_ROOT'))
+      await held.kill()
+      // One that is never told to ends with who would have.
+      const other = await Told.make(driver, slots, `s-${++next}`, { held: true })
+      other.control.destroy()
+      await until(() => carrying(marker()).length === 0)
+      await other.kill()
+    })
+
     it('see no process, file or network of one another', async () => {
       const [one, other] = await Promise.all([start(), start()])
       await one.ask('write', { file: '/tmp/mine', bytes: 1 })

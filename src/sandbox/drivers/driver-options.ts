@@ -21,3 +21,5 @@ export interface DriverOptions {
 
 /** Of a sandbox that is nobody's yet. */
 export const POOL_MEMORY_MB = 512
+/** Of one that starts while a call waits for it: like a small function that runs. */
+export const STARTING_WEIGHT = 7

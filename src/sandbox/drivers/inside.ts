@@ -20,7 +20,11 @@ export const environmentFor = (runtime: RuntimeName): Readonly<Record<string, st
  * so many counted processes: Node takes those of its own children alone. The descriptors are the program's.
  */
 const FIRST = '"$@" & exec 3>&- 4>&-; wait $!'
-export const firstProcess = (command: readonly string[]): string[] => ['/bin/sh', '-c', FIRST, 'init', ...command]
+/** A line on the first descriptor lets it begin; at the end of that it ends. The shell reads a byte at a time, and nothing of what follows. */
+const HELD = `read -r _ <&3 || exit 0; ${FIRST}`
+/** @param held  it waits for the line `BEGIN` before it starts the program */
+export const firstProcess = (command: readonly string[], held: boolean): string[] => ['/bin/sh', '-c', held ? HELD : FIRST, 'init', ...command]
+export const BEGIN = '\n'
 /** Programs and libraries of the distribution, for native modules and child processes: public files, read-only. */
 export const PUBLIC_FOLDERS: readonly string[] = ['/usr', ...['/etc/ssl', '/etc/alternatives'].filter((folder) => existsSync(folder))]
 /** What the kernel tells of the whole machine, and is nobody's business inside. */

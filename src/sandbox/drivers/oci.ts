@@ -5,7 +5,7 @@ import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import { MiB } from '../../lib/bytes.ts'
 import type { EgressPolicy } from '../../core/egress.ts'
-import { Cgroup, detectHierarchies, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
+import { Cgroup, detectHierarchies, type Hierarchies, sharesOf, weighGroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
 import type { Network } from '../egress/network.ts'
@@ -13,9 +13,9 @@ import { hasNetworks, Networks, type NoNetworks } from '../egress/networks.ts'
 import { GATEWAY } from '../egress/rules.ts'
 import { guestOf } from '../guests.ts'
 import type { Driver, Entrance, GuestPaths, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from '../types.ts'
-import { type DriverOptions, POOL_MEMORY_MB } from './driver-options.ts'
+import { type DriverOptions, POOL_MEMORY_MB, STARTING_WEIGHT } from './driver-options.ts'
 import { guestOfInit, initAmong } from './entrance.ts'
-import { environmentFor, firstProcess, INSIDE, MASKED, makeSkeleton, PLACE, PUBLIC_FOLDERS, UID } from './inside.ts'
+import { BEGIN, environmentFor, firstProcess, INSIDE, MASKED, makeSkeleton, PLACE, PUBLIC_FOLDERS, UID } from './inside.ts'
 import { type OciRuntime, PATH } from './oci-runtimes.ts'
 import { type Looked, RouteQueues } from './route-queues.ts'
 import { compilePython, putRuntimes } from './runtime-files.ts'
@@ -40,6 +40,7 @@ const NO_NETWORKS: NoNetworks = {
 export class OciDriver implements Driver {
   readonly name: OciRuntime['name']
   readonly resizesTmp: boolean
+  readonly holds: boolean
   readonly limits: readonly string[]
   readonly missing: readonly { what: string; why: string; todo: string }[]
   readonly #runtime: OciRuntime
@@ -56,6 +57,7 @@ export class OciDriver implements Driver {
   private constructor(runtime: OciRuntime, options: DriverOptions, hierarchies: Hierarchies, folder: string, networks: Networks | NoNetworks) {
     this.name = runtime.name
     this.resizesTmp = runtime.sharesKernel
+    this.holds = runtime.sharesKernel
     this.#runtime = runtime
     this.#options = options
     this.#hierarchies = hierarchies
@@ -129,7 +131,7 @@ export class OciDriver implements Driver {
         env: { PATH },
       })
       // The node itself goes first: it serves those that run already. Inside its own group this weighs nothing.
-      if (child.pid !== undefined) setPriority(child.pid, options.background ? 15 : 5)
+      if (child.pid !== undefined) setPriority(child.pid, options.background && !options.held ? 15 : 5)
       const [, , , control, relay] = child.stdio as unknown as Duplex[]
       // When the runtime ends, Node lets all that its `stdio` names flow into nothing, and with it the sandbox's hello.
       ;(child.stdio as unknown as Duplex[]).length = 3
@@ -148,7 +150,7 @@ export class OciDriver implements Driver {
       this.#running.add(made)
       const pid = this.#runtime.sharesKernel ? (await cgroup.processes())[0] : undefined
       if (this.#runtime.sharesKernel) made.entrance = () => entranceOf(cgroup, network)
-      if (pid !== undefined) made.watchedBy(this.#queues, pid)
+      if (pid !== undefined) made.watchedBy(this.#queues, pid, options.held ?? false)
       return made
     } catch (error) {
       await giveBack().catch((failure: Error) =>
@@ -225,7 +227,7 @@ export class OciDriver implements Driver {
         user: { uid: UID, gid: UID },
         cwd: '/',
         env: Object.entries(environmentFor(options.runtime)).map(([name, value]) => `${name}=${value}`),
-        args: inside(firstProcess(options.argv ? [PLACE.node, ...options.argv] : guest.command(PLACE))),
+        args: inside(firstProcess(options.argv ? [PLACE.node, ...options.argv] : guest.command(PLACE), options.held ?? false)),
         capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
         noNewPrivileges: true,
         oomScoreAdj: 500,
@@ -280,7 +282,7 @@ export class OciDriver implements Driver {
             : {}),
           ...(pids ? { pids: { limit: options.pids * processes.each + processes.beside } } : {}),
           // What starts is weighed like a small function that runs: it must not starve those that do.
-          cpu: { shares: options.background ? 2 : 72 },
+          cpu: { shares: options.background ? 2 : sharesOf(STARTING_WEIGHT) },
         },
         seccomp: { ...seccomp, syscalls: [...seccomp.syscalls, { names: allowedToo, action: 'SCMP_ACT_ALLOW' }] },
         rootfsPropagation: 'private',
@@ -316,6 +318,7 @@ class OciSandbox implements SandboxProcess {
   #running = true
   #overdrawn = false
   #watch: Disposable | null = null
+  #begun = true
 
   constructor(
     id: string,
@@ -379,11 +382,17 @@ class OciSandbox implements SandboxProcess {
     this.#running = true
     await this.#cgroup.freeze(false, this.#clock)
   }
+  begin(): void {
+    this.#begun = true
+    this.#cgroup.weigh(STARTING_WEIGHT)
+    this.control.write(BEGIN)
+  }
   /** @param pid  of a process of it */
-  watchedBy(queues: RouteQueues, pid: number): void {
+  watchedBy(queues: RouteQueues, pid: number, held: boolean): void {
+    this.#begun = !held
     const looked: Looked = {
       pid,
-      running: () => this.#running && this.#killing === null,
+      running: () => this.#begun && this.#running && this.#killing === null,
       overdrawn: () => {
         this.#overdrawn = true
         void this.kill()

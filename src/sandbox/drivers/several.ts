@@ -18,16 +18,18 @@ export class SeveralDrivers implements Driver {
   readonly limits: Driver['limits']
   readonly missing: Driver['missing']
   readonly resizesTmp: boolean
+  readonly holds: boolean
   readonly #deps: SeveralDriversDeps
   readonly #known = new Map<DriverName, Driver>()
   readonly #opened = new Map<DriverName, Promise<Driver | NoDriver>>()
 
   constructor(deps: SeveralDriversDeps) {
-    const { name, limits, missing, resizesTmp } = deps.own
+    const { name, limits, missing, resizesTmp, holds } = deps.own
     this.name = name
     this.limits = limits
     this.missing = missing
     this.resizesTmp = resizesTmp
+    this.holds = holds ?? false
     this.#deps = deps
   }
 

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
 import { randomBytes, randomUUID } from 'node:crypto'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import type { Database } from '../../../backends/database/database.ts'
-import { EmbeddedDatabases } from '../../../backends/database/embedded.ts'
+import { openTestDatabases } from '../../../backends/database/embedded-fixture.ts'
 import { MayflyError } from '../../../core/errors.ts'
 import { silentLog } from '../../../core/log.ts'
 import type { ProjectRef } from '../../../core/project.ts'
@@ -67,15 +66,7 @@ export class LambdaTable implements AsyncDisposable {
   }
 
   static async open(): Promise<LambdaTable> {
-    const folder = await mkdtemp(path.join(tmpdir(), 'lambda-table-'))
-    await mkdir(path.join(folder, 'pg'))
-    const databases = await EmbeddedDatabases.open({
-      folder: path.join(folder, 'pg'),
-      runtimeBase: tmpdir(),
-      migrations: path.join(import.meta.dirname, '../../../../migrations'),
-      clock: systemClock,
-      log: () => {},
-    })
+    const { databases, folder } = await openTestDatabases()
     const { control } = databases
     const sealer = new Sealer(randomBytes(32))
     for (const ref of [ONE, TWO]) {

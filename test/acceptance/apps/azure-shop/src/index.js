@@ -9,3 +9,9 @@ app.hook.preInvocation((context) => {
 app.hook.postInvocation((context) => {
   if (context.invocationContext.functionName === 'hooked') context.result = { jsonBody: { from: context.hookData.from, said: context.result.body } }
 })
+app.hook.log((context) => {
+  context.message = `${context.invocationContext?.functionName}: ${context.message}`
+})
+app.hook.appTerminate(() => {
+  console.log('the shop has closed')
+})

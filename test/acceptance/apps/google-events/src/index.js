@@ -9,20 +9,10 @@ functions.cloudEvent('storageEvent', (cloudEvent) => {
   const file = cloudEvent.data
   console.log(`${cloudEvent.type} ${cloudEvent.subject} in ${file.bucket}: ${file.name}, ${file.size ?? 'no'} bytes`)
   if (file.name === 'bad.txt') throw new Error('cannot read bad.txt')
-})
-
-// A message of Pub/Sub.
-functions.cloudEvent('pubsubEvent', (cloudEvent) => {
-  const text = Buffer.from(cloudEvent.data.message.data, 'base64').toString()
-  console.log(`message: ${text}`)
-  return text
+  return file.name
 })
 
 // As functions were written before there were registrations.
 export const backgroundEvent = (data, context) => {
   console.log(`${context.eventType} ${data.bucket}/${data.name}`)
-}
-
-export const plain = (req, res) => {
-  res.status(201).send(`plain ${req.method}`)
 }

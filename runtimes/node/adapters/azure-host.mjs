@@ -1,0 +1,91 @@
+// What host.json and the settings of an Azure app say of its functions.
+import fs from 'node:fs'
+import path from 'node:path'
+
+const env = process.env
+/** What of host.json is kept, by its path; what stands for itself is so whole. */
+const KEPT = ['extensions.http.routePrefix', 'extensions.http.customHeaders', 'functions', 'functionTimeout']
+/** Counts of tries, which a deploy reads. */
+const READ_AT_DEPLOY = ['extensions.queues.maxDequeueCount', 'extensions.blobs.poisonBlobThreshold']
+/** Is of no matter here: where logs go, which extensions are fetched, how the cloud looks after its machines. */
+const WITHOUT_MATTER = [
+  'version',
+  '$schema',
+  'logging',
+  'extensionBundle',
+  'healthMonitor',
+  'aggregator',
+  'managedDependency',
+  'telemetryMode',
+  'watchDirectories',
+]
+
+/** @throws SyntaxError with the name of the file */
+export function readJson(file, otherwise) {
+  if (!fs.existsSync(file)) return otherwise
+  const text = fs.readFileSync(file, 'utf8').replace(/^\uFEFF/, '')
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    try {
+      return JSON.parse(withoutComments(text))
+    } catch {
+      const wrong = new SyntaxError(`${path.basename(file)}: ${error.message}`)
+      wrong.stack = `SyntaxError: ${wrong.message}`
+      throw wrong
+    }
+  }
+}
+
+/** Azure takes comments, and commas that nothing follows. */
+const withoutComments = (text) =>
+  text
+    .replaceAll(/("(?:[^"\\]|\\.)*")|\/\/[^\n]*|\/\*[\s\S]*?\*\//g, (_whole, string) => string ?? '')
+    .replaceAll(/("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])/g, (_whole, string) => string ?? '')
+
+/** Whether a function is one of the app's: host.json may list those that are, and a setting may disable one. */
+export function isOn(name, host) {
+  if (Array.isArray(host.functions) && !host.functions.includes(name)) return false
+  // Names of settings have no dots where they are variables of an environment.
+  const setting = ['.', '__', '_'].map((dot) => env[`AzureWebJobs${dot}${name}${dot}Disabled`]).find((value) => value !== undefined)
+  return !/^(1|true)$/i.test(setting ?? '')
+}
+
+/** What of host.json is not served, by its path. */
+export function notServedOf(host) {
+  const known = [...KEPT, ...READ_AT_DEPLOY, ...WITHOUT_MATTER]
+  const found = []
+  const look = (value, at) => {
+    if (known.includes(at)) return
+    const isBranch = typeof value === 'object' && value !== null && !Array.isArray(value) && (at === '' || known.some((one) => one.startsWith(`${at}.`)))
+    if (isBranch) for (const [name, below] of Object.entries(value)) look(below, at === '' ? name : `${at}.${name}`)
+    else found.push(at)
+  }
+  look(host, '')
+  return found
+}
+
+/** How long an invocation may take, in seconds; null for as long as it likes. Azure's own default is five minutes. */
+export function timeoutOf({ functionTimeout = '00:05:00' }) {
+  if (/^(-1|-1:00:00)$/.test(functionTimeout)) return null
+  const [, days = 0, hours, minutes, seconds] = /^(?:(\d+)\.)?(\d+):(\d+):(\d+)(?:\.\d+)?$/.exec(functionTimeout) ?? []
+  if (hours === undefined) throw new Error(`host.json: "functionTimeout" must be such as "00:05:00", not ${JSON.stringify(functionTimeout)}`)
+  return Number(days) * 86_400 + Number(hours) * 3_600 + Number(minutes) * 60 + Number(seconds)
+}
+
+/** How often an event is tried, by what starts its function; null where Azure leaves that to who sends. */
+export function attemptsOf(kind, { extensions = {} }) {
+  switch (kind) {
+    case 'blobtrigger':
+      return extensions.blobs?.poisonBlobThreshold ?? 5
+    case 'queuetrigger':
+      return extensions.queues?.maxDequeueCount ?? 5
+    case 'servicebustrigger':
+      return 10
+    case 'timertrigger':
+    case 'cosmosdbtrigger':
+      return 1
+    default:
+      return null
+  }
+}

@@ -1,0 +1,70 @@
+import type { Reply, RequestContext } from '../core/route.ts'
+import { identityOf } from '../core/session.ts'
+import type { IncomingHttpHeaders } from 'node:http'
+import { LIMITS } from '../core/limits.ts'
+import type { Project } from '../core/project.ts'
+import { DataError } from './errors.ts'
+import { planRequest, schemaOf } from './plan/plan-request.ts'
+import type { DataPlan } from './plan/plan.ts'
+import { queryOf } from './query/query.ts'
+import { judgeOf, replyOf, rollsBack } from './reply.ts'
+import { type DataRequest, readRequest } from './request/request.ts'
+import type { Data, DataPlace } from './service.ts'
+import type { Snapshot } from './schema/snapshot.ts'
+import { transact } from './transaction.ts'
+
+/** request → plan → query → transaction → reply. @throws DataError, DatabaseError, MayflyError */
+export async function serve(data: Data, context: RequestContext): Promise<Reply> {
+  const identity = identityOf(context.principal)
+  const place = await data.placeOf((context.project as Project).ref)
+  const request = await readRequest({
+    method: context.method,
+    path: context.params['*'] ?? '',
+    rawQuery: context.rawQuery,
+    headers: context.headers,
+    body: () => context.body(LIMITS.dataBody.value),
+  })
+  const { plan, snapshot } = await planned(request, place)
+  if (plan.kind === 'describe') return { status: 200, headers: { allow: plan.allow }, body: null }
+  const schema = schemaOf(request, snapshot)
+  const routine = plan.kind === 'call' ? plan.call.routine : null
+  const query = queryOf(plan, request.preferences, snapshot.settings.maxRows)
+  const setting = {
+    identity,
+    schema,
+    method: context.method,
+    path: `/${context.params['*'] ?? ''}`,
+    headers: JSON.stringify(headersForSql(context.headers)),
+    timezone: request.preferences.timezone,
+    isReadOnly: request.isRead || (routine !== null && routine.volatility !== 'volatile'),
+    hoisted: routine?.settings ?? new Map<string, string>(),
+    rollsBack: rollsBack(request.preferences, snapshot),
+  }
+  const answer = await transact(place.pool, snapshot, setting, query, { judge: judgeOf(plan, request), cancel: place.cancel, signal: context.signal })
+  return replyOf(plan, request, snapshot, answer, schema)
+}
+
+const NOT_FOUND = new Set(['PGRST106', 'PGRST200', 'PGRST202', 'PGRST204', 'PGRST205'])
+
+/** What is not found may have been made since the schema was read: then it is looked at again, once. */
+async function planned(request: DataRequest, { schema }: DataPlace): Promise<{ plan: DataPlan; snapshot: Snapshot }> {
+  const snapshot = await schema.current()
+  try {
+    return { plan: planRequest(request, snapshot), snapshot }
+  } catch (error) {
+    if (!(error instanceof DataError) || !NOT_FOUND.has(error.code)) throw error
+    const newer = await schema.again(snapshot)
+    if (newer === null) throw error
+    return { plan: planRequest(request, newer), snapshot: newer }
+  }
+}
+
+/** What SQL may read of a request: no key, and no cookie. */
+function headersForSql(headers: IncomingHttpHeaders): Record<string, string> {
+  const told: Record<string, string> = {}
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || name === 'cookie' || name === 'apikey' || name === 'authorization') continue
+    told[name] = Array.isArray(value) ? value.join(', ') : value
+  }
+  return told
+}

@@ -1,0 +1,150 @@
+import { DataError } from '../errors.ts'
+import type { MediaType } from '../request/media.ts'
+import type { DataRequest } from '../request/request.ts'
+import { nameOf, type Qualified, type Relation, type Routine, type Snapshot } from '../schema/snapshot.ts'
+import { mostLike } from './hints.ts'
+import type { DataPlan, Shape } from './plan.ts'
+import { planRead } from './read.ts'
+import { planCall } from './routine.ts'
+import { planWrite } from './write.ts'
+
+/** The schema that a request is about. @throws DataError PGRST106 */
+export function schemaOf({ profile }: DataRequest, { settings: { schemas } }: Snapshot): string {
+  if (profile === null) return schemas[0] as string
+  if (schemas.includes(profile)) return profile
+  throw new DataError('PGRST106', `Invalid schema: ${profile}`, { hint: `Only the following schemas are exposed: ${schemas.join(', ')}` })
+}
+
+/** What a request means in a database as the snapshot says it is. Pure. @throws DataError */
+export function planRequest(request: DataRequest, snapshot: Snapshot): DataPlan {
+  const schema = schemaOf(request, snapshot)
+  const { target } = request
+  if (target.kind === 'root') return planRoot(request)
+  const qualified: Qualified = { schema, name: target.name }
+  if (target.kind === 'function') return planFunction(request, snapshot, qualified)
+  const relation = snapshot.relations.get(nameOf(qualified))
+  if (!relation) throw noTable(snapshot, qualified)
+  if (request.action === 'describe') return { kind: 'describe', allow: allowOf(relation) }
+  if (request.action === 'read') {
+    const media = negotiate(request, snapshot, TABLE_MEDIA)
+    const read = planRead(snapshot, { name: relation.name, origin: qualified, source: { kind: 'relation', relation: qualified } }, request, true)
+    return { kind: 'read', read, shape: { media, value: 'rows', location: null } }
+  }
+  const media = negotiate(request, snapshot, TABLE_MEDIA)
+  const isTold = request.preferences.return === 'representation'
+  // Which rows are written is not for the answer to choose again.
+  const wanted = { ...request, select: isTold ? request.select : [], ranges: request.ranges.filter(({ path }) => path.length > 0) }
+  const orders = isTold ? wanted.orders : []
+  const read = planRead(
+    snapshot,
+    { name: relation.name, origin: qualified, source: { kind: 'made', isCalled: false } },
+    isTold ? { ...wanted, orders } : { ...NOTHING },
+    false,
+  )
+  const write = planWrite(request, relation, read)
+  if (write.kind !== 'insert' && write.where.length === 0) throw new WithoutWhere(write.kind)
+  const location = request.action === 'insert' && request.preferences.return === 'headers-only' ? relation.primaryKey : null
+  return { kind: 'write', write, read, shape: { media, value: 'rows', location } }
+}
+
+const NOTHING = { select: [], filters: [], logic: [], orders: [], ranges: [] }
+
+/** A whole table is not changed by a condition that was forgotten. */
+export class WithoutWhere extends Error {
+  constructor(kind: 'update' | 'delete') {
+    super(`${kind.toUpperCase()} requires a WHERE clause`)
+  }
+}
+
+const TABLE_MEDIA = ['json', 'array', 'object', 'csv', 'plan'] as const
+
+/** @throws DataError PGRST107 */
+function negotiate({ accept, isRead, preferences }: DataRequest, { settings }: Snapshot, offered: readonly MediaType['kind'][]): MediaType {
+  const found = accept.find(({ kind }) => offered.includes(kind) && (kind !== 'plan' || settings.hasPlans))
+  if (found) return found
+  // Who is told nothing is told it in any form.
+  if (!isRead && preferences.return !== 'representation') return { kind: 'json' }
+  throw notAcceptable(accept)
+}
+
+export const notAcceptable = (accept: readonly MediaType[]) =>
+  new DataError(
+    'PGRST107',
+    `None of these media types are available: ${accept.map((type) => (type.kind === 'other' ? type.name : mediaName(type))).join(', ')}`,
+  )
+
+const mediaName = (type: MediaType): string => {
+  switch (type.kind) {
+    case 'csv':
+      return 'text/csv'
+    case 'openapi':
+      return 'application/openapi+json'
+    case 'plan':
+      return `application/vnd.pgrst.plan+${type.format}; for="${type.of}"`
+    case 'array':
+    case 'object':
+      return `application/vnd.pgrst.${type.kind}+json${type.isStripped ? ';nulls=stripped' : ''}`
+    case 'other':
+      return type.name
+    case 'json':
+      return 'application/json'
+  }
+}
+
+function planRoot(request: DataRequest): DataPlan {
+  if (request.action === 'describe') return { kind: 'describe', allow: 'OPTIONS,GET,HEAD' }
+  throw new DataError('PGRST126', 'Root endpoint metadata is disabled')
+}
+
+function planFunction(request: DataRequest, snapshot: Snapshot, qualified: Qualified): DataPlan {
+  if (request.action === 'describe') {
+    const [routine] = snapshot.routines.get(nameOf(qualified)) ?? []
+    if (!routine) throw noFunction(snapshot, qualified)
+    return { kind: 'describe', allow: routine.volatility === 'volatile' ? 'OPTIONS,POST' : 'OPTIONS,GET,HEAD,POST' }
+  }
+  const call = planCall(snapshot, qualified, request)
+  const { routine } = call
+  if (request.preferences.maxAffected !== null && !routine.returnsSet)
+    throw new DataError('PGRST128', 'Function must return SETOF or TABLE when max-affected preference is used with handling=strict')
+  const media = negotiate(request, snapshot, TABLE_MEDIA)
+  const shape: Shape = { media, value: shapeOf(routine), location: null }
+  const isRows = shape.value === 'rows' || shape.value === 'row'
+  const read = planRead(
+    snapshot,
+    { name: routine.name, origin: isRows ? routine.relation : null, source: { kind: 'made', isCalled: true } },
+    isRows ? request : { ...NOTHING, ranges: request.ranges.filter(({ path }) => path.length === 0) },
+    true,
+  )
+  return { kind: 'call', call, read, shape }
+}
+
+function shapeOf({ returns, returnsSet }: Routine): Shape['value'] {
+  if (returns === 'void') return 'none'
+  if (returns === 'scalar') return returnsSet ? 'scalars' : 'scalar'
+  return returnsSet ? 'rows' : 'row'
+}
+
+function allowOf({ isInsertable, isUpdatable, isDeletable, primaryKey }: Relation): string {
+  const methods = ['OPTIONS', 'GET', 'HEAD']
+  if (isInsertable) methods.push('POST')
+  if (isInsertable && isUpdatable && primaryKey.length > 0) methods.push('PUT')
+  if (isUpdatable) methods.push('PATCH')
+  if (isDeletable) methods.push('DELETE')
+  return methods.join(',')
+}
+
+function noTable(snapshot: Snapshot, { schema, name }: Qualified): DataError {
+  const names = [...snapshot.relations.values()].filter((relation) => relation.schema === schema).map((relation) => relation.name)
+  const near = mostLike(name, names)
+  return new DataError('PGRST205', `Could not find the table '${schema}.${name}' in the schema cache`, {
+    hint: near === null ? null : `Perhaps you meant the table '${schema}.${near}'`,
+  })
+}
+
+const noFunction = (snapshot: Snapshot, { schema, name }: Qualified): DataError => {
+  const names = [...snapshot.routines.values()].flatMap(([routine]) => (routine?.schema === schema ? [routine.name] : []))
+  const near = mostLike(name, names)
+  return new DataError('PGRST202', `Could not find the function ${schema}.${name} in the schema cache`, {
+    hint: near === null ? null : `Perhaps you meant to call the function ${schema}.${near}`,
+  })
+}

@@ -1,0 +1,63 @@
+import type { Operation } from '../request/grammar.ts'
+import type { FieldPlan, LogicPlan } from '../plan/plan.ts'
+import { quoted, type Values } from './text.ts'
+
+/** A column of a level, and the way into it. @param row  how SQL names the level's row */
+export function fieldText(field: FieldPlan, row: string, values: Values): string {
+  if (field.column === null) return '*'
+  const column = field.column === '*' ? `${row}.*` : `${row}.${quoted(field.column)}`
+  if (field.path.length === 0) return column
+  const steps = field.path.map((step) => {
+    const arrow = step.asText ? '->>' : '->'
+    return 'key' in step ? `${arrow}${values.add(step.key)}::text` : `${arrow}${values.add(step.index)}::int`
+  })
+  return `(${field.asJson ? `to_jsonb(${column})` : column}${steps.join('')})`
+}
+
+/** @param rowOf  how SQL names the row of the level; @param joined  how it names what an embed is joined as */
+export function logicText(logic: LogicPlan, row: string, values: Values): string {
+  switch (logic.kind) {
+    case 'and':
+    case 'or': {
+      const all = logic.of.map((each) => logicText(each, row, values)).join(` ${logic.kind} `)
+      return `${logic.isNegated ? 'not ' : ''}(${all})`
+    }
+    case 'presence': {
+      const { joinAlias, mode } = logic.embed
+      const alias = quoted(joinAlias)
+      const value = mode === 'spread-one' ? `${alias}.is_there` : `${alias}.value`
+      return `${value} is ${logic.isNegated ? 'not ' : ''}null`
+    }
+    case 'filter': {
+      const field = fieldText(logic.field, row, values)
+      return `${logic.isNegated ? 'not ' : ''}${operationText(logic.operation, field, logic.asDocument, values)}`
+    }
+  }
+}
+
+const IS = { null: 'is null', not_null: 'is not null', true: 'is true', false: 'is false', unknown: 'is unknown' } as const
+
+function operationText(operation: Operation, field: string, asDocument: boolean, values: Values): string {
+  switch (operation.kind) {
+    case 'compare':
+      return operation.quantifier === null
+        ? `${field} ${operation.operator} ${values.add(operation.value)}`
+        : `${field} ${operation.operator} ${operation.quantifier} (${values.add(operation.value)})`
+    case 'in':
+      // In one value, so that the statement is the same for lists of any length.
+      return operation.values.length === 0 ? 'false' : `${field} = any (${values.add(arrayLiteral(operation.values))})`
+    case 'is':
+      return `${field} ${IS[operation.value]}`
+    case 'distinct':
+      return `${field} is distinct from ${values.add(operation.value)}`
+    case 'search': {
+      const language = operation.language === null ? '' : `${values.add(operation.language)}::regconfig, `
+      const languageAgain = operation.language === null ? '' : `${values.add(operation.language)}::regconfig, `
+      const document = asDocument ? `to_tsvector(${language}${field})` : field
+      return `${document} @@ ${operation.call}(${languageAgain}${values.add(operation.value)})`
+    }
+  }
+}
+
+/** `{"a","b"}`, as PostgreSQL reads a list of any type. */
+export const arrayLiteral = (elements: readonly string[]): string => `{${elements.map((each) => `"${each.replace(/[\\"]/g, '\\$&')}"`).join(',')}}`

@@ -1,0 +1,94 @@
+import { LIMITS } from '../../core/limits.ts'
+import type { Statement } from '../../backends/database/session-pool.ts'
+import type { DataPlan, ReadPlan, Shape } from '../plan/plan.ts'
+import type { Preferences } from '../request/preferences.ts'
+import { countText, MADE, readText } from './read.ts'
+import { list, quoted, Values } from './text.ts'
+import { callText, NEW_ROWS, writeText } from './write.ts'
+
+type Made = Exclude<DataPlan, { kind: 'describe' }>
+
+/** What the main statement answers with: one row of these columns. */
+export interface AnswerRow {
+  readonly body: string | null
+  /** Of the body, also where it is too large to be told. */
+  readonly bytes: number | null
+  readonly page: string
+  /** How many there are without limit and offset; null when nobody asks. */
+  readonly total: string | null
+  readonly new_rows: string | null
+  readonly location: Readonly<Record<string, string | null>> | null
+}
+
+export interface Query {
+  readonly main: Statement
+  /** Asks the planner how many rows there may be. */
+  readonly estimate: Statement | null
+}
+
+/**
+ * SQL of a plan: one statement, whose answer PostgreSQL has made ready as text.
+ * @param countUpTo  an estimated count is exact up to here
+ */
+export function queryOf(plan: Made, { count }: Pick<Preferences, 'count'>, countUpTo: number | null): Query {
+  const values = new Values()
+  const made = plan.kind === 'write' ? writeText(plan.write, values) : plan.kind === 'call' ? callText(plan.call, values) : null
+  const rows = rowsText(plan, values)
+  const counts = plan.kind !== 'write' && count !== null && count !== 'planned' && (plan.shape.value === 'rows' || plan.shape.value === 'scalars')
+  const counted = counts ? (plan.shape.value === 'scalars' ? `select 1 from ${MADE}` : countText(plan.read, values)) : null
+  const bounded = counted !== null && count === 'estimated' && countUpTo !== null ? `${counted} limit ${countUpTo + 1}` : counted
+  const total = bounded === null ? 'null' : `(select count(*) from (${bounded}) as counted)`
+  const wrote = plan.kind === 'write' && plan.write.countsNew ? `nullif(current_setting('${NEW_ROWS}', true), '')` : 'null'
+  const text = [
+    `with ${made === null ? '' : `${MADE} as (${made}), `}shown as (${rows})`,
+    `, answer as (select ${bodyText(plan.shape)} as body, count(*) as page, ${total} as total, ${wrote} as new_rows, ${locationText(plan.shape)} as location from shown) `,
+    // What is too large does not leave PostgreSQL.
+    `select case when octet_length(body) <= ${LIMITS.dataAnswer.value} then body end as body, octet_length(body) as bytes, page, total, new_rows, location from answer`,
+  ].join('')
+  return { main: { text: explained(plan.shape, text), values: values.all }, estimate: estimateOf(plan, count) }
+}
+
+function rowsText({ kind, read, shape }: Made, values: Values): string {
+  if (shape.location !== null && shape.location.length > 0) return `select ${list(shape.location.map(quoted))} from ${MADE}`
+  if (shape.value === 'scalar' || shape.value === 'scalars' || shape.value === 'none') return `select * from ${MADE}${rangeOf(read, values)}`
+  // Who wants no rows of what was written gets their number.
+  if (kind === 'write' && read.select.length === 0 && read.embeds.length === 0) return `select 1 from ${MADE}`
+  return readText(read, values)
+}
+
+const rangeOf = ({ range }: ReadPlan, values: Values) =>
+  `${range.max === null ? '' : ` limit ${values.add(String(range.max))}::bigint`}${range.offset === 0 ? '' : ` offset ${values.add(String(range.offset))}::bigint`}`
+
+function bodyText({ media, value, location }: Shape): string {
+  if (value === 'none' || location !== null) return 'null'
+  const element = value === 'scalar' || value === 'scalars' ? 'shown.value' : 'shown'
+  const all = `json_agg(${element})`
+  const kind = media.kind === 'plan' ? 'json' : media.kind
+  const isStripped = (media.kind === 'array' || media.kind === 'object') && media.isStripped
+  const stripped = isStripped ? `json_strip_nulls(${all})` : all
+  if (kind === 'csv' && value !== 'scalar' && value !== 'scalars') return csvText()
+  if (value === 'scalar' || value === 'row' || kind === 'object') return `coalesce((${stripped}) -> 0, 'null')::text`
+  return `coalesce(${stripped}, '[]')::text`
+}
+
+/** A row's own text has commas and quotes as CSV has them. */
+const csvText = () => {
+  const names = `(select string_agg(case when key ~ '[",\\r\\n]' then '"' || replace(key, '"', '""') || '"' else key end, ',') from (select json_object_keys(row_to_json(first)) as key from (select * from shown limit 1) as first) as keys)`
+  return `coalesce(${names} || E'\\n', '') || coalesce(string_agg(substring(shown::text, 2, length(shown::text) - 2), E'\\n'), '')`
+}
+
+/** Of several new rows none is named. */
+const locationText = ({ location }: Shape) => (location === null || location.length === 0 ? 'null' : `case when count(*) = 1 then json_agg(shown) -> 0 end`)
+
+function explained({ media }: Shape, text: string): string {
+  if (media.kind !== 'plan') return text
+  const options = [...media.options.map((option) => option), `format ${media.format}`]
+  return `explain (${options.join(', ')}) ${text}`
+}
+
+function estimateOf(plan: Made, count: Preferences['count']): Statement | null {
+  if (plan.kind !== 'read' || (count !== 'planned' && count !== 'estimated')) return null
+  const values = new Values()
+  const text = countText(plan.read, values)
+  return { text: `explain (format json) ${text}`, values: values.all }
+}

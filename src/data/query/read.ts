@@ -1,0 +1,197 @@
+import type { EmbedPlan, OrderPlan, ReadPlan, SelectPlan } from '../plan/plan.ts'
+import { fieldText, logicText } from './conditions.ts'
+import { list, qualifiedName, quoted, type Values } from './text.ts'
+
+/** What the statement before has made stands under this name. */
+export const MADE = 'mayfly_made'
+
+/** A level's rows as a query of its own, with its embeds. */
+export function readText(read: ReadPlan, values: Values, parent: Parent | null = null): string {
+  const row = quoted(read.alias)
+  const isGrouped = read.select.some(({ aggregate }) => aggregate !== null)
+  const columns = [...read.select.map((select) => selectText(select, read, values)), ...read.embeds.flatMap((embed) => embedColumns(embed, isGrouped))]
+  // A level that shows nothing still has rows.
+  const shown = columns.length === 0 ? '1 as "?"' : list(columns)
+  const from = fromText(read, values, parent)
+  const grouped = isGrouped ? groupText(read) : ''
+  return `select ${shown}${from}${grouped}${orderText(read, row, values)}${rangeText(read, values)}`
+}
+
+/** Only whether there are rows, for counting: nothing is joined that does not decide it. */
+export function countText(read: ReadPlan, values: Values): string {
+  return `select 1${fromText(read, values, null, true)}`
+}
+
+interface Parent {
+  readonly row: string
+  readonly embed: EmbedPlan
+  /** How SQL names the parent's row as a value of its relation's type. */
+  readonly whole: string
+}
+
+function fromText(read: ReadPlan, values: Values, parent: Parent | null, onlyDeciding = false): string {
+  const row = quoted(read.alias)
+  const deciding = (embed: EmbedPlan) => embed.isInner || read.where.some((logic) => isAbout(logic, embed))
+  const joins = read.embeds.filter((embed) => !onlyDeciding || deciding(embed)).map((embed) => joinText(embed, read, values))
+  const ordered = onlyDeciding ? [] : read.order.flatMap((term, place) => relatedOrder(term, place, read, values))
+  const junction = parent?.embed.junction
+  const where = [...tiesText(read, parent), ...read.where.map((logic) => logicText(logic, row, values))]
+  // What is joined speaks of the level's row, which therefore stands last.
+  const between = junction ? `${qualifiedName(junction.of)} as ${quoted(junction.alias)}, ` : ''
+  const from = `${between}${sourceText(read, parent)} as ${row}`
+  return ` from ${from}${joins.join('')}${ordered.join('')}${where.length > 0 ? ` where ${where.join(' and ')}` : ''}`
+}
+
+const isAbout = (logic: ReadPlan['where'][number], embed: EmbedPlan): boolean =>
+  logic.kind === 'presence' ? logic.embed === embed : logic.kind === 'filter' ? false : logic.of.some((each) => isAbout(each, embed))
+
+function sourceText({ source }: ReadPlan, parent: Parent | null): string {
+  switch (source.kind) {
+    case 'relation':
+      return qualifiedName(source.relation)
+    case 'made':
+      return MADE
+    case 'routine':
+      return `${qualifiedName(source.routine)}(${parent?.whole})`
+  }
+}
+
+/** What ties a level to its parent's row. */
+function tiesText(read: ReadPlan, parent: Parent | null): string[] {
+  if (!parent || read.source.kind === 'routine') return []
+  const row = quoted(read.alias)
+  const { columns, junction } = parent.embed
+  if (!junction) return columns.map(([theirs, own]) => `${row}.${quoted(own)} = ${parent.row}.${quoted(theirs)}`)
+  const between = quoted(junction.alias)
+  return [
+    ...junction.of.fromColumns.map(([theirs, column]) => `${between}.${quoted(column)} = ${parent.row}.${quoted(theirs)}`),
+    ...junction.of.toColumns.map(([column, own]) => `${row}.${quoted(own)} = ${between}.${quoted(column)}`),
+  ]
+}
+
+function selectText({ field, key, cast, aggregate, aggregateCast }: SelectPlan, read: ReadPlan, values: Values): string {
+  let text = fieldText(field, rowFor(field.column, read), values)
+  if (key === null) return text
+  if (cast !== null) text = `cast(${text} as ${castText(cast)})`
+  if (aggregate !== null) text = `${aggregate}(${text})`
+  if (aggregateCast !== null) text = `cast(${text} as ${castText(aggregateCast)})`
+  return `${text} as ${quoted(key)}`
+}
+
+/** The level's row; of rows that a function gave, as a value of their relation's type, for what is computed from it. */
+function rowFor(column: string | null, { source, relation, alias }: ReadPlan): string {
+  const row = quoted(alias)
+  const isComputed = source.kind === 'made' && source.isCalled && relation !== null && column !== null && column !== '*' && !relation.columns.has(column)
+  return isComputed ? `(${row}::${qualifiedName(relation)})` : row
+}
+
+/**
+ * The name of a type, quoted as any other name: so that `numeric` and `my type` work. What PostgreSQL spells with several
+ * words or in its own way is spelt so here.
+ */
+const castText = (cast: string): string => SPELT[cast.toLowerCase()] ?? quoted(cast)
+const SPELT: Readonly<Record<string, string>> = {
+  int: 'integer',
+  integer: 'integer',
+  smallint: 'smallint',
+  bigint: 'bigint',
+  real: 'real',
+  float: 'double precision',
+  'double precision': 'double precision',
+  decimal: 'numeric',
+  boolean: 'boolean',
+  char: 'character(1)',
+  character: 'character(1)',
+  'character varying': 'character varying',
+  time: 'time',
+  timestamp: 'timestamp',
+  'timestamp with time zone': 'timestamp with time zone',
+  'timestamp without time zone': 'timestamp without time zone',
+  'time with time zone': 'time with time zone',
+  'time without time zone': 'time without time zone',
+  'bit varying': 'bit varying',
+}
+
+/** The columns that a level shows of an embed. */
+function embedColumns(embed: EmbedPlan, isGrouped: boolean): string[] {
+  const joined = quoted(embed.joinAlias)
+  switch (embed.mode) {
+    case 'object':
+    case 'array': {
+      if (embed.isEmpty) return []
+      const value = embed.mode === 'array' ? `coalesce(${joined}.value, '[]')` : `${joined}.value`
+      return [`${isGrouped ? `(${value})::jsonb` : value} as ${quoted(embed.key)}`]
+    }
+    case 'spread-one':
+      return keysOf(embed.read).map((key) => `${joined}.${quoted(key)} as ${quoted(key)}`)
+    case 'spread-many':
+      return keysOf(embed.read).map((key) => `coalesce(${joined}.${quoted(key)}, '[]') as ${quoted(key)}`)
+  }
+}
+
+/** The keys of a level's rows; of a spread one all are known by name. */
+function keysOf({ select, embeds }: ReadPlan): string[] {
+  const own = select.flatMap(({ key }) => (key === null ? [] : [key]))
+  const theirs = embeds.flatMap((embed) => (embed.mode === 'object' || embed.mode === 'array' ? (embed.isEmpty ? [] : [embed.key]) : keysOf(embed.read)))
+  return [...new Set([...own, ...theirs])]
+}
+
+function joinText(embed: EmbedPlan, parent: ReadPlan, values: Values): string {
+  const { read, mode, isInner } = embed
+  const row = quoted(parent.alias)
+  const whole = parent.source.kind === 'made' && parent.relation ? `${row}::${qualifiedName(parent.relation)}` : row
+  const inner = readText(read, values, { row, embed, whole })
+  const joined = quoted(embed.joinAlias)
+  const each = 'each'
+  let text: string
+  let present = 'true'
+  switch (mode) {
+    case 'object':
+      text = `select row_to_json(${each}) as value from (${inner}) as ${each}`
+      break
+    case 'array':
+      text = `select json_agg(${each}) as value from (${inner}) as ${each}`
+      present = `${joined}.value is not null`
+      break
+    case 'spread-one':
+      text = `select true as is_there, ${each}.* from (${inner}) as ${each}`
+      break
+    case 'spread-many':
+      text = `select ${list(['count(*) as rows', 'case when count(*) > 0 then true end as value', ...keysOf(read).map((key) => `json_agg(${each}.${quoted(key)}) as ${quoted(key)}`)])} from (${inner}) as ${each}`
+      present = `${joined}.value is not null`
+      break
+  }
+  return ` ${isInner ? 'inner' : 'left'} join lateral (${text}) as ${joined} on ${isInner ? present : 'true'}`
+}
+
+/** By a column of an embed to one: it is looked up as the embed is, with the embed's own conditions. */
+function relatedOrder({ embed, field }: OrderPlan, place: number, parent: ReadPlan, values: Values): string[] {
+  if (embed === null) return []
+  const row = quoted(parent.alias)
+  const whole = parent.source.kind === 'made' && parent.relation ? `${row}::${qualifiedName(parent.relation)}` : row
+  const from = fromText(embed.read, values, { row, embed, whole })
+  return [` left join lateral (select ${fieldText(field, quoted(embed.read.alias), values)} as value${from} limit 1) as ${quoted(`order ${place}`)} on true`]
+}
+
+function orderText({ order }: ReadPlan, row: string, values: Values): string {
+  if (order.length === 0) return ''
+  const terms = order.map(({ field, embed, direction, nulls }, place) => {
+    const by = embed === null ? fieldText(field, row, values) : `${quoted(`order ${place}`)}.value`
+    return `${by}${direction === null ? '' : ` ${direction}`}${nulls === null ? '' : ` nulls ${nulls}`}`
+  })
+  return ` order by ${list(terms)}`
+}
+
+function rangeText({ range }: ReadPlan, values: Values): string {
+  const max = range.max === null ? '' : ` limit ${values.add(String(range.max))}::bigint`
+  const offset = range.offset === 0 ? '' : ` offset ${values.add(String(range.offset))}::bigint`
+  return `${max}${offset}`
+}
+
+/** By their places: an expression with values in it is not recognised as the same one again. */
+function groupText(read: ReadPlan): string {
+  const own = read.select.flatMap(({ aggregate }, place) => (aggregate === null ? [place + 1] : []))
+  const embedded = read.embeds.flatMap((embed) => embedColumns(embed, true)).map((_, place) => read.select.length + place + 1)
+  const places = [...own, ...embedded]
+  return places.length === 0 ? '' : ` group by ${places.join(', ')}`
+}

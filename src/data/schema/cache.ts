@@ -1,0 +1,130 @@
+import type { Databases } from '../../backends/database/database.ts'
+import { Listener } from '../../backends/database/listener.ts'
+import type { Log } from '../../core/log.ts'
+import type { Clock } from '../../lib/clock.ts'
+import { DataError } from '../errors.ts'
+import { buildSnapshot, type Defaults } from './build.ts'
+import type { Snapshot } from './snapshot.ts'
+import { selectSchema } from './store.ts'
+
+export interface SchemaCacheDeps {
+  readonly databases: Databases
+  readonly defaults: Defaults
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** How old a snapshot may be where nobody tells of changes. */
+const UNTOLD_MS = 5_000
+/** Who asks for what is not there has the schema read again, but not more often than this. */
+const LOOK_AGAIN_MS = 500
+
+/**
+ * What the database of one project has, read when it is first asked for and again when it changes. While it is read the
+ * former one serves; nobody sees half of one.
+ */
+export class SchemaCache implements AsyncDisposable {
+  readonly #deps: SchemaCacheDeps
+  readonly #ref: string
+  #snapshot: Snapshot | null = null
+  #readAt = Number.NEGATIVE_INFINITY
+  #reading: Promise<Snapshot> | null = null
+  /** Changed again while it was being read. */
+  #isStale = false
+  #listener: Promise<Listener | null> | null = null
+  #isClosed = false
+
+  constructor(ref: string, deps: SchemaCacheDeps) {
+    this.#ref = ref
+    this.#deps = deps
+  }
+
+  /** @throws DataError PGRST002; DatabaseError when the database is away */
+  async current(): Promise<Snapshot> {
+    this.#listen()
+    const snapshot = this.#snapshot
+    if (!snapshot) return await this.#read()
+    const isTold = snapshot.isAnnounced && this.#isListening
+    if (this.#isStale || (!isTold && this.#deps.clock.monotonic() - this.#readAt > UNTOLD_MS)) void this.#read().catch(() => {})
+    return snapshot
+  }
+
+  /**
+   * What it is now, for who did not find something: it may have been made an instant ago.
+   * @returns null when it has been looked at just now
+   */
+  async again(seen: Snapshot): Promise<Snapshot | null> {
+    if (this.#snapshot !== seen && this.#snapshot !== null) return this.#snapshot
+    if (this.#deps.clock.monotonic() - this.#readAt < LOOK_AGAIN_MS && !this.#isStale) return null
+    return await this.#read()
+  }
+
+  #read(): Promise<Snapshot> {
+    if (this.#reading) return this.#reading
+    const reading = (async () => {
+      try {
+        for (;;) {
+          this.#isStale = false
+          const startedAt = this.#deps.clock.monotonic()
+          const { databases, defaults } = this.#deps
+          const { user } = await databases.rolesConnection(this.#ref)
+          const { sql } = await databases.openProject(this.#ref)
+          const [row] = await selectSchema(sql, user)
+          if (!row) throw new DataError('PGRST002', 'Could not query the database for the schema cache. Retrying.')
+          const snapshot = buildSnapshot(row, user, defaults)
+          this.#snapshot = snapshot
+          this.#readAt = startedAt
+          if (!this.#isStale) return snapshot
+        }
+      } finally {
+        this.#reading = null
+      }
+    })()
+    this.#reading = reading
+    return reading
+  }
+
+  #isListening = false
+
+  #listen(): void {
+    if (this.#listener || this.#isClosed) return
+    this.#listener = this.#open().catch((error: unknown) => {
+      this.#deps.log.warn({ project: this.#ref, error: error instanceof Error ? error.message : String(error) }, 'changes of a schema are not heard of')
+      this.#listener = null
+      return null
+    })
+  }
+
+  async #open(): Promise<Listener | null> {
+    const connection = await this.#deps.databases.projectConnection(this.#ref)
+    const listener = await Listener.open(
+      connection,
+      'pgrst',
+      (payload) => {
+        // `reload schema`, `reload config`, or nothing: both are read at once.
+        if (!['', 'reload schema', 'reload config'].includes(payload)) return
+        this.#isStale = true
+        if (!this.#reading) void this.#read().catch(() => {})
+      },
+      () => {
+        this.#isListening = false
+        this.#listener = null
+        this.#isStale = true
+      },
+    )
+    if (this.#isClosed) {
+      await listener[Symbol.asyncDispose]()
+      return null
+    }
+    this.#isListening = true
+    // What changed before it listened was told to nobody.
+    this.#isStale = this.#snapshot !== null
+    return listener
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true
+    await (await this.#listener)?.[Symbol.asyncDispose]()
+    await this.#reading?.catch(() => {})
+  }
+}

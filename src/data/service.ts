@@ -1,0 +1,73 @@
+import type { Databases } from '../backends/database/database.ts'
+import { SessionPool } from '../backends/database/session-pool.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Log } from '../core/log.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { DataConfig } from './config.ts'
+import { SchemaCache } from './schema/cache.ts'
+import { cancelBackend } from './store.ts'
+
+export interface DataDeps {
+  readonly databases: Databases
+  readonly config: DataConfig
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** What the room holds of one project: what its database has, and a few sessions in it. */
+export interface DataPlace {
+  readonly schema: SchemaCache
+  readonly pool: SessionPool
+  readonly cancel: (pid: number) => Promise<void>
+}
+
+/** The user's tables over HTTP. */
+export class Data implements AsyncDisposable {
+  readonly #deps: DataDeps
+  readonly #places = new Map<string, Promise<DataPlace>>()
+
+  constructor(deps: DataDeps) {
+    this.#deps = deps
+  }
+
+  /** @throws DatabaseError when the database is away */
+  async placeOf(ref: string): Promise<DataPlace> {
+    const known = this.#places.get(ref)
+    if (known) return await known
+    const opening = this.#open(ref)
+    this.#places.set(ref, opening)
+    opening.catch(() => this.#places.delete(ref))
+    return await opening
+  }
+
+  async #open(ref: string): Promise<DataPlace> {
+    const { databases, config, clock, log } = this.#deps
+    const connection = await databases.rolesConnection(ref)
+    return {
+      schema: new SchemaCache(ref, { databases, defaults: { maxRows: config.maxRows }, clock, log }),
+      pool: new SessionPool(connection, { max: config.connections, waitMs: config.waitMs, maxWaiting: LIMITS.dataWaiting.value }),
+      cancel: async (pid) => {
+        await cancelBackend((await databases.openProject(ref)).sql, pid)
+      },
+    }
+  }
+
+  async dropProject(ref: string): Promise<void> {
+    const place = this.#places.get(ref)
+    this.#places.delete(ref)
+    await close(place)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const places = [...this.#places.values()]
+    this.#places.clear()
+    await Promise.all(places.map(close))
+  }
+}
+
+async function close(place: Promise<DataPlace> | undefined): Promise<void> {
+  const open = await place?.catch(() => null)
+  if (!open) return
+  await open.schema[Symbol.asyncDispose]()
+  await open.pool[Symbol.asyncDispose]()
+}

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
+import { NoSession, SessionPool } from '../backends/database/session-pool.ts'
+import { LIMITS } from '../core/limits.ts'
+import { dataSettings } from './config.ts'
+
+describe('sessions of the data API', () => {
+  let databases: Awaited<ReturnType<typeof openTestDatabases>>['databases']
+  let close: () => Promise<void>
+  before(async () => {
+    const opened = await openTestDatabases()
+    databases = opened.databases
+    close = opened.close
+    await databases.ensureProject('demo')
+  })
+  after(async () => await close())
+  const one = (text: string, values: unknown[] = []) => ({ text, values })
+
+  it('are as few as the limits say', () => {
+    assert.equal(dataSettings.connections.default, LIMITS.dataConnections.value)
+    assert.equal(dataSettings.waitMs.default, LIMITS.dataWait.value)
+    assert.ok(LIMITS.dataWaiting.value > LIMITS.dataConnections.value)
+  })
+  it('send all at once, and what fails takes down what is behind it and nothing else', async () => {
+    await using pool = new SessionPool(await databases.rolesConnection('demo'), { max: 1, waitMs: 10_000, maxWaiting: 10 })
+    const settled = await pool.use((session) =>
+      session.flight([one('begin'), one('select $1::int / $2::int as n', [1, 0]), one('select 1 as n'), one('commit')]),
+    )
+    assert.deepEqual(
+      settled.map(({ result, error }) => result?.tag ?? (error as { sqlState: string }).sqlState),
+      ['BEGIN', '22012', '25P02', 'ROLLBACK'],
+    )
+    const next = await pool.use((session) => session.flight([one('select $1::text as t', ['x'])]))
+    assert.deepEqual(next[0]?.result?.rows, [{ t: 'x' }])
+  })
+  it('are waited for in line, for a bounded time, by a bounded number', async () => {
+    await using pool = new SessionPool(await databases.rolesConnection('demo'), { max: 1, waitMs: 300, maxWaiting: 1 })
+    let free = () => {}
+    let held = () => {}
+    const isHeld = new Promise<void>((resolve) => {
+      held = resolve
+    })
+    const first = pool.use(async () => {
+      held()
+      await new Promise<void>((resolve) => {
+        free = resolve
+      })
+    })
+    await isHeld
+    const second = pool.use(async () => 'late')
+    await assert.rejects(
+      pool.use(async () => 'too many'),
+      NoSession,
+    )
+    await assert.rejects(second, NoSession)
+    free()
+    await first
+    assert.equal(await pool.use(async () => 'free'), 'free')
+  })
+  it('that were cut are replaced', async () => {
+    await using pool = new SessionPool(await databases.rolesConnection('demo'), { max: 1, waitMs: 10_000, maxWaiting: 10 })
+    const own = await databases.openProject('demo')
+    const settled = await pool.use(async (session) => {
+      await own.sql`select pg_terminate_backend(${session.pid})`
+      return await session.flight([one('select 1 as n')])
+    })
+    assert.match(String((settled[0]?.error as { sqlState?: string } | null)?.sqlState), /^(57P01|08006)$/)
+    assert.deepEqual((await pool.use((session) => session.flight([one('select 1 as n')])))[0]?.result?.rows, [{ n: 1 }])
+  })
+})

@@ -1,0 +1,130 @@
+import type { Column, Relation, Relationship, Routine, Snapshot } from './schema/snapshot.ts'
+import { nameOf } from './schema/snapshot.ts'
+
+/** The schema as TypeScript types, in the form that `createClient<Database>` takes. */
+export function typesText(snapshot: Snapshot): string {
+  const { schemas } = snapshot.settings
+  const places = [...new Set(schemas)].toSorted().map((schema) => `  ${key(schema)}: ${schemaText(snapshot, schema)}`)
+  return `export type Json = string | number | boolean | null | { [key: string]: Json | undefined } | Json[]\n\nexport type Database = {\n${places.join('\n')}\n}\n`
+}
+
+const key = (name: string): string => (/^[A-Za-z_$][\w$]*$/.test(name) ? name : JSON.stringify(name))
+const byName = (a: { readonly name: string }, b: { readonly name: string }) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)
+
+function schemaText(snapshot: Snapshot, schema: string): string {
+  const relations = [...snapshot.relations.values()].filter((relation) => relation.schema === schema).toSorted(byName)
+  const tables = relations.filter(({ isView }) => !isView).map((relation) => relationText(relation, snapshot))
+  const views = relations.filter(({ isView }) => isView).map((relation) => relationText(relation, snapshot))
+  const routines = [...snapshot.routines.values()]
+    .filter(([first]) => first?.schema === schema && first.name !== '')
+    .toSorted(([a], [b]) => byName(a as Routine, b as Routine))
+  const enums = new Map<string, readonly string[]>()
+  for (const relation of relations) for (const column of relation.columns.values()) if (column.enumValues) enums.set(column.baseType, column.enumValues)
+  const enumTexts = [...enums].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([name, values]) => `${key(name)}: ${union(values)}`)
+  return block(
+    [
+      `Tables: ${block(tables, 6)}`,
+      `Views: ${block(views, 6)}`,
+      `Functions: ${block(
+        routines.map((overloads) => routineText(overloads, snapshot)),
+        6,
+      )}`,
+      `Enums: ${block(enumTexts, 6)}`,
+      `CompositeTypes: ${block([], 6)}`,
+    ],
+    4,
+  )
+}
+
+function block(lines: readonly string[], indent: number): string {
+  if (lines.length === 0) return '{ [_ in never]: never }'
+  const before = ' '.repeat(indent)
+  return `{\n${lines.map((line) => `${before}${line}`).join('\n')}\n${before.slice(2)}}`
+}
+
+function relationText(relation: Relation, snapshot: Snapshot): string {
+  const columns = [...relation.columns.values()].toSorted(byName)
+  const row = columns.map((column) => `${key(column.name)}: ${columnText(column, relation.isView)}`)
+  const optional = (column: Column) => column.isNullable || column.default !== null || column.isGenerated
+  const written = (isInsert: boolean) =>
+    columns.map((column) =>
+      column.isGenerated
+        ? `${key(column.name)}?: never`
+        : `${key(column.name)}${!isInsert || optional(column) ? '?' : ''}: ${columnText(column, relation.isView)}`,
+    )
+  const relationships = (snapshot.relationships.get(nameOf(relation)) ?? [])
+    .filter(
+      ({ cardinality, isToOne, constraint, from, to }) =>
+        cardinality !== 'computed' && isToOne && constraint !== null && isFromKey(snapshot, constraint, from, to),
+    )
+    .map(relationshipText)
+  const parts = [
+    `Row: ${block(row, 10)}`,
+    ...(relation.isInsertable || !relation.isView ? [`Insert: ${block(written(true), 10)}`] : []),
+    ...(relation.isUpdatable || !relation.isView ? [`Update: ${block(written(false), 10)}`] : []),
+    `Relationships: ${relationships.length === 0 ? '[]' : `[\n${relationships.map((text) => `          ${text},`).join('\n')}\n        ]`}`,
+  ]
+  return `${key(relation.name)}: ${block(parts, 8)}`
+}
+
+/** Of one to one both ends are to one: the end that has the key is told. */
+function isFromKey(snapshot: Snapshot, constraint: string, from: Relationship['from'], to: Relationship['to']): boolean {
+  const found = (snapshot.relationships.get(nameOf(from)) ?? []).find(
+    (each) => each.constraint === constraint && each.isToOne && nameOf(each.to) === nameOf(to),
+  )
+  const columns = found?.columns.map(([column]) => column) ?? []
+  const target = snapshot.relations.get(nameOf(to))
+  const referenced = found?.columns.map(([, column]) => column) ?? []
+  const isKey = (relation: Relation | undefined, names: readonly string[]) =>
+    relation !== undefined && names.length > 0 && names.every((name) => relation.primaryKey.includes(name))
+  return isKey(target, referenced) || !isKey(snapshot.relations.get(nameOf(from)), columns)
+}
+
+const relationshipText = ({ constraint, columns, cardinality, to }: Relationship): string =>
+  `{ foreignKeyName: ${JSON.stringify(constraint)}; columns: [${columns.map(([column]) => JSON.stringify(column)).join(', ')}]; isOneToOne: ${cardinality === 'one-to-one'}; referencedRelation: ${JSON.stringify(to.name)}; referencedColumns: [${columns.map(([, column]) => JSON.stringify(column)).join(', ')}] }`
+
+function columnText(column: Column, isOfView: boolean): string {
+  const type = column.enumValues ? union(column.enumValues) : typeText(column.baseType)
+  return column.isNullable || isOfView ? `${type} | null` : type
+}
+
+const union = (values: readonly string[]): string => (values.length === 0 ? 'never' : values.map((value) => JSON.stringify(value)).join(' | '))
+
+const NUMBERS = new Set(['int2', 'int4', 'int8', 'float4', 'float8', 'numeric', 'oid'])
+const TEXTS = new Set(
+  'text varchar bpchar char name uuid date time timetz timestamp timestamptz interval bytea citext inet cidr macaddr macaddr8 money bit varbit xml tsvector tsquery vector ltree regclass regtype int4range int8range numrange tsrange tstzrange daterange'.split(
+    ' ',
+  ),
+)
+
+/** @param base  the name that PostgreSQL has for it; a list begins with `_` */
+function typeText(base: string): string {
+  if (base.startsWith('_')) {
+    const element = typeText(base.slice(1))
+    return element.includes('|') ? `(${element})[]` : `${element}[]`
+  }
+  if (NUMBERS.has(base)) return 'number'
+  if (base === 'bool') return 'boolean'
+  if (base === 'json' || base === 'jsonb') return 'Json'
+  if (base === 'void') return 'undefined'
+  if (TEXTS.has(base)) return 'string'
+  return 'unknown'
+}
+
+function routineText(overloads: readonly Routine[], snapshot: Snapshot): string {
+  const texts = overloads
+    .filter(({ parameters }) => parameters.length <= 1 || parameters.every(({ name }) => name !== ''))
+    .map((routine) => oneText(routine, snapshot))
+  return `${key(overloads[0]?.name ?? '')}: ${texts.join(' | ') || 'never'}`
+}
+
+function oneText({ parameters, returns, relation, returnsSet, returnBase }: Routine, snapshot: Snapshot): string {
+  const named = parameters.map(({ name, baseType, isRequired }) => `${key(name)}${isRequired ? '' : '?'}: ${typeText(baseType)}`)
+  const args = named.length === 0 ? 'Record<PropertyKey, never>' : `{ ${named.join('; ')} }`
+  const of = relation === null ? undefined : snapshot.relations.get(nameOf(relation))
+  const row = of
+    ? `{ ${[...of.columns.values()].map((column) => `${key(column.name)}: ${columnText(column, of.isView)}`).join('; ')} }`
+    : 'Record<string, unknown>'
+  const value = returns === 'void' ? 'undefined' : returns === 'row' ? row : typeText(returnBase)
+  return `{ Args: ${args}; Returns: ${returnsSet ? (value.includes('|') && returns !== 'row' ? `(${value})[]` : `${value}[]`) : value} }`
+}

@@ -1,0 +1,307 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import type pg from 'pg'
+import { type AnyClient, clientOf, guestOf, ownerOf, serviceOf } from './data-fixture.ts'
+import { makeFolder, removeFolder, type RunningMayfly, startMayfly } from './harness.ts'
+
+const SECRET = 'nobody-may-see-this'
+
+describe('the data API, asked by who means it ill', () => {
+  const folder = makeFolder()
+  let node: RunningMayfly
+  let owner: pg.Client
+  let guest: AnyClient
+  let service: AnyClient
+  let rest: string
+  let apikey: string
+  const ask = (query: string, init: RequestInit = {}) =>
+    fetch(`${rest}/${query}`, { ...init, headers: { apikey, ...(init.headers as Record<string, string>) } })
+
+  before(async () => {
+    node = await startMayfly(path.join(folder, 'data'))
+    owner = await ownerOf(node.data, node.ready.project.ref)
+    guest = guestOf(node.ready)
+    service = serviceOf(node.ready)
+    rest = `${node.ready.project.url}/rest/v1`
+    apikey = node.ready.project.publishableKey
+    await owner.query(`
+      create table firms (id int primary key, name text unique, shown boolean);
+      create table deals (id int primary key, firm_id int references firms (id), worth int, note text);
+      create table tags (deal_id int references deals (id), word text, primary key (deal_id, word));
+      create view open_firms with (security_invoker = true) as select * from firms;
+      create schema inner_place; create table inner_place.vault (id int primary key, note text); grant usage on schema inner_place to anon; grant all on inner_place.vault to anon;
+      create table passwords_hidden (id int primary key, note text); revoke all on passwords_hidden from anon;
+      create function notes_of(firms) returns setof deals language sql stable as 'select * from deals where firm_id = $1.id';
+      create function lasting() returns text language plpgsql as $$ begin perform set_config('role', 'service_role', false), set_config('search_path', 'inner_place', false), set_config('request.jwt.claims', '{"role":"service_role"}', false), set_config('statement_timeout', '0', false); return current_user; end $$;
+      create function slow(n int) returns int language sql stable as 'select n from pg_sleep(n)';
+      alter function slow(int) set statement_timeout = '60s';
+      alter table firms enable row level security; alter table deals enable row level security; alter table tags enable row level security;
+      create policy shown on firms for select to anon using (shown);
+      create policy shown on deals for select to anon using (exists (select from firms where firms.id = firm_id));
+      create policy shown on tags for select to anon using (exists (select from deals where deals.id = deal_id));
+      insert into firms values (1, 'open', true), (2, '${SECRET}', false);
+      insert into deals values (1, 1, 10, 'fine'), (2, 2, 1000000, '${SECRET}');
+      insert into tags values (1, 'fine'), (2, '${SECRET}');
+      insert into inner_place.vault values (1, '${SECRET}'); insert into passwords_hidden values (1, '${SECRET}');
+      select mayfly.configure_data('db_aggregates_enabled', 'true'), mayfly.configure_data('db_plan_enabled', 'true');`)
+    for (;;) if ((await service.from('firms').select('id.max()')).error === null) break
+  })
+  after(async () => {
+    await owner?.end()
+    await node?.stop()
+    removeFolder(folder)
+  })
+
+  it('shows nothing past the policies, by filter, order, count, embed, aggregate or plan', async () => {
+    const queries = [
+      'firms?select=*',
+      'firms?select=id,deals(*,tags(*))',
+      'firms?select=id,notes_of(*)',
+      'firms?select=...deals(note),id',
+      'open_firms?select=*',
+      'open_firms?select=id,deals(note)',
+      'deals?select=*,firms(*)',
+      'deals?select=id,firms!inner(name)&firms.name=like.*nobody*',
+      'deals?select=note,tags(word)&order=firms(name)&select=note,firms()',
+      'deals?note=like.*nobody*',
+      'deals?or=(worth.gt.100,note.like.*nobody*)',
+      'firms?id=gt.1',
+      'firms?id=eq.2&select=*',
+      'firms?select=name.max(),id.count()',
+      'deals?select=worth.sum(),worth.max(),firms(name)',
+      'tags?select=word.max()',
+      'firms?order=name.desc&limit=1&offset=0',
+      'rpc/notes_of',
+    ]
+    for (const query of queries) {
+      for (const accept of ['application/json', 'text/csv', 'application/vnd.pgrst.plan+json; options=verbose|analyze']) {
+        const answer = await ask(query, { headers: { accept, prefer: 'count=exact' } })
+        const text = `${[...answer.headers].join()} ${await answer.text()}`
+        assert.equal(text.replaceAll(encodeURIComponent(query), '').includes(SECRET), false, `${query} ${accept}: ${text}`)
+        if (accept === 'application/json') assert.doesNotMatch(answer.headers.get('content-range') ?? '', /\/[2-9]$/, query)
+      }
+    }
+    assert.equal((await guest.from('deals').select('worth.sum()').single()).data?.sum, 10)
+  })
+  it('serves no schema, table or name that is not its own to serve', async () => {
+    const other = await clientOf(node.ready.project.url, apikey, { db: { schema: 'inner_place' } })
+      .from('vault')
+      .select()
+    assert.deepEqual([other.status, other.error?.code, other.error?.hint], [406, 'PGRST106', 'Only the following schemas are exposed: public'])
+    for (const name of [
+      'vault',
+      'inner_place.vault',
+      'pg_roles',
+      'pg_catalog.pg_roles',
+      'migration',
+      'objects',
+      '"firms"',
+      'firms; select',
+      '%22firms%22',
+      '__proto__',
+      'constructor',
+      '..%2Ffirms',
+      '%00',
+    ])
+      assert.equal((await ask(name)).status, 404, name)
+    const near = await ask('passwords_hiddem')
+    assert.equal(near.status, 404)
+    assert.deepEqual([(await ask('passwords_hidden')).status, (await ask('rpc/pg_sleep?n=1')).status, (await ask('rpc/set_config')).status], [401, 404, 404])
+  })
+  it('leaves nothing of one request to the next on the same connection', async () => {
+    for (let round = 0; round < 12; round++) {
+      await guest.rpc('lasting')
+      const [firms, who] = await Promise.all([guest.from('firms').select('id'), guest.from('deals').select('id')])
+      assert.deepEqual([firms.data, who.data], [[{ id: 1 }], [{ id: 1 }]])
+    }
+  })
+  it('says no to any nonsense in any place, with a code, and goes on', async () => {
+    const nasty = [
+      `'`,
+      `"`,
+      `';drop table firms;--`,
+      `")`,
+      `\\`,
+      '$1',
+      '$$',
+      '%',
+      '\u0000',
+      '\ud83d\ude00',
+      '한',
+      '(',
+      ')',
+      '{',
+      '}',
+      '::',
+      '->',
+      '->>',
+      '.',
+      ',',
+      '!',
+      '...',
+      '*',
+      'null',
+      'NaN',
+      '\r\n',
+      '9'.repeat(400),
+      'x'.repeat(300),
+      '1e999',
+      '-1',
+      "E'\\''",
+      '/*',
+      'pg_sleep(9)',
+    ]
+    const places: ((text: string) => string)[] = [
+      (x) => `firms?select=${x}`,
+      (x) => `firms?select=id,a:${x}`,
+      (x) => `firms?select=id::${x}`,
+      (x) => `firms?select=name->${x}`,
+      (x) => `firms?select=deals!${x}(id)`,
+      (x) => `firms?select=${x}(id)`,
+      (x) => `firms?${x}=eq.1`,
+      (x) => `firms?id=${x}`,
+      (x) => `firms?id=eq.${x}`,
+      (x) => `firms?name=in.(${x})`,
+      (x) => `firms?name=fts(${x}).a`,
+      (x) => `firms?name=fts.${x}`,
+      (x) => `firms?or=(${x})`,
+      (x) => `firms?or=(name.eq.${x})`,
+      (x) => `firms?order=${x}`,
+      (x) => `firms?order=id.${x}`,
+      (x) => `firms?limit=${x}`,
+      (x) => `firms?offset=${x}`,
+      (x) => `firms?deals.${x}=eq.1&select=deals(id)`,
+      (x) => `${x}`,
+      (x) => `rpc/${x}`,
+      (x) => `rpc/slow?n=${x === '9'.repeat(400) ? 'a' : `x${x}`}`,
+    ]
+    const heads: ((text: string) => Record<string, string>)[] = [
+      (x) => ({ prefer: `handling=strict,timezone=${x}` }),
+      (x) => ({ prefer: x }),
+      (x) => ({ accept: x }),
+      (x) => ({ 'accept-profile': x }),
+      (x) => ({ range: x }),
+      (x) => ({ 'x-any': x }),
+    ]
+    const answers = async (query: string, headers: Record<string, string> = {}) => {
+      const answer = await ask(query, { headers })
+      const text = await answer.text()
+      assert.ok(answer.status < 500, `${query} ${JSON.stringify(headers)}: ${answer.status} ${text}`)
+      assert.equal(text.includes(SECRET), false)
+      if (answer.status >= 400) assert.match((JSON.parse(text) as { code: string }).code, /^(PGRST\d{3}|[0-9A-Z]{5}|[a-z_]+)$/, text)
+    }
+    for (const text of nasty) {
+      const encoded = encodeURIComponent(text.toWellFormed())
+      await Promise.all(places.map((place) => answers(place(encoded))))
+      if (/^[\x20-\x7e]+$/.test(text)) await Promise.all(heads.map((head) => answers('firms?select=id', head(text))))
+    }
+    assert.deepEqual((await guest.from('firms').select('id')).data, [{ id: 1 }])
+  })
+  it('takes bodies of any form, and nothing of them as SQL', async () => {
+    const bodies = [
+      '',
+      '{',
+      '[',
+      'null',
+      '5',
+      '"x"',
+      '[[]]',
+      '[null]',
+      '{"id":{"a":1}}',
+      '{"id":"\\u0000"}',
+      `{"name\\"; drop table firms; --":1}`,
+      '[{"id":1},{"id":2,"name":3}]',
+      '{"__proto__":1}',
+      `{"name":"${'\\ud800'}"}`,
+      '{"id":99999999999999999999}',
+      `[${'['.repeat(20_000)}${']'.repeat(20_000)}]`,
+    ]
+    for (const body of bodies) {
+      for (const [method, query] of [
+        ['POST', 'firms'],
+        ['PATCH', 'firms?id=eq.1'],
+        ['PUT', 'firms?id=eq.1'],
+        ['POST', 'rpc/slow'],
+        ['POST', 'firms?columns="a;b",id'],
+        ['POST', 'firms?on_conflict=x"y'],
+      ] as const) {
+        const answer = await ask(query, {
+          method,
+          body,
+          headers: { 'content-type': 'application/json', prefer: 'resolution=merge-duplicates,return=representation,missing=default' },
+        })
+        const text = await answer.text()
+        assert.ok(answer.status < 500, `${method} ${query} ${body.slice(0, 100)}: ${answer.status} ${text}`)
+      }
+    }
+    assert.deepEqual((await owner.query('select id, name from firms order by id')).rows, [
+      { id: 1, name: 'open' },
+      { id: 2, name: SECRET },
+    ])
+  })
+  it('schema changes under load are never half seen', async () => {
+    let isOver = false
+    const wrong: unknown[] = []
+    const load = Array.from({ length: 4 }, async () => {
+      while (!isOver) {
+        const { error, status } = await service.from('changing').select('id,firms(name)').limit(1)
+        // Not there, not tied to anything, or whole.
+        if (error && !['PGRST205', 'PGRST200', '42P01', '42703', '0A000'].includes(error.code)) wrong.push([status, error])
+      }
+    })
+    for (let round = 0; round < 8; round++) {
+      await owner.query('create table changing (id int primary key, firm_id int references firms (id))')
+      await owner.query('alter table changing add column extra text')
+      await owner.query('drop table changing')
+    }
+    await owner.query('create table changing (id int primary key, firm_id int references firms (id)); insert into changing values (1, 1)')
+    for (;;) {
+      const { data } = await service.from('changing').select('id,firms(name)')
+      if (data?.length === 1) break
+    }
+    isOver = true
+    await Promise.all(load)
+    assert.deepEqual(wrong, [])
+  })
+  it('a client that leaves ends what it asked for', async () => {
+    const leaving = new AbortController()
+    const asked = ask('rpc/slow?n=50', { signal: leaving.signal }).catch((error: Error) => error.name)
+    // The owner sees that sessions of others are there, not what they run: by their number.
+    const busy = async () =>
+      Number(
+        (
+          await owner.query(
+            `select count(*) from pg_locks as lock join pg_stat_activity as session using (pid) where session.usename = 'authenticator' and lock.locktype = 'virtualxid'`,
+          )
+        ).rows[0].count,
+      )
+    while ((await busy()) === 0) await new Promise((resolve) => setTimeout(resolve, 20))
+    leaving.abort()
+    assert.equal(await asked, 'AbortError')
+    while ((await busy()) > 0) await new Promise((resolve) => setTimeout(resolve, 20))
+    assert.deepEqual((await guest.from('firms').select('id')).data, [{ id: 1 }])
+  })
+  it('PostgreSQL that dies is told as such, and all goes on when it is back', async () => {
+    const pid = Number(readFileSync(path.join(node.data, 'pg', 'projects', node.ready.project.ref, 'postmaster.pid'), 'utf8').split('\n')[0])
+    owner.on('error', () => {})
+    const asked = Array.from({ length: 6 }, () => ask('rpc/slow?n=5'))
+    while ((await owner.query(`select count(*)::int as n from pg_stat_activity where usename = 'authenticator'`)).rows[0].n === 0)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    process.kill(pid, 'SIGKILL')
+    for (const answer of await Promise.all(asked)) {
+      assert.ok([503, 504].includes(answer.status), `${answer.status} ${await answer.clone().text()}`)
+      assert.equal(answer.headers.get('retry-after'), '1')
+    }
+    for (;;) {
+      const answer = await ask('firms?select=id')
+      if (answer.status === 200) {
+        assert.deepEqual(await answer.json(), [{ id: 1 }])
+        break
+      }
+      assert.equal(answer.status, 503, await answer.text())
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  })
+})

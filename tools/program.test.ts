@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { test } from 'node:test'
+import { isMade, makeProgram, programOf } from './program.mjs'
+import { ROOT } from './sources.ts'
+
+test('the program that was made of the sources is run as long as it says what they do', async () => {
+  const root = mkdtempSync(path.join(tmpdir(), 'program-'))
+  try {
+    const at = (...names: string[]) => path.join(root, ...names)
+    for (const folder of ['src', 'node_modules']) mkdirSync(at(folder))
+    for (const name of ['zod', 'pino']) symlinkSync(path.join(ROOT, 'node_modules', name), at('node_modules', name))
+    cpSync(path.join(ROOT, 'src', 'lib', 'bytes.ts'), at('src', 'bytes.ts'))
+    const main = (word: string) =>
+      `import { MiB } from './bytes.ts'\nconst { late } = await import('./late.ts')\nconst text: string = [MiB, import.meta.dirname, late, '${word}'].join(' ')\nprocess.stdout.write(text)\n`
+    writeFileSync(at('src', 'main.ts'), main('first'))
+    writeFileSync(at('src', 'late.ts'), "import { z } from 'zod'\nexport const late: string = z.string().parse('late')\n")
+    const says = () => execFileSync(process.execPath, [programOf(root)], { encoding: 'utf8' })
+    const source = at('src', 'main.ts')
+    assert.equal(programOf(root), source)
+    assert.equal(says(), `${2 ** 20} ${at('src')} late first`)
+    // What is changed in this moment is not taken for what was read.
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    assert.equal(await makeProgram(root), true)
+    assert.notEqual(programOf(root), source)
+    assert.ok(programOf(root).endsWith('main.ts.mjs') && isMade(root))
+    assert.equal(says(), `${2 ** 20} ${at('src')} late first`)
+    assert.equal(await makeProgram(root), false)
+    appendFileSync(at('src', 'late.ts'), '// it is another now\n')
+    assert.deepEqual([programOf(root), isMade(root)], [source, false])
+    writeFileSync(source, main('second'))
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    assert.equal(await makeProgram(root), true)
+    assert.equal(says(), `${2 ** 20} ${at('src')} late second`)
+    // In another place it is not what was made there.
+    const moved = `${root}-moved`
+    cpSync(root, moved, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true })
+    assert.equal(programOf(moved), path.join(moved, 'src', 'main.ts'))
+    rmSync(moved, { recursive: true, force: true })
+  } finally {
+    rmSync(root, { recursive: true, force: true })
+  }
+})
