@@ -1,45 +1,16 @@
-import type { Client, DeploymentChange } from '../client/client.ts'
+import type { Client } from '../client/client.ts'
 import { applyProject, packProject, readyApps, type PackedProject, sitesOf } from '../client/project.ts'
 import { listUrls } from '../client/urls.ts'
 import { type AliasInfo, promote } from '../client/versions.ts'
-import { bold, complain, dim, green, harmless, ms, print, progress, red, size, table, yellow } from './output.ts'
+import { bundleMemory } from './bundle-memory.ts'
+import { type HowToDeploy, showChanges } from './changes.ts'
+import { bold, complain, dim, green, ms, print, progress, size, yellow } from './output.ts'
 import { told } from './versions.ts'
-
-export interface HowToDeploy {
-  readonly name: string | null
-  /** Only say what would change. */
-  readonly dryRun: boolean
-  /** The alias that is pointed at what was deployed. */
-  readonly to: string | null
-  readonly json: boolean
-}
-
-const MARKS: Readonly<Record<DeploymentChange['action'], string>> = {
-  create: green('+ create'),
-  update: yellow('~ update'),
-  remove: red('- remove'),
-  keep: yellow('! keep'),
-  same: dim('  same'),
-}
-
-/** What differs, in a table. @returns whether anything does */
-export function showChanges(all: readonly DeploymentChange[]): boolean {
-  const changes = all.filter((change) => change.action !== 'same')
-  if (changes.length === 0) print('Nothing changes: the node has exactly this already.')
-  else
-    print(
-      table(
-        ['', 'KIND', 'NAME', 'WHY'],
-        changes.map((one) => [MARKS[one.action], one.kind, one.name, harmless(one.why.join(', '))]),
-      ),
-    )
-  return changes.length > 0
-}
 
 /** Deploys a whole project: says first what will change and why, then what came of it. */
 export async function deployProject(client: Client, project: string, folder: string, how: HowToDeploy, overrides: Record<string, unknown> = {}): Promise<void> {
   const hear = (step: string) => progress(`  ${step} …`)
-  const packed = await packProject(folder, how.name, hear, { overrides, environment: process.env })
+  const packed = await packProject(folder, how.name, hear, { overrides, bundler: bundleMemory(), environment: process.env })
     .then((all) => readyApps(client, project, all, !how.dryRun, hear))
     .finally(() => progress(''))
   const plan = await client.planDeployment(project, packed.document, how.to)

@@ -1,6 +1,7 @@
 import { text as textOf } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { Client } from '../client/client.ts'
+import { ask } from '../client/http.ts'
 import { projectOfToken, whoAmI } from '../client/tokens.ts'
 import { askSilently } from './ask.ts'
 import { green, print, table, UsageError } from './output.ts'
@@ -38,7 +39,7 @@ async function login(given: string, options: Options): Promise<void> {
   if (name === LOCAL) throw new UsageError(`--profile ${LOCAL}: so the node of this machine is called`)
   const key = (options.tokenStdin || !process.stdin.isTTY ? await textOf(process.stdin) : await askSilently(`Key or token for ${url} (not shown): `)).trim()
   if (key === '') throw new UsageError('login: no key came. It is the operator token, the secret key of a project, or a deploy token.')
-  const self = await whoAmI(new Client(url, key))
+  const self = await whoAmI(new Client(url, key, ask))
   if (self.kind === 'anon' || self.kind === 'nobody')
     throw new UsageError('login: this is the publishable key of a project, which manages nothing. Give its secret key.')
   const project = options.project ?? self.project ?? projectOfToken(key) ?? 'demo'

@@ -1,5 +1,6 @@
 import { homedir } from 'node:os'
 import { Client } from '../client/client.ts'
+import { ask } from '../client/http.ts'
 import { projectOfToken } from '../client/tokens.ts'
 import { profileFor } from './profiles.ts'
 import { findNode, type FoundNode, stateFolderOf } from '../client/nodes.ts'
@@ -36,7 +37,7 @@ export function locate(options: Common): FoundNode {
   })
 }
 
-export const clientOf = (node: FoundNode): Client => new Client(node.url, node.key)
+export const clientOf = (node: FoundNode): Client => new Client(node.url, node.key, ask)
 
 export const at = (options: Common): { readonly client: Client; readonly project: string } => {
   const node = locate(options)

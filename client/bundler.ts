@@ -1,7 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import path from 'node:path'
 import { type BuildContext, type BuildOptions, type BuildResult, build, context, type Plugin, stop } from 'esbuild'
+import { packageOf, resolvePackage } from './packages.ts'
 
 /** What is to become one file. */
 export interface BundleWish {
@@ -90,17 +91,6 @@ export class WarmBundler implements Bundler, AsyncDisposable {
   }
 }
 
-export interface PackageJson {
-  name?: string
-  dependencies?: Record<string, string>
-  optionalDependencies?: Record<string, string>
-  os?: string[]
-  cpu?: string[]
-  libc?: string[]
-  gypfile?: boolean
-  binary?: unknown
-}
-
 /** Leaves packages with compiled parts out of the bundle and remembers where they lie. */
 const nativePackages = (native: Map<string, string>): Plugin => ({
   name: 'native-packages',
@@ -132,17 +122,6 @@ const layerPackages: Plugin = {
     })
     esbuild.onLoad({ filter: /./, namespace: 'layer' }, ({ path: name }) => ({ contents: `module.exports = require(${JSON.stringify(name)})` }))
   },
-}
-
-export const packageOf = (folder: string) => JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8')) as PackageJson
-
-/** As Node does: from folder to folder upwards. */
-export function resolvePackage(name: string, from: string): string | null {
-  for (let folder = from; ; folder = path.dirname(folder)) {
-    const candidate = path.join(folder, 'node_modules', name)
-    if (existsSync(path.join(candidate, 'package.json'))) return candidate
-    if (path.dirname(folder) === folder) return null
-  }
 }
 
 function isNative(folder: string): boolean {

@@ -183,21 +183,49 @@ export interface SiteInfo {
   readonly bytes: number
 }
 
+export interface Asked {
+  readonly method: string
+  readonly headers: Record<string, string>
+  readonly body?: string | Uint8Array<ArrayBuffer>
+  readonly signal?: AbortSignal
+}
+
+/** What came back; its body is read once, in one of three ways. */
+export interface Answer {
+  readonly status: number
+  readonly ok: boolean
+  readonly headers: { get(name: string): string | null }
+  readonly body: AsyncIterable<Uint8Array> | null
+  text(): Promise<string>
+  json(): Promise<unknown>
+}
+
+/** Sends a request. @throws what the connection met, or the signal's reason */
+export type Ask = (url: string, asked: Asked) => Promise<Answer>
+
 /** The management API of one node, as one key. */
 export class Client {
   readonly #url: string
   readonly #key: string
+  readonly #ask: Ask
 
-  constructor(url: string, key: string) {
+  constructor(url: string, key: string, ask: Ask = (url, asked) => fetch(url, asked)) {
     this.#url = url.replace(/\/+$/, '')
     this.#key = key
+    this.#ask = ask
   }
 
   /** @throws ApiError, UnreachableError */
-  async request(method: string, path: string, body?: RequestInit['body'], headers: Record<string, string> = {}, signal?: AbortSignal): Promise<Response> {
-    let response: Response
+  async request(
+    method: string,
+    path: string,
+    body?: string | Uint8Array<ArrayBuffer> | null,
+    headers: Record<string, string> = {},
+    signal?: AbortSignal,
+  ): Promise<Answer> {
+    let response: Answer
     try {
-      response = await fetch(`${this.#url}${path}`, {
+      response = await this.#ask(`${this.#url}${path}`, {
         method,
         headers: { authorization: `Bearer ${this.#key}`, ...headers },
         ...(body === undefined || body === null ? {} : { body }),
@@ -251,7 +279,7 @@ export class Client {
     return (await this.#json<{ function: FunctionInfo }>('GET', `${at(project)}/functions/${encodeURIComponent(name)}`)).function
   }
 
-  removeFunction(project: string, name: string): Promise<Response> {
+  removeFunction(project: string, name: string): Promise<Answer> {
     return this.request('DELETE', `${at(project)}/functions/${encodeURIComponent(name)}`)
   }
 
@@ -269,7 +297,7 @@ export class Client {
     return (await this.#json<{ layer: LayerInfo }>('POST', `${at(project)}/layers/${encodeURIComponent(name)}`, wish)).layer
   }
 
-  removeLayer(project: string, name: string, version: number): Promise<Response> {
+  removeLayer(project: string, name: string, version: number): Promise<Answer> {
     return this.request('DELETE', `${at(project)}/layers/${encodeURIComponent(name)}/${version}`)
   }
 
@@ -285,7 +313,7 @@ export class Client {
     }
   }
 
-  putArtefact(project: string, sha256: string, zip: Uint8Array): Promise<Response> {
+  putArtefact(project: string, sha256: string, zip: Uint8Array): Promise<Answer> {
     return this.request('PUT', `${at(project)}/artefacts/${sha256}`, new Uint8Array(zip), { 'content-type': 'application/zip' })
   }
 
@@ -303,7 +331,7 @@ export class Client {
     return this.#json('PUT', `${at(project)}/functions/${encodeURIComponent(name)}/triggers`, { triggers })
   }
 
-  putSiteFile(project: string, sha256: string, bytes: Uint8Array): Promise<Response> {
+  putSiteFile(project: string, sha256: string, bytes: Uint8Array): Promise<Answer> {
     return this.request('PUT', `${at(project)}/site-files/${sha256}`, new Uint8Array(bytes), { 'content-type': 'application/octet-stream' })
   }
 
@@ -359,7 +387,7 @@ export class Client {
     return this.#json('POST', `${at(project)}/dead-letters/${encodeURIComponent(id)}/replay`)
   }
 
-  removeDeadLetter(project: string, id: string): Promise<Response> {
+  removeDeadLetter(project: string, id: string): Promise<Answer> {
     return this.request('DELETE', `${at(project)}/dead-letters/${encodeURIComponent(id)}`)
   }
 
@@ -374,7 +402,7 @@ export class Client {
     let rest = ''
     const decoder = new TextDecoder()
     for await (const chunk of response.body ?? []) {
-      rest += decoder.decode(chunk as Uint8Array, { stream: true })
+      rest += decoder.decode(chunk, { stream: true })
       const lines = rest.split('\n')
       rest = lines.pop() ?? ''
       for (const line of lines) if (line !== '') yield JSON.parse(line) as LogLine

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import { existsSync, promises as fs, readdirSync } from 'node:fs'
 import path from 'node:path'
 import yazl from 'yazl'
-import { type Bundler, bundleOnce, type PackageJson, packageOf, resolvePackage } from './bundler.ts'
+import type { Bundler } from './bundler.ts'
+import { type PackageJson, packageOf, resolvePackage } from './packages.ts'
 import type { Client, FunctionInfo } from './client.ts'
 import { type App, appFiles, appOf, frameworkOf } from './framework.ts'
 import { isPackedWhole, wholeFolder } from './pack-whole.ts'
@@ -90,7 +91,7 @@ export async function packFolder(
   name: string | null,
   hear: Hear = () => {},
   overrides: Record<string, unknown> = {},
-  { bundler = bundleOnce, environment = {} }: PackingHow = {},
+  { bundler, environment = {} }: PackingHow = {},
 ): Promise<Packed> {
   const root = path.resolve(folder)
   const { steps, step } = inSteps(hear)
@@ -106,7 +107,8 @@ export async function packFolder(
     throw new FolderError(`${folder} has no ${handler.split('.')[0]}.ts, .js or .mjs to run; name another with "handler" in mayfly.json.${otherLanguage(root)}`)
   const bundled = await step('bundle', async () => {
     try {
-      return await bundler.bundle({
+      // Who remembers what it bundled has no need of it.
+      return await (bundler ?? (await import('./bundler.ts')).bundleOnce).bundle({
         root,
         entry,
         node: /^nodejs(\d+)\.x$/.exec(String(definition.runtime))?.[1] ?? '24',
