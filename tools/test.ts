@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { check, unitTests } from './check.ts'
-import { filesOf, runTests, type Tally, type TestFile, tellTimes, tellUnsteady, worked } from './run-tests.ts'
+import { filesOf, runTests, type TestFile, tellTimes, tellUnsteady, worked } from './run-tests.ts'
 import { installTestPrograms, installTestRuntimes } from './test-programs.ts'
 
 // `npm test`: the gate, and Mayfly from outside. The last line is the sum.
@@ -10,15 +10,13 @@ const from = performance.now()
 const workedBefore = worked()
 installTestPrograms(say)
 installTestRuntimes(say)
-// What waits more than it works runs beside others; what looks at how a node ends, to the last line it says, has the machine to itself.
-const ALONE = ['stop']
 // What tells of workers, or of calls where it makes a difference in which process they land, runs on nodes with two of them.
 // A node of one or two cores has none, and a start with workers takes twice the processor time of one without: all else runs
 // so. What most depends on it runs both ways. `npm run test:workers` runs everything with workers.
 const WITH_WORKERS = [
   ...['egress', 'fairness', 'function-urls', 'functions', 'isolation', 'lambda-concurrency', 'lambda-invoke', 'lambda-streaming', 'lambda-versions'],
   ...['metrics', 'photo-app', 'queue', 'realtime', 'resources', 'routes', 'secrets', 'shared-sandbox', 'stop', 'supabase-functions'],
-  ...['versions-cli', 'workers'],
+  'workers',
 ]
 const BOTH_WAYS = ['functions', 'queue', 'stop']
 const WORKERS = 2
@@ -27,20 +25,9 @@ const ONE_WORKER = ['egress']
 const AT_ONCE = 4
 // The longest begin first, so that none of them is left over when all else is done.
 const LONGEST = [
-  ...[
-    'photo-crash',
-    'google-functions',
-    'console-pages',
-    'functions',
-    'functions-misbehaving',
-    'egress',
-    'cli',
-    'deployments',
-    'runtimes',
-    'lambda-concurrency',
-  ],
-  ...['console-settings', 'function-urls', 'function-settings', 'init', 'lambda-tools', 'azure-functions', 'external-database', 'realtime'],
-  ...['supabase-functions', 'conventions', 'photo-page', 'lambda-versions', 'storage', 'start'],
+  ...['photo-crash', 'google-functions', 'versions-cli', 'cli', 'console-pages', 'functions', 'deployments', 'runtimes', 'egress', 'lambda-errors'],
+  ...['lambda-concurrency', 'functions-misbehaving', 'function-urls', 'function-settings', 'photo-page', 'console-settings', 'init', 'ordinary-user'],
+  ...['azure-functions', 'external-database', 'workers', 'conventions', 'stop', 'routes', 'realtime', 'secrets', 'storage', 'start'],
 ]
 const nameOf = ({ file }: TestFile) => path.basename(file, '.test.ts')
 const turnOf = (one: TestFile): number => (LONGEST.includes(nameOf(one)) ? LONGEST.indexOf(nameOf(one)) : LONGEST.length)
@@ -53,18 +40,15 @@ const acceptance = filesOf(['test/acceptance/*.test.ts'], 400_000).flatMap((one)
   ...(WITH_WORKERS.includes(nameOf(one)) ? [withWorkers(one, ONE_WORKER.includes(nameOf(one)) ? 1 : WORKERS)] : []),
   ...(!WITH_WORKERS.includes(nameOf(one)) || BOTH_WAYS.includes(nameOf(one)) ? [withWorkers(one, 0)] : []),
 ])
-const isAlone = (one: TestFile) => ALONE.includes(nameOf(one))
-const together = [...acceptance.filter((one) => !isAlone(one)), ...unitTests()].toSorted((a, b) => turnOf(a) - turnOf(b))
-const { ok, tally } = await check(() => runTests(together, AT_ONCE))
-const all: readonly Tally[] = [tally, await runTests(acceptance.filter(isAlone), 1)]
+const files = [...acceptance, ...unitTests()].toSorted((a, b) => turnOf(a) - turnOf(b))
+const { ok, tally } = await check(() => runTests(files, AT_ONCE))
 say('slowest files and tests:')
 tellTimes([...tally.slowestFiles, ...tally.slowest])
-for (const { name, why } of all.flatMap(({ skips }) => skips)) say(`skipped: ${name}: ${why}`)
-for (const one of all) tellUnsteady(one)
-const passed = all.reduce((sum, one) => sum + one.passed, 0)
+for (const { name, why } of tally.skips) say(`skipped: ${name}: ${why}`)
+tellUnsteady(tally)
 // A step of the gate that is no test counts as one that failed.
-const failed = all.reduce((sum, one) => sum + one.failed, 0) + (ok || tally.failed > 0 ? 0 : 1)
+const failed = tally.failed + (ok || tally.failed > 0 ? 0 : 1)
 const seconds = (performance.now() - from) / 1000
 say(`${seconds.toFixed(0)} s; the machine's ${availableParallelism()} processors worked ${(worked() - workedBefore).toFixed(0)} s`)
-say(`${passed} passed, ${failed} failed`)
-process.exit(failed === 0 && passed > 0 ? 0 : 1)
+say(`${tally.passed} passed, ${failed} failed`)
+process.exit(failed === 0 && tally.passed > 0 ? 0 : 1)

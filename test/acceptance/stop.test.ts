@@ -5,12 +5,24 @@ import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { makeFolder, mayfly, processes, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 
+/** Its head tells that it runs; the rest comes later. */
+const SLOW = `export default { fetch: () => new Response(new ReadableStream({ start: (to) => {
+  to.enqueue(new TextEncoder().encode('who'))
+  setTimeout(() => { to.enqueue(new TextEncoder().encode('le')); to.close() }, 1500)
+} })) }`
+/** One call answers with a head and no more, any other with nothing. */
+const ENDLESS = `export default { fetch: (request) => {
+  setInterval(() => {}, 1000)
+  if (!request.url.endsWith('/head')) return new Promise(() => {})
+  return new Response(new ReadableStream({ start: (to) => to.enqueue(new TextEncoder().encode('x')) }))
+} }`
+
 let folder = ''
 before(() => {
   folder = makeFolder()
   const slow = path.join(folder, 'slow')
   mkdirSync(slow)
-  writeFileSync(path.join(slow, 'index.ts'), 'export const handler = async () => (await new Promise((done) => setTimeout(done, 1500)), "whole")')
+  writeFileSync(path.join(slow, 'index.ts'), SLOW)
 })
 after(() => removeFolder(folder))
 
@@ -18,8 +30,7 @@ after(() => removeFolder(folder))
 async function stopsCleanly(node: RunningMayfly, signal: NodeJS.Signals, times: 1 | 2 = 1): Promise<number | null> {
   const { ready, data } = node
   assert.equal(mayfly(['deploy', path.join(folder, 'slow'), '--data', data]).code, 0)
-  const answer = fetch(`${ready.url}/functions/v1/slow`, { method: 'POST', headers: { apikey: ready.project.secretKey }, body: '{}' })
-  await new Promise((resolve) => setTimeout(resolve, 500))
+  const answer = await fetch(`${ready.url}/functions/v1/slow`, { method: 'POST', headers: { apikey: ready.project.secretKey }, body: '{}' })
   const group = node.child.pid as number
   const ended = once(node.child, 'exit')
   process.kill(-group, signal)
@@ -28,7 +39,7 @@ async function stopsCleanly(node: RunningMayfly, signal: NodeJS.Signals, times: 
     await new Promise((resolve) => setTimeout(resolve, 200))
     process.kill(-group, signal)
   }
-  assert.equal(await (await answer).text(), 'whole', 'a call that runs is let end')
+  assert.equal(await answer.text(), 'whole', 'a call that runs is let end')
   const [code] = (await ended) as [number | null]
   assert.equal(/.*("level":50|\n\s+at ).*/.exec(node.stderr())?.[0] ?? '', '', 'no fault and no stack')
   assert.deepEqual(
@@ -55,18 +66,24 @@ describe('a signal to the whole process group', () => {
   it('cuts calls that do not end within --drain-ms (drainTime), and ends', async () => {
     const source = path.join(folder, 'endless')
     mkdirSync(source)
-    writeFileSync(path.join(source, 'index.ts'), 'export const handler = () => new Promise(() => { setInterval(() => {}, 1000) })')
+    writeFileSync(path.join(source, 'index.ts'), ENDLESS)
     const node = await startMayfly(path.join(folder, 'data'), ['--empty', '--drain-ms', '500'])
     assert.equal(mayfly(['deploy', source, '--data', node.data]).code, 0)
-    const called = fetch(`${node.ready.url}/functions/v1/endless`, { headers: { apikey: node.ready.project.secretKey } }).then(
+    const call = (at: string) => fetch(`${node.ready.url}/functions/v1/endless/${at}`, { headers: { apikey: node.ready.project.secretKey } })
+    const called = call('nothing').then(
       async (reply) => [reply.status, ((await reply.json()) as { code: string }).code],
       () => 'cut',
     )
-    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    const begun = await call('head')
+    const broken = begun.text().then(
+      () => 'whole',
+      () => 'cut',
+    )
     const from = performance.now()
     assert.equal(await node.stop(), 0)
     const tookMs = performance.now() - from
     assert.ok(tookMs > 500 && tookMs < 8_000, `${tookMs} ms`)
+    assert.equal(await broken, 'cut')
     const told = await called
     assert.ok(told === 'cut' || JSON.stringify(told) === '[503,"shutting_down"]', JSON.stringify(told))
   })
