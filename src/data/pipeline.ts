@@ -1,13 +1,16 @@
 import type { Reply, RequestContext } from '../core/route.ts'
-import { identityOf } from '../core/session.ts'
+import { identityOf, type SqlIdentity } from '../core/session.ts'
 import type { IncomingHttpHeaders } from 'node:http'
 import { LIMITS } from '../core/limits.ts'
 import type { Project } from '../core/project.ts'
 import { DataError } from './errors.ts'
 import { planRequest, schemaOf } from './plan/plan-request.ts'
+import { openapiOf, type Visible } from './openapi.ts'
 import type { DataPlan } from './plan/plan.ts'
 import { queryOf } from './query/query.ts'
+import { rootQuery } from './query/root.ts'
 import { judgeOf, replyOf, rollsBack } from './reply.ts'
+import { contentTypeOf } from './request/media.ts'
 import { type DataRequest, readRequest } from './request/request.ts'
 import type { Data, DataPlace } from './service.ts'
 import type { Snapshot } from './schema/snapshot.ts'
@@ -27,6 +30,7 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
   const { plan, snapshot } = await planned(request, place)
   if (plan.kind === 'describe') return { status: 200, headers: { allow: plan.allow }, body: null }
   const schema = schemaOf(request, snapshot)
+  if (plan.kind === 'root') return await describeAll(context, plan.schema, { snapshot, place, request, identity })
   const routine = plan.kind === 'call' ? plan.call.routine : null
   const query = queryOf(plan, request.preferences, snapshot.settings.maxRows)
   const setting = {
@@ -42,6 +46,34 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
   }
   const answer = await transact(place.pool, snapshot, setting, query, { judge: judgeOf(plan, request), cancel: place.cancel, signal: context.signal })
   return replyOf(plan, request, snapshot, answer, schema)
+}
+
+/** The document of a schema, with what the role of who asks may use of it. */
+async function describeAll(
+  context: RequestContext,
+  schema: string,
+  { snapshot, place, request, identity }: { snapshot: Snapshot; place: DataPlace; request: DataRequest; identity: SqlIdentity },
+): Promise<Reply> {
+  const setting = {
+    identity,
+    schema,
+    method: context.method,
+    path: '/',
+    headers: JSON.stringify(headersForSql(context.headers)),
+    timezone: null,
+    isReadOnly: true,
+    hoisted: new Map<string, string>(),
+    rollsBack: false,
+  }
+  const { row } = await transact(place.pool, snapshot, setting, rootQuery(schema), { judge: null, cancel: place.cancel, signal: context.signal })
+  const visible = JSON.parse(row.body ?? '{"relations":[],"routines":[],"description":null}') as Visible
+  // Every project is there by its name, the default one too.
+  const base = new URL(`/p/${(context.project as Project).ref}/rest/v1`, context.origin)
+  return {
+    status: 200,
+    headers: { 'content-type': contentTypeOf({ kind: 'openapi' }), ...(request.profile === null ? {} : { 'content-profile': schema }) },
+    body: JSON.stringify(openapiOf(snapshot, schema, visible, base)),
+  }
 }
 
 const NOT_FOUND = new Set(['PGRST106', 'PGRST200', 'PGRST202', 'PGRST204', 'PGRST205'])

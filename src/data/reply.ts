@@ -9,7 +9,7 @@ import { type DataRequest, notSatisfiable } from './request/request.ts'
 import type { Snapshot } from './schema/snapshot.ts'
 import type { Answer } from './transaction.ts'
 
-type Made = Exclude<DataPlan, { kind: 'describe' }>
+type Made = Exclude<DataPlan, { kind: 'describe' | 'root' }>
 
 /** What an answer must be like, or nothing of what was done stays. Null where nothing can be wrong with it. */
 export function judgeOf(plan: Made, request: DataRequest): ((answer: Answer) => void) | null {

@@ -519,7 +519,54 @@ describe('the database as an API, by supabase-js', () => {
     assert.deepEqual(((await ask({ apikey: `${open}x` }))[1] as { message: string }).message, 'Invalid API key')
     const token = await ask({ apikey: open, authorization: 'Bearer a.b.c' })
     assert.deepEqual([token[0], (token[1] as { code: string }).code], [401, 'PGRST301'])
-    assert.equal(url.length > 0, true)
+    const preflight = await fetch(`${url}/rest/v1/todos`, {
+      method: 'OPTIONS',
+      headers: {
+        origin: 'https://app.example',
+        'access-control-request-method': 'PATCH',
+        'access-control-request-headers': 'apikey,prefer,content-profile,x-client-info',
+      },
+    })
+    assert.deepEqual([preflight.status, preflight.headers.get('access-control-allow-origin')], [204, '*'])
+    assert.match(String(preflight.headers.get('access-control-allow-headers')), /content-profile/)
+    const seen = await fetch(`${url}/rest/v1/todos?limit=0`, { headers: { apikey: open, origin: 'https://app.example' } })
+    assert.match(String(seen.headers.get('access-control-expose-headers')), /content-range.*proxy-status/)
+  })
+  it('describes itself, to each role what it may use', async () => {
+    await owner.query(`
+      create table drawer (id int primary key, todo_id bigint not null references todos (id), kind text default 'x', bits int[]); revoke all on drawer from anon;
+      comment on table drawer is E'A drawer\\nwith things'; comment on column drawer.kind is 'What it is';
+      create function hidden() returns int language sql as 'select 1'; revoke all on function hidden() from public, anon;`)
+    await untilSeen(service, 'drawer')
+    interface Spec {
+      readonly swagger: string
+      readonly basePath: string
+      readonly paths: Record<string, Record<string, { summary?: string }>>
+      readonly definitions: Record<string, { required?: string[]; properties: Record<string, { format?: string; type?: string; description?: string }> }>
+      readonly parameters: Record<string, unknown>
+    }
+    const { project } = node.ready
+    const spec = async (apikey: string) => {
+      const answer = await fetch(`${project.url}/rest/v1/`, { headers: { apikey, accept: 'application/openapi+json' } })
+      assert.deepEqual([answer.status, answer.headers.get('content-type')], [200, 'application/openapi+json; charset=utf-8'])
+      return (await answer.json()) as Spec
+    }
+    const all = await spec(project.secretKey)
+    assert.equal(all.swagger, '2.0')
+    assert.deepEqual(Object.keys(all.paths['/drawer'] ?? {}), ['get', 'post', 'patch', 'delete'])
+    assert.deepEqual(all.paths['/drawer']?.get?.summary, 'A drawer')
+    assert.deepEqual(all.definitions.drawer?.required, ['id', 'todo_id'])
+    assert.deepEqual(all.definitions.drawer?.properties.id, { format: 'int32', type: 'integer', description: 'Note:\nThis is a Primary Key.<pk/>' })
+    assert.match(String(all.definitions.drawer?.properties.todo_id?.description), /<fk table='todos' column='id'\/>/)
+    assert.deepEqual(all.definitions.drawer?.properties.bits, { format: 'integer[]', type: 'array', items: { type: 'integer' } })
+    assert.ok('rowFilter.drawer.kind' in all.parameters)
+    assert.deepEqual(Object.keys(all.paths['/rpc/add'] ?? {}), ['get', 'post'])
+    const open = await spec(project.publishableKey)
+    assert.deepEqual(['/drawer' in open.paths, 'drawer' in open.definitions, '/rpc/hidden' in open.paths, '/todos' in open.paths], [false, false, false, true])
+    const at = await fetch(`${node.ready.url}${open.basePath}/todos?limit=1`, { headers: { apikey: project.publishableKey } })
+    assert.equal(at.status, 200)
+    assert.equal((await fetch(`${project.url}/rest/v1/`, { method: 'POST', headers: { apikey: project.secretKey } })).status, 405)
+    assert.equal((await fetch(`${project.url}/rest/v1/`, { headers: { apikey: project.secretKey, accept: 'text/csv' } })).status, 406)
   })
   it('types: as TypeScript that the client takes', () => {
     const { stdout, code } = mayfly(['types', '--data', node.data])

@@ -19,7 +19,7 @@ export function schemaOf({ profile }: DataRequest, { settings: { schemas } }: Sn
 export function planRequest(request: DataRequest, snapshot: Snapshot): DataPlan {
   const schema = schemaOf(request, snapshot)
   const { target } = request
-  if (target.kind === 'root') return planRoot(request)
+  if (target.kind === 'root') return planRoot(request, schema)
   const qualified: Qualified = { schema, name: target.name }
   if (target.kind === 'function') return planFunction(request, snapshot, qualified)
   const relation = snapshot.relations.get(nameOf(qualified))
@@ -91,9 +91,10 @@ const mediaName = (type: MediaType): string => {
   }
 }
 
-function planRoot(request: DataRequest): DataPlan {
+function planRoot(request: DataRequest, schema: string): DataPlan {
   if (request.action === 'describe') return { kind: 'describe', allow: 'OPTIONS,GET,HEAD' }
-  throw new DataError('PGRST126', 'Root endpoint metadata is disabled')
+  if (!request.accept.some(({ kind }) => kind === 'json' || kind === 'openapi')) throw notAcceptable(request.accept)
+  return { kind: 'root', schema }
 }
 
 function planFunction(request: DataRequest, snapshot: Snapshot, qualified: Qualified): DataPlan {

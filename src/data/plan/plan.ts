@@ -102,6 +102,8 @@ export type DataPlan =
   | { readonly kind: 'write'; readonly write: WritePlan; readonly read: ReadPlan; readonly shape: Shape }
   | { readonly kind: 'call'; readonly call: CallPlan; readonly read: ReadPlan; readonly shape: Shape }
   | { readonly kind: 'describe'; readonly allow: string }
+  /** What there is, as a document. */
+  | { readonly kind: 'root'; readonly schema: string }
 
 /** How the answer looks. */
 export interface Shape {

@@ -6,7 +6,7 @@ import { countText, MADE, readText } from './read.ts'
 import { list, quoted, Values } from './text.ts'
 import { callText, NEW_ROWS, writeText } from './write.ts'
 
-type Made = Exclude<DataPlan, { kind: 'describe' }>
+type Made = Exclude<DataPlan, { kind: 'describe' | 'root' }>
 
 /** What the main statement answers with: one row of these columns. */
 export interface AnswerRow {
