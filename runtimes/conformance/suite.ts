@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdirSync, readdirSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import net from 'node:net'
 import { join } from 'node:path'
 import { describe } from 'node:test'
@@ -13,6 +13,9 @@ import type { Column } from './table.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB
+
+/** What a process has of its own, in bytes. */
+const ownMemory = (pid: number): number => Number(/^Anonymous:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1]) * KiB
 
 /** What runtimes/PROTOCOL.md asks of a runtime, on a real process of it; a runtime is done when it passes. */
 export function runtimeConformance(name: string, runtime: Runtime, column: Column): void {
@@ -226,6 +229,26 @@ export function runtimeConformance(name: string, runtime: Runtime, column: Colum
           )
         }
         assert.equal(guest.own.out, '')
+      })
+    })
+
+    describe('memory', () => {
+      const it = column.group('memory')
+      it('keeps nothing of calls that are over, also of what they had in the environment', async () => {
+        await using guest = await start('echo')
+        const calls = async (count: number) => {
+          for (let n = 0; n < count; n++) {
+            const traceId = `${count}-${n}`.padStart(56 * KiB, 'x')
+            await guest.done(guest.event(n, { traceId }))
+            guest.calls.clear()
+          }
+        }
+        await calls(200)
+        const before = ownMemory(guest.child.pid as number)
+        await calls(700)
+        const grown = ownMemory(guest.child.pid as number) - before
+        // What the calls were told is 38 MiB.
+        assert.ok(grown < 20 * MiB, `${(grown / MiB).toFixed(1)} MiB more after 700 calls`)
       })
     })
 

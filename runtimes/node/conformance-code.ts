@@ -24,7 +24,7 @@ export const HANDLER_CODE: Readonly<Record<HandlerName | StreamerName, string>> 
     const { functionName, functionVersion, invokedFunctionArn, memoryLimitInMB, logGroupName, logStreamName, awsRequestId, clientContext } = context
     return { functionName, functionVersion, functionArn: invokedFunctionArn, memoryMb: Number(memoryLimitInMB), logGroup: logGroupName,
       logStream: logStreamName, invocationId: awsRequestId, clientContext: clientContext ?? null, remainingMs: context.getRemainingTimeInMillis() }`),
-  environment: `const atLoad = { ...process.env }\n${lambda('return { atLoad, atCall: { ...process.env } }')}`,
+  environment: `const atLoad = { ...process.env }\n${lambda('return { atLoad, atCall: { ...process.env, _X_AMZN_TRACE_ID: process.env._X_AMZN_TRACE_ID } }')}`,
   sleep:
     SLEEP + lambda('process.stdout.write(`begin ${event.name}\\n`); await sleep(event.ms); process.stdout.write(`end ${event.name}\\n`); return event.name'),
   throws: lambda('throw new Error(event.message)'),

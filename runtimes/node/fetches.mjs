@@ -8,7 +8,6 @@ import { partsOf, requestOf } from './web.mjs'
 import { control } from './wire.mjs'
 
 const { stringify } = JSON
-const realEnv = process.env
 
 export class IncomingBody {
   constructor(call) {
@@ -64,7 +63,6 @@ export class IncomingBody {
 }
 
 export async function runFetch(call) {
-  realEnv._X_AMZN_TRACE_ID = call.context.traceId
   const request = requestOf(call)
   const context = {
     waitUntil: (promise) => {

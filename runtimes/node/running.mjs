@@ -59,9 +59,35 @@ export class RunningCall {
   }
 }
 
+const TRACE = '_X_AMZN_TRACE_ID'
+const realEnv = process.env
+const { hasOwn } = Object
+let offersTrace = false
+let lastTrace
+
+/**
+ * Code reads its trace in the environment, where it is not written: the C library keeps each value that a variable ever had.
+ * The object behind the environment answers instead, to each call with its own.
+ */
+function offerTrace(call) {
+  lastTrace = call.context.traceId
+  if (!offersTrace) {
+    offersTrace = true
+    const get = () => (concurrent ? storage.getStore()?.context.traceId : undefined) ?? lastTrace
+    Object.defineProperty(Object.getPrototypeOf(realEnv), TRACE, { get, enumerable: true, configurable: true })
+  }
+  // What code wrote there itself was of the calls before.
+  if (hasOwn(realEnv, TRACE)) delete realEnv[TRACE]
+}
+export function withdrawTrace() {
+  offersTrace = false
+  delete Object.getPrototypeOf(realEnv)[TRACE]
+}
+
 /** Runs `work`, which is asynchronous, with some bytes as this call's. What it throws is for `failed`. */
 export function run(call, work, bytes, failed) {
   currentCall = call
+  offerTrace(call)
   if (concurrent) storage.run(call, go, call, work, bytes, failed)
   else go(call, work, bytes, failed)
 }

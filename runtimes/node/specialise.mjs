@@ -26,8 +26,20 @@ export function prepare(fields) {
   offerStreams(fields.environment)
   shapeLogs(fields.environment)
   listenTo(fields.relayPorts)
-  v8.setFlagsFromString(`--max-old-space-size=${Math.max(16, Math.floor(fields.memoryMb * 0.75))}`)
+  v8.setFlagsFromString(`--heap-growing-percent=${growth(fields.memoryMb)}`)
 }
+
+/**
+ * By how many percent the heap may grow before it is collected again: what V8 would choose, had it been told the memory when it
+ * started, where only the machine's was known. Its other limits are fixed from then on. Zero leaves the choice to V8.
+ */
+function growth(memoryMb) {
+  if (memoryMb >= LARGE_MB) return 0
+  return LEAST_GROWTH + Math.floor(((100 - LEAST_GROWTH) * Math.max(0, memoryMb - SMALL_MB)) / (LARGE_MB - SMALL_MB))
+}
+const LEAST_GROWTH = 30
+const SMALL_MB = 256
+const LARGE_MB = 2048
 
 /** Loads the code, and tells how that went. */
 export async function become(fields) {

@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm'
 import { start } from './calls.mjs'
 import { encode, F, u32 } from './frames.mjs'
 import { listenRelay, listenTo } from './relay.mjs'
-import { calls, code, forget } from './running.mjs'
+import { calls, code, forget, withdrawTrace } from './running.mjs'
 import { become, prepare, replaceEnvironment } from './specialise.mjs'
 import { offerWeb } from './web.mjs'
 import { control, sandboxCredit } from './wire.mjs'
@@ -62,7 +62,7 @@ export async function warm({ rounds, relayPorts = [], fetches = true, collects =
   if (fetches) await warmFetch()
   code.handler = null
   sandboxCredit.left = credit
-  delete realEnv._X_AMZN_TRACE_ID
+  withdrawTrace()
   control.send = realSend
   control.sendData = realData
   if (collects) giveBack()

@@ -132,6 +132,7 @@ export const providedRuntime: Runtime = {
   calls: 'one',
   adds: ADDED,
   lacks: {
+    'memory: keeps nothing of calls that are over, also of what they had in the environment': 'it hands the trace on in a header, which may not be so long',
     'streams: are given up when nobody reads them any more, also without credit: an end without fin': LEFT,
     'streams: are given up before they have begun': LEFT,
   },

@@ -34,6 +34,8 @@ export interface Guests {
 
 const PYTHON = '/usr/bin/python3'
 const NODE_FLAGS = ['--v8-pool-size=1', '--disable-warning=ExperimentalWarning']
+/** A guest starts before its function's memory is known: young objects may take 32 MB, and not the 128 that V8 takes of a large machine. */
+const YOUNG_FLAG = '--max-semi-space-size=16'
 /** The supervisor shares the function's memory: it takes little, and gives back what it took. */
 const SUPERVISOR_FLAGS = [...NODE_FLAGS, '--max-semi-space-size=1', '--max-old-space-size=96', '--expose-gc']
 
@@ -80,7 +82,10 @@ export async function findGuests(root: string): Promise<Guests> {
     if (runtime === 'python3.x') return python === null ? null : PYTHON_GUEST
     const node = nodeOf(runtime)
     if (node === null) return null
-    return { node, command: ({ node: inside, runtimes, relay }) => [inside, ...NODE_FLAGS, path.join(runtimes, 'node', 'bootstrap.mjs'), String(relay)] }
+    return {
+      node,
+      command: ({ node: inside, runtimes, relay }) => [inside, ...NODE_FLAGS, YOUNG_FLAG, path.join(runtimes, 'node', 'bootstrap.mjs'), String(relay)],
+    }
   }
   const refusal = (name: string): string | null => {
     const runtime = sandboxRuntime(name)

@@ -6,7 +6,7 @@ import time
 
 from . import frames as f
 from . import handing
-from .handlers import Call, load, look_in, payload_of, perform
+from .handlers import Call, load, look_in, payload_of, perform, show_trace
 from .logs import Logs, open_output
 from .pump import Pump
 from .relay import Relay
@@ -221,7 +221,7 @@ class Guest:
             self.wire.muted = False
             self.version, self.handler, self.logs = kept, None, None
             if before is None:
-                os.environ.pop("_X_AMZN_TRACE_ID", None)
+                show_trace(None)
         self.wire.send(f.WARMED, 0, 0)
 
     def run(self):

@@ -135,13 +135,21 @@ def encode(value):
         return json.dumps(value).encode()
 
 
+_TRACE = os.environ.encodekey("_X_AMZN_TRACE_ID")
+
+
+def show_trace(trace_id):
+    # In the mapping alone: the C library keeps each value that a variable ever had, so that every call would leave its own.
+    if trace_id:
+        os.environ._data[_TRACE] = os.environ.encodevalue(trace_id)
+    else:
+        os.environ._data.pop(_TRACE, None)
+
+
 def perform(handler, call, body, logs):
     """@returns its result as bytes and None, or None and the error as callers see it"""
     logs.request_id = call.request_id
-    if call.trace_id:
-        os.environ["_X_AMZN_TRACE_ID"] = call.trace_id
-    else:
-        os.environ.pop("_X_AMZN_TRACE_ID", None)
+    show_trace(call.trace_id)
     try:
         try:
             event = json.loads(body)
