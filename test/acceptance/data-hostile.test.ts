@@ -117,6 +117,39 @@ describe('the data API, asked by who means it ill', () => {
       assert.deepEqual([firms.data, who.data], [[{ id: 1 }], [{ id: 1 }]])
     }
   })
+  it('keys of another project open nothing here, and its tables of the same names are its own', async () => {
+    const made = await fetch(`${node.ready.url}/api/v1/projects`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${readFileSync(path.join(node.data, 'operator.token'), 'utf8').trim()}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ ref: 'rival' }),
+    })
+    const { publishableKey, secretKey } = ((await made.json()) as { keys: { publishableKey: string; secretKey: string } }).keys
+    const url = `${node.ready.url}/p/rival`
+    const rival = clientOf(url, secretKey)
+    // Its server runs from its first request on.
+    assert.equal((await rival.from('firms').select('id')).error?.code, 'PGRST205')
+    const rivals = await ownerOf(node.data, 'rival')
+    await rivals.query(`create table firms (id int primary key, name text); insert into firms values (7, 'rival')`).finally(() => rivals.end())
+    for (;;) if ((await rival.from('firms').select('id')).error === null) break
+    assert.deepEqual((await rival.from('firms').select('id,name')).data, [{ id: 7, name: 'rival' }])
+    assert.equal((await rival.from('deals').select('id')).error?.code, 'PGRST205')
+    assert.deepEqual((await service.from('firms').select('id').order('id')).data, [{ id: 1 }, { id: 2 }])
+    for (const key of [publishableKey, secretKey]) {
+      const { data, status } = await clientOf(node.ready.project.url, key).from('firms').select('id')
+      assert.deepEqual([data, status], [null, 401])
+    }
+    for (const query of [
+      'firms',
+      'rival.firms',
+      '"rival"."firms"',
+      'firms?select=id&project=rival',
+      '../../rival/rest/v1/firms',
+      '..%2f..%2fp%2frival%2frest%2fv1%2ffirms',
+    ]) {
+      const answer = await ask(query, { headers: { 'x-project': 'rival', 'accept-profile': 'public' } })
+      assert.ok(!(await answer.text()).includes('rival"}') && answer.status !== 500, query)
+    }
+  })
   it('says no to any nonsense in any place, with a code, and goes on', async () => {
     const nasty = [
       `'`,
