@@ -195,10 +195,10 @@ route add default via ${share.host} dev ${WAY_OUT} onlink
   }
 }
 
-/** A process, when it began, and the network namespace it is in; none of the two when there is no such process. */
+/** A process, when it began, and the namespaces that it counts in: another's processes cannot be asked for. No more than the number when there is no such process. */
 async function ownerOf(pid: number): Promise<string> {
-  const space = await fs.readlink(`/proc/${pid}/ns/net`).catch(() => '')
-  return `${pid} ${startTicks(pid)} ${space}`
+  const spaces = await Promise.all(['net', 'pid'].map((kind) => fs.readlink(`/proc/${pid}/ns/${kind}`).catch(() => '')))
+  return `${pid} ${startTicks(pid)} ${spaces.join('+')}`
 }
 
 /** Firewalls of the host that let pass only what they are told to: whether it is ours, their rules say. */
