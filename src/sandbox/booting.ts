@@ -195,7 +195,8 @@ export class Booting {
         hull.process.begin?.()
         return await this.#greet(boot, hull)
       } catch (error) {
-        await this.#sink(hull)
+        // Behind the call, which has waited for it already.
+        this.#deps.endings.track(this.#sink(hull))
         this.#deps.closing.throwIfAborted()
         this.#deps.log.debug({ sandbox: hull.process.id, error: (error as Error).message }, 'a sandbox was lost before it began')
         return await this.#boot(boot, 'now', null)

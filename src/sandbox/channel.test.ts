@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { Duplex } from 'node:stream'
 import { describe, it } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
@@ -117,6 +118,17 @@ describe('Channel', () => {
     const result = await sent.result
     assert.equal(result.kind === 'event' && Buffer.from(result.payload).toString(), '"x"')
     await sent.over
+  })
+
+  it('is over at once where the sandbox was gone before', { timeout: 5_000 }, async () => {
+    for (const gone of ['control', 'relay'] as const) {
+      const ways = { control: pair()[0], relay: pair()[0] }
+      ways[gone].destroy()
+      await once(ways[gone], 'close')
+      const channel = new Channel(ways, () => {})
+      await assert.rejects(channel.hello(new AbortController().signal), ChannelClosed)
+      assert.ok(channel.isOver)
+    }
   })
 
   it('takes an error of any bytes behind its type, and how the process ended', async () => {

@@ -182,6 +182,8 @@ export class Channel {
     socket.on('error', () => this.#end(new ChannelClosed()))
     socket.on('end', () => this.#end(new ChannelClosed()))
     socket.on('close', () => this.#end(new ChannelClosed()))
+    // Of a sandbox that died before anybody listened nothing is heard any more.
+    if (socket.destroyed || socket.readableEnded) this.#end(new ChannelClosed())
   }
 
   /** All sandboxes share one thread: one that says very much at once is heard on when the others had their turn. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { test } from 'node:test'
 import { silentLog } from '../core/log.ts'
 import { VirtualClock } from '../lib/virtual-clock.ts'
@@ -59,6 +60,18 @@ test('one is made when a call found none, behind all calls that wait, and goes w
   assert.equal(hulls.take('c'), null)
 })
 
+test('those that stand go when none was needed for long, also where another could not be made beside them', async () => {
+  const { hulls, world, pass } = standing()
+  hulls.take('a')
+  await pass(25)
+  world.fails = true
+  assert.equal(hulls.take('a'), 'a1')
+  await pass(25)
+  assert.deepEqual([world.failed, world.ended], [1, []])
+  await pass(5 * 60_000)
+  assert.deepEqual(world.ended, ['a2'])
+})
+
 test('one that cannot be made is not tried again before the next call, and at the end none are left', async () => {
   const { hulls, world, pass, closing } = standing()
   world.fails = true
@@ -86,17 +99,22 @@ test('a call that finds no booted sandbox takes one that stands without its prog
   await using pool = await fixture.open(
     { poolSize: 0 },
     {
-      // Plain processes stand for sandboxes that are held: every second one dies while it waits.
+      // Plain processes stand for sandboxes that are held: of three one dies while it waits, and one when it begins.
       around: (driver) => ({
         holds: true,
         start: async (options) => {
           const process = await driver.start(options)
           if (!options.held) return process
-          const dies = ++held.made % 2 === 0
+          const turn = ++held.made % 3
+          if (turn === 1) {
+            const gone = [once(process.control, 'close'), once(process.relay, 'close')]
+            process.control.destroy()
+            await Promise.all(gone)
+          }
           return Object.assign(process, {
             begin: () => {
               held.began++
-              if (dies) process.control.destroy(new Error('gone'))
+              if (turn === 2) process.control.destroy(new Error('gone'))
             },
           })
         },

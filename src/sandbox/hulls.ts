@@ -84,6 +84,7 @@ export class Hulls<Hull> {
     } catch (error) {
       // The next call that finds none has it tried again, and says why it failed.
       failed(error as Error)
+      this.#in(KEPT_MS)
     } finally {
       this.#making = false
     }
