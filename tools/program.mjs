@@ -1,7 +1,8 @@
 // The node's program as few modules, made of its sources at set-up. To find, read and compile the six hundred that they are is half
 // of the processor time of a start, in each process of a node. It is a cache: where it is not exactly what the sources
 // say, they are run as they are.
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 
 const MAIN = 'src/main.ts'
@@ -12,7 +13,7 @@ export function programOf(root) {
   const folder = folderOf(root)
   try {
     const { of, main, files } = JSON.parse(readFileSync(path.join(folder, 'made-of.json'), 'utf8'))
-    if (of === root && files.every(([file, size, ms]) => isStill(path.join(root, file), size, ms))) return path.join(folder, main)
+    if (of === root && files.every(([file, ...was]) => isStill(path.join(root, file), was))) return path.join(folder, main)
   } catch {
     // It was not made.
   }
@@ -21,10 +22,13 @@ export function programOf(root) {
 
 export const isMade = (root) => programOf(root) !== path.join(root, MAIN)
 
-function isStill(file, size, ms) {
+/** Whoever copies a file may keep its time, and other contents its size; when its inode was changed nobody sets. */
+function isStill(file, [size, mtimeMs, ctimeMs, digest]) {
   const stat = statSync(file)
-  return stat.size === size && stat.mtimeMs === ms
+  return stat.size === size && ((stat.mtimeMs === mtimeMs && stat.ctimeMs === ctimeMs) || digestOf(file) === digest)
 }
+
+const digestOf = (file) => createHash('sha256').update(readFileSync(file)).digest('base64url')
 
 /** Makes it, where it is not there. @returns whether it had to */
 export async function makeProgram(root) {
@@ -52,25 +56,37 @@ export async function makeProgram(root) {
     logLevel: 'silent',
     plugins: [{ name: 'as the sources are', setup }],
   })
-  const files = Object.keys(metafile.inputs).map((file) => {
-    const { size, mtimeMs } = statSync(path.join(root, file))
-    if (mtimeMs >= begun) throw new Error(`${file} was changed while the program was made of it`)
-    return [file, size, mtimeMs]
+  // This file too: it says how the program is made.
+  const files = [...Object.keys(metafile.inputs), path.relative(root, import.meta.filename)].map((file) => {
+    const whole = path.join(root, file)
+    const { size, mtimeMs, ctimeMs } = statSync(whole)
+    if (ctimeMs >= begun) throw new Error(`${file} was changed while the program was made of it`)
+    return [file, size, mtimeMs, ctimeMs, digestOf(whole)]
   })
   mkdirSync(folder, { recursive: true })
   const coming = path.join(folder, `${name}.json`)
-  const before = nameOf(folder)
   writeFileSync(coming, JSON.stringify({ of: root, main: path.join(name, 'main.ts.mjs'), files }))
   renameSync(coming, path.join(folder, 'made-of.json'))
-  if (before !== null) rmSync(path.join(folder, before), { recursive: true, force: true })
+  clear(folder, name)
   return true
 }
 
-function nameOf(folder) {
+/** Removes what was made before. A node that runs by it loads parts of it later, and starts its workers by it: then it stays. */
+function clear(folder, name) {
+  const running = readdirSync('/proc').flatMap((pid) => (/^\d+$/.test(pid) ? [commandOf(pid)] : []))
+  for (const one of readdirSync(folder)) {
+    const [, maker] = /^of-(\d+)-/.exec(one) ?? []
+    if (maker === undefined || one.startsWith(name)) continue
+    const isComing = Number(maker) !== process.pid && existsSync(`/proc/${maker}`)
+    if (!isComing && !running.some((command) => command.includes(path.join(folder, one)))) rmSync(path.join(folder, one), { recursive: true, force: true })
+  }
+}
+
+function commandOf(pid) {
   try {
-    return path.dirname(JSON.parse(readFileSync(path.join(folder, 'made-of.json'), 'utf8')).main)
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1')
   } catch {
-    return null
+    return ''
   }
 }
 

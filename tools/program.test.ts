@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { appendFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { appendFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
@@ -35,6 +36,38 @@ test('the program that was made of the sources is run as long as it says what th
     await new Promise((resolve) => setTimeout(resolve, 20))
     assert.equal(await makeProgram(root), true)
     assert.equal(says(), `${2 ** 20} ${at('src')} late second`)
+    // One that is set up anew while it runs goes on as it began, and leaves nothing once it is over.
+    const kept = programOf(root)
+    writeFileSync(source, 'process.stdin.resume()\n')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    assert.equal(await makeProgram(root), true)
+    assert.equal(existsSync(kept), false)
+    const first = programOf(root)
+    const node = spawn(process.execPath, [first], { stdio: ['pipe', 'ignore', 'inherit'] })
+    await once(node, 'spawn')
+    const write = (text: string) => {
+      writeFileSync(source, text)
+      utimesSync(source, 1_000_000_000, 1_000_000_000)
+    }
+    const again = async (text: string) => {
+      write(text)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      assert.equal(await makeProgram(root), true)
+    }
+    await again(main('third'))
+    assert.equal(existsSync(first), true)
+    node.stdin.end()
+    await once(node, 'exit')
+    await again(main('sixth'))
+    assert.equal(existsSync(first), false)
+    // Other words of the same length, with the time that the file had.
+    write(main('fifth'))
+    assert.equal(programOf(root), source)
+    assert.equal(says(), `${2 ** 20} ${at('src')} late fifth`)
+    // The same words at another time are what it was made of.
+    writeFileSync(source, main('sixth'))
+    assert.notEqual(programOf(root), source)
+    assert.equal(says(), `${2 ** 20} ${at('src')} late sixth`)
     // In another place it is not what was made there.
     const moved = `${root}-moved`
     cpSync(root, moved, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true })
