@@ -62,6 +62,7 @@ export class RunningCall {
 const TRACE = '_X_AMZN_TRACE_ID'
 const realEnv = process.env
 const { hasOwn } = Object
+const { defineProperty } = Reflect
 let offersTrace = false
 let lastTrace
 
@@ -74,7 +75,8 @@ function offerTrace(call) {
   if (!offersTrace) {
     offersTrace = true
     const get = () => (concurrent ? storage.getStore()?.context.traceId : undefined) ?? lastTrace
-    Object.defineProperty(Object.getPrototypeOf(realEnv), TRACE, { get, enumerable: true, configurable: true })
+    // Where code has frozen that object it has no trace, and its calls are none the worse.
+    defineProperty(Object.getPrototypeOf(realEnv), TRACE, { get, enumerable: true, configurable: true })
   }
   // What code wrote there itself was of the calls before.
   if (hasOwn(realEnv, TRACE)) delete realEnv[TRACE]

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import path from 'node:path'
 import { after, describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 // @ts-expect-error what runs in a sandbox has no types
@@ -44,5 +46,14 @@ describe('the trace in the environment', () => {
       return process.env[TRACE]
     }
     assert.deepEqual(await Promise.all([running(6, slow), running(7, slow)]), ['trace-6', 'trace-7'])
+  })
+
+  it('is of no matter to the calls of code that froze what is behind the environment', () => {
+    const code = `
+      import { RunningCall, run } from ${JSON.stringify(path.join(import.meta.dirname, 'running.mjs'))}
+      Object.freeze(Object.getPrototypeOf(process.env))
+      const call = new RunningCall(1, { kind: 'event', remainingMs: 1000, context: { traceId: 'trace' } })
+      run(call, async () => console.log('ran', process.env.${TRACE}), null, (_, error) => console.log(error))`
+    assert.equal(execFileSync(process.execPath, ['--input-type=module', '-e', code], { encoding: 'utf8' }), 'ran undefined\n')
   })
 })
