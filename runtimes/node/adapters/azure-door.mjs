@@ -92,9 +92,17 @@ function stream(to, request, url, params) {
   headers.set('x-ms-invocation-id', id)
   headers.set('x-forwarded-host', url.host)
   headers.set('x-forwarded-proto', url.protocol.slice(0, -1))
-  const answer = fetch(new URL(url.pathname + url.search, to), { method: request.method, headers, body: request.body, duplex: 'half', redirect: 'manual' })
+  const at = new URL(url.pathname + url.search, to)
+  const answer = fetch(at, { method: request.method, headers, body: request.body, duplex: 'half', redirect: 'manual' }).then(asOurs)
   answer.catch(() => {})
   return { id, answer, metadata: Object.fromEntries(Object.entries(params).map(([name, value]) => [name, { string: value }])) }
+}
+
+/** An answer to `fetch` takes no further header, and was unpacked if it came packed. */
+function asOurs({ status, headers: given, body }) {
+  const headers = new Headers(given)
+  if (headers.has('content-encoding')) for (const name of ['content-encoding', 'content-length']) headers.delete(name)
+  return new Response(body, { status, headers })
 }
 
 /** What Azure's host answers to who has the master key. */

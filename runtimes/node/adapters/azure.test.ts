@@ -313,10 +313,12 @@ describe('an app of Azure', () => {
     try {
       symlinkSync(path.join(ROOT, 'node_modules'), path.join(own, 'node_modules'))
       writeFileSync(path.join(own, 'package.json'), '{"main":"index.js"}')
+      writeFileSync(path.join(own, 'host.json'), '{"extensions":{"http":{"customHeaders":{"x-shop":"open"}}}}')
       writeFileSync(
         path.join(own, 'index.js'),
         `const { app } = require('@azure/functions')
          app.setup({ enableHttpStream: true })
+         app.http('packed', { handler: async () => ({ headers: { 'content-encoding': 'gzip' }, body: require('node:zlib').gzipSync('packed') }) })
          app.http('streamed', { route: 's/{id}', handler: async (request) => {
            const said = await request.text()
            const body = new ReadableStream({ start(to) { for (const part of ['one ', said]) to.enqueue(new TextEncoder().encode(part)); to.close() } })
@@ -329,9 +331,14 @@ describe('an app of Azure', () => {
         const require = createRequire(${JSON.stringify(path.join(own, 'package.json'))})
         const { run } = await loadAzure(${JSON.stringify(own)}, 'app', async (file) => require(file))
         const answer = await run(new Request('http://a.example/api/s/7', { method: 'POST', body: 'two' }), {}, { awsRequestId: 'i' })
-        console.log(answer.status, answer.headers.get('x-id'), await answer.text())
+        console.log(answer.status, answer.headers.get('x-id'), answer.headers.get('x-shop'), await answer.text())
+        const packed = await run(new Request('http://a.example/api/packed'), {}, { awsRequestId: 'j' })
+        console.log(packed.status, packed.headers.get('content-encoding'), packed.headers.get('content-length'), await packed.text())
         process.exit()`
-      assert.equal(execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8', timeout: 30_000 }), '200 7 one two\n')
+      assert.equal(
+        execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8', timeout: 30_000 }),
+        '200 7 open one two\n200 null null packed\n',
+      )
     } finally {
       rmSync(own, { recursive: true, force: true })
     }
