@@ -25,6 +25,8 @@ function gated() {
   let most = 0
   let now = 0
   const around = (real: Driver): Partial<Driver> => ({
+    // What is made ahead of its program would be started beside what a test counts.
+    holds: false,
     start: async (options) => {
       most = Math.max(most, ++now)
       await new Promise<void>((open) => gates.push({ background: options.background, open }))

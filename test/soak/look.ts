@@ -3,12 +3,15 @@ import path from 'node:path'
 
 /** What a node holds of the machine at one moment at which it does nothing. */
 export interface Look {
+  /** Those with a program in them, as are the three counts that follow. */
   readonly sandboxes: number
   readonly processesOfSandboxes: number
   readonly processesOfDatabases: number
   readonly namespacesOfNetwork: number
   readonly cgroups: number
   readonly mounts: number
+  /** Sandboxes that stand ready without a program, for calls that find none booted. */
+  readonly hulls: number
   readonly descriptors: number
   readonly rssMb: number
   readonly pssMb: number
@@ -51,17 +54,22 @@ const foldersIn = (at: string): string[] =>
   existsSync(at) ? readdirSync(at, { withFileTypes: true }).flatMap((one) => (one.isDirectory() ? [path.join(at, one.name)] : [])) : []
 const groupsOfSandboxes = (data: string): string[] => groups(data).flatMap((at) => foldersIn(at).filter((one) => path.basename(one).startsWith('s-')))
 
+/** Each process of a node numbers its own. */
+const idOf = (group: string) => path.join(path.basename(path.dirname(group)), path.basename(group))
+
 /** The processes in each of its sandboxes, by the sandbox's id. */
 export function sandboxes(data: string): Map<string, number[]> {
   const found = new Map<string, number[]>()
   for (const at of groupsOfSandboxes(data)) {
     const pids = read(path.join(at, 'cgroup.procs')).trim().split('\n').filter(Boolean).map(Number)
-    // Each process of a node numbers its own.
-    const id = path.join(path.basename(path.dirname(at)), path.basename(at))
+    const id = idOf(at)
     found.set(id, [...new Set([...(found.get(id) ?? []), ...pids])])
   }
   return found
 }
+
+/** Whether nothing but the shell that will start a program is there. */
+export const isHull = (pids: readonly number[]): boolean => pids.length === 1 && read(`/proc/${pids[0]}/comm`).trim() === 'sh'
 
 function descendants(pid: number): number[] {
   const children = read(`/proc/${pid}/task/${pid}/children`).trim().split(' ').filter(Boolean).map(Number)
@@ -70,9 +78,11 @@ function descendants(pid: number): number[] {
 
 /** @param pid  of the node's own process */
 export function look(pid: number, data: string): Look {
-  const inSandboxes = sandboxes(data)
+  const all = sandboxes(data)
+  const inSandboxes = new Map([...all].filter(([, pids]) => !isHull(pids)))
   const guests = [...inSandboxes.values()].flat()
-  const children = descendants(pid).filter((child) => !guests.includes(child))
+  const inAny = [...all.values()].flat()
+  const children = descendants(pid).filter((child) => !inAny.includes(child))
   const own = [pid, ...children.filter((child) => read(`/proc/${child}/cmdline`).includes('\0worker\0'))]
   const databases = children.filter((child) => read(`/proc/${child}/comm`).startsWith('postgres'))
   return {
@@ -80,8 +90,9 @@ export function look(pid: number, data: string): Look {
     processesOfSandboxes: guests.length,
     processesOfDatabases: databases.length,
     namespacesOfNetwork: new Set(guests.map((guest) => linkOf(`/proc/${guest}/ns/net`))).size,
-    cgroups: groupsOfSandboxes(data).length,
+    cgroups: groupsOfSandboxes(data).filter((at) => inSandboxes.has(idOf(at))).length,
     mounts: mounts(pid, data).length,
+    hulls: all.size - inSandboxes.size,
     descriptors: own.reduce((sum, one) => sum + readdirSync(`/proc/${one}/fd`).length, 0),
     rssMb: own.reduce((sum, one) => sum + kbIn(`/proc/${one}/status`, 'VmRSS'), 0) / 1024,
     pssMb: [...own, ...databases, ...guests].reduce((sum, one) => sum + kbIn(`/proc/${one}/smaps_rollup`, 'Pss'), 0) / 1024,

@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { type RunningMayfly, startMayfly } from '../acceptance/harness.ts'
 import { Functions, NAMES, type Name, type Outcome } from './load.ts'
-import { type Look, look, processorMs, remains, sandboxes } from './look.ts'
+import { isHull, type Look, look, processorMs, remains, sandboxes } from './look.ts'
 
 export interface SoakOptions {
   readonly folder: string
@@ -52,6 +52,8 @@ function kindsOf(once: number): readonly Kind[] {
 /** What may be more at the end than it was in the first half; of the rest nothing. */
 const SLACK: Partial<Record<keyof Look, number>> = {
   processesOfDatabases: 12,
+  // As the calls before a look happened to find none booted.
+  hulls: 2,
   descriptors: 16,
   rssMb: 64,
   pssMb: 120,
@@ -267,7 +269,8 @@ export class Soak {
         break
       }
       await new Promise((resolve) => setTimeout(resolve, 500))
-      calm = sandboxes(this.#data).size === this.#options.workers + 1 && (await this.#functions.queued()) === 0 ? calm + 1 : 0
+      const booted = [...sandboxes(this.#data).values()].filter((pids) => !isHull(pids)).length
+      calm = booted === this.#options.workers + 1 && (await this.#functions.queued()) === 0 ? calm + 1 : 0
     }
     this.#looks.push({ calls, ...look(this.#node.pid(), this.#data) })
   }
