@@ -58,6 +58,25 @@ describe('sessions of the data API', () => {
     await first
     assert.equal(await pool.use(async () => 'free'), 'free')
   })
+  it('whose transaction was left open go to nobody else', async () => {
+    await using pool = new SessionPool(await databases.rolesConnection('demo'), { max: 1, waitMs: 10_000, maxWaiting: 10 })
+    const pids: number[] = []
+    const flight = async (...texts: string[]) =>
+      await pool.use(async (session) => {
+        pids.push(session.pid)
+        return await session.flight(texts.map((text) => one(text)))
+      })
+    await flight('begin', 'select 1 as n')
+    await flight('begin', 'select 1 / 0 as n')
+    const clean = await flight('begin', 'select 1 as n', 'commit')
+    assert.deepEqual(
+      clean.map(({ result }) => result?.tag),
+      ['BEGIN', 'SELECT', 'COMMIT'],
+    )
+    await flight('select 1 as n')
+    assert.equal(new Set(pids).size, 3)
+    assert.equal(pids[2], pids[3])
+  })
   it('that were cut are replaced', async () => {
     await using pool = new SessionPool(await databases.rolesConnection('demo'), { max: 1, waitMs: 10_000, maxWaiting: 10 })
     const own = await databases.openProject('demo')

@@ -100,7 +100,9 @@ export class SessionPool implements AsyncDisposable {
     } finally {
       client.removeListener('error', onError)
       const isOld = (this.#parsed.get(client)?.size ?? 0) > MOST_PARSED
-      client.release(broken ?? isOld)
+      // Where an end was cut short (ended from outside, refused) a transaction may be open still: it is nobody else's.
+      const isIdle = (client as unknown as { getTransactionStatus(): string | null }).getTransactionStatus() === 'I'
+      client.release(broken ?? (isOld || !isIdle))
     }
   }
 
