@@ -1,3 +1,5 @@
+import { MayflyError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
 import { DataError } from '../errors.ts'
 
 /**
@@ -21,12 +23,12 @@ export function parsePayload(bytes: Buffer, contentType: string | undefined, col
     case '':
     case 'application/json':
       return jsonPayload(isCall && bytes.length === 0 ? '{}' : bytes.toString('utf8'), columns, isCall)
-    case 'application/x-www-form-urlencoded': {
-      const fields = [...new URLSearchParams(bytes.toString('utf8'))]
-      return madeOf([Object.fromEntries(fields)], columns, false)
+    case 'application/x-www-form-urlencoded':
+      return formPayload(bytes.toString('utf8'), columns)
+    case 'text/csv': {
+      const { text, names, isEmpty } = parseCsv(bytes.toString('utf8'))
+      return { kind: 'json', text, isArray: true, isEmpty, keys: columns ?? (isEmpty ? [] : names) }
     }
-    case 'text/csv':
-      return madeOf(parseCsv(bytes.toString('utf8')), columns, true)
     default:
       if (isCall && RAW_TYPES.has(type)) return { kind: 'raw', type, bytes }
       throw new DataError('PGRST102', `Content-Type not acceptable: ${type}`)
@@ -35,9 +37,14 @@ export function parsePayload(bytes: Buffer, contentType: string | undefined, col
 
 const RAW_TYPES = new Set(['text/plain', 'text/xml', 'application/octet-stream'])
 
-function madeOf(rows: readonly Readonly<Record<string, string | null>>[], columns: readonly string[] | null, isArray: boolean): Payload {
-  const text = JSON.stringify(isArray ? rows : rows[0])
-  return { kind: 'json', text, isArray, isEmpty: rows.length === 0, keys: columns ?? Object.keys(rows[0] ?? {}) }
+/** As many columns as a table may have: of millions of names nothing would come but their cost. */
+const MOST_FIELDS = 1_600
+
+function formPayload(text: string, columns: readonly string[] | null): Payload {
+  if (text.split('&', MOST_FIELDS + 1).length > MOST_FIELDS) throw new DataError('PGRST102', `a form has ${MOST_FIELDS} fields at most`)
+  const row = Object.fromEntries(new URLSearchParams(text))
+  const keys = Object.keys(row)
+  return { kind: 'json', text: JSON.stringify(row), isArray: false, isEmpty: false, keys: columns ?? keys }
 }
 
 function jsonPayload(text: string, columns: readonly string[] | null, isCall: boolean): Payload {
@@ -52,7 +59,12 @@ function jsonPayload(text: string, columns: readonly string[] | null, isCall: bo
     const first = keysOf(value[0])
     if (columns === null) {
       const wanted = new Set(first)
-      const isEven = first !== null && value.every((row) => keysOf(row)?.length === wanted.size && keysOf(row)?.every((key) => wanted.has(key)))
+      const isEven =
+        first !== null &&
+        value.every((row) => {
+          const keys = keysOf(row)
+          return keys?.length === wanted.size && keys.every((key) => wanted.has(key))
+        })
       // The one argument of a function may be any array.
       if (!isEven && !isCall) throw new DataError('PGRST102', 'All object keys must match')
     } else if (!value.every((row) => keysOf(row) !== null)) throw new DataError('PGRST102', 'All object keys must match')
@@ -69,39 +81,75 @@ function jsonPayload(text: string, columns: readonly string[] | null, isCall: bo
 
 const keysOf = (value: unknown): string[] | null => (typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.keys(value) : null)
 
-/** RFC 4180 with a line of names: `NULL` is null, nothing is an empty text. @throws DataError PGRST102 */
-export function parseCsv(text: string): Record<string, string | null>[] {
-  const lines: { value: string; isQuoted: boolean }[][] = []
-  let line: { value: string; isQuoted: boolean }[] = []
+/** A short line may stand for a long row, with all its names: what is made of a body is bounded too. */
+const MOST_MADE = 4 * LIMITS.dataBody.value
+
+/**
+ * RFC 4180 with a line of names, as a JSON list of rows: `NULL` is null, nothing is an empty text, and lines with nothing
+ * on them are none.
+ * @throws DataError PGRST102; MayflyError payload_too_large
+ */
+export function parseCsv(csv: string): { readonly text: string; readonly names: readonly string[]; readonly isEmpty: boolean } {
+  let names: string[] | null = null
+  let keys: string[] = []
+  const rows: string[] = []
+  let made = 0
   let at = 0
-  while (at < text.length) {
-    let value = ''
-    let isQuoted = false
-    if (text[at] === '"') {
-      isQuoted = true
-      for (at++; at < text.length; at++) {
-        if (text[at] !== '"') value += text[at]
-        else if (text[at + 1] === '"') value += text[++at]
-        else break
-      }
-      if (at >= text.length) throw new DataError('PGRST102', 'a quoted field has no end')
+  while (at < csv.length) {
+    if (csv[at] === '\n' || csv[at] === '\r') {
       at++
-    } else while (at < text.length && !',\r\n'.includes(text[at] as string)) value += text[at++]
-    line.push({ value, isQuoted })
-    if (text[at] === ',') {
-      at++
-      if (at === text.length) line.push({ value: '', isQuoted: false })
-      else if (at < text.length) continue
+      continue
     }
-    if (text[at] === '\r') at++
-    if (text[at] === '\n') at++
-    else if (at < text.length) throw new DataError('PGRST102', 'a quoted field is followed by more')
-    lines.push(line)
-    line = []
+    const line = readLine(csv, at)
+    at = line.end
+    if (names === null) {
+      names = line.fields.map(({ value }) => value)
+      keys = names.map((name) => JSON.stringify(name))
+      continue
+    }
+    if (line.fields.length !== names.length) throw new DataError('PGRST102', 'All lines must have same number of fields')
+    const row = `{${line.fields.map(({ value, isQuoted }, place) => `${keys[place]}:${value === 'NULL' && !isQuoted ? 'null' : JSON.stringify(value)}`).join(',')}}`
+    made += row.length
+    if (made > MOST_MADE) throw new MayflyError('payload_too_large', `the rows of a body may be ${MOST_MADE} bytes as JSON`)
+    rows.push(row)
   }
-  const [names = [], ...rows] = lines
-  return rows.map((row) => {
-    if (row.length !== names.length) throw new DataError('PGRST102', 'All lines must have same number of fields')
-    return Object.fromEntries(row.map(({ value, isQuoted }, place) => [names[place]?.value ?? '', value === 'NULL' && !isQuoted ? null : value]))
-  })
+  return { text: `[${rows.join(',')}]`, names: [...new Set(names)], isEmpty: rows.length === 0 }
+}
+
+interface CsvLine {
+  readonly fields: readonly { readonly value: string; readonly isQuoted: boolean }[]
+  /** Behind its end. */
+  readonly end: number
+}
+
+function readLine(csv: string, start: number): CsvLine {
+  const fields: CsvLine['fields'][number][] = []
+  let at = start
+  for (;;) {
+    const isQuoted = csv[at] === '"'
+    const end = isQuoted ? endOfQuoted(csv, at) : endOfPlain(csv, at)
+    fields.push({ value: isQuoted ? csv.slice(at + 1, end - 1).replaceAll('""', '"') : csv.slice(at, end), isQuoted })
+    at = end
+    if (csv[at] !== ',') break
+    at++
+  }
+  if (csv[at] === '\r') at++
+  if (csv[at] === '\n') at++
+  else if (at < csv.length) throw new DataError('PGRST102', 'a quoted field is followed by more')
+  return { fields, end: at }
+}
+
+const PLAIN = /[^,\r\n]*/y
+function endOfPlain(csv: string, at: number): number {
+  PLAIN.lastIndex = at
+  PLAIN.test(csv)
+  return PLAIN.lastIndex
+}
+
+function endOfQuoted(csv: string, start: number): number {
+  for (let at = start + 1; ; at += 2) {
+    at = csv.indexOf('"', at)
+    if (at === -1) throw new DataError('PGRST102', 'a quoted field has no end')
+    if (csv[at + 1] !== '"') return at + 1
+  }
 }

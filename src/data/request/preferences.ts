@@ -23,6 +23,8 @@ const VALUES = {
 
 /** Whether there is such a time zone; others are left aside, as unknown preferences are. */
 function isZone(name: string): boolean {
+  // An offset is none: its sign means one thing here and another in PostgreSQL.
+  if (!/^[A-Za-z]/.test(name)) return false
   try {
     return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== ''
   } catch {

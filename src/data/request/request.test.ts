@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { LIMITS } from '../../core/limits.ts'
+import { MayflyError } from '../../core/errors.ts'
 import { DataError } from '../errors.ts'
 import { parseFilter, parseLogic, parseOrder, parseTreePath } from './filters.ts'
 import { contentTypeOf, parseAccept } from './media.ts'
@@ -237,6 +238,7 @@ describe('preferences', () => {
     assert.equal(parsePreferences('handling=strict,max-affected=2').maxAffected, 2)
   })
   it('refuses unknown ones when it is asked to', () => {
+    assert.equal(parsePreferences('timezone=+05:30').timezone, null)
     assert.throws(
       () => parsePreferences('handling=strict, a=b, count=some'),
       (error: DataError) => error.code === 'PGRST122' && error.details === 'Invalid preferences: a=b, count=some',
@@ -273,7 +275,9 @@ describe('bodies', () => {
     assert.deepEqual((json('{"__proto__":1,"constructor":2}') as { keys: readonly string[] }).keys, ['__proto__', 'constructor'])
   })
   it('CSV and forms become rows', () => {
-    assert.deepEqual(parseCsv('a,b\r\n1,"x,""y"""\r\nNULL,\n"NULL",z'), [
+    const rows = parseCsv('a,b\r\n1,"x,""y"""\r\n\r\nNULL,\n"NULL",z')
+    assert.deepEqual([rows.names, rows.isEmpty], [['a', 'b'], false])
+    assert.deepEqual(JSON.parse(rows.text), [
       { a: '1', b: 'x,"y"' },
       { a: null, b: '' },
       { a: 'NULL', b: 'z' },
@@ -281,9 +285,16 @@ describe('bodies', () => {
     assert.throws(() => parseCsv('a,b\n1'), refused('PGRST102'))
     assert.throws(() => parseCsv('a\n"1'), refused('PGRST102'))
     assert.throws(() => parseCsv('a\n"1"2'), refused('PGRST102'))
+    assert.deepEqual(parseCsv('a,b\n'), { text: '[]', names: ['a', 'b'], isEmpty: true })
     const form = parsePayload(Buffer.from('a=1&b=x+y'), 'application/x-www-form-urlencoded', null, false)
     assert.equal((form as { text: string }).text, '{"a":"1","b":"x y"}')
     assert.throws(() => parsePayload(Buffer.from('x'), 'text/plain', null, false), refused('PGRST102'))
     assert.equal(parsePayload(Buffer.from('x'), 'text/plain', null, true).kind, 'raw')
+  })
+  it('that would be far more as rows than they are as bytes are refused', () => {
+    const isTooLarge = (error: unknown) => error instanceof MayflyError && error.code === 'payload_too_large'
+    assert.throws(() => parseCsv(`${'n'.repeat(1_000_000)}\n${'1\n'.repeat(100)}`), isTooLarge)
+    assert.equal(parseCsv(`a${'\n'.repeat(100_000)}`).text, '[]')
+    assert.throws(() => parsePayload(Buffer.from('a&'.repeat(2_000)), 'application/x-www-form-urlencoded', null, false), refused('PGRST102'))
   })
 })
