@@ -173,6 +173,22 @@ describe('a plan', () => {
     await assert.rejects(plan('films?select=directors(name)&directors=eq.1'), refused('PGRST120'))
     await assert.rejects(plan('films?select=roles(as)&order=roles(as)'), refused('PGRST118'))
   })
+  it('is no text that doubles with each level', async () => {
+    const tree: SchemaRow = {
+      ...SCHEMA,
+      relations: [relation('9', 'nodes', [column(1, 'id', 'bigint'), column(2, 'up', 'bigint')])],
+      foreignKeys: [{ name: 'nodes_up_fkey', from: '9', to: '9', fromColumns: [2], toColumns: [1] }],
+      routines: [],
+    }
+    const snapshot = buildSnapshot(tree, 'authenticator', { maxRows: 10 })
+    const nested = (depth: number, join: string): string => (depth === 0 ? 'id' : `up${join}(${nested(depth - 1, join)})`)
+    const ordered = (depth: number, terms: number) =>
+      Array.from({ length: depth }, (_, level) => `${'up.'.repeat(level)}order=${Array.from({ length: terms }, () => 'up(id)').join(',')}`).join('&')
+    const asked = (depth: number, terms: number, join: string) => sql(`nodes?select=${nested(depth, join)}&${ordered(depth, terms)}`, { snapshot })
+    assert.ok((await asked(10, 3, '')).text.length < 20_000)
+    await assert.rejects(asked(10, 3, '!inner'), refused('PGRST100'))
+    await assert.rejects(asked(1, LIMITS.dataJoins.value, ''), refused('PGRST100'))
+  })
   it('chooses a function by the names of its arguments', async () => {
     const call = async (path: string, more: Parameters<typeof plan>[1] = {}) => {
       const made = await plan(path, more)

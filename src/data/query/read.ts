@@ -137,6 +137,7 @@ function keysOf({ select, embeds }: ReadPlan): string[] {
 }
 
 function joinText(embed: EmbedPlan, parent: ReadPlan, values: Values): string {
+  values.join()
   const { read, mode, isInner } = embed
   const row = quoted(parent.alias)
   const whole = parent.source.kind === 'made' && parent.relation ? `${row}::${qualifiedName(parent.relation)}` : row
@@ -167,9 +168,10 @@ function joinText(embed: EmbedPlan, parent: ReadPlan, values: Values): string {
 /** By a column of an embed to one: it is looked up as the embed is, with the embed's own conditions. */
 function relatedOrder({ embed, field }: OrderPlan, place: number, parent: ReadPlan, values: Values): string[] {
   if (embed === null) return []
+  values.join()
   const row = quoted(parent.alias)
   const whole = parent.source.kind === 'made' && parent.relation ? `${row}::${qualifiedName(parent.relation)}` : row
-  const from = fromText(embed.read, values, { row, embed, whole })
+  const from = fromText(embed.read, values, { row, embed, whole }, true)
   return [` left join lateral (select ${fieldText(field, quoted(embed.read.alias), values)} as value${from} limit 1) as ${quoted(`order ${place}`)} on true`]
 }
 

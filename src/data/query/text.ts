@@ -1,14 +1,27 @@
 import { quoteIdentifier } from '../../backends/database/postgres.ts'
+import { LIMITS } from '../../core/limits.ts'
+import { DataError } from '../errors.ts'
 import type { Qualified } from '../schema/snapshot.ts'
 
 /** A statement in the making: whatever comes from a request becomes a value or a quoted name. */
 export class Values {
   readonly all: unknown[] = []
+  #joins = 0
 
   /** @returns the `$n` that stands for it */
   add(value: unknown): string {
     this.all.push(value)
     return `$${this.all.length}`
+  }
+
+  /**
+   * Something is joined. An embed that decides the order or the count stands in the text once more, with all that lies in
+   * it: few words could ask for a text that doubles with each level.
+   * @throws DataError PGRST100
+   */
+  join(): void {
+    this.#joins++
+    if (this.#joins > LIMITS.dataJoins.value) throw new DataError('PGRST100', `a request may need ${LIMITS.dataJoins.value} joins`)
   }
 }
 
