@@ -38,7 +38,6 @@ function checkSize({ bytes }: Answer['row']): void {
 
 /** @throws DataError PGRST103, PGRST111, PGRST112 */
 export function replyOf(plan: Made, request: DataRequest, snapshot: Snapshot, answer: Answer, schema: string): Reply {
-  const { preferences } = request
   const { row } = answer
   const type = {
     'content-type': contentTypeOf(plan.shape.media),
@@ -55,8 +54,8 @@ export function replyOf(plan: Made, request: DataRequest, snapshot: Snapshot, an
   const headers: Record<string, string> = { 'content-range': rangeText(offset, page, total), ...common }
   if (plan.kind === 'call' && plan.shape.value === 'none') return overridden({ status: 204, headers, body: null }, answer)
   if (plan.kind === 'read') headers['content-location'] = locationOf(request)
-  const status = total !== null && page > 0 && page < total ? 206 : 200
-  return overridden({ status: preferences.count === null && total === null ? 200 : status, headers: { ...headers, ...type }, body: row.body ?? '' }, answer)
+  const status = total !== null && page < total ? 206 : 200
+  return overridden({ status, headers: { ...headers, ...type }, body: row.body ?? '' }, answer)
 }
 
 const rootRange = ({ ranges }: DataRequest) => ranges.find(({ path }) => path.length === 0)?.value ?? { offset: 0, max: null }
