@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
@@ -30,6 +30,20 @@ test('a start removes the pointers that killed nodes left, and no other', async 
       assert(existsSync(path.join(data, 'run.json')))
     }
     assert.deepEqual([existsSync(path.join(stateFolder, own)), existsSync(path.join(data, 'run.json'))], [false, false])
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('folders that root makes for somebody are theirs, each of them', { skip: process.getuid?.() === 0 ? false : 'gives folders away' }, async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'run-file-'))
+  try {
+    const [data, local] = [path.join(folder, 'data'), path.join(folder, '.local')]
+    mkdirSync(data)
+    await using stack = new AsyncDisposableStack()
+    await writeRun(stack, { stateFolder: path.join(local, 'state', 'nodes'), owner: { uid: 4711, gid: 4712 } }, data, { operatorToken: 'secret' })
+    for (const at of [local, path.join(local, 'state'), path.join(local, 'state', 'nodes')]) assert.equal(statSync(at).uid, 4711, at)
+    assert.equal(statSync(folder).uid, 0)
   } finally {
     rmSync(folder, { recursive: true })
   }

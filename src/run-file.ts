@@ -21,10 +21,16 @@ export async function writeRun(
   })
   await writeWhole(file, `${JSON.stringify(run)}\n`, 0o600, host.owner)
   await writeWhole(token, `${run.operatorToken}\n`, 0o600, host.owner)
-  await fs.mkdir(host.stateFolder, { recursive: true, mode: 0o700 })
-  if (host.owner) await fs.chown(host.stateFolder, host.owner.uid, host.owner.gid)
+  await makeFolder(host)
   await removeStale(host.stateFolder, data)
   await writeWhole(pointer, `${JSON.stringify({ data })}\n`, 0o600, host.owner)
+}
+
+/** What root makes in the home of the user who asked is that user's, each folder of it. */
+async function makeFolder({ stateFolder, owner }: Pick<Host, 'stateFolder' | 'owner'>): Promise<void> {
+  const first = (await fs.mkdir(stateFolder, { recursive: true, mode: 0o700 })) ?? stateFolder
+  if (owner === null) return
+  for (let at = stateFolder; at.startsWith(first); at = path.dirname(at)) await fs.lchown(at, owner.uid, owner.gid)
 }
 
 /** A node that was killed left its pointer: one to this folder is told from the next start on, one to a folder without a node leads nowhere. */

@@ -34,6 +34,26 @@ describe('sessions of the data API', () => {
     const next = await pool.use((session) => session.flight([one('select $1::text as t', ['x'])]))
     assert.deepEqual(next[0]?.result?.rows, [{ t: 'x' }])
   })
+  it('are not kept where a column has another type than when their statements were parsed', async () => {
+    await using pool = new SessionPool(await databases.rolesConnection('demo'), { max: 1, waitMs: 10_000, maxWaiting: 10 })
+    const made = await pool.use(async (session) => {
+      const ask = async () => (await session.flight([one('select n::text as n from pg_temp.t where n = $1', ['1'])]))[0]
+      await session.flight([one('create temp table t as select 1 as n')])
+      for (let i = 0; i < 3; i++) assert.deepEqual((await ask())?.result?.rows, [{ n: '1' }])
+      await session.flight([one('alter table pg_temp.t alter column n type text')])
+      assert.equal(((await ask())?.error as { sqlState?: string })?.sqlState, '42883')
+      return session.pid
+    })
+    assert.notEqual(await pool.use(async ({ pid }) => pid), made)
+  })
+  it('tell when their first statement is over, and how', async () => {
+    await using pool = new SessionPool(await databases.rolesConnection('demo'), { max: 1, waitMs: 10_000, maxWaiting: 10 })
+    for (const [text, well] of [
+      ['begin', true],
+      ['nonsense', false],
+    ] as const)
+      assert.equal(await pool.use(async (session) => (await session.flight([one(text), one('rollback')])) && (await session.begun)), well)
+  })
   it('are waited for in line, for a bounded time, by a bounded number', async () => {
     await using pool = new SessionPool(await databases.rolesConnection('demo'), { max: 1, waitMs: 300, maxWaiting: 1 })
     let free = () => {}

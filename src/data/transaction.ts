@@ -169,11 +169,14 @@ function checkEnd(settled: Settled | undefined, { rollsBack }: Setting): void {
   if (!rollsBack && settled?.result?.tag !== 'COMMIT') throw new DatabaseError('25P02', 'the transaction was rolled back')
 }
 
-/** While it lives, a client that leaves ends what it asked for. The session is given back when that is over: nobody else's work is ended. */
+/**
+ * While it lives, a client that leaves ends what it asked for, but not its BEGIN: what follows would be in no transaction,
+ * and in no role of its own. The session is given back when that is over: nobody else's work is ended.
+ */
 function cancelling(session: HeldSession, cancel: (pid: number) => Promise<void>, signal: AbortSignal): AsyncDisposable {
   let ending: Promise<void> | null = null
   const onAbort = () => {
-    ending = cancel(session.pid).catch(() => {})
+    ending = session.begun.then((well) => (well ? cancel(session.pid) : undefined)).catch(() => {})
   }
   signal.addEventListener('abort', onAbort, { once: true })
   return {

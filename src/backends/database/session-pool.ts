@@ -34,6 +34,8 @@ export class NoSession extends Error {
 
 // A session remembers what it has parsed: one that has seen so much is replaced.
 const MOST_PARSED = 200
+// A statement keeps the types of when it was parsed: where a column has another since, a session that parses it anew helps.
+const OF_OTHER_TYPES: ReadonlySet<string> = new Set(['42883', '42804', '0A000'])
 const KNOWN_TEXTS = 300
 const LONGEST_KNOWN = 4_096
 
@@ -43,6 +45,8 @@ export interface HeldSession {
   flight(statements: readonly Statement[]): Promise<readonly Settled[]>
   /** Ends what runs in it, from outside. */
   readonly pid: number
+  /** Whether the first statement that was sent ended well; settles with it. */
+  readonly begun: Promise<boolean>
 }
 
 /**
@@ -83,6 +87,8 @@ export class SessionPool implements AsyncDisposable {
       throw asDatabaseError(error)
     })
     let broken: Error | undefined
+    let isOutdated = false
+    const begun = Promise.withResolvers<boolean>()
     const onError = (error: Error) => {
       broken = error
     }
@@ -90,8 +96,10 @@ export class SessionPool implements AsyncDisposable {
     try {
       return await work({
         pid: (client as unknown as { processID: number }).processID,
+        begun: begun.promise,
         flight: async (statements) => {
-          const settled = await this.#flight(client, statements)
+          const settled = await this.#flight(client, statements, begun.resolve)
+          isOutdated ||= settled.some(({ error }) => error instanceof DatabaseError && OF_OTHER_TYPES.has(error.sqlState))
           // The driver tells of a lost session to who waits for an answer, and to nobody else.
           for (const { error } of settled) if (error instanceof DatabaseError && error.isAway) broken ??= error
           return settled
@@ -102,11 +110,11 @@ export class SessionPool implements AsyncDisposable {
       const isOld = (this.#parsed.get(client)?.size ?? 0) > MOST_PARSED
       // Where an end was cut short (ended from outside, refused) a transaction may be open still: it is nobody else's.
       const isIdle = (client as unknown as { getTransactionStatus(): string | null }).getTransactionStatus() === 'I'
-      client.release(broken ?? (isOld || !isIdle))
+      client.release(broken ?? (isOld || isOutdated || !isIdle))
     }
   }
 
-  async #flight(client: pg.PoolClient, statements: readonly Statement[]): Promise<readonly Settled[]> {
+  async #flight(client: pg.PoolClient, statements: readonly Statement[], began: (well: boolean) => void): Promise<readonly Settled[]> {
     const parsed = this.#parsed.get(client) ?? new Set<string>()
     this.#parsed.set(client, parsed)
     const sent = statements.map(({ text, values }) => {
@@ -114,6 +122,10 @@ export class SessionPool implements AsyncDisposable {
       if (name !== null) parsed.add(name)
       return client.query({ ...(name === null ? {} : { name }), text, values: [...values] })
     })
+    void sent[0]?.then(
+      () => began(true),
+      () => began(false),
+    )
     return (await Promise.allSettled(sent)).map((settled) =>
       settled.status === 'fulfilled'
         ? { result: { tag: settled.value.command, rows: settled.value.rows as Record<string, unknown>[] }, error: null }
