@@ -14,12 +14,14 @@ interface Template {
   readonly what: string
   /** It is an app of another cloud, as its documentation teaches: its package.json stays, and the node installs its packages. */
   readonly asItIs?: true
+  /** Its parts have names that the demo of a node's first start has taken in the default project. */
+  readonly alone?: true
 }
 
 const TEMPLATES: ReadonlyMap<string, Template> = new Map([
   ['http', { from: 'templates/http', what: 'answers requests, web-standard (the default)' }],
   ['api', { from: 'templates/api', what: 'a small API with its data in a bucket' }],
-  ['photo-app', { from: 'examples/photo-app', what: 'a page, two buckets and a function that an upload starts' }],
+  ['photo-app', { from: 'examples/photo-app', what: 'a page, two buckets and a function that an upload starts', alone: true }],
   ['cron', { from: 'templates/cron', what: 'is for a time that comes again (stored; `invoke --event schedule` starts it until then)' }],
   ['queue', { from: 'templates/queue', what: 'is for messages of a queue (stored; `invoke --event queue` starts it until then)' }],
   ['lambda', { from: 'templates/lambda', what: 'a Lambda handler with a function URL' }],
@@ -74,7 +76,13 @@ async function init(folder: string, options: Options): Promise<void> {
   print(green(`Made ${folder === '.' ? name : folder} (${options.template}):`))
   for (const file of [...files.keys()].filter((one) => !one.startsWith(`${TYPES_FOLDER}/`)).toSorted()) print(dim(`  ${file}`))
   const at = folder === '.' ? '.' : folder
-  print(`Next:${needs && !options.install ? `\n  (cd ${at} && npm install)` : ''}\n  npx mayfly dev ${at}\n  npx mayfly deploy ${at}`)
+  print(`Next:${needs && !options.install ? `\n  (cd ${at} && npm install)` : ''}\n  npx mayfly dev ${at}\n${deployOf(at, template, name)}`)
+}
+
+function deployOf(at: string, { alone }: Template, name: string): string {
+  if (!alone) return `  npx mayfly deploy ${at}`
+  const ref = /^[a-z][a-z0-9-]{2,39}$/.test(name) ? name : 'my-photos'
+  return `  npx mayfly projects create ${ref} && npx mayfly deploy ${at} --project ${ref}`
 }
 
 const isText = (file: string) => /\.(ts|tsx|mts|js|mjs|json|md|html|css)$/.test(file)

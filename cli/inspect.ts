@@ -1,4 +1,6 @@
 import type { Command } from 'commander'
+import { ApiError } from '../client/client.ts'
+import { projectOfToken } from '../client/tokens.ts'
 import { UsageError } from './output.ts'
 import { clientOf, type Common, locate } from './place.ts'
 
@@ -17,6 +19,13 @@ export function inspectCommand(command: (name: string, description: string) => C
       const port = Number(options.port)
       if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new UsageError('--port: a number from 0 to 65535')
       const node = locate(options)
+      // The node says so too, and later: when a debugger has come.
+      if (projectOfToken(node.key) !== null)
+        throw new ApiError(403, {
+          code: 'not_allowed',
+          message: 'a deploy token deploys to its project, and nothing else',
+          hint: "Use the operator token, or the project's secret key.",
+        })
       const { runtime } = await clientOf(node).function(node.project, name)
       if (!runtime.startsWith('nodejs')) throw new UsageError(`inspect: ${name} runs on ${runtime}; only functions on Node have an inspector`)
       const { inspect } = await import('./inspect/session.ts')

@@ -51,12 +51,25 @@ export async function azureFunctions(client: Client, project: string, packed: Pa
     if (!/^[a-zA-Z0-9_-]{1,64}$/.test(name))
       throw new FolderError(`"${name}" is no name of a function (1 to 64 letters, digits, - and _): deploy the app by a shorter --name.`)
     const triggers = triggersOf(one)
-    if (triggers.length === 0) warnings.push(`${one.name} (${one.trigger}) is not started by anything yet; \`mayfly invoke ${name} --data …\` starts it.`)
+    const event = typeof one.details.topicName === 'string' ? 'topic' : EVENT_OF.get(one.trigger.toLowerCase())
+    // Of other triggers the app has been told that they are not served.
+    if (triggers.length === 0 && event !== undefined)
+      warnings.push(`${one.name} (${one.trigger}) is not started by anything yet; \`mayfly invoke ${name} --event ${event}\` starts it.`)
     const definition = { ...base, timeout: base.timeout ?? timeout, async: { ...triesOf(one), ...((base.async ?? {}) as object) } }
     functions.push({ ...packed, name, definition: { ...definition, handler: one.name, description: wordsOf(one, triggers.length > 0), triggers } })
   }
   return { functions, warnings, keys }
 }
+
+/** The event of `mayfly invoke` that each takes as its own. */
+const EVENT_OF: ReadonlyMap<string, string> = new Map([
+  ['timertrigger', 'schedule'],
+  ['blobtrigger', 's3:put'],
+  ['queuetrigger', 'queue'],
+  ['servicebustrigger', 'queue'],
+  ['eventgridtrigger', 'bus'],
+  ['cosmosdbtrigger', 'row'],
+])
 
 /** `photos/{name}.png` is the bucket `photos`, and what its keys begin and end with. */
 function triggersOf({ trigger, details }: AppFunction): object[] {

@@ -29,7 +29,11 @@ export const ERRORS = {
   deploy_token_exists: { status: 409, retry: 'never', hint: 'Choose another name, or revoke that one with `mayfly tokens rm <name>`.' },
   deploy_token_not_found: { status: 404, retry: 'never', hint: 'List them with `mayfly tokens ls`.' },
   deploy_tokens_full: { status: 409, retry: 'never', hint: 'Revoke what nobody uses: `mayfly tokens ls` says when each was used last.' },
-  deployment_conflict: { status: 409, retry: 'never', hint: 'Give it another name, or take it out of the project file of the other deployment first.' },
+  deployment_conflict: {
+    status: 409,
+    retry: 'never',
+    hint: 'Give it another name, take it out of the project file of the other deployment first, or deploy to a project of its own: `mayfly projects create <ref>`, then `--project <ref>`.',
+  },
   deployment_failed: { status: 409, retry: 'never', hint: 'Correct what the message names and deploy again: the rest stands as far as it came.' },
   code_mismatch: { status: 400, retry: 'never', hint: 'Look at the code that the function has now; it is not what you wanted to publish.' },
   deployment_not_found: { status: 404, retry: 'never', hint: 'Check the name: it is the `name` of the project file.' },

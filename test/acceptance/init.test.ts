@@ -134,6 +134,8 @@ describe('mayfly init', () => {
   })
 
   it('makes the photo app: its page is served and its function runs', async () => {
+    const said = mayfly(['init', path.join(below, 'photos-of-mine'), '--template', 'photo-app', '--no-install'])
+    assert.match(said.stdout, /^ {2}npx mayfly projects create photos-of-mine && npx mayfly deploy .*photos-of-mine --project photos-of-mine$/m)
     const at = init('pictures', 'photo-app')
     assert.match(deploy(at), /^photo-app: http/m)
     // An object that is not there: its thumbnails go, and that is all.

@@ -91,7 +91,7 @@ describe('where the time of an invocation went', () => {
     const [one] = listed('streams') as [Execution]
     assert.equal(one.outcome, 'ok')
     assert.ok(one.runMs >= 149 && one.runMs < 5_000, `run ${one.runMs}`)
-    assert.ok(one.responseMs !== null && one.responseMs >= 390 && one.responseMs < 5_000, `response ${one.responseMs}`)
+    assert.ok(one.responseMs !== null && one.responseMs >= 250 && one.responseMs < 5_000, `response ${one.responseMs}`)
   })
   it('says how long an event was in the queue before each attempt', async () => {
     const queued = invoke('plain', { failOnce: true }, '--async', '--json')
@@ -156,7 +156,7 @@ describe('where the time of an invocation went', () => {
     const of = (part: string, suffix: string) => Number(new RegExp(`^mayfly_invocation_part_seconds_${suffix}{part="${part}"} (.*)$`, 'm').exec(page)?.[1])
     assert.equal(of('queue', 'count'), 2)
     assert.equal(of('run', 'count'), 6)
-    assert.ok(of('response', 'sum') >= 0.39, 'the stream')
+    assert.ok(of('response', 'sum') >= 0.25, 'the stream')
     assert.match(page, /^mayfly_pool_size{runtime="nodejs24\.x"} [1-9]/m)
     assert.match(page, /^mayfly_function_sandboxes{project="demo",function="plain",state="(ready|frozen)"} [1-9]/m)
     for (const what of ['charged', 'used', 'limit'])

@@ -1,7 +1,7 @@
 // Google's functions: the app's own functions-framework makes the server, and each request is handed to it.
 import { createRequire } from 'node:module'
 import path from 'node:path'
-import { HandlerError } from '../errors.mjs'
+import { HandlerError, inOwnLines } from '../errors.mjs'
 import { cloudEventRequest } from './cloud-events.mjs'
 import { answeredBy } from './node-http.mjs'
 
@@ -77,5 +77,6 @@ function requestOf(request) {
 async function runEvent(answer, request) {
   const response = await answer({ method: 'POST', url: '/', ...cloudEventRequest(await request.text()), signal: request.signal })
   if (response.status < 400) return response
-  throw new HandlerError('Function.Failed', `the function answered ${response.status}: ${(await response.text()).slice(0, 2_000)}`)
+  // Where the user's own code failed, the framework wrote in the log.
+  throw inOwnLines(new HandlerError('Function.Failed', `the function answered ${response.status}: ${(await response.text()).slice(0, 2_000)}`))
 }

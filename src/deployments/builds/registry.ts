@@ -101,7 +101,8 @@ export class Registry {
       else await pipeline(Readable.fromWeb(answer.body as WebStream), response)
     } catch (error) {
       if (response.headersSent) response.destroy()
-      else response.writeHead(502, { 'content-type': 'text/plain' }).end(`The registry cannot be reached: ${whyOf(error)}\n`)
+      // In this form npm says why, too.
+      else response.writeHead(502, { 'content-type': 'application/json' }).end(JSON.stringify({ error: `The registry cannot be reached: ${whyOf(error)}` }))
     }
   }
 }

@@ -191,7 +191,8 @@ export class BwrapDriver implements Driver {
     if (hasNetworks(this.#networks)) await this.#networks[Symbol.asyncDispose]()
     for (const view of this.#views.values()) await (await view.catch(() => null))?.[Symbol.asyncDispose]()
     for (const tree of this.#host.groups?.all ?? []) await fs.rmdir(path.join(tree, this.#groupParent)).catch(() => {})
-    await fs.rm(this.#folder, { recursive: true, force: true })
+    // A program that was ended may write once more.
+    await fs.rm(this.#folder, { recursive: true, force: true, maxRetries: 5 })
   }
 
   get #groupParent(): string {

@@ -179,7 +179,8 @@ export class OciDriver implements Driver {
     this.#queues[Symbol.dispose]()
     if (hasNetworks(this.#networks)) await this.#networks[Symbol.asyncDispose]()
     for (const tree of this.#hierarchies.all) await fs.rmdir(path.join(tree, this.#groupParent)).catch(() => {})
-    await fs.rm(this.#folder, { recursive: true, force: true })
+    // A program that was ended may write once more.
+    await fs.rm(this.#folder, { recursive: true, force: true, maxRetries: 5 })
   }
 
   /** gVisor asks for names that no other has on the whole machine. */
