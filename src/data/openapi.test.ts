@@ -2,31 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { openapiOf } from './openapi.ts'
 import { buildSnapshot } from './schema/build.ts'
+import { columnRow as column, relationRow as table } from './schema/rows-fixture.ts'
 
-const column = (number: number, name: string, base: string, more: object = {}) => ({
-  number,
-  name,
-  type: base,
-  base,
-  nullable: true,
-  default: null,
-  generated: false,
-  description: null,
-  enum: null,
-  ...more,
-})
-const table = (oid: string, name: string, columns: ReturnType<typeof column>[]) => ({
-  oid,
-  schema: 'public',
-  name,
-  kind: 'r',
-  isPartition: false,
-  updatable: 28,
-  description: null,
-  columns,
-  unique: [{ primary: true, columns: [1] }],
-  query: null,
-})
 const SNAPSHOT = buildSnapshot(
   {
     relations: [table('1', 'a', [column(1, 'id', 'int4', { nullable: false }), column(2, 'b_id', 'int8')]), table('2', 'b', [column(1, 'id', 'int8')])],

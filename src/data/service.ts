@@ -36,7 +36,10 @@ export class Data implements AsyncDisposable {
     if (known) return await known
     const opening = this.#open(ref)
     this.#places.set(ref, opening)
-    opening.catch(() => this.#places.delete(ref))
+    opening.catch(() => {
+      // One of a project made anew by this name is not this one's to forget.
+      if (this.#places.get(ref) === opening) this.#places.delete(ref)
+    })
     return await opening
   }
 

@@ -2,34 +2,11 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { stripTypeScriptTypes } from 'node:module'
 import { buildSnapshot } from './schema/build.ts'
-import type { RelationRow, SchemaRow } from './schema/store.ts'
+import { columnRow, relationRow as relation } from './schema/rows-fixture.ts'
+import type { SchemaRow } from './schema/store.ts'
 import { typesText } from './types-text.ts'
 
-const column = (number: number, name: string, base: string, more: Partial<RelationRow['columns'][number]> = {}) => ({
-  number,
-  name,
-  type: base,
-  base,
-  nullable: false,
-  default: null,
-  generated: false,
-  description: null,
-  enum: null,
-  ...more,
-})
-const relation = (oid: string, name: string, columns: RelationRow['columns'], more: Partial<RelationRow> = {}): RelationRow => ({
-  oid,
-  schema: 'public',
-  name,
-  kind: 'r',
-  isPartition: false,
-  updatable: 28,
-  description: null,
-  columns,
-  unique: [{ primary: true, columns: [1] }],
-  query: null,
-  ...more,
-})
+const column: typeof columnRow = (number, name, base, more) => columnRow(number, name, base, { nullable: false, ...more })
 const SCHEMA: SchemaRow = {
   relations: [
     relation('1', 'todos', [

@@ -38,7 +38,7 @@ export function planRequest(request: DataRequest, snapshot: Snapshot): DataPlan 
   const read = planRead(
     snapshot,
     { name: relation.name, origin: qualified, source: { kind: 'made', isCalled: false } },
-    isTold ? { ...wanted, orders } : { ...NOTHING },
+    isTold ? { ...wanted, orders } : NOTHING,
     false,
   )
   const write = planWrite(request, relation, read)

@@ -5,36 +5,16 @@ import { DataError } from '../errors.ts'
 import { queryOf } from '../query/query.ts'
 import { readRequest } from '../request/request.ts'
 import { buildSnapshot } from '../schema/build.ts'
+import { columnRow, relationRow } from '../schema/rows-fixture.ts'
 import type { Snapshot } from '../schema/snapshot.ts'
 import type { RelationRow, RoutineRow, SchemaRow } from '../schema/store.ts'
 import { likeness, mostLike } from './hints.ts'
 import type { DataPlan } from './plan.ts'
 import { planRequest } from './plan-request.ts'
 
-const column = (number: number, name: string, type = 'text') => ({
-  number,
-  name,
-  type,
-  base: type,
-  nullable: true,
-  default: null,
-  generated: false,
-  description: null,
-  enum: null,
-})
-const relation = (oid: string, name: string, columns: RelationRow['columns'], key: number[] = [1], more: Partial<RelationRow> = {}): RelationRow => ({
-  oid,
-  schema: 'public',
-  name,
-  kind: 'r',
-  isPartition: false,
-  updatable: 28,
-  description: null,
-  columns,
-  unique: [{ primary: true, columns: key }],
-  query: null,
-  ...more,
-})
+const column = (number: number, name: string, type = 'text') => columnRow(number, name, type)
+const relation = (oid: string, name: string, columns: RelationRow['columns'], key: number[] = [1], more: Partial<RelationRow> = {}) =>
+  relationRow(oid, name, columns, { unique: [{ primary: true, columns: key }], ...more })
 const routine = (name: string, parameters: [string, string][], more: Partial<RoutineRow> = {}): RoutineRow => ({
   schema: 'public',
   name,

@@ -27,5 +27,4 @@ export class Values {
 
 export const quoted = quoteIdentifier
 export const qualifiedName = ({ schema, name }: Qualified): string => `${quoted(schema)}.${quoted(name)}`
-/** A text of ours or of the database's own, such as a column's name as a key. */
 export const list = (parts: readonly string[]): string => parts.join(', ')

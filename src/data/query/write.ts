@@ -76,25 +76,18 @@ function returningText({ returning }: WritePlan, row: string): string {
 /** The statement that calls a function. Of what is no row the value is named `value`. */
 export function callText({ routine, arguments: given }: CallPlan, values: Values): string {
   const name = qualifiedName(routine)
-  const call = (inside: string) =>
-    routine.returns === 'row' ? { select: '*', from: `${name}(${inside}) as called` } : { select: `${name}(${inside}) as value`, from: null }
+  const isRow = routine.returns === 'row'
+  const alone = (inside: string) => `select ${isRow ? `* from ${name}(${inside}) as called` : `${name}(${inside}) as value`}`
   switch (given.kind) {
-    case 'whole': {
-      const { select, from } = call(`${values.add(given.value)}::${given.parameter.type}`)
-      return `select ${select}${from ? ` from ${from}` : ''}`
-    }
-    case 'direct': {
-      const { select, from } = call(list(given.of.map(({ parameter, value }) => named(parameter, `${values.add(value)}::${parameter.type}`))))
-      return `select ${select}${from ? ` from ${from}` : ''}`
-    }
+    case 'whole':
+      return alone(`${values.add(given.value)}::${given.parameter.type}`)
+    case 'direct':
+      return alone(list(given.of.map(({ parameter, value }) => named(parameter, `${values.add(value)}::${parameter.type}`))))
     case 'json': {
-      if (given.parameters.length === 0) {
-        const { select, from } = call('')
-        return `select ${select}${from ? ` from ${from}` : ''}`
-      }
-      const { select, from } = call(list(given.parameters.map((parameter) => named(parameter, `body.${quoted(parameter.name)}`))))
+      if (given.parameters.length === 0) return alone('')
+      const call = `${name}(${list(given.parameters.map((parameter) => named(parameter, `body.${quoted(parameter.name)}`)))})`
       const body = `json_to_record(${values.add(given.json)}::json) as body (${recordText(given.parameters)})`
-      return `select ${select === '*' ? 'called.*' : select} from ${body}${from ? `, lateral ${from}` : ''}`
+      return isRow ? `select called.* from ${body}, lateral ${call} as called` : `select ${call} as value from ${body}`
     }
   }
 }
