@@ -20,7 +20,7 @@ export interface Packed {
   readonly files: number
   /** Packages that cannot be bundled and were packed as they are. */
   readonly packages: readonly string[]
-  readonly steps: readonly { readonly what: string; readonly ms: number }[]
+  readonly steps: readonly { readonly what: string; readonly ms: number; readonly note?: string }[]
   /** Of a bundle: the files that it was made of, its text, and the folder that its source map speaks of. */
   readonly inputs?: readonly string[]
   readonly code?: Uint8Array
@@ -147,7 +147,9 @@ async function packApp(
   const { steps, step } = inSteps(hear)
   const name = given ?? definition.name ?? nameOfFolder(root)
   const { app, handler, environment } = appOf(root, framework, definition, { name, variables })
-  const files = await step('files', () => appFiles(root))
+  const files = await step('files', () => appFiles(root, app))
+  const secret = [...files.keys()].filter((file) => /(?:^|\/)\.env(?:\.|$)/.test(file))
+  const warnings = secret.map((file) => `${file} is sent with the app, as nothing ignores it.`)
   const zip = await step('zip', () => zipOf(files))
   const { installScripts: _, entryPoint: __, ...settings } = settingsOf(definition)
   return {
@@ -158,7 +160,7 @@ async function packApp(
     files: files.size,
     packages: [],
     steps,
-    app,
+    app: { ...app, warnings: [...app.warnings, ...warnings] },
   }
 }
 
