@@ -1,7 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import ignore from 'ignore'
-import type { Framework } from './framework.ts'
 import { FolderError } from './mayfly-json.ts'
 
 /**
@@ -28,6 +27,7 @@ const NEVER = new Set([
   '.DS_Store',
 ])
 const FILES = { google: '.gcloudignore', azure: '.funcignore' } as const
+type Cloud = keyof typeof FILES
 /** What a build on the node is made from, which a .funcignore leaves out as there it was built before. */
 const SOURCE = /(?:\.[cm]?tsx?|(?:^|\/)tsconfig[^/]*\.json)$/
 
@@ -36,7 +36,7 @@ const SOURCE = /(?:\.[cm]?tsx?|(?:^|\/)tsconfig[^/]*\.json)$/
  * @param builds  whether the node builds it
  * @throws FolderError for a file that one of them includes and that is not there
  */
-export function leftOutOf(root: string, framework: Framework, builds: boolean): (name: string, isFolder: boolean) => boolean {
+export function leftOutOf(root: string, framework: Cloud, builds: boolean): (name: string, isFolder: boolean) => boolean {
   const rules = ignore({ ignorecase: false }).add(linesOf(root, framework))
   return (name, isFolder) => {
     if (NEVER.has(path.posix.basename(name))) return true
@@ -47,7 +47,7 @@ export function leftOutOf(root: string, framework: Framework, builds: boolean): 
 
 const ignoredFolder = (rules: ReturnType<typeof ignore>, name: string) => name.includes('/') && rules.ignores(`${path.posix.dirname(name)}/`)
 
-function linesOf(root: string, framework: Framework): string[] {
+function linesOf(root: string, framework: Cloud): string[] {
   const file = path.join(root, FILES[framework])
   if (existsSync(file)) return read(file).flatMap((line) => (framework === 'google' ? included(root, file, line) : [line]))
   // As gcloud does where a folder is kept by git.
