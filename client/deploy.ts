@@ -213,11 +213,13 @@ export async function deployPacked(
   hear: Hear = () => {},
 ): Promise<{ function: FunctionInfo; changed: boolean; warnings: readonly string[]; sent: boolean; steps: Packed['steps'] }> {
   const { steps, step } = inSteps(hear)
-  const sent = await step('send', async () => {
+  const send = async () => {
     if (await client.hasArtefact(project, packed.sha256)) return false
     await client.putArtefact(project, packed.sha256, packed.zip)
     return true
-  })
+  }
+  // Of an app the node itself made what runs.
+  const sent = packed.app === undefined && (await step('send', send))
   const { triggers, url, ...definition } = packed.definition
   const made = await step('deploy', async () => {
     const put = await client.putFunction(project, packed.name, { ...definition, artefact: packed.sha256 })
