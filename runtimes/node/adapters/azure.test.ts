@@ -70,10 +70,15 @@ describe('an app of Azure', () => {
   }
   let calls = 0
   const pending: Promise<unknown>[] = []
-  const context = (failures = 0) => ({ awsRequestId: `call-${++calls}`, failures, waitUntil: (promise: Promise<unknown>) => void pending.push(promise) })
+  const context = (failures = 0, lastError: object | null = null) => ({
+    awsRequestId: `call-${++calls}`,
+    failures,
+    lastError,
+    waitUntil: (promise: Promise<unknown>) => void pending.push(promise),
+  })
   const get = async ({ run }: Loaded, at: string, init: RequestInit = {}) => await run(new Request(`http://shop.example${at}`, init), {}, context())
-  const start = async (handler: string, event: unknown, failures = 0) =>
-    await (await load(handler)).run(new Request('http://localhost/', { method: 'POST', body: JSON.stringify(event) }), {}, context(failures))
+  const start = async (handler: string, event: unknown, failures = 0, lastError: object | null = null) =>
+    await (await load(handler)).run(new Request('http://localhost/', { method: 'POST', body: JSON.stringify(event) }), {}, context(failures, lastError))
   const describeApp = async () => {
     process.env._MAYFLY_DESCRIBE = '1'
     const { run } = await load('app')
@@ -248,6 +253,10 @@ describe('an app of Azure', () => {
     await assert.rejects(start('flaky', {}, 1), /the stars are not right/)
     assert.equal((await start('flaky', {}, 2)).status, 204)
     assert.deepEqual(lines.slice(-3), ['flaky: try undefined of undefined', 'flaky: try 1 of 2', 'flaky: try 2 of 2'])
+    const photo = { blob: 'prices/latest.txt' }
+    await assert.rejects(start('again', photo, 1, { message: 'it was late', stack: 'Error: it was late\n    at more.js:7:1' }), /not yet/)
+    await assert.rejects(start('again', photo, 1, { message: null, stack: null }), /not yet/)
+    assert.deepEqual(lines.slice(-2), ['again: : try 1 of 2 after it was late at more.js:7', 'again: : try 1 of 2 after undefined'])
     const { end, shutdownMs } = (await load('app')) as Loaded & { end: () => Promise<void>; shutdownMs: number }
     assert.ok(shutdownMs > 0)
     await end()
