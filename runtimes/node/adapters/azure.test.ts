@@ -16,6 +16,9 @@ interface Loaded {
 const { loadAzure } = (await import(path.join(import.meta.dirname, 'azure.mjs'))) as {
   loadAzure: (root: string, handler: string, moduleAt: (file: string) => Promise<unknown>) => Promise<Loaded>
 }
+const { ownKeysOf } = (await import(path.join(import.meta.dirname, 'azure-keys.mjs'))) as {
+  ownKeysOf: (functions: readonly object[]) => ReadonlyMap<string, string>
+}
 const { core } = (await import(path.join(import.meta.dirname, 'azure-core.mjs'))) as {
   core: { functions: Map<string, unknown>; locked: boolean; hooks: Record<string, unknown[]> }
 }
@@ -201,6 +204,13 @@ describe('an app of Azure', () => {
     assert.equal(await status('/api/managed?code=own'), 401)
     delete process.env.AZURE_FUNCTION_KEY_KEPT
     assert.equal(await status('/api/managed?code=m'), 200)
+    // As `client/azure-app.ts` names them.
+    const http = (name: string) => ({ metadata: { name, bindings: { in: { type: 'httpTrigger' } } } })
+    assert.deepEqual(Object.fromEntries(ownKeysOf([http('kept'), http('a-b'), http('a_b')])), {
+      kept: 'AZURE_FUNCTION_KEY_KEPT',
+      'a-b': 'AZURE_FUNCTION_KEY_A_B_D44362D6',
+      a_b: 'AZURE_FUNCTION_KEY_A_B_648FA9B3',
+    })
   })
 
   it('runs its other functions by events, with blobs in and out', async () => {
