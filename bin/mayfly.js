@@ -27,7 +27,7 @@ const compiled = ['--import', path.join(root, 'tools', 'compiled.mjs')]
 const maps = target[0]?.endsWith('.mjs') ? ['--enable-source-maps'] : []
 let command = [node, '--disable-warning=ExperimentalWarning', ...maps, ...compiled, ...target]
 const wantsHelp = args.includes('--help') || args.includes('-h')
-if (args[0] === 'up' && !wantsHelp && process.getuid() !== 0 && ['auto', 'runc', 'gvisor'].includes(sandboxOf(args)) && canSudo()) {
+if (args[0] === 'up' && !wantsHelp && process.getuid() !== 0 && ['auto', 'crun', 'runc', 'gvisor'].includes(sandboxOf(args)) && canSudo()) {
   process.stderr.write('Functions are isolated by runc, which takes root: the node is started with sudo.\n')
   const kept = Object.keys(env).filter((name) => name.startsWith('MAYFLY_') || name === 'UV_THREADPOOL_SIZE' || name === 'HOME' || name === 'XDG_STATE_HOME')
   command = ['sudo', '-n', `--preserve-env=${kept.join(',')}`, ...command]
