@@ -82,7 +82,7 @@ export class OciSandbox implements SandboxProcess {
   }
   limit(limits: { memoryMb: number }): void {
     this.#cgroup.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
-    writeFileSync(this.#meminfo, meminfoOf(limits.memoryMb))
+    writeFileSync(this.#meminfo, meminfoOf(limits.memoryMb), { flag: 'r+' })
   }
   async resizeTmp(mb: number): Promise<void> {
     if (this.#init === null || !(await this.#cgroup.has(this.#init))) throw new Error('the sandbox has ended')

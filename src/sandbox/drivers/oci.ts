@@ -162,6 +162,7 @@ export class OciDriver implements Driver {
       const tail = new StderrTail(child.stderr)
       const code = await exitOf(child, this.#options.clock)
       if (code !== 0) throw new Error(`${this.#runtime.program} could not start a sandbox (${code ?? 'no answer'}): ${tail.text().trim().slice(-500)}`)
+      if (this.#view === null) cgroup.boundSockets()
       const init = this.#runtime.sharesKernel ? Number(await fs.readFile(path.join(bundle, 'pid'), 'latin1')) : null
       const cache = options.cache === null || init === null ? null : await openCache(cgroup, init)
       const made = new OciSandbox(
@@ -222,7 +223,8 @@ export class OciDriver implements Driver {
   }
 
   #cgroupOf(id: string): Cgroup {
-    return new Cgroup(this.#view ? boundingTrees(this.#hierarchies) : this.#hierarchies, `${this.#groupParent}/${id}`)
+    const name = `${this.#groupParent}/${id}`
+    return this.#view ? new Cgroup(boundingTrees(this.#hierarchies), name) : new Cgroup(this.#hierarchies, name, POOL_MEMORY_MB)
   }
 
   /** The command that begins in groups which are made for it, and does not see those of the second version. */
