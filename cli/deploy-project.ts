@@ -48,7 +48,10 @@ export async function deployProject(client: Client, project: string, folder: str
       }),
     )
   if (changes.length > 0 && done) {
-    for (const step of steps) print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms)}${step.what === 'send' ? `  ${size(done.sentBytes)} sent` : ''}`))
+    for (const step of steps) {
+      const note = done.steps.includes(step) && step.what === 'send' ? `${size(done.sentBytes)} sent` : (step.note ?? '')
+      print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms).padEnd(10)} ${note}`.trimEnd()))
+    }
     print(green('Deployed.'))
   }
   for (const [at, alias] of aliases.entries()) print(told(packed.functions[at]?.name ?? '', alias))
