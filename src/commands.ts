@@ -160,7 +160,7 @@ function showConfig(line: CommandLine): number {
 }
 
 /** What keeps functions apart, and may be named. */
-const ISOLATING = ['runc', 'gvisor', 'bwrap'] as const
+const ISOLATING = ['crun', 'runc', 'gvisor', 'bwrap'] as const
 
 async function doctor(line: CommandLine): Promise<number> {
   const { args, root } = line
