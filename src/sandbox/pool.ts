@@ -232,6 +232,7 @@ export class SandboxPool implements Sandboxes {
     }
     if (signal.aborted) this.#supply.giveBack(booted)
     signal.throwIfAborted()
+    using _loading = this.#supply.loading()
     let made: Specialised
     let repeatedFrom: number | null = null
     try {
