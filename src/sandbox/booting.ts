@@ -128,6 +128,8 @@ export class Booting {
     await warming
     await clearSlot(generic.slotDir)
     generic.slotIsClear = true
+    // Its files are open from then on: the first call is asked for it when it ends, before its answer goes out.
+    generic.process.memory()
     generic.life.tell('warmed', null)
   }
 
