@@ -384,6 +384,7 @@ export const LIMITS = {
     why: 'whoever asks from many addresses must not fill the memory; the one that asked longest ago is forgotten',
     error: null,
     provenBy: 'src/auth/users/rates.test.ts',
+  },
   projectKeys: {
     value: 20,
     unit: 'count',
