@@ -4,7 +4,6 @@ const OF_A_PROJECT = '/api/v1/projects/:ref'
 
 /** All that a deploy token opens, each of its own project: what `mayfly deploy` asks for. */
 export const DEPLOY_ROWS: ReadonlySet<string> = new Set([
-  `GET ${OF_A_PROJECT}/functions`,
   `GET ${OF_A_PROJECT}/functions/:name`,
   `PUT ${OF_A_PROJECT}/functions/:name`,
   `POST ${OF_A_PROJECT}/functions/:name/plan`,
@@ -21,6 +20,7 @@ export const DEPLOY_ROWS: ReadonlySet<string> = new Set([
   `POST ${OF_A_PROJECT}/deployments/plan`,
   `GET ${OF_A_PROJECT}/deployments/:name`,
   `PUT ${OF_A_PROJECT}/deployments/:name`,
+  `POST ${OF_A_PROJECT}/migrations`,
 ])
 
 export const mayDeployBy = ({ method, path }: Pick<Route, 'method' | 'path'>): boolean => DEPLOY_ROWS.has(`${method} ${path}`)
