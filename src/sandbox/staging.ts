@@ -68,8 +68,8 @@ export class Staging {
     const shelf = this.#shelf(source)
     shelf.small ??= (await countSourceFiles(source)) <= SMALL_TREE_FILES
     if (shelf.small || shelf.copies.length >= COPIES_AHEAD) return
-    const making = (shelf.making ??= this.#make(shelf))
-    if (shelf.copies.length === 0) await making
+    shelf.making ??= this.#make(shelf)
+    if (shelf.copies.length === 0) await shelf.making
   }
 
   /**
