@@ -4,6 +4,7 @@ import { Command, Option } from 'commander'
 import { ApiError, type LogLine, UnreachableError } from '../client/client.ts'
 import { NoNodeError } from '../client/nodes.ts'
 import { isAppOfSeveral } from '../client/framework.ts'
+import { byTime, inOrderOfTime } from '../client/log-order.ts'
 import { isProjectFile, readMayflyJson } from '../client/mayfly-json.ts'
 import type { UsageTotal } from '../client/usage.ts'
 import { devCommand } from './dev.ts'
@@ -115,7 +116,7 @@ command('logs <function>', 'show what a function wrote')
     // What was removed keeps its lines; without any it may be a name that never was.
     if (lines.length === 0) await client.function(node.project, name)
     if (!options.follow) {
-      for (const line of lines) show(line)
+      for (const line of byTime(lines)) show(line)
       if (dropped.lines > 0)
         complain(dim(`${dropped.lines} older lines of this project were dropped: it has written more than is kept (--observe-project-log-mb)`))
       return
@@ -123,7 +124,7 @@ command('logs <function>', 'show what a function wrote')
     const stop = new AbortController()
     for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => stop.abort())
     try {
-      for await (const line of client.followLogs(node.project, name, count, stop.signal)) show(line)
+      for await (const line of inOrderOfTime(client.followLogs(node.project, name, count, stop.signal))) show(line)
     } catch (error) {
       if (stop.signal.aborted) return
       throw error instanceof ApiError || error instanceof UnreachableError ? error : new UnreachableError(node.url, error)
