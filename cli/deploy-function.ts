@@ -2,7 +2,7 @@ import type { Client } from '../client/client.ts'
 import { deployPacked, type Packed, packFolder } from '../client/deploy.ts'
 import { readyApp } from '../client/ready-app.ts'
 import { planFunction, promote } from '../client/versions.ts'
-import { bundleMemory } from './bundle-memory.ts'
+import { packingMemory } from './packing-memory.ts'
 import { type HowToDeploy, showChanges } from './changes.ts'
 import { bold, complain, dim, green, ms, print, progress, size, yellow } from './output.ts'
 import { told } from './versions.ts'
@@ -25,7 +25,7 @@ export async function deployFunction(
   overrides: Record<string, unknown> = {},
 ): Promise<void> {
   const hear = (step: string) => progress(`  ${step} …`)
-  const packing = { bundler: bundleMemory(), environment: process.env }
+  const packing = { ...packingMemory(), environment: process.env }
   const ready = async () => await readyApp(client, project, await packFolder(folder, how.name, hear, overrides, packing), hear)
   if (how.dryRun) return await planOnly(client, project, (await ready().finally(() => progress(''))).packed, how)
   const work = async () => {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, promises as fs, readdirSync } from 'node:fs'
 import path from 'node:path'
-import yazl from 'yazl'
+import { type Archiver, zipOf } from './archive.ts'
 import type { Bundler } from './bundler.ts'
 import { type PackageJson, packageOf, resolvePackage } from './packages.ts'
 import type { Client, FunctionInfo } from './client.ts'
@@ -62,6 +62,8 @@ const ENTRIES = ['index.ts', 'index.mts', 'index.js', 'index.mjs', 'index.cjs']
 export interface PackingHow {
   /** One that remembers what it bundled before. */
   readonly bundler?: Bundler
+  /** One that remembers what it packed before. */
+  readonly archiver?: Archiver
   /** Variables of who deploys, which an .npmrc may ask for. */
   readonly environment?: NodeJS.ProcessEnv
 }
@@ -91,7 +93,7 @@ export async function packFolder(
   name: string | null,
   hear: Hear = () => {},
   overrides: Record<string, unknown> = {},
-  { bundler, environment = {} }: PackingHow = {},
+  { bundler, archiver = { zip: zipOf }, environment = {} }: PackingHow = {},
 ): Promise<Packed> {
   const root = path.resolve(folder)
   const { steps, step } = inSteps(hear)
@@ -99,8 +101,8 @@ export async function packFolder(
   if (!stat?.isDirectory()) throw new FolderError(`${folder} is not a folder.`)
   const definition = readDefinition(root, overrides)
   const framework = frameworkOf(root, definition)
-  if (framework !== null) return await packApp(root, name, framework, definition, { hear, variables: environment })
-  if (isPackedWhole(definition.runtime)) return await packWhole(root, name, { ...definition, runtime: definition.runtime }, hear)
+  if (framework !== null) return await packApp(root, name, framework, definition, { hear, archiver, variables: environment })
+  if (isPackedWhole(definition.runtime)) return await packWhole(root, name, { ...definition, runtime: definition.runtime }, { hear, archiver })
   const handler = definition.handler ?? 'index.handler'
   const entry = findEntry(root, handler)
   if (!entry)
@@ -121,7 +123,7 @@ export async function packFolder(
   const files = new Map<string, Uint8Array | string>()
   files.set('index.mjs', bundled.code)
   const packages = await step('packages', () => packPackages(bundled.native, files))
-  const zip = await step('zip', () => zipOf(files))
+  const zip = await step('zip', () => archiver.zip(files))
   return {
     name: name ?? definition.name ?? nameOfFolder(root),
     definition: { ...settingsOf(definition), handler: `index.${handler.split('.').slice(1).join('.') || 'handler'}` },
@@ -142,13 +144,13 @@ async function packApp(
   given: string | null,
   framework: App['framework'],
   definition: Definition,
-  { hear, variables }: { readonly hear: Hear; readonly variables: NodeJS.ProcessEnv },
+  { hear, archiver, variables }: { readonly hear: Hear; readonly archiver: Archiver; readonly variables: NodeJS.ProcessEnv },
 ): Promise<Packed> {
   const { steps, step } = inSteps(hear)
   const name = given ?? definition.name ?? nameOfFolder(root)
   const { app, handler, environment } = appOf(root, framework, definition, { name, variables })
   const files = await step('files', () => appFiles(root))
-  const zip = await step('zip', () => zipOf(files))
+  const zip = await step('zip', () => archiver.zip(files))
   const { installScripts: _, entryPoint: __, ...settings } = settingsOf(definition)
   return {
     name,
@@ -172,10 +174,15 @@ function nameOfFolder(root: string): string {
 }
 
 /** What is no JavaScript goes as it is. */
-async function packWhole(root: string, name: string | null, definition: Definition & { readonly runtime: string }, hear: Hear): Promise<Packed> {
+async function packWhole(
+  root: string,
+  name: string | null,
+  definition: Definition & { readonly runtime: string },
+  { hear, archiver }: { readonly hear: Hear; readonly archiver: Archiver },
+): Promise<Packed> {
   const { steps, step } = inSteps(hear)
   const { files, handler } = await step('files', () => wholeFolder(root, definition))
-  const zip = await step('zip', () => zipOf(files))
+  const zip = await step('zip', () => archiver.zip(files))
   return {
     name: name ?? definition.name ?? nameOfFolder(root),
     definition: { ...settingsOf(definition), ...(handler === null ? {} : { handler }) },
@@ -295,20 +302,4 @@ async function filesBelow(folder: string): Promise<string[]> {
     if (!relative.split(path.sep).includes('node_modules') && !/\.(md|map|d\.ts|c|cc|h)$/i.test(entry.name)) out.push(relative)
   }
   return out
-}
-
-/** The same files give the same bytes: sorted, with one date for all. */
-async function zipOf(files: ReadonlyMap<string, Uint8Array | string>): Promise<Buffer> {
-  const zip = new yazl.ZipFile()
-  const options = { mtime: new Date(Date.UTC(1980, 0, 2)), mode: 0o100644, forceDosTimestamp: true } as { mtime: Date; mode: number }
-  for (const name of [...files.keys()].toSorted()) {
-    const content = files.get(name) as Uint8Array | string
-    const bytes = typeof content === 'string' ? await fs.readFile(content) : Buffer.from(content)
-    const executable = typeof content === 'string' && ((await fs.stat(content)).mode & 0o111) !== 0
-    zip.addBuffer(bytes, name, executable ? { ...options, mode: 0o100755 } : options)
-  }
-  zip.end()
-  const chunks: Buffer[] = []
-  for await (const chunk of zip.outputStream) chunks.push(chunk as Buffer)
-  return Buffer.concat(chunks)
 }
