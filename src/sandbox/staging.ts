@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { linkSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmdirSync, symlinkSync } from 'node:fs'
-import { access, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { access, mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 
@@ -28,6 +28,11 @@ const LIBRARIES = 'lib'
 /** Makes the folder of a sandbox that is to be started. */
 export async function openSlot(slotDir: string): Promise<void> {
   for (const name of MOUNTED) await mkdir(join(slotDir, name, LIBRARIES), { recursive: true, mode: 0o755 })
+}
+
+/** Its program has started, and nothing asks for libraries any more: what `give` would do, ahead of the call. */
+export async function clearSlot(slotDir: string): Promise<void> {
+  for (const name of MOUNTED) await rmdir(join(slotDir, name, LIBRARIES))
 }
 
 interface Shelf {
@@ -74,13 +79,14 @@ export class Staging {
 
   /**
    * Moves a copy into the slot. The caller may `prepare` the next one when the call is over.
+   * @param isClear  `clearSlot` was there
    * @throws the file system's error when the code directory is gone
    */
-  async give(source: Source, slotDir: string): Promise<void> {
+  async give(source: Source, slotDir: string, isClear = false): Promise<void> {
     const shelf = this.#shelf(source)
     let copy = shelf.copies.pop()
     if (copy === undefined && shelf.small === true) {
-      clearSlot(slotDir)
+      if (!isClear) clearSlotSync(slotDir)
       if (source.cacheDir !== null) {
         mkdirSync(join(slotDir, 'cache'), { mode: 0o755 })
         try {
@@ -95,14 +101,14 @@ export class Staging {
     }
     if (copy === undefined) {
       shelf.small ??= (await countSourceFiles(source)) <= SMALL_TREE_FILES
-      if (shelf.small) return await this.give(source, slotDir)
+      if (shelf.small) return await this.give(source, slotDir, isClear)
       await shelf.making
       copy = shelf.copies.pop()
     }
     // None is kept of what is not expected again, or another call took the copy that was just made.
     copy ??= await this.#makeCopy(source)
     try {
-      clearSlot(slotDir)
+      if (!isClear) clearSlotSync(slotDir)
       if (source.cacheDir !== null) renameSync(join(copy, 'cache'), join(slotDir, 'cache'))
       if (source.optDir !== null) await moveInto(join(copy, 'opt'), join(slotDir, 'opt'))
       await moveInto(join(copy, 'code'), join(slotDir, 'code'))
@@ -203,7 +209,7 @@ function unlessGone(error: unknown): void {
 const sameSource = (one: Source, other: Source) => one.codeDir === other.codeDir && one.optDir === other.optDir && one.cacheDir === other.cacheDir
 
 /** The folders stay, as they are mounted. */
-function clearSlot(slotDir: string): void {
+function clearSlotSync(slotDir: string): void {
   for (const name of MOUNTED) rmdirSync(join(slotDir, name, LIBRARIES))
 }
 

@@ -90,6 +90,8 @@ export interface CallContext {
   readonly invokedArn: string
   /** How many times it has run and failed before; absent where it has not. */
   readonly failures?: number
+  /** How the last of them ended, in the words of the function itself. */
+  readonly lastError?: { readonly message: string | null; readonly stack: string | null }
 }
 
 export type Call =
@@ -328,6 +330,8 @@ export interface Sandboxes extends AsyncDisposable {
    * @throws MayflyError not_inspectable, inspected_already, sandbox_unavailable, shutting_down; LoadError
    */
   inspect(spec: SandboxSpec, signal: AbortSignal): Promise<Inspected>
+  /** Ends the sandboxes of a project when their calls are over. Its next call brings another. */
+  rest(project: string): void
   /** What a version's sandboxes are told is another now: those of this spec end when their calls are over, and the next call brings its own. */
   restart(spec: SandboxSpec): void
   status(): SandboxStatus
