@@ -4,6 +4,7 @@ import { projectFileSchema } from '../client/project-file.ts'
 import { routes as authRoutes } from '../src/auth/http.ts'
 import { SECTIONS } from '../src/config.ts'
 import { routes as deploymentRoutes } from '../src/deployments/http.ts'
+import { buildRoutes } from '../src/deployments/builds/http.ts'
 import { ERRORS } from '../src/core/errors.ts'
 import { LIMIT_PROFILES } from '../src/core/limit-profiles.ts'
 import { LIMITS } from '../src/core/limits.ts'
@@ -35,6 +36,7 @@ const ROUTES = [
   ...urlRoutes(nothing),
   ...siteRoutes(nothing),
   ...deploymentRoutes(nothing),
+  ...buildRoutes(nothing),
   ...logRoutes(nothing, nothing),
   ...metricsRoutes(nothing),
   ...usageRoutes(nothing),
