@@ -1,16 +1,24 @@
 import type { Principal } from '../core/principal.ts'
 import { identityOf, type SqlIdentity } from '../core/session.ts'
 import type { ChannelName, Member } from './channels.ts'
-import type { Version } from './frames.ts'
+import type { ClientDeps, Subscriber, Subscription } from './client.ts'
+import type { Message, Version } from './frames.ts'
 import type { JoinConfig } from './join.ts'
-import type { Client, ClientDeps, Subscriber, Subscription } from './socket.ts'
 
 /** No timer waits longer; what lasts longer is looked at again. */
 const LONGEST_MS = 2 ** 31 - 1
 
+/** What a membership needs of the connection that it belongs to. */
+interface Connection {
+  send(frame: string | Buffer): void
+  sendMessage(message: Message): void
+  /** Its token has ended. */
+  lapse(membership: Membership): void
+}
+
 /** One client in one channel, as the user whom its token names, or the key of its socket. */
 export class Membership implements Member {
-  readonly #client: Client
+  readonly #client: Connection
   readonly #deps: ClientDeps
   readonly #name: string
   readonly channel: ChannelName
@@ -25,7 +33,7 @@ export class Membership implements Member {
   #ended = false
 
   constructor(
-    client: Client,
+    client: Connection,
     deps: ClientDeps,
     of: { readonly channel: ChannelName; readonly name: string; readonly joinRef: string | null; readonly config: JoinConfig; readonly principal: Principal },
   ) {

@@ -8,10 +8,11 @@ import { identityOf } from '../core/session.ts'
 import type { Clock } from '../lib/clock.ts'
 import { ChangeFeed } from './changes/feed.ts'
 import { Channels } from './channels.ts'
+import type { SharedRates } from './client.ts'
 import type { RealtimeConfig } from './config.ts'
 import type { Broadcast } from './frames.ts'
 import { Rate } from './rate.ts'
-import { Client, type SharedRates } from './socket.ts'
+import { Client } from './socket.ts'
 
 export interface RealtimeDeps {
   readonly databases: Databases
