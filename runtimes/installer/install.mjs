@@ -12,6 +12,8 @@ const yazl = require('yazl')
 const npm = path.join(import.meta.dirname, 'node_modules', 'npm', 'bin', 'npm-cli.js')
 
 const OUTPUT = 8_000
+/** Of a package for who reads it: nothing that runs asks for it, and each file takes time at each deploy. Licences stay. */
+const UNUSED = /(?:\.d\.[cm]?ts|\.[cm]?js\.map|(?<!licen[cs]e|copying|notice)\.md)$/i
 // One date for all, so that the same packages are the same bytes.
 const DATE = new Date(Date.UTC(1980, 0, 2))
 
@@ -103,7 +105,10 @@ function archive(app, whole) {
   const zip = new yazl.ZipFile()
   const root = whole ? app : path.join(app, 'node_modules')
   const names = fs.existsSync(root) ? fs.readdirSync(root, { withFileTypes: true, recursive: true }) : []
-  const files = names.filter((entry) => entry.isFile()).map((entry) => path.relative(app, path.join(entry.parentPath, entry.name)))
+  const files = names
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(app, path.join(entry.parentPath, entry.name)))
+    .filter((name) => whole || !UNUSED.test(name))
   for (const name of files.toSorted()) {
     if (name === 'node_modules/.package-lock.json') continue
     const file = path.join(app, name)
