@@ -52,7 +52,10 @@ export async function deployFunction(
     )
   print(summaryOf(packed))
   const sent = made.sent ? `${size(packed.zip.length)} sent` : 'nothing to send: the node has these files'
-  for (const step of steps) print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms).padEnd(10)}${step.what === 'send' ? ` ${sent}` : ''}`.trimEnd()))
+  for (const step of steps)
+    print(
+      dim(`  ${step.what.padEnd(10)} ${ms(step.ms).padEnd(10)}${step.what === 'send' ? ` ${sent}` : step.note === undefined ? '' : ` ${step.note}`}`.trimEnd()),
+    )
   for (const warning of made.warnings) complain(yellow(`warning: ${warning}`))
   print(made.changed ? green('Deployed.') : 'Nothing changes: the node has exactly this already.')
   if (promoted) print(promoted.changed ? green(told(packed.name, promoted.alias)) : told(packed.name, promoted.alias))

@@ -48,7 +48,10 @@ export async function deployProject(client: Client, project: string, folder: str
       }),
     )
   if (changes.length > 0 && done) {
-    for (const step of steps) print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms)}${step.what === 'send' ? `  ${size(done.sentBytes)} sent` : ''}`))
+    for (const step of steps) {
+      const note = done.steps.includes(step) && step.what === 'send' ? `${size(done.sentBytes)} sent` : (step.note ?? '')
+      print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms).padEnd(10)} ${note}`.trimEnd()))
+    }
     print(green('Deployed.'))
   }
   for (const [at, alias] of aliases.entries()) print(told(packed.functions[at]?.name ?? '', alias))
@@ -63,6 +66,13 @@ function summary(packed: PackedProject): string {
   const { functions, sites, document } = packed
   const count = (number: number, what: string) => (number === 0 ? [] : [`${number} ${what}${number === 1 ? '' : 's'}`])
   const buckets = (document.buckets as readonly unknown[]).length
+  const migrations = ((document.migrations ?? []) as readonly unknown[]).length
   const bytes = functions.reduce((sum, one) => sum + one.zip.length, 0) + sites.flatMap((site) => site.files).reduce((sum, file) => sum + file.bytes.length, 0)
-  return [...count(functions.length, 'function'), ...count(buckets, 'bucket'), ...count(sites.length, 'site'), size(bytes)].join(', ')
+  return [
+    ...count(functions.length, 'function'),
+    ...count(buckets, 'bucket'),
+    ...count(sites.length, 'site'),
+    ...count(migrations, 'migration'),
+    size(bytes),
+  ].join(', ')
 }

@@ -40,7 +40,7 @@ export interface AppBuild {
   /** What it registers. */
   readonly functions: readonly { readonly name: string; readonly trigger: string; readonly details: Readonly<Record<string, unknown>> }[]
   readonly warnings: readonly string[]
-  readonly packages: { readonly key: string; readonly reused: boolean; readonly locked: boolean }
+  readonly packages: { readonly key: string; readonly reused: boolean; readonly lock: string | null; readonly count: number }
 }
 
 /** The sandboxes of a node as they are now. */
@@ -156,7 +156,7 @@ export interface LayerInfo {
 }
 
 export interface DeploymentChange {
-  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'url' | 'alias'
+  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'url' | 'alias' | 'migration'
   readonly name: string
   readonly action: 'create' | 'update' | 'remove' | 'same' | 'keep'
   readonly why: readonly string[]

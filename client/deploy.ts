@@ -20,7 +20,7 @@ export interface Packed {
   readonly files: number
   /** Packages that cannot be bundled and were packed as they are. */
   readonly packages: readonly string[]
-  readonly steps: readonly { readonly what: string; readonly ms: number }[]
+  readonly steps: readonly { readonly what: string; readonly ms: number; readonly note?: string }[]
   /** Of a bundle: the files that it was made of, its text, and the folder that its source map speaks of. */
   readonly inputs?: readonly string[]
   readonly code?: Uint8Array
@@ -149,7 +149,9 @@ async function packApp(
   const { steps, step } = inSteps(hear)
   const name = given ?? definition.name ?? nameOfFolder(root)
   const { app, handler, environment } = appOf(root, framework, definition, { name, variables })
-  const files = await step('files', () => appFiles(root))
+  const files = await step('files', () => appFiles(root, app))
+  const secret = [...files.keys()].filter((file) => /(?:^|\/)\.env(?:\.|$)/.test(file))
+  const warnings = secret.map((file) => `${file} is sent with the app, as nothing ignores it.`)
   const zip = await step('zip', () => archiver.zip(files))
   const { installScripts: _, entryPoint: __, ...settings } = settingsOf(definition)
   return {
@@ -160,7 +162,7 @@ async function packApp(
     files: files.size,
     packages: [],
     steps,
-    app,
+    app: { ...app, warnings: [...app.warnings, ...warnings] },
   }
 }
 
@@ -218,11 +220,13 @@ export async function deployPacked(
   hear: Hear = () => {},
 ): Promise<{ function: FunctionInfo; changed: boolean; warnings: readonly string[]; sent: boolean; steps: Packed['steps'] }> {
   const { steps, step } = inSteps(hear)
-  const sent = await step('send', async () => {
+  const send = async () => {
     if (await client.hasArtefact(project, packed.sha256)) return false
     await client.putArtefact(project, packed.sha256, packed.zip)
     return true
-  })
+  }
+  // Of an app the node itself made what runs.
+  const sent = packed.app === undefined && (await step('send', send))
   const { triggers, url, ...definition } = packed.definition
   const made = await step('deploy', async () => {
     const put = await client.putFunction(project, packed.name, { ...definition, artefact: packed.sha256 })

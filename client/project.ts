@@ -5,6 +5,7 @@ import { azureFunctions } from './azure-app.ts'
 import { isAppOfSeveral } from './framework.ts'
 import { readyApp } from './ready-app.ts'
 import { FolderError, readMayflyJson } from './mayfly-json.ts'
+import { readMigrationFolder } from './migration-folder.ts'
 import { parseProjectFile } from './project-file.ts'
 import { inside, type PackedFile, packSite } from './site-folder.ts'
 
@@ -53,6 +54,7 @@ export async function packProject(folder: string, name: string | null, hear: Hea
   const sites: { name: string; files: readonly PackedFile[] }[] = []
   for (const site of file.sites ?? [])
     sites.push({ name: site.name, files: await step(site.folder, () => packSite(root, site.name, site.folder, site.scripts ?? [], how)) })
+  const migrations = file.migrations === undefined ? [] : readMigrationFolder(root, inside(root, file.migrations, 'migrations: a folder')).files
   const own = name ?? (isApp ? functions[0]?.name : file.name) ?? path.basename(root)
   if (!/^[a-zA-Z0-9_-]{1,64}$/.test(own)) throw new FolderError(`"${own}" is no name of a deployment; give one as "name" in ${path.join(root, 'mayfly.json')}.`)
   return {
@@ -67,6 +69,7 @@ export async function packProject(folder: string, name: string | null, hear: Hea
       functions: functionsOf(functions),
       buckets: file.buckets ?? [],
       sites: sites.map((site) => ({ name: site.name, files: site.files.map((one) => ({ path: one.path, sha256: one.sha256 })) })),
+      ...(migrations.length > 0 ? { migrations } : {}),
     },
   }
 }
@@ -82,8 +85,11 @@ export async function readyApps(client: Client, project: string, packed: PackedP
   const functions: Packed[] = []
   const warnings: string[] = []
   const keys: Record<string, string> = {}
+  const steps = [...packed.steps]
   for (const one of packed.functions) {
     const ready = await readyApp(client, project, one, hear)
+    for (const step of ready.packed.steps.slice(one.steps.length))
+      steps.push(packed.functions.length === 1 || step.note === undefined ? step : { ...step, note: `${one.name}: ${step.note}` })
     if (ready.build && one.app?.framework === 'azure') {
       const several = await azureFunctions(client, project, ready.packed, ready.build, make)
       functions.push(...several.functions)
@@ -92,7 +98,7 @@ export async function readyApps(client: Client, project: string, packed: PackedP
     } else functions.push(ready.packed)
     warnings.push(...[...(one.app?.warnings ?? []), ...(ready.build?.warnings ?? [])].map((warning) => `${one.name}: ${warning}`))
   }
-  return { ...packed, functions, warnings, keys, document: { ...packed.document, functions: functionsOf(functions) } }
+  return { ...packed, functions, warnings, keys, steps, document: { ...packed.document, functions: functionsOf(functions) } }
 }
 
 /** Sends what the plan says is missing, asks for the document and waits until it is reached. @throws ApiError */
