@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { routes as authRoutes } from './auth/http.ts'
-import { type Auth, tokenRoutes, type Tokens } from './auth/index.ts'
+import { type Auth, tokenRoutes, type Tokens, type UserAdmin, userRoutes, type Users } from './auth/index.ts'
 import type { Databases } from './backends/database/database.ts'
 import type { Config } from './config.ts'
 import type { InvocationCounters } from './core/counters.ts'
@@ -49,6 +49,8 @@ export interface Rooms {
   readonly disk: DiskGuard
   readonly auth: Auth
   readonly tokens: Tokens
+  readonly users: Users
+  readonly userAdmin: UserAdmin
   readonly projects: Projects
   readonly content: Content
   readonly sandbox: Awaited<ReturnType<typeof openSandboxRoom>>
@@ -113,6 +115,14 @@ export function routeTable(rooms: Rooms): Route[] {
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),
     ...tokenRoutes(tokens),
+    ...userRoutes({
+      users: rooms.users,
+      admin: rooms.userAdmin,
+      config: config.auth,
+      version: host.version,
+      clock,
+      audit: (what, project) => log.info({ audit: true, project }, what),
+    }),
     ...authRoutes({ tokens: auth.tokens, audit: (what, project) => log.info({ audit: true, project }, what) }),
     ...consoleRoutes({
       login: rooms.consoleLogin,

@@ -4,4 +4,8 @@ export { type AccessKey, Auth, type HandleOwner, type ProjectKeys } from './serv
 export { tokenRoutes } from './tokens/http.ts'
 export { Tokens } from './tokens/service.ts'
 export type { TrustedKey, TrustedKeySource } from './tokens/trusted.ts'
+export { UserAdmin } from './users/admin.ts'
+export { userRoutes } from './users/http.ts'
+export { Passwords } from './users/passwords.ts'
+export { Users } from './users/service.ts'
 export { SignatureError, type SignedRequest, verifySigV4 } from './sigv4.ts'
