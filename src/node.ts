@@ -294,7 +294,9 @@ export class RunningNode implements AsyncDisposable {
     const passwords = new Passwords(host.cores)
     const users = new Users({ databases, tokens, passwords, refreshSecret: sealer.derive('refresh tokens'), newId: host.newId, clock })
     const userAdmin = new UserAdmin({ databases, users, passwords, newId: host.newId })
-    const realtime = opening.use(new Realtime({ databases, config: config.realtime, newId: host.newId, clock, log }))
+    const realtime = opening.use(
+      new Realtime({ databases, config: config.realtime, verifyToken: (ref, token) => tokens.verify(ref, token), newId: host.newId, clock, log }),
+    )
     const triggers: Triggers = opening.use(
       new Triggers({
         databases,
