@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { projectFileSchema } from '../client/project-file.ts'
 import { routes as authRoutes } from '../src/auth/http.ts'
+import { tokenRoutes, userRoutes } from '../src/auth/index.ts'
 import { SECTIONS } from '../src/config.ts'
 import { routes as deploymentRoutes } from '../src/deployments/http.ts'
 import { ERRORS } from '../src/core/errors.ts'
@@ -29,6 +30,8 @@ const ROUTES = [
   ...nodeRoutes(nothing),
   ...projectRoutes(nothing),
   ...authRoutes(nothing),
+  ...tokenRoutes(nothing),
+  ...userRoutes({ config: {} } as never),
   ...consoleRoutes(nothing),
   ...functionRoutes(nothing),
   ...secretRoutes(nothing),

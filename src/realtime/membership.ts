@@ -1,17 +1,34 @@
 import type { Principal } from '../core/principal.ts'
 import { identityOf, type SqlIdentity } from '../core/session.ts'
-import type { ChannelName, Member } from './channels.ts'
-import type { Version } from './frames.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { ChannelName, Channels, Member } from './channels.ts'
+import type { Message, Version } from './frames.ts'
 import type { JoinConfig } from './join.ts'
-import type { Client, ClientDeps, Subscriber, Subscription } from './socket.ts'
+import type { Subscriber, Subscription } from './subscriber.ts'
+
+export interface MembershipDeps {
+  readonly version: Version
+  readonly channels: Channels
+  readonly subscribe: (subscriber: Subscriber) => Promise<Subscription>
+  readonly newId: () => string
+  readonly clock: Clock
+}
+
+/** The client whose place in a channel it is. */
+export interface Speaker {
+  send(frame: string | Buffer): void
+  sendMessage(message: Message): void
+  /** The token of the channel's user has ended. */
+  lapse(membership: Membership): void
+}
 
 /** No timer waits longer; what lasts longer is looked at again. */
 const LONGEST_MS = 2 ** 31 - 1
 
 /** One client in one channel, as the user whom its token names, or the key of its socket. */
 export class Membership implements Member {
-  readonly #client: Client
-  readonly #deps: ClientDeps
+  readonly #client: Speaker
+  readonly #deps: MembershipDeps
   readonly #name: string
   readonly channel: ChannelName
   readonly joinRef: string | null
@@ -25,8 +42,8 @@ export class Membership implements Member {
   #ended = false
 
   constructor(
-    client: Client,
-    deps: ClientDeps,
+    client: Speaker,
+    deps: MembershipDeps,
     of: { readonly channel: ChannelName; readonly name: string; readonly joinRef: string | null; readonly config: JoinConfig; readonly principal: Principal },
   ) {
     this.#client = client

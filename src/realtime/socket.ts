@@ -4,27 +4,14 @@ import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Socket } from '../core/route.ts'
 import type { Principal } from '../core/principal.ts'
-import { identityOf, type SqlIdentity } from '../core/session.ts'
+import { identityOf } from '../core/session.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { ChannelName, Channels } from './channels.ts'
 import { type Broadcast, decodePush, decodeText, encodeText, type Message, type Push, type Version } from './frames.ts'
-import { type Asked, type JoinConfig, readJoin, userTokenOf } from './join.ts'
+import { type JoinConfig, readJoin, userTokenOf } from './join.ts'
 import { Membership } from './membership.ts'
+import type { Subscriber, Subscription } from './subscriber.ts'
 import type { Rate } from './rate.ts'
-
-/** Who wants the row changes of a project. */
-export interface Subscriber {
-  readonly identity: SqlIdentity
-  readonly asked: readonly Asked[]
-  /** @param data  the change as JSON */
-  change(ids: readonly number[], data: string): void
-  system(status: 'ok' | 'error', message: string): void
-}
-export interface Subscription {
-  /** Resolves when changes are delivered from now on. */
-  readonly live: Promise<void>
-  end(): void
-}
 
 /** What the sockets of one project share. */
 export interface SharedRates {
