@@ -1,34 +1,25 @@
 import type { Principal } from '../core/principal.ts'
 import { identityOf, type SqlIdentity } from '../core/session.ts'
-import type { Clock } from '../lib/clock.ts'
-import type { ChannelName, Channels, Member } from './channels.ts'
+import type { ChannelName, Member } from './channels.ts'
+import type { ClientDeps, Subscriber, Subscription } from './client.ts'
 import type { Message, Version } from './frames.ts'
 import type { JoinConfig } from './join.ts'
-import type { Subscriber, Subscription } from './subscriber.ts'
-
-export interface MembershipDeps {
-  readonly version: Version
-  readonly channels: Channels
-  readonly subscribe: (subscriber: Subscriber) => Promise<Subscription>
-  readonly newId: () => string
-  readonly clock: Clock
-}
-
-/** The client whose place in a channel it is. */
-export interface Speaker {
-  send(frame: string | Buffer): void
-  sendMessage(message: Message): void
-  /** The token of the channel's user has ended. */
-  lapse(membership: Membership): void
-}
 
 /** No timer waits longer; what lasts longer is looked at again. */
 const LONGEST_MS = 2 ** 31 - 1
 
+/** What a membership needs of the connection that it belongs to. */
+interface Connection {
+  send(frame: string | Buffer): void
+  sendMessage(message: Message): void
+  /** Its token has ended. */
+  lapse(membership: Membership): void
+}
+
 /** One client in one channel, as the user whom its token names, or the key of its socket. */
 export class Membership implements Member {
-  readonly #client: Speaker
-  readonly #deps: MembershipDeps
+  readonly #client: Connection
+  readonly #deps: ClientDeps
   readonly #name: string
   readonly channel: ChannelName
   readonly joinRef: string | null
@@ -42,8 +33,8 @@ export class Membership implements Member {
   #ended = false
 
   constructor(
-    client: Speaker,
-    deps: MembershipDeps,
+    client: Connection,
+    deps: ClientDeps,
     of: { readonly channel: ChannelName; readonly name: string; readonly joinRef: string | null; readonly config: JoinConfig; readonly principal: Principal },
   ) {
     this.#client = client

@@ -1,41 +1,13 @@
 import { DatabaseError } from '../backends/database/database.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { Log } from '../core/log.ts'
 import type { Socket } from '../core/route.ts'
-import type { Principal } from '../core/principal.ts'
 import { identityOf } from '../core/session.ts'
-import type { Clock } from '../lib/clock.ts'
-import type { ChannelName, Channels } from './channels.ts'
-import { type Broadcast, decodePush, decodeText, encodeText, type Message, type Push, type Version } from './frames.ts'
+import type { ChannelName } from './channels.ts'
+import type { ClientDeps, Subscription } from './client.ts'
+import { type Broadcast, decodePush, decodeText, encodeText, type Message, type Push } from './frames.ts'
 import { type JoinConfig, readJoin, userTokenOf } from './join.ts'
 import { Membership } from './membership.ts'
-import type { Subscriber, Subscription } from './subscriber.ts'
-import type { Rate } from './rate.ts'
-
-/** What the sockets of one project share. */
-export interface SharedRates {
-  readonly joins: Rate
-  readonly messages: Rate
-}
-
-export interface ClientDeps {
-  readonly project: string
-  /** Whom the key of the socket speaks for. */
-  readonly principal: Principal
-  /** Whom a token speaks for. @throws MayflyError token_invalid, token_expired, token_refused */
-  readonly verify: (token: string) => Promise<Principal>
-  readonly version: Version
-  readonly channels: Channels
-  readonly rates: SharedRates
-  /** @throws MayflyError realtime_unavailable when the database cannot stream changes */
-  readonly subscribe: (subscriber: Subscriber) => Promise<Subscription>
-  readonly newId: () => string
-  readonly clock: Clock
-  readonly log: Log
-  readonly onReceived: () => void
-  readonly onCut: () => void
-}
 
 const POLICY_VIOLATION = 1008
 /** How long a join is held so that a client that is told it is subscribed misses nothing from then on. */

@@ -138,6 +138,15 @@ describe('every route', () => {
     { route: 'PATCH /api/v1/projects/:ref', access: 'operator', at: () => '/api/v1/projects/demo', body: () => '{"profile":"mayfly"}', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/cold-starts', access: 'manage', at: () => '/api/v1/projects/demo/cold-starts', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/keys', access: 'operator', at: () => '/api/v1/projects/demo/keys', ok: 200 },
+    { route: 'POST /api/v1/projects/:ref/pause', access: 'operator', at: () => '/api/v1/projects/third/pause', ok: 200 },
+    { route: 'POST /api/v1/projects/:ref/resume', access: 'operator', at: () => '/api/v1/projects/third/resume', ok: 200 },
+    {
+      route: 'POST /api/v1/projects/:ref/clone',
+      access: 'operator',
+      at: () => '/api/v1/projects/nowhere/clone',
+      body: () => '{"ref":"fourth"}',
+      ok: 404,
+    },
     { route: 'DELETE /api/v1/projects/:ref', access: 'operator', at: () => '/api/v1/projects/third', ok: 204 },
     { route: 'GET /api/v1/projects/:ref/concurrency', access: 'manage', at: () => '/api/v1/projects/demo/concurrency', ok: 200 },
     {
@@ -201,6 +210,13 @@ describe('every route', () => {
     { route: 'POST /api/v1/projects/:ref/deployments/plan', access: 'manage', at: () => '/api/v1/projects/demo/deployments/plan', body: project, ok: 200 },
     { route: 'PUT /api/v1/projects/:ref/deployments/:name', access: 'manage', at: () => '/api/v1/projects/demo/deployments/again', body: project, ok: 200 },
     { route: 'GET /api/v1/projects/:ref/deployments/:name', access: 'manage', at: () => '/api/v1/projects/demo/deployments/again', ok: 200 },
+    {
+      route: 'POST /api/v1/projects/:ref/builds',
+      access: 'manage',
+      at: () => '/api/v1/projects/demo/builds',
+      body: () => JSON.stringify({ artefact: '0'.repeat(64), framework: 'google', handler: 'hello' }),
+      ok: 400, // No such artefact: what is built is told in `google-functions.test.ts` and `azure-functions.test.ts`.
+    },
     { route: 'any /sites/:site', access: 'open', at: () => '/sites/again', ok: 307 },
     { route: 'any /sites/:site/*', access: 'open', at: () => '/sites/again/below', ok: 307 },
     { route: 'DELETE /api/v1/projects/:ref/sites/:site', access: 'manage', at: () => '/api/v1/projects/demo/sites/again', ok: 204 },

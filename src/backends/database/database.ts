@@ -50,6 +50,14 @@ export interface Databases extends AsyncDisposable {
   controlConnection(): Connection
   /** Makes the project's place equal to "exists, migrated". Idempotent: the reconciler calls it again after a crash. */
   ensureProject(ref: string): Promise<void>
+  /**
+   * Makes a place that holds what `from` holds at a moment of the call, while that is in use; it is not open yet. A place
+   * that is there is left as it is: the reconciler calls it again after a crash.
+   * @throws CloneUnavailable where the server cannot do that
+   */
+  cloneProject(from: string, to: string): Promise<void>
+  /** Ends the project's connections and, where its server is ours, its server. What opens it next starts that again. Idempotent. */
+  pauseProject(ref: string): Promise<void>
   /** Removes the project's place with all its data. Idempotent. */
   dropProject(ref: string): Promise<void>
   /** The project's database as our own role, its server started on first use. */
@@ -61,6 +69,18 @@ export interface Databases extends AsyncDisposable {
   openRoles(ref: string): Promise<Database>
   /** How `authenticator` reaches it, its server started: for a pool of one's own. */
   rolesConnection(ref: string): Promise<Connection>
+  /**
+   * The project's database as its owner: who makes the project's own tables, and is bound to them by no row-level security.
+   * What people write runs here, migrations and what they type. Each transaction and script has a session of its own,
+   * which ends with it. It is the caller's, who disposes of it.
+   */
+  openOwner(ref: string): Promise<Database>
+  /**
+   * How the owner reaches it, its server started: for sessions of one's own. The owner may change its own password, as
+   * any role may: who is refused by it (28P01) has it set again by `renewOwner`.
+   */
+  ownerConnection(ref: string): Promise<Connection>
+  renewOwner(ref: string): Promise<void>
   /** How our own role reaches a project's database, its server started: for what no pool does, such as replication. */
   projectConnection(ref: string): Promise<Connection>
   /** Processes of ours that hold memory, for the console and doctor. */
@@ -92,6 +112,9 @@ export class DatabaseError extends Error {
     return /^(08|57P0|53300)/.test(this.sqlState)
   }
 }
+
+/** Copies are made by the files of a server of our own. */
+export class CloneUnavailable extends Error {}
 
 /** Why there are no databases to work with; a sentence for the operator. */
 export class DatabaseUnusable extends Error {

@@ -3,9 +3,9 @@ import path from 'node:path'
 import pg from 'pg'
 import { parseIntoClientConfig } from 'pg-connection-string'
 import type { Clock } from '../../lib/clock.ts'
-import { type Connection, type Database, DatabaseError, type Databases, DatabaseUnusable } from './database.ts'
+import { CloneUnavailable, type Connection, type Database, DatabaseError, type Databases, DatabaseUnusable } from './database.ts'
 import { migrate, readMigrations } from './migrate.ts'
-import { asDatabaseError, PostgresDatabase, quoteIdentifier, quoteLiteral } from './postgres.ts'
+import { asDatabaseError, openAsOwner, PostgresDatabase, quoteIdentifier, quoteLiteral } from './postgres.ts'
 
 export interface ExternalOptions {
   /** `postgres://user:password@host:port/database?sslmode=…`: the control database. Never logged. */
@@ -93,21 +93,28 @@ export class ExternalDatabases implements Databases {
       if (!there?.there) await this.control.script(`create database ${quoteIdentifier(database)} template template0 encoding 'UTF8'${this.#locale()}`)
       const project = await this.openProject(ref)
       for (const role of ['owner', 'authenticator']) {
-        const { user, password } = this.connection(ref, role)
-        await project.script(
-          `grant connect, temporary on database ${quoteIdentifier(database)} to ${quoteIdentifier(user)}; alter role ${quoteIdentifier(user)} password ${quoteLiteral(password)}`,
-        )
+        const { user } = this.connection(ref, role)
+        await project.script(`grant connect, temporary on database ${quoteIdentifier(database)} to ${quoteIdentifier(user)}; ${this.#passwordOf(ref, role)}`)
       }
     })
   }
 
+  cloneProject(): Promise<void> {
+    return Promise.reject(new CloneUnavailable('the databases are on a server that is not ours'))
+  }
+
+  async pauseProject(ref: string): Promise<void> {
+    const open = this.#projects.get(ref)
+    this.#projects.delete(ref)
+    const roles = this.#roles.get(ref)
+    this.#roles.delete(ref)
+    await (await open?.catch(() => null))?.[Symbol.asyncDispose]()
+    await roles?.[Symbol.asyncDispose]()
+  }
+
   dropProject(ref: string): Promise<void> {
     return this.#oneByOne(async () => {
-      const open = this.#projects.get(ref)
-      this.#projects.delete(ref)
-      await (await open?.catch(() => null))?.[Symbol.asyncDispose]()
-      await this.#roles.get(ref)?.[Symbol.asyncDispose]()
-      this.#roles.delete(ref)
+      await this.pauseProject(ref)
       await this.control.script(`drop database if exists ${quoteIdentifier(this.#databaseOf(ref))} with (force)`)
       for (const role of ['owner', 'authenticator']) await this.control.script(`drop role if exists ${quoteIdentifier(this.#roleOf(ref, role))}`)
     })
@@ -135,6 +142,19 @@ export class ExternalDatabases implements Databases {
   async rolesConnection(ref: string): Promise<Connection> {
     await this.openProject(ref)
     return this.connection(ref, 'authenticator')
+  }
+
+  async openOwner(ref: string): Promise<Database> {
+    return await openAsOwner(await this.ownerConnection(ref), () => this.renewOwner(ref))
+  }
+
+  async ownerConnection(ref: string): Promise<Connection> {
+    await this.openProject(ref)
+    return this.connection(ref, 'owner')
+  }
+
+  renewOwner(ref: string): Promise<void> {
+    return this.#oneByOne(async () => (await this.openProject(ref)).script(this.#passwordOf(ref, 'owner')))
   }
 
   async projectConnection(ref: string): Promise<Connection> {
@@ -186,6 +206,10 @@ export class ExternalDatabases implements Databases {
     }
   }
 
+  #passwordOf = (ref: string, role: string) => {
+    const { user, password } = this.connection(ref, role)
+    return `alter role ${quoteIdentifier(user)} password ${quoteLiteral(password)}`
+  }
   // The same order and letters as the embedded servers have, where the version knows them.
   #locale = () => (this.#builtinLocale ? " locale_provider builtin builtin_locale 'C.UTF-8' lc_collate 'C' lc_ctype 'C'" : '')
   #databaseOf = (ref: string) => fit(`${this.#connection.database}_p_${ref}`)
