@@ -18,11 +18,13 @@ import type { Project, ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
 import { Pausing, waking } from './core/pausing.ts'
 import { Projects } from './core/projects.ts'
+import { publicFetch } from './core/public-fetch.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
 import { Data } from './data/index.ts'
 import { Deployments } from './deployments/index.ts'
+import { Migrations } from './migrations/index.ts'
 import { ConsoleListener, Content, Gateway, HostNames, isConsoleName, TrustedProxies, usualWorkers } from './gateway/index.ts'
 import type { Host } from './host.ts'
 import { destinationsOf, inspectUpgrades, Invoker, Queue, SlotLender } from './invoke/index.ts'
@@ -168,6 +170,8 @@ export class RunningNode implements AsyncDisposable {
       clock,
       believable: () => versions.believable,
       issuerOf: (ref) => issuerOf(settings.publicUrl ?? address, ref),
+      fetch: (url, asked) => publicFetch(url, asked, config.auth.issuerOrigins),
+      log,
     })
     const others = workforce === null ? {} : { others: () => workforce.stored() }
     const logJournal = opening.use(await Journal.open<LogEntry>(path.join(data, 'journal', 'main', 'logs'), log))
@@ -329,6 +333,7 @@ export class RunningNode implements AsyncDisposable {
         await storage.cloneProject(source, project)
         host.crash('afterCloneObjects')
         await triggers.clearCopy(project.ref)
+        await auth.endSessions(await databases.openProject(project.ref))
       },
       onDelete: async (project) => {
         await stays.end(project.id)
@@ -379,6 +384,7 @@ export class RunningNode implements AsyncDisposable {
         enter: (ref) => pausing.enter(ref),
       }),
     )
+    const migrations = new Migrations({ databases, clock })
     const deployments = opening.use(
       new Deployments({
         control: databases.control,
@@ -389,6 +395,7 @@ export class RunningNode implements AsyncDisposable {
           buckets: bucketsOfDeployment(storage, (ref) => projects.find(ref)),
           triggers: triggersOfDeployment(triggers),
           urls: urlsOfDeployment(room.urls),
+          migrations,
         },
         clock,
         log,
@@ -438,6 +445,7 @@ export class RunningNode implements AsyncDisposable {
       realtime,
       sites,
       deployments,
+      migrations,
       logs,
       logJournal,
       usage,

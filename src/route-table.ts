@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { routes as authRoutes } from './auth/http.ts'
-import { type Auth, tokenRoutes, type Tokens, type UserAdmin, userRoutes, type Users } from './auth/index.ts'
+import { type Auth, keyRoutes, tokenRoutes, type Tokens, type UserAdmin, userRoutes, type Users } from './auth/index.ts'
 import type { Databases } from './backends/database/database.ts'
 import type { Config } from './config.ts'
 import type { InvocationCounters } from './core/counters.ts'
@@ -18,6 +18,8 @@ import { journalsOfAll, poolOfAll } from './all-processes.ts'
 import { archivesOfFunctions } from './deploying.ts'
 import { routes as deploymentRoutes } from './deployments/http.ts'
 import { buildRoutes, type Deployments } from './deployments/index.ts'
+import { routes as migrationRoutes } from './migrations/http.ts'
+import type { Migrations } from './migrations/index.ts'
 import type { FunctionRoom } from './function-room.ts'
 import { lambdaRoutes, projectConcurrencyRoutes, routes as functionRoutes, secretRoutes, urlRoutes } from './functions/index.ts'
 import { consoleRoutes, type Content, nodeRoutes, projectRoutes } from './gateway/index.ts'
@@ -65,6 +67,7 @@ export interface Rooms {
   readonly realtime: Realtime
   readonly sites: Sites
   readonly deployments: Deployments
+  readonly migrations: Migrations
   readonly logs: Logs
   readonly logJournal: Journal<LogEntry>
   readonly usage: Usage
@@ -86,7 +89,7 @@ export interface Rooms {
 /** Every route that the node has. */
 export function routeTable(rooms: Rooms): Route[] {
   const { config, host, data, databases, disk, auth, tokens, projects, content, sandbox, room, invoker, queue, triggers, storage, tables, realtime } = rooms
-  const { sites, deployments, logs, logJournal, usage, counters, lag, workforce, draining, stopping } = rooms
+  const { sites, deployments, migrations, logs, logJournal, usage, counters, lag, workforce, draining, stopping } = rooms
   const { clock, log } = host
   const { sandboxes } = sandbox
   const { functions } = room
@@ -113,7 +116,16 @@ export function routeTable(rooms: Rooms): Route[] {
     ...projectRoutes({
       projects,
       pausing: rooms.pausing,
-      revealKeys: (project) => auth.revealProjectKeys(project),
+      revealKeys: async (project) => {
+        const legacy = await tokens.legacy.reveal(project)
+        return { ...(await auth.revealProjectKeys(project)), ...(legacy && { legacy }) }
+      },
+      create: async (ref, name, profile, given) =>
+        await projects.create(ref, name, profile, async (tx, project) => {
+          const { publishableKey: publishable, secretKey: secret } = given
+          await auth.issueProjectKeys(tx, project, { ...(publishable && { publishable }), ...(secret && { secret }) })
+          if (given.legacy) await tokens.legacy.bring(tx, project, given.legacy)
+        }),
       defaultProject: DEFAULT_PROJECT,
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),
@@ -124,6 +136,14 @@ export function routeTable(rooms: Rooms): Route[] {
       config: config.auth,
       version: host.version,
       clock,
+      audit: (what, project) => log.info({ audit: true, project }, what),
+    }),
+    ...keyRoutes({
+      keys: auth.keys,
+      legacy: tokens.legacy,
+      issuers: tokens.issuers,
+      project: (ref) => projects.find(ref),
+      cut: (ref) => realtime.dropProject(ref, 'a key was revoked'),
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),
     ...authRoutes({ tokens: auth.tokens, audit: (what, project) => log.info({ audit: true, project }, what) }),
@@ -143,6 +163,7 @@ export function routeTable(rooms: Rooms): Route[] {
     ...siteRoutes({ sites, address: siteAddress }),
     ...buildRoutes(room.apps.builds),
     ...deploymentRoutes({ deployments, address: siteAddress }),
+    ...migrationRoutes({ migrations, audit: (what, project) => log.info({ audit: true, project }, what) }),
     ...logRoutes(logs, draining),
     ...metricsRoutes(async () => {
       const workers = await statusOfWorkers()

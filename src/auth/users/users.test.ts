@@ -8,6 +8,7 @@ import { LIMITS } from '../../core/limits.ts'
 import type { Project, ProjectRef } from '../../core/project.ts'
 import { Sealer } from '../../core/seal.ts'
 import { insertProject, updateProjectState } from '../../core/store.ts'
+import { silentLog } from '../../core/log.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { uuidv7 } from '../../lib/ids.ts'
 import { Tokens } from '../tokens/service.ts'
@@ -60,7 +61,15 @@ describe('users', () => {
     project = await make('one')
     other = await make('two')
     database = await opened.databases.openProject('one')
-    const tokens = new Tokens({ database: opened.databases.control, sealer, clock: systemClock, believable: () => true, issuerOf: () => 'i' })
+    const tokens = new Tokens({
+      database: opened.databases.control,
+      sealer,
+      clock: systemClock,
+      believable: () => true,
+      issuerOf: () => 'i',
+      fetch: () => Promise.reject(new Error('nowhere')),
+      log: silentLog,
+    })
     users = new Users({
       databases: opened.databases,
       tokens,
