@@ -16,6 +16,7 @@ import { LIMITS } from './core/limits.ts'
 import type { LogEntry } from './core/meter.ts'
 import type { Project, ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
+import { Pausing, waking } from './core/pausing.ts'
 import { Projects } from './core/projects.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
@@ -39,6 +40,7 @@ import { DEFAULT_PROJECT, REGION } from './defaults.ts'
 import type { Concurrency } from './functions/index.ts'
 import { BusyHere, bringHere } from './busy-here.ts'
 import { openFunctionRoom } from './function-room.ts'
+import { restOf } from './resting.ts'
 import type { ReadyLine } from './ready-line.ts'
 import { routeTable } from './route-table.ts'
 import { writeRun } from './run-file.ts'
@@ -135,12 +137,13 @@ export class RunningNode implements AsyncDisposable {
               host,
               directory,
               key,
-              control: () => databases.controlConnection(),
+              control: () => places.controlConnection(),
               lender: (): SlotLender => lender as SlotLender,
               provisioningChanged: () => room.provisioning.look(),
             }),
           )
-    const databases: Databases = opening.use(await openDatabases(config, host, data, sealer, ballast))
+    const places: Databases = opening.use(await openDatabases(config, host, data, sealer, ballast))
+    const databases = waking(places, (ref) => pausing.wake(ref))
     early.move()
     if (workforce) opening.use(workforce)
     const bus: Bus = workforce?.bus ?? opening.use(openInProcessBus())
@@ -274,6 +277,7 @@ export class RunningNode implements AsyncDisposable {
         databases,
         blobs,
         projects: () => projects.list(),
+        rests: ({ ref }) => pausing.isPaused(ref),
         stays,
         maxObjectBytes: config.storage.objectMb * MiB,
         wake: (ref) => triggers.wake(ref),
@@ -291,6 +295,7 @@ export class RunningNode implements AsyncDisposable {
         queue,
         loopers: (ref) => room.settings.loopers(ref),
         project: (ref) => projects.find(ref),
+        rests: (ref) => pausing.isPaused(ref),
         newId: host.newId,
         region: REGION,
         crash: host.crash,
@@ -304,6 +309,14 @@ export class RunningNode implements AsyncDisposable {
       clock,
       log,
       onCreate: (tx, project) => auth.issueProjectKeys(tx, project),
+      onClone: async (source, project) => {
+        using _bytes = storage.holdBytes(source)
+        await databases.cloneProject(source.ref, project.ref)
+        host.crash('afterCloneDatabase')
+        await storage.cloneProject(source, project)
+        host.crash('afterCloneObjects')
+        await triggers.clearCopy(project.ref)
+      },
       onDelete: async (project) => {
         await stays.end(project.id)
         await workforce?.depart(project.ref)
@@ -316,9 +329,22 @@ export class RunningNode implements AsyncDisposable {
         await storage.dropProject(project)
         await logs.dropProject(project.ref)
         await usage.dropProject(project.ref)
+        pausing.forget(project.ref)
         auth.forget()
       },
     })
+    const pausing: Pausing = opening.use(
+      new Pausing({
+        control: places.control,
+        projects,
+        ...restOf({ places, room, sandboxes: sandbox.sandboxes, workforce, realtime, tables, triggers, queue }),
+        idleMs: settings.pauseAfterSeconds * 1000,
+        crash: host.crash,
+        clock,
+        log,
+      }),
+    )
+    await pausing.start()
     await storeFormerJournals(data, { database: databases.control, clock, log, config })
     await sweepFormerWorkers(config, host, place, await guests)
     await Promise.all([projects.start(), logs.start(), usage.start(), versions.start(), room.concurrency.refresh()])
@@ -336,6 +362,7 @@ export class RunningNode implements AsyncDisposable {
         clock,
         log,
         meterWritable: () => usage.writable,
+        enter: (ref) => pausing.enter(ref),
       }),
     )
     const deployments = opening.use(
@@ -382,6 +409,7 @@ export class RunningNode implements AsyncDisposable {
       disk,
       auth,
       projects,
+      pausing,
       content,
       sandbox,
       room,
@@ -419,6 +447,7 @@ export class RunningNode implements AsyncDisposable {
         credentials: { verifyKey: (text) => auth.verifyKey(text), verifyHandle: (text) => auth.verifyHandle(text) },
         verifyAws: (request, relay) => verifyAws(auth, request, relay, clock),
         project: async (ref) => projects.find(ref),
+        enter: (ref) => pausing.enter(ref),
         defaultProject: DEFAULT_PROJECT,
         apiOrigin: () => readyLine?.url ?? '',
         mayLoop: ({ project, functionName }) => room.settings.mayLoop(project as ProjectRef, functionName),
@@ -473,6 +502,7 @@ export class RunningNode implements AsyncDisposable {
 
     if (workforce) {
       bus.subscribe('logs.stored', () => logs.heard())
+      bus.subscribe('project.used', (ref) => pausing.used(ref as ProjectRef))
       bus.respond('version.unpacked', async (value) => {
         const { project: ref, name, qualifier } = value as { project: ProjectRef; name: string; qualifier: string }
         await functions.resolve(ref, name, qualifier)
@@ -487,6 +517,7 @@ export class RunningNode implements AsyncDisposable {
     await triggers.start()
     await deployments.start()
     storage.start()
+    pausing.watch()
 
     const stack = opening.move()
     return new RunningNode({

@@ -8,6 +8,7 @@ import type { DiskGuard } from './core/disk.ts'
 import type { Journal } from './core/journal.ts'
 import type { LogEntry } from './core/meter.ts'
 import type { ProjectRef } from './core/project.ts'
+import type { Pausing } from './core/pausing.ts'
 import type { Projects } from './core/projects.ts'
 import type { Route } from './core/route.ts'
 import { routes as dataRoutes } from './data/http.ts'
@@ -49,6 +50,7 @@ export interface Rooms {
   readonly disk: DiskGuard
   readonly auth: Auth
   readonly projects: Projects
+  readonly pausing: Pausing
   readonly content: Content
   readonly sandbox: Awaited<ReturnType<typeof openSandboxRoom>>
   readonly room: FunctionRoom
@@ -107,6 +109,7 @@ export function routeTable(rooms: Rooms): Route[] {
     }),
     ...projectRoutes({
       projects,
+      pausing: rooms.pausing,
       revealKeys: (project) => auth.revealProjectKeys(project),
       defaultProject: DEFAULT_PROJECT,
       audit: (what, project) => log.info({ audit: true, project }, what),

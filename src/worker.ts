@@ -18,6 +18,7 @@ import type { Version } from './functions/index.ts'
 import { Content, Gateway, HandOver, HostNames, Peer, TrustedProxies } from './gateway/index.ts'
 import { Homes, socketOf } from './homes.ts'
 import type { Host } from './host.ts'
+import type { Clock } from './lib/clock.ts'
 import { callRoutes, inspectUpgrades, Invoker, lambdaInvokeRoutes, LeasedSlots, urlDoorRoutes } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
 import { tlsOf } from './listening.ts'
@@ -33,6 +34,8 @@ import { type Boot, peerOf, type Pulse, type WorkerStatus } from './workforce.ts
 /** Of the control database's, all processes together. */
 const CONNECTIONS = 3
 const KEPT_LOOK_MS = 200
+/** How often it is told at most that a project is used. */
+const TOLD_MS = 1_000
 const FAREWELL_MS = 2_000
 
 /**
@@ -138,6 +141,7 @@ export class RunningWorker implements AsyncDisposable {
         clock,
         log,
         meterWritable: () => usage.writable,
+        enter: openUses(bus, clock),
       }),
     )
     const disk = opening.use(
@@ -230,6 +234,7 @@ export class RunningWorker implements AsyncDisposable {
       room.dropProject(ref)
       await Promise.all([logs.depart(ref), usage.depart(ref)])
     })
+    answer('rest', async (value) => room.rest(value as ProjectRef))
     answer('start', (value) => room.start(value as unknown as { version: Version; instead: Version | null }))
     answer('provision', async (value) => {
       const { version, count } = value as unknown as { version: Version; count: number }
@@ -288,6 +293,21 @@ export class RunningWorker implements AsyncDisposable {
     void functions.expectAll(stopping.signal)
     const stack = opening.move()
     return new RunningWorker(stack, ended.promise)
+  }
+}
+
+/** Tells the main process which projects have calls here, and no more often than that must be known. */
+function openUses(bus: Bus, clock: Clock): (ref: ProjectRef) => Disposable {
+  const toldAt = new Map<ProjectRef, number>()
+  const tell = (ref: ProjectRef) => {
+    const now = clock.monotonic()
+    if (now - (toldAt.get(ref) ?? Number.NEGATIVE_INFINITY) < TOLD_MS) return
+    toldAt.set(ref, now)
+    bus.publish('project.used', ref)
+  }
+  return (ref) => {
+    tell(ref)
+    return { [Symbol.dispose]: () => tell(ref) }
   }
 }
 

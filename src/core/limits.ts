@@ -293,6 +293,13 @@ export const LIMITS = {
     error: 'bad_request',
     provenBy: 'src/usage/http.test.ts',
   },
+  pauseGrace: {
+    value: 5_000,
+    unit: 'ms',
+    why: 'who pauses a project by hand waits so long for what runs in it; requests that come meanwhile wait as well',
+    error: null,
+    provenBy: 'src/core/pausing.test.ts',
+  },
   believedKeys: {
     value: 10_000,
     unit: 'count',

@@ -49,6 +49,8 @@ export interface GatewayDeps {
   readonly credentials: Credentials
   readonly verifyAws: VerifyAws
   readonly project: (ref: ProjectRef) => Promise<Project | null>
+  /** The project is in use until what this gives is disposed of; absent where none ever rests. */
+  readonly enter?: (project: ProjectRef) => Disposable | Promise<Disposable>
   readonly defaultProject: ProjectRef
   /** Where the API is, for who comes by another door. */
   readonly apiOrigin?: () => string
@@ -297,13 +299,14 @@ export class Gateway implements AsyncDisposable {
     let route: Route | null = null
     let failure: unknown = null
     let allow: Record<string, string> = {}
+    const visit: Visit = { use: null }
     try {
       let reply: Reply
       try {
         if (processes && !arrival.visitor && !arrival.hop && (await this.#handOn(request, response, arrival, processes))) return
         if (content) reply = await this.#serveContent(request, content)
         else {
-          const found = await this.#resolve(request, arrival, { id, leaving, held })
+          const found = await this.#resolve(request, arrival, { id, leaving, held, visit })
           route = found.route
           reply = found.preflight ?? (await (processes ? this.#settling(found, processes) : found.route.handle(found.context)))
         }
@@ -332,6 +335,7 @@ export class Gateway implements AsyncDisposable {
       log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a reply could not be written')
       response.destroy()
     } finally {
+      visit.use?.[Symbol.dispose]()
       this.#leaving.delete(leaving)
     }
   }
@@ -371,7 +375,7 @@ export class Gateway implements AsyncDisposable {
   async #resolve(
     request: IncomingMessage,
     arrival: Arrival,
-    { id, leaving, held }: { readonly id: string; readonly leaving: LazyAbort; readonly held: HeldBody },
+    { id, leaving, held, visit }: { readonly id: string; readonly leaving: LazyAbort; readonly held: HeldBody; readonly visit: Visit },
   ): Promise<{ route: Route; context: RequestContext; preflight: Reply | null }> {
     const { credentials, defaultProject, proxies } = this.#deps
     const { relay, visitor } = arrival
@@ -455,7 +459,14 @@ export class Gateway implements AsyncDisposable {
           principal = { kind: 'nobody' }
         }
       }
-      if (project !== null) held.belongsTo(project.ref)
+      if (project !== null) {
+        held.belongsTo(project.ref)
+        // A stranger wakes it by what it lets strangers do, and by nothing else.
+        if (!preflight && principal.kind !== 'nobody' && uses(route, method)) {
+          const entered = this.#deps.enter?.(project.ref) ?? null
+          visit.use = entered instanceof Promise ? await entered : entered
+        }
+      }
       if (route.adds !== undefined && !preflight) this.#deps.admitSpace(route.adds)
       const known: Known = {
         id,
@@ -523,6 +534,14 @@ function listening(server: Server, at: ListenOptions): Promise<void> {
     })
   })
 }
+
+/** What is given back when the reply is written. */
+interface Visit {
+  use: Disposable | null
+}
+
+/** Who only looks at what is known of a project does not wake it. */
+const uses = (route: Route, method: string): boolean => route.plane === 'data-plane' || (method !== 'GET' && method !== 'HEAD')
 
 /** Nobody reads the reply any more: what was being done for it may stop. */
 class ClientLeft extends Error {

@@ -3,12 +3,14 @@ import { LIMITS } from '../core/limits.ts'
 import { MayflyError } from '../core/errors.ts'
 import { isPlainText } from '../core/plain-text.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
+import type { Pausing } from '../core/pausing.ts'
 import type { Projects } from '../core/projects.ts'
 import type { Route } from '../core/route.ts'
 import { json } from '../core/json-reply.ts'
 
 export interface ProjectRoutesDeps {
   readonly projects: Projects
+  readonly pausing: Pausing
   readonly revealKeys: (project: Project) => Promise<unknown>
   readonly defaultProject: ProjectRef
   readonly audit: (what: string, project: string) => void
@@ -41,11 +43,9 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
     doc: 'Makes a project (`ref`, `name`, `profile`) with a database and keys of its own; the keys are in the answer.',
     handle: async (context) => {
       const body = parseObject(await context.body(LIMITS.managementBody.value))
-      if (typeof body.ref !== 'string') throw new MayflyError('bad_request', 'ref: text of 3 to 40 characters is needed')
-      if (body.name !== undefined && (typeof body.name !== 'string' || body.name.length > 200 || !isPlainText(body.name)))
-        throw new MayflyError('bad_request', 'name: text of at most 200 characters, without control characters')
+      const { ref, name } = namesOf(body)
       const profile = body.profile === undefined ? undefined : profileOf(body)
-      const project = await deps.projects.create(body.ref, body.name ?? body.ref, profile)
+      const project = await deps.projects.create(ref, name, profile)
       return json(201, { project: show(deps, project), keys: await deps.revealKeys(project) })
     },
   },
@@ -89,6 +89,47 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
     },
   },
   {
+    method: 'POST',
+    path: '/api/v1/projects/:ref/pause',
+    access: 'operator',
+    plane: 'management',
+    doc: 'Pauses a project: what runs in it ends, its events are handed on, its server stops. Its next request wakes it.',
+    handle: async (context) => {
+      const ref = context.params.ref as ProjectRef
+      await deps.pausing.pause(ref)
+      deps.audit('a project was paused', ref)
+      return json(200, { project: show(deps, deps.projects.find(ref) as Project) })
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/projects/:ref/resume',
+    access: 'operator',
+    plane: 'management',
+    doc: 'Wakes a paused project, as its next request would.',
+    handle: async (context) => {
+      const ref = context.params.ref as ProjectRef
+      await deps.pausing.resume(ref)
+      deps.audit('a project was resumed', ref)
+      return json(200, { project: show(deps, deps.projects.find(ref) as Project) })
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/projects/:ref/clone',
+    access: 'operator',
+    plane: 'management',
+    adds: 'data',
+    doc: 'Makes a project (`ref`, `name`) with the rows and objects that another has now, while that is in use; its keys are new and in the answer.',
+    handle: async (context) => {
+      const { ref, name } = namesOf(parseObject(await context.body(LIMITS.managementBody.value)))
+      const source = context.params.ref as ProjectRef
+      const project = await deps.projects.clone(source, ref, name)
+      deps.audit(`a project was made as a copy of ${source}`, project.ref)
+      return json(201, { project: show(deps, project), keys: await deps.revealKeys(project) })
+    },
+  },
+  {
     method: 'DELETE',
     path: '/api/v1/projects/:ref',
     access: 'operator',
@@ -104,10 +145,18 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
   },
 ]
 
-const show = ({ projects }: ProjectRoutesDeps, project: Project) => ({
+/** @throws MayflyError bad_request */
+function namesOf({ ref, name }: Record<string, unknown>): { ref: string; name: string } {
+  if (typeof ref !== 'string') throw new MayflyError('bad_request', 'ref: text of 3 to 40 characters is needed')
+  if (name !== undefined && (typeof name !== 'string' || name.length > 200 || !isPlainText(name)))
+    throw new MayflyError('bad_request', 'name: text of at most 200 characters, without control characters')
+  return { ref, name: name ?? ref }
+}
+
+const show = ({ projects, pausing }: ProjectRoutesDeps, project: Project) => ({
   ref: project.ref,
   name: project.name,
-  state: project.state,
+  state: project.state === 'active' && pausing.isPaused(project.ref) ? 'paused' : project.state,
   profile: projects.limitProfileOf(project.ref),
 })
 

@@ -20,6 +20,7 @@ export interface UpgradesDeps {
   readonly upgrades: readonly Upgrade[]
   readonly credentials: Credentials
   readonly project: (ref: ProjectRef) => Promise<Project | null>
+  readonly enter?: (project: ProjectRef) => Disposable | Promise<Disposable>
   readonly defaultProject: ProjectRef
   readonly mayLoop: (of: RelayIdentity) => Promise<boolean>
   readonly hosts: HostNames
@@ -64,6 +65,7 @@ export class Upgrades {
       const closed = new AbortController()
       socket.once('close', () => closed.abort())
       const context = { ...(await this.#resolve(request, row, relay, id)), closed: closed.signal }
+      using _visit = (await this.#deps.enter?.(context.project.ref)) ?? null
       await row.admit(context)
       if (socket.destroyed) return
       server.handleUpgrade(request, socket, head, (ws) => {

@@ -27,6 +27,8 @@ export interface InvokerDeps {
   readonly log: Log
   /** False when executions cannot be written down: then nothing runs. */
   readonly meterWritable: () => boolean
+  /** The project is in use until what this gives is disposed of; absent where none ever rests. */
+  readonly enter?: (project: ProjectRef) => Disposable | Promise<Disposable>
 }
 
 /** What comes in: known before a sandbox is asked for, but the content, which depends on what the handler is. */
@@ -134,6 +136,14 @@ export class Invoker implements Disposable {
     const entered = patienceMs === undefined ? admission.enter(caller) : admission.atOnce(caller)
     const slotAtOnce = entered instanceof Promise ? await entered : entered
     const slot = slotAtOnce ?? (await admission.wait(caller, patienceMs ?? 0, signalOf(signal)))
+    let use: Disposable | null = null
+    try {
+      const visit = this.#deps.enter?.(version.project) ?? null
+      use = visit instanceof Promise ? await visit : visit
+    } catch (error) {
+      slot[Symbol.dispose]()
+      throw error
+    }
     // A slot that was free is given in no time, however late this loop comes to it.
     const queuedMs = slotAtOnce ? null : clock.monotonic() - came
     const traceId = traceIdOf(invocation.traceId, clock.now())
@@ -144,6 +154,7 @@ export class Invoker implements Disposable {
     const lines = platformLines(logging, { id: invocation.id, version: version.version, now: clock.now })
     const run = new Run(this.#deps, invocation, version, slot, log, lines, startedAt, () => this.#live.delete(log))
     run.queueMs = invocation.queueMs ?? queuedMs
+    run.use = use
     let lease: SandboxLease | null = null
     const asked = clock.monotonic()
     try {
@@ -238,6 +249,8 @@ class Run {
   #state: InvocationState = { state: 'admitted' }
   bytesOut = 0
   mark: StartMark | null = null
+  /** Its project is in use. */
+  use: Disposable | null = null
   /** Null where it stood in no queue. */
   queueMs: number | null = null
 
@@ -306,6 +319,7 @@ class Run {
     this.#log.handOn()
     this.#onEnd()
     this.#slot[Symbol.dispose]()
+    this.use?.[Symbol.dispose]()
     const record: MeterRecord = {
       invocationId: this.#invocation.id,
       attempt: this.#invocation.attempt ?? 1,

@@ -99,9 +99,14 @@ export class Realtime implements AsyncDisposable {
     return { sockets, channels: this.#channels.members, received: this.#received, delivered: this.#channels.delivered, cut: this.#cut }
   }
 
-  /** A project goes: nobody is connected to it any more. */
-  async dropProject(ref: string): Promise<void> {
-    for (const client of this.#projects.get(ref)?.clients ?? []) client.close(GOING_AWAY, 'the project is gone')
+  /** How many sockets a project has. */
+  connectedTo(ref: string): number {
+    return this.#projects.get(ref)?.clients.size ?? 0
+  }
+
+  /** A project goes, or rests: nobody is connected to it any more. */
+  async dropProject(ref: string, why = 'the project is gone'): Promise<void> {
+    for (const client of this.#projects.get(ref)?.clients ?? []) client.close(GOING_AWAY, why)
     this.#projects.delete(ref)
     const feed = this.#feeds.get(ref)
     this.#feeds.delete(ref)

@@ -65,6 +65,7 @@ function without(reason: NoDriver): Sandboxes {
     provisionedKeys: () => [],
     provisioned: () => null,
     retire: () => {},
+    rest: () => {},
     inspect: () => Promise.reject(noDriver(reason)),
     restart: () => {},
     status: () => ({

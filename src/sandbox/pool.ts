@@ -362,6 +362,14 @@ export class SandboxPool implements Sandboxes {
     return this.#inspecting.open(spec, signal)
   }
 
+  rest(project: string): void {
+    for (const sandbox of this.#serving.all()) {
+      if (sandbox.spec.identity.project !== project || this.#provisioned.holds(sandbox)) continue
+      sandbox.drain('idle-drop')
+      this.#coldReasons.ended(sandbox.spec, 'idle-drop')
+    }
+  }
+
   restart(spec: SandboxSpec): void {
     this.#outdated.add(spec)
     for (const sandbox of this.#serving.of(spec.key)) if (sandbox.spec === spec) sandbox.drain('retired')

@@ -328,6 +328,8 @@ export interface Sandboxes extends AsyncDisposable {
    * @throws MayflyError not_inspectable, inspected_already, sandbox_unavailable, shutting_down; LoadError
    */
   inspect(spec: SandboxSpec, signal: AbortSignal): Promise<Inspected>
+  /** Ends the sandboxes of a project when their calls are over. Its next call brings another. */
+  rest(project: string): void
   /** What a version's sandboxes are told is another now: those of this spec end when their calls are over, and the next call brings its own. */
   restart(spec: SandboxSpec): void
   status(): SandboxStatus

@@ -138,6 +138,15 @@ describe('every route', () => {
     { route: 'PATCH /api/v1/projects/:ref', access: 'operator', at: () => '/api/v1/projects/demo', body: () => '{"profile":"mayfly"}', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/cold-starts', access: 'manage', at: () => '/api/v1/projects/demo/cold-starts', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/keys', access: 'operator', at: () => '/api/v1/projects/demo/keys', ok: 200 },
+    { route: 'POST /api/v1/projects/:ref/pause', access: 'operator', at: () => '/api/v1/projects/third/pause', ok: 200 },
+    { route: 'POST /api/v1/projects/:ref/resume', access: 'operator', at: () => '/api/v1/projects/third/resume', ok: 200 },
+    {
+      route: 'POST /api/v1/projects/:ref/clone',
+      access: 'operator',
+      at: () => '/api/v1/projects/nowhere/clone',
+      body: () => '{"ref":"fourth"}',
+      ok: 404,
+    },
     { route: 'DELETE /api/v1/projects/:ref', access: 'operator', at: () => '/api/v1/projects/third', ok: 204 },
     { route: 'GET /api/v1/projects/:ref/concurrency', access: 'manage', at: () => '/api/v1/projects/demo/concurrency', ok: 200 },
     {
