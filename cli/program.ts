@@ -5,6 +5,7 @@ import { ApiError, type LogLine, UnreachableError } from '../client/client.ts'
 import { NoNodeError } from '../client/nodes.ts'
 import { isAppOfSeveral } from '../client/framework.ts'
 import { isProjectFile, readMayflyJson } from '../client/mayfly-json.ts'
+import { listTriggers } from '../client/triggers.ts'
 import type { UsageTotal } from '../client/usage.ts'
 import { devCommand } from './dev.ts'
 import { type DeploySettings, overridesOf, withDeploySettings } from './deploy-settings.ts'
@@ -21,6 +22,7 @@ import { projectsCommand } from './projects.ts'
 import { sandboxesCommand } from './sandboxes.ts'
 import { secretsCommand } from './secrets.ts'
 import { tokensCommand } from './tokens.ts'
+import { startsOf, triggersCommand } from './triggers.ts'
 import { typesCommand } from './types.ts'
 import { versionCommands } from './versions.ts'
 import { urlCommand } from './url.ts'
@@ -133,16 +135,20 @@ command('logs <function>', 'show what a function wrote')
 
 command('ls', 'list the functions of the project').action(async (options: Common) => {
   const node = locate(options)
-  const functions = await clientOf(node).functions(node.project)
+  const client = clientOf(node)
+  const functions = await client.functions(node.project)
   if (options.json) return print(JSON.stringify({ project: node.project, functions }))
   if (functions.length === 0) return print(`The project ${node.project} has no functions. Deploy one: npx mayfly deploy <folder>`)
+  const triggers = await listTriggers(client, node.project)
   print(
     table(
-      ['NAME', 'RUNTIME', 'MEMORY', 'TIMEOUT', 'STATE', 'AT ONCE'],
-      functions.map((one) => [one.name, one.runtime, `${one.memory} MB`, `${one.timeout} s`, one.state, concurrencyOf(one)]),
+      ['NAME', 'RUNTIME', 'MEMORY', 'TIMEOUT', 'STATE', 'AT ONCE', 'STARTS AT'],
+      functions.map((one) => [one.name, one.runtime, `${one.memory} MB`, `${one.timeout} s`, one.state, concurrencyOf(one), startsOf(triggers, one.name)]),
     ),
   )
 })
+
+triggersCommand(command)
 
 command('sites', 'list the sites of the project with their addresses').action(async (options: Common) => {
   const node = locate(options)

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { Auth, ConsoleSessions } from './auth/index.ts'
+import { Auth, ConsoleSessions, Tokens } from './auth/index.ts'
 import { DiskBlobs } from './backends/blobs/disk.ts'
 import type { Bus } from './backends/bus/bus.ts'
 import { openInProcessBus } from './backends/bus/in-process.ts'
@@ -36,7 +36,7 @@ import { findGuests } from './sandbox/index.ts'
 import { SiteFiles, Sites } from './sites/index.ts'
 import { Realtime } from './realtime/index.ts'
 import { upgrades as realtimeUpgrades } from './realtime/http.ts'
-import { DEFAULT_PROJECT, REGION } from './defaults.ts'
+import { DEFAULT_PROJECT, issuerOf, REGION } from './defaults.ts'
 import type { Concurrency } from './functions/index.ts'
 import { BusyHere, bringHere } from './busy-here.ts'
 import { openFunctionRoom } from './function-room.ts'
@@ -154,6 +154,7 @@ export class RunningNode implements AsyncDisposable {
         log,
         onChange: (ref) => {
           auth.forget()
+          tokens.forget()
           room.changed(ref)
           void projects.heard(ref)
           sites.invalidate(ref)
@@ -161,6 +162,13 @@ export class RunningNode implements AsyncDisposable {
       }),
     )
     const auth = new Auth(databases.control, sealer, clock, () => versions.believable)
+    const tokens = new Tokens({
+      database: databases.control,
+      sealer,
+      clock,
+      believable: () => versions.believable,
+      issuerOf: (ref) => issuerOf(settings.publicUrl ?? address, ref),
+    })
     const others = workforce === null ? {} : { others: () => workforce.stored() }
     const logJournal = opening.use(await Journal.open<LogEntry>(path.join(data, 'journal', 'main', 'logs'), log))
     const meterJournal = opening.use(await Journal.open<MeterEntry>(path.join(data, 'journal', 'main', 'meters'), log))
@@ -331,6 +339,7 @@ export class RunningNode implements AsyncDisposable {
         await usage.dropProject(project.ref)
         pausing.forget(project.ref)
         auth.forget()
+        tokens.forget()
       },
     })
     const pausing: Pausing = opening.use(
@@ -408,6 +417,7 @@ export class RunningNode implements AsyncDisposable {
       databases,
       disk,
       auth,
+      tokens,
       projects,
       pausing,
       content,
@@ -444,7 +454,11 @@ export class RunningNode implements AsyncDisposable {
       new Gateway({
         routes,
         upgrades: [...realtimeUpgrades(realtime), ...inspectUpgrades({ functions, sandboxes: sandbox.sandboxes, specs: room.specs, clock, log })],
-        credentials: { verifyKey: (text) => auth.verifyKey(text), verifyHandle: (text) => auth.verifyHandle(text) },
+        credentials: {
+          verifyKey: (text) => auth.verifyKey(text),
+          verifyToken: (ref, token) => tokens.verify(ref, token),
+          verifyHandle: (text) => auth.verifyHandle(text),
+        },
         verifyAws: (request, relay) => verifyAws(auth, request, relay, clock),
         project: async (ref) => projects.find(ref),
         enter: (ref) => pausing.enter(ref),

@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { routes as authRoutes } from './auth/http.ts'
-import type { Auth } from './auth/index.ts'
+import { type Auth, tokenRoutes, type Tokens } from './auth/index.ts'
 import type { Databases } from './backends/database/database.ts'
 import type { Config } from './config.ts'
 import type { InvocationCounters } from './core/counters.ts'
@@ -49,6 +49,7 @@ export interface Rooms {
   readonly databases: Databases
   readonly disk: DiskGuard
   readonly auth: Auth
+  readonly tokens: Tokens
   readonly projects: Projects
   readonly pausing: Pausing
   readonly content: Content
@@ -82,7 +83,7 @@ export interface Rooms {
 
 /** Every route that the node has. */
 export function routeTable(rooms: Rooms): Route[] {
-  const { config, host, data, databases, disk, auth, projects, content, sandbox, room, invoker, queue, triggers, storage, tables, realtime } = rooms
+  const { config, host, data, databases, disk, auth, tokens, projects, content, sandbox, room, invoker, queue, triggers, storage, tables, realtime } = rooms
   const { sites, deployments, logs, logJournal, usage, counters, lag, workforce, draining, stopping } = rooms
   const { clock, log } = host
   const { sandboxes } = sandbox
@@ -114,6 +115,7 @@ export function routeTable(rooms: Rooms): Route[] {
       defaultProject: DEFAULT_PROJECT,
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),
+    ...tokenRoutes(tokens),
     ...authRoutes({ tokens: auth.tokens, audit: (what, project) => log.info({ audit: true, project }, what) }),
     ...consoleRoutes({
       login: rooms.consoleLogin,

@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { Auth } from './auth/index.ts'
+import { Auth, Tokens } from './auth/index.ts'
 import type { Bus, BusValue } from './backends/bus/bus.ts'
 import { connectionOf } from './backends/database/external.ts'
 import { PostgresDatabase } from './backends/database/postgres.ts'
@@ -13,7 +13,7 @@ import type { LogEntry } from './core/meter.ts'
 import type { ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
 import { Sealer } from './core/seal.ts'
-import { DEFAULT_PROJECT } from './defaults.ts'
+import { DEFAULT_PROJECT, issuerOf } from './defaults.ts'
 import type { Version } from './functions/index.ts'
 import { Content, Gateway, HandOver, HostNames, Peer, TrustedProxies } from './gateway/index.ts'
 import { Homes, socketOf } from './homes.ts'
@@ -80,12 +80,20 @@ export class RunningWorker implements AsyncDisposable {
         log,
         onChange: (ref) => {
           auth.forget()
+          tokens.forget()
           reread(projects.refresh())
           reread(room.changed(ref))
         },
       }),
     )
     const auth = new Auth(control, sealer, clock, () => versions.believable)
+    const tokens = new Tokens({
+      database: control,
+      sealer,
+      clock,
+      believable: () => versions.believable,
+      issuerOf: (ref) => issuerOf(settings.publicUrl ?? boot.address, ref),
+    })
     auth.believeOperator(Buffer.from(boot.operatorHash, 'base64'))
     const journals = path.join(data, 'journal', name)
     const logJournal = opening.use(await Journal.open<LogEntry>(path.join(journals, 'logs'), log))
@@ -189,7 +197,11 @@ export class RunningWorker implements AsyncDisposable {
       new Gateway({
         routes,
         upgrades: inspectUpgrades({ functions, sandboxes: sandbox.sandboxes, specs: room.specs, clock, log }),
-        credentials: { verifyKey: (text) => auth.verifyKey(text), verifyHandle: (text) => auth.verifyHandle(text) },
+        credentials: {
+          verifyKey: (text) => auth.verifyKey(text),
+          verifyToken: (ref, token) => tokens.verify(ref, token),
+          verifyHandle: (text) => auth.verifyHandle(text),
+        },
         verifyAws: (request, relay) => verifyAws(auth, request, relay, clock),
         project,
         defaultProject: DEFAULT_PROJECT,

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { removeCaches } from './caches.js'
 import { installHook } from './git-hook.js'
 import { isMade } from './program.mjs'
 
@@ -114,6 +115,7 @@ const lock = createHash('sha256')
   .digest('hex')
 const stamp = path.join(root, 'node_modules', '.mayfly-setup')
 if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
+  removeCaches(root)
   // Under the pinned Node: npm chooses packages by the Node that runs it.
   const env = { ...cleanEnv, PATH: `${path.dirname(node)}:${process.env.PATH}` }
   if (!(await run('Packages', node, [npm, 'ci', '--no-audit', '--no-fund'], { env })))

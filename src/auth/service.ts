@@ -6,6 +6,7 @@ import type { Project, ProjectRef } from '../core/project.ts'
 import type { Sealer } from '../core/seal.ts'
 import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
+import { Believed } from './believed.ts'
 import { DeployTokens, isDeployToken } from './deploy-tokens.ts'
 import { insertAccessKey, insertApiKey, type KeyKind, selectAccessKey, selectAccessKeys, selectApiKeyByHash, selectApiKeys } from './store.ts'
 
@@ -70,8 +71,8 @@ export class Auth {
     this.#sealer = sealer
     this.#clock = clock
     this.tokens = new DeployTokens(database, clock)
-    this.#keys = new Believed(believable)
-    this.#accessKeys = new Believed(believable)
+    this.#keys = new Believed(LIMITS.believedKeys.value, believable)
+    this.#accessKeys = new Believed(LIMITS.believedKeys.value, believable)
   }
 
   /** Makes a project's first keys, in the transaction that makes the project. */
@@ -217,32 +218,5 @@ export class Auth {
   forget(): void {
     this.#keys.clear()
     this.#accessKeys.clear()
-  }
-}
-
-/** What was learnt of a few thousand keys, a "no" as well. */
-class Believed<T> {
-  readonly #believable: () => boolean
-  readonly #entries = new Map<string, T | null>()
-  /** Raised when all is forgotten: what was asked before is not kept. */
-  #generation = 0
-
-  constructor(believable: () => boolean) {
-    this.#believable = believable
-  }
-  async get(name: string, ask: () => Promise<T | null>): Promise<T | null> {
-    const known = this.#entries.get(name)
-    if (known !== undefined && this.#believable()) return known
-    const generation = this.#generation
-    const value = await ask()
-    if (generation !== this.#generation) return value
-    this.#entries.delete(name)
-    this.#entries.set(name, value)
-    if (this.#entries.size > LIMITS.believedKeys.value) this.#entries.delete(this.#entries.keys().next().value as string)
-    return value
-  }
-  clear(): void {
-    this.#generation++
-    this.#entries.clear()
   }
 }

@@ -92,6 +92,13 @@ export const ERRORS = {
   shutting_down: { status: 503, retry: 'after', hint: 'The node is stopping; send the request again when it is back.' },
   site_not_found: { status: 404, retry: 'never', hint: 'Check the name with `mayfly sites`.' },
   storage_full: { status: 507, retry: 'after', hint: 'Free space on the file system that the message names.' },
+  token_expired: { status: 401, retry: 'never', hint: 'Refresh the session of the user, or sign in again.' },
+  token_invalid: { status: 401, retry: 'never', hint: 'Send the access token of a user of this project as `Authorization: Bearer`, or none.' },
+  token_refused: {
+    status: 401,
+    retry: 'never',
+    hint: 'The token is not meant for this: issuer, audience, time and role must be those that the project believes.',
+  },
   too_many_aliases: { status: 400, retry: 'never', hint: 'Delete aliases that are not needed any more.' },
   too_many_bytes: { status: 429, retry: 'after', hint: 'Wait until other requests of the project have ended, or send large files to a bucket.' },
   too_many_channels: { status: 429, retry: 'never', hint: 'Leave channels that are not needed, or open another socket.' },

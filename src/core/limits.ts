@@ -307,6 +307,20 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/auth/service.test.ts',
   },
+  believedTokens: {
+    value: 4_096,
+    unit: 'count',
+    why: 'what a token has proved is remembered, so that its signature is checked once; each is a few KB',
+    error: null,
+    provenBy: 'src/auth/tokens/tokens.test.ts',
+  },
+  tokenBytes: {
+    value: 16 * KiB,
+    unit: 'bytes',
+    why: 'a token is read and its signature computed before anyone is known to be allowed to send it',
+    error: 'token_invalid',
+    provenBy: 'src/auth/tokens/tokens.test.ts',
+  },
   deployTokens: {
     value: 100,
     unit: 'count',

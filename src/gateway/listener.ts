@@ -4,7 +4,7 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, ListenOptions } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { DatabaseError } from '../backends/database/database.ts'
-import { MayflyError } from '../core/errors.ts'
+import { type ErrorCode, MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Principal } from '../core/principal.ts'
@@ -438,8 +438,9 @@ export class Gateway implements AsyncDisposable {
       } else if (route.access === 'own') {
         if (relay) principal = relayPrincipal(relay.identity)
       } else {
+        const users = route.plane === 'data-plane' ? (ref ?? defaultProject) : null
         try {
-          principal = visitor ?? (relay ? authenticateRelay(headers, relay.identity, credentials) : await authenticate(headers, credentials))
+          principal = visitor ?? (await (relay ? authenticateRelay(headers, relay.identity, credentials) : authenticate(headers, credentials, users)))
         } catch (error) {
           keyFault = faultOfKey(route, error)
         }
@@ -567,9 +568,10 @@ class RouteFailure extends Error {
   }
 }
 const errorRoute = (error: unknown) => (error instanceof RouteFailure ? error.route : null)
+const KEY_FAULTS: ReadonlySet<string> = new Set<ErrorCode>(['key_invalid', 'token_invalid', 'token_expired', 'token_refused'])
 /** A key that does not hold, where the route judges that itself. @throws what is no such fault */
 function faultOfKey(route: Route, error: unknown): MayflyError {
-  if (route.judgesKeys && error instanceof MayflyError && error.code === 'key_invalid') return error
+  if (route.judgesKeys && error instanceof MayflyError && KEY_FAULTS.has(error.code)) return error
   throw error
 }
 /** The fault itself; a database that is away and a disk that is full are told as such, whoever met them. */

@@ -126,9 +126,10 @@ export class Upgrades {
     if (given.size > 1) throw new MayflyError('key_invalid', 'the request carries more than one key')
     const [apikey] = given as Set<string>
     const shown = apikey === undefined ? headers : { ...headers, apikey }
-    const principal = relay ? authenticateRelay(shown, relay.identity, credentials) : await authenticate(shown, credentials)
-    if (principal.kind === 'nobody') throw new MayflyError('key_missing', 'API key is missing')
     const { ref } = cutProject(pathOf(request))
+    const users = row.access === 'project' ? (ref ?? defaultProject) : null
+    const principal = await (relay ? authenticateRelay(shown, relay.identity, credentials) : authenticate(shown, credentials, users))
+    if (principal.kind === 'nobody') throw new MayflyError('key_missing', 'API key is missing')
     if (relay && ref !== null && ref !== relay.identity.project) throw new MayflyError('not_found', 'another project is not reached from inside a function')
     const project = await this.#deps.project(relay ? (relay.identity.project as ProjectRef) : (ref ?? defaultProject))
     if (project?.state !== 'active') throw new MayflyError('project_not_found', 'there is no such project')

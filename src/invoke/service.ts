@@ -15,6 +15,7 @@ import { type PlatformLines, platformLines } from './platform-lines.ts'
 import type { Admits } from './slot-leases.ts'
 import type { Specs } from './specs.ts'
 import { INVOCATION_LIFE, type InvocationState } from './state.ts'
+import type { LastError } from './store.ts'
 
 export interface InvokerDeps {
   readonly functions: Functions
@@ -38,6 +39,8 @@ export interface Invocation {
   readonly attempt?: number
   /** How many attempts it has spent: each ran and ended with an error. */
   readonly failures?: number
+  /** How the last of them ended. */
+  readonly lastError?: LastError | null
   /** How long its event was in the queue when this attempt was taken from it; null or absent where nothing was queued. */
   readonly queueMs?: number | null
   readonly project: ProjectRef
@@ -184,7 +187,7 @@ export class Invoker implements Disposable {
         clientContext: invocation.clientContext,
         depth: invocation.depth,
         invokedArn: invocation.qualifier ? `${functionArn}:${invocation.qualifier}` : functionArn,
-        ...(invocation.failures ? { failures: invocation.failures } : {}),
+        ...(invocation.failures ? { failures: invocation.failures, ...(invocation.lastError ? { lastError: invocation.lastError } : {}) } : {}),
       }
       const call: Call = { ...content, context } as Call
       const running = lease.run(call, log, signal)

@@ -9,7 +9,7 @@ import { BootHealth } from './boot-health.ts'
 import { Channel, type Warming } from './channel.ts'
 import type { Endings } from './endings.ts'
 import { Hulls } from './hulls.ts'
-import { openSlot } from './staging.ts'
+import { clearSlot, openSlot } from './staging.ts'
 import { SandboxLife } from './state.ts'
 import type { Driver, DriverName, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from './types.ts'
 
@@ -50,6 +50,8 @@ export interface Generic extends Boot {
   readonly channel: Channel
   readonly slotDir: string
   readonly life: SandboxLife
+  /** Nothing of its start lies where its code will be. */
+  slotIsClear: boolean
   /** Set when it becomes a version's: where its connections to the platform go. */
   owner: { openRelay: (connection: Duplex) => void } | null
 }
@@ -122,6 +124,8 @@ export class Booting {
     const warming = generic.channel.warm({ ...how, relayPorts: this.#relayPorts })
     if (!(await within(this.#deps.clock, HELLO_MS, warming))) throw new Error('it did not warm')
     await warming
+    await clearSlot(generic.slotDir)
+    generic.slotIsClear = true
     generic.life.tell('warmed', null)
   }
 
@@ -229,6 +233,7 @@ export class Booting {
       tmpMb,
       driver,
       life: new SandboxLife(),
+      slotIsClear: false,
       owner: null,
     }
     const late = new AbortController()

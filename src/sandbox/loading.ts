@@ -45,7 +45,7 @@ export async function loadCode(generic: Generic, load: Load, clock: Clock, stagi
   const granting = generic.process.grant(spec.egress, spec.countEgress)
   granting.catch(() => {})
   const sized = spec.tmpMb === generic.tmpMb ? null : generic.process.resizeTmp(spec.tmpMb)
-  await Promise.all([staging.give(source, generic.slotDir), sized])
+  await Promise.all([staging.give(source, generic.slotDir, generic.slotIsClear), sized])
   const loading = generic.channel.load(load.log)
   loading.catch(() => {})
   if (!(await within(clock, limitMs, loading))) throw loadError('Sandbox.Timedout', `Task timed out after ${(limitMs / 1000).toFixed(2)} seconds`)

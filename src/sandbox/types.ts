@@ -90,6 +90,8 @@ export interface CallContext {
   readonly invokedArn: string
   /** How many times it has run and failed before; absent where it has not. */
   readonly failures?: number
+  /** How the last of them ended, in the words of the function itself. */
+  readonly lastError?: { readonly message: string | null; readonly stack: string | null }
 }
 
 export type Call =

@@ -116,7 +116,25 @@ describe('an app of Azure, unchanged', () => {
       'shop-onPhoto',
       'shop-onRows',
     ])
-    assert.ok(done.warnings.some((text) => /nightly \(timerTrigger\) is not started by anything yet/.test(text)))
+    assert.ok(
+      done.warnings.some((text) => /the schedule `0 3 \* \* \*` is not started by anything yet; `mayfly invoke shop-nightly --event schedule`/.test(text)),
+    )
+    assert.ok(done.warnings.some((text) => /flaky: the schedule "%NIGHTLY%" names no time that comes/.test(text)))
+    const { triggers } = JSON.parse((await at('triggers', '--json')).stdout) as { triggers: { function: string; started: boolean }[] }
+    const kept = triggers.map(({ function: of, started, ...trigger }) => [of, started, JSON.stringify({ ...trigger, id: undefined, createdAt: undefined })])
+    assert.deepEqual(kept.toSorted(), [
+      ['shop-again', true, '{"object":{"bucket":"prices","events":["created"],"prefix":["again-"],"suffix":[".txt"]},"invokedBy":null}'],
+      ['shop-forwards', false, '{"queue":{"name":"in","batchSize":1},"invokedBy":"queue"}'],
+      ['shop-nightly', false, '{"schedule":{"cron":"0 3 * * *","timezone":"UTC"},"invokedBy":"schedule"}'],
+      ['shop-onGrid', false, '{"bus":{"name":"default"},"invokedBy":"bus"}'],
+      ['shop-onMany', false, '{"queue":{"name":"many","batchSize":10},"invokedBy":"queue"}'],
+      ['shop-onNews', false, '{"topic":{"name":"news","subscription":"all"},"invokedBy":"topic"}'],
+      ['shop-onOrder', false, '{"queue":{"name":"orders","batchSize":1},"invokedBy":"queue"}'],
+      ['shop-onPhoto', true, '{"object":{"bucket":"photos","events":["created"]},"invokedBy":null}'],
+      ['shop-onRows', false, '{"row":{"table":"public.c","events":["insert","update"]},"invokedBy":"row"}'],
+    ])
+    assert.match((await at('triggers', 'shop-onNews')).stdout, /topic news \(all\) +nothing yet; mayfly invoke shop-onNews --event topic/)
+    assert.match((await at('ls')).stdout, /shop-onPhoto .*bucket\n[\s\S]*shop-onRows .*rows \(not yet\)/)
     assert.ok(done.warnings.some((text) => /forwards: the output "queue" is not served/.test(text)))
     assert.ok(done.warnings.some((text) => /host\.json: "extensions\.http\.hsts" is not served/.test(text)))
     assert.ok(!done.warnings.some((text) => text.includes('onPhoto')))
@@ -161,11 +179,16 @@ describe('an app of Azure, unchanged', () => {
     // What fails is tried again by the policy that the app states, and told which try it is.
     assert.equal((await storage.from('prices').upload('again-and.txt', Buffer.from('1'))).error, null)
     await until(async () => /again: and: try 2 of 2/.test(await logs('shop-again')))
-    assert.match(await logs('shop-again'), /try undefined of undefined[\s\S]*try 1 of 2[\s\S]*try 2 of 2/)
+    assert.match(
+      await logs('shop-again'),
+      /try undefined of undefined[\s\S]*try 1 of 2 after not yet at more\.js:\d+[\s\S]*try 2 of 2 after not yet at more\.js/,
+    )
     assert.doesNotMatch(await logs('shop-again'), /azure-invoke|bootstrap\.mjs/)
     const order = await at('invoke', 'shop-onOrder', '--data', '{"id":4}', '--json')
     assert.equal((JSON.parse(order.stdout) as { payload: { body: string } }).payload.body, '{"shipped":4}')
-    assert.equal((await at('invoke', 'shop-nightly')).code, 0)
+    assert.equal((await at('invoke', 'shop-nightly', '--event', 'schedule')).code, 0)
+    const news = await at('invoke', 'shop-onNews', '--event', 'topic', '--body', 'today', '--json')
+    assert.equal((JSON.parse(news.stdout) as { payload: { body: string } }).payload.body, 'news: today')
     const forwards = await at('invoke', 'shop-forwards', '--data', '"x"')
     assert.notEqual(forwards.code, 0)
     assert.match(forwards.stdout + forwards.stderr, /the output 'queue' of forwards is not served here/)

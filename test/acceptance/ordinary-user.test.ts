@@ -174,6 +174,8 @@ describe('the clone of an ordinary user, below a folder that only that user may 
 
   it('with sudo: the same clone and its data go on, started by sudo, and the run file is the user’s', { skip: noSudo }, async () => {
     grant()
+    const caches = path.join(clone, 'node_modules', '.cache')
+    rmSync(caches, { recursive: true, force: true })
     const node = await start()
     assert.match(node.said(), /the node is started with sudo/)
     assert.equal(node.ready.sandbox.driver, 'runc')
@@ -192,6 +194,10 @@ describe('the clone of an ordinary user, below a folder that only that user may 
     // One who may not signal root's processes ends the launcher, and that the node.
     const launcher = processes().find((one) => one.args.includes('bin/mayfly.js up') && !one.args.startsWith('sh ') && statSync(`/proc/${one.pid}`).uid === uid)
     await node.stop(() => void run('kill', ['-TERM', String(launcher?.pid)]))
+    // Of what it cached beside the packages some is root's: a later set-up removes it all the same.
+    assert.notEqual(run('rm', ['-r', caches]).code, 0)
+    assert.equal(run('node', ['-e', `import('./tools/caches.js').then((it) => it.removeCaches(process.cwd()))`]).code, 0)
+    assert.equal(existsSync(caches), false)
     rmSync(RULE)
     const again = run('npm', ['start', '--silent', '--', '--port', '0'])
     assert.equal(again.code, 1, 'without sudo it is root’s now')

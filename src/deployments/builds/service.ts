@@ -66,11 +66,11 @@ export class AppBuilds {
     const same = JSON.stringify([project, made.key, shape])
     const known = this.#known.get(same)
     if (known && (await functions.artefactBytes(project, known.artefact)) !== null) return { ...known, packages: { ...known.packages, reused: made.reused } }
-    const whole =
-      request.run.length > 0
-        ? made.archive
-        : joinArchives([await readArchive(await readFile(artefacts.zipPath(project, request.artefact))), await readArchive(made.archive)])
-    const artefact = await functions.storeArtefact(project, whole, LIMITS.unzippedCode.value)
+    const own = await readArchive(await readFile(artefacts.zipPath(project, request.artefact)))
+    const whole = request.run.length > 0 ? made.archive : joinArchives([own, await readArchive(made.archive)])
+    // What is built is the app's own to an extent that nobody knows.
+    const kin = request.run.length > 0 ? null : { name: made.key, ownBytes: own.unpackedBytes }
+    const artefact = await functions.storeArtefact(project, whole, LIMITS.unzippedCode.value, kin)
     const described = await describe({ codeDir: await artefacts.ready(project, artefact), request })
     const built: BuiltApp = { artefact, ...described, packages: { key: made.key, reused: made.reused, locked } }
     this.#known.set(same, built)
