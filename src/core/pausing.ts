@@ -292,6 +292,18 @@ export function waking(databases: Databases, wake: (ref: ProjectRef) => Promise<
       await woken(ref)
       return await databases.rolesConnection(ref)
     },
+    openOwner: async (ref) => {
+      await woken(ref)
+      return await databases.openOwner(ref)
+    },
+    ownerConnection: async (ref) => {
+      await woken(ref)
+      return await databases.ownerConnection(ref)
+    },
+    renewOwner: async (ref) => {
+      await woken(ref)
+      await databases.renewOwner(ref)
+    },
     projectConnection: async (ref) => {
       await woken(ref)
       return await databases.projectConnection(ref)
