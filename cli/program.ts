@@ -18,6 +18,7 @@ import { layers } from './layers.ts'
 import { loginCommands } from './login.ts'
 import { bold, complain, dim, harmless, print, red, size, table, UsageError, yellow } from './output.ts'
 import { at, clientOf, type Common, locate } from './place.ts'
+import { keysCommand } from './keys.ts'
 import { projectsCommand } from './projects.ts'
 import { sandboxesCommand } from './sandboxes.ts'
 import { secretsCommand } from './secrets.ts'
@@ -251,6 +252,7 @@ command('dlq <what> [which]', 'dead letters, queued invocations that were given 
   })
 
 secretsCommand(command, at)
+keysCommand(command, at)
 projectsCommand(command, at)
 versionCommands(command, at)
 invocationsCommand(command, at)

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import type { Client } from '../client/client.ts'
+import { type GivenKeys, readGivenKeys } from '../client/keys.ts'
 import {
   cloneProject,
   createProject,
@@ -21,6 +23,7 @@ interface Options {
   readonly profile?: string
   readonly concurrency?: string
   readonly weight?: string
+  readonly importKeys?: string
   readonly yes?: boolean
   readonly json?: boolean
 }
@@ -36,6 +39,7 @@ export function projectsCommand<O>(
   )
     .option('--concurrency <n>', 'of `set`: how many of its calls run at once; `none`: as the node is set')
     .option('--weight <n>', 'of `set`: how much of a full node it has beside others, 1 to 100')
+    .option('--import-keys <file>', 'of `create`: with the keys and the JWT secret in a file (`-`: stdin), such as the `.env` of a self-hosted Supabase')
     .option('--yes', 'of `delete`: the project goes with its functions, data and files')
     .action(async (what: string | undefined, ref: string | undefined, copy: string | undefined, options: O & Options) => {
       const { profile, concurrency, weight } = options
@@ -52,7 +56,8 @@ export function projectsCommand<O>(
         }
         case 'create': {
           if (ref === undefined) throw new UsageError('projects create: say its ref, 3 to 40 of a-z, 0-9 and hyphens')
-          const made = await createProject(at(options).client, ref)
+          const given = options.importKeys === undefined ? undefined : givenKeys(options.importKeys)
+          const made = await createProject(at(options).client, ref, ref, given)
           // Its keys are shown where they are asked for: on the console.
           return print(
             options.json ? JSON.stringify({ project: made.project }) : `Made the project ${ref}. Deploy to it: npx mayfly deploy <folder> --project ${ref}`,
@@ -95,6 +100,17 @@ export function projectsCommand<O>(
           )
       }
     })
+}
+
+/** @throws UsageError */
+function givenKeys(file: string): GivenKeys {
+  try {
+    return readGivenKeys(readFileSync(file === '-' ? 0 : file, 'utf8'))
+  } catch (error) {
+    // What cannot be read may stand in the message of a parser, and it is a secret.
+    const why = error instanceof RangeError || (error instanceof Error && 'code' in error) ? error.message : 'it is not JSON'
+    throw new UsageError(`--import-keys ${file}: ${why}`)
+  }
 }
 
 async function list({ json }: Options, client: Client): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Client } from './client.ts'
+import type { GivenKeys } from './keys.ts'
 
 export interface ProjectInfo {
   readonly ref: string
@@ -36,8 +37,9 @@ export async function createProject(
   client: Client,
   ref: string,
   name: string = ref,
+  keys?: GivenKeys,
 ): Promise<{ readonly project: ProjectInfo; readonly keys: { readonly publishableKey: string; readonly secretKey: string } }> {
-  const response = await client.request('POST', '/api/v1/projects', JSON.stringify({ ref, name }), JSON_BODY)
+  const response = await client.request('POST', '/api/v1/projects', JSON.stringify({ ref, name, keys }), JSON_BODY)
   return (await response.json()) as { project: ProjectInfo; keys: { publishableKey: string; secretKey: string } }
 }
 

@@ -18,6 +18,7 @@ import type { Project, ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
 import { Pausing, waking } from './core/pausing.ts'
 import { Projects } from './core/projects.ts'
+import { publicFetch } from './core/public-fetch.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
@@ -168,6 +169,8 @@ export class RunningNode implements AsyncDisposable {
       clock,
       believable: () => versions.believable,
       issuerOf: (ref) => issuerOf(settings.publicUrl ?? address, ref),
+      fetch: (url, asked) => publicFetch(url, asked, config.auth.issuerOrigins),
+      log,
     })
     const others = workforce === null ? {} : { others: () => workforce.stored() }
     const logJournal = opening.use(await Journal.open<LogEntry>(path.join(data, 'journal', 'main', 'logs'), log))
@@ -324,6 +327,7 @@ export class RunningNode implements AsyncDisposable {
         await storage.cloneProject(source, project)
         host.crash('afterCloneObjects')
         await triggers.clearCopy(project.ref)
+        await auth.endSessions(await databases.openProject(project.ref))
       },
       onDelete: async (project) => {
         await stays.end(project.id)

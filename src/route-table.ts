@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { routes as authRoutes } from './auth/http.ts'
-import { type Auth, tokenRoutes, type Tokens } from './auth/index.ts'
+import { keyRoutes, type Auth, tokenRoutes, type Tokens } from './auth/index.ts'
 import type { Databases } from './backends/database/database.ts'
 import type { Config } from './config.ts'
 import type { InvocationCounters } from './core/counters.ts'
@@ -111,11 +111,28 @@ export function routeTable(rooms: Rooms): Route[] {
     ...projectRoutes({
       projects,
       pausing: rooms.pausing,
-      revealKeys: (project) => auth.revealProjectKeys(project),
+      revealKeys: async (project) => {
+        const legacy = await tokens.legacy.reveal(project)
+        return { ...(await auth.revealProjectKeys(project)), ...(legacy && { legacy }) }
+      },
+      create: async (ref, name, profile, given) =>
+        await projects.create(ref, name, profile, async (tx, project) => {
+          const { publishableKey: publishable, secretKey: secret } = given
+          await auth.issueProjectKeys(tx, project, { ...(publishable && { publishable }), ...(secret && { secret }) })
+          if (given.legacy) await tokens.legacy.bring(tx, project, given.legacy)
+        }),
       defaultProject: DEFAULT_PROJECT,
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),
     ...tokenRoutes(tokens),
+    ...keyRoutes({
+      keys: auth.keys,
+      legacy: tokens.legacy,
+      issuers: tokens.issuers,
+      project: (ref) => projects.find(ref),
+      cut: (ref) => realtime.dropProject(ref, 'a key was revoked'),
+      audit: (what, project) => log.info({ audit: true, project }, what),
+    }),
     ...authRoutes({ tokens: auth.tokens, audit: (what, project) => log.info({ audit: true, project }, what) }),
     ...consoleRoutes({
       login: rooms.consoleLogin,

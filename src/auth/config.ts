@@ -1,4 +1,4 @@
-import { count, type Infer } from '../core/settings.ts'
+import { count, type Infer, list } from '../core/settings.ts'
 
 /** The settings of signing in. */
 export const authSettings = {
@@ -8,6 +8,11 @@ export const authSettings = {
     max: 500,
     of: 'hours',
     doc: 'How long one login to the console lasts at most.',
+  }),
+  issuerOrigins: list({
+    doc: 'Origins such as `https://login.lan:8443` that keys of trusted issuers may be read from though they are no public addresses.',
+    takes: 'origins separated by commas',
+    each: (origin) => URL.canParse(origin) && new URL(origin).origin === origin,
   }),
   consoleIdleHours: count({
     default: 12,

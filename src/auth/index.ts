@@ -1,6 +1,7 @@
 export { type ConsoleSession, ConsoleSessions } from './console-sessions.ts'
 export { DeployTokens } from './deploy-tokens.ts'
 export { type AccessKey, Auth, type HandleOwner, type ProjectKeys } from './service.ts'
+export { keyRoutes } from './keys-http.ts'
 export { tokenRoutes } from './tokens/http.ts'
 export { Tokens } from './tokens/service.ts'
 export type { TrustedKey, TrustedKeySource } from './tokens/trusted.ts'

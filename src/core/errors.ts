@@ -50,8 +50,13 @@ export const ERRORS = {
   function_url_not_found: { status: 404, retry: 'never', hint: 'Make one with `mayfly url <function> --create`.' },
   inspected_already: { status: 409, retry: 'after', hint: 'Close the other debugger first; one looks into a version at a time.' },
   internal: { status: 500, retry: 'after', hint: 'This is a fault of Mayfly. The log names it under the request id.' },
+  issuer_not_found: { status: 404, retry: 'never', hint: 'List them with `mayfly keys issuers`.' },
   key_invalid: { status: 401, retry: 'never', hint: 'Send a key of this project in `apikey` or `Authorization: Bearer`.' },
+  key_last: { status: 409, retry: 'never', hint: 'Make another first with `mayfly keys new`, or replace it with `mayfly keys rotate`.' },
   key_missing: { status: 401, retry: 'never', hint: 'Send a key of this project in `apikey` or `Authorization: Bearer`.' },
+  key_not_found: { status: 404, retry: 'never', hint: 'List them with `mayfly keys ls`.' },
+  key_taken: { status: 409, retry: 'never', hint: 'Delete the project that has it, or leave the key out: then one is made.' },
+  keys_full: { status: 409, retry: 'never', hint: 'Revoke keys that nobody uses: `mayfly keys ls`, `mayfly keys revoke`.' },
   login_code_invalid: { status: 401, retry: 'never', hint: 'A code is valid once and for 15 minutes; `mayfly console` gives a fresh one.' },
   layer_missing: {
     status: 400,

@@ -12,8 +12,17 @@ export interface ProjectRoutesDeps {
   readonly projects: Projects
   readonly pausing: Pausing
   readonly revealKeys: (project: Project) => Promise<unknown>
+  /** Makes one with keys that it brings along. @throws MayflyError bad_request, project_exists, key_taken */
+  readonly create: (ref: string, name: string, profile: LimitProfileName | undefined, given: GivenKeys) => Promise<Project>
   readonly defaultProject: ProjectRef
   readonly audit: (what: string, project: string) => void
+}
+
+/** What a project that comes from elsewhere is known by there. */
+export interface GivenKeys {
+  readonly publishableKey: string | null
+  readonly secretKey: string | null
+  readonly legacy: { readonly secret: string; readonly anonKey: string | null; readonly serviceRoleKey: string | null } | null
 }
 
 /** Projects themselves: the operator's. */
@@ -40,12 +49,12 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
     access: 'operator',
     plane: 'management',
     adds: 'data',
-    doc: 'Makes a project (`ref`, `name`, `profile`) with a database and keys of its own; the keys are in the answer.',
+    doc: 'Makes a project (`ref`, `name`, `profile`) with a database and keys of its own; the keys are in the answer. `keys` brings some along: `publishableKey`, `secretKey`, `jwtSecret` with `anonKey` and `serviceRoleKey`.',
     handle: async (context) => {
       const body = parseObject(await context.body(LIMITS.managementBody.value))
       const { ref, name } = namesOf(body)
       const profile = body.profile === undefined ? undefined : profileOf(body)
-      const project = await deps.projects.create(ref, name, profile)
+      const project = await deps.create(ref, name, profile, givenKeys(body.keys))
       return json(201, { project: show(deps, project), keys: await deps.revealKeys(project) })
     },
   },
@@ -144,6 +153,27 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
     },
   },
 ]
+
+const GIVEN = ['publishableKey', 'secretKey', 'jwtSecret', 'anonKey', 'serviceRoleKey'] as const
+const FORMS = { publishableKey: /^sb_publishable_[\w-]{16,160}$/, secretKey: /^sb_secret_[\w-]{16,160}$/ }
+
+/** @throws MayflyError bad_request */
+function givenKeys(keys: unknown): GivenKeys {
+  if (keys === undefined) return { publishableKey: null, secretKey: null, legacy: null }
+  if (typeof keys !== 'object' || keys === null) throw new MayflyError('bad_request', `keys: an object of ${GIVEN.join(', ')}`)
+  const all = keys as Record<string, unknown>
+  for (const [name, value] of Object.entries(all)) {
+    if (!(GIVEN as readonly string[]).includes(name)) throw new MayflyError('bad_request', `keys: there is no ${JSON.stringify(name.slice(0, 40))}`)
+    if (typeof value !== 'string' || value === '' || value.length > LIMITS.tokenBytes.value) throw new MayflyError('bad_request', `keys.${name}: text`)
+  }
+  const { publishableKey = null, secretKey = null, jwtSecret = null, anonKey = null, serviceRoleKey = null } = all as Record<string, string>
+  for (const [name, value] of Object.entries({ publishableKey, secretKey }))
+    if (value !== null && !FORMS[name as keyof typeof FORMS].test(value))
+      throw new MayflyError('bad_request', `keys.${name}: it has not the form ${name === 'secretKey' ? 'sb_secret_…' : 'sb_publishable_…'}`)
+  if (jwtSecret === null && (anonKey ?? serviceRoleKey) !== null)
+    throw new MayflyError('bad_request', 'keys.jwtSecret: anonKey and serviceRoleKey are believed by the secret that signed them')
+  return { publishableKey, secretKey, legacy: jwtSecret === null ? null : { secret: jwtSecret, anonKey, serviceRoleKey } }
+}
 
 /** @throws MayflyError bad_request */
 function namesOf({ ref, name }: Record<string, unknown>): { ref: string; name: string } {

@@ -5,6 +5,7 @@ import { type CryptoKey, decodeProtectedHeader, exportSPKI, importJWK, type JWK,
 import { openTestDatabases } from '../../backends/database/embedded-fixture.ts'
 import { type ErrorCode, MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
+import { silentLog } from '../../core/log.ts'
 import type { ProjectRef } from '../../core/project.ts'
 import { Sealer } from '../../core/seal.ts'
 import { insertProject, updateProjectState } from '../../core/store.ts'
@@ -13,6 +14,7 @@ import { uuidv7 } from '../../lib/ids.ts'
 import { Tokens } from './service.ts'
 import type { TrustedKey } from './trusted.ts'
 
+const nowhere = { fetch: () => Promise.reject(new Error('nowhere')), log: silentLog }
 const one = 'one' as ProjectRef
 const two = 'two' as ProjectRef
 
@@ -46,7 +48,7 @@ describe('tokens', () => {
       await insertProject(control.sql, { id, ref, name: ref, dataKey })
       await updateProjectState(control.sql, ref, 'active')
     }
-    const deps = { database: control, sealer, clock, believable: () => true, issuerOf: (ref: ProjectRef) => `http://here/p/${ref}/auth/v1` }
+    const deps = { database: control, sealer, clock, believable: () => true, issuerOf: (ref: ProjectRef) => `http://here/p/${ref}/auth/v1`, ...nowhere }
     tokens = new Tokens(deps, [
       async () => {
         asked++
@@ -67,7 +69,7 @@ describe('tokens', () => {
     )
   })
   it('are signed with one key a project, whoever asks first, that anybody can check and nobody read', async () => {
-    const fresh = new Tokens({ database: opened.databases.control, sealer, clock, believable: () => true, issuerOf: () => 'i' })
+    const fresh = new Tokens({ database: opened.databases.control, sealer, clock, believable: () => true, issuerOf: () => 'i', ...nowhere })
     const sets = await Promise.all([tokens.signing.jwks(two), fresh.signing.jwks(two), fresh.signing.jwks(two)])
     assert.deepEqual(sets[1], sets[0])
     assert.equal(sets[0]?.length, 1)

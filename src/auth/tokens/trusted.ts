@@ -19,5 +19,11 @@ export interface TrustedKey {
   readonly kind: 'own' | 'legacy' | 'external'
 }
 
-/** Some of the keys that a project believes. @throws DatabaseError */
-export type TrustedKeySource = (project: ProjectRef) => Promise<readonly TrustedKey[]>
+/** What a token says of itself, before anything of it is believed. */
+export interface Named {
+  readonly kid: string | null
+  readonly issuer: string | null
+}
+
+/** Some of the keys that a project believes. @param named  to look for the key by; it proves nothing. @throws DatabaseError */
+export type TrustedKeySource = (project: ProjectRef, named: Named) => Promise<readonly TrustedKey[]>

@@ -1,4 +1,4 @@
-import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose'
+import { decodeJwt, decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose'
 import { MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Principal, SqlRole } from '../../core/principal.ts'
@@ -80,10 +80,21 @@ export class TokenVerifier {
     } catch (error) {
       throw new MayflyError('token_invalid', 'JWT cryptographic operation failed', { cause: error })
     }
+    const named = { kid: typeof header.kid === 'string' ? header.kid : null, issuer: issuerIn(token) }
     const fitting: TrustedKey[] = []
     for (const source of this.#deps.sources)
-      for (const key of await source(project)) if (key.algorithm === header.alg && (key.kid === null || key.kid === header.kid)) fitting.push(key)
+      for (const key of await source(project, named)) if (key.algorithm === header.alg && (key.kid === null || key.kid === header.kid)) fitting.push(key)
     return fitting
+  }
+}
+
+/** Null where it names none. */
+function issuerIn(token: string): string | null {
+  try {
+    const { iss } = decodeJwt(token)
+    return typeof iss === 'string' ? iss : null
+  } catch {
+    return null
   }
 }
 
