@@ -4,9 +4,11 @@ import { Command, Option } from 'commander'
 import { ApiError, type LogLine, UnreachableError } from '../client/client.ts'
 import { NoNodeError } from '../client/nodes.ts'
 import { isAppOfSeveral } from '../client/framework.ts'
+import { byTime, inOrderOfTime } from '../client/log-order.ts'
 import { isProjectFile, readMayflyJson } from '../client/mayfly-json.ts'
 import { listTriggers } from '../client/triggers.ts'
 import type { UsageTotal } from '../client/usage.ts'
+import { dbCommand } from './db/group.ts'
 import { devCommand } from './dev.ts'
 import { type DeploySettings, overridesOf, withDeploySettings } from './deploy-settings.ts'
 import { concurrencyOf } from './concurrency.ts'
@@ -55,20 +57,20 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no node found or reached, 4 not a
   )
 
 const KEY = new Option('--key <key>', "the operator token, or the project's secret key")
-const bare = (name: string, description: string, key = KEY) =>
-  program
-    .command(name)
-    .description(description)
+const onNode = (made: Command, key = KEY) =>
+  made
     .option('--url <url>', 'the address of a node; needs --key')
     .addOption(key)
     .option('--profile <name>', 'a node that `mayfly login` keeps a key for')
     .option('--project <ref>', 'the project (the default project when not given)')
     .option('--json', 'one JSON document on stdout')
+const bare = (name: string, description: string, key = KEY) => onNode(program.command(name).description(description), key)
+const here = (made: Command) => made.option('--data <folder>', 'the data directory of a node on this machine')
 
 initCommand(program)
 loginCommands(program)
 
-const command = (name: string, description: string) => bare(name, description).option('--data <folder>', 'the data directory of a node on this machine')
+const command = (name: string, description: string) => here(bare(name, description))
 
 withDeploySettings(command('deploy <folder>', 'make a folder a function, or a whole project by its mayfly.json: bundle, pack, plan, send'))
   .option('--name <name>', 'its name, instead of the one in mayfly.json or of the folder')
@@ -118,7 +120,7 @@ command('logs <function>', 'show what a function wrote')
     // What was removed keeps its lines; without any it may be a name that never was.
     if (lines.length === 0) await client.function(node.project, name)
     if (!options.follow) {
-      for (const line of lines) show(line)
+      for (const line of byTime(lines)) show(line)
       if (dropped.lines > 0)
         complain(dim(`${dropped.lines} older lines of this project were dropped: it has written more than is kept (--observe-project-log-mb)`))
       return
@@ -126,7 +128,7 @@ command('logs <function>', 'show what a function wrote')
     const stop = new AbortController()
     for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => stop.abort())
     try {
-      for await (const line of client.followLogs(node.project, name, count, stop.signal)) show(line)
+      for await (const line of inOrderOfTime(client.followLogs(node.project, name, count, stop.signal))) show(line)
     } catch (error) {
       if (stop.signal.aborted) return
       throw error instanceof ApiError || error instanceof UnreachableError ? error : new UnreachableError(node.url, error)
@@ -260,6 +262,7 @@ sandboxesCommand(command, at)
 typesCommand(command, at)
 urlCommand(command, at)
 tokensCommand(command, at)
+dbCommand(program, (made) => here(onNode(made)), at)
 
 command('console', 'print an address of the console that signs in whoever opens it first, valid 15 minutes')
   .option('--sign-out', 'end every session of the console and every such address instead')

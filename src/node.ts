@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { Auth, ConsoleSessions, Tokens } from './auth/index.ts'
+import { Auth, ConsoleSessions, Passwords, Tokens, UserAdmin, Users } from './auth/index.ts'
 import { DiskBlobs } from './backends/blobs/disk.ts'
 import type { Bus } from './backends/bus/bus.ts'
 import { openInProcessBus } from './backends/bus/in-process.ts'
@@ -298,7 +298,12 @@ export class RunningNode implements AsyncDisposable {
       }),
     )
     const tables = opening.use(new Data({ databases, config: config.data, clock, log }))
-    const realtime = opening.use(new Realtime({ databases, config: config.realtime, newId: host.newId, clock, log }))
+    const passwords = new Passwords(host.cores)
+    const users = new Users({ databases, tokens, passwords, refreshSecret: sealer.derive('refresh tokens'), newId: host.newId, clock })
+    const userAdmin = new UserAdmin({ databases, users, passwords, newId: host.newId })
+    const realtime = opening.use(
+      new Realtime({ databases, config: config.realtime, verifyToken: (ref, token) => tokens.verify(ref, token), newId: host.newId, clock, log }),
+    )
     const triggers: Triggers = opening.use(
       new Triggers({
         databases,
@@ -422,6 +427,8 @@ export class RunningNode implements AsyncDisposable {
       disk,
       auth,
       tokens,
+      users,
+      userAdmin,
       projects,
       pausing,
       content,

@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { routes as authRoutes } from './auth/http.ts'
-import { keyRoutes, type Auth, tokenRoutes, type Tokens } from './auth/index.ts'
+import { type Auth, keyRoutes, tokenRoutes, type Tokens, type UserAdmin, userRoutes, type Users } from './auth/index.ts'
 import type { Databases } from './backends/database/database.ts'
 import type { Config } from './config.ts'
 import type { InvocationCounters } from './core/counters.ts'
@@ -50,6 +50,8 @@ export interface Rooms {
   readonly disk: DiskGuard
   readonly auth: Auth
   readonly tokens: Tokens
+  readonly users: Users
+  readonly userAdmin: UserAdmin
   readonly projects: Projects
   readonly pausing: Pausing
   readonly content: Content
@@ -131,6 +133,14 @@ export function routeTable(rooms: Rooms): Route[] {
       issuers: tokens.issuers,
       project: (ref) => projects.find(ref),
       cut: (ref) => realtime.dropProject(ref, 'a key was revoked'),
+      audit: (what, project) => log.info({ audit: true, project }, what),
+    }),
+    ...userRoutes({
+      users: rooms.users,
+      admin: rooms.userAdmin,
+      config: config.auth,
+      version: host.version,
+      clock,
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),
     ...authRoutes({ tokens: auth.tokens, audit: (what, project) => log.info({ audit: true, project }, what) }),

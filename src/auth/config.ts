@@ -21,5 +21,13 @@ export const authSettings = {
     of: 'hours',
     doc: 'How long a login to the console lasts when nothing is asked with it.',
   }),
+  tokenRate: count({
+    default: 150,
+    min: 1,
+    max: 100_000_000,
+    doc: 'How many sign-ins and refreshes of sessions one address may ask of a project in five minutes.',
+  }),
+  signUpRate: count({ default: 30, min: 1, max: 100_000_000, doc: 'How many sign-ups one address may ask of a project in five minutes.' }),
+  guestRate: count({ default: 30, min: 1, max: 100_000_000, doc: 'How many anonymous users one address may make in a project in an hour.' }),
 }
 export type AuthConfig = Infer<typeof authSettings>

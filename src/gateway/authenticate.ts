@@ -107,7 +107,8 @@ export function authorise(
 ): void {
   if (access === 'open' || access === 'own' || access === 'aws') return
   const deploys = principal.kind === 'deployer'
-  if (deploys && (route === null || !mayDeployBy(route))) throw new MayflyError('not_allowed', 'a deploy token deploys to its project, and nothing else')
+  if (deploys && (route === null || !mayDeployBy(route)))
+    throw new MayflyError('not_allowed', 'a deploy token asks for what `mayfly deploy` asks for, in its project, and for nothing else')
   if (principal.kind === 'nobody') {
     if (access === 'project') return // the handler knows whether the function is public
     throw new MayflyError('key_missing', 'No API key found in request')

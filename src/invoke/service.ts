@@ -131,7 +131,7 @@ export class Invoker implements Disposable {
     const version = await functions.resolve(invocation.project, invocation.functionName, invocation.qualifier)
     invocation.admit?.(version)
     if (!this.#deps.meterWritable()) throw new MayflyError('storage_full', 'executions cannot be written down: the journal of meters is not writable')
-    const knownKind = this.#kinds.get(version.id)
+    const knownKind = this.#kinds.get(version.id) ?? this.#deps.sandboxes.kindOf(version.id)
     const early = knownKind ? await invocation.content(knownKind, version) : null
     const caller = { project: version.project, functionId: version.functionId }
     const came = clock.monotonic()
@@ -165,8 +165,18 @@ export class Invoker implements Disposable {
       run.mark = meter.started({ ...subject, attempt: invocation.attempt ?? 1, memoryMb: version.definition.memoryMb, startedAt })
       log.begin(lines)
       const spec = this.#deps.specs.of(version)
+      const { functionArn } = spec.context
+      const context = {
+        invocationId: invocation.id,
+        traceId,
+        clientContext: invocation.clientContext,
+        depth: invocation.depth,
+        invokedArn: invocation.qualifier ? `${functionArn}:${invocation.qualifier}` : functionArn,
+        ...(invocation.failures ? { failures: invocation.failures, ...(invocation.lastError ? { lastError: invocation.lastError } : {}) } : {}),
+      }
+      const first = early && ({ ...early, context } as Call)
       try {
-        lease = await this.#deps.sandboxes.acquire(spec, log, signal)
+        lease = await this.#deps.sandboxes.acquire(spec, log, signal, first)
       } catch (error) {
         if (!(error instanceof LoadError)) throw error
         const { cold, errorType, spentMs, waitMs } = error
@@ -178,18 +188,9 @@ export class Invoker implements Disposable {
       }
       run.tell('placed')
       this.#remember(version.id, lease.handlerKind)
-      const content = early ?? (await invocation.content(lease.handlerKind, version))
+      const isKnown = first !== null && knownKind === lease.handlerKind
+      const call: Call = isKnown ? first : ({ ...(await invocation.content(lease.handlerKind, version)), context } as Call)
       const began = clock.monotonic() - lease.spentMs
-      const { functionArn } = spec.context
-      const context = {
-        invocationId: invocation.id,
-        traceId,
-        clientContext: invocation.clientContext,
-        depth: invocation.depth,
-        invokedArn: invocation.qualifier ? `${functionArn}:${invocation.qualifier}` : functionArn,
-        ...(invocation.failures ? { failures: invocation.failures, ...(invocation.lastError ? { lastError: invocation.lastError } : {}) } : {}),
-      }
-      const call: Call = { ...content, context } as Call
       const running = lease.run(call, log, signal)
       run.tell('sent')
       invocation.handed?.()

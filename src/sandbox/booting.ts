@@ -52,6 +52,8 @@ export interface Generic extends Boot {
   readonly life: SandboxLife
   /** Nothing of its start lies where its code will be. */
   slotIsClear: boolean
+  /** Its runtime takes a call behind the load of its code. */
+  takesAhead: boolean
   /** Set when it becomes a version's: where its connections to the platform go. */
   owner: { openRelay: (connection: Duplex) => void } | null
 }
@@ -126,6 +128,8 @@ export class Booting {
     await warming
     await clearSlot(generic.slotDir)
     generic.slotIsClear = true
+    // Its files are open from then on: the first call is asked for it when it ends, before its answer goes out.
+    generic.process.memory()
     generic.life.tell('warmed', null)
   }
 
@@ -234,11 +238,13 @@ export class Booting {
       driver,
       life: new SandboxLife(),
       slotIsClear: false,
+      takesAhead: false,
       owner: null,
     }
     const late = new AbortController()
     using _ = clock.timer(HELLO_MS, () => late.abort(new Error(`it said nothing for ${HELLO_MS} ms`)))
-    await generic.channel.hello(AbortSignal.any([late.signal, closing]))
+    const { features } = await generic.channel.hello(AbortSignal.any([late.signal, closing]))
+    generic.takesAhead = Array.isArray(features) && features.includes('ahead')
     generic.life.tell('greeted', null)
     return generic
   }

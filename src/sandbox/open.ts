@@ -58,6 +58,7 @@ function without(reason: NoDriver): Sandboxes {
     build: async () => ({ ok: false, handlerKind: null, error: reason.why, ms: 0 }),
     adopt: async () => false,
     start: async () => {},
+    kindOf: () => null,
     hasLoaded: () => false,
     prepare: async () => {},
     provision: () => {},

@@ -295,9 +295,12 @@ export interface Inspected extends Disposable {
 export interface Sandboxes extends AsyncDisposable {
   /**
    * Ends at once with the signal's reason when that fires; what was on its way is given back.
+   * @param first  the call that it is for, which nothing may follow but `run` of this very object: where code is loaded for it, it is sent right behind
    * @throws LoadError; MayflyError sandbox_unavailable when none can be had, too_many_invocations, shutting_down
    */
-  acquire(spec: SandboxSpec, log: LogSink, signal: Leaving): Promise<SandboxLease>
+  acquire(spec: SandboxSpec, log: LogSink, signal: Leaving, first?: Call | null): Promise<SandboxLease>
+  /** What the handler of a version was when it was built; null where nobody knows. Its environment was not there: it may be another. */
+  kindOf(key: string): HandlerKind | null
   /** At deploy: loads the code once in a build sandbox, without environment, and keeps its compile cache. Never throws for user errors: a module that does not load simply has no cache. */
   build(spec: SandboxSpec): Promise<Built>
   /**

@@ -39,6 +39,44 @@ function madePackages(folder: string) {
   }
 }
 
+/** Version 1.0.0 of packages, as pnpm writes it down. */
+async function pnpmLock({ url }: FakeRegistry, ...names: readonly string[]): Promise<string> {
+  const integrity = async (name: string) => {
+    const { versions } = (await (await fetch(`${url}${name}`)).json()) as { versions: Record<string, { dist: { integrity: string } }> }
+    return versions['1.0.0']?.dist.integrity
+  }
+  const wanted = names.map((name) => `      ${name}:\n        specifier: ${name === 'pinned' ? '^1.0.0' : '1.0.0'}\n        version: 1.0.0\n`)
+  const found = await Promise.all(names.map(async (name) => `  ${name}@1.0.0:\n    resolution: {integrity: ${await integrity(name)}}\n`))
+  const importers = `importers:\n  .:\n    dependencies:\n${wanted.join('')}`
+  return `lockfileVersion: '9.0'\n${importers}packages:\n${found.join('')}snapshots:\n${names.map((name) => `  ${name}@1.0.0: {}\n`).join('')}`
+}
+
+/** As Yarn from version 2 on does. */
+const YARN_LOCK = `__metadata:
+  version: 8
+
+"pinned@npm:^1.0.0":
+  version: 1.0.0
+  resolution: "pinned@npm:1.0.0"
+  languageName: node
+  linkType: hard
+
+"scripted@npm:1.0.0":
+  version: 1.0.0
+  resolution: "scripted@npm:1.0.0"
+  languageName: node
+  linkType: hard
+
+"scripts@workspace:.":
+  version: 0.0.0-use.local
+  resolution: "scripts@workspace:."
+  dependencies:
+    pinned: "npm:^1.0.0"
+    scripted: "npm:1.0.0"
+  languageName: unknown
+  linkType: soft
+`
+
 /** The first file below a folder that holds a text. The node makes and removes some meanwhile. */
 function holds(folder: string, text: string): string | null {
   try {
@@ -194,21 +232,34 @@ describe('an app of Azure, unchanged', () => {
     assert.match(forwards.stdout + forwards.stderr, /the output 'queue' of forwards is not served here/)
   })
 
-  it('runs install scripts of the packages that it names, and of no others', async () => {
+  it('runs install scripts of the packages that it names and of no others, and installs what any lockfile says', async () => {
     const own = copyApp('azure-shop', path.join(folder, 'scripts'), { lock: false })
     rmSync(path.join(own, 'src', 'functions'), { recursive: true })
     writeFileSync(
       path.join(own, 'package.json'),
-      JSON.stringify({ name: 'scripts', main: 'src/index.js', dependencies: { '@azure/functions': '^4.0.0', scripted: '1.0.0' } }),
+      JSON.stringify({ name: 'scripts', version: '1.0.0', main: 'src/index.js', dependencies: { pinned: '^1.0.0', scripted: '1.0.0' } }),
     )
-    writeFileSync(path.join(own, 'src', 'index.js'), "require('@azure/functions').app.http('said', { handler: () => ({ body: require('scripted') }) })")
-    for (const [installScripts, said] of [
-      [[], 'not made'],
-      [['scripted'], 'made'],
+    const body = "({ body: [require('scripted'), require('pinned'), ...require('node:fs').readdirSync(`${__dirname}/../notes`)].join() })"
+    writeFileSync(path.join(own, 'src', 'index.js'), `require('@azure/functions').app.http('said', { handler: () => ${body} })`)
+    mkdirSync(path.join(own, 'notes'))
+    for (const name of ['.kept', 'kept.md', 'mine.md']) writeFileSync(path.join(own, 'notes', name), '')
+    writeFileSync(path.join(own, '.funcignore'), 'notes/*.md\n!kept.md\n')
+    for (const [installScripts, lock, said, packages] of [
+      [[], {}, 'not made,1.1.0,.kept,kept.md', /install .*\d+ packages, as package\.json says: there is no lockfile/],
+      [
+        ['scripted'],
+        { 'pnpm-lock.yaml': await pnpmLock(registry, 'pinned', 'scripted') },
+        'made,1.0.0,.kept,kept.md',
+        /install .*\d+ packages, by pnpm-lock\.yaml/,
+      ],
+      [[], { 'yarn.lock': YARN_LOCK }, 'not made,1.0.0,.kept,kept.md', /install .*\d+ packages, by yarn\.lock/],
     ] as const) {
-      writeFileSync(path.join(own, 'mayfly.json'), JSON.stringify({ installScripts }))
-      const { code, stderr } = await at('deploy', own)
+      writeFileSync(path.join(own, 'mayfly.json'), JSON.stringify({ framework: 'azure', installScripts }))
+      rmSync(path.join(own, 'pnpm-lock.yaml'), { force: true })
+      for (const [name, text] of Object.entries(lock)) writeFileSync(path.join(own, name), text)
+      const { code, stdout, stderr } = await at('deploy', own)
       assert.equal(code, 0, stderr)
+      assert.match(stdout, packages)
       const answer = await fetch(`${node.ready.project.url}/functions/v1/scripts/api/said`, { headers: { apikey: node.ready.project.publishableKey } })
       assert.equal(await answer.text(), said)
     }

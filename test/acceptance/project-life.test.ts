@@ -186,7 +186,7 @@ describe('the life of a project', () => {
     await shop.removeChannel(channel)
     shop.realtime.disconnect()
     await until('it rests', async () => (await stateOf('shop')) === 'paused')
-    assert.equal(runs('shop'), false)
+    await until('its server has ended', async () => !runs('shop'))
     assert.ok((await rows(shop)).length > 0)
   })
 

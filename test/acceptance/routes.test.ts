@@ -231,6 +231,13 @@ describe('every route', () => {
     { route: 'POST /api/v1/projects/:ref/deployments/plan', access: 'manage', at: () => '/api/v1/projects/demo/deployments/plan', body: project, ok: 200 },
     { route: 'PUT /api/v1/projects/:ref/deployments/:name', access: 'manage', at: () => '/api/v1/projects/demo/deployments/again', body: project, ok: 200 },
     { route: 'GET /api/v1/projects/:ref/deployments/:name', access: 'manage', at: () => '/api/v1/projects/demo/deployments/again', ok: 200 },
+    {
+      route: 'POST /api/v1/projects/:ref/builds',
+      access: 'manage',
+      at: () => '/api/v1/projects/demo/builds',
+      body: () => JSON.stringify({ artefact: '0'.repeat(64), framework: 'google', handler: 'hello' }),
+      ok: 400, // No such artefact: what is built is told in `google-functions.test.ts` and `azure-functions.test.ts`.
+    },
     { route: 'any /sites/:site', access: 'open', at: () => '/sites/again', ok: 307 },
     { route: 'any /sites/:site/*', access: 'open', at: () => '/sites/again/below', ok: 307 },
     { route: 'DELETE /api/v1/projects/:ref/sites/:site', access: 'manage', at: () => '/api/v1/projects/demo/sites/again', ok: 204 },

@@ -11,7 +11,7 @@ const DAY_MS = 86_400_000
 /** Archives that no deploy has asked for in so long are made again when one does. */
 const KEPT_MS = 30 * DAY_MS
 /** Of package.json, what decides which packages are installed. */
-const DECISIVE = ['dependencies', 'optionalDependencies', 'peerDependencies', 'overrides', 'workspaces', 'engines'] as const
+const DECISIVE = ['dependencies', 'optionalDependencies', 'peerDependencies', 'overrides', 'resolutions', 'pnpm', 'workspaces', 'engines'] as const
 
 /** Beyond so many of those that projects share, the ones that were asked for longest ago go. */
 const SHARED_MOST = 200

@@ -9,7 +9,7 @@ import type { SqlRole } from '../../core/principal.ts'
 import type { SqlIdentity } from '../../core/session.ts'
 import { type Clock, systemClock } from '../../lib/clock.ts'
 import { type Asked, readJoin } from '../join.ts'
-import type { Subscriber, Subscription } from '../socket.ts'
+import type { Subscriber, Subscription } from '../client.ts'
 import { ChangeFeed } from './feed.ts'
 import { isVisible } from './visibility.ts'
 
