@@ -61,7 +61,15 @@ describe('users', () => {
     project = await make('one')
     other = await make('two')
     database = await opened.databases.openProject('one')
-    const tokens = new Tokens({ database: opened.databases.control, sealer, clock: systemClock, believable: () => true, issuerOf: () => 'i' , fetch: () => Promise.reject(new Error('nowhere')), log: silentLog})
+    const tokens = new Tokens({
+      database: opened.databases.control,
+      sealer,
+      clock: systemClock,
+      believable: () => true,
+      issuerOf: () => 'i',
+      fetch: () => Promise.reject(new Error('nowhere')),
+      log: silentLog,
+    })
     users = new Users({
       databases: opened.databases,
       tokens,
