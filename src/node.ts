@@ -24,6 +24,7 @@ import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
 import { Data } from './data/index.ts'
 import { Deployments } from './deployments/index.ts'
+import { Migrations } from './migrations/index.ts'
 import { ConsoleListener, Content, Gateway, HostNames, isConsoleName, TrustedProxies, usualWorkers } from './gateway/index.ts'
 import type { Host } from './host.ts'
 import { destinationsOf, inspectUpgrades, Invoker, Queue, SlotLender } from './invoke/index.ts'
@@ -383,6 +384,7 @@ export class RunningNode implements AsyncDisposable {
         enter: (ref) => pausing.enter(ref),
       }),
     )
+    const migrations = new Migrations({ databases, clock })
     const deployments = opening.use(
       new Deployments({
         control: databases.control,
@@ -393,6 +395,7 @@ export class RunningNode implements AsyncDisposable {
           buckets: bucketsOfDeployment(storage, (ref) => projects.find(ref)),
           triggers: triggersOfDeployment(triggers),
           urls: urlsOfDeployment(room.urls),
+          migrations,
         },
         clock,
         log,
@@ -442,6 +445,7 @@ export class RunningNode implements AsyncDisposable {
       realtime,
       sites,
       deployments,
+      migrations,
       logs,
       logJournal,
       usage,

@@ -18,6 +18,8 @@ import { journalsOfAll, poolOfAll } from './all-processes.ts'
 import { archivesOfFunctions } from './deploying.ts'
 import { routes as deploymentRoutes } from './deployments/http.ts'
 import { buildRoutes, type Deployments } from './deployments/index.ts'
+import { routes as migrationRoutes } from './migrations/http.ts'
+import type { Migrations } from './migrations/index.ts'
 import type { FunctionRoom } from './function-room.ts'
 import { lambdaRoutes, projectConcurrencyRoutes, routes as functionRoutes, secretRoutes, urlRoutes } from './functions/index.ts'
 import { consoleRoutes, type Content, nodeRoutes, projectRoutes } from './gateway/index.ts'
@@ -65,6 +67,7 @@ export interface Rooms {
   readonly realtime: Realtime
   readonly sites: Sites
   readonly deployments: Deployments
+  readonly migrations: Migrations
   readonly logs: Logs
   readonly logJournal: Journal<LogEntry>
   readonly usage: Usage
@@ -86,7 +89,7 @@ export interface Rooms {
 /** Every route that the node has. */
 export function routeTable(rooms: Rooms): Route[] {
   const { config, host, data, databases, disk, auth, tokens, projects, content, sandbox, room, invoker, queue, triggers, storage, tables, realtime } = rooms
-  const { sites, deployments, logs, logJournal, usage, counters, lag, workforce, draining, stopping } = rooms
+  const { sites, deployments, migrations, logs, logJournal, usage, counters, lag, workforce, draining, stopping } = rooms
   const { clock, log } = host
   const { sandboxes } = sandbox
   const { functions } = room
@@ -127,20 +130,20 @@ export function routeTable(rooms: Rooms): Route[] {
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),
     ...tokenRoutes(tokens),
-    ...keyRoutes({
-      keys: auth.keys,
-      legacy: tokens.legacy,
-      issuers: tokens.issuers,
-      project: (ref) => projects.find(ref),
-      cut: (ref) => realtime.dropProject(ref, 'a key was revoked'),
-      audit: (what, project) => log.info({ audit: true, project }, what),
-    }),
     ...userRoutes({
       users: rooms.users,
       admin: rooms.userAdmin,
       config: config.auth,
       version: host.version,
       clock,
+      audit: (what, project) => log.info({ audit: true, project }, what),
+    }),
+    ...keyRoutes({
+      keys: auth.keys,
+      legacy: tokens.legacy,
+      issuers: tokens.issuers,
+      project: (ref) => projects.find(ref),
+      cut: (ref) => realtime.dropProject(ref, 'a key was revoked'),
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),
     ...authRoutes({ tokens: auth.tokens, audit: (what, project) => log.info({ audit: true, project }, what) }),
@@ -160,6 +163,7 @@ export function routeTable(rooms: Rooms): Route[] {
     ...siteRoutes({ sites, address: siteAddress }),
     ...buildRoutes(room.apps.builds),
     ...deploymentRoutes({ deployments, address: siteAddress }),
+    ...migrationRoutes({ migrations, audit: (what, project) => log.info({ audit: true, project }, what) }),
     ...logRoutes(logs, draining),
     ...metricsRoutes(async () => {
       const workers = await statusOfWorkers()

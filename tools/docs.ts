@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { projectFileSchema } from '../client/project-file.ts'
 import { routes as authRoutes } from '../src/auth/http.ts'
+import { tokenRoutes, userRoutes } from '../src/auth/index.ts'
 import { SECTIONS } from '../src/config.ts'
 import { routes as deploymentRoutes } from '../src/deployments/http.ts'
 import { buildRoutes } from '../src/deployments/builds/http.ts'
@@ -30,6 +31,8 @@ const ROUTES = [
   ...nodeRoutes(nothing),
   ...projectRoutes(nothing),
   ...authRoutes(nothing),
+  ...tokenRoutes(nothing),
+  ...userRoutes({ config: {} } as never),
   ...consoleRoutes(nothing),
   ...functionRoutes(nothing),
   ...secretRoutes(nothing),
@@ -123,7 +126,7 @@ function shippedSchema(): string {
   const shipped = {
     $schema,
     title: 'mayfly.json: a function of Mayfly, or a project of several',
-    if: { anyOf: ['functions', 'buckets', 'sites'].map((field) => ({ required: [field] })) },
+    if: { anyOf: ['functions', 'buckets', 'sites', 'migrations'].map((field) => ({ required: [field] })) },
     then: { $ref: '#/definitions/project' },
     else: { $ref: '#/definitions/function' },
     definitions: { function: ofFunction, project: { ...ofProject, properties: { ...ofProject.properties, functions } } },

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import type pg from 'pg'
-import { type AnyClient, guestOf, ownerOf, serviceOf } from './data-fixture.ts'
-import { makeFolder, removeFolder, type RunningMayfly, startMayfly } from './harness.ts'
+import { type AnyClient, clientOf, guestOf, ownerOf, serviceOf } from './data-fixture.ts'
+import { makeFolder, mayfly, removeFolder, type RunningMayfly, startMayfly } from './harness.ts'
 
 describe('login, by supabase-js', () => {
   const folder = makeFolder()
@@ -50,6 +51,308 @@ describe('login, by supabase-js', () => {
     assert.equal((await service.from('notes').select('*', { count: 'exact', head: true })).count, 3)
   })
 
+  it('signs in, tells what is wrong by the codes that clients know, and the same whoever is there', async () => {
+    await someone('carl')
+    const { data, error } = await guest().auth.signInWithPassword({ email: 'CARL@example.com ', password: 'secret of carl' })
+    assert.deepEqual([error, data.user?.email, data.user?.app_metadata], [null, 'carl@example.com', { provider: 'email', providers: ['email'] }])
+    for (const [email, password] of [
+      ['carl@example.com', 'secret of Carl'],
+      ['none@example.com', 'secret of carl'],
+    ] as const) {
+      const wrong = await guest().auth.signInWithPassword({ email, password })
+      assert.deepEqual([wrong.error?.code, wrong.error?.status, wrong.error?.message], ['invalid_credentials', 400, 'Invalid login credentials'])
+    }
+    const taken = await guest().auth.signUp({ email: 'carl@example.com', password: 'another secret' })
+    assert.deepEqual([taken.error?.code, taken.error?.status, taken.error?.message], ['user_already_exists', 422, 'User already registered'])
+    const weak = await guest().auth.signUp({ email: 'weak@example.com', password: 'seven77' })
+    assert.deepEqual([weak.error?.code, weak.error?.status, (weak.error as unknown as { reasons: string[] }).reasons], ['weak_password', 422, ['length']])
+    const bad = await guest().auth.signUp({ email: 'nothing', password: 'long enough' })
+    assert.equal(bad.error?.code, 'validation_failed')
+  })
+  it('tells clients of the older form what they read', async () => {
+    const { url, publishableKey } = node.ready.project
+    const reply = await fetch(`${url}/auth/v1/token?grant_type=password`, {
+      method: 'POST',
+      headers: { apikey: publishableKey },
+      body: '{"email":"none@example.com","password":"x"}',
+    })
+    const { error_id: _, ...body } = (await reply.json()) as Record<string, unknown>
+    assert.deepEqual(
+      [reply.status, reply.headers.get('x-sb-error-code'), body],
+      [400, 'invalid_credentials', { code: 400, error_code: 'invalid_credentials', msg: 'Invalid login credentials' }],
+    )
+  })
+  it('lets guests in, who keep their rows when they get a name', async () => {
+    const client = guest()
+    const { data, error } = await client.auth.signInAnonymously({ options: { data: { theme: 'dark' } } })
+    assert.deepEqual([error, data.user?.is_anonymous, data.user?.email, data.user?.user_metadata], [null, true, '', { theme: 'dark' }])
+    await client.from('notes').insert({ text: 'of a guest' })
+    assert.equal((await client.auth.updateUser({ password: 'long enough' })).error?.code, 'validation_failed')
+    const named = await client.auth.updateUser({ email: 'dora@example.com', password: 'secret of dora', data: { theme: null, size: 2 } })
+    assert.equal(named.error, null)
+    assert.deepEqual([named.data.user?.is_anonymous, named.data.user?.user_metadata, named.data.user?.identities?.length], [false, { size: 2 }, 1])
+    const again = guest()
+    assert.equal((await again.auth.signInWithPassword({ email: 'dora@example.com', password: 'secret of dora' })).data.user?.id, data.user?.id)
+    assert.deepEqual((await again.from('notes').select('text')).data, [{ text: 'of a guest' }])
+  })
+  it('tells of what happens, refreshes a session, and its claims are checked by the keys of the project', async () => {
+    const client = guest()
+    const heard: string[] = []
+    const { data: listening } = client.auth.onAuthStateChange((event) => void heard.push(event))
+    await client.auth.signUp({ email: 'emma@example.com', password: 'secret of emma', options: { data: { name: 'Emma' } } })
+    const before = (await client.auth.getSession()).data.session
+    const { data, error } = await client.auth.refreshSession()
+    assert.equal(error, null)
+    assert.notEqual(data.session?.refresh_token, before?.refresh_token)
+    const claims = (await client.auth.getClaims()).data?.claims
+    assert.deepEqual(
+      [claims?.sub, claims?.email, claims?.role, claims?.aal, claims?.is_anonymous],
+      [data.user?.id, 'emma@example.com', 'authenticated', 'aal1', false],
+    )
+    assert.equal(claims?.iss, `${node.ready.project.url}/auth/v1`)
+    assert.equal((claims?.amr as { method: string }[] | undefined)?.[0]?.method, 'password')
+    await client.auth.updateUser({ data: { name: 'E' } })
+    assert.deepEqual((await client.auth.getUser()).data.user?.user_metadata, { name: 'E' })
+    await client.auth.signOut()
+    listening.subscription.unsubscribe()
+    assert.deepEqual(
+      heard.filter((event) => event !== 'INITIAL_SESSION'),
+      ['SIGNED_IN', 'TOKEN_REFRESHED', 'USER_UPDATED', 'SIGNED_OUT'],
+    )
+  })
+  it('many clients that refresh at once stay signed in; the keys are those by which tokens are signed', async () => {
+    const { session } = await someone('fred')
+    const answers = await Promise.all(Array.from({ length: 10 }, () => guest().auth.refreshSession({ refresh_token: session.refresh_token })))
+    for (const { data, error } of answers) {
+      assert.equal(error, null)
+      assert.equal((await guest().auth.getUser(data.session?.access_token)).data.user?.email, 'fred@example.com')
+    }
+    const unknown = await guest().auth.refreshSession({ refresh_token: 'nothing' })
+    assert.deepEqual([unknown.error?.code, unknown.error?.status], ['refresh_token_not_found', 400])
+    const reply = await fetch(`${node.ready.project.url}/auth/v1/.well-known/jwks.json`)
+    const { keys } = (await reply.json()) as { keys: Record<string, unknown>[] }
+    assert.deepEqual([reply.headers.get('cache-control'), keys.length, keys[0]?.d], ['public, max-age=600', 1, undefined])
+    const header = JSON.parse(Buffer.from(session.access_token.split('.')[0] as string, 'base64url').toString())
+    assert.deepEqual([header.alg, header.kid], ['ES256', keys[0]?.kid])
+  })
+  it('a new password ends the other sessions, signing out those that were meant', async () => {
+    const { client, session } = await someone('gina')
+    const other = guest()
+    await other.auth.signInWithPassword({ email: 'gina@example.com', password: 'secret of gina' })
+    assert.equal((await client.auth.updateUser({ password: 'secret of gina' })).error?.code, 'same_password')
+    assert.equal((await client.auth.updateUser({ password: 'a new one' })).error, null)
+    assert.equal((await other.auth.refreshSession()).error?.code, 'refresh_token_not_found')
+    assert.equal((await client.auth.getUser()).error, null)
+    const third = guest()
+    await third.auth.signInWithPassword({ email: 'gina@example.com', password: 'a new one' })
+    const { data } = await third.auth.getSession()
+    await client.auth.signOut({ scope: 'others' })
+    const gone = await guest().auth.getUser(data.session?.access_token)
+    assert.deepEqual([gone.error?.name, gone.data.user], ['AuthSessionMissingError', null])
+    assert.equal((await client.auth.getUser()).error, null)
+    await client.auth.signOut({ scope: 'global' })
+    assert.equal((await guest().auth.getUser(session.access_token)).error?.name, 'AuthSessionMissingError')
+  })
+  it('is administered with the secret key, and with no other', async () => {
+    const { admin } = service.auth
+    const { data, error } = await admin.createUser({
+      email: 'Hugo@example.com',
+      password: 'secret of hugo',
+      email_confirm: true,
+      user_metadata: { a: 1 },
+      app_metadata: { plan: 'pro' },
+    })
+    assert.equal(error, null)
+    const id = data.user?.id as string
+    assert.deepEqual([data.user?.email, data.user?.app_metadata], ['hugo@example.com', { provider: 'email', providers: ['email'], plan: 'pro' }])
+    const client = guest()
+    await client.auth.signInWithPassword({ email: 'hugo@example.com', password: 'secret of hugo' })
+    assert.equal((await admin.getUserById(id)).data.user?.email, 'hugo@example.com')
+    const page = await admin.listUsers({ page: 1, perPage: 2 })
+    assert.ok(page.error === null && page.data.users.length === 2 && page.data.total > 2 && page.data.nextPage === 2)
+    await admin.updateUserById(id, { app_metadata: { plan: null, tier: 1 }, ban_duration: '1h' })
+    assert.equal((await client.auth.refreshSession()).error?.code, 'user_banned')
+    await admin.updateUserById(id, { ban_duration: 'none' })
+    assert.deepEqual((await guest().auth.signInWithPassword({ email: 'hugo@example.com', password: 'secret of hugo' })).data.user?.app_metadata, {
+      provider: 'email',
+      providers: ['email'],
+      tier: 1,
+    })
+    for (const who of [guest(), client]) {
+      const refused = await who.auth.admin.listUsers()
+      assert.deepEqual([refused.error?.code, refused.error?.status], ['not_admin', 403])
+    }
+    assert.equal((await admin.deleteUser(id)).error, null)
+    assert.deepEqual([(await admin.getUserById(id)).error?.code, (await client.auth.getUser()).error?.code], ['user_not_found', 'user_not_found'])
+    assert.equal((await guest().auth.signInWithPassword({ email: 'hugo@example.com', password: 'secret of hugo' })).error?.code, 'invalid_credentials')
+    const { url, secretKey } = node.ready.project
+    for (const path of ['..%2Fusers', 'x', "1' or true --"]) {
+      const reply = await fetch(`${url}/auth/v1/admin/users/${path}`, { headers: { apikey: secretKey } })
+      assert.equal(reply.status, 404, path)
+    }
+  })
+  it('gives users nothing that they say of themselves', async () => {
+    const client = guest()
+    await client.auth.signUp({ email: 'ivan@example.com', password: 'secret of ivan', options: { data: { role: 'service_role' } } })
+    const { data } = await client.auth.getSession()
+    const { url, publishableKey } = node.ready.project
+    const body = JSON.stringify({ role: 'service_role', app_metadata: { admin: true }, aud: 'x', email_confirm: true })
+    const reply = await fetch(`${url}/auth/v1/user`, {
+      method: 'PUT',
+      headers: { apikey: publishableKey, authorization: `Bearer ${data.session?.access_token}` },
+      body,
+    })
+    assert.equal(reply.status, 200)
+    await client.auth.refreshSession()
+    const claims = (await client.auth.getClaims()).data?.claims
+    assert.deepEqual([claims?.role, claims?.aud, claims?.app_metadata], ['authenticated', 'authenticated', { provider: 'email', providers: ['email'] }])
+    assert.deepEqual((await owner.query('select distinct role from auth.users')).rows, [{ role: 'authenticated' }])
+  })
+  it('tokens and keys of other projects, forged and former ones open nothing', async () => {
+    const { session } = await someone('jane')
+    const { url, publishableKey } = node.ready.project
+    mayfly(['projects', 'create', 'shop', '--data', node.data])
+    const operator = readFileSync(path.join(node.data, 'operator.token'), 'utf8').trim()
+    const revealed = await fetch(`${node.ready.url}/api/v1/projects/shop/keys`, { headers: { authorization: `Bearer ${operator}` } })
+    const { keys: shop } = (await revealed.json()) as { keys: { publishableKey: string } }
+    const there = `${node.ready.url}/p/shop`
+    const ask = async (base: string, headers: Record<string, string>) => {
+      const reply = await fetch(`${base}/rest/v1/notes?select=text`, { headers })
+      return [reply.status, ((await reply.json()) as { code?: string }).code] as const
+    }
+    const authorization = `Bearer ${session.access_token}`
+    assert.equal((await ask(url, { apikey: publishableKey, authorization }))[0], 200)
+    assert.deepEqual(await ask(there, { apikey: shop.publishableKey, authorization }), [401, 'PGRST301'])
+    assert.equal((await ask(url, { apikey: shop.publishableKey, authorization }))[0], 401)
+    const [, payload, signature] = session.access_token.split('.') as [string, string, string]
+    const header = (of: object) => Buffer.from(JSON.stringify(of)).toString('base64url')
+    const raised = header({ ...JSON.parse(Buffer.from(payload, 'base64url').toString()), role: 'service_role' })
+    for (const token of [
+      `${header({ alg: 'none' })}.${payload}.`,
+      `${header({ alg: 'HS256', kid: '../../x' })}.${payload}.${signature}`,
+      `${session.access_token.split('.')[0]}.${raised}.${signature}`,
+      'a.b.c',
+    ])
+      assert.deepEqual(await ask(url, { apikey: publishableKey, authorization: `Bearer ${token}` }), [401, 'PGRST301'])
+    for (const path of ['/api/v1/projects', '/api/v1/projects/demo/functions', '/metrics'])
+      assert.ok([401, 403].includes((await fetch(`${node.ready.url}${path}`, { headers: { authorization } })).status), path)
+    const bad = await guest().auth.getUser(`${session.access_token.slice(0, -6)}AAAAAA`)
+    assert.deepEqual([bad.error?.code, bad.error?.status], ['bad_jwt', 403])
+    const nobody = await guest().auth.getUser(publishableKey)
+    assert.deepEqual([nobody.error?.code, nobody.error?.status], ['bad_jwt', 403])
+  })
+  it("a trigger of the project's own hears of new users, and undoes those that it will not have", async () => {
+    await owner.query(`
+      create table profiles (id uuid primary key references auth.users (id) on delete cascade, email text, role text);
+      create function new_user() returns trigger language plpgsql security definer set search_path = '' as $$ begin
+        if new.email like 'zed%' then raise exception 'not him'; end if;
+        insert into public.profiles values (new.id, new.email, session_user); return new; end $$;
+      create trigger new_user after insert on auth.users for each row execute function new_user();`)
+    const { user } = await someone('kate')
+    assert.deepEqual((await owner.query('select id, email, role from profiles')).rows, [{ id: user.id, email: 'kate@example.com', role: 'authenticator' }])
+    const refused = await guest().auth.signUp({ email: 'zed@example.com', password: 'secret of zed' })
+    assert.deepEqual([refused.error?.status, refused.error?.message], [500, 'Database error saving new user'])
+    await service.auth.admin.deleteUser(user.id)
+    assert.deepEqual((await owner.query('select 1 from profiles')).rows, [])
+    await owner.query('drop function new_user() cascade')
+  })
+  it('what the project has chosen holds', async () => {
+    const choose = (name: string, value: string | null) => owner.query('select mayfly.configure_auth($1, $2)', [name, value])
+    await choose('anonymous_users', 'false')
+    assert.equal((await guest().auth.signInAnonymously()).error?.code, 'anonymous_provider_disabled')
+    await choose('password_min_length', '12')
+    assert.equal((await guest().auth.signUp({ email: 'liz@example.com', password: 'long enough' })).error?.code, 'weak_password')
+    await choose('disable_signup', 'true')
+    assert.equal((await guest().auth.signUp({ email: 'liz@example.com', password: 'long enough indeed' })).error?.code, 'signup_disabled')
+    const settings = (await (
+      await fetch(`${node.ready.project.url}/auth/v1/settings`, { headers: { apikey: node.ready.project.publishableKey } })
+    ).json()) as Record<string, unknown>
+    assert.deepEqual(
+      [settings.disable_signup, settings.mailer_autoconfirm, (settings.external as Record<string, boolean>).anonymous_users],
+      [true, true, false],
+    )
+    for (const name of ['anonymous_users', 'password_min_length', 'disable_signup']) await choose(name, null)
+    await assert.rejects(choose('password_min_length', '5'))
+    await assert.rejects(choose('other', 'true'))
+  })
+  it('files, row changes and functions are of the user too', async () => {
+    const { client } = await someone('mona')
+    const other = await someone('nils')
+    const app = path.join(folder, 'app')
+    mkdirSync(path.join(app, 'mine'), { recursive: true })
+    writeFileSync(
+      path.join(app, 'mayfly.json'),
+      '{"name":"app","buckets":[{"name":"files","allow":{"authenticated":["select","insert"]}}],"functions":[{"folder":"mine","name":"mine"}]}',
+    )
+    writeFileSync(
+      path.join(app, 'mine', 'index.js'),
+      "export default { async fetch(request) { const { MAYFLY_URL, MAYFLY_KEY } = process.env; const ask = async (authorization) => (await fetch(`${MAYFLY_URL}/rest/v1/notes?select=text`, { headers: { apikey: MAYFLY_KEY, authorization } })).json(); return Response.json([await ask(request.headers.get('authorization')), (await ask('Bearer a.b.c')).code]) } }",
+    )
+    const deployed = mayfly(['deploy', app, '--data', node.data])
+    assert.equal(deployed.code, 0, deployed.stderr)
+    assert.equal((await client.storage.from('files').upload('a.txt', 'mine')).error, null)
+    assert.equal(await (await other.client.storage.from('files').download('a.txt')).data?.text(), 'mine')
+    assert.ok((await guest().storage.from('files').download('a.txt')).error)
+    assert.ok((await guest().storage.from('files').upload('b.txt', 'x')).error)
+    await owner.query('alter publication supabase_realtime add table notes')
+    const heard: string[] = []
+    await new Promise<void>((resolve, reject) => {
+      client
+        .channel('mine')
+        .on('postgres_changes', { event: 'INSERT', schema: 'public', table: 'notes' }, ({ new: row }) => void heard.push(row.text))
+        .on('system', {}, ({ message }: { message: string }) => (message === 'Subscribed to PostgreSQL' ? resolve() : reject(new Error(message))))
+        .subscribe()
+    })
+    await other.client.from('notes').insert({ text: 'not for mona' })
+    await client.from('notes').insert({ text: 'for mona' })
+    while (heard.length === 0) await new Promise((resolve) => setTimeout(resolve, 20))
+    assert.deepEqual(heard, ['for mona'])
+    await client.removeAllChannels()
+
+    assert.deepEqual((await client.functions.invoke('mine')).data, [[{ text: 'for mona' }], 'PGRST301'])
+    const refused = await clientOf(node.ready.project.url, node.ready.project.publishableKey, {
+      global: { headers: { authorization: 'Bearer a.b.c' } },
+    }).functions.invoke('mine')
+    assert.equal((refused.error as { context?: Response } | null)?.context?.status, 401)
+  })
+
+  it('routes of the login: who comes in, and what the others are told', async () => {
+    const { client, user, session } = await someone('rosa')
+    const { url, publishableKey, secretKey } = node.ready.project
+    const made = (await service.auth.admin.createUser({ email: 'sam@example.com' })).data.user?.id
+    const rows: [route: string, path: string, body: object | null, guest: number, key: number, user: number, secret: number][] = [
+      ['GET /auth/v1/.well-known/jwks.json', '.well-known/jwks.json', null, 200, 200, 200, 200],
+      ['GET /auth/v1/health', 'health', null, 401, 200, 200, 200],
+      ['GET /auth/v1/settings', 'settings', null, 401, 200, 200, 200],
+      ['POST /auth/v1/signup', 'signup', {}, 401, 200, 200, 200],
+      ['POST /auth/v1/token', 'token?grant_type=refresh_token', {}, 401, 400, 400, 400],
+      ['GET /auth/v1/user', 'user', null, 401, 403, 200, 403],
+      ['PUT /auth/v1/user', 'user', { data: { a: 1 } }, 401, 403, 200, 403],
+      ['GET /auth/v1/admin/users', 'admin/users', null, 401, 403, 403, 200],
+      ['POST /auth/v1/admin/users', 'admin/users', {}, 401, 403, 403, 400],
+      ['GET /auth/v1/admin/users/:id', `admin/users/${made}`, null, 401, 403, 403, 200],
+      ['PUT /auth/v1/admin/users/:id', `admin/users/${made}`, {}, 401, 403, 403, 200],
+      ['DELETE /auth/v1/admin/users/:id', `admin/users/${made}`, {}, 401, 403, 403, 200],
+      ['POST /auth/v1/logout', 'logout?scope=local', {}, 401, 403, 204, 403],
+    ]
+    for (const [route, at, body, ...expected] of rows) {
+      const ask = async (headers: Record<string, string>) => {
+        const method = route.split(' ')[0] as string
+        return (await fetch(`${url}/auth/v1/${at}`, { method, headers, ...(method === 'GET' ? {} : { body: JSON.stringify(body) }) })).status
+      }
+      const token = { apikey: publishableKey, authorization: `Bearer ${session.access_token}` }
+      const answers = [
+        await ask({}),
+        await ask({ apikey: publishableKey, authorization: `Bearer ${publishableKey}` }),
+        await ask(token),
+        await ask({ apikey: secretKey, authorization: `Bearer ${secretKey}` }),
+      ]
+      assert.deepEqual(answers, expected, route)
+      assert.equal(await ask({ apikey: 'sb_secret_wrong' }), route.includes('jwks') ? 200 : 401, route)
+    }
+    assert.equal((await client.auth.getUser()).data.user, null)
+    assert.ok(user)
+  })
   it('asks for a body that is no longer than authBody, 256 KiB, allows', async () => {
     const send = async (bytes: number) => {
       const body = `{"email":"${'x'.repeat(bytes - '{"email":"","password":"12345678"}'.length)}","password":"12345678"}`
