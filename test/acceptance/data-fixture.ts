@@ -14,7 +14,7 @@ export async function ownerOf(data: string, ref: string): Promise<pg.Client> {
   const password = createHmac('sha256', readFileSync(path.join(data, 'pg', 'password'), 'utf8'))
     .update(`${ref}/owner`)
     .digest('base64url')
-  const client = new pg.Client({ host: socket, port: 5432, user: 'owner', password, database: 'postgres' })
+  const client = new pg.Client({ host: socket, port: 5432, user: 'postgres', password, database: 'postgres' })
   await client.connect()
   return client
 }

@@ -98,6 +98,106 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
         })
       }
     })
+    it('opens a project as its owner, whose tables are open to the API’s roles, in sessions that nobody had before', async () => {
+      {
+        await using owner = await databases.openOwner('one')
+        const [role] = await owner.sql<{ name: string }>`select current_user::text as name`
+        assert.equal(role?.name, opened.connection('one', 'owner').user)
+        await owner.script('create table public.lists (n int primary key); set search_path = nowhere')
+        await owner.transaction(async (tx) => void (await tx`insert into public.lists values (1)`))
+        assert.deepEqual(await owner.sql`select n from lists`, [{ n: 1 }])
+      }
+      // The owner may give itself another password: that locks nobody out.
+      await asRole('one', 'owner', (database) => database.script("alter role current_user password 'mine alone'"))
+      await using again = await databases.openOwner('one')
+      assert.deepEqual(await again.sql`select n from lists`, [{ n: 1 }])
+      await asRole('one', 'authenticator', async (database) => {
+        for (const name of ['anon', 'authenticated', 'service_role']) {
+          const seen = await database.transaction(async (tx) => {
+            await tx`select set_config('role', ${name}, true)`
+            await tx`insert into public.lists values (2)`
+            await tx`delete from public.lists where n = 2`
+            return await tx`select n from public.lists`
+          })
+          assert.deepEqual(seen, [{ n: 1 }], name)
+        }
+      })
+    })
+    it('keeps the owner in its project, from files and programs, and from what is ours', async () => {
+      await using owner = await databases.openOwner('one')
+      const [{ ours } = { ours: '' }] = await (await databases.openProject('one')).sql<{ ours: string }>`select quote_ident(current_user) as ours`
+      const refusals: readonly (readonly [text: string, sqlState: RegExp])[] = [
+        [`set role ${ours}`, /42501/],
+        [`set session authorization ${ours}`, /42501/],
+        [`select set_config('role', '${ours}', false)`, /42501/],
+        [`grant ${ours} to current_user`, /42501/],
+        [`set role ${quoteIdentifier(opened.connection('one', 'authenticator').user)}`, /42501/],
+        ['alter role current_user superuser', /42501/],
+        ['alter role current_user createrole', /42501/],
+        ['alter role current_user replication', /42501/],
+        ['alter role current_user connection limit 1000', /42501/],
+        ['alter role service_role superuser', /42501/],
+        ['alter role anon bypassrls', /42501/],
+        ['create role friend', /42501/],
+        ['grant service_role to anon', /42501/],
+        ['grant pg_read_server_files to current_user', /42501/],
+        ['grant pg_execute_server_program to current_user', /42501/],
+        ['create database elsewhere', /42501/],
+        ['alter system set log_statement = ddl', /42501/],
+        ['set log_min_messages = debug5', /42501/],
+        ["set session_preload_libraries = 'x'", /42501/],
+        ["load '/tmp/x.so'", /42501/],
+        ["copy (select 1) to program 'true'", /42501/],
+        ["copy (select 1) to '/tmp/x'", /42501/],
+        ["create table public.lines (line text); copy public.lines from '/etc/passwd'", /42501/],
+        ["select pg_read_file('/etc/passwd')", /42501/],
+        ["select pg_read_binary_file('PG_VERSION')", /42501/],
+        ["select pg_ls_dir('.')", /42501/],
+        ["select lo_import('/etc/passwd')", /42501/],
+        ["select lo_export(1, '/tmp/x')", /42501/],
+        ['select pg_reload_conf()', /42501/],
+        ['select rolpassword from pg_authid', /42501/],
+        ["select pg_create_physical_replication_slot('s')", /42501/],
+        ["select pg_create_logical_replication_slot('s', 'pgoutput')", /42501/],
+        ["create subscription s connection 'host=/tmp' publication p", /42501/],
+        ["create tablespace t location '/tmp'", /42501/],
+        ['create extension dblink', /42501|0A000|58P01/],
+        ['create extension postgres_fdw', /42501|0A000|58P01/],
+        ['create extension file_fdw', /42501|0A000|58P01/],
+        ['create extension plpython3u', /42501|0A000|58P01/],
+        ['create foreign data wrapper w', /42501/],
+        ["create function f() returns int language c as 'x'", /42501/],
+        ["create function f() returns int language internal as 'pg_backend_pid'", /42501/],
+        ['create event trigger e on sql_drop execute function suppress_redundant_updates_trigger()', /42501/],
+        ['select * from mayfly.migration', /42501/],
+        ['select * from mayfly.storage_blob', /42501/],
+        ['create table mayfly.mine ()', /42501/],
+        ['create table auth.mine ()', /42501/],
+        ['create function auth.uid() returns uuid language sql as $$ select null::uuid $$', /42501/],
+        ['create or replace function auth.uid() returns uuid language sql as $$ select null::uuid $$', /42501/],
+        ['drop schema storage cascade', /42501/],
+        ['drop table storage.objects', /42501/],
+        ['alter table storage.objects disable row level security', /42501/],
+        ['alter table storage.objects disable trigger all', /42501/],
+        ['create trigger t before insert on storage.objects for each row execute function suppress_redundant_updates_trigger()', /42501/],
+        ['create rule r as on insert to storage.objects do instead nothing', /42501/],
+        ['alter function auth.uid() owner to current_user', /42501/],
+        ['drop schema mayfly cascade', /42501/],
+        ['drop event trigger if exists mayfly_schema_changed; drop function mayfly.publish(text, text, text, jsonb)', /42501/],
+      ]
+      for (const [text, sqlState] of refusals)
+        await assert.rejects(owner.script(text), (error) => {
+          assert.ok(error instanceof DatabaseError, `${text}: ${String(error)}`)
+          assert.match(error.sqlState, sqlState, `${text}: ${error.message}`)
+          return true
+        })
+      // Of what is ours it may run what we hand it, and no more.
+      const runs = await owner.sql<{ name: string }>`
+        select p.oid::regprocedure::text as name from pg_proc as p
+         where pronamespace = 'mayfly'::regnamespace and prosecdef and has_function_privilege(current_user, oid, 'execute')
+           and not has_function_privilege('authenticated', oid, 'execute')`
+      assert.deepEqual(runs, [{ name: 'mayfly.configure_data(text,text)' }])
+    })
     it('lets no role of one project into another', async () => {
       for (const role of ['owner', 'authenticator']) {
         const own = opened.connection('one', role)

@@ -61,6 +61,18 @@ export interface Databases extends AsyncDisposable {
   openRoles(ref: string): Promise<Database>
   /** How `authenticator` reaches it, its server started: for a pool of one's own. */
   rolesConnection(ref: string): Promise<Connection>
+  /**
+   * The project's database as its owner: who makes the project's own tables, and is bound to them by no row-level security.
+   * What people write runs here, migrations and what they type. Each transaction and script has a session of its own,
+   * which ends with it. It is the caller's, who disposes of it.
+   */
+  openOwner(ref: string): Promise<Database>
+  /**
+   * How the owner reaches it, its server started: for sessions of one's own. The owner may change its own password, as
+   * any role may: who is refused by it (28P01) has it set again by `renewOwner`.
+   */
+  ownerConnection(ref: string): Promise<Connection>
+  renewOwner(ref: string): Promise<void>
   /** How our own role reaches a project's database, its server started: for what no pool does, such as replication. */
   projectConnection(ref: string): Promise<Connection>
   /** Processes of ours that hold memory, for the console and doctor. */

@@ -72,6 +72,27 @@ describe('embedded PostgreSQL', () => {
     assert.deepEqual(readdirSync(base).toSorted(), others.toSorted())
     rmSync(base, { recursive: true })
   })
+  it('lets nobody install a language whose programs run in the server’s process', async () => {
+    await using databases = await open(folder)
+    await databases.ensureProject('tongues')
+    await using owner = await databases.openOwner('tongues')
+    for (const text of ['create extension plperl', 'create extension bool_plperl cascade', 'create language plperl', 'create extension pltcl'])
+      await assert.rejects(owner.script(text), (error) => error instanceof DatabaseError && /42501|58P01|XX000/.test(error.sqlState), text)
+    await owner.script('create extension pgcrypto with schema extensions; create extension citext')
+    assert.deepEqual(await owner.sql`select extname from pg_extension where extname like 'pl%'`, [{ extname: 'plpgsql' }])
+    await databases.dropProject('tongues')
+  })
+  it('opens what an older node made, whose owner had another name', async () => {
+    {
+      await using databases = await open(folder)
+      await databases.ensureProject('aged')
+      await (await databases.openProject('aged')).script('alter role postgres rename to owner')
+    }
+    await using later = await open(folder)
+    await using owner = await later.openOwner('aged')
+    assert.deepEqual(await owner.sql`select current_user::text as name`, [{ name: 'postgres' }])
+    await later.dropProject('aged')
+  })
   it('starts over a pid file that speaks of another process, and leaves none behind', async () => {
     const file = path.join(folder, 'pg', 'control', 'postmaster.pid')
     writeFileSync(file, `${process.pid}\n/nowhere\n0\n5432\n\n\n\nready\n`)

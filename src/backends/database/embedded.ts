@@ -6,7 +6,7 @@ import type { Clock } from '../../lib/clock.ts'
 import type { Connection, Database, Databases } from './database.ts'
 import { ServerMemory } from './memory.ts'
 import { migrate, readMigrations } from './migrate.ts'
-import { PostgresDatabase, quoteLiteral } from './postgres.ts'
+import { openAsOwner, PostgresDatabase, quoteIdentifier, quoteLiteral } from './postgres.ts'
 import { nativeFolder, RuntimeFolder, Server, ServerError, type ServerOptions } from './server.ts'
 
 export interface EmbeddedOptions {
@@ -26,6 +26,9 @@ export interface EmbeddedOptions {
 const SUPERUSER = 'mayfly'
 const ROLES_CONNECTIONS = 8
 export const EMBEDDED_MAJOR = 18
+/** What the login roles of a project are called in it; scripts that come from elsewhere know the owner by this name. */
+const ROLES: Readonly<Record<string, string>> = { owner: 'postgres', authenticator: 'authenticator' }
+const nameOf = (role: string) => ROLES[role] ?? role
 
 interface Place {
   server: Server
@@ -97,7 +100,7 @@ export class EmbeddedDatabases implements Databases {
   async ensureProject(ref: string): Promise<void> {
     await this.#ensureCluster(ref, this.#folderOf(ref))
     const database = await this.openProject(ref)
-    for (const role of ['authenticator', 'owner']) await database.script(`alter role ${role} password ${quoteLiteral(this.loginPassword(ref, role))}`)
+    for (const role of ['authenticator', 'owner']) await database.script(this.#passwordOf(ref, role))
   }
 
   async dropProject(ref: string): Promise<void> {
@@ -130,6 +133,19 @@ export class EmbeddedDatabases implements Databases {
     return this.connection(ref, 'authenticator')
   }
 
+  async openOwner(ref: string): Promise<Database> {
+    return await openAsOwner(await this.ownerConnection(ref), () => this.renewOwner(ref))
+  }
+
+  async ownerConnection(ref: string): Promise<Connection> {
+    await this.openProject(ref)
+    return this.connection(ref, 'owner')
+  }
+
+  async renewOwner(ref: string): Promise<void> {
+    await (await this.openProject(ref)).script(this.#passwordOf(ref, 'owner'))
+  }
+
   async projectConnection(ref: string): Promise<Connection> {
     await this.openProject(ref)
     return { host: this.#runtime.socketFolder(ref), port: 5432, user: SUPERUSER, password: this.#password, database: 'postgres' }
@@ -142,8 +158,10 @@ export class EmbeddedDatabases implements Databases {
 
   /** How a login role of a project reaches it. */
   connection(ref: string, role: string): Connection {
-    return { host: this.#runtime.socketFolder(ref), port: 5432, user: role, password: this.loginPassword(ref, role), database: 'postgres' }
+    return { host: this.#runtime.socketFolder(ref), port: 5432, user: nameOf(role), password: this.loginPassword(ref, role), database: 'postgres' }
   }
+
+  #passwordOf = (ref: string, role: string) => `alter role ${quoteIdentifier(nameOf(role))} password ${quoteLiteral(this.loginPassword(ref, role))}`
 
   async status(): Promise<{ place: string; running: boolean; pid: number | null }[]> {
     const rows: { place: string; running: boolean; pid: number | null }[] = []
@@ -198,9 +216,9 @@ export class EmbeddedDatabases implements Databases {
     const entry: Place = { server: started, database, roles: null }
     this.#keepAlive(entry, serverOptions)
     if (place !== 'control') {
-      const roles = { owner: 'owner', authenticator: 'authenticator' }
       try {
-        await migrate(database, await readMigrations(path.join(this.#options.migrations, 'project'), roles))
+        await renameFormerOwner(database)
+        await migrate(database, await readMigrations(path.join(this.#options.migrations, 'project'), ROLES))
       } catch (error) {
         await this.#end(entry)
         throw error
@@ -312,6 +330,15 @@ export class EmbeddedDatabases implements Databases {
     return template
   }
 }
+
+/** The owner of a project had another name once; migrations speak of it by the one it has now. */
+const renameFormerOwner = (database: Database) =>
+  database.script(`
+    do $$ begin
+      if exists (select from pg_roles where rolname = 'owner') and not exists (select from pg_roles where rolname = 'postgres') then
+        alter role owner rename to postgres;
+      end if;
+    end $$`)
 
 /** PostgreSQL says it in English: its locale is C. */
 const isForSpace = (error: unknown): boolean =>

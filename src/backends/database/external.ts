@@ -5,7 +5,7 @@ import { parseIntoClientConfig } from 'pg-connection-string'
 import type { Clock } from '../../lib/clock.ts'
 import { type Connection, type Database, DatabaseError, type Databases, DatabaseUnusable } from './database.ts'
 import { migrate, readMigrations } from './migrate.ts'
-import { asDatabaseError, PostgresDatabase, quoteIdentifier, quoteLiteral } from './postgres.ts'
+import { asDatabaseError, openAsOwner, PostgresDatabase, quoteIdentifier, quoteLiteral } from './postgres.ts'
 
 export interface ExternalOptions {
   /** `postgres://user:password@host:port/database?sslmode=…`: the control database. Never logged. */
@@ -93,10 +93,8 @@ export class ExternalDatabases implements Databases {
       if (!there?.there) await this.control.script(`create database ${quoteIdentifier(database)} template template0 encoding 'UTF8'${this.#locale()}`)
       const project = await this.openProject(ref)
       for (const role of ['owner', 'authenticator']) {
-        const { user, password } = this.connection(ref, role)
-        await project.script(
-          `grant connect, temporary on database ${quoteIdentifier(database)} to ${quoteIdentifier(user)}; alter role ${quoteIdentifier(user)} password ${quoteLiteral(password)}`,
-        )
+        const { user } = this.connection(ref, role)
+        await project.script(`grant connect, temporary on database ${quoteIdentifier(database)} to ${quoteIdentifier(user)}; ${this.#passwordOf(ref, role)}`)
       }
     })
   }
@@ -135,6 +133,19 @@ export class ExternalDatabases implements Databases {
   async rolesConnection(ref: string): Promise<Connection> {
     await this.openProject(ref)
     return this.connection(ref, 'authenticator')
+  }
+
+  async openOwner(ref: string): Promise<Database> {
+    return await openAsOwner(await this.ownerConnection(ref), () => this.renewOwner(ref))
+  }
+
+  async ownerConnection(ref: string): Promise<Connection> {
+    await this.openProject(ref)
+    return this.connection(ref, 'owner')
+  }
+
+  renewOwner(ref: string): Promise<void> {
+    return this.#oneByOne(async () => (await this.openProject(ref)).script(this.#passwordOf(ref, 'owner')))
   }
 
   async projectConnection(ref: string): Promise<Connection> {
@@ -186,6 +197,10 @@ export class ExternalDatabases implements Databases {
     }
   }
 
+  #passwordOf = (ref: string, role: string) => {
+    const { user, password } = this.connection(ref, role)
+    return `alter role ${quoteIdentifier(user)} password ${quoteLiteral(password)}`
+  }
   // The same order and letters as the embedded servers have, where the version knows them.
   #locale = () => (this.#builtinLocale ? " locale_provider builtin builtin_locale 'C.UTF-8' lc_collate 'C' lc_ctype 'C'" : '')
   #databaseOf = (ref: string) => fit(`${this.#connection.database}_p_${ref}`)

@@ -34,9 +34,12 @@ export const OWN_PATH = 'pg_catalog,pg_temp'
 
 export interface PoolOptions {
   readonly max: number
+  /** 0 for none. */
   readonly statementTimeoutMs: number
   /** For sessions without rights of ours: names are found where the role and its database say. */
   readonly usersPath?: true
+  /** A session serves once: for texts of which nobody knows what they set. */
+  readonly onceOnly?: true
 }
 
 /** A pool of connections to one database. Lost connections are replaced; a statement in flight on one fails with 08006. */
@@ -53,6 +56,7 @@ export class PostgresDatabase implements Database {
       statement_timeout: options.statementTimeoutMs,
       application_name: 'mayfly',
       ...(options.usersPath ? {} : { options: `-c search_path=${OWN_PATH}` }),
+      ...(options.onceOnly ? { maxUses: 1 } : {}),
       allowExitOnIdle: true,
     })
     this.#pool.on('error', () => {}) // an idle connection that broke is replaced at its next use
@@ -124,6 +128,26 @@ export class PostgresDatabase implements Database {
     await this.#pool.end()
   }
 }
+
+/**
+ * A database as the owner of a project, whose password may be another one than ours.
+ * @param renew  sets it again
+ */
+export async function openAsOwner(connection: Connection, renew: () => Promise<void>): Promise<Database> {
+  await using opening = new AsyncDisposableStack()
+  const database = opening.use(new PostgresDatabase(connection, { max: 2, statementTimeoutMs: 0, usersPath: true, onceOnly: true }))
+  try {
+    await database.sql`select 1`
+  } catch (error) {
+    if (!(error instanceof DatabaseError && error.sqlState === WRONG_PASSWORD)) throw error
+    await renew()
+    await database.sql`select 1`
+  }
+  opening.move()
+  return database
+}
+
+export const WRONG_PASSWORD = '28P01'
 
 /** The driver's error as ours, with its SQLSTATE; others as they are. */
 export function asDatabaseError(error: unknown): unknown {

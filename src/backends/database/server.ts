@@ -166,7 +166,7 @@ const settings = (socketFolder: string, role: 'control' | 'project'): Record<str
   unix_socket_directories: socketFolder,
   unix_socket_permissions: '0777', // the password is the door; ours is the only user who can tell it
   port: '5432',
-  max_connections: role === 'control' ? '60' : '40',
+  max_connections: '60',
   shared_buffers: role === 'control' ? '32MB' : '16MB',
   wal_level: 'logical',
   max_wal_size: '256MB',
