@@ -1,4 +1,4 @@
-import { CommanderError } from 'commander'
+import { type Command, CommanderError } from 'commander'
 import { ApiError, UnreachableError } from '../client/client.ts'
 import { FolderError } from '../client/mayfly-json.ts'
 import { HalfAddressError, NoNodeError } from '../client/nodes.ts'
@@ -28,8 +28,11 @@ function report(error: unknown): number {
 // A reader that has seen enough (`| head`) is no fault.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failed))
 
-program.exitOverride()
-for (const one of program.commands) one.exitOverride()
+const inProcess = (one: Command): void => {
+  one.exitOverride()
+  for (const inner of one.commands) inProcess(inner)
+}
+inProcess(program)
 try {
   await program.parseAsync(process.argv)
 } catch (error) {

@@ -6,6 +6,7 @@ import { NoNodeError } from '../client/nodes.ts'
 import { isAppOfSeveral } from '../client/framework.ts'
 import { isProjectFile, readMayflyJson } from '../client/mayfly-json.ts'
 import type { UsageTotal } from '../client/usage.ts'
+import { dbCommand } from './db/group.ts'
 import { devCommand } from './dev.ts'
 import { type DeploySettings, overridesOf, withDeploySettings } from './deploy-settings.ts'
 import { concurrencyOf } from './concurrency.ts'
@@ -52,20 +53,20 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no node found or reached, 4 not a
   )
 
 const KEY = new Option('--key <key>', "the operator token, or the project's secret key")
-const bare = (name: string, description: string, key = KEY) =>
-  program
-    .command(name)
-    .description(description)
+const onNode = (made: Command, key = KEY) =>
+  made
     .option('--url <url>', 'the address of a node; needs --key')
     .addOption(key)
     .option('--profile <name>', 'a node that `mayfly login` keeps a key for')
     .option('--project <ref>', 'the project (the default project when not given)')
     .option('--json', 'one JSON document on stdout')
+const bare = (name: string, description: string, key = KEY) => onNode(program.command(name).description(description), key)
+const here = (made: Command) => made.option('--data <folder>', 'the data directory of a node on this machine')
 
 initCommand(program)
 loginCommands(program)
 
-const command = (name: string, description: string) => bare(name, description).option('--data <folder>', 'the data directory of a node on this machine')
+const command = (name: string, description: string) => here(bare(name, description))
 
 withDeploySettings(command('deploy <folder>', 'make a folder a function, or a whole project by its mayfly.json: bundle, pack, plan, send'))
   .option('--name <name>', 'its name, instead of the one in mayfly.json or of the folder')
@@ -252,6 +253,7 @@ sandboxesCommand(command, at)
 typesCommand(command, at)
 urlCommand(command, at)
 tokensCommand(command, at)
+dbCommand(program, (made) => here(onNode(made)), at)
 
 command('console', 'print an address of the console that signs in whoever opens it first, valid 15 minutes')
   .option('--sign-out', 'end every session of the console and every such address instead')

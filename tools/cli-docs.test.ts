@@ -6,7 +6,11 @@ import { program } from '../cli/program.ts'
 import { ROOT } from './sources.ts'
 
 const page = readFileSync(path.join(ROOT, 'docs', 'cli.md'), 'utf8')
-const optionsOf = (name: string) => program.commands.find((one) => one.name() === name)?.options.flatMap(({ long }) => long ?? []) ?? null
+/** Its own, and those of the commands of a group. */
+const optionsOf = (name: string) => {
+  const command = program.commands.find((one) => one.name() === name)
+  return command ? [command, ...command.commands].flatMap((one) => one.options.flatMap(({ long }) => long ?? [])) : null
+}
 /** What every command has stands once, below the table. */
 const COMMON = new Set(['--url', '--key', '--profile', '--project', '--json', '--data'])
 /** Of the node itself, which has its settings from elsewhere. */
