@@ -156,7 +156,7 @@ export interface LayerInfo {
 }
 
 export interface DeploymentChange {
-  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'url' | 'alias'
+  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'url' | 'alias' | 'migration'
   readonly name: string
   readonly action: 'create' | 'update' | 'remove' | 'same' | 'keep'
   readonly why: readonly string[]

@@ -39,7 +39,7 @@ function said(root: string): string | null {
 }
 
 function filesIn(folder: string): MigrationFile[] {
-  const names = readdirSync(folder).filter((name) => name.endsWith('.sql') && !name.startsWith('.'))
+  const names = readdirSync(folder).filter((name) => name.endsWith('.sql') && !name.startsWith('.') && name !== 'seed.sql')
   const odd = names.filter((name) => !NAME.test(name))
   if (odd.length > 0)
     throw new FolderError(`${path.join(folder, odd[0] ?? '')} is named as no migration is: a number, \`_\`, a name and \`.sql\`, such as 0001_todos.sql.`)

@@ -61,6 +61,9 @@ export const projectFileSchema = z.strictObject(
     }),
     buckets: list(bucketEntry, 'buckets').meta({ description: 'Buckets. One that is taken out stays, with its objects.' }),
     sites: list(siteEntry, 'sites').meta({ description: 'Static sites.' }),
+    migrations: text.optional().meta({
+      description: 'The folder of migrations, below this one: files such as `0001_todos.sql`, which run before all else, once each.',
+    }),
   },
   { error: record('must hold one JSON object') },
 )

@@ -5,6 +5,7 @@ import { azureFunctions } from './azure-app.ts'
 import { isAppOfSeveral } from './framework.ts'
 import { readyApp } from './ready-app.ts'
 import { FolderError, readMayflyJson } from './mayfly-json.ts'
+import { readMigrationFolder } from './migration-folder.ts'
 import { parseProjectFile } from './project-file.ts'
 import { inside, type PackedFile, packSite } from './site-folder.ts'
 
@@ -53,6 +54,7 @@ export async function packProject(folder: string, name: string | null, hear: Hea
   const sites: { name: string; files: readonly PackedFile[] }[] = []
   for (const site of file.sites ?? [])
     sites.push({ name: site.name, files: await step(site.folder, () => packSite(root, site.name, site.folder, site.scripts ?? [], how)) })
+  const migrations = file.migrations === undefined ? [] : readMigrationFolder(root, inside(root, file.migrations, 'migrations: a folder')).files
   const own = name ?? (isApp ? functions[0]?.name : file.name) ?? path.basename(root)
   if (!/^[a-zA-Z0-9_-]{1,64}$/.test(own)) throw new FolderError(`"${own}" is no name of a deployment; give one as "name" in ${path.join(root, 'mayfly.json')}.`)
   return {
@@ -67,6 +69,7 @@ export async function packProject(folder: string, name: string | null, hear: Hea
       functions: functionsOf(functions),
       buckets: file.buckets ?? [],
       sites: sites.map((site) => ({ name: site.name, files: site.files.map((one) => ({ path: one.path, sha256: one.sha256 })) })),
+      ...(migrations.length > 0 ? { migrations } : {}),
     },
   }
 }

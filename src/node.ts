@@ -22,6 +22,7 @@ import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
 import { Data } from './data/index.ts'
 import { Deployments } from './deployments/index.ts'
+import { Migrations } from './migrations/index.ts'
 import { ConsoleListener, Content, Gateway, HostNames, isConsoleName, TrustedProxies, usualWorkers } from './gateway/index.ts'
 import type { Host } from './host.ts'
 import { destinationsOf, inspectUpgrades, Invoker, Queue, SlotLender } from './invoke/index.ts'
@@ -338,6 +339,7 @@ export class RunningNode implements AsyncDisposable {
         meterWritable: () => usage.writable,
       }),
     )
+    const migrations = new Migrations({ databases, clock })
     const deployments = opening.use(
       new Deployments({
         control: databases.control,
@@ -348,6 +350,7 @@ export class RunningNode implements AsyncDisposable {
           buckets: bucketsOfDeployment(storage, (ref) => projects.find(ref)),
           triggers: triggersOfDeployment(triggers),
           urls: urlsOfDeployment(room.urls),
+          migrations,
         },
         clock,
         log,
@@ -393,6 +396,7 @@ export class RunningNode implements AsyncDisposable {
       realtime,
       sites,
       deployments,
+      migrations,
       logs,
       logJournal,
       usage,

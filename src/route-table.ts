@@ -17,6 +17,8 @@ import { journalsOfAll, poolOfAll } from './all-processes.ts'
 import { archivesOfFunctions } from './deploying.ts'
 import { routes as deploymentRoutes } from './deployments/http.ts'
 import { buildRoutes, type Deployments } from './deployments/index.ts'
+import { routes as migrationRoutes } from './migrations/http.ts'
+import type { Migrations } from './migrations/index.ts'
 import type { FunctionRoom } from './function-room.ts'
 import { lambdaRoutes, projectConcurrencyRoutes, routes as functionRoutes, secretRoutes, urlRoutes } from './functions/index.ts'
 import { consoleRoutes, type Content, nodeRoutes, projectRoutes } from './gateway/index.ts'
@@ -60,6 +62,7 @@ export interface Rooms {
   readonly realtime: Realtime
   readonly sites: Sites
   readonly deployments: Deployments
+  readonly migrations: Migrations
   readonly logs: Logs
   readonly logJournal: Journal<LogEntry>
   readonly usage: Usage
@@ -81,7 +84,7 @@ export interface Rooms {
 /** Every route that the node has. */
 export function routeTable(rooms: Rooms): Route[] {
   const { config, host, data, databases, disk, auth, projects, content, sandbox, room, invoker, queue, triggers, storage, tables, realtime } = rooms
-  const { sites, deployments, logs, logJournal, usage, counters, lag, workforce, draining, stopping } = rooms
+  const { sites, deployments, migrations, logs, logJournal, usage, counters, lag, workforce, draining, stopping } = rooms
   const { clock, log } = host
   const { sandboxes } = sandbox
   const { functions } = room
@@ -128,6 +131,7 @@ export function routeTable(rooms: Rooms): Route[] {
     ...siteRoutes({ sites, address: siteAddress }),
     ...buildRoutes(room.apps.builds),
     ...deploymentRoutes({ deployments, address: siteAddress }),
+    ...migrationRoutes({ migrations, audit: (what, project) => log.info({ audit: true, project }, what) }),
     ...logRoutes(logs, draining),
     ...metricsRoutes(async () => {
       const workers = await statusOfWorkers()

@@ -120,7 +120,7 @@ function shippedSchema(): string {
   const shipped = {
     $schema,
     title: 'mayfly.json: a function of Mayfly, or a project of several',
-    if: { anyOf: ['functions', 'buckets', 'sites'].map((field) => ({ required: [field] })) },
+    if: { anyOf: ['functions', 'buckets', 'sites', 'migrations'].map((field) => ({ required: [field] })) },
     then: { $ref: '#/definitions/project' },
     else: { $ref: '#/definitions/function' },
     definitions: { function: ofFunction, project: { ...ofProject, properties: { ...ofProject.properties, functions } } },

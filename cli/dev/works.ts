@@ -68,6 +68,7 @@ export class Works implements AsyncDisposable {
       ...packed.functions.map((one) => [one.name, markOf(one)] as const),
       ...packed.sites.map((site) => [`site ${site.name}`, JSON.stringify(site.files.map((file) => [file.path, file.sha256]))] as const),
       ['buckets', JSON.stringify(packed.document.buckets)],
+      ['migrations', JSON.stringify(packed.document.migrations ?? [])],
     ])
     const changed = this.#changed(now)
     if (changed.length === 0 && this.#last) return { ...this.#last, changed: null, warnings: [] }

@@ -59,6 +59,18 @@ export const ERRORS = {
   },
   layer_not_found: { status: 404, retry: 'never', hint: 'Check name and number with `mayfly layers ls`.' },
   method_not_allowed: { status: 405, retry: 'never', hint: 'Use one of the methods named in the `Allow` header.' },
+  migration_changed: {
+    status: 409,
+    retry: 'never',
+    hint: 'Bring the file back as it was (`git log -- <file>`) and write the change as a new one: `mayfly db new <name>`. A database that may be emptied starts over with `mayfly db reset`.',
+  },
+  migration_failed: { status: 422, retry: 'never', hint: 'Correct the line that the message names and run it again.' },
+  migration_out_of_order: {
+    status: 409,
+    retry: 'never',
+    hint: 'Give the file a number behind those that are applied, or run it all the same with `mayfly db up --include-all`.',
+  },
+  migrations_running: { status: 409, retry: 'after', hint: 'Wait for the other run to end, then look with `mayfly db status`.' },
   misdirected_request: { status: 421, retry: 'never', hint: 'Call a host name that this node serves; add others with `--allow-host`.' },
   node_busy: { status: 503, retry: 'after', hint: 'Send the request again in a moment; it was not begun.' },
   not_allowed: { status: 403, retry: 'never', hint: 'Use a key that has this right.' },

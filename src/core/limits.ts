@@ -88,6 +88,13 @@ export const LIMITS = {
     error: 'payload_too_large',
     provenBy: 'test/acceptance/routes.test.ts',
   },
+  migrationBody: {
+    value: 16 * MiB,
+    unit: 'bytes',
+    why: 'SQL of a project, and a project file with its migrations, are held in memory while they run',
+    error: 'payload_too_large',
+    provenBy: 'src/migrations/http.test.ts',
+  },
   invocationBody: {
     value: 6 * MiB,
     unit: 'bytes',

@@ -4,6 +4,7 @@ import { LIMITS } from '../core/limits.ts'
 import { isPlainText } from '../core/plain-text.ts'
 import { type TriggerSpec, triggersSpecSchema } from '../core/trigger-spec.ts'
 import { type FunctionSpec, functionSpecSchema, isFunctionName, type UrlSpec, urlSpecSchema } from '../functions/index.ts'
+import { checkMigrations, migrationsSchema, type WantedMigration } from '../migrations/index.ts'
 import { isSiteName, type NewSiteFile, siteFilesSchema } from '../sites/index.ts'
 
 export interface DesiredFunction {
@@ -30,6 +31,8 @@ export interface Desired {
   readonly functions: readonly DesiredFunction[]
   readonly buckets: readonly DesiredBucket[]
   readonly sites: readonly DesiredSite[]
+  /** Files of SQL in the order in which they run; absent where there are none. */
+  readonly migrations?: readonly WantedMigration[]
 }
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, B: 1, KB: 1000, MB: 1000 ** 2, GB: 1000 ** 3, KIB: 1024, MIB: 1024 ** 2, GIB: 1024 ** 3 }
@@ -118,6 +121,7 @@ const documentSchema = z.strictObject(
     functions: listOf(functionSchema, 'functions'),
     buckets: listOf(bucketSchema, 'buckets'),
     sites: listOf(siteSchema, 'sites'),
+    migrations: migrationsSchema,
   },
   { error: unknownKeys('the body must be a JSON object') },
 )
@@ -126,13 +130,15 @@ const documentSchema = z.strictObject(
 export function parseDocument(body: unknown): { name: string; desired: Desired } {
   const parsed = documentSchema.safeParse(body)
   if (!parsed.success) throw new MayflyError('bad_request', problemsOf(parsed.error.issues, body).slice(0, 10).join('; '))
-  const { name, functions, buckets, sites } = parsed.data
+  const { name, functions, buckets, sites, migrations } = parsed.data
+  checkMigrations(migrations)
   return {
     name,
     desired: {
       functions: functions.map(({ name: own, triggers, url = null, ...spec }) => ({ name: own, spec, triggers: tidiedTriggers(triggers), url })),
       buckets: buckets.map((bucket) => ({ ...bucket, allow: tidied(bucket.allow) })),
       sites,
+      ...(migrations.length > 0 ? { migrations } : {}),
     },
   }
 }

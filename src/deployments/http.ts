@@ -35,7 +35,7 @@ export function routes({ deployments, address }: DeploymentsHttpDeps): Route[] {
       '/plan',
       'Tells what applying the project file in the body would make, change and remove, and with `alias` what pointing that at its functions would; changes nothing.',
       async (context, project) => {
-        const { name, desired } = parseDocument(parseJson(await context.body(LIMITS.managementBody.value)))
+        const { name, desired } = parseDocument(parseJson(await context.body(LIMITS.migrationBody.value)))
         return json(200, { name, ...(await deployments.plan(project, name, desired, aliasOf(context))) })
       },
     ),
@@ -59,7 +59,7 @@ export function routes({ deployments, address }: DeploymentsHttpDeps): Route[] {
       'Makes the parts of a project equal to the project file in the body and removes what its last one had beside; 202 when that takes longer than 20 s.',
       async (context, project) => {
         const name = context.params.name ?? ''
-        const body = parseJson(await context.body(LIMITS.managementBody.value))
+        const body = parseJson(await context.body(LIMITS.migrationBody.value))
         const document = parseDocument(typeof body === 'object' && body !== null && !Array.isArray(body) ? { name, ...body } : body)
         if (document.name !== name)
           throw new MayflyError('bad_request', `name: is ${JSON.stringify(document.name)}, but the path says ${JSON.stringify(name.slice(0, 100))}`)

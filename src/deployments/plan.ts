@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { ProjectRef } from '../core/project.ts'
 import { differencesOf, type FunctionsService, type UrlSpec } from '../functions/index.ts'
 import type { TriggerSpec } from '../core/trigger-spec.ts'
+import type { Migrations } from '../migrations/index.ts'
 import { artefactOf, type Sites } from '../sites/index.ts'
 import { type Desired, type DesiredBucket, type DesiredFunction, type DesiredSite, tidiedTriggers } from './document.ts'
 import type { Part } from './store.ts'
@@ -32,12 +33,13 @@ export interface Rooms {
   readonly triggers: TriggersOfDeployment
   readonly urls: UrlsOfDeployment
   readonly sites: Pick<Sites, 'find' | 'put' | 'delete' | 'missing'>
+  readonly migrations: Pick<Migrations, 'pending' | 'up'>
 }
 
 /** `keep`: a bucket that is named no more stays as it is, with its objects. */
 export type Action = 'create' | 'update' | 'remove' | 'same' | 'keep'
 export interface Change {
-  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'url' | 'alias'
+  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'url' | 'alias' | 'migration'
   /** Of triggers: that of their function; of aliases: `function:alias`. */
   readonly name: string
   readonly action: Action
@@ -54,12 +56,17 @@ const MAX_TOLD = 20
  */
 export async function planOf(rooms: Rooms, project: ProjectRef, desired: Desired, parts: readonly Part[], alias: string | null = null): Promise<Change[]> {
   const changes: Change[] = []
+  for (const { name } of await pendingOf(rooms, project, desired)) changes.push({ kind: 'migration', name, action: 'create', why: ['has yet to run'] })
   for (const bucket of desired.buckets) changes.push(bucketChange(bucket, await rooms.buckets.get(project, bucket.name)))
   for (const wanted of desired.functions) changes.push(...(await functionChanges(rooms, project, wanted, alias)))
   for (const site of desired.sites) changes.push(await siteChange(rooms, project, site))
   for (const part of leftOver(desired, parts)) changes.push(...(await removalsOf(rooms, project, part)))
   return changes
 }
+
+/** Migrations that have yet to run. @throws MayflyError migration_changed, migration_out_of_order */
+export const pendingOf = async ({ migrations }: Pick<Rooms, 'migrations'>, project: ProjectRef, { migrations: wanted = [] }: Desired) =>
+  wanted.length === 0 ? [] : await migrations.pending(project, wanted, false)
 
 const CREATE = { action: 'create', why: [] } as const
 const actionOf = (differs: readonly string[]): Pick<Change, 'action' | 'why'> => ({ action: differs.length > 0 ? 'update' : 'same', why: differs })

@@ -17,6 +17,7 @@ import { Artefacts, FunctionsService } from '../functions/index.ts'
 import { makeZip } from '../functions/zip-fixture.ts'
 import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
+import { Migrations } from '../migrations/index.ts'
 import { SiteFiles, Sites } from '../sites/index.ts'
 import { type Desired, type DesiredBucket, parseDocument, parseSize } from './document.ts'
 import { type BucketsOfDeployment, type Change, sameTriggers, type TriggersOfDeployment, type UrlsOfDeployment } from './plan.ts'
@@ -52,6 +53,7 @@ let databases: EmbeddedDatabases
 let close: () => Promise<void> = async () => {}
 let functions: FunctionsService
 let sites: Sites
+let migrations: Migrations
 let sealer: Sealer
 let failing: string | null = null
 let meanwhile: (() => Promise<unknown>) | null = null
@@ -80,6 +82,7 @@ const open = (crash: Crash = noCrash) =>
       triggers,
       urls,
       sites,
+      migrations,
     },
     clock: systemClock,
     log: silentLog,
@@ -110,6 +113,8 @@ before(async () => {
   const files = new SiteFiles(path.join(opened.folder, 'sites'))
   await files.recover()
   sites = new Sites({ control: databases.control, files, stays: new Stays(), clock: systemClock })
+  await databases.ensureProject(ONE)
+  migrations = new Migrations({ databases, clock: systemClock })
   for (const answer of [1, 2]) await functions.storeArtefact(ONE, zipOf(answer))
   for (const text of ['page 1', 'page 2', 'style'])
     await sites.storeFile(
@@ -126,6 +131,7 @@ interface Wanted {
   readonly functions?: readonly object[]
   readonly buckets?: readonly object[]
   readonly sites?: readonly object[]
+  readonly migrations?: readonly object[]
 }
 const document = (name: string, wanted: Wanted): Desired => parseDocument({ name, ...wanted }).desired
 const fn = (name: string, more: object = {}) => ({ name, artefact: sha(zipOf(1)), ...more })
@@ -315,16 +321,52 @@ describe('a deployment', () => {
   })
 })
 
+const sql = (name: string, text: string) => ({ name, sql: text, checksum: sha(text) })
+describe('a deployment with migrations', () => {
+  it('shows those that have yet to run, runs them, and none twice', async () => {
+    await using deployments = open()
+    const tables = sql('1_t.sql', 'create table t (id int primary key)')
+    const wanted = document('tables', { migrations: [tables, sql('2_t.sql', 'insert into t values (1)')] })
+    const { changes } = await deployments.plan(ONE, 'tables', wanted)
+    assert.deepEqual(
+      changes.map(({ kind, name, action }) => `${action} ${kind} ${name}`),
+      ['create migration 1_t.sql', 'create migration 2_t.sql'],
+    )
+    assert.equal((await deployments.apply(ONE, 'tables', wanted, 10_000)).state, 'reached')
+    assert.equal((await deployments.apply(ONE, 'tables', wanted, 10_000)).state, 'reached')
+    assert.deepEqual(await deployments.plan(ONE, 'tables', wanted), { changes: [], warnings: [], missing: { artefacts: [], files: [] }, reached: true })
+    const changed = document('tables', { migrations: [{ ...tables, ...sql('1_t.sql', 'create table u ()') }] })
+    await assert.rejects(deployments.plan(ONE, 'tables', changed), code('migration_changed', /1_t\.sql/))
+    await assert.rejects(deployments.apply(ONE, 'tables', changed, 10_000), code('migration_changed', /1_t\.sql/))
+    assert.equal((await deployments.get(ONE, 'tables')).state, 'reached', 'nothing was changed')
+  })
+  it('makes no function whose tables could not be made', async () => {
+    await using deployments = open()
+    const wanted = document('broken', { functions: [fn('of-tables')], migrations: [sql('7_x.sql', 'select 1;\nselect nowhere')] })
+    const info = await deployments.apply(ONE, 'broken', wanted, 10_000)
+    assert.equal(info.state, 'failed')
+    assert.match(info.error ?? '', /^migration 7_x\.sql: 7_x\.sql, line 2: .*SQLSTATE 42703/)
+    assert.equal(await functions.find(ONE, 'of-tables'), null)
+  })
+})
+
 describe('a deployment that is ended in the middle', () => {
+  const MIGRATIONS = [
+    sql('1_tables.sql', 'create table runs (of text)'),
+    sql('2_first.sql', "insert into runs values ('first')"),
+    sql('3_second.sql', "insert into runs values ('second')"),
+  ]
   const first = document('ended', {
     functions: [fn('old'), fn('both')],
     buckets: [{ name: 'one' }],
     sites: [page('old-page', 'page 1'), page('both-page', 'page 1')],
+    migrations: MIGRATIONS.slice(0, 1),
   })
   const second = document('ended', {
     functions: [fn('both', { memory: 128, triggers: [WATCH] }), fn('new', { triggers: [WATCH] })],
     buckets: [{ name: 'one', public: true }, { name: 'two' }],
     sites: [page('both-page', 'page 2'), page('new-page', 'style')],
+    migrations: MIGRATIONS,
   })
   it('comes to the same after a start, whichever step was its last', async () => {
     const apply = async (wanted: Desired) => {
@@ -337,6 +379,7 @@ describe('a deployment that is ended in the middle', () => {
     let step = 1
     for (let ended = true; ended; step++) {
       madeBuckets.delete('two')
+      await migrations.reset(ONE)
       await apply(first)
       let left = step
       ended = false
@@ -356,6 +399,7 @@ describe('a deployment that is ended in the middle', () => {
         assert.equal((await deployments.apply(ONE, 'ended', second, 10_000)).state, 'reached')
         assert.ok((await deployments.plan(ONE, 'ended', second)).changes.every((one) => one.action === 'same'))
       }
+      assert.deepEqual(await (await databases.openProject(ONE)).sql`select of from public.runs`, [{ of: 'first' }, { of: 'second' }])
       const now = await state()
       assert.deepEqual({ ...now, buckets: now.buckets.toSorted(byName) }, { ...right, buckets: right.buckets.toSorted(byName) }, `after step ${step}`)
     }

@@ -12,7 +12,7 @@ import { uuidv7 } from '../lib/ids.ts'
 import { within } from '../lib/within.ts'
 import { definitionOfSpec, isFunctionName } from '../functions/index.ts'
 import type { Desired, DesiredFunction } from './document.ts'
-import { type Change, functionChanges, leftOver, partsIn, planOf, type Rooms, sameTriggers, sameUrl } from './plan.ts'
+import { type Change, functionChanges, leftOver, partsIn, pendingOf, planOf, type Rooms, sameTriggers, sameUrl } from './plan.ts'
 import {
   beginDeployment,
   claimParts,
@@ -120,7 +120,7 @@ export class Deployments implements AsyncDisposable {
   /**
    * Commits the document, then makes the project equal to it. Resolves when that is reached, has failed, or takes
    * longer than `waitMs`: the state says which.
-   * @throws MayflyError bad_request, deployment_conflict: then nothing was changed
+   * @throws MayflyError bad_request, deployment_conflict, migration_changed, migration_out_of_order: then nothing was changed
    */
   async apply(project: ProjectRef, name: string, desired: Desired, waitMs: number): Promise<DeploymentInfo> {
     const { control, clock, sealer } = this.#deps
@@ -131,6 +131,8 @@ export class Deployments implements AsyncDisposable {
         'bad_request',
         `${missing.artefacts.length + missing.files.length} artefacts and files were not uploaded, such as ${first}; PUT them first`,
       )
+    // What may not run is refused before anything is changed.
+    await pendingOf(this.#deps.rooms, project, desired)
     const inProject = await this.#projectId(project)
     const seal = (id: string) => sealer.seal(placeOf(inProject, id), Buffer.from(JSON.stringify(desired)))
     const newId = uuidv7(clock.now())
@@ -233,6 +235,9 @@ export class Deployments implements AsyncDisposable {
   async *#steps(row: DeploymentRow, desired: Desired): AsyncGenerator<{ what: string; make: () => Promise<unknown> }> {
     const { control, rooms } = this.#deps
     const { project } = row
+    // One by one: what a pass that was cut off has run is not run again. Functions that need the tables come after them.
+    for (const { name } of await pendingOf(rooms, project, desired))
+      yield { what: `migration ${name}`, make: () => rooms.migrations.up(project, upTo(desired, name), false) }
     for (const bucket of desired.buckets) yield { what: `bucket ${bucket.name}`, make: () => rooms.buckets.ensure(project, bucket) }
     for (const { name, spec } of desired.functions)
       yield { what: `function ${name}`, make: () => rooms.functions.put(project, definitionOfSpec(name, spec, {}), spec.environment, spec.artefact) }
@@ -287,6 +292,9 @@ export class Deployments implements AsyncDisposable {
     return id
   }
 }
+
+/** The migrations of a document as far as one, whose text is given with those before it. */
+const upTo = ({ migrations = [] }: Desired, name: string) => migrations.slice(0, migrations.findIndex((file) => file.name === name) + 1)
 
 const placeOf = (project: string, id: string) => ({ project, table: 'deployment', column: 'document', row: id })
 /** As it reads when it was stored. */

@@ -21,6 +21,7 @@ export const DEPLOY_ROWS: ReadonlySet<string> = new Set([
   `POST ${OF_A_PROJECT}/deployments/plan`,
   `GET ${OF_A_PROJECT}/deployments/:name`,
   `PUT ${OF_A_PROJECT}/deployments/:name`,
+  `POST ${OF_A_PROJECT}/migrations`,
 ])
 
 export const mayDeployBy = ({ method, path }: Pick<Route, 'method' | 'path'>): boolean => DEPLOY_ROWS.has(`${method} ${path}`)

@@ -86,6 +86,8 @@ export class DatabaseError extends Error {
   /** What PostgreSQL, or whoever raised it, says more of it. */
   readonly detail: string | null
   readonly hint: string | null
+  /** The character of the statement that it is about, from 1; null where that was not asked for, or nobody knows. */
+  position: number | null = null
   constructor(
     sqlState: string,
     message: string,
