@@ -314,6 +314,7 @@ export class RunningNode implements AsyncDisposable {
         await queue.dropProject(project.ref)
         await realtime.dropProject(project.ref)
         await tables.dropProject(project.ref)
+        await migrations.dropProject(project.ref)
         await storage.dropProject(project)
         await logs.dropProject(project.ref)
         await usage.dropProject(project.ref)
@@ -339,7 +340,7 @@ export class RunningNode implements AsyncDisposable {
         meterWritable: () => usage.writable,
       }),
     )
-    const migrations = new Migrations({ databases, clock })
+    const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
     const deployments = opening.use(
       new Deployments({
         control: databases.control,

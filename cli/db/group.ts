@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { compareCommands } from './compare.ts'
 import { newCommand } from './new.ts'
 import type { At, OnNode } from './place.ts'
 import { resetCommands } from './reset.ts'
@@ -10,4 +11,5 @@ export function dbCommand<O>(program: Command, onNode: OnNode, at: At<O>): void 
   newCommand(group)
   upCommands(group, onNode, at)
   resetCommands(group, onNode, at)
+  compareCommands(group, onNode, at)
 }
