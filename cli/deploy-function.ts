@@ -2,7 +2,7 @@ import type { Client } from '../client/client.ts'
 import { deployPacked, type Packed, packFolder } from '../client/deploy.ts'
 import { readyApp } from '../client/ready-app.ts'
 import { planFunction, promote } from '../client/versions.ts'
-import { bundleMemory } from './bundle-memory.ts'
+import { packingMemory } from './packing-memory.ts'
 import { type HowToDeploy, showChanges } from './changes.ts'
 import { bold, complain, dim, green, ms, print, progress, size, yellow } from './output.ts'
 import { told } from './versions.ts'
@@ -25,7 +25,7 @@ export async function deployFunction(
   overrides: Record<string, unknown> = {},
 ): Promise<void> {
   const hear = (step: string) => progress(`  ${step} …`)
-  const packing = { bundler: bundleMemory(), environment: process.env }
+  const packing = { ...packingMemory(), environment: process.env }
   const ready = async () => await readyApp(client, project, await packFolder(folder, how.name, hear, overrides, packing), hear)
   if (how.dryRun) return await planOnly(client, project, (await ready().finally(() => progress(''))).packed, how)
   const work = async () => {
@@ -52,7 +52,10 @@ export async function deployFunction(
     )
   print(summaryOf(packed))
   const sent = made.sent ? `${size(packed.zip.length)} sent` : 'nothing to send: the node has these files'
-  for (const step of steps) print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms).padEnd(10)}${step.what === 'send' ? ` ${sent}` : ''}`.trimEnd()))
+  for (const step of steps)
+    print(
+      dim(`  ${step.what.padEnd(10)} ${ms(step.ms).padEnd(10)}${step.what === 'send' ? ` ${sent}` : step.note === undefined ? '' : ` ${step.note}`}`.trimEnd()),
+    )
   for (const warning of made.warnings) complain(yellow(`warning: ${warning}`))
   print(made.changed ? green('Deployed.') : 'Nothing changes: the node has exactly this already.')
   if (promoted) print(promoted.changed ? green(told(packed.name, promoted.alias)) : told(packed.name, promoted.alias))

@@ -2,7 +2,7 @@ import type { Client } from '../client/client.ts'
 import { applyProject, packProject, readyApps, type PackedProject, sitesOf } from '../client/project.ts'
 import { listUrls } from '../client/urls.ts'
 import { type AliasInfo, promote } from '../client/versions.ts'
-import { bundleMemory } from './bundle-memory.ts'
+import { packingMemory } from './packing-memory.ts'
 import { type HowToDeploy, showChanges } from './changes.ts'
 import { bold, complain, dim, green, ms, print, progress, size, yellow } from './output.ts'
 import { told } from './versions.ts'
@@ -10,7 +10,7 @@ import { told } from './versions.ts'
 /** Deploys a whole project: says first what will change and why, then what came of it. */
 export async function deployProject(client: Client, project: string, folder: string, how: HowToDeploy, overrides: Record<string, unknown> = {}): Promise<void> {
   const hear = (step: string) => progress(`  ${step} …`)
-  const packed = await packProject(folder, how.name, hear, { overrides, bundler: bundleMemory(), environment: process.env })
+  const packed = await packProject(folder, how.name, hear, { overrides, ...packingMemory(), environment: process.env })
     .then((all) => readyApps(client, project, all, !how.dryRun, hear))
     .finally(() => progress(''))
   const plan = await client.planDeployment(project, packed.document, how.to)
@@ -48,7 +48,10 @@ export async function deployProject(client: Client, project: string, folder: str
       }),
     )
   if (changes.length > 0 && done) {
-    for (const step of steps) print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms)}${step.what === 'send' ? `  ${size(done.sentBytes)} sent` : ''}`))
+    for (const step of steps) {
+      const note = done.steps.includes(step) && step.what === 'send' ? `${size(done.sentBytes)} sent` : (step.note ?? '')
+      print(dim(`  ${step.what.padEnd(10)} ${ms(step.ms).padEnd(10)} ${note}`.trimEnd()))
+    }
     print(green('Deployed.'))
   }
   for (const [at, alias] of aliases.entries()) print(told(packed.functions[at]?.name ?? '', alias))

@@ -14,12 +14,18 @@ const TEXTS = {
   sandbox: ['driver', 'what keeps its sandboxes apart: `runc`, `gvisor`, `bwrap`, or `auto` for what the node takes'],
 } as const
 
-export type DeploySettings = Partial<Record<keyof typeof NUMBERS | keyof typeof TEXTS, string>>
+/** As gcloud has them; what else starts a function stands in its mayfly.json. */
+const TRIGGERS = {
+  triggerBucket: ['name', 'start it by objects of this bucket', (bucket: string) => ({ object: { bucket } })],
+  triggerTopic: ['name', 'start it by messages of this topic', (name: string) => ({ topic: { name } })],
+} as const
+
+export type DeploySettings = Partial<Record<keyof typeof NUMBERS | keyof typeof TEXTS | keyof typeof TRIGGERS, string>>
 
 /** Adds the flags to a command. */
 export function withDeploySettings(command: Command): Command {
-  for (const [name, [unit, what]] of Object.entries({ ...NUMBERS, ...TEXTS }))
-    command.option(`--${name.replace('P', '-p')} <${unit}>`, `${what}, over what its mayfly.json says`)
+  for (const [name, [unit, what]] of Object.entries({ ...NUMBERS, ...TEXTS, ...TRIGGERS }))
+    command.option(`--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} <${unit}>`, `${what}, over what its mayfly.json says`)
   return command
 }
 
@@ -33,5 +39,10 @@ export function overridesOf(settings: DeploySettings): Record<string, unknown> {
     overrides[name] = Number(text)
   }
   for (const name of Object.keys(TEXTS) as (keyof typeof TEXTS)[]) if (settings[name] !== undefined) overrides[name] = settings[name]
+  const triggers = (Object.keys(TRIGGERS) as (keyof typeof TRIGGERS)[]).flatMap((name) => {
+    const given = settings[name]
+    return given === undefined ? [] : [TRIGGERS[name][2](given)]
+  })
+  if (triggers.length > 0) overrides.triggers = triggers
   return overrides
 }

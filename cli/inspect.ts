@@ -23,7 +23,7 @@ export function inspectCommand(command: (name: string, description: string) => C
       if (projectOfToken(node.key) !== null)
         throw new ApiError(403, {
           code: 'not_allowed',
-          message: 'a deploy token deploys to its project, and nothing else',
+          message: 'a deploy token asks for what `mayfly deploy` asks for, in its project, and for nothing else',
           hint: "Use the operator token, or the project's secret key.",
         })
       const { runtime } = await clientOf(node).function(node.project, name)

@@ -4,7 +4,9 @@ import { Command, Option } from 'commander'
 import { ApiError, type LogLine, UnreachableError } from '../client/client.ts'
 import { NoNodeError } from '../client/nodes.ts'
 import { isAppOfSeveral } from '../client/framework.ts'
+import { byTime, inOrderOfTime } from '../client/log-order.ts'
 import { isProjectFile, readMayflyJson } from '../client/mayfly-json.ts'
+import { listTriggers } from '../client/triggers.ts'
 import type { UsageTotal } from '../client/usage.ts'
 import { dbCommand } from './db/group.ts'
 import { devCommand } from './dev.ts'
@@ -18,10 +20,12 @@ import { layers } from './layers.ts'
 import { loginCommands } from './login.ts'
 import { bold, complain, dim, harmless, print, red, size, table, UsageError, yellow } from './output.ts'
 import { at, clientOf, type Common, locate } from './place.ts'
+import { keysCommand } from './keys.ts'
 import { projectsCommand } from './projects.ts'
 import { sandboxesCommand } from './sandboxes.ts'
 import { secretsCommand } from './secrets.ts'
 import { tokensCommand } from './tokens.ts'
+import { startsOf, triggersCommand } from './triggers.ts'
 import { typesCommand } from './types.ts'
 import { versionCommands } from './versions.ts'
 import { urlCommand } from './url.ts'
@@ -116,7 +120,7 @@ command('logs <function>', 'show what a function wrote')
     // What was removed keeps its lines; without any it may be a name that never was.
     if (lines.length === 0) await client.function(node.project, name)
     if (!options.follow) {
-      for (const line of lines) show(line)
+      for (const line of byTime(lines)) show(line)
       if (dropped.lines > 0)
         complain(dim(`${dropped.lines} older lines of this project were dropped: it has written more than is kept (--observe-project-log-mb)`))
       return
@@ -124,7 +128,7 @@ command('logs <function>', 'show what a function wrote')
     const stop = new AbortController()
     for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => stop.abort())
     try {
-      for await (const line of client.followLogs(node.project, name, count, stop.signal)) show(line)
+      for await (const line of inOrderOfTime(client.followLogs(node.project, name, count, stop.signal))) show(line)
     } catch (error) {
       if (stop.signal.aborted) return
       throw error instanceof ApiError || error instanceof UnreachableError ? error : new UnreachableError(node.url, error)
@@ -134,16 +138,20 @@ command('logs <function>', 'show what a function wrote')
 
 command('ls', 'list the functions of the project').action(async (options: Common) => {
   const node = locate(options)
-  const functions = await clientOf(node).functions(node.project)
+  const client = clientOf(node)
+  const functions = await client.functions(node.project)
   if (options.json) return print(JSON.stringify({ project: node.project, functions }))
   if (functions.length === 0) return print(`The project ${node.project} has no functions. Deploy one: npx mayfly deploy <folder>`)
+  const triggers = await listTriggers(client, node.project)
   print(
     table(
-      ['NAME', 'RUNTIME', 'MEMORY', 'TIMEOUT', 'STATE', 'AT ONCE'],
-      functions.map((one) => [one.name, one.runtime, `${one.memory} MB`, `${one.timeout} s`, one.state, concurrencyOf(one)]),
+      ['NAME', 'RUNTIME', 'MEMORY', 'TIMEOUT', 'STATE', 'AT ONCE', 'STARTS AT'],
+      functions.map((one) => [one.name, one.runtime, `${one.memory} MB`, `${one.timeout} s`, one.state, concurrencyOf(one), startsOf(triggers, one.name)]),
     ),
   )
 })
+
+triggersCommand(command)
 
 command('sites', 'list the sites of the project with their addresses').action(async (options: Common) => {
   const node = locate(options)
@@ -246,6 +254,7 @@ command('dlq <what> [which]', 'dead letters, queued invocations that were given 
   })
 
 secretsCommand(command, at)
+keysCommand(command, at)
 projectsCommand(command, at)
 versionCommands(command, at)
 invocationsCommand(command, at)

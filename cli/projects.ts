@@ -1,11 +1,16 @@
+import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import type { Client } from '../client/client.ts'
+import { type GivenKeys, readGivenKeys } from '../client/keys.ts'
 import {
+  cloneProject,
   createProject,
   listLimitProfiles,
   listProjects,
+  pauseProject,
   type ProjectLimits,
   removeProject,
+  resumeProject,
   type ProjectShare,
   setLimitProfile,
   setShare,
@@ -18,6 +23,7 @@ interface Options {
   readonly profile?: string
   readonly concurrency?: string
   readonly weight?: string
+  readonly importKeys?: string
   readonly yes?: boolean
   readonly json?: boolean
 }
@@ -28,13 +34,14 @@ export function projectsCommand<O>(
   at: (options: O) => { readonly client: Client; readonly project: string },
 ): void {
   command(
-    'projects [what] [ref]',
-    'projects of the node: `projects`, `projects create <ref>`, `projects show <ref>`, `projects rm <ref> --yes`, `projects profiles`, `projects set <ref> --profile <limits> --concurrency <n> --weight <n>`',
+    'projects [what] [ref] [copy]',
+    'projects of the node: `projects`, `projects create <ref>`, `projects show <ref>`, `projects pause <ref>` (no server and no connection until its next request), `projects resume <ref>`, `projects clone <ref> <copy>`, `projects delete <ref> --yes`, `projects profiles`, `projects set <ref> --profile <limits> --concurrency <n> --weight <n>`',
   )
     .option('--concurrency <n>', 'of `set`: how many of its calls run at once; `none`: as the node is set')
     .option('--weight <n>', 'of `set`: how much of a full node it has beside others, 1 to 100')
-    .option('--yes', 'of `rm`: the project goes with its functions, data and files')
-    .action(async (what: string | undefined, ref: string | undefined, options: O & Options) => {
+    .option('--import-keys <file>', 'of `create`: with the keys and the JWT secret in a file (`-`: stdin), such as the `.env` of a self-hosted Supabase')
+    .option('--yes', 'of `delete`: the project goes with its functions, data and files')
+    .action(async (what: string | undefined, ref: string | undefined, copy: string | undefined, options: O & Options) => {
       const { profile, concurrency, weight } = options
       // Of `set` it is the limits that its functions are held to; of all else, as everywhere, which node is meant.
       const isSaid = (what === 'set' && profile !== undefined) || concurrency !== undefined || weight !== undefined
@@ -49,15 +56,36 @@ export function projectsCommand<O>(
         }
         case 'create': {
           if (ref === undefined) throw new UsageError('projects create: say its ref, 3 to 40 of a-z, 0-9 and hyphens')
-          const made = await createProject(at(options).client, ref)
+          const given = options.importKeys === undefined ? undefined : givenKeys(options.importKeys)
+          const made = await createProject(at(options).client, ref, ref, given)
           // Its keys are shown where they are asked for: on the console.
           return print(
             options.json ? JSON.stringify({ project: made.project }) : `Made the project ${ref}. Deploy to it: npx mayfly deploy <folder> --project ${ref}`,
           )
         }
+        case 'pause': {
+          if (ref === undefined) throw new UsageError('projects pause: say which')
+          const project = await pauseProject(at(options).client, ref)
+          return print(options.json ? JSON.stringify({ project }) : `Paused ${ref}: it costs no process and no connection until its next request.`)
+        }
+        case 'resume': {
+          if (ref === undefined) throw new UsageError('projects resume: say which')
+          const project = await resumeProject(at(options).client, ref)
+          return print(options.json ? JSON.stringify({ project }) : `${ref} takes requests; its server starts with the first that needs it.`)
+        }
+        case 'clone': {
+          if (ref === undefined || copy === undefined) throw new UsageError('projects clone: say which project, and the ref of the copy')
+          const project = await cloneProject(at(options).client, ref, copy)
+          return print(
+            options.json
+              ? JSON.stringify({ project })
+              : `Made ${copy} with the rows and objects of ${ref}. Its keys are its own; functions, secrets and sites are not copied: deploy them with --project ${copy}`,
+          )
+        }
+        case 'delete':
         case 'rm':
-          if (ref === undefined) throw new UsageError('projects rm: say which')
-          if (!options.yes) throw new UsageError(`projects rm: ${ref} goes with its functions, data and files; say so with --yes`)
+          if (ref === undefined) throw new UsageError(`projects ${what}: say which`)
+          if (!options.yes) throw new UsageError(`projects ${what}: ${ref} goes with its functions, data and files; say so with --yes`)
           await removeProject(at(options).client, ref)
           return print(options.json ? JSON.stringify({ removed: ref }) : `Removed the project ${ref} with all that it had.`)
         case 'profiles':
@@ -68,10 +96,21 @@ export function projectsCommand<O>(
           return await set(options, at({ ...options, profile: undefined }).client, ref)
         default:
           throw new UsageError(
-            `projects ${what}: there is \`projects\`, \`projects create\`, \`projects show\`, \`projects rm\`, \`projects profiles\` and \`projects set\``,
+            `projects ${what}: there is \`projects\`, \`projects create\`, \`projects show\`, \`projects pause\`, \`projects resume\`, \`projects clone\`, \`projects delete\`, \`projects profiles\` and \`projects set\``,
           )
       }
     })
+}
+
+/** @throws UsageError */
+function givenKeys(file: string): GivenKeys {
+  try {
+    return readGivenKeys(readFileSync(file === '-' ? 0 : file, 'utf8'))
+  } catch (error) {
+    // What cannot be read may stand in the message of a parser, and it is a secret.
+    const why = error instanceof RangeError || (error instanceof Error && 'code' in error) ? error.message : 'it is not JSON'
+    throw new UsageError(`--import-keys ${file}: ${why}`)
+  }
 }
 
 async function list({ json }: Options, client: Client): Promise<void> {

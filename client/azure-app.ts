@@ -1,4 +1,5 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
+import { azureTriggers } from './azure-triggers.ts'
 import { type AppBuild, ApiError, type Client } from './client.ts'
 import type { Packed } from './deploy.ts'
 import { FolderError } from './mayfly-json.ts'
@@ -30,6 +31,7 @@ export async function azureFunctions(client: Client, project: string, packed: Pa
   const { made: keys, own } = asks
     ? await keysOf(client, project, { app: packed.name, names: http.map(({ name }) => name), make, warnings })
     : { made: {}, own: [] }
+  const environment = (base.environment ?? {}) as Readonly<Record<string, string>>
   const functions: Packed[] = []
   const timeout = timeoutOf(build.functions, base.timeout, warnings)
   if (http.length > 0) {
@@ -50,42 +52,18 @@ export async function azureFunctions(client: Client, project: string, packed: Pa
     const name = `${packed.name}-${one.name}`
     if (!/^[a-zA-Z0-9_-]{1,64}$/.test(name))
       throw new FolderError(`"${name}" is no name of a function (1 to 64 letters, digits, - and _): deploy the app by a shorter --name.`)
-    const triggers = triggersOf(one)
-    const event = typeof one.details.topicName === 'string' ? 'topic' : EVENT_OF.get(one.trigger.toLowerCase())
-    // Of other triggers the app has been told that they are not served.
-    if (triggers.length === 0 && event !== undefined)
-      warnings.push(`${one.name} (${one.trigger}) is not started by anything yet; \`mayfly invoke ${name} --event ${event}\` starts it.`)
+    const { triggers, warnings: ofTriggers } = azureTriggers(one, environment.WEBSITE_TIME_ZONE)
+    warnings.push(...ofTriggers.map((text) => `${one.name}: ${text}`))
     const definition = { ...base, timeout: base.timeout ?? timeout, async: { ...triesOf(one), ...((base.async ?? {}) as object) } }
-    functions.push({ ...packed, name, definition: { ...definition, handler: one.name, description: wordsOf(one, triggers.length > 0), triggers } })
+    functions.push({ ...packed, name, definition: { ...definition, handler: one.name, description: wordsOf(one), triggers } })
   }
   return { functions, warnings, keys }
 }
 
-/** The event of `mayfly invoke` that each takes as its own. */
-const EVENT_OF: ReadonlyMap<string, string> = new Map([
-  ['timertrigger', 'schedule'],
-  ['blobtrigger', 's3:put'],
-  ['queuetrigger', 'queue'],
-  ['servicebustrigger', 'queue'],
-  ['eventgridtrigger', 'bus'],
-  ['cosmosdbtrigger', 'row'],
-])
-
-/** `photos/{name}.png` is the bucket `photos`, and what its keys begin and end with. */
-function triggersOf({ trigger, details }: AppFunction): object[] {
-  if (trigger.toLowerCase() !== 'blobtrigger' || typeof details.path !== 'string') return []
-  const slash = details.path.indexOf('/')
-  const bucket = slash === -1 ? details.path : details.path.slice(0, slash)
-  const rest = slash === -1 ? '' : details.path.slice(slash + 1)
-  const prefix = rest.includes('{') ? rest.slice(0, rest.indexOf('{')) : rest
-  const suffix = rest.includes('}') ? rest.slice(rest.lastIndexOf('}') + 1) : ''
-  return [{ object: { bucket, events: ['created'], ...(prefix === '' ? {} : { prefix: [prefix] }), ...(suffix === '' ? {} : { suffix: [suffix] }) } }]
-}
-
-function wordsOf({ trigger, details }: AppFunction, started: boolean): string {
+function wordsOf({ trigger, details }: AppFunction): string {
   const { schedule, queueName, topicName, path: at, containerName } = details
   const what = [schedule, queueName, topicName, at, containerName].find((one) => typeof one === 'string')
-  return `${trigger}${what === undefined ? '' : ` ${what}`}${started ? '' : ', not started by anything yet'}`.slice(0, 256)
+  return `${trigger}${what === undefined ? '' : ` ${what}`}`.slice(0, 256)
 }
 
 /** How long its calls may take: as its mayfly.json says, else as host.json does. */
@@ -128,7 +106,10 @@ async function keysOf(
   project: string,
   how: { readonly app: string; readonly names: readonly string[]; readonly make: boolean; readonly warnings: string[] },
 ) {
-  const ownKeys = new Set(how.names.map((name) => `${KEYS[0]}_${name.toUpperCase().replaceAll(/[^A-Z0-9_]/g, '_')}`))
+  const named = ownKeysOf(how.names)
+  const ownKeys = new Set(named.values())
+  for (const [name, key] of named)
+    if (key !== plainKeyOf(name)) how.warnings.push(`${name}: its own key is ${key}, as another function's name is written the same.`)
   const secrets = await listSecrets(client, project).catch((error: unknown) => {
     // A deploy token has no business with secrets.
     if (error instanceof ApiError && error.status === 403) return null
@@ -149,3 +130,12 @@ async function keysOf(
   if (Object.keys(made).length > 0) await setSecrets(client, project, made)
   return { made, own }
 }
+
+/** The secret that is a function's own key, by its name; where two would share one, the hash of each name keeps them apart. */
+export function ownKeysOf(names: readonly string[]): ReadonlyMap<string, string> {
+  const shared = Map.groupBy(names, plainKeyOf)
+  const apart = (name: string) => `_${createHash('sha256').update(name).digest('hex').slice(0, 8).toUpperCase()}`
+  return new Map(names.map((name) => [name, `${plainKeyOf(name)}${(shared.get(plainKeyOf(name))?.length ?? 0) > 1 ? apart(name) : ''}`]))
+}
+
+const plainKeyOf = (name: string) => `${KEYS[0]}_${name.toUpperCase().replaceAll(/[^A-Z0-9_]/g, '_')}`

@@ -40,7 +40,7 @@ export interface AppBuild {
   /** What it registers. */
   readonly functions: readonly { readonly name: string; readonly trigger: string; readonly details: Readonly<Record<string, unknown>> }[]
   readonly warnings: readonly string[]
-  readonly packages: { readonly key: string; readonly reused: boolean; readonly locked: boolean }
+  readonly packages: { readonly key: string; readonly reused: boolean; readonly lock: string | null; readonly count: number }
 }
 
 /** The sandboxes of a node as they are now. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, promises as fs, readdirSync } from 'node:fs'
 import path from 'node:path'
-import yazl from 'yazl'
+import { type Archiver, zipOf } from './archive.ts'
 import type { Bundler } from './bundler.ts'
 import { type PackageJson, packageOf, resolvePackage } from './packages.ts'
 import type { Client, FunctionInfo } from './client.ts'
@@ -20,7 +20,7 @@ export interface Packed {
   readonly files: number
   /** Packages that cannot be bundled and were packed as they are. */
   readonly packages: readonly string[]
-  readonly steps: readonly { readonly what: string; readonly ms: number }[]
+  readonly steps: readonly { readonly what: string; readonly ms: number; readonly note?: string }[]
   /** Of a bundle: the files that it was made of, its text, and the folder that its source map speaks of. */
   readonly inputs?: readonly string[]
   readonly code?: Uint8Array
@@ -62,6 +62,8 @@ const ENTRIES = ['index.ts', 'index.mts', 'index.js', 'index.mjs', 'index.cjs']
 export interface PackingHow {
   /** One that remembers what it bundled before. */
   readonly bundler?: Bundler
+  /** One that remembers what it packed before. */
+  readonly archiver?: Archiver
   /** Variables of who deploys, which an .npmrc may ask for. */
   readonly environment?: NodeJS.ProcessEnv
 }
@@ -91,7 +93,7 @@ export async function packFolder(
   name: string | null,
   hear: Hear = () => {},
   overrides: Record<string, unknown> = {},
-  { bundler, environment = {} }: PackingHow = {},
+  { bundler, archiver = { zip: zipOf }, environment = {} }: PackingHow = {},
 ): Promise<Packed> {
   const root = path.resolve(folder)
   const { steps, step } = inSteps(hear)
@@ -99,8 +101,8 @@ export async function packFolder(
   if (!stat?.isDirectory()) throw new FolderError(`${folder} is not a folder.`)
   const definition = readDefinition(root, overrides)
   const framework = frameworkOf(root, definition)
-  if (framework !== null) return await packApp(root, name, framework, definition, { hear, variables: environment })
-  if (isPackedWhole(definition.runtime)) return await packWhole(root, name, { ...definition, runtime: definition.runtime }, hear)
+  if (framework !== null) return await packApp(root, name, framework, definition, { hear, archiver, variables: environment })
+  if (isPackedWhole(definition.runtime)) return await packWhole(root, name, { ...definition, runtime: definition.runtime }, { hear, archiver })
   const handler = definition.handler ?? 'index.handler'
   const entry = findEntry(root, handler)
   if (!entry)
@@ -121,7 +123,7 @@ export async function packFolder(
   const files = new Map<string, Uint8Array | string>()
   files.set('index.mjs', bundled.code)
   const packages = await step('packages', () => packPackages(bundled.native, files))
-  const zip = await step('zip', () => zipOf(files))
+  const zip = await step('zip', () => archiver.zip(files))
   return {
     name: name ?? definition.name ?? nameOfFolder(root),
     definition: { ...settingsOf(definition), handler: `index.${handler.split('.').slice(1).join('.') || 'handler'}` },
@@ -142,13 +144,15 @@ async function packApp(
   given: string | null,
   framework: App['framework'],
   definition: Definition,
-  { hear, variables }: { readonly hear: Hear; readonly variables: NodeJS.ProcessEnv },
+  { hear, archiver, variables }: { readonly hear: Hear; readonly archiver: Archiver; readonly variables: NodeJS.ProcessEnv },
 ): Promise<Packed> {
   const { steps, step } = inSteps(hear)
   const name = given ?? definition.name ?? nameOfFolder(root)
   const { app, handler, environment } = appOf(root, framework, definition, { name, variables })
-  const files = await step('files', () => appFiles(root))
-  const zip = await step('zip', () => zipOf(files))
+  const files = await step('files', () => appFiles(root, app))
+  const secret = [...files.keys()].filter((file) => /(?:^|\/)\.env(?:\.|$)/.test(file))
+  const warnings = secret.map((file) => `${file} is sent with the app, as nothing ignores it.`)
+  const zip = await step('zip', () => archiver.zip(files))
   const { installScripts: _, entryPoint: __, ...settings } = settingsOf(definition)
   return {
     name,
@@ -158,7 +162,7 @@ async function packApp(
     files: files.size,
     packages: [],
     steps,
-    app,
+    app: { ...app, warnings: [...app.warnings, ...warnings] },
   }
 }
 
@@ -172,10 +176,15 @@ function nameOfFolder(root: string): string {
 }
 
 /** What is no JavaScript goes as it is. */
-async function packWhole(root: string, name: string | null, definition: Definition & { readonly runtime: string }, hear: Hear): Promise<Packed> {
+async function packWhole(
+  root: string,
+  name: string | null,
+  definition: Definition & { readonly runtime: string },
+  { hear, archiver }: { readonly hear: Hear; readonly archiver: Archiver },
+): Promise<Packed> {
   const { steps, step } = inSteps(hear)
   const { files, handler } = await step('files', () => wholeFolder(root, definition))
-  const zip = await step('zip', () => zipOf(files))
+  const zip = await step('zip', () => archiver.zip(files))
   return {
     name: name ?? definition.name ?? nameOfFolder(root),
     definition: { ...settingsOf(definition), ...(handler === null ? {} : { handler }) },
@@ -211,11 +220,13 @@ export async function deployPacked(
   hear: Hear = () => {},
 ): Promise<{ function: FunctionInfo; changed: boolean; warnings: readonly string[]; sent: boolean; steps: Packed['steps'] }> {
   const { steps, step } = inSteps(hear)
-  const sent = await step('send', async () => {
+  const send = async () => {
     if (await client.hasArtefact(project, packed.sha256)) return false
     await client.putArtefact(project, packed.sha256, packed.zip)
     return true
-  })
+  }
+  // Of an app the node itself made what runs.
+  const sent = packed.app === undefined && (await step('send', send))
   const { triggers, url, ...definition } = packed.definition
   const made = await step('deploy', async () => {
     const put = await client.putFunction(project, packed.name, { ...definition, artefact: packed.sha256 })
@@ -295,20 +306,4 @@ async function filesBelow(folder: string): Promise<string[]> {
     if (!relative.split(path.sep).includes('node_modules') && !/\.(md|map|d\.ts|c|cc|h)$/i.test(entry.name)) out.push(relative)
   }
   return out
-}
-
-/** The same files give the same bytes: sorted, with one date for all. */
-async function zipOf(files: ReadonlyMap<string, Uint8Array | string>): Promise<Buffer> {
-  const zip = new yazl.ZipFile()
-  const options = { mtime: new Date(Date.UTC(1980, 0, 2)), mode: 0o100644, forceDosTimestamp: true } as { mtime: Date; mode: number }
-  for (const name of [...files.keys()].toSorted()) {
-    const content = files.get(name) as Uint8Array | string
-    const bytes = typeof content === 'string' ? await fs.readFile(content) : Buffer.from(content)
-    const executable = typeof content === 'string' && ((await fs.stat(content)).mode & 0o111) !== 0
-    zip.addBuffer(bytes, name, executable ? { ...options, mode: 0o100755 } : options)
-  }
-  zip.end()
-  const chunks: Buffer[] = []
-  for await (const chunk of zip.outputStream) chunks.push(chunk as Buffer)
-  return Buffer.concat(chunks)
 }

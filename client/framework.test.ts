@@ -58,9 +58,7 @@ describe('what an app of another cloud says of how it is started', () => {
 
   it('names lockfiles that are not read', () => {
     const warnings = (files: Record<string, string>) => app('google', {}, {}, files).app.warnings
-    assert.deepEqual(warnings({ 'yarn.lock': '# yarn lockfile v1\n' }), [])
-    assert.match(warnings({ 'yarn.lock': '__metadata:\n  version: 8\n' }).join(), /yarn\.lock of this version of Yarn is not read/)
-    assert.match(warnings({ 'pnpm-lock.yaml': '' }).join(), /pnpm-lock\.yaml is not read/)
+    assert.match(warnings({ 'bun.lock': '{}' }).join(), /bun\.lock is not read, and its versions are not honoured/)
     assert.deepEqual(warnings({ 'package-lock.json': '{}' }), [])
   })
 

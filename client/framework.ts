@@ -1,5 +1,6 @@
 import { existsSync, promises as fs, globSync, readFileSync } from 'node:fs'
 import path from 'node:path'
+import { leftOutOf } from './ignore-files.ts'
 import { FolderError, isProjectFile, readMayflyJson } from './mayfly-json.ts'
 import { type Npmrc, readNpmrc } from './npmrc.ts'
 
@@ -19,11 +20,8 @@ export interface App {
 }
 
 const PACKAGES: Readonly<Record<Framework, string>> = { google: '@google-cloud/functions-framework', azure: '@azure/functions' }
-/** Never taken: packages are the node's to install, and settings for one's own machine hold secrets. */
-const LEFT_OUT = new Set(['mayfly.json', 'node_modules', 'local.settings.json'])
-const OWN_LOCKS = ['npm-shrinkwrap.json', 'package-lock.json']
-const FOREIGN_LOCKS = ['yarn.lock', 'pnpm-lock.yaml', 'bun.lock', 'bun.lockb']
-const YARN_1 = '# yarn lockfile v1'
+const LOCKS = ['npm-shrinkwrap.json', 'package-lock.json', 'yarn.lock', 'pnpm-lock.yaml']
+const FOREIGN_LOCKS = ['bun.lock', 'bun.lockb']
 const TARGET = /(?:^|\s)functions-framework(?:-nodejs)?\s(.*)$/
 
 interface PackageJson {
@@ -66,19 +64,21 @@ function packageJson(root: string): PackageJson | null {
   }
 }
 
-/** The files of an app, each by its name in the archive. @throws FolderError */
-export async function appFiles(root: string): Promise<Map<string, string>> {
+/** The files of an app that are not ignored, each by its name in the archive. @throws FolderError */
+export async function appFiles(root: string, { framework, run }: Pick<App, 'framework' | 'run'>): Promise<Map<string, string>> {
   const files = new Map<string, string>()
+  const isLeftOut = leftOutOf(root, framework, run.length > 0)
   const collect = async (below: string): Promise<void> => {
     for (const entry of await fs.readdir(path.join(root, below), { withFileTypes: true })) {
       const name = below === '' ? entry.name : `${below}/${entry.name}`
-      if (entry.name.startsWith('.') || LEFT_OUT.has(entry.name)) continue
+      if (isLeftOut(name, entry.isDirectory())) continue
       if (entry.isDirectory()) await collect(name)
       else if (entry.isFile()) files.set(name, path.join(root, name))
     }
   }
   await collect('')
-  if (!files.has('package.json')) throw new FolderError(`${root} has no package.json.`)
+  if (!files.has('package.json'))
+    throw new FolderError(`${root} has no package.json${existsSync(path.join(root, 'package.json')) ? ' that is not ignored' : ''}.`)
   return files
 }
 
@@ -125,14 +125,11 @@ function scriptsOfGoogle({ scripts = {} }: PackageJson, { GOOGLE_NODE_RUN_SCRIPT
 }
 
 function foreignLocks(root: string): string[] {
-  if (OWN_LOCKS.some((lock) => existsSync(path.join(root, lock)))) return []
-  return FOREIGN_LOCKS.filter((lock) => existsSync(path.join(root, lock))).flatMap((lock) => {
-    if (lock === 'yarn.lock' && readFileSync(path.join(root, lock), 'utf8').includes(YARN_1)) return []
-    const which = lock === 'yarn.lock' ? `${lock} of this version of Yarn` : lock
-    return [
-      `${which} is not read: the packages are installed by npm, as package.json says. A package-lock.json would be honoured (\`npm install --package-lock-only\` makes one).`,
-    ]
-  })
+  if (LOCKS.some((lock) => existsSync(path.join(root, lock)))) return []
+  return FOREIGN_LOCKS.filter((lock) => existsSync(path.join(root, lock))).map(
+    (lock) =>
+      `${lock} is not read, and its versions are not honoured: npm installs what package.json allows today. A package-lock.json beside it would be honoured (\`npm install --package-lock-only\` makes one).`,
+  )
 }
 
 /** What the script that starts the framework tells it: `functions-framework --target=hello`. */

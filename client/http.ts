@@ -1,4 +1,4 @@
-import { Agent, type ClientRequest, type IncomingMessage, request as plainRequest } from 'node:http'
+import type { Agent as HttpAgent, ClientRequest, IncomingMessage } from 'node:http'
 import { text as textOf } from 'node:stream/consumers'
 import type { Answer, Asked } from './client.ts'
 
@@ -31,9 +31,11 @@ class Message implements Answer {
   }
 }
 
+// `import` would ask for each of its exports, and some of them load WebSocket and fetch: half of what a short command takes.
+const { Agent, request: plainRequest } = process.getBuiltinModule('node:http')
 const agent = new Agent({ keepAlive: true })
 /** Only who speaks to a node elsewhere loads what TLS takes. */
-let tls: Promise<{ request: typeof plainRequest; agent: Agent }> | null = null
+let tls: Promise<{ request: typeof plainRequest; agent: HttpAgent }> | null = null
 const loadTls = async () => {
   const { Agent: TlsAgent, request } = await import('node:https')
   return { request: request as typeof plainRequest, agent: new TlsAgent({ keepAlive: true }) }

@@ -85,8 +85,11 @@ export async function readyApps(client: Client, project: string, packed: PackedP
   const functions: Packed[] = []
   const warnings: string[] = []
   const keys: Record<string, string> = {}
+  const steps = [...packed.steps]
   for (const one of packed.functions) {
     const ready = await readyApp(client, project, one, hear)
+    for (const step of ready.packed.steps.slice(one.steps.length))
+      steps.push(packed.functions.length === 1 || step.note === undefined ? step : { ...step, note: `${one.name}: ${step.note}` })
     if (ready.build && one.app?.framework === 'azure') {
       const several = await azureFunctions(client, project, ready.packed, ready.build, make)
       functions.push(...several.functions)
@@ -95,7 +98,7 @@ export async function readyApps(client: Client, project: string, packed: PackedP
     } else functions.push(ready.packed)
     warnings.push(...[...(one.app?.warnings ?? []), ...(ready.build?.warnings ?? [])].map((warning) => `${one.name}: ${warning}`))
   }
-  return { ...packed, functions, warnings, keys, document: { ...packed.document, functions: functionsOf(functions) } }
+  return { ...packed, functions, warnings, keys, steps, document: { ...packed.document, functions: functionsOf(functions) } }
 }
 
 /** Sends what the plan says is missing, asks for the document and waits until it is reached. @throws ApiError */

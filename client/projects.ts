@@ -1,4 +1,5 @@
 import type { Client } from './client.ts'
+import type { GivenKeys } from './keys.ts'
 
 export interface ProjectInfo {
   readonly ref: string
@@ -36,9 +37,26 @@ export async function createProject(
   client: Client,
   ref: string,
   name: string = ref,
+  keys?: GivenKeys,
 ): Promise<{ readonly project: ProjectInfo; readonly keys: { readonly publishableKey: string; readonly secretKey: string } }> {
-  const response = await client.request('POST', '/api/v1/projects', JSON.stringify({ ref, name }), JSON_BODY)
+  const response = await client.request('POST', '/api/v1/projects', JSON.stringify({ ref, name, keys }), JSON_BODY)
   return (await response.json()) as { project: ProjectInfo; keys: { publishableKey: string; secretKey: string } }
+}
+
+/** It has no server and no connection until its next request. @throws ApiError: the operator's token is needed */
+export async function pauseProject(client: Client, ref: string): Promise<ProjectInfo> {
+  return ((await (await client.request('POST', `${at(ref)}/pause`)).json()) as { project: ProjectInfo }).project
+}
+
+/** @throws ApiError: the operator's token is needed */
+export async function resumeProject(client: Client, ref: string): Promise<ProjectInfo> {
+  return ((await (await client.request('POST', `${at(ref)}/resume`)).json()) as { project: ProjectInfo }).project
+}
+
+/** A project with the rows and objects that another has now, and keys of its own. @throws ApiError: the operator's token is needed */
+export async function cloneProject(client: Client, source: string, ref: string): Promise<ProjectInfo> {
+  const response = await client.request('POST', `${at(source)}/clone`, JSON.stringify({ ref }), JSON_BODY)
+  return ((await response.json()) as { project: ProjectInfo }).project
 }
 
 /** With all that it has. @throws ApiError: the operator's token is needed */

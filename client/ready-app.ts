@@ -7,6 +7,9 @@ export interface Ready {
   readonly sent: boolean
 }
 
+const saysPackages = ({ count, lock, reused }: AppBuild['packages']) =>
+  `${count} package${count === 1 ? '' : 's'}, ${lock === null ? 'as package.json says: there is no lockfile' : `by ${lock}`}${reused ? '; installed before' : ''}`
+
 /** Has the node install an app's packages and look at what it registers; what is no app comes back as it is. @throws ApiError */
 export async function readyApp(client: Client, project: string, packed: Packed, hear: Hear = () => {}): Promise<Ready> {
   if (packed.app === undefined) return { packed, build: null, sent: false }
@@ -28,6 +31,6 @@ export async function readyApp(client: Client, project: string, packed: Packed, 
     legacyPeerDeps: app.legacyPeerDeps,
     run: app.run,
   })
-  const steps = [...packed.steps, { what: 'send', ms: sending - from }, { what: build.packages.reused ? 'reuse' : 'install', ms: performance.now() - sending }]
-  return { packed: { ...packed, sha256: build.artefact, steps }, build, sent }
+  const installing = { what: build.packages.reused ? 'reuse' : 'install', ms: performance.now() - sending, note: saysPackages(build.packages) }
+  return { packed: { ...packed, sha256: build.artefact, steps: [...packed.steps, { what: 'send', ms: sending - from }, installing] }, build, sent }
 }

@@ -35,13 +35,16 @@ export function openAppBuilds({ config, host, data, functions, artefacts, sandbo
     folder: path.join(data, 'tools'),
     newId,
   })
-  const { version } = JSON.parse(readFileSync(path.join(packagesFolder, 'npm', 'package.json'), 'utf8')) as { version: string }
+  const versions = ['npm', 'pnpm', '@yarnpkg/cli-dist'].map((name) => {
+    const { version } = JSON.parse(readFileSync(path.join(packagesFolder, name, 'package.json'), 'utf8')) as { version: string }
+    return `${name} ${version}`
+  })
   const packages = new Packages({
     folder: path.join(data, 'dependencies'),
     clock,
     newId,
     install: (wanted) => installer.install(wanted),
-    platform: `npm ${version} ${process.platform} ${process.arch}`,
+    platform: `${versions.join(' ')} ${process.platform} ${process.arch}`,
   })
   const builds = new AppBuilds({ functions, artefacts, packages, describe: ({ codeDir, request }) => describeApp(sandboxes, newId(), codeDir, request) })
   return { builds, packages }

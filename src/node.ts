@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { Auth, ConsoleSessions } from './auth/index.ts'
+import { Auth, ConsoleSessions, Passwords, Tokens, UserAdmin, Users } from './auth/index.ts'
 import { DiskBlobs } from './backends/blobs/disk.ts'
 import type { Bus } from './backends/bus/bus.ts'
 import { openInProcessBus } from './backends/bus/in-process.ts'
@@ -16,7 +16,9 @@ import { LIMITS } from './core/limits.ts'
 import type { LogEntry } from './core/meter.ts'
 import type { Project, ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
+import { Pausing, waking } from './core/pausing.ts'
 import { Projects } from './core/projects.ts'
+import { publicFetch } from './core/public-fetch.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
@@ -36,10 +38,11 @@ import { findGuests } from './sandbox/index.ts'
 import { SiteFiles, Sites } from './sites/index.ts'
 import { Realtime } from './realtime/index.ts'
 import { upgrades as realtimeUpgrades } from './realtime/http.ts'
-import { DEFAULT_PROJECT, REGION } from './defaults.ts'
+import { DEFAULT_PROJECT, issuerOf, REGION } from './defaults.ts'
 import type { Concurrency } from './functions/index.ts'
 import { BusyHere, bringHere } from './busy-here.ts'
 import { openFunctionRoom } from './function-room.ts'
+import { restOf } from './resting.ts'
 import type { ReadyLine } from './ready-line.ts'
 import { routeTable } from './route-table.ts'
 import { writeRun } from './run-file.ts'
@@ -136,12 +139,13 @@ export class RunningNode implements AsyncDisposable {
               host,
               directory,
               key,
-              control: () => databases.controlConnection(),
+              control: () => places.controlConnection(),
               lender: (): SlotLender => lender as SlotLender,
               provisioningChanged: () => room.provisioning.look(),
             }),
           )
-    const databases: Databases = opening.use(await openDatabases(config, host, data, sealer, ballast))
+    const places: Databases = opening.use(await openDatabases(config, host, data, sealer, ballast))
+    const databases = waking(places, (ref) => pausing.wake(ref))
     early.move()
     if (workforce) opening.use(workforce)
     const bus: Bus = workforce?.bus ?? opening.use(openInProcessBus())
@@ -152,6 +156,7 @@ export class RunningNode implements AsyncDisposable {
         log,
         onChange: (ref) => {
           auth.forget()
+          tokens.forget()
           room.changed(ref)
           void projects.heard(ref)
           sites.invalidate(ref)
@@ -159,6 +164,15 @@ export class RunningNode implements AsyncDisposable {
       }),
     )
     const auth = new Auth(databases.control, sealer, clock, () => versions.believable)
+    const tokens = new Tokens({
+      database: databases.control,
+      sealer,
+      clock,
+      believable: () => versions.believable,
+      issuerOf: (ref) => issuerOf(settings.publicUrl ?? address, ref),
+      fetch: (url, asked) => publicFetch(url, asked, config.auth.issuerOrigins),
+      log,
+    })
     const others = workforce === null ? {} : { others: () => workforce.stored() }
     const logJournal = opening.use(await Journal.open<LogEntry>(path.join(data, 'journal', 'main', 'logs'), log))
     const meterJournal = opening.use(await Journal.open<MeterEntry>(path.join(data, 'journal', 'main', 'meters'), log))
@@ -275,6 +289,7 @@ export class RunningNode implements AsyncDisposable {
         databases,
         blobs,
         projects: () => projects.list(),
+        rests: ({ ref }) => pausing.isPaused(ref),
         stays,
         maxObjectBytes: config.storage.objectMb * MiB,
         wake: (ref) => triggers.wake(ref),
@@ -284,7 +299,12 @@ export class RunningNode implements AsyncDisposable {
       }),
     )
     const tables = opening.use(new Data({ databases, config: config.data, clock, log }))
-    const realtime = opening.use(new Realtime({ databases, config: config.realtime, newId: host.newId, clock, log }))
+    const passwords = new Passwords(host.cores)
+    const users = new Users({ databases, tokens, passwords, refreshSecret: sealer.derive('refresh tokens'), newId: host.newId, clock })
+    const userAdmin = new UserAdmin({ databases, users, passwords, newId: host.newId })
+    const realtime = opening.use(
+      new Realtime({ databases, config: config.realtime, verifyToken: (ref, token) => tokens.verify(ref, token), newId: host.newId, clock, log }),
+    )
     const triggers: Triggers = opening.use(
       new Triggers({
         databases,
@@ -292,6 +312,7 @@ export class RunningNode implements AsyncDisposable {
         queue,
         loopers: (ref) => room.settings.loopers(ref),
         project: (ref) => projects.find(ref),
+        rests: (ref) => pausing.isPaused(ref),
         newId: host.newId,
         region: REGION,
         crash: host.crash,
@@ -305,6 +326,15 @@ export class RunningNode implements AsyncDisposable {
       clock,
       log,
       onCreate: (tx, project) => auth.issueProjectKeys(tx, project),
+      onClone: async (source, project) => {
+        using _bytes = storage.holdBytes(source)
+        await databases.cloneProject(source.ref, project.ref)
+        host.crash('afterCloneDatabase')
+        await storage.cloneProject(source, project)
+        host.crash('afterCloneObjects')
+        await triggers.clearCopy(project.ref)
+        await auth.endSessions(await databases.openProject(project.ref))
+      },
       onDelete: async (project) => {
         await stays.end(project.id)
         await workforce?.depart(project.ref)
@@ -318,9 +348,23 @@ export class RunningNode implements AsyncDisposable {
         await storage.dropProject(project)
         await logs.dropProject(project.ref)
         await usage.dropProject(project.ref)
+        pausing.forget(project.ref)
         auth.forget()
+        tokens.forget()
       },
     })
+    const pausing: Pausing = opening.use(
+      new Pausing({
+        control: places.control,
+        projects,
+        ...restOf({ places, room, sandboxes: sandbox.sandboxes, workforce, realtime, tables, triggers, queue }),
+        idleMs: settings.pauseAfterSeconds * 1000,
+        crash: host.crash,
+        clock,
+        log,
+      }),
+    )
+    await pausing.start()
     await storeFormerJournals(data, { database: databases.control, clock, log, config })
     await sweepFormerWorkers(config, host, place, await guests)
     await Promise.all([projects.start(), logs.start(), usage.start(), versions.start(), room.concurrency.refresh()])
@@ -338,6 +382,7 @@ export class RunningNode implements AsyncDisposable {
         clock,
         log,
         meterWritable: () => usage.writable,
+        enter: (ref) => pausing.enter(ref),
       }),
     )
     const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
@@ -385,7 +430,11 @@ export class RunningNode implements AsyncDisposable {
       databases,
       disk,
       auth,
+      tokens,
+      users,
+      userAdmin,
       projects,
+      pausing,
       content,
       sandbox,
       room,
@@ -421,9 +470,14 @@ export class RunningNode implements AsyncDisposable {
       new Gateway({
         routes,
         upgrades: [...realtimeUpgrades(realtime), ...inspectUpgrades({ functions, sandboxes: sandbox.sandboxes, specs: room.specs, clock, log })],
-        credentials: { verifyKey: (text) => auth.verifyKey(text), verifyHandle: (text) => auth.verifyHandle(text) },
+        credentials: {
+          verifyKey: (text) => auth.verifyKey(text),
+          verifyToken: (ref, token) => tokens.verify(ref, token),
+          verifyHandle: (text) => auth.verifyHandle(text),
+        },
         verifyAws: (request, relay) => verifyAws(auth, request, relay, clock),
         project: async (ref) => projects.find(ref),
+        enter: (ref) => pausing.enter(ref),
         defaultProject: DEFAULT_PROJECT,
         apiOrigin: () => readyLine?.url ?? '',
         mayLoop: ({ project, functionName }) => room.settings.mayLoop(project as ProjectRef, functionName),
@@ -478,6 +532,7 @@ export class RunningNode implements AsyncDisposable {
 
     if (workforce) {
       bus.subscribe('logs.stored', () => logs.heard())
+      bus.subscribe('project.used', (ref) => pausing.used(ref as ProjectRef))
       bus.respond('version.unpacked', async (value) => {
         const { project: ref, name, qualifier } = value as { project: ProjectRef; name: string; qualifier: string }
         await functions.resolve(ref, name, qualifier)
@@ -492,6 +547,7 @@ export class RunningNode implements AsyncDisposable {
     await triggers.start()
     await deployments.start()
     storage.start()
+    pausing.watch()
 
     const stack = opening.move()
     return new RunningNode({

@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { routes as authRoutes } from './auth/http.ts'
-import type { Auth } from './auth/index.ts'
+import { type Auth, keyRoutes, tokenRoutes, type Tokens, type UserAdmin, userRoutes, type Users } from './auth/index.ts'
 import type { Databases } from './backends/database/database.ts'
 import type { Config } from './config.ts'
 import type { InvocationCounters } from './core/counters.ts'
@@ -8,6 +8,7 @@ import type { DiskGuard } from './core/disk.ts'
 import type { Journal } from './core/journal.ts'
 import type { LogEntry } from './core/meter.ts'
 import type { ProjectRef } from './core/project.ts'
+import type { Pausing } from './core/pausing.ts'
 import type { Projects } from './core/projects.ts'
 import type { Route } from './core/route.ts'
 import { routes as dataRoutes } from './data/http.ts'
@@ -50,7 +51,11 @@ export interface Rooms {
   readonly databases: Databases
   readonly disk: DiskGuard
   readonly auth: Auth
+  readonly tokens: Tokens
+  readonly users: Users
+  readonly userAdmin: UserAdmin
   readonly projects: Projects
+  readonly pausing: Pausing
   readonly content: Content
   readonly sandbox: Awaited<ReturnType<typeof openSandboxRoom>>
   readonly room: FunctionRoom
@@ -83,7 +88,7 @@ export interface Rooms {
 
 /** Every route that the node has. */
 export function routeTable(rooms: Rooms): Route[] {
-  const { config, host, data, databases, disk, auth, projects, content, sandbox, room, invoker, queue, triggers, storage, tables, realtime } = rooms
+  const { config, host, data, databases, disk, auth, tokens, projects, content, sandbox, room, invoker, queue, triggers, storage, tables, realtime } = rooms
   const { sites, deployments, migrations, logs, logJournal, usage, counters, lag, workforce, draining, stopping } = rooms
   const { clock, log } = host
   const { sandboxes } = sandbox
@@ -110,8 +115,35 @@ export function routeTable(rooms: Rooms): Route[] {
     }),
     ...projectRoutes({
       projects,
-      revealKeys: (project) => auth.revealProjectKeys(project),
+      pausing: rooms.pausing,
+      revealKeys: async (project) => {
+        const legacy = await tokens.legacy.reveal(project)
+        return { ...(await auth.revealProjectKeys(project)), ...(legacy && { legacy }) }
+      },
+      create: async (ref, name, profile, given) =>
+        await projects.create(ref, name, profile, async (tx, project) => {
+          const { publishableKey: publishable, secretKey: secret } = given
+          await auth.issueProjectKeys(tx, project, { ...(publishable && { publishable }), ...(secret && { secret }) })
+          if (given.legacy) await tokens.legacy.bring(tx, project, given.legacy)
+        }),
       defaultProject: DEFAULT_PROJECT,
+      audit: (what, project) => log.info({ audit: true, project }, what),
+    }),
+    ...tokenRoutes(tokens),
+    ...userRoutes({
+      users: rooms.users,
+      admin: rooms.userAdmin,
+      config: config.auth,
+      version: host.version,
+      clock,
+      audit: (what, project) => log.info({ audit: true, project }, what),
+    }),
+    ...keyRoutes({
+      keys: auth.keys,
+      legacy: tokens.legacy,
+      issuers: tokens.issuers,
+      project: (ref) => projects.find(ref),
+      cut: (ref) => realtime.dropProject(ref, 'a key was revoked'),
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),
     ...authRoutes({ tokens: auth.tokens, audit: (what, project) => log.info({ audit: true, project }, what) }),

@@ -107,6 +107,8 @@ export function openWorkerRoom(opening: AsyncDisposableStack, deps: WorkerRoomDe
       functionSettings.forget(ref)
       secrets.forget(ref)
     },
+    /** A project rests: its sandboxes end with their calls. */
+    rest: (ref: ProjectRef): void => sandboxes.rest(ref),
     /** For what takes the place of another: as `FunctionsDeps.start`. */
     start: async ({ version, instead }: { version: Version; instead: Version | null }) => {
       try {

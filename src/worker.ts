@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { Auth } from './auth/index.ts'
+import { Auth, Tokens } from './auth/index.ts'
 import type { Bus, BusValue } from './backends/bus/bus.ts'
 import { connectionOf } from './backends/database/external.ts'
 import { PostgresDatabase } from './backends/database/postgres.ts'
@@ -12,12 +12,14 @@ import { KnownProjects } from './core/known-projects.ts'
 import type { LogEntry } from './core/meter.ts'
 import type { ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
+import { publicFetch } from './core/public-fetch.ts'
 import { Sealer } from './core/seal.ts'
-import { DEFAULT_PROJECT } from './defaults.ts'
+import { DEFAULT_PROJECT, issuerOf } from './defaults.ts'
 import type { Version } from './functions/index.ts'
 import { Content, Gateway, HandOver, HostNames, Peer, TrustedProxies } from './gateway/index.ts'
 import { Homes, socketOf } from './homes.ts'
 import type { Host } from './host.ts'
+import type { Clock } from './lib/clock.ts'
 import { callRoutes, inspectUpgrades, Invoker, lambdaInvokeRoutes, LeasedSlots, urlDoorRoutes } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
 import { tlsOf } from './listening.ts'
@@ -33,6 +35,8 @@ import { type Boot, peerOf, type Pulse, type WorkerStatus } from './workforce.ts
 /** Of the control database's, all processes together. */
 const CONNECTIONS = 3
 const KEPT_LOOK_MS = 200
+/** How often it is told at most that a project is used. */
+const TOLD_MS = 1_000
 const FAREWELL_MS = 2_000
 
 /**
@@ -77,12 +81,22 @@ export class RunningWorker implements AsyncDisposable {
         log,
         onChange: (ref) => {
           auth.forget()
+          tokens.forget()
           reread(projects.refresh())
           reread(room.changed(ref))
         },
       }),
     )
     const auth = new Auth(control, sealer, clock, () => versions.believable)
+    const tokens = new Tokens({
+      database: control,
+      sealer,
+      clock,
+      believable: () => versions.believable,
+      issuerOf: (ref) => issuerOf(settings.publicUrl ?? boot.address, ref),
+      fetch: (url, asked) => publicFetch(url, asked, config.auth.issuerOrigins),
+      log,
+    })
     auth.believeOperator(Buffer.from(boot.operatorHash, 'base64'))
     const journals = path.join(data, 'journal', name)
     const logJournal = opening.use(await Journal.open<LogEntry>(path.join(journals, 'logs'), log))
@@ -138,6 +152,7 @@ export class RunningWorker implements AsyncDisposable {
         clock,
         log,
         meterWritable: () => usage.writable,
+        enter: openUses(bus, clock),
       }),
     )
     const disk = opening.use(
@@ -185,7 +200,11 @@ export class RunningWorker implements AsyncDisposable {
       new Gateway({
         routes,
         upgrades: inspectUpgrades({ functions, sandboxes: sandbox.sandboxes, specs: room.specs, clock, log }),
-        credentials: { verifyKey: (text) => auth.verifyKey(text), verifyHandle: (text) => auth.verifyHandle(text) },
+        credentials: {
+          verifyKey: (text) => auth.verifyKey(text),
+          verifyToken: (ref, token) => tokens.verify(ref, token),
+          verifyHandle: (text) => auth.verifyHandle(text),
+        },
         verifyAws: (request, relay) => verifyAws(auth, request, relay, clock),
         project,
         defaultProject: DEFAULT_PROJECT,
@@ -230,6 +249,7 @@ export class RunningWorker implements AsyncDisposable {
       room.dropProject(ref)
       await Promise.all([logs.depart(ref), usage.depart(ref)])
     })
+    answer('rest', async (value) => room.rest(value as ProjectRef))
     answer('start', (value) => room.start(value as unknown as { version: Version; instead: Version | null }))
     answer('provision', async (value) => {
       const { version, count } = value as unknown as { version: Version; count: number }
@@ -288,6 +308,21 @@ export class RunningWorker implements AsyncDisposable {
     void functions.expectAll(stopping.signal)
     const stack = opening.move()
     return new RunningWorker(stack, ended.promise)
+  }
+}
+
+/** Tells the main process which projects have calls here, and no more often than that must be known. */
+function openUses(bus: Bus, clock: Clock): (ref: ProjectRef) => Disposable {
+  const toldAt = new Map<ProjectRef, number>()
+  const tell = (ref: ProjectRef) => {
+    const now = clock.monotonic()
+    if (now - (toldAt.get(ref) ?? Number.NEGATIVE_INFINITY) < TOLD_MS) return
+    toldAt.set(ref, now)
+    bus.publish('project.used', ref)
+  }
+  return (ref) => {
+    tell(ref)
+    return { [Symbol.dispose]: () => tell(ref) }
   }
 }
 

@@ -174,6 +174,11 @@ export class Workforce implements AsyncDisposable {
     await this.#crew.ask('depart', project, STORE_MS)
   }
 
+  /** A project rests: they let its sandboxes go. */
+  async rest(project: ProjectRef): Promise<void> {
+    await this.#crew.ask('rest', project, STORE_MS)
+  }
+
   /** Starts a sandbox of a version where it will be called. Null where that is here. */
   async startAt(version: Version, instead: Version | null): Promise<{ readonly fault: { readonly type: string; readonly message: string } | null } | null> {
     const home = this.homes.of(homeKey(version.project, version.functionName))

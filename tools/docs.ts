@@ -2,14 +2,16 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { projectFileSchema } from '../client/project-file.ts'
 import { routes as authRoutes } from '../src/auth/http.ts'
+import { tokenRoutes, userRoutes } from '../src/auth/index.ts'
 import { SECTIONS } from '../src/config.ts'
 import { routes as deploymentRoutes } from '../src/deployments/http.ts'
+import { buildRoutes } from '../src/deployments/builds/http.ts'
 import { ERRORS } from '../src/core/errors.ts'
 import { LIMIT_PROFILES } from '../src/core/limit-profiles.ts'
 import { LIMITS } from '../src/core/limits.ts'
 import { environmentName, flagName } from '../src/core/settings.ts'
 import { lambdaRoutes, MAX_ENVIRONMENT_BYTES, mayflyJsonSchema, routes as functionRoutes, secretRoutes, urlRoutes } from '../src/functions/index.ts'
-import { consoleRoutes, nodeRoutes, projectRoutes } from '../src/gateway/index.ts'
+import { consoleRoutes, mayDeployBy, nodeRoutes, projectRoutes } from '../src/gateway/index.ts'
 import { callRoutes, lambdaInvokeRoutes, queueRoutes, urlDoorRoutes, inspectUpgrades } from '../src/invoke/index.ts'
 import { metricsRoutes, routes as logRoutes } from '../src/observe/http.ts'
 import { METRICS } from '../src/observe/metrics.ts'
@@ -29,12 +31,15 @@ const ROUTES = [
   ...nodeRoutes(nothing),
   ...projectRoutes(nothing),
   ...authRoutes(nothing),
+  ...tokenRoutes(nothing),
+  ...userRoutes({ config: {} } as never),
   ...consoleRoutes(nothing),
   ...functionRoutes(nothing),
   ...secretRoutes(nothing),
   ...urlRoutes(nothing),
   ...siteRoutes(nothing),
   ...deploymentRoutes(nothing),
+  ...buildRoutes(nothing),
   ...logRoutes(nothing, nothing),
   ...metricsRoutes(nothing),
   ...usageRoutes(nothing),
@@ -61,6 +66,7 @@ const WHO: Record<string, string> = {
   own: 'whom the address lets in',
   aws: 'a SigV4 signature',
 }
+const whoOf = (route: (typeof ROUTES)[number]) => `${WHO[route.access] ?? route.access}${mayDeployBy(route) ? ', or a deploy token of it' : ''}`
 
 const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ')
 const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
@@ -200,7 +206,7 @@ Alike in all of them: ${LIMITS.invocationBody.value} bytes of the event of a cal
       'A key stands in `apikey` or in `Authorization: Bearer`. Routes of the data plane also answer below `/p/<ref>` for other projects than the default one, and are the only ones that a function reaches from inside.',
       table(
         ['method', 'path', 'who', 'plane', 'what'],
-        ROUTES.map((route) => [route.method === '*' ? 'any' : route.method, `\`${route.path}\``, WHO[route.access] ?? route.access, route.plane, route.doc]),
+        ROUTES.map((route) => [route.method === '*' ? 'any' : route.method, `\`${route.path}\``, whoOf(route), route.plane, route.doc]),
       ),
     ),
     'docs/mayfly.schema.json': shippedSchema(),

@@ -77,3 +77,36 @@ test('the program that was made of the sources is run as long as it says what th
     rmSync(root, { recursive: true, force: true })
   }
 })
+
+test('commands are made of their sources too, and load what they take of Node as it is', async () => {
+  const root = mkdtempSync(path.join(tmpdir(), 'commands-'))
+  try {
+    const at = (...names: string[]) => path.join(root, ...names)
+    for (const folder of ['cli', 'node_modules']) mkdirSync(at(folder))
+    cpSync(path.join(ROOT, 'node_modules', 'commander'), at('node_modules', 'commander'), { recursive: true })
+    writeFileSync(
+      at('cli', 'main.ts'),
+      `import { promises as fs, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { text } from 'node:stream/consumers'
+import { Command } from 'commander'
+const { late } = await import('./late.ts')
+const all: unknown[] = [new Command('one').name(), path.basename(import.meta.dirname), typeof fs.readFile, readFileSync(import.meta.filename, 'utf8').length > 0, typeof text, late]
+process.stdout.write(all.join(' '))
+`,
+    )
+    writeFileSync(at('cli', 'late.ts'), "import * as os from 'node:os'\nexport const late: string = os.EOL === '\\n' ? 'late' : 'other'\n")
+    const says = () => execFileSync(process.execPath, [programOf(root, 'commands')], { encoding: 'utf8' })
+    const told = 'one cli function true function late'
+    assert.equal(says(), told)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    assert.equal(await makeProgram(root, 'commands'), true)
+    assert.ok(programOf(root, 'commands').endsWith('main.ts.mjs') && isMade(root, 'commands') && !isMade(root))
+    assert.equal(says(), told)
+    // What is bundled of a package goes by what is installed.
+    appendFileSync(at('node_modules', 'commander', 'package.json'), '\n')
+    assert.equal(programOf(root, 'commands'), at('cli', 'main.ts'))
+  } finally {
+    rmSync(root, { recursive: true, force: true })
+  }
+})

@@ -125,7 +125,7 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
 
 await consolePages(lock)
 // Without it the node runs by its sources, and starts more slowly.
-if (!isMade(root)) await run('Program', node, [path.join(root, 'tools', 'program.mjs')], {})
+if (!isMade(root) || !isMade(root, 'commands')) await run('Program', node, [path.join(root, 'tools', 'program.mjs')], {})
 await sandboxRuntime()
 // For who works on Mayfly: a start alone leaves git as it is.
 if (!quiet && installHook(root, process.env)) say('git checks each commit by tools/hooks/pre-commit.')

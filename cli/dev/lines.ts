@@ -1,4 +1,5 @@
 import type { Client, LogLine } from '../../client/client.ts'
+import { inOrderOfTime } from '../../client/log-order.ts'
 import type { Stacks } from './stacks.ts'
 
 export interface Said {
@@ -40,9 +41,14 @@ export class LogLines {
     let seen = ''
     while (!this.#signal.aborted) {
       try {
-        for await (const line of this.#client.followLogs(this.#project, name, 100, this.#signal)) {
-          if (seen !== '' && BigInt(line.seq) <= BigInt(seen)) continue
-          seen = line.seq
+        const fresh = async function* (lines: AsyncIterable<LogLine>) {
+          for await (const line of lines) {
+            if (seen !== '' && BigInt(line.seq) <= BigInt(seen)) continue
+            seen = line.seq
+            yield line
+          }
+        }
+        for await (const line of inOrderOfTime(fresh(this.#client.followLogs(this.#project, name, 100, this.#signal)))) {
           const said = saidOf(name, line, this.#stacks)
           if (said) this.#tell(said)
         }

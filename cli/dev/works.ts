@@ -7,6 +7,7 @@ import { isProjectFile, readMayflyJson } from '../../client/mayfly-json.ts'
 import { applyProject, packProject, readyApps } from '../../client/project.ts'
 import { readyApp } from '../../client/ready-app.ts'
 import { listUrls } from '../../client/urls.ts'
+import { archiveMemory } from '../packing-memory.ts'
 import type { Stacks } from './stacks.ts'
 
 export interface Round {
@@ -34,6 +35,7 @@ export interface WorksDeps {
 export class Works implements AsyncDisposable {
   readonly #deps: WorksDeps
   readonly #bundler = new WarmBundler()
+  readonly #archiver = archiveMemory()
   /** By the function's name, or `site/…`: what is there. */
   #there = new Map<string, string>()
   #last: Round | null = null
@@ -51,7 +53,7 @@ export class Works implements AsyncDisposable {
 
   async #function(): Promise<Round> {
     const { client, project, folder } = this.#deps
-    const packed = await packFolder(folder, null, () => {}, {}, { bundler: this.#bundler, environment: process.env })
+    const packed = await packFolder(folder, null, () => {}, {}, { bundler: this.#bundler, archiver: this.#archiver, environment: process.env })
     const now = new Map([[packed.name, markOf(packed)]])
     const changed = this.#changed(now)
     if (changed.length === 0 && this.#last) return { ...this.#last, changed: null, warnings: [] }
@@ -63,7 +65,7 @@ export class Works implements AsyncDisposable {
 
   async #project(): Promise<Round> {
     const { client, project, folder, page } = this.#deps
-    const packed = await packProject(folder, null, () => {}, { bundler: this.#bundler, page, environment: process.env })
+    const packed = await packProject(folder, null, () => {}, { bundler: this.#bundler, archiver: this.#archiver, page, environment: process.env })
     const now = new Map([
       ...packed.functions.map((one) => [one.name, markOf(one)] as const),
       ...packed.sites.map((site) => [`site ${site.name}`, JSON.stringify(site.files.map((file) => [file.path, file.sha256]))] as const),

@@ -4,11 +4,12 @@ import { hrefOf } from './route.ts'
 import { t } from './text.ts'
 
 /** A trigger as a sentence. */
-export function saysTrigger(project: string, { object, schedule, queue, started }: Omit<TriggerInfo, 'function'>): ReactNode {
+export function saysTrigger(project: string, trigger: Omit<TriggerInfo, 'function'>): ReactNode {
+  const { object, started } = trigger
   if (!object)
     return (
       <>
-        {schedule ? t('schedule') : t('queue')} <code>{schedule ? `${schedule.cron} ${schedule.timezone}` : queue?.name}</code>
+        {saysSource(trigger)}
         {!started && <> · {t('not started by anything yet')}</>}
       </>
     )
@@ -27,6 +28,23 @@ export function saysTrigger(project: string, { object, schedule, queue, started 
           </span>
         </>
       )}
+    </>
+  )
+}
+
+function saysSource({ schedule, queue, topic, row, bus }: Omit<TriggerInfo, 'function'>): ReactNode {
+  const [what, which] = schedule
+    ? [t('schedule'), `${schedule.cron ?? t('every {seconds} s', { seconds: schedule.every ?? 0 })} ${schedule.timezone}`]
+    : queue
+      ? [t('queue'), queue.name]
+      : topic
+        ? [t('topic'), topic.name]
+        : row
+          ? [t('rows {events}', { events: row.events.map((event) => t(event)).join(', ') }), row.table]
+          : [t('bus'), bus?.name]
+  return (
+    <>
+      {what} <code>{which}</code>
     </>
   )
 }

@@ -332,6 +332,7 @@ export class Guest implements AsyncDisposable {
     const call = this.calls.get(frame.stream)
     if (!call || call.done) return void fault('a frame for a call that does not run')
     call.frames.push(frame)
+    if (!this.said.some((one) => one.type === SAYS.loaded)) fault('a frame for a call before the code is loaded')
     const fin = (frame.flags & FLAG.fin) !== 0
     const decide = (outcome: 'result' | 'head' | 'stream' | 'error') => {
       if (call.outcome) fault('a second outcome')

@@ -54,7 +54,7 @@ export const LOAD_FAULTS = {
 export type LoadFault = keyof typeof LOAD_FAULTS
 
 /** What a runtime may say in its hello, and what then is asked of it. */
-export type Feature = 'fetch' | 'relay' | 'compile-cache' | 'stream'
+export type Feature = 'fetch' | 'relay' | 'compile-cache' | 'stream' | 'ahead'
 
 export interface Code {
   /** Name and text of each file in the code folder. */

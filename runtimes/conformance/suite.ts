@@ -8,7 +8,7 @@ import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
 import { encode, FLAG, LOG_WINDOW, MAX_PAYLOAD, RELAY, SANDBOX_WINDOW, SAYS, STREAM_WINDOW, TELLS, u32 } from './frames.ts'
 import { Guest, type HttpCall } from './guest.ts'
-import { type Feature, type HandlerName, LOAD_FAULTS, type LoadFault, type Runtime } from './runtime.ts'
+import { type Code, type Feature, type HandlerName, LOAD_FAULTS, type LoadFault, type Runtime } from './runtime.ts'
 import type { Column } from './table.ts'
 
 const KiB = 1024
@@ -119,6 +119,35 @@ export function runtimeConformance(name: string, runtime: Runtime, column: Colum
         if (!runtime.features.includes('fetch')) return
         await using another = await Guest.start(runtime)
         assert.equal(await another.load(runtime.handler('fetchEcho')), 'fetch')
+      })
+
+      /** With a call right behind its load. */
+      const behind = async (code: Code, kind: 'event' | 'http') => {
+        const guest = await Guest.start(runtime)
+        guest.specialise(code, {}, (frames) => {
+          guest.control.cork()
+          guest.write(frames)
+          assert.equal(kind === 'event' ? guest.event({ n: 1 }) : guest.http(), 1)
+          guest.control.uncork()
+        })
+        return guest
+      }
+      it('runs a call that came behind its load, after it has said loaded', without('ahead'), async () => {
+        await using guest = await behind(runtime.handler('echo'), 'event')
+        assert.deepEqual((await guest.done(1)).json, { n: 1 })
+        assert.deepEqual(await guest.ask({ n: 2 }), { n: 2 })
+      })
+      it('forgets a call behind its load that does not suit its handler', without('ahead'), async () => {
+        await using guest = await behind(runtime.handler('echo'), 'http')
+        await guest.hears(SAYS.loaded)
+        assert.deepEqual(await guest.ask({ n: 2 }), { n: 2 })
+        assert.equal(guest.stream(1).frames.length, 0)
+      })
+      it('says of a call behind a load that fails nothing but the load error', without('ahead'), async () => {
+        await using guest = await behind(runtime.loadFault('the handler is not in the code'), 'event')
+        await guest.hears(SAYS.loadError)
+        await guest.still(() => guest.said.length)
+        assert.equal(guest.stream(1).frames.length, 0)
       })
 
       it('sends what is logged while code loads as nobody’s, before loaded', async () => {

@@ -2,11 +2,12 @@
 // user's handler once and runs calls. User code shares this process: what is needed of the language afterwards is
 // taken before it loads, and the host trusts none of it anyway. Nothing is imported after the hello.
 import { hearIdle } from './callbacks.mjs'
-import { onCancel, onCredit, onData, onEnd, start } from './calls.mjs'
+import { onCancel, onCredit, onData, onEnd, start, startAhead } from './calls.mjs'
 import { F, T } from './frames.mjs'
 import { captureConsole, captureStream, grantLogs } from './logs.mjs'
 import { hearEnds } from './outcomes.mjs'
 import { listenRelay, onRelay, relayAddress } from './relay.mjs'
+import { code } from './running.mjs'
 import { become, prepare, shutDown } from './specialise.mjs'
 import { warm } from './warm.mjs'
 import { control, relay } from './wire.mjs'
@@ -16,11 +17,14 @@ const { parse, stringify } = JSON
 
 let specialiseParts = []
 let announced = null
+/** A call that came before the code was there. */
+let ahead = null
 
 function onControl(type, flags, id, payload) {
   switch (type) {
     case T.call:
-      start(id, flags, payload)
+      if (code.handler === null) ahead = [id, flags, Buffer.from(payload)]
+      else start(id, flags, payload)
       return
     case T.data:
       onData(id, payload)
@@ -44,7 +48,7 @@ function onControl(type, flags, id, payload) {
       }
       if (!(flags & F.fin)) return
       if (isWrapped(announced)) handOver(announced, listener)
-      else become(announced)
+      else become(announced).then(runAhead)
       return
     }
     case T.shutdown:
@@ -53,6 +57,14 @@ function onControl(type, flags, id, payload) {
     case T.warm:
       warm(parse(payload.toString('utf8'))).then(() => control.send(T.warmed, 0, 0))
   }
+}
+
+/** When the host has been told that the code is there: from then on the time of the call runs. Where it does not load, there is no call. */
+function runAhead() {
+  if (ahead === null || code.handler === null) return
+  control.flush()
+  startAhead(...ahead)
+  ahead = null
 }
 
 const handed = handedPort()
@@ -82,7 +94,7 @@ const listener = listenRelay(handed ?? Number(process.argv[2] ?? 9001), (port) =
         runtime: `nodejs${process.versions.node.split('.')[0]}.x`,
         node: process.version,
         relayPort: port,
-        features: ['fetch', 'relay', 'compile-cache', 'stream'],
+        features: ['fetch', 'relay', 'compile-cache', 'stream', 'ahead'],
       }),
     ),
   )

@@ -3,14 +3,22 @@ import { F, T, u32 } from './frames.mjs'
 import { IncomingBody, runFetch } from './fetches.mjs'
 import { runEvent } from './events.mjs'
 import { fail } from './outcomes.mjs'
-import { calls, run, RunningCall } from './running.mjs'
+import { calls, code, run, RunningCall } from './running.mjs'
 import { control, sandboxCredit } from './wire.mjs'
 
 const { parse } = JSON
 
-export function start(id, flags, payload) {
+const headOf = (payload) => parse(payload.toString('utf8', 4, 4 + payload.readUInt32LE(0)))
+
+/** Of a call that was made before anybody knew what the handler is: what does not suit it comes again. */
+export function startAhead(id, flags, payload) {
+  const head = headOf(payload)
+  if ((head.kind === 'http') === (code.handler.kind === 'fetch')) start(id, flags, payload, head)
+}
+
+export function start(id, flags, payload, head = headOf(payload)) {
   const headLength = payload.readUInt32LE(0)
-  const call = new RunningCall(id, parse(payload.toString('utf8', 4, 4 + headLength)))
+  const call = new RunningCall(id, head)
   calls.set(id, call)
   const inline = payload.subarray(4 + headLength)
   if (call.kind === 'event') {

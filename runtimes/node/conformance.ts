@@ -7,7 +7,7 @@ export const nodeRuntime = (command: string | null, absent: string | null = null
   command: command ?? process.execPath,
   args: ['--v8-pool-size=1', '--max-semi-space-size=16', '--disable-warning=ExperimentalWarning', path.join(import.meta.dirname, 'bootstrap.mjs'), '0'],
   environment: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/tmp' },
-  features: ['fetch', 'relay', 'compile-cache', 'stream'],
+  features: ['fetch', 'relay', 'compile-cache', 'stream', 'ahead'],
   calls: 'many',
   adds: [],
   lacks: {},

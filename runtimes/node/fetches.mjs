@@ -84,6 +84,7 @@ export async function runFetch(call) {
     passThroughOnException: () => {},
     awsRequestId: call.context.invocationId,
     failures: call.context.failures ?? 0,
+    lastError: call.context.lastError ?? null,
     getRemainingTimeInMillis: () => call.remainingMs,
   }
   const response = await code.handler.run(request, process.env, context)

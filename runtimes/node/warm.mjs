@@ -4,7 +4,7 @@ import net from 'node:net'
 import path from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { start } from './calls.mjs'
+import { start, startAhead } from './calls.mjs'
 import { encode, F, u32 } from './frames.mjs'
 import { listenRelay, listenTo } from './relay.mjs'
 import { calls, code, forget, withdrawTrace } from './running.mjs'
@@ -41,7 +41,7 @@ export async function warm({ rounds, relayPorts = [], fetches = true, collects =
   const settled = () => new Promise((resolve) => later(resolve))
   for (let i = 0; i < rounds; i++) {
     code.handler = { kind: 'lambda', run: async (event) => ({ statusCode: 200, body: stringify(event) }) }
-    start(1, F.fin, frame({ kind: 'event', remainingMs: 1000, context }, '{"a":[1,"b",{"c":null}]}'))
+    startAhead(1, F.fin, frame({ kind: 'event', remainingMs: 1000, context }, '{"a":[1,"b",{"c":null}]}'))
     await settled()
     if (i % 3 === 1) {
       const run = async (event, stream) => stream.end(stringify(event))

@@ -5,9 +5,10 @@ import type { FunctionRole, Principal } from '../core/principal.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { Sealer } from '../core/seal.ts'
 import type { Clock } from '../lib/clock.ts'
-import { uuidv7 } from '../lib/ids.ts'
+import { Believed } from './believed.ts'
 import { DeployTokens, isDeployToken } from './deploy-tokens.ts'
-import { insertAccessKey, insertApiKey, type KeyKind, selectAccessKey, selectAccessKeys, selectApiKeyByHash, selectApiKeys } from './store.ts'
+import { ApiKeys, makeKey } from './api-keys.ts'
+import { END_SESSIONS, insertAccessKey, type KeyKind, selectAccessKey, selectAccessKeys, selectApiKeyByHash } from './store.ts'
 
 /** Whose sandbox a handle was given to. */
 export interface HandleOwner {
@@ -40,12 +41,10 @@ const OPERATOR = 'mayfly_operator_'
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest()
 const base32 = (bytes: Uint8Array) => [...bytes].map((byte) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'[byte % 32]).join('')
-const checksum = (text: string) => createHash('sha256').update(text).digest('base64url').slice(0, 8)
-
-/** A key of the form that clients know: a kind, 132 random bits, a checksum that only its maker needs to believe. */
-function makeKey(kind: KeyKind): string {
-  const body = randomBytes(17).toString('base64url').slice(0, 22)
-  return `sb_${kind}_${body}_${checksum(body)}`
+/** A key that is known, and until when; of the monotonic clock. */
+interface KnownKey {
+  readonly principal: Principal
+  readonly until: number
 }
 
 /** Keys: who may come in, and as whom. */
@@ -54,7 +53,8 @@ export class Auth {
   readonly #sealer: Sealer
   readonly #clock: Clock
   readonly tokens: DeployTokens
-  readonly #keys: Believed<Principal>
+  readonly keys: ApiKeys
+  readonly #keys: Believed<KnownKey>
   readonly #accessKeys: Believed<AccessKey>
   readonly #handles = new Map<string, HandleOwner>()
   readonly #handleAccessKeys = new Map<string, { readonly secret: string; readonly owner: HandleOwner }>()
@@ -70,23 +70,14 @@ export class Auth {
     this.#sealer = sealer
     this.#clock = clock
     this.tokens = new DeployTokens(database, clock)
-    this.#keys = new Believed(believable)
-    this.#accessKeys = new Believed(believable)
+    this.keys = new ApiKeys({ database, sealer, clock, changed: () => this.forget() })
+    this.#keys = new Believed(LIMITS.believedKeys.value, believable)
+    this.#accessKeys = new Believed(LIMITS.believedKeys.value, believable)
   }
 
-  /** Makes a project's first keys, in the transaction that makes the project. */
-  async issueProjectKeys(tx: Tx, project: Project): Promise<void> {
-    for (const kind of ['publishable', 'secret'] as const) {
-      const id = uuidv7(this.#clock.now())
-      const value = makeKey(kind)
-      await insertApiKey(tx, {
-        id,
-        projectId: project.id,
-        kind,
-        hash: sha256(value),
-        value: this.#sealer.seal({ project: project.id, table: 'api_key', column: 'value', row: id }, Buffer.from(value)),
-      })
-    }
+  /** Makes a project's first keys, in the transaction that makes the project. @param given  keys that it brings along */
+  async issueProjectKeys(tx: Tx, project: Project, given: Partial<Record<KeyKind, string>> = {}): Promise<void> {
+    await this.keys.issueFirst(tx, project, given)
     const id = `AKIA${base32(randomBytes(16))}`
     const secret = randomBytes(30).toString('base64')
     await insertAccessKey(tx, {
@@ -98,15 +89,10 @@ export class Auth {
 
   /** The keys in clear: an act of the operator. */
   async revealProjectKeys(project: Project): Promise<ProjectKeys> {
-    const keys = await selectApiKeys(this.#database.sql, project.id)
-    const reveal = (kind: KeyKind) => {
-      const row = keys.find((key) => key.kind === kind)
-      return row ? this.#sealer.open({ project: project.id, table: 'api_key', column: 'value', row: row.id }, row.value).toString() : ''
-    }
     const [access] = await selectAccessKeys(this.#database.sql, project.id)
     return {
-      publishableKey: reveal('publishable'),
-      secretKey: reveal('secret'),
+      publishableKey: await this.keys.current(project, 'publishable'),
+      secretKey: await this.keys.current(project, 'secret'),
       accessKey: {
         id: access?.id ?? '',
         secret: access ? this.#sealer.open({ project: project.id, table: 'access_key', column: 'secret', row: access.id }, access.secret).toString() : '',
@@ -138,11 +124,20 @@ export class Auth {
     if (key.startsWith(OPERATOR))
       return this.#operatorHash !== null && timingSafeEqual(sha256(key), this.#operatorHash) ? { kind: 'operator', id: 'local' } : null
     if (!key.startsWith('sb_')) return null
-    return await this.#keys.get(key, async () => {
+    const known = await this.#keys.get(key, async () => {
+      const askedAt = this.#clock.monotonic()
       // Found by the hash of the whole: how long it takes says nothing about the key.
       const [row] = await selectApiKeyByHash(this.#database.sql, sha256(key))
-      return row ? { kind: row.kind === 'secret' ? 'service' : 'anon', project: row.ref, keyId: row.id } : null
+      if (!row) return null
+      const principal: Principal = { kind: row.kind === 'secret' ? 'service' : 'anon', project: row.ref, keyId: row.id }
+      return { principal, until: row.leftMs === null ? Number.POSITIVE_INFINITY : askedAt + row.leftMs }
     })
+    return known && this.#clock.monotonic() < known.until ? known.principal : null
+  }
+
+  /** A project's database was made as a copy: nobody is signed in to it. */
+  async endSessions(database: Database): Promise<void> {
+    await database.script(END_SESSIONS)
   }
 
   /** The secret of an access key, for checking a signature. */
@@ -217,32 +212,5 @@ export class Auth {
   forget(): void {
     this.#keys.clear()
     this.#accessKeys.clear()
-  }
-}
-
-/** What was learnt of a few thousand keys, a "no" as well. */
-class Believed<T> {
-  readonly #believable: () => boolean
-  readonly #entries = new Map<string, T | null>()
-  /** Raised when all is forgotten: what was asked before is not kept. */
-  #generation = 0
-
-  constructor(believable: () => boolean) {
-    this.#believable = believable
-  }
-  async get(name: string, ask: () => Promise<T | null>): Promise<T | null> {
-    const known = this.#entries.get(name)
-    if (known !== undefined && this.#believable()) return known
-    const generation = this.#generation
-    const value = await ask()
-    if (generation !== this.#generation) return value
-    this.#entries.delete(name)
-    this.#entries.set(name, value)
-    if (this.#entries.size > LIMITS.believedKeys.value) this.#entries.delete(this.#entries.keys().next().value as string)
-    return value
-  }
-  clear(): void {
-    this.#generation++
-    this.#entries.clear()
   }
 }

@@ -9,6 +9,8 @@ export interface ApiKeyRow {
   readonly ref: ProjectRef
   readonly kind: KeyKind
   readonly value: Buffer
+  readonly createdAt: Date
+  readonly endsAt: Date | null
 }
 export interface AccessKeyRow {
   readonly id: string
@@ -24,15 +26,35 @@ export const insertAccessKey = (tx: Tx, key: { id: string; projectId: string; se
   insert into mayfly.access_key (id, project_id, secret) values (${key.id}, ${key.projectId}, ${key.secret})`
 
 // index: api_key_hash_key
-export const selectApiKeyByHash = (sql: Ask, hash: Buffer) => sql<ApiKeyRow>`
-  select key.id, key.project_id as "projectId", project.ref, key.kind, key.value
+export const selectApiKeyByHash = (sql: Ask, hash: Buffer) => sql<ApiKeyRow & { readonly leftMs: number | null }>`
+  select key.id, key.project_id as "projectId", project.ref, key.kind, key.value, key.created_at as "createdAt", key.ends_at as "endsAt",
+         extract(epoch from key.ends_at - clock_timestamp())::float8 * 1000 as "leftMs"
     from mayfly.api_key as key join mayfly.project as project on project.id = key.project_id
-   where key.hash = ${hash} and project.state = 'active'`
+   where key.hash = ${hash} and project.state = 'active' and (key.ends_at is null or key.ends_at > clock_timestamp())`
 
+/** Those that have not ended, the oldest first. */
 export const selectApiKeys = (sql: Ask, projectId: string) => sql<ApiKeyRow>`
-  select key.id, key.project_id as "projectId", project.ref, key.kind, key.value
+  select key.id, key.project_id as "projectId", project.ref, key.kind, key.value, key.created_at as "createdAt", key.ends_at as "endsAt"
     from mayfly.api_key as key join mayfly.project as project on project.id = key.project_id
-   where key.project_id = ${projectId} order by key.created_at`
+   where key.project_id = ${projectId} and (key.ends_at is null or key.ends_at > clock_timestamp()) order by key.created_at, key.id`
+
+/** Changes of one project's keys come one after the other; what has ended goes. */
+export const lockProjectOfKeys = async (tx: Tx, projectId: string): Promise<void> => {
+  await tx`select from mayfly.project where id = ${projectId} for update`
+  await tx`delete from mayfly.api_key where project_id = ${projectId} and ends_at <= clock_timestamp()`
+}
+
+export const endApiKeys = (tx: Tx, projectId: string, kind: KeyKind, overlapMs: number) => tx`
+  update mayfly.api_key set ends_at = least(ends_at, clock_timestamp() + ${overlapMs} * interval '1 millisecond')
+   where project_id = ${projectId} and kind = ${kind}`
+
+export const deleteApiKey = (tx: Tx, projectId: string, id: string) => tx`delete from mayfly.api_key where project_id = ${projectId} and id::text = ${id}`
+
+/** Of a copy of another project's database: who is signed in there is not signed in here. */
+export const END_SESSIONS = `do $$ begin
+  if to_regclass('auth.refresh_tokens') is not null then delete from auth.refresh_tokens; end if;
+  if to_regclass('auth.sessions') is not null then delete from auth.sessions; end if;
+end $$`
 
 export const selectAccessKey = (sql: Ask, id: string) => sql<AccessKeyRow>`
   select key.id, key.project_id as "projectId", project.ref, key.secret

@@ -1,4 +1,4 @@
-/** Moments of the photo job, and of a deployment, at which a test ends the node, to see that nothing is lost. */
+/** Moments of the photo job, of a deployment, and of the life of a project, at which a test ends the node, to see that nothing is lost. */
 export const CRASH_POINTS = [
   'afterBytesFsync',
   'afterObjectCommit',
@@ -8,6 +8,11 @@ export const CRASH_POINTS = [
   'afterRunBeforeSettle',
   'afterThumbnailCommit',
   'afterDeployStep',
+  'afterPauseLetGo',
+  'afterPauseCommit',
+  'afterResumeCommit',
+  'afterCloneDatabase',
+  'afterCloneObjects',
 ] as const
 export type CrashPoint = (typeof CRASH_POINTS)[number]
 

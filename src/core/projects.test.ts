@@ -12,7 +12,15 @@ import { Projects } from './projects.ts'
 import { Sealer } from './seal.ts'
 
 const projectsOn = (databases: Databases) =>
-  new Projects({ databases, sealer: new Sealer(randomBytes(32)), clock: systemClock, log: silentLog, onCreate: async () => {}, onDelete: async () => {} })
+  new Projects({
+    databases,
+    sealer: new Sealer(randomBytes(32)),
+    clock: systemClock,
+    log: silentLog,
+    onCreate: async () => {},
+    onClone: async () => {},
+    onDelete: async () => {},
+  })
 
 describe('Projects', () => {
   it('does not start with another instance key than the one that sealed', async () => {

@@ -1,4 +1,4 @@
-import { DatabaseError, type Databases, type Tx } from '../backends/database/database.ts'
+import { CloneUnavailable, DatabaseError, type Databases, type Tx } from '../backends/database/database.ts'
 import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { StartError } from './data-directory.ts'
@@ -16,6 +16,8 @@ export interface ProjectsDeps {
   readonly log: Log
   /** What other rooms add to a new project in the transaction that makes it: its keys. */
   readonly onCreate: (tx: Tx, project: Project) => Promise<void>
+  /** Copies what a project has on disk into one that is being made, and takes out of it what is the other's alone. May be called again. */
+  readonly onClone: (source: Project, project: Project) => Promise<void>
   /** What they give back when one goes: code on disk, sandboxes. */
   readonly onDelete: (project: Project) => Promise<void>
 }
@@ -29,6 +31,8 @@ export class Projects {
   readonly #byRef = new Map<ProjectRef, Project>()
   readonly #profiles = new Map<ProjectRef, LimitProfileName>()
   readonly #working = new Map<ProjectRef, Promise<void>>()
+  /** What those that are being made are copies of, by id. */
+  readonly #clones = new Map<ProjectRef, string>()
 
   constructor(deps: ProjectsDeps) {
     this.#deps = deps
@@ -80,17 +84,38 @@ export class Projects {
     if (profile !== null && this.#byRef.has(ref)) this.#profiles.set(ref, profile)
   }
 
+  /** A new project with the rows and objects that another has now. @throws MayflyError project_not_found, bad_request, project_exists, clone_unavailable */
+  async clone(source: ProjectRef, refText: string, name: string, onCreate: ProjectsDeps['onCreate'] = this.#deps.onCreate): Promise<Project> {
+    const from = this.#byRef.get(source)
+    if (from?.state !== 'active') throw new MayflyError('project_not_found', `there is no project ${source}`)
+    try {
+      return await this.#make(refText, name, this.limitProfileOf(source), onCreate, from)
+    } catch (error) {
+      if (!(error instanceof CloneUnavailable)) throw error
+      throw new MayflyError('clone_unavailable', `the project ${source} cannot be copied: ${error.message}`, { cause: error })
+    }
+  }
+
   /** @throws MayflyError bad_request, project_exists */
-  async create(refText: string, name: string, limitProfile: LimitProfileName = DEFAULT_LIMIT_PROFILE): Promise<Project> {
+  async create(
+    refText: string,
+    name: string,
+    limitProfile: LimitProfileName = DEFAULT_LIMIT_PROFILE,
+    onCreate: ProjectsDeps['onCreate'] = this.#deps.onCreate,
+  ): Promise<Project> {
+    return await this.#make(refText, name, limitProfile, onCreate, null)
+  }
+
+  async #make(refText: string, name: string, limitProfile: LimitProfileName, onCreate: ProjectsDeps['onCreate'], source: Project | null): Promise<Project> {
     const ref = parseProjectRef(refText)
     if (!ref) throw new MayflyError('bad_request', 'ref: 3 to 40 of a-z, 0-9 and hyphens inside, beginning with a letter')
     const id = uuidv7(this.#deps.clock.now())
     const dataKey = this.#deps.sealer.makeDataKey(id)
     try {
       await this.#deps.databases.control.transaction(async (tx) => {
-        const [row] = await insertProject(tx, { id, ref, name, dataKey, limitProfile })
+        const [row] = await insertProject(tx, { id, ref, name, dataKey, limitProfile, clonedFrom: source?.id ?? null })
         this.#deps.sealer.useDataKey(id, dataKey)
-        await this.#deps.onCreate(tx, row as ProjectRow)
+        await onCreate(tx, row as ProjectRow)
       })
     } catch (error) {
       this.#deps.sealer.forget(id)
@@ -101,6 +126,7 @@ export class Projects {
     if (this.#byRef.get(ref)?.id !== id) {
       this.#byRef.set(ref, { id, ref, name, state: 'creating' })
       this.#profiles.set(ref, limitProfile)
+      if (source) this.#clones.set(ref, source.id)
     }
     await this.#reconcile(ref)
     const made = this.#byRef.get(ref)
@@ -122,6 +148,27 @@ export class Projects {
     this.#deps.sealer.useDataKey(row.id, row.dataKey)
     this.#byRef.set(row.ref, { id: row.id, ref: row.ref, name: row.name, state: row.state })
     this.#profiles.set(row.ref, row.limitProfile)
+    if (row.state === 'creating' && row.clonedFrom !== null) this.#clones.set(row.ref, row.clonedFrom)
+    else this.#clones.delete(row.ref)
+  }
+
+  /** What a copy begins with. @returns false when it cannot be made: then the project goes. */
+  async #copy(project: Project): Promise<boolean> {
+    const sourceId = this.#clones.get(project.ref)
+    if (sourceId === undefined) return true
+    const source = this.list().find(({ id, state }) => id === sourceId && state === 'active')
+    try {
+      if (!source) throw new MayflyError('project_not_found', `the project that ${project.ref} was to be a copy of is gone`)
+      await this.#deps.onClone(source, project)
+      return true
+    } catch (error) {
+      // Half of a project is none: whoever asked is told, and asks again.
+      const [row] = await updateProjectState(this.#deps.databases.control.sql, project.ref, 'deleting')
+      if (row) this.#take(row)
+      await this.#step(project.ref)
+      if (source) throw error
+      return false
+    }
   }
 
   /** One at a time for one project; each step may be repeated. */
@@ -140,6 +187,7 @@ export class Projects {
     const { databases } = this.#deps
     const project = this.#byRef.get(ref)
     if (project?.state === 'creating') {
+      if (!(await this.#copy(project))) return await this.#step(ref)
       await databases.ensureProject(ref)
       const [row] = await updateProjectState(databases.control.sql, ref, 'active')
       if (row) this.#take(row)

@@ -1,10 +1,7 @@
 import type { Database, Tx } from '../backends/database/database.ts'
 import { MayflyError } from './errors.ts'
-import type { Principal } from './principal.ts'
+import type { Principal, SqlRole } from './principal.ts'
 import { setRole } from './store.ts'
-
-/** The roles of a project's database that a request may act in. */
-export type SqlRole = 'anon' | 'authenticated' | 'service_role'
 
 /** Whom PostgreSQL sees: row-level security decides by role and claims. */
 export interface SqlIdentity {
@@ -16,7 +13,7 @@ export interface SqlIdentity {
 /** @throws MayflyError key_missing when there is nobody to act as; not_allowed for a function without a role */
 export function identityOf(principal: Principal): SqlIdentity {
   const role = roleOf(principal)
-  return { role, claims: { role } }
+  return { role, claims: principal.kind === 'user' ? principal.claims : { role } }
 }
 
 function roleOf(principal: Principal): SqlRole {
@@ -27,6 +24,8 @@ function roleOf(principal: Principal): SqlRole {
       return 'service_role'
     case 'anon':
       return 'anon'
+    case 'user':
+      return principal.role
     case 'function':
       if (principal.role === 'none') throw new MayflyError('not_allowed', `the function "${principal.functionName}" has no role in its project`)
       return principal.role

@@ -7,18 +7,21 @@ type Ask = Sql | Tx
 export interface ProjectRow extends Project {
   readonly dataKey: Buffer
   readonly limitProfile: LimitProfileName
+  /** The id of the project that it begins as a copy of. */
+  readonly clonedFrom: string | null
 }
 
 export const insertProject = (
   sql: Ask,
-  project: { id: string; ref: ProjectRef; name: string; dataKey: Buffer; limitProfile?: LimitProfileName },
+  project: { id: string; ref: ProjectRef; name: string; dataKey: Buffer; limitProfile?: LimitProfileName; clonedFrom?: string | null },
 ) => sql<ProjectRow>`
-  insert into mayfly.project (id, ref, name, state, data_key, limit_profile)
-  values (${project.id}, ${project.ref}, ${project.name}, 'creating', ${project.dataKey}, ${project.limitProfile ?? DEFAULT_LIMIT_PROFILE})
-  returning id, ref, name, state, data_key as "dataKey", limit_profile as "limitProfile"`
+  insert into mayfly.project (id, ref, name, state, data_key, limit_profile, cloned_from)
+  values (${project.id}, ${project.ref}, ${project.name}, 'creating', ${project.dataKey}, ${project.limitProfile ?? DEFAULT_LIMIT_PROFILE},
+          ${project.clonedFrom ?? null})
+  returning id, ref, name, state, data_key as "dataKey", limit_profile as "limitProfile", cloned_from as "clonedFrom"`
 
 export const selectProjects = (sql: Ask) => sql<ProjectRow>`
-  select id, ref, name, state, data_key as "dataKey", limit_profile as "limitProfile" from mayfly.project order by created_at, id`
+  select id, ref, name, state, data_key as "dataKey", limit_profile as "limitProfile", cloned_from as "clonedFrom" from mayfly.project order by created_at, id`
 
 /** Null where there is no such project. */
 export const selectLimitProfile = async (sql: Ask, ref: ProjectRef): Promise<LimitProfileName | null> => {
@@ -35,7 +38,15 @@ export const selectProjectVersions = (sql: Ask) => sql<{ ref: ProjectRef; versio
 /** What is being deleted comes to no other state any more. */
 export const updateProjectState = (sql: Ask, ref: ProjectRef, state: Exclude<ProjectState, 'creating'>) => sql<ProjectRow>`
   update mayfly.project set state = ${state}, version = version + 1 where ref = ${ref} and (${state} = 'deleting' or state = 'creating')
-  returning id, ref, name, state, data_key as "dataKey", limit_profile as "limitProfile"`
+  returning id, ref, name, state, data_key as "dataKey", limit_profile as "limitProfile", cloned_from as "clonedFrom"`
+
+export const selectPaused = (sql: Ask) => sql<{ ref: ProjectRef }>`select ref from mayfly.project where paused_at is not null and state = 'active'`
+
+/** By id: of a project that went, and of another of its name, nothing is changed. */
+export const updatePaused = (sql: Ask, id: string) => sql<{ ref: ProjectRef }>`
+  update mayfly.project set paused_at = clock_timestamp() where id = ${id} and state = 'active' returning ref`
+
+export const updateResumed = (sql: Ask, ref: ProjectRef) => sql`update mayfly.project set paused_at = null where ref = ${ref}`
 
 export const deleteProject = (sql: Ask, ref: ProjectRef) => sql`delete from mayfly.project where ref = ${ref} and state = 'deleting'`
 

@@ -58,31 +58,43 @@ const isZone = (name: string) => {
 /** Null when it is one; else what is wrong with it. */
 function cronFault(text: string): string | null {
   try {
-    const next = new Cron(text, { paused: true, mode: '5-part', timezone: 'UTC' }).nextRun()
+    const next = new Cron(text, { paused: true, mode: '5-or-6-parts', timezone: 'UTC' }).nextRun()
     return next === null ? 'never comes' : null
   } catch (error) {
     return error instanceof Error ? error.message.replace(/^CronPattern: /, '') : 'is none'
   }
 }
 
-const scheduleTrigger = z.strictObject(
-  {
-    cron: z
-      .string({ error: 'must be five fields such as `0 3 * * *`' })
-      .max(100, { error: 'must be at most 100 characters' })
-      .superRefine((text, context) => {
-        const fault = cronFault(text)
-        if (fault !== null) context.addIssue({ code: 'custom', message: `must be five fields such as \`0 3 * * *\`: ${fault}` })
-      })
-      .meta({ description: 'Minute, hour, day of the month, month, day of the week.' }),
-    timezone: z
-      .string({ error: 'must be a time zone such as `Asia/Seoul`' })
-      .refine(isZone, { error: 'must be a time zone such as `Asia/Seoul`' })
-      .default('UTC')
-      .meta({ description: 'Where it is that time.' }),
-  },
-  { error: unknownKeys('must be an object with `cron`') },
-)
+const DAY_SECONDS = 86_400
+
+const scheduleTrigger = z
+  .strictObject(
+    {
+      cron: z
+        .string({ error: 'must be five fields such as `0 3 * * *`' })
+        .max(100, { error: 'must be at most 100 characters' })
+        .superRefine((text, context) => {
+          const fault = cronFault(text)
+          if (fault !== null) context.addIssue({ code: 'custom', message: `must be five fields such as \`0 3 * * *\`: ${fault}` })
+        })
+        .optional()
+        .meta({ description: 'Minute, hour, day of the month, month, day of the week; a field before them is seconds.' }),
+      every: z
+        .number({ error: 'must be a number of seconds' })
+        .int({ error: 'must be a whole number of seconds' })
+        .min(1, { error: 'must be 1 or more' })
+        .max(366 * DAY_SECONDS, { error: 'must be a year or less' })
+        .optional()
+        .meta({ description: 'Seconds from one start to the next, in place of `cron`.' }),
+      timezone: z
+        .string({ error: 'must be a time zone such as `Asia/Seoul`' })
+        .refine(isZone, { error: 'must be a time zone such as `Asia/Seoul`' })
+        .default('UTC')
+        .meta({ description: 'Where it is that time.' }),
+    },
+    { error: unknownKeys('must be an object with `cron`') },
+  )
+  .refine(({ cron, every }) => (cron === undefined) !== (every === undefined), { error: 'must have either `cron` or `every`' })
 
 const queueTrigger = z.strictObject(
   {
@@ -101,15 +113,64 @@ const queueTrigger = z.strictObject(
   { error: unknownKeys('must be an object with `name`') },
 )
 
-const SOURCES = ['object', 'schedule', 'queue'] as const
+const topicTrigger = z.strictObject(
+  {
+    name: z
+      .string({ error: 'must be the name of a topic' })
+      .regex(/^[a-zA-Z0-9_-]{1,256}$/, { error: 'must be 1 to 256 letters, digits, `-` and `_`' })
+      .meta({ description: 'The topic whose messages it takes.' }),
+    subscription: z
+      .string({ error: 'must be the name of a subscription' })
+      .regex(/^[a-zA-Z0-9._-]{1,80}$/, { error: 'must be 1 to 80 letters, digits, `.`, `-` and `_`' })
+      .optional()
+      .meta({ description: 'What keeps its messages; each subscription gets every message once. By itself the function is one.' }),
+  },
+  { error: unknownKeys('must be an object with `name`') },
+)
+
+const ROW_EVENTS = ['insert', 'update', 'delete'] as const
+
+const rowTrigger = z.strictObject(
+  {
+    table: z
+      .string({ error: 'must be a table such as `public.orders`' })
+      .regex(/^[^.]{1,63}\.[^.]{1,63}$/, { error: 'must be a schema and a table, such as `public.orders`' })
+      .refine(isPlainText, { error: 'must not hold control characters' })
+      .meta({ description: 'The table whose rows it watches, with its schema.' }),
+    events: z
+      .array(z.enum(ROW_EVENTS, { error: 'must be `insert`, `update` or `delete`' }), { error: 'must be a list of `insert`, `update` and `delete`' })
+      .min(1, { error: 'must name at least one event' })
+      .refine((events) => new Set(events).size === events.length, { error: 'must name each event once' })
+      .default([...ROW_EVENTS])
+      .meta({ description: 'What happens to a row.' }),
+  },
+  { error: unknownKeys('must be an object with `table`') },
+)
+
+const busTrigger = z.strictObject(
+  {
+    name: z
+      .string({ error: 'must be the name of a bus' })
+      .regex(/^[a-zA-Z0-9._-]{1,256}$/, { error: 'must be 1 to 256 letters, digits, `.`, `-` and `_`' })
+      .default('default')
+      .meta({ description: 'The bus whose events it takes.' }),
+  },
+  { error: unknownKeys('must be an object') },
+)
+
+const SOURCES = ['object', 'schedule', 'queue', 'topic', 'row', 'bus'] as const
+const NOT_YET = 'Stored, and not started by anything yet.'
 
 /** One trigger: exactly one source. */
 export const triggerSpecSchema = z
   .strictObject(
     {
       object: objectTrigger.meta({ description: 'Objects of a bucket that come or go.' }).optional(),
-      schedule: scheduleTrigger.meta({ description: 'A time that comes again and again. Stored, and not started by anything yet.' }).optional(),
-      queue: queueTrigger.meta({ description: 'Messages of a queue. Stored, and not started by anything yet.' }).optional(),
+      schedule: scheduleTrigger.meta({ description: `A time that comes again and again. ${NOT_YET}` }).optional(),
+      queue: queueTrigger.meta({ description: `Messages of a queue. ${NOT_YET}` }).optional(),
+      topic: topicTrigger.meta({ description: `Messages of a topic. ${NOT_YET}` }).optional(),
+      row: rowTrigger.meta({ description: `Rows of a table that come, change or go. ${NOT_YET}` }).optional(),
+      bus: busTrigger.meta({ description: `Events of a bus. ${NOT_YET}` }).optional(),
     },
     { error: unknownKeys('must be an object such as {"object": {…}}') },
   )
@@ -125,9 +186,47 @@ export const triggersSpecSchema = z
 
 export type TriggerSpec = z.infer<typeof triggerSpecSchema>
 
+const words = (text: string) => text.trim().split(/\s+/).join(' ')
+const set = <T extends string>(texts: readonly T[]): T[] => [...new Set(texts)].toSorted()
+
+/** One in the same words however it was written, so that equal ones are found equal. */
+export function tidiedTrigger({ object, schedule, queue, topic, row, bus }: TriggerSpec): TriggerSpec {
+  if (schedule) {
+    const { cron, every, timezone } = schedule
+    return { schedule: { ...(cron === undefined ? {} : { cron: words(cron) }), ...(every === undefined ? {} : { every }), timezone } }
+  }
+  if (queue) return { queue: { name: queue.name, batchSize: queue.batchSize } }
+  if (topic) return { topic: { name: topic.name, ...(topic.subscription === undefined ? {} : { subscription: topic.subscription }) } }
+  if (row) return { row: { table: row.table, events: set(row.events) } }
+  if (bus) return { bus: { name: bus.name } }
+  if (!object) return {}
+  const { bucket, events, prefix, suffix } = object
+  return {
+    object: {
+      bucket,
+      events: set(events),
+      ...(prefix ? { prefix: set(prefix) } : {}),
+      ...(suffix ? { suffix: set(suffix.map((text) => text.toLowerCase())) } : {}),
+    },
+  }
+}
+
+/** What a trigger waits for and the kind of event by which `mayfly invoke` starts its function; null where the node does. */
+function waitsFor({ schedule, queue, topic, row, bus }: TriggerSpec): readonly [what: string, event: string] | null {
+  if (schedule) return [`the schedule \`${schedule.cron ?? `every ${schedule.every} s`}\``, 'schedule']
+  if (queue) return [`the queue ${queue.name}`, 'queue']
+  if (topic) return [`the topic ${topic.name}`, 'topic']
+  if (row) return [`the table ${row.table}`, row.events.includes('insert') ? 'row' : `row:${row.events[0]}`]
+  if (bus) return [`the bus ${bus.name}`, 'bus']
+  return null
+}
+
+/** Null where the node starts it by itself; else the kind of event by which `mayfly invoke` does. */
+export const invokedBy = (trigger: TriggerSpec): string | null => waitsFor(trigger)?.[1] ?? null
+
 /** Sentences about those whose source does not start anything yet. */
 export const notStartedYet = (functionName: string, triggers: readonly TriggerSpec[]): string[] =>
-  triggers.flatMap(({ schedule, queue }) => {
-    const [what, event] = schedule ? [`the schedule \`${schedule.cron}\``, 'schedule'] : queue ? [`the queue ${queue.name}`, 'queue'] : []
+  triggers.flatMap((trigger) => {
+    const [what, event] = waitsFor(trigger) ?? []
     return what === undefined ? [] : [`${what} is not started by anything yet; \`mayfly invoke ${functionName} --event ${event}\` starts it.`]
   })

@@ -44,11 +44,11 @@ describe('errors of the data API', () => {
   })
   it('stand in a catalogue', () => assert.ok(Object.values(DATA_ERRORS).every((each) => each >= 300 && each < 600)))
   it('are told with all four fields, and a wait where one helps', () => {
-    const reply = failure(new DataError('PGRST003', 'm'), { id: '', headers: {} })
+    const reply = failure(new DataError('PGRST003', 'm'))
     assert.deepEqual([reply.status, reply.headers?.['retry-after'], reply.headers?.['proxy-status']], [504, '1', 'PostgREST; error=PGRST003'])
     assert.deepEqual(JSON.parse(String(reply.body)), { code: 'PGRST003', details: null, hint: null, message: 'm' })
-    assert.equal(failure(new MayflyError('database_unavailable', 'x'), { id: '', headers: {} }).status, 503)
-    const fault = failure(new Error('a secret'), { id: '', headers: {} })
+    assert.equal(failure(new MayflyError('database_unavailable', 'x')).status, 503)
+    const fault = failure(new Error('a secret'))
     assert.deepEqual([fault.status, String(fault.body).includes('secret')], [500, false])
   })
   it('of SQL say all of an answer, or are told to be unreadable', () => {

@@ -36,6 +36,7 @@ export const DATA_ERRORS = {
   PGRST204: 400,
   PGRST205: 404,
   PGRST301: 401,
+  PGRST303: 401,
 } as const satisfies Record<string, number>
 export type DataErrorCode = keyof typeof DATA_ERRORS
 

@@ -1,7 +1,8 @@
 import { DatabaseError } from '../backends/database/database.ts'
 import { ERRORS, MayflyError } from '../core/errors.ts'
 import type { Project } from '../core/project.ts'
-import type { FailContext, Reply, Route } from '../core/route.ts'
+import type { Reply, Route } from '../core/route.ts'
+import { identityOf } from '../core/session.ts'
 import { AnswerTooLarge, DataError, statusOfSqlState } from './errors.ts'
 import { serve } from './pipeline.ts'
 import { WithoutWhere } from './plan/plan-request.ts'
@@ -25,7 +26,7 @@ export function routes(data: Data): Route[] {
       } catch (error) {
         if (!(error instanceof DatabaseError) || error.isAway) throw error
         context.signal.throwIfAborted()
-        throw new Refused(error, context.principal.kind === 'anon')
+        throw new Refused(error, identityOf(context.principal).role === 'anon')
       }
     },
   })
@@ -62,7 +63,7 @@ class Refused extends Error {
 const BEARER = 'Bearer'
 
 /** The error in the words of the data API; of a refusal before it (a key, a full disk), the catalogue's code and status. */
-export function failure(error: unknown, context: FailContext): Reply {
+export function failure(error: unknown): Reply {
   if (error instanceof DataError) {
     const more: Record<string, string> = error.status === 503 || error.status === 504 ? { 'retry-after': '1' } : {}
     return errorReply(error.status, error.code, error.message, error.details, error.hint, more)
@@ -76,20 +77,20 @@ export function failure(error: unknown, context: FailContext): Reply {
     return errorReply(status, sqlState, message, detail, hint, status === 401 ? { 'www-authenticate': BEARER } : {})
   }
   const known = error instanceof MayflyError ? error : new MayflyError('internal', 'the request failed by a fault of this node')
-  if (known.code === 'key_missing' || known.code === 'key_invalid') return keyReply(known, context)
+  if (known.code === 'key_missing' || known.code === 'key_invalid') return keyReply(known)
+  if (known.code === 'token_invalid' || known.code === 'token_expired' || known.code === 'token_refused') return tokenReply(known)
   if (known.code === 'database_unavailable') return errorReply(503, 'PGRST000', 'Database connection error.', null, null, { 'retry-after': '1' })
   const { status, retry, hint } = ERRORS[known.code]
   return errorReply(status, known.code, known.message, null, hint, retry === 'after' ? { 'retry-after': '1' } : {})
 }
 
-/** What is no key, but a token, is told as one that nobody here has signed. */
-function keyReply(error: MayflyError, { headers }: FailContext): Reply {
-  const bearer = /^bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
-  if (bearer !== undefined && !/^(sb_|mayfly_)/.test(bearer)) {
-    const parts = bearer.split('.').length
-    const message = parts === 3 ? 'No suitable key or wrong key type' : `Expected 3 parts in JWT; got ${parts}`
-    return errorReply(401, 'PGRST301', message, null, null, { 'www-authenticate': `Bearer error="invalid_token", error_description="${message}"` })
-  }
+function tokenReply(error: MayflyError): Reply {
+  const { code, message } = error
+  const told = `Bearer error="invalid_token", error_description="${message.replaceAll('"', "'")}"`
+  return errorReply(401, code === 'token_invalid' ? 'PGRST301' : 'PGRST303', message, null, null, { 'www-authenticate': told })
+}
+
+function keyReply(error: MayflyError): Reply {
   const isMissing = error.code === 'key_missing'
   return {
     status: 401,

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { isPlainText } from '../core/plain-text.ts'
-import { type TriggerSpec, triggersSpecSchema } from '../core/trigger-spec.ts'
+import { tidiedTrigger, type TriggerSpec, triggersSpecSchema } from '../core/trigger-spec.ts'
 import { type FunctionSpec, functionSpecSchema, isFunctionName, type UrlSpec, urlSpecSchema } from '../functions/index.ts'
 import { checkMigrations, migrationsSchema, type WantedMigration } from '../migrations/index.ts'
 import { isSiteName, type NewSiteFile, siteFilesSchema } from '../sites/index.ts'
@@ -152,25 +152,9 @@ export function parseFunction(name: string, body: unknown): Omit<DesiredFunction
   return { name: own, spec, triggers: triggers === undefined ? null : tidiedTriggers(triggers), url }
 }
 
-const set = (texts: readonly string[]) => [...new Set(texts)].toSorted()
-
 /** The same triggers in the same words, so that neither their order nor how they were written is a difference. */
 export function tidiedTriggers(triggers: readonly TriggerSpec[]): TriggerSpec[] {
-  const tidy = triggers.map(({ object, schedule, queue }): TriggerSpec => {
-    if (schedule) return { schedule: { cron: schedule.cron.trim().split(/\s+/).join(' '), timezone: schedule.timezone } }
-    if (queue) return { queue: { name: queue.name, batchSize: queue.batchSize } }
-    if (!object) return {}
-    const { bucket, events, prefix, suffix } = object
-    return {
-      object: {
-        bucket,
-        events: set(events) as typeof events,
-        ...(prefix ? { prefix: set(prefix) } : {}),
-        ...(suffix ? { suffix: set(suffix.map((text) => text.toLowerCase())) } : {}),
-      },
-    }
-  })
-  const byText = new Map(tidy.map((trigger) => [JSON.stringify(trigger), trigger]))
+  const byText = new Map(triggers.map(tidiedTrigger).map((trigger) => [JSON.stringify(trigger), trigger]))
   return [...byText.keys()].toSorted().map((text) => byText.get(text) as TriggerSpec)
 }
 

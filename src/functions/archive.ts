@@ -1,6 +1,8 @@
+import { linkSync } from 'node:fs'
 import { type FileHandle, mkdir, open, symlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { crc32, createInflateRaw, inflateRaw } from 'node:zlib'
 import { type Entry, fromBuffer, getFileNameLowLevel, type ZipFile } from 'yauzl'
@@ -18,6 +20,8 @@ const MAX_LINK_HOPS = 40
 /** Members up to this size are inflated in one go, larger ones as a stream. */
 const WHOLE_BYTES = 4 * MiB
 const WRITERS = 8
+/** So many links are made while nothing else happens. */
+const LINKS_AT_ONCE = 128
 
 const UNIX_TYPE = 0o170000
 const UNIX_FILE = 0o100000
@@ -208,16 +212,22 @@ function checkTree(members: readonly Member[], limits: ArchiveLimits): void {
 /**
  * Writes the members below `folder`, which must be empty. Files become 0444 (0555 when executable), folders 0755.
  * Links come last and only where following them, link by link, never leaves the folder.
+ * @param like  another that is unpacked: a file of the same bytes is linked rather than written
  * @throws MayflyError zip_invalid when a member is not what the table of contents says
  */
-export async function unpackArchive(archive: Archive, folder: string): Promise<void> {
+export async function unpackArchive(
+  archive: Archive,
+  folder: string,
+  like: { readonly archive: Archive; readonly folder: string } | null = null,
+): Promise<void> {
   const folders = new Set<string>()
   for (const member of archive.members) {
     for (let path = member.kind === 'folder' ? member.path : dirname(member.path); path !== '.' && !folders.has(path); path = dirname(path)) folders.add(path)
   }
   for (const path of [...folders].sort()) await mkdir(join(folder, path), { mode: 0o755 }).catch(asCollision(path))
 
-  const files = archive.members.filter((member) => member.kind === 'file')
+  const all = archive.members.filter((member) => member.kind === 'file')
+  const files = like === null ? all : await withoutLinked(all, folder, like)
   let next = 0
   const write = async () => {
     for (let member = files[next++]; member; member = files[next++]) await writeMember(member, join(folder, member.path))
@@ -229,6 +239,36 @@ export async function unpackArchive(archive: Archive, folder: string): Promise<v
   for (const member of archive.members) if (member.kind === 'link') links.set(member.path, await linkTarget(member))
   for (const path of links.keys()) checkLink(path, links)
   for (const [path, target] of links) await symlink(target, join(folder, path)).catch(asCollision(path))
+}
+
+/** Links what is the same in both. @returns what is not */
+async function withoutLinked(files: readonly Member[], folder: string, like: { readonly archive: Archive; readonly folder: string }): Promise<Member[]> {
+  const there = new Map(like.archive.members.map((member) => [member.path, member]))
+  const others: Member[] = []
+  for (const [at, member] of files.entries()) {
+    const same = there.get(member.path)
+    if (!same || !areSame(member, same) || !isLinked(join(like.folder, member.path), join(folder, member.path))) others.push(member)
+    if (at % LINKS_AT_ONCE === 0) await turn()
+  }
+  return others
+}
+
+const areSame = (one: Member, other: Member) =>
+  other.kind === 'file' &&
+  one.deflated === other.deflated &&
+  one.executable === other.executable &&
+  one.bytes === other.bytes &&
+  one.crc === other.crc &&
+  one.data.equals(other.data)
+
+/** A file may have as many names as its file system lets it. */
+function isLinked(from: string, to: string): boolean {
+  try {
+    linkSync(from, to)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** On a file system that ignores case, two names may be one. */

@@ -7,7 +7,7 @@ import { KiB } from '../lib/bytes.ts'
 import { type Random, randomToken, systemRandom } from '../lib/ids.ts'
 import { OneByOne } from '../lib/one-by-one.ts'
 import { makeFolder, syncFolder, writeSynced } from '../lib/synced-files.ts'
-import { readArchive, unpackArchive } from './archive.ts'
+import { type Archive, readArchive, unpackArchive } from './archive.ts'
 
 export interface ArtefactsOptions {
   /** The folder `artefacts/` of the data directory. */
@@ -17,6 +17,19 @@ export interface ArtefactsOptions {
   readonly random?: Random
 }
 
+/** What artefacts have in common that differ by little: those of one app, by its packages. */
+export interface Kin {
+  readonly name: string
+  /** Of what each has for itself. */
+  readonly ownBytes: number
+}
+
+/** To compile so much takes less than to look whether it was compiled. */
+const ALIKE_BYTES = 256 * KiB
+/** An archive that is kept in memory has so much at most. */
+const RECENT_BYTES = 32 * KiB * KiB
+/** Kinds that are remembered. */
+const MOST_KINDS = 256
 const TEMPORARY = '.tmp-'
 const PIECE_BYTES = 256 * KiB
 export const isSha256 = (text: string) => /^[0-9a-f]{64}$/.test(text)
@@ -35,6 +48,11 @@ export class Artefacts {
   readonly #oneByOne = new OneByOne()
   /** Folders that this process has found or made complete. */
   readonly #complete = new Set<string>()
+  /** The last of each kind, and of which kind those are that load alike. */
+  readonly #lastOf = new Map<string, string>()
+  readonly #kinds = new Map<string, string>()
+  /** The one that was unpacked last with kin: the next is most likely compared with it. */
+  #recent: { readonly folder: string; readonly archive: Archive } | null = null
   /** How large those are that this process unpacked. */
   readonly #unpackedBytes = new Map<string, number>()
 
@@ -100,16 +118,18 @@ export class Artefacts {
   /**
    * Checks, stores and unpacks; resolves when the archive is on disk for good.
    * `record` runs while no sweep can take the artefact away.
+   * @param kin  files that are those of the last of its kind are not unpacked again: they are the same files, under another name
    * @throws MayflyError zip_invalid
    */
-  async put(project: ProjectRef, zip: Buffer, record: (sha256: string) => Promise<void>): Promise<string> {
+  async put(project: ProjectRef, zip: Buffer, record: (sha256: string) => Promise<void>, kin: Kin | null = null): Promise<string> {
     const sha256 = sha256Hex(zip)
+    const kind = kin === null ? null : `${project}/${kin.name}`
     await this.#oneByOne.run(this.#path(project, sha256), async () => {
       if (!(await exists(this.zipPath(project, sha256)))) {
         const parent = this.home(project)
         await this.#makeProject(parent)
         // Unpacked first: an archive that cannot be unpacked is never stored.
-        await this.#unpack(project, sha256, zip)
+        await this.#unpack(project, sha256, zip, kind === null ? null : (this.#lastOf.get(kind) ?? null), kind !== null)
         const temporary = join(parent, this.#temporary())
         try {
           await writeSynced(temporary, [zip])
@@ -121,7 +141,21 @@ export class Artefacts {
       }
       await record(sha256)
     })
+    if (kin !== null && kind !== null) this.#isOf(kind, project, sha256, kin.ownBytes)
     return sha256
+  }
+
+  #isOf(kind: string, project: ProjectRef, sha256: string, ownBytes: number): void {
+    this.#lastOf.delete(kind)
+    this.#lastOf.set(kind, sha256)
+    if (this.#lastOf.size > MOST_KINDS) this.#lastOf.delete(this.#lastOf.keys().next().value as string)
+    if (ownBytes <= ALIKE_BYTES) this.#kinds.set(this.folder(project, sha256), kind)
+  }
+
+  /** Whether nearly all of two artefacts is the same, so that what was compiled of one serves the other. */
+  loadAlike(project: ProjectRef, one: string, other: string): boolean {
+    const kind = this.#kinds.get(this.folder(project, one))
+    return one === other || (kind !== undefined && kind === this.#kinds.get(this.folder(project, other)))
   }
 
   /** The unpacked folder, made again when it is missing or may have lost files. */
@@ -147,6 +181,7 @@ export class Artefacts {
       const folder = this.folder(project, sha256)
       this.#complete.delete(folder)
       this.#unpackedBytes.delete(folder)
+      this.#kinds.delete(folder)
       await rm(`${folder}.boot`, { force: true })
       await rm(`${folder}.zip`, { force: true })
       await rm(folder, { recursive: true, force: true })
@@ -158,6 +193,8 @@ export class Artefacts {
     const parent = this.home(project)
     for (const folder of this.#complete) if (folder.startsWith(`${parent}/`)) this.#complete.delete(folder)
     for (const folder of this.#unpackedBytes.keys()) if (folder.startsWith(`${parent}/`)) this.#unpackedBytes.delete(folder)
+    for (const folder of this.#kinds.keys()) if (folder.startsWith(`${parent}/`)) this.#kinds.delete(folder)
+    for (const kind of this.#lastOf.keys()) if (kind.startsWith(`${project}/`)) this.#lastOf.delete(kind)
     await rm(parent, { recursive: true, force: true })
   }
 
@@ -167,8 +204,9 @@ export class Artefacts {
     return zip
   }
 
-  async #unpack(project: ProjectRef, sha256: string, zip: Buffer): Promise<void> {
+  async #unpack(project: ProjectRef, sha256: string, zip: Buffer, like: string | null = null, hasKin = false): Promise<void> {
     const archive = await readArchive(zip)
+    const there = like === null ? null : await this.#unpacked(project, like)
     const parent = this.home(project)
     const folder = this.folder(project, sha256)
     const temporary = join(parent, this.#temporary())
@@ -176,7 +214,7 @@ export class Artefacts {
     try {
       await mkdir(temporary, { mode: 0o755 })
       await chmod(temporary, 0o755)
-      await unpackArchive(archive, temporary)
+      await unpackArchive(archive, temporary, there)
       await rm(`${folder}.boot`, { force: true })
       if (await exists(folder)) await rename(folder, old)
       await rename(temporary, folder)
@@ -190,6 +228,18 @@ export class Artefacts {
     }
     this.#complete.add(folder)
     this.#unpackedBytes.set(folder, archive.unpackedBytes)
+    if (hasKin && zip.length <= RECENT_BYTES) this.#recent = { folder, archive }
+  }
+
+  /** One that is whole on disk; null when it is not to be had. */
+  async #unpacked(project: ProjectRef, sha256: string): Promise<{ readonly folder: string; readonly archive: Archive } | null> {
+    try {
+      const folder = await this.ready(project, sha256)
+      if (this.#recent?.folder === folder) return this.#recent
+      return { folder, archive: await readArchive(await this.#readSound(project, sha256)) }
+    } catch {
+      return null
+    }
   }
 
   async #makeProject(parent: string): Promise<void> {

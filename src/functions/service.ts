@@ -14,7 +14,7 @@ import type { Clock } from '../lib/clock.ts'
 import { type Random, randomFraction, systemRandom, uuidv7 } from '../lib/ids.ts'
 import type { Concurrency } from './concurrency/concurrency.ts'
 import { type Alias, Aliases, isAliasName, type LoadFault } from './aliases.ts'
-import type { Artefacts } from './artefacts.ts'
+import type { Artefacts, Kin } from './artefacts.ts'
 import { Layers } from './layers/service.ts'
 import { Builds, type FunctionRecord, LATEST, noArtefact } from './builds.ts'
 import { type Environment, MAX_TAGS } from './definition.ts'
@@ -202,13 +202,14 @@ export class FunctionsService implements Functions {
    * @returns its SHA-256
    * @throws MayflyError zip_invalid, project_not_found
    */
-  async storeArtefact(project: ProjectRef, zip: Buffer, limitBytes: number = LIMITS.zippedCode.value): Promise<string> {
+  async storeArtefact(project: ProjectRef, zip: Buffer, limitBytes: number = LIMITS.zippedCode.value, kin: Kin | null = null): Promise<string> {
     if (zip.length > limitBytes) throw new MayflyError('payload_too_large', `Zipped size must be smaller than ${limitBytes} bytes`)
     const id = await this.#projectId(project)
     using _stay = this.#deps.stays?.enter(id)
-    return await this.#deps.artefacts.put(project, zip, async (sha256) => {
+    const record = async (sha256: string) => {
       await saveArtefact(this.#deps.control.sql, id, sha256, zip.length)
-    })
+    }
+    return await this.#deps.artefacts.put(project, zip, record, kin)
   }
 
   /** Its size, or null when the project has none of this hash. */
@@ -305,7 +306,7 @@ export class FunctionsService implements Functions {
     const made = await this.#builds.make(project, id, {
       id: this.#id(),
       version: LATEST,
-      like: loadsAlike(before, wanted) ? before.versionId : null,
+      like: loadsAlike(before, wanted) && this.#deps.artefacts.loadAlike(project, before.artefact, artefact) ? before.versionId : null,
       functionId: before.id,
       name,
       tags,
@@ -487,13 +488,13 @@ export class FunctionsService implements Functions {
 /** Rolls the transaction back when somebody else changed the function first. */
 class Overtaken extends Error {}
 
-/** Whether the code is loaded in the same way, so that what was compiled of it serves both. Only what is known to be of no matter is left out. */
+/** Whether code is loaded in the same way, so that what was compiled of it serves both where it is the same. Only what is known to be of no matter is left out. */
 function loadsAlike(a: FunctionRecord, b: FunctionRecord): boolean {
-  const code = ({ artefact, definition }: FunctionRecord) => {
+  const how = ({ definition }: FunctionRecord) => {
     const { description: _a, timeoutSeconds: _b, memoryMb: _c, tmpMb: _d, role: _e, verifyJwt: _f, async: _g, awsRole: _h, tags: _i, ...rest } = definition
-    return [artefact, rest]
+    return rest
   }
-  return isDeepStrictEqual(code(a), code(b))
+  return isDeepStrictEqual(how(a), how(b))
 }
 
 /** In the Lambda API's words. What user code says of itself has a bound. */

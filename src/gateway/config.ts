@@ -35,6 +35,13 @@ export const nodeSettings = {
     max: 65_535,
     doc: 'The port of the console; 0 means one above --port, or a free one with --port 0.',
   }),
+  pauseAfterSeconds: count({
+    default: 3_600,
+    min: 0,
+    max: 2_592_000,
+    of: 'seconds',
+    doc: 'A project that nobody uses for so long is paused: it has no server and no connection until its next request. 0: never by itself.',
+  }),
   json: flag({ default: false, doc: 'Write one line of JSON on stdout when ready, and nothing else there.' }),
   empty: flag({ default: false, doc: 'On an empty data directory: make the default project and put nothing into it.' }),
   allowHost: list({ doc: 'Further host names that this node answers to.', takes: 'host names separated by commas' }),

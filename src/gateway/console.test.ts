@@ -7,6 +7,7 @@ import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { ConsoleSessions } from '../auth/index.ts'
 import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
+import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { silentLog } from '../core/log.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
@@ -113,6 +114,7 @@ describe("the console's door", () => {
       routes,
       credentials: {
         verifyKey: async (key) => (key === 'sb_secret_demo' ? { kind: 'service', project: demo.ref, keyId: 'd' } : null),
+        verifyToken: () => Promise.reject(new MayflyError('token_invalid', 'none is believed here')),
         verifyHandle: () => null,
       },
       verifyAws: async () => ({ kind: 'nobody' }),

@@ -4,7 +4,6 @@ const OF_A_PROJECT = '/api/v1/projects/:ref'
 
 /** All that a deploy token opens, each of its own project: what `mayfly deploy` asks for. */
 export const DEPLOY_ROWS: ReadonlySet<string> = new Set([
-  `GET ${OF_A_PROJECT}/functions`,
   `GET ${OF_A_PROJECT}/functions/:name`,
   `PUT ${OF_A_PROJECT}/functions/:name`,
   `POST ${OF_A_PROJECT}/functions/:name/plan`,

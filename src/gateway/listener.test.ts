@@ -62,7 +62,11 @@ describe('Gateway', () => {
     gateway = new Gateway({
       routes,
       upgrades: [],
-      credentials: { verifyKey: async (key) => keys[key] ?? null, verifyHandle: (key) => (key === 'sb_secret_handle' ? identity : null) },
+      credentials: {
+        verifyKey: async (key) => keys[key] ?? null,
+        verifyToken: () => Promise.reject(new MayflyError('token_invalid', 'none is believed here')),
+        verifyHandle: (key) => (key === 'sb_secret_handle' ? identity : null),
+      },
       verifyAws: async () => ({ kind: 'nobody' }),
       project: async (wanted) => [demo, shop].find((project) => project.ref === wanted) ?? null,
       defaultProject: ref('demo'),
@@ -137,7 +141,7 @@ describe('Gateway', () => {
       401,
       'key_invalid',
     ],
-    ['a Bearer that nobody issued is refused', '/functions/v1/f', { apikey: 'sb_secret_demo', authorization: 'Bearer a.b.c' }, 401, 'key_invalid'],
+    ['a Bearer that nobody issued is refused', '/functions/v1/f', { apikey: 'sb_secret_demo', authorization: 'Bearer a.b.c' }, 401, 'token_invalid'],
     ['an unknown project is named', '/p/none/functions/v1/f', {}, 404, 'project_not_found'],
     ['a guest is asked for a key', '/api/v1/projects', {}, 401, 'key_missing'],
     ['a secret key is no operator', '/api/v1/projects', { apikey: 'sb_secret_demo' }, 403, 'not_allowed'],

@@ -4,7 +4,7 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, ListenOptions } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { DatabaseError } from '../backends/database/database.ts'
-import { MayflyError } from '../core/errors.ts'
+import { type ErrorCode, MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Principal } from '../core/principal.ts'
@@ -49,6 +49,8 @@ export interface GatewayDeps {
   readonly credentials: Credentials
   readonly verifyAws: VerifyAws
   readonly project: (ref: ProjectRef) => Promise<Project | null>
+  /** The project is in use until what this gives is disposed of; absent where none ever rests. */
+  readonly enter?: (project: ProjectRef) => Disposable | Promise<Disposable>
   readonly defaultProject: ProjectRef
   /** Where the API is, for who comes by another door. */
   readonly apiOrigin?: () => string
@@ -297,13 +299,14 @@ export class Gateway implements AsyncDisposable {
     let route: Route | null = null
     let failure: unknown = null
     let allow: Record<string, string> = {}
+    const visit: Visit = { use: null }
     try {
       let reply: Reply
       try {
         if (processes && !arrival.visitor && !arrival.hop && (await this.#handOn(request, response, arrival, processes))) return
         if (content) reply = await this.#serveContent(request, content)
         else {
-          const found = await this.#resolve(request, arrival, { id, leaving, held })
+          const found = await this.#resolve(request, arrival, { id, leaving, held, visit })
           route = found.route
           reply = found.preflight ?? (await (processes ? this.#settling(found, processes) : found.route.handle(found.context)))
         }
@@ -332,6 +335,7 @@ export class Gateway implements AsyncDisposable {
       log.error({ requestId: id, path: pathForLog(request), error: describe(error) }, 'a reply could not be written')
       response.destroy()
     } finally {
+      visit.use?.[Symbol.dispose]()
       this.#leaving.delete(leaving)
     }
   }
@@ -371,7 +375,7 @@ export class Gateway implements AsyncDisposable {
   async #resolve(
     request: IncomingMessage,
     arrival: Arrival,
-    { id, leaving, held }: { readonly id: string; readonly leaving: LazyAbort; readonly held: HeldBody },
+    { id, leaving, held, visit }: { readonly id: string; readonly leaving: LazyAbort; readonly held: HeldBody; readonly visit: Visit },
   ): Promise<{ route: Route; context: RequestContext; preflight: Reply | null }> {
     const { credentials, defaultProject, proxies } = this.#deps
     const { relay, visitor } = arrival
@@ -434,8 +438,9 @@ export class Gateway implements AsyncDisposable {
       } else if (route.access === 'own') {
         if (relay) principal = relayPrincipal(relay.identity)
       } else {
+        const users = route.plane === 'data-plane' ? (ref ?? defaultProject) : null
         try {
-          principal = visitor ?? (relay ? authenticateRelay(headers, relay.identity, credentials) : await authenticate(headers, credentials))
+          principal = visitor ?? (await (relay ? authenticateRelay(headers, relay.identity, credentials) : authenticate(headers, credentials, users)))
         } catch (error) {
           keyFault = faultOfKey(route, error)
         }
@@ -455,7 +460,14 @@ export class Gateway implements AsyncDisposable {
           principal = { kind: 'nobody' }
         }
       }
-      if (project !== null) held.belongsTo(project.ref)
+      if (project !== null) {
+        held.belongsTo(project.ref)
+        // A stranger wakes it by what it lets strangers do, and by nothing else.
+        if (!preflight && principal.kind !== 'nobody' && uses(route, method)) {
+          const entered = this.#deps.enter?.(project.ref) ?? null
+          visit.use = entered instanceof Promise ? await entered : entered
+        }
+      }
       if (route.adds !== undefined && !preflight) this.#deps.admitSpace(route.adds)
       const known: Known = {
         id,
@@ -524,6 +536,14 @@ function listening(server: Server, at: ListenOptions): Promise<void> {
   })
 }
 
+/** What is given back when the reply is written. */
+interface Visit {
+  use: Disposable | null
+}
+
+/** Who only looks at what is known of a project does not wake it. */
+const uses = (route: Route, method: string): boolean => route.plane === 'data-plane' || (method !== 'GET' && method !== 'HEAD')
+
 /** Nobody reads the reply any more: what was being done for it may stop. */
 class ClientLeft extends Error {
   constructor() {
@@ -548,9 +568,10 @@ class RouteFailure extends Error {
   }
 }
 const errorRoute = (error: unknown) => (error instanceof RouteFailure ? error.route : null)
+const KEY_FAULTS: ReadonlySet<string> = new Set<ErrorCode>(['key_invalid', 'token_invalid', 'token_expired', 'token_refused'])
 /** A key that does not hold, where the route judges that itself. @throws what is no such fault */
 function faultOfKey(route: Route, error: unknown): MayflyError {
-  if (route.judgesKeys && error instanceof MayflyError && error.code === 'key_invalid') return error
+  if (route.judgesKeys && error instanceof MayflyError && KEY_FAULTS.has(error.code)) return error
   throw error
 }
 /** The fault itself; a database that is away and a disk that is full are told as such, whoever met them. */

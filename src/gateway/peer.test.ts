@@ -8,6 +8,7 @@ import path from 'node:path'
 import { Duplex, Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { WebSocket } from 'ws'
+import { MayflyError } from '../core/errors.ts'
 import { json } from '../core/json-reply.ts'
 import { silentLog } from '../core/log.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
@@ -89,6 +90,7 @@ async function openNode() {
     upgrades: name === 'main' ? upgrades : [],
     credentials: {
       verifyKey: async (key) => (key === 'sb_secret_demo' ? { kind: 'service', project: demo.ref, keyId: 'd' } : null),
+      verifyToken: () => Promise.reject(new MayflyError('token_invalid', 'none is believed here')),
       verifyHandle: (key) => (key === adopted.at(-1)?.key || (name === 'front' && key === known?.key) ? identity : null),
     },
     verifyAws: async () => ({ kind: 'nobody' }),

@@ -3,15 +3,26 @@ import { LIMITS } from '../core/limits.ts'
 import { MayflyError } from '../core/errors.ts'
 import { isPlainText } from '../core/plain-text.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
+import type { Pausing } from '../core/pausing.ts'
 import type { Projects } from '../core/projects.ts'
 import type { Route } from '../core/route.ts'
 import { json } from '../core/json-reply.ts'
 
 export interface ProjectRoutesDeps {
   readonly projects: Projects
+  readonly pausing: Pausing
   readonly revealKeys: (project: Project) => Promise<unknown>
+  /** Makes one with keys that it brings along. @throws MayflyError bad_request, project_exists, key_taken */
+  readonly create: (ref: string, name: string, profile: LimitProfileName | undefined, given: GivenKeys) => Promise<Project>
   readonly defaultProject: ProjectRef
   readonly audit: (what: string, project: string) => void
+}
+
+/** What a project that comes from elsewhere is known by there. */
+export interface GivenKeys {
+  readonly publishableKey: string | null
+  readonly secretKey: string | null
+  readonly legacy: { readonly secret: string; readonly anonKey: string | null; readonly serviceRoleKey: string | null } | null
 }
 
 /** Projects themselves: the operator's. */
@@ -38,14 +49,12 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
     access: 'operator',
     plane: 'management',
     adds: 'data',
-    doc: 'Makes a project (`ref`, `name`, `profile`) with a database and keys of its own; the keys are in the answer.',
+    doc: 'Makes a project (`ref`, `name`, `profile`) with a database and keys of its own; the keys are in the answer. `keys` brings some along: `publishableKey`, `secretKey`, `jwtSecret` with `anonKey` and `serviceRoleKey`.',
     handle: async (context) => {
       const body = parseObject(await context.body(LIMITS.managementBody.value))
-      if (typeof body.ref !== 'string') throw new MayflyError('bad_request', 'ref: text of 3 to 40 characters is needed')
-      if (body.name !== undefined && (typeof body.name !== 'string' || body.name.length > 200 || !isPlainText(body.name)))
-        throw new MayflyError('bad_request', 'name: text of at most 200 characters, without control characters')
+      const { ref, name } = namesOf(body)
       const profile = body.profile === undefined ? undefined : profileOf(body)
-      const project = await deps.projects.create(body.ref, body.name ?? body.ref, profile)
+      const project = await deps.create(ref, name, profile, givenKeys(body.keys))
       return json(201, { project: show(deps, project), keys: await deps.revealKeys(project) })
     },
   },
@@ -89,6 +98,47 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
     },
   },
   {
+    method: 'POST',
+    path: '/api/v1/projects/:ref/pause',
+    access: 'operator',
+    plane: 'management',
+    doc: 'Pauses a project: what runs in it ends, its events are handed on, its server stops. Its next request wakes it.',
+    handle: async (context) => {
+      const ref = context.params.ref as ProjectRef
+      await deps.pausing.pause(ref)
+      deps.audit('a project was paused', ref)
+      return json(200, { project: show(deps, deps.projects.find(ref) as Project) })
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/projects/:ref/resume',
+    access: 'operator',
+    plane: 'management',
+    doc: 'Wakes a paused project, as its next request would.',
+    handle: async (context) => {
+      const ref = context.params.ref as ProjectRef
+      await deps.pausing.resume(ref)
+      deps.audit('a project was resumed', ref)
+      return json(200, { project: show(deps, deps.projects.find(ref) as Project) })
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/projects/:ref/clone',
+    access: 'operator',
+    plane: 'management',
+    adds: 'data',
+    doc: 'Makes a project (`ref`, `name`) with the rows and objects that another has now, while that is in use; its keys are new and in the answer.',
+    handle: async (context) => {
+      const { ref, name } = namesOf(parseObject(await context.body(LIMITS.managementBody.value)))
+      const source = context.params.ref as ProjectRef
+      const project = await deps.projects.clone(source, ref, name)
+      deps.audit(`a project was made as a copy of ${source}`, project.ref)
+      return json(201, { project: show(deps, project), keys: await deps.revealKeys(project) })
+    },
+  },
+  {
     method: 'DELETE',
     path: '/api/v1/projects/:ref',
     access: 'operator',
@@ -104,10 +154,39 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
   },
 ]
 
-const show = ({ projects }: ProjectRoutesDeps, project: Project) => ({
+const GIVEN = ['publishableKey', 'secretKey', 'jwtSecret', 'anonKey', 'serviceRoleKey'] as const
+const FORMS = { publishableKey: /^sb_publishable_[\w-]{16,160}$/, secretKey: /^sb_secret_[\w-]{16,160}$/ }
+
+/** @throws MayflyError bad_request */
+function givenKeys(keys: unknown): GivenKeys {
+  if (keys === undefined) return { publishableKey: null, secretKey: null, legacy: null }
+  if (typeof keys !== 'object' || keys === null) throw new MayflyError('bad_request', `keys: an object of ${GIVEN.join(', ')}`)
+  const all = keys as Record<string, unknown>
+  for (const [name, value] of Object.entries(all)) {
+    if (!(GIVEN as readonly string[]).includes(name)) throw new MayflyError('bad_request', `keys: there is no ${JSON.stringify(name.slice(0, 40))}`)
+    if (typeof value !== 'string' || value === '' || value.length > LIMITS.tokenBytes.value) throw new MayflyError('bad_request', `keys.${name}: text`)
+  }
+  const { publishableKey = null, secretKey = null, jwtSecret = null, anonKey = null, serviceRoleKey = null } = all as Record<string, string>
+  for (const [name, value] of Object.entries({ publishableKey, secretKey }))
+    if (value !== null && !FORMS[name as keyof typeof FORMS].test(value))
+      throw new MayflyError('bad_request', `keys.${name}: it has not the form ${name === 'secretKey' ? 'sb_secret_…' : 'sb_publishable_…'}`)
+  if (jwtSecret === null && (anonKey ?? serviceRoleKey) !== null)
+    throw new MayflyError('bad_request', 'keys.jwtSecret: anonKey and serviceRoleKey are believed by the secret that signed them')
+  return { publishableKey, secretKey, legacy: jwtSecret === null ? null : { secret: jwtSecret, anonKey, serviceRoleKey } }
+}
+
+/** @throws MayflyError bad_request */
+function namesOf({ ref, name }: Record<string, unknown>): { ref: string; name: string } {
+  if (typeof ref !== 'string') throw new MayflyError('bad_request', 'ref: text of 3 to 40 characters is needed')
+  if (name !== undefined && (typeof name !== 'string' || name.length > 200 || !isPlainText(name)))
+    throw new MayflyError('bad_request', 'name: text of at most 200 characters, without control characters')
+  return { ref, name: name ?? ref }
+}
+
+const show = ({ projects, pausing }: ProjectRoutesDeps, project: Project) => ({
   ref: project.ref,
   name: project.name,
-  state: project.state,
+  state: project.state === 'active' && pausing.isPaused(project.ref) ? 'paused' : project.state,
   profile: projects.limitProfileOf(project.ref),
 })
 

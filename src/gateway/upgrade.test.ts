@@ -4,6 +4,7 @@ import { after, before, describe, it } from 'node:test'
 import { WebSocket } from 'ws'
 import { LIMITS } from '../core/limits.ts'
 import { silentLog } from '../core/log.ts'
+import { MayflyError } from '../core/errors.ts'
 import type { Principal } from '../core/principal.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { Socket, UpgradeContext } from '../core/route.ts'
@@ -42,7 +43,11 @@ describe('upgrades', () => {
           },
         },
       ],
-      credentials: { verifyKey: async (key) => keys[key] ?? null, verifyHandle: () => null },
+      credentials: {
+        verifyKey: async (key) => keys[key] ?? null,
+        verifyToken: () => Promise.reject(new MayflyError('token_invalid', 'none is believed here')),
+        verifyHandle: () => null,
+      },
       verifyAws: async () => ({ kind: 'nobody' }),
       project: async (wanted) => [demo, shop].find((project) => project.ref === wanted) ?? null,
       defaultProject: ref('demo'),

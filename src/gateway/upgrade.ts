@@ -20,6 +20,7 @@ export interface UpgradesDeps {
   readonly upgrades: readonly Upgrade[]
   readonly credentials: Credentials
   readonly project: (ref: ProjectRef) => Promise<Project | null>
+  readonly enter?: (project: ProjectRef) => Disposable | Promise<Disposable>
   readonly defaultProject: ProjectRef
   readonly mayLoop: (of: RelayIdentity) => Promise<boolean>
   readonly hosts: HostNames
@@ -64,6 +65,7 @@ export class Upgrades {
       const closed = new AbortController()
       socket.once('close', () => closed.abort())
       const context = { ...(await this.#resolve(request, row, relay, id)), closed: closed.signal }
+      using _visit = (await this.#deps.enter?.(context.project.ref)) ?? null
       await row.admit(context)
       if (socket.destroyed) return
       server.handleUpgrade(request, socket, head, (ws) => {
@@ -124,9 +126,10 @@ export class Upgrades {
     if (given.size > 1) throw new MayflyError('key_invalid', 'the request carries more than one key')
     const [apikey] = given as Set<string>
     const shown = apikey === undefined ? headers : { ...headers, apikey }
-    const principal = relay ? authenticateRelay(shown, relay.identity, credentials) : await authenticate(shown, credentials)
-    if (principal.kind === 'nobody') throw new MayflyError('key_missing', 'API key is missing')
     const { ref } = cutProject(pathOf(request))
+    const users = row.access === 'project' ? (ref ?? defaultProject) : null
+    const principal = await (relay ? authenticateRelay(shown, relay.identity, credentials) : authenticate(shown, credentials, users))
+    if (principal.kind === 'nobody') throw new MayflyError('key_missing', 'API key is missing')
     if (relay && ref !== null && ref !== relay.identity.project) throw new MayflyError('not_found', 'another project is not reached from inside a function')
     const project = await this.#deps.project(relay ? (relay.identity.project as ProjectRef) : (ref ?? defaultProject))
     if (project?.state !== 'active') throw new MayflyError('project_not_found', 'there is no such project')

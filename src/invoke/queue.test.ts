@@ -65,7 +65,11 @@ describe('Queue', () => {
         const result =
           end === 'ok'
             ? { kind: 'event' as const, payload: Buffer.from('null') }
-            : { kind: 'error' as const, errorType: end, payload: Buffer.from(JSON.stringify({ errorType: end, errorMessage: `it said ${end}\0` })) }
+            : {
+                kind: 'error' as const,
+                errorType: end,
+                payload: Buffer.from(JSON.stringify({ errorType: end, errorMessage: `it said ${end}\0`, trace: [`${end}\0`, '    at its.js:1:2'] })),
+              }
         return { version: { version: '$LATEST' }, result, over: Promise.resolve({}) } as unknown as Outcome
       },
       ...changes,
@@ -100,6 +104,22 @@ describe('Queue', () => {
     assert.deepEqual(ran.map((one) => one.id).toSorted(), entries.map((entry) => entry.id).toSorted())
     assert.deepEqual(await waiting(), [])
     assert.deepEqual(await databases.control.sql`select 1 from mayfly.entry_payload`, [])
+  })
+  it('tells an attempt how the last one that came to user code failed, whatever that said', async () => {
+    const told: unknown[] = []
+    // Where it is cut stands the half of a character, which PostgreSQL holds in no JSON.
+    const long = 'x'.repeat(4_096 - 'it said '.length - 1)
+    const { queue } = open((_, { lastError, failures, attempt }) => {
+      told.push([failures, lastError?.message, lastError?.stack?.length === 4_096 || lastError?.stack])
+      // The third time it does not come to user code.
+      if (attempt === 3) throw new MayflyError('too_many_invocations', 'a full house')
+      return attempt === 1 ? 'Oops' : attempt === 2 ? `${long}\u{1f600}` : 'ok'
+    })
+    await queue.enqueue(entryOf())
+    await queue.start()
+    await until(() => queue.length === 0)
+    const second = [2, `it said ${long}\u{fffd}`, true]
+    assert.deepEqual(told, [[0, undefined, undefined], [1, 'it said Oops\u{fffd}', 'Oops\u{fffd}\n    at its.js:1:2'], second, second])
   })
   it('tells each attempt how long its event is in the queue by then', async () => {
     const told: number[] = []
@@ -287,7 +307,7 @@ describe('Queue', () => {
     await other.queue.start()
     await until(() => other.queue.length === 0)
     assert.equal(former?.attempt, 1)
-    await retryEntry(databases.control.sql, { id: entry.id, attempt: 1 }, 0, 1, 0)
+    await retryEntry(databases.control.sql, { id: entry.id, attempt: 1 }, { waitMs: 0, spent: 1, lost: 0, error: null })
     assert.deepEqual(other.ran, [{ id: entry.id, attempt: 2 }])
     assert.deepEqual(await waiting(), [])
   })
@@ -556,8 +576,7 @@ describe('Queue', () => {
         responsePayload: null,
       })
       assert.deepEqual([invocation.depth, invocation.qualifier, invocation.traceId], [4, 'live', 'Root=1-a'])
-      await until(async () => (await waiting()).length === 0)
-      assert.equal(queue.length, 0)
+      await until(async () => (await waiting()).length === 0 && queue.length === 0)
     })
     it('are told of a failure once it is given up, beside the dead letter', async () => {
       const { queue, got } = openTelling({ destinationsOf: to({ onFailure: target }), maxAttempts: 2 })

@@ -310,6 +310,7 @@ export class Queue implements AsyncDisposable {
           id: entry.id,
           attempt: entry.attempt,
           failures: entry.spent,
+          lastError: entry.lastError,
           // The clock of a database may be set back.
           queueMs: Math.max(0, entry.ageMs),
           project: entry.project as ProjectRef,

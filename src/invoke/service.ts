@@ -15,6 +15,7 @@ import { type PlatformLines, platformLines } from './platform-lines.ts'
 import type { Admits } from './slot-leases.ts'
 import type { Specs } from './specs.ts'
 import { INVOCATION_LIFE, type InvocationState } from './state.ts'
+import type { LastError } from './store.ts'
 
 export interface InvokerDeps {
   readonly functions: Functions
@@ -27,6 +28,8 @@ export interface InvokerDeps {
   readonly log: Log
   /** False when executions cannot be written down: then nothing runs. */
   readonly meterWritable: () => boolean
+  /** The project is in use until what this gives is disposed of; absent where none ever rests. */
+  readonly enter?: (project: ProjectRef) => Disposable | Promise<Disposable>
 }
 
 /** What comes in: known before a sandbox is asked for, but the content, which depends on what the handler is. */
@@ -36,6 +39,8 @@ export interface Invocation {
   readonly attempt?: number
   /** How many attempts it has spent: each ran and ended with an error. */
   readonly failures?: number
+  /** How the last of them ended. */
+  readonly lastError?: LastError | null
   /** How long its event was in the queue when this attempt was taken from it; null or absent where nothing was queued. */
   readonly queueMs?: number | null
   readonly project: ProjectRef
@@ -126,7 +131,7 @@ export class Invoker implements Disposable {
     const version = await functions.resolve(invocation.project, invocation.functionName, invocation.qualifier)
     invocation.admit?.(version)
     if (!this.#deps.meterWritable()) throw new MayflyError('storage_full', 'executions cannot be written down: the journal of meters is not writable')
-    const knownKind = this.#kinds.get(version.id)
+    const knownKind = this.#kinds.get(version.id) ?? this.#deps.sandboxes.kindOf(version.id)
     const early = knownKind ? await invocation.content(knownKind, version) : null
     const caller = { project: version.project, functionId: version.functionId }
     const came = clock.monotonic()
@@ -134,6 +139,14 @@ export class Invoker implements Disposable {
     const entered = patienceMs === undefined ? admission.enter(caller) : admission.atOnce(caller)
     const slotAtOnce = entered instanceof Promise ? await entered : entered
     const slot = slotAtOnce ?? (await admission.wait(caller, patienceMs ?? 0, signalOf(signal)))
+    let use: Disposable | null = null
+    try {
+      const visit = this.#deps.enter?.(version.project) ?? null
+      use = visit instanceof Promise ? await visit : visit
+    } catch (error) {
+      slot[Symbol.dispose]()
+      throw error
+    }
     // A slot that was free is given in no time, however late this loop comes to it.
     const queuedMs = slotAtOnce ? null : clock.monotonic() - came
     const traceId = traceIdOf(invocation.traceId, clock.now())
@@ -144,6 +157,7 @@ export class Invoker implements Disposable {
     const lines = platformLines(logging, { id: invocation.id, version: version.version, now: clock.now })
     const run = new Run(this.#deps, invocation, version, slot, log, lines, startedAt, () => this.#live.delete(log))
     run.queueMs = invocation.queueMs ?? queuedMs
+    run.use = use
     let lease: SandboxLease | null = null
     const asked = clock.monotonic()
     try {
@@ -151,8 +165,18 @@ export class Invoker implements Disposable {
       run.mark = meter.started({ ...subject, attempt: invocation.attempt ?? 1, memoryMb: version.definition.memoryMb, startedAt })
       log.begin(lines)
       const spec = this.#deps.specs.of(version)
+      const { functionArn } = spec.context
+      const context = {
+        invocationId: invocation.id,
+        traceId,
+        clientContext: invocation.clientContext,
+        depth: invocation.depth,
+        invokedArn: invocation.qualifier ? `${functionArn}:${invocation.qualifier}` : functionArn,
+        ...(invocation.failures ? { failures: invocation.failures, ...(invocation.lastError ? { lastError: invocation.lastError } : {}) } : {}),
+      }
+      const first = early && ({ ...early, context } as Call)
       try {
-        lease = await this.#deps.sandboxes.acquire(spec, log, signal)
+        lease = await this.#deps.sandboxes.acquire(spec, log, signal, first)
       } catch (error) {
         if (!(error instanceof LoadError)) throw error
         const { cold, errorType, spentMs, waitMs } = error
@@ -164,18 +188,9 @@ export class Invoker implements Disposable {
       }
       run.tell('placed')
       this.#remember(version.id, lease.handlerKind)
-      const content = early ?? (await invocation.content(lease.handlerKind, version))
+      const isKnown = first !== null && knownKind === lease.handlerKind
+      const call: Call = isKnown ? first : ({ ...(await invocation.content(lease.handlerKind, version)), context } as Call)
       const began = clock.monotonic() - lease.spentMs
-      const { functionArn } = spec.context
-      const context = {
-        invocationId: invocation.id,
-        traceId,
-        clientContext: invocation.clientContext,
-        depth: invocation.depth,
-        invokedArn: invocation.qualifier ? `${functionArn}:${invocation.qualifier}` : functionArn,
-        ...(invocation.failures ? { failures: invocation.failures } : {}),
-      }
-      const call: Call = { ...content, context } as Call
       const running = lease.run(call, log, signal)
       run.tell('sent')
       invocation.handed?.()
@@ -238,6 +253,8 @@ class Run {
   #state: InvocationState = { state: 'admitted' }
   bytesOut = 0
   mark: StartMark | null = null
+  /** Its project is in use. */
+  use: Disposable | null = null
   /** Null where it stood in no queue. */
   queueMs: number | null = null
 
@@ -306,6 +323,7 @@ class Run {
     this.#log.handOn()
     this.#onEnd()
     this.#slot[Symbol.dispose]()
+    this.use?.[Symbol.dispose]()
     const record: MeterRecord = {
       invocationId: this.#invocation.id,
       attempt: this.#invocation.attempt ?? 1,

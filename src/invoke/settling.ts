@@ -143,7 +143,7 @@ export class Settling {
     const waitMs = retryAfter === undefined ? backoffMs(failures, random) : retryAfterMs(retryAfter, failures, random)
     if (failures >= maxAttempts) await this.#bury(entry, { reason: 'attempts', spent: 1, ...told }, response)
     else if (entry.ageMs + waitMs > maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 1, ...told }, response)
-    else await retryEntry(this.#deps.database.sql, entry, waitMs, 1, 0)
+    else await retryEntry(this.#deps.database.sql, entry, { waitMs, spent: 1, lost: 0, error: { message: told.errorMessage, stack: told.stack } })
   }
 
   /** It did not come to user code: no attempt is spent, but its age counts, and a fault of ours is counted as one of the node's. */
@@ -160,7 +160,7 @@ export class Settling {
     const { maxAgeMs } = await this.#triesOf(entry)
     if (entry.lost + lost >= LIMITS.lostLeases.value) await this.#bury(entry, { reason: 'node', spent: 0, ...told })
     else if (entry.ageMs + waitMs > maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 0, ...told })
-    else await retryEntry(this.#deps.database.sql, entry, waitMs, 0, lost)
+    else await retryEntry(this.#deps.database.sql, entry, { waitMs, spent: 0, lost, error: null })
   }
 
   /** As the function says, else as the node does. */
@@ -206,7 +206,7 @@ export class Settling {
   }
 }
 
-type Failure = Pick<Given, 'errorType' | 'errorMessage'>
+type Failure = Pick<Given, 'errorType' | 'errorMessage'> & { readonly stack: string | null }
 const NOBODY: Entered = { committed: () => {} }
 
 export async function endOf(outcome: Outcome): Promise<End> {
@@ -220,23 +220,26 @@ export async function endOf(outcome: Outcome): Promise<End> {
 }
 
 /** What a function's outcome says of itself; null when it is no error. */
-const toldBy = ({ errorType, payload }: EventReply): Failure | null =>
-  errorType === null ? null : { errorType: storable(errorType), errorMessage: storable(messageOf(payload)) }
+const toldBy = ({ errorType, payload }: EventReply): Failure | null => (errorType === null ? null : { errorType: storable(errorType), ...wordsOf(payload) })
 
 /** A reply that broke off. */
 const toldByReply = (error: unknown): Failure => ({
   errorType: 'function_failed',
   errorMessage: storable(error instanceof Error ? error.message : String(error)),
+  stack: null,
 })
 
 const TOLD = 4_096
-const storable = (text: string | null): string | null => (text === null ? null : storableText(text).slice(0, TOLD))
+const storable = (text: string | null): string | null => (text === null ? null : storableText(text.slice(0, TOLD)))
 
-function messageOf(payload: Uint8Array): string | null {
+function wordsOf(payload: Uint8Array): Pick<Failure, 'errorMessage' | 'stack'> {
   try {
-    const { errorMessage } = JSON.parse(Buffer.from(payload).toString('utf8')) as { errorMessage?: unknown }
-    return typeof errorMessage === 'string' ? errorMessage : null
+    const { errorMessage, trace } = JSON.parse(Buffer.from(payload).toString('utf8')) as { errorMessage?: unknown; trace?: unknown }
+    return {
+      errorMessage: typeof errorMessage === 'string' ? storable(errorMessage) : null,
+      stack: Array.isArray(trace) ? storable(trace.filter((line) => typeof line === 'string').join('\n')) : null,
+    }
   } catch {
-    return null
+    return { errorMessage: null, stack: null }
   }
 }

@@ -45,12 +45,20 @@ export interface FreeSlots {
   readonly slots: readonly number[]
 }
 
+export interface LastError {
+  readonly message: string | null
+  /** The stack, as the function's language writes it. */
+  readonly stack: string | null
+}
+
 export interface LeasedEntry {
   readonly id: string
   readonly functionId: string
   readonly attempt: number
   readonly spent: number
   readonly lost: number
+  /** How its last attempt failed; null where none has. */
+  readonly lastError: LastError | null
   readonly ageMs: number
   readonly project: string
   readonly functionName: string
@@ -77,9 +85,9 @@ export const leaseDue = (sql: Query, holder: string, free: FreeSlots, leaseMs: n
        set leased_by = ${holder}, leased_until = clock_timestamp() + ${leaseMs} * interval '1 millisecond', attempt = attempt + 1
       from due
      where entry.id = due.id
-    returning entry.id, function_id, attempt, spent, lost, enqueued_at)
-  select id, function_id as "functionId", attempt, spent, lost, (extract(epoch from clock_timestamp() - enqueued_at) * 1000)::float8 as "ageMs",
-         project, function_name as "functionName", qualifier, trace_id as "traceId", client_context as "clientContext", depth, payload
+    returning entry.id, function_id, attempt, spent, lost, last_error, enqueued_at)
+  select id, function_id as "functionId", attempt, spent, lost, last_error as "lastError",
+         (extract(epoch from clock_timestamp() - enqueued_at) * 1000)::float8 as "ageMs", project, function_name as "functionName", qualifier, trace_id as "traceId", client_context as "clientContext", depth, payload
     from leased join mayfly.entry_payload on entry_id = id`
 
 /** index: entry_leased */
@@ -115,10 +123,14 @@ export const deleteEntries = (sql: Query, settled: readonly Settled[]) => sql<{ 
      where entry.id = settled.id and entry.attempt = settled.attempt returning entry.id)
   delete from mayfly.entry_payload using gone where entry_id = gone.id returning entry_id as id`
 
-/** Lets an entry wait again. `spent` and `lost` are added to what it has. */
-export const retryEntry = (sql: Query, entry: Settled, waitMs: number, spent: number, lost: number) => sql`
+/** Lets an entry wait again. `spent` and `lost` are added to what it has; `error` is null where the attempt came to no user code. */
+export const retryEntry = (
+  sql: Query,
+  entry: Settled,
+  { waitMs, spent, lost, error }: { readonly waitMs: number; readonly spent: number; readonly lost: number; readonly error: LastError | null },
+) => sql`
   update mayfly.entry set leased_by = null, leased_until = null, due_at = clock_timestamp() + ${waitMs} * interval '1 millisecond',
-         spent = spent + ${spent}, lost = lost + ${lost}
+         spent = spent + ${spent}, lost = lost + ${lost}, last_error = coalesce(${error === null ? null : JSON.stringify(error)}::jsonb, last_error)
    where id = ${entry.id} and attempt = ${entry.attempt}`
 
 export interface Given {

@@ -27,10 +27,15 @@ describe('a control group for memory', () => {
     Cgroup.makeMemory(of(1), 'ours/one')
     new Cgroup(of(1), 'ours/one').limitMemory(3)
     assert.equal(read('ours', 'one', 'memory.limit_in_bytes'), String(3 * 1024 * 1024))
-    mkdirSync(path.join(tree, 'swap'))
-    writeFileSync(path.join(tree, 'swap', 'memory.memsw.limit_in_bytes'), '')
-    new Cgroup(of(1), 'swap').limitMemory(4)
-    assert.deepEqual([read('swap', 'memory.limit_in_bytes'), read('swap', 'memory.memsw.limit_in_bytes')], [String(4 * 1024 * 1024), String(4 * 1024 * 1024)])
+    const counting: Hierarchies = { ...of(1), memory: { path: path.join(tree, 'counting'), version: 1 } }
+    mkdirSync(path.join(tree, 'counting', 'swap'), { recursive: true })
+    writeFileSync(path.join(tree, 'counting', 'memory.memsw.limit_in_bytes'), '')
+    // Whoever made it has limited it; raised and lowered from there.
+    const group = new Cgroup(counting, 'swap', 5)
+    for (const mb of [8, 4]) {
+      group.limitMemory(mb)
+      for (const file of ['memory.limit_in_bytes', 'memory.memsw.limit_in_bytes']) assert.equal(read('counting', 'swap', file), String(mb * 1024 * 1024))
+    }
   })
   it('is refused by a host without the controller', () => {
     const none: Hierarchies = { ...of(2), memory: null }

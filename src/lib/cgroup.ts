@@ -61,13 +61,19 @@ export class Cgroup {
   readonly #hierarchies: Hierarchies
   readonly #name: string
   #memoryFiles: number[] | null = null
+  /** What was last set; null where another program has set it. */
+  #limitMb: number | null
   /** Of the second version's freezer: null until it is used, false where there is none. */
   #freezer: number | false | null = null
 
-  /** @param name  relative to the root of each tree, such as `mayfly-abc/s-1` */
-  constructor(hierarchies: Hierarchies, name: string) {
+  /**
+   * @param name  relative to the root of each tree, such as `mayfly-abc/s-1`
+   * @param limitMb  what its memory is limited to by who makes it, where that is not `make`
+   */
+  constructor(hierarchies: Hierarchies, name: string, limitMb: number | null = null) {
     this.#hierarchies = hierarchies
     this.#name = name
+    this.#limitMb = limitMb
   }
 
   /**
@@ -113,17 +119,21 @@ export class Cgroup {
       mkdirSync(path.join(tree, this.#name), { recursive: true })
     }
     this.limit(limits)
+    this.boundSockets()
     if (pids) writeFileSync(path.join(pids.path, this.#name, 'pids.max'), String(limits.pids))
     return [...trees.keys()].map((tree) => path.join(tree, this.#name, 'cgroup.procs'))
   }
 
   /** Written at once: a trip through the thread pool costs ten times the write, and this stands on the cold path. */
   limit(limits: { memoryMb: number; cpuWeight: number }): void {
-    const { memory } = this.#hierarchies
-    if (memory) this.limitMemory(limits.memoryMb)
-    // The first version counts what waits in sockets of TCP and UDP apart, and without a limit not at all.
-    if (memory?.version === 1) tryWrite(path.join(memory.path, this.#name, 'memory.kmem.tcp.limit_in_bytes'), String(SOCKETS_BYTES))
+    if (this.#hierarchies.memory) this.limitMemory(limits.memoryMb)
     this.weigh(limits.cpuWeight)
+  }
+
+  /** The first version counts what waits in sockets of TCP and UDP apart, and without a limit not at all. */
+  boundSockets(): void {
+    const { memory } = this.#hierarchies
+    if (memory?.version === 1) tryWrite(path.join(memory.path, this.#name, 'memory.kmem.tcp.limit_in_bytes'), String(SOCKETS_BYTES))
   }
 
   /** Its share of the processors beside its neighbours; 100 is one's usual. */
@@ -140,6 +150,8 @@ export class Cgroup {
     if (!memory) throw new Error('this host has no cgroup controller for memory')
     const bytes = String(memoryMb * MiB)
     const at = path.join(memory.path, this.#name)
+    const formerMb = this.#limitMb
+    this.#limitMb = memoryMb
     if (memory.version === 2) {
       writeFileSync(path.join(at, 'memory.max'), bytes)
       tryWrite(path.join(at, 'memory.swap.max'), '0')
@@ -147,8 +159,8 @@ export class Cgroup {
     }
     // Memory with swap may never be below memory: raising begins with the former, lowering with the latter.
     const withSwap = path.join(at, 'memory.memsw.limit_in_bytes')
-    const hasSwap = existsSync(withSwap)
-    const first = hasSwap && tryWrite(withSwap, bytes)
+    const hasSwap = countsSwap(memory.path)
+    const first = hasSwap && (formerMb === null || formerMb <= memoryMb) && tryWrite(withSwap, bytes)
     writeFileSync(path.join(at, 'memory.limit_in_bytes'), bytes)
     if (hasSwap && !first) writeFileSync(withSwap, bytes)
   }
@@ -256,6 +268,14 @@ export class Cgroup {
     }
     await clock.sleep(0)
   }
+}
+
+/** By the tree: the kernel was started so or not. */
+const swapCounted = new Map<string, boolean>()
+function countsSwap(tree: string): boolean {
+  const known = swapCounted.get(tree) ?? existsSync(path.join(tree, 'memory.memsw.limit_in_bytes'))
+  swapCounted.set(tree, known)
+  return known
 }
 
 const ignoreMissing = () => {}

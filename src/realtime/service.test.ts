@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, describe, it } from 'node:test'
 import type { Databases } from '../backends/database/database.ts'
-import { ERRORS } from '../core/errors.ts'
+import { ERRORS, MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { silentLog } from '../core/log.ts'
 import type { Principal } from '../core/principal.ts'
@@ -14,6 +14,9 @@ const demo = 'demo' as ProjectRef
 const project: Project = { id: '1', ref: demo, name: 'demo', state: 'active' }
 const anon: Principal = { kind: 'anon', project: demo, keyId: 'a' }
 const service: Principal = { kind: 'service', project: demo, keyId: 's' }
+
+/** What waits for a token has gone on. */
+const looked = () => new Promise((resolve) => setImmediate(resolve))
 
 /** Time that stands until it is moved. */
 class StandingClock implements Clock {
@@ -92,9 +95,23 @@ describe('Realtime', () => {
   let realtime: Realtime
   let ids = 0
   let databases = {} as Databases
+  /** Of these tokens: `user 30` lasts half a minute from now. */
+  const verifyToken = async (ref: ProjectRef, token: string): Promise<Principal> => {
+    const [, seconds] = /^user (\d+)$/.exec(token) ?? []
+    if (seconds === undefined) throw new MayflyError(token === 'old' ? 'token_expired' : 'token_invalid', 'no')
+    const claims = { sub: 'u', role: 'authenticated' }
+    return { kind: 'user', project: ref, role: 'authenticated', userId: 'u', claims, expiresAtMs: clock.now() + Number(seconds) * 1_000 }
+  }
   const make = (more: Partial<{ sockets: number; joins: number; messages: number }> = {}) => {
     const config = { sockets: 10, joins: 1000, messages: 1000, ...more }
-    realtime = new Realtime({ databases, config, newId: () => String(++ids), clock, log: silentLog })
+    realtime = new Realtime({
+      databases,
+      config,
+      verifyToken,
+      newId: () => String(++ids),
+      clock,
+      log: silentLog,
+    })
   }
   const contextOf = (principal: Principal, version = '1.0.0'): UpgradeContext => ({
     id: '',
@@ -127,7 +144,7 @@ describe('Realtime', () => {
     assert.equal(end.heard('phx_close').length, 1)
     assert.equal(realtime.numbers.channels, 0)
   })
-  it('refuses joins that it does not serve, each with its reason', () => {
+  it('refuses joins that it does not serve, each with its reason', async () => {
     make()
     const end = connect()
     const reason = (name: string, config = {}) => ((end.join(name, config).response ?? {}) as { reason: string }).reason
@@ -135,6 +152,7 @@ describe('Realtime', () => {
     assert.match(reason('secret', { private: true }), /^Unauthorized: You do not have permissions to read from this Channel topic: secret$/)
     assert.match(reason('x'.repeat(300)), /^TopicNameTooLong/)
     end.say('realtime:t', 'phx_join', { config: {}, access_token: 'eyJ.x.y' }, 't')
+    await looked()
     assert.match((end.reply('t').response as { reason: string }).reason, /^MalformedJWT/)
     end.say('realtime:t', 'phx_join', { config: {}, access_token: 'sb_publishable_x' }, 'u')
     assert.equal(end.reply('u').status, 'ok')
@@ -152,13 +170,51 @@ describe('Realtime', () => {
     realtime.publish('shop', [{ isPrivate: false, broadcast }])
     assert.deepEqual([hidden.heard('broadcast').length, shown.heard('broadcast').length], [1, 0])
   })
-  it('a token that is no key closes the channel that it is said in', () => {
+  it('a token says who a channel is of, until it ends and no other came', async () => {
+    make()
+    const end = connect()
+    const join = (topic: string, access_token: string) => end.say(`realtime:${topic}`, 'phx_join', { config: {}, access_token }, topic)
+    join('a', 'user 30')
+    join('b', 'user 30')
+    // Left before the token was looked at.
+    join('c', 'user 30')
+    end.say('realtime:c', 'phx_leave', {}, 'l')
+    await looked()
+    assert.deepEqual([end.reply('a').status, end.reply('b').status, realtime.numbers.channels], ['ok', 'ok', 2])
+    end.say('realtime:b', 'access_token', { access_token: 'user 600' }, 'b')
+    await looked()
+    clock.move(31_000)
+    const closed = () => end.heard('phx_close').length
+    assert.deepEqual([closed(), realtime.numbers.channels], [1, 1])
+    assert.deepEqual(end.heard('system'), [{ extension: 'system', status: 'error', message: 'Token has expired', channel: 'a' }])
+    end.say('phoenix', 'heartbeat', {}, 'h')
+    end.say('realtime:b', 'access_token', { access_token: 'old' }, 'b')
+    await looked()
+    assert.equal(realtime.numbers.channels, 0)
+    join('d', 'old')
+    await looked()
+    assert.match((end.reply('d').response as { reason: string }).reason, /^InvalidJWTToken: Token has expired$/)
+  })
+  it('a private channel is not of a user, whosever key his socket has', async () => {
+    make()
+    const end = connect(service)
+    end.say('realtime:p', 'phx_join', { config: { private: true }, access_token: 'user 30' }, 'p')
+    await looked()
+    assert.match((end.reply('p').response as { reason: string }).reason, /^Unauthorized/)
+    assert.equal(end.join('q', { private: true }).status, 'ok')
+    end.say('realtime:q', 'access_token', { access_token: 'user 30' }, 'q')
+    await looked()
+    assert.match(JSON.stringify(end.heard('system')), /no longer have permission/)
+    assert.equal(realtime.numbers.channels, 0)
+  })
+  it('a token that is no key closes the channel that it is said in', async () => {
     make()
     const end = connect()
     end.join('room')
     for (const token of [null, 'sb_publishable_x', '']) end.say('realtime:room', 'access_token', { access_token: token }, 'a')
     assert.equal(end.heard('phx_close').length, 0)
     end.say('realtime:room', 'access_token', { access_token: 'eyJ.x.y' }, 'a')
+    await looked()
     assert.deepEqual([end.heard('system').length, end.heard('phx_close').length], [1, 1])
   })
   it('presence: who joins sees who is there, tracks and leaves are told, a re-track names what it replaces', () => {

@@ -1,19 +1,24 @@
 import type { Databases } from '../backends/database/database.ts'
 import { MayflyError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import type { Principal } from '../core/principal.ts'
+import type { ProjectRef } from '../core/project.ts'
 import type { Socket, UpgradeContext } from '../core/route.ts'
 import { identityOf } from '../core/session.ts'
 import type { Clock } from '../lib/clock.ts'
 import { ChangeFeed } from './changes/feed.ts'
 import { Channels } from './channels.ts'
+import type { SharedRates } from './client.ts'
 import type { RealtimeConfig } from './config.ts'
 import type { Broadcast } from './frames.ts'
 import { Rate } from './rate.ts'
-import { Client, type SharedRates } from './socket.ts'
+import { Client } from './socket.ts'
 
 export interface RealtimeDeps {
   readonly databases: Databases
   readonly config: RealtimeConfig
+  /** Whom a token speaks for in a project. @throws MayflyError token_invalid, token_expired, token_refused */
+  readonly verifyToken: (project: ProjectRef, token: string) => Promise<Principal>
   readonly newId: () => string
   readonly clock: Clock
   readonly log: Log
@@ -61,7 +66,8 @@ export class Realtime implements AsyncDisposable {
     const client = new Client(
       {
         project: project.ref,
-        identity: identityOf(principal),
+        principal,
+        verify: (token) => this.#deps.verifyToken(project.ref, token),
         version: query.get('vsn') === '2.0.0' ? '2.0.0' : '1.0.0',
         channels: this.#channels,
         rates: connected.rates,
@@ -99,9 +105,14 @@ export class Realtime implements AsyncDisposable {
     return { sockets, channels: this.#channels.members, received: this.#received, delivered: this.#channels.delivered, cut: this.#cut }
   }
 
-  /** A project goes: nobody is connected to it any more. */
-  async dropProject(ref: string): Promise<void> {
-    for (const client of this.#projects.get(ref)?.clients ?? []) client.close(GOING_AWAY, 'the project is gone')
+  /** How many sockets a project has. */
+  connectedTo(ref: string): number {
+    return this.#projects.get(ref)?.clients.size ?? 0
+  }
+
+  /** A project goes, or rests: nobody is connected to it any more. */
+  async dropProject(ref: string, why = 'the project is gone'): Promise<void> {
+    for (const client of this.#projects.get(ref)?.clients ?? []) client.close(GOING_AWAY, why)
     this.#projects.delete(ref)
     const feed = this.#feeds.get(ref)
     this.#feeds.delete(ref)

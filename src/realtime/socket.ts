@@ -1,49 +1,13 @@
 import { DatabaseError } from '../backends/database/database.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { Log } from '../core/log.ts'
 import type { Socket } from '../core/route.ts'
-import type { SqlIdentity } from '../core/session.ts'
-import type { Clock } from '../lib/clock.ts'
-import type { ChannelName, Channels, Member } from './channels.ts'
-import { type Broadcast, decodePush, decodeText, encodeText, type Message, type Push, type Version } from './frames.ts'
-import { type Asked, type JoinConfig, readJoin, userTokenOf } from './join.ts'
-import type { Rate } from './rate.ts'
-
-/** Who wants the row changes of a project. */
-export interface Subscriber {
-  readonly identity: SqlIdentity
-  readonly asked: readonly Asked[]
-  /** @param data  the change as JSON */
-  change(ids: readonly number[], data: string): void
-  system(status: 'ok' | 'error', message: string): void
-}
-export interface Subscription {
-  /** Resolves when changes are delivered from now on. */
-  readonly live: Promise<void>
-  end(): void
-}
-
-/** What the sockets of one project share. */
-export interface SharedRates {
-  readonly joins: Rate
-  readonly messages: Rate
-}
-
-export interface ClientDeps {
-  readonly project: string
-  readonly identity: SqlIdentity
-  readonly version: Version
-  readonly channels: Channels
-  readonly rates: SharedRates
-  /** @throws MayflyError realtime_unavailable when the database cannot stream changes */
-  readonly subscribe: (subscriber: Subscriber) => Promise<Subscription>
-  readonly newId: () => string
-  readonly clock: Clock
-  readonly log: Log
-  readonly onReceived: () => void
-  readonly onCut: () => void
-}
+import { identityOf } from '../core/session.ts'
+import type { ChannelName } from './channels.ts'
+import type { ClientDeps, Subscription } from './client.ts'
+import { type Broadcast, decodePush, decodeText, encodeText, type Message, type Push } from './frames.ts'
+import { type JoinConfig, readJoin, userTokenOf } from './join.ts'
+import { Membership } from './membership.ts'
 
 const POLICY_VIOLATION = 1008
 /** How long a join is held so that a client that is told it is subscribed misses nothing from then on. */
@@ -58,6 +22,8 @@ export class Client {
   readonly #deps: ClientDeps
   readonly #socket: Socket
   readonly #joined = new Map<string, Membership>()
+  /** Channels whose joins wait for a token to be looked at. */
+  readonly #joining = new Map<string, string | null>()
   #silence: Disposable
   #closed = false
 
@@ -145,8 +111,10 @@ export class Client {
     }
     const membership = this.#joined.get(message.topic)
     if (!membership || (message.joinRef !== null && message.joinRef !== membership.joinRef)) {
-      if (message.event === 'phx_leave') this.#reply(message, 'ok', {})
-      else this.#reply(message, 'error', { reason: 'unmatched topic' })
+      if (message.event === 'phx_leave') {
+        this.#joining.delete(message.topic)
+        this.#reply(message, 'ok', {})
+      } else this.#reply(message, 'error', { reason: 'unmatched topic' })
       return
     }
     switch (message.event) {
@@ -155,10 +123,8 @@ export class Client {
         this.#closeChannel(membership)
         return
       case 'access_token': {
-        const { access_token } = (message.payload ?? {}) as { access_token?: unknown }
-        if (userTokenOf(access_token) === null) return
-        membership.system('system', 'error', 'The token provided is not a valid JWT')
-        this.#closeChannel(membership)
+        const token = userTokenOf(((message.payload ?? {}) as { access_token?: unknown }).access_token)
+        if (token !== null) void this.#renew(membership, token)
         return
       }
       case 'broadcast':
@@ -180,9 +146,23 @@ export class Client {
     if (name === '') return refuse('TopicNameRequired: You must provide a topic name')
     if (Buffer.byteLength(topic) > 255) return refuse('TopicNameTooLong: A topic may have 255 bytes')
     const config = readJoin(message.payload)
-    if (config.isPrivate && this.#deps.identity.role !== 'service_role')
+    const joinRef = message.joinRef ?? message.ref
+    let { principal } = this.#deps
+    this.#joining.delete(topic)
+    if (config.userToken !== null) {
+      this.#joining.set(topic, joinRef)
+      const verified = await this.#deps.verify(config.userToken).then(
+        (of) => ({ of, refusal: null }),
+        (error: unknown) => ({ of: null, refusal: refusalOfToken(error) }),
+      )
+      // Who left meanwhile, or began anew, is in no channel by this.
+      if (this.#joining.get(topic) !== joinRef || this.#closed) return
+      this.#joining.delete(topic)
+      if (verified.of === null) return refuse(verified.refusal)
+      principal = verified.of
+    }
+    if (config.isPrivate && identityOf(principal).role !== 'service_role')
       return refuse(`Unauthorized: You do not have permissions to read from this Channel topic: ${name}`)
-    if (config.userToken !== null) return refuse('MalformedJWT: The token provided is not a valid JWT')
     try {
       this.#admitJoin(topic, config)
     } catch (error) {
@@ -193,12 +173,36 @@ export class Client {
     const before = this.#joined.get(topic)
     if (before) this.#closeChannel(before)
     const channel: ChannelName = { project: this.#deps.project, topic, isPrivate: config.isPrivate }
-    const membership = new Membership(this, this.#deps, channel, name, message.joinRef ?? message.ref, config)
+    const membership = new Membership(this, this.#deps, { channel, name, joinRef, config, principal })
     this.#joined.set(topic, membership)
     membership.enter()
 
     if (config.changes.length === 0) this.#welcome(message, membership)
     else await this.#subscribe(message, membership)
+  }
+
+  /** A token of its user's came: from now on the channel is that one's, until it ends. */
+  async #renew(membership: Membership, token: string): Promise<void> {
+    try {
+      const principal = await this.#deps.verify(token)
+      if (membership.ended) return
+      if (membership.config.isPrivate && identityOf(principal).role !== 'service_role') {
+        const { topic } = membership.channel
+        membership.system('system', 'error', `You no longer have permission to read from this Channel topic: ${topic.slice('realtime:'.length)}`)
+        return this.#closeChannel(membership)
+      }
+      await membership.become(principal)
+    } catch (error) {
+      if (membership.ended) return
+      membership.system('system', 'error', refusalOfToken(error).replace(/^\w+: /, ''))
+      this.#closeChannel(membership)
+    }
+  }
+
+  /** The token of a channel's user has ended, and no other came. */
+  lapse(membership: Membership): void {
+    membership.system('system', 'error', 'Token has expired')
+    this.#closeChannel(membership)
   }
 
   /** @throws MayflyError */
@@ -216,15 +220,16 @@ export class Client {
       this.#reply(message, 'error', { reason: why })
     }
     let subscription: Subscription
+    const { turn } = membership
     try {
-      subscription = await this.#deps.subscribe(membership)
+      subscription = await this.#deps.subscribe(membership.subscriber())
     } catch (error) {
       if (error instanceof MayflyError)
         return fail(`${error.code === 'too_many_channels' ? 'ChannelRateLimitReached' : 'DatabaseUnavailable'}: ${error.message}`)
       if (error instanceof DatabaseError && error.isAway) return fail('InitializingProjectConnection: the database of the project is not reached')
       throw error
     }
-    if (!membership.hold(subscription)) return
+    if (!membership.hold(subscription, turn)) return
     const wanted = membership.config.waitMs
     let answered = false
     const answer = (how: () => void) => {
@@ -322,6 +327,13 @@ export class Client {
   }
 }
 
+function refusalOfToken(error: unknown): string {
+  if (!(error instanceof MayflyError)) return 'InitializingProjectConnection: the token could not be looked at'
+  if (error.code === 'token_expired') return 'InvalidJWTToken: Token has expired'
+  if (error.code === 'token_refused') return `InvalidJWTToken: ${error.message}`
+  return 'MalformedJWT: The token provided is not a valid JWT'
+}
+
 /** A broadcast that came as text. */
 function asPush(message: Message): Push {
   const { event, payload = {} } = (message.payload ?? {}) as { event?: unknown; payload?: unknown }
@@ -336,86 +348,5 @@ function isJsonText(bytes: Buffer): boolean {
     return true
   } catch {
     return false
-  }
-}
-
-class Membership implements Member, Subscriber {
-  readonly #client: Client
-  readonly #deps: ClientDeps
-  readonly #name: string
-  readonly channel: ChannelName
-  readonly joinRef: string | null
-  readonly config: JoinConfig
-  readonly presenceKey: string
-  #subscription: Subscription | null = null
-  #ended = false
-
-  constructor(client: Client, deps: ClientDeps, channel: ChannelName, name: string, joinRef: string | null, config: JoinConfig) {
-    this.#client = client
-    this.#deps = deps
-    this.#name = name
-    this.channel = channel
-    this.joinRef = joinRef
-    this.config = config
-    this.presenceKey = config.presenceKey || deps.newId()
-  }
-
-  get version(): Version {
-    return this.#deps.version
-  }
-  get wantsPresence(): boolean {
-    return this.config.presence
-  }
-  get identity(): SqlIdentity {
-    return this.#deps.identity
-  }
-  get asked(): readonly Asked[] {
-    return this.config.changes
-  }
-  get ended(): boolean {
-    return this.#ended
-  }
-
-  enter(): void {
-    this.#deps.channels.join(this.channel, this)
-  }
-
-  /** @returns false when the client left meanwhile: then the subscription is ended */
-  hold(subscription: Subscription): boolean {
-    if (this.#ended) subscription.end()
-    else this.#subscription = subscription
-    return !this.#ended
-  }
-
-  end(): void {
-    if (this.#ended) return
-    this.#ended = true
-    this.#subscription?.end()
-    this.#deps.channels.leave(this.channel, this)
-  }
-
-  send(frame: string | Buffer): void {
-    if (!this.#ended) this.#client.send(frame)
-  }
-
-  sendEvent(event: string, payload: unknown): void {
-    if (!this.#ended) this.#client.sendMessage({ joinRef: null, ref: null, topic: this.channel.topic, event, payload })
-  }
-
-  change(ids: readonly number[], data: string): void {
-    const payload = `{"ids":[${ids.join(',')}],"data":${data}}`
-    const topic = JSON.stringify(this.channel.topic)
-    this.send(
-      this.version === '2.0.0'
-        ? `[null,null,${topic},"postgres_changes",${payload}]`
-        : `{"topic":${topic},"event":"postgres_changes","payload":${payload},"ref":null,"join_ref":null}`,
-    )
-  }
-
-  system(status: 'ok' | 'error', message: string): void
-  system(extension: 'system' | 'postgres_changes', status: 'ok' | 'error', message: string): void
-  system(...said: [string, string] | [string, string, string]): void {
-    const [extension, status, message] = said.length === 3 ? said : (['postgres_changes', ...said] as const)
-    this.sendEvent('system', { extension, status, message, channel: this.#name })
   }
 }

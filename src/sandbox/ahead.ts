@@ -38,7 +38,7 @@ export class Ahead {
   async spare(spec: SandboxSpec, start: () => Promise<Generic>): Promise<void> {
     const { budget, spares, isOver, isShort, clock, log, closing } = this.#deps
     // It pushes nobody out.
-    if (isOver(spec) || isShort() || !budget.fits(spec)) return
+    if (isOver(spec) || isShort() || !spares.isWanted(spec) || !budget.fits(spec)) return
     using _ = budget.comes(spec)
     const generic = await start()
     const from = clock.monotonic()

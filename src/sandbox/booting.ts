@@ -9,7 +9,7 @@ import { BootHealth } from './boot-health.ts'
 import { Channel, type Warming } from './channel.ts'
 import type { Endings } from './endings.ts'
 import { Hulls } from './hulls.ts'
-import { openSlot } from './staging.ts'
+import { clearSlot, openSlot } from './staging.ts'
 import { SandboxLife } from './state.ts'
 import type { Driver, DriverName, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from './types.ts'
 
@@ -50,6 +50,10 @@ export interface Generic extends Boot {
   readonly channel: Channel
   readonly slotDir: string
   readonly life: SandboxLife
+  /** Nothing of its start lies where its code will be. */
+  slotIsClear: boolean
+  /** Its runtime takes a call behind the load of its code. */
+  takesAhead: boolean
   /** Set when it becomes a version's: where its connections to the platform go. */
   owner: { openRelay: (connection: Duplex) => void } | null
 }
@@ -122,6 +126,10 @@ export class Booting {
     const warming = generic.channel.warm({ ...how, relayPorts: this.#relayPorts })
     if (!(await within(this.#deps.clock, HELLO_MS, warming))) throw new Error('it did not warm')
     await warming
+    await clearSlot(generic.slotDir)
+    generic.slotIsClear = true
+    // Its files are open from then on: the first call is asked for it when it ends, before its answer goes out.
+    generic.process.memory()
     generic.life.tell('warmed', null)
   }
 
@@ -229,11 +237,14 @@ export class Booting {
       tmpMb,
       driver,
       life: new SandboxLife(),
+      slotIsClear: false,
+      takesAhead: false,
       owner: null,
     }
     const late = new AbortController()
     using _ = clock.timer(HELLO_MS, () => late.abort(new Error(`it said nothing for ${HELLO_MS} ms`)))
-    await generic.channel.hello(AbortSignal.any([late.signal, closing]))
+    const { features } = await generic.channel.hello(AbortSignal.any([late.signal, closing]))
+    generic.takesAhead = Array.isArray(features) && features.includes('ahead')
     generic.life.tell('greeted', null)
     return generic
   }

@@ -61,6 +61,7 @@ export async function buildCache(deps: BuildDeps, spec: SandboxSpec): Promise<Bu
     const handlerKind = await load
     await booting.end(generic)
     if (written) await caches.keep(spec.key, written)
+    await caches.keepKind(spec.key, handlerKind)
     void staging.forget(key)
     await staging.prepare(caches.sourceOf(spec)).catch(() => {})
     return { ok: true, handlerKind, error: null, ms: clock.monotonic() - from }

@@ -4,7 +4,7 @@ import { BodyQueue, WholeBody } from './body-queue.ts'
 import { ChunkQueue } from './chunk-queue.ts'
 import { Credit, creditOf, FLAG, type Frame, type FrameWriter, MAX_PAYLOAD, ProtocolError, SANDBOX_WINDOW, STREAM_WINDOW, TYPE } from './frames.ts'
 import { creditIn, errorIn, headIn, streamIn } from './guest-frames.ts'
-import type { Call, CallResult, LogSink } from './types.ts'
+import type { Call, CallResult, HandlerKind, LogSink } from './types.ts'
 
 /** Who hears of one call. Plain functions, for a promise each would cost more than the rest of the call. */
 export interface CallEnds {
@@ -19,12 +19,45 @@ export interface CallEnds {
   over(error: Error | null): void
 }
 
+/** A call that is sent behind the load of its code. Until somebody listens it keeps what it hears. */
+export class CallAhead implements CallEnds {
+  readonly call: Call
+  /** Set when it is sent. */
+  id = 0
+  readonly #heard: ((ends: CallEnds) => void)[] = []
+  #ends: CallEnds | null = null
+
+  constructor(call: Call) {
+    this.call = call
+  }
+  result(result: CallResult): void {
+    this.#tell((ends) => ends.result(result))
+  }
+  broke(error: Failed): void {
+    this.#tell((ends) => ends.broke(error))
+  }
+  over(error: Error | null): void {
+    this.#tell((ends) => ends.over(error))
+  }
+  /** From now on `ends` hears it, and what was heard before, at once. */
+  listen(ends: CallEnds): void {
+    this.#ends = ends
+    for (const tell of this.#heard.splice(0)) tell(ends)
+  }
+  #tell(tell: (ends: CallEnds) => void): void {
+    if (this.#ends) tell(this.#ends)
+    else this.#heard.push(tell)
+  }
+}
+
 export type Failed = Extract<CallResult, { kind: 'error' }>
 
 interface Pending {
   readonly id: number
   readonly kind: 'event' | 'http'
   readonly takesStream: boolean
+  /** All of it was in its first frame. */
+  readonly isWhole: boolean
   readonly log: LogSink
   readonly ends: CallEnds
   readonly outgoing: Credit
@@ -41,6 +74,8 @@ interface Pending {
 export class CallSide {
   readonly #writer: FrameWriter
   readonly #calls = new Map<number, Pending>()
+  /** Sent before the code was there; null when it is there. */
+  #ahead: { readonly pending: Pending; readonly call: CallAhead } | null = null
   readonly #outgoing = new Credit(SANDBOX_WINDOW)
   #next = 1
   #bodyAllowed = SANDBOX_WINDOW
@@ -70,10 +105,13 @@ export class CallSide {
     if (4 + headBytes.length > MAX_PAYLOAD)
       throw new MayflyError('payload_too_large', `URL and headers have ${headBytes.length} bytes as the function gets them; ${MAX_PAYLOAD - 4} is the limit`)
     const id = this.#next++
+    const inline = call.kind === 'event' && 4 + headBytes.length + call.payload.byteLength <= MAX_PAYLOAD
+    const isWhole = inline || (call.kind === 'http' && call.body === null)
     const pending: Pending = {
       id,
       kind: call.kind,
       takesStream: call.kind === 'event' && call.takesStream === true,
+      isWhole,
       log,
       ends,
       outgoing: new Credit(STREAM_WINDOW),
@@ -84,15 +122,33 @@ export class CallSide {
       open: false,
     }
     this.#calls.set(id, pending)
-    const inline = call.kind === 'event' && 4 + headBytes.length + call.payload.byteLength <= MAX_PAYLOAD
     const first = Buffer.allocUnsafe(4 + headBytes.length + (inline ? call.payload.byteLength : 0))
     first.writeUInt32LE(headBytes.length, 0)
     first.set(headBytes, 4)
     if (inline) first.set(call.payload, 4 + headBytes.length)
-    const complete = inline || (call.kind === 'http' && call.body === null)
-    this.#writer.send(TYPE.call, complete ? FLAG.fin : 0, id, first)
-    if (!complete) void this.#pump(pending, call.kind === 'event' ? [call.payload] : (call.body as AsyncIterable<Uint8Array>))
+    this.#writer.send(TYPE.call, isWhole ? FLAG.fin : 0, id, first)
+    if (ends instanceof CallAhead) this.#ahead = { pending, call: ends }
+    else if (!isWhole) void this.#pump(pending, bodyOf(call))
     return id
+  }
+
+  /** Sends a call whose code is about to be loaded; only its head, and of an event what fits beside it. @throws as `call` */
+  ahead(call: CallAhead, remainingMs: number, log: LogSink): void {
+    call.id = this.call(call.call, remainingMs, log, call)
+  }
+
+  /** The code is there, and with it the call runs that was sent ahead. @returns it, or null where there is none or it does not suit the handler: then it never was */
+  loaded(kind: HandlerKind): CallAhead | null {
+    const ahead = this.#ahead
+    this.#ahead = null
+    if (ahead === null) return null
+    const { pending, call } = ahead
+    if ((pending.kind === 'http') !== (kind === 'fetch')) {
+      this.#calls.delete(pending.id)
+      return null
+    }
+    if (!pending.isWhole) void this.#pump(pending, bodyOf(call.call))
+    return call
   }
 
   /** Tells the guest that nobody waits for this call any more. An event runs on, unless who reads its stream has left. */
@@ -123,7 +179,7 @@ export class CallSide {
       return
     }
     const pending = this.#calls.get(frame.stream)
-    if (!pending) throw new ProtocolError(`a frame for the call ${frame.stream}, which does not run`)
+    if (!pending || pending === this.#ahead?.pending) throw new ProtocolError(`a frame for the call ${frame.stream}, which does not run`)
     switch (frame.type) {
       case TYPE.result:
         if (pending.settled || pending.parts || pending.kind !== 'event') throw new ProtocolError('a second or wrong result')
@@ -272,6 +328,8 @@ export class CallSide {
     pending.ends.result(result)
   }
 }
+
+const bodyOf = (call: Call): Iterable<Uint8Array> | AsyncIterable<Uint8Array> => (call.kind === 'event' ? [call.payload] : (call.body ?? []))
 
 const tooLarge = (bytes: number): Failed => ({
   kind: 'error',

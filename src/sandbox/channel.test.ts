@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { LIMITS } from '../core/limits.ts'
 import { Channel, ChannelClosed, type Failed, ProtocolError } from './channel.ts'
-import { creditOf, encodeFrame, FLAG, FrameDecoder, LOG_WINDOW, MAX_PAYLOAD, SANDBOX_WINDOW, STREAM_WINDOW, TYPE } from './frames.ts'
+import { creditOf, encodeFrame, FLAG, type Frame, FrameDecoder, LOG_WINDOW, MAX_PAYLOAD, SANDBOX_WINDOW, STREAM_WINDOW, TYPE } from './frames.ts'
 import type { Call, CallResult, LogSink } from './types.ts'
 
 const silent: LogSink = { write: () => {}, lost: () => {} }
@@ -68,6 +68,99 @@ function send(channel: Channel, call: Call, log: LogSink) {
   })
   return { id, result: result.promise, over: over.promise, broke: broke.promise }
 }
+
+/** A load with a call behind it. */
+function loadWith(call: Call) {
+  const opened = open()
+  const sent: Frame[] = []
+  const decoder = new FrameDecoder()
+  opened.guest.on('data', (chunk: Buffer) => decoder.push(chunk, (frame) => sent.push(frame)))
+  opened.say(HELLO)
+  const loading = opened.channel.load(silent, { call, remainingMs: 1000 })
+  loading.catch(() => {})
+  return { ...opened, loading, sent }
+}
+const LOADED = (kind: string) => encodeFrame(TYPE.loaded, 0, 0, json({ kind }))
+const settled = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+
+describe('a call behind the load of its code', () => {
+  const heard = () => {
+    const outcomes: unknown[] = []
+    const push = (what: string) => (value: unknown) => void outcomes.push([what, value instanceof Error ? value.name : value])
+    return { outcomes, ends: { result: push('result'), broke: push('broke'), over: push('over') } }
+  }
+  it('goes out with it, and is kept with what it answered until somebody listens', async () => {
+    const { channel, loading, sent, say } = loadWith(event)
+    await settled()
+    assert.deepEqual(
+      sent.map(({ type, flags }) => [type, flags]),
+      [
+        [TYPE.specialise, FLAG.fin],
+        [TYPE.call, FLAG.fin],
+      ],
+    )
+    say(LOADED('lambda'), encodeFrame(TYPE.result, FLAG.fin | FLAG.done, 1, Buffer.from('1')))
+    assert.equal(await loading, 'lambda')
+    assert.equal(channel.ahead?.call, event)
+    const { outcomes, ends } = heard()
+    channel.ahead?.listen(ends)
+    assert.deepEqual(outcomes, [
+      ['result', { kind: 'event', payload: Buffer.from('1') }],
+      ['over', null],
+    ])
+  })
+  it('sends its body when the code is there, and not where it never is', async () => {
+    const reads = { n: 0 }
+    const body = async function* () {
+      reads.n++
+      yield Buffer.from('body')
+    }
+    const post: Call = { ...http, method: 'POST', body: body() } as Call
+    const fails = loadWith(post)
+    fails.say(encodeFrame(TYPE.loadError, 0, 0, json({ errorType: 'E' })))
+    await assert.rejects(fails.loading, { errorType: 'E' })
+    assert.deepEqual([fails.channel.ahead, reads.n], [null, 0])
+    const works = loadWith(post)
+    works.say(LOADED('fetch'))
+    await works.loading
+    await settled()
+    assert.deepEqual(
+      works.sent.map(({ type }) => type),
+      [TYPE.specialise, TYPE.call, TYPE.data, TYPE.end],
+    )
+  })
+  it('never was where it does not suit the handler, and what is said of it then is a lie', async () => {
+    const { channel, loading, say } = loadWith(http)
+    say(LOADED('lambda'))
+    assert.equal(await loading, 'lambda')
+    assert.equal(channel.ahead, null)
+    say(encodeFrame(TYPE.head, FLAG.fin | FLAG.done, 1, json({ status: 200, headers: [] })))
+    assert.ok((await channel.failure) instanceof ProtocolError)
+  })
+  it('ends the sandbox that answers it before it has loaded', async () => {
+    const { channel, loading, say } = loadWith(event)
+    say(encodeFrame(TYPE.result, FLAG.fin | FLAG.done, 1, Buffer.from('1')))
+    await assert.rejects(loading, ProtocolError)
+    assert.equal(channel.ahead, null)
+  })
+  it('hears of a sandbox that is lost before anybody listens', async () => {
+    const { channel, loading, say, guest } = loadWith(event)
+    say(LOADED('lambda'))
+    await loading
+    guest.destroy()
+    channel.close()
+    const { outcomes, ends } = heard()
+    channel.ahead?.listen(ends)
+    assert.deepEqual(outcomes, [['over', 'ChannelClosed']])
+  })
+  it('is left to whoever sends it where it is too large', async () => {
+    const large: Call = { ...http, url: `http://localhost/${'x'.repeat(MAX_PAYLOAD)}` } as Call
+    const { channel, loading, sent, say } = loadWith(large)
+    say(LOADED('fetch'))
+    await loading
+    assert.deepEqual([channel.ahead, sent.length], [null, 1])
+  })
+})
 
 describe('FrameDecoder', () => {
   it('gives the same frames however the bytes are split, data in pieces of which the last has the flags', () => {

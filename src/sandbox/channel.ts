@@ -1,12 +1,13 @@
 import type { Duplex } from 'node:stream'
-import { type CallEnds, CallSide } from './call-side.ts'
+import { MayflyError } from '../core/errors.ts'
+import { CallAhead, type CallEnds, CallSide } from './call-side.ts'
 import type { Exit } from './exits.ts'
 import { creditOf, FLAG, type Frame, FrameDecoder, FrameWriter, LOG_WINDOW, MAX_PAYLOAD, ProtocolError, TYPE, UNREAD_BYTES } from './frames.ts'
 import { errorIn, exitIn, helloIn, loadedIn, lostIn } from './guest-frames.ts'
 import { RelaySide } from './relay-side.ts'
 import { type Call, type HandlerKind, LoadError, type LogSink, type VersionContext } from './types.ts'
 
-export type { CallEnds, Failed } from './call-side.ts'
+export type { CallAhead, CallEnds, Failed } from './call-side.ts'
 export { ProtocolError } from './frames.ts'
 
 /** The other side went away in order of its own: its process ended or it closed the descriptor. */
@@ -43,6 +44,12 @@ export interface Warming {
   readonly collects: boolean
 }
 
+/** A call that may go behind the load of its code, and how long the function may take for it. */
+export interface First {
+  readonly call: Call
+  readonly remainingMs: number
+}
+
 const LOADING = 0
 /** An honest guest does not come near: its pieces are large, or few. */
 const FRAMES_A_TURN = 512
@@ -66,6 +73,8 @@ export class Channel {
   #warming: PromiseWithResolvers<void> | null = null
   /** How long the guest wants to hear of its end before it comes; 0 where nothing in it waits for that. */
   shutdownMs = 0
+  /** The call that was sent behind the load, and runs since. */
+  ahead: CallAhead | null = null
   /** How the guest said that it ends; null when it said nothing, as when it is killed. */
   exit: Exit | null = null
   #logAllowed = LOG_WINDOW
@@ -119,14 +128,28 @@ export class Channel {
     this.#writer.flush()
   }
 
-  /** Lets the guest load what was announced. @throws LoadError with Lambda's JSON when the code does not load */
-  load(log: LogSink): Promise<HandlerKind> {
+  /**
+   * Lets the guest load what was announced.
+   * @param first  a call that goes behind it, to a guest that takes such: see `ahead`
+   * @throws LoadError with Lambda's JSON when the code does not load
+   */
+  load(log: LogSink, first: First | null = null): Promise<HandlerKind> {
     if (this.#dead) return Promise.reject(this.#dead)
     return new Promise((resolve, reject) => {
       this.#loading = { resolve, reject, log }
       this.#writer.send(TYPE.specialise, FLAG.fin, LOADING)
+      if (first) this.#callAhead(first, log)
       this.#writer.flush()
     })
+  }
+
+  #callAhead({ call, remainingMs }: First, log: LogSink): void {
+    try {
+      this.#calls.ahead(new CallAhead(call), remainingMs, log)
+    } catch (error) {
+      // Whoever sends it hears of that.
+      if (!(error instanceof MayflyError)) throw error
+    }
   }
 
   specialise(fields: SpecialiseFields, log: LogSink): Promise<HandlerKind> {
@@ -232,6 +255,7 @@ export class Channel {
         if (frame.type === TYPE.loaded) {
           const { kind, shutdownMs } = loadedIn(frame)
           this.shutdownMs = shutdownMs
+          this.ahead = this.#calls.loaded(kind)
           loading.resolve(kind)
         } else {
           const { errorType, payload } = errorIn(frame)

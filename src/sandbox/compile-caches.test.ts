@@ -61,6 +61,22 @@ test('another version takes a cache over and keeps it when the first is forgotte
   assert.equal(await fs.readFile(path.join(at.folder, 'b', 'entry'), 'utf8'), COMPILED)
 })
 
+test('what a handler was when it was built is known in the next life, goes over with a cache, and is forgotten', async () => {
+  await using at = await standing()
+  await at.keep('a')
+  await at.caches.keepKind('a', 'fetch')
+  await fs.writeFile(path.join(at.folder, 'odd.kind'), 'anything')
+  assert.equal(await at.caches.adopt('b', 'a'), true)
+  const next = new CompileCaches(at.folder, true, silentLog)
+  for (const key of ['a', 'b', 'odd', 'none']) await next.readKind(key)
+  assert.deepEqual(
+    ['a', 'b', 'odd', 'none'].map((key) => next.kindOf(key)),
+    ['fetch', 'fetch', null, null],
+  )
+  await next.forget('b')
+  assert.deepEqual([next.kindOf('b'), (await fs.readdir(at.folder)).sort()], [null, ['a', 'a.kind', 'odd.kind']])
+})
+
 test('sandboxes that do not load from caches are given none', async () => {
   await using at = await standing(false)
   await at.keep('a')

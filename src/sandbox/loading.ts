@@ -5,12 +5,15 @@ import type { Generic } from './booting.ts'
 import { exitOf, howItEnded, whyItEnded } from './exits.ts'
 import { pathVariables } from './guest-paths.ts'
 import type { Source, Staging } from './staging.ts'
-import { type HandlerKind, LoadError, type LogSink, type SandboxSpec } from './types.ts'
+import { type Call, type HandlerKind, LoadError, type LogSink, type SandboxSpec } from './types.ts'
 
 /** As on Lambda: loading may take so long; then it is begun anew within the time of the call. */
 export const LOAD_MS = LIMITS.loadTime.value
 /** A process whose channel ended is gone within this, or nobody will know how it ended. */
 const EXIT_MS = 1_000
+
+/** With it another process goes on with the descriptors, which has not heard what was said before. */
+const WRAPPER = 'AWS_LAMBDA_EXEC_WRAPPER'
 
 export interface Load {
   readonly spec: SandboxSpec
@@ -19,6 +22,8 @@ export interface Load {
   readonly environment: Readonly<Record<string, string>>
   readonly limitMs: number
   readonly log: LogSink
+  /** The call that it is loaded for, where all of that is known: it goes behind the load, so that the guest need not be woken again. */
+  readonly first: Call | null
 }
 
 /**
@@ -26,7 +31,7 @@ export interface Load {
  * @throws LoadError, also when it takes too long or ends meanwhile; what keeps the code from being given
  */
 export async function loadCode(generic: Generic, load: Load, clock: Clock, staging: Staging): Promise<HandlerKind> {
-  const { spec, source, limitMs } = load
+  const { spec, source, limitMs, first } = load
   const { paths } = generic.process
   generic.channel.announce({
     handler: spec.handler,
@@ -45,8 +50,9 @@ export async function loadCode(generic: Generic, load: Load, clock: Clock, stagi
   const granting = generic.process.grant(spec.egress, spec.countEgress)
   granting.catch(() => {})
   const sized = spec.tmpMb === generic.tmpMb ? null : generic.process.resizeTmp(spec.tmpMb)
-  await Promise.all([staging.give(source, generic.slotDir), sized])
-  const loading = generic.channel.load(load.log)
+  await Promise.all([staging.give(source, generic.slotDir, generic.slotIsClear), sized])
+  const isAhead = first !== null && generic.takesAhead && spec.environment[WRAPPER] === undefined
+  const loading = generic.channel.load(load.log, isAhead ? { call: first, remainingMs: spec.timeoutMs } : null)
   loading.catch(() => {})
   if (!(await within(clock, limitMs, loading))) throw loadError('Sandbox.Timedout', `Task timed out after ${(limitMs / 1000).toFixed(2)} seconds`)
   const kind = await loading.catch(async (error: unknown) => {

@@ -58,6 +58,7 @@ function without(reason: NoDriver): Sandboxes {
     build: async () => ({ ok: false, handlerKind: null, error: reason.why, ms: 0 }),
     adopt: async () => false,
     start: async () => {},
+    kindOf: () => null,
     hasLoaded: () => false,
     prepare: async () => {},
     provision: () => {},
@@ -65,6 +66,7 @@ function without(reason: NoDriver): Sandboxes {
     provisionedKeys: () => [],
     provisioned: () => null,
     retire: () => {},
+    rest: () => {},
     inspect: () => Promise.reject(noDriver(reason)),
     restart: () => {},
     status: () => ({

@@ -149,8 +149,10 @@ export class PoolFixture {
   }
 
   async call(spec: SandboxSpec, event: unknown = {}, log: LogSink = silent, from: Sandboxes = this.pool) {
-    await using lease = await from.acquire(spec, log, never)
-    const result = await lease.run(eventOf(event), log, never)
+    // As the node does, where it knows the call before it has a sandbox.
+    const asked = eventOf(event)
+    await using lease = await from.acquire(spec, log, never, asked)
+    const result = await lease.run(asked, log, never)
     const end = await lease.finished
     return { cold: lease.cold, id: lease.sandboxId, waitMs: lease.waitMs, initMs: lease.initMs, value: answerOf(result), end }
   }

@@ -82,6 +82,20 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       assert.deepEqual([third.cold, third.id, third.value.n], [null, first.id, 3])
     })
 
+    test('a call that was sent ahead runs for whoever asked for it alone: given back instead, the sandbox ends with it', async () => {
+      const spec = specOf('hello', { key: 'sent-ahead', concurrency: 2 })
+      const asked = eventOf({ a: 1 })
+      const lease = await pool.acquire(spec, silent, never, asked)
+      lease[Symbol.dispose]()
+      await until(() => stateOf(lease.sandboxId) === undefined)
+      using next = await pool.acquire(spec, silent, never, asked)
+      // Another object is another call; the one that was sent is heard of by nobody but its own.
+      const other = await next.run(eventOf({ b: 2 }), silent, never)
+      assert.deepEqual(JSON.parse(Buffer.from((other as { payload: Uint8Array }).payload).toString()), { n: 2, event: { b: 2 } })
+      const wrapped = specOf('hello', { key: 'wrapped', environment: { AWS_LAMBDA_EXEC_WRAPPER: '/nowhere' } })
+      await assert.rejects(pool.acquire(wrapped, silent, never, asked), { errorType: 'Runtime.InvalidEntrypoint' })
+    })
+
     test('an idle sandbox is frozen when it has been so long, not a second later', async () => {
       const spec = specOf('hello', { key: 'freezes' })
       for (let round = 0; round < 3; round++) {

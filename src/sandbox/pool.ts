@@ -31,8 +31,10 @@ import { noneEnded, takesCalls } from './state.ts'
 import { GENERIC_MB, Supply } from './supply.ts'
 import {
   type Built,
+  type Call,
   type Driver,
   type Ending,
+  type HandlerKind,
   type Inspected,
   LoadError,
   type LogSink,
@@ -183,7 +185,7 @@ export class SandboxPool implements Sandboxes {
     this.#supply.refill.now()
   }
 
-  async acquire(spec: SandboxSpec, log: LogSink, signal: Leaving): Promise<SandboxLease> {
+  async acquire(spec: SandboxSpec, log: LogSink, signal: Leaving, first: Call | null = null): Promise<SandboxLease> {
     signal.throwIfAborted()
     const { clock } = this.#deps
     const asked = clock.monotonic()
@@ -192,7 +194,7 @@ export class SandboxPool implements Sandboxes {
       const ready = this.#serving.findReady(spec)
       if (!ready) {
         const coming = joins++ < MAX_JOINS ? this.#joining.join(spec) : null
-        if (!coming) return await this.#acquireCold(spec, log, signalOf(signal), asked)
+        if (!coming) return await this.#acquireCold(spec, log, signalOf(signal), asked, first)
         const joined = await orAborted(coming, signalOf(signal)).catch((error: unknown) => {
           throw error instanceof LoadError ? error.for('first-call', clock.monotonic() - asked) : error
         })
@@ -207,7 +209,7 @@ export class SandboxPool implements Sandboxes {
     }
   }
 
-  async #acquireCold(spec: SandboxSpec, log: LogSink, signal: AbortSignal, asked: number): Promise<SandboxLease> {
+  async #acquireCold(spec: SandboxSpec, log: LogSink, signal: AbortSignal, asked: number, first: Call | null): Promise<SandboxLease> {
     const { clock, driver } = this.#deps
     if (!driver.runs(spec.runtime)) throw new MayflyError('sandbox_unavailable', `the runtime ${spec.runtime} is not installed on this node any more`)
     const patienceMs = this.#patienceMs(spec)
@@ -230,10 +232,11 @@ export class SandboxPool implements Sandboxes {
     }
     if (signal.aborted) this.#supply.giveBack(booted)
     signal.throwIfAborted()
+    using _loading = this.#supply.loading()
     let made: Specialised
     let repeatedFrom: number | null = null
     try {
-      made = await this.#specialising.forCall(booted, spec, { log, limitMs: LOAD_MS }, signal)
+      made = await this.#specialising.forCall(booted, spec, { log, limitMs: LOAD_MS, first }, signal)
     } catch (error) {
       if (!(error instanceof LoadError)) throw error
       log.platform?.(initReport(error, clock.monotonic() - taken))
@@ -245,7 +248,7 @@ export class SandboxPool implements Sandboxes {
       const again = await this.#supply.start(spec, signal)
       if (again.ready) return this.#leaseReady(again.ready, log, clock.monotonic() - asked)
       repeatedFrom = clock.monotonic()
-      made = await this.#specialising.forCall(again.booted, spec, { log, limitMs: spec.timeoutMs }, signal).catch((second: unknown) => {
+      made = await this.#specialising.forCall(again.booted, spec, { log, limitMs: spec.timeoutMs, first: null }, signal).catch((second: unknown) => {
         const from = repeatedFrom as number
         if (second instanceof LoadError) coming.failed(second)
         throw second instanceof LoadError ? second.for(cold, from - asked, clock.monotonic() - from) : second
@@ -322,12 +325,17 @@ export class SandboxPool implements Sandboxes {
     })
   }
 
+  kindOf(key: string): HandlerKind | null {
+    return this.#caches.kindOf(key)
+  }
+
   hasLoaded(spec: SandboxSpec): boolean {
     return this.#coldReasons.hasLoaded(spec)
   }
 
   async prepare(spec: SandboxSpec): Promise<void> {
     this.#supply.expect(spec)
+    await this.#caches.readKind(spec.key)
     await this.#deps.staging.prepare(this.#caches.sourceOf(spec))
   }
 
@@ -360,6 +368,14 @@ export class SandboxPool implements Sandboxes {
 
   inspect(spec: SandboxSpec, signal: AbortSignal): Promise<Inspected> {
     return this.#inspecting.open(spec, signal)
+  }
+
+  rest(project: string): void {
+    for (const sandbox of this.#serving.all()) {
+      if (sandbox.spec.identity.project !== project || this.#provisioned.holds(sandbox)) continue
+      sandbox.drain('idle-drop')
+      this.#coldReasons.ended(sandbox.spec, 'idle-drop')
+    }
   }
 
   restart(spec: SandboxSpec): void {

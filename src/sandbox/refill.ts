@@ -21,6 +21,8 @@ export interface RefillDeps<Booted extends Boot> {
   readonly endings: Endings
   /** How long none of this runtime should be started, as its starts fail. */
   readonly pauseMs: (runtime: RuntimeName) => number
+  /** Whether code is loaded for a call now. */
+  readonly isLoading: () => boolean
   readonly start: (boot: Boot, forOneCall: boolean) => Promise<Booted>
   /** Takes one that was started for the pool. */
   readonly started: (booted: Booted) => void
@@ -60,6 +62,11 @@ export class Refill<Booted extends Boot> implements Disposable {
   /** Starting another costs more than this call's own loading, and would stand in its way. */
   soon(runtime: RuntimeName): void {
     this.#in(this.#deps.waiting.count(runtime) > 0 ? REFILL_LATER_MS : REFILL_AFTER_MS)
+  }
+
+  /** Now and again, for what has changed by itself: a refill that leaves the processors to a call for a moment still does. */
+  look(): void {
+    if (!this.#later || this.#later.due - this.#deps.clock.monotonic() > REFILL_LATER_MS) this.now()
   }
 
   /** How many of this version are on their way, or to be made. */
@@ -125,7 +132,8 @@ export class Refill<Booted extends Boot> implements Disposable {
     if (pauses.length > 0) this.#in(Math.ceil(Math.min(...pauses)))
   }
 
-  #in(ms: number): void {
+  /** @param waited  how long it has waited for loads already; one may take long, and the pool is not to stand empty for it */
+  #in(ms: number, waited = 0): void {
     const { clock, closing } = this.#deps
     if (closing.aborted) return
     const due = clock.monotonic() + ms
@@ -133,7 +141,8 @@ export class Refill<Booted extends Boot> implements Disposable {
     this.#later?.timer[Symbol.dispose]()
     const timer = clock.timer(ms, () => {
       this.#later = null
-      this.now()
+      if (this.#deps.isLoading() && waited < REFILL_LATER_MS) this.#in(REFILL_AFTER_MS, waited + REFILL_AFTER_MS)
+      else this.now()
     })
     this.#later = { due, timer }
   }

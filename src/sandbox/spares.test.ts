@@ -16,13 +16,14 @@ function standing(most = 8) {
   const idle: { sandbox: Standing; sinceMs: number }[] = []
   const made: Record<string, number> = {}
   const dropped: string[] = []
+  let coming = 0
   const of = (key: string) => idle.filter(({ sandbox }) => sandbox.spec.key === key)
   const spares: Spares<Standing> = new Spares<Standing>({
     most,
     clock,
     startMs: () => 100,
     idle: (key) => of(key).length,
-    coming: () => 0,
+    coming: () => coming,
     make: (spec, count) => {
       made[spec.key] = (made[spec.key] ?? 0) + count
       for (let n = 0; n < count; n++) {
@@ -43,7 +44,10 @@ function standing(most = 8) {
     const [one] = of(key)
     if (one) idle.splice(idle.indexOf(one), 1)
   }
-  return { clock, spares, idle, made, dropped, of, take }
+  const comes = (count: number) => {
+    coming = count
+  }
+  return { clock, spares, idle, made, dropped, of, take, comes }
 }
 
 test('a version that is called seldom has none; one whose calls find all busy again and again has some', async () => {
@@ -102,4 +106,35 @@ test('none are kept where the most is 0, but for what serves one call each', () 
     spares.served(busy)
   }
   assert.deepEqual([spares.wanted(once), spares.wanted(busy)], [1, 0])
+})
+
+test('of those that wait for their start only what is still wanted is made, when calls do not come any more', async () => {
+  const { clock, spares, comes, take } = standing()
+  const [once, busy] = [specOf('once', 'never'), specOf('busy')]
+  comes(8)
+  for (let n = 0; n < 200; n++) {
+    spares.served(once)
+    spares.served(busy)
+  }
+  assert.deepEqual(
+    [once, busy].map((spec) => spares.isWanted(spec)),
+    [true, true],
+    'eight are wanted, and it is one of them',
+  )
+  await clock.pass(60_000)
+  assert.deepEqual(
+    [once, busy].map((spec) => spares.isWanted(spec)),
+    [false, false],
+  )
+  // The last of them is one that is wanted in any case.
+  comes(1)
+  assert.deepEqual(
+    [once, busy].map((spec) => spares.isWanted(spec)),
+    [true, false],
+  )
+  comes(0)
+  spares.served(once)
+  assert.equal(spares.isWanted(once), false, 'it stands')
+  take('once')
+  assert.equal(spares.isWanted(once), true)
 })

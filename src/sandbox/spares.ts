@@ -56,6 +56,15 @@ export class Spares<Sandbox extends object> {
     return count < OFTEN ? 0 : Math.min(most, Math.max(1, stock))
   }
 
+  /**
+   * Whether one that was asked for some time ago is still to be made: where starts take long, most of those that wait
+   * their turn were wanted by calls that come no more.
+   */
+  isWanted(spec: Version): boolean {
+    const others = this.#deps.idle(spec.key) + Math.max(0, this.#deps.coming(spec.key) - 1)
+    return others < this.wanted(spec)
+  }
+
   made(sandbox: Sandbox, { key }: Version, loadMs: number): void {
     this.#unused.add(sandbox)
     const took = this.#load.get(key) ?? new Took(loadMs)

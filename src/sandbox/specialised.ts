@@ -3,7 +3,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { Leaving } from '../lib/leaving.ts'
 import { within } from '../lib/within.ts'
 import { BusyShares } from './busy-shares.ts'
-import { type Channel, ChannelClosed, type Failed, ProtocolError } from './channel.ts'
+import { type CallAhead, type CallEnds, type Channel, ChannelClosed, type Failed, ProtocolError } from './channel.ts'
 import type { Depths } from './depths.ts'
 import { exitOf, howItEnded, messageIn, whyItEnded } from './exits.ts'
 import type { HeldLog } from './held-log.ts'
@@ -136,11 +136,13 @@ export class Specialised {
     }
   }
 
-  /** Gives the right back. */
-  finish(): void {
+  /** Gives the right back; `ran` is false where nothing came of it. */
+  finish(ran = true): void {
     this.#life.tell('finished', { nowMs: this.#clock.monotonic() })
     const isUsed = this.spec.reuse === 'never' && !(this.#isInspected && this.calls === 0)
-    if (this.#life.isGone || isUsed) void this.end(this.#drained ?? 'used')
+    // What was sent ahead runs in it for nobody.
+    const isTaken = !ran && this.channel.ahead !== null
+    if (this.#life.isGone || isUsed || isTaken) void this.end(this.#drained ?? 'used')
     else this.#onFree(this)
   }
 
@@ -226,8 +228,7 @@ export class Specialised {
             : { type: last.errorType, message: messageFor(last) + (last.errorType === EXITED ? this.#whyItEnded : ''), payload: last.payload },
       })
     }
-    // First, for it may refuse the call: then nothing has begun. It tells nothing before this turn is over.
-    const id = this.channel.call(call, leftMs, log, {
+    const ends: CallEnds = {
       result: answer,
       broke: (failure) => {
         error = failure
@@ -247,7 +248,10 @@ export class Specialised {
           },
         )
       },
-    })
+    }
+    const sent = this.#takeAhead(call)
+    // First, for it may refuse the call: then nothing has begun. It tells nothing before this turn is over.
+    const id = sent?.id ?? this.channel.call(call, leftMs, log, ends)
     const expire = () => {
       if (concluded) return
       if (this.#isInspected) return void this.#late.add(anew)
@@ -266,6 +270,15 @@ export class Specialised {
     this.#depths.began(depth)
     signal.addEventListener('abort', onLeave)
     if (signal.aborted) onLeave()
+    sent?.listen(ends)
+  }
+
+  /** The call that runs in it already, if it is this one. */
+  #takeAhead(call: Call): CallAhead | null {
+    const { ahead } = this.channel
+    if (ahead?.call !== call) return null
+    this.channel.ahead = null
+    return ahead
   }
 
   #maxMemoryMb(began: number): number | null {
@@ -355,7 +368,7 @@ class Lease implements SandboxLease {
     if (!this.#ran && this.ended === null) this.#end({ maxMemoryMb: null, othersMs: 0, error: null })
     if (this.#given) return
     this.#given = true
-    this.#sandbox.finish()
+    this.#sandbox.finish(this.#ran)
   }
   #end(end: CallEnd): void {
     this.ended = end

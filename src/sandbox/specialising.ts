@@ -7,7 +7,7 @@ import { HeldLog } from './held-log.ts'
 import { loadCode } from './loading.ts'
 import { Specialised } from './specialised.ts'
 import type { Source, Staging } from './staging.ts'
-import type { Ending, LogSink, SandboxSpec } from './types.ts'
+import type { Call, Ending, LogSink, SandboxSpec } from './types.ts'
 
 export interface SpecialisingDeps {
   readonly booting: Booting
@@ -30,6 +30,8 @@ interface Way {
   readonly environment: Readonly<Record<string, string>>
   /** What it prints is held here for its first call; null when a call has asked for it, and hears it at once. */
   readonly printed: HeldLog | null
+  /** The call that it is made for, where that is known. */
+  readonly first: Call | null
 }
 
 /** Makes booted sandboxes a version's; those that do not become one are ended. */
@@ -44,9 +46,14 @@ export class Specialising {
    * For a call, which has the right to it before anybody else can see it.
    * @throws LoadError; the signal's reason at once; what the pool was closed with
    */
-  async forCall(generic: Generic, spec: SandboxSpec, { limitMs, log }: Pick<Way, 'limitMs' | 'log'>, signal: AbortSignal): Promise<Specialised> {
+  async forCall(
+    generic: Generic,
+    spec: SandboxSpec,
+    { limitMs, log, first }: Pick<Way, 'limitMs' | 'log' | 'first'>,
+    signal: AbortSignal,
+  ): Promise<Specialised> {
     try {
-      return await orAborted(this.#specialise(generic, spec, { limitMs, log, environment: {}, printed: null }), signal)
+      return await orAborted(this.#specialise(generic, spec, { limitMs, log, first, environment: {}, printed: null }), signal)
     } catch (error) {
       this.#deps.booting.drop(generic)
       this.#deps.closing.throwIfAborted()
@@ -58,7 +65,7 @@ export class Specialising {
   async ahead(generic: Generic, spec: SandboxSpec, { limitMs, environment }: Pick<Way, 'limitMs' | 'environment'>): Promise<Specialised> {
     const printed = new HeldLog()
     try {
-      return await this.#specialise(generic, spec, { limitMs, log: printed, environment, printed })
+      return await this.#specialise(generic, spec, { limitMs, log: printed, first: null, environment, printed })
     } catch (error) {
       this.#deps.booting.drop(generic)
       throw error

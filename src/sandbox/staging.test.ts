@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { Staging } from './staging.ts'
+import { clearSlot, Staging } from './staging.ts'
 
 describe('Staging', () => {
   let folder = ''
@@ -40,7 +40,9 @@ describe('Staging', () => {
       for (let i = 0; i < 8; i++) await staging.give(whole, slot())
       rmSync(whole.cacheDir, { recursive: true })
       const second = slot()
-      await staging.give(whole, second)
+      await clearSlot(second)
+      assert.deepEqual([readdirSync(path.join(second, 'code')), readdirSync(path.join(second, 'opt'))], [[], []])
+      await staging.give(whole, second, true)
       assert.equal(readdirSync(path.join(second, 'code')).length, files)
       assert.ok(!existsSync(path.join(second, 'cache')) || readdirSync(path.join(second, 'cache')).length <= 1)
       const late = source(files)

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { linkSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmdirSync, symlinkSync } from 'node:fs'
-import { access, link, mkdir, readdir, readFile, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { access, mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 
 /** What a sandbox gets in its slot: the content of `code`, that of `opt` where the version has layers and, when there is one, the compile cache as `cache`. */
 export interface Source {
@@ -17,7 +18,7 @@ const SMALL_TREE_FILES = 32
 const COPIES_AHEAD = 2
 /** Keys of which copies are kept; those longest unused go first. */
 const MAX_KEYS = 512
-const LINKS_AT_ONCE = 16
+const LINKS_AT_ONCE = 64
 /** Up to so many renames are made while nothing else happens. */
 const MOVES_AT_ONCE = 256
 /** Folders of a slot, each a mount inside, and a folder in each of them where libraries are looked for: the loader asks once, at the start of a program, which there are. */
@@ -27,6 +28,11 @@ const LIBRARIES = 'lib'
 /** Makes the folder of a sandbox that is to be started. */
 export async function openSlot(slotDir: string): Promise<void> {
   for (const name of MOUNTED) await mkdir(join(slotDir, name, LIBRARIES), { recursive: true, mode: 0o755 })
+}
+
+/** Its program has started, and nothing asks for libraries any more: what `give` would do, ahead of the call. */
+export async function clearSlot(slotDir: string): Promise<void> {
+  for (const name of MOUNTED) await rmdir(join(slotDir, name, LIBRARIES))
 }
 
 interface Shelf {
@@ -62,26 +68,25 @@ export class Staging {
     return staging
   }
 
-  /** Resolves when a cold call would find a copy ready, or could make one in no time. */
+  /** Resolves when a cold call would find a copy ready, or could make one in no time. Further copies are made behind that. */
   async prepare(source: Source): Promise<void> {
     const shelf = this.#shelf(source)
     shelf.small ??= (await countSourceFiles(source)) <= SMALL_TREE_FILES
     if (shelf.small || shelf.copies.length >= COPIES_AHEAD) return
-    shelf.making ??= this.#make(shelf).finally(() => {
-      shelf.making = null
-    })
-    await shelf.making
+    shelf.making ??= this.#make(shelf)
+    if (shelf.copies.length === 0) await shelf.making
   }
 
   /**
    * Moves a copy into the slot. The caller may `prepare` the next one when the call is over.
+   * @param isClear  `clearSlot` was there
    * @throws the file system's error when the code directory is gone
    */
-  async give(source: Source, slotDir: string): Promise<void> {
+  async give(source: Source, slotDir: string, isClear = false): Promise<void> {
     const shelf = this.#shelf(source)
     let copy = shelf.copies.pop()
     if (copy === undefined && shelf.small === true) {
-      clearSlot(slotDir)
+      if (!isClear) clearSlotSync(slotDir)
       if (source.cacheDir !== null) {
         mkdirSync(join(slotDir, 'cache'), { mode: 0o755 })
         try {
@@ -95,14 +100,15 @@ export class Staging {
       return
     }
     if (copy === undefined) {
-      await this.prepare(source)
-      if (shelf.small) return await this.give(source, slotDir)
+      shelf.small ??= (await countSourceFiles(source)) <= SMALL_TREE_FILES
+      if (shelf.small) return await this.give(source, slotDir, isClear)
+      await shelf.making
       copy = shelf.copies.pop()
     }
-    // Another call took the copy that was just made: this one makes its own.
+    // None is kept of what is not expected again, or another call took the copy that was just made.
     copy ??= await this.#makeCopy(source)
     try {
-      clearSlot(slotDir)
+      if (!isClear) clearSlotSync(slotDir)
       if (source.cacheDir !== null) renameSync(join(copy, 'cache'), join(slotDir, 'cache'))
       if (source.optDir !== null) await moveInto(join(copy, 'opt'), join(slotDir, 'opt'))
       await moveInto(join(copy, 'code'), join(slotDir, 'code'))
@@ -131,11 +137,15 @@ export class Staging {
   }
 
   async #make(shelf: Shelf): Promise<void> {
-    while (shelf.copies.length < COPIES_AHEAD) {
+    const isKept = () => this.#shelves.get(shelf.source.key) === shelf
+    try {
       const copy = await this.#makeCopy(shelf.source)
-      if (this.#shelves.get(shelf.source.key) !== shelf) return await rm(copy, { recursive: true, force: true })
-      shelf.copies.push(copy)
+      if (isKept()) shelf.copies.push(copy)
+      else await rm(copy, { recursive: true, force: true })
+    } finally {
+      shelf.making = null
     }
+    if (isKept()) void this.prepare(shelf.source).catch(() => {})
   }
 
   async #makeCopy(source: Source): Promise<string> {
@@ -199,7 +209,7 @@ function unlessGone(error: unknown): void {
 const sameSource = (one: Source, other: Source) => one.codeDir === other.codeDir && one.optDir === other.optDir && one.cacheDir === other.cacheDir
 
 /** The folders stay, as they are mounted. */
-function clearSlot(slotDir: string): void {
+function clearSlotSync(slotDir: string): void {
   for (const name of MOUNTED) rmdirSync(join(slotDir, name, LIBRARIES))
 }
 
@@ -218,20 +228,17 @@ async function countFiles(dir: string, enough: number): Promise<number> {
   return count
 }
 
-/** Makes a folder of the same files under other names. */
+/** Makes a folder of the same files under other names. A few at a time, as each takes less than to hand it to another thread. */
 export async function linkTree(from: string, to: string): Promise<void> {
   await mkdir(to, { mode: 0o755 })
   const entries = await readdir(from, { withFileTypes: true })
-  for (let i = 0; i < entries.length; i += LINKS_AT_ONCE) {
-    await Promise.all(
-      entries.slice(i, i + LINKS_AT_ONCE).map(async (entry) => {
-        const source = join(from, entry.name)
-        const target = join(to, entry.name)
-        if (entry.isDirectory()) await linkTree(source, target)
-        else if (entry.isSymbolicLink()) await symlink(await readlink(source), target)
-        else await link(source, target)
-      }),
-    )
+  for (const [at, entry] of entries.entries()) {
+    const source = join(from, entry.name)
+    const target = join(to, entry.name)
+    if (entry.isDirectory()) await linkTree(source, target)
+    else if (entry.isSymbolicLink()) symlinkSync(readlinkSync(source), target)
+    else linkSync(source, target)
+    if (at % LINKS_AT_ONCE === LINKS_AT_ONCE - 1) await turn()
   }
 }
 

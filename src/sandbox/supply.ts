@@ -34,6 +34,8 @@ export class Supply {
   /** How often sandboxes of each runtime are taken. */
   readonly #asked: Demand
   readonly #starts: StartQueue<Generic, Specialised>
+  /** For so many calls code is loaded now. */
+  #loading = 0
 
   constructor(deps: SupplyDeps) {
     this.#deps = deps
@@ -52,6 +54,7 @@ export class Supply {
       closing,
       endings,
       pauseMs: (runtime) => booting.health.pauseMs(runtime),
+      isLoading: () => this.#loading > 0,
       start: (boot, forOneCall) => this.#startBehind(bootFor(boot, deps.driver), forOneCall ? WARMING['one-call'] : WARMING.pool),
       started: (generic) => this.giveBack(generic),
       makeSpare,
@@ -89,7 +92,7 @@ export class Supply {
   /** Brings the pool to the size that it should have by now, one of a runtime at a time where it is to become smaller. */
   sweep(): void {
     for (const generic of this.#waiting.surplus()) this.#deps.booting.drop(generic)
-    this.refill.now()
+    this.refill.look()
   }
 
   /** For a call. @throws as `StartQueue.wait` */
@@ -103,6 +106,12 @@ export class Supply {
   /** For a call, one that has not waited. @throws as `StartQueue.wait` */
   start(spec: SandboxSpec, signal: AbortSignal): Promise<Found<Generic, Specialised>> {
     return this.#starts.wait({ project: spec.identity.project, key: spec.key, kind: kindOf(bootFor(spec, this.#deps.driver)) }, signal)
+  }
+
+  /** Until this is disposed code is loaded for a call, and nothing is made behind it. */
+  loading(): Disposable {
+    this.#loading++
+    return { [Symbol.dispose]: () => void this.#loading-- }
   }
 
   /** For a call, only one of its version that becomes free. @throws as `StartQueue.freed` */

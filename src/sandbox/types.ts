@@ -90,6 +90,8 @@ export interface CallContext {
   readonly invokedArn: string
   /** How many times it has run and failed before; absent where it has not. */
   readonly failures?: number
+  /** How the last of them ended, in the words of the function itself. */
+  readonly lastError?: { readonly message: string | null; readonly stack: string | null }
 }
 
 export type Call =
@@ -293,9 +295,12 @@ export interface Inspected extends Disposable {
 export interface Sandboxes extends AsyncDisposable {
   /**
    * Ends at once with the signal's reason when that fires; what was on its way is given back.
+   * @param first  the call that it is for, which nothing may follow but `run` of this very object: where code is loaded for it, it is sent right behind
    * @throws LoadError; MayflyError sandbox_unavailable when none can be had, too_many_invocations, shutting_down
    */
-  acquire(spec: SandboxSpec, log: LogSink, signal: Leaving): Promise<SandboxLease>
+  acquire(spec: SandboxSpec, log: LogSink, signal: Leaving, first?: Call | null): Promise<SandboxLease>
+  /** What the handler of a version was when it was built; null where nobody knows. Its environment was not there: it may be another. */
+  kindOf(key: string): HandlerKind | null
   /** At deploy: loads the code once in a build sandbox, without environment, and keeps its compile cache. Never throws for user errors: a module that does not load simply has no cache. */
   build(spec: SandboxSpec): Promise<Built>
   /**
@@ -328,6 +333,8 @@ export interface Sandboxes extends AsyncDisposable {
    * @throws MayflyError not_inspectable, inspected_already, sandbox_unavailable, shutting_down; LoadError
    */
   inspect(spec: SandboxSpec, signal: AbortSignal): Promise<Inspected>
+  /** Ends the sandboxes of a project when their calls are over. Its next call brings another. */
+  rest(project: string): void
   /** What a version's sandboxes are told is another now: those of this spec end when their calls are over, and the next call brings its own. */
   restart(spec: SandboxSpec): void
   status(): SandboxStatus

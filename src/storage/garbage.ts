@@ -16,6 +16,8 @@ export class Garbage {
   readonly #deps: GarbageDeps
   readonly #running = new Map<string, Promise<void>>()
   readonly #asked = new Set<string>()
+  /** Projects of which nothing is deleted now, by how often that was asked. */
+  readonly #held = new Map<string, number>()
 
   constructor(deps: GarbageDeps) {
     this.#deps = deps
@@ -36,12 +38,25 @@ export class Garbage {
     this.#running.set(project.id, work)
   }
 
+  /** Bytes of a project stay, whatever is deleted, until this is disposed of: somebody copies them. */
+  hold(project: Caller['project']): Disposable {
+    this.#held.set(project.id, (this.#held.get(project.id) ?? 0) + 1)
+    return {
+      [Symbol.dispose]: () => {
+        const left = (this.#held.get(project.id) ?? 1) - 1
+        if (left > 0) return void this.#held.set(project.id, left)
+        this.#held.delete(project.id)
+        this.soon(project)
+      },
+    }
+  }
+
   async collect(project: Caller['project']): Promise<void> {
     const { sessions, blobs } = this.#deps
     const { sql } = await sessions.own(project.ref)
-    for (;;) {
+    while (!this.#held.has(project.id)) {
       const names = (await selectGarbage(sql, BATCH)).map((row) => row.blob)
-      if (names.length === 0) return
+      if (names.length === 0 || this.#held.has(project.id)) return
       await blobs.delete(project.id, names)
       await deleteGarbage(sql, names)
     }

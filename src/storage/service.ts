@@ -20,6 +20,8 @@ export interface StorageDeps {
   readonly databases: Databases
   readonly blobs: Blobs
   readonly projects: () => readonly Project[]
+  /** Absent where none ever rests. */
+  readonly rests?: (project: Project) => boolean
   readonly stays: Stays
   readonly maxObjectBytes: number
   /** Told after each commit that may have written to the project's outbox: a hint. */
@@ -53,13 +55,13 @@ export class Storage implements AsyncDisposable {
   readonly #garbage: Garbage
   readonly #sweeper: Sweeper
 
-  constructor({ databases, blobs, projects, stays, maxObjectBytes, wake, crash, clock, log }: StorageDeps) {
+  constructor({ databases, blobs, projects, rests, stays, maxObjectBytes, wake, crash, clock, log }: StorageDeps) {
     const sessions = new Sessions(databases)
     const garbage = new Garbage({ sessions, blobs, log })
     this.maxObjectBytes = maxObjectBytes
     this.#blobs = blobs
     this.#garbage = garbage
-    this.#sweeper = new Sweeper({ sessions, blobs, garbage, projects, clock, log })
+    this.#sweeper = new Sweeper({ sessions, blobs, garbage, projects, rests: rests ?? (() => false), clock, log })
     this.buckets = new Buckets({ sessions, garbage, maxObjectBytes, wake })
     this.objects = new Objects({ sessions, blobs, garbage, maxObjectBytes, wake })
     this.uploads = new Uploads({ sessions, blobs, garbage, stays, maxObjectBytes, wake, crash, clock })
@@ -125,6 +127,16 @@ export class Storage implements AsyncDisposable {
       // Written over since it was found: the next look finds the new bytes.
       if (tries === READS) throw new MayflyError('internal', 'the bytes of the object are not where they were stored')
     }
+  }
+
+  /** No byte of a project is deleted until this is disposed of, whatever its rows say. */
+  holdBytes(project: Place): Disposable {
+    return this.#garbage.hold(project)
+  }
+
+  /** Gives a project the bytes that another has. */
+  async cloneProject(source: Place, project: Place): Promise<void> {
+    await this.#blobs.clone(source.id, project.id)
   }
 
   /** Removes the bytes of a project, in which nobody stays any more; its rows go with its database. */

@@ -25,6 +25,7 @@ describe('the sweeper', () => {
       // No project is there: neither is asked.
       sessions: {} as Sessions,
       garbage: {} as Garbage,
+      rests: () => false,
       projects: () => [],
       clock: { ...systemClock, timer: (_ms, work) => systemClock.timer(1, work) },
       log: { debug: hear, info: hear, warn: hear, error: hear },

@@ -12,6 +12,8 @@ export interface SweeperDeps {
   readonly blobs: Blobs
   readonly garbage: Garbage
   readonly projects: () => readonly Project[]
+  /** It is not woken for this. */
+  readonly rests: (project: Project) => boolean
   readonly clock: Clock
   readonly log: Log
 }
@@ -42,11 +44,11 @@ export class Sweeper implements AsyncDisposable {
 
   /** One project after the other. */
   async sweep(): Promise<void> {
-    const { blobs, projects, log } = this.#deps
+    const { blobs, projects, rests, log } = this.#deps
     const places = new Set(await blobs.places())
     for (const project of projects()) {
       if (this.#closing.signal.aborted) return
-      if (project.state !== 'active' || !places.has(project.id)) continue
+      if (project.state !== 'active' || !places.has(project.id) || rests(project)) continue
       try {
         const removed = await this.#sweepProject(project)
         if (removed > 0) log.info({ project: project.ref, removed }, 'bytes that no object has were removed')

@@ -5,11 +5,18 @@ import { definitionOf, parseTriggers, specOf, subscriptionsOf } from './definiti
 
 const one = (trigger: object) => parseTriggers([trigger])[0] as ReturnType<typeof parseTriggers>[number]
 
-test('a schedule and a queue are kept in one form, and given back as they may be sent again', () => {
+test('what is not started yet is kept in one form, and given back as they may be sent again', () => {
   for (const [given, kept] of [
     [{ schedule: { cron: '0  3 * * *' } }, { schedule: { cron: '0 3 * * *', timezone: 'UTC' } }],
     [{ schedule: { cron: '*/5 8-18 * JAN MON-FRI', timezone: 'Asia/Seoul' } }, { schedule: { cron: '*/5 8-18 * JAN MON-FRI', timezone: 'Asia/Seoul' } }],
+    [{ schedule: { cron: '*/10 * * * * *' } }, { schedule: { cron: '*/10 * * * * *', timezone: 'UTC' } }],
+    [{ schedule: { every: 300 } }, { schedule: { every: 300, timezone: 'UTC' } }],
     [{ queue: { name: 'mail' } }, { queue: { name: 'mail', batchSize: 10 } }],
+    [{ topic: { name: 'news' } }, { topic: { name: 'news' } }],
+    [{ topic: { subscription: 'mine', name: 'news' } }, { topic: { name: 'news', subscription: 'mine' } }],
+    [{ row: { table: 'public.orders' } }, { row: { table: 'public.orders', events: ['delete', 'insert', 'update'] } }],
+    [{ row: { table: 'public.Or ders', events: ['update', 'insert'] } }, { row: { table: 'public.Or ders', events: ['insert', 'update'] } }],
+    [{ bus: {} }, { bus: { name: 'default' } }],
   ] as const) {
     const definition = definitionOf(one(given))
     assert.deepEqual(specOf(definition), kept)
@@ -21,23 +28,51 @@ test('a schedule and a queue are kept in one form, and given back as they may be
 test('what is no schedule, queue or trigger is refused by its name', () => {
   for (const [given, said] of [
     [{ schedule: { cron: '0 25 * * *' } }, /triggers\.0\.schedule\.cron: must be five fields such as `0 3 \* \* \*`: /],
-    [{ schedule: { cron: '* * * * * *' } }, /schedule\.cron/],
+    [{ schedule: { cron: '* * * * * * *' } }, /schedule\.cron/],
+    [{ schedule: { cron: '0 3 * * *', every: 5 } }, /must have either `cron` or `every`/],
+    [{ schedule: { every: 0 } }, /schedule\.every: must be 1 or more/],
     [{ schedule: { cron: '0 0 31 2 *' } }, /schedule\.cron: .*never comes/],
     [{ schedule: { cron: `0 3 * * ${'1,'.repeat(60)}1` } }, /at most 100 characters/],
     [{ schedule: { cron: '0 3 * * *', timezone: 'Mars/Olympus' } }, /schedule\.timezone: must be a time zone/],
-    [{ schedule: {} }, /schedule\.cron/],
+    [{ schedule: {} }, /must have either `cron` or `every`/],
     [{ queue: { name: 'a b' } }, /queue\.name/],
     [{ queue: { name: 'mail', batchSize: 11 } }, /batchSize: must be 10 or less/],
     [{ queue: { name: 'mail', every: 1 } }, /unknown settings: `every`/],
-    [{ queue: { name: 'mail' }, schedule: { cron: '0 3 * * *' } }, /must have exactly one of `object`, `schedule`, `queue`/],
+    [{ queue: { name: 'mail' }, schedule: { cron: '0 3 * * *' } }, /must have exactly one of `object`, `schedule`, `queue`, `topic`, `row`, `bus`/],
     [{}, /must have exactly one of/],
-    [{ topic: {} }, /unknown settings: `topic`/],
+    [{ topic: {} }, /topic\.name: must be the name of a topic/],
+    [{ topic: { name: 'a', subscription: 'a b' } }, /topic\.subscription/],
+    [{ row: { table: 'orders' } }, /row\.table: must be a schema and a table/],
+    [{ row: { table: 'public.or\0ders' } }, /row\.table: must not hold control characters/],
+    [{ row: { table: 'public.orders', events: ['insert', 'insert'] } }, /must name each event once/],
+    [{ row: { table: 'public.orders', events: ['truncate'] } }, /must be `insert`, `update` or `delete`/],
+    [{ bus: { name: '' } }, /bus\.name/],
+    [{ log: {} }, /unknown settings: `log`/],
   ] as const)
     assert.throws(() => one(given), { code: 'bad_request', message: said })
 })
 
 test('those that nothing starts yet are told, with what does', () => {
   const triggers = parseTriggers([{ object: { bucket: 'a' } }, { schedule: { cron: '0 3 * * *' } }, { queue: { name: 'mail' } }])
+  const others = [
+    { schedule: { every: 5 } },
+    { topic: { name: 'news' } },
+    { row: { table: 'public.orders' } },
+    { row: { table: 'public.orders', events: ['delete'] } },
+    { bus: {} },
+  ]
+  assert.deepEqual(
+    notStartedYet('f', parseTriggers(others)).map((text) =>
+      text.replace(' is not started by anything yet; `mayfly invoke f --event', ':').replace('` starts it.', ''),
+    ),
+    [
+      'the schedule `every 5 s`: schedule',
+      'the topic news: topic',
+      'the table public.orders: row',
+      'the table public.orders: row:delete',
+      'the bus default: bus',
+    ],
+  )
   assert.deepEqual(notStartedYet('f', triggers), [
     'the schedule `0 3 * * *` is not started by anything yet; `mayfly invoke f --event schedule` starts it.',
     'the queue mail is not started by anything yet; `mayfly invoke f --event queue` starts it.',

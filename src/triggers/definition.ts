@@ -1,11 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import { MayflyError } from '../core/errors.ts'
-import { type TriggerSpec, triggersSpecSchema } from '../core/trigger-spec.ts'
-import { unreachable } from '../lib/unreachable.ts'
+import { tidiedTrigger, type TriggerSpec, triggersSpecSchema } from '../core/trigger-spec.ts'
 import type { Subscription } from './store.ts'
 
 /** A source with what is asked of it, in one form however it was written: then equal ones are found equal. */
-export type Definition = ObjectDefinition | ScheduleDefinition | QueueDefinition
+export type Definition = ObjectDefinition | KeptDefinition
 
 export interface ObjectDefinition {
   readonly kind: 'object'
@@ -19,17 +18,10 @@ export interface ObjectDefinition {
   }
 }
 
-/** Kept until there is a clock that starts functions. */
-export interface ScheduleDefinition {
-  readonly kind: 'schedule'
-  readonly schedule: { readonly cron: string; readonly timezone: string }
-}
+type Kept = Required<Omit<TriggerSpec, 'object'>>
 
-/** Kept until there are queues of users' own. */
-export interface QueueDefinition {
-  readonly kind: 'queue'
-  readonly queue: { readonly name: string; readonly batchSize: number }
-}
+/** Kept until there is something that starts functions by it. */
+export type KeptDefinition = { readonly [K in keyof Kept]: { readonly kind: K } & { readonly [P in K]: Kept[K] } }[keyof Kept]
 
 /** @throws MayflyError bad_request that names each wrong field and what it may be */
 export function parseTriggers(given: unknown): TriggerSpec[] {
@@ -39,43 +31,29 @@ export function parseTriggers(given: unknown): TriggerSpec[] {
   throw new MayflyError('bad_request', problems.slice(0, 10).join('; '))
 }
 
-const set = (texts: readonly string[]) => [...new Set(texts)].toSorted()
-
-export function definitionOf({ object, schedule, queue }: TriggerSpec): Definition {
-  if (schedule) return { kind: 'schedule', schedule: { cron: schedule.cron.trim().split(/\s+/).join(' '), timezone: schedule.timezone } }
-  if (queue) return { kind: 'queue', queue: { name: queue.name, batchSize: queue.batchSize } }
+export function definitionOf(spec: TriggerSpec): Definition {
+  const { object, ...kept } = tidiedTrigger(spec)
+  const [source] = Object.entries(kept)
+  // Of one source: that is checked where it comes in.
+  if (source !== undefined) return { kind: source[0], [source[0]]: source[1] } as unknown as KeptDefinition
   if (!object) throw new MayflyError('bad_request', 'triggers: a trigger has exactly one source')
-  return {
-    kind: 'object',
-    object: {
-      bucket: object.bucket,
-      events: set(object.events),
-      prefix: set(object.prefix ?? []),
-      suffix: set((object.suffix ?? []).map((text) => text.toLowerCase())),
-    },
-  }
+  return { kind: 'object', object: { bucket: object.bucket, events: object.events, prefix: object.prefix ?? [], suffix: object.suffix ?? [] } }
 }
 
 /** As it may be sent again. */
 export function specOf(definition: Definition): TriggerSpec {
-  switch (definition.kind) {
-    case 'schedule':
-      return { schedule: definition.schedule }
-    case 'queue':
-      return { queue: definition.queue }
-    case 'object': {
-      const { object } = definition
-      return {
-        object: {
-          bucket: object.bucket,
-          events: object.events.filter((event) => event === 'created' || event === 'removed'),
-          ...(object.prefix.length > 0 ? { prefix: [...object.prefix] } : {}),
-          ...(object.suffix.length > 0 ? { suffix: [...object.suffix] } : {}),
-        },
-      }
-    }
-    default:
-      return unreachable(definition)
+  if (definition.kind !== 'object') {
+    const { kind: _, ...spec } = definition
+    return spec
+  }
+  const { object } = definition
+  return {
+    object: {
+      bucket: object.bucket,
+      events: object.events.filter((event) => event === 'created' || event === 'removed'),
+      ...(object.prefix.length > 0 ? { prefix: [...object.prefix] } : {}),
+      ...(object.suffix.length > 0 ? { suffix: [...object.suffix] } : {}),
+    },
   }
 }
 

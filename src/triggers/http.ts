@@ -2,7 +2,7 @@ import { json } from '../core/json-reply.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
-import { notStartedYet } from '../core/trigger-spec.ts'
+import { invokedBy, notStartedYet } from '../core/trigger-spec.ts'
 import type { Reply, RequestContext, Route } from '../core/route.ts'
 import { parseTriggers } from './definition.ts'
 import type { Trigger, Triggers } from './service.ts'
@@ -30,7 +30,7 @@ export const routes = (triggers: Triggers): Route[] => [
     access: 'manage',
     plane: 'management',
     adds: 'data',
-    doc: 'Makes the triggers of a function equal to those in the body, `{"triggers":[{"object":{"bucket":"avatars","events":["created"],"prefix":["a/"],"suffix":[".jpg"]}}]}`; the same again changes nothing. `{"schedule":{"cron":"0 3 * * *","timezone":"Asia/Seoul"}}` and `{"queue":{"name":"mail"}}` are kept, and not started by anything yet (`started`). Answered when they are in force.',
+    doc: 'Makes the triggers of a function equal to those in the body, `{"triggers":[{"object":{"bucket":"avatars","events":["created"],"prefix":["a/"],"suffix":[".jpg"]}}]}`; the same again changes nothing. `{"schedule":{"cron":"0 3 * * *","timezone":"Asia/Seoul"}}` and `{"queue":{"name":"mail"}}` are kept, and not started by anything yet (`started`), as are `topic`, `row` and `bus`; `invokedBy` is the event by which `mayfly invoke` starts them. Answered when they are in force.',
     handle: async (context) => {
       const specs = parseTriggers(listOf(await context.body(LIMITS.managementBody.value)))
       const { triggers: now, changed } = await triggers.put(refOf(context), context.params.name ?? '', specs)
@@ -41,7 +41,13 @@ export const routes = (triggers: Triggers): Route[] => [
 
 const refOf = (context: RequestContext): ProjectRef => (context.project as Project).ref
 const ok = (body: unknown): Reply => json(200, body)
-const shown = ({ id, spec, createdAt }: Trigger) => ({ id, ...spec, started: spec.object !== undefined, createdAt: createdAt.toISOString() })
+const shown = ({ id, spec, createdAt }: Trigger) => ({
+  id,
+  ...spec,
+  started: invokedBy(spec) === null,
+  invokedBy: invokedBy(spec),
+  createdAt: createdAt.toISOString(),
+})
 
 function listOf(body: Buffer): unknown {
   let given: unknown

@@ -11,6 +11,7 @@ import { within } from '../lib/within.ts'
 import { changesOf, type Definition, definitionOf, specOf, subscriptionsOf } from './definition.ts'
 import { Relay } from './relay.ts'
 import {
+  clearEvents,
   deleteOrphans,
   deleteTriggers,
   insertTriggers,
@@ -39,6 +40,8 @@ export interface TriggersDeps {
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
   readonly queue: Pick<Queue, 'enqueueIn'>
   readonly project: (ref: ProjectRef) => Project | null
+  /** It rests: its events were handed on before. */
+  readonly rests?: (ref: ProjectRef) => boolean
   /** The functions of a project that may go on where others are taken for a loop. */
   readonly loopers: (project: ProjectRef) => Promise<ReadonlySet<string>>
   readonly newId: () => string
@@ -93,7 +96,7 @@ export class Triggers implements AsyncDisposable {
   async start(): Promise<void> {
     const mirrors = await selectMirrors(this.#deps.databases.control.sql)
     for (const { ref } of mirrors) if (this.#deps.project(ref)?.state === 'active') this.#follow(ref)
-    this.#starting = this.#lookAtAll(mirrors.map(({ ref }) => ref))
+    this.#starting = this.#lookAtAll(mirrors.map(({ ref }) => ref).filter((ref) => !this.#rests(ref)))
     this.#looking = this.#look()
   }
 
@@ -179,6 +182,25 @@ export class Triggers implements AsyncDisposable {
     if (this.#followed.has(ref)) await this.reconcile(ref)
   }
 
+  /**
+   * Hands on all that lies in a project's outbox: nothing of it waits when this resolves.
+   * @throws what keeps an event from being handed on
+   */
+  async settle(ref: ProjectRef): Promise<void> {
+    const followed = this.#followed.get(ref)
+    if (!followed) return
+    await followed.mirroring.catch(() => {})
+    await followed.passing
+    // Another relay that works on it is one that loses its session with the project.
+    await followed.relay.run(AbortSignal.any([this.#stop.signal, followed.stop.signal]))
+    await followed.passing
+  }
+
+  /** A project was made as a copy: events that another's triggers waited for are none of it. */
+  async clearCopy(ref: ProjectRef): Promise<void> {
+    await (await this.#deps.databases.openProject(ref)).transaction((tx) => clearEvents(tx))
+  }
+
   /** A project goes: its relay ends before its queue and its database do. Its rows go with the project's own. */
   async dropProject(ref: ProjectRef): Promise<void> {
     const followed = this.#followed.get(ref)
@@ -196,6 +218,8 @@ export class Triggers implements AsyncDisposable {
       Promise.all([this.#looking, this.#starting, ...this.#behind.values(), ...[...this.#followed.values()].map(settled)]),
     )
   }
+
+  #rests = (ref: ProjectRef): boolean => this.#deps.rests?.(ref) === true
 
   #active(ref: ProjectRef): Project {
     const project = this.#deps.project(ref)
@@ -315,7 +339,7 @@ export class Triggers implements AsyncDisposable {
         const running = new Set(places.filter((place) => place.running).map(({ place }) => place))
         for (const [ref, followed] of this.#followed) {
           // An external server has no places of ours: it runs.
-          if (places.length === 0 || running.has(ref) || followed.failures > 0) void this.#pass(ref, followed)
+          if (!this.#rests(ref) && (places.length === 0 || running.has(ref) || followed.failures > 0)) void this.#pass(ref, followed)
         }
       } catch (error) {
         log.debug({ error: String(error) }, 'triggers could not be looked at')

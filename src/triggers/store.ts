@@ -143,6 +143,11 @@ export const readOutbox = (tx: Tx, limit: number, triggerLimit: number) => tx<Ou
 export const hasOutbox = async (sql: Query): Promise<boolean> => (await sql`select from mayfly.outbox limit 1`).length > 0
 export const countOutbox = async (sql: Query): Promise<number> => Number((await sql<{ n: string }>`select count(*) as n from mayfly.outbox`)[0]?.n ?? 0)
 
+/** Of a copy of another project's database: what that waited for is not its own. */
+export const clearEvents = (tx: Tx) => tx`
+  with events as (delete from mayfly.outbox)
+  delete from mayfly.subscription`
+
 export const deleteOutbox = (tx: Tx, seqs: readonly string[]) => tx`delete from mayfly.outbox where seq = any (${seqs}::bigint[])`
 
 /** Which of these events still lie there. */

@@ -39,6 +39,44 @@ function madePackages(folder: string) {
   }
 }
 
+/** Version 1.0.0 of packages, as pnpm writes it down. */
+async function pnpmLock({ url }: FakeRegistry, ...names: readonly string[]): Promise<string> {
+  const integrity = async (name: string) => {
+    const { versions } = (await (await fetch(`${url}${name}`)).json()) as { versions: Record<string, { dist: { integrity: string } }> }
+    return versions['1.0.0']?.dist.integrity
+  }
+  const wanted = names.map((name) => `      ${name}:\n        specifier: ${name === 'pinned' ? '^1.0.0' : '1.0.0'}\n        version: 1.0.0\n`)
+  const found = await Promise.all(names.map(async (name) => `  ${name}@1.0.0:\n    resolution: {integrity: ${await integrity(name)}}\n`))
+  const importers = `importers:\n  .:\n    dependencies:\n${wanted.join('')}`
+  return `lockfileVersion: '9.0'\n${importers}packages:\n${found.join('')}snapshots:\n${names.map((name) => `  ${name}@1.0.0: {}\n`).join('')}`
+}
+
+/** As Yarn from version 2 on does. */
+const YARN_LOCK = `__metadata:
+  version: 8
+
+"pinned@npm:^1.0.0":
+  version: 1.0.0
+  resolution: "pinned@npm:1.0.0"
+  languageName: node
+  linkType: hard
+
+"scripted@npm:1.0.0":
+  version: 1.0.0
+  resolution: "scripted@npm:1.0.0"
+  languageName: node
+  linkType: hard
+
+"scripts@workspace:.":
+  version: 0.0.0-use.local
+  resolution: "scripts@workspace:."
+  dependencies:
+    pinned: "npm:^1.0.0"
+    scripted: "npm:1.0.0"
+  languageName: unknown
+  linkType: soft
+`
+
 /** The first file below a folder that holds a text. The node makes and removes some meanwhile. */
 function holds(folder: string, text: string): string | null {
   try {
@@ -116,7 +154,29 @@ describe('an app of Azure, unchanged', () => {
       'shop-onPhoto',
       'shop-onRows',
     ])
-    assert.ok(done.warnings.some((text) => /nightly \(timerTrigger\) is not started by anything yet/.test(text)))
+    assert.ok(
+      done.warnings.some((text) => /the schedule `0 3 \* \* \*` is not started by anything yet; `mayfly invoke shop-nightly --event schedule`/.test(text)),
+    )
+    assert.ok(done.warnings.some((text) => /flaky: the schedule "%NIGHTLY%" names no time that comes/.test(text)))
+    const waits = (name: string, event: string) => `nothing yet; mayfly invoke shop-${name} --event ${event}`
+    const shown = (await at('triggers')).stdout.split('\n').map((line) => line.split(/ {2,}/))
+    assert.deepEqual(
+      shown
+        .slice(1)
+        .filter(({ length }) => length > 1)
+        .toSorted(),
+      [
+        ['shop-again', 'bucket prices: created (again-* *.txt)', 'the node'],
+        ['shop-forwards', 'queue in', waits('forwards', 'queue')],
+        ['shop-nightly', 'schedule 0 3 * * *', waits('nightly', 'schedule')],
+        ['shop-onGrid', 'bus default', waits('onGrid', 'bus')],
+        ['shop-onMany', 'queue many', waits('onMany', 'queue')],
+        ['shop-onNews', 'topic news (all)', waits('onNews', 'topic')],
+        ['shop-onOrder', 'queue orders', waits('onOrder', 'queue')],
+        ['shop-onPhoto', 'bucket photos: created', 'the node'],
+        ['shop-onRows', 'rows of public.c: insert, update', waits('onRows', 'row')],
+      ],
+    )
     assert.ok(done.warnings.some((text) => /forwards: the output "queue" is not served/.test(text)))
     assert.ok(done.warnings.some((text) => /host\.json: "extensions\.http\.hsts" is not served/.test(text)))
     assert.ok(!done.warnings.some((text) => text.includes('onPhoto')))
@@ -161,31 +221,49 @@ describe('an app of Azure, unchanged', () => {
     // What fails is tried again by the policy that the app states, and told which try it is.
     assert.equal((await storage.from('prices').upload('again-and.txt', Buffer.from('1'))).error, null)
     await until(async () => /again: and: try 2 of 2/.test(await logs('shop-again')))
-    assert.match(await logs('shop-again'), /try undefined of undefined[\s\S]*try 1 of 2[\s\S]*try 2 of 2/)
+    assert.match(
+      await logs('shop-again'),
+      /try undefined of undefined[\s\S]*try 1 of 2 after not yet at more\.js:\d+[\s\S]*try 2 of 2 after not yet at more\.js/,
+    )
     assert.doesNotMatch(await logs('shop-again'), /azure-invoke|bootstrap\.mjs/)
     const order = await at('invoke', 'shop-onOrder', '--data', '{"id":4}', '--json')
     assert.equal((JSON.parse(order.stdout) as { payload: { body: string } }).payload.body, '{"shipped":4}')
-    assert.equal((await at('invoke', 'shop-nightly')).code, 0)
+    assert.equal((await at('invoke', 'shop-nightly', '--event', 'schedule')).code, 0)
+    const news = await at('invoke', 'shop-onNews', '--event', 'topic', '--body', 'today', '--json')
+    assert.equal((JSON.parse(news.stdout) as { payload: { body: string } }).payload.body, 'news: today')
     const forwards = await at('invoke', 'shop-forwards', '--data', '"x"')
     assert.notEqual(forwards.code, 0)
     assert.match(forwards.stdout + forwards.stderr, /the output 'queue' of forwards is not served here/)
   })
 
-  it('runs install scripts of the packages that it names, and of no others', async () => {
+  it('runs install scripts of the packages that it names and of no others, and installs what any lockfile says', async () => {
     const own = copyApp('azure-shop', path.join(folder, 'scripts'), { lock: false })
     rmSync(path.join(own, 'src', 'functions'), { recursive: true })
     writeFileSync(
       path.join(own, 'package.json'),
-      JSON.stringify({ name: 'scripts', main: 'src/index.js', dependencies: { '@azure/functions': '^4.0.0', scripted: '1.0.0' } }),
+      JSON.stringify({ name: 'scripts', version: '1.0.0', main: 'src/index.js', dependencies: { pinned: '^1.0.0', scripted: '1.0.0' } }),
     )
-    writeFileSync(path.join(own, 'src', 'index.js'), "require('@azure/functions').app.http('said', { handler: () => ({ body: require('scripted') }) })")
-    for (const [installScripts, said] of [
-      [[], 'not made'],
-      [['scripted'], 'made'],
+    const body = "({ body: [require('scripted'), require('pinned'), ...require('node:fs').readdirSync(`${__dirname}/../notes`)].join() })"
+    writeFileSync(path.join(own, 'src', 'index.js'), `require('@azure/functions').app.http('said', { handler: () => ${body} })`)
+    mkdirSync(path.join(own, 'notes'))
+    for (const name of ['.kept', 'kept.md', 'mine.md']) writeFileSync(path.join(own, 'notes', name), '')
+    writeFileSync(path.join(own, '.funcignore'), 'notes/*.md\n!kept.md\n')
+    for (const [installScripts, lock, said, packages] of [
+      [[], {}, 'not made,1.1.0,.kept,kept.md', /install .*\d+ packages, as package\.json says: there is no lockfile/],
+      [
+        ['scripted'],
+        { 'pnpm-lock.yaml': await pnpmLock(registry, 'pinned', 'scripted') },
+        'made,1.0.0,.kept,kept.md',
+        /install .*\d+ packages, by pnpm-lock\.yaml/,
+      ],
+      [[], { 'yarn.lock': YARN_LOCK }, 'not made,1.0.0,.kept,kept.md', /install .*\d+ packages, by yarn\.lock/],
     ] as const) {
-      writeFileSync(path.join(own, 'mayfly.json'), JSON.stringify({ installScripts }))
-      const { code, stderr } = await at('deploy', own)
+      writeFileSync(path.join(own, 'mayfly.json'), JSON.stringify({ framework: 'azure', installScripts }))
+      rmSync(path.join(own, 'pnpm-lock.yaml'), { force: true })
+      for (const [name, text] of Object.entries(lock)) writeFileSync(path.join(own, name), text)
+      const { code, stdout, stderr } = await at('deploy', own)
       assert.equal(code, 0, stderr)
+      assert.match(stdout, packages)
       const answer = await fetch(`${node.ready.project.url}/functions/v1/scripts/api/said`, { headers: { apikey: node.ready.project.publishableKey } })
       assert.equal(await answer.text(), said)
     }
@@ -248,7 +326,9 @@ describe('an app of Azure, unchanged', () => {
     assert.equal(code, 0, stderr)
     const { changes } = JSON.parse(stdout) as { changes: { name: string; action: string }[] }
     assert.ok(changes.some(({ name, action }) => name === 'shop-nightly' && action === 'remove'))
-    assert.doesNotMatch((await at('ls')).stdout, /shop-nightly/)
+    const left = (await at('ls')).stdout
+    assert.doesNotMatch(left, /shop-nightly/)
+    assert.match(left, /shop-again .*bucket\n[\s\S]*shop-onMany .*queue \(not yet\)/)
     const broken = copyApp('azure-broken', path.join(folder, 'azure-broken'))
     const refused = await at('deploy', broken)
     assert.notEqual(refused.code, 0)

@@ -132,6 +132,15 @@ describe('a node behind a proxy that speaks TLS', { skip: existsSync(OPENSSL) ? 
   it('a token does nothing else, nowhere else', async () => {
     const token = tokenOf('narrow')
     for (const [method, at] of [
+      ['GET', '/api/v1/projects/shop/functions'],
+      ['GET', '/api/v1/projects/shop/deployments'],
+      ['GET', '/api/v1/projects/shop/artefacts/' + '0'.repeat(64)],
+      ['GET', '/api/v1/projects/shop/functions/hello/versions'],
+      ['POST', '/api/v1/projects/shop/functions/hello/versions'],
+      ['PUT', '/api/v1/projects/shop/functions/hello/aliases/live'],
+      ['DELETE', '/api/v1/projects/shop/functions/hello/aliases/live'],
+      ['GET', '/api/v1/projects/shop/functions/hello/invocations'],
+      ['GET', '/api/v1/projects/shop/dead-letters'],
       ['POST', '/api/v1/projects/shop/functions/hello/invoke'],
       ['GET', '/api/v1/projects/shop/functions/hello/logs'],
       ['DELETE', '/api/v1/projects/shop/functions/hello'],
@@ -154,7 +163,13 @@ describe('a node behind a proxy that speaks TLS', { skip: existsSync(OPENSSL) ? 
       const { status, json } = await ask(method, at, token)
       assert.deepEqual([status, json.code ?? json.error], [403, 'not_allowed'], `${method} ${at}: ${JSON.stringify(json)}`)
     }
-    for (const at of ['/api/v1/projects/demo/functions', '/api/v1/projects/demo/deployments/x', '/api/v1/projects/nowhere/functions'])
+    // What a deploy asks for stays what it was: a look at one function tells no value of its environment.
+    const { json: seen } = await ask('GET', '/api/v1/projects/shop/functions/hello', token)
+    assert.equal('environment' in (seen.function as object), false, JSON.stringify(seen))
+    const listed = cli(['ls'], { MAYFLY_URL: own(), MAYFLY_TOKEN: token })
+    assert.equal(listed.code, 4)
+    assert.match(listed.stderr, /a deploy token asks for what `mayfly deploy` asks for/)
+    for (const at of ['/api/v1/projects/demo/functions/hello', '/api/v1/projects/demo/deployments/x', '/api/v1/projects/nowhere/functions/hello'])
       assert.equal((await ask('GET', at, token)).status, 401, at)
     assert.equal((await ask('PUT', '/api/v1/projects/demo/functions/hello', token, {})).status, 401)
     assert.deepEqual((await ask('GET', '/api/v1/whoami', token)).json, { kind: 'deployer', project: 'shop' })
@@ -164,10 +179,10 @@ describe('a node behind a proxy that speaks TLS', { skip: existsSync(OPENSSL) ? 
 
   it('a token that was revoked opens nothing from then on, and wrong ones never did', async () => {
     const token = tokenOf('short', '--expires', '1h')
-    assert.equal((await ask('GET', '/api/v1/projects/shop/functions', token)).status, 200)
+    assert.equal((await ask('GET', '/api/v1/whoami', token)).status, 200)
     assert.equal(cli(['tokens', 'rm', 'short', '--project', 'shop', '--url', own(), '--key', operator]).code, 0)
-    assert.equal((await ask('GET', '/api/v1/projects/shop/functions', token)).status, 401)
-    assert.equal((await ask('GET', '/api/v1/projects/shop/functions', `${token.slice(0, -1)}-`)).status, 401)
+    assert.equal((await ask('GET', '/api/v1/whoami', token)).status, 401)
+    assert.equal((await ask('GET', '/api/v1/whoami', `${token.slice(0, -1)}-`)).status, 401)
     assert.equal(cli(['tokens', 'rm', 'short', '--project', 'shop', '--url', own(), '--key', operator]).code, 5)
     assert.equal(cli(['tokens', 'create', 'x', '--expires', 'never', '--project', 'shop', '--url', own(), '--key', operator]).code, 2)
     const lines = node.stderr()

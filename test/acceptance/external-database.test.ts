@@ -94,6 +94,19 @@ describe('a node on an external PostgreSQL', () => {
     )
   })
 
+  it('pauses a project by leaving its database, and copies none', async () => {
+    const sessions = async () => (await server.sql("select from pg_stat_activity where datname = 'shop_p_demo'")).length
+    assert.ok((await sessions()) > 0)
+    assert.equal(mayfly(['projects', 'pause', 'demo', '--data', data]).code, 0)
+    assert.equal(await until(sessions, (count) => count === 0), 0)
+    const box = createClient(first.project.url, first.project.secretKey).storage.from('box')
+    assert.equal(await (await box.download('한글/a.txt')).data?.text(), 'two')
+    const { code, stderr } = mayfly(['projects', 'clone', 'demo', 'copy', '--data', data])
+    assert.equal(code, 1)
+    assert.match(stderr, /clone_unavailable/)
+    assert.doesNotMatch(mayfly(['projects', '--json', '--data', data]).stdout, /"copy"/)
+  })
+
   it('refuses a second node on the same database', () => {
     refuses(['--data', path.join(folder, 'second')], environment, /Another node works on the database shop already/)
   })

@@ -85,7 +85,9 @@ describe('functions of Google, unchanged', () => {
 
   it('gives requests to the framework whole, and its answers back as they are made', async () => {
     const app = copyApp('google-events', path.join(folder, 'google-events'))
-    await deploy(app, '--name', 'app', '--entry-point', 'app')
+    const { warnings } = await deploy(app, '--name', 'app', '--entry-point', 'app', '--trigger-topic', 'news')
+    assert.deepEqual(warnings, ['the topic news is not started by anything yet; `mayfly invoke app --event topic` starts it.'])
+    assert.match((await at('triggers')).stdout, /^app +topic news +nothing yet; mayfly invoke app --event topic$/m)
     assert.deepEqual(await (await call('app/a%20b/c?x=1&y=2')).json(), { path: '/a%20b/c', url: '/a%20b/c?x=1&y=2', query: { x: '1', y: '2' } })
     const tea = await call('app/teapot')
     assert.equal(tea.status, 418)

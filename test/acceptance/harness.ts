@@ -6,10 +6,11 @@ import { after } from 'node:test'
 import { LambdaClient } from '@aws-sdk/client-lambda'
 import yazl from 'yazl'
 import { giveCluster, keepCluster } from '../../tools/cluster.ts'
+import { programOf } from '../../tools/program.mjs'
 
 export const ROOT = path.resolve(import.meta.dirname, '..', '..')
 const BIN = path.join(ROOT, 'bin', 'mayfly.js')
-// What the launcher in `bin` starts, which tests of the launcher start by it: a program less for each of hundreds of commands.
+// What the launcher in `bin` starts for the node's own commands, which tests of the launcher start by it: a program less for each.
 const ONCE = ['--disable-warning=ExperimentalWarning', '--import', path.join(ROOT, 'tools', 'compiled.mjs')]
 const OF_THE_NODE = new Set(['up', 'config', 'doctor'])
 
@@ -144,8 +145,9 @@ export async function startMayfly(
 /** Runs the command line to its end, as the launcher does. */
 export function mayfly(args: readonly string[], environment: Record<string, string> = {}): { code: number; stdout: string; stderr: string } {
   try {
-    const program = path.join(ROOT, OF_THE_NODE.has(args[0] ?? '') ? 'src' : 'cli', 'main.ts')
-    const stdout = execFileSync(process.execPath, [...ONCE, program, ...args], {
+    // Under the Node of the tests the launcher runs a command itself.
+    const program = OF_THE_NODE.has(args[0] ?? '') ? [...ONCE, programOf(ROOT)] : [BIN]
+    const stdout = execFileSync(process.execPath, [...program, ...args], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],
       // A node that the user of this machine has signed in to is none of a test's.

@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
+import { Client } from '../../client/client.ts'
 import { type RunningMayfly, startMayfly } from '../acceptance/harness.ts'
 import { Functions, NAMES, type Name, type Outcome } from './load.ts'
 import { isHull, type Look, look, processorMs, remains, sandboxes } from './look.ts'
@@ -265,7 +267,7 @@ export class Soak {
     const until = performance.now() + REST_MS
     for (let calm = 0; calm < 3; ) {
       if (performance.now() > until) {
-        this.#problems.push(`after ${REST_MS} ms of rest ${sandboxes(this.#data).size} sandboxes are there, and ${await this.#functions.queued()} events wait`)
+        this.#problems.push(`after ${REST_MS} ms of rest: ${await this.#whatStands()}`)
         break
       }
       await new Promise((resolve) => setTimeout(resolve, 500))
@@ -273,6 +275,15 @@ export class Soak {
       calm = booted === this.#options.workers + 1 && (await this.#functions.queued()) === 0 ? calm + 1 : 0
     }
     this.#looks.push({ calls, ...look(this.#node.pid(), this.#data) })
+  }
+
+  /** What keeps a look waiting, for who reads of it: what the machine holds, and what the node says that it is. */
+  async #whatStands(): Promise<string> {
+    const held = [...sandboxes(this.#data)].map(([id, pids]) => `${id} (${isHull(pids) ? 'no program yet' : `${pids.length} processes`})`)
+    const { url, operatorToken } = JSON.parse(readFileSync(path.join(this.#data, 'run.json'), 'utf8')) as { url: string; operatorToken: string }
+    const { pool } = await new Client(url, operatorToken).status()
+    const serving = pool.sandboxes.map(({ id, functionName, state, busy, calls, idleMs }) => ({ id, functionName, state, busy, calls, idleMs }))
+    return JSON.stringify({ held, waiting: pool.waiting, serving, events: await this.#functions.queued() })
   }
 
   #compareLooks(): void {

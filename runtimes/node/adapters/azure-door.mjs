@@ -6,13 +6,14 @@ import { core } from './azure-core.mjs'
 import { answerOf, lightAnswer } from './azure-answer.mjs'
 import { routerOf } from './azure-http.mjs'
 import { invoke } from './azure-invoke.mjs'
-import { mayCall } from './azure-keys.mjs'
+import { mayCall, ownKeysOf } from './azure-keys.mjs'
 
 const env = process.env
 
 /** @param start  starts any function by an event */
 export async function doorOf(functions, host, start) {
   const route = routerOf(functions, host)
+  const ownKeys = ownKeysOf(functions)
   const custom = Object.entries(host.extensions?.http?.customHeaders ?? {})
   const isHanded = core.capabilities.HttpUri === undefined && (await takesRequests(functions))
   return async (request, _env, context) => {
@@ -21,7 +22,7 @@ export async function doorOf(functions, host, start) {
     if (url.pathname.startsWith('/admin/')) return await administer(functions, start, request, url, context)
     const found = route(request.method, url.pathname)
     if (found === null) return new Response(null, { status: 404 })
-    if (!mayCall(found.level, found.one.metadata.name, request.headers, url)) return new Response(null, { status: 401 })
+    if (!mayCall(found.level, ownKeys.get(found.one.metadata.name), request.headers, url)) return new Response(null, { status: 401 })
     const answer = await serve(found, call, request, url, isHanded)
     for (const [name, value] of custom) if (!answer.headers.has(name)) answer.headers.set(name, String(value))
     return answer

@@ -6,15 +6,15 @@ const isHttp = ({ type }) => type.toLowerCase() === 'http'
 
 /**
  * @param one  what was registered
- * @param call  `{ id, traceId, failures }`
+ * @param call  `{ id, traceId, failures, lastError }`
  * @param trigger  the trigger's own data, as the library takes it
  * @param answered  makes of the result of an HTTP function its answer, without the library; null for what only that can
  */
-export async function invoke({ metadata, callback }, { id, traceId, failures }, trigger, triggerMetadata, answered = null) {
+export async function invoke({ metadata, callback }, { id, traceId, failures, lastError }, trigger, triggerMetadata, answered = null) {
   const inputData = await inputsOf(metadata, trigger, triggerMetadata)
   const request = { invocationId: id, functionId: metadata.functionId ?? metadata.name, inputData, triggerMetadata, traceContext: traceOf(trigger, traceId) }
   // As there, only what is tried again has one.
-  if (failures > 0 && metadata.retryOptions) request.retryContext = { retryCount: failures, maxRetryCount: metadata.retryOptions.maxRetryCount }
+  if (failures > 0 && metadata.retryOptions) request.retryContext = retryOf(failures, metadata.retryOptions, lastError)
   const hookData = {}
   let invocationContext
   const log = (level, category, message) => core.log(level, category, message, invocationContext, hookData)
@@ -44,6 +44,11 @@ export async function invoke({ metadata, callback }, { id, traceId, failures }, 
 }
 
 const writesNothing = ({ bindings }) => Object.values(bindings).every((binding) => binding.direction !== 'out' || isHttp(binding))
+
+function retryOf(retryCount, { maxRetryCount }, lastError) {
+  if (lastError === null) return { retryCount, maxRetryCount }
+  return { retryCount, maxRetryCount, exception: { message: lastError.message ?? '', stackTrace: lastError.stack ?? '', source: '' } }
+}
 
 /** As the caller's headers say, else by the platform's own id: `Root=1-5759e988-bd862e3fe1be46a994272793;…`. */
 function traceOf(trigger, traceId) {

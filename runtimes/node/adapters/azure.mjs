@@ -54,7 +54,7 @@ const nothingIn = (root) =>
 
 /** Starts a function by an event, which may be several messages: then one after the other. */
 async function start(one, event, context, traceId) {
-  const call = { id: context.awsRequestId, traceId, failures: context.failures ?? 0 }
+  const call = { id: context.awsRequestId, traceId, failures: context.failures ?? 0, lastError: context.lastError ?? null }
   let returned
   try {
     for (const { data, beside } of await startsOf(one.metadata, event)) returned = (await invoke(one, call, data, beside)).returned

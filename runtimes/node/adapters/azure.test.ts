@@ -16,6 +16,9 @@ interface Loaded {
 const { loadAzure } = (await import(path.join(import.meta.dirname, 'azure.mjs'))) as {
   loadAzure: (root: string, handler: string, moduleAt: (file: string) => Promise<unknown>) => Promise<Loaded>
 }
+const { ownKeysOf } = (await import(path.join(import.meta.dirname, 'azure-keys.mjs'))) as {
+  ownKeysOf: (functions: readonly object[]) => ReadonlyMap<string, string>
+}
 const { core } = (await import(path.join(import.meta.dirname, 'azure-core.mjs'))) as {
   core: { functions: Map<string, unknown>; locked: boolean; hooks: Record<string, unknown[]> }
 }
@@ -70,10 +73,15 @@ describe('an app of Azure', () => {
   }
   let calls = 0
   const pending: Promise<unknown>[] = []
-  const context = (failures = 0) => ({ awsRequestId: `call-${++calls}`, failures, waitUntil: (promise: Promise<unknown>) => void pending.push(promise) })
+  const context = (failures = 0, lastError: object | null = null) => ({
+    awsRequestId: `call-${++calls}`,
+    failures,
+    lastError,
+    waitUntil: (promise: Promise<unknown>) => void pending.push(promise),
+  })
   const get = async ({ run }: Loaded, at: string, init: RequestInit = {}) => await run(new Request(`http://shop.example${at}`, init), {}, context())
-  const start = async (handler: string, event: unknown, failures = 0) =>
-    await (await load(handler)).run(new Request('http://localhost/', { method: 'POST', body: JSON.stringify(event) }), {}, context(failures))
+  const start = async (handler: string, event: unknown, failures = 0, lastError: object | null = null) =>
+    await (await load(handler)).run(new Request('http://localhost/', { method: 'POST', body: JSON.stringify(event) }), {}, context(failures, lastError))
   const describeApp = async () => {
     process.env._MAYFLY_DESCRIBE = '1'
     const { run } = await load('app')
@@ -196,6 +204,13 @@ describe('an app of Azure', () => {
     assert.equal(await status('/api/managed?code=own'), 401)
     delete process.env.AZURE_FUNCTION_KEY_KEPT
     assert.equal(await status('/api/managed?code=m'), 200)
+    // As `client/azure-app.ts` names them.
+    const http = (name: string) => ({ metadata: { name, bindings: { in: { type: 'httpTrigger' } } } })
+    assert.deepEqual(Object.fromEntries(ownKeysOf([http('kept'), http('a-b'), http('a_b')])), {
+      kept: 'AZURE_FUNCTION_KEY_KEPT',
+      'a-b': 'AZURE_FUNCTION_KEY_A_B_D44362D6',
+      a_b: 'AZURE_FUNCTION_KEY_A_B_648FA9B3',
+    })
   })
 
   it('runs its other functions by events, with blobs in and out', async () => {
@@ -248,6 +263,10 @@ describe('an app of Azure', () => {
     await assert.rejects(start('flaky', {}, 1), /the stars are not right/)
     assert.equal((await start('flaky', {}, 2)).status, 204)
     assert.deepEqual(lines.slice(-3), ['flaky: try undefined of undefined', 'flaky: try 1 of 2', 'flaky: try 2 of 2'])
+    const photo = { blob: 'prices/latest.txt' }
+    await assert.rejects(start('again', photo, 1, { message: 'it was late', stack: 'Error: it was late\n    at more.js:7:1' }), /not yet/)
+    await assert.rejects(start('again', photo, 1, { message: null, stack: null }), /not yet/)
+    assert.deepEqual(lines.slice(-2), ['again: : try 1 of 2 after it was late at more.js:7', 'again: : try 1 of 2 after undefined'])
     const { end, shutdownMs } = (await load('app')) as Loaded & { end: () => Promise<void>; shutdownMs: number }
     assert.ok(shutdownMs > 0)
     await end()

@@ -33,6 +33,8 @@ export interface Blobs extends AsyncDisposable {
   put(place: string, body: AsyncIterable<Uint8Array>): Promise<StoredBlob>
   /** The same bytes under a name of their own, as durable as by `put`. Null when there is no such blob. */
   copy(place: string, name: string): Promise<string | null>
+  /** Gives a place what another one holds, under the same names; whoever calls it sees to it that none is deleted meanwhile. Idempotent. */
+  clone(from: string, to: string): Promise<void>
   /** Null when there is no such blob. */
   open(place: string, name: string): Promise<OpenBlob | null>
   /** Those that are not there count as deleted. */

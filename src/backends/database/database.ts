@@ -50,6 +50,14 @@ export interface Databases extends AsyncDisposable {
   controlConnection(): Connection
   /** Makes the project's place equal to "exists, migrated". Idempotent: the reconciler calls it again after a crash. */
   ensureProject(ref: string): Promise<void>
+  /**
+   * Makes a place that holds what `from` holds at a moment of the call, while that is in use; it is not open yet. A place
+   * that is there is left as it is: the reconciler calls it again after a crash.
+   * @throws CloneUnavailable where the server cannot do that
+   */
+  cloneProject(from: string, to: string): Promise<void>
+  /** Ends the project's connections and, where its server is ours, its server. What opens it next starts that again. Idempotent. */
+  pauseProject(ref: string): Promise<void>
   /** Removes the project's place with all its data. Idempotent. */
   dropProject(ref: string): Promise<void>
   /** The project's database as our own role, its server started on first use. */
@@ -106,6 +114,9 @@ export class DatabaseError extends Error {
     return /^(08|57P0|53300)/.test(this.sqlState)
   }
 }
+
+/** Copies are made by the files of a server of our own. */
+export class CloneUnavailable extends Error {}
 
 /** Why there are no databases to work with; a sentence for the operator. */
 export class DatabaseUnusable extends Error {

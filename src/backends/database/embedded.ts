@@ -3,6 +3,7 @@ import { createHmac, randomBytes } from 'node:crypto'
 import { existsSync, promises as fs } from 'node:fs'
 import path from 'node:path'
 import type { Clock } from '../../lib/clock.ts'
+import { copyCluster } from './cluster-copy.ts'
 import type { Connection, Database, Databases } from './database.ts'
 import { ServerMemory } from './memory.ts'
 import { migrate, readMigrations } from './migrate.ts'
@@ -32,6 +33,8 @@ const nameOf = (role: string) => ROLES[role] ?? role
 
 interface Place {
   server: Server
+  /** It is being let go: a server that ends now is not started again. */
+  ended: boolean
   database: PostgresDatabase
   /** Of a project: the pool of `authenticator`, made at its first use. */
   roles: PostgresDatabase | null
@@ -47,6 +50,8 @@ export class EmbeddedDatabases implements Databases {
   readonly #places = new Map<string, Promise<Place>>()
   /** Those that are being removed: nobody's look starts their server again. */
   readonly #dropping = new Set<string>()
+  /** Those whose server stops: the next one starts behind that. */
+  readonly #stopping = new Map<string, Promise<void>>()
   #control: Database | null = null
   #closing = false
 
@@ -103,12 +108,36 @@ export class EmbeddedDatabases implements Databases {
     for (const role of ['authenticator', 'owner']) await database.script(this.#passwordOf(ref, role))
   }
 
+  async cloneProject(from: string, to: string): Promise<void> {
+    const folder = this.#folderOf(to)
+    if (existsSync(path.join(folder, 'PG_VERSION'))) return
+    const beside = `${folder}.new`
+    await fs.rm(beside, { recursive: true, force: true })
+    await copyCluster(await this.projectConnection(from), this.#folderOf(from), beside)
+    await run('sync', ['-f', beside])
+    await fs.rename(beside, folder)
+  }
+
+  async pauseProject(ref: string): Promise<void> {
+    const opening = this.#places.get(ref)
+    if (!opening) return await this.#stopping.get(ref)
+    this.#places.delete(ref)
+    const work = opening
+      .then(
+        (place) => this.#end(place),
+        () => {},
+      )
+      .finally(() => {
+        if (this.#stopping.get(ref) === work) this.#stopping.delete(ref)
+      })
+    this.#stopping.set(ref, work)
+    await work
+  }
+
   async dropProject(ref: string): Promise<void> {
     this.#dropping.add(ref)
     try {
-      const place = await this.#places.get(ref)?.catch(() => null)
-      this.#places.delete(ref)
-      if (place) await this.#end(place)
+      await this.pauseProject(ref)
       await fs.rm(this.#folderOf(ref), { recursive: true, force: true })
       await fs.rm(this.#runtime.socketFolder(ref), { recursive: true, force: true })
     } finally {
@@ -174,6 +203,7 @@ export class EmbeddedDatabases implements Databases {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true
+    await Promise.allSettled(this.#stopping.values())
     const places = await Promise.allSettled(this.#places.values())
     // Projects first: what they still tell control finds it there.
     await Promise.all(places.map((place) => (place.status === 'fulfilled' ? this.#end(place.value) : null)))
@@ -191,10 +221,17 @@ export class EmbeddedDatabases implements Databases {
     if (this.#closing) throw new ServerError('the databases are being closed')
     const known = this.#places.get(place)
     if (known) return await known
-    const opening = this.#start(place)
+    const opening = this.#startBehind(place)
     this.#places.set(place, opening)
-    opening.catch(() => this.#places.delete(place))
+    opening.catch(() => {
+      if (this.#places.get(place) === opening) this.#places.delete(place)
+    })
     return await opening
+  }
+
+  async #startBehind(place: string): Promise<Place> {
+    await this.#stopping.get(place)?.catch(() => {})
+    return await this.#start(place)
   }
 
   async #start(place: string): Promise<Place> {
@@ -213,7 +250,7 @@ export class EmbeddedDatabases implements Databases {
       { host: this.#runtime.socketFolder(place), port: 5432, user: SUPERUSER, password: this.#password, database: 'postgres' },
       { max: place === 'control' ? 10 : 4, statementTimeoutMs: 60_000 },
     )
-    const entry: Place = { server: started, database, roles: null }
+    const entry: Place = { server: started, ended: false, database, roles: null }
     this.#keepAlive(entry, serverOptions)
     if (place !== 'control') {
       try {
@@ -230,12 +267,12 @@ export class EmbeddedDatabases implements Databases {
   /** A server that ends by itself is started again, with growing pauses; the pool finds it at its next connection. */
   #keepAlive(entry: Place, options: ServerOptions): void {
     void entry.server.exited.then(async () => {
-      for (let pause = 50; !this.#closing && this.#places.has(options.place); pause = Math.min(pause * 2, 10_000)) {
+      for (let pause = 50; !this.#closing && !entry.ended; pause = Math.min(pause * 2, 10_000)) {
         const why = (await this.#memory.outOfMemory(options.place)) ? `it needed more memory than ${this.#memory.heldMb} MB` : 'by itself'
         options.log(`PostgreSQL ended, ${why}; it is started again`)
         try {
           entry.server = await this.#startServer(options)
-          if (this.#closing) await entry.server.stop(options.clock)
+          if (this.#closing || entry.ended) await entry.server.stop(options.clock)
           else this.#keepAlive(entry, options)
           return
         } catch (error) {
@@ -258,6 +295,7 @@ export class EmbeddedDatabases implements Databases {
   }
 
   async #end(place: Place): Promise<void> {
+    place.ended = true
     await place.database[Symbol.asyncDispose]().catch(() => {})
     await place.roles?.[Symbol.asyncDispose]().catch(() => {})
     await place.server.stop(this.#options.clock)

@@ -3,7 +3,7 @@ import path from 'node:path'
 import pg from 'pg'
 import { parseIntoClientConfig } from 'pg-connection-string'
 import type { Clock } from '../../lib/clock.ts'
-import { type Connection, type Database, DatabaseError, type Databases, DatabaseUnusable } from './database.ts'
+import { CloneUnavailable, type Connection, type Database, DatabaseError, type Databases, DatabaseUnusable } from './database.ts'
 import { migrate, readMigrations } from './migrate.ts'
 import { asDatabaseError, openAsOwner, PostgresDatabase, quoteIdentifier, quoteLiteral } from './postgres.ts'
 
@@ -99,13 +99,22 @@ export class ExternalDatabases implements Databases {
     })
   }
 
+  cloneProject(): Promise<void> {
+    return Promise.reject(new CloneUnavailable('the databases are on a server that is not ours'))
+  }
+
+  async pauseProject(ref: string): Promise<void> {
+    const open = this.#projects.get(ref)
+    this.#projects.delete(ref)
+    const roles = this.#roles.get(ref)
+    this.#roles.delete(ref)
+    await (await open?.catch(() => null))?.[Symbol.asyncDispose]()
+    await roles?.[Symbol.asyncDispose]()
+  }
+
   dropProject(ref: string): Promise<void> {
     return this.#oneByOne(async () => {
-      const open = this.#projects.get(ref)
-      this.#projects.delete(ref)
-      await (await open?.catch(() => null))?.[Symbol.asyncDispose]()
-      await this.#roles.get(ref)?.[Symbol.asyncDispose]()
-      this.#roles.delete(ref)
+      await this.pauseProject(ref)
       await this.control.script(`drop database if exists ${quoteIdentifier(this.#databaseOf(ref))} with (force)`)
       for (const role of ['owner', 'authenticator']) await this.control.script(`drop role if exists ${quoteIdentifier(this.#roleOf(ref, role))}`)
     })

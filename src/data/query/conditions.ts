@@ -1,6 +1,6 @@
 import type { Operation } from '../request/grammar.ts'
 import type { FieldPlan, LogicPlan } from '../plan/plan.ts'
-import { quoted, type Values } from './text.ts'
+import { PRESENT, quoted, type Values } from './text.ts'
 
 /** A column of a level, and the way into it. @param row  how SQL names the level's row */
 export function fieldText(field: FieldPlan, row: string, values: Values): string {
@@ -25,10 +25,12 @@ export function logicText(logic: LogicPlan, row: string, values: Values): string
     case 'presence': {
       const { joinAlias, mode } = logic.embed
       const alias = quoted(joinAlias)
-      const value = mode === 'spread-one' ? `${alias}.is_there` : `${alias}.value`
+      const value = mode === 'spread-one' || mode === 'spread-many' ? `${alias}.${PRESENT}` : `${alias}.value`
       return `${value} is ${logic.isNegated ? 'not ' : ''}null`
     }
     case 'filter': {
+      // Before its field: a parameter that the statement does not use has no type.
+      if (logic.operation.kind === 'in' && logic.operation.values.length === 0) return logic.isNegated ? 'true' : 'false'
       const field = fieldText(logic.field, row, values)
       return `${logic.isNegated ? 'not ' : ''}${operationText(logic.operation, field, logic.asDocument, values)}`
     }
@@ -45,7 +47,7 @@ function operationText(operation: Operation, field: string, asDocument: boolean,
         : `${field} ${operation.operator} ${operation.quantifier} (${values.add(operation.value)})`
     case 'in':
       // In one value, so that the statement is the same for lists of any length.
-      return operation.values.length === 0 ? 'false' : `${field} = any (${values.add(arrayLiteral(operation.values))})`
+      return `${field} = any (${values.add(arrayLiteral(operation.values))})`
     case 'is':
       return `${field} ${IS[operation.value]}`
     case 'distinct':

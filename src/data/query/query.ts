@@ -37,10 +37,10 @@ export function queryOf(plan: Made, { count }: Pick<Preferences, 'count'>, count
   const counts = plan.kind !== 'write' && count !== null && count !== 'planned' && (plan.shape.value === 'rows' || plan.shape.value === 'scalars')
   const counted = counts ? (plan.shape.value === 'scalars' ? `select 1 from ${MADE}` : countText(plan.read, values)) : null
   const bounded = counted !== null && count === 'estimated' && countUpTo !== null ? `${counted} limit ${countUpTo + 1}` : counted
-  const total = bounded === null ? 'null' : `(select count(*) from (${bounded}) as counted)`
+  const total = bounded === null ? 'null' : '(select total from counted)'
   const wrote = plan.kind === 'write' && plan.write.countsNew ? `nullif(current_setting('${NEW_ROWS}', true), '')` : 'null'
   const text = [
-    `with ${made === null ? '' : `${MADE} as (${made}), `}shown as (${rows})`,
+    `with ${made === null ? '' : `${MADE} as (${made}), `}shown as (${rows})${bounded === null ? '' : `, counted as (select count(*) as total from (${bounded}) as rows)`}`,
     `, answer as (select ${bodyText(plan.shape)} as body, count(*) as page, ${total} as total, ${wrote} as new_rows, ${locationText(plan.shape)} as location from shown) `,
     // What is too large does not leave PostgreSQL.
     `select case when octet_length(body) <= ${LIMITS.dataAnswer.value} then body end as body, octet_length(body) as bytes, page, total, new_rows, location from answer`,
@@ -61,7 +61,7 @@ const rangeOf = ({ range }: ReadPlan, values: Values) =>
 
 function bodyText({ media, value, location }: Shape): string {
   if (value === 'none' || location !== null) return 'null'
-  const element = value === 'scalar' || value === 'scalars' ? 'shown.value' : 'shown'
+  const element = value === 'scalar' || value === 'scalars' ? 'shown.value' : 'shown.*'
   const all = `json_agg(${element})`
   const kind = media.kind === 'plan' ? 'json' : media.kind
   const isStripped = (media.kind === 'array' || media.kind === 'object') && media.isStripped
@@ -73,12 +73,12 @@ function bodyText({ media, value, location }: Shape): string {
 
 /** A row's own text has commas and quotes as CSV has them. */
 const csvText = () => {
-  const names = `(select string_agg(case when key ~ '[",\\r\\n]' then '"' || replace(key, '"', '""') || '"' else key end, ',') from (select json_object_keys(row_to_json(first)) as key from (select * from shown limit 1) as first) as keys)`
-  return `coalesce(${names} || E'\\n', '') || coalesce(string_agg(substring(shown::text, 2, length(shown::text) - 2), E'\\n'), '')`
+  const names = `(select string_agg(case when key ~ '[",\\r\\n]' then '"' || replace(key, '"', '""') || '"' else key end, ',') from (select json_object_keys(row_to_json(first.*)) as key from (select * from shown limit 1) as first) as keys)`
+  return `coalesce(${names} || E'\\n', '') || coalesce(string_agg(substring((shown.*)::text, 2, length((shown.*)::text) - 2), E'\\n'), '')`
 }
 
 /** Of several new rows none is named. */
-const locationText = ({ location }: Shape) => (location === null || location.length === 0 ? 'null' : `case when count(*) = 1 then json_agg(shown) -> 0 end`)
+const locationText = ({ location }: Shape) => (location === null || location.length === 0 ? 'null' : `case when count(*) = 1 then json_agg(shown.*) -> 0 end`)
 
 function explained({ media }: Shape, text: string): string {
   if (media.kind !== 'plan') return text

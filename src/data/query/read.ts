@@ -1,6 +1,6 @@
 import type { EmbedPlan, OrderPlan, ReadPlan, SelectPlan } from '../plan/plan.ts'
 import { fieldText, logicText } from './conditions.ts'
-import { list, qualifiedName, quoted, type Values } from './text.ts'
+import { list, PRESENT, qualifiedName, quoted, type Values } from './text.ts'
 
 /** What the statement before has made stands under this name. */
 export const MADE = 'mayfly_made'
@@ -10,11 +10,9 @@ export function readText(read: ReadPlan, values: Values, parent: Parent | null =
   const row = quoted(read.alias)
   const isGrouped = read.select.some(({ aggregate }) => aggregate !== null)
   const columns = [...read.select.map((select) => selectText(select, read, values)), ...read.embeds.flatMap((embed) => embedColumns(embed, isGrouped))]
-  // A level that shows nothing still has rows.
-  const shown = columns.length === 0 ? '1 as "?"' : list(columns)
   const from = fromText(read, values, parent)
   const grouped = isGrouped ? groupText(read) : ''
-  return `select ${shown}${from}${grouped}${orderText(read, row, values)}${rangeText(read, values)}`
+  return `select ${list(columns)}${from}${grouped}${orderText(read, row, values)}${rangeText(read, values)}`
 }
 
 /** Only whether there are rows, for counting: nothing is joined that does not decide it. */
@@ -82,7 +80,7 @@ function selectText({ field, key, cast, aggregate, aggregateCast }: SelectPlan, 
 function rowFor(column: string | null, { source, relation, alias }: ReadPlan): string {
   const row = quoted(alias)
   const isComputed = source.kind === 'made' && source.isCalled && relation !== null && column !== null && column !== '*' && !relation.columns.has(column)
-  return isComputed ? `(${row}::${qualifiedName(relation)})` : row
+  return isComputed ? `((${row}.*)::${qualifiedName(relation)})` : row
 }
 
 /**
@@ -112,6 +110,10 @@ const SPELT: Readonly<Record<string, string>> = {
   'bit varying': 'bit varying',
 }
 
+/** The level's row as a value of its relation's type: with `.*`, for a column may have the row's name. */
+const wholeOf = ({ alias, source, relation }: ReadPlan): string =>
+  source.kind === 'made' && relation ? `(${quoted(alias)}.*)::${qualifiedName(relation)}` : `${quoted(alias)}.*`
+
 /** The columns that a level shows of an embed. */
 function embedColumns(embed: EmbedPlan, isGrouped: boolean): string[] {
   const joined = quoted(embed.joinAlias)
@@ -123,9 +125,9 @@ function embedColumns(embed: EmbedPlan, isGrouped: boolean): string[] {
       return [`${isGrouped ? `(${value})::jsonb` : value} as ${quoted(embed.key)}`]
     }
     case 'spread-one':
-      return keysOf(embed.read).map((key) => `${joined}.${quoted(key)} as ${quoted(key)}`)
+      return keysOf(embed.read).map((key) => `${joined}.${quoted(key)}${isGrouped && madeKeysOf(embed.read).includes(key) ? '::jsonb' : ''} as ${quoted(key)}`)
     case 'spread-many':
-      return keysOf(embed.read).map((key) => `coalesce(${joined}.${quoted(key)}, '[]') as ${quoted(key)}`)
+      return keysOf(embed.read).map((key) => `coalesce(${joined}.${quoted(key)}, '[]')${isGrouped ? '::jsonb' : ''} as ${quoted(key)}`)
   }
 }
 
@@ -136,11 +138,15 @@ function keysOf({ select, embeds }: ReadPlan): string[] {
   return [...new Set([...own, ...theirs])]
 }
 
+/** Those of them whose values are documents made here, which PostgreSQL groups by only as `jsonb`. */
+const madeKeysOf = ({ embeds }: ReadPlan): string[] =>
+  embeds.flatMap((embed) => (embed.mode === 'spread-one' ? madeKeysOf(embed.read) : embed.mode === 'spread-many' ? keysOf(embed.read) : [embed.key]))
+
 function joinText(embed: EmbedPlan, parent: ReadPlan, values: Values): string {
   values.join()
   const { read, mode, isInner } = embed
   const row = quoted(parent.alias)
-  const whole = parent.source.kind === 'made' && parent.relation ? `${row}::${qualifiedName(parent.relation)}` : row
+  const whole = wholeOf(parent)
   const inner = readText(read, values, { row, embed, whole })
   const joined = quoted(embed.joinAlias)
   const each = 'each'
@@ -148,18 +154,18 @@ function joinText(embed: EmbedPlan, parent: ReadPlan, values: Values): string {
   let present = 'true'
   switch (mode) {
     case 'object':
-      text = `select row_to_json(${each}) as value from (${inner}) as ${each}`
+      text = `select row_to_json(${each}.*) as value from (${inner}) as ${each}`
       break
     case 'array':
-      text = `select json_agg(${each}) as value from (${inner}) as ${each}`
+      text = `select json_agg(${each}.*) as value from (${inner}) as ${each}`
       present = `${joined}.value is not null`
       break
     case 'spread-one':
-      text = `select true as is_there, ${each}.* from (${inner}) as ${each}`
+      text = `select true as ${PRESENT}, ${each}.* from (${inner}) as ${each}`
       break
     case 'spread-many':
-      text = `select ${list(['count(*) as rows', 'case when count(*) > 0 then true end as value', ...keysOf(read).map((key) => `json_agg(${each}.${quoted(key)}) as ${quoted(key)}`)])} from (${inner}) as ${each}`
-      present = `${joined}.value is not null`
+      text = `select ${list([`case when count(*) > 0 then true end as ${PRESENT}`, ...keysOf(read).map((key) => `json_agg(${each}.${quoted(key)}) as ${quoted(key)}`)])} from (${inner}) as ${each}`
+      present = `${joined}.${PRESENT} is not null`
       break
   }
   return ` ${isInner ? 'inner' : 'left'} join lateral (${text}) as ${joined} on ${isInner ? present : 'true'}`
@@ -170,7 +176,7 @@ function relatedOrder({ embed, field }: OrderPlan, place: number, parent: ReadPl
   if (embed === null) return []
   values.join()
   const row = quoted(parent.alias)
-  const whole = parent.source.kind === 'made' && parent.relation ? `${row}::${qualifiedName(parent.relation)}` : row
+  const whole = wholeOf(parent)
   const from = fromText(embed.read, values, { row, embed, whole }, true)
   return [` left join lateral (select ${fieldText(field, quoted(embed.read.alias), values)} as value${from} limit 1) as ${quoted(`order ${place}`)} on true`]
 }

@@ -28,3 +28,6 @@ export class Values {
 export const quoted = quoteIdentifier
 export const qualifiedName = ({ schema, name }: Qualified): string => `${quoted(schema)}.${quoted(name)}`
 export const list = (parts: readonly string[]): string => parts.join(', ')
+
+/** What says of a spread embed that it found a row; beside the keys of its rows, of which none begins with a blank. */
+export const PRESENT = quoted(' present')

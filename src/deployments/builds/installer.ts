@@ -12,7 +12,7 @@ import type { NamedRegistry } from './request.ts'
 
 /** What is installed: all that it follows from. */
 export interface Wanted {
-  /** `package.json` and, where there is one, its lockfile. */
+  /** `package.json` and, where there is one, its lockfile with what belongs to that. */
   readonly files: Readonly<Record<string, string>>
   /** Packages that the app takes for granted. */
   readonly add: readonly string[]
@@ -37,15 +37,19 @@ export interface InstallerDeps {
   readonly newId: () => string
 }
 
-/** What the program is made of: npm itself carries all that it needs. */
+/** What the program is made of; each carries all that it needs. npm runs what the others installed. */
 const PACKAGES = ['npm', 'yazl', 'buffer-crc32'] as const
+const TOOLS = { npm: [], pnpm: ['pnpm'], yarn: ['@yarnpkg/cli-dist'] } as const
+type Tool = keyof typeof TOOLS
+/** Of `yarn.lock` in the form that npm reads. */
+export const YARN_1 = '# yarn lockfile v1'
 const MEMORY_MB = 1_024
 const NO_LOG = { write: () => {}, lost: () => {} }
 
 /** Runs npm in a sandbox that knows no secret and reaches nothing but the registry. */
 export class Installer {
   readonly #deps: InstallerDeps
-  #program: Promise<string> | null = null
+  readonly #programs = new Map<Tool, Promise<string>>()
 
   constructor(deps: InstallerDeps) {
     this.#deps = deps
@@ -56,10 +60,11 @@ export class Installer {
     const { sandboxes, registry } = this.#deps
     const { files, add, scripts, legacyPeerDeps, build } = wanted
     const named = registry.withNamed(wanted.registries)
-    const spec = await this.#spec(wanted.runtime, named)
+    const tool = toolOf(files)
+    const spec = await this.#spec(wanted.runtime, tool, named)
     const late = AbortSignal.timeout(LIMITS.installTime.value)
     const app = build === null ? {} : { app: await filesOf(build.folder), run: build.run }
-    const body = Buffer.from(JSON.stringify({ files, add, scripts, legacyPeerDeps, registryPath: named.path, ...app }))
+    const body = Buffer.from(JSON.stringify({ tool, files, add, scripts, legacyPeerDeps, registryPath: named.path, ...app }))
     // Each installs once, for one app alone: what it was given is gone with it.
     using _over = { [Symbol.dispose]: () => sandboxes.retire(spec.key) }
     using lease = await sandboxes.acquire(spec, NO_LOG, late).catch((error: unknown) => {
@@ -79,24 +84,23 @@ export class Installer {
       NO_LOG,
       late,
     )
-    if (result.kind === 'error') throw failed(result.errorType === 'Sandbox.Timedout' ? 'npm took too long' : `npm ended with ${result.errorType}`)
-    if (result.kind !== 'http') throw failed('npm gave no answer')
+    if (result.kind === 'error') throw failed(result.errorType === 'Sandbox.Timedout' ? `${tool} took too long` : `${tool} ended with ${result.errorType}`)
+    if (result.kind !== 'http') throw failed(`${tool} gave no answer`)
     const most = LIMITS.unzippedCode.value
     const answer = await wholeBody(result, most, () => failed(`the packages are larger than ${most} bytes`))
-    if (result.status !== 200) throw failed(saidOf(answer))
+    if (result.status !== 200) throw failed(saidOf(answer) ?? `${tool} failed and did not say why`)
     return answer
   }
 
-  async #spec(runtime: string, registry: Registry): Promise<SandboxSpec> {
-    this.#program ??= this.#prepare().catch((error) => {
-      this.#program = null
-      throw error
-    })
+  async #spec(runtime: string, tool: Tool, registry: Registry): Promise<SandboxSpec> {
+    const program = this.#programs.get(tool) ?? this.#prepare(tool)
+    this.#programs.set(tool, program)
+    program.catch(() => this.#programs.delete(tool))
     return buildSpec({
       name: 'install',
       key: `install-${this.#deps.newId()}`,
       runtime,
-      codeDir: await this.#program,
+      codeDir: await program,
       handler: 'install.handler',
       environment: { MAYFLY_URL: '{relay}' },
       memoryMb: MEMORY_MB,
@@ -106,15 +110,16 @@ export class Installer {
   }
 
   /** Copies the program to where sandboxes can be given it: on their file system, and read-only. */
-  async #prepare(): Promise<string> {
+  async #prepare(tool: Tool): Promise<string> {
     const { folder, packages, runtimes } = this.#deps
-    const { version } = JSON.parse(await readFile(path.join(packages, 'npm', 'package.json'), 'utf8')) as { version: string }
+    const named = TOOLS[tool][0] ?? 'npm'
+    const { version } = JSON.parse(await readFile(path.join(packages, named, 'package.json'), 'utf8')) as { version: string }
     const own = await readFile(path.join(runtimes, 'installer', 'install.mjs'))
-    const at = path.join(folder, `npm-${version}-${createHash('sha256').update(own).digest('hex').slice(0, 12)}`)
+    const at = path.join(folder, `${tool}-${version}-${createHash('sha256').update(own).digest('hex').slice(0, 12)}`)
     if (existsSync(at)) return at
     const beside = `${at}.${this.#deps.newId()}`
     await mkdir(path.join(beside, 'node_modules'), { recursive: true, mode: 0o755 })
-    for (const name of PACKAGES) await cp(path.join(packages, name), path.join(beside, 'node_modules', name), { recursive: true })
+    for (const name of [...PACKAGES, ...TOOLS[tool]]) await cp(path.join(packages, name), path.join(beside, 'node_modules', name), { recursive: true })
     await cp(path.join(runtimes, 'installer', 'install.mjs'), path.join(beside, 'install.mjs'))
     for (const entry of await readdir(beside, { recursive: true, withFileTypes: true }))
       await chmod(path.join(entry.parentPath, entry.name), entry.isDirectory() ? 0o755 : 0o444)
@@ -148,15 +153,18 @@ async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes
 }
 
+const toolOf = (files: Wanted['files']): Tool =>
+  'pnpm-lock.yaml' in files ? 'pnpm' : 'yarn.lock' in files && !files['yarn.lock'].includes(YARN_1) ? 'yarn' : 'npm'
+
 const failed = (why: string) => new MayflyError('dependencies_failed', `the dependencies could not be installed: ${why}`)
 
-/** npm's own words are those of whoever wrote the packages. */
-function saidOf(answer: Buffer): string {
+/** Its own words are those of whoever wrote the packages. */
+function saidOf(answer: Buffer): string | null {
   try {
     const { said } = JSON.parse(answer.toString('utf8')) as { said?: unknown }
     if (typeof said === 'string') return said.replaceAll(/https?:\/\/127\.0\.0\.1:\d+/g, '').slice(0, 4_000)
   } catch {
     // Then it says nothing that can be read.
   }
-  return 'npm failed and did not say why'
+  return null
 }

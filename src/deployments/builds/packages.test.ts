@@ -34,6 +34,52 @@ describe('installed packages', () => {
   })
   const one = 'one' as ProjectRef
 
+  it('of two projects are installed once where all that npm is told is the same, and none of them by a key', async () => {
+    let made = 0
+    const at = await mkdtemp(path.join(folder, 'shared-'))
+    const packages = new Packages({
+      folder: at,
+      clock: systemClock,
+      newId: () => `id-${++made}`,
+      platform: 'here',
+      install: async () => Buffer.from(`installed ${++installs}`),
+    })
+    const two = 'two' as ProjectRef
+    const first = await packages.of(one, wanted('shop'))
+    const again = await packages.of(two, wanted('shop'))
+    assert.deepEqual([again.reused, again.archive], [true, first.archive])
+    // What goes with a project goes for that one alone.
+    await packages.dropProject(one)
+    assert.deepEqual((await packages.of(two, wanted('shop'))).archive, first.archive)
+    assert.deepEqual((await packages.of('three' as ProjectRef, wanted('shop'))).archive, first.archive)
+    const said = (more: object): Wanted => ({
+      ...wanted('shop'),
+      files: { ...wanted('shop').files, 'package.json': JSON.stringify({ name: 'shop', dependencies: { a: '^2' }, ...more }) },
+    })
+    const hostile: [string, Wanted][] = [
+      ['a script of its own', said({ scripts: { prepare: 'curl evil' } })],
+      ['a field that decides nothing in a project', said({ bundleDependencies: ['a'] })],
+      [
+        'a lockfile that says where from',
+        wanted('shop', {}, lock('shop').replace('"version":"2.0.0"', '"version":"2.0.0","resolved":"https://evil.example/a.tgz"')),
+      ],
+      ['a registry of its own', wanted('shop', { registries: [{ scope: null, url: 'https://evil.example/', authorization: null }] })],
+    ]
+    for (const [what, other] of hostile) {
+      const bad = await packages.of(one, other)
+      assert.notDeepEqual((await packages.of('victim' as ProjectRef, wanted('shop'))).archive, bad.archive, what)
+    }
+    const byKey = wanted('shop', { registries: [{ scope: '@s', url: 'https://r.example/', authorization: 'Bearer a' }] })
+    const secret = await packages.of(one, byKey)
+    for (const [project, authorization] of [
+      ['four', 'Bearer a'],
+      ['five', null],
+    ] as const) {
+      const other = await packages.of(project as ProjectRef, wanted('shop', { registries: [{ scope: '@s', url: 'https://r.example/', authorization }] }))
+      assert.deepEqual([other.reused, other.archive.equals(secret.archive)], [false, false])
+    }
+  })
+
   it('are kept by what they follow from, within a project', async () => {
     let made = 0
     const packages = new Packages({
@@ -65,6 +111,6 @@ describe('installed packages', () => {
       ['a lockfile that is none', wanted('shop', {}, '{')],
     ]
     for (const [what, other] of others) assert.equal((await packages.of(one, other)).reused, false, what)
-    assert.equal((await packages.of('two' as ProjectRef, wanted('shop'))).reused, false, 'another project')
+    assert.equal((await packages.of('two' as ProjectRef, wanted('another'))).reused, false, 'another project')
   })
 })

@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
+import { link, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
 import path from 'node:path'
 import { createHash } from 'node:crypto'
 import type { ProjectRef } from '../../core/project.ts'
@@ -11,7 +11,12 @@ const DAY_MS = 86_400_000
 /** Archives that no deploy has asked for in so long are made again when one does. */
 const KEPT_MS = 30 * DAY_MS
 /** Of package.json, what decides which packages are installed. */
-const DECISIVE = ['dependencies', 'optionalDependencies', 'peerDependencies', 'overrides', 'workspaces', 'engines'] as const
+const DECISIVE = ['dependencies', 'optionalDependencies', 'peerDependencies', 'overrides', 'resolutions', 'pnpm', 'workspaces', 'engines'] as const
+
+/** Beyond so many of those that projects share, the ones that were asked for longest ago go. */
+const SHARED_MOST = 200
+/** Beside the projects' own folders; no project has such a ref. */
+const SHARED = '.shared'
 
 export interface PackagesDeps {
   /** A folder of the data directory that is this object's. */
@@ -23,7 +28,10 @@ export interface PackagesDeps {
   readonly platform: string
 }
 
-/** Installed packages, kept by what they follow from, for each project on its own. */
+/**
+ * Installed packages, kept by what they follow from. A project finds its own by what decides about them. Another project's it is given
+ * where all that npm was told is the same to the byte, and no key of a registry had a part in it: then it would have got the same.
+ */
 export class Packages {
   readonly #deps: PackagesDeps
   readonly #oneByOne = new OneByOne()
@@ -34,28 +42,50 @@ export class Packages {
 
   /** The archive of `node_modules`. @throws MayflyError dependencies_failed */
   async of(project: ProjectRef, wanted: Wanted): Promise<{ readonly archive: Buffer; readonly key: string; readonly reused: boolean }> {
-    const { folder, clock, install, newId } = this.#deps
+    const { folder, install } = this.#deps
     const key = this.#keyOf(wanted)
     const home = path.join(folder, project)
     const file = path.join(home, `${key}.zip`)
     return await this.#oneByOne.run(file, async () => {
-      const kept = await readFile(file).catch(() => null)
-      if (kept !== null) {
-        const now = new Date(clock.now())
-        await utimes(file, now, now)
-        return { archive: kept, key, reused: true }
-      }
-      const archive = await install(wanted)
+      const kept = await this.#read(file)
+      if (kept !== null) return { archive: kept, key, reused: true }
       await mkdir(home, { recursive: true, mode: 0o700 })
-      const beside = path.join(home, `.${newId()}`)
-      try {
-        await writeSynced(beside, [archive])
-        await rename(beside, file)
-      } finally {
-        await rm(beside, { force: true })
+      if (!mayBeShared(wanted)) {
+        const archive = await install(wanted)
+        await this.#write(file, archive)
+        return { archive, key, reused: false }
       }
-      return { archive, key, reused: false }
+      const shared = path.join(folder, SHARED, `${this.#sharedKeyOf(wanted, key)}.zip`)
+      return await this.#oneByOne.run(shared, async () => {
+        const there = await this.#read(shared)
+        const archive = there ?? (await install(wanted))
+        if (there === null) {
+          await mkdir(path.dirname(shared), { recursive: true, mode: 0o700 })
+          await this.#write(shared, archive)
+        }
+        // Neither is ever changed: one file under two names.
+        await link(shared, file)
+        return { archive, key, reused: there !== null }
+      })
     })
+  }
+
+  /** Null when it is not there; who asks for it keeps it. */
+  async #read(file: string): Promise<Buffer | null> {
+    const kept = await readFile(file).catch(() => null)
+    const now = new Date(this.#deps.clock.now())
+    if (kept !== null) await utimes(file, now, now)
+    return kept
+  }
+
+  async #write(file: string, archive: Buffer): Promise<void> {
+    const beside = path.join(path.dirname(file), `.${this.#deps.newId()}`)
+    try {
+      await writeSynced(beside, [archive])
+      await rename(beside, file)
+    } finally {
+      await rm(beside, { force: true })
+    }
   }
 
   async dropProject(project: ProjectRef): Promise<void> {
@@ -73,6 +103,18 @@ export class Packages {
         if (age && age.mtimeMs < (name.startsWith('.') ? clock.now() - DAY_MS : oldest)) await rm(file, { force: true })
       }
     }
+    await this.#sweepShared()
+  }
+
+  async #sweepShared(): Promise<void> {
+    const home = path.join(this.#deps.folder, SHARED)
+    const kept: { readonly file: string; readonly at: number }[] = []
+    for (const name of await readdir(home).catch(() => [])) {
+      const file = path.join(home, name)
+      const age = await stat(file).catch(() => null)
+      if (age && name.endsWith('.zip')) kept.push({ file, at: age.mtimeMs })
+    }
+    for (const { file } of kept.toSorted((one, other) => other.at - one.at).slice(SHARED_MOST)) await rm(file, { force: true })
   }
 
   #keyOf({ files, add, scripts, runtime, registries, legacyPeerDeps, build }: Wanted): string {
@@ -98,7 +140,17 @@ export class Packages {
     ])
     return createHash('sha256').update(text).digest('hex')
   }
+
+  /** Nothing is left out, whatever it may be good for: what one project says must not decide about what another gets. */
+  #sharedKeyOf({ files }: Wanted, key: string): string {
+    return createHash('sha256')
+      .update(JSON.stringify([key, Object.entries(files).toSorted()]))
+      .digest('hex')
+  }
 }
+
+/** What a project may read by its own key is for nobody else. */
+const mayBeShared = ({ registries }: Wanted) => registries.every(({ authorization }) => authorization === null)
 
 /** Of a lockfile the name and version of its own app say nothing about what is installed. */
 function withoutItsApp([name, text]: [string, string]): readonly unknown[] {

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { ReadableStream as WebStream } from 'node:stream/web'
 import { createServer } from '../../lib/http-server.ts'
-import { publicFetch } from './public-fetch.ts'
+import { publicFetch } from '../../core/public-fetch.ts'
 import type { NamedRegistry } from './request.ts'
 
 export interface RegistryOptions {

@@ -14,7 +14,13 @@ export interface BuiltApp {
   readonly functions: readonly AppFunction[]
   /** Functions and bindings that are found and cannot be served as they read. */
   readonly warnings: readonly string[]
-  readonly packages: { readonly key: string; readonly reused: boolean; readonly locked: boolean }
+  readonly packages: {
+    readonly key: string
+    readonly reused: boolean
+    /** Null: as package.json says. */
+    readonly lock: string | null
+    readonly count: number
+  }
 }
 
 export interface AppBuildsDeps {
@@ -29,9 +35,8 @@ const OF_FRAMEWORK: Readonly<Record<Framework, readonly [name: string, range: st
   google: ['@google-cloud/functions-framework', '^5.0.0'],
   azure: ['@azure/functions', '^4.0.0'],
 }
-/** Those that npm reads, the first that is there; of yarn.lock its versions are. */
-const LOCKS = ['npm-shrinkwrap.json', 'package-lock.json', 'yarn.lock'] as const
-const YARN_1 = '# yarn lockfile v1'
+/** The first that is there, with what says how it is meant. */
+const LOCKS = [['npm-shrinkwrap.json'], ['package-lock.json'], ['yarn.lock'], ['pnpm-lock.yaml', 'pnpm-workspace.yaml']] as const
 /** Builds that are remembered: a deploy of the same again is answered without a sandbox. */
 const REMEMBERED = 256
 const MOST_TEXT = 16 * 1024 * 1024
@@ -52,7 +57,7 @@ export class AppBuilds {
       throw new MayflyError('bad_request', `artefact: ${request.artefact} was not uploaded to this project; PUT it first`)
     const folder = await artefacts.ready(project, request.artefact)
     const files = await packageFiles(folder)
-    const locked = Object.keys(files).length > 1
+    const lock = LOCKS.map(([name]) => name).find((name) => name in files) ?? null
     const made = await packages.of(project, {
       files,
       add: missing(files['package.json'] ?? '{}', request.framework),
@@ -66,18 +71,22 @@ export class AppBuilds {
     const same = JSON.stringify([project, made.key, shape])
     const known = this.#known.get(same)
     if (known && (await functions.artefactBytes(project, known.artefact)) !== null) return { ...known, packages: { ...known.packages, reused: made.reused } }
-    const whole =
-      request.run.length > 0
-        ? made.archive
-        : joinArchives([await readArchive(await readFile(artefacts.zipPath(project, request.artefact))), await readArchive(made.archive)])
-    const artefact = await functions.storeArtefact(project, whole, LIMITS.unzippedCode.value)
+    const own = await readArchive(await readFile(artefacts.zipPath(project, request.artefact)))
+    const installed = await readArchive(made.archive)
+    const whole = request.run.length > 0 ? made.archive : joinArchives([own, installed])
+    // What is built is the app's own to an extent that nobody knows.
+    const kin = request.run.length > 0 ? null : { name: made.key, ownBytes: own.unpackedBytes }
+    const artefact = await functions.storeArtefact(project, whole, LIMITS.unzippedCode.value, kin)
     const described = await describe({ codeDir: await artefacts.ready(project, artefact), request })
-    const built: BuiltApp = { artefact, ...described, packages: { key: made.key, reused: made.reused, locked } }
+    const built: BuiltApp = { artefact, ...described, packages: { key: made.key, reused: made.reused, lock, count: packagesIn(installed) } }
     this.#known.set(same, built)
     if (this.#known.size > REMEMBERED) this.#known.delete(this.#known.keys().next().value as string)
     return built
   }
 }
+
+const PACKAGE = /(?:^|\/)node_modules\/(?:@[^/]+\/)?[^/@.][^/]*\/package\.json$/
+const packagesIn = ({ members }: Awaited<ReturnType<typeof readArchive>>) => members.filter(({ path: at }) => PACKAGE.test(at)).length
 
 async function packageFiles(folder: string): Promise<Record<string, string>> {
   const read = async (name: string) => {
@@ -92,9 +101,15 @@ async function packageFiles(folder: string): Promise<Record<string, string>> {
   } catch (error) {
     throw new MayflyError('bad_request', `package.json: ${(error as Error).message}`)
   }
-  for (const name of LOCKS) {
+  for (const [name, ...beside] of LOCKS) {
     const lock = await read(name)
-    if (lock !== null && (name !== 'yarn.lock' || lock.includes(YARN_1))) return { 'package.json': own, [name]: lock }
+    if (lock === null) continue
+    const files: Record<string, string> = { 'package.json': own, [name]: lock }
+    for (const more of beside) {
+      const text = await read(more)
+      if (text !== null) files[more] = text
+    }
+    return files
   }
   return { 'package.json': own }
 }

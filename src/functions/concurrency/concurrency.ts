@@ -92,6 +92,11 @@ export class Concurrency implements Disposable {
     return (this.#shares.get(project) ?? USUAL).concurrency
   }
 
+  /** Are sandboxes of its functions to be kept loaded? */
+  async hasProvisioned(project: ProjectRef): Promise<boolean> {
+    return (await selectAllProvisionings(this.#deps.control.sql)).some((one) => one.project === project)
+  }
+
   /** As the database has it. */
   async shareOf(project: ProjectRef): Promise<ProjectShare> {
     return (await selectProjectShare(this.#deps.control.sql, project)) ?? USUAL

@@ -101,7 +101,7 @@ export class BwrapSandbox implements SandboxProcess {
   }
 
   limit(limits: { memoryMb: number }): void {
-    writeFileSync(this.#made.meminfo, meminfoOf(limits.memoryMb))
+    writeFileSync(this.#made.meminfo, meminfoOf(limits.memoryMb), { flag: 'r+' })
     this.#limitMb = limits.memoryMb
     this.#watch()
     this.#made.cgroup?.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })

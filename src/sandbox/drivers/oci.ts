@@ -103,7 +103,7 @@ export class OciDriver implements Driver {
     const range = this.#takeRange()
     const bundle = path.join(this.#folder, 'b', options.id)
     const group = `${this.#groupParent}/${options.id}`
-    const cgroup = new Cgroup(this.#hierarchies, group)
+    const cgroup = new Cgroup(this.#hierarchies, group, POOL_MEMORY_MB)
     let network: Network | null = null
     const giveBack = async () => {
       await cgroup.destroy(this.#options.clock)
@@ -138,6 +138,7 @@ export class OciDriver implements Driver {
       const tail = new StderrTail(child.stderr)
       const code = await exitOf(child, this.#options.clock)
       if (code !== 0) throw new Error(`${this.#runtime.program} could not start a sandbox (${code ?? 'no answer'}): ${tail.text().trim().slice(-500)}`)
+      cgroup.boundSockets()
       const cache = options.cache === null || !this.#runtime.sharesKernel ? null : await openCache(cgroup)
       const made = new OciSandbox(
         options.id,
@@ -363,7 +364,7 @@ class OciSandbox implements SandboxProcess {
   }
   limit(limits: { memoryMb: number }): void {
     this.#cgroup.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
-    writeFileSync(this.#meminfo, meminfoOf(limits.memoryMb))
+    writeFileSync(this.#meminfo, meminfoOf(limits.memoryMb), { flag: 'r+' })
   }
   async resizeTmp(mb: number): Promise<void> {
     const pid = (await this.#cgroup.processes())[0]

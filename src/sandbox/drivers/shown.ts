@@ -1,5 +1,6 @@
 /**
- * What `/proc/meminfo` says inside: a machine that has what the function may use. Programs size their caches by it.
+ * What `/proc/meminfo` says inside: a machine that has what the function may use. Programs size their caches by it. It is of the
+ * same length for any size, so that one may be written over the other.
  * sysinfo(2) still tells the host's; without it the C library would take what lies on its stack for an answer.
  */
 export function meminfoOf(memoryMb: number): string {

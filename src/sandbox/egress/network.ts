@@ -43,6 +43,8 @@ export class Network implements Asker {
   /** Changes of the rules, one after the other. */
   #changes: Promise<void> = Promise.resolve()
   #counted: ((bytes: Bytes) => void) | null = null
+  /** The file of the kernel that a grant is written to, open while it waits for that. */
+  #group: Promise<fs.FileHandle | null> | null = null
   #seen = { bytesIn: 0, bytesOut: 0 }
   #counting: Promise<void> | null = null
   #asleep = false
@@ -68,6 +70,12 @@ export class Network implements Asker {
     return this.#allowed
   }
 
+  /** A call may wait for its grant: nothing is to be looked up then. */
+  async prepare(): Promise<void> {
+    this.#group ??= fs.open(this.#groupFile, 'r+').catch(() => null)
+    await this.#group
+  }
+
   /**
    * Opens it, once and for good. @param counted  told what it carried, each byte once
    * @throws Error when the kernel refuses; then it stays shut
@@ -84,10 +92,13 @@ export class Network implements Asker {
           Number.POSITIVE_INFINITY,
         )
       }
-      await fs.writeFile(path.join(this.#links.statisticsOf(this.#n), 'netdev_group'), String(GROUP[policy.mode]))
+      const group = await this.#group
+      if (group) await group.write(String(GROUP[policy.mode]), 0)
+      else await fs.writeFile(this.#groupFile, String(GROUP[policy.mode]))
       this.#granting.resolve(policy)
     } finally {
       this.#granting.resolve({ mode: 'none' })
+      this.#closeGroup()
     }
   }
 
@@ -143,9 +154,17 @@ export class Network implements Asker {
   get #device(): string {
     return `v${this.#n}`
   }
+  get #groupFile(): string {
+    return path.join(this.#links.statisticsOf(this.#n), 'netdev_group')
+  }
+  #closeGroup(): void {
+    void this.#group?.then((file) => file?.close())
+    this.#group = null
+  }
 
   async #release(): Promise<void> {
     this.#granting.resolve({ mode: 'none' })
+    this.#closeGroup()
     await this.#counting
     await this.count()
     await this.#onGone(this)

@@ -95,6 +95,7 @@ export class Networks implements AsyncDisposable {
   async take(): Promise<Network> {
     const network = this.#spare.shift() ?? ((await this.#make(1))[0] as Network)
     this.#taken.add(network)
+    await network.prepare()
     this.#names.know(network.address, network)
     void this.#fill()
     return network

@@ -15,6 +15,9 @@ interface Announced {
   readonly concurrency: number
 }
 
+const headOf = ({ payload }: Frame) =>
+  JSON.parse(payload.toString('utf8', 4, 4 + payload.readUInt32LE(0))) as { kind: 'event' | 'http'; context: { invocationId: string } }
+
 /** How a test looks into the calls of all guests. */
 export type OnCall = (call: HeardCall, guest: SimulatedGuest) => void
 
@@ -44,6 +47,8 @@ export class SimulatedGuest {
   #isFrozen = false
   #unheard: Buffer[] = []
   #specialiseText = ''
+  #kind: 'lambda' | 'fetch' | null = null
+  #ahead: Frame | null = null
 
   constructor(id: string, control: Duplex, relay: Duplex, steps: Steps, told: { readonly faults: string[]; readonly onCall: OnCall }) {
     this.id = id
@@ -75,7 +80,7 @@ export class SimulatedGuest {
   }
 
   hello(): void {
-    this.#say(TYPE.hello, 0, 0, { version: PROTOCOL_VERSION })
+    this.#say(TYPE.hello, 0, 0, { version: PROTOCOL_VERSION, features: ['ahead'] })
   }
 
   /** Its process ends, whatever it did. */
@@ -117,7 +122,8 @@ export class SimulatedGuest {
         if (frame.flags & FLAG.fin) this.#load()
         return
       case TYPE.call:
-        this.#call(frame)
+        if (this.#kind === null) this.#ahead = { ...frame, payload: Buffer.from(frame.payload) }
+        else this.#call(frame)
         return
       case TYPE.shutdown:
         this.#step('end', { well: () => this.die() })
@@ -135,7 +141,11 @@ export class SimulatedGuest {
     const kind = this.announced?.handler === 'fetch' ? 'fetch' : 'lambda'
     const shutdownMs = this.announced?.handler === 'extended' ? 500 : 0
     this.#step('load', {
-      well: () => this.#say(TYPE.loaded, 0, 0, { kind, shutdownMs }),
+      well: () => {
+        this.#kind = kind
+        this.#say(TYPE.loaded, 0, 0, { kind, shutdownMs })
+        if (this.#ahead !== null && (headOf(this.#ahead).kind === 'http') === (kind === 'fetch')) this.#call(this.#ahead)
+      },
       throws: () => this.#say(TYPE.loadError, 0, 0, JSON_ERROR),
       exits: () => this.#exits(),
       dies: () => this.die(),
@@ -144,9 +154,9 @@ export class SimulatedGuest {
     })
   }
 
-  #call({ stream: id, payload }: Frame): void {
-    const headBytes = payload.readUInt32LE(0)
-    const head = JSON.parse(payload.toString('utf8', 4, 4 + headBytes)) as { kind: 'event' | 'http'; context: { invocationId: string } }
+  #call(frame: Frame): void {
+    const id = frame.stream
+    const head = headOf(frame)
     const call: HeardCall = { id, invocationId: head.context.invocationId, kind: head.kind }
     this.calls++
     this.running.set(id, call)

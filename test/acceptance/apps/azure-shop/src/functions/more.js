@@ -58,8 +58,9 @@ app.storageBlob('again', {
   connection: 'AzureWebJobsStorage',
   retry: { strategy: 'fixedDelay', maxRetryCount: 2, delayInterval: { milliseconds: 0 } },
   handler: (_blob, context) => {
-    const { retryCount, maxRetryCount } = context.retryContext ?? {}
-    context.log(`${context.triggerMetadata.name}: try ${retryCount} of ${maxRetryCount}`)
+    const { retryCount, maxRetryCount, exception } = context.retryContext ?? {}
+    const after = exception ? ` after ${exception.message}${/more\.js:\d+/.exec(exception.stackTrace)?.[0].replace('more', ' at more')}` : ''
+    context.log(`${context.triggerMetadata.name}: try ${retryCount} of ${maxRetryCount}${after}`)
     if (retryCount !== 2) throw new Error('not yet')
   },
 })

@@ -4,7 +4,7 @@ import { request as https } from 'node:https'
 import type { IncomingMessage } from 'node:http'
 import { isIP, isIPv4, type LookupFunction } from 'node:net'
 import { Readable } from 'node:stream'
-import { isNeverReached, NEVER_REACHED_PORT } from '../../core/egress.ts'
+import { isNeverReached, NEVER_REACHED_PORT } from './egress.ts'
 
 /** What is asked of a host that a user names. */
 export interface Asked {
@@ -42,7 +42,7 @@ export async function publicFetch(url: string, asked: Asked, allowed: readonly s
 }
 
 function once(url: URL, { method, headers, signal }: Asked, allowed: readonly string[]): Promise<IncomingMessage> {
-  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw new Error(`${url.protocol} is no way to a registry`)
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw new Error(`${url.protocol} is no way to a host`)
   const isAllowed = allowed.includes(url.origin)
   const host = url.hostname.replace(/^\[|\]$/g, '')
   if (!isAllowed && isIP(host) !== 0 && !isPublic(host)) throw notPublic(url.hostname)
@@ -63,7 +63,7 @@ function once(url: URL, { method, headers, signal }: Asked, allowed: readonly st
 }
 
 const isPublic = (address: string) => isIPv4(address) && !isNeverReached(address)
-const notPublic = (host: string) => new Error(`${host} is no public address; the operator of the node may allow it with --npm-registries`)
+const notPublic = (host: string) => new Error(`${host} is no public address; the operator of the node may allow it (--npm-registries, --auth-issuer-origins)`)
 
 /** Asked for each connection: a name that leads elsewhere a moment later leads nowhere. */
 const publicAddresses: LookupFunction = (hostname, options, done) => {

@@ -1,0 +1,31 @@
+import type { Client } from './client.ts'
+
+export interface TriggerInfo {
+  readonly function: string
+  /** Whether anything starts it yet. */
+  readonly started: boolean
+  /** Where nothing does: the kind of event by which `mayfly invoke` starts the function. */
+  readonly invokedBy: string | null
+  readonly object?: { readonly bucket: string; readonly events: readonly string[]; readonly prefix?: readonly string[]; readonly suffix?: readonly string[] }
+  readonly schedule?: { readonly cron?: string; readonly every?: number; readonly timezone: string }
+  readonly queue?: { readonly name: string }
+  readonly topic?: { readonly name: string; readonly subscription?: string }
+  readonly row?: { readonly table: string; readonly events: readonly string[] }
+  readonly bus?: { readonly name: string }
+}
+
+/** What starts the functions of a project. */
+export const listTriggers = async (client: Client, project: string): Promise<readonly TriggerInfo[]> =>
+  ((await (await client.request('GET', `/api/v1/projects/${encodeURIComponent(project)}/triggers`)).json()) as { triggers: TriggerInfo[] }).triggers
+
+/** A trigger in a few words: its kind, which one, and what of it. */
+export function saysTrigger({ object, schedule, queue, topic, row, bus }: TriggerInfo): string {
+  if (schedule) return `schedule ${schedule.cron ?? `every ${schedule.every} s`}${schedule.timezone === 'UTC' ? '' : ` (${schedule.timezone})`}`
+  if (queue) return `queue ${queue.name}`
+  if (topic) return `topic ${topic.name}${topic.subscription === undefined ? '' : ` (${topic.subscription})`}`
+  if (row) return `rows of ${row.table}: ${row.events.join(', ')}`
+  if (bus) return `bus ${bus.name}`
+  if (!object) return 'something else'
+  const keys = [...(object.prefix ?? []).map((text) => `${text}*`), ...(object.suffix ?? []).map((text) => `*${text}`)]
+  return `bucket ${object.bucket}: ${object.events.join(', ')}${keys.length === 0 ? '' : ` (${keys.join(' ')})`}`
+}
