@@ -41,7 +41,7 @@ async function handOver() {
   }
   let command = [node, '--disable-warning=ExperimentalWarning', ...maps, ...compiled, ...target]
   if (await takesRoot()) {
-    process.stderr.write('Functions are isolated by runc, which takes root: the node is started with sudo.\n')
+    process.stderr.write('Functions are isolated by crun or runc, which takes root: the node is started with sudo.\n')
     const kept = Object.keys(env).filter((name) => name.startsWith('MAYFLY_') || name === 'UV_THREADPOOL_SIZE' || name === 'HOME' || name === 'XDG_STATE_HOME')
     command = ['sudo', '-n', `--preserve-env=${kept.join(',')}`, ...command]
   }
@@ -63,7 +63,7 @@ async function run(command, env) {
 
 async function takesRoot() {
   if (args[0] !== 'up' || args.includes('--help') || args.includes('-h') || process.getuid() === 0) return false
-  if (!['auto', 'runc', 'gvisor'].includes(sandboxOf(args))) return false
+  if (!['auto', 'crun', 'runc', 'gvisor'].includes(sandboxOf(args))) return false
   const { execFileSync } = await import('node:child_process')
   try {
     execFileSync('sudo', ['-n', 'true'], { stdio: 'ignore' })

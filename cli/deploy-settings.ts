@@ -11,7 +11,7 @@ const NUMBERS = {
 const TEXTS = {
   entryPoint: ['name', 'the function of a Google app that is meant'],
   reuse: ['how', '`function`, `fork` for a process of its own for each call (Python), `never` for a sandbox of its own'],
-  sandbox: ['driver', 'what keeps its sandboxes apart: `runc`, `gvisor`, `bwrap`, or `auto` for what the node takes'],
+  sandbox: ['driver', 'what keeps its sandboxes apart: `crun`, `runc`, `gvisor`, `bwrap`, or `auto` for what the node takes'],
 } as const
 
 /** As gcloud has them; what else starts a function stands in its mayfly.json. */

@@ -160,7 +160,7 @@ function showConfig(line: CommandLine): number {
 }
 
 /** What keeps functions apart, and may be named. */
-const ISOLATING = ['runc', 'gvisor', 'bwrap'] as const
+const ISOLATING = ['crun', 'runc', 'gvisor', 'bwrap'] as const
 
 async function doctor(line: CommandLine): Promise<number> {
   const { args, root } = line
@@ -209,18 +209,21 @@ async function doctor(line: CommandLine): Promise<number> {
       databaseMemoryMb: database.memoryMb,
       shared: database.shared,
       disk: disk.shown,
+      login: { confirmsEmail: false, why: NO_MAIL },
       missing,
     }
     process.stdout.write(`${JSON.stringify({ ...report, node: process.version, version: host.version })}\n`)
   } else {
     process.stdout.write(
-      `Node      ${process.version}\nSandbox   ${sandbox.name}\nHolds     ${sandbox.limits.join(', ') || 'nothing'}\nDrivers   ${drivers.map(({ name, why }) => (why === null ? name : `no ${name} (${why})`)).join(', ')}\nDatabase  ${database.kind}${database.memoryMb === null ? '' : `, at most ${database.memoryMb} MB a server`}\nDisk      ${disk.shown.state}: ${disk.shown.freeMb} MiB free, ${disk.shown.reserveMb} MiB of them kept free\n`,
+      `Node      ${process.version}\nSandbox   ${sandbox.name}\nHolds     ${sandbox.limits.join(', ') || 'nothing'}\nDrivers   ${drivers.map(({ name, why }) => (why === null ? name : `no ${name} (${why})`)).join(', ')}\nDatabase  ${database.kind}${database.memoryMb === null ? '' : `, at most ${database.memoryMb} MB a server`}\nDisk      ${disk.shown.state}: ${disk.shown.freeMb} MiB free, ${disk.shown.reserveMb} MiB of them kept free\nLogin     ${NO_MAIL}\n`,
     )
     if (database.shared.length > 0) process.stdout.write(`Shared    by all projects: ${database.shared.join('; ')}\n`)
     for (const gap of missing) process.stdout.write(`Missing   ${gap.what}: ${gap.why}\n          ${gap.todo}\n`)
   }
   return ok ? 0 : 1
 }
+
+const NO_MAIL = 'addresses of users are not confirmed: no mail server can be configured yet'
 
 /** The file system that the data directory has, or would have. */
 async function diskReport(data: string, reserveMb: number) {

@@ -60,7 +60,7 @@ export interface SandboxPlace {
 /** By this the host's own tables know the sandboxes of a process. */
 const placeName = ({ instanceId, process }: SandboxPlace) => `${instanceId.replaceAll('-', '').slice(-12)}${process === 0 ? '' : `-w${process}`}`
 /** What a function may ask for. */
-const ISOLATING: readonly DriverName[] = ['runc', 'gvisor', 'bwrap']
+const ISOLATING: readonly DriverName[] = ['crun', 'runc', 'gvisor', 'bwrap']
 
 /** The driver that this machine allows, with its pool; without one, what says why. */
 export async function openSandboxRoom(config: Config, host: Host, place: SandboxPlace, guests: Guests, shares: Shares, memory: MemorySource | null) {

@@ -147,26 +147,39 @@ async function consolePages(packages) {
   writeFileSync(stamp, made)
 }
 
-/** runc and what makes networks for root, bubblewrap and slirp4netns for who is not: where sudo needs no password either may start the node. */
+/** crun, runc and what makes networks for root, bubblewrap and slirp4netns for who is not: where sudo needs no password either may start the node. */
 async function sandboxRuntime() {
   const has = (program) =>
     ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].some((folder) => existsSync(path.join(folder, program)))
   const asRoot = process.getuid() === 0
   const sudo = asRoot ? [] : canSudo() ? ['sudo', '-n'] : null
   const wanted = {
-    ...(sudo === null ? {} : { runc: 'runc' }),
+    ...(sudo === null ? {} : { runc: 'runc', crun: 'crun' }),
     nft: 'nftables',
     ip: 'iproute2',
     ...(asRoot ? {} : { bwrap: 'bubblewrap', slirp4netns: 'slirp4netns' }),
   }
-  const missing = Object.keys(wanted).flatMap((program) => (has(program) ? [] : [wanted[program]]))
+  const lacking = Object.keys(wanted).flatMap((program) => (has(program) ? [] : [wanted[program]]))
+  if (lacking.length === 0) return
+  const listed = existsSync('/var/lib/apt/lists') && readdirSync('/var/lib/apt/lists').some((name) => name.includes('Packages'))
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const apt = (what, args) => {
+    const [program, ...rest] = [...sudo, 'apt-get', ...args]
+    return run(what, program, rest, { env })
+  }
+  const hasApt = existsSync('/usr/bin/apt-get')
+  if (hasApt && sudo !== null && !listed) await apt('Package lists of apt', ['update', '-qq'])
+  // Sandboxes are started by runc where there is no crun, and not every distribution has it.
+  const missing = lacking.filter((name) => name !== 'crun' || (hasApt && knownToApt(name)))
   if (missing.length === 0) return
   const named = missing.join(', ')
   const until = missing.some((name) => ['runc', 'bubblewrap'].includes(name))
     ? 'Until then functions cannot run isolated.'
-    : 'Until then functions have no network.'
+    : missing.some((name) => name !== 'crun')
+      ? 'Until then functions have no network.'
+      : 'Until then sandboxes are started by runc, which takes longer.'
   const command = `apt-get install -y --no-install-recommends ${missing.join(' ')}`
-  if (!existsSync('/usr/bin/apt-get')) {
+  if (!hasApt) {
     say(`For sandboxes ${named} is missing and there is no apt here: install it with the package manager of this system. ${until}`)
     return
   }
@@ -174,17 +187,18 @@ async function sandboxRuntime() {
     say(`For sandboxes ${named} is missing, and this user may not install it without a password. Type: sudo ${command}\n${until}`)
     return
   }
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const apt = (what, args) => {
-    const [program, ...rest] = [...sudo, 'apt-get', ...args]
-    return run(what, program, rest, { env })
-  }
-  const listed = existsSync('/var/lib/apt/lists') && readdirSync('/var/lib/apt/lists').some((name) => name.includes('Packages'))
-  if (!listed) await apt('Package lists of apt', ['update', '-qq'])
   const install = ['install', '-y', '--no-install-recommends', ...missing]
   let ok = await apt(`For sandboxes: ${named}`, install)
   if (!ok && listed) ok = (await apt('Package lists of apt', ['update', '-qq'])) && (await apt(`For sandboxes: ${named}`, install))
   if (!ok) say(`For sandboxes ${named} could not be installed; see above. Type: ${asRoot ? '' : 'sudo '}${command}\n${until}`)
+}
+
+function knownToApt(name) {
+  try {
+    return execFileSync('apt-cache', ['show', name], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }) !== ''
+  } catch {
+    return false
+  }
 }
 
 function canSudo() {

@@ -362,4 +362,6 @@ export const ko = {
   'In force from the next deploy on; what is beyond it goes on as it is.': '다음 배포부터 적용됩니다. 이미 넘은 함수는 그대로 실행됩니다.',
   'Queued event': '대기열 이벤트',
   'Limits of functions': '함수의 한도',
+  'Whoever signs up is believed to own the address that he gives: no mail server can be configured yet.':
+    '가입한 사용자의 이메일 주소는 확인하지 않습니다. 아직 메일 서버를 설정할 수 없습니다.',
 } as const

@@ -13,6 +13,8 @@ const at = (...parts) => path.join(import.meta.dirname, 'node_modules', ...parts
 const PROGRAMS = { npm: at('npm', 'bin', 'npm-cli.js'), pnpm: at('pnpm', 'bin', 'pnpm.cjs'), yarn: at('@yarnpkg', 'cli-dist', 'bin', 'yarn.js') }
 
 const OUTPUT = 8_000
+/** Of a package for who reads it: nothing that runs asks for it, and each file takes time at each deploy. Licences stay. */
+const UNUSED = /(?:\.d\.[cm]?ts|\.[cm]?js\.map|(?<!licen[cs]e|copying|notice)\.md)$/i
 // One date for all, so that the same packages are the same bytes.
 const DATE = new Date(Date.UTC(1980, 0, 2))
 
@@ -160,7 +162,10 @@ function archive(app, whole) {
   const zip = new yazl.ZipFile()
   const root = whole ? app : path.join(app, 'node_modules')
   const names = fs.existsSync(root) ? fs.readdirSync(root, { withFileTypes: true, recursive: true }) : []
-  const files = names.filter((entry) => entry.isFile()).map((entry) => path.relative(app, path.join(entry.parentPath, entry.name)))
+  const files = names
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(app, path.join(entry.parentPath, entry.name)))
+    .filter((name) => whole || !UNUSED.test(name))
   for (const name of files.toSorted()) {
     if (NOTES.has(name) || name.startsWith('node_modules/.pnpm/')) continue
     const file = path.join(app, name)

@@ -80,7 +80,7 @@ export const ERRORS = {
   misdirected_request: { status: 421, retry: 'never', hint: 'Call a host name that this node serves; add others with `--allow-host`.' },
   node_busy: { status: 503, retry: 'after', hint: 'Send the request again in a moment; it was not begun.' },
   not_allowed: { status: 403, retry: 'never', hint: 'Use a key that has this right.' },
-  not_inspectable: { status: 409, retry: 'never', hint: 'Inspect a Node function on a node whose sandboxes are those of runc or bubblewrap.' },
+  not_inspectable: { status: 409, retry: 'never', hint: 'Inspect a Node function on a node whose sandboxes are those of crun, runc or bubblewrap.' },
   not_found: { status: 404, retry: 'never', hint: 'Check the path; the routes are listed in docs/api.md.' },
   nothing_before: {
     status: 409,

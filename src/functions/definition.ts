@@ -109,7 +109,7 @@ export const functionSpecSchema = z.strictObject(
       description:
         'Whether a sandbox serves further calls of its function; `never` uses each once. `fork`, of Python: each call runs in a process of its own, forked from one that has loaded the code, with an empty /tmp.',
     }),
-    sandbox: oneOf(['auto', 'runc', 'gvisor', 'bwrap']).default('auto').meta({
+    sandbox: oneOf(['auto', 'crun', 'runc', 'gvisor', 'bwrap']).default('auto').meta({
       description: 'What keeps its sandboxes apart, of what the host has; `auto` takes what the node takes, and only that waits booted.',
     }),
     egress: egressSchema.default('internet').meta({

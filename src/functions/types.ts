@@ -16,7 +16,7 @@ export interface FunctionDefinition {
   readonly concurrency: number
   readonly reuse: 'function' | 'fork' | 'never'
   /** What keeps its sandboxes apart; null: what the node takes. */
-  readonly driver: 'runc' | 'gvisor' | 'bwrap' | null
+  readonly driver: 'crun' | 'runc' | 'gvisor' | 'bwrap' | null
   readonly egress: Egress
   readonly role: FunctionRole
   /** `/functions/v1/<name>` demands a key when true. */

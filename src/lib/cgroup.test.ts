@@ -13,7 +13,15 @@ describe('a control group for memory', () => {
     tree = mkdtempSync(path.join(tmpdir(), 'mayfly-cgroup-'))
   })
   afterEach(() => rmSync(tree, { recursive: true }))
-  const of = (version: 1 | 2): Hierarchies => ({ unified: null, memory: { path: tree, version }, pids: null, cpu: null, freezerV1: null, all: [tree] })
+  const of = (version: 1 | 2): Hierarchies => ({
+    unified: null,
+    memory: { path: tree, version },
+    pids: null,
+    cpu: null,
+    freezerV1: null,
+    devicesV1: null,
+    all: [tree],
+  })
   const read = (...file: string[]) => readFileSync(path.join(tree, ...file), 'utf8')
 
   it('of the second version is handed down from group to group, and bounds swap too', () => {
@@ -51,7 +59,7 @@ describe('the freezer of a control group', () => {
       mkdirSync(path.join(tree, 'one'))
       const file = path.join(tree, 'one', 'cgroup.freeze')
       writeFileSync(file, '0')
-      const group = new Cgroup({ unified: tree, memory: null, pids: null, cpu: null, freezerV1: null, all: [] }, 'one')
+      const group = new Cgroup({ unified: tree, memory: null, pids: null, cpu: null, freezerV1: null, devicesV1: null, all: [] }, 'one')
       for (const [frozen, said] of [
         [true, '1'],
         [true, '1'],
@@ -71,7 +79,7 @@ describe('the freezer of a control group', () => {
     }
   })
   it('is nothing where the host has none', async () => {
-    const none = new Cgroup({ unified: null, memory: null, pids: null, cpu: null, freezerV1: null, all: [] }, 'one')
+    const none = new Cgroup({ unified: null, memory: null, pids: null, cpu: null, freezerV1: null, devicesV1: null, all: [] }, 'one')
     await none.freeze(true, systemClock)
   })
 })

@@ -17,6 +17,7 @@ export interface Hierarchies {
   readonly pids: { path: string; version: 1 | 2 } | null
   readonly cpu: { path: string; version: 1 | 2 } | null
   readonly freezerV1: string | null
+  readonly devicesV1: string | null
   /** Every tree in which a group of ours may lie. */
   readonly all: readonly string[]
 }
@@ -42,7 +43,15 @@ export async function detectHierarchies(): Promise<Hierarchies> {
     if (first) return { path: first, version: 1 }
     return unified && inUnified.includes(name) ? { path: unified, version: 2 } : null
   }
-  return { unified, memory: find('memory'), pids: find('pids'), cpu: find('cpu'), freezerV1: v1.get('freezer') ?? null, all: [...new Set(all)] }
+  return {
+    unified,
+    memory: find('memory'),
+    pids: find('pids'),
+    cpu: find('cpu'),
+    freezerV1: v1.get('freezer') ?? null,
+    devicesV1: v1.get('devices') ?? null,
+    all: [...new Set(all)],
+  }
 }
 
 /** A weight as the first version writes it. */
@@ -54,6 +63,16 @@ export async function weighGroup({ cpu }: Hierarchies, name: string, cpuWeight: 
   await fs.mkdir(path.join(cpu.path, name), { recursive: true })
   if (cpu.version === 2) tryWrite(path.join(cpu.path, name, 'cpu.weight'), String(Math.min(10_000, cpuWeight)))
   else tryWrite(path.join(cpu.path, name, 'cpu.shares'), String(sharesOf(cpuWeight)))
+}
+
+/** What a sandbox has below `/dev`: null, zero, full, random, urandom, tty. */
+const DEVICES = ['1:3', '1:5', '1:7', '1:8', '1:9', '5:0']
+
+/** Those trees in which something is bounded, stopped or ended. */
+export const boundingTrees = (hierarchies: Hierarchies): Hierarchies => {
+  const { unified, memory, pids, cpu, freezerV1, devicesV1 } = hierarchies
+  const used = [memory?.path, pids?.path, cpu?.path, unified ?? freezerV1, devicesV1].filter((tree) => typeof tree === 'string')
+  return { ...hierarchies, all: [...new Set(used)] }
 }
 
 /** One control group, in every tree of the host. */
@@ -97,8 +116,8 @@ export class Cgroup {
    * Makes the group wherever this host can bound something, with bounds from the start.
    * @returns the files that take the pid of who enters. @throws Error when this host does not let us
    */
-  make(limits: { memoryMb: number; cpuWeight: number; pids: number }): string[] {
-    const { unified, memory, pids, cpu, freezerV1 } = this.#hierarchies
+  make(limits: { memoryMb: number; cpuWeight: number; pids: number; devices?: boolean }): string[] {
+    const { unified, memory, pids, cpu, freezerV1, devicesV1 } = this.#hierarchies
     const trees = new Map<string, string[]>()
     for (const [controller, tree] of [
       ['memory', memory],
@@ -109,6 +128,7 @@ export class Cgroup {
     }
     const freezer = unified ?? freezerV1
     if (freezer && !trees.has(freezer)) trees.set(freezer, [])
+    if (limits.devices && devicesV1) trees.set(devicesV1, [])
     const parts = this.#name.split('/')
     for (const [tree, handedDown] of trees) {
       for (const at of parts.map((_, i) => path.join(tree, ...parts.slice(0, i)))) {
@@ -121,6 +141,7 @@ export class Cgroup {
     this.limit(limits)
     this.boundSockets()
     if (pids) writeFileSync(path.join(pids.path, this.#name, 'pids.max'), String(limits.pids))
+    if (limits.devices && devicesV1) shutDevices(path.join(devicesV1, this.#name))
     return [...trees.keys()].map((tree) => path.join(tree, this.#name, 'cgroup.procs'))
   }
 
@@ -213,6 +234,28 @@ export class Cgroup {
     return []
   }
 
+  /** Whether a process is in it: its number may have become another's. */
+  async has(pid: number): Promise<boolean> {
+    return (await this.processes()).includes(pid)
+  }
+
+  /** In which trees nothing of it runs, or the kernel tells another bound than was set. */
+  async lacks(limits: { readonly memoryMb: number; readonly pids: number }): Promise<string[]> {
+    const { memory, pids } = this.#hierarchies
+    const bounds = [
+      ['memory', memory, memory?.version === 2 ? 'memory.max' : 'memory.limit_in_bytes', limits.memoryMb * MiB],
+      ['pids', pids, 'pids.max', limits.pids],
+    ] as const
+    const lacking: string[] = []
+    for (const [what, tree, file, bound] of bounds) {
+      if (!tree) continue
+      const at = path.join(tree.path, this.#name)
+      const [told, inside] = await Promise.all([file, 'cgroup.procs'].map((name) => fs.readFile(path.join(at, name), 'latin1').catch(() => '')))
+      if (inside === '' || Number(told) !== bound) lacking.push(`a bound of ${what}`)
+    }
+    return lacking
+  }
+
   /** Did the kernel end something in it for want of memory? */
   async outOfMemory(): Promise<boolean> {
     const { memory } = this.#hierarchies
@@ -268,6 +311,12 @@ export class Cgroup {
     }
     await clock.sleep(0)
   }
+}
+
+/** All but those that hold nothing. */
+function shutDevices(group: string): void {
+  writeFileSync(path.join(group, 'devices.deny'), 'a')
+  for (const device of DEVICES) writeFileSync(path.join(group, 'devices.allow'), `c ${device} rwm`)
 }
 
 /** By the tree: the kernel was started so or not. */

@@ -26,7 +26,7 @@ export async function delegatedGroups(proc = '/proc', mayUse = saysDelegate): Pr
     for (const pid of readFileSync(path.join(own, 'cgroup.procs'), 'utf8').split('\n')) if (pid !== '') moveTo(path.join(own, OWN), pid)
     const held = CONTROLLERS.filter((name) => offered.includes(name) && handsDown(own, name))
     const tree = (name: (typeof CONTROLLERS)[number]) => (held.includes(name) ? ({ path: own, version: 2 } as const) : null)
-    return { unified: own, memory: tree('memory'), pids: tree('pids'), cpu: tree('cpu'), freezerV1: null, all: [own] }
+    return { unified: own, memory: tree('memory'), pids: tree('pids'), cpu: tree('cpu'), freezerV1: null, devicesV1: null, all: [own] }
   } catch {
     return null
   }

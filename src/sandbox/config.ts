@@ -2,9 +2,9 @@ import { isIP } from 'node:net'
 import { count, type Infer, list, megabytes, milliseconds, oneOf } from '../core/settings.ts'
 
 export const sandboxSettings = {
-  sandbox: oneOf(['auto', 'runc', 'gvisor', 'bwrap', 'process'], {
+  sandbox: oneOf(['auto', 'crun', 'runc', 'gvisor', 'bwrap', 'process'], {
     default: 'auto',
-    doc: 'How a function is kept apart from its neighbours. `auto` takes `runc` for root and `bwrap` (bubblewrap) for ordinary users; `gvisor` is taken by name. `process` keeps nothing apart and is never chosen by `auto`.',
+    doc: 'How a function is kept apart from its neighbours. `auto` takes `crun` for root, or `runc` where that makes no sandbox, and `bwrap` (bubblewrap) for ordinary users; `gvisor` is taken by name. `process` keeps nothing apart and is never chosen by `auto`.',
   }),
   poolSize: count({
     default: 2,

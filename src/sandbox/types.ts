@@ -6,7 +6,7 @@ import { messageIn } from './exits.ts'
 
 /** What a sandbox is booted with; `provided` runs what the function brings, by whatever name it asks for it. */
 export type RuntimeName = 'nodejs22.x' | 'nodejs24.x' | 'nodejs26.x' | 'python3.x' | 'provided'
-export type DriverName = 'runc' | 'gvisor' | 'bwrap' | 'process'
+export type DriverName = 'crun' | 'runc' | 'gvisor' | 'bwrap' | 'process'
 
 /** What a sandbox is made of. It has never heard of a function: `key` says which sandboxes are interchangeable. */
 export interface SandboxSpec {

@@ -115,7 +115,8 @@ describe('the command line', () => {
     assert.ok((json(['ls']) as { functions: { name: string }[] }).functions.some((one) => one.name === 'hello'))
     assert.ok(Array.isArray((json(['usage']) as { usage: unknown }).usage))
     assert.deepEqual(json(['status']), node.ready)
-    assert.equal((json(['doctor']) as { ok: boolean }).ok, true)
+    const report = json(['doctor']) as { ok: boolean; login: { confirmsEmail: boolean } }
+    assert.deepEqual([report.ok, report.login.confirmsEmail], [true, false])
     assert.ok('settings' in (json(['config']) as object))
     const lines = mayfly(['logs', 'hello', '--json'], here()).stdout.trim().split('\n')
     assert.ok(lines.map((line) => (JSON.parse(line) as { text: string }).text).some((text) => text.endsWith('line 7')))

@@ -227,7 +227,7 @@ describe('why calls are cold; sandboxes, secrets, addresses and limits in the co
     assert.match((await functions.getByRole('row').filter({ hasText: 'greeter' }).textContent()) ?? '', /^greeter *\d+\d+\d+\d+ MB\d+ MB[\d,]+ MB$/)
     assert.match(
       (await page.getByRole('table', { name: 'Pool by runtime' }).getByRole('row').nth(1).textContent()) ?? '',
-      /^nodejs24\.x(runc|bwrap|process)\d+\d+$/,
+      /^nodejs24\.x(crun|runc|bwrap|process)\d+\d+$/,
     )
     assert.match(
       (await page.getByRole('table', { name: 'Ended since the node started' }).textContent()) ?? '',

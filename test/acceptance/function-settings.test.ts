@@ -16,7 +16,7 @@ import {
 import { noPython } from './runtimes-fixture.ts'
 import { awsOf, makeFolder, mayfly, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
-/** runc is what a node of root takes by itself. */
+/** crun, or runc, is what a node of root takes by itself. */
 const noOtherDriver = process.getuid?.() === 0 && existsSync('/usr/bin/bwrap') ? false : 'needs root, and the package bubblewrap'
 const noGvisor = process.getuid?.() === 0 && existsSync('/usr/bin/runsc') ? false : 'needs root, and the package runsc'
 const ARGS = ['--empty', ...['--invoke-concurrency', '--invoke-project-concurrency', '--invoke-function-concurrency'].flatMap((flag) => [flag, '1000'])]
@@ -288,7 +288,7 @@ export default { async fetch(request) {
       'tmp: must be a whole number of MB from 64 to 10240',
       'concurrency: must be a whole number of calls from 1 to 1000',
       'reuse: must be `function`, `fork`, `never`',
-      'sandbox: must be `auto`, `runc`, `gvisor`, `bwrap`',
+      'sandbox: must be `auto`, `crun`, `runc`, `gvisor`, `bwrap`',
     ])
       assert.ok(refused.stderr.includes(words), refused.stderr)
     assert.equal(deploy('bounds', {}, undefined, '--memory', 'much').code, 2)

@@ -186,6 +186,17 @@ describe('functions of Google, unchanged', () => {
       dev.child.kill('SIGINT')
       await dev.ended
     }
+    // Its next project is given what was installed for the one that is gone.
+    const read = registry.requests.length
+    writeFileSync(file, code)
+    const again = new Dev(app, { XDG_STATE_HOME: path.join(folder, 'state'), MAYFLY_URL: node.ready.url, MAYFLY_KEY: operatorOf(node) })
+    try {
+      await again.event('deployed')
+      assert.equal(registry.requests.length, read)
+    } finally {
+      again.child.kill('SIGINT')
+      await again.ended
+    }
   })
 
   it('refuses at deploy what does not load or is not there, by the line of its own file', async () => {

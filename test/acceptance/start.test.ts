@@ -206,7 +206,7 @@ describe('mayfly without a node', () => {
     const { stdout } = mayfly(['doctor', '--json'])
     const report = JSON.parse(stdout) as { sandbox: string; limits: string[]; drivers: { name: string; why: string | null }[]; missing: { what: string }[] }
     const names = report.drivers.map(({ name }) => name)
-    assert.deepEqual(names, ['runc', 'gvisor', 'bwrap'])
+    assert.deepEqual(names, ['crun', 'runc', 'gvisor', 'bwrap'])
     const here = report.drivers.filter(({ why }) => why === null).map(({ name }) => name)
     assert.ok(report.sandbox === 'none' ? here.length === 0 : here.includes(report.sandbox))
     // What the kernel does not hold is told, with what to do.

@@ -184,6 +184,7 @@ function Keys({ project, session }: { project: string; session: Session }) {
           </div>
         ))}
       </dl>
+      <p className="small">{t('Whoever signs up is believed to own the address that he gives: no mail server can be configured yet.')}</p>
       {keys === null && <p className="small">{t('Keys are secrets; showing them is written into the audit log.')}</p>}
     </Card>
   )

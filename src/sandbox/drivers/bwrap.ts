@@ -16,6 +16,7 @@ import { bwrapArguments, INFO_FD } from './bwrap-arguments.ts'
 import { type BwrapHost, bwrapHolds } from './bwrap-limits.ts'
 import { BwrapSandbox } from './bwrap-sandbox.ts'
 import { type DriverOptions, POOL_MEMORY_MB, STARTING_WEIGHT } from './driver-options.ts'
+import { ENTER } from './entering.ts'
 import { environmentFor, INSIDE, makeSkeleton, PLACE } from './inside.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { MountView } from './mount-view.ts'
@@ -35,8 +36,6 @@ const UIDS = 65_536
 const CLOSES_ON_EXEC = 0o2000000
 const START_LIMIT_MS = 30_000
 const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' }
-/** Enters the control groups whose files come first, is ended before the node when memory runs out, and becomes what follows. */
-const ENTER = 'n=$1; shift; while [ $n -gt 0 ]; do echo 0 > "$1" || exit 1; shift; n=$((n-1)); done; echo 500 > /proc/self/oom_score_adj; exec "$@"'
 /**
  * Run in a user namespace around that of the sandbox, in which the kernel counts all below it: so it bounds what is counted
  * by user else, for all sandboxes of an ordinary user together. Of namespaces there are those that bubblewrap makes, and no

@@ -11,7 +11,7 @@ import { BwrapDriver } from './bwrap.ts'
 import { detectDriver, isDriver } from './detect.ts'
 import type { DriverOptions } from './driver-options.ts'
 
-export type Variant = 'runc' | 'gvisor' | 'bwrap' | 'bwrap without control groups'
+export type Variant = 'runc' | 'crun' | 'gvisor' | 'bwrap' | 'bwrap without control groups'
 
 const isRoot = process.getuid?.() === 0
 const has = (program: string) => ['/usr/bin', '/usr/sbin'].some((folder) => existsSync(path.join(folder, program)))
@@ -19,6 +19,7 @@ const has = (program: string) => ['/usr/bin', '/usr/sbin'].some((folder) => exis
 /** Why a variant cannot be looked at here; false when it can. */
 export const SKIPS: Readonly<Record<Variant, string | false>> = {
   runc: !isRoot ? 'needs root' : has('runc') ? false : 'needs the package runc',
+  crun: !isRoot ? 'needs root' : has('crun') ? false : 'needs the package crun',
   gvisor: !isRoot ? 'needs root' : has('runsc') ? false : 'needs the package runsc',
   bwrap: has('bwrap') ? false : 'needs the package bubblewrap',
   'bwrap without control groups': has('bwrap') ? false : 'needs the package bubblewrap',

@@ -4,6 +4,7 @@ import type { Driver, DriverName } from '../types.ts'
 import { chooseDriver, isDriver, type NoDriver, noDriver } from './detect.ts'
 
 const NOT: Readonly<Record<string, NoDriver>> = {
+  crun: { why: 'crun is not installed', todo: 'Type that.' },
   runc: { why: 'runc takes root', todo: 'Start the node as root.' },
   bwrap: { why: 'bubblewrap is not installed', todo: 'Install bubblewrap' },
   gvisor: { why: 'runsc is not installed', todo: 'Type this.' },
@@ -20,9 +21,13 @@ async function choose(setting: 'auto' | DriverName, ...has: DriverName[]) {
 }
 
 describe('the driver of a node', () => {
-  it('is runc where it can be, and nothing else is tried', async () => {
+  it('is crun where it can be, and nothing else is tried', async () => {
+    const { asked, chosen } = await choose('auto', 'crun', 'runc', 'gvisor', 'bwrap', 'process')
+    assert.deepEqual([asked, chosen], [['crun'], 'crun'])
+  })
+  it('is runc where crun makes no sandbox', async () => {
     const { asked, chosen } = await choose('auto', 'runc', 'gvisor', 'bwrap', 'process')
-    assert.deepEqual([asked, chosen], [['runc'], 'runc'])
+    assert.deepEqual([asked, chosen], [['crun', 'runc'], 'runc'])
   })
   it('is bubblewrap for an ordinary user, and for a root without runc', async () => {
     assert.equal((await choose('auto', 'gvisor', 'bwrap', 'process')).chosen, 'bwrap')
@@ -36,7 +41,7 @@ describe('the driver of a node', () => {
     )
   })
   it('is what is named, or none', async () => {
-    for (const name of ['runc', 'gvisor', 'bwrap', 'process'] as const) {
+    for (const name of ['crun', 'runc', 'gvisor', 'bwrap', 'process'] as const) {
       assert.deepEqual((await choose(name, name)).asked, [name])
       if (name === 'process') continue
       const { chosen, found } = await choose(name, 'process')

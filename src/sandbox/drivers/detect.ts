@@ -27,9 +27,11 @@ export function detectDriver(setting: 'auto' | DriverName, options: DriverOption
   })
 }
 
-/** `auto` takes isolation or nothing: runc for root, else bubblewrap. What is named is taken, or nothing. */
+/** `auto` takes isolation or nothing: for root crun, which starts soonest, or runc; else bubblewrap. What is named is taken, or nothing. */
 export async function chooseDriver(setting: 'auto' | DriverName, open: (name: DriverName) => Promise<Driver | NoDriver>): Promise<Driver | NoDriver> {
   if (setting !== 'auto') return await open(setting)
+  const crun = await open('crun')
+  if (isDriver(crun)) return crun
   const runc = await open('runc')
   if (isDriver(runc)) return runc
   const bwrap = await open('bwrap')
@@ -45,9 +47,13 @@ async function openOci(runtime: OciRuntime, options: DriverOptions): Promise<Dri
   try {
     driver = await OciDriver.open(runtime, options)
     // It is known to work wherever it is root's; the start of a node need not wait for it.
-    if (name !== 'runc') await driver.tryOut()
+    if (name === 'runc') return driver
+    // What a former life left stands in the way of the trial.
+    await driver.sweep()
+    await driver.tryOut()
     return driver
   } catch (error) {
+    options.log.warn({ driver: name, error: (error as Error).message }, `${program} is there, and makes no sandbox`)
     await driver?.[Symbol.asyncDispose]()
     await fs.rm(path.join(options.runBase, `mayfly-sandboxes-${options.name}`), { recursive: true, force: true })
     return { why: `${program} makes no sandbox here: ${(error as Error).message}`, todo: 'Leave `--sandbox` away, for the driver that this host has.' }

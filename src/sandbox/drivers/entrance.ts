@@ -10,22 +10,13 @@ export function guestOfInit(init: number): number | null {
   return children.toSorted((one, other) => one.at - other.at)[0]?.pid ?? null
 }
 
-/** Of the processes of a sandbox, the one that all others came from: its parent is no member. Null when there is none. */
-export function initAmong(pids: readonly number[]): number | null {
-  const members = new Set(pids)
-  return pids.find((pid) => !members.has(fieldOf(pid, PARENT) ?? pid)) ?? null
-}
-
 /** Of `/proc/PID/stat`, counted behind the name, which may hold anything. */
-const PARENT = 1
 const START = 19
 
-const startOf = (pid: number) => fieldOf(pid, START)
-
-function fieldOf(pid: number, at: number): number | null {
+function startOf(pid: number): number | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[at])
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[START])
   } catch {
     return null
   }

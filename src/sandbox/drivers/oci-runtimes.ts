@@ -6,11 +6,15 @@ export interface OciStart {
   readonly state: string
   readonly bundle: string
   readonly id: string
+  /** Takes the number of the first process inside, by which the host knows it. */
+  readonly pidFile: string
+  /** It is in its control groups already. */
+  readonly inGroups: boolean
 }
 
 /** A program of the OCI runtime interface, and in what it differs from the others. */
 export interface OciRuntime {
-  readonly name: Extract<DriverName, 'runc' | 'gvisor'>
+  readonly name: Extract<DriverName, 'crun' | 'runc' | 'gvisor'>
   /** The program, and the package of Debian that has it. */
   readonly program: string
   /** The whole command line that starts one, detached. The descriptors 3 and 4 are to become those of the guest. */
@@ -22,6 +26,8 @@ export interface OciRuntime {
    * ours to set, and the mounts of a sandbox can be reached from outside.
    */
   readonly sharesKernel: boolean
+  /** Refuses a host whose control groups are of both versions: it is shown the first alone then, and enters groups that are made for it. */
+  readonly oneVersionOfGroups: boolean
   /** System calls that are on the list for this runtime alone. */
   readonly allowedToo: readonly string[]
   /** How many processes of the host there are in the group for each of the guest, and beside those. */
@@ -40,9 +46,28 @@ export const OCI_RUNTIMES: Readonly<Record<OciRuntime['name'], OciRuntime>> = {
   runc: {
     name: 'runc',
     program: 'runc',
-    command: ({ state, bundle, id }) => ['runc', '--root', state, 'run', '--detach', '--preserve-fds', '2', '--bundle', bundle, id],
+    command: ({ state, bundle, id, pidFile }) => [
+      ...['runc', '--root', state],
+      ...['run', '--detach', '--preserve-fds', '2', '--pid-file', pidFile, '--bundle', bundle, id],
+    ],
     inside: (command) => command,
     sharesKernel: true,
+    oneVersionOfGroups: false,
+    allowedToo: [],
+    processes: { each: 1, beside: 0 },
+    limits: [...ALWAYS, 'uid-range'],
+    missing: [],
+  },
+  crun: {
+    name: 'crun',
+    program: 'crun',
+    command: ({ state, bundle, id, pidFile, inGroups }) => [
+      ...['crun', '--root', state, ...(inGroups ? ['--cgroup-manager=disabled'] : ['--cgroup-manager=cgroupfs'])],
+      ...['run', '--detach', '--preserve-fds=2', '--pid-file', pidFile, '--bundle', bundle, id],
+    ],
+    inside: (command) => command,
+    sharesKernel: true,
+    oneVersionOfGroups: true,
     allowedToo: [],
     processes: { each: 1, beside: 0 },
     limits: [...ALWAYS, 'uid-range'],
@@ -57,6 +82,7 @@ export const OCI_RUNTIMES: Readonly<Record<OciRuntime['name'], OciRuntime>> = {
     },
     inside: (command) => ['/bin/sh', '-c', FROM_STANDARD, 'sh', ...command],
     sharesKernel: false,
+    oneVersionOfGroups: false,
     // gVisor answers EPERM for what is not listed. Of clone3 it says itself that it has none, and only then the C library takes clone.
     allowedToo: ['clone3'],
     // Each thread of the guest is a traced process of the host, and gVisor has threads of its own.

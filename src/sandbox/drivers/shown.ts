@@ -44,8 +44,12 @@ export const boundsHook = {
   args: [
     'sh',
     '-c',
-    [...Object.entries(WATCHERS), ...NAMESPACES.map((kind) => [`max_${kind}_namespaces`, 0])]
-      .map(([name, value]) => `echo ${value} >/proc/sys/user/${name}`)
-      .join('\n'),
+    [
+      // What a runtime tells a hook: crun gives up where nobody takes it.
+      'read -r _',
+      ...[...Object.entries(WATCHERS), ...NAMESPACES.map((kind) => [`max_${kind}_namespaces`, 0])].map(
+        ([name, value]) => `echo ${value} >/proc/sys/user/${name}`,
+      ),
+    ].join('\n'),
   ],
 }

@@ -20,7 +20,7 @@ describe('what code in a sandbox can reach', { skip }, () => {
   })
 
   // gVisor is tried by the command alone: its kernel takes its time.
-  for (const driver of ['runc', 'bwrap'] as const) {
+  for (const driver of ['crun', 'runc', 'bwrap'] as const) {
     it(`${driver}: nothing but what is known, and all of that`, async (test) => {
       const why = await refusalOf(driver)
       if (why !== null) return test.skip(why)

@@ -4,7 +4,7 @@ import { probe, type Results, strange, tableOf } from './escape.ts'
 
 // `npm run test:escape`: what a function can reach under each driver of this host, as a table; fails where that is more
 // than is known.
-const DRIVERS: readonly DriverName[] = ['runc', 'bwrap', 'gvisor', 'process']
+const DRIVERS: readonly DriverName[] = ['crun', 'runc', 'bwrap', 'gvisor', 'process']
 const results = new Map<DriverName, Results>()
 const say = (line: string) => void process.stdout.write(`${line}\n`)
 for (const name of DRIVERS) {

@@ -1,0 +1,133 @@
+import { type promises as fs, writeFileSync } from 'node:fs'
+import type { Duplex } from 'node:stream'
+import type { EgressPolicy } from '../../core/egress.ts'
+import type { Cgroup } from '../../lib/cgroup.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Network } from '../egress/network.ts'
+import type { Entrance, GuestPaths, SandboxProcess, SandboxSpec } from '../types.ts'
+import { STARTING_WEIGHT } from './driver-options.ts'
+import { BEGIN, INSIDE } from './inside.ts'
+import type { Looked, RouteQueues } from './route-queues.ts'
+import { meminfoOf } from './shown.ts'
+import type { StderrTail } from './stderr-tail.ts'
+import { resizeTmp } from './tmp-size.ts'
+
+/** A running sandbox of an OCI runtime. */
+export class OciSandbox implements SandboxProcess {
+  readonly id: string
+  readonly control: Duplex
+  readonly relay: Duplex
+  readonly paths: GuestPaths
+  readonly cache: fs.FileHandle | null
+  readonly isolated = true
+  readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
+  /** A sandbox with a kernel of its own has none. */
+  entrance?: () => Promise<Entrance | null>
+  /** What it reads as the memory of the machine. */
+  readonly #meminfo: string
+  readonly #cgroup: Cgroup
+  /** The first process inside, by its number outside; null where the host sees none of them. */
+  readonly #init: number | null
+  readonly #network: Network | null
+  readonly #tail: StderrTail
+  readonly #giveBack: () => Promise<void>
+  readonly #clock: Clock
+  #killing: Promise<void> | null = null
+  #running = true
+  #overdrawn = false
+  #watch: Disposable | null = null
+  #begun = true
+
+  constructor(
+    id: string,
+    ways: {
+      readonly control: Duplex
+      readonly relay: Duplex
+      readonly cache: fs.FileHandle | null
+      readonly meminfo: string
+      readonly network: Network | null
+    },
+    cgroup: Cgroup,
+    init: number | null,
+    tail: StderrTail,
+    giveBack: () => Promise<void>,
+    clock: Clock,
+  ) {
+    this.id = id
+    this.control = ways.control
+    this.relay = ways.relay
+    this.cache = ways.cache
+    this.#meminfo = ways.meminfo
+    this.paths = { ...INSIDE, cache: ways.cache === null ? null : '/cache' }
+    this.#cgroup = cgroup
+    this.#init = init
+    this.#network = ways.network
+    this.#tail = tail
+    this.#giveBack = giveBack
+    this.#clock = clock
+    this.control.on('error', () => {})
+    this.relay.on('error', () => {})
+    // The first process is no child of ours: that it is gone is known by the end of its descriptor.
+    this.exited = new Promise((resolve) => {
+      this.control.once('close', () => {
+        void cgroup.outOfMemory().then((found) => {
+          const outOfMemory = found || this.#overdrawn
+          resolve({ code: null, signal: outOfMemory ? 'SIGKILL' : null, outOfMemory })
+        })
+      })
+    })
+  }
+  stderrTail(): string {
+    return this.#tail.text()
+  }
+  limit(limits: { memoryMb: number }): void {
+    this.#cgroup.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
+    writeFileSync(this.#meminfo, meminfoOf(limits.memoryMb), { flag: 'r+' })
+  }
+  async resizeTmp(mb: number): Promise<void> {
+    if (this.#init === null || !(await this.#cgroup.has(this.#init))) throw new Error('the sandbox has ended')
+    await resizeTmp(this.#init, mb)
+  }
+  async grant(policy: EgressPolicy, counted: SandboxSpec['countEgress']): Promise<void> {
+    await this.#network?.grant(policy, counted)
+  }
+  async freeze(): Promise<void> {
+    await this.#cgroup.freeze(true, this.#clock)
+    this.#running = false
+    void this.#network?.sleep()
+  }
+  async thaw(): Promise<void> {
+    this.#network?.wake()
+    this.#running = true
+    await this.#cgroup.freeze(false, this.#clock)
+  }
+  begin(): void {
+    this.#begun = true
+    this.#cgroup.weigh(STARTING_WEIGHT)
+    this.control.write(BEGIN)
+  }
+  /** @param pid  of a process of it */
+  watchedBy(queues: RouteQueues, pid: number, held: boolean): void {
+    this.#begun = !held
+    const looked: Looked = {
+      pid,
+      running: () => this.#begun && this.#running && this.#killing === null,
+      overdrawn: () => {
+        this.#overdrawn = true
+        void this.kill()
+      },
+    }
+    this.#watch = queues.look(looked)
+  }
+  kill(): Promise<void> {
+    this.#watch?.[Symbol.dispose]()
+    this.#killing ??= this.#giveBack().finally(() => {
+      this.control.destroy()
+      this.relay.destroy()
+    })
+    return this.#killing
+  }
+  memory() {
+    return this.#killing ? null : this.#cgroup.memory()
+  }
+}
