@@ -3,6 +3,7 @@ import { compareCommands } from './compare.ts'
 import { newCommand } from './new.ts'
 import type { At, OnNode } from './place.ts'
 import { resetCommands } from './reset.ts'
+import { sqlCommands } from './sql.ts'
 import { upCommands } from './up.ts'
 
 /** `mayfly db …`: the tables of a project as files, and its SQL. Each command of the group is a file in this folder. */
@@ -12,4 +13,5 @@ export function dbCommand<O>(program: Command, onNode: OnNode, at: At<O>): void 
   upCommands(group, onNode, at)
   resetCommands(group, onNode, at)
   compareCommands(group, onNode, at)
+  sqlCommands(group, onNode)
 }
