@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import type { Browser, Page } from 'playwright-core'
@@ -11,6 +11,8 @@ const FOLDER = path.join(ROOT, 'examples', 'todo')
 
 describe('the shared lists of examples/todo, in Chromium', { skip }, () => {
   const folder = makeFolder()
+  /** Below the checkout, so that its packages are found without installing them. */
+  let below = ''
   let node: RunningMayfly
   let browser: Browser
   let address = ''
@@ -50,9 +52,15 @@ describe('the shared lists of examples/todo, in Chromium', { skip }, () => {
     await page.getByRole('checkbox', { name: text }).waitFor()
   }
   const says = (page: Page, words: string) => page.getByRole('alert').filter({ hasText: words }).waitFor()
+  const shoot = async (page: Page, name: string) => {
+    if (process.env.MAYFLY_TEST_SHOTS) await page.screenshot({ path: path.join(process.env.MAYFLY_TEST_SHOTS, `${name}.png`), fullPage: true })
+  }
   const faultsBut = (expected: RegExp) => faults.splice(0).filter((fault) => !expected.test(fault))
 
   before(async () => {
+    const cache = path.join(ROOT, 'node_modules', '.cache')
+    mkdirSync(cache, { recursive: true })
+    below = mkdtempSync(path.join(cache, 'todo-'))
     node = await startMayfly(path.join(folder, 'data'), ['--empty'])
     browser = await launchBrowser()
     const deployed = mayfly(['deploy', FOLDER, '--data', node.data])
@@ -63,6 +71,7 @@ describe('the shared lists of examples/todo, in Chromium', { skip }, () => {
     await browser?.close()
     await node?.stop()
     removeFolder(folder)
+    removeFolder(below)
   })
 
   it('is deployed as it is, and its types are those of its tables', () => {
@@ -119,7 +128,9 @@ describe('the shared lists of examples/todo, in Chromium', { skip }, () => {
     await new Promise<void>((resolve, reject) => {
       const channel = carl.channel('all')
       for (const table of ['lists', 'members', 'todos'])
-        channel.on('postgres_changes', { event: '*', schema: 'public', table }, (change) => void heard.push(JSON.stringify(change.new)))
+        channel.on('postgres_changes', { event: '*', schema: 'public', table }, (change) => {
+          if (change.eventType !== 'DELETE') heard.push(JSON.stringify(change.new))
+        })
       channel
         .on('system', {}, ({ message }: { message: string }) => (message === 'Subscribed to PostgreSQL' ? resolve() : reject(new Error(message))))
         .subscribe()
@@ -171,6 +182,7 @@ describe('the shared lists of examples/todo, in Chromium', { skip }, () => {
     const page = await open({ locale: 'ko-KR' })
     await sign(page, 'in', 'anna', 'wrong')
     await says(page, '이메일 주소나 비밀번호가 맞지 않습니다.')
+    await shoot(page, 'todo-sign-in')
     await page.getByRole('button', { name: 'English' }).click()
     await page.getByRole('button', { name: 'Create an account' }).waitFor()
     await sign(page, 'up', 'anna')
@@ -219,8 +231,7 @@ describe('the shared lists of examples/todo, in Chromium', { skip }, () => {
         )
         const unnamed = `[...document.querySelectorAll('input, button')].filter((one) => one.checkVisibility() && !one.labels?.[0]?.textContent.trim() && !one.ariaLabel && !one.textContent.trim()).map((one) => one.outerHTML)`
         assert.deepEqual(await page.evaluate<string[]>(unnamed), [])
-        if (process.env.MAYFLY_TEST_SHOTS)
-          await page.screenshot({ path: path.join(process.env.MAYFLY_TEST_SHOTS, `todo-${width}-${colorScheme}.png`), fullPage: true })
+        await shoot(page, `todo-${width}-${colorScheme}`)
       })
 
   it('is no longer shared with whom its owner sends away', async () => {
@@ -234,14 +245,15 @@ describe('the shared lists of examples/todo, in Chromium', { skip }, () => {
     assert.deepEqual(faults, [])
   })
 
-  it('lives in a project of its own as well', async () => {
+  it('is a template as well, and lives in a project of its own', async () => {
+    const made = path.join(below, 'ours')
+    assert.equal(mayfly(['init', made, '--template', 'todo', '--no-install']).code, 0)
     assert.equal(mayfly(['projects', 'create', 'shop', '--data', node.data]).code, 0)
-    const deployed = mayfly(['deploy', FOLDER, '--project', 'shop', '--data', node.data])
+    const deployed = mayfly(['deploy', made, '--project', 'shop', '--data', node.data])
     assert.equal(deployed.code, 0, deployed.stderr)
-    address = address.replace('demo', 'shop')
-    const page = await open()
+    const page = await open({ locale: 'ko-KR' }, address.replace('demo', 'shop'))
     await signUp(page, 'anna')
-    await page.getByText('No list yet.').waitFor()
+    await page.getByText('아직 목록이 없습니다.').waitFor()
     assert.deepEqual(faults, [])
   })
 })

@@ -79,8 +79,12 @@ function showLists(me: User | null): void {
   const people = list ? [{ id: list.owner, user_id: list.owner, name: list.owner_name }, ...list.members] : []
   showRows(element('#people'), people, (row, { id, user_id, name }) => {
     const roles = [user_id === me?.id && say('you'), user_id === list?.owner && say('owner')].filter((role) => role !== false)
-    row.replaceChildren(make('span', '', roles.length > 0 ? `${name} (${roles.join(', ')})` : name))
-    if (isOwner && user_id !== me?.id) row.append(dropButton(name, () => attempt(() => client.from('members').delete().eq('id', id))))
+    if (!row.firstChild) {
+      row.append(make('span'))
+      if (isOwner && user_id !== me?.id) row.append(dropButton(() => attempt(() => client.from('members').delete().eq('id', id))))
+    }
+    nameRow(row, name)
+    row.children[0]?.replaceChildren(roles.length > 0 ? `${name} (${roles.join(', ')})` : name)
   })
   element('#invite').hidden = !isOwner
   element('#remove-list').hidden = !isOwner
@@ -97,18 +101,20 @@ function showTodo(row: HTMLLIElement, { id, text, done }: List['todos'][number])
     label.append(made, make('span', '', text))
     row.append(
       label,
-      dropButton(text, () => attempt(() => client.from('todos').delete().eq('id', id))),
+      dropButton(() => attempt(() => client.from('todos').delete().eq('id', id))),
     )
     box = made
   }
   box.checked = done
-  row.querySelector('.drop')?.setAttribute('aria-label', say('remove', text))
+  nameRow(row, text)
 }
 
-function dropButton(name: string, drop: () => unknown): HTMLButtonElement {
+/** What its button removes, for those who hear the page. */
+const nameRow = (row: HTMLLIElement, name: string) => row.querySelector('.drop')?.setAttribute('aria-label', say('remove', name))
+
+function dropButton(drop: () => unknown): HTMLButtonElement {
   const button = make('button', 'drop', '×')
   button.type = 'button'
-  button.setAttribute('aria-label', say('remove', name))
   button.addEventListener('click', drop)
   return button
 }
@@ -171,15 +177,18 @@ function watch(): void {
   })
 }
 
+let turns = 0
 /** Another user, or nobody: nothing of the one before stays. */
 async function become(next: User | null): Promise<void> {
   if (next?.id === user?.id) return
+  const turn = ++turns
   user = next
   lists = []
+  isLive = false
   choose(null)
   await client.removeAllChannels()
-  isLive = false
-  if (!user) return
+  // Somebody else may have come meanwhile, for whom all this is done again.
+  if (!user || turn !== turns) return
   if (invited !== null) {
     element<HTMLInputElement>('#code').value = invited
     tell(say('invitedHere'))

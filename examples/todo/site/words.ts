@@ -16,11 +16,11 @@ const en = {
   make: 'Make',
   joinList: 'Invitation code',
   join: 'Join',
-  shared: 'shared by {name}',
+  shared: 'shared by {who}',
   noTodos: 'Nothing to do.',
   newTodo: 'What is to be done?',
   add: 'Add',
-  remove: 'Remove {name}',
+  remove: 'Remove {who}',
   people: 'Who sees this list',
   owner: 'owner',
   you: 'you',
@@ -31,7 +31,7 @@ const en = {
   copied: 'Copied.',
   leave: 'Leave this list',
   removeList: 'Delete this list',
-  sure: 'Delete “{name}” and everything in it?',
+  sure: 'Delete “{who}” and everything in it?',
   live: 'live',
   waiting: 'connecting',
   invalid_credentials: 'The address or the password is wrong.',
@@ -67,11 +67,11 @@ const ko: Readonly<Record<Word, string>> = {
   make: '만들기',
   joinList: '초대 코드',
   join: '참여',
-  shared: '{name} 님이 공유',
+  shared: '{who} 님이 공유',
   noTodos: '할 일이 없습니다.',
   newTodo: '무엇을 할까요?',
   add: '추가',
-  remove: '{name} 지우기',
+  remove: '{who} 지우기',
   people: '이 목록을 보는 사람',
   owner: '소유자',
   you: '나',
@@ -82,7 +82,7 @@ const ko: Readonly<Record<Word, string>> = {
   copied: '복사했습니다.',
   leave: '이 목록에서 나가기',
   removeList: '이 목록 삭제',
-  sure: '‘{name}’ 목록과 그 안의 모든 항목을 삭제할까요?',
+  sure: '‘{who}’ 목록과 그 안의 모든 항목을 삭제할까요?',
   live: '실시간',
   waiting: '연결 중',
   invalid_credentials: '이메일 주소나 비밀번호가 맞지 않습니다.',
@@ -112,7 +112,7 @@ export function chooseLanguage(chosen: Language): void {
   localStorage.setItem(KEPT, chosen)
 }
 
-export const say = (word: Word, name = ''): string => LANGUAGES[language][word].replace('{name}', () => name)
+export const say = (word: Word, who = ''): string => LANGUAGES[language][word].replace('{who}', () => who)
 
 /** What went wrong, in words of this page where it knows the code. */
 export function sayError(error: { readonly code?: string | undefined; readonly name?: string; readonly message: string }): string {
