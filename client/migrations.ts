@@ -51,3 +51,32 @@ export const seedDatabase = (client: Client, project: string, name: string, sql:
 
 /** Drops all that the owner has made in the database. @throws ApiError */
 export const resetDatabase = (client: Client, project: string): Promise<object> => post(client, project, '/reset', { project })
+
+export interface SchemaDifference {
+  readonly statements: readonly { readonly sql: string; readonly losesRows: boolean; readonly inTransaction: boolean }[]
+  /** What was seen and is not compared. */
+  readonly notCompared: readonly string[]
+}
+export interface LintFinding {
+  readonly rule: string
+  readonly level: 'error' | 'warning'
+  readonly object: string
+  readonly why: string
+  readonly mend: string
+}
+
+/** What makes of a database that these files have made the one that is there. @throws ApiError of a file that does not run */
+export const diffDatabase = (client: Client, project: string, files: readonly MigrationFile[]): Promise<SchemaDifference> =>
+  post(client, project, '/diff', { files })
+/** The database's schema as SQL. */
+export const dumpSchema = (client: Client, project: string): Promise<SchemaDifference> => post(client, project, '/dump', {})
+export const lintDatabase = async (client: Client, project: string): Promise<readonly LintFinding[]> =>
+  ((await (await client.request('GET', `/api/v1/projects/${encodeURIComponent(project)}/migrations/lint`)).json()) as { findings: LintFinding[] }).findings
+
+/** As a file of SQL; empty where nothing differs. What takes rows away says so. */
+export function sqlOf({ statements }: SchemaDifference): string {
+  const isSetting = (sql: string) => /^set /i.test(sql)
+  if (statements.every(({ sql }) => isSetting(sql))) return ''
+  const head = statements.every(({ inTransaction }) => inTransaction) ? '' : '-- mayfly: no transaction\n'
+  return head + statements.map(({ sql, losesRows }) => `${losesRows ? '-- This takes rows away.\n' : ''}${sql.trim().replace(/[;\s]+$/, '')};\n`).join('')
+}

@@ -1,6 +1,7 @@
 import type { Infer } from './core/settings.ts'
 import { authSettings } from './auth/config.ts'
 import { dataSettings } from './data/config.ts'
+import { doorSettings } from './door/config.ts'
 import { npmSettings } from './deployments/config.ts'
 import { nodeSettings } from './gateway/config.ts'
 import { invokeSettings } from './invoke/config.ts'
@@ -22,6 +23,7 @@ export const SECTIONS = {
   auth: authSettings,
   storage: storageSettings,
   data: dataSettings,
+  door: doorSettings,
   npm: npmSettings,
 }
 export type Config = { readonly [K in keyof typeof SECTIONS]: Infer<(typeof SECTIONS)[K]> }

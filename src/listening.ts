@@ -2,12 +2,15 @@ import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { Config } from './config.ts'
 import { type DataDirectory, StartError } from './core/data-directory.ts'
+import { type Door, DoorListener, type DoorPlace } from './door/index.ts'
 import { type ConsoleListener, type Gateway, isLoopbackName } from './gateway/index.ts'
 
 /** An address that others can reach demands TLS, or a proxy that is named. @throws StartError */
 export function checkDoors(config: Config): void {
   const { host, tlsCert, tlsKey, behindProxy } = config.node
   if ((tlsCert === null) !== (tlsKey === null)) throw new StartError('--tls-cert and --tls-key go together.', 2)
+  if (!isLoopbackName(config.door.host) && tlsCert === null)
+    throw new StartError(`--door-host ${config.door.host} can be reached from other machines: that takes TLS (--tls-cert and --tls-key).`, 2)
   if (!isLoopbackName(host) && tlsCert === null && behindProxy.length === 0) {
     throw new StartError(
       `--host ${host} can be reached from other machines: that takes TLS (--tls-cert and --tls-key) or a proxy that does it (--behind-proxy CIDR).`,
@@ -68,6 +71,41 @@ export async function listen(
   if (wanted === 0 && (remembered.port !== port || remembered.consolePort !== consolePort)) await directory.update({ port, consolePort })
   return { port, consolePort }
 }
+
+/**
+ * Where PostgreSQL clients come in. Nobody has asked for the port that it takes by itself: when another program has it, a
+ * free one will do.
+ * @throws StartError
+ */
+export async function listenForPostgres(
+  stack: AsyncDisposableStack,
+  door: Door,
+  config: Config,
+  directory: DataDirectory,
+  apiPort: number,
+): Promise<DoorPlace | null> {
+  const { port: wanted, host } = config.door
+  if (wanted === 'off') return null
+  const tls = tlsOf(config)
+  const isLocal = isLoopbackName(host)
+  const listener = stack.use(new DoorListener(door, tls, !isLocal))
+  const remembered = directory.instance.doorPort
+  const wish = wanted !== 0 ? wanted : config.node.port === 0 ? (remembered ?? 0) : apiPort + 2
+  const attempt = async (port: number): Promise<number> => {
+    try {
+      return await listener.listen(host, port)
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException
+      if (wanted === 0 && port !== 0 && (code === 'EADDRINUSE' || code === 'EACCES' || code === 'ERR_SOCKET_BAD_PORT')) return await attempt(0)
+      throw new StartError(`PostgreSQL clients cannot be heard on port ${port} of ${host}: ${message}. Choose another with --door-port, or --door-port off.`)
+    }
+  }
+  const port = await attempt(wish)
+  if (wanted === 0 && port !== remembered) await directory.update({ doorPort: port })
+  return { host: host === '0.0.0.0' || host === '::' ? shownHost(config) : host, port, tls: tls !== null }
+}
+
+const shownHost = ({ node: { publicUrl } }: Config): string => (publicUrl === null ? '127.0.0.1' : new URL(publicUrl).hostname)
 
 /** @throws Error as a listener does that wants the port for itself */
 async function probe(host: string, port: number): Promise<void> {

@@ -24,6 +24,8 @@ import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
 import { Data } from './data/index.ts'
 import { Deployments } from './deployments/index.ts'
+import { upgrades as doorUpgrades } from './door/http.ts'
+import { Door, type DoorPlace } from './door/index.ts'
 import { Migrations } from './migrations/index.ts'
 import { ConsoleListener, Content, Gateway, HostNames, isConsoleName, TrustedProxies, usualWorkers } from './gateway/index.ts'
 import type { Host } from './host.ts'
@@ -31,7 +33,7 @@ import { destinationsOf, inspectUpgrades, Invoker, Queue, SlotLender } from './i
 import { MiB } from './lib/bytes.ts'
 import { randomFraction } from './lib/ids.ts'
 import { storeFormerJournals } from './former-journals.ts'
-import { checkDoors, consoleHost, listen, readText, tlsOf } from './listening.ts'
+import { checkDoors, consoleHost, listen, listenForPostgres, readText, tlsOf } from './listening.ts'
 import { Logs } from './observe/index.ts'
 import { openDatabases, openSandboxRoom, sweepFormerWorkers } from './opening.ts'
 import { findGuests } from './sandbox/index.ts'
@@ -299,6 +301,8 @@ export class RunningNode implements AsyncDisposable {
       }),
     )
     const tables = opening.use(new Data({ databases, config: config.data, clock, log }))
+    const door = opening.use(new Door({ databases, sealer, project: (ref) => projects.find(ref), clock, log }))
+    let doorPlace: DoorPlace | null = null
     const passwords = new Passwords(host.cores)
     const users = new Users({ databases, tokens, passwords, refreshSecret: sealer.derive('refresh tokens'), newId: host.newId, clock })
     const userAdmin = new UserAdmin({ databases, users, passwords, newId: host.newId })
@@ -342,8 +346,10 @@ export class RunningNode implements AsyncDisposable {
         await sites.dropProject(project.ref)
         await triggers.dropProject(project.ref)
         await queue.dropProject(project.ref)
+        door.end(project.ref, 'all')
         await realtime.dropProject(project.ref)
         await tables.dropProject(project.ref)
+        await migrations.dropProject(project.ref)
         await storage.dropProject(project)
         await logs.dropProject(project.ref)
         await usage.dropProject(project.ref)
@@ -356,7 +362,7 @@ export class RunningNode implements AsyncDisposable {
       new Pausing({
         control: places.control,
         projects,
-        ...restOf({ places, room, sandboxes: sandbox.sandboxes, workforce, realtime, tables, triggers, queue }),
+        ...restOf({ places, room, sandboxes: sandbox.sandboxes, workforce, realtime, door, tables, triggers, queue }),
         idleMs: settings.pauseAfterSeconds * 1000,
         crash: host.crash,
         clock,
@@ -384,7 +390,7 @@ export class RunningNode implements AsyncDisposable {
         enter: (ref) => pausing.enter(ref),
       }),
     )
-    const migrations = new Migrations({ databases, clock })
+    const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
     const deployments = opening.use(
       new Deployments({
         control: databases.control,
@@ -442,6 +448,8 @@ export class RunningNode implements AsyncDisposable {
       triggers,
       storage,
       tables,
+      door,
+      doorPlace: () => doorPlace,
       realtime,
       sites,
       deployments,
@@ -468,7 +476,11 @@ export class RunningNode implements AsyncDisposable {
     const served = opening.use(
       new Gateway({
         routes,
-        upgrades: [...realtimeUpgrades(realtime), ...inspectUpgrades({ functions, sandboxes: sandbox.sandboxes, specs: room.specs, clock, log })],
+        upgrades: [
+          ...realtimeUpgrades(realtime),
+          ...inspectUpgrades({ functions, sandboxes: sandbox.sandboxes, specs: room.specs, clock, log }),
+          ...doorUpgrades({ door, audit: (what, project) => log.info({ audit: true, project }, what) }),
+        ],
         credentials: {
           verifyKey: (text) => auth.verifyKey(text),
           verifyToken: (ref, token) => tokens.verify(ref, token),
@@ -510,6 +522,7 @@ export class RunningNode implements AsyncDisposable {
     )
     const listening = await listen(served, consoleListener, config, directory, workforce !== null)
     port = listening.port
+    doorPlace = await listenForPostgres(opening, door, config, directory, port)
     const scheme = settings.tlsCert === null ? 'http' : 'https'
     const shown = settings.host === '0.0.0.0' || settings.host === '::' ? '127.0.0.1' : settings.host?.includes(':') ? `[${settings.host}]` : settings.host
     address = `${scheme}://${shown}:${port}`

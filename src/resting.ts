@@ -2,6 +2,7 @@ import type { Databases } from './backends/database/database.ts'
 import type { PausingDeps } from './core/pausing.ts'
 import type { ProjectRef } from './core/project.ts'
 import type { Data } from './data/index.ts'
+import type { Door } from './door/index.ts'
 import type { FunctionRoom } from './function-room.ts'
 import type { Queue } from './invoke/index.ts'
 import type { Realtime } from './realtime/index.ts'
@@ -15,6 +16,7 @@ export interface RestingRooms {
   readonly sandboxes: Sandboxes
   readonly workforce: Workforce | null
   readonly realtime: Realtime
+  readonly door: Door
   readonly tables: Data
   readonly triggers: Triggers
   readonly queue: Queue
@@ -22,13 +24,14 @@ export interface RestingRooms {
 
 /** What the rooms hold of a project, and how they let go of it. */
 export function restOf(rooms: RestingRooms): Pick<PausingDeps, 'stop' | 'running' | 'letGo' | 'keptBy' | 'heldBy'> {
-  const { places, room, sandboxes, workforce, realtime, tables, triggers, queue } = rooms
+  const { places, room, sandboxes, workforce, realtime, door, tables, triggers, queue } = rooms
   const isExternal = places.kind.startsWith('external')
   const provisioned = async (ref: ProjectRef) => ((await room.concurrency.hasProvisioned(ref)) ? 'sandboxes of its functions are provisioned' : null)
   return {
     stop: (ref) => places.pauseProject(ref),
     running: async () => (isExternal ? null : new Set((await places.status()).filter((place) => place.running).map(({ place }) => place))),
     letGo: async ({ ref }) => {
+      door.end(ref, 'all')
       await realtime.dropProject(ref, 'the project is paused')
       sandboxes.rest(ref)
       await workforce?.rest(ref)
@@ -40,6 +43,8 @@ export function restOf(rooms: RestingRooms): Pick<PausingDeps, 'stop' | 'running
       const { ref } = project
       const sockets = realtime.connectedTo(ref)
       if (sockets > 0) return `${sockets} realtime sockets are open`
+      const sessions = door.connectedTo(ref)
+      if (sessions > 0) return `${sessions} PostgreSQL clients are connected`
       const { waiting, running } = await queue.entriesOf(ref, 0)
       if (waiting + running > 0) return `${waiting + running} entries are in its queue`
       return await provisioned(project.ref)

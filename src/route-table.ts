@@ -14,6 +14,8 @@ import type { Route } from './core/route.ts'
 import { routes as dataRoutes } from './data/http.ts'
 import type { Data } from './data/index.ts'
 import { DEFAULT_PROJECT } from './defaults.ts'
+import { routes as doorRoutes } from './door/http.ts'
+import type { Door, DoorPlace } from './door/index.ts'
 import { journalsOfAll, poolOfAll } from './all-processes.ts'
 import { archivesOfFunctions } from './deploying.ts'
 import { routes as deploymentRoutes } from './deployments/http.ts'
@@ -64,6 +66,9 @@ export interface Rooms {
   readonly triggers: Triggers
   readonly storage: Storage
   readonly tables: Data
+  readonly door: Door
+  /** Null until the node listens, and where it is closed. */
+  readonly doorPlace: () => DoorPlace | null
   readonly realtime: Realtime
   readonly sites: Sites
   readonly deployments: Deployments
@@ -221,6 +226,7 @@ export function routeTable(rooms: Rooms): Route[] {
     ...realtimeRoutes(realtime),
     ...storageRoutes(storage),
     ...dataRoutes(tables),
+    ...doorRoutes({ door: rooms.door, place: rooms.doorPlace, audit: (what, project) => log.info({ audit: true, project }, what) }),
     ...lambdaRoutes({
       functions,
       concurrency: room.concurrency,

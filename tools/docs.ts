@@ -17,6 +17,7 @@ import { metricsRoutes, routes as logRoutes } from '../src/observe/http.ts'
 import { METRICS } from '../src/observe/metrics.ts'
 import { routes as siteRoutes } from '../src/sites/http.ts'
 import { routes as dataRoutes } from '../src/data/http.ts'
+import { routes as doorRoutes, upgrades as doorUpgrades } from '../src/door/http.ts'
 import { routes as realtimeRoutes, upgrades as realtimeUpgrades } from '../src/realtime/http.ts'
 import { routes as triggerRoutes } from '../src/triggers/http.ts'
 import { routes as storageRoutes } from '../src/storage/http.ts'
@@ -49,7 +50,7 @@ const ROUTES = [
   ...triggerRoutes(nothing),
   ...lambdaInvokeRoutes(nothing),
   ...realtimeRoutes(nothing),
-  ...[...realtimeUpgrades(nothing), ...inspectUpgrades(nothing)].map((row) => ({
+  ...[...realtimeUpgrades(nothing), ...inspectUpgrades(nothing), ...doorUpgrades(nothing)].map((row) => ({
     ...row,
     method: 'ws',
     plane: row.access === 'manage' ? 'management' : 'data-plane',
@@ -57,6 +58,7 @@ const ROUTES = [
   ...lambdaRoutes(nothing),
   ...storageRoutes(nothing),
   ...dataRoutes(nothing),
+  ...doorRoutes(nothing),
 ]
 const WHO: Record<string, string> = {
   open: 'anyone',

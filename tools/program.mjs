@@ -80,19 +80,24 @@ export async function makeProgram(root, which = 'node') {
   const coming = path.join(folder, `${name}.json`)
   writeFileSync(coming, JSON.stringify({ of: root, main: path.join(name, 'main.ts.mjs'), files }))
   renameSync(coming, path.join(folder, 'made-of.json'))
-  clear(folder, name)
+  clear(folder, name, which === 'commands' ? DAY_MS : 0)
   return true
 }
 
 /** Of a package its own description: what is installed is what that says. */
 const whatSaysSo = (file) => file.replace(/^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\/.*$/, '$1/package.json')
 
-/** Removes what was made before. A node that runs by it loads parts of it later, and starts its workers by it: then it stays. */
-function clear(folder, name) {
+const DAY_MS = 86_400_000
+
+/**
+ * Removes what was made before. A node that runs by it loads parts of it later, and starts its workers by it: then it stays. Of a
+ * command no list of processes says which it runs by: what it may run by stays for a day.
+ */
+function clear(folder, name, keptMs) {
   const running = readdirSync('/proc').flatMap((pid) => (/^\d+$/.test(pid) ? [commandOf(pid)] : []))
   for (const one of readdirSync(folder)) {
-    const [, maker] = /^of-(\d+)-/.exec(one) ?? []
-    if (maker === undefined || one.startsWith(name)) continue
+    const [, maker, made] = /^of-(\d+)-(\w+)/.exec(one) ?? []
+    if (maker === undefined || one.startsWith(name) || Date.now() - Number.parseInt(made, 36) < keptMs) continue
     const isComing = Number(maker) !== process.pid && existsSync(`/proc/${maker}`)
     if (!isComing && !running.some((command) => command.includes(path.join(folder, one)))) rmSync(path.join(folder, one), { recursive: true, force: true })
   }

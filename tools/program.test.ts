@@ -103,6 +103,12 @@ process.stdout.write(all.join(' '))
     assert.equal(await makeProgram(root, 'commands'), true)
     assert.ok(programOf(root, 'commands').endsWith('main.ts.mjs') && isMade(root, 'commands') && !isMade(root))
     assert.equal(says(), told)
+    // A command that runs by it may load more of it.
+    const kept = programOf(root, 'commands')
+    appendFileSync(at('cli', 'late.ts'), '// it is another now\n')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    assert.equal(await makeProgram(root, 'commands'), true)
+    assert.ok(existsSync(kept) && programOf(root, 'commands') !== kept)
     // What is bundled of a package goes by what is installed.
     appendFileSync(at('node_modules', 'commander', 'package.json'), '\n')
     assert.equal(programOf(root, 'commands'), at('cli', 'main.ts'))

@@ -11,6 +11,7 @@ const LEVELS: Readonly<Record<string, number>> = {
   functions: 3,
   sandbox: 3,
   data: 3,
+  door: 3,
   migrations: 3,
   auth: 3,
   storage: 3,

@@ -1,7 +1,9 @@
 import type { Command } from 'commander'
+import { compareCommands } from './compare.ts'
 import { newCommand } from './new.ts'
 import type { At, OnNode } from './place.ts'
 import { resetCommands } from './reset.ts'
+import { sqlCommands } from './sql.ts'
 import { upCommands } from './up.ts'
 
 /** `mayfly db …`: the tables of a project as files, and its SQL. Each command of the group is a file in this folder. */
@@ -10,4 +12,6 @@ export function dbCommand<O>(program: Command, onNode: OnNode, at: At<O>): void 
   newCommand(group)
   upCommands(group, onNode, at)
   resetCommands(group, onNode, at)
+  compareCommands(group, onNode, at)
+  sqlCommands(group, onNode)
 }

@@ -21,6 +21,7 @@ export interface Instance {
   /** The port that `--port 0` took last. */
   readonly port: number | null
   readonly consolePort: number | null
+  readonly doorPort: number | null
   /** The first job is done, or was not wanted: later starts leave it alone. */
   readonly firstJobDone: boolean
 }
@@ -86,6 +87,7 @@ export class DataDirectory implements AsyncDisposable {
           createdAt: new Date(clock.now()).toISOString(),
           port: null,
           consolePort: null,
+          doorPort: null,
           firstJobDone: false,
         }
         const opened = new DataDirectory(full, lock, instance, true)
@@ -104,7 +106,7 @@ export class DataDirectory implements AsyncDisposable {
   }
 
   /** Writes changed fields, whole or not at all. */
-  async update(change: Partial<Pick<Instance, 'port' | 'consolePort' | 'firstJobDone' | 'postgresMajor'>>): Promise<void> {
+  async update(change: Partial<Pick<Instance, 'port' | 'consolePort' | 'doorPort' | 'firstJobDone' | 'postgresMajor'>>): Promise<void> {
     this.#instance = { ...this.#instance, ...change }
     await this.#write()
   }
@@ -193,6 +195,7 @@ function parseInstance(text: string, directory: string): Instance {
     postgresMajor: value.postgresMajor ?? null,
     port: value.port ?? null,
     consolePort: value.consolePort ?? null,
+    doorPort: value.doorPort ?? null,
     firstJobDone: value.firstJobDone ?? false,
   }
 }

@@ -17,6 +17,44 @@ export interface Limit {
 
 /** Every limit of the machine, with its unit and reason. docs/limits.md is made from it. */
 export const LIMITS = {
+  doorSessions: {
+    value: 20,
+    unit: 'count',
+    why: "each session of a PostgreSQL client is a process of its project's server; sessions of the node itself need room beside them",
+    source: 'PostgreSQL, 53300 too_many_connections',
+    error: null,
+    provenBy: 'test/acceptance/door.test.ts',
+  },
+  doorWaiting: {
+    value: 64,
+    unit: 'count',
+    why: 'so many PostgreSQL clients may be signing in at once; who has not done so costs the node memory and a descriptor',
+    source: 'PostgreSQL, 53300 too_many_connections',
+    error: null,
+    provenBy: 'src/door/service.test.ts',
+  },
+  doorOpening: {
+    value: 10_000,
+    unit: 'bytes',
+    why: 'a packet of a PostgreSQL client that has not signed in is held in memory',
+    source: 'PostgreSQL, MAX_STARTUP_PACKET_LENGTH',
+    error: null,
+    provenBy: 'src/door/service.test.ts',
+  },
+  doorOpeningTime: {
+    value: 15_000,
+    unit: 'ms',
+    why: 'a PostgreSQL client that never finishes signing in holds a place',
+    error: null,
+    provenBy: 'src/door/service.test.ts',
+  },
+  doorFrame: {
+    value: 1 * MiB,
+    unit: 'bytes',
+    why: 'a message of a session that comes by the API is held in memory',
+    error: null,
+    provenBy: 'test/acceptance/door.test.ts',
+  },
   requestHeaders: {
     value: 32 * KiB,
     unit: 'bytes',

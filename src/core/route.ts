@@ -107,7 +107,10 @@ export interface Route {
 export interface Socket {
   /** Bytes that were sent and that the client has not taken yet. */
   readonly buffered: number
-  send(frame: string | Uint8Array): void
+  /** @param taken  called when the kernel has it, or the connection is gone */
+  send(frame: string | Uint8Array, taken?: () => void): void
+  /** Whether what the client sends is heard; it is from the beginning. */
+  listen(on: boolean): void
   /** Says farewell; who does not answer it within a second is cut. */
   close(code: number, reason: string): void
   /** Cuts it, whatever is on its way. */

@@ -155,8 +155,14 @@ class OpenSocket implements Socket {
   get buffered(): number {
     return this.#ws.bufferedAmount
   }
-  send(frame: string | Uint8Array): void {
-    if (this.#ws.readyState === this.#ws.OPEN) this.#ws.send(frame)
+  send(frame: string | Uint8Array, taken?: () => void): void {
+    if (this.#ws.readyState !== this.#ws.OPEN) taken?.()
+    else if (taken === undefined) this.#ws.send(frame)
+    else this.#ws.send(frame, () => taken())
+  }
+  listen(on: boolean): void {
+    if (on) this.#ws.resume()
+    else this.#ws.pause()
   }
   close(code: number, reason: string): void {
     if (this.#ws.readyState >= this.#ws.CLOSING) return

@@ -43,6 +43,7 @@ function world(inspect: (() => Promise<Inspected>) | null = null) {
       client.closed ??= [code, reason]
     },
     cut: () => {},
+    listen: () => {},
     onFrame: (take) => {
       client.said = take
     },

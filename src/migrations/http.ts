@@ -17,6 +17,7 @@ const upSchema = z.strictObject({
   run: z.boolean({ error: 'must be true or false' }).default(false),
   includeAll: z.boolean({ error: 'must be true or false' }).default(false),
 })
+const diffSchema = z.strictObject({ files: migrationsSchema })
 const seedSchema = z.strictObject({ name: z.string({ error: 'must be a text' }).min(1).max(200), sql: z.string({ error: 'must be a text' }) })
 const resetSchema = z.strictObject({ project: z.string({ error: 'must be the ref of the project, as a sign that it is meant' }) })
 
@@ -41,6 +42,24 @@ export function routes({ migrations, audit }: MigrationsHttpDeps): Route[] {
         return json(200, { migrations: await migrations.status(ref, files), ran })
       },
     ),
+    row(
+      '/diff',
+      'SQL that makes of a database which the files in the body have made the one that is there; runs them in one that goes with the answer.',
+      async (context, ref) => {
+        const { files } = await read(context, diffSchema)
+        checkMigrations(files)
+        return json(200, await migrations.diff(ref, files))
+      },
+    ),
+    row('/dump', 'The schema of the database as SQL: tables, functions, policies, rights; no rows.', async (_context, ref) =>
+      json(200, await migrations.dump(ref)),
+    ),
+    {
+      ...row('/lint', 'What is unsafe or slow in the database, and how to mend it.', async (_context, ref) =>
+        json(200, { findings: await migrations.lint(ref) }),
+      ),
+      method: 'GET',
+    },
     row('/seed', 'Runs the SQL in the body in one transaction, as the owner.', async (context, ref) => {
       const { name, sql } = await read(context, seedSchema)
       return json(200, { notices: await migrations.seed(ref, name, sql) })

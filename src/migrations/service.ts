@@ -1,8 +1,11 @@
+import { createHash } from 'node:crypto'
+import { type Difference, difference } from '../backends/database/compare.ts'
 import { DatabaseError, type Databases } from '../backends/database/database.ts'
 import { quoteIdentifier } from '../backends/database/postgres.ts'
 import { SqlSession } from '../backends/database/sql-session.ts'
 import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
+import { RULES } from './lint/store.ts'
 import { lineAt, parseScript, type Script, ScriptError, type Statement } from './script.ts'
 import { type AppliedRow, beOwner, begin, commit, drop, forgetApplied, lockMigrations, makePublic, noteApplied, ownedBy, selectApplied } from './store.ts'
 
@@ -32,9 +35,20 @@ export interface RanMigration {
   readonly notices: readonly string[]
 }
 
+/** What is unsafe or slow in a database, and what to do. */
+export interface LintFinding {
+  readonly rule: string
+  readonly level: 'error' | 'warning'
+  readonly object: string
+  readonly why: string
+  readonly mend: string
+}
+
 export interface MigrationsDeps {
   readonly databases: Databases
   readonly clock: Clock
+  /** Schemas of a project that the data API serves. */
+  readonly served: (ref: string) => Promise<readonly string[]>
   /** How long a run waits for another one. */
   readonly waitMs?: number
 }
@@ -100,6 +114,59 @@ export class Migrations {
     })
   }
 
+  async lint(ref: string): Promise<LintFinding[]> {
+    const { databases, served } = this.#deps
+    const schemas = await served(ref)
+    const { sql } = await databases.openProject(ref)
+    const findings: LintFinding[] = []
+    for (const { name, level, why, mend, find } of RULES)
+      for (const { object } of await find(sql, schemas)) findings.push({ rule: name, level, object, why, mend })
+    return findings
+  }
+
+  /**
+   * What makes of a database that these files have made the one that is there: SQL for the next file.
+   * @throws MayflyError migration_failed when a file does not run in an empty database
+   */
+  async diff(ref: string, wanted: readonly WantedMigration[]): Promise<Difference> {
+    return await this.#besides(ref, async (shadow) => {
+      for (const { name, sql, checksum } of wanted) await this.#run(shadow, name, sql ?? '', checksum)
+    })
+  }
+
+  /** The tables, functions and rights of a database as SQL for an empty one. No rows. */
+  async dump(ref: string): Promise<Difference> {
+    return await this.#besides(ref, async () => {})
+  }
+
+  /** Takes away what a life that was ended left of a comparison. */
+  async dropProject(ref: string): Promise<void> {
+    if (this.#canCompare) await this.#deps.databases.dropProject(shadowOf(ref))
+  }
+
+  get #canCompare(): boolean {
+    return this.#deps.databases.kind.startsWith('embedded')
+  }
+
+  /** Compares with a database that is made for this alone and goes with it. */
+  async #besides(ref: string, make: (shadow: string) => Promise<void>): Promise<Difference> {
+    const { databases } = this.#deps
+    // On a server that projects share, each has roles of its own, in whose names all differs.
+    if (!this.#canCompare)
+      throw new MayflyError('bad_request', 'databases are compared where PostgreSQL is embedded; this node has an external one: use pg_dump with it')
+    const shadow = shadowOf(ref)
+    return await this.#alone(ref, async () => {
+      await databases.dropProject(shadow)
+      try {
+        await databases.ensureProject(shadow)
+        await make(shadow)
+        return await difference(await databases.ownerConnection(shadow), await databases.ownerConnection(ref))
+      } finally {
+        await databases.dropProject(shadow)
+      }
+    })
+  }
+
   async #run(ref: string, name: string, sql: string, checksum: string | null): Promise<readonly string[]> {
     const script = scriptOf(name, sql)
     await using session = await this.#session(ref)
@@ -147,6 +214,9 @@ export class Migrations {
     return await work()
   }
 }
+
+/** A name that no project can have, and short: a socket's path ends soon. */
+const shadowOf = (ref: string) => `shadow_${createHash('sha256').update(ref).digest('hex').slice(0, 8)}`
 
 export function statusOf(wanted: readonly WantedMigration[], rows: readonly AppliedRow[]): MigrationStatus[] {
   const applied = new Map(rows.map((row) => [row.name, row]))

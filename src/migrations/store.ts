@@ -34,11 +34,11 @@ export const noteApplied = (session: SqlSession, name: string, checksum: string,
     [name, checksum, finished],
   )
 
-/** What is the owner's in the database: its extensions, schemas and publications. */
+/** What is the owner's in the database: its extensions, schemas and publications, but for the one that every project has. */
 export const ownedBy = (session: SqlSession) =>
   session.run(`
     select 'extension' as kind, extname as name from pg_catalog.pg_extension where extowner = current_user::pg_catalog.regrole
-    union all select 'publication', pubname from pg_catalog.pg_publication where pubowner = current_user::pg_catalog.regrole
+    union all select 'publication', pubname from pg_catalog.pg_publication where pubowner = current_user::pg_catalog.regrole and pubname <> 'supabase_realtime'
     union all select 'schema', nspname from pg_catalog.pg_namespace
                where nspowner = current_user::pg_catalog.regrole and nspname !~ '^pg_(toast_)?temp_'
     order by 1, 2`)
@@ -47,6 +47,7 @@ export const drop = (session: SqlSession, kind: string, quotedName: string) => s
 /** The schema `public` as a new project has it. */
 export const makePublic = async (session: SqlSession): Promise<void> => {
   await session.run('create schema public')
+  await session.run("comment on schema public is 'standard public schema'")
   await session.run('grant usage on schema public to public, anon, authenticated, service_role')
   for (const what of ['tables', 'routines', 'sequences'])
     await session.run(`alter default privileges in schema public grant all on ${what} to anon, authenticated, service_role`)

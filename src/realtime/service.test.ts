@@ -62,6 +62,7 @@ class FarEnd implements Socket {
     this.closed ??= 1006
     this.leave()
   }
+  listen(): void {}
   onFrame(take: (frame: string | Buffer) => void): void {
     this.#take = take
   }

@@ -209,6 +209,42 @@ describe('tables as code', () => {
     assert.equal((await serviceOf(node.ready).from('todos').select('title').eq('title', 'planted')).data?.length, 2)
   })
 
+  it('tells what was changed by hand, as the next migration, which makes the same', async () => {
+    assert.match(db('diff').stdout, /nothing else/)
+    const owner = await ownerOf(node.data, node.ready.project.ref)
+    try {
+      await owner.query(
+        'alter table todos add column done boolean not null default false; create index on todos (done); create policy own on todos for update to authenticated using (done) with check (true); create view open as select id from todos where not done; grant select on open to anon',
+      )
+      const shown = db('diff')
+      assert.match(shown.stdout, /ADD COLUMN "done" boolean/, shown.stderr)
+      assert.match(db('diff', '--file', 'By hand').stdout, /0201_by_hand\.sql/)
+      await owner.query('drop view open; alter table todos drop column done cascade')
+      assert.match(db('diff').stdout, /This takes rows away|DROP|ADD COLUMN/i)
+      assert.equal(db('up').code, 0)
+      const { rows } = await owner.query("select count(*)::int as count from pg_policies where tablename = 'todos'")
+      assert.deepEqual(rows, [{ count: 2 }])
+    } finally {
+      await owner.end()
+    }
+    assert.match(db('diff').stdout, /nothing else/)
+    assert.deepEqual(readdirSync(path.join(node.data, 'pg', 'projects')), [node.ready.project.ref], 'a database that was compared with is left')
+    const dump = mayfly(['db', 'dump', '--data', node.data]).stdout
+    assert.match(dump, /CREATE TABLE "public"\."todos"/)
+    assert.equal((await post('/reset', { project: node.ready.project.ref })).status, 200)
+    assert.equal((await post('/seed', { name: 'dump.sql', sql: dump })).status, 200)
+    assert.equal(mayfly(['db', 'dump', '--data', node.data]).stdout, dump, 'a dump makes what it was made of')
+  })
+
+  it('finds what is unsafe, says why and how to mend it', () => {
+    const found = mayfly(['db', 'lint', '--data', node.data])
+    assert.equal(found.code, 1)
+    assert.match(found.stdout, /error {2}view_without_invoker {2}view public\.open\n.*all rows\n.*security_invoker = true/)
+    const { findings } = JSON.parse(mayfly(['db', 'lint', '--data', node.data, '--json']).stdout) as { findings: { rule: string; object: string }[] }
+    assert.ok(findings.some(({ rule, object }) => rule === 'rls_missing' && object === 'table public.more'))
+    assert.ok(!findings.some(({ object }) => object === 'table public.todos'))
+  })
+
   const filesNow = () =>
     readdirSync(migrations)
       .filter((name) => name !== 'seed.sql')

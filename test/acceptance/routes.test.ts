@@ -229,6 +229,15 @@ describe('every route', () => {
     { route: 'GET /api/v1/projects/:ref/sites', access: 'manage', at: () => '/api/v1/projects/demo/sites', ok: 200 },
     { route: 'POST /api/v1/projects/:ref/migrations', access: 'manage', at: () => '/api/v1/projects/demo/migrations', body: () => '{"files": []}', ok: 200 },
     {
+      route: 'POST /api/v1/projects/:ref/migrations/diff',
+      access: 'manage',
+      at: () => '/api/v1/projects/demo/migrations/diff',
+      body: () => '{"files": []}',
+      ok: 200,
+    },
+    { route: 'POST /api/v1/projects/:ref/migrations/dump', access: 'manage', at: () => '/api/v1/projects/demo/migrations/dump', body: () => '{}', ok: 200 },
+    { route: 'GET /api/v1/projects/:ref/migrations/lint', access: 'manage', at: () => '/api/v1/projects/demo/migrations/lint', ok: 200 },
+    {
       route: 'POST /api/v1/projects/:ref/migrations/seed',
       access: 'manage',
       at: () => '/api/v1/projects/demo/migrations/seed',

@@ -1,0 +1,180 @@
+import type { Duplex } from 'node:stream'
+import pg from 'pg'
+import { openDatabaseStream } from '../../client/database.ts'
+import { UnreachableError } from '../../client/client.ts'
+import type { Cell, Column } from './rows.ts'
+
+/** Where the session goes. */
+export interface SessionAt {
+  readonly url: string
+  readonly key: string
+  readonly project: string
+}
+
+/** What a statement gives, as it comes. */
+export interface Taker {
+  readonly columns: (columns: readonly Column[]) => void
+  readonly row: (row: readonly Cell[]) => void
+  /** What COPY gives to the client. */
+  readonly copied: (chunk: Buffer) => void
+  /** Fires when whoever reads takes more again; null where it takes more already. */
+  readonly full: () => Promise<void> | null
+}
+
+/** The command tag, with how many rows it speaks of. */
+export interface Done {
+  readonly tag: string
+  readonly rows: number | null
+  readonly hasColumns: boolean
+}
+
+interface Wire {
+  readonly stream: Duplex
+  sendCopyFromChunk(chunk: Buffer): void
+  endCopyFrom(): void
+  sendCopyFail(why: string): void
+}
+interface Inner {
+  readonly connection: Wire
+  readonly processID: number
+  readonly secretKey: number
+  getTransactionStatus(): 'I' | 'T' | 'E' | null
+}
+type Message = { readonly fields: { readonly name: string; readonly dataTypeID: number }[] }
+
+/** Text as PostgreSQL wrote it. */
+const AS_IT_IS = { getTypeParser: () => (value: unknown) => value }
+
+/** A statement whose rows are handed on as they come, and are kept nowhere. */
+class Streamed extends pg.Query {
+  readonly #taker: Taker
+  readonly #data: string | null
+
+  constructor(text: string, data: string | null, taker: Taker) {
+    super({ text, rowMode: 'array', types: AS_IT_IS } as never)
+    this.#taker = taker
+    this.#data = data
+  }
+  handleRowDescription(message: Message): void {
+    this.#taker.columns(message.fields.map(({ name, dataTypeID }) => ({ name, type: dataTypeID })))
+    ;(Object.getPrototypeOf(Streamed.prototype) as { handleRowDescription(of: Message): void }).handleRowDescription.call(this, message)
+  }
+  handleCopyInResponse(connection: Wire): void {
+    if (this.#data === null) {
+      connection.sendCopyFail('no data follows; use -f with the rows behind the statement, and \\. on a line of its own')
+      return
+    }
+    const bytes = Buffer.from(this.#data)
+    for (let at = 0; at < bytes.length; at += 65_536) connection.sendCopyFromChunk(bytes.subarray(at, at + 65_536))
+    connection.endCopyFrom()
+  }
+  handleCopyData(message: { readonly chunk: Buffer }): void {
+    this.#taker.copied(message.chunk)
+  }
+}
+
+/** One session in a project's database, as its owner. */
+export class DatabaseSession implements AsyncDisposable {
+  readonly #client: pg.Client
+  readonly #at: SessionAt
+  readonly #lost = Promise.withResolvers<never>()
+
+  private constructor(client: pg.Client, at: SessionAt) {
+    this.#client = client
+    this.#at = at
+    this.#lost.promise.catch(() => {})
+    client.on('error', (error) => this.#lost.reject(new UnreachableError(at.url, error)))
+    client.once('end', () => this.#lost.reject(new UnreachableError(at.url, new Error('the session ended'))))
+  }
+
+  /** @throws ApiError, UnreachableError, pg.DatabaseError */
+  static async open(at: SessionAt, onNotice: (notice: { readonly severity?: string; readonly message?: string }) => void): Promise<DatabaseSession> {
+    const stream = asSocket(await openDatabaseStream(at.url, at.key, at.project))
+    const client = new pg.Client({ stream: () => stream, user: 'postgres', database: 'postgres', application_name: 'mayfly psql' } as pg.ClientConfig)
+    client.on('notice', (notice) => onNotice(notice as { severity?: string; message?: string }))
+    await client.connect()
+    return new DatabaseSession(client, at)
+  }
+
+  /** `I` idle, `T` in a transaction, `E` in one that has failed. */
+  get state(): 'I' | 'T' | 'E' | null {
+    return (this.#client as unknown as Inner).getTransactionStatus()
+  }
+
+  onNotification(take: (channel: string, payload: string) => void): void {
+    this.#client.on('notification', ({ channel, payload }) => take(channel, payload ?? ''))
+  }
+
+  /** @throws pg.DatabaseError, UnreachableError */
+  async run(text: string, data: string | null, taker: Taker): Promise<Done> {
+    const { stream } = (this.#client as unknown as Inner).connection
+    let hasColumns = false
+    let isPaused = false
+    // What the terminal or the file does not take waits in PostgreSQL.
+    const pause = () => {
+      const full = isPaused ? null : taker.full()
+      if (full === null) return
+      isPaused = true
+      stream.pause()
+      void full.then(() => {
+        isPaused = false
+        stream.resume()
+      })
+    }
+    const query = new Streamed(text, data, {
+      ...taker,
+      columns: (columns) => {
+        hasColumns = true
+        taker.columns(columns)
+      },
+      copied: (chunk) => {
+        taker.copied(chunk)
+        pause()
+      },
+    })
+    const ended = new Promise<Done>((resolve, reject) => {
+      query.on('row', (row) => {
+        taker.row(row as unknown as Cell[])
+        pause()
+      })
+      query.on('error', reject)
+      query.on('end', (result) => {
+        const last = (Array.isArray(result) ? result.at(-1) : result) as pg.QueryResult | undefined
+        resolve({ tag: last?.command ?? '', rows: last?.rowCount ?? null, hasColumns })
+      })
+    })
+    this.#client.query(query)
+    return await Promise.race([ended, this.#lost.promise])
+  }
+
+  /** All rows of a question of our own. */
+  async ask(text: string, values: readonly string[] = []): Promise<(string | null)[][]> {
+    const query = { text, values: [...values], rowMode: 'array' as const, types: AS_IT_IS }
+    return (await Promise.race([this.#client.query(query as never), this.#lost.promise]) as unknown as { rows: (string | null)[][] }).rows // biome-ignore format: one line
+  }
+
+  /** Ends what runs, by a connection beside it. */
+  async cancel(): Promise<void> {
+    const { processID, secretKey } = this.#client as unknown as Inner
+    const packet = Buffer.alloc(16)
+    for (const [at, value] of [16, 80_877_102, processID, secretKey].entries()) packet.writeInt32BE(value, at * 4)
+    const { url, key, project } = this.#at
+    const stream = await openDatabaseStream(url, key, project)
+    stream.on('error', () => {})
+    stream.end(packet)
+    stream.resume()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.race([this.#client.end(), this.#lost.promise]).catch(() => {})
+  }
+}
+
+/** What the driver does with a socket beside reading and writing. */
+function asSocket(stream: Duplex): Duplex {
+  const connect = () => {
+    process.nextTick(() => stream.emit('connect'))
+    return stream
+  }
+  return Object.assign(stream, { connect, setNoDelay: () => stream, setKeepAlive: () => stream, ref: () => stream, unref: () => stream })
+}
