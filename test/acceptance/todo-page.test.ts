@@ -74,9 +74,11 @@ describe('the shared lists of examples/todo, in Chromium', { skip }, () => {
     removeFolder(below)
   })
 
-  it('is deployed as it is, and its types are those of its tables', () => {
+  it('is deployed as it is, its types are those of its tables, and lint finds nothing in them', () => {
     const again = mayfly(['deploy', FOLDER, '--data', node.data])
     assert.match(again.stdout, /nothing changes/i)
+    const lint = mayfly(['db', 'lint', '--data', node.data])
+    assert.deepEqual([lint.code, lint.stdout.trim()], [0, 'Nothing was found.'], lint.stderr)
     assert.equal(mayfly(['types', '--data', node.data]).stdout, readFileSync(path.join(FOLDER, 'site', 'database.ts'), 'utf8'))
   })
 
