@@ -9,6 +9,9 @@ import { RULES } from './lint/store.ts'
 import { lineAt, parseScript, type Script, ScriptError, type Statement } from './script.ts'
 import { type AppliedRow, beOwner, begin, commit, drop, forgetApplied, lockMigrations, makePublic, noteApplied, ownedBy, selectApplied } from './store.ts'
 
+/** What lies in them is the node's: it makes policies there by itself, as for the buckets of a project file. */
+const NODE_SCHEMAS = ['auth', 'storage', 'realtime', 'mayfly']
+
 /** A file of a project's migrations; null for a text that is not needed, as it ran. */
 export interface WantedMigration {
   readonly name: string
@@ -160,7 +163,7 @@ export class Migrations {
       try {
         await databases.ensureProject(shadow)
         await make(shadow)
-        return await difference(await databases.ownerConnection(shadow), await databases.ownerConnection(ref))
+        return await difference(await databases.ownerConnection(shadow), await databases.ownerConnection(ref), NODE_SCHEMAS)
       } finally {
         await databases.dropProject(shadow)
       }

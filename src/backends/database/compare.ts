@@ -10,10 +10,11 @@ export interface Difference {
 
 /**
  * What has to be run in one database so that it has what the other has: schemas, tables, functions, policies, rights, no
- * rows. Both are read in sessions of the roles that the connections name, whose rights are all that what was found runs by.
+ * rows. Both are read in sessions of the roles that the connections name, whose rights are all that what was found runs by:
+ * so policies in schemas of the node, which no owner may make, are left out.
  * @throws DatabaseError, or what the library met
  */
-export async function difference(from: Connection, to: Connection): Promise<Difference> {
+export async function difference(from: Connection, to: Connection, schemasOfTheNode: readonly string[]): Promise<Difference> {
   // Who compares loads it: it is larger than the rest of what a node starts with.
   const [{ extract }, { plan }] = await Promise.all([import('@supabase/pg-delta/extract'), import('@supabase/pg-delta/plan')])
   await using opened = new AsyncDisposableStack()
@@ -23,7 +24,9 @@ export async function difference(from: Connection, to: Connection): Promise<Diff
     return await extract(pool)
   }
   const [source, desired] = await Promise.all([read(from), read(to)])
-  const made = plan(source.factBase, desired.factBase)
+  const made = plan(source.factBase, desired.factBase, {
+    policy: { id: 'owner', filter: [{ match: { all: [{ kind: 'policy' }, { schema: [...schemasOfTheNode] }] }, action: 'exclude' }] },
+  })
   return {
     statements: [
       ...made.preamble.map(({ name, value }) => ({ sql: `set ${name} = ${value}`, losesRows: false, inTransaction: true })),
