@@ -6,11 +6,14 @@ import { SqlSession } from '../backends/database/sql-session.ts'
 import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { RULES } from './lint/store.ts'
-import { lineAt, parseScript, type Script, ScriptError, type Statement } from './script.ts'
+import { lineAt, NO_TRANSACTION, parseScript, type Script, ScriptError, type Statement } from './script.ts'
 import { type AppliedRow, beOwner, begin, commit, drop, forgetApplied, lockMigrations, makePublic, noteApplied, ownedBy, selectApplied } from './store.ts'
 
 /** What lies in them is the node's: it makes policies there by itself, as for the buckets of a project file. */
 const NODE_SCHEMAS = ['auth', 'storage', 'realtime', 'mayfly']
+
+/** active_sql_transaction: what PostgreSQL does outside of transactions only. */
+const NOT_IN_TRANSACTION = '25001'
 
 /** A file of a project's migrations; null for a text that is not needed, as it ran. */
 export interface WantedMigration {
@@ -280,7 +283,9 @@ async function endWell(name: string, script: Script, session: SqlSession): Promi
 
 function told(error: unknown, name: string, script: Script, statement: Statement, when: string | null = null): unknown {
   if (!(error instanceof DatabaseError) || error.isAway) return error
-  const more = [error.detail, error.hint].filter((text) => text !== null && text !== '')
+  const alone =
+    error.sqlState === NOT_IN_TRANSACTION && script.inTransaction ? `With the line \`${NO_TRANSACTION}\` before its first statement a file has none` : null
+  const more = [error.detail, error.hint, alone].filter((text) => text !== null && text !== '')
   const left = script.inTransaction ? 'Nothing of the file stays.' : 'The file has no transaction: what ran before this line stays.'
   const place = when ?? `line ${lineAt(statement, error.position)}`
   return new MayflyError(
