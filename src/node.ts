@@ -27,7 +27,7 @@ import { Deployments } from './deployments/index.ts'
 import { upgrades as doorUpgrades } from './door/http.ts'
 import { Door, type DoorPlace } from './door/index.ts'
 import { Migrations } from './migrations/index.ts'
-import { ConsoleListener, Content, Gateway, HostNames, isConsoleName, TrustedProxies, usualWorkers } from './gateway/index.ts'
+import { ConsoleListener, Content, Gateway, HostNames, isConsoleName, OwnPorts, TrustedProxies, usualWorkers } from './gateway/index.ts'
 import type { Host } from './host.ts'
 import { destinationsOf, inspectUpgrades, Invoker, Queue, SlotLender } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
@@ -324,6 +324,8 @@ export class RunningNode implements AsyncDisposable {
         log,
       }),
     )
+    const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
+    const ownPorts = opening.use(new OwnPorts({ database: databases.control, gateway: () => gateway as Gateway, host: settings.host, tls: tlsOf(config), log }))
     const projects: Projects = new Projects({
       databases,
       sealer,
@@ -347,6 +349,7 @@ export class RunningNode implements AsyncDisposable {
         await triggers.dropProject(project.ref)
         await queue.dropProject(project.ref)
         door.end(project.ref, 'all')
+        ownPorts.close(project.ref)
         await realtime.dropProject(project.ref)
         await tables.dropProject(project.ref)
         await migrations.dropProject(project.ref)
@@ -390,7 +393,6 @@ export class RunningNode implements AsyncDisposable {
         enter: (ref) => pausing.enter(ref),
       }),
     )
-    const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
     const deployments = opening.use(
       new Deployments({
         control: databases.control,
@@ -440,6 +442,7 @@ export class RunningNode implements AsyncDisposable {
       userAdmin,
       projects,
       pausing,
+      ownPorts,
       content,
       sandbox,
       room,
@@ -522,6 +525,7 @@ export class RunningNode implements AsyncDisposable {
     )
     const listening = await listen(served, consoleListener, config, directory, workforce !== null)
     port = listening.port
+    await ownPorts.start()
     doorPlace = await listenForPostgres(opening, door, config, directory, port)
     const scheme = settings.tlsCert === null ? 'http' : 'https'
     const shown = settings.host === '0.0.0.0' || settings.host === '::' ? '127.0.0.1' : settings.host?.includes(':') ? `[${settings.host}]` : settings.host
@@ -577,6 +581,7 @@ export class RunningNode implements AsyncDisposable {
       drain: async () => {
         isReady = false
         draining.abort()
+        ownPorts.leave()
         const from = clock.monotonic()
         if (workforce) {
           // Their calls need this process until they are over.
