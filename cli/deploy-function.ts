@@ -1,4 +1,4 @@
-import type { Client } from '../client/client.ts'
+import { ApiError, type Client } from '../client/client.ts'
 import { deployPacked, type Packed, packFolder } from '../client/deploy.ts'
 import { readyApp } from '../client/ready-app.ts'
 import { planFunction, promote } from '../client/versions.ts'
@@ -30,7 +30,7 @@ export async function deployFunction(
   if (how.dryRun) return await planOnly(client, project, (await ready().finally(() => progress(''))).packed, how)
   const work = async () => {
     const { packed, build, sent } = await ready()
-    const deployed = await deployPacked(client, project, packed, hear)
+    const deployed = await deployPacked(client, project, packed, hear).catch(async (error: unknown) => await inOwnLines(error, packed))
     const told = [...(packed.app?.warnings ?? []), ...(build?.warnings ?? [])]
     const made = { ...deployed, sent: sent || deployed.sent, warnings: [...told, ...deployed.warnings] }
     return { packed, made, promoted: how.to === null ? null : await promote(client, project, packed.name, how.to, null) }
@@ -60,6 +60,17 @@ export async function deployFunction(
   print(made.changed ? green('Deployed.') : 'Nothing changes: the node has exactly this already.')
   if (promoted) print(promoted.changed ? green(told(packed.name, promoted.alias)) : told(packed.name, promoted.alias))
   print(callOf(packed.name))
+}
+
+/** Places of the bundle as those of the user's files. */
+async function inOwnLines(error: unknown, { name, root, code }: Packed): Promise<never> {
+  if (error instanceof ApiError && root !== undefined && code) {
+    const { Stacks } = await import('./dev/stacks.ts')
+    const stacks = new Stacks()
+    stacks.set(name, root, code)
+    error.message = stacks.mapped(name, error.message)
+  }
+  throw error
 }
 
 async function planOnly(client: Client, project: string, packed: Packed, how: HowToDeploy): Promise<void> {

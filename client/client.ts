@@ -16,10 +16,14 @@ export class ApiError extends Error {
   }
 }
 
+/** What only a connection that is refused does not need: of a certificate, a name, a time-out. */
+const metBy = (cause: unknown) =>
+  cause instanceof Error && cause.message !== '' && !/ECONNREFUSED|fetch failed/.test(cause.message) ? ` (${cause.message})` : ''
+
 /** The node could not be reached at all. */
 export class UnreachableError extends Error {
   constructor(url: string, cause: unknown) {
-    super(`no node answers at ${url}. Is it running there? \`npx mayfly up\` starts one on this machine.`, { cause })
+    super(`no node answers at ${url}${metBy(cause)}. Is it running there? \`npx mayfly up\` starts one on this machine.`, { cause })
     this.name = 'UnreachableError'
   }
 }

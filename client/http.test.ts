@@ -75,3 +75,10 @@ test('what nobody reads keeps nobody from ending: it flows off', async () => {
   assert.equal((await ask(url, { method: 'DELETE', headers: {} })).status, 200)
   assert.equal(await written.promise, true)
 })
+
+test('a node that is not reached says what was met, but where nobody listens', () => {
+  const met = (cause: unknown) => new UnreachableError('https://a', cause).message
+  assert.match(met(new Error('self-signed certificate')), /^no node answers at https:\/\/a \(self-signed certificate\)\. Is it/)
+  for (const cause of [new Error('connect ECONNREFUSED 127.0.0.1:1'), new TypeError('fetch failed'), null])
+    assert.match(met(cause), /^no node answers at https:\/\/a\. Is it/)
+})

@@ -95,7 +95,7 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
       try {
         if (instead === null || sandboxes.hasLoaded(specs.of(instead))) await sandboxes.start(specs.of(version))
       } catch (error) {
-        if (error instanceof LoadError) return { type: error.errorType, message: error.errorMessage }
+        if (error instanceof LoadError) return { type: error.errorType, message: error.errorWithPlace }
         log.warn({ project: version.project, function: version.functionName, error: String(error) }, 'no sandbox was started ahead of the first call')
       }
       return null

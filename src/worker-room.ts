@@ -117,7 +117,7 @@ export function openWorkerRoom(opening: AsyncDisposableStack, deps: WorkerRoomDe
           await sandboxes.start(specs.of(version))
         }
       } catch (error) {
-        if (error instanceof LoadError) return { fault: { type: error.errorType, message: error.errorMessage } }
+        if (error instanceof LoadError) return { fault: { type: error.errorType, message: error.errorWithPlace } }
         log.warn({ project: version.project, function: version.functionName, error: String(error) }, 'no sandbox was started ahead of the first call')
       }
       return { fault: null }

@@ -113,7 +113,10 @@ function commandOf(pid) {
 
 /** `import` asks a module of Node for each of its exports, some of which load more: a third of what a short command takes. */
 function nodesOwn(build) {
-  build.onResolve({ filter: /^node:/ }, ({ path: name }) => ({ path: name, namespace: 'node' }))
+  // What is imported later has its names from Node: of a module that is written thus there would be none but `default`.
+  build.onResolve({ filter: /^node:/ }, ({ path: name, kind }) =>
+    kind === 'dynamic-import' ? { path: name, external: true } : { path: name, namespace: 'node' },
+  )
   build.onLoad({ filter: /./, namespace: 'node' }, ({ path: name }) => ({ contents: `module.exports = process.getBuiltinModule(${JSON.stringify(name)})` }))
 }
 

@@ -116,3 +116,21 @@ process.stdout.write(all.join(' '))
     rmSync(root, { recursive: true, force: true })
   }
 })
+
+test('what a command is made of has the modules of Node, also those that it imports later', async () => {
+  const root = mkdtempSync(path.join(tmpdir(), 'program-'))
+  try {
+    for (const folder of ['cli', 'src', 'node_modules']) mkdirSync(path.join(root, folder))
+    writeFileSync(
+      path.join(root, 'cli', 'main.ts'),
+      "import { sep } from 'node:path'\nconst { Agent } = await import('node:https')\nprocess.stdout.write(`${sep} ${typeof Agent}`)\n",
+    )
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    assert.equal(await makeProgram(root, 'commands'), true)
+    const made = programOf(root, 'commands')
+    assert.ok(made.endsWith('.mjs'), made)
+    assert.equal(execFileSync(process.execPath, [made], { encoding: 'utf8' }), '/ function')
+  } finally {
+    rmSync(root, { recursive: true, force: true })
+  }
+})

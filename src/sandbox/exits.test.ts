@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { howItEnded, messageIn, whyItEnded } from './exits.ts'
+import { howItEnded, messageIn, placeIn, whyItEnded } from './exits.ts'
 
 test('ends are told in Lambda’s words', () => {
   assert.equal(howItEnded({ code: 0, signal: 0 }), 'Runtime exited without providing a reason')
@@ -30,4 +30,18 @@ test('what an error says is read from whatever it holds', () => {
   ] as const) {
     assert.equal(messageIn(Buffer.from(payload)), message)
   }
+})
+
+test('where code of one’s own failed is the first frame that is neither the runtime’s nor Node’s', () => {
+  const own = '    at file:///var/task/index.mjs:2:9'
+  const others = ['    at node:internal/modules/esm:1:1', '    at load (file:///var/runtime/node/bootstrap.mjs:5:1)']
+  for (const [trace, place] of [
+    [['TypeError: at', ...others, own, `${own}1`], own],
+    [['TypeError: at', ...others], ''],
+    [[5, null, `    at ${'x'.repeat(1_000)}`], `    at ${'x'.repeat(293)}`],
+    ['no list', ''],
+  ] as const) {
+    assert.equal(placeIn(Buffer.from(JSON.stringify({ trace }))), place)
+  }
+  assert.equal(placeIn(Buffer.from('no JSON')), '')
 })

@@ -56,3 +56,17 @@ export function messageIn(payload: Uint8Array): string {
     return ''
   }
 }
+
+/** Where code of one's own failed, of an error's JSON: the first frame of its stack that is neither the runtime's nor Node's. Empty where it says none. */
+export function placeIn(payload: Uint8Array): string {
+  try {
+    const { trace } = JSON.parse(Buffer.from(payload).toString('utf8')) as { trace?: unknown }
+    const frames = Array.isArray(trace) ? trace.filter((line): line is string => typeof line === 'string' && /^\s+at /.test(line)) : []
+    return frames.find((line) => !NOT_OWN.test(line))?.slice(0, MAX_FRAME) ?? ''
+  } catch {
+    return ''
+  }
+}
+
+const NOT_OWN = /\bnode:|\/runtimes?\/node\//
+const MAX_FRAME = 300

@@ -2,7 +2,7 @@ import type { Leaving } from '../lib/leaving.ts'
 import type { FileHandle } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import type { EgressPolicy } from '../core/egress.ts'
-import { messageIn } from './exits.ts'
+import { messageIn, placeIn } from './exits.ts'
 
 /** What a sandbox is booted with; `provided` runs what the function brings, by whatever name it asks for it. */
 export type RuntimeName = 'nodejs22.x' | 'nodejs24.x' | 'nodejs26.x' | 'python3.x' | 'provided'
@@ -195,6 +195,12 @@ export class LoadError extends Error {
   /** What the error's JSON says, for people. */
   get errorMessage(): string {
     return messageIn(this.payload)
+  }
+
+  /** The same, with the line of one's own code on a line of its own. */
+  get errorWithPlace(): string {
+    const place = placeIn(this.payload)
+    return place === '' ? this.errorMessage : `${this.errorMessage}\n${place}`
   }
 
   /** The same, of a call that asked for the load. */

@@ -89,6 +89,13 @@ describe('mayfly dev', () => {
     writeFileSync(path.join(app, 'hello', 'index.ts'), 'export const handler = (\n')
     assert.match(String((await dev.event('failed', undefined, from)).message), /index\.ts:2:1: Unexpected end of file/)
     assert.equal((await call(deployed, 'hello')).text, 'one')
+    // So is code that does not load.
+    from = dev.events.length
+    writeFileSync(path.join(app, 'hello', 'index.ts'), `${code('two')}\nconst none: unknown = undefined\n;(none as { size: number }).size\n`)
+    const { message } = await dev.event('failed', undefined, from)
+    assert.match(String(message), new RegExp(`does not load.*TypeError: .*\\n\\s+at .*hello/index\\.ts:${code('two').split('\n').length + 2}:`))
+    assert.doesNotMatch(String(message), /index\.mjs|node:internal|runtime/)
+    assert.equal((await call(deployed, 'hello')).text, 'one')
     from = dev.events.length
     writeFileSync(path.join(app, 'hello', 'index.ts'), code('two'))
     await dev.event('deployed', undefined, from)

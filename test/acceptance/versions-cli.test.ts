@@ -128,7 +128,7 @@ describe('versions by the command line', () => {
     write('firm', { 'index.js': 'throw new Error("no settings")' })
     const { code: exit, stderr } = run('deploy', root, '--to', 'live')
     assert.equal(exit, 1)
-    assert.match(stderr, /does not load, the one before it stays: .*no settings/)
+    assert.match(stderr, /does not load, the one before it stays: .*no settings\n\s+at .*firm\/index\.js:1:7\n/)
     assert.deepEqual([await valueOf('firm'), await versionOf('firm:live')], ['good', '1'])
     // One that never served takes the calls as it is; its alias does not follow.
     const fresh = write('fresh', { 'index.js': 'throw new Error("no settings")' })
