@@ -22,6 +22,7 @@ const TEMPLATES: ReadonlyMap<string, Template> = new Map([
   ['http', { from: 'templates/http', what: 'answers requests, web-standard (the default)' }],
   ['api', { from: 'templates/api', what: 'a small API with its data in a bucket' }],
   ['photo-app', { from: 'examples/photo-app', what: 'a page, two buckets and a function that an upload starts', alone: true }],
+  ['todo', { from: 'examples/todo', what: 'lists that people share: a page with login on tables with policies, and no server' }],
   ['cron', { from: 'templates/cron', what: 'is for a time that comes again (stored; `invoke --event schedule` starts it until then)' }],
   ['queue', { from: 'templates/queue', what: 'is for messages of a queue (stored; `invoke --event queue` starts it until then)' }],
   ['lambda', { from: 'templates/lambda', what: 'a Lambda handler with a function URL' }],
@@ -85,7 +86,7 @@ function deployOf(at: string, { alone }: Template, name: string): string {
   return `  npx mayfly projects create ${ref} && npx mayfly deploy ${at} --project ${ref}`
 }
 
-const isText = (file: string) => /\.(ts|tsx|mts|js|mjs|json|md|html|css)$/.test(file)
+const isText = (file: string) => /\.(ts|tsx|mts|js|mjs|json|md|html|css|sql)$/.test(file)
 
 /** What is written, by its path below the folder. */
 async function filesOf(template: Template, name: string): Promise<Map<string, string>> {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import type { Client } from '../client/client.ts'
-import { type GivenKeys, readGivenKeys } from '../client/keys.ts'
+import { type GivenKeys, portOf, readGivenKeys, readGivenPort } from '../client/keys.ts'
 import {
   cloneProject,
   createProject,
@@ -24,6 +24,7 @@ interface Options {
   readonly concurrency?: string
   readonly weight?: string
   readonly importKeys?: string
+  readonly apiPort?: string
   readonly yes?: boolean
   readonly json?: boolean
 }
@@ -40,12 +41,17 @@ export function projectsCommand<O>(
     .option('--concurrency <n>', 'of `set`: how many of its calls run at once; `none`: as the node is set')
     .option('--weight <n>', 'of `set`: how much of a full node it has beside others, 1 to 100')
     .option('--import-keys <file>', 'of `create`: with the keys and the JWT secret in a file (`-`: stdin), such as the `.env` of a self-hosted Supabase')
+    .option(
+      '--api-port <n>',
+      'of `create`: a port where its API is served too, at the root instead of below /p/<ref>; also `port` in the file of --import-keys',
+    )
     .option('--yes', 'of `delete`: the project goes with its functions, data and files')
     .action(async (what: string | undefined, ref: string | undefined, copy: string | undefined, options: O & Options) => {
       const { profile, concurrency, weight } = options
       // Of `set` it is the limits that its functions are held to; of all else, as everywhere, which node is meant.
       const isSaid = (what === 'set' && profile !== undefined) || concurrency !== undefined || weight !== undefined
       if (isSaid && what !== 'set') throw new UsageError('--concurrency and --weight go with `projects set <ref>`')
+      if (options.apiPort !== undefined && what !== 'create') throw new UsageError('--api-port goes with `projects create <ref>`')
       switch (what) {
         case undefined:
         case 'ls':
@@ -56,11 +62,14 @@ export function projectsCommand<O>(
         }
         case 'create': {
           if (ref === undefined) throw new UsageError('projects create: say its ref, 3 to 40 of a-z, 0-9 and hyphens')
-          const given = options.importKeys === undefined ? undefined : givenKeys(options.importKeys)
-          const made = await createProject(at(options).client, ref, ref, given)
+          const given = options.importKeys === undefined ? null : givenKeys(options.importKeys)
+          const port = options.apiPort === undefined ? given?.port : apiPortOf(options.apiPort)
+          const made = await createProject(at(options).client, ref, ref, given?.keys, port ?? undefined)
           // Its keys are shown where they are asked for: on the console.
           return print(
-            options.json ? JSON.stringify({ project: made.project }) : `Made the project ${ref}. Deploy to it: npx mayfly deploy <folder> --project ${ref}`,
+            options.json
+              ? JSON.stringify({ project: made.project })
+              : `Made the project ${ref}${port == null ? '' : `, whose API is at port ${port} too`}. Deploy to it: npx mayfly deploy <folder> --project ${ref}`,
           )
         }
         case 'pause': {
@@ -103,13 +112,23 @@ export function projectsCommand<O>(
 }
 
 /** @throws UsageError */
-function givenKeys(file: string): GivenKeys {
+function givenKeys(file: string): { readonly keys: GivenKeys; readonly port: number | null } {
   try {
-    return readGivenKeys(readFileSync(file === '-' ? 0 : file, 'utf8'))
+    const text = readFileSync(file === '-' ? 0 : file, 'utf8')
+    return { keys: readGivenKeys(text), port: readGivenPort(text) }
   } catch (error) {
     // What cannot be read may stand in the message of a parser, and it is a secret.
     const why = error instanceof RangeError || (error instanceof Error && 'code' in error) ? error.message : 'it is not JSON'
     throw new UsageError(`--import-keys ${file}: ${why}`)
+  }
+}
+
+/** @throws UsageError */
+function apiPortOf(text: string): number {
+  try {
+    return portOf(text)
+  } catch {
+    throw new UsageError('--api-port: a whole number')
   }
 }
 
@@ -139,6 +158,7 @@ async function show({ json }: Options, client: Client, ref: string): Promise<voi
   const share = await showShare(client, ref)
   if (json) return print(JSON.stringify({ project, limits, share }))
   print(`${bold(project.ref)}  ${harmless(project.name)}  ${project.state}`)
+  if (project.apiPort !== undefined) print(`API: also at port ${project.apiPort}, at the root`)
   print(`limits: ${bold(project.profile)}  ${dim(limits.about)}`)
   for (const [what, value] of numbers(limits)) print(`  ${what.padEnd(22)}${value}`)
   print(saysShare(share))

@@ -98,6 +98,28 @@ const NAMES: Readonly<Record<string, keyof GivenKeys>> = {
   supabaseservicekey: 'serviceRoleKey',
 }
 
+const readPairs = (text: string): readonly (readonly [string, unknown])[] =>
+  /^\s*\{/.test(text)
+    ? Object.entries(JSON.parse(text) as Record<string, unknown>)
+    : text.split(/\r?\n/).flatMap((line) => {
+        const [, name, value] = /^\s*(?:export\s+)?([A-Za-z_][\w.-]*)\s*=\s*(.*?)\s*$/.exec(line) ?? []
+        return name === undefined || value === undefined ? [] : [[name, /^(["']).*\1$/.test(value) ? value.slice(1, -1) : value] as const]
+      })
+
+const PORT_NAMES: ReadonlySet<string> = new Set(['port', 'apiPort', 'API_PORT'])
+
+/** What the same file says of the port of the API: `port` or `apiPort` of JSON, or `API_PORT`. Null when it says nothing. @throws RangeError */
+export function readGivenPort(text: string): number | null {
+  const [, port] = readPairs(text).findLast(([name]) => PORT_NAMES.has(name)) ?? []
+  return port === undefined || port === null ? null : portOf(String(port))
+}
+
+/** @throws RangeError */
+export function portOf(text: string): number {
+  if (!/^\d{1,5}$/.test(text)) throw new RangeError('the port is a whole number')
+  return Number(text)
+}
+
 /** Reads JSON, or lines of `NAME=value` such as the `.env` of a self-hosted Supabase or `supabase status -o env`. @throws RangeError when no key is in it */
 export function readGivenKeys(text: string): GivenKeys {
   const given: { -readonly [K in keyof GivenKeys]: string } = {}
@@ -105,12 +127,7 @@ export function readGivenKeys(text: string): GivenKeys {
     const known = NAMES[name.toLowerCase().replaceAll(/[_\s.-]/g, '')]
     if (known && typeof value === 'string' && value !== '') given[known] = value
   }
-  if (/^\s*\{/.test(text)) for (const [name, value] of Object.entries(JSON.parse(text) as Record<string, unknown>)) take(name, value)
-  else
-    for (const line of text.split(/\r?\n/)) {
-      const [, name, value] = /^\s*(?:export\s+)?([A-Za-z_][\w.-]*)\s*=\s*(.*?)\s*$/.exec(line) ?? []
-      if (name !== undefined && value !== undefined) take(name, /^(["']).*\1$/.test(value) ? value.slice(1, -1) : value)
-    }
+  for (const [name, value] of readPairs(text)) take(name, value)
   if (Object.keys(given).length === 0) throw new RangeError('it names none of JWT_SECRET, ANON_KEY, SERVICE_ROLE_KEY, PUBLISHABLE_KEY and SECRET_KEY')
   return given
 }

@@ -7,6 +7,8 @@ export interface ProjectInfo {
   readonly state: string
   /** The name of its limit profile. */
   readonly profile: string
+  /** A port of its own, where its API is at the root. */
+  readonly apiPort?: number
 }
 
 interface Range {
@@ -38,8 +40,9 @@ export async function createProject(
   ref: string,
   name: string = ref,
   keys?: GivenKeys,
+  port?: number,
 ): Promise<{ readonly project: ProjectInfo; readonly keys: { readonly publishableKey: string; readonly secretKey: string } }> {
-  const response = await client.request('POST', '/api/v1/projects', JSON.stringify({ ref, name, keys }), JSON_BODY)
+  const response = await client.request('POST', '/api/v1/projects', JSON.stringify({ ref, name, keys, port }), JSON_BODY)
   return (await response.json()) as { project: ProjectInfo; keys: { publishableKey: string; secretKey: string } }
 }
 

@@ -27,7 +27,7 @@ import { Deployments } from './deployments/index.ts'
 import { upgrades as doorUpgrades } from './door/http.ts'
 import { Door, type DoorPlace } from './door/index.ts'
 import { Migrations } from './migrations/index.ts'
-import { ConsoleListener, Content, Gateway, HostNames, isConsoleName, TrustedProxies, usualWorkers } from './gateway/index.ts'
+import { ConsoleListener, Content, Gateway, HostNames, isConsoleName, OwnPorts, TrustedProxies, usualWorkers } from './gateway/index.ts'
 import type { Host } from './host.ts'
 import { destinationsOf, inspectUpgrades, Invoker, Queue, SlotLender } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
@@ -324,6 +324,8 @@ export class RunningNode implements AsyncDisposable {
         log,
       }),
     )
+    const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
+    const ownPorts = opening.use(new OwnPorts({ database: databases.control, gateway: () => gateway as Gateway, host: settings.host, tls: tlsOf(config), log }))
     const projects: Projects = new Projects({
       databases,
       sealer,
@@ -349,6 +351,7 @@ export class RunningNode implements AsyncDisposable {
         await triggers.dropProject(project.ref)
         await queue.dropProject(project.ref)
         door.end(project.ref, 'all')
+        ownPorts.close(project.ref)
         await realtime.dropProject(project.ref)
         await tables.dropProject(project.ref)
         await migrations.dropProject(project.ref)
@@ -392,7 +395,6 @@ export class RunningNode implements AsyncDisposable {
         enter: (ref) => pausing.enter(ref),
       }),
     )
-    const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
     const deployments = opening.use(
       new Deployments({
         control: databases.control,
@@ -442,6 +444,7 @@ export class RunningNode implements AsyncDisposable {
       userAdmin,
       projects,
       pausing,
+      ownPorts,
       content,
       sandbox,
       room,
@@ -524,6 +527,7 @@ export class RunningNode implements AsyncDisposable {
     )
     const listening = await listen(served, consoleListener, config, directory, workforce !== null)
     port = listening.port
+    await ownPorts.start()
     doorPlace = await listenForPostgres(opening, door, config, directory, port)
     const scheme = settings.tlsCert === null ? 'http' : 'https'
     const shown = settings.host === '0.0.0.0' || settings.host === '::' ? '127.0.0.1' : settings.host?.includes(':') ? `[${settings.host}]` : settings.host
@@ -579,6 +583,7 @@ export class RunningNode implements AsyncDisposable {
       drain: async () => {
         isReady = false
         draining.abort()
+        ownPorts.leave()
         const from = clock.monotonic()
         if (workforce) {
           // Their calls need this process until they are over.

@@ -1,13 +1,13 @@
 import path from 'node:path'
 import { routes as authRoutes } from './auth/http.ts'
 import { type Auth, keyRoutes, tokenRoutes, type Tokens, type UserAdmin, userRoutes, type Users } from './auth/index.ts'
-import type { Databases } from './backends/database/database.ts'
+import type { Databases, Tx } from './backends/database/database.ts'
 import type { Config } from './config.ts'
 import type { InvocationCounters } from './core/counters.ts'
 import type { DiskGuard } from './core/disk.ts'
 import type { Journal } from './core/journal.ts'
 import type { LogEntry } from './core/meter.ts'
-import type { ProjectRef } from './core/project.ts'
+import type { Project, ProjectRef } from './core/project.ts'
 import type { Pausing } from './core/pausing.ts'
 import type { Projects } from './core/projects.ts'
 import type { Route } from './core/route.ts'
@@ -24,7 +24,7 @@ import { routes as migrationRoutes } from './migrations/http.ts'
 import type { Migrations } from './migrations/index.ts'
 import type { FunctionRoom } from './function-room.ts'
 import { lambdaRoutes, projectConcurrencyRoutes, routes as functionRoutes, secretRoutes, urlRoutes } from './functions/index.ts'
-import { consoleRoutes, type Content, nodeRoutes, projectRoutes } from './gateway/index.ts'
+import { consoleRoutes, type Content, nodeRoutes, type OwnPorts, projectRoutes } from './gateway/index.ts'
 import type { Host } from './host.ts'
 import { callRoutes, type Invoker, lambdaInvokeRoutes, provisionedOf, type Queue, queueRoutes, urlDoorRoutes } from './invoke/index.ts'
 import type { Logs } from './observe/index.ts'
@@ -58,6 +58,7 @@ export interface Rooms {
   readonly userAdmin: UserAdmin
   readonly projects: Projects
   readonly pausing: Pausing
+  readonly ownPorts: OwnPorts
   readonly content: Content
   readonly sandbox: Awaited<ReturnType<typeof openSandboxRoom>>
   readonly room: FunctionRoom
@@ -93,7 +94,8 @@ export interface Rooms {
 
 /** Every route that the node has. */
 export function routeTable(rooms: Rooms): Route[] {
-  const { config, host, data, databases, disk, auth, tokens, projects, content, sandbox, room, invoker, queue, triggers, storage, tables, realtime } = rooms
+  const { config, host, data, databases, disk, auth, tokens, projects, content, sandbox, room, invoker, queue, triggers, storage, tables, realtime, ownPorts } =
+    rooms
   const { sites, deployments, migrations, logs, logJournal, usage, counters, lag, workforce, draining, stopping } = rooms
   const { clock, log } = host
   const { sandboxes } = sandbox
@@ -125,12 +127,25 @@ export function routeTable(rooms: Rooms): Route[] {
         const legacy = await tokens.legacy.reveal(project)
         return { ...(await auth.revealProjectKeys(project)), ...(legacy && { legacy }) }
       },
-      create: async (ref, name, profile, given) =>
-        await projects.create(ref, name, profile, async (tx, project) => {
+      create: async (ref, name, profile, given, port) => {
+        let asked: Project | null = null
+        const issue = async (tx: Tx, project: Project) => {
           const { publishableKey: publishable, secretKey: secret } = given
           await auth.issueProjectKeys(tx, project, { ...(publishable && { publishable }), ...(secret && { secret }) })
           if (given.legacy) await tokens.legacy.bring(tx, project, given.legacy)
-        }),
+          asked = project
+          if (port !== null) await ownPorts.bring(tx, project, port)
+        }
+        try {
+          return await projects.create(ref, name, profile, issue)
+        } catch (error) {
+          // What is in the control database comes to be at the next start, and its port is its own.
+          const made = asked as Project | null
+          if (made !== null && projects.find(made.ref)?.id !== made.id) ownPorts.close(made.ref)
+          throw error
+        }
+      },
+      portOf: (ref) => ownPorts.of(ref),
       defaultProject: DEFAULT_PROJECT,
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),

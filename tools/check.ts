@@ -30,7 +30,7 @@ export async function check(tests: () => Promise<Tally>): Promise<{ ok: boolean;
   // What was found in files that have not changed since is kept.
   const kept = (project: string) => path.join(ROOT, 'node_modules', '.cache', 'types', `${project.replaceAll('/', '-')}.tsbuildinfo`)
   const typesOf = (project: string) => run(bin('tsc'), ['--noEmit', '--incremental', '--tsBuildInfoFile', kept(project), '-p', project])
-  await step('types', () => ['.', 'examples/photo-app/site', 'console'].every(typesOf))
+  await step('types', () => ['.', 'examples/photo-app/site', 'examples/todo/site', 'console'].every(typesOf))
   await step('tidy', () => {
     const findings = tidy(readSources())
     for (const finding of findings) process.stdout.write(`${finding.check}: ${finding.path}: ${finding.what}\n`)

@@ -13,8 +13,9 @@ const at = (...parts) => path.join(import.meta.dirname, 'node_modules', ...parts
 const PROGRAMS = { npm: at('npm', 'bin', 'npm-cli.js'), pnpm: at('pnpm', 'bin', 'pnpm.cjs'), yarn: at('@yarnpkg', 'cli-dist', 'bin', 'yarn.js') }
 
 const OUTPUT = 8_000
-/** Of a package for who reads it: nothing that runs asks for it, and each file takes time at each deploy. Licences stay. */
-const UNUSED = /(?:\.d\.[cm]?ts|\.[cm]?js\.map|(?<!licen[cs]e|copying|notice)\.md)$/i
+/** What a compiler and a debugger read: each file takes time at each deploy. Anything else a package may read as it runs, Markdown too. */
+const UNUSED = /(?:\.d\.[cm]?ts|\.(?:[cm]?js|d\.[cm]?ts)\.map)$/i
+const COMPILERS = /(?:^|\/)node_modules\/(?:typescript|ts-morph|@ts-morph|@typescript)\//
 // One date for all, so that the same packages are the same bytes.
 const DATE = new Date(Date.UTC(1980, 0, 2))
 
@@ -157,15 +158,16 @@ const NOTES = new Set(
   ['.package-lock.json', '.modules.yaml', '.pnpm-workspace-state-v1.json', '.yarn-state.yml', '.package-map.json'].map((name) => `node_modules/${name}`),
 )
 
+/** Declarations and maps are left out, but where a compiler of TypeScript is among the packages: it reads them as it runs. */
+export const withoutUnused = (names) => (names.some((name) => COMPILERS.test(name)) ? names : names.filter((name) => !UNUSED.test(name)))
+
 /** @param whole  the app too, and not its packages alone */
 function archive(app, whole) {
   const zip = new yazl.ZipFile()
   const root = whole ? app : path.join(app, 'node_modules')
   const names = fs.existsSync(root) ? fs.readdirSync(root, { withFileTypes: true, recursive: true }) : []
-  const files = names
-    .filter((entry) => entry.isFile())
-    .map((entry) => path.relative(app, path.join(entry.parentPath, entry.name)))
-    .filter((name) => whole || !UNUSED.test(name))
+  const there = names.filter((entry) => entry.isFile()).map((entry) => path.relative(app, path.join(entry.parentPath, entry.name)))
+  const files = whole ? there : withoutUnused(there)
   for (const name of files.toSorted()) {
     if (NOTES.has(name) || name.startsWith('node_modules/.pnpm/')) continue
     const file = path.join(app, name)

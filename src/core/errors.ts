@@ -95,6 +95,7 @@ export const ERRORS = {
     hint: 'Ask for less, or have the operator give the project another limit profile: `mayfly projects set <ref> --profile <name>`.',
   },
   project_busy: { status: 409, retry: 'after', hint: 'End what the message names, or wait for it; then pause the project again.' },
+  port_taken: { status: 409, retry: 'never', hint: 'Choose another port, or end what has it.' },
   project_exists: { status: 409, retry: 'never', hint: 'Choose another ref.' },
   project_not_found: { status: 404, retry: 'never', hint: 'Check the ref of the project.' },
   queue_full: { status: 429, retry: 'after', hint: 'Wait until the queue is shorter; `mayfly dlq ls` and `mayfly logs` show what holds it up.' },

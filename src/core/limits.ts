@@ -55,6 +55,14 @@ export const LIMITS = {
     error: null,
     provenBy: 'test/acceptance/door.test.ts',
   },
+  projectPort: {
+    value: 65_535,
+    least: 1_024,
+    unit: 'count',
+    why: "a port of a project's own; those below are the system's, which an ordinary user may not open",
+    error: 'bad_request',
+    provenBy: 'test/acceptance/own-port.test.ts',
+  },
   requestHeaders: {
     value: 32 * KiB,
     unit: 'bytes',

@@ -51,7 +51,7 @@ describe('a registry that a user names', () => {
     ])
       await assert.rejects(ask(`http://${host}:${port}/x`), /no public address/, host)
     await assert.rejects(ask('http://93.184.216.34:25/x'), /no public address/)
-    await assert.rejects(ask('file:///etc/passwd'), /no way to a registry/)
+    await assert.rejects(ask('file:///etc/passwd'), /no way to a host/)
     assert.equal(asked.length, 0)
   })
 

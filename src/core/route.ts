@@ -52,6 +52,8 @@ export interface RequestContext {
   readonly keyFault?: MayflyError | null
   /** The host name is that of what is asked for, and nothing else of the node is reached by it. */
   readonly ownHost?: boolean
+  /** The port is the project's own, where its paths stand at the root. */
+  readonly ownPort?: boolean
   /** The origin that the client used, such as `http://127.0.0.1:54321`. */
   readonly origin: string
   /** How many functions stand before this request (recursion guard); 0 from outside. */

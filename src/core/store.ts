@@ -48,6 +48,12 @@ export const updatePaused = (sql: Ask, id: string) => sql<{ ref: ProjectRef }>`
 
 export const updateResumed = (sql: Ask, ref: ProjectRef) => sql`update mayfly.project set paused_at = null where ref = ${ref}`
 
+export const insertProjectPort = (tx: Tx, projectId: string, port: number) =>
+  tx`insert into mayfly.project_port (project_id, port) values (${projectId}, ${port})`
+
+export const selectProjectPorts = (sql: Ask) => sql<{ ref: ProjectRef; port: number }>`
+  select p.ref, o.port from mayfly.project_port o join mayfly.project p on p.id = o.project_id where p.state <> 'deleting' order by o.port`
+
 export const deleteProject = (sql: Ask, ref: ProjectRef) => sql`delete from mayfly.project where ref = ${ref} and state = 'deleting'`
 
 /** In the transaction of a change of definitions, keys or policies: caches compare it. */

@@ -67,8 +67,8 @@ async function describeAll(
   }
   const { row } = await transact(place.pool, snapshot, setting, rootQuery(schema), { judge: null, cancel: place.cancel, signal: context.signal })
   const visible = JSON.parse(row.body ?? '{"relations":[],"routines":[],"description":null}') as Visible
-  // Every project is there by its name, the default one too.
-  const base = new URL(`/p/${(context.project as Project).ref}/rest/v1`, context.origin)
+  // Every project is there by its name, the default one too; by its own port without.
+  const base = new URL(context.ownPort ? '/rest/v1' : `/p/${(context.project as Project).ref}/rest/v1`, context.origin)
   return {
     status: 200,
     headers: { 'content-type': contentTypeOf({ kind: 'openapi' }), ...(request.profile === null ? {} : { 'content-profile': schema }) },

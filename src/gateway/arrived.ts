@@ -11,7 +11,7 @@ import type { HeldBody } from './body-budget.ts'
 export type Known = Pick<
   RequestContext,
   'id' | 'method' | 'rawPath' | 'rawQuery' | 'headers' | 'rawHeaders' | 'params' | 'principal' | 'project' | 'remoteAddress' | 'origin' | 'depth'
-> & { readonly keyFault: MayflyError | null; readonly ownHost: boolean }
+> & { readonly keyFault: MayflyError | null; readonly ownHost: boolean; readonly ownPort: boolean }
 
 /** A request with its route: what its handler is given. A class, for an object with functions of its own for each request costs several times as much. */
 export class Arrived implements RequestContext {
@@ -27,6 +27,7 @@ export class Arrived implements RequestContext {
   readonly remoteAddress: string
   readonly keyFault: MayflyError | null
   readonly ownHost: boolean
+  readonly ownPort: boolean
   readonly origin: string
   readonly depth: number
   readonly leaving: LazyAbort
@@ -49,6 +50,7 @@ export class Arrived implements RequestContext {
     this.remoteAddress = known.remoteAddress
     this.keyFault = known.keyFault
     this.ownHost = known.ownHost
+    this.ownPort = known.ownPort
     this.origin = known.origin
     this.depth = known.depth
     this.leaving = leaving

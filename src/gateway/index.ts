@@ -8,5 +8,6 @@ export { HostNames, isConsoleName, isLoopbackName, TrustedProxies } from './door
 export { type CallAsked, HandOver } from './hand-over.ts'
 export { type AwsRequest, Gateway, type Processes } from './listener.ts'
 export { nodeRoutes } from './node-routes.ts'
+export { OwnPorts } from './own-ports.ts'
 export { Peer } from './peer.ts'
 export { projectRoutes } from './projects-routes.ts'

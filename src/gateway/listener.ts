@@ -90,6 +90,8 @@ interface Arrival {
   readonly visitor?: Principal
   /** Another process of the node took it in. */
   readonly hop?: Hop
+  /** It came by a port that is a project's own. */
+  readonly own?: boolean
 }
 
 const OUTSIDE: Arrival = { relay: null }
@@ -117,6 +119,8 @@ export class Gateway implements AsyncDisposable {
   readonly #peerServer: Server
   readonly #relayed = new WeakMap<object, { identity: RelayIdentity; depth: () => number }>()
   readonly #handed = new WeakMap<IncomingMessage, Arrival>()
+  /** What came by a project's own port, and has its name in the path by now. */
+  readonly #owned = new WeakSet<IncomingMessage>()
   readonly #bodies: BodyBudget
   /** Of each request that is being served: who waits for its answer. */
   readonly #leaving = new Set<LazyAbort>()
@@ -207,7 +211,7 @@ export class Gateway implements AsyncDisposable {
     const hop = takeHop(request)
     if (hop === null) return null
     if (hop.relay) this.#deps.processes?.adoptHandle(hop.relay.identity, hop.relay.handle)
-    const arrival: Arrival = { relay: hop.relay, hop }
+    const arrival: Arrival = { relay: hop.relay, hop, own: hop.own === true }
     this.#handed.set(request, arrival)
     return arrival
   }
@@ -222,9 +226,9 @@ export class Gateway implements AsyncDisposable {
     return home && processes.homeOf(home.ref, home.functionName)
   }
 
-  #hopOf(request: IncomingMessage, { relay, hop }: Arrival): Omit<Hop, 'added'> {
+  #hopOf(request: IncomingMessage, { relay, hop, own }: Arrival): Omit<Hop, 'added'> {
     const handle = relay ? (this.#deps.processes?.handleOf(relay.identity) ?? null) : null
-    return { remote: hop?.remote ?? request.socket.remoteAddress ?? 'sandbox', relay: relay && { ...relay, handle } }
+    return { remote: hop?.remote ?? request.socket.remoteAddress ?? 'sandbox', relay: relay && { ...relay, handle }, ...(own && { own }) }
   }
 
   /** Would become a WebSocket in another process. */
@@ -243,6 +247,35 @@ export class Gateway implements AsyncDisposable {
   /** Serves a request that came by the console's door, which has looked at its host, its origin and its session. */
   serveVisitor(request: IncomingMessage, response: ServerResponse, visitor: Principal): Promise<void> {
     return this.#serve(request, response, { relay: null, visitor })
+  }
+
+  /** Serves a request that came by a project's own port, where its API stands at the root. */
+  serveOwn(ref: ProjectRef, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.#enterBy(ref, request)
+    return this.#serve(request, response, { relay: null, own: true })
+  }
+
+  /** Whether such a request may become a WebSocket. What is for whoever manages the project does not there. */
+  wantsOwn(ref: ProjectRef, request: IncomingMessage): boolean {
+    this.#enterBy(ref, request)
+    return !this.#namesContent(request) && this.#upgrades.wants(request, 'project')
+  }
+
+  upgradeOwn(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    return this.#upgrades.take(request, socket, head, null)
+  }
+
+  /** From here on it looks as if it had named the project: whatever else it names stands below that, where nothing is. */
+  #enterBy(ref: ProjectRef, request: IncomingMessage): void {
+    if (this.#owned.has(request)) return
+    this.#owned.add(request)
+    if (request.url?.startsWith('/')) request.url = `/p/${ref}${request.url}`
+  }
+
+  /** A host name of a site or a function: neither is reached by a project's own port. */
+  #namesContent({ headers: { host } }: IncomingMessage): boolean {
+    const { content } = this.#deps
+    return content !== null && (content.owns(host) || content.functionAt(host) !== null)
   }
 
   /** Requests that are being served. */
@@ -294,7 +327,7 @@ export class Gateway implements AsyncDisposable {
     this.#leaving.add(leaving)
     using held = this.#bodies.open()
     const headOnly = request.method === 'HEAD'
-    const content = arrival.visitor ? null : this.#contentOf(request)
+    const content = arrival.visitor || arrival.own ? null : this.#contentOf(request)
     const { processes } = this.#deps
     let route: Route | null = null
     let failure: unknown = null
@@ -303,6 +336,7 @@ export class Gateway implements AsyncDisposable {
     try {
       let reply: Reply
       try {
+        if (arrival.own && this.#namesContent(request)) throw new MayflyError('misdirected_request', 'this port is that of one project, and of no host name')
         if (processes && !arrival.visitor && !arrival.hop && (await this.#handOn(request, response, arrival, processes))) return
         if (content) reply = await this.#serveContent(request, content)
         else {
@@ -378,7 +412,7 @@ export class Gateway implements AsyncDisposable {
     { id, leaving, held, visit }: { readonly id: string; readonly leaving: LazyAbort; readonly held: HeldBody; readonly visit: Visit },
   ): Promise<{ route: Route; context: RequestContext; preflight: Reply | null }> {
     const { credentials, defaultProject, proxies } = this.#deps
-    const { relay, visitor } = arrival
+    const { relay, visitor, own = false } = arrival
     if (this.#isStopping) throw new MayflyError('shutting_down', 'the node is stopping')
     const method = request.method ?? 'GET'
     const url = request.url ?? '/'
@@ -394,8 +428,9 @@ export class Gateway implements AsyncDisposable {
     else if (relay.depth >= LIMITS.callDepth.value && !(await this.#deps.mayLoop(relay.identity)))
       throw new MayflyError('recursion_too_deep', `the call stands behind ${relay.depth} functions; ${LIMITS.callDepth.value} is the limit`)
 
-    const urlId = visitor || relay ? null : this.#functionAt(request)
+    const urlId = visitor || relay || own ? null : this.#functionAt(request)
     const { ref, rest: rawPath } = urlId === null ? cutProject(fullPath) : { ref: null, rest: fullPath }
+    const shownPath = own ? rawPath : fullPath
     const asked = !visitor && isPreflight(method, headers)
     const match = this.#router.match(
       asked ? (headers['access-control-request-method'] as string) : method,
@@ -406,10 +441,13 @@ export class Gateway implements AsyncDisposable {
       match.kind === 'found' &&
       (visitor
         ? isForVisitors(match.route, ref)
-        : (!relay || match.route.plane === 'data-plane') && (ref === null || (match.route.plane === 'data-plane' && match.route.access !== 'own')))
-    if (match.kind === 'none' || (match.kind === 'found' && !mayUse)) throw new MayflyError('not_found', `nothing is served at ${method} ${clip(fullPath)}`)
+        : (!relay || match.route.plane === 'data-plane') &&
+          (ref === null || (match.route.plane === 'data-plane' && match.route.access !== 'own')) &&
+          // An access key names its project itself.
+          !(own && match.route.access === 'aws'))
+    if (match.kind === 'none' || (match.kind === 'found' && !mayUse)) throw new MayflyError('not_found', `nothing is served at ${method} ${clip(shownPath)}`)
     if (match.kind === 'wrong-method') {
-      if (relay) throw new MayflyError('not_found', `nothing is served at ${method} ${clip(fullPath)}`)
+      if (relay) throw new MayflyError('not_found', `nothing is served at ${method} ${clip(shownPath)}`)
       throw new WrongMethod(method, match.allow)
     }
     const { route, params } = match
@@ -447,8 +485,7 @@ export class Gateway implements AsyncDisposable {
         if (route.plane === 'data-plane') {
           if (relay && ref !== null && ref !== relay.identity.project)
             throw new MayflyError('not_found', 'another project is not reached from inside a function')
-          const own = relay ? (relay.identity.project as ProjectRef) : (ref ?? defaultProject)
-          project = await this.#projectOf(own)
+          project = await this.#projectOf(relay ? (relay.identity.project as ProjectRef) : (ref ?? defaultProject))
         } else if (route.access === 'manage' && params.ref !== undefined) {
           authorise(route.access, principal, null, params.ref, route)
           project = await this.#projectOf(params.ref as ProjectRef)
@@ -482,6 +519,7 @@ export class Gateway implements AsyncDisposable {
         remoteAddress: forwardedFor ?? remote,
         keyFault,
         ownHost: urlId !== null,
+        ownPort: own,
         origin: (visitor && this.#deps.apiOrigin?.()) || `${secure ? 'https' : 'http'}://${headers.host ?? 'localhost'}`,
         depth: relay ? Math.min(relay.depth + 1, LIMITS.callDepth.value) : 0,
       }

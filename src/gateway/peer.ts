@@ -19,6 +19,8 @@ export interface Hop {
   readonly remote: string
   /** The function that it came out of; `handle` is null when that one's keys are valid no more. */
   readonly relay: { readonly identity: RelayIdentity; readonly depth: number; readonly handle: RelayHandle | null } | null
+  /** It came by a port that is a project's own. */
+  readonly own?: boolean
   /** Headers that are only of the way between the processes. */
   readonly added: readonly string[]
 }

@@ -12,8 +12,10 @@ export interface ProjectRoutesDeps {
   readonly projects: Projects
   readonly pausing: Pausing
   readonly revealKeys: (project: Project) => Promise<unknown>
-  /** Makes one with keys that it brings along. @throws MayflyError bad_request, project_exists, key_taken */
-  readonly create: (ref: string, name: string, profile: LimitProfileName | undefined, given: GivenKeys) => Promise<Project>
+  /** Makes one with keys that it brings along. @throws MayflyError bad_request, project_exists, key_taken, port_taken */
+  readonly create: (ref: string, name: string, profile: LimitProfileName | undefined, given: GivenKeys, port: number | null) => Promise<Project>
+  /** Null where it has none of its own. */
+  readonly portOf: (ref: ProjectRef) => number | null
   readonly defaultProject: ProjectRef
   readonly audit: (what: string, project: string) => void
 }
@@ -49,12 +51,12 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
     access: 'operator',
     plane: 'management',
     adds: 'data',
-    doc: 'Makes a project (`ref`, `name`, `profile`) with a database and keys of its own; the keys are in the answer. `keys` brings some along: `publishableKey`, `secretKey`, `jwtSecret` with `anonKey` and `serviceRoleKey`.',
+    doc: 'Makes a project (`ref`, `name`, `profile`) with a database and keys of its own; the keys are in the answer. `keys` brings some along: `publishableKey`, `secretKey`, `jwtSecret` with `anonKey` and `serviceRoleKey`; `port` is one where its API is served too, without its name in the path.',
     handle: async (context) => {
       const body = parseObject(await context.body(LIMITS.managementBody.value))
       const { ref, name } = namesOf(body)
       const profile = body.profile === undefined ? undefined : profileOf(body)
-      const project = await deps.create(ref, name, profile, givenKeys(body.keys))
+      const project = await deps.create(ref, name, profile, givenKeys(body.keys), portOf(body.port))
       return json(201, { project: show(deps, project), keys: await deps.revealKeys(project) })
     },
   },
@@ -176,6 +178,13 @@ function givenKeys(keys: unknown): GivenKeys {
 }
 
 /** @throws MayflyError bad_request */
+function portOf(port: unknown = null): number | null {
+  if (port !== null && typeof port !== 'number')
+    throw new MayflyError('bad_request', `port: a whole number from ${LIMITS.projectPort.least} to ${LIMITS.projectPort.value}`)
+  return port
+}
+
+/** @throws MayflyError bad_request */
 function namesOf({ ref, name }: Record<string, unknown>): { ref: string; name: string } {
   if (typeof ref !== 'string') throw new MayflyError('bad_request', 'ref: text of 3 to 40 characters is needed')
   if (name !== undefined && (typeof name !== 'string' || name.length > 200 || !isPlainText(name)))
@@ -183,11 +192,12 @@ function namesOf({ ref, name }: Record<string, unknown>): { ref: string; name: s
   return { ref, name: name ?? ref }
 }
 
-const show = ({ projects, pausing }: ProjectRoutesDeps, project: Project) => ({
+const show = ({ projects, pausing, portOf: ownPortOf }: ProjectRoutesDeps, project: Project) => ({
   ref: project.ref,
   name: project.name,
   state: project.state === 'active' && pausing.isPaused(project.ref) ? 'paused' : project.state,
   profile: projects.limitProfileOf(project.ref),
+  ...(ownPortOf(project.ref) !== null && { apiPort: ownPortOf(project.ref) }),
 })
 
 /** @throws MayflyError bad_request */

@@ -49,9 +49,14 @@ export class Upgrades {
     )
   }
 
-  /** Is it ours to answer? Everything else stays an ordinary request. */
-  wants(request: IncomingMessage): boolean {
-    return request.method === 'GET' && /^websocket$/i.test(request.headers.upgrade ?? '') && this.#find(request) !== null
+  /**
+   * Is it ours to answer? Everything else stays an ordinary request.
+   * @param only  rows of other access are none here
+   */
+  wants(request: IncomingMessage, only?: Upgrade['access']): boolean {
+    if (request.method !== 'GET' || !/^websocket$/i.test(request.headers.upgrade ?? '')) return false
+    const found = this.#find(request)
+    return found !== null && (only === undefined || found.row.access === only)
   }
 
   async take(request: IncomingMessage, socket: Duplex, head: Buffer, relay: Relay | null): Promise<void> {

@@ -9,3 +9,21 @@ ARGS.push('--disable-component-update', '--disable-sync')
 
 export const launchBrowser = (more: readonly string[] = []): Promise<Browser> =>
   chromium.launch({ ...(CHROMIUM === undefined ? {} : { executablePath: CHROMIUM }), args: [...ARGS, ...more] })
+
+/** Ratio of the contrast of every element that has words of its own, with what it says. */
+export const CONTRASTS = `(() => {
+  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true })
+  const paint = (colour) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data] }
+  const light = ([r, g, b]) => [r, g, b].map((one) => one / 255).map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, one, index) => sum + one * [0.2126, 0.7152, 0.0722][index], 0)
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) { const found = paint(getComputedStyle(at).backgroundColor); if (found[3] === 255) return found }
+    return [255, 255, 255, 255]
+  }
+  return [...document.querySelectorAll('body *')]
+    .filter((one) => one.checkVisibility() && [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
+    .map((one) => {
+      const [high, low] = [light(paint(getComputedStyle(one).color)), light(behind(one))].sort((a, b) => b - a)
+      return [one.textContent.trim(), (high + 0.05) / (low + 0.05)]
+    })
+})()`

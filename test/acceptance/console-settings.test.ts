@@ -79,7 +79,7 @@ describe('why calls are cold; sandboxes, secrets, addresses and limits in the co
     await deployFiles(node.ready, 'fresh', { 'index.mjs': CODE }, { reuse: 'never' })
     assert.equal(await run('one'), 'first-call')
     // The one that is there is at work.
-    const both = await Promise.all([run('one', { ms: 1_500 }), run('one', { ms: 1_500 })])
+    const both = await Promise.all([run('one', { ms: 5_000 }), run('one', { ms: 5_000 })])
     assert.deepEqual(new Set(both), new Set([null, 'scale-out']))
     // What it is told of its secrets is another from now on.
     assert.equal(mayfly(['secrets', 'set', 'TOKEN=changed', '--data', node.data]).code, 0)

@@ -18,6 +18,8 @@ function smallFramework(at: string): string {
   mkdirSync(at)
   writeFileSync(path.join(at, 'package.json'), JSON.stringify({ name: '@google-cloud/functions-framework', version: '5.9.0' }))
   writeFileSync(path.join(at, 'index.js'), 'exports.all = new Map()\nexports.http = (name, run) => exports.all.set(name, run)\n')
+  writeFileSync(path.join(at, 'README.md'), 'Ann')
+  writeFileSync(path.join(at, 'index.d.ts'), 'export {}\n')
   writeFileSync(
     path.join(at, 'testing.js'),
     "const { all } = require('./index.js')\nexports.getFunction = (name) => all.get(name)\nexports.getTestServer = (name) => require('node:http').createServer(all.get(name))\n",
@@ -166,7 +168,13 @@ describe('functions of Google, unchanged', () => {
     const app = path.join(folder, 'developed')
     mkdirSync(app)
     writeFileSync(path.join(app, 'package.json'), JSON.stringify({ name: 'developed', dependencies: { '@google-cloud/functions-framework': '5.9.0' } }))
-    const code = "const functions = require('@google-cloud/functions-framework')\n\nfunctions.http('developed', (_req, res) => res.end('Hello Ann!'))\n"
+    // What packages read as they run is there, also where others only read it for themselves.
+    const code = `const functions = require('@google-cloud/functions-framework')
+const at = require('node:path').dirname(require.resolve('@google-cloud/functions-framework'))
+const { existsSync, readFileSync } = require('node:fs')
+const name = () => readFileSync(at + '/README.md', 'utf8') + (existsSync(at + '/index.d.ts') ? '?' : '!')
+functions.http('developed', (_req, res) => res.end('Hello ' + name()))
+`
     const file = path.join(app, 'index.js')
     writeFileSync(file, code)
     const dev = new Dev(app, { XDG_STATE_HOME: path.join(folder, 'state'), MAYFLY_URL: node.ready.url, MAYFLY_KEY: operatorOf(node) })

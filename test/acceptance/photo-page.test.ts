@@ -4,7 +4,7 @@ import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import type { Browser, BrowserContext, Page, WebSocketRoute } from 'playwright-core'
 import sharp from 'sharp'
-import { launchBrowser, skip } from './browser.ts'
+import { CONTRASTS, launchBrowser, skip } from './browser.ts'
 import { makeFolder, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 import { clientOf, deployPhotoApp, PHOTO_APP, photo, thumbnailsOf, until } from './photos.ts'
 
@@ -18,24 +18,6 @@ const SHOWN = `[...document.querySelectorAll('#gallery .card')].map((card) => ({
   versions: [...card.querySelectorAll('img')].map((image) => [image.dataset.width, image.complete ? image.naturalWidth : 0]),
 }))`
 const TOLD = `[...document.querySelectorAll('#uploads li')].map((row) => row.querySelector('.name').textContent + ': ' + row.querySelector('.told').textContent)`
-
-/** Ratio of the contrast of every element that has words of its own, with what it says. */
-const CONTRASTS = `(() => {
-  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true })
-  const paint = (colour) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data] }
-  const light = ([r, g, b]) => [r, g, b].map((one) => one / 255).map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, one, index) => sum + one * [0.2126, 0.7152, 0.0722][index], 0)
-  const behind = (element) => {
-    for (let at = element; at; at = at.parentElement) { const found = paint(getComputedStyle(at).backgroundColor); if (found[3] === 255) return found }
-    return [255, 255, 255, 255]
-  }
-  return [...document.querySelectorAll('body *')]
-    .filter((one) => one.checkVisibility() && [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
-    .map((one) => {
-      const [high, low] = [light(paint(getComputedStyle(one).color)), light(behind(one))].sort((a, b) => b - a)
-      return [one.textContent.trim(), (high + 0.05) / (low + 0.05)]
-    })
-})()`
 
 describe('the page of the photo app in Chromium', { skip }, () => {
   let folder = ''
