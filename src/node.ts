@@ -339,7 +339,9 @@ export class RunningNode implements AsyncDisposable {
         await storage.cloneProject(source, project)
         host.crash('afterCloneObjects')
         await triggers.clearCopy(project.ref)
-        await auth.endSessions(await databases.openProject(project.ref))
+        // Its login roles have the passwords of the source until then.
+        await databases.ensureProject(project.ref)
+        await auth.endSessions(await databases.openLogin(project.ref))
       },
       onDelete: async (project) => {
         await stays.end(project.id)

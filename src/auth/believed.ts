@@ -3,7 +3,7 @@ export class Believed<T> {
   readonly #most: number
   readonly #believable: () => boolean
   readonly #entries = new Map<string, T | null>()
-  /** Raised when all is forgotten: what was asked before is not kept. */
+  /** Raised when something is forgotten: what was asked before is not kept. */
   #generation = 0
 
   constructor(most: number, believable: () => boolean) {
@@ -24,6 +24,7 @@ export class Believed<T> {
     return value
   }
   forget(name: string): void {
+    this.#generation++
     this.#entries.delete(name)
   }
   clear(): void {

@@ -135,9 +135,9 @@ export class Auth {
     return known && this.#clock.monotonic() < known.until ? known.principal : null
   }
 
-  /** A project's database was made as a copy: nobody is signed in to it. */
-  async endSessions(database: Database): Promise<void> {
-    await database.script(END_SESSIONS)
+  /** A project's database was made as a copy: nobody is signed in to it. @param login  of `Databases.openLogin` */
+  async endSessions(login: Database): Promise<void> {
+    await login.script(END_SESSIONS)
   }
 
   /** The secret of an access key, for checking a signature. */

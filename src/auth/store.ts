@@ -50,11 +50,21 @@ export const endApiKeys = (tx: Tx, projectId: string, kind: KeyKind, overlapMs: 
 
 export const deleteApiKey = (tx: Tx, projectId: string, id: string) => tx`delete from mayfly.api_key where project_id = ${projectId} and id::text = ${id}`
 
-/** Of a copy of another project's database: who is signed in there is not signed in here. */
-export const END_SESSIONS = `do $$ begin
-  if to_regclass('auth.refresh_tokens') is not null then delete from auth.refresh_tokens; end if;
-  if to_regclass('auth.sessions') is not null then delete from auth.sessions; end if;
-end $$`
+/**
+ * Of a copy of another project's database: who is signed in there is not signed in here. In a session of the login, as
+ * triggers of the project's own run with it; one that keeps rows from going keeps the copy from being opened.
+ */
+export const END_SESSIONS = `
+  begin;
+  set local role supabase_auth_admin;
+  delete from auth.refresh_tokens;
+  delete from auth.sessions;
+  do $$ begin
+    if exists (select from auth.sessions) or exists (select from auth.refresh_tokens) then
+      raise exception 'a trigger of the project keeps its sessions from being ended' using errcode = 'triggered_action_exception';
+    end if;
+  end $$;
+  commit`
 
 export const selectAccessKey = (sql: Ask, id: string) => sql<AccessKeyRow>`
   select key.id, key.project_id as "projectId", project.ref, key.secret

@@ -288,6 +288,10 @@ export function waking(databases: Databases, wake: (ref: ProjectRef) => Promise<
       await woken(ref)
       return await databases.openRoles(ref)
     },
+    openLogin: async (ref) => {
+      await woken(ref)
+      return await databases.openLogin(ref)
+    },
     rolesConnection: async (ref) => {
       await woken(ref)
       return await databases.rolesConnection(ref)

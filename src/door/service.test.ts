@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
+import { type Duplex, PassThrough } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import pg from 'pg'
 import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
@@ -130,6 +131,27 @@ describe('the door for PostgreSQL clients', () => {
     assert.deepEqual(rows, [{ name: 'a client', time: '4567ms', role: 'postgres' }])
     await client.end()
     await assert.rejects(enter('one', { options: '-c log_min_messages=debug5' }), refusedWith('42501', /permission denied/))
+  })
+  it('keeps no place for who left while it was being let in, whatever that waits for', async () => {
+    let begun = 0
+    const never = {
+      secure: (wire: Duplex) => {
+        begun++
+        wire.destroy()
+        return new Promise<never>(() => {})
+      },
+      demandsTls: false,
+    }
+    const wires = Array.from({ length: LIMITS.doorWaiting.value }, () => new PassThrough())
+    await Promise.all(
+      wires.map((wire) => {
+        void door.serve(wire, never)
+        wire.write(packet('', int32(SSL_REQUEST)))
+        return new Promise<void>((resolve) => wire.once('close', () => resolve()))
+      }),
+    )
+    assert.equal(begun, wires.length)
+    await (await enter('one')).end()
   })
   it('cancels the statement of who has its key, and of nobody else', async () => {
     const client = await enter('one')

@@ -114,7 +114,12 @@ export class Door implements AsyncDisposable {
     this.#opening.add(stream)
     let spoken = stream
     const gone = new AbortController()
-    stream.once('close', () => gone.abort())
+    stream.once('close', () => {
+      gone.abort()
+      // Whatever is still waited for: who is gone takes nobody's place.
+      this.#opening.delete(stream)
+      late[Symbol.dispose]()
+    })
     let late = clock.timer(LIMITS.doorOpeningTime.value, () => stream.destroy())
     try {
       const opening = await readOpening(stream, options)

@@ -249,7 +249,7 @@ describe('login, by supabase-js', () => {
         insert into public.profiles values (new.id, new.email, session_user); return new; end $$;
       create trigger new_user after insert on auth.users for each row execute function new_user();`)
     const { user } = await someone('kate')
-    assert.deepEqual((await owner.query('select id, email, role from profiles')).rows, [{ id: user.id, email: 'kate@example.com', role: 'authenticator' }])
+    assert.deepEqual((await owner.query('select id, email, role from profiles')).rows, [{ id: user.id, email: 'kate@example.com', role: 'auth_authenticator' }])
     const refused = await guest().auth.signUp({ email: 'zed@example.com', password: 'secret of zed' })
     assert.deepEqual([refused.error?.status, refused.error?.message], [500, 'Database error saving new user'])
     await service.auth.admin.deleteUser(user.id)

@@ -120,6 +120,18 @@ describe('the life of a project', () => {
         if (batch % 3 === 0) assert.equal((await shop.storage.from('files').remove([name])).error, null)
       }
     })()
+    const id = '00000000-0000-4000-8000-000000000001'
+    const owner = await ownerOf(data, 'shop')
+    await owner.query(`
+      create table public.ended (role text);
+      grant insert on public.ended to public;
+      grant select on public.ended to service_role;
+      create function public.hear() returns trigger language plpgsql as $$ begin insert into public.ended values (current_user); return old; end $$;
+      create trigger hear before delete on auth.sessions for each row execute function public.hear();
+      grant usage on schema public to public;
+      insert into auth.users (id) values ('${id}');
+      insert into auth.sessions (id, user_id) values ('${id}', '${id}')`)
+    await owner.end()
     await until('some batches are written', async () => batch > 1_005)
     const before = batch - 1
     cli('projects', 'clone', 'shop', 'shop-copy')
@@ -134,6 +146,11 @@ describe('the life of a project', () => {
     assert.ok(files && files.length > 3)
     for (const { name } of files)
       assert.equal(await (await copy.storage.from('files').download(name)).data?.text(), name === 'a.txt' ? 'first' : name.slice(0, -4))
+    // Whoever was signed in there is not here; what the project hung on that had no right of ours.
+    assert.deepEqual((await copy.from('ended').select()).data, [{ role: 'supabase_auth_admin' }])
+    const copyOwner = await ownerOf(data, 'shop-copy')
+    assert.deepEqual((await copyOwner.query('select id from auth.sessions')).rows, [])
+    await copyOwner.end()
     // Two that have nothing of each other from then on.
     await copy.from('orders').delete().gte('id', 0)
     await copy.storage.from('files').remove(['a.txt'])

@@ -122,7 +122,7 @@ export class UserAdmin {
   }
 
   async #reader(project: Project): Promise<Sql> {
-    return (await this.#deps.databases.openProject(project.ref)).sql
+    return (await this.#deps.databases.openLogin(project.ref)).sql
   }
 }
 

@@ -258,7 +258,7 @@ export class Users {
   }
 
   async #reader(project: Project): Promise<Sql> {
-    return (await this.#deps.databases.openProject(project.ref)).sql
+    return (await this.#deps.databases.openLogin(project.ref)).sql
   }
 
   async #begin(project: Project, user: NewUser, method: string, from: From): Promise<SessionBody> {
@@ -308,9 +308,9 @@ export const emailIdentity = (userId: string, email: string) => JSON.stringify({
 
 /** One transaction as who keeps the tables of users. @throws AuthError for what PostgreSQL refuses */
 export async function writing<T>(databases: Databases, { ref }: Project, work: (tx: Tx) => Promise<T>): Promise<T> {
-  const roles = await databases.openRoles(ref)
+  const login = await databases.openLogin(ref)
   try {
-    return await roles.transaction(async (tx) => {
+    return await login.transaction(async (tx) => {
       await becomeAuthAdmin(tx)
       return await work(tx)
     })

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { type Connection, DatabaseError, type Databases, type Sql } from './database.ts'
+import { type Connection, DatabaseError, type Databases, type Sql, type Tx } from './database.ts'
 import { PostgresDatabase, quoteIdentifier } from './postgres.ts'
 
 export interface OpenedDatabases {
   readonly databases: Databases
-  /** How a login role (`authenticator`, `owner`) of a project reaches its database; `control`: where the control database is. */
+  /** How a login role (`LOGINS`) of a project reaches its database; `control`: where the control database is. */
   readonly connection: (ref: string, role: string) => Connection
   readonly close: () => Promise<void>
 }
+
+const LOGINS = ['owner', 'authenticator', 'auth_authenticator'] as const
 
 const failsWith = (sqlState: string) => (error: unknown) => {
   assert.ok(error instanceof DatabaseError, String(error))
@@ -84,7 +86,7 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
       assert.deepEqual(await (await databases.openProject('two')).sql`select to_regclass('public.only_here') as found`, [{ found: null }])
     })
     it('gives login roles that are no superuser, read no file of the server and cannot become more', async () => {
-      for (const role of ['owner', 'authenticator']) {
+      for (const role of LOGINS) {
         await asRole('one', role, async (database) => {
           assert.deepEqual(await database.sql`select rolsuper, rolcreaterole, rolcreatedb, rolreplication from pg_roles where rolname = current_user`, [
             { rolsuper: false, rolcreaterole: false, rolcreatedb: false, rolreplication: false },
@@ -200,7 +202,7 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
       assert.deepEqual(runs.map(({ name }) => name).toSorted(), ['mayfly.configure_auth(text,text)', 'mayfly.configure_data(text,text)'])
     })
     it('lets no role of one project into another', async () => {
-      for (const role of ['owner', 'authenticator']) {
+      for (const role of LOGINS) {
         const own = opened.connection('one', role)
         const other = opened.connection('two', role)
         await using stranger = new PostgresDatabase({ ...other, password: own.password }, { max: 1, statementTimeoutMs: 5_000 })
@@ -247,6 +249,121 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
       const reached = await databases.projectConnection('one')
       await using ours = new PostgresDatabase(reached, { max: 1, statementTimeoutMs: 5_000 })
       assert.deepEqual(await ours.sql`select to_regclass('public.only_here') is not null as found`, [{ found: true }])
+    })
+    it('keeps passwords and sessions from every session of the data API, whatever SQL runs in it', async () => {
+      await using owner = await databases.openOwner('one')
+      // As a function that builds its SQL from what it is given, or one that means it.
+      await owner.script(`
+        create function public.run(text text) returns text language plpgsql as $$ declare found text; begin
+          execute text; execute 'select current_user' into found; return found; end $$;
+        create function public.look(text text) returns text language plpgsql as $$ declare found text; begin
+          execute text into found; return found; end $$`)
+      const roles = await databases.openRoles('one')
+      const asAnon = (call: (tx: Tx) => Promise<object[]>) =>
+        roles.transaction(async (tx) => {
+          await tx`select set_config('role', 'anon', true)`
+          return await call(tx)
+        })
+      const ours = opened.connection('one', 'owner').user
+      for (const text of [
+        'set role supabase_auth_admin',
+        'set local role supabase_auth_admin',
+        "select set_config('role', 'supabase_auth_admin', true)",
+        'reset role; set role supabase_auth_admin',
+        `set role ${quoteIdentifier(ours)}`,
+        `set role ${quoteIdentifier(opened.connection('one', 'auth_authenticator').user)}`,
+        `set session authorization ${quoteIdentifier(ours)}`,
+        'set session authorization supabase_auth_admin',
+        'alter role current_user superuser',
+      ])
+        await assert.rejects(
+          asAnon((tx) => tx`select public.run(${text})`),
+          failsWith('42501'),
+          text,
+        )
+      for (const role of ['anon', 'authenticated', 'service_role'])
+        for (const table of ['users', 'identities', 'sessions', 'refresh_tokens', 'mfa_amr_claims'])
+          await assert.rejects(
+            roles.transaction(async (tx) => {
+              await tx`select set_config('role', ${role}, true)`
+              await tx`select public.look(${`select count(*)::text from auth.${table}`})`
+            }),
+            failsWith('42501'),
+            `${role} ${table}`,
+          )
+      await owner.script('drop function public.run(text), public.look(text)')
+    })
+    it('reads and writes users in sessions that can become nothing else', async () => {
+      const login = await databases.openLogin('one')
+      assert.equal(await databases.openLogin('one'), login)
+      await login.sql`select name, value from mayfly.auth_setting`
+      for (const role of ['anon', 'authenticated', 'service_role', opened.connection('one', 'owner').user, opened.connection('one', 'authenticator').user])
+        await assert.rejects(
+          login.transaction((tx) => tx`select set_config('role', ${role}, true)`),
+          failsWith('42501'),
+          role,
+        )
+      await assert.rejects(login.sql`select * from mayfly.storage_blob`, failsWith('42501'))
+      await assert.rejects(login.script('create table auth.mine ()'), failsWith('42501'))
+    })
+    it('runs what the owner hangs on the users’ tables in a role that may do no more there', async () => {
+      await using owner = await databases.openOwner('one')
+      await owner.script(`
+        create table public.ran (what text, role text, super boolean);
+        grant insert on public.ran to public;
+        create function public.tell(what text) returns void language plpgsql as $$ begin
+          insert into public.ran select what, current_user, rolsuper or rolcreaterole from pg_roles where rolname = current_user; end $$;
+        grant usage on schema public to public;
+        create function public.hook() returns trigger language plpgsql as $$ begin perform public.tell(tg_table_name || ' ' || tg_op); return coalesce(new, old); end $$;
+        create trigger hook before insert or update or delete on auth.users for each row execute function public.hook();
+        create trigger hook before insert or update or delete on auth.identities for each row execute function public.hook();
+        create trigger hook before insert or update or delete on auth.sessions for each row execute function public.hook();
+        create type public.disguise as (id uuid);
+        create function public.undisguise(given public.disguise) returns uuid language plpgsql as $$ begin perform public.tell('cast'); return given.id; end $$;
+        create cast (public.disguise as uuid) with function public.undisguise(public.disguise) as implicit;
+        create table public.refers (id public.disguise references auth.users (id) on delete cascade)`)
+      const id = '00000000-0000-4000-8000-000000000001'
+      const fill = async (sql: Sql | Tx) => {
+        await sql`insert into auth.users (id) values (${id})`
+        await sql`insert into auth.identities (provider_id, user_id, identity_data, provider) values ('x', ${id}, '{}', 'email')`
+        await sql`insert into auth.sessions (id, user_id) values (${id}, ${id})`
+      }
+      await (await databases.openLogin('one')).transaction(async (tx) => {
+        await tx`select set_config('role', 'supabase_auth_admin', true)`
+        await fill(tx)
+        await tx`delete from auth.users where id = ${id}`
+      })
+      await fill(owner.sql)
+      await owner.sql`insert into public.refers values (row(${id}::uuid)::public.disguise)`
+      await owner.sql`delete from auth.users where id = ${id}`
+      const own = opened.connection('one', 'owner').user
+      const ran = await owner.sql<{ what: string; role: string; super: boolean }>`select distinct what, role, super from public.ran`
+      assert.deepEqual([...new Set(ran.map(({ what }) => what))].toSorted(), [
+        'cast',
+        'identities DELETE',
+        'identities INSERT',
+        'sessions DELETE',
+        'sessions INSERT',
+        'users DELETE',
+        'users INSERT',
+      ])
+      for (const { what, role, super: mayMore } of ran) {
+        assert.ok(['supabase_auth_admin', own].includes(role), `${what} ran as ${role}`)
+        assert.equal(mayMore, false, `${what} ran as ${role}`)
+      }
+      await owner.script(
+        'drop table public.refers; drop type public.disguise cascade; drop function public.hook() cascade; drop function public.tell(text); drop table public.ran; revoke usage on schema public from public; grant usage on schema public to anon, authenticated, service_role',
+      )
+    })
+    it('has no table that its owner may hang things on, or refer to, and whose role may do more', async () => {
+      const found = await (await databases.openProject('one')).sql`
+        select c.oid::regclass::text as table, r.rolname as owner
+          from pg_class as c join pg_roles as r on r.oid = c.relowner
+         where c.relkind in ('r', 'p', 'v', 'm', 'f') and (r.rolsuper or r.rolcreaterole)
+           and (has_table_privilege(${opened.connection('one', 'owner').user}, c.oid, 'trigger')
+                or has_table_privilege(${opened.connection('one', 'owner').user}, c.oid, 'references'))
+           and not c.relnamespace in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) and c.relname <> 'only_here'`
+      assert.deepEqual(found, [])
     })
     it('runs nothing of a user’s where our own sessions name something without its schema', async () => {
       const project = await databases.openProject('one')

@@ -67,6 +67,11 @@ export interface Databases extends AsyncDisposable {
    * service_role for a transaction. What users wrote (policies, triggers) runs only in sessions of this one.
    */
   openRoles(ref: string): Promise<Database>
+  /**
+   * The project's database as the login role that reads and writes its users: it may take the role `supabase_auth_admin`,
+   * in which triggers on the users' tables run, and none of the data API's.
+   */
+  openLogin(ref: string): Promise<Database>
   /** How `authenticator` reaches it, its server started: for a pool of one's own. */
   rolesConnection(ref: string): Promise<Connection>
   /**

@@ -26,9 +26,10 @@ export interface EmbeddedOptions {
 
 const SUPERUSER = 'mayfly'
 const ROLES_CONNECTIONS = 8
+const LOGIN_CONNECTIONS = 4
 export const EMBEDDED_MAJOR = 18
 /** What the login roles of a project are called in it; scripts that come from elsewhere know the owner by this name. */
-const ROLES: Readonly<Record<string, string>> = { owner: 'postgres', authenticator: 'authenticator' }
+const ROLES: Readonly<Record<string, string>> = { owner: 'postgres', authenticator: 'authenticator', auth_authenticator: 'auth_authenticator' }
 const nameOf = (role: string) => ROLES[role] ?? role
 
 interface Place {
@@ -38,6 +39,8 @@ interface Place {
   database: PostgresDatabase
   /** Of a project: the pool of `authenticator`, made at its first use. */
   roles: PostgresDatabase | null
+  /** Of a project: the pool of `auth_authenticator`, made at its first use. */
+  login: PostgresDatabase | null
 }
 
 /** Real PostgreSQL servers of our own: one for control, one for each project, started when first used. */
@@ -105,7 +108,7 @@ export class EmbeddedDatabases implements Databases {
   async ensureProject(ref: string): Promise<void> {
     await this.#ensureCluster(ref, this.#folderOf(ref))
     const database = await this.openProject(ref)
-    for (const role of ['authenticator', 'owner']) await database.script(this.#passwordOf(ref, role))
+    for (const role of Object.keys(ROLES)) await database.script(this.#passwordOf(ref, role))
   }
 
   async cloneProject(from: string, to: string): Promise<void> {
@@ -155,6 +158,13 @@ export class EmbeddedDatabases implements Databases {
     const place = await this.#place(ref)
     place.roles ??= new PostgresDatabase(this.connection(ref, 'authenticator'), { max: ROLES_CONNECTIONS, statementTimeoutMs: 60_000, usersPath: true })
     return place.roles
+  }
+
+  async openLogin(ref: string): Promise<Database> {
+    await this.openProject(ref)
+    const place = await this.#place(ref)
+    place.login ??= new PostgresDatabase(this.connection(ref, 'auth_authenticator'), { max: LOGIN_CONNECTIONS, statementTimeoutMs: 60_000, usersPath: true })
+    return place.login
   }
 
   async rolesConnection(ref: string): Promise<Connection> {
@@ -250,12 +260,13 @@ export class EmbeddedDatabases implements Databases {
       { host: this.#runtime.socketFolder(place), port: 5432, user: SUPERUSER, password: this.#password, database: 'postgres' },
       { max: place === 'control' ? 10 : 4, statementTimeoutMs: 60_000 },
     )
-    const entry: Place = { server: started, ended: false, database, roles: null }
+    const entry: Place = { server: started, ended: false, database, roles: null, login: null }
     this.#keepAlive(entry, serverOptions)
     if (place !== 'control') {
       try {
         await renameFormerOwner(database)
-        await migrate(database, await readMigrations(path.join(this.#options.migrations, 'project'), ROLES))
+        const variables = { ...ROLES, auth_password: this.loginPassword(place, 'auth_authenticator') }
+        await migrate(database, await readMigrations(path.join(this.#options.migrations, 'project'), variables))
       } catch (error) {
         await this.#end(entry)
         throw error
@@ -298,6 +309,7 @@ export class EmbeddedDatabases implements Databases {
     place.ended = true
     await place.database[Symbol.asyncDispose]().catch(() => {})
     await place.roles?.[Symbol.asyncDispose]().catch(() => {})
+    await place.login?.[Symbol.asyncDispose]().catch(() => {})
     await place.server.stop(this.#options.clock)
     await this.#memory.leave(place.server.place)
   }

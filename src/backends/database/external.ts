@@ -39,10 +39,12 @@ const API_ROLES = ['anon', 'authenticated', 'service_role']
 const NODE_LOCK = 7_291_064_114
 const RELOCK_MS = 1_000
 const ROLES_CONNECTIONS = 8
+const LOGIN_CONNECTIONS = 4
+const LOGINS = ['owner', 'authenticator', 'auth_authenticator']
 
 /**
  * Somebody else's PostgreSQL: the control database is the one that the URL names, each project is a database beside
- * it (`<control>_p_<ref>`) with login roles of its own (`<that>_owner`, `<that>_authenticator`).
+ * it (`<control>_p_<ref>`) with login roles of its own (`<that>_owner`, `<that>_authenticator`, `<that>_auth_authenticator`).
  */
 export class ExternalDatabases implements Databases {
   /** Of a server that is not ours we hold nothing. */
@@ -54,6 +56,7 @@ export class ExternalDatabases implements Databases {
   readonly #builtinLocale: boolean
   readonly #projects = new Map<string, Promise<Database>>()
   readonly #roles = new Map<string, PostgresDatabase>()
+  readonly #logins = new Map<string, PostgresDatabase>()
   readonly #lock: NodeLock
   /** Roles and databases belong to the whole server: two projects made at once would trip over each other. */
   #serverWide: Promise<unknown> = Promise.resolve()
@@ -92,7 +95,7 @@ export class ExternalDatabases implements Databases {
       const [there] = await this.control.sql<{ there: boolean }>`select exists (select from pg_database where datname = ${database}) as there`
       if (!there?.there) await this.control.script(`create database ${quoteIdentifier(database)} template template0 encoding 'UTF8'${this.#locale()}`)
       const project = await this.openProject(ref)
-      for (const role of ['owner', 'authenticator']) {
+      for (const role of LOGINS) {
         const { user } = this.connection(ref, role)
         await project.script(`grant connect, temporary on database ${quoteIdentifier(database)} to ${quoteIdentifier(user)}; ${this.#passwordOf(ref, role)}`)
       }
@@ -106,17 +109,18 @@ export class ExternalDatabases implements Databases {
   async pauseProject(ref: string): Promise<void> {
     const open = this.#projects.get(ref)
     this.#projects.delete(ref)
-    const roles = this.#roles.get(ref)
+    const pools = [this.#roles.get(ref), this.#logins.get(ref)]
     this.#roles.delete(ref)
+    this.#logins.delete(ref)
     await (await open?.catch(() => null))?.[Symbol.asyncDispose]()
-    await roles?.[Symbol.asyncDispose]()
+    for (const pool of pools) await pool?.[Symbol.asyncDispose]()
   }
 
   dropProject(ref: string): Promise<void> {
     return this.#oneByOne(async () => {
       await this.pauseProject(ref)
       await this.control.script(`drop database if exists ${quoteIdentifier(this.#databaseOf(ref))} with (force)`)
-      for (const role of ['owner', 'authenticator']) await this.control.script(`drop role if exists ${quoteIdentifier(this.#roleOf(ref, role))}`)
+      for (const role of LOGINS) await this.control.script(`drop role if exists ${quoteIdentifier(this.#roleOf(ref, role))}`)
     })
   }
 
@@ -137,6 +141,16 @@ export class ExternalDatabases implements Databases {
       this.#roles.set(ref, roles)
     }
     return roles
+  }
+
+  async openLogin(ref: string): Promise<Database> {
+    await this.openProject(ref)
+    let login = this.#logins.get(ref)
+    if (!login) {
+      login = new PostgresDatabase(this.connection(ref, 'auth_authenticator'), { max: LOGIN_CONNECTIONS, statementTimeoutMs: 60_000, usersPath: true })
+      this.#logins.set(ref, login)
+    }
+    return login
   }
 
   async rolesConnection(ref: string): Promise<Connection> {
@@ -162,7 +176,7 @@ export class ExternalDatabases implements Databases {
     return { ...this.#connection, database: this.#databaseOf(ref) }
   }
 
-  /** How a login role (`owner`, `authenticator`) of a project reaches it. */
+  /** How a login role of a project reaches it. */
   connection(ref: string, role: string): Connection {
     const password = createHmac('sha256', this.#options.secret).update(`${ref}/${role}`).digest('base64url')
     return { ...this.#connection, user: this.#roleOf(ref, role), password, database: this.#databaseOf(ref) }
@@ -176,7 +190,7 @@ export class ExternalDatabases implements Databases {
   async [Symbol.asyncDispose](): Promise<void> {
     const projects = await Promise.allSettled(this.#projects.values())
     await Promise.all(projects.map((project) => (project.status === 'fulfilled' ? project.value[Symbol.asyncDispose]() : null)))
-    await Promise.all([...this.#roles.values()].map((roles) => roles[Symbol.asyncDispose]()))
+    await Promise.all([...this.#roles.values(), ...this.#logins.values()].map((roles) => roles[Symbol.asyncDispose]()))
     await this.control[Symbol.asyncDispose]()
     await this.#lock[Symbol.asyncDispose]()
   }
@@ -197,6 +211,8 @@ export class ExternalDatabases implements Databases {
         await readMigrations(path.join(this.#options.migrations, 'project'), {
           owner: this.#roleOf(ref, 'owner'),
           authenticator: this.#roleOf(ref, 'authenticator'),
+          auth_authenticator: this.#roleOf(ref, 'auth_authenticator'),
+          auth_password: this.connection(ref, 'auth_authenticator').password,
         }),
       )
       return database
