@@ -27,6 +27,7 @@ const AT_ONCE = 4
 const LONGEST = [
   ...['photo-crash', 'google-functions', 'versions-cli', 'cli', 'console-pages', 'functions', 'deployments', 'runtimes', 'egress', 'lambda-errors'],
   ...['lambda-concurrency', 'functions-misbehaving', 'function-urls', 'function-settings', 'photo-page', 'console-settings', 'init', 'ordinary-user'],
+  ...['rows', 'db', 'own-port', 'project-life', 'project-keys', 'todo-page', 'door'],
   ...['azure-functions', 'external-database', 'workers', 'conventions', 'stop', 'routes', 'realtime', 'secrets', 'storage', 'start'],
 ]
 const nameOf = ({ file }: TestFile) => path.basename(file, '.test.ts')

@@ -52,6 +52,8 @@ describe('a registry that a user names', () => {
       await assert.rejects(ask(`http://${host}:${port}/x`), /no public address/, host)
     await assert.rejects(ask('http://93.184.216.34:25/x'), /no public address/)
     await assert.rejects(ask('file:///etc/passwd'), /no way to a host/)
+    const signal = AbortSignal.timeout(10_000)
+    await assert.rejects(publicFetch('http://93.184.216.34/keys', { method: 'GET', headers: {}, signal, encrypted: true }, []), /not encrypted/)
     assert.equal(asked.length, 0)
   })
 

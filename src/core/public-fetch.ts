@@ -11,6 +11,8 @@ export interface Asked {
   readonly method: string
   readonly headers: Readonly<Record<string, string>>
   readonly signal: AbortSignal
+  /** Only by https, but where the operator allows the origin. */
+  readonly encrypted?: boolean
 }
 
 const MOST_MOVES = 3
@@ -41,9 +43,11 @@ export async function publicFetch(url: string, asked: Asked, allowed: readonly s
   }
 }
 
-function once(url: URL, { method, headers, signal }: Asked, allowed: readonly string[]): Promise<IncomingMessage> {
+function once(url: URL, { method, headers, signal, encrypted }: Asked, allowed: readonly string[]): Promise<IncomingMessage> {
   if (url.protocol !== 'https:' && url.protocol !== 'http:') throw new Error(`${url.protocol} is no way to a host`)
   const isAllowed = allowed.includes(url.origin)
+  if (encrypted && !isAllowed && url.protocol !== 'https:')
+    throw new Error(`${url.origin} is not encrypted; the operator of the node may allow it (--auth-issuer-origins)`)
   const host = url.hostname.replace(/^\[|\]$/g, '')
   if (!isAllowed && isIP(host) !== 0 && !isPublic(host)) throw notPublic(url.hostname)
   if (!isAllowed && url.port === String(NEVER_REACHED_PORT)) throw notPublic(url.host)

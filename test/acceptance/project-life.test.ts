@@ -121,6 +121,8 @@ describe('the life of a project', () => {
       }
     })()
     const id = '00000000-0000-4000-8000-000000000001'
+    // A question wakes it.
+    await rows(shop)
     const owner = await ownerOf(data, 'shop')
     await owner.query(`
       create table public.ended (role text);

@@ -71,7 +71,10 @@ export class Issuers {
         throw new MayflyError('bad_request', `${name}: 1 to ${MOST_TEXT} characters, as the tokens say it`)
     const url = URL.canParse(wish.jwksUrl) ? new URL(wish.jwksUrl) : null
     if (!url || wish.jwksUrl.length > MOST_TEXT || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '')
-      throw new MayflyError('bad_request', 'jwksUrl: an address of https that holds no password')
+      throw new MayflyError(
+        'bad_request',
+        'jwksUrl: an address of https that holds no password (of http only where the operator of the node allows it by --auth-issuer-origins)',
+      )
     await this.#deps.database.transaction(async (tx) => {
       await upsertIssuer(tx, project.id, wish)
       if ((await selectIssuers(tx, project.ref)).length > LIMITS.trustedIssuers.value)
@@ -124,7 +127,7 @@ export class Issuers {
     const { clock, log, fetch } = this.#deps
     try {
       const signal = AbortSignal.timeout(LIMITS.jwksTime.value)
-      const response = await fetch(url, { method: 'GET', headers: { accept: 'application/jwk-set+json, application/json' }, signal })
+      const response = await fetch(url, { method: 'GET', headers: { accept: 'application/jwk-set+json, application/json' }, signal, encrypted: true })
       if (response.status !== 200) {
         await response.body?.cancel()
         throw new Error(`it answers ${response.status}`)
