@@ -198,7 +198,7 @@ describe('mayfly init', () => {
     assert.match(again.stderr, /has .*index\.ts.* already; nothing was written/)
     for (const [template, said] of [
       ['no-such', /there is http, api/],
-      ['constructor', /there is http, api, photo-app, cron, queue, lambda, azure, google/],
+      ['constructor', /there is http, api, photo-app, todo, cron, queue, lambda, azure, google/],
     ] as const) {
       const refused = mayfly(['init', path.join(below, 'other'), '--template', template])
       assert.equal(refused.code, 2)

@@ -56,7 +56,7 @@ class Maker {
     const isGrouped = !isSpread && this.#oneIn(8)
     const keys = new Set<string>()
     const embeds = depth >= 3 ? [] : this.#embeds(of, depth, isGrouped, keys)
-    const items = this.#items(of, isGrouped, depth > 0 && !isSpread, keys)
+    const items = this.#items(of, { isGrouped, isSpread, mayBeEmpty: depth > 0 && !isSpread }, keys)
     const where = this.#some(2, () => this.#condition(of, embeds, 0))
     const order = isGrouped ? [] : [...this.#some(2, () => this.#order(of, embeds)), ...of.key.map((column) => plainOrder(column))]
     const isCut = !isToOne && !isGrouped && this.#oneIn(3)
@@ -84,7 +84,7 @@ class Maker {
     }
   }
 
-  #items(of: Table, isGrouped: boolean, mayBeEmpty: boolean, keys: Set<string>): Item[] {
+  #items(of: Table, { isGrouped, isSpread, mayBeEmpty }: { isGrouped: boolean; isSpread: boolean; mayBeEmpty: boolean }, keys: Set<string>): Item[] {
     if (isGrouped) {
       const plain = this.#some(2, (): Item => ({ kind: 'column', column: this.#column(of, GROUPED), path: [], alias: this.#alias(), asText: false }))
       const counted = [this.#aggregate(of), ...this.#some(1, () => this.#aggregate(of))]
@@ -92,17 +92,19 @@ class Maker {
     }
     if (mayBeEmpty && this.#oneIn(10)) return []
     if (this.#oneIn(3) && isNew(keys, Object.keys(of.columns))) return [{ kind: 'all' }]
-    const items = this.#some(3, (): Item => this.#item(of)).filter((item) => item.kind !== 'all' && isNew(keys, [keyOfItem(item)]))
+    const items = this.#some(3, (): Item => this.#item(of, isSpread)).filter((item) => item.kind !== 'all' && isNew(keys, [keyOfItem(item)]))
     if (items.length > 0) return items
     return [{ kind: 'column', column: of.key[0] as string, path: [], alias: `key${this.#keys++}`, asText: false }]
   }
 
   #alias = () => (this.#oneIn(3) ? this.#of(['n1', 'n2', '이름', 'Caps']) : null)
 
-  #item(of: Table): Item {
+  /** @param isSpread  its value may become a key of groups, where null of a document is another one than that of SQL */
+  #item(of: Table, isSpread: boolean): Item {
     const column = this.#of([...Object.keys(of.columns), ...Object.keys(of.computed)])
     const type = of.columns[column]
-    if (type === 'jsonb' && !this.#oneIn(3)) return { kind: 'column', column, path: this.#path(this.#oneIn(2)), alias: this.#alias(), asText: false }
+    if (type === 'jsonb' && !this.#oneIn(3))
+      return { kind: 'column', column, path: this.#path(isSpread || this.#oneIn(2)), alias: this.#alias(), asText: false }
     const mayBeText = type === 'int' || type === 'numeric' || type === 'bool'
     return { kind: 'column', column, path: [], alias: this.#alias(), asText: mayBeText && this.#oneIn(4) }
   }

@@ -33,6 +33,7 @@ export class OciSandbox implements SandboxProcess {
   readonly #giveBack: () => Promise<void>
   readonly #clock: Clock
   #killing: Promise<void> | null = null
+  #groupSays: Promise<boolean> | null = null
   #running = true
   #overdrawn = false
   #watch: Disposable | null = null
@@ -70,7 +71,7 @@ export class OciSandbox implements SandboxProcess {
     // The first process is no child of ours: that it is gone is known by the end of its descriptor.
     this.exited = new Promise((resolve) => {
       this.control.once('close', () => {
-        void cgroup.outOfMemory().then((found) => {
+        void this.#askGroup().then((found) => {
           const outOfMemory = found || this.#overdrawn
           resolve({ code: null, signal: outOfMemory ? 'SIGKILL' : null, outOfMemory })
         })
@@ -121,11 +122,18 @@ export class OciSandbox implements SandboxProcess {
   }
   kill(): Promise<void> {
     this.#watch?.[Symbol.dispose]()
-    this.#killing ??= this.#giveBack().finally(() => {
-      this.control.destroy()
-      this.relay.destroy()
-    })
+    this.#killing ??= this.#askGroup()
+      .then(() => this.#giveBack())
+      .finally(() => {
+        this.control.destroy()
+        this.relay.destroy()
+      })
     return this.#killing
+  }
+  /** Whether the kernel ended something in it for want of memory: asked before the group goes, and once. */
+  #askGroup(): Promise<boolean> {
+    this.#groupSays ??= this.#cgroup.outOfMemory()
+    return this.#groupSays
   }
   memory() {
     return this.#killing ? null : this.#cgroup.memory()

@@ -82,7 +82,7 @@ describe('a secret of a function', { skip: process.getuid?.() === 0 ? false : 'r
       const name = sandboxes.find((one) => one.id === id)?.functionName ?? 'waiting'
       // One that is only being started has none yet.
       let pids = await processesOf(id)
-      for (let n = 0; n < 300 && pids.length === 0; n++) {
+      for (let n = 0; n < 1500 && pids.length === 0; n++) {
         await systemClock.sleep(20)
         pids = await processesOf(id)
       }
