@@ -46,11 +46,11 @@ export async function publicFetch(url: string, asked: Asked, allowed: readonly s
 function once(url: URL, { method, headers, signal, encrypted }: Asked, allowed: readonly string[]): Promise<IncomingMessage> {
   if (url.protocol !== 'https:' && url.protocol !== 'http:') throw new Error(`${url.protocol} is no way to a host`)
   const isAllowed = allowed.includes(url.origin)
-  if (encrypted && !isAllowed && url.protocol !== 'https:')
-    throw new Error(`${url.origin} is not encrypted; the operator of the node may allow it (--auth-issuer-origins)`)
   const host = url.hostname.replace(/^\[|\]$/g, '')
   if (!isAllowed && isIP(host) !== 0 && !isPublic(host)) throw notPublic(url.hostname)
   if (!isAllowed && url.port === String(NEVER_REACHED_PORT)) throw notPublic(url.host)
+  if (encrypted && !isAllowed && url.protocol !== 'https:')
+    throw new Error(`${url.origin} is not encrypted; the operator of the node may allow it (--auth-issuer-origins)`)
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
   const ask = url.protocol === 'https:' ? https : http
   const sent = ask(url, {
