@@ -4,7 +4,8 @@ import type { Config } from './config.ts'
 import { checkDoors, consoleHost } from './listening.ts'
 
 describe('the address to listen on', () => {
-  const at = (host: string, more: object = {}) => checkDoors({ node: { host, tlsCert: null, tlsKey: null, behindProxy: [], ...more } } as unknown as Config)
+  const at = (host: string, more: object = {}, door = '127.0.0.1') =>
+    checkDoors({ node: { host, tlsCert: null, tlsKey: null, behindProxy: [], ...more }, door: { host: door } } as unknown as Config)
   for (const host of ['127.0.0.1', '127.8.8.8', '::1', 'localhost']) it(`${host} takes nothing more`, () => at(host))
   for (const host of ['0.0.0.0', '::', '192.0.2.1', 'example.com', '127.example.com', '127.0.0.1.example.com', '']) {
     it(`${JSON.stringify(host)} takes TLS or a named proxy`, () => {
@@ -13,6 +14,10 @@ describe('the address to listen on', () => {
       at(host, { tlsCert: 'a', tlsKey: 'b' })
     })
   }
+  it('the door of PostgreSQL clients takes TLS where others reach it, whatever proxy is named', () => {
+    assert.throws(() => at('127.0.0.1', { behindProxy: ['10.0.0.0/8'] }, '0.0.0.0'), { exitCode: 2, message: /--door-host 0\.0\.0\.0/ })
+    at('127.0.0.1', { tlsCert: 'a', tlsKey: 'b' }, '0.0.0.0')
+  })
   it('a certificate goes with its key', () => assert.throws(() => at('::1', { tlsCert: 'a' }), { exitCode: 2, message: /go together/ }))
 })
 

@@ -40,6 +40,7 @@ describe('control groups that the service manager has delegated', () => {
       pids: { path: own(), version: 2 },
       cpu: { path: own(), version: 2 },
       freezerV1: null,
+      devicesV1: null,
       all: [own()],
     })
     // The kernel's file takes one after the other; a plain one keeps the last.

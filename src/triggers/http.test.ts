@@ -33,7 +33,7 @@ describe('PUT triggers', () => {
     ['a list alone', '[]', /list `triggers`/],
     ['no source', '{"triggers":[{}]}', /triggers\.0: must have exactly one of `object`/],
     ['a source that is none', '{"triggers":[{"moon":{}}]}', /unknown settings: `moon`/],
-    ['two sources', '{"triggers":[{"object":{"bucket":"b"},"row":{}}]}', /unknown settings: `row`/],
+    ['two sources', '{"triggers":[{"object":{"bucket":"b"},"row":{"table":"public.orders"}}]}', /exactly one of/],
     ['no bucket', '{"triggers":[{"object":{}}]}', /triggers\.0\.object\.bucket: must be the name of a bucket/],
     ['a bucket with a slash', object({ bucket: 'a/b' }), /name of a bucket/],
     ['an event that is none', object({ events: ['moved'] }), /must be `created` or `removed`/],
