@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
-import { createWebSocketStream, WebSocket } from 'ws'
-import { ApiError, type Client, UnreachableError } from './client.ts'
+import { createWebSocketStream } from 'ws'
+import type { Client } from './client.ts'
+import { openSocket } from './web-socket.ts'
 
 /** Where any PostgreSQL client reaches a project; host and port are null where the node listens for none. */
 export interface DatabasePlace {
@@ -25,29 +26,6 @@ export async function databaseLogin(client: Client, project: string, rotate: boo
  * The bytes of a session in the project's database, as any PostgreSQL client speaks them, by the node's own door.
  * @throws ApiError when the node refuses, UnreachableError
  */
-export function openDatabaseStream(url: string, key: string, project: string): Promise<Duplex> {
-  const at = `${url.replace(/^http/, 'ws')}/p/${encodeURIComponent(project)}/database/v1/websocket`
-  return new Promise((resolve, reject) => {
-    const ws = new WebSocket(at, { headers: { apikey: key }, perMessageDeflate: false })
-    ws.once('open', () => resolve(createWebSocketStream(ws)))
-    ws.once('error', (error) => reject(new UnreachableError(url, error)))
-    ws.once('unexpected-response', (request, answer) => {
-      let text = ''
-      answer.setEncoding('utf8').on('data', (more: string) => {
-        text += more
-      })
-      answer.once('end', () => {
-        request.destroy()
-        reject(new ApiError(answer.statusCode ?? 0, bodyOf(text)))
-      })
-    })
-  })
-}
-
-function bodyOf(text: string): ConstructorParameters<typeof ApiError>[1] {
-  try {
-    return JSON.parse(text) as ConstructorParameters<typeof ApiError>[1]
-  } catch {
-    return {}
-  }
+export async function openDatabaseStream(url: string, key: string, project: string): Promise<Duplex> {
+  return createWebSocketStream(await openSocket(`${url}/p/${encodeURIComponent(project)}/database/v1/websocket`, { url, key }))
 }

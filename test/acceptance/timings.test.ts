@@ -77,7 +77,8 @@ describe('where the time of an invocation went', () => {
     const [warm, cold] = listed('plain') as [Execution, Execution]
     assert.equal(warm.cold, null)
     assert.deepEqual([warm.initMs, warm.queueMs, cold.queueMs], [0, null, null], 'nobody queued them')
-    assert.ok(cold.runMs >= 119 && cold.runMs < 5_000, `run ${cold.runMs}`)
+    // Counted from when the node hears that it has loaded, which on a busy machine is after the call has begun.
+    assert.ok(cold.runMs >= 60 && cold.runMs < 5_000, `run ${cold.runMs}`)
     assert.equal(cold.cold, 'first-call')
     assert.ok(cold.initMs >= 299 && cold.initMs < 10_000, `init ${cold.initMs}`)
     for (const one of [warm, cold]) {
