@@ -134,23 +134,21 @@ export class ExternalDatabases implements Databases {
   }
 
   async openRoles(ref: string): Promise<Database> {
-    await this.openProject(ref)
-    let roles = this.#roles.get(ref)
-    if (!roles) {
-      roles = new PostgresDatabase(this.connection(ref, 'authenticator'), { max: ROLES_CONNECTIONS, statementTimeoutMs: 60_000, usersPath: true })
-      this.#roles.set(ref, roles)
-    }
-    return roles
+    return await this.#openAs(this.#roles, ref, 'authenticator', ROLES_CONNECTIONS)
   }
 
   async openLogin(ref: string): Promise<Database> {
+    return await this.#openAs(this.#logins, ref, 'auth_authenticator', LOGIN_CONNECTIONS)
+  }
+
+  /** Opened once for each project. */
+  async #openAs(pools: Map<string, PostgresDatabase>, ref: string, role: 'authenticator' | 'auth_authenticator', max: number): Promise<Database> {
     await this.openProject(ref)
-    let login = this.#logins.get(ref)
-    if (!login) {
-      login = new PostgresDatabase(this.connection(ref, 'auth_authenticator'), { max: LOGIN_CONNECTIONS, statementTimeoutMs: 60_000, usersPath: true })
-      this.#logins.set(ref, login)
-    }
-    return login
+    const known = pools.get(ref)
+    if (known) return known
+    const opened = new PostgresDatabase(this.connection(ref, role), { max, statementTimeoutMs: 60_000, usersPath: true })
+    pools.set(ref, opened)
+    return opened
   }
 
   async rolesConnection(ref: string): Promise<Connection> {
