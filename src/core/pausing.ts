@@ -45,7 +45,8 @@ interface Place {
 /**
  * Which projects rest. One that does has no server, connection, socket, slot or sandbox; whoever comes next wakes it.
  * The control database says so after all of its events were handed on and before its server stops: whenever the node
- * is killed, it is either awake or at rest, and no event lies where nobody looks.
+ * is killed, it is either awake or at rest. What a request commits that outlasts the grace of a pause by hand stays in the
+ * outbox until the project wakes; any other event is handed on before.
  */
 export class Pausing implements AsyncDisposable {
   readonly #deps: PausingDeps

@@ -253,7 +253,9 @@ describe('the door for PostgreSQL clients', () => {
     assert.equal(errorOf(await older.next(1000)).get('C'), '0A000')
   })
   it('survives whatever is sent before a client has signed in', async () => {
-    let seed = Number(process.env.MAYFLY_TEST_SEED ?? Date.now() % 1_000_000)
+    // As for property tests: fixed, unless another is asked for.
+    const asked = process.env.MAYFLY_TEST_SEED ?? '20260101'
+    let seed = asked === 'random' ? Date.now() % 1_000_000 : Number(asked)
     const shown = seed
     const random = (below: number) => {
       seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31
