@@ -26,6 +26,7 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
     rawQuery: context.rawQuery,
     headers: context.headers,
     body: () => context.body(LIMITS.dataBody.value),
+    clock: data.clock,
   })
   const { plan, snapshot } = await planned(request, place)
   if (plan.kind === 'describe') return { status: 200, headers: { allow: plan.allow }, body: null }

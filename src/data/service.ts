@@ -30,6 +30,10 @@ export class Data implements AsyncDisposable {
     this.#deps = deps
   }
 
+  get clock(): Clock {
+    return this.#deps.clock
+  }
+
   /** @throws DatabaseError when the database is away */
   async placeOf(ref: string): Promise<DataPlace> {
     const known = this.#places.get(ref)

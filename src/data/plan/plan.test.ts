@@ -82,7 +82,10 @@ const SNAPSHOT = snapshotOf(['pgrst.db_aggregates_enabled=true'])
 async function plan(path: string, more: { method?: string; body?: string; headers?: Record<string, string>; snapshot?: Snapshot } = {}): Promise<DataPlan> {
   const [name = '', rawQuery = ''] = path.split('?')
   const body = async () => Buffer.from(more.body ?? '')
-  return planRequest(await readRequest({ method: more.method ?? 'GET', path: name, rawQuery, headers: more.headers ?? {}, body }), more.snapshot ?? SNAPSHOT)
+  return planRequest(
+    await readRequest({ method: more.method ?? 'GET', path: name, rawQuery, headers: more.headers ?? {}, body, clock: { monotonic: () => 0 } }),
+    more.snapshot ?? SNAPSHOT,
+  )
 }
 async function sql(path: string, more: Parameters<typeof plan>[1] = {}): Promise<{ text: string; values: readonly unknown[] }> {
   const made = await plan(path, more)
