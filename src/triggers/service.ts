@@ -1,4 +1,4 @@
-import { type Database, DatabaseError, type Databases } from '../backends/database/database.ts'
+import { type Connection, type Database, DatabaseError, type Databases } from '../backends/database/database.ts'
 import type { Crash } from '../core/crash.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
@@ -10,6 +10,7 @@ import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
 import { changesOf, type Definition, definitionOf, specOf, subscriptionsOf } from './definition.ts'
 import { Relay } from './relay.ts'
+import { sealOutbox } from './sealing.ts'
 import {
   clearEvents,
   deleteOrphans,
@@ -194,6 +195,19 @@ export class Triggers implements AsyncDisposable {
     // Another relay that works on it is one that loses its session with the project.
     await followed.relay.run(AbortSignal.any([this.#stop.signal, followed.stop.signal]))
     await followed.passing
+  }
+
+  /**
+   * As `settle`, and from then on nobody can commit an event of the project, until this is disposed of. Null where nothing waits for any.
+   * @throws what keeps an event from being handed on
+   */
+  async seal(ref: ProjectRef, reach: () => Promise<Connection>): Promise<AsyncDisposable | null> {
+    while (this.#followed.has(ref)) {
+      const sealed = await sealOutbox(await reach())
+      if (sealed) return sealed
+      await this.settle(ref)
+    }
+    return null
   }
 
   /** A project was made as a copy: events that another's triggers waited for are none of it. */

@@ -1,4 +1,5 @@
 import type { Sql, Tx } from '../backends/database/database.ts'
+import type { SqlSession } from '../backends/database/sql-session.ts'
 import type { ProjectRef } from '../core/project.ts'
 
 type Query = Sql | Tx
@@ -142,6 +143,17 @@ export const readOutbox = (tx: Tx, limit: number, triggerLimit: number) => tx<Ou
 
 export const hasOutbox = async (sql: Query): Promise<boolean> => (await sql`select from mayfly.outbox limit 1`).length > 0
 export const countOutbox = async (sql: Query): Promise<number> => Number((await sql<{ n: string }>`select count(*) as n from mayfly.outbox`)[0]?.n ?? 0)
+
+/** Nobody commits an event until the transaction ends; those that are in the middle of that are waited for. @throws DatabaseError 55P03 */
+export const lockOutbox = async (session: SqlSession, waitMs: number): Promise<void> => {
+  await session.run(`set local lock_timeout = ${waitMs}`)
+  await session.run('lock table mayfly.outbox in exclusive mode')
+}
+export const isOutboxEmpty = async (session: SqlSession): Promise<boolean> => (await session.run('select from mayfly.outbox limit 1')).rows.length === 0
+/** Who is in the middle of adding to it, or waits to. */
+export const endWriters = (session: SqlSession) =>
+  session.run(`select pg_terminate_backend(pid) from pg_locks
+    where relation = 'mayfly.outbox'::regclass and mode = 'RowExclusiveLock' and pid <> pg_backend_pid()`)
 
 /** Of a copy of another project's database: what that waited for is not its own. */
 export const clearEvents = (tx: Tx) => tx`
