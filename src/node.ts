@@ -51,7 +51,7 @@ import { writeRun } from './run-file.ts'
 import { watchEventLoop } from './self-watch.ts'
 import { Storage } from './storage/index.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
-import { Triggers } from './triggers/index.ts'
+import { eventSources, Triggers } from './triggers/index.ts'
 import { verifyAws } from './verify-aws.ts'
 import { Workforce } from './workforce.ts'
 
@@ -311,6 +311,7 @@ export class RunningNode implements AsyncDisposable {
     )
     const triggers: Triggers = opening.use(
       new Triggers({
+        sources: eventSources(),
         databases,
         functions,
         queue,

@@ -171,6 +171,7 @@ export const triggerSpecSchema = z
       topic: topicTrigger.meta({ description: `Messages of a topic. ${NOT_YET}` }).optional(),
       row: rowTrigger.meta({ description: `Rows of a table that come, change or go. ${NOT_YET}` }).optional(),
       bus: busTrigger.meta({ description: `Events of a bus. ${NOT_YET}` }).optional(),
+      enabled: z.boolean({ error: 'must be true or false' }).optional().meta({ description: 'False lets it start nothing until it is true again.' }),
     },
     { error: unknownKeys('must be an object such as {"object": {…}}') },
   )
@@ -190,7 +191,11 @@ const words = (text: string) => text.trim().split(/\s+/).join(' ')
 const set = <T extends string>(texts: readonly T[]): T[] => [...new Set(texts)].toSorted()
 
 /** One in the same words however it was written, so that equal ones are found equal. */
-export function tidiedTrigger({ object, schedule, queue, topic, row, bus }: TriggerSpec): TriggerSpec {
+export function tidiedTrigger({ enabled, ...trigger }: TriggerSpec): TriggerSpec {
+  return { ...tidiedSource(trigger), ...(enabled === false ? { enabled } : {}) }
+}
+
+function tidiedSource({ object, schedule, queue, topic, row, bus }: TriggerSpec): TriggerSpec {
   if (schedule) {
     const { cron, every, timezone } = schedule
     return { schedule: { ...(cron === undefined ? {} : { cron: words(cron) }), ...(every === undefined ? {} : { every }), timezone } }

@@ -8,7 +8,8 @@ import type { ProjectRef } from '../core/project.ts'
 import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { Relay, type RelayDeps } from './relay.ts'
-import { openPlace, type Place } from './triggers-fixture.ts'
+import { eventSources } from './sources.ts'
+import { cutting, openPlace, type Place } from './triggers-fixture.ts'
 
 const DEMO = 'demo' as ProjectRef
 const never = new AbortController().signal
@@ -43,6 +44,7 @@ describe('Relay', () => {
   const relay = (changes: Partial<RelayDeps> = {}) =>
     new Relay(
       {
+        sources: new Map(eventSources().map((source) => [source.kind, source])),
         databases: place.databases,
         queue: place.queue,
         loopers: async () => new Set(),
@@ -328,20 +330,3 @@ describe('Relay', () => {
     })
   })
 })
-
-/** The same database, each of whose steps goes through `step`: every statement, and the commit. */
-function cutting(database: Database, step: <T>(work: () => Promise<T>) => Promise<T>): Database {
-  return {
-    sql: ((strings: TemplateStringsArray, ...values: unknown[]) => step(() => database.sql(strings, ...values))) as Database['sql'],
-    transaction: (work) =>
-      step(() =>
-        database.transaction((tx) =>
-          work(
-            Object.assign((strings: TemplateStringsArray, ...values: unknown[]) => step(() => tx(strings, ...values)), { inTransaction: true as const }) as Tx,
-          ),
-        ),
-      ),
-    script: (text) => database.script(text),
-    [Symbol.asyncDispose]: async () => {},
-  }
-}

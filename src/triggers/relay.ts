@@ -4,8 +4,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { Entered, NewEntry, Queue, StillBorn } from '../invoke/index.ts'
 import type { Definition } from './definition.ts'
-import { matches, objectEventOf } from './match.ts'
-import { s3Event } from './s3-event.ts'
+import type { EventSource } from './event-source.ts'
 import {
   countOutbox,
   deleteOutbox,
@@ -21,6 +20,8 @@ import {
 } from './store.ts'
 
 export interface RelayDeps {
+  /** By their kinds. */
+  readonly sources: ReadonlyMap<string, EventSource>
   readonly databases: Pick<Databases, 'control' | 'openProject'>
   readonly queue: Pick<Queue, 'enqueueIn'>
   /** The functions of a project that may go on where others are taken for a loop. */
@@ -110,13 +111,14 @@ export class Relay {
       const entries: NewEntry[] = []
       const stillBorn: StillBorn[] = []
       for (const row of news) {
-        const event = objectEventOf(row)
         for (const triggerId of row.triggerIds) {
           const trigger = triggers.get(triggerId)
           // Removed, or it waits for other keys.
-          if (!trigger || !event || !matches(trigger.definition as Definition, event)) continue
+          if (!trigger) continue
+          const event = this.#eventFor(row, triggerId, trigger.definition as Definition)
+          if (event === null || event === undefined) continue
           const { functionId, functionName } = trigger
-          const payload = Buffer.from(JSON.stringify(s3Event(event, { region: this.#deps.region, projectRef: this.#project.ref, triggerId })))
+          const payload = Buffer.from(JSON.stringify(event))
           const base = { id: this.#deps.newId(), project: this.#project.ref, functionName, payload }
           // The gateway has counted the function that caused it.
           const { depth } = row
@@ -135,6 +137,11 @@ export class Relay {
       entered = await this.#deps.queue.enqueueIn(tx, entries, stillBorn)
     })
     ;(entered as Entered | null)?.committed()
+  }
+
+  #eventFor(row: OutboxRow, triggerId: string, definition: Definition): unknown {
+    if (definition.kind !== row.kind || definition.enabled === false) return null
+    return this.#deps.sources.get(row.kind)?.eventFor?.(row, definition, { region: this.#deps.region, projectRef: this.#project.ref, triggerId })
   }
 
   /** A life that ended between the last two steps left events remembered that are in no outbox any more. */

@@ -8,7 +8,9 @@ import type { TriggerSpec } from '../core/trigger-spec.ts'
 import type { Queue } from '../invoke/index.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
-import { changesOf, type Definition, definitionOf, specOf, subscriptionsOf } from './definition.ts'
+import { changesOf, type Definition, definitionOf, specOf } from './definition.ts'
+import type { EventSource } from './event-source.ts'
+import { Pumping } from './pumping.ts'
 import { Relay } from './relay.ts'
 import { sealOutbox } from './sealing.ts'
 import {
@@ -20,6 +22,7 @@ import {
   lockSubscriptions,
   reachMirror,
   replaceSubscriptions,
+  type Subscription,
   selectBehind,
   selectMirror,
   selectMirrors,
@@ -37,6 +40,7 @@ const CLOSE_MS = 5_000
 const AT_ONCE = 4
 
 export interface TriggersDeps {
+  readonly sources: readonly EventSource[]
   readonly databases: Pick<Databases, 'control' | 'openProject' | 'status'>
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
   readonly queue: Pick<Queue, 'enqueueIn'>
@@ -88,9 +92,14 @@ export class Triggers implements AsyncDisposable {
   readonly #behind = new Map<ProjectRef, Promise<void>>()
   #looking: Promise<void> | null = null
   #starting: Promise<void> | null = null
+  readonly #sources: ReadonlyMap<string, EventSource>
+  readonly #pumps: ReadonlyMap<string, Pumping>
 
   constructor(deps: TriggersDeps) {
     this.#deps = deps
+    this.#sources = new Map(deps.sources.map((source) => [source.kind, source]))
+    const host = { ...deps, control: deps.databases.control }
+    this.#pumps = new Map(deps.sources.flatMap(({ kind, open }) => (open ? [[kind, new Pumping(kind, open(host), deps)]] : [])))
   }
 
   /** Begins to follow the projects that have triggers; what a former life left half done is finished beside. */
@@ -99,12 +108,25 @@ export class Triggers implements AsyncDisposable {
     for (const { ref } of mirrors) if (this.#deps.project(ref)?.state === 'active') this.#follow(ref)
     this.#starting = this.#lookAtAll(mirrors.map(({ ref }) => ref).filter((ref) => !this.#rests(ref)))
     this.#looking = this.#look()
+    for (const pump of this.#pumps.values()) pump.start()
   }
 
   /** A hint that an event was committed in a project; when it is lost, the next look finds the event. */
   wake(ref: ProjectRef): void {
     const followed = this.#followed.get(ref)
     if (followed) void this.#pass(ref, followed)
+  }
+
+  /** Something may have come that a source looks for by itself: a hint. */
+  ring(kind: string): void {
+    this.#pumps.get(kind)?.ring()
+  }
+
+  /** Takes what there is now of a project's events, and of those that sources look for. */
+  async once(ref: ProjectRef): Promise<void> {
+    for (const pump of this.#pumps.values()) await pump.once()
+    this.#follow(ref)
+    await this.settle(ref)
   }
 
   /** Events that were seen in outboxes and not handed on yet. */
@@ -163,6 +185,7 @@ export class Triggers implements AsyncDisposable {
         throw notThere(ref)
       })
     await this.reconcile(ref)
+    for (const { kind } of wanted) this.ring(kind)
     return { triggers: await this.#select(ref, functionName), changed }
   }
 
@@ -229,7 +252,13 @@ export class Triggers implements AsyncDisposable {
     await within(
       this.#deps.clock,
       CLOSE_MS,
-      Promise.all([this.#looking, this.#starting, ...this.#behind.values(), ...[...this.#followed.values()].map(settled)]),
+      Promise.all([
+        ...[...this.#pumps.values()].map((pump) => pump[Symbol.asyncDispose]()),
+        this.#looking,
+        this.#starting,
+        ...this.#behind.values(),
+        ...[...this.#followed.values()].map(settled),
+      ]),
     )
   }
 
@@ -245,7 +274,7 @@ export class Triggers implements AsyncDisposable {
     const known = this.#followed.get(ref)
     if (known) return known
     const made: Followed = {
-      relay: new Relay(this.#deps, this.#active(ref)),
+      relay: new Relay({ ...this.#deps, sources: this.#sources }, this.#active(ref)),
       passing: null,
       again: false,
       failures: 0,
@@ -259,6 +288,12 @@ export class Triggers implements AsyncDisposable {
 
   async #select(ref: ProjectRef, functionName: string | null): Promise<Trigger[]> {
     return (await selectTriggers(this.#deps.databases.control.sql, this.#active(ref).id, functionName)).map(shown)
+  }
+
+  #subscriptionsOf(triggerId: string, definition: Definition): Subscription[] {
+    const { kind } = definition
+    const subscribes = definition.enabled === false ? undefined : this.#sources.get(kind)?.subscribes
+    return (subscribes?.(triggerId, definition) ?? []).map((one) => ({ triggerId, kind, ...one }))
   }
 
   async #mirror(ref: ProjectRef): Promise<void> {
@@ -276,7 +311,7 @@ export class Triggers implements AsyncDisposable {
         const triggers = await selectTriggers(control.sql, id, null)
         await replaceSubscriptions(
           tx,
-          triggers.flatMap((one) => subscriptionsOf(one.id, one.definition as Definition)),
+          triggers.flatMap((one) => this.#subscriptionsOf(one.id, one.definition as Definition)),
         )
         return now?.wanted ?? before.wanted
       })
