@@ -1,5 +1,15 @@
-import type { SourceMapPayload } from 'node:module'
 import type { Bill } from './usage.ts'
+
+/** A source map, version 3 (https://tc39.es/ecma426/). */
+export type SourceMap = {
+  readonly file: string
+  readonly version: number
+  readonly sources: string[]
+  readonly sourcesContent: string[]
+  readonly names: string[]
+  readonly mappings: string
+  readonly sourceRoot: string
+}
 
 /** A failure that the node told in the words of its catalogue. */
 export class ApiError extends Error {
@@ -285,7 +295,7 @@ export class Client {
   }
 
   /** Of the bundle that runs, or of `name:qualifier`. @throws ApiError with the status 404 where there is none */
-  sourceMap(project: string, name: string): Promise<SourceMapPayload> {
+  sourceMap(project: string, name: string): Promise<SourceMap> {
     return this.#json('GET', `${at(project)}/functions/${encodeURIComponent(name)}/source-map`)
   }
 
