@@ -5,6 +5,7 @@ import { type Command, Option } from 'commander'
 import { EVENT_KINDS, EventError, type EventWishes, makeEvent } from '../client/events.ts'
 import { complain, dim, EXIT, harmless, ms, print, UsageError } from './output.ts'
 import { clientOf, type Common, locate } from './place.ts'
+import { ToldStacks } from './told-stacks.ts'
 
 interface Options extends Omit<Common, 'data' | 'key'>, Omit<EventWishes, 'key' | 'size'> {
   readonly data?: readonly string[]
@@ -117,11 +118,13 @@ async function run(name: string, text: string, options: Options, node: ReturnTyp
     const { invocation } = await clientOf(node).invokeAsync(node.project, name, text)
     return print(options.json ? JSON.stringify({ invocation }) : `Queued as ${invocation}. Watch it: npx mayfly logs -f ${name}`)
   }
-  const reply = await clientOf(node).invoke(node.project, name, text)
+  const client = clientOf(node)
+  const reply = await client.invoke(node.project, name, text)
+  const payload = reply.failed ? await new ToldStacks(client, node.project, name).payload(reply.payload, reply.version) : reply.payload
   if (options.json)
     print(
       JSON.stringify({
-        payload: JSON.parse(reply.payload) as unknown,
+        payload: JSON.parse(payload) as unknown,
         failed: reply.failed,
         invocationId: reply.invocationId,
         cold: reply.cold,
@@ -129,7 +132,7 @@ async function run(name: string, text: string, options: Options, node: ReturnTyp
       }),
     )
   else {
-    print(harmless(reply.payload))
+    print(harmless(payload))
     complain(dim(`${reply.invocationId}  ${ms(reply.durationMs)}  ${reply.cold === null ? 'warm' : `cold: ${reply.cold}`}`))
   }
   if (reply.failed) process.exitCode = EXIT.functionError

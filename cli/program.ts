@@ -24,6 +24,7 @@ import { keysCommand } from './keys.ts'
 import { projectsCommand } from './projects.ts'
 import { sandboxesCommand } from './sandboxes.ts'
 import { secretsCommand } from './secrets.ts'
+import { ToldStacks } from './told-stacks.ts'
 import { tokensCommand } from './tokens.ts'
 import { startsOf, triggersCommand } from './triggers.ts'
 import { typesCommand } from './types.ts'
@@ -110,17 +111,18 @@ command('logs <function>', 'show what a function wrote')
     const node = locate(options)
     const count = Number(options.lines)
     if (!Number.isInteger(count) || count < 1) throw new UsageError('--lines must be a whole number from 1 on')
-    const show = (line: LogLine) => {
+    const client = clientOf(node)
+    const stacks = new ToldStacks(client, node.project, name)
+    const show = async (line: LogLine) => {
       if (options.json) return print(JSON.stringify(line))
-      const text = harmless(line.text)
+      const text = harmless(await stacks.line(line))
       print(`${dim(line.at)} ${line.source === 'platform' ? dim(text) : line.source === 'stderr' ? red(text) : text}`)
     }
-    const client = clientOf(node)
     const { lines, dropped } = await client.logs(node.project, name, options.follow ? 1 : count)
     // What was removed keeps its lines; without any it may be a name that never was.
     if (lines.length === 0) await client.function(node.project, name)
     if (!options.follow) {
-      for (const line of byTime(lines)) show(line)
+      for (const line of byTime(lines)) await show(line)
       if (dropped.lines > 0)
         complain(dim(`${dropped.lines} older lines of this project were dropped: it has written more than is kept (--observe-project-log-mb)`))
       return
@@ -128,7 +130,7 @@ command('logs <function>', 'show what a function wrote')
     const stop = new AbortController()
     for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => stop.abort())
     try {
-      for await (const line of inOrderOfTime(client.followLogs(node.project, name, count, stop.signal))) show(line)
+      for await (const line of inOrderOfTime(client.followLogs(node.project, name, count, stop.signal))) await show(line)
     } catch (error) {
       if (stop.signal.aborted) return
       throw error instanceof ApiError || error instanceof UnreachableError ? error : new UnreachableError(node.url, error)

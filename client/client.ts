@@ -1,5 +1,16 @@
 import type { Bill } from './usage.ts'
 
+/** A source map, version 3 (https://tc39.es/ecma426/). */
+export type SourceMap = {
+  readonly file: string
+  readonly version: number
+  readonly sources: string[]
+  readonly sourcesContent: string[]
+  readonly names: string[]
+  readonly mappings: string
+  readonly sourceRoot: string
+}
+
 /** A failure that the node told in the words of its catalogue. */
 export class ApiError extends Error {
   readonly status: number
@@ -283,6 +294,11 @@ export class Client {
     return (await this.#json<{ function: FunctionInfo }>('GET', `${at(project)}/functions/${encodeURIComponent(name)}`)).function
   }
 
+  /** Of the bundle that runs, or of `name:qualifier`. @throws ApiError with the status 404 where there is none */
+  sourceMap(project: string, name: string): Promise<SourceMap> {
+    return this.#json('GET', `${at(project)}/functions/${encodeURIComponent(name)}/source-map`)
+  }
+
   removeFunction(project: string, name: string): Promise<Answer> {
     return this.request('DELETE', `${at(project)}/functions/${encodeURIComponent(name)}`)
   }
@@ -362,13 +378,14 @@ export class Client {
     project: string,
     name: string,
     payload: string,
-  ): Promise<{ payload: string; failed: boolean; invocationId: string; cold: string | null; durationMs: number }> {
+  ): Promise<{ payload: string; failed: boolean; invocationId: string; version: string; cold: string | null; durationMs: number }> {
     const response = await this.request('POST', `${at(project)}/functions/${encodeURIComponent(name)}/invoke`, payload, { 'content-type': 'application/json' })
     const { headers } = response
     return {
       payload: await response.text(),
       failed: headers.get('x-mayfly-function-error') !== null,
       invocationId: headers.get('x-mayfly-invocation-id') ?? '',
+      version: headers.get('x-mayfly-version') ?? '',
       cold: headers.get('x-mayfly-cold'),
       durationMs: Number(headers.get('x-mayfly-duration-ms') ?? 0),
     }

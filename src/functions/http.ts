@@ -50,6 +50,16 @@ export function routes({ functions, links, concurrencyOf }: FunctionsHttpDeps): 
         function: shown(await functions.get(project, context.params.name ?? '')),
       }),
     ),
+    management(
+      'GET',
+      '/functions/:name/source-map',
+      'The source map of the bundle that a function runs, or `name:qualifier` a version or alias of it: leads from lines of the bundle to those of the files that it was made of.',
+      async (context, project) => {
+        const [name = '', qualifier = null] = (context.params.name ?? '').split(/:(.*)/)
+        const map = await functions.sourceMap(project, name, qualifier)
+        return { status: 200, headers: { 'content-type': 'application/json', 'cache-control': 'private, no-store' }, body: map }
+      },
+    ),
     management('DELETE', '/functions/:name', 'Deletes a function.', async (context, project) => {
       await functions.delete(project, context.params.name ?? '')
       return { status: 204 }

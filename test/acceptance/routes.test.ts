@@ -95,7 +95,7 @@ describe('every route', () => {
     })
     zip = await zipOf({
       'index.mjs':
-        'export const handler = async (event) => { if (event.rawPath === "/throw") throw new Error("on purpose"); if (event.rawPath === "/sleep") await new Promise((r) => setTimeout(r, 5000)); return { hello: 1 } }',
+        'export const handler = async (event) => { if (event.rawPath === "/throw") throw new Error("on purpose"); if (event.rawPath === "/sleep") await new Promise((r) => setTimeout(r, 5000)); return { hello: 1 } }\n//# sourceMappingURL=data:application/json;base64,e30=',
     })
     sha256 = createHash('sha256').update(zip).digest('hex')
     const made = await send('operator', 'POST', '/api/v1/projects', JSON.stringify({ ref: 'other' }))
@@ -192,6 +192,7 @@ describe('every route', () => {
     { route: 'GET /api/v1/projects/:ref/layers', access: 'manage', at: () => '/api/v1/projects/demo/layers', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/layers/:name', access: 'manage', at: () => '/api/v1/projects/demo/layers/own', ok: 200 },
     { route: 'DELETE /api/v1/projects/:ref/layers/:name/:version', access: 'manage', at: () => '/api/v1/projects/demo/layers/own/1', ok: 204 },
+    { route: 'GET /api/v1/projects/:ref/functions/:name/source-map', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello/source-map', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, ok: 200 },
     { route: 'HEAD /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, ok: 200 },
     { route: 'PUT /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, body: () => zip, ok: 200 },
