@@ -7,6 +7,7 @@ import type { FailContext, Reply, RequestContext, Route } from '../../core/route
 import { identityOf } from '../../core/session.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { AuthConfig } from '../config.ts'
+import { ABSENT, absence } from './absent.ts'
 import type { UserAdmin } from './admin.ts'
 import { administered, changes, credentials, deleting, readBody, refreshing } from './bodies.ts'
 import { AuthError, errorReply } from './errors.ts'
@@ -191,6 +192,13 @@ export function userRoutes({ users, admin, config, version, clock, audit }: User
         audited(context, `the user ${idOf(context)} was deleted`)
         return json(200, {})
       },
+    ),
+    // Browsers come to some of them without a key: nobody learns anything by them.
+    ...ABSENT.map(
+      (absent): Route => ({
+        ...row(absent.method, absent.path, `Not there yet: answers \`${absent.code}\`.`, () => Promise.reject(absence(absent))),
+        handle: () => Promise.reject(absence(absent)),
+      }),
     ),
   ]
 }
