@@ -424,6 +424,14 @@ export const LIMITS = {
     error: 'payload_too_large',
     provenBy: 'test/acceptance/auth.test.ts',
   },
+  passwordHashCost: {
+    value: 12,
+    unit: 'count',
+    why: 'the cost of a bcrypt hash which was brought along: each step more doubles what its one comparison takes of a processor',
+    source: 'bcrypt',
+    error: null,
+    provenBy: 'src/auth/users/passwords.test.ts',
+  },
   authRateAddresses: {
     value: 20_000,
     unit: 'count',
