@@ -42,7 +42,7 @@ export interface TriggersDeps {
   readonly sources: readonly EventSource[]
   readonly databases: Pick<Databases, 'control' | 'openProject' | 'status'>
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
-  readonly queue: Pick<Queue, 'enqueueIn'>
+  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere'>
   readonly project: (ref: ProjectRef) => Project | null
   /** It rests: its events were handed on before. */
   readonly rests?: (ref: ProjectRef) => boolean
@@ -60,6 +60,8 @@ export interface Trigger {
   readonly id: string
   readonly function: string
   readonly spec: TriggerSpec
+  /** Of a schedule: when it is due next. */
+  readonly nextAt: Date | null
   readonly createdAt: Date
 }
 
@@ -400,6 +402,7 @@ const shown = (row: TriggerRow): Trigger => ({
   id: row.id,
   function: row.functionName,
   spec: specOf(row.definition as Definition),
+  nextAt: row.nextAt,
   createdAt: row.createdAt,
 })
 
