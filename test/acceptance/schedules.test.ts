@@ -98,6 +98,19 @@ describe('schedules', () => {
     const seconds = [...byTime.keys()].map((time) => Date.parse(time) / 1_000).toSorted((a, b) => a - b)
     assert.ok(seconds.length >= 3)
   })
+  it('SQL starts a function if and only if its transaction commits', async () => {
+    await deploy('paid')
+    const psql = (sql: string) => mayfly(['db', 'psql', '--data', data, '-c', sql])
+    const made = psql(`create table orders (id int primary key);
+      create function tell() returns trigger language plpgsql security definer set search_path = '' as $f$
+        begin perform mayfly.invoke('paid', jsonb_build_object('id', new.id)); return new; end $f$;
+      create trigger tell after insert on orders for each row execute function tell();`)
+    assert.equal(made.code, 0, made.stderr)
+    assert.equal(psql('begin; insert into orders values (1); rollback').code, 0)
+    assert.equal(psql('insert into orders values (2)').code, 0)
+    await until(async () => (await told('paid')).length >= 1)
+    assert.deepEqual(await told('paid'), [{ id: 2 }])
+  })
   it('wake a project that rests', async () => {
     await deploy('dawn')
     await watch('dawn', { every: 2 })
