@@ -92,12 +92,9 @@ const scheduleTrigger = z
         .refine((text) => !Number.isNaN(Date.parse(text)), { error: 'must be a date and time that there is' })
         .optional()
         .meta({ description: 'Once, in place of `cron`: a date and time of the zone, or with its own offset.' }),
-      missed: z
-        .enum(['skip', 'once', 'all'], { error: 'must be `skip`, `once` or `all`' })
-        .optional()
-        .meta({
-          description: 'Of due times that came while no node ran, a minute ago and more: none runs, one for all of them (as it is by itself), or each.',
-        }),
+      missed: z.enum(['skip', 'once', 'all'], { error: 'must be `skip`, `once` or `all`' }).optional().meta({
+        description: 'Of due times that came while no node ran, a minute ago and more: none runs, one for all of them (as it is by itself), or each.',
+      }),
       overlap: z
         .enum(['allow', 'skip', 'queue'], { error: 'must be `allow`, `skip` or `queue`' })
         .optional()
