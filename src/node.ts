@@ -317,6 +317,7 @@ export class RunningNode implements AsyncDisposable {
         queue,
         loopers: (ref) => room.settings.loopers(ref),
         project: (ref) => projects.find(ref),
+        projects: () => projects.list(),
         rests: (ref) => pausing.isPaused(ref),
         newId: host.newId,
         region: REGION,

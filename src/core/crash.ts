@@ -3,6 +3,8 @@ export const CRASH_POINTS = [
   'afterBytesFsync',
   'afterObjectCommit',
   'afterRelay',
+  'beforeFiringCommit',
+  'afterFiring',
   'afterLease',
   'duringRun',
   'afterRunBeforeSettle',

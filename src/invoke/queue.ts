@@ -24,6 +24,7 @@ import {
   type LeasedEntry,
   type NewEntry,
   renewLeases,
+  selectThere,
   returnLeases,
   selectDeadLetter,
   selectDeadLetters,
@@ -163,6 +164,11 @@ export class Queue implements AsyncDisposable {
         if (entries.length > 0) this.#bell.ring()
       },
     }
+  }
+
+  /** Which of these wait or run: the others ended, well or not. */
+  stillThere(tx: Tx, ids: readonly string[]): Promise<ReadonlySet<string>> {
+    return ids.length === 0 ? Promise.resolve(new Set()) : selectThere(tx, ids)
   }
 
   /**

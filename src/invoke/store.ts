@@ -252,3 +252,6 @@ export const deleteQueueOf = async (tx: Tx, project: string): Promise<void> => {
     delete from mayfly.entry using gone where id = gone.entry_id`
   await tx`delete from mayfly.dead_letter where project = ${project}`
 }
+
+export const selectThere = async (tx: Tx, ids: readonly string[]): Promise<Set<string>> =>
+  new Set((await tx<{ id: string }>`select id from mayfly.entry where id = any (${ids}::uuid[])`).map(({ id }) => id))

@@ -34,7 +34,7 @@ export interface EventContext {
 /** What a source that looks for its events by itself is given. Triggers of its kind are in `mayfly.trigger` of the control database. */
 export interface SourceHost {
   readonly control: Database
-  readonly queue: Pick<Queue, 'enqueueIn'>
+  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere'>
   readonly project: (ref: ProjectRef) => Project | null
   readonly newId: () => string
   readonly region: string

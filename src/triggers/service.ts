@@ -43,8 +43,10 @@ export interface TriggersDeps {
   readonly sources: readonly EventSource[]
   readonly databases: Pick<Databases, 'control' | 'openProject' | 'status'>
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
-  readonly queue: Pick<Queue, 'enqueueIn'>
+  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere'>
   readonly project: (ref: ProjectRef) => Project | null
+  /** All of them: SQL may start a function in each. */
+  readonly projects?: () => readonly Project[]
   /** It rests: its events were handed on before. */
   readonly rests?: (ref: ProjectRef) => boolean
   /** The functions of a project that may go on where others are taken for a loop. */
@@ -61,6 +63,8 @@ export interface Trigger {
   readonly id: string
   readonly function: string
   readonly spec: TriggerSpec
+  /** Of a schedule: when it is due next. */
+  readonly nextAt: Date | null
   readonly createdAt: Date
 }
 
@@ -211,7 +215,7 @@ export class Triggers implements AsyncDisposable {
    * @throws what keeps an event from being handed on
    */
   async settle(ref: ProjectRef): Promise<void> {
-    const followed = this.#followed.get(ref)
+    const followed = this.#followed.get(ref) ?? (this.#deps.projects && this.#deps.project(ref)?.state === 'active' ? this.#follow(ref) : null)
     if (!followed) return
     await followed.mirroring.catch(() => {})
     await followed.passing
@@ -264,6 +268,15 @@ export class Triggers implements AsyncDisposable {
 
   #rests = (ref: ProjectRef): boolean => this.#deps.rests?.(ref) === true
 
+  #functionId = async (ref: ProjectRef, name: string): Promise<string | null> => {
+    try {
+      return (await this.#deps.functions.get(ref, name)).id
+    } catch (error) {
+      if (error instanceof MayflyError && error.code === 'function_not_found') return null
+      throw error
+    }
+  }
+
   #active(ref: ProjectRef): Project {
     const project = this.#deps.project(ref)
     if (project?.state !== 'active') throw notThere(ref)
@@ -274,7 +287,7 @@ export class Triggers implements AsyncDisposable {
     const known = this.#followed.get(ref)
     if (known) return known
     const made: Followed = {
-      relay: new Relay({ ...this.#deps, sources: this.#sources }, this.#active(ref)),
+      relay: new Relay({ ...this.#deps, sources: this.#sources, functionId: this.#functionId }, this.#active(ref)),
       passing: null,
       again: false,
       failures: 0,
@@ -386,6 +399,7 @@ export class Triggers implements AsyncDisposable {
         // What does not run here has no events that are new; but one that failed is asked again.
         const places = await databases.status()
         const running = new Set(places.filter((place) => place.running).map(({ place }) => place))
+        for (const { ref, state } of this.#deps.projects?.() ?? []) if (state === 'active' && (places.length === 0 || running.has(ref))) this.#follow(ref)
         for (const [ref, followed] of this.#followed) {
           // An external server has no places of ours: it runs.
           if (!this.#rests(ref) && (places.length === 0 || running.has(ref) || followed.failures > 0)) void this.#pass(ref, followed)
@@ -414,6 +428,7 @@ const shown = (row: TriggerRow): Trigger => ({
   id: row.id,
   function: row.functionName,
   spec: specOf(row.definition as Definition),
+  nextAt: row.nextAt,
   createdAt: row.createdAt,
 })
 
