@@ -77,16 +77,15 @@ function failReply(error: unknown, { id, headers }: { readonly id: string; reado
   const known = error instanceof SyntaxError ? invalidValue('The request cannot be read.') : asSqsError(error)
   const { type, code, status, message } = known
   const again: Record<string, string> = status === 429 || status === 503 ? { 'retry-after': '1' } : {}
-  if (!isJson(headers)) return { status, headers: { 'content-type': 'text/xml', 'x-amzn-requestid': id, ...again }, body: xmlError(code, message, status, id) }
+  const common = { 'x-amzn-requestid': id, 'x-amzn-errortype': type, ...again }
+  if (!isJson(headers)) return { status, headers: { 'content-type': 'text/xml', ...common }, body: xmlError(code, message, status, id) }
   return {
     status,
     headers: {
       'content-type': JSON_TYPE,
-      'x-amzn-requestid': id,
-      'x-amzn-errortype': type,
+      ...common,
       // By this the clients of today name errors as those before them did.
       'x-amzn-query-error': `${code};${status >= 500 ? 'Receiver' : 'Sender'}`,
-      ...again,
     },
     body: JSON.stringify({ __type: `com.amazonaws.sqs#${type}`, message }),
   }
