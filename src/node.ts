@@ -37,6 +37,7 @@ import { checkDoors, consoleHost, listen, listenForPostgres, readText, tlsOf } f
 import { Logs } from './observe/index.ts'
 import { openDatabases, openSandboxRoom, sweepFormerWorkers } from './opening.ts'
 import { findGuests } from './sandbox/index.ts'
+import { Queues } from './queues/index.ts'
 import { SiteFiles, Sites } from './sites/index.ts'
 import { Realtime } from './realtime/index.ts'
 import { upgrades as realtimeUpgrades } from './realtime/http.ts'
@@ -286,6 +287,18 @@ export class RunningNode implements AsyncDisposable {
         log,
       }),
     )
+    const queues = opening.use(
+      new Queues({
+        database: databases.control,
+        admitSpace: () => disk.admit('data'),
+        projectBytes: config.queues.projectMb * MiB,
+        mostQueues: config.queues.perProject,
+        newId: host.newId,
+        crash: host.crash,
+        clock,
+        log,
+      }),
+    )
     const storage = opening.use(
       new Storage({
         databases,
@@ -352,6 +365,7 @@ export class RunningNode implements AsyncDisposable {
         await sites.dropProject(project.ref)
         await triggers.dropProject(project.ref)
         await queue.dropProject(project.ref)
+        await queues.dropProject(project.ref)
         door.end(project.ref, 'all')
         ownPorts.close(project.ref)
         await realtime.dropProject(project.ref)
@@ -379,7 +393,7 @@ export class RunningNode implements AsyncDisposable {
     await pausing.start()
     await storeFormerJournals(data, { database: databases.control, clock, log, config })
     await sweepFormerWorkers(config, host, place, await guests)
-    await Promise.all([projects.start(), logs.start(), usage.start(), versions.start(), room.concurrency.refresh()])
+    await Promise.all([projects.start(), logs.start(), usage.start(), versions.start(), room.concurrency.refresh(), queues.start()])
     const isFirst = projects.find(DEFAULT_PROJECT) === null
     if (isFirst) await projects.create(DEFAULT_PROJECT, DEFAULT_PROJECT)
 
@@ -452,6 +466,7 @@ export class RunningNode implements AsyncDisposable {
       room,
       invoker,
       queue,
+      queues,
       triggers,
       storage,
       tables,
@@ -493,7 +508,7 @@ export class RunningNode implements AsyncDisposable {
           verifyToken: (ref, token) => tokens.verify(ref, token),
           verifyHandle: (text) => auth.verifyHandle(text),
         },
-        verifyAws: (request, relay) => verifyAws(auth, request, relay, clock),
+        verifyAws: (request, relay, service) => verifyAws(auth, request, relay, clock, service),
         project: async (ref) => projects.find(ref),
         enter: (ref) => pausing.enter(ref),
         defaultProject: DEFAULT_PROJECT,

@@ -1,4 +1,4 @@
-/** Moments of the photo job, of a deployment, and of the life of a project, at which a test ends the node, to see that nothing is lost. */
+/** Moments of the photo job, of a message, of a deployment, and of the life of a project, at which a test ends the node, to see that nothing is lost. */
 export const CRASH_POINTS = [
   'afterBytesFsync',
   'afterObjectCommit',
@@ -9,6 +9,9 @@ export const CRASH_POINTS = [
   'duringRun',
   'afterRunBeforeSettle',
   'afterThumbnailCommit',
+  'afterSendCommit',
+  'afterReceiveCommit',
+  'afterDeleteCommit',
   'afterDeployStep',
   'afterPauseLetGo',
   'afterPauseCommit',

@@ -9,7 +9,7 @@ import { backoffMs, type RetryAfter, retryAfterMs } from './backoff.ts'
 import { deliveryOf, type DestinationsOf, type Target, type Told } from './destinations.ts'
 import { eventReply } from './event.ts'
 import type { EventReply } from './event-to-fetch.ts'
-import { GroupCommit } from './group-commit.ts'
+import { GroupCommit } from '../lib/group-commit.ts'
 import type { Outcome } from './service.ts'
 import {
   type Buried,

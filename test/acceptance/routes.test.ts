@@ -59,7 +59,8 @@ describe('every route', () => {
     let headers: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` }
     if (who === 'signed' || who === 'forged') {
       const secretAccessKey = who === 'signed' ? accessKey.secret : `${accessKey.secret}x`
-      const signer = new SignatureV4({ service: 'lambda', region, sha256: Sha256, credentials: { accessKeyId: accessKey.id, secretAccessKey } })
+      const service = /^\/(0{12}\/.*)?$/.test(at) ? 'sqs' : 'lambda'
+      const signer = new SignatureV4({ service, region, sha256: Sha256, credentials: { accessKeyId: accessKey.id, secretAccessKey } })
       const url = new URL(node.ready.url)
       const request = {
         method,
@@ -372,6 +373,8 @@ describe('every route', () => {
       body: () => '{}',
       ok: 202,
     },
+    { route: 'POST /', access: 'aws', at: () => '/', body: () => 'Action=ListQueues', ok: 200 },
+    { route: 'POST /000000000000/:queue', access: 'aws', at: () => '/000000000000/none', body: () => 'Action=ListQueues', ok: 200 },
     { route: 'POST /2015-03-31/functions', access: 'aws', at: () => '/2015-03-31/functions', body: created, ok: 201 },
     { route: 'GET /2015-03-31/functions', access: 'aws', at: () => '/2015-03-31/functions', ok: 200 },
     { route: 'GET /2015-03-31/functions/:name', access: 'aws', at: () => '/2015-03-31/functions/hello', ok: 200 },
