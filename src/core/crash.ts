@@ -1,11 +1,21 @@
-/** Moments of the photo job, of a deployment, and of the life of a project, at which a test ends the node, to see that nothing is lost. */
+/** Moments of the photo job, of an entry's way through the queue, of a deployment, and of the life of a project, at which a test ends the node, to see that nothing is lost. */
 export const CRASH_POINTS = [
   'afterBytesFsync',
   'afterObjectCommit',
   'afterRelay',
+  'beforeEnqueueCommit',
+  'afterEnqueueCommit',
+  'beforeLease',
   'afterLease',
   'duringRun',
   'afterRunBeforeSettle',
+  'beforeAckCommit',
+  'afterAckCommit',
+  'beforeRetryCommit',
+  'afterRetryCommit',
+  'beforeBuryCommit',
+  'afterBuryCommit',
+  'afterWebhookBeforeSettle',
   'afterThumbnailCommit',
   'afterDeployStep',
   'afterPauseLetGo',
