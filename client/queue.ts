@@ -1,6 +1,12 @@
 /** What sends requests with the key of its node: the client. */
 interface Requests {
-  request(method: string, path: string, body?: string, headers?: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<Response>
+  request(
+    method: string,
+    path: string,
+    body?: string,
+    headers?: Record<string, string>,
+    signal?: AbortSignal,
+  ): Promise<{ json(): Promise<unknown>; readonly body: AsyncIterable<Uint8Array> | null }>
 }
 
 /** An attempt of an invocation. */
