@@ -271,13 +271,21 @@ export class RunningNode implements AsyncDisposable {
         deadLetterDays: config.invoke.deadLetterDays,
         triesOf: async (project, name, qualifier) => {
           const own = (await functions.resolve(project, name, qualifier)).definition.async
-          const { retryAfter } = own
           const set = await room.settings.eventInvokeOf(project, name, qualifier)
           return {
+            ...own,
             maxAttempts: set?.maxRetries == null ? own.maxAttempts : set.maxRetries + 1,
             maxAgeSeconds: set?.maxAgeSeconds ?? own.maxAgeSeconds,
-            ...(retryAfter === undefined ? {} : { retryAfter }),
           }
+        },
+        meterIn: (tx, records) => usage.storeIn(tx, records),
+        webhooks: {
+          fetch: (url, asked) => publicFetch(url, asked, config.invoke.webhookOrigins),
+          secretOf: async (ref, name) => {
+            await room.secrets.ready(ref)
+            return room.secrets.of(ref)?.[name] ?? null
+          },
+          now: () => clock.now(),
         },
         destinationsOf: destinationsOf({ functions, settings: room.settings, region: REGION }),
         newId: host.newId,

@@ -248,7 +248,7 @@ export function routeTable(rooms: Rooms): Route[] {
     }),
     ...usageRoutes(usage),
     ...callRoutes({ invoker, queue, functions, now: () => clock.now(), patienceMs: config.invoke.waitMs, stopping: stopping }),
-    ...queueRoutes({ queue, functions }),
+    ...queueRoutes({ queue, functions, executionsOf: (ref, id) => usage.executionsOf(ref, id), clock, draining }),
     ...urlDoorRoutes({
       invoker,
       urls: room.urls,

@@ -50,6 +50,7 @@ export const ERRORS = {
   function_url_not_found: { status: 404, retry: 'never', hint: 'Make one with `mayfly url <function> --create`.' },
   inspected_already: { status: 409, retry: 'after', hint: 'Close the other debugger first; one looks into a version at a time.' },
   internal: { status: 500, retry: 'after', hint: 'This is a fault of Mayfly. The log names it under the request id.' },
+  invocation_not_found: { status: 404, retry: 'never', hint: 'Check the id, and the project; what ended long ago is kept no longer.' },
   issuer_not_found: { status: 404, retry: 'never', hint: 'List them with `mayfly keys issuers`.' },
   key_invalid: { status: 401, retry: 'never', hint: 'Send a key of this project in `apikey` or `Authorization: Bearer`.' },
   key_last: { status: 409, retry: 'never', hint: 'Make another first with `mayfly keys new`, or replace it with `mayfly keys rotate`.' },

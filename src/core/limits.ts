@@ -631,7 +631,7 @@ export const LIMITS = {
     unit: 'count',
     why: 'a page of dead letters is held in memory',
     error: 'bad_request',
-    provenBy: 'src/invoke/http.test.ts',
+    provenBy: 'src/invoke/queue-http.test.ts',
   },
   functionTriggers: {
     value: 100,
@@ -647,7 +647,7 @@ export const LIMITS = {
     error: 'bad_request',
     provenBy: 'src/triggers/service.test.ts',
   },
-  queuePage: { value: 1_000, unit: 'count', why: 'a page of the queue is held in memory', error: 'bad_request', provenBy: 'src/invoke/http.test.ts' },
+  queuePage: { value: 1_000, unit: 'count', why: 'a page of the queue is held in memory', error: 'bad_request', provenBy: 'src/invoke/queue-http.test.ts' },
   shownPayload: {
     value: 64 * KiB,
     unit: 'bytes',

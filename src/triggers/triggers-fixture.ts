@@ -37,6 +37,7 @@ export const makeQueue = (control: Database): Queue =>
     admitSpace: () => {},
     recorded: async () => {},
     destinationsOf: async () => null,
+    webhooks: { fetch: () => Promise.reject(new Error('nobody is told here')), secretOf: async () => null, now: () => 0 },
     triesOf: async () => ({ maxAttempts: null, maxAgeSeconds: null }),
     newId: randomUUID,
     crash: noCrash,

@@ -272,6 +272,13 @@ describe('every route', () => {
     // Nothing was given up here: who may come in hears that it is not there.
     { route: 'GET /api/v1/projects/:ref/dead-letters/:id', access: 'manage', at: () => `/api/v1/projects/demo/dead-letters/${nil}`, ok: 404 },
     { route: 'POST /api/v1/projects/:ref/dead-letters/:id/replay', access: 'manage', at: () => `/api/v1/projects/demo/dead-letters/${nil}/replay`, ok: 404 },
+    { route: 'POST /api/v1/projects/:ref/dead-letters/replay', access: 'manage', at: () => '/api/v1/projects/demo/dead-letters/replay?error=None', ok: 202 },
+    { route: 'DELETE /api/v1/projects/:ref/dead-letters', access: 'manage', at: () => '/api/v1/projects/demo/dead-letters?error=None', ok: 200 },
+    { route: 'GET /api/v1/projects/:ref/queue/feed', access: 'manage', at: () => '/api/v1/projects/demo/queue/feed?function=%00', ok: 400 },
+    { route: 'GET /api/v1/projects/:ref/invocations/:id', access: 'manage', at: () => `/api/v1/projects/demo/invocations/${nil}`, ok: 404 },
+    { route: 'GET /api/v1/projects/:ref/functions/:name/queue', access: 'manage', at: () => '/api/v1/projects/demo/functions/absent/queue', ok: 404 },
+    { route: 'POST /api/v1/projects/:ref/functions/:name/pause', access: 'manage', at: () => '/api/v1/projects/demo/functions/absent/pause', ok: 404 },
+    { route: 'POST /api/v1/projects/:ref/functions/:name/resume', access: 'manage', at: () => '/api/v1/projects/demo/functions/absent/resume', ok: 404 },
     { route: 'DELETE /api/v1/projects/:ref/dead-letters/:id', access: 'manage', at: () => `/api/v1/projects/demo/dead-letters/${nil}`, ok: 404 },
     { route: 'GET /api/v1/projects/:ref/queue', access: 'manage', at: () => '/api/v1/projects/demo/queue', ok: 200 },
     {
