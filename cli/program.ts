@@ -22,6 +22,7 @@ import { bold, complain, dim, harmless, print, red, size, table, UsageError, yel
 import { at, clientOf, type Common, locate } from './place.ts'
 import { keysCommand } from './keys.ts'
 import { projectsCommand } from './projects.ts'
+import { queueCommands } from './queue.ts'
 import { sandboxesCommand } from './sandboxes.ts'
 import { secretsCommand } from './secrets.ts'
 import { ToldStacks } from './told-stacks.ts'
@@ -220,41 +221,7 @@ command('usage', 'show what ran, per function and day, and what it costs')
     print(dim(`Priced by: ${prices.name}${prices.asOf === '' ? '' : `, ${prices.asOf}`}. ${prices.note}`.trim()))
   })
 
-command('dlq <what> [which]', 'dead letters, queued invocations that were given up: `dlq ls [function]`, `dlq replay <id>`, `dlq rm <id>`')
-  .option('-n <count>', 'how many are listed', '100')
-  .action(async (what: string, name: string | undefined, options: Common & { n: string }) => {
-    if (what !== 'ls' && what !== 'replay' && what !== 'rm') throw new UsageError(`dlq ${what}: there is \`dlq ls\`, \`dlq replay\` and \`dlq rm\``)
-    if (what !== 'ls') {
-      if (name === undefined) throw new UsageError(`dlq ${what}: say which, by the id that \`dlq ls\` shows under INVOCATION`)
-      const node = locate(options)
-      if (what === 'rm') {
-        await clientOf(node).removeDeadLetter(node.project, name)
-        return print(options.json ? JSON.stringify({ removed: name }) : `Removed ${harmless(name)}.`)
-      }
-      const { invocation } = await clientOf(node).replayDeadLetter(node.project, name)
-      return print(options.json ? JSON.stringify({ invocation }) : `Queued again as ${invocation}.`)
-    }
-    const count = Number(options.n)
-    if (!Number.isInteger(count) || count < 1 || count > 1000) throw new UsageError('-n must be a whole number from 1 to 1000')
-    const node = locate(options)
-    const letters = await clientOf(node).deadLetters(node.project, name ?? null, count)
-    if (options.json) return print(JSON.stringify({ project: node.project, deadLetters: letters }))
-    if (letters.length === 0) return print('No invocation was given up.')
-    print(
-      table(
-        ['DEAD AT', 'FUNCTION', 'REASON', 'ATTEMPTS', 'ERROR', 'INVOCATION'],
-        letters.map((one) => [
-          one.deadAt,
-          one.qualifier === null ? one.function : `${one.function}:${one.qualifier}`,
-          one.reason,
-          String(one.attempts),
-          harmless(one.errorType ?? ''),
-          one.id,
-        ]),
-      ),
-    )
-  })
-
+queueCommands(command)
 secretsCommand(command, at)
 keysCommand(command, at)
 projectsCommand(command, at)

@@ -1,3 +1,4 @@
+import type { LettersMeant } from './queue.ts'
 import type { Bill } from './usage.ts'
 
 /** A source map, version 3 (https://tc39.es/ecma426/). */
@@ -392,20 +393,25 @@ export class Client {
   }
 
   /** Queues a function's run: when this resolves it is on disk, and runs at least once or becomes a dead letter. */
-  async invokeAsync(project: string, name: string, payload: string): Promise<{ invocation: string }> {
+  async invokeAsync(
+    project: string,
+    name: string,
+    payload: string,
+    keys: { readonly once?: string; readonly order?: string } = {},
+  ): Promise<{ invocation: string; duplicate?: boolean }> {
     const path = `${at(project)}/functions/${encodeURIComponent(name)}/invoke?async=1`
-    return (await (await this.request('POST', path, payload, { 'content-type': 'application/json' })).json()) as { invocation: string }
+    const headers = {
+      'content-type': 'application/json',
+      ...(keys.once === undefined ? {} : { 'idempotency-key': keys.once }),
+      ...(keys.order === undefined ? {} : { 'x-mayfly-order-key': keys.order }),
+    }
+    return (await (await this.request('POST', path, payload, headers)).json()) as { invocation: string; duplicate?: boolean }
   }
 
   /** Invocations that were given up, the newest first. */
-  async deadLetters(project: string, name: string | null, limit: number): Promise<readonly DeadLetter[]> {
-    const query = `limit=${limit}${name === null ? '' : `&function=${encodeURIComponent(name)}`}`
+  async deadLetters(project: string, of: LettersMeant): Promise<readonly DeadLetter[]> {
+    const query = new URLSearchParams(Object.entries(of)).toString()
     return (await this.#json<{ deadLetters: readonly DeadLetter[] }>('GET', `${at(project)}/dead-letters?${query}`)).deadLetters
-  }
-
-  /** Queues a dead letter again, as an invocation of its own. @throws ApiError with the status 404 when it is gone */
-  replayDeadLetter(project: string, id: string): Promise<{ invocation: string }> {
-    return this.#json('POST', `${at(project)}/dead-letters/${encodeURIComponent(id)}/replay`)
   }
 
   removeDeadLetter(project: string, id: string): Promise<Answer> {

@@ -23,7 +23,7 @@ export interface RestingRooms {
 }
 
 /** What the rooms hold of a project, and how they let go of it. */
-export function restOf(rooms: RestingRooms): Pick<PausingDeps, 'stop' | 'running' | 'letGo' | 'keptBy' | 'heldBy'> {
+export function restOf(rooms: RestingRooms): Pick<PausingDeps, 'stop' | 'running' | 'letGo' | 'seal' | 'keptBy' | 'heldBy'> {
   const { places, room, sandboxes, workforce, realtime, door, tables, triggers, queue } = rooms
   const isExternal = places.kind.startsWith('external')
   const provisioned = async (ref: ProjectRef) => ((await room.concurrency.hasProvisioned(ref)) ? 'sandboxes of its functions are provisioned' : null)
@@ -38,6 +38,7 @@ export function restOf(rooms: RestingRooms): Pick<PausingDeps, 'stop' | 'running
       await tables.dropProject(ref)
       await triggers.settle(ref)
     },
+    seal: ({ ref }) => triggers.seal(ref, () => places.projectConnection(ref)),
     heldBy: (project) => provisioned(project.ref),
     keptBy: async (project) => {
       const { ref } = project

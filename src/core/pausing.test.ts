@@ -34,6 +34,10 @@ function open(how: Partial<PausingDeps> = {}, control: { away: boolean } = { awa
     },
     running: async () => new Set(isRunning ? [SHOP] : []),
     letGo: async () => void did.push('let go'),
+    seal: async () => {
+      did.push('sealed')
+      return { [Symbol.asyncDispose]: async () => void did.push('unsealed') }
+    },
     keptBy: async () => null,
     heldBy: async () => null,
     idleMs: IDLE_MS,
@@ -58,14 +62,14 @@ describe('Pausing', () => {
     assert.ok(!(visit instanceof Promise))
     visit[Symbol.dispose]()
     await pausing.pause(SHOP)
-    assert.deepEqual(did, ['let go', 'control: paused', 'stopped'])
+    assert.deepEqual(did, ['let go', 'sealed', 'control: paused', 'stopped', 'unsealed'])
     assert.equal(pausing.isPaused(SHOP), true)
     await pausing.pause(SHOP)
-    assert.equal(did.length, 3)
+    assert.equal(did.length, 5)
     const [one, two] = await Promise.all([pausing.enter(SHOP), pausing.wake(SHOP)])
     one[Symbol.dispose]()
     assert.equal(two, undefined)
-    assert.deepEqual(did.slice(3), ['control: awake'])
+    assert.deepEqual(did.slice(5), ['control: awake'])
     assert.equal(pausing.isPaused(SHOP), false)
   })
 
@@ -82,7 +86,7 @@ describe('Pausing', () => {
     await pausingIt
     const visit = await late
     assert.ok(isIn())
-    assert.deepEqual(did, ['let go', 'control: paused', 'stopped', 'control: awake'])
+    assert.deepEqual(did, ['let go', 'sealed', 'control: paused', 'stopped', 'unsealed', 'control: awake'])
     visit[Symbol.dispose]()
     long[Symbol.dispose]()
     const short = await pausing.enter(SHOP)
@@ -109,11 +113,11 @@ describe('Pausing', () => {
     control.away = true
     await assert.rejects(pausing.pause(SHOP), DatabaseError)
     assert.equal(pausing.isPaused(SHOP), false)
-    assert.deepEqual(did, [])
+    assert.deepEqual(did, ['sealed', 'unsealed'])
     // Whether the commit came through is not known: it is taken back.
     control.away = false
     await pausing.look()
-    assert.deepEqual(did, ['control: awake'])
+    assert.deepEqual(did, ['sealed', 'unsealed', 'control: awake'])
   })
 
   it('pauses what nobody uses for a while, and nothing that something keeps awake', async () => {
@@ -136,7 +140,7 @@ describe('Pausing', () => {
     assert.deepEqual(did, [])
     await clock.pass(1)
     await pausing.look()
-    assert.deepEqual(did, ['let go', 'control: paused', 'stopped'])
+    assert.deepEqual(did, ['let go', 'sealed', 'control: paused', 'stopped', 'unsealed'])
     pausing.used(SHOP)
     await turn()
     assert.equal(pausing.isPaused(SHOP), false)
@@ -147,7 +151,7 @@ describe('Pausing', () => {
     await pausing.pause(SHOP)
     serve()
     await pausing.look()
-    assert.deepEqual(did, ['let go', 'control: paused', 'stopped', 'stopped'])
+    assert.deepEqual(did, ['let go', 'sealed', 'control: paused', 'stopped', 'unsealed', 'stopped'])
   })
 
   it('says what is in the way, and knows no project that is not there', async () => {

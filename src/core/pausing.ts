@@ -21,6 +21,11 @@ export interface PausingDeps {
   readonly running: () => Promise<ReadonlySet<string> | null>
   /** The rooms give back what they hold of it, and hand on what lies in its outbox. @throws when an event cannot be handed on now */
   readonly letGo: (project: Project) => Promise<void>
+  /**
+   * Hands on what was committed to its outbox since, and keeps everybody from adding to it until what this gives is disposed of.
+   * @throws when an event cannot be handed on now
+   */
+  readonly seal: (project: Project) => Promise<AsyncDisposable | null>
   /** What a project is kept awake by though nobody asks anything; null when there is nothing. */
   readonly keptBy: (project: Project) => Promise<string | null>
   /** What forbids a pause by hand too; null when nothing does. */
@@ -45,8 +50,8 @@ interface Place {
 /**
  * Which projects rest. One that does has no server, connection, socket, slot or sandbox; whoever comes next wakes it.
  * The control database says so after all of its events were handed on and before its server stops: whenever the node
- * is killed, it is either awake or at rest. What a request commits that outlasts the grace of a pause by hand stays in the
- * outbox until the project wakes; any other event is handed on before.
+ * is killed, it is either awake or at rest. A request that outlasts the grace of a pause by hand either has committed what
+ * it does before the outbox is sealed, or is not acknowledged.
  */
 export class Pausing implements AsyncDisposable {
   readonly #deps: PausingDeps
@@ -229,7 +234,7 @@ export class Pausing implements AsyncDisposable {
   }
 
   async #rest(project: Project, place: Place, graceMs: number, pastReturn: () => void): Promise<void> {
-    const { control, letGo, stop, crash, clock } = this.#deps
+    const { control, letGo, seal, stop, crash, clock } = this.#deps
     const { ref } = project
     if (place.users > 0) {
       place.quiet = Promise.withResolvers()
@@ -238,6 +243,7 @@ export class Pausing implements AsyncDisposable {
     }
     await letGo(project)
     crash('afterPauseLetGo')
+    await using _sealed = await seal(project)
     pastReturn()
     const [row] = await updatePaused(control.sql, project.id).catch((error: unknown) => {
       this.#doubtful.add(ref)

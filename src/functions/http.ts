@@ -10,6 +10,7 @@ import { checkFunctionName, definitionOfSpec, parseFunctionSpec } from './defini
 import { layerRoutes } from './layers/http.ts'
 import type { ArtefactLinks } from './links.ts'
 import type { FunctionsService } from './service.ts'
+import type { AsyncSettings } from './types.ts'
 import { versionRoutes } from './versions-http.ts'
 
 export interface FunctionsHttpDeps {
@@ -168,7 +169,7 @@ function settingsOf(record: FunctionRecord) {
     role: definition.role,
     verifyJwt: definition.verifyJwt,
     provisioned: definition.provisioned,
-    async: { maxAttempts: definition.async.maxAttempts, maxAge: definition.async.maxAgeSeconds, retryAfter: definition.async.retryAfter ?? null },
+    async: shownAsync(definition.async),
     secrets: definition.secrets,
     layers: definition.layers,
     environmentNames: Object.keys(record.environment ?? {}).sort(),
@@ -181,3 +182,12 @@ function settingsOf(record: FunctionRecord) {
     modifiedAt: record.modifiedAt.toISOString(),
   }
 }
+
+const shownAsync = ({ maxAttempts, maxAgeSeconds, retryAfter, keepResultSeconds, onceWithinSeconds, ...rest }: AsyncSettings) => ({
+  maxAttempts,
+  maxAge: maxAgeSeconds,
+  retryAfter: retryAfter ?? null,
+  ...rest,
+  ...(keepResultSeconds === undefined ? {} : { keepResult: keepResultSeconds }),
+  ...(onceWithinSeconds === undefined ? {} : { onceWithin: onceWithinSeconds }),
+})

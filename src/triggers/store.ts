@@ -1,4 +1,5 @@
 import type { Sql, Tx } from '../backends/database/database.ts'
+import type { SqlSession } from '../backends/database/sql-session.ts'
 import type { ProjectRef } from '../core/project.ts'
 
 type Query = Sql | Tx
@@ -11,18 +12,20 @@ export interface TriggerRow {
   readonly kind: string
   readonly definition: unknown
   readonly createdAt: Date
+  /** Of a schedule: when it is due next. */
+  readonly nextAt: Date | null
 }
 
 /** Those of functions that are there, in the order in which they were made. index: trigger_project */
 export const selectTriggers = (sql: Query, projectId: string, functionName: string | null) => sql<TriggerRow>`
-  select id, function_id as "functionId", function_name as "functionName", kind, definition, created_at as "createdAt"
-    from mayfly.trigger
+  select id, function_id as "functionId", function_name as "functionName", kind, definition, created_at as "createdAt", due_at as "nextAt"
+    from mayfly.trigger left join mayfly.schedule on trigger_id = id
    where project_id = ${projectId} and function_id is not null and (${functionName}::text is null or function_name = ${functionName})
    order by function_name collate "C", created_at, id`
 
 /** Of what an event says; orphans too. */
 export const selectTriggersById = (sql: Query, projectId: string, ids: readonly string[]) => sql<TriggerRow>`
-  select id, function_id as "functionId", function_name as "functionName", kind, definition, created_at as "createdAt"
+  select id, function_id as "functionId", function_name as "functionName", kind, definition, created_at as "createdAt", null::timestamptz as "nextAt"
     from mayfly.trigger where project_id = ${projectId} and id = any (${ids}::uuid[])`
 
 export interface NewTrigger {
@@ -142,6 +145,17 @@ export const readOutbox = (tx: Tx, limit: number, triggerLimit: number) => tx<Ou
 
 export const hasOutbox = async (sql: Query): Promise<boolean> => (await sql`select from mayfly.outbox limit 1`).length > 0
 export const countOutbox = async (sql: Query): Promise<number> => Number((await sql<{ n: string }>`select count(*) as n from mayfly.outbox`)[0]?.n ?? 0)
+
+/** Nobody commits an event until the transaction ends; those that are in the middle of that are waited for. @throws DatabaseError 55P03 */
+export const lockOutbox = async (session: SqlSession, waitMs: number): Promise<void> => {
+  await session.run(`set local lock_timeout = ${waitMs}`)
+  await session.run('lock table mayfly.outbox in exclusive mode')
+}
+export const isOutboxEmpty = async (session: SqlSession): Promise<boolean> => (await session.run('select from mayfly.outbox limit 1')).rows.length === 0
+/** Who is in the middle of adding to it, or waits to. */
+export const endWriters = (session: SqlSession) =>
+  session.run(`select pg_terminate_backend(pid) from pg_locks
+    where relation = 'mayfly.outbox'::regclass and mode = 'RowExclusiveLock' and pid <> pg_backend_pid()`)
 
 /** Of a copy of another project's database: what that waited for is not its own. */
 export const clearEvents = (tx: Tx) => tx`

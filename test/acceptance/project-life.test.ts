@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { request } from 'node:http'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -231,5 +232,45 @@ describe('the life of a project', () => {
     cli('projects', 'pause', 'shop')
     const called = await shop.functions.invoke('seen', { body: {} })
     assert.equal(called.error, null)
+  })
+
+  it('what requests do that outlast the grace of a pause is not left lying: whatever was acknowledged goes on, though nobody wakes it', async () => {
+    // Without a pause of its own accord, and nobody asks for anything after.
+    await node.stop()
+    await start('--pause-after-seconds', '0')
+    shop = await client('shop')
+    await rows(shop)
+    const { secretKey } = await keysOf('shop')
+    const slow = (name: string, ms: number) =>
+      new Promise<boolean>((resolve) => {
+        const sent = request(`${urlOf('shop')}/storage/v1/object/files/${name}`, {
+          method: 'POST',
+          headers: { apikey: secretKey, 'content-type': 'text/plain', 'content-length': '2' },
+        })
+        sent.on('response', (response) => {
+          response.resume()
+          resolve(response.statusCode === 200)
+        })
+        sent.on('error', () => resolve(false))
+        sent.write('a')
+        setTimeout(() => sent.end('b'), ms)
+      })
+    // They end around the moment at which the pause waits no longer, and some well after.
+    const uploads = Array.from({ length: 24 }, (_, at) => ({ name: `in-slow-${at}.txt`, done: slow(`in-slow-${at}.txt`, 4_800 + at * 40) }))
+    const pausing = pause()
+    const acknowledged: string[] = []
+    for (const { name, done } of uploads) if (await done) acknowledged.push(name)
+    await pausing
+    const { operatorToken } = JSON.parse(readFileSync(path.join(data, 'run.json'), 'utf8')) as { operatorToken: string }
+    const meters = async () => {
+      // The control database alone is asked: that wakes no project.
+      const answer = await fetch(`${node.ready.url}/api/v1/projects/shop/functions/seen/invocations?limit=200`, {
+        headers: { authorization: `Bearer ${operatorToken}` },
+      })
+      return ((await answer.json()) as { invocations: unknown[] }).invocations.length
+    }
+    const earlier = 2
+    await until('each has been seen', async () => (await meters()) >= earlier + acknowledged.length)
+    for (const name of acknowledged) assert.equal((await shop.storage.from('files').download(`seen-${name}`)).error, null, name)
   })
 })

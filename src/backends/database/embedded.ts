@@ -127,7 +127,12 @@ export class EmbeddedDatabases implements Databases {
     this.#places.delete(ref)
     const work = opening
       .then(
-        (place) => this.#end(place),
+        // The server first: so nobody who is in the middle of something holds that up.
+        async (place) => {
+          place.ended = true
+          await place.server.stop(this.#options.clock)
+          await this.#end(place)
+        },
         () => {},
       )
       .finally(() => {
