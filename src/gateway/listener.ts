@@ -423,8 +423,10 @@ export class Gateway implements AsyncDisposable {
     const headers = request.headers
     if (visitor) {
       // the console's door knows its own names
-    } else if (!relay) this.#deps.hosts.check(headers.host)
-    else if (headers.host !== undefined && hostName(headers.host) === null) throw new MayflyError('bad_request', 'the Host header is malformed')
+    } else if (!relay) {
+      // A function's host name, below the domain too, reaches that function and nothing else.
+      if (this.#functionAt(request) === null) this.#deps.hosts.check(headers.host)
+    } else if (headers.host !== undefined && hostName(headers.host) === null) throw new MayflyError('bad_request', 'the Host header is malformed')
     else if (relay.depth >= LIMITS.callDepth.value && !(await this.#deps.mayLoop(relay.identity)))
       throw new MayflyError('recursion_too_deep', `the call stands behind ${relay.depth} functions; ${LIMITS.callDepth.value} is the limit`)
 
