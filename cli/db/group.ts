@@ -9,7 +9,7 @@ import { upCommands } from './up.ts'
 /** `mayfly db …`: the tables of a project as files, and its SQL. Each command of the group is a file in this folder. */
 export function dbCommand<O>(program: Command, onNode: OnNode, at: At<O>): void {
   const group = program.command('db').description('the tables of a project as code: migrations, what differs, what is unsafe').helpCommand(false)
-  newCommand(group)
+  newCommand(group, onNode)
   upCommands(group, onNode, at)
   resetCommands(group, onNode, at)
   compareCommands(group, onNode, at)

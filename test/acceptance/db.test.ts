@@ -40,7 +40,7 @@ describe('tables as code', () => {
   const fileOf = (name: string, sql: string) => ({ name, sql, checksum: createHash('sha256').update(sql).digest('hex') })
 
   it('runs what has yet to run, once, and the API serves it at once', async () => {
-    assert.match(mayfly(['db', 'new', 'Create todos', '--dir', migrations]).stdout, /0001_create_todos\.sql/)
+    assert.match(mayfly(['db', 'new', 'Create todos', '--dir', migrations, '--data', node.data]).stdout, /0001_create_todos\.sql/)
     assert.deepEqual(readdirSync(migrations), ['0001_create_todos.sql'])
     write('0001_create_todos.sql', TODOS)
     write('0002_rows.sql', "insert into todos (title) values ('public'), ('own');\n")
