@@ -5,6 +5,7 @@ import { type Command, Option } from 'commander'
 import { EVENT_KINDS, EventError, type EventWishes, makeEvent } from '../client/events.ts'
 import { complain, dim, EXIT, harmless, ms, print, UsageError } from './output.ts'
 import { clientOf, type Common, locate } from './place.ts'
+import { ToldStacks } from './told-stacks.ts'
 
 interface Options extends Omit<Common, 'data' | 'key'>, Omit<EventWishes, 'key' | 'size'> {
   readonly data?: readonly string[]
@@ -13,6 +14,8 @@ interface Options extends Omit<Common, 'data' | 'key'>, Omit<EventWishes, 'key' 
   readonly async?: boolean
   readonly event?: string
   readonly print?: boolean
+  readonly idempotencyKey?: string
+  readonly orderKey?: string
 }
 
 const isEvent = (value: string) => /^\s*([[{"@\d-]|(true|false|null)\s*$)/.test(value)
@@ -26,6 +29,8 @@ export function invokeCommand(bare: (name: string, description: string, key: Opt
   bare('invoke <function>', 'run a function with an event and print what it returned', key.argParser(several))
     .option('--data <json|@file|folder>', 'the event, as JSON or @file; a folder names the node by its data directory (may stand twice)', several)
     .option('--async', 'queue it and do not wait: it runs at least once, or becomes a dead letter')
+    .option('--idempotency-key <key>', 'with --async: what the event is known by, so that it is queued once')
+    .option('--order-key <key>', 'with --async: those of one key run one after the other, in their order')
     .option('--event <kind>', `write the event as its source does: ${[...EVENT_KINDS.keys()].join(', ')}`)
     .option('--print', 'with --event: show the event, and run nothing')
     .option('--bucket <name>', 'of s3: the bucket')
@@ -114,14 +119,20 @@ function eventText(kind: string, wishes: EventWishes, name: string, node: Return
 
 async function run(name: string, text: string, options: Options, node: ReturnType<typeof locate>): Promise<void> {
   if (options.async) {
-    const { invocation } = await clientOf(node).invokeAsync(node.project, name, text)
-    return print(options.json ? JSON.stringify({ invocation }) : `Queued as ${invocation}. Watch it: npx mayfly logs -f ${name}`)
+    const { idempotencyKey: once, orderKey: order } = options
+    const keys = { ...(once === undefined ? {} : { once }), ...(order === undefined ? {} : { order }) }
+    const { invocation, duplicate = false } = await clientOf(node).invokeAsync(node.project, name, text, keys)
+    if (options.json) return print(JSON.stringify({ invocation, ...(duplicate ? { duplicate } : {}) }))
+    if (duplicate) return print(`It is queued already, as ${invocation}.`)
+    return print(`Queued as ${invocation}. Watch it: npx mayfly invocation ${invocation}`)
   }
-  const reply = await clientOf(node).invoke(node.project, name, text)
+  const client = clientOf(node)
+  const reply = await client.invoke(node.project, name, text)
+  const payload = reply.failed ? await new ToldStacks(client, node.project, name).payload(reply.payload, reply.version) : reply.payload
   if (options.json)
     print(
       JSON.stringify({
-        payload: JSON.parse(reply.payload) as unknown,
+        payload: JSON.parse(payload) as unknown,
         failed: reply.failed,
         invocationId: reply.invocationId,
         cold: reply.cold,
@@ -129,7 +140,7 @@ async function run(name: string, text: string, options: Options, node: ReturnTyp
       }),
     )
   else {
-    print(harmless(reply.payload))
+    print(harmless(payload))
     complain(dim(`${reply.invocationId}  ${ms(reply.durationMs)}  ${reply.cold === null ? 'warm' : `cold: ${reply.cold}`}`))
   }
   if (reply.failed) process.exitCode = EXIT.functionError

@@ -22,8 +22,10 @@ import { bold, complain, dim, harmless, print, red, size, table, UsageError, yel
 import { at, clientOf, type Common, locate } from './place.ts'
 import { keysCommand } from './keys.ts'
 import { projectsCommand } from './projects.ts'
+import { queueCommands } from './queue.ts'
 import { sandboxesCommand } from './sandboxes.ts'
 import { secretsCommand } from './secrets.ts'
+import { ToldStacks } from './told-stacks.ts'
 import { tokensCommand } from './tokens.ts'
 import { startsOf, triggersCommand } from './triggers.ts'
 import { typesCommand } from './types.ts'
@@ -110,17 +112,18 @@ command('logs <function>', 'show what a function wrote')
     const node = locate(options)
     const count = Number(options.lines)
     if (!Number.isInteger(count) || count < 1) throw new UsageError('--lines must be a whole number from 1 on')
-    const show = (line: LogLine) => {
+    const client = clientOf(node)
+    const stacks = new ToldStacks(client, node.project, name)
+    const show = async (line: LogLine) => {
       if (options.json) return print(JSON.stringify(line))
-      const text = harmless(line.text)
+      const text = harmless(await stacks.line(line))
       print(`${dim(line.at)} ${line.source === 'platform' ? dim(text) : line.source === 'stderr' ? red(text) : text}`)
     }
-    const client = clientOf(node)
     const { lines, dropped } = await client.logs(node.project, name, options.follow ? 1 : count)
     // What was removed keeps its lines; without any it may be a name that never was.
     if (lines.length === 0) await client.function(node.project, name)
     if (!options.follow) {
-      for (const line of byTime(lines)) show(line)
+      for (const line of byTime(lines)) await show(line)
       if (dropped.lines > 0)
         complain(dim(`${dropped.lines} older lines of this project were dropped: it has written more than is kept (--observe-project-log-mb)`))
       return
@@ -128,7 +131,7 @@ command('logs <function>', 'show what a function wrote')
     const stop = new AbortController()
     for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => stop.abort())
     try {
-      for await (const line of inOrderOfTime(client.followLogs(node.project, name, count, stop.signal))) show(line)
+      for await (const line of inOrderOfTime(client.followLogs(node.project, name, count, stop.signal))) await show(line)
     } catch (error) {
       if (stop.signal.aborted) return
       throw error instanceof ApiError || error instanceof UnreachableError ? error : new UnreachableError(node.url, error)
@@ -218,41 +221,7 @@ command('usage', 'show what ran, per function and day, and what it costs')
     print(dim(`Priced by: ${prices.name}${prices.asOf === '' ? '' : `, ${prices.asOf}`}. ${prices.note}`.trim()))
   })
 
-command('dlq <what> [which]', 'dead letters, queued invocations that were given up: `dlq ls [function]`, `dlq replay <id>`, `dlq rm <id>`')
-  .option('-n <count>', 'how many are listed', '100')
-  .action(async (what: string, name: string | undefined, options: Common & { n: string }) => {
-    if (what !== 'ls' && what !== 'replay' && what !== 'rm') throw new UsageError(`dlq ${what}: there is \`dlq ls\`, \`dlq replay\` and \`dlq rm\``)
-    if (what !== 'ls') {
-      if (name === undefined) throw new UsageError(`dlq ${what}: say which, by the id that \`dlq ls\` shows under INVOCATION`)
-      const node = locate(options)
-      if (what === 'rm') {
-        await clientOf(node).removeDeadLetter(node.project, name)
-        return print(options.json ? JSON.stringify({ removed: name }) : `Removed ${harmless(name)}.`)
-      }
-      const { invocation } = await clientOf(node).replayDeadLetter(node.project, name)
-      return print(options.json ? JSON.stringify({ invocation }) : `Queued again as ${invocation}.`)
-    }
-    const count = Number(options.n)
-    if (!Number.isInteger(count) || count < 1 || count > 1000) throw new UsageError('-n must be a whole number from 1 to 1000')
-    const node = locate(options)
-    const letters = await clientOf(node).deadLetters(node.project, name ?? null, count)
-    if (options.json) return print(JSON.stringify({ project: node.project, deadLetters: letters }))
-    if (letters.length === 0) return print('No invocation was given up.')
-    print(
-      table(
-        ['DEAD AT', 'FUNCTION', 'REASON', 'ATTEMPTS', 'ERROR', 'INVOCATION'],
-        letters.map((one) => [
-          one.deadAt,
-          one.qualifier === null ? one.function : `${one.function}:${one.qualifier}`,
-          one.reason,
-          String(one.attempts),
-          harmless(one.errorType ?? ''),
-          one.id,
-        ]),
-      ),
-    )
-  })
-
+queueCommands(command)
 secretsCommand(command, at)
 keysCommand(command, at)
 projectsCommand(command, at)

@@ -24,7 +24,12 @@ export function triggersCommand(command: (name: string, description: string) => 
   )
 }
 
-const startedBy = (one: TriggerInfo) => (one.started ? 'the node' : `nothing yet; mayfly invoke ${one.function} --event ${one.invokedBy}`)
+const startedBy = (one: TriggerInfo) =>
+  one.enabled === false
+    ? 'nothing: it rests'
+    : one.started
+      ? `the node${one.nextAt ? `, next ${one.nextAt.slice(0, 19)}Z` : ''}`
+      : `nothing yet; mayfly invoke ${one.function} --event ${one.invokedBy}`
 
 /** Of a list of functions: the kinds of what starts each. */
 export function startsOf(triggers: readonly TriggerInfo[], name: string): string {

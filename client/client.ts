@@ -1,4 +1,16 @@
+import type { LettersMeant } from './queue.ts'
 import type { Bill } from './usage.ts'
+
+/** A source map, version 3 (https://tc39.es/ecma426/). */
+export type SourceMap = {
+  readonly file: string
+  readonly version: number
+  readonly sources: string[]
+  readonly sourcesContent: string[]
+  readonly names: string[]
+  readonly mappings: string
+  readonly sourceRoot: string
+}
 
 /** A failure that the node told in the words of its catalogue. */
 export class ApiError extends Error {
@@ -283,6 +295,11 @@ export class Client {
     return (await this.#json<{ function: FunctionInfo }>('GET', `${at(project)}/functions/${encodeURIComponent(name)}`)).function
   }
 
+  /** Of the bundle that runs, or of `name:qualifier`. @throws ApiError with the status 404 where there is none */
+  sourceMap(project: string, name: string): Promise<SourceMap> {
+    return this.#json('GET', `${at(project)}/functions/${encodeURIComponent(name)}/source-map`)
+  }
+
   removeFunction(project: string, name: string): Promise<Answer> {
     return this.request('DELETE', `${at(project)}/functions/${encodeURIComponent(name)}`)
   }
@@ -362,33 +379,39 @@ export class Client {
     project: string,
     name: string,
     payload: string,
-  ): Promise<{ payload: string; failed: boolean; invocationId: string; cold: string | null; durationMs: number }> {
+  ): Promise<{ payload: string; failed: boolean; invocationId: string; version: string; cold: string | null; durationMs: number }> {
     const response = await this.request('POST', `${at(project)}/functions/${encodeURIComponent(name)}/invoke`, payload, { 'content-type': 'application/json' })
     const { headers } = response
     return {
       payload: await response.text(),
       failed: headers.get('x-mayfly-function-error') !== null,
       invocationId: headers.get('x-mayfly-invocation-id') ?? '',
+      version: headers.get('x-mayfly-version') ?? '',
       cold: headers.get('x-mayfly-cold'),
       durationMs: Number(headers.get('x-mayfly-duration-ms') ?? 0),
     }
   }
 
   /** Queues a function's run: when this resolves it is on disk, and runs at least once or becomes a dead letter. */
-  async invokeAsync(project: string, name: string, payload: string): Promise<{ invocation: string }> {
+  async invokeAsync(
+    project: string,
+    name: string,
+    payload: string,
+    keys: { readonly once?: string; readonly order?: string } = {},
+  ): Promise<{ invocation: string; duplicate?: boolean }> {
     const path = `${at(project)}/functions/${encodeURIComponent(name)}/invoke?async=1`
-    return (await (await this.request('POST', path, payload, { 'content-type': 'application/json' })).json()) as { invocation: string }
+    const headers = {
+      'content-type': 'application/json',
+      ...(keys.once === undefined ? {} : { 'idempotency-key': keys.once }),
+      ...(keys.order === undefined ? {} : { 'x-mayfly-order-key': keys.order }),
+    }
+    return (await (await this.request('POST', path, payload, headers)).json()) as { invocation: string; duplicate?: boolean }
   }
 
   /** Invocations that were given up, the newest first. */
-  async deadLetters(project: string, name: string | null, limit: number): Promise<readonly DeadLetter[]> {
-    const query = `limit=${limit}${name === null ? '' : `&function=${encodeURIComponent(name)}`}`
+  async deadLetters(project: string, of: LettersMeant): Promise<readonly DeadLetter[]> {
+    const query = new URLSearchParams(Object.entries(of)).toString()
     return (await this.#json<{ deadLetters: readonly DeadLetter[] }>('GET', `${at(project)}/dead-letters?${query}`)).deadLetters
-  }
-
-  /** Queues a dead letter again, as an invocation of its own. @throws ApiError with the status 404 when it is gone */
-  replayDeadLetter(project: string, id: string): Promise<{ invocation: string }> {
-    return this.#json('POST', `${at(project)}/dead-letters/${encodeURIComponent(id)}/replay`)
   }
 
   removeDeadLetter(project: string, id: string): Promise<Answer> {

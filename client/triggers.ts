@@ -7,7 +7,10 @@ export interface TriggerInfo {
   /** Where nothing does: the kind of event by which `mayfly invoke` starts the function. */
   readonly invokedBy: string | null
   readonly object?: { readonly bucket: string; readonly events: readonly string[]; readonly prefix?: readonly string[]; readonly suffix?: readonly string[] }
-  readonly schedule?: { readonly cron?: string; readonly every?: number; readonly timezone: string }
+  readonly schedule?: { readonly cron?: string; readonly every?: number; readonly at?: string; readonly timezone: string }
+  /** Of a schedule: when it is due next; null when it is not any more. */
+  readonly nextAt?: string | null
+  readonly enabled?: boolean
   readonly queue?: { readonly name: string }
   readonly topic?: { readonly name: string; readonly subscription?: string }
   readonly row?: { readonly table: string; readonly events: readonly string[] }
@@ -20,7 +23,7 @@ export const listTriggers = async (client: Client, project: string): Promise<rea
 
 /** A trigger in a few words: its kind, which one, and what of it. */
 export function saysTrigger({ object, schedule, queue, topic, row, bus }: TriggerInfo): string {
-  if (schedule) return `schedule ${schedule.cron ?? `every ${schedule.every} s`}${schedule.timezone === 'UTC' ? '' : ` (${schedule.timezone})`}`
+  if (schedule) return `schedule ${schedule.cron ?? schedule.at ?? `every ${schedule.every} s`}${schedule.timezone === 'UTC' ? '' : ` (${schedule.timezone})`}`
   if (queue) return `queue ${queue.name}`
   if (topic) return `topic ${topic.name}${topic.subscription === undefined ? '' : ` (${topic.subscription})`}`
   if (row) return `rows of ${row.table}: ${row.events.join(', ')}`

@@ -6,6 +6,7 @@ import { npmSettings } from './deployments/config.ts'
 import { nodeSettings } from './gateway/config.ts'
 import { invokeSettings } from './invoke/config.ts'
 import { observeSettings } from './observe/config.ts'
+import { queuesSettings } from './queues/config.ts'
 import { realtimeSettings } from './realtime/config.ts'
 import { egressSettings, sandboxSettings } from './sandbox/config.ts'
 import { storageSettings } from './storage/config.ts'
@@ -22,6 +23,7 @@ export const SECTIONS = {
   realtime: realtimeSettings,
   auth: authSettings,
   storage: storageSettings,
+  queues: queuesSettings,
   data: dataSettings,
   door: doorSettings,
   npm: npmSettings,

@@ -37,6 +37,7 @@ import { checkDoors, consoleHost, listen, listenForPostgres, readText, tlsOf } f
 import { Logs } from './observe/index.ts'
 import { openDatabases, openSandboxRoom, sweepFormerWorkers } from './opening.ts'
 import { findGuests } from './sandbox/index.ts'
+import { Queues } from './queues/index.ts'
 import { SiteFiles, Sites } from './sites/index.ts'
 import { Realtime } from './realtime/index.ts'
 import { upgrades as realtimeUpgrades } from './realtime/http.ts'
@@ -51,7 +52,7 @@ import { writeRun } from './run-file.ts'
 import { watchEventLoop } from './self-watch.ts'
 import { Storage } from './storage/index.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
-import { Triggers } from './triggers/index.ts'
+import { eventSources, Triggers } from './triggers/index.ts'
 import { verifyAws } from './verify-aws.ts'
 import { Workforce } from './workforce.ts'
 
@@ -270,19 +271,39 @@ export class RunningNode implements AsyncDisposable {
         deadLetterDays: config.invoke.deadLetterDays,
         triesOf: async (project, name, qualifier) => {
           const own = (await functions.resolve(project, name, qualifier)).definition.async
-          const { retryAfter } = own
           const set = await room.settings.eventInvokeOf(project, name, qualifier)
           return {
+            ...own,
             maxAttempts: set?.maxRetries == null ? own.maxAttempts : set.maxRetries + 1,
             maxAgeSeconds: set?.maxAgeSeconds ?? own.maxAgeSeconds,
-            ...(retryAfter === undefined ? {} : { retryAfter }),
           }
+        },
+        meterIn: (tx, records) => usage.storeIn(tx, records),
+        webhooks: {
+          fetch: (url, asked) => publicFetch(url, asked, config.invoke.webhookOrigins),
+          secretOf: async (ref, name) => {
+            await room.secrets.ready(ref)
+            return room.secrets.of(ref)?.[name] ?? null
+          },
+          now: () => clock.now(),
         },
         destinationsOf: destinationsOf({ functions, settings: room.settings, region: REGION }),
         newId: host.newId,
         crash: host.crash,
         clock,
         random: randomFraction,
+        log,
+      }),
+    )
+    const queues = opening.use(
+      new Queues({
+        database: databases.control,
+        admitSpace: () => disk.admit('data'),
+        projectBytes: config.queues.projectMb * MiB,
+        mostQueues: config.queues.perProject,
+        newId: host.newId,
+        crash: host.crash,
+        clock,
         log,
       }),
     )
@@ -311,11 +332,13 @@ export class RunningNode implements AsyncDisposable {
     )
     const triggers: Triggers = opening.use(
       new Triggers({
+        sources: eventSources(),
         databases,
         functions,
         queue,
         loopers: (ref) => room.settings.loopers(ref),
         project: (ref) => projects.find(ref),
+        projects: () => projects.list(),
         rests: (ref) => pausing.isPaused(ref),
         newId: host.newId,
         region: REGION,
@@ -350,6 +373,7 @@ export class RunningNode implements AsyncDisposable {
         await sites.dropProject(project.ref)
         await triggers.dropProject(project.ref)
         await queue.dropProject(project.ref)
+        await queues.dropProject(project.ref)
         door.end(project.ref, 'all')
         ownPorts.close(project.ref)
         await realtime.dropProject(project.ref)
@@ -377,7 +401,7 @@ export class RunningNode implements AsyncDisposable {
     await pausing.start()
     await storeFormerJournals(data, { database: databases.control, clock, log, config })
     await sweepFormerWorkers(config, host, place, await guests)
-    await Promise.all([projects.start(), logs.start(), usage.start(), versions.start(), room.concurrency.refresh()])
+    await Promise.all([projects.start(), logs.start(), usage.start(), versions.start(), room.concurrency.refresh(), queues.start()])
     const isFirst = projects.find(DEFAULT_PROJECT) === null
     if (isFirst) await projects.create(DEFAULT_PROJECT, DEFAULT_PROJECT)
 
@@ -450,6 +474,7 @@ export class RunningNode implements AsyncDisposable {
       room,
       invoker,
       queue,
+      queues,
       triggers,
       storage,
       tables,
@@ -491,7 +516,7 @@ export class RunningNode implements AsyncDisposable {
           verifyToken: (ref, token) => tokens.verify(ref, token),
           verifyHandle: (text) => auth.verifyHandle(text),
         },
-        verifyAws: (request, relay) => verifyAws(auth, request, relay, clock),
+        verifyAws: (request, relay, service) => verifyAws(auth, request, relay, clock, service),
         project: async (ref) => projects.find(ref),
         enter: (ref) => pausing.enter(ref),
         defaultProject: DEFAULT_PROJECT,

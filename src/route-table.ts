@@ -37,6 +37,8 @@ import { bytesBelow, ownNumbers, type watchEventLoop } from './self-watch.ts'
 import { routes as siteRoutes } from './sites/http.ts'
 import type { Sites } from './sites/index.ts'
 import { routes as storageRoutes } from './storage/http.ts'
+import { sqsRoutes } from './queues/http.ts'
+import type { Queues } from './queues/index.ts'
 import type { Storage } from './storage/index.ts'
 import { routes as triggerRoutes, type Triggers } from './triggers/index.ts'
 import { routes as usageRoutes } from './usage/http.ts'
@@ -64,6 +66,7 @@ export interface Rooms {
   readonly room: FunctionRoom
   readonly invoker: Invoker
   readonly queue: Queue
+  readonly queues: Queues
   readonly triggers: Triggers
   readonly storage: Storage
   readonly tables: Data
@@ -94,8 +97,27 @@ export interface Rooms {
 
 /** Every route that the node has. */
 export function routeTable(rooms: Rooms): Route[] {
-  const { config, host, data, databases, disk, auth, tokens, projects, content, sandbox, room, invoker, queue, triggers, storage, tables, realtime, ownPorts } =
-    rooms
+  const {
+    config,
+    host,
+    data,
+    databases,
+    disk,
+    auth,
+    tokens,
+    projects,
+    content,
+    sandbox,
+    room,
+    invoker,
+    queue,
+    queues,
+    triggers,
+    storage,
+    tables,
+    realtime,
+    ownPorts,
+  } = rooms
   const { sites, deployments, migrations, logs, logJournal, usage, counters, lag, workforce, draining, stopping } = rooms
   const { clock, log } = host
   const { sandboxes } = sandbox
@@ -226,7 +248,7 @@ export function routeTable(rooms: Rooms): Route[] {
     }),
     ...usageRoutes(usage),
     ...callRoutes({ invoker, queue, functions, now: () => clock.now(), patienceMs: config.invoke.waitMs, stopping: stopping }),
-    ...queueRoutes({ queue, functions }),
+    ...queueRoutes({ queue, functions, executionsOf: (ref, id) => usage.executionsOf(ref, id), clock, draining }),
     ...urlDoorRoutes({
       invoker,
       urls: room.urls,
@@ -237,6 +259,7 @@ export function routeTable(rooms: Rooms): Route[] {
       patienceMs: config.invoke.waitMs,
     }),
     ...triggerRoutes(triggers),
+    ...sqsRoutes(queues),
     ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping }),
     ...realtimeRoutes(realtime),
     ...storageRoutes(storage),

@@ -2,6 +2,7 @@ import { type Auth, SignatureError, verifySigV4 } from './auth/index.ts'
 import type { Principal } from './core/principal.ts'
 import { LambdaError } from './functions/index.ts'
 import { type AwsRequest, relayPrincipal, sameIdentity } from './gateway/index.ts'
+import { SqsError } from './queues/index.ts'
 import type { Clock } from './lib/clock.ts'
 import type { RelayIdentity } from './sandbox/index.ts'
 
@@ -17,18 +18,36 @@ export async function verifyUrlSignature(
   return { principal, accessKeyId: principal.kind === 'access-key' ? principal.keyId : (named?.[1] ?? '') }
 }
 
-/** Whose signature it is: an access key of a project, or on a relay the handle of its own function and no other. @throws LambdaError */
-export async function verifyAws(auth: Auth, request: AwsRequest, relay: RelayIdentity | null, clock: Clock): Promise<Principal> {
+/** Whose signature it is: an access key of a project, or on a relay the handle of its own function and no other. @throws LambdaError, SqsError */
+export async function verifyAws(
+  auth: Auth,
+  request: AwsRequest,
+  relay: RelayIdentity | null,
+  clock: Clock,
+  service: 'lambda' | 'sqs' = 'lambda',
+): Promise<Principal> {
   try {
     if (relay) {
-      const key = await verifySigV4(request, 'lambda', async (id) => auth.handleAccessKey(id), clock.now())
-      if (!sameIdentity(key.owner, relay)) throw new LambdaError('UnrecognizedClientException', 403, 'The security token included in the request is invalid.')
+      const key = await verifySigV4(request, service, async (id) => auth.handleAccessKey(id), clock.now())
+      if (!sameIdentity(key.owner, relay))
+        throw new SignatureError('UnrecognizedClientException', 403, 'The security token included in the request is invalid.')
       return relayPrincipal(relay)
     }
-    const key = await verifySigV4(request, 'lambda', (id) => auth.accessKey(id), clock.now())
+    const key = await verifySigV4(request, service, (id) => auth.accessKey(id), clock.now())
     return { kind: 'access-key', project: key.project, keyId: key.id }
   } catch (error) {
-    if (error instanceof SignatureError) throw new LambdaError(error.type, error.status, error.message)
+    if (error instanceof SignatureError) throw inWordsOf(service, error)
     throw error
   }
 }
+
+/** What the older protocol of SQS calls these. */
+const QUERY_CODES: Readonly<Record<string, string>> = {
+  UnrecognizedClientException: 'InvalidClientTokenId',
+  InvalidSignatureException: 'SignatureDoesNotMatch',
+  MissingAuthenticationTokenException: 'MissingAuthenticationToken',
+  IncompleteSignatureException: 'IncompleteSignature',
+}
+
+const inWordsOf = (service: 'lambda' | 'sqs', { type, status, message }: SignatureError) =>
+  service === 'lambda' ? new LambdaError(type, status, message) : new SqsError(type, QUERY_CODES[type] ?? type, status, message)

@@ -205,7 +205,7 @@ export class RunningWorker implements AsyncDisposable {
           verifyToken: (ref, token) => tokens.verify(ref, token),
           verifyHandle: (text) => auth.verifyHandle(text),
         },
-        verifyAws: (request, relay) => verifyAws(auth, request, relay, clock),
+        verifyAws: (request, relay, service) => verifyAws(auth, request, relay, clock, service),
         project,
         defaultProject: DEFAULT_PROJECT,
         mayLoop: ({ project: ref, functionName }) => room.settings.mayLoop(ref as ProjectRef, functionName),

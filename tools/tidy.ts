@@ -15,6 +15,7 @@ const LEVELS: Readonly<Record<string, number>> = {
   migrations: 3,
   auth: 3,
   storage: 3,
+  queues: 3,
   realtime: 3,
   sites: 3,
   usage: 3,

@@ -7,13 +7,21 @@ const INLINE = '//# sourceMappingURL=data:application/json;base64,'
 /** Frames that are none of the user's. */
 const OURS = /^\s*at .*(?:node:internal\/|\/var\/runtime\/|\/runtimes\/(?:node|supervisor)\/)/
 
+/** Whether a text has places that a source map leads from. */
+export const hasPlaces = (text: string): boolean => text.search(PLACE) !== -1
+
 /** Leads from the bundle that a function runs back to the files that it was made of. */
 export class Stacks {
-  readonly #bundles = new Map<string, { readonly root: string; readonly code: Uint8Array; map: SourceMap | null }>()
+  readonly #bundles = new Map<string, { readonly root: string; readonly code: Uint8Array | null; map: SourceMap | null }>()
 
   /** What runs under this name from now on. */
   set(name: string, root: string, code: Uint8Array): void {
     this.#bundles.set(name, { root, code, map: null })
+  }
+
+  /** The same, where its source map is at hand and not where it was bundled: its files are told from there. */
+  setMap(name: string, map: SourceMapPayload): void {
+    this.#bundles.set(name, { root: '', code: null, map: new SourceMap(map) })
   }
 
   /** The function that a text speaks of; the one that there is, where it names none. */
@@ -28,7 +36,7 @@ export class Stacks {
       const bundle = this.#bundles.get(name)
       if (!bundle) return place
       // Few bundles are ever asked.
-      bundle.map ??= mapOf(bundle.code)
+      bundle.map ??= bundle.code && mapOf(bundle.code)
       const found = bundle.map?.findEntry(Number(line) - 1, Number(column) - 1)
       if (!found || !('originalSource' in found)) return place
       const file = path.relative('', path.resolve(bundle.root, found.originalSource))
@@ -38,8 +46,11 @@ export class Stacks {
 
   /** The stack of an error, in the user's files alone. */
   stack(name: string, lines: readonly string[]): string {
-    const kept = lines.filter((line) => !OURS.test(line)).map((line) => this.mapped(name, line))
-    return kept.join('\n')
+    return this.lines(name, lines).join('\n')
+  }
+
+  lines(name: string, lines: readonly string[]): string[] {
+    return lines.filter((line) => !OURS.test(line)).map((line) => this.mapped(name, line))
   }
 }
 

@@ -68,7 +68,7 @@ export interface TriggerInfo {
   readonly function: string
   /** Whether anything starts it yet. */
   readonly started: boolean
-  readonly schedule?: { readonly cron?: string; readonly every?: number; readonly timezone: string }
+  readonly schedule?: { readonly cron?: string; readonly every?: number; readonly at?: string; readonly timezone: string }
   readonly queue?: { readonly name: string }
   readonly topic?: { readonly name: string }
   readonly row?: { readonly table: string; readonly events: readonly ('insert' | 'update' | 'delete')[] }

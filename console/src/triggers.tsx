@@ -34,7 +34,7 @@ export function saysTrigger(project: string, trigger: Omit<TriggerInfo, 'functio
 
 function saysSource({ schedule, queue, topic, row, bus }: Omit<TriggerInfo, 'function'>): ReactNode {
   const [what, which] = schedule
-    ? [t('schedule'), `${schedule.cron ?? t('every {seconds} s', { seconds: schedule.every ?? 0 })} ${schedule.timezone}`]
+    ? [t('schedule'), `${schedule.cron ?? schedule.at ?? t('every {seconds} s', { seconds: schedule.every ?? 0 })} ${schedule.timezone}`]
     : queue
       ? [t('queue'), queue.name]
       : topic

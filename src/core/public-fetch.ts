@@ -13,6 +13,9 @@ export interface Asked {
   readonly signal: AbortSignal
   /** Only by https, but where the operator allows the origin. */
   readonly encrypted?: boolean
+  readonly body?: Uint8Array
+  /** How often the answer may lie elsewhere; what has a body is sent to one place only. */
+  readonly moves?: 0
 }
 
 const MOST_MOVES = 3
@@ -30,7 +33,7 @@ export async function publicFetch(url: string, asked: Asked, allowed: readonly s
   for (let moves = 0; ; moves++) {
     const answer = await once(at, { ...asked, headers }, allowed)
     const { statusCode = 502, headers: given } = answer
-    if (!MOVED.has(statusCode) || given.location === undefined) return responseOf(answer)
+    if (!MOVED.has(statusCode) || given.location === undefined || asked.moves === 0) return responseOf(answer)
     answer.destroy()
     if (moves === MOST_MOVES) throw new Error('it leads from place to place')
     const to = new URL(given.location, at)
@@ -43,7 +46,7 @@ export async function publicFetch(url: string, asked: Asked, allowed: readonly s
   }
 }
 
-function once(url: URL, { method, headers, signal, encrypted }: Asked, allowed: readonly string[]): Promise<IncomingMessage> {
+function once(url: URL, { method, headers, signal, encrypted, body }: Asked, allowed: readonly string[]): Promise<IncomingMessage> {
   if (url.protocol !== 'https:' && url.protocol !== 'http:') throw new Error(`${url.protocol} is no way to a host`)
   const isAllowed = allowed.includes(url.origin)
   const host = url.hostname.replace(/^\[|\]$/g, '')
@@ -55,19 +58,20 @@ function once(url: URL, { method, headers, signal, encrypted }: Asked, allowed: 
   const ask = url.protocol === 'https:' ? https : http
   const sent = ask(url, {
     method,
-    headers: { ...headers, 'accept-encoding': 'identity' },
+    headers: { ...headers, 'accept-encoding': 'identity', ...(body === undefined ? {} : { 'content-length': String(body.byteLength) }) },
     signal,
     agent: false,
     ...(isAllowed ? {} : { family: 4, lookup: publicAddresses }),
   })
   sent.on('response', resolve)
   sent.on('error', reject)
-  sent.end()
+  sent.end(body)
   return promise
 }
 
 const isPublic = (address: string) => isIPv4(address) && !isNeverReached(address)
-const notPublic = (host: string) => new Error(`${host} is no public address; the operator of the node may allow it (--npm-registries, --auth-issuer-origins)`)
+const notPublic = (host: string) =>
+  new Error(`${host} is no public address; the operator of the node may allow it (--npm-registries, --auth-issuer-origins, --invoke-webhook-origins)`)
 
 /** Asked for each connection: a name that leads elsewhere a moment later leads nowhere. */
 const publicAddresses: LookupFunction = (hostname, options, done) => {

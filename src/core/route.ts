@@ -90,6 +90,8 @@ export interface Route {
   readonly doc: string
   /** `aws` routes: how many body bytes are read before the signature is checked. */
   readonly bodyBytes?: number
+  /** `aws` routes: what a signature must be scoped to; `lambda` when absent. */
+  readonly signs?: 'sqs'
   /** `project` routes: a key that does not hold is no refusal yet. `keyFault` says what is wrong with it, and the handler whether that matters. */
   readonly judgesKeys?: boolean
   /** What browsers ask about other origins, preflights too, is the handler's to answer. */

@@ -86,6 +86,19 @@ const scheduleTrigger = z
         .max(366 * DAY_SECONDS, { error: 'must be a year or less' })
         .optional()
         .meta({ description: 'Seconds from one start to the next, in place of `cron`.' }),
+      at: z
+        .string({ error: 'must be a date and time such as `2026-12-24T18:00:00`' })
+        .regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:\d\d)?$/, { error: 'must be a date and time such as `2026-12-24T18:00:00`' })
+        .refine((text) => !Number.isNaN(Date.parse(text)), { error: 'must be a date and time that there is' })
+        .optional()
+        .meta({ description: 'Once, in place of `cron`: a date and time of the zone, or with its own offset.' }),
+      missed: z.enum(['skip', 'once', 'all'], { error: 'must be `skip`, `once` or `all`' }).optional().meta({
+        description: 'Of due times that came while no node ran, a minute ago and more: none runs, one for all of them (as it is by itself), or each.',
+      }),
+      overlap: z
+        .enum(['allow', 'skip', 'queue'], { error: 'must be `allow`, `skip` or `queue`' })
+        .optional()
+        .meta({ description: 'While the run before has not ended: it runs beside it (as it is by itself), it is left out, or it waits, 100 of them at most.' }),
       timezone: z
         .string({ error: 'must be a time zone such as `Asia/Seoul`' })
         .refine(isZone, { error: 'must be a time zone such as `Asia/Seoul`' })
@@ -94,7 +107,9 @@ const scheduleTrigger = z
     },
     { error: unknownKeys('must be an object with `cron`') },
   )
-  .refine(({ cron, every }) => (cron === undefined) !== (every === undefined), { error: 'must have either `cron` or `every`' })
+  .refine((schedule) => [schedule.cron, schedule.every, schedule.at].filter((one) => one !== undefined).length === 1, {
+    error: 'must have either `cron`, `every` or `at`',
+  })
 
 const queueTrigger = z.strictObject(
   {
@@ -166,11 +181,12 @@ export const triggerSpecSchema = z
   .strictObject(
     {
       object: objectTrigger.meta({ description: 'Objects of a bucket that come or go.' }).optional(),
-      schedule: scheduleTrigger.meta({ description: `A time that comes again and again. ${NOT_YET}` }).optional(),
+      schedule: scheduleTrigger.meta({ description: 'A time that comes again and again, or once.' }).optional(),
       queue: queueTrigger.meta({ description: `Messages of a queue. ${NOT_YET}` }).optional(),
       topic: topicTrigger.meta({ description: `Messages of a topic. ${NOT_YET}` }).optional(),
       row: rowTrigger.meta({ description: `Rows of a table that come, change or go. ${NOT_YET}` }).optional(),
       bus: busTrigger.meta({ description: `Events of a bus. ${NOT_YET}` }).optional(),
+      enabled: z.boolean({ error: 'must be true or false' }).optional().meta({ description: 'False lets it start nothing until it is true again.' }),
     },
     { error: unknownKeys('must be an object such as {"object": {…}}') },
   )
@@ -190,10 +206,23 @@ const words = (text: string) => text.trim().split(/\s+/).join(' ')
 const set = <T extends string>(texts: readonly T[]): T[] => [...new Set(texts)].toSorted()
 
 /** One in the same words however it was written, so that equal ones are found equal. */
-export function tidiedTrigger({ object, schedule, queue, topic, row, bus }: TriggerSpec): TriggerSpec {
+export function tidiedTrigger({ enabled, ...trigger }: TriggerSpec): TriggerSpec {
+  return { ...tidiedSource(trigger), ...(enabled === false ? { enabled } : {}) }
+}
+
+function tidiedSource({ object, schedule, queue, topic, row, bus }: TriggerSpec): TriggerSpec {
   if (schedule) {
-    const { cron, every, timezone } = schedule
-    return { schedule: { ...(cron === undefined ? {} : { cron: words(cron) }), ...(every === undefined ? {} : { every }), timezone } }
+    const { cron, every, at, missed = 'once', overlap = 'allow', timezone } = schedule
+    return {
+      schedule: {
+        ...(cron === undefined ? {} : { cron: words(cron) }),
+        ...(every === undefined ? {} : { every }),
+        ...(at === undefined ? {} : { at }),
+        ...(missed === 'once' ? {} : { missed }),
+        ...(overlap === 'allow' ? {} : { overlap }),
+        timezone,
+      },
+    }
   }
   if (queue) return { queue: { name: queue.name, batchSize: queue.batchSize } }
   if (topic) return { topic: { name: topic.name, ...(topic.subscription === undefined ? {} : { subscription: topic.subscription }) } }
@@ -212,8 +241,7 @@ export function tidiedTrigger({ object, schedule, queue, topic, row, bus }: Trig
 }
 
 /** What a trigger waits for and the kind of event by which `mayfly invoke` starts its function; null where the node does. */
-function waitsFor({ schedule, queue, topic, row, bus }: TriggerSpec): readonly [what: string, event: string] | null {
-  if (schedule) return [`the schedule \`${schedule.cron ?? `every ${schedule.every} s`}\``, 'schedule']
+function waitsFor({ queue, topic, row, bus }: TriggerSpec): readonly [what: string, event: string] | null {
   if (queue) return [`the queue ${queue.name}`, 'queue']
   if (topic) return [`the topic ${topic.name}`, 'topic']
   if (row) return [`the table ${row.table}`, row.events.includes('insert') ? 'row' : `row:${row.events[0]}`]

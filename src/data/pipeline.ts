@@ -26,6 +26,7 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
     rawQuery: context.rawQuery,
     headers: context.headers,
     body: () => context.body(LIMITS.dataBody.value),
+    clock: data.clock,
   })
   const { plan, snapshot } = await planned(request, place)
   if (plan.kind === 'describe') return { status: 200, headers: { allow: plan.allow }, body: null }
@@ -44,6 +45,7 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
     hoisted: routine?.settings ?? new Map<string, string>(),
     rollsBack: rollsBack(request.preferences, snapshot),
   }
+  using _turn = await place.gate.enter(partyOf(context, identity), context.signal)
   const answer = await transact(place.pool, snapshot, setting, query, { judge: judgeOf(plan, request), cancel: place.cancel, signal: context.signal })
   return replyOf(plan, request, snapshot, answer, schema)
 }
@@ -65,6 +67,7 @@ async function describeAll(
     hoisted: new Map<string, string>(),
     rollsBack: false,
   }
+  using _turn = await place.gate.enter(partyOf(context, identity), context.signal)
   const { row } = await transact(place.pool, snapshot, setting, rootQuery(schema), { judge: null, cancel: place.cancel, signal: context.signal })
   const visible = JSON.parse(row.body ?? '{"relations":[],"routines":[],"description":null}') as Visible
   // Every project is there by its name, the default one too; by its own port without.
@@ -75,6 +78,10 @@ async function describeAll(
     body: JSON.stringify(openapiOf(snapshot, schema, visible, base)),
   }
 }
+
+/** Who has a share of the sessions: a user, wherever he is; else an address. */
+const partyOf = ({ remoteAddress }: RequestContext, { role, claims }: SqlIdentity): string =>
+  role === 'authenticated' && typeof claims.sub === 'string' ? `user ${claims.sub}` : `${role} ${remoteAddress}`
 
 const NOT_FOUND = new Set(['PGRST106', 'PGRST200', 'PGRST202', 'PGRST204', 'PGRST205'])
 

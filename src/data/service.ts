@@ -4,6 +4,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { DataConfig } from './config.ts'
+import { Gate } from './gate.ts'
 import { SchemaCache } from './schema/cache.ts'
 import { cancelBackend } from './store.ts'
 
@@ -18,6 +19,8 @@ export interface DataDeps {
 export interface DataPlace {
   readonly schema: SchemaCache
   readonly pool: SessionPool
+  /** Whose turn it is to use one of them. */
+  readonly gate: Gate
   readonly cancel: (pid: number) => Promise<void>
 }
 
@@ -28,6 +31,10 @@ export class Data implements AsyncDisposable {
 
   constructor(deps: DataDeps) {
     this.#deps = deps
+  }
+
+  get clock(): Clock {
+    return this.#deps.clock
   }
 
   /** @throws DatabaseError when the database is away */
@@ -49,6 +56,7 @@ export class Data implements AsyncDisposable {
     return {
       schema: new SchemaCache(ref, { databases, defaults: { maxRows: config.maxRows }, clock, log }),
       pool: new SessionPool(connection, { max: config.connections, waitMs: config.waitMs, maxWaiting: LIMITS.dataWaiting.value }),
+      gate: new Gate({ max: config.connections, waitMs: config.waitMs, maxWaiting: LIMITS.dataWaiting.value, clock }),
       cancel: async (pid) => {
         await cancelBackend((await databases.openProject(ref)).sql, pid)
       },

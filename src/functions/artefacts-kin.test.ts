@@ -37,8 +37,19 @@ describe('artefacts of one kind', () => {
     assert.equal(await readFile(path.join(second.at, 'index.js'), 'utf8'), 'two')
     assert.equal((await stat(path.join(second.at, 'index.js'))).mode & 0o777, 0o444)
     assert.ok(artefacts.loadAlike(ONE, first.sha, second.sha))
+    // Beside each stands which packages it has: the same name where they are the same to the byte.
+    const packagesOf = async (at: string) => await readFile(`${at}.packages`, 'utf8')
+    assert.equal(await packagesOf(second.at), await packagesOf(first.at))
+    const others: readonly (readonly ZipMember[])[] = [
+      [{ ...library, data: `${String(library.data)} ` }],
+      [{ ...library, mode: 0o100755 }],
+      [library, { ...library, name: 'node_modules/a/other.js' }],
+    ]
+    for (const [n, other] of others.entries())
+      assert.notEqual(await packagesOf((await put(ONE, app(`other ${n}`, other), { ...small, name: 'differing' })).at), await packagesOf(first.at))
     // As long as one of them is there the files are.
     await artefacts.remove(ONE, first.sha, async () => true)
+    await assert.rejects(packagesOf(first.at), { code: 'ENOENT' })
     assert.match(await readFile(path.join(second.at, 'node_modules/a/index.js'), 'utf8'), /^exports/)
     const third = await put(ONE, app('three'), small)
     assert.equal(third.library, second.library)

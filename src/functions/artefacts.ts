@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
-import { chmod, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { PACKAGES_NAME } from '../core/code-folder.ts'
 import { MayflyError } from '../core/errors.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { KiB } from '../lib/bytes.ts'
@@ -183,6 +184,7 @@ export class Artefacts {
       this.#unpackedBytes.delete(folder)
       this.#kinds.delete(folder)
       await rm(`${folder}.boot`, { force: true })
+      await rm(`${folder}${PACKAGES_NAME}`, { force: true })
       await rm(`${folder}.zip`, { force: true })
       await rm(folder, { recursive: true, force: true })
     })
@@ -206,6 +208,7 @@ export class Artefacts {
 
   async #unpack(project: ProjectRef, sha256: string, zip: Buffer, like: string | null = null, hasKin = false): Promise<void> {
     const archive = await readArchive(zip)
+    const packages = hasKin ? packagesNameOf(archive) : null
     const there = like === null ? null : await this.#unpacked(project, like)
     const parent = this.home(project)
     const folder = this.folder(project, sha256)
@@ -215,6 +218,8 @@ export class Artefacts {
       await mkdir(temporary, { mode: 0o755 })
       await chmod(temporary, 0o755)
       await unpackArchive(archive, temporary, there)
+      // Beside it, and before it: what follows from the archive is true of any folder that is made of it.
+      if (packages !== null) await writeFile(`${folder}${PACKAGES_NAME}`, packages, { mode: 0o600 })
       await rm(`${folder}.boot`, { force: true })
       if (await exists(folder)) await rename(folder, old)
       await rename(temporary, folder)
@@ -262,6 +267,15 @@ export class Artefacts {
     if (!isSha256(sha256)) throw new MayflyError('bad_request', 'an artefact is named by 64 lower-case hexadecimal digits')
     return join(this.#root, project, sha256)
   }
+}
+
+/** Names the tree of an archive's packages, by all that is in it: names, kinds, rights and bytes. Null where it has none. */
+function packagesNameOf({ members }: Archive): string | null {
+  const hash = createHash('sha256')
+  const own = members.filter(({ path }) => path.startsWith('node_modules/')).toSorted((one, other) => (one.path < other.path ? -1 : 1))
+  for (const { path, kind, executable, deflated, bytes, crc, data } of own)
+    hash.update(JSON.stringify([path, kind, executable, deflated, bytes, crc, data.length])).update(data)
+  return own.length === 0 ? null : hash.digest('hex')
 }
 
 const exists = async (path: string) =>

@@ -8,7 +8,7 @@ import { ALL_SECRETS, isReservedName, isSecretName, SECRET_NAME_RULE } from './s
 import { RUNTIMES } from './runtimes.ts'
 import { DEFAULT_REGION } from './dialects/lambda/identifiers.ts'
 import { layerVersionArn, parseLayerVersionArn } from './dialects/lambda/layer-arn.ts'
-import type { FunctionDefinition } from './types.ts'
+import type { AsyncSettings, FunctionDefinition } from './types.ts'
 
 export const MAX_ENVIRONMENT_BYTES = 4096
 export const MAX_TAGS = 50
@@ -69,6 +69,26 @@ const retryAfterSchema = z.union(
   ],
   { error: `must be seconds from 0 to ${MAX_RETRY_AFTER}, or an object such as {"least": 1, "most": 60}` },
 )
+
+const MAX_RATE = 1_000
+const RATE_RULE = `must be calls a second from 0.001 to ${MAX_RATE}`
+const ORDER_RULE = 'must be a path of at most 16 names such as `detail.customer` or `Records.0.s3.object.key`'
+
+const destinationSchema = z.union(
+  [
+    z.strictObject({ function: z.string().regex(/^[a-zA-Z0-9_-]{1,64}(:[a-zA-Z0-9_$-]{1,128})?$/) }),
+    z.strictObject({
+      webhook: z.string().max(2_048).refine(isWebhookUrl),
+      secret: z.string().refine(isSecretName),
+    }),
+  ],
+  { error: 'must be {"function": "name"} or {"webhook": "https://…", "secret": "NAME"}, the name of a secret of the project that signs it' },
+)
+
+function isWebhookUrl(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : null
+  return url !== null && (url.protocol === 'https:' || url.protocol === 'http:') && url.username === '' && url.password === ''
+}
 
 /** What `mayfly.json` may say of a function; the defaults are those of DESIGN, section 8. docs/mayfly-json.md and the JSON Schema are made from it. */
 export const functionSpecSchema = z.strictObject(
@@ -140,6 +160,30 @@ export const functionSpecSchema = z.strictObject(
               "How long what failed waits: always as long, or twice as long each time between `least` and `most`; by the node's own backoff when absent.",
             unit: 'seconds',
           }),
+          parallelism: whole('calls', 1, 10_000).optional().meta({ description: 'How many of its queued calls run at once.', unit: 'calls' }),
+          rate: z
+            .number({ error: RATE_RULE })
+            .min(0.001, { error: RATE_RULE })
+            .max(MAX_RATE, { error: RATE_RULE })
+            .optional()
+            .meta({ description: 'How many of its queued calls begin in a second at most; 0.2 is one in five seconds.', unit: 'calls a second' }),
+          orderBy: z
+            .string({ error: ORDER_RULE })
+            .regex(/^[^.\s]{1,64}(\.[^.\s]{1,64}){0,15}$/, { error: ORDER_RULE })
+            .refine(isPlainText, { error: 'must not hold control characters' })
+            .optional()
+            .meta({
+              description:
+                'Where an event has what it is put in order by: those with the same there run one after the other in the order in which they came, retries in between.',
+            }),
+          keepResult: whole('seconds', 0, 1_209_600)
+            .optional()
+            .meta({ description: 'How long what it answered can be read by the id of the call.', unit: 'seconds' }),
+          onceWithin: whole('seconds', 1, 1_209_600)
+            .optional()
+            .meta({ description: 'How long an idempotency key stands for the event that came under it first; a day when absent.', unit: 'seconds' }),
+          onSuccess: destinationSchema.optional().meta({ description: 'Who is told of a success.' }),
+          onFailure: destinationSchema.optional().meta({ description: 'Who is told when a call is given up.' }),
         },
         {
           error: (issue) =>
@@ -149,7 +193,7 @@ export const functionSpecSchema = z.strictObject(
       .default({})
       .meta({
         description:
-          "A queued call's `maxAttempts` (1 to 100: how many times it may fail) and `maxAge` (60 to 1209600 s: how old it may become) before it is a dead letter, and `retryAfter` (how many seconds lie between two attempts); the node's settings where they are absent.",
+          "A queued call's `maxAttempts` (1 to 100: how many times it may fail) and `maxAge` (60 to 1209600 s: how old it may become) before it is a dead letter, and `retryAfter` (how many seconds lie between two attempts); the node's settings where they are absent. `parallelism`, `rate` and `orderBy` say how many run and in which order, `keepResult` and `onceWithin` what is remembered, `onSuccess` and `onFailure` who is told: see docs/invocations.md.",
       }),
     secrets: z
       .array(
@@ -273,10 +317,33 @@ export function definitionOfSpec(name: string, spec: FunctionSpec, tags: Readonl
     async: {
       maxAttempts: spec.async.maxAttempts ?? null,
       maxAgeSeconds: spec.async.maxAge ?? null,
-      ...(spec.async.retryAfter === undefined ? {} : { retryAfter: spec.async.retryAfter }),
+      ...asyncExtras(spec.async),
     },
     layers: spec.layers.map((text) => layerOf(text) as string),
     awsRole: null,
     tags,
+  }
+}
+
+/** What was left open stays so: a definition that says nothing new equals what it was. */
+function asyncExtras({
+  retryAfter,
+  parallelism,
+  rate,
+  orderBy,
+  keepResult,
+  onceWithin,
+  onSuccess,
+  onFailure,
+}: FunctionSpec['async']): Omit<AsyncSettings, 'maxAttempts' | 'maxAgeSeconds'> {
+  return {
+    ...(retryAfter === undefined ? {} : { retryAfter }),
+    ...(parallelism === undefined ? {} : { parallelism }),
+    ...(rate === undefined ? {} : { rate }),
+    ...(orderBy === undefined ? {} : { orderBy }),
+    ...(keepResult ? { keepResultSeconds: keepResult } : {}),
+    ...(onceWithin === undefined ? {} : { onceWithinSeconds: onceWithin }),
+    ...(onSuccess === undefined ? {} : { onSuccess }),
+    ...(onFailure === undefined ? {} : { onFailure }),
   }
 }

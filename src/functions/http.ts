@@ -10,6 +10,7 @@ import { checkFunctionName, definitionOfSpec, parseFunctionSpec } from './defini
 import { layerRoutes } from './layers/http.ts'
 import type { ArtefactLinks } from './links.ts'
 import type { FunctionsService } from './service.ts'
+import type { AsyncSettings } from './types.ts'
 import { versionRoutes } from './versions-http.ts'
 
 export interface FunctionsHttpDeps {
@@ -49,6 +50,16 @@ export function routes({ functions, links, concurrencyOf }: FunctionsHttpDeps): 
       json(200, {
         function: shown(await functions.get(project, context.params.name ?? '')),
       }),
+    ),
+    management(
+      'GET',
+      '/functions/:name/source-map',
+      'The source map of the bundle that a function runs, or `name:qualifier` a version or alias of it: leads from lines of the bundle to those of the files that it was made of.',
+      async (context, project) => {
+        const [name = '', qualifier = null] = (context.params.name ?? '').split(/:(.*)/)
+        const map = await functions.sourceMap(project, name, qualifier)
+        return { status: 200, headers: { 'content-type': 'application/json', 'cache-control': 'private, no-store' }, body: map }
+      },
     ),
     management('DELETE', '/functions/:name', 'Deletes a function.', async (context, project) => {
       await functions.delete(project, context.params.name ?? '')
@@ -158,7 +169,7 @@ function settingsOf(record: FunctionRecord) {
     role: definition.role,
     verifyJwt: definition.verifyJwt,
     provisioned: definition.provisioned,
-    async: { maxAttempts: definition.async.maxAttempts, maxAge: definition.async.maxAgeSeconds, retryAfter: definition.async.retryAfter ?? null },
+    async: shownAsync(definition.async),
     secrets: definition.secrets,
     layers: definition.layers,
     environmentNames: Object.keys(record.environment ?? {}).sort(),
@@ -171,3 +182,12 @@ function settingsOf(record: FunctionRecord) {
     modifiedAt: record.modifiedAt.toISOString(),
   }
 }
+
+const shownAsync = ({ maxAttempts, maxAgeSeconds, retryAfter, keepResultSeconds, onceWithinSeconds, ...rest }: AsyncSettings) => ({
+  maxAttempts,
+  maxAge: maxAgeSeconds,
+  retryAfter: retryAfter ?? null,
+  ...rest,
+  ...(keepResultSeconds === undefined ? {} : { keepResult: keepResultSeconds }),
+  ...(onceWithinSeconds === undefined ? {} : { onceWithin: onceWithinSeconds }),
+})

@@ -43,6 +43,6 @@ export {
   type FunctionsDeps,
   FunctionsService,
 } from './service.ts'
-export type { FunctionDefinition, Functions, KeptSettings, Logging, Version } from './types.ts'
+export type { DestinationSpec, FunctionDefinition, Functions, KeptSettings, Logging, Version } from './types.ts'
 export { FunctionSettings } from './settings/service.ts'
 export type { EventInvoke, PolicyDocument, PolicyStatement } from './settings/types.ts'

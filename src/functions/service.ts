@@ -22,6 +22,7 @@ import { ALL_SECRETS } from './secrets/names.ts'
 import { admitByProfile, beyondMachine } from './profile.ts'
 import type { Secrets } from './secrets/service.ts'
 import { checkRuntime } from './runtimes.ts'
+import { sourceMapOf } from './source-map.ts'
 import {
   artefactBytes,
   deleteFunction,
@@ -223,6 +224,14 @@ export class FunctionsService implements Functions {
     const bytes = await this.artefactBytes(project, sha256)
     if (bytes === null) throw new MayflyError('not_found', `the project ${project} has no artefact ${sha256}`)
     return { bytes, pieces: this.#deps.artefacts.stream(project, sha256) }
+  }
+
+  /** Of the bundle that a version or alias runs, as JSON. @throws MayflyError not_found, also where there is none */
+  async sourceMap(project: ProjectRef, name: string, qualifier: string | null): Promise<Buffer> {
+    const { artefact } = await this.get(project, name, qualifier)
+    const map = await sourceMapOf(await this.#deps.artefacts.ready(project, artefact))
+    if (map === null) throw new MayflyError('not_found', `the code of ${name} has no source map`)
+    return map
   }
 
   limitProfileOf(project: ProjectRef): LimitProfileName {

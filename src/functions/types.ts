@@ -43,7 +43,21 @@ export interface AsyncSettings {
   readonly maxAgeSeconds: number | null
   /** How many seconds what failed waits, or between which it doubles; absent: by the node's own backoff. */
   readonly retryAfter?: number | { readonly least: number; readonly most: number }
+  /** How many run at once, and how many begin in a second; absent: as many as there is room for. */
+  readonly parallelism?: number
+  readonly rate?: number
+  /** Where events have what they are put in order by, such as `detail.customer`. */
+  readonly orderBy?: string
+  /** How long what was answered is kept; absent: it is not. */
+  readonly keepResultSeconds?: number
+  /** How long a key stands for the event that came under it first; absent: a day. */
+  readonly onceWithinSeconds?: number
+  readonly onSuccess?: DestinationSpec
+  readonly onFailure?: DestinationSpec
 }
+
+/** Who is told how a queued call ended: a function of the project, or an address, with the name of the secret that signs. */
+export type DestinationSpec = { readonly function: string } | { readonly webhook: string; readonly secret: string }
 
 /** How a function's log is written. Null: as Lambda does by default. */
 export interface Logging {

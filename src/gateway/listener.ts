@@ -32,7 +32,7 @@ import { Upgrades } from './upgrade.ts'
 import { forVisitors, isForVisitors } from './visits.ts'
 
 /** What an AWS route needs: who signed these bytes. The relay hands its identity, so that only its own handle is valid. */
-export type VerifyAws = (request: AwsRequest, relay: RelayIdentity | null) => Promise<Principal>
+export type VerifyAws = (request: AwsRequest, relay: RelayIdentity | null, service: 'lambda' | 'sqs') => Promise<Principal>
 export interface AwsRequest {
   readonly method: string
   readonly rawPath: string
@@ -470,7 +470,7 @@ export class Gateway implements AsyncDisposable {
       } else if (route.access === 'aws') {
         const body = async () => (signedBody ??= await readBody(request, route.bodyBytes ?? LIMITS.managementBody.value, held))
         const signed = { method, rawPath: fullPath, rawQuery, headers, rawHeaders: request.rawHeaders, body }
-        principal = await this.#deps.verifyAws(signed, relay?.identity ?? null)
+        principal = await this.#deps.verifyAws(signed, relay?.identity ?? null, route.signs ?? 'lambda')
         if (!('project' in principal)) throw new MayflyError('not_allowed', 'an access key of a project is needed')
         project = await this.#projectOf(principal.project)
       } else if (route.access === 'own') {

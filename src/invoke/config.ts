@@ -1,5 +1,5 @@
 import { LIMITS } from '../core/limits.ts'
-import { count, type Infer, milliseconds } from '../core/settings.ts'
+import { count, type Infer, list, milliseconds } from '../core/settings.ts'
 
 export const invokeSettings = {
   concurrency: count({
@@ -32,6 +32,11 @@ export const invokeSettings = {
   queueConcurrency: count({ default: 16, min: 1, max: 10_000, of: 'invocations', doc: 'How many invocations from the queue run at once.' }),
   maxAttempts: count({ default: 3, min: 1, max: 100, of: 'attempts', doc: 'How many times a queued invocation may fail before it becomes a dead letter.' }),
   maxAgeMs: milliseconds({ default: 21_600_000, min: 60_000, max: 1_209_600_000, doc: 'How old a queued invocation may become before it is given up.' }),
+  webhookOrigins: list({
+    doc: 'Origins such as `http://hooks.lan:8080` that functions may tell of outcomes though they are no public addresses.',
+    takes: 'origins separated by commas',
+    each: (origin) => URL.canParse(origin) && new URL(origin).origin === origin,
+  }),
   deadLetterDays: count({ default: 14, min: 1, max: 3_650, of: 'days', doc: 'How long dead letters are kept.' }),
 }
 export type InvokeConfig = Infer<typeof invokeSettings>

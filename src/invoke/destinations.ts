@@ -1,10 +1,13 @@
 import { LIMITS } from '../core/limits.ts'
 import type { ProjectRef } from '../core/project.ts'
-import { type FunctionSettings, type FunctionsService, functionArn } from '../functions/index.ts'
-import type { NewEntry, StillBorn } from './store.ts'
+import { type DestinationSpec, type FunctionSettings, type FunctionsService, functionArn } from '../functions/index.ts'
+import type { NewEntry, StillBorn, Webhook } from './store.ts'
+import { addressId } from './webhooks.ts'
 
-/** A function that is told how calls from the queue end. */
-export interface Target {
+/** Who is told how calls from the queue end. */
+export type Target = FunctionTarget | (Webhook & { readonly of: string })
+
+export interface FunctionTarget {
   /** Null when it is gone by now. */
   readonly functionId: string | null
   readonly functionName: string
@@ -23,29 +26,45 @@ export interface Destinations {
 export type DestinationsOf = (project: ProjectRef, functionName: string, qualifier: string | null) => Promise<Destinations | null>
 
 export interface DestinationsDeps {
-  readonly functions: Pick<FunctionsService, 'find'>
+  readonly functions: Pick<FunctionsService, 'find' | 'resolve'>
   readonly settings: Pick<FunctionSettings, 'eventInvokeOf' | 'mayLoop'>
   readonly region: string
 }
 
-/** As the function's event invoke configuration says. Other services are kept there, but nothing is delivered to them yet. */
+/** As the function's event invoke configuration says, else its mayfly.json. Other services are kept there, but nothing is delivered to them yet. */
 export function destinationsOf({ functions, settings, region }: DestinationsDeps): DestinationsOf {
-  const targetOf = async (project: ProjectRef, arn: string | null): Promise<Target | null> => {
-    const [, , , , , kind, functionName, qualifier = null] = (arn ?? '').split(':')
-    if (kind !== 'function' || functionName === undefined) return null
+  const functionTarget = async (project: ProjectRef, functionName: string, qualifier: string | null): Promise<Target> => {
     const functionId = (await functions.find(project, functionName, qualifier))?.id ?? null
     return { functionId, functionName, qualifier, mayLoop: functionId !== null && (await settings.mayLoop(project, functionName)) }
   }
+  const byArn = async (project: ProjectRef, arn: string): Promise<Target | null> => {
+    const [, , , , , kind, functionName, qualifier = null] = arn.split(':')
+    return kind === 'function' && functionName !== undefined ? await functionTarget(project, functionName, qualifier) : null
+  }
+  const bySpec = async (project: ProjectRef, of: string, spec: DestinationSpec): Promise<Target> => {
+    if ('webhook' in spec) return { of, url: spec.webhook, secret: spec.secret }
+    const [functionName = '', qualifier = null] = spec.function.split(':')
+    return await functionTarget(project, functionName, qualifier)
+  }
   return async (project, functionName, qualifier) => {
-    const found = await settings.eventInvokeOf(project, functionName, qualifier)
-    if (found === null || (found.onSuccess === null && found.onFailure === null)) return null
-    return {
-      functionArn: functionArn(region, functionName, qualifier ?? '$LATEST'),
-      onSuccess: await targetOf(project, found.onSuccess),
-      onFailure: await targetOf(project, found.onFailure),
-    }
+    const set = await settings.eventInvokeOf(project, functionName, qualifier)
+    // A function that is gone by now has nothing to say.
+    const own = await functions.resolve(project, functionName, qualifier).then(
+      ({ definition }) => definition.async,
+      () => null,
+    )
+    const target = async (arn: string | null, spec: DestinationSpec | undefined) =>
+      arn !== null ? await byArn(project, arn) : spec === undefined ? null : await bySpec(project, functionName, spec)
+    const onSuccess = await target(set?.onSuccess ?? null, own?.onSuccess)
+    const onFailure = await target(set?.onFailure ?? null, own?.onFailure)
+    return onSuccess === null && onFailure === null ? null : { functionArn: functionArn(region, functionName, qualifier ?? '$LATEST'), onSuccess, onFailure }
   }
 }
+
+export const namedTarget = (target: Target): { kind: string; target: string } =>
+  'url' in target
+    ? { kind: 'webhook', target: target.url }
+    : { kind: 'function', target: target.qualifier === null ? target.functionName : `${target.functionName}:${target.qualifier}` }
 
 export interface Told {
   readonly functionArn: string
@@ -95,6 +114,7 @@ export function deliveryOf(
   from: { readonly id: string; readonly project: string; readonly traceId: string | null; readonly depth: number },
   told: Told,
 ): { readonly entry: NewEntry } | { readonly letter: StillBorn } {
+  if ('url' in target) return toWebhook(target, from, told)
   const { functionId, functionName, qualifier } = target
   const base = { id: from.id, project: from.project, functionName, qualifier }
   const depth = from.depth + 1
@@ -112,4 +132,13 @@ export function deliveryOf(
     return { letter: { ...base, payload: destinationRecord({ ...told, response: null }), reason: 'destination', errorType: 'payload_too_large', errorMessage } }
   }
   return { entry: { ...base, functionId, traceId: from.traceId, clientContext: null, depth: Math.min(depth, LIMITS.callDepth.value), payload } }
+}
+
+function toWebhook({ of, url, secret }: Webhook & { readonly of: string }, from: Parameters<typeof deliveryOf>[1], told: Told): { readonly entry: NewEntry } {
+  const { id, project, traceId, depth } = from
+  const whole = destinationRecord(told)
+  const payload = whole.length > LIMITS.queuedPayload.value ? destinationRecord({ ...told, response: null }) : whole
+  return {
+    entry: { id, project, functionId: addressId(project, url), functionName: of, traceId, clientContext: null, depth, payload, webhook: { url, secret } },
+  }
 }

@@ -3,14 +3,13 @@ import { ERRORS, MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project } from '../core/project.ts'
 import type { Reply, RequestContext, Route } from '../core/route.ts'
-import { type Functions, isFunctionName, type Version } from '../functions/index.ts'
+import type { Functions, Version } from '../functions/index.ts'
 import { eventContent, eventPayload, eventReply } from './event.ts'
 import { functionUrlEvent, inferReply, setHeader, withSandboxPolicy } from './function-url.ts'
 import { replyOfStream } from './stream-reply.ts'
 import { Incoming } from './incoming.ts'
 import type { Queue } from './queue.ts'
 import type { Content, Invoker, Outcome } from './service.ts'
-import type { DeadLetter, ShownEntry } from './store.ts'
 
 export interface InvokeHttpDeps {
   readonly invoker: Invoker
@@ -60,71 +59,9 @@ export function callRoutes(deps: InvokeHttpDeps): Route[] {
       access: 'manage',
       plane: 'management',
       adds: 'records',
-      doc: 'Runs a function, or `name:qualifier` for a version or alias of it, with the JSON body as its event; the reply is what it returned. With `async=1` it is queued: 202 once that is on disk.',
+      doc: 'Runs a function, or `name:qualifier` for a version or alias of it, with the JSON body as its event; the reply is what it returned. With `async=1` it is queued: 202 once that is on disk; then `Idempotency-Key` names the event, so that it is queued once, and `X-Mayfly-Order-Key` what it stays in order with.',
       runs: unlessQueued,
       handle: (context) => callWithEvent(deps, context),
-    },
-  ]
-}
-
-export interface QueueHttpDeps {
-  readonly queue: Queue
-  readonly functions: Functions
-}
-
-/** What waits, and what was given up. */
-export function queueRoutes(deps: QueueHttpDeps): Route[] {
-  return [
-    {
-      method: 'GET',
-      path: '/api/v1/projects/:ref/dead-letters',
-      access: 'manage',
-      plane: 'management',
-      doc: 'Invocations that were given up, the newest first (`function`, `limit`), with the reason.',
-      handle: (context) => deadLetters(deps, context),
-    },
-    {
-      method: 'GET',
-      path: '/api/v1/projects/:ref/dead-letters/:id',
-      access: 'manage',
-      plane: 'management',
-      doc: 'Shows a dead letter with its event: as `text` or, where it is none, `base64`; of a long one the beginning.',
-      handle: async (context) => json(200, shownWithPayload(await deps.queue.deadLetter(refOf(context), letterIdOf(context)))),
-    },
-    {
-      method: 'POST',
-      path: '/api/v1/projects/:ref/dead-letters/:id/replay',
-      access: 'manage',
-      plane: 'management',
-      adds: 'records',
-      doc: 'Queues a dead letter again, as an invocation of its own; the letter is gone then. 202 once that is on disk.',
-      handle: async (context) => {
-        const ref = refOf(context)
-        const functionOf = async (name: string) => (await deps.functions.resolve(ref, name)).functionId
-        return json(202, { invocation: await deps.queue.replay(ref, letterIdOf(context), functionOf) })
-      },
-    },
-    {
-      method: 'DELETE',
-      path: '/api/v1/projects/:ref/dead-letters/:id',
-      access: 'manage',
-      plane: 'management',
-      doc: 'Removes a dead letter.',
-      handle: async (context) => {
-        await deps.queue.removeDeadLetter(refOf(context), letterIdOf(context))
-        return { status: 204 }
-      },
-    },
-    {
-      method: 'GET',
-      path: '/api/v1/projects/:ref/queue',
-      access: 'manage',
-      plane: 'management',
-      doc: 'How many invocations of a project wait and run, and the first of them (`limit`).',
-      handle: async (context) => {
-        const { waiting, running, entries } = await deps.queue.entriesOf(refOf(context), limitOf(context, LIMITS.queuePage.value))
-        return json(200, { waiting, running, entries: entries.map(shownEntry) })
-      },
     },
   ]
 }
@@ -223,7 +160,7 @@ async function callWithEvent(deps: InvokeHttpDeps, context: RequestContext): Pro
   if (context.query.get('async') === '1') {
     const version = await deps.functions.resolve(project.ref, name, qualifier)
     const { functionId, functionName } = version
-    await deps.queue.enqueue({
+    const entry = {
       id: context.id,
       project: project.ref,
       functionId,
@@ -233,8 +170,10 @@ async function callWithEvent(deps: InvokeHttpDeps, context: RequestContext): Pro
       clientContext: null,
       depth: context.depth,
       payload,
-    })
-    return json(202, { invocation: context.id })
+      orderKey: givenKey(context, 'x-mayfly-order-key'),
+    }
+    const invocation = await deps.queue.enqueue(entry, givenKey(context, 'idempotency-key'))
+    return json(202, { invocation, ...(invocation === context.id ? {} : { duplicate: true }) })
   }
   const outcome = await deps.invoker.invoke(
     {
@@ -267,78 +206,18 @@ async function callWithEvent(deps: InvokeHttpDeps, context: RequestContext): Pro
   }
 }
 
+/** Null where there is none. @throws MayflyError bad_request */
+function givenKey(context: RequestContext, name: string): string | null {
+  const key = headerOf(context, name)
+  if (key === '' || (key !== null && key.length > 1_024)) throw new MayflyError('bad_request', `${name}: 1 to 1024 characters`)
+  return key
+}
+
 /** `name`, or `name:qualifier` as the Lambda API takes it. */
 function asked(text: string): { name: string; qualifier: string | null } {
   const at = text.indexOf(':')
   return at === -1 ? { name: text, qualifier: null } : { name: text.slice(0, at), qualifier: text.slice(at + 1) }
 }
-
-async function deadLetters(deps: QueueHttpDeps, context: RequestContext): Promise<Reply> {
-  const limit = limitOf(context, LIMITS.deadLetterPage.value)
-  const functionName = context.query.get('function')
-  if (functionName !== null && !isFunctionName(functionName)) throw new MayflyError('bad_request', 'function: the name of a function')
-  const letters = await deps.queue.deadLetters(refOf(context), functionName, limit)
-  return json(200, { deadLetters: letters.map(shownLetter) })
-}
-
-const refOf = (context: RequestContext) => (context.project as Project).ref
-
-function limitOf(context: RequestContext, most: number): number {
-  const text = context.query.get('limit') ?? '100'
-  const limit = Number(text)
-  if (!/^\d{1,6}$/.test(text) || limit < 1 || limit > most) throw new MayflyError('bad_request', `limit: a whole number from 1 to ${most}`)
-  return limit
-}
-
-function letterIdOf(context: RequestContext): string {
-  const id = context.params.id ?? ''
-  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)) throw new MayflyError('bad_request', 'a dead letter is named by the id of its invocation')
-  return id
-}
-
-const shownLetter = (letter: DeadLetter) => ({
-  id: letter.id,
-  function: letter.functionName,
-  qualifier: letter.qualifier,
-  reason: letter.reason,
-  attempts: letter.attempts,
-  lost: letter.lost,
-  errorType: letter.errorType,
-  errorMessage: letter.errorMessage,
-  enqueuedAt: letter.enqueuedAt.toISOString(),
-  deadAt: letter.deadAt.toISOString(),
-  payloadBytes: letter.payloadBytes,
-})
-
-function shownWithPayload(letter: DeadLetter & { readonly payload: Buffer }) {
-  const isWhole = letter.payload.length === letter.payloadBytes
-  const text = textOf(letter.payload, isWhole)
-  return {
-    ...shownLetter(letter),
-    payloadIsWhole: isWhole,
-    ...(text === null ? { encoding: 'base64', payload: letter.payload.toString('base64') } : { encoding: 'text', payload: text }),
-  }
-}
-
-/** What may be cut off in the middle of a character is text up to there; null when it is no text. */
-function textOf(bytes: Buffer, isWhole: boolean): string | null {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes, { stream: !isWhole })
-  } catch {
-    return null
-  }
-}
-
-const shownEntry = (entry: ShownEntry) => ({
-  id: entry.id,
-  function: entry.functionName,
-  state: entry.running ? 'running' : 'waiting',
-  attempt: entry.attempt,
-  spent: entry.spent,
-  lost: entry.lost,
-  enqueuedAt: entry.enqueuedAt.toISOString(),
-  dueAt: entry.dueAt.toISOString(),
-})
 
 const headerOf = (context: RequestContext, name: string): string | null => {
   const value = context.headers[name]

@@ -9,12 +9,14 @@ import { LIMITS } from '../core/limits.ts'
 import { silentLog } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { systemClock } from '../lib/clock.ts'
+import { ANY } from './letters/service.ts'
 import { Queue, type QueueDeps } from './queue.ts'
 import type { Invocation, Outcome } from './service.ts'
 import { leaseDue, retryEntry } from './store.ts'
 
 const DEMO = 'demo' as ProjectRef
 const HOLDER = randomUUID()
+const NO_WEBHOOKS = { fetch: () => Promise.reject(new Error('nobody is told here')), secretOf: async () => null, now: () => 0 }
 
 describe('Queue', () => {
   let opened: Awaited<ReturnType<typeof openTestDatabases>>
@@ -26,7 +28,11 @@ describe('Queue', () => {
   after(async () => {
     await opened.close()
   })
-  beforeEach(() => databases.control.script('truncate mayfly.entry, mayfly.entry_payload, mayfly.dead_letter'))
+  beforeEach(() =>
+    databases.control.script(
+      'truncate mayfly.entry, mayfly.entry_payload, mayfly.dead_letter, mayfly.entry_failure, mayfly.entry_key, mayfly.kept_result, mayfly.told_outcome',
+    ),
+  )
 
   type Way = (event: { readonly [name: string]: unknown }, invocation: Invocation) => Promise<'ok' | string> | 'ok' | string
   /** A queue whose function ends as `way` says: `ok`, the type of an error, or by throwing. */
@@ -47,6 +53,7 @@ describe('Queue', () => {
       deadLetterDays: 14,
       triesOf: async () => ({ maxAttempts: null, maxAgeSeconds: null }),
       destinationsOf: async () => null,
+      webhooks: NO_WEBHOOKS,
       newId: randomUUID,
       crash: noCrash,
       clock: systemClock,
@@ -152,10 +159,10 @@ describe('Queue', () => {
     await queue.start()
     const entry = { ...entryOf(), qualifier: 'live' }
     await queue.enqueue(entry)
-    await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
-    assert.equal((await queue.deadLetters(DEMO, null, 10))[0]?.qualifier, 'live')
-    const replayed = await queue.replay(DEMO, entry.id, async () => entry.functionId)
-    await until(async () => (await queue.deadLetters(DEMO, null, 10)).some((letter) => letter.id === replayed))
+    await until(async () => (await queue.letters.list(DEMO, ANY, 10)).length === 1)
+    assert.equal((await queue.letters.list(DEMO, ANY, 10))[0]?.qualifier, 'live')
+    const replayed = await queue.letters.replay(DEMO, entry.id, async () => entry.functionId)
+    await until(async () => (await queue.letters.list(DEMO, ANY, 10)).some((letter) => letter.id === replayed))
     assert.deepEqual(asked, ['live', 'live', 'live', 'live'])
   })
   it('wakes at once for what comes while it is idle', async () => {
@@ -172,26 +179,26 @@ describe('Queue', () => {
     await queue.start()
     const entry = entryOf()
     await queue.enqueue(entry)
-    await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
+    await until(async () => (await queue.letters.list(DEMO, ANY, 10)).length === 1)
     assert.deepEqual(ran, [
       { id: entry.id, attempt: 1 },
       { id: entry.id, attempt: 2 },
     ])
-    const [letter] = await queue.deadLetters(DEMO, 'f', 10)
+    const [letter] = await queue.letters.list(DEMO, { ...ANY, functionName: 'f' }, 10)
     assert.deepEqual(
       [letter?.id, letter?.reason, letter?.attempts, letter?.lost, letter?.errorType, letter?.errorMessage, letter?.payloadBytes],
       [entry.id, 'attempts', 2, 0, 'Oops', 'it said Oops\u{fffd}', 2],
     )
     assert.equal(queue.length, 0)
-    assert.deepEqual(await queue.deadLetters(DEMO, 'g', 10), [])
-    assert.deepEqual(await queue.deadLetters('other' as ProjectRef, null, 10), [])
+    assert.deepEqual(await queue.letters.list(DEMO, { ...ANY, functionName: 'g' }, 10), [])
+    assert.deepEqual(await queue.letters.list('other' as ProjectRef, ANY, 10), [])
   })
   it('spends an attempt on a reply that breaks off: the function has run', async () => {
     const { queue, ran } = open(() => 'breaks off', { maxAttempts: 2 })
     await queue.start()
     await queue.enqueue(entryOf())
-    await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
-    const [letter] = await queue.deadLetters(DEMO, null, 10)
+    await until(async () => (await queue.letters.list(DEMO, ANY, 10)).length === 1)
+    const [letter] = await queue.letters.list(DEMO, ANY, 10)
     assert.deepEqual([letter?.reason, letter?.attempts, letter?.lost, letter?.errorType], ['attempts', 2, 0, 'function_failed'])
     assert.match(letter?.errorMessage ?? '', /broke its response off/)
     assert.equal(ran.length, 2)
@@ -216,7 +223,7 @@ describe('Queue', () => {
     await queue.enqueue(entryOf({ gone: true }))
     await until(() => queue.length === 0)
     assert.deepEqual(
-      (await queue.deadLetters(DEMO, null, 10)).map((letter) => [letter.reason, letter.attempts]),
+      (await queue.letters.list(DEMO, ANY, 10)).map((letter) => [letter.reason, letter.attempts]),
       [['function_gone', 0]],
     )
   })
@@ -250,8 +257,8 @@ describe('Queue', () => {
     const { queue } = open(() => 'Oops', { maxAgeMs: 100 })
     await queue.start()
     await queue.enqueue(entryOf())
-    await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
-    assert.equal((await queue.deadLetters(DEMO, null, 10))[0]?.reason, 'age')
+    await until(async () => (await queue.letters.list(DEMO, ANY, 10)).length === 1)
+    assert.equal((await queue.letters.list(DEMO, ANY, 10))[0]?.reason, 'age')
   })
   it('gives up by age what is refused again and again, with no attempt spent', async () => {
     const { queue } = open(
@@ -262,8 +269,8 @@ describe('Queue', () => {
     )
     await queue.start()
     await queue.enqueue(entryOf())
-    await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
-    const [letter] = await queue.deadLetters(DEMO, null, 10)
+    await until(async () => (await queue.letters.list(DEMO, ANY, 10)).length === 1)
+    const [letter] = await queue.letters.list(DEMO, ANY, 10)
     assert.deepEqual([letter?.reason, letter?.attempts, letter?.lost, letter?.errorType], ['age', 0, 0, 'function_concurrency_reached'])
   })
   it('takes back what its former life held, at once and without spending an attempt', async () => {
@@ -292,7 +299,7 @@ describe('Queue', () => {
       // It runs without end here, so that only the start can have buried it.
       const { queue } = open(() => new Promise(() => {}), { clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 50), signal) } })
       await queue.start()
-      assert.equal((await queue.deadLetters(DEMO, null, 10)).length, buried)
+      assert.equal((await queue.letters.list(DEMO, ANY, 10)).length, buried)
       await queue[Symbol.asyncDispose]()
     }
   })
@@ -307,7 +314,11 @@ describe('Queue', () => {
     await other.queue.start()
     await until(() => other.queue.length === 0)
     assert.equal(former?.attempt, 1)
-    await retryEntry(databases.control.sql, { id: entry.id, attempt: 1 }, { waitMs: 0, spent: 1, lost: 0, error: null })
+    await retryEntry(
+      databases.control.sql,
+      { id: entry.id, attempt: 1 },
+      { waitMs: 0, spent: 1, lost: 0, error: null, told: { errorType: null, errorMessage: null } },
+    )
     assert.deepEqual(other.ran, [{ id: entry.id, attempt: 2 }])
     assert.deepEqual(await waiting(), [])
   })
@@ -384,7 +395,7 @@ describe('Queue', () => {
     await until(() => ran.length === 2 && queue.length === 0)
     assert.ok(performance.now() - from < 900, 'the bell was rung')
     assert.deepEqual(
-      (await queue.deadLetters(DEMO, null, 10)).map((letter) => letter.reason),
+      (await queue.letters.list(DEMO, ANY, 10)).map((letter) => letter.reason),
       ['recursion'],
     )
     assert.equal(await queue.countDeadLetters(), 1)
@@ -413,7 +424,7 @@ describe('Queue', () => {
     await queue.start()
     for (const functionName of [...Object.keys(own), 'gone']) await queue.enqueue({ ...entryOf(), functionName })
     await until(() => queue.length === 0)
-    const ends = (await queue.deadLetters(DEMO, null, 10)).map((letter) => `${letter.functionName} ${letter.reason} ${letter.attempts}`)
+    const ends = (await queue.letters.list(DEMO, ANY, 10)).map((letter) => `${letter.functionName} ${letter.reason} ${letter.attempts}`)
     assert.deepEqual(ends.toSorted(), ['brief age 1', 'gone attempts 2', 'once attempts 1', 'silent attempts 2'])
   })
   it('waits between attempts as a function says, and tells each call how often it has failed', async () => {
@@ -443,9 +454,9 @@ describe('Queue', () => {
     await queue.start()
     const entry = entryOf({ n: 7 })
     await queue.enqueue(entry)
-    await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
+    await until(async () => (await queue.letters.list(DEMO, ANY, 10)).length === 1)
     broken = false
-    const replays = await Promise.allSettled(Array.from({ length: 5 }, () => queue.replay(DEMO, entry.id, async () => entry.functionId)))
+    const replays = await Promise.allSettled(Array.from({ length: 5 }, () => queue.letters.replay(DEMO, entry.id, async () => entry.functionId)))
     const [id, ...more] = replays.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
     assert.deepEqual(more, [], 'one alone got it')
     for (const one of replays) if (one.status === 'rejected') assert.equal((one.reason as MayflyError).code, 'dead_letter_not_found')
@@ -453,26 +464,26 @@ describe('Queue', () => {
     assert.deepEqual(ran.at(-1), { id, attempt: 1 })
     assert.notEqual(id, entry.id)
     assert.deepEqual(events, [{ n: 7 }, { n: 7 }])
-    assert.deepEqual(await queue.deadLetters(DEMO, null, 10), [])
+    assert.deepEqual(await queue.letters.list(DEMO, ANY, 10), [])
   })
   it('keeps a dead letter whose replay is refused, and lets no other project touch it', async () => {
     const { queue } = open(() => 'Oops', { maxAttempts: 1 })
     await queue.start()
     const entry = entryOf()
     await queue.enqueue(entry)
-    await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
+    await until(async () => (await queue.letters.list(DEMO, ANY, 10)).length === 1)
     const gone = () => Promise.reject(new MayflyError('function_not_found', 'gone'))
-    await assert.rejects(queue.replay(DEMO, entry.id, gone), { code: 'function_not_found' })
+    await assert.rejects(queue.letters.replay(DEMO, entry.id, gone), { code: 'function_not_found' })
     const other = 'other' as ProjectRef
     await assert.rejects(
-      queue.replay(other, entry.id, async () => entry.functionId),
+      queue.letters.replay(other, entry.id, async () => entry.functionId),
       { code: 'dead_letter_not_found' },
     )
-    await assert.rejects(queue.removeDeadLetter(other, entry.id), { code: 'dead_letter_not_found' })
-    await assert.rejects(queue.deadLetter(other, entry.id), { code: 'dead_letter_not_found' })
-    assert.equal((await queue.deadLetters(DEMO, null, 10)).length, 1)
-    await queue.removeDeadLetter(DEMO, entry.id)
-    await assert.rejects(queue.removeDeadLetter(DEMO, entry.id), { code: 'dead_letter_not_found' })
+    await assert.rejects(queue.letters.remove(other, entry.id), { code: 'dead_letter_not_found' })
+    await assert.rejects(queue.letters.one(other, entry.id), { code: 'dead_letter_not_found' })
+    assert.equal((await queue.letters.list(DEMO, ANY, 10)).length, 1)
+    await queue.letters.remove(DEMO, entry.id)
+    await assert.rejects(queue.letters.remove(DEMO, entry.id), { code: 'dead_letter_not_found' })
   })
   it('shows LIMITS.shownPayload bytes of a dead letter, and replays the whole', async () => {
     let length = 0
@@ -487,11 +498,11 @@ describe('Queue', () => {
     const bytes = LIMITS.shownPayload.value
     const entry = { ...entryOf(), payload: Buffer.from(JSON.stringify({ a: 'x'.repeat(bytes) })) }
     await queue.enqueue(entry)
-    await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
-    const letter = await queue.deadLetter(DEMO, entry.id)
+    await until(async () => (await queue.letters.list(DEMO, ANY, 10)).length === 1)
+    const letter = await queue.letters.one(DEMO, entry.id)
     assert.deepEqual([letter.payload.length, letter.payloadBytes], [bytes, bytes + 8])
     length = 0
-    await queue.replay(DEMO, entry.id, async () => entry.functionId)
+    await queue.letters.replay(DEMO, entry.id, async () => entry.functionId)
     await until(() => length === bytes)
   })
   it('shows what waits and what runs of one project', async () => {
@@ -510,8 +521,8 @@ describe('Queue', () => {
     await queue.enqueue(entryOf({}, randomUUID(), 'other'))
     const { waiting: n, running, entries } = await queue.entriesOf(DEMO, 2)
     assert.deepEqual([n, running, entries.length], [3, 1, 2])
-    assert.deepEqual([entries[0]?.running, entries[0]?.attempt, entries[0]?.id], [true, 1, ran[0]?.id])
-    assert.deepEqual([entries[1]?.running, entries[1]?.attempt], [false, 0])
+    assert.deepEqual([entries[0]?.state, entries[0]?.attempt, entries[0]?.id], ['running', 1, ran[0]?.id])
+    assert.deepEqual([entries[1]?.state, entries[1]?.attempt], ['waiting', 0])
     gate.resolve()
     await until(() => queue.length === 0)
   })
@@ -529,7 +540,8 @@ describe('Queue', () => {
     await queue.start()
     await queue.enqueue(entryOf())
     await until(() => queue.length === 0)
-    assert.deepEqual(passed, ['afterLease', 'duringRun', 'ran', 'recorded', 'afterRunBeforeSettle'])
+    const run = ['beforeLease', 'afterLease', 'duringRun', 'ran', 'recorded', 'afterRunBeforeSettle']
+    assert.deepEqual(passed, ['beforeEnqueueCommit', 'afterEnqueueCommit', ...run, 'beforeAckCommit', 'afterAckCommit'])
   })
   it('leaves nothing of a project that is gone', async () => {
     const { queue } = open(() => 'ok')
@@ -589,7 +601,7 @@ describe('Queue', () => {
         responsePayload: { errorType: 'Oops' },
       })
       assert.deepEqual(
-        (await queue.deadLetters(DEMO, null, 10)).map(({ reason, functionName }) => [functionName, reason]),
+        (await queue.letters.list(DEMO, ANY, 10)).map(({ reason, functionName }) => [functionName, reason]),
         [['f', 'attempts']],
       )
     })
@@ -626,8 +638,8 @@ describe('Queue', () => {
         const { queue, got } = openTelling(changes)
         await queue.start()
         await queue.enqueue({ ...entryOf(), ...entry })
-        await until(async () => (await queue.deadLetters(DEMO, null, 10)).length === 1)
-        const [letter] = await queue.deadLetters(DEMO, null, 10)
+        await until(async () => (await queue.letters.list(DEMO, ANY, 10)).length === 1)
+        const [letter] = await queue.letters.list(DEMO, ANY, 10)
         assert.deepEqual([letter?.functionName, letter?.qualifier, letter?.reason, letter?.errorType, got.length], ['told', 'live', reason, error, 0])
         assert.equal(queue.length, 0)
       })

@@ -1,22 +1,34 @@
 import type { Tx } from '../backends/database/database.ts'
-import type { Crash } from '../core/crash.ts'
 import { MayflyError } from '../core/errors.ts'
 import { DEFAULT_LIMIT_PROFILE, LIMIT_PROFILES, type LimitProfileName } from '../core/limit-profiles.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { Bell } from '../lib/bell.ts'
 import { within } from '../lib/within.ts'
-import { GroupCommit } from './group-commit.ts'
+import { GroupCommit } from '../lib/group-commit.ts'
 import { eventContent } from './event.ts'
 import type { Invocation, Outcome } from './service.ts'
-import { type Entered, endOf, Settling, type SettlingDeps } from './settling.ts'
+import { type Entered, endOf, Settling, type SettlingDeps, type Tries } from './settling.ts'
+import { Letters } from './letters/service.ts'
+import { countDeadLetters, deleteOldDeadLetters } from './letters/store.ts'
+import { LifeFeed, type Moment } from './lives/feed.ts'
 import {
-  countDeadLetters,
+  deleteOldLives,
+  endPause,
+  type Pause,
+  savePause,
+  selectEntries,
+  selectLife,
+  selectPauses,
+  type ShownEntry,
+  type StoredLife,
+  takeKeys,
+} from './lives/store.ts'
+import { orderKeyOf, storableKey } from './order-key.ts'
+import { Rates } from './rate.ts'
+import {
   countEntries,
   countEntriesOf,
-  type DeadLetter,
-  deleteDeadLetter,
-  deleteOldDeadLetters,
   deleteQueueOf,
   insertDeadLetters,
   insertEntries,
@@ -24,14 +36,14 @@ import {
   type LeasedEntry,
   type NewEntry,
   renewLeases,
+  selectThere,
   returnLeases,
-  selectDeadLetter,
-  selectDeadLetters,
-  selectEntries,
   selectWaitingFunctions,
-  type ShownEntry,
   type StillBorn,
+  type WaitingFunction,
+  type Webhook,
 } from './store.ts'
+import { sendWebhook, type WebhooksDeps } from './webhooks.ts'
 
 const LEASE_MS = 60_000
 const RENEW_MS = 20_000
@@ -57,8 +69,18 @@ export interface QueueDeps extends SettlingDeps {
   /** How many more of a function's could run now, where that is known. */
   readonly freeOf?: (functionId: string) => number
   readonly deadLetterDays: number
-  readonly crash: Crash
+  readonly webhooks: WebhooksDeps
 }
+
+/** What comes into the queue by itself, and for which invocation its key stands when it has one. */
+interface Coming {
+  readonly entry: NewEntry
+  readonly once: { readonly key: string; readonly windowSeconds: number } | null
+  standsFor: string
+}
+
+/** A day, as most who send again do so within minutes. */
+const ONCE_WITHIN_SECONDS = 86_400
 
 /**
  * The queue of invocations that nobody waits for. An entry is committed before its sender is answered and then ends in
@@ -71,8 +93,11 @@ export class Queue implements AsyncDisposable {
   readonly #stop = new AbortController()
   readonly #running = new Map<string, Promise<void>>()
   readonly #byFunction = new Map<string, number>()
-  readonly #enqueue: GroupCommit<NewEntry>
+  readonly #enqueue: GroupCommit<Coming>
   readonly #settling: Settling
+  readonly #rates: Rates
+  readonly letters: Letters
+  readonly feed = new LifeFeed()
   #loop: Promise<void> | null = null
   #renewing: NodeJS.Timeout | null = null
   #sweeping: NodeJS.Timeout | null = null
@@ -83,12 +108,27 @@ export class Queue implements AsyncDisposable {
 
   constructor(deps: QueueDeps) {
     this.#deps = deps
-    this.#enqueue = new GroupCommit(GROUP, (entries) => deps.database.transaction((tx) => insertEntries(tx, entries)))
+    this.#rates = new Rates(() => deps.clock.monotonic())
+    this.#enqueue = new GroupCommit(GROUP, async (coming) => {
+      await deps.database.transaction(async (tx) => {
+        await this.#store(tx, coming)
+        deps.crash('beforeEnqueueCommit')
+      })
+      deps.crash('afterEnqueueCommit')
+    })
     this.#settling = new Settling(deps, {
       enter: (tx, entry) => this.enqueueIn(tx, [entry]),
       ended: (entries) => {
         this.#count -= entries
       },
+      released: () => this.#bell.ring(),
+      tell: (project, moment) => this.#tell(project, moment),
+    })
+    this.letters = new Letters({
+      database: deps.database,
+      enter: (tx, entries) => this.enqueueIn(tx, entries),
+      checkPayload: (project, payload) => this.#checkPayload(project, payload),
+      newId: deps.newId,
     })
   }
 
@@ -124,27 +164,56 @@ export class Queue implements AsyncDisposable {
     return this.#deps.limitProfileOf?.(project) ?? DEFAULT_LIMIT_PROFILE
   }
 
-  /**
-   * Resolves when the entry is on disk: it runs at least once, or becomes a dead letter.
-   * @throws MayflyError payload_too_large, queue_full, storage_full; DatabaseError when it could not be stored
-   */
-  async enqueue(entry: NewEntry): Promise<void> {
-    const most = this.maxPayloadBytes(entry.project)
-    if (entry.payload.byteLength > most)
+  #checkPayload(project: string, payload: Uint8Array): void {
+    const most = this.maxPayloadBytes(project)
+    if (payload.byteLength > most)
       throw new MayflyError(
         'payload_too_large',
-        `the event of a queued invocation may have ${most} bytes, by the limit profile ${this.#limitProfileOf(entry.project)} of the project`,
+        `the event of a queued invocation may have ${most} bytes, by the limit profile ${this.#limitProfileOf(project)} of the project`,
       )
+  }
+
+  /**
+   * Resolves when the entry is on disk: it runs at least once, or becomes a dead letter.
+   * @param onceKey  null, or what the event is known by: another of its function under the same key within the function's
+   * window is the same event, and queued no second time
+   * @returns the id of the invocation; that of the first where the key was used before
+   * @throws MayflyError payload_too_large, queue_full, storage_full; DatabaseError when it could not be stored
+   */
+  async enqueue(entry: NewEntry, onceKey: string | null = null): Promise<string> {
+    this.#checkPayload(entry.project, entry.payload)
     this.#deps.admitSpace()
     if (this.#count >= LIMITS.queuedEntries.value) throw new MayflyError('queue_full', `${LIMITS.queuedEntries.value} invocations wait already`)
     this.#count++
     try {
-      await this.#enqueue.add(entry)
+      const own = await this.#ownOf(entry)
+      const once = onceKey === null ? null : { key: storableKey(onceKey), windowSeconds: own.onceWithinSeconds ?? ONCE_WITHIN_SECONDS }
+      const coming: Coming = { entry: ordered(entry, own), once, standsFor: entry.id }
+      await this.#enqueue.add(coming)
+      if (coming.standsFor !== entry.id) {
+        this.#count--
+        return coming.standsFor
+      }
     } catch (error) {
       this.#count--
       throw error
     }
+    this.#tellQueued(entry)
     this.#bell.ring()
+    return entry.id
+  }
+
+  /** What came before under the same key is not stored again. */
+  async #store(tx: Tx, coming: readonly Coming[]): Promise<void> {
+    const keyed = coming.flatMap(({ entry: { functionId, id }, once }) =>
+      once ? [{ functionId, key: once.key, invocationId: id, windowSeconds: once.windowSeconds }] : [],
+    )
+    if (keyed.length > 0) {
+      const first = new Map((await takeKeys(tx, keyed)).map((one) => [`${one.functionId} ${one.key}`, one.invocationId]))
+      for (const one of coming) if (one.once) one.standsFor = first.get(`${one.entry.functionId} ${one.once.key}`) ?? one.entry.id
+    }
+    const fresh = coming.filter(({ entry, standsFor }) => standsFor === entry.id).map(({ entry }) => entry)
+    if (fresh.length > 0) await insertEntries(tx, fresh)
   }
 
   /**
@@ -154,64 +223,86 @@ export class Queue implements AsyncDisposable {
   async enqueueIn(tx: Tx, entries: readonly NewEntry[], stillBorn: readonly StillBorn[] = []): Promise<Entered> {
     this.#deps.admitSpace()
     if (this.#count + entries.length > LIMITS.queuedEntries.value) throw new MayflyError('queue_full', `${LIMITS.queuedEntries.value} invocations wait already`)
-    if (entries.length > 0) await insertEntries(tx, entries)
+    if (entries.length > 0) {
+      const coming: NewEntry[] = []
+      for (const entry of entries) coming.push(ordered(entry, await this.#ownOf(entry)))
+      await insertEntries(tx, coming)
+    }
     if (stillBorn.length > 0) await insertDeadLetters(tx, stillBorn)
     return {
       committed: () => {
-        for (const letter of stillBorn) this.#settling.tellBuried(letter.id, letter)
+        for (const letter of stillBorn) this.#settling.tellBuried(letter, letter)
         this.#count += entries.length
+        for (const entry of entries) this.#tellQueued(entry)
         if (entries.length > 0) this.#bell.ring()
       },
     }
   }
 
-  /**
-   * Lets what was given up wait again, as an entry of its own: the letter goes in the transaction in which that comes.
-   * @param functionId  of the function that has the letter's name now
-   * @returns the id of the new invocation
-   * @throws MayflyError dead_letter_not_found, queue_full, storage_full
-   */
-  async replay(project: ProjectRef, letterId: string, functionOf: (name: string) => Promise<string>): Promise<string> {
-    const { database, newId } = this.#deps
-    const [found] = await selectDeadLetter(database.sql, project, letterId, 0)
-    if (!found) throw noLetter(letterId)
-    const functionId = await functionOf(found.functionName)
-    const id = newId()
-    const entered = await database.transaction(async (tx) => {
-      const [letter] = await deleteDeadLetter(tx, project, letterId)
-      if (!letter) throw noLetter(letterId)
-      const { functionName, qualifier, payload } = letter
-      return await this.enqueueIn(tx, [{ id, project, functionId, functionName, qualifier, traceId: null, clientContext: null, depth: 0, payload }])
-    })
-    entered.committed()
-    return id
+  /** Which of these wait or run: the others ended, well or not. */
+  stillThere(tx: Tx, ids: readonly string[]): Promise<ReadonlySet<string>> {
+    return ids.length === 0 ? Promise.resolve(new Set()) : selectThere(tx, ids)
   }
 
-  /** @throws MayflyError dead_letter_not_found */
-  async removeDeadLetter(project: ProjectRef, letterId: string): Promise<void> {
-    if ((await deleteDeadLetter(this.#deps.database.sql, project, letterId)).length === 0) throw noLetter(letterId)
+  /** What its function says of how its entries are handled. */
+  async #ownOf({
+    project,
+    functionName,
+    webhook,
+  }: {
+    readonly project: string
+    readonly functionName: string
+    readonly webhook?: Webhook | null
+  }): Promise<Tries> {
+    if (webhook) return UNSAID
+    // A function that is gone by now has nothing to say.
+    return await this.#deps.triesOf(project as ProjectRef, functionName, null).catch(() => UNSAID)
   }
 
-  /** One with the first LIMITS.shownPayload bytes of its event. @throws MayflyError dead_letter_not_found */
-  async deadLetter(project: ProjectRef, letterId: string): Promise<DeadLetter & { readonly payload: Buffer }> {
-    const [letter] = await selectDeadLetter(this.#deps.database.sql, project, letterId, LIMITS.shownPayload.value)
-    if (!letter) throw noLetter(letterId)
-    return letter
+  #tell(project: string, moment: Omit<Moment, 'at'>): void {
+    if (this.feed.isHeard(project)) this.feed.tell(project, { at: new Date(this.#deps.clock.now()).toISOString(), ...moment })
+  }
+
+  #tellQueued({ id, project, functionName, webhook }: NewEntry): void {
+    this.#tell(project, { invocation: id, function: functionName, what: 'queued', ...(webhook ? { url: webhook.url } : {}) })
+  }
+
+  /** Entries of the function wait from now on; what runs is left to end. @returns since when */
+  async pause(functionId: string): Promise<Date> {
+    const [pause] = await savePause(this.#deps.database.sql, functionId)
+    return (pause as Pause).pausedAt
+  }
+
+  /** What waited goes on, and is no older by its wait. @returns false when the function was not paused */
+  async resume(functionId: string): Promise<boolean> {
+    const ended = (await endPause(this.#deps.database.sql, functionId)).length > 0
+    this.#bell.ring()
+    return ended
+  }
+
+  /** Since when each of them is paused, where it is. */
+  async pausedOf(functionIds: readonly string[]): Promise<ReadonlyMap<string, Date>> {
+    return new Map((await selectPauses(this.#deps.database.sql, functionIds)).map(({ functionId, pausedAt }) => [functionId, pausedAt]))
+  }
+
+  /** What the queue knows of an invocation. */
+  lifeOf(project: ProjectRef, id: string): Promise<StoredLife> {
+    return selectLife(this.#deps.database.sql, project, id)
   }
 
   /** What waits and runs for a project: how many, and the first of them. */
-  async entriesOf(project: ProjectRef, limit: number): Promise<{ waiting: number; running: number; entries: ShownEntry[] }> {
+  async entriesOf(
+    project: ProjectRef,
+    limit: number,
+    of: { readonly functionName: string | null; readonly state: string | null } = { functionName: null, state: null },
+  ): Promise<{ waiting: number; running: number; entries: ShownEntry[] }> {
     const { sql } = this.#deps.database
-    return { ...(await countEntriesOf(sql, project)), entries: await selectEntries(sql, project, limit) }
+    return { ...(await countEntriesOf(sql, project)), entries: await selectEntries(sql, project, of, limit) }
   }
 
   /** Of all projects. */
   countDeadLetters(): Promise<number> {
     return countDeadLetters(this.#deps.database.sql)
-  }
-
-  deadLetters(project: ProjectRef, functionName: string | null, limit: number): Promise<DeadLetter[]> {
-    return selectDeadLetters(this.#deps.database.sql, project, functionName, limit)
   }
 
   /** A project goes, and what waits for its functions with it. */
@@ -266,22 +357,42 @@ export class Queue implements AsyncDisposable {
     const room = concurrency - this.#running.size
     if (room <= 0) return LOOK_MS
     const waiting = (await selectWaitingFunctions(database.sql)).toSorted((a, b) => a.dueMs - b.dueMs)
-    // Those that run as many as they may are left until one of theirs is over.
-    const due = waiting.filter(({ dueMs, functionId }) => dueMs <= 0 && this.#freeOf(functionId) > 0).map(({ functionId }) => functionId)
-    if (due.length === 0) return waiting.find(({ dueMs }) => dueMs > 0)?.dueMs ?? LOOK_MS
+    let nextMs = LOOK_MS
+    const due: Due[] = []
+    for (const one of waiting) {
+      if (one.dueMs > 0) {
+        nextMs = Math.min(nextMs, one.dueMs)
+        break
+      }
+      const { free, waitMs } = await this.#freeNow(one)
+      // Those that run as many as they may are left until one of theirs is over.
+      if (free > 0) due.push({ functionId: one.functionId, free })
+      else if (waitMs > 0) nextMs = Math.min(nextMs, waitMs)
+    }
+    if (due.length === 0) return nextMs
+    this.#deps.crash('beforeLease')
     const leased = await leaseDue(database.sql, holder, this.#shares(due, room), LEASE_MS)
     if (leased.length > 0) this.#deps.crash('afterLease')
     for (const entry of leased) this.#begin(entry)
     return 0
   }
 
+  /** How many of a function's may begin now; where its rate says none, how long that is so. */
+  async #freeNow({ functionId, ...of }: WaitingFunction): Promise<{ free: number; waitMs: number }> {
+    const { parallelism, rate } = await this.#ownOf(of)
+    const running = this.#byFunction.get(functionId) ?? 0
+    const free = Math.min(this.#freeOf(functionId), parallelism === undefined ? Number.POSITIVE_INFINITY : parallelism - running)
+    if (rate === undefined || free <= 0) return { free, waitMs: 0 }
+    return { free: Math.min(free, this.#rates.left(functionId, rate)), waitMs: this.#rates.waitMs(functionId, rate) }
+  }
+
   /** The room is shared by the functions that wait; those with less running come first, then those that have waited longest. */
-  #shares(functions: readonly string[], room: number) {
-    const order = functions.toSorted((a, b) => (this.#byFunction.get(a) ?? 0) - (this.#byFunction.get(b) ?? 0))
+  #shares(due: readonly Due[], room: number) {
+    const order = due.toSorted((a, b) => (this.#byFunction.get(a.functionId) ?? 0) - (this.#byFunction.get(b.functionId) ?? 0))
     const chosen = order.slice(0, room)
     const each = Math.floor(room / chosen.length)
     const rest = room - each * chosen.length
-    return { functions: chosen, slots: chosen.map((id, n) => Math.min(this.#freeOf(id), each + (n < rest ? 1 : 0))) }
+    return { functions: chosen.map(({ functionId }) => functionId), slots: chosen.map(({ free }, n) => Math.min(free, each + (n < rest ? 1 : 0))) }
   }
 
   #freeOf(functionId: string): number {
@@ -290,6 +401,8 @@ export class Queue implements AsyncDisposable {
 
   #begin(entry: LeasedEntry): void {
     this.#byFunction.set(entry.functionId, (this.#byFunction.get(entry.functionId) ?? 0) + 1)
+    this.#rates.began(entry.functionId)
+    this.#tell(entry.project, { invocation: entry.id, function: entry.functionName, what: 'started', attempt: entry.attempt })
     const done = this.#run(entry)
       .catch((error: Error) => this.#deps.log.warn({ invocation: entry.id, error: error.message }, 'an entry could not be settled; its lease ends by itself'))
       .then(() => {
@@ -303,6 +416,7 @@ export class Queue implements AsyncDisposable {
   }
 
   async #run(entry: LeasedEntry): Promise<void> {
+    if (isOfWebhook(entry)) return await this.#send(entry)
     let outcome: Outcome
     try {
       outcome = await this.#deps.invoke(
@@ -312,7 +426,7 @@ export class Queue implements AsyncDisposable {
           failures: entry.spent,
           lastError: entry.lastError,
           // The clock of a database may be set back.
-          queueMs: Math.max(0, entry.ageMs),
+          queueMs: Math.max(0, entry.queuedMs),
           project: entry.project as ProjectRef,
           functionName: entry.functionName,
           qualifier: entry.qualifier,
@@ -332,12 +446,19 @@ export class Queue implements AsyncDisposable {
     }
     // From here on user code has run: whatever its reply comes to is its outcome.
     const end = await endOf(outcome)
-    await outcome.over
+    const { record = null } = await outcome.over
     await this.#deps.recorded()
     this.#deps.crash('afterRunBeforeSettle')
-    if (end.failure === null) return await this.#settling.succeeded(entry, end.response)
+    if (end.failure === null) return await this.#settling.succeeded(entry, end.response, record)
     // What ends while the sandboxes are being closed says nothing about the function.
-    if (!this.#stop.signal.aborted) await this.#settling.failed(entry, end.failure, end.response)
+    if (!this.#stop.signal.aborted) await this.#settling.failed(entry, end.failure, end.response, record)
+  }
+
+  async #send(entry: LeasedEntry & { readonly webhook: Webhook }): Promise<void> {
+    const failure = await sendWebhook(entry, this.#deps.webhooks, this.#stop.signal)
+    this.#deps.crash('afterWebhookBeforeSettle')
+    if (failure === null) await this.#settling.succeeded(entry, null, null)
+    else if (!this.#stop.signal.aborted) await this.#settling.failed(entry, failure, null, null)
   }
 
   async #renew(): Promise<void> {
@@ -348,10 +469,26 @@ export class Queue implements AsyncDisposable {
 
   async #sweep(): Promise<void> {
     const { database, deadLetterDays, log } = this.#deps
-    await deleteOldDeadLetters(database.sql, deadLetterDays).catch((error: Error) =>
-      log.warn({ error: error.message }, 'old dead letters could not be removed'),
-    )
+    try {
+      await deleteOldDeadLetters(database.sql, deadLetterDays)
+      await deleteOldLives(database.sql, deadLetterDays)
+    } catch (error) {
+      log.warn({ error: (error as Error).message }, 'old dead letters could not be removed')
+    }
   }
 }
 
-const noLetter = (id: string) => new MayflyError('dead_letter_not_found', `there is no dead letter ${id} in this project`)
+interface Due {
+  readonly functionId: string
+  readonly free: number
+}
+
+const UNSAID: Tries = { maxAttempts: null, maxAgeSeconds: null }
+const isOfWebhook = (entry: LeasedEntry): entry is LeasedEntry & { readonly webhook: Webhook } => entry.webhook !== null
+
+/** With the key that it is put in order by, where its function says which that is. */
+function ordered(entry: NewEntry, { orderBy }: Tries): NewEntry {
+  if (entry.orderKey != null) return { ...entry, orderKey: storableKey(entry.orderKey) }
+  const orderKey = orderBy === undefined ? null : orderKeyOf(entry.payload, orderBy)
+  return orderKey === null ? entry : { ...entry, orderKey }
+}

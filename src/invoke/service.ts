@@ -85,6 +85,8 @@ export interface Over extends Timing {
   /** The last bytes of its log, put together for whoever asks. */
   readonly logTail: () => Buffer
   readonly error: CallEnd['error']
+  /** What was metered of it. */
+  readonly record: MeterRecord
 }
 
 export interface Outcome {
@@ -304,8 +306,8 @@ class Run {
       errorType: error?.type ?? null,
       message,
     })
-    this.#finish(timing, outcome, billedMs, maxMemoryMb)
-    return { ...timing, logTail: () => this.#log.lastBytes(), error }
+    const record = this.#finish(timing, outcome, billedMs, maxMemoryMb)
+    return { ...timing, record, logTail: () => this.#log.lastBytes(), error }
   }
 
   /** It never came to user code: refused, or lost before the call. Logged, metered as cut and not billed. */
@@ -319,7 +321,7 @@ class Run {
     this.#finish({ cold: null, waitMs, initMs: 0, durationMs: 0, responseMs: 0 }, 'cut', 0, null)
   }
 
-  #finish(timing: Timing, outcome: MeterRecord['outcome'], billedMs: number, maxMemoryMb: number | null): void {
+  #finish(timing: Timing, outcome: MeterRecord['outcome'], billedMs: number, maxMemoryMb: number | null): MeterRecord {
     this.#log.handOn()
     this.#onEnd()
     this.#slot[Symbol.dispose]()
@@ -345,6 +347,7 @@ class Run {
       bytesOut: this.bytesOut,
     }
     this.#deps.meter.ended(record, this.mark)
+    return record
   }
 }
 

@@ -1,15 +1,19 @@
 import type { Database, Tx } from '../backends/database/database.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
+import type { Crash } from '../core/crash.ts'
 import type { Log } from '../core/log.ts'
+import type { MeterRecord } from '../core/meter.ts'
 import type { ProjectRef } from '../core/project.ts'
 import type { Clock } from '../lib/clock.ts'
 import { storableText } from '../lib/text.ts'
 import { backoffMs, type RetryAfter, retryAfterMs } from './backoff.ts'
-import { deliveryOf, type DestinationsOf, type Target, type Told } from './destinations.ts'
+import { deliveryOf, type DestinationsOf, namedTarget, type Target, type Told } from './destinations.ts'
 import { eventReply } from './event.ts'
 import type { EventReply } from './event-to-fetch.ts'
-import { GroupCommit } from './group-commit.ts'
+import { GroupCommit } from '../lib/group-commit.ts'
+import type { Moment } from './lives/feed.ts'
+import { insertResults, insertTold, type KeptResult } from './lives/store.ts'
 import type { Outcome } from './service.ts'
 import {
   type Buried,
@@ -20,10 +24,12 @@ import {
   insertDeadLetters,
   type LeasedEntry,
   type NewEntry,
+  releaseNext,
   retryEntry,
-  type Settled,
   type StillBorn,
+  type Webhook,
 } from './store.ts'
+import { WEBHOOK_TRIES } from './webhooks.ts'
 
 const GROUP = 500
 
@@ -35,6 +41,9 @@ export interface SettlingDeps {
   readonly triesOf: (project: ProjectRef, functionName: string, qualifier: string | null) => Promise<Tries>
   /** Which functions are told how its calls end; null for none. */
   readonly destinationsOf: DestinationsOf
+  /** Stores what a run used, in the transaction that ends the run's entry; whoever does so later finds it there. */
+  readonly meterIn?: (tx: Tx, records: readonly MeterRecord[]) => Promise<unknown>
+  readonly crash: Crash
   readonly newId: () => string
   readonly clock: Clock
   readonly random: () => number
@@ -46,6 +55,15 @@ export interface Tries {
   readonly maxAgeSeconds: number | null
   /** How long what failed waits, in seconds; the node's own backoff where it says nothing of that. */
   readonly retryAfter?: RetryAfter
+  /** How many of its entries run at once, and how many begin in a second. */
+  readonly parallelism?: number
+  readonly rate?: number
+  /** Where its events have what they are put in order by. */
+  readonly orderBy?: string
+  /** How long what it answered is kept. */
+  readonly keepResultSeconds?: number
+  /** How long a key stands for the event that came under it first. */
+  readonly onceWithinSeconds?: number
 }
 
 /** Entries that stand in a transaction of somebody else's; told when it has committed. */
@@ -59,6 +77,16 @@ export interface Settlable {
   readonly enter: (tx: Tx, entry: NewEntry) => Promise<Entered>
   /** So many entries are there no more. */
   readonly ended: (entries: number) => void
+  /** Something that stood behind another may be taken now. */
+  readonly released: () => void
+  readonly tell: (project: string, moment: Omit<Moment, 'at'>) => void
+}
+
+/** An entry whose run is over, with what there is to store of it. */
+interface Done {
+  readonly entry: LeasedEntry
+  readonly record: MeterRecord | null
+  readonly result: KeptResult | null
 }
 
 type Response = Told['response']
@@ -73,12 +101,51 @@ export interface End {
 export class Settling {
   readonly #deps: SettlingDeps
   readonly #queue: Settlable
-  readonly #succeed: GroupCommit<Settled>
+  readonly #succeed: GroupCommit<Done>
 
   constructor(deps: SettlingDeps, queue: Settlable) {
     this.#deps = deps
     this.#queue = queue
-    this.#succeed = new GroupCommit(GROUP, async (settled) => queue.ended((await deleteEntries(deps.database.sql, settled)).length))
+    this.#succeed = new GroupCommit(GROUP, async (done) => {
+      const gone = await deps.database.transaction(async (tx) => {
+        const ended = await this.#end(tx, done)
+        deps.crash('beforeAckCommit')
+        return ended
+      })
+      deps.crash('afterAckCommit')
+      queue.ended(gone.length)
+      if (done.some(({ entry }) => entry.orderKey !== null)) queue.released()
+    })
+  }
+
+  /** Entries end with what they used and answered; of one that another holder has by now only what it used stays. */
+  async #end(tx: Tx, done: readonly Done[]): Promise<readonly { readonly id: string }[]> {
+    const gone = await deleteEntries(
+      tx,
+      done.map(({ entry }) => entry),
+    )
+    const ids = new Set(gone.map(({ id }) => id))
+    const ended = done.filter(({ entry }) => ids.has(entry.id))
+    await this.#meter(
+      tx,
+      done.flatMap(({ record }) => record ?? []),
+    )
+    const results = ended.flatMap(({ result }) => result ?? [])
+    if (results.length > 0) await insertResults(tx, results)
+    await this.#release(
+      tx,
+      ended.map(({ entry }) => entry),
+    )
+    return gone
+  }
+
+  async #meter(tx: Tx, records: readonly MeterRecord[]): Promise<void> {
+    if (records.length > 0) await this.#deps.meterIn?.(tx, records)
+  }
+
+  async #release(tx: Tx, entries: readonly { readonly functionId: string; readonly orderKey: string | null }[]): Promise<void> {
+    const keyed = entries.flatMap(({ functionId, orderKey }) => (orderKey === null ? [] : [{ functionId, orderKey }]))
+    if (keyed.length > 0) await releaseNext(tx, keyed)
   }
 
   /** Resolves when what was begun is over. */
@@ -87,21 +154,41 @@ export class Settling {
   }
 
   /** Gone, and told to whom it concerns in the same transaction. */
-  async succeeded(entry: LeasedEntry, response: Response): Promise<void> {
+  async succeeded(entry: LeasedEntry, response: Response, record: MeterRecord | null): Promise<void> {
+    const done = { entry, record, result: await this.#resultOf(entry, response) }
     const to = await this.#destinationsOf(entry)
-    if (!to?.onSuccess) return await this.#succeed.add(entry)
-    const { onSuccess, functionArn } = to
+    if (!to?.onSuccess) await this.#succeed.add(done)
+    else await this.#succeededAndTold(done, to.onSuccess, to.functionArn, response)
+    this.#queue.tell(entry.project, { invocation: entry.id, function: entry.functionName, what: 'succeeded', attempt: entry.attempt, ...urlOf(entry) })
+  }
+
+  async #succeededAndTold(done: Done, target: Target, functionArn: string, response: Response): Promise<void> {
+    const { entry } = done
     const entered = await this.#deps.database.transaction(async (tx) => {
-      if ((await deleteEntries(tx, [entry])).length === 0) return null
+      if ((await this.#end(tx, [done])).length === 0) return null
       const about = { functionArn, condition: 'Success', invocationId: entry.id, attempts: entry.spent + 1, request: entry.payload, response } as const
-      return await this.#tell(tx, onSuccess, entry, about)
+      const told = await this.#tell(tx, target, entry, about)
+      this.#deps.crash('beforeAckCommit')
+      return told
     })
+    this.#deps.crash('afterAckCommit')
     if (entered === null) return
     this.#queue.ended(1)
+    if (entry.orderKey !== null) this.#queue.released()
     entered.committed()
   }
 
-  #destinationsOf(entry: Called) {
+  /** What is kept of an answer, where its function says so. */
+  async #resultOf(entry: LeasedEntry, response: Response): Promise<KeptResult | null> {
+    if (response === null || entry.webhook !== null) return null
+    const { keepResultSeconds } = await this.#ownOf(entry)
+    if (!keepResultSeconds) return null
+    return { id: entry.id, project: entry.project, isError: response.isError, payload: response.payload, keepSeconds: keepResultSeconds }
+  }
+
+  /** Who is told of an outcome tells nobody of its own. */
+  #destinationsOf(entry: Called & { readonly webhook: Webhook | null }) {
+    if (entry.webhook !== null) return null
     return this.#deps.destinationsOf(entry.project as ProjectRef, entry.functionName, entry.qualifier)
   }
 
@@ -110,19 +197,22 @@ export class Settling {
     const { clock, newId } = this.#deps
     const { project, traceId, depth } = entry
     const made = deliveryOf(target, { id: newId(), project, traceId, depth }, { ...about, at: clock.now() })
+    const { id: deliveryId } = 'letter' in made ? made.letter : made.entry
+    await insertTold(tx, { invocationId: about.invocationId, condition: about.condition, ...namedTarget(target), deliveryId })
     if ('letter' in made) return await this.#stillBorn(tx, made.letter)
     try {
       return await this.#queue.enter(tx, made.entry)
     } catch (error) {
       // Refused before anything was written: the call itself has ended all the same.
       if (!(error instanceof MayflyError)) throw error
-      const { id, functionName, qualifier = null, payload } = made.entry
+      const { id, functionName, qualifier = null, payload, webhook = null } = made.entry
       return await this.#stillBorn(tx, {
         id,
         project,
         functionName,
         qualifier,
         payload,
+        webhook,
         reason: 'destination',
         errorType: error.code,
         errorMessage: error.message,
@@ -132,18 +222,34 @@ export class Settling {
 
   async #stillBorn(tx: Tx, letter: StillBorn): Promise<Entered> {
     await insertDeadLetters(tx, [letter])
-    return { committed: () => this.tellBuried(letter.id, letter) }
+    return { committed: () => this.tellBuried(letter, letter) }
   }
 
   /** It ran and ended with an error: an attempt is spent. */
-  async failed(entry: LeasedEntry, told: Failure, response: Response): Promise<void> {
+  async failed(entry: LeasedEntry, told: Failure, response: Response, record: MeterRecord | null): Promise<void> {
     const { maxAttempts, maxAgeMs, retryAfter } = await this.#triesOf(entry)
     const failures = entry.spent + 1
     const { random } = this.#deps
-    const waitMs = retryAfter === undefined ? backoffMs(failures, random) : retryAfterMs(retryAfter, failures, random)
-    if (failures >= maxAttempts) await this.#bury(entry, { reason: 'attempts', spent: 1, ...told }, response)
-    else if (entry.ageMs + waitMs > maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 1, ...told }, response)
-    else await retryEntry(this.#deps.database.sql, entry, { waitMs, spent: 1, lost: 0, error: { message: told.errorMessage, stack: told.stack } })
+    const backoff = retryAfter === undefined ? backoffMs(failures, random) : retryAfterMs(retryAfter, failures, random)
+    const waitMs = Math.max(backoff, told.afterMs ?? 0)
+    if (failures >= maxAttempts) await this.#bury(entry, { reason: 'attempts', spent: 1, ...told }, response, record)
+    else if (entry.ageMs + waitMs > maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 1, ...told }, response, record)
+    else await this.#again(entry, { waitMs, spent: 1, lost: 0, error: { message: told.errorMessage, stack: told.stack }, told }, record)
+  }
+
+  async #again(entry: LeasedEntry, how: Parameters<typeof retryEntry>[2], record: MeterRecord | null): Promise<void> {
+    const [again] = await this.#deps.database.transaction(async (tx) => {
+      const done = await retryEntry(tx, entry, how)
+      await this.#meter(tx, record ? [record] : [])
+      this.#deps.crash('beforeRetryCommit')
+      return done
+    })
+    this.#deps.crash('afterRetryCommit')
+    if (!again) return
+    const { errorType, errorMessage } = how.told
+    const nextAt = again.nextAt.toISOString()
+    const moment = { invocation: entry.id, function: entry.functionName, what: 'failed', attempt: entry.attempt, errorType, errorMessage, nextAt } as const
+    this.#queue.tell(entry.project, { ...moment, ...urlOf(entry) })
   }
 
   /** It did not come to user code: no attempt is spent, but its age counts, and a fault of ours is counted as one of the node's. */
@@ -160,44 +266,58 @@ export class Settling {
     const { maxAgeMs } = await this.#triesOf(entry)
     if (entry.lost + lost >= LIMITS.lostLeases.value) await this.#bury(entry, { reason: 'node', spent: 0, ...told })
     else if (entry.ageMs + waitMs > maxAgeMs) await this.#bury(entry, { reason: 'age', spent: 0, ...told })
-    else await retryEntry(this.#deps.database.sql, entry, { waitMs, spent: 0, lost, error: null })
+    else await this.#again(entry, { waitMs, spent: 0, lost, error: null, told }, null)
+  }
+
+  async #ownOf(entry: LeasedEntry): Promise<Tries> {
+    // A function that is gone by now has nothing to say.
+    return await this.#deps.triesOf(entry.project as ProjectRef, entry.functionName, entry.qualifier).catch(() => UNSAID)
   }
 
   /** As the function says, else as the node does. */
   async #triesOf(entry: LeasedEntry): Promise<{ maxAttempts: number; maxAgeMs: number; retryAfter: RetryAfter | undefined }> {
-    const { maxAttempts, maxAgeMs, triesOf } = this.#deps
-    // A function that is gone by now has nothing to say.
-    const own = await triesOf(entry.project as ProjectRef, entry.functionName, entry.qualifier).catch(() => null)
+    const { maxAttempts, maxAgeMs } = this.#deps
+    const own = entry.webhook === null ? await this.#ownOf(entry) : WEBHOOK_TRIES
     return {
-      maxAttempts: own?.maxAttempts ?? maxAttempts,
-      maxAgeMs: own?.maxAgeSeconds ? own.maxAgeSeconds * 1_000 : maxAgeMs,
-      retryAfter: own?.retryAfter,
+      maxAttempts: own.maxAttempts ?? maxAttempts,
+      maxAgeMs: own.maxAgeSeconds ? own.maxAgeSeconds * 1_000 : maxAgeMs,
+      retryAfter: own.retryAfter,
     }
   }
 
   /** @param response  of the last attempt; null when it did not come to user code */
-  async #bury(entry: Called, given: Given, response: Response = null): Promise<void> {
+  async #bury(entry: Called & { readonly webhook: Webhook | null }, given: Given, response: Response = null, record: MeterRecord | null = null): Promise<void> {
     const to = await this.#destinationsOf(entry)
     const done = await this.#deps.database.transaction(async (tx) => {
+      await this.#meter(tx, record ? [record] : [])
       const [buried] = await buryEntry(tx, entry, given)
-      if (!buried || !to?.onFailure) return buried ? NOBODY : null
+      this.#deps.crash('beforeBuryCommit')
+      if (!buried) return null
+      await this.#release(tx, [buried])
+      if (!to?.onFailure) return NOBODY
       const { payload: request, attempts } = buried
       const condition = given.reason === 'age' ? 'EventAgeExceeded' : 'RetriesExhausted'
       const about = { functionArn: to.functionArn, condition, invocationId: entry.id, attempts, request, response } as const
       return await this.#tell(tx, to.onFailure, { ...buried, project: entry.project }, about)
     })
+    this.#deps.crash('afterBuryCommit')
     if (done === null) return
     this.#queue.ended(1)
-    this.tellBuried(entry.id, given)
+    this.#queue.released()
+    this.tellBuried(entry, given)
     done.committed()
   }
 
-  tellBuried(invocation: string, given: Pick<Given, 'reason' | 'errorType'>): void {
-    this.#deps.log.warn({ invocation, reason: given.reason, error: given.errorType }, 'an invocation became a dead letter')
+  tellBuried(
+    { id: invocation, project, functionName, webhook }: Pick<StillBorn, 'id' | 'project' | 'functionName' | 'webhook'>,
+    { reason, errorType, errorMessage }: Pick<Given, 'reason' | 'errorType' | 'errorMessage'>,
+  ): void {
+    this.#deps.log.warn({ invocation, reason, error: errorType }, 'an invocation became a dead letter')
+    this.#queue.tell(project, { invocation, function: functionName, what: 'dead', reason, errorType, errorMessage, ...urlOf({ webhook: webhook ?? null }) })
   }
 
   /** An event that ends nodes must not do so for ever. */
-  async buryLost(back: readonly (Called & { readonly lost: number })[]): Promise<void> {
+  async buryLost(back: readonly (Called & { readonly lost: number; readonly webhook: Webhook | null })[]): Promise<void> {
     for (const entry of back) {
       if (entry.lost < LIMITS.lostLeases.value) continue
       const errorMessage = `the node ended ${entry.lost} times while it ran`
@@ -206,7 +326,9 @@ export class Settling {
   }
 }
 
-type Failure = Pick<Given, 'errorType' | 'errorMessage'> & { readonly stack: string | null }
+type Failure = Pick<Given, 'errorType' | 'errorMessage'> & { readonly stack: string | null; readonly afterMs?: number | null }
+const UNSAID: Tries = { maxAttempts: null, maxAgeSeconds: null }
+const urlOf = ({ webhook }: { readonly webhook: Webhook | null }) => (webhook === null ? {} : { url: webhook.url })
 const NOBODY: Entered = { committed: () => {} }
 
 export async function endOf(outcome: Outcome): Promise<End> {

@@ -444,8 +444,8 @@ export class SandboxPool implements Sandboxes {
     const { spec } = sandbox
     this.#serving.add(sandbox)
     this.#coldReasons.loaded(spec)
-    // A copy of the code was used up.
-    if (!this.#retired.has(spec.key)) void this.#deps.staging.prepare(source).catch(() => {})
+    // A copy of the code was used up. What belongs to no project does its work once.
+    if (!this.#retired.has(spec.key) && spec.identity.project !== '') void this.#deps.staging.prepare(source).catch(() => {})
   }
 
   #onGone(sandbox: Specialised, why: Ending | null): void {

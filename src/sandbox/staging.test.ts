@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -56,4 +56,38 @@ describe('Staging', () => {
       await assert.rejects(staging.give(gone, slot()), { code: 'ENOENT' })
     })
   }
+
+  it('hands packages that two codes of a project have in common from the copy of one to that of the other, whole, and none that a sandbox was given', async () => {
+    const staging = await Staging.open(path.join(folder, 'staging-alike'))
+    const app = (project: string, name: string, packages: string | null) => {
+      const codeDir = path.join(folder, project, name)
+      mkdirSync(path.join(codeDir, 'node_modules', 'a'), { recursive: true })
+      for (let i = 0; i < 50; i++) writeFileSync(path.join(codeDir, 'node_modules', 'a', `${i}.js`), '')
+      writeFileSync(path.join(codeDir, `${name}.js`), '')
+      if (packages !== null) writeFileSync(`${codeDir}.packages`, packages)
+      return { key: `${project} ${name}`, codeDir, optDir: null, cacheDir: null }
+    }
+    const folderOf = (at: string) => statSync(path.join(at, 'node_modules')).ino
+    const copies = () => readdirSync(path.join(folder, 'staging-alike')).filter((name) => !name.endsWith('.part'))
+    const ready = () => copies().map((name) => folderOf(path.join(folder, 'staging-alike', name, 'code')))
+    const given = async (source: ReturnType<typeof app>) => {
+      const at = slot()
+      await staging.give(source, at)
+      assert.equal(readdirSync(path.join(at, 'code', 'node_modules', 'a')).length, 50)
+      assert.deepEqual(readdirSync(path.join(at, 'code')).toSorted(), [`${path.basename(source.codeDir)}.js`, 'node_modules'].toSorted())
+      return folderOf(path.join(at, 'code'))
+    }
+    const first = app('p', 'first', 'same')
+    await staging.prepare(first)
+    while (copies().length < 2) await new Promise((resolve) => setTimeout(resolve, 5))
+    const before = ready()
+    const last = await given(app('p', 'second', 'same'))
+    assert.ok(before.includes(last), 'the folder of another copy')
+    // Other packages, those of another project and those of which nothing is known are made for themselves.
+    for (const other of [app('p', 'third', 'other'), app('q', 'fourth', 'same'), app('p', 'fifth', null)]) assert.ok(!before.includes(await given(other)))
+    const next = await given(app('p', 'sixth', 'same'))
+    assert.ok(before.includes(next) && next !== last, 'no two are given the same')
+    // None is left ready, so that what sandboxes have is not given again.
+    assert.ok(!before.includes(await given(app('p', 'seventh', 'same'))))
+  })
 })

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import { linkSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmdirSync, symlinkSync } from 'node:fs'
+import { linkSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmdirSync, symlinkSync } from 'node:fs'
 import { access, mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
+import { PACKAGES_NAME } from '../core/code-folder.ts'
 
 /** What a sandbox gets in its slot: the content of `code`, that of `opt` where the version has layers and, when there is one, the compile cache as `cache`. */
 export interface Source {
@@ -35,8 +36,13 @@ export async function clearSlot(slotDir: string): Promise<void> {
   for (const name of MOUNTED) await rmdir(join(slotDir, name, LIBRARIES))
 }
 
+/** The packages of code are a tree of their own, which many codes have in common: an app's, after each edit. */
+const PACKAGES = 'node_modules'
+
 interface Shelf {
   readonly source: Source
+  /** Null: they are nobody else's. */
+  readonly packages: string | null
   readonly copies: string[]
   /** Null: not counted yet. */
   small: boolean | null
@@ -49,6 +55,8 @@ interface Shelf {
  *
  * A copy must be on the file system of the slots. Its files are the artefact's own inodes: mode 0444, owned by
  * the node, seen through a read-only mount; a sandbox can neither write nor replace them. Its directories are new.
+ * Packages that two codes of a project have in common go, where one has a copy ready that no sandbox was given, from
+ * that copy into the other's, as they are: so an edit of an app links what was edited, and not its packages again.
  * Copies outlive the node: they are complete from the moment that they carry their name.
  */
 export class Staging {
@@ -106,7 +114,7 @@ export class Staging {
       copy = shelf.copies.pop()
     }
     // None is kept of what is not expected again, or another call took the copy that was just made.
-    copy ??= await this.#makeCopy(source)
+    copy ??= await this.#makeCopy(source, shelf.packages)
     try {
       if (!isClear) clearSlotSync(slotDir)
       if (source.cacheDir !== null) renameSync(join(copy, 'cache'), join(slotDir, 'cache'))
@@ -130,7 +138,7 @@ export class Staging {
     const known = this.#shelves.get(source.key)
     if (known && sameSource(known.source, source)) return known
     if (known) void this.forget(source.key)
-    const shelf: Shelf = { source, copies: [], small: null, making: null }
+    const shelf: Shelf = { source, packages: packagesOf(source), copies: [], small: null, making: null }
     this.#shelves.set(source.key, shelf)
     if (this.#shelves.size > MAX_KEYS) void this.forget(this.#shelves.keys().next().value as string)
     return shelf
@@ -139,7 +147,7 @@ export class Staging {
   async #make(shelf: Shelf): Promise<void> {
     const isKept = () => this.#shelves.get(shelf.source.key) === shelf
     try {
-      const copy = await this.#makeCopy(shelf.source)
+      const copy = await this.#makeCopy(shelf.source, shelf.packages)
       if (isKept()) shelf.copies.push(copy)
       else await rm(copy, { recursive: true, force: true })
     } finally {
@@ -148,15 +156,34 @@ export class Staging {
     if (isKept()) void this.prepare(shelf.source).catch(() => {})
   }
 
-  async #makeCopy(source: Source): Promise<string> {
+  /** A copy of another code with the same packages; null where none is ready. It is nobody's from then on. */
+  #takeAlike(source: Source, packages: string): string | null {
+    for (const shelf of this.#shelves.values()) {
+      const copy = shelf.packages === packages && shelf.source.key !== source.key ? shelf.copies.pop() : undefined
+      if (copy === undefined) continue
+      const taken = `${copy}.part`
+      try {
+        // Whole or not at all: a start finds no copy that lacks its packages.
+        renameSync(copy, taken)
+        return taken
+      } catch {
+        // It is gone, as the file system says; so another is looked for.
+      }
+    }
+    return null
+  }
+
+  async #makeCopy(source: Source, packages: string | null): Promise<string> {
     this.#next++
     const name = `${createHash('sha256').update(source.key).digest('hex').slice(0, 24)}.${process.pid}.${this.#next}`
     const building = join(this.#dir, `${name}.part`)
     await mkdir(building, { mode: 0o755 })
+    const alike = packages === null ? null : this.#takeAlike(source, packages)
     try {
       if (source.cacheDir !== null) await linkTree(source.cacheDir, join(building, 'cache')).catch(unlessGone)
       if (source.optDir !== null) await linkTree(source.optDir, join(building, 'opt'))
-      await linkTree(source.codeDir, join(building, 'code'))
+      await linkTree(source.codeDir, join(building, 'code'), alike === null ? null : PACKAGES)
+      if (alike !== null) renameSync(join(alike, 'code', PACKAGES), join(building, 'code', PACKAGES))
       await writeFile(join(building, 'source.json'), JSON.stringify(source), { mode: 0o600 })
       const copy = join(this.#dir, name)
       await rename(building, copy)
@@ -164,6 +191,8 @@ export class Staging {
     } catch (error) {
       await rm(building, { recursive: true, force: true })
       throw error
+    } finally {
+      if (alike !== null) void rm(alike, { recursive: true, force: true })
     }
   }
 
@@ -201,6 +230,15 @@ async function countSourceFiles(source: Source): Promise<number> {
   return count
 }
 
+/** What has the same name here has the same packages: of one project, so that nothing passes from one to another. */
+function packagesOf({ codeDir }: Source): string | null {
+  try {
+    return `${dirname(codeDir)} ${readFileSync(`${codeDir}${PACKAGES_NAME}`, 'utf8')}`
+  } catch {
+    return null
+  }
+}
+
 /** A compile cache goes with its version, and another process may know of that before this one: code loads without it. */
 function unlessGone(error: unknown): void {
   if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
@@ -229,10 +267,11 @@ async function countFiles(dir: string, enough: number): Promise<number> {
 }
 
 /** Makes a folder of the same files under other names. A few at a time, as each takes less than to hand it to another thread. */
-export async function linkTree(from: string, to: string): Promise<void> {
+export async function linkTree(from: string, to: string, leftOut: string | null = null): Promise<void> {
   await mkdir(to, { mode: 0o755 })
   const entries = await readdir(from, { withFileTypes: true })
   for (const [at, entry] of entries.entries()) {
+    if (entry.name === leftOut) continue
     const source = join(from, entry.name)
     const target = join(to, entry.name)
     if (entry.isDirectory()) await linkTree(source, target)

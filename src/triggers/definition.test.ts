@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { notStartedYet } from '../core/trigger-spec.ts'
-import { definitionOf, parseTriggers, specOf, subscriptionsOf } from './definition.ts'
+import { definitionOf, parseTriggers, specOf } from './definition.ts'
 
 const one = (trigger: object) => parseTriggers([trigger])[0] as ReturnType<typeof parseTriggers>[number]
 
@@ -11,6 +11,10 @@ test('what is not started yet is kept in one form, and given back as they may be
     [{ schedule: { cron: '*/5 8-18 * JAN MON-FRI', timezone: 'Asia/Seoul' } }, { schedule: { cron: '*/5 8-18 * JAN MON-FRI', timezone: 'Asia/Seoul' } }],
     [{ schedule: { cron: '*/10 * * * * *' } }, { schedule: { cron: '*/10 * * * * *', timezone: 'UTC' } }],
     [{ schedule: { every: 300 } }, { schedule: { every: 300, timezone: 'UTC' } }],
+    [
+      { schedule: { at: '2026-12-24T18:00:00', missed: 'once', overlap: 'skip' } },
+      { schedule: { at: '2026-12-24T18:00:00', overlap: 'skip', timezone: 'UTC' } },
+    ],
     [{ queue: { name: 'mail' } }, { queue: { name: 'mail', batchSize: 10 } }],
     [{ topic: { name: 'news' } }, { topic: { name: 'news' } }],
     [{ topic: { subscription: 'mine', name: 'news' } }, { topic: { name: 'news', subscription: 'mine' } }],
@@ -21,7 +25,7 @@ test('what is not started yet is kept in one form, and given back as they may be
     const definition = definitionOf(one(given))
     assert.deepEqual(specOf(definition), kept)
     assert.deepEqual(definitionOf(one(kept)), definition)
-    assert.deepEqual(subscriptionsOf('id', definition), [], "the project's database causes none of them")
+    assert.deepEqual(specOf(definitionOf(one({ ...given, enabled: false }))), { ...kept, enabled: false })
   }
 })
 
@@ -29,12 +33,15 @@ test('what is no schedule, queue or trigger is refused by its name', () => {
   for (const [given, said] of [
     [{ schedule: { cron: '0 25 * * *' } }, /triggers\.0\.schedule\.cron: must be five fields such as `0 3 \* \* \*`: /],
     [{ schedule: { cron: '* * * * * * *' } }, /schedule\.cron/],
-    [{ schedule: { cron: '0 3 * * *', every: 5 } }, /must have either `cron` or `every`/],
+    [{ schedule: { cron: '0 3 * * *', every: 5 } }, /must have either `cron`, `every` or `at`/],
+    [{ schedule: { at: 'tomorrow' } }, /schedule\.at: must be a date and time/],
+    [{ schedule: { every: 5, missed: 'never' } }, /schedule\.missed: must be `skip`, `once` or `all`/],
+    [{ schedule: { every: 5, overlap: 'no' } }, /schedule\.overlap/],
     [{ schedule: { every: 0 } }, /schedule\.every: must be 1 or more/],
     [{ schedule: { cron: '0 0 31 2 *' } }, /schedule\.cron: .*never comes/],
     [{ schedule: { cron: `0 3 * * ${'1,'.repeat(60)}1` } }, /at most 100 characters/],
     [{ schedule: { cron: '0 3 * * *', timezone: 'Mars/Olympus' } }, /schedule\.timezone: must be a time zone/],
-    [{ schedule: {} }, /must have either `cron` or `every`/],
+    [{ schedule: {} }, /must have either `cron`, `every` or `at`/],
     [{ queue: { name: 'a b' } }, /queue\.name/],
     [{ queue: { name: 'mail', batchSize: 11 } }, /batchSize: must be 10 or less/],
     [{ queue: { name: 'mail', every: 1 } }, /unknown settings: `every`/],
@@ -54,27 +61,12 @@ test('what is no schedule, queue or trigger is refused by its name', () => {
 
 test('those that nothing starts yet are told, with what does', () => {
   const triggers = parseTriggers([{ object: { bucket: 'a' } }, { schedule: { cron: '0 3 * * *' } }, { queue: { name: 'mail' } }])
-  const others = [
-    { schedule: { every: 5 } },
-    { topic: { name: 'news' } },
-    { row: { table: 'public.orders' } },
-    { row: { table: 'public.orders', events: ['delete'] } },
-    { bus: {} },
-  ]
+  const others = [{ topic: { name: 'news' } }, { row: { table: 'public.orders' } }, { row: { table: 'public.orders', events: ['delete'] } }, { bus: {} }]
   assert.deepEqual(
     notStartedYet('f', parseTriggers(others)).map((text) =>
       text.replace(' is not started by anything yet; `mayfly invoke f --event', ':').replace('` starts it.', ''),
     ),
-    [
-      'the schedule `every 5 s`: schedule',
-      'the topic news: topic',
-      'the table public.orders: row',
-      'the table public.orders: row:delete',
-      'the bus default: bus',
-    ],
+    ['the topic news: topic', 'the table public.orders: row', 'the table public.orders: row:delete', 'the bus default: bus'],
   )
-  assert.deepEqual(notStartedYet('f', triggers), [
-    'the schedule `0 3 * * *` is not started by anything yet; `mayfly invoke f --event schedule` starts it.',
-    'the queue mail is not started by anything yet; `mayfly invoke f --event queue` starts it.',
-  ])
+  assert.deepEqual(notStartedYet('f', triggers), ['the queue mail is not started by anything yet; `mayfly invoke f --event queue` starts it.'])
 })

@@ -1,10 +1,12 @@
 import { isDeepStrictEqual } from 'node:util'
 import { MayflyError } from '../core/errors.ts'
 import { tidiedTrigger, type TriggerSpec, triggersSpecSchema } from '../core/trigger-spec.ts'
-import type { Subscription } from './store.ts'
 
 /** A source with what is asked of it, in one form however it was written: then equal ones are found equal. */
-export type Definition = ObjectDefinition | KeptDefinition
+export type Definition = (ObjectDefinition | KeptDefinition) & {
+  /** False while it waits for nothing. */
+  readonly enabled?: false
+}
 
 export interface ObjectDefinition {
   readonly kind: 'object'
@@ -18,9 +20,9 @@ export interface ObjectDefinition {
   }
 }
 
-type Kept = Required<Omit<TriggerSpec, 'object'>>
+type Kept = Required<Omit<TriggerSpec, 'object' | 'enabled'>>
 
-/** Kept until there is something that starts functions by it. */
+/** As it was sent. */
 export type KeptDefinition = { readonly [K in keyof Kept]: { readonly kind: K } & { readonly [P in K]: Kept[K] } }[keyof Kept]
 
 /** @throws MayflyError bad_request that names each wrong field and what it may be */
@@ -32,12 +34,13 @@ export function parseTriggers(given: unknown): TriggerSpec[] {
 }
 
 export function definitionOf(spec: TriggerSpec): Definition {
-  const { object, ...kept } = tidiedTrigger(spec)
-  const [source] = Object.entries(kept)
+  const { object, enabled, ...others } = tidiedTrigger(spec)
+  const rests = enabled === false ? ({ enabled: false } as const) : {}
+  const [source] = Object.entries(others)
   // Of one source: that is checked where it comes in.
-  if (source !== undefined) return { kind: source[0], [source[0]]: source[1] } as unknown as KeptDefinition
+  if (source !== undefined) return { kind: source[0], [source[0]]: source[1], ...rests } as unknown as KeptDefinition
   if (!object) throw new MayflyError('bad_request', 'triggers: a trigger has exactly one source')
-  return { kind: 'object', object: { bucket: object.bucket, events: object.events, prefix: object.prefix ?? [], suffix: object.suffix ?? [] } }
+  return { kind: 'object', object: { bucket: object.bucket, events: object.events, prefix: object.prefix ?? [], suffix: object.suffix ?? [] }, ...rests }
 }
 
 /** As it may be sent again. */
@@ -48,6 +51,7 @@ export function specOf(definition: Definition): TriggerSpec {
   }
   const { object } = definition
   return {
+    ...(definition.enabled === false ? { enabled: false } : {}),
     object: {
       bucket: object.bucket,
       events: object.events.filter((event) => event === 'created' || event === 'removed'),
@@ -56,10 +60,6 @@ export function specOf(definition: Definition): TriggerSpec {
     },
   }
 }
-
-/** What the project's own database has to know of it; nothing of what does not happen there. */
-export const subscriptionsOf = (triggerId: string, definition: Definition): Subscription[] =>
-  definition.kind === 'object' ? [{ triggerId, kind: definition.kind, source: definition.object.bucket, events: definition.object.events }] : []
 
 /**
  * What has to go and to come so that `before` says what `wanted` says; the order means nothing, and one that stands

@@ -1,2 +1,3 @@
 export { routes } from './http.ts'
+export { eventSources } from './sources.ts'
 export { Triggers } from './service.ts'

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import type { Definition } from './definition.ts'
+import type { ObjectDefinition } from './definition.ts'
 
 /** What happened to an object, as storage tells it. */
 export interface ObjectEvent {
@@ -42,9 +42,7 @@ export function objectEventOf(row: {
 }
 
 /** One of the prefixes and one of the suffixes, the latter in capitals or small letters. */
-export function matches(definition: Definition, event: ObjectEvent): boolean {
-  if (definition.kind !== 'object') return false
-  const { object } = definition
+export function matches({ object }: ObjectDefinition, event: ObjectEvent): boolean {
   const key = event.key.toLowerCase()
   return (
     object.bucket === event.bucket &&

@@ -8,7 +8,8 @@ import type { ProjectRef } from '../core/project.ts'
 import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { Relay, type RelayDeps } from './relay.ts'
-import { openPlace, type Place } from './triggers-fixture.ts'
+import { eventSources } from './sources.ts'
+import { cutting, openPlace, type Place } from './triggers-fixture.ts'
 
 const DEMO = 'demo' as ProjectRef
 const never = new AbortController().signal
@@ -43,9 +44,11 @@ describe('Relay', () => {
   const relay = (changes: Partial<RelayDeps> = {}) =>
     new Relay(
       {
+        sources: new Map(eventSources().map((source) => [source.kind, source])),
         databases: place.databases,
         queue: place.queue,
         loopers: async () => new Set(),
+        functionId: async () => null,
         newId: () => uuidv7(systemClock.now()),
         region: 'us-east-1',
         crash: () => {},
@@ -218,7 +221,7 @@ describe('Relay', () => {
       [LIMITS.callDepth.value - 1],
     )
     assert.deepEqual(await letters(), [{ function_name: 'f', reason: 'recursion' }])
-    const [letter] = await place.queue.deadLetters(DEMO, 'f', 10)
+    const [letter] = await place.queue.letters.list(DEMO, { functionName: 'f', reason: null, errorType: null, after: null }, 10)
     assert.deepEqual([letter?.errorType, letter?.attempts], ['recursion_too_deep', 0])
   })
   it('lets a function whose loops are allowed go on past it', async () => {
@@ -233,6 +236,32 @@ describe('Relay', () => {
       [['g', LIMITS.callDepth.value]],
     )
     assert.deepEqual(await letters(), [{ function_name: 'f', reason: 'recursion' }])
+  })
+  it('starts the function that SQL names when its transaction commits, with the id that SQL was told, and buries what names none', async () => {
+    const f = await place.addFunction('f')
+    const invoke = async (sql: Database['sql'] | Tx, name: string) => (await sql<{ id: string }>`select mayfly.invoke(${name}, '{"n": 1}') as id`)[0]?.id
+    await place.own
+      .transaction(async (tx) => {
+        await invoke(tx, 'f')
+        throw new Error('no')
+      })
+      .catch(() => {})
+    const id = await place.own.transaction((tx) => invoke(tx, 'f'))
+    await invoke(place.own.sql, 'nobody')
+    await place.own.transaction(async (tx) => {
+      await tx`select set_config('mayfly.depth', ${String(LIMITS.callDepth.value)}, true)`
+      await invoke(tx, 'f')
+    })
+    await relay({ functionId: async (_, name) => (name === 'f' ? f : null) }).run(never)
+    const queued = await place.databases.control.sql<{ id: string; payload: Buffer }>`select entry_id as id, payload from mayfly.entry_payload`
+    assert.deepEqual(
+      queued.map((one) => [one.id, one.payload.toString()]),
+      [[id, '{"n":1}']],
+    )
+    assert.deepEqual((await letters()).map(({ function_name, reason }) => `${function_name} ${reason}`).toSorted(), ['f recursion', 'nobody function_gone'])
+    assert.deepEqual(await left(), [0, 0])
+    await assert.rejects(invoke(place.own.sql, 'a; b'), { sqlState: '22023' })
+    await assert.rejects(place.own.sql`select mayfly.invoke('f', jsonb_build_object('a', repeat('x', 70000)))`, { sqlState: '54000' })
   })
   it('survives what it cannot read: such an event is dropped, those beside it are not', async () => {
     await watch('f')
@@ -328,20 +357,3 @@ describe('Relay', () => {
     })
   })
 })
-
-/** The same database, each of whose steps goes through `step`: every statement, and the commit. */
-function cutting(database: Database, step: <T>(work: () => Promise<T>) => Promise<T>): Database {
-  return {
-    sql: ((strings: TemplateStringsArray, ...values: unknown[]) => step(() => database.sql(strings, ...values))) as Database['sql'],
-    transaction: (work) =>
-      step(() =>
-        database.transaction((tx) =>
-          work(
-            Object.assign((strings: TemplateStringsArray, ...values: unknown[]) => step(() => tx(strings, ...values)), { inTransaction: true as const }) as Tx,
-          ),
-        ),
-      ),
-    script: (text) => database.script(text),
-    [Symbol.asyncDispose]: async () => {},
-  }
-}

@@ -4,8 +4,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { Entered, NewEntry, Queue, StillBorn } from '../invoke/index.ts'
 import type { Definition } from './definition.ts'
-import { matches, objectEventOf } from './match.ts'
-import { s3Event } from './s3-event.ts'
+import type { EventSource } from './event-source.ts'
 import {
   countOutbox,
   deleteOutbox,
@@ -21,6 +20,10 @@ import {
 } from './store.ts'
 
 export interface RelayDeps {
+  /** The id of a function that SQL named; null when there is none. */
+  readonly functionId: (project: ProjectRef, name: string) => Promise<string | null>
+  /** By their kinds. */
+  readonly sources: ReadonlyMap<string, EventSource>
   readonly databases: Pick<Databases, 'control' | 'openProject'>
   readonly queue: Pick<Queue, 'enqueueIn'>
   /** The functions of a project that may go on where others are taken for a loop. */
@@ -34,7 +37,16 @@ export interface RelayDeps {
 const BATCH = 500
 const BATCH_TRIGGERS = 1_000
 const FORGOTTEN = 10_000
+/** `mayfly.invoke` in SQL: its event names its function. */
+const INVOKED = 'invoke'
 const NOBODY: ReadonlySet<string> = new Set()
+
+interface Delivery {
+  readonly id: string
+  readonly functionId: string | null
+  readonly functionName: string
+  readonly event: unknown
+}
 
 /**
  * Moves the events of one project from its outbox into the queue, each exactly once, whatever happens between two of
@@ -98,6 +110,8 @@ export class Relay {
     let entered: Entered | null = null
     // Asked before the transaction: it holds a connection of its own.
     const loopers = rows.some(({ depth }) => depth >= LIMITS.callDepth.value) ? await this.#deps.loopers(this.#project.ref) : NOBODY
+    const called = new Map<string, string | null>()
+    for (const { kind, source } of rows) if (kind === INVOKED && !called.has(source)) called.set(source, await this.#deps.functionId(this.#project.ref, source))
     await control.transaction(async (tx) => {
       const fresh = await insertRelayed(
         tx,
@@ -109,32 +123,43 @@ export class Relay {
       const triggers = new Map((await selectTriggersById(tx, projectId, [...new Set(news.flatMap((row) => row.triggerIds))])).map((one) => [one.id, one]))
       const entries: NewEntry[] = []
       const stillBorn: StillBorn[] = []
+      const deliver = (row: OutboxRow, { id, functionId, functionName, event }: Delivery) => {
+        const base = { id, project: this.#project.ref, functionName, payload: Buffer.from(JSON.stringify(event)) }
+        // The gateway has counted the function that caused it.
+        const { depth } = row
+        if (functionId === null)
+          stillBorn.push({ ...base, reason: 'function_gone', errorType: 'function_not_found', errorMessage: `there is no function "${functionName}"` })
+        else if (depth >= LIMITS.callDepth.value && !loopers.has(functionName))
+          stillBorn.push({
+            ...base,
+            reason: 'recursion',
+            errorType: 'recursion_too_deep',
+            errorMessage: `the event stands behind ${depth} functions that caused each other`,
+          })
+        else entries.push({ ...base, functionId, traceId: null, clientContext: null, depth })
+      }
       for (const row of news) {
-        const event = objectEventOf(row)
+        if (row.kind === INVOKED) {
+          deliver(row, { id: row.eventId, functionId: called.get(row.source) ?? null, functionName: row.source, event: row.data })
+          continue
+        }
         for (const triggerId of row.triggerIds) {
           const trigger = triggers.get(triggerId)
           // Removed, or it waits for other keys.
-          if (!trigger || !event || !matches(trigger.definition as Definition, event)) continue
-          const { functionId, functionName } = trigger
-          const payload = Buffer.from(JSON.stringify(s3Event(event, { region: this.#deps.region, projectRef: this.#project.ref, triggerId })))
-          const base = { id: this.#deps.newId(), project: this.#project.ref, functionName, payload }
-          // The gateway has counted the function that caused it.
-          const { depth } = row
-          if (functionId === null)
-            stillBorn.push({ ...base, reason: 'function_gone', errorType: 'function_not_found', errorMessage: `the function "${functionName}" was deleted` })
-          else if (depth >= LIMITS.callDepth.value && !loopers.has(functionName))
-            stillBorn.push({
-              ...base,
-              reason: 'recursion',
-              errorType: 'recursion_too_deep',
-              errorMessage: `the event stands behind ${depth} functions that caused each other`,
-            })
-          else entries.push({ ...base, functionId, traceId: null, clientContext: null, depth })
+          if (!trigger) continue
+          const event = this.#eventFor(row, triggerId, trigger.definition as Definition)
+          if (event === null || event === undefined) continue
+          deliver(row, { id: this.#deps.newId(), functionId: trigger.functionId, functionName: trigger.functionName, event })
         }
       }
       entered = await this.#deps.queue.enqueueIn(tx, entries, stillBorn)
     })
     ;(entered as Entered | null)?.committed()
+  }
+
+  #eventFor(row: OutboxRow, triggerId: string, definition: Definition): unknown {
+    if (definition.kind !== row.kind || definition.enabled === false) return null
+    return this.#deps.sources.get(row.kind)?.eventFor?.(row, definition, { region: this.#deps.region, projectRef: this.#project.ref, triggerId })
   }
 
   /** A life that ended between the last two steps left events remembered that are in no outbox any more. */

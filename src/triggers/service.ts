@@ -8,7 +8,9 @@ import type { TriggerSpec } from '../core/trigger-spec.ts'
 import type { Queue } from '../invoke/index.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
-import { changesOf, type Definition, definitionOf, specOf, subscriptionsOf } from './definition.ts'
+import { changesOf, type Definition, definitionOf, specOf } from './definition.ts'
+import type { EventSource } from './event-source.ts'
+import { Pumping } from './pumping.ts'
 import { Relay } from './relay.ts'
 import { sealOutbox } from './sealing.ts'
 import {
@@ -20,6 +22,7 @@ import {
   lockSubscriptions,
   reachMirror,
   replaceSubscriptions,
+  type Subscription,
   selectBehind,
   selectMirror,
   selectMirrors,
@@ -37,10 +40,13 @@ const CLOSE_MS = 5_000
 const AT_ONCE = 4
 
 export interface TriggersDeps {
+  readonly sources: readonly EventSource[]
   readonly databases: Pick<Databases, 'control' | 'openProject' | 'status'>
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
-  readonly queue: Pick<Queue, 'enqueueIn'>
+  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere'>
   readonly project: (ref: ProjectRef) => Project | null
+  /** All of them: SQL may start a function in each. */
+  readonly projects?: () => readonly Project[]
   /** It rests: its events were handed on before. */
   readonly rests?: (ref: ProjectRef) => boolean
   /** The functions of a project that may go on where others are taken for a loop. */
@@ -57,6 +63,8 @@ export interface Trigger {
   readonly id: string
   readonly function: string
   readonly spec: TriggerSpec
+  /** Of a schedule: when it is due next. */
+  readonly nextAt: Date | null
   readonly createdAt: Date
 }
 
@@ -88,9 +96,14 @@ export class Triggers implements AsyncDisposable {
   readonly #behind = new Map<ProjectRef, Promise<void>>()
   #looking: Promise<void> | null = null
   #starting: Promise<void> | null = null
+  readonly #sources: ReadonlyMap<string, EventSource>
+  readonly #pumps: ReadonlyMap<string, Pumping>
 
   constructor(deps: TriggersDeps) {
     this.#deps = deps
+    this.#sources = new Map(deps.sources.map((source) => [source.kind, source]))
+    const host = { ...deps, control: deps.databases.control }
+    this.#pumps = new Map(deps.sources.flatMap(({ kind, open }) => (open ? [[kind, new Pumping(kind, open(host), deps)]] : [])))
   }
 
   /** Begins to follow the projects that have triggers; what a former life left half done is finished beside. */
@@ -99,12 +112,25 @@ export class Triggers implements AsyncDisposable {
     for (const { ref } of mirrors) if (this.#deps.project(ref)?.state === 'active') this.#follow(ref)
     this.#starting = this.#lookAtAll(mirrors.map(({ ref }) => ref).filter((ref) => !this.#rests(ref)))
     this.#looking = this.#look()
+    for (const pump of this.#pumps.values()) pump.start()
   }
 
   /** A hint that an event was committed in a project; when it is lost, the next look finds the event. */
   wake(ref: ProjectRef): void {
     const followed = this.#followed.get(ref)
     if (followed) void this.#pass(ref, followed)
+  }
+
+  /** Something may have come that a source looks for by itself: a hint. */
+  ring(kind: string): void {
+    this.#pumps.get(kind)?.ring()
+  }
+
+  /** Takes what there is now of a project's events, and of those that sources look for. */
+  async once(ref: ProjectRef): Promise<void> {
+    for (const pump of this.#pumps.values()) await pump.once()
+    this.#follow(ref)
+    await this.settle(ref)
   }
 
   /** Events that were seen in outboxes and not handed on yet. */
@@ -163,6 +189,7 @@ export class Triggers implements AsyncDisposable {
         throw notThere(ref)
       })
     await this.reconcile(ref)
+    for (const { kind } of wanted) this.ring(kind)
     return { triggers: await this.#select(ref, functionName), changed }
   }
 
@@ -188,7 +215,7 @@ export class Triggers implements AsyncDisposable {
    * @throws what keeps an event from being handed on
    */
   async settle(ref: ProjectRef): Promise<void> {
-    const followed = this.#followed.get(ref)
+    const followed = this.#followed.get(ref) ?? (this.#deps.projects && this.#deps.project(ref)?.state === 'active' ? this.#follow(ref) : null)
     if (!followed) return
     await followed.mirroring.catch(() => {})
     await followed.passing
@@ -229,11 +256,26 @@ export class Triggers implements AsyncDisposable {
     await within(
       this.#deps.clock,
       CLOSE_MS,
-      Promise.all([this.#looking, this.#starting, ...this.#behind.values(), ...[...this.#followed.values()].map(settled)]),
+      Promise.all([
+        ...[...this.#pumps.values()].map((pump) => pump[Symbol.asyncDispose]()),
+        this.#looking,
+        this.#starting,
+        ...this.#behind.values(),
+        ...[...this.#followed.values()].map(settled),
+      ]),
     )
   }
 
   #rests = (ref: ProjectRef): boolean => this.#deps.rests?.(ref) === true
+
+  #functionId = async (ref: ProjectRef, name: string): Promise<string | null> => {
+    try {
+      return (await this.#deps.functions.get(ref, name)).id
+    } catch (error) {
+      if (error instanceof MayflyError && error.code === 'function_not_found') return null
+      throw error
+    }
+  }
 
   #active(ref: ProjectRef): Project {
     const project = this.#deps.project(ref)
@@ -245,7 +287,7 @@ export class Triggers implements AsyncDisposable {
     const known = this.#followed.get(ref)
     if (known) return known
     const made: Followed = {
-      relay: new Relay(this.#deps, this.#active(ref)),
+      relay: new Relay({ ...this.#deps, sources: this.#sources, functionId: this.#functionId }, this.#active(ref)),
       passing: null,
       again: false,
       failures: 0,
@@ -259,6 +301,12 @@ export class Triggers implements AsyncDisposable {
 
   async #select(ref: ProjectRef, functionName: string | null): Promise<Trigger[]> {
     return (await selectTriggers(this.#deps.databases.control.sql, this.#active(ref).id, functionName)).map(shown)
+  }
+
+  #subscriptionsOf(triggerId: string, definition: Definition): Subscription[] {
+    const { kind } = definition
+    const subscribes = definition.enabled === false ? undefined : this.#sources.get(kind)?.subscribes
+    return (subscribes?.(triggerId, definition) ?? []).map((one) => ({ triggerId, kind, ...one }))
   }
 
   async #mirror(ref: ProjectRef): Promise<void> {
@@ -276,7 +324,7 @@ export class Triggers implements AsyncDisposable {
         const triggers = await selectTriggers(control.sql, id, null)
         await replaceSubscriptions(
           tx,
-          triggers.flatMap((one) => subscriptionsOf(one.id, one.definition as Definition)),
+          triggers.flatMap((one) => this.#subscriptionsOf(one.id, one.definition as Definition)),
         )
         return now?.wanted ?? before.wanted
       })
@@ -351,6 +399,7 @@ export class Triggers implements AsyncDisposable {
         // What does not run here has no events that are new; but one that failed is asked again.
         const places = await databases.status()
         const running = new Set(places.filter((place) => place.running).map(({ place }) => place))
+        for (const { ref, state } of this.#deps.projects?.() ?? []) if (state === 'active' && (places.length === 0 || running.has(ref))) this.#follow(ref)
         for (const [ref, followed] of this.#followed) {
           // An external server has no places of ours: it runs.
           if (!this.#rests(ref) && (places.length === 0 || running.has(ref) || followed.failures > 0)) void this.#pass(ref, followed)
@@ -379,6 +428,7 @@ const shown = (row: TriggerRow): Trigger => ({
   id: row.id,
   function: row.functionName,
   spec: specOf(row.definition as Definition),
+  nextAt: row.nextAt,
   createdAt: row.createdAt,
 })
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Database } from '../backends/database/database.ts'
+import type { Database, Tx } from '../backends/database/database.ts'
 import type { EmbeddedDatabases } from '../backends/database/embedded.ts'
 import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
 import { noCrash } from '../core/crash.ts'
@@ -9,6 +9,7 @@ import type { Project, ProjectRef } from '../core/project.ts'
 import { Queue } from '../invoke/index.ts'
 import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
+import { eventSources } from './sources.ts'
 import { Triggers, type TriggersDeps } from './service.ts'
 
 /** Two real databases, control and a project's, with rows of functions that nothing runs. */
@@ -22,6 +23,8 @@ export interface Place {
   addProject(ref: string): Promise<Project>
   addFunction(name: string, project?: Project): Promise<string>
   removeFunction(name: string): Promise<void>
+  /** The events that were queued, of whatever function. */
+  queued(): Promise<{ readonly name: string; readonly payload: string }[]>
   /** Empties all that is about triggers and the queue. */
   clear(): Promise<void>
   close(): Promise<void>
@@ -34,6 +37,7 @@ export const makeQueue = (control: Database): Queue =>
     admitSpace: () => {},
     recorded: async () => {},
     destinationsOf: async () => null,
+    webhooks: { fetch: () => Promise.reject(new Error('nobody is told here')), secretOf: async () => null, now: () => 0 },
     triesOf: async () => ({ maxAttempts: null, maxAgeSeconds: null }),
     newId: randomUUID,
     crash: noCrash,
@@ -73,6 +77,7 @@ export async function openPlace(): Promise<Place> {
     addProject,
     open: (changes = {}) => {
       const triggers = new Triggers({
+        sources: eventSources(),
         databases,
         loopers: async () => new Set(),
         functions: {
@@ -111,6 +116,10 @@ export async function openPlace(): Promise<Place> {
       functions.delete(`demo/${name}`)
       await control.script(`begin; delete from mayfly.function where name = '${name}'; commit`)
     },
+    queued: async () =>
+      (await control.sql<{ name: string; payload: Buffer }>`select function_name as name, payload from mayfly.entry_payload order by entry_id`).map(
+        ({ name, payload }) => ({ name, payload: payload.toString() }),
+      ),
     clear: async () => {
       for (const triggers of opened.splice(0)) await triggers[Symbol.asyncDispose]()
       functions.clear()
@@ -122,5 +131,22 @@ export async function openPlace(): Promise<Place> {
       for (const triggers of opened.splice(0)) await triggers[Symbol.asyncDispose]()
       await close()
     },
+  }
+}
+
+/** The same database, each of whose steps goes through `step`: every statement, and the commit. */
+export function cutting(database: Database, step: <T>(work: () => Promise<T>) => Promise<T>): Database {
+  return {
+    sql: ((strings: TemplateStringsArray, ...values: unknown[]) => step(() => database.sql(strings, ...values))) as Database['sql'],
+    transaction: (work) =>
+      step(() =>
+        database.transaction((tx) =>
+          work(
+            Object.assign((strings: TemplateStringsArray, ...values: unknown[]) => step(() => tx(strings, ...values)), { inTransaction: true as const }) as Tx,
+          ),
+        ),
+      ),
+    script: (text) => database.script(text),
+    [Symbol.asyncDispose]: async () => {},
   }
 }

@@ -1,4 +1,4 @@
-import type { Database } from '../backends/database/database.ts'
+import type { Database, Tx } from '../backends/database/database.ts'
 import type { InvocationCounters } from '../core/counters.ts'
 import { Departed } from '../core/departed.ts'
 import type { Journal } from '../core/journal.ts'
@@ -22,6 +22,7 @@ import {
   selectColdStarts,
   selectDayBefore,
   selectDays,
+  selectExecutionsOf,
   selectInvocations,
   selectMetered,
   type StoredInvocation,
@@ -212,6 +213,20 @@ export class Usage implements Meter, AsyncDisposable {
     await this.catchUp()
     const rows = await selectInvocations(this.#deps.database.sql, of)
     return rows.map((row) => ({ ...row, cost: showNano(row.outcome === null || row.outcome === 'cut' ? 0n : costNano(amountOf(row), this.#deps.prices)) }))
+  }
+
+  /** What was metered of one invocation, by its attempts. */
+  async executionsOf(project: ProjectRef, id: string) {
+    await this.catchUp()
+    return await selectExecutionsOf(this.#deps.database.sql, project, id)
+  }
+
+  /**
+   * Stores executions in a transaction of the control database that its owner commits; the journal has them too, and
+   * each counts once.
+   */
+  async storeIn(tx: Tx, records: readonly MeterRecord[]): Promise<void> {
+    await finishMeters(tx, records)
   }
 
   /** Why calls were cold, by spans of time; spans without a cold call are left out. */

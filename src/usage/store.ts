@@ -151,6 +151,13 @@ export const selectInvocations = (sql: Sql, { project, functionName, before, lim
                   or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int)))
    order by started_at desc, invocation_id, attempt limit ${limit}`
 
+/** Of one invocation, by its attempts. index: invocation_meter_pkey */
+export const selectExecutionsOf = (sql: Sql, project: string, id: string) => sql<
+  Pick<StoredInvocation, 'attempt' | 'version' | 'startedAt' | 'outcome' | 'durationMs'> & { readonly functionName: string }
+>`
+  select attempt, function_name as "functionName", version, started_at as "startedAt", outcome, duration_ms as "durationMs"
+    from mayfly.invocation_meter where invocation_id = ${id} and project = ${project} order by attempt`
+
 export interface ColdStarts {
   /** When the span of time began, seconds since 1970. */
   readonly at: number

@@ -316,6 +316,61 @@ describe('login, by supabase-js', () => {
     assert.equal((refused.error as { context?: Response } | null)?.context?.status, 401)
   })
 
+  it('says of ways to sign in that are not there yet that they are not, in the words that clients know', async () => {
+    const client = guest()
+    const { url } = node.ready.project
+    const email = 'tess@example.com'
+    const errors = await Promise.all([
+      client.auth.signInWithOtp({ email }),
+      client.auth.resetPasswordForEmail(email),
+      client.auth.resend({ type: 'signup', email }),
+      client.auth.verifyOtp({ email, token: '123456', type: 'email' }),
+      client.auth.signInWithSSO({ domain: 'example.com' }),
+      service.auth.admin.inviteUserByEmail(email),
+      service.auth.admin.generateLink({ type: 'magiclink', email }),
+    ])
+    assert.deepEqual(
+      errors.map(({ error }) => [error?.code, error?.status]),
+      [
+        ...Array.from({ length: 3 }, () => ['feature_disabled', 422]),
+        ['otp_expired', 403],
+        ['saml_provider_disabled', 404],
+        ...Array.from({ length: 2 }, () => ['feature_disabled', 422]),
+      ],
+    )
+    const { client: tess, user } = await someone('tess')
+    assert.equal((await tess.auth.mfa.enroll({ factorType: 'totp' })).error?.code, 'mfa_totp_enroll_not_enabled')
+    assert.equal((await tess.auth.linkIdentity({ provider: 'github' })).error?.code, 'manual_linking_disabled')
+    assert.equal((await tess.auth.reauthenticate()).error?.code, 'feature_disabled')
+    const absent: readonly (readonly [route: string, query: string, code: string, status: number])[] = [
+      ['POST /auth/v1/otp', '', 'feature_disabled', 422],
+      ['POST /auth/v1/magiclink', '', 'feature_disabled', 422],
+      ['POST /auth/v1/recover', '', 'feature_disabled', 422],
+      ['POST /auth/v1/resend', '', 'feature_disabled', 422],
+      ['POST /auth/v1/invite', '', 'feature_disabled', 422],
+      ['POST /auth/v1/admin/generate_link', '', 'feature_disabled', 422],
+      ['GET /auth/v1/reauthenticate', '', 'feature_disabled', 422],
+      ['POST /auth/v1/verify', '', 'otp_expired', 403],
+      ['GET /auth/v1/verify', '?token=x&type=signup', 'otp_expired', 403],
+      ['GET /auth/v1/authorize', '?provider=github', 'validation_failed', 400],
+      ['GET /auth/v1/callback', '?code=x', 'bad_oauth_callback', 400],
+      ['POST /auth/v1/sso', '', 'saml_provider_disabled', 404],
+      ['POST /auth/v1/factors', '', 'mfa_totp_enroll_not_enabled', 422],
+      ['POST /auth/v1/factors/:id/challenge', '', 'mfa_factor_not_found', 404],
+      ['POST /auth/v1/factors/:id/verify', '', 'mfa_factor_not_found', 404],
+      ['DELETE /auth/v1/factors/:id', '', 'mfa_factor_not_found', 404],
+      ['GET /auth/v1/user/identities/authorize', '?provider=github', 'manual_linking_disabled', 404],
+      ['DELETE /auth/v1/user/identities/:id', '', 'manual_linking_disabled', 404],
+      ['GET /auth/v1/passkeys', '', 'passkey_disabled', 404],
+    ]
+    for (const [route, query, code, status] of absent) {
+      const [method = '', at = ''] = route.split(' ')
+      const answer = await fetch(`${url}${at.replace(':id', user.id)}${query}`, { method, redirect: 'manual' })
+      const told = (await answer.json()) as { code: number; error_code: string; msg: string }
+      assert.deepEqual([answer.status, answer.headers.get('x-sb-error-code'), told.code, told.error_code], [status, code, status, code], route)
+      assert.ok(told.msg.length > 10)
+    }
+  })
   it('routes of the login: who comes in, and what the others are told', async () => {
     const { client, user, session } = await someone('rosa')
     const { url, publishableKey, secretKey } = node.ready.project

@@ -175,6 +175,44 @@ describe('the command line', () => {
     ['a project that is not there', () => ['ls', '--project', 'nothing'], 5, /no project "nothing"/],
     ['a function that fails', () => ['invoke', 'throws'], 6, /^/],
   ]
+  it('tells where a function failed by the lines of its own files, also of what it wrote before', () => {
+    const broken = path.join(folder, 'broken')
+    mkdirSync(path.join(broken, 'src'), { recursive: true })
+    const source = (lines: number) => `${'\n'.repeat(lines)}export const pay = (n: number) => {\n  throw new Error(\`no \${n}\`)\n}\n`
+    writeFileSync(path.join(broken, 'src', 'pay.ts'), source(3))
+    writeFileSync(
+      path.join(broken, 'index.ts'),
+      `import { pay } from './src/pay.ts'
+interface Order { readonly n: number }
+export const handler = async ({ n }: Order) => {
+  try {
+    pay(n + 1)
+  } catch (error) {
+    console.error((error as Error).stack)
+  }
+  pay(n)
+}
+`,
+    )
+    assert.equal(mayfly(['deploy', broken], here()).code, 0)
+    const trace = /^Error: no 7\n {4}at pay \(src\/pay\.ts:5:9\)\n {4}at \S*handler.* \(index\.ts:9:3\)$/
+    const told = mayfly(['invoke', 'broken', '--data', '{"n":7}'], here())
+    assert.equal(told.code, 6)
+    assert.match((JSON.parse(told.stdout) as { trace: string[] }).trace.join('\n'), trace)
+    const asJson = mayfly(['invoke', 'broken', '--data', '{"n":7}', '--json'], here())
+    assert.match((JSON.parse(asJson.stdout) as { payload: { trace: string[] } }).payload.trace.join('\n'), trace)
+    const log = mayfly(['logs', 'broken'], here()).stdout
+    assert.match(log, /Error: no 8\n {4}at pay \(src\/pay\.ts:5:9\)\n {4}at \S*handler.* \(index\.ts:5:5\)\n\S+ \S/)
+    assert.match(log, /"stack":\["Error: no 7"," {4}at pay \(src\/pay\.ts:5:9\)"," {4}at [^"]*handler[^"]* \(index\.ts:9:3\)"\]/)
+    assert.doesNotMatch(log, /index\.mjs|runtime\//)
+    // What ran before is not what the map of now speaks of; a published version keeps its own.
+    assert.equal(mayfly(['deploy', broken, '--to', 'live'], here()).code, 0)
+    writeFileSync(path.join(broken, 'src', 'pay.ts'), source(20))
+    assert.equal(mayfly(['deploy', broken], here()).code, 0)
+    assert.match(mayfly(['logs', 'broken'], here()).stdout, /task\/index\.mjs:\d+/)
+    assert.match(mayfly(['invoke', 'broken', '--data', '{"n":7}'], here()).stdout, /src\/pay\.ts:22:9/)
+    assert.match(mayfly(['invoke', 'broken:live', '--data', '{"n":7}'], here()).stdout, /src\/pay\.ts:5:9/)
+  })
   it('ends with the documented exit code, and says what to do', () => {
     const throws = path.join(folder, 'throws')
     mkdirSync(throws)

@@ -102,16 +102,16 @@ describe('mayfly init', () => {
     assert.equal((await call('notes', { method: 'POST', body: 'no JSON' })).status, 400)
   })
 
-  it('makes functions for a schedule and for a queue: both are stored as not started by anything yet, and run by events', async () => {
+  it('makes functions for a schedule and for a queue: the clock starts the one, nothing the other yet, and both run by events', async () => {
     const triggers = async (name: string) => {
       const answer = await fetch(`${node.ready.url}/api/v1/projects/demo/functions/${name}/triggers`, { headers: { apikey: node.ready.project.secretKey } })
       return ((await answer.json()) as { triggers: readonly { started: boolean; schedule?: object; queue?: object }[] }).triggers
     }
     const nightly = init('nightly', 'cron')
     const { warnings } = JSON.parse(mayfly(['deploy', nightly, '--json'], here()).stdout) as { warnings: string[] }
-    assert.deepEqual(warnings, ['the schedule `0 3 * * *` is not started by anything yet; `mayfly invoke nightly --event schedule` starts it.'])
+    assert.deepEqual(warnings, [])
     const [schedule] = await triggers('nightly')
-    assert.deepEqual([schedule?.schedule, schedule?.started], [{ cron: '0 3 * * *', timezone: 'UTC' }, false])
+    assert.deepEqual([schedule?.schedule, schedule?.started], [{ cron: '0 3 * * *', timezone: 'UTC' }, true])
     const ran = mayfly(['invoke', 'nightly', '--event', 'schedule'], here())
     assert.match((JSON.parse(ran.stdout) as { day: string }).day, /^\d{4}-\d\d-\d\d$/)
     deploy(init('mails', 'queue'))

@@ -59,7 +59,8 @@ describe('every route', () => {
     let headers: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` }
     if (who === 'signed' || who === 'forged') {
       const secretAccessKey = who === 'signed' ? accessKey.secret : `${accessKey.secret}x`
-      const signer = new SignatureV4({ service: 'lambda', region, sha256: Sha256, credentials: { accessKeyId: accessKey.id, secretAccessKey } })
+      const service = /^\/(0{12}\/.*)?$/.test(at) ? 'sqs' : 'lambda'
+      const signer = new SignatureV4({ service, region, sha256: Sha256, credentials: { accessKeyId: accessKey.id, secretAccessKey } })
       const url = new URL(node.ready.url)
       const request = {
         method,
@@ -95,7 +96,7 @@ describe('every route', () => {
     })
     zip = await zipOf({
       'index.mjs':
-        'export const handler = async (event) => { if (event.rawPath === "/throw") throw new Error("on purpose"); if (event.rawPath === "/sleep") await new Promise((r) => setTimeout(r, 5000)); return { hello: 1 } }',
+        'export const handler = async (event) => { if (event.rawPath === "/throw") throw new Error("on purpose"); if (event.rawPath === "/sleep") await new Promise((r) => setTimeout(r, 5000)); return { hello: 1 } }\n//# sourceMappingURL=data:application/json;base64,e30=',
     })
     sha256 = createHash('sha256').update(zip).digest('hex')
     const made = await send('operator', 'POST', '/api/v1/projects', JSON.stringify({ ref: 'other' }))
@@ -192,6 +193,7 @@ describe('every route', () => {
     { route: 'GET /api/v1/projects/:ref/layers', access: 'manage', at: () => '/api/v1/projects/demo/layers', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/layers/:name', access: 'manage', at: () => '/api/v1/projects/demo/layers/own', ok: 200 },
     { route: 'DELETE /api/v1/projects/:ref/layers/:name/:version', access: 'manage', at: () => '/api/v1/projects/demo/layers/own/1', ok: 204 },
+    { route: 'GET /api/v1/projects/:ref/functions/:name/source-map', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello/source-map', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, ok: 200 },
     { route: 'HEAD /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, ok: 200 },
     { route: 'PUT /api/v1/projects/:ref/artefacts/:sha256', access: 'manage', at: () => `/api/v1/projects/demo/artefacts/${sha256}`, body: () => zip, ok: 200 },
@@ -270,6 +272,13 @@ describe('every route', () => {
     // Nothing was given up here: who may come in hears that it is not there.
     { route: 'GET /api/v1/projects/:ref/dead-letters/:id', access: 'manage', at: () => `/api/v1/projects/demo/dead-letters/${nil}`, ok: 404 },
     { route: 'POST /api/v1/projects/:ref/dead-letters/:id/replay', access: 'manage', at: () => `/api/v1/projects/demo/dead-letters/${nil}/replay`, ok: 404 },
+    { route: 'POST /api/v1/projects/:ref/dead-letters/replay', access: 'manage', at: () => '/api/v1/projects/demo/dead-letters/replay?error=None', ok: 202 },
+    { route: 'DELETE /api/v1/projects/:ref/dead-letters', access: 'manage', at: () => '/api/v1/projects/demo/dead-letters?error=None', ok: 200 },
+    { route: 'GET /api/v1/projects/:ref/queue/feed', access: 'manage', at: () => '/api/v1/projects/demo/queue/feed?function=%00', ok: 400 },
+    { route: 'GET /api/v1/projects/:ref/invocations/:id', access: 'manage', at: () => `/api/v1/projects/demo/invocations/${nil}`, ok: 404 },
+    { route: 'GET /api/v1/projects/:ref/functions/:name/queue', access: 'manage', at: () => '/api/v1/projects/demo/functions/absent/queue', ok: 404 },
+    { route: 'POST /api/v1/projects/:ref/functions/:name/pause', access: 'manage', at: () => '/api/v1/projects/demo/functions/absent/pause', ok: 404 },
+    { route: 'POST /api/v1/projects/:ref/functions/:name/resume', access: 'manage', at: () => '/api/v1/projects/demo/functions/absent/resume', ok: 404 },
     { route: 'DELETE /api/v1/projects/:ref/dead-letters/:id', access: 'manage', at: () => `/api/v1/projects/demo/dead-letters/${nil}`, ok: 404 },
     { route: 'GET /api/v1/projects/:ref/queue', access: 'manage', at: () => '/api/v1/projects/demo/queue', ok: 200 },
     {
@@ -371,6 +380,8 @@ describe('every route', () => {
       body: () => '{}',
       ok: 202,
     },
+    { route: 'POST /', access: 'aws', at: () => '/', body: () => 'Action=ListQueues', ok: 200 },
+    { route: 'POST /000000000000/:queue', access: 'aws', at: () => '/000000000000/none', body: () => 'Action=ListQueues', ok: 200 },
     { route: 'POST /2015-03-31/functions', access: 'aws', at: () => '/2015-03-31/functions', body: created, ok: 201 },
     { route: 'GET /2015-03-31/functions', access: 'aws', at: () => '/2015-03-31/functions', ok: 200 },
     { route: 'GET /2015-03-31/functions/:name', access: 'aws', at: () => '/2015-03-31/functions/hello', ok: 200 },

@@ -1,6 +1,7 @@
 import type { Databases, Sql, Tx } from '../../backends/database/database.ts'
 import type { Project } from '../../core/project.ts'
 import { type Administered, checkPassword, merged, readBan, readEmail, readPhone } from './bodies.ts'
+import { isBcrypt } from './bcrypt.ts'
 import { AuthError } from './errors.ts'
 import { type Passwords, readHash } from './passwords.ts'
 import { emailIdentity, type Users, writing } from './service.ts'
@@ -113,7 +114,8 @@ export class UserAdmin {
 
   async #hash(project: Project, given: Administered): Promise<string | null> {
     if (given.password_hash) {
-      if (readHash(given.password_hash) === null) throw new AuthError('validation_failed', 'password_hash: a hash of argon2id in PHC form is taken')
+      if (readHash(given.password_hash) === null && !isBcrypt(given.password_hash))
+        throw new AuthError('validation_failed', 'password_hash: a hash of argon2id in PHC form is taken, or one of bcrypt whose cost is at most 12')
       return given.password_hash
     }
     if (!given.password) return null

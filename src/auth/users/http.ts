@@ -7,10 +7,12 @@ import type { FailContext, Reply, RequestContext, Route } from '../../core/route
 import { identityOf } from '../../core/session.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { AuthConfig } from '../config.ts'
+import { ABSENT, absence } from './absent.ts'
 import type { UserAdmin } from './admin.ts'
 import { administered, changes, credentials, deleting, readBody, refreshing } from './bodies.ts'
 import { AuthError, errorReply } from './errors.ts'
 import { AddressRate } from './rates.ts'
+import { hashOf } from './refresh.ts'
 import type { From, Scope, Users } from './service.ts'
 import { userBody } from './shapes.ts'
 import type { UserRow } from './store.ts'
@@ -34,11 +36,23 @@ export function userRoutes({ users, admin, config, version, clock, audit }: User
     token: new AddressRate(clock, { count: config.tokenRate, overMs: FIVE_MINUTES_MS }),
     signUp: new AddressRate(clock, { count: config.signUpRate, overMs: FIVE_MINUTES_MS }),
     guest: new AddressRate(clock, { count: config.guestRate, overMs: HOUR_MS }),
+    // Wrong passwords of one account, from wherever they come.
+    account: new AddressRate(clock, { count: config.tokenRate, overMs: FIVE_MINUTES_MS }),
   }
-  const spend = (rate: keyof typeof rates, context: RequestContext) => {
+  const spend = (rate: Exclude<keyof typeof rates, 'account'>, context: RequestContext) => {
     // A server of the project's own asks for many.
     if (context.principal.kind === 'service' || context.principal.kind === 'function') return
     if (!rates[rate].take(`${projectOf(context).ref} ${context.remoteAddress}`)) throw new AuthError('over_request_rate_limit', 'Request rate limit reached')
+  }
+  const guessing = async <T>(context: RequestContext, name: { readonly email: string } | { readonly phone: string }, signIn: () => Promise<T>): Promise<T> => {
+    const project = projectOf(context)
+    const account = hashOf(`${project.ref} ${('email' in name ? name.email : name.phone).trim().toLowerCase()}`)
+    const isOwn = context.principal.kind === 'service' || context.principal.kind === 'function'
+    if (!isOwn && !rates.account.take(account) && !(await users.isKnownAt(project, name, context.remoteAddress)))
+      throw new AuthError('over_request_rate_limit', 'Request rate limit reached')
+    const session = await signIn()
+    if (!isOwn) rates.account.giveBack(account)
+    return session
   }
   const row = (method: string, path: string, doc: string, handle: (context: RequestContext) => Promise<Reply>, adds?: 'data'): Route => ({
     method,
@@ -103,7 +117,7 @@ export function userRoutes({ users, admin, config, version, clock, audit }: User
         const given = readBody(credentials, body)
         const name = given.email ? { email: given.email } : given.phone ? { phone: given.phone } : null
         if (name === null) throw new AuthError('validation_failed', 'missing email or phone')
-        return json(200, await users.signIn(projectOf(context), name, given.password ?? '', fromOf(context)))
+        return json(200, await guessing(context, name, () => users.signIn(projectOf(context), name, given.password ?? '', fromOf(context))))
       },
     ),
     row('POST', '/logout', 'Ends sessions of the user: all (`scope=global`), this one (`local`) or all but this one (`others`).', async (context) => {
@@ -178,6 +192,13 @@ export function userRoutes({ users, admin, config, version, clock, audit }: User
         audited(context, `the user ${idOf(context)} was deleted`)
         return json(200, {})
       },
+    ),
+    // Browsers come to some of them without a key: nobody learns anything by them.
+    ...ABSENT.map(
+      (absent): Route => ({
+        ...row(absent.method, absent.path, `Not there yet: answers \`${absent.code}\`.`, () => Promise.reject(absence(absent))),
+        handle: () => Promise.reject(absence(absent)),
+      }),
     ),
   ]
 }

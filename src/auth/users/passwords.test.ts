@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { LIMITS } from '../../core/limits.ts'
+import { hashSync } from 'bcryptjs'
+import { isBcrypt } from './bcrypt.ts'
 import { AuthError } from './errors.ts'
 import { Passwords, readHash } from './passwords.ts'
 
@@ -23,6 +25,22 @@ describe('passwords', () => {
     const passwords = new Passwords(4)
     assert.deepEqual(await Promise.all(['', 'x'].map((password) => passwords.fits(password, null))), [false, false])
     assert.equal(await passwords.fits('x', '$2b$10$abc'), false)
+  })
+  it('fit a hash of bcrypt that was brought along, of a cost that may be asked for', async () => {
+    const passwords = new Passwords(4)
+    const hash = hashSync('correct horse', 4)
+    assert.deepEqual(await Promise.all([hash, hash.replace('$2b$', '$2a$'), hash.replace('$2b$', '$2y$')].map((one) => passwords.fits('correct horse', one))), [
+      true,
+      true,
+      true,
+    ])
+    assert.equal(await passwords.fits('correct horsE', hash), false)
+    const costing = (cost: number) => hash.replace('$04$', `$${String(cost).padStart(2, '0')}$`)
+    assert.ok(isBcrypt(costing(LIMITS.passwordHashCost.value)))
+    for (const bad of [costing(LIMITS.passwordHashCost.value + 1), costing(3), `${hash}x`, hash.slice(1), '$2x$04$', null]) {
+      assert.ok(!isBcrypt(bad))
+      assert.equal(await passwords.fits('correct horse', bad), false)
+    }
   })
   it('are not compared with a hash that asks for more than it may', () => {
     const asking = (memory: number, passes = 1, lanes = 1) => CHEAP.replace('m=8,t=1,p=1', `m=${memory},t=${passes},p=${lanes}`)

@@ -1,5 +1,6 @@
 import { argon2, randomBytes, timingSafeEqual } from 'node:crypto'
 import { LIMITS } from '../../core/limits.ts'
+import { fitsBcrypt, isBcrypt } from './bcrypt.ts'
 import { AuthError } from './errors.ts'
 
 /** Of OWASP's password storage cheat sheet for argon2id: 19 MiB, 2 passes, 1 lane. */
@@ -68,8 +69,9 @@ export class Passwords {
     return `$argon2id$v=19$m=${ARGON2.memory},t=${ARGON2.passes},p=${ARGON2.parallelism}$${text(nonce)}$${text(tag)}`
   }
 
-  /** Takes as long for a hash that is none, and for no user. @throws AuthError over_request_rate_limit when too many wait */
+  /** Takes as long for a hash that is none, and for no user; longer for one of bcrypt, which is there until its user's next sign-in. @throws AuthError over_request_rate_limit when too many wait */
   async fits(password: string, hash: string | null): Promise<boolean> {
+    if (isBcrypt(hash)) return await this.#inTurn(() => fitsBcrypt(password, hash))
     const stored = readHash(hash)
     const against = stored ?? this.#nobody
     const tag = await this.#inTurn(() => derive(password, { ...against, tagLength: against.tag.length }))

@@ -17,6 +17,16 @@ it('an address may ask in bursts, then as often as its bucket fills, whatever ot
   now += 3_600_000
   assert.equal(taken('a', 100), 30)
 })
+it('what is given back may be asked for again, and no more than that', () => {
+  const rate = new AddressRate({ ...systemClock, monotonic: () => 0 }, { count: 30, overMs: 1_000_000 })
+  for (let n = 0; n < 100; n++) {
+    assert.ok(rate.take('owner'))
+    rate.giveBack('owner')
+  }
+  rate.giveBack('owner')
+  const taken = Array.from({ length: 100 }, () => rate.take('owner')).filter(Boolean)
+  assert.equal(taken.length, 30)
+})
 it('of very many addresses the one that asked longest ago is forgotten', () => {
   const rate = new AddressRate({ ...systemClock, monotonic: () => 0 }, { count: 1, overMs: 1_000_000 })
   assert.deepEqual([rate.take('first'), rate.take('first')], [true, false])

@@ -1,7 +1,7 @@
 import { LIMITS } from '../../core/limits.ts'
 import type { Clock } from '../../lib/clock.ts'
 
-/** How often one address may ask: a bucket that fills evenly. */
+/** How often one address may ask, or one account be asked for: a bucket that fills evenly. */
 export class AddressRate {
   readonly #clock: Clock
   readonly #perMs: number
@@ -12,6 +12,12 @@ export class AddressRate {
     this.#clock = clock
     this.#perMs = count / overMs
     this.#burst = Math.max(Math.min(count, 30), count / 10)
+  }
+
+  /** It asked well: that does not count. */
+  giveBack(address: string): void {
+    const known = this.#left.get(address)
+    if (known) known.tokens = Math.min(this.#burst, known.tokens + 1)
   }
 
   /** @returns false when it asked too often */

@@ -6,6 +6,7 @@ import type { Clock } from '../../lib/clock.ts'
 import { randomToken } from '../../lib/ids.ts'
 import type { Tokens } from '../tokens/service.ts'
 import { type Changes, checkPassword, isLong, merged, readEmail } from './bodies.ts'
+import { isBcrypt } from './bcrypt.ts'
 import { AuthError } from './errors.ts'
 import type { Passwords } from './passwords.ts'
 import { hashOf, judgeRefresh, nextToken } from './refresh.ts'
@@ -24,8 +25,10 @@ import {
   lockUser,
   type NewUser,
   readSession,
+  replacePassword,
   revokeToken,
   selectRefreshTokens,
+  selectSessionAt,
   selectSessionOfToken,
   selectSettings,
   selectUser,
@@ -149,10 +152,23 @@ export class Users {
     if (!found || !fits) throw new AuthError('invalid_credentials', 'Invalid login credentials')
     if (found.is_banned) throw new AuthError('user_banned', 'User is banned')
     if ('email' in name && found.email_confirmed_at === null) throw new AuthError('email_not_confirmed', 'Email not confirmed')
-    const session = await this.#write(project, (tx) => this.#open(tx, project, found.id, 'password', from, found.encrypted_password))
+    const before = found.encrypted_password
+    const renewed = isBcrypt(before) ? await passwords.hash(password) : null
+    const session = await this.#write(project, async (tx) => {
+      if (renewed !== null) await replacePassword(tx, found.id, { before: before as string, after: renewed })
+      return await this.#open(tx, project, found.id, 'password', from, renewed ?? before)
+    })
     const { passwordLength } = await this.settings(project)
     if (isLong(password, passwordLength)) return session
     return { ...session, weak_password: { message: `Password should be at least ${passwordLength} characters.`, reasons: ['length'] } }
+  }
+
+  /** Whether somebody is signed in to this account from this address: too many guesses of others do not keep him out. */
+  async isKnownAt(project: Project, name: { readonly email: string } | { readonly phone: string }, address: string): Promise<boolean> {
+    if (isIP(address) === 0) return false
+    const sql = await this.#reader(project)
+    const { email, phone } = { email: '', phone: '', ...name }
+    return (await selectSessionAt(sql, { email: looked(email.trim().toLowerCase()), phone: looked(phone.trim().replace(/^\+/, '')), address })).length > 0
   }
 
   /** @throws AuthError refresh_token_not_found, refresh_token_already_used, session_expired, user_banned, conflict */

@@ -140,6 +140,16 @@ export const updateUser = (tx: Tx, id: string, change: UserChange) => tx`
          updated_at = clock_timestamp()
    where id = ${id}`
 
+/** By one that was made of the same password; another that was set meanwhile stands. */
+export const replacePassword = (tx: Tx, id: string, { before, after }: { readonly before: string; readonly after: string }) => tx`
+  update auth.users set encrypted_password = ${after} where id = ${id} and encrypted_password = ${before}`
+
+// index: sessions_user_id_idx
+export const selectSessionAt = (sql: Ask, of: { readonly email: string; readonly phone: string; readonly address: string }) => sql<{ id: string }>`
+  select s.id from auth.sessions as s join auth.users as u on u.id = s.user_id
+   where ((u.email = nullif(${of.email}, '') and not u.is_sso_user) or u.phone = nullif(${of.phone}, '')) and u.deleted_at is null
+     and s.ip = ${of.address}::inet limit 1`
+
 export const lockUser = (tx: Tx, id: string) => tx<{ id: string }>`select id from auth.users where id = ${id} and deleted_at is null for no key update`
 
 export const deleteUser = (tx: Tx, id: string) => tx<{ id: string }>`delete from auth.users where id = ${id} returning id`

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
+import { hashSync } from 'bcryptjs'
 import fc from 'fast-check'
 import { openTestDatabases } from '../../backends/database/embedded-fixture.ts'
 import type { Database } from '../../backends/database/database.ts'
@@ -13,9 +14,9 @@ import { systemClock } from '../../lib/clock.ts'
 import { uuidv7 } from '../../lib/ids.ts'
 import { Tokens } from '../tokens/service.ts'
 import { AuthError, type AuthErrorCode } from './errors.ts'
-import type { Passwords } from './passwords.ts'
+import { Passwords } from './passwords.ts'
 import { hashOf, judgeRefresh, REUSE_MS } from './refresh.ts'
-import { Users } from './service.ts'
+import { Users, type UsersDeps } from './service.ts'
 
 /** The cost of a hash is its own test's. */
 const plain = {
@@ -28,6 +29,7 @@ describe('users', () => {
   let opened: Awaited<ReturnType<typeof openTestDatabases>>
   let database: Database
   let users: Users
+  let deps: UsersDeps
   let project: Project
   let other: Project
   const sealer = new Sealer(randomBytes(32))
@@ -70,14 +72,15 @@ describe('users', () => {
       fetch: () => Promise.reject(new Error('nowhere')),
       log: silentLog,
     })
-    users = new Users({
+    deps = {
       databases: opened.databases,
       tokens,
       passwords: plain,
       refreshSecret: randomBytes(32),
       newId: () => uuidv7(Date.now()),
       clock: systemClock,
-    })
+    }
+    users = new Users(deps)
   })
   after(async () => await opened.close())
 
@@ -145,6 +148,33 @@ describe('users', () => {
     assert.deepEqual(await database.sql`select 1 from auth.users where email like 'no%'`, [])
     await someone()
     await database.script('drop trigger no on auth.users')
+  })
+  it('that came along with a hash of bcrypt sign in by it, and by one of ours from then on', async () => {
+    const { email, id } = await someone()
+    const brought = hashSync('long enough', 4)
+    await database.sql`update auth.users set encrypted_password = ${brought} where id = ${id}`
+    // The hashes of this file are plain ones, but for those that come from elsewhere.
+    const real = new Passwords(2)
+    const both = new Users({
+      ...deps,
+      passwords: {
+        hash: plain.hash,
+        fits: (password: string, hash: string | null) => (hash?.startsWith('$2') ? real : plain).fits(password, hash),
+      } as unknown as Passwords,
+    })
+    await refuses(both.signIn(project, { email }, 'not enough', FROM), 'invalid_credentials')
+    await both.signIn(project, { email }, 'long enough', FROM)
+    const [row] = await database.sql<{ hash: string }>`select encrypted_password as hash from auth.users where id = ${id}`
+    assert.equal(row?.hash, 'plain long enough')
+    await both.signIn(project, { email }, 'long enough', FROM)
+  })
+  it('are known at the addresses where they are signed in, and at no others', async () => {
+    const { email } = await someone()
+    assert.equal(await users.isKnownAt(project, { email: email.toUpperCase() }, '127.0.0.1'), true)
+    for (const address of ['127.0.0.2', '::1', 'sandbox', '']) assert.equal(await users.isKnownAt(project, { email }, address), false)
+    for (const name of [{ email: 'none@example.com' }, { email: '' }, { email: '\0' }, { phone: '' }])
+      assert.equal(await users.isKnownAt(project, name, '127.0.0.1'), false)
+    assert.equal(await users.isKnownAt(other, { email }, '127.0.0.1'), false)
   })
   it('are refused in the same words, whether they are there or not', async () => {
     const { email } = await someone()

@@ -172,6 +172,8 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
         ["create function f() returns int language internal as 'pg_backend_pid'", /42501/],
         ['create event trigger e on sql_drop execute function suppress_redundant_updates_trigger()', /42501/],
         ['select * from mayfly.migration', /42501/],
+        ['select * from mayfly.outbox', /42501/],
+        ["insert into mayfly.outbox (kind, source, event, trigger_ids, data) values ('object', 'b', 'created', '{}', '{}')", /42501/],
         ['select * from mayfly.storage_blob', /42501/],
         ['create table mayfly.mine ()', /42501/],
         ['create table auth.mine ()', /42501/],
@@ -199,7 +201,11 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
         select p.oid::regprocedure::text as name from pg_proc as p
          where pronamespace = 'mayfly'::regnamespace and prosecdef and has_function_privilege(current_user, oid, 'execute')
            and not has_function_privilege('authenticated', oid, 'execute')`
-      assert.deepEqual(runs.map(({ name }) => name).toSorted(), ['mayfly.configure_auth(text,text)', 'mayfly.configure_data(text,text)'])
+      assert.deepEqual(runs.map(({ name }) => name).toSorted(), [
+        'mayfly.configure_auth(text,text)',
+        'mayfly.configure_data(text,text)',
+        'mayfly.invoke(text,jsonb)',
+      ])
     })
     it('lets no role of one project into another', async () => {
       for (const role of LOGINS) {

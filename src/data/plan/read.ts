@@ -2,6 +2,7 @@ import { LIMITS } from '../../core/limits.ts'
 import { DataError, notImplemented } from '../errors.ts'
 import type { At, Field, Filter, Logic, LogicTree, OrderTerm, Range, SelectedEmbed, SelectedField, SelectItem } from '../request/grammar.ts'
 import { nameOf, type Qualified, type Relation, type Relationship, type Snapshot } from '../schema/snapshot.ts'
+import { hoistsAny } from './hoisted.ts'
 import type { EmbedMode, EmbedPlan, FieldPlan, LogicPlan, OrderPlan, ReadPlan, SelectPlan, Source } from './plan.ts'
 import { resolveRelationship } from './relationship.ts'
 
@@ -22,6 +23,9 @@ interface Level extends ReadPlan {
   range: Range
 }
 type Embed = EmbedPlan & { readonly read: Level }
+
+/** Whether a level's columns become its parent's: of one row, or lists of those of many. */
+type Spread = 'one' | 'many' | null
 
 const PLAIN_TYPES = new Set(['json', 'jsonb'])
 
@@ -49,7 +53,7 @@ class Reader {
   }
 
   plan(root: { readonly name: string; readonly origin: Qualified | null; readonly source: Source }, wanted: Wanted, filtersRoot: boolean): ReadPlan {
-    const top = this.#level(root.name, root.origin, root.source, wanted.select, false)
+    const top = this.#level(root.name, root.origin, root.source, wanted.select, null)
     const isToRoot = ({ path }: At<unknown>) => path.length === 0
     for (const { path, value } of wanted.filters) if (filtersRoot || path.length > 0) this.#condition(at(top, path), value)
     for (const each of wanted.logic) if (filtersRoot || !isToRoot(each)) this.#condition(at(top, each.path), each.value)
@@ -77,19 +81,20 @@ class Reader {
     return alias
   }
 
-  #level(name: string, origin: Qualified | null, source: Source, items: readonly SelectItem[], isSpread: boolean): Level {
+  #level(name: string, origin: Qualified | null, source: Source, items: readonly SelectItem[], spread: Spread): Level {
     const relation = origin === null ? null : (this.#snapshot.relations.get(nameOf(origin)) ?? null)
     const level: Level = { alias: this.#alias(name), source, relation, select: [], embeds: [], where: [], order: [], range: { offset: 0, max: null } }
     const fields = items.filter((item) => item.kind === 'field')
     const hasAggregate = fields.some(({ aggregate }) => aggregate !== null)
     if (hasAggregate && !this.#snapshot.settings.hasAggregates) throw new DataError('PGRST123', 'Use of aggregate functions is not allowed')
-    if (hasAggregate && isSpread) throw notImplemented('Aggregates are not implemented for spread embeds')
-    for (const item of items) if (item.kind === 'embed') level.embeds.push(this.#embed(level, origin, item))
-    const select = fields.flatMap((field) => planField(field, relation, isSpread || hasAggregate))
+    // Of one row they are the parent's to make; of a list of rows nobody's.
+    if (hasAggregate && spread === 'many') throw notImplemented('Aggregates are not implemented for one-to-many or many-to-many spreads.')
+    for (const item of items) if (item.kind === 'embed') level.embeds.push(this.#embed(level, origin, item, spread))
+    const select = fields.flatMap((field) => planField(field, relation, spread !== null || hasAggregate || hoistsAny(level.embeds)))
     return Object.assign(level, { select })
   }
 
-  #embed(parent: Level, origin: Qualified | null, item: SelectedEmbed): Embed {
+  #embed(parent: Level, origin: Qualified | null, item: SelectedEmbed, within: Spread): Embed {
     if (++this.#embeds > LIMITS.embeds.value) throw new DataError('PGRST100', `a request may embed ${LIMITS.embeds.value} relations`)
     if (origin === null) throw noRelation(parent.alias, item.name)
     const relationship = resolveRelationship(this.#snapshot, origin, item)
@@ -100,7 +105,7 @@ class Reader {
       relationship.to,
       routine === null ? { kind: 'relation', relation: relationship.to } : { kind: 'routine', routine },
       item.items,
-      item.isSpread,
+      mode === 'spread-many' || (mode === 'spread-one' && within === 'many') ? 'many' : mode === 'spread-one' ? 'one' : null,
     )
     return {
       key: item.alias ?? item.name,

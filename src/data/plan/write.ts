@@ -32,6 +32,8 @@ export function planWrite(request: DataRequest, relation: Relation, read: ReadPl
   if (action === 'update') return { kind: 'update', relation, ...none, ...body, isNothing: columns.length === 0 || (payload.isArray && payload.isEmpty) }
   if (action === 'put') {
     if (request.ranges.some(({ path }) => path.length === 0)) throw new DataError('PGRST114', 'limit/offset querystring parameters are not allowed for PUT')
+    if (!relation.primaryKey.every((name) => payload.keys.includes(name)))
+      throw new DataError('PGRST115', 'Payload values do not match URL in primary key column(s)')
     return { kind: 'insert', relation, ...none, where: [], ...body, conflict: { columns: relation.primaryKey, merges: true }, countsNew: true, conditions }
   }
   const target = request.onConflict ?? relation.primaryKey

@@ -1,4 +1,5 @@
 import type { EmbedPlan, OrderPlan, ReadPlan, SelectPlan } from '../plan/plan.ts'
+import { hoistedOf, hoistsAny } from '../plan/hoisted.ts'
 import { fieldText, logicText } from './conditions.ts'
 import { list, PRESENT, qualifiedName, quoted, type Values } from './text.ts'
 
@@ -8,8 +9,13 @@ export const MADE = 'mayfly_made'
 /** A level's rows as a query of its own, with its embeds. */
 export function readText(read: ReadPlan, values: Values, parent: Parent | null = null): string {
   const row = quoted(read.alias)
-  const isGrouped = read.select.some(({ aggregate }) => aggregate !== null)
-  const columns = [...read.select.map((select) => selectText(select, read, values)), ...read.embeds.flatMap((embed) => embedColumns(embed, isGrouped))]
+  // What is spread into its parent is counted there.
+  const isSpread = parent?.embed.mode === 'spread-one'
+  const isGrouped = !isSpread && (read.select.some(({ aggregate }) => aggregate !== null) || hoistsAny(read.embeds))
+  const columns = [
+    ...read.select.map((select) => selectText(select, read, values, isSpread)),
+    ...read.embeds.flatMap((embed) => embedColumns(embed, isGrouped)).map(({ text }) => text),
+  ]
   const from = fromText(read, values, parent)
   const grouped = isGrouped ? groupText(read) : ''
   return `select ${list(columns)}${from}${grouped}${orderText(read, row, values)}${rangeText(read, values)}`
@@ -67,12 +73,13 @@ function tiesText(read: ReadPlan, parent: Parent | null): string[] {
   ]
 }
 
-function selectText({ field, key, cast, aggregate, aggregateCast }: SelectPlan, read: ReadPlan, values: Values): string {
+/** @param isSpread  only what is to be counted is given, for the parent to count; of rows that they are there */
+function selectText({ field, key, cast, aggregate, aggregateCast }: SelectPlan, read: ReadPlan, values: Values, isSpread: boolean): string {
+  if (isSpread && field.column === null && key !== null) return `true as ${quoted(key)}`
   let text = fieldText(field, rowFor(field.column, read), values)
   if (key === null) return text
   if (cast !== null) text = `cast(${text} as ${castText(cast)})`
-  if (aggregate !== null) text = `${aggregate}(${text})`
-  if (aggregateCast !== null) text = `cast(${text} as ${castText(aggregateCast)})`
+  if (!isSpread) text = aggregated({ aggregate, aggregateCast }, text)
   return `${text} as ${quoted(key)}`
 }
 
@@ -114,20 +121,38 @@ const SPELT: Readonly<Record<string, string>> = {
 const wholeOf = ({ alias, source, relation }: ReadPlan): string =>
   source.kind === 'made' && relation ? `(${quoted(alias)}.*)::${qualifiedName(relation)}` : `${quoted(alias)}.*`
 
+function aggregated({ aggregate, aggregateCast }: Pick<SelectPlan, 'aggregate' | 'aggregateCast'>, text: string): string {
+  const made = aggregate === null ? text : `${aggregate}(${text})`
+  return aggregateCast === null ? made : `cast(${made} as ${castText(aggregateCast)})`
+}
+
+interface EmbedColumn {
+  readonly text: string
+  readonly isAggregate: boolean
+}
+
 /** The columns that a level shows of an embed. */
-function embedColumns(embed: EmbedPlan, isGrouped: boolean): string[] {
+function embedColumns(embed: EmbedPlan, isGrouped: boolean): EmbedColumn[] {
   const joined = quoted(embed.joinAlias)
+  const plain = (text: string): EmbedColumn => ({ text, isAggregate: false })
   switch (embed.mode) {
     case 'object':
     case 'array': {
       if (embed.isEmpty) return []
       const value = embed.mode === 'array' ? `coalesce(${joined}.value, '[]')` : `${joined}.value`
-      return [`${isGrouped ? `(${value})::jsonb` : value} as ${quoted(embed.key)}`]
+      return [plain(`${isGrouped ? `(${value})::jsonb` : value} as ${quoted(embed.key)}`)]
     }
-    case 'spread-one':
-      return keysOf(embed.read).map((key) => `${joined}.${quoted(key)}${isGrouped && madeKeysOf(embed.read).includes(key) ? '::jsonb' : ''} as ${quoted(key)}`)
+    case 'spread-one': {
+      const hoisted = isGrouped ? hoistedOf(embed.read) : null
+      return keysOf(embed.read).map((key) => {
+        const value = `${joined}.${quoted(key)}`
+        const by = hoisted?.get(key)
+        if (by) return { text: `${aggregated(by, value)} as ${quoted(key)}`, isAggregate: true }
+        return plain(`${value}${isGrouped && madeKeysOf(embed.read).includes(key) ? '::jsonb' : ''} as ${quoted(key)}`)
+      })
+    }
     case 'spread-many':
-      return keysOf(embed.read).map((key) => `coalesce(${joined}.${quoted(key)}, '[]')${isGrouped ? '::jsonb' : ''} as ${quoted(key)}`)
+      return keysOf(embed.read).map((key) => plain(`coalesce(${joined}.${quoted(key)}, '[]')${isGrouped ? '::jsonb' : ''} as ${quoted(key)}`))
   }
 }
 
@@ -199,7 +224,9 @@ function rangeText({ range }: ReadPlan, values: Values): string {
 /** By their places: an expression with values in it is not recognised as the same one again. */
 function groupText(read: ReadPlan): string {
   const own = read.select.flatMap(({ aggregate }, place) => (aggregate === null ? [place + 1] : []))
-  const embedded = read.embeds.flatMap((embed) => embedColumns(embed, true)).map((_, place) => read.select.length + place + 1)
+  const embedded = read.embeds
+    .flatMap((embed) => embedColumns(embed, true))
+    .flatMap(({ isAggregate }, place) => (isAggregate ? [] : [read.select.length + place + 1]))
   const places = [...own, ...embedded]
   return places.length === 0 ? '' : ` group by ${places.join(', ')}`
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { LIMITS } from '../../core/limits.ts'
 import { MayflyError } from '../../core/errors.ts'
+import { Turns } from '../../lib/turns.ts'
 import { DataError } from '../errors.ts'
 import { parseFilter, parseLogic, parseOrder, parseTreePath } from './filters.ts'
 import { contentTypeOf, parseAccept } from './media.ts'
@@ -20,7 +21,8 @@ const field = (name: string, more: object = {}) => ({
   aggregateCast: null,
   ...more,
 })
-const read = (more: Partial<Incoming>) => readRequest({ method: 'GET', path: 't', rawQuery: '', headers: {}, body: async () => Buffer.alloc(0), ...more })
+const read = (more: Partial<Incoming>) =>
+  readRequest({ method: 'GET', path: 't', rawQuery: '', headers: {}, body: async () => Buffer.alloc(0), clock: { monotonic: () => 0 }, ...more })
 
 describe('the grammar of select', () => {
   it('reads names, aliases, casts and ways into documents', () => {
@@ -261,40 +263,42 @@ describe('media types', () => {
 
 describe('bodies', () => {
   const json = (text: string, columns: string[] | null = null, isCall = false) =>
-    parsePayload(Buffer.from(text), 'application/json; charset=utf-8', columns, isCall)
-  it('JSON keeps its text, and its keys are known', () => {
-    const body = json('[{"a":9007199254740993},{"a":1}]')
+    parsePayload(Buffer.from(text), 'application/json; charset=utf-8', columns, isCall, clock)
+  const clock = { monotonic: () => 0 }
+  const csv = (text: string) => parseCsv(text, new Turns(clock, 5))
+  it('JSON keeps its text, and its keys are known', async () => {
+    const body = await json('[{"a":9007199254740993},{"a":1}]')
     assert.deepEqual(body, { kind: 'json', text: '[{"a":9007199254740993},{"a":1}]', isArray: true, isEmpty: false, keys: ['a'] })
-    assert.deepEqual(json('5'), { kind: 'json', text: '[]', isArray: true, isEmpty: true, keys: [] })
-    assert.throws(() => json('[{"a":1},{"b":1}]'), refused('PGRST102'))
-    assert.throws(() => json('[{"a":1},5]'), refused('PGRST102'))
-    assert.throws(() => json('{'), refused('PGRST102'))
-    assert.throws(() => json(''), refused('PGRST102'))
-    assert.deepEqual((json('', null, true) as { text: string }).text, '{}')
-    assert.deepEqual((json('[{"a":1},{"b":1}]', ['a', 'b']) as { keys: readonly string[] }).keys, ['a', 'b'])
-    assert.deepEqual((json('{"__proto__":1,"constructor":2}') as { keys: readonly string[] }).keys, ['__proto__', 'constructor'])
+    assert.deepEqual(await json('5'), { kind: 'json', text: '[]', isArray: true, isEmpty: true, keys: [] })
+    await assert.rejects(() => json('[{"a":1},{"b":1}]'), refused('PGRST102'))
+    await assert.rejects(() => json('[{"a":1},5]'), refused('PGRST102'))
+    await assert.rejects(() => json('{'), refused('PGRST102'))
+    await assert.rejects(() => json(''), refused('PGRST102'))
+    assert.deepEqual(((await json('', null, true)) as { text: string }).text, '{}')
+    assert.deepEqual(((await json('[{"a":1},{"b":1}]', ['a', 'b'])) as { keys: readonly string[] }).keys, ['a', 'b'])
+    assert.deepEqual(((await json('{"__proto__":1,"constructor":2}')) as { keys: readonly string[] }).keys, ['__proto__', 'constructor'])
   })
-  it('CSV and forms become rows', () => {
-    const rows = parseCsv('a,b\r\n1,"x,""y"""\r\n\r\nNULL,\n"NULL",z')
+  it('CSV and forms become rows', async () => {
+    const rows = await csv('a,b\r\n1,"x,""y"""\r\n\r\nNULL,\n"NULL",z')
     assert.deepEqual([rows.names, rows.isEmpty], [['a', 'b'], false])
     assert.deepEqual(JSON.parse(rows.text), [
       { a: '1', b: 'x,"y"' },
       { a: null, b: '' },
       { a: 'NULL', b: 'z' },
     ])
-    assert.throws(() => parseCsv('a,b\n1'), refused('PGRST102'))
-    assert.throws(() => parseCsv('a\n"1'), refused('PGRST102'))
-    assert.throws(() => parseCsv('a\n"1"2'), refused('PGRST102'))
-    assert.deepEqual(parseCsv('a,b\n'), { text: '[]', names: ['a', 'b'], isEmpty: true })
-    const form = parsePayload(Buffer.from('a=1&b=x+y'), 'application/x-www-form-urlencoded', null, false)
+    await assert.rejects(() => csv('a,b\n1'), refused('PGRST102'))
+    await assert.rejects(() => csv('a\n"1'), refused('PGRST102'))
+    await assert.rejects(() => csv('a\n"1"2'), refused('PGRST102'))
+    assert.deepEqual(await csv('a,b\n'), { text: '[]', names: ['a', 'b'], isEmpty: true })
+    const form = await parsePayload(Buffer.from('a=1&b=x+y'), 'application/x-www-form-urlencoded', null, false, clock)
     assert.equal((form as { text: string }).text, '{"a":"1","b":"x y"}')
-    assert.throws(() => parsePayload(Buffer.from('x'), 'text/plain', null, false), refused('PGRST102'))
-    assert.equal(parsePayload(Buffer.from('x'), 'text/plain', null, true).kind, 'raw')
+    await assert.rejects(() => parsePayload(Buffer.from('x'), 'text/plain', null, false, clock), refused('PGRST102'))
+    assert.equal((await parsePayload(Buffer.from('x'), 'text/plain', null, true, clock)).kind, 'raw')
   })
-  it('that would be far more as rows than they are as bytes are refused', () => {
+  it('that would be far more as rows than they are as bytes are refused', async () => {
     const isTooLarge = (error: unknown) => error instanceof MayflyError && error.code === 'payload_too_large'
-    assert.throws(() => parseCsv(`${'n'.repeat(1_000_000)}\n${'1\n'.repeat(100)}`), isTooLarge)
-    assert.equal(parseCsv(`a${'\n'.repeat(100_000)}`).text, '[]')
-    assert.throws(() => parsePayload(Buffer.from('a&'.repeat(2_000)), 'application/x-www-form-urlencoded', null, false), refused('PGRST102'))
+    await assert.rejects(() => csv(`${'n'.repeat(1_000_000)}\n${'1\n'.repeat(100)}`), isTooLarge)
+    assert.equal((await csv(`a${'\n'.repeat(100_000)}`)).text, '[]')
+    await assert.rejects(() => parsePayload(Buffer.from('a&'.repeat(2_000)), 'application/x-www-form-urlencoded', null, false, clock), refused('PGRST102'))
   })
 })

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { MayflyError } from '../../core/errors.ts'
+import type { Clock } from '../../lib/clock.ts'
 import { DataError } from '../errors.ts'
 import { looksLikeFilter, parseFilter, parseLogic, parseOrder, parseTreePath } from './filters.ts'
 import type { At, Filter, LogicTree, OrderTerm, Range, SelectItem } from './grammar.ts'
@@ -45,6 +46,8 @@ export interface Incoming {
   readonly headers: IncomingHttpHeaders
   /** Read when it is asked for. */
   readonly body: () => Promise<Buffer>
+  /** A large one is read in turns. */
+  readonly clock: Pick<Clock, 'monotonic'>
 }
 
 const ACTIONS: Readonly<Record<string, Action>> = {
@@ -58,7 +61,7 @@ const ACTIONS: Readonly<Record<string, Action>> = {
 }
 
 /** @throws DataError */
-export async function readRequest({ method, path, rawQuery, headers, body }: Incoming): Promise<DataRequest> {
+export async function readRequest({ method, path, rawQuery, headers, body, clock }: Incoming): Promise<DataRequest> {
   const target = targetOf(path)
   const action = actionOf(method, target)
   const preferences = parsePreferences(textOf(headers.prefer))
@@ -76,7 +79,7 @@ export async function readRequest({ method, path, rawQuery, headers, body }: Inc
     isRead,
     ...query,
     ranges: range === null ? query.ranges : withRootRange(query.ranges, range),
-    payload: hasBody ? parsePayload(await body(), headers['content-type'], query.columns, action === 'call') : null,
+    payload: hasBody ? await parsePayload(await body(), headers['content-type'], query.columns, action === 'call', clock) : null,
     preferences,
     accept,
   }

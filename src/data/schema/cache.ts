@@ -18,6 +18,12 @@ export interface SchemaCacheDeps {
 const UNTOLD_MS = 5_000
 /** Who asks for what is not there has the schema read again, but not more often than this. */
 const LOOK_AGAIN_MS = 500
+/** Where the schema changes without end it is read so often. */
+const GAP_MS = 100
+/** Who could not be heard is tried again after so long. */
+const LISTEN_AGAIN_MS = 5_000
+/** Without requests for so long nothing is kept: neither the session that listens nor what was read. */
+const IDLE_MS = 120_000
 
 /**
  * What the database of one project has, read when it is first asked for and again when it changes. While it is read the
@@ -41,6 +47,7 @@ export class SchemaCache implements AsyncDisposable {
 
   /** @throws DataError PGRST002; DatabaseError when the database is away */
   async current(): Promise<Snapshot> {
+    this.#use()
     this.#listen()
     const snapshot = this.#snapshot
     if (!snapshot) return await this.#read()
@@ -56,43 +63,87 @@ export class SchemaCache implements AsyncDisposable {
   async again(seen: Snapshot): Promise<Snapshot | null> {
     if (this.#snapshot !== seen && this.#snapshot !== null) return this.#snapshot
     if (this.#deps.clock.monotonic() - this.#readAt < LOOK_AGAIN_MS && !this.#isStale) return null
-    return await this.#read()
+    const snapshot = await this.#read()
+    // One that was being read already may be of before.
+    return this.#isStale ? await this.#read() : snapshot
   }
 
   #read(): Promise<Snapshot> {
     if (this.#reading) return this.#reading
     const reading = (async () => {
       try {
-        for (;;) {
-          this.#isStale = false
-          const startedAt = this.#deps.clock.monotonic()
-          const { databases, defaults } = this.#deps
-          const { user } = await databases.rolesConnection(this.#ref)
-          const { sql } = await databases.openProject(this.#ref)
-          const [row] = await selectSchema(sql, user)
-          if (!row) throw new DataError('PGRST002', 'Could not query the database for the schema cache. Retrying.')
-          const snapshot = buildSnapshot(row, user, defaults)
-          this.#snapshot = snapshot
-          this.#readAt = startedAt
-          if (!this.#isStale) return snapshot
-        }
+        this.#isStale = false
+        const startedAt = this.#deps.clock.monotonic()
+        const { databases, defaults } = this.#deps
+        const { user } = await databases.rolesConnection(this.#ref)
+        const { sql } = await databases.openProject(this.#ref)
+        const [row] = await selectSchema(sql, user)
+        if (!row) throw new DataError('PGRST002', 'Could not query the database for the schema cache. Retrying.')
+        const snapshot = buildSnapshot(row, user, defaults)
+        this.#snapshot = snapshot
+        this.#readAt = startedAt
+        return snapshot
       } finally {
         this.#reading = null
+        if (this.#isStale) this.#readSoon()
       }
     })()
     this.#reading = reading
     return reading
   }
 
+  #soon: Disposable | null = null
+  #readSoon(): void {
+    if (this.#reading || this.#soon || this.#isClosed) return
+    const wait = this.#readAt + GAP_MS - this.#deps.clock.monotonic()
+    const read = () => {
+      this.#soon = null
+      if (this.#isStale && !this.#isClosed) void this.#read().catch(() => {})
+    }
+    if (wait > 0) this.#soon = this.#deps.clock.timer(wait, read)
+    else read()
+  }
+
   #isListening = false
 
+  #listenAt = Number.NEGATIVE_INFINITY
+  #isTold = false
   #listen(): void {
-    if (this.#listener || this.#isClosed) return
+    if (this.#listener || this.#isClosed || this.#deps.clock.monotonic() < this.#listenAt) return
     this.#listener = this.#open().catch((error: unknown) => {
-      this.#deps.log.warn({ project: this.#ref, error: error instanceof Error ? error.message : String(error) }, 'changes of a schema are not heard of')
+      // Said once, though it is tried again and again.
+      if (!this.#isTold)
+        this.#deps.log.warn({ project: this.#ref, error: error instanceof Error ? error.message : String(error) }, 'changes of a schema are not heard of')
+      this.#isTold = true
+      this.#listenAt = this.#deps.clock.monotonic() + LISTEN_AGAIN_MS
       this.#listener = null
       return null
     })
+  }
+
+  #usedAt = 0
+  #idle: Disposable | null = null
+  #use(): void {
+    this.#usedAt = this.#deps.clock.monotonic()
+    if (!this.#idle && !this.#isClosed) this.#rest(IDLE_MS)
+  }
+
+  #rest(ms: number): void {
+    this.#idle = this.#deps.clock.timer(ms, () => {
+      this.#idle = null
+      const left = this.#usedAt + IDLE_MS - this.#deps.clock.monotonic()
+      if (left > 0) this.#rest(left)
+      else void this.#forget()
+    })
+  }
+
+  /** Changes are not heard of any more: the next request reads all anew. */
+  async #forget(): Promise<void> {
+    const listener = this.#listener
+    this.#listener = null
+    this.#isListening = false
+    this.#snapshot = null
+    await (await listener)?.[Symbol.asyncDispose]()
   }
 
   async #open(): Promise<Listener | null> {
@@ -104,7 +155,7 @@ export class SchemaCache implements AsyncDisposable {
         // `reload schema`, `reload config`, or nothing: both are read at once.
         if (!['', 'reload schema', 'reload config'].includes(payload)) return
         this.#isStale = true
-        if (!this.#reading) void this.#read().catch(() => {})
+        this.#readSoon()
       },
       () => {
         this.#isListening = false
@@ -117,6 +168,7 @@ export class SchemaCache implements AsyncDisposable {
       return null
     }
     this.#isListening = true
+    this.#isTold = false
     // What changed before it listened was told to nobody.
     this.#isStale = this.#snapshot !== null
     return listener
@@ -124,6 +176,8 @@ export class SchemaCache implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true
+    this.#idle?.[Symbol.dispose]()
+    this.#soon?.[Symbol.dispose]()
     await (await this.#listener)?.[Symbol.asyncDispose]()
     await this.#reading?.catch(() => {})
   }

@@ -3,16 +3,17 @@ import { describe, it } from 'node:test'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { RequestContext } from '../core/route.ts'
-import { type QueueHttpDeps, queueRoutes } from './http.ts'
+import { type QueueHttpDeps, queueRoutes } from './queue-http.ts'
 
 describe('GET dead-letters', () => {
   const asked: unknown[] = []
-  const queue = {
-    deadLetters: async (...what: unknown[]) => {
+  const letters = {
+    list: async (...what: unknown[]) => {
       asked.push(what)
       return []
     },
   }
+  const queue = { letters }
   const route = queueRoutes({ queue } as unknown as QueueHttpDeps).find((one) => one.path.endsWith('/dead-letters'))
   const ask = (query: string) => route?.handle({ query: new URLSearchParams(query), project: { ref: 'demo' } } as unknown as RequestContext)
 
@@ -21,8 +22,8 @@ describe('GET dead-letters', () => {
     assert.deepEqual([reply?.status, reply?.body], [200, '{"deadLetters":[]}'])
     await ask('')
     assert.deepEqual(asked, [
-      ['demo', 'f', LIMITS.deadLetterPage.value],
-      ['demo', null, 100],
+      ['demo', { functionName: 'f', reason: null, errorType: null, after: null }, LIMITS.deadLetterPage.value],
+      ['demo', { functionName: null, reason: null, errorType: null, after: null }, 100],
     ])
   })
   for (const query of [
@@ -32,6 +33,9 @@ describe('GET dead-letters', () => {
     'limit=-1',
     'function=',
     'function=a%00b',
+    'reason=whim',
+    'error=a%00b',
+    'after=x',
     `function=${'x'.repeat(65)}`,
   ]) {
     it(`refuses ${query.slice(0, 20)}`, async () => {
@@ -44,7 +48,19 @@ describe('GET dead-letters', () => {
 })
 
 describe('GET queue and single dead letters', () => {
-  const entry = { id: 'e', functionName: 'f', running: false, attempt: 1, spent: 1, lost: 0, enqueuedAt: new Date(0), dueAt: new Date(1_000) }
+  const entry = {
+    id: 'e',
+    functionName: 'f',
+    state: 'waiting',
+    attempt: 1,
+    spent: 1,
+    lost: 0,
+    enqueuedAt: new Date(0),
+    dueAt: new Date(1_000),
+    orderKey: null,
+    url: null,
+    errorMessage: null,
+  }
   const letter = (payload: Buffer, payloadBytes = payload.length) => ({
     id: '01999999-0000-7000-8000-000000000000',
     functionName: 'f',
@@ -56,10 +72,11 @@ describe('GET queue and single dead letters', () => {
     enqueuedAt: new Date(0),
     deadAt: new Date(1),
     payloadBytes,
+    url: null,
     payload,
   })
   let stored = letter(Buffer.from('{}'))
-  const queue = { entriesOf: async () => ({ waiting: 1, running: 0, entries: [entry] }), deadLetter: async () => stored }
+  const queue = { entriesOf: async () => ({ waiting: 1, running: 0, entries: [entry] }), letters: { one: async () => stored } }
   const all = queueRoutes({ queue } as unknown as QueueHttpDeps)
   const ask = async (ending: string, query = '', id = stored.id) => {
     const route = all.find((one) => one.path.endsWith(ending) && one.method === 'GET')

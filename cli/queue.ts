@@ -1,0 +1,212 @@
+import { promises as fs } from 'node:fs'
+import type { Command } from 'commander'
+import { type Client, UnreachableError } from '../client/client.ts'
+import { type LettersMeant, type LifeInfo, type MomentInfo, QueueClient } from '../client/queue.ts'
+import { bold, complain, dim, harmless, ms, print, red, table, UsageError, yellow } from './output.ts'
+import { clientOf, type Common, locate } from './place.ts'
+
+interface DlqOptions extends Common {
+  readonly n: string
+  readonly reason?: string
+  readonly error?: string
+  readonly all?: boolean
+  readonly event?: string
+}
+
+const here = (options: Common) => {
+  const node = locate(options)
+  const client = clientOf(node)
+  return { node, client, queue: new QueueClient(client, node.project) }
+}
+
+const WHATS = ['ls', 'show', 'replay', 'drop', 'rm', 'export']
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+/** What is queued and what became of it: `dlq`, `invocation`, `queue`, `events`, `pause`, `resume`. */
+export function queueCommands(command: (name: string, description: string) => Command): void {
+  command(
+    'dlq <what> [which]',
+    'dead letters, queued invocations that were given up: `dlq ls [function]`, `show <id>`, `replay <id>`, `drop <id>`, `export [function]`; `replay` and `drop` with --all [function] take all that are meant',
+  )
+    .option('-n <count>', 'how many are listed, or taken at most', '100')
+    .option('--reason <reason>', 'only those given up for it: attempts, age, node, function_gone, recursion, destination')
+    .option('--error <type>', 'only those whose last error was of this type')
+    .option('--all', 'of replay and drop: all that are meant')
+    .option('--event <json|@file>', 'of replay: another event in the place of its own')
+    .action(async (what: string, which: string | undefined, options: DlqOptions) => await dlq(what, which, options))
+
+  command('invocation <id>', 'show the life of an invocation: its attempts with their errors, when the next is, its outcome and who was told').action(
+    async (id: string, options: Common) => {
+      const life = await here(options).queue.life(id)
+      print(options.json ? JSON.stringify(life) : lifeText(life))
+    },
+  )
+
+  command('queue [function]', 'list what waits in the queue and what runs from it')
+    .option('-n <count>', 'how many are listed', '100')
+    .option('--state <state>', 'only those that are: running, waiting, retrying, held (behind another of their key), paused')
+    .action(async (name: string | undefined, options: Common & { n: string; state?: string }) => {
+      const { node, queue } = here(options)
+      const of = {
+        ...(name === undefined ? {} : { function: name }),
+        ...(options.state === undefined ? {} : { state: options.state }),
+        limit: countOf(options.n),
+      }
+      const { waiting, running, entries } = await queue.waiting(of)
+      if (options.json) return print(JSON.stringify({ project: node.project, waiting, running, entries }))
+      print(`${waiting} waiting, ${running} running`)
+      if (entries.length === 0) return
+      const rows = entries.map((one) => [
+        one.enqueuedAt,
+        one.webhook === undefined ? one.function : `${one.function} → ${harmless(one.webhook)}`,
+        one.state,
+        String(one.spent),
+        one.dueAt,
+        harmless(one.orderKey ?? ''),
+        one.id,
+      ])
+      print(table(['QUEUED', 'FUNCTION', 'STATE', 'FAILED', 'DUE', 'KEY', 'INVOCATION'], rows))
+    })
+
+  command('events <what> [function]', '`events tail [function]`: what happens in the queue as it happens, until Ctrl-C').action(
+    async (what: string, name: string | undefined, options: Common) => {
+      if (what !== 'tail') throw new UsageError(`events ${what}: there is \`events tail\``)
+      const { node, client, queue } = here(options)
+      if (name !== undefined) await client.function(node.project, name)
+      const stop = new AbortController()
+      for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => stop.abort())
+      try {
+        for await (const moment of queue.feed(name ?? null, stop.signal)) {
+          if (options.json) print(JSON.stringify(moment))
+          else if ('missed' in moment) complain(yellow(`${moment.missed} were missed: they came faster than they were read`))
+          else print(momentText(moment))
+        }
+      } catch (error) {
+        if (!stop.signal.aborted) throw error instanceof Error && 'status' in error ? error : new UnreachableError(node.url, error)
+      }
+    },
+  )
+
+  command('pause <function>', 'let the queued calls of a function wait; nothing is lost meanwhile').action(async (name: string, options: Common) => {
+    const { pausedAt } = await here(options).queue.pause(name)
+    print(
+      options.json
+        ? JSON.stringify({ paused: name, pausedAt })
+        : `The queued calls of ${name} wait since ${pausedAt}. Let them go on: npx mayfly resume ${name}`,
+    )
+  })
+  command('resume <function>', 'let the queued calls of a function go on').action(async (name: string, options: Common) => {
+    const { resumed } = await here(options).queue.resume(name)
+    print(options.json ? JSON.stringify({ function: name, resumed }) : resumed ? `The queued calls of ${name} go on.` : `${name} was not paused.`)
+  })
+}
+
+async function dlq(what: string, which: string | undefined, options: DlqOptions): Promise<void> {
+  if (!WHATS.includes(what)) throw new UsageError(`dlq ${what}: there is ${WHATS.map((one) => `\`dlq ${one}\``).join(', ')}`)
+  const isOfOne = what === 'show' || ((what === 'replay' || what === 'drop' || what === 'rm') && !options.all)
+  if (isOfOne && (which === undefined || !UUID.test(which)))
+    throw new UsageError(`dlq ${what}: say which, by the id that \`dlq ls\` shows under INVOCATION${what === 'show' ? '' : ', or --all'}`)
+  const { node, client, queue } = here(options)
+  const id = which ?? ''
+  const meant: LettersMeant = {
+    ...(which === undefined ? {} : { function: which }),
+    ...(options.reason === undefined ? {} : { reason: options.reason }),
+    ...(options.error === undefined ? {} : { error: options.error }),
+    limit: countOf(options.n),
+  }
+  if (what === 'ls') return await list(client, node.project, meant, options.json ?? false)
+  if (what === 'export') {
+    for await (const line of queue.export(meant)) print(line)
+    return
+  }
+  if (what === 'show') {
+    const letter = await queue.letter(id)
+    if (options.json) return print(JSON.stringify(letter))
+    const { payload, encoding, payloadIsWhole, ...rest } = letter
+    for (const [name, value] of Object.entries(rest)) if (value !== null) print(`${bold(name.padEnd(14))} ${harmless(String(value))}`)
+    print(`\n${harmless(payload)}${payloadIsWhole ? '' : dim('… (the beginning)')}${encoding === 'base64' ? dim(' (base64)') : ''}`)
+    return
+  }
+  if (what === 'replay') {
+    if (!isOfOne) {
+      const { replayed, stayed } = await queue.replayMany(meant)
+      return print(
+        options.json ? JSON.stringify({ replayed, stayed }) : `Queued ${replayed} again${stayed > 0 ? `; ${stayed} stay, as their function is gone` : ''}.`,
+      )
+    }
+    const { invocation } = await queue.replay(id, options.event === undefined ? null : await eventOf(options.event))
+    return print(options.json ? JSON.stringify({ invocation }) : `Queued again as ${invocation}.`)
+  }
+  if (isOfOne) await client.removeDeadLetter(node.project, id)
+  const removed = isOfOne ? 1 : (await queue.dropMany(meant)).removed
+  print(options.json ? JSON.stringify({ removed: isOfOne ? id : removed }) : isOfOne ? `Removed ${harmless(id)}.` : `Removed ${removed}.`)
+}
+
+async function list(client: Client, project: string, meant: LettersMeant, json: boolean): Promise<void> {
+  const letters = await client.deadLetters(project, meant)
+  if (json) return print(JSON.stringify({ project, deadLetters: letters }))
+  if (letters.length === 0) return print('No invocation was given up.')
+  const rows = letters.map((one) => [
+    one.deadAt,
+    one.qualifier === null ? one.function : `${one.function}:${one.qualifier}`,
+    one.reason,
+    String(one.attempts),
+    harmless(one.errorType ?? ''),
+    one.id,
+  ])
+  print(table(['DEAD AT', 'FUNCTION', 'REASON', 'ATTEMPTS', 'ERROR', 'INVOCATION'], rows))
+}
+
+function countOf(text: string): string {
+  const count = Number(text)
+  if (!Number.isInteger(count) || count < 1 || count > 1000) throw new UsageError('-n must be a whole number from 1 to 1000')
+  return String(count)
+}
+
+async function eventOf(given: string): Promise<string> {
+  const text = given.startsWith('@') ? await fs.readFile(given.slice(1), 'utf8') : given
+  try {
+    JSON.parse(text)
+  } catch (error) {
+    throw new UsageError(`The event is not JSON: ${(error as Error).message}`)
+  }
+  return text
+}
+
+const paint = (status: string) =>
+  status === 'dead' || status === 'failed' ? red(status) : status === 'retrying' || status === 'paused' ? yellow(status) : status
+
+function lifeText(life: LifeInfo): string {
+  const { deadLetter, destination, result } = life
+  const pairs: readonly (readonly [string, string | null])[] = [
+    ['invocation', life.id],
+    ['function', life.function],
+    ['status', paint(life.status)],
+    ['queued', life.enqueuedAt],
+    ['next attempt', life.nextAttemptAt],
+    ['order key', life.orderKey],
+    ['webhook', life.webhook],
+    ['given up', deadLetter && `${deadLetter.deadAt}  ${deadLetter.reason}`],
+    ['told', destination && `${destination.kind} ${destination.target}  ${destination.condition}  as ${destination.delivery}`],
+    ['result', result && (result.encoding === 'json' ? JSON.stringify(result.payload) : String(result.payload))],
+  ]
+  const head = pairs.flatMap(([name, value]) => (value === null ? [] : [`${bold(name.padEnd(14))} ${name === 'status' ? value : harmless(value)}`])).join('\n')
+  if (life.attempts.length === 0) return head
+  const rows = life.attempts.map((one) => [
+    String(one.attempt),
+    one.startedAt ?? '',
+    one.outcome ?? 'running',
+    one.durationMs === null ? '' : ms(one.durationMs),
+    harmless([one.errorType, one.errorMessage].filter(Boolean).join(': ').replaceAll('\n', ' ')),
+    one.nextAt ?? '',
+  ])
+  return `${head}\n\n${table(['ATTEMPT', 'STARTED', 'OUTCOME', 'RAN', 'ERROR', 'NEXT AT'], rows)}`
+}
+
+function momentText(one: MomentInfo): string {
+  const what = one.what === 'dead' ? red(one.what) : one.what === 'failed' ? yellow(one.what) : one.what
+  const said = [one.reason, one.errorType, one.errorMessage, one.nextAt && `again at ${one.nextAt}`, one.url && `→ ${one.url}`].filter((text): text is string =>
+    Boolean(text),
+  )
+  return `${dim(one.at)} ${what.padEnd(9)} ${one.function} ${one.invocation}${one.attempt === undefined ? '' : ` attempt ${one.attempt}`}${said.length > 0 ? `  ${harmless(said.join('  ').replaceAll('\n', ' '))}` : ''}`
+}

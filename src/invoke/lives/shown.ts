@@ -1,0 +1,97 @@
+import type { StoredLife } from './store.ts'
+
+/** One attempt, as it was metered. */
+export interface Execution {
+  readonly attempt: number
+  readonly functionName: string
+  readonly version: string
+  readonly startedAt: Date
+  readonly outcome: 'ok' | 'error' | 'timeout' | 'exit' | 'cut' | null
+  readonly durationMs: number
+}
+
+export type LifeStatus = 'waiting' | 'running' | 'retrying' | 'held' | 'paused' | 'succeeded' | 'failed' | 'dead'
+
+interface ShownAttempt {
+  readonly attempt: number
+  readonly startedAt: string | null
+  readonly version: string | null
+  readonly outcome: string | null
+  readonly durationMs: number | null
+  readonly failedAt?: string
+  readonly errorType?: string | null
+  readonly errorMessage?: string | null
+  readonly nextAt?: string
+}
+
+const iso = (text: string) => new Date(text).toISOString()
+
+/** What is told of an invocation; null when nothing is known of it. */
+export function shownLife(id: string, { entry, letter, failures, result, told }: StoredLife, executions: readonly Execution[]) {
+  if (entry === null && letter === null && executions.length === 0 && result === null && failures.length === 0) return null
+  const attempts = attemptsOf(failures, executions)
+  const of = entry ?? letter
+  const deadLetter =
+    letter === null ? null : { reason: letter.reason, deadAt: iso(letter.deadAt), errorType: letter.errorType, errorMessage: letter.errorMessage }
+  return {
+    id,
+    function: of?.functionName ?? executions.at(-1)?.functionName ?? null,
+    qualifier: of?.qualifier ?? null,
+    status: statusOf(entry, letter, executions),
+    enqueuedAt: of === null ? null : iso(of.enqueuedAt),
+    nextAttemptAt: entry === null || entry.running || entry.held ? null : iso(entry.dueAt),
+    orderKey: entry?.orderKey ?? null,
+    webhook: of?.url ?? null,
+    attempts,
+    lost: of?.lost ?? 0,
+    deadLetter,
+    destination: told === null ? null : { condition: told.condition, kind: told.kind, target: told.target, delivery: told.delivery, at: iso(told.toldAt) },
+    result: result === null ? null : { isError: result.isError, endedAt: iso(result.endedAt), expiresAt: iso(result.expiresAt), ...payloadOf(result.payload) },
+  }
+}
+
+function statusOf(entry: StoredLife['entry'], letter: StoredLife['letter'], executions: readonly Execution[]): LifeStatus {
+  if (letter !== null) return 'dead'
+  const last = executions.at(-1)
+  if (entry === null) {
+    if (last === undefined) return 'succeeded'
+    return last.outcome === 'ok' ? 'succeeded' : last.outcome === null ? 'running' : 'failed'
+  }
+  if (entry.running) return 'running'
+  if (entry.paused) return 'paused'
+  if (entry.held) return 'held'
+  return entry.spent > 0 ? 'retrying' : 'waiting'
+}
+
+function attemptsOf(failures: StoredLife['failures'], executions: readonly Execution[]): ShownAttempt[] {
+  const numbers = [...new Set([...failures.map(({ attempt }) => attempt), ...executions.map(({ attempt }) => attempt)])].toSorted((a, b) => a - b)
+  return numbers.map((attempt) => {
+    const ran = executions.find((one) => one.attempt === attempt)
+    const failed = failures.find((one) => one.attempt === attempt)
+    return {
+      attempt,
+      startedAt: ran?.startedAt.toISOString() ?? null,
+      version: ran?.version ?? null,
+      outcome: ran?.outcome ?? (failed ? 'error' : null),
+      durationMs: ran?.durationMs ?? null,
+      ...(failed ? { failedAt: iso(failed.failedAt), errorType: failed.errorType, errorMessage: failed.errorMessage } : {}),
+      ...(failed?.nextAt ? { nextAt: iso(failed.nextAt) } : {}),
+    }
+  })
+}
+
+/** JSON as it is; else text, or its bytes in base64. */
+function payloadOf(base64: string): { readonly encoding: 'json' | 'text' | 'base64'; readonly payload: unknown } {
+  const bytes = Buffer.from(base64, 'base64')
+  let text: string
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    return { encoding: 'base64', payload: base64.replaceAll('\n', '') }
+  }
+  try {
+    return { encoding: 'json', payload: JSON.parse(text) }
+  } catch {
+    return { encoding: 'text', payload: text }
+  }
+}

@@ -1,0 +1,1 @@
+export { sqsRoutes } from './dialects/sqs/http.ts'

@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { after, before, describe, it } from 'node:test'
+import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
+import { noCrash } from '../core/crash.ts'
+import { LIMITS } from '../core/limits.ts'
+import { silentLog } from '../core/log.ts'
+import type { ProjectRef } from '../core/project.ts'
+import { systemClock } from '../lib/clock.ts'
+import { uuidv7 } from '../lib/ids.ts'
+import { Queues } from './service.ts'
+
+const DEMO = 'demo' as ProjectRef
+const never = new AbortController().signal
+
+describe('Queues', () => {
+  let opened: Awaited<ReturnType<typeof openTestDatabases>>
+  before(async () => {
+    opened = await openTestDatabases()
+    await opened.databases.control.script(
+      `begin; insert into mayfly.project (id, ref, name, state, data_key) values ('${randomUUID()}', 'demo', 'demo', 'active', ''), ('${randomUUID()}', 'other', 'other', 'active', ''); commit`,
+    )
+  })
+  after(() => opened.close())
+  const open = async (changes: Partial<ConstructorParameters<typeof Queues>[0]> = {}) => {
+    const queues = new Queues({
+      database: opened.databases.control,
+      admitSpace: () => {},
+      projectBytes: LIMITS.queueBytes.value,
+      mostQueues: LIMITS.projectQueues.value,
+      newId: () => uuidv7(systemClock.now()),
+      crash: noCrash,
+      clock: systemClock,
+      log: silentLog,
+      ...changes,
+    })
+    await queues.start()
+    return queues
+  }
+  const letter = (body: string) => ({ body, sender: 'me', bytes: body.length })
+
+  it('is known to the next life, and to its own project alone', async () => {
+    {
+      await using queues = await open()
+      const queue = await queues.create(DEMO, 'kept', {})
+      await queues.send(queue, [letter('one')])
+    }
+    await using queues = await open()
+    assert.throws(() => queues.get('other' as ProjectRef, 'kept'), { code: 'queue_not_found' })
+    const other = await queues.create('other' as ProjectRef, 'kept', {})
+    const queue = queues.get(DEMO, 'kept')
+    const [message] = await queues.receive(queue, { most: 10, waitMs: 0 }, never)
+    assert.equal(message?.body, 'one')
+    // A receipt opens nothing at the queue of another project.
+    await assert.rejects(queues.done(other, message?.receipt ?? ''), { code: 'receipt_invalid' })
+    await queues.hide(queue, message?.receipt ?? '', 0)
+    await assert.rejects(queues.hide(queue, message?.receipt ?? '', 5), { code: 'message_not_in_flight' })
+    await queues.remove(queue)
+    assert.equal((await opened.databases.control.sql`select from mayfly.message`).length, 0)
+    assert.equal((await opened.databases.control.sql`select from mayfly.message_body`).length, 0)
+  })
+
+  it('holds a project to what its queues and their messages may take', async () => {
+    assert.deepEqual([LIMITS.projectQueues.error, LIMITS.queueBytes.error], ['queues_full', 'queue_storage_full'])
+    await using queues = await open({ projectBytes: 1_000, mostQueues: 1 })
+    const queue = await queues.create(DEMO, 'small', {})
+    await assert.rejects(queues.create(DEMO, 'more', {}), { code: 'queues_full' })
+    await assert.rejects(queues.create(DEMO, 'small', { visibilitySeconds: 1 }), { code: 'queue_exists' })
+    await queues.send(queue, [letter('x'.repeat(700))])
+    await assert.rejects(queues.send(queue, [letter('x'.repeat(700))]), { code: 'queue_storage_full' })
+    const [message] = await queues.receive(queue, { most: 1, waitMs: 0 }, never)
+    await queues.done(queue, message?.receipt ?? '')
+    await queues.send(queue, [letter('x'.repeat(700))])
+    await queues.remove(queue)
+  })
+
+  it('removes what is past its time, and leaves what is not', async () => {
+    {
+      await using queues = await open()
+      const queue = await queues.create(DEMO, 'short', { retentionSeconds: 60 })
+      await queues.send(queue, [letter('old'), letter('new')])
+      await opened.databases.control
+        .sql`update mayfly.message set sent_at = clock_timestamp() - interval '61 seconds' where id in (select message_id from mayfly.message_body where body = 'old')`
+      assert.deepEqual(
+        (await queues.receive(queue, { most: 10, waitMs: 0, visibilitySeconds: 0 }, never)).map(({ body }) => body),
+        ['new'],
+      )
+    }
+    await using _next = await open()
+    const bodies = async () => (await opened.databases.control.sql<{ body: Buffer }>`select body from mayfly.message_body`).map(({ body }) => body.toString())
+    while ((await bodies()).length > 1) await systemClock.sleep(20)
+    assert.deepEqual(await bodies(), ['new'])
+  })
+
+  it('moves back once at a time', async () => {
+    await using queues = await open()
+    const dead = await queues.create(DEMO, 'graves', {})
+    await queues.create(DEMO, 'source', { deadLetter: { queue: 'graves', maxReceives: 1 } })
+    await queues.send(
+      dead,
+      Array.from({ length: 3 }, () => letter('x')),
+    )
+    const id = await queues.moves.begin(dead, queues.get(DEMO, 'source'), 1)
+    await assert.rejects(queues.moves.begin(dead, null, null), { code: 'move_running' })
+    assert.equal((await queues.moves.cancel(id))?.state, 'CANCELLED')
+    assert.equal(await queues.moves.cancel(id), null)
+  })
+})

@@ -1,0 +1,429 @@
+import type { Database } from '../backends/database/database.ts'
+import type { Crash } from '../core/crash.ts'
+import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Log } from '../core/log.ts'
+import type { ProjectRef } from '../core/project.ts'
+import { Bell } from '../lib/bell.ts'
+import type { Clock } from '../lib/clock.ts'
+import { GroupCommit } from '../lib/group-commit.ts'
+import { Moves } from './moves.ts'
+import { heldBy, receiptOf } from './receipt.ts'
+import { DEFAULTS, isQueueName, type QueueSettings } from './settings.ts'
+import {
+  changeVisibility,
+  deleteMessages,
+  deleteQueue,
+  deleteSent,
+  type Depth,
+  type Held,
+  insertMessages,
+  insertQueue,
+  type NewMessage,
+  type Peeked,
+  type QueueRow,
+  receiveMessages,
+  selectDepth,
+  selectMessages,
+  selectNextVisible,
+  selectNow,
+  selectQueues,
+  selectStored,
+  updateQueue,
+} from './store.ts'
+
+const GROUP = 500
+/** What a bell did not tell of is found by looking. */
+const LOOK_MS = 1_000
+const SWEEP_MS = 30_000
+const SWEEP_BATCH = 5_000
+/** What a message takes beside its bytes. */
+const ROW_BYTES = 200
+
+export type QueueInfo = QueueRow
+
+export interface QueuesDeps {
+  readonly database: Database
+  /** @throws MayflyError storage_full */
+  readonly admitSpace: () => void
+  readonly projectBytes: number
+  readonly mostQueues: number
+  readonly newId: () => string
+  readonly crash: Crash
+  readonly clock: Clock
+  readonly log: Log
+}
+
+export interface Outgoing {
+  readonly body: string
+  /** In the form of a dialect; it is given back as it came. */
+  readonly attributes?: string | null
+  readonly delaySeconds?: number | undefined
+  readonly traceHeader?: string | null
+  readonly sender: string
+  /** Of body and attributes, as they are counted. */
+  readonly bytes: number
+}
+
+export interface Message {
+  readonly id: string
+  readonly receipt: string
+  readonly body: string
+  readonly attributes: string | null
+  readonly receiveCount: number
+  readonly sentAt: Date
+  readonly firstReceivedAt: Date
+  readonly traceHeader: string | null
+  readonly sender: string
+  /** The name of the queue that gave it up. */
+  readonly source: string | null
+}
+
+interface Sending {
+  readonly message: NewMessage
+  stored: boolean
+}
+
+/**
+ * The queues of projects. A message that was taken is on disk before its sender hears of it; it is received at least
+ * once, until whoever received it last says that he is done, it is given up to a dead-letter queue, or its time is over.
+ * The one process that has this room is the only one that changes queues: so what it knows of them is all there is.
+ */
+export class Queues implements AsyncDisposable {
+  readonly #deps: QueuesDeps
+  readonly #byProject = new Map<string, Map<string, QueueRow>>()
+  readonly #byId = new Map<string, QueueRow>()
+  readonly #bells = new Map<string, Bell>()
+  /** What the messages of each project take. */
+  readonly #stored = new Map<string, number>()
+  readonly #send: GroupCommit<Sending>
+  readonly #done: GroupCommit<Held>
+  readonly #stop = new AbortController()
+  readonly moves: Moves
+  #sweeping: Promise<void> | null = null
+  #timer: NodeJS.Timeout | null = null
+
+  constructor(deps: QueuesDeps) {
+    this.#deps = deps
+    this.#send = new GroupCommit(GROUP, async (sendings) => {
+      const stored = new Set(
+        (
+          await insertMessages(
+            deps.database.sql,
+            sendings.map(({ message }) => message),
+          )
+        ).map(({ id }) => id),
+      )
+      for (const sending of sendings) sending.stored = stored.has(sending.message.id)
+      deps.crash('afterSendCommit')
+    })
+    this.#done = new GroupCommit(GROUP, async (held) => {
+      for (const { queueId, bytes } of await deleteMessages(deps.database.sql, held)) this.#count(queueId, -bytes)
+      deps.crash('afterDeleteCommit')
+    })
+    this.moves = new Moves({ ...deps, queueOf: (id) => this.#byId.get(id) ?? null, arrived: (id) => this.#ring(id), stop: this.#stop.signal })
+  }
+
+  async start(): Promise<void> {
+    for (const row of await selectQueues(this.#deps.database.sql)) this.#know(row)
+    this.#timer = setInterval(() => this.#sweepSoon(), SWEEP_MS)
+    this.#timer.unref()
+    this.#sweepSoon()
+    await this.moves.start()
+  }
+
+  /** @throws MayflyError queue_not_found */
+  get(project: ProjectRef, name: string): QueueInfo {
+    const found = this.#byProject.get(project)?.get(name)
+    if (!found) throw new MayflyError('queue_not_found', `there is no queue ${JSON.stringify(String(name).slice(0, 100))} in this project`)
+    return found
+  }
+
+  find(project: ProjectRef, name: string): QueueInfo | null {
+    return this.#byProject.get(project)?.get(name) ?? null
+  }
+
+  /** By name. */
+  list(project: ProjectRef): readonly QueueInfo[] {
+    return [...(this.#byProject.get(project)?.values() ?? [])].toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  /** The one there is, when it is said in the same words. @throws MayflyError bad_request, queue_exists, queues_full, project_not_found */
+  async create(project: ProjectRef, name: string, settings: QueueSettings, tags: Readonly<Record<string, string>> = {}): Promise<QueueInfo> {
+    if (!isQueueName(name)) throw new MayflyError('bad_request', 'the name of a queue is 1 to 80 letters, digits, `-` and `_`')
+    const before = this.find(project, name)
+    if (before) return sameAs(before, settings)
+    this.#deps.admitSpace()
+    if ((this.#byProject.get(project)?.size ?? 0) >= this.#deps.mostQueues)
+      throw new MayflyError('queues_full', `a project has at most ${this.#deps.mostQueues} queues`)
+    this.#checkDead(project, name, settings)
+    const [row] = await insertQueue(this.#deps.database.sql, this.#deps.newId(), project, name, settings, tags)
+    if (!row) {
+      const other = this.find(project, name)
+      if (other) return sameAs(other, settings)
+      throw new MayflyError('project_not_found', `there is no project ${project}`)
+    }
+    this.#know(row)
+    return row
+  }
+
+  /** @throws MayflyError queue_not_found, bad_request */
+  async change(queue: QueueInfo, settings: QueueSettings, tags = queue.tags): Promise<void> {
+    this.#checkDead(queue.project, queue.name, settings)
+    const [changed] = await updateQueue(this.#deps.database.sql, queue.id, settings, tags)
+    if (!changed) throw new MayflyError('queue_not_found', `there is no queue ${queue.name} in this project`)
+    this.#know({ ...queue, settings, tags, modifiedAt: changed.modifiedAt })
+    this.#ring(queue.id)
+  }
+
+  /** With all that is in it. */
+  async remove(queue: QueueInfo): Promise<void> {
+    await deleteQueue(this.#deps.database.sql, queue.id)
+    this.#forget(queue)
+    await this.#empty(queue, await selectNow(this.#deps.database.sql))
+  }
+
+  /** All that was sent by now goes. */
+  async purge(queue: QueueInfo): Promise<void> {
+    await this.#empty(queue, await selectNow(this.#deps.database.sql))
+  }
+
+  depth(queue: QueueInfo): Promise<Depth> {
+    return selectDepth(this.#deps.database.sql, queue.id)
+  }
+
+  /** The first, untouched, each with the beginning of its body. */
+  peek(queue: QueueInfo, limit: number): Promise<Peeked[]> {
+    return selectMessages(this.#deps.database.sql, queue.id, limit, LIMITS.shownPayload.value)
+  }
+
+  /**
+   * Resolves when they are on disk.
+   * @returns the id of each, or why it was not taken
+   * @throws MayflyError queue_storage_full, storage_full
+   */
+  async send(queue: QueueInfo, messages: readonly Outgoing[]): Promise<string[]> {
+    this.#deps.admitSpace()
+    const bytes = messages.reduce((sum, one) => sum + one.bytes + ROW_BYTES, 0)
+    if ((this.#stored.get(queue.project) ?? 0) + bytes > this.#deps.projectBytes)
+      throw new MayflyError('queue_storage_full', `the messages of a project may take ${this.#deps.projectBytes} bytes`)
+    this.#count(queue.id, bytes)
+    const sendings = messages.map((one): Sending => {
+      const delaySeconds = one.delaySeconds ?? queue.settings.delaySeconds ?? DEFAULTS.delaySeconds
+      const { body, attributes = null, traceHeader = null, sender } = one
+      const message = {
+        queueId: queue.id,
+        id: this.#deps.newId(),
+        delaySeconds,
+        bytes: one.bytes + ROW_BYTES,
+        body: Buffer.from(body),
+        attributes: attributes === null ? null : Buffer.from(attributes),
+        traceHeader,
+        sender,
+      }
+      return { message, stored: false }
+    })
+    try {
+      await Promise.all(sendings.map((sending) => this.#send.add(sending)))
+    } catch (error) {
+      this.#count(queue.id, -bytes)
+      throw error
+    }
+    if (sendings.some(({ stored }) => !stored)) throw new MayflyError('queue_not_found', `the queue ${queue.name} was removed meanwhile`)
+    this.#ring(queue.id)
+    return sendings.map(({ message }) => message.id)
+  }
+
+  /** What is there, or what comes within `waitMs`; nothing when nobody waits for it any more. */
+  async receive(
+    queue: QueueInfo,
+    asked: { readonly most: number; readonly visibilitySeconds?: number | undefined; readonly waitMs: number },
+    signal: AbortSignal,
+  ): Promise<Message[]> {
+    const { clock, database, crash } = this.#deps
+    const until = clock.monotonic() + asked.waitMs
+    const given = AbortSignal.any([signal, this.#stop.signal])
+    for (;;) {
+      if (given.aborted) return []
+      const now = this.#byId.get(queue.id)
+      if (!now) return []
+      const rung = new AbortController()
+      const bell = this.#bell(queue.id).wait(clock, LOOK_MS, AbortSignal.any([given, rung.signal]))
+      try {
+        const rows = await receiveMessages(database.sql, {
+          queueId: queue.id,
+          most: asked.most,
+          visibilitySeconds: asked.visibilitySeconds ?? now.settings.visibilitySeconds ?? DEFAULTS.visibilitySeconds,
+          retentionSeconds: now.settings.retentionSeconds ?? DEFAULTS.retentionSeconds,
+          dead: this.#deadOf(now),
+        })
+        const dead = rows[0]?.dead ?? 0
+        if (dead > 0) this.#ring(this.#deadOf(now)?.queueId ?? '')
+        const messages = rows.flatMap((row) => (row.id === null ? [] : [this.#message(queue.id, { ...row, id: row.id })]))
+        if (messages.length > 0) {
+          crash('afterReceiveCommit')
+          return messages
+        }
+        if (dead > 0) continue
+        const left = until - clock.monotonic()
+        if (left <= 0) return []
+        const next = (await selectNextVisible(database.sql, queue.id))[0]?.ms ?? LOOK_MS
+        using _soon = clock.timer(Math.max(1, Math.min(left, next > 0 ? next : LOOK_MS, LOOK_MS)), () => rung.abort())
+        await bell
+      } finally {
+        rung.abort()
+      }
+    }
+  }
+
+  /** Resolves when that is on disk. @throws MayflyError receipt_invalid */
+  async done(queue: QueueInfo, receipt: string): Promise<void> {
+    await this.#done.add(this.#held(queue, receipt))
+  }
+
+  /** Seen again after so many seconds, 0 for at once. @throws MayflyError receipt_invalid, message_not_in_flight */
+  async hide(queue: QueueInfo, receipt: string, seconds: number): Promise<void> {
+    const [found] = await changeVisibility(this.#deps.database.sql, this.#held(queue, receipt), seconds)
+    if (!found?.inFlight) throw new MayflyError('message_not_in_flight', 'the message is not held by this receipt any more')
+    if (seconds === 0) this.#ring(queue.id)
+  }
+
+  /** A project goes; its rows went with it. */
+  async dropProject(project: ProjectRef): Promise<void> {
+    for (const queue of this.list(project)) await this.remove(queue)
+    this.#byProject.delete(project)
+    this.#stored.delete(project)
+  }
+
+  /** The queues that give up messages to this one. */
+  sourcesOf(queue: QueueInfo): readonly QueueInfo[] {
+    return this.list(queue.project as ProjectRef).filter((one) => one.settings.deadLetter?.queue === queue.name)
+  }
+
+  byId(id: string): QueueInfo | null {
+    return this.#byId.get(id) ?? null
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new MayflyError('shutting_down', 'the node is stopping'))
+    if (this.#timer) clearInterval(this.#timer)
+    await Promise.allSettled([this.#sweeping, this.#send.settled(), this.#done.settled(), this.moves.settled()])
+  }
+
+  #held(queue: QueueInfo, receipt: string): Held {
+    const held = heldBy(receipt)
+    if (held?.queueId !== queue.id) throw new MayflyError('receipt_invalid', 'this is no receipt of a message of this queue')
+    return held
+  }
+
+  #deadOf(queue: QueueInfo): { queueId: string; maxReceives: number } | null {
+    const { deadLetter } = queue.settings
+    const to = deadLetter && this.#byProject.get(queue.project)?.get(deadLetter.queue)
+    return deadLetter && to ? { queueId: to.id, maxReceives: deadLetter.maxReceives } : null
+  }
+
+  #checkDead(project: string, name: string, { deadLetter }: QueueSettings): void {
+    if (!deadLetter) return
+    const target = this.#byProject.get(project)?.get(deadLetter.queue)
+    if (!target) throw new MayflyError('queue_not_found', `the dead-letter queue ${deadLetter.queue} does not exist`)
+    const { deadLetterOf } = target.settings
+    if (target.name === name) throw new MayflyError('bad_request', 'a queue cannot be its own dead-letter queue')
+    if (deadLetterOf === 'none' || (deadLetterOf && !deadLetterOf.includes(name)))
+      throw new MayflyError('bad_request', `the queue ${target.name} does not take dead letters of ${name}`)
+  }
+
+  #message(queueId: string, row: Awaited<ReturnType<typeof receiveMessages>>[number] & { readonly id: string }): Message {
+    const { id, receiveCount, sentAt, firstReceivedAt, traceHeader, sender } = row
+    return {
+      id,
+      receipt: receiptOf({ queueId, id, receiveCount }),
+      body: row.body.toString(),
+      attributes: row.attributes?.toString() ?? null,
+      receiveCount,
+      sentAt,
+      firstReceivedAt,
+      traceHeader,
+      sender,
+      source: row.sourceId === null ? null : (this.#byId.get(row.sourceId)?.name ?? null),
+    }
+  }
+
+  #know(row: QueueRow): void {
+    let own = this.#byProject.get(row.project)
+    if (!own) {
+      own = new Map()
+      this.#byProject.set(row.project, own)
+    }
+    own.set(row.name, row)
+    this.#byId.set(row.id, row)
+  }
+
+  #forget(row: QueueRow): void {
+    this.#byProject.get(row.project)?.delete(row.name)
+    this.#byId.delete(row.id)
+    this.#ring(row.id)
+    this.#bells.delete(row.id)
+  }
+
+  #bell(queueId: string): Bell {
+    let bell = this.#bells.get(queueId)
+    if (!bell) {
+      bell = new Bell()
+      this.#bells.set(queueId, bell)
+    }
+    return bell
+  }
+
+  #ring(queueId: string): void {
+    this.#bells.get(queueId)?.ring()
+  }
+
+  #count(queueId: string, bytes: number): void {
+    const project = this.#byId.get(queueId)?.project
+    if (project !== undefined) this.#stored.set(project, Math.max(0, (this.#stored.get(project) ?? 0) + bytes))
+  }
+
+  async #empty(queue: QueueInfo, before: Date): Promise<void> {
+    for (;;) {
+      const gone = await deleteSent(this.#deps.database.sql, queue.id, before, SWEEP_BATCH)
+      this.#stored.set(queue.project, Math.max(0, (this.#stored.get(queue.project) ?? 0) - gone.bytes))
+      if (gone.messages < SWEEP_BATCH || this.#stop.signal.aborted) return
+    }
+  }
+
+  #sweepSoon(): void {
+    this.#sweeping ??= this.#sweep().finally(() => {
+      this.#sweeping = null
+    })
+  }
+
+  /** What is too old goes, and what a queue left that went itself; then what is stored is counted anew. */
+  async #sweep(): Promise<void> {
+    const { database, log } = this.#deps
+    try {
+      const now = (await selectNow(database.sql)).getTime()
+      for (const queue of [...this.#byId.values()]) {
+        if (this.#stop.signal.aborted) return
+        await this.#empty(queue, new Date(now - (queue.settings.retentionSeconds ?? DEFAULTS.retentionSeconds) * 1000))
+      }
+      const stored = new Map<string, number>()
+      for (const { queueId, bytes } of await selectStored(database.sql)) {
+        const queue = this.#byId.get(queueId)
+        if (queue) stored.set(queue.project, (stored.get(queue.project) ?? 0) + Number(bytes))
+        else for (;;) if ((await deleteSent(database.sql, queueId, new Date(now), SWEEP_BATCH)).messages < SWEEP_BATCH) break
+      }
+      for (const project of this.#byProject.keys()) this.#stored.set(project, stored.get(project) ?? 0)
+    } catch (error) {
+      if (!this.#stop.signal.aborted) log.warn({ error: (error as Error).message }, 'old messages could not be removed')
+    }
+  }
+}
+
+/** A queue is made once; made again it has to be the same. */
+function sameAs(queue: QueueInfo, settings: QueueSettings): QueueInfo {
+  for (const [name, value] of Object.entries(settings)) {
+    const has = queue.settings[name as keyof QueueSettings] ?? DEFAULTS[name as keyof typeof DEFAULTS]
+    if (JSON.stringify(has) !== JSON.stringify(value)) throw new MayflyError('queue_exists', `the queue ${queue.name} exists with another ${name}`)
+  }
+  return queue
+}

@@ -1,0 +1,53 @@
+import type { Database } from '../backends/database/database.ts'
+import type { Crash } from '../core/crash.ts'
+import type { Log } from '../core/log.ts'
+import type { Project, ProjectRef } from '../core/project.ts'
+import type { Queue } from '../invoke/index.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { Definition } from './definition.ts'
+import type { OutboxRow, Subscription } from './store.ts'
+
+/**
+ * What produces events of one kind. There are two ways, and a source has one of them or both:
+ * - what happens in a project's own database is told there, in the transaction of its cause, to whoever `subscribes`, and
+ *   brought to the queue by the relay, which asks `eventFor` what each function gets;
+ * - what happens elsewhere is found by a pump that the source opens.
+ * Each passes the suite of `source-conformance.ts`, and is named in `sources.ts`.
+ */
+export interface EventSource<K extends Definition['kind'] = Definition['kind']> {
+  readonly kind: K
+  /** What the project's own database has to know of a trigger. */
+  readonly subscribes?: (triggerId: string, definition: DefinitionOf<K>) => readonly Omit<Subscription, 'kind' | 'triggerId'>[]
+  /** What the function of a trigger gets of an event that was told to it; null when it waits for others. */
+  readonly eventFor?: (row: OutboxRow, definition: DefinitionOf<K>, context: EventContext) => unknown
+  readonly open?: (host: SourceHost) => Pump
+}
+
+export type DefinitionOf<K extends Definition['kind']> = Extract<Definition, { readonly kind: K }>
+
+export interface EventContext {
+  readonly region: string
+  readonly projectRef: string
+  readonly triggerId: string
+}
+
+/** What a source that looks for its events by itself is given. Triggers of its kind are in `mayfly.trigger` of the control database. */
+export interface SourceHost {
+  readonly control: Database
+  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere'>
+  readonly project: (ref: ProjectRef) => Project | null
+  readonly newId: () => string
+  readonly region: string
+  readonly crash: Crash
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** Looks for the events of one source, in all projects. Several may look at once, in several processes: each event is taken by one. */
+export interface Pump extends AsyncDisposable {
+  /**
+   * Takes what there is now. Whoever calls it calls again, after a pause, when it throws: nothing is lost by that.
+   * @returns after how many milliseconds it has to look again; earlier when it is rung for
+   */
+  pass(signal: AbortSignal): Promise<number>
+}

@@ -1,0 +1,13 @@
+import type { EventSource } from '../event-source.ts'
+import { matches, objectEventOf } from '../match.ts'
+import { s3Event } from '../s3-event.ts'
+
+/** Objects of a bucket that come or go: storage tells of them as it commits. */
+export const objectSource: EventSource<'object'> = {
+  kind: 'object',
+  subscribes: (_, { object }) => [{ source: object.bucket, events: object.events }],
+  eventFor: (row, definition, context) => {
+    const event = objectEventOf(row)
+    return event && matches(definition, event) ? s3Event(event, context) : null
+  },
+}

@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import path from 'node:path'
+import { spawn } from 'node:child_process'
+import { after, before, describe, it } from 'node:test'
+import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { manage } from './photos.ts'
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+const until = async (what: () => boolean | Promise<boolean>, ms = 60_000) => {
+  for (const end = Date.now() + ms; Date.now() < end; await pause(100)) if (await what()) return
+  assert.fail('it did not come to that')
+}
+
+/** Every step of an entry at which something is written, or about to be. */
+const POINTS = [
+  'beforeEnqueueCommit',
+  'afterEnqueueCommit',
+  'beforeLease',
+  'afterLease',
+  'duringRun',
+  'afterRunBeforeSettle',
+  'beforeAckCommit',
+  'afterAckCommit',
+  'beforeRetryCommit',
+  'afterRetryCommit',
+  'beforeBuryCommit',
+  'afterBuryCommit',
+  'afterWebhookBeforeSettle',
+] as const
+
+interface Life {
+  readonly status: string
+  readonly attempts: readonly { readonly attempt: number; readonly outcome: string; readonly errorType?: string; readonly nextAt?: string }[]
+  readonly destination: { readonly kind: string; readonly target: string } | null
+  readonly result: { readonly payload: unknown } | null
+}
+
+describe('the life of a queued invocation', () => {
+  const folder = makeFolder()
+  const data = path.join(folder, 'data')
+  const point = path.join(folder, 'point')
+  const SECRET = `whsec_${Buffer.from('twenty-four bytes or more').toString('base64')}`
+  const told = new Map<string, boolean>()
+  const receiver = createServer(async (request, response) => {
+    const body = Buffer.concat(await request.toArray())
+    const { 'webhook-id': id = '', 'webhook-timestamp': at = '', 'webhook-signature': signature = '' } = request.headers as Record<string, string>
+    const key = Buffer.from(SECRET.slice('whsec_'.length), 'base64')
+    const isSigned = signature === `v1,${createHmac('sha256', key).update(`${id}.${at}.${body}`).digest('base64')}`
+    const { requestContext } = JSON.parse(String(body)) as { requestContext: { requestId: string } }
+    told.set(requestContext.requestId, isSigned)
+    response.writeHead(200).end()
+  })
+  let origin = ''
+  let node: RunningMayfly
+  const start = () => startMayfly(data, ['--empty', '--invoke-webhook-origins', origin], { MAYFLY_TEST_CRASH_AT: point })
+  const cli = <T>(...args: string[]): T => {
+    const { code, stdout, stderr } = mayfly([...args, '--json', '--data', data])
+    assert.equal(code, 0, stderr)
+    return JSON.parse(stdout) as T
+  }
+  const deploy = (name: string, code: string, async: object) => {
+    const at = path.join(folder, name)
+    mkdirSync(at, { recursive: true })
+    writeFileSync(path.join(at, 'index.mjs'), code)
+    writeFileSync(path.join(at, 'mayfly.json'), JSON.stringify({ name, async }))
+    const { code: exit, stderr } = mayfly(['deploy', at, '--data', data])
+    assert.equal(exit, 0, stderr)
+  }
+  const send = (name: string, event: unknown, ...args: string[]) =>
+    cli<{ invocation: string; duplicate?: boolean }>('invoke', name, '--async', '--data', JSON.stringify(event), ...args)
+  const life = (id: string) => cli<Life>('invocation', id)
+  const letters = (...args: string[]) => cli<{ deadLetters: { id: string; errorType: string; function: string }[] }>('dlq', 'ls', ...args).deadLetters
+
+  before(async () => {
+    receiver.listen(0, '127.0.0.1')
+    await once(receiver, 'listening')
+    origin = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`
+    node = await start()
+  })
+  after(async () => {
+    await node?.stop()
+    receiver.close()
+    removeFolder(folder)
+  })
+
+  it('is told by id, with attempts, result and destination; a key is one event; a pause loses nothing', async () => {
+    mayfly(['secrets', 'set', `HOOK=${SECRET}`, '--data', data])
+    deploy(
+      'twice',
+      "export const handler = async (event, context) => { if (event.fails && !globalThis.tried) { globalThis.tried = true; throw new TypeError('first') } return { got: event.n } }",
+      {
+        maxAttempts: 3,
+        retryAfter: 0,
+        keepResult: 600,
+        rate: 100,
+        parallelism: 2,
+        orderBy: 'key',
+        onSuccess: { webhook: `${origin}/hook`, secret: 'HOOK' },
+      },
+    )
+    const tail = spawn(process.execPath, [path.join(ROOT, 'bin', 'mayfly.js'), 'events', 'tail', 'twice', '--json', '--data', data], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let heard = ''
+    tail.stdout.on('data', (chunk: Buffer) => {
+      heard += String(chunk)
+    })
+    // Its connection is there when something is told: so it is asked until then.
+    await until(() => {
+      send('twice', { n: 0 })
+      return heard.includes('queued')
+    })
+    mayfly(['pause', 'twice', '--data', data])
+    const first = send('twice', { n: 1, fails: true, key: 'a' }, '--idempotency-key', 'k1')
+    assert.deepEqual(send('twice', { n: 1, fails: true, key: 'a' }, '--idempotency-key', 'k1'), { invocation: first.invocation, duplicate: true })
+    const second = send('twice', { n: 2, key: 'a' })
+    assert.deepEqual([life(first.invocation).status, life(second.invocation).status], ['paused', 'paused'])
+    assert.ok((await manage<{ pausedAt: string | null }>(data, '/api/v1/projects/demo/functions/twice/queue')).pausedAt)
+    assert.deepEqual(
+      cli<{ entries: { state: string }[] }>('queue', 'twice', '--state', 'paused').entries.map(({ state }) => state),
+      ['paused', 'paused'],
+    )
+    assert.match(mayfly(['resume', 'twice', '--data', data]).stdout, /go on/)
+    await until(() => life(second.invocation).status === 'succeeded' && told.has(second.invocation))
+    const { status, attempts, destination, result } = life(first.invocation)
+    assert.deepEqual(
+      [status, attempts.map(({ outcome }) => outcome), attempts[0]?.errorType, result?.payload],
+      ['succeeded', ['error', 'ok'], 'TypeError', { got: 1 }],
+    )
+    assert.deepEqual([destination?.kind, destination?.target, told.get(first.invocation)], ['webhook', `${origin}/hook`, true])
+    await until(() => heard.includes(`"invocation":"${first.invocation}","function":"twice","what":"failed"`))
+    tail.kill()
+    const none = mayfly(['invocation', '00000000-0000-4000-8000-000000000000', '--json', '--data', data])
+    assert.equal(none.code, 5)
+    assert.match(none.stderr + none.stdout, /invocation_not_found|nothing is known/)
+  })
+  it('makes dead letters of what never succeeds, which are shown, exported, sent again with another event, all at once, and dropped', async () => {
+    deploy('picky', "export const handler = async (event) => { if (event.n !== 'good') throw new RangeError('bad'); return 'fine' }", { maxAttempts: 1 })
+    for (const n of [1, 2, 3]) send('picky', { n })
+    await until(() => letters('picky').length === 3)
+    assert.equal(letters('picky', '--error', 'TypeError').length, 0)
+    const [one] = letters('picky', '--error', 'RangeError', '--reason', 'attempts')
+    assert.match(cli<{ payload: string }>('dlq', 'show', one?.id ?? '').payload, /^\{"n":\d\}$/)
+    assert.equal(mayfly(['dlq', 'export', 'picky', '--data', data]).stdout.trim().split('\n').length, 3)
+    const { invocation } = cli<{ invocation: string }>('dlq', 'replay', one?.id ?? '', '--event', '{"n":"good"}')
+    await until(() => life(invocation).status === 'succeeded')
+    assert.deepEqual(cli('dlq', 'replay', '--all', 'picky'), { replayed: 2, stayed: 0 })
+    await until(() => letters('picky').length === 2)
+    assert.deepEqual(cli('dlq', 'drop', '--all', 'picky'), { removed: 2 })
+    assert.deepEqual(letters('picky'), [])
+  })
+  it('loses nothing that was acknowledged, and counts each run once, over kill -9 at every step', async () => {
+    deploy('steps', "export const handler = async (event) => { if (event.dies) throw new Error('as asked'); return event.n }", {
+      maxAttempts: 2,
+      retryAfter: 0,
+      onSuccess: { webhook: `${origin}/hook`, secret: 'HOOK' },
+    })
+    const sent: { id: string; dies: boolean }[] = []
+    for (const name of POINTS) {
+      const pid = node.pid()
+      const dies = /Retry|Bury/.test(name)
+      // The sender of what is paused is answered before the node dies: that is of no use where it dies before it can answer.
+      const isOfEnqueue = name.includes('Enqueue')
+      if (isOfEnqueue) writeFileSync(point, name)
+      else mayfly(['pause', 'steps', '--data', data])
+      const reply = mayfly(['invoke', 'steps', '--async', '--data', JSON.stringify({ n: name, dies }), '--json', '--data', data])
+      if (reply.code === 0) sent.push({ id: (JSON.parse(reply.stdout) as { invocation: string }).invocation, dies })
+      else assert.ok(isOfEnqueue, reply.stderr)
+      if (!isOfEnqueue) {
+        writeFileSync(point, name)
+        mayfly(['resume', 'steps', '--data', data])
+      }
+      await until(() => {
+        try {
+          process.kill(pid, 0)
+          return false
+        } catch {
+          return true
+        }
+      })
+      writeFileSync(point, '')
+      assert.match(node.stderr(), new RegExp(`^crash point ${name}$`, 'm'), 'it died there and not elsewhere')
+      await node.ended()
+      node = await start()
+      mayfly(['resume', 'steps', '--data', data])
+    }
+    assert.ok(sent.length >= POINTS.length - 2, 'all but those whose commit was never told')
+    const dead = new Set<string>()
+    await until(() => {
+      for (const { id } of letters('steps')) dead.add(id)
+      return sent.every(({ id, dies }) => (dies ? dead.has(id) : told.has(id) && life(id).status === 'succeeded'))
+    })
+    const { invocations } = await manage<{ invocations: { id: string; attempt: number }[] }>(
+      data,
+      '/api/v1/projects/demo/functions/steps/invocations?limit=1000',
+    )
+    assert.equal(new Set(invocations.map(({ id, attempt }) => `${id}/${attempt}`)).size, invocations.length)
+    const { usage } = cli<{ usage: { functionName: string; executions: number; cut: number }[] }>('usage')
+    const all = usage.filter(({ functionName }) => functionName === 'steps').reduce((sum, one) => sum + one.executions + one.cut, 0)
+    assert.equal(all, invocations.length, 'the sum of the executions is the bill')
+  })
+})
