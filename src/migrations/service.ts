@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { type Difference, difference } from '../backends/database/compare.ts'
-import { DatabaseError, type Databases } from '../backends/database/database.ts'
+import { DatabaseError, type Databases, SHADOW } from '../backends/database/database.ts'
 import { quoteIdentifier } from '../backends/database/postgres.ts'
 import { SqlSession } from '../backends/database/sql-session.ts'
 import { MayflyError } from '../core/errors.ts'
@@ -222,7 +222,7 @@ export class Migrations {
 }
 
 /** A name that no project can have, and short: a socket's path ends soon. */
-const shadowOf = (ref: string) => `shadow_${createHash('sha256').update(ref).digest('hex').slice(0, 8)}`
+const shadowOf = (ref: string) => `${SHADOW}${createHash('sha256').update(ref).digest('hex').slice(0, 8)}`
 
 export function statusOf(wanted: readonly WantedMigration[], rows: readonly AppliedRow[]): MigrationStatus[] {
   const applied = new Map(rows.map((row) => [row.name, row]))
