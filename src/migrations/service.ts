@@ -7,9 +7,23 @@ import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { RULES } from './lint/store.ts'
 import { lineAt, NO_TRANSACTION, parseScript, type Script, ScriptError, type Statement } from './script.ts'
-import { type AppliedRow, beOwner, begin, commit, drop, forgetApplied, lockMigrations, makePublic, noteApplied, ownedBy, selectApplied } from './store.ts'
+import {
+  type AppliedRow,
+  beOwner,
+  begin,
+  commit,
+  drop,
+  dropPolicy,
+  forgetApplied,
+  lockMigrations,
+  makePublic,
+  noteApplied,
+  ownedBy,
+  ownPolicies,
+  selectApplied,
+} from './store.ts'
 
-/** What lies in them is the node's: it makes policies there by itself, as for the buckets of a project file. */
+/** What lies in them is the node's, but for policies that the owner makes on buckets and objects. */
 const NODE_SCHEMAS = ['auth', 'storage', 'realtime', 'mayfly']
 
 /** active_sql_transaction: what PostgreSQL does outside of transactions only. */
@@ -113,6 +127,7 @@ export class Migrations {
     await this.#alone(ref, async () => {
       await using session = await this.#session(ref)
       await begin(session)
+      for (const { name, table } of (await ownPolicies(session)).rows) await dropPolicy(session, quoteIdentifier(String(name)), quoteIdentifier(String(table)))
       for (const { kind, name } of (await ownedBy(session)).rows) await drop(session, String(kind), quoteIdentifier(String(name)))
       await makePublic(session)
       await forgetApplied(session)

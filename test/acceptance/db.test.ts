@@ -218,17 +218,29 @@ describe('tables as code', () => {
     assert.match(db('diff').stdout, /nothing else/)
     const owner = await ownerOf(node.data, node.ready.project.ref)
     try {
+      // What apps that come from elsewhere have in their migrations.
+      await owner.query(
+        `create policy "own folder" on storage.objects for all to authenticated using (bucket_id = 'open' and (storage.foldername(name))[1] = auth.uid()::text)`,
+      )
       await owner.query(
         'alter table todos add column done boolean not null default false; create index on todos (done); create policy own on todos for update to authenticated using (done) with check (true); create view open as select id from todos where not done; grant select on open to anon',
       )
       const shown = db('diff')
       assert.match(shown.stdout, /ADD COLUMN "done" boolean/, shown.stderr)
+      assert.match(shown.stdout, /CREATE POLICY "own folder" ON "storage"\."objects"/)
       assert.match(db('diff', '--file', 'By hand').stdout, /0201_by_hand\.sql/)
-      await owner.query('drop view open; alter table todos drop column done cascade')
+      await owner.query('drop policy "own folder" on storage.objects; drop view open; alter table todos drop column done cascade')
       assert.match(db('diff').stdout, /This takes rows away|DROP|ADD COLUMN/i)
       assert.equal(db('up').code, 0)
       const { rows } = await owner.query("select count(*)::int as count from pg_policies where tablename = 'todos'")
       assert.deepEqual(rows, [{ count: 2 }])
+      // By hand, as well: each is one statement of the same role.
+      const typed = (sql: string) => mayfly(['db', 'psql', '--data', node.data, '-c', sql])
+      const made = typed('create policy typed on storage.buckets for select to anon using (true)')
+      assert.equal(made.code, 0, made.stderr)
+      assert.match(made.stdout, /CREATE POLICY/)
+      assert.equal(typed('drop policy typed on storage.buckets').code, 0)
+      assert.match(typed('alter table storage.objects disable row level security').stderr, /take policies, and no other change/)
     } finally {
       await owner.end()
     }
@@ -237,6 +249,7 @@ describe('tables as code', () => {
     const dump = mayfly(['db', 'dump', '--data', node.data]).stdout
     assert.match(dump, /CREATE TABLE "public"\."todos"/)
     assert.doesNotMatch(dump, /mayfly: open/)
+    assert.match(dump, /CREATE POLICY "own folder"/)
     assert.equal((await post('/reset', { project: node.ready.project.ref })).status, 200)
     assert.equal((await post('/seed', { name: 'dump.sql', sql: dump })).status, 200)
     assert.equal(mayfly(['db', 'dump', '--data', node.data]).stdout, dump, 'a dump makes what it was made of')
