@@ -173,7 +173,8 @@ describe('tables as code', () => {
     assert.equal((await serviceOf(node.ready).from('killed').select()).error?.code, 'PGRST205')
     write('0200_killed.sql', 'create table killed (id int primary key);\n')
     assert.equal(db('up').code, 0)
-    assert.deepEqual((await serviceOf(node.ready).from('killed').select()).data, [])
+    const { data, error } = await serviceOf(node.ready).from('killed').select()
+    assert.deepEqual(data, [], JSON.stringify(error))
   })
 
   it('begins again where that is meant, with rows to begin with', async () => {
@@ -253,6 +254,47 @@ describe('tables as code', () => {
     assert.equal((await post('/reset', { project: node.ready.project.ref })).status, 200)
     assert.equal((await post('/seed', { name: 'dump.sql', sql: dump })).status, 200)
     assert.equal(mayfly(['db', 'dump', '--data', node.data]).stdout, dump, 'a dump makes what it was made of')
+  })
+
+  it('carries rows into a database that has the tables', async () => {
+    const owner = await ownerOf(node.data, node.ready.project.ref)
+    const file = path.join(folder, 'rows.sql')
+    const dump = (...args: string[]) => mayfly(['db', 'dump', '--data', node.data, ...args])
+    try {
+      // By their names the first would come first.
+      await owner.query(`
+        create table "z Lists" (id int primary key, name text);
+        create table a_items (id int generated always as identity primary key, list int not null references "z Lists", twice int generated always as (list * 2) stored, text text);
+        insert into "z Lists" values (7, 'tab\there, \\ there,\nand an end:\n\\.\n'), (8, null), (9, '한글');
+        insert into a_items (list, text) values (7, ''), (9, '\\N')`)
+      const rows = async () => [
+        (await owner.query('select * from "z Lists" order by id')).rows,
+        (await owner.query('select * from a_items order by id')).rows,
+        (await owner.query('select count(*)::int as count from todos')).rows,
+      ]
+      const before = await rows()
+      const dumped = dump('--data-only', '-o', file)
+      assert.equal(dumped.code, 0, dumped.stderr)
+      const text = readFileSync(file, 'utf8')
+      assert.equal(dump('--data-only').stdout, text)
+      assert.match(
+        dump('--with-data').stdout,
+        /CREATE TABLE "public"\."a_items"[\s\S]*copy public\."z Lists" \(id, name\) from stdin;\n[\s\S]*copy public\.a_items/,
+      )
+      assert.doesNotMatch(text, /CREATE|copy (auth|storage|mayfly)\./)
+      await owner.query('truncate "z Lists", a_items, todos restart identity cascade')
+      const loaded = mayfly(['db', 'psql', '--data', node.data, '-f', file])
+      assert.equal(loaded.code, 0, loaded.stderr)
+      assert.deepEqual(await rows(), before)
+      assert.deepEqual((await owner.query(`insert into a_items (list) values (8) returning id`)).rows, [{ id: 3 }])
+      // All of it or nothing: these rows are there.
+      assert.equal(mayfly(['db', 'psql', '--data', node.data, '-f', file]).code, 1)
+      assert.equal((await owner.query('select from a_items')).rowCount, 3)
+      await owner.query('drop table a_items, "z Lists"')
+    } finally {
+      await owner.end()
+    }
+    assert.equal(dump('--data-only', '--json').code, 2)
   })
 
   it('finds what is unsafe, says why and how to mend it', () => {
