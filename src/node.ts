@@ -348,7 +348,9 @@ export class RunningNode implements AsyncDisposable {
       }),
     )
     const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
-    const ownPorts = opening.use(new OwnPorts({ database: databases.control, gateway: () => gateway as Gateway, host: settings.host, tls: tlsOf(config), log }))
+    const ownPorts = opening.use(
+      new OwnPorts({ database: databases.control, gateway: () => gateway as Gateway, host: settings.host, tls: tlsOf(config), clock, log }),
+    )
     const projects: Projects = new Projects({
       databases,
       sealer,
