@@ -1,5 +1,6 @@
 import { MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
+import type { ProjectRef } from '../../core/project.ts'
 import { eventContent, eventReply } from '../../invoke/index.ts'
 import { within } from '../../lib/within.ts'
 import { lambdaRecord, type Message, QUEUE_DEFAULTS, type QueueInfo } from '../../queues/index.ts'
@@ -71,8 +72,10 @@ class Batch implements Disposable {
   /** Seen again when its queue says so, or at once. */
   async giveBack({ message }: Held, when: 'later' | 'now'): Promise<void> {
     this.held.delete(message.id)
-    const own = this.queue.settings.visibilitySeconds ?? QUEUE_DEFAULTS.visibilitySeconds
-    if (when === 'later' && own >= this.hiddenSeconds) return
+    // As it is by now: a poll is long.
+    const { settings } = this.#host.queues.find(this.queue.project as ProjectRef, this.queue.name) ?? this.queue
+    const own = settings.visibilitySeconds ?? QUEUE_DEFAULTS.visibilitySeconds
+    if (when === 'later' && own === this.hiddenSeconds) return
     await this.#hide(message, when === 'now' ? 0 : own)
   }
 
