@@ -1,3 +1,3 @@
 export { SqsError } from './dialects/sqs/errors.ts'
-export { type Message, Queues, type QueueInfo } from './service.ts'
+export { type Message, type Outgoing, Queues, type QueueInfo, type Sent } from './service.ts'
 export { isQueueName, type QueueSettings } from './settings.ts'
