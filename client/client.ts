@@ -138,6 +138,8 @@ export interface DeadLetter {
   readonly enqueuedAt: string
   readonly deadAt: string
   readonly payloadBytes: number
+  /** The queue that was to be told. */
+  readonly queue?: string
 }
 export interface LogLine {
   readonly seq: string

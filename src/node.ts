@@ -256,6 +256,19 @@ export class RunningNode implements AsyncDisposable {
     }, SWEEP_MS)
     sweeper.unref()
     opening.defer(() => clearInterval(sweeper))
+    const queues = opening.use(
+      new Queues({
+        database: databases.control,
+        admitSpace: () => disk.admit('data'),
+        projectBytes: config.queues.projectMb * MiB,
+        mostQueues: config.queues.perProject,
+        newId: host.newId,
+        crash: host.crash,
+        clock,
+        log,
+      }),
+    )
+
     const queue: Queue = opening.use(
       new Queue({
         database: databases.control,
@@ -288,22 +301,11 @@ export class RunningNode implements AsyncDisposable {
           now: () => clock.now(),
         },
         destinationsOf: destinationsOf({ functions, settings: room.settings, region: REGION }),
+        queues,
         newId: host.newId,
         crash: host.crash,
         clock,
         random: randomFraction,
-        log,
-      }),
-    )
-    const queues = opening.use(
-      new Queues({
-        database: databases.control,
-        admitSpace: () => disk.admit('data'),
-        projectBytes: config.queues.projectMb * MiB,
-        mostQueues: config.queues.perProject,
-        newId: host.newId,
-        crash: host.crash,
-        clock,
         log,
       }),
     )

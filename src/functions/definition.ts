@@ -77,12 +77,13 @@ const ORDER_RULE = 'must be a path of at most 16 names such as `detail.customer`
 const destinationSchema = z.union(
   [
     z.strictObject({ function: z.string().regex(/^[a-zA-Z0-9_-]{1,64}(:[a-zA-Z0-9_$-]{1,128})?$/) }),
+    z.strictObject({ queue: z.string().regex(/^[a-zA-Z0-9_-]{1,80}$/) }),
     z.strictObject({
       webhook: z.string().max(2_048).refine(isWebhookUrl),
       secret: z.string().refine(isSecretName),
     }),
   ],
-  { error: 'must be {"function": "name"} or {"webhook": "https://…", "secret": "NAME"}, the name of a secret of the project that signs it' },
+  { error: 'must be {"function": "name"}, {"queue": "name"} or {"webhook": "https://…", "secret": "NAME"}, the name of a secret of the project that signs it' },
 )
 
 function isWebhookUrl(text: string): boolean {

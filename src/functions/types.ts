@@ -57,7 +57,7 @@ export interface AsyncSettings {
 }
 
 /** Who is told how a queued call ended: a function of the project, or an address, with the name of the secret that signs. */
-export type DestinationSpec = { readonly function: string } | { readonly webhook: string; readonly secret: string }
+export type DestinationSpec = { readonly function: string } | { readonly queue: string } | { readonly webhook: string; readonly secret: string }
 
 /** How a function's log is written. Null: as Lambda does by default. */
 export interface Logging {

@@ -1,11 +1,20 @@
+import type { Tx } from '../backends/database/database.ts'
+import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { ProjectRef } from '../core/project.ts'
-import { type DestinationSpec, type FunctionSettings, type FunctionsService, functionArn } from '../functions/index.ts'
+import { ACCOUNT_ID, type DestinationSpec, type FunctionSettings, type FunctionsService, functionArn } from '../functions/index.ts'
+import type { Outgoing, Queues, Sent } from '../queues/index.ts'
 import type { NewEntry, StillBorn, Webhook } from './store.ts'
 import { addressId } from './webhooks.ts'
 
 /** Who is told how calls from the queue end. */
-export type Target = FunctionTarget | (Webhook & { readonly of: string })
+export type Target = FunctionTarget | QueueTarget | (Webhook & { readonly of: string })
+
+/** A queue of the project, by its name; `of` is the function whose calls it hears of. */
+export interface QueueTarget {
+  readonly queue: string
+  readonly of: string
+}
 
 export interface FunctionTarget {
   /** Null when it is gone by now. */
@@ -25,6 +34,8 @@ export interface Destinations {
 
 export type DestinationsOf = (project: ProjectRef, functionName: string, qualifier: string | null) => Promise<Destinations | null>
 
+export type QueuesOf = Pick<Queues, 'get' | 'find' | 'sendIn'>
+
 export interface DestinationsDeps {
   readonly functions: Pick<FunctionsService, 'find' | 'resolve'>
   readonly settings: Pick<FunctionSettings, 'eventInvokeOf' | 'mayLoop'>
@@ -37,11 +48,13 @@ export function destinationsOf({ functions, settings, region }: DestinationsDeps
     const functionId = (await functions.find(project, functionName, qualifier))?.id ?? null
     return { functionId, functionName, qualifier, mayLoop: functionId !== null && (await settings.mayLoop(project, functionName)) }
   }
-  const byArn = async (project: ProjectRef, arn: string): Promise<Target | null> => {
-    const [, , , , , kind, functionName, qualifier = null] = arn.split(':')
+  const byArn = async (project: ProjectRef, of: string, arn: string): Promise<Target | null> => {
+    const [, , service, where, account, kind, functionName, qualifier = null] = arn.split(':')
+    if (service === 'sqs') return kind !== undefined && where === region && account === ACCOUNT_ID ? { of, queue: kind } : null
     return kind === 'function' && functionName !== undefined ? await functionTarget(project, functionName, qualifier) : null
   }
   const bySpec = async (project: ProjectRef, of: string, spec: DestinationSpec): Promise<Target> => {
+    if ('queue' in spec) return { of, queue: spec.queue }
     if ('webhook' in spec) return { of, url: spec.webhook, secret: spec.secret }
     const [functionName = '', qualifier = null] = spec.function.split(':')
     return await functionTarget(project, functionName, qualifier)
@@ -54,7 +67,7 @@ export function destinationsOf({ functions, settings, region }: DestinationsDeps
       () => null,
     )
     const target = async (arn: string | null, spec: DestinationSpec | undefined) =>
-      arn !== null ? await byArn(project, arn) : spec === undefined ? null : await bySpec(project, functionName, spec)
+      arn !== null ? await byArn(project, functionName, arn) : spec === undefined ? null : await bySpec(project, functionName, spec)
     const onSuccess = await target(set?.onSuccess ?? null, own?.onSuccess)
     const onFailure = await target(set?.onFailure ?? null, own?.onFailure)
     return onSuccess === null && onFailure === null ? null : { functionArn: functionArn(region, functionName, qualifier ?? '$LATEST'), onSuccess, onFailure }
@@ -64,7 +77,9 @@ export function destinationsOf({ functions, settings, region }: DestinationsDeps
 export const namedTarget = (target: Target): { kind: string; target: string } =>
   'url' in target
     ? { kind: 'webhook', target: target.url }
-    : { kind: 'function', target: target.qualifier === null ? target.functionName : `${target.functionName}:${target.qualifier}` }
+    : 'queue' in target
+      ? { kind: 'queue', target: target.queue }
+      : { kind: 'function', target: target.qualifier === null ? target.functionName : `${target.functionName}:${target.qualifier}` }
 
 export interface Told {
   readonly functionArn: string
@@ -108,9 +123,36 @@ function asJson(bytes: Uint8Array): string {
   }
 }
 
+/**
+ * Puts the record into a queue, in the transaction that ends the call; one that is too long for it goes without the response.
+ * What cannot be told is a letter, and nothing was written.
+ */
+export async function toQueue(
+  tx: Tx,
+  queues: QueuesOf,
+  { queue, of }: QueueTarget,
+  from: { readonly id: string; readonly project: string },
+  told: Told,
+): Promise<Sent | { readonly letter: StillBorn }> {
+  const bodies = [destinationRecord(told), ...(told.response === null ? [] : [destinationRecord({ ...told, response: null })])]
+  for (const [at, payload] of bodies.entries())
+    try {
+      return await queues.sendIn(tx, queues.get(from.project as ProjectRef, queue), messageOf(payload, of))
+    } catch (error) {
+      if (!(error instanceof MayflyError)) throw error
+      if (error.code === 'payload_too_large' && at < bodies.length - 1) continue
+      const { code: errorType, message: errorMessage } = error
+      return { letter: { ...from, functionName: of, payload, queue, reason: 'destination', errorType, errorMessage } }
+    }
+  throw new Error('unreachable: the last body is sent or a letter')
+}
+
+/** As one that the function itself sent. */
+export const messageOf = (payload: Uint8Array, of: string): Outgoing => ({ body: Buffer.from(payload).toString(), sender: of, bytes: payload.length })
+
 /** An entry that tells the target, or the letter that is left of it when that cannot be. */
 export function deliveryOf(
-  target: Target,
+  target: Exclude<Target, QueueTarget>,
   from: { readonly id: string; readonly project: string; readonly traceId: string | null; readonly depth: number },
   told: Told,
 ): { readonly entry: NewEntry } | { readonly letter: StillBorn } {

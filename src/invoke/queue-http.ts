@@ -228,6 +228,7 @@ const shownLetter = (letter: DeadLetter) => ({
   deadAt: letter.deadAt.toISOString(),
   payloadBytes: letter.payloadBytes,
   ...(letter.url === null ? {} : { webhook: letter.url }),
+  ...(letter.queue === null ? {} : { queue: letter.queue }),
 })
 
 function shownWithPayload(letter: DeadLetter & { readonly payload: Buffer }) {

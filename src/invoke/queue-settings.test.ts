@@ -14,6 +14,7 @@ import { systemClock } from '../lib/clock.ts'
 import { ANY } from './letters/service.ts'
 import { shownLife } from './lives/shown.ts'
 import { Queue, type QueueDeps } from './queue.ts'
+import { NO_QUEUES } from './queues-fixture.ts'
 import type { Outcome } from './service.ts'
 import type { Tries } from './settling.ts'
 import { leaseDue, type NewEntry, selectWaitingFunctions } from './store.ts'
@@ -53,6 +54,7 @@ describe('what a function says of its queued calls', () => {
       deadLetterDays: 14,
       triesOf: async () => ({ ...UNSAID, retryAfter: 0, ...own }),
       destinationsOf: async () => null,
+      queues: NO_QUEUES,
       webhooks: { fetch: () => Promise.reject(new Error('nobody is told here')), secretOf: async () => null, now: () => systemClock.now() },
       newId: randomUUID,
       crash: noCrash,

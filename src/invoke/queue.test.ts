@@ -9,8 +9,10 @@ import { LIMITS } from '../core/limits.ts'
 import { silentLog } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { systemClock } from '../lib/clock.ts'
+import { Queues } from '../queues/index.ts'
 import { ANY } from './letters/service.ts'
 import { Queue, type QueueDeps } from './queue.ts'
+import { NO_QUEUES } from './queues-fixture.ts'
 import type { Invocation, Outcome } from './service.ts'
 import { leaseDue, retryEntry } from './store.ts'
 
@@ -53,6 +55,7 @@ describe('Queue', () => {
       deadLetterDays: 14,
       triesOf: async () => ({ maxAttempts: null, maxAgeSeconds: null }),
       destinationsOf: async () => null,
+      queues: NO_QUEUES,
       webhooks: NO_WEBHOOKS,
       newId: randomUUID,
       crash: noCrash,
@@ -633,6 +636,45 @@ describe('Queue', () => {
         'payload_too_large',
       ],
     ]
+    it('keep what a queue that is not there was to be told as a letter, which stays when it is sent again until the queue comes', async () => {
+      const { queue } = openTelling({ destinationsOf: to({ onSuccess: { of: 'f', queue: 'mail' } }) })
+      await queue.start()
+      const entry = entryOf({ n: 1 })
+      await queue.enqueue(entry)
+      await until(async () => (await queue.letters.list(DEMO, ANY, 10)).length === 1)
+      const [letter] = await queue.letters.list(DEMO, ANY, 10)
+      assert.deepEqual([letter?.functionName, letter?.queue, letter?.reason, letter?.errorType], ['f', 'mail', 'destination', 'queue_not_found'])
+      const there = async () => entry.functionId
+      assert.deepEqual(await queue.letters.replayMany(DEMO, ANY, 10, there), { replayed: 0, stayed: 1 })
+      await assert.rejects(queue.letters.replay(DEMO, letter?.id ?? '', there), { code: 'queue_not_found' })
+      await using queues = new Queues({
+        database: databases.control,
+        admitSpace: () => {},
+        projectBytes: LIMITS.queueBytes.value,
+        mostQueues: 1,
+        newId: randomUUID,
+        crash: noCrash,
+        clock: systemClock,
+        log: silentLog,
+      })
+      await queues.start()
+      await databases.control.sql`insert into mayfly.project (id, ref, name, state, data_key) values (${randomUUID()}, 'demo', 'demo', 'active', '')`
+      const mail = await queues.create(DEMO, 'mail', { maxMessageBytes: 1_024 })
+      const next = openTelling({ destinationsOf: to({ onSuccess: { of: 'f', queue: 'mail' } }), queues })
+      assert.deepEqual(await next.queue.letters.replayMany(DEMO, ANY, 10, there), { replayed: 1, stayed: 0 })
+      assert.deepEqual(await next.queue.letters.list(DEMO, ANY, 10), [])
+      const receive = () => queues.receive(mail, { most: 10, waitMs: 10_000 }, new AbortController().signal)
+      const [message] = await receive()
+      assert.partialDeepStrictEqual(JSON.parse(message?.body ?? ''), {
+        requestContext: { requestId: entry.id, condition: 'Success' },
+        requestPayload: { n: 1 },
+      })
+      assert.equal(message?.sender, 'f')
+      // What is too long for the queue, even without a response.
+      await next.queue.start()
+      await next.queue.enqueue(entryOf({ long: 'x'.repeat(1_024) }))
+      await until(async () => (await next.queue.letters.list(DEMO, ANY, 10))[0]?.errorType === 'payload_too_large')
+    })
     for (const [what, changes, entry, reason, error] of untold)
       it(`leave a dead letter of the record when who is to be told ${what}`, async () => {
         const { queue, got } = openTelling(changes)

@@ -126,6 +126,7 @@ export class Queue implements AsyncDisposable {
     })
     this.letters = new Letters({
       database: deps.database,
+      queues: deps.queues,
       enter: (tx, entries) => this.enqueueIn(tx, entries),
       checkPayload: (project, payload) => this.#checkPayload(project, payload),
       newId: deps.newId,

@@ -8,7 +8,7 @@ import type { ProjectRef } from '../core/project.ts'
 import type { Clock } from '../lib/clock.ts'
 import { storableText } from '../lib/text.ts'
 import { backoffMs, type RetryAfter, retryAfterMs } from './backoff.ts'
-import { deliveryOf, type DestinationsOf, namedTarget, type Target, type Told } from './destinations.ts'
+import { deliveryOf, type DestinationsOf, namedTarget, type QueuesOf, type QueueTarget, type Target, type Told, toQueue } from './destinations.ts'
 import { eventReply } from './event.ts'
 import type { EventReply } from './event-to-fetch.ts'
 import { GroupCommit } from '../lib/group-commit.ts'
@@ -41,6 +41,8 @@ export interface SettlingDeps {
   readonly triesOf: (project: ProjectRef, functionName: string, qualifier: string | null) => Promise<Tries>
   /** Which functions are told how its calls end; null for none. */
   readonly destinationsOf: DestinationsOf
+  /** Those of the projects, which may be told. */
+  readonly queues: QueuesOf
   /** Stores what a run used, in the transaction that ends the run's entry; whoever does so later finds it there. */
   readonly meterIn?: (tx: Tx, records: readonly MeterRecord[]) => Promise<unknown>
   readonly crash: Crash
@@ -196,7 +198,9 @@ export class Settling {
   async #tell(tx: Tx, target: Target, entry: { readonly project: string } & Pick<Buried, 'traceId' | 'depth'>, about: Omit<Told, 'at'>): Promise<Entered> {
     const { clock, newId } = this.#deps
     const { project, traceId, depth } = entry
-    const made = deliveryOf(target, { id: newId(), project, traceId, depth }, { ...about, at: clock.now() })
+    const told = { ...about, at: clock.now() }
+    if ('queue' in target) return await this.#tellQueue(tx, target, { id: newId(), project }, told)
+    const made = deliveryOf(target, { id: newId(), project, traceId, depth }, told)
     const { id: deliveryId } = 'letter' in made ? made.letter : made.entry
     await insertTold(tx, { invocationId: about.invocationId, condition: about.condition, ...namedTarget(target), deliveryId })
     if ('letter' in made) return await this.#stillBorn(tx, made.letter)
@@ -218,6 +222,13 @@ export class Settling {
         errorMessage: error.message,
       })
     }
+  }
+
+  async #tellQueue(tx: Tx, target: QueueTarget, from: { readonly id: string; readonly project: string }, told: Told): Promise<Entered> {
+    const made = await toQueue(tx, this.#deps.queues, target, from, told)
+    const deliveryId = 'letter' in made ? made.letter.id : made.id
+    await insertTold(tx, { invocationId: told.invocationId, condition: told.condition, ...namedTarget(target), deliveryId })
+    return 'letter' in made ? await this.#stillBorn(tx, made.letter) : made
   }
 
   async #stillBorn(tx: Tx, letter: StillBorn): Promise<Entered> {

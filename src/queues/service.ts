@@ -1,4 +1,4 @@
-import type { Database } from '../backends/database/database.ts'
+import type { Database, Tx } from '../backends/database/database.ts'
 import type { Crash } from '../core/crash.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
@@ -63,6 +63,12 @@ export interface Outgoing {
   readonly sender: string
   /** Of body and attributes, as they are counted. */
   readonly bytes: number
+}
+
+/** A message that stands in a transaction of somebody else's; told when it has committed. */
+export interface Sent {
+  readonly id: string
+  committed(): void
 }
 
 export interface Message {
@@ -203,26 +209,10 @@ export class Queues implements AsyncDisposable {
    * @throws MayflyError queue_storage_full, storage_full
    */
   async send(queue: QueueInfo, messages: readonly Outgoing[]): Promise<string[]> {
-    this.#deps.admitSpace()
     const bytes = messages.reduce((sum, one) => sum + one.bytes + ROW_BYTES, 0)
-    if ((this.#stored.get(queue.project) ?? 0) + bytes > this.#deps.projectBytes)
-      throw new MayflyError('queue_storage_full', `the messages of a project may take ${this.#deps.projectBytes} bytes`)
+    this.#admit(queue, bytes)
     this.#count(queue.id, bytes)
-    const sendings = messages.map((one): Sending => {
-      const delaySeconds = one.delaySeconds ?? queue.settings.delaySeconds ?? DEFAULTS.delaySeconds
-      const { body, attributes = null, traceHeader = null, sender } = one
-      const message = {
-        queueId: queue.id,
-        id: this.#deps.newId(),
-        delaySeconds,
-        bytes: one.bytes + ROW_BYTES,
-        body: Buffer.from(body),
-        attributes: attributes === null ? null : Buffer.from(attributes),
-        traceHeader,
-        sender,
-      }
-      return { message, stored: false }
-    })
+    const sendings = messages.map((one): Sending => ({ message: this.#made(queue, one), stored: false }))
     try {
       await Promise.all(sendings.map((sending) => this.#send.add(sending)))
     } catch (error) {
@@ -232,6 +222,25 @@ export class Queues implements AsyncDisposable {
     if (sendings.some(({ stored }) => !stored)) throw new MayflyError('queue_not_found', `the queue ${queue.name} was removed meanwhile`)
     this.#ring(queue.id)
     return sendings.map(({ message }) => message.id)
+  }
+
+  /**
+   * Puts one into a transaction of somebody else's; it can be received when that has committed.
+   * @throws MayflyError payload_too_large, queue_storage_full, storage_full, queue_not_found; nothing is written then
+   */
+  async sendIn(tx: Tx, queue: QueueInfo, one: Outgoing): Promise<Sent> {
+    const most = queue.settings.maxMessageBytes ?? DEFAULTS.maxMessageBytes
+    if (one.bytes > most) throw new MayflyError('payload_too_large', `the message has ${one.bytes} bytes; the queue ${queue.name} takes ${most}`)
+    const message = this.#made(queue, one)
+    this.#admit(queue, message.bytes)
+    if ((await insertMessages(tx, [message])).length === 0) throw new MayflyError('queue_not_found', `the queue ${queue.name} was removed meanwhile`)
+    return {
+      id: message.id,
+      committed: () => {
+        this.#count(queue.id, message.bytes)
+        this.#ring(queue.id)
+      },
+    }
   }
 
   /** What is there, or what comes within `waitMs`; nothing when nobody waits for it any more. */
@@ -308,6 +317,27 @@ export class Queues implements AsyncDisposable {
     this.#stop.abort(new MayflyError('shutting_down', 'the node is stopping'))
     if (this.#timer) clearInterval(this.#timer)
     await Promise.allSettled([this.#sweeping, this.#send.settled(), this.#done.settled(), this.moves.settled()])
+  }
+
+  /** @throws MayflyError queue_storage_full, storage_full */
+  #admit({ project }: QueueInfo, bytes: number): void {
+    this.#deps.admitSpace()
+    if ((this.#stored.get(project) ?? 0) + bytes > this.#deps.projectBytes)
+      throw new MayflyError('queue_storage_full', `the messages of a project may take ${this.#deps.projectBytes} bytes`)
+  }
+
+  #made({ id: queueId, settings }: QueueInfo, one: Outgoing): NewMessage {
+    const { body, attributes = null, traceHeader = null, sender } = one
+    return {
+      queueId,
+      id: this.#deps.newId(),
+      delaySeconds: one.delaySeconds ?? settings.delaySeconds ?? DEFAULTS.delaySeconds,
+      bytes: one.bytes + ROW_BYTES,
+      body: Buffer.from(body),
+      attributes: attributes === null ? null : Buffer.from(attributes),
+      traceHeader,
+      sender,
+    }
   }
 
   #held(queue: QueueInfo, receipt: string): Held {

@@ -33,6 +33,11 @@ export interface Place {
   close(): Promise<void>
 }
 
+const untold = () => {
+  throw new Error('no queue is told here')
+}
+const NO_QUEUES = { find: () => null, get: untold, sendIn: untold }
+
 export const makeQueue = (control: Database): Queue =>
   new Queue({
     database: control,
@@ -40,6 +45,7 @@ export const makeQueue = (control: Database): Queue =>
     admitSpace: () => {},
     recorded: async () => {},
     destinationsOf: async () => null,
+    queues: NO_QUEUES,
     webhooks: { fetch: () => Promise.reject(new Error('nobody is told here')), secretOf: async () => null, now: () => 0 },
     triesOf: async () => ({ maxAttempts: null, maxAgeSeconds: null }),
     newId: randomUUID,

@@ -7,6 +7,8 @@ import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { spawn } from 'node:child_process'
 import { after, before, describe, it } from 'node:test'
+import { LambdaClient, PutFunctionEventInvokeConfigCommand } from '@aws-sdk/client-lambda'
+import { CreateQueueCommand, ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs'
 import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 import { manage } from './photos.ts'
 
@@ -36,7 +38,7 @@ const POINTS = [
 interface Life {
   readonly status: string
   readonly attempts: readonly { readonly attempt: number; readonly outcome: string; readonly errorType?: string; readonly nextAt?: string }[]
-  readonly destination: { readonly kind: string; readonly target: string } | null
+  readonly destination: { readonly kind: string; readonly target: string; readonly delivery: string } | null
   readonly result: { readonly payload: unknown } | null
 }
 
@@ -138,6 +140,52 @@ describe('the life of a queued invocation', () => {
     const none = mayfly(['invocation', '00000000-0000-4000-8000-000000000000', '--json', '--data', data])
     assert.equal(none.code, 5)
     assert.match(none.stderr + none.stdout, /invocation_not_found|nothing is known/)
+  })
+  it('tells queues, as mayfly.json and the Lambda API say', async () => {
+    const { url: endpoint, region, accessKey } = node.ready
+    const about = { endpoint, region, credentials: { accessKeyId: accessKey.id, secretAccessKey: accessKey.secret }, maxAttempts: 1 }
+    const sqs = new SQSClient(about)
+    const lambda = new LambdaClient(about)
+    const made = async (name: string) => (await sqs.send(new CreateQueueCommand({ QueueName: name }))).QueueUrl as string
+    const heard = async (QueueUrl: string) => {
+      const { Messages = [] } = await sqs.send(new ReceiveMessageCommand({ QueueUrl, MaxNumberOfMessages: 10, WaitTimeSeconds: 20 }))
+      return Messages.map(({ Body = '', MessageId = '' }) => ({ id: MessageId, record: JSON.parse(Body) as Record<string, unknown> }))
+    }
+    try {
+      const [good, bad] = [await made('good'), await made('bad')]
+      deploy('halves', "export const handler = async (event) => { if (event.n % 2) throw new RangeError('odd'); return { half: event.n / 2 } }", {
+        maxAttempts: 1,
+        onSuccess: { queue: 'good' },
+      })
+      await lambda.send(
+        new PutFunctionEventInvokeConfigCommand({
+          FunctionName: 'halves',
+          MaximumRetryAttempts: 0,
+          DestinationConfig: { OnFailure: { Destination: `arn:aws:sqs:${region}:000000000000:bad` } },
+        }),
+      )
+      const even = send('halves', { n: 4 })
+      const [success] = await heard(good)
+      assert.partialDeepStrictEqual(success?.record, {
+        version: '1.0',
+        requestContext: { requestId: even.invocation, condition: 'Success', approximateInvokeCount: 1 },
+        requestPayload: { n: 4 },
+        responseContext: { statusCode: 200, executedVersion: '$LATEST' },
+        responsePayload: { half: 2 },
+      })
+      const { status, destination } = life(even.invocation)
+      assert.deepEqual([status, destination?.kind, destination?.target, destination?.delivery], ['succeeded', 'queue', 'good', success?.id])
+      const odd = send('halves', { n: 3 })
+      const [failure] = await heard(bad)
+      assert.partialDeepStrictEqual(failure?.record, {
+        requestContext: { requestId: odd.invocation, condition: 'RetriesExhausted' },
+        responseContext: { functionError: 'Unhandled' },
+        responsePayload: { errorType: 'RangeError' },
+      })
+    } finally {
+      sqs.destroy()
+      lambda.destroy()
+    }
   })
   it('makes dead letters of what never succeeds, which are shown, exported, sent again with another event, all at once, and dropped', async () => {
     deploy('picky', "export const handler = async (event) => { if (event.n !== 'good') throw new RangeError('bad'); return 'fine' }", { maxAttempts: 1 })

@@ -2,6 +2,7 @@ import type { Database, Tx } from '../../backends/database/database.ts'
 import { MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { ProjectRef } from '../../core/project.ts'
+import { messageOf, type QueuesOf } from '../destinations.ts'
 import type { Entered } from '../settling.ts'
 import type { NewEntry } from '../store.ts'
 import { addressId } from '../webhooks.ts'
@@ -9,6 +10,7 @@ import { type DeadLetter, type LetterFilter, selectDeadLetter, selectDeadLetters
 
 export interface LettersDeps {
   readonly database: Database
+  readonly queues: QueuesOf
   readonly enter: (tx: Tx, entries: readonly NewEntry[]) => Promise<Entered>
   /** @throws MayflyError payload_too_large */
   readonly checkPayload: (project: string, payload: Uint8Array) => void
@@ -55,8 +57,8 @@ export class Letters {
   /**
    * Lets one wait again, as an entry of its own: the letter goes in the transaction in which that comes.
    * @param payload  another event in the place of its own; null leaves it
-   * @returns the id of the new invocation
-   * @throws MayflyError dead_letter_not_found, function_not_found, payload_too_large, queue_full, storage_full
+   * @returns the id of the new invocation, or of the message where a queue is told
+   * @throws MayflyError dead_letter_not_found, function_not_found, queue_not_found, payload_too_large, queue_full, storage_full
    */
   async replay(project: ProjectRef, id: string, functionOf: FunctionOf, payload: Uint8Array | null = null): Promise<string> {
     if (payload !== null) this.#deps.checkPayload(project, payload)
@@ -70,28 +72,30 @@ export class Letters {
 
   /**
    * The same for all that are meant, `limit` at most, the newest first; they wait in the order in which they came once.
-   * Those whose function is gone stay.
+   * Those whose function or queue is gone stay.
    * @returns how many wait again, and how many of those that were looked at stayed
    */
   async replayMany(project: ProjectRef, filter: LetterFilter, limit: number, functionOf: FunctionOf): Promise<{ replayed: number; stayed: number }> {
     const found = await this.list(project, filter, limit)
     const gone = new Set<string>()
-    for (const name of new Set(found.filter(({ url }) => url === null).map(({ functionName }) => functionName))) {
+    for (const name of new Set(found.filter(isOfFunction).map(({ functionName }) => functionName))) {
       await functionOf(name).catch((error: unknown) => {
         if (!(error instanceof MayflyError) || error.code !== 'function_not_found') throw error
         gone.add(name)
       })
     }
-    const meant = found.filter(({ functionName, url }) => url !== null || !gone.has(functionName))
+    const isThere = (letter: DeadLetter) =>
+      letter.queue === null ? !isOfFunction(letter) || !gone.has(letter.functionName) : this.#deps.queues.find(project, letter.queue) !== null
+    const meant = found.filter(isThere)
     const { entries } = await this.#again(project, meant, functionOf, null)
     return { replayed: entries.length, stayed: found.length - entries.length }
   }
 
   async #again(project: ProjectRef, letters: readonly DeadLetter[], functionOf: FunctionOf, payload: Uint8Array | null): Promise<{ entries: string[] }> {
-    const { database, newId, enter } = this.#deps
+    const { database, newId, enter, queues } = this.#deps
     if (letters.length === 0) return { entries: [] }
     const functions = new Map<string, string>()
-    for (const { functionName, url } of letters) if (url === null && !functions.has(functionName)) functions.set(functionName, await functionOf(functionName))
+    for (const { functionName } of letters.filter(isOfFunction)) if (!functions.has(functionName)) functions.set(functionName, await functionOf(functionName))
     const ids: string[] = []
     const entered = await database.transaction(async (tx) => {
       ids.length = 0
@@ -100,16 +104,22 @@ export class Letters {
         project,
         letters.map(({ id }) => id),
       )
-      return await enter(
-        tx,
-        taken.map((letter) => {
-          const id = newId()
-          ids.push(id)
-          return entryOf(letter, id, project, functions, payload)
-        }),
-      )
+      const sent: Entered[] = []
+      const entries: NewEntry[] = []
+      for (const letter of taken) {
+        if (letter.queue === null) {
+          const entry = entryOf(letter, newId(), project, functions, payload)
+          entries.push(entry)
+          ids.push(entry.id)
+          continue
+        }
+        const message = await queues.sendIn(tx, queues.get(project, letter.queue), messageOf(payload ?? letter.payload, letter.functionName))
+        sent.push(message)
+        ids.push(message.id)
+      }
+      return [...sent, await enter(tx, entries)]
     })
-    entered.committed()
+    for (const one of entered) one.committed()
     return { entries: ids }
   }
 
@@ -131,5 +141,7 @@ function entryOf(letter: TakenLetter, id: string, project: string, functions: Re
   const functionId = webhook === null ? (functions.get(functionName) as string) : addressId(project, webhook.url)
   return { id, project, functionId, functionName, qualifier, traceId: null, clientContext: null, depth: 0, payload: payload ?? letter.payload, webhook }
 }
+
+const isOfFunction = ({ url, queue }: DeadLetter) => url === null && queue === null
 
 const noLetter = (id: string) => new MayflyError('dead_letter_not_found', `there is no dead letter ${id} in this project`)

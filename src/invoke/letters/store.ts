@@ -17,6 +17,8 @@ export interface DeadLetter {
   readonly payloadBytes: number
   /** Where it was to be told; null for a function. */
   readonly url: string | null
+  /** The queue that was to be told; null for none. */
+  readonly queue: string | null
 }
 
 /** Which letters are meant; null for any. */
@@ -31,7 +33,7 @@ export interface LetterFilter {
 /** The newest first. index: dead_letter_project, dead_letter_filter */
 export const selectDeadLetters = (sql: Query, project: string, of: LetterFilter, limit: number) => sql<DeadLetter>`
   select id, function_name as "functionName", qualifier, enqueued_at as "enqueuedAt", dead_at as "deadAt", attempts, lost, reason, error_type as "errorType",
-         error_message as "errorMessage", octet_length(payload) as "payloadBytes", webhook ->> 'url' as url
+         error_message as "errorMessage", octet_length(payload) as "payloadBytes", webhook ->> 'url' as url, queue
     from mayfly.dead_letter
    where project = ${project} and (${of.functionName}::text is null or function_name = ${of.functionName})
      and (${of.reason}::text is null or reason = ${of.reason}) and (${of.errorType}::text is null or error_type = ${of.errorType})
@@ -43,7 +45,7 @@ export const selectDeadLetters = (sql: Query, project: string, of: LetterFilter,
 /** With the first bytes of its event. */
 export const selectDeadLetter = (sql: Query, project: string, id: string, payloadBytes: number) => sql<DeadLetter & { readonly payload: Buffer }>`
   select id, function_name as "functionName", qualifier, enqueued_at as "enqueuedAt", dead_at as "deadAt", attempts, lost, reason, error_type as "errorType",
-         error_message as "errorMessage", octet_length(payload) as "payloadBytes", webhook ->> 'url' as url, substring(payload for ${payloadBytes}) as payload
+         error_message as "errorMessage", octet_length(payload) as "payloadBytes", webhook ->> 'url' as url, queue, substring(payload for ${payloadBytes}) as payload
     from mayfly.dead_letter where project = ${project} and id = ${id}`
 
 export interface TakenLetter {
@@ -52,6 +54,7 @@ export interface TakenLetter {
   readonly qualifier: string | null
   readonly payload: Buffer
   readonly webhook: Webhook | null
+  readonly queue: string | null
 }
 
 /** Takes them away. @returns what they are made of, in the order in which they were queued; without those that are gone by now */
@@ -59,7 +62,7 @@ export const takeDeadLetters = async (sql: Query, project: string, ids: readonly
   (
     await sql<TakenLetter & { readonly enqueuedAt: Date }>`
       delete from mayfly.dead_letter where project = ${project} and id = any(${[...ids]}::uuid[])
-      returning id, function_name as "functionName", qualifier, payload, webhook, enqueued_at as "enqueuedAt"`
+      returning id, function_name as "functionName", qualifier, payload, webhook, queue, enqueued_at as "enqueuedAt"`
   ).toSorted((a, b) => a.enqueuedAt.getTime() - b.enqueuedAt.getTime())
 
 export const countDeadLetters = async (sql: Query): Promise<number> =>
