@@ -25,7 +25,14 @@ export async function difference(from: Connection, to: Connection, schemasOfTheN
   }
   const [source, desired] = await Promise.all([read(from), read(to)])
   const made = plan(source.factBase, desired.factBase, {
-    policy: { id: 'owner', filter: [{ match: { all: [{ kind: 'policy' }, { schema: [...schemasOfTheNode] }] }, action: 'exclude' }] },
+    policy: {
+      id: 'owner',
+      filter: [
+        { match: { all: [{ kind: 'policy' }, { schema: [...schemasOfTheNode] }] }, action: 'exclude' },
+        // The node's own, on tables whose rows start functions.
+        { match: { all: [{ kind: 'trigger' }, { name: 'mayfly_row_*' }] }, action: 'exclude' },
+      ],
+    },
   })
   return {
     statements: [
