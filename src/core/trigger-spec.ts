@@ -159,12 +159,19 @@ const topicTrigger = z.strictObject(
 
 const ROW_EVENTS = ['insert', 'update', 'delete'] as const
 
+const SCHEMAS_OF_THE_NODE = new Set(['auth', 'storage', 'realtime', 'mayfly', 'information_schema'])
+const isOwnTable = (table: string) => !SCHEMAS_OF_THE_NODE.has(table.split('.', 1)[0] ?? '') && !table.startsWith('pg_')
+
+const column = z.string().min(1).max(63).refine(isPlainText, { error: 'must not hold control characters' })
+const value = z.union([z.string().max(1024), z.number(), z.boolean(), z.null()], { error: 'must be a text, a number, true, false or null' })
+
 const rowTrigger = z.strictObject(
   {
     table: z
       .string({ error: 'must be a table such as `public.orders`' })
       .regex(/^[^.]{1,63}\.[^.]{1,63}$/, { error: 'must be a schema and a table, such as `public.orders`' })
       .refine(isPlainText, { error: 'must not hold control characters' })
+      .refine(isOwnTable, { error: 'must be a table of a schema of your own, such as `public`' })
       .meta({ description: 'The table whose rows it watches, with its schema.' }),
     events: z
       .array(z.enum(ROW_EVENTS, { error: 'must be `insert`, `update` or `delete`' }), { error: 'must be a list of `insert`, `update` and `delete`' })
@@ -172,6 +179,19 @@ const rowTrigger = z.strictObject(
       .refine((events) => new Set(events).size === events.length, { error: 'must name each event once' })
       .default([...ROW_EVENTS])
       .meta({ description: 'What happens to a row.' }),
+    columns: z
+      .array(column, { error: 'must be a list of names of columns' })
+      .min(1, { error: 'must name at least one, or be left away' })
+      .max(100, { error: 'must name at most 100' })
+      .optional()
+      .meta({ description: 'An update starts it only where the value of one of these columns is another one afterwards.' }),
+    when: z
+      .record(column, z.union([value, z.array(value).min(1).max(100)], { error: 'must be a value, or a list of values of which it is one' }), {
+        error: 'must be an object such as {"status": "paid"}',
+      })
+      .refine((columns) => Object.keys(columns).length > 0 && Object.keys(columns).length <= 100, { error: 'must name 1 to 100 columns, or be left away' })
+      .optional()
+      .meta({ description: 'Values that the row has afterwards, or had when it was deleted: for each column one, or a list of which it is one.' }),
   },
   { error: unknownKeys('must be an object with `table`') },
 )
@@ -198,7 +218,7 @@ export const triggerSpecSchema = z
       schedule: scheduleTrigger.meta({ description: 'A time that comes again and again, or once.' }).optional(),
       queue: queueTrigger.meta({ description: 'Messages of a queue.' }).optional(),
       topic: topicTrigger.meta({ description: `Messages of a topic. ${NOT_YET}` }).optional(),
-      row: rowTrigger.meta({ description: `Rows of a table that come, change or go. ${NOT_YET}` }).optional(),
+      row: rowTrigger.meta({ description: 'Rows of a table that come, change or go.' }).optional(),
       bus: busTrigger.meta({ description: `Events of a bus. ${NOT_YET}` }).optional(),
       enabled: z.boolean({ error: 'must be true or false' }).optional().meta({ description: 'False lets it start nothing until it is true again.' }),
     },
@@ -243,7 +263,7 @@ function tidiedSource({ object, schedule, queue, topic, row, bus }: TriggerSpec)
     return { queue: { name, batchSize, ...(windowSeconds === 0 ? {} : { windowSeconds }), ...(parallelism === undefined ? {} : { parallelism }) } }
   }
   if (topic) return { topic: { name: topic.name, ...(topic.subscription === undefined ? {} : { subscription: topic.subscription }) } }
-  if (row) return { row: { table: row.table, events: set(row.events) } }
+  if (row) return { row: tidiedRow(row) }
   if (bus) return { bus: { name: bus.name } }
   if (!object) return {}
   const { bucket, events, prefix, suffix } = object
@@ -257,10 +277,16 @@ function tidiedSource({ object, schedule, queue, topic, row, bus }: TriggerSpec)
   }
 }
 
+const tidiedRow = ({ table, events, columns, when }: NonNullable<TriggerSpec['row']>): NonNullable<TriggerSpec['row']> => ({
+  table,
+  events: set(events),
+  ...(columns ? { columns: set(columns) } : {}),
+  ...(when ? { when } : {}),
+})
+
 /** What a trigger waits for and the kind of event by which `mayfly invoke` starts its function; null where the node does. */
-function waitsFor({ topic, row, bus }: TriggerSpec): readonly [what: string, event: string] | null {
+function waitsFor({ topic, bus }: TriggerSpec): readonly [what: string, event: string] | null {
   if (topic) return [`the topic ${topic.name}`, 'topic']
-  if (row) return [`the table ${row.table}`, row.events.includes('insert') ? 'row' : `row:${row.events[0]}`]
   if (bus) return [`the bus ${bus.name}`, 'bus']
   return null
 }

@@ -43,6 +43,7 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
     headers: JSON.stringify(headersForSql(context.headers)),
     timezone: request.preferences.timezone,
     isReadOnly: request.isRead || (routine !== null && routine.volatility !== 'volatile'),
+    depth: context.depth,
     hoisted: routine?.settings ?? new Map<string, string>(),
     rollsBack: rollsBack(request.preferences, snapshot),
   }
@@ -70,6 +71,7 @@ async function describeAll(
     headers: JSON.stringify(headersForSql(context.headers)),
     timezone: null,
     isReadOnly: true,
+    depth: context.depth,
     hoisted: new Map<string, string>(),
     rollsBack: false,
   }

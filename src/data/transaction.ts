@@ -18,6 +18,8 @@ export interface Setting {
   readonly headers: string
   readonly timezone: string | null
   readonly isReadOnly: boolean
+  /** How many functions stand behind it. */
+  readonly depth: number
   /** What the called function sets for its whole transaction. */
   readonly hoisted: ReadonlyMap<string, string>
   /** Nothing of it stays. */
@@ -134,6 +136,8 @@ function settingsOf({ settings, roleSettings }: Snapshot, setting: Setting): Sta
     ['request.path', setting.path],
     ['request.headers', setting.headers],
     ['request.cookies', '{}'],
+    // Told each time: what such a row starts must end where functions cause each other.
+    ['mayfly.depth', String(setting.depth)],
     ['response.status', ''],
     ['response.headers', ''],
     [NEW_ROWS, ''],

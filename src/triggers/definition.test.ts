@@ -20,6 +20,10 @@ test('what is not started yet is kept in one form, and given back as they may be
     [{ topic: { subscription: 'mine', name: 'news' } }, { topic: { name: 'news', subscription: 'mine' } }],
     [{ row: { table: 'public.orders' } }, { row: { table: 'public.orders', events: ['delete', 'insert', 'update'] } }],
     [{ row: { table: 'public.Or ders', events: ['update', 'insert'] } }, { row: { table: 'public.Or ders', events: ['insert', 'update'] } }],
+    [
+      { row: { table: 'public.orders', columns: ['b', 'a'], when: { status: ['paid', null] } } },
+      { row: { table: 'public.orders', events: ['delete', 'insert', 'update'], columns: ['a', 'b'], when: { status: ['paid', null] } } },
+    ],
     [{ bus: {} }, { bus: { name: 'default' } }],
   ] as const) {
     const definition = definitionOf(one(given))
@@ -53,6 +57,11 @@ test('what is no schedule, queue or trigger is refused by its name', () => {
     [{ row: { table: 'public.or\0ders' } }, /row\.table: must not hold control characters/],
     [{ row: { table: 'public.orders', events: ['insert', 'insert'] } }, /must name each event once/],
     [{ row: { table: 'public.orders', events: ['truncate'] } }, /must be `insert`, `update` or `delete`/],
+    [{ row: { table: 'auth.users' } }, /row\.table: must be a table of a schema of your own/],
+    [{ row: { table: 'pg_catalog.pg_class' } }, /row\.table: must be a table of a schema of your own/],
+    [{ row: { table: 'public.orders', columns: [] } }, /row\.columns: must name at least one/],
+    [{ row: { table: 'public.orders', when: {} } }, /row\.when: must name 1 to 100 columns/],
+    [{ row: { table: 'public.orders', when: { status: { gt: 1 } } } }, /row\.when\.status: must be a value/],
     [{ bus: { name: '' } }, /bus\.name/],
     [{ log: {} }, /unknown settings: `log`/],
   ] as const)
@@ -61,12 +70,12 @@ test('what is no schedule, queue or trigger is refused by its name', () => {
 
 test('those that nothing starts yet are told, with what does', () => {
   const triggers = parseTriggers([{ object: { bucket: 'a' } }, { schedule: { cron: '0 3 * * *' } }, { queue: { name: 'mail' } }])
-  const others = [{ topic: { name: 'news' } }, { row: { table: 'public.orders' } }, { row: { table: 'public.orders', events: ['delete'] } }, { bus: {} }]
+  const others = [{ topic: { name: 'news' } }, { row: { table: 'public.orders' } }, { bus: {} }]
   assert.deepEqual(
     notStartedYet('f', parseTriggers(others)).map((text) =>
       text.replace(' is not started by anything yet; `mayfly invoke f --event', ':').replace('` starts it.', ''),
     ),
-    ['the topic news: topic', 'the table public.orders: row', 'the table public.orders: row:delete', 'the bus default: bus'],
+    ['the topic news: topic', 'the bus default: bus'],
   )
   assert.deepEqual(notStartedYet('f', triggers), [])
 })

@@ -20,7 +20,7 @@ export interface ObjectDefinition {
   }
 }
 
-type Kept = Required<Omit<TriggerSpec, 'object' | 'enabled'>>
+type Kept = { readonly [K in keyof Omit<Required<TriggerSpec>, 'object' | 'enabled'>]: NonNullable<TriggerSpec[K]> }
 
 /** As it was sent. */
 export type KeptDefinition = { readonly [K in keyof Kept]: { readonly kind: K } & { readonly [P in K]: Kept[K] } }[keyof Kept]

@@ -334,6 +334,7 @@ describe('Relay', () => {
         databases: {
           control: place.databases.control,
           status: () => place.databases.status(),
+          openOwner: (ref) => place.databases.openOwner(ref),
           openProject: async (ref) => {
             asked++
             if (away) throw new DatabaseError('08006', 'it is away')
@@ -349,7 +350,12 @@ describe('Relay', () => {
     })
     it('does nothing for a project without triggers', async () => {
       const triggers = place.open({
-        databases: { control: place.databases.control, status: async () => [], openProject: () => assert.fail('it was opened') },
+        databases: {
+          control: place.databases.control,
+          status: async () => [],
+          openProject: () => assert.fail('it was opened'),
+          openOwner: () => assert.fail('it was opened'),
+        },
       })
       await triggers.start()
       triggers.wake(DEMO)

@@ -148,7 +148,14 @@ describe('Triggers', () => {
   it('that a kill left half put are in force soon after the next start, and no sooner is the mirror called reached', async () => {
     await place.addFunction('f')
     // The node dies between its two databases: what is wanted stands in control, and nothing of it in the project.
-    const cut = place.open({ databases: { control: place.databases.control, openProject: () => Promise.reject(new Error('killed')), status: async () => [] } })
+    const cut = place.open({
+      databases: {
+        control: place.databases.control,
+        openProject: () => Promise.reject(new Error('killed')),
+        openOwner: () => Promise.reject(new Error('killed')),
+        status: async () => [],
+      },
+    })
     await assert.rejects(cut.put(DEMO, 'f', [on('a')]), /killed/)
     assert.deepEqual(await subscriptions(), [])
     const triggers = place.open()
@@ -168,6 +175,7 @@ describe('Triggers', () => {
       databases: {
         control: databases.control,
         status: () => databases.status(),
+        openOwner: (ref) => databases.openOwner(ref),
         openProject: async (ref) => {
           asked++
           if (away) throw new Error('it is away')
@@ -193,6 +201,7 @@ describe('Triggers', () => {
       databases: {
         control: databases.control,
         status: () => databases.status(),
+        openOwner: (ref) => databases.openOwner(ref),
         openProject: async (ref) => {
           if (away) throw new Error('it is away')
           if (ref === 'slow') await held.promise

@@ -17,6 +17,7 @@ import {
   clearEvents,
   deleteOrphans,
   deleteTriggers,
+  hasRows,
   insertTriggers,
   lockTriggers,
   lockSubscriptions,
@@ -28,6 +29,7 @@ import {
   selectMirrors,
   selectTriggers,
   type TriggerRow,
+  watchRows,
 } from './store.ts'
 
 /** What a bell did not tell of is found by looking. */
@@ -36,12 +38,15 @@ const RETRY_MAX_MS = 30_000
 const SWEEP_MS = 3_600_000
 const ORPHANED_SECONDS = 3_600
 const CLOSE_MS = 5_000
+/** How long who writes a table may keep its triggers from being put there. */
+const TABLE_WAIT_MS = 5_000
+const LOCK_NOT_AVAILABLE = '55P03'
 /** Projects whose servers are started, or waited for, at once. */
 const AT_ONCE = 4
 
 export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'invoke' | 'recorded'> {
   readonly sources: readonly EventSource[]
-  readonly databases: Pick<Databases, 'control' | 'openProject' | 'status'>
+  readonly databases: Pick<Databases, 'control' | 'openProject' | 'openOwner' | 'status'>
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
   readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere'>
   readonly project: (ref: ProjectRef) => Project | null
@@ -332,7 +337,19 @@ export class Triggers implements AsyncDisposable {
         )
         return now?.wanted ?? before.wanted
       })
+      // After that is committed: whoever watches a table asks what for.
+      if (await hasRows(database.sql)) await this.#watchRows(ref)
       await reachMirror(control.sql, id, reached)
+    }
+  }
+
+  async #watchRows(ref: ProjectRef): Promise<void> {
+    await using owner = await this.#deps.databases.openOwner(ref)
+    try {
+      await owner.transaction((tx) => watchRows(tx, TABLE_WAIT_MS))
+    } catch (error) {
+      if (!(error instanceof DatabaseError && error.sqlState === LOCK_NOT_AVAILABLE)) throw error
+      throw new MayflyError('database_unavailable', 'a table whose rows start a function is in use; it is tried again')
     }
   }
 

@@ -102,6 +102,7 @@ export function eventSourceConformance(source: SourceCase): void {
           const databases = {
             control: cutting(place.databases.control, cutHere),
             openProject: async (ref: string) => cutting(await place.databases.openProject(ref), cutHere),
+            openOwner: (ref: string) => place.databases.openOwner(ref),
             status: () => place.databases.status(),
           }
           cuts = await survives(`cut ${when} step ${step}`, { databases })

@@ -1,7 +1,13 @@
 import type { EventSource } from './event-source.ts'
 import { objectSource } from './sources/object.ts'
 import { queueSource } from './sources/queue.ts'
+import { rowSource } from './sources/row.ts'
 import { scheduleSource } from './sources/schedule.ts'
 
 /** Whatever can start a function by itself; a trigger of another kind is kept, and started by nothing. */
-export const eventSources = (): readonly EventSource[] => [objectSource as EventSource, scheduleSource as EventSource, queueSource as EventSource]
+export const eventSources = (): readonly EventSource[] => [
+  objectSource as EventSource,
+  rowSource as EventSource,
+  scheduleSource as EventSource,
+  queueSource as EventSource,
+]

@@ -118,6 +118,20 @@ export const replaceSubscriptions = async (tx: Tx, wanted: readonly Subscription
     on conflict (trigger_id) do nothing`
 }
 
+/** Whether a table is watched, or has to be. */
+export const hasRows = async (sql: Query): Promise<boolean> =>
+  (
+    await sql<{ has: boolean }>`
+      select exists (select from mayfly.subscription where kind = 'row')
+          or exists (select from pg_trigger where tgfoid = 'mayfly.row_changed()'::regprocedure) as has`
+  )[0]?.has ?? false
+
+/** In a session of the owner, whose tables they are. @throws DatabaseError 55P03 when somebody keeps a table that long */
+export const watchRows = async (tx: Tx, waitMs: number): Promise<void> => {
+  await tx`select set_config('lock_timeout', ${String(waitMs)}, true)`
+  await tx`select mayfly.watch_rows()`
+}
+
 export interface OutboxRow {
   readonly seq: string
   readonly eventId: string

@@ -111,6 +111,27 @@ describe('schedules', () => {
     await until(async () => (await told('paid')).length >= 1)
     assert.deepEqual(await told('paid'), [{ id: 2 }])
   })
+  it('rows start a function if and only if their transaction commits', async () => {
+    const psql = (sql: string) => mayfly(['db', 'psql', '--data', data, '-c', sql])
+    await deploy('rows')
+    const done = (await call('PUT', '/functions/rows/triggers', {
+      triggers: [{ row: { table: 'public.notes', events: ['insert', 'update'], columns: ['done'], when: { done: true } } }],
+    })) as unknown as { warnings: string[]; triggers: { started: boolean }[] }
+    assert.deepEqual([done.warnings, done.triggers.map(({ started }) => started)], [[], [true]])
+    const made = psql('create table notes (id int primary key, text text, done boolean)')
+    assert.equal(made.code, 0, made.stderr)
+    assert.equal(psql('begin; insert into notes values (1, null, true); rollback').code, 0)
+    const inserted = await fetch(`${node.ready.url}/rest/v1/notes`, {
+      method: 'POST',
+      headers: { apikey: node.ready.project.secretKey, 'content-type': 'application/json' },
+      body: JSON.stringify({ id: 2, text: 'a', done: false }),
+    })
+    assert.equal(inserted.status, 201, await inserted.text())
+    assert.equal(psql("update notes set text = 'b'; update notes set done = true").code, 0)
+    await until(async () => (await told('rows')).length >= 1)
+    const record = { id: 2, text: 'b', done: true }
+    assert.deepEqual(await told('rows'), [{ type: 'UPDATE', table: 'notes', schema: 'public', record, old_record: { ...record, done: false } }])
+  })
   it('wake a project that rests', async () => {
     await deploy('dawn')
     await watch('dawn', { every: 2 })

@@ -32,6 +32,8 @@ export async function difference(from: Connection, to: Connection, schemasOfTheN
           match: { all: [{ kind: 'policy' }, { schema: [...schemasOfTheNode] }, { any: [{ not: { schema: 'storage' } }, { name: 'mayfly: *' }] }] },
           action: 'exclude',
         },
+        // The node's own, on tables whose rows start functions.
+        { match: { all: [{ kind: 'trigger' }, { name: 'mayfly_row_*' }] }, action: 'exclude' },
       ],
     },
   })

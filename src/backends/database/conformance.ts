@@ -174,6 +174,13 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
         ['select * from mayfly.migration', /42501/],
         ['select * from mayfly.outbox', /42501/],
         ["insert into mayfly.outbox (kind, source, event, trigger_ids, data) values ('object', 'b', 'created', '{}', '{}')", /42501/],
+        ["select mayfly.publish('row', 'public.t', 'insert', '{}')", /42501/],
+        ['select * from mayfly.subscription', /42501/],
+        ['create trigger t after insert on storage.objects for each row execute function mayfly.row_changed()', /42501/],
+        ['create or replace function mayfly.row_changed() returns trigger language plpgsql as $$ begin return null; end $$', /42501/],
+        ['alter function mayfly.publish_row(text, text, jsonb, jsonb) owner to current_user', /42501/],
+        ['create or replace function mayfly.watch_rows() returns void language sql as $$ select $$', /42501/],
+        ['drop event trigger mayfly_tables_changed', /42501|42704/],
         ['select * from mayfly.storage_blob', /42501/],
         ['create table mayfly.mine ()', /42501/],
         ['create table auth.mine ()', /42501/],
@@ -205,6 +212,13 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
         'mayfly.configure_auth(text,text)',
         'mayfly.configure_data(text,text)',
         'mayfly.invoke(text,jsonb)',
+        'mayfly.publish_row(text,text,jsonb,jsonb)',
+        'mayfly.row_changed()',
+        'mayfly.row_sources()',
+      ])
+      // What tells of rows runs casts that the owner may have written: in the role of none but the owner.
+      assert.deepEqual(await owner.sql`select pg_get_userbyid(proowner) = current_user as own from pg_proc where oid = 'mayfly.row_changed()'::regprocedure`, [
+        { own: true },
       ])
     })
     it('lets the owner make policies on buckets and objects, and change nothing else of their tables, whatever it tries', async () => {
