@@ -54,6 +54,8 @@ test('what is no schedule, queue or trigger is refused by its name', () => {
     [{ row: { table: 'public.orders', events: ['insert', 'insert'] } }, /must name each event once/],
     [{ row: { table: 'public.orders', events: ['truncate'] } }, /must be `insert`, `update` or `delete`/],
     [{ bus: { name: '' } }, /bus\.name/],
+    [{ bus: { pattern: { source: 'x' } } }, /bus\.pattern: source: must be a list/],
+    [{ bus: { pattern: [] } }, /bus\.pattern: must be an object/],
     [{ log: {} }, /unknown settings: `log`/],
   ] as const)
     assert.throws(() => one(given), { code: 'bad_request', message: said })
@@ -66,7 +68,7 @@ test('those that nothing starts yet are told, with what does', () => {
     notStartedYet('f', parseTriggers(others)).map((text) =>
       text.replace(' is not started by anything yet; `mayfly invoke f --event', ':').replace('` starts it.', ''),
     ),
-    ['the topic news: topic', 'the table public.orders: row', 'the table public.orders: row:delete', 'the bus default: bus'],
+    ['the topic news: topic', 'the table public.orders: row', 'the table public.orders: row:delete'],
   )
   assert.deepEqual(notStartedYet('f', triggers), ['the queue mail is not started by anything yet; `mayfly invoke f --event queue` starts it.'])
 })
