@@ -24,7 +24,7 @@ const TEMPLATES: ReadonlyMap<string, Template> = new Map([
   ['photo-app', { from: 'examples/photo-app', what: 'a page, two buckets and a function that an upload starts', alone: true }],
   ['todo', { from: 'examples/todo', what: 'lists that people share: a page with login on tables with policies, and no server' }],
   ['cron', { from: 'templates/cron', what: 'is for a time that comes again (stored; `invoke --event schedule` starts it until then)' }],
-  ['queue', { from: 'templates/queue', what: 'is for messages of a queue (stored; `invoke --event queue` starts it until then)' }],
+  ['queue', { from: 'templates/queue', what: 'is for messages of a queue' }],
   ['lambda', { from: 'templates/lambda', what: 'a Lambda handler with a function URL' }],
   ['azure', { from: 'templates/azure', what: 'an app of Azure Functions', asItIs: true }],
   ['google', { from: 'templates/google', what: "a function of Google's framework", asItIs: true }],

@@ -41,7 +41,7 @@ export async function azureFunctions(client: Client, project: string, packed: Pa
       definition: {
         ...base,
         timeout: base.timeout ?? Math.min(timeout, MOST_HTTP_SECONDS),
-        handler: 'app',
+        handler: 'app.http',
         description: `HTTP: ${http.map(({ name }) => name).join(', ')}`.slice(0, 256),
         url: url ?? { auth: 'none', stream: true },
         ...(secrets.length > 0 ? { secrets } : {}),

@@ -336,6 +336,9 @@ export class RunningNode implements AsyncDisposable {
         databases,
         functions,
         queue,
+        queues,
+        invoke: (invocation, signal) => invoker.invoke(invocation, signal),
+        recorded: () => Promise.all([usage.settled(), logs.settled()]),
         loopers: (ref) => room.settings.loopers(ref),
         project: (ref) => projects.find(ref),
         projects: () => projects.list(),
@@ -349,7 +352,9 @@ export class RunningNode implements AsyncDisposable {
     )
     const eventBus = new EventBus({ control: databases.control, queue, newId: host.newId, region: REGION, crash: host.crash, clock })
     const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
-    const ownPorts = opening.use(new OwnPorts({ database: databases.control, gateway: () => gateway as Gateway, host: settings.host, tls: tlsOf(config), log }))
+    const ownPorts = opening.use(
+      new OwnPorts({ database: databases.control, gateway: () => gateway as Gateway, host: settings.host, tls: tlsOf(config), clock, log }),
+    )
     const projects: Projects = new Projects({
       databases,
       sealer,

@@ -20,10 +20,15 @@ const COLUMNS = `
    where a.attrelid = $1::oid and a.attnum > 0 and not a.attisdropped order by a.attnum`
 
 const MORE: readonly (readonly [head: string, query: string])[] = [
-  ['Indexes:', `select pg_get_indexdef(indexrelid) from pg_index where indrelid = $1::oid order by indisprimary desc, 1`],
+  [
+    'Indexes:',
+    `select coalesce(quote_ident(c.conname) || ' ' || pg_get_constraintdef(c.oid), pg_get_indexdef(indexrelid))
+       from pg_index left join pg_constraint as c on c.conindid = indexrelid and c.contype in ('p', 'u', 'x')
+      where indrelid = $1::oid order by indisprimary desc, 1`,
+  ],
   [
     'Constraints:',
-    `select quote_ident(conname) || ' ' || pg_get_constraintdef(oid) from pg_constraint where conrelid = $1::oid and contype <> 'n' order by contype, 1`,
+    `select quote_ident(conname) || ' ' || pg_get_constraintdef(oid) from pg_constraint where conrelid = $1::oid and contype not in ('n', 'p', 'u', 'x') order by contype, 1`,
   ],
   [
     'Referenced by:',

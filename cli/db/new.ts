@@ -4,16 +4,15 @@ import type { Command } from 'commander'
 import { nextMigration, readMigrationFolder } from '../../client/migration-folder.ts'
 import { FolderError } from '../../client/mayfly-json.ts'
 import { print, UsageError } from '../output.ts'
+import type { OnNode } from './place.ts'
 
 export const FOLDER_OPTION = ['--dir <folder>', 'where the migrations lie (`migrations` of mayfly.json, else ./migrations or ./supabase/migrations)'] as const
 
 /** `mayfly db new <name>`: an empty migration, numbered after the last one. */
-export function newCommand(group: Command): void {
-  group
-    .command('new <name>')
-    .description('make an empty migration, numbered after the last one')
+// It asks no node; who passes the options of one, as to its neighbours, is not sent away.
+export function newCommand(group: Command, onNode: OnNode): void {
+  onNode(group.command('new <name>').description('make an empty migration, numbered after the last one'))
     .option(...FOLDER_OPTION)
-    .option('--json', 'one JSON document on stdout')
     .action((name: string, options: { readonly dir?: string; readonly json?: boolean }) => {
       const file = writeMigration(options.dir ?? null, name, `-- ${name}\n`)
       print(options.json ? JSON.stringify({ file }) : `Wrote ${file}. Write SQL into it, then: npx mayfly db up`)

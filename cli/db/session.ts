@@ -49,6 +49,8 @@ const AS_IT_IS = { getTypeParser: () => (value: unknown) => value }
 class Streamed extends pg.Query {
   readonly #taker: Taker
   readonly #data: string | null
+  /** Whole, where the driver keeps its first word alone: `CREATE TABLE`. */
+  tag: string | null = null
 
   constructor(text: string, data: string | null, taker: Taker) {
     super({ text, rowMode: 'array', types: AS_IT_IS } as never)
@@ -58,6 +60,14 @@ class Streamed extends pg.Query {
   handleRowDescription(message: Message): void {
     this.#taker.columns(message.fields.map(({ name, dataTypeID }) => ({ name, type: dataTypeID })))
     ;(Object.getPrototypeOf(Streamed.prototype) as { handleRowDescription(of: Message): void }).handleRowDescription.call(this, message)
+  }
+  handleCommandComplete(message: { readonly text: string }, connection: unknown): void {
+    this.tag = message.text.replace(/( \d+)+$/, '')
+    ;(Object.getPrototypeOf(Streamed.prototype) as { handleCommandComplete(of: unknown, by: unknown): void }).handleCommandComplete.call(
+      this,
+      message,
+      connection,
+    )
   }
   handleCopyInResponse(connection: Wire): void {
     if (this.#data === null) {
@@ -140,7 +150,7 @@ export class DatabaseSession implements AsyncDisposable {
       query.on('error', reject)
       query.on('end', (result) => {
         const last = (Array.isArray(result) ? result.at(-1) : result) as pg.QueryResult | undefined
-        resolve({ tag: last?.command ?? '', rows: last?.rowCount ?? null, hasColumns })
+        resolve({ tag: query.tag ?? last?.command ?? '', rows: last?.rowCount ?? null, hasColumns })
       })
     })
     this.#client.query(query)

@@ -114,6 +114,16 @@ export const CONVENTIONS: readonly Convention[] = [
 
   // ── what it answers ──
   { what: 'nothing', code: 'export const handler = async () => {}', returns: null },
+  {
+    what: 'its own name in a stack, and nothing of the runtime as `this`',
+    code: "export async function handler() { return [new Error('x').stack.split('\\n')[1].trim().replace(/\\(.*/, ''), this === undefined] }",
+    returns: ['at handler ', true],
+  },
+  {
+    what: 'its own name in a stack where it answers requests',
+    code: "export default async function answer() { return new Response(new Error('x').stack.split('\\n')[1].trim().replace(/\\(.*/, '')) }",
+    answers: 'at answer ',
+  },
   { what: 'a value at once', code: 'export const handler = () => 5', returns: 5 },
   { what: 'what is like a promise', code: 'export const handler = () => ({ then: (go) => go(6) })', returns: 6 },
   {

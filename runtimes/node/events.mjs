@@ -37,7 +37,9 @@ export async function runEvent(call, payload) {
     throw new HandlerError('Runtime.UnmarshalError', `Unable to unmarshal input: ${error.message}`)
   }
   if (code.handler.streaming) return await runStream(call, event, lambdaContext(call))
-  const value = await (code.callbacks ? runWithCallback(code.handler.run, event, lambdaContext(call)) : code.handler.run(event, lambdaContext(call)))
+  // By its own name in stacks, and without an object of ours as `this`.
+  const { run } = code.handler
+  const value = await (code.callbacks ? runWithCallback(run, event, lambdaContext(call)) : run(event, lambdaContext(call)))
   let text
   try {
     text = stringify(value === undefined ? null : value)

@@ -87,7 +87,8 @@ export async function runFetch(call) {
     lastError: call.context.lastError ?? null,
     getRemainingTimeInMillis: () => call.remainingMs,
   }
-  const response = await code.handler.run(request, process.env, context)
+  const { run } = code.handler
+  const response = await run(request, process.env, context)
   if (!(response instanceof Response) || response.status < 200) throw new TypeError('a fetch handler must answer with a Response')
   const parts = partsOf(response)
   if (parts !== null) {

@@ -149,7 +149,8 @@ export async function runStream(call, event, context) {
   if (call.cancelled) call.giveUp()
   let failure = null
   try {
-    const running = code.handler.run(event, stream, context)
+    const { run } = code.handler
+    const running = run(event, stream, context)
     if (typeof running?.then !== 'function') throw new Error('Streaming does not support non-async handlers.')
     if ((await running) !== undefined) logLine('WARN', 'Streaming handlers ignore return values.')
   } catch (error) {

@@ -71,7 +71,7 @@ describe('DeployTokens', () => {
     const project = await make('ended')
     const { token } = await auth.tokens.create(project, 'ci', 1)
     await end(project, 'ci')
-    await refuses(auth.verifyKey(token), 'key_invalid')
+    await assert.rejects(auth.verifyKey(token), { code: 'deploy_token_invalid', message: 'this deploy token has ended' })
     assert.equal((await auth.tokens.list(project))[0]?.hasEnded, true)
     for (let at = 1; at < LIMITS.deployTokens.value; at++) await auth.tokens.create(project, `t${at}`, 1)
     await auth.tokens.create(project, 'one-more', 1)

@@ -80,12 +80,12 @@ export class DeployTokens {
     if (!gone) throw new MayflyError('deploy_token_not_found', 'the project has no token of this name')
   }
 
-  /** Null when it is none, or was revoked. @throws MayflyError key_invalid when it has ended */
+  /** Null when it is none, or was revoked. @throws MayflyError deploy_token_invalid when it has ended */
   async verify(text: string): Promise<Principal | null> {
     if (!FORM.test(text)) return null
     const [row] = await selectDeployToken(this.#database.sql, sha256(text))
     if (!row) return null
-    if (row.hasEnded) throw new MayflyError('key_invalid', 'this deploy token has ended: make another with `mayfly tokens create`')
+    if (row.hasEnded) throw new MayflyError('deploy_token_invalid', 'this deploy token has ended')
     if (row.unusedMs === null || row.unusedMs > TOUCH_MS) await touchDeployToken(this.#database.sql, row.id)
     return { kind: 'deployer', project: row.ref, keyId: row.id }
   }

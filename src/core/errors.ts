@@ -28,6 +28,11 @@ export const ERRORS = {
     hint: 'Correct package.json or its lockfile as npm says, or name another registry with `--npm-registry`.',
   },
   deploy_token_exists: { status: 409, retry: 'never', hint: 'Choose another name, or revoke that one with `mayfly tokens rm <name>`.' },
+  deploy_token_invalid: {
+    status: 401,
+    retry: 'never',
+    hint: 'Make another where the node runs, with `mayfly tokens create <name>`, and give it to the build server as MAYFLY_TOKEN; `mayfly tokens ls` says when each ends.',
+  },
   deploy_token_not_found: { status: 404, retry: 'never', hint: 'List them with `mayfly tokens ls`.' },
   deploy_tokens_full: { status: 409, retry: 'never', hint: 'Revoke what nobody uses: `mayfly tokens ls` says when each was used last.' },
   deployment_conflict: {

@@ -125,6 +125,20 @@ const queueTrigger = z.strictObject(
       .max(10, { error: 'must be 10 or less' })
       .default(10)
       .meta({ description: 'How many messages one call gets at most.' }),
+    windowSeconds: z
+      .number({ error: 'must be a number of seconds' })
+      .int({ error: 'must be a whole number of seconds' })
+      .min(0, { error: 'must be 0 or more' })
+      .max(300, { error: 'must be 300 or less' })
+      .optional()
+      .meta({ description: 'How long a batch waits for more messages when it is not full; by itself it does not.' }),
+    parallelism: z
+      .number({ error: 'must be a number' })
+      .int({ error: 'must be a whole number' })
+      .min(1, { error: 'must be 1 or more' })
+      .max(1000, { error: 'must be 1000 or less' })
+      .optional()
+      .meta({ description: 'How many batches run at once, 5 by itself.' }),
   },
   { error: unknownKeys('must be an object with `name`') },
 )
@@ -197,7 +211,7 @@ export const triggerSpecSchema = z
     {
       object: objectTrigger.meta({ description: 'Objects of a bucket that come or go.' }).optional(),
       schedule: scheduleTrigger.meta({ description: 'A time that comes again and again, or once.' }).optional(),
-      queue: queueTrigger.meta({ description: `Messages of a queue. ${NOT_YET}` }).optional(),
+      queue: queueTrigger.meta({ description: 'Messages of a queue.' }).optional(),
       topic: topicTrigger.meta({ description: `Messages of a topic. ${NOT_YET}` }).optional(),
       row: rowTrigger.meta({ description: `Rows of a table that come, change or go. ${NOT_YET}` }).optional(),
       bus: busTrigger.meta({ description: 'Events that are sent to a bus.' }).optional(),
@@ -239,7 +253,10 @@ function tidiedSource({ object, schedule, queue, topic, row, bus }: TriggerSpec)
       },
     }
   }
-  if (queue) return { queue: { name: queue.name, batchSize: queue.batchSize } }
+  if (queue) {
+    const { name, batchSize, windowSeconds = 0, parallelism } = queue
+    return { queue: { name, batchSize, ...(windowSeconds === 0 ? {} : { windowSeconds }), ...(parallelism === undefined ? {} : { parallelism }) } }
+  }
   if (topic) return { topic: { name: topic.name, ...(topic.subscription === undefined ? {} : { subscription: topic.subscription }) } }
   if (row) return { row: { table: row.table, events: set(row.events) } }
   if (bus) return { bus: { name: bus.name, ...(bus.pattern === undefined ? {} : { pattern: bus.pattern }) } }
@@ -256,8 +273,7 @@ function tidiedSource({ object, schedule, queue, topic, row, bus }: TriggerSpec)
 }
 
 /** What a trigger waits for and the kind of event by which `mayfly invoke` starts its function; null where the node does. */
-function waitsFor({ queue, topic, row }: TriggerSpec): readonly [what: string, event: string] | null {
-  if (queue) return [`the queue ${queue.name}`, 'queue']
+function waitsFor({ topic, row }: TriggerSpec): readonly [what: string, event: string] | null {
   if (topic) return [`the topic ${topic.name}`, 'topic']
   if (row) return [`the table ${row.table}`, row.events.includes('insert') ? 'row' : `row:${row.events[0]}`]
   return null

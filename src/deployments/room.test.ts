@@ -345,7 +345,7 @@ describe('a deployment with migrations', () => {
     const wanted = document('broken', { functions: [fn('of-tables')], migrations: [sql('7_x.sql', 'select 1;\nselect nowhere')] })
     const info = await deployments.apply(ONE, 'broken', wanted, 10_000)
     assert.equal(info.state, 'failed')
-    assert.match(info.error ?? '', /^migration 7_x\.sql: 7_x\.sql, line 2: .*SQLSTATE 42703/)
+    assert.match(info.error ?? '', /^migration 7_x\.sql, line 2: .*SQLSTATE 42703/)
     assert.equal(await functions.find(ONE, 'of-tables'), null)
   })
 })

@@ -220,7 +220,7 @@ export class Deployments implements AsyncDisposable {
       for await (const { what, make } of this.#steps(row, desired)) {
         if (this.#stop.signal.aborted) return
         await make().catch((error: unknown) => {
-          throw error instanceof MayflyError ? new MayflyError(error.code, `${what}: ${error.message}`, { cause: error }) : error
+          throw error instanceof MayflyError ? new MayflyError(error.code, withPlace(what, error), { cause: error }) : error
         })
         crash('afterDeployStep')
       }
@@ -292,6 +292,9 @@ export class Deployments implements AsyncDisposable {
     return id
   }
 }
+
+/** A migration that fails begins with the name of its file. */
+const withPlace = (what: string, { code, message }: MayflyError) => (code === 'migration_failed' ? `migration ${message}` : `${what}: ${message}`)
 
 /** The migrations of a document as far as one, whose text is given with those before it. */
 const upTo = ({ migrations = [] }: Desired, name: string) => migrations.slice(0, migrations.findIndex((file) => file.name === name) + 1)

@@ -16,7 +16,8 @@ export interface Credentials {
   verifyHandle(key: string): RelayIdentity | null
 }
 
-const isKey = (text: string) => text.startsWith('sb_') || text.startsWith('mayfly_operator_') || text.startsWith('mayfly_token_')
+const isDeployToken = (text: string) => text.startsWith('mayfly_token_')
+const isKey = (text: string) => text.startsWith('sb_') || text.startsWith('mayfly_operator_') || isDeployToken(text)
 const isToken = (text: string) => !isKey(text) && text.split('.').length === 3
 
 export interface Shown {
@@ -48,13 +49,14 @@ export function keysOf(headers: IncomingHttpHeaders): Shown {
 /**
  * The one principal of a request from outside. A token decides over the key beside it, which says no more than the project.
  * @param project  whose tokens are believed here; null where no user has anything to ask for
- * @throws MayflyError key_invalid when a key is unknown, or when two keys speak for different principals; token_invalid, token_expired, token_refused
+ * @throws MayflyError deploy_token_invalid, key_invalid when a key is unknown, or when two keys speak for different principals; token_invalid, token_expired, token_refused
  */
 export async function authenticate(headers: IncomingHttpHeaders, credentials: Credentials, project: ProjectRef | null): Promise<Principal> {
   const { keys, userToken } = keysOf(headers)
   let principal: Principal | null = null
   for (const key of keys) {
     const found = await credentials.verifyKey(key)
+    if (!found && isDeployToken(key)) throw new MayflyError('deploy_token_invalid', 'this deploy token was revoked, or is none of this node')
     if (!found) throw new MayflyError('key_invalid', 'the key is not known to this node')
     if (principal && !samePlace(principal, found)) throw new MayflyError('key_invalid', '`apikey` and `Authorization` carry keys of different projects')
     // Of two keys of one project the one in `apikey` came first and stays.

@@ -423,8 +423,10 @@ export class Gateway implements AsyncDisposable {
     const headers = request.headers
     if (visitor) {
       // the console's door knows its own names
-    } else if (!relay) this.#deps.hosts.check(headers.host)
-    else if (headers.host !== undefined && hostName(headers.host) === null) throw new MayflyError('bad_request', 'the Host header is malformed')
+    } else if (!relay) {
+      // A function's host name, below the domain too, reaches that function and nothing else.
+      if (this.#functionAt(request) === null) this.#deps.hosts.check(headers.host)
+    } else if (headers.host !== undefined && hostName(headers.host) === null) throw new MayflyError('bad_request', 'the Host header is malformed')
     else if (relay.depth >= LIMITS.callDepth.value && !(await this.#deps.mayLoop(relay.identity)))
       throw new MayflyError('recursion_too_deep', `the call stands behind ${relay.depth} functions; ${LIMITS.callDepth.value} is the limit`)
 
@@ -432,22 +434,22 @@ export class Gateway implements AsyncDisposable {
     const { ref, rest: rawPath } = urlId === null ? cutProject(fullPath) : { ref: null, rest: fullPath }
     const shownPath = own ? rawPath : fullPath
     const asked = !visitor && isPreflight(method, headers)
-    const match = this.#router.match(
-      asked ? (headers['access-control-request-method'] as string) : method,
-      urlId === null ? rawPath : `/${FUNCTION_URLS}/${urlId}${rawPath}`,
-    )
+    const matchOf = (by: string) => this.#router.match(by, urlId === null ? rawPath : `/${FUNCTION_URLS}/${urlId}${rawPath}`)
+    const match = matchOf(asked ? (headers['access-control-request-method'] as string) : method)
     if (match.kind === 'bad-encoding') throw new MayflyError('uri_invalid', 'the path holds a broken percent-encoding')
-    const mayUse =
-      match.kind === 'found' &&
+    const mayUse = (found: ReturnType<typeof matchOf>): boolean =>
+      found.kind === 'found' &&
       (visitor
-        ? isForVisitors(match.route, ref)
-        : (!relay || match.route.plane === 'data-plane') &&
-          (ref === null || (match.route.plane === 'data-plane' && match.route.access !== 'own')) &&
+        ? isForVisitors(found.route, ref)
+        : (!relay || found.route.plane === 'data-plane') &&
+          (ref === null || (found.route.plane === 'data-plane' && found.route.access !== 'own')) &&
           // An access key names its project itself.
-          !(own && match.route.access === 'aws'))
-    if (match.kind === 'none' || (match.kind === 'found' && !mayUse)) throw new MayflyError('not_found', `nothing is served at ${method} ${clip(shownPath)}`)
+          !(own && found.route.access === 'aws'))
+    if (match.kind === 'none' || (match.kind === 'found' && !mayUse(match)))
+      throw new MayflyError('not_found', `nothing is served at ${method} ${clip(shownPath)}`)
     if (match.kind === 'wrong-method') {
-      if (relay) throw new MayflyError('not_found', `nothing is served at ${method} ${clip(shownPath)}`)
+      // Where no method leads anywhere there is nothing.
+      if (relay || !match.allow.some((one) => mayUse(matchOf(one)))) throw new MayflyError('not_found', `nothing is served at ${method} ${clip(shownPath)}`)
       throw new WrongMethod(method, match.allow)
     }
     const { route, params } = match

@@ -7,6 +7,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import { insertProjectPort, selectProjectPorts } from '../core/store.ts'
+import type { Clock } from '../lib/clock.ts'
 import { createServer } from '../lib/http-server.ts'
 import { type Gateway, SERVER_OPTIONS } from './listener.ts'
 import { endWith, refuseMalformed } from './refusals.ts'
@@ -18,8 +19,12 @@ export interface OwnPortsDeps {
   /** The address that the API listens on. */
   readonly host: string
   readonly tls: { cert: string; key: string } | null
+  readonly clock: Clock
   readonly log: Log
 }
+
+const FIRST_WAIT_MS = 500
+const MAX_WAIT_MS = 30_000
 
 /**
  * Ports that are a project's own: what stands below `/p/<ref>` elsewhere is there at the root, and nothing else of the
@@ -29,20 +34,27 @@ export class OwnPorts implements AsyncDisposable {
   readonly #deps: OwnPortsDeps
   readonly #ports = new Map<ProjectRef, number>()
   readonly #servers = new Map<ProjectRef, Server>()
+  /** Those that another program had, until they are tried again. */
+  readonly #waiting = new Map<ProjectRef, Disposable>()
+  #isLeft = false
 
   constructor(deps: OwnPortsDeps) {
     this.#deps = deps
   }
 
-  /** Opens all that there are. One that another program has is told, and keeps nobody from the rest of the node. */
+  /** Opens all that there are. One that another program has is told, tried again, and keeps nobody from the rest of the node. */
   async start(): Promise<void> {
     for (const { ref, port } of await selectProjectPorts(this.#deps.database.sql)) {
       this.#ports.set(ref, port)
       try {
-        await this.#listen(ref, port)
+        this.#servers.set(ref, await this.#listen(ref, port))
       } catch (error) {
         const { message } = error as Error
-        this.#deps.log.warn({ project: ref, port, error: message }, "a project's own port could not be opened; its API is at the address of the node alone")
+        this.#deps.log.warn(
+          { project: ref, port, error: message },
+          "a project's own port could not be opened; its API is at the address of the node alone until it can be",
+        )
+        this.#later(ref, port, FIRST_WAIT_MS)
       }
     }
   }
@@ -63,7 +75,7 @@ export class OwnPorts implements AsyncDisposable {
       throw new MayflyError('port_taken', `the port ${port} is another project's`, { cause: error })
     }
     try {
-      await this.#listen(project.ref, port)
+      this.#servers.set(project.ref, await this.#listen(project.ref, port))
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException
       if (code === 'EADDRINUSE') throw new MayflyError('port_taken', `the port ${port} is in use by another program, or by the node itself`, { cause: error })
@@ -75,6 +87,8 @@ export class OwnPorts implements AsyncDisposable {
   /** Cuts what is open on it. */
   close(ref: ProjectRef): void {
     const server = this.#servers.get(ref)
+    this.#waiting.get(ref)?.[Symbol.dispose]()
+    this.#waiting.delete(ref)
     this.#ports.delete(ref)
     this.#servers.delete(ref)
     server?.close()
@@ -83,6 +97,8 @@ export class OwnPorts implements AsyncDisposable {
 
   /** Takes no more connections. What runs is the gateway's to wait for. */
   leave(): void {
+    this.#isLeft = true
+    for (const timer of this.#waiting.values()) timer[Symbol.dispose]()
     for (const server of this.#servers.values()) {
       server.close()
       server.closeIdleConnections()
@@ -90,11 +106,35 @@ export class OwnPorts implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.leave()
     for (const ref of [...this.#servers.keys()]) this.close(ref)
   }
 
+  #later(ref: ProjectRef, port: number, waitMs: number): void {
+    if (!this.#isWanted(ref, port)) return
+    const again = () => void this.#retry(ref, port).catch(() => this.#later(ref, port, Math.min(waitMs * 2, MAX_WAIT_MS)))
+    this.#waiting.set(ref, this.#deps.clock.timer(waitMs, again))
+  }
+
+  async #retry(ref: ProjectRef, port: number): Promise<void> {
+    this.#waiting.delete(ref)
+    const server = await this.#listen(ref, port)
+    // Its project may have ended meanwhile, and the node.
+    if (this.#isWanted(ref, port)) {
+      this.#servers.set(ref, server)
+      this.#deps.log.info({ project: ref, port }, "a project's own port is open now")
+    } else {
+      server.close()
+      server.closeAllConnections()
+    }
+  }
+
+  #isWanted(ref: ProjectRef, port: number): boolean {
+    return !this.#isLeft && this.#ports.get(ref) === port
+  }
+
   /** @throws Error as a listener does */
-  async #listen(ref: ProjectRef, port: number): Promise<void> {
+  async #listen(ref: ProjectRef, port: number): Promise<Server> {
     const { gateway, host, tls, log } = this.#deps
     const serve = (request: IncomingMessage, response: ServerResponse) => void gateway().serveOwn(ref, request, response)
     const options = { ...SERVER_OPTIONS, shouldUpgradeCallback: (request: IncomingMessage) => gateway().wantsOwn(ref, request) }
@@ -114,6 +154,6 @@ export class OwnPorts implements AsyncDisposable {
       })
     })
     server.on('error', (error) => log.error({ project: ref, error: error.message }, 'the listener of a project reported an error'))
-    this.#servers.set(ref, server)
+    return server
   }
 }

@@ -1,4 +1,5 @@
 export { Admission } from './admission.ts'
+export { eventContent, eventReply } from './event.ts'
 export { type DestinationsOf, destinationsOf } from './destinations.ts'
 export { lambdaInvokeRoutes } from './dialects/lambda.ts'
 export { type KeepsLoaded, Provisioning, provisionedOf } from './provisioning.ts'

@@ -1,15 +1,29 @@
 import { createHash } from 'node:crypto'
 import { type Difference, difference } from '../backends/database/compare.ts'
-import { DatabaseError, type Databases } from '../backends/database/database.ts'
+import { DatabaseError, type Databases, SHADOW } from '../backends/database/database.ts'
 import { quoteIdentifier } from '../backends/database/postgres.ts'
 import { SqlSession } from '../backends/database/sql-session.ts'
 import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { RULES } from './lint/store.ts'
 import { lineAt, NO_TRANSACTION, parseScript, type Script, ScriptError, type Statement } from './script.ts'
-import { type AppliedRow, beOwner, begin, commit, drop, forgetApplied, lockMigrations, makePublic, noteApplied, ownedBy, selectApplied } from './store.ts'
+import {
+  type AppliedRow,
+  beOwner,
+  begin,
+  commit,
+  drop,
+  dropPolicy,
+  forgetApplied,
+  lockMigrations,
+  makePublic,
+  noteApplied,
+  ownedBy,
+  ownPolicies,
+  selectApplied,
+} from './store.ts'
 
-/** What lies in them is the node's: it makes policies there by itself, as for the buckets of a project file. */
+/** What lies in them is the node's, but for policies that the owner makes on buckets and objects. */
 const NODE_SCHEMAS = ['auth', 'storage', 'realtime', 'mayfly']
 
 /** active_sql_transaction: what PostgreSQL does outside of transactions only. */
@@ -113,6 +127,7 @@ export class Migrations {
     await this.#alone(ref, async () => {
       await using session = await this.#session(ref)
       await begin(session)
+      for (const { name, table } of (await ownPolicies(session)).rows) await dropPolicy(session, quoteIdentifier(String(name)), quoteIdentifier(String(table)))
       for (const { kind, name } of (await ownedBy(session)).rows) await drop(session, String(kind), quoteIdentifier(String(name)))
       await makePublic(session)
       await forgetApplied(session)
@@ -222,7 +237,7 @@ export class Migrations {
 }
 
 /** A name that no project can have, and short: a socket's path ends soon. */
-const shadowOf = (ref: string) => `shadow_${createHash('sha256').update(ref).digest('hex').slice(0, 8)}`
+const shadowOf = (ref: string) => `${SHADOW}${createHash('sha256').update(ref).digest('hex').slice(0, 8)}`
 
 export function statusOf(wanted: readonly WantedMigration[], rows: readonly AppliedRow[]): MigrationStatus[] {
   const applied = new Map(rows.map((row) => [row.name, row]))

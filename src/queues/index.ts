@@ -1,3 +1,6 @@
+export { sqsRoutes } from './dialects/sqs/http.ts'
+export { nameOfArn } from './dialects/sqs/attributes.ts'
 export { SqsError } from './dialects/sqs/errors.ts'
+export { lambdaRecord } from './dialects/sqs/lambda.ts'
 export { type Message, Queues, type QueueInfo } from './service.ts'
-export { isQueueName, type QueueSettings } from './settings.ts'
+export { DEFAULTS as QUEUE_DEFAULTS, isQueueName, type QueueSettings } from './settings.ts'

@@ -70,5 +70,5 @@ test('those that nothing starts yet are told, with what does', () => {
     ),
     ['the topic news: topic', 'the table public.orders: row', 'the table public.orders: row:delete'],
   )
-  assert.deepEqual(notStartedYet('f', triggers), ['the queue mail is not started by anything yet; `mayfly invoke f --event queue` starts it.'])
+  assert.deepEqual(notStartedYet('f', triggers), [])
 })

@@ -2,8 +2,9 @@ import type { Database } from '../backends/database/database.ts'
 import type { Crash } from '../core/crash.ts'
 import type { Log } from '../core/log.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
-import type { Queue } from '../invoke/index.ts'
+import type { Invoker, Queue } from '../invoke/index.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { Queues } from '../queues/index.ts'
 import type { Definition } from './definition.ts'
 import type { OutboxRow, Subscription } from './store.ts'
 
@@ -12,7 +13,7 @@ import type { OutboxRow, Subscription } from './store.ts'
  * - what happens in a project's own database is told there, in the transaction of its cause, to whoever `subscribes`, and
  *   brought to the queue by the relay, which asks `eventFor` what each function gets;
  * - what happens elsewhere is found by a pump that the source opens.
- * Each passes the suite of `source-conformance.ts`, and is named in `sources.ts`.
+ * Each is named in `sources.ts`, and passes the suite of `source-conformance.ts`, unless its events are shared out as messages of a queue are.
  */
 export interface EventSource<K extends Definition['kind'] = Definition['kind']> {
   readonly kind: K
@@ -20,6 +21,8 @@ export interface EventSource<K extends Definition['kind'] = Definition['kind']> 
   readonly subscribes?: (triggerId: string, definition: DefinitionOf<K>) => readonly Omit<Subscription, 'kind' | 'triggerId'>[]
   /** What the function of a trigger gets of an event that was told to it; null when it waits for others. */
   readonly eventFor?: (row: OutboxRow, definition: DefinitionOf<K>, context: EventContext) => unknown
+  /** Makes what a trigger needs to be there, before it is kept. @throws MayflyError what refuses it */
+  readonly prepare?: (host: SourceHost, project: ProjectRef, definition: DefinitionOf<K>) => Promise<void>
   readonly open?: (host: SourceHost) => Pump
 }
 
@@ -35,6 +38,11 @@ export interface EventContext {
 export interface SourceHost {
   readonly control: Database
   readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere'>
+  readonly queues: Pick<Queues, 'find' | 'create' | 'receive' | 'hide' | 'done'>
+  /** At once, not by the queue. */
+  readonly invoke: Invoker['invoke']
+  /** Resolves when what ran by now is metered and logged on disk. */
+  readonly recorded: () => Promise<unknown>
   readonly project: (ref: ProjectRef) => Project | null
   readonly newId: () => string
   readonly region: string

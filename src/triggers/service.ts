@@ -9,7 +9,7 @@ import type { Queue } from '../invoke/index.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
 import { changesOf, type Definition, definitionOf, specOf } from './definition.ts'
-import type { EventSource } from './event-source.ts'
+import type { EventSource, SourceHost } from './event-source.ts'
 import { Pumping } from './pumping.ts'
 import { Relay } from './relay.ts'
 import { sealOutbox } from './sealing.ts'
@@ -39,7 +39,7 @@ const CLOSE_MS = 5_000
 /** Projects whose servers are started, or waited for, at once. */
 const AT_ONCE = 4
 
-export interface TriggersDeps {
+export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'invoke' | 'recorded'> {
   readonly sources: readonly EventSource[]
   readonly databases: Pick<Databases, 'control' | 'openProject' | 'status'>
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
@@ -98,11 +98,13 @@ export class Triggers implements AsyncDisposable {
   #starting: Promise<void> | null = null
   readonly #sources: ReadonlyMap<string, EventSource>
   readonly #pumps: ReadonlyMap<string, Pumping>
+  readonly #host: SourceHost
 
   constructor(deps: TriggersDeps) {
     this.#deps = deps
     this.#sources = new Map(deps.sources.map((source) => [source.kind, source]))
     const host = { ...deps, control: deps.databases.control }
+    this.#host = host
     this.#pumps = new Map(deps.sources.flatMap(({ kind, open }) => (open ? [[kind, new Pumping(kind, open(host), deps)]] : [])))
   }
 
@@ -158,6 +160,7 @@ export class Triggers implements AsyncDisposable {
     const project = this.#active(ref)
     const { id: functionId } = await functions.get(ref, functionName)
     const wanted = specs.map(definitionOf)
+    for (const one of wanted) await this.#sources.get(one.kind)?.prepare?.(this.#host, ref, one)
     const changed = await databases.control
       .transaction(async (tx) => {
         await lockTriggers(tx, project.id)
@@ -189,7 +192,8 @@ export class Triggers implements AsyncDisposable {
         throw notThere(ref)
       })
     await this.reconcile(ref)
-    for (const { kind } of wanted) this.ring(kind)
+    // Also where all are gone: what they waited for is taken no more.
+    for (const kind of this.#pumps.keys()) this.ring(kind)
     return { triggers: await this.#select(ref, functionName), changed }
   }
 

@@ -1,7 +1,13 @@
 import type { EventSource } from './event-source.ts'
 import { busSource } from './sources/bus.ts'
 import { objectSource } from './sources/object.ts'
+import { queueSource } from './sources/queue.ts'
 import { scheduleSource } from './sources/schedule.ts'
 
 /** Whatever can start a function by itself; a trigger of another kind is kept, and started by nothing. */
-export const eventSources = (): readonly EventSource[] => [objectSource as EventSource, scheduleSource as EventSource, busSource as EventSource]
+export const eventSources = (): readonly EventSource[] => [
+  objectSource as EventSource,
+  scheduleSource as EventSource,
+  queueSource as EventSource,
+  busSource as EventSource,
+]

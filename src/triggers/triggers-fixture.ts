@@ -7,8 +7,10 @@ import { MayflyError } from '../core/errors.ts'
 import { silentLog } from '../core/log.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import { Queue } from '../invoke/index.ts'
+import { MiB } from '../lib/bytes.ts'
 import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
+import { Queues } from '../queues/index.ts'
 import { eventSources } from './sources.ts'
 import { Triggers, type TriggersDeps } from './service.ts'
 
@@ -19,6 +21,7 @@ export interface Place {
   readonly own: Database
   /** A queue that takes entries and runs none. */
   readonly queue: Queue
+  readonly queues: Queues
   open(changes?: Partial<TriggersDeps>): Triggers
   addProject(ref: string): Promise<Project>
   addFunction(name: string, project?: Project): Promise<string>
@@ -68,12 +71,23 @@ export async function openPlace(): Promise<Place> {
   const project = await addProject('demo')
   const own = await databases.openProject('demo')
   const queue = makeQueue(control)
+  const queues = new Queues({
+    database: control,
+    admitSpace: () => {},
+    projectBytes: MiB,
+    mostQueues: 10,
+    newId: () => uuidv7(systemClock.now()),
+    crash: noCrash,
+    clock: systemClock,
+    log: silentLog,
+  })
   const functions = new Map<string, string>()
   return {
     databases,
     project,
     own,
     queue,
+    queues,
     addProject,
     open: (changes = {}) => {
       const triggers = new Triggers({
@@ -88,6 +102,9 @@ export async function openPlace(): Promise<Place> {
           },
         },
         queue,
+        queues,
+        invoke: () => Promise.reject(new Error('nothing runs here')),
+        recorded: async () => {},
         project: (ref) => projects.get(ref) ?? null,
         newId: () => uuidv7(systemClock.now()),
         region: 'us-east-1',
@@ -129,6 +146,7 @@ export async function openPlace(): Promise<Place> {
     },
     close: async () => {
       for (const triggers of opened.splice(0)) await triggers[Symbol.asyncDispose]()
+      await queues[Symbol.asyncDispose]()
       await close()
     },
   }

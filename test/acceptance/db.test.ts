@@ -40,7 +40,7 @@ describe('tables as code', () => {
   const fileOf = (name: string, sql: string) => ({ name, sql, checksum: createHash('sha256').update(sql).digest('hex') })
 
   it('runs what has yet to run, once, and the API serves it at once', async () => {
-    assert.match(mayfly(['db', 'new', 'Create todos', '--dir', migrations]).stdout, /0001_create_todos\.sql/)
+    assert.match(mayfly(['db', 'new', 'Create todos', '--dir', migrations, '--data', node.data]).stdout, /0001_create_todos\.sql/)
     assert.deepEqual(readdirSync(migrations), ['0001_create_todos.sql'])
     write('0001_create_todos.sql', TODOS)
     write('0002_rows.sql', "insert into todos (title) values ('public'), ('own');\n")
@@ -173,7 +173,8 @@ describe('tables as code', () => {
     assert.equal((await serviceOf(node.ready).from('killed').select()).error?.code, 'PGRST205')
     write('0200_killed.sql', 'create table killed (id int primary key);\n')
     assert.equal(db('up').code, 0)
-    assert.deepEqual((await serviceOf(node.ready).from('killed').select()).data, [])
+    const { data, error } = await serviceOf(node.ready).from('killed').select()
+    assert.deepEqual(data, [], JSON.stringify(error))
   })
 
   it('begins again where that is meant, with rows to begin with', async () => {
@@ -218,17 +219,29 @@ describe('tables as code', () => {
     assert.match(db('diff').stdout, /nothing else/)
     const owner = await ownerOf(node.data, node.ready.project.ref)
     try {
+      // What apps that come from elsewhere have in their migrations.
+      await owner.query(
+        `create policy "own folder" on storage.objects for all to authenticated using (bucket_id = 'open' and (storage.foldername(name))[1] = auth.uid()::text)`,
+      )
       await owner.query(
         'alter table todos add column done boolean not null default false; create index on todos (done); create policy own on todos for update to authenticated using (done) with check (true); create view open as select id from todos where not done; grant select on open to anon',
       )
       const shown = db('diff')
       assert.match(shown.stdout, /ADD COLUMN "done" boolean/, shown.stderr)
+      assert.match(shown.stdout, /CREATE POLICY "own folder" ON "storage"\."objects"/)
       assert.match(db('diff', '--file', 'By hand').stdout, /0201_by_hand\.sql/)
-      await owner.query('drop view open; alter table todos drop column done cascade')
+      await owner.query('drop policy "own folder" on storage.objects; drop view open; alter table todos drop column done cascade')
       assert.match(db('diff').stdout, /This takes rows away|DROP|ADD COLUMN/i)
       assert.equal(db('up').code, 0)
       const { rows } = await owner.query("select count(*)::int as count from pg_policies where tablename = 'todos'")
       assert.deepEqual(rows, [{ count: 2 }])
+      // By hand, as well: each is one statement of the same role.
+      const typed = (sql: string) => mayfly(['db', 'psql', '--data', node.data, '-c', sql])
+      const made = typed('create policy typed on storage.buckets for select to anon using (true)')
+      assert.equal(made.code, 0, made.stderr)
+      assert.match(made.stdout, /CREATE POLICY/)
+      assert.equal(typed('drop policy typed on storage.buckets').code, 0)
+      assert.match(typed('alter table storage.objects disable row level security').stderr, /take policies, and no other change/)
     } finally {
       await owner.end()
     }
@@ -237,9 +250,51 @@ describe('tables as code', () => {
     const dump = mayfly(['db', 'dump', '--data', node.data]).stdout
     assert.match(dump, /CREATE TABLE "public"\."todos"/)
     assert.doesNotMatch(dump, /mayfly: open/)
+    assert.match(dump, /CREATE POLICY "own folder"/)
     assert.equal((await post('/reset', { project: node.ready.project.ref })).status, 200)
     assert.equal((await post('/seed', { name: 'dump.sql', sql: dump })).status, 200)
     assert.equal(mayfly(['db', 'dump', '--data', node.data]).stdout, dump, 'a dump makes what it was made of')
+  })
+
+  it('carries rows into a database that has the tables', async () => {
+    const owner = await ownerOf(node.data, node.ready.project.ref)
+    const file = path.join(folder, 'rows.sql')
+    const dump = (...args: string[]) => mayfly(['db', 'dump', '--data', node.data, ...args])
+    try {
+      // By their names the first would come first.
+      await owner.query(`
+        create table "z Lists" (id int primary key, name text);
+        create table a_items (id int generated always as identity primary key, list int not null references "z Lists", twice int generated always as (list * 2) stored, text text);
+        insert into "z Lists" values (7, 'tab\there, \\ there,\nand an end:\n\\.\n'), (8, null), (9, '한글');
+        insert into a_items (list, text) values (7, ''), (9, '\\N')`)
+      const rows = async () => [
+        (await owner.query('select * from "z Lists" order by id')).rows,
+        (await owner.query('select * from a_items order by id')).rows,
+        (await owner.query('select count(*)::int as count from todos')).rows,
+      ]
+      const before = await rows()
+      const dumped = dump('--data-only', '-o', file)
+      assert.equal(dumped.code, 0, dumped.stderr)
+      const text = readFileSync(file, 'utf8')
+      assert.equal(dump('--data-only').stdout, text)
+      assert.match(
+        dump('--with-data').stdout,
+        /CREATE TABLE "public"\."a_items"[\s\S]*copy public\."z Lists" \(id, name\) from stdin;\n[\s\S]*copy public\.a_items/,
+      )
+      assert.doesNotMatch(text, /CREATE|copy (auth|storage|mayfly)\./)
+      await owner.query('truncate "z Lists", a_items, todos restart identity cascade')
+      const loaded = mayfly(['db', 'psql', '--data', node.data, '-f', file])
+      assert.equal(loaded.code, 0, loaded.stderr)
+      assert.deepEqual(await rows(), before)
+      assert.deepEqual((await owner.query(`insert into a_items (list) values (8) returning id`)).rows, [{ id: 3 }])
+      // All of it or nothing: these rows are there.
+      assert.equal(mayfly(['db', 'psql', '--data', node.data, '-f', file]).code, 1)
+      assert.equal((await owner.query('select from a_items')).rowCount, 3)
+      await owner.query('drop table a_items, "z Lists"')
+    } finally {
+      await owner.end()
+    }
+    assert.equal(dump('--data-only', '--json').code, 2)
   })
 
   it('finds what is unsafe, says why and how to mend it', () => {

@@ -39,7 +39,7 @@ describe('SQL in a project, by hand and by any PostgreSQL client', () => {
        do $$ begin raise notice 'told; by the way'; end $$; select id, title from todos order by id`,
     )
     assert.equal(code, 0, stderr)
-    assert.equal(stdout, 'CREATE\nINSERT 3\nDO\n id | title\n----+-----------\n  1 | 우유 사기\n  2 | 🥛\n  3 | NULL\n(3 rows)\n')
+    assert.equal(stdout, 'CREATE TABLE\nINSERT 3\nDO\n id | title\n----+-----------\n  1 | 우유 사기\n  2 | 🥛\n  3 | NULL\n(3 rows)\n')
     const args = ['db', 'psql', '--data', node.data, '-c', "do $$ begin raise notice 'told; by the way'; end $$"]
     assert.match(spawnSync(process.execPath, [path.join(ROOT, 'cli', 'main.ts'), ...args], { encoding: 'utf8' }).stderr, /NOTICE: told; by the way/)
   })
@@ -63,7 +63,7 @@ describe('SQL in a project, by hand and by any PostgreSQL client', () => {
     child.stdin.end(script)
     let out = ''
     for await (const chunk of child.stdout.setEncoding('utf8')) out += chunk
-    assert.match(out, /^CREATE\nCOPY 2\npublic\.pets\n Column \| Type {4}\| Nullable \| Default\n/)
+    assert.match(out, /^CREATE TABLE\nCOPY 2\npublic\.pets\n Column \| Type {4}\| Nullable \| Default\n/)
     assert.match(out, /Row-level security is off/)
     assert.match(out, /-\[ RECORD 1 \]\nname \| Rex;\nage {2}\| 3\n\(1 row\)\nRex;\t3\n나비\t\\N\n$/)
     const { results } = JSON.parse(psql('--json', '-c', 'select name, age from pets order by name; delete from pets').stdout) as { results: unknown[] }

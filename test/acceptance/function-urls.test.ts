@@ -35,7 +35,7 @@ let node: RunningMayfly
 let aws: LambdaClient
 before(async () => {
   folder = makeFolder()
-  node = await startMayfly(path.join(folder, 'data'))
+  node = await startMayfly(path.join(folder, 'data'), ['--domain', 'apps.example'])
   aws = awsOf(node.ready)
 })
 after(async () => {
@@ -312,6 +312,11 @@ describe('a call of an address', () => {
     assert.deepEqual([unknown.status, unknown.text], [403, '{"Message":null}'])
     for (const strange of ['lambda-url.localhost', `${idOf(url)}.x.lambda-url.localhost`])
       assert.equal((await byHost(strange, 'GET', '/page')).status, 404, strange)
+    // And below the domain, where a proxy hands on the name that the world calls.
+    const below = (JSON.parse((await byHost(`${idOf(url)}.lambda-url.apps.example`, 'GET', '/health')).text) as Record<string, unknown>).rawPath
+    assert.equal(below, '/health')
+    for (const strange of ['lambda-url.apps.example', `${idOf(url)}.x.lambda-url.apps.example`, `${idOf(url)}.lambda-url.other.example`])
+      assert.equal((await byHost(strange, 'GET', '/page')).status, 421, strange)
   })
 
   it('is told apart from guesses by nobody', async () => {

@@ -102,7 +102,7 @@ describe('mayfly init', () => {
     assert.equal((await call('notes', { method: 'POST', body: 'no JSON' })).status, 400)
   })
 
-  it('makes functions for a schedule and for a queue: the clock starts the one, nothing the other yet, and both run by events', async () => {
+  it('makes functions for a schedule and for a queue: the clock starts the one, messages the other, and both run by events', async () => {
     const triggers = async (name: string) => {
       const answer = await fetch(`${node.ready.url}/api/v1/projects/demo/functions/${name}/triggers`, { headers: { apikey: node.ready.project.secretKey } })
       return ((await answer.json()) as { triggers: readonly { started: boolean; schedule?: object; queue?: object }[] }).triggers
@@ -116,7 +116,7 @@ describe('mayfly init', () => {
     assert.match((JSON.parse(ran.stdout) as { day: string }).day, /^\d{4}-\d\d-\d\d$/)
     deploy(init('mails', 'queue'))
     const [queue] = await triggers('mails')
-    assert.deepEqual([queue?.queue, queue?.started], [{ name: 'mails', batchSize: 10 }, false])
+    assert.deepEqual([queue?.queue, queue?.started], [{ name: 'mails', batchSize: 10 }, true])
     for (const [body, failures] of [
       ['{"to":"Ada"}', 0],
       ['no JSON', 1],

@@ -247,8 +247,14 @@ describe('a port of a project of its own', () => {
     assert.match(node.stderr(), new RegExp(`"project":"other","port":${second},.*own port could not be opened`))
     assert.equal((await clientOf(own(), service).from('notes').select('text')).status, 200)
     assert.equal((await clientOf(`${node.ready.url}/p/other`, foreign.secretKey).storage.listBuckets()).error, null)
-    // It is kept for it, all the same.
+    // It is kept for it, all the same, and opened when the other program has gone.
     await free(squatter)
+    const isServed = () =>
+      ask('/rest/v1/', { apikey: foreign.secretKey }, 'GET', second).then(
+        ({ status }) => status === 200,
+        () => false,
+      )
+    while (!(await isServed())) await new Promise((resolve) => setTimeout(resolve, 50))
     assert.match(run('projects', 'create', 'late', '--api-port', String(second)).stderr, /port_taken/)
     cli('projects', 'delete', 'moved', '--yes')
     await assert.rejects(ask('/rest/v1/notes', { apikey: service }), { code: 'ECONNREFUSED' })

@@ -63,6 +63,19 @@ describe('a signal to the whole process group', () => {
     assert.equal(node.stdout(), `${JSON.stringify(node.ready)}\n`)
     await stopsCleanly(node, 'SIGINT', 2)
   })
+  it('SIGTERM to npm alone, as from what keeps services running, ends the node too', async () => {
+    const data = path.join(folder, 'data')
+    const node = await startMayfly(data, ['--empty'], {}, { command: ['npm', 'start', '--silent', '--'], ownGroup: true })
+    const pid = node.pid()
+    await node.stop()
+    for (const end = Date.now() + 30_000; existsSync(`/proc/${pid}`) && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 50))
+    assert.equal(existsSync(path.join(data, 'run.json')), false, 'the node took its leave')
+    assert.deepEqual(
+      processes().filter((one) => one.args.includes(data)),
+      [],
+      'nothing is left running',
+    )
+  })
   it('cuts calls that do not end within --drain-ms (drainTime), and ends', async () => {
     const source = path.join(folder, 'endless')
     mkdirSync(source)

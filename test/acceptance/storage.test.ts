@@ -90,6 +90,51 @@ describe('storage', () => {
     must(await service.deleteBucket('box'))
     assert.deepEqual(failure(await service.getBucket('box')), [400, '404', 'NoSuchBucket'])
   })
+  it('holds to policies that a migration makes on objects, as apps bring them', async () => {
+    const app = path.join(folder, 'own-policies')
+    mkdirSync(path.join(app, 'supabase', 'migrations'), { recursive: true })
+    writeFileSync(path.join(app, 'mayfly.json'), '{ "name": "own-policies", "buckets": [{ "name": "folders" }], "migrations": "supabase/migrations" }')
+    const write = (name: string, sql: string) => writeFileSync(path.join(app, 'supabase', 'migrations', name), sql)
+    const mine = "bucket_id = 'folders' and (select auth.uid())::text = (storage.foldername(name))[1]"
+    write(
+      '20260304050607_folders.sql',
+      `alter table storage.objects enable row level security;
+create policy "Users write to their folder" on storage.objects for insert to authenticated with check (${mine});
+create policy "Users read their folder" on storage.objects for select to authenticated using (${mine});
+`,
+    )
+    const deploy = () => mayfly(['deploy', app, '--data', node.data])
+    const deployed = deploy()
+    assert.equal(deployed.code, 0, deployed.stderr)
+    const someone = async () => {
+      const { url, publishableKey } = node.ready.project
+      const client = createClient(url, publishableKey, { auth: { persistSession: false, autoRefreshToken: false } })
+      const { data, error } = await client.auth.signInAnonymously()
+      assert.equal(error, null)
+      return { id: data.user?.id ?? '', files: client.storage.from('folders') }
+    }
+    const mona = await someone()
+    const nils = await someone()
+    must(await mona.files.upload(`${mona.id}/a.txt`, 'hers'))
+    assert.equal(await must(await mona.files.download(`${mona.id}/a.txt`)).text(), 'hers')
+    for (const at of [`${nils.id}/a.txt`, 'a.txt']) assert.equal(failure(await mona.files.upload(at, 'x'))[1], '403', at)
+    for (const files of [nils.files, anon.from('folders')]) {
+      assert.equal(failure(await files.download(`${mona.id}/a.txt`))[1], '404')
+      assert.deepEqual(must(await files.list(mona.id)), [])
+    }
+    assert.deepEqual(must(await mona.files.remove([`${mona.id}/a.txt`])), [], 'no policy lets anybody delete')
+
+    write('20260304050608_delete.sql', `create policy "Users delete in their folder" on storage.objects for delete to authenticated using (${mine});\n`)
+    assert.equal(deploy().code, 0)
+    assert.deepEqual(must(await nils.files.remove([`${mona.id}/a.txt`])), [])
+    assert.equal(must(await mona.files.remove([`${mona.id}/a.txt`])).length, 1)
+
+    write('20260304050609_guard.sql', 'alter table storage.objects disable row level security;\n')
+    const refused = deploy()
+    assert.notEqual(refused.code, 0)
+    assert.match(refused.stderr, /take policies, and no other change.*42501.*Nothing of the file stays/s)
+    assert.equal(failure(await nils.files.upload(`${mona.id}/b.txt`, 'x'))[1], '403')
+  })
   it('stores bytes, texts, streams, blobs and files, and gives them back byte for byte', async () => {
     const bytes = randomBytes(3_000_000)
     const bodies: [string, () => Parameters<ReturnType<StorageClient['from']>['upload']>[1]][] = [

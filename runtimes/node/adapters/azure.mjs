@@ -4,6 +4,7 @@ import { Buffer } from 'node:buffer'
 import fs from 'node:fs'
 import path from 'node:path'
 import { HandlerError, inOwnLines } from '../errors.mjs'
+import { kindOf, triggerOf } from './azure-bindings.mjs'
 import { core, offerCore } from './azure-core.mjs'
 import { describeFunctions } from './azure-describe.mjs'
 import { doorOf } from './azure-door.mjs'
@@ -11,8 +12,10 @@ import { startsOf } from './azure-events.mjs'
 import { isOn, readJson } from './azure-host.mjs'
 import { invoke } from './azure-invoke.mjs'
 
-/** The handler of the sandbox that answers HTTP. */
-const DOOR = 'app'
+/** The handler of the sandbox that answers HTTP; no function is named so, as names have no dot. */
+const DOOR = 'app.http'
+/** What that was called before: apps that were deployed then have it still. */
+const FORMER_DOOR = 'app'
 /** How long the hooks of the app's end may take. */
 const END_MS = 2_000
 const env = process.env
@@ -26,8 +29,8 @@ export async function loadAzure(root, handler, moduleAt) {
   if (functions.length === 0) throw new HandlerError('Runtime.HandlerNotFound', nothingIn(root))
   if (env._MAYFLY_DESCRIBE) return { kind: 'fetch', run: () => Response.json(describeFunctions(functions, host)) }
   const end = core.hooks.appTerminate.length > 0 ? { shutdownMs: END_MS, end: core.end } : {}
-  if (handler === DOOR) return { kind: 'fetch', run: await doorOf(functions, host, start), ...end }
   const one = functions.find(({ metadata }) => metadata.name === handler)
+  if (handler === DOOR || (handler === FORMER_DOOR && !isStartedByEvents(one))) return { kind: 'fetch', run: await doorOf(functions, host, start), ...end }
   if (!one) throw new HandlerError('Runtime.HandlerNotFound', `the app registers no function '${handler}'`)
   const run = async (request, _env, context) => {
     const traceId = env._X_AMZN_TRACE_ID
@@ -35,6 +38,8 @@ export async function loadAzure(root, handler, moduleAt) {
   }
   return { kind: 'fetch', run, ...end }
 }
+
+const isStartedByEvents = (one) => one !== undefined && kindOf(triggerOf(one.metadata)) !== 'httptrigger'
 
 /** What the glob in package.json names. */
 function filesOf(root) {

@@ -23,6 +23,9 @@ const { core } = (await import(path.join(import.meta.dirname, 'azure-core.mjs'))
   core: { functions: Map<string, unknown>; locked: boolean; hooks: Record<string, unknown[]> }
 }
 
+/** Of an event that `mayfly invoke --event` makes. */
+const PLACE = { nowMs: 0, id: 'i', region: 'r', project: 'p', functionName: 'f', md5: () => 'm', gzip: () => new Uint8Array() }
+
 describe('an app of Azure', () => {
   let folder = ''
   let storage: Server
@@ -84,7 +87,7 @@ describe('an app of Azure', () => {
     await (await load(handler)).run(new Request('http://localhost/', { method: 'POST', body: JSON.stringify(event) }), {}, context(failures, lastError))
   const describeApp = async () => {
     process.env._MAYFLY_DESCRIBE = '1'
-    const { run } = await load('app')
+    const { run } = await load('app.http')
     delete process.env._MAYFLY_DESCRIBE
     return (await (await run(new Request('http://x/'), {}, context())).json()) as {
       functions: { name: string; trigger: string; details: Record<string, unknown> }[]
@@ -126,7 +129,7 @@ describe('an app of Azure', () => {
   })
 
   it('answers at its routes, by method, constraint and rank', async () => {
-    const app = await load('app')
+    const app = await load('app.http')
     const cases: [string, RequestInit, number, string | null][] = [
       ['/api/hello?name=Ann', {}, 200, 'Hello, Ann!'],
       ['/API/Hello', { method: 'POST', body: 'Bo' }, 200, 'Hello, Bo!'],
@@ -151,7 +154,7 @@ describe('an app of Azure', () => {
   })
 
   it('shows a function its request and its invocation', async () => {
-    const app = await load('app')
+    const app = await load('app.http')
     const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
     process.env._X_AMZN_TRACE_ID = 'Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1'
     const seen = async (init: RequestInit) => (await (await get(app, '/api/seen?q=1&q=2', init)).json()) as Record<string, { [name: string]: unknown }>
@@ -169,7 +172,7 @@ describe('an app of Azure', () => {
   })
 
   it('answers whatever a function may give', async () => {
-    const app = await load('app')
+    const app = await load('app.http')
     const cases: [string, number, string, Record<string, string>][] = [
       ['class', 202, 'of the class', { 'x-kind': 'class' }],
       ['text', 500, '', {}],
@@ -188,7 +191,7 @@ describe('an app of Azure', () => {
   })
 
   it('asks for keys where a function does', async () => {
-    const app = await load('app')
+    const app = await load('app.http')
     const status = async (at: string, headers: Record<string, string> = {}) => (await get(app, at, { headers })).status
     assert.equal(await status('/api/kept'), 401)
     assert.equal(await status('/api/kept?code=wrong'), 401)
@@ -230,21 +233,20 @@ describe('an app of Azure', () => {
     assert.deepEqual(lines.slice(-2), ['onOrder: order 1, try 1', 'onOrder: order 2, try 1'])
     assert.equal(await (await start('onMany', twice)).text(), '2 of {"id":1}')
     // As `mayfly invoke --event` makes them.
-    const place = { nowMs: 0, id: 'i', region: 'r', project: 'p', functionName: 'f', md5: () => 'm', gzip: () => new Uint8Array() }
-    assert.equal(await (await start('onNews', makeEvent('topic', { body: 'told' }, place))).text(), 'news: told')
-    assert.equal(await (await start('onRows', makeEvent('row', {}, place))).text(), 'rows: 1')
+    assert.equal(await (await start('onNews', makeEvent('topic', { body: 'told' }, PLACE))).text(), 'news: told')
+    assert.equal(await (await start('onRows', makeEvent('row', {}, PLACE))).text(), 'rows: 1')
     assert.equal(
-      await (await start('onGrid', makeEvent('s3:put', { bucket: 'b', key: 'a b' }, place))).text(),
+      await (await start('onGrid', makeEvent('s3:put', { bucket: 'b', key: 'a b' }, PLACE))).text(),
       'grid: /blobServices/default/containers/b/blobs/a b',
     )
-    assert.equal(await (await start('onGrid', makeEvent('bus', { source: 'shop' }, place))).text(), 'grid: shop')
-    assert.equal((await start('nightly', makeEvent('schedule', {}, place))).status, 204)
+    assert.equal(await (await start('onGrid', makeEvent('bus', { source: 'shop' }, PLACE))).text(), 'grid: shop')
+    assert.equal((await start('nightly', makeEvent('schedule', {}, PLACE))).status, 204)
     await assert.rejects(start('forwards', 'x'), /the output 'queue' of forwards is not served/)
     await assert.rejects(load('nowhere'), /registers no function 'nowhere'/)
   })
 
   it('is administered by who has the master key, and nobody else', async () => {
-    const app = await load('app')
+    const app = await load('app.http')
     const as = (key: string, init: RequestInit = {}) => ({ ...init, headers: { 'x-functions-key': key } })
     for (const at of ['/admin/host/status', '/admin/functions', '/admin/functions/onOrder', '/admin/nowhere'])
       for (const key of ['f', '', 'wrong']) assert.equal((await get(app, at, as(key))).status, 401)
@@ -267,7 +269,7 @@ describe('an app of Azure', () => {
     await assert.rejects(start('again', photo, 1, { message: 'it was late', stack: 'Error: it was late\n    at more.js:7:1' }), /not yet/)
     await assert.rejects(start('again', photo, 1, { message: null, stack: null }), /not yet/)
     assert.deepEqual(lines.slice(-2), ['again: : try 1 of 2 after it was late at more.js:7', 'again: : try 1 of 2 after undefined'])
-    const { end, shutdownMs } = (await load('app')) as Loaded & { end: () => Promise<void>; shutdownMs: number }
+    const { end, shutdownMs } = (await load('app.http')) as Loaded & { end: () => Promise<void>; shutdownMs: number }
     assert.ok(shutdownMs > 0)
     await end()
     assert.equal(lines.at(-1), 'the shop has closed')
@@ -276,7 +278,7 @@ describe('an app of Azure', () => {
   it('leaves out what host.json or a setting leaves out, and names what of host.json is not served', async () => {
     process.env.AzureWebJobs_hello_Disabled = 'true'
     try {
-      assert.equal((await get(await load('app'), '/api/hello')).status, 404)
+      assert.equal((await get(await load('app.http'), '/api/hello')).status, 404)
     } finally {
       delete process.env.AzureWebJobs_hello_Disabled
     }
@@ -288,7 +290,7 @@ describe('an app of Azure', () => {
       '{"version":"2.0", // a "comment"\n"functions":["kept",],"extensions":{"http":{"routePrefix":""},"serviceBus":{"prefetchCount":1}},"singleton":{}}',
     )
     try {
-      const app = await load('app')
+      const app = await load('app.http')
       assert.equal((await get(app, '/hello')).status, 404)
       assert.equal((await get(app, '/kept')).status, 401)
       const { functions, warnings } = await describeApp()
@@ -298,10 +300,23 @@ describe('an app of Azure', () => {
       )
       assert.deepEqual(warnings, ['host.json: "extensions.serviceBus" is not served.', 'host.json: "singleton" is not served.'])
       writeFileSync(file, '{"version": }')
-      await assert.rejects(load('app'), /SyntaxError: host\.json/)
+      await assert.rejects(load('app.http'), /SyntaxError: host\.json/)
     } finally {
       writeFileSync(file, own)
     }
+  })
+
+  it('does not take a function named `app` for its door', async () => {
+    const file = path.join(folder, 'src', 'functions', 'app.js')
+    writeFileSync(file, "require('@azure/functions').app.timer('app', { schedule: '0 0 4 * * *', handler: () => 'the timer' })\n")
+    try {
+      assert.equal(await (await start('app', makeEvent('schedule', {}, PLACE))).text(), 'the timer')
+      assert.equal((await get(await load('app.http'), '/api/hello')).status, 200)
+    } finally {
+      rmSync(file)
+    }
+    // As apps have it that were deployed by the door's former name.
+    assert.equal((await get(await load('app'), '/api/hello')).status, 200)
   })
 
   it('says of an app of the former model that it is one', async () => {

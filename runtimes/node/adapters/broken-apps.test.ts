@@ -54,7 +54,7 @@ const casesOf = (head: string, wrap: (handler: string) => string, esm: string): 
 ]
 
 const CLOUDS = [
-  { framework: 'azure', target: 'app', url: '/api/hello', cases: casesOf(AZURE, azure, "import { app } from '@azure/functions'\n") },
+  { framework: 'azure', target: 'app.http', url: '/api/hello', cases: casesOf(AZURE, azure, "import { app } from '@azure/functions'\n") },
   { framework: 'google', target: 'hello', url: '/', cases: casesOf(GOOGLE, google, "import * as functions from '@google-cloud/functions-framework'\n") },
 ]
 

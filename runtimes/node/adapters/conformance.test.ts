@@ -105,7 +105,7 @@ app.post('act', async (request, context) => {
 })
 `,
     },
-    handler: 'app',
+    handler: 'app.http',
     missing: 'nothing',
     framework: 'azure',
     takes: 'requests',

@@ -11,7 +11,7 @@ export interface Difference {
 /**
  * What has to be run in one database so that it has what the other has: schemas, tables, functions, policies, rights, no
  * rows. Both are read in sessions of the roles that the connections name, whose rights are all that what was found runs by:
- * so policies in schemas of the node, which no owner may make, are left out.
+ * so policies in schemas of the node are left out, but those that the owner made for its files.
  * @throws DatabaseError, or what the library met
  */
 export async function difference(from: Connection, to: Connection, schemasOfTheNode: readonly string[]): Promise<Difference> {
@@ -25,7 +25,15 @@ export async function difference(from: Connection, to: Connection, schemasOfTheN
   }
   const [source, desired] = await Promise.all([read(from), read(to)])
   const made = plan(source.factBase, desired.factBase, {
-    policy: { id: 'owner', filter: [{ match: { all: [{ kind: 'policy' }, { schema: [...schemasOfTheNode] }] }, action: 'exclude' }] },
+    policy: {
+      id: 'owner',
+      filter: [
+        {
+          match: { all: [{ kind: 'policy' }, { schema: [...schemasOfTheNode] }, { any: [{ not: { schema: 'storage' } }, { name: 'mayfly: *' }] }] },
+          action: 'exclude',
+        },
+      ],
+    },
   })
   return {
     statements: [

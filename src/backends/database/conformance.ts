@@ -180,7 +180,7 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
         ['create function auth.uid() returns uuid language sql as $$ select null::uuid $$', /42501/],
         ['create or replace function auth.uid() returns uuid language sql as $$ select null::uuid $$', /42501/],
         ['drop schema storage cascade', /42501/],
-        ['drop table storage.objects', /42501/],
+        ['drop table storage.objects cascade', /42501/],
         ['alter table storage.objects disable row level security', /42501/],
         ['alter table storage.objects disable trigger all', /42501/],
         ['create trigger t before insert on storage.objects for each row execute function suppress_redundant_updates_trigger()', /42501/],
@@ -206,6 +206,97 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
         'mayfly.configure_data(text,text)',
         'mayfly.invoke(text,jsonb)',
       ])
+    })
+    it('lets the owner make policies on buckets and objects, and change nothing else of their tables, whatever it tries', async () => {
+      const project = await databases.openProject('one')
+      const [{ guarded } = { guarded: false }] = await project.sql<{ guarded: boolean }>`
+        select exists (select from pg_event_trigger where evtname = 'mayfly_guard_storage') as guarded`
+      await using owner = await databases.openOwner('one')
+      const make = `create policy mine on storage.objects for select to authenticated using (bucket_id = 'a' and (select auth.uid())::text = (storage.foldername(name))[1])`
+      // Where no event trigger can hold it to that, it gets nothing.
+      if (!guarded) return await assert.rejects(owner.script(make), failsWith('42501'))
+      await owner.script(`
+        ${make};
+        alter table storage.objects enable row level security;
+        create policy mine on storage.buckets for select using (true);
+        comment on policy mine on storage.objects is 'by folder';
+        alter policy mine on storage.objects to anon, authenticated;
+        alter policy mine on storage.objects rename to theirs;
+        drop policy theirs on storage.objects; drop policy mine on storage.buckets;
+        create table public.lure (n int);
+        create function public.lure() returns trigger language plpgsql as $$ begin insert into public.ran values (current_user); return new; end $$;
+        create function public.lure(name text) returns text immutable language sql as $$ select name $$`)
+      for (const text of [
+        'create trigger t before insert on storage.objects for each row execute function public.lure()',
+        'grant trigger on storage.objects to current_user',
+        'grant trigger, references on storage.objects to current_user; create trigger t before insert on storage.objects for each row execute function public.lure()',
+        'create rule r as on insert to storage.objects do also insert into public.lure values (1)',
+        'create index i on storage.objects (public.lure(name))',
+        'alter table storage.objects add check (public.lure(name) is not null)',
+        'alter table storage.objects alter column name set default public.lure(null)',
+        'alter table storage.objects add column extra text',
+        'alter table storage.objects drop column user_metadata',
+        'alter table storage.objects disable trigger all',
+        'alter table storage.objects disable trigger mayfly_object_removed',
+        'alter table storage.objects disable row level security',
+        'alter table storage.objects force row level security',
+        'alter table storage.objects owner to current_user',
+        'alter table storage.objects rename to gone',
+        'alter table storage.objects set schema public',
+        'alter table storage.objects replica identity nothing',
+        'alter table storage.objects set (autovacuum_enabled = false)',
+        'alter index storage.objects_by_name rename to mine',
+        'drop index storage.objects_by_name',
+        'create table public.child () inherits (storage.objects)',
+        'alter table public.lure inherit storage.objects',
+        'create table public.refers (id uuid references storage.objects (id))',
+        'grant references on storage.objects to current_user; create table public.refers (id uuid references storage.objects (id))',
+        'reassign owned by supabase_storage_admin to current_user',
+        'reassign owned by supabase_storage_admin to anon',
+        'drop foreign data wrapper mayfly_anchor cascade',
+        'alter foreign data wrapper mayfly_anchor owner to current_user',
+        'drop owned by supabase_storage_admin cascade',
+        'truncate storage.objects',
+        'truncate storage.buckets cascade',
+        'set role supabase_storage_admin',
+        'grant supabase_storage_admin to anon',
+        'alter role supabase_storage_admin login',
+        'drop table storage.objects cascade',
+        'drop schema storage cascade',
+        'alter event trigger mayfly_guard_storage disable',
+        'set event_triggers = off; drop table storage.objects cascade',
+        'set session_replication_role = replica',
+        'alter function mayfly.guard_storage() owner to current_user',
+        'create or replace function mayfly.shape_of_storage() returns text language sql as $$ select null::text $$',
+        "update mayfly.storage_shape set shape = ''",
+        'do $$ begin alter table storage.objects disable trigger all; exception when others then raise; end $$',
+      ])
+        await assert.rejects(
+          owner.script(text),
+          (error) => {
+            assert.ok(error instanceof DatabaseError, `${text}: ${String(error)}`)
+            assert.match(error.sqlState, /^(42501|42809|2BP01|42804|42P16)$/, `${text}: ${error.message}`)
+            return true
+          },
+          text,
+        )
+      // What a policy calls runs in the role of who is bound by it, and nobody of ours is.
+      await owner.script(`
+        create table public.ran (role text); grant insert, select on public.ran to public;
+        create function public.seen() returns boolean language plpgsql as $$ begin insert into public.ran values (current_user); return true; end $$;
+        create policy seen on storage.objects using (public.seen());
+        create policy seen on storage.buckets using (public.seen())`)
+      await project.sql`insert into storage.buckets (id, name) values ('seen', 'seen')`
+      await project.sql`select from storage.buckets`
+      await (await databases.openRoles('one')).transaction(async (tx) => {
+        await tx`select set_config('role', 'anon', true)`
+        await tx`select from storage.buckets`
+      })
+      assert.deepEqual(await owner.sql`select distinct role from public.ran`, [{ role: 'anon' }])
+      await owner.script(
+        'drop function public.seen() cascade; drop table public.ran, public.lure; drop function public.lure(); drop function public.lure(text)',
+      )
+      await project.script("set storage.allow_delete_query = 'true'; delete from storage.buckets where id = 'seen'")
     })
     it('lets no role of one project into another', async () => {
       for (const role of LOGINS) {

@@ -39,6 +39,9 @@ export interface Connection {
   readonly ssl?: boolean | ConnectionOptions
 }
 
+/** So begin names of places that are made for a comparison, as no project's can: none of them outlasts the node. */
+export const SHADOW = 'shadow_'
+
 /** Where databases live (DESIGN, section 2): the control database and one place per project. */
 export interface Databases extends AsyncDisposable {
   /** What it is, for doctor and `/health`: `embedded 18` or `external 16.2`. */

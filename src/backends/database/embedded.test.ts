@@ -93,6 +93,17 @@ describe('embedded PostgreSQL', () => {
     assert.deepEqual(await owner.sql`select current_user::text as name`, [{ name: 'postgres' }])
     await later.dropProject('aged')
   })
+  it('begins without what a comparison left that was cut off', async () => {
+    {
+      await using databases = await open(folder)
+      await databases.ensureProject('shadow_0a1b2c3d')
+    }
+    const left = path.join(folder, 'pg', 'projects', 'shadow_0a1b2c3d')
+    assert.ok(existsSync(left))
+    await using later = await open(folder)
+    assert.ok(!existsSync(left))
+    await assert.rejects(later.openProject('shadow_0a1b2c3d'), /no database here/)
+  })
   it('starts over a pid file that speaks of another process, and leaves none behind', async () => {
     const file = path.join(folder, 'pg', 'control', 'postmaster.pid')
     writeFileSync(file, `${process.pid}\n/nowhere\n0\n5432\n\n\n\nready\n`)

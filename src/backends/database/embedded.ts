@@ -4,7 +4,7 @@ import { existsSync, promises as fs } from 'node:fs'
 import path from 'node:path'
 import type { Clock } from '../../lib/clock.ts'
 import { copyCluster } from './cluster-copy.ts'
-import type { Connection, Database, Databases } from './database.ts'
+import { type Connection, type Database, type Databases, SHADOW } from './database.ts'
 import { ServerMemory } from './memory.ts'
 import { migrate, readMigrations } from './migrate.ts'
 import { openAsOwner, PostgresDatabase, quoteIdentifier, quoteLiteral } from './postgres.ts'
@@ -68,6 +68,8 @@ export class EmbeddedDatabases implements Databases {
   /** @throws ServerError, MigrationError */
   static async open(options: EmbeddedOptions): Promise<EmbeddedDatabases> {
     await fs.mkdir(path.join(options.folder, 'projects'), { recursive: true, mode: 0o711 })
+    for (const name of await fs.readdir(path.join(options.folder, 'projects')))
+      if (name.startsWith(SHADOW)) await fs.rm(path.join(options.folder, 'projects', name), { recursive: true, force: true })
     const runtime = await RuntimeFolder.make(options.runtimeBase, options.folder, nativeFolder())
     const passwordFile = path.join(options.folder, 'password')
     let password = await fs.readFile(passwordFile, 'utf8').catch(() => null)

@@ -26,10 +26,20 @@ export interface SelectPlan {
   readonly cast: string | null
   readonly aggregate: Aggregate | null
   readonly aggregateCast: string | null
+  /** The function by which a domain is shown. */
+  readonly shownBy: Qualified | null
 }
 export type LogicPlan =
   | { readonly kind: 'and' | 'or'; readonly isNegated: boolean; readonly of: readonly LogicPlan[] }
-  | { readonly kind: 'filter'; readonly field: FieldPlan; readonly isNegated: boolean; readonly operation: Operation; readonly asDocument: boolean }
+  | {
+      readonly kind: 'filter'
+      readonly field: FieldPlan
+      readonly isNegated: boolean
+      readonly operation: Operation
+      readonly asDocument: boolean
+      /** The function by which a domain is read of a filter. */
+      readonly readBy: Qualified | null
+    }
   /** Whether an embed has rows. */
   | { readonly kind: 'presence'; readonly embed: EmbedPlan; readonly isNegated: boolean }
 export interface OrderPlan {

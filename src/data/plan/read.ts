@@ -162,20 +162,26 @@ export function planFilter(relation: Relation | null, { field, isNegated, operat
   const planned = fieldOf(field, relation)
   const column = relation?.columns.get(field.name)
   const asDocument = operation.kind === 'search' && (field.path.length > 0 || (column !== undefined && column.baseType !== 'tsvector'))
-  return { kind: 'filter', field: planned, isNegated, operation, asDocument }
+  const readBy = field.path.length === 0 ? (column?.casts.fromText ?? null) : null
+  return { kind: 'filter', field: planned, isNegated, operation, asDocument, readBy }
 }
 
 const modeOf = ({ isToOne }: Relationship, isSpread: boolean): EmbedMode => (isSpread ? (isToOne ? 'spread-one' : 'spread-many') : isToOne ? 'object' : 'array')
 
 function planField(item: SelectedField, relation: Relation | null, expands: boolean): SelectPlan[] {
   const { field, alias, cast, aggregate, aggregateCast } = item
-  if (field === null) return [{ field: { column: null, path: [], asJson: false }, key: alias ?? 'count', cast, aggregate, aggregateCast }]
+  if (field === null) return [{ field: { column: null, path: [], asJson: false }, key: alias ?? 'count', cast, aggregate, aggregateCast, shownBy: null }]
   if (field.name === '*' && field.path.length === 0) {
-    const all: SelectPlan = { field: { column: '*', path: [], asJson: false }, key: null, cast: null, aggregate: null, aggregateCast: null }
-    if (!expands || relation === null) return [all]
-    return [...relation.columns.keys()].map((name) => ({ ...all, field: { column: name, path: [], asJson: false }, key: name }))
+    const all: SelectPlan = { field: { column: '*', path: [], asJson: false }, key: null, cast: null, aggregate: null, aggregateCast: null, shownBy: null }
+    if (relation === null) return [all]
+    const columns = [...relation.columns.values()]
+    if (!expands && columns.every(({ casts }) => casts.toJson === null)) return [all]
+    return columns.map(({ name, casts }) => ({ ...all, field: { column: name, path: [], asJson: false }, key: name, shownBy: casts.toJson }))
   }
-  return [{ field: fieldOf(field, relation), key: alias ?? aggregate ?? keyOf(field), cast, aggregate, aggregateCast }]
+  // Who casts or counts it means the value itself.
+  const isPlain = field.path.length === 0 && cast === null && aggregate === null
+  const shownBy = isPlain ? (relation?.columns.get(field.name)?.casts.toJson ?? null) : null
+  return [{ field: fieldOf(field, relation), key: alias ?? aggregate ?? keyOf(field), cast, aggregate, aggregateCast, shownBy }]
 }
 
 /** The last key of the way in; of an index, and of no way, the column's name. */

@@ -1,6 +1,6 @@
-import type { Operation } from '../request/grammar.ts'
 import type { FieldPlan, LogicPlan } from '../plan/plan.ts'
-import { PRESENT, quoted, type Values } from './text.ts'
+import type { Qualified } from '../schema/snapshot.ts'
+import { PRESENT, qualifiedName, quoted, type Values } from './text.ts'
 
 /** A column of a level, and the way into it. @param row  how SQL names the level's row */
 export function fieldText(field: FieldPlan, row: string, values: Values): string {
@@ -32,26 +32,31 @@ export function logicText(logic: LogicPlan, row: string, values: Values): string
       // Before its field: a parameter that the statement does not use has no type.
       if (logic.operation.kind === 'in' && logic.operation.values.length === 0) return logic.isNegated ? 'true' : 'false'
       const field = fieldText(logic.field, row, values)
-      return `${logic.isNegated ? 'not ' : ''}${operationText(logic.operation, field, logic.asDocument, values)}`
+      return `${logic.isNegated ? 'not ' : ''}${operationText(logic, field, values)}`
     }
   }
 }
 
 const IS = { null: 'is null', not_null: 'is not null', true: 'is true', false: 'is false', unknown: 'is unknown' } as const
 
-function operationText(operation: Operation, field: string, asDocument: boolean, values: Values): string {
+/** Their right side is a pattern and no value of the column's type. */
+const PATTERNS: ReadonlySet<string> = new Set(['like', 'ilike', '~', '~*'])
+
+function operationText({ operation, asDocument, readBy }: Extract<LogicPlan, { kind: 'filter' }>, field: string, values: Values): string {
   switch (operation.kind) {
-    case 'compare':
+    case 'compare': {
+      const by = PATTERNS.has(operation.operator) ? null : readBy
       return operation.quantifier === null
-        ? `${field} ${operation.operator} ${values.add(operation.value)}`
-        : `${field} ${operation.operator} ${operation.quantifier} (${values.add(operation.value)})`
+        ? `${field} ${operation.operator} ${valueText(operation.value, by, values)}`
+        : `${field} ${operation.operator} ${operation.quantifier} (${valuesText(operation.value, by, values)})`
+    }
     case 'in':
       // In one value, so that the statement is the same for lists of any length.
-      return `${field} = any (${values.add(arrayLiteral(operation.values))})`
+      return `${field} = any (${valuesText(arrayLiteral(operation.values), readBy, values)})`
     case 'is':
       return `${field} ${IS[operation.value]}`
     case 'distinct':
-      return `${field} is distinct from ${values.add(operation.value)}`
+      return `${field} is distinct from ${valueText(operation.value, readBy, values)}`
     case 'search': {
       const language = operation.language === null ? '' : `${values.add(operation.language)}::regconfig, `
       const languageAgain = operation.language === null ? '' : `${values.add(operation.language)}::regconfig, `
@@ -60,6 +65,12 @@ function operationText(operation: Operation, field: string, asDocument: boolean,
     }
   }
 }
+
+/** A value of a filter; of a domain that says how, as its function reads it. */
+export const valueText = (value: string, readBy: Qualified | null, values: Values): string =>
+  readBy === null ? values.add(value) : `${qualifiedName(readBy)}(${values.add(value)}::text)`
+const valuesText = (list: string, readBy: Qualified | null, values: Values): string =>
+  readBy === null ? values.add(list) : `array(select ${qualifiedName(readBy)}(each) from unnest(${values.add(list)}::text[]) as each)`
 
 /** `{"a","b"}`, as PostgreSQL reads a list of any type. */
 export const arrayLiteral = (elements: readonly string[]): string => `{${elements.map((each) => `"${each.replace(/[\\"]/g, '\\$&')}"`).join(',')}}`

@@ -3,7 +3,8 @@ import type { Statement } from '../../backends/database/session-pool.ts'
 import type { DataPlan, ReadPlan, Shape } from '../plan/plan.ts'
 import type { Preferences } from '../request/preferences.ts'
 import { countText, MADE, readText } from './read.ts'
-import { list, quoted, Values } from './text.ts'
+import { NO_CASTS, type Relation } from '../schema/snapshot.ts'
+import { list, qualifiedName, quoted, Values } from './text.ts'
 import { callText, NEW_ROWS, writeText } from './write.ts'
 
 type Made = Exclude<DataPlan, { kind: 'describe' | 'root' }>
@@ -48,12 +49,20 @@ export function queryOf(plan: Made, { count }: Pick<Preferences, 'count'>, count
   return { main: { text: explained(plan.shape, text), values: values.all }, estimate: estimateOf(plan, count) }
 }
 
-function rowsText({ kind, read, shape }: Made, values: Values): string {
-  if (shape.location !== null && shape.location.length > 0) return `select ${list(shape.location.map(quoted))} from ${MADE}`
+function rowsText(plan: Made, values: Values): string {
+  const { kind, read, shape } = plan
+  if (kind === 'write' && shape.location !== null && shape.location.length > 0)
+    return `select ${list(shape.location.map((name) => keyText(name, plan.write.relation)))} from ${MADE}`
   if (shape.value === 'scalar' || shape.value === 'scalars' || shape.value === 'none') return `select * from ${MADE}${rangeOf(read, values)}`
   // Who wants no rows of what was written gets their number.
   if (kind === 'write' && read.select.length === 0 && read.embeds.length === 0) return `select 1 from ${MADE}`
   return readText(read, values)
+}
+
+/** A column that names the new row, in the form in which a filter takes it. */
+function keyText(name: string, { columns }: Relation): string {
+  const { toJson, fromText } = columns.get(name)?.casts ?? NO_CASTS
+  return toJson === null || fromText === null ? quoted(name) : `${qualifiedName(toJson)}(${quoted(name)}) as ${quoted(name)}`
 }
 
 const rangeOf = ({ range }: ReadPlan, values: Values) =>

@@ -74,10 +74,11 @@ function tiesText(read: ReadPlan, parent: Parent | null): string[] {
 }
 
 /** @param isSpread  only what is to be counted is given, for the parent to count; of rows that they are there */
-function selectText({ field, key, cast, aggregate, aggregateCast }: SelectPlan, read: ReadPlan, values: Values, isSpread: boolean): string {
+function selectText({ field, key, cast, aggregate, aggregateCast, shownBy }: SelectPlan, read: ReadPlan, values: Values, isSpread: boolean): string {
   if (isSpread && field.column === null && key !== null) return `true as ${quoted(key)}`
   let text = fieldText(field, rowFor(field.column, read), values)
   if (key === null) return text
+  if (shownBy !== null) text = `${qualifiedName(shownBy)}(${text})`
   if (cast !== null) text = `cast(${text} as ${castText(cast)})`
   if (!isSpread) text = aggregated({ aggregate, aggregateCast }, text)
   return `${text} as ${quoted(key)}`
@@ -164,8 +165,10 @@ function keysOf({ select, embeds }: ReadPlan): string[] {
 }
 
 /** Those of them whose values are documents made here, which PostgreSQL groups by only as `jsonb`. */
-const madeKeysOf = ({ embeds }: ReadPlan): string[] =>
-  embeds.flatMap((embed) => (embed.mode === 'spread-one' ? madeKeysOf(embed.read) : embed.mode === 'spread-many' ? keysOf(embed.read) : [embed.key]))
+const madeKeysOf = ({ select, embeds }: ReadPlan): string[] => [
+  ...select.flatMap(({ key, shownBy }) => (key === null || shownBy === null ? [] : [key])),
+  ...embeds.flatMap((embed) => (embed.mode === 'spread-one' ? madeKeysOf(embed.read) : embed.mode === 'spread-many' ? keysOf(embed.read) : [embed.key])),
+]
 
 function joinText(embed: EmbedPlan, parent: ReadPlan, values: Values): string {
   values.join()
@@ -221,9 +224,11 @@ function rangeText({ range }: ReadPlan, values: Values): string {
   return `${max}${offset}`
 }
 
-/** By their places: an expression with values in it is not recognised as the same one again. */
+/** By their places: an expression with values in it is not recognised as the same one again. A domain by its value, for what it is shown as may be a document. */
 function groupText(read: ReadPlan): string {
-  const own = read.select.flatMap(({ aggregate }, place) => (aggregate === null ? [place + 1] : []))
+  const own = read.select.flatMap(({ field, aggregate, shownBy }, place) =>
+    aggregate !== null ? [] : [shownBy === null || field.column === null ? place + 1 : `${rowFor(field.column, read)}.${quoted(field.column)}`],
+  )
   const embedded = read.embeds
     .flatMap((embed) => embedColumns(embed, true))
     .flatMap(({ isAggregate }, place) => (isAggregate ? [] : [read.select.length + place + 1]))

@@ -1,6 +1,6 @@
 import type { CallPlan, WritePlan } from '../plan/plan.ts'
 import type { Column, Parameter } from '../schema/snapshot.ts'
-import { logicText } from './conditions.ts'
+import { logicText, valueText } from './conditions.ts'
 import { list, qualifiedName, quoted, type Values } from './text.ts'
 
 /** How many rows of an upsert were new, for its status. */
@@ -30,7 +30,7 @@ export function writeText(write: WritePlan, values: Values): string {
 
 function insertText(write: WritePlan, table: string, row: string, values: Values, returning: string): string {
   const names = write.columns.map(({ name }) => quoted(name))
-  const conditions = write.conditions.map(([{ name, type }, value]) => `body.${quoted(name)} = ${values.add(value)}::${type}`)
+  const conditions = write.conditions.map(([{ name, type, casts }, value]) => `body.${quoted(name)} = ${valueText(value, casts.fromText, values)}::${type}`)
   if (write.countsNew) conditions.push(counted('+ 1'))
   const body = names.length === 0 ? emptyRows(write, values) : `select ${list(names.map((name) => `body.${name}`))} from ${bodyText(write, values)} as body`
   return [
@@ -58,14 +58,25 @@ function conflictText({ conflict, columns, countsNew }: WritePlan): string {
 function bodyText({ columns, json, isArray, appliesDefaults }: WritePlan, values: Values): string {
   const body = values.add(isArray ? json : `[${json}]`)
   const rows = recordText(columns)
-  const withDefault = columns.filter((column) => column.default !== null)
-  if (!appliesDefaults || withDefault.length === 0) return `(select * from json_to_recordset(${body}::json) as body (${rows}))`
+  const applied = appliesDefaults ? columns.filter((column) => column.default !== null) : []
+  const isRead = columns.some(({ casts }) => casts.fromJson !== null)
+  const made = isRead ? list(columns.map((column) => broughtText(column, applied.includes(column), values))) : 'body.*'
+  if (applied.length === 0) return `(select ${made} from json_to_recordset(${body}::json) as body (${rows}))`
   // What is not named is taken from an object of the defaults, made for each row anew.
-  const defaults = list(withDefault.map((column) => `${values.add(column.name)}::text, ${column.default}`))
-  return `(select body.* from jsonb_array_elements(${body}::jsonb) as sent (value), lateral jsonb_to_record(jsonb_build_object(${defaults}) || sent.value) as body (${rows}))`
+  const defaults = list(applied.filter(({ casts }) => casts.fromJson === null).map((column) => `${values.add(column.name)}::text, ${column.default}`))
+  return `(select ${made} from jsonb_array_elements(${body}::jsonb) as sent (value), lateral jsonb_to_record(jsonb_build_object(${defaults}) || sent.value) as body (${rows}))`
 }
 
-const recordText = (columns: readonly (Column | Parameter)[]): string => list(columns.map(({ name, type }) => `${quoted(name)} ${type}`))
+const recordText = (columns: readonly (Column | Parameter)[]): string =>
+  list(columns.map((column) => `${quoted(column.name)} ${'casts' in column && column.casts.fromJson !== null ? 'json' : column.type}`))
+
+/** What the body brings of a column. A default is a value as it is, which a domain's own function would not read. */
+function broughtText({ name, default: otherwise, casts: { fromJson } }: Column, isDefaulted: boolean, values: Values): string {
+  const column = quoted(name)
+  if (fromJson === null) return `body.${column}`
+  const read = `${qualifiedName(fromJson)}(body.${column})`
+  return `${isDefaulted ? `case when sent.value ? ${values.add(name)}::text then ${read} else ${otherwise} end` : read} as ${column}`
+}
 
 function returningText({ returning }: WritePlan, row: string): string {
   if (returning === null) return `${row}.*`

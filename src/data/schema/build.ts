@@ -1,5 +1,5 @@
 import type { Cardinality, Column, DataSettings, Relation, Relationship, Routine, Snapshot } from './snapshot.ts'
-import { nameOf, qualified } from './snapshot.ts'
+import { nameOf, NO_CASTS, qualified } from './snapshot.ts'
 import type { RelationRow, RoleSettingRow, RoutineRow, SchemaRow } from './store.ts'
 import { foundRelationships } from './relationships.ts'
 import { isView, type Origin, originOf, originsOf } from './view-columns.ts'
@@ -62,6 +62,7 @@ function relationOf(row: RelationRow, byOid: ReadonlyMap<string, RelationRow>, o
       isGenerated: column.generated,
       description: column.description,
       enumValues: column.enum,
+      casts: column.casts === null ? NO_CASTS : { ...NO_CASTS, ...column.casts },
     })
   return {
     schema: row.schema,

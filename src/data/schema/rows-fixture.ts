@@ -13,6 +13,7 @@ export const columnRow = (number: number, name: string, base: string, more: Part
   generated: false,
   description: null,
   enum: null,
+  casts: null,
   ...more,
 })
 

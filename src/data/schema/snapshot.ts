@@ -45,7 +45,16 @@ export interface Column {
   readonly isGenerated: boolean
   readonly description: string | null
   readonly enumValues: readonly string[] | null
+  readonly casts: Casts
 }
+
+/** How a domain is shown, given in a body and given in a filter, where it says so itself: functions of one value. */
+export interface Casts {
+  readonly toJson: Qualified | null
+  readonly fromJson: Qualified | null
+  readonly fromText: Qualified | null
+}
+export const NO_CASTS: Casts = { toJson: null, fromJson: null, fromText: null }
 
 export interface Relation extends Qualified {
   readonly isView: boolean

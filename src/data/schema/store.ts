@@ -1,5 +1,7 @@
 import type { Sql } from '../../backends/database/database.ts'
 
+/** The functions of the implicit casts of a domain, as schema and name. */
+export type CastsRow = Readonly<Partial<Record<'toJson' | 'fromJson' | 'fromText', { readonly schema: string; readonly name: string }>>>
 export interface RelationRow {
   readonly oid: string
   readonly schema: string
@@ -18,6 +20,7 @@ export interface RelationRow {
     readonly generated: boolean
     readonly description: string | null
     readonly enum: readonly string[] | null
+    readonly casts: CastsRow | null
   }[]
   /** The columns of each unique index that covers all rows, the primary key first. */
   readonly unique: readonly { readonly primary: boolean; readonly columns: readonly number[] }[]
@@ -78,6 +81,16 @@ export const selectSchema = (sql: Sql, authenticator: string) => sql<SchemaRow>`
       union all
       select down.oid, pg_type.oid, pg_type.typbasetype from down join pg_type on pg_type.oid = down.next where down.next <> 0)
     select down.oid, pg_type.typname as base, pg_type.oid as base_oid from down join pg_type on pg_type.oid = down.base where down.next = 0),
+  casts as materialized (   -- PostgreSQL ignores those of domains: that each has one argument is seen to here
+    select domain.oid, json_object_agg(
+             case when castsource = domain.oid then 'toJson' when castsource = 'json'::regtype then 'fromJson' else 'fromText' end,
+             json_build_object('schema', nspname, 'name', proname)) as functions
+      from pg_type as domain
+      join pg_cast on (castsource = domain.oid and casttarget = 'json'::regtype) or (casttarget = domain.oid and castsource in ('json'::regtype, 'text'::regtype))
+      join pg_proc on pg_proc.oid = castfunc and pronargs - pronargdefaults <= 1
+      join pg_namespace on pg_namespace.oid = pronamespace
+     where typtype = 'd' and castcontext = 'i' and castmethod = 'f'
+     group by domain.oid),
   relation as (
     select class.oid, place.nspname, class.relname, class.relkind, class.relispartition,
            pg_relation_is_updatable(class.oid, true) as updatable, obj_description(class.oid, 'pg_class') as description,
@@ -89,7 +102,8 @@ export const selectSchema = (sql: Sql, authenticator: string) => sql<SchemaRow>`
                         when attribute.attgenerated = '' then coalesce(pg_get_expr(own.adbin, own.adrelid), (select typdefault from pg_type where oid = attribute.atttypid and typtype = 'd'))
                       end,
                      'description', col_description(class.oid, attribute.attnum),
-                     'enum', (select json_agg(enumlabel order by enumsortorder) from pg_enum where enumtypid = type.base_oid)
+                     'enum', (select json_agg(enumlabel order by enumsortorder) from pg_enum where enumtypid = type.base_oid),
+                     'casts', (select functions from casts where casts.oid = attribute.atttypid)
                    ) order by attribute.attnum), '[]')
               from pg_attribute as attribute
               join type on type.oid = attribute.atttypid

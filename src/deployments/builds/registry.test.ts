@@ -31,7 +31,7 @@ describe('the way to the registry', () => {
     const [answer] = (await once(sent, 'response')) as [import('node:http').IncomingMessage]
     let text = ''
     for await (const chunk of answer) text += chunk
-    return { status: answer.statusCode, headers: answer.headers, text }
+    return { status: answer.statusCode, statusMessage: answer.statusMessage, headers: answer.headers, text }
   }
   const at = (path: string, token: string | null = null) => new Registry({ url: `http://127.0.0.1:${port}${path}`, token })
 
@@ -80,6 +80,25 @@ describe('the way to the registry', () => {
     const answer = await ask(at('/'), '/moved')
     assert.equal(answer.status, 502)
     assert.equal(answer.headers.location, undefined)
+  })
+
+  it('says why a registry cannot be reached, in words that npm and pnpm pass on', async () => {
+    const failing = (message: string, code: string) =>
+      new Registry({
+        url: 'https://registry.invalid/',
+        token: null,
+        fetch: () => Promise.reject(new TypeError('fetch failed', { cause: Object.assign(new Error(message), { code }) })),
+      })
+    const strange = failing('self-signed certificate in certificate chain', 'SELF_SIGNED_CERT_IN_CHAIN')
+    const npm = await ask(strange, '/x', { headers: { 'user-agent': 'npm/11.0.0 node/v24.0.0' } })
+    assert.deepEqual([npm.status, npm.statusMessage], [502, 'Bad Gateway'])
+    assert.match(npm.text, /cannot be reached: self-signed certificate in certificate chain; start the node with NODE_EXTRA_CA_CERTS/)
+    const pnpm = await ask(strange, '/x', { headers: { 'user-agent': 'pnpm/10.0.0 npm/? node/v24.0.0' } })
+    assert.match(String(pnpm.statusMessage), /cannot be reached: self-signed certificate .* NODE_EXTRA_CA_CERTS/)
+    const hostile = await ask(failing('no\r\nset-cookie: a=1\u{1f600}', 'ENOTFOUND'), '/x', { headers: { 'user-agent': 'pnpm/10.0.0' } })
+    assert.equal(hostile.statusMessage, 'The registry cannot be reached: no set-cookie: a=1 ')
+    assert.equal(hostile.headers['set-cookie'], undefined)
+    assert.doesNotMatch(hostile.text, /NODE_EXTRA_CA_CERTS/)
   })
 
   it('reads packages of a scope where an app says, each with its own key', async () => {

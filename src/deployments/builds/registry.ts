@@ -23,6 +23,13 @@ export interface RegistryOptions {
 const PASSED = ['accept', 'if-none-match', 'npm-command', 'user-agent'] as const
 const RETURNED = ['content-type', 'etag', 'cache-control', 'last-modified'] as const
 const PATIENCE_MS = 60_000
+/** What Node says of a certificate by somebody whom it does not know. */
+const UNTRUSTED: ReadonlySet<string> = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+])
 const SCOPE = /\/(@[a-z0-9-][a-z0-9._-]*)(?:\/|%2f)/i
 
 interface Source {
@@ -100,9 +107,11 @@ export class Registry {
       if (answer.body === null || request.method === 'HEAD') response.end()
       else await pipeline(Readable.fromWeb(answer.body as WebStream), response)
     } catch (error) {
-      if (response.headersSent) response.destroy()
-      // In this form npm says why, too.
-      else response.writeHead(502, { 'content-type': 'application/json' }).end(JSON.stringify({ error: `The registry cannot be reached: ${whyOf(error)}` }))
+      if (response.headersSent) return void response.destroy()
+      const why = `The registry cannot be reached: ${whyOf(error)}`
+      // In this form npm says why; pnpm tells the line of the status alone.
+      if (request.headers['user-agent']?.startsWith('pnpm/')) response.statusMessage = why.replaceAll(/[^ -~]+/g, ' ')
+      response.writeHead(502, { 'content-type': 'application/json' }).end(JSON.stringify({ error: why }))
     }
   }
 }
@@ -123,5 +132,9 @@ function pathOf(url: string, source: Source, main: Source): string | null {
 
 function whyOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-  return cause instanceof Error ? cause.message : String(cause)
+  if (!(cause instanceof Error)) return String(cause)
+  const { code } = cause as NodeJS.ErrnoException
+  return code !== undefined && UNTRUSTED.has(code)
+    ? `${cause.message}; start the node with NODE_EXTRA_CA_CERTS, a file of the certificates that it should trust too`
+    : cause.message
 }

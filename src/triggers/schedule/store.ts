@@ -39,6 +39,7 @@ export interface DueSchedule {
 }
 
 /** Nobody else takes it until the transaction ends; null when somebody does, or it is due no more. */
+// Its trigger is held too, and never waited for: who removes one holds it first, and then comes for its schedule.
 export const lockDue = async (tx: Tx, triggerId: string): Promise<DueSchedule | null> =>
   (
     await tx<DueSchedule>`
@@ -46,7 +47,7 @@ export const lockDue = async (tx: Tx, triggerId: string): Promise<DueSchedule | 
              trigger.created_at as "createdAt", due_at as "dueAt", clock_timestamp() as now
         from mayfly.schedule join mayfly.trigger on trigger.id = trigger_id join mayfly.project on project.id = project_id
        where trigger_id = ${triggerId} and function_id is not null and project.state = 'active'
-         for update of schedule skip locked`
+         for update of schedule skip locked for key share of trigger skip locked`
   )[0] ?? null
 
 export const moveSchedule = (tx: Tx, triggerId: string, dueAt: Date | null) => tx`update mayfly.schedule set due_at = ${dueAt} where trigger_id = ${triggerId}`

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import {
+  CreateQueueCommand,
+  GetQueueAttributesCommand,
+  GetQueueUrlCommand,
+  SendMessageBatchCommand,
+  SetQueueAttributesCommand,
+  SQSClient,
+} from '@aws-sdk/client-sqs'
+import { makeFolder, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+
+const ARN = 'arn:aws:sqs:us-east-1:000000000000:'
+const CODE = `export const handler = async ({ Records }) => {
+  for (const record of Records) console.log(JSON.stringify(record))
+  if (Records.some(({ body }) => body === 'boom')) throw new Error('boom')
+  return { batchItemFailures: Records.filter(({ body }) => body === 'bad').map(({ messageId }) => ({ itemIdentifier: messageId })) }
+}`
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+const until = async (what: () => Promise<boolean>) => {
+  for (const end = Date.now() + 80_000; Date.now() < end; await pause(200)) if (await what()) return
+  assert.fail('it did not come to that')
+}
+
+describe('the trigger queue', () => {
+  let folder = ''
+  let data = ''
+  let dies = ''
+  let node: RunningMayfly
+  let sqs: SQSClient
+  const start = async () => {
+    node = await startMayfly(data, ['--empty'], { MAYFLY_TEST_CRASH_AT: dies })
+    const { url, region, accessKey } = node.ready
+    sqs?.destroy()
+    sqs = new SQSClient({ endpoint: url, region, credentials: { accessKeyId: accessKey.id, secretAccessKey: accessKey.secret } })
+  }
+  before(async () => {
+    folder = makeFolder()
+    data = path.join(folder, 'data')
+    dies = path.join(folder, 'dies')
+    await start()
+  })
+  after(async () => {
+    sqs?.destroy()
+    await node?.stop()
+    removeFolder(folder)
+  })
+
+  const call = async (method: string, at: string, body?: object | Buffer) => {
+    const response = await fetch(`${node.ready.url}/api/v1/projects/demo${at}`, {
+      method,
+      headers: { authorization: `Bearer ${node.ready.project.secretKey}` },
+      ...(body === undefined ? {} : { body: Buffer.isBuffer(body) ? new Uint8Array(body) : JSON.stringify(body) }),
+    })
+    const text = await response.text()
+    assert.ok(response.ok, `${method} ${at}: ${response.status} ${text}`)
+    return (text === '' ? {} : JSON.parse(text)) as Record<string, never>
+  }
+  const deploy = async (name: string) => {
+    const zip = await zipOf({ 'index.mjs': CODE })
+    const artefact = createHash('sha256').update(zip).digest('hex')
+    await call('PUT', `/artefacts/${artefact}`, zip)
+    await call('PUT', `/functions/${name}`, { artefact })
+  }
+  const watch = (name: string, ...triggers: object[]) => call('PUT', `/functions/${name}/triggers`, { triggers })
+  interface Told {
+    readonly body: string
+    readonly messageId: string
+    readonly attributes: Record<string, string>
+  }
+  const told = async (name: string): Promise<Told[]> => {
+    const { lines } = (await call('GET', `/functions/${name}/logs?limit=5000`)) as unknown as { lines: { text: string; source: string }[] }
+    return lines.filter(({ source }) => source === 'stdout').map(({ text }) => JSON.parse(text.split('\t').slice(3).join('\t')) as Told)
+  }
+  const bodies = async (name: string) => (await told(name)).map(({ body }) => body).toSorted()
+  const urlOf = async (name: string) => (await sqs.send(new GetQueueUrlCommand({ QueueName: name }))).QueueUrl as string
+  const depth = async (name: string) => {
+    const asked = ['ApproximateNumberOfMessages', 'ApproximateNumberOfMessagesNotVisible'] as const
+    const { Attributes } = await sqs.send(new GetQueueAttributesCommand({ QueueUrl: await urlOf(name), AttributeNames: [...asked] }))
+    return asked.reduce((sum, one) => sum + Number(Attributes?.[one]), 0)
+  }
+  const send = async (name: string, ...texts: string[]) => {
+    const { Failed = [] } = await sqs.send(
+      new SendMessageBatchCommand({
+        QueueUrl: await urlOf(name),
+        Entries: texts.map((MessageBody, n) => ({ Id: `${n}`, MessageBody, MessageAttributes: { n: { DataType: 'Number', StringValue: `${n}` } } })),
+      }),
+    )
+    assert.deepEqual(Failed, [])
+  }
+  /** Gives up what was received twice. */
+  const strict = async (name: string, VisibilityTimeout = '1') => {
+    const Attributes = { VisibilityTimeout, RedrivePolicy: JSON.stringify({ deadLetterTargetArn: `${ARN}dead`, maxReceiveCount: 2 }) }
+    await sqs.send(new SetQueueAttributesCommand({ QueueUrl: await urlOf(name), Attributes }))
+  }
+
+  it('starts a function with the event of SQS; what it says failed comes again, and is given up in the end', async () => {
+    await sqs.send(new CreateQueueCommand({ QueueName: 'dead' }))
+    for (const name of ['mails', 'other']) {
+      await deploy(name)
+      // The queue is made where there is none.
+      await watch(name, { queue: { name, batchSize: 3 } })
+      await strict(name)
+    }
+    await send('mails', 'good', 'bad')
+    await send('other', 'boom')
+    await until(async () => (await depth('dead')) === 2)
+    await until(async () => (await depth('mails')) + (await depth('other')) === 0)
+    assert.deepEqual(await bodies('mails'), ['bad', 'bad', 'good'])
+    assert.deepEqual(await bodies('other'), ['boom', 'boom'])
+    const { attributes, messageId, ...rest } = (await told('mails')).find(({ body }) => body === 'good') as Told & { receiptHandle?: string }
+    delete rest.receiptHandle
+    assert.deepEqual(rest, {
+      body: 'good',
+      messageAttributes: { n: { stringValue: '0', stringListValues: [], binaryListValues: [], dataType: 'Number' } },
+      md5OfMessageAttributes: (rest as unknown as { md5OfMessageAttributes: string }).md5OfMessageAttributes,
+      md5OfBody: createHash('md5').update('good').digest('hex'),
+      eventSource: 'aws:sqs',
+      eventSourceARN: `${ARN}mails`,
+      awsRegion: 'us-east-1',
+    })
+    assert.match(messageId, /^[0-9a-f-]{36}$/)
+    assert.deepEqual([attributes.ApproximateReceiveCount, attributes.SenderId], ['1', node.ready.accessKey.id])
+  })
+
+  it('rests with `enabled: false`: messages wait', async () => {
+    await watch('mails', { queue: { name: 'mails' }, enabled: false })
+    // Who waits for messages by then has left.
+    await pause(2_500)
+    await send('mails', 'later')
+    await pause(1_500)
+    assert.equal(await depth('mails'), 1)
+    await watch('mails', { queue: { name: 'mails' } })
+    await until(async () => (await depth('mails')) === 0)
+    assert.ok((await bodies('mails')).includes('later'))
+  })
+
+  it('takes what is not done again after kill -9 at each moment', async () => {
+    const points = ['afterReceiveCommit', 'duringRun', 'afterRunBeforeSettle']
+    for (const point of points) {
+      const died = once(node.child, 'exit')
+      writeFileSync(dies, point)
+      // The node may end before it answers.
+      await send('mails', point).catch(() => {})
+      await died
+      rmSync(dies)
+      await start()
+    }
+    await until(async () => (await depth('mails')) === 0)
+    const seen = await bodies('mails')
+    for (const point of points) assert.ok(seen.includes(point), point)
+  })
+})
