@@ -18,9 +18,9 @@ interface Options extends Omit<Common, 'data' | 'key'>, Omit<EventWishes, 'key' 
   readonly orderKey?: string
 }
 
-const isEvent = (value: string) => /^\s*([[{"@\d-]|(true|false|null)\s*$)/.test(value)
+export const isEvent = (value: string) => /^\s*([[{"@\d-]|(true|false|null)\s*$)/.test(value)
 const isKeyOfNode = (value: string) => /^(sb_|mayfly_)/.test(value)
-const several = (value: string, before: readonly string[] = []): readonly string[] => [...before, value]
+export const several = (value: string, before: readonly string[] = []): readonly string[] => [...before, value]
 const WISHES = ['bucket', 'body', 'method', 'path', 'header', 'source', 'table', 'schema', 'record', 'old', 'detailType'] as const
 
 /** `mayfly invoke`: with an event of one's own, or one written as its source writes it. */
@@ -90,7 +90,7 @@ const contentOf = async (file: string) =>
     throw new UsageError(`The event cannot be read from a file: ${error.message}`)
   })
 
-async function givenText(given: string | undefined): Promise<string> {
+export async function givenText(given: string | undefined): Promise<string> {
   const text = given === undefined ? '{}' : given.startsWith('@') ? await contentOf(given.slice(1)) : given
   try {
     JSON.parse(text)

@@ -12,6 +12,7 @@ import { dbCommand } from './db/group.ts'
 import { devCommand } from './dev.ts'
 import { type DeploySettings, overridesOf, withDeploySettings } from './deploy-settings.ts'
 import { concurrencyOf } from './concurrency.ts'
+import { eventsCommand } from './events.ts'
 import { initCommand } from './init.ts'
 import { inspectCommand } from './inspect.ts'
 import { invocationsCommand } from './invocations.ts'
@@ -222,6 +223,7 @@ command('usage', 'show what ran, per function and day, and what it costs')
   })
 
 queueCommands(command)
+eventsCommand(bare)
 secretsCommand(command, at)
 keysCommand(command, at)
 projectsCommand(command, at)

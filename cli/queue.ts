@@ -1,8 +1,8 @@
 import { promises as fs } from 'node:fs'
 import type { Command } from 'commander'
-import { type Client, UnreachableError } from '../client/client.ts'
+import type { Client } from '../client/client.ts'
 import { type LettersMeant, type LifeInfo, type MomentInfo, QueueClient } from '../client/queue.ts'
-import { bold, complain, dim, harmless, ms, print, red, table, UsageError, yellow } from './output.ts'
+import { bold, dim, harmless, ms, print, red, table, UsageError, yellow } from './output.ts'
 import { clientOf, type Common, locate } from './place.ts'
 
 interface DlqOptions extends Common {
@@ -13,7 +13,8 @@ interface DlqOptions extends Common {
   readonly event?: string
 }
 
-const here = (options: Common) => {
+/** The queue of the node and project that are meant. */
+export const here = (options: Common) => {
   const node = locate(options)
   const client = clientOf(node)
   return { node, client, queue: new QueueClient(client, node.project) }
@@ -22,7 +23,7 @@ const here = (options: Common) => {
 const WHATS = ['ls', 'show', 'replay', 'drop', 'rm', 'export']
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
-/** What is queued and what became of it: `dlq`, `invocation`, `queue`, `events`, `pause`, `resume`. */
+/** What is queued and what became of it: `dlq`, `invocation`, `queue`, `pause`, `resume`. */
 export function queueCommands(command: (name: string, description: string) => Command): void {
   command(
     'dlq <what> [which]',
@@ -67,25 +68,6 @@ export function queueCommands(command: (name: string, description: string) => Co
       ])
       print(table(['QUEUED', 'FUNCTION', 'STATE', 'FAILED', 'DUE', 'KEY', 'INVOCATION'], rows))
     })
-
-  command('events <what> [function]', '`events tail [function]`: what happens in the queue as it happens, until Ctrl-C').action(
-    async (what: string, name: string | undefined, options: Common) => {
-      if (what !== 'tail') throw new UsageError(`events ${what}: there is \`events tail\``)
-      const { node, client, queue } = here(options)
-      if (name !== undefined) await client.function(node.project, name)
-      const stop = new AbortController()
-      for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => stop.abort())
-      try {
-        for await (const moment of queue.feed(name ?? null, stop.signal)) {
-          if (options.json) print(JSON.stringify(moment))
-          else if ('missed' in moment) complain(yellow(`${moment.missed} were missed: they came faster than they were read`))
-          else print(momentText(moment))
-        }
-      } catch (error) {
-        if (!stop.signal.aborted) throw error instanceof Error && 'status' in error ? error : new UnreachableError(node.url, error)
-      }
-    },
-  )
 
   command('pause <function>', 'let the queued calls of a function wait; nothing is lost meanwhile').action(async (name: string, options: Common) => {
     const { pausedAt } = await here(options).queue.pause(name)
@@ -203,7 +185,7 @@ function lifeText(life: LifeInfo): string {
   return `${head}\n\n${table(['ATTEMPT', 'STARTED', 'OUTCOME', 'RAN', 'ERROR', 'NEXT AT'], rows)}`
 }
 
-function momentText(one: MomentInfo): string {
+export function momentText(one: MomentInfo): string {
   const what = one.what === 'dead' ? red(one.what) : one.what === 'failed' ? yellow(one.what) : one.what
   const said = [one.reason, one.errorType, one.errorMessage, one.nextAt && `again at ${one.nextAt}`, one.url && `→ ${one.url}`].filter((text): text is string =>
     Boolean(text),

@@ -14,7 +14,7 @@ export interface TriggerInfo {
   readonly queue?: { readonly name: string }
   readonly topic?: { readonly name: string; readonly subscription?: string }
   readonly row?: { readonly table: string; readonly events: readonly string[] }
-  readonly bus?: { readonly name: string }
+  readonly bus?: { readonly name: string; readonly pattern?: Readonly<Record<string, unknown>> }
 }
 
 /** What starts the functions of a project. */
@@ -27,7 +27,7 @@ export function saysTrigger({ object, schedule, queue, topic, row, bus }: Trigge
   if (queue) return `queue ${queue.name}`
   if (topic) return `topic ${topic.name}${topic.subscription === undefined ? '' : ` (${topic.subscription})`}`
   if (row) return `rows of ${row.table}: ${row.events.join(', ')}`
-  if (bus) return `bus ${bus.name}`
+  if (bus) return `bus ${bus.name}${bus.pattern === undefined ? '' : `: ${JSON.stringify(bus.pattern)}`}`
   if (!object) return 'something else'
   const keys = [...(object.prefix ?? []).map((text) => `${text}*`), ...(object.suffix ?? []).map((text) => `*${text}`)]
   return `bucket ${object.bucket}: ${object.events.join(', ')}${keys.length === 0 ? '' : ` (${keys.join(' ')})`}`

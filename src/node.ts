@@ -52,7 +52,7 @@ import { writeRun } from './run-file.ts'
 import { watchEventLoop } from './self-watch.ts'
 import { Storage } from './storage/index.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
-import { eventSources, Triggers } from './triggers/index.ts'
+import { EventBus, eventSources, Triggers } from './triggers/index.ts'
 import { verifyAws } from './verify-aws.ts'
 import { Workforce } from './workforce.ts'
 
@@ -352,6 +352,7 @@ export class RunningNode implements AsyncDisposable {
         log,
       }),
     )
+    const eventBus = new EventBus({ control: databases.control, queue, newId: host.newId, region: REGION, crash: host.crash, clock })
     const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
     const ownPorts = opening.use(
       new OwnPorts({ database: databases.control, gateway: () => gateway as Gateway, host: settings.host, tls: tlsOf(config), clock, log }),
@@ -483,6 +484,7 @@ export class RunningNode implements AsyncDisposable {
       queue,
       queues,
       triggers,
+      eventBus,
       storage,
       tables,
       door,

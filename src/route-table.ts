@@ -40,7 +40,7 @@ import { routes as storageRoutes } from './storage/http.ts'
 import { sqsRoutes } from './queues/http.ts'
 import type { Queues } from './queues/index.ts'
 import type { Storage } from './storage/index.ts'
-import { routes as triggerRoutes, type Triggers } from './triggers/index.ts'
+import { busRoutes, type EventBus, routes as triggerRoutes, type Triggers } from './triggers/index.ts'
 import { routes as usageRoutes } from './usage/http.ts'
 import type { Usage } from './usage/index.ts'
 import { verifyUrlSignature } from './verify-aws.ts'
@@ -68,6 +68,7 @@ export interface Rooms {
   readonly queue: Queue
   readonly queues: Queues
   readonly triggers: Triggers
+  readonly eventBus: EventBus
   readonly storage: Storage
   readonly tables: Data
   readonly door: Door
@@ -113,6 +114,7 @@ export function routeTable(rooms: Rooms): Route[] {
     queue,
     queues,
     triggers,
+    eventBus,
     storage,
     tables,
     realtime,
@@ -259,6 +261,7 @@ export function routeTable(rooms: Rooms): Route[] {
       patienceMs: config.invoke.waitMs,
     }),
     ...triggerRoutes(triggers),
+    ...busRoutes(eventBus),
     ...sqsRoutes(queues),
     ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping }),
     ...realtimeRoutes(realtime),

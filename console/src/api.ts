@@ -72,7 +72,7 @@ export interface TriggerInfo {
   readonly queue?: { readonly name: string }
   readonly topic?: { readonly name: string }
   readonly row?: { readonly table: string; readonly events: readonly ('insert' | 'update' | 'delete')[] }
-  readonly bus?: { readonly name: string }
+  readonly bus?: { readonly name: string; readonly pattern?: Readonly<Record<string, unknown>> }
   readonly object?: {
     readonly bucket: string
     readonly events: readonly ('created' | 'removed')[]

@@ -41,7 +41,7 @@ function saysSource({ schedule, queue, topic, row, bus }: Omit<TriggerInfo, 'fun
         ? [t('topic'), topic.name]
         : row
           ? [t('rows {events}', { events: row.events.map((event) => t(event)).join(', ') }), row.table]
-          : [t('bus'), bus?.name]
+          : [t('bus'), `${bus?.name ?? ''}${bus?.pattern === undefined ? '' : ` ${JSON.stringify(bus.pattern)}`}`]
   return (
     <>
       {what} <code>{which}</code>

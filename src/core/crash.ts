@@ -5,6 +5,8 @@ export const CRASH_POINTS = [
   'afterRelay',
   'beforeFiringCommit',
   'afterFiring',
+  'beforePublishCommit',
+  'afterPublishCommit',
   'beforeEnqueueCommit',
   'afterEnqueueCommit',
   'beforeLease',

@@ -1,5 +1,6 @@
 import { Cron } from 'croner'
 import { z } from 'zod'
+import { patternFault } from '../lib/event-pattern.ts'
 import { LIMITS } from './limits.ts'
 import { isPlainText } from './plain-text.ts'
 
@@ -196,13 +197,27 @@ const rowTrigger = z.strictObject(
   { error: unknownKeys('must be an object with `table`') },
 )
 
+const BUS = /^[a-zA-Z0-9._-]{1,256}$/
+export const isBusName = (name: string): boolean => BUS.test(name)
+
 const busTrigger = z.strictObject(
   {
     name: z
       .string({ error: 'must be the name of a bus' })
-      .regex(/^[a-zA-Z0-9._-]{1,256}$/, { error: 'must be 1 to 256 letters, digits, `.`, `-` and `_`' })
+      .regex(BUS, { error: 'must be 1 to 256 letters, digits, `.`, `-` and `_`' })
       .default('default')
       .meta({ description: 'The bus whose events it takes.' }),
+    pattern: z
+      .record(z.string(), z.unknown(), { error: 'must be an object with the fields that an event has to have' })
+      .superRefine((pattern, context) => {
+        const fault = patternFault(pattern)
+        if (fault !== null) context.addIssue({ code: 'custom', message: fault })
+      })
+      .optional()
+      .meta({
+        description:
+          'Which of them, as a pattern of EventBridge: `{"detail-type": ["order.placed"], "detail": {"total": [{"numeric": [">", 100]}]}}`. Without it each.',
+      }),
   },
   { error: unknownKeys('must be an object') },
 )
@@ -219,7 +234,7 @@ export const triggerSpecSchema = z
       queue: queueTrigger.meta({ description: 'Messages of a queue.' }).optional(),
       topic: topicTrigger.meta({ description: `Messages of a topic. ${NOT_YET}` }).optional(),
       row: rowTrigger.meta({ description: 'Rows of a table that come, change or go.' }).optional(),
-      bus: busTrigger.meta({ description: `Events of a bus. ${NOT_YET}` }).optional(),
+      bus: busTrigger.meta({ description: 'Events that are sent to a bus.' }).optional(),
       enabled: z.boolean({ error: 'must be true or false' }).optional().meta({ description: 'False lets it start nothing until it is true again.' }),
     },
     { error: unknownKeys('must be an object such as {"object": {…}}') },
@@ -264,7 +279,7 @@ function tidiedSource({ object, schedule, queue, topic, row, bus }: TriggerSpec)
   }
   if (topic) return { topic: { name: topic.name, ...(topic.subscription === undefined ? {} : { subscription: topic.subscription }) } }
   if (row) return { row: tidiedRow(row) }
-  if (bus) return { bus: { name: bus.name } }
+  if (bus) return { bus: { name: bus.name, ...(bus.pattern === undefined ? {} : { pattern: bus.pattern }) } }
   if (!object) return {}
   const { bucket, events, prefix, suffix } = object
   return {
@@ -285,9 +300,8 @@ const tidiedRow = ({ table, events, columns, when }: NonNullable<TriggerSpec['ro
 })
 
 /** What a trigger waits for and the kind of event by which `mayfly invoke` starts its function; null where the node does. */
-function waitsFor({ topic, bus }: TriggerSpec): readonly [what: string, event: string] | null {
+function waitsFor({ topic }: TriggerSpec): readonly [what: string, event: string] | null {
   if (topic) return [`the topic ${topic.name}`, 'topic']
-  if (bus) return [`the bus ${bus.name}`, 'bus']
   return null
 }
 

@@ -63,6 +63,8 @@ test('what is no schedule, queue or trigger is refused by its name', () => {
     [{ row: { table: 'public.orders', when: {} } }, /row\.when: must name 1 to 100 columns/],
     [{ row: { table: 'public.orders', when: { status: { gt: 1 } } } }, /row\.when\.status: must be a value/],
     [{ bus: { name: '' } }, /bus\.name/],
+    [{ bus: { pattern: { source: 'x' } } }, /bus\.pattern: source: must be a list/],
+    [{ bus: { pattern: [] } }, /bus\.pattern: must be an object/],
     [{ log: {} }, /unknown settings: `log`/],
   ] as const)
     assert.throws(() => one(given), { code: 'bad_request', message: said })
@@ -75,7 +77,7 @@ test('those that nothing starts yet are told, with what does', () => {
     notStartedYet('f', parseTriggers(others)).map((text) =>
       text.replace(' is not started by anything yet; `mayfly invoke f --event', ':').replace('` starts it.', ''),
     ),
-    ['the topic news: topic', 'the bus default: bus'],
+    ['the topic news: topic'],
   )
   assert.deepEqual(notStartedYet('f', triggers), [])
 })

@@ -30,7 +30,7 @@ export const routes = (triggers: Triggers): Route[] => [
     access: 'manage',
     plane: 'management',
     adds: 'data',
-    doc: 'Makes the triggers of a function equal to those in the body, `{"triggers":[{"object":{"bucket":"avatars","events":["created"],"prefix":["a/"],"suffix":[".jpg"]}}]}`; the same again changes nothing. `{"schedule":{"cron":"0 3 * * *","timezone":"Asia/Seoul"}}` has `nextAt`, when it is due next. `{"queue":{"name":"mail"}}` takes messages of a queue, which is made where there is none. `{"topic":{"name":"news"}}` is kept, and not started by anything yet (`started`), as is `bus`; `invokedBy` is the event by which `mayfly invoke` starts them. Answered when they are in force.',
+    doc: 'Makes the triggers of a function equal to those in the body, `{"triggers":[{"object":{"bucket":"avatars","events":["created"],"prefix":["a/"],"suffix":[".jpg"]}}]}`; the same again changes nothing. `{"schedule":{"cron":"0 3 * * *","timezone":"Asia/Seoul"}}` has `nextAt`, when it is due next. `{"queue":{"name":"mail"}}` takes messages of a queue, which is made where there is none. `{"bus":{"pattern":{"detail-type":["order.placed"]}}}` takes events that are sent. `{"topic":{"name":"news"}}` is kept, and not started by anything yet (`started`); `invokedBy` is the event by which `mayfly invoke` starts them. Answered when they are in force.',
     handle: async (context) => {
       const specs = parseTriggers(listOf(await context.body(LIMITS.managementBody.value)))
       const { triggers: now, changed } = await triggers.put(refOf(context), context.params.name ?? '', specs)

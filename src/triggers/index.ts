@@ -1,3 +1,5 @@
+export { busRoutes } from './bus/http.ts'
+export { EventBus } from './bus/service.ts'
 export { routes } from './http.ts'
 export { eventSources } from './sources.ts'
 export { Triggers } from './service.ts'

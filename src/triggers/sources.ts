@@ -1,4 +1,5 @@
 import type { EventSource } from './event-source.ts'
+import { busSource } from './sources/bus.ts'
 import { objectSource } from './sources/object.ts'
 import { queueSource } from './sources/queue.ts'
 import { rowSource } from './sources/row.ts'
@@ -10,4 +11,5 @@ export const eventSources = (): readonly EventSource[] => [
   rowSource as EventSource,
   scheduleSource as EventSource,
   queueSource as EventSource,
+  busSource as EventSource,
 ]

@@ -290,6 +290,13 @@ describe('every route', () => {
     },
     { route: 'GET /api/v1/projects/:ref/functions/:name/triggers', access: 'manage', at: () => '/api/v1/projects/demo/functions/hello/triggers', ok: 200 },
     { route: 'GET /api/v1/projects/:ref/triggers', access: 'manage', at: () => '/api/v1/projects/demo/triggers', ok: 200 },
+    {
+      route: 'POST /api/v1/projects/:ref/events',
+      access: 'manage',
+      at: () => '/api/v1/projects/demo/events',
+      body: () => '{"detail-type":"nobody.waits"}',
+      ok: 202,
+    },
     { route: 'GET /api/v1/projects/:ref/usage', access: 'manage', at: () => '/api/v1/projects/demo/usage', ok: 200 },
     {
       route: 'GET /api/v1/projects/:ref/functions/:name/invocations',

@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict'
+import { after, afterEach, before, describe, it } from 'node:test'
+import { noCrash } from '../../core/crash.ts'
+import { MayflyError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
+import type { ProjectRef } from '../../core/project.ts'
+import type { TriggerSpec } from '../../core/trigger-spec.ts'
+import { systemClock } from '../../lib/clock.ts'
+import { uuidv7 } from '../../lib/ids.ts'
+import { openPlace, type Place } from '../triggers-fixture.ts'
+import { EventBus, type EventBusDeps, type SentEvent } from './service.ts'
+
+const DEMO = 'demo' as ProjectRef
+
+describe('a bus', () => {
+  let place: Place
+  before(async () => {
+    place = await openPlace()
+  })
+  after(async () => {
+    await place.close()
+  })
+  afterEach(async () => {
+    await place.clear()
+    await place.databases.control.script('truncate mayfly.bus_event')
+  })
+
+  const open = (changes: Partial<EventBusDeps> = {}) =>
+    new EventBus({
+      control: place.databases.control,
+      queue: place.queue,
+      newId: () => uuidv7(systemClock.now()),
+      region: 'us-east-1',
+      crash: noCrash,
+      clock: systemClock,
+      ...changes,
+    })
+  const event = (more: Partial<SentEvent> = {}): SentEvent => ({
+    id: null,
+    detailType: 'order.placed',
+    source: 'shop',
+    time: null,
+    resources: [],
+    detail: { n: 1 },
+    cloudevent: null,
+    ...more,
+  })
+  const watch = async (name: string, ...buses: NonNullable<TriggerSpec['bus']>[]) => {
+    await place.addFunction(name)
+    await place.open().put(
+      DEMO,
+      name,
+      buses.map((bus) => ({ bus })),
+    )
+  }
+  const send = (...events: SentEvent[]) => open().send(place.project, 'default', events, 0)
+  const names = async () => (await place.queued()).map(({ name }) => name).toSorted()
+  const ended = async () => place.databases.control.script('truncate mayfly.entry, mayfly.entry_payload')
+
+  it('starts whoever waits for the event, by bus and pattern, with the event of EventBridge', async () => {
+    await watch('all', { name: 'default' })
+    await watch('large', { name: 'default', pattern: { detail: { n: [{ numeric: ['>', 5] }] } } })
+    await watch('other', { name: 'other' })
+    const [one] = await send(event({ id: 'a', time: new Date('2026-12-24T18:00:00.500Z'), resources: ['order/1'] }))
+    assert.deepEqual(one, { id: 'a', started: 1, seen: false })
+    assert.deepEqual(
+      (await place.queued()).map(({ name, payload }) => [name, JSON.parse(payload)]),
+      [
+        [
+          'all',
+          {
+            version: '0',
+            id: 'a',
+            'detail-type': 'order.placed',
+            source: 'shop',
+            account: '000000000000',
+            time: '2026-12-24T18:00:00Z',
+            region: 'us-east-1',
+            resources: ['order/1'],
+            detail: { n: 1 },
+          },
+        ],
+      ],
+    )
+    assert.deepEqual(
+      (await send(event({ detail: { n: 6 } }), event({ detailType: 'x', detail: {} }))).map(({ started }) => started),
+      [2, 1],
+    )
+    assert.deepEqual(
+      (await open().send(place.project, 'other', [event()], 0)).map(({ started }) => started),
+      [1],
+    )
+    assert.deepEqual(await names(), ['all', 'all', 'all', 'large', 'other'])
+  })
+  it('is none of another project', async () => {
+    await watch('f', { name: 'default' })
+    const another = await place.addProject('another')
+    assert.deepEqual(
+      (await open().send(another, 'default', [event({ id: 'a' })], 0)).map(({ started }) => started),
+      [0],
+    )
+    assert.deepEqual(
+      (await send(event({ id: 'a' }))).map(({ seen }) => seen),
+      [false],
+      'nor are its ids',
+    )
+    assert.deepEqual(await names(), ['f'])
+  })
+  it('starts nothing twice by one id of a source within LIMITS.busEventWindow', async () => {
+    await watch('f', { name: 'default' })
+    const seen = async (...events: SentEvent[]) => (await send(...events)).map((one) => one.seen)
+    assert.deepEqual(await seen(event({ id: 'a' }), event({ id: 'b' }), event({ id: 'a', detail: { n: 2 } })), [false, false, true])
+    assert.deepEqual(await seen(event({ id: 'b' }), event({ id: 'a' }), event({ id: 'a', source: 'another' })), [true, true, false])
+    assert.deepEqual(await names(), ['f', 'f', 'f'])
+    await ended()
+    const age = (seconds: number) =>
+      place.databases.control.sql`update mayfly.bus_event set seen_at = clock_timestamp() - ${seconds}::int * interval '1 second'`
+    await age(LIMITS.busEventWindow.value - 60)
+    await place.open().once(DEMO)
+    assert.deepEqual(await seen(event({ id: 'a' })), [true])
+    await age(LIMITS.busEventWindow.value + 60)
+    assert.deepEqual(await seen(event({ id: 'a' })), [false])
+    await age(LIMITS.busEventWindow.value + 60)
+    await place.open().once(DEMO)
+    assert.equal((await place.databases.control.sql`select from mayfly.bus_event`).length, 0, 'what is past is forgotten')
+  })
+  it('takes one of many that come with the same ids at once, in whatever order', async () => {
+    await watch('f', { name: 'default' })
+    const ids = ['a', 'b', 'c', 'd']
+    const all = await Promise.all(Array.from({ length: 8 }, (_, n) => send(...(n % 2 === 0 ? ids : ids.toReversed()).map((id) => event({ id })))))
+    assert.equal(all.flat().filter(({ seen }) => !seen).length, 4)
+    assert.deepEqual(await names(), ['f', 'f', 'f', 'f'])
+  })
+  it('has it once over the end of a life before its commit and after it, when it is sent again', async () => {
+    await watch('f', { name: 'default' })
+    for (const point of ['beforePublishCommit', 'afterPublishCommit'] as const) {
+      const crash = (at: string) => {
+        if (at === point) throw new Error('cut')
+      }
+      await assert.rejects(open({ crash }).send(place.project, 'default', [event({ id: point })], 0), /cut/)
+      assert.deepEqual(
+        (await send(event({ id: point }))).map(({ seen }) => seen),
+        [point === 'afterPublishCommit'],
+      )
+    }
+    assert.deepEqual(await names(), ['f', 'f'])
+  })
+  it('takes none of a request, nor an id of it, when the queue is full', async () => {
+    await watch('f', { name: 'default' })
+    const full = { enqueueIn: () => Promise.reject(new MayflyError('queue_full', 'full')), maxPayloadBytes: () => 1_000_000 }
+    await assert.rejects(open({ queue: full }).send(place.project, 'default', [event({ id: 'a' })], 0), { code: 'queue_full' })
+    assert.deepEqual(
+      (await send(event({ id: 'a' }))).map(({ seen }) => seen),
+      [false],
+    )
+  })
+  it('refuses an event that is larger than an entry may be, and more than LIMITS.busFanOut together', async () => {
+    const large = (bytes: number) => event({ id: 'a', detail: { text: 'x'.repeat(bytes) } })
+    const most = place.queue.maxPayloadBytes('demo')
+    await assert.rejects(send(large(most)), { code: 'payload_too_large' })
+    const bytes = most - 1_000
+    const functions = Math.floor(LIMITS.busFanOut.value / bytes)
+    await watch('f', ...Array.from({ length: functions + 1 }, (_, n) => ({ name: 'default', pattern: { $or: [{ source: ['shop'] }, { id: [String(n)] }] } })))
+    await assert.rejects(send(large(bytes)), { code: 'payload_too_large', message: /together/ })
+    assert.deepEqual(await names(), [])
+    assert.deepEqual(
+      (await send(event({ id: 'a' }))).map(({ seen }) => seen),
+      [false],
+    )
+  })
+})

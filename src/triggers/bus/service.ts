@@ -1,0 +1,143 @@
+import { createHash } from 'node:crypto'
+import type { Database } from '../../backends/database/database.ts'
+import type { Crash } from '../../core/crash.ts'
+import { MayflyError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
+import type { Project } from '../../core/project.ts'
+import type { Entered, NewEntry, Queue } from '../../invoke/index.ts'
+import type { Clock } from '../../lib/clock.ts'
+import { eventPattern } from '../../lib/event-pattern.ts'
+import { Turns } from '../../lib/turns.ts'
+import { type BusTrigger, selectBusTriggers, takeEventKeys } from './store.ts'
+
+const TURN_MS = 5
+const ACCOUNT = '000000000000'
+
+export interface EventBusDeps {
+  readonly control: Database
+  readonly queue: Pick<Queue, 'enqueueIn' | 'maxPayloadBytes'>
+  readonly newId: () => string
+  readonly region: string
+  readonly crash: Crash
+  readonly clock: Clock
+}
+
+/** An event as it was sent; what is absent is filled in. */
+export interface SentEvent {
+  /** By its sender: the same one of a source is the same event. */
+  readonly id: string | null
+  readonly detailType: string
+  readonly source: string
+  /** To the second. */
+  readonly time: Date | null
+  readonly resources: readonly string[]
+  readonly detail: unknown
+  /** What a CloudEvent says beside its data. */
+  readonly cloudevent: Readonly<Record<string, string | number | boolean>> | null
+}
+
+/** What became of it. */
+export interface TakenEvent {
+  readonly id: string
+  /** How many functions it starts. */
+  readonly started: number
+  /** Its id was seen before: it starts nothing a second time. */
+  readonly seen: boolean
+}
+
+interface Coming extends TakenEvent {
+  readonly key: string | null
+  readonly payload: Buffer
+  readonly waiting: readonly BusTrigger[]
+}
+
+/** The buses of projects: an event that is sent to one starts the functions that wait for it there. */
+export class EventBus {
+  readonly #deps: EventBusDeps
+
+  constructor(deps: EventBusDeps) {
+    this.#deps = deps
+  }
+
+  /**
+   * Resolves when all of them are on disk: then each runs at least once, or becomes a dead letter, in each function that waits for it.
+   * @param depth  how many functions stand before whoever sends them
+   * @throws MayflyError payload_too_large, queue_full, storage_full; then none of them is taken
+   */
+  async send(project: Project, bus: string, events: readonly SentEvent[], depth: number): Promise<TakenEvent[]> {
+    const { control, queue, crash } = this.#deps
+    const coming = await this.#match(project, bus, events)
+    let entered: Entered | null = null
+    const taken = await control.transaction(async (tx) => {
+      const keys = new Set(coming.flatMap(({ key }) => key ?? []))
+      const free = keys.size === 0 ? keys : await takeEventKeys(tx, project.id, [...keys], LIMITS.busEventWindow.value)
+      const fresh = new Set(coming.filter(({ key }) => key === null || free.delete(key)))
+      const entries = [...fresh].flatMap((one) => one.waiting.map((trigger) => this.#entry(project, trigger, one.payload, depth)))
+      entered = await queue.enqueueIn(tx, entries)
+      crash('beforePublishCommit')
+      return coming.map((one) => ({ id: one.id, started: fresh.has(one) ? one.waiting.length : 0, seen: !fresh.has(one) }))
+    })
+    ;(entered as Entered | null)?.committed()
+    crash('afterPublishCommit')
+    return taken
+  }
+
+  /** Before the transaction, and in turns: long lists and patterns of one project hold up nobody else. */
+  async #match(project: Project, bus: string, events: readonly SentEvent[]): Promise<Coming[]> {
+    const { clock, control, newId, queue } = this.#deps
+    const triggers = (await selectBusTriggers(control.sql, project.id, bus)).map((trigger) => ({ trigger, test: testOf(trigger.definition) }))
+    const most = queue.maxPayloadBytes(project.ref)
+    const turns = new Turns(clock, TURN_MS)
+    const coming: Coming[] = []
+    let bytes = 0
+    for (const sent of events) {
+      const id = sent.id ?? newId()
+      const event = this.#eventOf(sent, id)
+      const payload = Buffer.from(JSON.stringify(event))
+      if (payload.byteLength > most) throw new MayflyError('payload_too_large', `an event may have ${most} bytes, by the limit profile of the project`)
+      const waiting: BusTrigger[] = []
+      for (const { trigger, test } of triggers) {
+        if (test(event)) waiting.push(trigger)
+        if (turns.over) await turns.next()
+      }
+      bytes += payload.byteLength * waiting.length
+      if (bytes > LIMITS.busFanOut.value)
+        throw new MayflyError(
+          'payload_too_large',
+          `what the functions get of the events of one request may have ${LIMITS.busFanOut.value} bytes together: send fewer at once`,
+        )
+      coming.push({ id, started: 0, seen: false, key: sent.id === null ? null : keyOf(bus, sent.source, sent.id), payload, waiting })
+    }
+    return coming
+  }
+
+  #eventOf({ detailType, source, time, resources, detail, cloudevent }: SentEvent, id: string) {
+    return {
+      version: '0',
+      id,
+      'detail-type': detailType,
+      source,
+      account: ACCOUNT,
+      time: `${(time ?? new Date(this.#deps.clock.now())).toISOString().slice(0, 19)}Z`,
+      region: this.#deps.region,
+      resources,
+      detail,
+      ...(cloudevent === null ? {} : { cloudevent }),
+    }
+  }
+
+  #entry(project: Project, { functionId, functionName }: BusTrigger, payload: Buffer, depth: number): NewEntry {
+    return { id: this.#deps.newId(), project: project.ref, functionId, functionName, traceId: null, clientContext: null, depth, payload }
+  }
+}
+
+/** Its names may be longer together than an index takes. */
+const keyOf = (bus: string, source: string, id: string) =>
+  createHash('sha256')
+    .update(JSON.stringify([bus, source, id]))
+    .digest('hex')
+
+function testOf(definition: unknown): (event: Readonly<Record<string, unknown>>) => boolean {
+  const { pattern } = (definition as { readonly bus: { readonly pattern?: unknown } }).bus
+  return pattern === undefined ? () => true : eventPattern(pattern)
+}

@@ -1,0 +1,32 @@
+import { noCrash } from '../../core/crash.ts'
+import { systemClock } from '../../lib/clock.ts'
+import { uuidv7 } from '../../lib/ids.ts'
+import { EventBus } from '../bus/service.ts'
+import { eventSourceConformance } from '../source-conformance.ts'
+
+eventSourceConformance({
+  kind: 'bus',
+  trigger: { bus: { name: 'default', pattern: { 'detail-type': ['happened'] } } },
+  cause: async ({ databases, queue, project }, n) => {
+    const bus = new EventBus({
+      control: databases.control,
+      queue,
+      newId: () => uuidv7(systemClock.now()),
+      region: 'us-east-1',
+      crash: noCrash,
+      clock: systemClock,
+    })
+    const event = { id: null, source: 'test', time: null, resources: [], cloudevent: null }
+    await bus.send(
+      project,
+      'default',
+      [
+        { ...event, detailType: 'happened', detail: { n } },
+        { ...event, detailType: 'another', detail: { n } },
+      ],
+      0,
+    )
+  },
+  // It is in the queue when it is sent: nothing of it is left for the rounds.
+  crashes: [],
+})

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import path from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { CloudEvent, emitterFor, HTTP, httpTransport, Mode } from 'cloudevents'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+describe('events of one own', () => {
+  let folder = ''
+  let node: RunningMayfly
+  before(async () => {
+    folder = makeFolder()
+    node = await startMayfly(path.join(folder, 'data'), ['--empty'])
+    const zip = await zipOf({ 'index.mjs': `export const handler = async (event) => { console.log(JSON.stringify(event)) }` })
+    const artefact = createHash('sha256').update(zip).digest('hex')
+    await call('PUT', `/artefacts/${artefact}`, zip)
+    for (const [name, pattern] of [
+      ['orders', { 'detail-type': [{ prefix: 'order.' }], source: [{ 'anything-but': 'nobody' }] }],
+      ['large', { 'detail-type': ['order.placed'], detail: { total: [{ numeric: ['>', 100] }] } }],
+    ] as const) {
+      await call('PUT', `/functions/${name}`, { artefact })
+      await call('PUT', `/functions/${name}/triggers`, { triggers: [{ bus: { pattern } }] })
+    }
+  })
+  after(async () => {
+    await node?.stop()
+    removeFolder(folder)
+  })
+
+  const ask = (at: string, init: { method: string; headers?: Record<string, string>; body?: string | Uint8Array<ArrayBuffer> }, key?: string | null) =>
+    fetch(`${node.ready.url}/api/v1/projects/demo${at}`, {
+      ...init,
+      headers: { ...init.headers, ...(key === null ? {} : { authorization: `Bearer ${key ?? node.ready.project.secretKey}` }) },
+    })
+  const call = async (method: string, at: string, body?: object | Buffer) => {
+    const response = await ask(at, { method, ...(body === undefined ? {} : { body: Buffer.isBuffer(body) ? new Uint8Array(body) : JSON.stringify(body) }) })
+    const text = await response.text()
+    assert.ok(response.ok, `${method} ${at}: ${response.status} ${text}`)
+    return (text === '' ? {} : JSON.parse(text)) as Record<string, never>
+  }
+  interface Told {
+    readonly id: string
+    readonly 'detail-type': string
+    readonly source: string
+    readonly detail: unknown
+    readonly cloudevent?: Record<string, unknown>
+  }
+  const told = async (name: string): Promise<Told[]> => {
+    const { lines } = (await call('GET', `/functions/${name}/logs?limit=5000`)) as unknown as { lines: { text: string; source: string }[] }
+    return lines.filter(({ source }) => source === 'stdout').map(({ text }) => JSON.parse(text.split('\t').slice(3).join('\t')) as Told)
+  }
+  const hears = async (name: string, id: string): Promise<Told> => {
+    for (const end = Date.now() + 60_000; Date.now() < end; await pause(100)) {
+      const [one] = (await told(name)).filter((event) => event.id === id)
+      if (one) return one
+    }
+    assert.fail(`${name} did not hear ${id}`)
+  }
+  const cli = (...args: string[]) => mayfly(['events', ...args], { MAYFLY_URL: node.ready.url, MAYFLY_KEY: node.ready.project.secretKey })
+
+  it('start functions by name and pattern, sent by the command, once an id', async () => {
+    const sent = cli('send', 'order.placed', '--source', 'shop', '--data', '{"total":101}', '--id', 'first')
+    assert.equal(sent.code, 0, sent.stderr)
+    assert.match(sent.stdout, /^Sent as first: it starts 2 functions\./)
+    for (const name of ['orders', 'large']) {
+      const { 'detail-type': type, source, detail } = await hears(name, 'first')
+      assert.deepEqual([type, source, detail], ['order.placed', 'shop', { total: 101 }])
+    }
+    assert.match(cli('send', 'order.placed', '--source', 'shop', '--id', 'first').stdout, /was sent before: it starts nothing again/)
+    assert.match(cli('send', 'order.sent').stdout, /it starts a function\./)
+    assert.match(cli('send', 'user.came').stdout, /no function waits for it/)
+    assert.match(cli('send', 'order.placed', '--bus', 'another').stdout, /no function waits for it/)
+    for (const args of [['send'], ['send', 'x', '--data', '{'], ['throw', 'x']]) assert.equal(cli(...args).code, 2, args.join(' '))
+    const listed = mayfly(['triggers', 'large'], { MAYFLY_URL: node.ready.url, MAYFLY_KEY: node.ready.project.secretKey })
+    assert.match(listed.stdout, /large\s+bus default: \{"detail":.*\s+the node/)
+  })
+  it('are taken together, or none of them', async () => {
+    const send = async (events: object[]) => (await ask('/events', { method: 'POST', body: JSON.stringify({ events }) })).status
+    const one = (id: string) => ({ 'detail-type': 'order.many', id })
+    assert.equal(await send([one('m1'), {}]), 400)
+    assert.equal(await send([one('m1'), one('m2'), one('m1')]), 202)
+    for (const id of ['m1', 'm2']) await hears('orders', id)
+  })
+  it('come as CloudEvents by their own library, in each mode', async () => {
+    const sink = `${node.ready.url}/api/v1/projects/demo/events`
+    const headers = { authorization: `Bearer ${node.ready.project.secretKey}` }
+    for (const mode of [Mode.BINARY, Mode.STRUCTURED]) {
+      const event = new CloudEvent({ type: 'order.cloud', source: '/shop', tenant: 'a', data: { mode } })
+      const emit = emitterFor(httpTransport(sink), { mode })
+      await emit(event, { headers })
+      const { detail, source, cloudevent } = await hears('orders', event.id)
+      assert.deepEqual([detail, source, cloudevent?.tenant], [{ mode }, '/shop', 'a'])
+      // Whoever sends it again hears that it was there.
+      const { body, headers: own } = HTTP.binary(event)
+      const again = await ask('/events', { method: 'POST', headers: own as Record<string, string>, body: body as string })
+      assert.deepEqual([again.status, await again.json()], [202, { events: [{ id: event.id, started: 0, seen: true }] }])
+    }
+    const batch = ['c1', 'c2'].map((id) => ({ specversion: '1.0', id, source: '/shop', type: 'order.cloud' }))
+    const taken = await ask('/events', { method: 'POST', headers: { 'content-type': 'application/cloudevents-batch+json' }, body: JSON.stringify(batch) })
+    assert.equal(taken.status, 202)
+    for (const id of ['c1', 'c2']) await hears('orders', id)
+  })
+  it('are refused from who may not send them, and when they are none', async () => {
+    const event = { method: 'POST', body: '{"detail-type":"order.x","id":"refused"}' }
+    const { publishableKey } = node.ready.project
+    for (const [key, status] of [
+      [null, 401],
+      [publishableKey, 403],
+      ['sb_secret_none', 401],
+    ] as const)
+      assert.equal((await ask('/events', event, key)).status, status)
+    assert.equal(
+      (await fetch(`${node.ready.url}/api/v1/projects/another/events`, { ...event, headers: { authorization: `Bearer ${node.ready.project.secretKey}` } }))
+        .status,
+      401,
+    )
+    const status = async (body: string, headers: Record<string, string> = {}, query = '') =>
+      (await ask(`/events${query}`, { method: 'POST', headers, body })).status
+    assert.equal(await status(`{"detail-type":"order.x","detail":{"a":"${'x'.repeat(2 * 1024 * 1024)}"}}`), 413)
+    assert.equal(await status(`{"detail-type":"order.x","detail":{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}}`), 400)
+    assert.equal(await status('{"specversion":"1.0"}', { 'content-type': 'application/cloudevents+json' }), 400)
+    assert.equal(await status('{}', { 'ce-id': '1' }), 400)
+    assert.equal(await status(event.body, {}, '?bus=a%2Fb'), 400)
+    assert.equal(await status(event.body), 202)
+    await hears('orders', 'refused')
+    assert.equal((await told('orders')).filter(({ id }) => id === 'refused').length, 1)
+    const bad = await ask('/functions/orders/triggers', { method: 'PUT', body: '{"triggers":[{"bus":{"pattern":{"source":"x"}}}]}' })
+    assert.match(await bad.text(), /triggers\.0\.bus\.pattern: source: must be a list/)
+  })
+})
