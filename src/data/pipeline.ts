@@ -1,7 +1,6 @@
 import type { Reply, RequestContext } from '../core/route.ts'
 import { identityOf, type SqlIdentity } from '../core/session.ts'
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Clock } from '../lib/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project } from '../core/project.ts'
 import { DataError } from './errors.ts'
@@ -32,7 +31,7 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
   const { plan, snapshot } = await planned(request, place)
   if (plan.kind === 'describe') return { status: 200, headers: { allow: plan.allow }, body: null }
   const schema = schemaOf(request, snapshot)
-  if (plan.kind === 'root') return await describeAll(context, plan.schema, { snapshot, place, request, identity, clock: data.clock })
+  if (plan.kind === 'root') return await describeAll(context, plan.schema, { snapshot, place, request, identity })
   const routine = plan.kind === 'call' ? plan.call.routine : null
   const query = queryOf(plan, request.preferences, snapshot.settings.maxRows)
   const setting = {
@@ -48,12 +47,7 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
     rollsBack: rollsBack(request.preferences, snapshot),
   }
   using _turn = await place.gate.enter(partyOf(context, identity), context.signal)
-  const answer = await transact(place.pool, snapshot, setting, query, {
-    judge: judgeOf(plan, request),
-    cancel: place.cancel,
-    signal: context.signal,
-    clock: data.clock,
-  })
+  const answer = await transact(place.pool, snapshot, setting, query, { judge: judgeOf(plan, request), cancel: place.cancel, signal: context.signal })
   return replyOf(plan, request, snapshot, answer, schema)
 }
 
@@ -61,7 +55,7 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
 async function describeAll(
   context: RequestContext,
   schema: string,
-  { snapshot, place, request, identity, clock }: { snapshot: Snapshot; place: DataPlace; request: DataRequest; identity: SqlIdentity; clock: Clock },
+  { snapshot, place, request, identity }: { snapshot: Snapshot; place: DataPlace; request: DataRequest; identity: SqlIdentity },
 ): Promise<Reply> {
   const setting = {
     identity,
@@ -76,12 +70,7 @@ async function describeAll(
     rollsBack: false,
   }
   using _turn = await place.gate.enter(partyOf(context, identity), context.signal)
-  const { row } = await transact(place.pool, snapshot, setting, rootQuery(schema), {
-    judge: null,
-    cancel: place.cancel,
-    signal: context.signal,
-    clock,
-  })
+  const { row } = await transact(place.pool, snapshot, setting, rootQuery(schema), { judge: null, cancel: place.cancel, signal: context.signal })
   const visible = JSON.parse(row.body ?? '{"relations":[],"routines":[],"description":null}') as Visible
   // Every project is there by its name, the default one too; by its own port without.
   const base = new URL(context.ownPort ? '/rest/v1' : `/p/${(context.project as Project).ref}/rest/v1`, context.origin)

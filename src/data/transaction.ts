@@ -2,7 +2,6 @@ import type { HeldSession, SessionPool, Settled, Statement } from '../backends/d
 import { NoSession } from '../backends/database/session-pool.ts'
 import { DatabaseError } from '../backends/database/database.ts'
 import type { SqlIdentity } from '../core/session.ts'
-import type { Clock } from '../lib/clock.ts'
 import { DataError } from './errors.ts'
 import type { AnswerRow, Query } from './query/query.ts'
 import { quoted, Values } from './query/text.ts'
@@ -52,8 +51,6 @@ const OF_FUNCTION = new Set(['statement_timeout', 'lock_timeout', 'plan_filter.s
 
 const ISOLATION: Readonly<Record<string, string>> = { 'repeatable read': 'repeatable read', serializable: 'serializable' }
 
-const CANCEL_AGAIN_MS = 100
-
 /**
  * One request as one transaction: all of it leaves at once, role and claims before what was asked.
  * @param judge  refuses what was done before it is committed; what has one waits for its answer before it commits
@@ -69,39 +66,33 @@ export async function transact(
     judge,
     cancel,
     signal,
-    clock,
-  }: {
-    readonly judge: ((answer: Answer) => void) | null
-    readonly cancel: (pid: number) => Promise<void>
-    readonly signal: AbortSignal
-    readonly clock: Pick<Clock, 'timer'>
-  },
+  }: { readonly judge: ((answer: Answer) => void) | null; readonly cancel: (pid: number) => Promise<void>; readonly signal: AbortSignal },
 ): Promise<Answer> {
   const before = [{ text: beginText(snapshot, setting), values: [] }, settingsOf(snapshot, setting), ...preRequest(snapshot)]
   const asked = [query.main, ...(query.estimate ? [query.estimate] : []), RESPONSE]
   try {
     return await pool.use(async (session) => {
       signal.throwIfAborted()
-      await using _leaving = cancelling(session, cancel, signal, clock)
+      await using _leaving = cancelling(session, cancel, signal)
       const end = setting.rollsBack ? ROLLBACK : COMMIT
+      // What was only read need not be undone.
+      if (judge === null || setting.isReadOnly) {
+        const settled = await session.flight([...before, ...asked, end])
+        const answer = answerOf(settled, before.length, query)
+        const last = settled.at(-1)
+        checkEnd(last, setting)
+        judge?.(answer)
+        return answer
+      }
+      const settled = await session.flight([...before, ...asked])
       try {
-        // What was only read need not be undone.
-        if (judge === null || setting.isReadOnly) {
-          const settled = await session.flight([...before, ...asked, end])
-          const answer = answerOf(settled, before.length, query)
-          checkEnd(settled.at(-1), setting)
-          judge?.(answer)
-          return answer
-        }
-        const settled = await session.flight([...before, ...asked])
         const answer = answerOf(settled, before.length, query)
         judge(answer)
         const [ended] = await session.flight([end])
         checkEnd(ended, setting)
         return answer
       } catch (error) {
-        // What failed is behind no COMMIT, and its transaction open still.
-        if (session.isOpen) await session.flight([ROLLBACK])
+        await session.flight([ROLLBACK])
         throw error
       }
     })
@@ -183,33 +174,18 @@ function checkEnd(settled: Settled | undefined, { rollsBack }: Setting): void {
 }
 
 /**
- * While it lives, a client that leaves ends what it asked for. What it ends takes all behind it along, a BEGIN too. The
- * session is given back when that is over: nobody else's work is ended.
+ * While it lives, a client that leaves ends what it asked for, but not its BEGIN: what follows would be in no transaction,
+ * and in no role of its own. The session is given back when that is over: nobody else's work is ended.
  */
-function cancelling(session: HeldSession, cancel: (pid: number) => Promise<void>, signal: AbortSignal, clock: Pick<Clock, 'timer'>): AsyncDisposable {
-  let isOver = false
-  let wake = () => {}
+function cancelling(session: HeldSession, cancel: (pid: number) => Promise<void>, signal: AbortSignal): AsyncDisposable {
   let ending: Promise<void> | null = null
-  // A session that has not begun with it yet does not heed the first time.
-  const end = async () => {
-    while (!isOver) {
-      await cancel(session.pid).catch(() => {})
-      if (isOver) return
-      const { promise, resolve } = Promise.withResolvers<void>()
-      wake = resolve
-      using _again = clock.timer(CANCEL_AGAIN_MS, resolve)
-      await promise
-    }
-  }
   const onAbort = () => {
-    ending = end()
+    ending = session.begun.then((well) => (well ? cancel(session.pid) : undefined)).catch(() => {})
   }
   signal.addEventListener('abort', onAbort, { once: true })
   return {
     [Symbol.asyncDispose]: async () => {
       signal.removeEventListener('abort', onAbort)
-      isOver = true
-      wake()
       await ending
     },
   }
