@@ -153,8 +153,13 @@ describe('a node on an external PostgreSQL', () => {
     assert.equal(mayfly(['deploy', path.join(folder, 'hello'), '--name', 'other', '--data', data]).code, 0)
     const said = node.stderr().slice(before)
     assert.match(said, /PostgreSQL/)
-    const ofProcess = Map.groupBy(said.split('\n'), (line) => /"worker":\d+/.exec(line)?.[0] ?? 'main')
-    for (const lines of ofProcess.values()) assert.ok(lines.length <= 12, `no flood: ${said}`)
+    // Each part of each process may say that it cannot go on and that it does again, and not at each of its tries.
+    const ofPart = Map.groupBy(said.split('\n').filter(Boolean), (line) => {
+      const { worker, journal, source, database, msg } = JSON.parse(line) as Record<string, unknown>
+      return JSON.stringify([worker, journal, source, database, msg])
+    })
+    for (const lines of ofPart.values()) assert.ok(lines.length <= 2, `no flood: ${said}`)
+    assert.ok(ofPart.size <= 40, `no flood: ${said}`)
     assert.doesNotMatch(said, /\\n\s+at /, 'no stack')
     saysNoPassword(said)
     const lock = () => server.sql("select 1 from pg_locks l join pg_stat_activity a using (pid) where l.locktype = 'advisory' and a.datname = 'shop'")
