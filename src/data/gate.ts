@@ -23,7 +23,7 @@ interface Waiting {
  */
 export class Gate {
   readonly #options: GateOptions
-  readonly #order = new FairOrder()
+  #order = new FairOrder()
   /** When those that run have begun, by party. */
   readonly #running = new Map<string, number[]>()
   #runs = 0
@@ -94,6 +94,8 @@ export class Gate {
     running.splice(running.indexOf(begun), 1)
     if (running.length === 0) this.#running.delete(party)
     this.#runs--
+    // Nobody is ahead of anybody any more: who asked once is not remembered for ever.
+    if (this.#runs === 0 && this.#waiting.length === 0) this.#order = new FairOrder()
     this.#next()
   }
 

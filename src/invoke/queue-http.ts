@@ -25,6 +25,7 @@ export interface QueueHttpDeps {
 export function queueRoutes(deps: QueueHttpDeps): Route[] {
   const { queue } = deps
   const functionOf = (ref: ProjectRef) => async (name: string) => (await deps.functions.resolve(ref, name)).functionId
+  const functionIdOf = (context: RequestContext) => functionOf(refOf(context))(context.params.name ?? '')
   return [
     {
       method: 'GET',
@@ -135,7 +136,7 @@ export function queueRoutes(deps: QueueHttpDeps): Route[] {
       plane: 'management',
       doc: 'Since when the queued calls of a function are paused; null when they are not.',
       handle: async (context) => {
-        const id = await functionIdOf(deps, context)
+        const id = await functionIdOf(context)
         return json(200, { pausedAt: (await queue.pausedOf([id])).get(id)?.toISOString() ?? null })
       },
     },
@@ -145,7 +146,7 @@ export function queueRoutes(deps: QueueHttpDeps): Route[] {
       access: 'manage',
       plane: 'management',
       doc: 'Lets the queued calls of a function wait until it is resumed; what runs is left to end, and new ones are taken in as before.',
-      handle: async (context) => json(200, { pausedAt: (await queue.pause(await functionIdOf(deps, context))).toISOString() }),
+      handle: async (context) => json(200, { pausedAt: (await queue.pause(await functionIdOf(context))).toISOString() }),
     },
     {
       method: 'POST',
@@ -153,7 +154,7 @@ export function queueRoutes(deps: QueueHttpDeps): Route[] {
       access: 'manage',
       plane: 'management',
       doc: 'Lets them go on; what waited counts as no older for its wait. `resumed` is false when the function was not paused.',
-      handle: async (context) => json(200, { resumed: await queue.resume(await functionIdOf(deps, context)) }),
+      handle: async (context) => json(200, { resumed: await queue.resume(await functionIdOf(context)) }),
     },
   ]
 }
@@ -169,10 +170,6 @@ async function* exported(letters: AsyncIterable<DeadLetter & { readonly payload:
 }
 
 const refOf = (context: RequestContext) => (context.project as Project).ref
-
-async function functionIdOf({ functions }: QueueHttpDeps, context: RequestContext): Promise<string> {
-  return (await functions.resolve(refOf(context), context.params.name ?? '')).functionId
-}
 
 function functionNameOf(context: RequestContext): string | null {
   const name = context.query.get('function')

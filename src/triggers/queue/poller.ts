@@ -113,7 +113,6 @@ export class Poller implements AsyncDisposable {
   readonly #stop = new AbortController()
   readonly #end = new AbortController()
   readonly #running = new Set<Promise<void>>()
-  readonly #stopped = aborted(this.#stop.signal)
   readonly #loop: Promise<void>
 
   constructor(host: SourceHost, consumer: Consumer) {
@@ -143,7 +142,7 @@ export class Poller implements AsyncDisposable {
     while (!signal.aborted) {
       try {
         if (this.#running.size >= this.#consumer.parallelism) {
-          await Promise.race([...this.#running, this.#stopped])
+          await Promise.race(this.#running)
           continue
         }
         const batch = await this.#collect(signal)
@@ -247,5 +246,3 @@ export class Poller implements AsyncDisposable {
     }
   }
 }
-
-const aborted = (signal: AbortSignal) => new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
