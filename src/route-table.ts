@@ -37,7 +37,7 @@ import { bytesBelow, ownNumbers, type watchEventLoop } from './self-watch.ts'
 import { routes as siteRoutes } from './sites/http.ts'
 import type { Sites } from './sites/index.ts'
 import { routes as storageRoutes } from './storage/http.ts'
-import { sqsRoutes } from './queues/http.ts'
+import { messageQueueRoutes, sqsRoutes } from './queues/http.ts'
 import { nameOfArn, type Queues } from './queues/index.ts'
 import type { Storage } from './storage/index.ts'
 import { busRoutes, type EventBus, routes as triggerRoutes, type Triggers } from './triggers/index.ts'
@@ -262,6 +262,7 @@ export function routeTable(rooms: Rooms): Route[] {
     }),
     ...triggerRoutes(triggers),
     ...busRoutes(eventBus),
+    ...messageQueueRoutes({ queues, draining }),
     ...sqsRoutes(queues),
     ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping }),
     ...realtimeRoutes(realtime),
