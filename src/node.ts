@@ -353,7 +353,15 @@ export class RunningNode implements AsyncDisposable {
         log,
       }),
     )
-    const eventBus = new EventBus({ control: databases.control, queue, newId: host.newId, region: REGION, crash: host.crash, clock })
+    const eventBus = new EventBus({
+      control: databases.control,
+      queue,
+      loopers: (ref) => room.settings.loopers(ref),
+      newId: host.newId,
+      region: REGION,
+      crash: host.crash,
+      clock,
+    })
     const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
     const ownPorts = opening.use(
       new OwnPorts({ database: databases.control, gateway: () => gateway as Gateway, host: settings.host, tls: tlsOf(config), clock, log }),

@@ -332,6 +332,7 @@ describe('every route', () => {
     },
     { route: 'DELETE /api/v1/projects/:ref/queues/:queue/redrive', access: 'manage', at: () => '/api/v1/projects/demo/queues/made/redrive', ok: 404 },
     { route: 'DELETE /api/v1/projects/:ref/queues/:queue', access: 'manage', at: () => '/api/v1/projects/demo/queues/made?messages=drop', ok: 204 },
+    { route: 'POST /events/v1', access: 'stored', at: () => '/events/v1', body: () => '{"detail-type":"nobody.waits"}', ok: 202 },
     { route: 'GET /api/v1/projects/:ref/usage', access: 'manage', at: () => '/api/v1/projects/demo/usage', ok: 200 },
     {
       route: 'GET /api/v1/projects/:ref/functions/:name/invocations',
