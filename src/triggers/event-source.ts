@@ -37,7 +37,7 @@ export interface EventContext {
 /** What a source that looks for its events by itself is given. Triggers of its kind are in `mayfly.trigger` of the control database. */
 export interface SourceHost {
   readonly control: Database
-  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere' | 'pausedOf'>
+  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere' | 'pausedOf' | 'turnOf'>
   readonly queues: Pick<Queues, 'find' | 'create' | 'receive' | 'hide' | 'giveBack' | 'done'>
   /** The event source mappings of Lambda whose source is a queue. */
   readonly mappings: () => Promise<readonly QueueMapping[]>

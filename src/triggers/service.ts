@@ -48,7 +48,7 @@ export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'mappings' | '
   readonly sources: readonly EventSource[]
   readonly databases: Pick<Databases, 'control' | 'openProject' | 'openOwner' | 'status'>
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
-  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere' | 'pausedOf'>
+  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere' | 'pausedOf' | 'turnOf'>
   readonly project: (ref: ProjectRef) => Project | null
   /** All of them: SQL may start a function in each. */
   readonly projects?: () => readonly Project[]
