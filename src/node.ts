@@ -339,6 +339,7 @@ export class RunningNode implements AsyncDisposable {
         functions,
         queue,
         queues,
+        mappings: () => room.settings.activeSources('sqs'),
         invoke: (invocation, signal) => invoker.invoke(invocation, signal),
         recorded: () => Promise.all([usage.settled(), logs.settled()]),
         loopers: (ref) => room.settings.loopers(ref),
@@ -352,7 +353,15 @@ export class RunningNode implements AsyncDisposable {
         log,
       }),
     )
-    const eventBus = new EventBus({ control: databases.control, queue, newId: host.newId, region: REGION, crash: host.crash, clock })
+    const eventBus = new EventBus({
+      control: databases.control,
+      queue,
+      loopers: (ref) => room.settings.loopers(ref),
+      newId: host.newId,
+      region: REGION,
+      crash: host.crash,
+      clock,
+    })
     const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
     const ownPorts = opening.use(
       new OwnPorts({ database: databases.control, gateway: () => gateway as Gateway, host: settings.host, tls: tlsOf(config), clock, log }),
