@@ -339,6 +339,7 @@ export class RunningNode implements AsyncDisposable {
         functions,
         queue,
         queues,
+        mappings: () => room.settings.activeSources('sqs'),
         invoke: (invocation, signal) => invoker.invoke(invocation, signal),
         recorded: () => Promise.all([usage.settled(), logs.settled()]),
         loopers: (ref) => room.settings.loopers(ref),
@@ -352,7 +353,6 @@ export class RunningNode implements AsyncDisposable {
         log,
       }),
     )
-    const eventBus = new EventBus({ control: databases.control, queue, newId: host.newId, region: REGION, crash: host.crash, clock })
     const webhooks = new WebhooksIn({
       control: databases.control,
       queue,
@@ -362,6 +362,15 @@ export class RunningNode implements AsyncDisposable {
       },
       newId: host.newId,
       log,
+    })
+    const eventBus = new EventBus({
+      control: databases.control,
+      queue,
+      loopers: (ref) => room.settings.loopers(ref),
+      newId: host.newId,
+      region: REGION,
+      crash: host.crash,
+      clock,
     })
     const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
     const ownPorts = opening.use(

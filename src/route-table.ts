@@ -38,7 +38,7 @@ import { routes as siteRoutes } from './sites/http.ts'
 import type { Sites } from './sites/index.ts'
 import { routes as storageRoutes } from './storage/http.ts'
 import { sqsRoutes } from './queues/http.ts'
-import type { Queues } from './queues/index.ts'
+import { nameOfArn, type Queues } from './queues/index.ts'
 import type { Storage } from './storage/index.ts'
 import { busRoutes, type EventBus, routes as triggerRoutes, type Triggers, webhookRoutes, type WebhooksIn } from './triggers/index.ts'
 import { routes as usageRoutes } from './usage/http.ts'
@@ -279,6 +279,10 @@ export function routeTable(rooms: Rooms): Route[] {
       archives: archivesOfFunctions(storage, (ref) => projects.find(ref)),
       urls: room.urls,
       urlAddress,
+      hasQueue: (ref, arn) => {
+        const name = nameOfArn(arn)
+        return name === null ? null : queues.find(ref, name) !== null
+      },
       architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64',
     }),
   ]

@@ -20,6 +20,7 @@ import { routes as dataRoutes } from '../src/data/http.ts'
 import { routes as doorRoutes, upgrades as doorUpgrades } from '../src/door/http.ts'
 import { sqsRoutes } from '../src/queues/http.ts'
 import { routes as realtimeRoutes, upgrades as realtimeUpgrades } from '../src/realtime/http.ts'
+import { busRoutes } from '../src/triggers/bus/http.ts'
 import { routes as triggerRoutes } from '../src/triggers/http.ts'
 import { webhookRoutes } from '../src/triggers/webhooks/http.ts'
 import { routes as storageRoutes } from '../src/storage/http.ts'
@@ -51,6 +52,7 @@ const ROUTES = [
   ...urlDoorRoutes(nothing),
   ...triggerRoutes(nothing, nothing),
   ...webhookRoutes(nothing),
+  ...busRoutes(nothing),
   ...lambdaInvokeRoutes(nothing),
   ...realtimeRoutes(nothing),
   ...[...realtimeUpgrades(nothing), ...inspectUpgrades(nothing), ...doorUpgrades(nothing)].map((row) => ({
