@@ -171,6 +171,7 @@ export function routeTable(rooms: Rooms): Route[] {
         }
       },
       portOf: (ref) => ownPorts.of(ref),
+      setPort: (project, port) => ownPorts.change(project, port),
       defaultProject: DEFAULT_PROJECT,
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),
