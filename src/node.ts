@@ -339,6 +339,7 @@ export class RunningNode implements AsyncDisposable {
         functions,
         queue,
         queues,
+        logs,
         invoke: (invocation, signal) => invoker.invoke(invocation, signal),
         recorded: () => Promise.all([usage.settled(), logs.settled()]),
         loopers: (ref) => room.settings.loopers(ref),
