@@ -4,6 +4,7 @@ import { patternFault } from '../lib/event-pattern.ts'
 import { logPatternFault } from '../lib/log-pattern.ts'
 import { LIMITS } from './limits.ts'
 import { isPlainText } from './plain-text.ts'
+import { tidiedWebhook, webhookName, webhookTrigger } from './web-triggers.ts'
 
 /*
  * What a project file and the management API may say of a trigger. It stands in core because rooms of two floors take
@@ -261,7 +262,7 @@ const logTrigger = z.strictObject(
   { error: unknownKeys('must be an object with `function`') },
 )
 
-const SOURCES = ['object', 'schedule', 'queue', 'topic', 'row', 'bus', 'log'] as const
+const SOURCES = ['object', 'schedule', 'queue', 'topic', 'row', 'bus', 'log', 'webhook'] as const
 const NOT_YET = 'Stored, and not started by anything yet.'
 
 /** One trigger: exactly one source. */
@@ -275,6 +276,7 @@ export const triggerSpecSchema = z
       row: rowTrigger.meta({ description: 'Rows of a table that come, change or go.' }).optional(),
       bus: busTrigger.meta({ description: 'Events that are sent to a bus.' }).optional(),
       log: logTrigger.meta({ description: 'Lines that functions write.' }).optional(),
+      webhook: webhookTrigger.meta({ description: 'Webhooks that another service sends to an address of the project.' }).optional(),
       enabled: z.boolean({ error: 'must be true or false' }).optional().meta({ description: 'False lets it start nothing until it is true again.' }),
     },
     { error: unknownKeys('must be an object such as {"object": {…}}') },
@@ -288,6 +290,15 @@ export const triggerSpecSchema = z
 export const triggersSpecSchema = z
   .array(triggerSpecSchema, { error: 'must be a list of triggers' })
   .max(LIMITS.functionTriggers.value, { error: `must be at most ${LIMITS.functionTriggers.value} triggers` })
+  .superRefine((triggers, context) => {
+    const names = new Set<string>()
+    for (const [at, { webhook }] of triggers.entries()) {
+      if (!webhook) continue
+      const name = webhookName(webhook)
+      if (names.has(name)) context.addIssue({ code: 'custom', path: [at, 'webhook', 'name'], message: `another webhook of the function is named ${name}` })
+      names.add(name)
+    }
+  })
 
 export type TriggerSpec = z.infer<typeof triggerSpecSchema>
 
@@ -299,7 +310,7 @@ export function tidiedTrigger({ enabled, ...trigger }: TriggerSpec): TriggerSpec
   return { ...tidiedSource(trigger), ...(enabled === false ? { enabled } : {}) }
 }
 
-function tidiedSource({ object, schedule, queue, topic, row, bus, log }: TriggerSpec): TriggerSpec {
+function tidiedSource({ object, schedule, queue, topic, row, bus, log, webhook }: TriggerSpec): TriggerSpec {
   if (schedule) {
     const { cron, every, at, missed = 'once', overlap = 'allow', timezone } = schedule
     return {
@@ -332,6 +343,7 @@ function tidiedSource({ object, schedule, queue, topic, row, bus, log }: Trigger
       },
     }
   }
+  if (webhook) return { webhook: tidiedWebhook(webhook) }
   if (!object) return {}
   const { bucket, events, prefix, suffix } = object
   return {

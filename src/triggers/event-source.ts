@@ -40,11 +40,13 @@ export interface EventContext {
 /** What a source that looks for its events by itself is given. Triggers of its kind are in `mayfly.trigger` of the control database. */
 export interface SourceHost {
   readonly control: Database
-  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere' | 'maxPayloadBytes'>
-  readonly queues: Pick<Queues, 'find' | 'create' | 'receive' | 'hide' | 'done'>
+  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere' | 'pausedOf' | 'maxPayloadBytes'>
+  readonly queues: Pick<Queues, 'find' | 'create' | 'receive' | 'hide' | 'giveBack' | 'done'>
   readonly logs: Pick<Logs, 'lastSeqs' | 'chunksAfter'>
   /** The functions of a project that may go on where others are taken for a loop. */
   readonly loopers: (project: ProjectRef) => Promise<ReadonlySet<string>>
+  /** The event source mappings of Lambda whose source is a queue. */
+  readonly mappings: () => Promise<readonly QueueMapping[]>
   /** At once, not by the queue. */
   readonly invoke: Invoker['invoke']
   /** Resolves when what ran by now is metered and logged on disk. */
@@ -55,6 +57,17 @@ export interface SourceHost {
   readonly crash: Crash
   readonly clock: Clock
   readonly log: Log
+}
+
+/** What Lambda's API was told of a queue and a function; the settings are in its words. */
+export interface QueueMapping {
+  readonly id: string
+  readonly project: ProjectRef
+  readonly functionId: string
+  readonly functionName: string
+  readonly qualifier: string | null
+  readonly sourceArn: string
+  readonly settings: Readonly<Record<string, unknown>>
 }
 
 /** Looks for the events of one source, in all projects. Several may look at once, in several processes: each event is taken by one. */

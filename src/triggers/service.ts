@@ -43,7 +43,7 @@ const LOCK_NOT_AVAILABLE = '55P03'
 /** Projects whose servers are started, or waited for, at once. */
 const AT_ONCE = 4
 
-export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'queue' | 'logs' | 'loopers' | 'invoke' | 'recorded'> {
+export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'mappings' | 'queue' | 'logs' | 'loopers' | 'invoke' | 'recorded'> {
   readonly sources: readonly EventSource[]
   readonly databases: Pick<Databases, 'control' | 'openProject' | 'openOwner' | 'status'>
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }

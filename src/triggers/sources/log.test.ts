@@ -202,7 +202,12 @@ describe('lines of logs', () => {
     const triggers = await watch({})
     await write(place, ['kept'])
     const full = place.open({
-      queue: { enqueueIn: () => Promise.reject(new Error('full')), stillThere: async () => new Set(), maxPayloadBytes: () => 1_000_000 },
+      queue: {
+        enqueueIn: () => Promise.reject(new Error('full')),
+        stillThere: async () => new Set(),
+        pausedOf: async () => new Map(),
+        maxPayloadBytes: () => 1_000_000,
+      },
     })
     await assert.rejects(full.once(DEMO), /full/)
     await triggers.once(DEMO)
