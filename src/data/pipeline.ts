@@ -1,6 +1,7 @@
 import type { Reply, RequestContext } from '../core/route.ts'
 import { identityOf, type SqlIdentity } from '../core/session.ts'
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Clock } from '../lib/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project } from '../core/project.ts'
 import { DataError } from './errors.ts'
@@ -31,7 +32,7 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
   const { plan, snapshot } = await planned(request, place)
   if (plan.kind === 'describe') return { status: 200, headers: { allow: plan.allow }, body: null }
   const schema = schemaOf(request, snapshot)
-  if (plan.kind === 'root') return await describeAll(context, plan.schema, { snapshot, place, request, identity })
+  if (plan.kind === 'root') return await describeAll(context, plan.schema, { snapshot, place, request, identity, clock: data.clock })
   const routine = plan.kind === 'call' ? plan.call.routine : null
   const query = queryOf(plan, request.preferences, snapshot.settings.maxRows)
   const setting = {
@@ -47,7 +48,12 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
     rollsBack: rollsBack(request.preferences, snapshot),
   }
   using _turn = await place.gate.enter(partyOf(context, identity), context.signal)
-  const answer = await transact(place.pool, snapshot, setting, query, { judge: judgeOf(plan, request), cancel: place.cancel, signal: context.signal })
+  const answer = await transact(place.pool, snapshot, setting, query, {
+    judge: judgeOf(plan, request),
+    cancel: place.cancel,
+    signal: context.signal,
+    clock: data.clock,
+  })
   return replyOf(plan, request, snapshot, answer, schema)
 }
 
@@ -55,7 +61,7 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
 async function describeAll(
   context: RequestContext,
   schema: string,
-  { snapshot, place, request, identity }: { snapshot: Snapshot; place: DataPlace; request: DataRequest; identity: SqlIdentity },
+  { snapshot, place, request, identity, clock }: { snapshot: Snapshot; place: DataPlace; request: DataRequest; identity: SqlIdentity; clock: Clock },
 ): Promise<Reply> {
   const setting = {
     identity,
@@ -70,7 +76,12 @@ async function describeAll(
     rollsBack: false,
   }
   using _turn = await place.gate.enter(partyOf(context, identity), context.signal)
-  const { row } = await transact(place.pool, snapshot, setting, rootQuery(schema), { judge: null, cancel: place.cancel, signal: context.signal })
+  const { row } = await transact(place.pool, snapshot, setting, rootQuery(schema), {
+    judge: null,
+    cancel: place.cancel,
+    signal: context.signal,
+    clock,
+  })
   const visible = JSON.parse(row.body ?? '{"relations":[],"routines":[],"description":null}') as Visible
   // Every project is there by its name, the default one too; by its own port without.
   const base = new URL(context.ownPort ? '/rest/v1' : `/p/${(context.project as Project).ref}/rest/v1`, context.origin)

@@ -19,13 +19,23 @@ export interface AnswerRow {
   readonly total: string | null
   readonly new_rows: string | null
   readonly location: Readonly<Record<string, string | null>> | null
+  /** What SQL has said of status and headers, where the query tells it. */
+  readonly status?: string | null
+  readonly headers?: string | null
 }
 
 export interface Query {
   readonly main: Statement
   /** Asks the planner how many rows there may be. */
   readonly estimate: Statement | null
+  /** The main statement's row tells what SQL has said of status and headers; else that is asked behind it. */
+  readonly tellsResponse: boolean
 }
+
+/** What `guardText` makes PostgreSQL say. */
+export const TOO_LARGE = /"mayfly: an answer of (\d+) bytes"/
+/** PostgreSQL refuses the statement, and with it the transaction: what has no number in it is cast to one. */
+const guardText = `cast(cast('mayfly: an answer of ' || octet_length(body) || ' bytes' as integer) as text)`
 
 /**
  * SQL of a plan: one statement, whose answer PostgreSQL has made ready as text.
@@ -40,14 +50,19 @@ export function queryOf(plan: Made, { count }: Pick<Preferences, 'count'>, count
   const bounded = counted !== null && count === 'estimated' && countUpTo !== null ? `${counted} limit ${countUpTo + 1}` : counted
   const total = bounded === null ? 'null' : '(select total from counted)'
   const wrote = plan.kind === 'write' && plan.write.countsNew ? `nullif(current_setting('${NEW_ROWS}', true), '')` : 'null'
+  // What a write starts may speak when its statement is over; a plan has no row of ours.
+  const tellsResponse = plan.kind !== 'write' && plan.shape.media.kind !== 'plan'
   const text = [
     `with ${made === null ? '' : `${MADE} as (${made}), `}shown as (${rows})${bounded === null ? '' : `, counted as (select count(*) as total from (${bounded}) as rows)`}`,
-    `, answer as (select ${bodyText(plan.shape)} as body, count(*) as page, ${total} as total, ${wrote} as new_rows, ${locationText(plan.shape)} as location from shown) `,
-    // What is too large does not leave PostgreSQL.
-    `select case when octet_length(body) <= ${LIMITS.dataAnswer.value} then body end as body, octet_length(body) as bytes, page, total, new_rows, location from answer`,
+    `, answer as (select ${bodyText(plan.shape)} as body, count(*) as page, ${total} as total, ${wrote} as new_rows, ${locationText(plan.shape)} as location${tellsResponse ? `, ${RESPONSE}` : ''} from shown) `,
+    // What is too large does not leave PostgreSQL, and is not written.
+    `select case when body is null or octet_length(body) <= ${LIMITS.dataAnswer.value} then body ${plan.kind === 'read' ? '' : `else ${guardText} `}end as body, octet_length(body) as bytes, page, total, new_rows, location${tellsResponse ? ', status, headers' : ''} from answer`,
   ].join('')
-  return { main: { text: explained(plan.shape, text), values: values.all }, estimate: estimateOf(plan, count) }
+  return { main: { text: explained(plan.shape, text), values: values.all }, estimate: estimateOf(plan, count), tellsResponse }
 }
+
+/** Read when all rows have been made: an aggregate's row comes last. */
+export const RESPONSE = `nullif(current_setting('response.status', true), '') as status, nullif(current_setting('response.headers', true), '') as headers`
 
 function rowsText(plan: Made, values: Values): string {
   const { kind, read, shape } = plan
