@@ -675,6 +675,13 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/triggers/bus/service.test.ts',
   },
+  webhookBody: {
+    value: 1 * MiB,
+    unit: 'bytes',
+    why: 'a signature is over the whole of a body, which is held in memory for it',
+    error: 'payload_too_large',
+    provenBy: 'test/acceptance/web-triggers.test.ts',
+  },
   queuePage: { value: 1_000, unit: 'count', why: 'a page of the queue is held in memory', error: 'bad_request', provenBy: 'src/invoke/queue-http.test.ts' },
   shownPayload: {
     value: 64 * KiB,

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { patternFault } from '../lib/event-pattern.ts'
 import { LIMITS } from './limits.ts'
 import { isPlainText } from './plain-text.ts'
+import { tidiedWebhook, webhookName, webhookTrigger } from './web-triggers.ts'
 
 /*
  * What a project file and the management API may say of a trigger. It stands in core because rooms of two floors take
@@ -222,7 +223,7 @@ const busTrigger = z.strictObject(
   { error: unknownKeys('must be an object') },
 )
 
-const SOURCES = ['object', 'schedule', 'queue', 'topic', 'row', 'bus'] as const
+const SOURCES = ['object', 'schedule', 'queue', 'topic', 'row', 'bus', 'webhook'] as const
 const NOT_YET = 'Stored, and not started by anything yet.'
 
 /** One trigger: exactly one source. */
@@ -235,6 +236,7 @@ export const triggerSpecSchema = z
       topic: topicTrigger.meta({ description: `Messages of a topic. ${NOT_YET}` }).optional(),
       row: rowTrigger.meta({ description: 'Rows of a table that come, change or go.' }).optional(),
       bus: busTrigger.meta({ description: 'Events that are sent to a bus.' }).optional(),
+      webhook: webhookTrigger.meta({ description: 'Webhooks that another service sends to an address of the project.' }).optional(),
       enabled: z.boolean({ error: 'must be true or false' }).optional().meta({ description: 'False lets it start nothing until it is true again.' }),
     },
     { error: unknownKeys('must be an object such as {"object": {…}}') },
@@ -248,6 +250,15 @@ export const triggerSpecSchema = z
 export const triggersSpecSchema = z
   .array(triggerSpecSchema, { error: 'must be a list of triggers' })
   .max(LIMITS.functionTriggers.value, { error: `must be at most ${LIMITS.functionTriggers.value} triggers` })
+  .superRefine((triggers, context) => {
+    const names = new Set<string>()
+    for (const [at, { webhook }] of triggers.entries()) {
+      if (!webhook) continue
+      const name = webhookName(webhook)
+      if (names.has(name)) context.addIssue({ code: 'custom', path: [at, 'webhook', 'name'], message: `another webhook of the function is named ${name}` })
+      names.add(name)
+    }
+  })
 
 export type TriggerSpec = z.infer<typeof triggerSpecSchema>
 
@@ -259,7 +270,7 @@ export function tidiedTrigger({ enabled, ...trigger }: TriggerSpec): TriggerSpec
   return { ...tidiedSource(trigger), ...(enabled === false ? { enabled } : {}) }
 }
 
-function tidiedSource({ object, schedule, queue, topic, row, bus }: TriggerSpec): TriggerSpec {
+function tidiedSource({ object, schedule, queue, topic, row, bus, webhook }: TriggerSpec): TriggerSpec {
   if (schedule) {
     const { cron, every, at, missed = 'once', overlap = 'allow', timezone } = schedule
     return {
@@ -280,6 +291,7 @@ function tidiedSource({ object, schedule, queue, topic, row, bus }: TriggerSpec)
   if (topic) return { topic: { name: topic.name, ...(topic.subscription === undefined ? {} : { subscription: topic.subscription }) } }
   if (row) return { row: tidiedRow(row) }
   if (bus) return { bus: { name: bus.name, ...(bus.pattern === undefined ? {} : { pattern: bus.pattern }) } }
+  if (webhook) return { webhook: tidiedWebhook(webhook) }
   if (!object) return {}
   const { bucket, events, prefix, suffix } = object
   return {

@@ -29,6 +29,7 @@ import {
   selectNow,
   selectQueues,
   selectStored,
+  unreceive,
   updateQueue,
 } from './store.ts'
 
@@ -295,6 +296,15 @@ export class Queues implements AsyncDisposable {
     const [found] = await changeVisibility(this.#deps.database.sql, this.#held(queue, receipt), seconds)
     if (!found?.inFlight) throw new MayflyError('message_not_in_flight', 'the message is not held by this receipt any more')
     if (seconds === 0) this.#ring(queue.id)
+  }
+
+  /** Seen again at once, as if they had not been received. What another has received by now stays his. */
+  async giveBack(queue: QueueInfo, receipts: readonly string[]): Promise<void> {
+    await unreceive(
+      this.#deps.database.sql,
+      receipts.map((receipt) => this.#held(queue, receipt)),
+    )
+    this.#ring(queue.id)
   }
 
   /** A project goes; its rows went with it. */

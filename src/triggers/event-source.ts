@@ -37,8 +37,10 @@ export interface EventContext {
 /** What a source that looks for its events by itself is given. Triggers of its kind are in `mayfly.trigger` of the control database. */
 export interface SourceHost {
   readonly control: Database
-  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere'>
-  readonly queues: Pick<Queues, 'find' | 'create' | 'receive' | 'hide' | 'done'>
+  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere' | 'pausedOf'>
+  readonly queues: Pick<Queues, 'find' | 'create' | 'receive' | 'hide' | 'giveBack' | 'done'>
+  /** The event source mappings of Lambda whose source is a queue. */
+  readonly mappings: () => Promise<readonly QueueMapping[]>
   /** At once, not by the queue. */
   readonly invoke: Invoker['invoke']
   /** Resolves when what ran by now is metered and logged on disk. */
@@ -49,6 +51,17 @@ export interface SourceHost {
   readonly crash: Crash
   readonly clock: Clock
   readonly log: Log
+}
+
+/** What Lambda's API was told of a queue and a function; the settings are in its words. */
+export interface QueueMapping {
+  readonly id: string
+  readonly project: ProjectRef
+  readonly functionId: string
+  readonly functionName: string
+  readonly qualifier: string | null
+  readonly sourceArn: string
+  readonly settings: Readonly<Record<string, unknown>>
 }
 
 /** Looks for the events of one source, in all projects. Several may look at once, in several processes: each event is taken by one. */

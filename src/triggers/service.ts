@@ -44,11 +44,11 @@ const LOCK_NOT_AVAILABLE = '55P03'
 /** Projects whose servers are started, or waited for, at once. */
 const AT_ONCE = 4
 
-export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'invoke' | 'recorded'> {
+export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'mappings' | 'invoke' | 'recorded'> {
   readonly sources: readonly EventSource[]
   readonly databases: Pick<Databases, 'control' | 'openProject' | 'openOwner' | 'status'>
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
-  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere'>
+  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere' | 'pausedOf'>
   readonly project: (ref: ProjectRef) => Project | null
   /** All of them: SQL may start a function in each. */
   readonly projects?: () => readonly Project[]

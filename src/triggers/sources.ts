@@ -4,6 +4,7 @@ import { objectSource } from './sources/object.ts'
 import { queueSource } from './sources/queue.ts'
 import { rowSource } from './sources/row.ts'
 import { scheduleSource } from './sources/schedule.ts'
+import { webhookSource } from './sources/webhook.ts'
 
 /** Whatever can start a function by itself; a trigger of another kind is kept, and started by nothing. */
 export const eventSources = (): readonly EventSource[] => [
@@ -12,4 +13,5 @@ export const eventSources = (): readonly EventSource[] => [
   scheduleSource as EventSource,
   queueSource as EventSource,
   busSource as EventSource,
+  webhookSource as EventSource,
 ]

@@ -109,6 +109,7 @@ export async function openPlace(): Promise<Place> {
         },
         queue,
         queues,
+        mappings: async () => [],
         invoke: () => Promise.reject(new Error('nothing runs here')),
         recorded: async () => {},
         project: (ref) => projects.get(ref) ?? null,

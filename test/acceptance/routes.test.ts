@@ -297,6 +297,7 @@ describe('every route', () => {
       body: () => '{"detail-type":"nobody.waits"}',
       ok: 202,
     },
+    { route: 'POST /events/v1', access: 'stored', at: () => '/events/v1', body: () => '{"detail-type":"nobody.waits"}', ok: 202 },
     { route: 'GET /api/v1/projects/:ref/usage', access: 'manage', at: () => '/api/v1/projects/demo/usage', ok: 200 },
     {
       route: 'GET /api/v1/projects/:ref/functions/:name/invocations',
