@@ -2,6 +2,7 @@ import type { Reply, RequestContext } from '../core/route.ts'
 import { identityOf, type SqlIdentity } from '../core/session.ts'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Clock } from '../lib/clock.ts'
+import type { Leaving } from '../lib/leaving.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project } from '../core/project.ts'
 import { DataError } from './errors.ts'
@@ -47,11 +48,11 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
     hoisted: routine?.settings ?? new Map<string, string>(),
     rollsBack: rollsBack(request.preferences, snapshot),
   }
-  using _turn = await place.gate.enter(partyOf(context, identity), context.signal)
+  using _turn = await place.gate.enter(partyOf(context, identity), leavingOf(context))
   const answer = await transact(place.pool, snapshot, setting, query, {
     judge: judgeOf(plan, request),
     cancel: place.cancel,
-    signal: context.signal,
+    signal: leavingOf(context),
     clock: data.clock,
   })
   return replyOf(plan, request, snapshot, answer, schema)
@@ -75,11 +76,11 @@ async function describeAll(
     hoisted: new Map<string, string>(),
     rollsBack: false,
   }
-  using _turn = await place.gate.enter(partyOf(context, identity), context.signal)
+  using _turn = await place.gate.enter(partyOf(context, identity), leavingOf(context))
   const { row } = await transact(place.pool, snapshot, setting, rootQuery(schema), {
     judge: null,
     cancel: place.cancel,
-    signal: context.signal,
+    signal: leavingOf(context),
     clock,
   })
   const visible = JSON.parse(row.body ?? '{"relations":[],"routines":[],"description":null}') as Visible
@@ -91,6 +92,9 @@ async function describeAll(
     body: JSON.stringify(openapiOf(snapshot, schema, visible, base)),
   }
 }
+
+/** A signal costs more than most of what it would end. */
+const leavingOf = (context: RequestContext): Leaving => context.leaving ?? context.signal
 
 /** Who has a share of the sessions: a user, wherever he is; else an address. */
 const partyOf = ({ remoteAddress }: RequestContext, { role, claims }: SqlIdentity): string =>

@@ -3,6 +3,7 @@ import { NoSession } from '../backends/database/session-pool.ts'
 import { DatabaseError } from '../backends/database/database.ts'
 import type { SqlIdentity } from '../core/session.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { Leaving } from '../lib/leaving.ts'
 import { LIMITS } from '../core/limits.ts'
 import { AnswerTooLarge, DataError } from './errors.ts'
 import { type AnswerRow, type Query, RESPONSE as RESPONSE_COLUMNS, TOO_LARGE } from './query/query.ts'
@@ -74,7 +75,7 @@ export async function transact(
   }: {
     readonly judge: ((answer: Answer) => void) | null
     readonly cancel: (pid: number) => Promise<void>
-    readonly signal: AbortSignal
+    readonly signal: Leaving
     readonly clock: Pick<Clock, 'timer'>
   },
 ): Promise<Answer> {
@@ -164,11 +165,21 @@ function settingsOf({ settings, roleSettings }: Snapshot, setting: Setting, mayO
   return { text: settingText(told.keys()), values: [...told.values()] }
 }
 
+/** By the names that are told: few sets of them are, each for a role. */
+const settingTexts = new Map<string, string>()
+const MOST_TEXTS = 100
+
 /** The names are ours. That none of them is nothing is all that is answered: the values need not come back. */
 function settingText(names: Iterable<string>): string {
-  let at = 0
-  const calls = [...names].map((name) => `pg_catalog.set_config('${name}', $${++at}, true)`)
-  return `select pg_catalog.num_nulls(${calls.join(', ')})`
+  const all = [...names]
+  const known = all.join()
+  let text = settingTexts.get(known)
+  if (text === undefined) {
+    if (settingTexts.size >= MOST_TEXTS) settingTexts.clear()
+    text = `select pg_catalog.num_nulls(${all.map((name, at) => `pg_catalog.set_config('${name}', $${at + 1}, true)`).join(', ')})`
+    settingTexts.set(known, text)
+  }
+  return text
 }
 
 function preRequest({ settings: { preRequest: name } }: Snapshot): Statement[] {
@@ -213,7 +224,7 @@ function checkEnd(settled: Settled | undefined, { rollsBack }: Setting): void {
  * While it lives, a client that leaves ends what it asked for. What it ends takes all behind it along, a BEGIN too. The
  * session is given back when that is over: nobody else's work is ended.
  */
-function cancelling(session: HeldSession, cancel: (pid: number) => Promise<void>, signal: AbortSignal, clock: Pick<Clock, 'timer'>): AsyncDisposable {
+function cancelling(session: HeldSession, cancel: (pid: number) => Promise<void>, signal: Leaving, clock: Pick<Clock, 'timer'>): AsyncDisposable {
   let isOver = false
   let wake = () => {}
   let ending: Promise<void> | null = null
@@ -231,7 +242,7 @@ function cancelling(session: HeldSession, cancel: (pid: number) => Promise<void>
   const onAbort = () => {
     ending = end()
   }
-  signal.addEventListener('abort', onAbort, { once: true })
+  signal.addEventListener('abort', onAbort)
   return {
     [Symbol.asyncDispose]: async () => {
       signal.removeEventListener('abort', onAbort)

@@ -4,7 +4,7 @@ import type { DataPlan, ReadPlan, Shape } from '../plan/plan.ts'
 import type { Preferences } from '../request/preferences.ts'
 import { countText, MADE, readText } from './read.ts'
 import { NO_CASTS, type Relation } from '../schema/snapshot.ts'
-import { list, qualifiedName, quoted, Values } from './text.ts'
+import { limitText, list, qualifiedName, quoted, Values } from './text.ts'
 import { callText, NEW_ROWS, writeText } from './write.ts'
 
 type Made = Exclude<DataPlan, { kind: 'describe' | 'root' }>
@@ -81,7 +81,7 @@ function keyText(name: string, { columns }: Relation): string {
 }
 
 const rangeOf = ({ range }: ReadPlan, values: Values) =>
-  `${range.max === null ? '' : ` limit ${values.add(String(range.max))}::bigint`}${range.offset === 0 ? '' : ` offset ${values.add(String(range.offset))}::bigint`}`
+  `${range.max === null ? '' : limitText(range.max, values)}${range.offset === 0 ? '' : ` offset ${values.add(String(range.offset))}::bigint`}`
 
 function bodyText({ media, value, location }: Shape): string {
   if (value === 'none' || location !== null) return 'null'
