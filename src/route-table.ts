@@ -37,7 +37,7 @@ import { bytesBelow, ownNumbers, type watchEventLoop } from './self-watch.ts'
 import { routes as siteRoutes } from './sites/http.ts'
 import type { Sites } from './sites/index.ts'
 import { routes as storageRoutes } from './storage/http.ts'
-import { sqsRoutes } from './queues/http.ts'
+import { messageQueueRoutes, sqsRoutes } from './queues/http.ts'
 import { nameOfArn, type Queues } from './queues/index.ts'
 import type { Storage } from './storage/index.ts'
 import { busRoutes, type EventBus, routes as triggerRoutes, type Triggers, webhookRoutes, type WebhooksIn } from './triggers/index.ts'
@@ -171,6 +171,7 @@ export function routeTable(rooms: Rooms): Route[] {
         }
       },
       portOf: (ref) => ownPorts.of(ref),
+      setPort: (project, port) => ownPorts.change(project, port),
       defaultProject: DEFAULT_PROJECT,
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),
@@ -264,6 +265,7 @@ export function routeTable(rooms: Rooms): Route[] {
     ...triggerRoutes(triggers, (origin, ref) => projectUrl(config.node.publicUrl ?? origin, ref)),
     ...busRoutes(eventBus),
     ...webhookRoutes({ webhooks: rooms.webhooks, now: () => clock.now() }),
+    ...messageQueueRoutes({ queues, draining }),
     ...sqsRoutes(queues),
     ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping }),
     ...realtimeRoutes(realtime),

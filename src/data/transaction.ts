@@ -79,8 +79,8 @@ export async function transact(
     readonly clock: Pick<Clock, 'timer'>
   },
 ): Promise<Answer> {
-  const begin = beginOf(snapshot, setting)
-  const before = [...(begin ? [begin] : []), settingsOf(snapshot, setting, begin === null), ...preRequest(snapshot)]
+  const before = openingOf(snapshot, setting, 'read committed')
+  const isOpened = before[0]?.text.startsWith('begin') ?? false
   const asked = [query.main, ...(query.estimate ? [query.estimate] : []), ...(query.tellsResponse ? [] : [RESPONSE])]
   try {
     return await pool.use(async (session) => {
@@ -90,9 +90,9 @@ export async function transact(
       try {
         // What was only read need not be undone.
         if (judge === null || setting.isReadOnly) {
-          const settled = await session.flight([...before, ...asked, ...(begin ? [end] : [])])
+          const settled = await session.flight([...before, ...asked, ...(isOpened ? [end] : [])])
           const answer = answerOf(settled, before.length, query)
-          if (begin) checkEnd(settled.at(-1), setting)
+          if (isOpened) checkEnd(settled.at(-1), setting)
           judge?.(answer)
           return answer
         }
@@ -114,18 +114,23 @@ export async function transact(
   }
 }
 
-const COMMIT: Statement = { text: 'commit', values: [] }
-const ROLLBACK: Statement = { text: 'rollback', values: [] }
-const RESPONSE: Statement = {
-  text: `select ${RESPONSE_COLUMNS}`,
-  values: [],
+export const COMMIT: Statement = { text: 'commit', values: [] }
+export const ROLLBACK: Statement = { text: 'rollback', values: [] }
+export const RESPONSE: Statement = { text: `select ${RESPONSE_COLUMNS}`, values: [] }
+
+type Isolation = 'read committed' | 'repeatable read'
+
+/** What each request is told before it asks. @param least  the level of isolation where its role has none of its own */
+export function openingOf(snapshot: Snapshot, setting: Setting, least: Isolation): readonly Statement[] {
+  const begin = beginOf(snapshot, setting, least)
+  return [...(begin ? [begin] : []), settingsOf(snapshot, setting, begin === null), ...preRequest(snapshot)]
 }
 
 /** Null for what only reads, where the statements of a flight are a transaction of themselves: it ends with its Sync. */
-function beginOf({ roleSettings }: Snapshot, { isReadOnly, identity, rollsBack }: Setting): Statement | null {
-  const level = ISOLATION[roleSettings.get(identity.role)?.get('default_transaction_isolation')?.toLowerCase() ?? '']
-  if (isReadOnly && level === undefined && !rollsBack) return null
-  return { text: `begin isolation level ${level ?? 'read committed'} ${isReadOnly ? 'read only' : 'read write'}`, values: [] }
+function beginOf({ roleSettings }: Snapshot, { isReadOnly, identity, rollsBack }: Setting, least: Isolation): Statement | null {
+  const level = ISOLATION[roleSettings.get(identity.role)?.get('default_transaction_isolation')?.toLowerCase() ?? ''] ?? least
+  if (isReadOnly && level === 'read committed' && !rollsBack) return null
+  return { text: `begin isolation level ${level} ${isReadOnly ? 'read only' : 'read write'}`, values: [] }
 }
 
 const claimTexts = new WeakMap<SqlIdentity['claims'], string>()
@@ -188,7 +193,7 @@ function preRequest({ settings: { preRequest: name } }: Snapshot): Statement[] {
   return [{ text: `select ${parts.join('.')}()`, values: [] }]
 }
 
-function answerOf(settled: readonly Settled[], from: number, query: Query): Answer {
+export function answerOf(settled: readonly Settled[], from: number, query: Pick<Query, 'estimate' | 'tellsResponse'>): Answer {
   // The first fault is the cause of those behind it.
   for (const { error } of settled) if (error !== null) throw tooLargeOf(error) ?? error
   const [main, ...others] = settled.slice(from)
@@ -215,7 +220,7 @@ function plannedRows(row: Readonly<Record<string, unknown>> | undefined): number
 }
 
 /** COMMIT may succeed and have rolled back. */
-function checkEnd(settled: Settled | undefined, { rollsBack }: Setting): void {
+export function checkEnd(settled: Settled | undefined, { rollsBack }: Setting): void {
   if (settled?.error) throw settled.error
   if (!rollsBack && settled?.result?.tag !== 'COMMIT') throw new DatabaseError('25P02', 'the transaction was rolled back')
 }
@@ -224,7 +229,7 @@ function checkEnd(settled: Settled | undefined, { rollsBack }: Setting): void {
  * While it lives, a client that leaves ends what it asked for. What it ends takes all behind it along, a BEGIN too. The
  * session is given back when that is over: nobody else's work is ended.
  */
-function cancelling(session: HeldSession, cancel: (pid: number) => Promise<void>, signal: Leaving, clock: Pick<Clock, 'timer'>): AsyncDisposable {
+export function cancelling(session: HeldSession, cancel: (pid: number) => Promise<void>, signal: Leaving, clock: Pick<Clock, 'timer'>): AsyncDisposable {
   let isOver = false
   let wake = () => {}
   let ending: Promise<void> | null = null
