@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { patternFault } from '../lib/event-pattern.ts'
 import { LIMITS } from './limits.ts'
 import { isPlainText } from './plain-text.ts'
-import { tidiedWebhook, webhookName, webhookTrigger } from './web-triggers.ts'
+import { httpTrigger, tidiedHttp, tidiedWebhook, webhookName, webhookTrigger } from './web-triggers.ts'
 
 /*
  * What a project file and the management API may say of a trigger. It stands in core because rooms of two floors take
@@ -223,7 +223,7 @@ const busTrigger = z.strictObject(
   { error: unknownKeys('must be an object') },
 )
 
-const SOURCES = ['object', 'schedule', 'queue', 'topic', 'row', 'bus', 'webhook'] as const
+const SOURCES = ['object', 'schedule', 'queue', 'topic', 'row', 'bus', 'webhook', 'http'] as const
 const NOT_YET = 'Stored, and not started by anything yet.'
 
 /** One trigger: exactly one source. */
@@ -237,6 +237,7 @@ export const triggerSpecSchema = z
       row: rowTrigger.meta({ description: 'Rows of a table that come, change or go.' }).optional(),
       bus: busTrigger.meta({ description: 'Events that are sent to a bus.' }).optional(),
       webhook: webhookTrigger.meta({ description: 'Webhooks that another service sends to an address of the project.' }).optional(),
+      http: httpTrigger.meta({ description: 'Requests to a path of the project.' }).optional(),
       enabled: z.boolean({ error: 'must be true or false' }).optional().meta({ description: 'False lets it start nothing until it is true again.' }),
     },
     { error: unknownKeys('must be an object such as {"object": {…}}') },
@@ -270,7 +271,7 @@ export function tidiedTrigger({ enabled, ...trigger }: TriggerSpec): TriggerSpec
   return { ...tidiedSource(trigger), ...(enabled === false ? { enabled } : {}) }
 }
 
-function tidiedSource({ object, schedule, queue, topic, row, bus, webhook }: TriggerSpec): TriggerSpec {
+function tidiedSource({ object, schedule, queue, topic, row, bus, webhook, http }: TriggerSpec): TriggerSpec {
   if (schedule) {
     const { cron, every, at, missed = 'once', overlap = 'allow', timezone } = schedule
     return {
@@ -292,6 +293,7 @@ function tidiedSource({ object, schedule, queue, topic, row, bus, webhook }: Tri
   if (row) return { row: tidiedRow(row) }
   if (bus) return { bus: { name: bus.name, ...(bus.pattern === undefined ? {} : { pattern: bus.pattern }) } }
   if (webhook) return { webhook: tidiedWebhook(webhook) }
+  if (http) return { http: tidiedHttp(http) }
   if (!object) return {}
   const { bucket, events, prefix, suffix } = object
   return {

@@ -1,5 +1,6 @@
 import type { EventSource } from './event-source.ts'
 import { busSource } from './sources/bus.ts'
+import { httpSource } from './sources/http.ts'
 import { objectSource } from './sources/object.ts'
 import { queueSource } from './sources/queue.ts'
 import { rowSource } from './sources/row.ts'
@@ -14,4 +15,5 @@ export const eventSources = (): readonly EventSource[] => [
   queueSource as EventSource,
   busSource as EventSource,
   webhookSource as EventSource,
+  httpSource as EventSource,
 ]
