@@ -341,6 +341,7 @@ export class RunningNode implements AsyncDisposable {
         functions,
         queue,
         queues,
+        logs,
         mappings: () => room.settings.activeSources('sqs'),
         invoke: (invocation, signal) => invoker.invoke(invocation, signal),
         recorded: () => Promise.all([usage.settled(), logs.settled()]),

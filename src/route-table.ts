@@ -37,7 +37,7 @@ import { bytesBelow, ownNumbers, type watchEventLoop } from './self-watch.ts'
 import { routes as siteRoutes } from './sites/http.ts'
 import type { Sites } from './sites/index.ts'
 import { routes as storageRoutes } from './storage/http.ts'
-import { sqsRoutes } from './queues/http.ts'
+import { messageQueueRoutes, sqsRoutes } from './queues/http.ts'
 import { nameOfArn, type Queues } from './queues/index.ts'
 import type { Storage } from './storage/index.ts'
 import {
@@ -181,6 +181,7 @@ export function routeTable(rooms: Rooms): Route[] {
         }
       },
       portOf: (ref) => ownPorts.of(ref),
+      setPort: (project, port) => ownPorts.change(project, port),
       defaultProject: DEFAULT_PROJECT,
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),
@@ -275,6 +276,7 @@ export function routeTable(rooms: Rooms): Route[] {
     ...busRoutes(eventBus),
     ...httpRoutes({ routes: rooms.httpRoutes, invoker, now: () => clock.now(), patienceMs: config.invoke.waitMs }),
     ...webhookRoutes({ webhooks: rooms.webhooks, now: () => clock.now() }),
+    ...messageQueueRoutes({ queues, draining }),
     ...sqsRoutes(queues),
     ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping }),
     ...realtimeRoutes(realtime),

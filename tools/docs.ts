@@ -18,7 +18,7 @@ import { METRICS } from '../src/observe/metrics.ts'
 import { routes as siteRoutes } from '../src/sites/http.ts'
 import { routes as dataRoutes } from '../src/data/http.ts'
 import { routes as doorRoutes, upgrades as doorUpgrades } from '../src/door/http.ts'
-import { sqsRoutes } from '../src/queues/http.ts'
+import { messageQueueRoutes, sqsRoutes } from '../src/queues/http.ts'
 import { routes as realtimeRoutes, upgrades as realtimeUpgrades } from '../src/realtime/http.ts'
 import { busRoutes } from '../src/triggers/bus/http.ts'
 import { routes as triggerRoutes } from '../src/triggers/http.ts'
@@ -64,6 +64,7 @@ const ROUTES = [
   })),
   ...lambdaRoutes(nothing),
   ...storageRoutes(nothing),
+  ...messageQueueRoutes(nothing),
   ...sqsRoutes(nothing),
   ...dataRoutes(nothing),
   ...doorRoutes(nothing),

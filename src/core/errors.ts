@@ -110,6 +110,7 @@ export const ERRORS = {
   queue_exists: { status: 409, retry: 'never', hint: 'Change its settings, or choose another name.' },
   queue_full: { status: 429, retry: 'after', hint: 'Wait until the queue is shorter; `mayfly dlq ls` and `mayfly logs` show what holds it up.' },
   queue_not_found: { status: 404, retry: 'never', hint: 'List them with `mayfly queues ls`.' },
+  queue_not_empty: { status: 409, retry: 'never', hint: 'Receive what is in it, purge it, or remove it with its messages: `mayfly queues rm <name> --yes`.' },
   queue_storage_full: { status: 429, retry: 'after', hint: 'Receive and delete messages, purge a queue, or raise MAYFLY_QUEUES_PROJECT_MB.' },
   queues_full: { status: 409, retry: 'never', hint: 'Remove queues that are not used, or raise MAYFLY_QUEUES_PER_PROJECT.' },
   realtime_unavailable: { status: 503, retry: 'never', hint: 'Run `mayfly doctor`: it says what streaming row changes needs of PostgreSQL.' },

@@ -38,7 +38,9 @@ export const updateQueue = (sql: Query, id: string, settings: QueueSettings, tag
   update mayfly.message_queue set settings = ${JSON.stringify(settings)}::jsonb, tags = ${JSON.stringify(tags)}::jsonb, modified_at = clock_timestamp()
    where id = ${id} returning modified_at as "modifiedAt"`
 
-export const deleteQueue = (sql: Query, id: string) => sql`delete from mayfly.message_queue where id = ${id}`
+/** @returns nothing when it has messages, which go with it only if that is said */
+export const deleteQueue = (sql: Query, id: string, withMessages: boolean) => sql<{ id: string }>`
+  delete from mayfly.message_queue where id = ${id} and (${withMessages} or not exists (select from mayfly.message where queue_id = ${id})) returning id`
 
 export interface NewMessage {
   readonly queueId: string
