@@ -2,21 +2,23 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { type FaultsResult, runFaults, tableOf } from './faults.ts'
+import { type FaultsResult, keepResult, runFaults, tableOf } from './faults.ts'
 import { inWorld } from './world.ts'
 
 // npm run faults -- --events 100000 --seed 7: a node of its own is sent events of every kind and struck by faults; then what
-// was acknowledged is compared with what was executed. --short: what `npm test` does. --database external: with another's
-// PostgreSQL behind a proxy that cuts connections. --keep: its folder stays.
+// was acknowledged is compared with what was executed. --minutes: it sends no longer. --short: what `npm test` does. --database external: with another's
+// PostgreSQL behind a proxy that cuts connections. --result: a file for programs. --keep: its folder stays.
 const { values } = parseArgs({
   options: {
     events: { type: 'string', default: '100000' },
+    minutes: { type: 'string', default: '120' },
     seed: { type: 'string' },
     faults: { type: 'string' },
     senders: { type: 'string', default: '8' },
     database: { type: 'string', default: 'embedded' },
     'drain-seconds': { type: 'string', default: '300' },
     short: { type: 'boolean', default: false },
+    result: { type: 'string' },
     keep: { type: 'boolean', default: false },
     /** Given by itself: where the recorder stands. */
     outside: { type: 'string' },
@@ -44,6 +46,7 @@ async function here(): Promise<number> {
     const result = await runFaults({
       folder,
       events,
+      minutes: Number(values.minutes),
       seed,
       faults: values.short ? null : Number(values.faults ?? Math.max(12, Math.round(events / 2_500))),
       database: values.database === 'external' ? 'external' : 'embedded',
@@ -53,6 +56,7 @@ async function here(): Promise<number> {
       say,
     })
     tell(result)
+    if (values.result !== undefined) keepResult(values.result, result)
     if (values.keep) say(`kept: ${folder}`)
     return result.problems.length === 0 ? 0 : 1
   } finally {
