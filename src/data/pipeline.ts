@@ -3,18 +3,21 @@ import { identityOf, type SqlIdentity } from '../core/session.ts'
 import type { IncomingHttpHeaders } from 'node:http'
 import { LIMITS } from '../core/limits.ts'
 import type { Project } from '../core/project.ts'
-import { DataError } from './errors.ts'
+import { DatabaseError } from '../backends/database/database.ts'
+import { AnswerTooLarge, DataError } from './errors.ts'
 import { planRequest, schemaOf } from './plan/plan-request.ts'
 import { openapiOf, type Visible } from './openapi.ts'
 import type { DataPlan } from './plan/plan.ts'
-import { queryOf } from './query/query.ts'
+import { piecesOf } from './query/pieces.ts'
+import { type Made, queryOf } from './query/query.ts'
 import { rootQuery } from './query/root.ts'
 import { judgeOf, replyOf, rollsBack } from './reply.ts'
 import { contentTypeOf } from './request/media.ts'
 import { type DataRequest, readRequest } from './request/request.ts'
 import type { Data, DataPlace } from './service.ts'
 import type { Snapshot } from './schema/snapshot.ts'
-import { transact } from './transaction.ts'
+import { stream } from './stream.ts'
+import { type Setting, transact } from './transaction.ts'
 
 /** request → plan → query → transaction → reply. @throws DataError, DatabaseError, MayflyError */
 export async function serve(data: Data, context: RequestContext): Promise<Reply> {
@@ -46,9 +49,49 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
     hoisted: routine?.settings ?? new Map<string, string>(),
     rollsBack: rollsBack(request.preferences, snapshot),
   }
-  using _turn = await place.gate.enter(partyOf(context, identity), context.signal)
-  const answer = await transact(place.pool, snapshot, setting, query, { judge: judgeOf(plan, request), cancel: place.cancel, signal: context.signal })
-  return replyOf(plan, request, snapshot, answer, schema)
+  const made: Asked = { plan, request, snapshot, setting, schema, party: partyOf(context, identity) }
+  try {
+    using _turn = await place.gate.enter(made.party, context.signal)
+    const answer = await transact(place.pool, snapshot, setting, query, { judge: judgeOf(plan, request), cancel: place.cancel, signal: context.signal })
+    return replyOf(plan, request, snapshot, answer, schema)
+  } catch (error) {
+    if (!isTooLarge(error) || !setting.isReadOnly || plan.shape.media.kind === 'plan') throw error
+    return await inPieces(place, made, context.signal)
+  }
+}
+
+interface Asked {
+  readonly plan: Made
+  readonly request: DataRequest
+  readonly snapshot: Snapshot
+  readonly setting: Setting
+  readonly schema: string
+  readonly party: string
+}
+
+/** More than the limit, or more than PostgreSQL makes one value of. */
+const isTooLarge = (error: unknown) => error instanceof AnswerTooLarge || (error instanceof DatabaseError && error.sqlState === '54000')
+
+/** What is too large to be held is asked for once more, to leave as its client takes it. */
+async function inPieces(place: DataPlace, { plan, request, snapshot, setting, schema, party }: Asked, signal: AbortSignal): Promise<Reply> {
+  const query = piecesOf(plan, request.preferences, snapshot.settings.maxRows)
+  // Told apart from other requests, so that slow clients of large answers never have all sessions.
+  using held = new DisposableStack()
+  held.use(await place.streams.enter(party, signal))
+  held.use(await place.gate.enter(party, signal))
+  let reply: Reply | null = null
+  const judge = judgeOf(plan, request)
+  const body = await stream(place.streaming, snapshot, setting, query, {
+    // What would be refused is refused before anything is told.
+    judge: (answer) => {
+      judge?.(answer)
+      reply = replyOf(plan, request, snapshot, answer, schema)
+    },
+    isHeadOnly: request.isHeadOnly,
+    held: held.move(),
+    signal,
+  })
+  return { ...(reply as unknown as Reply), body }
 }
 
 /** The document of a schema, with what the role of who asks may use of it. */

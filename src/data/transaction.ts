@@ -68,7 +68,7 @@ export async function transact(
     signal,
   }: { readonly judge: ((answer: Answer) => void) | null; readonly cancel: (pid: number) => Promise<void>; readonly signal: AbortSignal },
 ): Promise<Answer> {
-  const before = [{ text: beginText(snapshot, setting), values: [] }, settingsOf(snapshot, setting), ...preRequest(snapshot)]
+  const before = openingOf(snapshot, setting, 'read committed')
   const asked = [query.main, ...(query.estimate ? [query.estimate] : []), RESPONSE]
   try {
     return await pool.use(async (session) => {
@@ -102,16 +102,23 @@ export async function transact(
   }
 }
 
-const COMMIT: Statement = { text: 'commit', values: [] }
-const ROLLBACK: Statement = { text: 'rollback', values: [] }
-const RESPONSE: Statement = {
+/** What each request is told before it asks. @param least  the level of isolation where its role has none of its own */
+export const openingOf = (snapshot: Snapshot, setting: Setting, least: 'read committed' | 'repeatable read'): readonly Statement[] => [
+  { text: beginText(snapshot, setting, least), values: [] },
+  settingsOf(snapshot, setting),
+  ...preRequest(snapshot),
+]
+
+export const COMMIT: Statement = { text: 'commit', values: [] }
+export const ROLLBACK: Statement = { text: 'rollback', values: [] }
+export const RESPONSE: Statement = {
   text: `select nullif(current_setting('response.status', true), '') as status, nullif(current_setting('response.headers', true), '') as headers`,
   values: [],
 }
 
-function beginText({ roleSettings }: Snapshot, { isReadOnly, identity }: Setting): string {
+function beginText({ roleSettings }: Snapshot, { isReadOnly, identity }: Setting, least: string): string {
   const level = ISOLATION[roleSettings.get(identity.role)?.get('default_transaction_isolation')?.toLowerCase() ?? '']
-  return `begin isolation level ${level ?? 'read committed'} ${isReadOnly ? 'read only' : 'read write'}`
+  return `begin isolation level ${level ?? least} ${isReadOnly ? 'read only' : 'read write'}`
 }
 
 /** All that a session is told of a request, in one statement. Whatever the request before left there is told anew. */
@@ -147,7 +154,7 @@ function preRequest({ settings: { preRequest: name } }: Snapshot): Statement[] {
   return [{ text: `select ${parts.join('.')}()`, values: [] }]
 }
 
-function answerOf(settled: readonly Settled[], from: number, query: Query): Answer {
+export function answerOf(settled: readonly Settled[], from: number, query: Pick<Query, 'estimate'>): Answer {
   // The first fault is the cause of those behind it.
   for (const { error } of settled) if (error !== null) throw error
   const [main, ...others] = settled.slice(from)
@@ -168,7 +175,7 @@ function plannedRows(row: Readonly<Record<string, unknown>> | undefined): number
 }
 
 /** COMMIT may succeed and have rolled back. */
-function checkEnd(settled: Settled | undefined, { rollsBack }: Setting): void {
+export function checkEnd(settled: Settled | undefined, { rollsBack }: Setting): void {
   if (settled?.error) throw settled.error
   if (!rollsBack && settled?.result?.tag !== 'COMMIT') throw new DatabaseError('25P02', 'the transaction was rolled back')
 }
@@ -177,7 +184,7 @@ function checkEnd(settled: Settled | undefined, { rollsBack }: Setting): void {
  * While it lives, a client that leaves ends what it asked for, but not its BEGIN: what follows would be in no transaction,
  * and in no role of its own. The session is given back when that is over: nobody else's work is ended.
  */
-function cancelling(session: HeldSession, cancel: (pid: number) => Promise<void>, signal: AbortSignal): AsyncDisposable {
+export function cancelling(session: HeldSession, cancel: (pid: number) => Promise<void>, signal: AbortSignal): AsyncDisposable {
   let ending: Promise<void> | null = null
   const onAbort = () => {
     ending = session.begun.then((well) => (well ? cancel(session.pid) : undefined)).catch(() => {})

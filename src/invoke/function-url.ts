@@ -15,12 +15,25 @@ export interface AtOwnAddress {
   readonly iam: IamIdentity | null
 }
 
+/** What a trigger adds to it. */
+export interface ByTrigger {
+  /** How the request came in, beside the request itself. */
+  readonly webhook?: object
+}
+
 /**
  * The event of a function URL, payload format 2.0.
  * @param own  null for a call at /functions/v1, where the key of who calls is the platform's business and not the function's
  * @see faas-compat: header, cookie, query and body rules
  */
-export function functionUrlEvent(context: RequestContext, path: string, body: Buffer, nowMs: number, own: AtOwnAddress | null = null): Buffer {
+export function functionUrlEvent(
+  context: RequestContext,
+  path: string,
+  body: Buffer,
+  nowMs: number,
+  own: AtOwnAddress | null = null,
+  by: ByTrigger = {},
+): Buffer {
   const headers: Record<string, string> = Object.create(null)
   for (let i = 0; i + 1 < context.rawHeaders.length; i += 2) {
     const name = (context.rawHeaders[i] as string).toLowerCase()
@@ -61,6 +74,7 @@ export function functionUrlEvent(context: RequestContext, path: string, body: Bu
         time: clfTime(nowMs),
         timeEpoch: nowMs,
       },
+      ...by,
       ...(body.length === 0 ? {} : { body: isText ? body.toString('utf8') : body.toString('base64') }),
       isBase64Encoded: body.length > 0 && !isText,
     }),

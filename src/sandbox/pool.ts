@@ -106,7 +106,8 @@ export class SandboxPool implements Sandboxes {
     const { config, driver, clock, log } = deps
     const closing = this.#closing.signal
     this.#endings = new Endings(log)
-    this.#booting = new Booting({ driver, slots: this.#slots, clock, log, closing, endings: this.#endings })
+    const leave = (slotDir: string, isWhole: boolean) => deps.staging.takeBack(slotDir, isWhole)
+    this.#booting = new Booting({ driver, slots: this.#slots, clock, log, closing, endings: this.#endings, leave })
     this.#supply = new Supply({
       config,
       driver,

@@ -5,7 +5,6 @@ import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { TriggerSpec } from '../core/trigger-spec.ts'
-import type { Queue } from '../invoke/index.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
 import { changesOf, type Definition, definitionOf, specOf } from './definition.ts'
@@ -44,18 +43,15 @@ const LOCK_NOT_AVAILABLE = '55P03'
 /** Projects whose servers are started, or waited for, at once. */
 const AT_ONCE = 4
 
-export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'invoke' | 'recorded'> {
+export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'mappings' | 'queue' | 'logs' | 'loopers' | 'invoke' | 'recorded'> {
   readonly sources: readonly EventSource[]
   readonly databases: Pick<Databases, 'control' | 'openProject' | 'openOwner' | 'status' | 'brokenOff'>
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
-  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere'>
   readonly project: (ref: ProjectRef) => Project | null
   /** All of them: SQL may start a function in each. */
   readonly projects?: () => readonly Project[]
   /** It rests: its events were handed on before. */
   readonly rests?: (ref: ProjectRef) => boolean
-  /** The functions of a project that may go on where others are taken for a loop. */
-  readonly loopers: (project: ProjectRef) => Promise<ReadonlySet<string>>
   readonly newId: () => string
   /** What events say of where they come from. */
   readonly region: string
@@ -171,7 +167,7 @@ export class Triggers implements AsyncDisposable {
     const project = this.#active(ref)
     const { id: functionId } = await functions.get(ref, functionName)
     const wanted = specs.map(definitionOf)
-    for (const one of wanted) await this.#sources.get(one.kind)?.prepare?.(this.#host, ref, one)
+    for (const one of wanted) await this.#sources.get(one.kind)?.prepare?.(this.#host, ref, one, functionName)
     const changed = await databases.control
       .transaction(async (tx) => {
         await lockTriggers(tx, project.id)
@@ -183,12 +179,14 @@ export class Triggers implements AsyncDisposable {
         if (all.length - gone.length + come.length > LIMITS.projectTriggers.value)
           throw new MayflyError('bad_request', `triggers: a project may have ${LIMITS.projectTriggers.value} of them`)
         // In this order: the function's row is held before the mirror's, as when a function is deleted.
-        if (come.length > 0)
-          await insertTriggers(
-            tx,
-            project.id,
-            come.map((definition) => ({ id: newId(), functionId, functionName, kind: definition.kind, definition })),
-          )
+        if (come.length > 0) {
+          const made = come.map((definition) => ({ id: newId(), functionId, functionName, kind: definition.kind, definition }))
+          await insertTriggers(tx, project.id, made)
+          for (const [kind, of] of Map.groupBy(made, (one) => one.kind)) {
+            const ids = of.map(({ id }) => id)
+            await this.#sources.get(kind)?.begin?.(tx, this.#host, ref, ids)
+          }
+        }
         if (gone.length > 0)
           await deleteTriggers(
             tx,

@@ -7,7 +7,7 @@ import { NO_CASTS, type Relation } from '../schema/snapshot.ts'
 import { list, qualifiedName, quoted, Values } from './text.ts'
 import { callText, NEW_ROWS, writeText } from './write.ts'
 
-type Made = Exclude<DataPlan, { kind: 'describe' | 'root' }>
+export type Made = Exclude<DataPlan, { kind: 'describe' | 'root' }>
 
 /** What the main statement answers with: one row of these columns. */
 export interface AnswerRow {
@@ -33,15 +33,12 @@ export interface Query {
  */
 export function queryOf(plan: Made, { count }: Pick<Preferences, 'count'>, countUpTo: number | null): Query {
   const values = new Values()
-  const made = plan.kind === 'write' ? writeText(plan.write, values) : plan.kind === 'call' ? callText(plan.call, values) : null
+  const made = madeText(plan, values)
   const rows = rowsText(plan, values)
-  const counts = plan.kind !== 'write' && count !== null && count !== 'planned' && (plan.shape.value === 'rows' || plan.shape.value === 'scalars')
-  const counted = counts ? (plan.shape.value === 'scalars' ? `select 1 from ${MADE}` : countText(plan.read, values)) : null
-  const bounded = counted !== null && count === 'estimated' && countUpTo !== null ? `${counted} limit ${countUpTo + 1}` : counted
-  const total = bounded === null ? 'null' : '(select total from counted)'
+  const { counted, total } = countedText(plan, count, countUpTo, values)
   const wrote = plan.kind === 'write' && plan.write.countsNew ? `nullif(current_setting('${NEW_ROWS}', true), '')` : 'null'
   const text = [
-    `with ${made === null ? '' : `${MADE} as (${made}), `}shown as (${rows})${bounded === null ? '' : `, counted as (select count(*) as total from (${bounded}) as rows)`}`,
+    `with ${made === null ? '' : `${MADE} as (${made}), `}shown as (${rows})${counted}`,
     `, answer as (select ${bodyText(plan.shape)} as body, count(*) as page, ${total} as total, ${wrote} as new_rows, ${locationText(plan.shape)} as location from shown) `,
     // What is too large does not leave PostgreSQL.
     `select case when octet_length(body) <= ${LIMITS.dataAnswer.value} then body end as body, octet_length(body) as bytes, page, total, new_rows, location from answer`,
@@ -49,7 +46,25 @@ export function queryOf(plan: Made, { count }: Pick<Preferences, 'count'>, count
   return { main: { text: explained(plan.shape, text), values: values.all }, estimate: estimateOf(plan, count) }
 }
 
-function rowsText(plan: Made, values: Values): string {
+/** What is written or called, before rows of it are shown. */
+export const madeText = (plan: Made, values: Values): string | null =>
+  plan.kind === 'write' ? writeText(plan.write, values) : plan.kind === 'call' ? callText(plan.call, values) : null
+
+/** How many rows there are without limit and offset: as a table to add to the others, and as what is asked of it. */
+export function countedText(
+  plan: Made,
+  count: Preferences['count'],
+  countUpTo: number | null,
+  values: Values,
+): { readonly counted: string; readonly total: string } {
+  const counts = plan.kind !== 'write' && count !== null && count !== 'planned' && (plan.shape.value === 'rows' || plan.shape.value === 'scalars')
+  const counted = counts ? (plan.shape.value === 'scalars' ? `select 1 from ${MADE}` : countText(plan.read, values)) : null
+  if (counted === null) return { counted: '', total: 'null' }
+  const bounded = count === 'estimated' && countUpTo !== null ? `${counted} limit ${countUpTo + 1}` : counted
+  return { counted: `, counted as (select count(*) as total from (${bounded}) as rows)`, total: '(select total from counted)' }
+}
+
+export function rowsText(plan: Made, values: Values): string {
   const { kind, read, shape } = plan
   if (kind === 'write' && shape.location !== null && shape.location.length > 0)
     return `select ${list(shape.location.map((name) => keyText(name, plan.write.relation)))} from ${MADE}`
@@ -75,16 +90,15 @@ function bodyText({ media, value, location }: Shape): string {
   const kind = media.kind === 'plan' ? 'json' : media.kind
   const isStripped = (media.kind === 'array' || media.kind === 'object') && media.isStripped
   const stripped = isStripped ? `json_strip_nulls(${all})` : all
-  if (kind === 'csv' && value !== 'scalar' && value !== 'scalars') return csvText()
+  if (kind === 'csv' && value !== 'scalar' && value !== 'scalars') return `${CSV_NAMES} || coalesce(string_agg(${CSV_ROW}, E'\\n'), '')`
   if (value === 'scalar' || value === 'row' || kind === 'object') return `coalesce((${stripped}) -> 0, 'null')::text`
   return `coalesce(${stripped}, '[]')::text`
 }
 
+/** The line of names, where there are rows. */
+export const CSV_NAMES = `coalesce((select string_agg(case when key ~ '[",\\r\\n]' then '"' || replace(key, '"', '""') || '"' else key end, ',') from (select json_object_keys(row_to_json(first.*)) as key from (select * from shown limit 1) as first) as keys) || E'\\n', '')`
 /** A row's own text has commas and quotes as CSV has them. */
-const csvText = () => {
-  const names = `(select string_agg(case when key ~ '[",\\r\\n]' then '"' || replace(key, '"', '""') || '"' else key end, ',') from (select json_object_keys(row_to_json(first.*)) as key from (select * from shown limit 1) as first) as keys)`
-  return `coalesce(${names} || E'\\n', '') || coalesce(string_agg(substring((shown.*)::text, 2, length((shown.*)::text) - 2), E'\\n'), '')`
-}
+export const CSV_ROW = 'substring((shown.*)::text, 2, length((shown.*)::text) - 2)'
 
 /** Of several new rows none is named. */
 const locationText = ({ location }: Shape) => (location === null || location.length === 0 ? 'null' : `case when count(*) = 1 then json_agg(shown.*) -> 0 end`)
@@ -95,7 +109,7 @@ function explained({ media }: Shape, text: string): string {
   return `explain (${options.join(', ')}) ${text}`
 }
 
-function estimateOf(plan: Made, count: Preferences['count']): Statement | null {
+export function estimateOf(plan: Made, count: Preferences['count']): Statement | null {
   if (plan.kind !== 'read' || (count !== 'planned' && count !== 'estimated')) return null
   const values = new Values()
   const text = countText(plan.read, values)
