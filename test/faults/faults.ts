@@ -25,6 +25,8 @@ export interface FaultsOptions {
   /** The network namespace of the recorder; null where there is none. */
   readonly outside: string | null
   readonly say: (line: string) => void
+  /** Ends it before its time, with all that it started. */
+  readonly signal: AbortSignal
 }
 
 export interface FaultsResult extends Verdict {
@@ -94,10 +96,13 @@ export async function runFaults(options: FaultsOptions): Promise<FaultsResult> {
   const random = new Random(seed)
   const late = AbortSignal.timeout(options.minutes * 60_000)
   const progress = () => Math.max(workload.done / options.events, (performance.now() - from) / (options.minutes * 60_000))
-  const done = AbortSignal.any([stop.signal, late])
+  const done = AbortSignal.any([stop.signal, late, options.signal])
   const working = Promise.all([workload.run(done), pace.watch(done, () => workload.done >= options.events)])
   for (const { fault, at } of planned(options.faults, victim, skipped, random)) {
-    while (progress() < at) await new Promise((resolve) => setTimeout(resolve, 20))
+    while (progress() < at) {
+      options.signal.throwIfAborted()
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
     const what = await fault.strike(victim, random)
     struck.set(fault.name, (struck.get(fault.name) ?? 0) + 1)
     say(`${workload.done} sent, ${workload.acknowledged} acknowledged: ${fault.name}: ${what}`)
@@ -111,6 +116,7 @@ export async function runFaults(options: FaultsOptions): Promise<FaultsResult> {
     drainMs: options.drainMs,
     powerWasCut: struck.has('cut the power'),
     say,
+    signal: options.signal,
   })
   const verdict = await check.run()
   return {

@@ -42,6 +42,8 @@ function tell({ struck, skipped, problems, refusals, seconds, unmetered, ...resu
 
 async function here(): Promise<number> {
   const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-faults-'))
+  const ended = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => ended.abort(new Error(`ended by ${name}`)))
   try {
     const result = await runFaults({
       folder,
@@ -54,6 +56,7 @@ async function here(): Promise<number> {
       drainMs: Number(values['drain-seconds']) * 1000,
       outside: values.outside ?? null,
       say,
+      signal: ended.signal,
     })
     tell(result)
     if (values.result !== undefined) keepResult(values.result, result)
