@@ -13,7 +13,7 @@ import type { Projects } from './core/projects.ts'
 import type { Route } from './core/route.ts'
 import { routes as dataRoutes } from './data/http.ts'
 import type { Data } from './data/index.ts'
-import { DEFAULT_PROJECT } from './defaults.ts'
+import { DEFAULT_PROJECT, projectUrl } from './defaults.ts'
 import { routes as doorRoutes } from './door/http.ts'
 import type { Door, DoorPlace } from './door/index.ts'
 import { journalsOfAll, poolOfAll } from './all-processes.ts'
@@ -40,7 +40,16 @@ import { routes as storageRoutes } from './storage/http.ts'
 import { messageQueueRoutes, sqsRoutes } from './queues/http.ts'
 import { nameOfArn, type Queues } from './queues/index.ts'
 import type { Storage } from './storage/index.ts'
-import { busRoutes, type EventBus, routes as triggerRoutes, type Triggers } from './triggers/index.ts'
+import {
+  busRoutes,
+  type EventBus,
+  type HttpRoutes,
+  httpRoutes,
+  routes as triggerRoutes,
+  type Triggers,
+  webhookRoutes,
+  type WebhooksIn,
+} from './triggers/index.ts'
 import { routes as usageRoutes } from './usage/http.ts'
 import type { Usage } from './usage/index.ts'
 import { verifyUrlSignature } from './verify-aws.ts'
@@ -69,6 +78,8 @@ export interface Rooms {
   readonly queues: Queues
   readonly triggers: Triggers
   readonly eventBus: EventBus
+  readonly webhooks: WebhooksIn
+  readonly httpRoutes: HttpRoutes
   readonly storage: Storage
   readonly tables: Data
   readonly door: Door
@@ -170,6 +181,7 @@ export function routeTable(rooms: Rooms): Route[] {
         }
       },
       portOf: (ref) => ownPorts.of(ref),
+      setPort: (project, port) => ownPorts.change(project, port),
       defaultProject: DEFAULT_PROJECT,
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),
@@ -260,8 +272,10 @@ export function routeTable(rooms: Rooms): Route[] {
       now: () => clock.now(),
       patienceMs: config.invoke.waitMs,
     }),
-    ...triggerRoutes(triggers),
+    ...triggerRoutes(triggers, (origin, ref) => projectUrl(config.node.publicUrl ?? origin, ref)),
     ...busRoutes(eventBus),
+    ...httpRoutes({ routes: rooms.httpRoutes, invoker, now: () => clock.now(), patienceMs: config.invoke.waitMs }),
+    ...webhookRoutes({ webhooks: rooms.webhooks, now: () => clock.now() }),
     ...messageQueueRoutes({ queues, draining }),
     ...sqsRoutes(queues),
     ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping }),

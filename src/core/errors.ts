@@ -120,6 +120,7 @@ export const ERRORS = {
   revision_mismatch: { status: 412, retry: 'never', hint: 'Read the function again and send its current revision id.' },
   sandbox_lost: { status: 503, retry: 'now', hint: 'Send the request again: the sandbox was shared with a call that ended it.' },
   sandbox_unavailable: { status: 503, retry: 'after', hint: 'Run `mayfly doctor`: it says what isolation needs on this machine.' },
+  route_conflict: { status: 409, retry: 'never', hint: 'Give one of the two another path or other methods; `mayfly triggers` lists them.' },
   secret_not_found: { status: 404, retry: 'never', hint: 'Check the name with `mayfly secrets ls`.' },
   session_missing: { status: 401, retry: 'never', hint: 'Sign in with the address that `mayfly console` gives.' },
   shutting_down: { status: 503, retry: 'after', hint: 'The node is stopping; send the request again when it is back.' },
@@ -144,6 +145,13 @@ export const ERRORS = {
   version_not_found: { status: 404, retry: 'never', hint: 'Check the number with `mayfly versions <function>`.' },
   version_broken: { status: 422, retry: 'never', hint: 'Correct the code and deploy it again; until then the version before it serves.' },
   version_in_use: { status: 409, retry: 'never', hint: 'Point the aliases at another version first, or delete them.' },
+  webhook_not_found: { status: 404, retry: 'never', hint: 'Take the address from `mayfly triggers`; one that rests takes nothing.' },
+  webhook_signature_invalid: {
+    status: 401,
+    retry: 'never',
+    hint: "Give the sender the value of the project's secret that the trigger names, and the trigger the provider that the sender is.",
+  },
+  webhook_too_old: { status: 401, retry: 'never', hint: 'Send it again, signed anew; else set the clock of the sender.' },
   zip_invalid: { status: 400, retry: 'never', hint: 'Send a zip archive of plain files and folders with relative names.' },
 } as const satisfies Record<string, ErrorEntry>
 
