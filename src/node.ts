@@ -52,7 +52,7 @@ import { writeRun } from './run-file.ts'
 import { watchEventLoop } from './self-watch.ts'
 import { Storage } from './storage/index.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
-import { EventBus, eventSources, Triggers, WebhooksIn } from './triggers/index.ts'
+import { EventBus, eventSources, HttpRoutes, Triggers, WebhooksIn } from './triggers/index.ts'
 import { verifyAws } from './verify-aws.ts'
 import { Workforce } from './workforce.ts'
 
@@ -161,11 +161,13 @@ export class RunningNode implements AsyncDisposable {
           auth.forget()
           tokens.forget()
           room.changed(ref)
+          httpRoutes.forget(ref)
           void projects.heard(ref)
           sites.invalidate(ref)
         },
       }),
     )
+    const httpRoutes = new HttpRoutes({ control: databases.control, believable: () => versions.believable })
     const auth = new Auth(databases.control, sealer, clock, () => versions.believable)
     const tokens = new Tokens({
       database: databases.control,
@@ -339,6 +341,7 @@ export class RunningNode implements AsyncDisposable {
         functions,
         queue,
         queues,
+        logs,
         mappings: () => room.settings.activeSources('sqs'),
         invoke: (invocation, signal) => invoker.invoke(invocation, signal),
         recorded: () => Promise.all([usage.settled(), logs.settled()]),
@@ -346,6 +349,7 @@ export class RunningNode implements AsyncDisposable {
         project: (ref) => projects.find(ref),
         projects: () => projects.list(),
         rests: (ref) => pausing.isPaused(ref),
+        routesChanged: (ref) => httpRoutes.forget(ref),
         newId: host.newId,
         region: REGION,
         crash: host.crash,
@@ -510,6 +514,7 @@ export class RunningNode implements AsyncDisposable {
       triggers,
       eventBus,
       webhooks,
+      httpRoutes,
       storage,
       tables,
       door,
@@ -563,7 +568,7 @@ export class RunningNode implements AsyncDisposable {
         clock,
         log,
         tls,
-        ...(workforce === null ? {} : { processes: workforce.processes({ auth, urls: room.urls }, routes, content) }),
+        ...(workforce === null ? {} : { processes: workforce.processes({ auth, urls: room.urls, httpRoutes }, routes, content) }),
       }),
     )
     gateway = served

@@ -1,5 +1,7 @@
 import type { EventSource } from './event-source.ts'
 import { busSource } from './sources/bus.ts'
+import { httpSource } from './sources/http.ts'
+import { logSource } from './sources/log.ts'
 import { objectSource } from './sources/object.ts'
 import { queueSource } from './sources/queue.ts'
 import { rowSource } from './sources/row.ts'
@@ -13,5 +15,7 @@ export const eventSources = (): readonly EventSource[] => [
   scheduleSource as EventSource,
   queueSource as EventSource,
   busSource as EventSource,
+  logSource as EventSource,
   webhookSource as EventSource,
+  httpSource as EventSource,
 ]
