@@ -376,7 +376,12 @@ export class RunningNode implements AsyncDisposable {
       crash: host.crash,
       clock,
     })
-    const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
+    const migrations = new Migrations({
+      databases,
+      clock,
+      served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas,
+      changed: async (ref) => await tables.changed(ref),
+    })
     const ownPorts = opening.use(
       new OwnPorts({ database: databases.control, gateway: () => gateway as Gateway, host: settings.host, tls: tlsOf(config), clock, log }),
     )
