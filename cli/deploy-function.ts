@@ -5,6 +5,7 @@ import { planFunction, promote } from '../client/versions.ts'
 import { packingMemory } from './packing-memory.ts'
 import { type HowToDeploy, showChanges } from './changes.ts'
 import { bold, complain, dim, green, ms, print, progress, size, yellow } from './output.ts'
+import { printAddresses } from './triggers.ts'
 import { told } from './versions.ts'
 
 export interface Place {
@@ -59,6 +60,7 @@ export async function deployFunction(
   for (const warning of made.warnings) complain(yellow(`warning: ${warning}`))
   print(made.changed ? green('Deployed.') : 'Nothing changes: the node has exactly this already.')
   if (promoted) print(promoted.changed ? green(told(packed.name, promoted.alias)) : told(packed.name, promoted.alias))
+  await printAddresses(client, project, [packed])
   print(callOf(packed.name))
 }
 

@@ -5,6 +5,7 @@ import { type AliasInfo, promote } from '../client/versions.ts'
 import { packingMemory } from './packing-memory.ts'
 import { type HowToDeploy, showChanges } from './changes.ts'
 import { bold, complain, dim, green, ms, print, progress, size, yellow } from './output.ts'
+import { printAddresses } from './triggers.ts'
 import { told } from './versions.ts'
 
 /** Deploys a whole project: says first what will change and why, then what came of it. */
@@ -59,6 +60,7 @@ export async function deployProject(client: Client, project: string, folder: str
   for (const { name, app } of packed.functions)
     if (app?.framework === 'azure')
       for (const { url } of (await listUrls(client, project, name)).filter(({ alias }) => alias === null)) print(`${name}: ${url}`)
+  await printAddresses(client, project, packed.functions)
   for (const site of sites) print(`${site.name}: ${site.url ?? 'not reached by this host name; start the node with --domain'}`)
 }
 

@@ -85,7 +85,7 @@ function sizeOf(text: string): number {
   return Number(text)
 }
 
-const contentOf = async (file: string) =>
+export const contentOf = async (file: string) =>
   await fs.readFile(file, 'utf8').catch((error: Error) => {
     throw new UsageError(`The event cannot be read from a file: ${error.message}`)
   })

@@ -24,6 +24,7 @@ import { at, clientOf, type Common, locate } from './place.ts'
 import { keysCommand } from './keys.ts'
 import { projectsCommand } from './projects.ts'
 import { queueCommands } from './queue.ts'
+import { queuesCommand } from './queues.ts'
 import { sandboxesCommand } from './sandboxes.ts'
 import { secretsCommand } from './secrets.ts'
 import { ToldStacks } from './told-stacks.ts'
@@ -223,6 +224,8 @@ command('usage', 'show what ran, per function and day, and what it costs')
   })
 
 queueCommands(command)
+
+queuesCommand(command)
 eventsCommand(bare)
 secretsCommand(command, at)
 keysCommand(command, at)

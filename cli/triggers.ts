@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import type { Client } from '../client/client.ts'
 import { listTriggers, saysTrigger, type TriggerInfo } from '../client/triggers.ts'
 import { harmless, print, table } from './output.ts'
 import { clientOf, type Common, locate } from './place.ts'
@@ -30,6 +31,20 @@ const startedBy = (one: TriggerInfo) =>
     : one.started
       ? `the node${one.nextAt ? `, next ${one.nextAt.slice(0, 19)}Z` : ''}`
       : `nothing yet; mayfly invoke ${one.function} --event ${one.invokedBy}`
+
+/** Where webhooks of these functions are to be sent, and what paths they answer, for who has just deployed them. */
+export async function printAddresses(
+  client: Client,
+  project: string,
+  functions: readonly { readonly name: string; readonly definition: object }[],
+): Promise<void> {
+  const names = functions
+    .filter(({ definition }) => 'triggers' in definition && /"(webhook|http)":/.test(JSON.stringify(definition.triggers)))
+    .map(({ name }) => name)
+  if (names.length === 0) return
+  for (const one of await listTriggers(client, project))
+    if (one.address !== undefined && names.includes(one.function)) print(`${one.function}: ${harmless(saysTrigger(one))}`)
+}
 
 /** Of a list of functions: the kinds of what starts each. */
 export function startsOf(triggers: readonly TriggerInfo[], name: string): string {

@@ -264,7 +264,8 @@ export const EVENT_KINDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
     {
       what: 'a message of a queue, as SQS tells it',
       takes: ['source', 'body'],
-      make: ({ source = 'work', body = 'hello' }, place) => ({
+      // JSON, as functions of queues expect.
+      make: ({ source = 'work', body = '{"to":"Ada"}' }, place) => ({
         Records: [
           {
             messageId: place.id,

@@ -7,13 +7,17 @@ import { stateFolderOf } from '../client/nodes.ts'
 import { WiredBus } from './backends/bus/wired.ts'
 import { crashAt } from './core/crash.ts'
 import type { Host } from './host.ts'
-import { systemClock } from './lib/clock.ts'
+import { type Clock, skewed, systemClock } from './lib/clock.ts'
 import { uuidv7 } from './lib/ids.ts'
 import { LogLines } from './log-lines.ts'
 import type { Boot } from './workforce.ts'
 
 const root = path.resolve(import.meta.dirname, '..')
 const [command = 'up', ...args] = process.argv.slice(2)
+
+// Only of tests: a file that says by how many ms the wall time of this node is wrong.
+const skewFile = process.env.MAYFLY_TEST_CLOCK
+const clock: Clock = skewFile === undefined ? systemClock : skewed(systemClock, () => (existsSync(skewFile) ? Number(readFileSync(skewFile, 'utf8')) : 0))
 
 function hostOf(logLevel: string, bindings: Readonly<Record<string, unknown>> | null = null): Host {
   const lines = new LogLines(2)
@@ -22,14 +26,14 @@ function hostOf(logLevel: string, bindings: Readonly<Record<string, unknown>> | 
   const asRoot = process.getuid?.() === 0
   const { SUDO_UID: uid, SUDO_GID: gid } = process.env
   return {
-    clock: systemClock,
+    clock,
     log: {
       debug: (fields, message) => log.debug(fields, message),
       info: (fields, message) => log.info(fields, message),
       warn: (fields, message) => log.warn(fields, message),
       error: (fields, message) => log.error(fields, message),
     },
-    newId: () => uuidv7(systemClock.now()),
+    newId: () => uuidv7(clock.now()),
     root,
     version: (JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }).version,
     runBase: asRoot ? '/run' : (process.env.XDG_RUNTIME_DIR ?? '/tmp'),

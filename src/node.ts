@@ -52,7 +52,7 @@ import { writeRun } from './run-file.ts'
 import { watchEventLoop } from './self-watch.ts'
 import { Storage } from './storage/index.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
-import { EventBus, eventSources, Triggers } from './triggers/index.ts'
+import { EventBus, eventSources, HttpRoutes, Triggers, WebhooksIn } from './triggers/index.ts'
 import { verifyAws } from './verify-aws.ts'
 import { Workforce } from './workforce.ts'
 
@@ -161,11 +161,13 @@ export class RunningNode implements AsyncDisposable {
           auth.forget()
           tokens.forget()
           room.changed(ref)
+          httpRoutes.forget(ref)
           void projects.heard(ref)
           sites.invalidate(ref)
         },
       }),
     )
+    const httpRoutes = new HttpRoutes({ control: databases.control, believable: () => versions.believable })
     const auth = new Auth(databases.control, sealer, clock, () => versions.believable)
     const tokens = new Tokens({
       database: databases.control,
@@ -339,12 +341,15 @@ export class RunningNode implements AsyncDisposable {
         functions,
         queue,
         queues,
+        logs,
+        mappings: () => room.settings.activeSources('sqs'),
         invoke: (invocation, signal) => invoker.invoke(invocation, signal),
         recorded: () => Promise.all([usage.settled(), logs.settled()]),
         loopers: (ref) => room.settings.loopers(ref),
         project: (ref) => projects.find(ref),
         projects: () => projects.list(),
         rests: (ref) => pausing.isPaused(ref),
+        routesChanged: (ref) => httpRoutes.forget(ref),
         newId: host.newId,
         region: REGION,
         crash: host.crash,
@@ -352,7 +357,25 @@ export class RunningNode implements AsyncDisposable {
         log,
       }),
     )
-    const eventBus = new EventBus({ control: databases.control, queue, newId: host.newId, region: REGION, crash: host.crash, clock })
+    const webhooks = new WebhooksIn({
+      control: databases.control,
+      queue,
+      secretsOf: async (ref) => {
+        await room.secrets.ready(ref)
+        return room.secrets.of(ref) ?? {}
+      },
+      newId: host.newId,
+      log,
+    })
+    const eventBus = new EventBus({
+      control: databases.control,
+      queue,
+      loopers: (ref) => room.settings.loopers(ref),
+      newId: host.newId,
+      region: REGION,
+      crash: host.crash,
+      clock,
+    })
     const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
     const ownPorts = opening.use(
       new OwnPorts({ database: databases.control, gateway: () => gateway as Gateway, host: settings.host, tls: tlsOf(config), clock, log }),
@@ -485,6 +508,8 @@ export class RunningNode implements AsyncDisposable {
       queues,
       triggers,
       eventBus,
+      webhooks,
+      httpRoutes,
       storage,
       tables,
       door,
@@ -538,7 +563,7 @@ export class RunningNode implements AsyncDisposable {
         clock,
         log,
         tls,
-        ...(workforce === null ? {} : { processes: workforce.processes({ auth, urls: room.urls }, routes, content) }),
+        ...(workforce === null ? {} : { processes: workforce.processes({ auth, urls: room.urls, httpRoutes }, routes, content) }),
       }),
     )
     gateway = served

@@ -13,7 +13,7 @@ import type { Projects } from './core/projects.ts'
 import type { Route } from './core/route.ts'
 import { routes as dataRoutes } from './data/http.ts'
 import type { Data } from './data/index.ts'
-import { DEFAULT_PROJECT } from './defaults.ts'
+import { DEFAULT_PROJECT, projectUrl } from './defaults.ts'
 import { routes as doorRoutes } from './door/http.ts'
 import type { Door, DoorPlace } from './door/index.ts'
 import { journalsOfAll, poolOfAll } from './all-processes.ts'
@@ -37,10 +37,19 @@ import { bytesBelow, ownNumbers, type watchEventLoop } from './self-watch.ts'
 import { routes as siteRoutes } from './sites/http.ts'
 import type { Sites } from './sites/index.ts'
 import { routes as storageRoutes } from './storage/http.ts'
-import { sqsRoutes } from './queues/http.ts'
-import type { Queues } from './queues/index.ts'
+import { messageQueueRoutes, sqsRoutes } from './queues/http.ts'
+import { nameOfArn, type Queues } from './queues/index.ts'
 import type { Storage } from './storage/index.ts'
-import { busRoutes, type EventBus, routes as triggerRoutes, type Triggers } from './triggers/index.ts'
+import {
+  busRoutes,
+  type EventBus,
+  type HttpRoutes,
+  httpRoutes,
+  routes as triggerRoutes,
+  type Triggers,
+  webhookRoutes,
+  type WebhooksIn,
+} from './triggers/index.ts'
 import { routes as usageRoutes } from './usage/http.ts'
 import type { Usage } from './usage/index.ts'
 import { verifyUrlSignature } from './verify-aws.ts'
@@ -69,6 +78,8 @@ export interface Rooms {
   readonly queues: Queues
   readonly triggers: Triggers
   readonly eventBus: EventBus
+  readonly webhooks: WebhooksIn
+  readonly httpRoutes: HttpRoutes
   readonly storage: Storage
   readonly tables: Data
   readonly door: Door
@@ -261,8 +272,11 @@ export function routeTable(rooms: Rooms): Route[] {
       now: () => clock.now(),
       patienceMs: config.invoke.waitMs,
     }),
-    ...triggerRoutes(triggers),
+    ...triggerRoutes(triggers, (origin, ref) => projectUrl(config.node.publicUrl ?? origin, ref)),
     ...busRoutes(eventBus),
+    ...httpRoutes({ routes: rooms.httpRoutes, invoker, now: () => clock.now(), patienceMs: config.invoke.waitMs }),
+    ...webhookRoutes({ webhooks: rooms.webhooks, now: () => clock.now() }),
+    ...messageQueueRoutes({ queues, draining }),
     ...sqsRoutes(queues),
     ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping }),
     ...realtimeRoutes(realtime),
@@ -278,6 +292,10 @@ export function routeTable(rooms: Rooms): Route[] {
       archives: archivesOfFunctions(storage, (ref) => projects.find(ref)),
       urls: room.urls,
       urlAddress,
+      hasQueue: (ref, arn) => {
+        const name = nameOfArn(arn)
+        return name === null ? null : queues.find(ref, name) !== null
+      },
       architecture: process.arch === 'arm64' ? 'arm64' : 'x86_64',
     }),
   ]

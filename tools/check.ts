@@ -1,11 +1,11 @@
 import { spawnSync } from 'node:child_process'
 import path from 'node:path'
-import { filesOf, NOTHING, runTests, tellTimes, tellUnsteady, type Tally } from './run-tests.ts'
+import { batched, filesOf, NOTHING, runTests, tellTimes, tellUnsteady, type Tally } from './run-tests.ts'
 import { ROOT, readSources } from './sources.ts'
 import { tidy } from './tidy.ts'
 
 const UNIT = ['src/**/*.test.ts', 'runtimes/**/*.test.ts', 'client/**/*.test.ts', 'cli/**/*.test.ts', 'tools/**/*.test.ts', 'bin/**/*.test.ts']
-export const unitTests = () => filesOf(UNIT, 180_000)
+export const unitTests = () => batched(filesOf(UNIT, 180_000))
 const bin = (name: string) => path.join(ROOT, 'node_modules', '.bin', name)
 
 /** What takes no test: format and lint, types, tidy, generated docs. Then the tests. */
@@ -49,7 +49,7 @@ export async function check(tests: () => Promise<Tally>): Promise<{ ok: boolean;
 if (import.meta.main) {
   const { ok, tally } = await check(() => runTests(unitTests(), 2))
   process.stdout.write('slowest files and tests:\n')
-  tellTimes([...tally.slowestFiles, ...tally.slowest])
+  tellTimes([...tally.files.slice(0, 20), ...tally.slowest])
   tellUnsteady(tally)
   process.stdout.write(`${tally.passed} passed, ${tally.failed} failed\n`)
   process.exit(ok ? 0 : 1)

@@ -18,9 +18,12 @@ import { METRICS } from '../src/observe/metrics.ts'
 import { routes as siteRoutes } from '../src/sites/http.ts'
 import { routes as dataRoutes } from '../src/data/http.ts'
 import { routes as doorRoutes, upgrades as doorUpgrades } from '../src/door/http.ts'
-import { sqsRoutes } from '../src/queues/http.ts'
+import { messageQueueRoutes, sqsRoutes } from '../src/queues/http.ts'
 import { routes as realtimeRoutes, upgrades as realtimeUpgrades } from '../src/realtime/http.ts'
+import { busRoutes } from '../src/triggers/bus/http.ts'
 import { routes as triggerRoutes } from '../src/triggers/http.ts'
+import { httpRoutes } from '../src/triggers/routes/http.ts'
+import { webhookRoutes } from '../src/triggers/webhooks/http.ts'
 import { routes as storageRoutes } from '../src/storage/http.ts'
 import { routes as usageRoutes } from '../src/usage/http.ts'
 import { z } from 'zod'
@@ -48,7 +51,10 @@ const ROUTES = [
   ...callRoutes(nothing),
   ...queueRoutes(nothing),
   ...urlDoorRoutes(nothing),
-  ...triggerRoutes(nothing),
+  ...triggerRoutes(nothing, nothing),
+  ...webhookRoutes(nothing),
+  ...httpRoutes(nothing),
+  ...busRoutes(nothing),
   ...lambdaInvokeRoutes(nothing),
   ...realtimeRoutes(nothing),
   ...[...realtimeUpgrades(nothing), ...inspectUpgrades(nothing), ...doorUpgrades(nothing)].map((row) => ({
@@ -58,6 +64,7 @@ const ROUTES = [
   })),
   ...lambdaRoutes(nothing),
   ...storageRoutes(nothing),
+  ...messageQueueRoutes(nothing),
   ...sqsRoutes(nothing),
   ...dataRoutes(nothing),
   ...doorRoutes(nothing),

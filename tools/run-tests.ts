@@ -1,4 +1,4 @@
-import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { run } from 'node:test'
@@ -7,6 +7,8 @@ import { ROOT } from './sources.ts'
 /** A file of tests, and how it is run. */
 export interface TestFile {
   readonly file: string
+  /** The files that are run in one process under that name, one after the other; without it, the file itself. */
+  readonly of?: readonly string[]
   readonly timeoutMs: number
   readonly environment?: Readonly<Record<string, string>>
   /** Told behind the file's name, where it is run in several ways. */
@@ -27,16 +29,48 @@ export interface Tally {
   readonly unsteady: readonly string[]
   readonly skips: readonly { readonly name: string; readonly why: string }[]
   readonly slowest: readonly Timed[]
-  readonly slowestFiles: readonly Timed[]
+  /** The slowest first. */
+  readonly files: readonly Timed[]
 }
 
-export const NOTHING: Tally = { passed: 0, failed: 0, unsteady: [], skips: [], slowest: [], slowestFiles: [] }
+export const NOTHING: Tally = { passed: 0, failed: 0, unsteady: [], skips: [], slowest: [], files: [] }
 
 /** More files than this that fail are no matter of a busy machine: none of them is run again. */
 const SECOND_LOOKS = 4
 
 export const filesOf = (patterns: readonly string[], timeoutMs: number): TestFile[] =>
   [...new Set(patterns.flatMap((pattern) => globSync(pattern, { cwd: ROOT, exclude: ['**/node_modules/**'] })))].toSorted().map((file) => ({ file, timeoutMs }))
+
+/** What a test file must not hold to be run with others in one process: what reaches beyond itself, or asks what the process holds. */
+const REACHES_OUT =
+  /child_process|worker_threads|node:(http|net|dgram|os)\b|mock\.|process\.(env|chdir|on\(|kill|umask|memoryUsage)|globalThis|mkdtemp|pool-fixture|^(const .*\b|)await\b/m
+
+/**
+ * The files that may share a process do, by twenties: to load what they ask for takes longer than most of them take. Each is a
+ * suite of its own there, so that its hooks are its own.
+ */
+export function batched(files: readonly TestFile[]): TestFile[] {
+  const [alone, shared]: [TestFile[], TestFile[]] = [[], []]
+  for (const one of files) (REACHES_OUT.test(readFileSync(path.join(ROOT, one.file), 'utf8')) ? alone : shared).push(one)
+  const batches = Array.from({ length: Math.ceil(shared.length / BATCH) }, (_, n) => shared.slice(n * BATCH, (n + 1) * BATCH))
+  return [
+    ...alone,
+    ...batches.map((some) => ({
+      file: `${some[0]?.file} … ${some.at(-1)?.file}`,
+      of: some.map(({ file }) => file),
+      timeoutMs: 2 * Math.max(...some.map(({ timeoutMs }) => timeoutMs)),
+    })),
+  ]
+}
+const BATCH = 20
+
+/** One module that requires each file within a suite. */
+const batchOf = (files: readonly string[]): string =>
+  `import { suite } from 'node:test'
+import { createRequire } from 'node:module'
+const require = createRequire(${JSON.stringify(path.join(ROOT, 'package.json'))})
+for (const file of ${JSON.stringify(files)}) suite(file, () => require(\`./\${file}\`))
+`
 
 const nameOf = ({ file, how }: TestFile): string => (how === undefined ? file : `${file} (${how})`)
 
@@ -62,7 +96,7 @@ export async function runTests(files: readonly TestFile[], concurrency: number):
     unsteady,
     skips: all.flatMap(({ skips }) => skips),
     slowest: longest(all.flatMap(({ times }) => times)).slice(0, 10),
-    slowestFiles: longest([...results].map(([file, { ms, used }]) => ({ name: nameOf(file), ms, used }))).slice(0, 20),
+    files: longest([...results].map(([file, { ms, used }]) => ({ name: nameOf(file), ms, used }))),
   }
 }
 
@@ -98,11 +132,12 @@ async function runFiles(files: readonly TestFile[], concurrency: number): Promis
   return results
 }
 
-async function runFile({ file, timeoutMs, environment }: TestFile): Promise<FileResult> {
+async function runFile({ file, of, timeoutMs, environment }: TestFile): Promise<FileResult> {
   const from = performance.now()
   const result: FileResult = { passed: 0, failed: 0, skips: [], times: [], ms: 0, used: 0 }
-  const whole = path.join(ROOT, file)
   const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-used-'))
+  const whole = of === undefined ? path.join(ROOT, file) : path.join(folder, 'batch.mjs')
+  if (of !== undefined) writeFileSync(whole, batchOf(of))
   const stream = run({
     files: [whole],
     timeout: timeoutMs,

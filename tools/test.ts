@@ -1,7 +1,9 @@
+import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { check, unitTests } from './check.ts'
 import { filesOf, runTests, type TestFile, tellTimes, tellUnsteady, worked } from './run-tests.ts'
+import { ROOT } from './sources.ts'
 import { installTestPrograms, installTestRuntimes } from './test-programs.ts'
 
 // `npm test`: the gate, and Mayfly from outside. The last line is the sum.
@@ -23,6 +25,7 @@ const WORKERS = 2
 // What takes many starts, and looks at what each process has of its own, has two processes.
 const ONE_WORKER = ['egress']
 const AT_ONCE = 4
+const SLOWEST = 20
 // The longest begin first, so that none of them is left over when all else is done.
 const LONGEST = [
   ...['photo-crash', 'google-functions', 'versions-cli', 'cli', 'console-pages', 'functions', 'deployments', 'runtimes', 'egress', 'lambda-errors'],
@@ -31,7 +34,7 @@ const LONGEST = [
   ...['azure-functions', 'external-database', 'workers', 'conventions', 'stop', 'routes', 'realtime', 'secrets', 'storage', 'start'],
 ]
 const nameOf = ({ file }: TestFile) => path.basename(file, '.test.ts')
-const turnOf = (one: TestFile): number => (LONGEST.includes(nameOf(one)) ? LONGEST.indexOf(nameOf(one)) : LONGEST.length)
+const turnOf = (one: TestFile): number => (one.of !== undefined ? 0 : LONGEST.includes(nameOf(one)) ? LONGEST.indexOf(nameOf(one)) : LONGEST.length)
 const withWorkers = (one: TestFile, workers: number): TestFile => ({
   ...one,
   environment: { MAYFLY_TEST_WORKERS: String(workers) },
@@ -43,8 +46,11 @@ const acceptance = filesOf(['test/acceptance/*.test.ts'], 400_000).flatMap((one)
 ])
 const files = [...acceptance, ...unitTests()].toSorted((a, b) => turnOf(a) - turnOf(b))
 const { ok, tally } = await check(() => runTests(files, AT_ONCE))
+const kept = path.join(ROOT, 'node_modules', '.cache', 'test-times.txt')
+writeFileSync(kept, tally.files.map(({ name, ms, used = 0 }) => `${used.toFixed(1)} s of processor, ${(ms / 1000).toFixed(1)} s: ${name}\n`).join(''))
+say(`what each file took: ${path.relative(ROOT, kept)}`)
 say('slowest files and tests:')
-tellTimes([...tally.slowestFiles, ...tally.slowest])
+tellTimes([...tally.files.slice(0, SLOWEST), ...tally.slowest])
 for (const { name, why } of tally.skips) say(`skipped: ${name}: ${why}`)
 tellUnsteady(tally)
 // A step of the gate that is no test counts as one that failed.

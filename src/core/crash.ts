@@ -5,6 +5,8 @@ export const CRASH_POINTS = [
   'afterRelay',
   'beforeFiringCommit',
   'afterFiring',
+  'beforeLinesCommit',
+  'afterLinesCommit',
   'beforePublishCommit',
   'afterPublishCommit',
   'beforeEnqueueCommit',

@@ -675,6 +675,13 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/triggers/bus/service.test.ts',
   },
+  webhookBody: {
+    value: 1 * MiB,
+    unit: 'bytes',
+    why: 'a signature is over the whole of a body, which is held in memory for it',
+    error: 'payload_too_large',
+    provenBy: 'test/acceptance/web-triggers.test.ts',
+  },
   queuePage: { value: 1_000, unit: 'count', why: 'a page of the queue is held in memory', error: 'bad_request', provenBy: 'src/invoke/queue-http.test.ts' },
   shownPayload: {
     value: 64 * KiB,
@@ -959,9 +966,30 @@ export const LIMITS = {
   dataAnswer: {
     value: 32 * MiB,
     unit: 'bytes',
-    why: 'an answer is made by PostgreSQL as one text and held in memory until it has left; 54000 past it',
+    why: 'an answer is made by PostgreSQL as one text and held in memory until it has left; what is only read and larger leaves in parts; of what is written 54000',
     error: null,
     provenBy: 'test/acceptance/data.test.ts',
+  },
+  dataStreams: {
+    value: 2,
+    unit: 'count',
+    why: 'large answers of one project that leave in parts at once: each has a session until its client has taken all; one session is always left to others',
+    error: null,
+    provenBy: 'src/data/stream.test.ts',
+  },
+  dataStreamIdle: {
+    value: 10_000,
+    unit: 'ms',
+    why: 'a client that takes nothing of a large answer for so long gets no more of it: its connection is cut, and the session is free',
+    error: null,
+    provenBy: 'src/data/stream.test.ts',
+  },
+  dataStreamTime: {
+    value: 300_000,
+    unit: 'ms',
+    why: 'a large answer leaves for so long at most, however steadily its client takes it: it keeps a moment of the database alive',
+    error: null,
+    provenBy: 'src/data/stream.test.ts',
   },
   dataConnections: {
     value: 4,

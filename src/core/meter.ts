@@ -40,6 +40,8 @@ export interface LogSubject {
   readonly project: string
   readonly functionName: string
   readonly version: string
+  /** How many functions stood before the call; absent for none. */
+  readonly depth?: number
 }
 
 /** Lines of one invocation that were written together, in their order; at most LINES_PER_RECORD. */

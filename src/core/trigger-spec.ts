@@ -1,8 +1,10 @@
 import { Cron } from 'croner'
 import { z } from 'zod'
 import { patternFault } from '../lib/event-pattern.ts'
+import { logPatternFault } from '../lib/log-pattern.ts'
 import { LIMITS } from './limits.ts'
 import { isPlainText } from './plain-text.ts'
+import { httpTrigger, tidiedHttp, tidiedWebhook, webhookName, webhookTrigger } from './web-triggers.ts'
 
 /*
  * What a project file and the management API may say of a trigger. It stands in core because rooms of two floors take
@@ -222,7 +224,45 @@ const busTrigger = z.strictObject(
   { error: unknownKeys('must be an object') },
 )
 
-const SOURCES = ['object', 'schedule', 'queue', 'topic', 'row', 'bus'] as const
+const logTrigger = z.strictObject(
+  {
+    function: z
+      .string({ error: 'must be the name of a function, or `*`' })
+      .regex(/^(?:\*|[a-zA-Z0-9_-]{1,64})$/, { error: 'must be the name of a function, or `*` for all others' })
+      .meta({ description: 'The function whose log it watches; `*` for each but the one that is started.' }),
+    pattern: z
+      .string({ error: 'must be a filter pattern such as `ERROR`' })
+      .superRefine((pattern, context) => {
+        const fault = logPatternFault(pattern)
+        if (fault !== null) context.addIssue({ code: 'custom', message: fault })
+      })
+      .optional()
+      .meta({
+        description: 'Which lines, as a filter pattern of CloudWatch Logs: `ERROR -"no matter"`, `{ $.level = "error" && $.ms > 100 }`. Without it each.',
+      }),
+    batchSize: z
+      .number({ error: 'must be a number' })
+      .int({ error: 'must be a whole number' })
+      .min(1, { error: 'must be 1 or more' })
+      .max(1_000, { error: 'must be 1000 or less' })
+      .default(100)
+      .meta({ description: 'How many lines one call gets at most.' }),
+    windowSeconds: z
+      .number({ error: 'must be a number of seconds' })
+      .int({ error: 'must be a whole number of seconds' })
+      .min(0, { error: 'must be 0 or more' })
+      .max(300, { error: 'must be 300 or less' })
+      .optional()
+      .meta({ description: 'How long lines wait for more of them when they are no full batch; by itself they do not.' }),
+    format: z
+      .enum(['cloudwatch', 'plain'], { error: 'must be `cloudwatch` or `plain`' })
+      .optional()
+      .meta({ description: 'As subscriptions of CloudWatch Logs tell them (as it is by itself), or as plain JSON.' }),
+  },
+  { error: unknownKeys('must be an object with `function`') },
+)
+
+const SOURCES = ['object', 'schedule', 'queue', 'topic', 'row', 'bus', 'log', 'webhook', 'http'] as const
 const NOT_YET = 'Stored, and not started by anything yet.'
 
 /** One trigger: exactly one source. */
@@ -235,6 +275,9 @@ export const triggerSpecSchema = z
       topic: topicTrigger.meta({ description: `Messages of a topic. ${NOT_YET}` }).optional(),
       row: rowTrigger.meta({ description: 'Rows of a table that come, change or go.' }).optional(),
       bus: busTrigger.meta({ description: 'Events that are sent to a bus.' }).optional(),
+      log: logTrigger.meta({ description: 'Lines that functions write.' }).optional(),
+      webhook: webhookTrigger.meta({ description: 'Webhooks that another service sends to an address of the project.' }).optional(),
+      http: httpTrigger.meta({ description: 'Requests to a path of the project.' }).optional(),
       enabled: z.boolean({ error: 'must be true or false' }).optional().meta({ description: 'False lets it start nothing until it is true again.' }),
     },
     { error: unknownKeys('must be an object such as {"object": {…}}') },
@@ -248,6 +291,15 @@ export const triggerSpecSchema = z
 export const triggersSpecSchema = z
   .array(triggerSpecSchema, { error: 'must be a list of triggers' })
   .max(LIMITS.functionTriggers.value, { error: `must be at most ${LIMITS.functionTriggers.value} triggers` })
+  .superRefine((triggers, context) => {
+    const names = new Set<string>()
+    for (const [at, { webhook }] of triggers.entries()) {
+      if (!webhook) continue
+      const name = webhookName(webhook)
+      if (names.has(name)) context.addIssue({ code: 'custom', path: [at, 'webhook', 'name'], message: `another webhook of the function is named ${name}` })
+      names.add(name)
+    }
+  })
 
 export type TriggerSpec = z.infer<typeof triggerSpecSchema>
 
@@ -259,7 +311,7 @@ export function tidiedTrigger({ enabled, ...trigger }: TriggerSpec): TriggerSpec
   return { ...tidiedSource(trigger), ...(enabled === false ? { enabled } : {}) }
 }
 
-function tidiedSource({ object, schedule, queue, topic, row, bus }: TriggerSpec): TriggerSpec {
+function tidiedSource({ object, schedule, queue, topic, row, bus, log, webhook, http }: TriggerSpec): TriggerSpec {
   if (schedule) {
     const { cron, every, at, missed = 'once', overlap = 'allow', timezone } = schedule
     return {
@@ -280,6 +332,20 @@ function tidiedSource({ object, schedule, queue, topic, row, bus }: TriggerSpec)
   if (topic) return { topic: { name: topic.name, ...(topic.subscription === undefined ? {} : { subscription: topic.subscription }) } }
   if (row) return { row: tidiedRow(row) }
   if (bus) return { bus: { name: bus.name, ...(bus.pattern === undefined ? {} : { pattern: bus.pattern }) } }
+  if (log) {
+    const { pattern = '', windowSeconds = 0, format = 'cloudwatch', batchSize } = log
+    return {
+      log: {
+        function: log.function,
+        ...(pattern.trim() === '' ? {} : { pattern: pattern.trim() }),
+        batchSize,
+        ...(windowSeconds === 0 ? {} : { windowSeconds }),
+        ...(format === 'plain' ? { format } : {}),
+      },
+    }
+  }
+  if (webhook) return { webhook: tidiedWebhook(webhook) }
+  if (http) return { http: tidiedHttp(http) }
   if (!object) return {}
   const { bucket, events, prefix, suffix } = object
   return {

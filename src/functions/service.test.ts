@@ -84,6 +84,7 @@ before(async () => {
       archives: new StoredArchives(async () => 'NoSuchBucket'),
       urls: new FunctionUrls({ control, functionId: async (ref, name) => (await functions.find(ref, name))?.id ?? null }),
       urlAddress: (origin, id) => `${origin}/lambda-url/${id}/`,
+      hasQueue: () => null,
       architecture: 'x86_64',
     }),
   ]

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
+import { type Database, DatabaseError } from '../backends/database/database.ts'
 import type { EmbeddedDatabases } from '../backends/database/embedded.ts'
 import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
 import { noCrash } from '../core/crash.ts'
@@ -14,7 +15,7 @@ import { ANY } from './letters/service.ts'
 import { Queue, type QueueDeps } from './queue.ts'
 import { NO_QUEUES } from './queues-fixture.ts'
 import type { Invocation, Outcome } from './service.ts'
-import { leaseDue, retryEntry } from './store.ts'
+import { leaseDue, renewLeases, retryEntry } from './store.ts'
 
 const DEMO = 'demo' as ProjectRef
 const HOLDER = randomUUID()
@@ -324,6 +325,68 @@ describe('Queue', () => {
     )
     assert.deepEqual(other.ran, [{ id: entry.id, attempt: 2 }])
     assert.deepEqual(await waiting(), [])
+  })
+  const databaseWith = (other: Partial<Pick<Database, 'sql' | 'transaction'>>): Database => ({
+    sql: databases.control.sql,
+    transaction: (work, signal) => databases.control.transaction(work, signal),
+    script: (text) => databases.control.script(text),
+    [Symbol.asyncDispose]: async () => {},
+    ...other,
+  })
+  const isAway = () => new DatabaseError('08006', 'the connection to PostgreSQL was lost')
+  it('runs nothing a second time because the answer to its end was lost', async () => {
+    const { control } = databases
+    // Each settling is done, and its answer is lost twice.
+    let lost = 4
+    const transaction: Database['transaction'] = async (work, signal) => {
+      const done = await control.transaction(work, signal)
+      if (lost-- > 0) throw isAway()
+      return done
+    }
+    const { queue, ran } = open(({ fails }, { attempt }) => (fails && attempt === 1 ? 'Error' : 'ok'), {
+      database: databaseWith({ transaction }),
+    })
+    const [good, bad] = [entryOf(), entryOf({ fails: true })]
+    await control.transaction(async (tx) => {
+      await queue.enqueueIn(tx, [good, bad])
+    })
+    await queue.start()
+    await until(async () => queue.length === 0 && (await waiting()).length === 0)
+    const runs = ran.map(({ id, attempt }) => `${id === good.id ? 'good' : 'bad'} ${attempt}`).toSorted()
+    assert.deepEqual(runs, ['bad 1', 'bad 2', 'good 1'])
+    assert.ok(lost < 0)
+  })
+  it('gives back what was leased while the answer was lost, though others of its leases are renewed', async () => {
+    const { control } = databases
+    let isLost = false
+    const sql = (async (text: TemplateStringsArray, ...values: never[]) => {
+      const rows = await control.sql(text, ...values)
+      if (!isLost && rows.length > 0 && text[0]?.includes('with due as materialized')) {
+        isLost = true
+        throw isAway()
+      }
+      return rows
+    }) as Database['sql']
+    const { queue, ran } = open(() => 'ok', { database: databaseWith({ sql }) })
+    const entry = entryOf()
+    await queue.enqueue(entry)
+    await queue.start()
+    await until(async () => (await waiting()).length === 0)
+    assert.deepEqual([isLost, ran], [true, [{ id: entry.id, attempt: 2 }]])
+  })
+  it('renews the leases of what runs, and of nothing else', async () => {
+    const [runs, gone] = [entryOf(), entryOf()]
+    const { queue } = open(() => 'ok')
+    for (const entry of [runs, gone]) {
+      await queue.enqueue(entry)
+      await leaseDue(databases.control.sql, HOLDER, { functions: [entry.functionId], slots: [1] }, 1_000)
+    }
+    await renewLeases(databases.control.sql, HOLDER, [runs.id], 600_000)
+    const renewed = await databases.control.sql<{ id: string }>`select id from mayfly.entry where leased_until > clock_timestamp() + interval '1 minute'`
+    assert.deepEqual(
+      renewed.map(({ id }) => id),
+      [runs.id],
+    )
   })
   it('lets no function with many entries hold up one with few', async () => {
     const busy = randomUUID()

@@ -1,4 +1,4 @@
-import type { Tx } from '../backends/database/database.ts'
+import { DatabaseError, type Tx } from '../backends/database/database.ts'
 import { MayflyError } from '../core/errors.ts'
 import { DEFAULT_LIMIT_PROFILE, LIMIT_PROFILES, type LimitProfileName } from '../core/limit-profiles.ts'
 import { LIMITS } from '../core/limits.ts'
@@ -38,6 +38,7 @@ import {
   renewLeases,
   selectThere,
   returnLeases,
+  returnStrays,
   selectWaitingFunctions,
   type StillBorn,
   type WaitingFunction,
@@ -52,6 +53,10 @@ const LOOK_MS = 1_000
 const SWEEP_MS = 3_600_000
 const GROUP = 500
 const CLOSE_MS = 5_000
+/** Of a database that is away, or has no room for now. */
+const COMES_BACK = /^(08|53|57P|58)/
+/** Between two tries to settle while it is so. */
+const SETTLE_AGAIN_MS = { least: 50, most: 1_000 }
 
 export interface QueueDeps extends SettlingDeps {
   /** `Invoker.invoke`. @throws MayflyError when the call does not come to user code */
@@ -103,6 +108,8 @@ export class Queue implements AsyncDisposable {
   #sweeping: NodeJS.Timeout | null = null
   #count = 0
   #failing = false
+  /** An answer of the database was lost: what it did is found by looking. */
+  #isDoubtful = false
   /** When leases past their time were last looked for. */
   #lookedAt = Number.NEGATIVE_INFINITY
 
@@ -197,6 +204,7 @@ export class Queue implements AsyncDisposable {
       }
     } catch (error) {
       this.#count--
+      this.#isDoubtful = true
       throw error
     }
     this.#tellQueued(entry)
@@ -333,12 +341,14 @@ export class Queue implements AsyncDisposable {
       const waiting = this.#bell.wait(clock, LOOK_MS, AbortSignal.any([signal, rung.signal]))
       let nextMs = LOOK_MS
       try {
+        if (this.#isDoubtful) await this.#recover()
         nextMs = await this.#round()
         if (this.#failing) log.info({}, 'the queue is served again')
         this.#failing = false
       } catch (error) {
         if (!this.#failing) log.warn({ error: (error as Error).message }, 'the queue cannot be served; it is tried again')
         this.#failing = true
+        this.#isDoubtful = true
       }
       if (nextMs < LOOK_MS) {
         const soon = clock.timer(Math.max(0, nextMs), () => rung.abort())
@@ -346,6 +356,14 @@ export class Queue implements AsyncDisposable {
         soon[Symbol.dispose]()
       } else await waiting
     }
+  }
+
+  /** What was answered while nobody heard it: leases that no run knows of, and entries that came or went. */
+  async #recover(): Promise<void> {
+    const { database, holder } = this.#deps
+    await returnStrays(database.sql, holder, [...this.#running.keys()])
+    this.#count = await countEntries(database.sql)
+    this.#isDoubtful = false
   }
 
   /** Leases what is due and has room, and lets it run. @returns ms until it is worth looking again */
@@ -442,7 +460,7 @@ export class Queue implements AsyncDisposable {
         this.#stop.signal,
       )
     } catch (error) {
-      if (!this.#stop.signal.aborted) await this.#settling.notRun(entry, error)
+      if (!this.#stop.signal.aborted) await this.#settle(() => this.#settling.notRun(entry, error))
       return
     }
     // From here on user code has run: whatever its reply comes to is its outcome.
@@ -450,22 +468,41 @@ export class Queue implements AsyncDisposable {
     const { record = null } = await outcome.over
     await this.#deps.recorded()
     this.#deps.crash('afterRunBeforeSettle')
-    if (end.failure === null) return await this.#settling.succeeded(entry, end.response, record)
+    const { failure, response } = end
+    if (failure === null) return await this.#settle(() => this.#settling.succeeded(entry, response, record))
     // What ends while the sandboxes are being closed says nothing about the function.
-    if (!this.#stop.signal.aborted) await this.#settling.failed(entry, end.failure, end.response, record)
+    if (!this.#stop.signal.aborted) await this.#settle(() => this.#settling.failed(entry, failure, response, record))
   }
 
   async #send(entry: LeasedEntry & { readonly webhook: Webhook }): Promise<void> {
     const failure = await sendWebhook(entry, this.#deps.webhooks, this.#stop.signal)
     this.#deps.crash('afterWebhookBeforeSettle')
-    if (failure === null) await this.#settling.succeeded(entry, null, null)
-    else if (!this.#stop.signal.aborted) await this.#settling.failed(entry, failure, null, null)
+    if (failure === null) await this.#settle(() => this.#settling.succeeded(entry, null, null))
+    else if (!this.#stop.signal.aborted) await this.#settle(() => this.#settling.failed(entry, failure, null, null))
+  }
+
+  /**
+   * A database that is away comes back. Until then the entry stays held: given up, it would run a second time. Whether a
+   * settling whose answer was lost took place does not matter: the attempt is settled by then, and no second time.
+   */
+  async #settle(settle: () => Promise<void>): Promise<void> {
+    for (let waitMs = SETTLE_AGAIN_MS.least; ; waitMs = Math.min(2 * waitMs, SETTLE_AGAIN_MS.most)) {
+      try {
+        return await settle()
+      } catch (error) {
+        if (!(error instanceof DatabaseError && COMES_BACK.test(error.sqlState)) || this.#stop.signal.aborted) throw error
+      }
+      this.#isDoubtful = true
+      await this.#deps.clock.sleep(waitMs, this.#stop.signal)
+    }
   }
 
   async #renew(): Promise<void> {
     const { database, holder, log } = this.#deps
     if (this.#running.size === 0) return
-    await renewLeases(database.sql, holder, LEASE_MS).catch((error: Error) => log.warn({ error: error.message }, 'leases could not be renewed'))
+    await renewLeases(database.sql, holder, [...this.#running.keys()], LEASE_MS).catch((error: Error) =>
+      log.warn({ error: error.message }, 'leases could not be renewed'),
+    )
   }
 
   async #sweep(): Promise<void> {

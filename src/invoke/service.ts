@@ -154,7 +154,7 @@ export class Invoker implements Disposable {
     const traceId = traceIdOf(invocation.traceId, clock.now())
     const startedAt = clock.now()
     const subject = { project: version.project, functionName: version.functionName, version: version.version, invocationId: invocation.id }
-    const log = new InvocationLog(this.#deps.logs, subject, clock.now)
+    const log = new InvocationLog(this.#deps.logs, invocation.depth === 0 ? subject : { ...subject, depth: invocation.depth }, clock.now)
     const logging = version.definition.kept?.logging ?? null
     const lines = platformLines(logging, { id: invocation.id, version: version.version, now: clock.now })
     const run = new Run(this.#deps, invocation, version, slot, log, lines, startedAt, () => this.#live.delete(log))

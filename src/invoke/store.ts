@@ -149,9 +149,16 @@ export const leaseDue = (sql: Query, holder: string, free: FreeSlots, leaseMs: n
      select project, function_name, qualifier, trace_id, client_context, depth, payload, webhook from mayfly.entry_payload where entry_id = leased.id offset 0) as made
     left join mayfly.function_pause pause on pause.function_id = leased.function_id`
 
-/** index: entry_leased */
-export const renewLeases = (sql: Query, holder: string, leaseMs: number) => sql`
-  update mayfly.entry set leased_until = clock_timestamp() + ${leaseMs} * interval '1 millisecond' where leased_until is not null and leased_by = ${holder}`
+/** Those of `running` alone: a lease that nobody knows of has to end. */
+export const renewLeases = (sql: Query, holder: string, running: readonly string[], leaseMs: number) => sql`
+  update mayfly.entry set leased_until = clock_timestamp() + ${leaseMs} * interval '1 millisecond'
+   where id = any(${running}::uuid[]) and leased_until is not null and leased_by = ${holder}`
+
+/** Gives back what stands as leased by the holder and does not run: the answer to a lease was lost. index: entry_leased */
+export const returnStrays = (sql: Query, holder: string, running: readonly string[]) => sql<{ id: string }>`
+  update mayfly.entry set leased_by = null, leased_until = null, due_at = clock_timestamp()
+   where leased_until is not null and leased_by = ${holder} and id <> all(${running}::uuid[])
+  returning id`
 
 /**
  * Gives leases back that ended without an outcome: all of a holder's (its former life), or those past their time.
@@ -215,7 +222,7 @@ export const retryEntry = (
   with again as (
     update mayfly.entry set leased_by = null, leased_until = null, due_at = clock_timestamp() + ${waitMs} * interval '1 millisecond',
            spent = spent + ${spent}, lost = lost + ${lost}, last_error = coalesce(${error === null ? null : JSON.stringify(error)}::jsonb, last_error)
-     where id = ${entry.id} and attempt = ${entry.attempt}
+     where id = ${entry.id} and attempt = ${entry.attempt} and leased_until is not null   -- once, though it be said again
     returning id, attempt, due_at)
   insert into mayfly.entry_failure (invocation_id, attempt, error_type, error_message, next_at)
   select id, attempt, ${told.errorType}, ${told.errorMessage}, due_at from again

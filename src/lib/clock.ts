@@ -23,3 +23,20 @@ export const systemClock: Clock = {
     await delay(ms, undefined, signal ? { signal } : {})
   },
 }
+
+/**
+ * One whose wall time is wrong, as after an operator or a time server has set it; durations are right.
+ * @param byMs  asked at most each 100 ms
+ */
+export function skewed(clock: Clock, byMs: () => number): Clock {
+  let known = 0
+  let asked = Number.NEGATIVE_INFINITY
+  const skew = (): number => {
+    if (clock.monotonic() - asked >= 100) {
+      known = byMs()
+      asked = clock.monotonic()
+    }
+    return known
+  }
+  return { ...clock, now: () => clock.now() + skew() }
+}

@@ -20,7 +20,8 @@ export class QuietCalls {
 
   add(of: LogSubject, call: QuietCall): void {
     const last = this.#last
-    const isOfLast = last !== null && last.version === of.version && last.functionName === of.functionName && last.project === of.project
+    const isOfLast =
+      last !== null && last.version === of.version && last.depth === of.depth && last.functionName === of.functionName && last.project === of.project
     const gathered = isOfLast ? last : this.#of(of)
     gathered.calls.push(call)
     if (gathered.calls.length >= CALLS_PER_RECORD) this.flush()
@@ -36,11 +37,11 @@ export class QuietCalls {
     this.#open.clear()
   }
 
-  #of({ project, functionName, version }: LogSubject): Gathered {
-    const key = keyOf({ project, functionName, version })
+  #of({ project, functionName, version, depth }: LogSubject): Gathered {
+    const key = keyOf({ project, functionName, version, ...(depth === undefined ? {} : { depth }) })
     let gathered = this.#open.get(key)
     if (gathered === undefined) {
-      gathered = { project, functionName, version, calls: [] }
+      gathered = { project, functionName, version, ...(depth === undefined ? {} : { depth }), calls: [] }
       this.#open.set(key, gathered)
     }
     this.#last = gathered
@@ -50,7 +51,7 @@ export class QuietCalls {
 
 type Gathered = LogSubject & { readonly calls: QuietCall[] }
 
-const keyOf = (of: LogSubject) => JSON.stringify([of.project, of.functionName, of.version])
+const keyOf = (of: LogSubject) => JSON.stringify([of.project, of.functionName, of.version, of.depth ?? 0])
 
 /** As few records as there may be of the same calls. */
 export function together(records: readonly QuietRecord[]): QuietRecord[] {

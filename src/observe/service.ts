@@ -1,4 +1,4 @@
-import type { Database } from '../backends/database/database.ts'
+import type { Database, Sql, Tx } from '../backends/database/database.ts'
 import { Departed } from '../core/departed.ts'
 import type { Journal } from '../core/journal.ts'
 import { JournalConsumer } from '../core/journal-consumer.ts'
@@ -10,6 +10,7 @@ import { QuietCalls, together } from './quiet.ts'
 import { LogRate } from './rate.ts'
 import {
   addVolume,
+  type ChunksAfter,
   deleteOldLines,
   deleteProjectLines,
   insertLines,
@@ -17,10 +18,13 @@ import {
   quietRowOf,
   rowOf,
   type LinesOf,
+  selectChunksAfter,
+  selectLastSeqs,
   selectLines,
   selectVolume,
   selectVolumesOver,
   lineOf,
+  type StoredChunk,
   type StoredLine,
   trimProject,
   type Volume,
@@ -161,6 +165,16 @@ export class Logs implements LogWriter, AsyncDisposable {
   async read(of: LinesOf): Promise<StoredLine[]> {
     await this.catchUp()
     return (await selectLines(this.#deps.database.sql, of)).map(lineOf)
+  }
+
+  /** The last chunk that is stored of each of these projects, by which who follows one begins. */
+  async lastSeqs(sql: Sql | Tx, projects: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    return new Map((await selectLastSeqs(sql, projects)).map(({ project, seq }) => [project, seq]))
+  }
+
+  /** What is stored behind a chunk, the oldest first: nothing comes to lie before what was seen. */
+  chunksAfter(sql: Sql | Tx, after: ChunksAfter): Promise<StoredChunk[]> {
+    return selectChunksAfter(sql, after)
   }
 
   /** Records that were lost: not written, or refused by the database. */

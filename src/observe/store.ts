@@ -21,6 +21,7 @@ interface Chunk {
   readonly version: string
   readonly at: number
   readonly bytes: number
+  readonly depth: number
 }
 
 /** A record as it is stored. */
@@ -36,10 +37,10 @@ export interface QuietRow extends Chunk {
 }
 
 export const insertLines = (tx: Tx, rows: readonly LogRow[]) => tx`
-  insert into mayfly.log_chunk (project, function_name, version, invocation_id, at, lines, bytes)
-  select project, function, version, invocation, to_timestamp(at / 1000.0), lines, bytes
+  insert into mayfly.log_chunk (project, function_name, version, invocation_id, at, lines, bytes, depth)
+  select project, function, version, invocation, to_timestamp(at / 1000.0), lines, bytes, depth
     from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
-      as record (project text, function text, version text, invocation uuid, at float8, lines jsonb, bytes int)`
+      as record (project text, function text, version text, invocation uuid, at float8, lines jsonb, bytes int, depth smallint)`
 
 export const rowOf = (record: LogRecord): LogRow => ({
   project: record.project,
@@ -49,19 +50,22 @@ export const rowOf = (record: LogRecord): LogRow => ({
   at: record.lines[0]?.at ?? 0,
   lines: record.lines.map((line) => [line.at, line.source, storableText(line.text)]),
   bytes: record.lines.reduce((sum, line) => sum + line.text.length, 0),
+  depth: record.depth ?? 0,
 })
 
 export const insertQuiet = (tx: Tx, rows: readonly QuietRow[]) => tx`
-  insert into mayfly.log_chunk (project, function_name, version, at, lines, bytes, quiet_calls, quiet)
-  select project, function, version, to_timestamp(at / 1000.0), '[]', bytes, calls, quiet
-    from json_to_recordset(${JSON.stringify(rows)}::json) as record (project text, function text, version text, at float8, bytes int, calls int, quiet json)`
+  insert into mayfly.log_chunk (project, function_name, version, at, lines, bytes, depth, quiet_calls, quiet)
+  select project, function, version, to_timestamp(at / 1000.0), '[]', bytes, depth, calls, quiet
+    from json_to_recordset(${JSON.stringify(rows)}::json)
+      as record (project text, function text, version text, at float8, bytes int, depth smallint, calls int, quiet json)`
 
-export const quietRowOf = ({ project, functionName, version, calls }: QuietRecord): QuietRow => ({
+export const quietRowOf = ({ project, functionName, version, depth = 0, calls }: QuietRecord): QuietRow => ({
   project,
   function: functionName,
   version,
   at: calls[0]?.[1] ?? 0,
   bytes: JSON.stringify(calls).length,
+  depth,
   calls: calls.length,
   quiet: calls,
 })
@@ -220,4 +224,54 @@ export const deleteProjectLines = async (tx: Tx, project: string): Promise<numbe
     select count(*)::int as chunks from gone`
   if (gone?.chunks === 0) await tx`delete from mayfly.log_volume where project = ${project}`
   return gone?.chunks ?? 0
+}
+
+/** A record as it lies there, for who follows a project. */
+export interface StoredChunk {
+  readonly seq: string
+  readonly functionName: string
+  readonly version: string
+  readonly depth: number
+  readonly invocationId: string | null
+  /** As it counts in a page. */
+  readonly bytes: number
+  readonly lines: LogRow['lines']
+  /** Calls that wrote nothing. */
+  readonly quiet: readonly QuietCall[] | null
+}
+
+export interface ChunksAfter {
+  readonly project: string
+  /** Null for all. */
+  readonly functionName: string | null
+  readonly afterSeq: string
+  readonly limit: number
+  /** How much text; the first comes in any case. */
+  readonly bytes: number
+}
+
+// index: log_chunk_project, log_chunk_function
+export const selectChunksAfter = (sql: Sql | Tx, { project, functionName, afterSeq, limit, bytes }: ChunksAfter) => sql<StoredChunk>`
+  select seq, function_name as "functionName", version, depth, invocation_id as "invocationId", bytes, lines, quiet
+    from (select *, sum(bytes) over (order by seq) - bytes as before
+            from (select * from mayfly.log_chunk
+                   where project = ${project} and (${functionName}::text is null or function_name = ${functionName}) and seq > ${afterSeq}::bigint
+                   order by seq limit ${limit}) as near) as chunk
+   where before < ${bytes} order by seq`
+
+/** The last chunk of each, 0 where there is none. index: log_chunk_project */
+export const selectLastSeqs = (sql: Sql | Tx, projects: readonly string[]) => sql<{ project: string; seq: string }>`
+  select project, coalesce((select max(seq) from mayfly.log_chunk where log_chunk.project = wanted.project), 0) as seq
+    from unnest(${projects}::text[]) as wanted (project)`
+
+/** The lines of a chunk, each with the number by which it is known. */
+export function* linesOfChunk({ seq, version, invocationId, lines, quiet }: StoredChunk): Generator<StoredLine> {
+  const first = BigInt(seq) * BigInt(LINES)
+  for (const [place, [at, source, text]] of lines.entries())
+    yield { seq: String(first + BigInt(place)), at: new Date(at), invocationId: invocationId ?? '', version, source, text }
+  for (const [place, call] of (quiet ?? []).entries())
+    for (let which = 0; which < QUIET_LINES; which++) {
+      const { at, source, text } = quietLine(call, version, which)
+      yield { seq: String(first + BigInt(place * QUIET_LINES + which)), at: new Date(at), invocationId: call[0], version, source, text }
+    }
 }

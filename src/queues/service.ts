@@ -4,12 +4,13 @@ import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
+import type { QueueSpec } from '../core/queue-spec.ts'
 import { Bell } from '../lib/bell.ts'
 import type { Clock } from '../lib/clock.ts'
 import { GroupCommit } from '../lib/group-commit.ts'
 import { Moves } from './moves.ts'
 import { heldBy, receiptOf } from './receipt.ts'
-import { DEFAULTS, isQueueName, type QueueSettings } from './settings.ts'
+import { DEFAULTS, differencesOf, isQueueName, type QueueSettings } from './settings.ts'
 import {
   changeVisibility,
   deleteMessages,
@@ -29,6 +30,7 @@ import {
   selectNow,
   selectQueues,
   selectStored,
+  unreceive,
   updateQueue,
 } from './store.ts'
 
@@ -173,6 +175,16 @@ export class Queues implements AsyncDisposable {
     return row
   }
 
+  /** Makes it, or makes the one there is equal to this. @throws MayflyError bad_request, queue_not_found, queues_full, project_not_found */
+  async ensure(project: ProjectRef, name: string, spec: QueueSpec): Promise<{ queue: QueueInfo; changed: boolean }> {
+    const before = this.find(project, name)
+    if (!before) return { queue: await this.create(project, name, spec as QueueSettings), changed: true }
+    if (differencesOf(before.settings, spec).length === 0) return { queue: before, changed: false }
+    const { deadLetterOf } = before.settings
+    await this.change(before, { ...(spec as QueueSettings), ...(deadLetterOf === undefined ? {} : { deadLetterOf }) })
+    return { queue: this.get(project, name), changed: true }
+  }
+
   /** @throws MayflyError queue_not_found, bad_request */
   async change(queue: QueueInfo, settings: QueueSettings, tags = queue.tags): Promise<void> {
     this.#checkDead(queue.project, queue.name, settings)
@@ -182,9 +194,10 @@ export class Queues implements AsyncDisposable {
     this.#ring(queue.id)
   }
 
-  /** With all that is in it. */
-  async remove(queue: QueueInfo): Promise<void> {
-    await deleteQueue(this.#deps.database.sql, queue.id)
+  /** With all that is in it, as SQS does; or only when nothing is. @throws MayflyError queue_not_empty */
+  async remove(queue: QueueInfo, { evenFull = true } = {}): Promise<void> {
+    const [gone] = await deleteQueue(this.#deps.database.sql, queue.id, evenFull)
+    if (!gone && !evenFull) throw new MayflyError('queue_not_empty', `the queue ${queue.name} has messages`)
     this.#forget(queue)
     await this.#empty(queue, await selectNow(this.#deps.database.sql))
   }
@@ -295,6 +308,15 @@ export class Queues implements AsyncDisposable {
     const [found] = await changeVisibility(this.#deps.database.sql, this.#held(queue, receipt), seconds)
     if (!found?.inFlight) throw new MayflyError('message_not_in_flight', 'the message is not held by this receipt any more')
     if (seconds === 0) this.#ring(queue.id)
+  }
+
+  /** Seen again at once, as if they had not been received. What another has received by now stays his. */
+  async giveBack(queue: QueueInfo, receipts: readonly string[]): Promise<void> {
+    await unreceive(
+      this.#deps.database.sql,
+      receipts.map((receipt) => this.#held(queue, receipt)),
+    )
+    this.#ring(queue.id)
   }
 
   /** A project goes; its rows went with it. */

@@ -1,4 +1,6 @@
+import { isDeepStrictEqual } from 'node:util'
 import { LIMITS } from '../core/limits.ts'
+import { QUEUE_NAME, QUEUE_RANGES, type QueueSpec } from '../core/queue-spec.ts'
 
 /** What a queue is told to do; absent is the default. */
 export interface QueueSettings {
@@ -21,13 +23,13 @@ export const DEFAULTS = {
   visibilitySeconds: 30,
 } as const
 
-export const RANGES = {
-  delaySeconds: [0, 900],
-  maxMessageBytes: [1024, LIMITS.queueMessage.value],
-  retentionSeconds: [60, LIMITS.queueRetention.value],
-  waitSeconds: [0, 20],
-  visibilitySeconds: [0, 43_200],
-} as const satisfies Record<keyof typeof DEFAULTS, readonly [number, number]>
+export const RANGES = QUEUE_RANGES satisfies Record<keyof typeof DEFAULTS, readonly [number, number]>
 
-const NAME = /^[a-zA-Z0-9_-]{1,80}$/
-export const isQueueName = (name: unknown): name is string => typeof name === 'string' && NAME.test(name)
+export const isQueueName = (name: unknown): name is string => typeof name === 'string' && QUEUE_NAME.test(name)
+
+/** The names of what is another in a queue than it is to be; what is not said is its default. */
+export const differencesOf = (has: QueueSettings, wanted: QueueSpec): string[] =>
+  [...Object.keys(DEFAULTS), 'deadLetter'].filter((name) => {
+    const of = (settings: object) => (settings as Readonly<Record<string, unknown>>)[name] ?? (DEFAULTS as Readonly<Record<string, unknown>>)[name]
+    return !isDeepStrictEqual(of(has), of(wanted))
+  })

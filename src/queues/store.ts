@@ -38,7 +38,9 @@ export const updateQueue = (sql: Query, id: string, settings: QueueSettings, tag
   update mayfly.message_queue set settings = ${JSON.stringify(settings)}::jsonb, tags = ${JSON.stringify(tags)}::jsonb, modified_at = clock_timestamp()
    where id = ${id} returning modified_at as "modifiedAt"`
 
-export const deleteQueue = (sql: Query, id: string) => sql`delete from mayfly.message_queue where id = ${id}`
+/** @returns nothing when it has messages, which go with it only if that is said */
+export const deleteQueue = (sql: Query, id: string, withMessages: boolean) => sql<{ id: string }>`
+  delete from mayfly.message_queue where id = ${id} and (${withMessages} or not exists (select from mayfly.message where queue_id = ${id})) returning id`
 
 export interface NewMessage {
   readonly queueId: string
@@ -127,6 +129,13 @@ export const deleteMessages = (sql: Query, held: readonly Held[]) => sql<{ queue
     returning message.queue_id, message.id, message.bytes),
   bodies as (delete from mayfly.message_body using gone where message_id = gone.id)
   select queue_id as "queueId", bytes from gone`
+
+/** Those that are still held come back at once, and their receipt did not count. */
+export const unreceive = (sql: Query, held: readonly Held[]) => sql`
+  update mayfly.message set visible_at = clock_timestamp(), receive_count = message.receive_count - 1
+    from unnest(${held.map((one) => one.queueId)}::uuid[], ${held.map((one) => one.id)}::uuid[], ${held.map((one) => one.receiveCount)}::int[])
+         as held (queue_id, id, receive_count)
+   where message.queue_id = held.queue_id and message.id = held.id and message.receive_count = held.receive_count and message.visible_at > clock_timestamp()`
 
 /** What is hidden until another time; `inFlight` says whether it was, by this receipt. */
 export const changeVisibility = (sql: Query, held: Held, seconds: number) => sql<{ inFlight: boolean }>`

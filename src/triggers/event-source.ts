@@ -1,9 +1,10 @@
-import type { Database } from '../backends/database/database.ts'
+import type { Database, Tx } from '../backends/database/database.ts'
 import type { Crash } from '../core/crash.ts'
 import type { Log } from '../core/log.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { Invoker, Queue } from '../invoke/index.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { Logs } from '../observe/index.ts'
 import type { Queues } from '../queues/index.ts'
 import type { Definition } from './definition.ts'
 import type { OutboxRow, Subscription } from './store.ts'
@@ -22,7 +23,9 @@ export interface EventSource<K extends Definition['kind'] = Definition['kind']> 
   /** What the function of a trigger gets of an event that was told to it; null when it waits for others. */
   readonly eventFor?: (row: OutboxRow, definition: DefinitionOf<K>, context: EventContext) => unknown
   /** Makes what a trigger needs to be there, before it is kept. @throws MayflyError what refuses it */
-  readonly prepare?: (host: SourceHost, project: ProjectRef, definition: DefinitionOf<K>) => Promise<void>
+  readonly prepare?: (host: SourceHost, project: ProjectRef, definition: DefinitionOf<K>, functionName: string) => Promise<void>
+  /** In the transaction that keeps new triggers: what they begin from. */
+  readonly begin?: (tx: Tx, host: SourceHost, project: ProjectRef, triggerIds: readonly string[]) => Promise<void>
   readonly open?: (host: SourceHost) => Pump
 }
 
@@ -37,8 +40,13 @@ export interface EventContext {
 /** What a source that looks for its events by itself is given. Triggers of its kind are in `mayfly.trigger` of the control database. */
 export interface SourceHost {
   readonly control: Database
-  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere'>
-  readonly queues: Pick<Queues, 'find' | 'create' | 'receive' | 'hide' | 'done'>
+  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere' | 'pausedOf' | 'maxPayloadBytes'>
+  readonly queues: Pick<Queues, 'find' | 'create' | 'receive' | 'hide' | 'giveBack' | 'done'>
+  readonly logs: Pick<Logs, 'lastSeqs' | 'chunksAfter'>
+  /** The functions of a project that may go on where others are taken for a loop. */
+  readonly loopers: (project: ProjectRef) => Promise<ReadonlySet<string>>
+  /** The event source mappings of Lambda whose source is a queue. */
+  readonly mappings: () => Promise<readonly QueueMapping[]>
   /** At once, not by the queue. */
   readonly invoke: Invoker['invoke']
   /** Resolves when what ran by now is metered and logged on disk. */
@@ -49,6 +57,17 @@ export interface SourceHost {
   readonly crash: Crash
   readonly clock: Clock
   readonly log: Log
+}
+
+/** What Lambda's API was told of a queue and a function; the settings are in its words. */
+export interface QueueMapping {
+  readonly id: string
+  readonly project: ProjectRef
+  readonly functionId: string
+  readonly functionName: string
+  readonly qualifier: string | null
+  readonly sourceArn: string
+  readonly settings: Readonly<Record<string, unknown>>
 }
 
 /** Looks for the events of one source, in all projects. Several may look at once, in several processes: each event is taken by one. */

@@ -13,7 +13,7 @@ describe('PUT triggers', () => {
       return { triggers: [], changed: false }
     },
   } as unknown as Triggers
-  const route = routes(triggers).find(({ method }) => method === 'PUT')
+  const route = routes(triggers, (origin) => origin).find(({ method }) => method === 'PUT')
   const put = (body: string) =>
     route?.handle({ body: async () => Buffer.from(body), params: { name: 'f' }, project: { ref: 'demo' } } as unknown as RequestContext)
   const object = (more: object) => JSON.stringify({ triggers: [{ object: { bucket: 'b', ...more } }] })

@@ -1,6 +1,5 @@
 import type { Database, Databases } from '../backends/database/database.ts'
 import type { Crash } from '../core/crash.ts'
-import { LIMITS } from '../core/limits.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { Entered, NewEntry, Queue, StillBorn } from '../invoke/index.ts'
 import type { Definition } from './definition.ts'
@@ -18,6 +17,7 @@ import {
   selectTriggersById,
   tryRelayLock,
 } from './store.ts'
+import { isTooDeep, NOBODY, tooDeep } from './too-deep.ts'
 
 export interface RelayDeps {
   /** The id of a function that SQL named; null when there is none. */
@@ -39,7 +39,6 @@ const BATCH_TRIGGERS = 1_000
 const FORGOTTEN = 10_000
 /** `mayfly.invoke` in SQL: its event names its function. */
 const INVOKED = 'invoke'
-const NOBODY: ReadonlySet<string> = new Set()
 
 interface Delivery {
   readonly id: string
@@ -109,7 +108,7 @@ export class Relay {
     const { id: projectId } = this.#project
     let entered: Entered | null = null
     // Asked before the transaction: it holds a connection of its own.
-    const loopers = rows.some(({ depth }) => depth >= LIMITS.callDepth.value) ? await this.#deps.loopers(this.#project.ref) : NOBODY
+    const loopers = rows.some(({ depth }) => isTooDeep(depth)) ? await this.#deps.loopers(this.#project.ref) : NOBODY
     const called = new Map<string, string | null>()
     for (const { kind, source } of rows) if (kind === INVOKED && !called.has(source)) called.set(source, await this.#deps.functionId(this.#project.ref, source))
     await control.transaction(async (tx) => {
@@ -129,13 +128,7 @@ export class Relay {
         const { depth } = row
         if (functionId === null)
           stillBorn.push({ ...base, reason: 'function_gone', errorType: 'function_not_found', errorMessage: `there is no function "${functionName}"` })
-        else if (depth >= LIMITS.callDepth.value && !loopers.has(functionName))
-          stillBorn.push({
-            ...base,
-            reason: 'recursion',
-            errorType: 'recursion_too_deep',
-            errorMessage: `the event stands behind ${depth} functions that caused each other`,
-          })
+        else if (isTooDeep(depth) && !loopers.has(functionName)) stillBorn.push({ ...base, ...tooDeep(depth) })
         else entries.push({ ...base, functionId, traceId: null, clientContext: null, depth })
       }
       for (const row of news) {

@@ -4,8 +4,9 @@ import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
+import { bumpProjectVersion } from '../core/store.ts'
 import type { TriggerSpec } from '../core/trigger-spec.ts'
-import type { Queue } from '../invoke/index.ts'
+import { type RouteOf, routeConflict } from '../core/web-triggers.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
 import { changesOf, type Definition, definitionOf, specOf } from './definition.ts'
@@ -44,18 +45,17 @@ const LOCK_NOT_AVAILABLE = '55P03'
 /** Projects whose servers are started, or waited for, at once. */
 const AT_ONCE = 4
 
-export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'invoke' | 'recorded'> {
+export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'mappings' | 'queue' | 'logs' | 'loopers' | 'invoke' | 'recorded'> {
   readonly sources: readonly EventSource[]
-  readonly databases: Pick<Databases, 'control' | 'openProject' | 'openOwner' | 'status'>
+  readonly databases: Pick<Databases, 'control' | 'openProject' | 'openOwner' | 'status' | 'brokenOff'>
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
-  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere'>
   readonly project: (ref: ProjectRef) => Project | null
   /** All of them: SQL may start a function in each. */
   readonly projects?: () => readonly Project[]
   /** It rests: its events were handed on before. */
   readonly rests?: (ref: ProjectRef) => boolean
-  /** The functions of a project that may go on where others are taken for a loop. */
-  readonly loopers: (project: ProjectRef) => Promise<ReadonlySet<string>>
+  /** The paths that functions of a project answer are others. */
+  readonly routesChanged?: (project: ProjectRef) => void
   readonly newId: () => string
   /** What events say of where they come from. */
   readonly region: string
@@ -113,11 +113,17 @@ export class Triggers implements AsyncDisposable {
     this.#pumps = new Map(deps.sources.flatMap(({ kind, open }) => (open ? [[kind, new Pumping(kind, open(host), deps)]] : [])))
   }
 
-  /** Begins to follow the projects that have triggers; what a former life left half done is finished beside. */
+  /**
+   * Begins to follow the projects that have triggers, and those in which SQL may have called a function just before the
+   * end; what a former life left half done is finished beside.
+   */
   async start(): Promise<void> {
-    const mirrors = await selectMirrors(this.#deps.databases.control.sql)
-    for (const { ref } of mirrors) if (this.#deps.project(ref)?.state === 'active') this.#follow(ref)
-    this.#starting = this.#lookAtAll(mirrors.map(({ ref }) => ref).filter((ref) => !this.#rests(ref)))
+    const { databases, project } = this.#deps
+    const refs = new Set((await selectMirrors(databases.control.sql)).map(({ ref }) => ref))
+    for (const ref of await databases.brokenOff()) refs.add(ref as ProjectRef)
+    const active = [...refs].filter((ref) => project(ref)?.state === 'active')
+    for (const ref of active) this.#follow(ref)
+    this.#starting = this.#lookAtAll(active.filter((ref) => !this.#rests(ref)))
     this.#looking = this.#look()
     for (const pump of this.#pumps.values()) pump.start()
   }
@@ -158,14 +164,20 @@ export class Triggers implements AsyncDisposable {
   /**
    * Makes the triggers of a function equal to these. Resolves when the project's database knows it: what happens there
    * from now on is told. What was caused before for a trigger that goes is dropped.
-   * @throws MayflyError function_not_found, bad_request (too many); database_unavailable when it is kept but not yet in force
+   * @param over  functions that lose a route to this one where both have it, as they are about to give it up
+   * @throws MayflyError function_not_found, bad_request (too many), route_conflict; database_unavailable when it is kept but not yet in force
    */
-  async put(ref: ProjectRef, functionName: string, specs: readonly TriggerSpec[]): Promise<{ triggers: Trigger[]; changed: boolean }> {
+  async put(
+    ref: ProjectRef,
+    functionName: string,
+    specs: readonly TriggerSpec[],
+    over: readonly string[] = [],
+  ): Promise<{ triggers: Trigger[]; changed: boolean }> {
     const { databases, functions, newId } = this.#deps
     const project = this.#active(ref)
     const { id: functionId } = await functions.get(ref, functionName)
     const wanted = specs.map(definitionOf)
-    for (const one of wanted) await this.#sources.get(one.kind)?.prepare?.(this.#host, ref, one)
+    for (const one of wanted) await this.#sources.get(one.kind)?.prepare?.(this.#host, ref, one, functionName)
     const changed = await databases.control
       .transaction(async (tx) => {
         await lockTriggers(tx, project.id)
@@ -176,13 +188,22 @@ export class Triggers implements AsyncDisposable {
         )
         if (all.length - gone.length + come.length > LIMITS.projectTriggers.value)
           throw new MayflyError('bad_request', `triggers: a project may have ${LIMITS.projectTriggers.value} of them`)
+        const others = all.filter((one) => one.functionName !== functionName && !over.includes(one.functionName)).flatMap(routeOfRow)
+        const conflict = routeConflict(
+          wanted.flatMap((one) => routeOf(functionName, one)),
+          others,
+        )
+        if (conflict !== null) throw new MayflyError('route_conflict', conflict)
+        if ([...gone.map(({ kind }) => kind), ...come.map(({ kind }) => kind)].includes('http')) await bumpProjectVersion(tx, ref)
         // In this order: the function's row is held before the mirror's, as when a function is deleted.
-        if (come.length > 0)
-          await insertTriggers(
-            tx,
-            project.id,
-            come.map((definition) => ({ id: newId(), functionId, functionName, kind: definition.kind, definition })),
-          )
+        if (come.length > 0) {
+          const made = come.map((definition) => ({ id: newId(), functionId, functionName, kind: definition.kind, definition }))
+          await insertTriggers(tx, project.id, made)
+          for (const [kind, of] of Map.groupBy(made, (one) => one.kind)) {
+            const ids = of.map(({ id }) => id)
+            await this.#sources.get(kind)?.begin?.(tx, this.#host, ref, ids)
+          }
+        }
         if (gone.length > 0)
           await deleteTriggers(
             tx,
@@ -196,6 +217,7 @@ export class Triggers implements AsyncDisposable {
         await functions.get(ref, functionName)
         throw notThere(ref)
       })
+    if (changed) this.#deps.routesChanged?.(ref)
     await this.reconcile(ref)
     // Also where all are gone: what they waited for is taken no more.
     for (const kind of this.#pumps.keys()) this.ring(kind)
@@ -216,6 +238,7 @@ export class Triggers implements AsyncDisposable {
 
   /** Its triggers went with it: takes them out of the mirror. What was caused for it until then becomes dead letters. */
   async functionGone(ref: ProjectRef): Promise<void> {
+    this.#deps.routesChanged?.(ref)
     if (this.#followed.has(ref)) await this.reconcile(ref)
   }
 
@@ -444,6 +467,10 @@ async function settled(followed: Followed): Promise<void> {
   followed.stop.abort()
   await Promise.allSettled([followed.passing, followed.mirroring])
 }
+
+const routeOf = (functionName: string, definition: Definition): RouteOf[] =>
+  definition.kind === 'http' ? [{ function: functionName, http: definition.http }] : []
+const routeOfRow = ({ functionName, definition }: TriggerRow): RouteOf[] => routeOf(functionName, definition as Definition)
 
 const shown = (row: TriggerRow): Trigger => ({
   id: row.id,

@@ -1,8 +1,13 @@
 import { randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import type { Database, Tx } from '../backends/database/database.ts'
 import type { EmbeddedDatabases } from '../backends/database/embedded.ts'
 import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
 import { noCrash } from '../core/crash.ts'
+import { Journal } from '../core/journal.ts'
+import type { LogEntry } from '../core/meter.ts'
 import { MayflyError } from '../core/errors.ts'
 import { silentLog } from '../core/log.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
@@ -10,6 +15,7 @@ import { Queue } from '../invoke/index.ts'
 import { MiB } from '../lib/bytes.ts'
 import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
+import { Logs } from '../observe/index.ts'
 import { Queues } from '../queues/index.ts'
 import { eventSources } from './sources.ts'
 import { Triggers, type TriggersDeps } from './service.ts'
@@ -22,6 +28,7 @@ export interface Place {
   /** A queue that takes entries and runs none. */
   readonly queue: Queue
   readonly queues: Queues
+  readonly logs: Logs
   open(changes?: Partial<TriggersDeps>): Triggers
   addProject(ref: string): Promise<Project>
   addFunction(name: string, project?: Project): Promise<string>
@@ -87,6 +94,9 @@ export async function openPlace(): Promise<Place> {
     clock: systemClock,
     log: silentLog,
   })
+  const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-logs-'))
+  const journal = await Journal.open<LogEntry>(folder, silentLog)
+  const logs = new Logs({ journal, database: control, clock: systemClock, log: silentLog, retentionDays: 14, projectBytes: 100 * MiB })
   const functions = new Map<string, string>()
   return {
     databases,
@@ -94,6 +104,7 @@ export async function openPlace(): Promise<Place> {
     own,
     queue,
     queues,
+    logs,
     addProject,
     open: (changes = {}) => {
       const triggers = new Triggers({
@@ -109,6 +120,8 @@ export async function openPlace(): Promise<Place> {
         },
         queue,
         queues,
+        logs,
+        mappings: async () => [],
         invoke: () => Promise.reject(new Error('nothing runs here')),
         recorded: async () => {},
         project: (ref) => projects.get(ref) ?? null,
@@ -147,12 +160,15 @@ export async function openPlace(): Promise<Place> {
       for (const triggers of opened.splice(0)) await triggers[Symbol.asyncDispose]()
       functions.clear()
       await control.script(`begin; delete from mayfly.function; delete from mayfly.trigger; delete from mayfly.mirror;
-        truncate mayfly.relayed, mayfly.entry, mayfly.entry_payload, mayfly.dead_letter; commit`)
+        truncate mayfly.relayed, mayfly.entry, mayfly.entry_payload, mayfly.dead_letter, mayfly.log_chunk; commit`)
       await own.script('truncate mayfly.outbox, mayfly.subscription')
     },
     close: async () => {
       for (const triggers of opened.splice(0)) await triggers[Symbol.asyncDispose]()
       await queues[Symbol.asyncDispose]()
+      await logs[Symbol.asyncDispose]()
+      await journal[Symbol.asyncDispose]()
+      rmSync(folder, { recursive: true, force: true })
       await close()
     },
   }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { ReceiveMessageCommand, SetQueueAttributesCommand, SQSClient } from '@aws-sdk/client-sqs'
 import { createClient } from '@supabase/supabase-js'
 import { copyApp, operatorOf, readLogs, runMayfly } from './cloud-fixture.ts'
 import { Dev } from './dev-fixture.ts'
@@ -119,7 +120,7 @@ describe('an app of Azure, unchanged', () => {
     shop = await startRegistry(own.shop)
     node = await startMayfly(path.join(folder, 'data'), ['--empty', '--npm-registry', registry.url, '--npm-registries', new URL(shop.url).origin])
     // Without a lockfile, as its documentation's first steps leave it.
-    app = copyApp('azure-shop', path.join(folder, 'azure-shop'), { lock: false, mayfly: { name: 'shop' } })
+    app = copyApp('azure-shop', path.join(folder, 'azure-shop'), { lock: false, mayfly: { name: 'shop', environment: { BUS_QUEUE: 'bus' } } })
     const storage = createClient(node.ready.project.url, node.ready.project.secretKey).storage
     for (const bucket of ['photos', 'copies', 'prices']) assert.equal((await storage.createBucket(bucket)).error, null)
   })
@@ -153,6 +154,7 @@ describe('an app of Azure, unchanged', () => {
       'shop-onOrder',
       'shop-onPhoto',
       'shop-onRows',
+      'shop-tells',
     ])
     assert.ok(!done.warnings.some((text) => text.includes('shop-nightly')), 'the clock starts it')
     assert.ok(done.warnings.some((text) => /flaky: the schedule "%NIGHTLY%" names no time that comes/.test(text)))
@@ -174,9 +176,12 @@ describe('an app of Azure, unchanged', () => {
         ['shop-onOrder', 'queue orders', 'the node'],
         ['shop-onPhoto', 'bucket photos: created', 'the node'],
         ['shop-onRows', 'rows of public.c: insert, update', 'the node'],
+        ['shop-tells', 'queue told', 'the node'],
       ],
     )
-    assert.ok(done.warnings.some((text) => /forwards: the output "queue" is not served/.test(text)))
+    assert.ok(!done.warnings.some((text) => text.includes('forwards')))
+    assert.ok(done.warnings.some((text) => /tells: the output "serviceBus" to the topic "news" is not served/.test(text)))
+    assert.ok(done.warnings.some((text) => /tells: .* goes to the queue "no\.name", which is no name of one here/.test(text)))
     assert.ok(done.warnings.some((text) => /host\.json: "extensions\.http\.hsts" is not served/.test(text)))
     assert.ok(!done.warnings.some((text) => text.includes('onPhoto')))
     assert.match((await at('secrets', 'ls')).stdout, /AZURE_MASTER_KEY/)
@@ -230,9 +235,39 @@ describe('an app of Azure, unchanged', () => {
     assert.equal((await at('invoke', 'shop-nightly', '--event', 'schedule')).code, 0)
     const news = await at('invoke', 'shop-onNews', '--event', 'topic', '--body', 'today', '--json')
     assert.equal((JSON.parse(news.stdout) as { payload: { body: string } }).payload.body, 'news: today')
-    const forwards = await at('invoke', 'shop-forwards', '--data', '"x"')
-    assert.notEqual(forwards.code, 0)
-    assert.match(forwards.stdout + forwards.stderr, /the output 'queue' of forwards is not served here/)
+  })
+
+  it('sends messages to queues that start its other functions, and keeps what fails too often beside', async () => {
+    const { ready } = node
+    const credentials = { accessKeyId: ready.accessKey.id, secretAccessKey: ready.accessKey.secret }
+    const sqs = new SQSClient({ endpoint: ready.url, region: 'us-east-1', credentials })
+    try {
+      // From an address of HTTP to two queues: the one is made by that.
+      assert.equal(await (await get('/api/orders/eu', { method: 'POST', body: '[{"id":"a"},{"id":"b"}]' })).text(), '2 orders')
+      const QueueUrl = `${ready.url}/000000000000/orders-eu`
+      const got: string[] = []
+      await until(async () => {
+        const { Messages = [] } = await sqs.send(new ReceiveMessageCommand({ QueueUrl, MaxNumberOfMessages: 10 }))
+        got.push(...Messages.map(({ Body = '' }) => Body))
+        return got.length === 2
+      })
+      assert.deepEqual(got.toSorted(), ['{"id":"a"}', '{"id":"b"}'])
+      // From queue to queue: what the one function returns starts the next.
+      await sqs.send(new SetQueueAttributesCommand({ QueueUrl: `${ready.url}/000000000000/orders`, Attributes: { VisibilityTimeout: '0' } }))
+      const sent = JSON.stringify([{ id: 'x' }, { id: 'bad' }])
+      const passing = await at('invoke', 'shop-forwards', '--data', sent)
+      assert.equal(passing.code, 0, passing.stderr)
+      await until(async () => /order x, try 1/.test(await logs('shop-onOrder')))
+      await until(async () => /given up after 3 tries; the message lies in the queue orders-poison/.test(await logs('shop-onOrder')))
+      const poison = { QueueUrl: `${ready.url}/000000000000/orders-poison` }
+      const { Messages = [] } = await sqs.send(new ReceiveMessageCommand(poison))
+      assert.deepEqual(
+        Messages.map(({ Body }) => Body),
+        ['{"id":"bad"}'],
+      )
+    } finally {
+      sqs.destroy()
+    }
   })
 
   it('runs install scripts of the packages that it names and of no others, and installs what any lockfile says', async () => {

@@ -102,6 +102,40 @@ describe('events of one own', () => {
     assert.equal(taken.status, 202)
     for (const id of ['c1', 'c2']) await hears('orders', id)
   })
+  it('are sent by a function itself, and a loop of them ends and is told', async () => {
+    const zip = await zipOf({
+      'index.mjs': `export const handler = async ({ detail }) => {
+        const { MAYFLY_URL, MAYFLY_KEY } = process.env
+        const reply = await fetch(MAYFLY_URL + '/events/v1', {
+          method: 'POST',
+          headers: { apikey: MAYFLY_KEY },
+          body: JSON.stringify({ 'detail-type': 'turn', detail: { n: detail.n + 1 } }),
+        })
+        console.log(JSON.stringify({ id: 'turn' + detail.n, detail: [reply.status, (await reply.json()).events?.[0]?.started] }))
+      }`,
+    })
+    const artefact = createHash('sha256').update(zip).digest('hex')
+    await call('PUT', `/artefacts/${artefact}`, zip)
+    await call('PUT', '/functions/spins', { artefact })
+    await call('PUT', '/functions/spins/triggers', { triggers: [{ bus: { pattern: { 'detail-type': ['turn'] } } }] })
+    await call('POST', '/events', Buffer.from('{"detail-type":"turn","detail":{"n":0}}'))
+    for (let n = 0; n < 15; n++) assert.deepEqual((await hears('spins', `turn${n}`)).detail, [202, 1])
+    assert.deepEqual((await hears('spins', 'turn15')).detail, [202, 0], 'its sixteenth turn starts none')
+    const { deadLetters } = (await call('GET', '/dead-letters')) as unknown as { deadLetters: { function: string; reason: string }[] }
+    assert.deepEqual(
+      deadLetters.map((letter) => [letter.function, letter.reason]),
+      [['spins', 'recursion']],
+    )
+    assert.equal((await told('spins')).length, 16)
+  })
+  it('go by the data plane with the secret key alone', async () => {
+    const send = async (key: string) =>
+      (await fetch(`${node.ready.url}/events/v1`, { method: 'POST', headers: { apikey: key }, body: '{"detail-type":"order.plane","id":"plane"}' })).status
+    assert.equal(await send(node.ready.project.publishableKey), 403)
+    assert.equal(await send('sb_secret_none'), 401)
+    assert.equal(await send(node.ready.project.secretKey), 202)
+    await hears('orders', 'plane')
+  })
   it('are refused from who may not send them, and when they are none', async () => {
     const event = { method: 'POST', body: '{"detail-type":"order.x","id":"refused"}' }
     const { publishableKey } = node.ready.project

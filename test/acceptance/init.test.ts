@@ -3,7 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { runMayfly } from './cloud-fixture.ts'
+import { GetQueueAttributesCommand, type QueueAttributeName, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs'
+import { readLogs, runMayfly } from './cloud-fixture.ts'
 import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 import { type FakeRegistry, startRegistry } from './registry-fixture.ts'
 
@@ -118,12 +119,25 @@ describe('mayfly init', () => {
     const [queue] = await triggers('mails')
     assert.deepEqual([queue?.queue, queue?.started], [{ name: 'mails', batchSize: 10 }, true])
     for (const [body, failures] of [
-      ['{"to":"Ada"}', 0],
-      ['no JSON', 1],
+      [[], 0],
+      [['--body', 'no JSON'], 1],
     ] as const) {
-      const { stdout } = mayfly(['invoke', 'mails', '--event', 'queue', '--body', body], here())
+      const { stdout } = mayfly(['invoke', 'mails', '--event', 'queue', ...body], here())
       assert.equal((JSON.parse(stdout) as { batchItemFailures: object[] }).batchItemFailures.length, failures)
     }
+    // A message of the queue itself, by a client of SQS.
+    const { url, region, accessKey } = node.ready
+    const sqs = new SQSClient({ endpoint: url, region, credentials: { accessKeyId: accessKey.id, secretAccessKey: accessKey.secret } })
+    const QueueUrl = `${url}/000000000000/mails`
+    await sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: '{"to":"Grace"}' }))
+    const AttributeNames: QueueAttributeName[] = ['ApproximateNumberOfMessages', 'ApproximateNumberOfMessagesNotVisible']
+    for (const end = Date.now() + 60_000; ; await new Promise((resolve) => setTimeout(resolve, 100))) {
+      const { Attributes = {} } = await sqs.send(new GetQueueAttributesCommand({ QueueUrl, AttributeNames }))
+      const isDone = Object.values(Attributes).join() === '0,0'
+      if (isDone && (await readLogs(node, 'mails')).includes('a message for Grace')) break
+      assert.ok(Date.now() < end, 'the message is processed and gone')
+    }
+    sqs.destroy()
     // Again it changes nothing, and a schedule that is none is refused by its name.
     assert.match(mayfly(['deploy', nightly], here()).stdout, /Nothing changes/)
     const file = path.join(nightly, 'mayfly.json')

@@ -21,6 +21,8 @@ export interface ServerOfOthers {
   make(name: string): Promise<void>
   start(): Promise<void>
   stop(): Promise<void>
+  /** SIGKILL to its first process, which takes the others with it. */
+  kill(): Promise<void>
 }
 
 const running = new Set<ChildProcess>()
@@ -118,6 +120,12 @@ export async function startServerOfOthers(folder: string, more: readonly string[
       if (!server || server.exitCode !== null || server.signalCode !== null) return
       const ended = once(server, 'exit')
       server.kill('SIGINT') // fast: every connection is cut
+      await ended
+    },
+    kill: async () => {
+      if (!server) return
+      const ended = once(server, 'exit')
+      server.kill('SIGKILL')
       await ended
     },
   }

@@ -8,10 +8,18 @@ import {
   CreateQueueCommand,
   GetQueueAttributesCommand,
   GetQueueUrlCommand,
+  ReceiveMessageCommand,
   SendMessageBatchCommand,
   SetQueueAttributesCommand,
   SQSClient,
 } from '@aws-sdk/client-sqs'
+import {
+  CreateEventSourceMappingCommand,
+  DeleteEventSourceMappingCommand,
+  GetEventSourceMappingCommand,
+  LambdaClient,
+  UpdateEventSourceMappingCommand,
+} from '@aws-sdk/client-lambda'
 import { makeFolder, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 const ARN = 'arn:aws:sqs:us-east-1:000000000000:'
@@ -27,7 +35,7 @@ const until = async (what: () => Promise<boolean>) => {
   assert.fail('it did not come to that')
 }
 
-describe('the trigger queue', () => {
+describe('messages of queues', () => {
   let folder = ''
   let data = ''
   let dies = ''
@@ -138,6 +146,64 @@ describe('the trigger queue', () => {
     await watch('mails', { queue: { name: 'mails' } })
     await until(async () => (await depth('mails')) === 0)
     assert.ok((await bodies('mails')).includes('later'))
+  })
+
+  it('starts functions by event source mappings of the Lambda API, with filters, until they are disabled or deleted', async () => {
+    await deploy('mapped')
+    const { url, region, accessKey } = node.ready
+    const lambda = new LambdaClient({ endpoint: url, region, credentials: { accessKeyId: accessKey.id, secretAccessKey: accessKey.secret } })
+    const EventSourceArn = `${ARN}jobs`
+    const settings = {
+      BatchSize: 20,
+      MaximumBatchingWindowInSeconds: 1,
+      FunctionResponseTypes: ['ReportBatchItemFailures' as const],
+      ScalingConfig: { MaximumConcurrency: 2 },
+      FilterCriteria: { Filters: [{ Pattern: '{"body":[{"anything-but":"not this"}]}' }] },
+    }
+    const create = () => lambda.send(new CreateEventSourceMappingCommand({ FunctionName: 'mapped', EventSourceArn, ...settings }))
+    await assert.rejects(create(), { name: 'InvalidParameterValueException', message: /NonExistentQueue/ })
+    await sqs.send(new CreateQueueCommand({ QueueName: 'jobs' }))
+    await strict('jobs')
+    const { UUID } = await create()
+    const state = async () => {
+      const { State, LastProcessingResult } = await lambda.send(new GetEventSourceMappingCommand({ UUID }))
+      return [State, LastProcessingResult]
+    }
+    assert.deepEqual(await state(), ['Enabled', undefined])
+    const [given] = [await depth('dead')]
+    await send('jobs', 'one', 'not this', 'bad')
+    await until(async () => (await depth('jobs')) === 0 && (await depth('dead')) === given + 1)
+    assert.deepEqual(await bodies('mapped'), ['bad', 'bad', 'one'])
+    await lambda.send(new UpdateEventSourceMappingCommand({ UUID, Enabled: false, FunctionResponseTypes: [], FilterCriteria: {} }))
+    assert.deepEqual(await state(), ['Disabled', undefined])
+    // Who waits for messages by then has left.
+    await pause(2_500)
+    await send('jobs', 'two', 'bad')
+    await pause(1_500)
+    assert.equal(await depth('jobs'), 2)
+    await lambda.send(new UpdateEventSourceMappingCommand({ UUID, Enabled: true }))
+    // What it answers is of no account now.
+    await until(async () => (await depth('jobs')) === 0)
+    assert.deepEqual([await bodies('mapped'), await depth('dead')], [['bad', 'bad', 'bad', 'one', 'two'], given + 1])
+    await lambda.send(new DeleteEventSourceMappingCommand({ UUID }))
+    lambda.destroy()
+  })
+
+  it('holds the messages of a function that is paused, however often, and gives up none', async () => {
+    await call('POST', '/functions/other/pause')
+    await send('other', 'held')
+    await pause(3_000)
+    assert.deepEqual([await depth('other'), (await bodies('other')).includes('held')], [1, false])
+    const { Messages = [] } = await sqs.send(
+      new ReceiveMessageCommand({ QueueUrl: await urlOf('other'), VisibilityTimeout: 0, MessageSystemAttributeNames: ['ApproximateReceiveCount'] }),
+    )
+    assert.deepEqual(
+      Messages.map(({ Attributes }) => Attributes?.ApproximateReceiveCount),
+      ['1'],
+    )
+    await call('POST', '/functions/other/resume')
+    await until(async () => (await depth('other')) === 0)
+    assert.ok((await bodies('other')).includes('held'))
   })
 
   it('takes what is not done again after kill -9 at each moment', async () => {

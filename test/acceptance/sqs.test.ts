@@ -27,7 +27,7 @@ import {
   UntagQueueCommand,
 } from '@aws-sdk/client-sqs'
 import { AwsCli } from './awscli-fixture.ts'
-import { makeFolder, type Ready, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, type Ready, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 
 const BOTO = existsSync('/usr/lib/python3/dist-packages/boto3') && existsSync('/usr/bin/aws')
 const ARN = 'arn:aws:sqs:us-east-1:000000000000:'
@@ -195,6 +195,78 @@ const python = (program: string): Promise<string> =>
     const env = { ...environment(), URL: node.ready.url }
     execFile('/usr/bin/python3', ['-c', program], { timeout: 60_000, env }, (error, stdout, stderr) => (error ? reject(new Error(stderr)) : resolve(stdout)))
   })
+
+describe('queues by the command and the management API', () => {
+  const cli = (...args: string[]) => mayfly(['queues', ...args], { MAYFLY_URL: node.ready.url, MAYFLY_KEY: node.ready.project.secretKey })
+  const done = (...args: string[]) => {
+    const { code, stdout, stderr } = cli(...args)
+    assert.equal(code, 0, stderr)
+    return stdout
+  }
+  it('makes them, sends, shows, receives, brings back and removes', async () => {
+    done('create', 'own-dead')
+    assert.match(done('create', 'own', '--visibility', '1s', '--retention', '2d', '--dead-letter', 'own-dead', '--max-receives', '1'), /own is there/)
+    assert.match(done('create', 'own', '--visibility', '1s', '--retention', '2d', '--dead-letter', 'own-dead', '--max-receives', '1'), /so already/)
+    const url = (await sqs.send(new GetQueueUrlCommand({ QueueName: 'own' }))).QueueUrl as string
+    const { Attributes } = await sqs.send(new GetQueueAttributesCommand({ QueueUrl: url, AttributeNames: ['All'] }))
+    assert.deepEqual(
+      [Attributes?.VisibilityTimeout, Attributes?.MessageRetentionPeriod, JSON.parse(Attributes?.RedrivePolicy ?? '')],
+      ['1', '172800', { deadLetterTargetArn: `${ARN}own-dead`, maxReceiveCount: 1 }],
+    )
+    assert.match(done('send', 'own', '안녕 hello'), /^Sent as [0-9a-f-]{36}\./)
+    done('send', 'own', 'later', '--delay', '15m')
+    assert.match(done('show', 'own'), /1 waiting, 0 in flight, 1 delayed.*안녕 hello.*later/s)
+    // Received by somebody who never says that he is done, it is given up at the next look.
+    assert.equal((await receive(url, { VisibilityTimeout: 0 })).length, 1)
+    assert.match(done('receive', 'own'), /Nothing can be received from own/)
+    assert.match(done('ls'), /own +0 +0 +1 .*own-dead after 1\nown-dead +1 +0 +0 /s)
+    assert.match(done('redrive', 'own-dead'), /1 messages of own-dead go to where they came from/)
+    assert.equal(done('receive', 'own', '--wait', '20s').trim(), '안녕 hello')
+    assert.match(cli('rm', 'own').stderr, /the queue own has messages/)
+    assert.equal(cli('purge', 'own').code, 2)
+    done('purge', 'own', '--yes')
+    done('rm', 'own')
+    done('rm', 'own-dead', '--yes')
+    assert.match(cli('show', 'own').stderr, /no queue "own"/)
+    for (const args of [['send', 'own'], ['throw'], ['create'], ['create', 'own', '--visibility', 'x'], ['ls', '--yes']])
+      assert.equal(cli(...args).code, 2, args.join(' '))
+  })
+  it('refuses what is not right, and who may not', async () => {
+    const ask = async (method: string, at: string, body?: object, key = node.ready.project.secretKey, project = 'demo') =>
+      (
+        await fetch(`${node.ready.url}/api/v1/projects/${project}/queues${at}`, {
+          method,
+          headers: { authorization: `Bearer ${key}` },
+          ...(body ? { body: JSON.stringify(body) } : {}),
+        })
+      ).status
+    await create('strict', { MaximumMessageSize: '1024' })
+    for (const [status, method, at, body] of [
+      [400, 'PUT', '/strict', { visibilitySeconds: 43_201 }],
+      [400, 'PUT', '/strict', { deadLetter: { queue: 'strict', maxReceives: 3 } }],
+      [400, 'PUT', '/a%2Fb', {}],
+      [404, 'PUT', '/strict', { deadLetter: { queue: 'none', maxReceives: 3 } }],
+      [413, 'POST', '/strict/messages', { body: 'x'.repeat(1025) }],
+      [400, 'POST', '/strict/messages', { body: '\u0000' }],
+      [400, 'POST', '/strict/messages', { body: '' }],
+      [400, 'POST', '/strict/messages', { messages: Array.from({ length: 11 }, () => ({ body: 'x' })) }],
+      [400, 'POST', '/strict/done', { receipts: ['x'] }],
+      [400, 'POST', '/strict/redrive', {}],
+      [404, 'GET', '/none', undefined],
+      [400, 'GET', '/strict/messages?limit=0', undefined],
+    ] as const)
+      assert.equal(await ask(method, at, body), status, `${method} ${at} ${JSON.stringify(body)?.slice(0, 80)}`)
+    assert.equal(await ask('POST', '/strict/messages', { body: 'x' }), 202)
+    const kept = await fetch(`${node.ready.url}/api/v1/projects/demo/queues/strict`, {
+      method: 'DELETE',
+      headers: { authorization: `Bearer ${node.ready.project.secretKey}` },
+    })
+    assert.deepEqual([kept.status, ((await kept.json()) as { code: string }).code], [409, 'queue_not_empty'])
+    assert.equal(await ask('DELETE', '/strict?messages=drop'), 204)
+    assert.equal(await ask('GET', '', undefined, node.ready.project.publishableKey), 403)
+    assert.equal(await ask('GET', '', undefined, node.ready.project.secretKey, 'another'), 401)
+  })
+})
 
 describe('queues by the protocol before JSON', { skip: BOTO ? false : 'needs the packages awscli and python3-boto3' }, () => {
   it('serves boto3', async () => {

@@ -1,7 +1,8 @@
-// What Azure's bindings bring and take: blobs in and out.
+// What Azure's bindings bring and take: blobs in and out, messages out.
 import { Buffer } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
 import { HandlerError } from '../errors.mjs'
+import { isQueueName, messagesOf, sendMessages } from './azure-queues.mjs'
 
 const env = process.env
 export const kindOf = (binding) => binding.type.toLowerCase()
@@ -45,16 +46,29 @@ export async function inputsOf(metadata, trigger, triggerMetadata) {
   return inputs
 }
 
+/** The queue that an output names, of Azure's storage or its service bus; null for another output. */
+export function queueOf(binding) {
+  if (!['queue', 'servicebus'].includes(kindOf(binding)) || typeof binding.queueName !== 'string') return null
+  return settled(binding.queueName)
+}
+
 /** Writes what a function gave to its outputs. */
-export async function outputsOf(metadata, response, triggerMetadata) {
+export async function outputsOf(metadata, response, { triggerMetadata, trigger, traceId }) {
   const given = new Map(response.outputData.map(({ name, data }) => [name, data]))
   given.set('$return', response.returnValue)
   for (const [name, binding] of Object.entries(metadata.bindings)) {
     const data = given.get(name)
     if (binding.direction !== 'out' || kindOf(binding) === 'http' || data === undefined || data === null) continue
-    if (kindOf(binding) !== 'blob') throw notServed(metadata, 'output', binding)
-    await writeBlob(resolved(binding.path, triggerMetadata, null), data)
+    if (kindOf(binding) === 'blob') await writeBlob(resolved(binding.path, triggerMetadata, trigger), data)
+    else if (queueOf(binding) !== null)
+      await sendMessages(namedQueue(metadata, resolved(binding.queueName, triggerMetadata, trigger)), messagesOf(data), traceId)
+    else throw notServed(metadata, 'output', binding)
   }
+}
+
+function namedQueue({ name: by }, name) {
+  if (!isQueueName(name)) throw new Error(`the output of ${by} goes to the queue "${name}", which is no name of one here (1 to 80 letters, digits, - and _)`)
+  return name
 }
 
 function notServed(metadata, what, { type }) {

@@ -1,7 +1,8 @@
 // What an Azure app registers, told at a deploy.
-import { settled, triggerOf } from './azure-bindings.mjs'
+import { kindOf, queueOf, settled, triggerOf } from './azure-bindings.mjs'
 import { attemptsOf, notServedOf, timeoutOf } from './azure-host.mjs'
 import { routerOf } from './azure-http.mjs'
+import { isQueueName } from './azure-queues.mjs'
 
 const SERVED_IN = new Set(['blob'])
 const SERVED_OUT = new Set(['blob', 'http'])
@@ -18,11 +19,7 @@ export function describeFunctions(functions, host) {
   const described = functions.map(({ metadata: { name, bindings, retryOptions } }) => {
     const trigger = triggerOf({ bindings })
     const kind = trigger.type.toLowerCase()
-    for (const { type, direction } of Object.values(bindings)) {
-      const served = direction === 'out' ? SERVED_OUT : SERVED_IN
-      if (type !== trigger.type && !served.has(type.toLowerCase()))
-        warnings.push(`${name}: the ${direction === 'out' ? 'output' : 'input'} "${type}" is not served: calls that use it fail.`)
-    }
+    for (const binding of Object.values(bindings)) if (binding.type !== trigger.type) warnings.push(...ofBinding(name, binding))
     if (!KNOWN.has(kind)) warnings.push(`${name}: the trigger "${trigger.type}" is not served; \`mayfly invoke\` starts it with an event as it is.`)
     if (kind === 'httptrigger') warnings.push(...ofHttp(name, trigger, retryOptions))
     const details = {}
@@ -34,6 +31,21 @@ export function describeFunctions(functions, host) {
     return { name, trigger: trigger.type, details: { ...details, timeoutSeconds, ...tries } }
   })
   return { functions: described, warnings }
+}
+
+function ofBinding(name, binding) {
+  const { type, direction, topicName } = binding
+  const queue = direction === 'out' ? queueOf(binding) : null
+  if (queue !== null) {
+    // What a call has to fill in is seen then.
+    if (/[{}%]/.test(queue) || isQueueName(queue)) return []
+    return [
+      `${name}: the output "${type}" goes to the queue "${queue}", which is no name of one here (1 to 80 letters, digits, - and _): calls that use it fail.`,
+    ]
+  }
+  if ((direction === 'out' ? SERVED_OUT : SERVED_IN).has(kindOf(binding))) return []
+  const which = typeof topicName === 'string' ? ` to the topic "${topicName}"` : ''
+  return [`${name}: the ${direction === 'out' ? 'output' : 'input'} "${type}"${which} is not served: calls that use it fail.`]
 }
 
 function ofHttp(name, { authLevel }, retryOptions) {

@@ -2,6 +2,7 @@
 import { Buffer } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
 import { kindOf, readBlob, settled, triggerOf } from './azure-bindings.mjs'
+import { contentOf } from './azure-queues.mjs'
 
 const env = process.env
 const json = (value) => ({ json: JSON.stringify(value ?? null) })
@@ -25,7 +26,7 @@ export async function startsOf(metadata, event) {
     case 'eventhubtrigger':
       return batched(
         trigger,
-        messagesOf(event, records).map(({ text }) => ({ data: { string: text }, beside: {} })),
+        messagesOf(event, records).map(({ data }) => ({ data, beside: {} })),
         'many',
       )
     case 'eventgridtrigger':
@@ -44,30 +45,40 @@ const timerAt = (time = nowText()) => ({ IsPastDue: false, Schedule: { AdjustFor
 /** Of a queue, a topic or a stream; whatever else an event is, is itself the message. */
 function messagesOf(event, records) {
   const now = nowText()
-  if (records === null) return [{ text: asText(event), id: randomUUID(), count: 1, receipt: '', at: now }]
+  if (records === null) return [{ data: { string: asText(event) }, id: randomUUID(), count: 1, receipt: '', at: now }]
   return records.map((record) => {
     const { messageId, body, attributes, receiptHandle, Sns: sns, kinesis } = record
-    if (kinesis) return { text: Buffer.from(kinesis.data, 'base64').toString('utf8') }
-    const text = asText(sns ? sns.Message : (body ?? record))
+    if (kinesis) return { data: { string: Buffer.from(kinesis.data, 'base64').toString('utf8') } }
+    const data = typeof body === 'string' ? contentOf(record) : { string: asText(sns ? sns.Message : (body ?? record)) }
     const sent = Number(attributes?.SentTimestamp)
     const at = sns?.Timestamp ?? (Number.isFinite(sent) ? new Date(sent).toISOString() : now)
     const id = sns?.MessageId ?? messageId ?? randomUUID()
-    return { text, id, count: Number(attributes?.ApproximateReceiveCount ?? 1), receipt: receiptHandle ?? '', at }
+    return { data, id, count: Number(attributes?.ApproximateReceiveCount ?? 1), receipt: receiptHandle ?? '', at }
   })
 }
 
-const ofQueue = ({ text, id, count, receipt, at }) => {
+const stringOf = ({ string, bytes }) => string ?? bytes.toString()
+
+const ofQueue = ({ data, id, count, receipt, at }) => {
   const now = nowText()
-  const beside = { DequeueCount: count, Id: id, InsertionTime: at, NextVisibleTime: now, ExpirationTime: now, PopReceipt: receipt, QueueTrigger: text }
-  return { data: { string: text }, beside: texts(beside) }
+  const beside = {
+    DequeueCount: count,
+    Id: id,
+    InsertionTime: at,
+    NextVisibleTime: now,
+    ExpirationTime: now,
+    PopReceipt: receipt,
+    QueueTrigger: stringOf(data),
+  }
+  return { data, beside: texts(beside), count }
 }
 
-const ofBus = ({ text, id, count, at }) => ({ data: { string: text }, beside: texts({ MessageId: id, DeliveryCount: count, EnqueuedTimeUtc: at }) })
+const ofBus = ({ data, id, count, at }) => ({ data, beside: texts({ MessageId: id, DeliveryCount: count, EnqueuedTimeUtc: at }), count })
 
 /** Where a trigger takes many at once they are one invocation. */
 function batched({ cardinality }, messages, otherwise) {
   if ((cardinality ?? otherwise).toLowerCase() !== 'many') return messages
-  return [{ data: { collectionString: { string: messages.map(({ data }) => data.string) } }, beside: messages[0].beside }]
+  return [{ data: { collectionString: { string: messages.map(({ data }) => stringOf(data)) } }, beside: messages[0].beside, count: messages[0].count }]
 }
 
 /** A row that changed; of one that went, what it was. */

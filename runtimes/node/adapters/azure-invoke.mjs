@@ -39,7 +39,7 @@ export async function invoke({ metadata, callback }, { id, traceId, failures, la
   const answer = answered !== null && writesNothing(metadata) ? answered(after.result) : null
   if (answer !== null) return { answer }
   const response = await model.getResponse(context, after.result)
-  await outputsOf(metadata, response, triggerMetadata)
+  await outputsOf(metadata, response, { triggerMetadata, trigger, traceId })
   return { returned: response.returnValue }
 }
 

@@ -3,13 +3,14 @@
 import { Buffer } from 'node:buffer'
 import fs from 'node:fs'
 import path from 'node:path'
-import { HandlerError, inOwnLines } from '../errors.mjs'
+import { HandlerError, inOwnLines, ownWords } from '../errors.mjs'
 import { kindOf, triggerOf } from './azure-bindings.mjs'
 import { core, offerCore } from './azure-core.mjs'
 import { describeFunctions } from './azure-describe.mjs'
 import { doorOf } from './azure-door.mjs'
 import { startsOf } from './azure-events.mjs'
 import { isOn, readJson } from './azure-host.mjs'
+import { givesUp } from './azure-poison.mjs'
 import { invoke } from './azure-invoke.mjs'
 
 /** The handler of the sandbox that answers HTTP; no function is named so, as names have no dot. */
@@ -30,6 +31,7 @@ export async function loadAzure(root, handler, moduleAt) {
   if (env._MAYFLY_DESCRIBE) return { kind: 'fetch', run: () => Response.json(describeFunctions(functions, host)) }
   const end = core.hooks.appTerminate.length > 0 ? { shutdownMs: END_MS, end: core.end } : {}
   const one = functions.find(({ metadata }) => metadata.name === handler)
+  const start = starter(host)
   if (handler === DOOR || (handler === FORMER_DOOR && !isStartedByEvents(one))) return { kind: 'fetch', run: await doorOf(functions, host, start), ...end }
   if (!one) throw new HandlerError('Runtime.HandlerNotFound', `the app registers no function '${handler}'`)
   const run = async (request, _env, context) => {
@@ -58,13 +60,20 @@ const nothingIn = (root) =>
     : 'the app registers no function'
 
 /** Starts a function by an event, which may be several messages: then one after the other. */
-async function start(one, event, context, traceId) {
-  const call = { id: context.awsRequestId, traceId, failures: context.failures ?? 0, lastError: context.lastError ?? null }
+const starter = (host) => async (one, event, context, traceId) => {
+  const { failures = 0, lastError = null } = context
   let returned
   try {
-    for (const { data, beside } of await startsOf(one.metadata, event)) returned = (await invoke(one, call, data, beside)).returned
+    for (const { data, beside, count = 1 } of await startsOf(one.metadata, event)) {
+      const call = { id: context.awsRequestId, traceId, failures: Math.max(failures, count - 1), lastError }
+      returned = (await invoke(one, call, data, beside)).returned
+    }
   } catch (error) {
-    throw inOwnLines(error)
+    const gaveUp = await givesUp(one.metadata, host, event)
+    if (gaveUp === null) throw inOwnLines(error)
+    console.error(ownWords(error))
+    console.error(gaveUp)
+    return new Response(null, { status: 204 })
   }
   const value = returned?.string ?? returned?.json ?? (returned?.bytes ? Buffer.from(returned.bytes).toString('base64') : undefined)
   return value === undefined

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,10 @@ import { after, before, describe, it, mock } from 'node:test'
 import { makeEvent } from '../../../client/events.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..', '..', '..')
+interface SentMessage {
+  readonly MessageBody: string
+  readonly MessageAttributes: Record<string, object>
+}
 interface Loaded {
   readonly run: (request: Request, environment: object, context: object) => Promise<Response>
 }
@@ -34,6 +38,22 @@ describe('an app of Azure', () => {
     ['prices/latest.txt', '7'],
   ])
   const lines: string[] = []
+  const queues = new Map<string, SentMessage[]>()
+  /** As the node's queues do; whether a signature holds is seen where there is a node. */
+  const answerQueues = async (request: IncomingMessage, text: string) => {
+    assert.match(request.headers.authorization ?? '', /^AWS4-HMAC-SHA256 Credential=id\/\d{8}\/us-east-1\/sqs\/aws4_request, .*Signature=[0-9a-f]{64}$/)
+    const input = JSON.parse(text) as { QueueName?: string; QueueUrl?: string; Entries: (SentMessage & { Id: string })[] }
+    if (request.headers['x-amz-target'] === 'AmazonSQS.CreateQueue') {
+      queues.set(input.QueueName ?? '', [])
+      return { status: 200, body: {} }
+    }
+    const queue = queues.get(input.QueueUrl?.split('/').at(-1) ?? '')
+    if (!queue) return { status: 400, body: { __type: 'com.amazonaws.sqs#QueueDoesNotExist', message: 'none' } }
+    assert.ok(input.Entries.length <= 10 && text.length <= 1 << 20)
+    const isBad = input.Entries.some(({ MessageBody }) => MessageBody === 'refused')
+    if (!isBad) queue.push(...input.Entries)
+    return { status: 200, body: isBad ? { Failed: [{ Id: '0', Message: 'no such words' }] } : { Successful: [] } }
+  }
   before(async () => {
     for (const how of ['log', 'info', 'error', 'warn'] as const) mock.method(console, how, (...parts: unknown[]) => void lines.push(parts.join(' ')))
     folder = mkdtempSync(path.join(tmpdir(), 'mayfly-azure-'))
@@ -41,10 +61,14 @@ describe('an app of Azure', () => {
     symlinkSync(path.join(ROOT, 'node_modules'), path.join(folder, 'node_modules'))
     storage = createServer(async (request, response) => {
       const at = decodeURIComponent(request.url ?? '').replace('/storage/v1/object/', '')
-      if (request.headers.authorization !== 'Bearer k') return void response.writeHead(401).end()
+      if (!request.headers['x-amz-target'] && request.headers.authorization !== 'Bearer k') return void response.writeHead(401).end()
       if (request.method === 'GET') return void response.writeHead(blobs.has(at) ? 200 : 404).end(blobs.get(at))
       let text = ''
       for await (const chunk of request) text += chunk
+      if (request.headers['x-amz-target']) {
+        const { status, body } = await answerQueues(request, text)
+        return void response.writeHead(status).end(JSON.stringify(body))
+      }
       blobs.set(at, text)
       response.end('{}')
     })
@@ -52,6 +76,11 @@ describe('an app of Azure', () => {
     Object.assign(process.env, {
       MAYFLY_URL: `http://127.0.0.1:${(storage.address() as AddressInfo).port}`,
       MAYFLY_KEY: 'k',
+      BUS_QUEUE: 'bus',
+      AWS_ENDPOINT_URL: `http://127.0.0.1:${(storage.address() as AddressInfo).port}`,
+      AWS_REGION: 'us-east-1',
+      AWS_ACCESS_KEY_ID: 'id',
+      AWS_SECRET_ACCESS_KEY: 'secret',
       AZURE_FUNCTION_KEY: 'f',
       AZURE_MASTER_KEY: 'm',
     })
@@ -97,7 +126,7 @@ describe('an app of Azure', () => {
 
   it('says what it registers, and what of it is not served', async () => {
     const { functions, warnings } = await describeApp()
-    assert.equal(functions.length, 21)
+    assert.equal(functions.length, 23)
     assert.deepEqual(
       functions.filter(({ trigger }) => trigger !== 'httpTrigger').map(({ name, trigger }) => [name, trigger]),
       [
@@ -108,6 +137,7 @@ describe('an app of Azure', () => {
         ['onGrid', 'eventGridTrigger'],
         ['onRows', 'cosmosDBTrigger'],
         ['forwards', 'queueTrigger'],
+        ['tells', 'serviceBusTrigger'],
         ['flaky', 'timerTrigger'],
         ['onMany', 'serviceBusTrigger'],
         ['again', 'blobTrigger'],
@@ -123,7 +153,8 @@ describe('an app of Azure', () => {
     })
     assert.deepEqual(warnings, [
       'host.json: "extensions.http.hsts" is not served.',
-      'forwards: the output "queue" is not served: calls that use it fail.',
+      'tells: the output "serviceBus" to the topic "news" is not served: calls that use it fail.',
+      'tells: the output "queue" goes to the queue "no.name", which is no name of one here (1 to 80 letters, digits, - and _): calls that use it fail.',
       'flaky: schedule names the setting NIGHTLY, which is not there; put it under "environment" of mayfly.json.',
     ])
   })
@@ -241,8 +272,79 @@ describe('an app of Azure', () => {
     )
     assert.equal(await (await start('onGrid', makeEvent('bus', { source: 'shop' }, PLACE))).text(), 'grid: shop')
     assert.equal((await start('nightly', makeEvent('schedule', {}, PLACE))).status, 204)
-    await assert.rejects(start('forwards', 'x'), /the output 'queue' of forwards is not served/)
     await assert.rejects(load('nowhere'), /registers no function 'nowhere'/)
+  })
+
+  it('writes messages to queues: of a list each is one, whatever it holds', async () => {
+    const bodies = () => [...queues].map(([name, messages]) => [name, messages.splice(0).map(({ MessageBody }) => MessageBody)])
+    const cases: [unknown, string[]][] = [
+      ['x', ['x']],
+      [{ a: 1 }, ['{"a":1}']],
+      [7, ['7']],
+      [
+        [1, 'two', { three: 3 }, null],
+        ['1', 'two', '{"three":3}'],
+      ],
+      ['a [list] of words', ['a [list] of words']],
+      [Array.from({ length: 12 }, (_, n) => n), Array.from({ length: 12 }, (_, n) => String(n))],
+      [Array.from({ length: 3 }, (_, n) => `${n}${'x'.repeat(500_000)}`), Array.from({ length: 3 }, (_, n) => `${n}${'x'.repeat(500_000)}`)],
+    ]
+    for (const [message, sent] of cases) {
+      await start('forwards', message)
+      assert.deepEqual(bodies(), [['orders', sent]])
+    }
+    await start('forwards', null)
+    assert.deepEqual(bodies(), [['orders', []]])
+    // What no message can hold there is packed, and the trigger gets it as it was.
+    await start('forwards', 'a\u0000b')
+    const [
+      {
+        MessageBody: body,
+        MessageAttributes: { ContentEncoding },
+      } = {} as never,
+    ] = queues.get('orders') as [SentMessage]
+    assert.deepEqual([body, ContentEncoding], [Buffer.from('a\u0000b').toString('base64'), { DataType: 'String', StringValue: 'base64' }])
+    queues.delete('orders')
+    const record = { messageId: '1', eventSource: 'aws:sqs', body, messageAttributes: { ContentEncoding: { stringValue: 'base64', dataType: 'String' } } }
+    assert.equal(await (await start('onNews', { Records: [record] })).text(), 'news: a\u0000b')
+    // By name, of a function that answers HTTP too, to a queue that the address names.
+    const app = await load('app.http')
+    assert.equal(await (await get(app, '/api/orders/eu', { method: 'POST', body: '[{"id":1},{"id":2}]' })).text(), '2 orders')
+    assert.deepEqual(bodies(), [
+      ['orders-eu', ['{"id":1}', '{"id":2}']],
+      ['bus', ['ordered']],
+    ])
+    assert.equal((await get(app, '/api/orders/no.name', { method: 'POST', body: '[1]' })).status, 500)
+    assert.ok(lines.some((line) => /queue "orders-no\.name", which is no name of one here/.test(line)))
+    await assert.rejects(start('tells', 'topic'), /the output 'serviceBus' of tells is not served/)
+    await assert.rejects(start('forwards', 'refused'), /the queue orders did not take a message: no such words/)
+    delete process.env.AWS_ACCESS_KEY_ID
+    await assert.rejects(start('forwards', 'x'), /a function without a role has no queues/)
+    process.env.AWS_ACCESS_KEY_ID = 'id'
+  })
+
+  it('keeps messages that fail as often as Azure lets them in a queue beside', async () => {
+    queues.clear()
+    const order = (count: number) => ({
+      Records: [
+        {
+          messageId: '1',
+          body: '{"id":"bad"}',
+          attributes: { ApproximateReceiveCount: String(count) },
+          eventSource: 'aws:sqs',
+          eventSourceARN: 'arn:aws:sqs:r:0:orders',
+        },
+      ],
+    })
+    await assert.rejects(start('onOrder', order(2)), /no such order/)
+    assert.equal(queues.size, 0)
+    assert.equal((await start('onOrder', order(3))).status, 204)
+    assert.deepEqual(
+      [...queues].map(([name, sent]) => [name, sent.map(({ MessageBody }) => MessageBody)]),
+      [['orders-poison', ['{"id":"bad"}']]],
+    )
+    assert.match(lines.at(-2) ?? '', /no such order/)
+    assert.match(lines.at(-1) ?? '', /onOrder: given up after 3 tries; the message lies in the queue orders-poison/)
   })
 
   it('is administered by who has the master key, and nobody else', async () => {

@@ -18,6 +18,7 @@ import {
   savePolicy,
   saveRevision,
   saveRuntimeManagement,
+  selectActiveSources,
   selectCodeUsage,
   selectEventInvokes,
   selectEventSource,
@@ -30,7 +31,17 @@ import {
   selectRuntimeManagement,
   type SourceFilter,
 } from './store.ts'
-import type { EventInvoke, EventSource, PolicyDocument, PolicyStatement, RecursiveLoop, Remembered, RuntimeManagement, StoredEventInvoke } from './types.ts'
+import type {
+  ActiveSource,
+  EventInvoke,
+  EventSource,
+  PolicyDocument,
+  PolicyStatement,
+  RecursiveLoop,
+  Remembered,
+  RuntimeManagement,
+  StoredEventInvoke,
+} from './types.ts'
 
 export interface FunctionSettingsDeps {
   readonly control: Database
@@ -163,6 +174,11 @@ export class FunctionSettings {
   /** In the order of ids. */
   async eventSources(project: ProjectRef, filter: SourceFilter, after: string | null, limit: number): Promise<EventSource[]> {
     return await selectEventSources(this.#deps.control.sql, project, filter, after, limit)
+  }
+
+  /** Those of all projects to sources of a service that are to be read now. */
+  async activeSources(service: string): Promise<ActiveSource[]> {
+    return await selectActiveSources(this.#deps.control.sql, service)
   }
 
   async eventSource(project: ProjectRef, id: string): Promise<EventSource | null> {

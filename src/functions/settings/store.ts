@@ -1,6 +1,6 @@
 import type { Sql, Tx } from '../../backends/database/database.ts'
 import type { ProjectRef } from '../../core/project.ts'
-import type { EventInvoke, EventSource, RecursiveLoop, RuntimeManagement, StoredEventInvoke } from './types.ts'
+import type { ActiveSource, EventInvoke, EventSource, RecursiveLoop, RuntimeManagement, StoredEventInvoke } from './types.ts'
 
 type Query = Sql | Tx
 
@@ -124,6 +124,13 @@ export const selectEventSource = async (sql: Query, project: ProjectRef, id: str
         from mayfly.event_source_mapping mapping join mayfly.project on project.id = mapping.project_id
        where project.ref = ${project} and mapping.id = ${id}`
   )[0] ?? null
+
+/** The mappings of all projects to sources of a service that are to be read: their functions are there. */
+export const selectActiveSources = (sql: Query, service: string) => sql<ActiveSource>`
+  select mapping.id, project.ref as project, function.id as "functionId", function_name as "functionName", qualifier, source_arn as "sourceArn", mapping.settings
+    from mayfly.event_source_mapping mapping join mayfly.project on project.id = mapping.project_id
+    join mayfly.function on function.project_id = mapping.project_id and function.name = function_name
+   where mapping.enabled and project.state = 'active' and split_part(source_arn, ':', 3) = ${service}`
 
 export const countEventSources = async (tx: Tx, projectId: string): Promise<number> =>
   Number((await tx<{ n: string }>`select count(*) as n from mayfly.event_source_mapping where project_id = ${projectId}`)[0]?.n ?? 0)

@@ -1,3 +1,5 @@
+import type { ProjectRef } from '../../core/project.ts'
+
 /** One statement of a policy, as AddPermission makes it; a document that was put whole may hold more. */
 export interface PolicyStatement {
   readonly Sid?: string
@@ -43,6 +45,13 @@ export interface EventSource {
   readonly settings: Readonly<Record<string, unknown>>
   readonly tags: Readonly<Record<string, string>>
   readonly modifiedAt: Date
+}
+
+/** A mapping whose source is to be read for a function that is there. */
+export interface ActiveSource extends Pick<EventSource, 'id' | 'functionName' | 'qualifier' | 'settings'> {
+  readonly project: ProjectRef
+  readonly functionId: string
+  readonly sourceArn: string
 }
 
 /** What is remembered of a function: all that is asked for on the path of a call. */

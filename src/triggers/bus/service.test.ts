@@ -29,6 +29,7 @@ describe('a bus', () => {
     new EventBus({
       control: place.databases.control,
       queue: place.queue,
+      loopers: async () => new Set(),
       newId: () => uuidv7(systemClock.now()),
       region: 'us-east-1',
       crash: noCrash,
@@ -152,6 +153,20 @@ describe('a bus', () => {
     assert.deepEqual(
       (await send(event({ id: 'a' }))).map(({ seen }) => seen),
       [false],
+    )
+  })
+  it('gives up what stands behind LIMITS.callDepth functions, but where they may loop', async () => {
+    await watch('f', { name: 'default' })
+    await watch('spins', { name: 'default' })
+    const bus = open({ loopers: async () => new Set(['spins']) })
+    const at = async (depth: number) => (await bus.send(place.project, 'default', [event()], depth)).map(({ started }) => started)
+    assert.deepEqual(await at(LIMITS.callDepth.value - 1), [2])
+    assert.deepEqual(await at(LIMITS.callDepth.value), [1])
+    assert.deepEqual(await names(), ['f', 'spins', 'spins'])
+    const letters = await place.databases.control.sql<{ name: string; reason: string }>`select function_name as name, reason from mayfly.dead_letter`
+    assert.deepEqual(
+      letters.map(({ name, reason }) => [name, reason]),
+      [['f', 'recursion']],
     )
   })
   it('refuses an event that is larger than an entry may be, and more than LIMITS.busFanOut together', async () => {

@@ -3,11 +3,12 @@ import type { Database } from '../../backends/database/database.ts'
 import type { Crash } from '../../core/crash.ts'
 import { MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
-import type { Project } from '../../core/project.ts'
-import type { Entered, NewEntry, Queue } from '../../invoke/index.ts'
+import type { Project, ProjectRef } from '../../core/project.ts'
+import type { Entered, NewEntry, Queue, StillBorn } from '../../invoke/index.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { eventPattern } from '../../lib/event-pattern.ts'
 import { Turns } from '../../lib/turns.ts'
+import { isTooDeep, NOBODY, tooDeep } from '../too-deep.ts'
 import { type BusTrigger, selectBusTriggers, takeEventKeys } from './store.ts'
 
 const TURN_MS = 5
@@ -16,6 +17,8 @@ const ACCOUNT = '000000000000'
 export interface EventBusDeps {
   readonly control: Database
   readonly queue: Pick<Queue, 'enqueueIn' | 'maxPayloadBytes'>
+  /** The functions of a project that may go on where others are taken for a loop. */
+  readonly loopers: (project: ProjectRef) => Promise<ReadonlySet<string>>
   readonly newId: () => string
   readonly region: string
   readonly crash: Crash
@@ -61,21 +64,31 @@ export class EventBus {
 
   /**
    * Resolves when all of them are on disk: then each runs at least once, or becomes a dead letter, in each function that waits for it.
-   * @param depth  how many functions stand before whoever sends them
+   * @param depth  how many functions stand before whoever sends them; too many, and it is a dead letter where it would start one
    * @throws MayflyError payload_too_large, queue_full, storage_full; then none of them is taken
    */
   async send(project: Project, bus: string, events: readonly SentEvent[], depth: number): Promise<TakenEvent[]> {
     const { control, queue, crash } = this.#deps
     const coming = await this.#match(project, bus, events)
+    const loopers = isTooDeep(depth) ? await this.#deps.loopers(project.ref) : NOBODY
+    const isGivenUp = ({ functionName }: BusTrigger) => isTooDeep(depth) && !loopers.has(functionName)
     let entered: Entered | null = null
     const taken = await control.transaction(async (tx) => {
       const keys = new Set(coming.flatMap(({ key }) => key ?? []))
       const free = keys.size === 0 ? keys : await takeEventKeys(tx, project.id, [...keys], LIMITS.busEventWindow.value)
       const fresh = new Set(coming.filter(({ key }) => key === null || free.delete(key)))
-      const entries = [...fresh].flatMap((one) => one.waiting.map((trigger) => this.#entry(project, trigger, one.payload, depth)))
-      entered = await queue.enqueueIn(tx, entries)
+      const entries: NewEntry[] = []
+      const letters: StillBorn[] = []
+      for (const { waiting, payload } of fresh)
+        for (const trigger of waiting) {
+          const entry = this.#entry(project, trigger, payload, depth)
+          if (isGivenUp(trigger)) letters.push({ ...entry, ...tooDeep(depth) })
+          else entries.push(entry)
+        }
+      entered = await queue.enqueueIn(tx, entries, letters)
       crash('beforePublishCommit')
-      return coming.map((one) => ({ id: one.id, started: fresh.has(one) ? one.waiting.length : 0, seen: !fresh.has(one) }))
+      const started = (one: Coming) => (fresh.has(one) ? one.waiting.filter((trigger) => !isGivenUp(trigger)).length : 0)
+      return coming.map((one) => ({ id: one.id, started: started(one), seen: !fresh.has(one) }))
     })
     ;(entered as Entered | null)?.committed()
     crash('afterPublishCommit')

@@ -1,4 +1,7 @@
 import type { ProjectRef } from '../../core/project.ts'
+import { eventPattern, patternFault } from '../../lib/event-pattern.ts'
+import { nameOfArn } from '../../queues/index.ts'
+import type { QueueMapping } from '../event-source.ts'
 import type { TriggerConsumerRow } from './store.ts'
 
 /** A function that takes the messages of a queue, and how. */
@@ -6,6 +9,7 @@ export interface Consumer {
   readonly id: string
   readonly project: ProjectRef
   readonly queueName: string
+  readonly functionId: string
   readonly functionName: string
   readonly qualifier: string | null
   readonly batchSize: number
@@ -14,6 +18,8 @@ export interface Consumer {
   readonly parallelism: number
   /** Whether its answer may say which messages of a batch failed. */
   readonly reportsFailures: boolean
+  /** Patterns, one of which a record has to be of; without any all are taken. What is of none is done without a run. */
+  readonly filters: readonly Readonly<Record<string, unknown>>[]
 }
 
 /** As AWS begins with. */
@@ -23,9 +29,69 @@ interface QueueDefinition {
   readonly queue: { readonly name: string; readonly batchSize: number; readonly windowSeconds?: number; readonly parallelism?: number }
 }
 
-export function consumerOfTrigger({ id, project, functionName, definition }: TriggerConsumerRow): Consumer {
+export function consumerOfTrigger({ definition, ...row }: TriggerConsumerRow): Consumer {
   const { name, batchSize, windowSeconds = 0, parallelism = PARALLELISM } = (definition as QueueDefinition).queue
-  return { id, project, queueName: name, functionName, qualifier: null, batchSize, windowSeconds, parallelism, reportsFailures: true }
+  return { ...row, queueName: name, qualifier: null, batchSize, windowSeconds, parallelism, reportsFailures: true, filters: [] }
+}
+
+interface MappingSettings {
+  readonly BatchSize?: number
+  readonly MaximumBatchingWindowInSeconds?: number
+  readonly FilterCriteria?: { readonly Filters?: readonly { readonly Pattern?: string }[] }
+  readonly FunctionResponseTypes?: readonly string[]
+  readonly ScalingConfig?: { readonly MaximumConcurrency?: number }
+}
+
+/** Null when it is of no queue that is served, or has filters from before they were checked. */
+export function consumerOfMapping({ id, project, functionId, functionName, qualifier, sourceArn, settings }: QueueMapping): Consumer | null {
+  const queueName = nameOfArn(sourceArn)
+  if (queueName === null) return null
+  const { BatchSize = 10, MaximumBatchingWindowInSeconds = 0, FilterCriteria, FunctionResponseTypes = [], ScalingConfig } = settings as MappingSettings
+  const filters = (FilterCriteria?.Filters ?? []).map(({ Pattern = '{}' }) => jsonOf(Pattern))
+  if (!filters.every((one): one is Json => patternFault(one) === null)) return null
+  return {
+    ...{ id, project, queueName, functionId, functionName, qualifier },
+    batchSize: BatchSize,
+    windowSeconds: MaximumBatchingWindowInSeconds,
+    parallelism: ScalingConfig?.MaximumConcurrency ?? PARALLELISM,
+    reportsFailures: FunctionResponseTypes.includes('ReportBatchItemFailures'),
+    filters,
+  }
+}
+
+type Json = Readonly<Record<string, unknown>>
+
+/** Tells of each record whether one of the filters is of it. @throws PatternError */
+export function filterOf(filters: Consumer['filters']): (record: Json) => boolean {
+  if (filters.length === 0) return () => true
+  const tests = filters.map((filter): ((record: Json) => boolean) => {
+    const matches = eventPattern(filter)
+    // A pattern looks into a body that is JSON, or at a body that is a text: the other is not of it.
+    const asksInto = isObject(filter.body)
+    return (record) => {
+      const inner = innerOf(record.body)
+      if (filter.body === undefined) return matches(record)
+      if (asksInto) return inner !== null && matches({ ...record, body: inner })
+      return inner === null && matches(record)
+    }
+  })
+  return (record) => tests.some((test) => test(record))
+}
+
+const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** What is no JSON is undefined. */
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function innerOf(body: unknown): object | null {
+  const value = jsonOf(String(body))
+  return typeof value === 'object' ? value : null
 }
 
 /**

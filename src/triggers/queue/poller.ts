@@ -5,7 +5,7 @@ import { eventContent, eventReply } from '../../invoke/index.ts'
 import { within } from '../../lib/within.ts'
 import { lambdaRecord, type Message, QUEUE_DEFAULTS, type QueueInfo } from '../../queues/index.ts'
 import type { SourceHost } from '../event-source.ts'
-import { type Consumer, failuresOf } from './consumer.ts'
+import { type Consumer, failuresOf, filterOf } from './consumer.ts'
 
 const RECEIVED_AT_ONCE = 10
 const WAIT_MS = 20_000
@@ -42,10 +42,18 @@ class Batch implements Disposable {
     void this.#renew()
   }
 
-  add(message: Message): void {
-    const record = JSON.stringify(lambdaRecord(message, this.queue.name, this.#host.region))
-    this.held.set(message.id, { message, record })
-    this.bytes += Buffer.byteLength(record) + 1
+  /** What is not of the filters of the consumer is done. */
+  async add(messages: readonly Message[], wants: (record: Readonly<Record<string, unknown>>) => boolean): Promise<void> {
+    const unwanted: Held[] = []
+    for (const message of messages) {
+      const shown = lambdaRecord(message, this.queue.name, this.#host.region)
+      const one = { message, record: JSON.stringify(shown) }
+      if (wants(shown)) {
+        this.held.set(message.id, one)
+        this.bytes += Buffer.byteLength(one.record) + 1
+      } else unwanted.push(one)
+    }
+    await Promise.all(unwanted.map((one) => this.done(one)))
   }
 
   /** Parts that an event can hold each. */
@@ -69,18 +77,24 @@ class Batch implements Disposable {
     await this.#host.queues.done(this.queue, message.receipt)
   }
 
-  /** Seen again when its queue says so, or at once. */
-  async giveBack({ message }: Held, when: 'later' | 'now'): Promise<void> {
+  /** It failed: seen again when its queue says so. */
+  async failed({ message }: Held): Promise<void> {
     this.held.delete(message.id)
     // As it is by now: a poll is long.
     const { settings } = this.#host.queues.find(this.queue.project as ProjectRef, this.queue.name) ?? this.queue
     const own = settings.visibilitySeconds ?? QUEUE_DEFAULTS.visibilitySeconds
-    if (when === 'later' && own === this.hiddenSeconds) return
-    await this.#hide(message, when === 'now' ? 0 : own)
+    if (own !== this.hiddenSeconds) await this.#hide(message, own)
   }
 
+  /** What did not run is seen again at once, and does not count as received: it comes no nearer to the dead-letter queue. */
   async giveAllBack(): Promise<void> {
-    await Promise.all([...this.held.values()].map((one) => this.giveBack(one, 'now')))
+    const all = [...this.held.values()].map(({ message }) => message)
+    this.held.clear()
+    if (all.length > 0)
+      await this.#host.queues.giveBack(
+        this.queue,
+        all.map(({ receipt }) => receipt),
+      )
   }
 
   [Symbol.dispose](): void {
@@ -110,6 +124,7 @@ class Batch implements Disposable {
 export class Poller implements AsyncDisposable {
   readonly #host: SourceHost
   readonly #consumer: Consumer
+  readonly #wants: (record: Readonly<Record<string, unknown>>) => boolean
   readonly #stop = new AbortController()
   readonly #end = new AbortController()
   readonly #running = new Set<Promise<void>>()
@@ -118,6 +133,7 @@ export class Poller implements AsyncDisposable {
   constructor(host: SourceHost, consumer: Consumer) {
     this.#host = host
     this.#consumer = consumer
+    this.#wants = filterOf(consumer.filters)
     this.#loop = this.#poll()
   }
 
@@ -182,29 +198,41 @@ export class Poller implements AsyncDisposable {
     const until = clock.monotonic() + windowSeconds * 1000
     const batch = new Batch(this.#host, queue, visibilitySeconds)
     try {
-      for (const message of first) batch.add(message)
+      await batch.add(first, this.#wants)
       while (batch.held.size < batchSize && batch.bytes < LIMITS.invocationBody.value && !signal.aborted) {
         const left = until - clock.monotonic()
         if (left <= 0) break
-        for (const message of await take(batchSize - batch.held.size, left)) batch.add(message)
+        await batch.add(await take(batchSize - batch.held.size, left), this.#wants)
       }
     } catch (error) {
       await batch.giveAllBack()
       batch[Symbol.dispose]()
       throw error
     }
-    return batch
+    if (batch.held.size > 0) return batch
+    batch[Symbol.dispose]()
+    return null
   }
 
   async #handle(batch: Batch): Promise<void> {
     for (const part of batch.parts()) {
       if (this.#stop.signal.aborted) break
+      if (await this.#isPaused()) {
+        await batch.giveAllBack()
+        await this.#host.clock.sleep(LOOK_MS, this.#stop.signal).catch(() => {})
+        return
+      }
       const failed = await this.#run(part)
       if (failed === 'not run') break
       const isDone = (one: Held) => failed !== 'all' && !failed.has(one.message.id)
-      await Promise.all(part.map((one) => (isDone(one) ? batch.done(one) : batch.giveBack(one, 'later'))))
+      await Promise.all(part.map((one) => (isDone(one) ? batch.done(one) : batch.failed(one))))
     }
     await batch.giveAllBack()
+  }
+
+  async #isPaused(): Promise<boolean> {
+    const { functionId } = this.#consumer
+    return (await this.#host.queue.pausedOf([functionId])).has(functionId)
   }
 
   async #run(part: readonly Held[]): Promise<ReadonlySet<string> | 'all' | 'not run'> {

@@ -11,6 +11,7 @@ eventSourceConformance({
     const bus = new EventBus({
       control: databases.control,
       queue,
+      loopers: async () => new Set(),
       newId: () => uuidv7(systemClock.now()),
       region: 'us-east-1',
       crash: noCrash,

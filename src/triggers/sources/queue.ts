@@ -1,5 +1,5 @@
 import type { EventSource, Pump, SourceHost } from '../event-source.ts'
-import { type Consumer, consumerOfTrigger } from '../queue/consumer.ts'
+import { type Consumer, consumerOfMapping, consumerOfTrigger } from '../queue/consumer.ts'
 import { Poller } from '../queue/poller.ts'
 import { selectQueueTriggers } from '../queue/store.ts'
 
@@ -45,6 +45,12 @@ class Consumers implements Pump {
   }
 
   async #consumers(): Promise<Consumer[]> {
-    return (await selectQueueTriggers(this.#host.control.sql)).map(consumerOfTrigger)
+    const { control, mappings, queue } = this.#host
+    const triggers = (await selectQueueTriggers(control.sql)).map(consumerOfTrigger)
+    const all = [...triggers, ...(await mappings()).map(consumerOfMapping).filter((one) => one !== null)]
+    if (all.length === 0) return []
+    // Messages of a function that is paused wait in their queue.
+    const paused = await queue.pausedOf(all.map(({ functionId }) => functionId))
+    return all.filter(({ functionId }) => !paused.has(functionId))
   }
 }

@@ -1,5 +1,6 @@
 import { invalidParameter } from './errors.ts'
 import { DESTINATIONS } from './event-invoke.ts'
+import { patternFault } from '../../../lib/event-pattern.ts'
 import { ANY_ARN, ARN_OR_EMPTY, choice, date, flag, list, map, object, type Of, text, whole } from './shapes.ts'
 
 const URI = text(200, String.raw`[ a-zA-Z0-9-\/*:_+=.@-]*`, 1)
@@ -140,16 +141,24 @@ function checkPosition(kind: SourceKind, arn: string | null, settings: SourceSet
 }
 
 function checkFilters(settings: SourceSettings): void {
+  const fault = filterFault(settings)
+  if (fault !== null) throw invalidParameter(fault)
+}
+
+export function filterFault(settings: SourceSettings): string | null {
   const filters = settings.FilterCriteria?.Filters ?? []
-  if (filters.length > FILTERS) throw invalidParameter(`FilterCriteria: at most ${FILTERS} filters are allowed.`)
+  if (filters.length > FILTERS) return `FilterCriteria: at most ${FILTERS} filters are allowed.`
   for (const { Pattern = '' } of filters) {
+    let pattern: unknown
     try {
-      const value: unknown = JSON.parse(Pattern)
-      if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error('not an object')
+      pattern = JSON.parse(Pattern)
     } catch {
-      throw invalidParameter('Invalid filter pattern definition.')
+      return 'Invalid filter pattern definition.'
     }
+    const fault = patternFault(pattern)
+    if (fault !== null) return `Invalid filter pattern definition. ${fault}`
   }
+  return null
 }
 
 /** Present and empty clears what may be absent. */

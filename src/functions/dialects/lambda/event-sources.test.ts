@@ -23,10 +23,9 @@ describe('event source mappings', () => {
   it('lead a life from Creating to gone, with the defaults of queues', async () => {
     const made = await make({ EventSourceArn: SQS })
     assert.equal(made.status, 202)
-    const { UUID, LastModified, LastProcessingResult, EventSourceMappingArn, ...rest } = made.body
+    const { UUID, LastModified, EventSourceMappingArn, ...rest } = made.body
     assert.equal(textOf(UUID).length, 36)
     assert.equal(typeof LastModified, 'number')
-    assert.match(textOf(LastProcessingResult), /^PROBLEM: .*does not read/)
     assert.equal(EventSourceMappingArn, `arn:aws:lambda:us-east-1:000000000000:event-source-mapping:${UUID}`)
     assert.deepEqual(rest, {
       BatchSize: 10,
@@ -101,6 +100,13 @@ describe('event source mappings', () => {
       { EventSourceArn: DYNAMODB, StartingPosition: 'AT_TIMESTAMP', StartingPositionTimestamp: 1 },
       'InvalidParameterValueException',
       /Unsupported starting position/,
+    ],
+    ['a queue that is not there', { EventSourceArn: 'arn:aws:sqs:us-east-1:000000000000:absent' }, 'InvalidParameterValueException', /NonExistentQueue/],
+    [
+      'a filter that is no pattern',
+      { EventSourceArn: SQS, FilterCriteria: { Filters: [{ Pattern: '{"body":{"n":[{"like":1}]}}' }] } },
+      'InvalidParameterValueException',
+      /^Invalid filter pattern definition\. body\.n\.0/,
     ],
     ['a time that is not said', { EventSourceArn: KINESIS, StartingPosition: 'AT_TIMESTAMP' }, 'InvalidParameterValueException', /StartingPositionTimestamp/],
     [

@@ -1,6 +1,16 @@
 import type { EventSource } from '../../settings/types.ts'
-import { ACCOUNT_ID, LambdaError, notFound } from './errors.ts'
-import { checkSource, CREATE_EVENT_SOURCE, defaultsOf, isStream, kindOf, merged, type SourceSettings, UPDATE_EVENT_SOURCE } from './event-source-rules.ts'
+import { ACCOUNT_ID, invalidParameter, LambdaError, notFound } from './errors.ts'
+import {
+  checkSource,
+  CREATE_EVENT_SOURCE,
+  defaultsOf,
+  filterFault,
+  isStream,
+  kindOf,
+  merged,
+  type SourceSettings,
+  UPDATE_EVENT_SOURCE,
+} from './event-source-rules.ts'
 import { type FunctionName, functionArn, parseFunctionName } from './identifiers.ts'
 import { afterMarker, type Call, markerOf, type Operation, pageSize, recordOf } from './operation.ts'
 import { tagsOf, Violations } from './request.ts'
@@ -9,7 +19,7 @@ import { ANY_ARN, take, text } from './shapes.ts'
 const AT = '/2015-03-31/event-source-mappings'
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
-/** What would bring events of other services to functions. They are kept and shown; nothing reads the sources in this version. */
+/** What brings events of other services to functions. Queues are read; what other sources there are is kept and shown. */
 export const eventSourceOperations: readonly Operation[] = [
   { name: 'CreateEventSourceMapping', method: 'POST', path: AT, status: 202, handle: create },
   { name: 'CreateEventSourceMapping', method: 'POST', path: `${AT}/`, status: 202, handle: create }, // older SDKs end it with a slash
@@ -23,8 +33,9 @@ export const eventSourceOperations: readonly Operation[] = [
 const PAGE = 100
 const SOURCE_ARN = text(10_000, ANY_ARN)
 const ABSENT = 'The resource you requested does not exist.'
-/** Said of every mapping, as it is true of every one. */
-const NOT_READ = 'PROBLEM: This version of Mayfly keeps event source mappings, but does not read their sources.'
+/** Said of every mapping whose source is no queue. */
+const NOT_READ = 'PROBLEM: This version of Mayfly keeps event source mappings, but does not read this source.'
+const NO_QUEUE = 'PROBLEM: The queue does not exist.'
 
 export const eventSourceArn = (region: string, id: string) => `arn:aws:lambda:${region}:${ACCOUNT_ID}:event-source-mapping:${id}`
 
@@ -38,6 +49,10 @@ async function create(call: Call): Promise<unknown> {
   const settings = merged(defaultsOf(kind), given)
   checkSource(kind, sourceArn, settings, given)
   await recordOf(call, name)
+  if (sourceArn !== null && call.hasQueue(call.project, sourceArn) === false)
+    throw invalidParameter(
+      'Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. SQS Error Message: The specified queue does not exist.',
+    )
   const tags = tagsOf(body) ?? {}
   const wanted = { functionName: name.name, qualifier: name.qualifier, sourceArn, enabled: Enabled, settings, tags }
   const made = await call.settings.createEventSource(call.project, wanted, refuseSame)
@@ -120,6 +135,12 @@ function functionOf(call: Call, named: string): FunctionName {
   return { name, qualifier: qualifier === '$LATEST' ? null : qualifier }
 }
 
+/** Nothing of a queue that is read, as of AWS. */
+function resultOf(hasQueue: boolean | null, fault: string | null): object {
+  if (hasQueue === true && fault === null) return {}
+  return { LastProcessingResult: hasQueue === null ? NOT_READ : hasQueue ? `PROBLEM: ${fault}` : NO_QUEUE }
+}
+
 const shown = (call: Call, one: EventSource, state: string = one.enabled ? 'Enabled' : 'Disabled') => ({
   UUID: one.id,
   ...one.settings,
@@ -127,7 +148,7 @@ const shown = (call: Call, one: EventSource, state: string = one.enabled ? 'Enab
   EventSourceMappingArn: eventSourceArn(call.region, one.id),
   FunctionArn: functionArn(call.region, one.functionName, one.qualifier),
   LastModified: one.modifiedAt.getTime() / 1000,
-  LastProcessingResult: NOT_READ,
+  ...resultOf(call.hasQueue(call.project, one.sourceArn ?? ''), filterFault(one.settings as SourceSettings)),
   State: state,
   StateTransitionReason: isStream(kindOf(one.sourceArn, one.settings as SourceSettings)) ? 'User action' : 'USER_INITIATED',
 })

@@ -25,6 +25,8 @@ export interface LambdaRoutesDeps {
   readonly urls: FunctionUrls
   /** Where the address of an id is, for who came by this origin. */
   readonly urlAddress: (origin: string, id: string) => string
+  /** Whether a project has the queue of an ARN; null when it is that of no queue that this node serves. */
+  readonly hasQueue: (project: ProjectRef, arn: string) => boolean | null
   /** What Lambda calls this machine. */
   readonly architecture: 'x86_64' | 'arm64'
 }

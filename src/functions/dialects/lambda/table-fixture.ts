@@ -105,6 +105,7 @@ export class LambdaTable implements AsyncDisposable {
       archives,
       urls: new FunctionUrls({ control, functionId: async (ref, name) => (await functions.find(ref, name))?.id ?? null }),
       urlAddress: (origin, id) => `${origin}/lambda-url/${id}/`,
+      hasQueue: (_ref, arn) => (arn.split(':')[2] === 'sqs' && !arn.endsWith('.fifo') ? !arn.endsWith(':absent') : null),
       architecture: 'x86_64',
     })
     const close = async () => {

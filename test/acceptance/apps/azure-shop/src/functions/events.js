@@ -27,6 +27,7 @@ app.storageQueue('onOrder', {
   retry: { strategy: 'fixedDelay', maxRetryCount: 2, delayInterval: { seconds: 1 } },
   handler: (order, context) => {
     context.log(`order ${order.id}, try ${context.triggerMetadata.dequeueCount}`)
+    if (order.id === 'bad') throw new Error('no such order')
     return { shipped: order.id }
   },
 })
@@ -37,6 +38,27 @@ app.cosmosDB('onRows', { connection: 'Cosmos', databaseName: 'd', containerName:
 app.storageQueue('forwards', {
   queueName: 'in',
   connection: 'AzureWebJobsStorage',
-  return: output.storageQueue({ queueName: 'out', connection: 'AzureWebJobsStorage' }),
+  return: output.storageQueue({ queueName: 'orders', connection: 'AzureWebJobsStorage' }),
+  handler: (message) => message,
+})
+
+// One by its name, of each some other form of a name.
+const region = output.storageQueue({ queueName: 'orders-{region}', connection: 'AzureWebJobsStorage' })
+const bus = output.serviceBusQueue({ queueName: '%BUS_QUEUE%', connection: 'Bus' })
+app.post('order', {
+  route: 'orders/{region}',
+  extraOutputs: [region, bus],
+  handler: async (request, context) => {
+    const orders = await request.json()
+    context.extraOutputs.set(region, orders)
+    context.extraOutputs.set(bus, 'ordered')
+    return { body: `${orders.length} orders` }
+  },
+})
+app.serviceBusQueue('tells', {
+  connection: 'Bus',
+  queueName: 'told',
+  return: output.serviceBusTopic({ topicName: 'news', connection: 'Bus' }),
+  extraOutputs: [output.storageQueue({ queueName: 'no.name', connection: 'AzureWebJobsStorage' })],
   handler: (message) => message,
 })
