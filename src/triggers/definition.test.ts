@@ -65,7 +65,7 @@ test('what is no schedule, queue or trigger is refused by its name', () => {
     [{ bus: { name: '' } }, /bus\.name/],
     [{ bus: { pattern: { source: 'x' } } }, /bus\.pattern: source: must be a list/],
     [{ bus: { pattern: [] } }, /bus\.pattern: must be an object/],
-    [{ log: {} }, /unknown settings: `log`/],
+    [{ gas: {} }, /unknown settings: `gas`/],
   ] as const)
     assert.throws(() => one(given), { code: 'bad_request', message: said })
 })
