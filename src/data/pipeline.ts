@@ -1,6 +1,8 @@
 import type { Reply, RequestContext } from '../core/route.ts'
 import { identityOf, type SqlIdentity } from '../core/session.ts'
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Clock } from '../lib/clock.ts'
+import type { Leaving } from '../lib/leaving.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project } from '../core/project.ts'
 import { DatabaseError } from '../backends/database/database.ts'
@@ -34,7 +36,7 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
   const { plan, snapshot } = await planned(request, place)
   if (plan.kind === 'describe') return { status: 200, headers: { allow: plan.allow }, body: null }
   const schema = schemaOf(request, snapshot)
-  if (plan.kind === 'root') return await describeAll(context, plan.schema, { snapshot, place, request, identity })
+  if (plan.kind === 'root') return await describeAll(context, plan.schema, { snapshot, place, request, identity, clock: data.clock })
   const routine = plan.kind === 'call' ? plan.call.routine : null
   const query = queryOf(plan, request.preferences, snapshot.settings.maxRows)
   const setting = {
@@ -51,8 +53,13 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
   }
   const made: Asked = { plan, request, snapshot, setting, schema, party: partyOf(context, identity) }
   try {
-    using _turn = await place.gate.enter(made.party, context.signal)
-    const answer = await transact(place.pool, snapshot, setting, query, { judge: judgeOf(plan, request), cancel: place.cancel, signal: context.signal })
+    using _turn = await place.gate.enter(made.party, leavingOf(context))
+    const answer = await transact(place.pool, snapshot, setting, query, {
+      judge: judgeOf(plan, request),
+      cancel: place.cancel,
+      signal: leavingOf(context),
+      clock: data.clock,
+    })
     return replyOf(plan, request, snapshot, answer, schema)
   } catch (error) {
     if (!isTooLarge(error) || !setting.isReadOnly || plan.shape.media.kind === 'plan') throw error
@@ -98,7 +105,7 @@ async function inPieces(place: DataPlace, { plan, request, snapshot, setting, sc
 async function describeAll(
   context: RequestContext,
   schema: string,
-  { snapshot, place, request, identity }: { snapshot: Snapshot; place: DataPlace; request: DataRequest; identity: SqlIdentity },
+  { snapshot, place, request, identity, clock }: { snapshot: Snapshot; place: DataPlace; request: DataRequest; identity: SqlIdentity; clock: Clock },
 ): Promise<Reply> {
   const setting = {
     identity,
@@ -112,8 +119,13 @@ async function describeAll(
     hoisted: new Map<string, string>(),
     rollsBack: false,
   }
-  using _turn = await place.gate.enter(partyOf(context, identity), context.signal)
-  const { row } = await transact(place.pool, snapshot, setting, rootQuery(schema), { judge: null, cancel: place.cancel, signal: context.signal })
+  using _turn = await place.gate.enter(partyOf(context, identity), leavingOf(context))
+  const { row } = await transact(place.pool, snapshot, setting, rootQuery(schema), {
+    judge: null,
+    cancel: place.cancel,
+    signal: leavingOf(context),
+    clock,
+  })
   const visible = JSON.parse(row.body ?? '{"relations":[],"routines":[],"description":null}') as Visible
   // Every project is there by its name, the default one too; by its own port without.
   const base = new URL(context.ownPort ? '/rest/v1' : `/p/${(context.project as Project).ref}/rest/v1`, context.origin)
@@ -123,6 +135,9 @@ async function describeAll(
     body: JSON.stringify(openapiOf(snapshot, schema, visible, base)),
   }
 }
+
+/** A signal costs more than most of what it would end. */
+const leavingOf = (context: RequestContext): Leaving => context.leaving ?? context.signal
 
 /** Who has a share of the sessions: a user, wherever he is; else an address. */
 const partyOf = ({ remoteAddress }: RequestContext, { role, claims }: SqlIdentity): string =>

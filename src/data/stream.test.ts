@@ -127,7 +127,12 @@ describe('answers that leave in pieces', () => {
     ] as const) {
       const { request, snapshot, plan } = await planned(path, query, accept, 'count=exact')
       const signal = new AbortController().signal
-      const whole = await transact(place.pool, snapshot, SETTING, queryOf(plan, request.preferences, null), { judge: null, cancel: place.cancel, signal })
+      const whole = await transact(place.pool, snapshot, SETTING, queryOf(plan, request.preferences, null), {
+        judge: null,
+        cancel: place.cancel,
+        clock: systemClock,
+        signal,
+      })
       const { pieces, answer } = await open(path, query, accept, {}, 'count=exact')
       assert.ok((await textOf(pieces)) === whole.row.body, `${path}?${query} ${accept}`)
       assert.deepEqual([answer.row.page, answer.row.total, answer.headers], [whole.row.page, whole.row.total, whole.headers], `${path}?${query}`)

@@ -54,7 +54,7 @@ export async function stream(
   const work = pool.use(async (session) => {
     using _held = held
     signal.throwIfAborted()
-    await using _leaving = cancelling(session, cancel, signal)
+    await using _leaving = cancelling(session, cancel, signal, clock)
     signal.addEventListener('abort', onAbort, { once: true })
     using _late = clock.timer(bounds.wholeMs, () => handover.break(new TakenTooSlowly(`not all was taken in ${bounds.wholeMs} ms`)))
     try {
@@ -100,7 +100,7 @@ async function opening(
 ): Promise<{ answer: Answer; before: string }> {
   const first = openingOf(snapshot, setting, 'repeatable read')
   const settled = await session.flight([...first, query.head, ...(query.estimate ? [query.estimate] : []), RESPONSE, ...(isHeadOnly ? [] : [query.open])])
-  const answer = answerOf(settled, first.length, query)
+  const answer = answerOf(settled, first.length, { estimate: query.estimate, tellsResponse: false })
   return { answer, before: (answer.row as unknown as { before: string }).before }
 }
 

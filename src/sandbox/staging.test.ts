@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -132,5 +133,11 @@ describe('Staging', () => {
       readdirSync(home).filter((name) => name.startsWith('back.')),
       [],
     )
+    // What was made ahead and is wanted no more serves as well.
+    const ahead = app('p', 'ahead')
+    await staging.prepare(ahead)
+    const ready = (await readdir(home)).filter((name) => !name.endsWith('.part')).map((name) => statSync(path.join(home, name, 'code', 'node_modules')).ino)
+    await staging.forget(ahead.key)
+    assert.ok(ready.includes((await given(app('p', 'fourth'))).ino))
   })
 })

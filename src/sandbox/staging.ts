@@ -141,12 +141,17 @@ export class Staging {
   takeBack(slotDir: string, isWhole: boolean): void {
     const packages = this.#given.get(slotDir)
     this.#given.delete(slotDir)
-    if (packages === undefined || !isWhole || !this.#isOnShelf(packages)) return
+    if (packages !== undefined && isWhole) this.#keepTree(packages, slotDir)
+  }
+
+  /** @param from  a slot or a copy that is removed next */
+  #keepTree(packages: string, from: string): void {
+    if (!this.#isOnShelf(packages)) return
     const trees = this.#back.get(packages) ?? []
     if (trees.length >= MOST_BACK) return
     const tree = join(this.#dir, `back.${process.pid}.${++this.#next}.part`)
     try {
-      renameSync(join(slotDir, 'code', PACKAGES), tree)
+      renameSync(join(from, 'code', PACKAGES), tree)
       this.#back.set(packages, [...trees, tree])
     } catch {
       // Then they are linked anew.
@@ -168,7 +173,7 @@ export class Staging {
       await Promise.all(trees.map(async (tree) => await rm(tree, { recursive: true, force: true })))
     }
     await shelf?.making?.catch(() => {})
-    for (const copy of shelf?.copies.splice(0) ?? []) await rm(copy, { recursive: true, force: true })
+    for (const copy of shelf?.copies.splice(0) ?? []) await this.#discard(copy, packages)
   }
 
   #shelf(source: Source): Shelf {
@@ -181,12 +186,24 @@ export class Staging {
     return shelf
   }
 
+  /** A copy that nobody was given. */
+  async #discard(copy: string, packages: string | null): Promise<void> {
+    if (packages !== null) {
+      const taken = `${copy}.part`
+      // Whole or not at all: a start finds no copy that lacks its packages.
+      await rename(copy, taken).catch(() => {})
+      this.#keepTree(packages, taken)
+      await rm(taken, { recursive: true, force: true })
+    }
+    await rm(copy, { recursive: true, force: true })
+  }
+
   async #make(shelf: Shelf): Promise<void> {
     const isKept = () => this.#shelves.get(shelf.source.key) === shelf
     try {
       const copy = await this.#makeCopy(shelf.source, shelf.packages)
       if (isKept()) shelf.copies.push(copy)
-      else await rm(copy, { recursive: true, force: true })
+      else await this.#discard(copy, shelf.packages)
     } finally {
       shelf.making = null
     }

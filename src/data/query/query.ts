@@ -4,7 +4,7 @@ import type { DataPlan, ReadPlan, Shape } from '../plan/plan.ts'
 import type { Preferences } from '../request/preferences.ts'
 import { countText, MADE, readText } from './read.ts'
 import { NO_CASTS, type Relation } from '../schema/snapshot.ts'
-import { list, qualifiedName, quoted, Values } from './text.ts'
+import { limitText, list, qualifiedName, quoted, Values } from './text.ts'
 import { callText, NEW_ROWS, writeText } from './write.ts'
 
 export type Made = Exclude<DataPlan, { kind: 'describe' | 'root' }>
@@ -19,13 +19,23 @@ export interface AnswerRow {
   readonly total: string | null
   readonly new_rows: string | null
   readonly location: Readonly<Record<string, string | null>> | null
+  /** What SQL has said of status and headers, where the query tells it. */
+  readonly status?: string | null
+  readonly headers?: string | null
 }
 
 export interface Query {
   readonly main: Statement
   /** Asks the planner how many rows there may be. */
   readonly estimate: Statement | null
+  /** The main statement's row tells what SQL has said of status and headers; else that is asked behind it. */
+  readonly tellsResponse: boolean
 }
+
+/** What `guardText` makes PostgreSQL say. */
+export const TOO_LARGE = /"mayfly: an answer of (\d+) bytes"/
+/** PostgreSQL refuses the statement, and with it the transaction: what has no number in it is cast to one. */
+const guardText = `cast(cast('mayfly: an answer of ' || octet_length(body) || ' bytes' as integer) as text)`
 
 /**
  * SQL of a plan: one statement, whose answer PostgreSQL has made ready as text.
@@ -37,14 +47,19 @@ export function queryOf(plan: Made, { count }: Pick<Preferences, 'count'>, count
   const rows = rowsText(plan, values)
   const { counted, total } = countedText(plan, count, countUpTo, values)
   const wrote = plan.kind === 'write' && plan.write.countsNew ? `nullif(current_setting('${NEW_ROWS}', true), '')` : 'null'
+  // What a write starts may speak when its statement is over; a plan has no row of ours.
+  const tellsResponse = plan.kind !== 'write' && plan.shape.media.kind !== 'plan'
   const text = [
     `with ${made === null ? '' : `${MADE} as (${made}), `}shown as (${rows})${counted}`,
-    `, answer as (select ${bodyText(plan.shape)} as body, count(*) as page, ${total} as total, ${wrote} as new_rows, ${locationText(plan.shape)} as location from shown) `,
-    // What is too large does not leave PostgreSQL.
-    `select case when octet_length(body) <= ${LIMITS.dataAnswer.value} then body end as body, octet_length(body) as bytes, page, total, new_rows, location from answer`,
+    `, answer as (select ${bodyText(plan.shape)} as body, count(*) as page, ${total} as total, ${wrote} as new_rows, ${locationText(plan.shape)} as location${tellsResponse ? `, ${RESPONSE}` : ''} from shown) `,
+    // What is too large does not leave PostgreSQL, and is not written.
+    `select case when body is null or octet_length(body) <= ${LIMITS.dataAnswer.value} then body ${plan.kind === 'read' ? '' : `else ${guardText} `}end as body, octet_length(body) as bytes, page, total, new_rows, location${tellsResponse ? ', status, headers' : ''} from answer`,
   ].join('')
-  return { main: { text: explained(plan.shape, text), values: values.all }, estimate: estimateOf(plan, count) }
+  return { main: { text: explained(plan.shape, text), values: values.all }, estimate: estimateOf(plan, count), tellsResponse }
 }
+
+/** Read when all rows have been made: an aggregate's row comes last. */
+export const RESPONSE = `nullif(current_setting('response.status', true), '') as status, nullif(current_setting('response.headers', true), '') as headers`
 
 /** What is written or called, before rows of it are shown. */
 export const madeText = (plan: Made, values: Values): string | null =>
@@ -81,7 +96,7 @@ function keyText(name: string, { columns }: Relation): string {
 }
 
 const rangeOf = ({ range }: ReadPlan, values: Values) =>
-  `${range.max === null ? '' : ` limit ${values.add(String(range.max))}::bigint`}${range.offset === 0 ? '' : ` offset ${values.add(String(range.offset))}::bigint`}`
+  `${range.max === null ? '' : limitText(range.max, values)}${range.offset === 0 ? '' : ` offset ${values.add(String(range.offset))}::bigint`}`
 
 function bodyText({ media, value, location }: Shape): string {
   if (value === 'none' || location !== null) return 'null'
