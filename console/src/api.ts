@@ -74,6 +74,7 @@ export interface TriggerInfo {
   readonly row?: { readonly table: string; readonly events: readonly ('insert' | 'update' | 'delete')[] }
   readonly address?: string
   readonly webhook?: { readonly provider: string; readonly events?: readonly string[] }
+  readonly log?: { readonly function: string; readonly pattern?: string }
   readonly bus?: { readonly name: string; readonly pattern?: Readonly<Record<string, unknown>> }
   readonly object?: {
     readonly bucket: string
