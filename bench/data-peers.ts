@@ -57,6 +57,49 @@ async function served(prefix: string, file: string, text: string, port: number, 
 const jsonText = (value: unknown) => JSON.stringify(value).replaceAll('\\', '\\\\').replaceAll("'", "\\'")
 const lua = (pathname: string, body: unknown) => `request = function() return wrk.format("POST", "${pathname}", nil, '${jsonText(body)}') end`
 
+const BARE = `
+import { createServer } from 'node:http'
+import pg from ${JSON.stringify(path.resolve(import.meta.dirname, '..', 'node_modules', 'pg', 'esm', 'index.mjs'))}
+const { HOST: host, DBUSER: user, PASSWORD: password, OWNER: owner } = process.env
+const clients = []
+for (let n = 0; n < 4; n++) {
+  const client = new pg.Client({ host, user, password, database: 'postgres', port: 5432, pipeline: true })
+  await client.connect()
+  clients.push(client)
+}
+const asked = {
+  '/insert': () => ({ name: 'insert', text: 'insert into plain.items (title, owner) values ($1, $2) returning *', values: ['a new item', owner] }),
+  '/key': (id) => ({ name: 'key', text: 'select * from plain.items where id = $1', values: [id] }),
+  '/list': () => ({ name: 'list', text: 'select * from plain.items order by id limit 20' }),
+}
+let turn = 0
+createServer((request, response) => {
+  const [path, id] = request.url.split('?')
+  if (!asked[path]) return response.end('{}')
+  clients[turn++ % clients.length].query(asked[path](id)).then(
+    ({ rows }) => {
+      const body = JSON.stringify(rows)
+      response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) })
+      response.end(body)
+    },
+    () => response.writeHead(500).end(),
+  )
+}).listen(18100, '127.0.0.1')
+`
+
+/** What one thread of Node gives at best: an HTTP server and one query, by whom nobody is asked for a key, a role or a policy. */
+export async function bareNode(place: Place): Promise<DataPeer> {
+  const stop = await served(place.folder, 'bare.mjs', BARE, 18100, { HOST: place.host, DBUSER: place.user, PASSWORD: place.password, OWNER: place.owner })
+  const ask = (pathname: string) => `request = function() return wrk.format("GET", ${pathname}) end`
+  return {
+    name: 'bare node:http + one pipelined query',
+    url: 'http://127.0.0.1:18100',
+    headers: {},
+    request: (kind) => ask(kind === 'insert' ? '"/insert"' : kind === 'by key' ? `"/key?" .. math.random(1, ${place.rows})` : '"/list"'),
+    stop,
+  }
+}
+
 const POSTGRAPHILE = `
 import { createServer } from 'node:http'
 import { createHmac, timingSafeEqual } from 'node:crypto'

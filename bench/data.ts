@@ -3,15 +3,15 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { mayfly, startMayfly } from '../test/acceptance/harness.ts'
-import { type DataPeer, parseServer, type Place, postgraphile } from './data-peers.ts'
+import { bareNode, type DataPeer, parseServer, type Place, postgraphile } from './data-peers.ts'
 import { wrk } from './wrk.ts'
 
-// The data API, row-level security and token checked, beside pgbench, PostGraphile and parse-server on the same PostgreSQL.
-// Usage: npm run bench:data [-- rounds, 3 when not said]. Takes pgbench and wrk of Debian (postgresql-contrib, wrk), and the peers from npm.
+// The data API, row-level security and token checked, beside pgbench, a bare program of Node, PostGraphile and parse-server on the same PostgreSQL.
+// Usage: npm run bench:data [-- rounds and seconds, 3 and 3 when not said]. Takes pgbench and wrk of Debian (postgresql-contrib, wrk), and the peers from npm.
 
 const ROUNDS = Number(process.argv[2] ?? 3)
 const CLIENTS = 32
-const SECONDS = 3
+const SECONDS = Number(process.argv[3] ?? 3)
 const ROWS = 1_000
 const AIMS = { insert: 0.4, 'by key': 0.35, 'list of 20': 0.2 } as const
 type Kind = keyof typeof AIMS | 'embed of 20 × 5'
@@ -113,7 +113,7 @@ try {
     return measured
   }
 
-  const rounds = (kind: keyof typeof AIMS, others: readonly { readonly name: string; readonly aim: number; readonly rate: () => number }[]) => {
+  const rounds = (kind: keyof typeof AIMS, others: readonly { readonly name: string; readonly aim: number | null; readonly rate: () => number }[]) => {
     const rates = new Map<string, number[]>()
     const add = (name: string, rate: number) => rates.set(name, [...(rates.get(name) ?? []), rate])
     for (let round = 0; round < ROUNDS; round++) {
@@ -121,14 +121,26 @@ try {
       add(ours.name, load(ours, kind).rate)
     }
     for (const [name, all] of rates) process.stdout.write(`${kind}: ${name.padEnd(14)} ${spread(all)}\n`)
+    const ratioOf = (one: string, other: string) => middle((rates.get(one) ?? []).map((rate, round) => rate / (rates.get(other)?.[round] as number))).toFixed(2)
     for (const { name, aim } of others) {
-      const ratio = middle((rates.get(ours.name) ?? []).map((rate, round) => rate / (rates.get(name)?.[round] as number)))
-      process.stdout.write(`→ ${kind} ÷ ${name} ${ratio.toFixed(2)} (aim ${aim})\n`)
+      process.stdout.write(`→ ${kind} ÷ ${name} ${ratioOf(ours.name, name)}${aim === null ? '' : ` (aim ${aim})`}\n`)
+      if (aim === null && others[0]) process.stdout.write(`  ${kind}: ${name} ÷ ${others[0].name} ${ratioOf(name, others[0].name)}\n`)
     }
   }
   // Whoever is measured first would be measured cold. pgbench goes before the peers: their pools leave it no sessions.
   for (const kind of KINDS) load(ours, kind)
-  for (const kind of KINDS) rounds(kind, [{ name: 'pgbench', aim: AIMS[kind], rate: () => pgbench(kind) }])
+  // What a program of one thread can reach at all, which the aims are to be read beside.
+  const bareOne = await bareNode(place)
+  try {
+    for (const kind of KINDS) load(bareOne, kind)
+    for (const kind of KINDS)
+      rounds(kind, [
+        { name: 'pgbench', aim: AIMS[kind], rate: () => pgbench(kind) },
+        { name: bareOne.name, aim: null, rate: () => load(bareOne, kind).rate },
+      ])
+  } finally {
+    bareOne.stop()
+  }
   const peers = await startPeers(place)
   stop = async () => {
     for (const peer of peers) peer.stop()

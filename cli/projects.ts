@@ -13,6 +13,7 @@ import {
   resumeProject,
   type ProjectShare,
   setLimitProfile,
+  setPort,
   setShare,
   showProject,
   showShare,
@@ -36,14 +37,14 @@ export function projectsCommand<O>(
 ): void {
   command(
     'projects [what] [ref] [copy]',
-    'projects of the node: `projects`, `projects create <ref>`, `projects show <ref>`, `projects pause <ref>` (no server and no connection until its next request), `projects resume <ref>`, `projects clone <ref> <copy>`, `projects delete <ref> --yes`, `projects profiles`, `projects set <ref> --profile <limits> --concurrency <n> --weight <n>`',
+    'projects of the node: `projects`, `projects create <ref>`, `projects show <ref>`, `projects pause <ref>` (no server and no connection until its next request), `projects resume <ref>`, `projects clone <ref> <copy>`, `projects delete <ref> --yes`, `projects profiles`, `projects set <ref> --profile <limits> --concurrency <n> --weight <n> --api-port <n>`',
   )
     .option('--concurrency <n>', 'of `set`: how many of its calls run at once; `none`: as the node is set')
     .option('--weight <n>', 'of `set`: how much of a full node it has beside others, 1 to 100')
     .option('--import-keys <file>', 'of `create`: with the keys and the JWT secret in a file (`-`: stdin), such as the `.env` of a self-hosted Supabase')
     .option(
       '--api-port <n>',
-      'of `create`: a port where its API is served too, at the root instead of below /p/<ref>; also `port` in the file of --import-keys',
+      'of `create` and `set`: a port where its API is served too, at the root instead of below /p/<ref>; also `port` in the file of --import-keys; `none`, of `set`: no such port any more',
     )
     .option('--yes', 'of `delete`: the project goes with its functions, data and files')
     .action(async (what: string | undefined, ref: string | undefined, copy: string | undefined, options: O & Options) => {
@@ -51,7 +52,8 @@ export function projectsCommand<O>(
       // Of `set` it is the limits that its functions are held to; of all else, as everywhere, which node is meant.
       const isSaid = (what === 'set' && profile !== undefined) || concurrency !== undefined || weight !== undefined
       if (isSaid && what !== 'set') throw new UsageError('--concurrency and --weight go with `projects set <ref>`')
-      if (options.apiPort !== undefined && what !== 'create') throw new UsageError('--api-port goes with `projects create <ref>`')
+      if (options.apiPort !== undefined && what !== 'create' && what !== 'set')
+        throw new UsageError('--api-port goes with `projects create <ref>` and `projects set <ref>`')
       switch (what) {
         case undefined:
         case 'ls':
@@ -100,8 +102,10 @@ export function projectsCommand<O>(
         case 'profiles':
           return await profiles(options, at(options).client)
         case 'set':
-          if (ref === undefined || !isSaid)
-            throw new UsageError('projects set: say which project and what, as `projects set <ref> --profile <name>` or `--concurrency <n> --weight <n>`')
+          if (ref === undefined || !(isSaid || options.apiPort !== undefined))
+            throw new UsageError(
+              'projects set: say which project and what, as `projects set <ref> --profile <name>`, `--concurrency <n> --weight <n>` or `--api-port <n>`',
+            )
           return await set(options, at({ ...options, profile: undefined }).client, ref)
         default:
           throw new UsageError(
@@ -137,8 +141,8 @@ async function list({ json }: Options, client: Client): Promise<void> {
   if (json) return print(JSON.stringify({ projects }))
   print(
     table(
-      ['REF', 'NAME', 'STATE', 'LIMITS'],
-      projects.map((one) => [one.ref, harmless(one.name), one.state, one.profile]),
+      ['REF', 'NAME', 'STATE', 'LIMITS', 'OWN PORT'],
+      projects.map((one) => [one.ref, harmless(one.name), one.state, one.profile, String(one.apiPort ?? '')]),
     ),
   )
 }
@@ -185,7 +189,8 @@ function wholeOf(text: string, what: string): number {
   return Number(text)
 }
 
-async function set({ json, profile, concurrency, weight }: Options, client: Client, ref: string): Promise<void> {
+async function set({ json, profile, concurrency, weight, apiPort }: Options, client: Client, ref: string): Promise<void> {
+  const port = apiPort === undefined || apiPort === 'none' ? null : apiPortOf(apiPort)
   let share: ProjectShare | null = null
   if (concurrency !== undefined || weight !== undefined) {
     const now = await showShare(client, ref)
@@ -194,9 +199,11 @@ async function set({ json, profile, concurrency, weight }: Options, client: Clie
       weight: weight === undefined ? now.weight : wholeOf(weight, 'weight'),
     })
   }
-  const project = profile === undefined ? null : await setLimitProfile(client, ref, profile)
+  const moved = apiPort === undefined ? null : await setPort(client, ref, port)
+  const project = profile === undefined ? moved : await setLimitProfile(client, ref, profile)
   if (json) return print(JSON.stringify({ ...(project && { project }), ...(share && { share }) }))
-  if (project)
+  if (moved) print(port === null ? `${ref} has no port of its own any more.` : `The API of ${ref} is at port ${port} too, and at no other port of its own.`)
+  if (project && profile !== undefined)
     print(`Functions of ${project.ref} are held to ${project.profile} from the next deploy on. What is beyond it goes on as it is; the next deploy says so.`)
   if (share) print(`${ref} ${saysShare(share)}`)
 }

@@ -32,14 +32,14 @@ const startedBy = (one: TriggerInfo) =>
       ? `the node${one.nextAt ? `, next ${one.nextAt.slice(0, 19)}Z` : ''}`
       : `nothing yet; mayfly invoke ${one.function} --event ${one.invokedBy}`
 
-/** Where webhooks of these functions are to be sent, for who has just deployed them. */
+/** Where webhooks of these functions are to be sent, and what paths they answer, for who has just deployed them. */
 export async function printAddresses(
   client: Client,
   project: string,
   functions: readonly { readonly name: string; readonly definition: object }[],
 ): Promise<void> {
   const names = functions
-    .filter(({ definition }) => 'triggers' in definition && JSON.stringify(definition.triggers).includes('"webhook":'))
+    .filter(({ definition }) => 'triggers' in definition && /"(webhook|http)":/.test(JSON.stringify(definition.triggers)))
     .map(({ name }) => name)
   if (names.length === 0) return
   for (const one of await listTriggers(client, project))

@@ -86,6 +86,11 @@ export async function setLimitProfile(client: Client, ref: string, profile: stri
   return ((await (await client.request('PATCH', at(ref), JSON.stringify({ profile }), JSON_BODY)).json()) as { project: ProjectInfo }).project
 }
 
+/** Another port of its own; null: none. @throws ApiError: the operator's token is needed */
+export async function setPort(client: Client, ref: string, port: number | null): Promise<ProjectInfo> {
+  return ((await (await client.request('PATCH', at(ref), JSON.stringify({ port }), JSON_BODY)).json()) as { project: ProjectInfo }).project
+}
+
 /** What a project has of the node beside others. */
 export interface ProjectShare {
   /** How many of its calls run at once; null: as the node is set. */

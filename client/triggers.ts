@@ -14,10 +14,11 @@ export interface TriggerInfo {
   readonly queue?: { readonly name: string }
   readonly topic?: { readonly name: string; readonly subscription?: string }
   readonly row?: { readonly table: string; readonly events: readonly string[] }
-  /** Of a webhook: where its sender sends it. */
+  /** Where a webhook is sent to, and where a route is asked for. */
   readonly address?: string
   readonly webhook?: { readonly provider: string; readonly name: string; readonly events?: readonly string[] }
   readonly log?: { readonly function: string; readonly pattern?: string }
+  readonly http?: { readonly path: string; readonly methods?: readonly string[]; readonly auth: string }
   readonly bus?: { readonly name: string; readonly pattern?: Readonly<Record<string, unknown>> }
 }
 
@@ -26,7 +27,7 @@ export const listTriggers = async (client: Client, project: string): Promise<rea
   ((await (await client.request('GET', `/api/v1/projects/${encodeURIComponent(project)}/triggers`)).json()) as { triggers: TriggerInfo[] }).triggers
 
 /** A trigger in a few words: its kind, which one, and what of it. */
-export function saysTrigger({ object, schedule, queue, topic, row, bus, log, webhook, address }: TriggerInfo): string {
+export function saysTrigger({ object, schedule, queue, topic, row, bus, log, webhook, http, address }: TriggerInfo): string {
   if (schedule) return `schedule ${schedule.cron ?? schedule.at ?? `every ${schedule.every} s`}${schedule.timezone === 'UTC' ? '' : ` (${schedule.timezone})`}`
   if (queue) return `queue ${queue.name}`
   if (topic) return `topic ${topic.name}${topic.subscription === undefined ? '' : ` (${topic.subscription})`}`
@@ -34,6 +35,7 @@ export function saysTrigger({ object, schedule, queue, topic, row, bus, log, web
   if (bus) return `bus ${bus.name}${bus.pattern === undefined ? '' : `: ${JSON.stringify(bus.pattern)}`}`
   if (log) return `log of ${log.function}${log.pattern === undefined ? '' : `: ${log.pattern}`}`
   if (webhook) return `webhook ${webhook.provider}${webhook.events ? ` (${webhook.events.join(', ')})` : ''} at ${address}`
+  if (http) return `${http.methods?.join(', ') ?? 'any method'} ${address} (${http.auth === 'none' ? 'anyone' : http.auth})`
   if (!object) return 'something else'
   const keys = [...(object.prefix ?? []).map((text) => `${text}*`), ...(object.suffix ?? []).map((text) => `*${text}`)]
   return `bucket ${object.bucket}: ${object.events.join(', ')}${keys.length === 0 ? '' : ` (${keys.join(' ')})`}`

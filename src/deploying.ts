@@ -28,7 +28,8 @@ export const archivesOfFunctions = (storage: Storage, find: (ref: ProjectRef) =>
 /** What a deployment sees of triggers. */
 export const triggersOfDeployment = (triggers: Triggers): TriggersOfDeployment => ({
   get: async (project, functionName) => (await triggers.of(project, functionName)).map((trigger) => trigger.spec),
-  put: async (project, functionName, specs) => void (await triggers.put(project, functionName, specs)),
+  list: async (project) => await triggers.list(project),
+  put: async (project, functionName, specs, over) => void (await triggers.put(project, functionName, specs, over)),
 })
 
 /** What a deployment sees of addresses of functions: that of the function itself. What browsers are told stays as it is. */

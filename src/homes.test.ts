@@ -68,6 +68,9 @@ describe('Homes', () => {
 describe('what the home of a call is found by', () => {
   const deps = {
     auth: { accessKey: async (id: string) => (id === 'AKIAAAAAAAAAAAAAAAAA' ? { id, secret: 's', project: 'shop' as never } : null) },
+    httpRoutes: {
+      match: async (project: string, method: string, rest: string) => ({ kind: 'found', route: { functionName: `${project} ${method} ${rest}` } }) as never,
+    },
     urls: { find: async (id: string) => (id === 'u' ? ({ project: 'shop', functionName: 'f', alias: 'live' } as never) : null) },
   }
   const asked = (path: string, access: string, params: Record<string, string>, more: object = {}) =>
@@ -78,6 +81,7 @@ describe('what the home of a call is found by', () => {
   it('is the function and its project, by whichever way it is called', async () => {
     assert.equal(await asked('/functions/v1/:name', 'project', { name: 'f' }), 'demo/f')
     assert.equal(await asked('/functions/v1/:name', 'project', { name: 'f' }, { ref: 'shop' }), 'shop/f')
+    assert.equal(await asked('/routes/v1/*', 'project', { '*': 'a/b' }, { ref: 'shop' }), 'shop/shop GET a/b')
     assert.equal(await asked('/functions/v1/:name', 'project', { name: 'f' }, { relay: { project: 'shop' } }), 'shop/f')
     assert.equal(await asked('/api/v1/projects/:ref/functions/:name/invoke', 'manage', { ref: 'shop', name: 'f:live' }), 'shop/f')
     assert.equal(await asked('/lambda-url/:id', 'own', { id: 'u' }), 'shop/f')

@@ -52,7 +52,7 @@ import { writeRun } from './run-file.ts'
 import { watchEventLoop } from './self-watch.ts'
 import { Storage } from './storage/index.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
-import { EventBus, eventSources, Triggers, WebhooksIn } from './triggers/index.ts'
+import { EventBus, eventSources, HttpRoutes, Triggers, WebhooksIn } from './triggers/index.ts'
 import { verifyAws } from './verify-aws.ts'
 import { Workforce } from './workforce.ts'
 
@@ -161,11 +161,13 @@ export class RunningNode implements AsyncDisposable {
           auth.forget()
           tokens.forget()
           room.changed(ref)
+          httpRoutes.forget(ref)
           void projects.heard(ref)
           sites.invalidate(ref)
         },
       }),
     )
+    const httpRoutes = new HttpRoutes({ control: databases.control, believable: () => versions.believable })
     const auth = new Auth(databases.control, sealer, clock, () => versions.believable)
     const tokens = new Tokens({
       database: databases.control,
@@ -347,6 +349,7 @@ export class RunningNode implements AsyncDisposable {
         project: (ref) => projects.find(ref),
         projects: () => projects.list(),
         rests: (ref) => pausing.isPaused(ref),
+        routesChanged: (ref) => httpRoutes.forget(ref),
         newId: host.newId,
         region: REGION,
         crash: host.crash,
@@ -506,6 +509,7 @@ export class RunningNode implements AsyncDisposable {
       triggers,
       eventBus,
       webhooks,
+      httpRoutes,
       storage,
       tables,
       door,
@@ -559,7 +563,7 @@ export class RunningNode implements AsyncDisposable {
         clock,
         log,
         tls,
-        ...(workforce === null ? {} : { processes: workforce.processes({ auth, urls: room.urls }, routes, content) }),
+        ...(workforce === null ? {} : { processes: workforce.processes({ auth, urls: room.urls, httpRoutes }, routes, content) }),
       }),
     )
     gateway = served

@@ -40,7 +40,16 @@ import { routes as storageRoutes } from './storage/http.ts'
 import { messageQueueRoutes, sqsRoutes } from './queues/http.ts'
 import { nameOfArn, type Queues } from './queues/index.ts'
 import type { Storage } from './storage/index.ts'
-import { busRoutes, type EventBus, routes as triggerRoutes, type Triggers, webhookRoutes, type WebhooksIn } from './triggers/index.ts'
+import {
+  busRoutes,
+  type EventBus,
+  type HttpRoutes,
+  httpRoutes,
+  routes as triggerRoutes,
+  type Triggers,
+  webhookRoutes,
+  type WebhooksIn,
+} from './triggers/index.ts'
 import { routes as usageRoutes } from './usage/http.ts'
 import type { Usage } from './usage/index.ts'
 import { verifyUrlSignature } from './verify-aws.ts'
@@ -70,6 +79,7 @@ export interface Rooms {
   readonly triggers: Triggers
   readonly eventBus: EventBus
   readonly webhooks: WebhooksIn
+  readonly httpRoutes: HttpRoutes
   readonly storage: Storage
   readonly tables: Data
   readonly door: Door
@@ -171,6 +181,7 @@ export function routeTable(rooms: Rooms): Route[] {
         }
       },
       portOf: (ref) => ownPorts.of(ref),
+      setPort: (project, port) => ownPorts.change(project, port),
       defaultProject: DEFAULT_PROJECT,
       audit: (what, project) => log.info({ audit: true, project }, what),
     }),
@@ -263,6 +274,7 @@ export function routeTable(rooms: Rooms): Route[] {
     }),
     ...triggerRoutes(triggers, (origin, ref) => projectUrl(config.node.publicUrl ?? origin, ref)),
     ...busRoutes(eventBus),
+    ...httpRoutes({ routes: rooms.httpRoutes, invoker, now: () => clock.now(), patienceMs: config.invoke.waitMs }),
     ...webhookRoutes({ webhooks: rooms.webhooks, now: () => clock.now() }),
     ...messageQueueRoutes({ queues, draining }),
     ...sqsRoutes(queues),

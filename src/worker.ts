@@ -30,6 +30,7 @@ import { bytesBelow } from './self-watch.ts'
 import { type MeterEntry, readPriceList, Usage } from './usage/index.ts'
 import { verifyAws, verifyUrlSignature } from './verify-aws.ts'
 import { openWorkerRoom } from './worker-room.ts'
+import { HttpRoutes, httpRoutes } from './triggers/http.ts'
 import { type Boot, peerOf, type Pulse, type WorkerStatus } from './workforce.ts'
 
 /** Of the control database's, all processes together. */
@@ -84,9 +85,11 @@ export class RunningWorker implements AsyncDisposable {
           tokens.forget()
           reread(projects.refresh())
           reread(room.changed(ref))
+          routesOfProjects.forget(ref)
         },
       }),
     )
+    const routesOfProjects = new HttpRoutes({ control, believable: () => versions.believable })
     const auth = new Auth(control, sealer, clock, () => versions.believable)
     const tokens = new Tokens({
       database: control,
@@ -190,6 +193,7 @@ export class RunningWorker implements AsyncDisposable {
         now: () => clock.now(),
         patienceMs,
       }),
+      ...httpRoutes({ routes: routesOfProjects, invoker, now: () => clock.now(), patienceMs }),
       ...lambdaInvokeRoutes({ invoker, queue, functions, stopping: stopping.signal }),
     ]
     const homes = opening.use(new Homes(worker, boot.folder, bus))
@@ -217,7 +221,7 @@ export class RunningWorker implements AsyncDisposable {
         log,
         tls: tlsOf(config),
         processes: {
-          handOver: new HandOver({ routes, content, rest: main, of: (asked) => peerOf(asked, { auth, urls }, homes) }),
+          handOver: new HandOver({ routes, content, rest: main, of: (asked) => peerOf(asked, { auth, urls, httpRoutes: routesOfProjects }, homes) }),
           handleOf: (identity) => auth.handleOf(identity),
           adoptHandle: (identity, handle) => auth.adoptHandle(identity, handle),
           settled: async () => {},

@@ -17,6 +17,7 @@ import type { Host } from './host.ts'
 import type { KeepsLoaded, SlotLender } from './invoke/index.ts'
 import { KeptByWorkers } from './kept-loaded.ts'
 import { MemoryLender, type Problem, type ProvisionedState, sandboxMemoryMb, type SandboxStatus } from './sandbox/index.ts'
+import type { HttpRoutes } from './triggers/http.ts'
 
 /** All that a worker is told when it starts; the key of the instance among it, so it goes to nobody else. */
 export interface Boot {
@@ -145,7 +146,7 @@ export class Workforce implements AsyncDisposable {
 
   /** What the door of the main process asks. */
   processes(
-    room: { readonly auth: Auth; readonly urls: Pick<FunctionUrls, 'find'> },
+    room: { readonly auth: Auth; readonly urls: Pick<FunctionUrls, 'find'>; readonly httpRoutes: Pick<HttpRoutes, 'match'> },
     routes: ConstructorParameters<typeof HandOver>[0]['routes'],
     content: ConstructorParameters<typeof HandOver>[0]['content'],
   ): Processes {

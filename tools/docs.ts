@@ -22,6 +22,7 @@ import { messageQueueRoutes, sqsRoutes } from '../src/queues/http.ts'
 import { routes as realtimeRoutes, upgrades as realtimeUpgrades } from '../src/realtime/http.ts'
 import { busRoutes } from '../src/triggers/bus/http.ts'
 import { routes as triggerRoutes } from '../src/triggers/http.ts'
+import { httpRoutes } from '../src/triggers/routes/http.ts'
 import { webhookRoutes } from '../src/triggers/webhooks/http.ts'
 import { routes as storageRoutes } from '../src/storage/http.ts'
 import { routes as usageRoutes } from '../src/usage/http.ts'
@@ -52,6 +53,7 @@ const ROUTES = [
   ...urlDoorRoutes(nothing),
   ...triggerRoutes(nothing, nothing),
   ...webhookRoutes(nothing),
+  ...httpRoutes(nothing),
   ...busRoutes(nothing),
   ...lambdaInvokeRoutes(nothing),
   ...realtimeRoutes(nothing),

@@ -73,6 +73,7 @@ export interface TriggerInfo {
   readonly topic?: { readonly name: string }
   readonly row?: { readonly table: string; readonly events: readonly ('insert' | 'update' | 'delete')[] }
   readonly address?: string
+  readonly http?: { readonly methods?: readonly string[] }
   readonly webhook?: { readonly provider: string; readonly events?: readonly string[] }
   readonly log?: { readonly function: string; readonly pattern?: string }
   readonly bus?: { readonly name: string; readonly pattern?: Readonly<Record<string, unknown>> }

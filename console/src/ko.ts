@@ -223,6 +223,7 @@ export const ko = {
   nothing: '없음',
   'object {events}': '객체 {events}',
   'rows {events}': '행 {events}',
+  'any method': '모든 메서드',
   'webhook {provider}': '웹훅 {provider}',
   'every {seconds} s': '{seconds}초마다',
   'of a long event, the beginning': '긴 이벤트의 앞부분',

@@ -32,7 +32,7 @@ export function saysTrigger(project: string, trigger: Omit<TriggerInfo, 'functio
   )
 }
 
-function saysSource({ schedule, queue, topic, row, bus, log, webhook, address }: Omit<TriggerInfo, 'function'>): ReactNode {
+function saysSource({ schedule, queue, topic, row, bus, log, webhook, http, address }: Omit<TriggerInfo, 'function'>): ReactNode {
   const [what, which] = schedule
     ? [t('schedule'), `${schedule.cron ?? schedule.at ?? t('every {seconds} s', { seconds: schedule.every ?? 0 })} ${schedule.timezone}`]
     : queue
@@ -45,7 +45,9 @@ function saysSource({ schedule, queue, topic, row, bus, log, webhook, address }:
             ? [t('webhook {provider}', { provider: webhook.provider }), address ?? '']
             : log
               ? [t('log of {name}', { name: log.function }), log.pattern ?? '']
-              : [t('bus'), `${bus?.name ?? ''}${bus?.pattern === undefined ? '' : ` ${JSON.stringify(bus.pattern)}`}`]
+              : http
+                ? [http.methods?.join(', ') ?? t('any method'), address ?? '']
+                : [t('bus'), `${bus?.name ?? ''}${bus?.pattern === undefined ? '' : ` ${JSON.stringify(bus.pattern)}`}`]
   return (
     <>
       {what} <code>{which}</code>

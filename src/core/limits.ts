@@ -966,9 +966,30 @@ export const LIMITS = {
   dataAnswer: {
     value: 32 * MiB,
     unit: 'bytes',
-    why: 'an answer is made by PostgreSQL as one text and held in memory until it has left; 54000 past it',
+    why: 'an answer is made by PostgreSQL as one text and held in memory until it has left; what is only read and larger leaves in parts; of what is written 54000',
     error: null,
     provenBy: 'test/acceptance/data.test.ts',
+  },
+  dataStreams: {
+    value: 2,
+    unit: 'count',
+    why: 'large answers of one project that leave in parts at once: each has a session until its client has taken all; one session is always left to others',
+    error: null,
+    provenBy: 'src/data/stream.test.ts',
+  },
+  dataStreamIdle: {
+    value: 10_000,
+    unit: 'ms',
+    why: 'a client that takes nothing of a large answer for so long gets no more of it: its connection is cut, and the session is free',
+    error: null,
+    provenBy: 'src/data/stream.test.ts',
+  },
+  dataStreamTime: {
+    value: 300_000,
+    unit: 'ms',
+    why: 'a large answer leaves for so long at most, however steadily its client takes it: it keeps a moment of the database alive',
+    error: null,
+    provenBy: 'src/data/stream.test.ts',
   },
   dataConnections: {
     value: 4,

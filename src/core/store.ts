@@ -51,6 +51,17 @@ export const updateResumed = (sql: Ask, ref: ProjectRef) => sql`update mayfly.pr
 export const insertProjectPort = (tx: Tx, projectId: string, port: number) =>
   tx`insert into mayfly.project_port (project_id, port) values (${projectId}, ${port})`
 
+/** Instead of the one that it has, if any. */
+export const upsertProjectPort = (tx: Tx, projectId: string, port: number) => tx`
+  insert into mayfly.project_port (project_id, port) values (${projectId}, ${port})
+  on conflict (project_id) do update set port = excluded.port`
+
+/** Held against its deletion. */
+export const selectProjectForPort = (tx: Tx, projectId: string) =>
+  tx<{ id: string }>`select id from mayfly.project where id = ${projectId} and state <> 'deleting' for share`
+
+export const deleteProjectPort = (tx: Tx, projectId: string) => tx`delete from mayfly.project_port where project_id = ${projectId}`
+
 export const selectProjectPorts = (sql: Ask) => sql<{ ref: ProjectRef; port: number }>`
   select p.ref, o.port from mayfly.project_port o join mayfly.project p on p.id = o.project_id where p.state <> 'deleting' order by o.port`
 

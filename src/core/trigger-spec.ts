@@ -4,7 +4,7 @@ import { patternFault } from '../lib/event-pattern.ts'
 import { logPatternFault } from '../lib/log-pattern.ts'
 import { LIMITS } from './limits.ts'
 import { isPlainText } from './plain-text.ts'
-import { tidiedWebhook, webhookName, webhookTrigger } from './web-triggers.ts'
+import { httpTrigger, tidiedHttp, tidiedWebhook, webhookName, webhookTrigger } from './web-triggers.ts'
 
 /*
  * What a project file and the management API may say of a trigger. It stands in core because rooms of two floors take
@@ -262,7 +262,7 @@ const logTrigger = z.strictObject(
   { error: unknownKeys('must be an object with `function`') },
 )
 
-const SOURCES = ['object', 'schedule', 'queue', 'topic', 'row', 'bus', 'log', 'webhook'] as const
+const SOURCES = ['object', 'schedule', 'queue', 'topic', 'row', 'bus', 'log', 'webhook', 'http'] as const
 const NOT_YET = 'Stored, and not started by anything yet.'
 
 /** One trigger: exactly one source. */
@@ -277,6 +277,7 @@ export const triggerSpecSchema = z
       bus: busTrigger.meta({ description: 'Events that are sent to a bus.' }).optional(),
       log: logTrigger.meta({ description: 'Lines that functions write.' }).optional(),
       webhook: webhookTrigger.meta({ description: 'Webhooks that another service sends to an address of the project.' }).optional(),
+      http: httpTrigger.meta({ description: 'Requests to a path of the project.' }).optional(),
       enabled: z.boolean({ error: 'must be true or false' }).optional().meta({ description: 'False lets it start nothing until it is true again.' }),
     },
     { error: unknownKeys('must be an object such as {"object": {…}}') },
@@ -310,7 +311,7 @@ export function tidiedTrigger({ enabled, ...trigger }: TriggerSpec): TriggerSpec
   return { ...tidiedSource(trigger), ...(enabled === false ? { enabled } : {}) }
 }
 
-function tidiedSource({ object, schedule, queue, topic, row, bus, log, webhook }: TriggerSpec): TriggerSpec {
+function tidiedSource({ object, schedule, queue, topic, row, bus, log, webhook, http }: TriggerSpec): TriggerSpec {
   if (schedule) {
     const { cron, every, at, missed = 'once', overlap = 'allow', timezone } = schedule
     return {
@@ -344,6 +345,7 @@ function tidiedSource({ object, schedule, queue, topic, row, bus, log, webhook }
     }
   }
   if (webhook) return { webhook: tidiedWebhook(webhook) }
+  if (http) return { http: tidiedHttp(http) }
   if (!object) return {}
   const { bucket, events, prefix, suffix } = object
   return {

@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.ts'
 import { FairOrder } from '../lib/fair-order.ts'
+import type { Leaving } from '../lib/leaving.ts'
 import { DataError } from './errors.ts'
 
 export interface GateOptions {
@@ -37,18 +38,19 @@ export class Gate {
    * @returns to be disposed of when the session is free again
    * @throws DataError PGRST003 when none comes free in time; the signal's reason
    */
-  async enter(party: string, signal: AbortSignal): Promise<Disposable> {
+  async enter(party: string, signal: Leaving): Promise<Disposable> {
     if (this.#runs >= this.#options.max || this.#waiting.length > 0 || this.#isBound(party)) await this.#wait(party, signal)
     else this.#begin(party)
     const begun = this.#running.get(party)?.at(-1) as number
     return { [Symbol.dispose]: () => this.#leave(party, begun) }
   }
 
-  async #wait(party: string, signal: AbortSignal): Promise<void> {
+  async #wait(party: string, signal: Leaving): Promise<void> {
     const { maxWaiting, waitMs, clock } = this.#options
-    const own = this.#waiting.filter((each) => each.party === party).length
     // One alone does not take all places of the line.
-    if (this.#waiting.length >= maxWaiting || own >= Math.ceil(maxWaiting / 2)) throw tooLate()
+    const most = Math.ceil(maxWaiting / 2)
+    const isFull = this.#waiting.length >= maxWaiting
+    if (isFull || (this.#waiting.length >= most && this.#waiting.filter((each) => each.party === party).length >= most)) throw tooLate()
     signal.throwIfAborted()
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const waiting: Waiting = { party, enter: resolve }
@@ -62,7 +64,7 @@ export class Gate {
     this.#waiting.push(waiting)
     this.#order.enter(party)
     const onAbort = () => giveUp(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
+    signal.addEventListener('abort', onAbort)
     try {
       using _late = clock.timer(waitMs, () => giveUp(tooLate()))
       // One that has just become slow may have left a session free that nobody was let to.
@@ -75,9 +77,10 @@ export class Gate {
 
   /** Whether it has all sessions but one already, with slow requests. */
   #isBound(party: string): boolean {
-    const running = this.#running.get(party) ?? []
     const { max, clock } = this.#options
-    return max > 1 && running.length >= max - 1 && clock.monotonic() - (running[0] ?? 0) > SLOW_MS
+    if (max <= 1 || this.#runs < max - 1) return false
+    const running = this.#running.get(party)
+    return running !== undefined && running.length >= max - 1 && clock.monotonic() - (running[0] ?? 0) > SLOW_MS
   }
 
   #begin(party: string): void {

@@ -1,20 +1,25 @@
 import type { Reply, RequestContext } from '../core/route.ts'
 import { identityOf, type SqlIdentity } from '../core/session.ts'
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Clock } from '../lib/clock.ts'
+import type { Leaving } from '../lib/leaving.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project } from '../core/project.ts'
-import { DataError } from './errors.ts'
+import { DatabaseError } from '../backends/database/database.ts'
+import { AnswerTooLarge, DataError } from './errors.ts'
 import { planRequest, schemaOf } from './plan/plan-request.ts'
 import { openapiOf, type Visible } from './openapi.ts'
 import type { DataPlan } from './plan/plan.ts'
-import { queryOf } from './query/query.ts'
+import { piecesOf } from './query/pieces.ts'
+import { type Made, queryOf } from './query/query.ts'
 import { rootQuery } from './query/root.ts'
 import { judgeOf, replyOf, rollsBack } from './reply.ts'
 import { contentTypeOf } from './request/media.ts'
 import { type DataRequest, readRequest } from './request/request.ts'
 import type { Data, DataPlace } from './service.ts'
 import type { Snapshot } from './schema/snapshot.ts'
-import { transact } from './transaction.ts'
+import { stream } from './stream.ts'
+import { type Setting, transact } from './transaction.ts'
 
 /** request → plan → query → transaction → reply. @throws DataError, DatabaseError, MayflyError */
 export async function serve(data: Data, context: RequestContext): Promise<Reply> {
@@ -31,7 +36,7 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
   const { plan, snapshot } = await planned(request, place)
   if (plan.kind === 'describe') return { status: 200, headers: { allow: plan.allow }, body: null }
   const schema = schemaOf(request, snapshot)
-  if (plan.kind === 'root') return await describeAll(context, plan.schema, { snapshot, place, request, identity })
+  if (plan.kind === 'root') return await describeAll(context, plan.schema, { snapshot, place, request, identity, clock: data.clock })
   const routine = plan.kind === 'call' ? plan.call.routine : null
   const query = queryOf(plan, request.preferences, snapshot.settings.maxRows)
   const setting = {
@@ -46,16 +51,61 @@ export async function serve(data: Data, context: RequestContext): Promise<Reply>
     hoisted: routine?.settings ?? new Map<string, string>(),
     rollsBack: rollsBack(request.preferences, snapshot),
   }
-  using _turn = await place.gate.enter(partyOf(context, identity), context.signal)
-  const answer = await transact(place.pool, snapshot, setting, query, { judge: judgeOf(plan, request), cancel: place.cancel, signal: context.signal })
-  return replyOf(plan, request, snapshot, answer, schema)
+  const made: Asked = { plan, request, snapshot, setting, schema, party: partyOf(context, identity) }
+  try {
+    using _turn = await place.gate.enter(made.party, leavingOf(context))
+    const answer = await transact(place.pool, snapshot, setting, query, {
+      judge: judgeOf(plan, request),
+      cancel: place.cancel,
+      signal: leavingOf(context),
+      clock: data.clock,
+    })
+    return replyOf(plan, request, snapshot, answer, schema)
+  } catch (error) {
+    if (!isTooLarge(error) || !setting.isReadOnly || plan.shape.media.kind === 'plan') throw error
+    return await inPieces(place, made, context.signal)
+  }
+}
+
+interface Asked {
+  readonly plan: Made
+  readonly request: DataRequest
+  readonly snapshot: Snapshot
+  readonly setting: Setting
+  readonly schema: string
+  readonly party: string
+}
+
+/** More than the limit, or more than PostgreSQL makes one value of. */
+const isTooLarge = (error: unknown) => error instanceof AnswerTooLarge || (error instanceof DatabaseError && error.sqlState === '54000')
+
+/** What is too large to be held is asked for once more, to leave as its client takes it. */
+async function inPieces(place: DataPlace, { plan, request, snapshot, setting, schema, party }: Asked, signal: AbortSignal): Promise<Reply> {
+  const query = piecesOf(plan, request.preferences, snapshot.settings.maxRows)
+  // Told apart from other requests, so that slow clients of large answers never have all sessions.
+  using held = new DisposableStack()
+  held.use(await place.streams.enter(party, signal))
+  held.use(await place.gate.enter(party, signal))
+  let reply: Reply | null = null
+  const judge = judgeOf(plan, request)
+  const body = await stream(place.streaming, snapshot, setting, query, {
+    // What would be refused is refused before anything is told.
+    judge: (answer) => {
+      judge?.(answer)
+      reply = replyOf(plan, request, snapshot, answer, schema)
+    },
+    isHeadOnly: request.isHeadOnly,
+    held: held.move(),
+    signal,
+  })
+  return { ...(reply as unknown as Reply), body }
 }
 
 /** The document of a schema, with what the role of who asks may use of it. */
 async function describeAll(
   context: RequestContext,
   schema: string,
-  { snapshot, place, request, identity }: { snapshot: Snapshot; place: DataPlace; request: DataRequest; identity: SqlIdentity },
+  { snapshot, place, request, identity, clock }: { snapshot: Snapshot; place: DataPlace; request: DataRequest; identity: SqlIdentity; clock: Clock },
 ): Promise<Reply> {
   const setting = {
     identity,
@@ -69,8 +119,13 @@ async function describeAll(
     hoisted: new Map<string, string>(),
     rollsBack: false,
   }
-  using _turn = await place.gate.enter(partyOf(context, identity), context.signal)
-  const { row } = await transact(place.pool, snapshot, setting, rootQuery(schema), { judge: null, cancel: place.cancel, signal: context.signal })
+  using _turn = await place.gate.enter(partyOf(context, identity), leavingOf(context))
+  const { row } = await transact(place.pool, snapshot, setting, rootQuery(schema), {
+    judge: null,
+    cancel: place.cancel,
+    signal: leavingOf(context),
+    clock,
+  })
   const visible = JSON.parse(row.body ?? '{"relations":[],"routines":[],"description":null}') as Visible
   // Every project is there by its name, the default one too; by its own port without.
   const base = new URL(context.ownPort ? '/rest/v1' : `/p/${(context.project as Project).ref}/rest/v1`, context.origin)
@@ -80,6 +135,9 @@ async function describeAll(
     body: JSON.stringify(openapiOf(snapshot, schema, visible, base)),
   }
 }
+
+/** A signal costs more than most of what it would end. */
+const leavingOf = (context: RequestContext): Leaving => context.leaving ?? context.signal
 
 /** Who has a share of the sessions: a user, wherever he is; else an address. */
 const partyOf = ({ remoteAddress }: RequestContext, { role, claims }: SqlIdentity): string =>

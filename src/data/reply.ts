@@ -18,7 +18,8 @@ export function judgeOf(plan: Made, request: DataRequest): ((answer: Answer) => 
   const isSingle = isTold && plan.shape.media.kind === 'object' && (plan.shape.value === 'rows' || plan.shape.value === 'scalars')
   const isPut = request.action === 'put'
   const isBounded = maxAffected !== null && (request.action === 'update' || request.action === 'delete' || request.action === 'call')
-  const isLarge = isTold && plan.shape.value !== 'none'
+  // Of all but reads the size is judged by the statement itself.
+  const isLarge = plan.kind === 'read'
   if (!(isSingle || isPut || isBounded || isLarge)) return null
   return ({ row, explained }) => {
     if (explained !== null) return

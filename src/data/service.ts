@@ -7,6 +7,7 @@ import type { DataConfig } from './config.ts'
 import { Gate } from './gate.ts'
 import { SchemaCache } from './schema/cache.ts'
 import { cancelBackend } from './store.ts'
+import type { StreamDeps } from './stream.ts'
 
 export interface DataDeps {
   readonly databases: Databases
@@ -22,6 +23,9 @@ export interface DataPlace {
   /** Whose turn it is to use one of them. */
   readonly gate: Gate
   readonly cancel: (pid: number) => Promise<void>
+  /** Whose turn it is to have a large answer leave in pieces. */
+  readonly streams: Gate
+  readonly streaming: StreamDeps
 }
 
 /** The user's tables over HTTP. */
@@ -53,12 +57,23 @@ export class Data implements AsyncDisposable {
   async #open(ref: string): Promise<DataPlace> {
     const { databases, config, clock, log } = this.#deps
     const connection = await databases.rolesConnection(ref)
+    const pool = new SessionPool(connection, { max: config.connections, waitMs: config.waitMs, maxWaiting: LIMITS.dataWaiting.value })
+    const gateOf = (max: number) => new Gate({ max, waitMs: config.waitMs, maxWaiting: LIMITS.dataWaiting.value, clock })
+    const cancel = async (pid: number) => {
+      await cancelBackend((await databases.openProject(ref)).sql, pid)
+    }
     return {
       schema: new SchemaCache(ref, { databases, defaults: { maxRows: config.maxRows }, clock, log }),
-      pool: new SessionPool(connection, { max: config.connections, waitMs: config.waitMs, maxWaiting: LIMITS.dataWaiting.value }),
-      gate: new Gate({ max: config.connections, waitMs: config.waitMs, maxWaiting: LIMITS.dataWaiting.value, clock }),
-      cancel: async (pid) => {
-        await cancelBackend((await databases.openProject(ref)).sql, pid)
+      pool,
+      gate: gateOf(config.connections),
+      cancel,
+      streams: gateOf(Math.max(1, Math.min(LIMITS.dataStreams.value, config.connections - 1))),
+      streaming: {
+        pool,
+        clock,
+        bounds: { idleMs: LIMITS.dataStreamIdle.value, wholeMs: LIMITS.dataStreamTime.value },
+        cancel,
+        onCut: (why) => log.info({ project: ref, why }, 'a large answer of the data API was cut, for its client did not take it in time'),
       },
     }
   }

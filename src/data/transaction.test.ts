@@ -29,7 +29,7 @@ describe('sessions of the data API', () => {
     )
     assert.deepEqual(
       settled.map(({ result, error }) => result?.tag ?? (error as { sqlState: string }).sqlState),
-      ['BEGIN', '22012', '25P02', 'ROLLBACK'],
+      ['BEGIN', '22012', '25P02', '25P02'],
     )
     const next = await pool.use((session) => session.flight([one('select $1::text as t', ['x'])]))
     assert.deepEqual(next[0]?.result?.rows, [{ t: 'x' }])
@@ -46,13 +46,35 @@ describe('sessions of the data API', () => {
     })
     assert.notEqual(await pool.use(async ({ pid }) => pid), made)
   })
-  it('tell when their first statement is over, and how', async () => {
+  it('run nothing behind what failed, and tell whether a transaction is open', async () => {
     await using pool = new SessionPool(await databases.rolesConnection('demo'), { max: 1, waitMs: 10_000, maxWaiting: 10 })
-    for (const [text, well] of [
-      ['begin', true],
-      ['nonsense', false],
-    ] as const)
-      assert.equal(await pool.use(async (session) => (await session.flight([one(text), one('rollback')])) && (await session.begun)), well)
+    // Twice, three times: by then its statements have names.
+    for (let n = 0; n < 3; n++)
+      await pool.use(async (session) => {
+        const settled = await session.flight([one('nonsense'), one(`select set_config('mayfly.left', 'behind', false)`), one('rollback')])
+        assert.deepEqual(
+          settled.map(({ error }) => (error as { sqlState?: string } | null)?.sqlState),
+          ['42601', '25P02', '25P02'],
+        )
+        assert.equal(session.isOpen, false)
+        const [left] = await session.flight([one(`select current_setting('mayfly.left', true) as left`)])
+        assert.deepEqual(left?.result?.rows, [{ left: null }])
+        await session.flight([one('begin'), one('select $1::int / $2::int as n', [1, 0])])
+        assert.equal(session.isOpen, true)
+        assert.equal((await session.flight([one('rollback')]))[0]?.result?.tag, 'ROLLBACK')
+        assert.equal(session.isOpen, false)
+        assert.deepEqual((await session.flight([one('select $1::int / $2::int as n', [4, 2])]))[0]?.result?.rows, [{ n: 2 }])
+      })
+  })
+  it('give lists, nulls, numbers and what looks like SQL as what they are', async () => {
+    await using pool = new SessionPool(await databases.rolesConnection('demo'), { max: 1, waitMs: 10_000, maxWaiting: 10 })
+    const list = ['a,b', 'c"d', 'e\\f', '', 'NULL', '{}', "'; drop"]
+    for (let n = 0; n < 3; n++) {
+      const [settled] = await pool.use((session) =>
+        session.flight([one('select to_json($1::text[])::text as list, $2::text as nothing, $3::int + 1 as number', [list, null, n])]),
+      )
+      assert.deepEqual(settled?.result?.rows, [{ list: JSON.stringify(list), nothing: null, number: n + 1 }])
+    }
   })
   it('are waited for in line, for a bounded time, by a bounded number', async () => {
     await using pool = new SessionPool(await databases.rolesConnection('demo'), { max: 1, waitMs: 300, maxWaiting: 1 })

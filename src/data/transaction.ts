@@ -2,9 +2,12 @@ import type { HeldSession, SessionPool, Settled, Statement } from '../backends/d
 import { NoSession } from '../backends/database/session-pool.ts'
 import { DatabaseError } from '../backends/database/database.ts'
 import type { SqlIdentity } from '../core/session.ts'
-import { DataError } from './errors.ts'
-import type { AnswerRow, Query } from './query/query.ts'
-import { quoted, Values } from './query/text.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { Leaving } from '../lib/leaving.ts'
+import { LIMITS } from '../core/limits.ts'
+import { AnswerTooLarge, DataError } from './errors.ts'
+import { type AnswerRow, type Query, RESPONSE as RESPONSE_COLUMNS, TOO_LARGE } from './query/query.ts'
+import { quoted } from './query/text.ts'
 import type { Snapshot } from './schema/snapshot.ts'
 import { NEW_ROWS } from './query/write.ts'
 
@@ -51,6 +54,8 @@ const OF_FUNCTION = new Set(['statement_timeout', 'lock_timeout', 'plan_filter.s
 
 const ISOLATION: Readonly<Record<string, string>> = { 'repeatable read': 'repeatable read', serializable: 'serializable' }
 
+const CANCEL_AGAIN_MS = 100
+
 /**
  * One request as one transaction: all of it leaves at once, role and claims before what was asked.
  * @param judge  refuses what was done before it is committed; what has one waits for its answer before it commits
@@ -66,33 +71,40 @@ export async function transact(
     judge,
     cancel,
     signal,
-  }: { readonly judge: ((answer: Answer) => void) | null; readonly cancel: (pid: number) => Promise<void>; readonly signal: AbortSignal },
+    clock,
+  }: {
+    readonly judge: ((answer: Answer) => void) | null
+    readonly cancel: (pid: number) => Promise<void>
+    readonly signal: Leaving
+    readonly clock: Pick<Clock, 'timer'>
+  },
 ): Promise<Answer> {
-  const before = [{ text: beginText(snapshot, setting), values: [] }, settingsOf(snapshot, setting), ...preRequest(snapshot)]
-  const asked = [query.main, ...(query.estimate ? [query.estimate] : []), RESPONSE]
+  const before = openingOf(snapshot, setting, 'read committed')
+  const isOpened = before[0]?.text.startsWith('begin') ?? false
+  const asked = [query.main, ...(query.estimate ? [query.estimate] : []), ...(query.tellsResponse ? [] : [RESPONSE])]
   try {
     return await pool.use(async (session) => {
       signal.throwIfAborted()
-      await using _leaving = cancelling(session, cancel, signal)
+      await using _leaving = cancelling(session, cancel, signal, clock)
       const end = setting.rollsBack ? ROLLBACK : COMMIT
-      // What was only read need not be undone.
-      if (judge === null || setting.isReadOnly) {
-        const settled = await session.flight([...before, ...asked, end])
-        const answer = answerOf(settled, before.length, query)
-        const last = settled.at(-1)
-        checkEnd(last, setting)
-        judge?.(answer)
-        return answer
-      }
-      const settled = await session.flight([...before, ...asked])
       try {
+        // What was only read need not be undone.
+        if (judge === null || setting.isReadOnly) {
+          const settled = await session.flight([...before, ...asked, ...(isOpened ? [end] : [])])
+          const answer = answerOf(settled, before.length, query)
+          if (isOpened) checkEnd(settled.at(-1), setting)
+          judge?.(answer)
+          return answer
+        }
+        const settled = await session.flight([...before, ...asked])
         const answer = answerOf(settled, before.length, query)
         judge(answer)
         const [ended] = await session.flight([end])
         checkEnd(ended, setting)
         return answer
       } catch (error) {
-        await session.flight([ROLLBACK])
+        // What failed is behind no COMMIT, and its transaction open still.
+        if (session.isOpen) await session.flight([ROLLBACK])
         throw error
       }
     })
@@ -102,27 +114,45 @@ export async function transact(
   }
 }
 
-const COMMIT: Statement = { text: 'commit', values: [] }
-const ROLLBACK: Statement = { text: 'rollback', values: [] }
-const RESPONSE: Statement = {
-  text: `select nullif(current_setting('response.status', true), '') as status, nullif(current_setting('response.headers', true), '') as headers`,
-  values: [],
+export const COMMIT: Statement = { text: 'commit', values: [] }
+export const ROLLBACK: Statement = { text: 'rollback', values: [] }
+export const RESPONSE: Statement = { text: `select ${RESPONSE_COLUMNS}`, values: [] }
+
+type Isolation = 'read committed' | 'repeatable read'
+
+/** What each request is told before it asks. @param least  the level of isolation where its role has none of its own */
+export function openingOf(snapshot: Snapshot, setting: Setting, least: Isolation): readonly Statement[] {
+  const begin = beginOf(snapshot, setting, least)
+  return [...(begin ? [begin] : []), settingsOf(snapshot, setting, begin === null), ...preRequest(snapshot)]
 }
 
-function beginText({ roleSettings }: Snapshot, { isReadOnly, identity }: Setting): string {
-  const level = ISOLATION[roleSettings.get(identity.role)?.get('default_transaction_isolation')?.toLowerCase() ?? '']
-  return `begin isolation level ${level ?? 'read committed'} ${isReadOnly ? 'read only' : 'read write'}`
+/** Null for what only reads, where the statements of a flight are a transaction of themselves: it ends with its Sync. */
+function beginOf({ roleSettings }: Snapshot, { isReadOnly, identity, rollsBack }: Setting, least: Isolation): Statement | null {
+  const level = ISOLATION[roleSettings.get(identity.role)?.get('default_transaction_isolation')?.toLowerCase() ?? ''] ?? least
+  if (isReadOnly && level === 'read committed' && !rollsBack) return null
+  return { text: `begin isolation level ${level} ${isReadOnly ? 'read only' : 'read write'}`, values: [] }
+}
+
+const claimTexts = new WeakMap<SqlIdentity['claims'], string>()
+/** Whoever shows a token again has the same claims. */
+function claimText(claims: SqlIdentity['claims']): string {
+  let text = claimTexts.get(claims)
+  if (text === undefined) {
+    text = JSON.stringify(claims)
+    claimTexts.set(claims, text)
+  }
+  return text
 }
 
 /** All that a session is told of a request, in one statement. Whatever the request before left there is told anew. */
-function settingsOf({ settings, roleSettings }: Snapshot, setting: Setting): Statement {
+function settingsOf({ settings, roleSettings }: Snapshot, setting: Setting, mayOnlyRead: boolean): Statement {
   const { identity, schema } = setting
   const path = [...new Set([schema, ...settings.extraSearchPath])].map((name) => quoted(name)).join(', ')
   const told = new Map<string, string>([
     ['search_path', path],
     ['statement_timeout', ROLE_TIMEOUT[identity.role]],
     ['role', identity.role],
-    ['request.jwt.claims', JSON.stringify(identity.claims)],
+    ['request.jwt.claims', claimText(identity.claims)],
     ['request.method', setting.method],
     ['request.path', setting.path],
     ['request.headers', setting.headers],
@@ -136,9 +166,25 @@ function settingsOf({ settings, roleSettings }: Snapshot, setting: Setting): Sta
   for (const [name, value] of roleSettings.get(identity.role) ?? []) if (OF_ROLE.has(name)) told.set(name, value)
   for (const [name, value] of setting.hoisted) if (OF_FUNCTION.has(name)) told.set(name, value)
   if (setting.timezone !== null) told.set('timezone', setting.timezone)
-  const values = new Values()
-  const calls = [...told].map(([name, value]) => `pg_catalog.set_config(${values.add(name)}, ${values.add(value)}, true)`)
-  return { text: `select ${calls.join(', ')}`, values: values.all }
+  if (mayOnlyRead) told.set('transaction_read_only', 'on')
+  return { text: settingText(told.keys()), values: [...told.values()] }
+}
+
+/** By the names that are told: few sets of them are, each for a role. */
+const settingTexts = new Map<string, string>()
+const MOST_TEXTS = 100
+
+/** The names are ours. That none of them is nothing is all that is answered: the values need not come back. */
+function settingText(names: Iterable<string>): string {
+  const all = [...names]
+  const known = all.join()
+  let text = settingTexts.get(known)
+  if (text === undefined) {
+    if (settingTexts.size >= MOST_TEXTS) settingTexts.clear()
+    text = `select pg_catalog.num_nulls(${all.map((name, at) => `pg_catalog.set_config('${name}', $${at + 1}, true)`).join(', ')})`
+    settingTexts.set(known, text)
+  }
+  return text
 }
 
 function preRequest({ settings: { preRequest: name } }: Snapshot): Statement[] {
@@ -147,13 +193,13 @@ function preRequest({ settings: { preRequest: name } }: Snapshot): Statement[] {
   return [{ text: `select ${parts.join('.')}()`, values: [] }]
 }
 
-function answerOf(settled: readonly Settled[], from: number, query: Query): Answer {
+export function answerOf(settled: readonly Settled[], from: number, query: Pick<Query, 'estimate' | 'tellsResponse'>): Answer {
   // The first fault is the cause of those behind it.
-  for (const { error } of settled) if (error !== null) throw error
+  for (const { error } of settled) if (error !== null) throw tooLargeOf(error) ?? error
   const [main, ...others] = settled.slice(from)
   const rows = main?.result?.rows ?? []
   const estimate = query.estimate === null ? null : plannedRows(others.shift()?.result?.rows[0])
-  const response = others[0]?.result?.rows[0] as { status: string | null; headers: string | null } | undefined
+  const response = (query.tellsResponse ? rows[0] : others[0]?.result?.rows[0]) as { status: string | null; headers: string | null } | undefined
   const isPlan = rows[0] !== undefined && 'QUERY PLAN' in rows[0]
   const explained = isPlan
     ? rows.map((row) => (typeof row['QUERY PLAN'] === 'string' ? row['QUERY PLAN'] : JSON.stringify(row['QUERY PLAN'], null, 2))).join('\n')
@@ -162,30 +208,51 @@ function answerOf(settled: readonly Settled[], from: number, query: Query): Answ
   return { row, explained, estimate, status: response?.status ?? null, headers: response?.headers ?? null }
 }
 
+/** A written answer that is too large is refused by PostgreSQL itself, so that nothing of it stays. */
+function tooLargeOf(error: unknown): AnswerTooLarge | null {
+  const bytes = error instanceof DatabaseError && error.sqlState === '22P02' ? TOO_LARGE.exec(error.message)?.[1] : undefined
+  return bytes === undefined ? null : new AnswerTooLarge(Number(bytes), LIMITS.dataAnswer.value)
+}
+
 function plannedRows(row: Readonly<Record<string, unknown>> | undefined): number | null {
   const plan = row?.['QUERY PLAN'] as readonly { readonly Plan?: { readonly 'Plan Rows'?: number } }[] | undefined
   return plan?.[0]?.Plan?.['Plan Rows'] ?? null
 }
 
 /** COMMIT may succeed and have rolled back. */
-function checkEnd(settled: Settled | undefined, { rollsBack }: Setting): void {
+export function checkEnd(settled: Settled | undefined, { rollsBack }: Setting): void {
   if (settled?.error) throw settled.error
   if (!rollsBack && settled?.result?.tag !== 'COMMIT') throw new DatabaseError('25P02', 'the transaction was rolled back')
 }
 
 /**
- * While it lives, a client that leaves ends what it asked for, but not its BEGIN: what follows would be in no transaction,
- * and in no role of its own. The session is given back when that is over: nobody else's work is ended.
+ * While it lives, a client that leaves ends what it asked for. What it ends takes all behind it along, a BEGIN too. The
+ * session is given back when that is over: nobody else's work is ended.
  */
-function cancelling(session: HeldSession, cancel: (pid: number) => Promise<void>, signal: AbortSignal): AsyncDisposable {
+export function cancelling(session: HeldSession, cancel: (pid: number) => Promise<void>, signal: Leaving, clock: Pick<Clock, 'timer'>): AsyncDisposable {
+  let isOver = false
+  let wake = () => {}
   let ending: Promise<void> | null = null
-  const onAbort = () => {
-    ending = session.begun.then((well) => (well ? cancel(session.pid) : undefined)).catch(() => {})
+  // A session that has not begun with it yet does not heed the first time.
+  const end = async () => {
+    while (!isOver) {
+      await cancel(session.pid).catch(() => {})
+      if (isOver) return
+      const { promise, resolve } = Promise.withResolvers<void>()
+      wake = resolve
+      using _again = clock.timer(CANCEL_AGAIN_MS, resolve)
+      await promise
+    }
   }
-  signal.addEventListener('abort', onAbort, { once: true })
+  const onAbort = () => {
+    ending = end()
+  }
+  signal.addEventListener('abort', onAbort)
   return {
     [Symbol.asyncDispose]: async () => {
       signal.removeEventListener('abort', onAbort)
+      isOver = true
+      wake()
       await ending
     },
   }

@@ -1,7 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
+import { MayflyError } from '../core/errors.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { differencesOf, type FunctionsService, type UrlSpec } from '../functions/index.ts'
 import type { TriggerSpec } from '../core/trigger-spec.ts'
+import { routeConflict } from '../core/web-triggers.ts'
 import type { Migrations } from '../migrations/index.ts'
 import { artefactOf, type Sites } from '../sites/index.ts'
 import { type Desired, type DesiredBucket, type DesiredFunction, type DesiredSite, tidiedTriggers } from './document.ts'
@@ -15,8 +17,10 @@ export interface BucketsOfDeployment {
 
 export interface TriggersOfDeployment {
   get(project: ProjectRef, functionName: string): Promise<readonly TriggerSpec[]>
-  /** Replaces all of a function. */
-  put(project: ProjectRef, functionName: string, triggers: readonly TriggerSpec[]): Promise<void>
+  /** Of all functions of a project. */
+  list(project: ProjectRef): Promise<readonly { readonly function: string; readonly spec: TriggerSpec }[]>
+  /** Replaces all of a function. @param over  functions that give up what they have of it in the same deployment */
+  put(project: ProjectRef, functionName: string, triggers: readonly TriggerSpec[], over: readonly string[]): Promise<void>
 }
 
 export interface UrlsOfDeployment {
@@ -56,6 +60,7 @@ const MAX_TOLD = 20
  */
 export async function planOf(rooms: Rooms, project: ProjectRef, desired: Desired, parts: readonly Part[], alias: string | null = null): Promise<Change[]> {
   const changes: Change[] = []
+  await checkRoutes(rooms, project, desired.functions, functionsOf(leftOver(desired, parts)))
   for (const { name } of await pendingOf(rooms, project, desired)) changes.push({ kind: 'migration', name, action: 'create', why: ['has yet to run'] })
   for (const bucket of desired.buckets) changes.push(bucketChange(bucket, await rooms.buckets.get(project, bucket.name)))
   for (const wanted of desired.functions) changes.push(...(await functionChanges(rooms, project, wanted, alias)))
@@ -63,6 +68,27 @@ export async function planOf(rooms: Rooms, project: ProjectRef, desired: Desired
   for (const part of leftOver(desired, parts)) changes.push(...(await removalsOf(rooms, project, part)))
   return changes
 }
+
+/**
+ * Routes of functions that are deployed together are looked at together, and against those of all others.
+ * @param going  functions that are removed by it
+ * @throws MayflyError route_conflict
+ */
+export async function checkRoutes(
+  { triggers: room }: Pick<Rooms, 'triggers'>,
+  project: ProjectRef,
+  functions: readonly { readonly name: string; readonly triggers: readonly TriggerSpec[] }[],
+  going: readonly string[],
+): Promise<void> {
+  const wanted = functions.flatMap(({ name, triggers }) => triggers.flatMap(({ http }) => (http ? [{ function: name, http }] : [])))
+  if (wanted.length === 0) return
+  const names = new Set([...functions.map(({ name }) => name), ...going])
+  const others = (await room.list(project)).flatMap(({ function: name, spec: { http } }) => (http && !names.has(name) ? [{ function: name, http }] : []))
+  const conflict = routeConflict(wanted, others)
+  if (conflict !== null) throw new MayflyError('route_conflict', conflict)
+}
+
+export const functionsOf = (parts: readonly Part[]): string[] => parts.flatMap(({ kind, name }) => (kind === 'function' ? [name] : []))
 
 /** Migrations that have yet to run. @throws MayflyError migration_changed, migration_out_of_order */
 export const pendingOf = async ({ migrations }: Pick<Rooms, 'migrations'>, project: ProjectRef, { migrations: wanted = [] }: Desired) =>

@@ -40,6 +40,7 @@ const buckets: BucketsOfDeployment = {
 const madeTriggers = new Map<string, readonly TriggerSpec[]>()
 const triggers: TriggersOfDeployment = {
   get: async (_project, name) => madeTriggers.get(name) ?? [],
+  list: async () => [...madeTriggers].flatMap(([name, list]) => list.map((spec) => ({ function: name, spec }))),
   put: async (_project, name, list) => void (list.length > 0 ? madeTriggers.set(name, list) : madeTriggers.delete(name)),
 }
 
@@ -367,6 +368,23 @@ describe('a deployment that is ended in the middle', () => {
     buckets: [{ name: 'one', public: true }, { name: 'two' }],
     sites: [page('both-page', 'page 2'), page('new-page', 'style')],
     migrations: MIGRATIONS,
+  })
+  it('is refused where two functions would answer the same, and a route moves from one to another', async () => {
+    await using deployments = open()
+    const on = (path: string): TriggerSpec => ({ http: { path, auth: 'key' } })
+    const of = (name: string, ...routes: (readonly [string, string])[]) =>
+      document(name, { functions: routes.map(([own, path]) => fn(own, { triggers: [on(path)] })), buckets: [], sites: [] })
+    const conflict = { code: 'route_conflict', message: 'the route any method /a/{x} of r1 is the route any method /a/{y} of r2' }
+    const twice = of('routes', ['r1', '/a/{x}'], ['r2', '/a/{y}'])
+    await assert.rejects(deployments.plan(ONE, 'routes', twice), conflict)
+    await assert.rejects(deployments.apply(ONE, 'routes', twice, 10_000), conflict)
+    await deployments.apply(ONE, 'routes', of('routes', ['r1', '/a/{x}'], ['r2', '/b']), 10_000)
+    await assert.rejects(deployments.plan(ONE, 'others', of('others', ['r3', '/b'])), { code: 'route_conflict' })
+    const swapped = of('routes', ['r1', '/b'], ['r2', '/a/{x}'])
+    assert.equal((await deployments.apply(ONE, 'routes', swapped, 10_000)).state, 'reached')
+    const moved = of('routes', ['r4', '/b'])
+    assert.equal((await deployments.apply(ONE, 'routes', moved, 10_000)).state, 'reached')
+    await deployments.apply(ONE, 'routes', document('routes', { functions: [], buckets: [], sites: [] }), 10_000)
   })
   it('comes to the same after a start, whichever step was its last', async () => {
     const apply = async (wanted: Desired) => {

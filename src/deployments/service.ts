@@ -12,7 +12,7 @@ import { uuidv7 } from '../lib/ids.ts'
 import { within } from '../lib/within.ts'
 import { definitionOfSpec, isFunctionName } from '../functions/index.ts'
 import type { Desired, DesiredFunction } from './document.ts'
-import { type Change, functionChanges, leftOver, partsIn, pendingOf, planOf, type Rooms, sameTriggers, sameUrl } from './plan.ts'
+import { type Change, checkRoutes, functionChanges, functionsOf, leftOver, partsIn, pendingOf, planOf, type Rooms, sameTriggers, sameUrl } from './plan.ts'
 import {
   beginDeployment,
   claimParts,
@@ -108,6 +108,7 @@ export class Deployments implements AsyncDisposable {
     wanted: Omit<DesiredFunction, 'triggers'> & { readonly triggers: DesiredFunction['triggers'] | null },
     alias: string | null,
   ): Promise<Pick<Plan, 'changes' | 'warnings'>> {
+    if (wanted.triggers !== null) await checkRoutes(this.#deps.rooms, project, [{ name: wanted.name, triggers: wanted.triggers }], [])
     return {
       changes: await functionChanges(this.#deps.rooms, project, wanted, alias),
       warnings: [
@@ -134,6 +135,8 @@ export class Deployments implements AsyncDisposable {
     // What may not run is refused before anything is changed.
     await pendingOf(this.#deps.rooms, project, desired)
     const inProject = await this.#projectId(project)
+    const before = await findDeployment(control.sql, project, name)
+    await checkRoutes(this.#deps.rooms, project, desired.functions, before ? functionsOf(leftOver(desired, await partsOf(control.sql, before.id))) : [])
     const seal = (id: string) => sealer.seal(placeOf(inProject, id), Buffer.from(JSON.stringify(desired)))
     const newId = uuidv7(clock.now())
     const id = await control.transaction(async (tx) => {
@@ -241,9 +244,11 @@ export class Deployments implements AsyncDisposable {
     for (const bucket of desired.buckets) yield { what: `bucket ${bucket.name}`, make: () => rooms.buckets.ensure(project, bucket) }
     for (const { name, spec } of desired.functions)
       yield { what: `function ${name}`, make: () => rooms.functions.put(project, definitionOfSpec(name, spec, {}), spec.environment, spec.artefact) }
+    // What one gives up another may take before that.
+    const together = [...desired.functions.map(({ name }) => name), ...functionsOf(leftOver(desired, await partsOf(control.sql, row.id)))]
     for (const { name, triggers } of desired.functions)
       if (!sameTriggers(await rooms.triggers.get(project, name), triggers))
-        yield { what: `triggers of ${name}`, make: () => rooms.triggers.put(project, name, triggers) }
+        yield { what: `triggers of ${name}`, make: () => rooms.triggers.put(project, name, triggers, together) }
     for (const { name, url = null } of desired.functions)
       if (url !== null && !sameUrl(await rooms.urls.get(project, name), url))
         yield { what: `address of ${name}`, make: () => rooms.urls.put(project, name, url) }
@@ -260,7 +265,7 @@ export class Deployments implements AsyncDisposable {
     switch (part.kind) {
       case 'function':
         if (await rooms.functions.find(row.project, part.name)) {
-          if ((await rooms.triggers.get(row.project, part.name)).length > 0) await rooms.triggers.put(row.project, part.name, [])
+          if ((await rooms.triggers.get(row.project, part.name)).length > 0) await rooms.triggers.put(row.project, part.name, [], [])
           await rooms.functions.delete(row.project, part.name)
         }
         break

@@ -34,6 +34,7 @@ export {
 export { type FunctionsHttpDeps, routes } from './http.ts'
 export { type ObjectFault, type ReadObject, StoredArchives } from './stored-archives.ts'
 export { ArtefactLinks } from './links.ts'
+export { Remembered } from './remembered.ts'
 export { secretRoutes } from './secrets/http.ts'
 export { urlRoutes } from './urls/http.ts'
 export { type Cors, type FunctionUrl, FunctionUrls } from './urls/service.ts'

@@ -16,6 +16,8 @@ export interface ProjectRoutesDeps {
   readonly create: (ref: string, name: string, profile: LimitProfileName | undefined, given: GivenKeys, port: number | null) => Promise<Project>
   /** Null where it has none of its own. */
   readonly portOf: (ref: ProjectRef) => number | null
+  /** Null: none from now on. @throws MayflyError bad_request, port_taken, project_not_found */
+  readonly setPort: (project: Project, port: number | null) => Promise<void>
   readonly defaultProject: ProjectRef
   readonly audit: (what: string, project: string) => void
 }
@@ -76,13 +78,22 @@ export const projectRoutes = (deps: ProjectRoutesDeps): Route[] => [
     path: '/api/v1/projects/:ref',
     access: 'operator',
     plane: 'management',
-    doc: 'Gives a project another limit profile (`profile`), from the next deploy on; functions that are beyond it go on as they are.',
+    doc: 'Gives a project another limit profile (`profile`), from the next deploy on; functions that are beyond it go on as they are. Or another port of its own (`port`; null: none), whose former one is closed with what is open on it.',
     handle: async (context) => {
-      const profile = profileOf(parseObject(await context.body(LIMITS.managementBody.value)))
+      const body = parseObject(await context.body(LIMITS.managementBody.value))
+      const profile = body.profile === undefined && body.port !== undefined ? null : profileOf(body)
+      const port = portOf(body.port)
       const project = deps.projects.find(context.params.ref as ProjectRef)
-      if (!project) throw new MayflyError('project_not_found', 'there is no such project')
-      await deps.projects.setLimitProfile(project.ref, profile)
-      deps.audit(`the limit profile became ${profile}`, project.ref)
+      if (project?.state !== 'active') throw new MayflyError('project_not_found', 'there is no such project')
+      // What may be refused comes first: then nothing is half done.
+      if (body.port !== undefined) {
+        await deps.setPort(project, port)
+        deps.audit(port === null ? 'it has no port of its own any more' : `its own port became ${port}`, project.ref)
+      }
+      if (profile !== null) {
+        await deps.projects.setLimitProfile(project.ref, profile)
+        deps.audit(`the limit profile became ${profile}`, project.ref)
+      }
       return json(200, { project: show(deps, project) })
     },
   },

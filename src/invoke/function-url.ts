@@ -19,6 +19,10 @@ export interface AtOwnAddress {
 export interface ByTrigger {
   /** How the request came in, beside the request itself. */
   readonly webhook?: object
+  /** The route that it came by: `GET /orders/{id}`, with what stood in the place of each parameter. */
+  readonly route?: { readonly key: string; readonly parameters: Readonly<Record<string, string>> }
+  /** What the token of who called says. */
+  readonly claims?: Readonly<Record<string, unknown>>
 }
 
 /**
@@ -32,7 +36,7 @@ export function functionUrlEvent(
   body: Buffer,
   nowMs: number,
   own: AtOwnAddress | null = null,
-  by: ByTrigger = {},
+  { route, claims, ...by }: ByTrigger = {},
 ): Buffer {
   const headers: Record<string, string> = Object.create(null)
   for (let i = 0; i + 1 < context.rawHeaders.length; i += 2) {
@@ -52,10 +56,11 @@ export function functionUrlEvent(
   if (context.rawQuery !== '') for (const [name, value] of context.query) query[name] = query[name] === undefined ? value : `${query[name]},${value}`
   const isText = TEXT.test(headers['content-type'] ?? '')
   const rawPath = decodeOnce(path)
+  const routeKey = route?.key ?? '$default'
   return Buffer.from(
     JSON.stringify({
       version: '2.0',
-      routeKey: '$default',
+      routeKey,
       rawPath,
       rawQueryString: context.rawQuery,
       ...(cookies ? { cookies } : {}),
@@ -63,23 +68,29 @@ export function functionUrlEvent(
       ...(context.rawQuery === '' ? {} : { queryStringParameters: query }),
       requestContext: {
         accountId: own?.iam?.accountId ?? 'anonymous',
-        apiId: own?.apiId ?? context.params.name ?? '',
+        apiId: own?.apiId ?? context.params.name ?? context.project?.ref ?? '',
         ...(own?.iam ? { authorizer: authorizerOf(own.iam) } : {}),
+        ...(claims ? { authorizer: { jwt: { claims: textsOf(claims), scopes: null } } } : {}),
         domainName: host,
         domainPrefix: own?.apiId ?? host.split('.')[0],
         http: { method: context.method, path: rawPath, protocol: 'HTTP/1.1', sourceIp: context.remoteAddress, userAgent: headers['user-agent'] ?? '' },
         requestId: context.id,
-        routeKey: '$default',
+        routeKey,
         stage: '$default',
         time: clfTime(nowMs),
         timeEpoch: nowMs,
       },
+      ...(route && Object.keys(route.parameters).length > 0 ? { pathParameters: route.parameters } : {}),
       ...by,
       ...(body.length === 0 ? {} : { body: isText ? body.toString('utf8') : body.toString('base64') }),
       isBase64Encoded: body.length > 0 && !isText,
     }),
   )
 }
+
+/** As an HTTP API of AWS tells them. */
+const textsOf = (claims: Readonly<Record<string, unknown>>) =>
+  Object.fromEntries(Object.entries(claims).map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)]))
 
 const authorizerOf = ({ accessKey, accountId, userArn }: IamIdentity) => ({
   iam: { accessKey, accountId, callerId: accessKey, cognitoIdentity: null, principalOrgId: null, userArn, userId: accessKey },

@@ -5,7 +5,7 @@ import type { Project } from '../core/project.ts'
 import type { Reply, RequestContext, Route } from '../core/route.ts'
 import type { Functions, Version } from '../functions/index.ts'
 import { eventContent, eventPayload, eventReply } from './event.ts'
-import { functionUrlEvent, inferReply, setHeader, withSandboxPolicy } from './function-url.ts'
+import { type ByTrigger, functionUrlEvent, inferReply, setHeader, withSandboxPolicy } from './function-url.ts'
 import { replyOfStream } from './stream-reply.ts'
 import { Incoming } from './incoming.ts'
 import type { Queue } from './queue.ts'
@@ -83,38 +83,62 @@ function relayFailure(error: unknown, { id }: { id: string }): Reply {
 }
 
 async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promise<Reply> {
-  const project = context.project as Project
   const name = context.params.name ?? ''
-  const incoming = new Incoming(context)
-  let isApp = false
+  const rest = context.params['*'] === undefined ? '' : `/${context.params['*']}`
   const checkKey = (version: Version) => {
-    isApp = version.definition.framework !== null
     if (!version.definition.verifyJwt || context.principal.kind !== 'nobody') return
     throw context.keyFault ?? new MayflyError('key_missing', 'No API key found in request')
   }
+  // Supabase's functions see their own name in the path, those of other clouds what follows it.
+  const seenBy = ({ definition }: Version) => (definition.framework !== null ? rest || '/' : `/${encodeURIComponent(name)}${rest}`)
+  return await callOverHttp(deps, context, { functionName: name, path: rest === '' ? '/' : rest, seenBy, admit: checkKey })
+}
+
+/** How a request calls a function. */
+export interface CalledOverHttp {
+  readonly functionName: string
+  /** What its event says of the path, encoded as it came. */
+  readonly path: string
+  /** The path that a `fetch` handler sees. */
+  readonly seenBy: (version: Version) => string
+  /** May it be called so? @throws MayflyError */
+  readonly admit: (version: Version) => void
+  readonly by?: ByTrigger
+}
+
+/** A function of the request's project answers it. What it answers is kept from the origin that it is answered by. */
+export async function callOverHttp(
+  deps: Pick<InvokeHttpDeps, 'now' | 'patienceMs'> & { readonly invoker: Pick<Invoker, 'invoke'> },
+  context: RequestContext,
+  { functionName, path, seenBy, admit, by }: CalledOverHttp,
+): Promise<Reply> {
+  const project = context.project as Project
+  const incoming = new Incoming(context)
+  let url = path
   const outcome = await deps.invoker.invoke(
     {
       id: context.id,
       project: project.ref,
-      functionName: name,
+      functionName,
       traceId: headerOf(context, 'x-amzn-trace-id'),
       clientContext: null,
       depth: context.depth,
       bytesIn: () => incoming.bytes,
-      admit: checkKey,
+      admit: (version) => {
+        url = seenBy(version)
+        admit(version)
+      },
       patienceMs: deps.patienceMs,
       content: async (kind): Promise<Content> => {
-        const rest = context.params['*'] === undefined ? '' : `/${context.params['*']}`
         if (kind === 'lambda') {
-          const payload = functionUrlEvent(context, rest === '' ? '/' : rest, await incoming.whole(), deps.now())
+          const payload = functionUrlEvent(context, path, await incoming.whole(), deps.now(), null, by)
           return { kind: 'event', payload, takesStream: true }
         }
         const query = context.rawQuery === '' ? '' : `?${context.rawQuery}`
         return {
           kind: 'http',
           method: context.method,
-          // Supabase's functions see their own name in the path, those of other clouds what follows it.
-          url: `${context.origin}${isApp ? rest || '/' : `/${encodeURIComponent(name)}${rest}`}${query}`,
+          url: `${context.origin}${url}${query}`,
           headers: requestHeaders(context),
           body: incoming.streamed(),
         }

@@ -23,7 +23,7 @@ import {
   selectApplied,
 } from './store.ts'
 
-/** What lies in them is the node's, but for policies that the owner makes on buckets and objects. */
+/** What lies in them is the node's, but for policies that the owner makes on buckets, objects and private channels. */
 const NODE_SCHEMAS = ['auth', 'storage', 'realtime', 'mayfly']
 
 /** active_sql_transaction: what PostgreSQL does outside of transactions only. */
@@ -127,7 +127,8 @@ export class Migrations {
     await this.#alone(ref, async () => {
       await using session = await this.#session(ref)
       await begin(session)
-      for (const { name, table } of (await ownPolicies(session)).rows) await dropPolicy(session, quoteIdentifier(String(name)), quoteIdentifier(String(table)))
+      for (const { name, schema, table } of (await ownPolicies(session)).rows)
+        await dropPolicy(session, quoteIdentifier(String(name)), quoteIdentifier(String(schema)), quoteIdentifier(String(table)))
       for (const { kind, name } of (await ownedBy(session)).rows) await drop(session, String(kind), quoteIdentifier(String(name)))
       await makePublic(session)
       await forgetApplied(session)

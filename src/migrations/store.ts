@@ -42,15 +42,15 @@ export const ownedBy = (session: SqlSession) =>
     union all select 'schema', nspname from pg_catalog.pg_namespace
                where nspowner = current_user::pg_catalog.regrole and nspname !~ '^pg_(toast_)?temp_'
     order by 1, 2`)
-/** Policies on the tables of buckets and objects that the owner has made; the node's own bear its name. */
+/** Policies on the tables of buckets, objects and private channels that the owner has made; the node's own bear its name. */
 export const ownPolicies = (session: SqlSession) =>
   session.run(`
-    select polname as name, relname as table
+    select polname as name, nspname as schema, relname as table
       from pg_catalog.pg_policy join pg_catalog.pg_class as c on c.oid = polrelid join pg_catalog.pg_namespace as n on n.oid = relnamespace
-     where nspname = 'storage' and polname !~ '^mayfly: ' and pg_catalog.pg_has_role(relowner, 'usage')
+     where nspname in ('storage', 'realtime') and polname !~ '^mayfly: ' and pg_catalog.pg_has_role(relowner, 'usage')
      order by 1, 2`)
-export const dropPolicy = (session: SqlSession, quotedName: string, quotedTable: string) =>
-  session.run(`drop policy if exists ${quotedName} on storage.${quotedTable}`)
+export const dropPolicy = (session: SqlSession, quotedName: string, quotedSchema: string, quotedTable: string) =>
+  session.run(`drop policy if exists ${quotedName} on ${quotedSchema}.${quotedTable}`)
 export const drop = (session: SqlSession, kind: string, quotedName: string) => session.run(`drop ${kind} if exists ${quotedName} cascade`)
 
 /** The schema `public` as a new project has it. */

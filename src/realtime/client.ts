@@ -6,6 +6,7 @@ import type { Channels } from './channels.ts'
 import type { Version } from './frames.ts'
 import type { Asked } from './join.ts'
 import type { Rate } from './rate.ts'
+import type { Rights } from './rights.ts'
 
 /** Who wants the row changes of a project. */
 export interface Subscriber {
@@ -38,6 +39,8 @@ export interface ClientDeps {
   readonly rates: SharedRates
   /** @throws MayflyError realtime_unavailable when the database cannot stream changes */
   readonly subscribe: (subscriber: Subscriber) => Promise<Subscription>
+  /** What somebody may do in a private channel; null when nothing. @throws DatabaseError when the database is away */
+  readonly rightsIn: (identity: SqlIdentity, topic: string) => Promise<Rights | null>
   readonly newId: () => string
   readonly clock: Clock
   readonly log: Log

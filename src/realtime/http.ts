@@ -3,7 +3,6 @@ import { ERRORS, MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project } from '../core/project.ts'
 import type { Reply, RequestContext, Route, Upgrade } from '../core/route.ts'
-import { identityOf } from '../core/session.ts'
 import type { Encoding } from './frames.ts'
 import type { Realtime } from './service.ts'
 
@@ -31,10 +30,8 @@ function fail(error: unknown, { id }: { id: string }): Reply {
 
 const ACCEPTED: Reply = { status: 202 }
 const refName = (context: RequestContext) => (context.project as Project).ref
-const isService = (context: RequestContext) => identityOf(context.principal).role === 'service_role'
 
 async function sendBatch(realtime: Realtime, context: RequestContext): Promise<Reply> {
-  const maySendPrivately = isService(context)
   const body = await context.body(LIMITS.realtimeFrame.value)
   let given: unknown
   try {
@@ -54,10 +51,13 @@ async function sendBatch(realtime: Realtime, context: RequestContext): Promise<R
   const all = parsed.data.messages.map((message) => ({ ...message, bytes: bytesOf(message.payload ?? {}) }))
   // All or none: who is told of a fault may send them all again.
   if (all.some(({ bytes }) => bytes.length > LIMITS.realtimePayload.value)) throw new MayflyError('payload_too_large', payloadTooLarge())
-  const sent = all.flatMap(({ topic, event, bytes, private: hidden }) => {
-    const isPrivate = hidden === true || hidden === 'true'
+  const isHidden = ({ private: hidden }: { readonly private: boolean | 'true' | 'false' }) => hidden === true || hidden === 'true'
+  const writable = await realtime.writableOf(refName(context), context.principal, new Set(all.filter(isHidden).map(({ topic }) => topic)))
+  const sent = all.flatMap((one) => {
+    const { topic, event, bytes } = one
+    const isPrivate = isHidden(one)
     // What one may not send is dropped without a word, as clients of this route know it.
-    if (isPrivate && !maySendPrivately) return []
+    if (isPrivate && !writable.has(topic)) return []
     return [{ isPrivate, broadcast: { topic: `realtime:${topic}`, event, meta: null, encoding: 'json' as const, payload: bytes } }]
   })
   realtime.publish(refName(context), sent)
@@ -74,10 +74,10 @@ function bytesOf(payload: unknown): Buffer {
 }
 
 async function sendOne(realtime: Realtime, context: RequestContext): Promise<Reply> {
-  const maySendPrivately = isService(context)
   const { topic = '', event = '' } = context.params
   const isPrivate = context.query.get('private') === 'true'
-  if (isPrivate && !maySendPrivately) throw new MayflyError('not_allowed', `You do not have permissions to write to this Channel topic: ${topic.slice(0, 255)}`)
+  if (isPrivate && !(await realtime.writableOf(refName(context), context.principal, new Set([topic]))).has(topic))
+    throw new MayflyError('not_allowed', `You do not have permissions to write to this Channel topic: ${topic.slice(0, 255)}`)
   const payload = await context.body(LIMITS.realtimePayload.value)
   const encoding: Encoding = /^application\/octet-stream\b/i.test(context.headers['content-type'] ?? '') ? 'binary' : 'json'
   if (encoding === 'json') {

@@ -4,6 +4,7 @@ import type { ChannelName, Member } from './channels.ts'
 import type { ClientDeps, Subscriber, Subscription } from './client.ts'
 import type { Message, Version } from './frames.ts'
 import type { JoinConfig } from './join.ts'
+import type { Rights } from './rights.ts'
 
 /** No timer waits longer; what lasts longer is looked at again. */
 const LONGEST_MS = 2 ** 31 - 1
@@ -27,6 +28,7 @@ export class Membership implements Member {
   readonly presenceKey: string
   #subscription: Subscription | null = null
   #identity: SqlIdentity
+  #rights: Rights
   #lapse: Disposable | null = null
   /** Raised with each token: what was begun for one before is over. */
   #turn = 0
@@ -35,7 +37,14 @@ export class Membership implements Member {
   constructor(
     client: Connection,
     deps: ClientDeps,
-    of: { readonly channel: ChannelName; readonly name: string; readonly joinRef: string | null; readonly config: JoinConfig; readonly principal: Principal },
+    of: {
+      readonly channel: ChannelName
+      readonly name: string
+      readonly joinRef: string | null
+      readonly config: JoinConfig
+      readonly principal: Principal
+      readonly rights: Rights
+    },
   ) {
     this.#client = client
     this.#deps = deps
@@ -45,6 +54,7 @@ export class Membership implements Member {
     this.config = of.config
     this.presenceKey = of.config.presenceKey || deps.newId()
     this.#identity = identityOf(of.principal)
+    this.#rights = of.rights
     this.#watch(of.principal)
   }
 
@@ -52,7 +62,11 @@ export class Membership implements Member {
     return this.#deps.version
   }
   get wantsPresence(): boolean {
-    return this.config.presence
+    return this.config.presence && this.#rights.presence.read
+  }
+  /** What it may do in its channel, as its user is now. */
+  get rights(): Rights {
+    return this.#rights
   }
   get turn(): number {
     return this.#turn
@@ -96,8 +110,9 @@ export class Membership implements Member {
   }
 
   /** Another token of its user: row changes are told by the new one alone from the moment that it holds. */
-  async become(principal: Principal): Promise<void> {
+  async become(principal: Principal, rights: Rights): Promise<void> {
     this.#watch(principal)
+    this.#rights = rights
     const identity = identityOf(principal)
     if (JSON.stringify(identity) === JSON.stringify(this.#identity)) return
     this.#identity = identity

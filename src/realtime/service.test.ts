@@ -16,7 +16,9 @@ const anon: Principal = { kind: 'anon', project: demo, keyId: 'a' }
 const service: Principal = { kind: 'service', project: demo, keyId: 's' }
 
 /** What waits for a token has gone on. */
-const looked = () => new Promise((resolve) => setImmediate(resolve))
+const looked = async () => {
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
 
 /** Time that stands until it is moved. */
 class StandingClock implements Clock {
@@ -95,7 +97,16 @@ describe('Realtime', () => {
   const clock = new StandingClock()
   let realtime: Realtime
   let ids = 0
-  let databases = {} as Databases
+  /** What policies let anybody do in private channels. */
+  let lets = { read: false, write: false }
+  const answers = async (texts: TemplateStringsArray) => {
+    const text = texts.join('')
+    if (text.includes('insert into realtime.messages')) return [{ id: 'a' }, { id: 'b' }]
+    if (text.includes('from realtime.messages')) return lets.read ? [{ extension: 'broadcast' }, { extension: 'presence' }] : []
+    return text.includes('may_write') ? [{ may: lets.write }] : []
+  }
+  const asked = { openRoles: async () => ({ transaction: (work: (tx: typeof answers) => unknown) => work(answers) }) } as unknown as Databases
+  let databases = asked
   /** Of these tokens: `user 30` lasts half a minute from now. */
   const verifyToken = async (ref: ProjectRef, token: string): Promise<Principal> => {
     const [, seconds] = /^user (\d+)$/.exec(token) ?? []
@@ -150,7 +161,12 @@ describe('Realtime', () => {
     const end = connect()
     const reason = (name: string, config = {}) => ((end.join(name, config).response ?? {}) as { reason: string }).reason
     assert.match(reason(''), /^TopicNameRequired/)
-    assert.match(reason('secret', { private: true }), /^Unauthorized: You do not have permissions to read from this Channel topic: secret$/)
+    end.join('secret', { private: true })
+    await looked()
+    assert.match(
+      (end.reply('join secret').response as { reason: string }).reason,
+      /^Unauthorized: You do not have permissions to read from this Channel topic: secret$/,
+    )
     assert.match(reason('x'.repeat(300)), /^TopicNameTooLong/)
     end.say('realtime:t', 'phx_join', { config: {}, access_token: 'eyJ.x.y' }, 't')
     await looked()
@@ -195,6 +211,43 @@ describe('Realtime', () => {
     join('d', 'old')
     await looked()
     assert.match((end.reply('d').response as { reason: string }).reason, /^InvalidJWTToken: Token has expired$/)
+  })
+  it('a private channel is of whom policies let in, who says what they let him, until another token comes', async () => {
+    make()
+    lets = { read: true, write: false }
+    const [end, other] = [connect(), connect(service)]
+    other.join('p', { private: true, presence: { enabled: true } })
+    end.say('realtime:p', 'phx_join', { config: { private: true, broadcast: { ack: true }, presence: { enabled: true } }, access_token: 'user 30' }, 'p')
+    await looked()
+    assert.equal(end.reply('p').status, 'ok')
+    other.say('realtime:p', 'broadcast', { type: 'broadcast', event: 'e', payload: {} }, 'b')
+    assert.equal(end.heard('broadcast').length, 1)
+    // It hears, and says nothing.
+    end.say('realtime:p', 'broadcast', { type: 'broadcast', event: 'e', payload: {} }, 'b')
+    assert.match(JSON.stringify(end.reply('b')), /do not have permissions to write/)
+    end.say('realtime:p', 'presence', { event: 'track', payload: {} }, 't')
+    assert.match(JSON.stringify(end.reply('t')), /do not have permissions/)
+    assert.deepEqual([other.heard('broadcast'), other.heard('presence_diff')], [[], []])
+    lets = { read: true, write: true }
+    end.say('realtime:p', 'access_token', { access_token: 'user 600' }, 'n')
+    await looked()
+    end.say('realtime:p', 'broadcast', { type: 'broadcast', event: 'e', payload: {} }, 'c')
+    end.say('realtime:p', 'presence', { event: 'track', payload: {} }, 'u')
+    assert.deepEqual([end.reply('c').status, end.reply('u').status, other.heard('broadcast').length], ['ok', 'ok', 1])
+    // Who comes anew and is not let in any more is not in it by what was before.
+    lets = { read: false, write: true }
+    end.say('realtime:p', 'phx_join', { config: { private: true }, access_token: 'user 30' }, 'again')
+    await looked()
+    assert.match(JSON.stringify(end.reply('again')), /Unauthorized/)
+    other.say('realtime:p', 'broadcast', { type: 'broadcast', event: 'e', payload: {} }, 'd')
+    assert.equal(end.heard('broadcast').length, 1)
+    // Of who left before the answer came nothing is left.
+    lets = { read: true, write: true }
+    end.join('q', { private: true })
+    end.say('realtime:q', 'phx_leave', {}, 'l')
+    await looked()
+    assert.equal(realtime.numbers.channels, 1)
+    lets = { read: false, write: false }
   })
   it('a private channel is not of a user, whosever key his socket has', async () => {
     make()

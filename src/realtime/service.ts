@@ -12,6 +12,7 @@ import type { SharedRates } from './client.ts'
 import type { RealtimeConfig } from './config.ts'
 import type { Broadcast } from './frames.ts'
 import { Rate } from './rate.ts'
+import { rightsIn, writableOf } from './rights.ts'
 import { Client } from './socket.ts'
 
 export interface RealtimeDeps {
@@ -72,6 +73,7 @@ export class Realtime implements AsyncDisposable {
         channels: this.#channels,
         rates: connected.rates,
         subscribe: (subscriber) => this.#feedOf(project.ref).subscribe(subscriber),
+        rightsIn: (identity, topic) => rightsIn(this.#deps.databases, project.ref, identity, topic),
         newId,
         clock,
         log,
@@ -97,6 +99,17 @@ export class Realtime implements AsyncDisposable {
     if (!this.#of(project).rates.messages.take(all.length)) throw new MayflyError('too_many_messages', 'Too many messages per second')
     this.#received += all.length
     for (const { isPrivate, broadcast } of all) this.#channels.broadcast({ project, topic: broadcast.topic, isPrivate }, broadcast, null)
+  }
+
+  /**
+   * Of these private channels those that somebody may send to. Each that has to be asked for counts as a join.
+   * @throws MayflyError too_many_joins
+   */
+  async writableOf(project: ProjectRef, principal: Principal, topics: ReadonlySet<string>): Promise<ReadonlySet<string>> {
+    const identity = identityOf(principal)
+    if (identity.role === 'service_role' || topics.size === 0) return topics
+    if (!this.#of(project).rates.joins.take(topics.size)) throw new MayflyError('too_many_joins', 'Too many private channels per second')
+    return await writableOf(this.#deps.databases, project, identity, [...topics])
   }
 
   get numbers(): RealtimeNumbers {

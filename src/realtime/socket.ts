@@ -1,6 +1,7 @@
 import { DatabaseError } from '../backends/database/database.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
+import type { Principal } from '../core/principal.ts'
 import type { Socket } from '../core/route.ts'
 import { identityOf } from '../core/session.ts'
 import type { ChannelName } from './channels.ts'
@@ -8,6 +9,7 @@ import type { ClientDeps, Subscription } from './client.ts'
 import { type Broadcast, decodePush, decodeText, encodeText, type Message, type Push } from './frames.ts'
 import { type JoinConfig, readJoin, userTokenOf } from './join.ts'
 import { Membership } from './membership.ts'
+import { ALL_RIGHTS, type Rights } from './rights.ts'
 
 const POLICY_VIOLATION = 1008
 /** How long a join is held so that a client that is told it is subscribed misses nothing from then on. */
@@ -161,19 +163,32 @@ export class Client {
       if (verified.of === null) return refuse(verified.refusal)
       principal = verified.of
     }
-    if (config.isPrivate && identityOf(principal).role !== 'service_role')
-      return refuse(`Unauthorized: You do not have permissions to read from this Channel topic: ${name}`)
     try {
       this.#admitJoin(topic, config)
     } catch (error) {
       if (error instanceof MayflyError) return refuse(JOIN_REFUSALS[error.code] ?? error.message)
       throw error
     }
+    let rights = ALL_RIGHTS
+    if (asksPolicies(config, principal)) {
+      this.#joining.set(topic, joinRef)
+      const found = await this.#rightsIn(principal, name)
+      if (this.#joining.get(topic) !== joinRef || this.#closed) return
+      this.#joining.delete(topic)
+      if (found === 'away') return refuse('InitializingProjectConnection: the database of the project is not reached')
+      if (!found?.broadcast.read) {
+        // What it was let into before is judged by the same policies.
+        const former = this.#joined.get(topic)
+        if (former?.config.isPrivate) this.#closeChannel(former)
+        return refuse(`Unauthorized: You do not have permissions to read from this Channel topic: ${name}`)
+      }
+      rights = found
+    }
     // A client that joins anew has forgotten what it had.
     const before = this.#joined.get(topic)
     if (before) this.#closeChannel(before)
     const channel: ChannelName = { project: this.#deps.project, topic, isPrivate: config.isPrivate }
-    const membership = new Membership(this, this.#deps, { channel, name, joinRef, config, principal })
+    const membership = new Membership(this, this.#deps, { channel, name, joinRef, config, principal, rights })
     this.#joined.set(topic, membership)
     membership.enter()
 
@@ -181,17 +196,32 @@ export class Client {
     else await this.#subscribe(message, membership)
   }
 
+  async #rightsIn(principal: Principal, name: string): Promise<Rights | null | 'away'> {
+    try {
+      return await this.#deps.rightsIn(identityOf(principal), name)
+    } catch (error) {
+      if (error instanceof DatabaseError && error.isAway) return 'away'
+      throw error
+    }
+  }
+
   /** A token of its user's came: from now on the channel is that one's, until it ends. */
   async #renew(membership: Membership, token: string): Promise<void> {
     try {
       const principal = await this.#deps.verify(token)
       if (membership.ended) return
-      if (membership.config.isPrivate && identityOf(principal).role !== 'service_role') {
-        const { topic } = membership.channel
-        membership.system('system', 'error', `You no longer have permission to read from this Channel topic: ${topic.slice('realtime:'.length)}`)
-        return this.#closeChannel(membership)
+      let rights = ALL_RIGHTS
+      if (asksPolicies(membership.config, principal)) {
+        const name = membership.channel.topic.slice('realtime:'.length)
+        const found = await this.#deps.rightsIn(identityOf(principal), name)
+        if (membership.ended) return
+        if (!found?.broadcast.read) {
+          membership.system('system', 'error', `You no longer have permission to read from this Channel topic: ${name}`)
+          return this.#closeChannel(membership)
+        }
+        rights = found
       }
-      await membership.become(principal)
+      await membership.become(principal, rights)
     } catch (error) {
       if (membership.ended) return
       membership.system('system', 'error', refusalOfToken(error).replace(/^\w+: /, ''))
@@ -208,7 +238,8 @@ export class Client {
   /** @throws MayflyError */
   #admitJoin(topic: string, config: JoinConfig): void {
     if (!this.#deps.rates.joins.take()) throw new MayflyError('too_many_joins', 'Too many joins per second')
-    if (!this.#joined.has(topic) && this.#joined.size >= LIMITS.realtimeChannels.value) throw new MayflyError('too_many_channels', 'Too many channels')
+    if (!this.#joined.has(topic) && this.#joined.size + this.#joining.size >= LIMITS.realtimeChannels.value)
+      throw new MayflyError('too_many_channels', 'Too many channels')
     if (config.changes.length > LIMITS.realtimeBindings.value)
       throw new MayflyError('bad_request', `a channel may ask for ${LIMITS.realtimeBindings.value} kinds of row changes`)
   }
@@ -269,6 +300,11 @@ export class Client {
       return
     }
     const { config, channel } = membership
+    if (!membership.rights.broadcast.write) {
+      if (config.ack)
+        this.#reply(push, 'error', { reason: `You do not have permissions to write to this Channel topic: ${channel.topic.slice('realtime:'.length)}` })
+      return
+    }
     const tooLarge = push.payload.length > LIMITS.realtimePayload.value
     const isJson = push.encoding === 'binary' || isJsonText(push.payload)
     if (!tooLarge && isJson) {
@@ -299,6 +335,7 @@ export class Client {
     const kind = typeof event === 'string' ? event.toLowerCase() : ''
     if (kind === 'untrack') channels.untrack(membership.channel, membership)
     else if (kind !== 'track') return 'unknown presence event'
+    else if (!membership.rights.presence.write) return 'You do not have permissions to track presence in this Channel'
     else {
       if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) return 'Presence track payload must be a map'
       if (Buffer.byteLength(JSON.stringify(payload)) > LIMITS.realtimePresence.value) return 'payload_size_exceeded'
@@ -326,6 +363,9 @@ export class Client {
     this.sendMessage({ joinRef: membership.joinRef, ref: membership.joinRef, topic, event: 'phx_close', payload: {} })
   }
 }
+
+/** Who sees all rows is in every channel. */
+const asksPolicies = (config: JoinConfig, principal: Principal): boolean => config.isPrivate && identityOf(principal).role !== 'service_role'
 
 function refusalOfToken(error: unknown): string {
   if (!(error instanceof MayflyError)) return 'InitializingProjectConnection: the token could not be looked at'

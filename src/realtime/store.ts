@@ -64,6 +64,18 @@ export const selectSnapshot = (sql: Sql) => sql<{ xmax: string; running: string[
 /** A policy that takes long is no reason for all to wait. */
 export const limitTime = (tx: Tx, ms: number) => tx`select set_config('statement_timeout', ${String(ms)}, true)`
 
+/** What policies see as `realtime.topic()`. */
+export const setTopic = (tx: Tx, topic: string) => tx`select set_config('realtime.topic', ${topic}, true)`
+
+/** A row of each kind, as one said in a private channel would be. */
+export const insertProbes = (tx: Tx, topic: string, kinds: readonly string[]) => tx<{ id: string }>`
+  insert into realtime.messages (topic, extension, private) select ${topic}, kind, true from unnest(${kinds}::text[]) as kind returning id::text as id`
+
+export const selectProbes = (tx: Tx, ids: readonly string[]) => tx<{ extension: string }>`
+  select extension from realtime.messages where id = any(${ids}::uuid[])`
+
+export const mayWrite = (tx: Tx, topic: string, kind: string) => tx<{ may: boolean }>`select realtime.may_write(${topic}, ${kind}) as may`
+
 /** What the role of this transaction may see of a table: whether rows are filtered, and the columns; none when the table is gone. */
 export const selectRights = (tx: Tx, table: number) => tx<{ filtered: boolean; columns: string[] }>`
   select row_security_active(c.oid) as filtered,

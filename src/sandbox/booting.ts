@@ -72,6 +72,8 @@ export interface BootingDeps {
   readonly log: Log
   readonly closing: AbortSignal
   readonly endings: Endings
+  /** A slot is removed next. `isWhole`: its sandbox is gone and could change nothing of its code. */
+  readonly leave: (slotDir: string, isWhole: boolean) => void
 }
 
 /** Brings sandboxes to where they can become anything, and ends those of which nothing became. */
@@ -148,9 +150,12 @@ export class Booting {
   async end(generic: Generic): Promise<void> {
     this.#inWork.delete(generic)
     generic.life.tell('ended', null)
+    let isGone = false
     try {
       await generic.process.kill()
+      isGone = true
     } finally {
+      this.#deps.leave(generic.slotDir, isGone && generic.process.isolated)
       generic.channel.close()
       await fs.rm(generic.slotDir, { recursive: true, force: true })
     }
@@ -162,8 +167,12 @@ export class Booting {
   }
 
   /** Removes what one leaves that a version's sandbox was made of, when that is killed. */
-  clearSlot({ slotDir }: Generic, killed: Promise<void>): void {
-    this.#deps.endings.track(killed.finally(() => fs.rm(slotDir, { recursive: true, force: true })))
+  clearSlot({ slotDir, process }: Generic, killed: Promise<void>): void {
+    const left = killed.then(
+      () => this.#deps.leave(slotDir, process.isolated),
+      () => this.#deps.leave(slotDir, false),
+    )
+    this.#deps.endings.track(left.finally(() => fs.rm(slotDir, { recursive: true, force: true })))
   }
 
   /** Ends all that something was to be made of. */

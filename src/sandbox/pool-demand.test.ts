@@ -38,9 +38,14 @@ test('of reuse: never more are loaded ahead the more often it is called', { time
   await using fixture = new PoolFixture('process', CODE)
   await using pool = await fixture.open({ poolSize: 2, readyMost: 4, refills: 2 })
   const spec = fixture.specOf('hello', { reuse: 'never' })
-  const ready = () => pool.status().sandboxes.filter(({ state }) => state === 'ready' || state === 'frozen').length
+  const standing = () => pool.status().sandboxes.filter(({ state }) => state === 'ready' || state === 'frozen')
+  const ready = () => standing().length
+  // A deploy's own work is done once.
+  const work = fixture.specOf('hello', { key: 'work', reuse: 'never', identity: { ...spec.identity, project: '' } })
+  await fixture.call(work, {}, silent, pool)
   await fixture.call(spec, {}, silent, pool)
   await until(() => ready() === 1)
+  assert.equal(standing()[0]?.key, spec.key)
   for (let n = 0; n < 30; n++) await fixture.call(spec, {}, silent, pool)
   await until(() => ready() >= 2)
 })

@@ -75,6 +75,9 @@ export interface PoolDeps {
 
 export const memoryForSandboxes = (config: Pick<SandboxConfig, 'memoryMb'>, machineMb: number): number => config.memoryMb || Math.floor(machineMb * 0.75)
 
+/** What belongs to none, as a deploy's own work, is done once: nothing is made ready for it. */
+const isOfProject = ({ identity }: SandboxSpec) => identity.project !== ''
+
 /** Keeps booted sandboxes waiting, makes them a version's when a call comes, and keeps those for the next call. */
 export class SandboxPool implements Sandboxes {
   readonly #deps: PoolDeps
@@ -106,7 +109,8 @@ export class SandboxPool implements Sandboxes {
     const { config, driver, clock, log } = deps
     const closing = this.#closing.signal
     this.#endings = new Endings(log)
-    this.#booting = new Booting({ driver, slots: this.#slots, clock, log, closing, endings: this.#endings })
+    const leave = (slotDir: string, isWhole: boolean) => deps.staging.takeBack(slotDir, isWhole)
+    this.#booting = new Booting({ driver, slots: this.#slots, clock, log, closing, endings: this.#endings, leave })
     this.#supply = new Supply({
       config,
       driver,
@@ -259,7 +263,7 @@ export class SandboxPool implements Sandboxes {
       coming.made(made)
       this.#supply.offer(made)
     }
-    if (spec.reuse === 'never' || cold === 'scale-out') this.#spares.served(spec)
+    if (isOfProject(spec) && (spec.reuse === 'never' || cold === 'scale-out')) this.#spares.served(spec)
     const now = clock.monotonic()
     return made.lease(
       repeatedFrom === null
@@ -444,8 +448,8 @@ export class SandboxPool implements Sandboxes {
     const { spec } = sandbox
     this.#serving.add(sandbox)
     this.#coldReasons.loaded(spec)
-    // A copy of the code was used up. What belongs to no project does its work once.
-    if (!this.#retired.has(spec.key) && spec.identity.project !== '') void this.#deps.staging.prepare(source).catch(() => {})
+    // A copy of the code was used up.
+    if (!this.#retired.has(spec.key) && isOfProject(spec)) void this.#deps.staging.prepare(source).catch(() => {})
   }
 
   #onGone(sandbox: Specialised, why: Ending | null): void {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -89,5 +90,54 @@ describe('Staging', () => {
     assert.ok(before.includes(next) && next !== last, 'no two are given the same')
     // None is left ready, so that what sandboxes have is not given again.
     assert.ok(!before.includes(await given(app('p', 'seventh', 'same'))))
+  })
+
+  it('takes packages back from a sandbox that ended and could only read them, for codes of its project that have the same', async () => {
+    const home = path.join(folder, 'staging-back')
+    const staging = await Staging.open(home)
+    const app = (project: string, name: string) => {
+      const codeDir = path.join(folder, 'back', project, name)
+      mkdirSync(path.join(codeDir, 'node_modules', 'a'), { recursive: true })
+      for (let i = 0; i < 50; i++) writeFileSync(path.join(codeDir, 'node_modules', 'a', `${i}.js`), '')
+      writeFileSync(`${codeDir}.packages`, 'same')
+      return { key: `${project} ${name}`, codeDir, optDir: null, cacheDir: null }
+    }
+    const given = async (source: ReturnType<typeof app>) => {
+      const at = slot()
+      await staging.give(source, at)
+      assert.equal(readdirSync(path.join(at, 'code', 'node_modules', 'a')).length, 50)
+      return { at, ino: statSync(path.join(at, 'code', 'node_modules')).ino }
+    }
+    const first = await given(app('p', 'first'))
+    const other = await given(app('q', 'other'))
+    const changed = await given(app('p', 'changed'))
+    staging.takeBack(first.at, true)
+    staging.takeBack(other.at, true)
+    staging.takeBack(changed.at, false)
+    assert.deepEqual(
+      [first, other, changed].map(({ at }) => readdirSync(path.join(at, 'code'))),
+      [[], [], ['node_modules']],
+    )
+    const inos = [(await given(app('p', 'second'))).ino, (await given(app('p', 'third'))).ino]
+    assert.equal(inos[0], first.ino, 'of its own project')
+    assert.ok(!inos.includes(other.ino) && !inos.includes(changed.ino))
+    // Once, and of a slot that is unknown nothing.
+    staging.takeBack(first.at, true)
+    staging.takeBack(slot(), true)
+    // What nobody can have any more goes, what is given back later too.
+    const last = await given(app('q', 'last'))
+    for (const key of ['other', 'last']) await staging.forget(`q ${key}`)
+    staging.takeBack(last.at, true)
+    assert.ok(existsSync(path.join(last.at, 'code', 'node_modules')))
+    assert.deepEqual(
+      readdirSync(home).filter((name) => name.startsWith('back.')),
+      [],
+    )
+    // What was made ahead and is wanted no more serves as well.
+    const ahead = app('p', 'ahead')
+    await staging.prepare(ahead)
+    const ready = (await readdir(home)).filter((name) => !name.endsWith('.part')).map((name) => statSync(path.join(home, name, 'code', 'node_modules')).ino)
+    await staging.forget(ahead.key)
+    assert.ok(ready.includes((await given(app('p', 'fourth'))).ino))
   })
 })

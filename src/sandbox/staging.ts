@@ -17,6 +17,8 @@ export interface Source {
 const SMALL_TREE_FILES = 32
 /** Copies kept ready of a large tree. */
 const COPIES_AHEAD = 2
+/** Trees of the same packages that are kept of sandboxes that ended. */
+const MOST_BACK = 4
 /** Keys of which copies are kept; those longest unused go first. */
 const MAX_KEYS = 512
 const LINKS_AT_ONCE = 64
@@ -56,12 +58,17 @@ interface Shelf {
  * A copy must be on the file system of the slots. Its files are the artefact's own inodes: mode 0444, owned by
  * the node, seen through a read-only mount; a sandbox can neither write nor replace them. Its directories are new.
  * Packages that two codes of a project have in common go, where one has a copy ready that no sandbox was given, from
- * that copy into the other's, as they are: so an edit of an app links what was edited, and not its packages again.
+ * that copy into the other's, as they are; and so do those of a sandbox that has ended, which could only read them. So an
+ * edit of an app links what was edited, and not its packages again.
  * Copies outlive the node: they are complete from the moment that they carry their name.
  */
 export class Staging {
   readonly #dir: string
   readonly #shelves = new Map<string, Shelf>()
+  /** Trees that came back from slots, by the name of the packages: of those alone that are on a shelf. */
+  readonly #back = new Map<string, string[]>()
+  /** The packages that lie in slots. */
+  readonly #given = new Map<string, string>()
   #next = 0
 
   private constructor(dir: string) {
@@ -120,18 +127,53 @@ export class Staging {
       if (source.cacheDir !== null) renameSync(join(copy, 'cache'), join(slotDir, 'cache'))
       if (source.optDir !== null) await moveInto(join(copy, 'opt'), join(slotDir, 'opt'))
       await moveInto(join(copy, 'code'), join(slotDir, 'code'))
+      if (shelf.packages !== null) this.#given.set(slotDir, shelf.packages)
     } finally {
       // Whole or not: a slot may be gone, for its caller has left.
       void rm(copy, { recursive: true, force: true })
     }
   }
 
+  /**
+   * Its sandbox is gone: packages that others of the project have too are kept for the next copy. The slot can be removed then.
+   * @param isWhole  whether the sandbox could change nothing of its code
+   */
+  takeBack(slotDir: string, isWhole: boolean): void {
+    const packages = this.#given.get(slotDir)
+    this.#given.delete(slotDir)
+    if (packages !== undefined && isWhole) this.#keepTree(packages, slotDir)
+  }
+
+  /** @param from  a slot or a copy that is removed next */
+  #keepTree(packages: string, from: string): void {
+    if (!this.#isOnShelf(packages)) return
+    const trees = this.#back.get(packages) ?? []
+    if (trees.length >= MOST_BACK) return
+    const tree = join(this.#dir, `back.${process.pid}.${++this.#next}.part`)
+    try {
+      renameSync(join(from, 'code', PACKAGES), tree)
+      this.#back.set(packages, [...trees, tree])
+    } catch {
+      // Then they are linked anew.
+    }
+  }
+
+  #isOnShelf(packages: string): boolean {
+    return [...this.#shelves.values()].some((shelf) => shelf.packages === packages)
+  }
+
   /** Removes the copies of a version that is no longer called. */
   async forget(key: string): Promise<void> {
     const shelf = this.#shelves.get(key)
     this.#shelves.delete(key)
+    const packages = shelf?.packages ?? null
+    if (packages !== null && !this.#isOnShelf(packages)) {
+      const trees = this.#back.get(packages) ?? []
+      this.#back.delete(packages)
+      await Promise.all(trees.map(async (tree) => await rm(tree, { recursive: true, force: true })))
+    }
     await shelf?.making?.catch(() => {})
-    for (const copy of shelf?.copies.splice(0) ?? []) await rm(copy, { recursive: true, force: true })
+    for (const copy of shelf?.copies.splice(0) ?? []) await this.#discard(copy, packages)
   }
 
   #shelf(source: Source): Shelf {
@@ -144,20 +186,34 @@ export class Staging {
     return shelf
   }
 
+  /** A copy that nobody was given. */
+  async #discard(copy: string, packages: string | null): Promise<void> {
+    if (packages !== null) {
+      const taken = `${copy}.part`
+      // Whole or not at all: a start finds no copy that lacks its packages.
+      await rename(copy, taken).catch(() => {})
+      this.#keepTree(packages, taken)
+      await rm(taken, { recursive: true, force: true })
+    }
+    await rm(copy, { recursive: true, force: true })
+  }
+
   async #make(shelf: Shelf): Promise<void> {
     const isKept = () => this.#shelves.get(shelf.source.key) === shelf
     try {
       const copy = await this.#makeCopy(shelf.source, shelf.packages)
       if (isKept()) shelf.copies.push(copy)
-      else await rm(copy, { recursive: true, force: true })
+      else await this.#discard(copy, shelf.packages)
     } finally {
       shelf.making = null
     }
     if (isKept()) void this.prepare(shelf.source).catch(() => {})
   }
 
-  /** A copy of another code with the same packages; null where none is ready. It is nobody's from then on. */
-  #takeAlike(source: Source, packages: string): string | null {
+  /** Packages of a sandbox that ended, or of a copy of another code that has the same; null where none is ready. They are nobody's from then on. */
+  #takeAlike(source: Source, packages: string): { readonly tree: string; readonly rest: string | null } | null {
+    const back = this.#back.get(packages)?.pop()
+    if (back !== undefined) return { tree: back, rest: null }
     for (const shelf of this.#shelves.values()) {
       const copy = shelf.packages === packages && shelf.source.key !== source.key ? shelf.copies.pop() : undefined
       if (copy === undefined) continue
@@ -165,7 +221,7 @@ export class Staging {
       try {
         // Whole or not at all: a start finds no copy that lacks its packages.
         renameSync(copy, taken)
-        return taken
+        return { tree: join(taken, 'code', PACKAGES), rest: taken }
       } catch {
         // It is gone, as the file system says; so another is looked for.
       }
@@ -183,7 +239,7 @@ export class Staging {
       if (source.cacheDir !== null) await linkTree(source.cacheDir, join(building, 'cache')).catch(unlessGone)
       if (source.optDir !== null) await linkTree(source.optDir, join(building, 'opt'))
       await linkTree(source.codeDir, join(building, 'code'), alike === null ? null : PACKAGES)
-      if (alike !== null) renameSync(join(alike, 'code', PACKAGES), join(building, 'code', PACKAGES))
+      if (alike !== null) renameSync(alike.tree, join(building, 'code', PACKAGES))
       await writeFile(join(building, 'source.json'), JSON.stringify(source), { mode: 0o600 })
       const copy = join(this.#dir, name)
       await rename(building, copy)
@@ -192,7 +248,7 @@ export class Staging {
       await rm(building, { recursive: true, force: true })
       throw error
     } finally {
-      if (alike !== null) void rm(alike, { recursive: true, force: true })
+      if (alike !== null) void rm(alike.rest ?? alike.tree, { recursive: true, force: true })
     }
   }
 

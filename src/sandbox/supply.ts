@@ -119,9 +119,9 @@ export class Supply {
     return this.#starts.freed({ project: spec.identity.project, key: spec.key }, ms, signal)
   }
 
-  /** For no call, so behind all calls. @throws MayflyError sandbox_unavailable */
+  /** For no call, so behind all calls; a deploy waits for it, so it is not warmed where none waits. @throws MayflyError sandbox_unavailable */
   async takeBehind(spec: SandboxSpec): Promise<Generic> {
-    const generic = this.#takeWaiting(spec) ?? (await this.#deps.booting.start(bootFor(spec, this.#deps.driver), 'pool'))
+    const generic = this.#takeWaiting(spec) ?? (await this.#deps.booting.start(bootFor(spec, this.#deps.driver), 'behind'))
     this.#taken(spec)
     return generic
   }

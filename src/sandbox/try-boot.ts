@@ -16,7 +16,7 @@ export async function tryRuntimes(driver: Driver, runtimes: readonly RuntimeName
   const endings = new Endings(silentLog)
   const problems: Problem[] = []
   try {
-    const booting = new Booting({ driver, slots, clock, log: silentLog, closing: closing.signal, endings })
+    const booting = new Booting({ driver, slots, clock, log: silentLog, closing: closing.signal, endings, leave: () => {} })
     for (const runtime of runtimes.filter((one) => driver.runs(one))) {
       try {
         await booting.end(await booting.start({ runtime, driver: null, tmpMb: POOL_TMP_MB }, 'now'))

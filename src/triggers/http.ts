@@ -6,8 +6,11 @@ import { invokedBy, notStartedYet } from '../core/trigger-spec.ts'
 import type { Reply, RequestContext, Route } from '../core/route.ts'
 import { webhookName } from '../core/web-triggers.ts'
 import { parseTriggers } from './definition.ts'
+import { HTTP_ROUTES } from './routes/http.ts'
 import type { Trigger, Triggers } from './service.ts'
 import { webhookPath } from './webhooks/http.ts'
+
+export { HTTP_ROUTES, HttpRoutes, httpRoutes } from './routes/http.ts'
 
 /** @param projectUrl  the address of a project as whoever asks from `origin` reaches it */
 export const routes = (triggers: Triggers, projectUrl: (origin: string, ref: ProjectRef) => string): Route[] => [
@@ -37,7 +40,7 @@ export const routes = (triggers: Triggers, projectUrl: (origin: string, ref: Pro
     access: 'manage',
     plane: 'management',
     adds: 'data',
-    doc: 'Makes the triggers of a function equal to those in the body, `{"triggers":[{"object":{"bucket":"avatars","events":["created"],"prefix":["a/"],"suffix":[".jpg"]}}]}`; the same again changes nothing. `{"schedule":{"cron":"0 3 * * *","timezone":"Asia/Seoul"}}` has `nextAt`, when it is due next. `{"queue":{"name":"mail"}}` takes messages of a queue, which is made where there is none. `{"bus":{"pattern":{"detail-type":["order.placed"]}}}` takes events that are sent. `{"webhook":{"provider":"github","secret":"GITHUB_SECRET"}}` has the `address` that takes them. `{"topic":{"name":"news"}}` is kept, and not started by anything yet (`started`); `invokedBy` is the event by which `mayfly invoke` starts them. Answered when they are in force.',
+    doc: 'Makes the triggers of a function equal to those in the body, `{"triggers":[{"object":{"bucket":"avatars","events":["created"],"prefix":["a/"],"suffix":[".jpg"]}}]}`; the same again changes nothing. `{"schedule":{"cron":"0 3 * * *","timezone":"Asia/Seoul"}}` has `nextAt`, when it is due next. `{"queue":{"name":"mail"}}` takes messages of a queue, which is made where there is none. `{"bus":{"pattern":{"detail-type":["order.placed"]}}}` takes events that are sent. `{"webhook":{"provider":"github","secret":"GITHUB_SECRET"}}` has the `address` that takes them. `{"http":{"path":"/orders/{id}","methods":["GET"]}}` answers requests at its `address`. `{"topic":{"name":"news"}}` is kept, and not started by anything yet (`started`); `invokedBy` is the event by which `mayfly invoke` starts them. Answered when they are in force.',
     handle: async (context) => {
       const specs = parseTriggers(listOf(await context.body(LIMITS.managementBody.value)))
       const { triggers: now, changed } = await triggers.put(refOf(context), context.params.name ?? '', specs)
@@ -58,6 +61,7 @@ const shown = ({ id, function: name, spec, nextAt, createdAt }: Trigger, url: st
   started: invokedBy(spec) === null,
   invokedBy: invokedBy(spec),
   ...(spec.webhook ? { address: `${url}${webhookPath(name, webhookName(spec.webhook))}` } : {}),
+  ...(spec.http ? { address: `${url}${HTTP_ROUTES}${spec.http.path}` } : {}),
   ...(spec.schedule ? { nextAt: nextAt?.toISOString() ?? null } : {}),
   createdAt: createdAt.toISOString(),
 })

@@ -1,5 +1,6 @@
 export { busRoutes } from './bus/http.ts'
 export { EventBus } from './bus/service.ts'
+export { HttpRoutes, httpRoutes } from './routes/http.ts'
 export { routes } from './http.ts'
 export { eventSources } from './sources.ts'
 export { Triggers } from './service.ts'

@@ -4,7 +4,9 @@ import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
+import { bumpProjectVersion } from '../core/store.ts'
 import type { TriggerSpec } from '../core/trigger-spec.ts'
+import { type RouteOf, routeConflict } from '../core/web-triggers.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
 import { changesOf, type Definition, definitionOf, specOf } from './definition.ts'
@@ -52,6 +54,8 @@ export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'mappings' | '
   readonly projects?: () => readonly Project[]
   /** It rests: its events were handed on before. */
   readonly rests?: (ref: ProjectRef) => boolean
+  /** The paths that functions of a project answer are others. */
+  readonly routesChanged?: (project: ProjectRef) => void
   readonly newId: () => string
   /** What events say of where they come from. */
   readonly region: string
@@ -154,9 +158,15 @@ export class Triggers implements AsyncDisposable {
   /**
    * Makes the triggers of a function equal to these. Resolves when the project's database knows it: what happens there
    * from now on is told. What was caused before for a trigger that goes is dropped.
-   * @throws MayflyError function_not_found, bad_request (too many); database_unavailable when it is kept but not yet in force
+   * @param over  functions that lose a route to this one where both have it, as they are about to give it up
+   * @throws MayflyError function_not_found, bad_request (too many), route_conflict; database_unavailable when it is kept but not yet in force
    */
-  async put(ref: ProjectRef, functionName: string, specs: readonly TriggerSpec[]): Promise<{ triggers: Trigger[]; changed: boolean }> {
+  async put(
+    ref: ProjectRef,
+    functionName: string,
+    specs: readonly TriggerSpec[],
+    over: readonly string[] = [],
+  ): Promise<{ triggers: Trigger[]; changed: boolean }> {
     const { databases, functions, newId } = this.#deps
     const project = this.#active(ref)
     const { id: functionId } = await functions.get(ref, functionName)
@@ -172,6 +182,13 @@ export class Triggers implements AsyncDisposable {
         )
         if (all.length - gone.length + come.length > LIMITS.projectTriggers.value)
           throw new MayflyError('bad_request', `triggers: a project may have ${LIMITS.projectTriggers.value} of them`)
+        const others = all.filter((one) => one.functionName !== functionName && !over.includes(one.functionName)).flatMap(routeOfRow)
+        const conflict = routeConflict(
+          wanted.flatMap((one) => routeOf(functionName, one)),
+          others,
+        )
+        if (conflict !== null) throw new MayflyError('route_conflict', conflict)
+        if ([...gone.map(({ kind }) => kind), ...come.map(({ kind }) => kind)].includes('http')) await bumpProjectVersion(tx, ref)
         // In this order: the function's row is held before the mirror's, as when a function is deleted.
         if (come.length > 0) {
           const made = come.map((definition) => ({ id: newId(), functionId, functionName, kind: definition.kind, definition }))
@@ -194,6 +211,7 @@ export class Triggers implements AsyncDisposable {
         await functions.get(ref, functionName)
         throw notThere(ref)
       })
+    if (changed) this.#deps.routesChanged?.(ref)
     await this.reconcile(ref)
     // Also where all are gone: what they waited for is taken no more.
     for (const kind of this.#pumps.keys()) this.ring(kind)
@@ -214,6 +232,7 @@ export class Triggers implements AsyncDisposable {
 
   /** Its triggers went with it: takes them out of the mirror. What was caused for it until then becomes dead letters. */
   async functionGone(ref: ProjectRef): Promise<void> {
+    this.#deps.routesChanged?.(ref)
     if (this.#followed.has(ref)) await this.reconcile(ref)
   }
 
@@ -442,6 +461,10 @@ async function settled(followed: Followed): Promise<void> {
   followed.stop.abort()
   await Promise.allSettled([followed.passing, followed.mirroring])
 }
+
+const routeOf = (functionName: string, definition: Definition): RouteOf[] =>
+  definition.kind === 'http' ? [{ function: functionName, http: definition.http }] : []
+const routeOfRow = ({ functionName, definition }: TriggerRow): RouteOf[] => routeOf(functionName, definition as Definition)
 
 const shown = (row: TriggerRow): Trigger => ({
   id: row.id,

@@ -1,5 +1,6 @@
 import type { EventSource } from './event-source.ts'
 import { busSource } from './sources/bus.ts'
+import { httpSource } from './sources/http.ts'
 import { logSource } from './sources/log.ts'
 import { objectSource } from './sources/object.ts'
 import { queueSource } from './sources/queue.ts'
@@ -16,4 +17,5 @@ export const eventSources = (): readonly EventSource[] => [
   busSource as EventSource,
   logSource as EventSource,
   webhookSource as EventSource,
+  httpSource as EventSource,
 ]

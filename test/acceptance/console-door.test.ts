@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import pg from 'pg'
 import { deployFiles, send } from './door-fixture.ts'
 import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 
@@ -184,12 +185,25 @@ describe("the console's door", () => {
 })
 
 const OPENSSL = '/usr/bin/openssl'
-it('over TLS the console speaks TLS too, and its cookie is bound to its host', {
+it('over TLS the console speaks TLS too, its cookie is bound to its host, and clients of PostgreSQL are offered it by the same certificate', {
   skip: existsSync(OPENSSL) ? false : 'needs the package openssl',
 }, async () => {
   const folder = makeFolder()
   const [cert, key] = [path.join(folder, 'cert.pem'), path.join(folder, 'key.pem')]
-  const made = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=localhost']
+  const made = [
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:P-256',
+    '-nodes',
+    '-days',
+    '2',
+    '-subj',
+    '/CN=localhost',
+    '-addext',
+    'subjectAltName=IP:127.0.0.1',
+  ]
   execFileSync(OPENSSL, ['req', ...made, '-keyout', key, '-out', cert], { stdio: 'ignore' })
   const node = await startMayfly(path.join(folder, 'data'), ['--empty', '--tls-cert', cert, '--tls-key', key])
   try {
@@ -203,6 +217,25 @@ it('over TLS the console speaks TLS too, and its cookie is bound to its host', {
     const line = (reply.headers['set-cookie'] as string[])[0] as string
     assert.match(line, /^__Host-mayfly_console=[\w-]{43}; Path=\/; .*HttpOnly; SameSite=Strict; Secure$/)
     assert.equal((await send(`${node.ready.console}/session`, 'GET', { cookie: line.split(';')[0] as string })).status, 200)
+
+    const ca = readFileSync(cert, 'utf8')
+    const { stdout, stderr } = mayfly(['db', 'url', '--data', node.data], { NODE_EXTRA_CA_CERTS: cert })
+    assert.match(stdout, /\?sslmode=require$/m, stderr)
+    const place = stdout.trim().replace('?sslmode=require', '')
+    const asked = async (ssl: object | false) => {
+      const client = new pg.Client({ connectionString: place, ssl })
+      await client.connect()
+      const { stream } = (client as unknown as { connection: { stream: { getProtocol?(): string } } }).connection
+      const { rows } = await client.query('select 1 as n')
+      const protocol = stream.getProtocol?.() ?? 'clear'
+      await client.end()
+      return [rows, protocol]
+    }
+    assert.deepEqual(await asked({ ca }), [[{ n: 1 }], 'TLSv1.3'])
+    // Of this machine alone, a session may begin in the clear.
+    assert.deepEqual(await asked(false), [[{ n: 1 }], 'clear'])
+    await assert.rejects(asked({ ca: [] }), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' })
+    await assert.rejects(asked({ ca, maxVersion: 'TLSv1.1' }))
   } finally {
     await node.stop()
     removeFolder(folder)

@@ -35,6 +35,7 @@ describe('the data API, asked by who means it ill', () => {
       create table passwords_hidden (id int primary key, note text); revoke all on passwords_hidden from anon;
       create function notes_of(firms) returns setof deals language sql stable as 'select * from deals where firm_id = $1.id';
       create function lasting() returns text language plpgsql as $$ begin perform set_config('role', 'service_role', false), set_config('search_path', 'inner_place', false), set_config('request.jwt.claims', '{"role":"service_role"}', false), set_config('statement_timeout', '0', false); return current_user; end $$;
+      create function freed() returns int language plpgsql as $$ begin begin perform set_config('transaction_read_only', 'off', true); exception when others then null; end; insert into inner_place.vault values (7, 'written by a read'); return 1; end $$;
       create function slow(n int) returns int language sql stable as 'select n from pg_sleep(n)';
       alter function slow(int) set statement_timeout = '60s';
       alter table firms enable row level security; alter table deals enable row level security; alter table tags enable row level security;
@@ -116,6 +117,13 @@ describe('the data API, asked by who means it ill', () => {
       const [firms, who] = await Promise.all([guest.from('firms').select('id'), guest.from('deals').select('id')])
       assert.deepEqual([firms.data, who.data], [[{ id: 1 }], [{ id: 1 }]])
     }
+  })
+  it('what only reads writes nothing, whatever it calls', async () => {
+    for (let n = 0; n < 3; n++) {
+      const freed = await ask('rpc/freed')
+      assert.equal(freed.status, 405, await freed.text())
+    }
+    assert.deepEqual((await owner.query('select count(*)::int as n from inner_place.vault where id = 7')).rows, [{ n: 0 }])
   })
   it('keys of another project open nothing here, and its tables of the same names are its own', async () => {
     const made = await fetch(`${node.ready.url}/api/v1/projects`, {

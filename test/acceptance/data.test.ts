@@ -578,15 +578,24 @@ describe('the database as an API, by supabase-js', () => {
     assert.equal(mayfly(['types', '--data', node.data, '-o', file]).code, 0)
     assert.equal(readFileSync(file, 'utf8').trim(), stdout.trim())
   })
-  it('an answer is no larger than the limit, and nothing of a write stays whose answer is', async () => {
+  it('an answer that is larger than the limit leaves in parts, and nothing of a write stays whose answer is', async () => {
     const most = 32 * 1024 * 1024 // LIMITS.dataAnswer, by its name `dataAnswer`
     await owner.query(`create table wide (id int primary key, body text); insert into wide select n, repeat('x', ${most / 4}) from generate_series(1, 3) as n`)
     await untilSeen(service, 'wide')
     const whole = await service.from('wide').select()
     assert.equal((whole.data as { body: string }[] | null)?.length, 3)
     await owner.query(`insert into wide values (4, repeat('x', ${most / 4}))`)
-    const read = await service.from('wide').select()
-    assert.deepEqual([read.status, read.error?.code], [400, '54000'])
+    const read = await service.from('wide').select('*', { count: 'exact' }).order('id')
+    assert.deepEqual([read.status, read.error, read.count], [200, null, 4])
+    assert.deepEqual(
+      (read.data as { id: number; body: string }[] | null)?.map(({ id, body }) => [id, body.length]),
+      [1, 2, 3, 4].map((id) => [id, most / 4]),
+    )
+    const head = await service.from('wide').select('*', { count: 'exact', head: true })
+    assert.deepEqual([head.status, head.error, head.count], [200, null, 4])
+    // What would be refused is refused before the first byte.
+    assert.equal((await service.from('wide').select().single()).error?.code, 'PGRST116')
+    assert.equal((await service.from('wide').select('*', { count: 'exact' }).range(9, 12)).error?.code, 'PGRST103')
     const written = await service.from('wide').update({ id: 9 }).eq('id', 4).select('body,again:body,more:body,last:body')
     assert.deepEqual([written.status, written.error?.code], [400, '54000'])
     assert.deepEqual(

@@ -148,6 +148,54 @@ describe('SQL in a project, by hand and by any PostgreSQL client', () => {
       await later.end()
     })
   })
+  it('carries rows by COPY in both directions, more than any buffer holds, and the end of one that is given up', async () => {
+    const client = new pg.Client(db('url').stdout.trim())
+    await client.connect()
+    const text = 'x'.repeat(1_000)
+    const count = 8_000
+    await client.query('create table many (n int, body text)')
+    const chunks = Array.from({ length: count / 100 }, (_, at) => Array.from({ length: 100 }, (_, n) => `${at * 100 + n}\t${text}\n`).join(''))
+    assert.equal((await copied(client, 'copy many from stdin', chunks)).tag, `COPY ${count}`)
+    assert.deepEqual((await client.query('select count(*)::int as n, min(length(body)) as least from many')).rows, [{ n: count, least: 1_000 }])
+    const out = await copied(client, 'copy (select * from many order by n) to stdout')
+    assert.equal(out.tag, `COPY ${count}`)
+    assert.ok(out.rows === chunks.join(''))
+    // Bytes of a program's own, which no text is.
+    const binary = await copied(client, 'copy (select 7::int8) to stdout binary')
+    assert.match(binary.rows, /^PGCOPY\n/)
+    await assert.rejects(copied(client, 'copy many from stdin', ['1\tgood\n', 'no number\tbad\n']), { code: '22P02' })
+    assert.equal((await client.query('select 1 from many where body = $1', ['good'])).rowCount, 0)
+    await assert.rejects(copied(client, "copy many to '/tmp/many'"), { code: '42501' })
+    await assert.rejects(copied(client, "copy many from program 'id'"), { code: '42501' })
+    await client.query('drop table many')
+    await client.end()
+  })
+  it('tells who listens what others notify: sessions, functions of SQL, the prompt; at commit, in order, and in no other project', async () => {
+    const url = db('url').stdout.trim()
+    const [listener, speaker] = [new pg.Client(url), new pg.Client(url)]
+    await Promise.all([listener.connect(), speaker.connect()])
+    const heard: string[] = []
+    let all = Promise.withResolvers<void>()
+    listener.on('notification', ({ channel, payload }) => {
+      heard.push(`${channel}: ${payload}`)
+      if (payload === 'last') all.resolve()
+    })
+    await listener.query('listen news')
+    await speaker.query("begin; notify news, '하나'; select pg_notify('news', 'two'); notify other, 'unheard'; commit")
+    await speaker.query("begin; notify news, 'taken back'; rollback")
+    assert.equal(psql('-c', "notify news, 'last'").code, 0)
+    await all.promise
+    assert.deepEqual(heard, ['news: 하나', 'news: two', 'news: last'])
+    // A project's server is its own: what is said next door under the same name is not heard.
+    heard.length = 0
+    all = Promise.withResolvers()
+    assert.equal(mayfly(['projects', 'create', 'neighbour', '--data', node.data]).code, 0)
+    assert.equal(psql('--project', 'neighbour', '-c', "notify news, 'from next door'").code, 0)
+    await speaker.query("notify news, 'last'")
+    await all.promise
+    assert.deepEqual(heard, ['news: last'])
+    await Promise.all([listener.end(), speaker.end()])
+  })
   it('shows where it is and what opens it to who may manage the project, and to nobody else', async () => {
     const { publishableKey, secretKey } = node.ready.project
     const rows = [['GET /api/v1/projects/:ref/database', 'GET', 'demo/database'], ['POST /api/v1/projects/:ref/database/password', 'POST', 'demo/database/password']] as const // biome-ignore format: a row each
@@ -205,3 +253,26 @@ describe('SQL in a project, by hand and by any PostgreSQL client', () => {
     await client.end()
   })
 })
+
+/** One COPY by a client of PostgreSQL, as its drivers do it; pg has no words of its own for that. */
+function copied(client: pg.Client, text: string, chunks: readonly string[] = []): Promise<{ readonly rows: string; readonly tag: string }> {
+  return new Promise((resolve, reject) => {
+    let rows = ''
+    let tag = ''
+    client.query({
+      submit: (connection: pg.Connection) => connection.query(text),
+      handleCopyInResponse: (connection: pg.Connection & { sendCopyFromChunk(chunk: Buffer): void; endCopyFrom(): void }) => {
+        for (const chunk of chunks) connection.sendCopyFromChunk(Buffer.from(chunk))
+        connection.endCopyFrom()
+      },
+      handleCopyData: ({ chunk }: { chunk: Buffer }) => {
+        rows += chunk.toString('latin1')
+      },
+      handleCommandComplete: (said: { text: string }) => {
+        tag = said.text
+      },
+      handleError: reject,
+      handleReadyForQuery: () => resolve({ rows, tag }),
+    } as pg.Submittable)
+  })
+}

@@ -239,6 +239,42 @@ describe('a port of a project of its own', () => {
     assert.equal((await ask('/rest/v1/notes', { apikey: service })).status, 200)
   })
 
+  it('is changed, given and taken away later, and the former one is closed with what is open on it', async () => {
+    const third = await takePort(24_000)
+    const set = (ref: string, wanted: string | number) => run('projects', 'set', ref, '--api-port', String(wanted))
+    assert.match(set('moved', third.port).stderr, /port_taken/)
+    assert.match(set('moved', second).stderr, /port_taken/)
+    assert.match(set('moved', 80).stderr, /1024 to 65535/)
+    assert.match(set('moved', '80a').stderr, /whole number/)
+    assert.match(set('nowhere', third.port).stderr, /project_not_found/)
+    await free(third)
+    // What is refused leaves the one that there is, and its sockets.
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/realtime/v1/websocket?apikey=${service}&vsn=1.0.0`)
+    await new Promise((resolve) => socket.once('open', resolve))
+    const cut = new Promise((resolve) => socket.once('close', resolve))
+    assert.match(mayfly(['projects', 'set', 'moved', '--api-port', String(third.port), '--data', data]).stdout, new RegExp(`port ${third.port} too`))
+    await cut
+    await assert.rejects(ask('/rest/v1/notes', { apikey: service }), { code: 'ECONNREFUSED' })
+    assert.equal((await ask('/rest/v1/notes', { apikey: service }, 'GET', third.port)).status, 200)
+    assert.equal((await ask('/rest/v1/notes', { apikey: foreign.secretKey }, 'GET', third.port)).status, 401)
+    assert.match(mayfly(['projects', '--data', data]).stdout, new RegExp(`moved .* ${third.port}\n`))
+    // Nobody but the operator moves it: a secret key neither.
+    const patched = (key: string, body: object) =>
+      fetch(`${node.ready.url}/api/v1/projects/moved`, { method: 'PATCH', headers: { apikey: key }, body: JSON.stringify(body) }).then(({ status }) => status)
+    assert.deepEqual([await patched(service, { port: null }), await patched(foreign.secretKey, { port: null })], [401, 403])
+    assert.equal(set('moved', 'none').code, 0)
+    await assert.rejects(ask('/rest/v1/notes', { apikey: service }, 'GET', third.port), { code: 'ECONNREFUSED' })
+    assert.equal(cli<{ project: { apiPort?: number } }>('projects', 'show', 'moved').project.apiPort, undefined)
+    // At once, by two: one of them is last, and what is shown is what is open.
+    await Promise.all([third.port, port].map((wanted) => fetch(`${node.ready.url}/api/v1/projects/moved`, { method: 'PATCH', headers: { authorization: `Bearer ${operator}` }, body: JSON.stringify({ port: wanted }) }))) // biome-ignore format: one line
+    const shown = cli<{ project: { apiPort: number } }>('projects', 'show', 'moved').project.apiPort
+    const other = shown === port ? third.port : port
+    assert.equal((await ask('/rest/v1/notes', { apikey: service }, 'GET', shown)).status, 200)
+    await assert.rejects(ask('/rest/v1/notes', { apikey: service }, 'GET', other), { code: 'ECONNREFUSED' })
+    assert.equal(set('moved', port).code, 0)
+    assert.equal((await ask('/rest/v1/notes', { apikey: service })).status, 200)
+  })
+
   it('is opened again by the next start, which one that another program has does not keep from starting; and ends with the project', async () => {
     await node.stop()
     const squatter = await takePort(second)

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
-import { createHmac } from 'node:crypto'
+import { createHmac, createSign, generateKeyPairSync } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { clientOf, ownerOf } from './data-fixture.ts'
@@ -20,6 +22,12 @@ describe('the keys of a project', () => {
   const folder = makeFolder()
   const data = path.join(folder, 'data')
   let node: RunningMayfly
+  /** A login elsewhere. */
+  const pair = generateKeyPairSync('rsa', { modulusLength: 2_048 })
+  const jwks = createServer((_request, response) =>
+    response.end(JSON.stringify({ keys: [{ ...pair.publicKey.export({ format: 'jwk' }), kid: 'k1', alg: 'RS256', use: 'sig' }] })),
+  )
+  let issuerOrigin = ''
   const run = (...args: string[]) => mayfly([...args, '--json', '--data', data])
   const cli = <T>(...args: string[]): T => {
     const done = run(...args)
@@ -49,7 +57,9 @@ describe('the keys of a project', () => {
 
   before(async () => {
     // A second process that knows keys.
-    node = await startMayfly(data, ['--empty', '--workers', '1'])
+    await new Promise<void>((resolve) => jwks.listen(0, '127.0.0.1', resolve))
+    issuerOrigin = `http://127.0.0.1:${(jwks.address() as AddressInfo).port}`
+    node = await startMayfly(data, ['--empty', '--workers', '1', '--auth-issuer-origins', issuerOrigin])
     cli('projects', 'create', 'shop')
     const app = path.join(folder, 'hello')
     mkdirSync(app)
@@ -58,6 +68,7 @@ describe('the keys of a project', () => {
   })
   after(async () => {
     await node?.stop()
+    jwks.close()
     removeFolder(folder)
   })
 
@@ -149,6 +160,44 @@ describe('the keys of a project', () => {
     // What was brought along is shown again as it came.
     assert.equal(cli<{ serviceRoleKey: string }>('keys', 'legacy', '--project', 'moved').serviceRoleKey, service)
     assert.ok(!node.stderr().includes(JWT_SECRET))
+  })
+
+  it("of another issuer: its users are a project's own from the command on, by every process, until it is trusted no more", async () => {
+    const issuer = 'https://login.example.com'
+    const sign = (claims: object = {}) => {
+      const text = `${part({ alg: 'RS256', typ: 'JWT', kid: 'k1' })}.${part({ iss: issuer, aud: 'shop-app', sub: '0196f3a0-0000-7000-8000-000000000001', role: 'authenticated', exp: ENDS, ...claims })}`
+      return `${text}.${createSign('sha256').update(text).sign(pair.privateKey, 'base64url')}`
+    }
+    const { keys } = cli<{ keys: { kind: string; key: string }[] }>('keys', 'ls', '--reveal', '--project', 'shop')
+    const publishable = keys.find(({ kind }) => kind === 'publishable')?.key as string
+    const asUser = async (token: string, ref = 'shop', key = publishable) =>
+      (await fetch(`${urlOf(ref)}/rest/v1/notes`, { headers: { apikey: key, authorization: `Bearer ${token}` } })).status
+    const called = async (token: string) =>
+      new Set(await Promise.all(Array.from({ length: 8 }, async () => (await fetch(`${urlOf('shop')}/functions/v1/hello`, { method: 'POST', headers: { apikey: publishable, authorization: `Bearer ${token}`, connection: 'close' }, body: '{}' })).status))) // biome-ignore format: a line
+    const own = ['--project', 'shop']
+    const plain = (...args: string[]) => mayfly(['keys', ...args, ...own, '--data', data])
+    assert.equal(plain('issuers').stdout, 'The project shop trusts its own login alone.\n')
+    assert.equal(await asUser(sign()), 401)
+    const said = plain('trust', issuer, '--audience', 'shop-app', '--jwks', `${issuerOrigin}/jwks`)
+    assert.equal(said.stdout, `shop takes the users of ${issuer} for its own.\n`, said.stderr)
+    assert.match(plain('issuers').stdout, new RegExp(`^ISSUER +AUDIENCE +KEYS AT\n${issuer} +shop-app +${issuerOrigin}/jwks\n$`))
+    const [told, ...more] = cli<{ issuers: { issuer: string; audience: string; jwksUrl: string }[] }>('keys', 'issuers', ...own).issuers
+    assert.deepEqual([told?.issuer, told?.audience, told?.jwksUrl, more], [issuer, 'shop-app', `${issuerOrigin}/jwks`, []])
+    assert.equal(await asUser(sign()), 200)
+    assert.deepEqual(await called(sign()), new Set([200]))
+    const client = clientOf(urlOf('shop'), publishable, { accessToken: async () => sign() })
+    assert.equal((await client.from('notes').insert({ text: 'from elsewhere' })).error, null)
+    assert.deepEqual((await client.from('notes').select('text')).data, [{ text: 'from elsewhere' }])
+    // Pinned: issuer, audience, role, project.
+    for (const claims of [{ aud: 'another' }, { iss: `${issuer}/` }, { role: 'service_role' }, { exp: 1 }]) assert.equal(await asUser(sign(claims)), 401)
+    const { keys: others } = cli<{ keys: { kind: string; key: string }[] }>('keys', 'ls', '--reveal', '--project', 'other')
+    assert.equal(await asUser(sign(), 'other', others.find(({ kind }) => kind === 'publishable')?.key), 401)
+    assert.equal(plain('trust', issuer).code, 2)
+    assert.equal(plain('trust', issuer, '--audience', 'a', '--jwks', 'ftp://a/b').code, 1)
+    assert.equal(plain('distrust', 'https://nobody.example').code, 5)
+    assert.equal(plain('distrust', issuer).stdout, `shop trusts ${issuer} no more.\n`)
+    assert.equal(await asUser(sign()), 401)
+    assert.deepEqual(await called(sign()), new Set([401]))
   })
 
   it('that do not fit are refused, and leave no project behind', async () => {

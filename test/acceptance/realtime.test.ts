@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test'
 import { createClient, type RealtimeChannel, type SupabaseClient } from '@supabase/supabase-js'
 import { WebSocket } from 'ws'
 import pg from 'pg'
-import { makeFolder, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 import { PASSWORD, type ServerOfOthers, startServerOfOthers } from './postgres-server.ts'
 
 const open = new Set<{ end: () => void }>()
@@ -187,6 +187,74 @@ describe('realtime', () => {
     await until(() => heard.includes('last'), 'what follows the flood')
     assert.deepEqual(heard, ['yes', 'last'])
     await assert.rejects(subscribed(clientOf(url, publishable).channel('hidden', { config: { private: true } })), /Unauthorized/)
+  })
+  it('policies on realtime.messages say who is in a private channel, hears and speaks there; whoever has none is in none', async () => {
+    const { code, stderr } = mayfly(['db', 'psql', '--data', node.data, '-c', `
+      create table public.seats (room text, member uuid, speaks boolean);
+      create policy hear on realtime.messages for select to authenticated using (
+        extension = 'broadcast' and exists (select from public.seats where member = (select auth.uid()) and room = (select realtime.topic())));
+      create policy speak on realtime.messages for insert to authenticated with check (
+        exists (select from public.seats where member = (select auth.uid()) and room = realtime.messages.topic and speaks))`]) // biome-ignore format: SQL
+    assert.equal(code, 0, stderr)
+    const userOf = async (name: string) => {
+      const client = clientOf(url, publishable)
+      const { data, error } = await client.auth.signUp({ email: `${name}@example.com`, password: 'long enough 1' })
+      assert.equal(error, null)
+      await client.realtime.setAuth()
+      return { client, id: data.user?.id as string }
+    }
+    const [anna, ben, carl] = await Promise.all(['anna', 'ben', 'carl'].map(userOf))
+    if (!anna || !ben || !carl) return assert.fail()
+    const { error } = await clientOf(url, secret).from('seats').insert([{ room: 'team', member: anna.id, speaks: true }, { room: 'team', member: ben.id, speaks: false }, { room: 'other', member: carl.id, speaks: true }]) // biome-ignore format: a line
+    assert.equal(error, null)
+    const heard: string[] = []
+    const join = async (who: SupabaseClient, room: string, name = '') => {
+      const channel = who.channel(room, { config: { private: true, broadcast: { ack: true } } })
+      channel.on('broadcast', { event: '*' }, ({ event, payload }) => void heard.push(`${name} ${event} ${payload.text ?? ''}`))
+      await subscribed(channel)
+      return channel
+    }
+    const [ofAnna, ofBen] = [await join(anna.client, 'team', 'anna'), await join(ben.client, 'team', 'ben')]
+    const say = (channel: RealtimeChannel, text: string) => channel.send({ type: 'broadcast', event: 'said', payload: { text } })
+    assert.equal(await say(ofAnna, 'hello'), 'ok')
+    assert.equal(await say(ofBen, 'unheard'), 'error')
+    // Strangers, guests, members of another room, topics that look like it.
+    await assert.rejects(join(carl.client, 'team'), /Unauthorized: You do not have permissions to read from this Channel topic: team/)
+    await assert.rejects(join(clientOf(url, publishable), 'team'), /Unauthorized/)
+    for (const topic of ['TEAM', 'team ', "team' or true --", '%', '*', 'private/team']) await assert.rejects(join(carl.client, topic), /Unauthorized/)
+    await join(carl.client, 'other', 'carl')
+    // The public channel of that name is another: what is said there is not heard here.
+    const shown = clientOf(url, publishable).channel('team', { config: { broadcast: { ack: true } } })
+    await subscribed(shown)
+    assert.equal(await say(shown, 'public'), 'ok')
+    // By HTTP as by a socket.
+    const post = async (who: SupabaseClient | null, room: string, event: string) => {
+      const token = who ? (await who.auth.getSession()).data.session?.access_token : publishable
+      const at = `${url}/realtime/v1/api/broadcast`
+      const headers = { apikey: publishable, authorization: `Bearer ${token}`, 'content-type': 'application/json' }
+      const messages = [{ topic: room, event, payload: {}, private: true }]
+      const batch = await fetch(at, { method: 'POST', headers, body: JSON.stringify({ messages }) })
+      const one = await fetch(`${at}/${encodeURIComponent(room)}/events/${event}?private=true`, { method: 'POST', headers, body: '{}' })
+      return [batch.status, one.status]
+    }
+    assert.deepEqual(await post(carl.client, 'team', 'forged'), [202, 403])
+    assert.deepEqual(await post(ben.client, 'team', 'forged'), [202, 403])
+    assert.deepEqual(await post(null, 'team', 'forged'), [202, 403])
+    assert.deepEqual(await post(anna.client, 'team', 'posted'), [202, 202])
+    await until(() => heard.filter((one) => one.startsWith('ben posted')).length === 2, 'what was posted')
+    assert.deepEqual(heard.filter((one) => one.startsWith('ben')), ['ben said hello', 'ben posted ', 'ben posted ']) // biome-ignore format: a line
+    assert.ok(!heard.some((one) => /unheard|public|forged/.test(one)))
+    // Who has lost his seat is out with his next token, as Supabase has it.
+    const out = Promise.withResolvers<void>()
+    const { error: gone } = await clientOf(url, secret).from('seats').delete().eq('member', ben.id)
+    assert.equal(gone, null)
+    ofBen.on('system', {}, ({ message }: { message: string }) => /no longer have permission/.test(message) && out.resolve())
+    const { data: renewed } = await ben.client.auth.refreshSession()
+    await ben.client.realtime.setAuth(renewed.session?.access_token)
+    await out.promise
+    // No row is left of all the asking.
+    assert.equal(mayfly(['db', 'psql', '--data', node.data, '-c', 'select count(*) as n from realtime.messages']).stdout.split('\n')[2]?.trim(), '0')
+    assert.equal(mayfly(['db', 'psql', '--data', node.data, '-c', 'drop table realtime.messages cascade']).code, 1)
   })
   it('presence: who is there, and who leaves', async () => {
     const [anna, ben] = [clientOf(url, publishable), clientOf(url, publishable)]

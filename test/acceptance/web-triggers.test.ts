@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { get, type IncomingMessage } from 'node:http'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -21,8 +23,9 @@ const HOOKS = {
   ],
 }
 
-/** The row of webhooks. */
+/** The rows of both. */
 const ROW = 'POST /webhooks/v1/:name/:hook'
+const ROUTES = 'any /routes/v1/*'
 
 describe('functions that are started over HTTP', () => {
   const folder = makeFolder()
@@ -156,6 +159,113 @@ describe('functions that are started over HTTP', () => {
         assert.equal(again.seen, crash === 'afterEnqueueCommit' ? true : undefined)
         await hears('hooks', `{"name":"github","provider":"github","id":"${crash}","event":"push"} {"crash":"${crash}"}`)
       }
+    })
+  })
+
+  describe(ROUTES, () => {
+    const CORS = { allowOrigins: ['https://*.example.com'], maxAge: 60 }
+    const echo = `export const handler = async (event) => ({ statusCode: 200, headers: { 'x-from': 'FROM' }, body: JSON.stringify({ key: event.routeKey, of: event.pathParameters, path: event.rawPath, query: event.queryStringParameters, who: event.requestContext.authorizer?.jwt.claims.sub, body: event.body }) })`
+    const ask = (at: string, init: RequestInit = {}, key: string | null = node.ready.project.publishableKey) =>
+      fetch(`${node.ready.project.url}/routes/v1${at}`, { ...init, headers: { ...(key === null ? {} : { apikey: key }), ...(init.headers as object) } })
+    const said = async (response: Response) => [response.status, ((await response.json()) as { code: string }).code] as const
+
+    before(() => {
+      write('shop/orders', {
+        'index.mjs': echo.replace('FROM', 'orders'),
+        'mayfly.json': {
+          triggers: [
+            { http: { path: '/orders/{id}', methods: ['GET', 'PUT'] } },
+            { http: { path: '/orders/new', methods: ['GET'], auth: 'none', cors: CORS } },
+            { http: { path: '/mine', auth: 'jwt' } },
+          ],
+        },
+      })
+      write('shop/files', {
+        'index.mjs': `export default { fetch: async (request) => {
+  if (request.method === 'POST') return new Response(request.body)
+  const parts = ['one ', 'two ', new URL(request.url).pathname]
+  return new Response(new ReadableStream({ pull: (to) => (parts.length > 0 ? to.enqueue(new TextEncoder().encode(parts.shift())) : to.close()) }), { headers: { 'content-type': 'text/html' } })
+} }`,
+        'mayfly.json': { triggers: [{ http: { path: '/files/{rest+}', auth: 'none' } }] },
+      })
+      const deployed = deploy('shop', { 'mayfly.json': { functions: ['orders', 'files'] } })
+      assert.equal(deployed.code, 0, deployed.stderr)
+      assert.match(deployed.stdout, new RegExp(`orders: GET, PUT ${node.ready.project.url}/routes/v1/orders/\\{id\\} \\(key\\)`))
+      assert.match(cli('deploy', path.join(folder, 'shop')).stdout, /Nothing changes/)
+    })
+
+    it('are answered by the most literal one that has the method, with what stood in its path', async () => {
+      const one = await ask('/orders/a%2Fb%20c?x=1', { method: 'PUT', body: 'hello', headers: { 'content-type': 'text/plain' } })
+      assert.deepEqual(await one.json(), { key: 'PUT /orders/{id}', of: { id: 'a/b c' }, path: '/orders/a/b c', query: { x: '1' }, body: 'hello' })
+      assert.deepEqual(await (await ask('/orders/new', {}, null)).json(), { key: 'GET /orders/new', path: '/orders/new' })
+      assert.equal(((await (await ask('/orders/new', { method: 'PUT' })).json()) as { key: string }).key, 'PUT /orders/{id}')
+      const head = await ask('/orders/7', { method: 'HEAD' })
+      assert.deepEqual([head.status, head.headers.get('x-from'), await head.text()], [200, 'orders', ''])
+    })
+    it('are a Request to a handler that takes one, and answered as it streams; a page runs nothing at the address of the API', async () => {
+      const page = await ask('/files/a/b', {}, null)
+      assert.deepEqual([page.status, page.headers.get('content-security-policy'), await page.text()], [200, 'sandbox', 'one two /files/a/b'])
+      assert.equal(await (await ask('/files/x', { method: 'POST', body: 'sent' }, null)).text(), 'sent')
+    })
+    it('are refused where nothing answers, with the methods that something does', async () => {
+      assert.deepEqual(await said(await ask('/nothing')), [404, 'not_found'])
+      assert.deepEqual(await said(await ask('/orders/')), [404, 'not_found'])
+      const wrong = await ask('/orders/new', { method: 'DELETE' }, null)
+      assert.deepEqual([wrong.headers.get('allow'), ...(await said(wrong))], ['GET, HEAD, PUT', 405, 'method_not_allowed'])
+      for (const at of ['/orders/%ff', '/orders/a%00']) assert.deepEqual(await said(await ask(at)), [400, 'uri_invalid'], at)
+      // Clients of `fetch` make another path of it before they send it.
+      const { hostname, port } = new URL(node.ready.url)
+      const raw = get({ hostname, port, path: '/routes/v1/files/%2e%2e/orders/7' })
+      const [response] = (await once(raw, 'response')) as [IncomingMessage]
+      response.resume()
+      assert.equal(response.statusCode, 400)
+    })
+    it('ask for a key, for a user, or for nobody', async () => {
+      for (const key of [null, 'sb_secret_none', 'sb_publishable_none']) assert.equal((await said(await ask('/orders/7', {}, key)))[0], 401, String(key))
+      assert.equal((await ask('/orders/7', {}, node.ready.project.secretKey)).status, 200)
+      assert.equal((await ask('/orders/new', {}, 'sb_secret_none')).status, 200, 'a key that nobody asked for')
+      assert.equal((await ask('/orders/7', {}, null)).headers.get('x-from'), null)
+      assert.deepEqual(await said(await ask('/mine')), [401, 'token_invalid'])
+      assert.deepEqual(await said(await ask('/mine', {}, node.ready.project.secretKey)), [401, 'token_invalid'])
+      assert.deepEqual(await said(await ask('/mine', { headers: { authorization: 'Bearer a.b.c' } })), [401, 'token_invalid'])
+      const signed = await fetch(`${node.ready.project.url}/auth/v1/signup`, {
+        method: 'POST',
+        headers: { apikey: node.ready.project.publishableKey, 'content-type': 'application/json' },
+        body: '{"email":"a@example.com","password":"a long password"}',
+      })
+      const { access_token: token, user } = (await signed.json()) as { access_token: string; user: { id: string } }
+      const mine = (await (await ask('/mine', { headers: { authorization: `Bearer ${token}` } })).json()) as { who: string }
+      assert.equal(mine.who, user.id)
+      // Of another project neither its paths nor its keys are known here.
+      assert.equal((await fetch(`${node.ready.url}/p/other/routes/v1/orders/new`)).status, 404)
+    })
+    it('tell browsers of other origins what their trigger says', async () => {
+      const origin = 'https://shop.example.com'
+      const asked = { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'GET' } }
+      const preflight = await ask('/orders/new', asked, null)
+      const told = ({ headers }: Response) => [
+        headers.get('access-control-allow-origin'),
+        headers.get('access-control-allow-methods'),
+        headers.get('access-control-max-age'),
+      ]
+      assert.deepEqual([preflight.status, ...told(preflight)], [200, origin, 'GET', '60'])
+      assert.deepEqual(told(await ask('/orders/new', { headers: { origin } }, null)), [origin, null, null])
+      for (const other of ['https://example.org', 'https://shop.example.com.evil.org', 'null'])
+        assert.deepEqual(told(await ask('/orders/new', { headers: { origin: other } }, null)), [null, null, null], other)
+    })
+    it('are refused at deploy where two would answer the same, and move from one function to another', async () => {
+      const taken = { 'index.mjs': echo, 'mayfly.json': { triggers: [{ http: { path: '/orders/{number}', methods: ['GET'] } }] } }
+      const refused = deploy('thief', taken)
+      assert.notEqual(refused.code, 0)
+      assert.match(refused.stderr, /the route GET \/orders\/\{number\} of thief is the route GET, PUT \/orders\/\{id\} of orders/)
+      assert.match(cli('triggers', 'orders').stdout, /GET, PUT .*\/routes\/v1\/orders\/\{id\} \(key\)\s+the node/)
+      const all = { triggers: [{ http: { path: '/files/{rest+}', auth: 'none' } }, { http: { path: '/orders/{number}', auth: 'none' } }] }
+      write('shop/files', { 'mayfly.json': all })
+      write('shop/orders', { 'mayfly.json': { triggers: [{ http: { path: '/orders/new', methods: ['GET'], auth: 'none' } }] } })
+      const moved = cli('deploy', path.join(folder, 'shop'))
+      assert.equal(moved.code, 0, moved.stderr)
+      assert.equal(await (await ask('/orders/7', {}, null)).text(), 'one two /orders/7')
+      assert.equal((await ask('/orders/new', {}, null)).headers.get('x-from'), 'orders')
     })
   })
 })

@@ -29,7 +29,9 @@ export async function difference(from: Connection, to: Connection, schemasOfTheN
       id: 'owner',
       filter: [
         {
-          match: { all: [{ kind: 'policy' }, { schema: [...schemasOfTheNode] }, { any: [{ not: { schema: 'storage' } }, { name: 'mayfly: *' }] }] },
+          match: {
+            all: [{ kind: 'policy' }, { schema: [...schemasOfTheNode] }, { any: [{ not: { schema: ['storage', 'realtime'] } }, { name: 'mayfly: *' }] }],
+          },
           action: 'exclude',
         },
         // The node's own, on tables whose rows start functions.

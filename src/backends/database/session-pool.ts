@@ -1,19 +1,12 @@
 import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { type Connection, DatabaseError } from './database.ts'
+import { Flight, type Parsed, type Statement, type StatementResult } from './flight.ts'
 import { asDatabaseError } from './postgres.ts'
 
-/** A statement with its values: `$1`… in the text. Values are texts, numbers, lists of texts or null. */
-export interface Statement {
-  readonly text: string
-  readonly values: readonly unknown[]
-}
-export interface StatementResult {
-  /** The command tag, such as `COMMIT`. */
-  readonly tag: string
-  readonly rows: readonly Readonly<Record<string, unknown>>[]
-}
-/** What became of a statement; those behind one that failed fail too. */
+export type { Statement, StatementResult } from './flight.ts'
+
+/** What became of a statement; those behind one that failed did not run, a COMMIT neither. */
 export type Settled = { readonly result: StatementResult; readonly error: null } | { readonly result: null; readonly error: unknown }
 
 export interface SessionPoolOptions {
@@ -39,14 +32,16 @@ const OF_OTHER_TYPES: ReadonlySet<string> = new Set(['42883', '42804', '0A000'])
 const KNOWN_TEXTS = 300
 const LONGEST_KNOWN = 4_096
 
+const passedOver = () => new DatabaseError('25P02', 'passed over: a statement before it failed')
+
 /** A session that somebody has for himself. */
 export interface HeldSession {
-  /** Sends all of it at once, and waits for all of it. */
+  /** Sends all of it at once, and waits for all of it: none behind one that fails runs. */
   flight(statements: readonly Statement[]): Promise<readonly Settled[]>
   /** Ends what runs in it, from outside. */
   readonly pid: number
-  /** Whether the first statement that was sent ended well; settles with it. */
-  readonly begun: Promise<boolean>
+  /** Whether a transaction is open in it, a failed one too. */
+  readonly isOpen: boolean
 }
 
 /**
@@ -58,7 +53,7 @@ export class SessionPool implements AsyncDisposable {
   readonly #options: SessionPoolOptions
   /** How often a text was met: the second time it gets a name, and is parsed once for each session. */
   readonly #texts = new Map<string, string | null>()
-  readonly #parsed = new WeakMap<pg.PoolClient, Set<string>>()
+  readonly #parsed = new WeakMap<pg.PoolClient, Parsed>()
 
   constructor(connection: Connection, options: SessionPoolOptions) {
     this.#options = options
@@ -69,8 +64,7 @@ export class SessionPool implements AsyncDisposable {
       connectionTimeoutMillis: options.waitMs,
       application_name: 'mayfly data',
       allowExitOnIdle: true,
-      pipeline: true,
-    } as pg.PoolConfig)
+    })
     this.#pool.on('error', () => {}) // an idle session that broke is replaced at its next use
   }
 
@@ -88,17 +82,20 @@ export class SessionPool implements AsyncDisposable {
     })
     let broken: Error | undefined
     let isOutdated = false
-    const begun = Promise.withResolvers<boolean>()
     const onError = (error: Error) => {
       broken = error
     }
+    // Where nothing is known of it, it is.
+    const isOpen = () => (client as unknown as { getTransactionStatus(): string | null }).getTransactionStatus() !== 'I'
     client.on('error', onError)
     try {
       return await work({
+        get isOpen() {
+          return isOpen()
+        },
         pid: (client as unknown as { processID: number }).processID,
-        begun: begun.promise,
         flight: async (statements) => {
-          const settled = await this.#flight(client, statements, begun.resolve)
+          const settled = await this.#flight(client, statements)
           isOutdated ||= settled.some(({ error }) => error instanceof DatabaseError && OF_OTHER_TYPES.has(error.sqlState))
           // The driver tells of a lost session to who waits for an answer, and to nobody else.
           for (const { error } of settled) if (error instanceof DatabaseError && error.isAway) broken ??= error
@@ -109,28 +106,29 @@ export class SessionPool implements AsyncDisposable {
       client.removeListener('error', onError)
       const isOld = (this.#parsed.get(client)?.size ?? 0) > MOST_PARSED
       // Where an end was cut short (ended from outside, refused) a transaction may be open still: it is nobody else's.
-      const isIdle = (client as unknown as { getTransactionStatus(): string | null }).getTransactionStatus() === 'I'
-      client.release(broken ?? (isOld || isOutdated || !isIdle))
+      client.release(broken ?? (isOld || isOutdated || isOpen()))
     }
   }
 
-  async #flight(client: pg.PoolClient, statements: readonly Statement[], began: (well: boolean) => void): Promise<readonly Settled[]> {
-    const parsed = this.#parsed.get(client) ?? new Set<string>()
+  async #flight(client: pg.PoolClient, statements: readonly Statement[]): Promise<readonly Settled[]> {
+    const parsed = this.#parsed.get(client) ?? new Map()
     this.#parsed.set(client, parsed)
-    const sent = statements.map(({ text, values }) => {
-      const name = this.#nameOf(text)
-      if (name !== null) parsed.add(name)
-      return client.query({ ...(name === null ? {} : { name }), text, values: [...values] })
+    const flight = client.query(
+      new Flight(
+        statements.map(({ text, values }) => ({ name: this.#nameOf(text), text, values })),
+        parsed,
+      ),
+    )
+    const { results, error } = await flight.landed
+    // Only when it has passed over all that is left does it tell whether a transaction is open: an empty query waits for that.
+    if (error !== null) await client.query('').catch(() => {})
+    // What fails when all of them are done is the end of the transaction that they were.
+    const failed = error === null ? statements.length : Math.min(results.length, statements.length - 1)
+    return statements.map((_, place) => {
+      const result = results[place]
+      if (result && place !== failed) return { result, error: null }
+      return { result: null, error: place === failed ? asDatabaseError(error) : passedOver() }
     })
-    void sent[0]?.then(
-      () => began(true),
-      () => began(false),
-    )
-    return (await Promise.allSettled(sent)).map((settled) =>
-      settled.status === 'fulfilled'
-        ? { result: { tag: settled.value.command, rows: settled.value.rows as Record<string, unknown>[] }, error: null }
-        : { result: null, error: asDatabaseError(settled.reason) },
-    )
   }
 
   #nameOf(text: string): string | null {

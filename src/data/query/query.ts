@@ -4,10 +4,10 @@ import type { DataPlan, ReadPlan, Shape } from '../plan/plan.ts'
 import type { Preferences } from '../request/preferences.ts'
 import { countText, MADE, readText } from './read.ts'
 import { NO_CASTS, type Relation } from '../schema/snapshot.ts'
-import { list, qualifiedName, quoted, Values } from './text.ts'
+import { limitText, list, qualifiedName, quoted, Values } from './text.ts'
 import { callText, NEW_ROWS, writeText } from './write.ts'
 
-type Made = Exclude<DataPlan, { kind: 'describe' | 'root' }>
+export type Made = Exclude<DataPlan, { kind: 'describe' | 'root' }>
 
 /** What the main statement answers with: one row of these columns. */
 export interface AnswerRow {
@@ -19,13 +19,23 @@ export interface AnswerRow {
   readonly total: string | null
   readonly new_rows: string | null
   readonly location: Readonly<Record<string, string | null>> | null
+  /** What SQL has said of status and headers, where the query tells it. */
+  readonly status?: string | null
+  readonly headers?: string | null
 }
 
 export interface Query {
   readonly main: Statement
   /** Asks the planner how many rows there may be. */
   readonly estimate: Statement | null
+  /** The main statement's row tells what SQL has said of status and headers; else that is asked behind it. */
+  readonly tellsResponse: boolean
 }
+
+/** What `guardText` makes PostgreSQL say. */
+export const TOO_LARGE = /"mayfly: an answer of (\d+) bytes"/
+/** PostgreSQL refuses the statement, and with it the transaction: what has no number in it is cast to one. */
+const guardText = `cast(cast('mayfly: an answer of ' || octet_length(body) || ' bytes' as integer) as text)`
 
 /**
  * SQL of a plan: one statement, whose answer PostgreSQL has made ready as text.
@@ -33,23 +43,43 @@ export interface Query {
  */
 export function queryOf(plan: Made, { count }: Pick<Preferences, 'count'>, countUpTo: number | null): Query {
   const values = new Values()
-  const made = plan.kind === 'write' ? writeText(plan.write, values) : plan.kind === 'call' ? callText(plan.call, values) : null
+  const made = madeText(plan, values)
   const rows = rowsText(plan, values)
-  const counts = plan.kind !== 'write' && count !== null && count !== 'planned' && (plan.shape.value === 'rows' || plan.shape.value === 'scalars')
-  const counted = counts ? (plan.shape.value === 'scalars' ? `select 1 from ${MADE}` : countText(plan.read, values)) : null
-  const bounded = counted !== null && count === 'estimated' && countUpTo !== null ? `${counted} limit ${countUpTo + 1}` : counted
-  const total = bounded === null ? 'null' : '(select total from counted)'
+  const { counted, total } = countedText(plan, count, countUpTo, values)
   const wrote = plan.kind === 'write' && plan.write.countsNew ? `nullif(current_setting('${NEW_ROWS}', true), '')` : 'null'
+  // What a write starts may speak when its statement is over; a plan has no row of ours.
+  const tellsResponse = plan.kind !== 'write' && plan.shape.media.kind !== 'plan'
   const text = [
-    `with ${made === null ? '' : `${MADE} as (${made}), `}shown as (${rows})${bounded === null ? '' : `, counted as (select count(*) as total from (${bounded}) as rows)`}`,
-    `, answer as (select ${bodyText(plan.shape)} as body, count(*) as page, ${total} as total, ${wrote} as new_rows, ${locationText(plan.shape)} as location from shown) `,
-    // What is too large does not leave PostgreSQL.
-    `select case when octet_length(body) <= ${LIMITS.dataAnswer.value} then body end as body, octet_length(body) as bytes, page, total, new_rows, location from answer`,
+    `with ${made === null ? '' : `${MADE} as (${made}), `}shown as (${rows})${counted}`,
+    `, answer as (select ${bodyText(plan.shape)} as body, count(*) as page, ${total} as total, ${wrote} as new_rows, ${locationText(plan.shape)} as location${tellsResponse ? `, ${RESPONSE}` : ''} from shown) `,
+    // What is too large does not leave PostgreSQL, and is not written.
+    `select case when body is null or octet_length(body) <= ${LIMITS.dataAnswer.value} then body ${plan.kind === 'read' ? '' : `else ${guardText} `}end as body, octet_length(body) as bytes, page, total, new_rows, location${tellsResponse ? ', status, headers' : ''} from answer`,
   ].join('')
-  return { main: { text: explained(plan.shape, text), values: values.all }, estimate: estimateOf(plan, count) }
+  return { main: { text: explained(plan.shape, text), values: values.all }, estimate: estimateOf(plan, count), tellsResponse }
 }
 
-function rowsText(plan: Made, values: Values): string {
+/** Read when all rows have been made: an aggregate's row comes last. */
+export const RESPONSE = `nullif(current_setting('response.status', true), '') as status, nullif(current_setting('response.headers', true), '') as headers`
+
+/** What is written or called, before rows of it are shown. */
+export const madeText = (plan: Made, values: Values): string | null =>
+  plan.kind === 'write' ? writeText(plan.write, values) : plan.kind === 'call' ? callText(plan.call, values) : null
+
+/** How many rows there are without limit and offset: as a table to add to the others, and as what is asked of it. */
+export function countedText(
+  plan: Made,
+  count: Preferences['count'],
+  countUpTo: number | null,
+  values: Values,
+): { readonly counted: string; readonly total: string } {
+  const counts = plan.kind !== 'write' && count !== null && count !== 'planned' && (plan.shape.value === 'rows' || plan.shape.value === 'scalars')
+  const counted = counts ? (plan.shape.value === 'scalars' ? `select 1 from ${MADE}` : countText(plan.read, values)) : null
+  if (counted === null) return { counted: '', total: 'null' }
+  const bounded = count === 'estimated' && countUpTo !== null ? `${counted} limit ${countUpTo + 1}` : counted
+  return { counted: `, counted as (select count(*) as total from (${bounded}) as rows)`, total: '(select total from counted)' }
+}
+
+export function rowsText(plan: Made, values: Values): string {
   const { kind, read, shape } = plan
   if (kind === 'write' && shape.location !== null && shape.location.length > 0)
     return `select ${list(shape.location.map((name) => keyText(name, plan.write.relation)))} from ${MADE}`
@@ -66,7 +96,7 @@ function keyText(name: string, { columns }: Relation): string {
 }
 
 const rangeOf = ({ range }: ReadPlan, values: Values) =>
-  `${range.max === null ? '' : ` limit ${values.add(String(range.max))}::bigint`}${range.offset === 0 ? '' : ` offset ${values.add(String(range.offset))}::bigint`}`
+  `${range.max === null ? '' : limitText(range.max, values)}${range.offset === 0 ? '' : ` offset ${values.add(String(range.offset))}::bigint`}`
 
 function bodyText({ media, value, location }: Shape): string {
   if (value === 'none' || location !== null) return 'null'
@@ -75,16 +105,15 @@ function bodyText({ media, value, location }: Shape): string {
   const kind = media.kind === 'plan' ? 'json' : media.kind
   const isStripped = (media.kind === 'array' || media.kind === 'object') && media.isStripped
   const stripped = isStripped ? `json_strip_nulls(${all})` : all
-  if (kind === 'csv' && value !== 'scalar' && value !== 'scalars') return csvText()
+  if (kind === 'csv' && value !== 'scalar' && value !== 'scalars') return `${CSV_NAMES} || coalesce(string_agg(${CSV_ROW}, E'\\n'), '')`
   if (value === 'scalar' || value === 'row' || kind === 'object') return `coalesce((${stripped}) -> 0, 'null')::text`
   return `coalesce(${stripped}, '[]')::text`
 }
 
+/** The line of names, where there are rows. */
+export const CSV_NAMES = `coalesce((select string_agg(case when key ~ '[",\\r\\n]' then '"' || replace(key, '"', '""') || '"' else key end, ',') from (select json_object_keys(row_to_json(first.*)) as key from (select * from shown limit 1) as first) as keys) || E'\\n', '')`
 /** A row's own text has commas and quotes as CSV has them. */
-const csvText = () => {
-  const names = `(select string_agg(case when key ~ '[",\\r\\n]' then '"' || replace(key, '"', '""') || '"' else key end, ',') from (select json_object_keys(row_to_json(first.*)) as key from (select * from shown limit 1) as first) as keys)`
-  return `coalesce(${names} || E'\\n', '') || coalesce(string_agg(substring((shown.*)::text, 2, length((shown.*)::text) - 2), E'\\n'), '')`
-}
+export const CSV_ROW = 'substring((shown.*)::text, 2, length((shown.*)::text) - 2)'
 
 /** Of several new rows none is named. */
 const locationText = ({ location }: Shape) => (location === null || location.length === 0 ? 'null' : `case when count(*) = 1 then json_agg(shown.*) -> 0 end`)
@@ -95,7 +124,7 @@ function explained({ media }: Shape, text: string): string {
   return `explain (${options.join(', ')}) ${text}`
 }
 
-function estimateOf(plan: Made, count: Preferences['count']): Statement | null {
+export function estimateOf(plan: Made, count: Preferences['count']): Statement | null {
   if (plan.kind !== 'read' || (count !== 'planned' && count !== 'estimated')) return null
   const values = new Values()
   const text = countText(plan.read, values)

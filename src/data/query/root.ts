@@ -14,4 +14,5 @@ export const rootQuery = (schema: string): Query => ({
     values: [schema],
   },
   estimate: null,
+  tellsResponse: false,
 })

@@ -25,6 +25,13 @@ export class Values {
   }
 }
 
+/**
+ * How many rows are asked for. A number that many requests have stands in the text: PostgreSQL plans a statement whose
+ * bound it does not know anew each time, which takes as long as to run it. Others would be a text, and a plan, for each.
+ */
+export const limitText = (max: number, values: Values): string =>
+  max <= 100 || (max <= 10_000 && max % 1_000 === 0) ? ` limit ${Math.trunc(max)}` : ` limit ${values.add(String(max))}::bigint`
+
 export const quoted = quoteIdentifier
 export const qualifiedName = ({ schema, name }: Qualified): string => `${quoted(schema)}.${quoted(name)}`
 export const list = (parts: readonly string[]): string => parts.join(', ')

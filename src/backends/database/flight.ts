@@ -1,0 +1,141 @@
+import pg from 'pg'
+
+/** A statement with its values: `$1`… in the text. Values are texts, numbers, lists of texts or null. */
+export interface Statement {
+  readonly text: string
+  readonly values: readonly unknown[]
+}
+export interface StatementResult {
+  /** The command tag, such as `COMMIT`. */
+  readonly tag: string
+  readonly rows: readonly Readonly<Record<string, unknown>>[]
+}
+
+interface Field {
+  readonly name: string
+  readonly read: (text: string) => unknown
+}
+/** What a session has parsed, by name, with the columns of its answers; `doubtful` where it failed before it was known. */
+export type Parsed = Map<string, readonly Field[] | 'doubtful'>
+
+/** A statement and the name by which its session may know it. */
+export interface NamedStatement extends Statement {
+  readonly name: string | null
+}
+
+/** As much of the driver's connection as a flight writes to. */
+interface Wire {
+  readonly stream: { cork(): void; uncork(): void }
+  parse(statement: { readonly name: string; readonly text: string }): void
+  bind(of: { readonly statement: string; readonly values: readonly (string | Buffer | null)[] }): void
+  describe(what: { readonly type: 'P'; readonly name: string }): void
+  execute(of: null): void
+  close(what: { readonly type: 'S'; readonly name: string }): void
+  sync(): void
+  sendCopyFail(why: string): void
+}
+
+/** What became of a flight: the answers up to the statement that failed, or of all. */
+export interface Landed {
+  readonly results: readonly StatementResult[]
+  readonly error: unknown
+}
+
+/**
+ * Statements that leave in one write and are answered in one: they end with one Sync, so PostgreSQL passes over all that
+ * stands behind one that fails. To the driver it is a query of a make of its own.
+ */
+export class Flight {
+  readonly #statements: readonly NamedStatement[]
+  readonly #parsed: Parsed
+  readonly #landed = Promise.withResolvers<Landed>()
+  readonly #results: StatementResult[] = []
+  /** Of each statement, once they are known. */
+  readonly #fields: (readonly Field[] | null)[]
+  #rows: Record<string, unknown>[] = []
+
+  constructor(statements: readonly NamedStatement[], parsed: Parsed) {
+    this.#statements = statements
+    this.#parsed = parsed
+    this.#fields = statements.map(() => null)
+  }
+
+  get landed(): Promise<Landed> {
+    return this.#landed.promise
+  }
+
+  /** @returns what is wrong with it before anything was sent */
+  submit(connection: unknown): Error | null {
+    const wire = connection as Wire
+    let bound: (string | Buffer | null)[][]
+    try {
+      bound = this.#statements.map(({ values }) => values.map(textOf))
+    } catch (error) {
+      return error as Error
+    }
+    wire.stream.cork()
+    for (const [place, { name, text }] of this.#statements.entries()) {
+      const known = name === null ? undefined : this.#parsed.get(name)
+      const statement = name ?? ''
+      if (known === undefined || known === 'doubtful') {
+        if (known === 'doubtful') wire.close({ type: 'S', name: statement })
+        wire.parse({ name: statement, text })
+        if (name !== null) this.#parsed.set(name, 'doubtful')
+      } else this.#fields[place] = known
+      wire.bind({ statement, values: bound[place] as (string | Buffer | null)[] })
+      if (this.#fields[place] === null) wire.describe({ type: 'P', name: '' })
+      wire.execute(null)
+    }
+    wire.sync()
+    wire.stream.uncork()
+    return null
+  }
+
+  handleRowDescription({ fields }: { readonly fields: readonly { readonly name: string; readonly dataTypeID: number }[] }): void {
+    this.#fields[this.#results.length] = fields.map(({ name, dataTypeID }) => ({ name, read: pg.types.getTypeParser(dataTypeID, 'text') }))
+  }
+  handleDataRow({ fields: texts }: { readonly fields: readonly (string | null)[] }): void {
+    const row: Record<string, unknown> = {}
+    const fields = this.#fields[this.#results.length] ?? []
+    for (const [at, { name, read }] of fields.entries()) {
+      const text = texts[at] ?? null
+      row[name] = text === null ? null : read(text)
+    }
+    this.#rows.push(row)
+  }
+  handleCommandComplete({ text }: { readonly text: string }): void {
+    this.#end(/^[A-Za-z]+/.exec(text)?.[0] ?? '')
+  }
+  handleEmptyQuery(): void {
+    this.#end('')
+  }
+  handlePortalSuspended(): void {}
+  handleCopyData(): void {}
+  handleCopyInResponse(connection: unknown): void {
+    ;(connection as Wire).sendCopyFail('nothing is copied in')
+  }
+
+  #end(tag: string): void {
+    const place = this.#results.length
+    const { name } = this.#statements[place] as NamedStatement
+    if (name !== null) this.#parsed.set(name, this.#fields[place] ?? [])
+    this.#results.push({ tag, rows: this.#rows })
+    this.#rows = []
+  }
+
+  handleReadyForQuery(): void {
+    this.#landed.resolve({ results: this.#results, error: null })
+  }
+  /** The driver does not ask it again: the answer to its Sync is nobody's. */
+  handleError(error: unknown): void {
+    this.#landed.resolve({ results: this.#results, error })
+  }
+}
+
+function textOf(value: unknown): string | Buffer | null {
+  if (value === null || value === undefined) return null
+  if (typeof value === 'string' || Buffer.isBuffer(value)) return value
+  if (Array.isArray(value)) return `{${value.map((each) => (each === null ? 'NULL' : `"${String(each).replace(/[\\"]/g, '\\$&')}"`)).join(',')}}`
+  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return String(value)
+  throw new TypeError('a statement takes texts, numbers, lists of texts and nulls')
+}
