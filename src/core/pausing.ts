@@ -319,6 +319,7 @@ export function waking(databases: Databases, wake: (ref: ProjectRef) => Promise<
       await woken(ref)
       return await databases.projectConnection(ref)
     },
+    brokenOff: () => databases.brokenOff(),
     status: () => databases.status(),
     [Symbol.asyncDispose]: () => databases[Symbol.asyncDispose](),
   }

@@ -53,7 +53,9 @@ const LOOK_MS = 1_000
 const SWEEP_MS = 3_600_000
 const GROUP = 500
 const CLOSE_MS = 5_000
-/** Between two tries to settle while the database is away. */
+/** Of a database that is away, or has no room for now. */
+const COMES_BACK = /^(08|53|57P|58)/
+/** Between two tries to settle while it is so. */
 const SETTLE_AGAIN_MS = { least: 50, most: 1_000 }
 
 export interface QueueDeps extends SettlingDeps {
@@ -488,7 +490,7 @@ export class Queue implements AsyncDisposable {
       try {
         return await settle()
       } catch (error) {
-        if (!(error instanceof DatabaseError && error.isAway) || this.#stop.signal.aborted) throw error
+        if (!(error instanceof DatabaseError && COMES_BACK.test(error.sqlState)) || this.#stop.signal.aborted) throw error
       }
       this.#isDoubtful = true
       await this.#deps.clock.sleep(waitMs, this.#stop.signal)

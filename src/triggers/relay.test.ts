@@ -311,6 +311,13 @@ describe('Relay', () => {
       await next.start()
       await until(async () => (await entries()).length === 1)
     })
+    it('finds at its start what SQL called in a project without triggers, whose server broke off', async () => {
+      await place.addFunction('f')
+      await place.own.sql`select mayfly.invoke('f', '{}')`
+      const next = place.open({ clock: deaf })
+      await next.start()
+      await until(async () => (await place.databases.control.sql`select from mayfly.entry`).length === 1)
+    })
     it('wakes for what comes while it works', async () => {
       await watch('f')
       const triggers = place.open({ clock: deaf })
@@ -334,6 +341,7 @@ describe('Relay', () => {
         databases: {
           control: place.databases.control,
           status: () => place.databases.status(),
+          brokenOff: async () => [],
           openOwner: (ref) => place.databases.openOwner(ref),
           openProject: async (ref) => {
             asked++
@@ -353,6 +361,7 @@ describe('Relay', () => {
         databases: {
           control: place.databases.control,
           status: async () => [],
+          brokenOff: async () => [],
           openProject: () => assert.fail('it was opened'),
           openOwner: () => assert.fail('it was opened'),
         },

@@ -154,6 +154,7 @@ describe('Triggers', () => {
         openProject: () => Promise.reject(new Error('killed')),
         openOwner: () => Promise.reject(new Error('killed')),
         status: async () => [],
+        brokenOff: async () => [],
       },
     })
     await assert.rejects(cut.put(DEMO, 'f', [on('a')]), /killed/)
@@ -175,6 +176,7 @@ describe('Triggers', () => {
       databases: {
         control: databases.control,
         status: () => databases.status(),
+        brokenOff: async () => [],
         openOwner: (ref) => databases.openOwner(ref),
         openProject: async (ref) => {
           asked++
@@ -201,6 +203,7 @@ describe('Triggers', () => {
       databases: {
         control: databases.control,
         status: () => databases.status(),
+        brokenOff: async () => [],
         openOwner: (ref) => databases.openOwner(ref),
         openProject: async (ref) => {
           if (away) throw new Error('it is away')

@@ -47,7 +47,7 @@ const AT_ONCE = 4
 
 export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'mappings' | 'queue' | 'logs' | 'loopers' | 'invoke' | 'recorded'> {
   readonly sources: readonly EventSource[]
-  readonly databases: Pick<Databases, 'control' | 'openProject' | 'openOwner' | 'status'>
+  readonly databases: Pick<Databases, 'control' | 'openProject' | 'openOwner' | 'status' | 'brokenOff'>
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
   readonly project: (ref: ProjectRef) => Project | null
   /** All of them: SQL may start a function in each. */
@@ -113,11 +113,17 @@ export class Triggers implements AsyncDisposable {
     this.#pumps = new Map(deps.sources.flatMap(({ kind, open }) => (open ? [[kind, new Pumping(kind, open(host), deps)]] : [])))
   }
 
-  /** Begins to follow the projects that have triggers; what a former life left half done is finished beside. */
+  /**
+   * Begins to follow the projects that have triggers, and those in which SQL may have called a function just before the
+   * end; what a former life left half done is finished beside.
+   */
   async start(): Promise<void> {
-    const mirrors = await selectMirrors(this.#deps.databases.control.sql)
-    for (const { ref } of mirrors) if (this.#deps.project(ref)?.state === 'active') this.#follow(ref)
-    this.#starting = this.#lookAtAll(mirrors.map(({ ref }) => ref).filter((ref) => !this.#rests(ref)))
+    const { databases, project } = this.#deps
+    const refs = new Set((await selectMirrors(databases.control.sql)).map(({ ref }) => ref))
+    for (const ref of await databases.brokenOff()) refs.add(ref as ProjectRef)
+    const active = [...refs].filter((ref) => project(ref)?.state === 'active')
+    for (const ref of active) this.#follow(ref)
+    this.#starting = this.#lookAtAll(active.filter((ref) => !this.#rests(ref)))
     this.#looking = this.#look()
     for (const pump of this.#pumps.values()) pump.start()
   }

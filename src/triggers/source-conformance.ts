@@ -104,6 +104,7 @@ export function eventSourceConformance(source: SourceCase): void {
             openProject: async (ref: string) => cutting(await place.databases.openProject(ref), cutHere),
             openOwner: (ref: string) => place.databases.openOwner(ref),
             status: () => place.databases.status(),
+            brokenOff: () => place.databases.brokenOff(),
           }
           cuts = await survives(`cut ${when} step ${step}`, { databases })
         }

@@ -321,10 +321,15 @@ describe('Usage', () => {
     const { open } = await fresh()
     const first = await open()
     first.journal.append({ start: begun() })
+    // The clock of that life was ahead, and has been set back.
+    first.journal.append({ start: begun({ startedAt: systemClock.now() + 86_400_000 }) })
     await first.journal[Symbol.asyncDispose]()
     const { journal, usage } = await open()
     await usage.start()
-    assert.deepEqual(await rows(), [{ outcome: 'cut', billed: '0' }])
+    assert.deepEqual(await rows(), [
+      { outcome: 'cut', billed: '0' },
+      { outcome: 'cut', billed: '0' },
+    ])
     await usage[Symbol.asyncDispose]()
     await journal[Symbol.asyncDispose]()
   })

@@ -109,8 +109,8 @@ export class Usage implements Meter, AsyncDisposable {
   async start(): Promise<void> {
     await this.#consumer.start()
     await this.#consumer.catchUp()
-    const { database, clock, log, process = null } = this.#deps
-    const cut = await cutOpenMeters(database.sql, clock.now(), process)
+    const { database, log, process = null } = this.#deps
+    const cut = await cutOpenMeters(database.sql, process)
     if (cut.length > 0) log.info({ invocations: cut.length }, 'executions of a former life ended with it')
     if (process !== null) return
     this.#sweeper = setInterval(() => void this.sweep(), SWEEP_MS)

@@ -88,11 +88,14 @@ export const addEgress = (tx: Tx, records: readonly EgressRecord[]) => tx`
    group by 1, 2, 3 order by 1, 2, 3
   on conflict (project, day, function_name) do update set egress_in = total.egress_in + excluded.egress_in, egress_out = total.egress_out + excluded.egress_out`
 
-/** @param process  null: of all, as nothing runs yet */
+/**
+ * Whenever they began: a clock that has been set back since puts that into the future.
+ * @param process  null: of all, as nothing runs yet
+ */
 // index: invocation_meter_open
-export const cutOpenMeters = (sql: Sql, before: number, process: string | null) => sql<{ invocationId: string }>`
+export const cutOpenMeters = (sql: Sql, process: string | null) => sql<{ invocationId: string }>`
   update mayfly.invocation_meter set outcome = 'cut'
-   where outcome is null and started_at < ${new Date(before)} and (${process}::text is null or process = ${process})
+   where outcome is null and (${process}::text is null or process = ${process})
   returning invocation_id as "invocationId"`
 
 // index: usage_day_pkey

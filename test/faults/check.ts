@@ -32,6 +32,7 @@ export interface CheckOptions {
   /** The last 100 ms of what was metered may be gone then. */
   readonly powerWasCut: boolean
   readonly say: (line: string) => void
+  readonly signal: AbortSignal
 }
 
 interface Meter {
@@ -81,6 +82,7 @@ export class Check {
     let calm = 0
     let left = ''
     while (calm < 3) {
+      this.#options.signal.throwIfAborted()
       if (performance.now() - from > drainMs) return void this.#problems.push(`it is not drained after ${drainMs / 1000} s: ${left}`)
       await new Promise((resolve) => setTimeout(resolve, 500))
       try {

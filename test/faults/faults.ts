@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type RunningMayfly, startMayfly } from '../acceptance/harness.ts'
 import { type ServerOfOthers, startServerOfOthers } from '../acceptance/postgres-server.ts'
@@ -14,6 +14,8 @@ import { Disk, startRecorder } from './world.ts'
 export interface FaultsOptions {
   readonly folder: string
   readonly events: number
+  /** It sends no longer than so, however many events that were. */
+  readonly minutes: number
   readonly seed: number
   /** How many are struck, each that can be at least once if there are as many; null for those of the short run. */
   readonly faults: number | null
@@ -23,6 +25,8 @@ export interface FaultsOptions {
   /** The network namespace of the recorder; null where there is none. */
   readonly outside: string | null
   readonly say: (line: string) => void
+  /** Ends it before its time, with all that it started. */
+  readonly signal: AbortSignal
 }
 
 export interface FaultsResult extends Verdict {
@@ -46,6 +50,8 @@ export async function runFaults(options: FaultsOptions): Promise<FaultsResult> {
   const recorderFile = path.join(folder, 'executions')
   const { world, child } = await startRecorder(recorderFile, options.outside)
   cleanUp.defer(() => void child.kill('SIGKILL'))
+  // The server of others runs as another user.
+  chmodSync(folder, 0o711)
   const disk = options.faults === null ? 'the short run does without' : Disk.make(folder, DISK_MB)
   if (typeof disk !== 'string') cleanUp.defer(() => disk.unmount())
   const data = path.join(typeof disk === 'string' ? folder : disk.at, 'data')
@@ -87,10 +93,16 @@ export async function runFaults(options: FaultsOptions): Promise<FaultsResult> {
   const from = performance.now()
   const stop = new AbortController()
   cleanUp.defer(() => stop.abort())
-  const working = Promise.all([workload.run(stop.signal), pace.watch(stop.signal, () => workload.done >= options.events)])
   const random = new Random(seed)
-  for (const { fault, at } of planned(options.faults, options.events, victim, skipped, random)) {
-    while (workload.done < at) await new Promise((resolve) => setTimeout(resolve, 20))
+  const late = AbortSignal.timeout(options.minutes * 60_000)
+  const progress = () => Math.max(workload.done / options.events, (performance.now() - from) / (options.minutes * 60_000))
+  const done = AbortSignal.any([stop.signal, late, options.signal])
+  const working = Promise.all([workload.run(done), pace.watch(done, () => workload.done >= options.events)])
+  for (const { fault, at } of planned(options.faults, victim, skipped, random)) {
+    while (progress() < at) {
+      options.signal.throwIfAborted()
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
     const what = await fault.strike(victim, random)
     struck.set(fault.name, (struck.get(fault.name) ?? 0) + 1)
     say(`${workload.done} sent, ${workload.acknowledged} acknowledged: ${fault.name}: ${what}`)
@@ -104,6 +116,7 @@ export async function runFaults(options: FaultsOptions): Promise<FaultsResult> {
     drainMs: options.drainMs,
     powerWasCut: struck.has('cut the power'),
     say,
+    signal: options.signal,
   })
   const verdict = await check.run()
   return {
@@ -117,10 +130,10 @@ export async function runFaults(options: FaultsOptions): Promise<FaultsResult> {
   }
 }
 
-/** Which faults strike, and behind how many events: as the seed says. */
-function planned(count: number | null, events: number, victim: Victim, skipped: Map<string, string>, random: Random): { fault: Fault; at: number }[] {
+/** Which faults strike, and at which part of the run: as the seed says. */
+function planned(count: number | null, victim: Victim, skipped: Map<string, string>, random: Random): { fault: Fault; at: number }[] {
   const possible = FAULTS.filter((fault) => {
-    if (count === null) return fault.short
+    if (count === null && !fault.short) return false
     const missing = fault.missing(victim)
     if (missing !== null) skipped.set(fault.name, missing)
     return missing === null
@@ -129,7 +142,7 @@ function planned(count: number | null, events: number, victim: Victim, skipped: 
   const chosen = random.shuffled(possible).slice(0, wanted)
   const often = possible.filter(({ once }) => !once)
   while (chosen.length < wanted) chosen.push(random.any(often))
-  return random.shuffled(chosen).map((fault, n) => ({ fault, at: Math.floor((events * (n + random.next())) / (wanted + 1)) }))
+  return random.shuffled(chosen).map((fault, n) => ({ fault, at: (n + random.next()) / (wanted + 1) }))
 }
 
 /** Holds up who sends while much waits to be done. */
@@ -202,8 +215,6 @@ export function tableOf({ found }: Pick<FaultsResult, 'found'>): string {
   return [columns, columns.map(() => '---'), ...rows, sum].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
 }
 
-export const keepResult = (folder: string, result: FaultsResult): void =>
-  writeFileSync(
-    path.join(folder, 'result.json'),
-    JSON.stringify({ ...result, struck: [...result.struck], skipped: [...result.skipped], refusals: [...result.refusals] }),
-  )
+/** For programs. */
+export const keepResult = (file: string, result: FaultsResult): void =>
+  writeFileSync(file, JSON.stringify({ ...result, struck: [...result.struck], skipped: [...result.skipped], refusals: [...result.refusals] }))

@@ -2,21 +2,23 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { type FaultsResult, runFaults, tableOf } from './faults.ts'
+import { type FaultsResult, keepResult, runFaults, tableOf } from './faults.ts'
 import { inWorld } from './world.ts'
 
 // npm run faults -- --events 100000 --seed 7: a node of its own is sent events of every kind and struck by faults; then what
-// was acknowledged is compared with what was executed. --short: what `npm test` does. --database external: with another's
-// PostgreSQL behind a proxy that cuts connections. --keep: its folder stays.
+// was acknowledged is compared with what was executed. --minutes: it sends no longer. --short: what `npm test` does. --database external: with another's
+// PostgreSQL behind a proxy that cuts connections. --result: a file for programs. --keep: its folder stays.
 const { values } = parseArgs({
   options: {
     events: { type: 'string', default: '100000' },
+    minutes: { type: 'string', default: '120' },
     seed: { type: 'string' },
     faults: { type: 'string' },
     senders: { type: 'string', default: '8' },
     database: { type: 'string', default: 'embedded' },
     'drain-seconds': { type: 'string', default: '300' },
     short: { type: 'boolean', default: false },
+    result: { type: 'string' },
     keep: { type: 'boolean', default: false },
     /** Given by itself: where the recorder stands. */
     outside: { type: 'string' },
@@ -40,10 +42,13 @@ function tell({ struck, skipped, problems, refusals, seconds, unmetered, ...resu
 
 async function here(): Promise<number> {
   const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-faults-'))
+  const ended = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => ended.abort(new Error(`ended by ${name}`)))
   try {
     const result = await runFaults({
       folder,
       events,
+      minutes: Number(values.minutes),
       seed,
       faults: values.short ? null : Number(values.faults ?? Math.max(12, Math.round(events / 2_500))),
       database: values.database === 'external' ? 'external' : 'embedded',
@@ -51,8 +56,10 @@ async function here(): Promise<number> {
       drainMs: Number(values['drain-seconds']) * 1000,
       outside: values.outside ?? null,
       say,
+      signal: ended.signal,
     })
     tell(result)
+    if (values.result !== undefined) keepResult(values.result, result)
     if (values.keep) say(`kept: ${folder}`)
     return result.problems.length === 0 ? 0 : 1
   } finally {

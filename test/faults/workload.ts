@@ -11,7 +11,7 @@ export type Kind = (typeof KINDS)[number]
 const ANSWER_MS = 180_000
 const KEYS = 6
 /** Of a thousand events so many fail in each try, and so many in the first. */
-const POISON = 4
+const POISON = 10
 const FLAKY = 20
 /** What a request that may have more than one event has at most. */
 const BATCH: Record<Kind, number> = { calls: 1, ordered: 1, objects: 1, sql: 8, rows: 8, events: 20, messages: 10 }
@@ -111,7 +111,7 @@ export class Workload {
     } catch {
       this.unanswered += events.length
       // Nobody is there, or nobody who can: whoever sends comes again a little later.
-      await new Promise((resolve) => setTimeout(resolve, 100))
+      await new Promise((resolve) => setTimeout(resolve, 300))
       return
     }
     if (taken.length > 0) await notes.add(...noted(taken, true))
@@ -195,6 +195,6 @@ export class Workload {
 
   /** Whoever is told that there is no room comes again later. */
   async #breathe(status: number): Promise<void> {
-    if (status === 429 || status >= 500) await new Promise((resolve) => setTimeout(resolve, 200))
+    if (status === 429 || status >= 500) await new Promise((resolve) => setTimeout(resolve, 300))
   }
 }

@@ -91,6 +91,8 @@ export interface Databases extends AsyncDisposable {
   renewOwner(ref: string): Promise<void>
   /** How our own role reaches a project's database, its server started: for what no pool does, such as replication. */
   projectConnection(ref: string): Promise<Connection>
+  /** The projects whose server did not come to its end, by what its own files say: they may hold what nobody has looked at since. */
+  brokenOff(): Promise<readonly string[]>
   /** Processes of ours that hold memory, for the console and doctor. */
   status(): Promise<{ place: string; running: boolean; pid: number | null }[]>
 }

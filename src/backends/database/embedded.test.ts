@@ -50,6 +50,18 @@ describe('embedded PostgreSQL', () => {
     }
     assert.deepEqual(rows, [{ n: 1 }])
   })
+  it('tells which projects had a server that did not come to its end', async () => {
+    const at = path.join(folder, 'ends')
+    {
+      await using both = await open(at)
+      for (const ref of ['one', 'two']) await both.ensureProject(ref)
+      await both.pauseProject('two')
+      // What a kill leaves is what stands there while it runs.
+      assert.deepEqual(await both.brokenOff(), ['one'])
+    }
+    await using next = await open(at)
+    assert.deepEqual(await next.brokenOff(), [])
+  })
   it('leaves no run-time folder behind, and removes those of data that is gone, but for what still runs', async () => {
     const base = mkdtempSync(path.join(tmpdir(), 'run-'))
     chmodSync(base, 0o711)

@@ -8,7 +8,7 @@ import { type Connection, type Database, type Databases, SHADOW } from './databa
 import { ServerMemory } from './memory.ts'
 import { migrate, readMigrations } from './migrate.ts'
 import { openAsOwner, PostgresDatabase, quoteIdentifier, quoteLiteral } from './postgres.ts'
-import { nativeFolder, RuntimeFolder, Server, ServerError, type ServerOptions } from './server.ts'
+import { hasEnded, nativeFolder, RuntimeFolder, Server, ServerError, type ServerOptions } from './server.ts'
 
 export interface EmbeddedOptions {
   /** The folder `pg` of the data directory. */
@@ -216,6 +216,13 @@ export class EmbeddedDatabases implements Databases {
       rows.push({ place, running: server.running, pid: server.running ? server.pid : null })
     }
     return rows
+  }
+
+  async brokenOff(): Promise<readonly string[]> {
+    const names = await fs.readdir(path.join(this.#options.folder, 'projects')).catch(() => [])
+    const found: string[] = []
+    for (const name of names) if (!(await hasEnded(this.#folderOf(name)))) found.push(name)
+    return found
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

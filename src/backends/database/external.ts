@@ -180,6 +180,11 @@ export class ExternalDatabases implements Databases {
     return { ...this.#connection, user: this.#roleOf(ref, role), password, database: this.#databaseOf(ref) }
   }
 
+  /** None: a server that is not ours runs, or is away. */
+  async brokenOff(): Promise<readonly string[]> {
+    return []
+  }
+
   /** None: the server is not ours. */
   async status(): Promise<{ place: string; running: boolean; pid: number | null }[]> {
     return []

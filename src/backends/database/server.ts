@@ -2,6 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, promises as fs, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { endianness } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import type { Clock } from '../../lib/clock.ts'
@@ -328,5 +329,21 @@ function signal(pid: number, name: NodeJS.Signals): void {
     process.kill(pid, name)
   } catch {
     // gone meanwhile
+  }
+}
+
+/** In `pg_control`, behind the id of the cluster and two versions, in each PostgreSQL since 8.0. */
+const STATE_OFFSET = 16
+const SHUT_DOWN = 1
+
+/** Whether the server on these files was last shut down as it should be, or there is none yet. */
+export async function hasEnded(data: string): Promise<boolean> {
+  const file = await fs.open(path.join(data, 'global', 'pg_control')).catch(() => null)
+  if (file === null) return true
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, STATE_OFFSET)
+    return bytesRead < 4 || (endianness() === 'LE' ? buffer.readUInt32LE() : buffer.readUInt32BE()) === SHUT_DOWN
+  } finally {
+    await file.close()
   }
 }
