@@ -75,6 +75,7 @@ export interface TriggerInfo {
   readonly address?: string
   readonly http?: { readonly methods?: readonly string[] }
   readonly webhook?: { readonly provider: string; readonly events?: readonly string[] }
+  readonly log?: { readonly function: string; readonly pattern?: string }
   readonly bus?: { readonly name: string; readonly pattern?: Readonly<Record<string, unknown>> }
   readonly object?: {
     readonly bucket: string

@@ -263,6 +263,7 @@ export const ko = {
   queue: '대기열',
   topic: '토픽',
   bus: '버스',
+  'log of {name}': '{name}의 로그',
   insert: '추가',
   update: '변경',
   delete: '지워짐',
