@@ -17,6 +17,7 @@ export interface TriggerInfo {
   /** Where a webhook is sent to, and where a route is asked for. */
   readonly address?: string
   readonly webhook?: { readonly provider: string; readonly name: string; readonly events?: readonly string[] }
+  readonly log?: { readonly function: string; readonly pattern?: string }
   readonly http?: { readonly path: string; readonly methods?: readonly string[]; readonly auth: string }
   readonly bus?: { readonly name: string; readonly pattern?: Readonly<Record<string, unknown>> }
 }
@@ -26,12 +27,13 @@ export const listTriggers = async (client: Client, project: string): Promise<rea
   ((await (await client.request('GET', `/api/v1/projects/${encodeURIComponent(project)}/triggers`)).json()) as { triggers: TriggerInfo[] }).triggers
 
 /** A trigger in a few words: its kind, which one, and what of it. */
-export function saysTrigger({ object, schedule, queue, topic, row, bus, webhook, http, address }: TriggerInfo): string {
+export function saysTrigger({ object, schedule, queue, topic, row, bus, log, webhook, http, address }: TriggerInfo): string {
   if (schedule) return `schedule ${schedule.cron ?? schedule.at ?? `every ${schedule.every} s`}${schedule.timezone === 'UTC' ? '' : ` (${schedule.timezone})`}`
   if (queue) return `queue ${queue.name}`
   if (topic) return `topic ${topic.name}${topic.subscription === undefined ? '' : ` (${topic.subscription})`}`
   if (row) return `rows of ${row.table}: ${row.events.join(', ')}`
   if (bus) return `bus ${bus.name}${bus.pattern === undefined ? '' : `: ${JSON.stringify(bus.pattern)}`}`
+  if (log) return `log of ${log.function}${log.pattern === undefined ? '' : `: ${log.pattern}`}`
   if (webhook) return `webhook ${webhook.provider}${webhook.events ? ` (${webhook.events.join(', ')})` : ''} at ${address}`
   if (http) return `${http.methods?.join(', ') ?? 'any method'} ${address} (${http.auth === 'none' ? 'anyone' : http.auth})`
   if (!object) return 'something else'

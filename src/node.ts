@@ -302,6 +302,10 @@ export class RunningNode implements AsyncDisposable {
           },
           now: () => clock.now(),
         },
+        startedBy: async (tx, ref, bus, forms, depth, loopers) => {
+          const project = projects.find(ref)
+          return project ? await eventBus.startedBy(tx, project, bus, forms, forms[0]?.id ?? host.newId(), depth, loopers) : { entries: [], letters: [] }
+        },
         destinationsOf: destinationsOf({ functions, settings: room.settings, region: REGION }),
         queues,
         newId: host.newId,

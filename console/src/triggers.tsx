@@ -32,7 +32,7 @@ export function saysTrigger(project: string, trigger: Omit<TriggerInfo, 'functio
   )
 }
 
-function saysSource({ schedule, queue, topic, row, bus, webhook, http, address }: Omit<TriggerInfo, 'function'>): ReactNode {
+function saysSource({ schedule, queue, topic, row, bus, log, webhook, http, address }: Omit<TriggerInfo, 'function'>): ReactNode {
   const [what, which] = schedule
     ? [t('schedule'), `${schedule.cron ?? schedule.at ?? t('every {seconds} s', { seconds: schedule.every ?? 0 })} ${schedule.timezone}`]
     : queue
@@ -43,9 +43,11 @@ function saysSource({ schedule, queue, topic, row, bus, webhook, http, address }
           ? [t('rows {events}', { events: row.events.map((event) => t(event)).join(', ') }), row.table]
           : webhook
             ? [t('webhook {provider}', { provider: webhook.provider }), address ?? '']
-            : http
-              ? [http.methods?.join(', ') ?? t('any method'), address ?? '']
-              : [t('bus'), `${bus?.name ?? ''}${bus?.pattern === undefined ? '' : ` ${JSON.stringify(bus.pattern)}`}`]
+            : log
+              ? [t('log of {name}', { name: log.function }), log.pattern ?? '']
+              : http
+                ? [http.methods?.join(', ') ?? t('any method'), address ?? '']
+                : [t('bus'), `${bus?.name ?? ''}${bus?.pattern === undefined ? '' : ` ${JSON.stringify(bus.pattern)}`}`]
   return (
     <>
       {what} <code>{which}</code>
