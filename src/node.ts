@@ -21,7 +21,7 @@ import { Projects } from './core/projects.ts'
 import { publicFetch } from './core/public-fetch.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
-import { bucketsOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
+import { bucketsOfDeployment, queuesOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
 import { Data } from './data/index.ts'
 import { Deployments } from './deployments/index.ts'
 import { upgrades as doorUpgrades } from './door/http.ts'
@@ -392,6 +392,7 @@ export class RunningNode implements AsyncDisposable {
         host.crash('afterCloneDatabase')
         await storage.cloneProject(source, project)
         host.crash('afterCloneObjects')
+        await queues.cloneProject(source.ref, project.ref)
         await triggers.clearCopy(project.ref)
         // Its login roles have the passwords of the source until then.
         await databases.ensureProject(project.ref)
@@ -460,6 +461,7 @@ export class RunningNode implements AsyncDisposable {
           buckets: bucketsOfDeployment(storage, (ref) => projects.find(ref)),
           triggers: triggersOfDeployment(triggers),
           urls: urlsOfDeployment(room.urls),
+          queues: queuesOfDeployment(queues),
           migrations,
         },
         clock,

@@ -30,7 +30,12 @@ export interface Destinations {
   readonly functionArn: string
   readonly onSuccess: Target | null
   readonly onFailure: Target | null
+  /** The queue that gets the events of calls that were given up: `DeadLetterConfig` of Lambda. */
+  readonly letters?: string | null
 }
+
+/** Of the error message, as of Lambda. */
+const LETTER_CHARS = 1_024
 
 export type DestinationsOf = (project: ProjectRef, functionName: string, qualifier: string | null) => Promise<Destinations | null>
 
@@ -63,14 +68,17 @@ export function destinationsOf({ functions, settings, region }: DestinationsDeps
     const set = await settings.eventInvokeOf(project, functionName, qualifier)
     // A function that is gone by now has nothing to say.
     const own = await functions.resolve(project, functionName, qualifier).then(
-      ({ definition }) => definition.async,
+      ({ definition }) => definition,
       () => null,
     )
     const target = async (arn: string | null, spec: DestinationSpec | undefined) =>
       arn !== null ? await byArn(project, functionName, arn) : spec === undefined ? null : await bySpec(project, functionName, spec)
-    const onSuccess = await target(set?.onSuccess ?? null, own?.onSuccess)
-    const onFailure = await target(set?.onFailure ?? null, own?.onFailure)
-    return onSuccess === null && onFailure === null ? null : { functionArn: functionArn(region, functionName, qualifier ?? '$LATEST'), onSuccess, onFailure }
+    const onSuccess = await target(set?.onSuccess ?? null, own?.async.onSuccess)
+    const onFailure = await target(set?.onFailure ?? null, own?.async.onFailure)
+    const letters = await target(own?.kept?.deadLetterArn ?? null, undefined)
+    const letterQueue = letters && 'queue' in letters ? letters.queue : null
+    if (onSuccess === null && onFailure === null && letterQueue === null) return null
+    return { functionArn: functionArn(region, functionName, qualifier ?? '$LATEST'), onSuccess, onFailure, letters: letterQueue }
   }
 }
 
@@ -145,6 +153,19 @@ export async function toQueue(
       return { letter: { ...from, functionName: of, payload, queue, reason: 'destination', errorType, errorMessage } }
     }
   throw new Error('unreachable: the last body is sent or a letter')
+}
+
+/** The event itself, with why it was given up, as Lambda sends it to a dead-letter queue. */
+export function letterOf(payload: Uint8Array, of: string, invocationId: string, errorMessage: string): Outgoing {
+  const attribute = (DataType: 'String' | 'Number', StringValue: string) => ({ DataType, StringValue })
+  // What XML cannot carry stands in no attribute.
+  const message = errorMessage.replace(/[^\t\n\r\u0020-\ud7ff\ue000-\ufffd]/g, '\ufffd').slice(0, LETTER_CHARS)
+  const attributes = JSON.stringify({
+    RequestID: attribute('String', invocationId),
+    ErrorCode: attribute('Number', '200'),
+    ...(message === '' ? {} : { ErrorMessage: attribute('String', message) }),
+  })
+  return { ...messageOf(payload, of), attributes, bytes: payload.length + Buffer.byteLength(attributes) }
 }
 
 /** As one that the function itself sent. */

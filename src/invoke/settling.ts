@@ -8,7 +8,7 @@ import type { ProjectRef } from '../core/project.ts'
 import type { Clock } from '../lib/clock.ts'
 import { storableText } from '../lib/text.ts'
 import { backoffMs, type RetryAfter, retryAfterMs } from './backoff.ts'
-import { deliveryOf, type DestinationsOf, namedTarget, type QueuesOf, type QueueTarget, type Target, type Told, toQueue } from './destinations.ts'
+import { deliveryOf, type DestinationsOf, letterOf, namedTarget, type QueuesOf, type QueueTarget, type Target, type Told, toQueue } from './destinations.ts'
 import { eventReply } from './event.ts'
 import type { EventReply } from './event-to-fetch.ts'
 import { GroupCommit } from '../lib/group-commit.ts'
@@ -305,11 +305,18 @@ export class Settling {
       this.#deps.crash('beforeBuryCommit')
       if (!buried) return null
       await this.#release(tx, [buried])
-      if (!to?.onFailure) return NOBODY
+      const letter = to?.letters == null ? NOBODY : await this.#sendLetter(tx, to.letters, entry, buried.payload, given.errorMessage ?? '')
+      if (!to?.onFailure) return letter
       const { payload: request, attempts } = buried
       const condition = given.reason === 'age' ? 'EventAgeExceeded' : 'RetriesExhausted'
       const about = { functionArn: to.functionArn, condition, invocationId: entry.id, attempts, request, response } as const
-      return await this.#tell(tx, to.onFailure, { ...buried, project: entry.project }, about)
+      const told = await this.#tell(tx, to.onFailure, { ...buried, project: entry.project }, about)
+      return {
+        committed: () => {
+          letter.committed()
+          told.committed()
+        },
+      }
     })
     this.#deps.crash('afterBuryCommit')
     if (done === null) return
@@ -317,6 +324,18 @@ export class Settling {
     this.#queue.released()
     this.tellBuried(entry, given)
     done.committed()
+  }
+
+  /** To the queue that the function's `DeadLetterConfig` names; one that cannot be sent is a dead letter of the node all the same. */
+  async #sendLetter(tx: Tx, queue: string, { id, project, functionName }: Called, payload: Uint8Array, why: string): Promise<Entered> {
+    const { queues, log } = this.#deps
+    try {
+      return await queues.sendIn(tx, queues.get(project as ProjectRef, queue), letterOf(payload, functionName, id, why))
+    } catch (error) {
+      if (!(error instanceof MayflyError)) throw error
+      log.warn({ invocation: id, queue, error: error.message }, 'a dead letter could not be sent to the queue of its function')
+      return NOBODY
+    }
   }
 
   tellBuried(

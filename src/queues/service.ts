@@ -13,6 +13,7 @@ import { heldBy, receiptOf } from './receipt.ts'
 import { DEFAULTS, differencesOf, isQueueName, type QueueSettings } from './settings.ts'
 import {
   changeVisibility,
+  copyQueues,
   deleteMessages,
   deleteQueue,
   deleteSent,
@@ -24,7 +25,7 @@ import {
   type Peeked,
   type QueueRow,
   receiveMessages,
-  selectDepth,
+  selectHidden,
   selectMessages,
   selectNextVisible,
   selectNow,
@@ -33,6 +34,7 @@ import {
   unreceive,
   updateQueue,
 } from './store.ts'
+import { Stored } from './stored.ts'
 
 const GROUP = 500
 /** What a bell did not tell of is found by looking. */
@@ -102,8 +104,9 @@ export class Queues implements AsyncDisposable {
   readonly #byProject = new Map<string, Map<string, QueueRow>>()
   readonly #byId = new Map<string, QueueRow>()
   readonly #bells = new Map<string, Bell>()
-  /** What the messages of each project take. */
-  readonly #stored = new Map<string, number>()
+  readonly #stored = new Stored()
+  /** Fires when what is stored has been counted after the start. */
+  #counted: Promise<void> = Promise.resolve()
   readonly #send: GroupCommit<Sending>
   readonly #done: GroupCommit<Held>
   readonly #stop = new AbortController()
@@ -126,17 +129,23 @@ export class Queues implements AsyncDisposable {
       deps.crash('afterSendCommit')
     })
     this.#done = new GroupCommit(GROUP, async (held) => {
-      for (const { queueId, bytes } of await deleteMessages(deps.database.sql, held)) this.#count(queueId, -bytes)
+      for (const { queueId, bytes } of await deleteMessages(deps.database.sql, held).catch((error: unknown) => this.#doubt(error)))
+        this.#count(queueId, -1, -bytes)
       deps.crash('afterDeleteCommit')
     })
-    this.moves = new Moves({ ...deps, queueOf: (id) => this.#byId.get(id) ?? null, arrived: (id) => this.#ring(id), stop: this.#stop.signal })
+    this.moves = new Moves({
+      ...deps,
+      queueOf: (id) => this.#byId.get(id) ?? null,
+      arrived: (sourceId, moved) => this.#moved(sourceId, moved),
+      stop: this.#stop.signal,
+    })
   }
 
   async start(): Promise<void> {
     for (const row of await selectQueues(this.#deps.database.sql)) this.#know(row)
-    this.#timer = setInterval(() => this.#sweepSoon(), SWEEP_MS)
+    this.#timer = setInterval(() => void this.#sweepSoon(), SWEEP_MS)
     this.#timer.unref()
-    this.#sweepSoon()
+    this.#counted = this.#sweepSoon()
     await this.moves.start()
   }
 
@@ -200,6 +209,9 @@ export class Queues implements AsyncDisposable {
     if (!gone && !evenFull) throw new MayflyError('queue_not_empty', `the queue ${queue.name} has messages`)
     this.#forget(queue)
     await this.#empty(queue, await selectNow(this.#deps.database.sql))
+    this.#stored.forget(queue.id)
+    // What was on its way meanwhile is found by the next count.
+    this.#stored.doubt()
   }
 
   /** All that was sent by now goes. */
@@ -207,8 +219,16 @@ export class Queues implements AsyncDisposable {
     await this.#empty(queue, await selectNow(this.#deps.database.sql))
   }
 
-  depth(queue: QueueInfo): Promise<Depth> {
-    return selectDepth(this.#deps.database.sql, queue.id)
+  /** Whatever is in it, little of it is read. */
+  async depth(queue: QueueInfo): Promise<Depth> {
+    await this.#counted
+    const hidden = await selectHidden(this.#deps.database.sql, queue.id)
+    const { messages, bytes } = this.#stored.of(queue.id)
+    return { ...hidden, visible: Math.max(0, messages - hidden.inFlight - hidden.delayed), bytes }
+  }
+
+  async isEmpty(queue: QueueInfo): Promise<boolean> {
+    return (await selectNextVisible(this.#deps.database.sql, queue.id)).length === 0
   }
 
   /** The first, untouched, each with the beginning of its body. */
@@ -224,13 +244,13 @@ export class Queues implements AsyncDisposable {
   async send(queue: QueueInfo, messages: readonly Outgoing[]): Promise<string[]> {
     const bytes = messages.reduce((sum, one) => sum + one.bytes + ROW_BYTES, 0)
     this.#admit(queue, bytes)
-    this.#count(queue.id, bytes)
+    this.#count(queue.id, messages.length, bytes)
     const sendings = messages.map((one): Sending => ({ message: this.#made(queue, one), stored: false }))
     try {
       await Promise.all(sendings.map((sending) => this.#send.add(sending)))
     } catch (error) {
-      this.#count(queue.id, -bytes)
-      throw error
+      this.#count(queue.id, -messages.length, -bytes)
+      throw this.#doubted(error)
     }
     if (sendings.some(({ stored }) => !stored)) throw new MayflyError('queue_not_found', `the queue ${queue.name} was removed meanwhile`)
     this.#ring(queue.id)
@@ -250,7 +270,7 @@ export class Queues implements AsyncDisposable {
     return {
       id: message.id,
       committed: () => {
-        this.#count(queue.id, message.bytes)
+        this.#count(queue.id, 1, message.bytes)
         this.#ring(queue.id)
       },
     }
@@ -272,15 +292,21 @@ export class Queues implements AsyncDisposable {
       const rung = new AbortController()
       const bell = this.#bell(queue.id).wait(clock, LOOK_MS, AbortSignal.any([given, rung.signal]))
       try {
+        const deadTo = this.#deadOf(now)
         const rows = await receiveMessages(database.sql, {
           queueId: queue.id,
           most: asked.most,
           visibilitySeconds: asked.visibilitySeconds ?? now.settings.visibilitySeconds ?? DEFAULTS.visibilitySeconds,
           retentionSeconds: now.settings.retentionSeconds ?? DEFAULTS.retentionSeconds,
-          dead: this.#deadOf(now),
+          dead: deadTo,
         })
-        const dead = rows[0]?.dead ?? 0
-        if (dead > 0) this.#ring(this.#deadOf(now)?.queueId ?? '')
+        const { dead = 0, deadBytes = 0 } = rows[0] ?? {}
+        const deadId = deadTo?.queueId
+        if (dead > 0 && deadId !== undefined) {
+          this.#count(queue.id, -dead, -deadBytes)
+          this.#count(deadId, dead, deadBytes)
+          this.#ring(deadId)
+        }
         const messages = rows.flatMap((row) => (row.id === null ? [] : [this.#message(queue.id, { ...row, id: row.id })]))
         if (messages.length > 0) {
           crash('afterReceiveCommit')
@@ -319,11 +345,18 @@ export class Queues implements AsyncDisposable {
     this.#ring(queue.id)
   }
 
+  /** A copy of a project has its queues; the messages stay whose they are. */
+  async cloneProject(from: ProjectRef, to: ProjectRef): Promise<void> {
+    const { sql } = this.#deps.database
+    await copyQueues(sql, from, to)
+    for (const row of await selectQueues(sql)) if (row.project === to) this.#know(row)
+  }
+
   /** A project goes; its rows went with it. */
   async dropProject(project: ProjectRef): Promise<void> {
     for (const queue of this.list(project)) await this.remove(queue)
     this.#byProject.delete(project)
-    this.#stored.delete(project)
+    this.#stored.forgetProject(project)
   }
 
   /** The queues that give up messages to this one. */
@@ -344,7 +377,7 @@ export class Queues implements AsyncDisposable {
   /** @throws MayflyError queue_storage_full, storage_full */
   #admit({ project }: QueueInfo, bytes: number): void {
     this.#deps.admitSpace()
-    if ((this.#stored.get(project) ?? 0) + bytes > this.#deps.projectBytes)
+    if (this.#stored.bytesOf(project) + bytes > this.#deps.projectBytes)
       throw new MayflyError('queue_storage_full', `the messages of a project may take ${this.#deps.projectBytes} bytes`)
   }
 
@@ -430,26 +463,45 @@ export class Queues implements AsyncDisposable {
     this.#bells.get(queueId)?.ring()
   }
 
-  #count(queueId: string, bytes: number): void {
-    const project = this.#byId.get(queueId)?.project
-    if (project !== undefined) this.#stored.set(project, Math.max(0, (this.#stored.get(project) ?? 0) + bytes))
+  #count(queueId: string, messages: number, bytes: number): void {
+    const queue = this.#byId.get(queueId)
+    if (queue) this.#stored.add(queue, messages, bytes)
+  }
+
+  /** What a statement that failed has done is not known. */
+  #doubted(error: unknown): unknown {
+    this.#stored.doubt()
+    return error
+  }
+
+  #doubt(error: unknown): never {
+    throw this.#doubted(error)
+  }
+
+  #moved(sourceId: string, moved: readonly { readonly queueId: string; readonly bytes: number }[]): void {
+    for (const { queueId, bytes } of moved) {
+      this.#count(sourceId, -1, -bytes)
+      this.#count(queueId, 1, bytes)
+    }
+    for (const id of new Set(moved.map(({ queueId }) => queueId))) this.#ring(id)
   }
 
   async #empty(queue: QueueInfo, before: Date): Promise<void> {
     for (;;) {
       const gone = await deleteSent(this.#deps.database.sql, queue.id, before, SWEEP_BATCH)
-      this.#stored.set(queue.project, Math.max(0, (this.#stored.get(queue.project) ?? 0) - gone.bytes))
+      this.#stored.add(queue, -gone.messages, -gone.bytes)
       if (gone.messages < SWEEP_BATCH || this.#stop.signal.aborted) return
     }
   }
 
-  #sweepSoon(): void {
+  #sweepSoon(): Promise<void> {
     this.#sweeping ??= this.#sweep().finally(() => {
       this.#sweeping = null
     })
+    return this.#sweeping
   }
 
-  /** What is too old goes, and what a queue left that went itself; then what is stored is counted anew. */
+  /** What is too old goes, and what a queue left that went itself. */
   async #sweep(): Promise<void> {
     const { database, log } = this.#deps
     try {
@@ -458,13 +510,17 @@ export class Queues implements AsyncDisposable {
         if (this.#stop.signal.aborted) return
         await this.#empty(queue, new Date(now - (queue.settings.retentionSeconds ?? DEFAULTS.retentionSeconds) * 1000))
       }
-      const stored = new Map<string, number>()
-      for (const { queueId, bytes } of await selectStored(database.sql)) {
-        const queue = this.#byId.get(queueId)
-        if (queue) stored.set(queue.project, (stored.get(queue.project) ?? 0) + Number(bytes))
-        else for (;;) if ((await deleteSent(database.sql, queueId, new Date(now), SWEEP_BATCH)).messages < SWEEP_BATCH) break
-      }
-      for (const project of this.#byProject.keys()) this.#stored.set(project, stored.get(project) ?? 0)
+      if (this.#stored.isSure) return
+      const gone: string[] = []
+      await this.#stored.recount(async () =>
+        (await selectStored(database.sql)).flatMap(({ queueId, messages, bytes }) => {
+          const queue = this.#byId.get(queueId)
+          if (!queue) gone.push(queueId)
+          return queue ? [{ id: queueId, project: queue.project, messages: Number(messages), bytes: Number(bytes) }] : []
+        }),
+      )
+      // What a queue left that went in a former life.
+      for (const queueId of gone) while ((await deleteSent(database.sql, queueId, new Date(now), SWEEP_BATCH)).messages === SWEEP_BATCH);
     } catch (error) {
       if (!this.#stop.signal.aborted) log.warn({ error: (error as Error).message }, 'old messages could not be removed')
     }

@@ -222,6 +222,8 @@ export class Poller implements AsyncDisposable {
         await this.#host.clock.sleep(LOOK_MS, this.#stop.signal).catch(() => {})
         return
       }
+      await this.#host.queue.turnOf(this.#consumer, this.#stop.signal).catch(() => {})
+      if (this.#stop.signal.aborted) break
       const failed = await this.#run(part)
       if (failed === 'not run') break
       const isDone = (one: Held) => failed !== 'all' && !failed.has(one.message.id)
