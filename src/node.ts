@@ -302,6 +302,10 @@ export class RunningNode implements AsyncDisposable {
           },
           now: () => clock.now(),
         },
+        startedBy: async (tx, ref, bus, forms, depth, loopers) => {
+          const project = projects.find(ref)
+          return project ? await eventBus.startedBy(tx, project, bus, forms, forms[0]?.id ?? host.newId(), depth, loopers) : { entries: [], letters: [] }
+        },
         destinationsOf: destinationsOf({ functions, settings: room.settings, region: REGION }),
         queues,
         newId: host.newId,
@@ -376,7 +380,12 @@ export class RunningNode implements AsyncDisposable {
       crash: host.crash,
       clock,
     })
-    const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
+    const migrations = new Migrations({
+      databases,
+      clock,
+      served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas,
+      changed: async (ref) => await tables.changed(ref),
+    })
     const ownPorts = opening.use(
       new OwnPorts({ database: databases.control, gateway: () => gateway as Gateway, host: settings.host, tls: tlsOf(config), clock, log }),
     )

@@ -185,6 +185,9 @@ export const api = {
     (await json<{ invocations: readonly Invocation[] }>('GET', `${fn(ref, name)}/invocations?limit=${limit}`, signal)).invocations,
   coldStarts: (ref: string, hours: number, signal: AbortSignal) => json<ColdStarts>('GET', `${at(ref)}/cold-starts?hours=${hours}`, signal),
   project: (ref: string, signal: AbortSignal) => json<{ project: ProjectInfo; limits: ProjectLimits }>('GET', at(ref), signal),
+  pauseProject: (ref: string) => call('POST', `${at(ref)}/pause`, null),
+  resumeProject: (ref: string) => call('POST', `${at(ref)}/resume`, null),
+  cloneProject: (ref: string, copy: string) => call('POST', `${at(ref)}/clone`, null, JSON.stringify({ ref: copy })),
   limitProfiles: async (signal: AbortSignal) =>
     (await json<{ profiles: readonly (ProjectLimits & { readonly name: string })[] }>('GET', '/api/v1/limit-profiles', signal)).profiles,
   setLimitProfile: (ref: string, profile: string) => call('PATCH', at(ref), null, JSON.stringify({ profile })),

@@ -133,7 +133,7 @@ before(async () => {
   await files.recover()
   sites = new Sites({ control: databases.control, files, stays: new Stays(), clock: systemClock })
   await databases.ensureProject(ONE)
-  migrations = new Migrations({ databases, clock: systemClock, served: async () => ['public'] })
+  migrations = new Migrations({ databases, clock: systemClock, served: async () => ['public'], changed: async () => {} })
   for (const answer of [1, 2]) await functions.storeArtefact(ONE, zipOf(answer))
   for (const text of ['page 1', 'page 2', 'style'])
     await sites.storeFile(

@@ -3,7 +3,7 @@ import { parseAllowedHost } from '../core/egress.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { isPlainLines, isPlainText } from '../core/plain-text.ts'
-import { triggersSpecSchema } from '../core/trigger-spec.ts'
+import { isBusName, triggersSpecSchema } from '../core/trigger-spec.ts'
 import { ALL_SECRETS, isReservedName, isSecretName, SECRET_NAME_RULE } from './secrets/names.ts'
 import { RUNTIMES } from './runtimes.ts'
 import { DEFAULT_REGION } from './dialects/lambda/identifiers.ts'
@@ -78,12 +78,16 @@ const destinationSchema = z.union(
   [
     z.strictObject({ function: z.string().regex(/^[a-zA-Z0-9_-]{1,64}(:[a-zA-Z0-9_$-]{1,128})?$/) }),
     z.strictObject({ queue: z.string().regex(/^[a-zA-Z0-9_-]{1,80}$/) }),
+    z.strictObject({ event: z.string().min(1).max(128).refine(isPlainText), bus: z.string().refine(isBusName).optional() }),
     z.strictObject({
       webhook: z.string().max(2_048).refine(isWebhookUrl),
       secret: z.string().refine(isSecretName),
     }),
   ],
-  { error: 'must be {"function": "name"}, {"queue": "name"} or {"webhook": "https://…", "secret": "NAME"}, the name of a secret of the project that signs it' },
+  {
+    error:
+      'must be {"function": "name"}, {"queue": "name"}, {"event": "name"} or {"webhook": "https://…", "secret": "NAME"}, the name of a secret of the project that signs it',
+  },
 )
 
 function isWebhookUrl(text: string): boolean {

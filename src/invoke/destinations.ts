@@ -8,13 +8,45 @@ import type { NewEntry, StillBorn, Webhook } from './store.ts'
 import { addressId } from './webhooks.ts'
 
 /** Who is told how calls from the queue end. */
-export type Target = FunctionTarget | QueueTarget | (Webhook & { readonly of: string })
+export type Target = FunctionTarget | QueueTarget | EventTarget | (Webhook & { readonly of: string })
 
 /** A queue of the project, by its name; `of` is the function whose calls it hears of. */
 export interface QueueTarget {
   readonly queue: string
   readonly of: string
 }
+
+/** A bus of the project: whoever waits there for events of this name is started. */
+export interface EventTarget {
+  /** Null where the Lambda API names a bus alone: then as AWS tells of it. */
+  readonly event: string | null
+  readonly bus: string
+  readonly of: string
+  /** The functions that may go on where others are taken for a loop: asked before the transaction, which nothing else may hold up. */
+  readonly loopers: ReadonlySet<string>
+}
+
+/** An event that tells of an outcome, as it is sent to a bus. */
+export interface OutcomeEvent {
+  readonly id: string
+  readonly detailType: string
+  readonly source: string
+  readonly resources: readonly string[]
+  readonly detail: unknown
+}
+
+/**
+ * What an event starts, by the transaction in which that comes to be: entries, and what of it is given up at once. Nothing is written.
+ * @param forms  of the event, the whole one first: the first that is not too long is sent
+ */
+export type StartedBy = (
+  tx: Tx,
+  project: ProjectRef,
+  bus: string,
+  forms: readonly OutcomeEvent[],
+  depth: number,
+  loopers: ReadonlySet<string>,
+) => Promise<{ readonly entries: readonly NewEntry[]; readonly letters: readonly StillBorn[] }>
 
 export interface FunctionTarget {
   /** Null when it is gone by now. */
@@ -43,7 +75,7 @@ export type QueuesOf = Pick<Queues, 'get' | 'find' | 'sendIn'>
 
 export interface DestinationsDeps {
   readonly functions: Pick<FunctionsService, 'find' | 'resolve'>
-  readonly settings: Pick<FunctionSettings, 'eventInvokeOf' | 'mayLoop'>
+  readonly settings: Pick<FunctionSettings, 'eventInvokeOf' | 'mayLoop' | 'loopers'>
   readonly region: string
 }
 
@@ -55,11 +87,16 @@ export function destinationsOf({ functions, settings, region }: DestinationsDeps
   }
   const byArn = async (project: ProjectRef, of: string, arn: string): Promise<Target | null> => {
     const [, , service, where, account, kind, functionName, qualifier = null] = arn.split(':')
+    if (service === 'events') {
+      const bus = /^event-bus\/(.+)$/.exec(kind ?? '')?.[1]
+      return bus !== undefined && where === region && account === ACCOUNT_ID ? { of, event: null, bus, loopers: await settings.loopers(project) } : null
+    }
     if (service === 'sqs') return kind !== undefined && where === region && account === ACCOUNT_ID ? { of, queue: kind } : null
     return kind === 'function' && functionName !== undefined ? await functionTarget(project, functionName, qualifier) : null
   }
   const bySpec = async (project: ProjectRef, of: string, spec: DestinationSpec): Promise<Target> => {
     if ('queue' in spec) return { of, queue: spec.queue }
+    if ('event' in spec) return { of, event: spec.event, bus: spec.bus ?? 'default', loopers: await settings.loopers(project) }
     if ('webhook' in spec) return { of, url: spec.webhook, secret: spec.secret }
     const [functionName = '', qualifier = null] = spec.function.split(':')
     return await functionTarget(project, functionName, qualifier)
@@ -87,7 +124,9 @@ export const namedTarget = (target: Target): { kind: string; target: string } =>
     ? { kind: 'webhook', target: target.url }
     : 'queue' in target
       ? { kind: 'queue', target: target.queue }
-      : { kind: 'function', target: target.qualifier === null ? target.functionName : `${target.functionName}:${target.qualifier}` }
+      : 'event' in target
+        ? { kind: 'event', target: [...(target.bus === 'default' ? [] : [target.bus]), target.event ?? '*'].join(' ') }
+        : { kind: 'function', target: target.qualifier === null ? target.functionName : `${target.functionName}:${target.qualifier}` }
 
 export interface Told {
   readonly functionArn: string
@@ -155,6 +194,19 @@ export async function toQueue(
   throw new Error('unreachable: the last body is sent or a letter')
 }
 
+/** The event that tells a bus, whole and without the response. */
+export function outcomeEvents({ event, of }: EventTarget, id: string, told: Told): OutcomeEvent[] {
+  const condition = told.condition === 'Success' ? 'Success' : 'Failure'
+  const base = {
+    id,
+    detailType: event ?? `Lambda Function Invocation Result - ${condition}`,
+    source: event === null ? 'lambda' : `mayfly.functions.${of}`,
+    resources: [told.functionArn],
+  }
+  const forms = told.response === null ? [told] : [told, { ...told, response: null }]
+  return forms.map((one) => ({ ...base, detail: JSON.parse(destinationRecord(one).toString('utf8')) as unknown }))
+}
+
 /** The event itself, with why it was given up, as Lambda sends it to a dead-letter queue. */
 export function letterOf(payload: Uint8Array, of: string, invocationId: string, errorMessage: string): Outgoing {
   const attribute = (DataType: 'String' | 'Number', StringValue: string) => ({ DataType, StringValue })
@@ -178,7 +230,7 @@ export const messageOf = (payload: Uint8Array, of: string, depth = 0): Outgoing 
 
 /** An entry that tells the target, or the letter that is left of it when that cannot be. */
 export function deliveryOf(
-  target: Exclude<Target, QueueTarget>,
+  target: Exclude<Target, QueueTarget | EventTarget>,
   from: { readonly id: string; readonly project: string; readonly traceId: string | null; readonly depth: number },
   told: Told,
 ): { readonly entry: NewEntry } | { readonly letter: StillBorn } {

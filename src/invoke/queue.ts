@@ -53,8 +53,8 @@ const LOOK_MS = 1_000
 const SWEEP_MS = 3_600_000
 const GROUP = 500
 const CLOSE_MS = 5_000
-/** Of a database that is away, or has no room for now. */
-const COMES_BACK = /^(08|53|57P|58)/
+/** Of a database that is away, has no room for now, or gave way to another transaction. */
+const COMES_BACK = /^(08|40|53|57P|58)/
 /** Between two tries to settle while it is so. */
 const SETTLE_AGAIN_MS = { least: 50, most: 1_000 }
 

@@ -26,7 +26,7 @@ describe('the routes of migrations', () => {
   before(async () => {
     opened = await openTestDatabases()
     await opened.databases.ensureProject('demo')
-    migrations = new Migrations({ databases: opened.databases, clock: systemClock, served: async () => ['public'], waitMs: 100 })
+    migrations = new Migrations({ databases: opened.databases, clock: systemClock, served: async () => ['public'], changed: async () => {}, waitMs: 100 })
   })
   after(() => opened.close())
   const ask = async (where: string, body: unknown) => {

@@ -219,6 +219,42 @@ describe('why calls are cold; sandboxes, secrets, addresses and limits in the co
     assert.deepEqual(faults, [])
   })
 
+  it('a project is let rest, woken and copied', { skip }, async () => {
+    const states = () => new Map((JSON.parse(mayfly(['projects', '--json', '--data', node.data]).stdout) as { projects: { ref: string; state: string }[] }).projects.map(({ ref, state }) => [ref, state])) // biome-ignore format: a line
+    assert.equal(mayfly(['projects', 'create', 'spare', '--data', node.data]).code, 0)
+    const { page, faults } = await openPage()
+    await page.goto(at('spare'))
+    const own = card(page, 'Project')
+    await own.getByText('awake', { exact: true }).waitFor()
+    await own.getByRole('button', { name: 'Let it rest' }).click()
+    await own.getByText('rests', { exact: true }).waitFor()
+    assert.equal(states().get('spare'), 'paused')
+    assert.deepEqual(await look(page), [])
+    await shot(page, 'project-rests')
+    await own.getByRole('button', { name: 'Wake it' }).click()
+    await own.getByText('awake', { exact: true }).waitFor()
+    assert.equal(states().get('spare'), 'active')
+    await own.getByRole('button', { name: 'Copy it…' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByLabel('Name of the copy').fill('spare')
+    await dialog.getByRole('button', { name: 'Copy it' }).click()
+    await dialog.getByText('project_exists').waitFor()
+    assert.deepEqual(await look(page), [])
+    await shot(page, 'project-copy')
+    await dialog.getByLabel('Name of the copy').fill('spare-copy')
+    await dialog.getByRole('button', { name: 'Copy it' }).click()
+    await page.locator('header select option:checked[value="spare-copy"]').waitFor({ state: 'attached' })
+    await card(page, 'Project').getByText('awake', { exact: true }).waitFor()
+    assert.equal(states().get('spare-copy'), 'active')
+    // What was refused is the browser's to tell; nothing else was.
+    assert.deepEqual(faults.filter((fault) => !fault.includes('409')), []) // biome-ignore format: a line
+    const { page: narrow } = await openPage({ viewport: { width: 360, height: 800 }, colorScheme: 'dark', locale: 'ko-KR' })
+    await narrow.goto(at('spare'))
+    await card(narrow, '프로젝트').getByRole('button', { name: '쉬게 하기' }).waitFor()
+    assert.deepEqual(await look(narrow), [])
+    await shot(narrow, 'project-narrow')
+  })
+
   it('the pool, the sandboxes of each function with their memory, and why others ended', { skip }, async () => {
     const running = run('greeter', { ms: 5_000 })
     const { page, faults } = await openPage()
