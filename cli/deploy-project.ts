@@ -68,12 +68,14 @@ function summary(packed: PackedProject): string {
   const { functions, sites, document } = packed
   const count = (number: number, what: string) => (number === 0 ? [] : [`${number} ${what}${number === 1 ? '' : 's'}`])
   const buckets = (document.buckets as readonly unknown[]).length
+  const queues = ((document.queues ?? []) as readonly unknown[]).length
   const migrations = ((document.migrations ?? []) as readonly unknown[]).length
   const bytes = functions.reduce((sum, one) => sum + one.zip.length, 0) + sites.flatMap((site) => site.files).reduce((sum, file) => sum + file.bytes.length, 0)
   return [
     ...count(functions.length, 'function'),
     ...count(buckets, 'bucket'),
     ...count(sites.length, 'site'),
+    ...count(queues, 'queue'),
     ...count(migrations, 'migration'),
     size(bytes),
   ].join(', ')

@@ -174,7 +174,7 @@ export interface LayerInfo {
 }
 
 export interface DeploymentChange {
-  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'url' | 'alias' | 'migration'
+  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'url' | 'alias' | 'migration' | 'queue'
   readonly name: string
   readonly action: 'create' | 'update' | 'remove' | 'same' | 'keep'
   readonly why: readonly string[]

@@ -25,4 +25,4 @@ export function readMayflyJson(root: string): Record<string, unknown> | null {
 
 /** Whether a mayfly.json tells of a whole project rather than of one function. */
 export const isProjectFile = (value: Record<string, unknown> | null): boolean =>
-  value !== null && ['functions', 'buckets', 'sites', 'migrations'].some((field) => field in value)
+  value !== null && ['functions', 'buckets', 'sites', 'queues', 'migrations'].some((field) => field in value)

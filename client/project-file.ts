@@ -38,6 +38,38 @@ const bucketEntry = z.strictObject(
   { error: record('must be an object with "name"') },
 )
 
+const whole = (least: number, most: number, description: string) =>
+  z
+    .int({ error: 'must be a whole number' })
+    .min(least, { error: `must be ${least} or more` })
+    .max(most, { error: `must be ${most} or less` })
+    .optional()
+    .meta({ description })
+
+const queueEntry = z.strictObject(
+  {
+    name: text.meta({ description: 'The name of the queue.' }),
+    visibilitySeconds: whole(0, 43_200, 'How long a message that was received is hidden from others; 30 when absent.'),
+    delaySeconds: whole(0, 900, 'How long a message waits before it can be received; 0 when absent.'),
+    retentionSeconds: whole(60, 1_209_600, 'How long messages are kept; 4 days when absent.'),
+    waitSeconds: whole(0, 20, 'How long who receives waits for a first message, if he says nothing; 0 when absent.'),
+    maxMessageBytes: whole(1024, 1_048_576, 'The largest message; 1 MiB when absent.'),
+    deadLetter: z
+      .strictObject(
+        {
+          queue: text.meta({ description: 'The queue that takes what is given up, of this file or one that is there.' }),
+          maxReceives: z.int({ error: 'must be a whole number' }).min(1, { error: 'must be 1 or more' }).max(1000, { error: 'must be 1000 or less' }).meta({
+            description: 'How often a message is received before it is given up.',
+          }),
+        },
+        { error: record('must be an object with "queue" and "maxReceives"') },
+      )
+      .optional()
+      .meta({ description: 'Where a message goes that was received too often and is still there, such as `{"queue": "mail-dead", "maxReceives": 3}`.' }),
+  },
+  { error: record('must be an object with "name"') },
+)
+
 const siteEntry = z.strictObject(
   {
     name: text.meta({ description: 'A label of a host name: the site is served at `<name>.<project>.localhost`.' }),
@@ -60,6 +92,7 @@ export const projectFileSchema = z.strictObject(
       description: 'Folders of functions, or objects with `folder` and fields that replace those of the mayfly.json in it.',
     }),
     buckets: list(bucketEntry, 'buckets').meta({ description: 'Buckets. One that is taken out stays, with its objects.' }),
+    queues: list(queueEntry, 'queues').meta({ description: 'Queues. One that is taken out is removed when it is empty, and stays when it has messages.' }),
     sites: list(siteEntry, 'sites').meta({ description: 'Static sites.' }),
     migrations: text.optional().meta({
       description: 'The folder of migrations, below this one: files such as `0001_todos.sql`, which run before all else, once each.',

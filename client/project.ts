@@ -69,6 +69,7 @@ export async function packProject(folder: string, name: string | null, hear: Hea
       functions: functionsOf(functions),
       buckets: file.buckets ?? [],
       sites: sites.map((site) => ({ name: site.name, files: site.files.map((one) => ({ path: one.path, sha256: one.sha256 })) })),
+      ...(file.queues && file.queues.length > 0 ? { queues: file.queues } : {}),
       ...(migrations.length > 0 ? { migrations } : {}),
     },
   }

@@ -1,7 +1,8 @@
-import type { BucketsOfDeployment, TriggersOfDeployment, UrlsOfDeployment } from './deployments/index.ts'
+import type { BucketsOfDeployment, QueuesOfDeployment, TriggersOfDeployment, UrlsOfDeployment } from './deployments/index.ts'
 import { MayflyError } from './core/errors.ts'
 import type { Project, ProjectRef } from './core/project.ts'
 import { type FunctionUrls, StoredArchives } from './functions/index.ts'
+import { queueDifferences, type Queues } from './queues/index.ts'
 import type { Storage } from './storage/index.ts'
 import type { Triggers } from './triggers/index.ts'
 
@@ -43,5 +44,22 @@ export const urlsOfDeployment = (urls: FunctionUrls): UrlsOfDeployment => ({
     if (wanted === false) return now ? await urls.delete(project, functionName, null) : undefined
     const settings = { authType: wanted.auth === 'none' ? 'NONE' : 'AWS_IAM', invokeMode: wanted.stream ? 'RESPONSE_STREAM' : 'BUFFERED' } as const
     await (now ? urls.update(project, functionName, null, settings) : urls.create(project, functionName, null, { cors: null, ...settings }))
+  },
+})
+
+/** What a deployment sees of queues. */
+export const queuesOfDeployment = (queues: Queues): QueuesOfDeployment => ({
+  differences: (project, { name, spec }) => {
+    const now = queues.find(project, name)
+    return now && queueDifferences(now.settings, spec)
+  },
+  ensure: async (project, { name, spec }) => void (await queues.ensure(project, name, spec)),
+  isEmpty: async (project, name) => {
+    const now = queues.find(project, name)
+    return now && (await queues.isEmpty(now))
+  },
+  remove: async (project, name) => {
+    const now = queues.find(project, name)
+    if (now && (await queues.isEmpty(now))) await queues.remove(now, { evenFull: false })
   },
 })

@@ -21,7 +21,7 @@ import { Projects } from './core/projects.ts'
 import { publicFetch } from './core/public-fetch.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
-import { bucketsOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
+import { bucketsOfDeployment, queuesOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
 import { Data } from './data/index.ts'
 import { Deployments } from './deployments/index.ts'
 import { upgrades as doorUpgrades } from './door/http.ts'
@@ -302,6 +302,10 @@ export class RunningNode implements AsyncDisposable {
           },
           now: () => clock.now(),
         },
+        startedBy: async (tx, ref, bus, forms, depth, loopers) => {
+          const project = projects.find(ref)
+          return project ? await eventBus.startedBy(tx, project, bus, forms, forms[0]?.id ?? host.newId(), depth, loopers) : { entries: [], letters: [] }
+        },
         destinationsOf: destinationsOf({ functions, settings: room.settings, region: REGION }),
         queues,
         newId: host.newId,
@@ -343,6 +347,7 @@ export class RunningNode implements AsyncDisposable {
         queues,
         logs,
         mappings: () => room.settings.activeSources('sqs'),
+        mappingsOf: (ref) => room.settings.eventSources(ref, { functionName: null, qualifier: null, sourceArn: null }, null, LIMITS.eventSourceMappings.value),
         invoke: (invocation, signal) => invoker.invoke(invocation, signal),
         recorded: () => Promise.all([usage.settled(), logs.settled()]),
         loopers: (ref) => room.settings.loopers(ref),
@@ -376,7 +381,12 @@ export class RunningNode implements AsyncDisposable {
       crash: host.crash,
       clock,
     })
-    const migrations = new Migrations({ databases, clock, served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas })
+    const migrations = new Migrations({
+      databases,
+      clock,
+      served: async (ref) => (await (await tables.placeOf(ref)).schema.current()).settings.schemas,
+      changed: async (ref) => await tables.changed(ref),
+    })
     const ownPorts = opening.use(
       new OwnPorts({ database: databases.control, gateway: () => gateway as Gateway, host: settings.host, tls: tlsOf(config), clock, log }),
     )
@@ -392,6 +402,7 @@ export class RunningNode implements AsyncDisposable {
         host.crash('afterCloneDatabase')
         await storage.cloneProject(source, project)
         host.crash('afterCloneObjects')
+        await queues.cloneProject(source.ref, project.ref)
         await triggers.clearCopy(project.ref)
         // Its login roles have the passwords of the source until then.
         await databases.ensureProject(project.ref)
@@ -460,6 +471,7 @@ export class RunningNode implements AsyncDisposable {
           buckets: bucketsOfDeployment(storage, (ref) => projects.find(ref)),
           triggers: triggersOfDeployment(triggers),
           urls: urlsOfDeployment(room.urls),
+          queues: queuesOfDeployment(queues),
           migrations,
         },
         clock,

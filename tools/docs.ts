@@ -232,7 +232,7 @@ ${fieldTable(mayflySchema().properties)}
 
 ## A project
 
-A file with \`functions\`, \`buckets\` or \`sites\` tells of a whole project. \`mayfly deploy <folder>\` says what it will make, change and remove and why, does only that, and says of a second run that nothing changes; \`--dry-run\` only says it. What a former file of the same \`name\` had and this one has not is removed: functions, their triggers, sites. Buckets stay, with their objects. Killed in the middle, it is finished by the next start of the node.
+A file with \`functions\`, \`buckets\` or \`sites\` tells of a whole project. \`mayfly deploy <folder>\` says what it will make, change and remove and why, does only that, and says of a second run that nothing changes; \`--dry-run\` only says it. What a former file of the same \`name\` had and this one has not is removed: functions, their triggers, sites. Buckets stay, with their objects, and queues that have messages. Killed in the middle, it is finished by the next start of the node.
 
 ${fieldTable(projectSchema().properties)}
 

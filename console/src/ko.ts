@@ -1,5 +1,8 @@
+import { koQueues } from './ko-queues.ts'
+
 /** The console's texts in Korean, by their English. */
 export const ko = {
+  ...koQueues,
   'A GB in': '수신 1GB당',
   'A GB out': '송신 1GB당',
   'A GB-second': 'GB-초당',
@@ -263,6 +266,7 @@ export const ko = {
   queue: '대기열',
   topic: '토픽',
   bus: '버스',
+  'log of {name}': '{name}의 로그',
   insert: '추가',
   update: '변경',
   delete: '지워짐',
@@ -364,6 +368,20 @@ export const ko = {
   'In force from the next deploy on; what is beyond it goes on as it is.': '다음 배포부터 적용됩니다. 이미 넘은 함수는 그대로 실행됩니다.',
   'Queued event': '대기열 이벤트',
   'Limits of functions': '함수의 한도',
+  'Wake it': '깨우기',
+  'Let it rest': '쉬게 하기',
+  'Copy it…': '복사…',
+  'Copy it': '복사하기',
+  'Copying…': '복사하는 중…',
+  'Copy {name}': '{name} 복사',
+  'Name of the copy': '복사본 이름',
+  rests: '쉬는 중',
+  awake: '깨어 있음',
+  'Port of its own': '전용 포트',
+  'It has no process and no connection. Its next request wakes it.': '프로세스도 연결도 없습니다. 다음 요청이 오면 깨어납니다.',
+  'At rest it has no process and no connection, until its next request.': '쉬는 동안에는 다음 요청까지 프로세스와 연결이 없습니다.',
+  'The copy has the rows and files of this moment, and keys of its own. Functions, secrets and sites are deployed to it.':
+    '복사본은 지금의 행과 파일을 갖고, 키는 새로 만듭니다. 함수, 비밀 값, 사이트는 따로 배포합니다.',
   'Whoever signs up is believed to own the address that he gives: no mail server can be configured yet.':
     '가입한 사용자의 이메일 주소는 확인하지 않습니다. 아직 메일 서버를 설정할 수 없습니다.',
 } as const

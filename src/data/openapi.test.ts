@@ -12,6 +12,7 @@ const SNAPSHOT = buildSnapshot(
     roles: [],
     settings: {},
     announced: true,
+    handlers: [],
   },
   'authenticator',
   { maxRows: 1 },

@@ -14,7 +14,7 @@ import { piecesOf } from './query/pieces.ts'
 import { type Made, queryOf } from './query/query.ts'
 import { rootQuery } from './query/root.ts'
 import { judgeOf, replyOf, rollsBack } from './reply.ts'
-import { contentTypeOf } from './request/media.ts'
+import { contentTypeOf } from './plan/negotiate.ts'
 import { type DataRequest, readRequest } from './request/request.ts'
 import type { Data, DataPlace } from './service.ts'
 import type { Snapshot } from './schema/snapshot.ts'
@@ -126,7 +126,7 @@ async function describeAll(
     signal: leavingOf(context),
     clock,
   })
-  const visible = JSON.parse(row.body ?? '{"relations":[],"routines":[],"description":null}') as Visible
+  const visible = JSON.parse(row.body?.toString() ?? '{"relations":[],"routines":[],"description":null}') as Visible
   // Every project is there by its name, the default one too; by its own port without.
   const base = new URL(context.ownPort ? '/rest/v1' : `/p/${(context.project as Project).ref}/rest/v1`, context.origin)
   return {

@@ -78,6 +78,12 @@ export class Data implements AsyncDisposable {
     }
   }
 
+  /** Said by who has changed a project's schema: the next request sees what it is now. */
+  async changed(ref: string): Promise<void> {
+    const place = await this.#places.get(ref)?.catch(() => null)
+    place?.schema.changed()
+  }
+
   async dropProject(ref: string): Promise<void> {
     const place = this.#places.get(ref)
     this.#places.delete(ref)

@@ -105,7 +105,7 @@ async function opening(
 }
 
 /** @returns what is to be told when all went well */
-async function pour(session: HeldSession, { between, after, nothing }: PiecesQuery, before: string, handover: Handover<Uint8Array>): Promise<Buffer> {
+async function pour(session: HeldSession, { between, after, nothing, coding }: PiecesQuery, before: string, handover: Handover<Uint8Array>): Promise<Buffer> {
   let isFirst = true
   let size = 0
   for (;;) {
@@ -120,7 +120,7 @@ async function pour(session: HeldSession, { between, after, nothing }: PiecesQue
     for (const { begins, piece } of rows) {
       if (begins) at += made.write(isFirst ? before : between, at)
       isFirst = false
-      at += made.write(piece, at, 'latin1')
+      at += made.write(piece, at, coding)
     }
     const chunk = made.subarray(0, at)
     // As many as bring about a chunk, if the next are like these.

@@ -43,6 +43,7 @@ const SCHEMA: SchemaRow = {
   roles: [],
   settings: {},
   announced: true,
+  handlers: [],
 }
 
 describe('the types of a schema', () => {

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { isPlainText } from '../core/plain-text.ts'
+import { queueNameSchema, type QueueSpec, queueSpecSchema } from '../core/queue-spec.ts'
 import { tidiedTrigger, type TriggerSpec, triggersSpecSchema } from '../core/trigger-spec.ts'
 import { type FunctionSpec, functionSpecSchema, isFunctionName, type UrlSpec, urlSpecSchema } from '../functions/index.ts'
 import { checkMigrations, migrationsSchema, type WantedMigration } from '../migrations/index.ts'
@@ -22,6 +23,10 @@ export interface DesiredBucket {
   /** What roles may do with its objects. */
   readonly allow: Readonly<Record<string, readonly string[]>>
 }
+export interface DesiredQueue {
+  readonly name: string
+  readonly spec: QueueSpec
+}
 export interface DesiredSite {
   readonly name: string
   readonly files: readonly NewSiteFile[]
@@ -31,6 +36,8 @@ export interface Desired {
   readonly functions: readonly DesiredFunction[]
   readonly buckets: readonly DesiredBucket[]
   readonly sites: readonly DesiredSite[]
+  /** Absent where there are none, as in documents from before there were queues. */
+  readonly queues?: readonly DesiredQueue[]
   /** Files of SQL in the order in which they run; absent where there are none. */
   readonly migrations?: readonly WantedMigration[]
 }
@@ -121,6 +128,7 @@ const documentSchema = z.strictObject(
     functions: listOf(functionSchema, 'functions'),
     buckets: listOf(bucketSchema, 'buckets'),
     sites: listOf(siteSchema, 'sites'),
+    queues: listOf(queueSpecSchema.extend({ name: queueNameSchema }), 'queues'),
     migrations: migrationsSchema,
   },
   { error: unknownKeys('the body must be a JSON object') },
@@ -130,7 +138,7 @@ const documentSchema = z.strictObject(
 export function parseDocument(body: unknown): { name: string; desired: Desired } {
   const parsed = documentSchema.safeParse(body)
   if (!parsed.success) throw new MayflyError('bad_request', problemsOf(parsed.error.issues, body).slice(0, 10).join('; '))
-  const { name, functions, buckets, sites, migrations } = parsed.data
+  const { name, functions, buckets, sites, queues, migrations } = parsed.data
   checkMigrations(migrations)
   return {
     name,
@@ -138,6 +146,7 @@ export function parseDocument(body: unknown): { name: string; desired: Desired }
       functions: functions.map(({ name: own, triggers, url = null, ...spec }) => ({ name: own, spec, triggers: tidiedTriggers(triggers), url })),
       buckets: buckets.map((bucket) => ({ ...bucket, allow: tidied(bucket.allow) })),
       sites,
+      ...(queues.length > 0 ? { queues: queues.map(({ name: own, ...spec }) => ({ name: own, spec })) } : {}),
       ...(migrations.length > 0 ? { migrations } : {}),
     },
   }

@@ -1,5 +1,5 @@
 export type { DesiredBucket } from './document.ts'
-export type { BucketsOfDeployment, TriggersOfDeployment, UrlsOfDeployment } from './plan.ts'
+export type { BucketsOfDeployment, QueuesOfDeployment, TriggersOfDeployment, UrlsOfDeployment } from './plan.ts'
 export { type DeploymentInfo, Deployments, type DeploymentsDeps } from './service.ts'
 export { describeApp } from './builds/describing.ts'
 export { buildRoutes } from './builds/http.ts'

@@ -6,7 +6,7 @@ import type { TriggerSpec } from '../core/trigger-spec.ts'
 import { routeConflict } from '../core/web-triggers.ts'
 import type { Migrations } from '../migrations/index.ts'
 import { artefactOf, type Sites } from '../sites/index.ts'
-import { type Desired, type DesiredBucket, type DesiredFunction, type DesiredSite, tidiedTriggers } from './document.ts'
+import { type Desired, type DesiredBucket, type DesiredFunction, type DesiredQueue, type DesiredSite, tidiedTriggers } from './document.ts'
 import type { Part } from './store.ts'
 
 export interface BucketsOfDeployment {
@@ -30,6 +30,17 @@ export interface UrlsOfDeployment {
   put(project: ProjectRef, functionName: string, url: UrlSpec): Promise<void>
 }
 
+export interface QueuesOfDeployment {
+  /** What is another in it than is wanted; null when there is no such queue. */
+  differences(project: ProjectRef, queue: DesiredQueue): readonly string[] | null
+  /** Makes it, or makes it equal to this. Its messages stay. */
+  ensure(project: ProjectRef, queue: DesiredQueue): Promise<void>
+  /** Null when there is no such queue. */
+  isEmpty(project: ProjectRef, name: string): Promise<boolean | null>
+  /** Only when it is empty: messages are somebody's. */
+  remove(project: ProjectRef, name: string): Promise<void>
+}
+
 /** The rooms whose nouns a project file names. */
 export interface Rooms {
   readonly functions: Pick<FunctionsService, 'find' | 'put' | 'delete' | 'artefactBytes' | 'warnings' | 'versions' | 'aliases'>
@@ -37,13 +48,14 @@ export interface Rooms {
   readonly triggers: TriggersOfDeployment
   readonly urls: UrlsOfDeployment
   readonly sites: Pick<Sites, 'find' | 'put' | 'delete' | 'missing'>
+  readonly queues: QueuesOfDeployment
   readonly migrations: Pick<Migrations, 'pending' | 'up'>
 }
 
-/** `keep`: a bucket that is named no more stays as it is, with its objects. */
+/** `keep`: a bucket that is named no more stays as it is, with its objects, and so does a queue that has messages. */
 export type Action = 'create' | 'update' | 'remove' | 'same' | 'keep'
 export interface Change {
-  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'url' | 'alias' | 'migration'
+  readonly kind: 'function' | 'bucket' | 'site' | 'trigger' | 'url' | 'alias' | 'migration' | 'queue'
   /** Of triggers: that of their function; of aliases: `function:alias`. */
   readonly name: string
   readonly action: Action
@@ -63,6 +75,7 @@ export async function planOf(rooms: Rooms, project: ProjectRef, desired: Desired
   await checkRoutes(rooms, project, desired.functions, functionsOf(leftOver(desired, parts)))
   for (const { name } of await pendingOf(rooms, project, desired)) changes.push({ kind: 'migration', name, action: 'create', why: ['has yet to run'] })
   for (const bucket of desired.buckets) changes.push(bucketChange(bucket, await rooms.buckets.get(project, bucket.name)))
+  for (const queue of inOrder(desired.queues)) changes.push(queueChange(queue, rooms.queues.differences(project, queue)))
   for (const wanted of desired.functions) changes.push(...(await functionChanges(rooms, project, wanted, alias)))
   for (const site of desired.sites) changes.push(await siteChange(rooms, project, site))
   for (const part of leftOver(desired, parts)) changes.push(...(await removalsOf(rooms, project, part)))
@@ -133,6 +146,21 @@ function bucketChange(wanted: DesiredBucket, now: DesiredBucket | null): Change 
   return { ...head, ...actionOf(fields.filter((field) => !isDeepStrictEqual(now[field], wanted[field]))) }
 }
 
+const queueChange = ({ name }: DesiredQueue, differs: readonly string[] | null): Change => ({ kind: 'queue', name, ...(differs ? actionOf(differs) : CREATE) })
+
+/** Each behind the one that it gives up messages to. */
+export function inOrder(queues: readonly DesiredQueue[] = []): DesiredQueue[] {
+  const byName = new Map(queues.map((queue) => [queue.name, queue]))
+  const ordered = new Set<DesiredQueue>()
+  const add = (queue: DesiredQueue, behind: readonly DesiredQueue[]) => {
+    const dead = byName.get(queue.spec.deadLetter?.queue ?? '')
+    if (dead && !ordered.has(dead) && !behind.includes(dead)) add(dead, [...behind, queue])
+    ordered.add(queue)
+  }
+  for (const queue of queues) if (!ordered.has(queue)) add(queue, [])
+  return [...ordered]
+}
+
 function triggerAction(now: readonly TriggerSpec[], wanted: readonly TriggerSpec[]): Pick<Change, 'action' | 'why'> {
   if (sameTriggers(now, wanted)) return { action: 'same', why: [] }
   if (now.length === 0) return CREATE
@@ -172,6 +200,7 @@ export const partsIn = (desired: Desired): Part[] => [
   ...desired.buckets.map(({ name }) => ({ kind: 'bucket', name }) as const),
   ...desired.functions.map(({ name }) => ({ kind: 'function', name }) as const),
   ...desired.sites.map(({ name }) => ({ kind: 'site', name }) as const),
+  ...(desired.queues ?? []).map(({ name }) => ({ kind: 'queue', name }) as const),
 ]
 
 async function removalsOf(rooms: Rooms, project: ProjectRef, { kind, name }: Part): Promise<Change[]> {
@@ -179,6 +208,11 @@ async function removalsOf(rooms: Rooms, project: ProjectRef, { kind, name }: Par
   switch (kind) {
     case 'bucket':
       return (await rooms.buckets.get(project, name)) ? [{ kind, name, action: 'keep', why: [...why, 'a deploy removes no objects'] }] : []
+    case 'queue': {
+      const isEmpty = await rooms.queues.isEmpty(project, name)
+      if (isEmpty === null) return []
+      return [isEmpty ? { kind, name, action: 'remove', why } : { kind, name, action: 'keep', why: [...why, 'a deploy removes no messages'] }]
+    }
     case 'site':
       return (await rooms.sites.find(project, name)) ? [{ kind, name, action: 'remove', why }] : []
     case 'function': {

@@ -12,15 +12,17 @@ import type { ProjectRef } from '../core/project.ts'
 import { Sealer } from '../core/seal.ts'
 import { Stays } from '../core/stays.ts'
 import { insertProject, updateProjectState } from '../core/store.ts'
+import type { QueueSpec } from '../core/queue-spec.ts'
 import type { TriggerSpec } from '../core/trigger-spec.ts'
 import { Artefacts, FunctionsService } from '../functions/index.ts'
 import { makeZip } from '../functions/zip-fixture.ts'
 import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { Migrations } from '../migrations/index.ts'
+import { queueDifferences } from '../queues/index.ts'
 import { SiteFiles, Sites } from '../sites/index.ts'
 import { type Desired, type DesiredBucket, parseDocument, parseSize } from './document.ts'
-import { type BucketsOfDeployment, type Change, sameTriggers, type TriggersOfDeployment, type UrlsOfDeployment } from './plan.ts'
+import { type BucketsOfDeployment, type Change, type QueuesOfDeployment, sameTriggers, type TriggersOfDeployment, type UrlsOfDeployment } from './plan.ts'
 import { Deployments } from './service.ts'
 
 const ONE = 'one' as ProjectRef
@@ -36,6 +38,21 @@ const madeBuckets = new Map<string, DesiredBucket>()
 const buckets: BucketsOfDeployment = {
   get: async (_project, name) => madeBuckets.get(name) ?? null,
   ensure: async (_project, bucket) => void madeBuckets.set(bucket.name, bucket),
+}
+const madeQueues = new Map<string, QueueSpec>()
+/** Those that have messages. */
+const full = new Set<string>()
+const queues: QueuesOfDeployment = {
+  differences: (_project, { name, spec }) => {
+    const now = madeQueues.get(name)
+    return now ? queueDifferences(now, spec) : null
+  },
+  ensure: async (_project, { name, spec }) => {
+    assert.ok(spec.deadLetter === undefined || madeQueues.has(spec.deadLetter.queue), 'what takes dead letters is there first')
+    madeQueues.set(name, spec)
+  },
+  isEmpty: async (_project, name) => (madeQueues.has(name) ? !full.has(name) : null),
+  remove: async (_project, name) => void (full.has(name) || madeQueues.delete(name)),
 }
 const madeTriggers = new Map<string, readonly TriggerSpec[]>()
 const triggers: TriggersOfDeployment = {
@@ -82,6 +99,7 @@ const open = (crash: Crash = noCrash) =>
       buckets,
       triggers,
       urls,
+      queues,
       sites,
       migrations,
     },
@@ -115,7 +133,7 @@ before(async () => {
   await files.recover()
   sites = new Sites({ control: databases.control, files, stays: new Stays(), clock: systemClock })
   await databases.ensureProject(ONE)
-  migrations = new Migrations({ databases, clock: systemClock, served: async () => ['public'] })
+  migrations = new Migrations({ databases, clock: systemClock, served: async () => ['public'], changed: async () => {} })
   for (const answer of [1, 2]) await functions.storeArtefact(ONE, zipOf(answer))
   for (const text of ['page 1', 'page 2', 'style'])
     await sites.storeFile(
@@ -132,6 +150,7 @@ interface Wanted {
   readonly functions?: readonly object[]
   readonly buckets?: readonly object[]
   readonly sites?: readonly object[]
+  readonly queues?: readonly object[]
   readonly migrations?: readonly object[]
 }
 const document = (name: string, wanted: Wanted): Desired => parseDocument({ name, ...wanted }).desired
@@ -144,6 +163,7 @@ const state = async () => ({
   sites: (await sites.list(ONE)).map((one) => `${one.name} ${one.artefact}`),
   buckets: [...madeBuckets.values()],
   triggers: [...madeTriggers],
+  queues: [...madeQueues].toSorted(([a], [b]) => (a < b ? -1 : 1)),
 })
 
 describe('a deployment', () => {
@@ -175,6 +195,36 @@ describe('a deployment', () => {
     assert.equal((await deployments.apply(ONE, 'twice', document('twice', {}), 10_000)).state, 'reached')
     assert.deepEqual([(await state()).sites, (await state()).functions], [[], []])
   })
+  it('makes its queues, changes what is another in them, and removes what it has no more, but no messages', async () => {
+    await using deployments = open()
+    const plan = async (...wanted: object[]) => {
+      const desired = document('mail', { queues: wanted })
+      const { changes } = await deployments.plan(ONE, 'mail', desired)
+      assert.equal((await deployments.apply(ONE, 'mail', desired, 10_000)).state, 'reached')
+      return told(changes)
+    }
+    const mail = { name: 'mail', visibilitySeconds: 60, deadLetter: { queue: 'dead', maxReceives: 3 } }
+    assert.deepEqual(await plan(mail, { name: 'dead' }, { name: 'brief' }), ['create queue dead', 'create queue mail', 'create queue brief'])
+    // What is said as it is anyway is no change.
+    assert.deepEqual(await plan(mail, { name: 'dead', delaySeconds: 0 }, { name: 'brief' }), ['same queue dead', 'same queue mail', 'same queue brief'])
+    const changed = { ...mail, visibilitySeconds: 30, deadLetter: { queue: 'dead', maxReceives: 4 } }
+    assert.deepEqual(await plan(changed, { name: 'dead' }, { name: 'brief' }), [
+      'same queue dead',
+      'update queue mail visibilitySeconds deadLetter',
+      'same queue brief',
+    ])
+    full.add('mail')
+    assert.deepEqual(await plan(), [
+      'remove queue brief no longer in the project file',
+      'remove queue dead no longer in the project file',
+      'keep queue mail no longer in the project file a deploy removes no messages',
+    ])
+    assert.deepEqual([...madeQueues.keys()], ['mail'])
+    full.clear()
+    madeQueues.clear()
+    // Two that give up messages to each other are told by who makes them.
+    assert.equal(document('ring', { queues: ['a', 'b'].map((name, n) => ({ name, deadLetter: { queue: 'ba'[n], maxReceives: 1 } })) }).queues?.length, 2)
+  })
   it('is planned, applied, and then changes nothing', async () => {
     await using deployments = open()
     const wanted = document('shop', {
@@ -185,7 +235,7 @@ describe('a deployment', () => {
     const all = ['create bucket pictures', 'create function resize', 'create trigger resize', 'create function mail', 'create site shop']
     const before = await deployments.plan(ONE, 'shop', wanted)
     assert.deepEqual([told(before.changes), before.missing, before.reached], [all, { artefacts: [], files: [] }, false])
-    assert.deepEqual(await state(), { functions: [], sites: [], buckets: [], triggers: [] }, 'a plan changes nothing')
+    assert.deepEqual(await state(), { functions: [], sites: [], buckets: [], triggers: [], queues: [] }, 'a plan changes nothing')
     const reached = await deployments.apply(ONE, 'shop', wanted, 10_000)
     assert.deepEqual([reached.state, reached.version, reached.reached], ['reached', 1, 1])
     assert.deepEqual(madeBuckets.get('pictures')?.fileSizeLimit, 10_000_000)
@@ -361,12 +411,14 @@ describe('a deployment that is ended in the middle', () => {
     functions: [fn('old'), fn('both')],
     buckets: [{ name: 'one' }],
     sites: [page('old-page', 'page 1'), page('both-page', 'page 1')],
+    queues: [{ name: 'old-queue' }, { name: 'both-queue' }],
     migrations: MIGRATIONS.slice(0, 1),
   })
   const second = document('ended', {
     functions: [fn('both', { memory: 128, triggers: [WATCH] }), fn('new', { triggers: [WATCH] })],
     buckets: [{ name: 'one', public: true }, { name: 'two' }],
     sites: [page('both-page', 'page 2'), page('new-page', 'style')],
+    queues: [{ name: 'both-queue', deadLetter: { queue: 'new-queue', maxReceives: 3 } }, { name: 'new-queue' }],
     migrations: MIGRATIONS,
   })
   it('is refused where two functions would answer the same, and a route moves from one to another', async () => {
@@ -446,6 +498,10 @@ describe('a project file', () => {
     ['no object', [], /must be a JSON object/],
     ['no name', {}, /^name: must be a text/],
     ['an unknown field', { name: 'x', bukets: [] }, /unknown settings: `bukets`/],
+    ['a queue of a wrong name', { name: 'x', queues: [{ name: 'a b' }] }, /^queues\.a b\.name: must be 1 to 80 letters/],
+    ['a wrong field of a queue', { name: 'x', queues: [{ name: 'q', retentionSeconds: 1 }] }, /^queues\.q\.retentionSeconds: must be 60 or more/],
+    ['an unknown field of a queue', { name: 'x', queues: [{ name: 'q', fifo: true }] }, /^queues\.q: unknown settings: `fifo`/],
+    ['two queues of a name', { name: 'x', queues: [{ name: 'q' }, { name: 'q' }] }, /two of them are named "q"/],
     ['a function without code', { name: 'x', functions: [{ name: 'f' }] }, /^functions\.f\.artefact: must be the SHA-256/],
     ['a wrong field of a function', { name: 'x', functions: [fn('f', { memory: 1 })] }, /^functions\.f\.memory: must be a whole number of MB from 64 to 10240/],
     ['an unknown field of a function', { name: 'x', functions: [fn('f', { memroy: 1 })] }, /^functions\.f: unknown settings: `memroy`/],

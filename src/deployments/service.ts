@@ -12,7 +12,20 @@ import { uuidv7 } from '../lib/ids.ts'
 import { within } from '../lib/within.ts'
 import { definitionOfSpec, isFunctionName } from '../functions/index.ts'
 import type { Desired, DesiredFunction } from './document.ts'
-import { type Change, checkRoutes, functionChanges, functionsOf, leftOver, partsIn, pendingOf, planOf, type Rooms, sameTriggers, sameUrl } from './plan.ts'
+import {
+  type Change,
+  checkRoutes,
+  functionChanges,
+  functionsOf,
+  inOrder,
+  leftOver,
+  partsIn,
+  pendingOf,
+  planOf,
+  type Rooms,
+  sameTriggers,
+  sameUrl,
+} from './plan.ts'
 import {
   beginDeployment,
   claimParts,
@@ -242,6 +255,9 @@ export class Deployments implements AsyncDisposable {
     for (const { name } of await pendingOf(rooms, project, desired))
       yield { what: `migration ${name}`, make: () => rooms.migrations.up(project, upTo(desired, name), false) }
     for (const bucket of desired.buckets) yield { what: `bucket ${bucket.name}`, make: () => rooms.buckets.ensure(project, bucket) }
+    // Before the triggers, which make a queue that is not there.
+    for (const queue of inOrder(desired.queues))
+      if (rooms.queues.differences(project, queue)?.length !== 0) yield { what: `queue ${queue.name}`, make: () => rooms.queues.ensure(project, queue) }
     for (const { name, spec } of desired.functions)
       yield { what: `function ${name}`, make: () => rooms.functions.put(project, definitionOfSpec(name, spec, {}), spec.environment, spec.artefact) }
     // What one gives up another may take before that.
@@ -271,6 +287,9 @@ export class Deployments implements AsyncDisposable {
         break
       case 'site':
         if (await rooms.sites.find(row.project, part.name)) await rooms.sites.delete(row.project, part.name)
+        break
+      case 'queue':
+        await rooms.queues.remove(row.project, part.name)
         break
       case 'bucket': // its objects are somebody's
         break

@@ -3,7 +3,7 @@ import type { ProjectRef } from '../core/project.ts'
 
 type Query = Sql | Tx
 
-export type PartKind = 'function' | 'bucket' | 'site'
+export type PartKind = 'function' | 'bucket' | 'site' | 'queue'
 export type DeploymentState = 'applying' | 'reached' | 'failed'
 export interface Part {
   readonly kind: PartKind

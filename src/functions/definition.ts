@@ -3,7 +3,7 @@ import { parseAllowedHost } from '../core/egress.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { isPlainLines, isPlainText } from '../core/plain-text.ts'
-import { triggersSpecSchema } from '../core/trigger-spec.ts'
+import { isBusName, triggersSpecSchema } from '../core/trigger-spec.ts'
 import { ALL_SECRETS, isReservedName, isSecretName, SECRET_NAME_RULE } from './secrets/names.ts'
 import { RUNTIMES } from './runtimes.ts'
 import { DEFAULT_REGION } from './dialects/lambda/identifiers.ts'
@@ -78,12 +78,16 @@ const destinationSchema = z.union(
   [
     z.strictObject({ function: z.string().regex(/^[a-zA-Z0-9_-]{1,64}(:[a-zA-Z0-9_$-]{1,128})?$/) }),
     z.strictObject({ queue: z.string().regex(/^[a-zA-Z0-9_-]{1,80}$/) }),
+    z.strictObject({ event: z.string().min(1).max(128).refine(isPlainText), bus: z.string().refine(isBusName).optional() }),
     z.strictObject({
       webhook: z.string().max(2_048).refine(isWebhookUrl),
       secret: z.string().refine(isSecretName),
     }),
   ],
-  { error: 'must be {"function": "name"}, {"queue": "name"} or {"webhook": "https://…", "secret": "NAME"}, the name of a secret of the project that signs it' },
+  {
+    error:
+      'must be {"function": "name"}, {"queue": "name"}, {"event": "name"} or {"webhook": "https://…", "secret": "NAME"}, the name of a secret of the project that signs it',
+  },
 )
 
 function isWebhookUrl(text: string): boolean {
@@ -183,6 +187,10 @@ export const functionSpecSchema = z.strictObject(
           onceWithin: whole('seconds', 1, 1_209_600)
             .optional()
             .meta({ description: 'How long an idempotency key stands for the event that came under it first; a day when absent.', unit: 'seconds' }),
+          mayLoop: z
+            .boolean({ error: 'must be true or false' })
+            .optional()
+            .meta({ description: 'Whether it may go on where another is taken for a loop: behind 16 functions that caused each other.' }),
           onSuccess: destinationSchema.optional().meta({ description: 'Who is told of a success.' }),
           onFailure: destinationSchema.optional().meta({ description: 'Who is told when a call is given up.' }),
         },
@@ -194,7 +202,7 @@ export const functionSpecSchema = z.strictObject(
       .default({})
       .meta({
         description:
-          "A queued call's `maxAttempts` (1 to 100: how many times it may fail) and `maxAge` (60 to 1209600 s: how old it may become) before it is a dead letter, and `retryAfter` (how many seconds lie between two attempts); the node's settings where they are absent. `parallelism`, `rate` and `orderBy` say how many run and in which order, `keepResult` and `onceWithin` what is remembered, `onSuccess` and `onFailure` who is told: see docs/invocations.md.",
+          "A queued call's `maxAttempts` (1 to 100: how many times it may fail) and `maxAge` (60 to 1209600 s: how old it may become) before it is a dead letter, and `retryAfter` (how many seconds lie between two attempts); the node's settings where they are absent. `parallelism`, `rate` and `orderBy` say how many run and in which order, `keepResult` and `onceWithin` what is remembered, `mayLoop` that it may start itself for ever, `onSuccess` and `onFailure` who is told: see docs/invocations.md.",
       }),
     secrets: z
       .array(
@@ -334,6 +342,7 @@ function asyncExtras({
   orderBy,
   keepResult,
   onceWithin,
+  mayLoop,
   onSuccess,
   onFailure,
 }: FunctionSpec['async']): Omit<AsyncSettings, 'maxAttempts' | 'maxAgeSeconds'> {
@@ -344,6 +353,7 @@ function asyncExtras({
     ...(orderBy === undefined ? {} : { orderBy }),
     ...(keepResult ? { keepResultSeconds: keepResult } : {}),
     ...(onceWithin === undefined ? {} : { onceWithinSeconds: onceWithin }),
+    ...(mayLoop ? { mayLoop } : {}),
     ...(onSuccess === undefined ? {} : { onSuccess }),
     ...(onFailure === undefined ? {} : { onFailure }),
   }

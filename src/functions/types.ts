@@ -52,12 +52,18 @@ export interface AsyncSettings {
   readonly keepResultSeconds?: number
   /** How long a key stands for the event that came under it first; absent: a day. */
   readonly onceWithinSeconds?: number
+  /** It goes on where others are taken for a loop; what the Lambda API says of that counts before it. */
+  readonly mayLoop?: true
   readonly onSuccess?: DestinationSpec
   readonly onFailure?: DestinationSpec
 }
 
-/** Who is told how a queued call ended: a function of the project, or an address, with the name of the secret that signs. */
-export type DestinationSpec = { readonly function: string } | { readonly queue: string } | { readonly webhook: string; readonly secret: string }
+/** Who is told how a queued call ended: a function, a queue or a bus of the project, or an address, with the name of the secret that signs. */
+export type DestinationSpec =
+  | { readonly function: string }
+  | { readonly queue: string }
+  | { readonly event: string; readonly bus?: string | undefined }
+  | { readonly webhook: string; readonly secret: string }
 
 /** How a function's log is written. Null: as Lambda does by default. */
 export interface Logging {

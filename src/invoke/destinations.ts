@@ -3,18 +3,50 @@ import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { ACCOUNT_ID, type DestinationSpec, type FunctionSettings, type FunctionsService, functionArn } from '../functions/index.ts'
-import type { Outgoing, Queues, Sent } from '../queues/index.ts'
+import { type Outgoing, type Queues, type Sent, withDepth } from '../queues/index.ts'
 import type { NewEntry, StillBorn, Webhook } from './store.ts'
 import { addressId } from './webhooks.ts'
 
 /** Who is told how calls from the queue end. */
-export type Target = FunctionTarget | QueueTarget | (Webhook & { readonly of: string })
+export type Target = FunctionTarget | QueueTarget | EventTarget | (Webhook & { readonly of: string })
 
 /** A queue of the project, by its name; `of` is the function whose calls it hears of. */
 export interface QueueTarget {
   readonly queue: string
   readonly of: string
 }
+
+/** A bus of the project: whoever waits there for events of this name is started. */
+export interface EventTarget {
+  /** Null where the Lambda API names a bus alone: then as AWS tells of it. */
+  readonly event: string | null
+  readonly bus: string
+  readonly of: string
+  /** The functions that may go on where others are taken for a loop: asked before the transaction, which nothing else may hold up. */
+  readonly loopers: ReadonlySet<string>
+}
+
+/** An event that tells of an outcome, as it is sent to a bus. */
+export interface OutcomeEvent {
+  readonly id: string
+  readonly detailType: string
+  readonly source: string
+  readonly resources: readonly string[]
+  readonly detail: unknown
+}
+
+/**
+ * What an event starts, by the transaction in which that comes to be: entries, and what of it is given up at once. Nothing is written.
+ * @param forms  of the event, the whole one first: the first that is not too long is sent
+ */
+export type StartedBy = (
+  tx: Tx,
+  project: ProjectRef,
+  bus: string,
+  forms: readonly OutcomeEvent[],
+  depth: number,
+  loopers: ReadonlySet<string>,
+) => Promise<{ readonly entries: readonly NewEntry[]; readonly letters: readonly StillBorn[] }>
 
 export interface FunctionTarget {
   /** Null when it is gone by now. */
@@ -30,7 +62,12 @@ export interface Destinations {
   readonly functionArn: string
   readonly onSuccess: Target | null
   readonly onFailure: Target | null
+  /** The queue that gets the events of calls that were given up: `DeadLetterConfig` of Lambda. */
+  readonly letters?: string | null
 }
+
+/** Of the error message, as of Lambda. */
+const LETTER_CHARS = 1_024
 
 export type DestinationsOf = (project: ProjectRef, functionName: string, qualifier: string | null) => Promise<Destinations | null>
 
@@ -38,7 +75,7 @@ export type QueuesOf = Pick<Queues, 'get' | 'find' | 'sendIn'>
 
 export interface DestinationsDeps {
   readonly functions: Pick<FunctionsService, 'find' | 'resolve'>
-  readonly settings: Pick<FunctionSettings, 'eventInvokeOf' | 'mayLoop'>
+  readonly settings: Pick<FunctionSettings, 'eventInvokeOf' | 'mayLoop' | 'loopers'>
   readonly region: string
 }
 
@@ -50,11 +87,16 @@ export function destinationsOf({ functions, settings, region }: DestinationsDeps
   }
   const byArn = async (project: ProjectRef, of: string, arn: string): Promise<Target | null> => {
     const [, , service, where, account, kind, functionName, qualifier = null] = arn.split(':')
+    if (service === 'events') {
+      const bus = /^event-bus\/(.+)$/.exec(kind ?? '')?.[1]
+      return bus !== undefined && where === region && account === ACCOUNT_ID ? { of, event: null, bus, loopers: await settings.loopers(project) } : null
+    }
     if (service === 'sqs') return kind !== undefined && where === region && account === ACCOUNT_ID ? { of, queue: kind } : null
     return kind === 'function' && functionName !== undefined ? await functionTarget(project, functionName, qualifier) : null
   }
   const bySpec = async (project: ProjectRef, of: string, spec: DestinationSpec): Promise<Target> => {
     if ('queue' in spec) return { of, queue: spec.queue }
+    if ('event' in spec) return { of, event: spec.event, bus: spec.bus ?? 'default', loopers: await settings.loopers(project) }
     if ('webhook' in spec) return { of, url: spec.webhook, secret: spec.secret }
     const [functionName = '', qualifier = null] = spec.function.split(':')
     return await functionTarget(project, functionName, qualifier)
@@ -63,14 +105,17 @@ export function destinationsOf({ functions, settings, region }: DestinationsDeps
     const set = await settings.eventInvokeOf(project, functionName, qualifier)
     // A function that is gone by now has nothing to say.
     const own = await functions.resolve(project, functionName, qualifier).then(
-      ({ definition }) => definition.async,
+      ({ definition }) => definition,
       () => null,
     )
     const target = async (arn: string | null, spec: DestinationSpec | undefined) =>
       arn !== null ? await byArn(project, functionName, arn) : spec === undefined ? null : await bySpec(project, functionName, spec)
-    const onSuccess = await target(set?.onSuccess ?? null, own?.onSuccess)
-    const onFailure = await target(set?.onFailure ?? null, own?.onFailure)
-    return onSuccess === null && onFailure === null ? null : { functionArn: functionArn(region, functionName, qualifier ?? '$LATEST'), onSuccess, onFailure }
+    const onSuccess = await target(set?.onSuccess ?? null, own?.async.onSuccess)
+    const onFailure = await target(set?.onFailure ?? null, own?.async.onFailure)
+    const letters = await target(own?.kept?.deadLetterArn ?? null, undefined)
+    const letterQueue = letters && 'queue' in letters ? letters.queue : null
+    if (onSuccess === null && onFailure === null && letterQueue === null) return null
+    return { functionArn: functionArn(region, functionName, qualifier ?? '$LATEST'), onSuccess, onFailure, letters: letterQueue }
   }
 }
 
@@ -79,7 +124,9 @@ export const namedTarget = (target: Target): { kind: string; target: string } =>
     ? { kind: 'webhook', target: target.url }
     : 'queue' in target
       ? { kind: 'queue', target: target.queue }
-      : { kind: 'function', target: target.qualifier === null ? target.functionName : `${target.functionName}:${target.qualifier}` }
+      : 'event' in target
+        ? { kind: 'event', target: [...(target.bus === 'default' ? [] : [target.bus]), target.event ?? '*'].join(' ') }
+        : { kind: 'function', target: target.qualifier === null ? target.functionName : `${target.functionName}:${target.qualifier}` }
 
 export interface Told {
   readonly functionArn: string
@@ -131,28 +178,59 @@ export async function toQueue(
   tx: Tx,
   queues: QueuesOf,
   { queue, of }: QueueTarget,
-  from: { readonly id: string; readonly project: string },
+  from: { readonly id: string; readonly project: string; readonly depth: number },
   told: Told,
 ): Promise<Sent | { readonly letter: StillBorn }> {
   const bodies = [destinationRecord(told), ...(told.response === null ? [] : [destinationRecord({ ...told, response: null })])]
   for (const [at, payload] of bodies.entries())
     try {
-      return await queues.sendIn(tx, queues.get(from.project as ProjectRef, queue), messageOf(payload, of))
+      return await queues.sendIn(tx, queues.get(from.project as ProjectRef, queue), messageOf(payload, of, from.depth + 1))
     } catch (error) {
       if (!(error instanceof MayflyError)) throw error
       if (error.code === 'payload_too_large' && at < bodies.length - 1) continue
       const { code: errorType, message: errorMessage } = error
-      return { letter: { ...from, functionName: of, payload, queue, reason: 'destination', errorType, errorMessage } }
+      return { letter: { id: from.id, project: from.project, functionName: of, payload, queue, reason: 'destination', errorType, errorMessage } }
     }
   throw new Error('unreachable: the last body is sent or a letter')
 }
 
+/** The event that tells a bus, whole and without the response. */
+export function outcomeEvents({ event, of }: EventTarget, id: string, told: Told): OutcomeEvent[] {
+  const condition = told.condition === 'Success' ? 'Success' : 'Failure'
+  const base = {
+    id,
+    detailType: event ?? `Lambda Function Invocation Result - ${condition}`,
+    source: event === null ? 'lambda' : `mayfly.functions.${of}`,
+    resources: [told.functionArn],
+  }
+  const forms = told.response === null ? [told] : [told, { ...told, response: null }]
+  return forms.map((one) => ({ ...base, detail: JSON.parse(destinationRecord(one).toString('utf8')) as unknown }))
+}
+
+/** The event itself, with why it was given up, as Lambda sends it to a dead-letter queue. */
+export function letterOf(payload: Uint8Array, of: string, invocationId: string, errorMessage: string): Outgoing {
+  const attribute = (DataType: 'String' | 'Number', StringValue: string) => ({ DataType, StringValue })
+  // What XML cannot carry stands in no attribute.
+  const message = errorMessage.replace(/[^\t\n\r\u0020-\ud7ff\ue000-\ufffd]/g, '\ufffd').slice(0, LETTER_CHARS)
+  const attributes = JSON.stringify({
+    RequestID: attribute('String', invocationId),
+    ErrorCode: attribute('Number', '200'),
+    ...(message === '' ? {} : { ErrorMessage: attribute('String', message) }),
+  })
+  return { ...messageOf(payload, of), attributes, bytes: payload.length + Buffer.byteLength(attributes) }
+}
+
 /** As one that the function itself sent. */
-export const messageOf = (payload: Uint8Array, of: string): Outgoing => ({ body: Buffer.from(payload).toString(), sender: of, bytes: payload.length })
+export const messageOf = (payload: Uint8Array, of: string, depth = 0): Outgoing => ({
+  body: Buffer.from(payload).toString(),
+  sender: of,
+  bytes: payload.length,
+  traceHeader: withDepth(null, depth),
+})
 
 /** An entry that tells the target, or the letter that is left of it when that cannot be. */
 export function deliveryOf(
-  target: Exclude<Target, QueueTarget>,
+  target: Exclude<Target, QueueTarget | EventTarget>,
   from: { readonly id: string; readonly project: string; readonly traceId: string | null; readonly depth: number },
   told: Told,
 ): { readonly entry: NewEntry } | { readonly letter: StillBorn } {

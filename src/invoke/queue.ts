@@ -53,8 +53,8 @@ const LOOK_MS = 1_000
 const SWEEP_MS = 3_600_000
 const GROUP = 500
 const CLOSE_MS = 5_000
-/** Of a database that is away, or has no room for now. */
-const COMES_BACK = /^(08|53|57P|58)/
+/** Of a database that is away, has no room for now, or gave way to another transaction. */
+const COMES_BACK = /^(08|40|53|57P|58)/
 /** Between two tries to settle while it is so. */
 const SETTLE_AGAIN_MS = { least: 50, most: 1_000 }
 
@@ -405,6 +405,19 @@ export class Queue implements AsyncDisposable {
     return { free: Math.min(free, this.#rates.left(functionId, rate)), waitMs: this.#rates.waitMs(functionId, rate) }
   }
 
+  /** Resolves when the rate of the function lets another call begin, which counts then. @throws the reason of the signal */
+  async turnOf({ functionId, ...of }: RatedCall, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const { rate } = await this.#ownOf({ ...of, webhook: null })
+      const waitMs = rate === undefined ? 0 : this.#rates.waitMs(functionId, rate)
+      if (waitMs === 0) {
+        if (rate !== undefined) this.#rates.began(functionId)
+        return
+      }
+      await this.#deps.clock.sleep(waitMs, signal)
+    }
+  }
+
   /** The room is shared by the functions that wait; those with less running come first, then those that have waited longest. */
   #shares(due: readonly Due[], room: number) {
     const order = due.toSorted((a, b) => (this.#byFunction.get(a.functionId) ?? 0) - (this.#byFunction.get(b.functionId) ?? 0))
@@ -514,6 +527,14 @@ export class Queue implements AsyncDisposable {
       log.warn({ error: (error as Error).message }, 'old dead letters could not be removed')
     }
   }
+}
+
+/** A call of a function beside the queue that its rate holds for as well. */
+export interface RatedCall {
+  readonly functionId: string
+  readonly project: ProjectRef
+  readonly functionName: string
+  readonly qualifier: string | null
 }
 
 interface Due {

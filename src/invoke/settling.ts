@@ -8,7 +8,20 @@ import type { ProjectRef } from '../core/project.ts'
 import type { Clock } from '../lib/clock.ts'
 import { storableText } from '../lib/text.ts'
 import { backoffMs, type RetryAfter, retryAfterMs } from './backoff.ts'
-import { deliveryOf, type DestinationsOf, namedTarget, type QueuesOf, type QueueTarget, type Target, type Told, toQueue } from './destinations.ts'
+import {
+  deliveryOf,
+  type DestinationsOf,
+  type EventTarget,
+  letterOf,
+  namedTarget,
+  outcomeEvents,
+  type QueuesOf,
+  type QueueTarget,
+  type StartedBy,
+  type Target,
+  type Told,
+  toQueue,
+} from './destinations.ts'
 import { eventReply } from './event.ts'
 import type { EventReply } from './event-to-fetch.ts'
 import { GroupCommit } from '../lib/group-commit.ts'
@@ -43,6 +56,8 @@ export interface SettlingDeps {
   readonly destinationsOf: DestinationsOf
   /** Those of the projects, which may be told. */
   readonly queues: QueuesOf
+  /** What an event to a bus of a project starts; nothing where there are no buses. */
+  readonly startedBy?: StartedBy
   /** Stores what a run used, in the transaction that ends the run's entry; whoever does so later finds it there. */
   readonly meterIn?: (tx: Tx, records: readonly MeterRecord[]) => Promise<unknown>
   readonly crash: Crash
@@ -199,17 +214,45 @@ export class Settling {
     const { clock, newId } = this.#deps
     const { project, traceId, depth } = entry
     const told = { ...about, at: clock.now() }
-    if ('queue' in target) return await this.#tellQueue(tx, target, { id: newId(), project }, told)
+    if ('queue' in target) return await this.#tellQueue(tx, target, { id: newId(), project, depth }, told)
+    if ('event' in target) return await this.#tellBus(tx, target, entry, told)
     const made = deliveryOf(target, { id: newId(), project, traceId, depth }, told)
     const { id: deliveryId } = 'letter' in made ? made.letter : made.entry
     await insertTold(tx, { invocationId: about.invocationId, condition: about.condition, ...namedTarget(target), deliveryId })
     if ('letter' in made) return await this.#stillBorn(tx, made.letter)
+    return await this.#enterOrBury(tx, made.entry)
+  }
+
+  async #tellQueue(tx: Tx, target: QueueTarget, from: { readonly id: string; readonly project: string; readonly depth: number }, told: Told): Promise<Entered> {
+    const made = await toQueue(tx, this.#deps.queues, target, from, told)
+    const deliveryId = 'letter' in made ? made.letter.id : made.id
+    await insertTold(tx, { invocationId: told.invocationId, condition: told.condition, ...namedTarget(target), deliveryId })
+    return 'letter' in made ? await this.#stillBorn(tx, made.letter) : made
+  }
+
+  /** What cannot be queued is a letter to each function that waits for the event. */
+  async #tellBus(tx: Tx, target: EventTarget, { project, depth }: { readonly project: string; readonly depth: number }, told: Told): Promise<Entered> {
+    const { newId, startedBy } = this.#deps
+    const id = newId()
+    await insertTold(tx, { invocationId: told.invocationId, condition: told.condition, ...namedTarget(target), deliveryId: id })
+    const started = await startedBy?.(tx, project as ProjectRef, target.bus, outcomeEvents(target, id, told), depth + 1, target.loopers)
+    const entered: Entered[] = []
+    for (const letter of started?.letters ?? []) entered.push(await this.#stillBorn(tx, letter))
+    for (const entry of started?.entries ?? []) entered.push(await this.#enterOrBury(tx, entry))
+    return {
+      committed: () => {
+        for (const one of entered) one.committed()
+      },
+    }
+  }
+
+  /** Where it is refused, that is before anything was written: the call itself has ended all the same. */
+  async #enterOrBury(tx: Tx, entry: NewEntry): Promise<Entered> {
     try {
-      return await this.#queue.enter(tx, made.entry)
+      return await this.#queue.enter(tx, entry)
     } catch (error) {
-      // Refused before anything was written: the call itself has ended all the same.
       if (!(error instanceof MayflyError)) throw error
-      const { id, functionName, qualifier = null, payload, webhook = null } = made.entry
+      const { id, project, functionName, qualifier = null, payload, webhook = null } = entry
       return await this.#stillBorn(tx, {
         id,
         project,
@@ -222,13 +265,6 @@ export class Settling {
         errorMessage: error.message,
       })
     }
-  }
-
-  async #tellQueue(tx: Tx, target: QueueTarget, from: { readonly id: string; readonly project: string }, told: Told): Promise<Entered> {
-    const made = await toQueue(tx, this.#deps.queues, target, from, told)
-    const deliveryId = 'letter' in made ? made.letter.id : made.id
-    await insertTold(tx, { invocationId: told.invocationId, condition: told.condition, ...namedTarget(target), deliveryId })
-    return 'letter' in made ? await this.#stillBorn(tx, made.letter) : made
   }
 
   async #stillBorn(tx: Tx, letter: StillBorn): Promise<Entered> {
@@ -305,11 +341,18 @@ export class Settling {
       this.#deps.crash('beforeBuryCommit')
       if (!buried) return null
       await this.#release(tx, [buried])
-      if (!to?.onFailure) return NOBODY
+      const letter = to?.letters == null ? NOBODY : await this.#sendLetter(tx, to.letters, entry, buried.payload, given.errorMessage ?? '')
+      if (!to?.onFailure) return letter
       const { payload: request, attempts } = buried
       const condition = given.reason === 'age' ? 'EventAgeExceeded' : 'RetriesExhausted'
       const about = { functionArn: to.functionArn, condition, invocationId: entry.id, attempts, request, response } as const
-      return await this.#tell(tx, to.onFailure, { ...buried, project: entry.project }, about)
+      const told = await this.#tell(tx, to.onFailure, { ...buried, project: entry.project }, about)
+      return {
+        committed: () => {
+          letter.committed()
+          told.committed()
+        },
+      }
     })
     this.#deps.crash('afterBuryCommit')
     if (done === null) return
@@ -317,6 +360,18 @@ export class Settling {
     this.#queue.released()
     this.tellBuried(entry, given)
     done.committed()
+  }
+
+  /** To the queue that the function's `DeadLetterConfig` names; one that cannot be sent is a dead letter of the node all the same. */
+  async #sendLetter(tx: Tx, queue: string, { id, project, functionName }: Called, payload: Uint8Array, why: string): Promise<Entered> {
+    const { queues, log } = this.#deps
+    try {
+      return await queues.sendIn(tx, queues.get(project as ProjectRef, queue), letterOf(payload, functionName, id, why))
+    } catch (error) {
+      if (!(error instanceof MayflyError)) throw error
+      log.warn({ invocation: id, queue, error: error.message }, 'a dead letter could not be sent to the queue of its function')
+      return NOBODY
+    }
   }
 
   tellBuried(

@@ -69,6 +69,8 @@ export interface MigrationsDeps {
   readonly clock: Clock
   /** Schemas of a project that the data API serves. */
   readonly served: (ref: string) => Promise<readonly string[]>
+  /** Told when the tables of a project may be others. */
+  readonly changed: (ref: string) => Promise<void>
   /** How long a run waits for another one. */
   readonly waitMs?: number
 }
@@ -110,7 +112,7 @@ export class Migrations {
       for (const file of await this.pending(ref, wanted, includeAll)) {
         if (file.sql === null) break
         const started = this.#deps.clock.monotonic()
-        const notices = await this.#run(ref, file.name, file.sql, file.checksum)
+        const notices = await this.#ran(ref, file.name, file.sql, file.checksum)
         ran.push({ name: file.name, ms: this.#deps.clock.monotonic() - started, notices })
       }
       return ran
@@ -119,7 +121,7 @@ export class Migrations {
 
   /** Runs a file that is no migration, such as rows to begin with, in one transaction. @throws MayflyError migration_failed */
   async seed(ref: string, name: string, sql: string): Promise<readonly string[]> {
-    return await this.#alone(ref, () => this.#run(ref, name, sql, null))
+    return await this.#alone(ref, () => this.#ran(ref, name, sql, null))
   }
 
   /** Drops all that the project's owner has made in its database, and forgets what ran. Users, files and functions stay. */
@@ -133,6 +135,7 @@ export class Migrations {
       await makePublic(session)
       await forgetApplied(session)
       await mustCommit(session)
+      await this.#deps.changed(ref)
     })
   }
 
@@ -187,6 +190,15 @@ export class Migrations {
         await databases.dropProject(shadow)
       }
     })
+  }
+
+  /** What failed may have changed something too, where its file is no transaction. */
+  async #ran(ref: string, name: string, sql: string, checksum: string | null): Promise<readonly string[]> {
+    try {
+      return await this.#run(ref, name, sql, checksum)
+    } finally {
+      await this.#deps.changed(ref)
+    }
   }
 
   async #run(ref: string, name: string, sql: string, checksum: string | null): Promise<readonly string[]> {

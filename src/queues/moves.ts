@@ -12,7 +12,8 @@ export interface MovesDeps {
   readonly database: Database
   readonly newId: () => string
   readonly queueOf: (id: string) => QueueRow | null
-  readonly arrived: (queueId: string) => void
+  /** Told what went from a queue, and where to. */
+  readonly arrived: (sourceId: string, moved: readonly { readonly queueId: string; readonly bytes: number }[]) => void
   readonly stop: AbortSignal
   readonly clock: Clock
   readonly log: Log
@@ -71,7 +72,7 @@ export class Moves {
       try {
         const began = clock.monotonic()
         const moved = await moveMessages(database.sql, move, move.perSecond === null ? BATCH : Math.min(BATCH, move.perSecond))
-        for (const id of new Set(moved.map(({ queueId }) => queueId))) arrived(id)
+        arrived(move.sourceId, moved)
         if (moved.length === 0) {
           await endMove(database.sql, move.id, 'COMPLETED', null)
           return

@@ -92,6 +92,104 @@ describe('Queues', () => {
     assert.deepEqual(await bodies(), ['new'])
   })
 
+  it('knows how much is in it without a look at all of it: what came, went, was given up, moved and purged', async () => {
+    const { sql } = opened.databases.control
+    await using queues = await open()
+    const dead = await queues.create(DEMO, 'count-dead', {})
+    const queue = await queues.create(DEMO, 'count', { deadLetter: { queue: 'count-dead', maxReceives: 1 } })
+    const agree = async (told: string) => {
+      for (const one of [queue, dead]) {
+        const { visible, inFlight, delayed, bytes } = await queues.depth(one)
+        const [row] = await sql<{ messages: string; bytes: string }>`
+          select count(*) as messages, coalesce(sum(bytes), 0) as bytes from mayfly.message where queue_id = ${one.id}`
+        assert.deepEqual([visible + inFlight + delayed, bytes], [Number(row?.messages), Number(row?.bytes)], `${told}: ${one.name}`)
+      }
+    }
+    await queues.send(queue, ['a', 'b', 'c'].map(letter))
+    await queues.send(queue, [{ ...letter('later'), delaySeconds: 900 }])
+    await agree('sent')
+    const [first] = await queues.receive(queue, { most: 1, waitMs: 0 }, never)
+    const { oldestSentAt, ...now } = await queues.depth(queue)
+    assert.deepEqual({ ...now, bytes: 0 }, { visible: 2, inFlight: 1, delayed: 1, bytes: 0 })
+    // Of those that were sent together any may be received first.
+    assert.ok(Math.abs(Number(oldestSentAt) - Number(first?.sentAt)) < 1_000, `${oldestSentAt?.toISOString()} is not ${first?.sentAt.toISOString()}`)
+    await queues.done(queue, first?.receipt ?? '')
+    await queues.done(queue, first?.receipt ?? '')
+    await agree('done')
+    await queues.receive(queue, { most: 10, waitMs: 0, visibilitySeconds: 0 }, never)
+    await queues.receive(queue, { most: 10, waitMs: 0 }, never)
+    await agree('given up')
+    assert.equal((await queues.depth(dead)).visible, 2)
+    const move = await queues.moves.begin(dead, null, null)
+    while ((await queues.moves.find(move))?.state === 'RUNNING') await systemClock.sleep(10)
+    await agree('moved')
+    await queues.purge(queue)
+    await agree('purged')
+    await queues.send(dead, [letter('left')])
+    {
+      await using next = await open()
+      assert.equal((await next.depth(next.get(DEMO, 'count-dead'))).visible, 1)
+    }
+    for (const one of [queue, dead]) await queues.remove(one)
+  })
+
+  it('gives what was sent together in its order, and shows the beginning of what is long', async () => {
+    await using queues = await open()
+    const queue = await queues.create(DEMO, 'order', {})
+    const bodies = ['first', 'second', 'third', 'x'.repeat(LIMITS.shownPayload.value), 'y'.repeat(LIMITS.shownPayload.value + 1)]
+    await queues.send(queue, bodies.map(letter))
+    const seen = await queues.peek(queue, 10)
+    assert.deepEqual(
+      seen.map(({ body }) => body.toString()),
+      bodies.map((body) => body.slice(0, LIMITS.shownPayload.value)),
+    )
+    assert.deepEqual(
+      seen.map(({ bodyIsWhole }) => bodyIsWhole),
+      [true, true, true, true, false],
+    )
+    const received = await queues.receive(queue, { most: 10, waitMs: 0 }, never)
+    assert.deepEqual(
+      received.map(({ body }) => body),
+      bodies,
+    )
+    await queues.remove(queue)
+  })
+
+  it('gives back what was received as if it had not been, and nothing that another has by now', async () => {
+    await using queues = await open()
+    const queue = await queues.create(DEMO, 'back', {})
+    await queues.send(queue, [letter('x')])
+    const once = async () => (await queues.receive(queue, { most: 1, waitMs: 0 }, never))[0]
+    const first = await once()
+    await queues.giveBack(queue, [first?.receipt ?? ''])
+    const second = await once()
+    assert.deepEqual([first?.receiveCount, second?.receiveCount], [1, 1])
+    await queues.hide(queue, second?.receipt ?? '', 0)
+    const third = await once()
+    assert.equal(third?.receiveCount, 2)
+    await queues.giveBack(queue, [second?.receipt ?? ''])
+    assert.equal(await once(), undefined)
+    await queues.done(queue, third?.receipt ?? '')
+    await queues.remove(queue)
+  })
+
+  it('are copied to another project without their messages, once', async () => {
+    await using queues = await open()
+    await queues.create(DEMO, 'two', {})
+    const one = await queues.create(DEMO, 'one', { visibilitySeconds: 5, deadLetter: { queue: 'two', maxReceives: 2 } }, { team: 'a' })
+    await queues.send(one, [letter('x')])
+    const other = 'other' as ProjectRef
+    for (let times = 0; times < 2; times++) await queues.cloneProject(DEMO, other)
+    const copy = queues.get(other, 'one')
+    assert.deepEqual([copy.settings, copy.tags, (await queues.depth(copy)).visible], [one.settings, { team: 'a' }, 0])
+    assert.notEqual(copy.id, one.id)
+    // What is given up by the copy stays in its project.
+    await queues.send(copy, [letter('own')])
+    for (let times = 0; times < 3; times++) await queues.receive(copy, { most: 1, waitMs: 0, visibilitySeconds: 0 }, never)
+    assert.deepEqual(await Promise.all([queues.get(other, 'two'), queues.get(DEMO, 'two')].map(async (queue) => (await queues.depth(queue)).visible)), [1, 0])
+    for (const ref of [DEMO, other]) for (const name of ['one', 'two']) await queues.remove(queues.get(ref, name))
+  })
+
   it('moves back once at a time', async () => {
     await using queues = await open()
     const dead = await queues.create(DEMO, 'graves', {})

@@ -28,7 +28,7 @@ export const RANGES = QUEUE_RANGES satisfies Record<keyof typeof DEFAULTS, reado
 export const isQueueName = (name: unknown): name is string => typeof name === 'string' && QUEUE_NAME.test(name)
 
 /** The names of what is another in a queue than it is to be; what is not said is its default. */
-export const differencesOf = (has: QueueSettings, wanted: QueueSpec): string[] =>
+export const differencesOf = (has: QueueSettings | QueueSpec, wanted: QueueSpec): string[] =>
   [...Object.keys(DEFAULTS), 'deadLetter'].filter((name) => {
     const of = (settings: object) => (settings as Readonly<Record<string, unknown>>)[name] ?? (DEFAULTS as Readonly<Record<string, unknown>>)[name]
     return !isDeepStrictEqual(of(has), of(wanted))

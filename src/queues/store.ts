@@ -38,6 +38,14 @@ export const updateQueue = (sql: Query, id: string, settings: QueueSettings, tag
   update mayfly.message_queue set settings = ${JSON.stringify(settings)}::jsonb, tags = ${JSON.stringify(tags)}::jsonb, modified_at = clock_timestamp()
    where id = ${id} returning modified_at as "modifiedAt"`
 
+/** The queues of a project for another, without their messages; those that it has by now stay. */
+export const copyQueues = (sql: Query, from: string, to: string) => sql`
+  insert into mayfly.message_queue (id, project_id, name, settings, tags)
+  select gen_random_uuid(), target.id, queue.name, settings, tags
+    from mayfly.message_queue queue join mayfly.project source on source.id = project_id, mayfly.project target
+   where source.ref = ${from} and target.ref = ${to} and target.state <> 'deleting'
+  on conflict (project_id, name) do nothing`
+
 /** @returns nothing when it has messages, which go with it only if that is said */
 export const deleteQueue = (sql: Query, id: string, withMessages: boolean) => sql<{ id: string }>`
   delete from mayfly.message_queue where id = ${id} and (${withMessages} or not exists (select from mayfly.message where queue_id = ${id})) returning id`
@@ -53,18 +61,18 @@ export interface NewMessage {
   readonly sender: string
 }
 
-/** Stores those whose queue is there. @returns their ids */
+/** Stores those whose queue is there, in their order: who receives gets the first first. @returns their ids */
 export const insertMessages = (sql: Query, messages: readonly NewMessage[]) => sql<{ id: string }>`
   with given as materialized (
     select given.* from unnest(${messages.map((one) => one.queueId)}::uuid[], ${messages.map((one) => one.id)}::uuid[], ${messages.map((one) => one.delaySeconds)}::int[],
         ${messages.map((one) => one.bytes)}::int[], ${messages.map((one) => one.body)}::bytea[], ${messages.map((one) => one.attributes)}::bytea[],
         ${messages.map((one) => one.traceHeader)}::text[], ${messages.map((one) => one.sender)}::text[])
-        as given (queue_id, id, delay, bytes, body, attributes, trace_header, sender)
+        with ordinality as given (queue_id, id, delay, bytes, body, attributes, trace_header, sender, turn)
       join mayfly.message_queue queue on queue.id = given.queue_id),
   bodies as (
     insert into mayfly.message_body (message_id, body, attributes, trace_header, sender) select id, body, attributes, trace_header, sender from given)
   insert into mayfly.message (queue_id, id, visible_at, bytes)
-  select queue_id, id, clock_timestamp() + delay * interval '1 second', bytes from given
+  select queue_id, id, clock_timestamp() + delay * interval '1 second', bytes from given order by turn
   returning id`
 
 export interface ReceivedRow {
@@ -79,6 +87,7 @@ export interface ReceivedRow {
   readonly sender: string
   /** How many were given up instead; they went to the dead-letter queue. */
   readonly dead: number
+  readonly deadBytes: number
 }
 
 export interface Receiving {
@@ -99,15 +108,15 @@ export const receiveMessages = (sql: Query, { queueId, most, visibilitySeconds, 
        for update skip locked),
   dead as (
     update mayfly.message set queue_id = ${dead?.queueId ?? null}::uuid, source_id = ${queueId}, visible_at = clock_timestamp(), receive_count = 0, first_received_at = null
-      from due where message.queue_id = ${queueId} and message.id = due.id and due.is_dead returning message.id),
+      from due where message.queue_id = ${queueId} and message.id = due.id and due.is_dead returning message.bytes),
   taken as (
     update mayfly.message set visible_at = clock_timestamp() + ${visibilitySeconds} * interval '1 second', receive_count = receive_count + 1,
            first_received_at = coalesce(first_received_at, clock_timestamp())
       from due where message.queue_id = ${queueId} and message.id = due.id and due.is_dead is not true
     returning message.id, receive_count, sent_at, first_received_at, source_id)
   select taken.id, receive_count as "receiveCount", sent_at as "sentAt", first_received_at as "firstReceivedAt", source_id as "sourceId",
-         body, attributes, trace_header as "traceHeader", sender, count.dead::int as dead
-    from (select count(*) as dead from dead) as count left join (taken join mayfly.message_body on message_id = taken.id) on true
+         body, attributes, trace_header as "traceHeader", sender, count.dead::int as dead, count.bytes::int as "deadBytes"
+    from (select count(*) as dead, coalesce(sum(bytes), 0) as bytes from dead) as count left join (taken join mayfly.message_body on message_id = taken.id) on true
    order by sent_at, taken.id`
 
 /** In how many ms the next message of a queue can be seen; nothing where it has none. index: message_visible */
@@ -155,20 +164,13 @@ export interface Depth {
   readonly oldestSentAt: Date | null
 }
 
-export const selectDepth = async (sql: Query, queueId: string): Promise<Depth> => {
-  const [row] = await sql<{ visible: string; inFlight: string; delayed: string; bytes: string; oldest: Date | null }>`
-    select count(*) filter (where visible_at <= clock_timestamp()) as visible,
-           count(*) filter (where visible_at > clock_timestamp() and receive_count > 0) as "inFlight",
-           count(*) filter (where visible_at > clock_timestamp() and receive_count = 0) as delayed,
-           coalesce(sum(bytes), 0) as bytes, min(sent_at) as oldest
-      from mayfly.message where queue_id = ${queueId}`
-  return {
-    visible: Number(row?.visible ?? 0),
-    inFlight: Number(row?.inFlight ?? 0),
-    delayed: Number(row?.delayed ?? 0),
-    bytes: Number(row?.bytes ?? 0),
-    oldestSentAt: row?.oldest ?? null,
-  }
+/** Of those that cannot be received now, and of the first; nothing behind them is read. index: message_visible, message_pkey */
+export const selectHidden = async (sql: Query, queueId: string): Promise<{ inFlight: number; delayed: number; oldestSentAt: Date | null }> => {
+  const [row] = await sql<{ inFlight: string; delayed: string; oldest: Date | null }>`
+    select count(*) filter (where receive_count > 0) as "inFlight", count(*) filter (where receive_count = 0) as delayed,
+           (select sent_at from mayfly.message first where first.queue_id = ${queueId} order by id limit 1) as oldest
+      from mayfly.message where queue_id = ${queueId} and visible_at > clock_timestamp()`
+  return { inFlight: Number(row?.inFlight ?? 0), delayed: Number(row?.delayed ?? 0), oldestSentAt: row?.oldest ?? null }
 }
 
 export interface Peeked {
@@ -178,11 +180,13 @@ export interface Peeked {
   readonly receiveCount: number
   readonly bytes: number
   readonly body: Buffer
+  readonly bodyIsWhole: boolean
 }
 
 /** The first that would be received, untouched, each with the beginning of its body. */
 export const selectMessages = (sql: Query, queueId: string, limit: number, bodyBytes: number) => sql<Peeked>`
-  select id, sent_at as "sentAt", visible_at as "visibleAt", receive_count as "receiveCount", bytes, substring(body for ${bodyBytes}) as body
+  select id, sent_at as "sentAt", visible_at as "visibleAt", receive_count as "receiveCount", bytes, substring(body for ${bodyBytes}) as body,
+         octet_length(body) <= ${bodyBytes} as "bodyIsWhole"
     from (select * from mayfly.message where queue_id = ${queueId} order by visible_at, id limit ${limit}) as first
     join mayfly.message_body on message_id = first.id order by visible_at, id`
 
@@ -201,8 +205,8 @@ export const deleteSent = async (sql: Query, queueId: string, before: Date, limi
 export const selectNow = async (sql: Query): Promise<Date> => (await sql<{ now: Date }>`select clock_timestamp() as now`)[0]?.now as Date
 
 /** What each queue holds, those that are gone too. */
-export const selectStored = (sql: Query) => sql<{ queueId: string; bytes: string }>`
-  select queue_id as "queueId", sum(bytes) as bytes from mayfly.message group by queue_id`
+export const selectStored = (sql: Query) => sql<{ queueId: string; messages: string; bytes: string }>`
+  select queue_id as "queueId", count(*) as messages, sum(bytes) as bytes from mayfly.message group by queue_id`
 
 export interface Move {
   readonly id: string

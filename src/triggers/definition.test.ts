@@ -65,7 +65,9 @@ test('what is no schedule, queue or trigger is refused by its name', () => {
     [{ bus: { name: '' } }, /bus\.name/],
     [{ bus: { pattern: { source: 'x' } } }, /bus\.pattern: source: must be a list/],
     [{ bus: { pattern: [] } }, /bus\.pattern: must be an object/],
-    [{ log: {} }, /unknown settings: `log`/],
+    [{ line: {} }, /unknown settings: `line`/],
+    [{ log: { function: 'a b' } }, /log\.function: must be the name of a function, or `\*`/],
+    [{ log: { function: '*', pattern: '{ $.a > x }' } }, /log\.pattern: `>` takes a number/],
   ] as const)
     assert.throws(() => one(given), { code: 'bad_request', message: said })
 })

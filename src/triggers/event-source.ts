@@ -40,7 +40,7 @@ export interface EventContext {
 /** What a source that looks for its events by itself is given. Triggers of its kind are in `mayfly.trigger` of the control database. */
 export interface SourceHost {
   readonly control: Database
-  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere' | 'pausedOf' | 'maxPayloadBytes'>
+  readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere' | 'pausedOf' | 'maxPayloadBytes' | 'turnOf'>
   readonly queues: Pick<Queues, 'find' | 'create' | 'receive' | 'hide' | 'giveBack' | 'done'>
   readonly logs: Pick<Logs, 'lastSeqs' | 'chunksAfter'>
   /** The functions of a project that may go on where others are taken for a loop. */
@@ -68,6 +68,13 @@ export interface QueueMapping {
   readonly qualifier: string | null
   readonly sourceArn: string
   readonly settings: Readonly<Record<string, unknown>>
+}
+
+/** One of a project's, as it was told, whatever its state. */
+export interface KeptMapping extends Pick<QueueMapping, 'id' | 'functionName' | 'qualifier' | 'settings'> {
+  readonly sourceArn: string | null
+  readonly enabled: boolean
+  readonly modifiedAt: Date
 }
 
 /** Looks for the events of one source, in all projects. Several may look at once, in several processes: each event is taken by one. */

@@ -393,7 +393,12 @@ describe('kill -9 in the middle of a deployment', () => {
     const root = path.join(folder, 'killed-folder')
     rmSync(root, { recursive: true, force: true })
     write(root, {
-      'mayfly.json': { name: 'folder', functions: ['one', 'two'], sites: [{ name: 'folder', folder: 'site' }] },
+      'mayfly.json': {
+        name: 'folder',
+        functions: ['one', 'two'],
+        queues: [{ name: 'mail', visibilitySeconds: 60, deadLetter: { queue: 'mail-dead', maxReceives: 3 } }, { name: 'mail-dead' }, { name: 'brief' }],
+        sites: [{ name: 'folder', folder: 'site' }],
+      },
       'one/index.js': 'exports.handler = async () => 1',
       'two/index.js': 'exports.handler = async () => 2',
       'site/index.html': 'folder',
@@ -408,5 +413,15 @@ describe('kill -9 in the middle of a deployment', () => {
     assert.equal(mayfly(['invoke', 'two', '--data', node.data]).stdout, '2\n')
     assert.equal((await page('folder', '/')).text, 'folder')
     assert.match(deploy(root).stdout, /^Nothing changes/m)
+    const { queue } = (await manage('GET', '/queues/mail')).json as { queue: { settings: Record<string, unknown> } }
+    assert.deepEqual([queue.settings.visibilitySeconds, queue.settings.deadLetter], [60, { queue: 'mail-dead', maxReceives: 3 }])
+    // What is taken out goes with the next deploy, and messages of nobody.
+    assert.equal((await manage('POST', '/queues/mail/messages', { body: 'kept' })).status, 202)
+    write(root, { 'mayfly.json': { name: 'folder', functions: ['one', 'two'], queues: [{ name: 'mail-dead' }] } })
+    const { code, stdout } = deploy(root)
+    assert.equal(code, 0)
+    assert.match(stdout, /^- remove +queue +brief/m)
+    assert.match(stdout, /^! keep +queue +mail +.*a deploy removes no messages/m)
+    assert.deepEqual([(await manage('GET', '/queues/brief')).status, (await manage('GET', '/queues/mail')).status], [404, 200])
   })
 })

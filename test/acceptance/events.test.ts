@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { LambdaClient, PutFunctionEventInvokeConfigCommand } from '@aws-sdk/client-lambda'
 import { CloudEvent, emitterFor, HTTP, httpTransport, Mode } from 'cloudevents'
 import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
@@ -135,6 +136,50 @@ describe('events of one own', () => {
     assert.equal(await send('sb_secret_none'), 401)
     assert.equal(await send(node.ready.project.secretKey), 202)
     await hears('orders', 'plane')
+  })
+  it('tell how a call ended, by mayfly.json and by the Lambda API, and a loop of them ends', async () => {
+    const zip = await zipOf({
+      'index.mjs': `export const handler = async (event) => { console.log(JSON.stringify(event)); if (event.fail) throw new Error('failed'); return 'well' }`,
+    })
+    const artefact = createHash('sha256').update(zip).digest('hex')
+    await call('PUT', `/artefacts/${artefact}`, zip)
+    const tells = { maxAttempts: 1, onSuccess: { event: 'order.done' }, onFailure: { event: 'order.failed' } }
+    await call('PUT', '/functions/caller', { artefact, async: tells })
+    await call('PUT', '/functions/outcomes', { artefact, async: { onSuccess: { event: 'outcome.turn' } } })
+    await call('PUT', '/functions/outcomes/triggers', { triggers: [{ bus: { pattern: { 'detail-type': ['outcome.turn'] } } }] })
+    const hearsOf = async (type: string) => {
+      for (const end = Date.now() + 60_000; Date.now() < end; await pause(100)) {
+        const one = (await told('orders')).find((event) => event['detail-type'] === type)
+        if (one) return one.detail as { requestContext: object; responsePayload: unknown }
+      }
+      assert.fail(`nobody heard of ${type}`)
+    }
+    const { invocation } = await call('POST', '/functions/caller/invoke?async=1', {})
+    const done = await hearsOf('order.done')
+    assert.partialDeepStrictEqual(done, { requestContext: { requestId: invocation, condition: 'Success' }, responsePayload: 'well' })
+    await call('POST', '/functions/caller/invoke?async=1', { fail: true })
+    assert.partialDeepStrictEqual(await hearsOf('order.failed'), {
+      requestContext: { condition: 'RetriesExhausted' },
+      responsePayload: { errorMessage: 'failed' },
+    })
+
+    const { accessKey, url, region } = node.ready
+    const lambda = new LambdaClient({ endpoint: url, region, credentials: { accessKeyId: accessKey.id, secretAccessKey: accessKey.secret } })
+    await call('PUT', '/functions/orders/triggers', { triggers: [{ bus: {} }] })
+    const OnSuccess = { Destination: `arn:aws:events:${region}:000000000000:event-bus/default` }
+    await lambda.send(new PutFunctionEventInvokeConfigCommand({ FunctionName: 'caller', DestinationConfig: { OnSuccess } }))
+    lambda.destroy()
+    await call('POST', '/functions/caller/invoke?async=1', {})
+    await hearsOf('Lambda Function Invocation Result - Success')
+
+    await call('POST', '/functions/outcomes/invoke?async=1', {})
+    const letters = async () => ((await call('GET', '/dead-letters?function=outcomes')) as unknown as { deadLetters: { reason: string }[] }).deadLetters
+    for (const end = Date.now() + 60_000; Date.now() < end && (await letters()).length === 0; ) await pause(200)
+    assert.deepEqual(
+      (await letters()).map(({ reason }) => reason),
+      ['recursion'],
+    )
+    assert.equal((await told('outcomes')).length, 16)
   })
   it('are refused from who may not send them, and when they are none', async () => {
     const event = { method: 'POST', body: '{"detail-type":"order.x","id":"refused"}' }

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { spawn } from 'node:child_process'
 import { after, before, describe, it } from 'node:test'
-import { LambdaClient, PutFunctionEventInvokeConfigCommand } from '@aws-sdk/client-lambda'
+import { LambdaClient, PutFunctionEventInvokeConfigCommand, UpdateFunctionConfigurationCommand } from '@aws-sdk/client-lambda'
 import { CreateQueueCommand, ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs'
 import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 import { manage } from './photos.ts'
@@ -182,6 +182,16 @@ describe('the life of a queued invocation', () => {
         responseContext: { functionError: 'Unhandled' },
         responsePayload: { errorType: 'RangeError' },
       })
+      // Beside it the event itself goes to the function's dead-letter queue, with why.
+      const letters = await made('letters')
+      await lambda.send(
+        new UpdateFunctionConfigurationCommand({ FunctionName: 'halves', DeadLetterConfig: { TargetArn: `arn:aws:sqs:${region}:000000000000:letters` } }),
+      )
+      const lost = send('halves', { n: 5 })
+      const { Messages = [] } = await sqs.send(new ReceiveMessageCommand({ QueueUrl: letters, WaitTimeSeconds: 20, MessageAttributeNames: ['All'] }))
+      const said = Object.fromEntries(Object.entries(Messages[0]?.MessageAttributes ?? {}).map(([name, { StringValue }]) => [name, StringValue]))
+      assert.deepEqual([JSON.parse(Messages[0]?.Body ?? ''), said], [{ n: 5 }, { RequestID: lost.invocation, ErrorCode: '200', ErrorMessage: 'odd' }])
+      assert.equal((await heard(bad)).length, 1)
     } finally {
       sqs.destroy()
       lambda.destroy()

@@ -19,6 +19,8 @@ export interface FaultsOptions {
   readonly seed: number
   /** How many are struck, each that can be at least once if there are as many; null for those of the short run. */
   readonly faults: number | null
+  /** How the names of those begin that may strike; null for any. */
+  readonly only: string | null
   readonly database: 'embedded' | 'external'
   readonly senders: number
   readonly drainMs: number
@@ -98,7 +100,7 @@ export async function runFaults(options: FaultsOptions): Promise<FaultsResult> {
   const progress = () => Math.max(workload.done / options.events, (performance.now() - from) / (options.minutes * 60_000))
   const done = AbortSignal.any([stop.signal, late, options.signal])
   const working = Promise.all([workload.run(done), pace.watch(done, () => workload.done >= options.events)])
-  for (const { fault, at } of planned(options.faults, victim, skipped, random)) {
+  for (const { fault, at } of planned(options, victim, skipped, random)) {
     while (progress() < at) {
       options.signal.throwIfAborted()
       await new Promise((resolve) => setTimeout(resolve, 20))
@@ -131,9 +133,9 @@ export async function runFaults(options: FaultsOptions): Promise<FaultsResult> {
 }
 
 /** Which faults strike, and at which part of the run: as the seed says. */
-function planned(count: number | null, victim: Victim, skipped: Map<string, string>, random: Random): { fault: Fault; at: number }[] {
+function planned({ faults: count, only }: FaultsOptions, victim: Victim, skipped: Map<string, string>, random: Random): { fault: Fault; at: number }[] {
   const possible = FAULTS.filter((fault) => {
-    if (count === null && !fault.short) return false
+    if ((count === null && !fault.short) || (only !== null && !fault.name.startsWith(only))) return false
     const missing = fault.missing(victim)
     if (missing !== null) skipped.set(fault.name, missing)
     return missing === null

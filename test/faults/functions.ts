@@ -1,6 +1,9 @@
+import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import path from 'node:path'
+import { promisify } from 'node:util'
 import { CreateQueueCommand, SQSClient } from '@aws-sdk/client-sqs'
-import { mayfly, type Ready, zipOf } from '../acceptance/harness.ts'
+import { type Ready, ROOT, zipOf } from '../acceptance/harness.ts'
 
 export const QUEUE = 'work'
 export const DEAD = 'work-dead'
@@ -82,8 +85,10 @@ export async function deploy(ready: Ready, data: string, recorder: { readonly ho
   const zip = await zipOf({ 'index.mjs': code(`http://${recorder.host}:${recorder.port}/`) })
   const artefact = createHash('sha256').update(zip).digest('hex')
   await manage(ready, 'PUT', `/artefacts/${artefact}`, zip)
-  const made = mayfly(['db', 'psql', '--data', data, '-c', SQL])
-  if (made.code !== 0) throw new Error(made.stderr)
+  // Beside this process, which may be what carries the node's connections to its database.
+  await promisify(execFile)(process.execPath, [path.join(ROOT, 'bin', 'mayfly.js'), 'db', 'psql', '--data', data, '-c', SQL], {
+    env: { ...process.env, MAYFLY_PROFILE: '' },
+  })
   const bucket = await fetch(`${ready.project.url}/storage/v1/bucket`, {
     method: 'POST',
     headers: { apikey: ready.project.secretKey, authorization: `Bearer ${ready.project.secretKey}`, 'content-type': 'application/json' },

@@ -6,7 +6,8 @@ import { type FaultsResult, keepResult, runFaults, tableOf } from './faults.ts'
 import { inWorld } from './world.ts'
 
 // npm run faults -- --events 100000 --seed 7: a node of its own is sent events of every kind and struck by faults; then what
-// was acknowledged is compared with what was executed. --minutes: it sends no longer. --short: what `npm test` does. --database external: with another's
+// was acknowledged is compared with what was executed. --minutes: it sends no longer. --only: faults whose
+// name begins so. --short: what `npm test` does. --database external: with another's
 // PostgreSQL behind a proxy that cuts connections. --result: a file for programs. --keep: its folder stays.
 const { values } = parseArgs({
   options: {
@@ -14,6 +15,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '120' },
     seed: { type: 'string' },
     faults: { type: 'string' },
+    only: { type: 'string' },
     senders: { type: 'string', default: '8' },
     database: { type: 'string', default: 'embedded' },
     'drain-seconds': { type: 'string', default: '300' },
@@ -51,6 +53,7 @@ async function here(): Promise<number> {
       minutes: Number(values.minutes),
       seed,
       faults: values.short ? null : Number(values.faults ?? Math.max(12, Math.round(events / 2_500))),
+      only: values.only ?? null,
       database: values.database === 'external' ? 'external' : 'embedded',
       senders: Number(values.senders),
       drainMs: Number(values['drain-seconds']) * 1000,

@@ -3,6 +3,7 @@ import { api, type Session } from '../api.ts'
 import { count, duration, gbSeconds, money, utcDay } from '../format.ts'
 import { useLoaded } from '../load.ts'
 import { Badge, Card, Copyable, Failure, Figure, Page, Shown, Table } from '../parts.tsx'
+import { ProjectCard } from '../project.tsx'
 import { hrefOf } from '../route.ts'
 import { SandboxTable, saysEnded, saysWaiting } from '../sandboxes.tsx'
 import { t } from '../text.ts'
@@ -120,6 +121,7 @@ export function OverviewPage({ project, session }: { project: string; session: S
             }}
           </Shown>
         </Card>
+        <ProjectCard key={`project ${project}`} project={project} />
         <Keys key={project} project={project} session={session} />
       </div>
       <Card title={t('Sandboxes')} wide>

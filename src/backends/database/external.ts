@@ -60,6 +60,8 @@ export class ExternalDatabases implements Databases {
   readonly #lock: NodeLock
   /** Roles and databases belong to the whole server: two projects made at once would trip over each other. */
   #serverWide: Promise<unknown> = Promise.resolve()
+  /** So do two whose databases are brought up to date at once, as after a start; within `#serverWide` or outside of it. */
+  #migrating: Promise<unknown> = Promise.resolve()
 
   private constructor(options: ExternalOptions, connection: Connection, control: Database, version: string, lock: NodeLock) {
     this.kind = `external ${version}`
@@ -209,15 +211,16 @@ export class ExternalDatabases implements Databases {
     const database = new PostgresDatabase(connection, { max: 4, statementTimeoutMs: 60_000 })
     try {
       await database.script(`revoke connect, temporary on database ${quoteIdentifier(connection.database)} from public`)
-      await migrate(
-        database,
-        await readMigrations(path.join(this.#options.migrations, 'project'), {
-          owner: this.#roleOf(ref, 'owner'),
-          authenticator: this.#roleOf(ref, 'authenticator'),
-          auth_authenticator: this.#roleOf(ref, 'auth_authenticator'),
-          auth_password: this.connection(ref, 'auth_authenticator').password,
-        }),
-      )
+      const migrations = await readMigrations(path.join(this.#options.migrations, 'project'), {
+        owner: this.#roleOf(ref, 'owner'),
+        authenticator: this.#roleOf(ref, 'authenticator'),
+        auth_authenticator: this.#roleOf(ref, 'auth_authenticator'),
+        auth_password: this.connection(ref, 'auth_authenticator').password,
+      })
+      // Some of them change roles that projects share.
+      const turn = this.#migrating.then(() => migrate(database, migrations))
+      this.#migrating = turn.catch(() => {})
+      await turn
       return database
     } catch (error) {
       await database[Symbol.asyncDispose]()

@@ -1,8 +1,8 @@
 import { DataError } from '../errors.ts'
-import type { MediaType } from '../request/media.ts'
 import type { DataRequest } from '../request/request.ts'
 import { nameOf, type Qualified, type Relation, type Routine, type Snapshot } from '../schema/snapshot.ts'
 import { mostLike } from './hints.ts'
+import { negotiate, notAcceptable } from './negotiate.ts'
 import type { DataPlan, Shape } from './plan.ts'
 import { planRead } from './read.ts'
 import { planCall } from './routine.ts'
@@ -26,11 +26,11 @@ export function planRequest(request: DataRequest, snapshot: Snapshot): DataPlan 
   if (!relation) throw noTable(snapshot, qualified)
   if (request.action === 'describe') return { kind: 'describe', allow: allowOf(relation) }
   if (request.action === 'read') {
-    const media = negotiate(request, snapshot, TABLE_MEDIA)
+    const media = negotiate(request, snapshot, { routine: null, relation: qualified, isRows: true })
     const read = planRead(snapshot, { name: relation.name, origin: qualified, source: { kind: 'relation', relation: qualified } }, request, true)
     return { kind: 'read', read, shape: { media, value: 'rows', location: null } }
   }
-  const media = negotiate(request, snapshot, TABLE_MEDIA)
+  const media = negotiate(request, snapshot, { routine: null, relation: qualified, isRows: true })
   const isTold = request.preferences.return === 'representation'
   // Which rows are written is not for the answer to choose again.
   const wanted = { ...request, select: isTold ? request.select : [], ranges: request.ranges.filter(({ path }) => path.length > 0) }
@@ -56,44 +56,9 @@ export class WithoutWhere extends Error {
   }
 }
 
-const TABLE_MEDIA = ['json', 'array', 'object', 'csv', 'plan'] as const
-
-/** @throws DataError PGRST107 */
-function negotiate({ accept, isRead, preferences }: DataRequest, { settings }: Snapshot, offered: readonly MediaType['kind'][]): MediaType {
-  const found = accept.find(({ kind }) => offered.includes(kind) && (kind !== 'plan' || settings.hasPlans))
-  if (found) return found
-  // Who is told nothing is told it in any form.
-  if (!isRead && preferences.return !== 'representation') return { kind: 'json' }
-  throw notAcceptable(accept)
-}
-
-export const notAcceptable = (accept: readonly MediaType[]) =>
-  new DataError(
-    'PGRST107',
-    `None of these media types are available: ${accept.map((type) => (type.kind === 'other' ? type.name : mediaName(type))).join(', ')}`,
-  )
-
-const mediaName = (type: MediaType): string => {
-  switch (type.kind) {
-    case 'csv':
-      return 'text/csv'
-    case 'openapi':
-      return 'application/openapi+json'
-    case 'plan':
-      return `application/vnd.pgrst.plan+${type.format}; for="${type.of}"`
-    case 'array':
-    case 'object':
-      return `application/vnd.pgrst.${type.kind}+json${type.isStripped ? ';nulls=stripped' : ''}`
-    case 'other':
-      return type.name
-    case 'json':
-      return 'application/json'
-  }
-}
-
 function planRoot(request: DataRequest, schema: string): DataPlan {
   if (request.action === 'describe') return { kind: 'describe', allow: 'OPTIONS,GET,HEAD' }
-  if (!request.accept.some(({ kind }) => kind === 'json' || kind === 'openapi')) throw notAcceptable(request.accept)
+  if (!request.accept.some(({ kind }) => kind === 'any' || kind === 'json' || kind === 'openapi')) throw notAcceptable(request.accept)
   return { kind: 'root', schema }
 }
 
@@ -107,9 +72,10 @@ function planFunction(request: DataRequest, snapshot: Snapshot, qualified: Quali
   const { routine } = call
   if (request.preferences.maxAffected !== null && !routine.returnsSet)
     throw new DataError('PGRST128', 'Function must return SETOF or TABLE when max-affected preference is used with handling=strict')
-  const media = negotiate(request, snapshot, TABLE_MEDIA)
-  const shape: Shape = { media, value: shapeOf(routine), location: null }
-  const isRows = shape.value === 'rows' || shape.value === 'row'
+  const value = shapeOf(routine)
+  const isRows = value === 'rows' || value === 'row'
+  const media = negotiate(request, snapshot, { routine, relation: isRows ? routine.relation : null, isRows })
+  const shape: Shape = { media, value, location: null }
   const read = planRead(
     snapshot,
     { name: routine.name, origin: isRows ? routine.relation : null, source: { kind: 'made', isCalled: true } },

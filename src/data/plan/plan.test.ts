@@ -74,6 +74,7 @@ const SCHEMA: SchemaRow = {
   roles: [],
   settings: {},
   announced: true,
+  handlers: [],
 }
 const snapshotOf = (settings: readonly string[] = []): Snapshot =>
   buildSnapshot({ ...SCHEMA, roles: [{ role: 'authenticator', settings, ofDatabase: false }] }, 'authenticator', { maxRows: LIMITS.dataRows.value })

@@ -1,6 +1,6 @@
 import type { Aggregate, JsonStep, Operation, Range } from '../request/grammar.ts'
 import type { MediaType } from '../request/media.ts'
-import type { Column, Junction, Parameter, Qualified, Relation, Routine } from '../schema/snapshot.ts'
+import type { Column, Handler, Junction, Parameter, Qualified, Relation, Routine } from '../schema/snapshot.ts'
 
 // What is to be done, with every name resolved: no text of a request is left in it but as a value or as a name to be quoted.
 
@@ -115,9 +115,17 @@ export type DataPlan =
   /** What there is, as a document. */
   | { readonly kind: 'root'; readonly schema: string }
 
+/** In what form an answer is told: of those that are built in, or of one of the project's own. */
+export type MediaPlan =
+  | Extract<MediaType, { readonly kind: 'json' | 'csv' | 'array' | 'object' | 'plan' }>
+  /** @param takes  the relation whose rows it takes; null for anything */
+  | { readonly kind: 'custom'; readonly handler: Handler; readonly takes: Qualified | null }
+  /** Features of a map, each made of a row. */
+  | { readonly kind: 'geojson'; readonly by: Qualified }
+
 /** How the answer looks. */
 export interface Shape {
-  readonly media: MediaType
+  readonly media: MediaPlan
   /** A function's value: bare, or a list of them. */
   readonly value: 'rows' | 'row' | 'scalar' | 'scalars' | 'none'
   /** The columns that name the new row. */

@@ -11,7 +11,8 @@ export type Made = Exclude<DataPlan, { kind: 'describe' | 'root' }>
 
 /** What the main statement answers with: one row of these columns. */
 export interface AnswerRow {
-  readonly body: string | null
+  /** Bytes of a form that is told as such. */
+  readonly body: string | Buffer | null
   /** Of the body, also where it is too large to be told. */
   readonly bytes: number | null
   readonly page: string
@@ -49,11 +50,13 @@ export function queryOf(plan: Made, { count }: Pick<Preferences, 'count'>, count
   const wrote = plan.kind === 'write' && plan.write.countsNew ? `nullif(current_setting('${NEW_ROWS}', true), '')` : 'null'
   // What a write starts may speak when its statement is over; a plan has no row of ours.
   const tellsResponse = plan.kind !== 'write' && plan.shape.media.kind !== 'plan'
+  const { media } = plan.shape
+  const isBytes = media.kind === 'custom' && media.handler.isBytes
   const text = [
     `with ${made === null ? '' : `${MADE} as (${made}), `}shown as (${rows})${counted}`,
     `, answer as (select ${bodyText(plan.shape)} as body, count(*) as page, ${total} as total, ${wrote} as new_rows, ${locationText(plan.shape)} as location${tellsResponse ? `, ${RESPONSE}` : ''} from shown) `,
     // What is too large does not leave PostgreSQL, and is not written.
-    `select case when body is null or octet_length(body) <= ${LIMITS.dataAnswer.value} then body ${plan.kind === 'read' ? '' : `else ${guardText} `}end as body, octet_length(body) as bytes, page, total, new_rows, location${tellsResponse ? ', status, headers' : ''} from answer`,
+    `select case when body is null or octet_length(body) <= ${LIMITS.dataAnswer.value} then body ${plan.kind === 'read' ? '' : `else ${guardText}${isBytes ? '::bytea' : ''} `}end as body, octet_length(body) as bytes, page, total, new_rows, location${tellsResponse ? ', status, headers' : ''} from answer`,
   ].join('')
   return { main: { text: explained(plan.shape, text), values: values.all }, estimate: estimateOf(plan, count), tellsResponse }
 }
@@ -104,11 +107,23 @@ function bodyText({ media, value, location }: Shape): string {
   const all = `json_agg(${element})`
   const kind = media.kind === 'plan' ? 'json' : media.kind
   const isStripped = (media.kind === 'array' || media.kind === 'object') && media.isStripped
+  if (media.kind === 'custom') return customText(media, value)
+  if (media.kind === 'geojson') return `json_build_object('type', 'FeatureCollection', 'features', coalesce(json_agg(${featureText(media)}), '[]'))::text`
   const stripped = isStripped ? `json_strip_nulls(${all})` : all
   if (kind === 'csv' && value !== 'scalar' && value !== 'scalars') return `${CSV_NAMES} || coalesce(string_agg(${CSV_ROW}, E'\\n'), '')`
   if (value === 'scalar' || value === 'row' || kind === 'object') return `coalesce((${stripped}) -> 0, 'null')::text`
   return `coalesce(${stripped}, '[]')::text`
 }
+
+/** The value of a form of the project's own: as text, or as the bytes that it is. */
+export function customText({ handler, takes }: Extract<Shape['media'], { kind: 'custom' }>, value: Shape['value']): string {
+  const isScalar = value === 'scalar' || value === 'scalars'
+  const given = isScalar ? 'shown.value' : takes === null ? 'shown' : `shown::${qualifiedName(takes)}`
+  const made = handler.aggregate === null ? '(select shown.value from shown limit 1)' : `${qualifiedName(handler.aggregate)}(${given})`
+  return handler.isBytes ? `${made}::bytea` : `${made}::text`
+}
+
+export const featureText = ({ by }: Extract<Shape['media'], { kind: 'geojson' }>): string => `${qualifiedName(by)}(shown)::json`
 
 /** The line of names, where there are rows. */
 export const CSV_NAMES = `coalesce((select string_agg(case when key ~ '[",\\r\\n]' then '"' || replace(key, '"', '""') || '"' else key end, ',') from (select json_object_keys(row_to_json(first.*)) as key from (select * from shown limit 1) as first) as keys) || E'\\n', '')`

@@ -1,6 +1,10 @@
 /** What answers can look like. A plan is of an answer that would have `of`. */
 export type MediaType =
-  | { readonly kind: 'json' | 'csv' | 'openapi' }
+  /** Whatever is there. */
+  | { readonly kind: 'any' }
+  | { readonly kind: 'json' }
+  | { readonly kind: 'csv' }
+  | { readonly kind: 'openapi' }
   | { readonly kind: 'array' | 'object'; readonly isStripped: boolean }
   | { readonly kind: 'plan'; readonly format: 'text' | 'json'; readonly of: string; readonly options: readonly PlanOption[] }
   | { readonly kind: 'other'; readonly name: string }
@@ -9,7 +13,7 @@ export type PlanOption = (typeof PLAN_OPTIONS)[number]
 
 /** Which are wanted, the most wanted first. Without the header: anything. */
 export function parseAccept(header: string | undefined): readonly MediaType[] {
-  if (header === undefined || header.trim() === '') return [{ kind: 'json' }]
+  if (header === undefined || header.trim() === '') return [{ kind: 'any' }]
   return splitOutsideQuotes(header, ',')
     .map((text, place) => ({ place, ...parseOne(text) }))
     .filter(({ quality }) => quality > 0)
@@ -40,6 +44,7 @@ function typeOf(name: string, parameters: ReadonlyMap<string, string>): MediaTyp
   switch (name) {
     case '*/*':
     case 'application/*':
+      return { kind: 'any' }
     case 'application/json':
       return { kind: 'json' }
     case 'text/csv':
@@ -66,25 +71,6 @@ function typeOf(name: string, parameters: ReadonlyMap<string, string>): MediaTyp
     }
     default:
       return { kind: 'other', name }
-  }
-}
-
-/** The name in `Content-Type`. */
-export function contentTypeOf(type: MediaType): string {
-  switch (type.kind) {
-    case 'json':
-      return 'application/json; charset=utf-8'
-    case 'csv':
-      return 'text/csv; charset=utf-8'
-    case 'openapi':
-      return 'application/openapi+json; charset=utf-8'
-    case 'array':
-    case 'object':
-      return `application/vnd.pgrst.${type.kind}+json${type.isStripped ? ';nulls=stripped' : ''}; charset=utf-8`
-    case 'plan':
-      return `application/vnd.pgrst.plan+${type.format}; for="${/^[\w./+;= -]{1,100}$/.test(type.of) ? type.of : 'application/json'}"${type.options.length > 0 ? `; options=${type.options.join('|')}` : ''}; charset=utf-8`
-    case 'other':
-      return type.name
   }
 }
 

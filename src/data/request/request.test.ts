@@ -5,7 +5,8 @@ import { MayflyError } from '../../core/errors.ts'
 import { Turns } from '../../lib/turns.ts'
 import { DataError } from '../errors.ts'
 import { parseFilter, parseLogic, parseOrder, parseTreePath } from './filters.ts'
-import { contentTypeOf, parseAccept } from './media.ts'
+import { contentTypeOf } from '../plan/negotiate.ts'
+import { parseAccept } from './media.ts'
 import { parseCsv, parsePayload } from './payload.ts'
 import { parsePreferences } from './preferences.ts'
 import { type Incoming, readQuery, readRequest } from './request.ts'
@@ -257,7 +258,10 @@ describe('media types', () => {
     const [plan] = parseAccept('application/vnd.pgrst.plan+json; for="application/json"; options=analyze|verbose|drop;')
     assert.deepEqual(plan, { kind: 'plan', format: 'json', of: 'application/json', options: ['analyze', 'verbose'] })
     assert.equal(contentTypeOf({ kind: 'object', isStripped: true }), 'application/vnd.pgrst.object+json;nulls=stripped; charset=utf-8')
-    assert.equal(parseAccept('')[0]?.kind, 'json')
+    assert.deepEqual(
+      ['', '*/*', 'application/*', 'application/json'].map((accept) => parseAccept(accept)[0]?.kind),
+      ['any', 'any', 'any', 'json'],
+    )
   })
 })
 

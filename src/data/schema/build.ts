@@ -1,6 +1,6 @@
-import type { Cardinality, Column, DataSettings, Relation, Relationship, Routine, Snapshot } from './snapshot.ts'
+import type { Cardinality, Column, DataSettings, Handler, Handlers, Qualified, Relation, Relationship, Routine, Snapshot } from './snapshot.ts'
 import { nameOf, NO_CASTS, qualified } from './snapshot.ts'
-import type { RelationRow, RoleSettingRow, RoutineRow, SchemaRow } from './store.ts'
+import type { HandlerRow, RelationRow, RoleSettingRow, RoutineRow, SchemaRow } from './store.ts'
 import { foundRelationships } from './relationships.ts'
 import { isView, type Origin, originOf, originsOf } from './view-columns.ts'
 
@@ -31,12 +31,49 @@ export function buildSnapshot(row: SchemaRow, authenticator: string, defaults: D
   }
   return {
     settings,
+    handlers: handlersOf(row.handlers, settings),
+    geojson: geojsonOf(row.routines, settings),
     relations,
     relationships: byOrigin([...foundRelationships(row, byOid, origins, relations, settings.schemas), ...computed(row.routines, byOid)]),
     routines,
     roleSettings,
     isAnnounced: row.announced,
   }
+}
+
+/** Aggregates are looked for where functions are; functions count where they are served, which is seen to when they are called. */
+function handlersOf(rows: readonly HandlerRow[], { schemas, extraSearchPath }: DataSettings): Handlers {
+  const relations = new Map<string, Map<string, Handler>>()
+  const routines = new Map<string, Map<string, Handler>>()
+  const any = new Map<string, Handler>()
+  const places = [...schemas, ...extraSearchPath]
+  // Of several for the same, the one that is found first.
+  const inOrder = rows.filter(({ schema }) => places.includes(schema)).toSorted((a, b) => places.indexOf(a.schema) - places.indexOf(b.schema))
+  const put = (of: Map<string, Handler>, { mediaType }: HandlerRow, handler: Handler) => of.set(mediaType, of.get(mediaType) ?? handler)
+  const within = (of: Map<string, Map<string, Handler>>, name: string) => {
+    const found = of.get(name) ?? new Map<string, Handler>()
+    of.set(name, found)
+    return found
+  }
+  for (const row of inOrder) {
+    const contentType = row.mediaType === '*/*' ? 'application/octet-stream' : row.mediaType
+    const handler = { aggregate: row.isAggregate ? qualified(row) : null, contentType, isBytes: row.isBytes }
+    put(
+      row.relation !== null && row.isAggregate ? within(relations, nameOf(row.relation)) : row.isAggregate ? any : within(routines, nameOf(row)),
+      row,
+      handler,
+    )
+  }
+  return { relations, routines, any }
+}
+
+/** PostGIS makes a feature of a row; all else that its function takes has a default. */
+function geojsonOf(routines: readonly RoutineRow[], { schemas, extraSearchPath }: DataSettings): Qualified | null {
+  const places = [...schemas, ...extraSearchPath]
+  const isOne = ({ schema, name, parameters, defaults, set }: RoutineRow) =>
+    name === 'st_asgeojson' && !set && places.includes(schema) && parameters[0]?.base === 'record' && parameters.length - defaults <= 1
+  const [found] = routines.filter(isOne).toSorted((a, b) => places.indexOf(a.schema) - places.indexOf(b.schema))
+  return found ? qualified(found) : null
 }
 
 function byOrigin(relationships: readonly Relationship[]): ReadonlyMap<string, readonly Relationship[]> {

@@ -37,6 +37,9 @@ export class SchemaCache implements AsyncDisposable {
   #reading: Promise<Snapshot> | null = null
   /** Changed again while it was being read. */
   #isStale = false
+  /** How often it was said to have changed, and what of that the snapshot has. */
+  #changes = 0
+  #changesRead = 0
   #listener: Promise<Listener | null> | null = null
   #isClosed = false
 
@@ -50,9 +53,21 @@ export class SchemaCache implements AsyncDisposable {
     this.#use()
     this.#listen()
     const snapshot = this.#snapshot
-    if (!snapshot) return await this.#read()
+    if (!snapshot || this.#changesRead < this.#changes) return await this.#anew()
     const isTold = snapshot.isAnnounced && this.#isListening
     if (this.#isStale || (!isTold && this.#deps.clock.monotonic() - this.#readAt > UNTOLD_MS)) void this.#read().catch(() => {})
+    return snapshot
+  }
+
+  /** Said by who has changed it, and is about to say that it is done: the next request reads it anew, before it is heard of. */
+  changed(): void {
+    this.#changes++
+  }
+
+  async #anew(): Promise<Snapshot> {
+    let snapshot = await this.#read()
+    // One that was being read already may be of before.
+    while (this.#changesRead < this.#changes) snapshot = await this.#read()
     return snapshot
   }
 
@@ -73,6 +88,7 @@ export class SchemaCache implements AsyncDisposable {
     const reading = (async () => {
       try {
         this.#isStale = false
+        const changes = this.#changes
         const startedAt = this.#deps.clock.monotonic()
         const { databases, defaults } = this.#deps
         const { user } = await databases.rolesConnection(this.#ref)
@@ -82,6 +98,7 @@ export class SchemaCache implements AsyncDisposable {
         const snapshot = buildSnapshot(row, user, defaults)
         this.#snapshot = snapshot
         this.#readAt = startedAt
+        this.#changesRead = changes
         return snapshot
       } finally {
         this.#reading = null

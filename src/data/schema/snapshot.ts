@@ -7,10 +7,30 @@ export interface Snapshot {
   readonly relationships: ReadonlyMap<string, readonly Relationship[]>
   /** By schema and name; several where it is overloaded. */
   readonly routines: ReadonlyMap<string, readonly Routine[]>
+  readonly handlers: Handlers
+  /** The function that makes a feature of a map of a row, where there is one. */
+  readonly geojson: Qualified | null
   /** Settings attached to roles, by role: `statement_timeout` and such. */
   readonly roleSettings: ReadonlyMap<string, ReadonlyMap<string, string>>
   /** Whether the database tells by itself when its schema changes. */
   readonly isAnnounced: boolean
+}
+
+/** Forms of answers that the project has made itself, by media type; a wildcard stands for each. */
+export interface Handlers {
+  /** Aggregates over rows of a relation, by `nameOf` it. */
+  readonly relations: ReadonlyMap<string, ReadonlyMap<string, Handler>>
+  /** Functions whose value has its form already. */
+  readonly routines: ReadonlyMap<string, ReadonlyMap<string, Handler>>
+  /** Aggregates over anything. */
+  readonly any: ReadonlyMap<string, Handler>
+}
+export interface Handler {
+  /** Null where the value is as it is to be told. */
+  readonly aggregate: Qualified | null
+  readonly contentType: string
+  /** Told as the bytes that it is, not as text. */
+  readonly isBytes: boolean
 }
 
 /** What the settings `pgrst.*` of the login role say, with what holds without them. */

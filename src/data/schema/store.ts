@@ -62,7 +62,18 @@ export interface RoleSettingRow {
   readonly settings: readonly string[]
   readonly ofDatabase: boolean
 }
+/** What gives a media type, the name of a domain: an aggregate over rows or anything, or a function. */
+export interface HandlerRow {
+  readonly mediaType: string
+  readonly isBytes: boolean
+  readonly schema: string
+  readonly name: string
+  readonly isAggregate: boolean
+  /** The relation whose rows an aggregate takes; null for anything. */
+  readonly relation: { readonly schema: string; readonly name: string } | null
+}
 export interface SchemaRow {
+  readonly handlers: readonly HandlerRow[]
   readonly relations: readonly RelationRow[]
   readonly foreignKeys: readonly ForeignKeyRow[]
   readonly routines: readonly RoutineRow[]
@@ -131,8 +142,20 @@ export const selectSchema = (sql: Sql, authenticator: string) => sql<SchemaRow>`
               join type on type.oid = argument) as parameters
       from pg_proc as proc join place on place.oid = proc.pronamespace
       join pg_type as returned on returned.oid = proc.prorettype
-     where proc.prokind = 'f' and returned.typname not in ('trigger', 'event_trigger', 'internal', 'language_handler', 'fdw_handler', 'index_am_handler', 'tsm_handler', 'table_am_handler'))
+     where proc.prokind = 'f' and returned.typname not in ('trigger', 'event_trigger', 'internal', 'language_handler', 'fdw_handler', 'index_am_handler', 'tsm_handler', 'table_am_handler')),
+  handler as (
+    select lower(media.typname) as media_type, type.base = 'bytea' as is_bytes, place.nspname, proc.proname, proc.prokind = 'a' as is_aggregate,
+           (select json_build_object('schema', nspname, 'name', relname) from pg_class join pg_namespace on pg_namespace.oid = relnamespace where pg_class.oid = argument.typrelid) as relation
+      from pg_type as media
+      join type on type.oid = media.oid
+      join pg_proc as proc on proc.prorettype = media.oid and not proc.proretset
+      join place on place.oid = proc.pronamespace
+      left join pg_type as argument on argument.oid = proc.proargtypes[0]
+     where media.typtype = 'd' and (media.typname = '*/*' or media.typname ~ '^[A-Za-z0-9.-]+/[A-Za-z0-9.+-]+$')
+       and (proc.prokind = 'f' or proc.prokind = 'a' and proc.pronargs = 1 and (argument.typrelid <> 0 or argument.typname = 'anyelement')))
   select (select coalesce(json_agg(json_build_object(
+                   'mediaType', media_type, 'isBytes', is_bytes, 'schema', nspname, 'name', proname, 'isAggregate', is_aggregate, 'relation', relation)), '[]') from handler) as handlers,
+         (select coalesce(json_agg(json_build_object(
                    'oid', oid::text, 'schema', nspname, 'name', relname, 'kind', relkind, 'isPartition', relispartition, 'updatable', updatable,
                    'description', description, 'columns', columns, 'unique', "unique", 'query', query)), '[]') from relation) as relations,
          (select coalesce(json_agg(json_build_object(

@@ -183,4 +183,35 @@ describe('a bus', () => {
       [false],
     )
   })
+  it('tells of an outcome whom it concerns, without its response where it is too long, and of what is deeper than it may be', async () => {
+    await watch('f', { name: 'default', pattern: { 'detail-type': ['done'], detail: { response: [{ exists: true }] } } })
+    await watch('g', { name: 'default' })
+    await watch('elsewhere', { name: 'other' })
+    const form = (detail: object) => ({ detailType: 'done', source: 'mayfly.functions.f', resources: ['arn'], detail })
+    const started = async (forms: object[], depth = 1, loopers: string[] = []) => {
+      const { databases, project } = place
+      const { entries, letters } = await databases.control.transaction((tx) =>
+        open().startedBy(tx, project, 'default', forms.map(form), 'id-1', depth, new Set(loopers)),
+      )
+      const letter = letters[0] && JSON.parse(Buffer.from(letters[0].payload).toString())
+      return [entries.map((one) => one.functionName), letters.map((one) => [one.functionName, one.errorType]), (letter as { id?: string } | undefined)?.id]
+    }
+    const most = place.queue.maxPayloadBytes('demo')
+    const [request, response, long] = [{ request: 1 }, { request: 1, response: 2 }, { response: 'x'.repeat(most) }]
+    assert.deepEqual(await started([response, request]), [['f', 'g'], [], undefined])
+    assert.deepEqual(await started([long, request]), [['g'], [], undefined])
+    assert.deepEqual(await started([long]), [
+      [],
+      [
+        ['f', 'payload_too_large'],
+        ['g', 'payload_too_large'],
+      ],
+      'id-1',
+    ])
+    const deep = LIMITS.callDepth.value
+    assert.deepEqual(await started([request], deep - 1), [['g'], [], undefined])
+    assert.deepEqual(await started([request], deep), [[], [['g', 'recursion_too_deep']], 'id-1'])
+    assert.deepEqual(await started([request], deep, ['g']), [['g'], [], undefined])
+    assert.deepEqual(await names(), [], 'its owner writes it')
+  })
 })

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Database } from '../../backends/database/database.ts'
+import type { Database, Tx } from '../../backends/database/database.ts'
 import type { Crash } from '../../core/crash.ts'
 import { MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
@@ -95,6 +95,45 @@ export class EventBus {
     return taken
   }
 
+  /**
+   * What an event starts that comes to be with another change, and what of it is given up at once; its owner writes both.
+   * @param forms  of the event, the whole one first: the first that is not too long is sent, or else the last is given up
+   */
+  async startedBy(
+    tx: Tx,
+    project: Project,
+    bus: string,
+    forms: readonly Pick<SentEvent, 'detailType' | 'source' | 'resources' | 'detail'>[],
+    id: string,
+    depth: number,
+    loopers: ReadonlySet<string>,
+  ): Promise<{ readonly entries: readonly NewEntry[]; readonly letters: readonly StillBorn[] }> {
+    const triggers = await selectBusTriggers(tx, project.id, bus)
+    if (triggers.length === 0) return { entries: [], letters: [] }
+    const most = this.#deps.queue.maxPayloadBytes(project.ref)
+    const made = forms.map((form) => this.#eventOf({ ...form, time: null, cloudevent: null }, id))
+    const payloads = made.map((event) => Buffer.from(JSON.stringify(event)))
+    const at = payloads.findIndex(({ byteLength }) => byteLength <= most)
+    const chosen = at === -1 ? made.length - 1 : at
+    const [event, payload] = [made[chosen], payloads[chosen]]
+    const entries: NewEntry[] = []
+    const letters: StillBorn[] = []
+    for (const trigger of triggers) {
+      if (!event || !payload || !testOf(trigger.definition)(event)) continue
+      const entry = this.#entry(project, trigger, payload, depth)
+      if (isTooDeep(depth) && !loopers.has(trigger.functionName)) letters.push({ ...entry, ...tooDeep(depth) })
+      else if (at === -1)
+        letters.push({
+          ...entry,
+          reason: 'destination',
+          errorType: 'payload_too_large',
+          errorMessage: `an event may have ${most} bytes, by the limit profile of the project`,
+        })
+      else entries.push(entry)
+    }
+    return { entries, letters }
+  }
+
   /** Before the transaction, and in turns: long lists and patterns of one project hold up nobody else. */
   async #match(project: Project, bus: string, events: readonly SentEvent[]): Promise<Coming[]> {
     const { clock, control, newId, queue } = this.#deps
@@ -124,7 +163,7 @@ export class EventBus {
     return coming
   }
 
-  #eventOf({ detailType, source, time, resources, detail, cloudevent }: SentEvent, id: string) {
+  #eventOf({ detailType, source, time, resources, detail, cloudevent }: Omit<SentEvent, 'id'>, id: string) {
     return {
       version: '0',
       id,

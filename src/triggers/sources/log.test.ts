@@ -207,6 +207,7 @@ describe('lines of logs', () => {
         stillThere: async () => new Set(),
         pausedOf: async () => new Map(),
         maxPayloadBytes: () => 1_000_000,
+        turnOf: async () => {},
       },
     })
     await assert.rejects(full.once(DEMO), /full/)
