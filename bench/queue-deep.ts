@@ -32,7 +32,8 @@ export async function deep(place: QueuePlace, depths: readonly number[]): Promis
   let there = 0
   for (const depth of depths) {
     for (; there < depth; there += Math.min(PIECE, depth - there)) await fill(place, ids, Math.min(PIECE, depth - there))
-    await control.script('vacuum analyze mayfly.entry, mayfly.entry_payload; checkpoint')
+    await control.script('vacuum analyze mayfly.entry, mayfly.entry_payload')
+    await control.script('checkpoint')
     const [size] = await control.sql<{ mb: string }>`
       select (pg_total_relation_size('mayfly.entry'::regclass) + pg_total_relation_size('mayfly.entry_payload'::regclass)) / 1048576 as mb`
     process.stdout.write(`${depth} entries of ${FUNCTIONS} functions, ${size?.mb} MB\n`)

@@ -17,6 +17,7 @@ export const CALLERS = 32
 
 interface Pool {
   on(event: 'error', heard: () => void): void
+  on(event: 'connect', heard: (client: { on(event: 'error', heard: () => void): void }) => void): void
   query(text: string): Promise<unknown>
   end(): Promise<void>
 }
@@ -46,6 +47,7 @@ export async function graphileWorker(connection: Connection, kept: string): Prom
   const { Pool } = load(prefix, 'pg') as { Pool: new (options: object) => Pool }
   const pgPool = new Pool({ ...connection, max: CALLERS })
   pgPool.on('error', () => {})
+  pgPool.on('connect', (client) => client.on('error', () => {}))
   const utils = await makeWorkerUtils({ pgPool })
   await utils.migrate()
   return {
