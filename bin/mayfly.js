@@ -42,7 +42,9 @@ async function handOver() {
   let command = [node, '--disable-warning=ExperimentalWarning', ...maps, ...compiled, ...target]
   if (await takesRoot()) {
     process.stderr.write('Functions are isolated by crun or runc, which takes root: the node is started with sudo.\n')
-    const kept = Object.keys(env).filter((name) => name.startsWith('MAYFLY_') || name === 'UV_THREADPOOL_SIZE' || name === 'HOME' || name === 'XDG_STATE_HOME')
+    const kept = Object.keys(env).filter(
+      (name) => name.startsWith('MAYFLY_') || ['UV_THREADPOOL_SIZE', 'HOME', 'XDG_STATE_HOME', 'NODE_EXTRA_CA_CERTS'].includes(name),
+    )
     command = ['sudo', '-n', `--preserve-env=${kept.join(',')}`, ...command]
   }
   await run(command, env)

@@ -32,10 +32,17 @@ export class ApiError extends Error {
 const metBy = (cause: unknown) =>
   cause instanceof Error && cause.message !== '' && !/ECONNREFUSED|fetch failed/.test(cause.message) ? ` (${cause.message})` : ''
 
+/** What Node says of a certificate by somebody whom it does not know. */
+const UNTRUSTED = /self-signed certificate|issuer certificate|verify the first certificate/
+const toTrust = (cause: unknown) =>
+  cause instanceof Error && UNTRUSTED.test(cause.message)
+    ? 'Where its certificate is one of your own, NODE_EXTRA_CA_CERTS names the file of who signed it.'
+    : ''
+
 /** The node could not be reached at all. */
 export class UnreachableError extends Error {
   constructor(url: string, cause: unknown) {
-    super(`no node answers at ${url}${metBy(cause)}. Is it running there? \`npx mayfly up\` starts one on this machine.`, { cause })
+    super(`no node answers at ${url}${metBy(cause)}. ${toTrust(cause) || 'Is it running there? `npx mayfly up` starts one on this machine.'}`, { cause })
     this.name = 'UnreachableError'
   }
 }

@@ -78,7 +78,12 @@ test('what nobody reads keeps nobody from ending: it flows off', async () => {
 
 test('a node that is not reached says what was met, but where nobody listens', () => {
   const met = (cause: unknown) => new UnreachableError('https://a', cause).message
-  assert.match(met(new Error('self-signed certificate')), /^no node answers at https:\/\/a \(self-signed certificate\)\. Is it/)
+  assert.match(met(new Error('certificate has expired')), /^no node answers at https:\/\/a \(certificate has expired\)\. Is it/)
+  for (const why of ['self-signed certificate', 'unable to get local issuer certificate', 'unable to verify the first certificate'])
+    assert.equal(
+      met(new Error(why)),
+      `no node answers at https://a (${why}). Where its certificate is one of your own, NODE_EXTRA_CA_CERTS names the file of who signed it.`,
+    )
   for (const cause of [new Error('connect ECONNREFUSED 127.0.0.1:1'), new TypeError('fetch failed'), null])
     assert.match(met(cause), /^no node answers at https:\/\/a\. Is it/)
 })

@@ -105,7 +105,8 @@ async function firstJob(node: RunningNode, host: Host, root: string): Promise<bo
     const job = await doFirstJob({
       root,
       data: node.directory.path,
-      ready,
+      // What stands before the node may well start after it.
+      ready: { ...ready, url: node.listens, project: { ...ready.project, url: node.listens } },
       operatorToken: node.operatorToken,
       say,
       now: () => host.clock.now(),
@@ -123,9 +124,8 @@ async function firstJob(node: RunningNode, host: Host, root: string): Promise<bo
     say(`  thumbnails: ${job.thumbnails.folder}`)
     if (job.page !== null) say(`  your own picture: ${job.page}`)
   } catch (error) {
-    say(
-      `The first job failed: ${error instanceof Error ? error.message : String(error)}. The node runs all the same; try it again with \`npx mayfly deploy examples/thumbnail\`.`,
-    )
+    const why = (error instanceof Error ? error.message : String(error)).replace(/\.$/, '')
+    say(`The first job failed: ${why}. The node runs all the same; try it again with \`npx mayfly deploy examples/photo-app\`.`)
   }
   return true
 }

@@ -64,6 +64,8 @@ export class RunningNode implements AsyncDisposable {
   readonly #drain: () => Promise<void>
   readonly ready: ReadyLine
   readonly operatorToken: string
+  /** Where it is on this machine; what `ready` tells may be what the world sees. */
+  readonly listens: string
   readonly directory: DataDirectory
   readonly #markReady: () => Promise<void>
   readonly #consoleLogin: () => Promise<string>
@@ -73,6 +75,7 @@ export class RunningNode implements AsyncDisposable {
     drain: () => Promise<void>
     ready: ReadyLine
     operatorToken: string
+    listens: string
     directory: DataDirectory
     markReady: () => Promise<void>
     consoleLogin: () => Promise<string>
@@ -81,6 +84,7 @@ export class RunningNode implements AsyncDisposable {
     this.#drain = parts.drain
     this.ready = parts.ready
     this.operatorToken = parts.operatorToken
+    this.listens = parts.listens
     this.directory = parts.directory
     this.#markReady = parts.markReady
     this.#consoleLogin = parts.consoleLogin
@@ -644,6 +648,7 @@ export class RunningNode implements AsyncDisposable {
       ready: line,
       consoleLogin,
       operatorToken,
+      listens,
       directory,
       markReady: async () => {
         isReady = true

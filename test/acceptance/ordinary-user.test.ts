@@ -54,7 +54,8 @@ describe('the clone of an ordinary user, below a folder that only that user may 
   let uid = 0
   let gid = 0
   const running = new Set<() => void>()
-  const environment = () => ({ HOME: path.join(folder, 'home'), USER: NAME, PATH: process.env.PATH ?? '', LANG: 'C.UTF-8' })
+  const certificates = { NODE_EXTRA_CA_CERTS: '/etc/ssl/certs/ca-certificates.crt' }
+  const environment = () => ({ HOME: path.join(folder, 'home'), USER: NAME, PATH: process.env.PATH ?? '', LANG: 'C.UTF-8', ...certificates })
   const asUser = () => ({ cwd: clone, uid, gid, env: environment() })
   const run = (program: string, args: readonly string[]) => {
     try {
@@ -165,7 +166,9 @@ describe('the clone of an ordinary user, below a folder that only that user may 
   })
 
   it('--sandbox process by name runs the first job, and says that nothing isolates', async () => {
-    const node = await start('--sandbox', 'process', '--data', path.join(clone, 'another'))
+    // Nobody answers at its public address yet: what stands before the node may start after it.
+    const node = await start('--sandbox', 'process', '--data', path.join(clone, 'another'), '--public-url', 'https://nobody.invalid')
+    assert.equal(node.ready.url, 'https://nobody.invalid')
     assert.equal(node.ready.sandbox.driver, 'process')
     assert.match(node.said(), /keeps nothing apart/)
     assert.match(node.said(), /Resized a photograph in a function that nothing isolates/)
@@ -183,6 +186,10 @@ describe('the clone of an ordinary user, below a folder that only that user may 
     assert.deepEqual([statSync(runFile).uid, statSync(runFile).mode & 0o777], [uid, 0o600])
     const { pid } = JSON.parse(readFileSync(runFile, 'utf8')) as { pid: number }
     assert.equal(statSync(`/proc/${pid}`).uid, 0)
+    assert.ok(
+      readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`NODE_EXTRA_CA_CERTS=${certificates.NODE_EXTRA_CA_CERTS}`),
+      'whom it trusts beside the rest goes with it',
+    )
     assert.match(run('npx', ['mayfly', 'ls']).said, /^resize /m)
     const response = await fetch(`${node.ready.url}/storage/v1/object/avatars/by-root.png`, {
       method: 'POST',
