@@ -35,6 +35,10 @@ test('the folder is what was asked for, else what mayfly.json says, else a usual
     assert.deepEqual(namesOf(root, 'other'), ['1_other.sql'])
   })
   withFolder({}, (root) => assert.deepEqual(readMigrationFolder(root, null), { folder: path.join(root, 'migrations'), files: [] }))
+  withFolder({}, (root) => {
+    assert.throws(() => readMigrationFolder(root, 'mistyped'), new FolderError(`There is no folder ${root}/mistyped.`))
+    assert.deepEqual(readMigrationFolder(root, 'to-be', true), { folder: path.join(root, 'to-be'), files: [] })
+  })
 })
 
 test('what is named as no migration, and two of one number, are refused', () => {

@@ -24,11 +24,15 @@ const USUAL = ['migrations', path.join('supabase', 'migrations')]
 /**
  * The migrations of a project's folder.
  * @param dir  the folder that was asked for; null for what mayfly.json says, else the usual ones
- * @throws FolderError when it holds what is no migration, or two of one number
+ * @param isToBe  whether one that was asked for may be missing, as it is about to be made
+ * @throws FolderError when it holds what is no migration, or two of one number, or when the one that was asked for is not there
  */
-export function readMigrationFolder(root: string, dir: string | null): MigrationFolder {
+export function readMigrationFolder(root: string, dir: string | null, isToBe = false): MigrationFolder {
   const folder = path.resolve(root, dir ?? said(root) ?? USUAL.find((one) => isFolder(path.join(root, one))) ?? 'migrations')
-  if (!existsSync(folder)) return { folder, files: [] }
+  if (!existsSync(folder)) {
+    if (dir !== null && !isToBe) throw new FolderError(`There is no folder ${folder}.`)
+    return { folder, files: [] }
+  }
   if (!isFolder(folder)) throw new FolderError(`${folder} is no folder of migrations.`)
   return { folder, files: filesIn(folder) }
 }

@@ -27,7 +27,7 @@ export function writeMigration(dir: string | null, name: string, sql: string): s
     .replace(/[^a-z0-9]+/g, '_')
     .replace(/^_+|_+$/g, '')
   if (own === '' || own.length > 100) throw new UsageError('a migration is named by letters, digits and `_`, 100 at most, such as `create_todos`')
-  const { folder, files } = readMigrationFolder(process.cwd(), dir)
+  const { folder, files } = readMigrationFolder(process.cwd(), dir, true)
   const file = path.join(folder, nextMigration(files, own, new Date()))
   try {
     mkdirSync(folder, { recursive: true })

@@ -35,7 +35,9 @@ export function resetCommands<O>(group: Command, onNode: OnNode, at: At<O>): voi
     .option('--no-seed', 'do not run seed.sql')
     .action(async (options: O & Options) => {
       const { client, project } = at(options)
-      const { files } = readMigrationFolder(process.cwd(), options.dir ?? null)
+      const { folder, files } = readMigrationFolder(process.cwd(), options.dir ?? null)
+      // From a wrong folder all would be dropped and nothing made again.
+      if (files.length === 0) throw new FolderError(`No migrations in ${folder}, so nothing would make the tables again. Say where they lie: --dir <folder>`)
       if (!options.yes) await mustMean(project)
       await resetDatabase(client, project)
       if (!options.json) print(`Emptied the database of ${project}. Users, stored files and functions stay.`)

@@ -46,6 +46,7 @@ export function upCommands<O>(group: Command, onNode: OnNode, at: At<O>): void {
     .action(async (options: O & Options) => {
       const { client, project } = at(options)
       const { folder, files } = readMigrationFolder(process.cwd(), options.dir ?? null)
+      if (files.length === 0 && !options.json) complain(dim(`No migrations in ${folder}. Make one: npx mayfly db new <name>`))
       if (!options.dryRun) return await runAll(client, project, files, { includeAll: options.includeAll === true, json: options.json === true })
       const status = await migrationStatus(client, project, files)
       const pending = status.filter(({ state }) => state === 'pending' || state === 'unfinished').map(({ name }) => name)
@@ -54,7 +55,7 @@ export function upCommands<O>(group: Command, onNode: OnNode, at: At<O>): void {
       if (options.json) return print(JSON.stringify({ project, dryRun: true, pending, refused: wrong.map(({ name }) => name) }))
       for (const { name, state } of wrong)
         complain(red(`${harmless(name)} would be refused: ${state === 'changed' ? 'it is changed since it ran' : 'one behind it ran already'}`))
-      if (pending.length === 0) return print(files.length === 0 ? `No migrations in ${folder}.` : 'Nothing has yet to run.')
+      if (pending.length === 0) return print('Nothing has yet to run.')
       for (const name of pending) print(`would run ${name}`)
     })
 }

@@ -1,12 +1,30 @@
-import type { Column, Relation, Relationship, Routine, Snapshot } from './schema/snapshot.ts'
+import type { Column, Qualified, Relation, Relationship, Routine, Snapshot } from './schema/snapshot.ts'
 import { nameOf } from './schema/snapshot.ts'
 
 /** The schema as TypeScript types, in the form that `createClient<Database>` takes. */
 export function typesText(snapshot: Snapshot): string {
   const { schemas } = snapshot.settings
   const places = [...new Set(schemas)].toSorted().map((schema) => `  ${key(schema)}: ${schemaText(snapshot, schema)}`)
-  return `export type Json = string | number | boolean | null | { [key: string]: Json | undefined } | Json[]\n\nexport type Database = {\n${places.join('\n')}\n}\n`
+  const json = 'export type Json = string | number | boolean | null | { [key: string]: Json | undefined } | Json[]'
+  return `${json}\n\nexport type Database = {\n${SPEAKS}\n${places.join('\n')}\n}\n\n${SHORT_NAMES.replaceAll('FIRST', JSON.stringify(schemas[0] ?? 'public'))}`
 }
+
+/** By it the client offers what this version of PostgREST has: `maxAffected`, spreads of many rows. */
+const SPEAKS = '  __InternalSupabase: { PostgrestVersion: "14" }'
+
+/** How apps name what there is of one table: `Tables<'todos'>`; in another schema `Tables<{ schema: 'api' }, 'todos'>`. */
+const SHORT_NAMES = `type Schemas = Omit<Database, "__InternalSupabase">
+type Elsewhere = { schema: keyof Schemas }
+type At<Name> = Name extends { schema: infer S extends keyof Schemas } ? S : FIRST
+type Relations<S extends keyof Schemas> = Schemas[S]["Tables"] & Schemas[S]["Views"]
+type Picked<All, Name, Of> = Name extends keyof All ? All[Name] : Of extends keyof All ? All[Of] : never
+type Part<Entry, Name extends string> = Entry extends { [_ in Name]: infer Found } ? Found : never
+
+export type Tables<Name extends keyof Relations<FIRST> | Elsewhere, Of extends keyof Relations<At<Name>> = never> = Part<Picked<Relations<At<Name>>, Name, Of>, "Row">
+export type TablesInsert<Name extends keyof Schemas[FIRST]["Tables"] | Elsewhere, Of extends keyof Schemas[At<Name>]["Tables"] = never> = Part<Picked<Schemas[At<Name>]["Tables"], Name, Of>, "Insert">
+export type TablesUpdate<Name extends keyof Schemas[FIRST]["Tables"] | Elsewhere, Of extends keyof Schemas[At<Name>]["Tables"] = never> = Part<Picked<Schemas[At<Name>]["Tables"], Name, Of>, "Update">
+export type Enums<Name extends keyof Schemas[FIRST]["Enums"] | Elsewhere, Of extends keyof Schemas[At<Name>]["Enums"] = never> = Picked<Schemas[At<Name>]["Enums"], Name, Of>
+`
 
 const key = (name: string): string => (/^[A-Za-z_$][\w$]*$/.test(name) ? name : JSON.stringify(name))
 const byName = (a: { readonly name: string }, b: { readonly name: string }) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)
@@ -44,7 +62,12 @@ function block(lines: readonly string[], indent: number): string {
 
 function relationText(relation: Relation, snapshot: Snapshot): string {
   const columns = [...relation.columns.values()].toSorted(byName)
-  const row = columns.map((column) => `${key(column.name)}: ${columnText(column, relation.isView)}`)
+  const row = [
+    ...columns.map((column) => ({ name: column.name, type: columnText(column, relation.isView) })),
+    ...computedOf(relation, snapshot).map(({ name, returnBase }) => ({ name, type: `${typeText(returnBase)} | null` })),
+  ]
+    .toSorted(byName)
+    .map(({ name, type }) => `${key(name)}: ${type}`)
   const optional = (column: Column) => column.isNullable || column.default !== null || column.isGenerated
   const written = (isInsert: boolean) =>
     columns.map((column) =>
@@ -66,6 +89,17 @@ function relationText(relation: Relation, snapshot: Snapshot): string {
   ]
   return `${key(relation.name)}: ${block(parts, 8)}`
 }
+
+/** Functions of its rows that are read as columns are. */
+const computedOf = (relation: Relation, snapshot: Snapshot): Routine[] =>
+  [...snapshot.routines.values()].flatMap((overloads) =>
+    overloads.filter(
+      ({ computes, returns, returnsSet, schema, name }) =>
+        returns === 'scalar' && !returnsSet && schema === relation.schema && isSame(computes, relation) && !relation.columns.has(name),
+    ),
+  )
+
+const isSame = (a: Qualified | null, b: Qualified): boolean => a !== null && nameOf(a) === nameOf(b)
 
 /** Of one to one both ends are to one: the end that has the key is told. */
 function isFromKey(snapshot: Snapshot, constraint: string, from: Relationship['from'], to: Relationship['to']): boolean {
@@ -118,13 +152,33 @@ function routineText(overloads: readonly Routine[], snapshot: Snapshot): string 
   return `${key(overloads[0]?.name ?? '')}: ${texts.join(' | ') || 'never'}`
 }
 
-function oneText({ parameters, returns, relation, returnsSet, returnBase }: Routine, snapshot: Snapshot): string {
-  const named = parameters.map(({ name, baseType, isRequired }) => `${key(name)}${isRequired ? '' : '?'}: ${typeText(baseType)}`)
+function oneText(routine: Routine, snapshot: Snapshot): string {
+  const { parameters, computes, returns, relation, outputs, returnsSet, returnBase } = routine
+  const named = parameters.map(
+    ({ name, baseType, isRequired }) => `${key(name)}${isRequired ? '' : '?'}: ${computes === null ? typeText(baseType) : rowOf(computes, snapshot)}`,
+  )
   const args = named.length === 0 ? 'Record<PropertyKey, never>' : `{ ${named.join('; ')} }`
   const of = relation === null ? undefined : snapshot.relations.get(nameOf(relation))
-  const row = of
-    ? `{ ${[...of.columns.values()].map((column) => `${key(column.name)}: ${columnText(column, of.isView)}`).join('; ')} }`
-    : 'Record<string, unknown>'
+  const columns = of
+    ? [...of.columns.values()].map((column) => `${key(column.name)}: ${columnText(column, of.isView)}`)
+    : outputs.map(({ name, baseType }) => `${key(name)}: ${typeText(baseType)}`)
+  const row = columns.length === 0 ? 'Record<string, unknown>' : `{ ${columns.join('; ')} }`
   const value = returns === 'void' ? 'undefined' : returns === 'row' ? row : typeText(returnBase)
-  return `{ Args: ${args}; Returns: ${returnsSet ? (value.includes('|') && returns !== 'row' ? `(${value})[]` : `${value}[]`) : value} }`
+  const isToOne = !returnsSet || isOneRow(routine, snapshot)
+  const list = value.includes('|') && returns !== 'row' ? `(${value})[]` : `${value}[]`
+  // By these the client knows what its rows embed, and of which rows it is embedded.
+  const options = of
+    ? `; SetofOptions: { from: ${JSON.stringify(computes?.name ?? '*')}; to: ${JSON.stringify(of.name)}; isOneToOne: ${isToOne}; isSetofReturn: ${returnsSet} }`
+    : ''
+  return `{ Args: ${args}; Returns: ${isToOne ? value : list}${options} }`
 }
+
+function rowOf(relation: Qualified, snapshot: Snapshot): string {
+  const kind = snapshot.relations.get(nameOf(relation))?.isView ? 'Views' : 'Tables'
+  return snapshot.settings.schemas.includes(relation.schema)
+    ? `Database[${JSON.stringify(relation.schema)}]["${kind}"][${JSON.stringify(relation.name)}]["Row"]`
+    : 'unknown'
+}
+
+const isOneRow = ({ schema, name, computes }: Routine, snapshot: Snapshot): boolean =>
+  computes !== null && (snapshot.relationships.get(nameOf(computes)) ?? []).some(({ routine, isToOne }) => isToOne && isSame(routine, { schema, name }))

@@ -165,6 +165,8 @@ describe('the database as an API, by supabase-js', () => {
       assert.deepEqual(await one('clubs!memberships(name)'), { clubs: [{ name: 'Chess' }, { name: 'Go' }] })
       assert.deepEqual(await one('clubs!memberships(name)', 3), { clubs: [] })
       assert.deepEqual(await one('boss:boss_id(name),reports:people(id)', 2), { boss: { name: 'Anna' }, reports: [{ id: 4 }] })
+      assert.deepEqual(await one('reports:people!boss_id(id,boss:boss_id(name))', 2), { reports: [{ id: 4, boss: { name: 'Ben' } }] })
+      assert.deepEqual(await one('people!people_boss_id_fkey(id)', 2), { people: [{ id: 4 }] })
       assert.deepEqual(await one('sent:letters!sender_id(body),got:letters!letters_receiver_id_fkey(body)'), { sent: [{ body: 'hi' }], got: [{ body: 'yo' }] })
       assert.deepEqual(await one('neighbours(name),home(name)'), { neighbours: [{ name: 'Ben' }], home: { name: 'Seoul' } })
       assert.deepEqual(await one('memberships(since,clubs(name))', 2), { memberships: [{ since: 2003, clubs: { name: 'Chess' } }] })
@@ -572,8 +574,11 @@ describe('the database as an API, by supabase-js', () => {
     const { stdout, code } = mayfly(['types', '--data', node.data])
     assert.equal(code, 0)
     assert.match(stdout, /^export type Json = /)
-    assert.match(stdout.replace(/\s+/g, ' '), /people: \{ Row: \{ boss_id: number \| null id: number name: string/)
-    assert.match(stdout, /grown: \{ Args: \{ at_least: number \}; Returns: \{ id: number; title: string; done: boolean; is_public: boolean \}\[\] \}/)
+    assert.match(stdout.replace(/\s+/g, ' '), /people: \{ Row: \{ boss_id: number \| null full_name: string \| null id: number name: string/)
+    assert.match(
+      stdout,
+      /grown: \{ Args: \{ at_least: number \}; Returns: \{ id: number; title: string; done: boolean; is_public: boolean \}\[\]; SetofOptions: \{ from: "\*"; to: "todos"; isOneToOne: false; isSetofReturn: true \} \}/,
+    )
     const file = path.join(folder, 'database.types.ts')
     assert.equal(mayfly(['types', '--data', node.data, '-o', file]).code, 0)
     assert.equal(readFileSync(file, 'utf8').trim(), stdout.trim())

@@ -189,6 +189,9 @@ describe('tables as code', () => {
     assert.equal(unsure.code, 2)
     assert.match(unsure.stderr, /--yes/)
     assert.equal((await post('/reset', { project: 'another' })).status, 400)
+    const lost = db('reset', '--yes', '--dir', 'mistyped')
+    assert.deepEqual([lost.code === 0, lost.stderr.includes('There is no folder')], [false, true], lost.stderr)
+    assert.notEqual((await serviceOf(node.ready).from('todos').select('id')).data, null)
     const reset = db('reset', '--yes')
     assert.equal(reset.code, 0, reset.stderr)
     assert.deepEqual((await serviceOf(node.ready).from('todos').select('title').order('id')).data, [

@@ -1,6 +1,7 @@
 export type Json = string | number | boolean | null | { [key: string]: Json | undefined } | Json[]
 
 export type Database = {
+  __InternalSupabase: { PostgrestVersion: "14" }
   public: {
     Tables: {
       invitations: {
@@ -108,3 +109,15 @@ export type Database = {
     CompositeTypes: { [_ in never]: never }
   }
 }
+
+type Schemas = Omit<Database, "__InternalSupabase">
+type Elsewhere = { schema: keyof Schemas }
+type At<Name> = Name extends { schema: infer S extends keyof Schemas } ? S : "public"
+type Relations<S extends keyof Schemas> = Schemas[S]["Tables"] & Schemas[S]["Views"]
+type Picked<All, Name, Of> = Name extends keyof All ? All[Name] : Of extends keyof All ? All[Of] : never
+type Part<Entry, Name extends string> = Entry extends { [_ in Name]: infer Found } ? Found : never
+
+export type Tables<Name extends keyof Relations<"public"> | Elsewhere, Of extends keyof Relations<At<Name>> = never> = Part<Picked<Relations<At<Name>>, Name, Of>, "Row">
+export type TablesInsert<Name extends keyof Schemas["public"]["Tables"] | Elsewhere, Of extends keyof Schemas[At<Name>]["Tables"] = never> = Part<Picked<Schemas[At<Name>]["Tables"], Name, Of>, "Insert">
+export type TablesUpdate<Name extends keyof Schemas["public"]["Tables"] | Elsewhere, Of extends keyof Schemas[At<Name>]["Tables"] = never> = Part<Picked<Schemas[At<Name>]["Tables"], Name, Of>, "Update">
+export type Enums<Name extends keyof Schemas["public"]["Enums"] | Elsewhere, Of extends keyof Schemas[At<Name>]["Enums"] = never> = Picked<Schemas[At<Name>]["Enums"], Name, Of>

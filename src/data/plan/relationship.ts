@@ -34,6 +34,9 @@ function isMeant(relationship: Relationship, name: string): boolean {
 
 function isHinted(relationship: Relationship, hint: string): boolean {
   const pair = singleColumn(relationship)
+  // Of a relation to itself one key has two directions: hinted at are those that refer to it; what it refers to, its column names.
+  if (relationship.isSelf && relationship.cardinality === 'many-to-one') return false
+  if (relationship.isSelf && relationship.cardinality === 'one-to-many') return pair?.[1] === hint || relationship.constraint === hint
   return relationship.constraint === hint || pair?.[0] === hint || pair?.[1] === hint || relationship.junction?.name === hint
 }
 

@@ -143,6 +143,8 @@ function routineOf(row: RoutineRow, byOid: ReadonlyMap<string, RelationRow>): Ro
   const hasOut = row.parameters.some(({ mode }) => mode === 'o' || mode === 'b' || mode === 't')
   const required = given.length - row.defaults
   const relation = row.returnRelation === null ? undefined : byOid.get(row.returnRelation)
+  const [argument, ...others] = given
+  const of = argument?.relation == null || others.length > 0 ? undefined : byOid.get(argument.relation)
   return {
     schema: row.schema,
     name: row.name,
@@ -157,7 +159,9 @@ function routineOf(row: RoutineRow, byOid: ReadonlyMap<string, RelationRow>): Ro
     returnsSet: row.set,
     returns: row.returnType === 'void' && !hasOut ? 'void' : hasOut || row.returnRelation !== null ? 'row' : 'scalar',
     returnBase: row.returnBase,
-    relation: relation ? { schema: relation.schema, name: relation.name } : null,
+    relation: relation ? qualified(relation) : null,
+    outputs: row.parameters.filter(({ mode }) => mode === 'o' || mode === 'b' || mode === 't').map(({ name, base }) => ({ name: name ?? '', baseType: base })),
+    computes: of ? qualified(of) : null,
     settings: new Map((row.settings ?? []).map(splitSetting)),
     description: row.description,
   }

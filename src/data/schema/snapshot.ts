@@ -122,6 +122,9 @@ export interface Parameter {
   readonly isVariadic: boolean
 }
 
+/** A value that a function returns by a name of its own. */
+export type Output = Pick<Parameter, 'name' | 'baseType'>
+
 export interface Routine extends Qualified {
   readonly parameters: readonly Parameter[]
   readonly volatility: 'volatile' | 'stable' | 'immutable'
@@ -130,6 +133,10 @@ export interface Routine extends Qualified {
   readonly returnBase: string
   /** The relation whose rows it returns. */
   readonly relation: Qualified | null
+  /** What it returns by name: columns of `returns table`, arguments that go out. */
+  readonly outputs: readonly Output[]
+  /** The relation that it computes something of: that of its one argument, a row. */
+  readonly computes: Qualified | null
   /** What it sets while it runs, and what holds for the whole transaction then. */
   readonly settings: ReadonlyMap<string, string>
   readonly description: string | null
