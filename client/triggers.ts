@@ -2,10 +2,6 @@ import type { Client } from './client.ts'
 
 export interface TriggerInfo {
   readonly function: string
-  /** Whether anything starts it yet. */
-  readonly started: boolean
-  /** Where nothing does: the kind of event by which `mayfly invoke` starts the function. */
-  readonly invokedBy: string | null
   readonly object?: { readonly bucket: string; readonly events: readonly string[]; readonly prefix?: readonly string[]; readonly suffix?: readonly string[] }
   readonly schedule?: { readonly cron?: string; readonly every?: number; readonly at?: string; readonly timezone: string }
   /** Of a schedule: when it is due next; null when it is not any more. */

@@ -66,8 +66,6 @@ export interface QueueState {
 }
 export interface TriggerInfo {
   readonly function: string
-  /** Whether anything starts it yet. */
-  readonly started: boolean
   readonly schedule?: { readonly cron?: string; readonly every?: number; readonly at?: string; readonly timezone: string }
   readonly queue?: { readonly name: string }
   readonly topic?: { readonly name: string }

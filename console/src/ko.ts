@@ -219,7 +219,6 @@ export const ko = {
   'loading (cold)': '로딩(콜드)',
   'no answer': '응답 없음',
   none: '없음',
-  'not started by anything yet': '아직 시작하는 것이 없음',
   nothing: '없음',
   'object {events}': '객체 {events}',
   'rows {events}': '행 {events}',

@@ -5,14 +5,8 @@ import { t } from './text.ts'
 
 /** A trigger as a sentence. */
 export function saysTrigger(project: string, trigger: Omit<TriggerInfo, 'function'>): ReactNode {
-  const { object, started } = trigger
-  if (!object)
-    return (
-      <>
-        {saysSource(trigger)}
-        {!started && <> · {t('not started by anything yet')}</>}
-      </>
-    )
+  const { object } = trigger
+  if (!object) return saysSource(trigger)
   const where = [...(object.prefix ?? []).map((prefix) => `${prefix}*`), ...(object.suffix ?? []).map((suffix) => `*${suffix}`)]
   return (
     <>
