@@ -45,6 +45,6 @@ describe('the schema of mayfly.json', () => {
     const example = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
     const { project } = shipped()
     for (const name of Object.keys(example)) assert.ok(name in project.properties, name)
-    assert.deepEqual(Object.keys(project.properties).toSorted(), ['$schema', 'buckets', 'functions', 'migrations', 'name', 'sites'])
+    assert.deepEqual(Object.keys(project.properties).toSorted(), ['$schema', 'buckets', 'functions', 'migrations', 'name', 'queues', 'sites'])
   })
 })

@@ -1,5 +1,8 @@
+import { koQueues } from './ko-queues.ts'
+
 /** The console's texts in Korean, by their English. */
 export const ko = {
+  ...koQueues,
   'A GB in': '수신 1GB당',
   'A GB out': '송신 1GB당',
   'A GB-second': 'GB-초당',
@@ -219,6 +222,7 @@ export const ko = {
   'loading (cold)': '로딩(콜드)',
   'no answer': '응답 없음',
   none: '없음',
+  'not started by anything yet': '아직 시작하는 것이 없음',
   nothing: '없음',
   'object {events}': '객체 {events}',
   'rows {events}': '행 {events}',

@@ -21,7 +21,7 @@ import {
   LambdaClient,
   UpdateEventSourceMappingCommand,
 } from '@aws-sdk/client-lambda'
-import { makeFolder, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 const ARN = 'arn:aws:sqs:us-east-1:000000000000:'
 const CODE = `export const handler = async ({ Records }) => {
@@ -171,12 +171,15 @@ describe('messages of queues', () => {
       return [State, LastProcessingResult]
     }
     assert.deepEqual(await state(), ['Enabled', undefined])
+    const listed = () => mayfly(['triggers', 'mapped'], { MAYFLY_URL: url, MAYFLY_KEY: node.ready.project.secretKey }).stdout
+    assert.match(listed(), /^mapped +queue jobs \(event source mapping\) +the node$/m)
     const [given] = [await depth('dead')]
     await send('jobs', 'one', 'not this', 'bad')
     await until(async () => (await depth('jobs')) === 0 && (await depth('dead')) === given + 1)
     assert.deepEqual(await bodies('mapped'), ['bad', 'bad', 'one'])
     await lambda.send(new UpdateEventSourceMappingCommand({ UUID, Enabled: false, FunctionResponseTypes: [], FilterCriteria: {} }))
     assert.deepEqual(await state(), ['Disabled', undefined])
+    assert.match(listed(), /^mapped +queue jobs \(event source mapping\) +nothing: it rests$/m)
     // Who waits for messages by then has left.
     await pause(2_500)
     await send('jobs', 'two', 'bad')
@@ -187,6 +190,7 @@ describe('messages of queues', () => {
     await until(async () => (await depth('jobs')) === 0)
     assert.deepEqual([await bodies('mapped'), await depth('dead')], [['bad', 'bad', 'bad', 'one', 'two'], given + 1])
     await lambda.send(new DeleteEventSourceMappingCommand({ UUID }))
+    assert.match(listed(), /^Nothing starts a function/)
     lambda.destroy()
   })
 
