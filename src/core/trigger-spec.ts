@@ -155,7 +155,7 @@ const topicTrigger = z.strictObject(
       .string({ error: 'must be the name of a subscription' })
       .regex(/^[a-zA-Z0-9._-]{1,80}$/, { error: 'must be 1 to 80 letters, digits, `.`, `-` and `_`' })
       .optional()
-      .meta({ description: 'What keeps its messages; each subscription gets every message once. By itself the function is one.' }),
+      .meta({ description: 'Each subscription gets every message: of the functions that name the same one, one of them. By itself the function is one.' }),
   },
   { error: unknownKeys('must be an object with `name`') },
 )
@@ -263,7 +263,6 @@ const logTrigger = z.strictObject(
 )
 
 const SOURCES = ['object', 'schedule', 'queue', 'topic', 'row', 'bus', 'log', 'webhook', 'http'] as const
-const NOT_YET = 'Stored, and not started by anything yet.'
 
 /** One trigger: exactly one source. */
 export const triggerSpecSchema = z
@@ -272,7 +271,7 @@ export const triggerSpecSchema = z
       object: objectTrigger.meta({ description: 'Objects of a bucket that come or go.' }).optional(),
       schedule: scheduleTrigger.meta({ description: 'A time that comes again and again, or once.' }).optional(),
       queue: queueTrigger.meta({ description: 'Messages of a queue.' }).optional(),
-      topic: topicTrigger.meta({ description: `Messages of a topic. ${NOT_YET}` }).optional(),
+      topic: topicTrigger.meta({ description: 'Messages of a topic: events that are sent to the bus of its name.' }).optional(),
       row: rowTrigger.meta({ description: 'Rows of a table that come, change or go.' }).optional(),
       bus: busTrigger.meta({ description: 'Events that are sent to a bus.' }).optional(),
       log: logTrigger.meta({ description: 'Lines that functions write.' }).optional(),
@@ -364,19 +363,3 @@ const tidiedRow = ({ table, events, columns, when }: NonNullable<TriggerSpec['ro
   ...(columns ? { columns: set(columns) } : {}),
   ...(when ? { when } : {}),
 })
-
-/** What a trigger waits for and the kind of event by which `mayfly invoke` starts its function; null where the node does. */
-function waitsFor({ topic }: TriggerSpec): readonly [what: string, event: string] | null {
-  if (topic) return [`the topic ${topic.name}`, 'topic']
-  return null
-}
-
-/** Null where the node starts it by itself; else the kind of event by which `mayfly invoke` does. */
-export const invokedBy = (trigger: TriggerSpec): string | null => waitsFor(trigger)?.[1] ?? null
-
-/** Sentences about those whose source does not start anything yet. */
-export const notStartedYet = (functionName: string, triggers: readonly TriggerSpec[]): string[] =>
-  triggers.flatMap((trigger) => {
-    const [what, event] = waitsFor(trigger) ?? []
-    return what === undefined ? [] : [`${what} is not started by anything yet; \`mayfly invoke ${functionName} --event ${event}\` starts it.`]
-  })

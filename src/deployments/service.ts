@@ -5,7 +5,6 @@ import { ERRORS, MayflyError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
 import type { Sealer } from '../core/seal.ts'
-import { notStartedYet } from '../core/trigger-spec.ts'
 import { Bell } from '../lib/bell.ts'
 import type { Clock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
@@ -106,10 +105,8 @@ export class Deployments implements AsyncDisposable {
     const changes = await planOf(rooms, project, desired, row ? await partsOf(control.sql, row.id) : [], alias)
     const reached = row?.state === 'reached' && isDeepStrictEqual(this.#open(row), plain(desired))
     const warnings = await Promise.all(
-      desired.functions.map(async ({ name: own, spec, triggers }) =>
-        [...(await rooms.functions.warnings(project, definitionOfSpec(own, spec, {}), spec.environment)), ...notStartedYet(own, triggers)].map(
-          (text) => `${own}: ${text}`,
-        ),
+      desired.functions.map(async ({ name: own, spec }) =>
+        (await rooms.functions.warnings(project, definitionOfSpec(own, spec, {}), spec.environment)).map((text) => `${own}: ${text}`),
       ),
     )
     return { changes, warnings: warnings.flat(), missing: await this.#missing(project, desired), reached }
@@ -124,10 +121,7 @@ export class Deployments implements AsyncDisposable {
     if (wanted.triggers !== null) await checkRoutes(this.#deps.rooms, project, [{ name: wanted.name, triggers: wanted.triggers }], [])
     return {
       changes: await functionChanges(this.#deps.rooms, project, wanted, alias),
-      warnings: [
-        ...(await this.#deps.rooms.functions.warnings(project, definitionOfSpec(wanted.name, wanted.spec, {}), wanted.spec.environment)),
-        ...notStartedYet(wanted.name, wanted.triggers ?? []),
-      ],
+      warnings: await this.#deps.rooms.functions.warnings(project, definitionOfSpec(wanted.name, wanted.spec, {}), wanted.spec.environment),
     }
   }
 

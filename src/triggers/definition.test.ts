@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { notStartedYet } from '../core/trigger-spec.ts'
 import { definitionOf, parseTriggers, specOf } from './definition.ts'
 
 const one = (trigger: object) => parseTriggers([trigger])[0] as ReturnType<typeof parseTriggers>[number]
 
-test('what is not started yet is kept in one form, and given back as they may be sent again', () => {
+test('what is no object is kept in one form, and given back as they may be sent again', () => {
   for (const [given, kept] of [
     [{ schedule: { cron: '0  3 * * *' } }, { schedule: { cron: '0 3 * * *', timezone: 'UTC' } }],
     [{ schedule: { cron: '*/5 8-18 * JAN MON-FRI', timezone: 'Asia/Seoul' } }, { schedule: { cron: '*/5 8-18 * JAN MON-FRI', timezone: 'Asia/Seoul' } }],
@@ -70,16 +69,4 @@ test('what is no schedule, queue or trigger is refused by its name', () => {
     [{ log: { function: '*', pattern: '{ $.a > x }' } }, /log\.pattern: `>` takes a number/],
   ] as const)
     assert.throws(() => one(given), { code: 'bad_request', message: said })
-})
-
-test('those that nothing starts yet are told, with what does', () => {
-  const triggers = parseTriggers([{ object: { bucket: 'a' } }, { schedule: { cron: '0 3 * * *' } }, { queue: { name: 'mail' } }])
-  const others = [{ topic: { name: 'news' } }, { row: { table: 'public.orders' } }, { bus: {} }]
-  assert.deepEqual(
-    notStartedYet('f', parseTriggers(others)).map((text) =>
-      text.replace(' is not started by anything yet; `mayfly invoke f --event', ':').replace('` starts it.', ''),
-    ),
-    ['the topic news: topic'],
-  )
-  assert.deepEqual(notStartedYet('f', triggers), [])
 })

@@ -19,7 +19,7 @@ describe('PUT triggers', () => {
   const object = (more: object) => JSON.stringify({ triggers: [{ object: { bucket: 'b', ...more } }] })
 
   it('takes a trigger, and fills in that it waits for what is created', async () => {
-    assert.deepEqual((await put(object({ suffix: ['.jpg'] })))?.body, '{"triggers":[],"changed":false,"warnings":[]}')
+    assert.deepEqual((await put(object({ suffix: ['.jpg'] })))?.body, '{"triggers":[],"changed":false}')
     assert.deepEqual(asked.pop(), ['demo', 'f', [{ object: { bucket: 'b', events: ['created'], suffix: ['.jpg'] } }]])
   })
   it('takes up to LIMITS.functionTriggers, and none more', async () => {

@@ -6,9 +6,10 @@ import { objectSource } from './sources/object.ts'
 import { queueSource } from './sources/queue.ts'
 import { rowSource } from './sources/row.ts'
 import { scheduleSource } from './sources/schedule.ts'
+import { topicSource } from './sources/topic.ts'
 import { webhookSource } from './sources/webhook.ts'
 
-/** Whatever can start a function by itself; a trigger of another kind is kept, and started by nothing. */
+/** Whatever can start a function by itself. */
 export const eventSources = (): readonly EventSource[] => [
   objectSource as EventSource,
   rowSource as EventSource,
@@ -16,6 +17,7 @@ export const eventSources = (): readonly EventSource[] => [
   queueSource as EventSource,
   busSource as EventSource,
   logSource as EventSource,
+  topicSource as EventSource,
   webhookSource as EventSource,
   httpSource as EventSource,
 ]

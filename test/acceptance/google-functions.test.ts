@@ -88,8 +88,8 @@ describe('functions of Google, unchanged', () => {
   it('gives requests to the framework whole, and its answers back as they are made', async () => {
     const app = copyApp('google-events', path.join(folder, 'google-events'))
     const { warnings } = await deploy(app, '--name', 'app', '--entry-point', 'app', '--trigger-topic', 'news')
-    assert.deepEqual(warnings, ['the topic news is not started by anything yet; `mayfly invoke app --event topic` starts it.'])
-    assert.match((await at('triggers')).stdout, /^app +topic news +nothing yet; mayfly invoke app --event topic$/m)
+    assert.deepEqual(warnings, [])
+    assert.match((await at('triggers')).stdout, /^app +topic news +the node$/m)
     assert.deepEqual(await (await call('app/a%20b/c?x=1&y=2')).json(), { path: '/a%20b/c', url: '/a%20b/c?x=1&y=2', query: { x: '1', y: '2' } })
     const tea = await call('app/teapot')
     assert.equal(tea.status, 418)
@@ -117,11 +117,11 @@ describe('functions of Google, unchanged', () => {
     }
   })
 
-  it('starts functions of CloudEvents and of background events by objects that come and go', async () => {
+  it('starts functions of CloudEvents and of background events by objects that come and go, and by a topic', async () => {
     const storage = createClient(node.ready.project.url, node.ready.project.secretKey).storage
     assert.equal((await storage.createBucket('photos')).error, null)
     const triggers = [{ object: { bucket: 'photos', events: ['created', 'removed'] } }]
-    const cloud = { name: 'on-storage', entryPoint: 'storageEvent', triggers, async: { maxAttempts: 1 } }
+    const cloud = { name: 'on-storage', entryPoint: 'storageEvent', triggers: [...triggers, { topic: { name: 'news' } }], async: { maxAttempts: 1 } }
     await deploy(copyApp('google-events', path.join(folder, 'on-storage'), { mayfly: cloud }))
     const background = { name: 'on-background', entryPoint: 'backgroundEvent', triggers, environment: { FUNCTION_SIGNATURE_TYPE: 'event' } }
     await deploy(copyApp('google-events', path.join(folder, 'on-background'), { mayfly: background }))
@@ -135,6 +135,8 @@ describe('functions of Google, unchanged', () => {
     assert.equal((await storage.from('photos').remove(['a b/사진.txt'])).error, null)
     await until(async () => (await logs('on-storage')).includes('google.cloud.storage.object.v1.deleted objects/a b/사진.txt'))
     await until(async () => (await logs('on-background')).includes('google.storage.object.delete photos/a b/사진.txt'))
+    assert.equal((await at('events', 'send', 'told', '--bus', 'news', '--data', '{"a":1}')).code, 0)
+    await until(async () => (await logs('on-storage')).includes('google.cloud.pubsub.topic.v1.messagePublished'))
     // One that fails is a failed attempt, and its line is told.
     await until(async () => (await at('dlq', 'ls')).stdout.includes('on-storage'))
     assert.match(await logs('on-storage'), /cannot read bad\.txt\n\s+at .*src\/index\.js:11/)

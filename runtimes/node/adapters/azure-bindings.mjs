@@ -3,6 +3,7 @@ import { Buffer } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
 import { HandlerError } from '../errors.mjs'
 import { isQueueName, messagesOf, sendMessages } from './azure-queues.mjs'
+import { isTopicName, publish } from './azure-topics.mjs'
 
 const env = process.env
 export const kindOf = (binding) => binding.type.toLowerCase()
@@ -52,6 +53,9 @@ export function queueOf(binding) {
   return settled(binding.queueName)
 }
 
+/** The topic that an output names; null for another output. */
+export const topicOf = (binding) => (kindOf(binding) === 'servicebus' && typeof binding.topicName === 'string' ? settled(binding.topicName) : null)
+
 /** Writes what a function gave to its outputs. */
 export async function outputsOf(metadata, response, { triggerMetadata, trigger, traceId }) {
   const given = new Map(response.outputData.map(({ name, data }) => [name, data]))
@@ -62,12 +66,18 @@ export async function outputsOf(metadata, response, { triggerMetadata, trigger, 
     if (kindOf(binding) === 'blob') await writeBlob(resolved(binding.path, triggerMetadata, trigger), data)
     else if (queueOf(binding) !== null)
       await sendMessages(namedQueue(metadata, resolved(binding.queueName, triggerMetadata, trigger)), messagesOf(data), traceId)
+    else if (topicOf(binding) !== null) await publish(namedTopic(metadata, resolved(binding.topicName, triggerMetadata, trigger)), messagesOf(data))
     else throw notServed(metadata, 'output', binding)
   }
 }
 
 function namedQueue({ name: by }, name) {
   if (!isQueueName(name)) throw new Error(`the output of ${by} goes to the queue "${name}", which is no name of one here (1 to 80 letters, digits, - and _)`)
+  return name
+}
+
+function namedTopic({ name: by }, name) {
+  if (!isTopicName(name)) throw new Error(`the output of ${by} goes to the topic "${name}", which is no name of one here (letters, digits, - and _)`)
   return name
 }
 

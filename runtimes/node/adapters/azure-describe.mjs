@@ -1,8 +1,9 @@
 // What an Azure app registers, told at a deploy.
-import { kindOf, queueOf, settled, triggerOf } from './azure-bindings.mjs'
+import { kindOf, queueOf, settled, topicOf, triggerOf } from './azure-bindings.mjs'
 import { attemptsOf, notServedOf, timeoutOf } from './azure-host.mjs'
 import { routerOf } from './azure-http.mjs'
 import { isQueueName } from './azure-queues.mjs'
+import { isTopicName } from './azure-topics.mjs'
 
 const SERVED_IN = new Set(['blob'])
 const SERVED_OUT = new Set(['blob', 'http'])
@@ -34,7 +35,7 @@ export function describeFunctions(functions, host) {
 }
 
 function ofBinding(name, binding) {
-  const { type, direction, topicName } = binding
+  const { type, direction } = binding
   const queue = direction === 'out' ? queueOf(binding) : null
   if (queue !== null) {
     // What a call has to fill in is seen then.
@@ -43,9 +44,13 @@ function ofBinding(name, binding) {
       `${name}: the output "${type}" goes to the queue "${queue}", which is no name of one here (1 to 80 letters, digits, - and _): calls that use it fail.`,
     ]
   }
+  const topic = direction === 'out' ? topicOf(binding) : null
+  if (topic !== null) {
+    if (/[{}%]/.test(topic) || isTopicName(topic)) return []
+    return [`${name}: the output "${type}" goes to the topic "${topic}", which is no name of one here (letters, digits, - and _): calls that use it fail.`]
+  }
   if ((direction === 'out' ? SERVED_OUT : SERVED_IN).has(kindOf(binding))) return []
-  const which = typeof topicName === 'string' ? ` to the topic "${topicName}"` : ''
-  return [`${name}: the ${direction === 'out' ? 'output' : 'input'} "${type}"${which} is not served: calls that use it fail.`]
+  return [`${name}: the ${direction === 'out' ? 'output' : 'input'} "${type}" is not served: calls that use it fail.`]
 }
 
 function ofHttp(name, { authLevel }, retryOptions) {

@@ -39,6 +39,7 @@ describe('an app of Azure', () => {
   ])
   const lines: string[] = []
   const queues = new Map<string, SentMessage[]>()
+  const published: { to: string; type: string; data: unknown }[] = []
   /** As the node's queues do; whether a signature holds is seen where there is a node. */
   const answerQueues = async (request: IncomingMessage, text: string) => {
     assert.match(request.headers.authorization ?? '', /^AWS4-HMAC-SHA256 Credential=id\/\d{8}\/us-east-1\/sqs\/aws4_request, .*Signature=[0-9a-f]{64}$/)
@@ -68,6 +69,13 @@ describe('an app of Azure', () => {
       if (request.headers['x-amz-target']) {
         const { status, body } = await answerQueues(request, text)
         return void response.writeHead(status).end(JSON.stringify(body))
+      }
+      if (request.headers['content-type'] === 'application/cloudevents-batch+json') {
+        const events = JSON.parse(text) as { type: string; data: unknown }[]
+        assert.ok(events.length <= 100)
+        if (events.some(({ data }) => data === 'refused')) return void response.writeHead(413).end('too much')
+        published.push(...events.map((one) => ({ to: new URL(at, 'http://x').searchParams.get('bus') ?? '', ...one })))
+        return void response.writeHead(202).end('{}')
       }
       blobs.set(at, text)
       response.end('{}')
@@ -153,7 +161,6 @@ describe('an app of Azure', () => {
     })
     assert.deepEqual(warnings, [
       'host.json: "extensions.http.hsts" is not served.',
-      'tells: the output "serviceBus" to the topic "news" is not served: calls that use it fail.',
       'tells: the output "queue" goes to the queue "no.name", which is no name of one here (1 to 80 letters, digits, - and _): calls that use it fail.',
       'flaky: schedule names the setting NIGHTLY, which is not there; put it under "environment" of mayfly.json.',
     ])
@@ -316,7 +323,21 @@ describe('an app of Azure', () => {
     ])
     assert.equal((await get(app, '/api/orders/no.name', { method: 'POST', body: '[1]' })).status, 500)
     assert.ok(lines.some((line) => /queue "orders-no\.name", which is no name of one here/.test(line)))
-    await assert.rejects(start('tells', 'topic'), /the output 'serviceBus' of tells is not served/)
+    await start('tells', ['a "text"', { b: 1 }, 7])
+    assert.deepEqual(
+      published.splice(0).map(({ to, type, data }) => [to, type, data]),
+      [
+        ['news', 'message', 'a "text"'],
+        ['news', 'message', '{"b":1}'],
+        ['news', 'message', '7'],
+      ],
+    )
+    await start(
+      'tells',
+      Array.from({ length: 101 }, (_, n) => n),
+    )
+    assert.equal(published.splice(0).length, 101)
+    await assert.rejects(start('tells', 'refused'), /the topic news cannot be written: 413 too much/)
     await assert.rejects(start('forwards', 'refused'), /the queue orders did not take a message: no such words/)
     delete process.env.AWS_ACCESS_KEY_ID
     await assert.rejects(start('forwards', 'x'), /a function without a role has no queues/)

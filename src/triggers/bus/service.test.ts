@@ -93,6 +93,44 @@ describe('a bus', () => {
     )
     assert.deepEqual(await names(), ['all', 'all', 'all', 'large', 'other'])
   })
+  it('starts functions at the topic of its name with the message as SNS tells it, one of those that share a subscription', async () => {
+    const at = async (name: string, topic: NonNullable<TriggerSpec['topic']>) => {
+      await place.addFunction(name)
+      await place.open().put(DEMO, name, [{ topic }])
+    }
+    await at('alone', { name: 'news' })
+    for (const name of ['one', 'two']) await at(name, { name: 'news', subscription: 'web' })
+    await at('third', { name: 'news', subscription: 'mail' })
+    await at('other', { name: 'olds' })
+    await watch('bus', { name: 'news' })
+    const publish = (id: string, detail: unknown) => open().send(place.project, 'news', [event({ id, detail, time: new Date('2026-12-24T18:00:00.500Z') })], 0)
+    assert.deepEqual(await publish('a', 'a "text"'), [{ id: 'a', started: 4, seen: false }])
+    const got = (await place.queued()).map(({ name, payload }) => ({ name, record: JSON.parse(payload).Records?.[0] }))
+    assert.deepEqual(got.map(({ name }) => (name === 'two' ? 'one' : name)).toSorted(), ['alone', 'bus', 'one', 'third'])
+    const TopicArn = 'arn:aws:sns:us-east-1:000000000000:news'
+    assert.deepEqual(got.find(({ name }) => name === 'third')?.record, {
+      EventVersion: '1.0',
+      EventSubscriptionArn: `${TopicArn}:mail`,
+      EventSource: 'aws:sns',
+      Sns: {
+        ...{ Type: 'Notification', MessageId: 'a', TopicArn, Subject: 'order.placed', Message: 'a "text"', Timestamp: '2026-12-24T18:00:00.000Z' },
+        ...{ SignatureVersion: '1', Signature: '', SigningCertUrl: '', UnsubscribeUrl: '', MessageAttributes: {} },
+      },
+    })
+    for (let n = 0; n < 30; n++) await publish(`b${n}`, { n })
+    const all = await place.queued()
+    const count = (name: string) => all.filter((one) => one.name === name).length
+    assert.deepEqual([count('alone'), count('third'), count('one') + count('two'), count('other')], [31, 31, 31, 0])
+    assert.ok(count('one') > 0 && count('two') > 0, 'they share it')
+    assert.equal(JSON.parse(all.findLast(({ name }) => name === 'alone')?.payload ?? '').Records[0].Sns.Message, '{"n":29}')
+  })
+  it('refuses a message that is too large as SNS tells it', async () => {
+    await place.addFunction('f')
+    await place.open().put(DEMO, 'f', [{ topic: { name: 'default' } }])
+    const most = place.queue.maxPayloadBytes(DEMO)
+    await assert.rejects(send(event({ detail: { text: '"'.repeat(most / 3) } })), { code: 'payload_too_large' })
+    assert.deepEqual(await names(), [])
+  })
   it('is none of another project', async () => {
     await watch('f', { name: 'default' })
     const another = await place.addProject('another')

@@ -9,10 +9,11 @@ import type { Clock } from '../../lib/clock.ts'
 import { eventPattern } from '../../lib/event-pattern.ts'
 import { Turns } from '../../lib/turns.ts'
 import { isTooDeep, NOBODY, tooDeep } from '../too-deep.ts'
+import { ACCOUNT, type BusEvent } from './event.ts'
 import { type BusTrigger, selectBusTriggers, takeEventKeys } from './store.ts'
+import { oneOfEach, topicRecord } from './topic.ts'
 
 const TURN_MS = 5
-const ACCOUNT = '000000000000'
 
 export interface EventBusDeps {
   readonly control: Database
@@ -48,13 +49,17 @@ export interface TakenEvent {
   readonly seen: boolean
 }
 
-interface Coming extends TakenEvent {
-  readonly key: string | null
+interface Waiting {
+  readonly trigger: BusTrigger
   readonly payload: Buffer
-  readonly waiting: readonly BusTrigger[]
 }
 
-/** The buses of projects: an event that is sent to one starts the functions that wait for it there. */
+interface Coming extends TakenEvent {
+  readonly key: string | null
+  readonly waiting: readonly Waiting[]
+}
+
+/** The buses of projects: an event that is sent to one starts the functions that wait for it there, and those at the topic of its name. */
 export class EventBus {
   readonly #deps: EventBusDeps
 
@@ -79,15 +84,15 @@ export class EventBus {
       const fresh = new Set(coming.filter(({ key }) => key === null || free.delete(key)))
       const entries: NewEntry[] = []
       const letters: StillBorn[] = []
-      for (const { waiting, payload } of fresh)
-        for (const trigger of waiting) {
+      for (const { waiting } of fresh)
+        for (const { trigger, payload } of waiting) {
           const entry = this.#entry(project, trigger, payload, depth)
           if (isGivenUp(trigger)) letters.push({ ...entry, ...tooDeep(depth) })
           else entries.push(entry)
         }
       entered = await queue.enqueueIn(tx, entries, letters)
       crash('beforePublishCommit')
-      const started = (one: Coming) => (fresh.has(one) ? one.waiting.filter((trigger) => !isGivenUp(trigger)).length : 0)
+      const started = (one: Coming) => (fresh.has(one) ? one.waiting.filter(({ trigger }) => !isGivenUp(trigger)).length : 0)
       return coming.map((one) => ({ id: one.id, started: started(one), seen: !fresh.has(one) }))
     })
     ;(entered as Entered | null)?.committed()
@@ -112,14 +117,14 @@ export class EventBus {
     if (triggers.length === 0) return { entries: [], letters: [] }
     const most = this.#deps.queue.maxPayloadBytes(project.ref)
     const made = forms.map((form) => this.#eventOf({ ...form, time: null, cloudevent: null }, id))
-    const payloads = made.map((event) => Buffer.from(JSON.stringify(event)))
-    const at = payloads.findIndex(({ byteLength }) => byteLength <= most)
-    const chosen = at === -1 ? made.length - 1 : at
-    const [event, payload] = [made[chosen], payloads[chosen]]
     const entries: NewEntry[] = []
     const letters: StillBorn[] = []
-    for (const trigger of triggers) {
-      if (!event || !payload || !testOf(trigger.definition)(event)) continue
+    for (const trigger of oneOfEach(triggers, id)) {
+      const payloads = made.map((event) => payloadOf(trigger, event))
+      const at = payloads.findIndex(({ byteLength }) => byteLength <= most)
+      const chosen = at === -1 ? made.length - 1 : at
+      const [event, payload] = [made[chosen], payloads[chosen]]
+      if (!event || !payload || !testOf(trigger)(event)) continue
       const entry = this.#entry(project, trigger, payload, depth)
       if (isTooDeep(depth) && !loopers.has(trigger.functionName)) letters.push({ ...entry, ...tooDeep(depth) })
       else if (at === -1)
@@ -137,7 +142,8 @@ export class EventBus {
   /** Before the transaction, and in turns: long lists and patterns of one project hold up nobody else. */
   async #match(project: Project, bus: string, events: readonly SentEvent[]): Promise<Coming[]> {
     const { clock, control, newId, queue } = this.#deps
-    const triggers = (await selectBusTriggers(control.sql, project.id, bus)).map((trigger) => ({ trigger, test: testOf(trigger.definition) }))
+    const all = await selectBusTriggers(control.sql, project.id, bus)
+    const triggers = all.map((trigger) => ({ trigger, test: testOf(trigger) }))
     const most = queue.maxPayloadBytes(project.ref)
     const turns = new Turns(clock, TURN_MS)
     const coming: Coming[] = []
@@ -145,25 +151,33 @@ export class EventBus {
     for (const sent of events) {
       const id = sent.id ?? newId()
       const event = this.#eventOf(sent, id)
-      const payload = Buffer.from(JSON.stringify(event))
-      if (payload.byteLength > most) throw new MayflyError('payload_too_large', `an event may have ${most} bytes, by the limit profile of the project`)
-      const waiting: BusTrigger[] = []
+      const whole = Buffer.from(JSON.stringify(event))
+      const takes = (payload: Buffer) => {
+        if (payload.byteLength > most) throw new MayflyError('payload_too_large', `an event may have ${most} bytes, by the limit profile of the project`)
+        return payload
+      }
+      takes(whole)
+      const chosen = new Set(oneOfEach(all, id))
+      const waiting: Waiting[] = []
       for (const { trigger, test } of triggers) {
-        if (test(event)) waiting.push(trigger)
+        if (chosen.has(trigger) && test(event)) {
+          const payload = trigger.kind === 'bus' ? whole : takes(payloadOf(trigger, event))
+          bytes += payload.byteLength
+          if (bytes <= LIMITS.busFanOut.value) waiting.push({ trigger, payload })
+        }
         if (turns.over) await turns.next()
       }
-      bytes += payload.byteLength * waiting.length
       if (bytes > LIMITS.busFanOut.value)
         throw new MayflyError(
           'payload_too_large',
           `what the functions get of the events of one request may have ${LIMITS.busFanOut.value} bytes together: send fewer at once`,
         )
-      coming.push({ id, started: 0, seen: false, key: sent.id === null ? null : keyOf(bus, sent.source, sent.id), payload, waiting })
+      coming.push({ id, started: 0, seen: false, key: sent.id === null ? null : keyOf(bus, sent.source, sent.id), waiting })
     }
     return coming
   }
 
-  #eventOf({ detailType, source, time, resources, detail, cloudevent }: Omit<SentEvent, 'id'>, id: string) {
+  #eventOf({ detailType, source, time, resources, detail, cloudevent }: Omit<SentEvent, 'id'>, id: string): BusEvent {
     return {
       version: '0',
       id,
@@ -189,7 +203,11 @@ const keyOf = (bus: string, source: string, id: string) =>
     .update(JSON.stringify([bus, source, id]))
     .digest('hex')
 
-function testOf(definition: unknown): (event: Readonly<Record<string, unknown>>) => boolean {
-  const { pattern } = (definition as { readonly bus: { readonly pattern?: unknown } }).bus
-  return pattern === undefined ? () => true : eventPattern(pattern)
+const payloadOf = (trigger: BusTrigger, event: BusEvent) => Buffer.from(JSON.stringify(trigger.kind === 'topic' ? topicRecord(event, trigger) : event))
+
+function testOf({ kind, definition }: BusTrigger): (event: BusEvent) => boolean {
+  const pattern = kind === 'topic' ? undefined : (definition as { readonly bus: { readonly pattern?: unknown } }).bus.pattern
+  if (pattern === undefined) return () => true
+  const test = eventPattern(pattern)
+  return (event) => test({ ...event })
 }

@@ -5,14 +5,15 @@ type Query = Sql | Tx
 export interface BusTrigger {
   readonly functionId: string
   readonly functionName: string
+  readonly kind: 'bus' | 'topic'
   readonly definition: unknown
 }
 
-/** Those that wait for events of a bus, each of a function that is there. index: trigger_project */
+/** Those that wait for events of a bus, or for messages of the topic that is the bus of its name; each of a function that is there. index: trigger_project */
 export const selectBusTriggers = (sql: Query, projectId: string, bus: string) => sql<BusTrigger>`
-  select function_id as "functionId", function_name as "functionName", definition from mayfly.trigger
-   where project_id = ${projectId} and kind = 'bus' and function_id is not null
-     and definition -> 'bus' ->> 'name' = ${bus} and definition -> 'enabled' is null
+  select function_id as "functionId", function_name as "functionName", kind, definition from mayfly.trigger
+   where project_id = ${projectId} and kind in ('bus', 'topic') and function_id is not null
+     and definition -> kind ->> 'name' = ${bus} and definition -> 'enabled' is null
    order by created_at, id`
 
 /**

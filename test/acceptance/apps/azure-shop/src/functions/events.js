@@ -32,7 +32,15 @@ app.storageQueue('onOrder', {
   },
 })
 
-app.serviceBusTopic('onNews', { connection: 'Bus', topicName: 'news', subscriptionName: 'all', handler: (message) => `news: ${message}` })
+app.serviceBusTopic('onNews', {
+  connection: 'Bus',
+  topicName: 'news',
+  subscriptionName: 'all',
+  handler: (message, context) => {
+    context.log(`heard ${message}`)
+    return `news: ${message}`
+  },
+})
 app.eventGrid('onGrid', { handler: (event) => `grid: ${event.subject}` })
 app.cosmosDB('onRows', { connection: 'Cosmos', databaseName: 'd', containerName: 'c', handler: (documents) => `rows: ${documents.length}` })
 app.storageQueue('forwards', {
