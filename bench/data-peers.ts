@@ -1,7 +1,8 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { createHmac } from 'node:crypto'
-import { existsSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { install } from './installed.ts'
 import { pause } from './measure.ts'
 
 /** The server that all share, and who asks. */
@@ -23,16 +24,6 @@ export interface DataPeer {
   /** How wrk asks, in Lua. */
   readonly request: (kind: string) => string
   readonly stop: () => void
-}
-
-const VERSIONS = { postgraphile: '5.1.5', 'parse-server': '9.10.0' } as const
-
-/** Kept from run to run in a folder of its own: neither is a part of the product. */
-function install(kept: string, name: keyof typeof VERSIONS): string {
-  const prefix = path.join(kept, `${name}-${VERSIONS[name]}`)
-  if (!existsSync(path.join(prefix, 'node_modules', name, 'package.json')))
-    execFileSync('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', '--prefix', prefix, `${name}@${VERSIONS[name]}`], { stdio: 'ignore' })
-  return prefix
 }
 
 async function served(prefix: string, file: string, text: string, port: number, env: Readonly<Record<string, string>>): Promise<() => void> {
@@ -132,7 +123,7 @@ server.listen(18101, '127.0.0.1')
 /** Row-level security, and a token checked with each call. */
 export async function postgraphile(place: Place, kept: string): Promise<DataPeer> {
   const secret = 'a secret of the bench alone, long enough'
-  const prefix = install(kept, 'postgraphile')
+  const prefix = install(kept, 'postgraphile', '5.1.5')
   const stop = await served(prefix, 'server.mjs', POSTGRAPHILE, 18101, { HOST: place.host, DBUSER: place.user, PASSWORD: place.password, SECRET: secret })
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
   const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ role: 'authenticated', sub: place.owner, exp: 4_000_000_000 })}`
@@ -183,7 +174,7 @@ void (async () => {
 
 /** Objects that only their user may read, and his session checked with each call. */
 export async function parseServer(place: Place, kept: string): Promise<DataPeer> {
-  const prefix = install(kept, 'parse-server')
+  const prefix = install(kept, 'parse-server', '9.10.0')
   const stop = await served(prefix, 'server.cjs', PARSE, 18102, { HOST: place.host, DBUSER: place.user, PASSWORD: place.password })
   const at = 'http://127.0.0.1:18102/parse'
   const headers: Record<string, string> = { 'x-parse-application-id': 'bench', 'content-type': 'application/json' }

@@ -4,6 +4,7 @@ import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { mayfly, startMayfly } from '../test/acceptance/harness.ts'
 import { bareNode, type DataPeer, parseServer, type Place, postgraphile } from './data-peers.ts'
+import { middle, spread } from './measure.ts'
 import { wrk } from './wrk.ts'
 
 // The data API, row-level security and token checked, beside pgbench, a bare program of Node, PostGraphile and parse-server on the same PostgreSQL.
@@ -157,13 +158,6 @@ try {
 } finally {
   await stop()
   rmSync(folder, { recursive: true, force: true })
-}
-
-function middle(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
-}
-function spread(rates: readonly number[]): string {
-  return `${middle(rates).toFixed(0)}/s (${Math.min(...rates).toFixed(0)}–${Math.max(...rates).toFixed(0)})`
 }
 
 /** Where the server of a project listens: its command line says it. */

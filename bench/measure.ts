@@ -16,3 +16,8 @@ export async function timed(work: () => Promise<unknown> | unknown): Promise<num
   await work()
   return performance.now() - from
 }
+
+export const middle = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
+
+/** The middle of some rates, the least and the most. */
+export const spread = (rates: readonly number[]): string => `${middle(rates).toFixed(0)}/s (${Math.min(...rates).toFixed(0)}–${Math.max(...rates).toFixed(0)})`

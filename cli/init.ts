@@ -95,7 +95,8 @@ async function filesOf(template: Template, name: string): Promise<Map<string, st
   for (const entry of await fs.readdir(from, { withFileTypes: true, recursive: true })) {
     const at = path.relative(from, path.join(entry.parentPath, entry.name))
     if (!entry.isFile() || !isText(at) || at.split(path.sep).includes('node_modules')) continue
-    files.set(at, (await fs.readFile(path.join(from, at), 'utf8')).replaceAll('{name}', name).replaceAll(path.relative(ROOT, from), '.'))
+    // What stands in a template string is the code's own name.
+    files.set(at, (await fs.readFile(path.join(from, at), 'utf8')).replaceAll(/(?<!\$)\{name\}/g, name).replaceAll(path.relative(ROOT, from), '.'))
   }
   const tsconfig = files.get('site/tsconfig.json')
   if (tsconfig !== undefined) files.set('site/tsconfig.json', tsconfig.replace('../../../tsconfig.json', '../tsconfig.json'))

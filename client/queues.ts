@@ -1,5 +1,3 @@
-import type { Client } from './client.ts'
-
 export interface QueueSpec {
   readonly visibilitySeconds?: number
   readonly delaySeconds?: number
@@ -26,6 +24,8 @@ export interface MoveInfo {
   /** Null: each to the queue that it came from. */
   readonly to: string | null
   readonly state: 'running' | 'completed' | 'cancelled' | 'failed'
+  /** Why it failed. */
+  readonly failure: string | null
   readonly moved: number
   readonly total: number
   readonly startedAt: string
@@ -37,8 +37,9 @@ export interface PeekedMessage {
   readonly visibleAt: string
   readonly receiveCount: number
   readonly bytes: number
-  /** The beginning of it. */
+  /** Of a long one the beginning. */
   readonly body: string
+  readonly bodyIsWhole: boolean
 }
 
 export interface ReceivedMessage {
@@ -50,12 +51,17 @@ export interface ReceivedMessage {
   readonly givenUpBy?: string
 }
 
+/** Asks the management API with the rights of whoever made it. */
+export interface Asker {
+  request(method: string, path: string, body?: string, headers?: Record<string, string>): Promise<{ json(): Promise<unknown> }>
+}
+
 /** The queues of a project, for their owner. */
 export class QueuesClient {
-  readonly #client: Pick<Client, 'request'>
+  readonly #client: Asker
   readonly #at: string
 
-  constructor(client: Pick<Client, 'request'>, project: string) {
+  constructor(client: Asker, project: string) {
     this.#client = client
     this.#at = `/api/v1/projects/${encodeURIComponent(project)}/queues`
   }
@@ -91,6 +97,9 @@ export class QueuesClient {
   }
   async redrive(name: string, asked: { readonly to?: string; readonly perSecond?: number }): Promise<MoveInfo> {
     return (await this.#json<{ move: MoveInfo }>('POST', `${of(name)}/redrive`, asked)).move
+  }
+  async stopRedrive(name: string): Promise<MoveInfo> {
+    return (await this.#json<{ move: MoveInfo }>('DELETE', `${of(name)}/redrive`)).move
   }
 
   async #json<T>(method: string, path: string, body?: object): Promise<T> {

@@ -12,6 +12,8 @@ export interface TriggerInfo {
   readonly nextAt?: string | null
   readonly enabled?: boolean
   readonly queue?: { readonly name: string }
+  /** The event source mapping that it is; the qualifier is the alias or version of the function. */
+  readonly mapping?: { readonly qualifier: string | null }
   readonly topic?: { readonly name: string; readonly subscription?: string }
   readonly row?: { readonly table: string; readonly events: readonly string[] }
   /** Where a webhook is sent to, and where a route is asked for. */
@@ -27,9 +29,9 @@ export const listTriggers = async (client: Client, project: string): Promise<rea
   ((await (await client.request('GET', `/api/v1/projects/${encodeURIComponent(project)}/triggers`)).json()) as { triggers: TriggerInfo[] }).triggers
 
 /** A trigger in a few words: its kind, which one, and what of it. */
-export function saysTrigger({ object, schedule, queue, topic, row, bus, log, webhook, http, address }: TriggerInfo): string {
+export function saysTrigger({ object, schedule, queue, mapping, topic, row, bus, log, webhook, http, address }: TriggerInfo): string {
   if (schedule) return `schedule ${schedule.cron ?? schedule.at ?? `every ${schedule.every} s`}${schedule.timezone === 'UTC' ? '' : ` (${schedule.timezone})`}`
-  if (queue) return `queue ${queue.name}`
+  if (queue) return `queue ${queue.name}${mapping ? ` (event source mapping${mapping.qualifier === null ? '' : ` of ${mapping.qualifier}`})` : ''}`
   if (topic) return `topic ${topic.name}${topic.subscription === undefined ? '' : ` (${topic.subscription})`}`
   if (row) return `rows of ${row.table}: ${row.events.join(', ')}`
   if (bus) return `bus ${bus.name}${bus.pattern === undefined ? '' : `: ${JSON.stringify(bus.pattern)}`}`

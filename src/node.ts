@@ -347,6 +347,7 @@ export class RunningNode implements AsyncDisposable {
         queues,
         logs,
         mappings: () => room.settings.activeSources('sqs'),
+        mappingsOf: (ref) => room.settings.eventSources(ref, { functionName: null, qualifier: null, sourceArn: null }, null, LIMITS.eventSourceMappings.value),
         invoke: (invocation, signal) => invoker.invoke(invocation, signal),
         recorded: () => Promise.all([usage.settled(), logs.settled()]),
         loopers: (ref) => room.settings.loopers(ref),

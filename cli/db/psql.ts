@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { createInterface, type Interface } from 'node:readline'
-import { text } from 'node:stream/consumers'
+import { Readable } from 'node:stream'
 import pg from 'pg'
 import { UnreachableError } from '../../client/client.ts'
 import { complain, dim, EXIT, harmless, print, red, UsageError, yellow } from '../output.ts'
@@ -8,7 +8,8 @@ import { type Common, locate } from '../place.ts'
 import { describeRelation, listRelations } from './describe.ts'
 import { AlignedRows, type Cell, type Column, expanded } from './rows.ts'
 import { DatabaseSession } from './session.ts'
-import { type Piece, splitStatements } from './statements.ts'
+import { readStatements, type ScriptPiece } from './script.ts'
+import { isBlank, splitStatements } from './statements.ts'
 
 interface Options extends Common {
   readonly command?: readonly string[]
@@ -29,12 +30,12 @@ export async function psql(options: Options): Promise<void> {
   const { url, key, project } = locate(options)
   const script =
     options.command !== undefined
-      ? options.command.map((one) => `${one}\n;\n`).join('')
+      ? Readable.from(options.command.map((one) => `${one}\n;\n`))
       : options.file !== undefined && options.file !== '-'
-        ? readScript(options.file)
+        ? await scriptOf(options.file)
         : process.stdin.isTTY && options.file === undefined
           ? null
-          : await text(process.stdin)
+          : process.stdin.setEncoding('utf8')
   if (script === null && options.json) throw new UsageError('--json goes with -c, -f or a script on stdin')
   await using session = await DatabaseSession.open({ url, key, project }, ({ severity, message }) =>
     complain(yellow(`${harmless(severity ?? 'NOTICE')}: ${harmless(message ?? '')}`)),
@@ -46,19 +47,27 @@ export async function psql(options: Options): Promise<void> {
   process.on('SIGINT', onInterrupt)
   const name = options.command !== undefined ? null : (options.file ?? 'stdin')
   try {
-    for (const piece of splitStatements(script, true).pieces) if (!(await runner.take(piece, name))) break
+    for await (const piece of readStatements(script)) if (!(await runner.take(piece, name))) break
   } finally {
     process.removeListener('SIGINT', onInterrupt)
     runner.end()
   }
 }
 
-function readScript(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    throw new UsageError(`${file} cannot be read: ${(error as Error).message}`)
-  }
+/** Opened before the session is; read as its statements run. */
+async function scriptOf(file: string): Promise<AsyncIterable<string>> {
+  const refused = (error: unknown) => new UsageError(`${file} cannot be read: ${(error as Error).message}`)
+  const handle = await open(file).catch((error: unknown) => {
+    throw refused(error)
+  })
+  const chunks = handle.createReadStream({ encoding: 'utf8', highWaterMark: 262_144 })
+  return (async function* () {
+    try {
+      yield* chunks
+    } catch (error) {
+      throw refused(error)
+    }
+  })()
 }
 
 interface JsonResult {
@@ -81,7 +90,7 @@ class Runner {
   }
 
   /** @returns false when nothing more is to run @throws pg.DatabaseError never: it is shown, and the exit code says it */
-  async take(piece: Piece, file: string | null): Promise<boolean> {
+  async take(piece: ScriptPiece, file: string | null): Promise<boolean> {
     try {
       return piece.kind === 'command' ? await this.#command(piece.text) : await this.#statement(piece)
     } catch (error) {
@@ -113,7 +122,7 @@ class Runner {
     return true
   }
 
-  async #statement({ text, data }: Piece): Promise<boolean> {
+  async #statement({ text, data }: ScriptPiece): Promise<boolean> {
     let columns: readonly Column[] = []
     let aligned = new AlignedRows([])
     let held: (readonly Cell[])[] = []
@@ -155,7 +164,7 @@ class Runner {
 }
 
 /** The line is that of the script; PostgreSQL counts from the beginning of the statement. */
-function showError(error: Error, { text, line }: Piece, file: string | null): void {
+function showError(error: Error, { text, line }: ScriptPiece, file: string | null): void {
   if (!(error instanceof pg.DatabaseError)) {
     complain(red(harmless(error.message)))
     return
@@ -193,15 +202,19 @@ class Prompt {
       process.stdout.write('\n')
       this.#ask(lines)
     })
+    // An end that came before the terminal was ours arrives as a NUL; it means what Ctrl-D means.
+    process.stdin.on('keypress', (_, key: { readonly sequence?: string }) => {
+      if (key.sequence === '\0') lines.close()
+    })
     this.#ask(lines)
     for await (const line of lines) {
       this.#typed += `${line}\n`
       const { pieces, rest } = splitStatements(this.#typed, false)
-      this.#typed = rest
+      this.#typed = isBlank(rest) ? '' : rest
       this.#isRunning = true
       let goesOn = true
       for (const piece of pieces) {
-        goesOn = await this.#runner.take(piece, null)
+        goesOn = await this.#runner.take({ ...piece, data: null }, null)
         if (piece.kind === 'command' && /^\\q\b/.test(piece.text)) return lines.close()
         if (!goesOn) break
       }

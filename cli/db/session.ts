@@ -48,11 +48,12 @@ const AS_IT_IS = { getTypeParser: () => (value: unknown) => value }
 /** A statement whose rows are handed on as they come, and are kept nowhere. */
 class Streamed extends pg.Query {
   readonly #taker: Taker
-  readonly #data: string | null
+  readonly #data: AsyncIterable<string> | null
+  #isOver = false
   /** Whole, where the driver keeps its first word alone: `CREATE TABLE`. */
   tag: string | null = null
 
-  constructor(text: string, data: string | null, taker: Taker) {
+  constructor(text: string, data: AsyncIterable<string> | null, taker: Taker) {
     super({ text, rowMode: 'array', types: AS_IT_IS } as never)
     this.#taker = taker
     this.#data = data
@@ -70,13 +71,26 @@ class Streamed extends pg.Query {
     )
   }
   handleCopyInResponse(connection: Wire): void {
-    if (this.#data === null) {
-      connection.sendCopyFail('no data follows; use -f with the rows behind the statement, and \\. on a line of its own')
-      return
+    if (this.#data === null) connection.sendCopyFail('no data follows; use -f with the rows behind the statement, and \\. on a line of its own')
+    else void this.#copy(this.#data, connection)
+  }
+  async #copy(data: AsyncIterable<string>, connection: Wire): Promise<void> {
+    const { stream } = connection
+    try {
+      for await (const rows of data) {
+        if (this.#isOver || stream.destroyed) return
+        connection.sendCopyFromChunk(Buffer.from(rows))
+        // What the server does not take yet stays in the file.
+        if (stream.writableNeedDrain) await new Promise((resolve) => stream.once('drain', resolve).once('close', resolve))
+      }
+      if (!this.#isOver) connection.endCopyFrom()
+    } catch (error) {
+      if (!this.#isOver) connection.sendCopyFail(error instanceof Error ? error.message : String(error))
     }
-    const bytes = Buffer.from(this.#data)
-    for (let at = 0; at < bytes.length; at += 65_536) connection.sendCopyFromChunk(bytes.subarray(at, at + 65_536))
-    connection.endCopyFrom()
+  }
+  handleError(error: Error, connection: unknown): void {
+    this.#isOver = true
+    ;(Object.getPrototypeOf(Streamed.prototype) as { handleError(of: Error, by: unknown): void }).handleError.call(this, error, connection)
   }
   handleCopyData(message: { readonly chunk: Buffer }): void {
     this.#taker.copied(message.chunk)
@@ -116,7 +130,7 @@ export class DatabaseSession implements AsyncDisposable {
   }
 
   /** @throws pg.DatabaseError, UnreachableError */
-  async run(text: string, data: string | null, taker: Taker): Promise<Done> {
+  async run(text: string, data: AsyncIterable<string> | null, taker: Taker): Promise<Done> {
     const { stream } = (this.#client as unknown as Inner).connection
     let hasColumns = false
     let isPaused = false

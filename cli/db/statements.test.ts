@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { splitStatements } from './statements.ts'
+import { isBlank, splitStatements } from './statements.ts'
 
 const texts = (script: string) => splitStatements(script, true).pieces.map(({ text }) => text)
 
@@ -33,19 +33,25 @@ describe('scripts are cut into statements', () => {
     )
     assert.equal(rest.trim(), "select 'not\nended")
     assert.equal(restLine, 5)
-    assert.equal(splitStatements('  -- a word\n', false).rest, '')
+    assert.ok(isBlank(splitStatements('  -- a word\n', false).rest) && !isBlank(rest))
   })
-  it('takes commands by themselves, and the data behind COPY', () => {
-    const { pieces } = splitStatements("\\dt\nselect 1;\n\\x\ncopy t from stdin;\na;\tb'\nc\n\\.\nselect 2;", true)
+  it('takes commands by themselves, and stops in front of the rows behind COPY', () => {
+    const script = "\\dt\nselect 1;\n\\x\ncopy t from stdin;\na;\tb'\nc\n\\.\nselect 2;"
+    const { pieces, rest, restLine, copies } = splitStatements(script, true)
     assert.deepEqual(
-      pieces.map(({ kind, text, line, data }) => [kind, text, line, data]),
+      pieces.map(({ kind, text, line }) => [kind, text, line]),
       [
-        ['command', '\\dt', 1, null],
-        ['statement', 'select 1', 2, null],
-        ['command', '\\x', 3, null],
-        ['statement', 'copy t from stdin', 4, "a;\tb'\nc\n"],
-        ['statement', 'select 2', 8, null],
+        ['command', '\\dt', 1],
+        ['statement', 'select 1', 2],
+        ['command', '\\x', 3],
+        ['statement', 'copy t from stdin', 4],
       ],
+    )
+    assert.deepEqual([rest, restLine, copies], ["a;\tb'\nc\n\\.\nselect 2;", 5, true])
+    // Until its line is ended nobody knows where they begin.
+    assert.deepEqual(
+      splitStatements('select 1; copy t from stdin; ', false).pieces.map(({ text }) => text),
+      ['select 1'],
     )
   })
 })

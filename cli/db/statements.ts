@@ -4,20 +4,23 @@ export interface Piece {
   readonly text: string
   /** Of its first character, from 1. */
   readonly line: number
-  /** What follows `copy … from stdin` up to the line `\.`; null where nothing does. */
-  readonly data: string | null
 }
 
 export interface Split {
   readonly pieces: readonly Piece[]
-  /** What is not ended yet, and its line; only blanks and comments count for nothing. */
+  /** What is not ended yet, and its line. */
   readonly rest: string
   readonly restLine: number
+  /** The last of the pieces is `copy … from stdin`: what is left begins with its rows. */
+  readonly copies: boolean
 }
 
 const COPY_IN = /^copy\b[\s\S]*\bfrom\s+stdin\b/i
 const ROUTINE = /^create\s+(or\s+replace\s+)?(function|procedure)\b/i
 const BLANK = /^(\s|--[^\n]*(\n|$)|\/\*[\s\S]*?\*\/)*/
+
+/** Nothing but blanks and comments. */
+export const isBlank = (text: string): boolean => (BLANK.exec(text) as RegExpExecArray)[0].length === text.length
 
 /**
  * Cuts a script at the semicolons that end statements, as psql does: not in quotes, dollar quotes, comments, brackets or
@@ -36,26 +39,24 @@ export function splitStatements(script: string, isWhole: boolean): Split {
     for (; counted < offset; counted++) if (script[counted] === '\n') line++
     return line
   }
-  const take = (end: number, next: number) => {
+  let copies = false
+  /** @returns false where rows follow, or their line is not there yet */
+  const take = (end: number, next: number): boolean => {
     const blank = (BLANK.exec(script.slice(from, end)) as RegExpExecArray)[0].length
     const text = script.slice(from + blank, end).trimEnd()
     let after = next
-    let data: string | null = null
-    if (text !== '') {
-      const begins = lineAt(from + blank)
-      if (COPY_IN.test(text)) {
-        const first = script.indexOf('\n', next - 1) + 1
-        const found = first === 0 ? null : /^\\\.\r?$/m.exec(script.slice(first))
-        if (found) {
-          data = script.slice(first, first + found.index)
-          after = first + found.index + found[0].length
-        }
-      }
-      pieces.push({ kind: 'statement', text, line: begins, data })
+    if (COPY_IN.test(text)) {
+      const lineEnd = script.indexOf('\n', next)
+      if (lineEnd === -1 && !isWhole) return false
+      after = lineEnd === -1 ? script.length : lineEnd + 1
+      copies = true
     }
+    if (text !== '') pieces.push({ kind: 'statement', text, line: lineAt(from + blank) })
     from = at = after
     brackets = bodies = 0
+    return !copies
   }
+  const result = (): Split => ({ pieces, rest: script.slice(from), restLine: lineAt(from), copies })
   while (at < script.length) {
     const skipped = skip(script, at)
     if (skipped === -1) {
@@ -72,14 +73,14 @@ export function splitStatements(script: string, isWhole: boolean): Split {
       const end = script.indexOf('\n', at)
       if (end === -1 && !isWhole) break
       const stop = end === -1 ? script.length : end
-      pieces.push({ kind: 'command', text: script.slice(at, stop).trim(), line: lineAt(at), data: null })
+      pieces.push({ kind: 'command', text: script.slice(at, stop).trim(), line: lineAt(at) })
       from = at = stop
       continue
     }
     if (char === '(') brackets++
     else if (char === ')') brackets = Math.max(0, brackets - 1)
     else if (char === ';' && brackets === 0 && bodies === 0) {
-      take(at, at + 1)
+      if (!take(at, at + 1)) return result()
       continue
     } else if (/[a-z_]/i.test(char)) {
       const word = (/^[\w$\u0080-\uffff]+/.exec(script.slice(at, at + 128)) as RegExpExecArray)[0]
@@ -93,9 +94,7 @@ export function splitStatements(script: string, isWhole: boolean): Split {
     at++
   }
   if (isWhole) take(script.length, script.length)
-  const rest = script.slice(from)
-  const blank = (BLANK.exec(rest) as RegExpExecArray)[0].length
-  return { pieces, rest: blank === rest.length ? '' : rest, restLine: lineAt(from) }
+  return result()
 }
 
 /** Where what is quoted or commented at this place ends; the place itself where nothing is, -1 where it does not end. */
@@ -124,9 +123,9 @@ function skip(script: string, at: number): number {
   if (char === '"') return beyond('"', at + 1)
   if (char === "'") {
     // Only after an E do backslashes hide a quote.
-    const escapes = /(^|[^\w$])e$/i.test(script.slice(Math.max(0, at - 2), at))
+    if (!/(^|[^\w$])e$/i.test(script.slice(Math.max(0, at - 2), at))) return beyond("'", at + 1)
     for (let next = at + 1; next < script.length; next++) {
-      if (escapes && script[next] === '\\') next++
+      if (script[next] === '\\') next++
       else if (script[next] === "'") return next + 1
     }
     return -1

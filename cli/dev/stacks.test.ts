@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, describe, it } from 'node:test'
@@ -41,6 +41,20 @@ describe('Stacks', () => {
     assert.equal(stacks.mapped('another', '/var/task/index.mjs:1:1'), '/var/task/index.mjs:1:1')
     stacks.set('none', root, Buffer.from('no map'))
     assert.equal(stacks.mapped('none', '/var/task/index.mjs:1:1'), '/var/task/index.mjs:1:1')
+  })
+
+  it('leads to the files of an app that is sent as it lies, and leaves what was installed where it runs', () => {
+    mkdirSync(path.join(root, 'src'), { recursive: true })
+    writeFileSync(path.join(root, 'src', 'more.js'), 'throw new Error("no")\n')
+    const stacks = new Stacks()
+    stacks.setFolder('shop-tick', root)
+    const shown = path.relative('', path.join(root, 'src', 'more.js'))
+    assert.deepEqual(stacks.lines('shop-tick', ['Error: no', '    at handler (/var/task/src/more.js:1:7)', '    at run (/var/task/node_modules/a/b.js:2:3)']), [
+      'Error: no',
+      `    at handler (${shown}:1:7)`,
+      '    at run (/var/task/node_modules/a/b.js:2:3)',
+    ])
+    assert.equal(stacks.mapped('another', '/var/task/src/more.js:1:7'), '/var/task/src/more.js:1:7')
   })
 
   it('a fault in the code is told with its place, and the next bundle is right again', async () => {

@@ -1,8 +1,11 @@
+import { existsSync } from 'node:fs'
 import { SourceMap, type SourceMapPayload } from 'node:module'
 import path from 'node:path'
 
 /** Where the bundle lies for the code that runs: in a sandbox, or without one. */
 const PLACE = /(?:file:\/\/)?(?:\/[^\s():"\\]*)?\/(?:task|code)\/index\.mjs:(\d+):(\d+)/g
+/** The same of what is not bundled: its files lie there as they are here. */
+const FILE = /(?:file:\/\/)?\/var\/task\/([^\s():"\\]+):(\d+):(\d+)/g
 const INLINE = '//# sourceMappingURL=data:application/json;base64,'
 /** Frames that are none of the user's. */
 const OURS = /^\s*at .*(?:node:internal\/|\/var\/runtime\/|\/runtimes\/(?:node|supervisor)\/)/
@@ -12,11 +15,17 @@ export const hasPlaces = (text: string): boolean => text.search(PLACE) !== -1
 
 /** Leads from the bundle that a function runs back to the files that it was made of. */
 export class Stacks {
+  readonly #folders = new Map<string, string>()
   readonly #bundles = new Map<string, { readonly root: string; readonly code: Uint8Array | null; map: SourceMap | null }>()
 
   /** What runs under this name from now on. */
   set(name: string, root: string, code: Uint8Array): void {
     this.#bundles.set(name, { root, code, map: null })
+  }
+
+  /** The same of what is sent file by file. */
+  setFolder(name: string, root: string): void {
+    this.#folders.set(name, root)
   }
 
   /** The same, where its source map is at hand and not where it was bundled: its files are told from there. */
@@ -32,6 +41,13 @@ export class Stacks {
 
   /** A text with places of the bundle, as places of the user's files. */
   mapped(name: string, text: string): string {
+    const folder = this.#folders.get(name)
+    if (folder !== undefined)
+      return text.replace(FILE, (place, file: string, line: string, column: string) => {
+        const own = path.join(folder, file)
+        // What the node installed or built is not here.
+        return existsSync(own) ? `${path.relative('', own)}:${line}:${column}` : place
+      })
     return text.replace(PLACE, (place, line: string, column: string) => {
       const bundle = this.#bundles.get(name)
       if (!bundle) return place

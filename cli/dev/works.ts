@@ -59,6 +59,7 @@ export class Works implements AsyncDisposable {
     if (changed.length === 0 && this.#last) return { ...this.#last, changed: null, warnings: [] }
     this.#map([packed])
     const ready = await readyApp(client, project, packed)
+    if (packed.app) this.#deps.stacks.setFolder(packed.name, folder)
     const { warnings } = await deployPacked(client, project, ready.packed)
     return await this.#done(now, changed, { functions: [packed], sites: [], warnings: [...warningsOf(packed), ...(ready.build?.warnings ?? []), ...warnings] })
   }
@@ -76,6 +77,7 @@ export class Works implements AsyncDisposable {
     if (changed.length === 0 && this.#last) return { ...this.#last, changed: null, warnings: [] }
     this.#map(packed.functions)
     const ready = await readyApps(client, project, packed, true)
+    if (isAppOfSeveral(folder)) for (const { name } of ready.functions) this.#deps.stacks.setFolder(name, folder)
     const plan = await client.planDeployment(project, ready.document)
     const { sites } = await applyProject(client, project, ready, plan)
     return await this.#done(now, changed, { functions: ready.functions, sites, warnings: [...ready.warnings, ...plan.warnings] })

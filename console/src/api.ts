@@ -1,5 +1,6 @@
 import type { LifeInfo, MomentInfo, QueuedInfo } from '../../client/queue.ts'
 import type { ProjectInfo, ProjectLimits } from '../../client/projects.ts'
+import { QueuesClient } from '../../client/queues.ts'
 import type { SecretInfo } from '../../client/secrets.ts'
 import type { FunctionUrlInfo } from '../../client/urls.ts'
 import { ApiError, type DeadLetter, type FunctionInfo, type LogLine, type Pool, type SandboxInfo } from '../../client/client.ts'
@@ -85,6 +86,8 @@ export interface TriggerInfo {
   readonly started: boolean
   readonly schedule?: { readonly cron?: string; readonly every?: number; readonly at?: string; readonly timezone: string }
   readonly queue?: { readonly name: string }
+  readonly mapping?: { readonly qualifier: string | null }
+  readonly enabled?: boolean
   readonly topic?: { readonly name: string }
   readonly row?: { readonly table: string; readonly events: readonly ('insert' | 'update' | 'delete')[] }
   readonly address?: string
@@ -278,6 +281,10 @@ export const api = {
   removeObjects: (ref: string, bucket: string, keys: readonly string[]) =>
     json<readonly { name: string }[]>('DELETE', `${storageAt(ref)}/object/${encodeURIComponent(bucket)}`, null, { prefixes: keys }),
 }
+
+/** The queues of a project, asked on this origin. */
+export const queuesOf = (ref: string, signal: AbortSignal | null = null): QueuesClient =>
+  new QueuesClient({ request: (method, path, body) => call(method, path, signal, body) }, ref)
 
 /** Sends a file and tells how far it is; fetch cannot. @throws ApiError, OfflineError */
 export function upload(ref: string, bucket: string, key: string, file: File, replace: boolean, hear: (sent: number) => void): Promise<void> {

@@ -7,7 +7,9 @@ import { EventsPage } from './pages/events.tsx'
 import { FunctionPage } from './pages/function.tsx'
 import { FunctionsPage } from './pages/functions.tsx'
 import { LifePage } from './pages/life.tsx'
+import { QueuePage } from './pages/message-queue.tsx'
 import { OverviewPage } from './pages/overview.tsx'
+import { QueuesPage } from './pages/queues.tsx'
 import { SandboxesPage } from './pages/sandboxes.tsx'
 import { SecretsPage } from './pages/secrets.tsx'
 import { UrlsPage } from './pages/urls.tsx'
@@ -74,6 +76,7 @@ const PAGES = [
   ['urls', 'Function URLs', 'M10 14a4 4 0 0 0 6 .5l3-3a4 4 0 0 0-6-6l-1.5 1.5M14 10a4 4 0 0 0-6-.5l-3 3a4 4 0 0 0 6 6l1.5-1.5'],
   ['secrets', 'Secrets', 'M14.5 9.5a4.5 4.5 0 1 0-4 4.5l1.5 1.5h2v2h2v2h3v-3l-5-5a4.5 4.5 0 0 0 .5-2zM8.5 9h.01'],
   ['buckets', 'Buckets', 'M4 7h16l-2 13H6zM4 7c0-2 3.6-3 8-3s8 1 8 3'],
+  ['queues', 'Queues', 'M3 8h18v8H3zM9 8v8M15 8v8'],
   ['events', 'Events', 'M4 6h16M4 12h16M4 18h9'],
   ['sandboxes', 'Sandboxes', 'M12 3l8 4.5v9L12 21l-8-4.5v-9zM12 12l8-4.5M12 12v9M12 12 4 7.5'],
   ['usage', 'Usage', 'M5 20v-7M12 20V5M19 20v-10'],
@@ -163,6 +166,8 @@ function Shown({ session, project, page, rest }: { session: Session; project: st
       return <SandboxesPage project={project} />
     case 'buckets':
       return name === '' ? <BucketsPage project={project} /> : <BucketPage project={project} session={session} bucket={name} folder={path.filter(Boolean)} />
+    case 'queues':
+      return name === '' ? <QueuesPage project={project} /> : <QueuePage project={project} name={name} />
     case 'events':
       if (name !== '' && name !== 'of') return <LifePage key={name} project={project} id={name} />
       return <EventsPage key={`${project} ${path.join('/')}`} project={project} first={name === '' ? '' : (path[0] ?? '')} />

@@ -1,5 +1,8 @@
+import { koQueues } from './ko-queues.ts'
+
 /** The console's texts in Korean, by their English. */
 export const ko = {
+  ...koQueues,
   'A GB in': '수신 1GB당',
   'A GB out': '송신 1GB당',
   'A GB-second': 'GB-초당',

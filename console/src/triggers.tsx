@@ -5,12 +5,21 @@ import { t } from './text.ts'
 
 /** A trigger as a sentence. */
 export function saysTrigger(project: string, trigger: Omit<TriggerInfo, 'function'>): ReactNode {
-  const { object, started } = trigger
+  const { object, queue, mapping, started, enabled } = trigger
+  const rests = enabled === false ? <> · {t('at rest')}</> : !started && <> · {t('not started by anything yet')}</>
+  if (queue)
+    return (
+      <>
+        {t('queue')} <a href={hrefOf(project, 'queues', queue.name)}>{queue.name}</a>
+        {mapping && <> · {mapping.qualifier === null ? t('event source mapping') : t('event source mapping of {name}', { name: mapping.qualifier })}</>}
+        {rests}
+      </>
+    )
   if (!object)
     return (
       <>
         {saysSource(trigger)}
-        {!started && <> · {t('not started by anything yet')}</>}
+        {rests}
       </>
     )
   const where = [...(object.prefix ?? []).map((prefix) => `${prefix}*`), ...(object.suffix ?? []).map((suffix) => `*${suffix}`)]
@@ -32,22 +41,20 @@ export function saysTrigger(project: string, trigger: Omit<TriggerInfo, 'functio
   )
 }
 
-function saysSource({ schedule, queue, topic, row, bus, log, webhook, http, address }: Omit<TriggerInfo, 'function'>): ReactNode {
+function saysSource({ schedule, topic, row, bus, log, webhook, http, address }: Omit<TriggerInfo, 'function'>): ReactNode {
   const [what, which] = schedule
     ? [t('schedule'), `${schedule.cron ?? schedule.at ?? t('every {seconds} s', { seconds: schedule.every ?? 0 })} ${schedule.timezone}`]
-    : queue
-      ? [t('queue'), queue.name]
-      : topic
-        ? [t('topic'), topic.name]
-        : row
-          ? [t('rows {events}', { events: row.events.map((event) => t(event)).join(', ') }), row.table]
-          : webhook
-            ? [t('webhook {provider}', { provider: webhook.provider }), address ?? '']
-            : log
-              ? [t('log of {name}', { name: log.function }), log.pattern ?? '']
-              : http
-                ? [http.methods?.join(', ') ?? t('any method'), address ?? '']
-                : [t('bus'), `${bus?.name ?? ''}${bus?.pattern === undefined ? '' : ` ${JSON.stringify(bus.pattern)}`}`]
+    : topic
+      ? [t('topic'), topic.name]
+      : row
+        ? [t('rows {events}', { events: row.events.map((event) => t(event)).join(', ') }), row.table]
+        : webhook
+          ? [t('webhook {provider}', { provider: webhook.provider }), address ?? '']
+          : log
+            ? [t('log of {name}', { name: log.function }), log.pattern ?? '']
+            : http
+              ? [http.methods?.join(', ') ?? t('any method'), address ?? '']
+              : [t('bus'), `${bus?.name ?? ''}${bus?.pattern === undefined ? '' : ` ${JSON.stringify(bus.pattern)}`}`]
   return (
     <>
       {what} <code>{which}</code>

@@ -187,6 +187,10 @@ export const functionSpecSchema = z.strictObject(
           onceWithin: whole('seconds', 1, 1_209_600)
             .optional()
             .meta({ description: 'How long an idempotency key stands for the event that came under it first; a day when absent.', unit: 'seconds' }),
+          mayLoop: z
+            .boolean({ error: 'must be true or false' })
+            .optional()
+            .meta({ description: 'Whether it may go on where another is taken for a loop: behind 16 functions that caused each other.' }),
           onSuccess: destinationSchema.optional().meta({ description: 'Who is told of a success.' }),
           onFailure: destinationSchema.optional().meta({ description: 'Who is told when a call is given up.' }),
         },
@@ -198,7 +202,7 @@ export const functionSpecSchema = z.strictObject(
       .default({})
       .meta({
         description:
-          "A queued call's `maxAttempts` (1 to 100: how many times it may fail) and `maxAge` (60 to 1209600 s: how old it may become) before it is a dead letter, and `retryAfter` (how many seconds lie between two attempts); the node's settings where they are absent. `parallelism`, `rate` and `orderBy` say how many run and in which order, `keepResult` and `onceWithin` what is remembered, `onSuccess` and `onFailure` who is told: see docs/invocations.md.",
+          "A queued call's `maxAttempts` (1 to 100: how many times it may fail) and `maxAge` (60 to 1209600 s: how old it may become) before it is a dead letter, and `retryAfter` (how many seconds lie between two attempts); the node's settings where they are absent. `parallelism`, `rate` and `orderBy` say how many run and in which order, `keepResult` and `onceWithin` what is remembered, `mayLoop` that it may start itself for ever, `onSuccess` and `onFailure` who is told: see docs/invocations.md.",
       }),
     secrets: z
       .array(
@@ -338,6 +342,7 @@ function asyncExtras({
   orderBy,
   keepResult,
   onceWithin,
+  mayLoop,
   onSuccess,
   onFailure,
 }: FunctionSpec['async']): Omit<AsyncSettings, 'maxAttempts' | 'maxAgeSeconds'> {
@@ -348,6 +353,7 @@ function asyncExtras({
     ...(orderBy === undefined ? {} : { orderBy }),
     ...(keepResult ? { keepResultSeconds: keepResult } : {}),
     ...(onceWithin === undefined ? {} : { onceWithinSeconds: onceWithin }),
+    ...(mayLoop ? { mayLoop } : {}),
     ...(onSuccess === undefined ? {} : { onSuccess }),
     ...(onFailure === undefined ? {} : { onFailure }),
   }

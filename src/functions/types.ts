@@ -52,6 +52,8 @@ export interface AsyncSettings {
   readonly keepResultSeconds?: number
   /** How long a key stands for the event that came under it first; absent: a day. */
   readonly onceWithinSeconds?: number
+  /** It goes on where others are taken for a loop; what the Lambda API says of that counts before it. */
+  readonly mayLoop?: true
   readonly onSuccess?: DestinationSpec
   readonly onFailure?: DestinationSpec
 }

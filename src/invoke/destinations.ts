@@ -3,7 +3,7 @@ import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { ACCOUNT_ID, type DestinationSpec, type FunctionSettings, type FunctionsService, functionArn } from '../functions/index.ts'
-import type { Outgoing, Queues, Sent } from '../queues/index.ts'
+import { type Outgoing, type Queues, type Sent, withDepth } from '../queues/index.ts'
 import type { NewEntry, StillBorn, Webhook } from './store.ts'
 import { addressId } from './webhooks.ts'
 
@@ -178,18 +178,18 @@ export async function toQueue(
   tx: Tx,
   queues: QueuesOf,
   { queue, of }: QueueTarget,
-  from: { readonly id: string; readonly project: string },
+  from: { readonly id: string; readonly project: string; readonly depth: number },
   told: Told,
 ): Promise<Sent | { readonly letter: StillBorn }> {
   const bodies = [destinationRecord(told), ...(told.response === null ? [] : [destinationRecord({ ...told, response: null })])]
   for (const [at, payload] of bodies.entries())
     try {
-      return await queues.sendIn(tx, queues.get(from.project as ProjectRef, queue), messageOf(payload, of))
+      return await queues.sendIn(tx, queues.get(from.project as ProjectRef, queue), messageOf(payload, of, from.depth + 1))
     } catch (error) {
       if (!(error instanceof MayflyError)) throw error
       if (error.code === 'payload_too_large' && at < bodies.length - 1) continue
       const { code: errorType, message: errorMessage } = error
-      return { letter: { ...from, functionName: of, payload, queue, reason: 'destination', errorType, errorMessage } }
+      return { letter: { id: from.id, project: from.project, functionName: of, payload, queue, reason: 'destination', errorType, errorMessage } }
     }
   throw new Error('unreachable: the last body is sent or a letter')
 }
@@ -221,7 +221,12 @@ export function letterOf(payload: Uint8Array, of: string, invocationId: string, 
 }
 
 /** As one that the function itself sent. */
-export const messageOf = (payload: Uint8Array, of: string): Outgoing => ({ body: Buffer.from(payload).toString(), sender: of, bytes: payload.length })
+export const messageOf = (payload: Uint8Array, of: string, depth = 0): Outgoing => ({
+  body: Buffer.from(payload).toString(),
+  sender: of,
+  bytes: payload.length,
+  traceHeader: withDepth(null, depth),
+})
 
 /** An entry that tells the target, or the letter that is left of it when that cannot be. */
 export function deliveryOf(

@@ -214,7 +214,7 @@ export class Settling {
     const { clock, newId } = this.#deps
     const { project, traceId, depth } = entry
     const told = { ...about, at: clock.now() }
-    if ('queue' in target) return await this.#tellQueue(tx, target, { id: newId(), project }, told)
+    if ('queue' in target) return await this.#tellQueue(tx, target, { id: newId(), project, depth }, told)
     if ('event' in target) return await this.#tellBus(tx, target, entry, told)
     const made = deliveryOf(target, { id: newId(), project, traceId, depth }, told)
     const { id: deliveryId } = 'letter' in made ? made.letter : made.entry
@@ -223,7 +223,7 @@ export class Settling {
     return await this.#enterOrBury(tx, made.entry)
   }
 
-  async #tellQueue(tx: Tx, target: QueueTarget, from: { readonly id: string; readonly project: string }, told: Told): Promise<Entered> {
+  async #tellQueue(tx: Tx, target: QueueTarget, from: { readonly id: string; readonly project: string; readonly depth: number }, told: Told): Promise<Entered> {
     const made = await toQueue(tx, this.#deps.queues, target, from, told)
     const deliveryId = 'letter' in made ? made.letter.id : made.id
     await insertTold(tx, { invocationId: told.invocationId, condition: told.condition, ...namedTarget(target), deliveryId })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
+import { difference } from '../backends/database/compare.ts'
 import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
 import { SqlSession } from '../backends/database/sql-session.ts'
 import { MayflyError } from '../core/errors.ts'
@@ -79,6 +80,20 @@ describe('the routes of migrations', () => {
     await lockMigrations(other, 1000)
     await assert.rejects(ask('', { files: [], run: true }), code('migrations_running', /by somebody else/))
     await assert.rejects(ask('/reset', { project: 'demo' }), code('migrations_running', /by somebody else/))
+  })
+  it('compares beside the thread that serves, and says what it met there', async () => {
+    await migrations.seed('demo', 'hand.sql', 'create table by_hand (id int primary key); create index on by_hand (id)')
+    const [ownBefore, allBefore] = [process.threadCpuUsage(), process.cpuUsage()]
+    const { statements } = await migrations.diff('demo', [])
+    const [own, all] = [process.threadCpuUsage(ownBefore), process.cpuUsage(allBefore)]
+    assert.match(statements.map(({ sql }) => sql).join(';\n'), /create table .*by_hand/is)
+    // What the library takes is far more than what is asked of the databases here.
+    assert.ok((own.user + own.system) * 2 < all.user + all.system, JSON.stringify({ own, all }))
+    const connection = await opened.databases.ownerConnection('demo')
+    await assert.rejects(
+      difference(connection, { ...connection, user: 'nobody_here' }, []),
+      (error) => error instanceof Error && /nobody_here/.test(error.message),
+    )
   })
   it('tells what a file says while it runs', async () => {
     assert.deepEqual(await migrations.seed('demo', 'seed.sql', "do $$ begin raise notice 'at work'; end $$"), ['NOTICE: at work'])

@@ -91,7 +91,7 @@ export function messageQueueRoutes({ queues, draining }: { readonly queues: Queu
     at(
       'GET',
       '/:queue/messages',
-      'Looks at the first messages of a queue (`limit`), with the beginning of their bodies; they stay as they are.',
+      'Looks at the first messages of a queue (`limit`), with the beginning of their bodies (`bodyIsWhole`); they stay as they are.',
       async (context) => {
         const text = context.query.get('limit') ?? '10'
         if (!/^\d{1,3}$/.test(text) || Number(text) < 1 || Number(text) > SHOWN) throw new MayflyError('bad_request', `limit: must be 1 to ${SHOWN}`)
@@ -181,13 +181,14 @@ const shown = (queues: Queues, queue: QueueInfo, depth: Depth) => ({
   modifiedAt: queue.modifiedAt.toISOString(),
 })
 
-const shownPeeked = ({ id, sentAt, visibleAt, receiveCount, bytes, body }: Peeked) => ({
+const shownPeeked = ({ id, sentAt, visibleAt, receiveCount, bytes, body, bodyIsWhole }: Peeked) => ({
   id,
   sentAt: sentAt.toISOString(),
   visibleAt: visibleAt.toISOString(),
   receiveCount,
   bytes,
   body: body.toString('utf8'),
+  bodyIsWhole,
 })
 
 const shownMessage = ({ id, receipt, body, receiveCount, sentAt, source }: Message) => ({

@@ -133,6 +133,28 @@ describe('Queues', () => {
     for (const one of [queue, dead]) await queues.remove(one)
   })
 
+  it('gives what was sent together in its order, and shows the beginning of what is long', async () => {
+    await using queues = await open()
+    const queue = await queues.create(DEMO, 'order', {})
+    const bodies = ['first', 'second', 'third', 'x'.repeat(LIMITS.shownPayload.value), 'y'.repeat(LIMITS.shownPayload.value + 1)]
+    await queues.send(queue, bodies.map(letter))
+    const seen = await queues.peek(queue, 10)
+    assert.deepEqual(
+      seen.map(({ body }) => body.toString()),
+      bodies.map((body) => body.slice(0, LIMITS.shownPayload.value)),
+    )
+    assert.deepEqual(
+      seen.map(({ bodyIsWhole }) => bodyIsWhole),
+      [true, true, true, true, false],
+    )
+    const received = await queues.receive(queue, { most: 10, waitMs: 0 }, never)
+    assert.deepEqual(
+      received.map(({ body }) => body),
+      bodies,
+    )
+    await queues.remove(queue)
+  })
+
   it('gives back what was received as if it had not been, and nothing that another has by now', async () => {
     await using queues = await open()
     const queue = await queues.create(DEMO, 'back', {})

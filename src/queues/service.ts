@@ -5,18 +5,18 @@ import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
 import type { QueueSpec } from '../core/queue-spec.ts'
-import { Bell } from '../lib/bell.ts'
 import type { Clock } from '../lib/clock.ts'
 import { GroupCommit } from '../lib/group-commit.ts'
+import { Known } from './known.ts'
+import { type Message, newMessage, type Outgoing, receivedMessage, ROW_BYTES, type Sent } from './message.ts'
 import { Moves } from './moves.ts'
-import { heldBy, receiptOf } from './receipt.ts'
+import { heldBy } from './receipt.ts'
 import { DEFAULTS, differencesOf, isQueueName, type QueueSettings } from './settings.ts'
 import {
   changeVisibility,
   copyQueues,
   deleteMessages,
   deleteQueue,
-  deleteSent,
   type Depth,
   type Held,
   insertMessages,
@@ -28,21 +28,18 @@ import {
   selectHidden,
   selectMessages,
   selectNextVisible,
-  selectNow,
   selectQueues,
-  selectStored,
   unreceive,
   updateQueue,
 } from './store.ts'
 import { Stored } from './stored.ts'
+import { Sweep } from './sweep.ts'
+
+export type { Message, Outgoing, Sent } from './message.ts'
 
 const GROUP = 500
 /** What a bell did not tell of is found by looking. */
 const LOOK_MS = 1_000
-const SWEEP_MS = 30_000
-const SWEEP_BATCH = 5_000
-/** What a message takes beside its bytes. */
-const ROW_BYTES = 200
 
 export type QueueInfo = QueueRow
 
@@ -58,37 +55,6 @@ export interface QueuesDeps {
   readonly log: Log
 }
 
-export interface Outgoing {
-  readonly body: string
-  /** In the form of a dialect; it is given back as it came. */
-  readonly attributes?: string | null
-  readonly delaySeconds?: number | undefined
-  readonly traceHeader?: string | null
-  readonly sender: string
-  /** Of body and attributes, as they are counted. */
-  readonly bytes: number
-}
-
-/** A message that stands in a transaction of somebody else's; told when it has committed. */
-export interface Sent {
-  readonly id: string
-  committed(): void
-}
-
-export interface Message {
-  readonly id: string
-  readonly receipt: string
-  readonly body: string
-  readonly attributes: string | null
-  readonly receiveCount: number
-  readonly sentAt: Date
-  readonly firstReceivedAt: Date
-  readonly traceHeader: string | null
-  readonly sender: string
-  /** The name of the queue that gave it up. */
-  readonly source: string | null
-}
-
 interface Sending {
   readonly message: NewMessage
   stored: boolean
@@ -101,18 +67,13 @@ interface Sending {
  */
 export class Queues implements AsyncDisposable {
   readonly #deps: QueuesDeps
-  readonly #byProject = new Map<string, Map<string, QueueRow>>()
-  readonly #byId = new Map<string, QueueRow>()
-  readonly #bells = new Map<string, Bell>()
+  readonly #known = new Known()
   readonly #stored = new Stored()
-  /** Fires when what is stored has been counted after the start. */
-  #counted: Promise<void> = Promise.resolve()
   readonly #send: GroupCommit<Sending>
   readonly #done: GroupCommit<Held>
   readonly #stop = new AbortController()
   readonly moves: Moves
-  #sweeping: Promise<void> | null = null
-  #timer: NodeJS.Timeout | null = null
+  readonly #sweep: Sweep
 
   constructor(deps: QueuesDeps) {
     this.#deps = deps
@@ -135,34 +96,33 @@ export class Queues implements AsyncDisposable {
     })
     this.moves = new Moves({
       ...deps,
-      queueOf: (id) => this.#byId.get(id) ?? null,
+      queueOf: (id) => this.#known.byId(id),
       arrived: (sourceId, moved) => this.#moved(sourceId, moved),
       stop: this.#stop.signal,
     })
+    this.#sweep = new Sweep({ ...deps, known: this.#known, stored: this.#stored, stop: this.#stop.signal })
   }
 
   async start(): Promise<void> {
-    for (const row of await selectQueues(this.#deps.database.sql)) this.#know(row)
-    this.#timer = setInterval(() => void this.#sweepSoon(), SWEEP_MS)
-    this.#timer.unref()
-    this.#counted = this.#sweepSoon()
+    for (const row of await selectQueues(this.#deps.database.sql)) this.#known.keep(row)
+    this.#sweep.start()
     await this.moves.start()
   }
 
   /** @throws MayflyError queue_not_found */
   get(project: ProjectRef, name: string): QueueInfo {
-    const found = this.#byProject.get(project)?.get(name)
+    const found = this.#known.find(project, name)
     if (!found) throw new MayflyError('queue_not_found', `there is no queue ${JSON.stringify(String(name).slice(0, 100))} in this project`)
     return found
   }
 
   find(project: ProjectRef, name: string): QueueInfo | null {
-    return this.#byProject.get(project)?.get(name) ?? null
+    return this.#known.find(project, name)
   }
 
   /** By name. */
   list(project: ProjectRef): readonly QueueInfo[] {
-    return [...(this.#byProject.get(project)?.values() ?? [])].toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    return this.#known.list(project)
   }
 
   /** The one there is, when it is said in the same words. @throws MayflyError bad_request, queue_exists, queues_full, project_not_found */
@@ -171,8 +131,7 @@ export class Queues implements AsyncDisposable {
     const before = this.find(project, name)
     if (before) return sameAs(before, settings)
     this.#deps.admitSpace()
-    if ((this.#byProject.get(project)?.size ?? 0) >= this.#deps.mostQueues)
-      throw new MayflyError('queues_full', `a project has at most ${this.#deps.mostQueues} queues`)
+    if (this.#known.countOf(project) >= this.#deps.mostQueues) throw new MayflyError('queues_full', `a project has at most ${this.#deps.mostQueues} queues`)
     this.#checkDead(project, name, settings)
     const [row] = await insertQueue(this.#deps.database.sql, this.#deps.newId(), project, name, settings, tags)
     if (!row) {
@@ -180,7 +139,7 @@ export class Queues implements AsyncDisposable {
       if (other) return sameAs(other, settings)
       throw new MayflyError('project_not_found', `there is no project ${project}`)
     }
-    this.#know(row)
+    this.#known.keep(row)
     return row
   }
 
@@ -199,16 +158,16 @@ export class Queues implements AsyncDisposable {
     this.#checkDead(queue.project, queue.name, settings)
     const [changed] = await updateQueue(this.#deps.database.sql, queue.id, settings, tags)
     if (!changed) throw new MayflyError('queue_not_found', `there is no queue ${queue.name} in this project`)
-    this.#know({ ...queue, settings, tags, modifiedAt: changed.modifiedAt })
-    this.#ring(queue.id)
+    this.#known.keep({ ...queue, settings, tags, modifiedAt: changed.modifiedAt })
+    this.#known.ring(queue.id)
   }
 
   /** With all that is in it, as SQS does; or only when nothing is. @throws MayflyError queue_not_empty */
   async remove(queue: QueueInfo, { evenFull = true } = {}): Promise<void> {
     const [gone] = await deleteQueue(this.#deps.database.sql, queue.id, evenFull)
     if (!gone && !evenFull) throw new MayflyError('queue_not_empty', `the queue ${queue.name} has messages`)
-    this.#forget(queue)
-    await this.#empty(queue, await selectNow(this.#deps.database.sql))
+    this.#known.forget(queue)
+    await this.#sweep.empty(queue)
     this.#stored.forget(queue.id)
     // What was on its way meanwhile is found by the next count.
     this.#stored.doubt()
@@ -216,12 +175,12 @@ export class Queues implements AsyncDisposable {
 
   /** All that was sent by now goes. */
   async purge(queue: QueueInfo): Promise<void> {
-    await this.#empty(queue, await selectNow(this.#deps.database.sql))
+    await this.#sweep.empty(queue)
   }
 
   /** Whatever is in it, little of it is read. */
   async depth(queue: QueueInfo): Promise<Depth> {
-    await this.#counted
+    await this.#sweep.counted
     const hidden = await selectHidden(this.#deps.database.sql, queue.id)
     const { messages, bytes } = this.#stored.of(queue.id)
     return { ...hidden, visible: Math.max(0, messages - hidden.inFlight - hidden.delayed), bytes }
@@ -245,7 +204,7 @@ export class Queues implements AsyncDisposable {
     const bytes = messages.reduce((sum, one) => sum + one.bytes + ROW_BYTES, 0)
     this.#admit(queue, bytes)
     this.#count(queue.id, messages.length, bytes)
-    const sendings = messages.map((one): Sending => ({ message: this.#made(queue, one), stored: false }))
+    const sendings = messages.map((one): Sending => ({ message: newMessage(this.#deps.newId(), queue, one), stored: false }))
     try {
       await Promise.all(sendings.map((sending) => this.#send.add(sending)))
     } catch (error) {
@@ -253,7 +212,7 @@ export class Queues implements AsyncDisposable {
       throw this.#doubted(error)
     }
     if (sendings.some(({ stored }) => !stored)) throw new MayflyError('queue_not_found', `the queue ${queue.name} was removed meanwhile`)
-    this.#ring(queue.id)
+    this.#known.ring(queue.id)
     return sendings.map(({ message }) => message.id)
   }
 
@@ -264,14 +223,14 @@ export class Queues implements AsyncDisposable {
   async sendIn(tx: Tx, queue: QueueInfo, one: Outgoing): Promise<Sent> {
     const most = queue.settings.maxMessageBytes ?? DEFAULTS.maxMessageBytes
     if (one.bytes > most) throw new MayflyError('payload_too_large', `the message has ${one.bytes} bytes; the queue ${queue.name} takes ${most}`)
-    const message = this.#made(queue, one)
+    const message = newMessage(this.#deps.newId(), queue, one)
     this.#admit(queue, message.bytes)
     if ((await insertMessages(tx, [message])).length === 0) throw new MayflyError('queue_not_found', `the queue ${queue.name} was removed meanwhile`)
     return {
       id: message.id,
       committed: () => {
         this.#count(queue.id, 1, message.bytes)
-        this.#ring(queue.id)
+        this.#known.ring(queue.id)
       },
     }
   }
@@ -287,10 +246,10 @@ export class Queues implements AsyncDisposable {
     const given = AbortSignal.any([signal, this.#stop.signal])
     for (;;) {
       if (given.aborted) return []
-      const now = this.#byId.get(queue.id)
+      const now = this.#known.byId(queue.id)
       if (!now) return []
       const rung = new AbortController()
-      const bell = this.#bell(queue.id).wait(clock, LOOK_MS, AbortSignal.any([given, rung.signal]))
+      const bell = this.#known.bell(queue.id).wait(clock, LOOK_MS, AbortSignal.any([given, rung.signal]))
       try {
         const deadTo = this.#deadOf(now)
         const rows = await receiveMessages(database.sql, {
@@ -305,9 +264,9 @@ export class Queues implements AsyncDisposable {
         if (dead > 0 && deadId !== undefined) {
           this.#count(queue.id, -dead, -deadBytes)
           this.#count(deadId, dead, deadBytes)
-          this.#ring(deadId)
+          this.#known.ring(deadId)
         }
-        const messages = rows.flatMap((row) => (row.id === null ? [] : [this.#message(queue.id, { ...row, id: row.id })]))
+        const messages = rows.flatMap((row) => (row.id === null ? [] : [receivedMessage(queue.id, { ...row, id: row.id }, this.#nameOf(row.sourceId))]))
         if (messages.length > 0) {
           crash('afterReceiveCommit')
           return messages
@@ -333,7 +292,7 @@ export class Queues implements AsyncDisposable {
   async hide(queue: QueueInfo, receipt: string, seconds: number): Promise<void> {
     const [found] = await changeVisibility(this.#deps.database.sql, this.#held(queue, receipt), seconds)
     if (!found?.inFlight) throw new MayflyError('message_not_in_flight', 'the message is not held by this receipt any more')
-    if (seconds === 0) this.#ring(queue.id)
+    if (seconds === 0) this.#known.ring(queue.id)
   }
 
   /** Seen again at once, as if they had not been received. What another has received by now stays his. */
@@ -342,20 +301,20 @@ export class Queues implements AsyncDisposable {
       this.#deps.database.sql,
       receipts.map((receipt) => this.#held(queue, receipt)),
     )
-    this.#ring(queue.id)
+    this.#known.ring(queue.id)
   }
 
   /** A copy of a project has its queues; the messages stay whose they are. */
   async cloneProject(from: ProjectRef, to: ProjectRef): Promise<void> {
     const { sql } = this.#deps.database
     await copyQueues(sql, from, to)
-    for (const row of await selectQueues(sql)) if (row.project === to) this.#know(row)
+    for (const row of await selectQueues(sql)) if (row.project === to) this.#known.keep(row)
   }
 
   /** A project goes; its rows went with it. */
   async dropProject(project: ProjectRef): Promise<void> {
     for (const queue of this.list(project)) await this.remove(queue)
-    this.#byProject.delete(project)
+    this.#known.forgetProject(project)
     this.#stored.forgetProject(project)
   }
 
@@ -365,13 +324,12 @@ export class Queues implements AsyncDisposable {
   }
 
   byId(id: string): QueueInfo | null {
-    return this.#byId.get(id) ?? null
+    return this.#known.byId(id)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new MayflyError('shutting_down', 'the node is stopping'))
-    if (this.#timer) clearInterval(this.#timer)
-    await Promise.allSettled([this.#sweeping, this.#send.settled(), this.#done.settled(), this.moves.settled()])
+    await Promise.allSettled([this.#sweep[Symbol.asyncDispose](), this.#send.settled(), this.#done.settled(), this.moves.settled()])
   }
 
   /** @throws MayflyError queue_storage_full, storage_full */
@@ -379,20 +337,6 @@ export class Queues implements AsyncDisposable {
     this.#deps.admitSpace()
     if (this.#stored.bytesOf(project) + bytes > this.#deps.projectBytes)
       throw new MayflyError('queue_storage_full', `the messages of a project may take ${this.#deps.projectBytes} bytes`)
-  }
-
-  #made({ id: queueId, settings }: QueueInfo, one: Outgoing): NewMessage {
-    const { body, attributes = null, traceHeader = null, sender } = one
-    return {
-      queueId,
-      id: this.#deps.newId(),
-      delaySeconds: one.delaySeconds ?? settings.delaySeconds ?? DEFAULTS.delaySeconds,
-      bytes: one.bytes + ROW_BYTES,
-      body: Buffer.from(body),
-      attributes: attributes === null ? null : Buffer.from(attributes),
-      traceHeader,
-      sender,
-    }
   }
 
   #held(queue: QueueInfo, receipt: string): Held {
@@ -403,13 +347,13 @@ export class Queues implements AsyncDisposable {
 
   #deadOf(queue: QueueInfo): { queueId: string; maxReceives: number } | null {
     const { deadLetter } = queue.settings
-    const to = deadLetter && this.#byProject.get(queue.project)?.get(deadLetter.queue)
+    const to = deadLetter && this.#known.find(queue.project, deadLetter.queue)
     return deadLetter && to ? { queueId: to.id, maxReceives: deadLetter.maxReceives } : null
   }
 
   #checkDead(project: string, name: string, { deadLetter }: QueueSettings): void {
     if (!deadLetter) return
-    const target = this.#byProject.get(project)?.get(deadLetter.queue)
+    const target = this.#known.find(project, deadLetter.queue)
     if (!target) throw new MayflyError('queue_not_found', `the dead-letter queue ${deadLetter.queue} does not exist`)
     const { deadLetterOf } = target.settings
     if (target.name === name) throw new MayflyError('bad_request', 'a queue cannot be its own dead-letter queue')
@@ -417,54 +361,12 @@ export class Queues implements AsyncDisposable {
       throw new MayflyError('bad_request', `the queue ${target.name} does not take dead letters of ${name}`)
   }
 
-  #message(queueId: string, row: Awaited<ReturnType<typeof receiveMessages>>[number] & { readonly id: string }): Message {
-    const { id, receiveCount, sentAt, firstReceivedAt, traceHeader, sender } = row
-    return {
-      id,
-      receipt: receiptOf({ queueId, id, receiveCount }),
-      body: row.body.toString(),
-      attributes: row.attributes?.toString() ?? null,
-      receiveCount,
-      sentAt,
-      firstReceivedAt,
-      traceHeader,
-      sender,
-      source: row.sourceId === null ? null : (this.#byId.get(row.sourceId)?.name ?? null),
-    }
-  }
-
-  #know(row: QueueRow): void {
-    let own = this.#byProject.get(row.project)
-    if (!own) {
-      own = new Map()
-      this.#byProject.set(row.project, own)
-    }
-    own.set(row.name, row)
-    this.#byId.set(row.id, row)
-  }
-
-  #forget(row: QueueRow): void {
-    this.#byProject.get(row.project)?.delete(row.name)
-    this.#byId.delete(row.id)
-    this.#ring(row.id)
-    this.#bells.delete(row.id)
-  }
-
-  #bell(queueId: string): Bell {
-    let bell = this.#bells.get(queueId)
-    if (!bell) {
-      bell = new Bell()
-      this.#bells.set(queueId, bell)
-    }
-    return bell
-  }
-
-  #ring(queueId: string): void {
-    this.#bells.get(queueId)?.ring()
+  #nameOf(queueId: string | null): string | null {
+    return queueId === null ? null : (this.#known.byId(queueId)?.name ?? null)
   }
 
   #count(queueId: string, messages: number, bytes: number): void {
-    const queue = this.#byId.get(queueId)
+    const queue = this.#known.byId(queueId)
     if (queue) this.#stored.add(queue, messages, bytes)
   }
 
@@ -483,47 +385,7 @@ export class Queues implements AsyncDisposable {
       this.#count(sourceId, -1, -bytes)
       this.#count(queueId, 1, bytes)
     }
-    for (const id of new Set(moved.map(({ queueId }) => queueId))) this.#ring(id)
-  }
-
-  async #empty(queue: QueueInfo, before: Date): Promise<void> {
-    for (;;) {
-      const gone = await deleteSent(this.#deps.database.sql, queue.id, before, SWEEP_BATCH)
-      this.#stored.add(queue, -gone.messages, -gone.bytes)
-      if (gone.messages < SWEEP_BATCH || this.#stop.signal.aborted) return
-    }
-  }
-
-  #sweepSoon(): Promise<void> {
-    this.#sweeping ??= this.#sweep().finally(() => {
-      this.#sweeping = null
-    })
-    return this.#sweeping
-  }
-
-  /** What is too old goes, and what a queue left that went itself. */
-  async #sweep(): Promise<void> {
-    const { database, log } = this.#deps
-    try {
-      const now = (await selectNow(database.sql)).getTime()
-      for (const queue of [...this.#byId.values()]) {
-        if (this.#stop.signal.aborted) return
-        await this.#empty(queue, new Date(now - (queue.settings.retentionSeconds ?? DEFAULTS.retentionSeconds) * 1000))
-      }
-      if (this.#stored.isSure) return
-      const gone: string[] = []
-      await this.#stored.recount(async () =>
-        (await selectStored(database.sql)).flatMap(({ queueId, messages, bytes }) => {
-          const queue = this.#byId.get(queueId)
-          if (!queue) gone.push(queueId)
-          return queue ? [{ id: queueId, project: queue.project, messages: Number(messages), bytes: Number(bytes) }] : []
-        }),
-      )
-      // What a queue left that went in a former life.
-      for (const queueId of gone) while ((await deleteSent(database.sql, queueId, new Date(now), SWEEP_BATCH)).messages === SWEEP_BATCH);
-    } catch (error) {
-      if (!this.#stop.signal.aborted) log.warn({ error: (error as Error).message }, 'old messages could not be removed')
-    }
+    for (const id of new Set(moved.map(({ queueId }) => queueId))) this.#known.ring(id)
   }
 }
 

@@ -61,18 +61,18 @@ export interface NewMessage {
   readonly sender: string
 }
 
-/** Stores those whose queue is there. @returns their ids */
+/** Stores those whose queue is there, in their order: who receives gets the first first. @returns their ids */
 export const insertMessages = (sql: Query, messages: readonly NewMessage[]) => sql<{ id: string }>`
   with given as materialized (
     select given.* from unnest(${messages.map((one) => one.queueId)}::uuid[], ${messages.map((one) => one.id)}::uuid[], ${messages.map((one) => one.delaySeconds)}::int[],
         ${messages.map((one) => one.bytes)}::int[], ${messages.map((one) => one.body)}::bytea[], ${messages.map((one) => one.attributes)}::bytea[],
         ${messages.map((one) => one.traceHeader)}::text[], ${messages.map((one) => one.sender)}::text[])
-        as given (queue_id, id, delay, bytes, body, attributes, trace_header, sender)
+        with ordinality as given (queue_id, id, delay, bytes, body, attributes, trace_header, sender, turn)
       join mayfly.message_queue queue on queue.id = given.queue_id),
   bodies as (
     insert into mayfly.message_body (message_id, body, attributes, trace_header, sender) select id, body, attributes, trace_header, sender from given)
   insert into mayfly.message (queue_id, id, visible_at, bytes)
-  select queue_id, id, clock_timestamp() + delay * interval '1 second', bytes from given
+  select queue_id, id, clock_timestamp() + delay * interval '1 second', bytes from given order by turn
   returning id`
 
 export interface ReceivedRow {
@@ -180,11 +180,13 @@ export interface Peeked {
   readonly receiveCount: number
   readonly bytes: number
   readonly body: Buffer
+  readonly bodyIsWhole: boolean
 }
 
 /** The first that would be received, untouched, each with the beginning of its body. */
 export const selectMessages = (sql: Query, queueId: string, limit: number, bodyBytes: number) => sql<Peeked>`
-  select id, sent_at as "sentAt", visible_at as "visibleAt", receive_count as "receiveCount", bytes, substring(body for ${bodyBytes}) as body
+  select id, sent_at as "sentAt", visible_at as "visibleAt", receive_count as "receiveCount", bytes, substring(body for ${bodyBytes}) as body,
+         octet_length(body) <= ${bodyBytes} as "bodyIsWhole"
     from (select * from mayfly.message where queue_id = ${queueId} order by visible_at, id limit ${limit}) as first
     join mayfly.message_body on message_id = first.id order by visible_at, id`
 

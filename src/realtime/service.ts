@@ -103,7 +103,7 @@ export class Realtime implements AsyncDisposable {
 
   /**
    * Of these private channels those that somebody may send to. Each that has to be asked for counts as a join.
-   * @throws MayflyError too_many_joins
+   * @throws MayflyError too_many_joins; key_missing for who is nobody, whatever the channels
    */
   async writableOf(project: ProjectRef, principal: Principal, topics: ReadonlySet<string>): Promise<ReadonlySet<string>> {
     const identity = identityOf(principal)

@@ -70,6 +70,13 @@ export interface QueueMapping {
   readonly settings: Readonly<Record<string, unknown>>
 }
 
+/** One of a project's, as it was told, whatever its state. */
+export interface KeptMapping extends Pick<QueueMapping, 'id' | 'functionName' | 'qualifier' | 'settings'> {
+  readonly sourceArn: string | null
+  readonly enabled: boolean
+  readonly modifiedAt: Date
+}
+
 /** Looks for the events of one source, in all projects. Several may look at once, in several processes: each event is taken by one. */
 export interface Pump extends AsyncDisposable {
   /**

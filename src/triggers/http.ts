@@ -6,6 +6,7 @@ import { invokedBy, notStartedYet } from '../core/trigger-spec.ts'
 import type { Reply, RequestContext, Route } from '../core/route.ts'
 import { webhookName } from '../core/web-triggers.ts'
 import { parseTriggers } from './definition.ts'
+import type { MappedQueue } from './queue/mapped.ts'
 import { HTTP_ROUTES } from './routes/http.ts'
 import type { Trigger, Triggers } from './service.ts'
 import { webhookPath } from './webhooks/http.ts'
@@ -19,10 +20,13 @@ export const routes = (triggers: Triggers, projectUrl: (origin: string, ref: Pro
     path: '/api/v1/projects/:ref/triggers',
     access: 'manage',
     plane: 'management',
-    doc: 'Lists what starts the functions of a project.',
+    doc: 'Lists what starts the functions of a project, event source mappings that read its queues (`mapping`) among it.',
     handle: async (context) =>
       ok({
-        triggers: (await triggers.list(refOf(context))).map((one) => ({ function: one.function, ...shown(one, projectUrl(context.origin, refOf(context))) })),
+        triggers: [
+          ...(await triggers.list(refOf(context))).map((one) => ({ function: one.function, ...shown(one, projectUrl(context.origin, refOf(context))) })),
+          ...(await triggers.mapped(refOf(context))).map(shownMapping),
+        ],
       }),
   },
   {
@@ -30,9 +34,12 @@ export const routes = (triggers: Triggers, projectUrl: (origin: string, ref: Pro
     path: '/api/v1/projects/:ref/functions/:name/triggers',
     access: 'manage',
     plane: 'management',
-    doc: 'Shows what starts a function.',
-    handle: async (context) =>
-      ok({ triggers: (await triggers.of(refOf(context), context.params.name ?? '')).map((one) => shown(one, projectUrl(context.origin, refOf(context)))) }),
+    doc: 'Shows what starts a function, event source mappings that read a queue (`mapping`) among it.',
+    handle: async (context) => {
+      const own = await triggers.of(refOf(context), context.params.name ?? '')
+      const mapped = (await triggers.mapped(refOf(context))).filter((one) => one.function === context.params.name)
+      return ok({ triggers: [...own.map((one) => shown(one, projectUrl(context.origin, refOf(context)))), ...mapped.map(shownMapping)] })
+    },
   },
   {
     method: 'PUT',
@@ -65,6 +72,8 @@ const shown = ({ id, function: name, spec, nextAt, createdAt }: Trigger, url: st
   ...(spec.schedule ? { nextAt: nextAt?.toISOString() ?? null } : {}),
   createdAt: createdAt.toISOString(),
 })
+
+const shownMapping = ({ modifiedAt, ...one }: MappedQueue) => ({ ...one, invokedBy: one.started ? null : 'queue', modifiedAt: modifiedAt.toISOString() })
 
 function listOf(body: Buffer): unknown {
   let given: unknown

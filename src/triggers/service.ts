@@ -10,8 +10,9 @@ import { type RouteOf, routeConflict } from '../core/web-triggers.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
 import { changesOf, type Definition, definitionOf, specOf } from './definition.ts'
-import type { EventSource, SourceHost } from './event-source.ts'
+import type { EventSource, KeptMapping, SourceHost } from './event-source.ts'
 import { Pumping } from './pumping.ts'
+import { type MappedQueue, mappedQueue } from './queue/mapped.ts'
 import { Relay } from './relay.ts'
 import { sealOutbox } from './sealing.ts'
 import {
@@ -50,6 +51,8 @@ export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'mappings' | '
   readonly databases: Pick<Databases, 'control' | 'openProject' | 'openOwner' | 'status' | 'brokenOff'>
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
   readonly project: (ref: ProjectRef) => Project | null
+  /** The event source mappings of a project, whatever they read. */
+  readonly mappingsOf?: (ref: ProjectRef) => Promise<readonly KeptMapping[]>
   /** All of them: SQL may start a function in each. */
   readonly projects?: () => readonly Project[]
   /** It rests: its events were handed on before. */
@@ -159,6 +162,12 @@ export class Triggers implements AsyncDisposable {
 
   list(ref: ProjectRef): Promise<Trigger[]> {
     return this.#select(ref, null)
+  }
+
+  /** The event source mappings of a project that read a queue. */
+  async mapped(ref: ProjectRef): Promise<MappedQueue[]> {
+    const kept = (await this.#deps.mappingsOf?.(ref)) ?? []
+    return kept.flatMap((one) => mappedQueue(one, (name) => this.#deps.queues.find(ref, name) !== null) ?? [])
   }
 
   /**

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { hashSync } from 'bcryptjs'
 import type pg from 'pg'
 import { type AnyClient, clientOf, guestOf, ownerOf, serviceOf } from './data-fixture.ts'
 import { makeFolder, mayfly, removeFolder, type RunningMayfly, startMayfly } from './harness.ts'
@@ -167,6 +168,9 @@ describe('login, by supabase-js', () => {
     assert.deepEqual([data.user?.email, data.user?.app_metadata], ['hugo@example.com', { provider: 'email', providers: ['email'], plan: 'pro' }])
     const client = guest()
     await client.auth.signInWithPassword({ email: 'hugo@example.com', password: 'secret of hugo' })
+    const { error: wrong } = await admin.createUser({ email: 'ines@example.com', email_confirm: true, password_hash: hashSync('brought along', 4) })
+    assert.equal(wrong, null)
+    assert.equal((await guest().auth.signInWithPassword({ email: 'ines@example.com', password: 'brought along' })).error, null)
     assert.equal((await admin.getUserById(id)).data.user?.email, 'hugo@example.com')
     const page = await admin.listUsers({ page: 1, perPage: 2 })
     assert.ok(page.error === null && page.data.users.length === 2 && page.data.total > 2 && page.data.nextPage === 2)

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { AwsCli, type Said } from './awscli-fixture.ts'
-import { makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { makeFolder, makeQueue, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 // Debian's own packages, as they come: their clients are older and stricter than the newest SDK.
 const AWS = '/usr/bin/aws'
@@ -296,6 +296,7 @@ out['unsigned'] = error(lambda: client.put_function_code_signing_config(CodeSign
 client.delete_function(**name)
 print(json.dumps(out))
 `
+    await makeQueue(node.ready, 'q')
     writeFileSync(path.join(folder, 'set.py'), program)
     const { code, stdout, stderr } = await run(PYTHON, [path.join(folder, 'set.py'), node.ready.url, ROLE])
     assert.equal(code, 0, stderr)

@@ -25,12 +25,13 @@ const CODE = `export const handler = async (event) => {
 }`
 /** Each is caused below, in this order. */
 const REASONS = ['first-call', 'scale-out', 'new-version', 'idle-drop', 'sandbox-lost', 'reuse-never', 'node-restart']
+const HOSTILE = '<img src=x onerror="document.title=\'owned\'">'
 /** A sandbox is dropped when it was idle for a second. */
 const NODE = ['--empty', '--sandbox-idle-ms', '1000']
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
-describe('why calls are cold; sandboxes, secrets, addresses and limits in the console', () => {
+describe('why calls are cold; sandboxes, secrets, addresses, limits and queues in the console', () => {
   let folder = ''
   let node: RunningMayfly
   let browser: ConsoleBrowser
@@ -51,6 +52,16 @@ describe('why calls are cold; sandboxes, secrets, addresses and limits in the co
     assert.equal(reply.status, 200)
     return (await reply.json()) as T
   }
+  const send = (method: string) => async (route: string, body: object) => {
+    const reply = await fetch(`${node.ready.url}/api/v1/projects/demo${route}`, {
+      method,
+      headers: { authorization: `Bearer ${node.ready.project.secretKey}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
+    assert.ok(reply.ok, await reply.text())
+  }
+  const post = send('POST')
+  const put = send('PUT')
   /** Runs it by the API. @returns why it was cold, or null */
   const run = async (name: string, event: object = {}) => {
     const reply = await fetch(`${node.ready.url}/api/v1/projects/demo/functions/${name}/invoke`, {
@@ -274,8 +285,107 @@ describe('why calls are cold; sandboxes, secrets, addresses and limits in the co
     assert.deepEqual(faults, [])
   })
 
+  it('queues are made, sent to, looked into, brought back from their dead letters, purged and removed', { skip }, async () => {
+    const { page, faults } = await openPage()
+    await page.goto(at('demo', 'queues'))
+    await page.getByText('There is no queue yet.').waitFor()
+    const list = page.getByRole('table', { name: 'Queues' })
+    const make = card(page, 'Make a queue')
+    await make.getByLabel('Name', { exact: true }).fill('orders-dead')
+    await make.getByRole('button', { name: 'Make it' }).click()
+    await list.getByRole('link', { name: 'orders-dead' }).waitFor()
+    await make.getByLabel('Name', { exact: true }).fill('orders')
+    await make.getByLabel('Hidden after a receive').fill('40')
+    await make.getByLabel('Dead letters go to').selectOption('orders-dead')
+    await make.getByLabel('After so many receives').fill('1')
+    await make.getByRole('button', { name: 'Make it' }).click()
+    await list.getByText('after 1 receives').waitFor()
+    // The settings of one there is are not written over by mistake.
+    await make.getByLabel('Name', { exact: true }).fill('orders')
+    await make.getByText('There is a queue of this name.').waitFor()
+    assert.equal(await make.getByRole('button', { name: 'Make it' }).isDisabled(), true)
+
+    await list.getByRole('link', { name: 'orders', exact: true }).click()
+    const send = card(page, 'Send a message')
+    await send.getByLabel('Message').fill(HOSTILE)
+    await send.getByRole('button', { name: 'Send it' }).click()
+    await send.getByText('On disk as').waitFor()
+    await send.getByLabel('Message').fill('{"order":42}')
+    await send.getByLabel('Delay').fill('900')
+    await send.getByRole('button', { name: 'Send it' }).click()
+    const messages = page.getByRole('table', { name: 'First messages' })
+    await messages.getByText('delayed').waitFor()
+    await until(page, "/Waiting1.*In flight0.*Delayed1/.test(document.querySelector('.figures').textContent)")
+    await messages.getByRole('row').filter({ hasText: 'order' }).getByRole('button').click()
+    await page.getByRole('dialog').getByText('"order": 42').waitFor()
+    await page.keyboard.press('Escape')
+    // Without the settings that are asked for, all others stay.
+    const settings = card(page, 'Settings')
+    await settings.getByLabel('Kept, in seconds').fill('600')
+    await settings.getByRole('button', { name: 'Change it' }).click()
+    await settings.getByText('Changed.').waitFor()
+    const shown = await api<{ queue: { settings: object } }>('/queues/orders')
+    assert.partialDeepStrictEqual(shown.queue.settings, { visibilitySeconds: 40, retentionSeconds: 600, deadLetter: { queue: 'orders-dead', maxReceives: 1 } })
+
+    await put('/functions/other/triggers', { triggers: [{ queue: { name: 'orders' }, enabled: false }] })
+    await page.reload()
+    assert.match((await card(page, 'Functions at it').getByRole('listitem').textContent()) ?? '', /^other · queue orders · at rest$/)
+    await put('/functions/other/triggers', { triggers: [] })
+
+    await post('/queues/orders/receive', { visibilitySeconds: 0 })
+    await post('/queues/orders/receive', { visibilitySeconds: 0 })
+    await page.goto(at('demo', 'queues'))
+    await list
+      .getByRole('row')
+      .filter({ hasText: /^orders-deaddead letters of orders1/ })
+      .waitFor()
+    await list.getByRole('link', { name: 'orders-dead' }).first().click()
+    await messages.getByText(HOSTILE).waitFor()
+    await page.getByRole('button', { name: 'Bring back' }).click()
+    await page
+      .getByRole('table', { name: 'Moves' })
+      .getByRole('row')
+      .filter({ hasText: /done *1 \/ 1$/ })
+      .waitFor()
+    await card(page, 'First messages').getByText('None: the queue is empty.').waitFor()
+    await page.goto(at('demo', 'queues', 'orders'))
+    await messages.getByText(HOSTILE).waitFor()
+
+    await page.getByRole('button', { name: 'Purge' }).click()
+    await page.getByRole('dialog').getByText('All 2 messages').waitFor()
+    await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click()
+    assert.equal(await messages.getByRole('row').count(), 3)
+    await page.getByRole('button', { name: 'Purge' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Purge' }).click()
+    await card(page, 'First messages').getByText('None: the queue is empty.').waitFor()
+    await until(page, "[...document.querySelectorAll('button')].find((one) => one.textContent === 'Purge').disabled")
+    await page.getByRole('button', { name: 'Remove' }).click()
+    await page.getByRole('dialog').getByText('It is empty.').waitFor()
+    await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click()
+    await page.getByRole('heading', { level: 1, name: 'Queues' }).waitFor()
+    await list.getByRole('link', { name: 'orders-dead' }).waitFor()
+    assert.equal(await list.getByRole('link', { name: 'orders', exact: true }).count(), 0)
+    assert.equal(await page.title(), 'Queues · Mayfly console')
+    assert.deepEqual(
+      // The page of the one that goes may ask for it once more.
+      faults.filter((fault) => !/status of 404.*queues\/orders/.test(fault)),
+      [],
+    )
+  })
+
   describe('how they look', { skip }, () => {
-    before(() => {
+    before(async () => {
+      const long = 'a-queue-whose-name-is-so-long-that-it-hardly-fits-into-a-column-of-a-narrow-page'
+      await put('/queues/failed-orders', {})
+      await put('/queues/orders', { deadLetter: { queue: 'failed-orders', maxReceives: 1 }, visibilitySeconds: 3600 })
+      await put(`/queues/${long}`, { deadLetter: { queue: 'failed-orders', maxReceives: 1000 }, delaySeconds: 900 })
+      const messages = [...'abcdef'].map((one) => ({ body: JSON.stringify({ order: one, note: 'as long as a note may be, '.repeat(20) }) }))
+      await post('/queues/orders/messages', { messages })
+      await post('/queues/orders/receive', { most: 2, visibilitySeconds: 0 })
+      await post('/queues/orders/receive', { most: 4 })
+      await post('/queues/failed-orders/redrive', {})
+      await post('/queues/failed-orders/messages', { messages })
+      await post(`/queues/${long}/messages`, { body: 'x' })
       for (const args of [
         ['secrets', 'set', 'STRIPE_KEY=x', 'A_NAME_THAT_IS_SO_LONG_THAT_IT_HARDLY_FITS_INTO_A_COLUMN=y'],
         ['url', 'greeter', '--create'],
@@ -291,15 +401,15 @@ describe('why calls are cold; sandboxes, secrets, addresses and limits in the co
     ] as const) {
       it(`these pages at ${width} pixels, ${colorScheme}, ${locale}: readable, nothing runs over, each control has a name`, { skip }, async () => {
         const { page, faults } = await openPage({ viewport: { width, height: 800 }, colorScheme, locale })
-        for (const name of ['functions', 'sandboxes', 'secrets', 'urls']) {
-          await page.goto(at('demo', name))
+        for (const name of ['functions', 'sandboxes', 'secrets', 'urls', 'queues', 'queues/orders', 'queues/failed-orders']) {
+          await page.goto(at('demo', ...name.split('/')))
           await page.getByRole('heading', { level: 1 }).waitFor()
           await page.getByRole('table').first().waitFor()
           // A form whose choices come late is not done yet.
           await until(page, "[...document.querySelectorAll('form select')].every((one) => one.options.length > 0)")
           await settled(page)
           assert.deepEqual(await look(page), [], name)
-          await shot(page, `${name}-${width}-${colorScheme}`)
+          await shot(page, `${name.replace('/', '-')}-${width}-${colorScheme}`)
         }
         assert.deepEqual(faults, [])
       })
@@ -310,7 +420,7 @@ describe('why calls are cold; sandboxes, secrets, addresses and limits in the co
     const { page, faults } = await openPage({ viewport: { width: 360, height: 800 } })
     await page.goto(at('demo'))
     await settled(page)
-    for (const name of ['Function URLs', 'Secrets', 'Sandboxes']) {
+    for (const name of ['Function URLs', 'Secrets', 'Queues', 'Sandboxes']) {
       const link = page.getByRole('navigation').getByRole('link', { name })
       await link.focus()
       await page.keyboard.press('Enter')

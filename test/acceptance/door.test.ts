@@ -53,6 +53,16 @@ describe('SQL in a project, by hand and by any PostgreSQL client', () => {
     assert.match(stderr, /broken\.sql:line 4: ERROR 42703: column "nothing" does not exist\n {2}nothing from todos\n {2}\^\n/)
     assert.match(psql('-c', "select string_agg(title, ',') from todos where title in ('kept', 'never')").stdout, /kept\n\(1 row\)/)
     assert.equal(psql('-c', 'select 1', '-f', file).code, 2)
+    assert.equal(psql('-f', path.join(folder, 'absent.sql')).code, 2)
+    writeFileSync(file, 'create table unended (a text);\ncopy unended from stdin;\nselect 1;\n')
+    assert.match(psql('-f', file).stderr, /broken\.sql:line 2: ERROR 57014: .*no data follows/)
+    assert.match(psql('-c', 'select count(*) from unended; drop table unended').stdout, / {5}0\n/)
+    const large = 200_000
+    writeFileSync(
+      file,
+      `create table many (id int);\ncopy many from stdin;\n${Array.from({ length: large }, (_, n) => `${n}\n`).join('')}\\.\nselect count(*) from many;\ndrop table many;\n`,
+    )
+    assert.match(psql('-f', file).stdout, new RegExp(`COPY ${large}\\n[^]* ${large}\\n`))
     assert.equal(mayfly(['db', 'psql', '--data', path.join(folder, 'nowhere'), '-c', 'select 1']).code, 3)
     assert.equal(psql('--project', 'nowhere', '-c', 'select 1').code, 5)
   })
@@ -112,6 +122,19 @@ describe('SQL in a project, by hand and by any PostgreSQL client', () => {
     await until(/57014[\s\S]*demo=> /)
     say('\\q\n')
     assert.equal(await new Promise((resolve) => child.once('exit', resolve)), 0)
+  })
+  it('has a prompt that ends with what is typed, also where that came before it, whatever the terminal', () => {
+    for (const TERM of ['dumb', 'xterm']) {
+      const command = `${process.execPath} ${path.join(ROOT, 'cli', 'main.ts')} db psql --data ${node.data}`
+      const { status, stdout } = spawnSync('script', ['-qec', command, '/dev/null'], {
+        input: 'select 6 * 7 as answer;\n',
+        env: { ...process.env, TERM },
+        encoding: 'utf8',
+        timeout: 60_000,
+      })
+      assert.equal(status, 0, TERM)
+      assert.match(stdout, / {5}42\r?\n\(1 row\)/)
+    }
   })
   const asked = async (query: string) => {
     const client = new pg.Client(db('url').stdout.trim())

@@ -181,3 +181,10 @@ export async function zipOf(files: Readonly<Record<string, string | Buffer>>, ex
 }
 
 export const ROLE = 'arn:aws:iam::000000000000:role/any'
+
+/** Makes a queue in a node's project, or does nothing where it is there. */
+export async function makeQueue({ url, project }: Ready, name: string): Promise<void> {
+  const headers = { authorization: `Bearer ${project.secretKey}`, 'content-type': 'application/json' }
+  const reply = await fetch(`${url}/api/v1/projects/${project.ref}/queues/${name}`, { method: 'PUT', headers, body: '{}' })
+  if (!reply.ok) throw new Error(await reply.text())
+}

@@ -86,6 +86,8 @@ describe('mayfly init', () => {
   it('makes an app of Azure Functions', async () => {
     const at = path.join(folder, 'greetings')
     assert.equal(mayfly(['init', at, '--template', 'azure']).code, 0)
+    // What the code itself names so stays.
+    assert.ok(readFileSync(path.join(at, 'src', 'functions', 'hello.js'), 'utf8').includes('`hello to ${name}`'))
     const made = await runMayfly(['deploy', at, '--data', path.join(folder, 'data')])
     assert.equal(made.code, 0, made.stderr)
     const { urls } = JSON.parse(mayfly(['url', 'greetings', '--json'], here()).stdout) as { urls: [{ url: string }] }
@@ -151,6 +153,8 @@ describe('mayfly init', () => {
     const said = mayfly(['init', path.join(below, 'photos-of-mine'), '--template', 'photo-app', '--no-install'])
     assert.match(said.stdout, /^ {2}npx mayfly projects create photos-of-mine && npx mayfly deploy .*photos-of-mine --project photos-of-mine$/m)
     const at = init('pictures', 'photo-app')
+    const page = path.join('site', 'app.ts')
+    assert.equal(readFileSync(path.join(at, page), 'utf8'), readFileSync(path.join(ROOT, 'examples', 'photo-app', page), 'utf8'))
     assert.match(deploy(at), /^photo-app: http/m)
     // An object that is not there: its thumbnails go, and that is all.
     assert.equal(invoke('resize', 's3:put', '--bucket', 'avatars', '--key', 'no where.jpg'), null)

@@ -19,7 +19,7 @@ import {
   waitUntilFunctionUpdatedV2,
 } from '@aws-sdk/client-lambda'
 import { SignatureV4 } from '@smithy/signature-v4'
-import { awsOf, makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { awsOf, makeFolder, makeQueue, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 let folder = ''
 let node: RunningMayfly
@@ -30,6 +30,7 @@ before(async () => {
   node = await startMayfly(`${folder}/data`)
   aws = awsOf(node.ready)
   await create('plain')
+  await makeQueue(node.ready, 'q')
 })
 after(async () => {
   aws?.destroy()

@@ -48,7 +48,7 @@ import {
   waitUntilFunctionUpdatedV2,
   waitUntilPublishedVersionActive,
 } from '@aws-sdk/client-lambda'
-import { awsOf, makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { awsOf, makeFolder, makeQueue, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 /**
  * What deployment tools really call, in their order: the tools themselves are not here, their calls are. A resource is
@@ -325,6 +325,7 @@ describe('Terraform: what belongs to a function', () => {
   })
 
   it('aws_lambda_event_source_mapping goes through the states that it waits through', async () => {
+    await makeQueue(node.ready, 'jobs')
     const source = { FunctionName, EventSourceArn: 'arn:aws:sqs:us-east-1:000000000000:jobs', BatchSize: 5 }
     const made = await aws.send(new CreateEventSourceMappingCommand(source))
     assert.ok(made.LastModified instanceof Date)

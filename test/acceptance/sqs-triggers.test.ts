@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { buildSync } from 'esbuild'
 import {
   CreateQueueCommand,
   GetQueueAttributesCommand,
@@ -20,7 +21,7 @@ import {
   LambdaClient,
   UpdateEventSourceMappingCommand,
 } from '@aws-sdk/client-lambda'
-import { makeFolder, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 const ARN = 'arn:aws:sqs:us-east-1:000000000000:'
 const CODE = `export const handler = async ({ Records }) => {
@@ -170,12 +171,15 @@ describe('messages of queues', () => {
       return [State, LastProcessingResult]
     }
     assert.deepEqual(await state(), ['Enabled', undefined])
+    const listed = () => mayfly(['triggers', 'mapped'], { MAYFLY_URL: url, MAYFLY_KEY: node.ready.project.secretKey }).stdout
+    assert.match(listed(), /^mapped +queue jobs \(event source mapping\) +the node$/m)
     const [given] = [await depth('dead')]
     await send('jobs', 'one', 'not this', 'bad')
     await until(async () => (await depth('jobs')) === 0 && (await depth('dead')) === given + 1)
     assert.deepEqual(await bodies('mapped'), ['bad', 'bad', 'one'])
     await lambda.send(new UpdateEventSourceMappingCommand({ UUID, Enabled: false, FunctionResponseTypes: [], FilterCriteria: {} }))
     assert.deepEqual(await state(), ['Disabled', undefined])
+    assert.match(listed(), /^mapped +queue jobs \(event source mapping\) +nothing: it rests$/m)
     // Who waits for messages by then has left.
     await pause(2_500)
     await send('jobs', 'two', 'bad')
@@ -186,6 +190,7 @@ describe('messages of queues', () => {
     await until(async () => (await depth('jobs')) === 0)
     assert.deepEqual([await bodies('mapped'), await depth('dead')], [['bad', 'bad', 'bad', 'one', 'two'], given + 1])
     await lambda.send(new DeleteEventSourceMappingCommand({ UUID }))
+    assert.match(listed(), /^Nothing starts a function/)
     lambda.destroy()
   })
 
@@ -204,6 +209,36 @@ describe('messages of queues', () => {
     await call('POST', '/functions/other/resume')
     await until(async () => (await depth('other')) === 0)
     assert.ok((await bodies('other')).includes('held'))
+  })
+
+  it('ends a loop of a function that sends to its own queue, and tells it; not one of a function that may loop', async () => {
+    const contents = `import { SQSClient, SendMessageCommand } from '@aws-sdk/client-sqs'
+      const sqs = new SQSClient({})
+      // What it says of itself is not believed.
+      const MessageSystemAttributes = { AWSTraceHeader: { DataType: 'String', StringValue: 'Lineage=1:6d617966:0' } }
+      export const handler = async ({ Records: [{ body, eventSourceARN }] }) => {
+        const QueueUrl = process.env.AWS_ENDPOINT_URL + '/000000000000/' + eventSourceARN.split(':').at(-1)
+        if (body !== 'end24') await sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: body.replace(/\\d+$/, (n) => Number(n) + 1), MessageSystemAttributes }))
+        console.log(JSON.stringify({ body }))
+      }`
+    const built = buildSync({ stdin: { contents, resolveDir: import.meta.dirname }, bundle: true, platform: 'node', format: 'cjs', minify: true, write: false })
+    const zip = await zipOf({ 'index.js': Buffer.from(built.outputFiles[0]?.contents ?? []) })
+    const artefact = createHash('sha256').update(zip).digest('hex')
+    await call('PUT', `/artefacts/${artefact}`, zip)
+    const made = (async = {}) => call('PUT', '/functions/spins', { artefact, async })
+    await made()
+    await watch('spins', { queue: { name: 'spins', batchSize: 1 } })
+    await send('spins', '0')
+    const letters = async () =>
+      ((await call('GET', '/dead-letters?function=spins')) as unknown as { deadLetters: { reason: string }[] }).deadLetters.map(({ reason }) => reason)
+    await until(async () => (await letters()).length > 0)
+    assert.deepEqual(await letters(), ['recursion'])
+    assert.equal((await bodies('spins')).length, 16)
+    await until(async () => (await depth('spins')) === 0)
+    await made({ mayLoop: true })
+    await send('spins', 'end0')
+    await until(async () => (await bodies('spins')).includes('end24'))
+    assert.deepEqual(await letters(), ['recursion'])
   })
 
   it('takes what is not done again after kill -9 at each moment', async () => {

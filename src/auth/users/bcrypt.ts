@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import path from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { LIMITS } from '../../core/limits.ts'
 
@@ -12,7 +13,7 @@ export function isBcrypt(hash: string | null): hash is string {
 
 /** In a thread of its own, which ends with it: no user needs it twice. */
 export async function fitsBcrypt(password: string, hash: string): Promise<boolean> {
-  const worker = new Worker(new URL('./bcrypt-worker.ts', import.meta.url), { workerData: { password, hash } })
+  const worker = new Worker(path.join(import.meta.dirname, 'bcrypt-worker.ts'), { workerData: { password, hash } })
   try {
     const [fits] = await once(worker, 'message')
     return fits === true

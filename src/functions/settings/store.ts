@@ -52,14 +52,23 @@ export const saveEventInvoke = (tx: Tx, functionId: string, qualifier: string, w
 export const deleteEventInvoke = async (tx: Tx, functionId: string, qualifier: string): Promise<boolean> =>
   (await tx`delete from mayfly.function_event_invoke where function_id = ${functionId} and qualifier = ${qualifier} returning qualifier`).length === 1
 
+/** As the Lambda API said; where it never did, as the definition does. */
 export const selectLoop = async (sql: Query, functionId: string): Promise<RecursiveLoop> =>
-  (await sql<{ loop: RecursiveLoop }>`select recursive_loop as loop from mayfly.function_recursion where function_id = ${functionId}`)[0]?.loop ?? 'Terminate'
+  (
+    await sql<{ loop: RecursiveLoop }>`
+      select coalesce((select recursive_loop from mayfly.function_recursion where function_id = function.id),
+                      (select 'Allow' from mayfly.function_version where id = version_id and definition -> 'async' ->> 'mayLoop' = 'true')) as loop
+        from mayfly.function where function.id = ${functionId}`
+  )[0]?.loop ?? 'Terminate'
 
 /** The functions of a project that may loop. */
 export const selectLoopers = (sql: Query, project: ProjectRef) => sql<{ name: string }>`
-  select function.name from mayfly.function_recursion
-    join mayfly.function on function.id = function_id join mayfly.project on project.id = function.project_id
-   where project.ref = ${project} and recursive_loop = 'Allow'`
+  select function.name from mayfly.function
+    join mayfly.project on project.id = function.project_id
+    left join mayfly.function_version as version on version.id = version_id
+    left join mayfly.function_recursion as said on said.function_id = function.id
+   where project.ref = ${project}
+     and coalesce(recursive_loop, case when version.definition -> 'async' ->> 'mayLoop' = 'true' then 'Allow' end) = 'Allow'`
 
 export const saveLoop = (tx: Tx, functionId: string, loop: RecursiveLoop) => tx`
   insert into mayfly.function_recursion (function_id, recursive_loop) values (${functionId}, ${loop})
@@ -97,7 +106,8 @@ export const selectRemembered = async (sql: Query, project: ProjectRef, name: st
              coalesce((select json_agg(json_build_object('qualifier', qualifier, 'maxRetries', max_retries, 'maxAgeSeconds', max_age_seconds,
                                                          'onSuccess', on_success, 'onFailure', on_failure))
                          from mayfly.function_event_invoke where function_id = function.id), '[]') as "eventInvokes",
-             (select recursive_loop from mayfly.function_recursion where function_id = function.id) as loop
+             coalesce((select recursive_loop from mayfly.function_recursion where function_id = function.id),
+                      (select 'Allow' from mayfly.function_version where id = version_id and definition -> 'async' ->> 'mayLoop' = 'true')) as loop
         from mayfly.function join mayfly.project on project.id = function.project_id
        where project.ref = ${project} and function.name = ${name}`
   )[0] ?? null

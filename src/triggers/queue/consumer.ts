@@ -42,15 +42,22 @@ interface MappingSettings {
   readonly ScalingConfig?: { readonly MaximumConcurrency?: number }
 }
 
-/** Null when it is of no queue that is served, or has filters from before they were checked. */
 export function consumerOfMapping({ id, project, functionId, functionName, qualifier, sourceArn, settings }: QueueMapping): Consumer | null {
+  const reading = readingOf(sourceArn, settings)
+  return reading && { ...{ id, project, functionId, functionName, qualifier }, ...reading }
+}
+
+export type Reading = Omit<Consumer, 'id' | 'project' | 'functionId' | 'functionName' | 'qualifier'>
+
+/** Null when it is of no queue that is served, or has filters from before they were checked. */
+export function readingOf(sourceArn: string, settings: Readonly<Record<string, unknown>>): Reading | null {
   const queueName = nameOfArn(sourceArn)
   if (queueName === null) return null
   const { BatchSize = 10, MaximumBatchingWindowInSeconds = 0, FilterCriteria, FunctionResponseTypes = [], ScalingConfig } = settings as MappingSettings
   const filters = (FilterCriteria?.Filters ?? []).map(({ Pattern = '{}' }) => jsonOf(Pattern))
   if (!filters.every((one): one is Json => patternFault(one) === null)) return null
   return {
-    ...{ id, project, queueName, functionId, functionName, qualifier },
+    queueName,
     batchSize: BatchSize,
     windowSeconds: MaximumBatchingWindowInSeconds,
     parallelism: ScalingConfig?.MaximumConcurrency ?? PARALLELISM,

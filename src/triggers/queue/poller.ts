@@ -3,8 +3,9 @@ import { LIMITS } from '../../core/limits.ts'
 import type { ProjectRef } from '../../core/project.ts'
 import { eventContent, eventReply } from '../../invoke/index.ts'
 import { within } from '../../lib/within.ts'
-import { lambdaRecord, type Message, QUEUE_DEFAULTS, type QueueInfo } from '../../queues/index.ts'
+import { depthOf, lambdaRecord, type Message, QUEUE_DEFAULTS, type QueueInfo } from '../../queues/index.ts'
 import type { SourceHost } from '../event-source.ts'
+import { isTooDeep, tooDeep } from '../too-deep.ts'
 import { type Consumer, failuresOf, filterOf } from './consumer.ts'
 
 const RECEIVED_AT_ONCE = 10
@@ -215,6 +216,7 @@ export class Poller implements AsyncDisposable {
   }
 
   async #handle(batch: Batch): Promise<void> {
+    await this.#giveUpLoops(batch)
     for (const part of batch.parts()) {
       if (this.#stop.signal.aborted) break
       if (await this.#isPaused()) {
@@ -230,6 +232,24 @@ export class Poller implements AsyncDisposable {
       await Promise.all(part.map((one) => (isDone(one) ? batch.done(one) : batch.failed(one))))
     }
     await batch.giveAllBack()
+  }
+
+  /** What too many functions stand before becomes dead letters of this one, and is out of its queue then. */
+  async #giveUpLoops(batch: Batch): Promise<void> {
+    const { control, loopers, newId, queue } = this.#host
+    const { project, functionName } = this.#consumer
+    const deep = [...batch.held.values()].filter(({ message }) => isTooDeep(depthOf(message.traceHeader)))
+    if (deep.length === 0 || (await loopers(project)).has(functionName)) return
+    const letters = deep.map(({ message, record }) => ({
+      id: newId(),
+      project,
+      functionName,
+      payload: Buffer.from(`{"Records":[${record}]}`),
+      ...tooDeep(depthOf(message.traceHeader)),
+    }))
+    const entered = await control.transaction((tx) => queue.enqueueIn(tx, [], letters))
+    entered.committed()
+    await Promise.all(deep.map((one) => batch.done(one)))
   }
 
   async #isPaused(): Promise<boolean> {
@@ -248,7 +268,7 @@ export class Poller implements AsyncDisposable {
       qualifier,
       traceId: only?.message.traceHeader ?? null,
       clientContext: null,
-      depth: 0,
+      depth: Math.max(...part.map(({ message }) => depthOf(message.traceHeader))),
       patienceMs: PATIENCE_MS,
       bytesIn: () => payload.length,
       content: async (kind: Parameters<typeof eventContent>[0]) => eventContent(kind, payload),

@@ -116,6 +116,7 @@ describe('recursion and runtime management', () => {
     assert.deepEqual((await table.send('PUT', url, { RecursiveLoop: 'Allow' })).body, { RecursiveLoop: 'Allow' })
     assert.deepEqual((await table.send('GET', url)).body, { RecursiveLoop: 'Allow' })
     assert.deepEqual([await table.settings.mayLoop(ONE, 'loop'), await table.settings.mayLoop(TWO, 'loop')], [true, false])
+    assert.deepEqual([...(await table.settings.loopers(ONE))], ['loop'])
     refuses(await table.send('PUT', url, { RecursiveLoop: 'x' }), 400, 'ValidationException', /'recursiveLoop' .* enum value set: \[Allow, Terminate\]/)
     refuses(await table.send('GET', '/2024-08-31/functions/loop%3A1/recursion-config'), 400, 'ValidationException', /'functionName'/)
     refuses(await table.send('GET', '/2024-08-31/functions/none/recursion-config'), 404, 'ResourceNotFoundException', /Function not found/)

@@ -69,6 +69,7 @@ function callOf(queues: Queues, context: RequestContext): Call {
     region: /\/\d{8}\/([a-z0-9-]{1,64})\/sqs\/aws4_request/.exec(authorization)?.[1] ?? 'us-east-1',
     origin: context.origin,
     sender: principal.kind === 'access-key' ? principal.keyId : principal.functionName,
+    depth: context.depth,
     signal: context.signal,
   }
 }

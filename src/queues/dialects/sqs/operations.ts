@@ -1,6 +1,7 @@
 import { MayflyError } from '../../../core/errors.ts'
 import { LIMITS } from '../../../core/limits.ts'
 import type { ProjectRef } from '../../../core/project.ts'
+import { withDepth } from '../../lineage.ts'
 import type { Message, QueueInfo, Queues } from '../../service.ts'
 import { DEFAULTS } from '../../settings.ts'
 import { arnOf, asksDepth, changedSettings, nameOfArn, shownAttributes, urlOf } from './attributes.ts'
@@ -15,6 +16,8 @@ export interface Call {
   readonly origin: string
   /** The id of the key, or the name of the function, that sends. */
   readonly sender: string
+  /** How many functions stand before it. */
+  readonly depth: number
   readonly signal: AbortSignal
 }
 
@@ -159,7 +162,12 @@ function readMessage(queue: QueueInfo, input: Json): Sent {
   return { body, attributes, traceHeader, delaySeconds, bytes }
 }
 
-const outgoing = (call: Call, one: Sent) => ({ ...one, attributes: one.attributes && JSON.stringify(one.attributes), sender: call.sender })
+const outgoing = (call: Call, one: Sent) => ({
+  ...one,
+  attributes: one.attributes && JSON.stringify(one.attributes),
+  traceHeader: withDepth(one.traceHeader, call.depth),
+  sender: call.sender,
+})
 
 const sentReply = (id: string, { body, attributes }: Sent) => ({
   MessageId: id,

@@ -1,0 +1,165 @@
+import { execFileSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import type { Connection } from '../src/backends/database/database.ts'
+import { PostgresDatabase } from '../src/backends/database/postgres.ts'
+import { noCrash } from '../src/core/crash.ts'
+import { silentLog } from '../src/core/log.ts'
+import type { NewEntry } from '../src/invoke/store.ts'
+import { Queue } from '../src/invoke/queue.ts'
+import { NO_QUEUES } from '../src/invoke/queues-fixture.ts'
+import { systemClock } from '../src/lib/clock.ts'
+import { uuidv7 } from '../src/lib/ids.ts'
+import { mayfly, type RunningMayfly, startMayfly } from '../test/acceptance/harness.ts'
+
+export const EVENT = { order: 4711, customer: 'c-1042', lines: [{ article: 'a-7', count: 3 }], total: 59.85 }
+/** When its own code begins, by the clock that all processes of the machine share. */
+const WORKER = 'export const handler = async () => ({ began: Number(process.hrtime.bigint()) / 1e6 })'
+export const now = (): number => Number(process.hrtime.bigint()) / 1e6
+
+/** A node, its control database, and a queue on that database in this process, which runs nothing. */
+export interface QueuePlace {
+  readonly folder: string
+  /** Where peers are kept from run to run. */
+  readonly kept: string
+  readonly node: RunningMayfly
+  readonly connection: Connection
+  readonly control: PostgresDatabase
+  readonly queue: Queue
+  readonly operatorToken: string
+  /** An event for `intake`, whose entries stay where they are, or for one that runs. */
+  readonly entryOf: (name: string) => NewEntry
+  readonly manage: (method: string, route: string, body?: object) => Promise<unknown>
+  readonly pgbench: (name: string, script: string, seconds: number) => number
+  readonly close: () => Promise<void>
+}
+
+export async function openQueuePlace(): Promise<QueuePlace> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-bench-'))
+  const kept = path.join(tmpdir(), 'mayfly-bench-peers')
+  mkdirSync(kept, { recursive: true })
+  const node = await startMayfly(path.join(folder, 'data'))
+  for (const [name, async] of [
+    ['intake', {}],
+    ['worker', {}],
+    ['telling', { keepResult: 3_600 }],
+  ] as const) {
+    const at = path.join(folder, name)
+    mkdirSync(at)
+    writeFileSync(path.join(at, 'index.mjs'), WORKER)
+    writeFileSync(path.join(at, 'mayfly.json'), JSON.stringify({ name, async }))
+    const deployed = mayfly(['deploy', at, '--data', node.data])
+    if (deployed.code !== 0) throw new Error(deployed.stderr)
+  }
+  const connection: Connection = {
+    host: controlSocket(node.data),
+    port: 5432,
+    user: 'mayfly',
+    password: readFileSync(path.join(node.data, 'pg', 'password'), 'utf8'),
+    database: 'postgres',
+  }
+  const control = new PostgresDatabase(connection, { max: 8, statementTimeoutMs: 0 })
+  const project = node.ready.project.ref
+  const ids = new Map(
+    (
+      await control.sql<{
+        id: string
+        name: string
+      }>`select function.id, function.name from mayfly.function join mayfly.project on project.id = project_id where ref = ${project}`
+    ).map(({ id, name }) => [name, id]),
+  )
+  const { operatorToken } = JSON.parse(readFileSync(path.join(node.data, 'run.json'), 'utf8')) as { operatorToken: string }
+  const manage = async (method: string, route: string, body?: object) => {
+    const headers = { authorization: `Bearer ${operatorToken}`, 'content-type': 'application/json' }
+    const answer = await fetch(`${node.ready.url}/api/v1/projects/${project}${route}`, { method, headers, ...(body && { body: JSON.stringify(body) }) })
+    if (!answer.ok) throw new Error(`${route}: ${answer.status} ${await answer.text()}`)
+    return await answer.json()
+  }
+  await manage('POST', '/functions/intake/pause')
+  const payload = Buffer.from(JSON.stringify(EVENT))
+  const newId = () => uuidv7(Date.now())
+  return {
+    folder,
+    kept,
+    node,
+    connection,
+    control,
+    queue: queueOn(control, newId),
+    operatorToken,
+    manage,
+    entryOf: (functionName) => ({
+      id: newId(),
+      project,
+      functionId: ids.get(functionName) as string,
+      functionName,
+      traceId: null,
+      clientContext: null,
+      depth: 0,
+      payload,
+    }),
+    pgbench: (name, script, seconds) => {
+      const file = path.join(folder, `${name}.sql`)
+      writeFileSync(file, script)
+      const args = [
+        '-h',
+        connection.host,
+        '-U',
+        connection.user,
+        '-n',
+        '-M',
+        'prepared',
+        '-c',
+        '32',
+        '-j',
+        '1',
+        '-T',
+        String(seconds),
+        '-f',
+        file,
+        connection.database,
+      ]
+      const told = execFileSync('pgbench', args, { encoding: 'utf8', env: { ...process.env, PGPASSWORD: connection.password } })
+      const rate = Number(/tps = ([\d.]+)/.exec(told)?.[1])
+      // On a busy machine a short turn may end before the first.
+      if (!(rate > 0)) throw new Error(`pgbench came to no transaction in ${seconds} s`)
+      return rate
+    },
+    close: async () => {
+      await control[Symbol.asyncDispose]()
+      await node.stop()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** It stores what comes and never starts: what is stored is the node's to run. */
+const queueOn = (database: PostgresDatabase, newId: () => string): Queue =>
+  new Queue({
+    database,
+    invoke: () => Promise.reject(new Error('nothing runs here')),
+    admitSpace: () => {},
+    recorded: async () => {},
+    destinationsOf: async () => null,
+    queues: NO_QUEUES,
+    webhooks: { fetch: () => Promise.reject(new Error('nobody is told here')), secretOf: async () => null, now: () => 0 },
+    triesOf: async () => ({ maxAttempts: null, maxAgeSeconds: null }),
+    newId,
+    crash: noCrash,
+    holder: randomUUID(),
+    concurrency: 1,
+    maxAttempts: 3,
+    maxAgeMs: 3_600_000,
+    deadLetterDays: 14,
+    clock: systemClock,
+    random: () => 0,
+    log: silentLog,
+  })
+
+/** Where the control server listens: its command line says it. */
+function controlSocket(data: string): string {
+  const [pid] = readFileSync(path.join(data, 'pg', 'control', 'postmaster.pid'), 'utf8').split('\n')
+  const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+  return args.find((arg) => arg.startsWith('unix_socket_directories='))?.slice('unix_socket_directories='.length) as string
+}
