@@ -1,6 +1,6 @@
 import { promises as fs } from 'node:fs'
 import type { Command } from 'commander'
-import type { Client } from '../client/client.ts'
+import type { Client, DeadLetter } from '../client/client.ts'
 import { type LettersMeant, type LifeInfo, type MomentInfo, QueueClient } from '../client/queue.ts'
 import { bold, dim, harmless, ms, print, red, table, UsageError, yellow } from './output.ts'
 import { clientOf, type Common, locate } from './place.ts'
@@ -9,6 +9,8 @@ interface DlqOptions extends Common {
   readonly n: string
   readonly reason?: string
   readonly error?: string
+  readonly from?: string
+  readonly to?: string
   readonly all?: boolean
   readonly event?: string
 }
@@ -32,6 +34,8 @@ export function queueCommands(command: (name: string, description: string) => Co
     .option('-n <count>', 'how many are listed, or taken at most', '100')
     .option('--reason <reason>', 'only those given up for it: attempts, age, node, function_gone, recursion, destination')
     .option('--error <type>', 'only those whose last error was of this type')
+    .option('--from <time>', 'only those given up from then on, such as 2026-01-31T12:00:00+09:00')
+    .option('--to <time>', 'only those given up until then')
     .option('--all', 'of replay and drop: all that are meant')
     .option('--event <json|@file>', 'of replay: another event in the place of its own')
     .action(async (what: string, which: string | undefined, options: DlqOptions) => await dlq(what, which, options))
@@ -94,6 +98,8 @@ async function dlq(what: string, which: string | undefined, options: DlqOptions)
     ...(which === undefined ? {} : { function: which }),
     ...(options.reason === undefined ? {} : { reason: options.reason }),
     ...(options.error === undefined ? {} : { error: options.error }),
+    ...(options.from === undefined ? {} : { from: options.from }),
+    ...(options.to === undefined ? {} : { to: options.to }),
     limit: countOf(options.n),
   }
   if (what === 'ls') return await list(client, node.project, meant, options.json ?? false)
@@ -113,7 +119,9 @@ async function dlq(what: string, which: string | undefined, options: DlqOptions)
     if (!isOfOne) {
       const { replayed, stayed } = await queue.replayMany(meant)
       return print(
-        options.json ? JSON.stringify({ replayed, stayed }) : `Queued ${replayed} again${stayed > 0 ? `; ${stayed} stay, as their function is gone` : ''}.`,
+        options.json
+          ? JSON.stringify({ replayed, stayed })
+          : `Queued ${replayed} again${stayed > 0 ? `; ${stayed} stay, as their function or queue is gone` : ''}.`,
       )
     }
     const { invocation } = await queue.replay(id, options.event === undefined ? null : await eventOf(options.event))
@@ -128,15 +136,14 @@ async function list(client: Client, project: string, meant: LettersMeant, json: 
   const letters = await client.deadLetters(project, meant)
   if (json) return print(JSON.stringify({ project, deadLetters: letters }))
   if (letters.length === 0) return print('No invocation was given up.')
-  const rows = letters.map((one) => [
-    one.deadAt,
-    one.qualifier === null ? one.function : `${one.function}:${one.qualifier}`,
-    one.reason,
-    String(one.attempts),
-    harmless(one.errorType ?? ''),
-    one.id,
-  ])
+  const rows = letters.map((one) => [one.deadAt, whoseOf(one), one.reason, String(one.attempts), harmless(one.errorType ?? ''), one.id])
   print(table(['DEAD AT', 'FUNCTION', 'REASON', 'ATTEMPTS', 'ERROR', 'INVOCATION'], rows))
+}
+
+/** Of an outcome that could not be told: also to whom. */
+function whoseOf({ function: name, qualifier, queue, webhook }: DeadLetter): string {
+  const to = webhook ?? queue
+  return `${qualifier === null ? name : `${name}:${qualifier}`}${to === undefined ? '' : ` → ${harmless(to)}`}`
 }
 
 function countOf(text: string): string {
@@ -168,6 +175,7 @@ function lifeText(life: LifeInfo): string {
     ['next attempt', life.nextAttemptAt],
     ['order key', life.orderKey],
     ['webhook', life.webhook],
+    ['queue', life.queue],
     ['given up', deadLetter && `${deadLetter.deadAt}  ${deadLetter.reason}`],
     ['told', destination && `${destination.kind} ${destination.target}  ${destination.condition}  as ${destination.delivery}`],
     ['result', result && (result.encoding === 'json' ? JSON.stringify(result.payload) : String(result.payload))],

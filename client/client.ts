@@ -145,7 +145,8 @@ export interface DeadLetter {
   readonly enqueuedAt: string
   readonly deadAt: string
   readonly payloadBytes: number
-  /** The queue that was to be told. */
+  /** The webhook or the queue that was to be told. */
+  readonly webhook?: string
   readonly queue?: string
 }
 export interface LogLine {

@@ -30,6 +30,8 @@ export interface LifeInfo {
   readonly nextAttemptAt: string | null
   readonly orderKey: string | null
   readonly webhook: string | null
+  /** The queue that was to be told, of a dead letter that is the record of another's outcome. */
+  readonly queue: string | null
   readonly attempts: readonly AttemptInfo[]
   readonly lost: number
   readonly deadLetter: { readonly reason: string; readonly deadAt: string; readonly errorType: string | null; readonly errorMessage: string | null } | null
@@ -40,7 +42,7 @@ export interface LifeInfo {
 export interface QueuedInfo {
   readonly id: string
   readonly function: string
-  readonly state: string
+  readonly state: 'waiting' | 'running' | 'retrying' | 'held' | 'paused'
   readonly attempt: number
   readonly spent: number
   readonly enqueuedAt: string
@@ -68,6 +70,9 @@ export interface LettersMeant {
   readonly function?: string
   readonly reason?: string
   readonly error?: string
+  /** Given up from this time on, and up to it; both as RFC 3339 says. */
+  readonly from?: string
+  readonly to?: string
   readonly limit?: string
 }
 

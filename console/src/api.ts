@@ -1,3 +1,4 @@
+import type { LifeInfo, MomentInfo, QueuedInfo } from '../../client/queue.ts'
 import type { ProjectInfo, ProjectLimits } from '../../client/projects.ts'
 import { QueuesClient } from '../../client/queues.ts'
 import type { SecretInfo } from '../../client/secrets.ts'
@@ -7,7 +8,21 @@ import type { Bill as AnyBill, UsageRow } from '../../client/usage.ts'
 import type { AliasInfo, VersionInfo } from '../../client/versions.ts'
 
 export { ApiError }
-export type { AliasInfo, DeadLetter, FunctionInfo, FunctionUrlInfo, LogLine, Pool, ProjectLimits, SandboxInfo, SecretInfo, VersionInfo }
+export type {
+  AliasInfo,
+  DeadLetter,
+  FunctionInfo,
+  FunctionUrlInfo,
+  LifeInfo,
+  LogLine,
+  MomentInfo,
+  Pool,
+  ProjectLimits,
+  QueuedInfo,
+  SandboxInfo,
+  SecretInfo,
+  VersionInfo,
+}
 
 export interface Session {
   readonly projects: readonly { readonly ref: string; readonly name: string; readonly state: string }[]
@@ -50,21 +65,21 @@ export interface ColdStarts {
   readonly stepS: number
   readonly spans: readonly { readonly at: string; readonly reasons: Readonly<Record<string, number>> }[]
 }
-export interface QueueEntry {
-  readonly id: string
-  readonly function: string
-  readonly state: string
-  readonly attempt: number
-  readonly spent: number
-  readonly lost: number
-  readonly enqueuedAt: string
-  readonly dueAt: string
-}
 export interface QueueState {
   readonly waiting: number
   readonly running: number
-  readonly entries: readonly QueueEntry[]
+  readonly entries: readonly QueuedInfo[]
 }
+/** Which dead letters are meant: '' for any. Times as RFC 3339 says. */
+export interface LettersMeant {
+  readonly function: string
+  readonly reason: string
+  readonly from: string
+  readonly to: string
+}
+export const ANY_LETTER: LettersMeant = { function: '', reason: '', from: '', to: '' }
+/** With its event, or the beginning of that. */
+export type WholeLetter = DeadLetter & { readonly encoding: 'text' | 'base64'; readonly payload: string; readonly payloadIsWhole: boolean }
 export interface TriggerInfo {
   readonly function: string
   /** Whether anything starts it yet. */
@@ -110,6 +125,9 @@ export interface ListedObject {
   readonly updated_at: string | null
   readonly metadata: { readonly size?: number; readonly mimetype?: string } | null
 }
+
+/** So many dead letters are replayed or deleted by one call: the most that the node takes. */
+export const LETTERS_AT_ONCE = 1_000
 
 /** Told once whenever the node says that the session is over. */
 let sessionLost = () => {}
@@ -164,6 +182,11 @@ async function json<T>(method: string, path: string, signal: AbortSignal | null,
 
 const at = (ref: string) => `/api/v1/projects/${encodeURIComponent(ref)}`
 const fn = (ref: string, name: string) => `${at(ref)}/functions/${encodeURIComponent(name)}`
+/** What of it says something, as a query. */
+const queryOf = (of: object) => {
+  const pairs = Object.entries(of).filter(([, value]) => value !== '')
+  return pairs.length === 0 ? '' : `?${new URLSearchParams(pairs.map(([name, value]): [string, string] => [name, String(value)]))}`
+}
 const ofAlias = (alias: string | null) => (alias === null ? '' : `?alias=${encodeURIComponent(alias)}`)
 export const storageAt = (ref: string): string => `/p/${encodeURIComponent(ref)}/storage/v1`
 /** A key with its slashes, each part of it encoded. */
@@ -202,13 +225,29 @@ export const api = {
   putFunctionUrl: (ref: string, name: string, alias: string | null, wish: { readonly auth: 'none' | 'iam'; readonly stream: boolean }) =>
     call('PUT', `${fn(ref, name)}/url${ofAlias(alias)}`, null, JSON.stringify(wish)),
   removeFunctionUrl: (ref: string, name: string, alias: string | null) => call('DELETE', `${fn(ref, name)}/url${ofAlias(alias)}`, null),
-  queue: (ref: string, signal: AbortSignal) => json<QueueState>('GET', `${at(ref)}/queue?limit=100`, signal),
-  deadLetters: async (ref: string, signal: AbortSignal) =>
-    (await json<{ deadLetters: readonly DeadLetter[] }>('GET', `${at(ref)}/dead-letters?limit=100`, signal)).deadLetters,
-  deadLetter: (ref: string, id: string, signal: AbortSignal) =>
-    json<{ encoding: 'text' | 'base64'; payload: string; payloadIsWhole: boolean }>('GET', `${at(ref)}/dead-letters/${id}`, signal),
-  replayDeadLetter: (ref: string, id: string) => call('POST', `${at(ref)}/dead-letters/${id}/replay`, null),
+  queue: (ref: string, of: { readonly function: string; readonly state: string }, limit: number, signal: AbortSignal) =>
+    json<QueueState>('GET', `${at(ref)}/queue${queryOf({ ...of, limit })}`, signal),
+  /** Since when the queued calls of a function are paused; null when they are not. */
+  pausedAt: async (ref: string, name: string, signal: AbortSignal) =>
+    (await json<{ pausedAt: string | null }>('GET', `${fn(ref, name)}/queue`, signal)).pausedAt,
+  pause: (ref: string, name: string) => call('POST', `${fn(ref, name)}/pause`, null),
+  resume: (ref: string, name: string) => call('POST', `${fn(ref, name)}/resume`, null),
+  life: async (ref: string, id: string, signal: AbortSignal) =>
+    (await json<{ invocation: LifeInfo }>('GET', `${at(ref)}/invocations/${encodeURIComponent(id)}`, signal)).invocation,
+  deadLetters: async (ref: string, meant: LettersMeant, limit: number, signal: AbortSignal) =>
+    (await json<{ deadLetters: readonly DeadLetter[] }>('GET', `${at(ref)}/dead-letters${queryOf({ ...meant, limit })}`, signal)).deadLetters,
+  deadLetter: (ref: string, id: string, isWhole: boolean, signal: AbortSignal) =>
+    json<WholeLetter>('GET', `${at(ref)}/dead-letters/${id}${isWhole ? '?whole=1' : ''}`, signal),
+  /** @param event  JSON in the place of its own event; null leaves it. @returns the id of the new invocation */
+  replayDeadLetter: async (ref: string, id: string, event: string | null) =>
+    ((await (await call('POST', `${at(ref)}/dead-letters/${id}/replay`, null, event ?? undefined)).json()) as { invocation: string }).invocation,
+  replayDeadLetters: (ref: string, meant: LettersMeant) =>
+    json<{ replayed: number; stayed: number }>('POST', `${at(ref)}/dead-letters/replay${queryOf({ ...meant, limit: LETTERS_AT_ONCE })}`, null),
   deleteDeadLetter: (ref: string, id: string) => call('DELETE', `${at(ref)}/dead-letters/${id}`, null),
+  deleteDeadLetters: (ref: string, meant: LettersMeant) =>
+    json<{ removed: number }>('DELETE', `${at(ref)}/dead-letters${queryOf({ ...meant, limit: LETTERS_AT_ONCE })}`, null),
+  /** Where the browser downloads them, each with its whole event. */
+  lettersFile: (ref: string, meant: LettersMeant) => `${at(ref)}/dead-letters${queryOf({ ...meant, export: 1 })}`,
   usage: (ref: string, days: number, signal: AbortSignal) => json<Bill>('GET', `${at(ref)}/usage?days=${days}`, signal),
   logsOf: async (ref: string, name: string, invocation: string) =>
     (await json<{ lines: readonly LogLine[] }>('GET', `${fn(ref, name)}/logs?limit=100&invocation=${invocation}`, null)).lines,
@@ -262,8 +301,15 @@ export function upload(ref: string, bucket: string, key: string, file: File, rep
 }
 
 /** The lines of a function as they are written, from a line on; ends when the node or the signal ends it. @throws ApiError, OfflineError */
-export async function* followLogs(ref: string, name: string, after: string | null, signal: AbortSignal): AsyncGenerator<LogLine[]> {
-  const response = await call('GET', `${fn(ref, name)}/logs?follow=1&limit=200${after === null ? '' : `&after=${after}`}`, signal)
+export const followLogs = (ref: string, name: string, after: string | null, signal: AbortSignal): AsyncGenerator<LogLine[]> =>
+  follow(`${fn(ref, name)}/logs?follow=1&limit=200${after === null ? '' : `&after=${after}`}`, signal)
+
+/** What happens in the queue, as it happens. @throws ApiError, OfflineError */
+export const followQueue = (ref: string, functionName: string, signal: AbortSignal): AsyncGenerator<(MomentInfo | { readonly missed: number })[]> =>
+  follow(`${at(ref)}/queue/feed${queryOf({ function: functionName })}`, signal)
+
+async function* follow<T>(path: string, signal: AbortSignal): AsyncGenerator<T[]> {
+  const response = await call('GET', path, signal)
   const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
   let rest = ''
   while (reader) {
@@ -271,7 +317,7 @@ export async function* followLogs(ref: string, name: string, after: string | nul
     if (done) return
     const lines = (rest + value).split('\n')
     rest = lines.pop() ?? ''
-    const whole = lines.filter((line) => line !== '').map((line) => JSON.parse(line) as LogLine)
+    const whole = lines.filter((line) => line !== '').map((line) => JSON.parse(line) as T)
     if (whole.length > 0) yield whole
   }
 }

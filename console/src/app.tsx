@@ -6,6 +6,7 @@ import { BucketsPage } from './pages/buckets.tsx'
 import { EventsPage } from './pages/events.tsx'
 import { FunctionPage } from './pages/function.tsx'
 import { FunctionsPage } from './pages/functions.tsx'
+import { LifePage } from './pages/life.tsx'
 import { QueuePage } from './pages/message-queue.tsx'
 import { OverviewPage } from './pages/overview.tsx'
 import { QueuesPage } from './pages/queues.tsx'
@@ -168,7 +169,8 @@ function Shown({ session, project, page, rest }: { session: Session; project: st
     case 'queues':
       return name === '' ? <QueuesPage project={project} /> : <QueuePage project={project} name={name} />
     case 'events':
-      return <EventsPage project={project} />
+      if (name !== '' && name !== 'of') return <LifePage key={name} project={project} id={name} />
+      return <EventsPage key={`${project} ${path.join('/')}`} project={project} first={name === '' ? '' : (path[0] ?? '')} />
     case 'usage':
       return <UsagePage project={project} />
     default:

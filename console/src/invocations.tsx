@@ -4,6 +4,7 @@ import { type Bar, Bars } from './chart.tsx'
 import { bytes, count, duration, localTime } from './format.ts'
 import type { Loaded } from './load.ts'
 import { Badge, Dialog, Failure, Shown, Table, Time } from './parts.tsx'
+import { hrefOf } from './route.ts'
 import { t } from './text.ts'
 import { drawnOf, PartsBar, partsOf, saysParts } from './timings.tsx'
 
@@ -129,6 +130,7 @@ function OneInvocation({ of, project, name, close }: { of: Invocation; project: 
       {error !== null && <Failure error={error} again={read} />}
       {lines && <pre className="output">{lines.length === 0 ? t('It wrote nothing, or its lines are gone.') : lines.map((line) => line.text).join('\n')}</pre>}
       <div className="actions">
+        {of.queueMs !== null && <a href={hrefOf(project, 'events', of.id)}>{t('Its whole life')}</a>}
         <button type="button" onClick={read}>
           {t('Show its log')}
         </button>

@@ -2,7 +2,7 @@ import { useEffect, useId, useRef, useState } from 'react'
 import { api, type LogLine } from './api.ts'
 import { duration } from './format.ts'
 import { Badge, Failure } from './parts.tsx'
-import { pretty, t } from './text.ts'
+import { faultOf, pretty, t } from './text.ts'
 
 type Result = Awaited<ReturnType<typeof api.invoke>>
 
@@ -20,7 +20,8 @@ export function InvokeForm({ project, name, done }: { project: string; name: str
     left.current = new AbortController()
     return () => left.current.abort()
   }, [])
-  const wrong = faultOf(event)
+  // Nothing is the empty event.
+  const wrong = event.trim() === '' ? null : faultOf(event)
 
   const run = async (async: boolean) => {
     setBusy(true)
@@ -105,15 +106,5 @@ async function tail(project: string, name: string, invocation: string): Promise<
     const lines = await api.logsOf(project, name, invocation)
     if (lines.some((line) => line.text.startsWith('REPORT')) || attempt === 8) return lines
     await new Promise((resolve) => setTimeout(resolve, 250))
-  }
-}
-
-function faultOf(text: string): string | null {
-  if (text.trim() === '') return null
-  try {
-    JSON.parse(text)
-    return null
-  } catch (error) {
-    return t('Not JSON: {why}', { why: error instanceof Error ? error.message : '' })
   }
 }

@@ -182,7 +182,22 @@ export function Dialog({ title, close, children }: { title: string; close: () =>
 }
 
 /** Asks before what cannot be taken back; stays open with the reason when it fails. */
-export function Confirm({ title, text, act, run, close }: { title: string; text: ReactNode; act: string; run: () => Promise<unknown>; close: () => void }) {
+export function Confirm({
+  title,
+  text,
+  act,
+  harmless,
+  run,
+  close,
+}: {
+  title: string
+  text: ReactNode
+  act: string
+  /** Nothing is lost by it. */
+  harmless?: boolean
+  run: () => Promise<unknown>
+  close: () => void
+}) {
   const [busy, setBusy] = useState(false)
   const [error, setError] = useState<unknown>(null)
   const go = async () => {
@@ -204,11 +219,28 @@ export function Confirm({ title, text, act, run, close }: { title: string; text:
         <button type="button" onClick={close}>
           {t('Cancel')}
         </button>
-        <button type="button" className="danger" disabled={busy} onClick={go}>
+        <button type="button" className={harmless ? 'primary' : 'danger'} disabled={busy} onClick={go}>
           {act}
         </button>
       </div>
     </Dialog>
+  )
+}
+
+/** Names with what they are; what is null is left out. */
+export function Pairs({ of }: { of: readonly (readonly [string, ReactNode])[] }) {
+  return (
+    <dl className="pairs">
+      {of.map(
+        ([name, value]) =>
+          value !== null && (
+            <div key={name} className="pair">
+              <dt>{name}</dt>
+              <dd>{value}</dd>
+            </div>
+          ),
+      )}
+    </dl>
   )
 }
 

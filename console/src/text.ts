@@ -44,6 +44,16 @@ export function t(text: Text, values: Readonly<Record<string, string | number>> 
   return words.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole))
 }
 
+/** Why a text is no JSON; null when it is. */
+export function faultOf(text: string): string | null {
+  try {
+    JSON.parse(text)
+    return null
+  } catch (error) {
+    return t('Not JSON: {why}', { why: error instanceof Error ? error.message : '' })
+  }
+}
+
 /** JSON with a line for each value; what is none stays as it is. */
 export function pretty(text: string): string {
   try {

@@ -21,9 +21,12 @@ describe('GET dead-letters', () => {
     const reply = await ask(`function=f&limit=${LIMITS.deadLetterPage.value}`)
     assert.deepEqual([reply?.status, reply?.body], [200, '{"deadLetters":[]}'])
     await ask('')
+    await ask('from=2026-01-31T12:00:00%2B09:00&to=2026-01-31T12:00Z')
+    const [from, to] = [new Date('2026-01-31T03:00:00Z'), new Date('2026-01-31T12:00:00Z')]
     assert.deepEqual(asked, [
-      ['demo', { functionName: 'f', reason: null, errorType: null, after: null }, LIMITS.deadLetterPage.value],
-      ['demo', { functionName: null, reason: null, errorType: null, after: null }, 100],
+      ['demo', { functionName: 'f', reason: null, errorType: null, from: null, to: null, after: null }, LIMITS.deadLetterPage.value],
+      ['demo', { functionName: null, reason: null, errorType: null, from: null, to: null, after: null }, 100],
+      ['demo', { functionName: null, reason: null, errorType: null, from, to, after: null }, 100],
     ])
   })
   for (const query of [
@@ -36,6 +39,9 @@ describe('GET dead-letters', () => {
     'reason=whim',
     'error=a%00b',
     'after=x',
+    'from=yesterday',
+    'to=2026-01-31',
+    'to=2026-13-31T12:00:00Z',
     `function=${'x'.repeat(65)}`,
   ]) {
     it(`refuses ${query.slice(0, 20)}`, async () => {
@@ -76,7 +82,10 @@ describe('GET queue and single dead letters', () => {
     payload,
   })
   let stored = letter(Buffer.from('{}'))
-  const queue = { entriesOf: async () => ({ waiting: 1, running: 0, entries: [entry] }), letters: { one: async () => stored } }
+  const queue = {
+    entriesOf: async () => ({ waiting: 1, running: 0, entries: [entry] }),
+    letters: { one: async (_ref: string, _id: string, isWhole: boolean) => (isWhole ? letter(stored.payload) : stored) },
+  }
   const all = queueRoutes({ queue } as unknown as QueueHttpDeps)
   const ask = async (ending: string, query = '', id = stored.id) => {
     const route = all.find((one) => one.path.endsWith(ending) && one.method === 'GET')
@@ -113,6 +122,10 @@ describe('GET queue and single dead letters', () => {
       assert.deepEqual({ encoding: shown.encoding, payload: shown.payload, payloadIsWhole: shown.payloadIsWhole }, expected)
     })
   }
+  it('shows the whole event where that is asked for', async () => {
+    stored = letter(Buffer.from('{"a":'), 9)
+    assert.deepEqual([(await ask('/dead-letters/:id')).payloadIsWhole, (await ask('/dead-letters/:id', 'whole=1')).payloadIsWhole], [false, true])
+  })
   it('refuses an id that is none', async () => {
     await assert.rejects(ask('/dead-letters/:id', '', "x'; --"), { code: 'bad_request' })
   })

@@ -32,7 +32,7 @@ export function queueRoutes(deps: QueueHttpDeps): Route[] {
       path: '/api/v1/projects/:ref/dead-letters',
       access: 'manage',
       plane: 'management',
-      doc: 'Invocations that were given up, the newest first (`function`, `reason`, `error`, `after` the id of one, `limit`), with the reason. With `export=1` all of them with their events, a JSON object a line.',
+      doc: 'Invocations that were given up, the newest first (`function`, `reason`, `error`, `from` and `to` when, `after` the id of one, `limit`), with the reason. With `export=1` all of them with their events, a JSON object a line.',
       handle: async (context) => {
         const filter = filterOf(context)
         if (context.query.get('export') === '1') return ndjson(exported(queue.letters.whole(refOf(context), filter)))
@@ -45,8 +45,8 @@ export function queueRoutes(deps: QueueHttpDeps): Route[] {
       path: '/api/v1/projects/:ref/dead-letters/:id',
       access: 'manage',
       plane: 'management',
-      doc: 'Shows a dead letter with its event: as `text` or, where it is none, `base64`; of a long one the beginning.',
-      handle: async (context) => json(200, shownWithPayload(await queue.letters.one(refOf(context), letterIdOf(context)))),
+      doc: 'Shows a dead letter with its event: as `text` or, where it is none, `base64`; of a long one the beginning, with `whole=1` all of it.',
+      handle: async (context) => json(200, shownWithPayload(await queue.letters.one(refOf(context), letterIdOf(context), context.query.get('whole') === '1'))),
     },
     {
       method: 'POST',
@@ -68,7 +68,7 @@ export function queueRoutes(deps: QueueHttpDeps): Route[] {
       access: 'manage',
       plane: 'management',
       adds: 'records',
-      doc: 'Queues all dead letters again that are meant (`function`, `reason`, `error`, `limit`), in the order in which they came once. Those whose function is gone stay. 202 once that is on disk.',
+      doc: 'Queues all dead letters again that are meant (`function`, `reason`, `error`, `from`, `to`, `limit`), in the order in which they came once. Those whose function is gone stay. 202 once that is on disk.',
       handle: async (context) => {
         const ref = refOf(context)
         return json(202, await queue.letters.replayMany(ref, filterOf(context), limitOf(context, LIMITS.deadLetterPage.value), functionOf(ref)))
@@ -90,7 +90,7 @@ export function queueRoutes(deps: QueueHttpDeps): Route[] {
       path: '/api/v1/projects/:ref/dead-letters',
       access: 'manage',
       plane: 'management',
-      doc: 'Removes all dead letters that are meant (`function`, `reason`, `error`, `limit`).',
+      doc: 'Removes all dead letters that are meant (`function`, `reason`, `error`, `from`, `to`, `limit`).',
       handle: async (context) =>
         json(200, { removed: await queue.letters.removeMany(refOf(context), filterOf(context), limitOf(context, LIMITS.deadLetterPage.value)) }),
     },
@@ -188,7 +188,24 @@ function filterOf(context: RequestContext): LetterFilter {
   if (errorType !== null && (errorType.length > MOST_ERROR || errorType.includes('\0'))) throw new MayflyError('bad_request', 'error: the type of an error')
   const after = context.query.get('after')
   if (after !== null && !UUID.test(after)) throw new MayflyError('bad_request', 'after: the id of a dead letter')
-  return { functionName: functionNameOf(context), reason: oneOf(context, 'reason', REASONS), errorType, after }
+  return {
+    functionName: functionNameOf(context),
+    reason: oneOf(context, 'reason', REASONS),
+    errorType,
+    from: timeOf(context, 'from'),
+    to: timeOf(context, 'to'),
+    after,
+  }
+}
+
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)$/
+
+function timeOf(context: RequestContext, name: 'from' | 'to'): Date | null {
+  const text = context.query.get(name)
+  if (text === null) return null
+  const time = new Date(text)
+  if (!TIME.test(text) || Number.isNaN(time.getTime())) throw new MayflyError('bad_request', `${name}: a time like 2026-01-31T12:00:00Z`)
+  return time
 }
 
 function limitOf(context: RequestContext, most: number): number {

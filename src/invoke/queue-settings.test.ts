@@ -264,6 +264,14 @@ describe('what a function says of its queued calls', () => {
     const functionOf = async () => F
     const typeErrors = { ...ANY, errorType: 'TypeError' }
     assert.deepEqual(await queue.letters.replayMany(DEMO, { ...ANY, reason: 'age' }, 10, functionOf), { replayed: 0, stayed: 0 })
+    const [newest, , oldest] = await queue.letters.list(DEMO, ANY, 10)
+    // As they are told, in milliseconds: both ends of a span belong to it.
+    const span = async (from: Date | undefined, to: Date | undefined) =>
+      (await queue.letters.list(DEMO, { ...ANY, from: from ?? null, to: to ?? null }, 10)).map(({ id }) => id)
+    assert.equal((await span(oldest?.deadAt, newest?.deadAt)).length, 3)
+    assert.equal((await span(newest?.deadAt, undefined))[0], newest?.id)
+    assert.deepEqual(await span(new Date(Date.now() + 60_000), undefined), [])
+    assert.deepEqual(await span(undefined, new Date((oldest?.deadAt.getTime() ?? 0) - 1)), [])
     const whole: string[] = []
     for await (const letter of queue.letters.whole(DEMO, typeErrors)) whole.push(letter.payload.toString())
     assert.deepEqual(whole.toSorted(), ['{"n":0}', '{"n":1}'])
@@ -329,8 +337,9 @@ describe('what a function says of its queued calls', () => {
         requestContext: { requestId: string; condition: string }
       } & Record<string, unknown>
       assert.deepEqual([requestContext.requestId, requestContext.condition, requestPayload, responsePayload], [entry.id, 'Success', { n: 1 }, { n: 1 }])
-      const ran = { attempt: 1, functionName: 'f', version: '$LATEST', startedAt: new Date(), outcome: 'ok', durationMs: 1 } as const
+      const ran = { attempt: 1, functionName: 'f', version: '$LATEST', startedAt: new Date(5_000), outcome: 'ok', durationMs: 1, queueMs: 2_000 } as const
       const told = shownLife(entry.id, await queue.lifeOf(DEMO, entry.id), [ran])
+      assert.equal(told?.enqueuedAt, new Date(3_000).toISOString(), 'when it was queued is known by what was metered')
       assert.deepEqual([told?.destination?.kind, told?.destination?.target, told?.destination?.delivery], ['webhook', `${origin}/hook`, heard[0]?.id])
     })
     it('reaches nobody that only the node can reach, and makes a dead letter of what is never taken, which can be sent again', async () => {

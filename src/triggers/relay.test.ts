@@ -221,7 +221,7 @@ describe('Relay', () => {
       [LIMITS.callDepth.value - 1],
     )
     assert.deepEqual(await letters(), [{ function_name: 'f', reason: 'recursion' }])
-    const [letter] = await place.queue.letters.list(DEMO, { functionName: 'f', reason: null, errorType: null, after: null }, 10)
+    const [letter] = await place.queue.letters.list(DEMO, { functionName: 'f', reason: null, errorType: null, from: null, to: null, after: null }, 10)
     assert.deepEqual([letter?.errorType, letter?.attempts], ['recursion_too_deep', 0])
   })
   it('lets a function whose loops are allowed go on past it', async () => {

@@ -156,9 +156,9 @@ export const selectInvocations = (sql: Sql, { project, functionName, before, lim
 
 /** Of one invocation, by its attempts. index: invocation_meter_pkey */
 export const selectExecutionsOf = (sql: Sql, project: string, id: string) => sql<
-  Pick<StoredInvocation, 'attempt' | 'version' | 'startedAt' | 'outcome' | 'durationMs'> & { readonly functionName: string }
+  Pick<StoredInvocation, 'attempt' | 'version' | 'startedAt' | 'outcome' | 'durationMs' | 'queueMs'> & { readonly functionName: string }
 >`
-  select attempt, function_name as "functionName", version, started_at as "startedAt", outcome, duration_ms as "durationMs"
+  select attempt, function_name as "functionName", version, started_at as "startedAt", outcome, duration_ms as "durationMs", queue_ms as "queueMs"
     from mayfly.invocation_meter where invocation_id = ${id} and project = ${project} order by attempt`
 
 export interface ColdStarts {

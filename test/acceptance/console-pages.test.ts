@@ -11,6 +11,7 @@ import { deadLetters, until as come } from './photos.ts'
 
 const HOSTILE = '<img src=x onerror="document.title=\'owned\'">'
 const KEY = '프로필 사진 😀.jpg'
+const NIL = '00000000-0000-4000-8000-000000000000'
 const PHOTOGRAPH = path.join(ROOT, 'examples', 'photos', 'deep-field.jpg')
 const FUNCTIONS = {
   greeter: `export const handler = async (event) => {
@@ -317,6 +318,145 @@ describe("the console's pages in Chromium", { skip }, () => {
     await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
     await page.getByText('None: no event was given up.').waitFor()
     assert.deepEqual(faults, [])
+  })
+
+  it('calls are seen by function and state, one of them from its queue to who was told; what was given up is filtered, changed, replayed, exported and deleted', async () => {
+    const told = 'export const handler = async () => null'
+    await deployFiles(node.ready, 'told', { 'index.mjs': told })
+    await deployFiles(
+      node.ready,
+      'picky',
+      { 'index.mjs': "export const handler = async ({ n }) => { if (n !== 'good') throw new RangeError('bad ' + n); return { got: n } }" },
+      { async: { maxAttempts: 2, retryAfter: 0, keepResult: 600, onSuccess: { function: 'told' } } },
+    )
+    const { page, faults } = await openPage()
+    await page.goto(at('demo', 'events'))
+    await page.getByRole('combobox', { name: 'Function' }).selectOption('picky')
+    const queue = page.getByRole('table', { name: 'Queue' })
+    const letters = page.getByRole('table', { name: 'Dead letters' })
+    const state = page.getByRole('combobox', { name: 'State' })
+    const rows = (of: typeof queue) => of.getByRole('row')
+    await page.getByRole('button', { name: 'Pause its queue' }).click()
+    await page.getByRole('button', { name: 'Resume its queue' }).waitFor()
+    const sent = [1, 2, 3].map((n) => {
+      const { stdout } = mayfly(['invoke', 'picky', '--async', '--json', '--data', node.data, '--data', JSON.stringify({ n })])
+      return (JSON.parse(stdout) as { invocation: string }).invocation
+    })
+    await state.selectOption('paused')
+    await rows(queue).nth(3).waitFor()
+    assert.match((await rows(queue).nth(1).textContent()) ?? '', /^pickypaused0/)
+    await page.getByRole('log', { name: 'As it happens' }).getByText('queued').nth(2).waitFor()
+    await state.selectOption('running')
+    await page.getByText('There is none.', { exact: true }).waitFor()
+    await page.getByRole('button', { name: 'Resume its queue' }).click()
+    await rows(letters).nth(3).waitFor()
+    await page
+      .getByRole('log', { name: 'As it happens' })
+      .getByText(/RangeError: bad/)
+      .first()
+      .waitFor()
+    await state.selectOption('dead')
+    await queue.getByText('RangeError').nth(2).waitFor()
+    await shot(page, 'calls-dead')
+    // One of them, from the beginning to its end.
+    await queue.getByRole('link', { name: sent[0] ?? '' }).click()
+    const attempts = page.getByRole('table', { name: 'Attempts' })
+    await attempts.waitFor()
+    assert.deepEqual(
+      await Promise.all(
+        [1, 2].map(async (n) => ((await attempts.getByRole('row').nth(n).textContent()) ?? '').replace(/^#(\d).*?error.*?(RangeError bad 1).*$/s, '$1 $2')),
+      ),
+      ['1 RangeError bad 1', '2 RangeError bad 1'],
+    )
+    await card(page, 'Dead letter').getByText('"n": 1').waitFor()
+    // What is no JSON does not go; what is goes as a call of its own, whose page is shown.
+    await page.getByRole('button', { name: 'Edit and replay' }).click()
+    const event = page.getByRole('dialog').getByLabel('Event (JSON)')
+    assert.equal(await event.inputValue(), '{\n  "n": 1\n}')
+    const send = page.getByRole('dialog').getByRole('button', { name: 'Replay with this event' })
+    for (const wrong of ['{"n":', '']) {
+      await event.fill(wrong)
+      await page.getByText(/^Not JSON: /).waitFor()
+      assert.equal(await send.isDisabled(), true)
+    }
+    await event.fill('{"n":"good"}')
+    await send.click()
+    await page.locator('.page-head').getByText('succeeded').waitFor()
+    await card(page, 'Result').getByText('"got": "good"').waitFor()
+    await card(page, 'Its life').getByText('Queued').waitFor()
+    assert.doesNotMatch(page.url(), new RegExp(sent[0] ?? ''))
+    const replayed = page.url()
+    await card(page, 'Told').getByRole('link').click()
+    await page.getByRole('link', { name: 'told', exact: true }).waitFor()
+    await page.locator('.page-head').getByText('succeeded').waitFor()
+    for (const [width, colorScheme] of [
+      [1280, 'light'],
+      [1280, 'dark'],
+      [360, 'light'],
+      [360, 'dark'],
+    ] as const) {
+      const { page: other } = await openPage({
+        viewport: { width, height: 800 },
+        colorScheme,
+        locale: width === 360 && colorScheme === 'dark' ? 'ko-KR' : 'en-US',
+      })
+      for (const [name, where, seen] of [
+        ['life', replayed, '"got": "good"'],
+        ['life-dead', at('demo', 'events', sent[1] ?? ''), '"n": 2'],
+        ['events-of', at('demo', 'events', 'of', 'picky'), 'RangeError'],
+      ] as const) {
+        await other.goto(where)
+        await other.getByText(seen).first().waitFor()
+        assert.deepEqual(await look(other), [], name)
+        await shot(other, `${name}-${width}-${colorScheme}`)
+      }
+    }
+    // By the function's own address, with a filter of reason and time.
+    await page.goto(at('demo', 'functions', 'picky'))
+    await page.getByRole('link', { name: 'Its queue and dead letters' }).click()
+    await rows(letters).nth(2).waitFor()
+    assert.equal(await rows(letters).count(), 3, 'the head, and the two that are left')
+    await state.selectOption('succeeded')
+    await rows(queue).nth(1).getByText('succeeded').waitFor()
+    await page.getByRole('combobox', { name: 'Reason' }).selectOption('age')
+    await page.getByText('There is none of these.').waitFor()
+    await page.getByRole('combobox', { name: 'Reason' }).selectOption('attempts')
+    await page.getByLabel('Given up until').fill('2020-01-31T12:00')
+    await page.getByText('There is none of these.').waitFor()
+    await page.getByLabel('Given up until').fill('')
+    await page.getByLabel('Given up from').fill('2020-01-31T12:00')
+    await rows(letters).nth(2).waitFor()
+    const download = page.waitForEvent('download')
+    await page.getByRole('link', { name: 'Export' }).click()
+    const file = await download
+    assert.equal(file.suggestedFilename(), 'dead-letters-demo.ndjson')
+    const lines = readFileSync(await file.path(), 'utf8')
+      .trimEnd()
+      .split('\n')
+    assert.deepEqual(lines.map((line) => (JSON.parse(line) as { payload: string }).payload).toSorted(), ['{"n":2}', '{"n":3}'])
+    // All that are meant, and not those that come meanwhile: they fail again.
+    await page.getByRole('button', { name: 'Replay all of these' }).click()
+    await page.getByRole('dialog').getByText('Replay 2 dead letters?').waitFor()
+    await shot(page, 'replay-all')
+    await page.getByRole('dialog').getByRole('button', { name: 'Replay all of these' }).click()
+    await page.getByText('2 are queued again.').waitFor()
+    await come('both again', async () => {
+      const ids = deadLetters(node.data)
+        .filter((one) => one.function === 'picky')
+        .map(({ id }) => id)
+      return ids.length === 2 && !ids.some((id) => sent.includes(id))
+    })
+    await page.reload()
+    await rows(letters).nth(2).waitFor()
+    await page.getByRole('button', { name: 'Delete all of these' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete all of these' }).click()
+    await page.getByText('2 are deleted.').waitFor()
+    await page.getByText('There is none of these.').waitFor()
+    // What nobody knows of, by the field of the page.
+    await page.getByRole('searchbox', { name: 'Id of an invocation' }).fill(NIL)
+    assert.deepEqual(faults, [])
+    await page.getByRole('button', { name: 'Show its life' }).click()
+    await page.getByRole('alert').getByText('invocation_not_found').waitFor()
   })
 
   it('keys are shown when asked for, and not before', async () => {

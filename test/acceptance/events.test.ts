@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { LambdaClient, PutFunctionEventInvokeConfigCommand } from '@aws-sdk/client-lambda'
 import { CloudEvent, emitterFor, HTTP, httpTransport, Mode } from 'cloudevents'
-import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -128,6 +130,27 @@ describe('events of one own', () => {
       [['spins', 'recursion']],
     )
     assert.equal((await told('spins')).length, 16)
+  })
+  it('do what their documentation begins with, in both languages', async () => {
+    const [script, korean] = ['events.md', 'events.ko.md'].map(
+      (name) => /```sh\n(.*?)```/s.exec(readFileSync(path.join(ROOT, 'docs', name), 'utf8'))?.[1] ?? '',
+    )
+    const commands = (text = '') => text.replaceAll(/ +#.*/g, '')
+    assert.equal(commands(korean), commands(script))
+    // As npx would find it in a folder where it is installed.
+    const npx = `npx() { shift; ${JSON.stringify(process.execPath)} ${JSON.stringify(path.join(ROOT, 'bin', 'mayfly.js'))} "$@"; }`
+    execFileSync('bash', ['-ec', `${npx}\n${script}`], {
+      cwd: folder,
+      env: { ...process.env, MAYFLY_URL: node.ready.url, MAYFLY_KEY: node.ready.project.secretKey, MAYFLY_PROJECT: 'demo' },
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
+    const came = async () => {
+      const { lines } = (await call('GET', '/functions/placed/logs?limit=100')) as unknown as { lines: { text: string }[] }
+      const { deadLetters } = (await call('GET', '/dead-letters?function=placed')) as unknown as { deadLetters: { attempts: number; errorType: string }[] }
+      return [lines.some(({ text }) => text.endsWith('order 7')), deadLetters.map(({ attempts, errorType }) => `${attempts} ${errorType}`).join()].join(' ')
+    }
+    for (const end = Date.now() + 60_000; Date.now() < end && (await came()) !== 'true 2 RangeError'; ) await pause(200)
+    assert.equal(await came(), 'true 2 RangeError')
   })
   it('go by the data plane with the secret key alone', async () => {
     const send = async (key: string) =>

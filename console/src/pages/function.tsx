@@ -26,7 +26,12 @@ export function FunctionPage({ project, name }: { project: string; name: string 
           <a href={hrefOf(project, 'functions')}>{t('Functions')}</a> /
         </p>
       }
-      actions={definition.value && <Badge kind={stateKind(definition.value.state)}>{definition.value.state}</Badge>}
+      actions={
+        <>
+          <a href={hrefOf(project, 'events', 'of', name)}>{t('Its queue and dead letters')}</a>
+          {definition.value && <Badge kind={stateKind(definition.value.state)}>{definition.value.state}</Badge>}
+        </>
+      }
     >
       <Card title={t('Recent invocations')} wide>
         <Invocations of={invocations} project={project} name={name} />

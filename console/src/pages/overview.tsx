@@ -1,5 +1,5 @@
 import { useState } from 'react'
-import { api, type Session } from '../api.ts'
+import { ANY_LETTER, api, type Session } from '../api.ts'
 import { count, duration, gbSeconds, money, utcDay } from '../format.ts'
 import { useLoaded } from '../load.ts'
 import { Badge, Card, Copyable, Failure, Figure, Page, Shown, Table } from '../parts.tsx'
@@ -11,8 +11,8 @@ import { t } from '../text.ts'
 export function OverviewPage({ project, session }: { project: string; session: Session }) {
   const status = useLoaded('status', (signal) => api.status(signal), 5000)
   const usage = useLoaded(project, (signal) => api.usage(project, 1, signal), 5000)
-  const queue = useLoaded(project, (signal) => api.queue(project, signal), 5000)
-  const letters = useLoaded(project, (signal) => api.deadLetters(project, signal), 10_000)
+  const queue = useLoaded(project, (signal) => api.queue(project, { function: '', state: '' }, 1, signal), 5000)
+  const letters = useLoaded(project, (signal) => api.deadLetters(project, ANY_LETTER, 100, signal), 10_000)
   const today = usage.value?.usage.filter((row) => row.day === utcDay(new Date())) ?? null
   const sum = (of: (row: NonNullable<typeof today>[number]) => number) => today?.reduce((total, row) => total + of(row), 0) ?? null
   const shown = (value: number | null, show: (value: number) => string) => (value === null ? null : show(value))

@@ -20,7 +20,7 @@ export interface LettersDeps {
 /** Of the function that has this name now. @throws MayflyError function_not_found */
 export type FunctionOf = (name: string) => Promise<string>
 
-export const ANY: LetterFilter = { functionName: null, reason: null, errorType: null, after: null }
+export const ANY: LetterFilter = { functionName: null, reason: null, errorType: null, from: null, to: null, after: null }
 const WHOLE = 2 ** 30
 
 /** Invocations that were given up: read, sent again, changed and sent again, or dropped. */
@@ -35,9 +35,9 @@ export class Letters {
     return selectDeadLetters(this.#deps.database.sql, project, filter, limit)
   }
 
-  /** One with the first LIMITS.shownPayload bytes of its event. @throws MayflyError dead_letter_not_found */
-  async one(project: ProjectRef, id: string): Promise<DeadLetter & { readonly payload: Buffer }> {
-    const [letter] = await selectDeadLetter(this.#deps.database.sql, project, id, LIMITS.shownPayload.value)
+  /** One with its event, or the first LIMITS.shownPayload bytes of that. @throws MayflyError dead_letter_not_found */
+  async one(project: ProjectRef, id: string, isWhole = false): Promise<DeadLetter & { readonly payload: Buffer }> {
+    const [letter] = await selectDeadLetter(this.#deps.database.sql, project, id, isWhole ? WHOLE : LIMITS.shownPayload.value)
     if (!letter) throw noLetter(id)
     return letter
   }

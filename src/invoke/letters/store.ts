@@ -26,6 +26,10 @@ export interface LetterFilter {
   readonly functionName: string | null
   readonly reason: string | null
   readonly errorType: string | null
+  /** Given up at this time or after it. */
+  readonly from: Date | null
+  /** Given up at this time, to the millisecond in which it is told, or before it. */
+  readonly to: Date | null
   /** Only those that stand behind this one in the list. */
   readonly after: string | null
 }
@@ -37,6 +41,7 @@ export const selectDeadLetters = (sql: Query, project: string, of: LetterFilter,
     from mayfly.dead_letter
    where project = ${project} and (${of.functionName}::text is null or function_name = ${of.functionName})
      and (${of.reason}::text is null or reason = ${of.reason}) and (${of.errorType}::text is null or error_type = ${of.errorType})
+     and (${of.from}::timestamptz is null or dead_at >= ${of.from}) and (${of.to}::timestamptz is null or dead_at < ${of.to}::timestamptz + interval '1 millisecond')
      and (${of.after}::uuid is null
           or dead_at <= (select dead_at from mayfly.dead_letter one where one.id = ${of.after})
              and (dead_at < (select dead_at from mayfly.dead_letter one where one.id = ${of.after}) or id > ${of.after}::uuid))

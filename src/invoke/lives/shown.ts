@@ -8,6 +8,8 @@ export interface Execution {
   readonly startedAt: Date
   readonly outcome: 'ok' | 'error' | 'timeout' | 'exit' | 'cut' | null
   readonly durationMs: number
+  /** From when it was queued until this attempt; null where nothing was. */
+  readonly queueMs: number | null
 }
 
 export type LifeStatus = 'waiting' | 'running' | 'retrying' | 'held' | 'paused' | 'succeeded' | 'failed' | 'dead'
@@ -38,16 +40,23 @@ export function shownLife(id: string, { entry, letter, failures, result, told }:
     function: of?.functionName ?? executions.at(-1)?.functionName ?? null,
     qualifier: of?.qualifier ?? null,
     status: statusOf(entry, letter, executions),
-    enqueuedAt: of === null ? null : iso(of.enqueuedAt),
+    enqueuedAt: of === null ? queuedOf(executions) : iso(of.enqueuedAt),
     nextAttemptAt: entry === null || entry.running || entry.held ? null : iso(entry.dueAt),
     orderKey: entry?.orderKey ?? null,
     webhook: of?.url ?? null,
+    queue: letter?.queue ?? null,
     attempts,
     lost: of?.lost ?? 0,
     deadLetter,
     destination: told === null ? null : { condition: told.condition, kind: told.kind, target: told.target, delivery: told.delivery, at: iso(told.toldAt) },
     result: result === null ? null : { isError: result.isError, endedAt: iso(result.endedAt), expiresAt: iso(result.expiresAt), ...payloadOf(result.payload) },
   }
+}
+
+/** What has left the queue was metered with the time that it was in it. */
+function queuedOf(executions: readonly Execution[]): string | null {
+  const one = executions.find(({ queueMs }) => queueMs !== null)
+  return one === undefined ? null : new Date(one.startedAt.getTime() - (one.queueMs ?? 0)).toISOString()
 }
 
 function statusOf(entry: StoredLife['entry'], letter: StoredLife['letter'], executions: readonly Execution[]): LifeStatus {

@@ -31,6 +31,7 @@ export interface StoredLife {
     readonly errorType: string | null
     readonly errorMessage: string | null
     readonly url: string | null
+    readonly queue: string | null
   } | null
   readonly failures: readonly {
     readonly attempt: number
@@ -53,7 +54,7 @@ export const selectLife = async (sql: Query, project: string, id: string): Promi
                        'orderKey', order_key, 'url', webhook ->> 'url')
                 from mayfly.entry join mayfly.entry_payload on entry_id = entry.id where entry.id = ${id} and project = ${project}) as entry,
              (select json_build_object('functionName', function_name, 'qualifier', qualifier, 'enqueuedAt', enqueued_at, 'deadAt', dead_at,
-                       'attempts', attempts, 'lost', lost, 'reason', reason, 'errorType', error_type, 'errorMessage', error_message, 'url', webhook ->> 'url')
+                       'attempts', attempts, 'lost', lost, 'reason', reason, 'errorType', error_type, 'errorMessage', error_message, 'url', webhook ->> 'url', 'queue', queue)
                 from mayfly.dead_letter where dead_letter.id = ${id} and project = ${project}) as letter,
              coalesce((select json_agg(json_build_object('attempt', attempt, 'failedAt', failed_at, 'errorType', error_type,
                                 'errorMessage', error_message, 'nextAt', next_at) order by attempt)
