@@ -4,6 +4,7 @@ import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { mayfly, startMayfly } from '../test/acceptance/harness.ts'
 import { bareNode, type DataPeer, parseServer, type Place, postgraphile } from './data-peers.ts'
+import { needPrograms } from './installed.ts'
 import { middle, spread } from './measure.ts'
 import { wrk } from './wrk.ts'
 
@@ -18,16 +19,7 @@ const AIMS = { insert: 0.4, 'by key': 0.35, 'list of 20': 0.2 } as const
 type Kind = keyof typeof AIMS | 'embed of 20 × 5'
 const KINDS = Object.keys(AIMS) as (keyof typeof AIMS)[]
 
-for (const [program, of] of [
-  ['pgbench', 'postgresql-contrib'],
-  ['wrk', 'wrk'],
-] as const)
-  try {
-    execFileSync('which', [program])
-  } catch {
-    process.stderr.write(`${program} is not there: it is in Debian's package ${of} (apt-get install ${of})\n`)
-    process.exit(1)
-  }
+needPrograms({ pgbench: 'postgresql-contrib', wrk: 'wrk' })
 
 const TABLES = `
 create table items (id bigint generated always as identity primary key, title text not null, done boolean not null default false,

@@ -14,3 +14,14 @@ export function install(kept: string, name: string, version: string, beside: rea
 
 /** What a package in such a folder exports. */
 export const load = (prefix: string, name: string): unknown => createRequire(path.join(prefix, 'package.json'))(name)
+
+/** Ends the bench in a sentence where one is not there. @param programs  and the packages of Debian that have them */
+export function needPrograms(programs: Readonly<Record<string, string>>): void {
+  for (const [program, of] of Object.entries(programs))
+    try {
+      execFileSync('which', [program])
+    } catch {
+      process.stderr.write(`${program} is not there: it is in Debian's package ${of} (apt-get install ${of})\n`)
+      process.exit(1)
+    }
+}

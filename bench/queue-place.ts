@@ -1,16 +1,12 @@
 import { execFileSync } from 'node:child_process'
-import { randomUUID } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Connection } from '../src/backends/database/database.ts'
 import { PostgresDatabase } from '../src/backends/database/postgres.ts'
-import { noCrash } from '../src/core/crash.ts'
-import { silentLog } from '../src/core/log.ts'
 import type { NewEntry } from '../src/invoke/store.ts'
-import { Queue } from '../src/invoke/queue.ts'
-import { NO_QUEUES } from '../src/invoke/queues-fixture.ts'
-import { systemClock } from '../src/lib/clock.ts'
+import type { Queue } from '../src/invoke/queue.ts'
+import { makeQueue } from '../src/invoke/queues-fixture.ts'
 import { uuidv7 } from '../src/lib/ids.ts'
 import { mayfly, type RunningMayfly, startMayfly } from '../test/acceptance/harness.ts'
 
@@ -86,7 +82,7 @@ export async function openQueuePlace(): Promise<QueuePlace> {
     node,
     connection,
     control,
-    queue: queueOn(control, newId),
+    queue: makeQueue(control, newId),
     operatorToken,
     manage,
     entryOf: (functionName) => ({
@@ -133,29 +129,6 @@ export async function openQueuePlace(): Promise<QueuePlace> {
     },
   }
 }
-
-/** It stores what comes and never starts: what is stored is the node's to run. */
-const queueOn = (database: PostgresDatabase, newId: () => string): Queue =>
-  new Queue({
-    database,
-    invoke: () => Promise.reject(new Error('nothing runs here')),
-    admitSpace: () => {},
-    recorded: async () => {},
-    destinationsOf: async () => null,
-    queues: NO_QUEUES,
-    webhooks: { fetch: () => Promise.reject(new Error('nobody is told here')), secretOf: async () => null, now: () => 0 },
-    triesOf: async () => ({ maxAttempts: null, maxAgeSeconds: null }),
-    newId,
-    crash: noCrash,
-    holder: randomUUID(),
-    concurrency: 1,
-    maxAttempts: 3,
-    maxAgeMs: 3_600_000,
-    deadLetterDays: 14,
-    clock: systemClock,
-    random: () => 0,
-    log: silentLog,
-  })
 
 /** Where the control server listens: its command line says it. */
 function controlSocket(data: string): string {

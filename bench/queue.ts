@@ -1,5 +1,5 @@
-import { execFileSync } from 'node:child_process'
 import { cpus, loadavg } from 'node:os'
+import { needPrograms } from './installed.ts'
 import { deep } from './queue-deep.ts'
 import { enqueues } from './queue-enqueue.ts'
 import { openQueuePlace } from './queue-place.ts'
@@ -12,16 +12,7 @@ import { drains, latencies } from './queue-runs.ts'
 const [only = null, rounds = '3', seconds = '2'] = process.argv.slice(2)
 const wants = (name: string) => only === null || only === name
 
-for (const [program, of] of [
-  ['pgbench', 'postgresql-contrib'],
-  ['wrk', 'wrk'],
-] as const)
-  try {
-    execFileSync('which', [program])
-  } catch {
-    process.stderr.write(`${program} is not there: it is in Debian's package ${of} (apt-get install ${of})\n`)
-    process.exit(1)
-  }
+needPrograms({ pgbench: 'postgresql-contrib', wrk: 'wrk' })
 
 const load = () => loadavg()[0]?.toFixed(1)
 process.stdout.write(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${new Date().toISOString()}, load ${load()}\n`)

@@ -1,4 +1,5 @@
 import { MayflyError } from '../core/errors.ts'
+import { jsonOf } from '../core/json-body.ts'
 import { json } from '../core/json-reply.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Principal } from '../core/principal.ts'
@@ -71,12 +72,7 @@ const shown = ({ name, createdAt, expiresAt, lastUsedAt, hasEnded }: DeployToken
 })
 
 function wishOf(body: Buffer): { name: string; hours: number } {
-  let value: unknown
-  try {
-    value = JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `the body is not JSON: ${error instanceof Error ? error.message.slice(0, 200) : ''}`)
-  }
+  const value = jsonOf(body)
   const { name, hours } = (typeof value === 'object' && value !== null ? value : {}) as { name?: unknown; hours?: unknown }
   if (typeof name !== 'string') throw new MayflyError('bad_request', 'name: what the token is called')
   if (typeof hours !== 'number') throw new MayflyError('bad_request', 'hours: how long it is valid')

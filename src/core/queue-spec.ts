@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { LIMITS } from './limits.ts'
+import { unknownKeys, wholeNumber } from './spec-parts.ts'
 
 /*
  * What a project file and the management API may say of a queue. It stands in core because rooms of two floors take it:
@@ -17,33 +18,20 @@ export const QUEUE_RANGES = {
 
 export const QUEUE_NAME = /^[a-zA-Z0-9_-]{1,80}$/
 
-const unknownKeys = (what: string) => (issue: { code?: string; keys?: readonly string[] }) =>
-  issue.code === 'unrecognized_keys' ? `unknown settings: ${(issue.keys ?? []).map((key) => `\`${key}\``).join(', ')}` : what
-
 export const queueNameSchema = z.string({ error: 'must be the name of a queue' }).regex(QUEUE_NAME, { error: 'must be 1 to 80 letters, digits, `-` and `_`' })
-
-const whole = ([least, most]: readonly [number, number]) =>
-  z
-    .number({ error: 'must be a number' })
-    .int({ error: 'must be a whole number' })
-    .min(least, { error: `must be ${least} or more` })
-    .max(most, { error: `must be ${most} or less` })
-    .optional()
 
 export const queueSpecSchema = z.strictObject(
   {
-    visibilitySeconds: whole(QUEUE_RANGES.visibilitySeconds),
-    delaySeconds: whole(QUEUE_RANGES.delaySeconds),
-    retentionSeconds: whole(QUEUE_RANGES.retentionSeconds),
-    waitSeconds: whole(QUEUE_RANGES.waitSeconds),
-    maxMessageBytes: whole(QUEUE_RANGES.maxMessageBytes),
+    visibilitySeconds: wholeNumber(QUEUE_RANGES.visibilitySeconds).optional(),
+    delaySeconds: wholeNumber(QUEUE_RANGES.delaySeconds).optional(),
+    retentionSeconds: wholeNumber(QUEUE_RANGES.retentionSeconds).optional(),
+    waitSeconds: wholeNumber(QUEUE_RANGES.waitSeconds).optional(),
+    maxMessageBytes: wholeNumber(QUEUE_RANGES.maxMessageBytes).optional(),
     deadLetter: z
       .strictObject(
         {
           queue: queueNameSchema,
-          maxReceives: z.number({ error: 'must be a number' }).int({ error: 'must be a whole number' }).min(1, { error: 'must be 1 or more' }).max(1000, {
-            error: 'must be 1000 or less',
-          }),
+          maxReceives: wholeNumber([1, 1000]),
         },
         { error: unknownKeys('must be an object with `queue` and `maxReceives`') },
       )

@@ -4,6 +4,8 @@ import { patternFault } from '../lib/event-pattern.ts'
 import { logPatternFault } from '../lib/log-pattern.ts'
 import { LIMITS } from './limits.ts'
 import { isPlainText } from './plain-text.ts'
+import { queueNameSchema } from './queue-spec.ts'
+import { unknownKeys, wholeNumber } from './spec-parts.ts'
 import { httpTrigger, tidiedHttp, tidiedWebhook, webhookName, webhookTrigger } from './web-triggers.ts'
 
 /*
@@ -28,8 +30,7 @@ const parts = (what: string) =>
     .optional()
     .meta({ description: what })
 
-const unknownKeys = (what: string) => (issue: { code?: string; keys?: readonly string[] }) =>
-  issue.code === 'unrecognized_keys' ? `unknown settings: ${(issue.keys ?? []).map((key) => `\`${key}\``).join(', ')}` : what
+const SECONDS = ' of seconds'
 
 const objectTrigger = z.strictObject(
   {
@@ -116,31 +117,12 @@ const scheduleTrigger = z
 
 const queueTrigger = z.strictObject(
   {
-    name: z
-      .string({ error: 'must be the name of a queue' })
-      .regex(/^[a-zA-Z0-9_-]{1,80}$/, { error: 'must be 1 to 80 letters, digits, `-` and `_`' })
-      .meta({ description: 'The queue whose messages it takes.' }),
-    batchSize: z
-      .number({ error: 'must be a number' })
-      .int({ error: 'must be a whole number' })
-      .min(1, { error: 'must be 1 or more' })
-      .max(10, { error: 'must be 10 or less' })
-      .default(10)
-      .meta({ description: 'How many messages one call gets at most.' }),
-    windowSeconds: z
-      .number({ error: 'must be a number of seconds' })
-      .int({ error: 'must be a whole number of seconds' })
-      .min(0, { error: 'must be 0 or more' })
-      .max(300, { error: 'must be 300 or less' })
+    name: queueNameSchema.meta({ description: 'The queue whose messages it takes.' }),
+    batchSize: wholeNumber([1, 10]).default(10).meta({ description: 'How many messages one call gets at most.' }),
+    windowSeconds: wholeNumber([0, 300], SECONDS)
       .optional()
       .meta({ description: 'How long a batch waits for more messages when it is not full; by itself it does not.' }),
-    parallelism: z
-      .number({ error: 'must be a number' })
-      .int({ error: 'must be a whole number' })
-      .min(1, { error: 'must be 1 or more' })
-      .max(1000, { error: 'must be 1000 or less' })
-      .optional()
-      .meta({ description: 'How many batches run at once, 5 by itself.' }),
+    parallelism: wholeNumber([1, 1000]).optional().meta({ description: 'How many batches run at once, 5 by itself.' }),
   },
   { error: unknownKeys('must be an object with `name`') },
 )
@@ -240,18 +222,8 @@ const logTrigger = z.strictObject(
       .meta({
         description: 'Which lines, as a filter pattern of CloudWatch Logs: `ERROR -"no matter"`, `{ $.level = "error" && $.ms > 100 }`. Without it each.',
       }),
-    batchSize: z
-      .number({ error: 'must be a number' })
-      .int({ error: 'must be a whole number' })
-      .min(1, { error: 'must be 1 or more' })
-      .max(1_000, { error: 'must be 1000 or less' })
-      .default(100)
-      .meta({ description: 'How many lines one call gets at most.' }),
-    windowSeconds: z
-      .number({ error: 'must be a number of seconds' })
-      .int({ error: 'must be a whole number of seconds' })
-      .min(0, { error: 'must be 0 or more' })
-      .max(300, { error: 'must be 300 or less' })
+    batchSize: wholeNumber([1, 1_000]).default(100).meta({ description: 'How many lines one call gets at most.' }),
+    windowSeconds: wholeNumber([0, 300], SECONDS)
       .optional()
       .meta({ description: 'How long lines wait for more of them when they are no full batch; by itself they do not.' }),
     format: z

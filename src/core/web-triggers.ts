@@ -1,10 +1,8 @@
 import { z } from 'zod'
 import { isPlainText } from './plain-text.ts'
+import { unknownKeys } from './spec-parts.ts'
 
 /** What may be said of triggers whose events come over HTTP. They stand with those of `trigger-spec.ts`. */
-
-const unknownKeys = (what: string) => (issue: { code?: string; keys?: readonly string[] }) =>
-  issue.code === 'unrecognized_keys' ? `unknown settings: ${(issue.keys ?? []).map((key) => `\`${key}\``).join(', ')}` : what
 
 const PROVIDERS = ['generic', 'standard', 'github', 'stripe'] as const
 const MOST_SECRETS = 5

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { isPlainText } from '../core/plain-text.ts'
+import { unknownKeys } from '../core/spec-parts.ts'
 import { queueNameSchema, type QueueSpec, queueSpecSchema } from '../core/queue-spec.ts'
 import { tidiedTrigger, type TriggerSpec, triggersSpecSchema } from '../core/trigger-spec.ts'
 import { type FunctionSpec, functionSpecSchema, isFunctionName, type UrlSpec, urlSpecSchema } from '../functions/index.ts'
@@ -53,9 +54,6 @@ export function parseSize(size: string | number): number | null {
   const bytes = Math.floor(Number(digits) * factor)
   return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : null
 }
-
-const unknownKeys = (what: string) => (issue: { code?: string; keys?: readonly string[] }) =>
-  issue.code === 'unrecognized_keys' ? `unknown settings: ${(issue.keys ?? []).map((key) => `\`${key}\``).join(', ')}` : what
 
 const sizeSchema = z.union([z.number(), z.string()], { error: 'must be a size such as `10MB`, or a number of bytes' }).transform((size, context) => {
   const bytes = parseSize(size)

@@ -1,5 +1,6 @@
 import { json } from '../core/json-reply.ts'
 import { MayflyError } from '../core/errors.ts'
+import { jsonOf } from '../core/json-body.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import { isAliasName } from '../functions/index.ts'
@@ -35,7 +36,7 @@ export function routes({ deployments, address }: DeploymentsHttpDeps): Route[] {
       '/plan',
       'Tells what applying the project file in the body would make, change and remove, and with `alias` what pointing that at its functions would; changes nothing.',
       async (context, project) => {
-        const { name, desired } = parseDocument(parseJson(await context.body(LIMITS.migrationBody.value)))
+        const { name, desired } = parseDocument(jsonOf(await context.body(LIMITS.migrationBody.value)))
         return json(200, { name, ...(await deployments.plan(project, name, desired, aliasOf(context))) })
       },
     ),
@@ -46,7 +47,7 @@ export function routes({ deployments, address }: DeploymentsHttpDeps): Route[] {
       plane: 'management',
       doc: 'Tells what making a function equal to the JSON body would change, its triggers and, with `alias`, that alias included; changes nothing.',
       handle: async (context) => {
-        const wanted = parseFunction(context.params.name ?? '', parseJson(await context.body(LIMITS.managementBody.value)))
+        const wanted = parseFunction(context.params.name ?? '', jsonOf(await context.body(LIMITS.managementBody.value)))
         return json(200, await deployments.planFunction((context.project as Project).ref, wanted, aliasOf(context)))
       },
     },
@@ -59,7 +60,7 @@ export function routes({ deployments, address }: DeploymentsHttpDeps): Route[] {
       'Makes the parts of a project equal to the project file in the body and removes what its last one had beside; 202 when that takes longer than 20 s.',
       async (context, project) => {
         const name = context.params.name ?? ''
-        const body = parseJson(await context.body(LIMITS.migrationBody.value))
+        const body = jsonOf(await context.body(LIMITS.migrationBody.value))
         const document = parseDocument(typeof body === 'object' && body !== null && !Array.isArray(body) ? { name, ...body } : body)
         if (document.name !== name)
           throw new MayflyError('bad_request', `name: is ${JSON.stringify(document.name)}, but the path says ${JSON.stringify(name.slice(0, 100))}`)
@@ -78,12 +79,4 @@ function aliasOf(context: RequestContext): string | null {
   const alias = context.query.get('alias')
   if (alias !== null && !isAliasName(alias)) throw new MayflyError('bad_request', 'alias: 1 to 128 letters, digits, `-` and `_`, and not digits alone')
   return alias
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `the body is not JSON: ${error instanceof Error ? error.message.slice(0, 200) : ''}`)
-  }
 }

@@ -1,4 +1,5 @@
 import { MayflyError } from '../core/errors.ts'
+import { jsonOf } from '../core/json-body.ts'
 import { json } from '../core/json-reply.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Principal } from '../core/principal.ts'
@@ -77,12 +78,7 @@ const whereOf = (place: DoorPlace | null, { ref }: Project) => ({
 
 function wishOf(body: Buffer): boolean {
   if (body.length === 0) return false
-  let value: unknown
-  try {
-    value = JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `the body is not JSON: ${error instanceof Error ? error.message.slice(0, 200) : ''}`)
-  }
+  const value = jsonOf(body)
   const { rotate = false } = (typeof value === 'object' && value !== null ? value : {}) as { rotate?: unknown }
   if (typeof rotate !== 'boolean') throw new MayflyError('bad_request', 'rotate: true or false')
   return rotate

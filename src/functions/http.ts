@@ -1,5 +1,6 @@
 import { json } from '../core/json-reply.ts'
 import { MayflyError } from '../core/errors.ts'
+import { jsonOf } from '../core/json-body.ts'
 import { LIMITS } from '../core/limits.ts'
 import { type Project, type ProjectRef, parseProjectRef } from '../core/project.ts'
 import type { Reply, RequestContext, Route } from '../core/route.ts'
@@ -68,7 +69,7 @@ export function routes({ functions, links, concurrencyOf }: FunctionsHttpDeps): 
     management('PUT', '/functions/:name', 'Makes a function equal to the JSON body; the same again changes nothing.', async (context, project) => {
       const name = context.params.name ?? ''
       checkFunctionName(name)
-      const spec = parseFunctionSpec(parseJson(await context.body(LIMITS.managementBody.value)))
+      const spec = parseFunctionSpec(jsonOf(await context.body(LIMITS.managementBody.value)))
       const { record, created, changed, warnings } = await functions.put(project, definitionOfSpec(name, spec, {}), spec.environment, spec.artefact)
       return json(created ? 201 : 200, {
         function: shown(record),
@@ -133,14 +134,6 @@ function shaOf(context: RequestContext): string {
 function checkHash(zip: Buffer, sha256: string): void {
   const actual = sha256Hex(zip)
   if (actual !== sha256) throw new MayflyError('bad_request', `the body has the SHA-256 ${actual}, but the path says ${sha256}`)
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `the body is not JSON: ${error instanceof Error ? error.message.slice(0, 200) : ''}`)
-  }
 }
 
 async function artefactReply(functions: FunctionsService, context: RequestContext, project: ProjectRef): Promise<Reply> {

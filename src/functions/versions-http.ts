@@ -1,5 +1,6 @@
 import { json } from '../core/json-reply.ts'
 import { MayflyError } from '../core/errors.ts'
+import { jsonOf } from '../core/json-body.ts'
 import { LIMITS } from '../core/limits.ts'
 import { isPlainLines } from '../core/plain-text.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
@@ -121,12 +122,7 @@ type Body = Readonly<Record<string, unknown>>
 async function bodyOf(context: RequestContext): Promise<Body> {
   const bytes = await context.body(LIMITS.managementBody.value)
   if (bytes.length === 0) return {}
-  let value: unknown
-  try {
-    value = JSON.parse(bytes.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `the body is not JSON: ${error instanceof Error ? error.message.slice(0, 200) : ''}`)
-  }
+  const value = jsonOf(bytes)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new MayflyError('bad_request', 'the body must be a JSON object')
   return value as Body
 }

@@ -3,6 +3,7 @@ import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { MayflyError } from '../core/errors.ts'
+import { jsonOf } from '../core/json-body.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Principal } from '../core/principal.ts'
@@ -278,12 +279,7 @@ function checkOrigin(request: IncomingMessage, method: string, own: string): voi
 }
 
 function codeOf(body: Buffer): string {
-  let value: unknown
-  try {
-    value = JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `the body is not JSON: ${(error as Error).message}`)
-  }
+  const value = jsonOf(body)
   const code = typeof value === 'object' && value !== null ? (value as Record<string, unknown>).code : null
   if (typeof code !== 'string') throw new MayflyError('bad_request', 'code: the one-time code is needed')
   return code

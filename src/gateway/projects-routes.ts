@@ -1,6 +1,7 @@
 import { LIMIT_PROFILE_NAMES, LIMIT_PROFILES, type LimitProfileName, parseLimitProfile } from '../core/limit-profiles.ts'
 import { LIMITS } from '../core/limits.ts'
 import { MayflyError } from '../core/errors.ts'
+import { jsonOf } from '../core/json-body.ts'
 import { isPlainText } from '../core/plain-text.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { Pausing } from '../core/pausing.ts'
@@ -219,12 +220,7 @@ function profileOf(body: Record<string, unknown>): LimitProfileName {
 }
 
 function parseObject(body: Buffer): Record<string, unknown> {
-  let value: unknown
-  try {
-    value = JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `the body is not JSON: ${(error as Error).message}`)
-  }
+  const value = jsonOf(body)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new MayflyError('bad_request', 'the body must be one JSON object')
   return value as Record<string, unknown>
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { MayflyError } from '../core/errors.ts'
+import { jsonOf } from '../core/json-body.ts'
 import { json } from '../core/json-reply.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
@@ -76,12 +77,7 @@ export function routes({ migrations, audit }: MigrationsHttpDeps): Route[] {
 
 async function read<T>(context: RequestContext, schema: z.ZodType<T>): Promise<T> {
   const body = await context.body(LIMITS.migrationBody.value)
-  let value: unknown
-  try {
-    value = JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `the body is not JSON: ${error instanceof Error ? error.message.slice(0, 200) : ''}`)
-  }
+  const value = jsonOf(body)
   const parsed = schema.safeParse(value)
   if (parsed.success) return parsed.data
   const told = parsed.error.issues

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { MayflyError } from '../core/errors.ts'
+import { jsonOf } from '../core/json-body.ts'
 import { json } from '../core/json-reply.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
@@ -148,12 +149,7 @@ const refOf = (context: RequestContext): ProjectRef => (context.project as Proje
 
 /** @throws MayflyError body_not_json, bad_request that names each wrong field */
 function parsed<T extends z.ZodType>(schema: T, body: Buffer): z.infer<T> {
-  let given: unknown
-  try {
-    given = JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `the body is not JSON: ${error instanceof Error ? error.message.slice(0, 200) : ''}`)
-  }
+  const given = jsonOf(body)
   const result = schema.safeParse(given)
   if (result.success) return result.data
   const told = result.error.issues.slice(0, 10).map((issue) => `${issue.path.length > 0 ? `${issue.path.map(String).join('.')}: ` : ''}${issue.message}`)

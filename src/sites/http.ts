@@ -1,5 +1,6 @@
 import { json } from '../core/json-reply.ts'
 import { MayflyError } from '../core/errors.ts'
+import { jsonOf } from '../core/json-body.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { Reply, RequestContext, Route } from '../core/route.ts'
@@ -50,7 +51,7 @@ export function routes({ sites, address }: SitesHttpDeps): Route[] {
       'Makes a site equal to the JSON body, a list of uploaded `files`; the same again changes nothing.',
       async (context, project) => {
         const name = context.params.site ?? ''
-        const files = parseSiteFiles(parseJson(await context.body(LIMITS.managementBody.value)))
+        const files = parseSiteFiles(jsonOf(await context.body(LIMITS.managementBody.value)))
         const { created, changed, artefact } = await sites.put(project, name, files)
         return json(created ? 201 : 200, { site: { name, artefact, url: address(context.origin, project, name) }, changed })
       },
@@ -71,11 +72,3 @@ export function routes({ sites, address }: SitesHttpDeps): Route[] {
 }
 
 const clip = (text: string) => JSON.stringify(text.slice(0, 100))
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `the body is not JSON: ${error instanceof Error ? error.message.slice(0, 200) : ''}`)
-  }
-}

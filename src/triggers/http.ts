@@ -1,5 +1,6 @@
 import { json } from '../core/json-reply.ts'
 import { MayflyError } from '../core/errors.ts'
+import { jsonOf } from '../core/json-body.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { Reply, RequestContext, Route } from '../core/route.ts'
@@ -75,12 +76,7 @@ const shown = ({ id, function: name, spec, nextAt, createdAt }: Trigger, url: st
 const shownMapping = ({ modifiedAt, ...one }: MappedQueue) => ({ ...one, invokedBy: one.started ? null : 'queue', modifiedAt: modifiedAt.toISOString() })
 
 function listOf(body: Buffer): unknown {
-  let given: unknown
-  try {
-    given = JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `the body is not JSON: ${error instanceof Error ? error.message.slice(0, 200) : ''}`)
-  }
+  const given = jsonOf(body)
   if (typeof given !== 'object' || given === null || !('triggers' in given) || Object.keys(given).length > 1)
     throw new MayflyError('bad_request', 'the body must be an object with the list `triggers` and nothing else')
   return given.triggers

@@ -11,7 +11,8 @@ import type { LogEntry } from '../core/meter.ts'
 import { MayflyError } from '../core/errors.ts'
 import { silentLog } from '../core/log.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
-import { Queue } from '../invoke/index.ts'
+import type { Queue } from '../invoke/index.ts'
+import { makeQueue } from '../invoke/queues-fixture.ts'
 import { MiB } from '../lib/bytes.ts'
 import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
@@ -39,33 +40,6 @@ export interface Place {
   clear(): Promise<void>
   close(): Promise<void>
 }
-
-const untold = () => {
-  throw new Error('no queue is told here')
-}
-const NO_QUEUES = { find: () => null, get: untold, sendIn: untold }
-
-export const makeQueue = (control: Database): Queue =>
-  new Queue({
-    database: control,
-    invoke: () => Promise.reject(new Error('nothing runs here')),
-    admitSpace: () => {},
-    recorded: async () => {},
-    destinationsOf: async () => null,
-    queues: NO_QUEUES,
-    webhooks: { fetch: () => Promise.reject(new Error('nobody is told here')), secretOf: async () => null, now: () => 0 },
-    triesOf: async () => ({ maxAttempts: null, maxAgeSeconds: null }),
-    newId: randomUUID,
-    crash: noCrash,
-    holder: randomUUID(),
-    concurrency: 1,
-    maxAttempts: 3,
-    maxAgeMs: 3_600_000,
-    deadLetterDays: 14,
-    clock: systemClock,
-    random: () => 0,
-    log: silentLog,
-  })
 
 export async function openPlace(): Promise<Place> {
   const { databases, close } = await openTestDatabases()

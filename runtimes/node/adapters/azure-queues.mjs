@@ -4,8 +4,7 @@ import { createHash, createHmac } from 'node:crypto'
 
 const env = process.env
 /** What one request of the queues takes. */
-const BATCH = 10
-const BATCH_BYTES = 1 << 20
+const REQUEST = { most: 10, mostBytes: 1 << 20 }
 /** Beside the body of a message, with room for its attribute. */
 const MESSAGE_BYTES = 100
 /** What the text of a message cannot hold there. */
@@ -53,7 +52,7 @@ function textOf(bytes) {
 /** Resolves when they are on disk. The queue is made where it is not there. @throws when one of them was not taken */
 export async function sendMessages(queue, messages, traceId) {
   const trace = traceId ? { MessageSystemAttributes: { AWSTraceHeader: { DataType: 'String', StringValue: traceId } } } : {}
-  for (const batch of batchesOf(messages.map(entryOf))) {
+  for (const batch of batchesOf(messages.map(entryOf), ({ MessageBody }) => Buffer.byteLength(MessageBody) + MESSAGE_BYTES, REQUEST)) {
     const Entries = batch.map((entry, n) => ({ Id: String(n), ...entry, ...trace }))
     const { Failed = [] } = await sendBatch(queue, { QueueUrl: `/000000000000/${queue}`, Entries })
     if (Failed.length > 0) throw new Error(`the queue ${queue} did not take a message: ${Failed[0].Message}`)
@@ -67,16 +66,17 @@ function entryOf(message) {
   return { MessageBody: Buffer.from(text ?? message).toString('base64'), MessageAttributes }
 }
 
-function batchesOf(entries) {
+/** In their order: as many as one request takes, and as many bytes. */
+export function batchesOf(all, bytesOf, { most, mostBytes }) {
   const batches = []
-  let bytes = BATCH_BYTES
-  for (const entry of entries) {
-    const more = Buffer.byteLength(entry.MessageBody) + MESSAGE_BYTES
-    if (bytes + more > BATCH_BYTES || batches.at(-1).length === BATCH) {
+  let bytes = mostBytes
+  for (const one of all) {
+    const more = bytesOf(one)
+    if (bytes + more > mostBytes || batches.at(-1).length === most) {
       batches.push([])
       bytes = 0
     }
-    batches.at(-1).push(entry)
+    batches.at(-1).push(one)
     bytes += more
   }
   return batches

@@ -1,11 +1,11 @@
 // Messages for topics of the project: events of the bus of that name.
 import { Buffer } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
+import { batchesOf } from './azure-queues.mjs'
 
 const env = process.env
 /** What one request of the bus takes. */
-const BATCH = 100
-const BATCH_BYTES = 900_000
+const REQUEST = { most: 100, mostBytes: 900_000 }
 
 /** Whether a topic here can have this name. */
 export const isTopicName = (name) => /^[a-zA-Z0-9_-]{1,256}$/.test(name)
@@ -13,7 +13,7 @@ export const isTopicName = (name) => /^[a-zA-Z0-9_-]{1,256}$/.test(name)
 /** Resolves when they are on disk. @throws when one of them was not taken; those before it were */
 export async function publish(topic, messages) {
   if (!env.MAYFLY_KEY) throw new Error('a function without a role has no topics')
-  for (const batch of batchesOf(messages.map(textOf))) {
+  for (const batch of batchesOf(messages.map(textOf), (event) => Buffer.byteLength(event) + 1, REQUEST)) {
     const response = await fetch(`${env.MAYFLY_URL}/events/v1?bus=${topic}`, {
       method: 'POST',
       headers: { 'content-type': 'application/cloudevents-batch+json', authorization: `Bearer ${env.MAYFLY_KEY}`, apikey: env.MAYFLY_KEY },
@@ -27,19 +27,4 @@ export async function publish(topic, messages) {
 function textOf(message) {
   const data = typeof message === 'string' ? message.toWellFormed() : Buffer.from(message).toString()
   return JSON.stringify({ specversion: '1.0', id: randomUUID(), source: `/functions/${env.AWS_LAMBDA_FUNCTION_NAME ?? ''}`, type: 'message', data })
-}
-
-function batchesOf(events) {
-  const batches = []
-  let bytes = BATCH_BYTES
-  for (const event of events) {
-    const more = Buffer.byteLength(event) + 1
-    if (bytes + more > BATCH_BYTES || batches.at(-1).length === BATCH) {
-      batches.push([])
-      bytes = 0
-    }
-    batches.at(-1).push(event)
-    bytes += more
-  }
-  return batches
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { MayflyError } from '../../core/errors.ts'
+import { jsonOf } from '../../core/json-body.ts'
 import { json } from '../../core/json-reply.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Project } from '../../core/project.ts'
@@ -51,12 +52,7 @@ const requestSchema = z.strictObject({
 
 /** @throws MayflyError bad_request */
 function parseRequest(body: Buffer): BuildRequest {
-  let value: unknown
-  try {
-    value = JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `the body is not JSON: ${(error as Error).message}`)
-  }
+  const value = jsonOf(body)
   const parsed = requestSchema.safeParse(value)
   if (parsed.success) return parsed.data
   throw new MayflyError('bad_request', parsed.error.issues.map((issue) => `${issue.path.map(String).join('.')}: ${issue.message}`).join('; '))

@@ -1,4 +1,5 @@
 import { MayflyError } from '../../core/errors.ts'
+import { jsonOf } from '../../core/json-body.ts'
 import { json } from '../../core/json-reply.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { ProjectRef } from '../../core/project.ts'
@@ -40,12 +41,7 @@ const isWhole = (value: unknown, least: number, most: number): value is number =
   typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most
 
 function bodyOf(bytes: Buffer): Record<string, unknown> {
-  let value: unknown
-  try {
-    value = JSON.parse(bytes.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `the body is not JSON: ${(error as Error).message}`)
-  }
+  const value = jsonOf(bytes)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new MayflyError('bad_request', 'the body must be one JSON object')
   return value as Record<string, unknown>
 }

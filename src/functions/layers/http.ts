@@ -1,6 +1,7 @@
 import { json } from '../../core/json-reply.ts'
 import { z } from 'zod'
 import { MayflyError } from '../../core/errors.ts'
+import { jsonOf } from '../../core/json-body.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { isPlainLines } from '../../core/plain-text.ts'
 import type { Project, ProjectRef } from '../../core/project.ts'
@@ -66,12 +67,7 @@ function numberOf(context: RequestContext): number {
 }
 
 function parse(body: Buffer): z.infer<typeof publishSchema> {
-  let value: unknown
-  try {
-    value = JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `the body is not JSON: ${error instanceof Error ? error.message.slice(0, 200) : ''}`)
-  }
+  const value = jsonOf(body)
   const parsed = publishSchema.safeParse(value)
   if (parsed.success) return parsed.data
   throw new MayflyError(

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { MayflyError } from '../../core/errors.ts'
+import { jsonOf } from '../../core/json-body.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { isPlainText } from '../../core/plain-text.ts'
 import { isDeeperThan } from '../../lib/event-pattern.ts'
@@ -103,14 +104,6 @@ function ofCloudEvent(attributes: Attributes, detail: unknown, at: string): Sent
 
 const bad = (message: string) => new MayflyError('bad_request', message)
 const mediaType = (header: string | undefined) => (header ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
-
-function jsonOf(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'))
-  } catch (error) {
-    throw new MayflyError('body_not_json', `the body is not JSON: ${error instanceof Error ? error.message.slice(0, 200) : ''}`)
-  }
-}
 
 function objectOf(value: unknown, what: string): Fields {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad(`${what} must be an object`)

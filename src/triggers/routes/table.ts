@@ -101,6 +101,6 @@ function walk(at: Node, segments: readonly string[], index: number, values: read
   const literal = at.literals.get(segment)
   if (literal) walk(literal, segments, index + 1, values, out)
   if (at.parameter && segment !== '') walk(at.parameter, segments, index + 1, [...values, segment], out)
-  const rest = segments.slice(index).join('/')
+  const rest = at.rest.length > 0 ? segments.slice(index).join('/') : ''
   if (rest !== '') for (const ending of at.rest) out.push({ ...ending, values: [...values, rest] })
 }
