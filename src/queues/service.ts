@@ -105,7 +105,7 @@ export class Queues implements AsyncDisposable {
 
   async start(): Promise<void> {
     for (const row of await selectQueues(this.#deps.database.sql)) this.#known.keep(row)
-    this.#sweep.start()
+    await this.#sweep.start()
     await this.moves.start()
   }
 
@@ -180,7 +180,6 @@ export class Queues implements AsyncDisposable {
 
   /** Whatever is in it, little of it is read. */
   async depth(queue: QueueInfo): Promise<Depth> {
-    await this.#sweep.counted
     const hidden = await selectHidden(this.#deps.database.sql, queue.id)
     const { messages, bytes } = this.#stored.of(queue.id)
     return { ...hidden, visible: Math.max(0, messages - hidden.inFlight - hidden.delayed), bytes }
@@ -203,12 +202,13 @@ export class Queues implements AsyncDisposable {
   async send(queue: QueueInfo, messages: readonly Outgoing[]): Promise<string[]> {
     const bytes = messages.reduce((sum, one) => sum + one.bytes + ROW_BYTES, 0)
     this.#admit(queue, bytes)
-    this.#count(queue.id, messages.length, bytes)
+    const counted = this.#stored.sending({ id: queue.id, project: queue.project, messages: messages.length, bytes })
     const sendings = messages.map((one): Sending => ({ message: newMessage(this.#deps.newId(), queue, one), stored: false }))
     try {
       await Promise.all(sendings.map((sending) => this.#send.add(sending)))
+      counted.over(true)
     } catch (error) {
-      this.#count(queue.id, -messages.length, -bytes)
+      counted.over(false)
       throw this.#doubted(error)
     }
     if (sendings.some(({ stored }) => !stored)) throw new MayflyError('queue_not_found', `the queue ${queue.name} was removed meanwhile`)

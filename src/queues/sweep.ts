@@ -21,17 +21,17 @@ export class Sweep implements AsyncDisposable {
   readonly #deps: SweepDeps
   #sweeping: Promise<void> | null = null
   #timer: NodeJS.Timeout | null = null
-  /** Resolves when what is stored has been counted after the start. */
-  counted: Promise<void> = Promise.resolve()
 
   constructor(deps: SweepDeps) {
     this.#deps = deps
   }
 
-  start(): void {
+  /** Resolves when what is stored is counted: before anything comes or goes. */
+  async start(): Promise<void> {
     this.#timer = setInterval(() => void this.#soon(), SWEEP_MS)
     this.#timer.unref()
-    this.counted = this.#soon()
+    await this.#count()
+    void this.#soon()
   }
 
   /** All that was sent to a queue by now goes. */
@@ -69,19 +69,24 @@ export class Sweep implements AsyncDisposable {
         if (stop.aborted) return
         await this.#emptyUntil(queue, new Date(now - (queue.settings.retentionSeconds ?? DEFAULTS.retentionSeconds) * 1000))
       }
-      if (stored.isSure) return
-      const gone: string[] = []
-      await stored.recount(async () =>
-        (await selectStored(database.sql)).flatMap(({ queueId, messages, bytes }) => {
-          const queue = known.byId(queueId)
-          if (!queue) gone.push(queueId)
-          return queue ? [{ id: queueId, project: queue.project, messages: Number(messages), bytes: Number(bytes) }] : []
-        }),
-      )
-      // What a queue left that went in a former life.
-      for (const queueId of gone) while ((await deleteSent(database.sql, queueId, new Date(now), SWEEP_BATCH)).messages === SWEEP_BATCH);
+      if (!stored.isSure) await this.#count()
     } catch (error) {
       if (!stop.aborted) log.warn({ error: (error as Error).message }, 'old messages could not be removed')
     }
+  }
+
+  async #count(): Promise<void> {
+    const { database, known, stored } = this.#deps
+    const now = await selectNow(database.sql)
+    const gone: string[] = []
+    await stored.recount(async () =>
+      (await selectStored(database.sql)).flatMap(({ queueId, messages, bytes }) => {
+        const queue = known.byId(queueId)
+        if (!queue) gone.push(queueId)
+        return queue ? [{ id: queueId, project: queue.project, messages: Number(messages), bytes: Number(bytes) }] : []
+      }),
+    )
+    // What a queue left that went in a former life.
+    for (const queueId of gone) while ((await deleteSent(database.sql, queueId, now, SWEEP_BATCH)).messages === SWEEP_BATCH);
   }
 }
