@@ -27,9 +27,6 @@ const bytes = readFileSync(${JSON.stringify(PHOTO)})
 await Promise.all([64, 256, 1024].map((width) => sharp(bytes).rotate().resize({ width, withoutEnlargement: true }).webp().toBuffer()))`
 const wholeScript = () => void execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: ROOT })
 
-/** As a user starts it: with the pool that it has by itself. */
-const startNode = () => startMayfly(data, ['--empty', '--sandbox-pool-size', '2'])
-
 let node: RunningMayfly
 const object = (bucket: string, key: string) => `${node.ready.project.url}/storage/v1/object/${bucket}/${key}`
 async function upload(key: string): Promise<void> {
@@ -77,7 +74,7 @@ async function cold(): Promise<void> {
   const ours: number[] = []
   for (let n = 0; n < 8; n++) {
     await node.stop()
-    node = await startNode()
+    node = await startMayfly(data)
     await pause(2000)
     bare.push(await timed(wholeScript))
     const key = `cold-${n}.jpg`
@@ -157,7 +154,7 @@ async function start(): Promise<void> {
     await node.stop()
     times.push(
       await timed(async () => {
-        node = await startNode()
+        node = await startMayfly(data)
       }),
     )
   }
@@ -168,7 +165,7 @@ async function start(): Promise<void> {
 }
 
 try {
-  node = await startNode()
+  node = await startMayfly(data)
   deploy()
   await warm()
   await cold()

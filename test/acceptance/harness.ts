@@ -68,8 +68,12 @@ const workersOf = (args: readonly string[]): readonly string[] => {
   return workers === undefined || workers === '' || args.some((arg) => arg.startsWith('--workers')) ? [] : ['--workers', workers]
 }
 
-/** One sandbox waits for a function, where a test does not say how many: a second one is booted for nothing at most starts. */
-const poolOf = (args: readonly string[]): readonly string[] => (args.includes('--sandbox-pool-size') ? [] : ['--sandbox-pool-size', '1'])
+/**
+ * One sandbox waits for a function, where a test does not say how many: a second one is booted for nothing at most starts.
+ * Who measures has the node as it is.
+ */
+const poolOf = (args: readonly string[]): readonly string[] =>
+  process.env.NODE_TEST_CONTEXT === undefined || args.includes('--sandbox-pool-size') ? [] : ['--sandbox-pool-size', '1']
 
 /** How many processes of a node have sandboxes, where a test does not say how many workers it wants. */
 export const PROCESSES = 1 + Number(process.env.MAYFLY_TEST_WORKERS || 0)
