@@ -342,6 +342,7 @@ export class RunningNode implements AsyncDisposable {
     const realtime = opening.use(
       new Realtime({ databases, config: config.realtime, verifyToken: (ref, token) => tokens.verify(ref, token), newId: host.newId, clock, log }),
     )
+    const bucketsOf = bucketsOfDeployment(storage, (ref) => projects.find(ref))
     const triggers: Triggers = opening.use(
       new Triggers({
         sources: eventSources(),
@@ -355,6 +356,7 @@ export class RunningNode implements AsyncDisposable {
         invoke: (invocation, signal) => invoker.invoke(invocation, signal),
         recorded: () => Promise.all([usage.settled(), logs.settled()]),
         loopers: (ref) => room.settings.loopers(ref),
+        hasBucket: async (ref, name) => (await bucketsOf.get(ref, name)) !== null,
         project: (ref) => projects.find(ref),
         projects: () => projects.list(),
         rests: (ref) => pausing.isPaused(ref),
@@ -472,7 +474,7 @@ export class RunningNode implements AsyncDisposable {
         rooms: {
           functions,
           sites,
-          buckets: bucketsOfDeployment(storage, (ref) => projects.find(ref)),
+          buckets: bucketsOf,
           triggers: triggersOfDeployment(triggers),
           urls: urlsOfDeployment(room.urls),
           queues: queuesOfDeployment(queues),
