@@ -197,7 +197,7 @@ class Prompt {
     complain(dim(`The database of ${this.#project}, as its owner. \\? shows what can be typed beside SQL.`))
     const lines = createInterface({ input: process.stdin, output: process.stdout, historySize: 1000 })
     lines.on('SIGINT', () => {
-      if (this.#isRunning) return void this.#session.cancel().catch(() => {})
+      if (this.#isRunning) return void this.#session.cancel().catch((error: Error) => complain(red(`not cancelled: ${harmless(error.message)}`)))
       this.#typed = ''
       process.stdout.write('\n')
       this.#ask(lines)
