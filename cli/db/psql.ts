@@ -200,6 +200,9 @@ class Prompt {
       if (this.#isRunning) return void this.#session.cancel().catch((error: Error) => complain(red(`not cancelled: ${harmless(error.message)}`)))
       this.#typed = ''
       process.stdout.write('\n')
+      // What stands on the line itself is readline's: to its end, and away with all of it.
+      lines.write(null, { ctrl: true, name: 'e' })
+      lines.write(null, { ctrl: true, name: 'u' })
       this.#ask(lines)
     })
     // An end that came before the terminal was ours arrives as a NUL; it means what Ctrl-D means.

@@ -128,6 +128,13 @@ describe('SQL in a project, by hand and by any PostgreSQL client', () => {
     while ((await asked("select 1 from pg_stat_activity where query like 'select pg_sleep(300)%' and state = 'active'")) === 0) {}
     say('\u0003')
     await until(/57014[\s\S]*demo=> /)
+    // Ctrl-C clears what was typed, what stands on the line too.
+    say("select 'unended\nselect 'of the line")
+    await until(/of the line/)
+    say('\u0003')
+    await until(/demo=> /)
+    say("select 'cle' || 'an' as word;\n")
+    await until(/ clean\r?\n\(1 row\)[\s\S]*demo=> /)
     say('\\q\n')
     assert.equal(await new Promise((resolve) => child.once('exit', resolve)), 0)
   })
