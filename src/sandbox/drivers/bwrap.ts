@@ -279,7 +279,9 @@ export class BwrapDriver implements Driver {
     // A descriptor of its own each time: one that is shared would have been read to its end.
     const filter = openSync(path.join(this.#folder, 'seccomp'), constants.O_RDONLY)
     try {
-      return spawn(program as string, args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', filter, 'pipe'], cwd: '/', env: ENVIRONMENT })
+      // A Ctrl-C is for the node, which lets the calls that it has end first.
+      const options = { cwd: '/', env: ENVIRONMENT, detached: true }
+      return spawn(program as string, args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', filter, 'pipe'], ...options })
     } finally {
       closeSync(filter)
     }
