@@ -42,9 +42,23 @@ describe('the page of the photo app in Chromium', { skip }, () => {
       if (['error', 'warning'].includes(message.type()) && !message.text().includes('ERR_NETWORK_CHANGED')) faults.push(message.text())
     })
     page.on('pageerror', (error) => void faults.push(String(error)))
+    // Which part of being live took its time stands in the failure.
+    const from = performance.now()
+    const steps: string[] = []
+    const step = (what: string) => void (steps.length < 60 && steps.push(`${Math.round(performance.now() - from)} ms ${what.slice(0, 160)}`))
+    page.on('websocket', (socket) => {
+      step('a socket')
+      socket.on('framesent', ({ payload }) => step(`said ${payload}`))
+      socket.on('framereceived', ({ payload }) => step(`heard ${payload}`))
+      socket.on('socketerror', (error) => step(error))
+      socket.on('close', () => step('it closed'))
+    })
     await prepare(page)
     await page.goto(address)
-    await page.waitForSelector('#live[data-state="live"]')
+    step('the page is there')
+    await page.waitForSelector('#live[data-state="live"]').catch((error: Error) => {
+      throw new Error(`${error.message}\n${[...steps, ...faults].join('\n')}`)
+    })
     page.on('framenavigated', () => void navigations++)
     return page
   }

@@ -119,6 +119,20 @@ describe('issuers that a project trusts', () => {
     await verify(sign({ n: 2 }))
   })
 
+  it('say at once whether there are keys at their address, and why not, and are asked no more often for that', async () => {
+    assert.equal(await tokens.issuers.unread(`${origin}/jwks`), null)
+    answer = (_request, response) => response.writeHead(404).end()
+    assert.equal(await tokens.issuers.unread(`${origin}/mistyped`), 'it answers 404')
+    assert.equal(await tokens.issuers.unread(`${origin}/mistyped`), 'it answers 404')
+    assert.equal(asked, 2)
+    answer = (_request, response) => response.end(JSON.stringify({ keys }))
+    ahead = 1_001
+    assert.equal(await tokens.issuers.unread(`${origin}/mistyped`), null)
+    answer = (_request, response) => response.end('{"keys":[{"kty":"oct","k":"eHh4"}]}')
+    assert.equal(await tokens.issuers.unread(`${origin}/secret`), 'it answers no key that could be believed')
+    assert.equal(asked, 4)
+  })
+
   it('whose keys cannot be read are asked no more often; what was read holds for an hour', async () => {
     await verify(sign())
     answer = (_request, response) => response.writeHead(500).end()
@@ -167,6 +181,7 @@ describe('issuers that a project trusts', () => {
     await assert.rejects(verify(sign()), refused)
     assert.equal(asked, 0)
     assert.match(said.join(), /no public address/)
+    assert.match(String(await tokens.issuers.unread(`${origin}/jwks`)), /no public address/)
     allowed = [origin]
   })
 
