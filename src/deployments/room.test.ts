@@ -56,6 +56,7 @@ const queues: QueuesOfDeployment = {
 }
 const madeTriggers = new Map<string, readonly TriggerSpec[]>()
 const triggers: TriggersOfDeployment = {
+  warnings: async () => [],
   get: async (_project, name) => madeTriggers.get(name) ?? [],
   list: async () => [...madeTriggers].flatMap(([name, list]) => list.map((spec) => ({ function: name, spec }))),
   put: async (_project, name, list) => void (list.length > 0 ? madeTriggers.set(name, list) : madeTriggers.delete(name)),

@@ -104,11 +104,7 @@ export class Deployments implements AsyncDisposable {
     refuseForeign(await foreignParts(control.sql, await this.#projectId(project), row?.id ?? null, partsIn(desired)))
     const changes = await planOf(rooms, project, desired, row ? await partsOf(control.sql, row.id) : [], alias)
     const reached = row?.state === 'reached' && isDeepStrictEqual(this.#open(row), plain(desired))
-    const warnings = await Promise.all(
-      desired.functions.map(async ({ name: own, spec }) =>
-        (await rooms.functions.warnings(project, definitionOfSpec(own, spec, {}), spec.environment)).map((text) => `${own}: ${text}`),
-      ),
-    )
+    const warnings = await Promise.all(desired.functions.map(async (one) => (await this.#warnings(project, one)).map((text) => `${one.name}: ${text}`)))
     return { changes, warnings: warnings.flat(), missing: await this.#missing(project, desired), reached }
   }
 
@@ -121,8 +117,17 @@ export class Deployments implements AsyncDisposable {
     if (wanted.triggers !== null) await checkRoutes(this.#deps.rooms, project, [{ name: wanted.name, triggers: wanted.triggers }], [])
     return {
       changes: await functionChanges(this.#deps.rooms, project, wanted, alias),
-      warnings: await this.#deps.rooms.functions.warnings(project, definitionOfSpec(wanted.name, wanted.spec, {}), wanted.spec.environment),
+      warnings: await this.#warnings(project, wanted),
     }
+  }
+
+  async #warnings(
+    project: ProjectRef,
+    { name, spec, triggers }: Pick<DesiredFunction, 'name' | 'spec'> & { readonly triggers: DesiredFunction['triggers'] | null },
+  ): Promise<string[]> {
+    const { rooms } = this.#deps
+    const ofFunction = await rooms.functions.warnings(project, definitionOfSpec(name, spec, {}), spec.environment)
+    return [...ofFunction, ...(await rooms.triggers.warnings(project, triggers ?? []))]
   }
 
   /**

@@ -6,11 +6,12 @@ import type { Log } from '../core/log.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import { bumpProjectVersion } from '../core/store.ts'
 import type { TriggerSpec } from '../core/trigger-spec.ts'
-import { type RouteOf, routeConflict } from '../core/web-triggers.ts'
+import { type RouteOf, routeConflict, webhookName } from '../core/web-triggers.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
 import { changesOf, type Definition, definitionOf, specOf } from './definition.ts'
 import type { EventSource, KeptMapping, SourceHost } from './event-source.ts'
+import { countUnseen } from './log/store.ts'
 import { Pumping } from './pumping.ts'
 import { type MappedQueue, mappedQueue } from './queue/mapped.ts'
 import { Relay } from './relay.ts'
@@ -55,6 +56,8 @@ export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'mappings' | '
   readonly mappingsOf?: (ref: ProjectRef) => Promise<readonly KeptMapping[]>
   /** All of them: SQL may start a function in each. */
   readonly projects?: () => readonly Project[]
+  /** The names of a project's secrets. */
+  readonly secretNames?: (ref: ProjectRef) => Promise<readonly string[]>
   /** It rests: its events were handed on before. */
   readonly rests?: (ref: ProjectRef) => boolean
   /** The paths that functions of a project answer are others. */
@@ -73,6 +76,8 @@ export interface Trigger {
   readonly spec: TriggerSpec
   /** Of a schedule: when it is due next. */
   readonly nextAt: Date | null
+  /** Of lines of a log: how many were given up before it looked at them. */
+  readonly unseen: number
   readonly createdAt: Date
 }
 
@@ -154,6 +159,11 @@ export class Triggers implements AsyncDisposable {
     return this.#followed.values().reduce((sum, { relay }) => sum + relay.backlog, 0)
   }
 
+  /** Lines of logs that were given up before triggers that are there had looked at them. */
+  unseenLines(): Promise<number> {
+    return countUnseen(this.#deps.databases.control.sql)
+  }
+
   /** @throws MayflyError function_not_found */
   async of(ref: ProjectRef, functionName: string): Promise<Trigger[]> {
     await this.#deps.functions.get(ref, functionName)
@@ -168,6 +178,20 @@ export class Triggers implements AsyncDisposable {
   async mapped(ref: ProjectRef): Promise<MappedQueue[]> {
     const kept = (await this.#deps.mappingsOf?.(ref)) ?? []
     return kept.flatMap((one) => mappedQueue(one, (name) => this.#deps.queues.find(ref, name) !== null) ?? [])
+  }
+
+  /** What lets triggers like these start nothing yet, for who deploys them. */
+  async warnings(ref: ProjectRef, specs: readonly TriggerSpec[]): Promise<string[]> {
+    const hooks = specs.flatMap(({ webhook, enabled }) => (webhook && enabled !== false ? [webhook] : []))
+    const there = new Set(hooks.length === 0 ? [] : await this.#deps.secretNames?.(ref))
+    return hooks.flatMap((hook) => {
+      const names = [hook.secret].flat()
+      if (this.#deps.secretNames === undefined || names.some((name) => there.has(name))) return []
+      const [name = ''] = names
+      return [
+        `triggers: webhooks of ${webhookName(hook)} are refused until the project has the secret ${names.join(' or ')}; set it with \`mayfly secrets set ${name}\`.`,
+      ]
+    })
   }
 
   /**
@@ -486,6 +510,7 @@ const shown = (row: TriggerRow): Trigger => ({
   function: row.functionName,
   spec: specOf(row.definition as Definition),
   nextAt: row.nextAt,
+  unseen: row.unseen,
   createdAt: row.createdAt,
 })
 
