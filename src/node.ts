@@ -52,7 +52,7 @@ import { writeRun } from './run-file.ts'
 import { watchEventLoop } from './self-watch.ts'
 import { Storage } from './storage/index.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
-import { EventBus, eventSources, HttpRoutes, Triggers, WebhooksIn } from './triggers/index.ts'
+import { EventBus, eventSources, HttpRoutes, noteUnseen, Triggers, WebhooksIn } from './triggers/index.ts'
 import { verifyAws } from './verify-aws.ts'
 import { Workforce } from './workforce.ts'
 
@@ -193,6 +193,7 @@ export class RunningNode implements AsyncDisposable {
         log,
         retentionDays: config.observe.retentionDays,
         projectBytes: config.observe.projectLogMb * MiB,
+        going: (tx, gone) => noteUnseen(tx, gone, log),
         ...others,
       }),
     )
@@ -360,6 +361,7 @@ export class RunningNode implements AsyncDisposable {
         project: (ref) => projects.find(ref),
         projects: () => projects.list(),
         rests: (ref) => pausing.rests(ref),
+        secretNames: async (ref) => (await room.secrets.list(ref)).map(({ name }) => name),
         routesChanged: (ref) => httpRoutes.forget(ref),
         newId: host.newId,
         region: REGION,

@@ -19,8 +19,8 @@ export interface TriggersOfDeployment {
   get(project: ProjectRef, functionName: string): Promise<readonly TriggerSpec[]>
   /** Of all functions of a project. */
   list(project: ProjectRef): Promise<readonly { readonly function: string; readonly spec: TriggerSpec }[]>
-  /** Sentences about what of what they would wait for is not there. */
-  lacks(project: ProjectRef, triggers: readonly TriggerSpec[]): Promise<readonly string[]>
+  /** What lets such triggers start nothing yet. */
+  warnings(project: ProjectRef, triggers: readonly TriggerSpec[]): Promise<readonly string[]>
   /** Replaces all of a function. @param over  functions that give up what they have of it in the same deployment */
   put(project: ProjectRef, functionName: string, triggers: readonly TriggerSpec[], over: readonly string[]): Promise<void>
 }

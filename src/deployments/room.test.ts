@@ -56,9 +56,10 @@ const queues: QueuesOfDeployment = {
 }
 const madeTriggers = new Map<string, readonly TriggerSpec[]>()
 const triggers: TriggersOfDeployment = {
+  warnings: async () => [],
   get: async (_project, name) => madeTriggers.get(name) ?? [],
   list: async () => [...madeTriggers].flatMap(([name, list]) => list.map((spec) => ({ function: name, spec }))),
-  lacks: async (_project, list) => list.flatMap(({ object, row }) => (object ? [`no ${object.bucket}`] : row ? [`no ${row.table}`] : [])),
+  warnings: async (_project, list) => list.flatMap(({ object, row }) => (object ? [`no ${object.bucket}`] : row ? [`no ${row.table}`] : [])),
   put: async (_project, name, list) => void (list.length > 0 ? madeTriggers.set(name, list) : madeTriggers.delete(name)),
 }
 

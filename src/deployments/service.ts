@@ -114,11 +114,8 @@ export class Deployments implements AsyncDisposable {
     const changes = await planOf(rooms, project, desired, row ? await partsOf(control.sql, row.id) : [], alias)
     const reached = row?.state === 'reached' && isDeepStrictEqual(this.#open(row), plain(desired))
     const warnings = await Promise.all(
-      desired.functions.map(async ({ name: own, spec, triggers }) =>
-        [
-          ...(await rooms.functions.warnings(project, definitionOfSpec(own, spec, {}), spec.environment)),
-          ...(await rooms.triggers.lacks(project, notMadeBy(triggers, desired, changes))),
-        ].map((text) => `${own}: ${text}`),
+      desired.functions.map(async (one) =>
+        (await this.#warnings(project, { ...one, triggers: notMadeBy(one.triggers, desired, changes) })).map((text) => `${one.name}: ${text}`),
       ),
     )
     return { changes, warnings: warnings.flat(), missing: await this.#missing(project, desired), reached }
@@ -133,11 +130,17 @@ export class Deployments implements AsyncDisposable {
     if (wanted.triggers !== null) await checkRoutes(this.#deps.rooms, project, [{ name: wanted.name, triggers: wanted.triggers }], [])
     return {
       changes: await functionChanges(this.#deps.rooms, project, wanted, alias),
-      warnings: [
-        ...(await this.#deps.rooms.functions.warnings(project, definitionOfSpec(wanted.name, wanted.spec, {}), wanted.spec.environment)),
-        ...(await this.#deps.rooms.triggers.lacks(project, wanted.triggers ?? [])),
-      ],
+      warnings: await this.#warnings(project, wanted),
     }
+  }
+
+  async #warnings(
+    project: ProjectRef,
+    { name, spec, triggers }: Pick<DesiredFunction, 'name' | 'spec'> & { readonly triggers: DesiredFunction['triggers'] | null },
+  ): Promise<string[]> {
+    const { rooms } = this.#deps
+    const ofFunction = await rooms.functions.warnings(project, definitionOfSpec(name, spec, {}), spec.environment)
+    return [...ofFunction, ...(await rooms.triggers.warnings(project, triggers ?? []))]
   }
 
   /**

@@ -61,14 +61,14 @@ describe('Triggers', () => {
       rows(`public.a'"b`),
       { queue: { name: 'q', batchSize: 1 } },
     ]
-    const lacking = await triggers.lacks(DEMO, all)
+    const lacking = await triggers.warnings(DEMO, all)
     assert.deepEqual(
       lacking.map((text) => /^nothing starts it until there is (the (?:bucket|table) .+?): make it/.exec(text)?.[1]),
       ['the bucket "gone"', 'the table public.Items', `the table public.a'"b`],
     )
     await place.own.script('create table public."Items" (id int primary key); create view public.seen as select 1')
-    assert.deepEqual(await triggers.lacks(DEMO, [rows('public.Items')]), [])
-    assert.equal((await triggers.lacks(DEMO, [rows('public.seen')])).length, 1, 'a view has no rows of its own')
+    assert.deepEqual(await triggers.warnings(DEMO, [rows('public.Items')]), [])
+    assert.equal((await triggers.warnings(DEMO, [rows('public.seen')])).length, 1, 'a view has no rows of its own')
     await place.own.script('drop table public."Items"; drop view public.seen')
   })
   it('change nothing when the same is said again, in whatever order; keep what stays, and put away what goes', async () => {

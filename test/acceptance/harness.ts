@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -147,22 +147,17 @@ export async function startMayfly(
 
 /** Runs the command line to its end, as the launcher does. */
 export function mayfly(args: readonly string[], environment: Record<string, string> = {}): { code: number; stdout: string; stderr: string } {
-  try {
-    // Under the Node of the tests the launcher runs a command itself.
-    const program = OF_THE_NODE.has(args[0] ?? '') ? [...ONCE, programOf(ROOT)] : [BIN]
-    const stdout = execFileSync(process.execPath, [...program, ...args], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'pipe'],
-      // A node that the user of this machine has signed in to is none of a test's.
-      env: { ...process.env, XDG_CONFIG_HOME: path.join(ROOT, 'node_modules', '.cache', 'no-profiles'), MAYFLY_PROFILE: '', ...environment },
-      timeout: 120_000,
-      maxBuffer: 1 << 26,
-    })
-    return { code: 0, stdout, stderr: '' }
-  } catch (error) {
-    const failed = error as { status: number | null; stdout: string; stderr: string }
-    return { code: failed.status ?? -1, stdout: failed.stdout, stderr: failed.stderr }
-  }
+  // Under the Node of the tests the launcher runs a command itself.
+  const program = OF_THE_NODE.has(args[0] ?? '') ? [...ONCE, programOf(ROOT)] : [BIN]
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...program, ...args], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // A node that the user of this machine has signed in to is none of a test's.
+    env: { ...process.env, XDG_CONFIG_HOME: path.join(ROOT, 'node_modules', '.cache', 'no-profiles'), MAYFLY_PROFILE: '', ...environment },
+    timeout: 120_000,
+    maxBuffer: 1 << 26,
+  })
+  return { code: status ?? -1, stdout, stderr }
 }
 
 export const awsOf = (ready: Ready): LambdaClient =>
