@@ -90,7 +90,7 @@ export async function keepCluster(): Promise<void> {
       for (const file of readdirSync(path.join(made, 'pg_wal'))) if (/^[0-9A-F]{24}$/.test(file) && file !== last[n]) rmSync(path.join(made, 'pg_wal', file))
       // Counts of a former life, by which it would look after databases that nobody connects to.
       for (const file of readdirSync(path.join(made, 'pg_stat'))) rmSync(path.join(made, 'pg_stat', file))
-      // No test cuts the power of a server whose data is of here; what is committed outlives each process as it is.
+      // What is committed outlives each process as it is; a test that cuts the power has its node make a cluster of its own.
       appendFileSync(path.join(made, 'postgresql.conf'), 'fsync = off\n')
       for (const one of STILL) {
         if (n === 0) copy([path.join(made, 'base', one)], path.join(beside, 'still', one), 'copy')

@@ -56,7 +56,6 @@ const queues: QueuesOfDeployment = {
 }
 const madeTriggers = new Map<string, readonly TriggerSpec[]>()
 const triggers: TriggersOfDeployment = {
-  warnings: async () => [],
   get: async (_project, name) => madeTriggers.get(name) ?? [],
   list: async () => [...madeTriggers].flatMap(([name, list]) => list.map((spec) => ({ function: name, spec }))),
   warnings: async (_project, list) => list.flatMap(({ object, row }) => (object ? [`no ${object.bucket}`] : row ? [`no ${row.table}`] : [])),
