@@ -243,6 +243,11 @@ export class Client {
     this.#ask = ask
   }
 
+  /** Where apps reach a project. */
+  addressOf(project: string): string {
+    return `${this.#url}/p/${project}`
+  }
+
   /** @throws ApiError, UnreachableError */
   async request(
     method: string,

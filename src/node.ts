@@ -18,7 +18,7 @@ import type { Project, ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
 import { Pausing, waking } from './core/pausing.ts'
 import { Projects } from './core/projects.ts'
-import { publicFetch } from './core/public-fetch.ts'
+import { publicFetch, refusalOf } from './core/public-fetch.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, queuesOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
@@ -39,7 +39,7 @@ import { openDatabases, openSandboxRoom, sweepFormerWorkers } from './opening.ts
 import { findGuests } from './sandbox/index.ts'
 import { Queues } from './queues/index.ts'
 import { SiteFiles, Sites } from './sites/index.ts'
-import { Realtime } from './realtime/index.ts'
+import { Heard, Realtime } from './realtime/index.ts'
 import { upgrades as realtimeUpgrades } from './realtime/http.ts'
 import { DEFAULT_PROJECT, issuerOf, REGION } from './defaults.ts'
 import type { Concurrency } from './functions/index.ts'
@@ -180,6 +180,7 @@ export class RunningNode implements AsyncDisposable {
       believable: () => versions.believable,
       issuerOf: (ref) => issuerOf(settings.publicUrl ?? address, ref),
       fetch: (url, asked) => publicFetch(url, asked, config.auth.issuerOrigins),
+      refusalOf: (url, asked) => refusalOf(url, asked, config.auth.issuerOrigins),
       log,
     })
     const others = workforce === null ? {} : { others: () => workforce.stored() }
@@ -341,7 +342,15 @@ export class RunningNode implements AsyncDisposable {
     const users = new Users({ databases, tokens, passwords, refreshSecret: sealer.derive('refresh tokens'), newId: host.newId, clock })
     const userAdmin = new UserAdmin({ databases, users, passwords, newId: host.newId })
     const realtime = opening.use(
-      new Realtime({ databases, config: config.realtime, verifyToken: (ref, token) => tokens.verify(ref, token), newId: host.newId, clock, log }),
+      new Realtime({
+        databases,
+        config: config.realtime,
+        verifyToken: (ref, token) => tokens.verify(ref, token),
+        hear: (project, hear) => new Heard({ project, databases, clock, log, hear }),
+        newId: host.newId,
+        clock,
+        log,
+      }),
     )
     const bucketsOf = bucketsOfDeployment(storage, (ref) => projects.find(ref))
     const triggers: Triggers = opening.use(

@@ -120,7 +120,11 @@ describe('the keys of a project', () => {
 
   it('of the older form open any project that asks for them, and no other, until they are taken away', async () => {
     const legacy = cli<{ anonKey: string; serviceRoleKey: string }>('keys', 'legacy', '--project', 'shop')
-    cli('projects', 'create', 'other')
+    const { stdout: told } = mayfly(['projects', 'create', 'other', '--data', data])
+    assert.equal(
+      told,
+      `Made the project other at ${urlOf('other')}.\nIts keys: npx mayfly keys --project other. Deploy to it: npx mayfly deploy <folder> --project other\n`,
+    )
     await table('shop')
     await table('other')
     assert.equal(await read('shop', legacy.serviceRoleKey), 200)
@@ -159,6 +163,12 @@ describe('the keys of a project', () => {
     socket.realtime.disconnect()
     // Nobody else's secret, no changed algorithm, no other project.
     assert.equal(await read('moved', jwt({ role: 'service_role' }, 'another-secret-that-is-long-enough-to-be-one')), 401)
+    // A role of a project's own, one of the node's and one of PostgreSQL's: in the words for a role that is not there.
+    for (const role of ['shop_admin', 'postgres', 'authenticator', 'supabase_auth_admin', 'pg_read_all_data']) {
+      const answer = await fetch(`${urlOf('moved')}/rest/v1/notes`, { headers: { apikey: anon, authorization: `Bearer ${jwt({ role, sub })}` } })
+      const body = { code: '22023', details: null, hint: null, message: `role "${role}" does not exist` }
+      assert.deepEqual([answer.status, answer.headers.get('proxy-status'), await answer.json()], [401, 'PostgREST; error=22023', body])
+    }
     assert.equal(await read('moved', `${part({ alg: 'none', typ: 'JWT' })}.${part({ role: 'service_role', exp: ENDS })}.`), 401)
     assert.equal(await read('shop', service), 401)
     // What was brought along is shown again as it came.
@@ -215,6 +225,8 @@ describe('the keys of a project', () => {
     assert.equal(await asUser(sign(), 'other', others.find(({ kind }) => kind === 'publishable')?.key), 401)
     assert.equal(plain('trust', issuer).code, 2)
     assert.equal(plain('trust', issuer, '--audience', 'a', '--jwks', 'ftp://a/b').code, 1)
+    const inside = plain('trust', issuer, '--audience', 'a', '--jwks', 'https://localhost/jwks')
+    assert.deepEqual([inside.code, /localhost is no public address; the operator of the node may allow it/.test(inside.stderr)], [1, true], inside.stderr)
     assert.equal(plain('distrust', 'https://nobody.example').code, 5)
     assert.equal(plain('distrust', issuer).stdout, `shop trusts ${issuer} no more.\n`)
     assert.equal(await asUser(sign()), 401)
