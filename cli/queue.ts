@@ -22,6 +22,7 @@ export const here = (options: Common) => {
   return { node, client, queue: new QueueClient(client, node.project) }
 }
 
+const ERROR_CHARS = 80
 const WHATS = ['ls', 'show', 'replay', 'drop', 'rm', 'export']
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
@@ -136,8 +137,14 @@ async function list(client: Client, project: string, meant: LettersMeant, json: 
   const letters = await client.deadLetters(project, meant)
   if (json) return print(JSON.stringify({ project, deadLetters: letters }))
   if (letters.length === 0) return print('No invocation was given up.')
-  const rows = letters.map((one) => [one.deadAt, whoseOf(one), one.reason, String(one.attempts), harmless(one.errorType ?? ''), one.id])
+  const rows = letters.map((one) => [one.deadAt, whoseOf(one), one.reason, String(one.attempts), errorOf(one), one.id])
   print(table(['DEAD AT', 'FUNCTION', 'REASON', 'ATTEMPTS', 'ERROR', 'INVOCATION'], rows))
+}
+
+/** In a line; `dlq show` has the whole of it. */
+function errorOf({ errorType, errorMessage }: DeadLetter): string {
+  const text = harmless([errorType, errorMessage].filter((part) => part).join(': ')).replaceAll(/\s+/g, ' ')
+  return text.length > ERROR_CHARS ? `${text.slice(0, ERROR_CHARS - 1).toWellFormed()}…` : text
 }
 
 /** Of an outcome that could not be told: also to whom. */

@@ -18,7 +18,7 @@ import type { Project, ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
 import { Pausing, waking } from './core/pausing.ts'
 import { Projects } from './core/projects.ts'
-import { publicFetch, refusalOf } from './core/public-fetch.ts'
+import { publicFetch } from './core/public-fetch.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, queuesOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
@@ -180,7 +180,6 @@ export class RunningNode implements AsyncDisposable {
       believable: () => versions.believable,
       issuerOf: (ref) => issuerOf(settings.publicUrl ?? address, ref),
       fetch: (url, asked) => publicFetch(url, asked, config.auth.issuerOrigins),
-      refusalOf: (url, asked) => refusalOf(url, asked, config.auth.issuerOrigins),
       log,
     })
     const others = workforce === null ? {} : { others: () => workforce.stored() }
@@ -325,7 +324,7 @@ export class RunningNode implements AsyncDisposable {
         databases,
         blobs,
         projects: () => projects.list(),
-        rests: ({ ref }) => pausing.isPaused(ref),
+        rests: ({ ref }) => pausing.rests(ref),
         stays,
         maxObjectBytes: config.storage.objectMb * MiB,
         wake: (ref) => triggers.wake(ref),
@@ -351,6 +350,7 @@ export class RunningNode implements AsyncDisposable {
         log,
       }),
     )
+    const bucketsOf = bucketsOfDeployment(storage, (ref) => projects.find(ref))
     const triggers: Triggers = opening.use(
       new Triggers({
         sources: eventSources(),
@@ -364,9 +364,10 @@ export class RunningNode implements AsyncDisposable {
         invoke: (invocation, signal) => invoker.invoke(invocation, signal),
         recorded: () => Promise.all([usage.settled(), logs.settled()]),
         loopers: (ref) => room.settings.loopers(ref),
+        hasBucket: async (ref, name) => (await bucketsOf.get(ref, name)) !== null,
         project: (ref) => projects.find(ref),
         projects: () => projects.list(),
-        rests: (ref) => pausing.isPaused(ref),
+        rests: (ref) => pausing.rests(ref),
         routesChanged: (ref) => httpRoutes.forget(ref),
         newId: host.newId,
         region: REGION,
@@ -481,7 +482,7 @@ export class RunningNode implements AsyncDisposable {
         rooms: {
           functions,
           sites,
-          buckets: bucketsOfDeployment(storage, (ref) => projects.find(ref)),
+          buckets: bucketsOf,
           triggers: triggersOfDeployment(triggers),
           urls: urlsOfDeployment(room.urls),
           queues: queuesOfDeployment(queues),

@@ -5,9 +5,10 @@ import type { Crash } from '../core/crash.ts'
 import type { Log } from '../core/log.ts'
 import type { MeterRecord } from '../core/meter.ts'
 import type { ProjectRef } from '../core/project.ts'
+import type { RetryAfter } from '../core/spec-parts.ts'
 import type { Clock } from '../lib/clock.ts'
 import { storableText } from '../lib/text.ts'
-import { backoffMs, type RetryAfter, retryAfterMs } from './backoff.ts'
+import { backoffMs, retryAfterMs } from './backoff.ts'
 import {
   deliveryOf,
   type DestinationsOf,

@@ -54,6 +54,7 @@ export const routes = (triggers: Triggers, projectUrl: (origin: string, ref: Pro
       return ok({
         triggers: now.map((one) => shown(one, projectUrl(context.origin, refOf(context)))),
         changed,
+        warnings: await triggers.lacks(refOf(context), specs),
       })
     },
   },

@@ -20,6 +20,7 @@ import {
   deleteOrphans,
   deleteTriggers,
   hasRows,
+  hasTable,
   insertTriggers,
   lockTriggers,
   lockSubscriptions,
@@ -46,7 +47,7 @@ const LOCK_NOT_AVAILABLE = '55P03'
 /** Projects whose servers are started, or waited for, at once. */
 const AT_ONCE = 4
 
-export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'mappings' | 'queue' | 'logs' | 'loopers' | 'invoke' | 'recorded'> {
+export interface TriggersDeps extends Pick<SourceHost, 'hasBucket' | 'queues' | 'mappings' | 'queue' | 'logs' | 'loopers' | 'invoke' | 'recorded'> {
   readonly sources: readonly EventSource[]
   readonly databases: Pick<Databases, 'control' | 'openProject' | 'openOwner' | 'status' | 'brokenOff'>
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
@@ -111,7 +112,12 @@ export class Triggers implements AsyncDisposable {
   constructor(deps: TriggersDeps) {
     this.#deps = deps
     this.#sources = new Map(deps.sources.map((source) => [source.kind, source]))
-    const host = { ...deps, control: deps.databases.control }
+    const { databases } = deps
+    const host: SourceHost = {
+      ...deps,
+      control: databases.control,
+      hasTable: async (ref, schema, table) => await hasTable((await databases.openProject(ref)).sql, schema, table),
+    }
     this.#host = host
     this.#pumps = new Map(deps.sources.flatMap(({ kind, open }) => (open ? [[kind, new Pumping(kind, open(host), deps)]] : [])))
   }
@@ -231,6 +237,13 @@ export class Triggers implements AsyncDisposable {
     // Also where all are gone: what they waited for is taken no more.
     for (const kind of this.#pumps.keys()) this.ring(kind)
     return { triggers: await this.#select(ref, functionName), changed }
+  }
+
+  /** Of what triggers would wait for: sentences about what is not there, by which they start nothing until it is. */
+  async lacks(ref: ProjectRef, specs: readonly TriggerSpec[]): Promise<string[]> {
+    const wanted = specs.map(definitionOf).filter(({ enabled }) => enabled !== false)
+    const lacking = await Promise.all(wanted.map((one) => this.#sources.get(one.kind)?.lacks?.(this.#host, ref, one)))
+    return [...new Set(lacking.filter((one) => typeof one === 'string'))].map((text) => `nothing starts it until there is ${text}.`)
   }
 
   /**

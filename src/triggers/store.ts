@@ -126,6 +126,15 @@ export const hasRows = async (sql: Query): Promise<boolean> =>
           or exists (select from pg_trigger where tgfoid = 'mayfly.row_changed()'::regprocedure) as has`
   )[0]?.has ?? false
 
+/** Whether rows can be watched there. */
+export const hasTable = async (sql: Query, schema: string, table: string): Promise<boolean> =>
+  (
+    await sql<{ has: boolean }>`
+      select exists (
+        select from pg_class join pg_namespace on pg_namespace.oid = relnamespace where nspname = ${schema} and relname = ${table} and relkind in ('r', 'p')
+      ) as has`
+  )[0]?.has ?? false
+
 /** In a session of the owner, whose tables they are. @throws DatabaseError 55P03 when somebody keeps a table that long */
 export const watchRows = async (tx: Tx, waitMs: number): Promise<void> => {
   await tx`select set_config('lock_timeout', ${String(waitMs)}, true)`

@@ -84,6 +84,7 @@ export async function openPlace(): Promise<Place> {
       const triggers = new Triggers({
         sources: eventSources(),
         databases,
+        hasBucket: async () => true,
         loopers: async () => new Set(),
         functions: {
           get: async (ref, name) => {

@@ -191,6 +191,8 @@ describe('the life of a queued invocation', () => {
       const { Messages = [] } = await sqs.send(new ReceiveMessageCommand({ QueueUrl: letters, WaitTimeSeconds: 20, MessageAttributeNames: ['All'] }))
       const said = Object.fromEntries(Object.entries(Messages[0]?.MessageAttributes ?? {}).map(([name, { StringValue }]) => [name, StringValue]))
       assert.deepEqual([JSON.parse(Messages[0]?.Body ?? ''), said], [{ n: 5 }, { RequestID: lost.invocation, ErrorCode: '200', ErrorMessage: 'odd' }])
+      // Clients read the code as a number.
+      assert.equal(Messages[0]?.MessageAttributes?.ErrorCode?.DataType, 'Number')
       assert.equal((await heard(bad)).length, 1)
     } finally {
       sqs.destroy()
