@@ -55,7 +55,10 @@ async function invoke(name: string, options: Options): Promise<void> {
   const given = data.find(isEvent)
   if (folder !== undefined && !(await fs.stat(folder).catch(() => null))?.isDirectory())
     throw new UsageError(`--data ${folder}: this is neither JSON, nor @file, nor the data directory of a node.`)
-  if (kind !== undefined && given !== undefined) throw new UsageError('--event writes the event, so --data has none to say')
+  if (kind !== undefined && given !== undefined) {
+    const own = (['body', 'record'] as const).find((wish) => EVENT_KINDS.get(kind)?.takes.includes(wish))
+    throw new UsageError(`--event writes the event, so --data has none to say${own === undefined ? '' : `; what it carries is --${own}`}`)
+  }
   const objectKeys = key.filter((one) => !isKeyOfNode(one))
   const wishes: EventWishes = {
     ...Object.fromEntries(WISHES.filter((wish) => options[wish] !== undefined).map((wish) => [wish, options[wish]])),

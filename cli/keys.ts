@@ -108,8 +108,11 @@ export function keysCommand<O>(
           if (which === undefined || options.audience === undefined || options.jwks === undefined)
             throw new UsageError('keys trust: say its issuer, as its tokens do, with --audience and --jwks')
           const { client, project } = at(options)
-          await trustIssuer(client, project, { issuer: which, audience: options.audience, jwksUrl: options.jwks })
-          return print(json ? JSON.stringify({ trusted: which }) : `${project} takes the users of ${harmless(which)} for its own.`)
+          const unread = await trustIssuer(client, project, { issuer: which, audience: options.audience, jwksUrl: options.jwks })
+          if (json) return print(JSON.stringify({ trusted: which, unread }))
+          print(`${project} takes the users of ${harmless(which)} for its own.`)
+          if (unread !== null) complain(yellow(`Its keys could not be read just now, and no token is believed until they can be: ${harmless(unread)}`))
+          return
         }
         case 'distrust': {
           if (which === undefined) throw new UsageError('keys distrust: say which issuer')

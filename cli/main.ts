@@ -18,7 +18,7 @@ function report(error: unknown): number {
   if (error instanceof ApiError) {
     // It may hold names that others chose, and a node is whoever answers at --url.
     const [message, hint, code, request] = [error.message, error.hint, error.code, error.requestId].map((text) => harmless(String(text)))
-    complain(`${red(message ?? '')}${hint === '' ? '' : `\n${hint}`}${dim(`  (${code}, request ${request})`)}`)
+    complain(`${red(message ?? '')}${hint === '' ? '' : `\n${hint}`}${dim(`  (${code}${request === '' ? '' : `, request ${request}`})`)}`)
     return error.status === 401 || error.status === 403 ? EXIT.notAllowed : error.status === 404 ? EXIT.notFound : EXIT.failed
   }
   complain(red(error instanceof FolderError ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)))

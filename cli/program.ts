@@ -76,11 +76,19 @@ loginCommands(program)
 
 const command = (name: string, description: string) => here(bare(name, description))
 
-withDeploySettings(command('deploy <folder>', 'make a folder a function, or a whole project by its mayfly.json: bundle, pack, plan, send'))
+withDeploySettings(
+  command(
+    'deploy [folder]',
+    'make a folder (where none is named: this one, by its mayfly.json) a function, or a whole project by its mayfly.json: bundle, pack, plan, send',
+  ),
+)
   .option('--name <name>', 'its name, instead of the one in mayfly.json or of the folder')
   .option('--to <alias>', 'then publish what was deployed, and point this alias at it')
   .option('--dry-run', 'show what would change, and change nothing; exits with 0 whether something would or not')
-  .action(async (folder: string, options: Common & DeploySettings & { name?: string; to?: string; dryRun?: boolean }) => {
+  .action(async (named: string | undefined, options: Common & DeploySettings & { name?: string; to?: string; dryRun?: boolean }) => {
+    // Nobody's home directory becomes a function because its name was forgotten.
+    if (named === undefined && readMayflyJson(process.cwd()) === null) throw new UsageError('deploy: say which folder, or run it in one that has a mayfly.json')
+    const folder = named ?? '.'
     const { name = null, to = null, dryRun = false, json = false } = options
     const overrides = overridesOf(options)
     const node = locate(options)

@@ -66,12 +66,16 @@ export function projectsCommand<O>(
           if (ref === undefined) throw new UsageError('projects create: say its ref, 3 to 40 of a-z, 0-9 and hyphens')
           const given = options.importKeys === undefined ? null : givenKeys(options.importKeys)
           const port = options.apiPort === undefined ? given?.port : apiPortOf(options.apiPort)
-          const made = await createProject(at(options).client, ref, ref, given?.keys, port ?? undefined)
+          const { client } = at(options)
+          const made = await createProject(client, ref, ref, given?.keys, port ?? undefined)
           // Its keys are shown where they are asked for: on the console.
           return print(
             options.json
               ? JSON.stringify({ project: made.project })
-              : `Made the project ${ref}${port == null ? '' : `, whose API is at port ${port} too`}. Deploy to it: npx mayfly deploy <folder> --project ${ref}`,
+              : [
+                  `Made the project ${ref} at ${client.addressOf(ref)}${port == null ? '' : `, whose API is at port ${port} too`}.`,
+                  `Its keys: npx mayfly keys --project ${ref}. Deploy to it: npx mayfly deploy <folder> --project ${ref}`,
+                ].join('\n'),
           )
         }
         case 'pause': {

@@ -1,7 +1,7 @@
 import { promises as fs } from 'node:fs'
 import type { Command } from 'commander'
 import type { Client, DeadLetter } from '../client/client.ts'
-import { type LettersMeant, type LifeInfo, type MomentInfo, QueueClient } from '../client/queue.ts'
+import { type LettersMeant, type LifeInfo, type MomentInfo, QueueClient, type ToldInfo } from '../client/queue.ts'
 import { bold, dim, harmless, ms, print, red, table, UsageError, yellow } from './output.ts'
 import { clientOf, type Common, locate } from './place.ts'
 
@@ -15,6 +15,13 @@ interface DlqOptions extends Common {
   readonly event?: string
 }
 
+interface ListOptions extends Common {
+  readonly n: string
+  readonly state?: string
+  readonly from?: string
+  readonly to?: string
+}
+
 /** The queue of the node and project that are meant. */
 export const here = (options: Common) => {
   const node = locate(options)
@@ -22,6 +29,7 @@ export const here = (options: Common) => {
   return { node, client, queue: new QueueClient(client, node.project) }
 }
 
+const ERROR_CHARS = 80
 const WHATS = ['ls', 'show', 'replay', 'drop', 'rm', 'export']
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
@@ -40,12 +48,20 @@ export function queueCommands(command: (name: string, description: string) => Co
     .option('--event <json|@file>', 'of replay: another event in the place of its own')
     .action(async (what: string, which: string | undefined, options: DlqOptions) => await dlq(what, which, options))
 
-  command('invocation <id>', 'show the life of an invocation: its attempts with their errors, when the next is, its outcome and who was told').action(
-    async (id: string, options: Common) => {
-      const life = await here(options).queue.life(id)
-      print(options.json ? JSON.stringify(life) : lifeText(life))
-    },
+  command(
+    'invocation <what> [function]',
+    'show the life of an invocation by its id: its attempts with their errors, when the next is, its outcome and who was told; `invocation ls [function]` lists the last of all functions, or of one',
   )
+    .option('-n <count>', 'of ls: how many', '20')
+    .option('--state <state>', `of ls: only those that are ${[...EXECUTED, ...QUEUED, 'dead'].join(', ')}`)
+    .option('--from <time>', 'of ls: only those begun (dead: given up) from then on, such as 2026-01-31T12:00:00+09:00')
+    .option('--to <time>', 'of ls: only those begun (dead: given up) until then')
+    .action(async (what: string, name: string | undefined, options: ListOptions) => {
+      if (what === 'ls') return await listCalls(name, options)
+      if (name !== undefined) throw new UsageError(`invocation ${what}: say \`invocation ls ${name}\`, or the id alone`)
+      const life = await here(options).queue.life(what)
+      print(options.json ? JSON.stringify(life) : lifeText(life))
+    })
 
   command('queue [function]', 'list what waits in the queue and what runs from it')
     .option('-n <count>', 'how many are listed', '100')
@@ -57,20 +73,7 @@ export function queueCommands(command: (name: string, description: string) => Co
         ...(options.state === undefined ? {} : { state: options.state }),
         limit: countOf(options.n),
       }
-      const { waiting, running, entries } = await queue.waiting(of)
-      if (options.json) return print(JSON.stringify({ project: node.project, waiting, running, entries }))
-      print(`${waiting} waiting, ${running} running`)
-      if (entries.length === 0) return
-      const rows = entries.map((one) => [
-        one.enqueuedAt,
-        one.webhook === undefined ? one.function : `${one.function} → ${harmless(one.webhook)}`,
-        one.state,
-        String(one.spent),
-        one.dueAt,
-        harmless(one.orderKey ?? ''),
-        one.id,
-      ])
-      print(table(['QUEUED', 'FUNCTION', 'STATE', 'FAILED', 'DUE', 'KEY', 'INVOCATION'], rows))
+      showQueue(node.project, await queue.waiting(of), options.json ?? false)
     })
 
   command('pause <function>', 'let the queued calls of a function wait; nothing is lost meanwhile').action(async (name: string, options: Common) => {
@@ -85,6 +88,59 @@ export function queueCommands(command: (name: string, description: string) => Co
     const { resumed } = await here(options).queue.resume(name)
     print(options.json ? JSON.stringify({ function: name, resumed }) : resumed ? `The queued calls of ${name} go on.` : `${name} was not paused.`)
   })
+}
+
+/** Of calls that ran, of those in the queue, and of those that were given up. */
+const EXECUTED = ['succeeded', 'failed', 'cut', 'running']
+const QUEUED = ['waiting', 'retrying', 'held', 'paused']
+
+async function listCalls(name: string | undefined, options: ListOptions): Promise<void> {
+  const { node, client, queue } = here(options)
+  const { state, from, to } = options
+  const limit = countOf(options.n)
+  const span = { ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) }
+  const of = name === undefined ? {} : { function: name }
+  if (state !== undefined && ![...EXECUTED, ...QUEUED, 'dead'].includes(state))
+    throw new UsageError(`--state must be one of ${[...EXECUTED, ...QUEUED, 'dead'].join(', ')}`)
+  if (state === 'dead') return await list(client, node.project, { ...of, ...span, limit }, options.json ?? false)
+  if (state !== undefined && QUEUED.includes(state)) {
+    if (from !== undefined || to !== undefined) throw new UsageError(`--from and --to are of calls that began; what is ${state} stands in \`mayfly queue\``)
+    showQueue(node.project, await queue.waiting({ ...of, state, limit }), options.json ?? false)
+    return
+  }
+  const { invocations, next } = await queue.executions({ ...of, ...span, ...(state === undefined ? {} : { state }), limit })
+  if (options.json) return print(JSON.stringify({ project: node.project, invocations, next }))
+  if (invocations.length === 0) return print('No call of these ran.')
+  const rows = invocations.map((one) => [
+    one.startedAt,
+    one.function,
+    one.outcome === null ? yellow('running') : one.outcome === 'ok' ? 'succeeded' : red(one.outcome),
+    String(one.attempt),
+    one.queueMs === null ? '' : ms(one.queueMs),
+    one.outcome === null ? '' : ms(one.durationMs),
+    one.version,
+    one.id,
+  ])
+  print(table(['STARTED', 'FUNCTION', 'STATE', 'ATTEMPT', 'QUEUED FOR', 'RAN', 'VERSION', 'INVOCATION'], rows))
+}
+
+function showQueue(project: string, { waiting, running, entries }: Awaited<ReturnType<QueueClient['waiting']>>, json: boolean): void {
+  if (json) {
+    print(JSON.stringify({ project, waiting, running, entries }))
+    return
+  }
+  print(`${waiting} waiting, ${running} running`)
+  if (entries.length === 0) return
+  const rows = entries.map((one) => [
+    one.enqueuedAt,
+    one.webhook === undefined ? one.function : `${one.function} → ${harmless(one.webhook)}`,
+    one.state,
+    String(one.spent),
+    one.dueAt,
+    harmless(one.orderKey ?? ''),
+    one.id,
+  ])
+  print(table(['QUEUED', 'FUNCTION', 'STATE', 'FAILED', 'DUE', 'KEY', 'INVOCATION'], rows))
 }
 
 async function dlq(what: string, which: string | undefined, options: DlqOptions): Promise<void> {
@@ -136,8 +192,14 @@ async function list(client: Client, project: string, meant: LettersMeant, json: 
   const letters = await client.deadLetters(project, meant)
   if (json) return print(JSON.stringify({ project, deadLetters: letters }))
   if (letters.length === 0) return print('No invocation was given up.')
-  const rows = letters.map((one) => [one.deadAt, whoseOf(one), one.reason, String(one.attempts), harmless(one.errorType ?? ''), one.id])
+  const rows = letters.map((one) => [one.deadAt, whoseOf(one), one.reason, String(one.attempts), errorOf(one), one.id])
   print(table(['DEAD AT', 'FUNCTION', 'REASON', 'ATTEMPTS', 'ERROR', 'INVOCATION'], rows))
+}
+
+/** In a line; `dlq show` has the whole of it. */
+function errorOf({ errorType, errorMessage }: DeadLetter): string {
+  const text = harmless([errorType, errorMessage].filter((part) => part).join(': ')).replaceAll(/\s+/g, ' ')
+  return text.length > ERROR_CHARS ? `${text.slice(0, ERROR_CHARS - 1).toWellFormed()}…` : text
 }
 
 /** Of an outcome that could not be told: also to whom. */
@@ -166,7 +228,7 @@ const paint = (status: string) =>
   status === 'dead' || status === 'failed' ? red(status) : status === 'retrying' || status === 'paused' ? yellow(status) : status
 
 function lifeText(life: LifeInfo): string {
-  const { deadLetter, destination, result } = life
+  const { deadLetter, destination, sentLetter, result } = life
   const pairs: readonly (readonly [string, string | null])[] = [
     ['invocation', life.id],
     ['function', life.function],
@@ -177,7 +239,8 @@ function lifeText(life: LifeInfo): string {
     ['webhook', life.webhook],
     ['queue', life.queue],
     ['given up', deadLetter && `${deadLetter.deadAt}  ${deadLetter.reason}`],
-    ['told', destination && `${destination.kind} ${destination.target}  ${destination.condition}  as ${destination.delivery}`],
+    ['told', destination && toldText(destination)],
+    ['letter', sentLetter && toldText(sentLetter)],
     ['result', result && (result.encoding === 'json' ? JSON.stringify(result.payload) : String(result.payload))],
   ]
   const head = pairs.flatMap(([name, value]) => (value === null ? [] : [`${bold(name.padEnd(14))} ${name === 'status' ? value : harmless(value)}`])).join('\n')
@@ -192,6 +255,9 @@ function lifeText(life: LifeInfo): string {
   ])
   return `${head}\n\n${table(['ATTEMPT', 'STARTED', 'OUTCOME', 'RAN', 'ERROR', 'NEXT AT'], rows)}`
 }
+
+const toldText = ({ kind, target, condition, delivery, isDead }: ToldInfo) =>
+  `${kind} ${target}  ${condition}  ${isDead ? 'not taken: the dead letter' : 'as'} ${delivery}`
 
 export function momentText(one: MomentInfo): string {
   const what = one.what === 'dead' ? red(one.what) : one.what === 'failed' ? yellow(one.what) : one.what

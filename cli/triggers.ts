@@ -29,7 +29,7 @@ const startedBy = (one: TriggerInfo) =>
   one.enabled === false
     ? 'nothing: it rests'
     : one.started
-      ? `the node${one.nextAt ? `, next ${one.nextAt.slice(0, 19)}Z` : ''}`
+      ? `the node${one.nextAt ? `, next ${one.nextAt.slice(0, 19)}Z` : ''}${one.unseen ? `; ${one.unseen} lines went before it saw them` : ''}`
       : `nothing yet; mayfly invoke ${one.function} --event ${one.invokedBy}`
 
 /** Where webhooks of these functions are to be sent, and what paths they answer, for who has just deployed them. */

@@ -29,6 +29,18 @@ test('what starts functions of Azure is what starts them here', () => {
   ])
   assert.deepEqual(kept('queueTrigger', { queueName: 'orders' }), [{ queue: { name: 'orders', batchSize: 1 } }])
   assert.deepEqual(kept('serviceBusTrigger', { queueName: 'many', cardinality: 'many' }), [{ queue: { name: 'many', batchSize: 10 } }])
+  // As host.json says, but where the function has a policy of its own.
+  const host = { retryAfter: 3, atOnce: 24 }
+  assert.deepEqual(kept('queueTrigger', { queueName: 'q', ...host }), [{ queue: { name: 'q', batchSize: 1, retryAfter: 3, parallelism: 24 } }])
+  for (const [retry, retryAfter] of [
+    [{ maxRetryCount: 1, strategy: 'fixedDelay', delayInterval: { seconds: 7 } }, 7],
+    [{ maxRetryCount: 1, strategy: 'fixedDelay', delayInterval: { seconds: 90_000 } }, 43_200],
+    [
+      { maxRetryCount: -1, strategy: 'exponentialBackoff', minimumInterval: { seconds: 2 }, maximumInterval: { seconds: 60 } },
+      { least: 2, most: 60 },
+    ],
+  ] as const)
+    assert.deepEqual(kept('serviceBusTrigger', { queueName: 'q', retryAfter: 0, retry }), [{ queue: { name: 'q', batchSize: 1, retryAfter } }])
   assert.deepEqual(kept('serviceBusTrigger', { topicName: 'news', subscriptionName: 'web.1' }), [{ topic: { name: 'news', subscription: 'web.1' } }])
   assert.deepEqual(kept('eventGridTrigger', {}), [{ bus: {} }])
   assert.deepEqual(kept('cosmosDBTrigger', { databaseName: 'shop', containerName: 'orders' }), [

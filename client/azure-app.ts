@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { azureTriggers } from './azure-triggers.ts'
+import { azureTriggers, type Retry, retryAfterOf } from './azure-triggers.ts'
 import { type AppBuild, ApiError, type Client } from './client.ts'
 import type { Packed } from './deploy.ts'
 import { FolderError } from './mayfly-json.ts'
@@ -75,24 +75,11 @@ function timeoutOf([one]: readonly AppFunction[], own: unknown, warnings: string
   return Math.max(1, Math.min(MOST_SECONDS, wanted ?? MOST_SECONDS))
 }
 
-interface Retry {
-  readonly maxRetryCount: number
-  readonly strategy: string
-  readonly delayInterval?: { readonly seconds: number }
-  readonly minimumInterval?: { readonly seconds: number }
-  readonly maximumInterval?: { readonly seconds: number }
-}
-
 /** How often its events are tried, and what lies between: by its own policy, else as Azure does by what starts it. */
 function triesOf({ details }: AppFunction): Record<string, unknown> {
   const { attempts, retry } = details as { attempts: number | null; retry?: Retry }
   if (retry === undefined) return attempts === null ? {} : { maxAttempts: attemptsWithin(attempts) }
-  const least = retry.minimumInterval?.seconds ?? 0
-  return {
-    maxAttempts: retry.maxRetryCount < 0 ? MOST_ATTEMPTS : attemptsWithin(retry.maxRetryCount + 1),
-    retryAfter:
-      retry.strategy === 'fixedDelay' ? (retry.delayInterval?.seconds ?? 0) : { least, most: Math.max(least, retry.maximumInterval?.seconds ?? least) },
-  }
+  return { maxAttempts: retry.maxRetryCount < 0 ? MOST_ATTEMPTS : attemptsWithin(retry.maxRetryCount + 1), retryAfter: retryAfterOf(retry) }
 }
 
 const attemptsWithin = (attempts: number) => Math.max(1, Math.min(MOST_ATTEMPTS, attempts))

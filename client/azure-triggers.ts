@@ -24,10 +24,11 @@ export function azureTriggers({ trigger, details }: AppFunction, zone: string | 
       return ofTimer(details, zone)
     case 'queuetrigger':
       // One message is one invocation, as there.
-      return ofQueue(details.queueName, 1)
+      return ofQueue(details.queueName, { batchSize: 1, ...takingOf(details) })
     case 'servicebustrigger': {
       const { topicName, subscriptionName, queueName, cardinality } = details
-      if (typeof topicName !== 'string') return ofQueue(queueName, String(cardinality ?? 'one').toLowerCase() === 'many' ? 10 : 1)
+      if (typeof topicName !== 'string')
+        return ofQueue(queueName, { batchSize: String(cardinality ?? 'one').toLowerCase() === 'many' ? 10 : 1, ...takingOf(details) })
       const subscription = typeof subscriptionName === 'string' && /^[a-zA-Z0-9._-]{1,80}$/.test(subscriptionName) ? { subscription: subscriptionName } : {}
       return NAME.test(topicName) ? one({ topic: { name: topicName, ...subscription } }) : none(noName('topic', topicName, 'topic'))
     }
@@ -101,8 +102,42 @@ function isZone(name: string): boolean {
 const noName = (what: string, name: unknown, event: string) =>
   `the ${what} ${JSON.stringify(name ?? '')} has no name that is one here (1 to 80 letters, digits, - and _); \`mayfly invoke\` with \`--event ${event}\` starts it.`
 
-const ofQueue = (name: unknown, batchSize: number): AzureTriggers =>
-  typeof name === 'string' && NAME.test(name) ? one({ queue: { name, batchSize } }) : none(noName('queue', name, 'queue'))
+const ofQueue = (name: unknown, taking: object): AzureTriggers =>
+  typeof name === 'string' && NAME.test(name) ? one({ queue: { name, ...taking } }) : none(noName('queue', name, 'queue'))
+
+const MOST_HIDDEN = 43_200
+const MOST_AT_ONCE = 1_000
+
+/** When a message that failed comes again, by the policy of its function, else as host.json says; and how many are in work at once. */
+function takingOf(details: AppFunction['details']): object {
+  const { retry, retryAfter, atOnce } = details as { retry?: Retry; retryAfter?: number; atOnce?: number }
+  const after = retry ? retryAfterOf(retry) : retryAfter
+  return {
+    ...(after === undefined ? {} : { retryAfter: typeof after === 'number' ? Math.min(MOST_HIDDEN, after) : within(after) }),
+    ...(Number.isInteger(atOnce) ? { parallelism: Math.max(1, Math.min(MOST_AT_ONCE, Number(atOnce))) } : {}),
+  }
+}
+
+const within = ({ least, most }: { readonly least: number; readonly most: number }) => ({
+  least: Math.min(MOST_HIDDEN, least),
+  most: Math.min(MOST_HIDDEN, most),
+})
+
+/** A policy as the library of Azure keeps it. */
+export interface Retry {
+  readonly maxRetryCount: number
+  readonly strategy: string
+  readonly delayInterval?: { readonly seconds: number }
+  readonly minimumInterval?: { readonly seconds: number }
+  readonly maximumInterval?: { readonly seconds: number }
+}
+
+/** How many seconds lie between two tries. */
+export function retryAfterOf({ strategy, delayInterval, minimumInterval, maximumInterval }: Retry): number | { readonly least: number; readonly most: number } {
+  if (strategy === 'fixedDelay') return delayInterval?.seconds ?? 0
+  const least = minimumInterval?.seconds ?? 0
+  return { least, most: Math.max(least, maximumInterval?.seconds ?? least) }
+}
 
 /** A container is a table of the project, and its feed of changes the rows that come and change. */
 function ofRows({ containerName, collectionName, changeFeedMode }: AppFunction['details']): AzureTriggers {

@@ -30,13 +30,15 @@ export class ApiError extends Error {
 
 /** What only a connection that is refused does not need: of a certificate, a name, a time-out. */
 const metBy = (cause: unknown) =>
-  cause instanceof Error && cause.message !== '' && !/ECONNREFUSED|fetch failed/.test(cause.message) ? ` (${cause.message})` : ''
+  cause instanceof Error && cause.message !== '' && !/ECONNREFUSED|fetch failed/.test(cause.message) ? ` (${cause.message.replace(OF_NODE, '')})` : ''
+/** What Node adds for who starts it by itself. */
+const OF_NODE = /; if the root CA is installed locally.*$/s
 
 /** What Node says of a certificate by somebody whom it does not know. */
 const UNTRUSTED = /self-signed certificate|issuer certificate|verify the first certificate/
 const toTrust = (cause: unknown) =>
   cause instanceof Error && UNTRUSTED.test(cause.message)
-    ? 'Where its certificate is one of your own, NODE_EXTRA_CA_CERTS names the file of who signed it.'
+    ? 'This machine knows nobody who signed its certificate; where it is one of your own, NODE_EXTRA_CA_CERTS names the file of who did.'
     : ''
 
 /** The node could not be reached at all. */
@@ -239,6 +241,11 @@ export class Client {
     this.#url = url.replace(/\/+$/, '')
     this.#key = key
     this.#ask = ask
+  }
+
+  /** Where apps reach a project. */
+  addressOf(project: string): string {
+    return `${this.#url}/p/${project}`
   }
 
   /** @throws ApiError, UnreachableError */

@@ -27,5 +27,7 @@ export async function databaseLogin(client: Client, project: string, rotate: boo
  * @throws ApiError when the node refuses, UnreachableError
  */
 export async function openDatabaseStream(url: string, key: string, project: string): Promise<Duplex> {
-  return createWebSocketStream(await openSocket(`${url}/p/${encodeURIComponent(project)}/database/v1/websocket`, { url, key }))
+  const stream = createWebSocketStream(await openSocket(`${url}/p/${encodeURIComponent(project)}/database/v1/websocket`, { url, key }))
+  // A WebSocket closes both ways; of a stream that is read to its end and not written to its own nobody would hear that it is closed.
+  return stream.once('end', () => stream.destroy())
 }

@@ -209,7 +209,12 @@ const settingsOf = (definition: Definition) => Object.fromEntries(Object.entries
 export function bundleFault(what: string, error: unknown): FolderError {
   const errors = (error as { errors?: { text: string; location: { file: string; line: number; column: number } | null }[] }).errors ?? []
   const lines = errors.map((one) => `  ${one.location ? `${one.location.file}:${one.location.line}:${one.location.column + 1}: ` : ''}${one.text}`)
-  return new FolderError(`${what} could not be bundled:\n${lines.join('\n') || (error as Error).message}`)
+  const packages = new Set(errors.flatMap(({ text }) => /^Could not resolve "((?:@[\w.-]+\/)?[\w-][\w.-]*)/.exec(text)?.[1] ?? []))
+  const hint =
+    packages.size === 0
+      ? ''
+      : `\nNot installed there: ${[...packages].join(', ')}. Packages come from node_modules of the folder or above it: run \`npm install\` in it.`
+  return new FolderError(`${what} could not be bundled:\n${lines.join('\n') || (error as Error).message}${hint}`)
 }
 
 /** Sends a packed folder. @throws ApiError */

@@ -81,8 +81,8 @@ test('a node that is not reached says what was met, but where nobody listens', (
   assert.match(met(new Error('certificate has expired')), /^no node answers at https:\/\/a \(certificate has expired\)\. Is it/)
   for (const why of ['self-signed certificate', 'unable to get local issuer certificate', 'unable to verify the first certificate'])
     assert.equal(
-      met(new Error(why)),
-      `no node answers at https://a (${why}). Where its certificate is one of your own, NODE_EXTRA_CA_CERTS names the file of who signed it.`,
+      met(new Error(`${why}; if the root CA is installed locally, try running Node.js with --use-system-ca`)),
+      `no node answers at https://a (${why}). This machine knows nobody who signed its certificate; where it is one of your own, NODE_EXTRA_CA_CERTS names the file of who did.`,
     )
   for (const cause of [new Error('connect ECONNREFUSED 127.0.0.1:1'), new TypeError('fetch failed'), null])
     assert.match(met(cause), /^no node answers at https:\/\/a\. Is it/)

@@ -64,15 +64,23 @@ export async function ask(url: string, asked: Asked): Promise<Answer> {
     return await once()
   } catch (error) {
     if (!(error instanceof Failure)) throw error
-    // The node may close a connection in the moment in which it is used again: it has read nothing then.
-    if (!error.onKept) throw error.cause
+    // The node may close a connection in the moment in which it is used again. It has read nothing then, nor where it was not trusted.
+    if (!error.onKept && !(await isTrustedNow(error.cause))) throw error.cause
     return await once().catch((second: unknown) => {
       throw second instanceof Failure ? second.cause : second
     })
   }
 }
 
+/** Most commands meet no certificate at all. */
+async function isTrustedNow(error: Error): Promise<boolean> {
+  if (tls === null) return false
+  const { isOfUnknownIssuer, trustSystem } = await import('./system-ca.ts')
+  return isOfUnknownIssuer(error) && (await trustSystem())
+}
+
 class Failure extends Error {
+  declare readonly cause: Error
   readonly onKept: boolean
   constructor(cause: Error, sent: ClientRequest) {
     super(cause.message, { cause })

@@ -65,8 +65,10 @@ export async function listIssuers(client: Client, ref: string): Promise<readonly
   return ((await (await client.request('GET', at(ref, 'issuers'))).json()) as { issuers: Issuer[] }).issuers
 }
 
-export async function trustIssuer(client: Client, ref: string, issuer: Issuer): Promise<void> {
-  await client.request('PUT', at(ref, 'issuers'), JSON.stringify(issuer), JSON_BODY)
+/** @returns why its keys cannot be read now; null when they can */
+export async function trustIssuer(client: Client, ref: string, issuer: Issuer): Promise<string | null> {
+  const reply = await client.request('PUT', at(ref, 'issuers'), JSON.stringify(issuer), JSON_BODY)
+  return ((await reply.json()) as { unread: string | null }).unread
 }
 
 export async function distrustIssuer(client: Client, ref: string, issuer: string): Promise<void> {

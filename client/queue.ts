@@ -35,8 +35,20 @@ export interface LifeInfo {
   readonly attempts: readonly AttemptInfo[]
   readonly lost: number
   readonly deadLetter: { readonly reason: string; readonly deadAt: string; readonly errorType: string | null; readonly errorMessage: string | null } | null
-  readonly destination: { readonly condition: string; readonly kind: string; readonly target: string; readonly delivery: string; readonly at: string } | null
+  readonly destination: ToldInfo | null
+  /** The queue of the function's `DeadLetterConfig` to which its event went when it was given up. */
+  readonly sentLetter: ToldInfo | null
   readonly result: { readonly isError: boolean; readonly encoding: string; readonly payload: unknown; readonly expiresAt: string } | null
+}
+
+export interface ToldInfo {
+  readonly condition: string
+  readonly kind: string
+  readonly target: string
+  readonly delivery: string
+  readonly at: string
+  /** It could not be told: the delivery is a dead letter. */
+  readonly isDead: boolean
 }
 
 export interface QueuedInfo {
@@ -63,6 +75,27 @@ export interface MomentInfo {
   readonly nextAt?: string
   readonly reason?: string
   readonly url?: string
+}
+
+/** Which executions are meant; absent for any. */
+export interface ExecutionsMeant {
+  readonly function?: string
+  readonly state?: string
+  readonly from?: string
+  readonly to?: string
+  readonly limit?: string
+  readonly before?: string
+}
+
+export interface ExecutionInfo {
+  readonly id: string
+  readonly function: string
+  readonly attempt: number
+  readonly version: string
+  readonly startedAt: string
+  readonly outcome: 'ok' | 'error' | 'timeout' | 'exit' | 'cut' | null
+  readonly durationMs: number
+  readonly queueMs: number | null
 }
 
 /** Which dead letters are meant; absent for any. */
@@ -94,6 +127,11 @@ export class QueueClient {
 
   async life(id: string): Promise<LifeInfo> {
     return (await this.#json<{ invocation: LifeInfo }>('GET', `/invocations/${encodeURIComponent(id)}`)).invocation
+  }
+
+  /** The last executions of all functions that fit, the newest first; `next` of a page is the `before` of the one behind it. */
+  executions(of: ExecutionsMeant): Promise<{ invocations: readonly ExecutionInfo[]; next: string | null }> {
+    return this.#json('GET', `/invocations${queryOf(of)}`)
   }
 
   waiting(of: {

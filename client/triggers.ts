@@ -10,6 +10,8 @@ export interface TriggerInfo {
   readonly schedule?: { readonly cron?: string; readonly every?: number; readonly at?: string; readonly timezone: string }
   /** Of a schedule: when it is due next; null when it is not any more. */
   readonly nextAt?: string | null
+  /** Of lines of a log: how many were given up before it looked at them. */
+  readonly unseen?: number
   readonly enabled?: boolean
   readonly queue?: { readonly name: string }
   /** The event source mapping that it is; the qualifier is the alias or version of the function. */

@@ -30,6 +30,7 @@ export const archivesOfFunctions = (storage: Storage, find: (ref: ProjectRef) =>
 export const triggersOfDeployment = (triggers: Triggers): TriggersOfDeployment => ({
   get: async (project, functionName) => (await triggers.of(project, functionName)).map((trigger) => trigger.spec),
   list: async (project) => await triggers.list(project),
+  warnings: (project, specs) => triggers.warnings(project, specs),
   put: async (project, functionName, specs, over) => void (await triggers.put(project, functionName, specs, over)),
 })
 

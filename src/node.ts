@@ -18,7 +18,7 @@ import type { Project, ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
 import { Pausing, waking } from './core/pausing.ts'
 import { Projects } from './core/projects.ts'
-import { publicFetch } from './core/public-fetch.ts'
+import { publicFetch, refusalOf } from './core/public-fetch.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, queuesOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
@@ -39,7 +39,7 @@ import { openDatabases, openSandboxRoom, sweepFormerWorkers } from './opening.ts
 import { findGuests } from './sandbox/index.ts'
 import { Queues } from './queues/index.ts'
 import { SiteFiles, Sites } from './sites/index.ts'
-import { Realtime } from './realtime/index.ts'
+import { Heard, Realtime } from './realtime/index.ts'
 import { upgrades as realtimeUpgrades } from './realtime/http.ts'
 import { DEFAULT_PROJECT, issuerOf, REGION } from './defaults.ts'
 import type { Concurrency } from './functions/index.ts'
@@ -52,7 +52,7 @@ import { writeRun } from './run-file.ts'
 import { watchEventLoop } from './self-watch.ts'
 import { Storage } from './storage/index.ts'
 import { type MeterEntry, PriceListError, type PriceList, readPriceList, Usage } from './usage/index.ts'
-import { EventBus, eventSources, HttpRoutes, Triggers, WebhooksIn } from './triggers/index.ts'
+import { EventBus, eventSources, HttpRoutes, noteUnseen, Triggers, WebhooksIn } from './triggers/index.ts'
 import { verifyAws } from './verify-aws.ts'
 import { Workforce } from './workforce.ts'
 
@@ -180,6 +180,7 @@ export class RunningNode implements AsyncDisposable {
       believable: () => versions.believable,
       issuerOf: (ref) => issuerOf(settings.publicUrl ?? address, ref),
       fetch: (url, asked) => publicFetch(url, asked, config.auth.issuerOrigins),
+      refusalOf: (url, asked) => refusalOf(url, asked, config.auth.issuerOrigins),
       log,
     })
     const others = workforce === null ? {} : { others: () => workforce.stored() }
@@ -193,6 +194,7 @@ export class RunningNode implements AsyncDisposable {
         log,
         retentionDays: config.observe.retentionDays,
         projectBytes: config.observe.projectLogMb * MiB,
+        going: (tx, gone) => noteUnseen(tx, gone, log),
         ...others,
       }),
     )
@@ -324,7 +326,7 @@ export class RunningNode implements AsyncDisposable {
         databases,
         blobs,
         projects: () => projects.list(),
-        rests: ({ ref }) => pausing.isPaused(ref),
+        rests: ({ ref }) => pausing.rests(ref),
         stays,
         maxObjectBytes: config.storage.objectMb * MiB,
         wake: (ref) => triggers.wake(ref),
@@ -340,8 +342,17 @@ export class RunningNode implements AsyncDisposable {
     const users = new Users({ databases, tokens, passwords, refreshSecret: sealer.derive('refresh tokens'), newId: host.newId, clock })
     const userAdmin = new UserAdmin({ databases, users, passwords, newId: host.newId })
     const realtime = opening.use(
-      new Realtime({ databases, config: config.realtime, verifyToken: (ref, token) => tokens.verify(ref, token), newId: host.newId, clock, log }),
+      new Realtime({
+        databases,
+        config: config.realtime,
+        verifyToken: (ref, token) => tokens.verify(ref, token),
+        hear: (project, hear) => new Heard({ project, databases, clock, log, hear }),
+        newId: host.newId,
+        clock,
+        log,
+      }),
     )
+    const bucketsOf = bucketsOfDeployment(storage, (ref) => projects.find(ref))
     const triggers: Triggers = opening.use(
       new Triggers({
         sources: eventSources(),
@@ -355,9 +366,11 @@ export class RunningNode implements AsyncDisposable {
         invoke: (invocation, signal) => invoker.invoke(invocation, signal),
         recorded: () => Promise.all([usage.settled(), logs.settled()]),
         loopers: (ref) => room.settings.loopers(ref),
+        hasBucket: async (ref, name) => (await bucketsOf.get(ref, name)) !== null,
         project: (ref) => projects.find(ref),
         projects: () => projects.list(),
-        rests: (ref) => pausing.isPaused(ref),
+        rests: (ref) => pausing.rests(ref),
+        secretNames: async (ref) => (await room.secrets.list(ref)).map(({ name }) => name),
         routesChanged: (ref) => httpRoutes.forget(ref),
         newId: host.newId,
         region: REGION,
@@ -472,7 +485,7 @@ export class RunningNode implements AsyncDisposable {
         rooms: {
           functions,
           sites,
-          buckets: bucketsOfDeployment(storage, (ref) => projects.find(ref)),
+          buckets: bucketsOf,
           triggers: triggersOfDeployment(triggers),
           urls: urlsOfDeployment(room.urls),
           queues: queuesOfDeployment(queues),

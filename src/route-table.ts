@@ -247,6 +247,7 @@ export function routeTable(rooms: Rooms): Route[] {
             ],
             workers,
           ),
+        logLinesUnseen: () => triggers.unseenLines(),
         logLinesDropped: () => workers.reduce((sum, { logLinesDropped }) => sum + logLinesDropped, logs.droppedByRate),
         disk: () => disk.samples,
         serversRunning: async () => (await databases.status()).filter((server) => server.running).length,

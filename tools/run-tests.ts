@@ -1,7 +1,9 @@
-import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { run } from 'node:test'
+import { keepCluster } from './cluster.ts'
 import { ROOT } from './sources.ts'
 
 /** A file of tests, and how it is run. */
@@ -79,13 +81,39 @@ const nameOf = ({ file, how }: TestFile): string => (how === undefined ? file : 
  * run once more when the machine has nothing else to do: what passes then is told as unsteady, and counts as passed.
  */
 export async function runTests(files: readonly TestFile[], concurrency: number): Promise<Tally> {
-  const results = await runFiles(files, concurrency)
+  await keepCluster()
+  const temporary = temporaryFolder()
+  try {
+    return await runIn(temporary, files, concurrency)
+  } finally {
+    rmSync(temporary, { recursive: true, force: true })
+  }
+}
+
+/**
+ * Where the tests make their folders. To ext4 it is said that these have nothing to do with each other: it puts each into
+ * another part of the disk then. In one where many files were just removed it takes ten times as long to make new ones.
+ */
+function temporaryFolder(): string {
+  // Names of sockets are short, and some are below it.
+  const folder = mkdtempSync(path.join(tmpdir(), 'mf-'))
+  chmodSync(folder, 0o1777)
+  try {
+    execFileSync('chattr', ['+T', folder], { stdio: 'ignore' })
+  } catch {
+    // Another file system.
+  }
+  return folder
+}
+
+async function runIn(temporary: string, files: readonly TestFile[], concurrency: number): Promise<Tally> {
+  const results = await runFiles(temporary, files, concurrency)
   const failed = [...results].filter(([, { failed }]) => failed > 0)
   const unsteady: string[] = []
   if (failed.length <= SECOND_LOOKS)
     for (const [file] of failed) {
       process.stdout.write(`once more, by itself: ${nameOf(file)}\n`)
-      const again = await runFile(file)
+      const again = await runFile(temporary, file)
       results.set(file, again)
       if (again.failed === 0 && again.passed > 0) unsteady.push(nameOf(file))
     }
@@ -122,20 +150,20 @@ interface FileResult {
   used: number
 }
 
-async function runFiles(files: readonly TestFile[], concurrency: number): Promise<Map<TestFile, FileResult>> {
+async function runFiles(temporary: string, files: readonly TestFile[], concurrency: number): Promise<Map<TestFile, FileResult>> {
   const results = new Map<TestFile, FileResult>()
   const left = [...files]
   const oneAfterAnother = async () => {
-    for (let file = left.shift(); file !== undefined; file = left.shift()) results.set(file, await runFile(file))
+    for (let file = left.shift(); file !== undefined; file = left.shift()) results.set(file, await runFile(temporary, file))
   }
   await Promise.all(Array.from({ length: concurrency }, oneAfterAnother))
   return results
 }
 
-async function runFile({ file, of, timeoutMs, environment }: TestFile): Promise<FileResult> {
+async function runFile(temporary: string, { file, of, timeoutMs, environment }: TestFile): Promise<FileResult> {
   const from = performance.now()
   const result: FileResult = { passed: 0, failed: 0, skips: [], times: [], ms: 0, used: 0 }
-  const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-used-'))
+  const folder = mkdtempSync(path.join(temporary, 'used-'))
   const whole = of === undefined ? path.join(ROOT, file) : path.join(folder, 'batch.mjs')
   if (of !== undefined) writeFileSync(whole, batchOf(of))
   const stream = run({
@@ -144,7 +172,7 @@ async function runFile({ file, of, timeoutMs, environment }: TestFile): Promise<
     // The time above is that of each test; what a test leaves open keeps its process.
     signal: AbortSignal.timeout(timeoutMs),
     cwd: ROOT,
-    env: { ...process.env, ...environment, MAYFLY_TEST_USED: path.join(folder, 'seconds') },
+    env: { ...process.env, ...environment, TMPDIR: temporary, MAYFLY_TEST_USED: path.join(folder, 'seconds') },
     execArgv: ['compiled.mjs', 'seed.mjs', 'used.mjs'].flatMap((name) => ['--import', path.join(ROOT, 'tools', name)]),
   })
   for await (const event of stream) {

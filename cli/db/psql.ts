@@ -197,9 +197,12 @@ class Prompt {
     complain(dim(`The database of ${this.#project}, as its owner. \\? shows what can be typed beside SQL.`))
     const lines = createInterface({ input: process.stdin, output: process.stdout, historySize: 1000 })
     lines.on('SIGINT', () => {
-      if (this.#isRunning) return void this.#session.cancel().catch(() => {})
+      if (this.#isRunning) return void this.#session.cancel().catch((error: Error) => complain(red(`not cancelled: ${harmless(error.message)}`)))
       this.#typed = ''
       process.stdout.write('\n')
+      // What stands on the line itself is readline's: to its end, and away with all of it.
+      lines.write(null, { ctrl: true, name: 'e' })
+      lines.write(null, { ctrl: true, name: 'u' })
       this.#ask(lines)
     })
     // An end that came before the terminal was ours arrives as a NUL; it means what Ctrl-D means.

@@ -30,6 +30,7 @@ export interface Done {
 
 interface Wire {
   readonly stream: Duplex
+  once(event: 'readyForQuery', then: () => void): void
   sendCopyFromChunk(chunk: Buffer): void
   endCopyFrom(): void
   sendCopyFail(why: string): void
@@ -38,6 +39,7 @@ interface Inner {
   readonly connection: Wire
   readonly processID: number
   readonly secretKey: number
+  readonly readyForQuery: boolean
   getTransactionStatus(): 'I' | 'T' | 'E' | null
 }
 type Message = { readonly fields: { readonly name: string; readonly dataTypeID: number }[] }
@@ -168,13 +170,25 @@ export class DatabaseSession implements AsyncDisposable {
       })
     })
     this.#client.query(query)
-    return await Promise.race([ended, this.#lost.promise])
+    return await this.#settled(ended)
+  }
+
+  /** As the driver answers, but an error once the server has said how the transaction stands after it: that may come in a packet of its own. */
+  async #settled<T>(answer: Promise<T>): Promise<T> {
+    try {
+      return await Promise.race([answer, this.#lost.promise])
+    } catch (error) {
+      const { connection, readyForQuery } = this.#client as unknown as Inner
+      if (error instanceof pg.DatabaseError && !readyForQuery)
+        await Promise.race([new Promise<void>((resolve) => connection.once('readyForQuery', resolve)), this.#lost.promise]).catch(() => {})
+      throw error
+    }
   }
 
   /** All rows of a question of our own. */
   async ask(text: string, values: readonly string[] = []): Promise<(string | null)[][]> {
     const query = { text, values: [...values], rowMode: 'array' as const, types: AS_IT_IS }
-    return (await Promise.race([this.#client.query(query as never), this.#lost.promise]) as unknown as { rows: (string | null)[][] }).rows // biome-ignore format: one line
+    return ((await this.#settled(this.#client.query(query as never))) as unknown as { rows: (string | null)[][] }).rows
   }
 
   /** Ends what runs, by a connection beside it. */

@@ -209,6 +209,9 @@ export const api = {
   triggers: async (ref: string, signal: AbortSignal) => (await json<{ triggers: readonly TriggerInfo[] }>('GET', `${at(ref)}/triggers`, signal)).triggers,
   invocations: async (ref: string, name: string, limit: number, signal: AbortSignal) =>
     (await json<{ invocations: readonly Invocation[] }>('GET', `${fn(ref, name)}/invocations?limit=${limit}`, signal)).invocations,
+  executions: async (ref: string, of: { readonly function: string; readonly state: string }, limit: number, signal: AbortSignal) =>
+    (await json<{ invocations: readonly (Invocation & { readonly function: string })[] }>('GET', `${at(ref)}/invocations${queryOf({ ...of, limit })}`, signal))
+      .invocations,
   coldStarts: (ref: string, hours: number, signal: AbortSignal) => json<ColdStarts>('GET', `${at(ref)}/cold-starts?hours=${hours}`, signal),
   project: (ref: string, signal: AbortSignal) => json<{ project: ProjectInfo; limits: ProjectLimits }>('GET', at(ref), signal),
   pauseProject: (ref: string) => call('POST', `${at(ref)}/pause`, null),

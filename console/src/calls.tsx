@@ -31,7 +31,6 @@ export function Calls({ project, functionName }: { project: string; functionName
   const id = useId()
   const queue = useLoaded(project, (signal) => api.queue(project, { function: '', state: '' }, 1, signal), 2000)
   const calls = useLoaded(`${project}/${functionName}/${state}/${most}`, (signal) => callsOf(project, functionName, state, most, signal), 2000)
-  const isUnasked = state === 'succeeded' && functionName === ''
   return (
     <Card
       title={t('Queue')}
@@ -65,22 +64,18 @@ export function Calls({ project, functionName }: { project: string; functionName
         </>
       }
     >
-      {isUnasked ? (
-        <p className="empty">{t('Choose a function above: what succeeded is listed of one.')}</p>
-      ) : (
-        <Shown of={calls} isEmpty={(list) => list.length === 0} empty={<p>{saysNothing(state, functionName)}</p>}>
-          {(list) => (
-            <>
-              <CallTable list={list} project={project} />
-              {list.length >= most && most < MOST && (
-                <button type="button" onClick={() => setMost(Math.min(most * 4, MOST))}>
-                  {t('Show more')}
-                </button>
-              )}
-            </>
-          )}
-        </Shown>
-      )}
+      <Shown of={calls} isEmpty={(list) => list.length === 0} empty={<p>{saysNothing(state, functionName)}</p>}>
+        {(list) => (
+          <>
+            <CallTable list={list} project={project} />
+            {list.length >= most && most < MOST && (
+              <button type="button" onClick={() => setMost(Math.min(most * 4, MOST))}>
+                {t('Show more')}
+              </button>
+            )}
+          </>
+        )}
+      </Shown>
     </Card>
   )
 }
@@ -134,14 +129,13 @@ async function callsOf(project: string, functionName: string, state: CallState |
     return letters.map((one) => ({ ...one, to: one.webhook ?? one.queue, state: 'dead', failed: one.attempts, at: one.enqueuedAt, next: one.deadAt }))
   }
   if (state === 'succeeded') {
-    if (functionName === '') return []
-    const ended = await api.invocations(project, functionName, limit, signal)
-    return ended.flatMap(({ id, attempt, outcome, queueMs, startedAt, durationMs }) => {
-      if (outcome !== 'ok' || queueMs === null) return []
+    const ended = await api.executions(project, { function: functionName, state }, limit, signal)
+    return ended.flatMap(({ id, function: name, attempt, queueMs, startedAt, durationMs }) => {
+      if (queueMs === null) return []
       const started = Date.parse(startedAt)
       const [at, next] = [started - queueMs, started + durationMs].map((ms) => new Date(ms).toISOString()) as [string, string]
       // Attempts that a node's end broke off are counted among them: which failed stands in its life.
-      return [{ id, function: functionName, state: 'succeeded', failed: attempt === 1 ? 0 : null, at, next } as const]
+      return [{ id, function: name, state: 'succeeded', failed: attempt === 1 ? 0 : null, at, next } as const]
     })
   }
   const { entries } = await api.queue(project, { function: functionName, state }, limit, signal)

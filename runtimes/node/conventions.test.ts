@@ -31,6 +31,10 @@ for (const { name, runtime } of runtimes) {
           const error = JSON.parse((await guest.hears(SAYS.loadError)).payload.toString()) as { errorType: string; errorMessage: string }
           assert.equal(error.errorType, row.refused.errorType)
           assert.match(error.errorMessage, row.refused.errorMessage)
+          assert.match(
+            shapeOf(guest.own.err, 'none'),
+            new RegExp(`^TIME\\tundefined\\tERROR\\tUncaught Exception \\t\\{"errorType":"${row.refused.errorType}","errorMessage":"`),
+          )
           return
         }
         assert.equal(await guest.load(codeOf(row), changes), row.answers === undefined ? 'lambda' : 'fetch')

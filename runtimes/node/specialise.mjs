@@ -51,6 +51,8 @@ export async function become(fields) {
     control.send(T.loaded, 0, 0, Buffer.from(stringify({ kind, shutdownMs })))
   } catch (error) {
     loading.now = false
+    // As on Lambda: who reads the log of a queued call has nothing else to learn it from.
+    logError('Uncaught Exception', error)
     tellLost()
     control.send(T.loadError, 0, 0, errorBytes(errorPayload(error)))
   }

@@ -103,7 +103,7 @@ export const keyRoutes = ({ keys, legacy, issuers, project, cut, audit }: KeyRou
         throw new MayflyError('bad_request', '`issuer`, `audience` and `jwksUrl` are texts')
       await issuers.put(of, { issuer, audience, jwksUrl })
       audit(`the issuer ${JSON.stringify(issuer)} is trusted`, of.ref)
-      return json(200, { issuers: await issuers.list(of) })
+      return json(200, { issuers: await issuers.list(of), unread: await issuers.unread(jwksUrl) })
     }),
     route('DELETE', '/issuers', 'Trusts an issuer (`?issuer=`) no more.', async (of, { query }) => {
       const issuer = query.get('issuer') ?? ''

@@ -217,9 +217,22 @@ async function takeLock(directory: string, clock: Clock): Promise<Server> {
     }
     if (error.code !== 'EADDRINUSE') throw error
     if (clock.monotonic() > deadline) {
-      throw new StartError(`Another node is running on the data directory ${directory}. Stop it, or choose another place with --data.`)
+      const pid = await pidIn(directory)
+      throw new StartError(
+        `Another node is running on the data directory ${directory}${pid === null ? '' : `, as process ${pid}`}. Stop it, or choose another place with --data.`,
+      )
     }
     await clock.sleep(100)
+  }
+}
+
+/** Of the node that wrote `run.json`; null when nothing says it, as long as that one starts. */
+async function pidIn(directory: string): Promise<number | null> {
+  try {
+    const { pid } = JSON.parse(await fs.readFile(path.join(directory, 'run.json'), 'utf8')) as { pid?: unknown }
+    return Number.isSafeInteger(pid) && existsSync(`/proc/${pid}`) ? (pid as number) : null
+  } catch {
+    return null
   }
 }
 

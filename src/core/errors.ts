@@ -133,6 +133,11 @@ export const ERRORS = {
     retry: 'never',
     hint: 'The token is not meant for this: issuer, audience, time and role must be those that the project believes.',
   },
+  token_role_unknown: {
+    status: 401,
+    retry: 'never',
+    hint: 'Let the token say `anon` or `authenticated` as its role; roles of a project’s own are not served.',
+  },
   too_many_aliases: { status: 400, retry: 'never', hint: 'Delete aliases that are not needed any more.' },
   too_many_bytes: { status: 429, retry: 'after', hint: 'Wait until other requests of the project have ended, or send large files to a bucket.' },
   too_many_channels: { status: 429, retry: 'never', hint: 'Leave channels that are not needed, or open another socket.' },

@@ -944,7 +944,7 @@ export const LIMITS = {
   realtimeIdleSlot: {
     value: 60_000,
     unit: 'ms',
-    why: 'so long the replication slot of a project outlives its last subscriber',
+    why: 'so long the replication slot of a project outlives its last subscriber, and the connection that hears what SQL says in channels its last socket',
     error: null,
     provenBy: 'src/realtime/changes/feed.test.ts',
   },

@@ -120,6 +120,18 @@ describe('Pausing', () => {
     assert.deepEqual(did, ['sealed', 'unsealed', 'control: awake'])
   })
 
+  it('is left alone by who only looks after it from the moment that a pause begins, and no longer than that', async () => {
+    const going = Promise.withResolvers<void>()
+    const { pausing } = open({ letGo: () => going.promise })
+    assert.equal(pausing.rests(SHOP), false)
+    const paused = pausing.pause(SHOP)
+    await turn()
+    assert.deepEqual([pausing.rests(SHOP), pausing.isPaused(SHOP)], [true, false])
+    going.reject(new Error('an event is left'))
+    await assert.rejects(paused, /an event is left/)
+    assert.equal(pausing.rests(SHOP), false)
+  })
+
   it('pauses what nobody uses for a while, and nothing that something keeps awake', async () => {
     let kept: string | null = '1 realtime sockets are open'
     const { pausing, did, clock } = open({ keptBy: async () => kept })

@@ -80,6 +80,11 @@ export class Pausing implements AsyncDisposable {
     return this.#paused.has(ref)
   }
 
+  /** It rests, or is about to: who only looks after it leaves it alone, as opening its database would wake it again. */
+  rests(ref: ProjectRef): boolean {
+    return this.#paused.has(ref) || (this.#places.get(ref)?.pausing ?? null) !== null
+  }
+
   /**
    * Somebody uses a project until what this gives is disposed of. One that rests wakes; a pause under way is waited for.
    * @throws DatabaseError when the control database is away

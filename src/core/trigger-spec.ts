@@ -4,8 +4,8 @@ import { patternFault } from '../lib/event-pattern.ts'
 import { logPatternFault } from '../lib/log-pattern.ts'
 import { LIMITS } from './limits.ts'
 import { isPlainText } from './plain-text.ts'
-import { queueNameSchema } from './queue-spec.ts'
-import { unknownKeys, wholeNumber } from './spec-parts.ts'
+import { QUEUE_RANGES, queueNameSchema } from './queue-spec.ts'
+import { retryAfterSchema, unknownKeys, wholeNumber } from './spec-parts.ts'
 import { httpTrigger, tidiedHttp, tidiedWebhook, webhookName, webhookTrigger } from './web-triggers.ts'
 
 /*
@@ -123,6 +123,9 @@ const queueTrigger = z.strictObject(
       .optional()
       .meta({ description: 'How long a batch waits for more messages when it is not full; by itself it does not.' }),
     parallelism: wholeNumber([1, 1000]).optional().meta({ description: 'How many batches run at once, 5 by itself.' }),
+    retryAfter: retryAfterSchema(QUEUE_RANGES.visibilitySeconds[1])
+      .optional()
+      .meta({ description: 'After how many seconds a message that failed comes again; by itself after the visibility of its queue.' }),
   },
   { error: unknownKeys('must be an object with `name`') },
 )
@@ -297,8 +300,16 @@ function tidiedSource({ object, schedule, queue, topic, row, bus, log, webhook, 
     }
   }
   if (queue) {
-    const { name, batchSize, windowSeconds = 0, parallelism } = queue
-    return { queue: { name, batchSize, ...(windowSeconds === 0 ? {} : { windowSeconds }), ...(parallelism === undefined ? {} : { parallelism }) } }
+    const { name, batchSize, windowSeconds = 0, parallelism, retryAfter } = queue
+    return {
+      queue: {
+        name,
+        batchSize,
+        ...(windowSeconds === 0 ? {} : { windowSeconds }),
+        ...(parallelism === undefined ? {} : { parallelism }),
+        ...(retryAfter === undefined ? {} : { retryAfter }),
+      },
+    }
   }
   if (topic) return { topic: { name: topic.name, ...(topic.subscription === undefined ? {} : { subscription: topic.subscription }) } }
   if (row) return { row: tidiedRow(row) }

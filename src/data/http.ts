@@ -79,6 +79,8 @@ export function failure(error: unknown): Reply {
   const known = error instanceof MayflyError ? error : new MayflyError('internal', 'the request failed by a fault of this node')
   if (known.code === 'key_missing' || known.code === 'key_invalid') return keyReply(known)
   if (known.code === 'token_invalid' || known.code === 'token_expired' || known.code === 'token_refused') return tokenReply(known)
+  // As PostgreSQL says it of a role that it has not.
+  if (known.code === 'token_role_unknown') return errorReply(401, '22023', known.message, null, null, { 'www-authenticate': BEARER })
   if (known.code === 'database_unavailable') return errorReply(503, 'PGRST000', 'Database connection error.', null, null, { 'retry-after': '1' })
   const { status, retry, hint } = ERRORS[known.code]
   return errorReply(status, known.code, known.message, null, hint, retry === 'after' ? { 'retry-after': '1' } : {})

@@ -9,6 +9,7 @@ const SNAPSHOT = buildSnapshot(
     relations: [table('1', 'a', [column(1, 'id', 'int4', { nullable: false }), column(2, 'b_id', 'int8')]), table('2', 'b', [column(1, 'id', 'int8')])],
     foreignKeys: [{ name: 'a_b', from: '1', to: '2', fromColumns: [2], toColumns: [1] }],
     routines: [],
+    enums: [],
     roles: [],
     settings: {},
     announced: true,

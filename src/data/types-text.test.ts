@@ -57,6 +57,14 @@ const SCHEMA: SchemaRow = {
     routine('owner', [['', 'todos', '1']], { set: true, rows: 1, returnRelation: '2' }),
     routine('everybody', [], { set: true, rows: 1000, returnRelation: '2' }),
     routine(
+      'raised',
+      [
+        ['at', 'level'],
+        ['among', '_level'],
+      ],
+      { set: true, rows: 10, returnType: 'level', returnBase: 'level' },
+    ),
+    routine(
       'found',
       [
         ['what', 'text'],
@@ -65,6 +73,11 @@ const SCHEMA: SchemaRow = {
       ],
       { set: true, rows: 1000, returnType: 'record', returnBase: 'record' },
     ),
+  ],
+  enums: [
+    { schema: 'public', name: 'level', values: ['low', 'high'] },
+    { schema: 'public', name: 'moods', values: ['good', 'b"ad'] },
+    { schema: 'elsewhere', name: 'hidden', values: ['x'] },
   ],
   roles: [],
   settings: {},
@@ -92,7 +105,8 @@ describe('the types of a schema', () => {
     )
     assert.match(flat, /Views: \{ seen: \{ Row: \{ n: number \| null \} Relationships: \[\] \} \}/)
     assert.match(flat, /add: \{ Args: \{ a: number; b\?: number \}; Returns: number \}/)
-    assert.match(flat, /Enums: \{ moods: "good" \| "b\\"ad" \}/)
+    assert.match(flat, /Enums: \{ level: "low" \| "high" moods: "good" \| "b\\"ad" \}/)
+    assert.match(flat, /raised: \{ Args: \{ at: "low" \| "high"; among: \("low" \| "high"\)\[\] \}; Returns: \("low" \| "high"\)\[\] \}/)
   })
   it('say what functions return by name, what they compute of a row, and whose rows they are', () => {
     const flat = text.replace(/\s+/g, ' ')

@@ -37,6 +37,7 @@ function schemaText(snapshot: Snapshot, schema: string): string {
     .filter(([first]) => first?.schema === schema && first.name !== '')
     .toSorted(([a], [b]) => byName(a as Routine, b as Routine))
   const enums = new Map<string, readonly string[]>()
+  for (const { name, values } of snapshot.enums.filter((each) => each.schema === schema)) enums.set(name, values)
   for (const relation of relations) for (const column of relation.columns.values()) if (column.enumValues) enums.set(column.baseType, column.enumValues)
   const enumTexts = [...enums].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([name, values]) => `${key(name)}: ${union(values)}`)
   return block(
@@ -63,8 +64,8 @@ function block(lines: readonly string[], indent: number): string {
 function relationText(relation: Relation, snapshot: Snapshot): string {
   const columns = [...relation.columns.values()].toSorted(byName)
   const row = [
-    ...columns.map((column) => ({ name: column.name, type: columnText(column, relation.isView) })),
-    ...computedOf(relation, snapshot).map(({ name, returnBase }) => ({ name, type: `${typeText(returnBase)} | null` })),
+    ...columns.map((column) => ({ name: column.name, type: columnText(column, relation.isView, snapshot.enums) })),
+    ...computedOf(relation, snapshot).map(({ name, returnBase }) => ({ name, type: `${typeText(returnBase, snapshot.enums)} | null` })),
   ]
     .toSorted(byName)
     .map(({ name, type }) => `${key(name)}: ${type}`)
@@ -73,7 +74,7 @@ function relationText(relation: Relation, snapshot: Snapshot): string {
     columns.map((column) =>
       column.isGenerated
         ? `${key(column.name)}?: never`
-        : `${key(column.name)}${!isInsert || optional(column) ? '?' : ''}: ${columnText(column, relation.isView)}`,
+        : `${key(column.name)}${!isInsert || optional(column) ? '?' : ''}: ${columnText(column, relation.isView, snapshot.enums)}`,
     )
   const relationships = (snapshot.relationships.get(nameOf(relation)) ?? [])
     .filter(
@@ -117,8 +118,8 @@ function isFromKey(snapshot: Snapshot, constraint: string, from: Relationship['f
 const relationshipText = ({ constraint, columns, cardinality, to }: Relationship): string =>
   `{ foreignKeyName: ${JSON.stringify(constraint)}; columns: [${columns.map(([column]) => JSON.stringify(column)).join(', ')}]; isOneToOne: ${cardinality === 'one-to-one'}; referencedRelation: ${JSON.stringify(to.name)}; referencedColumns: [${columns.map(([, column]) => JSON.stringify(column)).join(', ')}] }`
 
-function columnText(column: Column, isOfView: boolean): string {
-  const type = column.enumValues ? union(column.enumValues) : typeText(column.baseType)
+function columnText(column: Column, isOfView: boolean, enums: Snapshot['enums']): string {
+  const type = column.enumValues ? union(column.enumValues) : typeText(column.baseType, enums)
   return column.isNullable || isOfView ? `${type} | null` : type
 }
 
@@ -132,9 +133,9 @@ const TEXTS = new Set(
 )
 
 /** @param base  the name that PostgreSQL has for it; a list begins with `_` */
-function typeText(base: string): string {
+function typeText(base: string, enums: Snapshot['enums']): string {
   if (base.startsWith('_')) {
-    const element = typeText(base.slice(1))
+    const element = typeText(base.slice(1), enums)
     return element.includes('|') ? `(${element})[]` : `${element}[]`
   }
   if (NUMBERS.has(base)) return 'number'
@@ -142,7 +143,8 @@ function typeText(base: string): string {
   if (base === 'json' || base === 'jsonb') return 'Json'
   if (base === 'void') return 'undefined'
   if (TEXTS.has(base)) return 'string'
-  return 'unknown'
+  const values = enums.find(({ name }) => name === base)?.values
+  return values ? union(values) : 'unknown'
 }
 
 function routineText(overloads: readonly Routine[], snapshot: Snapshot): string {
@@ -155,15 +157,16 @@ function routineText(overloads: readonly Routine[], snapshot: Snapshot): string 
 function oneText(routine: Routine, snapshot: Snapshot): string {
   const { parameters, computes, returns, relation, outputs, returnsSet, returnBase } = routine
   const named = parameters.map(
-    ({ name, baseType, isRequired }) => `${key(name)}${isRequired ? '' : '?'}: ${computes === null ? typeText(baseType) : rowOf(computes, snapshot)}`,
+    ({ name, baseType, isRequired }) =>
+      `${key(name)}${isRequired ? '' : '?'}: ${computes === null ? typeText(baseType, snapshot.enums) : rowOf(computes, snapshot)}`,
   )
   const args = named.length === 0 ? 'Record<PropertyKey, never>' : `{ ${named.join('; ')} }`
   const of = relation === null ? undefined : snapshot.relations.get(nameOf(relation))
   const columns = of
-    ? [...of.columns.values()].map((column) => `${key(column.name)}: ${columnText(column, of.isView)}`)
-    : outputs.map(({ name, baseType }) => `${key(name)}: ${typeText(baseType)}`)
+    ? [...of.columns.values()].map((column) => `${key(column.name)}: ${columnText(column, of.isView, snapshot.enums)}`)
+    : outputs.map(({ name, baseType }) => `${key(name)}: ${typeText(baseType, snapshot.enums)}`)
   const row = columns.length === 0 ? 'Record<string, unknown>' : `{ ${columns.join('; ')} }`
-  const value = returns === 'void' ? 'undefined' : returns === 'row' ? row : typeText(returnBase)
+  const value = returns === 'void' ? 'undefined' : returns === 'row' ? row : typeText(returnBase, snapshot.enums)
   const isToOne = !returnsSet || isOneRow(routine, snapshot)
   const list = value.includes('|') && returns !== 'row' ? `(${value})[]` : `${value}[]`
   // By these the client knows what its rows embed, and of which rows it is embedded.

@@ -19,6 +19,8 @@ export interface TriggersOfDeployment {
   get(project: ProjectRef, functionName: string): Promise<readonly TriggerSpec[]>
   /** Of all functions of a project. */
   list(project: ProjectRef): Promise<readonly { readonly function: string; readonly spec: TriggerSpec }[]>
+  /** What lets such triggers start nothing yet. */
+  warnings(project: ProjectRef, triggers: readonly TriggerSpec[]): Promise<readonly string[]>
   /** Replaces all of a function. @param over  functions that give up what they have of it in the same deployment */
   put(project: ProjectRef, functionName: string, triggers: readonly TriggerSpec[], over: readonly string[]): Promise<void>
 }
@@ -106,6 +108,13 @@ export const functionsOf = (parts: readonly Part[]): string[] => parts.flatMap((
 /** Migrations that have yet to run. @throws MayflyError migration_changed, migration_out_of_order */
 export const pendingOf = async ({ migrations }: Pick<Rooms, 'migrations'>, project: ProjectRef, { migrations: wanted = [] }: Desired) =>
   wanted.length === 0 ? [] : await migrations.pending(project, wanted, false)
+
+/** Those triggers that wait for nothing that the same deployment makes; what migrations make is known when they have run. */
+export const notMadeBy = (triggers: readonly TriggerSpec[], { buckets }: Desired, changes: readonly Change[]): TriggerSpec[] =>
+  triggers.filter(({ object, row }) => {
+    if (row) return !changes.some(({ kind }) => kind === 'migration')
+    return !buckets.some(({ name }) => name === object?.bucket)
+  })
 
 const CREATE = { action: 'create', why: [] } as const
 const actionOf = (differs: readonly string[]): Pick<Change, 'action' | 'why'> => ({ action: differs.length > 0 ? 'update' : 'same', why: differs })

@@ -58,6 +58,7 @@ const madeTriggers = new Map<string, readonly TriggerSpec[]>()
 const triggers: TriggersOfDeployment = {
   get: async (_project, name) => madeTriggers.get(name) ?? [],
   list: async () => [...madeTriggers].flatMap(([name, list]) => list.map((spec) => ({ function: name, spec }))),
+  warnings: async (_project, list) => list.flatMap(({ object, row }) => (object ? [`no ${object.bucket}`] : row ? [`no ${row.table}`] : [])),
   put: async (_project, name, list) => void (list.length > 0 ? madeTriggers.set(name, list) : madeTriggers.delete(name)),
 }
 
@@ -75,6 +76,8 @@ let migrations: Migrations
 let sealer: Sealer
 let failing: string | null = null
 let meanwhile: (() => Promise<unknown>) | null = null
+/** Functions that are made now, and the most of them there were. */
+const making = { now: 0, most: 0 }
 
 const open = (crash: Crash = noCrash) =>
   new Deployments({
@@ -93,7 +96,12 @@ const open = (crash: Crash = noCrash) =>
           const happens = meanwhile
           meanwhile = null
           await happens?.()
-          return await functions.put(...given)
+          making.most = Math.max(making.most, ++making.now)
+          try {
+            return await functions.put(...given)
+          } finally {
+            making.now--
+          }
         },
       },
       buckets,
@@ -358,6 +366,33 @@ describe('a deployment', () => {
     failing = null
     assert.equal((await deployments.apply(ONE, 'stumbles', wanted, 10_000)).state, 'reached')
   })
+  it('says what its triggers would wait for in vain, but for what it makes itself', async () => {
+    await using deployments = open()
+    const warned = async (more: Wanted) => {
+      const triggers = [WATCH, { row: { table: 'public.later', events: ['insert'] } }]
+      return (await deployments.plan(ONE, 'lacks', document('lacks', { functions: [fn('watches', { triggers })], ...more }))).warnings
+    }
+    assert.deepEqual(await warned({}), ['watches: no pictures', 'watches: no public.later'])
+    assert.deepEqual(await warned({ buckets: [{ name: 'pictures' }] }), ['watches: no public.later'])
+    assert.deepEqual(await warned({ migrations: [sql('1_later.sql', 'create table later ()')] }), ['watches: no pictures'])
+    const one = document('lacks', { functions: [fn('watches', { triggers: [WATCH] })] }).functions[0]
+    assert.ok(one)
+    assert.deepEqual((await deployments.planFunction(ONE, one, null)).warnings, ['no pictures'])
+    assert.deepEqual((await deployments.planFunction(ONE, { ...one, triggers: null }, null)).warnings, [])
+  })
+  it('makes a few functions at once, and tells the first in the file that cannot be made', async () => {
+    await using deployments = open()
+    making.most = 0
+    const names = Array.from({ length: 12 }, (_, n) => `at-once-${n}`)
+    const apply = (changed: Record<string, object> = {}) =>
+      deployments.apply(ONE, 'at-once', document('at-once', { functions: names.map((name) => fn(name, changed[name])) }), 10_000)
+    assert.equal((await apply()).state, 'reached')
+    assert.equal(making.most, 4)
+    const beyond = { layers: ['arn:aws:lambda:us-east-1:000000000000:layer:none:1'] }
+    const failed = await apply({ 'at-once-5': beyond, 'at-once-4': beyond })
+    assert.equal(failed.state, 'failed')
+    assert.match(failed.error ?? '', /^function at-once-4: /)
+  })
   it('ends at the last document when several are asked for at once', async () => {
     await using deployments = open()
     const asked = [128, 192, 256, 320].map((memory) => deployments.apply(ONE, 'many', document('many', { functions: [fn('many', { memory })] }), 10_000))
@@ -480,16 +515,16 @@ describe('a deployment that is ended in the middle', () => {
       await using deployments = open(() => {
         throw new Error('the process ended here')
       })
-      await deployments.apply(ONE, 'alone', document('alone', { functions: [fn('alone-1'), fn('alone-2')] }), 50)
+      await deployments.apply(ONE, 'alone', document('alone', { functions: [fn('alone-1'), fn('alone-2')], sites: [page('alone', 'page 1')] }), 50)
     }
-    assert.equal(await functions.find(ONE, 'alone-2'), null)
+    assert.equal(await sites.find(ONE, 'alone'), null)
     await using deployments = open()
     await deployments.start()
     for (const deadline = performance.now() + 10_000; (await deployments.get(ONE, 'alone')).state !== 'reached'; ) {
       assert.ok(performance.now() < deadline)
       await systemClock.sleep(20)
     }
-    assert.ok(await functions.find(ONE, 'alone-2'))
+    assert.ok((await functions.find(ONE, 'alone-2')) && (await sites.find(ONE, 'alone')))
   })
 })
 

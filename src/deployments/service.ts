@@ -7,6 +7,7 @@ import type { ProjectRef } from '../core/project.ts'
 import type { Sealer } from '../core/seal.ts'
 import { Bell } from '../lib/bell.ts'
 import type { Clock } from '../lib/clock.ts'
+import { fewAtOnce } from '../lib/few-at-once.ts'
 import { uuidv7 } from '../lib/ids.ts'
 import { within } from '../lib/within.ts'
 import { definitionOfSpec, isFunctionName } from '../functions/index.ts'
@@ -18,6 +19,7 @@ import {
   functionsOf,
   inOrder,
   leftOver,
+  notMadeBy,
   partsIn,
   pendingOf,
   planOf,
@@ -76,6 +78,13 @@ export interface Plan {
 
 const FIRST_WAIT_MS = 500
 const MAX_WAIT_MS = 30_000
+/** Of a deployment: what each of them takes is mostly the start of a sandbox. */
+const FUNCTIONS_AT_ONCE = 4
+
+interface Step {
+  readonly what: string
+  readonly make: () => Promise<unknown>
+}
 
 /**
  * Whole project files as desired state. What is asked for is committed first and then made true step by step; each
@@ -105,8 +114,8 @@ export class Deployments implements AsyncDisposable {
     const changes = await planOf(rooms, project, desired, row ? await partsOf(control.sql, row.id) : [], alias)
     const reached = row?.state === 'reached' && isDeepStrictEqual(this.#open(row), plain(desired))
     const warnings = await Promise.all(
-      desired.functions.map(async ({ name: own, spec }) =>
-        (await rooms.functions.warnings(project, definitionOfSpec(own, spec, {}), spec.environment)).map((text) => `${own}: ${text}`),
+      desired.functions.map(async (one) =>
+        (await this.#warnings(project, { ...one, triggers: notMadeBy(one.triggers, desired, changes) })).map((text) => `${one.name}: ${text}`),
       ),
     )
     return { changes, warnings: warnings.flat(), missing: await this.#missing(project, desired), reached }
@@ -121,8 +130,17 @@ export class Deployments implements AsyncDisposable {
     if (wanted.triggers !== null) await checkRoutes(this.#deps.rooms, project, [{ name: wanted.name, triggers: wanted.triggers }], [])
     return {
       changes: await functionChanges(this.#deps.rooms, project, wanted, alias),
-      warnings: await this.#deps.rooms.functions.warnings(project, definitionOfSpec(wanted.name, wanted.spec, {}), wanted.spec.environment),
+      warnings: await this.#warnings(project, wanted),
     }
+  }
+
+  async #warnings(
+    project: ProjectRef,
+    { name, spec, triggers }: Pick<DesiredFunction, 'name' | 'spec'> & { readonly triggers: DesiredFunction['triggers'] | null },
+  ): Promise<string[]> {
+    const { rooms } = this.#deps
+    const ofFunction = await rooms.functions.warnings(project, definitionOfSpec(name, spec, {}), spec.environment)
+    return [...ofFunction, ...(await rooms.triggers.warnings(project, triggers ?? []))]
   }
 
   /**
@@ -227,12 +245,15 @@ export class Deployments implements AsyncDisposable {
       const desired = this.#open(row) as Desired
       // The pass of what this replaced may have given up a part that is wanted again.
       refuseForeign(await control.transaction((tx) => claimParts(tx, row.projectId, id, partsIn(desired))))
-      for await (const { what, make } of this.#steps(row, desired)) {
-        if (this.#stop.signal.aborted) return
-        await make().catch((error: unknown) => {
-          throw error instanceof MayflyError ? new MayflyError(error.code, withPlace(what, error), { cause: error }) : error
+      for await (const steps of this.#steps(row, desired)) {
+        await fewAtOnce(steps, FUNCTIONS_AT_ONCE, async ({ what, make }) => {
+          if (this.#stop.signal.aborted) return
+          await make().catch((error: unknown) => {
+            throw error instanceof MayflyError ? new MayflyError(error.code, withPlace(what, error), { cause: error }) : error
+          })
+          crash('afterDeployStep')
         })
-        crash('afterDeployStep')
+        if (this.#stop.signal.aborted) return
       }
       await endDeployment(control.sql, id, version, 'reached', null)
     } catch (error) {
@@ -241,32 +262,34 @@ export class Deployments implements AsyncDisposable {
     }
   }
 
-  /** In an order in which nothing ever points at what is not there yet; removals come last. */
-  async *#steps(row: DeploymentRow, desired: Desired): AsyncGenerator<{ what: string; make: () => Promise<unknown> }> {
+  /** In an order in which nothing ever points at what is not there yet; removals come last. Those of one list may be made at once. */
+  async *#steps(row: DeploymentRow, desired: Desired): AsyncGenerator<readonly Step[]> {
     const { control, rooms } = this.#deps
     const { project } = row
     // One by one: what a pass that was cut off has run is not run again. Functions that need the tables come after them.
     for (const { name } of await pendingOf(rooms, project, desired))
-      yield { what: `migration ${name}`, make: () => rooms.migrations.up(project, upTo(desired, name), false) }
-    for (const bucket of desired.buckets) yield { what: `bucket ${bucket.name}`, make: () => rooms.buckets.ensure(project, bucket) }
+      yield [{ what: `migration ${name}`, make: () => rooms.migrations.up(project, upTo(desired, name), false) }]
+    for (const bucket of desired.buckets) yield [{ what: `bucket ${bucket.name}`, make: () => rooms.buckets.ensure(project, bucket) }]
     // Before the triggers, which make a queue that is not there.
     for (const queue of inOrder(desired.queues))
-      if (rooms.queues.differences(project, queue)?.length !== 0) yield { what: `queue ${queue.name}`, make: () => rooms.queues.ensure(project, queue) }
-    for (const { name, spec } of desired.functions)
-      yield { what: `function ${name}`, make: () => rooms.functions.put(project, definitionOfSpec(name, spec, {}), spec.environment, spec.artefact) }
+      if (rooms.queues.differences(project, queue)?.length !== 0) yield [{ what: `queue ${queue.name}`, make: () => rooms.queues.ensure(project, queue) }]
+    yield desired.functions.map(({ name, spec }) => ({
+      what: `function ${name}`,
+      make: () => rooms.functions.put(project, definitionOfSpec(name, spec, {}), spec.environment, spec.artefact),
+    }))
     // What one gives up another may take before that.
     const together = [...desired.functions.map(({ name }) => name), ...functionsOf(leftOver(desired, await partsOf(control.sql, row.id)))]
     for (const { name, triggers } of desired.functions)
       if (!sameTriggers(await rooms.triggers.get(project, name), triggers))
-        yield { what: `triggers of ${name}`, make: () => rooms.triggers.put(project, name, triggers, together) }
+        yield [{ what: `triggers of ${name}`, make: () => rooms.triggers.put(project, name, triggers, together) }]
     for (const { name, url = null } of desired.functions)
       if (url !== null && !sameUrl(await rooms.urls.get(project, name), url))
-        yield { what: `address of ${name}`, make: () => rooms.urls.put(project, name, url) }
-    for (const { name, files } of desired.sites) yield { what: `site ${name}`, make: () => rooms.sites.put(project, name, files) }
+        yield [{ what: `address of ${name}`, make: () => rooms.urls.put(project, name, url) }]
+    for (const { name, files } of desired.sites) yield [{ what: `site ${name}`, make: () => rooms.sites.put(project, name, files) }]
     for (const part of leftOver(desired, await partsOf(control.sql, row.id))) {
       // What was asked for meanwhile may want just this part.
       if ((await deploymentById(control.sql, row.id))?.version !== row.version) return
-      yield { what: `${part.kind} ${part.name}`, make: () => this.#remove(row, part) }
+      yield [{ what: `${part.kind} ${part.name}`, make: () => this.#remove(row, part) }]
     }
   }
 

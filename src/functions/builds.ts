@@ -1,8 +1,10 @@
 import type { Database } from '../backends/database/database.ts'
 import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { ProjectRef } from '../core/project.ts'
 import type { Sealer, SealPlace } from '../core/seal.ts'
+import { OneByOne } from '../lib/one-by-one.ts'
 import type { Artefacts } from './artefacts.ts'
 import type { Environment } from './definition.ts'
 import type { Layers, UsedLayer } from './layers/service.ts'
@@ -64,6 +66,9 @@ export interface BuildsDeps {
 /** Makes versions, and reads what was made: seals and opens environments, has the code unpacked. */
 export class Builds {
   readonly #deps: BuildsDeps
+  /** Which version was built last of an app whose functions all load the same. */
+  readonly #ofApp = new Map<string, string>()
+  readonly #apps = new OneByOne()
 
   constructor(deps: BuildsDeps) {
     this.#deps = deps
@@ -71,7 +76,7 @@ export class Builds {
 
   /** @throws MayflyError bad_request (no such artefact or layer, too much together), zip_invalid (layers that do not go together) */
   async make(project: ProjectRef, projectId: string, wanted: Wanted): Promise<NewVersion> {
-    const { artefacts, layers, control, sealer, build, log } = this.#deps
+    const { artefacts, layers, control, sealer, log } = this.#deps
     const { id, stored, artefact } = wanted
     const codeBytes = await artefactBytes(control.sql, project, artefact)
     if (codeBytes === null) throw noArtefact(artefact)
@@ -92,12 +97,24 @@ export class Builds {
       stateReason: null,
     }
     try {
-      await build(version, wanted.like)
+      await this.#build(version, wanted.like)
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
       log.warn({ project, function: wanted.name, version: id, reason }, 'no compile cache was made; the function will start slower')
     }
     return { id, functionId: wanted.functionId, definition: stored, artefact, codeBytes, environment }
+  }
+
+  /** The functions of an app that are made at once wait for the first of them, whose compile cache serves them all. */
+  async #build(version: Version, like: string | null): Promise<void> {
+    const app = appOf(version)
+    if (like !== null || app === null) return await this.#deps.build(version, like)
+    await this.#apps.run(app, async () => {
+      await this.#deps.build(version, this.#ofApp.get(app) ?? null)
+      this.#ofApp.delete(app)
+      this.#ofApp.set(app, version.id)
+      if (this.#ofApp.size > LIMITS.rememberedVersions.value) this.#ofApp.delete(this.#ofApp.keys().next().value as string)
+    })
   }
 
   async versionOf(project: ProjectRef, record: FunctionRecord): Promise<Version> {
@@ -150,5 +167,10 @@ const placeOf = (project: string, versionId: string): SealPlace => ({
   column: 'environment',
   row: versionId,
 })
+
+/** What an app of another cloud is loaded from: all of its files, whichever of its functions is meant. Null for other code. */
+function appOf({ definition: { framework, runtime, driver }, codeDir, optDir }: Version): string | null {
+  return framework === null ? null : JSON.stringify([framework, runtime, driver, codeDir, optDir])
+}
 
 export const noArtefact = (sha256: string) => new MayflyError('bad_request', `artefact: ${sha256} was not uploaded to this project; PUT it first`)

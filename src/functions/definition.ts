@@ -3,6 +3,7 @@ import { parseAllowedHost } from '../core/egress.ts'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { isPlainLines, isPlainText } from '../core/plain-text.ts'
+import { retryAfterSchema } from '../core/spec-parts.ts'
 import { isBusName, triggersSpecSchema } from '../core/trigger-spec.ts'
 import { ALL_SECRETS, isReservedName, isSecretName, SECRET_NAME_RULE } from './secrets/names.ts'
 import { RUNTIMES } from './runtimes.ts'
@@ -62,13 +63,6 @@ const egressSchema = z
   })
 
 const MAX_RETRY_AFTER = 86_400
-const retryAfterSchema = z.union(
-  [
-    whole('seconds', 0, MAX_RETRY_AFTER),
-    z.strictObject({ least: whole('seconds', 0, MAX_RETRY_AFTER), most: whole('seconds', 0, MAX_RETRY_AFTER) }).refine(({ least, most }) => least <= most),
-  ],
-  { error: `must be seconds from 0 to ${MAX_RETRY_AFTER}, or an object such as {"least": 1, "most": 60}` },
-)
 
 const MAX_RATE = 1_000
 const RATE_RULE = `must be calls a second from 0.001 to ${MAX_RATE}`
@@ -160,7 +154,7 @@ export const functionSpecSchema = z.strictObject(
         {
           maxAttempts: whole('attempts', 1, 100).optional().meta({ description: 'How many times it may fail.' }),
           maxAge: whole('seconds', 60, 1_209_600).optional().meta({ description: 'How old it may become before it is given up.', unit: 'seconds' }),
-          retryAfter: retryAfterSchema.optional().meta({
+          retryAfter: retryAfterSchema(MAX_RETRY_AFTER).optional().meta({
             description:
               "How long what failed waits: always as long, or twice as long each time between `least` and `most`; by the node's own backoff when absent.",
             unit: 'seconds',

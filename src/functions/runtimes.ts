@@ -18,16 +18,26 @@ export const RUNTIMES = [
   'provided.al2023',
 ] as const
 
-/** Of languages that are here, but whose makers ended these. */
-const RETIRED = /^(nodejs(4\.3(-edge)?|6\.10|8\.10|1[02468]\.x|20\.x)?|python(2\.7|3\.[678]))$/
+/** Of languages that are here, but whose makers ended these, and what AWS itself takes no more. */
+const RETIRED = /^(nodejs(4\.3(-edge)?|6\.10|8\.10|1[02468]\.x|20\.x)?|python(2\.7|3\.[678])|go1\.x|dotnetcore[\d.]+|ruby2\.\d)$/
+
+/** Languages that AWS has runtimes for and Mayfly has none. */
+const ELSEWHERE: readonly (readonly [prefix: string, language: string])[] = [
+  ['java', 'Java'],
+  ['ruby', 'Ruby'],
+  ['dotnet', '.NET'],
+]
 
 export const isRuntime = (name: string): boolean => (RUNTIMES as readonly string[]).includes(name)
 
 /** What the Lambda API says of a runtime that nobody can name. */
-export const unknownRuntime = (name: string): string =>
-  RETIRED.test(name)
-    ? `The runtime parameter of ${name} is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime while creating or updating functions.`
-    : `1 validation error detected: Value '${name.slice(0, 100)}' at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [${RUNTIMES.join(', ')}]`
+export function unknownRuntime(name: string): string {
+  if (RETIRED.test(name))
+    return `The runtime parameter of ${name} is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime while creating or updating functions.`
+  const language = ELSEWHERE.find(([prefix]) => name.startsWith(prefix))?.[1]
+  const hint = language === undefined ? '' : `. Mayfly has no runtime for ${language}: bring it as an executable bootstrap, with the runtime provided.al2023`
+  return `1 validation error detected: Value '${name.slice(0, 100)}' at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [${RUNTIMES.join(', ')}]${hint}`
+}
 
 /**
  * @param refusal  why this node cannot run a runtime, or null

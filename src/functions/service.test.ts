@@ -297,13 +297,20 @@ describe('the Lambda control plane', () => {
   })
 
   const wrong: [string, object, string, RegExp][] = [
-    ['runtime', { Runtime: 'java21' }, 'InvalidParameterValueException', /'java21' at 'runtime'.*enum value set: \[nodejs22\.x, .*provided\.al2023\]/],
+    [
+      'runtime',
+      { Runtime: 'java21' },
+      'InvalidParameterValueException',
+      /'java21' at 'runtime'.*enum value set: \[nodejs22\.x, .*provided\.al2023\]\. Mayfly has no runtime for Java: bring it as an executable bootstrap/,
+    ],
+    ['no runtime', { Runtime: 'nodejs30.x' }, 'InvalidParameterValueException', /enum value set: \[nodejs22\.x, .*provided\.al2023\]$/],
     [
       'retired runtime',
       { Runtime: 'nodejs20.x' },
       'InvalidParameterValueException',
       /^The runtime parameter of nodejs20\.x is no longer supported for creating or updating AWS Lambda functions\./,
     ],
+    ['retired language', { Runtime: 'go1.x' }, 'InvalidParameterValueException', /^The runtime parameter of go1\.x is no longer supported/],
     ['memory', { MemorySize: 127 }, 'ValidationException', /'memorySize'.*greater than or equal to 128/],
     ['memory and timeout', { MemorySize: 10_241, Timeout: 901 }, 'ValidationException', /^2 validation errors detected: .*900; .*10240$/],
     ['no role', { Role: null }, 'ValidationException', /Value null at 'role'/],

@@ -1,6 +1,7 @@
 import type { Egress } from '../core/egress.ts'
 import type { FunctionRole } from '../core/principal.ts'
 import type { ProjectRef } from '../core/project.ts'
+import type { RetryAfter } from '../core/spec-parts.ts'
 
 /** What a user says of a function; `mayfly.json` and the Lambda API both end here. */
 export interface FunctionDefinition {
@@ -42,7 +43,7 @@ export interface AsyncSettings {
   readonly maxAttempts: number | null
   readonly maxAgeSeconds: number | null
   /** How many seconds what failed waits, or between which it doubles; absent: by the node's own backoff. */
-  readonly retryAfter?: number | { readonly least: number; readonly most: number }
+  readonly retryAfter?: RetryAfter
   /** How many run at once, and how many begin in a second; absent: as many as there is room for. */
   readonly parallelism?: number
   readonly rate?: number

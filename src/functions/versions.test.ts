@@ -15,6 +15,24 @@ after(async () => await world?.[Symbol.asyncDispose]())
 const publish = async (name: string, how = {}) => await world.functions.versions.publish(PROJECT, name, how)
 const numbers = async (name: string) => (await world.functions.versions.list(PROJECT, name, { name: '', number: -1 }, 100)).map((one) => one.version)
 
+describe('the functions of an app of another cloud', () => {
+  it('are compiled once: those that are made at once wait for the first', async () => {
+    const before = world.built.length
+    await Promise.all(['app-a', 'app-b', 'app-c'].map((name) => world.deploy(name, 'app', { framework: 'azure' })))
+    const [first, second, ...rest] = world.built.slice(before)
+    assert.deepEqual([first?.like, second?.like, rest.map(({ like }) => like)], [null, first?.version.id, [second?.version.id]])
+    for (const [name, code, framework] of [
+      ['app-d', 'other code', 'azure'],
+      ['app-e', 'app', 'google'],
+      ['plain-a', 'app', null],
+      ['plain-b', 'app', null],
+    ] as const) {
+      await world.deploy(name, code, { framework })
+      assert.equal(world.built.at(-1)?.like, null, name)
+    }
+  })
+})
+
 describe('published versions', () => {
   it('keep code, environment and settings of the moment, in a build of their own', async () => {
     await world.deploy('keeps', 'old', { environment: { COLOUR: 'red' }, memory: 256 })

@@ -608,7 +608,7 @@ class RouteFailure extends Error {
   }
 }
 const errorRoute = (error: unknown) => (error instanceof RouteFailure ? error.route : null)
-const KEY_FAULTS: ReadonlySet<string> = new Set<ErrorCode>(['key_invalid', 'token_invalid', 'token_expired', 'token_refused'])
+const KEY_FAULTS: ReadonlySet<string> = new Set<ErrorCode>(['key_invalid', 'token_invalid', 'token_expired', 'token_refused', 'token_role_unknown'])
 /** A key that does not hold, where the route judges that itself. @throws what is no such fault */
 function faultOfKey(route: Route, error: unknown): MayflyError {
   if (route.judgesKeys && error instanceof MayflyError && KEY_FAULTS.has(error.code)) return error

@@ -1,5 +1,4 @@
-/** How long what failed waits, where its function says so: always as long, or twice as long each time between two bounds. */
-export type RetryAfter = number | { readonly least: number; readonly most: number }
+import type { RetryAfter } from '../core/spec-parts.ts'
 
 /** As long as this a failed entry waits at first, and at most. */
 export const BACKOFF_BASE_MS = 1_000

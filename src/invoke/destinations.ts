@@ -217,8 +217,11 @@ export function letterOf(payload: Uint8Array, of: string, invocationId: string, 
     ErrorCode: attribute('Number', '200'),
     ...(message === '' ? {} : { ErrorMessage: attribute('String', message) }),
   })
-  return { ...messageOf(payload, of), attributes, bytes: payload.length + Buffer.byteLength(attributes) }
+  return withAttributes(messageOf(payload, of), attributes)
 }
+
+export const withAttributes = (message: Outgoing, attributes: string | null): Outgoing =>
+  attributes === null ? message : { ...message, attributes, bytes: message.bytes + Buffer.byteLength(attributes) }
 
 /** As one that the function itself sent. */
 export const messageOf = (payload: Uint8Array, of: string, depth = 0): Outgoing => ({

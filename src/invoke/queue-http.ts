@@ -1,6 +1,7 @@
 import { MayflyError } from '../core/errors.ts'
 import { json } from '../core/json-reply.ts'
 import { LIMITS } from '../core/limits.ts'
+import { timeOf } from '../core/query-time.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { Reply, RequestContext, Route } from '../core/route.ts'
 import { type Functions, isFunctionName } from '../functions/index.ts'
@@ -192,20 +193,10 @@ function filterOf(context: RequestContext): LetterFilter {
     functionName: functionNameOf(context),
     reason: oneOf(context, 'reason', REASONS),
     errorType,
-    from: timeOf(context, 'from'),
-    to: timeOf(context, 'to'),
+    from: timeOf(context.query, 'from'),
+    to: timeOf(context.query, 'to'),
     after,
   }
-}
-
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)$/
-
-function timeOf(context: RequestContext, name: 'from' | 'to'): Date | null {
-  const text = context.query.get(name)
-  if (text === null) return null
-  const time = new Date(text)
-  if (!TIME.test(text) || Number.isNaN(time.getTime())) throw new MayflyError('bad_request', `${name}: a time like 2026-01-31T12:00:00Z`)
-  return time
 }
 
 function limitOf(context: RequestContext, most: number): number {

@@ -12,6 +12,8 @@ import type { ProjectRef } from '../core/project.ts'
 import { systemClock } from '../lib/clock.ts'
 import { Queues } from '../queues/index.ts'
 import { ANY } from './letters/service.ts'
+import { shownLife } from './lives/shown.ts'
+import { selectLife } from './lives/store.ts'
 import { Queue, type QueueDeps } from './queue.ts'
 import { NO_QUEUES } from './queues-fixture.ts'
 import type { Invocation, Outcome } from './service.ts'
@@ -738,6 +740,47 @@ describe('Queue', () => {
       await next.queue.start()
       await next.queue.enqueue(entryOf({ long: 'x'.repeat(1_024) }))
       await until(async () => (await next.queue.letters.list(DEMO, ANY, 10))[0]?.errorType === 'payload_too_large')
+    })
+    it('keep the letter that the dead-letter queue of a function did not take, tell of it in the life of the call, and send it there with why', async () => {
+      await databases.control
+        .sql`insert into mayfly.project (id, ref, name, state, data_key) values (${randomUUID()}, 'demo', 'demo', 'active', '') on conflict do nothing`
+      const { queue } = openTelling({ destinationsOf: to({ letters: 'letters' }), maxAttempts: 1 })
+      await queue.start()
+      const entry = entryOf({ n: 1, end: 'TypeError' })
+      await queue.enqueue(entry)
+      await until(async () => (await queue.letters.list(DEMO, ANY, 10)).length === 2)
+      const unsent = (await queue.letters.list(DEMO, { ...ANY, reason: 'destination' }, 10))[0]
+      assert.deepEqual([unsent?.functionName, unsent?.queue, unsent?.errorType], ['f', 'letters', 'queue_not_found'])
+      const life = async (id: string) => shownLife(id, await selectLife(databases.control.sql, DEMO, id), []) ?? assert.fail(`nothing is known of ${id}`)
+      const before = await life(entry.id)
+      assert.deepEqual([before.status, before.destination], ['dead', null])
+      assert.partialDeepStrictEqual(before.sentLetter, { condition: 'attempts', kind: 'queue', target: 'letters', delivery: unsent?.id, isDead: true })
+      await using queues = new Queues({
+        database: databases.control,
+        admitSpace: () => {},
+        projectBytes: LIMITS.queueBytes.value,
+        mostQueues: 2,
+        newId: randomUUID,
+        crash: noCrash,
+        clock: systemClock,
+        log: silentLog,
+      })
+      await queues.start()
+      const letters = await queues.create(DEMO, 'letters', {})
+      const next = openTelling({ destinationsOf: to({ letters: 'letters' }), maxAttempts: 1, queues })
+      await next.queue.letters.replay(DEMO, unsent?.id ?? '', async () => entry.functionId)
+      const receive = async () => (await queues.receive(letters, { most: 1, waitMs: 10_000 }, new AbortController().signal))[0]
+      const message = await receive()
+      assert.deepEqual(JSON.parse(message?.body ?? ''), JSON.parse(Buffer.from(entry.payload).toString()))
+      assert.deepEqual((JSON.parse(message?.attributes ?? '{}') as { RequestID?: object }).RequestID, { DataType: 'String', StringValue: entry.id })
+      assert.equal((await life(entry.id)).sentLetter?.isDead, false)
+      // One that is taken is told of as well.
+      const taken = entryOf({ n: 2, end: 'TypeError' })
+      await next.queue.start()
+      await next.queue.enqueue(taken)
+      const second = await receive()
+      const { sentLetter } = await life(taken.id)
+      assert.deepEqual([sentLetter?.delivery, sentLetter?.isDead], [second?.id, false])
     })
     for (const [what, changes, entry, reason, error] of untold)
       it(`leave a dead letter of the record when who is to be told ${what}`, async () => {

@@ -5,9 +5,11 @@ import type { Crash } from '../core/crash.ts'
 import type { Log } from '../core/log.ts'
 import type { MeterRecord } from '../core/meter.ts'
 import type { ProjectRef } from '../core/project.ts'
+import type { RetryAfter } from '../core/spec-parts.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { Sent } from '../queues/index.ts'
 import { storableText } from '../lib/text.ts'
-import { backoffMs, type RetryAfter, retryAfterMs } from './backoff.ts'
+import { backoffMs, retryAfterMs } from './backoff.ts'
 import {
   deliveryOf,
   type DestinationsOf,
@@ -341,7 +343,7 @@ export class Settling {
       this.#deps.crash('beforeBuryCommit')
       if (!buried) return null
       await this.#release(tx, [buried])
-      const letter = to?.letters == null ? NOBODY : await this.#sendLetter(tx, to.letters, entry, buried.payload, given.errorMessage ?? '')
+      const letter = to?.letters == null ? NOBODY : await this.#sendLetter(tx, to.letters, entry, buried.payload, given)
       if (!to?.onFailure) return letter
       const { payload: request, attempts } = buried
       const condition = given.reason === 'age' ? 'EventAgeExceeded' : 'RetriesExhausted'
@@ -362,16 +364,23 @@ export class Settling {
     done.committed()
   }
 
-  /** To the queue that the function's `DeadLetterConfig` names; one that cannot be sent is a dead letter of the node all the same. */
-  async #sendLetter(tx: Tx, queue: string, { id, project, functionName }: Called, payload: Uint8Array, why: string): Promise<Entered> {
-    const { queues, log } = this.#deps
+  /** To the queue that the function's `DeadLetterConfig` names; one that cannot be sent is a dead letter of the node, which goes there when it is sent again. */
+  async #sendLetter(tx: Tx, queue: string, { id, project, functionName }: Called, payload: Uint8Array, given: Given): Promise<Entered> {
+    const { newId, queues } = this.#deps
+    const { attributes = null, ...letter } = letterOf(payload, functionName, id, given.errorMessage ?? '')
+    const told = { what: 'letter', invocationId: id, condition: given.reason, kind: 'queue', target: queue } as const
+    let sent: Sent
     try {
-      return await queues.sendIn(tx, queues.get(project as ProjectRef, queue), letterOf(payload, functionName, id, why))
+      sent = await queues.sendIn(tx, queues.get(project as ProjectRef, queue), { ...letter, attributes })
     } catch (error) {
       if (!(error instanceof MayflyError)) throw error
-      log.warn({ invocation: id, queue, error: error.message }, 'a dead letter could not be sent to the queue of its function')
-      return NOBODY
+      const { code: errorType, message: errorMessage } = error
+      const unsent = { id: newId(), project, functionName, payload, queue, attributes, reason: 'destination', errorType, errorMessage } as const
+      await insertTold(tx, { ...told, deliveryId: unsent.id })
+      return await this.#stillBorn(tx, unsent)
     }
+    await insertTold(tx, { ...told, deliveryId: sent.id })
+    return sent
   }
 
   tellBuried(

@@ -273,16 +273,20 @@ export interface StillBorn
     Pick<Given, 'reason' | 'errorType' | 'errorMessage'> {
   /** The queue that was to be told. */
   readonly queue?: string
+  /** Of the message that was to go there, in the form of its dialect. */
+  readonly attributes?: string | null
 }
 
 export const insertDeadLetters = (tx: Tx, letters: readonly StillBorn[]) => tx`
-  insert into mayfly.dead_letter (id, project, function_name, qualifier, payload, enqueued_at, attempts, lost, reason, error_type, error_message, webhook, queue)
-  select id, project, function_name, qualifier, payload, clock_timestamp(), 0, 0, reason, error_type, error_message, webhook, queue
+  insert into mayfly.dead_letter (id, project, function_name, qualifier, payload, enqueued_at, attempts, lost, reason, error_type, error_message, webhook, queue,
+                                  attributes)
+  select id, project, function_name, qualifier, payload, clock_timestamp(), 0, 0, reason, error_type, error_message, webhook, queue, attributes
     from unnest(${letters.map((one) => one.id)}::uuid[], ${letters.map((one) => one.project)}::text[], ${letters.map((one) => one.functionName)}::text[],
       ${letters.map((one) => one.qualifier ?? null)}::text[], ${letters.map((one) => Buffer.from(one.payload))}::bytea[], ${letters.map((one) => one.reason)}::text[],
       ${letters.map((one) => one.errorType)}::text[], ${letters.map((one) => one.errorMessage)}::text[],
-      ${letters.map(({ webhook }) => (webhook ? JSON.stringify(webhook) : null))}::jsonb[], ${letters.map(({ queue }) => queue ?? null)}::text[])
-      as born (id, project, function_name, qualifier, payload, reason, error_type, error_message, webhook, queue)`
+      ${letters.map(({ webhook }) => (webhook ? JSON.stringify(webhook) : null))}::jsonb[], ${letters.map(({ queue }) => queue ?? null)}::text[],
+      ${letters.map(({ attributes }) => attributes ?? null)}::text[])
+      as born (id, project, function_name, qualifier, payload, reason, error_type, error_message, webhook, queue, attributes)`
 
 /** index: entry_payload_project, entry_leased */
 export const countEntriesOf = async (sql: Query, project: string): Promise<{ waiting: number; running: number }> => {

@@ -1,8 +1,8 @@
 import { createHash, createHmac } from 'node:crypto'
 import type { Asked } from '../core/public-fetch.ts'
 import type { ProjectRef } from '../core/project.ts'
+import type { RetryAfter } from '../core/spec-parts.ts'
 import { storableText } from '../lib/text.ts'
-import type { RetryAfter } from './backoff.ts'
 import type { LeasedEntry, Webhook } from './store.ts'
 
 export interface WebhooksDeps {

@@ -93,6 +93,7 @@ const sources = (more: Partial<MetricsSources> = {}): MetricsSources => ({
     { name: 'meters', bytes: 200, dropped: 0, writable: true },
   ],
   logLinesDropped: () => 7,
+  logLinesUnseen: async () => 3,
   disk: () => [{ place: { name: 'the data directory' }, freeBytes: 5e9, reserve: 2e9 }],
   serversRunning: async () => 2,
   process: () => ({ residentBytes: 7e7, heapBytes: 2e7, cpuSeconds: 1.5, startedAt: 1_700_000_000_000 }),

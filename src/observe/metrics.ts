@@ -71,6 +71,10 @@ export const METRICS = {
   },
   mayfly_journal_writable: { type: 'gauge', help: '1 when the last write to the journal succeeded.', labels: 'journal: logs, meters' },
   mayfly_log_lines_dropped_total: { type: 'counter', help: 'Lines of functions that were dropped because their project wrote too fast.' },
+  mayfly_log_lines_unseen_total: {
+    type: 'counter',
+    help: 'Lines of functions that the log gave up before a trigger that is there now had looked at them: they started nothing.',
+  },
   mayfly_disk_free_bytes: { type: 'gauge', help: 'Free space of the file systems of the data directory.', labels: 'place: the folder that lies on it' },
   mayfly_disk_reserve_bytes: { type: 'gauge', help: 'Free space below which deploys and uploads are refused.', labels: 'place: the folder that lies on it' },
   mayfly_postgresql_servers_running: { type: 'gauge', help: 'PostgreSQL servers of this node that run; 0 with an external one.' },
@@ -117,6 +121,7 @@ export interface MetricsSources {
   }
   readonly journals: () => Promise<readonly { readonly name: string; readonly bytes: number; readonly dropped: number; readonly writable: boolean }[]>
   readonly logLinesDropped: () => number
+  readonly logLinesUnseen: () => Promise<number>
   readonly disk: () => readonly { readonly place: { readonly name: string }; readonly freeBytes: number; readonly reserve: number }[]
   readonly serversRunning: () => Promise<number>
   readonly process: () => { readonly residentBytes: number; readonly heapBytes: number; readonly cpuSeconds: number; readonly startedAt: number }
@@ -190,6 +195,7 @@ async function collect(sources: MetricsSources): Promise<Record<MetricName, read
     mayfly_journal_dropped_total: journals.map(({ name, dropped }) => ({ labels: { journal: name }, value: dropped })),
     mayfly_journal_writable: journals.map(({ name, writable }) => ({ labels: { journal: name }, value: writable ? 1 : 0 })),
     mayfly_log_lines_dropped_total: [{ value: sources.logLinesDropped() }],
+    mayfly_log_lines_unseen_total: [{ value: await sources.logLinesUnseen() }],
     mayfly_disk_free_bytes: disk.map(({ place, freeBytes }) => ({ labels: { place: place.name }, value: freeBytes })),
     mayfly_disk_reserve_bytes: disk.map(({ place, reserve }) => ({ labels: { place: place.name }, value: reserve })),
     mayfly_postgresql_servers_running: [{ value: await sources.serversRunning() }],

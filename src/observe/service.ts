@@ -13,6 +13,7 @@ import {
   type ChunksAfter,
   deleteOldLines,
   deleteProjectLines,
+  type GoneChunk,
   insertLines,
   insertQuiet,
   quietRowOf,
@@ -31,6 +32,8 @@ import {
 } from './store.ts'
 
 const SWEEP_MS = 3_600_000
+/** How often is looked at what other processes made too much of. */
+const LOOK_MS = 1_000
 /** A project that has too much is cut back a little further, so that it is not cut at every line. */
 const CUT_BACK = 0.95
 
@@ -44,6 +47,8 @@ export interface LogsDeps {
   readonly projectBytes: number
   /** Which process of the node this is; absent in the main one. */
   readonly process?: string
+  /** In the transaction in which they go: lines for want of room or by their age, which somebody may not have looked at yet. */
+  readonly going?: (tx: Tx, gone: readonly GoneChunk[]) => Promise<void>
   /** Asked before anything is read: has the other processes store what they have written. */
   readonly others?: () => Promise<void>
 }
@@ -57,6 +62,7 @@ export class Logs implements LogWriter, AsyncDisposable {
   readonly #departed = new Departed()
   readonly #over = new Set<string>()
   #trimming: Promise<void> | null = null
+  #lookedAt = Number.NEGATIVE_INFINITY
   #sweeper: NodeJS.Timeout | null = null
 
   constructor(deps: LogsDeps) {
@@ -75,6 +81,8 @@ export class Logs implements LogWriter, AsyncDisposable {
         const volumes = await addVolume(tx, [...rows, ...quiet])
         if (rows.length > 0) await insertLines(tx, rows)
         if (quiet.length > 0) await insertQuiet(tx, quiet)
+        // The main process cuts back what the others write as well: it knows who waits for lines.
+        if (deps.process !== undefined) return
         for (const { project, bytes } of volumes) if (Number(bytes) > deps.projectBytes) this.#over.add(project)
         // Not here: it waits for the end of this transaction.
         if (this.#over.size > 0) void this.#trim()
@@ -92,11 +100,10 @@ export class Logs implements LogWriter, AsyncDisposable {
 
   /** Removes the lines that are too old, and the oldest of projects that have too many. */
   async sweep(): Promise<void> {
-    const { database, log, retentionDays, projectBytes } = this.#deps
+    const { log, retentionDays } = this.#deps
     try {
-      while ((await database.transaction((tx) => deleteOldLines(tx, retentionDays))) > 0) {}
-      for (const { project } of await selectVolumesOver(database.sql, projectBytes)) this.#over.add(project)
-      await this.#trim()
+      while (await this.#letGo((tx) => deleteOldLines(tx, retentionDays))) {}
+      await this.#cutBack()
     } catch (error) {
       log.warn({ error: (error as Error).message }, 'old lines could not be removed')
     }
@@ -111,15 +118,24 @@ export class Logs implements LogWriter, AsyncDisposable {
   }
 
   async #trimAll(): Promise<void> {
-    const { database, log, projectBytes } = this.#deps
+    const { log, projectBytes } = this.#deps
     for (const project of this.#over) {
       this.#over.delete(project)
       try {
-        while ((await database.transaction((tx) => trimProject(tx, project, Math.floor(projectBytes * CUT_BACK)))) > 0) {}
+        while (await this.#letGo((tx) => trimProject(tx, project, Math.floor(projectBytes * CUT_BACK)))) {}
       } catch (error) {
         log.warn({ project, error: (error as Error).message }, 'the log of a project could not be cut back')
       }
     }
+  }
+
+  /** @returns whether anything went */
+  async #letGo(take: (tx: Tx) => Promise<readonly GoneChunk[]>): Promise<boolean> {
+    return await this.#deps.database.transaction(async (tx) => {
+      const gone = await take(tx)
+      if (gone.length > 0) await this.#deps.going?.(tx, gone)
+      return gone.length > 0
+    })
   }
 
   /** What is kept of a project's log, and how much was given up for want of room. */
@@ -195,6 +211,16 @@ export class Logs implements LogWriter, AsyncDisposable {
   /** Another process has stored lines. */
   heard(): void {
     this.#consumer.ring()
+    const { clock, log } = this.#deps
+    if (clock.monotonic() - this.#lookedAt < LOOK_MS) return
+    this.#lookedAt = clock.monotonic()
+    void this.#cutBack().catch((error: Error) => log.warn({ error: error.message }, 'the volumes of logs could not be looked at'))
+  }
+
+  async #cutBack(): Promise<void> {
+    const { database, projectBytes } = this.#deps
+    for (const { project } of await selectVolumesOver(database.sql, projectBytes)) this.#over.add(project)
+    await this.#trim()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

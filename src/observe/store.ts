@@ -175,44 +175,54 @@ export const selectVolumesOver = (sql: Sql, bytes: number) => sql<{ project: str
 /** How many chunks one transaction takes away. */
 const BATCH = 1_000
 
+/** A chunk that is kept no more. */
+export interface GoneChunk {
+  readonly project: string
+  readonly functionName: string
+  readonly seq: string
+  readonly lines: number
+}
+
 /**
  * Takes the oldest chunks of a project away until it has at most so many bytes, a batch at a time.
- * @returns how many chunks went: 0 when it is done
+ * @returns which went: none when it is done
  */
-export const trimProject = async (tx: Tx, project: string, bytes: number): Promise<number> => {
+export const trimProject = async (tx: Tx, project: string, bytes: number): Promise<GoneChunk[]> => {
   // Written to, not only locked: a first row that is not committed yet is waited for too.
   const [volume] = await tx<{ bytes: string }>`
     insert into mayfly.log_volume as volume (project, bytes) values (${project}, 0) on conflict (project) do update set bytes = volume.bytes returning bytes`
   const excess = Number(volume?.bytes ?? 0) - bytes
-  if (excess <= 0) return 0
+  if (excess <= 0) return []
   // index: log_chunk_project
-  const [gone] = await tx<{ chunks: number }>`
+  return await tx<GoneChunk>`
     with oldest as (
       select seq, sum(bytes + ${ROW_BYTES}) over (order by seq) - bytes - ${ROW_BYTES} as before
         from (select seq, bytes from mayfly.log_chunk where project = ${project} order by seq limit ${BATCH}) as first),
     gone as (
       delete from mayfly.log_chunk using oldest where log_chunk.seq = oldest.seq and oldest.before < ${excess}
-      returning log_chunk.bytes, jsonb_array_length(log_chunk.lines) + log_chunk.quiet_calls * ${QUIET_LINES}::int as lines),
-    sums as (select count(*)::int as chunks, coalesce(sum(bytes), 0) as text, coalesce(sum(lines), 0) as lines from gone)
-    update mayfly.log_volume
-       set bytes = bytes - sums.text - sums.chunks * ${ROW_BYTES}, dropped_lines = dropped_lines + sums.lines, dropped_bytes = dropped_bytes + sums.text
-      from sums where project = ${project}
-    returning sums.chunks`
-  return gone?.chunks ?? 0
+      returning log_chunk.project, log_chunk.function_name, log_chunk.seq, log_chunk.bytes,
+                jsonb_array_length(log_chunk.lines) + log_chunk.quiet_calls * ${QUIET_LINES}::int as lines),
+    sums as (select count(*)::int as chunks, coalesce(sum(bytes), 0) as text, coalesce(sum(lines), 0) as lines from gone),
+    counted as (
+      update mayfly.log_volume
+         set bytes = bytes - sums.text - sums.chunks * ${ROW_BYTES}, dropped_lines = dropped_lines + sums.lines, dropped_bytes = dropped_bytes + sums.text
+        from sums where project = ${project})
+    select project, function_name as "functionName", seq, lines from gone`
 }
 
-/** @returns how many chunks went: 0 when it is done */
-export const deleteOldLines = async (tx: Tx, days: number): Promise<number> => {
+/** @returns which went: none when it is done */
+export const deleteOldLines = async (tx: Tx, days: number): Promise<GoneChunk[]> => {
   // index: log_chunk_age
-  const gone = await tx<{ project: string; chunks: number; text: string }>`
-    with gone as (
-      delete from mayfly.log_chunk
-       where seq in (select seq from mayfly.log_chunk where at < clock_timestamp() - ${days} * interval '1 day' order by at limit ${BATCH})
-      returning project, bytes)
-    select project, count(*)::int as chunks, sum(bytes) as text from gone group by project order by project`
-  for (const { project, chunks, text } of gone)
-    await tx`update mayfly.log_volume set bytes = bytes - ${text}::bigint - ${chunks * ROW_BYTES}::bigint where project = ${project}`
-  return gone.reduce((sum, one) => sum + one.chunks, 0)
+  const gone = await tx<GoneChunk & { readonly bytes: number }>`
+    delete from mayfly.log_chunk
+     where seq in (select seq from mayfly.log_chunk where at < clock_timestamp() - ${days} * interval '1 day' order by at limit ${BATCH})
+    returning project, function_name as "functionName", seq, bytes, jsonb_array_length(lines) + quiet_calls * ${QUIET_LINES}::int as lines`
+  // In order, as those who add to them.
+  for (const [project, chunks] of [...Map.groupBy(gone, (one) => one.project)].toSorted(([one], [other]) => (one < other ? -1 : 1))) {
+    const bytes = chunks.reduce((sum, one) => sum + one.bytes + ROW_BYTES, 0)
+    await tx`update mayfly.log_volume set bytes = bytes - ${bytes}::bigint where project = ${project}`
+  }
+  return gone
 }
 
 /** @returns how many chunks went: 0 when it is done */

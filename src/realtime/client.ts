@@ -41,6 +41,8 @@ export interface ClientDeps {
   readonly subscribe: (subscriber: Subscriber) => Promise<Subscription>
   /** What somebody may do in a private channel; null when nothing. @throws DatabaseError when the database is away */
   readonly rightsIn: (identity: SqlIdentity, topic: string) => Promise<Rights | null>
+  /** While what SQL says in channels is about to be heard; null when that is so, or is tried again later. */
+  readonly heard: () => Promise<void> | null
   readonly newId: () => string
   readonly clock: Clock
   readonly log: Log

@@ -1,1 +1,2 @@
+export { Heard } from './heard.ts'
 export { Realtime, type RealtimeNumbers } from './service.ts'

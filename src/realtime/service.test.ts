@@ -8,6 +8,7 @@ import type { Principal } from '../core/principal.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { Socket, UpgradeContext } from '../core/route.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { Said } from './notices.ts'
 import { Realtime } from './service.ts'
 
 const demo = 'demo' as ProjectRef
@@ -107,6 +108,10 @@ describe('Realtime', () => {
   }
   const asked = { openRoles: async () => ({ transaction: (work: (tx: typeof answers) => unknown) => work(answers) }) } as unknown as Databases
   let databases = asked
+  /** What SQL says: whether it is heard, by how many, and a word of it. */
+  let ready: Promise<void> | null = null
+  let listening = 0
+  let say: (said: Said) => void = () => {}
   /** Of these tokens: `user 30` lasts half a minute from now. */
   const verifyToken = async (ref: ProjectRef, token: string): Promise<Principal> => {
     const [, seconds] = /^user (\d+)$/.exec(token) ?? []
@@ -120,6 +125,16 @@ describe('Realtime', () => {
       databases,
       config,
       verifyToken,
+      hear: (_, take) => {
+        listening++
+        say = take
+        return {
+          get ready() {
+            return ready
+          },
+          [Symbol.asyncDispose]: async () => void listening--,
+        }
+      },
       newId: () => String(++ids),
       clock,
       log: silentLog,
@@ -186,6 +201,51 @@ describe('Realtime', () => {
     realtime.publish(demo, [{ isPrivate: true, broadcast }])
     realtime.publish('shop', [{ isPrivate: false, broadcast }])
     assert.deepEqual([hidden.heard('broadcast').length, shown.heard('broadcast').length], [1, 0])
+  })
+  it('who is told that it is in a channel hears what SQL says there; a database that is long away holds nobody up', async () => {
+    make()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    ready = promise
+    const [end, other] = [connect(), connect()]
+    end.say('realtime:room', 'phx_join', { config: {} }, 'first')
+    other.say('realtime:left', 'phx_join', { config: {} }, 'first')
+    other.say('realtime:left', 'phx_leave', {}, 'l')
+    await looked()
+    assert.equal(end.reply('first').status, undefined)
+    resolve()
+    await looked()
+    assert.deepEqual([end.reply('first').status, other.reply('first').status, listening], ['ok', undefined, 1])
+    ready = new Promise(() => {})
+    end.say('realtime:later', 'phx_join', { config: {} }, 'second')
+    await looked()
+    assert.equal(end.reply('second').status, undefined)
+    clock.move(2_000)
+    await looked()
+    assert.equal(end.reply('second').status, 'ok')
+    ready = null
+    const broadcast = { topic: 'realtime:room', event: 'e', meta: { id: 'i' }, encoding: 'json' as const, payload: Buffer.from('{"n":1}') }
+    say({ isPrivate: false, broadcast })
+    say({ isPrivate: true, broadcast })
+    assert.deepEqual(end.heard('broadcast'), [{ type: 'broadcast', event: 'e', payload: { n: 1 }, meta: { id: 'i' } }])
+  })
+  it('realtimeIdleSlot: what SQL says is heard for so long after the last socket, and anew for the next', async () => {
+    make()
+    const [end, other] = [connect(), connect()]
+    end.leave()
+    clock.move(LIMITS.realtimeIdleSlot.value - 1)
+    assert.equal(listening, 1)
+    other.leave()
+    clock.move(LIMITS.realtimeIdleSlot.value - 1)
+    const third = connect()
+    clock.move(1)
+    assert.equal(listening, 1)
+    third.leave()
+    clock.move(LIMITS.realtimeIdleSlot.value)
+    assert.equal(listening, 0)
+    connect()
+    assert.equal(listening, 1)
+    await realtime.dropProject('demo')
+    assert.equal(listening, 0)
   })
   it('a token says who a channel is of, until it ends and no other came', async () => {
     make()

@@ -1,5 +1,6 @@
 import type { Databases } from '../backends/database/database.ts'
 import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Principal } from '../core/principal.ts'
 import type { ProjectRef } from '../core/project.ts'
@@ -10,7 +11,8 @@ import { ChangeFeed } from './changes/feed.ts'
 import { Channels } from './channels.ts'
 import type { SharedRates } from './client.ts'
 import type { RealtimeConfig } from './config.ts'
-import type { Broadcast } from './frames.ts'
+import type { Heard } from './heard.ts'
+import type { Said } from './notices.ts'
 import { Rate } from './rate.ts'
 import { rightsIn, writableOf } from './rights.ts'
 import { Client } from './socket.ts'
@@ -20,6 +22,8 @@ export interface RealtimeDeps {
   readonly config: RealtimeConfig
   /** Whom a token speaks for in a project. @throws MayflyError token_invalid, token_expired, token_refused */
   readonly verifyToken: (project: ProjectRef, token: string) => Promise<Principal>
+  /** Begins to hear what SQL says in the channels of a project. */
+  readonly hear: (project: string, take: (said: Said) => void) => Pick<Heard, 'ready' | typeof Symbol.asyncDispose>
   readonly newId: () => string
   readonly clock: Clock
   readonly log: Log
@@ -29,6 +33,9 @@ export interface RealtimeDeps {
 interface Connected {
   readonly clients: Set<Client>
   readonly rates: SharedRates
+  /** From the first client on, and for a while after the last. */
+  heard: ReturnType<RealtimeDeps['hear']> | null
+  resting: Disposable | null
 }
 
 export interface RealtimeNumbers {
@@ -64,6 +71,11 @@ export class Realtime implements AsyncDisposable {
   accept({ principal, project, query }: UpgradeContext, socket: Socket): void {
     const { clock, log, newId } = this.#deps
     const connected = this.#of(project.ref)
+    connected.resting?.[Symbol.dispose]()
+    connected.heard ??= this.#deps.hear(project.ref, (said) => {
+      this.#received++
+      this.#tell(project.ref, said)
+    })
     const client = new Client(
       {
         project: project.ref,
@@ -74,6 +86,7 @@ export class Realtime implements AsyncDisposable {
         rates: connected.rates,
         subscribe: (subscriber) => this.#feedOf(project.ref).subscribe(subscriber),
         rightsIn: (identity, topic) => rightsIn(this.#deps.databases, project.ref, identity, topic),
+        heard: () => connected.heard?.ready ?? null,
         newId,
         clock,
         log,
@@ -83,14 +96,22 @@ export class Realtime implements AsyncDisposable {
       socket,
     )
     connected.clients.add(client)
-    socket.onClose(() => connected.clients.delete(client))
+    socket.onClose(() => {
+      connected.clients.delete(client)
+      if (connected.clients.size > 0 || this.#projects.get(project.ref) !== connected) return
+      connected.resting = clock.timer(LIMITS.realtimeIdleSlot.value, () => {
+        const { heard } = connected
+        connected.heard = null
+        void heard?.[Symbol.asyncDispose]()
+      })
+    })
   }
 
   /**
    * Hands broadcasts from outside of any socket to the members of their channels: all of them or, when it throws, none.
    * @throws MayflyError too_many_messages
    */
-  publish(project: string, all: readonly { readonly isPrivate: boolean; readonly broadcast: Broadcast }[]): void {
+  publish(project: string, all: readonly Said[]): void {
     if (all.length > this.#deps.config.messages)
       throw new MayflyError(
         'too_many_messages',
@@ -98,7 +119,11 @@ export class Realtime implements AsyncDisposable {
       )
     if (!this.#of(project).rates.messages.take(all.length)) throw new MayflyError('too_many_messages', 'Too many messages per second')
     this.#received += all.length
-    for (const { isPrivate, broadcast } of all) this.#channels.broadcast({ project, topic: broadcast.topic, isPrivate }, broadcast, null)
+    for (const one of all) this.#tell(project, one)
+  }
+
+  #tell(project: string, { isPrivate, broadcast }: Said): void {
+    this.#channels.broadcast({ project, topic: broadcast.topic, isPrivate }, broadcast, null)
   }
 
   /**
@@ -125,8 +150,11 @@ export class Realtime implements AsyncDisposable {
 
   /** A project goes, or rests: nobody is connected to it any more. */
   async dropProject(ref: string, why = 'the project is gone'): Promise<void> {
-    for (const client of this.#projects.get(ref)?.clients ?? []) client.close(GOING_AWAY, why)
+    const connected = this.#projects.get(ref)
     this.#projects.delete(ref)
+    connected?.resting?.[Symbol.dispose]()
+    for (const client of connected?.clients ?? []) client.close(GOING_AWAY, why)
+    await connected?.heard?.[Symbol.asyncDispose]()
     const feed = this.#feeds.get(ref)
     this.#feeds.delete(ref)
     await feed?.[Symbol.asyncDispose]()
@@ -150,7 +178,12 @@ export class Realtime implements AsyncDisposable {
     const { clock, config } = this.#deps
     let connected = this.#projects.get(ref)
     if (!connected) {
-      connected = { clients: new Set(), rates: { joins: new Rate(clock, config.joins), messages: new Rate(clock, config.messages) } }
+      connected = {
+        heard: null,
+        resting: null,
+        clients: new Set(),
+        rates: { joins: new Rate(clock, config.joins), messages: new Rate(clock, config.messages) },
+      }
       this.#projects.set(ref, connected)
     }
     return connected

@@ -191,7 +191,13 @@ export class Client {
     const membership = new Membership(this, this.#deps, { channel, name, joinRef, config, principal, rights })
     this.#joined.set(topic, membership)
     membership.enter()
-
+    const heard = this.#deps.heard()
+    if (heard) {
+      const late = Promise.withResolvers<void>()
+      using _wait = this.#deps.clock.timer(SHORT_WAIT_MS, late.resolve)
+      await Promise.race([heard, late.promise])
+      if (membership.ended) return
+    }
     if (config.changes.length === 0) this.#welcome(message, membership)
     else await this.#subscribe(message, membership)
   }
@@ -370,7 +376,7 @@ const asksPolicies = (config: JoinConfig, principal: Principal): boolean => conf
 function refusalOfToken(error: unknown): string {
   if (!(error instanceof MayflyError)) return 'InitializingProjectConnection: the token could not be looked at'
   if (error.code === 'token_expired') return 'InvalidJWTToken: Token has expired'
-  if (error.code === 'token_refused') return `InvalidJWTToken: ${error.message}`
+  if (error.code === 'token_refused' || error.code === 'token_role_unknown') return `InvalidJWTToken: ${error.message}`
   return 'MalformedJWT: The token provided is not a valid JWT'
 }
 

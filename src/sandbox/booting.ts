@@ -11,12 +11,14 @@ import type { Endings } from './endings.ts'
 import { Hulls } from './hulls.ts'
 import { clearSlot, openSlot } from './staging.ts'
 import { SandboxLife } from './state.ts'
-import type { Driver, DriverName, RuntimeName, SandboxProcess, SandboxSpec, StartOptions } from './types.ts'
+import { type Driver, type DriverName, type RuntimeName, type SandboxProcess, type SandboxSpec, StartInterrupted, type StartOptions } from './types.ts'
 
 /** A guest that says nothing for so long after its start is given up. */
 export const HELLO_MS = 20_000
 const WARM_ROUNDS = 30
 const MAX_PROCESSES = 128
+/** Of one sandbox, where a signal to the node comes between: Ctrl-C is pressed twice at most. */
+const STARTS = 3
 /** Those that wait for anybody have so much in /tmp. */
 export const POOL_TMP_MB = 512
 
@@ -226,12 +228,15 @@ export class Booting {
   async #make({ runtime, tmpMb, driver }: Boot, how: Pick<StartOptions, 'cache' | 'background' | 'held'>): Promise<Hull> {
     const id = `s-${++this.#next}`
     const slotDir = path.join(this.#deps.slots, id)
-    try {
-      await openSlot(slotDir)
-      return { slotDir, process: await this.#deps.driver.start({ id, runtime, driver, slotDir, tmpMb, pids: MAX_PROCESSES, ...how }) }
-    } catch (error) {
-      await fs.rm(slotDir, { recursive: true, force: true })
-      throw error
+    for (let left = STARTS; ; left--) {
+      try {
+        await openSlot(slotDir)
+        return { slotDir, process: await this.#deps.driver.start({ id, runtime, driver, slotDir, tmpMb, pids: MAX_PROCESSES, ...how }) }
+      } catch (error) {
+        await fs.rm(slotDir, { recursive: true, force: true })
+        // A node that was told to end still answers the calls that it has.
+        if (!(error instanceof StartInterrupted) || left <= 1 || this.#deps.closing.aborted) throw error
+      }
     }
   }
 

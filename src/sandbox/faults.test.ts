@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test'
 import { systemClock } from '../lib/clock.ts'
 import { runcVersion } from './drivers/oci-runtimes.ts'
 import { eventOf, never, PoolFixture, silent, until } from './pool-fixture.ts'
-import { type Driver, LoadError, type LogSink, type Sandboxes, type SandboxProcess, type SandboxSpec } from './types.ts'
+import { type Driver, LoadError, type LogSink, type Sandboxes, type SandboxProcess, type SandboxSpec, StartInterrupted } from './types.ts'
 
 const isolated = process.getuid?.() === 0 && (await runcVersion()) !== null
 const sleepsAtLoad = (ms: number) => `Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ${ms}); exports.handler = async () => 'loaded'`
@@ -98,6 +98,22 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       // After the third a pause of two seconds begins.
       await until(() => starts === 3)
       assert.ok((await msUntil(closing[Symbol.asyncDispose]())) < 5_000)
+    })
+
+    test('a start that a signal to all of the node interrupts is tried again, so that its call is answered; not without end', async () => {
+      let starts = 0
+      let most = 2
+      const around = (real: Driver): Partial<Driver> => ({
+        holds: false,
+        start: (options) => (++starts > most ? real.start(options) : Promise.reject(new StartInterrupted('SIGINT'))),
+      })
+      await using some = await open({ poolSize: 0 }, { around })
+      assert.equal((await call(specOf('hello'), null, silent, some)).value, 1)
+      assert.equal(starts, 3)
+      most = 1_000
+      starts = 0
+      await assert.rejects(call(specOf('prints'), null, silent, some), { code: 'sandbox_unavailable' })
+      assert.equal(starts, 3)
     })
 
     test('closing ends what is starting or loading, and tells its caller', async () => {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import path from 'node:path'
 import type { RuntimeName } from './types.ts'
 
@@ -67,11 +67,13 @@ export function sandboxRuntime(name: string): RuntimeName {
 }
 
 /**
- * Looks once at what is here; further Nodes count as soon as they are installed.
+ * Looks at what is here; further Nodes, and a Python where there was none, count as soon as they are installed.
  * @param root  the folder of this program
+ * @param program  the system's Python
  */
-export async function findGuests(root: string): Promise<Guests> {
-  const python = await pythonVersion()
+export async function findGuests(root: string, program = PYTHON): Promise<Guests> {
+  let found = await pythonVersion(program)
+  const python = (): string | null => (found ??= versionInName(program))
   const nodeOf = (runtime: RuntimeName): string | null => {
     if (runtime === 'nodejs24.x') return process.execPath
     const file = path.join(root, 'tools', `node${runtime.slice('nodejs'.length, -'.x'.length)}`, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node')
@@ -79,7 +81,7 @@ export async function findGuests(root: string): Promise<Guests> {
   }
   const of = (runtime: RuntimeName): Guest | null => {
     if (runtime === 'provided') return PROVIDED_GUEST
-    if (runtime === 'python3.x') return python === null ? null : PYTHON_GUEST
+    if (runtime === 'python3.x') return python() === null ? null : PYTHON_GUEST
     const node = nodeOf(runtime)
     if (node === null) return null
     return {
@@ -90,9 +92,10 @@ export async function findGuests(root: string): Promise<Guests> {
   const refusal = (name: string): string | null => {
     const runtime = sandboxRuntime(name)
     if (runtime !== 'python3.x') return of(runtime) === null ? `${name} is not installed on this node: run \`npm run setup -- --runtime ${name}\`` : null
-    if (python === null) return `${name} is not installed on this node: install python3 (\`apt-get install python3\`) and start the node again`
-    if (name === `python${python}`) return null
-    return `this node has python${python}, the python3 of its system, and not ${name}: name python${python}, or run the node on a system whose python3 is ${name.slice('python'.length)}`
+    const here = python()
+    if (here === null) return `${name} is not installed on this node: install python3 (\`apt-get install python3\`)`
+    if (name === `python${here}`) return null
+    return `this node has python${here}, the python3 of its system, and not ${name}: name python${here}, or run the node on a system whose python3 is ${name.slice('python'.length)}`
   }
   return { of, refusal }
 }
@@ -105,10 +108,19 @@ export function guestOf(guests: Guests, runtime: RuntimeName): Guest {
 }
 
 /** `3.11`, or null when there is none. */
-function pythonVersion(): Promise<string | null> {
+function pythonVersion(program: string): Promise<string | null> {
   return new Promise((resolve) => {
-    execFile(PYTHON, ['-I', '-S', '-c', 'import sys; print("%d.%d" % sys.version_info[:2])'], { timeout: 10_000 }, (error, out) =>
+    execFile(program, ['-I', '-S', '-c', 'import sys; print("%d.%d" % sys.version_info[:2])'], { timeout: 10_000 }, (error, out) =>
       resolve(error ? null : out.trim()),
     )
   })
+}
+
+/** What Debian says by the link that `python3` is: told without starting anything, for whoever asks waits. */
+function versionInName(program: string): string | null {
+  try {
+    return /^python(3\.\d+)$/.exec(path.basename(realpathSync(program)))?.[1] ?? null
+  } catch {
+    return null
+  }
 }

@@ -28,3 +28,19 @@ test('a runtime that does not start is told, one that is not installed is not tr
   )
   assert.equal(left().length, before)
 })
+
+test('nothing is begun ahead of a call that does not come: not while all is removed, and not afterwards', async () => {
+  const clock = new VirtualClock()
+  let starts = 0
+  const driver = {
+    holds: true,
+    runs: () => true,
+    start: async () => {
+      starts++
+      throw new Error('no')
+    },
+  } as unknown as Driver
+  await tryRuntimes(driver, ['nodejs24.x'], clock)
+  await clock.pass(60_000)
+  assert.equal(starts, 1)
+})

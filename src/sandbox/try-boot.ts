@@ -15,8 +15,8 @@ export async function tryRuntimes(driver: Driver, runtimes: readonly RuntimeName
   const closing = new AbortController()
   const endings = new Endings(silentLog)
   const problems: Problem[] = []
+  const booting = new Booting({ driver, slots, clock, log: silentLog, closing: closing.signal, endings, leave: () => {} })
   try {
-    const booting = new Booting({ driver, slots, clock, log: silentLog, closing: closing.signal, endings, leave: () => {} })
     for (const runtime of runtimes.filter((one) => driver.runs(one))) {
       try {
         await booting.end(await booting.start({ runtime, driver: null, tmpMb: POOL_TMP_MB }, 'now'))
@@ -31,6 +31,9 @@ export async function tryRuntimes(driver: Driver, runtimes: readonly RuntimeName
       }
     }
   } finally {
+    // What was begun ahead of a next call would be made in the folder while that is removed.
+    closing.abort()
+    booting.close()
     await endings.over()
     await fs.rm(folder, { recursive: true, force: true })
   }

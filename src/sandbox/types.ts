@@ -169,6 +169,17 @@ export interface SandboxLease extends Disposable {
   readonly finished: Promise<CallEnd>
 }
 
+/**
+ * A signal that was meant for the node ended what starts a sandbox. A program is in the node's process group from its
+ * birth to its first instruction, however it is spawned: a Ctrl-C of then meets it too, and nothing is wrong with it.
+ */
+export class StartInterrupted extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'StartInterrupted'
+  }
+}
+
 /** The user's module could not be loaded: Lambda's error JSON, and what it printed meanwhile went to the log. */
 export class LoadError extends Error {
   readonly errorType: string
@@ -440,6 +451,7 @@ export interface Driver extends AsyncDisposable {
   readonly holds?: boolean
   /** Whether what the runtime takes is installed. */
   runs(runtime: RuntimeName): boolean
+  /** @throws StartInterrupted when the same start may be tried again */
   start(options: StartOptions): Promise<SandboxProcess>
   /** Ends and removes what a former life of this data directory left: processes, cgroups, mounts, state. */
   sweep(): Promise<void>

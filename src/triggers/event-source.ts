@@ -24,6 +24,8 @@ export interface EventSource<K extends Definition['kind'] = Definition['kind']> 
   readonly eventFor?: (row: OutboxRow, definition: DefinitionOf<K>, context: EventContext) => unknown
   /** Makes what a trigger needs to be there, before it is kept. @throws MayflyError what refuses it */
   readonly prepare?: (host: SourceHost, project: ProjectRef, definition: DefinitionOf<K>, functionName: string) => Promise<void>
+  /** What it waits for where that is not there, such as `the bucket "photos"`, and what makes it. Null where nothing lacks. */
+  readonly lacks?: (host: SourceHost, project: ProjectRef, definition: DefinitionOf<K>) => Promise<string | null>
   /** In the transaction that keeps new triggers: what they begin from. */
   readonly begin?: (tx: Tx, host: SourceHost, project: ProjectRef, triggerIds: readonly string[]) => Promise<void>
   readonly open?: (host: SourceHost) => Pump
@@ -42,6 +44,8 @@ export interface SourceHost {
   readonly control: Database
   readonly queue: Pick<Queue, 'enqueueIn' | 'stillThere' | 'pausedOf' | 'maxPayloadBytes' | 'turnOf'>
   readonly queues: Pick<Queues, 'find' | 'create' | 'receive' | 'hide' | 'giveBack' | 'done'>
+  readonly hasBucket: (project: ProjectRef, name: string) => Promise<boolean>
+  readonly hasTable: (project: ProjectRef, schema: string, table: string) => Promise<boolean>
   readonly logs: Pick<Logs, 'lastSeqs' | 'chunksAfter'>
   /** The functions of a project that may go on where others are taken for a loop. */
   readonly loopers: (project: ProjectRef) => Promise<ReadonlySet<string>>

@@ -54,6 +54,7 @@ export const routes = (triggers: Triggers, projectUrl: (origin: string, ref: Pro
       return ok({
         triggers: now.map((one) => shown(one, projectUrl(context.origin, refOf(context)))),
         changed,
+        warnings: await triggers.warnings(refOf(context), specs),
       })
     },
   },
@@ -61,7 +62,7 @@ export const routes = (triggers: Triggers, projectUrl: (origin: string, ref: Pro
 
 const refOf = (context: RequestContext): ProjectRef => (context.project as Project).ref
 const ok = (body: unknown): Reply => json(200, body)
-const shown = ({ id, function: name, spec, nextAt, createdAt }: Trigger, url: string) => ({
+const shown = ({ id, function: name, spec, nextAt, unseen, createdAt }: Trigger, url: string) => ({
   id,
   ...spec,
   // Each source of triggers has the node behind it; a mapping may be of a queue that is not there.
@@ -69,6 +70,7 @@ const shown = ({ id, function: name, spec, nextAt, createdAt }: Trigger, url: st
   invokedBy: null,
   ...(spec.webhook ? { address: `${url}${webhookPath(name, webhookName(spec.webhook))}` } : {}),
   ...(spec.http ? { address: `${url}${HTTP_ROUTES}${spec.http.path}` } : {}),
+  ...(spec.log ? { unseen } : {}),
   ...(spec.schedule ? { nextAt: nextAt?.toISOString() ?? null } : {}),
   createdAt: createdAt.toISOString(),
 })

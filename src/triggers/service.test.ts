@@ -49,6 +49,28 @@ describe('Triggers', () => {
     assert.deepEqual(await triggers.of(DEMO, 'f'), made)
     assert.deepEqual(await triggers.list(DEMO), made)
   })
+  it('say what is not there that they wait for, whatever its name, until it is', async () => {
+    const triggers = place.open({ hasBucket: async (_ref, name) => name === 'there' })
+    const rows = (table: string): TriggerSpec => ({ row: { table, events: ['insert'] } })
+    const all = [
+      on('there'),
+      on('gone'),
+      on('gone'),
+      { ...on('off'), enabled: false },
+      rows('public.Items'),
+      rows(`public.a'"b`),
+      { queue: { name: 'q', batchSize: 1 } },
+    ]
+    const lacking = await triggers.warnings(DEMO, all)
+    assert.deepEqual(
+      lacking.map((text) => /^nothing starts it until there is (the (?:bucket|table) .+?): make it/.exec(text)?.[1]),
+      ['the bucket "gone"', 'the table public.Items', `the table public.a'"b`],
+    )
+    await place.own.script('create table public."Items" (id int primary key); create view public.seen as select 1')
+    assert.deepEqual(await triggers.warnings(DEMO, [rows('public.Items')]), [])
+    assert.equal((await triggers.warnings(DEMO, [rows('public.seen')])).length, 1, 'a view has no rows of its own')
+    await place.own.script('drop table public."Items"; drop view public.seen')
+  })
   it('change nothing when the same is said again, in whatever order; keep what stays, and put away what goes', async () => {
     await place.addFunction('f')
     const triggers = place.open()

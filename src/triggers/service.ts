@@ -6,11 +6,12 @@ import type { Log } from '../core/log.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import { bumpProjectVersion } from '../core/store.ts'
 import type { TriggerSpec } from '../core/trigger-spec.ts'
-import { type RouteOf, routeConflict } from '../core/web-triggers.ts'
+import { type RouteOf, routeConflict, webhookName } from '../core/web-triggers.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
 import { changesOf, type Definition, definitionOf, specOf } from './definition.ts'
 import type { EventSource, KeptMapping, SourceHost } from './event-source.ts'
+import { countUnseen } from './log/store.ts'
 import { Pumping } from './pumping.ts'
 import { type MappedQueue, mappedQueue } from './queue/mapped.ts'
 import { Relay } from './relay.ts'
@@ -20,6 +21,7 @@ import {
   deleteOrphans,
   deleteTriggers,
   hasRows,
+  hasTable,
   insertTriggers,
   lockTriggers,
   lockSubscriptions,
@@ -46,7 +48,7 @@ const LOCK_NOT_AVAILABLE = '55P03'
 /** Projects whose servers are started, or waited for, at once. */
 const AT_ONCE = 4
 
-export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'mappings' | 'queue' | 'logs' | 'loopers' | 'invoke' | 'recorded'> {
+export interface TriggersDeps extends Pick<SourceHost, 'hasBucket' | 'queues' | 'mappings' | 'queue' | 'logs' | 'loopers' | 'invoke' | 'recorded'> {
   readonly sources: readonly EventSource[]
   readonly databases: Pick<Databases, 'control' | 'openProject' | 'openOwner' | 'status' | 'brokenOff'>
   readonly functions: { get(project: ProjectRef, name: string): Promise<{ readonly id: string }> }
@@ -55,6 +57,8 @@ export interface TriggersDeps extends Pick<SourceHost, 'queues' | 'mappings' | '
   readonly mappingsOf?: (ref: ProjectRef) => Promise<readonly KeptMapping[]>
   /** All of them: SQL may start a function in each. */
   readonly projects?: () => readonly Project[]
+  /** The names of a project's secrets. */
+  readonly secretNames?: (ref: ProjectRef) => Promise<readonly string[]>
   /** It rests: its events were handed on before. */
   readonly rests?: (ref: ProjectRef) => boolean
   /** The paths that functions of a project answer are others. */
@@ -73,6 +77,8 @@ export interface Trigger {
   readonly spec: TriggerSpec
   /** Of a schedule: when it is due next. */
   readonly nextAt: Date | null
+  /** Of lines of a log: how many were given up before it looked at them. */
+  readonly unseen: number
   readonly createdAt: Date
 }
 
@@ -111,7 +117,12 @@ export class Triggers implements AsyncDisposable {
   constructor(deps: TriggersDeps) {
     this.#deps = deps
     this.#sources = new Map(deps.sources.map((source) => [source.kind, source]))
-    const host = { ...deps, control: deps.databases.control }
+    const { databases } = deps
+    const host: SourceHost = {
+      ...deps,
+      control: databases.control,
+      hasTable: async (ref, schema, table) => await hasTable((await databases.openProject(ref)).sql, schema, table),
+    }
     this.#host = host
     this.#pumps = new Map(deps.sources.flatMap(({ kind, open }) => (open ? [[kind, new Pumping(kind, open(host), deps)]] : [])))
   }
@@ -154,6 +165,11 @@ export class Triggers implements AsyncDisposable {
     return this.#followed.values().reduce((sum, { relay }) => sum + relay.backlog, 0)
   }
 
+  /** Lines of logs that were given up before triggers that are there had looked at them. */
+  unseenLines(): Promise<number> {
+    return countUnseen(this.#deps.databases.control.sql)
+  }
+
   /** @throws MayflyError function_not_found */
   async of(ref: ProjectRef, functionName: string): Promise<Trigger[]> {
     await this.#deps.functions.get(ref, functionName)
@@ -168,6 +184,25 @@ export class Triggers implements AsyncDisposable {
   async mapped(ref: ProjectRef): Promise<MappedQueue[]> {
     const kept = (await this.#deps.mappingsOf?.(ref)) ?? []
     return kept.flatMap((one) => mappedQueue(one, (name) => this.#deps.queues.find(ref, name) !== null) ?? [])
+  }
+
+  /** What lets triggers like these start nothing yet, for who deploys them. */
+  async warnings(ref: ProjectRef, specs: readonly TriggerSpec[]): Promise<string[]> {
+    return [...(await this.#lacks(ref, specs)), ...(await this.#unsigned(ref, specs))]
+  }
+
+  /** Of webhooks whose secret the project does not have. */
+  async #unsigned(ref: ProjectRef, specs: readonly TriggerSpec[]): Promise<string[]> {
+    const hooks = specs.flatMap(({ webhook, enabled }) => (webhook && enabled !== false ? [webhook] : []))
+    if (hooks.length === 0 || this.#deps.secretNames === undefined) return []
+    const there = new Set(await this.#deps.secretNames(ref))
+    return hooks.flatMap((hook) => {
+      const names = [hook.secret].flat()
+      if (names.some((name) => there.has(name))) return []
+      return [
+        `triggers: webhooks of ${webhookName(hook)} are refused until the project has the secret ${names.join(' or ')}; set it with \`mayfly secrets set ${names[0]}\`.`,
+      ]
+    })
   }
 
   /**
@@ -231,6 +266,13 @@ export class Triggers implements AsyncDisposable {
     // Also where all are gone: what they waited for is taken no more.
     for (const kind of this.#pumps.keys()) this.ring(kind)
     return { triggers: await this.#select(ref, functionName), changed }
+  }
+
+  /** Of what triggers would wait for: sentences about what is not there, by which they start nothing until it is. */
+  async #lacks(ref: ProjectRef, specs: readonly TriggerSpec[]): Promise<string[]> {
+    const wanted = specs.map(definitionOf).filter(({ enabled }) => enabled !== false)
+    const lacking = await Promise.all(wanted.map((one) => this.#sources.get(one.kind)?.lacks?.(this.#host, ref, one)))
+    return [...new Set(lacking.filter((one) => typeof one === 'string'))].map((text) => `nothing starts it until there is ${text}.`)
   }
 
   /**
@@ -486,6 +528,7 @@ const shown = (row: TriggerRow): Trigger => ({
   function: row.functionName,
   spec: specOf(row.definition as Definition),
   nextAt: row.nextAt,
+  unseen: row.unseen,
   createdAt: row.createdAt,
 })
 

@@ -14,18 +14,21 @@ export interface TriggerRow {
   readonly createdAt: Date
   /** Of a schedule: when it is due next. */
   readonly nextAt: Date | null
+  /** Of lines of a log: how many were given up before it looked at them. */
+  readonly unseen: number
 }
 
 /** Those of functions that are there, in the order in which they were made. index: trigger_project */
 export const selectTriggers = (sql: Query, projectId: string, functionName: string | null) => sql<TriggerRow>`
-  select id, function_id as "functionId", function_name as "functionName", kind, definition, created_at as "createdAt", due_at as "nextAt"
-    from mayfly.trigger left join mayfly.schedule on trigger_id = id
+  select id, function_id as "functionId", function_name as "functionName", kind, definition, created_at as "createdAt", due_at as "nextAt",
+         coalesce(unseen, 0)::float8 as unseen
+    from mayfly.trigger left join mayfly.schedule on schedule.trigger_id = id left join mayfly.log_cursor on log_cursor.trigger_id = id
    where project_id = ${projectId} and function_id is not null and (${functionName}::text is null or function_name = ${functionName})
    order by function_name collate "C", created_at, id`
 
 /** Of what an event says; orphans too. */
 export const selectTriggersById = (sql: Query, projectId: string, ids: readonly string[]) => sql<TriggerRow>`
-  select id, function_id as "functionId", function_name as "functionName", kind, definition, created_at as "createdAt", null::timestamptz as "nextAt"
+  select id, function_id as "functionId", function_name as "functionName", kind, definition, created_at as "createdAt", null::timestamptz as "nextAt", 0 as unseen
     from mayfly.trigger where project_id = ${projectId} and id = any (${ids}::uuid[])`
 
 export interface NewTrigger {
@@ -124,6 +127,15 @@ export const hasRows = async (sql: Query): Promise<boolean> =>
     await sql<{ has: boolean }>`
       select exists (select from mayfly.subscription where kind = 'row')
           or exists (select from pg_trigger where tgfoid = 'mayfly.row_changed()'::regprocedure) as has`
+  )[0]?.has ?? false
+
+/** Whether rows can be watched there. */
+export const hasTable = async (sql: Query, schema: string, table: string): Promise<boolean> =>
+  (
+    await sql<{ has: boolean }>`
+      select exists (
+        select from pg_class join pg_namespace on pg_namespace.oid = relnamespace where nspname = ${schema} and relname = ${table} and relkind in ('r', 'p')
+      ) as has`
   )[0]?.has ?? false
 
 /** In a session of the owner, whose tables they are. @throws DatabaseError 55P03 when somebody keeps a table that long */

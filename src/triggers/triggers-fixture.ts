@@ -30,6 +30,8 @@ export interface Place {
   readonly queue: Queue
   readonly queues: Queues
   readonly logs: Logs
+  /** The same log, in which there is room for nothing. */
+  smallLog(going: NonNullable<ConstructorParameters<typeof Logs>[0]['going']>): Logs
   open(changes?: Partial<TriggersDeps>): Triggers
   addProject(ref: string): Promise<Project>
   addFunction(name: string, project?: Project): Promise<string>
@@ -79,11 +81,13 @@ export async function openPlace(): Promise<Place> {
     queue,
     queues,
     logs,
+    smallLog: (going) => new Logs({ journal, database: control, clock: systemClock, log: silentLog, retentionDays: 14, projectBytes: 0, going }),
     addProject,
     open: (changes = {}) => {
       const triggers = new Triggers({
         sources: eventSources(),
         databases,
+        hasBucket: async () => true,
         loopers: async () => new Set(),
         functions: {
           get: async (ref, name) => {

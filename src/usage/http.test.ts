@@ -86,6 +86,36 @@ describe('reading what was executed', () => {
   const refused = async (route: string, query: string) =>
     await assert.rejects(get(route, query), (error: MayflyError) => error instanceof MayflyError && error.code === 'bad_request', query)
 
+  it('lists the executions of all functions by how they ended and when they began', async () => {
+    const of = async (query: string) =>
+      (await get('/:ref/invocations', query)).invocations as (Shown & { readonly function: string; readonly outcome: string })[]
+    const all = await of('limit=1000')
+    assert.deepEqual(new Set(all.map(({ outcome }) => outcome)), new Set(['ok', 'cut', null]))
+    assert.ok(all.every((one) => one.function === 'f'))
+    for (const [state, outcome] of [
+      ['succeeded', 'ok'],
+      ['cut', 'cut'],
+      ['running', null],
+      ['failed', 'error'],
+    ]) {
+      const expected = all.filter((one) => one.outcome === outcome).map(({ id }) => id)
+      assert.deepEqual(
+        (await of(`state=${state}&function=f`)).map(({ id }) => id),
+        expected,
+        String(state),
+      )
+    }
+    assert.deepEqual(await of('function=g'), [])
+    const [newest, second] = all
+    const { startedAt: from = '' } = second ?? {}
+    assert.ok((await of(`from=${from}`)).some(({ id }) => id === newest?.id))
+    assert.ok((await of(`to=${from}`)).every(({ startedAt }) => startedAt < from))
+    const first = await get('/:ref/invocations', 'limit=2&state=succeeded')
+    const next = await of(`limit=1&state=succeeded&before=${first.next}`)
+    assert.equal(next[0]?.id, (await of('limit=3&state=succeeded'))[2]?.id)
+    for (const query of ['state=none', 'from=yesterday', 'to=1', 'limit=0', 'before=x']) await refused('/:ref/invocations', query)
+  })
+
   it('pages through the executions of a function, the newest first, none twice and none left out', async () => {
     for (const size of [1, 4, 24, 25, 26]) {
       const seen: Shown[] = []

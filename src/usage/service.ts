@@ -17,12 +17,14 @@ import {
   deleteProjectMeters,
   finishMeters,
   insertStarts,
+  type ExecutionsOf,
   type InvocationsOf,
   type MeterStart,
   selectColdStarts,
   selectDayBefore,
   selectDays,
   selectExecutionsOf,
+  selectExecutions,
   selectInvocations,
   selectMetered,
   type StoredInvocation,
@@ -211,9 +213,19 @@ export class Usage implements Meter, AsyncDisposable {
   /** A function's executions, the newest first, each with what it costs by itself. */
   async invocations(of: InvocationsOf): Promise<(StoredInvocation & { readonly cost: string })[]> {
     await this.catchUp()
-    const rows = await selectInvocations(this.#deps.database.sql, of)
-    return rows.map((row) => ({ ...row, cost: showNano(row.outcome === null || row.outcome === 'cut' ? 0n : costNano(amountOf(row), this.#deps.prices)) }))
+    return (await selectInvocations(this.#deps.database.sql, of)).map(this.#priced)
   }
+
+  /** Those of all functions of a project, or of one, by how they ended and when they began. */
+  async executions(of: ExecutionsOf) {
+    await this.catchUp()
+    return (await selectExecutions(this.#deps.database.sql, of)).map(this.#priced)
+  }
+
+  #priced = <T extends StoredInvocation>(row: T): T & { readonly cost: string } => ({
+    ...row,
+    cost: showNano(row.outcome === null || row.outcome === 'cut' ? 0n : costNano(amountOf(row), this.#deps.prices)),
+  })
 
   /** What was metered of one invocation, by its attempts. */
   async executionsOf(project: ProjectRef, id: string) {

@@ -133,6 +133,18 @@ export interface StoredInvocation {
   readonly startedUs: string
 }
 
+/** How executions ended that are meant; `failed` is by an error, its time, or its process. */
+export const ENDS = ['succeeded', 'failed', 'cut', 'running'] as const
+export type EndsAs = (typeof ENDS)[number]
+
+export interface ExecutionsOf extends Omit<InvocationsOf, 'functionName'> {
+  readonly functionName: string | null
+  readonly state: EndsAs | null
+  /** Begun at this time or after it, and before that. */
+  readonly from: Date | null
+  readonly to: Date | null
+}
+
 export interface InvocationsOf {
   readonly project: string
   readonly functionName: string
@@ -148,6 +160,24 @@ export const selectInvocations = (sql: Sql, { project, functionName, before, lim
          bytes_in::float8 as "bytesIn", bytes_out::float8 as "bytesOut", (extract(epoch from started_at) * 1000000)::bigint::text as "startedUs"
     from mayfly.invocation_meter
    where project = ${project} and function_name = ${functionName}
+     and (${before?.startedUs ?? null}::bigint is null
+          or started_at <= timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond'
+             and (started_at < timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond'
+                  or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int)))
+   order by started_at desc, invocation_id, attempt limit ${limit}`
+
+/** Of all functions of a project, in the same order. index: invocation_meter_day, invocation_meter_function */
+export const selectExecutions = (sql: Sql, { project, functionName, state, from, to, before, limit }: ExecutionsOf) => sql<
+  StoredInvocation & { readonly function: string }
+>`
+  select invocation_id as id, function_name as function, attempt, version, started_at as "startedAt", outcome, duration_ms as "durationMs", billed_ms::float8 as "billedMs",
+         queue_ms as "queueMs", wait_ms as "waitMs", init_ms as "initMs", duration_ms - coalesce(response_ms, 0) as "runMs", response_ms as "responseMs", cold, memory_mb as "memoryMb", max_memory_mb as "maxMemoryMb",
+         bytes_in::float8 as "bytesIn", bytes_out::float8 as "bytesOut", (extract(epoch from started_at) * 1000000)::bigint::text as "startedUs"
+    from mayfly.invocation_meter
+   where project = ${project} and (${functionName}::text is null or function_name = ${functionName})
+     and case ${state}::text when 'succeeded' then outcome = 'ok' when 'failed' then outcome in ('error', 'timeout', 'exit')
+              when 'cut' then outcome = 'cut' when 'running' then outcome is null else true end
+     and (${from}::timestamptz is null or started_at >= ${from}) and (${to}::timestamptz is null or started_at < ${to})
      and (${before?.startedUs ?? null}::bigint is null
           or started_at <= timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond'
              and (started_at < timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond'

@@ -94,15 +94,34 @@ describe('a node behind a proxy that speaks TLS', { skip: existsSync(OPENSSL) ? 
     return JSON.parse(stdout) as T
   }
   /** The command line with something on its standard input, while the proxy of this process serves it. */
-  const withInput = (args: readonly string[], input: string) =>
+  const withInput = (args: readonly string[], input: string, environment: Record<string, string> = {}) =>
     new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
-      const child = execFile(process.execPath, [path.join(ROOT, 'cli', 'main.ts'), ...args], { env: { ...process.env, ...home() } }, (error, stdout, stderr) =>
-        resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
+      const child = execFile(
+        process.execPath,
+        [path.join(ROOT, 'cli', 'main.ts'), ...args],
+        { env: { ...process.env, ...home(), ...environment } },
+        (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
       )
       child.stdin?.end(input)
     })
   const tokenOf = (name: string, ...more: string[]) =>
     json<{ token: string }>(['tokens', 'create', name, '--project', 'shop', '--url', own(), '--key', operator, ...more]).token
+
+  it('its authority is trusted by the command where the machine trusts it, or where it is named, and nowhere else', async () => {
+    const asked = (environment: Record<string, string>) =>
+      withInput(['ls', '--url', publicUrl(), '--key', operator, '--project', 'shop'], '', { NODE_EXTRA_CA_CERTS: '', ...environment })
+    for (const environment of [{ SSL_CERT_FILE: certificate }, { NODE_EXTRA_CA_CERTS: certificate }]) {
+      const { code, stderr } = await asked(environment)
+      assert.equal(code, 0, stderr)
+    }
+    const refused = await asked({})
+    assert.equal(refused.code, 3)
+    assert.match(
+      refused.stderr,
+      /no node answers at https:\S+ \(self-signed certificate\)\. This machine knows nobody who signed its certificate; .*NODE_EXTRA_CA_CERTS/,
+    )
+    assert.doesNotMatch(refused.stderr, /--use-system-ca/)
+  })
 
   it('a build server deploys by address and token alone, to its project', async () => {
     const token = tokenOf('ci')

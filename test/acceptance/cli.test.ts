@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -97,6 +97,11 @@ describe('the command line', () => {
       ['bundle', 'packages', 'zip', 'send', 'deploy'],
     )
     assert.deepEqual((json(['invoke', 'chosen']) as { payload: unknown }).payload, { answer: 42, a: 'b' })
+    // Where no folder is named it is this one, if it says by a mayfly.json that it is meant.
+    const inside = spawnSync(process.execPath, [BIN, 'deploy'], { cwd: by, encoding: 'utf8', env: { ...process.env, ...here() } })
+    assert.match(inside.stdout, /Nothing changes/)
+    const nameless = spawnSync(process.execPath, [BIN, 'deploy'], { cwd: hello.replace(/hello$/, ''), encoding: 'utf8', env: { ...process.env, ...here() } })
+    assert.deepEqual([nameless.status, nameless.stderr], [2, 'deploy: say which folder, or run it in one that has a mayfly.json\n'])
     const native = json(['deploy', path.join(ROOT, 'examples', 'thumbnail')]) as { packages: string[] }
     assert.ok(native.packages.includes('sharp'), native.packages.join())
     const bad = path.join(folder, 'bad')
@@ -105,6 +110,9 @@ describe('the command line', () => {
     const refused = mayfly(['deploy', bad], here())
     assert.equal(refused.code, 1)
     assert.match(refused.stderr, /could not be bundled:\n {2}index\.ts:1:\d+: /)
+    assert.doesNotMatch(refused.stderr, /npm install/)
+    writeFileSync(path.join(bad, 'index.ts'), "import '@not/installed/deep'\nimport './absent.ts'\nexport const handler = 1")
+    assert.match(mayfly(['deploy', bad], here()).stderr, /\nNot installed there: @not\/installed\. .*run `npm install` in it\.\n/)
     writeFileSync(path.join(bad, 'mayfly.json'), '{"memroy":1}')
     assert.match(mayfly(['deploy', bad], here()).stderr, /knows no field "memroy"/)
   })

@@ -571,8 +571,18 @@ describe('the database as an API, by supabase-js', () => {
     assert.equal((await fetch(`${project.url}/rest/v1/`, { headers: { apikey: project.secretKey, accept: 'text/csv' } })).status, 406)
   })
   it('types: as TypeScript that the client takes', () => {
+    const made = mayfly([
+      'db',
+      'psql',
+      '--data',
+      node.data,
+      '-c',
+      `create type pace as enum ('slow', 'fast'); create function at_pace(p pace) returns pace language sql as 'select $1'`,
+    ])
+    assert.equal(made.code, 0, made.stderr)
     const { stdout, code } = mayfly(['types', '--data', node.data])
     assert.equal(code, 0)
+    assert.match(stdout, /at_pace: \{ Args: \{ p: "slow" \| "fast" \}; Returns: "slow" \| "fast" \}/)
     assert.match(stdout, /^export type Json = /)
     assert.match(stdout.replace(/\s+/g, ' '), /people: \{ Row: \{ boss_id: number \| null full_name: string \| null id: number name: string/)
     assert.match(

@@ -100,8 +100,16 @@ describe('SQL in a project, by hand and by any PostgreSQL client', () => {
       heard.resolve()
       heard = Promise.withResolvers()
     })
+    let isOver = false
+    child.once('close', () => {
+      isOver = true
+      heard.resolve()
+    })
     const until = async (words: RegExp) => {
-      while (!words.test(out)) await heard.promise
+      while (!words.test(out)) {
+        assert.ok(!isOver, `it ended before it said ${words}: ${out}`)
+        await heard.promise
+      }
       out = out.slice((words.exec(out)?.index ?? 0) + (words.exec(out)?.[0].length ?? 0))
     }
     const say = (text: string) => void child.stdin.write(text)
@@ -120,8 +128,26 @@ describe('SQL in a project, by hand and by any PostgreSQL client', () => {
     while ((await asked("select 1 from pg_stat_activity where query like 'select pg_sleep(300)%' and state = 'active'")) === 0) {}
     say('\u0003')
     await until(/57014[\s\S]*demo=> /)
+    // Ctrl-C clears what was typed, what stands on the line too.
+    say("select 'unended\nselect 'of the line")
+    await until(/of the line/)
+    say('\u0003')
+    await until(/demo=> /)
+    say("select 'cle' || 'an' as word;\n")
+    await until(/ clean\r?\n\(1 row\)[\s\S]*demo=> /)
     say('\\q\n')
     assert.equal(await new Promise((resolve) => child.once('exit', resolve)), 0)
+  })
+  it('tells at the prompt and in a script that its session was ended, and goes', async () => {
+    const child = spawn(process.execPath, [path.join(ROOT, 'cli', 'main.ts'), 'db', 'psql', '--data', node.data, '-c', 'select pg_sleep(301)'])
+    let said = ''
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+      said += chunk
+    })
+    const ended = new Promise((resolve) => child.once('close', resolve))
+    while ((await asked("select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep(301)%' and state = 'active'")) === 0) {}
+    assert.equal(await ended, 1)
+    assert.match(said, /57P01/)
   })
   it('has a prompt that ends with what is typed, also where that came before it, whatever the terminal', () => {
     for (const TERM of ['dumb', 'xterm']) {

@@ -1,24 +1,27 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { LambdaClient, PutFunctionEventInvokeConfigCommand } from '@aws-sdk/client-lambda'
 import { CloudEvent, emitterFor, HTTP, httpTransport, Mode } from 'cloudevents'
-import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { blocksOf, commandsOf, Reader } from './documents.ts'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
+const noPrograms = existsSync('/usr/bin/aws') && existsSync('/usr/bin/curl') ? false : 'needs the packages awscli and curl'
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 describe('events of one own', () => {
   let folder = ''
   let node: RunningMayfly
+  let echo = ''
   before(async () => {
     folder = makeFolder()
     node = await startMayfly(path.join(folder, 'data'), ['--empty'])
     const zip = await zipOf({ 'index.mjs': `export const handler = async (event) => { console.log(JSON.stringify(event)) }` })
     const artefact = createHash('sha256').update(zip).digest('hex')
     await call('PUT', `/artefacts/${artefact}`, zip)
+    echo = artefact
     for (const [name, pattern] of [
       ['orders', { 'detail-type': [{ prefix: 'order.' }], source: [{ 'anything-but': 'nobody' }] }],
       ['large', { 'detail-type': ['order.placed'], detail: { total: [{ numeric: ['>', 100] }] } }],
@@ -131,19 +134,16 @@ describe('events of one own', () => {
     )
     assert.equal((await told('spins')).length, 16)
   })
-  it('do what their documentation begins with, in both languages', async () => {
-    const [script, korean] = ['events.md', 'events.ko.md'].map(
-      (name) => /```sh\n(.*?)```/s.exec(readFileSync(path.join(ROOT, 'docs', name), 'utf8'))?.[1] ?? '',
-    )
-    const commands = (text = '') => text.replaceAll(/ +#.*/g, '')
-    assert.equal(commands(korean), commands(script))
-    // As npx would find it in a folder where it is installed.
-    const npx = `npx() { shift; ${JSON.stringify(process.execPath)} ${JSON.stringify(path.join(ROOT, 'bin', 'mayfly.js'))} "$@"; }`
-    execFileSync('bash', ['-ec', `${npx}\n${script}`], {
-      cwd: folder,
-      env: { ...process.env, MAYFLY_URL: node.ready.url, MAYFLY_KEY: node.ready.project.secretKey, MAYFLY_PROJECT: 'demo' },
-      stdio: ['ignore', 'ignore', 'inherit'],
+  for (const page of ['events', 'queues', 'schedules'])
+    it(`have docs/${page}.md with the same commands and files in both languages`, () => {
+      const [english, korean] = ['md', 'ko.md'].map((end) => blocksOf(`${page}.${end}`, ['json', 'sh', 'js']).map(commandsOf))
+      assert.ok((english?.length ?? 0) > 0)
+      assert.deepEqual(korean, english)
     })
+  it('do what their documentation says, block after block; and so do queues and schedules', { skip: noPrograms }, async () => {
+    for (const name of ['resize', 'on-failure']) await call('PUT', `/functions/${name}`, { artefact: echo })
+    const reader = new Reader(node.ready, folder)
+    const events = reader.read('events.md').map(({ said }) => said)
     const came = async () => {
       const { lines } = (await call('GET', '/functions/placed/logs?limit=100')) as unknown as { lines: { text: string }[] }
       const { deadLetters } = (await call('GET', '/dead-letters?function=placed')) as unknown as { deadLetters: { attempts: number; errorType: string }[] }
@@ -151,6 +151,21 @@ describe('events of one own', () => {
     }
     for (const end = Date.now() + 60_000; Date.now() < end && (await came()) !== 'true 2 RangeError'; ) await pause(200)
     assert.equal(await came(), 'true 2 RangeError')
+    // Of what pages promise as their answer.
+    for (const [what, said] of [
+      [/OnFailure/, events],
+      [/Sent as order-7: it starts \d+ functions?\./, events],
+      [/webhook github \(push\) at http/, events],
+      [/\/routes\/v1\/files\/\{rest\+\}/, events],
+      [/^hello$/m, reader.read('queues.md').map((one) => one.said)],
+      [/schedule 0 3 \* \* \* .*the node, next \d{4}-/, reader.read('schedules.md').map((one) => one.said)],
+    ] as const)
+      assert.ok(
+        said.some((one) => what.test(one)),
+        `${what}: ${said.join('\n')}`,
+      )
+    const [article] = (await told('events-md-136')).filter((event) => JSON.stringify(event).includes('article.new'))
+    assert.ok(article, 'the topic was told')
   })
   it('go by the data plane with the secret key alone', async () => {
     const send = async (key: string) =>

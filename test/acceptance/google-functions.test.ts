@@ -216,7 +216,7 @@ functions.http('developed', (_req, res) => res.end('Hello ' + name()))
     assert.doesNotMatch(stderr, /loading\.mjs|google\.mjs|node:internal/)
     const missing = await at('deploy', path.join(folder, 'google-events'), '--name', 'missing', '--entry-point', 'nowhere')
     assert.notEqual(missing.code, 0)
-    assert.match(missing.stderr, /neither registers nor exports a function 'nowhere'.*It exports backgroundEvent/)
+    assert.match(missing.stderr, /neither registers nor exports a function 'nowhere'.*It registers app, storageEvent.*\. It exports backgroundEvent/)
     const unknown = copyApp('google-hello', path.join(folder, 'unknown'))
     const own = JSON.parse(readFileSync(path.join(unknown, 'package.json'), 'utf8')) as { dependencies: Record<string, string> }
     writeFileSync(path.join(unknown, 'package.json'), JSON.stringify({ ...own, dependencies: { ...own.dependencies, 'no-such-package-here': '1.0.0' } }))

@@ -1,11 +1,11 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after } from 'node:test'
 import { LambdaClient } from '@aws-sdk/client-lambda'
 import yazl from 'yazl'
-import { giveCluster, keepCluster } from '../../tools/cluster.ts'
+import { FIRST_PROJECT, giveCluster } from '../../tools/cluster.ts'
 import { programOf } from '../../tools/program.mjs'
 
 export const ROOT = path.resolve(import.meta.dirname, '..', '..')
@@ -68,15 +68,19 @@ const workersOf = (args: readonly string[]): readonly string[] => {
   return workers === undefined || workers === '' || args.some((arg) => arg.startsWith('--workers')) ? [] : ['--workers', workers]
 }
 
-/** One sandbox waits for a function, where a test does not say how many: a second one is booted for nothing at most starts. */
-const poolOf = (args: readonly string[]): readonly string[] => (args.includes('--sandbox-pool-size') ? [] : ['--sandbox-pool-size', '1'])
+/**
+ * One sandbox waits for a function, where a test does not say how many: a second one is booted for nothing at most starts.
+ * Who measures has the node as it is.
+ */
+const poolOf = (args: readonly string[]): readonly string[] =>
+  process.env.NODE_TEST_CONTEXT === undefined || args.includes('--sandbox-pool-size') ? [] : ['--sandbox-pool-size', '1']
 
 /** How many processes of a node have sandboxes, where a test does not say how many workers it wants. */
 export const PROCESSES = 1 + Number(process.env.MAYFLY_TEST_WORKERS || 0)
 
 /**
  * Starts a node as a user does, and waits for its ready line.
- * @param how  fromNothing: the cluster of PostgreSQL is not a kept one, but made by this very start
+ * @param how  fromNothing: the clusters of PostgreSQL are not kept ones, but made by this very start
  * @throws Error with what it said when it ends first
  */
 export async function startMayfly(
@@ -88,7 +92,7 @@ export async function startMayfly(
   const isNew = !existsSync(data) && !how.command && !args.includes('--database-url') && environment.MAYFLY_DATABASE_URL === undefined
   if (isNew && !how.fromNothing) {
     mkdirSync(data, { recursive: true, mode: 0o711 })
-    giveCluster(path.join(data, 'pg'))
+    await giveCluster(path.join(data, 'pg'), [FIRST_PROJECT])
   }
   const errorFile = path.join(path.dirname(data), `${path.basename(data)}.stderr`)
   const state = path.join(path.dirname(data), 'state')
@@ -119,7 +123,6 @@ export async function startMayfly(
       resolve(JSON.parse(line[0]) as Ready)
     })
   })
-  if (isNew) keepCluster(path.join(data, 'pg'))
   const pid = () => (JSON.parse(readFileSync(path.join(data, 'run.json'), 'utf8')) as { pid: number }).pid
   return {
     ready,
@@ -144,22 +147,17 @@ export async function startMayfly(
 
 /** Runs the command line to its end, as the launcher does. */
 export function mayfly(args: readonly string[], environment: Record<string, string> = {}): { code: number; stdout: string; stderr: string } {
-  try {
-    // Under the Node of the tests the launcher runs a command itself.
-    const program = OF_THE_NODE.has(args[0] ?? '') ? [...ONCE, programOf(ROOT)] : [BIN]
-    const stdout = execFileSync(process.execPath, [...program, ...args], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'pipe'],
-      // A node that the user of this machine has signed in to is none of a test's.
-      env: { ...process.env, XDG_CONFIG_HOME: path.join(ROOT, 'node_modules', '.cache', 'no-profiles'), MAYFLY_PROFILE: '', ...environment },
-      timeout: 120_000,
-      maxBuffer: 1 << 26,
-    })
-    return { code: 0, stdout, stderr: '' }
-  } catch (error) {
-    const failed = error as { status: number | null; stdout: string; stderr: string }
-    return { code: failed.status ?? -1, stdout: failed.stdout, stderr: failed.stderr }
-  }
+  // Under the Node of the tests the launcher runs a command itself.
+  const program = OF_THE_NODE.has(args[0] ?? '') ? [...ONCE, programOf(ROOT)] : [BIN]
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...program, ...args], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // A node that the user of this machine has signed in to is none of a test's.
+    env: { ...process.env, XDG_CONFIG_HOME: path.join(ROOT, 'node_modules', '.cache', 'no-profiles'), MAYFLY_PROFILE: '', ...environment },
+    timeout: 120_000,
+    maxBuffer: 1 << 26,
+  })
+  return { code: status ?? -1, stdout, stderr }
 }
 
 export const awsOf = (ready: Ready): LambdaClient =>

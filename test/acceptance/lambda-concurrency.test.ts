@@ -113,7 +113,7 @@ describe('reserved concurrency by the unmodified SDK', () => {
       'This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. Please specify either a function name or an unqualified function ARN.',
     )
     const missing = 'Function not found: arn:aws:lambda:us-east-1:000000000000:function:nothing'
-    await failsAs(reserve('nothing', 1), 'ResourceNotFoundException', 404, missing)
+    await failsAs(reserve('nothing', 1), 'ResourceNotFoundException', 404, `${missing}:$LATEST`)
     await failsAs(aws.send(new GetFunctionConcurrencyCommand({ FunctionName: 'nothing' })), 'ResourceNotFoundException', 404, missing)
     await failsAs(aws.send(new DeleteFunctionConcurrencyCommand({ FunctionName: 'nothing' })), 'ResourceNotFoundException', 404, missing)
   })

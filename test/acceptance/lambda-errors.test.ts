@@ -140,6 +140,7 @@ describe('errors of loading', () => {
   it('are told to the call that asked for the load, each time anew', async () => {
     const thrown = await loads('init-throws', 'console.log("loading"); throw new TypeError("not today")')
     assert.deepEqual([thrown.value.errorType, thrown.value.errorMessage, thrown.value.trace?.[0]], ['TypeError', 'not today', 'TypeError: not today'])
+    assert.match(thrown.log, /\tundefined\tERROR\tUncaught Exception \t\{"errorType":"TypeError","errorMessage":"not today","stack":\["TypeError: not today",/)
     assert.match(thrown.log, /loading[\s\S]*^INIT_REPORT Init Duration: [\d.]+ ms\tPhase: init\tStatus: error\tError Type: TypeError$/m)
     assert.match(thrown.report, /\tInit Duration: [\d.]+ ms\t.*Status: error\tError Type: TypeError\t$/)
     assert.match((await call('init-throws')).log, /loading/)

@@ -129,19 +129,21 @@ describe('the photo job', () => {
     // Its thumbnails' names are a little longer, and still names.
     await thumbnailsOf(node.ready, long)
   })
-  it('makes a dead letter, with the reason, of what is no picture, cut short or far too large; nothing stays behind', async () => {
+  it('makes a dead letter, with the reason, of what is no picture, cut short, far too large or without a name; nothing stays behind', async () => {
     await quiet()
     const bad: Record<string, [Buffer, RegExp]> = {
       'words.png': [Buffer.from('this is no picture'), /unsupported image format/],
       'cut.jpg': [photo('deep-field.jpg').subarray(0, 100_000), /premature end|truncat|ended prematurely|VipsJpeg/i],
       'huge.png': [blankPng(30_000, 30_000), /pixel limit/],
+      '.png': [photo('cat.png'), /\.png has no name before its extension/],
+      'folder/..png': [photo('cat.png'), /\.\.png has no name before its extension/],
     }
     for (const [name, [bytes]] of Object.entries(bad)) await upload(name, bytes, name.endsWith('.jpg') ? 'image/jpeg' : 'image/png')
     const letters = await until('a dead letter for each', async () => {
       const found = deadLetters(data)
-      return found.length >= 3 && found
+      return found.length >= 5 && found
     })
-    assert.equal(letters.length, 3)
+    assert.equal(letters.length, 5)
     for (const letter of letters) assert.deepEqual([letter.function, letter.reason, letter.attempts], ['resize', 'attempts', 3])
     for (const [name, [, why]] of Object.entries(bad)) {
       assert.ok(
@@ -150,7 +152,11 @@ describe('the photo job', () => {
       )
       assert.equal(await download(node.ready, 'thumbnails', `${stemOf(name)}/64.webp`), null)
     }
+    assert.equal(await download(node.ready, 'thumbnails', 'folder/64.webp'), null, 'a name that means its folder leads nowhere else')
+    const { error } = await service().storage.from('avatars').remove(['.png', 'folder/..png'])
+    assert.equal(error, null)
     await quiet()
+    assert.equal(deadLetters(data).length, 5, 'that they go is no failure')
     const after = (await executions(data)).length
     await upload('after.png', photo('cat.png'), 'image/png')
     await thumbnailsOf(node.ready, 'after.png')
@@ -190,7 +196,7 @@ describe('the photo job', () => {
     await quiet()
     for (let round = 0; round < 4; round++)
       for (const width of WIDTHS) assert.equal(await download(node.ready, 'thumbnails', `gone-${round}/${width}.webp`), null)
-    assert.equal(deadLetters(data).length, 3, 'that is no failure')
+    assert.equal(deadLetters(data).length, 5, 'that is no failure')
   })
   it('lets a run end on the version that it began with when the function is deployed anew', async () => {
     await quiet()
@@ -215,7 +221,7 @@ describe('the photo job', () => {
     await thumbnailsOf(node.ready, 'while.png')
     await quiet()
     assert.equal(lines().filter((line) => line.includes('began old')).length, 1, 'it was run once, to its end')
-    assert.equal(deadLetters(data).length, 3)
+    assert.equal(deadLetters(data).length, 5)
   })
   it('says in the usage what it ran and what that costs, each run once', async () => {
     await quiet()

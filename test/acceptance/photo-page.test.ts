@@ -42,9 +42,23 @@ describe('the page of the photo app in Chromium', { skip }, () => {
       if (['error', 'warning'].includes(message.type()) && !message.text().includes('ERR_NETWORK_CHANGED')) faults.push(message.text())
     })
     page.on('pageerror', (error) => void faults.push(String(error)))
+    // Which part of being live took its time stands in the failure.
+    const from = performance.now()
+    const steps: string[] = []
+    const step = (what: string) => void (steps.length < 60 && steps.push(`${Math.round(performance.now() - from)} ms ${what.slice(0, 160)}`))
+    page.on('websocket', (socket) => {
+      step('a socket')
+      socket.on('framesent', ({ payload }) => step(`said ${payload}`))
+      socket.on('framereceived', ({ payload }) => step(`heard ${payload}`))
+      socket.on('socketerror', (error) => step(error))
+      socket.on('close', () => step('it closed'))
+    })
     await prepare(page)
     await page.goto(address)
-    await page.waitForSelector('#live[data-state="live"]')
+    step('the page is there')
+    await page.waitForSelector('#live[data-state="live"]').catch((error: Error) => {
+      throw new Error(`${error.message}\n${[...steps, ...faults].join('\n')}`)
+    })
     page.on('framenavigated', () => void navigations++)
     return page
   }
@@ -153,6 +167,25 @@ describe('the page of the photo app in Chromium', { skip }, () => {
     assert.deepEqual(faults, [])
   })
 
+  it('shows a picture whose name has signs that an address gives a meaning', async () => {
+    await drop(second, '#drop', '#1 of 2? 50%.png', 'image/png', photo('cat.png'))
+    for (const page of [first, second]) await versionsOn(page, '#1 of 2? 50%')
+    const [name = ''] = await first.evaluate<string[]>(
+      `[...document.querySelectorAll('#gallery .card')].map((card) => card.dataset.stem).filter((stem) => stem.includes('50%'))`,
+    )
+    assert.equal(
+      (
+        await service()
+          .storage.from('avatars')
+          .remove([`${name}.png`])
+      ).data?.length,
+      1,
+    )
+    for (const page of [first, second]) await until('the card is gone', async () => !(await shown(page)).some((one) => one.name.includes('50%')), 40_000)
+    assert.equal(navigations, 0)
+    assert.deepEqual(faults, [])
+  })
+
   it('says in words why a file is refused, and what to think of one that is never resized', async () => {
     await first.setInputFiles('#file', { name: 'dance.gif', mimeType: 'image/gif', buffer: Buffer.from('GIF89a') })
     await says(first, /^dance\.gif: .*image\/gif is not supported/)
@@ -214,6 +247,26 @@ describe('the page of the photo app in Chromium', { skip }, () => {
     await page.close()
     assert.equal((await service().storage.from('avatars').remove(['holiday/2026/beach.png'])).error, null)
     for (const other of [first, second]) await until('the card is gone', async () => !(await shown(other)).some((one) => one.name.includes('beach')), 40_000)
+    assert.deepEqual(faults, [])
+  })
+
+  it('shows a picture in a folder without a name, and all others beside it', async () => {
+    const response = await fetch(`${node.ready.project.url}/storage/v1/object/avatars/holiday//lake.png`, {
+      method: 'POST',
+      headers: { apikey: node.ready.project.publishableKey, 'content-type': 'image/png' },
+      body: new Uint8Array(photo('cat.png')),
+    })
+    assert.equal(response.status, 200, await response.text())
+    for (const page of [first, second]) await versionsOn(page, 'holiday//lake')
+    const page = await open()
+    await versionsOn(page, 'holiday//lake')
+    assert.deepEqual(
+      (await shown(page)).map((one) => one.name),
+      (await shown(first)).map((one) => one.name),
+    )
+    await page.close()
+    assert.equal((await service().storage.from('avatars').remove(['holiday//lake.png'])).data?.length, 1)
+    for (const other of [first, second]) await until('the card is gone', async () => !(await shown(other)).some((one) => one.name.includes('lake')), 40_000)
     assert.deepEqual(faults, [])
   })
 

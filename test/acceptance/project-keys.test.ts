@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { createHmac, createSign, generateKeyPairSync } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { promisify } from 'node:util'
 import { clientOf, ownerOf } from './data-fixture.ts'
-import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 import { until } from './photos.ts'
 
 const JWT_SECRET = 'super-secret-jwt-token-with-at-least-32-characters-long'
@@ -24,8 +26,10 @@ describe('the keys of a project', () => {
   let node: RunningMayfly
   /** A login elsewhere. */
   const pair = generateKeyPairSync('rsa', { modulusLength: 2_048 })
-  const jwks = createServer((_request, response) =>
-    response.end(JSON.stringify({ keys: [{ ...pair.publicKey.export({ format: 'jwk' }), kid: 'k1', alg: 'RS256', use: 'sig' }] })),
+  const jwks = createServer(({ url }, response) =>
+    response
+      .writeHead(url === '/jwks' ? 200 : 404)
+      .end(JSON.stringify({ keys: [{ ...pair.publicKey.export({ format: 'jwk' }), kid: 'k1', alg: 'RS256', use: 'sig' }] })),
   )
   let issuerOrigin = ''
   const run = (...args: string[]) => mayfly([...args, '--json', '--data', data])
@@ -116,7 +120,11 @@ describe('the keys of a project', () => {
 
   it('of the older form open any project that asks for them, and no other, until they are taken away', async () => {
     const legacy = cli<{ anonKey: string; serviceRoleKey: string }>('keys', 'legacy', '--project', 'shop')
-    cli('projects', 'create', 'other')
+    const { stdout: told } = mayfly(['projects', 'create', 'other', '--data', data])
+    assert.equal(
+      told,
+      `Made the project other at ${urlOf('other')}.\nIts keys: npx mayfly keys --project other. Deploy to it: npx mayfly deploy <folder> --project other\n`,
+    )
     await table('shop')
     await table('other')
     assert.equal(await read('shop', legacy.serviceRoleKey), 200)
@@ -155,6 +163,12 @@ describe('the keys of a project', () => {
     socket.realtime.disconnect()
     // Nobody else's secret, no changed algorithm, no other project.
     assert.equal(await read('moved', jwt({ role: 'service_role' }, 'another-secret-that-is-long-enough-to-be-one')), 401)
+    // A role of a project's own, one of the node's and one of PostgreSQL's: in the words for a role that is not there.
+    for (const role of ['shop_admin', 'postgres', 'authenticator', 'supabase_auth_admin', 'pg_read_all_data']) {
+      const answer = await fetch(`${urlOf('moved')}/rest/v1/notes`, { headers: { apikey: anon, authorization: `Bearer ${jwt({ role, sub })}` } })
+      const body = { code: '22023', details: null, hint: null, message: `role "${role}" does not exist` }
+      assert.deepEqual([answer.status, answer.headers.get('proxy-status'), await answer.json()], [401, 'PostgREST; error=22023', body])
+    }
     assert.equal(await read('moved', `${part({ alg: 'none', typ: 'JWT' })}.${part({ role: 'service_role', exp: ENDS })}.`), 401)
     assert.equal(await read('shop', service), 401)
     // What was brought along is shown again as it came.
@@ -178,8 +192,25 @@ describe('the keys of a project', () => {
     const plain = (...args: string[]) => mayfly(['keys', ...args, ...own, '--data', data])
     assert.equal(plain('issuers').stdout, 'The project shop trusts its own login alone.\n')
     assert.equal(await asUser(sign()), 401)
-    const said = plain('trust', issuer, '--audience', 'shop-app', '--jwks', `${issuerOrigin}/jwks`)
-    assert.equal(said.stdout, `shop takes the users of ${issuer} for its own.\n`, said.stderr)
+    // The issuer is in this process, and is asked for its keys meanwhile.
+    const trust = (jwks: string) =>
+      promisify(execFile)(process.execPath, [
+        path.join(ROOT, 'bin', 'mayfly.js'),
+        'keys',
+        'trust',
+        issuer,
+        '--audience',
+        'shop-app',
+        '--jwks',
+        jwks,
+        ...own,
+        '--data',
+        data,
+      ])
+    const mistyped = await trust(`${issuerOrigin}/nothing`)
+    assert.match(mistyped.stderr, /keys could not be read just now.*it answers 404/)
+    assert.deepEqual(await trust(`${issuerOrigin}/jwks`), { stdout: mistyped.stdout, stderr: '' })
+    assert.equal(mistyped.stdout, `shop takes the users of ${issuer} for its own.\n`)
     assert.match(plain('issuers').stdout, new RegExp(`^ISSUER +AUDIENCE +KEYS AT\n${issuer} +shop-app +${issuerOrigin}/jwks\n$`))
     const [told, ...more] = cli<{ issuers: { issuer: string; audience: string; jwksUrl: string }[] }>('keys', 'issuers', ...own).issuers
     assert.deepEqual([told?.issuer, told?.audience, told?.jwksUrl, more], [issuer, 'shop-app', `${issuerOrigin}/jwks`, []])
@@ -194,6 +225,8 @@ describe('the keys of a project', () => {
     assert.equal(await asUser(sign(), 'other', others.find(({ kind }) => kind === 'publishable')?.key), 401)
     assert.equal(plain('trust', issuer).code, 2)
     assert.equal(plain('trust', issuer, '--audience', 'a', '--jwks', 'ftp://a/b').code, 1)
+    const inside = plain('trust', issuer, '--audience', 'a', '--jwks', 'https://localhost/jwks')
+    assert.deepEqual([inside.code, /localhost is no public address; the operator of the node may allow it/.test(inside.stderr)], [1, true], inside.stderr)
     assert.equal(plain('distrust', 'https://nobody.example').code, 5)
     assert.equal(plain('distrust', issuer).stdout, `shop trusts ${issuer} no more.\n`)
     assert.equal(await asUser(sign()), 401)

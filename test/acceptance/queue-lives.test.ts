@@ -48,13 +48,16 @@ describe('the life of a queued invocation', () => {
   const point = path.join(folder, 'point')
   const SECRET = `whsec_${Buffer.from('twenty-four bytes or more').toString('base64')}`
   const told = new Map<string, boolean>()
+  /** What the calls were of that were told, by their ids. */
+  const asked = new Map<string, unknown>()
   const receiver = createServer(async (request, response) => {
     const body = Buffer.concat(await request.toArray())
     const { 'webhook-id': id = '', 'webhook-timestamp': at = '', 'webhook-signature': signature = '' } = request.headers as Record<string, string>
     const key = Buffer.from(SECRET.slice('whsec_'.length), 'base64')
     const isSigned = signature === `v1,${createHmac('sha256', key).update(`${id}.${at}.${body}`).digest('base64')}`
-    const { requestContext } = JSON.parse(String(body)) as { requestContext: { requestId: string } }
+    const { requestContext, requestPayload } = JSON.parse(String(body)) as { requestContext: { requestId: string }; requestPayload: unknown }
     told.set(requestContext.requestId, isSigned)
+    asked.set(requestContext.requestId, requestPayload)
     response.writeHead(200).end()
   })
   let origin = ''
@@ -65,11 +68,11 @@ describe('the life of a queued invocation', () => {
     assert.equal(code, 0, stderr)
     return JSON.parse(stdout) as T
   }
-  const deploy = (name: string, code: string, async: object) => {
+  const deploy = (name: string, code: string, async: object, triggers?: readonly object[]) => {
     const at = path.join(folder, name)
     mkdirSync(at, { recursive: true })
     writeFileSync(path.join(at, 'index.mjs'), code)
-    writeFileSync(path.join(at, 'mayfly.json'), JSON.stringify({ name, async }))
+    writeFileSync(path.join(at, 'mayfly.json'), JSON.stringify({ name, async, triggers }))
     const { code: exit, stderr } = mayfly(['deploy', at, '--data', data])
     assert.equal(exit, 0, stderr)
   }
@@ -77,6 +80,22 @@ describe('the life of a queued invocation', () => {
     cli<{ invocation: string; duplicate?: boolean }>('invoke', name, '--async', '--data', JSON.stringify(event), ...args)
   const life = (id: string) => cli<Life>('invocation', id)
   const letters = (...args: string[]) => cli<{ deadLetters: { id: string; errorType: string; function: string }[] }>('dlq', 'ls', ...args).deadLetters
+
+  /** Resolves when the node has ended itself at this point, and another life has begun. */
+  const dies = async (pid: number, name: string) => {
+    await until(() => {
+      try {
+        process.kill(pid, 0)
+        return false
+      } catch {
+        return true
+      }
+    })
+    writeFileSync(point, '')
+    assert.match(node.stderr(), new RegExp(`^crash point ${name}$`, 'm'), 'it died there and not elsewhere')
+    await node.ended()
+    node = await start()
+  }
 
   before(async () => {
     receiver.listen(0, '127.0.0.1')
@@ -135,6 +154,13 @@ describe('the life of a queued invocation', () => {
       ['succeeded', ['error', 'ok'], 'TypeError', { got: 1 }],
     )
     assert.deepEqual([destination?.kind, destination?.target, told.get(first.invocation)], ['webhook', `${origin}/hook`, true])
+    const ran = (...of: string[]) => cli<{ invocations: { id: string; function: string; attempt: number }[] }>('invocation', 'ls', ...of).invocations
+    assert.ok(ran('--state', 'succeeded').some(({ id, function: name, attempt }) => id === first.invocation && name === 'twice' && attempt === 2))
+    assert.deepEqual(
+      ran('twice', '--state', 'failed').map(({ id, attempt }) => [id, attempt]),
+      [[first.invocation, 1]],
+    )
+    assert.equal(mayfly(['invocation', 'ls', '--state', 'gone', '--data', data]).code, 2)
     await until(() => heard.includes(`"invocation":"${first.invocation}","function":"twice","what":"failed"`))
     tail.kill()
     const none = mayfly(['invocation', '00000000-0000-4000-8000-000000000000', '--json', '--data', data])
@@ -191,6 +217,8 @@ describe('the life of a queued invocation', () => {
       const { Messages = [] } = await sqs.send(new ReceiveMessageCommand({ QueueUrl: letters, WaitTimeSeconds: 20, MessageAttributeNames: ['All'] }))
       const said = Object.fromEntries(Object.entries(Messages[0]?.MessageAttributes ?? {}).map(([name, { StringValue }]) => [name, StringValue]))
       assert.deepEqual([JSON.parse(Messages[0]?.Body ?? ''), said], [{ n: 5 }, { RequestID: lost.invocation, ErrorCode: '200', ErrorMessage: 'odd' }])
+      // Clients read the code as a number.
+      assert.equal(Messages[0]?.MessageAttributes?.ErrorCode?.DataType, 'Number')
       assert.equal((await heard(bad)).length, 1)
     } finally {
       sqs.destroy()
@@ -213,45 +241,34 @@ describe('the life of a queued invocation', () => {
     assert.deepEqual(letters('picky'), [])
   })
   it('loses nothing that was acknowledged, and counts each run once, over kill -9 at every step', async () => {
-    deploy('steps', "export const handler = async (event) => { if (event.dies) throw new Error('as asked'); return event.n }", {
+    deploy('steps', "export const handler = async (event) => { if (event.fails) throw new Error('as asked'); return event.n }", {
       maxAttempts: 2,
       retryAfter: 0,
       onSuccess: { webhook: `${origin}/hook`, secret: 'HOOK' },
     })
-    const sent: { id: string; dies: boolean }[] = []
+    const sent: { id: string; fails: boolean }[] = []
     for (const name of POINTS) {
       const pid = node.pid()
-      const dies = /Retry|Bury/.test(name)
+      const fails = /Retry|Bury/.test(name)
       // The sender of what is paused is answered before the node dies: that is of no use where it dies before it can answer.
       const isOfEnqueue = name.includes('Enqueue')
       if (isOfEnqueue) writeFileSync(point, name)
       else mayfly(['pause', 'steps', '--data', data])
-      const reply = mayfly(['invoke', 'steps', '--async', '--data', JSON.stringify({ n: name, dies }), '--json', '--data', data])
-      if (reply.code === 0) sent.push({ id: (JSON.parse(reply.stdout) as { invocation: string }).invocation, dies })
+      const reply = mayfly(['invoke', 'steps', '--async', '--data', JSON.stringify({ n: name, fails }), '--json', '--data', data])
+      if (reply.code === 0) sent.push({ id: (JSON.parse(reply.stdout) as { invocation: string }).invocation, fails })
       else assert.ok(isOfEnqueue, reply.stderr)
       if (!isOfEnqueue) {
         writeFileSync(point, name)
         mayfly(['resume', 'steps', '--data', data])
       }
-      await until(() => {
-        try {
-          process.kill(pid, 0)
-          return false
-        } catch {
-          return true
-        }
-      })
-      writeFileSync(point, '')
-      assert.match(node.stderr(), new RegExp(`^crash point ${name}$`, 'm'), 'it died there and not elsewhere')
-      await node.ended()
-      node = await start()
+      await dies(pid, name)
       mayfly(['resume', 'steps', '--data', data])
     }
     assert.ok(sent.length >= POINTS.length - 2, 'all but those whose commit was never told')
     const dead = new Set<string>()
     await until(() => {
       for (const { id } of letters('steps')) dead.add(id)
-      return sent.every(({ id, dies }) => (dies ? dead.has(id) : told.has(id) && life(id).status === 'succeeded'))
+      return sent.every(({ id, fails }) => (fails ? dead.has(id) : told.has(id) && life(id).status === 'succeeded'))
     })
     const { invocations } = await manage<{ invocations: { id: string; attempt: number }[] }>(
       data,
@@ -261,5 +278,67 @@ describe('the life of a queued invocation', () => {
     const { usage } = cli<{ usage: { functionName: string; executions: number; cut: number }[] }>('usage')
     const all = usage.filter(({ functionName }) => functionName === 'steps').reduce((sum, one) => sum + one.executions + one.cut, 0)
     assert.equal(all, invocations.length, 'the sum of the executions is the bill')
+  })
+  it('tells a queue, an event and who watches the log of each call once, over kill -9 of the step that does so', async () => {
+    const { region, accessKey } = node.ready
+    const hook = { onSuccess: { webhook: `${origin}/hook`, secret: 'HOOK' } }
+    const code = 'export const handler = async (event) => { console.log(`asked for ${event.n}`); return event }'
+    deploy('to-queue', code, { onSuccess: { queue: 'outcomes' } })
+    deploy('to-event', code, { onSuccess: { event: 'ended' } })
+    deploy('hears', code, hook, [{ bus: { pattern: { 'detail-type': ['ended'] } } }])
+    deploy('watches', code, hook, [{ log: { function: 'writes', pattern: 'asked', format: 'plain' } }])
+    deploy('writes', code, {})
+    const withQueue = async <T>(ask: (sqs: SQSClient, QueueUrl: string) => Promise<T>): Promise<T> => {
+      const endpoint = node.ready.url
+      const sqs = new SQSClient({ endpoint, region, credentials: { accessKeyId: accessKey.id, secretAccessKey: accessKey.secret }, maxAttempts: 1 })
+      try {
+        return await ask(sqs, (await sqs.send(new CreateQueueCommand({ QueueName: 'outcomes' }))).QueueUrl as string)
+      } finally {
+        sqs.destroy()
+      }
+    }
+    await withQueue(async () => {})
+    const messages: string[] = []
+    const receive = async (sqs: SQSClient, QueueUrl: string) => {
+      const { Messages = [] } = await sqs.send(new ReceiveMessageCommand({ QueueUrl, MaxNumberOfMessages: 10, WaitTimeSeconds: 1 }))
+      for (const { Body = '' } of Messages) messages.push((JSON.parse(Body) as { requestContext: { requestId: string } }).requestContext.requestId)
+    }
+    /** Each entry that was queued for the call is one of these, however often it ran. */
+    const heard = {
+      'to-queue': (id: string) => messages.filter((one) => one === id).length,
+      'to-event': (id: string) =>
+        [...asked.values()].filter((event) => (event as { detail?: { requestContext?: { requestId: string } } })?.detail?.requestContext?.requestId === id)
+          .length,
+      writes: (id: string) =>
+        [...asked.values()].flatMap((event) => (event as { lines?: { invocation: string }[] })?.lines ?? []).filter(({ invocation }) => invocation === id)
+          .length,
+    }
+    const sent: { name: keyof typeof heard; id: string }[] = []
+    for (const [name, at] of [
+      ['to-queue', 'beforeAckCommit'],
+      ['to-queue', 'afterAckCommit'],
+      ['to-event', 'beforeAckCommit'],
+      ['to-event', 'afterAckCommit'],
+      ['writes', 'beforeLinesCommit'],
+      ['writes', 'afterLinesCommit'],
+    ] as const) {
+      const pid = node.pid()
+      writeFileSync(point, at)
+      const reply = mayfly(['invoke', name, '--async', '--data', JSON.stringify({ n: at }), '--json', '--data', data])
+      assert.equal(reply.code, 0, reply.stderr)
+      const { invocation: id } = JSON.parse(reply.stdout) as { invocation: string }
+      sent.push({ name, id })
+      await dies(pid, at)
+      // Nothing of it is under way when the next step is the last of a life.
+      await until(async () => {
+        if (name === 'to-queue') await withQueue(receive)
+        return heard[name](id) > 0 && (await manage<{ waiting: number; running: number }>(data, '/api/v1/projects/demo/queue?limit=1')).waiting === 0
+      })
+    }
+    await withQueue(receive)
+    assert.deepEqual(
+      sent.map(({ name, id }) => [name, heard[name](id)]),
+      sent.map(({ name }) => [name, 1]),
+    )
   })
 })

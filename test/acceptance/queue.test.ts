@@ -73,7 +73,7 @@ describe('invocations that nobody waits for', () => {
     const [letter] = deadLetters('broken')
     assert.deepEqual([letter?.function, letter?.reason, letter?.attempts, letter?.errorType], ['broken', 'attempts', 2, 'TypeError'])
     assert.equal(logOf('broken').filter((text) => text === `START RequestId: ${letter?.id} Version: $LATEST`).length, 2)
-    assert.match(mayfly(['dlq', 'ls', '--data', data]).stdout, /broken +attempts +2 +TypeError/)
+    assert.match(mayfly(['dlq', 'ls', '--data', data]).stdout, /broken +attempts +2 +TypeError: not today +[0-9a-f-]{36}/)
     assert.match(mayfly(['dlq', 'ls', 'quiet', '--data', data]).stdout, /No invocation was given up/)
     assert.equal(mayfly(['dlq', 'drop', '--data', data]).code, 2)
   })

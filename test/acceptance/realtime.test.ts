@@ -256,6 +256,101 @@ describe('realtime', () => {
     assert.equal(mayfly(['db', 'psql', '--data', node.data, '-c', 'select count(*) as n from realtime.messages']).stdout.split('\n')[2]?.trim(), '0')
     assert.equal(mayfly(['db', 'psql', '--data', node.data, '-c', 'drop table realtime.messages cascade']).code, 1)
   })
+  it('SQL speaks in channels when its transaction commits: realtime.broadcast_changes in a trigger, realtime.send', async () => {
+    const psql = (text: string) => {
+      const { code, stdout, stderr } = mayfly(['db', 'psql', '--data', node.data, '-c', text])
+      assert.equal(code, 0, stderr)
+      return stdout
+    }
+    psql(`
+      create table public.listeners (topic text, member uuid, speaks boolean);
+      create policy listen on realtime.messages for select to authenticated using (
+        extension = 'broadcast' and exists (select from public.listeners as l where l.member = (select auth.uid()) and l.topic = (select realtime.topic())));
+      create policy tell on realtime.messages for insert to authenticated with check (event <> 'forbidden' and
+        exists (select from public.listeners as l where l.member = (select auth.uid()) and l.topic = realtime.messages.topic and l.speaks));
+      create table public.moves (id bigint primary key, room int, body text, at numeric);
+      create function public.tell_moves() returns trigger security definer language plpgsql as $$
+      begin
+        perform realtime.broadcast_changes('moves:' || coalesce(new.room, old.room), tg_op, tg_op, tg_table_name, tg_table_schema, new, old);
+        return null;
+      end $$;
+      create trigger tell_moves after insert or update or delete on public.moves for each row execute function public.tell_moves();
+      create function public.say(room text, event text) returns void language sql as $$ select realtime.send('{"by": "SQL"}', event, room) $$`)
+    const userOf = async (name: string, speaks: boolean | null) => {
+      const client = clientOf(url, publishable)
+      const { data, error } = await client.auth.signUp({ email: `${name}-sql@example.com`, password: 'long enough 1' })
+      assert.equal(error, null)
+      await client.realtime.setAuth()
+      if (speaks !== null) await clientOf(url, secret).from('listeners').insert({ topic: 'moves:1', member: data.user?.id, speaks })
+      return client
+    }
+    const [anna, ben, carl] = await Promise.all([userOf('anna', true), userOf('ben', false), userOf('carl', null)])
+    const heard: Record<string, { event: string; payload: Record<string, unknown>; meta?: { id: string } }[]> = { ben: [], shown: [], open: [], hidden: [] }
+    const join = async (who: SupabaseClient, topic: string, isPrivate: boolean, name: string) => {
+      const channel = who
+        .channel(topic, { config: { private: isPrivate } })
+        .on('broadcast', { event: '*' }, (message) => void heard[name]?.push(message as never))
+      await subscribed(channel)
+    }
+    await join(ben, 'moves:1', true, 'ben')
+    await assert.rejects(join(carl, 'moves:1', true, 'carl'), /Unauthorized/)
+    await join(clientOf(url, publishable), 'moves:1', false, 'shown')
+    const guest = clientOf(url, publishable)
+    await join(guest, 'open', false, 'open')
+    await join(clientOf(url, secret), 'open', true, 'hidden')
+
+    const service = clientOf(url, secret)
+    for (const change of [
+      () => service.from('moves').insert([{ id: 1, room: 1, body: 'e4 한글', at: 1.5 }, { id: 2, room: 2, body: 'elsewhere' }]), // biome-ignore format: a line
+      () => service.from('moves').update({ body: 'e5' }).eq('id', 1),
+      () => service.from('moves').delete().eq('id', 1),
+    ]) {
+      const { error } = await change()
+      assert.equal(error, null)
+    }
+    // Nothing of what does not stay, and what is too much for one notice.
+    psql(`begin; insert into public.moves values (3, 1, 'taken back'); select realtime.send('{}', 'taken back', 'moves:1'); rollback`)
+    psql(`notify mayfly_broadcast, 'by hand'; notify mayfly_broadcast`)
+    psql(`insert into public.moves values (4, 1, repeat('긴 글 🚀 ', 20000))`)
+    await until(() => heard.ben?.length === 4, 'the moves')
+    const [insert, update, gone, long] = heard.ben ?? []
+    const about = { table: 'moves', schema: 'public' }
+    const was = { id: 1, room: 1, body: 'e4 한글', at: 1.5 }
+    const id = insert?.payload.id
+    assert.match(String(id), /^[0-9a-f-]{36}$/)
+    assert.equal(insert?.meta?.id, id)
+    const told = [insert, update, gone].map((one) => ({ ...one?.payload, id: one?.event }))
+    assert.deepEqual(told, [
+      { ...about, id: 'INSERT', operation: 'INSERT', record: was, old_record: null },
+      { ...about, id: 'UPDATE', operation: 'UPDATE', record: { ...was, body: 'e5' }, old_record: was },
+      { ...about, id: 'DELETE', operation: 'DELETE', record: null, old_record: { ...was, body: 'e5' } },
+    ])
+    assert.deepEqual(long?.payload.record, { id: 4, room: 1, at: null, body: '긴 글 🚀 '.repeat(20000) })
+
+    // A function that does not act as the owner is held to the policies; what it is for is done all the same.
+    for (const [who, event] of [[carl, 'forged'], [ben, 'unheard'], [anna, 'forbidden'], [guest, 'guest'], [anna, 'said']] as const) // biome-ignore format: a line
+      assert.equal((await who.rpc('say', { room: 'moves:1', event })).error, null)
+    await until(() => (heard.ben?.length ?? 0) > 4, 'what anna said')
+    assert.deepEqual([heard.ben?.at(-1)?.event, heard.ben?.at(-1)?.payload.by, heard.ben?.length], ['said', 'SQL', 5])
+    // A public channel by its flag, and the private one of its name apart from it.
+    psql(
+      `select realtime.send('{"id": "mine", "n": 1}', 'tick', 'open', false), realtime.send('[1]', 'tock', 'open'), realtime.send(null, 'nothing', 'open', false), realtime.send(null, 'lost', null)`,
+    )
+    await until(() => heard.open?.length === 2 && heard.hidden?.length === 1, 'what is said in the open')
+    assert.deepEqual(heard.open?.map(({ event, payload }) => [event, payload.n]), [['tick', 1], ['nothing', undefined]]) // biome-ignore format: a line
+    assert.deepEqual([heard.open?.[0]?.payload, heard.hidden?.[0]?.event, heard.hidden?.[0]?.payload], [{ id: 'mine', n: 1 }, 'tock', [1]])
+    assert.deepEqual(heard.shown, [])
+    assert.equal(psql('select count(*) as n from realtime.messages').split('\n')[2]?.trim(), '0')
+    const { stderr } = mayfly([
+      'db',
+      'psql',
+      '--data',
+      node.data,
+      '-c',
+      `select realtime.broadcast_changes('t', 'e', 'TRUNCATE', 'moves', 'public', null, null)`,
+    ])
+    assert.match(stderr, /Failed to process the row: Unexpected operation type: TRUNCATE/)
+  })
   it('presence: who is there, and who leaves', async () => {
     const [anna, ben] = [clientOf(url, publishable), clientOf(url, publishable)]
     const left: string[] = []
@@ -452,6 +547,24 @@ describe('row changes over realtime', () => {
     assert.deepEqual(service.system, ['ok', 'error', 'ok'])
     await database.query(`insert into todos (who, body) values ('all', 'after the gap')`)
     await until(() => service.heard.some((change) => change.new.body === 'after the gap'), 'the change after it')
+    // What SQL says is heard by a connection of its own, which comes back as well.
+    const listening = `datname = 'rt_p_demo' and application_name = 'mayfly listener' and query = 'listen "mayfly_broadcast"'`
+    const said: unknown[] = []
+    await subscribed(
+      clientOf(node.ready.url, node.ready.project.publishableKey)
+        .channel('words')
+        .on('broadcast', { event: '*' }, ({ payload }) => said.push(payload.n)),
+    )
+    await database.query(`select realtime.send('{"n": 1}', 'said', 'words', false)`)
+    await until(() => said.length === 1, 'what SQL says')
+    const here = async () => (await server.sql(`select pid from pg_stat_activity where ${listening}`)) as unknown as { pid: number }[]
+    const [former, ...more] = await here()
+    assert.ok(former !== undefined && more.length === 0)
+    await server.sql(`select pg_terminate_backend(${former.pid})`)
+    for (let back = false; !back; ) back = (await here()).some(({ pid }) => pid !== former.pid)
+    await database.query(`select realtime.send('{"n": 2}', 'said', 'words', false)`)
+    await until(() => said.length === 2, 'what it says afterwards')
+    assert.deepEqual(said, [1, 2])
   })
   it('the node is killed and started again: the client comes back by itself, and subscribes again', async () => {
     const port = new URL(node.ready.url).port

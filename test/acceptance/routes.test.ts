@@ -340,6 +340,7 @@ describe('every route', () => {
       at: () => '/api/v1/projects/demo/functions/hello/invocations',
       ok: 200,
     },
+    { route: 'GET /api/v1/projects/:ref/invocations', access: 'manage', at: () => '/api/v1/projects/demo/invocations?state=succeeded', ok: 200 },
     { route: 'GET /api/v1/prices', access: 'operator', at: () => '/api/v1/prices', ok: 200 },
     // Open to who has a link; the path alone opens nothing.
     { route: 'GET /api/v1/artefacts/:ref/:sha256', access: 'open', at: () => `/api/v1/artefacts/demo/${sha256}`, ok: 403 },

@@ -93,7 +93,7 @@ describe('mayfly up', () => {
 
     const second = mayfly(['up', '--data', data, '--port', '0'])
     assert.equal(second.code, 1)
-    assert.match(second.stderr, /Another node is running on the data directory/)
+    assert.match(second.stderr, new RegExp(`Another node is running on the data directory .*, as process ${node.pid()}\\. Stop it`))
     await node.kill()
   })
 

@@ -10,6 +10,7 @@ const SLOW = `export default { fetch: () => new Response(new ReadableStream({ st
   to.enqueue(new TextEncoder().encode('who'))
   setTimeout(() => { to.enqueue(new TextEncoder().encode('le')); to.close() }, 1500)
 } })) }`
+const NAP = `create or replace function nap() returns text language sql as $$ select 'rested' from pg_sleep(2) $$`
 /** One call answers with a head and no more, any other with nothing. */
 const ENDLESS = `export default { fetch: (request) => {
   setInterval(() => {}, 1000)
@@ -30,7 +31,11 @@ after(() => removeFolder(folder))
 async function stopsCleanly(node: RunningMayfly, signal: NodeJS.Signals, times: 1 | 2 = 1): Promise<number | null> {
   const { ready, data } = node
   assert.equal(mayfly(['deploy', path.join(folder, 'slow'), '--data', data]).code, 0)
-  const answer = await fetch(`${ready.url}/functions/v1/slow`, { method: 'POST', headers: { apikey: ready.project.secretKey }, body: '{}' })
+  const headers = { apikey: ready.project.secretKey }
+  assert.equal(mayfly(['db', 'psql', '--data', data, '-c', NAP]).code, 0)
+  // It runs in PostgreSQL, which must not hear what the terminal says to all.
+  const rows = fetch(`${ready.url}/rest/v1/rpc/nap`, { headers }).then((reply) => reply.text())
+  const answer = await fetch(`${ready.url}/functions/v1/slow`, { method: 'POST', headers, body: '{}' })
   const group = node.child.pid as number
   const ended = once(node.child, 'exit')
   process.kill(-group, signal)
@@ -40,6 +45,7 @@ async function stopsCleanly(node: RunningMayfly, signal: NodeJS.Signals, times: 
     process.kill(-group, signal)
   }
   assert.equal(await answer.text(), 'whole', 'a call that runs is let end')
+  assert.equal(await rows, '"rested"', 'and so is a statement')
   const [code] = (await ended) as [number | null]
   assert.equal(/.*("level":50|\n\s+at ).*/.exec(node.stderr())?.[0] ?? '', '', 'no fault and no stack')
   assert.deepEqual(

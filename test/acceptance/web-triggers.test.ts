@@ -71,6 +71,7 @@ describe('functions that are started over HTTP', () => {
       const lambda = `export const handler = async ({ webhook, body }) => { console.log(JSON.stringify(webhook), body) }`
       const deployed = deploy('hooks', { 'index.mjs': lambda, 'mayfly.json': HOOKS })
       assert.equal(deployed.code, 0, deployed.stderr)
+      assert.match(deployed.stderr, /warning: triggers: webhooks of github are refused .* GITHUB_NEXT or GITHUB; set it with `mayfly secrets set GITHUB_NEXT`/)
       assert.match(deployed.stdout, new RegExp(`hooks: webhook github \\(push\\) at ${node.ready.project.url}/webhooks/v1/hooks/github\n`))
       assert.equal(deploy('fetched', { 'index.mjs': code, 'mayfly.json': { triggers: [{ webhook: { provider: 'github', secret: 'GITHUB' } }] } }).code, 0)
       const set = cli('secrets', 'set', `GITHUB=${GITHUB}`, `GITHUB_NEXT=${NEXT}`, `STRIPE=${STRIPE}`, `STANDARD=${STANDARD}`)
@@ -80,7 +81,9 @@ describe('functions that are started over HTTP', () => {
     it('are listed with their addresses; the same file again changes nothing', () => {
       const listed = cli('triggers', 'hooks').stdout
       for (const end of ['github', 'stripe', 'mail']) assert.match(listed, new RegExp(`hooks\\s+webhook .*/webhooks/v1/hooks/${end}\\s+the node`))
-      assert.match(deploy('hooks', { 'mayfly.json': HOOKS }).stdout, /Nothing changes/)
+      const again = deploy('hooks', { 'mayfly.json': HOOKS })
+      assert.match(again.stdout, /Nothing changes/)
+      assert.doesNotMatch(again.stderr, /warning/, 'the secrets are set by now')
     })
     it('come from GitHub, Stripe and whoever signs as Standard Webhooks says, each once', async () => {
       const first = await github('{"ref":"main"}', 'd-1')

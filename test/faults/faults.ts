@@ -69,7 +69,8 @@ export async function runFaults(options: FaultsOptions): Promise<FaultsResult> {
     MAYFLY_TEST_CLOCK: skew,
     ...(server === null ? {} : { MAYFLY_DATABASE_URL: server.url }),
   }
-  const start = () => startMayfly(data, args, environment)
+  // A kept cluster syncs nothing, and the power may be cut.
+  const start = () => startMayfly(data, args, environment, { fromNothing: true })
   let node: RunningMayfly = await start()
   cleanUp.defer(async () => void (await node.stop()))
   if (world.withoutSandbox !== null) say(`functions are not kept apart: ${world.withoutSandbox}`)

@@ -36,6 +36,11 @@ export function LifePage({ project, id }: { project: string; id: string }) {
                 <Told of={of.destination} project={project} />
               </Card>
             )}
+            {of.sentLetter && (
+              <Card title={t('Its dead-letter queue')} wide>
+                <Told of={of.sentLetter} project={project} />
+              </Card>
+            )}
             {of.result && (
               <Card title={t('Result')} wide>
                 <p className="small">
@@ -175,11 +180,12 @@ function Told({ of, project }: { of: NonNullable<LifeInfo['destination']>; proje
       of={[
         [t(KINDS[of.kind] ?? 'Whom'), of.target],
         [t('Of what'), of.condition],
+        [t('Taken'), of.isDead ? t('no: it is a dead letter') : null],
         [t('When'), <Time key="at" at={of.at} />],
         [
           t('Delivery'),
           // What a queue or a bus took has a life of its own there.
-          of.kind === 'function' || of.kind === 'webhook' ? (
+          of.isDead || of.kind === 'function' || of.kind === 'webhook' ? (
             <a key="delivery" href={hrefOf(project, 'events', of.delivery)}>
               <code>{of.delivery}</code>
             </a>

@@ -12,7 +12,10 @@ interface ObjectEvent {
   readonly Records: readonly { readonly s3: { readonly bucket: { readonly name: string }; readonly object: { readonly key: string } } }[]
 }
 
-const thumbnailOf = (key: string, width: number) => `${key.replace(/\.[^./]+$/, '')}/${width}.webp`
+const stemOf = (key: string) => key.replace(/\.[^./]+$/, '')
+/** What is left without the extension names a folder; no name, `.` and `..` would lead elsewhere. */
+const hasName = (key: string) => !/(^|\/)\.{0,2}$/.test(stemOf(key))
+const thumbnailOf = (key: string, width: number) => `${stemOf(key)}/${width}.webp`
 
 async function makeThumbnail(key: string, source: StoredObject, width: number): Promise<void> {
   const picture = sharp(source.bytes, { limitInputPixels: MAX_PIXELS, failOn: 'truncated' })
@@ -28,8 +31,9 @@ async function makeThumbnail(key: string, source: StoredObject, width: number): 
 async function follow(bucket: string, key: string): Promise<void> {
   for (let seen: string | null | undefined; ; ) {
     const source = await read(bucket, key)
+    if (source && !hasName(key)) throw new Error(`${key} has no name before its extension`)
     if (source) await Promise.all(WIDTHS.map((width) => makeThumbnail(key, source, width)))
-    else
+    else if (hasName(key))
       await remove(
         'thumbnails',
         WIDTHS.map((width) => thumbnailOf(key, width)),

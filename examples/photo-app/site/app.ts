@@ -23,6 +23,8 @@ const make = (name: string, className: string, text = '') => {
 const project = (await (await fetch('/_mayfly/project.json')).json()) as { url: string; publishableKey: string }
 const client = createClient(project.url, project.publishableKey)
 const thumbnails = client.storage.from('thumbnails')
+/** Not `getPublicUrl`: it leaves `?` and `#` of a key as they are, and a key is any text. */
+const addressOf = (key: string) => `${project.url}/storage/v1/object/public/thumbnails/${key.split('/').map(encodeURIComponent).join('/')}`
 
 // ── the gallery: a card for each picture, filled as its versions come ──
 
@@ -64,16 +66,16 @@ interface Row {
 function show(stem: string, width: string, row: Row): void {
   const card = cardOf(stem)
   const versions = card.querySelector('.versions') as HTMLElement
-  const { publicUrl } = thumbnails.getPublicUrl(`${stem}/${width}.webp`).data
+  const address = addressOf(`${stem}/${width}.webp`)
   card.querySelector(`[data-version="${width}"]`)?.remove()
   const link = make('a', '') as HTMLAnchorElement
   link.dataset.version = width
   link.dataset.id = row.id
-  link.href = publicUrl
+  link.href = address
   const image = make('img', '') as HTMLImageElement
   image.dataset.width = width
   image.alt = `${shownName(stem)}, ${width} pixels wide`
-  image.src = `${publicUrl}?v=${encodeURIComponent(row.updated_at)}`
+  image.src = `${address}?v=${encodeURIComponent(row.updated_at)}`
   link.append(image, `${width} px`)
   const after = [...versions.children].find((other) => Number((other as HTMLElement).dataset.version) > Number(width))
   versions.insertBefore(link, after ?? null)
@@ -122,25 +124,28 @@ interface Listed {
   readonly versions: readonly (readonly [string, Row])[]
 }
 
-/** What is directly in a folder, as far as it can be shown; folders have no id. The last names come first, as the newest do. */
-async function entriesOf(folder: string): Promise<{ readonly name: string; readonly id: string | null; readonly updated_at: string | null }[]> {
+/** What begins with this, up to the next slash, as far as it can be shown; folders have no id. The last names come first, as the newest do. */
+async function entriesOf(prefix: string): Promise<{ readonly name: string; readonly id: string | null; readonly updated_at: string | null }[]> {
   for (const entries = []; ; ) {
-    const { data, error } = await thumbnails.list(folder, { limit: PAGE, offset: entries.length, sortBy: { column: 'name', order: 'desc' } })
+    const { data, error } = await thumbnails.list(prefix, { limit: PAGE, offset: entries.length, sortBy: { column: 'name', order: 'desc' } })
     if (error) throw error
     entries.push(...data)
     if (data.length < PAGE || entries.filter(({ id }) => id === null).length >= SHOWN) return entries
   }
 }
 
-/** The pictures in a folder and below it: `holiday/beach.jpg` is in a folder of its own, with one for its sizes. */
+/**
+ * The pictures in a folder and below it: `holiday/beach.jpg` is in a folder of its own, with one for its sizes.
+ * @param folder  with its slash, as one may have no name: `a//b.jpg` is a key
+ */
 async function* picturesIn(folder: string): AsyncGenerator<Listed> {
   const entries = await entriesOf(folder)
   const versions = entries.flatMap(({ name, id, updated_at }) => {
-    const [stem, width] = partsOf(`${folder}/${name}`)
+    const [stem, width] = partsOf(folder + name)
     return stem !== null && id !== null ? [[width, { id, updated_at: updated_at ?? '' }] as const] : []
   })
-  if (versions.length > 0) yield { stem: folder, versions }
-  for (const { name, id } of entries) if (id === null) yield* picturesIn(folder === '' ? name : `${folder}/${name}`)
+  if (versions.length > 0) yield { stem: folder.slice(0, -1), versions }
+  for (const { name, id } of entries) if (id === null) yield* picturesIn(`${folder}${name}/`)
 }
 
 /** Makes the gallery equal to what is there now: what came and what went while nobody listened. */

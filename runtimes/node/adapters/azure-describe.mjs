@@ -1,6 +1,6 @@
 // What an Azure app registers, told at a deploy.
 import { kindOf, queueOf, settled, topicOf, triggerOf } from './azure-bindings.mjs'
-import { attemptsOf, notServedOf, timeoutOf } from './azure-host.mjs'
+import { attemptsOf, notServedOf, takingOf, timeoutOf } from './azure-host.mjs'
 import { routerOf } from './azure-http.mjs'
 import { isQueueName } from './azure-queues.mjs'
 import { isTopicName } from './azure-topics.mjs'
@@ -28,7 +28,7 @@ export function describeFunctions(functions, host) {
     for (const [key, value] of Object.entries(details))
       for (const [, setting] of typeof value === 'string' ? value.matchAll(/%([^%\s]+)%/g) : [])
         warnings.push(`${name}: ${key} names the setting ${setting}, which is not there; put it under "environment" of mayfly.json.`)
-    const tries = { attempts: attemptsOf(kind, host), ...(retryOptions ? { retry: retryOptions } : {}) }
+    const tries = { attempts: attemptsOf(kind, host), ...takingOf(kind, host), ...(retryOptions ? { retry: retryOptions } : {}) }
     return { name, trigger: trigger.type, details: { ...details, timeoutSeconds, ...tries } }
   })
   return { functions: described, warnings }

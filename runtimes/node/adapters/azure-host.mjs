@@ -5,8 +5,15 @@ import path from 'node:path'
 const env = process.env
 /** What of host.json is kept, by its path; what stands for itself is so whole. */
 const KEPT = ['extensions.http.routePrefix', 'extensions.http.customHeaders', 'functions', 'functionTimeout']
-/** Counts of tries, which a deploy reads. */
-const READ_AT_DEPLOY = ['extensions.queues.maxDequeueCount', 'extensions.blobs.poisonBlobThreshold']
+/** How often, after how long and how many at once: what a deploy reads. */
+const READ_AT_DEPLOY = [
+  'extensions.queues.maxDequeueCount',
+  'extensions.queues.visibilityTimeout',
+  'extensions.queues.batchSize',
+  'extensions.queues.newBatchThreshold',
+  'extensions.serviceBus.maxConcurrentCalls',
+  'extensions.blobs.poisonBlobThreshold',
+]
 /** Is of no matter here: where logs go, which extensions are fetched, how the cloud looks after its machines. */
 const WITHOUT_MATTER = [
   'version',
@@ -67,10 +74,30 @@ export function notServedOf(host) {
 
 /** How long an invocation may take, in seconds; null for as long as it likes. Azure's own default is five minutes. */
 export function timeoutOf({ functionTimeout = '00:05:00' }) {
-  if (/^(-1|-1:00:00)$/.test(functionTimeout)) return null
-  const [, days = 0, hours, minutes, seconds] = /^(?:(\d+)\.)?(\d+):(\d+):(\d+)(?:\.\d+)?$/.exec(functionTimeout) ?? []
-  if (hours === undefined) throw new Error(`host.json: "functionTimeout" must be such as "00:05:00", not ${JSON.stringify(functionTimeout)}`)
+  return /^(-1|-1:00:00)$/.test(functionTimeout) ? null : secondsOf(functionTimeout, 'functionTimeout')
+}
+
+function secondsOf(text, name) {
+  const [, days = 0, hours, minutes, seconds] = /^(?:(\d+)\.)?(\d+):(\d+):(\d+)(?:\.\d+)?$/.exec(text) ?? []
+  if (hours === undefined) throw new Error(`host.json: "${name}" must be such as "00:05:00", not ${JSON.stringify(text)}`)
   return Number(days) * 86_400 + Number(hours) * 3_600 + Number(minutes) * 60 + Number(seconds)
+}
+
+/** How messages are taken, by what starts their function: after how many seconds one that failed comes again, and how many are in work at once. */
+export function takingOf(kind, { extensions = {} }) {
+  const { queues = {}, serviceBus = {} } = extensions
+  switch (kind) {
+    case 'queuetrigger': {
+      const { visibilityTimeout = '00:00:00', batchSize, newBatchThreshold } = queues
+      const atOnce = batchSize === undefined ? undefined : batchSize + (newBatchThreshold ?? Math.floor(batchSize / 2))
+      return { retryAfter: secondsOf(visibilityTimeout, 'extensions.queues.visibilityTimeout'), ...(atOnce === undefined ? {} : { atOnce }) }
+    }
+    case 'servicebustrigger':
+      // There it is given back, and so comes at once.
+      return { retryAfter: 0, ...(serviceBus.maxConcurrentCalls === undefined ? {} : { atOnce: serviceBus.maxConcurrentCalls }) }
+    default:
+      return {}
+  }
 }
 
 /** How often an event is tried, by what starts its function; null where Azure leaves that to who sends. */

@@ -23,6 +23,10 @@ const { loadAzure } = (await import(path.join(import.meta.dirname, 'azure.mjs'))
 const { ownKeysOf } = (await import(path.join(import.meta.dirname, 'azure-keys.mjs'))) as {
   ownKeysOf: (functions: readonly object[]) => ReadonlyMap<string, string>
 }
+const { notServedOf, takingOf } = (await import(path.join(import.meta.dirname, 'azure-host.mjs'))) as {
+  notServedOf: (host: object) => string[]
+  takingOf: (kind: string, host: object) => object
+}
 const { core } = (await import(path.join(import.meta.dirname, 'azure-core.mjs'))) as {
   core: { functions: Map<string, unknown>; locked: boolean; hooks: Record<string, unknown[]> }
 }
@@ -164,6 +168,26 @@ describe('an app of Azure', () => {
       'tells: the output "queue" goes to the queue "no.name", which is no name of one here (1 to 80 letters, digits, - and _): calls that use it fail.',
       'flaky: schedule names the setting NIGHTLY, which is not there; put it under "environment" of mayfly.json.',
     ])
+  })
+
+  it('says how its messages are taken, as host.json has it', () => {
+    const extensions = (queues: object, serviceBus: object = {}) => ({ extensions: { queues, serviceBus } })
+    for (const [kind, host, taking] of [
+      ['queuetrigger', {}, { retryAfter: 0 }],
+      ['queuetrigger', extensions({ visibilityTimeout: '00:01:30' }), { retryAfter: 90 }],
+      ['queuetrigger', extensions({ batchSize: 16 }), { retryAfter: 0, atOnce: 24 }],
+      ['queuetrigger', extensions({ batchSize: 1, newBatchThreshold: 0 }), { retryAfter: 0, atOnce: 1 }],
+      ['servicebustrigger', extensions({ visibilityTimeout: '00:01:30' }, { maxConcurrentCalls: 16 }), { retryAfter: 0, atOnce: 16 }],
+      ['blobtrigger', extensions({ visibilityTimeout: '00:01:30' }), {}],
+    ] as const) {
+      assert.deepEqual(takingOf(kind, host), taking)
+      assert.deepEqual(notServedOf(host), [])
+    }
+    assert.throws(
+      () => takingOf('queuetrigger', extensions({ visibilityTimeout: 30 })),
+      /"extensions\.queues\.visibilityTimeout" must be such as "00:05:00", not 30/,
+    )
+    assert.deepEqual(notServedOf(extensions({ messageEncoding: 'none' })), ['extensions.queues.messageEncoding'])
   })
 
   it('answers at its routes, by method, constraint and rank', async () => {
@@ -421,7 +445,7 @@ describe('an app of Azure', () => {
         functions.map(({ name }) => name),
         ['kept'],
       )
-      assert.deepEqual(warnings, ['host.json: "extensions.serviceBus" is not served.', 'host.json: "singleton" is not served.'])
+      assert.deepEqual(warnings, ['host.json: "extensions.serviceBus.prefetchCount" is not served.', 'host.json: "singleton" is not served.'])
       writeFileSync(file, '{"version": }')
       await assert.rejects(load('app.http'), /SyntaxError: host\.json/)
     } finally {

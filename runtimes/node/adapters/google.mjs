@@ -16,11 +16,31 @@ export async function loadGoogle(root, target, moduleAt) {
   if (!TYPES.includes(signature))
     throw new HandlerError('Runtime.HandlerNotFound', `FUNCTION_SIGNATURE_TYPE must be one of ${TYPES.join(', ')}, not '${signature}'`)
   const framework = require(FRAMEWORK)
+  const registered = namesIn(require)
   const loaded = await moduleAt(mainOf(require, path.resolve(root, env.FUNCTION_SOURCE || '.')))
-  const server = serverOf(require, framework, target, signature, loaded)
+  const server = serverOf(require, framework, target, signature, loaded, registered)
   const answer = answeredBy(server)
   if (env._MAYFLY_DESCRIBE) return { kind: 'fetch', run: () => Response.json({ functions: [{ name: target, trigger: 'http', details: {} }], warnings: [] }) }
   return { kind: 'fetch', run: (request) => (isEvent(request) ? runEvent(answer, request) : answer(requestOf(request))) }
+}
+
+/** The names that the app registers, as it does: the framework tells whether it has one, and not which it has. */
+function namesIn(require) {
+  const names = []
+  try {
+    const registry = require(path.join(path.dirname(require.resolve(FRAMEWORK)), 'function_registry.js'))
+    for (const how of ['http', 'cloudEvent', 'typed']) {
+      const register = registry[how]
+      if (typeof register !== 'function') continue
+      registry[how] = (name, ...more) => {
+        names.push(name)
+        return register(name, ...more)
+      }
+    }
+  } catch {
+    // A version that keeps them elsewhere: then they are not told.
+  }
+  return names
 }
 
 /** As the framework finds it: what `package.json` names, `index.js`, `function.js`. */
@@ -39,14 +59,15 @@ function mainOf(require, source) {
 }
 
 /** What was registered by its name counts before what is exported, and so does its signature. */
-function serverOf(require, framework, target, signature, loaded) {
+function serverOf(require, framework, target, signature, loaded, registered) {
   const testing = require(`${FRAMEWORK}/testing`)
   if (testing.getFunction(target)) return testing.getTestServer(target)
   const pick = (from) => target.split('.').reduce((value, name) => value?.[name], from)
   const run = pick(loaded) ?? pick(loaded?.default)
   if (typeof run !== 'function') {
     const exported = Object.keys(loaded?.default ?? loaded ?? {}).filter((name) => typeof (loaded[name] ?? loaded.default?.[name]) === 'function')
-    const there = exported.length > 0 ? ` It exports ${exported.join(', ')}.` : ''
+    const names = (does, all) => (all.length > 0 ? ` It ${does} ${all.join(', ')}.` : '')
+    const there = names('registers', registered) + names('exports', exported)
     throw new HandlerError('Runtime.HandlerNotFound', `the app neither registers nor exports a function '${target}'; name another with --entry-point.${there}`)
   }
   if (signature === 'event') return serverOfEvents(require, run)

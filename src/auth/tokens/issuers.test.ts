@@ -8,7 +8,7 @@ import { openTestDatabases } from '../../backends/database/embedded-fixture.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { silentLog } from '../../core/log.ts'
 import type { Project, ProjectRef } from '../../core/project.ts'
-import { publicFetch } from '../../core/public-fetch.ts'
+import { publicFetch, refusalOf } from '../../core/public-fetch.ts'
 import { Sealer } from '../../core/seal.ts'
 import { insertProject, updateProjectState } from '../../core/store.ts'
 import { type Clock, systemClock } from '../../lib/clock.ts'
@@ -45,6 +45,7 @@ describe('issuers that a project trusts', () => {
       believable: () => true,
       issuerOf: (ref) => `http://here/p/${ref}/auth/v1`,
       fetch: (url, how) => publicFetch(url, how, allowed),
+      refusalOf: (url, how) => refusalOf(url, how, allowed),
       log,
     })
   const sign = (claims: Record<string, unknown> = {}, { kid = 'k1' as string | null, alg = 'RS256', by = pair.privateKey as object } = {}) =>
@@ -94,7 +95,8 @@ describe('issuers that a project trusts', () => {
     await assert.rejects(verify(sign({ iss: 'https://evil.example.com' })), refused)
     assert.equal(asked, 0, 'who is not trusted has nobody asked')
     await assert.rejects(verify(sign({ aud: 'other-app' })), { code: 'token_refused' })
-    for (const role of ['service_role', 'postgres', undefined]) await assert.rejects(verify(sign({ role })), { code: 'token_refused' })
+    for (const role of ['service_role', undefined]) await assert.rejects(verify(sign({ role })), { code: 'token_refused' })
+    await assert.rejects(verify(sign({ role: 'postgres' })), { code: 'token_role_unknown' })
     const pem = Buffer.from(await exportSPKI(pair.publicKey as never))
     await assert.rejects(verify(sign({}, { alg: 'HS256', by: pem })), refused)
     await assert.rejects(verify(sign({}, { alg: 'ES256', by: other.privateKey })), refused)
@@ -117,6 +119,20 @@ describe('issuers that a project trusts', () => {
     assert.equal((await verify(sign({}, { kid: 'k2', alg: 'ES256', by: other.privateKey }))).kind, 'user')
     assert.equal(asked, 2)
     await verify(sign({ n: 2 }))
+  })
+
+  it('say at once whether there are keys at their address, and why not, and are asked no more often for that', async () => {
+    assert.equal(await tokens.issuers.unread(`${origin}/jwks`), null)
+    answer = (_request, response) => response.writeHead(404).end()
+    assert.equal(await tokens.issuers.unread(`${origin}/mistyped`), 'it answers 404')
+    assert.equal(await tokens.issuers.unread(`${origin}/mistyped`), 'it answers 404')
+    assert.equal(asked, 2)
+    answer = (_request, response) => response.end(JSON.stringify({ keys }))
+    ahead = 1_001
+    assert.equal(await tokens.issuers.unread(`${origin}/mistyped`), null)
+    answer = (_request, response) => response.end('{"keys":[{"kty":"oct","k":"eHh4"}]}')
+    assert.equal(await tokens.issuers.unread(`${origin}/secret`), 'it answers no key that could be believed')
+    assert.equal(asked, 4)
   })
 
   it('whose keys cannot be read are asked no more often; what was read holds for an hour', async () => {
@@ -167,6 +183,16 @@ describe('issuers that a project trusts', () => {
     await assert.rejects(verify(sign()), refused)
     assert.equal(asked, 0)
     assert.match(said.join(), /no public address/)
+    assert.match(String(await tokens.issuers.unread(`${origin}/jwks`)), /no public address/)
+    const put = (jwksUrl: string) => tokens.issuers.put(project, { issuer: 'https://new', audience: 'a', jwksUrl })
+    // Who names one is told at once, by whatever name it goes.
+    for (const at of ['https://127.0.0.1/jwks', 'https://[::1]/jwks', 'https://localhost/jwks', 'https://169.254.169.254/latest'])
+      await assert.rejects(put(at), { code: 'bad_request', message: /^jwksUrl: \S+ is no public address; the operator of the node may allow it/ })
+    await assert.rejects(put('http://example.com/jwks'), { code: 'bad_request', message: /not encrypted/ })
+    assert.equal(asked, 0)
+    // A name that nobody knows today may be known tomorrow.
+    await put('https://nobody.invalid/jwks')
+    await tokens.issuers.remove(project, 'https://new')
     allowed = [origin]
   })
 

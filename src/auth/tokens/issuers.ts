@@ -18,6 +18,7 @@ const FRESH_MS = 600_000
 const STALE_MS = 3_600_000
 /** Whatever kid a token names, and however often: an issuer is asked no more often than this. */
 const AGAIN_MS = 30_000
+const SOON_MS = 1_000
 const MOST_SETS = 1_000
 const MOST_KEYS = 50
 const MOST_TEXT = 512
@@ -29,6 +30,8 @@ export interface IssuersDeps {
   readonly believable: () => boolean
   /** Asks a host that a project named, and nobody that only the node can reach. */
   readonly fetch: (url: string, asked: Asked) => Promise<Response>
+  /** Why it would not ask that one, by its address as it is now; null where it would. */
+  readonly refusalOf: (url: string, asked: Pick<Asked, 'encrypted'>) => Promise<string | null>
   /** What was learnt of tokens is to be forgotten. */
   readonly changed: () => void
 }
@@ -38,6 +41,8 @@ interface KeySet {
   readAt: number
   askedAt: number
   asking: Promise<void> | null
+  /** Why they could not be read when they were last asked for. */
+  failure: string | null
 }
 
 /** Others whose users a project takes for its own: each with the one issuer and audience that its tokens must name, and where its keys are. */
@@ -75,6 +80,9 @@ export class Issuers {
         'bad_request',
         'jwksUrl: an address of https that holds no password (of http only where the operator of the node allows it by --auth-issuer-origins)',
       )
+    // Told now: afterwards each of its tokens would be refused, for a reason that stands in the log alone.
+    const refusal = await this.#deps.refusalOf(wish.jwksUrl, { encrypted: true })
+    if (refusal !== null) throw new MayflyError('bad_request', `jwksUrl: ${refusal}`)
     await this.#deps.database.transaction(async (tx) => {
       await upsertIssuer(tx, project.id, wish)
       if ((await selectIssuers(tx, project.ref)).length > LIMITS.trustedIssuers.value)
@@ -83,6 +91,14 @@ export class Issuers {
     })
     this.forget()
     this.#deps.changed()
+  }
+
+  /** Why keys cannot be read there now; null when they can. For who has just named the address: tokens only tell that nobody signed them. */
+  async unread(jwksUrl: string): Promise<string | null> {
+    const set = await this.#setOf(jwksUrl, null)
+    // What was only about to be put right is looked at again soon.
+    if (set.failure !== null) set.askedAt = Math.min(set.askedAt, this.#deps.clock.monotonic() - AGAIN_MS + SOON_MS)
+    return set.failure
   }
 
   /** @throws MayflyError issuer_not_found */
@@ -104,7 +120,7 @@ export class Issuers {
     const { clock } = this.#deps
     let set = this.#sets.get(url)
     if (!set) {
-      set = { keys: [], readAt: Number.NEGATIVE_INFINITY, askedAt: Number.NEGATIVE_INFINITY, asking: null }
+      set = { keys: [], readAt: Number.NEGATIVE_INFINITY, askedAt: Number.NEGATIVE_INFINITY, asking: null, failure: null }
       this.#sets.set(url, set)
       if (this.#sets.size > MOST_SETS) this.#sets.delete(this.#sets.keys().next().value as string)
     }
@@ -134,8 +150,10 @@ export class Issuers {
       }
       set.keys = await keysOf(JSON.parse(await textOf(response, LIMITS.jwksBytes.value)))
       set.readAt = clock.monotonic()
+      set.failure = set.keys.length > 0 ? null : 'it answers no key that could be believed'
     } catch (error) {
-      log.warn({ url: new URL(url).origin, error: error instanceof Error ? error.message : String(error) }, 'the keys of a trusted issuer could not be read')
+      set.failure = error instanceof Error ? error.message : String(error)
+      log.warn({ url: new URL(url).origin, error: set.failure }, 'the keys of a trusted issuer could not be read')
     }
   }
 }

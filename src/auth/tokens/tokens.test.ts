@@ -14,7 +14,12 @@ import { uuidv7 } from '../../lib/ids.ts'
 import { Tokens } from './service.ts'
 import type { TrustedKey } from './trusted.ts'
 
-const nowhere = { fetch: () => Promise.reject(new Error('nowhere')), log: silentLog }
+/** Nobody comes to these by a token, whoever signs it: roles of the node, of PostgreSQL, and what only looks like one that is served. */
+const OF_THE_DATABASE =
+  'postgres owner mayfly authenticator auth_authenticator supabase_auth_admin supabase_storage_admin pg_read_all_data pg_monitor none public shop_admin Anon'
+    .split(' ')
+    .concat('anon ', 'anon\0', '"anon"', "anon'; reset role; --", 'x'.repeat(1_000))
+const nowhere = { fetch: () => Promise.reject(new Error('nowhere')), refusalOf: async () => null, log: silentLog }
 const one = 'one' as ProjectRef
 const two = 'two' as ProjectRef
 
@@ -155,8 +160,10 @@ describe('tokens', () => {
       .setProtectedHeader({ alg: 'HS512' })
       .sign(randomBytes(64))
     await refuses(bound, 'token_invalid')
-    for (const role of ['service_role', 'postgres', 'owner', '', null, undefined, ['anon']])
+    for (const role of ['service_role', '', null, undefined, ['anon']])
       await refuses(await made({ iss: 'https://a', aud: 'app', role, sub: 's' }), 'token_refused', /role/)
+    for (const role of OF_THE_DATABASE)
+      await refuses(await made({ iss: 'https://a', aud: 'app', role, sub: 's' }), 'token_role_unknown', /^role ".+" does not exist$/s)
     believes = []
   })
   it('of a secret that a project brought along are its keys, where they name nobody', async () => {
@@ -168,6 +175,7 @@ describe('tokens', () => {
       ),
     )
     assert.deepEqual(kinds, ['anon', 'service', 'user'])
+    for (const role of OF_THE_DATABASE) await refuses(await made({ role }), 'token_role_unknown')
     believes = []
   })
   it('never say service_role of a user, whoever signs them', async () => {

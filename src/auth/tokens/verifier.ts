@@ -35,7 +35,7 @@ export class TokenVerifier {
     this.#believed = new Believed(LIMITS.believedTokens.value, deps.believable)
   }
 
-  /** @throws MayflyError token_invalid, token_expired or token_refused */
+  /** @throws MayflyError token_invalid, token_expired, token_refused or token_role_unknown */
   async verify(project: ProjectRef, token: string): Promise<Principal> {
     if (token.length > LIMITS.tokenBytes.value) throw new MayflyError('token_invalid', `a token may have ${LIMITS.tokenBytes.value} bytes`)
     const verified = await this.#believed.get(`${project} ${token}`, () => this.#read(project, token))
@@ -114,10 +114,15 @@ function refusalOf(error: unknown): MayflyError {
 
 const ROLES: readonly string[] = ['anon', 'authenticated', 'service_role'] satisfies SqlRole[]
 
-/** @throws MayflyError token_refused for a role that the key may not give */
+/** As long as PostgreSQL's names are. */
+const MOST_ROLE = 63
+
+/** @throws MayflyError token_role_unknown, and token_refused for a role that the key may not give */
 function principalOf(project: ProjectRef, key: TrustedKey, claims: JWTPayload): Principal {
   const role = claims.role
-  if (typeof role !== 'string' || !ROLES.includes(role)) throw new MayflyError('token_refused', 'the role of the token is none of this project')
+  if (typeof role !== 'string' || role === '') throw new MayflyError('token_refused', 'the token says no role')
+  // Of roles that the database has for itself it is said, too: who signs tokens learns nothing of them, and takes none.
+  if (!ROLES.includes(role)) throw new MayflyError('token_role_unknown', `role "${role.slice(0, MOST_ROLE)}" does not exist`)
   const sub = typeof claims.sub === 'string' && claims.sub !== '' ? claims.sub : null
   if (key.kind === 'legacy' && sub === null) {
     const keyId = key.kid ?? 'legacy'

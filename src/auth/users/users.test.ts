@@ -70,6 +70,7 @@ describe('users', () => {
       believable: () => true,
       issuerOf: () => 'i',
       fetch: () => Promise.reject(new Error('nowhere')),
+      refusalOf: async () => null,
       log: silentLog,
     })
     deps = {

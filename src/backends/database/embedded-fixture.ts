@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { giveCluster, keepCluster } from '../../../tools/cluster.ts'
+import { giveCluster } from '../../../tools/cluster.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { EmbeddedDatabases } from './embedded.ts'
 
@@ -10,7 +10,7 @@ export async function openTestDatabases(): Promise<{ databases: EmbeddedDatabase
   const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-room-'))
   const pg = path.join(folder, 'pg')
   mkdirSync(pg)
-  giveCluster(pg)
+  await giveCluster(pg)
   const databases = await EmbeddedDatabases.open({
     folder: pg,
     runtimeBase: tmpdir(),
@@ -18,7 +18,6 @@ export async function openTestDatabases(): Promise<{ databases: EmbeddedDatabase
     clock: systemClock,
     log: () => {},
   })
-  keepCluster(pg)
   const close = async () => {
     await databases[Symbol.asyncDispose]()
     rmSync(folder, { recursive: true, force: true })

@@ -130,4 +130,25 @@ describe('external PostgreSQL', () => {
     assert.deepEqual(await server.admin.sql`select datname from pg_database where starts_with(datname, 'again_p_')`, [])
     assert.deepEqual(await server.admin.sql`select rolname from pg_roles where starts_with(rolname, 'again_p_')`, [])
   })
+  it('makes projects of two nodes on one server at once, whose roles are the same', { timeout: 60_000 }, async () => {
+    await server.make('near', 'superuser')
+    await server.admin.script('create database far owner near')
+    await using near = await open(server.url('near', 'near'))
+    await using far = await open(server.url('near', 'far'))
+    await Promise.all([near, far].flatMap((databases) => ['a', 'b'].map((ref) => databases.ensureProject(ref))))
+    for (const databases of [near, far]) assert.deepEqual(await (await databases.openProject('b')).sql`select count(*)::int as n from auth.users`, [{ n: 0 }])
+    // And surely in the middle of each other: a role that both change is held until the second waits for it.
+    let refused = Promise.resolve()
+    await server.admin.transaction(async (tx) => {
+      await tx`alter role supabase_storage_admin connection limit -1`
+      refused = far.ensureProject('d')
+      const waits = async () =>
+        (await server.admin.sql`select from pg_stat_activity where datname = 'far_p_d' and wait_event_type = 'Lock' and wait_event = 'transactionid'`).length >
+        0
+      while (!(await waits())) await systemClock.sleep(20)
+    })
+    await refused
+    assert.deepEqual(await (await far.openProject('d')).sql`select count(*)::int as n from auth.users`, [{ n: 0 }])
+    for (const databases of [near, far]) for (const ref of ['a', 'b', 'd']) await databases.dropProject(ref)
+  })
 })

@@ -4,7 +4,7 @@ import pg from 'pg'
 import { parseIntoClientConfig } from 'pg-connection-string'
 import type { Clock } from '../../lib/clock.ts'
 import { CloneUnavailable, type Connection, type Database, DatabaseError, type Databases, DatabaseUnusable } from './database.ts'
-import { migrate, readMigrations } from './migrate.ts'
+import { migrate, MigrationError, readMigrations } from './migrate.ts'
 import { asDatabaseError, openAsOwner, PostgresDatabase, quoteIdentifier, quoteLiteral } from './postgres.ts'
 
 export interface ExternalOptions {
@@ -40,6 +40,9 @@ const NODE_LOCK = 7_291_064_114
 const RELOCK_MS = 1_000
 const ROLES_CONNECTIONS = 8
 const LOGIN_CONNECTIONS = 4
+// Whoever is refused lost to another that went on: each node on the server can be in the way a few times.
+const MOST_COLLISIONS = 20
+const COLLISION_PAUSE_MS = 50
 const LOGINS = ['owner', 'authenticator', 'auth_authenticator']
 
 /**
@@ -218,13 +221,25 @@ export class ExternalDatabases implements Databases {
         auth_password: this.connection(ref, 'auth_authenticator').password,
       })
       // Some of them change roles that projects share.
-      const turn = this.#migrating.then(() => migrate(database, migrations))
+      const turn = this.#migrating.then(() => this.#despiteOthers(() => migrate(database, migrations)))
       this.#migrating = turn.catch(() => {})
       await turn
       return database
     } catch (error) {
       await database[Symbol.asyncDispose]()
       throw error
+    }
+  }
+
+  /** Roles belong to the whole server, and other nodes may have databases on it: what they were in the way of is done again. */
+  async #despiteOthers<T>(work: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await work()
+      } catch (error) {
+        if (attempt === MOST_COLLISIONS || !isCollision(error)) throw error
+        await this.#options.clock.sleep(attempt * COLLISION_PAUSE_MS)
+      }
     }
   }
 
@@ -236,6 +251,22 @@ export class ExternalDatabases implements Databases {
   #locale = () => (this.#builtinLocale ? " locale_provider builtin builtin_locale 'C.UTF-8' lc_collate 'C' lc_ctype 'C'" : '')
   #databaseOf = (ref: string) => fit(`${this.#connection.database}_p_${ref}`)
   #roleOf = (ref: string, role: string) => fit(`${this.#connection.database}_p_${ref}_${role}`)
+}
+
+/** What PostgreSQL says to one of two who change the same role at once, or make it. */
+function isCollision(error: unknown): boolean {
+  const cause = error instanceof MigrationError ? error.cause : error
+  if (!(cause instanceof DatabaseError)) return false
+  switch (cause.sqlState) {
+    case 'XX000':
+      return /^tuple concurrently (updated|deleted)$/.test(cause.message)
+    case '23505':
+      return /"pg_(authid|auth_members)_/.test(cause.message)
+    case '42710':
+      return /^role ".*" already exists$/.test(cause.message)
+    default:
+      return cause.sqlState === '40001' || cause.sqlState === '40P01'
+  }
 }
 
 /** What a server can be used for, asked from it. @throws DatabaseUnusable when it cannot be reached */

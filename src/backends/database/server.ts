@@ -95,7 +95,8 @@ export class RuntimeFolder {
     const name = this.dataName(place)
     const environment = { LD_LIBRARY_PATH: `${this.path}/links:${this.path}/native/lib`, PATH: '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' }
     const binary = path.join(this.path, 'native', 'bin', program)
-    const options = { stdio: ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe'], env: environment, cwd: '/' }
+    // In a group of its own: a Ctrl-C goes to all of the terminal's, and calls that the node still lets end need their rows.
+    const options = { stdio: ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe'], env: environment, cwd: '/', detached: true }
     // The server dies with us: setpriv asks the kernel for SIGINT (a fast shutdown) at our death. It stands
     // inside, as a change of user clears the request.
     if (!this.asRoot) {

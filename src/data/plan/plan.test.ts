@@ -71,6 +71,7 @@ const SCHEMA: SchemaRow = {
       { defaults: 1 },
     ),
   ],
+  enums: [],
   roles: [],
   settings: {},
   announced: true,

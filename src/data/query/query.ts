@@ -4,7 +4,7 @@ import type { DataPlan, ReadPlan, Shape } from '../plan/plan.ts'
 import type { Preferences } from '../request/preferences.ts'
 import { countText, MADE, readText } from './read.ts'
 import { NO_CASTS, type Relation } from '../schema/snapshot.ts'
-import { limitText, list, qualifiedName, quoted, Values } from './text.ts'
+import { limitText, list, offsetText, qualifiedName, quoted, Values } from './text.ts'
 import { callText, NEW_ROWS, writeText } from './write.ts'
 
 export type Made = Exclude<DataPlan, { kind: 'describe' | 'root' }>
@@ -98,8 +98,7 @@ function keyText(name: string, { columns }: Relation): string {
   return toJson === null || fromText === null ? quoted(name) : `${qualifiedName(toJson)}(${quoted(name)}) as ${quoted(name)}`
 }
 
-const rangeOf = ({ range }: ReadPlan, values: Values) =>
-  `${range.max === null ? '' : limitText(range.max, values)}${range.offset === 0 ? '' : ` offset ${values.add(String(range.offset))}::bigint`}`
+const rangeOf = ({ range }: ReadPlan, values: Values) => `${range.max === null ? '' : limitText(range.max, values)}${offsetText(range.offset, values)}`
 
 function bodyText({ media, value, location }: Shape): string {
   if (value === 'none' || location !== null) return 'null'

@@ -1,7 +1,7 @@
 import type { EmbedPlan, OrderPlan, ReadPlan, SelectPlan } from '../plan/plan.ts'
 import { hoistedOf, hoistsAny } from '../plan/hoisted.ts'
 import { fieldText, logicText } from './conditions.ts'
-import { limitText, list, PRESENT, qualifiedName, quoted, type Values } from './text.ts'
+import { limitText, list, offsetText, PRESENT, qualifiedName, quoted, type Values } from './text.ts'
 
 /** What the statement before has made stands under this name. */
 export const MADE = 'mayfly_made'
@@ -220,8 +220,7 @@ function orderText({ order }: ReadPlan, row: string, values: Values): string {
 
 function rangeText({ range }: ReadPlan, values: Values): string {
   const max = range.max === null ? '' : limitText(range.max, values)
-  const offset = range.offset === 0 ? '' : ` offset ${values.add(String(range.offset))}::bigint`
-  return `${max}${offset}`
+  return `${max}${offsetText(range.offset, values)}`
 }
 
 /** By their places: an expression with values in it is not recognised as the same one again. A domain by its value, for what it is shown as may be a document. */

@@ -32,6 +32,12 @@ export class Values {
 export const limitText = (max: number, values: Values): string =>
   max <= 100 || (max <= 10_000 && max % 1_000 === 0) ? ` limit ${Math.trunc(max)}` : ` limit ${values.add(String(max))}::bigint`
 
+/** How many are left out before them, if any. The first pages of ten, twenty or more stand in the text, for the same reason. */
+export const offsetText = (offset: number, values: Values): string => {
+  if (offset === 0) return ''
+  return offset <= 200 && offset % 10 === 0 ? ` offset ${Math.trunc(offset)}` : ` offset ${values.add(String(offset))}::bigint`
+}
+
 export const quoted = quoteIdentifier
 export const qualifiedName = ({ schema, name }: Qualified): string => `${quoted(schema)}.${quoted(name)}`
 export const list = (parts: readonly string[]): string => parts.join(', ')

@@ -36,6 +36,7 @@ export function buildSnapshot(row: SchemaRow, authenticator: string, defaults: D
     relations,
     relationships: byOrigin([...foundRelationships(row, byOid, origins, relations, settings.schemas), ...computed(row.routines, byOid)]),
     routines,
+    enums: row.enums,
     roleSettings,
     isAnnounced: row.announced,
   }

@@ -7,6 +7,8 @@ export interface Snapshot {
   readonly relationships: ReadonlyMap<string, readonly Relationship[]>
   /** By schema and name; several where it is overloaded. */
   readonly routines: ReadonlyMap<string, readonly Routine[]>
+  /** Types that are one of a few words. */
+  readonly enums: readonly (Qualified & { readonly values: readonly string[] })[]
   readonly handlers: Handlers
   /** The function that makes a feature of a map of a row, where there is one. */
   readonly geojson: Qualified | null

@@ -72,11 +72,17 @@ export interface HandlerRow {
   /** The relation whose rows an aggregate takes; null for anything. */
   readonly relation: { readonly schema: string; readonly name: string } | null
 }
+export interface EnumRow {
+  readonly schema: string
+  readonly name: string
+  readonly values: readonly string[]
+}
 export interface SchemaRow {
   readonly handlers: readonly HandlerRow[]
   readonly relations: readonly RelationRow[]
   readonly foreignKeys: readonly ForeignKeyRow[]
   readonly routines: readonly RoutineRow[]
+  readonly enums: readonly EnumRow[]
   readonly roles: readonly RoleSettingRow[]
   readonly settings: Readonly<Record<string, string>>
   readonly announced: boolean
@@ -164,6 +170,9 @@ export const selectSchema = (sql: Sql, authenticator: string) => sql<SchemaRow>`
                    'schema', nspname, 'name', proname, 'volatility', provolatile, 'set', proretset, 'rows', prorows, 'returnType', typname, 'returnKind', typtype, 'returnBase', base_name,
                    'returnRelation', relation::text, 'defaults', pronargdefaults, 'isVariadic', is_variadic, 'settings', proconfig,
                    'description', description, 'parameters', parameters)), '[]') from routine) as routines,
+         (select coalesce(json_agg(json_build_object('schema', nspname, 'name', typname, 'values',
+                   (select json_agg(enumlabel order by enumsortorder) from pg_enum where enumtypid = pg_type.oid))), '[]')
+            from pg_type join place on place.oid = typnamespace where typtype = 'e') as enums,
          (select coalesce(json_agg(json_build_object(
                    'role', rolname, 'settings', setconfig, 'ofDatabase', setdatabase <> 0)), '[]')
             from pg_db_role_setting join pg_roles on pg_roles.oid = setrole

@@ -101,6 +101,37 @@ describe('the way to the registry', () => {
     assert.doesNotMatch(hostile.text, /NODE_EXTRA_CA_CERTS/)
   })
 
+  it('is asked again where more is trusted by then, and once', async () => {
+    let tries = 0
+    const unknown = () => Promise.reject(new TypeError('fetch failed', { cause: Object.assign(new Error('unknown'), { code: 'SELF_SIGNED_CERT_IN_CHAIN' }) }))
+    const registry = (trustMore: () => Promise<boolean>, answer: () => Promise<Response>) =>
+      new Registry({ url: 'https://registry.invalid/', token: null, trustMore, fetch: () => (++tries === 1 ? unknown() : answer()) })
+    const read = await ask(
+      registry(
+        async () => true,
+        async () => new Response('{}'),
+      ),
+      '/x',
+    )
+    assert.deepEqual([read.status, tries], [200, 2])
+    for (const [more, most] of [
+      [true, 2],
+      [false, 1],
+    ] as const) {
+      tries = 0
+      assert.equal(
+        (
+          await ask(
+            registry(async () => more, unknown),
+            '/x',
+          )
+        ).status,
+        502,
+      )
+      assert.equal(tries, most)
+    }
+  })
+
   it('reads packages of a scope where an app says, each with its own key', async () => {
     const origin = `http://127.0.0.1:${port}`
     const main = new Registry({ url: `${origin}/npm/`, token: 'operator', allowed: [origin] })

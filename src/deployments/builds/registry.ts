@@ -17,6 +17,8 @@ export interface RegistryOptions {
   /** Origins that it may name though they are not public. */
   readonly allowed?: readonly string[]
   readonly fetch?: typeof fetch
+  /** Asked where a certificate is by somebody unknown. @returns whether to ask again may help */
+  readonly trustMore?: () => Promise<boolean>
 }
 
 /** What npm says about itself and what it wants, and no more. */
@@ -97,7 +99,12 @@ export class Registry {
       for (const name of PASSED) if (typeof request.headers[name] === 'string') headers[name] = request.headers[name]
       if (source.authorization !== null) headers.authorization = source.authorization
       const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(PATIENCE_MS)])
-      const answer = await source.ask(`${source.origin}${path}`, { method: request.method, headers, signal })
+      const { method } = request
+      const ask = () => source.ask(`${source.origin}${path}`, { method, headers, signal })
+      const answer = await ask().catch(async (error: unknown) => {
+        if (isUntrusted(causeOf(error)) && (await this.#options.trustMore?.())) return await ask()
+        throw error
+      })
       const given: Record<string, string> = {}
       for (const name of RETURNED) {
         const value = answer.headers.get(name)
@@ -130,11 +137,11 @@ function pathOf(url: string, source: Source, main: Source): string | null {
   return seen !== null && seen.origin === source.origin && seen.pathname.startsWith(source.path) ? path : null
 }
 
+const causeOf = (error: unknown): unknown => (error instanceof Error && error.cause instanceof Error ? error.cause : error)
+const isUntrusted = (cause: unknown) => cause instanceof Error && UNTRUSTED.has((cause as NodeJS.ErrnoException).code ?? '')
+
 function whyOf(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  const cause = causeOf(error)
   if (!(cause instanceof Error)) return String(cause)
-  const { code } = cause as NodeJS.ErrnoException
-  return code !== undefined && UNTRUSTED.has(code)
-    ? `${cause.message}; start the node with NODE_EXTRA_CA_CERTS, a file of the certificates that it should trust too`
-    : cause.message
+  return isUntrusted(cause) ? `${cause.message}; start the node with NODE_EXTRA_CA_CERTS, a file of the certificates that it should trust too` : cause.message
 }

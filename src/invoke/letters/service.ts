@@ -2,7 +2,7 @@ import type { Database, Tx } from '../../backends/database/database.ts'
 import { MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { ProjectRef } from '../../core/project.ts'
-import { messageOf, type QueuesOf } from '../destinations.ts'
+import { messageOf, type QueuesOf, withAttributes } from '../destinations.ts'
 import type { Entered } from '../settling.ts'
 import type { NewEntry } from '../store.ts'
 import { addressId } from '../webhooks.ts'
@@ -113,7 +113,11 @@ export class Letters {
           ids.push(entry.id)
           continue
         }
-        const message = await queues.sendIn(tx, queues.get(project, letter.queue), messageOf(payload ?? letter.payload, letter.functionName))
+        const message = await queues.sendIn(
+          tx,
+          queues.get(project, letter.queue),
+          withAttributes(messageOf(payload ?? letter.payload, letter.functionName), letter.attributes),
+        )
         sent.push(message)
         ids.push(message.id)
       }

@@ -60,6 +60,8 @@ export interface TakenLetter {
   readonly payload: Buffer
   readonly webhook: Webhook | null
   readonly queue: string | null
+  /** Of the message to that queue. */
+  readonly attributes: string | null
 }
 
 /** Takes them away. @returns what they are made of, in the order in which they were queued; without those that are gone by now */
@@ -67,7 +69,7 @@ export const takeDeadLetters = async (sql: Query, project: string, ids: readonly
   (
     await sql<TakenLetter & { readonly enqueuedAt: Date }>`
       delete from mayfly.dead_letter where project = ${project} and id = any(${[...ids]}::uuid[])
-      returning id, function_name as "functionName", qualifier, payload, webhook, queue, enqueued_at as "enqueuedAt"`
+      returning id, function_name as "functionName", qualifier, payload, webhook, queue, attributes, enqueued_at as "enqueuedAt"`
   ).toSorted((a, b) => a.enqueuedAt.getTime() - b.enqueuedAt.getTime())
 
 export const countDeadLetters = async (sql: Query): Promise<number> =>

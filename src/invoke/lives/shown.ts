@@ -29,7 +29,7 @@ interface ShownAttempt {
 const iso = (text: string) => new Date(text).toISOString()
 
 /** What is told of an invocation; null when nothing is known of it. */
-export function shownLife(id: string, { entry, letter, failures, result, told }: StoredLife, executions: readonly Execution[]) {
+export function shownLife(id: string, { entry, letter, failures, result, told, sentLetter }: StoredLife, executions: readonly Execution[]) {
   if (entry === null && letter === null && executions.length === 0 && result === null && failures.length === 0) return null
   const attempts = attemptsOf(failures, executions)
   const of = entry ?? letter
@@ -48,10 +48,14 @@ export function shownLife(id: string, { entry, letter, failures, result, told }:
     attempts,
     lost: of?.lost ?? 0,
     deadLetter,
-    destination: told === null ? null : { condition: told.condition, kind: told.kind, target: told.target, delivery: told.delivery, at: iso(told.toldAt) },
+    destination: shownTold(told),
+    sentLetter: shownTold(sentLetter),
     result: result === null ? null : { isError: result.isError, endedAt: iso(result.endedAt), expiresAt: iso(result.expiresAt), ...payloadOf(result.payload) },
   }
 }
+
+const shownTold = (told: StoredLife['told']) =>
+  told === null ? null : { condition: told.condition, kind: told.kind, target: told.target, delivery: told.delivery, at: iso(told.toldAt), isDead: told.isDead }
 
 /** What has left the queue was metered with the time that it was in it. */
 function queuedOf(executions: readonly Execution[]): string | null {

@@ -41,13 +41,29 @@ export interface StoredLife {
     readonly nextAt: string | null
   }[]
   readonly result: { readonly isError: boolean; readonly payload: string; readonly endedAt: string; readonly expiresAt: string } | null
-  readonly told: { readonly condition: string; readonly kind: string; readonly target: string; readonly delivery: string; readonly toldAt: string } | null
+  readonly told: StoredTold | null
+  /** Where its event went when it was given up, as its function's `DeadLetterConfig` says. */
+  readonly sentLetter: StoredTold | null
+}
+
+interface StoredTold {
+  readonly condition: string
+  readonly kind: string
+  readonly target: string
+  readonly delivery: string
+  readonly toldAt: string
+  /** The delivery is a dead letter by now. */
+  readonly isDead: boolean
 }
 
 /** In one statement, so that what moves from one place to another stands in one of them. */
 export const selectLife = async (sql: Query, project: string, id: string): Promise<StoredLife> =>
   (
     await sql<StoredLife>`
+      with told as (
+        select what, json_build_object('condition', condition, 'kind', kind, 'target', target, 'delivery', delivery_id, 'toldAt', told_at,
+                       'isDead', exists (select from mayfly.dead_letter where dead_letter.id = delivery_id)) as told
+          from mayfly.told_outcome where invocation_id = ${id})
       select (select json_build_object('functionId', function_id, 'functionName', function_name, 'qualifier', qualifier, 'enqueuedAt', enqueued_at,
                        'dueAt', due_at, 'attempt', attempt, 'spent', spent, 'lost', lost, 'running', leased_until is not null, 'held', held,
                        'paused', exists (select from mayfly.function_pause pause where pause.function_id = entry.function_id and paused_at is not null),
@@ -61,8 +77,7 @@ export const selectLife = async (sql: Query, project: string, id: string): Promi
                          from mayfly.entry_failure where invocation_id = ${id}), '[]') as failures,
              (select json_build_object('isError', is_error, 'payload', encode(payload, 'base64'), 'endedAt', ended_at, 'expiresAt', expires_at)
                 from mayfly.kept_result where kept_result.id = ${id} and project = ${project} and expires_at > clock_timestamp()) as result,
-             (select json_build_object('condition', condition, 'kind', kind, 'target', target, 'delivery', delivery_id, 'toldAt', told_at)
-                from mayfly.told_outcome where invocation_id = ${id}) as told`
+             (select told from told where what = 'outcome') as told, (select told from told where what = 'letter') as "sentLetter"`
   )[0] as StoredLife
 
 export interface KeptResult {
@@ -82,6 +97,8 @@ export const insertResults = (tx: Tx, results: readonly KeptResult[]) => tx`
   on conflict (id) do update set is_error = excluded.is_error, payload = excluded.payload, ended_at = excluded.ended_at, expires_at = excluded.expires_at`
 
 export interface ToldOutcome {
+  /** A letter by itself: one call may have both. */
+  readonly what?: 'outcome' | 'letter'
   readonly invocationId: string
   readonly condition: string
   readonly kind: string
@@ -90,8 +107,9 @@ export interface ToldOutcome {
 }
 
 export const insertTold = (tx: Tx, told: ToldOutcome) => tx`
-  insert into mayfly.told_outcome (invocation_id, condition, kind, target, delivery_id)
-  values (${told.invocationId}, ${told.condition}, ${told.kind}, ${told.target}, ${told.deliveryId}) on conflict (invocation_id) do nothing`
+  insert into mayfly.told_outcome (invocation_id, what, condition, kind, target, delivery_id)
+  values (${told.invocationId}, ${told.what ?? 'outcome'}, ${told.condition}, ${told.kind}, ${told.target}, ${told.deliveryId})
+  on conflict (invocation_id, what) do nothing`
 
 export interface Once {
   readonly functionId: string

@@ -20,6 +20,7 @@ import { ENTER } from './entering.ts'
 import { environmentFor, INSIDE, makeSkeleton, PLACE } from './inside.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { MountView } from './mount-view.ts'
+import { notStarted } from './not-started.ts'
 import { RouteQueues } from './route-queues.ts'
 import { compilePython, putRuntimes } from './runtime-files.ts'
 import { seccomp } from './seccomp.ts'
@@ -35,6 +36,7 @@ const UIDS = 65_536
 /** O_CLOEXEC, as `/proc` shows it. */
 const CLOSES_ON_EXEC = 0o2000000
 const START_LIMIT_MS = 30_000
+const END_MS = 1_000
 const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' }
 /**
  * Run in a user namespace around that of the sandbox, in which the kernel counts all below it: so it bounds what is counted
@@ -141,7 +143,8 @@ export class BwrapDriver implements Driver {
       if (cgroup && child.pid !== undefined) setPriority(child.pid, options.background && !options.held ? 15 : 5)
       const tail = new StderrTail(child.stderr)
       const init = await firstProcess(child, clock)
-      if (init === null) throw new Error(`bubblewrap could not start a sandbox: ${tail.text().trim().slice(-500) || 'no answer'}`)
+      if (init === null)
+        throw notStarted(`bubblewrap could not start a sandbox: ${tail.text().trim().slice(-500) || 'no answer'}`, await signalOf(child, clock))
       const cache = options.cache === null ? null : await openCache(init, clock)
       const made = new BwrapSandbox(options.id, {
         child,
@@ -276,7 +279,9 @@ export class BwrapDriver implements Driver {
     // A descriptor of its own each time: one that is shared would have been read to its end.
     const filter = openSync(path.join(this.#folder, 'seccomp'), constants.O_RDONLY)
     try {
-      return spawn(program as string, args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', filter, 'pipe'], cwd: '/', env: ENVIRONMENT })
+      // A Ctrl-C is for the node, which lets the calls that it has end first.
+      const options = { cwd: '/', env: ENVIRONMENT, detached: true }
+      return spawn(program as string, args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', filter, 'pipe'], ...options })
     } finally {
       closeSync(filter)
     }
@@ -315,6 +320,13 @@ async function firstProcess(child: ChildProcess, clock: Clock): Promise<number |
   await within(clock, START_LIMIT_MS, told)
   info.destroy()
   return Number(/"child-pid": (\d+)/.exec(text)?.[1]) || null
+}
+
+/** Its pipes may close before it is known how it ended. */
+async function signalOf(child: ChildProcess, clock: Clock): Promise<NodeJS.Signals | null> {
+  const isOver = () => child.exitCode !== null || child.signalCode !== null
+  if (!isOver()) await within(clock, END_MS, new Promise<void>((resolve) => child.once('exit', () => resolve()).once('error', () => resolve())))
+  return child.signalCode
 }
 
 /**

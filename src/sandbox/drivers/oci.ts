@@ -16,6 +16,7 @@ import { entering } from './entering.ts'
 import { guestOfInit } from './entrance.ts'
 import { INSIDE, makeSkeleton } from './inside.ts'
 import { MountView } from './mount-view.ts'
+import { notStarted } from './not-started.ts'
 import { mostProcesses, ociConfig, UID_RANGES } from './oci-config.ts'
 import { type OciRuntime, PATH } from './oci-runtimes.ts'
 import { OciSandbox } from './oci-sandbox.ts'
@@ -160,8 +161,8 @@ export class OciDriver implements Driver {
       // When the runtime ends, Node lets all that its `stdio` names flow into nothing, and with it the sandbox's hello.
       ;(child.stdio as unknown as Duplex[]).length = 3
       const tail = new StderrTail(child.stderr)
-      const code = await exitOf(child, this.#options.clock)
-      if (code !== 0) throw new Error(`${this.#runtime.program} could not start a sandbox (${code ?? 'no answer'}): ${tail.text().trim().slice(-500)}`)
+      const { code, signal } = await exitOf(child, this.#options.clock)
+      if (code !== 0) throw notStarted(`${this.#runtime.program} could not start a sandbox (${code ?? signal}): ${tail.text().trim().slice(-500)}`, signal)
       if (this.#view === null) cgroup.boundSockets()
       const init = this.#runtime.sharesKernel ? Number(await fs.readFile(path.join(bundle, 'pid'), 'latin1')) : null
       const cache = options.cache === null || init === null ? null : await openCache(cgroup, init)
@@ -281,20 +282,19 @@ async function entranceOf(cgroup: Cgroup, init: number, network: Network | null)
   return guest === null ? null : { guest, network: network?.entrance ?? [`--net=/proc/${init}/ns/net`] }
 }
 
-async function exitOf(child: ChildProcess, clock: Clock): Promise<number | null> {
-  let code: number | null = null
+async function exitOf(child: ChildProcess, clock: Clock): Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }> {
   const done = new Promise<void>((resolve, reject) => {
     child.once('error', reject)
-    child.once('exit', (exit) => {
-      code = exit
-      resolve()
-    })
+    child.once('exit', () => resolve())
   })
   let failure: Error | null = null
   done.catch((error: Error) => {
     failure = error
   })
-  if (!(await within(clock, START_LIMIT_MS, done))) child.kill('SIGKILL')
+  if (!(await within(clock, START_LIMIT_MS, done))) {
+    child.kill('SIGKILL')
+    return { code: null, signal: 'SIGKILL' }
+  }
   if (failure) throw failure
-  return code
+  return { code: child.exitCode, signal: child.signalCode }
 }

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import path from 'node:path'
+import { isGroupSignal } from '../../lib/group-signal.ts'
 
 export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const LIMIT_MS = 20_000
@@ -26,8 +27,27 @@ function isProgram(file: string): boolean {
   }
 }
 
+/** How often a program is begun that a Ctrl-C for the node meets before it has a group of its own. */
+const TRIES = 3
+
 /** Runs a program to its end. @returns what it wrote. @throws Error with what it complained of */
-export function run(program: string, args: readonly string[], input = ''): Promise<string> {
+export async function run(program: string, args: readonly string[], input = ''): Promise<string> {
+  for (let left = TRIES; ; left--) {
+    const { code, signal, out, complaint } = await runOnce(program, args, input)
+    if (code === 0) return out
+    if (left > 1 && complaint === '' && isGroupSignal(signal)) continue
+    throw new Error(`${program} ${args.slice(0, 4).join(' ')}: ${complaint.trim() || (signal ?? `exit code ${code}`)}`)
+  }
+}
+
+interface Ended {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly out: string
+  readonly complaint: string
+}
+
+function runOnce(program: string, args: readonly string[], input: string): Promise<Ended> {
   return new Promise((resolve, reject) => {
     // In a group of its own: a Ctrl-C for the node must not end what tidies up behind it.
     const child = spawn(program, args, { env: { PATH }, cwd: '/', timeout: LIMIT_MS, killSignal: 'SIGKILL', detached: true })
@@ -39,10 +59,7 @@ export function run(program: string, args: readonly string[], input = ''): Promi
       heard.complaint = (heard.complaint + text).slice(0, MAX_COMPLAINT)
     })
     child.on('error', reject)
-    child.on('close', (code, signal) => {
-      if (code === 0) resolve(heard.out)
-      else reject(new Error(`${program} ${args.slice(0, 4).join(' ')}: ${heard.complaint.trim() || (signal ?? `exit code ${code}`)}`))
-    })
+    child.on('close', (code, signal) => resolve({ code, signal, ...heard }))
     child.stdin.on('error', () => {})
     child.stdin.end(input)
   })

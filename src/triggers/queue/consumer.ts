@@ -1,4 +1,5 @@
 import type { ProjectRef } from '../../core/project.ts'
+import type { RetryAfter } from '../../core/spec-parts.ts'
 import { eventPattern, patternFault } from '../../lib/event-pattern.ts'
 import { nameOfArn } from '../../queues/index.ts'
 import type { QueueMapping } from '../event-source.ts'
@@ -18,6 +19,8 @@ export interface Consumer {
   readonly parallelism: number
   /** Whether its answer may say which messages of a batch failed. */
   readonly reportsFailures: boolean
+  /** After how many seconds a message that failed comes again; null for as long as its queue says. */
+  readonly retryAfter: RetryAfter | null
   /** Patterns, one of which a record has to be of; without any all are taken. What is of none is done without a run. */
   readonly filters: readonly Readonly<Record<string, unknown>>[]
 }
@@ -26,12 +29,18 @@ export interface Consumer {
 export const PARALLELISM = 5
 
 interface QueueDefinition {
-  readonly queue: { readonly name: string; readonly batchSize: number; readonly windowSeconds?: number; readonly parallelism?: number }
+  readonly queue: {
+    readonly name: string
+    readonly batchSize: number
+    readonly windowSeconds?: number
+    readonly parallelism?: number
+    readonly retryAfter?: RetryAfter
+  }
 }
 
 export function consumerOfTrigger({ definition, ...row }: TriggerConsumerRow): Consumer {
-  const { name, batchSize, windowSeconds = 0, parallelism = PARALLELISM } = (definition as QueueDefinition).queue
-  return { ...row, queueName: name, qualifier: null, batchSize, windowSeconds, parallelism, reportsFailures: true, filters: [] }
+  const { name, batchSize, windowSeconds = 0, parallelism = PARALLELISM, retryAfter = null } = (definition as QueueDefinition).queue
+  return { ...row, queueName: name, qualifier: null, batchSize, windowSeconds, parallelism, retryAfter, reportsFailures: true, filters: [] }
 }
 
 interface MappingSettings {
@@ -61,6 +70,7 @@ export function readingOf(sourceArn: string, settings: Readonly<Record<string, u
     batchSize: BatchSize,
     windowSeconds: MaximumBatchingWindowInSeconds,
     parallelism: ScalingConfig?.MaximumConcurrency ?? PARALLELISM,
+    retryAfter: null,
     reportsFailures: FunctionResponseTypes.includes('ReportBatchItemFailures'),
     filters,
   }
@@ -123,3 +133,7 @@ export function failuresOf(payload: Uint8Array, ids: ReadonlySet<string>): Reado
   }
   return failed
 }
+
+/** How many seconds a message that failed is hidden. @param receives  how often it has been received, from 1 on */
+export const hiddenAfter = (retryAfter: RetryAfter, receives: number): number =>
+  typeof retryAfter === 'number' ? retryAfter : Math.min(retryAfter.most, retryAfter.least * 2 ** Math.min(30, receives - 1))

@@ -12,7 +12,7 @@ import { Poller } from './poller.ts'
 
 const CONSUMER: Consumer = {
   ...{ id: 't', project: 'demo' as ProjectRef, queueName: 'q', functionId: 'f', functionName: 'work', qualifier: null },
-  ...{ batchSize: 10, windowSeconds: 0, parallelism: 1, reportsFailures: true, filters: [] },
+  ...{ batchSize: 10, windowSeconds: 0, parallelism: 1, retryAfter: null, reportsFailures: true, filters: [] },
 }
 const AT = new Date(0)
 
@@ -102,6 +102,29 @@ describe('a poller of a queue', () => {
     await bench.clock.pass(20_000)
     assert.deepEqual([bench.hidden.length, bench.done], [6, ['m0', 'm1']])
     await bench.ended(poller)
+  })
+
+  it('hides what failed for as long as its consumer says, twice as long each time, else as long as the queue', async () => {
+    for (const [retryAfter, seconds] of [
+      [null, [3, 3]],
+      [0, [0, 0]],
+      [{ least: 2, most: 60 }, [2, 60]],
+    ] as const) {
+      const bench = new Bench()
+      bench.send('first', 'last')
+      const [, last] = bench.waiting
+      assert.ok(last)
+      bench.waiting[1] = { ...last, receiveCount: 90 }
+      const poller = bench.poller({ retryAfter }, 3)
+      await bench.clock.pass(500)
+      bench.runs[0]?.end('Boom')
+      await bench.clock.pass(500)
+      assert.deepEqual(
+        bench.hidden.map((one) => one.seconds),
+        seconds,
+      )
+      await bench.ended(poller)
+    }
   })
 
   it('waits for a batch to fill until its window is over, and no longer than it takes to fill', async () => {

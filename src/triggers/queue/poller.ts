@@ -6,7 +6,7 @@ import { within } from '../../lib/within.ts'
 import { depthOf, lambdaRecord, type Message, QUEUE_DEFAULTS, type QueueInfo } from '../../queues/index.ts'
 import type { SourceHost } from '../event-source.ts'
 import { isTooDeep, tooDeep } from '../too-deep.ts'
-import { type Consumer, failuresOf, filterOf } from './consumer.ts'
+import { type Consumer, failuresOf, filterOf, hiddenAfter } from './consumer.ts'
 
 const RECEIVED_AT_ONCE = 10
 const WAIT_MS = 20_000
@@ -78,9 +78,10 @@ class Batch implements Disposable {
     await this.#host.queues.done(this.queue, message.receipt)
   }
 
-  /** It failed: seen again when its queue says so. */
-  async failed({ message }: Held): Promise<void> {
+  /** It failed: seen again when its queue says so, or who takes it. */
+  async failed({ message }: Held, retryAfter: Consumer['retryAfter']): Promise<void> {
     this.held.delete(message.id)
+    if (retryAfter !== null) return await this.#hide(message, hiddenAfter(retryAfter, message.receiveCount))
     // As it is by now: a poll is long.
     const { settings } = this.#host.queues.find(this.queue.project as ProjectRef, this.queue.name) ?? this.queue
     const own = settings.visibilitySeconds ?? QUEUE_DEFAULTS.visibilitySeconds
@@ -229,7 +230,7 @@ export class Poller implements AsyncDisposable {
       const failed = await this.#run(part)
       if (failed === 'not run') break
       const isDone = (one: Held) => failed !== 'all' && !failed.has(one.message.id)
-      await Promise.all(part.map((one) => (isDone(one) ? batch.done(one) : batch.failed(one))))
+      await Promise.all(part.map((one) => (isDone(one) ? batch.done(one) : batch.failed(one, this.#consumer.retryAfter))))
     }
     await batch.giveAllBack()
   }

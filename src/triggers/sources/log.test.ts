@@ -3,9 +3,11 @@ import { randomUUID } from 'node:crypto'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { gunzipSync } from 'node:zlib'
 import { LIMITS } from '../../core/limits.ts'
+import { silentLog } from '../../core/log.ts'
 import type { ProjectRef } from '../../core/project.ts'
 import type { TriggerSpec } from '../../core/trigger-spec.ts'
 import { eventSourceConformance } from '../source-conformance.ts'
+import { noteUnseen } from '../log/unseen.ts'
 import { openPlace, type Place } from '../triggers-fixture.ts'
 
 const DEMO = 'demo' as ProjectRef
@@ -196,6 +198,34 @@ describe('lines of logs', () => {
     await write(place, ['mine'])
     await triggers.once(DEMO)
     assert.deepEqual(await texts(), [['mine']])
+  })
+
+  it('that the log gives up before they were looked at are counted with each trigger that waits for them', async () => {
+    const told: object[] = []
+    const log = { ...silentLog, warn: (about: object) => void told.push(about) } as typeof silentLog
+    const triggers = await watch({ pattern: 'ERROR' })
+    await watch({ function: '*' }, 'all')
+    await watch({ function: 'quiet' }, 'none')
+    await write(place, ['ERROR seen'])
+    await triggers.once(DEMO)
+    await write(place, ['ERROR 1', 'fine'])
+    await write(place, ['more'], { functionName: 'other' })
+    await write(place, ['its own'], { functionName: 'all' })
+    const small = place.smallLog((tx, gone) => noteUnseen(tx, gone, log))
+    await small.sweep()
+    const unseen = async () => (await triggers.list(DEMO)).map(({ function: name, unseen: lines }) => [name, lines])
+    const counted = [
+      ['all', 3],
+      ['none', 0],
+      ['watch', 2],
+    ]
+    assert.deepEqual(await unseen(), counted)
+    assert.equal(await triggers.unseenLines(), 5)
+    assert.deepEqual(told.map((one) => (one as { function: string }).function).toSorted(), ['all', 'watch'])
+    await triggers.once(DEMO)
+    await small.sweep()
+    assert.deepEqual(await unseen(), counted, 'what was looked at is none of it')
+    await small[Symbol.asyncDispose]()
   })
 
   it('wait while the queue takes none', async () => {

@@ -146,4 +146,41 @@ describe('rows that start functions', () => {
     assert.equal((await texts()).length, 2)
     await asOwner(place, 'drop table public.t; drop type public.disguise cascade')
   })
+  it('are told of by what their owner cannot take away or change, and whose triggers come again', async () => {
+    await asOwner(place, 'create table public.t (id int)')
+    const { texts } = await watch({ table: 'public.t', events: ['insert'] })
+    for (const text of [
+      'drop function mayfly.row_changed()',
+      'drop function mayfly.row_changed() cascade',
+      'drop routine mayfly.row_changed cascade',
+      'drop owned by current_user cascade',
+      'alter function mayfly.row_changed() security invoker',
+      'alter function mayfly.row_changed() reset all',
+      'alter function mayfly.row_changed() set search_path = public',
+      'alter function mayfly.row_changed() set schema public',
+      'alter function mayfly.row_changed() owner to anon',
+      'alter event trigger mayfly_guard_rows disable',
+      'drop event trigger mayfly_guard_rows_drop',
+      'do $$ begin drop function mayfly.row_changed() cascade; exception when others then raise; end $$',
+    ])
+      await assert.rejects(
+        asOwner(place, text),
+        (error: { sqlState?: string; message: string }) => {
+          assert.match(error.sqlState ?? '', /^(42501|2BP01)$/, `${text}: ${error.message}`)
+          return true
+        },
+        text,
+      )
+    await asOwner(place, 'insert into t values (1)')
+    await asOwner(place, 'drop trigger mayfly_row_insert on t; insert into t values (2)')
+    await asOwner(place, 'begin; drop trigger mayfly_row_insert on t; insert into t values (3); commit')
+    assert.deepEqual(ids(await texts()), [1, 2, 3])
+    // What nobody waits for any more goes, and so do a table and functions of one's own.
+    await watch()
+    assert.deepEqual(await place.own.sql`select tgname from pg_trigger where tgname like 'mayfly_row_%'`, [])
+    await asOwner(
+      place,
+      'create function public.mine() returns int language sql as $$ select 1 $$; alter function public.mine() stable; drop function public.mine(); drop table t',
+    )
+  })
 })

@@ -6,6 +6,10 @@ type Columns = Readonly<Record<string, unknown>>
 /** Rows of a table that come, change or go: a trigger on the table tells of them in their own transaction. */
 export const rowSource: EventSource<'row'> = {
   kind: 'row',
+  lacks: async ({ hasTable }, project, { row: { table: place } }) => {
+    const [schema = '', table = ''] = place.split('.')
+    return (await hasTable(project, schema, table)) ? null : `the table ${place}: make it by SQL, as \`mayfly db new\` and \`mayfly db up\` do`
+  },
   subscribes: (_, { row }) => [{ source: row.table, events: row.events }],
   eventFor: ({ source, event, data }, { row }) => {
     const told = data as { readonly record: string | null; readonly old_record: string | null; readonly omitted: readonly string[] }

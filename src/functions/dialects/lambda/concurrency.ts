@@ -1,6 +1,7 @@
 import type { FunctionRecord } from '../../service.ts'
 import { invalidParameter } from './errors.ts'
-import { type Call, nameOf, type Operation, recordOf } from './operation.ts'
+import { type FunctionName, functionArn } from './identifiers.ts'
+import { type Call, nameOf, type Operation, recordOf, recordOr } from './operation.ts'
 import { optional, Violations } from './request.ts'
 
 /** Reserved concurrency: how many calls of a function run at once. */
@@ -11,14 +12,14 @@ export const concurrencyOperations: readonly Operation[] = [
 ]
 
 /** @throws LambdaError for a qualifier: what is reserved is the whole function's */
-async function wholeFunction(call: Call): Promise<FunctionRecord> {
+function wholeFunction(call: Call): FunctionName {
   const name = nameOf(call)
   if (name.qualifier !== null) {
     throw invalidParameter(
       'This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. Please specify either a function name or an unqualified function ARN.',
     )
   }
-  return await recordOf(call, name)
+  return name
 }
 
 async function putFunctionConcurrency(call: Call): Promise<unknown> {
@@ -27,7 +28,9 @@ async function putFunctionConcurrency(call: Call): Promise<unknown> {
   if (reserved === null) violations.missing('reservedConcurrentExecutions')
   violations.range('reservedConcurrentExecutions', reserved, 0, MAX_INTEGER)
   violations.check()
-  const { id } = await wholeFunction(call)
+  const name = wholeFunction(call)
+  // Of all operations without a qualifier this one alone, beside Invoke, tells the version that is not there.
+  const { id } = await recordOr(call, name, `Function not found: ${functionArn(call.region, name.name, '$LATEST')}`)
   await call.concurrency.reserve(call.project, id, reserved)
   return { ReservedConcurrentExecutions: reserved }
 }
@@ -35,7 +38,7 @@ async function putFunctionConcurrency(call: Call): Promise<unknown> {
 const MAX_INTEGER = 2_147_483_647
 
 async function getFunctionConcurrency(call: Call): Promise<unknown> {
-  return await reservedOf(call, await wholeFunction(call))
+  return await reservedOf(call, await recordOf(call, wholeFunction(call)))
 }
 
 /** The member `Concurrency` of GetFunction; empty where nothing is reserved. */
@@ -45,7 +48,7 @@ export async function reservedOf(call: Call, record: FunctionRecord): Promise<{ 
 }
 
 async function deleteFunctionConcurrency(call: Call): Promise<unknown> {
-  const { id } = await wholeFunction(call)
+  const { id } = await recordOf(call, wholeFunction(call))
   await call.concurrency.reserve(call.project, id, null)
   return null
 }

@@ -1,6 +1,6 @@
 import { MayflyError } from '../../../core/errors.ts'
 import { isPlainLines } from '../../../core/plain-text.ts'
-import type { LayerVersion } from '../../layers/service.ts'
+import type { LayerPolicy, LayerVersion } from '../../layers/service.ts'
 import { layerArn, layerVersionArn } from './layer-arn.ts'
 import { CODE_BODY_BYTES, codeSource, withArchive } from './code.ts'
 import { timestamp } from './configuration.ts'
@@ -188,7 +188,14 @@ function policyPlace(call: Call) {
   return { name, number, arn, told }
 }
 
-const policyText = (statements: readonly object[]) => JSON.stringify({ Version: '2012-10-17', Id: 'default', Statement: statements })
+/** The members of a statement in the order of AWS's, whatever order they were kept in: tools compare texts. */
+const MEMBERS = ['Sid', 'Effect', 'Principal', 'Action', 'Resource', 'Condition']
+const policyText = (statements: LayerPolicy['statements']) =>
+  JSON.stringify({
+    Version: '2012-10-17',
+    Id: 'default',
+    Statement: statements.map((one) => Object.fromEntries(MEMBERS.flatMap((name) => (Object.hasOwn(one, name) ? [[name, one[name]]] : [])))),
+  })
 
 async function addLayerVersionPermission(call: Call): Promise<unknown> {
   const body = await call.body()
