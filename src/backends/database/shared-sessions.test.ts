@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { LIMITS } from '../../core/limits.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { LazyAbort } from '../../lib/leaving.ts'
 import { openTestDatabases } from './embedded-fixture.ts'
 import { SharedSessions } from './shared-sessions.ts'
 
 const one = (text: string, values: readonly unknown[] = []) => ({ text, values })
+const DEPTH = 16
+const HELD_UP_MS = 50
 const nobody = () => new LazyAbort()
 
 describe('sessions that many share', () => {
@@ -31,7 +32,7 @@ describe('sessions that many share', () => {
   const open = async ({ max = 1, heldUpMs = 60_000 } = {}) =>
     new SharedSessions(await databases.rolesConnection('demo'), {
       max,
-      depth: LIMITS.dataSharedDepth.value,
+      depth: DEPTH,
       heldUpMs,
       connectMs: 10_000,
       clock: systemClock,
@@ -47,7 +48,7 @@ describe('sessions that many share', () => {
         nobody(),
       )
     const first = (await Promise.all([ask('0')])).map(rowOf)[0]
-    const rows = (await Promise.all(Array.from({ length: LIMITS.dataSharedDepth.value }, (_, n) => ask(String(n))))).map(rowOf)
+    const rows = (await Promise.all(Array.from({ length: DEPTH }, (_, n) => ask(String(n))))).map(rowOf)
     assert.deepEqual(
       rows.map((row) => row?.who),
       rows.map((_, n) => String(n)),
@@ -75,13 +76,13 @@ describe('sessions that many share', () => {
     await using sessions = await open()
     await sessions.flight([one('select 1')], nobody())
     const over = 3
-    const all = await Promise.all(Array.from({ length: LIMITS.dataSharedDepth.value + over }, () => sessions.flight([one('select pg_sleep(0.01)')], nobody())))
+    const all = await Promise.all(Array.from({ length: DEPTH + over }, () => sessions.flight([one('select pg_sleep(0.01)')], nobody())))
     // Those that waited for the session to be there found it full.
     assert.equal(all.filter((each) => each === null).length, over)
   })
 
   it('give back those behind one that is slow, and have it end when its client leaves', async () => {
-    await using sessions = await open({ heldUpMs: LIMITS.dataQuick.value })
+    await using sessions = await open({ heldUpMs: HELD_UP_MS })
     const pid = async () => rowOf(await sessions.flight([one('select pg_backend_pid() as pid')], nobody()))?.pid
     const before = await pid()
     const leaving = new LazyAbort()
@@ -91,13 +92,13 @@ describe('sessions that many share', () => {
     // Nobody is sent behind it any more.
     assert.equal(await sessions.flight([one('select 1')], nobody()), null)
     leaving.abort(new Error('left'))
-    assert.equal(((await slow)?.settled[0]?.error as { sqlState: string }).sqlState, '57014')
+    assert.equal(((await slow)?.settled[0]?.error as { sqlState?: string } | undefined)?.sqlState, '57014')
     const next = await pid()
     assert.ok(next !== undefined && next !== before)
   })
 
   it('let another one go on while one is slow', async () => {
-    await using sessions = await open({ max: 2, heldUpMs: LIMITS.dataQuick.value })
+    await using sessions = await open({ max: 2, heldUpMs: HELD_UP_MS })
     const slow = sessions.flight([one('select pg_sleep(1)')], nobody())
     await Promise.all(Array.from({ length: 5 }, () => sessions.flight([one('select 1')], nobody())))
     const quick = await Promise.all(Array.from({ length: 5 }, () => sessions.flight([one('select 1 as n')], nobody())))
