@@ -1,5 +1,6 @@
 import type { HeldSession, SessionPool, Settled, Statement } from '../backends/database/session-pool.ts'
 import { NoSession } from '../backends/database/session-pool.ts'
+import type { SharedSessions } from '../backends/database/shared-sessions.ts'
 import { DatabaseError } from '../backends/database/database.ts'
 import type { SqlIdentity } from '../core/session.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -113,6 +114,27 @@ export async function transact(
     throw error
   }
 }
+
+/**
+ * The same of what only reads, in a session that others share: none of them sees anything of it.
+ * @returns its answer and what it took, or null where it is to be asked in a session of its own
+ * @throws DatabaseError
+ */
+export async function readShared(
+  sessions: SharedSessions,
+  snapshot: Snapshot,
+  setting: Setting,
+  query: Query,
+  signal: Leaving,
+): Promise<{ readonly answer: Answer; readonly ms: number } | null> {
+  const before = openingOf(snapshot, setting, 'read committed')
+  const shared = await sessions.flight([...before, query.main], signal)
+  return shared && { answer: answerOf(shared.settled, before.length, query), ms: shared.ms }
+}
+
+/** Whether it is one statement and a transaction of itself, which may run twice: nothing of the user's runs before it. */
+export const mayShare = (snapshot: Snapshot, setting: Setting, query: Query): boolean =>
+  query.tellsResponse && query.estimate === null && snapshot.settings.preRequest === null && beginOf(snapshot, setting, 'read committed') === null
 
 export const COMMIT: Statement = { text: 'commit', values: [] }
 export const ROLLBACK: Statement = { text: 'rollback', values: [] }
