@@ -332,7 +332,8 @@ describe('the life of a queued invocation', () => {
       // Nothing of it is under way when the next step is the last of a life.
       await until(async () => {
         if (name === 'to-queue') await withQueue(receive)
-        return heard[name](id) > 0 && (await manage<{ waiting: number; running: number }>(data, '/api/v1/projects/demo/queue?limit=1')).waiting === 0
+        const { waiting, running } = await manage<{ waiting: number; running: number }>(data, '/api/v1/projects/demo/queue?limit=1')
+        return heard[name](id) > 0 && waiting === 0 && running === 0
       })
     }
     await withQueue(receive)
