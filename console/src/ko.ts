@@ -107,6 +107,7 @@ export const ko = {
   Memory: '메모리',
   Name: '이름',
   'Needs a look': '확인할 것',
+  'No browser can draw this: it is no picture, or a damaged one.': '브라우저가 그릴 수 없습니다. 그림이 아니거나 손상된 파일입니다.',
   'No event starts a function here. Write `triggers` into the mayfly.json of a function and deploy it again.':
     '이벤트로 시작되는 함수가 없습니다. 함수의 mayfly.json에 `triggers`를 쓰고 다시 배포하세요.',
   'No function is deployed here yet. A folder becomes one:': '아직 배포된 함수가 없습니다. 폴더 하나가 함수가 됩니다:',

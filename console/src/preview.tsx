@@ -47,10 +47,12 @@ export function Preview({ project, bucket, object, objectKey }: { project: strin
     return () => observer.disconnect()
   }, [small])
   const { url } = usePicture(project, bucket, objectKey, seen)
+  // What calls itself a picture need not be one.
+  const [isBroken, setBroken] = useState(false)
   const kind = /\.(\w{1,4})$/.exec(object.name)?.[1] ?? '·'
   return (
     <span className="thumb" ref={place} aria-hidden="true">
-      {url === null ? kind : <img src={url} alt="" />}
+      {url === null || isBroken ? kind : <img src={url} alt="" onError={() => setBroken(true)} />}
     </span>
   )
 }
@@ -75,13 +77,20 @@ export function PictureDialog({
   const fits = (object.metadata?.size ?? 0) <= LARGEST_PICTURE_BYTES
   const { url, error } = usePicture(project, bucket, objectKey, fits)
   const [size, setSize] = useState('')
+  const [isBroken, setBroken] = useState(false)
   return (
     <Dialog title={object.name} close={close}>
       <div className="picture">
         {error !== null && <Failure error={error} />}
         {!fits && <p>{t('Too large to be shown here.')}</p>}
-        {url !== null && (
-          <img src={url} alt={object.name} onLoad={(event) => setSize(`${event.currentTarget.naturalWidth} × ${event.currentTarget.naturalHeight} px · `)} />
+        {isBroken && <p>{t('No browser can draw this: it is no picture, or a damaged one.')}</p>}
+        {url !== null && !isBroken && (
+          <img
+            src={url}
+            alt={object.name}
+            onLoad={(event) => setSize(`${event.currentTarget.naturalWidth} × ${event.currentTarget.naturalHeight} px · `)}
+            onError={() => setBroken(true)}
+          />
         )}
       </div>
       <p className="small">

@@ -272,6 +272,16 @@ describe("the console's pages in Chromium", { skip }, () => {
     await row.getByRole('button', { name: /^Delete/ }).click()
     await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
     await row.waitFor({ state: 'detached' })
+    // What only calls itself a picture is shown as a file, and said to be none.
+    await page.getByLabel('Files to upload').setInputFiles({ name: 'none.jpg', mimeType: 'image/jpeg', buffer: Buffer.from('no picture') })
+    await page.getByRole('button', { name: 'none.jpg', exact: true }).click()
+    await page.getByRole('dialog').getByText('No browser can draw this').waitFor()
+    assert.equal(await page.getByRole('dialog').locator('img').count(), 0)
+    await page.keyboard.press('Escape')
+    await until(
+      page,
+      "document.querySelectorAll('.thumb img').length === 0 && [...document.querySelectorAll('.thumb')].some((one) => one.textContent === 'jpg')",
+    )
     assert.notEqual(await page.title(), 'owned')
   })
 

@@ -61,7 +61,7 @@ export function OverviewPage({ project, session }: { project: string; session: S
           bad={(letters.value?.length ?? 0) > 0}
         />
       </dl>
-      <div className="cards">
+      <div className="cards two">
         <Card title={t('Needs a look')}>
           {failing.length === 0 && (letters.value?.length ?? 0) === 0 ? (
             <div className="empty">{today === null || letters.value === null ? t('Loading…') : t('Nothing: no error today, no dead letter.')}</div>
