@@ -18,7 +18,7 @@ import type { Project, ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
 import { Pausing, waking } from './core/pausing.ts'
 import { Projects } from './core/projects.ts'
-import { publicFetch, refusalOf } from './core/public-fetch.ts'
+import { publicFetch } from './core/public-fetch.ts'
 import { instanceKey, Sealer } from './core/seal.ts'
 import { Stays } from './core/stays.ts'
 import { bucketsOfDeployment, queuesOfDeployment, triggersOfDeployment, urlsOfDeployment } from './deploying.ts'
@@ -180,7 +180,6 @@ export class RunningNode implements AsyncDisposable {
       believable: () => versions.believable,
       issuerOf: (ref) => issuerOf(settings.publicUrl ?? address, ref),
       fetch: (url, asked) => publicFetch(url, asked, config.auth.issuerOrigins),
-      refusalOf: (url, asked) => refusalOf(url, asked, config.auth.issuerOrigins),
       log,
     })
     const others = workforce === null ? {} : { others: () => workforce.stored() }

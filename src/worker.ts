@@ -12,7 +12,7 @@ import { KnownProjects } from './core/known-projects.ts'
 import type { LogEntry } from './core/meter.ts'
 import type { ProjectRef } from './core/project.ts'
 import { ProjectVersions } from './core/project-versions.ts'
-import { publicFetch, refusalOf } from './core/public-fetch.ts'
+import { publicFetch } from './core/public-fetch.ts'
 import { Sealer } from './core/seal.ts'
 import { DEFAULT_PROJECT, issuerOf } from './defaults.ts'
 import type { Version } from './functions/index.ts'
@@ -98,7 +98,6 @@ export class RunningWorker implements AsyncDisposable {
       believable: () => versions.believable,
       issuerOf: (ref) => issuerOf(settings.publicUrl ?? boot.address, ref),
       fetch: (url, asked) => publicFetch(url, asked, config.auth.issuerOrigins),
-      refusalOf: (url, asked) => refusalOf(url, asked, config.auth.issuerOrigins),
       log,
     })
     auth.believeOperator(Buffer.from(boot.operatorHash, 'base64'))

@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { ROOT } from './sources.ts'
@@ -20,7 +20,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
 }
 
 /** Installs what is missing where apt and root allow it, and says so in a line; tests skip what is not there. */
-export function installTestPrograms(say: (line: string) => void): void {
+export async function installTestPrograms(say: (line: string) => void): Promise<void> {
   const missing = () => Object.keys(PACKAGES).filter((name) => !existsSync(PACKAGES[name] as string))
   const wanted = missing()
   if (wanted.length === 0) return
@@ -31,34 +31,41 @@ export function installTestPrograms(say: (line: string) => void): void {
   }
   const from = performance.now()
   const apt = (args: readonly string[]) =>
-    spawnSync('apt-get', ['-o', 'DPkg::Lock::Timeout=120', ...args], {
-      encoding: 'utf8',
-      timeout: 600_000,
-      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    // A machine that breaks off meanwhile has no tests to run: what is unpacked need not be on its disk.
+    ended('apt-get', ['-o', 'DPkg::Lock::Timeout=120', '-o', 'DPkg::Options::=--force-unsafe-io', ...args], 600_000, {
+      ...process.env,
+      DEBIAN_FRONTEND: 'noninteractive',
     })
   const listed = existsSync('/var/lib/apt/lists') && readdirSync('/var/lib/apt/lists').some((name) => name.includes('Packages'))
-  if (!listed) apt(['update', '-qq'])
-  let result = apt(install)
+  if (!listed) await apt(['update', '-qq'])
+  let result = await apt(install)
   if (result.status !== 0 && listed) {
-    apt(['update', '-qq'])
-    result = apt(install)
+    await apt(['update', '-qq'])
+    result = await apt(install)
   }
   const left = missing()
   const took = `${((performance.now() - from) / 1000).toFixed(1)} s`
   if (left.length === 0) say(`Installed by apt, for tests only: ${wanted.join(', ')} (${took})`)
-  else say(`apt could not install ${left.join(', ')} (${took}); tests that need them are skipped: ${(result.stderr ?? '').trim().split('\n').at(-1)}`)
+  else say(`apt could not install ${left.join(', ')} (${took}); tests that need them are skipped: ${result.said.trim().split('\n').at(-1)}`)
 }
 
 /** The Nodes of further runtimes; without them their tests are skipped. */
-export function installTestRuntimes(say: (line: string) => void): void {
+export async function installTestRuntimes(say: (line: string) => void): Promise<void> {
   const runtimes = ['nodejs22.x', 'nodejs26.x']
-  const { status } = spawnSync(
-    process.execPath,
-    [path.join(ROOT, 'tools', 'setup.js'), '--quiet-if-done', ...runtimes.flatMap((name) => ['--runtime', name])],
-    {
-      stdio: ['ignore', 'ignore', 'inherit'],
-      timeout: 300_000,
-    },
-  )
-  if (status !== 0) say(`${runtimes.join(' and ')} could not be installed; their tests are skipped`)
+  const args = [path.join(ROOT, 'tools', 'setup.js'), '--quiet-if-done', ...runtimes.flatMap((name) => ['--runtime', name])]
+  const { status, said } = await ended(process.execPath, args, 300_000, process.env)
+  if (status !== 0) say(`${said.trim()}\n${runtimes.join(' and ')} could not be installed; their tests are skipped`)
+}
+
+/** Runs a program to its end. What it says goes to nobody but who looks at why it failed. */
+function ended(command: string, args: readonly string[], timeout: number, env: NodeJS.ProcessEnv): Promise<{ status: number | null; said: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'], timeout, env })
+    let said = ''
+    child.stderr.on('data', (chunk: Buffer) => {
+      said = (said + chunk.toString()).slice(-20_000)
+    })
+    child.on('error', (error) => resolve({ status: null, said: error.message }))
+    child.on('close', (status) => resolve({ status, said }))
+  })
 }

@@ -10,8 +10,8 @@ import { installTestPrograms, installTestRuntimes } from './test-programs.ts'
 const say = (line: string) => void process.stdout.write(`${line}\n`)
 const from = performance.now()
 const workedBefore = worked()
-installTestPrograms(say)
-installTestRuntimes(say)
+// They come from afar, and are there when the first test begins.
+const installed = Promise.all([installTestPrograms(say), installTestRuntimes(say)])
 // What tells of workers, or of calls where it makes a difference in which process they land, runs on nodes with two of them.
 // A node of one or two cores has none, and a start with workers takes twice the processor time of one without: all else runs
 // so. What most depends on it runs both ways. `npm run test:workers` runs everything with workers.
@@ -45,7 +45,10 @@ const acceptance = filesOf(['test/acceptance/*.test.ts'], 400_000).flatMap((one)
   ...(!WITH_WORKERS.includes(nameOf(one)) || BOTH_WAYS.includes(nameOf(one)) ? [withWorkers(one, 0)] : []),
 ])
 const files = [...acceptance, ...unitTests()].toSorted((a, b) => turnOf(a) - turnOf(b))
-const { ok, tally } = await check(() => runTests(files, AT_ONCE))
+const { ok, tally } = await check(async () => {
+  await installed
+  return await runTests(files, AT_ONCE)
+})
 const kept = path.join(ROOT, 'node_modules', '.cache', 'test-times.txt')
 writeFileSync(kept, tally.files.map(({ name, ms, used = 0 }) => `${used.toFixed(1)} s of processor, ${(ms / 1000).toFixed(1)} s: ${name}\n`).join(''))
 say(`what each file took: ${path.relative(ROOT, kept)}`)

@@ -998,6 +998,27 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/data/transaction.test.ts',
   },
+  dataSharedSessions: {
+    value: 2,
+    unit: 'count',
+    why: 'further sessions of one project, which quick reads of many share: one that is slow after all leaves the other to them',
+    error: null,
+    provenBy: 'test/acceptance/data-hostile.test.ts',
+  },
+  dataSharedDepth: {
+    value: 16,
+    unit: 'count',
+    why: 'so many quick reads are under way in one session; more wait for their turn',
+    error: null,
+    provenBy: 'test/acceptance/data-hostile.test.ts',
+  },
+  dataQuick: {
+    value: 50,
+    unit: 'ms',
+    why: 'a read that takes no longer, time after time, is sent behind others; one that does holds nobody up for longer than that',
+    error: null,
+    provenBy: 'src/data/quick.test.ts',
+  },
   dataWait: {
     value: 10_000,
     unit: 'ms',

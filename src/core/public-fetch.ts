@@ -46,35 +46,14 @@ export async function publicFetch(url: string, asked: Asked, allowed: readonly s
   }
 }
 
-/**
- * Why an address would not be asked, as things are now: to tell it to who names it, and not only when it is asked.
- * @returns null where it would be, and where nobody knows the name yet
- */
-export async function refusalOf(url: string, { encrypted }: Pick<Asked, 'encrypted'>, allowed: readonly string[]): Promise<string | null> {
-  const at = new URL(url)
-  const refusal = ruledOut(at, encrypted === true, allowed.includes(at.origin))
-  if (refusal !== null || allowed.includes(at.origin) || isIP(hostOf(at)) !== 0) return refusal?.message ?? null
-  const { promise, resolve } = Promise.withResolvers<string | null>()
-  publicAddresses(at.hostname, {}, (error) => resolve(error instanceof NotPublic ? error.message : null))
-  return await promise
-}
-
-const hostOf = ({ hostname }: URL) => hostname.replace(/^\[|\]$/g, '')
-
-function ruledOut(url: URL, encrypted: boolean, isAllowed: boolean): Error | null {
-  if (url.protocol !== 'https:' && url.protocol !== 'http:') return new Error(`${url.protocol} is no way to a host`)
-  const host = hostOf(url)
-  if (!isAllowed && isIP(host) !== 0 && !isPublic(host)) return new NotPublic(url.hostname)
-  if (!isAllowed && url.port === String(NEVER_REACHED_PORT)) return new NotPublic(url.host)
-  if (encrypted && !isAllowed && url.protocol !== 'https:')
-    return new Error(`${url.origin} is not encrypted; the operator of the node may allow it (--auth-issuer-origins)`)
-  return null
-}
-
 function once(url: URL, { method, headers, signal, encrypted, body }: Asked, allowed: readonly string[]): Promise<IncomingMessage> {
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw new Error(`${url.protocol} is no way to a host`)
   const isAllowed = allowed.includes(url.origin)
-  const refusal = ruledOut(url, encrypted === true, isAllowed)
-  if (refusal !== null) throw refusal
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  if (!isAllowed && isIP(host) !== 0 && !isPublic(host)) throw notPublic(url.hostname)
+  if (!isAllowed && url.port === String(NEVER_REACHED_PORT)) throw notPublic(url.host)
+  if (encrypted && !isAllowed && url.protocol !== 'https:')
+    throw new Error(`${url.origin} is not encrypted; the operator of the node may allow it (--auth-issuer-origins)`)
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
   const ask = url.protocol === 'https:' ? https : http
   const sent = ask(url, {
@@ -91,17 +70,14 @@ function once(url: URL, { method, headers, signal, encrypted, body }: Asked, all
 }
 
 const isPublic = (address: string) => isIPv4(address) && !isNeverReached(address)
-class NotPublic extends Error {
-  constructor(host: string) {
-    super(`${host} is no public address; the operator of the node may allow it (--npm-registries, --auth-issuer-origins, --invoke-webhook-origins)`)
-  }
-}
+const notPublic = (host: string) =>
+  new Error(`${host} is no public address; the operator of the node may allow it (--npm-registries, --auth-issuer-origins, --invoke-webhook-origins)`)
 
 /** Asked for each connection: a name that leads elsewhere a moment later leads nowhere. */
 const publicAddresses: LookupFunction = (hostname, options, done) => {
   lookUp(hostname, { ...options, family: 4, all: true }, (error, addresses) => {
     if (error) return done(error, [])
-    if (addresses.some(({ address }) => !isPublic(address))) return done(new NotPublic(hostname) as NodeJS.ErrnoException, [])
+    if (addresses.some(({ address }) => !isPublic(address))) return done(notPublic(hostname) as NodeJS.ErrnoException, [])
     const [first] = addresses
     if (options.all || first === undefined) done(null, addresses)
     else done(null, first.address, first.family)

@@ -3,6 +3,12 @@ import { count, type Infer, milliseconds } from '../core/settings.ts'
 
 export const dataSettings = {
   connections: count({ default: LIMITS.dataConnections.value, min: 1, max: 10, doc: 'How many sessions of its database the data API of one project uses.' }),
+  sharedSessions: count({
+    default: LIMITS.dataSharedSessions.value,
+    min: 0,
+    max: 4,
+    doc: 'How many further ones quick reads of many share; 0 has each read wait for a session of its own.',
+  }),
   waitMs: milliseconds({ default: LIMITS.dataWait.value, min: 100, max: 60_000, doc: 'How long a request of the data API waits for a session.' }),
   maxRows: count({
     default: LIMITS.dataRows.value,

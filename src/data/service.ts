@@ -1,10 +1,12 @@
 import type { Databases } from '../backends/database/database.ts'
 import { SessionPool } from '../backends/database/session-pool.ts'
+import { SharedSessions } from '../backends/database/shared-sessions.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { DataConfig } from './config.ts'
 import { Gate } from './gate.ts'
+import { QuickReads } from './quick.ts'
 import { SchemaCache } from './schema/cache.ts'
 import { cancelBackend } from './store.ts'
 import type { StreamDeps } from './stream.ts'
@@ -23,9 +25,17 @@ export interface DataPlace {
   /** Whose turn it is to use one of them. */
   readonly gate: Gate
   readonly cancel: (pid: number) => Promise<void>
+  /** For reads that are known to be quick, which need no session of their own; null where they are to have one. */
+  readonly shared: SharedReads | null
   /** Whose turn it is to have a large answer leave in pieces. */
   readonly streams: Gate
   readonly streaming: StreamDeps
+}
+
+export interface SharedReads {
+  readonly sessions: SharedSessions
+  readonly gate: Gate
+  readonly quick: QuickReads
 }
 
 /** The user's tables over HTTP. */
@@ -62,7 +72,12 @@ export class Data implements AsyncDisposable {
     const cancel = async (pid: number) => {
       await cancelBackend((await databases.openProject(ref)).sql, pid)
     }
+    const sharedMax = config.sharedSessions
+    const depth = LIMITS.dataSharedDepth.value
+    const sharing = { max: sharedMax, depth, heldUpMs: LIMITS.dataQuick.value, connectMs: config.waitMs, clock, cancel }
+    const shared = sharedMax === 0 ? null : { sessions: new SharedSessions(connection, sharing), gate: gateOf(sharedMax * depth), quick: new QuickReads() }
     return {
+      shared,
       schema: new SchemaCache(ref, { databases, defaults: { maxRows: config.maxRows }, clock, log }),
       pool,
       gate: gateOf(config.connections),
@@ -101,5 +116,5 @@ async function close(place: Promise<DataPlace> | undefined): Promise<void> {
   const open = await place?.catch(() => null)
   if (!open) return
   await open.schema[Symbol.asyncDispose]()
-  await open.pool[Symbol.asyncDispose]()
+  await Promise.all([open.pool[Symbol.asyncDispose](), open.shared?.sessions[Symbol.asyncDispose]()])
 }

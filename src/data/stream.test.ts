@@ -48,7 +48,7 @@ describe('answers that leave in pieces', () => {
     `)
     data = new Data({
       databases: opened.databases,
-      config: { connections: 4, waitMs: 10_000, maxRows: 1_000 },
+      config: { connections: 4, sharedSessions: 1, waitMs: 10_000, maxRows: 1_000 },
       clock: systemClock,
       log: silentLog,
     })

@@ -1,5 +1,6 @@
 import type { HeldSession, SessionPool, Settled, Statement } from '../backends/database/session-pool.ts'
 import { NoSession } from '../backends/database/session-pool.ts'
+import type { SharedSessions } from '../backends/database/shared-sessions.ts'
 import { DatabaseError } from '../backends/database/database.ts'
 import type { SqlIdentity } from '../core/session.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -79,7 +80,8 @@ export async function transact(
     readonly clock: Pick<Clock, 'timer'>
   },
 ): Promise<Answer> {
-  const before = openingOf(snapshot, setting, 'read committed')
+  // What is judged first commits in a flight of its own.
+  const before = openingOf(snapshot, setting, 'read committed', setting.isReadOnly || judge === null)
   const isOpened = before[0]?.text.startsWith('begin') ?? false
   const asked = [query.main, ...(query.estimate ? [query.estimate] : []), ...(query.tellsResponse ? [] : [RESPONSE])]
   try {
@@ -114,22 +116,47 @@ export async function transact(
   }
 }
 
+/**
+ * The same of what only reads, in a session that others share: none of them sees anything of it.
+ * @returns its answer and what it took, or null where it is to be asked in a session of its own
+ * @throws DatabaseError
+ */
+export async function readShared(
+  sessions: SharedSessions,
+  snapshot: Snapshot,
+  setting: Setting,
+  query: Query,
+  signal: Leaving,
+): Promise<{ readonly answer: Answer; readonly ms: number } | null> {
+  const before = openingOf(snapshot, setting, 'read committed')
+  const shared = await sessions.flight([...before, query.main], signal)
+  return shared && { answer: answerOf(shared.settled, before.length, query), ms: shared.ms }
+}
+
+/** Whether it is one statement and a transaction of itself, which may run twice: nothing of the user's runs before it. */
+export const mayShare = (snapshot: Snapshot, setting: Setting, query: Query): boolean =>
+  query.tellsResponse && query.estimate === null && snapshot.settings.preRequest === null && beginOf(snapshot, setting, 'read committed', true) === null
+
 export const COMMIT: Statement = { text: 'commit', values: [] }
 export const ROLLBACK: Statement = { text: 'rollback', values: [] }
 export const RESPONSE: Statement = { text: `select ${RESPONSE_COLUMNS}`, values: [] }
 
 type Isolation = 'read committed' | 'repeatable read'
 
-/** What each request is told before it asks. @param least  the level of isolation where its role has none of its own */
-export function openingOf(snapshot: Snapshot, setting: Setting, least: Isolation): readonly Statement[] {
-  const begin = beginOf(snapshot, setting, least)
-  return [...(begin ? [begin] : []), settingsOf(snapshot, setting, begin === null), ...preRequest(snapshot)]
+/**
+ * What each request is told before it asks.
+ * @param least  the level of isolation where its role has none of its own
+ * @param isOneFlight  nothing more is to be sent when it was answered
+ */
+export function openingOf(snapshot: Snapshot, setting: Setting, least: Isolation, isOneFlight = setting.isReadOnly): readonly Statement[] {
+  const begin = beginOf(snapshot, setting, least, isOneFlight)
+  return [...(begin ? [begin] : []), settingsOf(snapshot, setting, begin === null && setting.isReadOnly), ...preRequest(snapshot)]
 }
 
-/** Null for what only reads, where the statements of a flight are a transaction of themselves: it ends with its Sync. */
-function beginOf({ roleSettings }: Snapshot, { isReadOnly, identity, rollsBack }: Setting, least: Isolation): Statement | null {
+/** Null where the statements of a flight are a transaction of themselves: it commits with its Sync, and what fails then fails the flight. */
+function beginOf({ roleSettings }: Snapshot, { isReadOnly, identity, rollsBack }: Setting, least: Isolation, isOneFlight: boolean): Statement | null {
   const level = ISOLATION[roleSettings.get(identity.role)?.get('default_transaction_isolation')?.toLowerCase() ?? ''] ?? least
-  if (isReadOnly && level === 'read committed' && !rollsBack) return null
+  if (isOneFlight && level === 'read committed' && !rollsBack) return null
   return { text: `begin isolation level ${level} ${isReadOnly ? 'read only' : 'read write'}`, values: [] }
 }
 

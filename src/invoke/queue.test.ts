@@ -595,6 +595,96 @@ describe('Queue', () => {
     gate.resolve()
     await until(() => queue.length === 0)
   })
+  /** With what it has asked for, by the first words of the statement that takes what waits. */
+  const counted = () => {
+    let looks = 0
+    const sql = ((text: TemplateStringsArray, ...values: never[]) => {
+      if (text[0]?.includes('with due as materialized')) looks++
+      return databases.control.sql(text, ...values)
+    }) as Database['sql']
+    return { database: databaseWith({ sql }), looks: () => looks }
+  }
+  it('leases what comes while there is a place for it as it is stored, and runs it without another look', async () => {
+    const { database, looks } = counted()
+    const seen: unknown[] = []
+    const entry = { ...entryOf({ text: '"a\\b"' }), traceId: 'Root="1\\2"', qualifier: "li've", clientContext: '{"a":"NULL"}', depth: 2 }
+    const { queue } = open(
+      async (event, { attempt, queueMs, traceId, qualifier, clientContext, depth }) => {
+        seen.push(event.text, attempt, traceId, qualifier, clientContext, depth, (queueMs ?? -1) >= 0)
+        seen.push(
+          await databases.control.sql`
+          select payload, trace_id, qualifier, client_context, depth, attempt, leased_by = ${HOLDER} as ours, leased_until > clock_timestamp() as holds
+            from mayfly.entry join mayfly.entry_payload on entry_id = id`,
+        )
+        return 'ok'
+      },
+      { database },
+    )
+    await queue.start()
+    await queue.enqueue(entry)
+    await until(() => queue.length === 0)
+    const { payload, traceId, qualifier, clientContext, depth } = entry
+    const stored = { payload, trace_id: traceId, qualifier, client_context: clientContext, depth, attempt: 1, ours: true, holds: true }
+    assert.deepEqual(seen, ['"a\\b"', 1, traceId, qualifier, clientContext, depth, true, [stored]])
+    assert.equal(looks(), 0)
+  })
+  it('has nothing run as it comes that has an order to keep, that its function has no place for, or that others stand before', async () => {
+    const gate = Promise.withResolvers<void>()
+    const { database, looks } = counted()
+    const { queue, ran } = open(
+      async () => {
+        await gate.promise
+        return 'ok'
+      },
+      { database, triesOf: async (_, name) => ({ maxAttempts: null, maxAgeSeconds: null, ...(name === 'one' ? { parallelism: 1 } : {}) }) },
+    )
+    await queue.start()
+    const one = { ...entryOf(), functionName: 'one' }
+    await Promise.all([queue.enqueue(one), queue.enqueue({ ...one, id: randomUUID() })])
+    await until(() => ran.length === 1)
+    await queue.enqueue({ ...one, id: randomUUID() })
+    assert.deepEqual((await waiting()).filter(({ leased }) => leased).length, 1)
+    assert.equal(looks(), 0)
+    await queue.enqueue({ ...entryOf(), orderKey: 'k' })
+    await until(() => ran.length === 2)
+    assert.equal(looks(), 1)
+    gate.resolve()
+    await until(() => queue.length === 0)
+    assert.equal(ran.length, 4)
+  })
+  it('leaves places to what waits, however much comes', async () => {
+    const gate = Promise.withResolvers<void>()
+    const { queue, ran } = open(async () => {
+      await gate.promise
+      return 'ok'
+    })
+    await queue.start()
+    const slow = randomUUID()
+    for (let n = 0; n < 6; n++) await queue.enqueue(entryOf({ n }, slow))
+    assert.deepEqual([ran.length, (await waiting()).filter(({ leased }) => leased).length], [6, 6])
+    const entered = await databases.control.transaction((tx) => queue.enqueueIn(tx, [entryOf()]))
+    entered.committed()
+    await until(() => ran.length === 7)
+    gate.resolve()
+    await until(() => queue.length === 0)
+  })
+  it('runs what was stored as leased though the answer to that was lost', async () => {
+    let isLost = false
+    const sql = (async (text: TemplateStringsArray, ...values: never[]) => {
+      const rows = await databases.control.sql(text, ...values)
+      if (!isLost && text[0]?.includes('with came as materialized')) {
+        isLost = true
+        throw isAway()
+      }
+      return rows
+    }) as Database['sql']
+    const { queue, ran } = open(() => 'ok', { database: databaseWith({ sql }) })
+    await queue.start()
+    const entry = entryOf()
+    await assert.rejects(queue.enqueue(entry), DatabaseError)
+    await until(async () => ran.length === 1 && (await waiting()).length === 0)
+    assert.deepEqual([isLost, ran], [true, [{ id: entry.id, attempt: 2 }]])
+  })
   it('passes the named points of a run in their order', async () => {
     const passed: string[] = []
     const { queue } = open(
@@ -609,8 +699,12 @@ describe('Queue', () => {
     await queue.start()
     await queue.enqueue(entryOf())
     await until(() => queue.length === 0)
-    const run = ['beforeLease', 'afterLease', 'duringRun', 'ran', 'recorded', 'afterRunBeforeSettle']
-    assert.deepEqual(passed, ['beforeEnqueueCommit', 'afterEnqueueCommit', ...run, 'beforeAckCommit', 'afterAckCommit'])
+    const run = ['duringRun', 'ran', 'recorded', 'afterRunBeforeSettle', 'beforeAckCommit', 'afterAckCommit']
+    assert.deepEqual(passed.splice(0), ['beforeLease', 'beforeEnqueueCommit', 'afterEnqueueCommit', 'afterLease', ...run])
+    const entered = await databases.control.transaction((tx) => queue.enqueueIn(tx, [entryOf()]))
+    entered.committed()
+    await until(() => queue.length === 0)
+    assert.deepEqual(passed, ['beforeLease', 'afterLease', ...run])
   })
   it('leaves nothing of a project that is gone', async () => {
     const { queue } = open(() => 'ok')

@@ -5,26 +5,16 @@ import { LIMITS } from '../core/limits.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { Bell } from '../lib/bell.ts'
 import { within } from '../lib/within.ts'
-import { GroupCommit } from '../lib/group-commit.ts'
 import { eventContent } from './event.ts'
+import { Intake } from './intake.ts'
 import type { Invocation, Outcome } from './service.ts'
 import { type Entered, endOf, Settling, type SettlingDeps, type Tries } from './settling.ts'
 import { Letters } from './letters/service.ts'
 import { countDeadLetters, deleteOldDeadLetters } from './letters/store.ts'
 import { LifeFeed, type Moment } from './lives/feed.ts'
-import {
-  deleteOldLives,
-  endPause,
-  type Pause,
-  savePause,
-  selectEntries,
-  selectLife,
-  selectPauses,
-  type ShownEntry,
-  type StoredLife,
-  takeKeys,
-} from './lives/store.ts'
+import { deleteOldLives, endPause, type Pause, savePause, selectEntries, selectLife, selectPauses, type ShownEntry, type StoredLife } from './lives/store.ts'
 import { orderKeyOf, storableKey } from './order-key.ts'
+import { Places } from './places.ts'
 import { Rates } from './rate.ts'
 import {
   countEntries,
@@ -32,6 +22,7 @@ import {
   deleteQueueOf,
   insertDeadLetters,
   insertEntries,
+  type FreeSlots,
   leaseDue,
   type LeasedEntry,
   type NewEntry,
@@ -41,7 +32,6 @@ import {
   returnStrays,
   selectWaitingFunctions,
   type StillBorn,
-  type WaitingFunction,
   type Webhook,
 } from './store.ts'
 import { sendWebhook, type WebhooksDeps } from './webhooks.ts'
@@ -51,7 +41,6 @@ const RENEW_MS = 20_000
 /** What a bell did not tell of is found by looking. */
 const LOOK_MS = 1_000
 const SWEEP_MS = 3_600_000
-const GROUP = 500
 const CLOSE_MS = 5_000
 /** Of a database that is away, has no room for now, or gave way to another transaction. */
 const COMES_BACK = /^(08|40|53|57P|58)/
@@ -77,16 +66,6 @@ export interface QueueDeps extends SettlingDeps {
   readonly webhooks: WebhooksDeps
 }
 
-/** What comes into the queue by itself, and for which invocation its key stands when it has one. */
-interface Coming {
-  readonly entry: NewEntry
-  readonly once: { readonly key: string; readonly windowSeconds: number } | null
-  standsFor: string
-}
-
-/** A day, as most who send again do so within minutes. */
-const ONCE_WITHIN_SECONDS = 86_400
-
 /**
  * The queue of invocations that nobody waits for. An entry is committed before its sender is answered and then ends in
  * exactly one of: succeeded (it is gone), a dead letter, or still here. It runs at least once; its attempt number, which
@@ -97,8 +76,8 @@ export class Queue implements AsyncDisposable {
   readonly #bell = new Bell()
   readonly #stop = new AbortController()
   readonly #running = new Map<string, Promise<void>>()
-  readonly #byFunction = new Map<string, number>()
-  readonly #enqueue: GroupCommit<Coming>
+  readonly #places: Places
+  readonly #intake: Intake
   readonly #settling: Settling
   readonly #rates: Rates
   readonly letters: Letters
@@ -110,18 +89,23 @@ export class Queue implements AsyncDisposable {
   #failing = false
   /** An answer of the database was lost: what it did is found by looking. */
   #isDoubtful = false
+  #isRecovering = false
   /** When leases past their time were last looked for. */
   #lookedAt = Number.NEGATIVE_INFINITY
 
   constructor(deps: QueueDeps) {
     this.#deps = deps
     this.#rates = new Rates(() => deps.clock.monotonic())
-    this.#enqueue = new GroupCommit(GROUP, async (coming) => {
-      await deps.database.transaction(async (tx) => {
-        await this.#store(tx, coming)
-        deps.crash('beforeEnqueueCommit')
-      })
-      deps.crash('afterEnqueueCommit')
+    this.#places = new Places(deps.concurrency)
+    this.#intake = new Intake({
+      ...deps,
+      leaseMs: LEASE_MS,
+      places: this.#places,
+      mayTake: () => this.#loop !== null && !this.#isRecovering && !this.#stop.signal.aborted,
+      isReserved: (functionId) => Number.isFinite(this.#freeOf(functionId)),
+      stored: (entry) => this.#tellQueued(entry),
+      begin: (entry) => this.#begin(entry, false),
+      left: () => this.#bell.ring(),
     })
     this.#settling = new Settling(deps, {
       enter: (tx, entry) => this.enqueueIn(tx, [entry]),
@@ -195,34 +179,14 @@ export class Queue implements AsyncDisposable {
     this.#count++
     try {
       const own = await this.#ownOf(entry)
-      const once = onceKey === null ? null : { key: storableKey(onceKey), windowSeconds: own.onceWithinSeconds ?? ONCE_WITHIN_SECONDS }
-      const coming: Coming = { entry: ordered(entry, own), once, standsFor: entry.id }
-      await this.#enqueue.add(coming)
-      if (coming.standsFor !== entry.id) {
-        this.#count--
-        return coming.standsFor
-      }
+      const standsFor = await this.#intake.add(ordered(entry, own), own, onceKey)
+      if (standsFor !== entry.id) this.#count--
+      return standsFor
     } catch (error) {
       this.#count--
       this.#isDoubtful = true
       throw error
     }
-    this.#tellQueued(entry)
-    this.#bell.ring()
-    return entry.id
-  }
-
-  /** What came before under the same key is not stored again. */
-  async #store(tx: Tx, coming: readonly Coming[]): Promise<void> {
-    const keyed = coming.flatMap(({ entry: { functionId, id }, once }) =>
-      once ? [{ functionId, key: once.key, invocationId: id, windowSeconds: once.windowSeconds }] : [],
-    )
-    if (keyed.length > 0) {
-      const first = new Map((await takeKeys(tx, keyed)).map((one) => [`${one.functionId} ${one.key}`, one.invocationId]))
-      for (const one of coming) if (one.once) one.standsFor = first.get(`${one.entry.functionId} ${one.once.key}`) ?? one.entry.id
-    }
-    const fresh = coming.filter(({ entry, standsFor }) => standsFor === entry.id).map(({ entry }) => entry)
-    if (fresh.length > 0) await insertEntries(tx, fresh)
   }
 
   /**
@@ -328,7 +292,7 @@ export class Queue implements AsyncDisposable {
     if (this.#sweeping) clearInterval(this.#sweeping)
     await this.#loop
     await within(clock, CLOSE_MS, Promise.allSettled(this.#running.values()))
-    await Promise.allSettled([this.#enqueue.settled(), this.#settling.settled()])
+    await Promise.allSettled([this.#intake.settled(), this.#settling.settled()])
     if (this.#running.size > 0)
       await returnLeases(database.sql, holder, 0).catch((error: Error) => log.warn({ error: error.message }, 'leases are given back at the next start'))
   }
@@ -361,20 +325,25 @@ export class Queue implements AsyncDisposable {
   /** What was answered while nobody heard it: leases that no run knows of, and entries that came or went. */
   async #recover(): Promise<void> {
     const { database, holder } = this.#deps
-    await returnStrays(database.sql, holder, [...this.#running.keys()])
-    this.#count = await countEntries(database.sql)
     this.#isDoubtful = false
+    // What is taken while the strays are looked for would be one of them.
+    this.#isRecovering = true
+    try {
+      await returnStrays(database.sql, holder, [...this.#running.keys(), ...this.#intake.taking])
+      this.#count = await countEntries(database.sql)
+    } finally {
+      this.#isRecovering = false
+    }
   }
 
   /** Leases what is due and has room, and lets it run. @returns ms until it is worth looking again */
   async #round(): Promise<number> {
-    const { clock, database, concurrency, holder } = this.#deps
+    const { clock, database } = this.#deps
     if (clock.monotonic() - this.#lookedAt >= LOOK_MS) {
       this.#lookedAt = clock.monotonic()
       await this.#settling.buryLost(await returnLeases(database.sql, null, 1))
     }
-    const room = concurrency - this.#running.size
-    if (room <= 0) return LOOK_MS
+    if (this.#places.left <= 0) return LOOK_MS
     const waiting = (await selectWaitingFunctions(database.sql)).toSorted((a, b) => a.dueMs - b.dueMs)
     let nextMs = LOOK_MS
     const due: Due[] = []
@@ -383,26 +352,40 @@ export class Queue implements AsyncDisposable {
         nextMs = Math.min(nextMs, one.dueMs)
         break
       }
-      const { free, waitMs } = await this.#freeNow(one)
+      const { functionId } = one
+      const { parallelism = Number.POSITIVE_INFINITY, rate } = await this.#ownOf(one)
       // Those that run as many as they may are left until one of theirs is over.
-      if (free > 0) due.push({ functionId: one.functionId, free })
-      else if (waitMs > 0) nextMs = Math.min(nextMs, waitMs)
+      const bounded = { functionId, parallelism, rate }
+      if (this.#freeNow(bounded) > 0) due.push(bounded)
+      else if (rate !== undefined) nextMs = Math.min(nextMs, this.#rates.waitMs(functionId, rate) || LOOK_MS)
     }
-    if (due.length === 0) return nextMs
-    this.#deps.crash('beforeLease')
-    const leased = await leaseDue(database.sql, holder, this.#shares(due, room), LEASE_MS)
-    if (leased.length > 0) this.#deps.crash('afterLease')
-    for (const entry of leased) this.#begin(entry)
+    const shares = this.#shares(due)
+    if (shares.functions.length === 0) return nextMs
+    await this.#lease(shares, new Set(due.flatMap(({ functionId, rate }) => (rate === undefined ? [] : [functionId]))))
     return 0
   }
 
-  /** How many of a function's may begin now; where its rate says none, how long that is so. */
-  async #freeNow({ functionId, ...of }: WaitingFunction): Promise<{ free: number; waitMs: number }> {
-    const { parallelism, rate } = await this.#ownOf(of)
-    const running = this.#byFunction.get(functionId) ?? 0
-    const free = Math.min(this.#freeOf(functionId), parallelism === undefined ? Number.POSITIVE_INFINITY : parallelism - running)
-    if (rate === undefined || free <= 0) return { free, waitMs: 0 }
-    return { free: Math.min(free, this.#rates.left(functionId, rate)), waitMs: this.#rates.waitMs(functionId, rate) }
+  async #lease(shares: FreeSlots, rated: ReadonlySet<string>): Promise<void> {
+    const { database, holder, crash } = this.#deps
+    const unused = new Map(shares.functions.map((functionId, n) => [functionId, shares.slots[n] as number]))
+    for (const [functionId, slots] of unused) this.#places.take(functionId, slots)
+    try {
+      crash('beforeLease')
+      const leased = await leaseDue(database.sql, holder, shares, LEASE_MS)
+      if (leased.length > 0) crash('afterLease')
+      for (const entry of leased) {
+        unused.set(entry.functionId, (unused.get(entry.functionId) ?? 0) - 1)
+        this.#begin(entry, rated.has(entry.functionId))
+      }
+    } finally {
+      for (const [functionId, slots] of unused) this.#places.giveBack(functionId, slots)
+    }
+  }
+
+  /** How many of a function's may begin now. */
+  #freeNow({ functionId, parallelism, rate }: Due): number {
+    const free = Math.min(this.#freeOf(functionId), parallelism - this.#places.takenBy(functionId))
+    return rate === undefined || free <= 0 ? free : Math.min(free, this.#rates.left(functionId, rate))
   }
 
   /** Resolves when the rate of the function lets another call begin, which counts then. @throws the reason of the signal */
@@ -419,29 +402,31 @@ export class Queue implements AsyncDisposable {
   }
 
   /** The room is shared by the functions that wait; those with less running come first, then those that have waited longest. */
-  #shares(due: readonly Due[], room: number) {
-    const order = due.toSorted((a, b) => (this.#byFunction.get(a.functionId) ?? 0) - (this.#byFunction.get(b.functionId) ?? 0))
-    const chosen = order.slice(0, room)
+  #shares(due: readonly Due[]): FreeSlots {
+    const room = this.#places.left
+    const order = due.toSorted((a, b) => this.#places.takenBy(a.functionId) - this.#places.takenBy(b.functionId))
+    const chosen = order.slice(0, Math.max(0, room)).flatMap((one) => {
+      const free = this.#freeNow(one)
+      return free > 0 ? [{ functionId: one.functionId, free }] : []
+    })
     const each = Math.floor(room / chosen.length)
     const rest = room - each * chosen.length
     return { functions: chosen.map(({ functionId }) => functionId), slots: chosen.map(({ free }, n) => Math.min(free, each + (n < rest ? 1 : 0))) }
   }
 
   #freeOf(functionId: string): number {
-    return this.#deps.freeOf?.(functionId) ?? this.#deps.concurrency
+    return this.#deps.freeOf?.(functionId) ?? Number.POSITIVE_INFINITY
   }
 
-  #begin(entry: LeasedEntry): void {
-    this.#byFunction.set(entry.functionId, (this.#byFunction.get(entry.functionId) ?? 0) + 1)
-    this.#rates.began(entry.functionId)
+  /** Of what is leased and has its place. */
+  #begin(entry: LeasedEntry, isRated: boolean): void {
+    if (isRated) this.#rates.began(entry.functionId)
     this.#tell(entry.project, { invocation: entry.id, function: entry.functionName, what: 'started', attempt: entry.attempt })
     const done = this.#run(entry)
       .catch((error: Error) => this.#deps.log.warn({ invocation: entry.id, error: error.message }, 'an entry could not be settled; its lease ends by itself'))
       .then(() => {
         this.#running.delete(entry.id)
-        const left = (this.#byFunction.get(entry.functionId) ?? 1) - 1
-        if (left === 0) this.#byFunction.delete(entry.functionId)
-        else this.#byFunction.set(entry.functionId, left)
+        this.#places.giveBack(entry.functionId)
         this.#bell.ring()
       })
     this.#running.set(entry.id, done)
@@ -539,7 +524,9 @@ export interface RatedCall {
 
 interface Due {
   readonly functionId: string
-  readonly free: number
+  /** As its function says; without a bound where it says nothing. */
+  readonly parallelism: number
+  readonly rate: number | undefined
 }
 
 const UNSAID: Tries = { maxAttempts: null, maxAgeSeconds: null }

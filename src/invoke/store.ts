@@ -26,22 +26,55 @@ export interface Webhook {
   readonly secret: string
 }
 
-/** Stores entries and what they are made of; the time is the database's. */
-export const insertEntries = async (tx: Tx, entries: readonly NewEntry[]): Promise<void> => {
-  const ids = entries.map((entry) => entry.id)
+/** Who takes entries as they come, and which. */
+export interface Taker {
+  readonly holder: string
+  readonly leaseMs: number
+  readonly ids: ReadonlySet<string>
+}
+
+/**
+ * Stores entries and what they are made of; the time is the database's. Without an order key it is one statement, which
+ * may stand alone.
+ * @param taker  has those leased from the first that it wants, where nothing of their function waits and it is not paused
+ * @returns the ids of those that are leased
+ */
+export const insertEntries = async (sql: Query, entries: readonly NewEntry[], taker: Taker | null = null): Promise<readonly string[]> => {
   const ordered = entries.filter(({ orderKey }) => orderKey != null)
   const others = entries.filter(({ orderKey }) => orderKey == null)
-  if (others.length > 0)
-    await tx`
-      insert into mayfly.entry (id, function_id)
-      select * from unnest(${others.map((entry) => entry.id)}::uuid[], ${others.map((entry) => entry.functionId)}::uuid[])`
-  if (ordered.length > 0) await insertOrdered(tx, ordered)
-  await tx`
-    insert into mayfly.entry_payload (entry_id, project, function_name, qualifier, trace_id, client_context, depth, payload, webhook)
-    select * from unnest(${ids}::uuid[], ${entries.map((entry) => entry.project)}::text[], ${entries.map((entry) => entry.functionName)}::text[],
-      ${entries.map((entry) => entry.qualifier ?? null)}::text[], ${entries.map((entry) => entry.traceId)}::text[], ${entries.map((entry) => entry.clientContext)}::text[],
-      ${entries.map((entry) => entry.depth)}::smallint[], ${entries.map((entry) => Buffer.from(entry.payload))}::bytea[],
-      ${entries.map(({ webhook }) => (webhook ? JSON.stringify(webhook) : null))}::jsonb[])`
+  if (ordered.length > 0) await insertOrdered(sql as Tx, ordered)
+  return others.length === 0 ? [] : await insertUnordered(sql, others, taker)
+}
+
+/** index: entry_due */
+async function insertUnordered(sql: Query, entries: readonly NewEntry[], taker: Taker | null): Promise<readonly string[]> {
+  const columns = columnsOf(entries)
+  const takes = textArray(entries.map(({ id }) => (taker?.ids.has(id) ? 't' : 'f')))
+  const taken = await sql<{ id: string }>`
+    with came as materialized (
+      select n, id, function_id, project, function_name, qualifier, trace_id, client_context, depth, webhook, takes,
+             substring(${columns.payloads}::bytea from begins for bytes) as payload
+        from unnest(${columns.ids}::uuid[], ${columns.functions}::uuid[], ${columns.projects}::text[], ${columns.names}::text[], ${columns.qualifiers}::text[],
+               ${columns.traces}::text[], ${columns.contexts}::text[], ${columns.depths}::smallint[], ${columns.webhooks}::jsonb[], ${columns.begins}::int[],
+               ${columns.bytes}::int[], ${takes}::boolean[])
+             with ordinality as came (id, function_id, project, function_name, qualifier, trace_id, client_context, depth, webhook, begins, bytes, takes, n)),
+    made as (
+      insert into mayfly.entry (id, function_id, attempt, leased_by, leased_until)
+      select id, came.function_id, taken::int, case when taken then ${taker?.holder ?? null}::uuid end,
+             case when taken then clock_timestamp() + ${taker?.leaseMs ?? 0} * interval '1 millisecond' end
+        from came
+       cross join lateral (
+         select takes
+            and ((select due_at from mayfly.entry first where first.function_id = came.function_id and leased_until is null and not held
+                   order by priority, due_at, id limit 1) <= clock_timestamp()) is not true
+            and (select paused_at from mayfly.function_pause pause where pause.function_id = came.function_id) is null as taken offset 0) as free
+       order by n
+      returning id, attempt),
+    kept as (
+      insert into mayfly.entry_payload (entry_id, project, function_name, qualifier, trace_id, client_context, depth, payload, webhook)
+      select id, project, function_name, qualifier, trace_id, client_context, depth, payload, webhook from came)
+    select id from made where attempt > 0`
+  return taken.map(({ id }) => id)
 }
 
 /** The first of a key may be taken; the others stand behind it. Who adds to a key and who ends its first wait for each other. index: entry_order */
@@ -56,6 +89,44 @@ async function insertOrdered(tx: Tx, entries: readonly NewEntry[]): Promise<void
            or row_number() over (partition by came.function_id, came.order_key order by n) > 1
       from unnest(${entries.map((entry) => entry.id)}::uuid[], ${functions}::uuid[], ${keys}::text[]) with ordinality as came (id, function_id, order_key, n)
      order by n`
+  const columns = columnsOf(entries)
+  await tx`
+    insert into mayfly.entry_payload (entry_id, project, function_name, qualifier, trace_id, client_context, depth, webhook, payload)
+    select id, project, function_name, qualifier, trace_id, client_context, depth, webhook, substring(${columns.payloads}::bytea from begins for bytes)
+      from unnest(${columns.ids}::uuid[], ${columns.projects}::text[], ${columns.names}::text[], ${columns.qualifiers}::text[], ${columns.traces}::text[],
+             ${columns.contexts}::text[], ${columns.depths}::smallint[], ${columns.webhooks}::jsonb[], ${columns.begins}::int[], ${columns.bytes}::int[])
+           as came (id, project, function_name, qualifier, trace_id, client_context, depth, webhook, begins, bytes)`
+}
+
+/** What entries are made of, as PostgreSQL's texts of arrays: the driver takes several times as long. Payloads travel as one run of bytes. */
+function columnsOf(entries: readonly NewEntry[]) {
+  let at = 1
+  const begins = entries.map(({ payload }) => {
+    const begin = at
+    at += payload.byteLength
+    return begin
+  })
+  return {
+    ids: textArray(entries.map(({ id }) => id)),
+    functions: textArray(entries.map(({ functionId }) => functionId)),
+    projects: textArray(entries.map(({ project }) => project)),
+    names: textArray(entries.map(({ functionName }) => functionName)),
+    qualifiers: textArray(entries.map(({ qualifier = null }) => qualifier)),
+    traces: textArray(entries.map(({ traceId }) => traceId)),
+    contexts: textArray(entries.map(({ clientContext }) => clientContext)),
+    depths: textArray(entries.map(({ depth }) => String(depth))),
+    webhooks: textArray(entries.map(({ webhook }) => (webhook ? JSON.stringify(webhook) : null))),
+    begins: `{${begins.join(',')}}`,
+    bytes: `{${entries.map(({ payload }) => payload.byteLength).join(',')}}`,
+    payloads: entries.length === 1 ? (entries[0] as NewEntry).payload : Buffer.concat(entries.map(({ payload }) => payload)),
+  }
+}
+
+const SPECIAL = /["\\]/g
+const textArray = (values: readonly (string | null)[]): string => {
+  let text = ''
+  for (const value of values) text += `${text === '' ? '' : ','}${value === null ? 'NULL' : `"${value.replaceAll(SPECIAL, '\\$&')}"`}`
+  return `{${text}}`
 }
 
 /** In one order for all, so that no two wait for each other. */

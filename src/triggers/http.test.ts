@@ -12,6 +12,7 @@ describe('PUT triggers', () => {
       asked.push(what)
       return { triggers: [], changed: false }
     },
+    warnings: async (_ref: string, specs: readonly { readonly object?: { readonly bucket: string } }[]) => specs.map(({ object }) => `no ${object?.bucket}`),
   } as unknown as Triggers
   const route = routes(triggers, (origin) => origin).find(({ method }) => method === 'PUT')
   const put = (body: string) =>
@@ -19,7 +20,7 @@ describe('PUT triggers', () => {
   const object = (more: object) => JSON.stringify({ triggers: [{ object: { bucket: 'b', ...more } }] })
 
   it('takes a trigger, and fills in that it waits for what is created', async () => {
-    assert.deepEqual((await put(object({ suffix: ['.jpg'] })))?.body, '{"triggers":[],"changed":false}')
+    assert.deepEqual((await put(object({ suffix: ['.jpg'] })))?.body, '{"triggers":[],"changed":false,"warnings":["no b"]}')
     assert.deepEqual(asked.pop(), ['demo', 'f', [{ object: { bucket: 'b', events: ['created'], suffix: ['.jpg'] } }]])
   })
   it('takes up to LIMITS.functionTriggers, and none more', async () => {

@@ -55,6 +55,24 @@ describe('the data API, asked by who means it ill', () => {
     removeFolder(folder)
   })
 
+  it('shows each its own rows where many ask the same at once, of sessions that they share', async () => {
+    // dataConnections, dataSharedSessions and dataSharedDepth of docs/limits.md.
+    const [alone, shared, depth] = [4, 2, 16]
+    const read = async (client: AnyClient) => (await client.from('firms').select('id,name').order('id')).data
+    // Quick often enough to be known for it.
+    for (let times = 0; times < 12; times++) await Promise.all([read(guest), read(service)])
+    const atOnce = 2 * shared * depth
+    for (let round = 0; round < 5; round++) {
+      const all = await Promise.all(Array.from({ length: atOnce }, (_, n) => read(n % 2 === 0 ? guest : service)))
+      for (const [n, rows] of all.entries())
+        assert.deepEqual(
+          rows?.map(({ id }) => id),
+          n % 2 === 0 ? [1] : [1, 2],
+        )
+    }
+    const { rows } = await owner.query("select count(*)::int as n from pg_stat_activity where application_name = 'mayfly data'")
+    assert.ok(rows[0].n > shared && rows[0].n <= alone + shared, `${rows[0].n} sessions`)
+  })
   it('shows nothing past the policies, by filter, order, count, embed, aggregate or plan', async () => {
     const queries = [
       'firms?select=*',

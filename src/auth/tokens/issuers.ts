@@ -30,8 +30,6 @@ export interface IssuersDeps {
   readonly believable: () => boolean
   /** Asks a host that a project named, and nobody that only the node can reach. */
   readonly fetch: (url: string, asked: Asked) => Promise<Response>
-  /** Why it would not ask that one, by its address as it is now; null where it would. */
-  readonly refusalOf: (url: string, asked: Pick<Asked, 'encrypted'>) => Promise<string | null>
   /** What was learnt of tokens is to be forgotten. */
   readonly changed: () => void
 }
@@ -80,9 +78,6 @@ export class Issuers {
         'bad_request',
         'jwksUrl: an address of https that holds no password (of http only where the operator of the node allows it by --auth-issuer-origins)',
       )
-    // Told now: afterwards each of its tokens would be refused, for a reason that stands in the log alone.
-    const refusal = await this.#deps.refusalOf(wish.jwksUrl, { encrypted: true })
-    if (refusal !== null) throw new MayflyError('bad_request', `jwksUrl: ${refusal}`)
     await this.#deps.database.transaction(async (tx) => {
       await upsertIssuer(tx, project.id, wish)
       if ((await selectIssuers(tx, project.ref)).length > LIMITS.trustedIssuers.value)

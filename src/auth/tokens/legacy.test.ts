@@ -42,7 +42,6 @@ describe('legacy keys', () => {
       believable: () => true,
       issuerOf: (ref) => `http://here/p/${ref}/auth/v1`,
       fetch: () => Promise.reject(new Error('nowhere')),
-      refusalOf: async () => null,
       log: silentLog,
     })
   })

@@ -16,7 +16,7 @@ export class Tokens {
   readonly #verifier: TokenVerifier
 
   /** @param others  keys that a project believes beside its own */
-  constructor(deps: SigningDeps & Pick<IssuersDeps, 'fetch' | 'refusalOf' | 'log'>, others: readonly TrustedKeySource[] = []) {
+  constructor(deps: SigningDeps & Pick<IssuersDeps, 'fetch' | 'log'>, others: readonly TrustedKeySource[] = []) {
     this.signing = new SigningKeys(deps)
     const changed = () => this.forget()
     this.legacy = new LegacySecrets({ ...deps, changed })

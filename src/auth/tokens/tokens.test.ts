@@ -19,7 +19,7 @@ const OF_THE_DATABASE =
   'postgres owner mayfly authenticator auth_authenticator supabase_auth_admin supabase_storage_admin pg_read_all_data pg_monitor none public shop_admin Anon'
     .split(' ')
     .concat('anon ', 'anon\0', '"anon"', "anon'; reset role; --", 'x'.repeat(1_000))
-const nowhere = { fetch: () => Promise.reject(new Error('nowhere')), refusalOf: async () => null, log: silentLog }
+const nowhere = { fetch: () => Promise.reject(new Error('nowhere')), log: silentLog }
 const one = 'one' as ProjectRef
 const two = 'two' as ProjectRef
 

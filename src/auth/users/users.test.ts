@@ -70,7 +70,6 @@ describe('users', () => {
       believable: () => true,
       issuerOf: () => 'i',
       fetch: () => Promise.reject(new Error('nowhere')),
-      refusalOf: async () => null,
       log: silentLog,
     })
     deps = {

@@ -53,10 +53,14 @@ export class Flight {
   /** Of each statement, once they are known. */
   readonly #fields: (readonly Field[] | null)[]
   #rows: Record<string, unknown>[] = []
+  #isSent = false
+  readonly #onOver: () => void
 
-  constructor(statements: readonly NamedStatement[], parsed: Parsed) {
+  /** @param onOver  called at once when nothing more of it is to come but what ends it */
+  constructor(statements: readonly NamedStatement[], parsed: Parsed, onOver: () => void = () => {}) {
     this.#statements = statements
     this.#parsed = parsed
+    this.#onOver = onOver
     this.#fields = statements.map(() => null)
   }
 
@@ -64,8 +68,16 @@ export class Flight {
     return this.#landed.promise
   }
 
+  /** Sends it before the driver asks for it. @returns what is wrong with it before anything was sent */
+  sendBehind(connection: unknown): Error | null {
+    const wrong = this.submit(connection)
+    this.#isSent = wrong === null
+    return wrong
+  }
+
   /** @returns what is wrong with it before anything was sent */
   submit(connection: unknown): Error | null {
+    if (this.#isSent) return null
     const wire = connection as Wire
     let bound: (string | Buffer | null)[][]
     try {
@@ -125,10 +137,12 @@ export class Flight {
 
   handleReadyForQuery(): void {
     this.#landed.resolve({ results: this.#results, error: null })
+    this.#onOver()
   }
   /** The driver does not ask it again: the answer to its Sync is nobody's. */
   handleError(error: unknown): void {
     this.#landed.resolve({ results: this.#results, error })
+    this.#onOver()
   }
 }
 

@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { type Connection, DatabaseError } from './database.ts'
 import { Flight, type Parsed, type Statement, type StatementResult } from './flight.ts'
 import { asDatabaseError } from './postgres.ts'
+import { StatementNames } from './statement-names.ts'
 
 export type { Statement, StatementResult } from './flight.ts'
 
@@ -26,11 +26,11 @@ export class NoSession extends Error {
 }
 
 // A session remembers what it has parsed: one that has seen so much is replaced.
-const MOST_PARSED = 200
+export const MOST_PARSED = 200
 // A statement keeps the types of when it was parsed: where a column has another since, a session that parses it anew helps.
 const OF_OTHER_TYPES: ReadonlySet<string> = new Set(['42883', '42804', '0A000'])
-const KNOWN_TEXTS = 300
-const LONGEST_KNOWN = 4_096
+
+export const isOutdated = (error: unknown): boolean => error instanceof DatabaseError && OF_OTHER_TYPES.has(error.sqlState)
 
 const passedOver = () => new DatabaseError('25P02', 'passed over: a statement before it failed')
 
@@ -51,8 +51,7 @@ export interface HeldSession {
 export class SessionPool implements AsyncDisposable {
   readonly #pool: pg.Pool
   readonly #options: SessionPoolOptions
-  /** How often a text was met: the second time it gets a name, and is parsed once for each session. */
-  readonly #texts = new Map<string, string | null>()
+  readonly #names = new StatementNames()
   readonly #parsed = new WeakMap<pg.PoolClient, Parsed>()
 
   constructor(connection: Connection, options: SessionPoolOptions) {
@@ -81,7 +80,7 @@ export class SessionPool implements AsyncDisposable {
       throw asDatabaseError(error)
     })
     let broken: Error | undefined
-    let isOutdated = false
+    let hasOutdated = false
     const onError = (error: Error) => {
       broken = error
     }
@@ -96,7 +95,7 @@ export class SessionPool implements AsyncDisposable {
         pid: (client as unknown as { processID: number }).processID,
         flight: async (statements) => {
           const settled = await this.#flight(client, statements)
-          isOutdated ||= settled.some(({ error }) => error instanceof DatabaseError && OF_OTHER_TYPES.has(error.sqlState))
+          hasOutdated ||= settled.some(({ error }) => isOutdated(error))
           // The driver tells of a lost session to who waits for an answer, and to nobody else.
           for (const { error } of settled) if (error instanceof DatabaseError && error.isAway) broken ??= error
           return settled
@@ -106,7 +105,7 @@ export class SessionPool implements AsyncDisposable {
       client.removeListener('error', onError)
       const isOld = (this.#parsed.get(client)?.size ?? 0) > MOST_PARSED
       // Where an end was cut short (ended from outside, refused) a transaction may be open still: it is nobody else's.
-      client.release(broken ?? (isOld || isOutdated || isOpen()))
+      client.release(broken ?? (isOld || hasOutdated || isOpen()))
     }
   }
 
@@ -115,33 +114,28 @@ export class SessionPool implements AsyncDisposable {
     this.#parsed.set(client, parsed)
     const flight = client.query(
       new Flight(
-        statements.map(({ text, values }) => ({ name: this.#nameOf(text), text, values })),
+        statements.map((each) => this.#names.named(each)),
         parsed,
       ),
     )
     const { results, error } = await flight.landed
     // Only when it has passed over all that is left does it tell whether a transaction is open: an empty query waits for that.
     if (error !== null) await client.query('').catch(() => {})
-    // What fails when all of them are done is the end of the transaction that they were.
-    const failed = error === null ? statements.length : Math.min(results.length, statements.length - 1)
-    return statements.map((_, place) => {
-      const result = results[place]
-      if (result && place !== failed) return { result, error: null }
-      return { result: null, error: place === failed ? asDatabaseError(error) : passedOver() }
-    })
-  }
-
-  #nameOf(text: string): string | null {
-    if (text.length > LONGEST_KNOWN) return null
-    const known = this.#texts.get(text)
-    const name = known === undefined ? null : (known ?? createHash('sha1').update(text).digest('base64url'))
-    this.#texts.delete(text)
-    this.#texts.set(text, name)
-    if (this.#texts.size > KNOWN_TEXTS) this.#texts.delete(this.#texts.keys().next().value as string)
-    return name
+    return settledOf(results, error, statements.length)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool.end()
   }
+}
+
+/** @param error  what the flight ended with, or null */
+export function settledOf(results: readonly StatementResult[], error: unknown, statements: number): readonly Settled[] {
+  // What fails when all of them are done is the end of the transaction that they were.
+  const failed = error === null ? statements : Math.min(results.length, statements - 1)
+  return Array.from({ length: statements }, (_, place): Settled => {
+    const result = results[place]
+    if (result && place !== failed) return { result, error: null }
+    return { result: null, error: place === failed ? asDatabaseError(error) : passedOver() }
+  })
 }

@@ -43,7 +43,12 @@ describe('the data API', () => {
     }
     owner = await opened.databases.openOwner(REF)
     await owner.script(`${WORLD_SQL}; ${fillWorld()}; ${WRITES_SQL}; ${FILL_SQL}`)
-    data = new Data({ databases: opened.databases, config: { connections: AT_ONCE, waitMs: 60_000, maxRows: 1000 }, clock: systemClock, log: silentLog })
+    data = new Data({
+      databases: opened.databases,
+      config: { connections: AT_ONCE, sharedSessions: 2, waitMs: 60_000, maxRows: 1000 },
+      clock: systemClock,
+      log: silentLog,
+    })
   })
   after(async () => await close())
 

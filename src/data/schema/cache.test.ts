@@ -10,7 +10,7 @@ it('a schema is read anew by the next request when who has changed it says so, w
   const { databases, close } = await openTestDatabases()
   try {
     await databases.ensureProject('demo')
-    await using data = new Data({ databases, config: { connections: 1, waitMs: 10_000, maxRows: 10 }, clock: systemClock, log: silentLog })
+    await using data = new Data({ databases, config: { connections: 1, sharedSessions: 1, waitMs: 10_000, maxRows: 10 }, clock: systemClock, log: silentLog })
     const { sql } = await databases.openProject('demo')
     await sql`alter event trigger mayfly_schema_changed disable`
     await using owner = await databases.openOwner('demo')
