@@ -260,9 +260,10 @@ const toldText = ({ kind, target, condition, delivery, isDead }: ToldInfo) =>
   `${kind} ${target}  ${condition}  ${isDead ? 'not taken: the dead letter' : 'as'} ${delivery}`
 
 export function momentText(one: MomentInfo): string {
-  const what = one.what === 'dead' ? red(one.what) : one.what === 'failed' ? yellow(one.what) : one.what
+  const padded = one.what.padEnd(9)
+  const what = one.what === 'dead' ? red(padded) : one.what === 'failed' ? yellow(padded) : padded
   const said = [one.reason, one.errorType, one.errorMessage, one.nextAt && `again at ${one.nextAt}`, one.url && `→ ${one.url}`].filter((text): text is string =>
     Boolean(text),
   )
-  return `${dim(one.at)} ${what.padEnd(9)} ${one.function} ${one.invocation}${one.attempt === undefined ? '' : ` attempt ${one.attempt}`}${said.length > 0 ? `  ${harmless(said.join('  ').replaceAll('\n', ' '))}` : ''}`
+  return `${dim(one.at)} ${what} ${one.function} ${one.invocation}${one.attempt === undefined ? '' : ` attempt ${one.attempt}`}${said.length > 0 ? `  ${harmless(said.join('  ').replaceAll('\n', ' '))}` : ''}`
 }

@@ -91,10 +91,9 @@ async function run(what: string, name: string | undefined, message: string | und
     case 'redrive': {
       const perSecond = options.rate === undefined ? undefined : countOf(options.rate, 500)
       const move = await queues.redrive(own, { ...(options.to === undefined ? {} : { to: options.to }), ...(perSecond === undefined ? {} : { perSecond }) })
-      const where = move.to === null ? 'where they came from' : move.to
-      return print(
-        json ? JSON.stringify({ queue: own, move }) : `${move.total} messages of ${own} go to ${where}. How far it is: npx mayfly queues show ${own}`,
-      )
+      const [what, they] = move.total === 1 ? ['message goes', 'it'] : ['messages go', 'they']
+      const where = move.to === null ? `where ${they} came from` : move.to
+      return print(json ? JSON.stringify({ queue: own, move }) : `From ${own} ${move.total} ${what} to ${where}. How far it is: npx mayfly queues show ${own}`)
     }
     default:
       await queues.remove(own, options.yes ?? false)

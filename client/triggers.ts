@@ -17,7 +17,12 @@ export interface TriggerInfo {
   /** The event source mapping that it is; the qualifier is the alias or version of the function. */
   readonly mapping?: { readonly qualifier: string | null }
   readonly topic?: { readonly name: string; readonly subscription?: string }
-  readonly row?: { readonly table: string; readonly events: readonly string[] }
+  readonly row?: {
+    readonly table: string
+    readonly events: readonly string[]
+    readonly columns?: readonly string[]
+    readonly when?: Readonly<Record<string, unknown>>
+  }
   /** Where a webhook is sent to, and where a route is asked for. */
   readonly address?: string
   readonly webhook?: { readonly provider: string; readonly name: string; readonly events?: readonly string[] }
@@ -35,7 +40,10 @@ export function saysTrigger({ object, schedule, queue, mapping, topic, row, bus,
   if (schedule) return `schedule ${schedule.cron ?? schedule.at ?? `every ${schedule.every} s`}${schedule.timezone === 'UTC' ? '' : ` (${schedule.timezone})`}`
   if (queue) return `queue ${queue.name}${mapping ? ` (event source mapping${mapping.qualifier === null ? '' : ` of ${mapping.qualifier}`})` : ''}`
   if (topic) return `topic ${topic.name}${topic.subscription === undefined ? '' : ` (${topic.subscription})`}`
-  if (row) return `rows of ${row.table}: ${row.events.join(', ')}`
+  if (row) {
+    const only = [row.columns?.join(', '), row.when && JSON.stringify(row.when)].filter(Boolean)
+    return `rows of ${row.table}: ${row.events.join(', ')}${only.length === 0 ? '' : ` (${only.join('; ')})`}`
+  }
   if (bus) return `bus ${bus.name}${bus.pattern === undefined ? '' : `: ${JSON.stringify(bus.pattern)}`}`
   if (log) return `log of ${log.function}${log.pattern === undefined ? '' : `: ${log.pattern}`}`
   if (webhook) return `webhook ${webhook.provider}${webhook.events ? ` (${webhook.events.join(', ')})` : ''} at ${address}`

@@ -8,6 +8,8 @@ import { ROOT, type RunningMayfly } from './harness.ts'
 
 const PORT = 8081
 const SITE = `http://${WORLD.web}:${PORT}/docs/`
+/** Of a private network, which no function reaches. */
+const SHUT = `http://${WORLD.shut[0]}:${PORT}/`
 /** Eight pages in a ring, with links that lead away, twice to the same, and to a page that fails; it tells when each was asked for. */
 const SERVER = `
 const asked = []
@@ -42,16 +44,20 @@ describe('examples/crawler', () => {
     // A page that fails comes again soon.
     queues('create', 'pages', '--visibility', '1s', '--dead-letter', 'pages-dead', '--max-receives', '2')
     const db = createClient(node.ready.url, node.ready.project.secretKey, { auth: { persistSession: false } })
-    assert.equal((await db.from('sites').insert({ start: SITE })).error, null)
+    assert.equal((await db.from('sites').insert([{ start: SITE }, { start: SHUT }])).error, null)
     world.mayfly(['invoke', 'plan', '--data', node.data])
     const dead = () => queues('show', 'pages-dead').queue.visible
     const rows = async () => (await db.from('pages').select('url, status, title').order('url')).data ?? []
     for (const end = Date.now() + 80_000; ; await new Promise((resolve) => setTimeout(resolve, 500))) {
       const all = await rows()
-      if (all.length === 11 && all.filter(({ status }) => status !== null).length === 10 && dead() === 1) break
+      if (all.length === 12 && all.filter(({ status }) => status !== null).length === 10 && dead() === 2) break
       assert.ok(Date.now() < end, `${JSON.stringify(all)}; ${dead()} dead letters`)
     }
-    const told = Object.fromEntries((await rows()).map(({ url, status, title }) => [String(url).slice(SITE.length), [status, title]]))
+    const pages = await rows()
+    assert.ok(pages.some(({ url, status }) => url === SHUT && status === null))
+    assert.ok(world.mayfly(['logs', 'fetch', '-n', '200', '--data', node.data]).includes(`${SHUT}: connect ECONNREFUSED`), 'its log says which and why')
+    const ours = pages.filter(({ url }) => String(url).startsWith(SITE))
+    const told = Object.fromEntries(ours.map(({ url, status, title }) => [String(url).slice(SITE.length), [status, title]]))
     assert.deepEqual(told, {
       '': [200, 'page 0'],
       ...Object.fromEntries(Array.from({ length: 8 }, (_, n) => [`page${n}`, [200, `page ${n}`]])),

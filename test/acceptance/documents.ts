@@ -24,6 +24,16 @@ export function blocksOf(page: string, kinds: readonly string[]): (Block & { rea
 /** Without what is said of the commands, which each language says by itself. */
 export const commandsOf = ({ kind, text }: Block): string => (kind === 'sh' ? text.replaceAll(/ +#.*/g, '') : text)
 
+/** What stands between backticks outside of blocks, and is the same in every language: without what holds a place for a word. */
+export const namesOf = (page: string): Set<string> =>
+  new Set(
+    [
+      ...readFileSync(path.join(ROOT, 'docs', page), 'utf8')
+        .replaceAll(/^```\w*\n.*?^```$/gms, '')
+        .matchAll(/`([^`\n]+)`/g),
+    ].flatMap(([, name = '']) => (name.includes('<') ? [] : [name])),
+  )
+
 const HANDLER = 'export const handler = async (event) => { console.log(JSON.stringify(event)); return null }\n'
 
 /** Does what pages say: each block of JSON that says what a function or a project is is deployed, scripts and modules run beside it. */

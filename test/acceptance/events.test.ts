@@ -5,7 +5,7 @@ import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { LambdaClient, PutFunctionEventInvokeConfigCommand } from '@aws-sdk/client-lambda'
 import { CloudEvent, emitterFor, HTTP, httpTransport, Mode } from 'cloudevents'
-import { blocksOf, commandsOf, Reader } from './documents.ts'
+import { blocksOf, commandsOf, namesOf, Reader } from './documents.ts'
 import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 const noPrograms = existsSync('/usr/bin/aws') && existsSync('/usr/bin/curl') ? false : 'needs the packages awscli and curl'
@@ -134,11 +134,18 @@ describe('events of one own', () => {
     )
     assert.equal((await told('spins')).length, 16)
   })
-  for (const page of ['events', 'queues', 'schedules'])
-    it(`have docs/${page}.md with the same commands and files in both languages`, () => {
+  for (const page of ['events', 'invocations', 'queues', 'schedules'])
+    it(`have docs/${page}.md with the same commands, files and names in both languages`, () => {
       const [english, korean] = ['md', 'ko.md'].map((end) => blocksOf(`${page}.${end}`, ['json', 'sh', 'js']).map(commandsOf))
       assert.ok((english?.length ?? 0) > 0)
       assert.deepEqual(korean, english)
+      const [names, theirs] = ['md', 'ko.md'].map((end) => namesOf(`${page}.${end}`)) as [Set<string>, Set<string>]
+      assert.ok(names.size > 10)
+      assert.deepEqual(
+        [...names].filter((name) => !theirs.has(name)),
+        [],
+        'the Korean page speaks of all that the English one does',
+      )
     })
   it('do what their documentation says, block after block; and so do queues and schedules', { skip: noPrograms }, async () => {
     for (const name of ['resize', 'on-failure']) await call('PUT', `/functions/${name}`, { artefact: echo })

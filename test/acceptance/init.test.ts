@@ -110,6 +110,7 @@ describe('mayfly init', () => {
       const answer = await fetch(`${node.ready.url}/api/v1/projects/demo/functions/${name}/triggers`, { headers: { apikey: node.ready.project.secretKey } })
       return ((await answer.json()) as { triggers: readonly { started: boolean; schedule?: object; queue?: object }[] }).triggers
     }
+    assert.match(mayfly(['init', '--help']).stdout.replaceAll(/\s+/g, ' '), /cron: is started by the clock; queue: is started by messages/)
     const nightly = init('nightly', 'cron')
     const { warnings } = JSON.parse(mayfly(['deploy', nightly, '--json'], here()).stdout) as { warnings: string[] }
     assert.deepEqual(warnings, [])

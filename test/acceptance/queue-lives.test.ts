@@ -124,17 +124,19 @@ describe('the life of a queued invocation', () => {
         onSuccess: { webhook: `${origin}/hook`, secret: 'HOOK' },
       },
     )
-    const tail = spawn(process.execPath, [path.join(ROOT, 'bin', 'mayfly.js'), 'events', 'tail', 'twice', '--json', '--data', data], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+    const heard = { json: '', text: '' }
+    const tails = (['json', 'text'] as const).map((form) => {
+      const args = ['events', 'tail', 'twice', '--data', data, ...(form === 'json' ? ['--json'] : [])]
+      const tail = spawn(process.execPath, [path.join(ROOT, 'bin', 'mayfly.js'), ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+      tail.stdout.on('data', (chunk: Buffer) => {
+        heard[form] += String(chunk)
+      })
+      return tail
     })
-    let heard = ''
-    tail.stdout.on('data', (chunk: Buffer) => {
-      heard += String(chunk)
-    })
-    // Its connection is there when something is told: so it is asked until then.
+    // Their connections are there when something is told: so it is asked until then.
     await until(() => {
       send('twice', { n: 0 })
-      return heard.includes('queued')
+      return heard.json.includes('queued') && heard.text.includes('queued')
     })
     mayfly(['pause', 'twice', '--data', data])
     const first = send('twice', { n: 1, fails: true, key: 'a' }, '--idempotency-key', 'k1')
@@ -161,8 +163,10 @@ describe('the life of a queued invocation', () => {
       [[first.invocation, 1]],
     )
     assert.equal(mayfly(['invocation', 'ls', '--state', 'gone', '--data', data]).code, 2)
-    await until(() => heard.includes(`"invocation":"${first.invocation}","function":"twice","what":"failed"`))
-    tail.kill()
+    await until(() => heard.json.includes(`"invocation":"${first.invocation}","function":"twice","what":"failed"`))
+    await until(() => new RegExp(`Z failed {4}twice ${first.invocation} attempt 1 {2}TypeError {2}first`).test(heard.text))
+    assert.match(heard.text, /Z queued {4}twice .*\n.*Z started {3}twice /, 'one below the other')
+    for (const tail of tails) tail.kill()
     const none = mayfly(['invocation', '00000000-0000-4000-8000-000000000000', '--json', '--data', data])
     assert.equal(none.code, 5)
     assert.match(none.stderr + none.stdout, /invocation_not_found|nothing is known/)

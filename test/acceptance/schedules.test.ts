@@ -121,6 +121,8 @@ describe('schedules', () => {
       done.triggers.map(({ started }) => started),
       [true],
     )
+    const { stdout: listed } = mayfly(['triggers', 'rows', '--data', data])
+    assert.match(listed, /rows of public\.notes: insert, update \(done; \{"done":true\}\)/)
     const made = psql('create table notes (id int primary key, text text, done boolean)')
     assert.equal(made.code, 0, made.stderr)
     assert.equal(psql('begin; insert into notes values (1, null, true); rollback').code, 0)

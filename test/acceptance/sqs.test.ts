@@ -220,7 +220,7 @@ describe('queues by the command and the management API', () => {
     assert.equal((await receive(url, { VisibilityTimeout: 0 })).length, 1)
     assert.match(done('receive', 'own'), /Nothing can be received from own/)
     assert.match(done('ls'), /own +0 +0 +1 .*own-dead after 1\nown-dead +1 +0 +0 /s)
-    assert.match(done('redrive', 'own-dead'), /1 messages of own-dead go to where they came from/)
+    assert.match(done('redrive', 'own-dead'), /From own-dead 1 message goes to where it came from/)
     assert.equal(done('receive', 'own', '--wait', '20s').trim(), '안녕 hello')
     assert.match(cli('rm', 'own').stderr, /the queue own has messages/)
     assert.equal(cli('purge', 'own').code, 2)

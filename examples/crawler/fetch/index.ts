@@ -10,7 +10,11 @@ export const handler: QueueHandler = async ({ Records }) => {
 }
 
 async function visit({ url, site }: Page): Promise<void> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), headers: { 'user-agent': 'mayfly-crawler' } })
+  const request = fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), headers: { 'user-agent': 'mayfly-crawler' } })
+  // `fetch failed` alone says neither which page nor why.
+  const response = await request.catch((error: Error) => {
+    throw new Error(`${url}: ${error.cause instanceof Error ? error.cause.message : error.message}`, { cause: error })
+  })
   // What passes by itself is tried again by the queue, and stands among its dead letters in the end.
   if (response.status === 429 || response.status >= 500) throw new Error(`${url}: ${response.status}`)
   const html = await textOf(response)
