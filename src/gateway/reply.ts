@@ -111,7 +111,7 @@ class Turns {
       this.#response.cork()
       this.#ends = setImmediate(() => {
         this.#ends = null
-        this.#response.uncork()
+        this.#uncork()
       })
     }
     this.#response.write(chunk)
@@ -121,6 +121,13 @@ class Turns {
     if (this.#ends === null) return
     clearImmediate(this.#ends)
     this.#ends = null
+    this.#uncork()
+  }
+  /** Node uncorks the connection before it gives it the chunk, size, end and each piece by itself. */
+  #uncork(): void {
+    const { socket } = this.#response
+    socket?.cork()
     this.#response.uncork()
+    socket?.uncork()
   }
 }
