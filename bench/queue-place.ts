@@ -8,6 +8,7 @@ import type { NewEntry } from '../src/invoke/store.ts'
 import type { Queue } from '../src/invoke/queue.ts'
 import { makeQueue } from '../src/invoke/queues-fixture.ts'
 import { uuidv7 } from '../src/lib/ids.ts'
+import { controlOf } from './control.ts'
 import { mayfly, type RunningMayfly, startMayfly } from '../test/acceptance/harness.ts'
 
 export const EVENT = { order: 4711, customer: 'c-1042', lines: [{ article: 'a-7', count: 3 }], total: 59.85 }
@@ -49,13 +50,7 @@ export async function openQueuePlace(): Promise<QueuePlace> {
     const deployed = mayfly(['deploy', at, '--data', node.data])
     if (deployed.code !== 0) throw new Error(deployed.stderr)
   }
-  const connection: Connection = {
-    host: controlSocket(node.data),
-    port: 5432,
-    user: 'mayfly',
-    password: readFileSync(path.join(node.data, 'pg', 'password'), 'utf8'),
-    database: 'postgres',
-  }
+  const connection = controlOf(node.data)
   const control = new PostgresDatabase(connection, { max: 8, statementTimeoutMs: 0 })
   const project = node.ready.project.ref
   const ids = new Map(
@@ -128,11 +123,4 @@ export async function openQueuePlace(): Promise<QueuePlace> {
       rmSync(folder, { recursive: true, force: true })
     },
   }
-}
-
-/** Where the control server listens: its command line says it. */
-function controlSocket(data: string): string {
-  const [pid] = readFileSync(path.join(data, 'pg', 'control', 'postmaster.pid'), 'utf8').split('\n')
-  const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
-  return args.find((arg) => arg.startsWith('unix_socket_directories='))?.slice('unix_socket_directories='.length) as string
 }

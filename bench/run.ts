@@ -14,8 +14,8 @@ import { wrk } from './wrk.ts'
 import { awsOf, ROLE, type RunningMayfly, startMayfly, zipOf } from '../test/acceptance/harness.ts'
 
 // Measures Mayfly and a yardstick side by side and prints ratios; times alone say little on a shared machine.
-// Usage: npm run bench [-- cold|warm|stream|start|list [functions]]. `warm` takes wrk (apt-get install wrk); `list` makes
-// 10,000 functions, which takes a while, and runs only when it is asked for.
+// Usage: npm run bench [-- cold|warm|stream|start|list [functions]]. `warm` takes wrk (apt-get install wrk); `list`, of
+// 10,000 functions where nothing else is said, runs only when it is asked for.
 
 const only = process.argv[2] ?? null
 const wants = (name: string) => only === null || only === name

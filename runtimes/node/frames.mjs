@@ -31,8 +31,7 @@ export const T = {
 export const F = { fin: 1, done: 2, stdout: 4, stderr: 8, raw: 16 }
 export const EMPTY = Buffer.alloc(0)
 
-export function encode(type, flags, stream, payload = EMPTY) {
-  const frame = Buffer.allocUnsafe(HEADER + payload.length)
+export function encode(type, flags, stream, payload = EMPTY, frame = Buffer.allocUnsafe(HEADER + payload.length)) {
   frame.writeUInt32LE(payload.length, 0)
   frame[4] = type
   frame[5] = flags

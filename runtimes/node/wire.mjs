@@ -10,6 +10,10 @@ const clock = Date.now
 
 const JOINED = 4096
 const READ = 64 * 1024
+/** Frames of large pieces that were sent, kept for the next: new memory for each is cleaned by the kernel and collected by V8. */
+const KEPT = 4
+const LARGE = HEADER + 16 * 1024
+const WHOLE = HEADER + MAX
 
 class Wire {
   constructor(fd) {
@@ -26,6 +30,7 @@ class Wire {
     this.given = 0
     this.heads = []
     this.underWay = []
+    this.kept = []
     // One buffer for all that is read: a new one for each read lies outside of V8's heap, which is then collected far too often.
     const onread = { buffer: Buffer.allocUnsafeSlow(READ), callback: (length, buffer) => this.read(buffer.subarray(0, length)) }
     this.socket = new net.Socket({ fd, readable: true, writable: true, onread })
@@ -56,7 +61,9 @@ class Wire {
     this.schedule()
   }
   sendData(type, flags, stream, payload) {
-    this.data.push(encode(type, flags, stream, payload))
+    const bytes = HEADER + (payload?.length ?? 0)
+    const room = bytes < LARGE ? undefined : (this.kept.pop() ?? Buffer.allocUnsafeSlow(WHOLE)).subarray(0, bytes)
+    this.data.push(encode(type, flags, stream, payload, room))
     this.schedule()
   }
   /** Calls `send` before the frames of this turn go out, unless it is told before: then it has sent nothing. */
@@ -87,9 +94,13 @@ class Wire {
     for (const bytes of large || frames.length === 1 ? frames : [Buffer.concat(frames)]) {
       this.given += bytes.length
       this.underWay.push(bytes)
-      if (!this.socket.write(bytes)) this.full = true
+      if (!this.socket.write(bytes, bytes.buffer.byteLength === WHOLE ? () => this.keep(bytes.buffer) : undefined)) this.full = true
     }
     if (large) this.socket.uncork()
+  }
+  /** The kernel has all of it. */
+  keep(memory) {
+    if (this.kept.length < KEPT) this.kept.push(Buffer.from(memory))
   }
   /** Reads no more, for another process does: also what streams ask for by themselves. */
   letGo() {

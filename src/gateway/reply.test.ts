@@ -80,3 +80,76 @@ it('refuses a header that would begin another line', async () => {
   other.close()
   assert.deepEqual(written, ['ERR_INVALID_CHAR'])
 })
+
+/** The sizes of the chunks of an answer, the last one left out. */
+function chunksOf(body: Buffer): number[] {
+  const sizes: number[] = []
+  for (let at = 0; ; ) {
+    const end = body.indexOf('\r\n', at)
+    const size = Number.parseInt(body.toString('latin1', at, end), 16)
+    if (size === 0) return sizes
+    sizes.push(size)
+    at = end + 2 + size + 2
+  }
+}
+
+it('writes what comes in one turn in one piece, and each turn by itself', async () => {
+  const nextTurn = () => new Promise((resolve) => setImmediate(resolve))
+  async function* body() {
+    yield Buffer.alloc(100, 1)
+    yield Buffer.alloc(12, 2)
+    yield Buffer.alloc(65_524, 3)
+    await nextTurn()
+    await nextTurn()
+    yield Buffer.alloc(7, 4)
+  }
+  const { body: came } = await answered({ status: 200, body: body() })
+  assert.deepEqual(chunksOf(came), [100 + 12 + 65_524, 7])
+})
+
+it('gives what came before a body broke off, and cuts the connection behind it', async () => {
+  async function* body() {
+    yield Buffer.from('begun')
+    throw new Error('broken')
+  }
+  const { text } = await answered({ status: 200, body: body() })
+  assert.match(text, /\r\n\r\n5\r\nbegun\r\n$/)
+})
+
+it('takes no more of a body than its reader does, and goes on when it reads again', async () => {
+  const total = 64 * 1024 * 1024
+  let taken = 0
+  async function* body() {
+    for (; taken < total; taken += 65_536) yield Buffer.alloc(65_536, 120)
+  }
+  reply = { status: 200, headers: { 'content-length': String(total) }, body: body() }
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  socket.pause()
+  socket.write('GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n')
+  for (let before = -1; before !== taken || taken === 0; await new Promise((resolve) => setTimeout(resolve, 100))) before = taken
+  assert.ok(taken < total / 2, `${taken} bytes were taken, though nobody reads`)
+  let came = 0
+  for await (const chunk of socket) came += (chunk as Buffer).length
+  assert.ok(came > total, `${came} bytes came`)
+})
+
+it('leaves the connection to the next answer as it was', async () => {
+  async function* body() {
+    yield Buffer.from('one')
+    yield Buffer.from('two')
+  }
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  let text = ''
+  socket.on('data', (chunk) => {
+    text += String(chunk)
+  })
+  const ended = new Promise((resolve) => socket.on('close', resolve))
+  for (const last of ['', '', 'connection: close\r\n']) {
+    reply = { status: 200, body: body() }
+    const before = text.length
+    socket.write(`GET / HTTP/1.1\r\nhost: x\r\n${last}\r\n`)
+    while (!text.slice(before).includes('0\r\n\r\n')) await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  await ended
+  assert.deepEqual(text.match(/6\r\nonetwo\r\n0\r\n\r\n/g)?.length, 3)
+})

@@ -17,6 +17,15 @@ const code = {
       }
       stream.end()
     })`,
+  // One buffer for all pieces, of several sizes, each written over as soon as the stream says that it has it.
+  counts: `exports.handler = awslambda.streamifyResponse(async (event, stream) => {
+      const piece = Buffer.alloc(65536)
+      for (let i = 0; i < event.pieces; i++) {
+        const bytes = [65536, 20000, 65536, 300, 16384][i % 5]
+        await new Promise((go) => stream.write(piece.subarray(0, bytes).fill(i % 251), go))
+      }
+      stream.end()
+    })`,
   stands: `exports.handler = awslambda.streamifyResponse(async (event, stream) => {
       stream.write('some')
       await new Promise((resolve) => setTimeout(resolve, 60_000))
@@ -39,6 +48,23 @@ const textOf = async (body: AsyncIterable<Uint8Array>) => {
 }
 
 describe('a stream out of a sandbox', () => {
+  it('is what was written, byte for byte, though its function writes over what it gave, and its reader stops and goes on', async () => {
+    const spec = fixture.specOf('counts', { concurrency: 2 })
+    const read = async () => {
+      using lease = await fixture.pool.acquire(spec, silent, never)
+      const body = bodyOf(await lease.run(takes({ pieces: 200 }), silent, never))
+      const chunks: Buffer[] = []
+      for await (const chunk of body) {
+        // Kept as they came: they must not be written over either.
+        chunks.push(chunk as Buffer)
+        if (chunks.length % 16 === 0) await systemClock.sleep(5)
+      }
+      return Buffer.concat(chunks)
+    }
+    const expected = Buffer.concat(Array.from({ length: 200 }, (_, i) => Buffer.alloc([65_536, 20_000, 65_536, 300, 16_384][i % 5] as number, i % 251)))
+    for (const came of await Promise.all([read(), read()])) assert.ok(came.equals(expected), 'other bytes than were written')
+  })
+
   it('waits for its reader: who stands still slows its own function, not the neighbour in the same sandbox', async () => {
     const spec = fixture.specOf('flows', { concurrency: 3 })
     const begin = () => fixture.pool.acquire(spec, silent, never)
