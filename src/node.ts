@@ -666,6 +666,7 @@ export class RunningNode implements AsyncDisposable {
         isReady = true
         void functions.expectAll(stopping.signal)
         room.provisioning.look()
+        void storage.warm(stopping.signal)
         await writeRun(stack, host, data, { ...line, listens, pid: process.pid, startTicks: startTicks(process.pid), operatorToken, data })
       },
       drain: async () => {

@@ -15,6 +15,7 @@ import { type Caller, Sessions } from './sessions.ts'
 import type { BucketRow } from './store.ts'
 import { Sweeper } from './sweeper.ts'
 import { Uploads } from './uploads.ts'
+import { warmUp } from './warm-up.ts'
 
 export interface StorageDeps {
   readonly databases: Databases
@@ -54,6 +55,9 @@ export class Storage implements AsyncDisposable {
   readonly #blobs: Blobs
   readonly #garbage: Garbage
   readonly #sweeper: Sweeper
+  readonly #projects: StorageDeps['projects']
+  readonly #rests: NonNullable<StorageDeps['rests']>
+  readonly #log: Log
 
   constructor({ databases, blobs, projects, rests, stays, maxObjectBytes, wake, crash, clock, log }: StorageDeps) {
     const sessions = new Sessions(databases)
@@ -61,7 +65,10 @@ export class Storage implements AsyncDisposable {
     this.maxObjectBytes = maxObjectBytes
     this.#blobs = blobs
     this.#garbage = garbage
-    this.#sweeper = new Sweeper({ sessions, blobs, garbage, projects, rests: rests ?? (() => false), clock, log })
+    this.#projects = projects
+    this.#rests = rests ?? (() => false)
+    this.#log = log
+    this.#sweeper = new Sweeper({ sessions, blobs, garbage, projects, rests: this.#rests, clock, log })
     this.buckets = new Buckets({ sessions, garbage, maxObjectBytes, wake })
     this.objects = new Objects({ sessions, blobs, garbage, maxObjectBytes, wake })
     this.uploads = new Uploads({ sessions, blobs, garbage, stays, maxObjectBytes, wake, crash, clock })
@@ -70,6 +77,15 @@ export class Storage implements AsyncDisposable {
   /** Begins to look for bytes that nobody has, now and every hour. */
   start(): void {
     this.#sweeper.start()
+  }
+
+  /** Has its code run before somebody waits for it, in a project that is awake. Never throws. */
+  async warm(signal: AbortSignal): Promise<void> {
+    const project = this.#projects().find((one) => one.state === 'active' && !this.#rests(one))
+    if (!project) return
+    await warmUp({ objects: this.objects, blobs: this.#blobs }, ourselves(project), signal).catch((error: Error) =>
+      this.#log.debug({ error: error.message }, 'the way of objects could not be gone ahead'),
+    )
   }
 
   /** One such look. */
