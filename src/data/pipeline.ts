@@ -81,8 +81,13 @@ async function ask(place: DataPlace, asked: Asked, query: Query, signal: Leaving
   const { plan, request, snapshot, setting } = asked
   if (shared === null || plan.kind !== 'read' || !mayShare(snapshot, setting, query)) return (await alone(place, asked, query, signal, clock)).answer
   const key = `${setting.identity.role} ${query.main.text}`
-  const found = shared.quick.isQuick(key) ? await sharedly(shared, asked, query, signal) : null
-  const { answer, ms } = found ?? (await alone(place, asked, query, signal, clock))
+  const failed = (error: unknown, isByItself: boolean): never => {
+    if (isByItself) shared.quick.failed(key, error)
+    throw error
+  }
+  const found = shared.quick.isQuick(key) ? await sharedly(shared, asked, query, signal).catch((error: unknown) => failed(error, true)) : null
+  // A client that leaves ends what is alone, however quick it is; in a shared session only what is slow.
+  const { answer, ms } = found ?? (await alone(place, asked, query, signal, clock).catch((error: unknown) => failed(error, !signal.aborted)))
   shared.quick.saw(key, { ms, bytes: answer.row.bytes ?? 0 })
   if (found) judgeOf(plan, request)?.(answer)
   return answer

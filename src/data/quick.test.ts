@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { DatabaseError } from '../backends/database/database.ts'
 import { LIMITS } from '../core/limits.ts'
 import { QuickReads } from './quick.ts'
 
@@ -29,6 +30,15 @@ describe('reads that are known to be quick', () => {
     const reads = seen(100)
     reads.saw('a', { ms: 3_000, bytes: 100 })
     reads.saw('a', { ms: LIMITS.dataQuick.value + 1, bytes: 100 })
+    assert.equal(seen(499, reads).isQuick('a'), false)
+    assert.equal(seen(1, reads).isQuick('a'), true)
+  })
+  it('have to earn it as long, once one was ended before its answer; other faults say nothing', () => {
+    const reads = seen(100)
+    reads.failed('a', new DatabaseError('42501', 'permission denied'))
+    assert.equal(reads.isQuick('a'), true)
+    reads.failed('a', new DatabaseError('57014', 'canceling statement due to statement timeout'))
+    assert.equal(reads.isQuick('a'), false)
     assert.equal(seen(499, reads).isQuick('a'), false)
     assert.equal(seen(1, reads).isQuick('a'), true)
   })

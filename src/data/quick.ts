@@ -1,3 +1,4 @@
+import { DatabaseError } from '../backends/database/database.ts'
 import { LIMITS } from '../core/limits.ts'
 
 const KNOWN = 500
@@ -8,6 +9,9 @@ const TIMES_AFTER_SLOW = 500
 const SLOW_MS = 4 * LIMITS.dataQuick.value
 /** What is larger keeps its session busy, however quick it was found. */
 const SMALL_BYTES = 128 * 1024
+
+/** Ended by its timeout, or by who cancels it. */
+const CANCELED = '57014'
 
 /** Which texts of a role are known to be answered quickly: by what they took, as no plan tells it. */
 export class QuickReads {
@@ -25,5 +29,10 @@ export class QuickReads {
     this.#times.delete(key)
     this.#times.set(key, times)
     if (this.#times.size > KNOWN) this.#times.delete(this.#times.keys().next().value as string)
+  }
+
+  /** What was ended before its answer has taken too long. */
+  failed(key: string, error: unknown): void {
+    if (error instanceof DatabaseError && error.sqlState === CANCELED) this.saw(key, { ms: Number.POSITIVE_INFINITY, bytes: 0 })
   }
 }

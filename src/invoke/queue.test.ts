@@ -415,6 +415,30 @@ describe('Queue', () => {
     await queue[Symbol.asyncDispose]()
     assert.deepEqual(await waiting(), [{ attempt: 1, spent: 0, lost: 0, leased: false }])
   })
+  it('gives back what heeds its end, and what was being stored at that moment', async () => {
+    const ran: string[] = []
+    const invoke: QueueDeps['invoke'] = ({ id }, signal) => {
+      ran.push(id)
+      signal.throwIfAborted()
+      return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+    }
+    const stored = Promise.withResolvers<void>()
+    const sql = (async (text: TemplateStringsArray, ...values: never[]) => {
+      const rows = await databases.control.sql(text, ...values)
+      if (ran.length > 0 && text[0]?.includes('with came as materialized')) await stored.promise
+      return rows
+    }) as Database['sql']
+    const { queue } = open(() => 'ok', { invoke, database: databaseWith({ sql }) })
+    await queue.start()
+    await queue.enqueue(entryOf())
+    await until(() => ran.length === 1)
+    const second = queue.enqueue(entryOf())
+    await until(async () => (await waiting()).filter(({ leased }) => leased).length === 2)
+    const closed = queue[Symbol.asyncDispose]()
+    stored.resolve()
+    await Promise.all([second, closed])
+    assert.deepEqual(await waiting(), Array(2).fill({ attempt: 1, spent: 0, lost: 0, leased: false }))
+  })
   it('takes an event of LIMITS.queuedPayload bytes and none of one more', async () => {
     const { queue, ran } = open(() => 'ok')
     await queue.start()

@@ -291,9 +291,12 @@ export class Queue implements AsyncDisposable {
     if (this.#renewing) clearInterval(this.#renewing)
     if (this.#sweeping) clearInterval(this.#sweeping)
     await this.#loop
+    // What is being stored may be leased by that.
+    await this.#intake.settled()
     await within(clock, CLOSE_MS, Promise.allSettled(this.#running.values()))
-    await Promise.allSettled([this.#intake.settled(), this.#settling.settled()])
-    if (this.#running.size > 0)
+    await this.#settling.settled()
+    // Those that have heeded the stop run no more, and are leased all the same.
+    if (this.#loop !== null)
       await returnLeases(database.sql, holder, 0).catch((error: Error) => log.warn({ error: error.message }, 'leases are given back at the next start'))
   }
 

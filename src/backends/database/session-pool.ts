@@ -27,6 +27,8 @@ export class NoSession extends Error {
 
 // A session remembers what it has parsed: one that has seen so much is replaced.
 export const MOST_PARSED = 200
+/** What is no BEGIN's to say, where a flight is a transaction of itself: what the database or the login role has for it does not count. */
+export const OWN_DEFAULTS = '-c default_transaction_isolation=read\\ committed -c default_transaction_read_only=off'
 // A statement keeps the types of when it was parsed: where a column has another since, a session that parses it anew helps.
 const OF_OTHER_TYPES: ReadonlySet<string> = new Set(['42883', '42804', '0A000'])
 
@@ -62,6 +64,7 @@ export class SessionPool implements AsyncDisposable {
       idleTimeoutMillis: 30_000,
       connectionTimeoutMillis: options.waitMs,
       application_name: 'mayfly data',
+      options: OWN_DEFAULTS,
       allowExitOnIdle: true,
     })
     this.#pool.on('error', () => {}) // an idle session that broke is replaced at its next use

@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test'
 import { systemClock } from '../../lib/clock.ts'
 import { LazyAbort } from '../../lib/leaving.ts'
 import { openTestDatabases } from './embedded-fixture.ts'
+import { MOST_PARSED, SessionPool } from './session-pool.ts'
 import { SharedSessions } from './shared-sessions.ts'
 
 const one = (text: string, values: readonly unknown[] = []) => ({ text, values })
@@ -97,6 +98,18 @@ describe('sessions that many share', () => {
     assert.ok(next !== undefined && next !== before)
   })
 
+  it('hold nobody for slow whose answer is there, and only not read yet', async () => {
+    await using sessions = await open({ heldUpMs: 200 })
+    const { sql } = await databases.openProject('demo')
+    const first = sessions.flight([one('select pg_sleep(0.1)')], nobody())
+    while ((await sql`select from pg_stat_activity where wait_event = 'PgSleep'`).length === 0) await systemClock.sleep(1)
+    const behind = sessions.flight([one('select 1 as n')], nobody())
+    await new Promise((soon) => setImmediate(soon))
+    // This process stands still.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600)
+    assert.deepEqual((await Promise.all([first, behind])).map(rowOf), [{ pg_sleep: '' }, { n: 1 }])
+  })
+
   it('let another one go on while one is slow', async () => {
     await using sessions = await open({ max: 2, heldUpMs: HELD_UP_MS })
     const slow = sessions.flight([one('select pg_sleep(1)')], nobody())
@@ -132,5 +145,48 @@ describe('sessions that many share', () => {
     await using sessions = await open()
     await assert.rejects(sessions.flight([one('select $1', [Symbol('no')])], nobody()), TypeError)
     assert.deepEqual(rowOf(await sessions.flight([one('select 1 as n')], nobody())), { n: 1 })
+  })
+
+  it('are given back where the client leaves while one is opened for it, and end', async () => {
+    const sessions = await open()
+    const leaving = new LazyAbort()
+    const left = sessions.flight([one('select 1')], leaving)
+    leaving.abort(new Error('left'))
+    await assert.rejects(left, /left/)
+    // It would wait for ever for one that nobody gives back.
+    await sessions[Symbol.asyncDispose]()
+  })
+
+  it('are replaced when they have parsed much, though there is always something under way', async () => {
+    await using sessions = await open()
+    const ask = (n: number) => sessions.flight([one(`select pg_backend_pid() as pid, ${n} as n`)], nobody())
+    const first = rowOf(await ask(-1))?.pid
+    let before = ask(0)
+    const pids = new Set<unknown>()
+    for (let n = 0; n < 3 * MOST_PARSED; n++) {
+      // Met twice it has a name.
+      const next = ask(n >> 1)
+      pids.add(rowOf(await before)?.pid)
+      before = next
+    }
+    await before
+    assert.ok(pids.has(first) && pids.size > 1, `${[...pids]}`)
+  })
+
+  it('run what they are sent as read committed and not read only, whatever their role has for a default', async () => {
+    const connection = await databases.rolesConnection('demo')
+    const project = await databases.openProject('demo')
+    await project.script(`alter role "${connection.user}" set default_transaction_isolation = serializable`)
+    await project.script(`alter role "${connection.user}" set default_transaction_read_only = on`)
+    try {
+      const asked = [one("select current_setting('transaction_isolation') as isolation, current_setting('transaction_read_only') as only")]
+      await using sessions = await open()
+      await using pool = new SessionPool(connection, { max: 1, waitMs: 10_000, maxWaiting: 1 })
+      const told = { isolation: 'read committed', only: 'off' }
+      assert.deepEqual(rowOf(await sessions.flight(asked, nobody())), told)
+      assert.deepEqual((await pool.use((session) => session.flight(asked)))[0]?.result?.rows[0], told)
+    } finally {
+      await project.script(`alter role "${connection.user}" reset all`)
+    }
   })
 })

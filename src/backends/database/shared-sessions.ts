@@ -4,7 +4,7 @@ import type { Leaving } from '../../lib/leaving.ts'
 import { type Connection, DatabaseError } from './database.ts'
 import { Flight, type Landed, type Parsed, type Statement } from './flight.ts'
 import { asDatabaseError } from './postgres.ts'
-import { isOutdated, MOST_PARSED, type Settled, settledOf } from './session-pool.ts'
+import { isOutdated, MOST_PARSED, OWN_DEFAULTS, type Settled, settledOf } from './session-pool.ts'
 import { StatementNames } from './statement-names.ts'
 
 export interface SharedSessionsOptions {
@@ -80,6 +80,7 @@ export class SharedSessions implements AsyncDisposable {
       idleTimeoutMillis: 30_000,
       connectionTimeoutMillis: options.connectMs,
       application_name: 'mayfly data',
+      options: OWN_DEFAULTS,
       allowExitOnIdle: true,
     })
     this.#pool.on('error', () => {}) // an idle session that broke is replaced at its next use
@@ -94,14 +95,21 @@ export class SharedSessions implements AsyncDisposable {
     const found = this.#roomiest()
     const isEnough = found !== null && (found.flying.length < FEW || this.#lanes.length >= max)
     const lane = isEnough ? found : ((await this.#open()) ?? found)
+    const mayGo = lane !== null && !lane.isClosed && lane.flying.length < depth && !signal.aborted
+    if (mayGo) return await this.#send(lane, statements, signal)
+    // One that was opened for this alone would be nobody's.
+    if (lane?.flying.length === 0) this.#release(lane)
     signal.throwIfAborted()
-    if (lane === null || lane.isClosed || lane.flying.length >= depth) return null
-    return await this.#send(lane, statements, signal)
+    return null
   }
 
   #roomiest(): Lane | null {
     let found: Lane | null = null
-    for (const lane of this.#lanes) if (!lane.isClosed && (found === null || lane.flying.length < found.flying.length)) found = lane
+    for (const lane of this.#lanes) {
+      // One that has parsed too much is left to end what it has, however many ask: it is replaced when nothing is under way.
+      if (lane.isClosed || lane.parsed.size > MOST_PARSED) continue
+      if (found === null || lane.flying.length < found.flying.length) found = lane
+    }
     return found
   }
 
@@ -167,8 +175,10 @@ export class SharedSessions implements AsyncDisposable {
     const look = () => {
       if (lane.isClosed || lane.flying.length === 0) return
       const left = lane.since + heldUpMs - clock.monotonic()
+      const { since } = lane
       if (left > 0) lane.watch = clock.timer(Math.ceil(left), look)
-      else this.#heldUp(lane)
+      // Where this loop itself was held up its answer may be there, and is read before that.
+      else setImmediate(() => (lane.isClosed || lane.since !== since ? look() : this.#heldUp(lane)))
     }
     lane.watch = clock.timer(heldUpMs, look)
   }
