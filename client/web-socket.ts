@@ -1,15 +1,26 @@
 import { WebSocket } from 'ws'
 import { ApiError, UnreachableError } from './client.ts'
+import { isOfUnknownIssuer, trustSystem } from './system-ca.ts'
+
+interface SocketOptions {
+  readonly url: string
+  readonly key: string
+  readonly maxPayload?: number
+}
 
 /**
  * A WebSocket of the node. What it sends waits until it is listened to: it is paused.
  * @param at  the address, with its `http`
  * @throws ApiError when the node refuses, UnreachableError
  */
-export function openSocket(
-  at: string,
-  { url, key, maxPayload }: { readonly url: string; readonly key: string; readonly maxPayload?: number },
-): Promise<WebSocket> {
+export async function openSocket(at: string, options: SocketOptions): Promise<WebSocket> {
+  return await open(at, options).catch(async (error: Error) => {
+    if (error instanceof UnreachableError && isOfUnknownIssuer(error.cause as Error) && (await trustSystem())) return await open(at, options)
+    throw error
+  })
+}
+
+function open(at: string, { url, key, maxPayload }: SocketOptions): Promise<WebSocket> {
   return new Promise((resolve, reject) => {
     const ws = new WebSocket(at.replace(/^http/, 'ws'), {
       headers: { apikey: key },

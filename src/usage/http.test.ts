@@ -116,6 +116,22 @@ describe('reading what was executed', () => {
     for (const query of ['state=none', 'from=yesterday', 'to=1', 'limit=0', 'before=x']) await refused('/:ref/invocations', query)
   })
 
+  it('lists those of several functions in one order, page by page', async () => {
+    const begun = Array.from({ length: 9 }, (_, n) => ({ invocationId: randomUUID(), functionName: ['b', 'a', 'c', 'a'][n % 4] as string, startedAt: at + n }))
+    for (const one of begun) usage.started({ ...one, attempt: 1, project: 'several', version: '1', memoryMb: 128 })
+    const seen: string[] = []
+    let next: string | null = ''
+    while (next !== null) {
+      const page = await get('/:ref/invocations', next === '' ? 'limit=4' : `limit=4&before=${next}`, 'several')
+      seen.push(...page.invocations.map(({ id }) => id))
+      ;({ next } = page)
+    }
+    assert.deepEqual(seen, begun.map(({ invocationId }) => invocationId).toReversed())
+    const of = async (query: string) => (await get('/:ref/invocations', query, 'several')).invocations.length
+    assert.deepEqual([await of('function=a'), await of('function=c'), await of('function=none')], [4, 2, 0])
+    assert.deepEqual((await get('/:ref/invocations', '', 'nobody')).invocations, [])
+  })
+
   it('pages through the executions of a function, the newest first, none twice and none left out', async () => {
     for (const size of [1, 4, 24, 25, 26]) {
       const seen: Shown[] = []

@@ -166,15 +166,21 @@ export const selectInvocations = (sql: Sql, { project, functionName, before, lim
                   or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int)))
    order by started_at desc, invocation_id, attempt limit ${limit}`
 
-/** Of all functions of a project, in the same order. index: invocation_meter_day, invocation_meter_function */
+/** Of all functions of a project, in the same order: the last of each by its name, found one after the other. index: invocation_meter_function */
 export const selectExecutions = (sql: Sql, { project, functionName, state, from, to, before, limit }: ExecutionsOf) => sql<
   StoredInvocation & { readonly function: string }
 >`
-  select invocation_id as id, function_name as function, attempt, version, started_at as "startedAt", outcome, duration_ms as "durationMs", billed_ms::float8 as "billedMs",
+  with recursive named (name) as (
+    select coalesce(${functionName}::text, (select min(function_name) from mayfly.invocation_meter where project = ${project}))
+    union all
+    select (select min(function_name) from mayfly.invocation_meter where project = ${project} and function_name > name)
+      from named where ${functionName}::text is null and name is not null)
+  select last.* from named cross join lateral (
+    select invocation_id as id, function_name as function, attempt, version, started_at as "startedAt", outcome, duration_ms as "durationMs", billed_ms::float8 as "billedMs",
          queue_ms as "queueMs", wait_ms as "waitMs", init_ms as "initMs", duration_ms - coalesce(response_ms, 0) as "runMs", response_ms as "responseMs", cold, memory_mb as "memoryMb", max_memory_mb as "maxMemoryMb",
          bytes_in::float8 as "bytesIn", bytes_out::float8 as "bytesOut", (extract(epoch from started_at) * 1000000)::bigint::text as "startedUs"
     from mayfly.invocation_meter
-   where project = ${project} and (${functionName}::text is null or function_name = ${functionName})
+   where project = ${project} and function_name = name
      and case ${state}::text when 'succeeded' then outcome = 'ok' when 'failed' then outcome in ('error', 'timeout', 'exit')
               when 'cut' then outcome = 'cut' when 'running' then outcome is null else true end
      and (${from}::timestamptz is null or started_at >= ${from}) and (${to}::timestamptz is null or started_at < ${to})
@@ -182,7 +188,8 @@ export const selectExecutions = (sql: Sql, { project, functionName, state, from,
           or started_at <= timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond'
              and (started_at < timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond'
                   or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int)))
-   order by started_at desc, invocation_id, attempt limit ${limit}`
+   order by started_at desc, invocation_id, attempt limit ${limit}) as last
+   order by "startedAt" desc, id, attempt limit ${limit}`
 
 /** Of one invocation, by its attempts. index: invocation_meter_pkey */
 export const selectExecutionsOf = (sql: Sql, project: string, id: string) => sql<

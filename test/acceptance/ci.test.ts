@@ -3,8 +3,9 @@ import { execFile, execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { type IncomingMessage, request as plainRequest } from 'node:http'
 import { createServer, request as tlsRequest, type Server } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import path from 'node:path'
+import type { Duplex } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 
@@ -12,7 +13,7 @@ const OPENSSL = '/usr/bin/openssl'
 
 /** The few lines that a proxy before a node is: it ends TLS and says who came. */
 function proxyTo(target: () => string, tls: { key: string; cert: string }): Server {
-  return createServer(tls, (request, response) => {
+  const server = createServer(tls, (request, response) => {
     const before = request.headers['x-forwarded-for']
     const from = request.socket.remoteAddress ?? ''
     const headers = { ...request.headers, 'x-forwarded-for': before ? `${before}, ${from}` : from, 'x-forwarded-proto': 'https' }
@@ -23,6 +24,15 @@ function proxyTo(target: () => string, tls: { key: string; cert: string }): Serv
     })
     onwards.on('error', () => response.destroy())
     request.pipe(onwards)
+  })
+  return server.on('upgrade', ({ method, url: at, rawHeaders }: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const { hostname, port } = new URL(target())
+    const onwards = connect(Number(port), hostname)
+    const lines = rawHeaders.flatMap((name, n) => (n % 2 === 0 ? [`${name}: ${rawHeaders[n + 1]}`] : []))
+    onwards.write(`${[`${method} ${at} HTTP/1.1`, ...lines].join('\r\n')}\r\n\r\n`)
+    onwards.write(head)
+    socket.pipe(onwards).pipe(socket)
+    for (const one of [socket, onwards]) one.on('error', () => [socket, onwards].forEach((other) => void other.destroy()))
   })
 }
 
@@ -108,12 +118,16 @@ describe('a node behind a proxy that speaks TLS', { skip: existsSync(OPENSSL) ? 
     json<{ token: string }>(['tokens', 'create', name, '--project', 'shop', '--url', own(), '--key', operator, ...more]).token
 
   it('its authority is trusted by the command where the machine trusts it, or where it is named, and nowhere else', async () => {
-    const asked = (environment: Record<string, string>) =>
-      withInput(['ls', '--url', publicUrl(), '--key', operator, '--project', 'shop'], '', { NODE_EXTRA_CA_CERTS: '', ...environment })
-    for (const environment of [{ SSL_CERT_FILE: certificate }, { NODE_EXTRA_CA_CERTS: certificate }]) {
-      const { code, stderr } = await asked(environment)
-      assert.equal(code, 0, stderr)
-    }
+    const asked = (environment: Record<string, string>, command: readonly string[] = ['ls']) =>
+      withInput([...command, '--url', publicUrl(), '--key', operator, '--project', 'shop'], '', { NODE_EXTRA_CA_CERTS: '', ...environment })
+    // The second speaks over a WebSocket from the start.
+    const psql = ['db', 'psql', '-c', 'select 1']
+    for (const command of [['ls'], psql])
+      for (const environment of [{ SSL_CERT_FILE: certificate }, { NODE_EXTRA_CA_CERTS: certificate }]) {
+        const { code, stderr } = await asked(environment, command)
+        assert.equal(code, 0, `${command}: ${stderr}`)
+      }
+    assert.equal((await asked({}, psql)).code, 3)
     const refused = await asked({})
     assert.equal(refused.code, 3)
     assert.match(

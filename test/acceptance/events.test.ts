@@ -150,7 +150,8 @@ describe('events of one own', () => {
   it('do what their documentation says, block after block; and so do queues and schedules', { skip: noPrograms }, async () => {
     for (const name of ['resize', 'on-failure']) await call('PUT', `/functions/${name}`, { artefact: echo })
     const reader = new Reader(node.ready, folder)
-    const events = reader.read('events.md').map(({ said }) => said)
+    const read = reader.read('events.md')
+    const events = read.map(({ said }) => said)
     const came = async () => {
       const { lines } = (await call('GET', '/functions/placed/logs?limit=100')) as unknown as { lines: { text: string }[] }
       const { deadLetters } = (await call('GET', '/dead-letters?function=placed')) as unknown as { deadLetters: { attempts: number; errorType: string }[] }
@@ -171,7 +172,8 @@ describe('events of one own', () => {
         said.some((one) => what.test(one)),
         `${what}: ${said.join('\n')}`,
       )
-    const [article] = (await told('events-md-136')).filter((event) => JSON.stringify(event).includes('article.new'))
+    const news = read.find(({ block }) => block.kind === 'json' && block.text.includes('"topic"'))?.block
+    const [article] = (await told(`events-md-${news?.line}`)).filter((event) => JSON.stringify(event).includes('article.new'))
     assert.ok(article, 'the topic was told')
   })
   it('go by the data plane with the secret key alone', async () => {

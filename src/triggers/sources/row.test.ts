@@ -175,6 +175,12 @@ describe('rows that start functions', () => {
     await asOwner(place, 'drop trigger mayfly_row_insert on t; insert into t values (2)')
     await asOwner(place, 'begin; drop trigger mayfly_row_insert on t; insert into t values (3); commit')
     assert.deepEqual(ids(await texts()), [1, 2, 3])
+    // Nor does it keep anybody from functions of their own who may not name it.
+    await asOwner(
+      place,
+      `create schema shop; grant usage, create on schema shop to service_role; set role service_role;
+       create function shop.own() returns int language sql as 'select 1'; alter function shop.own() stable; drop function shop.own(); reset role`,
+    )
     // What nobody waits for any more goes, and so do a table and functions of one's own.
     await watch()
     assert.deepEqual(await place.own.sql`select tgname from pg_trigger where tgname like 'mayfly_row_%'`, [])
