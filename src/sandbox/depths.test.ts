@@ -4,8 +4,8 @@ import { Depths } from './depths.ts'
 
 describe('Depths', () => {
   it('is the deepest of what runs, and stays that of the last call when none does', () => {
-    const depths = new Depths()
-    assert.equal(depths.now(), 0)
+    const depths = new Depths(3)
+    assert.equal(depths.now(), 3)
     depths.began(2)
     depths.began(5)
     depths.began(2)

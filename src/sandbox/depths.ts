@@ -4,7 +4,12 @@
  */
 export class Depths {
   readonly #running: number[] = []
-  #last = 0
+  #last: number
+
+  /** @param first  of the call that it is made for: its code loads, and may run, before that call is known to have begun */
+  constructor(first: number) {
+    this.#last = first
+  }
 
   began(depth: number): void {
     this.#running.push(depth)

@@ -116,6 +116,30 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       assert.equal(starts, 3)
     })
 
+    test('what code asks of the platform while it loads for a call stands behind that call', async () => {
+      fixture.addCode(
+        'asks',
+        `import { connect } from 'node:net'
+        const { hostname, port } = new URL(process.env.RELAY)
+        await new Promise((resolve) => connect(Number(port), hostname).on('error', resolve).on('close', resolve))
+        export const handler = async () => 'asked'`,
+      )
+      const depths: number[] = []
+      const spec = fixture.specOf('asks', {
+        environment: { RELAY: '{relay}' },
+        openRelay: (connection, _, depth) => {
+          depths.push(depth())
+          connection.destroy()
+        },
+      })
+      const asked = eventOf('x')
+      const deep = { ...asked, context: { ...asked.context, depth: 7 } }
+      using lease = await fixture.pool.acquire(spec, silent, never, deep)
+      await lease.run(deep, silent, never)
+      await lease.finished
+      assert.deepEqual(depths, [7])
+    })
+
     test('closing ends what is starting or loading, and tells its caller', async () => {
       const { around, alive, gates, openAll, aliveAtDispose } = gated()
       const closing = await open({ poolSize: 0 }, { around })

@@ -237,10 +237,11 @@ export class SandboxPool implements Sandboxes {
     if (signal.aborted) this.#supply.giveBack(booted)
     signal.throwIfAborted()
     using _loading = this.#supply.loading()
+    const depth = first?.context.depth ?? 0
     let made: Specialised
     let repeatedFrom: number | null = null
     try {
-      made = await this.#specialising.forCall(booted, spec, { log, limitMs: LOAD_MS, first }, signal)
+      made = await this.#specialising.forCall(booted, spec, { log, limitMs: LOAD_MS, first, depth }, signal)
     } catch (error) {
       if (!(error instanceof LoadError)) throw error
       log.platform?.(initReport(error, clock.monotonic() - taken))
@@ -252,7 +253,7 @@ export class SandboxPool implements Sandboxes {
       const again = await this.#supply.start(spec, signal)
       if (again.ready) return this.#leaseReady(again.ready, log, clock.monotonic() - asked)
       repeatedFrom = clock.monotonic()
-      made = await this.#specialising.forCall(again.booted, spec, { log, limitMs: spec.timeoutMs, first: null }, signal).catch((second: unknown) => {
+      made = await this.#specialising.forCall(again.booted, spec, { log, limitMs: spec.timeoutMs, first: null, depth }, signal).catch((second: unknown) => {
         const from = repeatedFrom as number
         if (second instanceof LoadError) coming.failed(second)
         throw second instanceof LoadError ? second.for(cold, from - asked, clock.monotonic() - from) : second

@@ -32,6 +32,8 @@ interface Way {
   readonly printed: HeldLog | null
   /** The call that it is made for, where that is known. */
   readonly first: Call | null
+  /** How many functions stand behind that call. */
+  readonly depth: number
 }
 
 /** Makes booted sandboxes a version's; those that do not become one are ended. */
@@ -46,14 +48,9 @@ export class Specialising {
    * For a call, which has the right to it before anybody else can see it.
    * @throws LoadError; the signal's reason at once; what the pool was closed with
    */
-  async forCall(
-    generic: Generic,
-    spec: SandboxSpec,
-    { limitMs, log, first }: Pick<Way, 'limitMs' | 'log' | 'first'>,
-    signal: AbortSignal,
-  ): Promise<Specialised> {
+  async forCall(generic: Generic, spec: SandboxSpec, way: Pick<Way, 'limitMs' | 'log' | 'first' | 'depth'>, signal: AbortSignal): Promise<Specialised> {
     try {
-      return await orAborted(this.#specialise(generic, spec, { limitMs, log, first, environment: {}, printed: null }), signal)
+      return await orAborted(this.#specialise(generic, spec, { ...way, environment: {}, printed: null }), signal)
     } catch (error) {
       this.#deps.booting.drop(generic)
       this.#deps.closing.throwIfAborted()
@@ -65,7 +62,7 @@ export class Specialising {
   async ahead(generic: Generic, spec: SandboxSpec, { limitMs, environment }: Pick<Way, 'limitMs' | 'environment'>): Promise<Specialised> {
     const printed = new HeldLog()
     try {
-      return await this.#specialise(generic, spec, { limitMs, log: printed, first: null, environment, printed })
+      return await this.#specialise(generic, spec, { limitMs, log: printed, first: null, depth: 0, environment, printed })
     } catch (error) {
       this.#deps.booting.drop(generic)
       throw error
@@ -75,7 +72,7 @@ export class Specialising {
   async #specialise(generic: Generic, spec: SandboxSpec, way: Way): Promise<Specialised> {
     const { booting, caches, staging, clock, closing, onMade, onFree, onGone } = this.#deps
     closing.throwIfAborted()
-    const depths = new Depths()
+    const depths = new Depths(way.depth)
     generic.owner = { openRelay: (connection) => spec.openRelay(connection, spec.identity, () => depths.now()) }
     generic.life.tell('given', null)
     using _ = booting.working(generic)
