@@ -153,7 +153,7 @@ export const addVolume = (tx: Tx, rows: readonly Chunk[]) => {
   for (const { project, bytes } of rows) volumes.set(project, (volumes.get(project) ?? 0) + bytes + ROW_BYTES)
   return tx<{ project: string; bytes: string }>`
     insert into mayfly.log_volume as volume (project, bytes)
-    select * from unnest(${[...volumes.keys()]}::text[], ${[...volumes.values()]}::bigint[]) order by 1
+    select * from unnest(${[...volumes.keys()]}::text[], ${[...volumes.values()]}::bigint[]) as told (project, bytes) order by project collate "C"
     on conflict (project) do update set bytes = volume.bytes + excluded.bytes
     returning project, bytes`
 }

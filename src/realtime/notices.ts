@@ -29,6 +29,11 @@ export class Notices {
     const open = this.#open
     if (open === null || open.id !== id || open.parts !== Number(parts) || open.pieces.length + 1 !== Number(part)) return null
     const piece = Buffer.from(text, 'base64')
+    // Nothing that is sent has such: it would be held for nothing.
+    if (piece.length === 0) {
+      this.#open = null
+      return null
+    }
     open.bytes += piece.length
     open.pieces.push(piece)
     if (open.bytes > LIMITS.realtimePayload.value) this.#open = null

@@ -143,13 +143,22 @@ export class Issuers {
         await response.body?.cancel()
         throw new Error(`it answers ${response.status}`)
       }
-      set.keys = await keysOf(JSON.parse(await textOf(response, LIMITS.jwksBytes.value)))
+      set.keys = await keysOf(jsonOf(await textOf(response, LIMITS.jwksBytes.value)))
       set.readAt = clock.monotonic()
       set.failure = set.keys.length > 0 ? null : 'it answers no key that could be believed'
     } catch (error) {
       set.failure = error instanceof Error ? error.message : String(error)
       log.warn({ url: new URL(url).origin, error: set.failure }, 'the keys of a trusted issuer could not be read')
     }
+  }
+}
+
+/** What else stands there is not told: it may be of somebody who did not mean it for the project. @throws Error */
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new Error('it answers no JSON')
   }
 }
 

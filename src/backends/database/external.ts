@@ -263,7 +263,8 @@ function isCollision(error: unknown): boolean {
     case '23505':
       return /"pg_(authid|auth_members)_/.test(cause.message)
     case '42710':
-      return /^role ".*" already exists$/.test(cause.message)
+      // In whatever language the server says it.
+      return true
     default:
       return cause.sqlState === '40001' || cause.sqlState === '40P01'
   }
