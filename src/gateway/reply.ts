@@ -20,8 +20,6 @@ export function errorReply(error: unknown, requestId: string): Reply {
 const NO_BODY = new Set([204, 205, 304])
 /** A larger body is written beside its head: to copy it costs more than a second write. */
 const ONE_PIECE = 16 * 1024
-/** So much of a body may wait for its reader; more than what a connection says is enough, so that it tells when that went out. */
-const WAITING_BYTES = 256 * 1024
 
 /**
  * Name, value, name, value: what the reply says itself stands in place of what all have.
@@ -82,52 +80,14 @@ export async function writeReply(
     for await (const _ of body) break
     return
   }
-  const turns = new Turns(response)
   try {
     response.flushHeaders()
     for await (const chunk of body) {
       if (signal.aborted || response.destroyed) break
-      turns.write(chunk)
-      if (response.writableLength >= WAITING_BYTES) await once(response, 'drain', { signal: signalOf(signal) })
+      if (!response.write(chunk)) await once(response, 'drain', { signal: signalOf(signal) })
     }
-    turns.over()
     response.end()
   } catch {
-    turns.over()
     response.destroy()
-  }
-}
-
-/** What comes in one turn of the event loop goes out in one write: a piece for itself costs as much as all of them. */
-class Turns {
-  readonly #response: ServerResponse
-  #ends: NodeJS.Immediate | null = null
-
-  constructor(response: ServerResponse) {
-    this.#response = response
-  }
-  write(chunk: Uint8Array): void {
-    if (this.#ends === null) {
-      this.#response.cork()
-      this.#ends = setImmediate(() => {
-        this.#ends = null
-        this.#uncork()
-      })
-    }
-    this.#response.write(chunk)
-  }
-  /** The response is its own again: the connection may be another's soon. */
-  over(): void {
-    if (this.#ends === null) return
-    clearImmediate(this.#ends)
-    this.#ends = null
-    this.#uncork()
-  }
-  /** Node uncorks the connection before it gives it the chunk, size, end and each piece by itself. */
-  #uncork(): void {
-    const { socket } = this.#response
-    socket?.cork()
-    this.#response.uncork()
-    socket?.uncork()
   }
 }
