@@ -299,6 +299,7 @@ export class RunningNode implements AsyncDisposable {
           }
         },
         meterIn: (tx, records) => usage.storeIn(tx, records),
+        metered: (records) => usage.stored(records),
         webhooks: {
           fetch: (url, asked) => publicFetch(url, asked, config.invoke.webhookOrigins),
           secretOf: async (ref, name) => {

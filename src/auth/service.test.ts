@@ -30,6 +30,7 @@ describe('Auth', () => {
         return inner.sql(strings, ...values)
       },
       transaction: (work) => inner.transaction(work),
+      flight: (work) => inner.flight(work),
       script: (text) => inner.script(text),
       [Symbol.asyncDispose]: async () => {},
     }

@@ -26,8 +26,8 @@ export interface IntakeDeps {
   readonly stored: (entry: NewEntry) => void
   /** Lets one run that is leased and has its place. */
   readonly begin: (entry: LeasedEntry) => void
-  /** Something was stored that waits. */
-  readonly left: () => void
+  /** Something of these functions was stored that waits. */
+  readonly left: (functionIds: readonly string[]) => void
 }
 
 /** What comes by itself, and for which invocation its key stands when it has one. */
@@ -77,18 +77,18 @@ export class Intake {
       for (const { entry } of coming) if (this.taking.delete(entry.id)) this.#deps.places.giveBack(entry.functionId)
       throw error
     }
-    let isLeft = false
+    const left = new Set<string>()
     for (const { entry, cameAt, standsFor } of coming) {
       const isNew = standsFor === entry.id
       if (isNew) this.#deps.stored(entry)
       if (leased.has(entry.id)) this.#deps.begin(asLeased(entry, this.#deps.clock.monotonic() - cameAt))
       else {
         if (taken.has(entry.id)) this.#deps.places.giveBack(entry.functionId)
-        isLeft ||= isNew
+        if (isNew) left.add(entry.functionId)
       }
       this.taking.delete(entry.id)
     }
-    if (isLeft) this.#deps.left()
+    if (left.size > 0) this.#deps.left([...left])
   }
 
   async #write(coming: readonly Coming[], taker: Taker): Promise<readonly string[]> {

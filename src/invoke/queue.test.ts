@@ -328,9 +328,10 @@ describe('Queue', () => {
     assert.deepEqual(other.ran, [{ id: entry.id, attempt: 2 }])
     assert.deepEqual(await waiting(), [])
   })
-  const databaseWith = (other: Partial<Pick<Database, 'sql' | 'transaction'>>): Database => ({
+  const databaseWith = (other: Partial<Pick<Database, 'sql' | 'transaction' | 'flight'>>): Database => ({
     sql: databases.control.sql,
     transaction: (work, signal) => databases.control.transaction(work, signal),
+    flight: (work) => databases.control.flight(work),
     script: (text) => databases.control.script(text),
     [Symbol.asyncDispose]: async () => {},
     ...other,
@@ -340,14 +341,14 @@ describe('Queue', () => {
     const { control } = databases
     // Each settling is done, and its answer is lost twice.
     let lost = 4
-    const transaction: Database['transaction'] = async (work, signal) => {
-      const done = await control.transaction(work, signal)
+    const losing = async <T>(done: Promise<T>): Promise<T> => {
+      await done
       // Away, and given way to another transaction.
       if (lost-- > 0) throw lost % 2 === 0 ? isAway() : new DatabaseError('40P01', 'deadlock detected')
-      return done
+      return await done
     }
     const { queue, ran } = open(({ fails }, { attempt }) => (fails && attempt === 1 ? 'Error' : 'ok'), {
-      database: databaseWith({ transaction }),
+      database: databaseWith({ transaction: (work, signal) => losing(control.transaction(work, signal)), flight: (work) => losing(control.flight(work)) }),
     })
     const [good, bad] = [entryOf(), entryOf({ fails: true })]
     await control.transaction(async (tx) => {
@@ -452,6 +453,7 @@ describe('Queue', () => {
     const counted = {
       ...databases.control,
       transaction: databases.control.transaction.bind(databases.control),
+      flight: databases.control.flight.bind(databases.control),
       sql: (async (strings: TemplateStringsArray, ...values: unknown[]) =>
         strings.join('').includes('count(*)') ? [{ n: String(LIMITS.queuedEntries.value - 1) }] : await databases.control.sql(strings, ...values)) as never,
     }

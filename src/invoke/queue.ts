@@ -8,7 +8,7 @@ import { within } from '../lib/within.ts'
 import { eventContent } from './event.ts'
 import { Intake } from './intake.ts'
 import type { Invocation, Outcome } from './service.ts'
-import { type Entered, endOf, Settling, type SettlingDeps, type Tries } from './settling.ts'
+import { type Entered, endOf, type Refill, Settling, type SettlingDeps, type Tries } from './settling.ts'
 import { Letters } from './letters/service.ts'
 import { countDeadLetters, deleteOldDeadLetters } from './letters/store.ts'
 import { LifeFeed, type Moment } from './lives/feed.ts'
@@ -40,6 +40,8 @@ const LEASE_MS = 60_000
 const RENEW_MS = 20_000
 /** What a bell did not tell of is found by looking. */
 const LOOK_MS = 1_000
+/** So long what waits is taken to be of those functions for which something waited when that was last looked at. */
+const KNOWN_MS = 100
 const SWEEP_MS = 3_600_000
 const CLOSE_MS = 5_000
 /** Of a database that is away, has no room for now, or gave way to another transaction. */
@@ -54,8 +56,6 @@ export interface QueueDeps extends SettlingDeps {
   readonly admitSpace: () => void
   /** Which limits the events of a project are held to; Mayfly's own where this is absent. */
   readonly limitProfileOf?: (project: string) => LimitProfileName
-  /** Resolves when what a run wrote and used is in the files of this node: only then it is settled. */
-  readonly recorded: () => Promise<unknown>
   /** Who holds leases: the same in each life of a node. */
   readonly holder: string
   /** How many entries run at once. */
@@ -75,7 +75,7 @@ export class Queue implements AsyncDisposable {
   readonly #deps: QueueDeps
   readonly #bell = new Bell()
   readonly #stop = new AbortController()
-  readonly #running = new Map<string, Promise<void>>()
+  readonly #running = new Map<string, Running>()
   readonly #places: Places
   readonly #intake: Intake
   readonly #settling: Settling
@@ -90,6 +90,10 @@ export class Queue implements AsyncDisposable {
   /** An answer of the database was lost: what it did is found by looking. */
   #isDoubtful = false
   #isRecovering = false
+  /** For whom more waits than was leased at the last look, or may. */
+  #known: Known | null = null
+  /** What is leased while others end is not known yet. */
+  #refilling: Promise<void> | null = null
   /** When leases past their time were last looked for. */
   #lookedAt = Number.NEGATIVE_INFINITY
 
@@ -105,14 +109,15 @@ export class Queue implements AsyncDisposable {
       isReserved: (functionId) => Number.isFinite(this.#freeOf(functionId)),
       stored: (entry) => this.#tellQueued(entry),
       begin: (entry) => this.#begin(entry, false),
-      left: () => this.#bell.ring(),
+      left: (functionIds) => this.#wait(functionIds),
     })
     this.#settling = new Settling(deps, {
       enter: (tx, entry) => this.enqueueIn(tx, [entry]),
       ended: (entries) => {
         this.#count -= entries
       },
-      released: () => this.#bell.ring(),
+      released: () => this.#lookAgain(),
+      refill: (over) => this.#refill(over),
       tell: (project, moment) => this.#tell(project, moment),
     })
     this.letters = new Letters({
@@ -207,7 +212,7 @@ export class Queue implements AsyncDisposable {
         for (const letter of stillBorn) this.#settling.tellBuried(letter, letter)
         this.#count += entries.length
         for (const entry of entries) this.#tellQueued(entry)
-        if (entries.length > 0) this.#bell.ring()
+        if (entries.length > 0) this.#wait(entries.map(({ functionId }) => functionId))
       },
     }
   }
@@ -243,13 +248,14 @@ export class Queue implements AsyncDisposable {
   /** Entries of the function wait from now on; what runs is left to end. @returns since when */
   async pause(functionId: string): Promise<Date> {
     const [pause] = await savePause(this.#deps.database.sql, functionId)
+    this.#known = null
     return (pause as Pause).pausedAt
   }
 
   /** What waited goes on, and is no older by its wait. @returns false when the function was not paused */
   async resume(functionId: string): Promise<boolean> {
     const ended = (await endPause(this.#deps.database.sql, functionId)).length > 0
-    this.#bell.ring()
+    this.#lookAgain()
     return ended
   }
 
@@ -293,7 +299,7 @@ export class Queue implements AsyncDisposable {
     await this.#loop
     // What is being stored may be leased by that.
     await this.#intake.settled()
-    await within(clock, CLOSE_MS, Promise.allSettled(this.#running.values()))
+    await within(clock, CLOSE_MS, Promise.allSettled([...this.#running.values()].map(({ over }) => over)))
     await this.#settling.settled()
     // Those that have heeded the stop run no more, and are leased all the same.
     if (this.#loop !== null)
@@ -332,11 +338,24 @@ export class Queue implements AsyncDisposable {
     // What is taken while the strays are looked for would be one of them.
     this.#isRecovering = true
     try {
+      await this.#refilling
       await returnStrays(database.sql, holder, [...this.#running.keys(), ...this.#intake.taking])
       this.#count = await countEntries(database.sql)
     } finally {
       this.#isRecovering = false
     }
+  }
+
+  /** Something of these functions waits. */
+  #wait(functionIds: readonly string[]): void {
+    const { due } = this.#known ?? {}
+    if (due && functionIds.some((functionId) => !due.some((one) => one.functionId === functionId))) this.#known = null
+    this.#bell.ring()
+  }
+
+  #lookAgain(): void {
+    this.#known = null
+    this.#bell.ring()
   }
 
   /** Leases what is due and has room, and lets it run. @returns ms until it is worth looking again */
@@ -363,25 +382,86 @@ export class Queue implements AsyncDisposable {
       else if (rate !== undefined) nextMs = Math.min(nextMs, this.#rates.waitMs(functionId, rate) || LOOK_MS)
     }
     const shares = this.#shares(due)
+    this.#known = null
     if (shares.functions.length === 0) return nextMs
-    await this.#lease(shares, new Set(due.flatMap(({ functionId, rate }) => (rate === undefined ? [] : [functionId]))))
+    const more = await this.#lease(shares, due)
+    if (more.length > 0) this.#known = { due: more, until: clock.monotonic() + KNOWN_MS }
     return 0
   }
 
-  async #lease(shares: FreeSlots, rated: ReadonlySet<string>): Promise<void> {
+  /** @returns those of whom so many were leased as were asked for */
+  async #lease(shares: FreeSlots, due: readonly Due[]): Promise<readonly Due[]> {
     const { database, holder, crash } = this.#deps
-    const unused = new Map(shares.functions.map((functionId, n) => [functionId, shares.slots[n] as number]))
-    for (const [functionId, slots] of unused) this.#places.take(functionId, slots)
+    const taken = this.#takeShares(shares)
     try {
       crash('beforeLease')
       const leased = await leaseDue(database.sql, holder, shares, LEASE_MS)
       if (leased.length > 0) crash('afterLease')
-      for (const entry of leased) {
-        unused.set(entry.functionId, (unused.get(entry.functionId) ?? 0) - 1)
-        this.#begin(entry, rated.has(entry.functionId))
-      }
+      this.#beginTaken(leased, taken, due)
+      return due.filter(({ functionId }) => taken.get(functionId) === 0)
     } finally {
-      for (const [functionId, slots] of unused) this.#places.giveBack(functionId, slots)
+      this.#giveBackUnused(taken)
+    }
+  }
+
+  /** Their places are taken before they are leased. @returns how many of each function are still without an entry */
+  #takeShares({ functions, slots }: FreeSlots): Map<string, number> {
+    const taken = new Map(functions.map((functionId, n) => [functionId, slots[n] as number]))
+    for (const [functionId, count] of taken) this.#places.take(functionId, count)
+    return taken
+  }
+
+  #beginTaken(leased: readonly LeasedEntry[], taken: Map<string, number>, due: readonly Due[]): void {
+    const rated = new Set(due.flatMap(({ functionId, rate }) => (rate === undefined ? [] : [functionId])))
+    for (const entry of leased) {
+      taken.set(entry.functionId, (taken.get(entry.functionId) ?? 0) - 1)
+      this.#begin(entry, rated.has(entry.functionId))
+    }
+  }
+
+  #giveBackUnused(taken: ReadonlyMap<string, number>): void {
+    for (const [functionId, count] of taken) this.#places.giveBack(functionId, count)
+  }
+
+  /**
+   * The places of what is over go to what is known to wait, leased by the transaction that ends the others: nobody has to
+   * look in between. If that fails, those that did not end have their places again, so that no more are without an end
+   * than there are places.
+   */
+  #refill(over: readonly LeasedEntry[]): Refill {
+    const { clock, holder } = this.#deps
+    const ending = over.flatMap(({ id }) => this.#running.get(id) ?? []).filter(({ hasPlace }) => hasPlace)
+    for (const run of ending) {
+      run.hasPlace = false
+      this.#places.giveBack(run.functionId)
+    }
+    const known = this.#known
+    const mayLease = known !== null && known.until > clock.monotonic() && !this.#isRecovering && !this.#stop.signal.aborted
+    const shares = mayLease ? this.#shares(known.due) : NO_SLOTS
+    const taken = this.#takeShares(shares)
+    const asked = shares.slots.reduce((sum, slots) => sum + slots, 0)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    if (asked > 0) this.#refilling = promise
+    const end = () => {
+      this.#giveBackUnused(taken)
+      this.#refilling = null
+      resolve()
+    }
+    return {
+      lease: asked === 0 ? null : (tx) => leaseDue(tx, holder, shares, LEASE_MS),
+      begin: (leased) => {
+        // Those that are leased by now are given back with all others that the node still holds.
+        if (!this.#stop.signal.aborted) this.#beginTaken(leased, taken, known?.due ?? [])
+        end()
+        if (leased.length < asked || this.#places.left > 0) this.#lookAgain()
+      },
+      failed: () => {
+        end()
+        for (const run of ending) {
+          run.hasPlace = true
+          this.#places.take(run.functionId)
+        }
+      },
     }
   }
 
@@ -425,14 +505,18 @@ export class Queue implements AsyncDisposable {
   #begin(entry: LeasedEntry, isRated: boolean): void {
     if (isRated) this.#rates.began(entry.functionId)
     this.#tell(entry.project, { invocation: entry.id, function: entry.functionName, what: 'started', attempt: entry.attempt })
-    const done = this.#run(entry)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const run: Running = { functionId: entry.functionId, over: promise, hasPlace: true }
+    this.#running.set(entry.id, run)
+    this.#run(entry)
       .catch((error: Error) => this.#deps.log.warn({ invocation: entry.id, error: error.message }, 'an entry could not be settled; its lease ends by itself'))
       .then(() => {
         this.#running.delete(entry.id)
+        resolve()
+        if (!run.hasPlace) return
         this.#places.giveBack(entry.functionId)
-        this.#bell.ring()
+        this.#lookAgain()
       })
-    this.#running.set(entry.id, done)
   }
 
   async #run(entry: LeasedEntry): Promise<void> {
@@ -455,6 +539,7 @@ export class Queue implements AsyncDisposable {
           depth: entry.depth,
           bytesIn: () => entry.payload.length,
           content: async (kind) => eventContent(kind, entry.payload),
+          recordedBehind: true,
           // What is handed to the sandbox leaves at the end of this turn of the event loop.
           handed: () => void setImmediate(() => setImmediate(() => this.#deps.crash('duringRun'))),
         },
@@ -467,10 +552,10 @@ export class Queue implements AsyncDisposable {
     // From here on user code has run: whatever its reply comes to is its outcome.
     const end = await endOf(outcome)
     const { record = null } = await outcome.over
-    await this.#deps.recorded()
-    this.#deps.crash('afterRunBeforeSettle')
     const { failure, response } = end
     if (failure === null) return await this.#settle(() => this.#settling.succeeded(entry, response, record))
+    await this.#deps.recorded()
+    this.#deps.crash('afterRunBeforeSettle')
     // What ends while the sandboxes are being closed says nothing about the function.
     if (!this.#stop.signal.aborted) await this.#settle(() => this.#settling.failed(entry, failure, response, record))
   }
@@ -525,6 +610,20 @@ export interface RatedCall {
   readonly qualifier: string | null
 }
 
+interface Running {
+  readonly functionId: string
+  /** Resolves when it is settled, or given up. */
+  readonly over: Promise<void>
+  /** Until it is about to end. */
+  hasPlace: boolean
+}
+
+/** What a look at the queue found, for as long as nothing else is heard. */
+interface Known {
+  readonly due: readonly Due[]
+  readonly until: number
+}
+
 interface Due {
   readonly functionId: string
   /** As its function says; without a bound where it says nothing. */
@@ -532,6 +631,7 @@ interface Due {
   readonly rate: number | undefined
 }
 
+const NO_SLOTS: FreeSlots = { functions: [], slots: [] }
 const UNSAID: Tries = { maxAttempts: null, maxAgeSeconds: null }
 const isOfWebhook = (entry: LeasedEntry): entry is LeasedEntry & { readonly webhook: Webhook } => entry.webhook !== null
 

@@ -59,6 +59,8 @@ export interface Invocation {
   readonly content: (kind: HandlerKind, version: Version) => Promise<Content>
   /** Told when the call was handed to its sandbox: user code begins. */
   readonly handed?: () => void
+  /** Who asks tells nobody of the outcome before he has waited for its record, with that of others. */
+  readonly recordedBehind?: true
 }
 
 export type Content =
@@ -211,7 +213,7 @@ export class Invoker implements Disposable {
       const over = held.ended ? Promise.resolve(end(held.ended, answeredAt)) : held.finished.then((how) => end(how, clock.monotonic()))
       if (!held.ended) this.#track(over)
       // What is answered outlives a kill: its record is in the file before the answer goes out.
-      await meter.settled()
+      if (!invocation.recordedBehind) await meter.settled()
       return {
         version,
         handlerKind: held.handlerKind,

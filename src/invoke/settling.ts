@@ -60,8 +60,12 @@ export interface SettlingDeps {
   readonly queues: QueuesOf
   /** What an event to a bus of a project starts; nothing where there are no buses. */
   readonly startedBy?: StartedBy
+  /** Resolves when what a run wrote and used is in the files of this node: only then it is settled. */
+  readonly recorded: () => Promise<unknown>
   /** Stores what a run used, in the transaction that ends the run's entry; whoever does so later finds it there. */
   readonly meterIn?: (tx: Tx, records: readonly MeterRecord[]) => Promise<unknown>
+  /** It did, and that is committed. */
+  readonly metered?: (records: readonly MeterRecord[]) => void
   readonly crash: Crash
   readonly newId: () => string
   readonly clock: Clock
@@ -98,7 +102,18 @@ export interface Settlable {
   readonly ended: (entries: number) => void
   /** Something that stood behind another may be taken now. */
   readonly released: () => void
+  /** Entries are over and about to end: what may run in their places is leased in the same transaction. */
+  readonly refill: (over: readonly LeasedEntry[]) => Refill
   readonly tell: (project: string, moment: Omit<Moment, 'at'>) => void
+}
+
+/** What is leased while others end. */
+export interface Refill {
+  /** Null where it is not known that anything waits. */
+  readonly lease: ((tx: Tx) => Promise<readonly LeasedEntry[]>) | null
+  readonly begin: (leased: readonly LeasedEntry[]) => void
+  /** Nothing of it came to pass, or nobody knows. */
+  readonly failed: () => void
 }
 
 /** An entry whose run is over, with what there is to store of it. */
@@ -125,16 +140,59 @@ export class Settling {
   constructor(deps: SettlingDeps, queue: Settlable) {
     this.#deps = deps
     this.#queue = queue
-    this.#succeed = new GroupCommit(GROUP, async (done) => {
-      const gone = await deps.database.transaction(async (tx) => {
-        const ended = await this.#end(tx, done)
-        deps.crash('beforeAckCommit')
-        return ended
-      })
-      deps.crash('afterAckCommit')
-      queue.ended(gone.length)
-      if (done.some(({ entry }) => entry.orderKey !== null)) queue.released()
+    this.#succeed = new GroupCommit(GROUP, (done) => this.#endWell(done))
+  }
+
+  /** What ended well in one instant. Where nothing depends on which of them another holder has by now it is one flight. */
+  async #endWell(done: readonly Done[]): Promise<void> {
+    await this.#deps.recorded()
+    this.#deps.crash('afterRunBeforeSettle')
+    const isPlain = ({ entry, result }: Done) => result === null && entry.orderKey === null
+    const plain = done.filter(isPlain)
+    if (plain.length > 0) await this.#endInFlight(plain)
+    if (plain.length === done.length) return
+    const others = done.filter((one) => !isPlain(one))
+    const gone = await this.#deps.database.transaction(async (tx) => {
+      const ended = await this.#end(tx, others)
+      this.#deps.crash('beforeAckCommit')
+      return ended
     })
+    this.#deps.crash('afterAckCommit')
+    this.#metered(others)
+    this.#queue.ended(gone.length)
+    if (others.some(({ entry }) => entry.orderKey !== null)) this.#queue.released()
+  }
+
+  async #endInFlight(done: readonly Done[]): Promise<void> {
+    const { database, crash } = this.#deps
+    const entries = done.map(({ entry }) => entry)
+    const refill = this.#queue.refill(entries)
+    try {
+      crash('beforeAckCommit')
+      if (refill.lease) crash('beforeLease')
+      const [gone, leased] = await database.flight((tx) =>
+        Promise.all([
+          deleteEntries(tx, entries),
+          refill.lease?.(tx) ?? [],
+          this.#meter(
+            tx,
+            done.flatMap(({ record }) => record ?? []),
+          ),
+        ]),
+      )
+      crash('afterAckCommit')
+      if (leased.length > 0) crash('afterLease')
+      this.#metered(done)
+      this.#queue.ended(gone.length)
+      refill.begin(leased)
+    } catch (error) {
+      refill.failed()
+      throw error
+    }
+  }
+
+  #metered(done: readonly Done[]): void {
+    this.#deps.metered?.(done.flatMap(({ record }) => record ?? []))
   }
 
   /** Entries end with what they used and answered; of one that another holder has by now only what it used stays. */
@@ -183,6 +241,8 @@ export class Settling {
 
   async #succeededAndTold(done: Done, target: Target, functionArn: string, response: Response): Promise<void> {
     const { entry } = done
+    await this.#deps.recorded()
+    this.#deps.crash('afterRunBeforeSettle')
     const entered = await this.#deps.database.transaction(async (tx) => {
       if ((await this.#end(tx, [done])).length === 0) return null
       const about = { functionArn, condition: 'Success', invocationId: entry.id, attempts: entry.spent + 1, request: entry.payload, response } as const

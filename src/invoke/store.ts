@@ -200,7 +200,8 @@ export interface LeasedEntry {
 export const leaseDue = (sql: Query, holder: string, free: FreeSlots, leaseMs: number) => sql<LeasedEntry>`
   with due as materialized (   -- materialized, so that the limits are taken once
     select entry.id
-      from unnest(${free.functions}::uuid[], ${free.slots}::int[]) as free (function_id, slots)
+        -- as selects, so that the planner does not see how few there are: it would plan each claim anew
+      from unnest((select ${free.functions}::uuid[]), (select ${free.slots}::int[])) as free (function_id, slots)
      cross join lateral (       -- fair: each function by its own free slots. index: entry_due
        select id from mayfly.entry
         where function_id = free.function_id and leased_until is null and not held and due_at <= clock_timestamp()

@@ -164,6 +164,7 @@ export function cutting(database: Database, step: <T>(work: () => Promise<T>) =>
           ),
         ),
       ),
+    flight: (work) => step(() => database.flight(work)),
     script: (text) => database.script(text),
     [Symbol.asyncDispose]: async () => {},
   }

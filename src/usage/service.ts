@@ -77,6 +77,8 @@ export class Usage implements Meter, AsyncDisposable {
   readonly #departed = new Departed()
   /** Starts that are not written down. */
   readonly #begun = new Set<MeterStart>()
+  /** Ends that are stored: the journal has them too, and need not store them again. */
+  readonly #stored = new WeakSet<MeterRecord>()
   #marking: NodeJS.Timeout | null = null
   #sweeper: NodeJS.Timeout | null = null
   #sweeping: Promise<void> | null = null
@@ -99,7 +101,8 @@ export class Usage implements Meter, AsyncDisposable {
         // An execution that began and ended in one batch is one row, written once.
         const starts = entries.flatMap((entry) => ('start' in entry && !ends.has(nameOf(entry.start)) ? [entry.start] : []))
         if (starts.length > 0) await insertStarts(tx, starts, deps.process ?? MAIN)
-        if (ends.size > 0) await finishMeters(tx, [...ends.values()])
+        const open = [...ends.values()].filter((end) => !this.#stored.has(end))
+        if (open.length > 0) await finishMeters(tx, open)
         // Of the journal's own place and this transaction comes that each is added once.
         const egress = entries.flatMap((entry) => ('egress' in entry ? [entry.egress] : []))
         if (egress.length > 0) await addEgress(tx, egress)
@@ -239,6 +242,11 @@ export class Usage implements Meter, AsyncDisposable {
    */
   async storeIn(tx: Tx, records: readonly MeterRecord[]): Promise<void> {
     await finishMeters(tx, records)
+  }
+
+  /** What `storeIn` stored is committed. */
+  stored(records: readonly MeterRecord[]): void {
+    for (const record of records) this.#stored.add(record)
   }
 
   /** Why calls were cold, by spans of time; spans without a cold call are left out. */

@@ -68,6 +68,45 @@ export function databasesConformance(name: string, open: () => Promise<OpenedDat
       )
       assert.deepEqual(await databases.control.sql`select n from public.t where n = 9`, [])
     })
+    it('sends a flight at once, and commits all of it or nothing', async () => {
+      const { sql } = databases.control
+      await databases.control.script('create table public.flown (n int primary key, bytes bytea)')
+      const [made, read] = await databases.control.flight((tx) =>
+        Promise.all([
+          tx<{ n: number }>`insert into public.flown select n, ${Buffer.from([0, 1])} from unnest(${[1, 2]}::int[]) as n returning n`,
+          tx<{ n: number; bytes: Buffer }>`select n, bytes from public.flown order by n`,
+        ]),
+      )
+      assert.deepEqual(made, [{ n: 1 }, { n: 2 }])
+      assert.deepEqual(
+        read,
+        [1, 2].map((n) => ({ n, bytes: Buffer.from([0, 1]) })),
+        'each sees what stands before it',
+      )
+      for (let again = 0; again < 2; again++)
+        await assert.rejects(
+          databases.control.flight((tx) => Promise.all([tx`insert into public.flown values (${3})`, tx`insert into public.flown values (${1})`, tx`select 1`])),
+          { sqlState: '23505' },
+        )
+      await assert.rejects(
+        databases.control.flight(async (tx) => {
+          const asked = tx`insert into public.flown values (${4})`
+          if (made.length > 0) throw new Error('changed its mind')
+          return await asked
+        }),
+        /changed its mind/,
+      )
+      await assert.rejects(
+        databases.control.flight(async (tx) => {
+          await tx`select 1`
+          return await tx`insert into public.flown values (${5})`
+        }),
+        /has left/,
+      )
+      await Promise.all(Array.from({ length: 20 }, (_, n) => databases.control.flight((tx) => tx`insert into public.flown values (${100 + n})`)))
+      assert.deepEqual(await sql`select count(*)::int as n, max(n) filter (where n < 100) as last from public.flown`, [{ n: 22, last: 2 }])
+      await databases.control.script('drop table public.flown')
+    })
     it('leaves no half transaction behind a script that fails', async () => {
       await assert.rejects(databases.control.script('begin; insert into public.t values (8, null); select 1 / 0; commit'), failsWith('22012'))
       assert.deepEqual(await databases.control.sql`select n from public.t where n = 8`, [])

@@ -24,6 +24,12 @@ export interface Database extends AsyncDisposable {
    * Resolves only when PostgreSQL answered COMMIT with the tag COMMIT.
    */
   transaction<T>(work: (tx: Tx) => Promise<T>, signal?: AbortSignal): Promise<T>
+  /**
+   * A transaction whose statements need no answer of one another: what `work` asks before it waits for anything leaves in
+   * one write, is answered in one and is committed by then. Values are texts, numbers, bytes, lists of texts or null.
+   * What `work` makes of the answers comes too late to undo anything.
+   */
+  flight<T>(work: (tx: Tx) => Promise<T>): Promise<T>
   /** Several statements without parameters in one go: migrations. */
   script(text: string): Promise<void>
 }

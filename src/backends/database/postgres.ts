@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { type Connection, type Database, DatabaseError, type Row, type Sql, type Tx } from './database.ts'
+import { Flight, type NamedStatement, type Parsed } from './flight.ts'
 
 /** Quotes an identifier; the one way a name that is not ours gets into a statement. */
 export const quoteIdentifier = (name: string): string => {
@@ -20,10 +21,23 @@ const nameOf = (text: string): string => {
   return name
 }
 
+/** Of each place in our own text, so that the text is put together once. */
+const texts = new WeakMap<TemplateStringsArray, { readonly name: string; readonly text: string }>()
+
+function textOf(strings: TemplateStringsArray): { readonly name: string; readonly text: string } {
+  let known = texts.get(strings)
+  if (known === undefined) {
+    let text = strings[0] ?? ''
+    for (let i = 1; i < strings.length; i++) text += `$${i}${strings[i]}`
+    known = { name: nameOf(text), text }
+    texts.set(strings, known)
+  }
+  return known
+}
+
 function statement(strings: TemplateStringsArray, values: readonly unknown[]) {
-  let text = strings[0] ?? ''
-  for (let i = 1; i < strings.length; i++) text += `$${i}${strings[i]}`
-  return { name: nameOf(text), text, values: values.map((value) => (value instanceof Uint8Array && !Buffer.isBuffer(value) ? Buffer.from(value) : value)) }
+  const { name, text } = textOf(strings)
+  return { name, text, values: values.map((value) => (value instanceof Uint8Array && !Buffer.isBuffer(value) ? Buffer.from(value) : value)) }
 }
 
 /**
@@ -45,6 +59,8 @@ export interface PoolOptions {
 /** A pool of connections to one database. Lost connections are replaced; a statement in flight on one fails with 08006. */
 export class PostgresDatabase implements Database {
   readonly #pool: pg.Pool
+  /** What its sessions have parsed for flights. */
+  readonly #parsed = new WeakMap<pg.PoolClient, Parsed>()
   readonly sql: Sql
 
   constructor(connection: Connection, options: PoolOptions) {
@@ -97,6 +113,62 @@ export class PostgresDatabase implements Database {
       return result
     } catch (error) {
       await client.query('rollback').catch((failure: Error) => {
+        broken ??= failure
+      })
+      throw asDatabaseError(error)
+    } finally {
+      client.removeListener('error', onError)
+      client.release(broken)
+    }
+  }
+
+  async flight<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    const statements: NamedStatement[] = []
+    const landed = Promise.withResolvers<readonly (readonly Row[])[]>()
+    let hasLeft = false
+    const ask = <R extends object = Row>(strings: TemplateStringsArray, ...values: readonly unknown[]): Promise<R[]> => {
+      if (hasLeft) return Promise.reject(new Error('the flight that this statement is of has left'))
+      const place = statements.length
+      const { name, ...of } = statement(strings, values)
+      // The driver parses by itself what it is asked by itself.
+      statements.push({ name: `f${name}`, ...of })
+      const rows = landed.promise.then((all) => all[place] as R[])
+      rows.catch(() => {}) // whoever waits for another of the flight hears of it
+      return rows
+    }
+    let failed: { readonly error: unknown } | null = null
+    const made = work(Object.assign(ask, { inTransaction: true as const }))
+    made.catch((error: unknown) => {
+      failed = { error }
+    })
+    hasLeft = true
+    try {
+      await new Promise((turn) => setImmediate(turn))
+      // What fails before anything was answered does nothing.
+      if (failed === null) landed.resolve(await this.#fly(statements))
+    } catch (error) {
+      landed.reject(error)
+      throw error
+    }
+    return await made
+  }
+
+  async #fly(statements: readonly NamedStatement[]): Promise<readonly (readonly Row[])[]> {
+    const client = await this.#pool.connect().catch((error: unknown) => {
+      throw asDatabaseError(error)
+    })
+    let broken: Error | undefined
+    const onError = (error: Error) => {
+      broken = error
+    }
+    client.on('error', onError)
+    try {
+      const parsed: Parsed = this.#parsed.get(client) ?? new Map()
+      this.#parsed.set(client, parsed)
+      const { results, error } = await client.query(new Flight(statements, parsed)).landed
+      if (error === null) return results.map(({ rows }) => rows)
+      // Its session is anybody's when it has passed over the rest, which an empty query waits for.
+      await client.query('').catch((failure: Error) => {
         broken ??= failure
       })
       throw asDatabaseError(error)
