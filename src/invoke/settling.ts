@@ -147,7 +147,7 @@ export class Settling {
   async #endWell(done: readonly Done[]): Promise<void> {
     await this.#deps.recorded()
     this.#deps.crash('afterRunBeforeSettle')
-    const isPlain = ({ entry, result }: Done) => result === null && entry.orderKey === null
+    const isPlain = ({ entry }: Done) => entry.orderKey === null
     const plain = done.filter(isPlain)
     if (plain.length > 0) await this.#endInFlight(plain)
     if (plain.length === done.length) return
@@ -160,7 +160,7 @@ export class Settling {
     this.#deps.crash('afterAckCommit')
     this.#metered(others)
     this.#queue.ended(gone.length)
-    if (others.some(({ entry }) => entry.orderKey !== null)) this.#queue.released()
+    this.#queue.released()
   }
 
   async #endInFlight(done: readonly Done[]): Promise<void> {
@@ -170,16 +170,7 @@ export class Settling {
     try {
       crash('beforeAckCommit')
       if (refill.lease) crash('beforeLease')
-      const [gone, leased] = await database.flight((tx) =>
-        Promise.all([
-          deleteEntries(tx, entries),
-          refill.lease?.(tx) ?? [],
-          this.#meter(
-            tx,
-            done.flatMap(({ record }) => record ?? []),
-          ),
-        ]),
-      )
+      const [gone, leased] = await database.flight((tx) => Promise.all([this.#endAll(tx, done), refill.lease?.(tx) ?? []]))
       crash('afterAckCommit')
       if (leased.length > 0) crash('afterLease')
       this.#metered(done)
@@ -197,22 +188,27 @@ export class Settling {
 
   /** Entries end with what they used and answered; of one that another holder has by now only what it used stays. */
   async #end(tx: Tx, done: readonly Done[]): Promise<readonly { readonly id: string }[]> {
-    const gone = await deleteEntries(
-      tx,
-      done.map(({ entry }) => entry),
-    )
+    const gone = await this.#endAll(tx, done)
     const ids = new Set(gone.map(({ id }) => id))
-    const ended = done.filter(({ entry }) => ids.has(entry.id))
-    await this.#meter(
-      tx,
-      done.flatMap(({ record }) => record ?? []),
-    )
-    const results = ended.flatMap(({ result }) => result ?? [])
-    if (results.length > 0) await insertResults(tx, results)
     await this.#release(
       tx,
-      ended.map(({ entry }) => entry),
+      done.flatMap(({ entry }) => (ids.has(entry.id) ? [entry] : [])),
     )
+    return gone
+  }
+
+  /** Asks for all of it before it waits for any. */
+  async #endAll(tx: Tx, done: readonly Done[]): Promise<readonly { readonly id: string }[]> {
+    const results = done.flatMap(({ result }) => result ?? [])
+    const records = done.flatMap(({ record }) => record ?? [])
+    const [, gone] = await Promise.all([
+      results.length > 0 ? insertResults(tx, results) : null,
+      deleteEntries(
+        tx,
+        done.map(({ entry }) => entry),
+      ),
+      this.#meter(tx, records),
+    ])
     return gone
   }
 
@@ -262,7 +258,14 @@ export class Settling {
     if (response === null || entry.webhook !== null) return null
     const { keepResultSeconds } = await this.#ownOf(entry)
     if (!keepResultSeconds) return null
-    return { id: entry.id, project: entry.project, isError: response.isError, payload: response.payload, keepSeconds: keepResultSeconds }
+    return {
+      id: entry.id,
+      attempt: entry.attempt,
+      project: entry.project,
+      isError: response.isError,
+      payload: response.payload,
+      keepSeconds: keepResultSeconds,
+    }
   }
 
   /** Who is told of an outcome tells nobody of its own. */

@@ -43,20 +43,60 @@ export const insertEntries = async (sql: Query, entries: readonly NewEntry[], ta
   const ordered = entries.filter(({ orderKey }) => orderKey != null)
   const others = entries.filter(({ orderKey }) => orderKey == null)
   if (ordered.length > 0) await insertOrdered(sql as Tx, ordered)
-  return others.length === 0 ? [] : await insertUnordered(sql, others, taker)
+  if (others.length === 0) return []
+  return others.every((one) => isLike(one, others[0] as NewEntry)) ? await insertAlike(sql, others, taker) : await insertUnordered(sql, others, taker)
 }
+
+const isLike = (one: NewEntry, other: NewEntry): boolean =>
+  one.functionId === other.functionId &&
+  one.functionName === other.functionName &&
+  one.project === other.project &&
+  one.depth === other.depth &&
+  (one.qualifier ?? null) === (other.qualifier ?? null) &&
+  one.traceId === other.traceId &&
+  one.clientContext === other.clientContext &&
+  one.webhook == null &&
+  other.webhook == null
+
+/** Of one function: what they have in common is told once. Arrays are selects, as the planner would plan each statement by how long they are. index: entry_due */
+async function insertAlike(sql: Query, entries: readonly NewEntry[], taker: Taker | null): Promise<readonly string[]> {
+  const { functionId, project, functionName, qualifier = null, traceId, clientContext, depth } = entries[0] as NewEntry
+  const { ids, begins, bytes, payloads } = runOf(entries)
+  const taken = await sql<{ id: string }>`
+    with came as materialized (
+      select n, id, takes, substring(${payloads}::bytea from begins for bytes) as payload
+        from unnest((select ${ids}::uuid[]), (select ${begins}::int[]), (select ${bytes}::int[]), (select ${takesOf(entries, taker)}::boolean[]))
+             with ordinality as came (id, begins, bytes, takes, n)),
+    made as (
+      insert into mayfly.entry (id, function_id, attempt, leased_by, leased_until)
+      select id, ${functionId}, taken::int, case when taken then ${taker?.holder ?? null}::uuid end,
+             case when taken then clock_timestamp() + ${taker?.leaseMs ?? 0} * interval '1 millisecond' end
+        from (select n, id, takes
+                 and ((select due_at from mayfly.entry first where first.function_id = ${functionId} and leased_until is null and not held
+                        order by priority, due_at, id limit 1) <= clock_timestamp()) is not true
+                 and (select paused_at from mayfly.function_pause pause where pause.function_id = ${functionId}) is null as taken from came) as free
+       order by n
+      returning id, attempt),
+    kept as (
+      insert into mayfly.entry_payload (entry_id, project, function_name, qualifier, trace_id, client_context, depth, payload)
+      select id, ${project}, ${functionName}, ${qualifier}, ${traceId}, ${clientContext}, ${depth}, payload from came)
+    select id from made where attempt > 0`
+  return taken.map(({ id }) => id)
+}
+
+const takesOf = (entries: readonly NewEntry[], taker: Taker | null): string => `{${entries.map(({ id }) => (taker?.ids.has(id) ? 't' : 'f')).join(',')}}`
 
 /** index: entry_due */
 async function insertUnordered(sql: Query, entries: readonly NewEntry[], taker: Taker | null): Promise<readonly string[]> {
   const columns = columnsOf(entries)
-  const takes = textArray(entries.map(({ id }) => (taker?.ids.has(id) ? 't' : 'f')))
+  const takes = takesOf(entries, taker)
   const taken = await sql<{ id: string }>`
     with came as materialized (
       select n, id, function_id, project, function_name, qualifier, trace_id, client_context, depth, webhook, takes,
              substring(${columns.payloads}::bytea from begins for bytes) as payload
-        from unnest(${columns.ids}::uuid[], ${columns.functions}::uuid[], ${columns.projects}::text[], ${columns.names}::text[], ${columns.qualifiers}::text[],
-               ${columns.traces}::text[], ${columns.contexts}::text[], ${columns.depths}::smallint[], ${columns.webhooks}::jsonb[], ${columns.begins}::int[],
-               ${columns.bytes}::int[], ${takes}::boolean[])
+        from unnest((select ${columns.ids}::uuid[]), (select ${columns.functions}::uuid[]), (select ${columns.projects}::text[]), (select ${columns.names}::text[]),
+               (select ${columns.qualifiers}::text[]), (select ${columns.traces}::text[]), (select ${columns.contexts}::text[]), (select ${columns.depths}::smallint[]),
+               (select ${columns.webhooks}::jsonb[]), (select ${columns.begins}::int[]), (select ${columns.bytes}::int[]), (select ${takes}::boolean[]))
              with ordinality as came (id, function_id, project, function_name, qualifier, trace_id, client_context, depth, webhook, begins, bytes, takes, n)),
     made as (
       insert into mayfly.entry (id, function_id, attempt, leased_by, leased_until)
@@ -100,14 +140,8 @@ async function insertOrdered(tx: Tx, entries: readonly NewEntry[]): Promise<void
 
 /** What entries are made of, as PostgreSQL's texts of arrays: the driver takes several times as long. Payloads travel as one run of bytes. */
 function columnsOf(entries: readonly NewEntry[]) {
-  let at = 1
-  const begins = entries.map(({ payload }) => {
-    const begin = at
-    at += payload.byteLength
-    return begin
-  })
   return {
-    ids: textArray(entries.map(({ id }) => id)),
+    ...runOf(entries),
     functions: textArray(entries.map(({ functionId }) => functionId)),
     projects: textArray(entries.map(({ project }) => project)),
     names: textArray(entries.map(({ functionName }) => functionName)),
@@ -116,6 +150,18 @@ function columnsOf(entries: readonly NewEntry[]) {
     contexts: textArray(entries.map(({ clientContext }) => clientContext)),
     depths: textArray(entries.map(({ depth }) => String(depth))),
     webhooks: textArray(entries.map(({ webhook }) => (webhook ? JSON.stringify(webhook) : null))),
+  }
+}
+
+function runOf(entries: readonly NewEntry[]) {
+  let at = 1
+  const begins = entries.map(({ payload }) => {
+    const begin = at
+    at += payload.byteLength
+    return begin
+  })
+  return {
+    ids: textArray(entries.map(({ id }) => id)),
     begins: `{${begins.join(',')}}`,
     bytes: `{${entries.map(({ payload }) => payload.byteLength).join(',')}}`,
     payloads: entries.length === 1 ? (entries[0] as NewEntry).payload : Buffer.concat(entries.map(({ payload }) => payload)),

@@ -82,18 +82,25 @@ export const selectLife = async (sql: Query, project: string, id: string): Promi
 
 export interface KeptResult {
   readonly id: string
+  readonly attempt: number
   readonly project: string
   readonly isError: boolean
   readonly payload: Uint8Array
   readonly keepSeconds: number
 }
 
-/** What came before under the same id was another attempt of the same. */
+/**
+ * Of entries that are about to end in this transaction; of one that another holder has by now nothing is kept. What came
+ * before under the same id was another attempt of the same.
+ */
 export const insertResults = (tx: Tx, results: readonly KeptResult[]) => tx`
   insert into mayfly.kept_result (id, project, is_error, payload, expires_at)
-  select id, project, is_error, payload, clock_timestamp() + seconds * interval '1 second'
-    from unnest(${results.map((one) => one.id)}::uuid[], ${results.map((one) => one.project)}::text[], ${results.map((one) => one.isError)}::boolean[],
-           ${results.map((one) => Buffer.from(one.payload))}::bytea[], ${results.map((one) => one.keepSeconds)}::int[]) as kept (id, project, is_error, payload, seconds)
+  select kept.id, project, is_error, payload, clock_timestamp() + seconds * interval '1 second'
+    from unnest((select ${results.map((one) => one.id)}::uuid[]), (select ${results.map((one) => one.attempt)}::int[]), (select ${results.map((one) => one.project)}::text[]),
+           (select ${results.map((one) => one.isError)}::boolean[]), (select ${results.map((one) => `\\x${Buffer.from(one.payload).toString('hex')}`)}::bytea[]),
+           (select ${results.map((one) => one.keepSeconds)}::int[])) as kept (id, attempt, project, is_error, payload, seconds)
+    join mayfly.entry on entry.id = kept.id and entry.attempt = kept.attempt
+     for update of entry
   on conflict (id) do update set is_error = excluded.is_error, payload = excluded.payload, ended_at = excluded.ended_at, expires_at = excluded.expires_at`
 
 export interface ToldOutcome {
