@@ -26,7 +26,7 @@ export interface IntakeDeps {
   readonly stored: (entry: NewEntry) => void
   /** Lets one run that is leased and has its place. */
   readonly begin: (entry: LeasedEntry) => void
-  /** Something was stored that waits. */
+  /** Something was stored that waits, or a place is free again. */
   readonly left: () => void
 }
 
@@ -75,6 +75,7 @@ export class Intake {
       leased = new Set(await this.#write(coming, { holder: this.#deps.holder, leaseMs: this.#deps.leaseMs, ids: taken }))
     } catch (error) {
       for (const { entry } of coming) if (this.taking.delete(entry.id)) this.#deps.places.giveBack(entry.functionId)
+      if (taken.size > 0) this.#deps.left()
       throw error
     }
     let isLeft = false
@@ -83,8 +84,9 @@ export class Intake {
       if (isNew) this.#deps.stored(entry)
       if (leased.has(entry.id)) this.#deps.begin(asLeased(entry, this.#deps.clock.monotonic() - cameAt))
       else {
-        if (taken.has(entry.id)) this.#deps.places.giveBack(entry.functionId)
-        isLeft ||= isNew
+        const hasPlace = taken.has(entry.id)
+        if (hasPlace) this.#deps.places.giveBack(entry.functionId)
+        isLeft ||= isNew || hasPlace
       }
       this.taking.delete(entry.id)
     }
