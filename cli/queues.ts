@@ -161,12 +161,17 @@ function specOf({ visibility, delay, retention, deadLetter, maxReceives }: Optio
 
 const settingsText = ({ settings: { visibilitySeconds, retentionSeconds, delaySeconds, deadLetter }, deadLettersOf }: QueueInfo) =>
   [
-    `hidden for ${visibilitySeconds} s when received, kept for ${retentionSeconds} s${delaySeconds > 0 ? `, received ${delaySeconds} s after they were sent` : ''}`,
+    `hidden for ${timeText(visibilitySeconds)} when received, kept for ${timeText(retentionSeconds)}${delaySeconds > 0 ? `, received ${timeText(delaySeconds)} after they were sent` : ''}`,
     ...(deadLetter ? [`given up to ${deadLetter.queue} after ${deadLetter.maxReceives} receives`] : []),
     ...(deadLettersOf.length > 0 ? [`takes what is given up by ${deadLettersOf.join(', ')}`] : []),
   ].join('\n')
 
 const SECONDS: Readonly<Record<string, number>> = { '': 1, s: 1, m: 60, h: 3_600, d: 86_400 }
+/** As `--retention` takes it, in the largest unit that leaves nothing over. */
+function timeText(seconds: number): string {
+  const [unit, of] = Object.entries(SECONDS).findLast(([, of]) => seconds > 0 && seconds % of === 0) ?? ['s', 1]
+  return `${seconds / of} ${unit}`
+}
 
 /** `30`, `30s`, `5m`, `4d`. @throws UsageError */
 function secondsOf(option: string, text: string): number {

@@ -28,9 +28,11 @@ export function triggersCommand(command: (name: string, description: string) => 
 const startedBy = (one: TriggerInfo) =>
   one.enabled === false
     ? 'nothing: it rests'
-    : one.started
-      ? `the node${one.nextAt ? `, next ${one.nextAt.slice(0, 19)}Z` : ''}${one.unseen ? `; ${one.unseen} lines went before it saw them` : ''}`
-      : `nothing yet; mayfly invoke ${one.function} --event ${one.invokedBy}`
+    : one.schedule?.at !== undefined && !one.nextAt
+      ? 'nothing any more: its time is over'
+      : one.started
+        ? `the node${one.nextAt ? `, next ${one.nextAt.slice(0, 19)}Z` : ''}${one.unseen ? `; ${one.unseen} lines went before it saw them` : ''}`
+        : `nothing yet; mayfly invoke ${one.function} --event ${one.invokedBy}`
 
 /** Where webhooks of these functions are to be sent, and what paths they answer, for who has just deployed them. */
 export async function printAddresses(

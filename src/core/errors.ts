@@ -121,6 +121,7 @@ export const ERRORS = {
   sandbox_lost: { status: 503, retry: 'now', hint: 'Send the request again: the sandbox was shared with a call that ended it.' },
   sandbox_unavailable: { status: 503, retry: 'after', hint: 'Run `mayfly doctor`: it says what isolation needs on this machine.' },
   route_conflict: { status: 409, retry: 'never', hint: 'Give one of the two another path or other methods; `mayfly triggers` lists them.' },
+  route_not_found: { status: 404, retry: 'never', hint: 'Check the path; `mayfly triggers` lists the routes of a project and their methods.' },
   secret_not_found: { status: 404, retry: 'never', hint: 'Check the name with `mayfly secrets ls`.' },
   session_missing: { status: 401, retry: 'never', hint: 'Sign in with the address that `mayfly console` gives.' },
   shutting_down: { status: 503, retry: 'after', hint: 'The node is stopping; send the request again when it is back.' },

@@ -23,10 +23,18 @@ describe('backoffMs', () => {
 })
 
 describe('retryAfterMs', () => {
-  it('is always the same, or doubles within its bounds, at random by a fifth', () => {
+  it('is always as long, at random up to a tenth longer, or doubles within its bounds, at random by a fifth', () => {
     assert.deepEqual(
       [1, 2, 50].map((failures) => retryAfterMs(7, failures, () => 0)),
       [7_000, 7_000, 7_000],
+    )
+    assert.deepEqual(
+      [0, 0.5, 1].map((random) => retryAfterMs(7, 1, () => random)),
+      [7_000, 7_350, 7_700],
+    )
+    assert.equal(
+      retryAfterMs(0, 1, () => 1),
+      0,
     )
     const between = { least: 2, most: 60 }
     assert.deepEqual(

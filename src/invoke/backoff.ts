@@ -18,9 +18,12 @@ export function backoffMs(failures: number, random: () => number): number {
   return Math.floor(base / 2 + (random() * base) / 2)
 }
 
-/** As its function says, in milliseconds; what doubles is at random up to a fifth longer or shorter, but never past its bounds. */
+/**
+ * As its function says, in milliseconds. At random, so that what failed together does not come back together: a number
+ * is up to a tenth longer, never shorter; what doubles up to a fifth longer or shorter, but never past its bounds.
+ */
 export function retryAfterMs(said: RetryAfter, failures: number, random: () => number): number {
-  if (typeof said === 'number') return said * 1_000
+  if (typeof said === 'number') return Math.floor(said * 1_000 * (1 + random() / 10))
   const doubled = said.least * 2 ** Math.min(30, failures - 1) * (0.8 + 0.4 * random())
   return Math.floor(Math.min(said.most, Math.max(said.least, doubled)) * 1_000)
 }

@@ -26,7 +26,7 @@ export interface IntakeDeps {
   readonly stored: (entry: NewEntry) => void
   /** Lets one run that is leased and has its place. */
   readonly begin: (entry: LeasedEntry) => void
-  /** Something of these functions was stored that waits. */
+  /** Of these functions something was stored that waits, or a place is free again. */
   readonly left: (functionIds: readonly string[]) => void
 }
 
@@ -74,7 +74,9 @@ export class Intake {
     try {
       leased = new Set(await this.#write(coming, { holder: this.#deps.holder, leaseMs: this.#deps.leaseMs, ids: taken }))
     } catch (error) {
-      for (const { entry } of coming) if (this.taking.delete(entry.id)) this.#deps.places.giveBack(entry.functionId)
+      const had = coming.flatMap(({ entry }) => (this.taking.delete(entry.id) ? [entry.functionId] : []))
+      for (const functionId of had) this.#deps.places.giveBack(functionId)
+      if (had.length > 0) this.#deps.left([...new Set(had)])
       throw error
     }
     const left = new Set<string>()
@@ -83,8 +85,9 @@ export class Intake {
       if (isNew) this.#deps.stored(entry)
       if (leased.has(entry.id)) this.#deps.begin(asLeased(entry, this.#deps.clock.monotonic() - cameAt))
       else {
-        if (taken.has(entry.id)) this.#deps.places.giveBack(entry.functionId)
-        if (isNew) left.add(entry.functionId)
+        const hasPlace = taken.has(entry.id)
+        if (hasPlace) this.#deps.places.giveBack(entry.functionId)
+        if (isNew || hasPlace) left.add(entry.functionId)
       }
       this.taking.delete(entry.id)
     }

@@ -391,6 +391,23 @@ describe('what a function says of its queued calls', () => {
     assert.equal(plan.waiting, 5)
     assert.equal(plan.leased, 17, 'four of each but of the one whose entries stand behind each other')
     assert.ok(plan.looked < 200 && plan.claimed < 1_000, JSON.stringify(plan))
+
+    // What has ended, few as they are beside those behind them, is out of the way once the table was vacuumed.
+    await databases.control.script(`
+      with came as (
+        insert into mayfly.entry (id, function_id, due_at)
+        select gen_random_uuid(), '00000000-0000-4000-8000-000000000009', clock_timestamp() - interval '1 hour' + n * interval '1 ms' from generate_series(1, 2000) as n
+        returning id)
+      insert into mayfly.entry_payload (entry_id, project, function_name, depth, payload) select id, 'demo', 'f', 0, '{}' from came;
+      delete from mayfly.entry
+       where function_id = '00000000-0000-4000-8000-000000000009' and due_at < (select max(due_at) from mayfly.entry where function_id = '00000000-0000-4000-8000-000000000009')`)
+    await databases.control.script('vacuum mayfly.entry')
+    const after = await databases.control.transaction(async (tx) => {
+      const before = await pagesOf(tx)
+      return { waiting: (await selectWaitingFunctions(tx)).length, looked: (await pagesOf(tx)) - before }
+    })
+    assert.equal(after.waiting, 5, 'of the first five the ordered one runs by now')
+    assert.ok(after.looked < plan.looked + 30, JSON.stringify({ plan, after }))
   })
 })
 

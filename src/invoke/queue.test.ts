@@ -448,6 +448,16 @@ describe('Queue', () => {
     await until(() => ran.length === 1)
     await assert.rejects(queue.enqueue({ ...entryOf(), payload: Buffer.alloc(bytes + 1, 'x') }), { code: 'payload_too_large' })
   })
+  it('refuses an entry with a text that PostgreSQL keeps none of by itself: those of the same instant are stored', async () => {
+    const { queue } = open(() => 'ok')
+    const texts = [{ qualifier: 'a\0' }, { traceId: '\0' }, { clientContext: '{"a":"\0"}' }, { functionName: 'f\0' }]
+    const [good, ...bad] = await Promise.allSettled([entryOf(), ...texts.map((text) => ({ ...entryOf(), ...text }))].map((entry) => queue.enqueue(entry)))
+    assert.equal(good?.status, 'fulfilled')
+    for (const one of bad) assert.deepEqual([one.status, one.status === 'rejected' && (one.reason as MayflyError).code], ['rejected', 'bad_request'])
+    assert.equal((await waiting()).length, 1)
+    assert.equal(queue.length, 1)
+  })
+
   it('is full at LIMITS.queuedEntries, and says queue_full', async () => {
     // As many rows as that would take minutes: the count is what it goes by.
     const counted = {

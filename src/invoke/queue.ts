@@ -175,10 +175,11 @@ export class Queue implements AsyncDisposable {
    * @param onceKey  null, or what the event is known by: another of its function under the same key within the function's
    * window is the same event, and queued no second time
    * @returns the id of the invocation; that of the first where the key was used before
-   * @throws MayflyError payload_too_large, queue_full, storage_full; DatabaseError when it could not be stored
+   * @throws MayflyError payload_too_large, bad_request, queue_full, storage_full; DatabaseError when it could not be stored
    */
   async enqueue(entry: NewEntry, onceKey: string | null = null): Promise<string> {
     this.#checkPayload(entry.project, entry.payload)
+    checkTexts(entry)
     this.#deps.admitSpace()
     if (this.#count >= LIMITS.queuedEntries.value) throw new MayflyError('queue_full', `${LIMITS.queuedEntries.value} invocations wait already`)
     this.#count++
@@ -634,6 +635,13 @@ interface Due {
 const NO_SLOTS: FreeSlots = { functions: [], slots: [] }
 const UNSAID: Tries = { maxAttempts: null, maxAgeSeconds: null }
 const isOfWebhook = (entry: LeasedEntry): entry is LeasedEntry & { readonly webhook: Webhook } => entry.webhook !== null
+
+/** What PostgreSQL keeps no text of fails by itself, and not what is stored in the same statement. @throws MayflyError bad_request */
+function checkTexts({ functionName, qualifier = null, traceId, clientContext }: NewEntry): void {
+  for (const text of [functionName, qualifier, traceId, clientContext])
+    if (text?.includes('\0'))
+      throw new MayflyError('bad_request', 'the name, the qualifier, the trace id and the client context of a call hold no NUL characters')
+}
 
 /** With the key that it is put in order by, where its function says which that is. */
 function ordered(entry: NewEntry, { orderBy }: Tries): NewEntry {

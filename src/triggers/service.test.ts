@@ -70,6 +70,10 @@ describe('Triggers', () => {
     assert.deepEqual(await triggers.warnings(DEMO, [rows('public.Items')]), [])
     assert.equal((await triggers.warnings(DEMO, [rows('public.seen')])).length, 1, 'a view has no rows of its own')
     await place.own.script('drop table public."Items"; drop view public.seen')
+    const at = (time: string) => ({ schedule: { at: time, timezone: 'Asia/Seoul' } }) as const
+    assert.deepEqual(await triggers.warnings(DEMO, [at('2020-01-01T00:00:00'), at('2999-01-01T00:00:00Z'), { ...at('2020-01-01T00:00:00'), enabled: false }]), [
+      'triggers: the time of the schedule 2020-01-01T00:00:00 (Asia/Seoul) is over; it starts nothing.',
+    ])
   })
   it('change nothing when the same is said again, in whatever order; keep what stays, and put away what goes', async () => {
     await place.addFunction('f')

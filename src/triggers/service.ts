@@ -15,6 +15,7 @@ import { countUnseen } from './log/store.ts'
 import { Pumping } from './pumping.ts'
 import { type MappedQueue, mappedQueue } from './queue/mapped.ts'
 import { Relay } from './relay.ts'
+import { timeOf } from './schedule/due.ts'
 import { sealOutbox } from './sealing.ts'
 import {
   clearEvents,
@@ -188,7 +189,16 @@ export class Triggers implements AsyncDisposable {
 
   /** What lets triggers like these start nothing yet, for who deploys them. */
   async warnings(ref: ProjectRef, specs: readonly TriggerSpec[]): Promise<string[]> {
-    return [...(await this.#lacks(ref, specs)), ...(await this.#unsigned(ref, specs))]
+    return [...(await this.#lacks(ref, specs)), ...(await this.#unsigned(ref, specs)), ...this.#past(specs)]
+  }
+
+  /** Of times that are over: they never come. */
+  #past(specs: readonly TriggerSpec[]): string[] {
+    const now = this.#deps.clock.now()
+    return specs.flatMap(({ schedule, enabled }) => {
+      if (schedule?.at === undefined || enabled === false || (timeOf(schedule.at, schedule.timezone) ?? 0) > now) return []
+      return [`triggers: the time of the schedule ${schedule.at} (${schedule.timezone}) is over; it starts nothing.`]
+    })
   }
 
   /** Of webhooks whose secret the project does not have. */

@@ -211,8 +211,8 @@ describe('functions that are started over HTTP', () => {
       assert.equal(await (await ask('/files/x', { method: 'POST', body: 'sent' }, null)).text(), 'sent')
     })
     it('are refused where nothing answers, with the methods that something does', async () => {
-      assert.deepEqual(await said(await ask('/nothing')), [404, 'not_found'])
-      assert.deepEqual(await said(await ask('/orders/')), [404, 'not_found'])
+      assert.deepEqual(await said(await ask('/nothing')), [404, 'route_not_found'])
+      assert.deepEqual(await said(await ask('/orders/')), [404, 'route_not_found'])
       const wrong = await ask('/orders/new', { method: 'DELETE' }, null)
       assert.deepEqual([wrong.headers.get('allow'), ...(await said(wrong))], ['GET, HEAD, PUT', 405, 'method_not_allowed'])
       for (const at of ['/orders/%ff', '/orders/a%00']) assert.deepEqual(await said(await ask(at)), [400, 'uri_invalid'], at)

@@ -46,6 +46,7 @@ function ownEvent(given: Fields, at: string): SentEvent {
         .join(', ')}`,
     )
   const { id, time, resources = [], detail = {} } = given
+  checkDepth(detail, `${at}: \`detail\``)
   if (!Array.isArray(resources) || resources.length > RESOURCES) throw bad(`${at}: \`resources\` must be a list of at most ${RESOURCES} texts`)
   return {
     id: id === undefined ? null : nameOf(id, `${at}: \`id\``),
@@ -53,7 +54,8 @@ function ownEvent(given: Fields, at: string): SentEvent {
     source: sourceOf(given.source === undefined ? 'mayfly' : given.source, at),
     time: time === undefined ? null : timeOf(time, at),
     resources: resources.map((one: unknown) => nameOf(one, `${at}: each of \`resources\``)),
-    detail: objectOf(detail, `${at}: \`detail\``),
+    // EventBridge takes objects alone; the data of a CloudEvent may be any JSON, and so may this.
+    detail,
     cloudevent: null,
   }
 }

@@ -44,7 +44,7 @@ async function serve(deps: HttpRoutesDoor, context: RequestContext): Promise<Rep
   const preflight = await preflightFor(deps, context, rest)
   if (preflight) return preflight
   const match = await deps.routes.match(project, context.method, rest)
-  if (match.kind === 'none') throw new MayflyError('not_found', 'no function answers at this path')
+  if (match.kind === 'none') throw new MayflyError('route_not_found', `no function answers at /${rest.length > 200 ? `${rest.slice(0, 200)}…` : rest}`)
   if (match.kind === 'wrong-method') {
     const refused = new MayflyError('method_not_allowed', `this path is answered for ${match.allow.join(', ')}`)
     return { ...failed(refused, context), headers: { 'content-type': 'application/json', allow: match.allow.join(', ') } }
