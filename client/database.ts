@@ -1,5 +1,4 @@
 import type { Duplex } from 'node:stream'
-import { createWebSocketStream } from 'ws'
 import type { Client } from './client.ts'
 import { openSocket } from './web-socket.ts'
 
@@ -27,7 +26,9 @@ export async function databaseLogin(client: Client, project: string, rotate: boo
  * @throws ApiError when the node refuses, UnreachableError
  */
 export async function openDatabaseStream(url: string, key: string, project: string): Promise<Duplex> {
-  const stream = createWebSocketStream(await openSocket(`${url}/p/${encodeURIComponent(project)}/database/v1/websocket`, { url, key }))
+  const socket = await openSocket(`${url}/p/${encodeURIComponent(project)}/database/v1/websocket`, { url, key })
+  const { createWebSocketStream } = await import('ws')
+  const stream = createWebSocketStream(socket)
   // A WebSocket closes both ways; of a stream that is read to its end and not written to its own nobody would hear that it is closed.
   return stream.once('end', () => stream.destroy())
 }

@@ -1,4 +1,4 @@
-import { WebSocket } from 'ws'
+import type { WebSocket } from 'ws'
 import { ApiError, UnreachableError } from './client.ts'
 import { isOfUnknownIssuer, trustSystem } from './system-ca.ts'
 
@@ -20,8 +20,10 @@ export async function openSocket(at: string, options: SocketOptions): Promise<We
   })
 }
 
-function open(at: string, { url, key, maxPayload }: SocketOptions): Promise<WebSocket> {
-  return new Promise((resolve, reject) => {
+async function open(at: string, { url, key, maxPayload }: SocketOptions): Promise<WebSocket> {
+  // To load it takes a quarter of a short command, and few commands need it.
+  const { WebSocket } = await import('ws')
+  return await new Promise((resolve, reject) => {
     const ws = new WebSocket(at.replace(/^http/, 'ws'), {
       headers: { apikey: key },
       perMessageDeflate: false,

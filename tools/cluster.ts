@@ -22,6 +22,17 @@ const STILL = ['1', '4']
 /** Kept as the cluster of a project, which becomes the template of all. */
 const PROJECT = 'kept'
 
+const SETTINGS = [
+  // What is committed outlives each process as it is; a test that cuts the power has its node make a cluster of its own.
+  'fsync = off',
+  'full_page_writes = off',
+  // They live for a minute and hold next to nothing: to look after them takes longer than they would save.
+  'autovacuum = off',
+  'io_method = sync',
+  // Passwords that nobody could guess, of roles that are given one at each start.
+  'scram_iterations = 1',
+]
+
 /** The first database of a node, which is there before the node makes its project. */
 export const FIRST_PROJECT = 'demo'
 
@@ -64,6 +75,7 @@ function copy(from: readonly string[], to: string, how: 'link' | 'copy'): void {
 export async function keepCluster(): Promise<void> {
   if (existsSync(CLUSTER)) return
   const { EmbeddedDatabases } = await import('../src/backends/database/embedded.ts')
+  const { quoteLiteral } = await import('../src/backends/database/postgres.ts')
   const { systemClock } = await import('../src/lib/clock.ts')
   const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-cluster-'))
   const beside = `${CLUSTER}.${process.pid}`
@@ -75,7 +87,9 @@ export async function keepCluster(): Promise<void> {
     const last: string[] = []
     try {
       await databases.ensureProject(PROJECT)
+      const password = readFileSync(path.join(pg, 'password'), 'utf8')
       for (const one of [databases.control, await databases.openProject(PROJECT)]) {
+        await one.script(`set scram_iterations = 1; alter role current_user password ${quoteLiteral(password)}`)
         // The log begins a new file, and all that was before is in the tables.
         await one.script('select pg_switch_wal(); checkpoint')
         const [row] = await one.sql<{ file: string }>`select pg_walfile_name(pg_current_wal_insert_lsn()) as file`
@@ -90,8 +104,7 @@ export async function keepCluster(): Promise<void> {
       for (const file of readdirSync(path.join(made, 'pg_wal'))) if (/^[0-9A-F]{24}$/.test(file) && file !== last[n]) rmSync(path.join(made, 'pg_wal', file))
       // Counts of a former life, by which it would look after databases that nobody connects to.
       for (const file of readdirSync(path.join(made, 'pg_stat'))) rmSync(path.join(made, 'pg_stat', file))
-      // What is committed outlives each process as it is; a test that cuts the power has its node make a cluster of its own.
-      appendFileSync(path.join(made, 'postgresql.conf'), 'fsync = off\n')
+      appendFileSync(path.join(made, 'postgresql.conf'), SETTINGS.map((one) => `${one}\n`).join(''))
       for (const one of STILL) {
         if (n === 0) copy([path.join(made, 'base', one)], path.join(beside, 'still', one), 'copy')
         rmSync(path.join(made, 'base', one), { recursive: true })
@@ -100,9 +113,24 @@ export async function keepCluster(): Promise<void> {
     }
     copyFileSync(path.join(pg, 'password'), path.join(beside, 'password'))
     renameSync(beside, CLUSTER)
+    removeFormer()
   } catch (error) {
     if (!existsSync(CLUSTER)) throw error // another was first
   } finally {
     for (const one of [folder, beside]) rmSync(one, { recursive: true, force: true })
+  }
+}
+
+/** Those of what the sources said before. Who still reads one makes its own. */
+function removeFormer(): void {
+  const folder = path.dirname(CLUSTER)
+  for (const name of readdirSync(folder)) {
+    const [, maker] = /^mayfly-cluster-[0-9a-f]{16}(?:\.(\d+))?$/.exec(name) ?? []
+    if (!name.startsWith('mayfly-cluster-') || name === path.basename(CLUSTER) || (maker !== undefined && existsSync(`/proc/${maker}`))) continue
+    try {
+      rmSync(path.join(folder, name), { recursive: true, force: true })
+    } catch {
+      // Another user's.
+    }
   }
 }

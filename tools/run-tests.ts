@@ -13,6 +13,8 @@ export interface TestFile {
   readonly of?: readonly string[]
   readonly timeoutMs: number
   readonly environment?: Readonly<Record<string, string>>
+  /** It waits more than it works. */
+  readonly waits?: boolean
   /** Told behind the file's name, where it is run in several ways. */
   readonly how?: string
 }
@@ -79,12 +81,13 @@ const nameOf = ({ file, how }: TestFile): string => (how === undefined ? file : 
 /**
  * Runs test files in their order, each in a process of its own, and prints what failed as it fails. A file that failed is
  * run once more when the machine has nothing else to do: what passes then is told as unsteady, and counts as passed.
+ * @param beside  how many more run at once of those that wait more than they work
  */
-export async function runTests(files: readonly TestFile[], concurrency: number): Promise<Tally> {
+export async function runTests(files: readonly TestFile[], concurrency: number, beside = 0): Promise<Tally> {
   await keepCluster()
   const temporary = temporaryFolder()
   try {
-    return await runIn(temporary, files, concurrency)
+    return await runIn(temporary, files, concurrency, beside)
   } finally {
     rmSync(temporary, { recursive: true, force: true })
   }
@@ -106,8 +109,8 @@ function temporaryFolder(): string {
   return folder
 }
 
-async function runIn(temporary: string, files: readonly TestFile[], concurrency: number): Promise<Tally> {
-  const results = await runFiles(temporary, files, concurrency)
+async function runIn(temporary: string, files: readonly TestFile[], concurrency: number, beside: number): Promise<Tally> {
+  const results = await runFiles(temporary, files, concurrency, beside)
   const failed = [...results].filter(([, { failed }]) => failed > 0)
   const unsteady: string[] = []
   if (failed.length <= SECOND_LOOKS)
@@ -150,13 +153,20 @@ interface FileResult {
   used: number
 }
 
-async function runFiles(temporary: string, files: readonly TestFile[], concurrency: number): Promise<Map<TestFile, FileResult>> {
+async function runFiles(temporary: string, files: readonly TestFile[], concurrency: number, beside: number): Promise<Map<TestFile, FileResult>> {
   const results = new Map<TestFile, FileResult>()
   const left = [...files]
-  const oneAfterAnother = async () => {
-    for (let file = left.shift(); file !== undefined; file = left.shift()) results.set(file, await runFile(temporary, file))
+  const next = (only: (file: TestFile) => boolean): TestFile | undefined => {
+    const at = left.findIndex(only)
+    return at === -1 ? undefined : left.splice(at, 1)[0]
   }
-  await Promise.all(Array.from({ length: concurrency }, oneAfterAnother))
+  const oneAfterAnother = async (only: (file: TestFile) => boolean) => {
+    for (let file = next(only); file !== undefined; file = next(only)) results.set(file, await runFile(temporary, file))
+  }
+  await Promise.all([
+    ...Array.from({ length: concurrency }, () => oneAfterAnother(() => true)),
+    ...Array.from({ length: beside }, () => oneAfterAnother(({ waits }) => waits === true)),
+  ])
   return results
 }
 

@@ -25,16 +25,23 @@ const WORKERS = 2
 // What takes many starts, and looks at what each process has of its own, has two processes.
 const ONE_WORKER = ['egress']
 const AT_ONCE = 4
+// What waits more than it works, for time-outs, pauses and ends, leaves the processors to others: one such file runs beside them.
+const WAITS = [
+  ...['soak', 'lambda-errors', 'sqs-triggers', 'faults', 'queue', 'full-disk', 'egress-user', 'functions-misbehaving', 'external-database'],
+  ...['schedules', 'conformance', 'external'],
+]
+const BESIDE = 1
 const SLOWEST = 20
 // The longest begin first, so that none of them is left over when all else is done.
 const LONGEST = [
-  ...['photo-crash', 'google-functions', 'versions-cli', 'cli', 'console-pages', 'functions', 'deployments', 'runtimes', 'egress', 'lambda-errors'],
-  ...['lambda-concurrency', 'functions-misbehaving', 'function-urls', 'function-settings', 'photo-page', 'console-settings', 'init', 'ordinary-user'],
+  ...['photo-crash', 'google-functions', 'versions-cli', 'cli', 'console-pages', 'functions', 'deployments', 'runtimes', 'egress', 'queue-lives'],
+  ...['lambda-concurrency', 'function-urls', 'function-settings', 'photo-page', 'console-settings', 'init', 'ordinary-user'],
   ...['rows', 'db', 'own-port', 'project-life', 'project-keys', 'todo-page', 'door'],
-  ...['azure-functions', 'external-database', 'workers', 'conventions', 'stop', 'routes', 'realtime', 'secrets', 'storage', 'start'],
+  ...['azure-functions', 'workers', 'conventions', 'stop', 'routes', 'realtime', 'secrets', 'storage', 'start'],
 ]
 const nameOf = ({ file }: TestFile) => path.basename(file, '.test.ts')
-const turnOf = (one: TestFile): number => (one.of !== undefined ? 0 : LONGEST.includes(nameOf(one)) ? LONGEST.indexOf(nameOf(one)) : LONGEST.length)
+const turnOf = (one: TestFile): number =>
+  one.of !== undefined ? 0 : LONGEST.includes(nameOf(one)) ? LONGEST.indexOf(nameOf(one)) : LONGEST.length + (one.waits ? 1 : 0)
 const withWorkers = (one: TestFile, workers: number): TestFile => ({
   ...one,
   environment: { MAYFLY_TEST_WORKERS: String(workers) },
@@ -44,10 +51,10 @@ const acceptance = filesOf(['test/acceptance/*.test.ts'], 400_000).flatMap((one)
   ...(WITH_WORKERS.includes(nameOf(one)) ? [withWorkers(one, ONE_WORKER.includes(nameOf(one)) ? 1 : WORKERS)] : []),
   ...(!WITH_WORKERS.includes(nameOf(one)) || BOTH_WAYS.includes(nameOf(one)) ? [withWorkers(one, 0)] : []),
 ])
-const files = [...acceptance, ...unitTests()].toSorted((a, b) => turnOf(a) - turnOf(b))
+const files = [...acceptance, ...unitTests()].map((one) => ({ ...one, waits: WAITS.includes(nameOf(one)) })).toSorted((a, b) => turnOf(a) - turnOf(b))
 const { ok, tally } = await check(async () => {
   await installed
-  return await runTests(files, AT_ONCE)
+  return await runTests(files, AT_ONCE, BESIDE)
 })
 const kept = path.join(ROOT, 'node_modules', '.cache', 'test-times.txt')
 writeFileSync(kept, tally.files.map(({ name, ms, used = 0 }) => `${used.toFixed(1)} s of processor, ${(ms / 1000).toFixed(1)} s: ${name}\n`).join(''))

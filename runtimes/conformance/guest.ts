@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Decoder, encode, encodePieces, FLAG, type Frame, LOG_WINDOW, MAX_PAYLOAD, RELAY, SANDBOX_WINDOW, SAYS, STREAM_WINDOW, TELLS, u32 } from './frames.ts'
 import type { Code, Runtime } from './runtime.ts'
+import { ship } from './shipped.ts'
 
 /** How long a guest may take for what it does at once; a busy machine has two cores. */
 const PATIENCE_MS = 8_000
@@ -120,6 +121,7 @@ export class Guest implements AsyncDisposable {
   }
 
   static async start(runtime: Runtime): Promise<Guest> {
+    await ship()
     const guest = new Guest(runtime)
     await guest.hears(SAYS.hello)
     return guest

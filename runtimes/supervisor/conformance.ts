@@ -1,5 +1,5 @@
-import path from 'node:path'
 import type { Code, Runtime } from '../conformance/runtime.ts'
+import { shipped } from '../conformance/shipped.ts'
 import { HANDLER_CODE, LOAD_FAULT_CODE } from '../node/conformance-code.ts'
 
 /** A runtime of its own, as someone might bring it: a client of the Runtime API that runs handlers of Node's form. */
@@ -126,7 +126,7 @@ const ADDED = ['AWS_LAMBDA_RUNTIME_API', '_HANDLER', 'PWD']
 
 export const providedRuntime: Runtime = {
   command: process.execPath,
-  args: [path.join(import.meta.dirname, 'main.mjs'), 'provided', '0', '0'],
+  args: [shipped('supervisor/main.mjs'), 'provided', '0', '0'],
   environment: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/tmp' },
   features: ['relay', 'stream'],
   calls: 'one',

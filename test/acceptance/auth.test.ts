@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test'
 import { hashSync } from 'bcryptjs'
 import type pg from 'pg'
 import { type AnyClient, clientOf, guestOf, ownerOf, serviceOf } from './data-fixture.ts'
-import { makeFolder, mayfly, removeFolder, type RunningMayfly, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, removeFolder, type RunningMayfly, startMayfly, NO_SPARE } from './harness.ts'
 
 describe('login, by supabase-js', () => {
   const folder = makeFolder()
@@ -21,7 +21,7 @@ describe('login, by supabase-js', () => {
     return { client, user: data.user as NonNullable<typeof data.user>, session: data.session as NonNullable<typeof data.session> }
   }
   before(async () => {
-    node = await startMayfly(path.join(folder, 'data'), ['--auth-sign-up-rate', '10000', '--auth-token-rate', '10000'])
+    node = await startMayfly(path.join(folder, 'data'), ['--empty', ...NO_SPARE, '--auth-sign-up-rate', '10000', '--auth-token-rate', '10000'])
     owner = await ownerOf(node.data, node.ready.project.ref)
     service = serviceOf(node.ready)
     await owner.query(`

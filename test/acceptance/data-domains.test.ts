@@ -3,7 +3,7 @@ import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import type pg from 'pg'
 import { type AnyClient, guestOf, ownerOf, serviceOf } from './data-fixture.ts'
-import { makeFolder, removeFolder, type RunningMayfly, startMayfly } from './harness.ts'
+import { makeFolder, removeFolder, type RunningMayfly, startMayfly, NO_SPARE } from './harness.ts'
 
 const RED = '#ff0000'
 const GREEN = '#00ff00'
@@ -16,7 +16,7 @@ describe('domains that say how they are shown and read', () => {
   let service: AnyClient
 
   before(async () => {
-    node = await startMayfly(path.join(folder, 'data'))
+    node = await startMayfly(path.join(folder, 'data'), ['--empty', ...NO_SPARE])
     owner = await ownerOf(node.data, node.ready.project.ref)
     guest = guestOf(node.ready)
     service = serviceOf(node.ready)

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import type pg from 'pg'
 import { type AnyClient, clientOf, guestOf, ownerOf, serviceOf } from './data-fixture.ts'
-import { makeFolder, removeFolder, type RunningMayfly, startMayfly } from './harness.ts'
+import { makeFolder, removeFolder, type RunningMayfly, startMayfly, NO_SPARE } from './harness.ts'
 
 const SECRET = 'nobody-may-see-this'
 
@@ -20,7 +20,7 @@ describe('the data API, asked by who means it ill', () => {
     fetch(`${rest}/${query}`, { ...init, headers: { apikey, ...(init.headers as Record<string, string>) } })
 
   before(async () => {
-    node = await startMayfly(path.join(folder, 'data'))
+    node = await startMayfly(path.join(folder, 'data'), ['--empty', ...NO_SPARE])
     owner = await ownerOf(node.data, node.ready.project.ref)
     guest = guestOf(node.ready)
     service = serviceOf(node.ready)

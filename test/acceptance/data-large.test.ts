@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import type pg from 'pg'
 import { ownerOf, serviceOf } from './data-fixture.ts'
-import { makeFolder, removeFolder, type RunningMayfly, startMayfly } from './harness.ts'
+import { makeFolder, removeFolder, type RunningMayfly, startMayfly, NO_SPARE } from './harness.ts'
 
 const MiB = 1024 * 1024
 const ROWS = 200
@@ -19,7 +19,7 @@ describe('large answers of the data API', () => {
   let owner: pg.Client
 
   before(async () => {
-    node = await startMayfly(path.join(folder, 'data'))
+    node = await startMayfly(path.join(folder, 'data'), ['--empty', ...NO_SPARE])
     owner = await ownerOf(node.data, node.ready.project.ref)
     await owner.query(`
       create table long (id int primary key, body text);

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import type pg from 'pg'
 import { guestOf, ownerOf, serviceOf } from './data-fixture.ts'
-import { makeFolder, removeFolder, type RunningMayfly, startMayfly } from './harness.ts'
+import { makeFolder, removeFolder, type RunningMayfly, startMayfly, NO_SPARE } from './harness.ts'
 
 const PNG = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0xff])
 
@@ -13,7 +13,7 @@ describe('media types of a project', () => {
   let owner: pg.Client
 
   before(async () => {
-    node = await startMayfly(path.join(folder, 'data'))
+    node = await startMayfly(path.join(folder, 'data'), ['--empty', ...NO_SPARE])
     owner = await ownerOf(node.data, node.ready.project.ref)
     await owner.query(`
       create table points (id int primary key, name text, x int);

@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import pg from 'pg'
 import { WebSocket } from 'ws'
 import { guestOf, serviceOf } from './data-fixture.ts'
-import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly, NO_SPARE } from './harness.ts'
 
 /** PostgreSQL's own client, where the machine has it. */
 const PSQL = '/usr/bin/psql'
@@ -24,7 +24,7 @@ describe('SQL in a project, by hand and by any PostgreSQL client', () => {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     })
   before(async () => {
-    node = await startMayfly(path.join(folder, 'data'))
+    node = await startMayfly(path.join(folder, 'data'), ['--empty', ...NO_SPARE])
   })
   after(async () => {
     await node?.stop()

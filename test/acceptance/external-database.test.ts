@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { createClient } from '@supabase/supabase-js'
-import { makeFolder, mayfly, type Ready, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, type Ready, type RunningMayfly, removeFolder, startMayfly, NO_SPARE } from './harness.ts'
 import { PASSWORD, type ServerOfOthers, startServerOfOthers } from './postgres-server.ts'
 
 let folder = ''
@@ -62,7 +62,7 @@ describe('a node on an external PostgreSQL', () => {
   let node: RunningMayfly
 
   it('starts with nothing inside, takes a function and runs it', async () => {
-    node = await startMayfly(data, ['--empty'], environment)
+    node = await startMayfly(data, ['--empty', ...NO_SPARE], environment)
     first = node.ready
     const hello = path.join(folder, 'hello')
     mkdirSync(hello)
@@ -113,13 +113,13 @@ describe('a node on an external PostgreSQL', () => {
 
   it('finds the same keys and functions after a clean end, and after kill -9 in the same instant', async () => {
     assert.equal(await node.stop(), 0)
-    node = await startMayfly(data, [], environment)
+    node = await startMayfly(data, NO_SPARE, environment)
     assert.deepEqual(node.ready, first)
     assert.deepEqual(await call(first), { status: 200, text: 'hello' })
     // The record of an execution is written just after its answer; one that a kill came before counts as cut.
     await new Promise((resolve) => setTimeout(resolve, 300))
     await node.kill()
-    node = await startMayfly(data, [], environment)
+    node = await startMayfly(data, NO_SPARE, environment)
     assert.deepEqual(node.ready, first)
     assert.deepEqual(await call(first), { status: 200, text: 'hello' })
     await countsOnce()

@@ -75,6 +75,9 @@ const workersOf = (args: readonly string[]): readonly string[] => {
 const poolOf = (args: readonly string[]): readonly string[] =>
   process.env.NODE_TEST_CONTEXT === undefined || args.includes('--sandbox-pool-size') ? [] : ['--sandbox-pool-size', '1']
 
+/** For a node that calls few functions or none: no sandbox is booted for nothing. */
+export const NO_SPARE = ['--sandbox-pool-size', '0']
+
 /** How many processes of a node have sandboxes, where a test does not say how many workers it wants. */
 export const PROCESSES = 1 + Number(process.env.MAYFLY_TEST_WORKERS || 0)
 

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, describe, it } from 'node:test'
-import { makeFolder, type Ready, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, type Ready, type RunningMayfly, removeFolder, startMayfly, NO_SPARE } from './harness.ts'
 import { clientOf, deadLetters, deployPhotoApp, download, executions, manage, noisyPng, nothingLeft, pause, sha256, thumbnailsOf, until } from './photos.ts'
 
 const POINTS = ['afterBytesFsync', 'afterObjectCommit', 'afterRelay', 'afterLease', 'duringRun', 'afterRunBeforeSettle', 'afterThumbnailCommit'] as const
@@ -55,7 +55,7 @@ describe('the photo job over kill -9', () => {
   let node: RunningMayfly | null = null
   // Says where the node that runs is to die.
   const point = path.join(folder, 'point')
-  const start = () => startMayfly(data, ['--empty'], { MAYFLY_TEST_CRASH_AT: point })
+  const start = () => startMayfly(data, ['--empty', ...NO_SPARE], { MAYFLY_TEST_CRASH_AT: point })
   const acknowledged: string[] = []
   const sent: string[] = []
   after(async () => {

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { type AnyClient, clientOf, ownerOf } from './data-fixture.ts'
-import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, NO_SPARE } from './harness.ts'
 import { manage, until } from './photos.ts'
 
 interface Keys {
@@ -20,7 +20,7 @@ describe('the life of a project', () => {
   let shop: AnyClient
 
   const start = async (...args: string[]) => {
-    node = await startMayfly(data, ['--empty', ...args], { MAYFLY_TEST_CRASH_AT: point })
+    node = await startMayfly(data, ['--empty', ...NO_SPARE, ...args], { MAYFLY_TEST_CRASH_AT: point })
   }
   const cli = (...args: string[]) => {
     const done = mayfly([...args, '--json'], { XDG_STATE_HOME: path.join(folder, 'state') })

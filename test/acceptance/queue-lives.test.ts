@@ -9,7 +9,7 @@ import { spawn } from 'node:child_process'
 import { after, before, describe, it } from 'node:test'
 import { LambdaClient, PutFunctionEventInvokeConfigCommand, UpdateFunctionConfigurationCommand } from '@aws-sdk/client-lambda'
 import { CreateQueueCommand, ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs'
-import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly, NO_SPARE } from './harness.ts'
 import { manage } from './photos.ts'
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -62,7 +62,7 @@ describe('the life of a queued invocation', () => {
   })
   let origin = ''
   let node: RunningMayfly
-  const start = () => startMayfly(data, ['--empty', '--invoke-webhook-origins', origin], { MAYFLY_TEST_CRASH_AT: point })
+  const start = () => startMayfly(data, ['--empty', ...NO_SPARE, '--invoke-webhook-origins', origin], { MAYFLY_TEST_CRASH_AT: point })
   const cli = <T>(...args: string[]): T => {
     const { code, stdout, stderr } = mayfly([...args, '--json', '--data', data])
     assert.equal(code, 0, stderr)
@@ -80,6 +80,17 @@ describe('the life of a queued invocation', () => {
     cli<{ invocation: string; duplicate?: boolean }>('invoke', name, '--async', '--data', JSON.stringify(event), ...args)
   const life = (id: string) => cli<Life>('invocation', id)
   const letters = (...args: string[]) => cli<{ deadLetters: { id: string; errorType: string; function: string }[] }>('dlq', 'ls', ...args).deadLetters
+
+  // What commands do stands above. Over many lives the node is asked as they ask it, which takes no process for each.
+  const ask = <T>(route: string) => manage<T>(data, `/api/v1/projects/demo${route}`)
+  const lifeNow = async (id: string) => (await ask<{ invocation: Life }>(`/invocations/${id}`)).invocation
+  const lettersNow = async (name: string) => (await ask<{ deadLetters: { id: string }[] }>(`/dead-letters?function=${name}`)).deadLetters
+  const tell = async (route: string, event: object = {}): Promise<{ invocation: string }> => {
+    const headers = { authorization: `Bearer ${node.ready.project.secretKey}`, 'content-type': 'application/json' }
+    const reply = await fetch(`${node.ready.url}/api/v1/projects/demo${route}`, { method: 'POST', headers, body: JSON.stringify(event) })
+    assert.ok(reply.ok, await reply.clone().text())
+    return (await reply.json()) as { invocation: string }
+  }
 
   /** Resolves when the node has ended itself at this point, and another life has begun. */
   const dies = async (pid: number, name: string) => {
@@ -149,7 +160,7 @@ describe('the life of a queued invocation', () => {
       ['paused', 'paused'],
     )
     assert.match(mayfly(['resume', 'twice', '--data', data]).stdout, /go on/)
-    await until(() => life(second.invocation).status === 'succeeded' && told.has(second.invocation))
+    await until(async () => told.has(second.invocation) && (await lifeNow(second.invocation)).status === 'succeeded')
     const { status, attempts, destination, result } = life(first.invocation)
     assert.deepEqual(
       [status, attempts.map(({ outcome }) => outcome), attempts[0]?.errorType, result?.payload],
@@ -232,15 +243,15 @@ describe('the life of a queued invocation', () => {
   it('makes dead letters of what never succeeds, which are shown, exported, sent again with another event, all at once, and dropped', async () => {
     deploy('picky', "export const handler = async (event) => { if (event.n !== 'good') throw new RangeError('bad'); return 'fine' }", { maxAttempts: 1 })
     for (const n of [1, 2, 3]) send('picky', { n })
-    await until(() => letters('picky').length === 3)
+    await until(async () => (await lettersNow('picky')).length === 3)
     assert.equal(letters('picky', '--error', 'TypeError').length, 0)
     const [one] = letters('picky', '--error', 'RangeError', '--reason', 'attempts')
     assert.match(cli<{ payload: string }>('dlq', 'show', one?.id ?? '').payload, /^\{"n":\d\}$/)
     assert.equal(mayfly(['dlq', 'export', 'picky', '--data', data]).stdout.trim().split('\n').length, 3)
     const { invocation } = cli<{ invocation: string }>('dlq', 'replay', one?.id ?? '', '--event', '{"n":"good"}')
-    await until(() => life(invocation).status === 'succeeded')
+    await until(async () => (await lifeNow(invocation)).status === 'succeeded')
     assert.deepEqual(cli('dlq', 'replay', '--all', 'picky'), { replayed: 2, stayed: 0 })
-    await until(() => letters('picky').length === 2)
+    await until(async () => (await lettersNow('picky')).length === 2)
     assert.deepEqual(cli('dlq', 'drop', '--all', 'picky'), { removed: 2 })
     assert.deepEqual(letters('picky'), [])
   })
@@ -257,22 +268,24 @@ describe('the life of a queued invocation', () => {
       // The sender of what is paused is answered before the node dies: that is of no use where it dies before it can answer.
       const isOfEnqueue = name.includes('Enqueue')
       if (isOfEnqueue) writeFileSync(point, name)
-      else mayfly(['pause', 'steps', '--data', data])
-      const reply = mayfly(['invoke', 'steps', '--async', '--data', JSON.stringify({ n: name, fails }), '--json', '--data', data])
-      if (reply.code === 0) sent.push({ id: (JSON.parse(reply.stdout) as { invocation: string }).invocation, fails })
-      else assert.ok(isOfEnqueue, reply.stderr)
+      else await tell('/functions/steps/pause')
+      const reply = await tell('/functions/steps/invoke?async=1', { n: name, fails }).catch((error: Error) => error)
+      if (!(reply instanceof Error)) sent.push({ id: reply.invocation, fails })
+      else assert.ok(isOfEnqueue, reply.message)
       if (!isOfEnqueue) {
         writeFileSync(point, name)
-        mayfly(['resume', 'steps', '--data', data])
+        // The node may die before it answers.
+        await tell('/functions/steps/resume').catch(() => {})
       }
       await dies(pid, name)
-      mayfly(['resume', 'steps', '--data', data])
+      await tell('/functions/steps/resume')
     }
     assert.ok(sent.length >= POINTS.length - 2, 'all but those whose commit was never told')
     const dead = new Set<string>()
-    await until(() => {
-      for (const { id } of letters('steps')) dead.add(id)
-      return sent.every(({ id, fails }) => (fails ? dead.has(id) : told.has(id) && life(id).status === 'succeeded'))
+    await until(async () => {
+      for (const { id } of await lettersNow('steps')) dead.add(id)
+      for (const { id, fails } of sent) if (fails ? !dead.has(id) : !told.has(id) || (await lifeNow(id)).status !== 'succeeded') return false
+      return true
     })
     const { invocations } = await manage<{ invocations: { id: string; attempt: number }[] }>(
       data,
@@ -328,9 +341,7 @@ describe('the life of a queued invocation', () => {
     ] as const) {
       const pid = node.pid()
       writeFileSync(point, at)
-      const reply = mayfly(['invoke', name, '--async', '--data', JSON.stringify({ n: at }), '--json', '--data', data])
-      assert.equal(reply.code, 0, reply.stderr)
-      const { invocation: id } = JSON.parse(reply.stdout) as { invocation: string }
+      const { invocation: id } = await tell(`/functions/${name}/invoke?async=1`, { n: at })
       sent.push({ name, id })
       await dies(pid, at)
       // Nothing of it is under way when the next step is the last of a life.

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { request } from 'node:http'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { makeFolder, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, type RunningMayfly, removeFolder, startMayfly, NO_SPARE } from './harness.ts'
 
 const sha = (text: string | Buffer) => createHash('sha256').update(text).digest('hex')
 let folder = ''
@@ -11,7 +11,7 @@ let node: RunningMayfly
 
 before(async () => {
   folder = makeFolder()
-  node = await startMayfly(path.join(folder, 'data'), ['--empty', '--domain', 'apps.example'])
+  node = await startMayfly(path.join(folder, 'data'), ['--empty', ...NO_SPARE, '--domain', 'apps.example'])
 })
 after(async () => {
   await node?.stop()
@@ -185,7 +185,7 @@ describe('a site', () => {
   it('is there after kill -9, and gone when it was deleted', async () => {
     await put('kept', { 'index.html': 'kept', 'image.svg': '<svg/>' })
     await node.kill()
-    node = await startMayfly(path.join(folder, 'data'), ['--empty', '--domain', 'apps.example'])
+    node = await startMayfly(path.join(folder, 'data'), ['--empty', ...NO_SPARE, '--domain', 'apps.example'])
     assert.equal((await at('kept.demo.localhost', '/')).text, 'kept')
     assert.equal((await at('kept.demo.localhost', '/image.svg')).headers['content-type'], 'image/svg+xml')
     assert.equal((await manage('DELETE', '/sites/kept')).status, 204)

@@ -27,7 +27,7 @@ import {
   UntagQueueCommand,
 } from '@aws-sdk/client-sqs'
 import { AwsCli } from './awscli-fixture.ts'
-import { makeFolder, mayfly, type Ready, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, type Ready, type RunningMayfly, removeFolder, startMayfly, NO_SPARE } from './harness.ts'
 
 const BOTO = existsSync('/usr/lib/python3/dist-packages/boto3') && existsSync('/usr/bin/aws')
 const ARN = 'arn:aws:sqs:us-east-1:000000000000:'
@@ -40,7 +40,7 @@ let node: RunningMayfly
 let sqs: SQSClient
 before(async () => {
   folder = makeFolder()
-  node = await startMayfly(path.join(folder, 'data'), ['--empty'])
+  node = await startMayfly(path.join(folder, 'data'), ['--empty', ...NO_SPARE])
   sqs = clientOf(node.ready)
 })
 after(async () => {
@@ -309,7 +309,7 @@ describe('queues over kill -9', () => {
     const sentIds: string[] = []
     let url = ''
     for (const point of ['afterSendCommit:2', 'afterReceiveCommit', 'afterDeleteCommit']) {
-      const killed = await startMayfly(data, ['--empty'], { MAYFLY_TEST_CRASH_AT: point })
+      const killed = await startMayfly(data, ['--empty', ...NO_SPARE], { MAYFLY_TEST_CRASH_AT: point })
       const client = clientOf(killed.ready)
       url = (await client.send(new CreateQueueCommand({ QueueName: 'q', Attributes: { VisibilityTimeout: '0' } }))).QueueUrl as string
       try {
@@ -324,7 +324,7 @@ describe('queues over kill -9', () => {
       await killed.ended()
       client.destroy()
     }
-    const whole = await startMayfly(data, ['--empty'])
+    const whole = await startMayfly(data, ['--empty', ...NO_SPARE])
     try {
       const client = clientOf(whole.ready)
       const QueueUrl = `${whole.ready.url}/000000000000/q`

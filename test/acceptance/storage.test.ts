@@ -6,7 +6,7 @@ import path from 'node:path'
 import { Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { createClient } from '@supabase/supabase-js'
-import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, NO_SPARE } from './harness.ts'
 
 type StorageClient = ReturnType<typeof createClient>['storage']
 const clientOf = (url: string, key: string): StorageClient => createClient(url, key, { auth: { persistSession: false, autoRefreshToken: false } }).storage
@@ -421,7 +421,7 @@ describe('storage and kill -9', () => {
     removeFolder(folder)
   })
   const start = async (crashAt?: string) => {
-    const args = ['--empty']
+    const args = ['--empty', ...NO_SPARE]
     node = await startMayfly(path.join(folder, 'data'), args, crashAt === undefined ? {} : { MAYFLY_TEST_CRASH_AT: crashAt })
     const { url, secretKey } = node.ready.project
     return { running: node, storage: clientOf(url, secretKey) }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, NO_SPARE } from './harness.ts'
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 const CODE = `
@@ -47,7 +47,7 @@ describe('what runs is metered once and priced', () => {
   let data = ''
   let prices = ''
   let node: RunningMayfly
-  const start = () => startMayfly(data, ['--empty', '--usage-prices', prices])
+  const start = () => startMayfly(data, ['--empty', ...NO_SPARE, '--usage-prices', prices])
   before(async () => {
     folder = makeFolder()
     data = path.join(folder, 'data')
