@@ -124,8 +124,6 @@ export class CallSide {
     }
     this.#calls.set(id, pending)
     this.#writer.sendFrame(encodeCall(isWhole ? FLAG.fin : 0, id, text, headBytes, inline ? call.payload : null))
-    // A guest that has nothing else to do begins while this side goes on.
-    if (isWhole && this.#calls.size === 1) this.#writer.flush()
     if (ends instanceof CallAhead) this.#ahead = { pending, call: ends }
     else if (!isWhole) void this.#pump(pending, bodyOf(call))
     return id
