@@ -580,7 +580,7 @@ export class RunningNode implements AsyncDisposable {
           verifyHandle: (text) => auth.verifyHandle(text),
         },
         verifyAws: (request, relay, service) => verifyAws(auth, request, relay, clock, service),
-        project: async (ref) => projects.find(ref),
+        project: (ref) => projects.find(ref),
         enter: (ref) => pausing.enter(ref),
         defaultProject: DEFAULT_PROJECT,
         apiOrigin: () => readyLine?.url ?? '',

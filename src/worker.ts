@@ -210,7 +210,7 @@ export class RunningWorker implements AsyncDisposable {
           verifyHandle: (text) => auth.verifyHandle(text),
         },
         verifyAws: (request, relay, service) => verifyAws(auth, request, relay, clock, service),
-        project,
+        project: (ref) => projects.find(ref),
         defaultProject: DEFAULT_PROJECT,
         mayLoop: ({ project: ref, functionName }) => room.settings.mayLoop(ref as ProjectRef, functionName),
         admitSpace: (adds) => disk.admit(adds),

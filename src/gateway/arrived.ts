@@ -4,7 +4,7 @@ import type { Principal } from '../core/principal.ts'
 import type { Project, ProjectRef } from '../core/project.ts'
 import type { RequestContext } from '../core/route.ts'
 import type { LazyAbort } from '../lib/leaving.ts'
-import { hasBody, NO_BYTES, readBody, streamBody } from './body.ts'
+import { readBody, streamBody } from './body.ts'
 import type { HeldBody } from './body-budget.ts'
 
 /** What the listener has found out about a request. */
@@ -67,7 +67,6 @@ export class Arrived implements RequestContext {
     return this.leaving.signal
   }
   async body(limitBytes: number): Promise<Buffer> {
-    if (!hasBody(this.#request)) return NO_BYTES
     if (!this.#signedBody) return await readBody(this.#request, limitBytes, this.#held)
     if (this.#signedBody.length > limitBytes) throw new MayflyError('payload_too_large', `the body may have ${limitBytes} bytes here`)
     return this.#signedBody

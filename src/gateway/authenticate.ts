@@ -46,6 +46,9 @@ export function keysOf(headers: IncomingHttpHeaders): Shown {
   return { keys, userToken }
 }
 
+/** Whether a request has anything that says who asks. */
+export const showsAnything = ({ apikey, authorization }: IncomingHttpHeaders): boolean => apikey !== undefined || authorization !== undefined
+
 /**
  * The one principal of a request from outside. A token decides over the key beside it, which says no more than the project.
  * @param project  whose tokens are believed here; null where no user has anything to ask for

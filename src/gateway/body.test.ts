@@ -7,7 +7,8 @@ import { LIMITS } from '../core/limits.ts'
 import { hasBody, readBody, streamBody } from './body.ts'
 
 /** The far end of the network by hand: a body that comes when the test says so. */
-const arriving = () => Object.assign(new PassThrough(), { headers: {}, complete: false }) as unknown as PassThrough & IncomingMessage
+const arriving = () =>
+  Object.assign(new PassThrough(), { headers: { 'transfer-encoding': 'chunked' }, complete: false }) as unknown as PassThrough & IncomingMessage
 const isTimeout = (error: unknown) => error instanceof MayflyError && error.code === 'request_timeout'
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 

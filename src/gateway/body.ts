@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 
-export const NO_BYTES = Buffer.alloc(0)
+const NO_BYTES = Buffer.alloc(0)
 
 /** Whether bytes of a body can follow a head; one that says nothing of a body has none (RFC 9112, 6.3). */
 export const hasBody = ({ headers }: IncomingMessage): boolean =>
@@ -10,6 +10,7 @@ export const hasBody = ({ headers }: IncomingMessage): boolean =>
 
 /** Streams a request body, counted against `limitBytes`; a sender that stalls is given up. */
 export async function* streamBody(request: IncomingMessage, limitBytes: number): AsyncGenerator<Uint8Array> {
+  if (!hasBody(request)) return
   const declared = request.headers['content-length']
   if (declared !== undefined && Number(declared) > limitBytes) throw tooLarge(limitBytes)
   let seen = 0
@@ -35,6 +36,7 @@ const leastBytes = (LIMITS.bodyPace.value * LIMITS.bodyStall.value) / 1000
 
 /** The whole body at once; it has to come with at least `bodyPace`. @param held  told of what comes, and may refuse it */
 export function readBody(request: IncomingMessage, limitBytes: number, held: { readonly hold: (bytes: number) => void } | null = null): Promise<Buffer> {
+  if (!hasBody(request)) return Promise.resolve(NO_BYTES)
   const declared = request.headers['content-length']
   if (declared !== undefined && Number(declared) > limitBytes) return Promise.reject(tooLarge(limitBytes))
   return new Promise((resolve, reject) => {

@@ -118,7 +118,7 @@ describe("the console's door", () => {
         verifyHandle: () => null,
       },
       verifyAws: async () => ({ kind: 'nobody' }),
-      project: async (ref) => (ref === demo.ref ? demo : null),
+      project: (ref) => (ref === demo.ref ? demo : null),
       upgrades: [],
       defaultProject: demo.ref,
       mayLoop: async () => false,

@@ -32,6 +32,10 @@ const routes: Route[] = [
   route('GET', '/health', {}),
   route('*', '/functions/v1/:name', { access: 'project', plane: 'data-plane' }),
   route('POST', '/echo', { access: 'project', plane: 'data-plane', handle: async (context) => ({ status: 200, body: await context.body(1000) }) }),
+  route('POST', '/pieces', {
+    plane: 'data-plane',
+    handle: async (context) => json(200, { pieces: (await Array.fromAsync(context.stream(1000))).length }),
+  }),
   route('GET', '/api/v1/projects', { access: 'operator', plane: 'management' }),
   route('GET', '/api/v1/projects/:ref/functions', { access: 'manage', plane: 'management' }),
   route('POST', '/keep', { access: 'project', plane: 'data-plane', adds: 'data' }),
@@ -68,7 +72,7 @@ describe('Gateway', () => {
         verifyHandle: (key) => (key === 'sb_secret_handle' ? identity : null),
       },
       verifyAws: async () => ({ kind: 'nobody' }),
-      project: async (wanted) => [demo, shop].find((project) => project.ref === wanted) ?? null,
+      project: (wanted) => [demo, shop].find((project) => project.ref === wanted) ?? null,
       defaultProject: ref('demo'),
       mayLoop: async () => mayLoop,
       admitSpace: (adds) => {
@@ -198,6 +202,24 @@ describe('Gateway', () => {
     for (let i = 0; i < 5; i++) assert.equal((await get('/echo', {}, { method: 'POST', body: Buffer.alloc(8 * 1024 * 1024) })).body.code, 'payload_too_large')
     assert.match(await raw('POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\nabc', 6000), /payload_too_large/)
   })
+  it('takes a request that says nothing of a body for one without, whole and as a stream, and keeps its connection, refused or not', async () => {
+    const socket = connect(port, '127.0.0.1')
+    const head = 'HTTP/1.1\r\nhost: localhost\r\n'
+    socket.write(
+      `POST /echo ${head}\r\nPOST /pieces ${head}\r\nPOST /pieces ${head}content-length: 2\r\n\r\nabGET /nowhere ${head}\r\nPOST /pieces ${head}content-length: 0\r\n\r\nGET /health ${head}connection: close\r\n\r\n`,
+    )
+    let said = ''
+    for await (const chunk of socket) said += String(chunk)
+    assert.deepEqual(said.match(/(?<=HTTP\/1.1 )\d+|(?<=^connection: )\S+|(?<="pieces":)\d/gim), [
+      ...['200', 'keep-alive'],
+      ...['200', 'keep-alive', '0'],
+      ...['200', 'keep-alive', '1'],
+      ...['404', 'keep-alive'],
+      ...['200', 'keep-alive', '0'],
+      ...['200', 'close'],
+    ])
+  })
+
   it('cuts the connection when a body breaks off', async () => {
     await assert.rejects(get('/half'))
   })

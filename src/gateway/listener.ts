@@ -16,7 +16,7 @@ import { uuidv7 } from '../lib/ids.ts'
 import { LazyAbort } from '../lib/leaving.ts'
 import type { RelayIdentity } from '../sandbox/index.ts'
 import { Arrived, type Known } from './arrived.ts'
-import { authenticate, authenticateRelay, authorise, type Credentials, relayPrincipal } from './authenticate.ts'
+import { authenticate, authenticateRelay, authorise, type Credentials, relayPrincipal, showsAnything } from './authenticate.ts'
 import { discardBody, readBody } from './body.ts'
 import { BodyBudget, type HeldBody } from './body-budget.ts'
 import { sparingTheConsole, withoutConsoleCookie, withoutCredentials } from './cookies.ts'
@@ -48,7 +48,7 @@ export interface GatewayDeps {
   readonly upgrades: readonly Upgrade[]
   readonly credentials: Credentials
   readonly verifyAws: VerifyAws
-  readonly project: (ref: ProjectRef) => Promise<Project | null>
+  readonly project: (ref: ProjectRef) => Project | null
   /** The project is in use until what this gives is disposed of; absent where none ever rests. */
   readonly enter?: (project: ProjectRef) => Disposable | Promise<Disposable>
   readonly defaultProject: ProjectRef
@@ -103,6 +103,8 @@ export const SERVER_OPTIONS = {
   requestTimeout: 0, // bodies are held by the stall limit instead: a long upload is no fault
   keepAliveTimeout: 65_000,
   connectionsCheckingInterval: 5_000,
+  // A request without a body is no stream: that was a tenth of a call. Who wants a body asks `hasBody` first, for such a one tells of no end.
+  optimizeEmptyRequests: true,
 }
 
 /**
@@ -322,8 +324,8 @@ export class Gateway implements AsyncDisposable {
       if (!response.writableFinished) leaving.abort(new ClientLeft())
     }
     response.on('close', onClose)
-    request.on('error', () => {})
-    response.on('error', () => {})
+    request.on('error', unheard)
+    response.on('error', unheard)
     this.#leaving.add(leaving)
     using held = this.#bodies.open()
     const headOnly = request.method === 'HEAD'
@@ -358,7 +360,8 @@ export class Gateway implements AsyncDisposable {
       const close: Record<string, string> = request.complete ? {} : leftHeader(arrival.hop !== undefined)
       const shown = arrival.visitor ? forVisitors(reply, route ?? errorRoute(failure)) : sparingTheConsole(reply)
       const cors = arrival.visitor || content || (route ?? errorRoute(failure))?.answersCors ? {} : CORS_HEADERS
-      await writeReply(response, shown, { 'x-request-id': id, ...cors, ...close, ...allow }, headOnly, leaving)
+      const writing = writeReply(response, shown, { 'x-request-id': id, ...cors, ...close, ...allow }, headOnly, leaving)
+      if (writing !== null) await writing
       // What was not read of a refused body is not waited for.
       if (!request.complete && !arrival.hop) response.once('finish', () => request.socket.destroySoon())
       log.debug(
@@ -474,23 +477,26 @@ export class Gateway implements AsyncDisposable {
         const signed = { method, rawPath: fullPath, rawQuery, headers, rawHeaders: request.rawHeaders, body }
         principal = await this.#deps.verifyAws(signed, relay?.identity ?? null, route.signs ?? 'lambda')
         if (!('project' in principal)) throw new MayflyError('not_allowed', 'an access key of a project is needed')
-        project = await this.#projectOf(principal.project)
+        project = this.#projectOf(principal.project)
       } else if (route.access === 'own') {
         if (relay) principal = relayPrincipal(relay.identity)
       } else {
         const users = route.plane === 'data-plane' ? (ref ?? defaultProject) : null
         try {
-          principal = visitor ?? (await (relay ? authenticateRelay(headers, relay.identity, credentials) : authenticate(headers, credentials, users)))
+          if (visitor) principal = visitor
+          // Who shows nothing is nobody, and is not waited for.
+          else if (showsAnything(headers))
+            principal = await (relay ? authenticateRelay(headers, relay.identity, credentials) : authenticate(headers, credentials, users))
         } catch (error) {
           keyFault = faultOfKey(route, error)
         }
         if (route.plane === 'data-plane') {
           if (relay && ref !== null && ref !== relay.identity.project)
             throw new MayflyError('not_found', 'another project is not reached from inside a function')
-          project = await this.#projectOf(relay ? (relay.identity.project as ProjectRef) : (ref ?? defaultProject))
+          project = this.#projectOf(relay ? (relay.identity.project as ProjectRef) : (ref ?? defaultProject))
         } else if (route.access === 'manage' && params.ref !== undefined) {
           authorise(route.access, principal, null, params.ref, route)
-          project = await this.#projectOf(params.ref as ProjectRef)
+          project = this.#projectOf(params.ref as ProjectRef)
         }
         try {
           authorise(route.access, principal, project?.ref ?? null, params.ref ?? null, route)
@@ -559,8 +565,8 @@ export class Gateway implements AsyncDisposable {
     return trusted ? firstOf(request.headers['x-forwarded-proto']) === 'https' : this.#deps.tls !== null
   }
 
-  async #projectOf(ref: ProjectRef): Promise<Project> {
-    const project = await this.#deps.project(ref)
+  #projectOf(ref: ProjectRef): Project {
+    const project = this.#deps.project(ref)
     if (project?.state !== 'active') throw new MayflyError('project_not_found', `there is no project ${clip(ref)}`)
     return project
   }
@@ -623,6 +629,9 @@ export const causeOf = (error: unknown): unknown => {
   return cause
 }
 
+/** What it says is heard by who waits for it. */
+const unheard = () => {}
+
 const FORWARDING = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-forwarded-port', 'x-real-ip']
 
 /** The headers without what names a way past us. */
@@ -648,7 +657,10 @@ export const firstOf = (header: string | string[] | undefined): string | null =>
 const clip = (text: string) => JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text)
 
 // The query may hold a key or a signature: it is never logged.
-const pathForLog = (request: IncomingMessage) => (request.url ?? '').split('?')[0]?.slice(0, 500)
+const pathForLog = ({ url = '' }: IncomingMessage) => {
+  const mark = url.indexOf('?')
+  return (mark === -1 ? url : url.slice(0, mark)).slice(0, 500)
+}
 
 const describe = (error: unknown): string => {
   const cause = causeOf(error)

@@ -94,7 +94,7 @@ async function openNode() {
       verifyHandle: (key) => (key === adopted.at(-1)?.key || (name === 'front' && key === known?.key) ? identity : null),
     },
     verifyAws: async () => ({ kind: 'nobody' }),
-    project: async () => demo,
+    project: () => demo,
     defaultProject: demo.ref,
     mayLoop: async () => false,
     admitSpace: () => {},

@@ -4,6 +4,7 @@ import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Agent, request as open, STATUS_CODES } from '../lib/http-server.ts'
 import type { RelayIdentity } from '../sandbox/index.ts'
+import { hasBody } from './body.ts'
 import { endWith } from './refusals.ts'
 
 /** The keys that stand for a function on its relay, as the process that gave them out knows them. */
@@ -68,7 +69,8 @@ export class Peer implements Disposable {
     request.once('error', () => onward.destroy())
     // A sender that waits for the answer before it sends its body gets one.
     if (!request.complete) onward.flushHeaders()
-    request.pipe(onward)
+    if (hasBody(request)) request.pipe(onward)
+    else onward.end()
     const answer = await new Promise<IncomingMessage | null>((resolve) => {
       onward.once('response', resolve)
       // A client that still sends is told nothing by this: there is no answer to give it.

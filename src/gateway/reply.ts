@@ -43,15 +43,16 @@ function linesOf(common: Readonly<Record<string, string>>, own: NonNullable<Repl
 /**
  * Writes a reply with back-pressure. A body that breaks off after the head cuts the connection, so that
  * the client cannot take half of it for the whole.
+ * @returns null where nothing is waited for: most replies are there as a whole
  */
-export async function writeReply(
+export function writeReply(
   response: ServerResponse,
   reply: Reply,
   /** Names in small letters. */
   common: Readonly<Record<string, string>>,
   headOnly: boolean,
   signal: Leaving,
-): Promise<void> {
+): Promise<void> | null {
   const body = reply.body ?? null
   const isEmpty = body === null || NO_BODY.has(reply.status)
   const isCounted = isEmpty ? !NO_BODY.has(reply.status) && !headOnly : typeof body === 'string' || body instanceof Uint8Array
@@ -59,7 +60,7 @@ export async function writeReply(
   if (isEmpty) {
     if (isCounted) lines.push('content-length', '0')
     response.writeHead(reply.status, lines).end()
-    return
+    return null
   }
   if (typeof body === 'string' || body instanceof Uint8Array) {
     const bytes = typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
@@ -71,9 +72,13 @@ export async function writeReply(
     else if (bytes <= ONE_PIECE && bytes === body.length) response.end(body, 'latin1')
     // As text it would have the head written in UTF-8 too.
     else response.end(typeof body === 'string' ? Buffer.from(body) : body)
-    return
+    return null
   }
   response.writeHead(reply.status, lines)
+  return writeStream(response, body, headOnly, signal)
+}
+
+async function writeStream(response: ServerResponse, body: AsyncIterable<Uint8Array>, headOnly: boolean, signal: Leaving): Promise<void> {
   if (headOnly) {
     response.end()
     // Begun and given up, so that whoever makes the body learns that nobody wants it.

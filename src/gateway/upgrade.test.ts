@@ -49,7 +49,7 @@ describe('upgrades', () => {
         verifyHandle: () => null,
       },
       verifyAws: async () => ({ kind: 'nobody' }),
-      project: async (wanted) => [demo, shop].find((project) => project.ref === wanted) ?? null,
+      project: (wanted) => [demo, shop].find((project) => project.ref === wanted) ?? null,
       defaultProject: ref('demo'),
       mayLoop: async () => false,
       content: null,

@@ -19,7 +19,7 @@ import { cutProject, hostName, type HostNames } from './doors.ts'
 export interface UpgradesDeps {
   readonly upgrades: readonly Upgrade[]
   readonly credentials: Credentials
-  readonly project: (ref: ProjectRef) => Promise<Project | null>
+  readonly project: (ref: ProjectRef) => Project | null
   readonly enter?: (project: ProjectRef) => Disposable | Promise<Disposable>
   readonly defaultProject: ProjectRef
   readonly mayLoop: (of: RelayIdentity) => Promise<boolean>
@@ -136,7 +136,7 @@ export class Upgrades {
     const principal = await (relay ? authenticateRelay(shown, relay.identity, credentials) : authenticate(shown, credentials, users))
     if (principal.kind === 'nobody') throw new MayflyError('key_missing', 'API key is missing')
     if (relay && ref !== null && ref !== relay.identity.project) throw new MayflyError('not_found', 'another project is not reached from inside a function')
-    const project = await this.#deps.project(relay ? (relay.identity.project as ProjectRef) : (ref ?? defaultProject))
+    const project = this.#deps.project(relay ? (relay.identity.project as ProjectRef) : (ref ?? defaultProject))
     if (project?.state !== 'active') throw new MayflyError('project_not_found', 'there is no such project')
     authorise(row.access, principal, project.ref, project.ref, null)
     return { id, principal, project, query, headers }

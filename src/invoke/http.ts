@@ -82,7 +82,7 @@ function relayFailure(error: unknown, { id }: { id: string }): Reply {
   }
 }
 
-async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promise<Reply> {
+function callByName(deps: InvokeHttpDeps, context: RequestContext): Promise<Reply> {
   const name = context.params.name ?? ''
   const rest = context.params['*'] === undefined ? '' : `/${context.params['*']}`
   const checkKey = (version: Version) => {
@@ -91,7 +91,7 @@ async function callByName(deps: InvokeHttpDeps, context: RequestContext): Promis
   }
   // Supabase's functions see their own name in the path, those of other clouds what follows it.
   const seenBy = ({ definition }: Version) => (definition.framework !== null ? rest || '/' : `/${encodeURIComponent(name)}${rest}`)
-  return await callOverHttp(deps, context, { functionName: name, path: rest === '' ? '/' : rest, seenBy, admit: checkKey })
+  return callOverHttp(deps, context, { functionName: name, path: rest === '' ? '/' : rest, seenBy, admit: checkKey })
 }
 
 /** How a request calls a function. */
@@ -129,11 +129,9 @@ export async function callOverHttp(
         admit(version)
       },
       patienceMs: deps.patienceMs,
-      content: async (kind): Promise<Content> => {
-        if (kind === 'lambda') {
-          const payload = functionUrlEvent(context, path, await incoming.whole(), deps.now(), null, by)
-          return { kind: 'event', payload, takesStream: true }
-        }
+      content: (kind): Content | Promise<Content> => {
+        if (kind === 'lambda')
+          return incoming.whole().then((body) => ({ kind: 'event', payload: functionUrlEvent(context, path, body, deps.now(), null, by), takesStream: true }))
         const query = context.rawQuery === '' ? '' : `?${context.rawQuery}`
         return {
           kind: 'http',
@@ -147,10 +145,12 @@ export async function callOverHttp(
     context.leaving ?? context.signal,
   )
   if (outcome.result.kind === 'error' && incoming.refusal) throw incoming.refusal
-  return withSandboxPolicy(await replyOf(outcome, context.id))
+  const reply = replyOf(outcome, context.id)
+  return withSandboxPolicy(reply instanceof Promise ? await reply : reply)
 }
 
-async function replyOf(outcome: Outcome, id: string): Promise<Reply> {
+/** A stream's is waited for, as its head is in it. */
+function replyOf(outcome: Outcome, id: string): Reply | Promise<Reply> {
   const { result } = outcome
   const known = { 'x-mayfly-invocation-id': id, ...(outcome.cold === null ? {} : { 'x-mayfly-cold': outcome.cold }) }
   if (result.kind === 'error') {
@@ -167,10 +167,7 @@ async function replyOf(outcome: Outcome, id: string): Promise<Reply> {
     const reply = inferReply(result.payload, setHeader, 'text/plain; charset=utf-8')
     return { ...reply, headers: { ...reply.headers, ...known } }
   }
-  if (result.kind === 'stream') {
-    const reply = await replyOfStream(result)
-    return { ...reply, headers: { ...reply.headers, ...known } }
-  }
+  if (result.kind === 'stream') return replyOfStream(result).then((reply) => ({ ...reply, headers: { ...reply.headers, ...known } }))
   const headers: Record<string, string | string[]> = {}
   for (const [name, value] of result.headers) setHeader(headers, name, value)
   return { status: result.status, headers: Object.assign(headers, known), body: result.body.takeWhole() ?? result.body }

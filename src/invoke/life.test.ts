@@ -58,7 +58,7 @@ test('whatever happens in whatever order: one outcome and one meter record for e
       for (const name of world.seen) seen.add(name)
       assert.deepEqual(world.faults, [])
     }),
-    { numRuns: 200 },
+    { numRuns: 300 },
   )
   // It has been wherever a call or a sandbox can come: else it has shown nothing.
   const wanted = [

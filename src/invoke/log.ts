@@ -148,6 +148,7 @@ export class InvocationLog implements LogSink {
       this.platform(`[mayfly] ${this.#dropped} bytes of this invocation's log were dropped: ${LIMITS.invocationLog.value} are kept`)
       this.#dropped = 0
     }
+    if (this.#tail.length === 0) return
     for (const line of this.#tail.takeAll()) this.#keep(line)
     this.#tailBytes = 0
   }

@@ -56,7 +56,7 @@ export interface Invocation {
   /** How long it may wait for its turn where its function, its project or the node is full; absent: it is refused at once. */
   readonly patienceMs?: number
   /** Makes the content for the kind of handler that was found; may read the request's body. */
-  readonly content: (kind: HandlerKind, version: Version) => Promise<Content>
+  readonly content: (kind: HandlerKind, version: Version) => Content | Promise<Content>
   /** Told when the call was handed to its sandbox: user code begins. */
   readonly handed?: () => void
   /** Who asks tells nobody of the outcome before he has waited for its record, with that of others. */
@@ -136,7 +136,8 @@ export class Invoker implements Disposable {
     invocation.admit?.(version)
     if (!this.#deps.meterWritable()) throw new MayflyError('storage_full', 'executions cannot be written down: the journal of meters is not writable')
     const knownKind = this.#kinds.get(version.id) ?? this.#deps.sandboxes.kindOf(version.id)
-    const early = knownKind ? await invocation.content(knownKind, version) : null
+    const made = knownKind ? invocation.content(knownKind, version) : null
+    const early = made instanceof Promise ? await made : made
     const caller = { project: version.project, functionId: version.functionId }
     const came = clock.monotonic()
     const { patienceMs } = invocation

@@ -2,7 +2,7 @@ import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { BodyQueue, WholeBody } from './body-queue.ts'
 import { ChunkQueue } from './chunk-queue.ts'
-import { Credit, creditOf, FLAG, type Frame, type FrameWriter, MAX_PAYLOAD, ProtocolError, SANDBOX_WINDOW, STREAM_WINDOW, TYPE } from './frames.ts'
+import { Credit, creditOf, encodeCall, FLAG, type Frame, type FrameWriter, MAX_PAYLOAD, ProtocolError, SANDBOX_WINDOW, STREAM_WINDOW, TYPE } from './frames.ts'
 import { creditIn, errorIn, headIn, streamIn } from './guest-frames.ts'
 import type { Call, CallResult, HandlerKind, LogSink } from './types.ts'
 
@@ -101,11 +101,12 @@ export class CallSide {
       call.kind === 'event'
         ? { kind: 'event', remainingMs, context }
         : { kind: 'http', remainingMs, context, method: call.method, url: call.url, headers: call.headers, hasBody: call.body !== null }
-    const headBytes = Buffer.from(JSON.stringify(head))
-    if (4 + headBytes.length > MAX_PAYLOAD)
-      throw new MayflyError('payload_too_large', `URL and headers have ${headBytes.length} bytes as the function gets them; ${MAX_PAYLOAD - 4} is the limit`)
+    const text = JSON.stringify(head)
+    const headBytes = Buffer.byteLength(text)
+    if (4 + headBytes > MAX_PAYLOAD)
+      throw new MayflyError('payload_too_large', `URL and headers have ${headBytes} bytes as the function gets them; ${MAX_PAYLOAD - 4} is the limit`)
     const id = this.#next++
-    const inline = call.kind === 'event' && 4 + headBytes.length + call.payload.byteLength <= MAX_PAYLOAD
+    const inline = call.kind === 'event' && 4 + headBytes + call.payload.byteLength <= MAX_PAYLOAD
     const isWhole = inline || (call.kind === 'http' && call.body === null)
     const pending: Pending = {
       id,
@@ -122,11 +123,7 @@ export class CallSide {
       open: false,
     }
     this.#calls.set(id, pending)
-    const first = Buffer.allocUnsafe(4 + headBytes.length + (inline ? call.payload.byteLength : 0))
-    first.writeUInt32LE(headBytes.length, 0)
-    first.set(headBytes, 4)
-    if (inline) first.set(call.payload, 4 + headBytes.length)
-    this.#writer.send(TYPE.call, isWhole ? FLAG.fin : 0, id, first)
+    this.#writer.sendFrame(encodeCall(isWhole ? FLAG.fin : 0, id, text, headBytes, inline ? call.payload : null))
     if (ends instanceof CallAhead) this.#ahead = { pending, call: ends }
     else if (!isWhole) void this.#pump(pending, bodyOf(call))
     return id

@@ -55,6 +55,8 @@ export class ProtocolError extends Error {
 }
 
 const JOINED = 4 * KiB
+/** So many frames go at once: who is to work on them need not wait until this side has done with all of a turn. */
+const AT_ONCE = 8
 const EMPTY = Buffer.alloc(0)
 
 export function encodeFrame(type: number, flags: number, stream: number, payload: Uint8Array = EMPTY): Buffer {
@@ -66,6 +68,22 @@ export function encodeFrame(type: number, flags: number, stream: number, payload
   frame[7] = 0
   frame.writeUInt32LE(stream, 8)
   frame.set(payload, HEADER_BYTES)
+  return frame
+}
+
+/** The frame of a call: a head in JSON with its length before it, and what follows that. In one piece, which is written once. */
+export function encodeCall(flags: number, stream: number, head: string, headBytes: number, rest: Uint8Array | null): Buffer {
+  const length = 4 + headBytes + (rest?.byteLength ?? 0)
+  const frame = Buffer.allocUnsafe(HEADER_BYTES + length)
+  frame.writeUInt32LE(length, 0)
+  frame[4] = TYPE.call
+  frame[5] = flags
+  frame[6] = 0
+  frame[7] = 0
+  frame.writeUInt32LE(stream, 8)
+  frame.writeUInt32LE(headBytes, HEADER_BYTES)
+  frame.write(head, HEADER_BYTES + 4)
+  if (rest !== null) frame.set(rest, HEADER_BYTES + 4 + headBytes)
   return frame
 }
 
@@ -123,8 +141,8 @@ export class FrameDecoder {
 }
 
 /**
- * Collects frames and writes them once per turn of the event loop, heads and credits before data. Data waits
- * while the socket is full.
+ * Collects frames and writes them together, once per turn of the event loop or when there are several, heads and
+ * credits before data. Data waits while the socket is full.
  */
 export class FrameWriter {
   readonly #socket: Duplex
@@ -145,8 +163,13 @@ export class FrameWriter {
   }
 
   send(type: number, flags: number, stream: number, payload?: Uint8Array): void {
-    this.#first.push(encodeFrame(type, flags, stream, payload))
-    this.#schedule()
+    this.sendFrame(encodeFrame(type, flags, stream, payload))
+  }
+
+  sendFrame(frame: Buffer): void {
+    this.#first.push(frame)
+    if (this.#first.length < AT_ONCE) this.#schedule()
+    else this.flush()
   }
 
   /** Queues data behind what else is sent this turn. Callers wait for `room` between their pieces, so streams take turns. */
@@ -183,10 +206,14 @@ export class FrameWriter {
     this.#first = []
     this.#data = []
     if (this.#socket.destroyed || frames.length === 0) return
+    if (frames.length === 1) {
+      if (!this.#socket.write(frames[0])) this.#full = true
+      return
+    }
     // Small ones go in one piece; of large ones a joint copy would cost more than it saves.
     const large = frames.some((frame) => frame.length > JOINED)
     if (large) this.#socket.cork()
-    for (const bytes of large || frames.length === 1 ? frames : [Buffer.concat(frames)]) if (!this.#socket.write(bytes)) this.#full = true
+    for (const bytes of large ? frames : [Buffer.concat(frames)]) if (!this.#socket.write(bytes)) this.#full = true
     if (large) this.#socket.uncork()
   }
 }

@@ -209,7 +209,8 @@ export class SandboxPool implements Sandboxes {
       }
       if (this.#budget.lacksToRun(ready) && (await this.#budget.grow(spec, grown++))) continue
       this.#budget.makeRoomToRun(ready)
-      if (await ready.begin()) return this.#leaseReady(ready, log, clock.monotonic() - asked)
+      const begun = ready.begin()
+      if (begun === true || (await begun)) return this.#leaseReady(ready, log, clock.monotonic() - asked)
     }
   }
 

@@ -69,8 +69,11 @@ const settle = () => new Promise((resolve) => setImmediate(resolve))
 const spareOf = (key: string, runtime: RuntimeName = 'nodejs24.x') => ({ key, runtime, tmpMb: 64 }) as SandboxSpec
 
 test('the pool comes before successors, and no more are made at once than may be', async () => {
-  const { refill, starts, made } = standing({ poolSize: 2 })
+  const { refill, starts, clock, made } = standing({ poolSize: 2 })
   refill.spare(spareOf('a'), 1)
+  await clock.pass(24)
+  assert.equal(starts.length, 0, 'the call that took the one before comes first')
+  await clock.pass(1)
   assert.deepEqual(
     starts.map(({ boot }) => boot.tmpMb),
     [512, 512],
@@ -106,9 +109,10 @@ test('what refills waits for the call that took the last one, also when somebody
 })
 
 test('versions that want several take turns', async () => {
-  const { refill, starts, made } = standing({ poolSize: 0, refills: 1 })
+  const { refill, starts, clock, made } = standing({ poolSize: 0, refills: 1 })
   refill.spare(spareOf('a'), 3)
   refill.spare(spareOf('b'), 2)
+  await clock.pass(25)
   assert.deepEqual([refill.coming('a'), refill.coming('b')], [3, 2])
   for (let n = 0; n < 5; n++) {
     starts[n]?.done()
@@ -131,6 +135,7 @@ test('starts that fail are tried again after growing pauses, until one succeeds;
   starts.at(-1)?.failed(new Error('it does not start'))
   await settle()
   refill.spare(spareOf('other', 'python3.x'), 1)
+  await clock.pass(25)
   starts.at(-1)?.done()
   await settle()
   assert.deepEqual(made, ['other'])

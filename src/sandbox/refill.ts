@@ -54,9 +54,9 @@ export class Refill<Booted extends Boot> implements Disposable {
     return REFILL_LATER_MS + this.#took.ms
   }
 
-  /** How long one start of it takes. */
+  /** How long it takes until one of a version is started that was asked for. */
   get startMs(): number {
-    return this.#took.ms
+    return REFILL_AFTER_MS + this.#took.ms
   }
 
   /** Starting another costs more than this call's own loading, and would stand in its way. */
@@ -81,7 +81,8 @@ export class Refill<Booted extends Boot> implements Disposable {
     if (!known && this.#spares.size >= LIMITS.concurrentInvocations.value) return
     this.#spares.delete(spec.key)
     this.#spares.set(spec.key, { spec, wanted: (known?.wanted ?? 0) + count, making: known?.making ?? 0 })
-    this.now()
+    // Whose place it takes is given to a call in this moment: to start another costs more than that whole call.
+    this.#in(REFILL_AFTER_MS)
   }
 
   now(): void {

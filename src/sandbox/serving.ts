@@ -81,8 +81,10 @@ export class Serving<Sandbox extends Server> {
     }
     const sandbox = all[found]
     if (!sandbox) return null
-    all.splice(found, 1)
-    all.push(sandbox)
+    if (found !== all.length - 1) {
+      all.splice(found, 1)
+      all.push(sandbox)
+    }
     return sandbox
   }
 

@@ -116,13 +116,12 @@ export class Specialised {
    * Takes the right to one call. Thaws first when it stands frozen, or on its way there.
    * @returns false when it does not come back to life: it is being ended, and the call needs another
    */
-  async begin(): Promise<boolean> {
+  begin(): boolean | Promise<boolean> {
     const before = this.#life.now.state
     this.#life.tell('called', null)
     if (before === 'freezing' || before === 'frozen') this.#thawing = this.#thaw()
     // A call that joins one that waits for the thaw waits too.
-    if (this.#thawing) await this.#thawing
-    return !this.#life.isGone
+    return this.#thawing === null || this.#thawing.then(() => !this.#life.isGone)
   }
 
   async #thaw(): Promise<void> {
