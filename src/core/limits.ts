@@ -1019,6 +1019,13 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/data/quick.test.ts',
   },
+  dataQuickLock: {
+    value: 20,
+    unit: 'ms',
+    why: 'a quick write that others stand behind waits so long for a lock; then it is rolled back and done in a session of its own',
+    error: null,
+    provenBy: 'test/acceptance/data-hostile.test.ts',
+  },
   dataWait: {
     value: 10_000,
     unit: 'ms',

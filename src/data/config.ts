@@ -7,7 +7,7 @@ export const dataSettings = {
     default: LIMITS.dataSharedSessions.value,
     min: 0,
     max: 4,
-    doc: 'How many further ones quick reads of many share; 0 has each read wait for a session of its own.',
+    doc: 'How many further ones quick reads of many share; quick writes share as many again as --data-connections says; 0 has each request wait for a session of its own.',
   }),
   waitMs: milliseconds({ default: LIMITS.dataWait.value, min: 100, max: 60_000, doc: 'How long a request of the data API waits for a session.' }),
   maxRows: count({

@@ -13,6 +13,8 @@ const SNAPSHOT = buildSnapshot(
     roles: [],
     settings: {},
     announced: true,
+    acts_outside: false,
+    leaves_settings: false,
     handlers: [],
   },
   'authenticator',

@@ -16,10 +16,10 @@ import { rootQuery } from './query/root.ts'
 import { judgeOf, replyOf, rollsBack } from './reply.ts'
 import { contentTypeOf } from './plan/negotiate.ts'
 import { type DataRequest, readRequest } from './request/request.ts'
-import type { Data, DataPlace, SharedReads } from './service.ts'
+import type { Data, DataPlace, SharedPlaces } from './service.ts'
 import type { Snapshot } from './schema/snapshot.ts'
 import { stream } from './stream.ts'
-import { type Answer, mayShare, readShared, type Setting, transact } from './transaction.ts'
+import { type Answer, mayShare, mayShareWrite, readShared, type Setting, transact, writeShared } from './transaction.ts'
 
 /** request → plan → query → transaction → reply. @throws DataError, DatabaseError, MayflyError */
 export async function serve(data: Data, context: RequestContext): Promise<Reply> {
@@ -78,25 +78,40 @@ async function alone(
 /** What is known to be quick goes behind others; by what it took it is known. */
 async function ask(place: DataPlace, asked: Asked, query: Query, signal: Leaving, clock: Clock): Promise<Answer> {
   const { shared } = place
-  const { plan, request, snapshot, setting } = asked
-  if (shared === null || plan.kind !== 'read' || !mayShare(snapshot, setting, query)) return (await alone(place, asked, query, signal, clock)).answer
+  const { plan, request, setting } = asked
+  if (shared === null || !mayStandBehind(asked, query)) return (await alone(place, asked, query, signal, clock)).answer
   const key = `${setting.identity.role} ${query.main.text}`
   const failed = (error: unknown, isByItself: boolean): never => {
     if (isByItself) shared.quick.failed(key, error)
     throw error
   }
   const found = shared.quick.isQuick(key) ? await sharedly(shared, asked, query, signal).catch((error: unknown) => failed(error, true)) : null
+  // As it would be done twice each time, it has to show anew that it waits for nobody.
+  if (found === 'held') shared.quick.saw(key, { ms: LIMITS.dataQuick.value + 1, bytes: 0 })
+  const isDone = found !== null && found !== 'held'
   // A client that leaves ends what is alone, however quick it is; in a shared session only what is slow.
-  const { answer, ms } = found ?? (await alone(place, asked, query, signal, clock).catch((error: unknown) => failed(error, !signal.aborted)))
-  shared.quick.saw(key, { ms, bytes: answer.row.bytes ?? 0 })
-  if (found) judgeOf(plan, request)?.(answer)
+  const { answer, ms } = isDone ? found : await alone(place, asked, query, signal, clock).catch((error: unknown) => failed(error, !signal.aborted))
+  if (found !== 'held') shared.quick.saw(key, { ms, bytes: answer.row.bytes ?? 0 })
+  if (isDone) judgeOf(plan, request)?.(answer)
   return answer
 }
 
-async function sharedly({ gate, sessions }: SharedReads, { party, snapshot, setting }: Asked, query: Query, signal: Leaving) {
-  using _turn = await gate.enter(party, signal)
-  return await readShared(sessions, snapshot, setting, query, signal)
+/** A write of a table's own rows whose answer nobody judges before it stays, and reads. */
+function mayStandBehind({ plan, request, snapshot, setting }: Asked, query: Query): boolean {
+  if (plan.kind === 'read') return mayShare(snapshot, setting, query)
+  if (plan.kind !== 'write' || plan.write.relation.isView || plan.shape.media.kind === 'plan') return false
+  return plan.write.json.length <= MOST_BEHIND && judgeOf(plan, request) === null && mayShareWrite(snapshot, setting, query)
 }
+
+async function sharedly({ reads, writes }: SharedPlaces, { plan, party, snapshot, setting }: Asked, query: Query, signal: Leaving) {
+  const isRead = plan.kind === 'read'
+  const { gate, sessions } = isRead ? reads : writes
+  using _turn = await gate.enter(party, signal)
+  return await (isRead ? readShared : writeShared)(sessions, snapshot, setting, query, signal)
+}
+
+/** A body of more characters keeps its session busy. */
+const MOST_BEHIND = 64 * 1024
 
 interface Asked {
   readonly plan: Made
@@ -192,7 +207,8 @@ async function planned(request: DataRequest, { schema }: DataPlace): Promise<{ p
 /** What SQL may read of a request: no key, and no cookie. */
 function headersForSql(headers: IncomingHttpHeaders): Record<string, string> {
   const told: Record<string, string> = {}
-  for (const [name, value] of Object.entries(headers)) {
+  for (const name in headers) {
+    const value = headers[name]
     if (value === undefined || name === 'cookie' || name === 'apikey' || name === 'authorization') continue
     told[name] = Array.isArray(value) ? value.join(', ') : value
   }

@@ -25,18 +25,27 @@ export interface DataPlace {
   /** Whose turn it is to use one of them. */
   readonly gate: Gate
   readonly cancel: (pid: number) => Promise<void>
-  /** For reads that are known to be quick, which need no session of their own; null where they are to have one. */
-  readonly shared: SharedReads | null
+  /** For what is known to be quick, which needs no session of its own; null where it is to have one. */
+  readonly shared: SharedPlaces | null
   /** Whose turn it is to have a large answer leave in pieces. */
   readonly streams: Gate
   readonly streaming: StreamDeps
 }
 
-export interface SharedReads {
-  readonly sessions: SharedSessions
-  readonly gate: Gate
+export interface SharedPlaces {
+  readonly reads: SharedPlace
+  readonly writes: SharedPlace
   readonly quick: QuickReads
 }
+interface SharedPlace {
+  readonly sessions: SharedSessions
+  readonly gate: Gate
+}
+
+// What goes out and comes in together is cheaper than a second process.
+const FEW_READS = 4
+// Each session waits for the disk at each commit: as many at once as would without sharing.
+const FEW_WRITES = 1
 
 /** The user's tables over HTTP. */
 export class Data implements AsyncDisposable {
@@ -72,10 +81,16 @@ export class Data implements AsyncDisposable {
     const cancel = async (pid: number) => {
       await cancelBackend((await databases.openProject(ref)).sql, pid)
     }
-    const sharedMax = config.sharedSessions
     const depth = LIMITS.dataSharedDepth.value
-    const sharing = { max: sharedMax, depth, heldUpMs: LIMITS.dataQuick.value, connectMs: config.waitMs, clock, cancel }
-    const shared = sharedMax === 0 ? null : { sessions: new SharedSessions(connection, sharing), gate: gateOf(sharedMax * depth), quick: new QuickReads() }
+    const sharing = { depth, heldUpMs: LIMITS.dataQuick.value, connectMs: config.waitMs, clock, cancel }
+    const placeOf = (max: number, few: number, mayRunTwice: boolean): SharedPlace => ({
+      sessions: new SharedSessions(connection, { ...sharing, max, few, mayRunTwice }),
+      gate: gateOf(max * depth),
+    })
+    const shared =
+      config.sharedSessions === 0
+        ? null
+        : { reads: placeOf(config.sharedSessions, FEW_READS, true), writes: placeOf(config.connections, FEW_WRITES, false), quick: new QuickReads() }
     return {
       shared,
       schema: new SchemaCache(ref, { databases, defaults: { maxRows: config.maxRows }, clock, log }),
@@ -116,5 +131,5 @@ async function close(place: Promise<DataPlace> | undefined): Promise<void> {
   const open = await place?.catch(() => null)
   if (!open) return
   await open.schema[Symbol.asyncDispose]()
-  await Promise.all([open.pool[Symbol.asyncDispose](), open.shared?.sessions[Symbol.asyncDispose]()])
+  await Promise.all([open.pool[Symbol.asyncDispose](), open.shared?.reads.sessions[Symbol.asyncDispose](), open.shared?.writes.sessions[Symbol.asyncDispose]()])
 }

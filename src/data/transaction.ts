@@ -1,6 +1,6 @@
 import type { HeldSession, SessionPool, Settled, Statement } from '../backends/database/session-pool.ts'
 import { NoSession } from '../backends/database/session-pool.ts'
-import type { SharedSessions } from '../backends/database/shared-sessions.ts'
+import { ENDED_EARLY, type SharedSessions } from '../backends/database/shared-sessions.ts'
 import { DatabaseError } from '../backends/database/database.ts'
 import type { SqlIdentity } from '../core/session.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -137,6 +137,48 @@ export async function readShared(
 export const mayShare = (snapshot: Snapshot, setting: Setting, query: Query): boolean =>
   query.tellsResponse && query.estimate === null && snapshot.settings.preRequest === null && beginOf(snapshot, setting, 'read committed', true) === null
 
+/**
+ * The same of a write that is known to be quick, which others may stand behind: with bounds of its own, past which PostgreSQL
+ * has rolled it back.
+ * @returns `held` where it met them; null where it was not begun: in both cases it is to be done in a session of its own
+ * @throws DatabaseError
+ */
+export async function writeShared(
+  sessions: SharedSessions,
+  snapshot: Snapshot,
+  setting: Setting,
+  query: Query,
+  signal: Leaving,
+): Promise<{ readonly answer: Answer; readonly ms: number } | 'held' | null> {
+  const before = reset(snapshot)
+  const shared = await sessions.flight((startBy) => [...before, settingsOf(snapshot, setting, false, startBy), query.main, RESPONSE], signal)
+  if (shared === null) return null
+  if (shared.settled.some(({ error }) => error instanceof DatabaseError && ENDED_EARLY.has(error.sqlState))) return 'held'
+  return { answer: answerOf(shared.settled, before.length + 1, query), ms: shared.ms }
+}
+
+/**
+ * Whether a write may be rolled back and done again without anybody seeing it, and waits for nothing before it ends: no judge,
+ * nothing of the user's before it, no plan or isolation that takes a BEGIN, and no shorter time than it is given there.
+ */
+export const mayShareWrite = (snapshot: Snapshot, setting: Setting, query: Query): boolean =>
+  query.estimate === null &&
+  snapshot.settings.preRequest === null &&
+  !snapshot.actsOutside &&
+  setting.hoisted.size === 0 &&
+  beginOf(snapshot, setting, 'read committed', true) === null &&
+  isAtLeast(snapshot.roleSettings.get(setting.identity.role)?.get('statement_timeout'), LIMITS.dataQuick.value) &&
+  isAtLeast(snapshot.roleSettings.get(setting.identity.role)?.get('lock_timeout'), LIMITS.dataQuickLock.value)
+
+/** A timeout as PostgreSQL takes it; 0 is none. */
+function isAtLeast(timeout: string | undefined, ms: number): boolean {
+  if (timeout === undefined) return true
+  const [, number, unit = 'ms'] = /^\s*(\d+)\s*(ms|s|min|h|d)?\s*$/.exec(timeout) ?? []
+  const all = Number(number) * (UNIT_MS[unit] as number)
+  return all === 0 || all >= ms
+}
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, min: 60_000, h: 3_600_000, d: 86_400_000 }
+
 export const COMMIT: Statement = { text: 'commit', values: [] }
 export const ROLLBACK: Statement = { text: 'rollback', values: [] }
 export const RESPONSE: Statement = { text: `select ${RESPONSE_COLUMNS}`, values: [] }
@@ -150,8 +192,12 @@ type Isolation = 'read committed' | 'repeatable read'
  */
 export function openingOf(snapshot: Snapshot, setting: Setting, least: Isolation, isOneFlight = setting.isReadOnly): readonly Statement[] {
   const begin = beginOf(snapshot, setting, least, isOneFlight)
-  return [...(begin ? [begin] : []), settingsOf(snapshot, setting, begin === null && setting.isReadOnly), ...preRequest(snapshot)]
+  return [...(begin ? [begin] : []), ...reset(snapshot), settingsOf(snapshot, setting, begin === null && setting.isReadOnly), ...preRequest(snapshot)]
 }
+
+/** What a function has set for longer than its transaction is not there for the next. All that is ours is told behind it. */
+const reset = ({ leavesSettings }: Snapshot): readonly Statement[] => (leavesSettings ? [RESET] : [])
+const RESET: Statement = { text: 'reset all', values: [] }
 
 /** Null where the statements of a flight are a transaction of themselves: it commits with its Sync, and what fails then fails the flight. */
 function beginOf({ roleSettings }: Snapshot, { isReadOnly, identity, rollsBack }: Setting, least: Isolation, isOneFlight: boolean): Statement | null {
@@ -171,30 +217,58 @@ function claimText(claims: SqlIdentity['claims']): string {
   return text
 }
 
-/** All that a session is told of a request, in one statement. Whatever the request before left there is told anew. */
-function settingsOf({ settings, roleSettings }: Snapshot, setting: Setting, mayOnlyRead: boolean): Statement {
-  const { identity, schema } = setting
+/**
+ * All that a session is told of a request, in one statement. Whatever the request before left there is told anew.
+ * @param startBy  where others may stand behind it: later it fails, and what it does meanwhile has the bounds of what is quick
+ */
+function settingsOf(snapshot: Snapshot, setting: Setting, mayOnlyRead: boolean, startBy: number | null = null): Statement {
+  const { identity, schema, hoisted, timezone } = setting
+  const isKept = hoisted.size === 0 && timezone === null
+  const kept = keptFor(snapshot)
+  const key = `${identity.role} ${mayOnlyRead ? 'reads' : ''} ${startBy === null ? '' : 'quick'} ${schema}`
+  const told = (isKept ? kept.get(key) : undefined) ?? toldOf(snapshot, setting, mayOnlyRead, startBy !== null)
+  if (isKept && kept.size < MOST_TEXTS) kept.set(key, told)
+  const own = [claimText(identity.claims), setting.method, setting.path, setting.headers, String(setting.depth)]
+  return { text: told.text, values: startBy === null ? [...told.values, ...own] : [...told.values, ...own, String(startBy)] }
+}
+
+/** Of the request itself, behind what is the same for all of its role. That its depth is told has an end where functions cause each other. */
+const OWN = ['request.jwt.claims', 'request.method', 'request.path', 'request.headers', 'mayfly.depth']
+
+interface Told {
+  readonly text: string
+  readonly values: readonly string[]
+}
+const keptTold = new WeakMap<Snapshot, Map<string, Told>>()
+function keptFor(snapshot: Snapshot): Map<string, Told> {
+  let kept = keptTold.get(snapshot)
+  if (kept === undefined) {
+    kept = new Map()
+    keptTold.set(snapshot, kept)
+  }
+  return kept
+}
+
+function toldOf({ settings, roleSettings }: Snapshot, { identity, schema, hoisted, timezone }: Setting, mayOnlyRead: boolean, isBounded: boolean): Told {
   const path = [...new Set([schema, ...settings.extraSearchPath])].map((name) => quoted(name)).join(', ')
   const told = new Map<string, string>([
     ['search_path', path],
     ['statement_timeout', ROLE_TIMEOUT[identity.role]],
     ['role', identity.role],
-    ['request.jwt.claims', claimText(identity.claims)],
-    ['request.method', setting.method],
-    ['request.path', setting.path],
-    ['request.headers', setting.headers],
     ['request.cookies', '{}'],
-    // Told each time: what such a row starts must end where functions cause each other.
-    ['mayfly.depth', String(setting.depth)],
     ['response.status', ''],
     ['response.headers', ''],
     [NEW_ROWS, ''],
   ])
   for (const [name, value] of roleSettings.get(identity.role) ?? []) if (OF_ROLE.has(name)) told.set(name, value)
-  for (const [name, value] of setting.hoisted) if (OF_FUNCTION.has(name)) told.set(name, value)
-  if (setting.timezone !== null) told.set('timezone', setting.timezone)
+  for (const [name, value] of hoisted) if (OF_FUNCTION.has(name)) told.set(name, value)
+  if (timezone !== null) told.set('timezone', timezone)
   if (mayOnlyRead) told.set('transaction_read_only', 'on')
-  return { text: settingText(told.keys()), values: [...told.values()] }
+  if (isBounded) {
+    told.set('statement_timeout', String(LIMITS.dataQuick.value))
+    told.set('lock_timeout', String(LIMITS.dataQuickLock.value))
+  }
+  return { text: settingText([...told.keys(), ...OWN], isBounded), values: [...told.values()] }
 }
 
 /** By the names that are told: few sets of them are, each for a role. */
@@ -202,17 +276,20 @@ const settingTexts = new Map<string, string>()
 const MOST_TEXTS = 100
 
 /** The names are ours. That none of them is nothing is all that is answered: the values need not come back. */
-function settingText(names: Iterable<string>): string {
-  const all = [...names]
-  const known = all.join()
+function settingText(all: readonly string[], hasStart: boolean): string {
+  const known = `${all.join()}${hasStart ? ' start' : ''}`
   let text = settingTexts.get(known)
   if (text === undefined) {
     if (settingTexts.size >= MOST_TEXTS) settingTexts.clear()
-    text = `select pg_catalog.num_nulls(${all.map((name, at) => `pg_catalog.set_config('${name}', $${at + 1}, true)`).join(', ')})`
+    text = `select pg_catalog.num_nulls(${all.map((name, at) => `pg_catalog.set_config('${name}', $${at + 1}, true)`).join(', ')})${hasStart ? startText(all.length + 1) : ''}`
     settingTexts.set(known, text)
   }
   return text
 }
+
+/** Divides by zero when it is later than that. No operator: where they are looked for, the session's users may have said. */
+const startText = (at: number) =>
+  `, pg_catalog.int4div(1, pg_catalog.int4(pg_catalog.timestamptz_lt(pg_catalog.clock_timestamp(), pg_catalog.to_timestamp($${at}))))`
 
 function preRequest({ settings: { preRequest: name } }: Snapshot): Statement[] {
   if (name === null) return []

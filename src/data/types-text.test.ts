@@ -82,6 +82,8 @@ const SCHEMA: SchemaRow = {
   roles: [],
   settings: {},
   announced: true,
+  acts_outside: false,
+  leaves_settings: false,
   handlers: [],
 }
 

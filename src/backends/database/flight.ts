@@ -25,14 +25,22 @@ export interface NamedStatement extends Statement {
 
 /** As much of the driver's connection as a flight writes to. */
 interface Wire {
-  readonly stream: { cork(): void; uncork(): void }
-  parse(statement: { readonly name: string; readonly text: string }): void
-  bind(of: { readonly statement: string; readonly values: readonly (string | Buffer | null)[] }): void
-  describe(what: { readonly type: 'P'; readonly name: string }): void
-  execute(of: null): void
-  close(what: { readonly type: 'S'; readonly name: string }): void
-  sync(): void
+  readonly stream: { readonly writable: boolean; write(bytes: Buffer): void }
+  parse(this: unknown, statement: { readonly name: string; readonly text: string }): void
+  bind(this: unknown, of: { readonly statement: string; readonly values: readonly (string | Buffer | null)[] }): void
+  describe(this: unknown, what: { readonly type: 'P'; readonly name: string }): void
+  execute(this: unknown, of: null): void
+  close(this: unknown, what: { readonly type: 'S'; readonly name: string }): void
+  sync(this: unknown): void
   sendCopyFail(why: string): void
+}
+
+/** In the place of the driver's connection, which would write each message by itself. */
+const into = {
+  pieces: [] as Buffer[],
+  _send(piece: Buffer): void {
+    into.pieces.push(piece)
+  },
 }
 
 /** What became of a flight: the answers up to the statement that failed, or of all. */
@@ -85,21 +93,22 @@ export class Flight {
     } catch (error) {
       return error as Error
     }
-    wire.stream.cork()
+    const { parse, bind, describe, execute, close, sync } = wire
+    into.pieces = []
     for (const [place, { name, text }] of this.#statements.entries()) {
       const known = name === null ? undefined : this.#parsed.get(name)
       const statement = name ?? ''
       if (known === undefined || known === 'doubtful') {
-        if (known === 'doubtful') wire.close({ type: 'S', name: statement })
-        wire.parse({ name: statement, text })
+        if (known === 'doubtful') close.call(into, { type: 'S', name: statement })
+        parse.call(into, { name: statement, text })
         if (name !== null) this.#parsed.set(name, 'doubtful')
       } else this.#fields[place] = known
-      wire.bind({ statement, values: bound[place] as (string | Buffer | null)[] })
-      if (this.#fields[place] === null) wire.describe({ type: 'P', name: '' })
-      wire.execute(null)
+      bind.call(into, { statement, values: bound[place] as (string | Buffer | null)[] })
+      if (this.#fields[place] === null) describe.call(into, { type: 'P', name: '' })
+      execute.call(into, null)
     }
-    wire.sync()
-    wire.stream.uncork()
+    sync.call(into)
+    if (wire.stream.writable) wire.stream.write(Buffer.concat(into.pieces))
     return null
   }
 
@@ -109,14 +118,16 @@ export class Flight {
   handleDataRow({ fields: texts }: { readonly fields: readonly (string | null)[] }): void {
     const row: Record<string, unknown> = {}
     const fields = this.#fields[this.#results.length] ?? []
-    for (const [at, { name, read }] of fields.entries()) {
+    for (let at = 0; at < fields.length; at++) {
+      const { name, read } = fields[at] as Field
       const text = texts[at] ?? null
       row[name] = text === null ? null : read(text)
     }
     this.#rows.push(row)
   }
   handleCommandComplete({ text }: { readonly text: string }): void {
-    this.#end(/^[A-Za-z]+/.exec(text)?.[0] ?? '')
+    const space = text.indexOf(' ')
+    this.#end(space === -1 ? text : text.slice(0, space))
   }
   handleEmptyQuery(): void {
     this.#end('')

@@ -233,9 +233,7 @@ export function asDatabaseError(error: unknown): unknown {
     const { code } = error as NodeJS.ErrnoException
     const lost =
       (code !== undefined && LOST.has(code)) ||
-      /connection terminated|after calling end on the pool|timeout exceeded when trying to connect|Client has encountered a connection error/i.test(
-        error.message,
-      )
+      /connection terminated|after calling end on the pool|timeout exceeded when trying to connect|is not queryable/i.test(error.message)
     if (lost) return new DatabaseError('08006', `the connection to PostgreSQL was lost: ${error.message}`, null, { cause: error })
   }
   return error

@@ -30,11 +30,13 @@ describe('sessions that many share', () => {
   })
 
   const cancel = async (pid: number) => void (await (await databases.openProject('demo')).sql`select pg_cancel_backend(${pid})`)
-  const open = async ({ max = 1, heldUpMs = 60_000 } = {}) =>
+  const open = async ({ max = 1, heldUpMs = 60_000, mayRunTwice = true, few = 4 } = {}) =>
     new SharedSessions(await databases.rolesConnection('demo'), {
       max,
+      few,
       depth: DEPTH,
       heldUpMs,
+      mayRunTwice,
       connectMs: 10_000,
       clock: systemClock,
       cancel,
@@ -169,6 +171,120 @@ describe('sessions that many share', () => {
       void last
     }
     assert.ok(pids.size > 1, `${[...pids]}`)
+  })
+
+  describe('in which many write', () => {
+    const stateOf = (shared: Awaited<ReturnType<SharedSessions['flight']>>) => {
+      const fault = shared?.settled.find(({ error }) => error !== null)?.error as { sqlState?: string } | undefined
+      return shared === null ? null : (fault?.sqlState ?? 'done')
+    }
+    const insert = (n: number, ...before: string[]) => [...before.map((text) => one(text)), one('insert into public.written values ($1)', [n])]
+    const written = async () => {
+      const { sql } = await databases.openProject('demo')
+      return (await sql<{ n: number; times: string }>`select n, count(*) as times from public.written group by n order by n`).map(({ n, times }) => [
+        n,
+        Number(times),
+      ])
+    }
+    before(async () => {
+      const project = await databases.openProject('demo')
+      await project.script('create table public.written (n int); create table public.locked (n int); insert into public.locked values (1)')
+      await project.script('create table public.late (n int check (n <> 0), constraint known unique (n) deferrable initially deferred)')
+      await project.script('grant all on public.written, public.locked, public.late to authenticator')
+    })
+    const emptied = async () => void (await (await databases.openProject('demo')).script('truncate public.written'))
+
+    it('do each once, where one of them fails, or meets its bound, or is ended from outside', async () => {
+      await emptied()
+      await using sessions = await open({ mayRunTwice: false })
+      const bound = "select set_config('statement_timeout', '30', true)"
+      const all = await Promise.all([
+        sessions.flight(insert(1), nobody()),
+        sessions.flight([...insert(2), one("select 'none'::int")], nobody()),
+        sessions.flight(insert(3), nobody()),
+        sessions.flight([...insert(4, bound), one('select pg_sleep(60)')], nobody()),
+        sessions.flight(insert(5), nobody()),
+        sessions.flight([...insert(6), one('select pg_cancel_backend(pg_backend_pid())'), one('select pg_sleep(60)')], nobody()),
+        sessions.flight(insert(7), nobody()),
+      ])
+      assert.deepEqual(all.map(stateOf), ['done', '22P02', 'done', '57014', 'done', '57014', 'done'])
+      assert.deepEqual(
+        await written(),
+        [1, 3, 5, 7].map((n) => [n, 1]),
+      )
+    })
+
+    it('tell what fails when all of it is done by that one alone', async () => {
+      await using sessions = await open({ mayRunTwice: false })
+      const put = (n: number) => sessions.flight([one('select 1'), one('insert into public.late values ($1)', [n]), one('select 2')], nobody())
+      assert.deepEqual((await Promise.all([1, 2, 2, 0, 3].map(put))).map(stateOf), ['done', 'done', '23505', '23514', 'done'])
+    })
+
+    it('tell those as lost whose session is ended, and give none of them back to be done twice', async () => {
+      await emptied()
+      await using sessions = await open({ mayRunTwice: false })
+      const pid = Number(rowOf(await sessions.flight([one('select pg_backend_pid() as pid')], nobody()))?.pid)
+      const first = sessions.flight(insert(1), nobody())
+      const slow = sessions.flight([...insert(2), one('select pg_sleep(60)')], nobody())
+      const behind = Array.from({ length: 5 }, (_, n) => sessions.flight(insert(3 + n), nobody()))
+      assert.equal(stateOf(await first), 'done')
+      const { sql } = await databases.openProject('demo')
+      while ((await sql`select from pg_stat_activity where pid = ${pid} and wait_event = 'PgSleep'`).length === 0) await systemClock.sleep(1)
+      await sql`select pg_terminate_backend(${pid})`
+      for (const each of [slow, ...behind]) assert.match(String(stateOf(await each)), /^(57P01|08006)$/)
+      assert.deepEqual(await written(), [[1, 1]])
+      assert.equal(stateOf(await sessions.flight(insert(9), nobody())), 'done')
+    })
+
+    it('give none back that was sent, and end what no bound of PostgreSQL ends, each by itself', async () => {
+      await emptied()
+      await using sessions = await open({ mayRunTwice: false, heldUpMs: HELD_UP_MS })
+      const slow = sessions.flight([...insert(1), one('select pg_sleep(60)')], nobody())
+      const behind = Array.from({ length: 3 }, (_, n) => sessions.flight(insert(2 + n), nobody()))
+      assert.deepEqual((await Promise.all([slow, ...behind])).map(stateOf), ['57014', 'done', 'done', 'done'])
+      assert.deepEqual(
+        await written(),
+        [2, 3, 4].map((n) => [n, 1]),
+      )
+    })
+
+    it('say by the clock of the database until when what waits may begin', async () => {
+      await using sessions = await open({ mayRunTwice: false, heldUpMs: HELD_UP_MS })
+      const told = (startBy: number) => [
+        one('select extract(epoch from clock_timestamp())::float8 as now, $1::float8 as by, pg_sleep(0.04)', [String(startBy)]),
+      ]
+      const [first, second] = (await Promise.all([sessions.flight(told, nobody()), sessions.flight(told, nobody())])).map(rowOf)
+      const leftOf = (row: typeof first) => (Number(row?.by) - Number(row?.now)) * 1000
+      // However long this process was held up, the second begins when the first is over.
+      assert.ok(leftOf(first) <= HELD_UP_MS + 1, `${leftOf(first)}`)
+      assert.ok(leftOf(first) - leftOf(second) > 30, `${leftOf(first)}, ${leftOf(second)}`)
+    })
+
+    it('give back what began too late, as nothing was done of it', async () => {
+      await emptied()
+      await using sessions = await open({ mayRunTwice: false })
+      const late = [one('select 1 / $1::int', [0]), ...insert(1)]
+      assert.deepEqual((await Promise.all([sessions.flight(late, nobody()), sessions.flight(insert(2), nobody())])).map(stateOf), [null, 'done'])
+      assert.deepEqual(await written(), [[2, 1]])
+    })
+
+    it('have nobody wait for what an ended one has locked for its session', async () => {
+      await using sessions = await open({ mayRunTwice: false })
+      const lock = one('select pg_advisory_lock(77)')
+      const ended = await sessions.flight([lock, one("select set_config('statement_timeout', '20', true)"), one('select pg_sleep(60)')], nobody())
+      assert.equal(stateOf(ended), '57014')
+      await using other = await open()
+      assert.equal(stateOf(await other.flight([lock, one('select pg_advisory_unlock(77)')], nobody())), 'done')
+    })
+
+    it('are opened for each until there are as many as there may be', async () => {
+      await using sessions = await open({ mayRunTwice: false, max: 3, few: 1 })
+      const pid = () => sessions.flight([one('select pg_backend_pid() as pid, pg_sleep(0.05)')], nobody())
+      const first = pid()
+      const second = (async () => (await systemClock.sleep(20), await pid()))()
+      const pids = (await Promise.all([first, second])).map((each) => rowOf(each)?.pid)
+      assert.equal(new Set(pids).size, 2)
+    })
   })
 
   it('run what they are sent as read committed and not read only, whatever their role has for a default', async () => {

@@ -11,13 +11,23 @@ export interface SharedSessionsOptions {
   readonly max: number
   /** How many flights of one session are under way at most. */
   readonly depth: number
+  /** So many wait in a session before another one is taken. */
+  readonly few: number
   /** What runs so long holds up those behind it. */
   readonly heldUpMs: number
+  /** Where they write: none is ever sent twice by itself, and none ended but by PostgreSQL, which says that nothing of it stays. */
+  readonly mayRunTwice: boolean
   readonly connectMs: number
-  readonly clock: Pick<Clock, 'monotonic' | 'timer'>
+  readonly clock: Pick<Clock, 'monotonic' | 'now' | 'timer'>
   /** Ends what a session runs, from another one. */
   readonly cancel: (pid: number) => Promise<void>
 }
+
+/**
+ * What is sent, in a session where it may have to wait.
+ * @param startBy  by the clock of the database, in seconds: begun later, one of its first two divides by zero, and nothing of it is done
+ */
+export type Statements = readonly Statement[] | ((startBy: number) => readonly Statement[])
 
 /** What became of a flight, and how long it took by itself. */
 export interface Shared {
@@ -26,6 +36,7 @@ export interface Shared {
 }
 
 interface Flying {
+  readonly sentAt: number
   readonly signal: Leaving
   readonly settle: (outcome: Shared | null) => void
   /** What its client's leaving does, once it runs too long. */
@@ -34,6 +45,8 @@ interface Flying {
 interface Lane {
   readonly client: pg.PoolClient
   readonly parsed: Parsed
+  /** What the clock of the database says beyond ours, where it is another machine's. */
+  readonly aheadMs: number
   /** In the order in which they were sent, and will be answered. */
   readonly flying: Flying[]
   /** Those that the driver does not know of yet: it takes one at a time. */
@@ -55,25 +68,34 @@ interface Connected {
 }
 
 const NOT_PARSED = '26000'
-// So many wait in a session before another one is taken: what goes out and comes in together is cheaper than a second process.
-const FEW = 4
+const TOO_LATE = '22012'
+/** Waited too long for a lock, or was ended: by its timeout, or from outside. */
+export const ENDED_EARLY: ReadonlySet<string> = new Set(['55P03', '57014'])
+const CLOCK = 'select (extract(epoch from pg_catalog.clock_timestamp()) operator(pg_catalog.*) 1000)::pg_catalog.text as ms'
 
 /**
- * Sessions that many ask at once, what only reads and is known to be quick: a flight leaves without waiting for the one before
- * it, and PostgreSQL is not woken for each. Each ends with a Sync of its own, so each is a transaction of its own, and one that
- * fails takes no other along. Where one is not quick after all, those behind it are given back, to be asked elsewhere: they
- * must do no harm when they run twice.
+ * Sessions that many ask at once, what is known to be quick: a flight leaves without waiting for the one before it, and
+ * PostgreSQL is not woken for each. Each ends with a Sync of its own, so each is a transaction of its own, and one that fails
+ * takes no other along. Where one is not quick after all, those behind it are given back, to be asked elsewhere, if they only
+ * read. What writes is given back by PostgreSQL alone: ended by its bounds or from outside, it was rolled back; where its
+ * session breaks, nobody knows whether it was done, and it is told as lost.
  */
 export class SharedSessions implements AsyncDisposable {
   readonly #options: SharedSessionsOptions
   readonly #pool: pg.Pool
   readonly #names = new StatementNames()
   readonly #parsed = new WeakMap<pg.PoolClient, Parsed>()
+  readonly #ahead = new WeakMap<pg.PoolClient, number>()
   readonly #lanes: Lane[] = []
+  /** The database's clock is this machine's. */
+  readonly #isHere: boolean
+  /** How long each takes, of late. */
+  #paceMs = 0
   #opening: Promise<Lane | null> | null = null
 
   constructor(connection: Connection, options: SharedSessionsOptions) {
     this.#options = options
+    this.#isHere = connection.host.startsWith('/')
     this.#pool = new pg.Pool({
       ...connection,
       max: options.max,
@@ -88,19 +110,26 @@ export class SharedSessions implements AsyncDisposable {
 
   /**
    * @param signal  whose client leaves ends what runs too long
-   * @returns null where it is to be asked elsewhere: no session has room, what is before it is slow, or the session broke
+   * @returns null where it is to be asked elsewhere, as nothing was done of it: no session has room, or what is before it is
+   * slow, or the session broke or remembers what has changed
    */
-  async flight(statements: readonly Statement[], signal: Leaving): Promise<Shared | null> {
-    const { max, depth } = this.#options
+  async flight(statements: Statements, signal: Leaving): Promise<Shared | null> {
+    const { max, depth, few } = this.#options
     const found = this.#roomiest()
-    const isEnough = found !== null && (found.flying.length < FEW || this.#lanes.length >= max)
+    const isEnough = found !== null && (found.flying.length < few || this.#lanes.length >= max)
     const lane = isEnough ? found : ((await this.#open()) ?? found)
-    const mayGo = lane !== null && !lane.isClosed && lane.flying.length < depth && !signal.aborted
+    const mayGo = lane !== null && !lane.isClosed && lane.flying.length < depth && this.#isSoon(lane) && !signal.aborted
     if (mayGo) return await this.#send(lane, statements, signal)
     // One that was opened for this alone would be nobody's.
     if (lane?.flying.length === 0) this.#release(lane)
     signal.throwIfAborted()
     return null
+  }
+
+  /** Whether what is sent now is likely to begin in time: else it would be sent twice. */
+  #isSoon(lane: Lane): boolean {
+    const { mayRunTwice, heldUpMs } = this.#options
+    return mayRunTwice || lane.flying.length * this.#paceMs <= heldUpMs / 2
   }
 
   #roomiest(): Lane | null {
@@ -125,18 +154,43 @@ export class SharedSessions implements AsyncDisposable {
     // Whoever asks by himself says what is wrong.
     const client = await this.#pool.connect().catch(() => null)
     if (client === null) return null
+    const aheadMs = this.#isHere || this.#options.mayRunTwice ? 0 : await this.#aheadOf(client)
+    if (aheadMs === null) {
+      client.release(true)
+      return null
+    }
     const parsed: Parsed = this.#parsed.get(client) ?? new Map()
     this.#parsed.set(client, parsed)
     const onError = () => {
       lane.isClosed = true
     }
-    const lane: Lane = { client, parsed, flying: [], sent: [], isDriven: false, since: 0, watch: null, isClosed: false, isCorked: false, onError }
+    const lane: Lane = { client, parsed, aheadMs, flying: [], sent: [], isDriven: false, since: 0, watch: null, isClosed: false, isCorked: false, onError }
     client.on('error', onError)
     this.#lanes.push(lane)
     return lane
   }
 
-  async #send(lane: Lane, statements: readonly Statement[], signal: Leaving): Promise<Shared | null> {
+  /** Rather too much than too little, as all would begin too late then. Null where the session broke. */
+  async #aheadOf(client: pg.PoolClient): Promise<number | null> {
+    const known = this.#ahead.get(client)
+    if (known !== undefined) return known
+    const before = this.#options.clock.monotonic()
+    // One that breaks meanwhile says so here alone.
+    const ignore = () => {}
+    client.on('error', ignore)
+    const asked = await client.query<{ ms: string }>(CLOCK).catch(() => null)
+    const told = asked?.rows[0]
+    if (told === undefined) return null
+    client.removeListener('error', ignore)
+    const ahead = Number(told.ms) - before
+    this.#ahead.set(client, ahead)
+    return ahead
+  }
+
+  async #send(lane: Lane, made: Statements, signal: Leaving): Promise<Shared | null> {
+    const { clock, heldUpMs } = this.#options
+    const now = this.#isHere ? clock.now() : clock.monotonic() + lane.aheadMs
+    const statements = typeof made === 'function' ? made((now + heldUpMs) / 1000) : made
     const { promise, resolve } = Promise.withResolvers<Shared | null>()
     const flight = new Flight(
       statements.map((each) => this.#names.named(each)),
@@ -151,7 +205,7 @@ export class SharedSessions implements AsyncDisposable {
     }
     lane.sent.push(flight)
     if (!lane.isDriven) drive(lane)
-    lane.flying.push({ signal, settle: resolve, onLeave: null })
+    lane.flying.push({ sentAt: clock.monotonic(), signal, settle: resolve, onLeave: null })
     if (lane.flying.length === 1) this.#begin(lane)
     void flight.landed.then((landed) => this.#landed(lane, statements.length, landed))
     return await promise
@@ -170,27 +224,37 @@ export class SharedSessions implements AsyncDisposable {
   }
 
   #begin(lane: Lane): void {
-    const { clock, heldUpMs } = this.#options
+    const { clock, heldUpMs, mayRunTwice } = this.#options
+    // Where PostgreSQL itself ends what takes too long, that goes first.
+    const lookMs = mayRunTwice ? heldUpMs : 2 * heldUpMs
     lane.since = clock.monotonic()
     const look = () => {
-      if (lane.isClosed || lane.flying.length === 0) return
-      const left = lane.since + heldUpMs - clock.monotonic()
+      if (lane.flying.length === 0 || (lane.isClosed && mayRunTwice)) return
+      const left = lane.since + lookMs - clock.monotonic()
       const { since } = lane
       if (left > 0) lane.watch = clock.timer(Math.ceil(left), look)
       // Where this loop itself was held up its answer may be there, and is read before that.
-      else setImmediate(() => (lane.isClosed || lane.since !== since ? look() : this.#heldUp(lane)))
+      else setImmediate(() => (lane.since !== since ? look() : mayRunTwice ? this.#heldUp(lane) : this.#endEach(lane)))
     }
-    lane.watch = clock.timer(heldUpMs, look)
+    lane.watch = clock.timer(lookMs, look)
+  }
+
+  /** Whichever of them it meets is rolled back, and done elsewhere: so no end of a transaction that waits holds up many. */
+  #endEach(lane: Lane): void {
+    lane.isClosed = true
+    if (lane.flying.length === 0) return
+    void this.#options.cancel(pidOf(lane)).catch(() => {})
+    lane.watch = this.#options.clock.timer(this.#options.heldUpMs, () => this.#endEach(lane))
   }
 
   /** Those behind the first are given back. The first goes on, and its client may end it now: nobody else is behind it. */
   #heldUp(lane: Lane): void {
+    if (lane.isClosed) return
     lane.isClosed = true
     const [first, ...behind] = lane.flying
     for (const each of behind) each.settle(null)
     if (first === undefined) return
-    const { processID: pid } = lane.client as unknown as { readonly processID: number }
-    first.onLeave = () => void this.#options.cancel(pid).catch(() => {})
+    first.onLeave = () => void this.#options.cancel(pidOf(lane)).catch(() => {})
     if (first.signal.aborted) first.onLeave()
     else first.signal.addEventListener('abort', first.onLeave)
   }
@@ -201,14 +265,23 @@ export class SharedSessions implements AsyncDisposable {
     const now = clock.monotonic()
     const ms = now - lane.since
     lane.since = now
+    this.#paceMs += (ms - this.#paceMs) / 16
     if (landed.onLeave) landed.signal.removeEventListener('abort', landed.onLeave)
     const fault = error === null ? null : asDatabaseError(error)
-    // Nothing was answered, or by what its session remembers wrongly: elsewhere it may be.
-    const isLost = fault !== null && (!(fault instanceof DatabaseError) || fault.isAway || fault.sqlState === NOT_PARSED || isOutdated(fault))
-    if (isLost) lane.isClosed = true
-    landed.settle(isLost ? null : { settled: settledOf(results, fault, statements), ms })
-    if (lane.isClosed) for (const each of lane.flying) each.settle(null)
-    if (lane.flying.length === 0 || lane.isClosed) this.#release(lane)
+    const isLost = fault !== null && (!(fault instanceof DatabaseError) || fault.isAway)
+    // By what its session remembers wrongly; elsewhere it may be otherwise.
+    const isForgotten = fault instanceof DatabaseError && (fault.sqlState === NOT_PARSED || isOutdated(fault))
+    const { mayRunTwice } = this.#options
+    const isLate = !mayRunTwice && results.length <= 1 && fault instanceof DatabaseError && fault.sqlState === TOO_LATE
+    // Its clock was set, or runs otherwise: all would be.
+    const isOff = isLate && !this.#isHere && now - landed.sentAt < this.#options.heldUpMs
+    // What it has locked for its whole session ends with it.
+    const isHeld = !mayRunTwice && fault instanceof DatabaseError && ENDED_EARLY.has(fault.sqlState)
+    if (isLost || isForgotten || isOff || isHeld) lane.isClosed = true
+    landed.settle(isForgotten || isLate || (isLost && mayRunTwice) ? null : { settled: settledOf(results, fault, statements), ms })
+    const isGivenUp = lane.isClosed && mayRunTwice
+    if (isGivenUp) for (const each of lane.flying) each.settle(null)
+    if (lane.flying.length === 0 || isGivenUp) this.#release(lane)
   }
 
   #release(lane: Lane): void {
@@ -228,6 +301,8 @@ export class SharedSessions implements AsyncDisposable {
     await this.#pool.end()
   }
 }
+
+const pidOf = (lane: Lane) => (lane.client as unknown as { readonly processID: number }).processID
 
 /** The driver hands what comes to one at a time, and is given the next when one is over: before it reads on. */
 function drive(lane: Lane): void {

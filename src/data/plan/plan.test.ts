@@ -75,6 +75,8 @@ const SCHEMA: SchemaRow = {
   roles: [],
   settings: {},
   announced: true,
+  acts_outside: false,
+  leaves_settings: false,
   handlers: [],
 }
 const snapshotOf = (settings: readonly string[] = []): Snapshot =>

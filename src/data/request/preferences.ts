@@ -12,6 +12,8 @@ export interface Preferences {
   readonly maxAffected: number | null
 }
 
+const NONE: Preferences = { resolution: null, missing: null, return: null, count: null, tx: null, handling: null, timezone: null, maxAffected: null }
+
 const VALUES = {
   resolution: ['merge-duplicates', 'ignore-duplicates'],
   missing: ['default', 'null'],
@@ -37,6 +39,7 @@ function isZone(name: string): boolean {
  * @throws DataError PGRST122 where unknown ones are to be refused
  */
 export function parsePreferences(header: string | undefined): Preferences {
+  if (header === undefined) return NONE
   const said = new Map<string, string>()
   const unknown: string[] = []
   for (const part of (header ?? '').split(',')) {

@@ -207,6 +207,34 @@ describe('a query', () => {
       value: "x y+';--",
     })
   })
+  it('reads what is not encoded as what it would be if it were', () => {
+    const asked = [
+      'id=eq.1',
+      'b=eq.2&a=eq.1&b=eq.1',
+      'select=id,name&order=id.desc',
+      '?id=eq.1',
+      'id=eq.a=b&&x',
+      'a%2eb=eq.1',
+      'id=eq.%C3%A9+%26',
+      'id=eq.\u00e9',
+      'n=eq.~tilde!(x)',
+      'constructor=eq.1',
+    ]
+    for (const text of asked) {
+      const all = text
+        .split('&')
+        .filter((part) => part.includes('='))
+        .flatMap((part) => [...new URLSearchParams(part)])
+      const sorted = new URLSearchParams(all.toSorted(([a], [b]) => ((a as string) < (b as string) ? -1 : (a as string) > (b as string) ? 1 : 0)))
+      const read = readQuery(text, false)
+      assert.equal(read.canonicalQuery, sorted.toString(), text)
+      assert.deepEqual(
+        read.filters.map(({ value: { field, operation } }) => [field.name, operation.kind === 'compare' ? operation.value : null]),
+        all.filter(([key]) => key !== 'select' && key !== 'order').map(([key = '', value = '']) => [key.split('.').at(-1), value.replace('eq.', '')]),
+        text,
+      )
+    }
+  })
   it('refuses limits below nothing', () => assert.throws(() => readQuery('limit=-1', false), refused('PGRST103')))
 })
 

@@ -120,11 +120,7 @@ type Query = Pick<DataRequest, 'select' | 'filters' | 'logic' | 'orders' | 'rang
 
 /** @throws DataError */
 export function readQuery(rawQuery: string, isRpcRead: boolean): Query {
-  const pairs = rawQuery
-    .split('&')
-    .filter((part) => part.includes('='))
-    .map((part) => [...new URLSearchParams(part)][0] as [string, string] | undefined)
-    .filter((pair) => pair !== undefined)
+  const pairs = pairsOf(rawQuery)
   const first = (name: string) => pairs.find(([key]) => key === name)?.[1]
   const filters: At<Filter>[] = []
   const logic: At<LogicTree>[] = []
@@ -160,8 +156,30 @@ export function readQuery(rawQuery: string, isRpcRead: boolean): Query {
     columns: columns === undefined ? null : parseNames(columns, 'columns parameter'),
     onConflict: onConflict === undefined ? null : parseNames(onConflict, 'on_conflict parameter'),
     arguments: given,
-    canonicalQuery: new URLSearchParams(pairs.toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))).toString(),
+    canonicalQuery: canonicalOf(pairs),
   }
+}
+
+/** Each with a name and a value, decoded. Most need no decoding, which costs as much as all else that is read of them. */
+function pairsOf(rawQuery: string): [string, string][] {
+  const pairs: [string, string][] = []
+  for (const part of rawQuery.split('&')) {
+    const mark = part.indexOf('=')
+    if (mark === -1) continue
+    if (mark > 0 && !ENCODED.test(part)) pairs.push([part.slice(0, mark), part.slice(mark + 1)])
+    else for (const pair of new URLSearchParams(part)) pairs.push(pair)
+  }
+  return pairs
+}
+// A question mark at the front is no part of it; what is not ASCII may be no character at all.
+const ENCODED = /[%+]|^\?|[^\x20-\x7e]/
+/** What nobody encodes. */
+const PLAIN = /^[\w*.-]*$/
+
+function canonicalOf(pairs: readonly [string, string][]): string {
+  const sorted = pairs.length < 2 ? pairs : pairs.toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+  if (!sorted.every(([key, value]) => PLAIN.test(key) && PLAIN.test(value))) return new URLSearchParams([...sorted]).toString()
+  return sorted.map(([key, value]) => `${key}=${value}`).join('&')
 }
 
 const pathOf = (text: string): readonly string[] => {

@@ -38,6 +38,8 @@ export function buildSnapshot(row: SchemaRow, authenticator: string, defaults: D
     routines,
     enums: row.enums,
     roleSettings,
+    actsOutside: row.acts_outside,
+    leavesSettings: row.leaves_settings,
     isAnnounced: row.announced,
   }
 }

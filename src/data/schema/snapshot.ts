@@ -14,6 +14,10 @@ export interface Snapshot {
   readonly geojson: Qualified | null
   /** Settings attached to roles, by role: `statement_timeout` and such. */
   readonly roleSettings: ReadonlyMap<string, ReadonlyMap<string, string>>
+  /** Whether a trigger can do what no rollback takes back: by a language that is not trusted, or in another server. */
+  readonly actsOutside: boolean
+  /** Whether a function of the project may set something for longer than its transaction. */
+  readonly leavesSettings: boolean
   /** Whether the database tells by itself when its schema changes. */
   readonly isAnnounced: boolean
 }

@@ -86,6 +86,8 @@ export interface SchemaRow {
   readonly roles: readonly RoleSettingRow[]
   readonly settings: Readonly<Record<string, string>>
   readonly announced: boolean
+  readonly acts_outside: boolean
+  readonly leaves_settings: boolean
 }
 
 /** All of it in one statement, so that it is of one moment. What belongs to the system is nobody's to ask for. */
@@ -179,4 +181,9 @@ export const selectSchema = (sql: Sql, authenticator: string) => sql<SchemaRow>`
            where setdatabase in (0, (select oid from pg_database where datname = current_database()))
              and rolname in (${authenticator}, 'anon', 'authenticated', 'service_role')) as roles,
          (select coalesce(json_object_agg(name, value), '{}') from mayfly.data_setting) as settings,
-         exists (select from pg_event_trigger where evtname = 'mayfly_schema_changed' and evtenabled <> 'D') as announced`
+         exists (select from pg_event_trigger where evtname = 'mayfly_schema_changed' and evtenabled <> 'D') as announced,
+         exists (select from pg_language where lanispl and not lanpltrusted) or exists (select from pg_foreign_server)
+           or exists (select from pg_extension where extname in ('dblink', 'http')) as acts_outside,
+         exists (select from pg_proc join place on place.oid = pronamespace join pg_language on pg_language.oid = prolang
+                  where nspname not in ('auth', 'storage', 'realtime', 'extensions') and lanname not in ('internal', 'c')
+                    and prosrc ~* '\\m(set|set_config|execute|spi_\\w+)\\M') as leaves_settings`
