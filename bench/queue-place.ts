@@ -38,15 +38,16 @@ export async function openQueuePlace(): Promise<QueuePlace> {
   const kept = path.join(tmpdir(), 'mayfly-bench-peers')
   mkdirSync(kept, { recursive: true })
   const node = await startMayfly(path.join(folder, 'data'))
-  for (const [name, async] of [
+  for (const [name, definition] of [
     ['intake', {}],
     ['worker', {}],
-    ['telling', { keepResult: 3_600 }],
+    ['telling', { async: { keepResult: 3_600 } }],
+    ['batched', { triggers: [{ queue: { name: 'bench', batchSize: 10 } }] }],
   ] as const) {
     const at = path.join(folder, name)
     mkdirSync(at)
     writeFileSync(path.join(at, 'index.mjs'), WORKER)
-    writeFileSync(path.join(at, 'mayfly.json'), JSON.stringify({ name, async }))
+    writeFileSync(path.join(at, 'mayfly.json'), JSON.stringify({ name, ...definition }))
     const deployed = mayfly(['deploy', at, '--data', node.data])
     if (deployed.code !== 0) throw new Error(deployed.stderr)
   }

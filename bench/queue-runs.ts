@@ -1,3 +1,4 @@
+import http from 'node:http'
 import { pause, show, spread, middle } from './measure.ts'
 import { graphileWorker } from './queue-peers.ts'
 import { EVENT, now, type QueuePlace } from './queue-place.ts'
@@ -6,7 +7,10 @@ const SAMPLES = 200
 
 /** From the moment before the call that hands an event in until the handler's own code begins, one at a time. */
 export async function latencies(place: QueuePlace): Promise<void> {
-  const { control, connection, kept, manage } = place
+  const { control, connection, kept, node, operatorToken } = place
+  using agent = disposable(new http.Agent({ keepAlive: true, maxSockets: 1 }))
+  const route = new URL(`/api/v1/projects/${node.ready.project.ref}/functions/telling/invoke?async=1`, node.ready.url)
+  const headers = { authorization: `Bearer ${operatorToken}`, 'content-type': 'application/json' }
   const peer = await graphileWorker(connection, kept)
   let began = (_at: number): void => {}
   const stop = await peer.work(1, () => began(now()))
@@ -20,7 +24,7 @@ export async function latencies(place: QueuePlace): Promise<void> {
   }
   const ours = async () => {
     const from = now()
-    const { invocation } = (await manage('POST', '/functions/telling/invoke?async=1', EVENT)) as { invocation: string }
+    const { invocation } = JSON.parse(await posted(route, agent.of, headers, JSON.stringify(EVENT))) as { invocation: string }
     for (;;) {
       const [kept] = await control.sql<{ payload: Buffer }>`select payload from mayfly.kept_result where id = ${invocation}`
       if (kept) return (JSON.parse(kept.payload.toString()) as { began: number }).began - from
@@ -42,6 +46,23 @@ export async function latencies(place: QueuePlace): Promise<void> {
   }
 }
 
+const disposable = (of: http.Agent) => ({ of, [Symbol.dispose]: () => of.destroy() })
+
+/** Without what a browser's `fetch` does around a request, which takes longer than the node. */
+const posted = (url: URL, agent: http.Agent, headers: http.OutgoingHttpHeaders, body: string): Promise<string> =>
+  new Promise((answered, failed) => {
+    const request = http.request(url, { agent, method: 'POST', headers: { ...headers, 'content-length': Buffer.byteLength(body) } }, (response) => {
+      let text = ''
+      response.setEncoding('utf8')
+      response.on('data', (chunk: string) => {
+        text += chunk
+      })
+      response.on('end', () => (response.statusCode === 202 ? answered(text) : failed(new Error(`${url}: ${response.statusCode} ${text}`))))
+    })
+    request.on('error', failed)
+    request.end(body)
+  })
+
 const DRAINED = 3_000
 const CONCURRENCY = 16
 
@@ -51,7 +72,7 @@ export async function drains(place: QueuePlace, rounds: number, seconds: number)
   await control.script(
     'create schema if not exists bench; create table bench.claims (id bigint generated always as identity primary key, payload bytea not null)',
   )
-  const rates = { pgbench: [] as number[], ours: [] as number[], graphile: [] as number[] }
+  const rates = { pgbench: [] as number[], ours: [] as number[], batched: [] as number[], graphile: [] as number[] }
   const claimed = async () => {
     await control.script('truncate bench.claims')
     await control.sql`insert into bench.claims (payload) select ${Buffer.from(JSON.stringify(EVENT))} from generate_series(1, ${seconds * 30_000})`
@@ -74,6 +95,21 @@ export async function drains(place: QueuePlace, rounds: number, seconds: number)
     while ((await control.sql`select from mayfly.entry where function_id = ${functionId} limit 1`).length > 0) await pause(10)
     return DRAINED / ((performance.now() - from) / 1_000)
   }
+  // Messages of a queue, of which a call gets ten.
+  const batched = async () => {
+    await manage('POST', '/functions/batched/pause')
+    const messages = Array.from({ length: 10 }, () => ({ body: JSON.stringify(EVENT) }))
+    for (let sent = 0; sent < DRAINED; sent += 10 * CONCURRENCY)
+      await Promise.all(Array.from({ length: Math.min(CONCURRENCY, (DRAINED - sent) / 10) }, () => manage('POST', '/queues/bench/messages', { messages })))
+    const left = async () => Number((await control.sql<{ n: string }>`select count(*) as n from mayfly.message`)[0]?.n)
+    await manage('POST', '/functions/batched/resume')
+    // Who is paused looks now and then whether it still is.
+    let there = DRAINED
+    for (; there === DRAINED; there = await left()) await pause(2)
+    const from = performance.now()
+    while ((await left()) > 0) await pause(10)
+    return there / ((performance.now() - from) / 1_000)
+  }
   // Started for each of its turns: the server has not sessions for all of them at once.
   const graphile = async () => {
     const peer = await graphileWorker(connection, kept)
@@ -92,12 +128,16 @@ export async function drains(place: QueuePlace, rounds: number, seconds: number)
     return rate
   }
   for (let round = -1; round < rounds; round++) {
-    const measured = { pgbench: await claimed(), ours: await ours(), graphile: await graphile() }
-    if (round >= 0) for (const whose of ['pgbench', 'ours', 'graphile'] as const) rates[whose].push(measured[whose])
+    const measured = { pgbench: await claimed(), ours: await ours(), batched: await batched(), graphile: await graphile() }
+    if (round >= 0) for (const whose of ['pgbench', 'ours', 'batched', 'graphile'] as const) rates[whose].push(measured[whose])
   }
   process.stdout.write(`drain: pgbench, claim one and delete      ${spread(rates.pgbench)}\n`)
   process.stdout.write(`drain: Mayfly, isolated handlers          ${spread(rates.ours)}\n`)
   process.stdout.write(`drain: graphile-worker, tasks in process  ${spread(rates.graphile)}\n`)
-  const ratio = (of: readonly number[]) => middle(rates.ours.map((rate, round) => rate / (of[round] as number))).toFixed(2)
+  process.stdout.write(`drain: Mayfly, messages, ten a call       ${spread(rates.batched)}\n`)
+  const ratio = (of: readonly number[], ours = rates.ours) => middle(ours.map((rate, round) => rate / (of[round] as number))).toFixed(2)
   process.stdout.write(`→ drained ÷ pgbench ${ratio(rates.pgbench)} (aim 1), ÷ graphile-worker ${ratio(rates.graphile)}\n`)
+  process.stdout.write(
+    `→ messages in batches of ten ÷ pgbench ${ratio(rates.pgbench, rates.batched)}, ÷ graphile-worker ${ratio(rates.graphile, rates.batched)}\n`,
+  )
 }

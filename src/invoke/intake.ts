@@ -9,6 +9,8 @@ import type { Tries } from './settling.ts'
 import { insertEntries, type LeasedEntry, type NewEntry, type Taker } from './store.ts'
 
 const GROUP = 500
+/** One is put together while the database stores another. */
+const AT_ONCE = 2
 /** A day, as most who send again do so within minutes. */
 const ONCE_WITHIN_SECONDS = 86_400
 
@@ -52,7 +54,12 @@ export class Intake {
 
   constructor(deps: IntakeDeps) {
     this.#deps = deps
-    this.#commits = new GroupCommit(GROUP, (coming) => this.#admit(coming))
+    this.#commits = new GroupCommit(
+      GROUP,
+      (coming) => this.#admit(coming),
+      AT_ONCE,
+      (one) => !isPlain(one),
+    )
   }
 
   /** Resolves when the entry is on disk. @returns the id of the first under its key, where that was used before */
@@ -96,10 +103,10 @@ export class Intake {
 
   async #write(coming: readonly Coming[], taker: Taker): Promise<readonly string[]> {
     const { database, crash } = this.#deps
-    const isPlain = coming.every(({ entry, once }) => once === null && entry.orderKey == null)
+    const isStatement = coming.every(isPlain)
     if (taker.ids.size > 0) crash('beforeLease')
-    if (isPlain) crash('beforeEnqueueCommit')
-    const leased = isPlain
+    if (isStatement) crash('beforeEnqueueCommit')
+    const leased = isStatement
       ? await insertEntries(
           database.sql,
           coming.map(({ entry }) => entry),
@@ -144,6 +151,8 @@ export class Intake {
     return fresh.length === 0 ? [] : await insertEntries(tx, fresh, taker)
   }
 }
+
+const isPlain = ({ entry, once }: Coming): boolean => once === null && entry.orderKey == null
 
 /** As it stands in the database when it was leased as it came. */
 const asLeased = (entry: NewEntry, queuedMs: number): LeasedEntry => ({

@@ -42,6 +42,8 @@ const RENEW_MS = 20_000
 const LOOK_MS = 1_000
 /** So long what waits is taken to be of those functions for which something waited when that was last looked at. */
 const KNOWN_MS = 100
+/** A look that found nothing to run is not repeated sooner for what comes and waits: of a function that is paused that may be much. */
+const FRUITLESS_MS = 5
 const SWEEP_MS = 3_600_000
 const CLOSE_MS = 5_000
 /** Of a database that is away, has no room for now, or gave way to another transaction. */
@@ -94,6 +96,9 @@ export class Queue implements AsyncDisposable {
   #known: Known | null = null
   /** What is leased while others end is not known yet. */
   #refilling: Promise<void> | null = null
+  /** When was last looked for nothing. */
+  #fruitlessAt = Number.NEGATIVE_INFINITY
+  #soon: Disposable | null = null
   /** When leases past their time were last looked for. */
   #lookedAt = Number.NEGATIVE_INFINITY
 
@@ -297,6 +302,7 @@ export class Queue implements AsyncDisposable {
     this.#stop.abort(new MayflyError('shutting_down', 'the node is stopping'))
     if (this.#renewing) clearInterval(this.#renewing)
     if (this.#sweeping) clearInterval(this.#sweeping)
+    this.#soon?.[Symbol.dispose]()
     await this.#loop
     // What is being stored may be leased by that.
     await this.#intake.settled()
@@ -311,8 +317,7 @@ export class Queue implements AsyncDisposable {
     const { clock, log } = this.#deps
     const { signal } = this.#stop
     while (!signal.aborted) {
-      const rung = new AbortController()
-      const waiting = this.#bell.wait(clock, LOOK_MS, AbortSignal.any([signal, rung.signal]))
+      const { rings } = this.#bell
       let nextMs = LOOK_MS
       try {
         if (this.#isDoubtful) await this.#recover()
@@ -324,11 +329,7 @@ export class Queue implements AsyncDisposable {
         this.#failing = true
         this.#isDoubtful = true
       }
-      if (nextMs < LOOK_MS) {
-        const soon = clock.timer(Math.max(0, nextMs), () => rung.abort())
-        await waiting
-        soon[Symbol.dispose]()
-      } else await waiting
+      await this.#bell.wait(clock, Math.max(0, nextMs), signal, rings)
     }
   }
 
@@ -349,9 +350,16 @@ export class Queue implements AsyncDisposable {
 
   /** Something of these functions waits. */
   #wait(functionIds: readonly string[]): void {
+    const { clock } = this.#deps
     const { due } = this.#known ?? {}
     if (due && functionIds.some((functionId) => !due.some((one) => one.functionId === functionId))) this.#known = null
-    this.#bell.ring()
+    const restMs = this.#fruitlessAt + FRUITLESS_MS - clock.monotonic()
+    if (restMs <= 0) this.#bell.ring()
+    else
+      this.#soon ??= clock.timer(restMs, () => {
+        this.#soon = null
+        this.#bell.ring()
+      })
   }
 
   #lookAgain(): void {
@@ -384,7 +392,10 @@ export class Queue implements AsyncDisposable {
     }
     const shares = this.#shares(due)
     this.#known = null
-    if (shares.functions.length === 0) return nextMs
+    if (shares.functions.length === 0) {
+      this.#fruitlessAt = clock.monotonic()
+      return nextMs
+    }
     const more = await this.#lease(shares, due)
     if (more.length > 0) this.#known = { due: more, until: clock.monotonic() + KNOWN_MS }
     return 0

@@ -22,4 +22,50 @@ describe('GroupCommit', () => {
     await commits.settled()
     await commits.add(4)
   })
+  it('runs as many at once as it may where that is worth it, and what has an order beside nothing', async () => {
+    const groups: number[][] = []
+    let [now, most] = [0, 0]
+    const ends: (() => void)[] = []
+    const commits = new GroupCommit<number>(
+      100,
+      async (items) => {
+        groups.push([...items])
+        most = Math.max(most, ++now)
+        await new Promise<void>((end) => ends.push(end))
+        now--
+      },
+      2,
+      (n) => n < 0,
+    )
+    const turn = () => new Promise((next) => setImmediate(next))
+    const endOne = async () => {
+      ends.shift()?.()
+      await turn()
+      await turn()
+    }
+    const many = Array.from({ length: 32 }, (_, n) => commits.add(n))
+    await turn()
+    assert.deepEqual([groups.map(({ length }) => length), now], [[16, 16], 2])
+    await endOne()
+    const few = [commits.add(32), commits.add(33)]
+    await turn()
+    await turn()
+    assert.equal(now, 1, 'a few wait for what runs')
+    await endOne()
+    assert.deepEqual([groups.at(-1), now], [[32, 33], 1])
+    const ordered = [...Array.from({ length: 16 }, (_, n) => commits.add(40 + n)), commits.add(-1)]
+    await turn()
+    await turn()
+    assert.equal(now, 1, 'what has an order waits until nothing runs')
+    await endOne()
+    const behind = Array.from({ length: 20 }, (_, n) => commits.add(60 + n))
+    await turn()
+    await turn()
+    assert.deepEqual([groups.at(-1)?.length, now], [17, 1], 'and nothing runs beside it')
+    await endOne()
+    const settled = commits.settled()
+    while (ends.length > 0) await endOne()
+    await Promise.all([...many, ...few, ...ordered, ...behind, settled])
+    assert.deepEqual([most, now, groups.flat().length], [2, 0, 71])
+  })
 })

@@ -104,19 +104,21 @@ export const receiveMessages = (sql: Query, { queueId, most, visibilitySeconds, 
   with due as materialized (
     select id, receive_count >= ${dead?.maxReceives ?? null}::int as is_dead from mayfly.message
      where queue_id = ${queueId} and visible_at <= clock_timestamp() and sent_at > clock_timestamp() - ${retentionSeconds} * interval '1 second'
-     order by visible_at, id limit ${most}
+     order by visible_at, id limit (select ${most}::int)   -- a select, so that it is not planned anew for each number
        for update skip locked),
   dead as (
     update mayfly.message set queue_id = ${dead?.queueId ?? null}::uuid, source_id = ${queueId}, visible_at = clock_timestamp(), receive_count = 0, first_received_at = null
-      from due where message.queue_id = ${queueId} and message.id = due.id and due.is_dead returning message.bytes),
+     where queue_id = ${queueId} and id = any(array(select id from due where is_dead)) returning message.bytes),   -- by their index, however many they are taken for
   taken as (
     update mayfly.message set visible_at = clock_timestamp() + ${visibilitySeconds} * interval '1 second', receive_count = receive_count + 1,
            first_received_at = coalesce(first_received_at, clock_timestamp())
-      from due where message.queue_id = ${queueId} and message.id = due.id and due.is_dead is not true
+     where queue_id = ${queueId} and id = any(array(select id from due where is_dead is not true))
     returning message.id, receive_count, sent_at, first_received_at, source_id)
   select taken.id, receive_count as "receiveCount", sent_at as "sentAt", first_received_at as "firstReceivedAt", source_id as "sourceId",
          body, attributes, trace_header as "traceHeader", sender, count.dead::int as dead, count.bytes::int as "deadBytes"
-    from (select count(*) as dead, coalesce(sum(bytes), 0) as bytes from dead) as count left join (taken join mayfly.message_body on message_id = taken.id) on true
+    from (select count(*) as dead, coalesce(sum(bytes), 0) as bytes from dead) as count
+    left join (taken cross join lateral (
+           select body, attributes, trace_header, sender from mayfly.message_body where message_id = taken.id offset 0) as made) on true
    order by sent_at, taken.id`
 
 /** In how many ms the next message of a queue can be seen; nothing where it has none. index: message_visible */
@@ -245,8 +247,9 @@ export const endMove = (sql: Query, id: string, state: 'COMPLETED' | 'CANCELLED'
 export const moveMessages = (sql: Query, move: Move, limit: number) => sql<{ queueId: string; bytes: number }>`
   with due as materialized (
     select message.id, queue.id as to_id from mayfly.message join mayfly.message_queue queue on queue.id = coalesce(${move.targetId}::uuid, message.source_id)
-     where message.queue_id = ${move.sourceId} and visible_at <= clock_timestamp() and sent_at <= ${move.startedAt}
-       and exists (select from mayfly.message_move where id = ${move.id} and state = 'RUNNING')
+     where message.queue_id = ${move.sourceId} and visible_at <= clock_timestamp()
+        -- by what stands there: a date of ours has no microseconds, and would leave what was sent in the same millisecond
+       and sent_at <= (select started_at from mayfly.message_move where id = ${move.id} and state = 'RUNNING')
      order by visible_at, message.id limit ${limit} for update of message skip locked),
   moved as (
     update mayfly.message set queue_id = due.to_id, source_id = null, visible_at = clock_timestamp(), sent_at = clock_timestamp(), receive_count = 0, first_received_at = null
