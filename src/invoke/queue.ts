@@ -468,6 +468,7 @@ export class Queue implements AsyncDisposable {
     // From here on user code has run: whatever its reply comes to is its outcome.
     const end = await endOf(outcome)
     const { record = null } = await outcome.over
+    this.#deps.crash('afterRunBeforeRecord')
     await this.#deps.recorded()
     this.#deps.crash('afterRunBeforeSettle')
     const { failure, response } = end
