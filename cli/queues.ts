@@ -74,7 +74,7 @@ async function run(what: string, name: string | undefined, message: string | und
       return print(json ? JSON.stringify({ queue, changed }) : changed ? `The queue ${own} is there:\n${settingsText(queue)}` : `${own} is so already.`)
     }
     case 'show':
-      return await show(queues, own, countOf(options.n ?? '10', 100), json)
+      return await show(queues, own, countOf('-n', options.n ?? '10', 100), json)
     case 'send': {
       if (message === undefined) throw new UsageError('queues send: say what, as a text or @file')
       const delay = options.delay === undefined ? undefined : secondsOf('--delay', options.delay)
@@ -89,9 +89,10 @@ async function run(what: string, name: string | undefined, message: string | und
       return print(json ? JSON.stringify({ purged: own }) : `${own} is empty.`)
     }
     case 'redrive': {
-      const perSecond = options.rate === undefined ? undefined : countOf(options.rate, 500)
+      const perSecond = options.rate === undefined ? undefined : countOf('--rate', options.rate, 500)
       const move = await queues.redrive(own, { ...(options.to === undefined ? {} : { to: options.to }), ...(perSecond === undefined ? {} : { perSecond }) })
       const [what, they] = move.total === 1 ? ['message goes', 'it'] : ['messages go', 'they']
+      if (move.total === 0 && !json) return print(`Nothing lies in ${own}.`)
       const where = move.to === null ? `where ${they} came from` : move.to
       return print(json ? JSON.stringify({ queue: own, move }) : `From ${own} ${move.total} ${what} to ${where}. How far it is: npx mayfly queues show ${own}`)
     }
@@ -134,7 +135,7 @@ async function show(queues: QueuesClient, name: string, limit: number, json: boo
 
 async function receive(queues: QueuesClient, name: string, { n = '1', wait = '0', keep = false, json = false }: Options): Promise<void> {
   const waitSeconds = secondsOf('--wait', wait)
-  let left = countOf(n, 10_000)
+  let left = countOf('-n', n, 10_000)
   for (let isFirst = true; left > 0; isFirst = false) {
     const messages = await queues.receive(name, { most: Math.min(BATCH, left), waitSeconds: isFirst ? waitSeconds : 0 })
     if (messages.length === 0) return isFirst && !json ? print(`Nothing can be received from ${name} now.`) : undefined
@@ -155,7 +156,7 @@ function specOf({ visibility, delay, retention, deadLetter, maxReceives }: Optio
     ...(visibility === undefined ? {} : { visibilitySeconds: secondsOf('--visibility', visibility) }),
     ...(delay === undefined ? {} : { delaySeconds: secondsOf('--delay', delay) }),
     ...(retention === undefined ? {} : { retentionSeconds: secondsOf('--retention', retention) }),
-    ...(deadLetter === undefined ? {} : { deadLetter: { queue: deadLetter, maxReceives: countOf(maxReceives ?? '5', 1000) } }),
+    ...(deadLetter === undefined ? {} : { deadLetter: { queue: deadLetter, maxReceives: countOf('--max-receives', maxReceives ?? '5', 1000) } }),
   }
 }
 
@@ -180,8 +181,8 @@ function secondsOf(option: string, text: string): number {
   return Number(count) * (SECONDS[unit] as number)
 }
 
-function countOf(text: string, most: number): number {
+function countOf(option: string, text: string, most: number): number {
   const count = Number(text)
-  if (!Number.isInteger(count) || count < 1 || count > most) throw new UsageError(`must be a whole number from 1 to ${most}, not ${text}`)
+  if (!Number.isInteger(count) || count < 1 || count > most) throw new UsageError(`${option} must be a whole number from 1 to ${most}, not ${text}`)
   return count
 }

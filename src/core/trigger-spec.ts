@@ -126,6 +126,10 @@ const queueTrigger = z.strictObject(
     retryAfter: retryAfterSchema(QUEUE_RANGES.visibilitySeconds[1])
       .optional()
       .meta({ description: 'After how many seconds a message that failed comes again; by itself after the visibility of its queue.' }),
+    bisect: z
+      .boolean({ error: 'must be true or false' })
+      .optional()
+      .meta({ description: 'A batch that fails as a whole is run again at once in halves, until what fails stands alone; by itself all of it comes again.' }),
   },
   { error: unknownKeys('must be an object with `name`') },
 )
@@ -300,7 +304,7 @@ function tidiedSource({ object, schedule, queue, topic, row, bus, log, webhook, 
     }
   }
   if (queue) {
-    const { name, batchSize, windowSeconds = 0, parallelism, retryAfter } = queue
+    const { name, batchSize, windowSeconds = 0, parallelism, retryAfter, bisect = false } = queue
     return {
       queue: {
         name,
@@ -308,6 +312,7 @@ function tidiedSource({ object, schedule, queue, topic, row, bus, log, webhook, 
         ...(windowSeconds === 0 ? {} : { windowSeconds }),
         ...(parallelism === undefined ? {} : { parallelism }),
         ...(retryAfter === undefined ? {} : { retryAfter }),
+        ...(bisect ? { bisect } : {}),
       },
     }
   }

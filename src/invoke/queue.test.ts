@@ -735,7 +735,7 @@ describe('Queue', () => {
     await queue.start()
     await queue.enqueue(entryOf())
     await until(() => queue.length === 0)
-    const run = ['duringRun', 'ran', 'recorded', 'afterRunBeforeSettle', 'beforeAckCommit', 'afterAckCommit']
+    const run = ['duringRun', 'ran', 'afterRunBeforeRecord', 'recorded', 'afterRunBeforeSettle', 'beforeAckCommit', 'afterAckCommit']
     assert.deepEqual(passed.splice(0), ['beforeLease', 'beforeEnqueueCommit', 'afterEnqueueCommit', 'afterLease', ...run])
     const entered = await databases.control.transaction((tx) => queue.enqueueIn(tx, [entryOf()]))
     entered.committed()

@@ -203,4 +203,25 @@ describe('Queues', () => {
     assert.equal((await queues.moves.cancel(id))?.state, 'CANCELLED')
     assert.equal(await queues.moves.cancel(id), null)
   })
+
+  it('moves back no more in a second than it was told', async () => {
+    const waits: number[] = []
+    // Each wait of a move, from the moment at which it began, without the waiting.
+    const clock = {
+      ...systemClock,
+      monotonic: () => 0,
+      sleep: async (ms: number, signal?: AbortSignal) => (ms === 1_000 || ms === 500 ? void waits.push(ms) : systemClock.sleep(ms, signal)),
+    }
+    await using queues = await open({ clock })
+    const dead = await queues.create(DEMO, 'slowly', {})
+    const to = await queues.create(DEMO, 'there', {})
+    await queues.send(
+      dead,
+      Array.from({ length: 5 }, () => letter('x')),
+    )
+    const id = await queues.moves.begin(dead, to, 2)
+    while ((await queues.moves.find(id))?.state === 'RUNNING') await systemClock.sleep(10)
+    assert.deepEqual(waits, [1_000, 1_000, 500], 'two, two, and the last one')
+    assert.equal((await queues.depth(to)).visible, 5)
+  })
 })

@@ -76,7 +76,9 @@ export class Relay {
     while (!signal.aborted && (await hasOutbox(database.sql))) {
       const taken = await this.#batch(control, database)
       if (taken === null) return false
-      if (taken.length > 0) await deleteRelayed(control.sql, this.#project.id, taken)
+      if (taken.length === 0) continue
+      this.#deps.crash('afterOutboxDelete')
+      await deleteRelayed(control.sql, this.#project.id, taken)
     }
     this.backlog = 0
     return true

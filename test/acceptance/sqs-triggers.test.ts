@@ -137,6 +137,19 @@ describe('messages of queues', () => {
     assert.deepEqual([attributes.ApproximateReceiveCount, attributes.SenderId], ['1', node.ready.accessKey.id])
   })
 
+  it('runs a batch that fails again in halves where it is to: the message that fails is given up, and none beside it', async () => {
+    const before = await depth('dead')
+    await deploy('halves')
+    await watch('halves', { queue: { name: 'halves', windowSeconds: 2, bisect: true } })
+    await strict('halves')
+    await send('halves', 'a', 'b', 'boom', 'c', 'd')
+    await until(async () => (await depth('dead')) === before + 1)
+    await until(async () => (await depth('halves')) === 0)
+    const ran = await bodies('halves')
+    for (const one of ['a', 'b', 'c', 'd']) assert.ok(ran.filter((body) => body === one).length >= 2, `${one} ran in the batch and in a half of it: ${ran}`)
+    assert.equal(await depth('dead'), before + 1)
+  })
+
   it('rests with `enabled: false`: messages wait', async () => {
     await watch('mails', { queue: { name: 'mails' }, enabled: false })
     // Who waits for messages by then has left.

@@ -39,8 +39,8 @@ const always = () => null
 
 /** Steps of an event at which the node is ended. */
 const POINTS = [
-  ...['afterObjectCommit', 'afterRelay', 'beforeFiringCommit', 'afterFiring', 'beforePublishCommit', 'afterPublishCommit'],
-  ...['beforeEnqueueCommit', 'afterEnqueueCommit', 'beforeLease', 'afterLease', 'duringRun', 'afterRunBeforeSettle'],
+  ...['afterObjectCommit', 'afterRelay', 'afterOutboxDelete', 'beforeFiringCommit', 'afterFiring', 'beforePublishCommit', 'afterPublishCommit'],
+  ...['beforeEnqueueCommit', 'afterEnqueueCommit', 'beforeLease', 'afterLease', 'duringRun', 'afterRunBeforeRecord', 'afterRunBeforeSettle'],
   ...['beforeAckCommit', 'afterAckCommit', 'beforeRetryCommit', 'afterRetryCommit', 'afterSendCommit', 'afterReceiveCommit', 'afterDeleteCommit'],
 ]
 /** Longer than the lease of an entry. */

@@ -17,7 +17,7 @@ describe('a mapping of a queue', () => {
     }
     assert.deepEqual(mapping({ ...all, FilterCriteria }), {
       ...{ id: 'm', project: 'demo', queueName: 'jobs', functionId: 'f', functionName: 'work', qualifier: 'live' },
-      ...{ batchSize: 100, windowSeconds: 3, parallelism: 7, retryAfter: null, reportsFailures: true, filters: [{ body: { kind: ['a'] } }] },
+      ...{ batchSize: 100, windowSeconds: 3, parallelism: 7, retryAfter: null, bisect: false, reportsFailures: true, filters: [{ body: { kind: ['a'] } }] },
     })
     assert.deepEqual([mapping({})?.batchSize, mapping({})?.reportsFailures, mapping({})?.parallelism], [10, false, 5])
   })

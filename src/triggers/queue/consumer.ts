@@ -21,6 +21,8 @@ export interface Consumer {
   readonly reportsFailures: boolean
   /** After how many seconds a message that failed comes again; null for as long as its queue says. */
   readonly retryAfter: RetryAfter | null
+  /** A batch that fails as a whole is run again in halves. */
+  readonly bisect: boolean
   /** Patterns, one of which a record has to be of; without any all are taken. What is of none is done without a run. */
   readonly filters: readonly Readonly<Record<string, unknown>>[]
 }
@@ -35,12 +37,13 @@ interface QueueDefinition {
     readonly windowSeconds?: number
     readonly parallelism?: number
     readonly retryAfter?: RetryAfter
+    readonly bisect?: true
   }
 }
 
 export function consumerOfTrigger({ definition, ...row }: TriggerConsumerRow): Consumer {
-  const { name, batchSize, windowSeconds = 0, parallelism = PARALLELISM, retryAfter = null } = (definition as QueueDefinition).queue
-  return { ...row, queueName: name, qualifier: null, batchSize, windowSeconds, parallelism, retryAfter, reportsFailures: true, filters: [] }
+  const { name, batchSize, windowSeconds = 0, parallelism = PARALLELISM, retryAfter = null, bisect = false } = (definition as QueueDefinition).queue
+  return { ...row, queueName: name, qualifier: null, batchSize, windowSeconds, parallelism, retryAfter, bisect, reportsFailures: true, filters: [] }
 }
 
 interface MappingSettings {
@@ -71,6 +74,8 @@ export function readingOf(sourceArn: string, settings: Readonly<Record<string, u
     windowSeconds: MaximumBatchingWindowInSeconds,
     parallelism: ScalingConfig?.MaximumConcurrency ?? PARALLELISM,
     retryAfter: null,
+    // AWS has it for streams alone.
+    bisect: false,
     reportsFailures: FunctionResponseTypes.includes('ReportBatchItemFailures'),
     filters,
   }

@@ -12,7 +12,7 @@ import { Poller } from './poller.ts'
 
 const CONSUMER: Consumer = {
   ...{ id: 't', project: 'demo' as ProjectRef, queueName: 'q', functionId: 'f', functionName: 'work', qualifier: null },
-  ...{ batchSize: 10, windowSeconds: 0, parallelism: 1, retryAfter: null, reportsFailures: true, filters: [] },
+  ...{ batchSize: 10, windowSeconds: 0, parallelism: 1, retryAfter: null, bisect: false, reportsFailures: true, filters: [] },
 }
 const AT = new Date(0)
 
@@ -178,6 +178,28 @@ describe('a poller of a queue', () => {
     )
     assert.deepEqual([bench.done, bench.givenBack], [['m6', 'm7', 'm8', 'm9'], []])
     await bench.ended(poller)
+  })
+
+  it('runs a batch that fails as a whole again in halves where it is to, until what fails stands alone', async () => {
+    for (const [bisect, runs, done, hidden] of [
+      [true, ['abcde', 'abc', 'ab', 'c', 'de'], ['m0', 'm1', 'm3', 'm4'], ['m2']],
+      [false, ['abcde'], [], ['m0', 'm1', 'm2', 'm3', 'm4']],
+    ] as const) {
+      const bench = new Bench()
+      bench.send('a', 'b', 'c', 'd', 'e')
+      const poller = bench.poller({ bisect, retryAfter: 7 }, 30)
+      await bench.clock.pass(500)
+      for (let n = 0; n < bench.runs.length; n++) {
+        bench.runs[n]?.end(bench.runs[n]?.bodies.includes('c') ? 'Boom' : undefined)
+        await bench.clock.pass(500)
+      }
+      assert.deepEqual(
+        bench.runs.map(({ bodies }) => bodies.join('')),
+        runs,
+      )
+      assert.deepEqual([bench.done, bench.hidden.filter(({ seconds }) => seconds === 7).map(({ receipt }) => receipt), bench.givenBack], [done, hidden, []])
+      await bench.ended(poller)
+    }
   })
 
   it('gives back what did not run: when its function is paused, and when it is to stop', async () => {

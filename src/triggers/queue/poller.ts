@@ -218,7 +218,8 @@ export class Poller implements AsyncDisposable {
 
   async #handle(batch: Batch): Promise<void> {
     await this.#giveUpLoops(batch)
-    for (const part of batch.parts()) {
+    const parts = batch.parts()
+    for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
       if (this.#stop.signal.aborted) break
       if (await this.#isPaused()) {
         await batch.giveAllBack()
@@ -229,6 +230,11 @@ export class Poller implements AsyncDisposable {
       if (this.#stop.signal.aborted) break
       const failed = await this.#run(part)
       if (failed === 'not run') break
+      if (failed === 'all' && part.length > 1 && this.#consumer.bisect) {
+        const half = Math.ceil(part.length / 2)
+        parts.unshift(part.slice(0, half), part.slice(half))
+        continue
+      }
       const isDone = (one: Held) => failed !== 'all' && !failed.has(one.message.id)
       await Promise.all(part.map((one) => (isDone(one) ? batch.done(one) : batch.failed(one, this.#consumer.retryAfter))))
     }
@@ -280,6 +286,7 @@ export class Poller implements AsyncDisposable {
         const outcome = await invoke({ id: newId(), ...invocation }, this.#end.signal)
         const reply = await eventReply(outcome).catch(() => null)
         const { error } = await outcome.over
+        crash('afterRunBeforeRecord')
         await recorded()
         crash('afterRunBeforeSettle')
         // What ends while the sandboxes are being closed says nothing about the function.

@@ -26,15 +26,18 @@ test('a year of random crons comes at the moments that another library says', ()
   const random = numbers(seed)
   let compared = 0
   for (let round = 0; round < 150; round++) {
-    const zone = ['UTC', 'Asia/Seoul', 'Asia/Kolkata'][random(3)] ?? 'UTC'
+    // Where clocks change libraries differ, so that the hours in which they do are left out there; they stand below.
+    const zone = ['UTC', 'Asia/Seoul', 'Asia/Kolkata', 'America/New_York', 'Europe/Berlin'][random(5)] ?? 'UTC'
+    const hours = zone.startsWith('Asia') || zone === 'UTC' ? field(random, 0, 23) : `${4 + random(10)}-${14 + random(10)}`
     const seconds = random(4) === 0 ? [String(random(60))] : []
-    const cron = [...seconds, field(random, 0, 59), field(random, 0, 23), field(random, 1, 28), field(random, 1, 12), field(random, 0, 6)].join(' ')
+    const cron = [...seconds, field(random, 0, 59), hours, field(random, 1, 31), field(random, 1, 12), field(random, 0, 6)].join(' ')
     const other = CronExpressionParser.parse(cron, { currentDate: new Date(YEAR), tz: zone })
-    // The first of the year, and some from a random day on.
-    for (const from of [YEAR, YEAR + random(364) * DAY + random(DAY)]) {
+    // From the first of the year, from each month on, and from some random day.
+    const months = Array.from({ length: 12 }, (_, month) => Date.UTC(2026, month))
+    for (const [from, most] of [[YEAR, 10], ...months.map((month) => [month, 3]), [YEAR + random(364) * DAY + random(DAY), 10]] as [number, number][]) {
       other.reset(new Date(from))
       let after = from
-      for (let n = 0; n < 10 && after < YEAR + 365 * DAY; n++) {
+      for (let n = 0; n < most && after < YEAR + 365 * DAY; n++) {
         const mine = nextDue({ cron, timezone: zone }, 0, after)
         assert.equal(
           mine && new Date(mine).toISOString(),
@@ -47,7 +50,7 @@ test('a year of random crons comes at the moments that another library says', ()
       }
     }
   }
-  assert.ok(compared > 1_500, `${compared} moments`)
+  assert.ok(compared > 5_000, `${compared} moments`)
 })
 
 test('clocks that are put forward or back: what they skip comes after the gap, what they show twice comes once, open hours each', () => {
@@ -62,6 +65,21 @@ test('clocks that are put forward or back: what they skip comes after the gap, w
     for (const one of expected) {
       after = nextDue({ cron, timezone: zone }, 0, after) ?? 0
       assert.equal(new Date(after).toISOString(), new Date(one).toISOString(), `${cron} ${zone}`)
+    }
+  }
+})
+
+test('what is due on the first of a month is not passed over for a day that the month before has not', () => {
+  for (const [cron, from, ...expected] of [
+    ['0 3 1,31 * *', '2026-02-01T04:00:00Z', '2026-03-01T03:00:00Z', '2026-03-31T03:00:00Z', '2026-04-01T03:00:00Z'],
+    ['0 3 1,30 * *', '2027-02-20T00:00:00Z', '2027-03-01T03:00:00Z', '2027-03-30T03:00:00Z'],
+    ['0 3 */6 * 3', '2026-02-25T04:00:00Z', '2026-03-01T03:00:00Z', '2026-03-04T03:00:00Z'],
+    ['0 3 29 2 *', '2026-01-01T00:00:00Z', '2028-02-29T03:00:00Z', '2032-02-29T03:00:00Z'],
+  ] as const) {
+    let after = Date.parse(from)
+    for (const one of expected) {
+      after = nextDue({ cron, timezone: 'UTC' }, 0, after) ?? 0
+      assert.equal(new Date(after).toISOString(), new Date(one).toISOString(), cron)
     }
   }
 })

@@ -6,5 +6,5 @@ eventSourceConformance({
   cause: async ({ own }, n) => {
     await own.sql`select mayfly.publish('object', 'in', 'created', jsonb_build_object('key', ${String(n)}::text))`
   },
-  crashes: ['afterRelay'],
+  crashes: ['afterRelay', 'afterOutboxDelete'],
 })

@@ -17,7 +17,7 @@ eventSourceConformance({
   trigger: { row: { table: 'public.orders', events: ['insert'] } },
   prepare: (place) => asOwner(place, 'create table if not exists public.orders (id bigint generated always as identity, n int)'),
   cause: (place, n) => asOwner(place, `insert into public.orders (n) values (${n})`),
-  crashes: ['afterRelay'],
+  crashes: ['afterRelay', 'afterOutboxDelete'],
 })
 
 describe('rows that start functions', () => {
