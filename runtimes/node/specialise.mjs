@@ -31,15 +31,17 @@ export function prepare(fields) {
 
 /**
  * By how many percent the heap may grow before it is collected again: what V8 would choose, had it been told the memory when it
- * started, where only the machine's was known. Its other limits are fixed from then on. Zero leaves the choice to V8.
+ * started, where only that of the largest function was known. Its other limits are fixed from then on. Of a large one V8 would let
+ * it grow to the middle between what is in use and its limit; half as much again keeps below that for whoever uses half of it.
  */
 function growth(memoryMb) {
-  if (memoryMb >= LARGE_MB) return 0
+  if (memoryMb >= LARGE_MB) return LARGE_GROWTH
   return LEAST_GROWTH + Math.floor(((100 - LEAST_GROWTH) * Math.max(0, memoryMb - SMALL_MB)) / (LARGE_MB - SMALL_MB))
 }
 const LEAST_GROWTH = 30
 const SMALL_MB = 256
 const LARGE_MB = 2048
+const LARGE_GROWTH = 50
 
 /** Loads the code, and tells how that went. */
 export async function become(fields) {

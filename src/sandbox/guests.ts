@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { existsSync, realpathSync } from 'node:fs'
 import path from 'node:path'
+import { LIMITS } from '../core/limits.ts'
 import type { RuntimeName } from './types.ts'
 
 /** What is started in a sandbox of a runtime, before it is anyone's. */
@@ -34,8 +35,11 @@ export interface Guests {
 
 const PYTHON = '/usr/bin/python3'
 const NODE_FLAGS = ['--v8-pool-size=1', '--disable-warning=ExperimentalWarning']
-/** A guest starts before its function's memory is known: young objects may take 32 MB, and not the 128 that V8 takes of a large machine. */
-const YOUNG_FLAG = '--max-semi-space-size=16'
+/**
+ * A guest starts before its function's memory is known, and these are fixed from then on: young objects may take 32 MB, and not the
+ * 128 that V8 takes of a large machine; all others what the largest function has, and not the 4 GB at which V8 would end it.
+ */
+const HEAP_FLAGS = ['--max-semi-space-size=16', `--max-old-space-size=${LIMITS.functionMemory.value}`]
 /** The supervisor shares the function's memory: it takes little, and gives back what it took. */
 const SUPERVISOR_FLAGS = [...NODE_FLAGS, '--max-semi-space-size=1', '--max-old-space-size=96', '--expose-gc']
 
@@ -86,7 +90,7 @@ export async function findGuests(root: string, program = PYTHON): Promise<Guests
     if (node === null) return null
     return {
       node,
-      command: ({ node: inside, runtimes, relay }) => [inside, ...NODE_FLAGS, YOUNG_FLAG, path.join(runtimes, 'node', 'bootstrap.mjs'), String(relay)],
+      command: ({ node: inside, runtimes, relay }) => [inside, ...NODE_FLAGS, ...HEAP_FLAGS, path.join(runtimes, 'node', 'bootstrap.mjs'), String(relay)],
     }
   }
   const refusal = (name: string): string | null => {

@@ -188,6 +188,15 @@ describe('what a function is set to is in force in its sandbox', () => {
     assert.equal(run('wide').payload.tmp, 2048)
   })
 
+  it('10240 MB, all of which objects of Node may take', () => {
+    const code = `import v8 from 'node:v8'
+export const handler = async (event, { memoryLimitInMB }) => ({ memoryLimitInMB, heapMb: v8.getHeapStatistics().heap_size_limit / 1048576 })`
+    assert.equal(deploy('largest', { memory: 10_240 }, code).code, 0)
+    const { payload } = run('largest')
+    assert.equal(payload.memoryLimitInMB, '10240')
+    assert.ok((payload.heapMb as number) >= 10_240, String(payload.heapMb))
+  })
+
   it('a Python function of 64 MB', { skip: noPython }, () => {
     const runtime = `python3.${pythonMinor()}`
     const code = {

@@ -4,12 +4,12 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { ONCE, Soak, tableOf, timesOf } from './soak.ts'
 
-// npm run soak -- --calls 100000 --minutes 120 --kills 10 --at-once 8 --workers 0 --looks 10 --once 120: a node of its own is called, deployed to and killed;
-// at the end it holds what it held at the start, each call had its outcome and each execution its meter.
+// npm run soak -- --calls 100000 --minutes 480 --kills 10 --at-once 8 --workers 0 --looks 10 --once 120: a node of its own is called, deployed to and killed;
+// at the end it holds what it held at the start, each call had its outcome and each execution its meter. Where its minutes are over before its calls it says so and fails.
 const { values } = parseArgs({
   options: {
     calls: { type: 'string', default: '100000' },
-    minutes: { type: 'string', default: '120' },
+    minutes: { type: 'string', default: '480' },
     kills: { type: 'string', default: '10' },
     'at-once': { type: 'string', default: '8' },
     workers: { type: 'string', default: '0' },
@@ -21,7 +21,7 @@ const say = (line: string) => void process.stdout.write(`${line}\n`)
 const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-soak-'))
 const from = performance.now()
 try {
-  const { looks, outcomes, took, processorMs, problems } = await Soak.run({
+  const { calls, looks, outcomes, took, processorMs, problems } = await Soak.run({
     folder,
     calls: Number(values.calls),
     minutes: Number(values.minutes),
@@ -38,12 +38,13 @@ try {
   say(`outcomes: ${JSON.stringify(outcomes)}`)
   say(tableOf(looks))
   say(timesOf(took))
-  const calls = [...took.values()].reduce((sum, { times }) => sum + times, 0)
   const each = processorMs / calls
+  const all =
+    calls >= Number(values.calls) ? problems : [...problems, `${calls} of ${values.calls} calls: ${values.minutes} minutes were not enough (--minutes)`]
   say(`${each.toFixed(1)} ms of processor a call: 100000 take at least ${((each * 100_000) / 60_000 / cpus().length).toFixed(0)} minutes here`)
-  for (const problem of problems) say(`✖ ${problem}`)
-  say(problems.length === 0 ? 'flat' : `${problems.length} problems`)
-  process.exitCode = problems.length === 0 ? 0 : 1
+  for (const problem of all) say(`✖ ${problem}`)
+  say(all.length === 0 ? `${calls} calls, flat` : `${all.length} problems`)
+  process.exitCode = all.length === 0 ? 0 : 1
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }

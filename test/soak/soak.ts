@@ -22,6 +22,8 @@ export interface SoakOptions {
 }
 
 export interface SoakResult {
+  /** As many as were asked for, or fewer where its time was over before. */
+  readonly calls: number
   /** Each with how many calls were made by then. */
   readonly looks: readonly (Look & { readonly calls: number })[]
   readonly outcomes: Readonly<Record<Outcome, number>>
@@ -130,6 +132,7 @@ export class Soak {
     if (code !== 0) this.#problems.push(`the node ended with ${code}`)
     this.#problems.push(...remains(this.#data).map((what) => `left behind: ${what}`))
     return {
+      calls: made,
       looks: this.#looks,
       outcomes: this.#outcomes,
       took: this.#took,
