@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import type { Client } from '../client/client.ts'
-import { type GivenKeys, portOf, readGivenKeys, readGivenPort } from '../client/keys.ts'
+import { ApiError, type Client } from '../client/client.ts'
+import { type GivenKeys, portOf, readGivenKeys, readGivenPort, saidOfFile } from '../client/keys.ts'
 import {
   cloneProject,
   createProject,
@@ -67,7 +67,10 @@ export function projectsCommand<O>(
           const given = options.importKeys === undefined ? null : givenKeys(options.importKeys)
           const port = options.apiPort === undefined ? given?.port : apiPortOf(options.apiPort)
           const { client } = at(options)
-          const made = await createProject(client, ref, ref, given?.keys, port ?? undefined)
+          const made = await createProject(client, ref, ref, given?.keys, port ?? undefined).catch((error: unknown) => {
+            const isOfFile = given !== null && error instanceof ApiError && error.code === 'bad_request'
+            throw isOfFile ? new UsageError(`--import-keys ${options.importKeys}: ${saidOfFile(error.message, given.text)}`) : error
+          })
           // Its keys are shown where they are asked for: on the console.
           return print(
             options.json
@@ -120,10 +123,10 @@ export function projectsCommand<O>(
 }
 
 /** @throws UsageError */
-function givenKeys(file: string): { readonly keys: GivenKeys; readonly port: number | null } {
+function givenKeys(file: string): { readonly keys: GivenKeys; readonly port: number | null; readonly text: string } {
   try {
     const text = readFileSync(file === '-' ? 0 : file, 'utf8')
-    return { keys: readGivenKeys(text), port: readGivenPort(text) }
+    return { keys: readGivenKeys(text), port: readGivenPort(text), text }
   } catch (error) {
     // What cannot be read may stand in the message of a parser, and it is a secret.
     const why = error instanceof RangeError || (error instanceof Error && 'code' in error) ? error.message : 'it is not JSON'

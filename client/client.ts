@@ -1,4 +1,5 @@
 import type { LettersMeant } from './queue.ts'
+import { isOfUnknownIssuer } from './system-ca.ts'
 import type { Bill } from './usage.ts'
 
 /** A source map, version 3 (https://tc39.es/ecma426/). */
@@ -34,10 +35,8 @@ const metBy = (cause: unknown) =>
 /** What Node adds for who starts it by itself. */
 const OF_NODE = /; if the root CA is installed locally.*$/s
 
-/** What Node says of a certificate by somebody whom it does not know. */
-const UNTRUSTED = /self-signed certificate|issuer certificate|verify the first certificate/
 const toTrust = (cause: unknown) =>
-  cause instanceof Error && UNTRUSTED.test(cause.message)
+  cause instanceof Error && isOfUnknownIssuer(cause)
     ? 'This machine knows nobody who signed its certificate; where it is one of your own, NODE_EXTRA_CA_CERTS names the file of who did.'
     : ''
 

@@ -79,9 +79,13 @@ test('what nobody reads keeps nobody from ending: it flows off', async () => {
 test('a node that is not reached says what was met, but where nobody listens', () => {
   const met = (cause: unknown) => new UnreachableError('https://a', cause).message
   assert.match(met(new Error('certificate has expired')), /^no node answers at https:\/\/a \(certificate has expired\)\. Is it/)
-  for (const why of ['self-signed certificate', 'unable to get local issuer certificate', 'unable to verify the first certificate'])
+  for (const [code, why] of [
+    ['DEPTH_ZERO_SELF_SIGNED_CERT', 'self-signed certificate'],
+    ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'unable to get local issuer certificate'],
+    ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'unable to verify the first certificate'],
+  ] as const)
     assert.equal(
-      met(new Error(`${why}; if the root CA is installed locally, try running Node.js with --use-system-ca`)),
+      met(Object.assign(new Error(`${why}; if the root CA is installed locally, try running Node.js with --use-system-ca`), { code })),
       `no node answers at https://a (${why}). This machine knows nobody who signed its certificate; where it is one of your own, NODE_EXTRA_CA_CERTS names the file of who did.`,
     )
   for (const cause of [new Error('connect ECONNREFUSED 127.0.0.1:1'), new TypeError('fetch failed'), null])

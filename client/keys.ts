@@ -100,6 +100,9 @@ const NAMES: Readonly<Record<string, keyof GivenKeys>> = {
   supabaseservicekey: 'serviceRoleKey',
 }
 
+const FIELDS = new RegExp(`\\b(?:${[...new Set(Object.values(NAMES))].join('|')})\\b`, 'g')
+const fieldOf = (name: string): keyof GivenKeys | undefined => NAMES[name.toLowerCase().replaceAll(/[_\s.-]/g, '')]
+
 const readPairs = (text: string): readonly (readonly [string, unknown])[] =>
   /^\s*\{/.test(text)
     ? Object.entries(JSON.parse(text) as Record<string, unknown>)
@@ -107,6 +110,13 @@ const readPairs = (text: string): readonly (readonly [string, unknown])[] =>
         const [, name, value] = /^\s*(?:export\s+)?([A-Za-z_][\w.-]*)\s*=\s*(.*?)\s*$/.exec(line) ?? []
         return name === undefined || value === undefined ? [] : [[name, /^(["']).*\1$/.test(value) ? value.slice(1, -1) : value] as const]
       })
+
+/** What is said of given keys, by the names that they have in the file. */
+export function saidOfFile(message: string, text: string): string {
+  const names = new Map(readPairs(text).flatMap(([name]) => (fieldOf(name) === undefined ? [] : [[fieldOf(name) as string, name] as const])))
+  const [, said = message] = /^keys\.(.+)$/s.exec(message) ?? []
+  return said.replaceAll(FIELDS, (field) => names.get(field) ?? field)
+}
 
 const PORT_NAMES: ReadonlySet<string> = new Set(['port', 'apiPort', 'API_PORT'])
 
@@ -126,7 +136,7 @@ export function portOf(text: string): number {
 export function readGivenKeys(text: string): GivenKeys {
   const given: { -readonly [K in keyof GivenKeys]: string } = {}
   const take = (name: string, value: unknown) => {
-    const known = NAMES[name.toLowerCase().replaceAll(/[_\s.-]/g, '')]
+    const known = fieldOf(name)
     if (known && typeof value === 'string' && value !== '') given[known] = value
   }
   for (const [name, value] of readPairs(text)) take(name, value)

@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { readFileSync } from 'node:fs'
-import { trustSystem } from '../client/system-ca.ts'
+import { isOfUnknownIssuer, trustSystem } from '../client/system-ca.ts'
 import type { Config } from './config.ts'
 import { AppBuilds, describeApp, Installer, Packages, Registry } from './deployments/index.ts'
 import type { Artefacts, FunctionsService } from './functions/index.ts'
@@ -25,7 +25,7 @@ export function openAppBuilds({ config, host, data, functions, artefacts, sandbo
   const packagesFolder = path.join(host.root, 'node_modules')
   const registry = new Registry({
     url,
-    trustMore: trustSystem,
+    trust: { isUnknown: isOfUnknownIssuer, more: trustSystem },
     allowed: registries.split(',').flatMap((origin) => (origin === '' ? [] : [new URL(origin).origin])),
     token: tokenFile === null ? null : readText(tokenFile, 'token of the registry').trim(),
   })

@@ -1,6 +1,9 @@
 import { AlignedRows } from './rows.ts'
 import type { DatabaseSession } from './session.ts'
 
+/** Schemas that no user has made anything in; their relations are described by name. */
+const OF_THE_NODE = '{information_schema,auth,storage,realtime,mayfly}'
+
 const RELATIONS = (kinds: string) => `
   select n.nspname, c.relname,
          case c.relkind when 'r' then 'table' when 'p' then 'partitioned table' when 'v' then 'view' when 'm' then 'materialized view'
@@ -8,7 +11,7 @@ const RELATIONS = (kinds: string) => `
          case when c.relkind in ('r', 'p') then case when c.relrowsecurity then 'on' else 'off' end else '' end,
          pg_get_userbyid(c.relowner)
     from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
-   where c.relkind = any ('${kinds}') and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'mayfly')
+   where c.relkind = any ('${kinds}') and n.nspname !~ '^pg_' and n.nspname <> all ('${OF_THE_NODE}')
    order by 1, 2`
 
 const COLUMNS = `
@@ -47,7 +50,7 @@ const MORE: readonly (readonly [head: string, query: string])[] = [
 
 const named = (names: readonly string[]) => names.map((name) => ({ name, type: 25 }))
 
-/** What relations there are. */
+/** What relations there are of the project's own. */
 export async function listRelations(session: DatabaseSession, kinds: 'all' | 'tables'): Promise<string> {
   const rows = await session.ask(RELATIONS(kinds === 'tables' ? '{r,p}' : '{r,p,v,m,S,f}'))
   if (rows.length === 0) return kinds === 'tables' ? 'There are no tables.' : 'There are no relations.'

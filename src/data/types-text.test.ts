@@ -7,11 +7,13 @@ import { describe, it } from 'node:test'
 import { stripTypeScriptTypes } from 'node:module'
 import { buildSnapshot } from './schema/build.ts'
 import { columnRow, relationRow as relation } from './schema/rows-fixture.ts'
-import type { SchemaRow } from './schema/store.ts'
+import type { RelationRow, SchemaRow } from './schema/store.ts'
 import { typesText } from './types-text.ts'
 
 const column: typeof columnRow = (number, name, base, more) => columnRow(number, name, base, { nullable: false, ...more })
 type Argument = readonly [name: string, base: string, relation?: string | null, mode?: string]
+/** Where a type is, but for those of which there are two. */
+const placeOf = (base: string) => (['level', '_level', 'moods'].includes(base) ? 'public' : 'pg_catalog')
 const routine = (name: string, parameters: readonly Argument[], more: Partial<SchemaRow['routines'][number]> = {}): SchemaRow['routines'][number] => ({
   schema: 'public',
   name,
@@ -21,12 +23,20 @@ const routine = (name: string, parameters: readonly Argument[], more: Partial<Sc
   returnType: 'int4',
   returnKind: 'b',
   returnBase: 'int4',
+  returnBaseSchema: 'pg_catalog',
   returnRelation: null,
   defaults: 0,
   isVariadic: false,
   settings: null,
   description: null,
-  parameters: parameters.map(([of, base, relation = null, mode = 'i']) => ({ name: of === '' ? null : of, mode, type: base, base, relation })),
+  parameters: parameters.map(([of, base, relation = null, mode = 'i']) => ({
+    name: of === '' ? null : of,
+    mode,
+    type: base,
+    base,
+    baseSchema: placeOf(base),
+    relation,
+  })),
   ...more,
 })
 const SCHEMA: SchemaRow = {
@@ -62,7 +72,7 @@ const SCHEMA: SchemaRow = {
         ['at', 'level'],
         ['among', '_level'],
       ],
-      { set: true, rows: 10, returnType: 'level', returnBase: 'level' },
+      { set: true, rows: 10, returnType: 'level', returnBase: 'level', returnBaseSchema: 'public' },
     ),
     routine(
       'found',
@@ -124,6 +134,28 @@ describe('the types of a schema', () => {
   it('are of the version whose words the API speaks, and have the short names of apps', () => {
     assert.match(text, /__InternalSupabase: \{ PostgrestVersion: "14" \}/)
     for (const name of ['Tables', 'TablesInsert', 'TablesUpdate', 'Enums']) assert.match(text, new RegExp(`^export type ${name}<`, 'm'))
+  })
+  it('say of enums of one name in two schemas which is which', () => {
+    const [todos, ...others] = SCHEMA.relations
+    const levels = column(8, 'levels', '_level', { baseSchema: 'api' })
+    const of = { set: true, rows: 10, returnType: 'level', returnBase: 'level', returnBaseSchema: 'api' }
+    const both = typesText(
+      buildSnapshot(
+        {
+          ...SCHEMA,
+          relations: [{ ...(todos as RelationRow), columns: [...(todos?.columns ?? []), levels] }, ...others],
+          routines: [...SCHEMA.routines, { ...routine('raised', [], of), schema: 'api' }],
+          enums: [...SCHEMA.enums, { schema: 'api', name: 'level', values: ['deep'] }],
+          settings: { db_schemas: 'public, api' },
+        },
+        'authenticator',
+        { maxRows: 1 },
+      ),
+    ).replace(/\s+/g, ' ')
+    assert.match(both, /levels: \("deep"\)\[\]|levels: "deep"\[\]/)
+    assert.match(both, /raised: \{ Args: Record<PropertyKey, never>; Returns: "deep"\[\] \}/)
+    assert.match(both, /raised: \{ Args: \{ at: "low" \| "high"; among: \("low" \| "high"\)\[\] \}/)
+    assert.match(both, /Enums: \{ level: "deep" \} .* Enums: \{ level: "low" \| "high" moods/)
   })
   it('compile with the client: what embeds, spreads, is computed, returned and bounded', () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-types-'))

@@ -1,4 +1,4 @@
-import type { Column, Qualified, Relation, Relationship, Routine, Snapshot } from './schema/snapshot.ts'
+import type { Column, Output, Qualified, Relation, Relationship, Routine, Snapshot } from './schema/snapshot.ts'
 import { nameOf } from './schema/snapshot.ts'
 
 /** The schema as TypeScript types, in the form that `createClient<Database>` takes. */
@@ -36,10 +36,10 @@ function schemaText(snapshot: Snapshot, schema: string): string {
   const routines = [...snapshot.routines.values()]
     .filter(([first]) => first?.schema === schema && first.name !== '')
     .toSorted(([a], [b]) => byName(a as Routine, b as Routine))
-  const enums = new Map<string, readonly string[]>()
-  for (const { name, values } of snapshot.enums.filter((each) => each.schema === schema)) enums.set(name, values)
-  for (const relation of relations) for (const column of relation.columns.values()) if (column.enumValues) enums.set(column.baseType, column.enumValues)
-  const enumTexts = [...enums].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([name, values]) => `${key(name)}: ${union(values)}`)
+  const enumTexts = snapshot.enums
+    .filter((each) => each.schema === schema)
+    .toSorted(byName)
+    .map(({ name, values }) => `${key(name)}: ${union(values)}`)
   return block(
     [
       `Tables: ${block(tables, 6)}`,
@@ -65,7 +65,7 @@ function relationText(relation: Relation, snapshot: Snapshot): string {
   const columns = [...relation.columns.values()].toSorted(byName)
   const row = [
     ...columns.map((column) => ({ name: column.name, type: columnText(column, relation.isView, snapshot.enums) })),
-    ...computedOf(relation, snapshot).map(({ name, returnBase }) => ({ name, type: `${typeText(returnBase, snapshot.enums)} | null` })),
+    ...computedOf(relation, snapshot).map(({ name, ...routine }) => ({ name, type: `${typeText(returned(routine), snapshot.enums)} | null` })),
   ]
     .toSorted(byName)
     .map(({ name, type }) => `${key(name)}: ${type}`)
@@ -119,7 +119,7 @@ const relationshipText = ({ constraint, columns, cardinality, to }: Relationship
   `{ foreignKeyName: ${JSON.stringify(constraint)}; columns: [${columns.map(([column]) => JSON.stringify(column)).join(', ')}]; isOneToOne: ${cardinality === 'one-to-one'}; referencedRelation: ${JSON.stringify(to.name)}; referencedColumns: [${columns.map(([, column]) => JSON.stringify(column)).join(', ')}] }`
 
 function columnText(column: Column, isOfView: boolean, enums: Snapshot['enums']): string {
-  const type = column.enumValues ? union(column.enumValues) : typeText(column.baseType, enums)
+  const type = column.enumValues ? union(column.enumValues) : typeText(column, enums)
   return column.isNullable || isOfView ? `${type} | null` : type
 }
 
@@ -132,19 +132,24 @@ const TEXTS = new Set(
   ),
 )
 
-/** @param base  the name that PostgreSQL has for it; a list begins with `_` */
-function typeText(base: string, enums: Snapshot['enums']): string {
+const returned = ({ returnBase, returnBaseSchema }: Pick<Routine, 'returnBase' | 'returnBaseSchema'>) => ({
+  baseType: returnBase,
+  baseSchema: returnBaseSchema,
+})
+
+/** By the name that PostgreSQL has for the type; a list begins with `_`, and is where its elements' type is. */
+function typeText({ baseType: base, baseSchema }: Pick<Output, 'baseType' | 'baseSchema'>, enums: Snapshot['enums']): string {
   if (base.startsWith('_')) {
-    const element = typeText(base.slice(1), enums)
+    const element = typeText({ baseType: base.slice(1), baseSchema }, enums)
     return element.includes('|') ? `(${element})[]` : `${element}[]`
   }
+  const values = enums.find(({ schema, name }) => schema === baseSchema && name === base)?.values
+  if (values) return union(values)
   if (NUMBERS.has(base)) return 'number'
   if (base === 'bool') return 'boolean'
   if (base === 'json' || base === 'jsonb') return 'Json'
   if (base === 'void') return 'undefined'
-  if (TEXTS.has(base)) return 'string'
-  const values = enums.find(({ name }) => name === base)?.values
-  return values ? union(values) : 'unknown'
+  return TEXTS.has(base) ? 'string' : 'unknown'
 }
 
 function routineText(overloads: readonly Routine[], snapshot: Snapshot): string {
@@ -155,18 +160,18 @@ function routineText(overloads: readonly Routine[], snapshot: Snapshot): string 
 }
 
 function oneText(routine: Routine, snapshot: Snapshot): string {
-  const { parameters, computes, returns, relation, outputs, returnsSet, returnBase } = routine
+  const { parameters, computes, returns, relation, outputs, returnsSet } = routine
   const named = parameters.map(
-    ({ name, baseType, isRequired }) =>
-      `${key(name)}${isRequired ? '' : '?'}: ${computes === null ? typeText(baseType, snapshot.enums) : rowOf(computes, snapshot)}`,
+    (parameter) =>
+      `${key(parameter.name)}${parameter.isRequired ? '' : '?'}: ${computes === null ? typeText(parameter, snapshot.enums) : rowOf(computes, snapshot)}`,
   )
   const args = named.length === 0 ? 'Record<PropertyKey, never>' : `{ ${named.join('; ')} }`
   const of = relation === null ? undefined : snapshot.relations.get(nameOf(relation))
   const columns = of
     ? [...of.columns.values()].map((column) => `${key(column.name)}: ${columnText(column, of.isView, snapshot.enums)}`)
-    : outputs.map(({ name, baseType }) => `${key(name)}: ${typeText(baseType, snapshot.enums)}`)
+    : outputs.map((output) => `${key(output.name)}: ${typeText(output, snapshot.enums)}`)
   const row = columns.length === 0 ? 'Record<string, unknown>' : `{ ${columns.join('; ')} }`
-  const value = returns === 'void' ? 'undefined' : returns === 'row' ? row : typeText(returnBase, snapshot.enums)
+  const value = returns === 'void' ? 'undefined' : returns === 'row' ? row : typeText(returned(routine), snapshot.enums)
   const isToOne = !returnsSet || isOneRow(routine, snapshot)
   const list = value.includes('|') && returns !== 'row' ? `(${value})[]` : `${value}[]`
   // By these the client knows what its rows embed, and of which rows it is embedded.

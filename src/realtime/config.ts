@@ -8,7 +8,7 @@ export const realtimeSettings = {
     default: LIMITS.realtimeMessages.value,
     min: 1,
     max: 1_000_000,
-    doc: 'How many broadcasts and presence calls the clients of one project may send in a second.',
+    doc: 'How many broadcasts and presence calls the clients of one project may send in a second, and how many SQL may say.',
   }),
 }
 export type RealtimeConfig = Infer<typeof realtimeSettings>

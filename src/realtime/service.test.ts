@@ -423,6 +423,23 @@ describe('Realtime', () => {
     assert.throws(() => realtime.publish(demo, [{ isPrivate: false, broadcast }]), { code: 'too_many_messages' })
     assert.equal(LIMITS.realtimeMessages.error, 'too_many_messages')
   })
+  it('realtimeMessages: of what SQL says so many are told a second, whatever clients send meanwhile', () => {
+    make({ messages: 2 })
+    const end = connect()
+    end.join('room', { broadcast: { self: true } })
+    const said = (n: number) => ({
+      isPrivate: false,
+      broadcast: { topic: 'realtime:room', event: 'sql', meta: null, encoding: 'json' as const, payload: Buffer.from(String(n)) },
+    })
+    for (let n = 0; n < 5; n++) say(said(n))
+    const payloads = () => end.heard('broadcast').map(({ payload }) => payload)
+    assert.deepEqual(payloads(), [0, 1])
+    assert.deepEqual([end.heard('system'), end.heard('phx_close')], [[], []])
+    for (let n = 5; n < 7; n++) end.say('realtime:room', 'broadcast', { type: 'broadcast', event: 'e', payload: n })
+    clock.move(1_000)
+    say(said(7))
+    assert.deepEqual(payloads(), [0, 1, 5, 6, 7])
+  })
   it('what no text can be made of, or is nested without end, ends nothing but its own socket', async () => {
     make()
     const deep = (around: (inner: string) => string) => around(`${'['.repeat(200_000)}${']'.repeat(200_000)}`)

@@ -33,6 +33,8 @@ export interface RealtimeDeps {
 interface Connected {
   readonly clients: Set<Client>
   readonly rates: SharedRates
+  /** Of its own, so that no row of somebody's closes the channels of clients. Told once until there is room again. */
+  readonly said: { readonly rate: Rate; isPastIt: boolean }
   /** From the first client on, and for a while after the last. */
   heard: ReturnType<RealtimeDeps['hear']> | null
   resting: Disposable | null
@@ -72,10 +74,7 @@ export class Realtime implements AsyncDisposable {
     const { clock, log, newId } = this.#deps
     const connected = this.#of(project.ref)
     connected.resting?.[Symbol.dispose]()
-    connected.heard ??= this.#deps.hear(project.ref, (said) => {
-      this.#received++
-      this.#tell(project.ref, said)
-    })
+    connected.heard ??= this.#deps.hear(project.ref, (said) => this.#hear(project.ref, connected, said))
     const client = new Client(
       {
         project: project.ref,
@@ -120,6 +119,19 @@ export class Realtime implements AsyncDisposable {
     if (!this.#of(project).rates.messages.take(all.length)) throw new MayflyError('too_many_messages', 'Too many messages per second')
     this.#received += all.length
     for (const one of all) this.#tell(project, one)
+  }
+
+  /** What SQL says: whoever made its transaction cannot be refused any more. */
+  #hear(project: string, { said }: Connected, message: Said): void {
+    if (!said.rate.take()) {
+      if (!said.isPastIt)
+        this.#deps.log.warn({ project, perSecond: this.#deps.config.messages }, 'SQL says more in channels than a second takes: the rest is lost')
+      said.isPastIt = true
+      return
+    }
+    said.isPastIt = false
+    this.#received++
+    this.#tell(project, message)
   }
 
   #tell(project: string, { isPrivate, broadcast }: Said): void {
@@ -183,6 +195,7 @@ export class Realtime implements AsyncDisposable {
         resting: null,
         clients: new Set(),
         rates: { joins: new Rate(clock, config.joins), messages: new Rate(clock, config.messages) },
+        said: { rate: new Rate(clock, config.messages), isPastIt: false },
       }
       this.#projects.set(ref, connected)
     }

@@ -134,7 +134,7 @@ export const hasTable = async (sql: Query, schema: string, table: string): Promi
   (
     await sql<{ has: boolean }>`
       select exists (
-        select from pg_class join pg_namespace on pg_namespace.oid = relnamespace where nspname = ${schema} and relname = ${table} and relkind in ('r', 'p')
+        select from pg_class join pg_namespace on pg_namespace.oid = relnamespace where nspname = ${schema} and relname = ${table} and relkind in ('r', 'p') and not relispartition
       ) as has`
   )[0]?.has ?? false
 

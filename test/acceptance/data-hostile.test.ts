@@ -217,6 +217,89 @@ describe('the data API, asked by who means it ill', () => {
     }
     assert.deepEqual((await owner.query('select count(*)::int as n from inner_place.vault where id = 7')).rows, [{ n: 0 }])
   })
+  it('of two users neither sees what is the other’s, by rows, plans or keys that are taken', async () => {
+    await owner.query(`
+      create table ledgers (id int primary key, holder uuid not null default auth.uid(), code text unique, note text);
+      create table entries (ledger_id int references ledgers (id), n int, note text, primary key (ledger_id, n));
+      alter table ledgers enable row level security; alter table entries enable row level security;
+      create policy own on ledgers to authenticated using (holder = (select auth.uid())) with check (holder = (select auth.uid()));
+      create policy own on entries to authenticated using (exists (select from ledgers where id = ledger_id)) with check (exists (select from ledgers where id = ledger_id))`)
+    const userOf = async (name: string) => {
+      const client = clientOf(node.ready.project.url, apikey)
+      const { data, error } = await client.auth.signUp({ email: `${name}@example.com`, password: 'long enough 1' })
+      assert.equal(error, null)
+      const authorization = `Bearer ${data.session?.access_token}`
+      const asks = async (query: string, init: RequestInit = {}) => {
+        const answer = await ask(query, {
+          ...init,
+          headers: { authorization, 'content-type': 'application/json', ...(init.headers as Record<string, string>) },
+        })
+        return { status: answer.status, range: answer.headers.get('content-range'), text: await answer.text() }
+      }
+      return { client, id: data.user?.id ?? '', asks }
+    }
+    const [anna, ben] = [await userOf('anna'), await userOf('ben')]
+    for (;;) if ((await anna.client.from('ledgers').select('id')).error === null) break
+    const kept = { id: 1, code: 'taken', note: SECRET }
+    assert.equal((await anna.client.from('ledgers').insert(kept)).error, null)
+    assert.equal((await anna.client.from('entries').insert({ ledger_id: 1, n: 1, note: SECRET })).error, null)
+    assert.equal((await ben.client.from('ledgers').insert({ id: 2, code: 'mine', note: 'of ben' })).error, null)
+
+    for (const query of [
+      'ledgers?select=*,entries(*)',
+      'ledgers?select=id,...entries(notes:note)',
+      'ledgers?code=eq.taken',
+      'ledgers?or=(code.eq.taken,note.like.*nobody*)',
+      'ledgers?select=id,entries!inner(note)&entries.note=like.*nobody*',
+      'ledgers?order=note.desc&limit=1',
+      'ledgers?select=note.max(),id.count()',
+      'ledgers?select=entries(note.max())',
+      'entries?select=*,ledgers(*)',
+      'entries?select=note.max(),ledgers(code)',
+    ])
+      for (const accept of ['application/json', 'text/csv', 'application/vnd.pgrst.plan+json; options=verbose|analyze']) {
+        const { text, range } = await ben.asks(query, { headers: { accept, prefer: 'count=exact' } })
+        assert.equal(text.includes(SECRET), false, `${query} ${accept}: ${text}`)
+        if (accept === 'application/json') assert.doesNotMatch(range ?? '', /\/[2-9]$/, query)
+      }
+    // Of a row that is not his to write he hears the same, whether its key is taken or free: the policy is asked before the key.
+    const writes = async (method: string, query: string, row: object | null, prefer = 'return=representation') =>
+      await ben.asks(query, { method, headers: { prefer: `${prefer},count=exact` }, ...(row && { body: JSON.stringify(row) }) })
+    const asAnna = (code: string, id: number) => ({ id, code, holder: anna.id })
+    for (const prefer of ['return=minimal', 'return=representation', 'resolution=merge-duplicates', 'resolution=ignore-duplicates']) {
+      const taken = await writes('POST', 'ledgers?on_conflict=code', asAnna('taken', 10), prefer)
+      assert.deepEqual(taken, await writes('POST', 'ledgers?on_conflict=code', asAnna('free', 11), prefer), prefer)
+      assert.equal(taken.status, 403, taken.text)
+    }
+    const [onTaken, onFree] = [await writes('POST', 'entries', { ledger_id: 1, n: 1 }), await writes('POST', 'entries', { ledger_id: 99, n: 1 })]
+    assert.deepEqual([onTaken, onTaken.status], [onFree, 403])
+    // That a key is taken is all that is told, and not by what: no value of the other's row, not even the key's own.
+    for (const [method, query, row] of [
+      ['POST', 'ledgers', { id: 20, code: 'taken' }],
+      ['POST', 'ledgers', { id: 1, code: 'another' }],
+      ['PATCH', 'ledgers?id=eq.2', { code: 'taken' }],
+    ] as const) {
+      const { status, text } = await writes(method, query, row)
+      const { code, details } = JSON.parse(text) as { code: string; details: string | null }
+      assert.deepEqual([status, code, details], [409, '23505', null], text)
+    }
+    const merged = await writes(
+      'POST',
+      'ledgers?on_conflict=code',
+      { id: 21, code: 'taken', note: 'over it' },
+      'return=representation,resolution=merge-duplicates',
+    )
+    assert.deepEqual([merged.status, /42501/.test(merged.text), merged.text.includes(SECRET)], [403, true, false], merged.text)
+    const ignored = await writes('POST', 'ledgers?on_conflict=code', { id: 22, code: 'taken' }, 'return=representation,resolution=ignore-duplicates')
+    assert.deepEqual([ignored.status, ignored.text], [201, '[]'])
+    for (const [method, row] of [['PATCH', { note: 'over it' }], ['DELETE', null]] as const) // biome-ignore format: a line
+      assert.deepEqual(await writes(method, 'ledgers?code=eq.taken', row), { status: 200, range: '*/0', text: '[]' })
+    assert.deepEqual((await anna.client.from('ledgers').select('id,code,note')).data, [kept])
+    // On sessions that both use in turns, and at once.
+    const read = async ({ client }: typeof anna) => (await client.from('ledgers').select('id,entries(n)')).data
+    const rows = [[{ id: 1, entries: [{ n: 1 }] }], [{ id: 2, entries: [] }]]
+    for (let round = 0; round < 15; round++) assert.deepEqual(await Promise.all([anna, ben, ben, anna].map(read)), [rows[0], rows[1], rows[1], rows[0]])
+  })
   it('keys of another project open nothing here, and its tables of the same names are its own', async () => {
     const made = await fetch(`${node.ready.url}/api/v1/projects`, {
       method: 'POST',

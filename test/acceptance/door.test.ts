@@ -75,6 +75,10 @@ describe('SQL in a project, by hand and by any PostgreSQL client', () => {
     for await (const chunk of child.stdout.setEncoding('utf8')) out += chunk
     assert.match(out, /^CREATE TABLE\nCOPY 2\npublic\.pets\n Column \| Type {4}\| Nullable \| Default\n/)
     assert.match(out, /Row-level security is off/)
+    const relations = psql('-c', '\\dt').stdout
+    assert.match(relations, /public *\| pets /)
+    assert.doesNotMatch(relations, /^ *(auth|storage|realtime|mayfly) /m)
+    assert.match(psql('-c', '\\d auth.users').stdout, /email/)
     assert.match(out, /-\[ RECORD 1 \]\nname \| Rex;\nage {2}\| 3\n\(1 row\)\nRex;\t3\n나비\t\\N\n$/)
     const { results } = JSON.parse(psql('--json', '-c', 'select name, age from pets order by name; delete from pets').stdout) as { results: unknown[] }
     assert.deepEqual(results, [

@@ -339,7 +339,42 @@ describe('realtime', () => {
     await until(() => heard.open?.length === 2 && heard.hidden?.length === 1, 'what is said in the open')
     assert.deepEqual(heard.open?.map(({ event, payload }) => [event, payload.n]), [['tick', 1], ['nothing', undefined]]) // biome-ignore format: a line
     assert.deepEqual([heard.open?.[0]?.payload, heard.hidden?.[0]?.event, heard.hidden?.[0]?.payload], [{ id: 'mine', n: 1 }, 'tock', [1]])
-    assert.deepEqual(heard.shown, [])
+    assert.equal(heard.shown?.length, 0)
+    // A row that is put in is said too, as its writer's policies let it; what has no payload and no event only asks them.
+    psql(`create function public.put(room text, event text) returns void language sql as
+      $$ insert into realtime.messages (topic, extension, payload, event, private) values (room, 'broadcast', '{"by": "row"}', event, true) $$`)
+    for (const [who, event] of [[carl, 'forged'], [ben, 'unheard'], [anna, 'forbidden'], [guest, 'guest']] as const) // biome-ignore format: a line
+      assert.equal((await who.rpc('put', { room: 'moves:1', event })).error?.code, '42501', event)
+    assert.equal((await anna.rpc('put', { room: 'moves:1', event: 'put' })).error, null)
+    const puts = `insert into realtime.messages (topic, extension, payload, event, private) values`
+    psql(`begin; ${puts} ('moves:1', 'broadcast', '{}', 'taken back', true); rollback`)
+    psql(`${puts} ('moves:1', 'broadcast', '{"id": "own"}', 'first', true), ('moves:1', 'broadcast', '[2]', 'second', true),
+      ('moves:1', 'presence', '{}', 'unheard', true), ('moves:1', 'broadcast', '{}', 'elsewhere', false), ('', 'broadcast', '{}', 'nowhere', true)`)
+    await until(() => heard.ben?.length === 8 && heard.shown?.length === 1, 'the rows that were put in')
+    const put = heard.ben?.slice(5).map(({ event, payload }) => [event, payload])
+    assert.deepEqual(put, [['put', { by: 'row', id: heard.ben?.[5]?.meta?.id }], ['first', { id: 'own' }], ['second', [2]]]) // biome-ignore format: a line
+    assert.equal(heard.shown?.[0]?.event, 'elsewhere')
+    // A trigger of the owner's keeps one out, or changes it; neither it nor what it sets off runs in a role of the node's.
+    psql(`create table public.ran (who name);
+      create function public.sift() returns trigger language plpgsql as $$
+      begin
+        if new.event = 'kept out' then return null; end if;
+        new.payload := jsonb_build_object('sifted', new.payload);
+        return new;
+      end $$;
+      create function public.note() returns trigger language plpgsql security invoker as $$ begin insert into public.ran values (current_user); return null; end $$;
+      create trigger sift before insert on realtime.messages for each row when (new.event is not null) execute function public.sift();
+      create trigger note after delete on realtime.messages for each row execute function public.note();
+      select realtime.send('{"id": "s", "n": 1}', 'kept out', 'moves:1'), realtime.send('{"id": "s", "n": 1}', 'let through', 'moves:1');
+      ${puts} ('moves:1', 'broadcast', '{}', 'kept out', true)`)
+    await until(() => heard.ben?.length === 9, 'what was let through')
+    assert.deepEqual([heard.ben?.[8]?.event, heard.ben?.[8]?.payload.sifted], ['let through', { id: 's', n: 1 }])
+    assert.match(psql('select distinct who from public.ran'), /\n postgres\n\(1 row\)/)
+    psql('drop trigger sift on realtime.messages; drop trigger note on realtime.messages')
+    for (const text of ['drop trigger mayfly_tell on realtime.messages', 'drop function realtime.tell_message() cascade']) {
+      const { code, stderr } = mayfly(['db', 'psql', '--data', node.data, '-c', text])
+      assert.deepEqual([code, /42501/.test(stderr)], [1, true], stderr)
+    }
     assert.equal(psql('select count(*) as n from realtime.messages').split('\n')[2]?.trim(), '0')
     const { stderr } = mayfly([
       'db',

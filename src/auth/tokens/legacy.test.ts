@@ -79,12 +79,14 @@ describe('legacy keys', () => {
         code: 'bad_request',
         message: name,
       })
-    await refuses({ anonKey: await sign({ role: 'anon' }, 'x'.repeat(40)) }, /^anonKey/)
-    await refuses({ anonKey: await sign({ role: 'service_role' }) }, /^anonKey/)
-    await refuses({ serviceRoleKey: await sign({ role: 'service_role' }, secret, 1_000) }, /^serviceRoleKey/)
-    await refuses({ serviceRoleKey: await sign({ role: 'service_role' }, secret, null) }, /^serviceRoleKey/)
-    await refuses({ serviceRoleKey: await sign({ role: 'service_role', sub: 'u' }) }, /^serviceRoleKey/)
-    await refuses({ anonKey: 'a.b.c' }, /^anonKey/)
+    await refuses({ anonKey: await sign({ role: 'anon' }, 'x'.repeat(40)) }, /^anonKey: it is signed by another secret than jwtSecret$/)
+    await refuses({ anonKey: await sign({ role: 'service_role' }) }, /^anonKey: it is a key of the role "service_role", not of anon$/)
+    await refuses({ anonKey: await sign({}) }, /^anonKey: it is a key of the role none, not of anon$/)
+    await refuses({ serviceRoleKey: await sign({ role: 'service_role' }, secret, 1_000) }, /^serviceRoleKey: it ended at 1970-01-01T00:16:40.000Z$/)
+    await refuses({ serviceRoleKey: await sign({ role: 'service_role' }, secret, null) }, /^serviceRoleKey: it says no time at which it ends/)
+    await refuses({ serviceRoleKey: await sign({ role: 'service_role', sub: 'u' }) }, /^serviceRoleKey: it is the token of a user/)
+    await refuses({ anonKey: `${Buffer.from('{"alg":"none"}').toString('base64url')}.e30.` }, /^anonKey: it is not signed with HS256/)
+    await refuses({ anonKey: 'a.b.c' }, /^anonKey: it is no JWT$/)
     const { value: most, least } = LIMITS.jwtSecretBytes
     for (const short of ['', 'x'.repeat(least - 1), 'x'.repeat(most + 1), `${'x'.repeat(40)} y`, '한'.repeat(20)])
       await refuses({ secret: short }, /^jwtSecret/)

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { jwtVerify, SignJWT } from 'jose'
+import { errors, jwtVerify, type JWTPayload, SignJWT } from 'jose'
 import type { Database, Tx } from '../../backends/database/database.ts'
 import { MayflyError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
@@ -13,6 +13,8 @@ import type { TrustedKey } from './trusted.ts'
 
 /** As the keys of other makers last. */
 const LASTS_S = 10 * 365 * 86_400
+/** Of a role that is named in an answer. */
+const ROLE_CHARS = 63
 const SECRET = /^[\x21-\x7e]+$/
 
 export interface GivenSecret {
@@ -113,13 +115,9 @@ export class LegacySecrets {
 
   async #check(name: string, key: string | null, secret: string, role: string): Promise<void> {
     if (key === null) return
-    const read = await jwtVerify(key, Buffer.from(secret), {
-      algorithms: ['HS256'],
-      requiredClaims: ['exp'],
-      currentDate: new Date(this.#deps.clock.now()),
-    }).catch(() => null)
-    if (read?.payload.role !== role || typeof read.payload.sub === 'string')
-      throw new MayflyError('bad_request', `${name}: it is no key of the role ${role} that jwtSecret has signed, or it has ended`)
+    const options = { algorithms: ['HS256'], requiredClaims: ['exp'], currentDate: new Date(this.#deps.clock.now()) }
+    const fault = await jwtVerify(key, Buffer.from(secret), options).then(({ payload }) => roleFault(payload, role), tokenFault)
+    if (fault !== null) throw new MayflyError('bad_request', `${name}: ${fault}`)
   }
 
   async #insert(tx: Tx, project: Project, given: GivenSecret): Promise<void> {
@@ -137,4 +135,21 @@ export class LegacySecrets {
   #open(row: LegacyRow, column: string, sealed: Buffer): Buffer {
     return this.#deps.sealer.open({ project: row.projectId, table: 'legacy_secret', column, row: row.projectId }, sealed)
   }
+}
+
+/** Why a token that the secret has signed is not the key of a role. */
+function roleFault({ role, sub }: JWTPayload, wanted: string): string | null {
+  if (typeof sub === 'string') return 'it is the token of a user, and no key'
+  if (role === wanted) return null
+  return `it is a key of the role ${typeof role === 'string' ? JSON.stringify(role.slice(0, ROLE_CHARS)) : 'none'}, not of ${wanted}`
+}
+
+/** Why it is no token that the secret has signed, or none any more. Nothing of it is told before its signature is known. */
+function tokenFault(error: unknown): string {
+  if (error instanceof errors.JWSSignatureVerificationFailed) return 'it is signed by another secret than jwtSecret'
+  if (error instanceof errors.JOSEAlgNotAllowed) return 'it is not signed with HS256, as keys by a secret are'
+  if (error instanceof errors.JWTExpired) return `it ended at ${new Date(Number(error.payload.exp) * 1_000).toISOString()}`
+  if (error instanceof errors.JWTClaimValidationFailed)
+    return error.claim === 'exp' ? 'it says no time at which it ends (exp)' : `it does not hold now (${error.claim})`
+  return 'it is no JWT'
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -129,6 +129,30 @@ describe('external PostgreSQL', () => {
     await databases.dropProject(long)
     assert.deepEqual(await server.admin.sql`select datname from pg_database where starts_with(datname, 'again_p_')`, [])
     assert.deepEqual(await server.admin.sql`select rolname from pg_roles where starts_with(rolname, 'again_p_')`, [])
+  })
+  it('tells of a migration that makes one thing twice after the second try', async () => {
+    await server.make('faulty', 'superuser')
+    const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-migrations-'))
+    cpSync(migrations, folder, { recursive: true })
+    writeFileSync(
+      path.join(folder, 'project', '9000_twice.sql'),
+      'create table public.t (n int); create policy one on public.t; create policy one on public.t;',
+    )
+    let pauses = 0
+    const clock = Object.create(systemClock, { sleep: { value: (ms: number) => (pauses++, systemClock.sleep(ms)) } }) as typeof systemClock
+    {
+      await using databases = await ExternalDatabases.open({
+        url: server.url('faulty', 'faulty'),
+        secret: Buffer.alloc(32, 7),
+        migrations: folder,
+        clock,
+        log: () => {},
+      })
+      await assert.rejects(databases.ensureProject('a'), /migration 9000 \(twice\) failed: policy "one" for table "t" already exists/)
+      assert.equal(pauses, 1)
+      await databases.dropProject('a')
+    }
+    rmSync(folder, { recursive: true })
   })
   it('makes projects of two nodes on one server at once, whose roles are the same', { timeout: 60_000 }, async () => {
     await server.make('near', 'superuser')

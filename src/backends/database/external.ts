@@ -233,11 +233,12 @@ export class ExternalDatabases implements Databases {
 
   /** Roles belong to the whole server, and other nodes may have databases on it: what they were in the way of is done again. */
   async #despiteOthers<T>(work: () => Promise<T>): Promise<T> {
+    const made = new Set<string>()
     for (let attempt = 1; ; attempt++) {
       try {
         return await work()
       } catch (error) {
-        if (attempt === MOST_COLLISIONS || !isCollision(error)) throw error
+        if (attempt === MOST_COLLISIONS || !isCollision(error, made)) throw error
         await this.#options.clock.sleep(attempt * COLLISION_PAUSE_MS)
       }
     }
@@ -253,8 +254,11 @@ export class ExternalDatabases implements Databases {
   #roleOf = (ref: string, role: string) => fit(`${this.#connection.database}_p_${ref}_${role}`)
 }
 
-/** What PostgreSQL says to one of two who change the same role at once, or make it. */
-function isCollision(error: unknown): boolean {
+/**
+ * What PostgreSQL says to one of two who change the same role at once, or make it.
+ * @param made  what was there already when it was to be made, as PostgreSQL said it
+ */
+function isCollision(error: unknown, made: Set<string>): boolean {
   const cause = error instanceof MigrationError ? error.cause : error
   if (!(cause instanceof DatabaseError)) return false
   switch (cause.sqlState) {
@@ -263,7 +267,9 @@ function isCollision(error: unknown): boolean {
     case '23505':
       return /"pg_(authid|auth_members)_/.test(cause.message)
     case '42710':
-      // In whatever language the server says it.
+      // The other has made it, and next time it is seen to be there: what is said twice is a fault of the migration itself.
+      if (made.has(cause.message)) return false
+      made.add(cause.message)
       return true
     default:
       return cause.sqlState === '40001' || cause.sqlState === '40P01'

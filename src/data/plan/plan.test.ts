@@ -24,12 +24,13 @@ const routine = (name: string, parameters: [string, string][], more: Partial<Rou
   returnType: 'int4',
   returnKind: 'b',
   returnBase: 'int4',
+  returnBaseSchema: 'pg_catalog',
   returnRelation: null,
   defaults: 0,
   isVariadic: false,
   settings: null,
   description: null,
-  parameters: parameters.map(([of, type]) => ({ name: of === '' ? null : of, mode: 'i', type, base: type, relation: null })),
+  parameters: parameters.map(([of, type]) => ({ name: of === '' ? null : of, mode: 'i', type, base: type, baseSchema: 'pg_catalog', relation: null })),
   ...more,
 })
 
@@ -61,7 +62,10 @@ const SCHEMA: SchemaRow = {
     routine('over', [['a', 'integer']]),
     routine('over', [['a', 'text']]),
     routine('whole', [['', 'json']]),
-    routine('some', [['a', 'text[]']], { parameters: [{ name: 'a', mode: 'v', type: 'text[]', base: '_text', relation: null }], isVariadic: true }),
+    routine('some', [['a', 'text[]']], {
+      parameters: [{ name: 'a', mode: 'v', type: 'text[]', base: '_text', baseSchema: 'pg_catalog', relation: null }],
+      isVariadic: true,
+    }),
     routine(
       'opted',
       [
@@ -190,7 +194,7 @@ describe('a plan', () => {
     assert.equal((await call('rpc/whole', { method: 'POST', body: '[1]' }))?.arguments.kind, 'whole')
     assert.deepEqual((await call('rpc/some?a=x&a=y'))?.arguments, {
       kind: 'direct',
-      of: [{ parameter: { name: 'a', type: 'text[]', baseType: '_text', isRequired: false, isVariadic: true }, value: ['x', 'y'] }],
+      of: [{ parameter: { name: 'a', type: 'text[]', baseType: '_text', baseSchema: 'pg_catalog', isRequired: false, isVariadic: true }, value: ['x', 'y'] }],
     })
   })
   it('writes only columns that are there, by conditions that are there', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import fc from 'fast-check'
-import type { Database } from '../../backends/database/database.ts'
+import type { Database, Databases } from '../../backends/database/database.ts'
 import { openTestDatabases } from '../../backends/database/embedded-fixture.ts'
 import type { Principal } from '../../core/principal.ts'
 import type { Project, ProjectRef } from '../../core/project.ts'
@@ -31,20 +31,22 @@ const REF = 'demo' as ProjectRef
 
 describe('the data API', () => {
   let data: Data | undefined
+  let databases: Databases
   let owner: Database
   let close = async () => {}
   before(async () => {
     const opened = await openTestDatabases()
-    await opened.databases.ensureProject(REF)
+    databases = opened.databases
+    await databases.ensureProject(REF)
     close = async () => {
       await data?.[Symbol.asyncDispose]()
       await owner?.[Symbol.asyncDispose]()
       await opened.close()
     }
-    owner = await opened.databases.openOwner(REF)
+    owner = await databases.openOwner(REF)
     await owner.script(`${WORLD_SQL}; ${fillWorld()}; ${WRITES_SQL}; ${FILL_SQL}`)
     data = new Data({
-      databases: opened.databases,
+      databases,
       config: { connections: AT_ONCE, sharedSessions: 2, waitMs: 60_000, maxRows: 1000 },
       clock: systemClock,
       log: silentLog,
@@ -57,19 +59,20 @@ describe('the data API', () => {
   const ask = async (
     path: string,
     { method = 'GET', query, headers = {}, body = '' }: { method?: string; query: string; headers?: Record<string, string>; body?: string },
+    { of = route, principal = anon }: { of?: Route; principal?: Principal } = {},
   ) => {
     const context = {
       method,
       params: { '*': path },
       rawQuery: query,
       headers,
-      principal: anon,
+      principal,
       project: { id: REF, ref: REF, name: REF, state: 'active' } satisfies Project,
       origin: 'http://127.0.0.1',
       signal: new AbortController().signal,
       body: async () => Buffer.from(body),
     } as unknown as RequestContext
-    const reply: Reply = await route.handle(context).catch((error: unknown) => failure(error))
+    const reply: Reply = await of.handle(context).catch((error: unknown) => failure(error))
     const text = typeof reply.body === 'string' ? reply.body : ''
     const said = reply.status >= 300 && text !== '' ? ((JSON.parse(text) as { code?: string }).code ?? null) : null
     return { status: reply.status, headers: reply.headers ?? {}, text, code: said }
@@ -101,6 +104,26 @@ describe('the data API', () => {
       }),
       { numRuns: READS / AT_ONCE },
     )
+  })
+  it('answers who finds no session in time with 504 and when to come again, and goes on when there is one', async () => {
+    await using busy = new Data({ databases, config: { connections: 1, sharedSessions: 0, waitMs: 200, maxRows: 1000 }, clock: systemClock, log: silentLog })
+    const of = routes(busy)[0] as Route
+    const service: Principal = { kind: 'service', project: REF, keyId: 'property' }
+    const read = (table: string) => ask(table, { query: 'select=id&limit=1' }, { of, principal: service })
+    assert.equal((await read('notes')).status, 200)
+    let held = Promise.resolve({ status: 0 })
+    await owner.transaction(async (tx) => {
+      await tx`lock table notes in access exclusive mode`
+      held = read('notes')
+      const waits = async () => (await tx`select from pg_locks where relation = 'notes'::regclass and not granted`).length > 0
+      while (!(await waits())) await systemClock.sleep(10)
+      const late = await Promise.all(Array.from({ length: 3 }, () => read('books')))
+      assert.deepEqual(
+        late.map(({ status, code, headers }) => [status, code, headers['retry-after']]),
+        Array.from({ length: 3 }, () => [504, 'PGRST003', '1']),
+      )
+    })
+    assert.deepEqual([(await held).status, (await read('books')).status], [200, 200])
   })
   it('counts in the parent what is counted in a row that is spread into it', async () => {
     const books = WORLD.books?.rows.filter(({ secret }) => secret !== true) ?? []

@@ -97,6 +97,7 @@ function relationOf(row: RelationRow, byOid: ReadonlyMap<string, RelationRow>, o
       name: column.name,
       type: column.type,
       baseType: column.base,
+      baseSchema: column.baseSchema,
       isNullable: column.nullable,
       default: column.default,
       isGenerated: column.generated,
@@ -155,6 +156,7 @@ function routineOf(row: RoutineRow, byOid: ReadonlyMap<string, RelationRow>): Ro
       name: parameter.name ?? '',
       type: parameter.type,
       baseType: parameter.base,
+      baseSchema: parameter.baseSchema,
       isRequired: place < required && parameter.mode !== 'v',
       isVariadic: parameter.mode === 'v',
     })),
@@ -162,8 +164,11 @@ function routineOf(row: RoutineRow, byOid: ReadonlyMap<string, RelationRow>): Ro
     returnsSet: row.set,
     returns: row.returnType === 'void' && !hasOut ? 'void' : hasOut || row.returnRelation !== null ? 'row' : 'scalar',
     returnBase: row.returnBase,
+    returnBaseSchema: row.returnBaseSchema,
     relation: relation ? qualified(relation) : null,
-    outputs: row.parameters.filter(({ mode }) => mode === 'o' || mode === 'b' || mode === 't').map(({ name, base }) => ({ name: name ?? '', baseType: base })),
+    outputs: row.parameters
+      .filter(({ mode }) => mode === 'o' || mode === 'b' || mode === 't')
+      .map(({ name, base, baseSchema }) => ({ name: name ?? '', baseType: base, baseSchema })),
     computes: of ? qualified(of) : null,
     settings: new Map((row.settings ?? []).map(splitSetting)),
     description: row.description,

@@ -8,6 +8,7 @@ export const columnRow = (number: number, name: string, base: string, more: Part
   name,
   type: base,
   base,
+  baseSchema: 'pg_catalog',
   nullable: true,
   default: null,
   generated: false,

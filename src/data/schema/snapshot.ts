@@ -65,6 +65,8 @@ export interface Column {
   readonly type: string
   /** The name of the type below all domains: `jsonb`, `tsvector`. */
   readonly baseType: string
+  /** Where that type is. */
+  readonly baseSchema: string
   readonly isNullable: boolean
   /** An expression; null where there is none. */
   readonly default: string | null
@@ -124,12 +126,13 @@ export interface Parameter {
   readonly name: string
   readonly type: string
   readonly baseType: string
+  readonly baseSchema: string
   readonly isRequired: boolean
   readonly isVariadic: boolean
 }
 
 /** A value that a function returns by a name of its own. */
-export type Output = Pick<Parameter, 'name' | 'baseType'>
+export type Output = Pick<Parameter, 'name' | 'baseType' | 'baseSchema'>
 
 export interface Routine extends Qualified {
   readonly parameters: readonly Parameter[]
@@ -137,6 +140,7 @@ export interface Routine extends Qualified {
   readonly returnsSet: boolean
   readonly returns: 'void' | 'scalar' | 'row'
   readonly returnBase: string
+  readonly returnBaseSchema: string
   /** The relation whose rows it returns. */
   readonly relation: Qualified | null
   /** What it returns by name: columns of `returns table`, arguments that go out. */

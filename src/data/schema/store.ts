@@ -15,6 +15,7 @@ export interface RelationRow {
     readonly name: string
     readonly type: string
     readonly base: string
+    readonly baseSchema: string
     readonly nullable: boolean
     readonly default: string | null
     readonly generated: boolean
@@ -44,6 +45,7 @@ export interface RoutineRow {
   readonly returnKind: string
   /** The name of the type below all domains. */
   readonly returnBase: string
+  readonly returnBaseSchema: string
   readonly returnRelation: string | null
   readonly defaults: number
   readonly isVariadic: boolean
@@ -54,6 +56,7 @@ export interface RoutineRow {
     readonly mode: string
     readonly type: string
     readonly base: string
+    readonly baseSchema: string
     readonly relation: string | null
   }[]
 }
@@ -99,7 +102,8 @@ export const selectSchema = (sql: Sql, authenticator: string) => sql<SchemaRow>`
       select oid, oid as base, typbasetype as next from pg_type
       union all
       select down.oid, pg_type.oid, pg_type.typbasetype from down join pg_type on pg_type.oid = down.next where down.next <> 0)
-    select down.oid, pg_type.typname as base, pg_type.oid as base_oid from down join pg_type on pg_type.oid = down.base where down.next = 0),
+    select down.oid, pg_type.typname as base, pg_type.oid as base_oid, pg_namespace.nspname as base_schema
+      from down join pg_type on pg_type.oid = down.base join pg_namespace on pg_namespace.oid = pg_type.typnamespace where down.next = 0),
   casts as materialized (   -- PostgreSQL ignores those of domains: that each has one argument is seen to here
     select domain.oid, json_object_agg(
              case when castsource = domain.oid then 'toJson' when castsource = 'json'::regtype then 'fromJson' else 'fromText' end,
@@ -115,7 +119,7 @@ export const selectSchema = (sql: Sql, authenticator: string) => sql<SchemaRow>`
            pg_relation_is_updatable(class.oid, true) as updatable, obj_description(class.oid, 'pg_class') as description,
            (select coalesce(json_agg(json_build_object(
                      'number', attribute.attnum, 'name', attribute.attname, 'type', format_type(attribute.atttypid, attribute.atttypmod),
-                     'base', type.base, 'nullable', not attribute.attnotnull, 'generated', attribute.attgenerated <> '' or attribute.attidentity = 'a',
+                     'base', type.base, 'baseSchema', type.base_schema, 'nullable', not attribute.attnotnull, 'generated', attribute.attgenerated <> '' or attribute.attidentity = 'a',
                      'default', case
                         when attribute.attidentity <> '' then format('nextval(%L::regclass)', pg_get_serial_sequence(format('%I.%I', place.nspname, class.relname), attribute.attname))
                         when attribute.attgenerated = '' then coalesce(pg_get_expr(own.adbin, own.adrelid), (select typdefault from pg_type where oid = attribute.atttypid and typtype = 'd'))
@@ -139,17 +143,18 @@ export const selectSchema = (sql: Sql, authenticator: string) => sql<SchemaRow>`
      where contype = 'f' and conparentid = 0),
   routine as (
     select place.nspname, proc.proname, proc.provolatile, proc.proretset, proc.prorows, returned.typtype, returned.typname,
-           (select base from type where oid = proc.prorettype) as base_name, proc.pronargdefaults, proc.provariadic <> 0 as is_variadic, proc.proconfig,
+           below.base as base_name, below.base_schema, proc.pronargdefaults, proc.provariadic <> 0 as is_variadic, proc.proconfig,
            obj_description(proc.oid, 'pg_proc') as description,
-           (select nullif(typrelid, 0) from pg_type where oid = (select base_oid from type where oid = proc.prorettype)) as relation,
+           (select nullif(typrelid, 0) from pg_type where oid = below.base_oid) as relation,
            (select coalesce(json_agg(json_build_object(
                      'name', nullif(proc.proargnames[place_of], ''), 'mode', coalesce(proc.proargmodes[place_of]::text, 'i'),
-                     'type', format_type(argument, null), 'base', type.base,
+                     'type', format_type(argument, null), 'base', type.base, 'baseSchema', type.base_schema,
                      'relation', (select nullif(typrelid, 0)::text from pg_type where oid = argument)) order by place_of), '[]')
               from unnest(coalesce(proc.proallargtypes, proc.proargtypes::oid[])) with ordinality as arguments (argument, place_of)
               join type on type.oid = argument) as parameters
       from pg_proc as proc join place on place.oid = proc.pronamespace
       join pg_type as returned on returned.oid = proc.prorettype
+      join type as below on below.oid = proc.prorettype
      where proc.prokind = 'f' and returned.typname not in ('trigger', 'event_trigger', 'internal', 'language_handler', 'fdw_handler', 'index_am_handler', 'tsm_handler', 'table_am_handler')),
   handler as (
     select lower(media.typname) as media_type, type.base = 'bytea' as is_bytes, place.nspname, proc.proname, proc.prokind = 'a' as is_aggregate,
@@ -169,7 +174,7 @@ export const selectSchema = (sql: Sql, authenticator: string) => sql<SchemaRow>`
          (select coalesce(json_agg(json_build_object(
                    'name', conname, 'from', conrelid::text, 'to', confrelid::text, 'fromColumns', conkey, 'toColumns', confkey) order by conname), '[]') from foreign_key) as "foreignKeys",
          (select coalesce(json_agg(json_build_object(
-                   'schema', nspname, 'name', proname, 'volatility', provolatile, 'set', proretset, 'rows', prorows, 'returnType', typname, 'returnKind', typtype, 'returnBase', base_name,
+                   'schema', nspname, 'name', proname, 'volatility', provolatile, 'set', proretset, 'rows', prorows, 'returnType', typname, 'returnKind', typtype, 'returnBase', base_name, 'returnBaseSchema', base_schema,
                    'returnRelation', relation::text, 'defaults', pronargdefaults, 'isVariadic', is_variadic, 'settings', proconfig,
                    'description', description, 'parameters', parameters)), '[]') from routine) as routines,
          (select coalesce(json_agg(json_build_object('schema', nspname, 'name', typname, 'values',

@@ -4,6 +4,7 @@ import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { duplexPair, type Duplex } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
+import { isOfUnknownIssuer } from '../../../client/system-ca.ts'
 import { Registry } from './registry.ts'
 
 describe('the way to the registry', () => {
@@ -87,6 +88,7 @@ describe('the way to the registry', () => {
       new Registry({
         url: 'https://registry.invalid/',
         token: null,
+        trust: { isUnknown: isOfUnknownIssuer, more: async () => false },
         fetch: () => Promise.reject(new TypeError('fetch failed', { cause: Object.assign(new Error(message), { code }) })),
       })
     const strange = failing('self-signed certificate in certificate chain', 'SELF_SIGNED_CERT_IN_CHAIN')
@@ -105,7 +107,12 @@ describe('the way to the registry', () => {
     let tries = 0
     const unknown = () => Promise.reject(new TypeError('fetch failed', { cause: Object.assign(new Error('unknown'), { code: 'SELF_SIGNED_CERT_IN_CHAIN' }) }))
     const registry = (trustMore: () => Promise<boolean>, answer: () => Promise<Response>) =>
-      new Registry({ url: 'https://registry.invalid/', token: null, trustMore, fetch: () => (++tries === 1 ? unknown() : answer()) })
+      new Registry({
+        url: 'https://registry.invalid/',
+        token: null,
+        trust: { isUnknown: isOfUnknownIssuer, more: trustMore },
+        fetch: () => (++tries === 1 ? unknown() : answer()),
+      })
     const read = await ask(
       registry(
         async () => true,

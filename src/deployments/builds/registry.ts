@@ -7,6 +7,13 @@ import { createServer } from '../../lib/http-server.ts'
 import { publicFetch } from '../../core/public-fetch.ts'
 import type { NamedRegistry } from './request.ts'
 
+export interface Trust {
+  /** Whether a certificate by somebody unknown is what was met. */
+  readonly isUnknown: (error: Error) => boolean
+  /** @returns whether to ask again may help */
+  readonly more: () => Promise<boolean>
+}
+
 export interface RegistryOptions {
   /** Where packages begin, with or without a path. */
   readonly url: string
@@ -17,21 +24,14 @@ export interface RegistryOptions {
   /** Origins that it may name though they are not public. */
   readonly allowed?: readonly string[]
   readonly fetch?: typeof fetch
-  /** Asked where a certificate is by somebody unknown. @returns whether to ask again may help */
-  readonly trustMore?: () => Promise<boolean>
+  /** For certificates by somebody unknown. */
+  readonly trust?: Trust
 }
 
 /** What npm says about itself and what it wants, and no more. */
 const PASSED = ['accept', 'if-none-match', 'npm-command', 'user-agent'] as const
 const RETURNED = ['content-type', 'etag', 'cache-control', 'last-modified'] as const
 const PATIENCE_MS = 60_000
-/** What Node says of a certificate by somebody whom it does not know. */
-const UNTRUSTED: ReadonlySet<string> = new Set([
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-])
 const SCOPE = /\/(@[a-z0-9-][a-z0-9._-]*)(?:\/|%2f)/i
 
 interface Source {
@@ -102,7 +102,7 @@ export class Registry {
       const { method } = request
       const ask = () => source.ask(`${source.origin}${path}`, { method, headers, signal })
       const answer = await ask().catch(async (error: unknown) => {
-        if (isUntrusted(causeOf(error)) && (await this.#options.trustMore?.())) return await ask()
+        if (this.#isUntrusted(error) && (await this.#options.trust?.more())) return await ask()
         throw error
       })
       const given: Record<string, string> = {}
@@ -115,11 +115,16 @@ export class Registry {
       else await pipeline(Readable.fromWeb(answer.body as WebStream), response)
     } catch (error) {
       if (response.headersSent) return void response.destroy()
-      const why = `The registry cannot be reached: ${whyOf(error)}`
+      const why = `The registry cannot be reached: ${whyOf(error, this.#isUntrusted(error))}`
       // In this form npm says why; pnpm tells the line of the status alone.
       if (request.headers['user-agent']?.startsWith('pnpm/')) response.statusMessage = why.replaceAll(/[^ -~]+/g, ' ')
       response.writeHead(502, { 'content-type': 'application/json' }).end(JSON.stringify({ error: why }))
     }
+  }
+
+  #isUntrusted(error: unknown): boolean {
+    const cause = causeOf(error)
+    return cause instanceof Error && this.#options.trust?.isUnknown(cause) === true
   }
 }
 
@@ -138,10 +143,9 @@ function pathOf(url: string, source: Source, main: Source): string | null {
 }
 
 const causeOf = (error: unknown): unknown => (error instanceof Error && error.cause instanceof Error ? error.cause : error)
-const isUntrusted = (cause: unknown) => cause instanceof Error && UNTRUSTED.has((cause as NodeJS.ErrnoException).code ?? '')
 
-function whyOf(error: unknown): string {
+function whyOf(error: unknown, isUntrusted: boolean): string {
   const cause = causeOf(error)
   if (!(cause instanceof Error)) return String(cause)
-  return isUntrusted(cause) ? `${cause.message}; start the node with NODE_EXTRA_CA_CERTS, a file of the certificates that it should trust too` : cause.message
+  return isUntrusted ? `${cause.message}; start the node with NODE_EXTRA_CA_CERTS, a file of the certificates that it should trust too` : cause.message
 }

@@ -175,6 +175,19 @@ describe('rows that start functions', () => {
     await asOwner(place, 'drop trigger mayfly_row_insert on t; insert into t values (2)')
     await asOwner(place, 'begin; drop trigger mayfly_row_insert on t; insert into t values (3); commit')
     assert.deepEqual(ids(await texts()), [1, 2, 3])
+    // Where it cannot be put back it stays, and who dropped it hears why.
+    await asOwner(place, 'create table public.other (id int)')
+    await watch({ table: 'public.t', events: ['insert'] }, { table: 'public.other', events: ['insert'] })
+    const inTheWay = `create function public.mine() returns trigger language plpgsql as 'begin return null; end';
+      alter table other disable trigger all; alter trigger mayfly_row_insert on other rename to was;
+      create constraint trigger mayfly_row_insert after insert on other for each row execute function public.mine()`
+    await asOwner(place, inTheWay)
+    await assert.rejects(
+      asOwner(place, 'drop trigger mayfly_row_insert on t'),
+      /a function waits for rows of public\.t, and its trigger cannot be put back: trigger "mayfly_row_insert" for relation "other" is a constraint trigger/,
+    )
+    await asOwner(place, 'drop table other; drop function public.mine(); insert into t values (4)')
+    assert.deepEqual(ids(await texts()), [1, 2, 3, 4])
     // Nor does it keep anybody from functions of their own who may not name it.
     await asOwner(
       place,
