@@ -1,5 +1,5 @@
 import type { LettersMeant } from './queue.ts'
-import { isOfUnknownIssuer } from './system-ca.ts'
+import { isOfUnknownIssuer } from './unknown-issuer.ts'
 import type { Bill } from './usage.ts'
 
 /** A source map, version 3 (https://tc39.es/ecma426/). */

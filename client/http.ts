@@ -1,6 +1,7 @@
 import type { Agent as HttpAgent, ClientRequest, IncomingMessage } from 'node:http'
 import { text as textOf } from 'node:stream/consumers'
 import type { Answer, Asked } from './client.ts'
+import { isOfUnknownIssuer } from './unknown-issuer.ts'
 
 class Message implements Answer {
   readonly status: number
@@ -74,9 +75,9 @@ export async function ask(url: string, asked: Asked): Promise<Answer> {
 
 /** Most commands meet no certificate at all. */
 async function isTrustedNow(error: Error): Promise<boolean> {
-  if (tls === null) return false
-  const { isOfUnknownIssuer, trustSystem } = await import('./system-ca.ts')
-  return isOfUnknownIssuer(error) && (await trustSystem())
+  if (tls === null || !isOfUnknownIssuer(error)) return false
+  const { trustSystem } = await import('./system-ca.ts')
+  return await trustSystem()
 }
 
 class Failure extends Error {

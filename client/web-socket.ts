@@ -1,6 +1,7 @@
 import type { WebSocket } from 'ws'
 import { ApiError, UnreachableError } from './client.ts'
-import { isOfUnknownIssuer, trustSystem } from './system-ca.ts'
+import { trustSystem } from './system-ca.ts'
+import { isOfUnknownIssuer } from './unknown-issuer.ts'
 
 interface SocketOptions {
   readonly url: string

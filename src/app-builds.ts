@@ -1,6 +1,7 @@
 import path from 'node:path'
 import { readFileSync } from 'node:fs'
-import { isOfUnknownIssuer, trustSystem } from '../client/system-ca.ts'
+import { trustSystem } from '../client/system-ca.ts'
+import { isOfUnknownIssuer } from '../client/unknown-issuer.ts'
 import type { Config } from './config.ts'
 import { AppBuilds, describeApp, Installer, Packages, Registry } from './deployments/index.ts'
 import type { Artefacts, FunctionsService } from './functions/index.ts'

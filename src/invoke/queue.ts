@@ -564,12 +564,7 @@ export class Queue implements AsyncDisposable {
     // From here on user code has run: whatever its reply comes to is its outcome.
     const end = await endOf(outcome)
     const { record = null } = await outcome.over
-<<<<<<< HEAD
-=======
     this.#deps.crash('afterRunBeforeRecord')
-    await this.#deps.recorded()
-    this.#deps.crash('afterRunBeforeSettle')
->>>>>>> e9
     const { failure, response } = end
     if (failure === null) return await this.#settle(() => this.#settling.succeeded(entry, response, record))
     await this.#deps.recorded()

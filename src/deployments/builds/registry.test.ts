@@ -4,7 +4,7 @@ import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { duplexPair, type Duplex } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
-import { isOfUnknownIssuer } from '../../../client/system-ca.ts'
+import { isOfUnknownIssuer } from '../../../client/unknown-issuer.ts'
 import { Registry } from './registry.ts'
 
 describe('the way to the registry', () => {
