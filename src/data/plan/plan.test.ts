@@ -110,6 +110,17 @@ describe('a plan', () => {
     await assert.rejects(plan('constructor'), refused('PGRST205'))
     await assert.rejects(plan('films', { headers: { 'accept-profile': 'private' } }), refused('PGRST106'))
   })
+  it('has no value that its statement does not name, in searches by a language too', async () => {
+    // Of a document, and of what is none, such as a column of the type tsvector or one that is computed.
+    for (const [query, wanted] of [
+      ['films?select=id&title=plfts(english).a', ['english', 'english', 'a']],
+      ['films?select=id&computed=plfts(english).a', ['english', 'a']],
+    ] as const) {
+      const { text, values } = await sql(query)
+      assert.deepEqual(values.slice(0, wanted.length), wanted)
+      for (const at of values.keys()) assert.ok(new RegExp(`\\$${at + 1}(?!\\d)`).test(text), `$${at + 1} in ${text}`)
+    }
+  })
   it('holds no text of a request but as a value or a quoted name', async () => {
     const nasty = `x'"); drop table films; --`
     const encoded = encodeURIComponent(nasty)

@@ -58,10 +58,10 @@ function operationText({ operation, asDocument, readBy }: Extract<LogicPlan, { k
     case 'distinct':
       return `${field} is distinct from ${valueText(operation.value, readBy, values)}`
     case 'search': {
-      const language = operation.language === null ? '' : `${values.add(operation.language)}::regconfig, `
-      const languageAgain = operation.language === null ? '' : `${values.add(operation.language)}::regconfig, `
-      const document = asDocument ? `to_tsvector(${language}${field})` : field
-      return `${document} @@ ${operation.call}(${languageAgain}${values.add(operation.value)})`
+      // A value that stands nowhere has no type, and PostgreSQL takes none of those.
+      const language = () => (operation.language === null ? '' : `${values.add(operation.language)}::regconfig, `)
+      const document = asDocument ? `to_tsvector(${language()}${field})` : field
+      return `${document} @@ ${operation.call}(${language()}${values.add(operation.value)})`
     }
   }
 }
