@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
+import type { Database } from '../backends/database/database.ts'
 import type { EmbeddedDatabases } from '../backends/database/embedded.ts'
 import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
 import { noCrash } from '../core/crash.ts'
@@ -94,6 +95,20 @@ describe('what a function says of its queued calls', () => {
     assert.fail('it did not come to that')
   }
 
+  /** As only one that there is can be paused. */
+  const someFunction = async (): Promise<string> => {
+    const [project, id, version] = [randomUUID(), randomUUID(), randomUUID()]
+    const sha = 'a'.repeat(64)
+    await databases.control.script(`begin;
+      insert into mayfly.project (id, ref, name, state, data_key) values ('${project}', 'p${project}', 'p', 'active', '');
+      insert into mayfly.artefact (project_id, sha256, bytes) values ('${project}', '${sha}', 1);
+      insert into mayfly.function (id, project_id, name, version_id, revision_id) values ('${id}', '${project}', 'p', '${version}', '${version}');
+      insert into mayfly.function_version (id, function_id, project_id, definition, artefact, code_bytes, state)
+        values ('${version}', '${id}', '${project}', '{}', '${sha}', 1, 'active');
+      commit`)
+    return id
+  }
+
   it('keeps the order of each key with retries in between, past one that is given up, and lets the keys run beside each other', async () => {
     const failing = new Map<number, number>([
       [3, 2],
@@ -156,18 +171,38 @@ describe('what a function says of its queued calls', () => {
     // A slow machine makes the span longer, never shorter, but for the way from the lease to the run.
     assert.ok((began[8] as number) - (began[0] as number) >= 1_900, `${began.map(Math.round)}`)
   })
+  it('begins nothing of a function that is paused between the look that found it and the lease', async () => {
+    const { control } = databases
+    const functionId = await someFunction()
+    let isPaused = false
+    const database: Database = {
+      sql: (async (strings: TemplateStringsArray, ...values: unknown[]) => {
+        const rows = await control.sql(strings, ...values)
+        if (!isPaused && rows.length > 0 && strings.join('').includes('with recursive waiting')) {
+          await queue.pause(functionId)
+          isPaused = true
+        }
+        return rows
+      }) as Database['sql'],
+      transaction: (work, signal) => control.transaction(work, signal),
+      flight: (work) => control.flight(work),
+      script: (text) => control.script(text),
+      [Symbol.asyncDispose]: async () => {},
+    }
+    const { queue, ran } = open({}, () => null, { database, concurrency: 2 })
+    await Promise.all(Array.from({ length: 20 }, (_, n) => queue.enqueue(entryOf({ n }, { functionId }))))
+    await queue.start()
+    await until(() => isPaused)
+    // What begins all the same would do so before this one, which comes to another function.
+    await queue.enqueue(entryOf({ n: 99 }))
+    await until(() => ran.includes(99))
+    await until(() => queue.running === 0)
+    assert.deepEqual([ran, queue.length], [[99], 20])
+    await queue.resume(functionId)
+    await until(() => queue.length === 0)
+  })
   it('lets entries wait while a function is paused, and loses none, however old they are by then', async () => {
-    const project = randomUUID()
-    const paused = randomUUID()
-    const version = randomUUID()
-    const sha = 'a'.repeat(64)
-    await databases.control.script(`begin;
-      insert into mayfly.project (id, ref, name, state, data_key) values ('${project}', 'paused', 'p', 'active', '');
-      insert into mayfly.artefact (project_id, sha256, bytes) values ('${project}', '${sha}', 1);
-      insert into mayfly.function (id, project_id, name, version_id, revision_id) values ('${paused}', '${project}', 'p', '${version}', '${version}');
-      insert into mayfly.function_version (id, function_id, project_id, definition, artefact, code_bytes, state)
-        values ('${version}', '${paused}', '${project}', '{}', '${sha}', 1, 'active');
-      commit`)
+    const paused = await someFunction()
     const { queue, ran } = open({ maxAgeSeconds: 60 }, (_, attempt) => (attempt === 1 ? 'NotYet' : null))
     await queue.start()
     const since = await queue.pause(paused)

@@ -8,7 +8,8 @@ import { within } from '../lib/within.ts'
 import { eventContent } from './event.ts'
 import { Intake } from './intake.ts'
 import type { Invocation, Outcome } from './service.ts'
-import { type Entered, endOf, type Refill, Settling, type SettlingDeps, type Tries } from './settling.ts'
+import { type Entered, endOf, Settling, type SettlingDeps, type Tries } from './settling.ts'
+import { Claims, type Placed } from './claims.ts'
 import { Letters } from './letters/service.ts'
 import { countDeadLetters, deleteOldDeadLetters } from './letters/store.ts'
 import { LifeFeed, type Moment } from './lives/feed.ts'
@@ -22,15 +23,12 @@ import {
   deleteQueueOf,
   insertDeadLetters,
   insertEntries,
-  type FreeSlots,
-  leaseDue,
   type LeasedEntry,
   type NewEntry,
   renewLeases,
   selectThere,
   returnLeases,
   returnStrays,
-  selectWaitingFunctions,
   type StillBorn,
   type Webhook,
 } from './store.ts'
@@ -40,10 +38,6 @@ const LEASE_MS = 60_000
 const RENEW_MS = 20_000
 /** What a bell did not tell of is found by looking. */
 const LOOK_MS = 1_000
-/** So long what waits is taken to be of those functions for which something waited when that was last looked at. */
-const KNOWN_MS = 100
-/** A look that found nothing to run is not repeated sooner for what comes and waits: of a function that is paused that may be much. */
-const FRUITLESS_MS = 5
 const SWEEP_MS = 3_600_000
 const CLOSE_MS = 5_000
 /** Of a database that is away, has no room for now, or gave way to another transaction. */
@@ -80,6 +74,7 @@ export class Queue implements AsyncDisposable {
   readonly #running = new Map<string, Running>()
   readonly #places: Places
   readonly #intake: Intake
+  readonly #claims: Claims
   readonly #settling: Settling
   readonly #rates: Rates
   readonly letters: Letters
@@ -92,12 +87,6 @@ export class Queue implements AsyncDisposable {
   /** An answer of the database was lost: what it did is found by looking. */
   #isDoubtful = false
   #isRecovering = false
-  /** For whom more waits than was leased at the last look, or may. */
-  #known: Known | null = null
-  /** What is leased while others end is not known yet. */
-  #refilling: Promise<void> | null = null
-  /** When was last looked for nothing. */
-  #fruitlessAt = Number.NEGATIVE_INFINITY
   #soon: Disposable | null = null
   /** When leases past their time were last looked for. */
   #lookedAt = Number.NEGATIVE_INFINITY
@@ -106,6 +95,18 @@ export class Queue implements AsyncDisposable {
     this.#deps = deps
     this.#rates = new Rates(() => deps.clock.monotonic())
     this.#places = new Places(deps.concurrency)
+    this.#claims = new Claims({
+      ...deps,
+      leaseMs: LEASE_MS,
+      places: this.#places,
+      rates: this.#rates,
+      freeOf: (functionId) => this.#freeOf(functionId),
+      ownOf: (one) => this.#ownOf(one),
+      mayRefill: () => !this.#isRecovering && !this.#stop.signal.aborted,
+      isStopped: () => this.#stop.signal.aborted,
+      begin: (entry, isRated) => this.#begin(entry, isRated),
+      lookAgain: () => this.#lookAgain(),
+    })
     this.#intake = new Intake({
       ...deps,
       leaseMs: LEASE_MS,
@@ -122,7 +123,7 @@ export class Queue implements AsyncDisposable {
         this.#count -= entries
       },
       released: () => this.#lookAgain(),
-      refill: (over) => this.#refill(over),
+      refill: (over) => this.#claims.refill(over.flatMap(({ id }) => this.#running.get(id) ?? [])),
       tell: (project, moment) => this.#tell(project, moment),
     })
     this.letters = new Letters({
@@ -254,7 +255,7 @@ export class Queue implements AsyncDisposable {
   /** Entries of the function wait from now on; what runs is left to end. @returns since when */
   async pause(functionId: string): Promise<Date> {
     const [pause] = await savePause(this.#deps.database.sql, functionId)
-    this.#known = null
+    this.#claims.forget()
     return (pause as Pause).pausedAt
   }
 
@@ -340,7 +341,7 @@ export class Queue implements AsyncDisposable {
     // What is taken while the strays are looked for would be one of them.
     this.#isRecovering = true
     try {
-      await this.#refilling
+      await this.#claims.refilled()
       await returnStrays(database.sql, holder, [...this.#running.keys(), ...this.#intake.taking])
       this.#count = await countEntries(database.sql)
     } finally {
@@ -350,20 +351,17 @@ export class Queue implements AsyncDisposable {
 
   /** Something of these functions waits. */
   #wait(functionIds: readonly string[]): void {
-    const { clock } = this.#deps
-    const { due } = this.#known ?? {}
-    if (due && functionIds.some((functionId) => !due.some((one) => one.functionId === functionId))) this.#known = null
-    const restMs = this.#fruitlessAt + FRUITLESS_MS - clock.monotonic()
+    const restMs = this.#claims.came(functionIds)
     if (restMs <= 0) this.#bell.ring()
     else
-      this.#soon ??= clock.timer(restMs, () => {
+      this.#soon ??= this.#deps.clock.timer(restMs, () => {
         this.#soon = null
         this.#bell.ring()
       })
   }
 
   #lookAgain(): void {
-    this.#known = null
+    this.#claims.forget()
     this.#bell.ring()
   }
 
@@ -374,113 +372,7 @@ export class Queue implements AsyncDisposable {
       this.#lookedAt = clock.monotonic()
       await this.#settling.buryLost(await returnLeases(database.sql, null, 1))
     }
-    if (this.#places.left <= 0) return LOOK_MS
-    const waiting = (await selectWaitingFunctions(database.sql)).toSorted((a, b) => a.dueMs - b.dueMs)
-    let nextMs = LOOK_MS
-    const due: Due[] = []
-    for (const one of waiting) {
-      if (one.dueMs > 0) {
-        nextMs = Math.min(nextMs, one.dueMs)
-        break
-      }
-      const { functionId } = one
-      const { parallelism = Number.POSITIVE_INFINITY, rate } = await this.#ownOf(one)
-      // Those that run as many as they may are left until one of theirs is over.
-      const bounded = { functionId, parallelism, rate }
-      if (this.#freeNow(bounded) > 0) due.push(bounded)
-      else if (rate !== undefined) nextMs = Math.min(nextMs, this.#rates.waitMs(functionId, rate) || LOOK_MS)
-    }
-    const shares = this.#shares(due)
-    this.#known = null
-    if (shares.functions.length === 0) {
-      this.#fruitlessAt = clock.monotonic()
-      return nextMs
-    }
-    const more = await this.#lease(shares, due)
-    if (more.length > 0) this.#known = { due: more, until: clock.monotonic() + KNOWN_MS }
-    return 0
-  }
-
-  /** @returns those of whom so many were leased as were asked for */
-  async #lease(shares: FreeSlots, due: readonly Due[]): Promise<readonly Due[]> {
-    const { database, holder, crash } = this.#deps
-    const taken = this.#takeShares(shares)
-    try {
-      crash('beforeLease')
-      const leased = await leaseDue(database.sql, holder, shares, LEASE_MS)
-      if (leased.length > 0) crash('afterLease')
-      this.#beginTaken(leased, taken, due)
-      return due.filter(({ functionId }) => taken.get(functionId) === 0)
-    } finally {
-      this.#giveBackUnused(taken)
-    }
-  }
-
-  /** Their places are taken before they are leased. @returns how many of each function are still without an entry */
-  #takeShares({ functions, slots }: FreeSlots): Map<string, number> {
-    const taken = new Map(functions.map((functionId, n) => [functionId, slots[n] as number]))
-    for (const [functionId, count] of taken) this.#places.take(functionId, count)
-    return taken
-  }
-
-  #beginTaken(leased: readonly LeasedEntry[], taken: Map<string, number>, due: readonly Due[]): void {
-    const rated = new Set(due.flatMap(({ functionId, rate }) => (rate === undefined ? [] : [functionId])))
-    for (const entry of leased) {
-      taken.set(entry.functionId, (taken.get(entry.functionId) ?? 0) - 1)
-      this.#begin(entry, rated.has(entry.functionId))
-    }
-  }
-
-  #giveBackUnused(taken: ReadonlyMap<string, number>): void {
-    for (const [functionId, count] of taken) this.#places.giveBack(functionId, count)
-  }
-
-  /**
-   * The places of what is over go to what is known to wait, leased by the transaction that ends the others: nobody has to
-   * look in between. If that fails, those that did not end have their places again, so that no more are without an end
-   * than there are places.
-   */
-  #refill(over: readonly LeasedEntry[]): Refill {
-    const { clock, holder } = this.#deps
-    const ending = over.flatMap(({ id }) => this.#running.get(id) ?? []).filter(({ hasPlace }) => hasPlace)
-    for (const run of ending) {
-      run.hasPlace = false
-      this.#places.giveBack(run.functionId)
-    }
-    const known = this.#known
-    const mayLease = known !== null && known.until > clock.monotonic() && !this.#isRecovering && !this.#stop.signal.aborted
-    const shares = mayLease ? this.#shares(known.due) : NO_SLOTS
-    const taken = this.#takeShares(shares)
-    const asked = shares.slots.reduce((sum, slots) => sum + slots, 0)
-    const { promise, resolve } = Promise.withResolvers<void>()
-    if (asked > 0) this.#refilling = promise
-    const end = () => {
-      this.#giveBackUnused(taken)
-      this.#refilling = null
-      resolve()
-    }
-    return {
-      lease: asked === 0 ? null : (tx) => leaseDue(tx, holder, shares, LEASE_MS),
-      begin: (leased) => {
-        // Those that are leased by now are given back with all others that the node still holds.
-        if (!this.#stop.signal.aborted) this.#beginTaken(leased, taken, known?.due ?? [])
-        end()
-        if (leased.length < asked || this.#places.left > 0) this.#lookAgain()
-      },
-      failed: () => {
-        end()
-        for (const run of ending) {
-          run.hasPlace = true
-          this.#places.take(run.functionId)
-        }
-      },
-    }
-  }
-
-  /** How many of a function's may begin now. */
-  #freeNow({ functionId, parallelism, rate }: Due): number {
-    const free = Math.min(this.#freeOf(functionId), parallelism - this.#places.takenBy(functionId))
-    return rate === undefined || free <= 0 ? free : Math.min(free, this.#rates.left(functionId, rate))
+    return Math.min(LOOK_MS, await this.#claims.look())
   }
 
   /** Resolves when the rate of the function lets another call begin, which counts then. @throws the reason of the signal */
@@ -494,19 +386,6 @@ export class Queue implements AsyncDisposable {
       }
       await this.#deps.clock.sleep(waitMs, signal)
     }
-  }
-
-  /** The room is shared by the functions that wait; those with less running come first, then those that have waited longest. */
-  #shares(due: readonly Due[]): FreeSlots {
-    const room = this.#places.left
-    const order = due.toSorted((a, b) => this.#places.takenBy(a.functionId) - this.#places.takenBy(b.functionId))
-    const chosen = order.slice(0, Math.max(0, room)).flatMap((one) => {
-      const free = this.#freeNow(one)
-      return free > 0 ? [{ functionId: one.functionId, free }] : []
-    })
-    const each = Math.floor(room / chosen.length)
-    const rest = room - each * chosen.length
-    return { functions: chosen.map(({ functionId }) => functionId), slots: chosen.map(({ free }, n) => Math.min(free, each + (n < rest ? 1 : 0))) }
   }
 
   #freeOf(functionId: string): number {
@@ -623,28 +502,11 @@ export interface RatedCall {
   readonly qualifier: string | null
 }
 
-interface Running {
-  readonly functionId: string
+interface Running extends Placed {
   /** Resolves when it is settled, or given up. */
   readonly over: Promise<void>
-  /** Until it is about to end. */
-  hasPlace: boolean
 }
 
-/** What a look at the queue found, for as long as nothing else is heard. */
-interface Known {
-  readonly due: readonly Due[]
-  readonly until: number
-}
-
-interface Due {
-  readonly functionId: string
-  /** As its function says; without a bound where it says nothing. */
-  readonly parallelism: number
-  readonly rate: number | undefined
-}
-
-const NO_SLOTS: FreeSlots = { functions: [], slots: [] }
 const UNSAID: Tries = { maxAttempts: null, maxAgeSeconds: null }
 const isOfWebhook = (entry: LeasedEntry): entry is LeasedEntry & { readonly webhook: Webhook } => entry.webhook !== null
 

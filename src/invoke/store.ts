@@ -242,7 +242,7 @@ export interface LeasedEntry {
   readonly payload: Buffer
 }
 
-/** Leases due entries of the functions that have free slots. A lease that is not settled or renewed ends by itself after `leaseMs`. */
+/** Leases due entries of the functions that have free slots and are not paused. A lease that is not settled or renewed ends by itself after `leaseMs`. */
 export const leaseDue = (sql: Query, holder: string, free: FreeSlots, leaseMs: number) => sql<LeasedEntry>`
   with due as materialized (   -- materialized, so that the limits are taken once
     select entry.id
@@ -252,7 +252,8 @@ export const leaseDue = (sql: Query, holder: string, free: FreeSlots, leaseMs: n
        select id from mayfly.entry
         where function_id = free.function_id and leased_until is null and not held and due_at <= clock_timestamp()
         order by priority, due_at, id
-        limit free.slots
+        -- none of one that was paused since it was found to wait
+        limit case when (select paused_at from mayfly.function_pause pause where pause.function_id = free.function_id) is null then free.slots else 0 end
           for update skip locked) as entry),
   leased as (
     update mayfly.entry

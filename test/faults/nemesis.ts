@@ -205,14 +205,17 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'fill the disk',
     missing: ({ disk }) => (disk === null ? 'the data directory has no file system of its own' : null),
-    strike: async ({ disk, node, again }, random) => {
-      const filler = path.join((disk as Disk).at, 'filler')
-      const { bavail, bsize } = statfsSync((disk as Disk).at)
+    strike: async ({ disk: its, node, again }, random) => {
+      const disk = its as Disk
+      const filler = path.join(disk.at, 'filler')
+      const { bavail, bsize } = statfsSync(disk.at)
       try {
         execFileSync('fallocate', ['--length', String(bavail * bsize - 64 * 1024), filler], { stdio: 'ignore' })
         await pause(random.whole(3_000, 8_000))
       } finally {
         rmSync(filler, { force: true })
+        // Else it is there again after a power cut, and nobody removes it.
+        disk.sync()
       }
       const pid = node().pid()
       await pause(1_000)

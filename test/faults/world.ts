@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from 'node:fs'
 import path from 'node:path'
 
 /** A public address by its form, which leads to the recorder and nowhere else: what a sandbox may reach. */
@@ -114,6 +114,16 @@ export class Disk {
     execFileSync('rm', ['-f', this.#image])
     this.#image = cut
     if (!this.#mount()) throw new Error('the image of the disk cannot be mounted')
+  }
+
+  /** What was made or removed in it is so on its image too: an unsynced removal comes back with the power. */
+  sync(): void {
+    const folder = openSync(this.at, 'r')
+    try {
+      fsyncSync(folder)
+    } finally {
+      closeSync(folder)
+    }
   }
 
   unmount(): void {
