@@ -266,6 +266,30 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       })
     })
 
+    test('the deadline ends a call whose sandbox stands frozen, and nothing of it stays', async () => {
+      const made: SandboxProcess[] = []
+      const around = (driver: Driver): Partial<Driver> => ({
+        holds: false,
+        start: async (options) => {
+          const sandbox = await driver.start(options)
+          made.push(sandbox)
+          return sandbox
+        },
+      })
+      await using own = await open({ poolSize: 0 }, { around })
+      const spec = specOf('hello', { timeoutMs: 500 })
+      await call(spec, {}, silent, own)
+      const [sandbox] = made
+      await until(() => stateOf(own.status().sandboxes[0]?.id ?? '', own) === 'frozen')
+      using lease = await own.acquire(spec, silent, never)
+      await sandbox?.freeze()
+      const late = await lease.run(eventOf({}), silent, never)
+      assert.match(JSON.stringify(late.kind === 'error' ? late.errorType : late), /Sandbox\.Timedout/)
+      assert.equal((await lease.finished).error?.type, 'Sandbox.Timedout')
+      await until(() => own.status().sandboxes.length === 0)
+      assert.equal((await call(spec, {}, silent, own)).cold, 'sandbox-lost')
+    })
+
     test('one that does not thaw is ended, and the call gets another', async () => {
       let broken = false
       const stuck = (real: Driver): Partial<Driver> => ({

@@ -25,6 +25,7 @@ const POINTS = [
   'beforeLease',
   'afterLease',
   'duringRun',
+  'afterRunBeforeRecord',
   'afterRunBeforeSettle',
   'beforeAckCommit',
   'afterAckCommit',
@@ -331,6 +332,12 @@ describe('the life of a queued invocation', () => {
           .length,
     }
     const sent: { name: keyof typeof heard; id: string }[] = []
+    const isIdle = async () => {
+      const { waiting, running } = await manage<{ waiting: number; running: number }>(data, '/api/v1/projects/demo/queue?limit=1')
+      return waiting === 0 && running === 0
+    }
+    // What still ends would be what the node dies of.
+    await until(isIdle)
     for (const [name, at] of [
       ['to-queue', 'beforeAckCommit'],
       ['to-queue', 'afterAckCommit'],
@@ -347,8 +354,7 @@ describe('the life of a queued invocation', () => {
       // Nothing of it is under way when the next step is the last of a life.
       await until(async () => {
         if (name === 'to-queue') await withQueue(receive)
-        const { waiting, running } = await manage<{ waiting: number; running: number }>(data, '/api/v1/projects/demo/queue?limit=1')
-        return heard[name](id) > 0 && waiting === 0 && running === 0
+        return heard[name](id) > 0 && (await isIdle())
       })
     }
     await withQueue(receive)

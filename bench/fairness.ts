@@ -1,0 +1,91 @@
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import path from 'node:path'
+import { startMayfly, zipOf } from '../test/acceptance/harness.ts'
+import { pause, show, timed } from './measure.ts'
+
+// One project calls, two calls at once, while another calls with a hundred and twenty: more than the node lets run. Rounds with and
+// without that burst take turns, on the same node in the same minute; prints the ratio of what the calls of the first take: beside
+// a burst of a function whose sandboxes are there, and of one that was never called. Usage: npm run bench:fairness
+
+const SLOTS = 40
+const CALLERS = 120
+const ROUNDS = 8
+const CALLS = 30
+const AT_ONCE = 2
+const OWN_MS = 5
+const THEIR_MS = 100
+const SETTLE_MS = 500
+const CODE = `exports.fetch = async (request) => {
+  await new Promise((done) => setTimeout(done, Number(new URL(request.url).searchParams.get('ms'))))
+  return new Response('fine')
+}`
+
+const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-bench-'))
+process.stdout.write(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${new Date().toISOString()}\n`)
+const node = await startMayfly(path.join(folder, 'data'), ['--empty', '--invoke-concurrency', String(SLOTS), '--invoke-wait-ms', '5000'])
+const { url, project } = node.ready
+try {
+  const zip = await zipOf({ 'index.js': CODE })
+  const artefact = createHash('sha256').update(zip).digest('hex')
+  const manage = async (method: string, at: string, key: string, body?: string | Uint8Array<ArrayBuffer>): Promise<Record<string, unknown>> => {
+    const response = await fetch(`${url}/api/v1/${at}`, { method, headers: { authorization: `Bearer ${key}` }, ...(body === undefined ? {} : { body }) })
+    if (!response.ok) throw new Error(`${method} ${at}: ${response.status} ${await response.text()}`)
+    return JSON.parse((await response.text()) || '{}') as Record<string, unknown>
+  }
+  const operator = readFileSync(path.join(node.data, 'operator.token'), 'utf8').trim()
+  const made = await manage('POST', 'projects', operator, JSON.stringify({ ref: 'loud' }))
+  const loud = (made.keys as { secretKey: string }).secretKey
+  const put = async (ref: string, key: string, name: string) => {
+    await manage('PUT', `projects/${ref}/artefacts/${artefact}`, key, new Uint8Array(zip))
+    const spec = { runtime: 'nodejs24.x', handler: 'index.fetch', memory: 128, timeout: 20, artefact }
+    await manage('PUT', `projects/${ref}/functions/${name}`, key, JSON.stringify(spec))
+  }
+  await put(project.ref, project.secretKey, 'own')
+  await put('loud', loud, 'warm')
+  const own = async () => {
+    const response = await fetch(`${url}/functions/v1/own?ms=${OWN_MS}`, { headers: { apikey: project.secretKey } })
+    if ((await response.text()) !== 'fine') throw new Error(`it answered ${response.status}`)
+  }
+  const theirs = async (name: string): Promise<number> => {
+    const response = await fetch(`${url}/p/loud/functions/v1/${name}?ms=${THEIR_MS}`, { headers: { apikey: loud } })
+    await response.arrayBuffer()
+    return response.status
+  }
+  for (let n = 0; n < 200; n++) await own()
+  for (let n = 0; n < 3; n++) await Promise.all(Array.from({ length: SLOTS }, () => theirs('warm')))
+  for (const isCold of [false, true]) {
+    const times: Record<'alone' | 'beside', number[]> = { alone: [], beside: [] }
+    const answers = new Map<number, number>()
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const how of ['alone', 'beside'] as const) {
+        let going = how === 'beside'
+        const name = isCold ? `cold-${round}` : 'warm'
+        if (going && isCold) await put('loud', loud, name)
+        const burst = Array.from({ length: going ? CALLERS : 0 }, async () => {
+          while (going) {
+            const status = await theirs(name)
+            answers.set(status, (answers.get(status) ?? 0) + 1)
+          }
+        })
+        if (going && !isCold) await pause(SETTLE_MS)
+        const each = async () => {
+          for (let n = 0; n < CALLS; n++) times[how].push(await timed(own))
+        }
+        await Promise.all(Array.from({ length: AT_ONCE }, each))
+        going = false
+        await Promise.all(burst)
+        if (how === 'beside' && isCold) await manage('DELETE', `projects/loud/functions/${name}`, loud)
+      }
+    }
+    const alone = show(`${AT_ONCE} at once`, times.alone)
+    const beside = show(`beside ${CALLERS} of ${isCold ? 'a function never called' : 'a function with sandboxes'}`, times.beside)
+    process.stdout.write(
+      `→ beside ÷ alone: p50 ${(beside.p50 / alone.p50).toFixed(2)}, p99 ${(beside.p99 / alone.p99).toFixed(2)}  (at most 2); the burst was answered ${JSON.stringify(Object.fromEntries(answers))}\n`,
+    )
+  }
+} finally {
+  await node.stop()
+  rmSync(folder, { recursive: true, force: true })
+}
