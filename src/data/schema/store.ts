@@ -190,5 +190,17 @@ export const selectSchema = (sql: Sql, authenticator: string) => sql<SchemaRow>`
          exists (select from pg_language where lanispl and not lanpltrusted) or exists (select from pg_foreign_server)
            or exists (select from pg_extension where extname in ('dblink', 'http')) as acts_outside,
          exists (select from pg_proc join place on place.oid = pronamespace join pg_language on pg_language.oid = prolang
-                  where nspname not in ('auth', 'storage', 'realtime', 'extensions') and lanname not in ('internal', 'c')
-                    and prosrc ~* '\\m(set|set_config|execute|spi_\\w+)\\M') as leaves_settings`
+                  where nspname not in ('auth', 'storage', 'realtime') and lanname not in ('internal', 'c')
+                    and (nspname <> 'extensions' or not exists (select from pg_depend where classid = 'pg_proc'::regclass and objid = pg_proc.oid and deptype = 'e'))
+                    and prosrc ~* '\\m(set|set_config|execute|spi_\\w+)\\M')
+           -- What is kept as a tree, and not as a text, calls set_config by its number, or writes to the view that does.
+           or exists (select from (
+                        select prosqlbody::text as tree from pg_proc join place on place.oid = pronamespace where prosqlbody is not null
+                        union all select proargdefaults::text from pg_proc join place on place.oid = pronamespace where proargdefaults is not null
+                        union all select adbin::text from pg_attrdef
+                        union all select concat(polqual, polwithcheck) from pg_policy
+                        union all select concat(ev_qual, ev_action) from pg_rewrite join pg_class on pg_class.oid = ev_class join place on place.oid = relnamespace
+                        union all select tgqual::text from pg_trigger where tgqual is not null
+                        union all select conbin::text from pg_constraint where conbin is not null and connamespace in (select oid from place)
+                        union all select typdefaultbin::text from pg_type where typdefaultbin is not null) as kept
+                      where tree ~ format(':(funcid %s|relid %s) ', 'pg_catalog.set_config'::regproc::oid, 'pg_catalog.pg_settings'::regclass::oid)) as leaves_settings`
