@@ -230,10 +230,10 @@ describe('the data API, asked by who means it ill', () => {
   it('of two users neither sees what is the other’s, by rows, plans or keys that are taken', async () => {
     await owner.query(`
       create table ledgers (id int primary key, holder uuid not null default auth.uid(), code text unique, note text);
-      create table entries (ledger_id int references ledgers (id), n int, note text, primary key (ledger_id, n));
-      alter table ledgers enable row level security; alter table entries enable row level security;
+      create table postings (ledger_id int references ledgers (id), n int, note text, primary key (ledger_id, n));
+      alter table ledgers enable row level security; alter table postings enable row level security;
       create policy own on ledgers to authenticated using (holder = (select auth.uid())) with check (holder = (select auth.uid()));
-      create policy own on entries to authenticated using (exists (select from ledgers where id = ledger_id)) with check (exists (select from ledgers where id = ledger_id))`)
+      create policy own on postings to authenticated using (exists (select from ledgers where id = ledger_id)) with check (exists (select from ledgers where id = ledger_id))`)
     const userOf = async (name: string) => {
       const client = clientOf(node.ready.project.url, apikey)
       const { data, error } = await client.auth.signUp({ email: `${name}@example.com`, password: 'long enough 1' })
@@ -252,20 +252,20 @@ describe('the data API, asked by who means it ill', () => {
     for (;;) if ((await anna.client.from('ledgers').select('id')).error === null) break
     const kept = { id: 1, code: 'taken', note: SECRET }
     assert.equal((await anna.client.from('ledgers').insert(kept)).error, null)
-    assert.equal((await anna.client.from('entries').insert({ ledger_id: 1, n: 1, note: SECRET })).error, null)
+    assert.equal((await anna.client.from('postings').insert({ ledger_id: 1, n: 1, note: SECRET })).error, null)
     assert.equal((await ben.client.from('ledgers').insert({ id: 2, code: 'mine', note: 'of ben' })).error, null)
 
     for (const query of [
-      'ledgers?select=*,entries(*)',
-      'ledgers?select=id,...entries(notes:note)',
+      'ledgers?select=*,postings(*)',
+      'ledgers?select=id,...postings(notes:note)',
       'ledgers?code=eq.taken',
       'ledgers?or=(code.eq.taken,note.like.*nobody*)',
-      'ledgers?select=id,entries!inner(note)&entries.note=like.*nobody*',
+      'ledgers?select=id,postings!inner(note)&postings.note=like.*nobody*',
       'ledgers?order=note.desc&limit=1',
       'ledgers?select=note.max(),id.count()',
-      'ledgers?select=entries(note.max())',
-      'entries?select=*,ledgers(*)',
-      'entries?select=note.max(),ledgers(code)',
+      'ledgers?select=postings(note.max())',
+      'postings?select=*,ledgers(*)',
+      'postings?select=note.max(),ledgers(code)',
     ])
       for (const accept of ['application/json', 'text/csv', 'application/vnd.pgrst.plan+json; options=verbose|analyze']) {
         const { text, range } = await ben.asks(query, { headers: { accept, prefer: 'count=exact' } })
@@ -281,7 +281,7 @@ describe('the data API, asked by who means it ill', () => {
       assert.deepEqual(taken, await writes('POST', 'ledgers?on_conflict=code', asAnna('free', 11), prefer), prefer)
       assert.equal(taken.status, 403, taken.text)
     }
-    const [onTaken, onFree] = [await writes('POST', 'entries', { ledger_id: 1, n: 1 }), await writes('POST', 'entries', { ledger_id: 99, n: 1 })]
+    const [onTaken, onFree] = [await writes('POST', 'postings', { ledger_id: 1, n: 1 }), await writes('POST', 'postings', { ledger_id: 99, n: 1 })]
     assert.deepEqual([onTaken, onTaken.status], [onFree, 403])
     // That a key is taken is all that is told, and not by what: no value of the other's row, not even the key's own.
     for (const [method, query, row] of [
@@ -306,8 +306,8 @@ describe('the data API, asked by who means it ill', () => {
       assert.deepEqual(await writes(method, 'ledgers?code=eq.taken', row), { status: 200, range: '*/0', text: '[]' })
     assert.deepEqual((await anna.client.from('ledgers').select('id,code,note')).data, [kept])
     // On sessions that both use in turns, and at once.
-    const read = async ({ client }: typeof anna) => (await client.from('ledgers').select('id,entries(n)')).data
-    const rows = [[{ id: 1, entries: [{ n: 1 }] }], [{ id: 2, entries: [] }]]
+    const read = async ({ client }: typeof anna) => (await client.from('ledgers').select('id,postings(n)')).data
+    const rows = [[{ id: 1, postings: [{ n: 1 }] }], [{ id: 2, postings: [] }]]
     for (let round = 0; round < 15; round++) assert.deepEqual(await Promise.all([anna, ben, ben, anna].map(read)), [rows[0], rows[1], rows[1], rows[0]])
   })
   it('keys of another project open nothing here, and its tables of the same names are its own', async () => {

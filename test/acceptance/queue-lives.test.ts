@@ -316,14 +316,16 @@ describe('the life of a queued invocation', () => {
       }
     }
     await withQueue(async () => {})
-    const messages: string[] = []
+    /** By its own id: one that nobody deletes comes again, and is no other. */
+    const messages = new Map<string, string>()
     const receive = async (sqs: SQSClient, QueueUrl: string) => {
       const { Messages = [] } = await sqs.send(new ReceiveMessageCommand({ QueueUrl, MaxNumberOfMessages: 10, WaitTimeSeconds: 1 }))
-      for (const { Body = '' } of Messages) messages.push((JSON.parse(Body) as { requestContext: { requestId: string } }).requestContext.requestId)
+      for (const { MessageId = '', Body = '' } of Messages)
+        messages.set(MessageId, (JSON.parse(Body) as { requestContext: { requestId: string } }).requestContext.requestId)
     }
     /** Each entry that was queued for the call is one of these, however often it ran. */
     const heard = {
-      'to-queue': (id: string) => messages.filter((one) => one === id).length,
+      'to-queue': (id: string) => [...messages.values()].filter((one) => one === id).length,
       'to-event': (id: string) =>
         [...asked.values()].filter((event) => (event as { detail?: { requestContext?: { requestId: string } } })?.detail?.requestContext?.requestId === id)
           .length,
