@@ -278,12 +278,17 @@ describe('sessions that many share', () => {
     })
 
     it('are opened for each until there are as many as there may be', async () => {
-      await using sessions = await open({ mayRunTwice: false, max: 3, few: 1 })
-      const pid = () => sessions.flight([one('select pg_backend_pid() as pid, pg_sleep(0.05)')], nobody())
-      const first = pid()
-      const second = (async () => (await systemClock.sleep(20), await pid()))()
-      const pids = (await Promise.all([first, second])).map((each) => rowOf(each)?.pid)
-      assert.equal(new Set(pids).size, 2)
+      const pidsOfTwo = async () => {
+        await using sessions = await open({ mayRunTwice: false, max: 3, few: 1 })
+        const pid = () => sessions.flight([one('select pg_backend_pid() as pid, pg_sleep(0.05)')], nobody())
+        const first = pid()
+        const second = (async () => (await systemClock.sleep(20), await pid()))()
+        return new Set((await Promise.all([first, second])).map((each) => rowOf(each)?.pid)).size
+      }
+      // On a busy machine the first may be over when the second comes.
+      let pids = await pidsOfTwo()
+      for (let tries = 0; pids < 2 && tries < 20; tries++) pids = await pidsOfTwo()
+      assert.equal(pids, 2)
     })
   })
 
