@@ -46,6 +46,8 @@ export class Claims {
   #known: Known | null = null
   /** What is leased while others end is not known yet. */
   #refilling: Promise<void> | null = null
+  /** What has its places and is not known to be leased, by function: it may begin, and counts for a rate. */
+  readonly #asked = new Set<ReadonlyMap<string, number>>()
   /** When was last looked for nothing. */
   #fruitlessAt = Number.NEGATIVE_INFINITY
 
@@ -161,6 +163,7 @@ export class Claims {
   #takeShares({ functions, slots }: FreeSlots): Map<string, number> {
     const taken = new Map(functions.map((functionId, n) => [functionId, slots[n] as number]))
     for (const [functionId, count] of taken) this.#deps.places.take(functionId, count)
+    this.#asked.add(taken)
     return taken
   }
 
@@ -173,6 +176,7 @@ export class Claims {
   }
 
   #giveBackUnused(taken: ReadonlyMap<string, number>): void {
+    if (!this.#asked.delete(taken)) return
     for (const [functionId, count] of taken) this.#deps.places.giveBack(functionId, count)
   }
 
@@ -180,7 +184,10 @@ export class Claims {
   #freeNow({ functionId, parallelism, rate }: Due): number {
     const { freeOf, places, rates } = this.#deps
     const free = Math.min(freeOf(functionId), parallelism - places.takenBy(functionId))
-    return rate === undefined || free <= 0 ? free : Math.min(free, rates.left(functionId, rate))
+    if (rate === undefined || free <= 0) return free
+    let asked = 0
+    for (const taken of this.#asked) asked += taken.get(functionId) ?? 0
+    return Math.min(free, rates.left(functionId, rate) - asked)
   }
 
   /** The room is shared by the functions that wait; those with less running come first, then those that have waited longest. */

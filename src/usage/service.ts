@@ -241,7 +241,9 @@ export class Usage implements Meter, AsyncDisposable {
    * each counts once.
    */
   async storeIn(tx: Tx, records: readonly MeterRecord[]): Promise<void> {
-    await finishMeters(tx, records)
+    // Of a project that went meanwhile nothing is kept.
+    const open = records.filter(({ project, startedAt }) => !this.#departed.owns(project, startedAt))
+    if (open.length > 0) await finishMeters(tx, open)
   }
 
   /** What `storeIn` stored is committed. */
