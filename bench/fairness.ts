@@ -1,13 +1,17 @@
+import { fork } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { startMayfly, zipOf } from '../test/acceptance/harness.ts'
+import type { Answers, Begin } from './fairness-burst.ts'
 import { pause, show, timed } from './measure.ts'
 
 // One project calls, two calls at once, while another calls with a hundred and twenty: more than the node lets run. Rounds with and
 // without that burst take turns, on the same node in the same minute; prints the ratio of what the calls of the first take: beside
-// a burst of a function whose sandboxes are there, and of one that was never called. Usage: npm run bench:fairness
+// a burst of a function that waits, of one that computes, and of one that was never called. The burst's clients are a process of
+// their own. Usage: npm run bench:fairness [waits] [computes] [cold]
 
 const SLOTS = 40
 const CALLERS = 120
@@ -16,9 +20,14 @@ const CALLS = 30
 const AT_ONCE = 2
 const OWN_MS = 5
 const THEIR_MS = 100
+const COMPUTE_MS = 20
 const SETTLE_MS = 500
+const WARM_MS = 5_000
 const CODE = `exports.fetch = async (request) => {
-  await new Promise((done) => setTimeout(done, Number(new URL(request.url).searchParams.get('ms'))))
+  const ms = Number(new URL(request.url).searchParams.get('ms'))
+  const end = process.cpuUsage().user + ms * 1000
+  if (process.env.AWS_LAMBDA_FUNCTION_NAME === 'computes') while (process.cpuUsage().user < end);
+  else await new Promise((done) => setTimeout(done, ms))
   return new Response('fine')
 }`
 
@@ -43,48 +52,50 @@ try {
     await manage('PUT', `projects/${ref}/functions/${name}`, key, JSON.stringify(spec))
   }
   await put(project.ref, project.secretKey, 'own')
-  await put('loud', loud, 'warm')
+  for (const name of ['waits', 'computes']) await put('loud', loud, name)
   const own = async () => {
     const response = await fetch(`${url}/functions/v1/own?ms=${OWN_MS}`, { headers: { apikey: project.secretKey } })
     if ((await response.text()) !== 'fine') throw new Error(`it answered ${response.status}`)
   }
-  const theirs = async (name: string): Promise<number> => {
-    const response = await fetch(`${url}/p/loud/functions/v1/${name}?ms=${THEIR_MS}`, { headers: { apikey: loud } })
-    await response.arrayBuffer()
-    return response.status
+  const clients = fork(path.join(import.meta.dirname, 'fairness-burst.ts'), [`${url}/p/loud`, loud, String(CALLERS)])
+  const burst = async (begin: Begin | 'end'): Promise<Answers> => {
+    clients.send(begin)
+    return ((await once(clients, 'message')) as [Answers])[0]
   }
   for (let n = 0; n < 200; n++) await own()
-  for (let n = 0; n < 3; n++) await Promise.all(Array.from({ length: SLOTS }, () => theirs('warm')))
-  for (const isCold of [false, true]) {
+  const asked = process.argv.slice(2)
+  for (const kind of ['waits', 'computes', 'cold'].filter((one) => asked.length === 0 || asked.includes(one))) {
+    const isCold = kind === 'cold'
+    const ms = kind === 'computes' ? COMPUTE_MS : THEIR_MS
+    if (!isCold) {
+      await burst({ name: kind, ms })
+      await pause(WARM_MS)
+      await burst('end')
+    }
     const times: Record<'alone' | 'beside', number[]> = { alone: [], beside: [] }
-    const answers = new Map<number, number>()
+    const answers = new Map<string, number>()
     for (let round = 0; round < ROUNDS; round++) {
       for (const how of ['alone', 'beside'] as const) {
-        let going = how === 'beside'
-        const name = isCold ? `cold-${round}` : 'warm'
-        if (going && isCold) await put('loud', loud, name)
-        const burst = Array.from({ length: going ? CALLERS : 0 }, async () => {
-          while (going) {
-            const status = await theirs(name)
-            answers.set(status, (answers.get(status) ?? 0) + 1)
-          }
-        })
-        if (going && !isCold) await pause(SETTLE_MS)
+        const isBeside = how === 'beside'
+        const name = isCold ? `cold-${round}` : kind
+        if (isBeside && isCold) await put('loud', loud, name)
+        if (isBeside) await burst({ name, ms })
+        if (!isCold) await pause(SETTLE_MS)
         const each = async () => {
           for (let n = 0; n < CALLS; n++) times[how].push(await timed(own))
         }
         await Promise.all(Array.from({ length: AT_ONCE }, each))
-        going = false
-        await Promise.all(burst)
-        if (how === 'beside' && isCold) await manage('DELETE', `projects/loud/functions/${name}`, loud)
+        if (isBeside) for (const [answer, count] of Object.entries(await burst('end'))) answers.set(answer, (answers.get(answer) ?? 0) + count)
+        if (isBeside && isCold) await manage('DELETE', `projects/loud/functions/${name}`, loud)
       }
     }
     const alone = show(`${AT_ONCE} at once`, times.alone)
-    const beside = show(`beside ${CALLERS} of ${isCold ? 'a function never called' : 'a function with sandboxes'}`, times.beside)
+    const beside = show(`beside ${CALLERS} of ${isCold ? 'a function never called' : `a function that ${kind}`}`, times.beside)
     process.stdout.write(
       `→ beside ÷ alone: p50 ${(beside.p50 / alone.p50).toFixed(2)}, p99 ${(beside.p99 / alone.p99).toFixed(2)}  (at most 2); the burst was answered ${JSON.stringify(Object.fromEntries(answers))}\n`,
     )
   }
+  clients.disconnect()
 } finally {
   await node.stop()
   rmSync(folder, { recursive: true, force: true })

@@ -161,7 +161,7 @@ export class Cgroup {
   weigh(cpuWeight: number): void {
     const { cpu } = this.#hierarchies
     if (!cpu) return
-    if (cpu.version === 2) writeFileSync(path.join(cpu.path, this.#name, 'cpu.weight'), String(Math.min(10_000, Math.max(1, cpuWeight))))
+    if (cpu.version === 2) writeFileSync(path.join(cpu.path, this.#name, 'cpu.weight'), String(Math.min(10_000, Math.max(1, Math.round(cpuWeight)))))
     else writeFileSync(path.join(cpu.path, this.#name, 'cpu.shares'), String(sharesOf(cpuWeight)))
   }
 

@@ -21,6 +21,8 @@ export interface Load {
   /** Beside the variables of the spec. */
   readonly environment: Readonly<Record<string, string>>
   readonly limitMs: number
+  /** What of its weight it has beside those of other projects. */
+  readonly share: number
   readonly log: LogSink
   /** The call that it is loaded for, where all of that is known: it goes behind the load, so that the guest need not be woken again. */
   readonly first: Call | null
@@ -31,7 +33,7 @@ export interface Load {
  * @throws LoadError, also when it takes too long or ends meanwhile; what keeps the code from being given
  */
 export async function loadCode(generic: Generic, load: Load, clock: Clock, staging: Staging): Promise<HandlerKind> {
-  const { spec, source, limitMs, first } = load
+  const { spec, source, limitMs, first, share } = load
   const { paths } = generic.process
   generic.channel.announce({
     handler: spec.handler,
@@ -45,7 +47,7 @@ export async function loadCode(generic: Generic, load: Load, clock: Clock, stagi
     relayPorts: spec.relayPorts,
     build: false,
   })
-  generic.process.limit({ memoryMb: spec.memoryMb })
+  generic.process.limit({ memoryMb: spec.memoryMb, share })
   // Beside all that follows: until it is in force no name is resolved, and what is sent is sent again by the kernel.
   const granting = generic.process.grant(spec.egress, spec.countEgress)
   granting.catch(() => {})

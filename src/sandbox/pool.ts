@@ -1,4 +1,5 @@
 import { promises as fs } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
@@ -20,6 +21,7 @@ import { initReport, isLate, LOAD_MS } from './loading.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import type { MemorySource } from './memory-leases.ts'
 import { type MachineMemory, Pressure, shareToDrop } from './pressure.ts'
+import { ProcessorShares } from './processor-shares.ts'
 import { Provisioned } from './provisioned.ts'
 import { atOnce, Serving } from './serving.ts'
 import { shownOf } from './shown.ts'
@@ -88,6 +90,7 @@ export class SandboxPool implements Sandboxes {
   readonly #provisioned: Provisioned<Specialised>
   readonly #serving: Serving<Specialised>
   readonly #budget: MemoryBudget<Specialised>
+  readonly #processors: ProcessorShares<Specialised>
   readonly #coldReasons: ColdReasons
   readonly #caches: CompileCaches
   readonly #specialising: Specialising
@@ -149,6 +152,7 @@ export class SandboxPool implements Sandboxes {
       waiting: { mb: () => this.#supply.extraMb, drop: () => this.#supply.dropExtra() },
       drop: (sandbox) => this.#drop(sandbox, 'memory'),
     })
+    this.#processors = new ProcessorShares({ processors: availableParallelism(), shares: deps.shares, all: () => this.#serving.all(), clock })
     this.#pressure = new Pressure(deps.machineMemory, log)
     this.#spares = new Spares({
       most: config.readyMost,
@@ -165,6 +169,7 @@ export class SandboxPool implements Sandboxes {
       booting: this.#booting,
       caches: this.#caches,
       staging: deps.staging,
+      processors: this.#processors,
       clock,
       closing,
       onMade: (sandbox, source) => this.#onMade(sandbox, source),
@@ -288,6 +293,7 @@ export class SandboxPool implements Sandboxes {
   /** The right to one that was loaded before this call. */
   #leaseReady(sandbox: Specialised, log: LogSink, waitMs: number): SandboxLease {
     const { spec } = sandbox
+    this.#processors.called()
     // What it printed when it was loaded ahead belongs to the first call.
     sandbox.printed?.tell(log)
     if (this.#provisioned.holds(sandbox) || spec.reuse !== 'never') return sandbox.lease({ cold: null, waitMs, initMs: 0 })
@@ -423,6 +429,7 @@ export class SandboxPool implements Sandboxes {
     this.#sweeper[Symbol.dispose]()
     this.#freezer[Symbol.dispose]()
     this.#provisioned[Symbol.dispose]()
+    this.#processors[Symbol.dispose]()
     this.#booting.close()
     for (const sandbox of this.#serving.all()) this.#endings.track(sandbox.end(null))
     await this.#endings.over()
@@ -466,6 +473,7 @@ export class SandboxPool implements Sandboxes {
     const { clock, config } = this.#deps
     this.#sweeper = clock.timer(SWEEP_MS, () => this.#sweep())
     this.#budget.sample()
+    this.#processors.level()
     const now = clock.monotonic()
     for (const { sandbox, sinceMs } of this.#serving.idle()) if (now - sinceMs > config.idleMs) this.#drop(sandbox, 'idle-drop')
     this.#spares.sweep(this.#serving.idle())

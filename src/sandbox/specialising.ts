@@ -5,6 +5,7 @@ import type { CompileCaches } from './compile-caches.ts'
 import { Depths } from './depths.ts'
 import { HeldLog } from './held-log.ts'
 import { loadCode } from './loading.ts'
+import type { ProcessorShares } from './processor-shares.ts'
 import { Specialised } from './specialised.ts'
 import type { Source, Staging } from './staging.ts'
 import type { Call, Ending, LogSink, SandboxSpec } from './types.ts'
@@ -15,6 +16,7 @@ export interface SpecialisingDeps {
   readonly staging: Staging
   readonly clock: Clock
   readonly closing: AbortSignal
+  readonly processors: Pick<ProcessorShares<Specialised>, 'loads'>
   /** One has become a version's, of this source. */
   readonly onMade: (sandbox: Specialised, source: Source) => void
   /** One can take another call now. */
@@ -70,14 +72,15 @@ export class Specialising {
   }
 
   async #specialise(generic: Generic, spec: SandboxSpec, way: Way): Promise<Specialised> {
-    const { booting, caches, staging, clock, closing, onMade, onFree, onGone } = this.#deps
+    const { booting, caches, staging, clock, closing, processors, onMade, onFree, onGone } = this.#deps
     closing.throwIfAborted()
     const depths = new Depths(way.depth)
     generic.owner = { openRelay: (connection) => spec.openRelay(connection, spec.identity, () => depths.now()) }
     generic.life.tell('given', null)
     using _ = booting.working(generic)
     const source = caches.sourceOf(spec)
-    const handlerKind = await loadCode(generic, { ...way, spec, source }, clock, staging)
+    using loading = processors.loads(spec.identity.project)
+    const handlerKind = await loadCode(generic, { ...way, spec, source, share: loading.share }, clock, staging)
     if (generic.life.isGone) throw new Error('it was ended while it loaded')
     // From here to the end nothing is waited for: it may be lost at any moment, and a close must find it somewhere.
     const made = new Specialised({

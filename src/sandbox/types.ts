@@ -424,8 +424,10 @@ export interface SandboxProcess {
   stderrTail(): string
   /** Of one that is held: starts its program, weighed as for a call that waits. */
   begin?(): void
-  /** Sets the limits of the version it becomes: memory (no swap), CPU weight in proportion. That of processes holds from the start. */
-  limit(limits: { memoryMb: number }): void
+  /** Sets the limits of the version it becomes: memory (no swap), CPU weight in proportion, or a share of that. That of processes holds from the start. */
+  limit(limits: { memoryMb: number; share?: number }): void
+  /** Absent where no kernel weighs it: what of that CPU weight it has, behind `limit`; nothing in one that has ended. */
+  weigh?(share: number): void
   /** Opens its network as the version it becomes may use it; shut until then, and where the driver has none. @throws Error */
   grant(policy: EgressPolicy, counted: SandboxSpec['countEgress']): Promise<void>
   /** Where its driver can: gives /tmp another size, before any user code has run. */

@@ -11,7 +11,7 @@ import type { Network } from '../egress/network.ts'
 import type { Entrance, GuestPaths, SandboxProcess, SandboxSpec } from '../types.ts'
 import { guestOfInit } from './entrance.ts'
 import { continueFamily, memoryOf, stopFamily } from './family.ts'
-import { STARTING_WEIGHT } from './driver-options.ts'
+import { STARTING_WEIGHT, weightOf } from './driver-options.ts'
 import { BEGIN, INSIDE } from './inside.ts'
 import type { MemoryWatch } from './memory-watch.ts'
 import type { RouteQueues } from './route-queues.ts'
@@ -100,11 +100,15 @@ export class BwrapSandbox implements SandboxProcess {
     this.control.write(BEGIN)
   }
 
-  limit(limits: { memoryMb: number }): void {
-    writeFileSync(this.#made.meminfo, meminfoOf(limits.memoryMb), { flag: 'r+' })
-    this.#limitMb = limits.memoryMb
+  limit({ memoryMb, share }: { memoryMb: number; share?: number }): void {
+    writeFileSync(this.#made.meminfo, meminfoOf(memoryMb), { flag: 'r+' })
+    this.#limitMb = memoryMb
     this.#watch()
-    this.#made.cgroup?.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
+    this.#made.cgroup?.limit({ memoryMb, cpuWeight: weightOf(memoryMb, share) })
+  }
+
+  weigh(share: number): void {
+    if (this.#killing === null && this.#limitMb !== null) this.#made.cgroup?.weigh(weightOf(this.#limitMb, share))
   }
 
   async grant(policy: EgressPolicy, counted: SandboxSpec['countEgress']): Promise<void> {

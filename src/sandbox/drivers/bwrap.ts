@@ -15,7 +15,7 @@ import type { Driver, RuntimeName, SandboxProcess, StartOptions } from '../types
 import { bwrapArguments, INFO_FD } from './bwrap-arguments.ts'
 import { type BwrapHost, bwrapHolds } from './bwrap-limits.ts'
 import { BwrapSandbox } from './bwrap-sandbox.ts'
-import { type DriverOptions, POOL_MEMORY_MB, STARTING_WEIGHT } from './driver-options.ts'
+import { type DriverOptions, POOL_MEMORY_MB, STARTING_WEIGHT, WAITING_WEIGHT } from './driver-options.ts'
 import { ENTER } from './entering.ts'
 import { environmentFor, INSIDE, makeSkeleton, PLACE } from './inside.ts'
 import { MemoryWatch } from './memory-watch.ts'
@@ -136,7 +136,7 @@ export class BwrapDriver implements Driver {
       if (options.cache === null && hasNetworks(this.#networks)) network = await this.#networks.take()
       // That of the host until it is known whose it becomes: the runtime sizes itself by it.
       await fs.writeFile(meminfo, meminfoOf(Math.floor(totalmem() / MiB)), { mode: 0o644 })
-      const procs = cgroup?.make({ memoryMb: POOL_MEMORY_MB, pids: options.pids, cpuWeight: options.background ? 1 : STARTING_WEIGHT }) ?? []
+      const procs = cgroup?.make({ memoryMb: POOL_MEMORY_MB, pids: options.pids, cpuWeight: options.background ? WAITING_WEIGHT : STARTING_WEIGHT }) ?? []
       const [program, ...args] = await this.#commandOf(options, meminfo, uid, network)
       child = this.#spawn([...this.#shell, String(procs.length), ...procs, program as string, ...args])
       // The node itself goes first: it serves those that run already. Inside a group of its own this weighs nothing.

@@ -21,5 +21,11 @@ export interface DriverOptions {
 
 /** Of a sandbox that is nobody's yet. */
 export const POOL_MEMORY_MB = 512
+/** Of one that starts while no call waits for it. */
+export const WAITING_WEIGHT = 2
 /** Of one that starts while a call waits for it: like a small function that runs. */
-export const STARTING_WEIGHT = 7
+export const STARTING_WEIGHT = 70
+/** Of what has memory for one processor; ten times one's usual, as the kernel takes no fractions of a small function's share. */
+const WEIGHT = 1_000
+const MB = 1_769
+export const weightOf = (memoryMb: number, share = 1): number => (memoryMb / MB) * WEIGHT * share

@@ -5,7 +5,7 @@ import type { Cgroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Network } from '../egress/network.ts'
 import type { Entrance, GuestPaths, SandboxProcess, SandboxSpec } from '../types.ts'
-import { STARTING_WEIGHT } from './driver-options.ts'
+import { STARTING_WEIGHT, weightOf } from './driver-options.ts'
 import { BEGIN, INSIDE } from './inside.ts'
 import type { Looked, RouteQueues } from './route-queues.ts'
 import { meminfoOf } from './shown.ts'
@@ -36,6 +36,8 @@ export class OciSandbox implements SandboxProcess {
   #groupSays: Promise<boolean> | null = null
   #running = true
   #overdrawn = false
+  /** Of the version that it became. */
+  #memoryMb: number | null = null
   #watch: Disposable | null = null
   #begun = true
 
@@ -81,9 +83,13 @@ export class OciSandbox implements SandboxProcess {
   stderrTail(): string {
     return this.#tail.text()
   }
-  limit(limits: { memoryMb: number }): void {
-    this.#cgroup.limit({ ...limits, cpuWeight: Math.max(1, Math.round((limits.memoryMb * 100) / 1769)) })
-    writeFileSync(this.#meminfo, meminfoOf(limits.memoryMb), { flag: 'r+' })
+  limit({ memoryMb, share }: { memoryMb: number; share?: number }): void {
+    this.#cgroup.limit({ memoryMb, cpuWeight: weightOf(memoryMb, share) })
+    this.#memoryMb = memoryMb
+    writeFileSync(this.#meminfo, meminfoOf(memoryMb), { flag: 'r+' })
+  }
+  weigh(share: number): void {
+    if (this.#killing === null && this.#memoryMb !== null) this.#cgroup.weigh(weightOf(this.#memoryMb, share))
   }
   async resizeTmp(mb: number): Promise<void> {
     if (this.#init === null || !(await this.#cgroup.has(this.#init))) throw new Error('the sandbox has ended')

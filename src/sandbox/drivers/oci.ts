@@ -11,7 +11,7 @@ import type { Network } from '../egress/network.ts'
 import { hasNetworks, Networks, type NoNetworks } from '../egress/networks.ts'
 import { GATEWAY } from '../egress/rules.ts'
 import type { Driver, Entrance, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
-import { type DriverOptions, POOL_MEMORY_MB, STARTING_WEIGHT } from './driver-options.ts'
+import { type DriverOptions, POOL_MEMORY_MB, STARTING_WEIGHT, WAITING_WEIGHT } from './driver-options.ts'
 import { entering } from './entering.ts'
 import { guestOfInit } from './entrance.ts'
 import { INSIDE, makeSkeleton } from './inside.ts'
@@ -230,7 +230,7 @@ export class OciDriver implements Driver {
 
   /** The command that begins in groups which are made for it, and does not see those of the second version. */
   #inGroups(cgroup: Cgroup, options: StartOptions, view: MountView, command: readonly string[]): string[] {
-    const cpuWeight = options.background ? 0 : STARTING_WEIGHT
+    const cpuWeight = options.background ? WAITING_WEIGHT : STARTING_WEIGHT
     const groups = cgroup.make({ memoryMb: POOL_MEMORY_MB, pids: mostProcesses(this.#runtime, options), cpuWeight, devices: true })
     return entering(groups, ['nsenter', `--mount=${view.file}`, ...command])
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
 import { detectHierarchies } from '../../lib/cgroup.ts'
@@ -10,13 +11,15 @@ import { runcVersion } from './oci-runtimes.ts'
 const isolated = process.getuid?.() === 0 && (await runcVersion()) !== null
 const { cpu } = await detectHierarchies()
 
+function weightIn(driverName: string, id: string): number {
+  const group = path.join(cpu?.path ?? '', `mayfly-${driverName}`, id)
+  return cpu?.version === 2 ? Number(readFileSync(path.join(group, 'cpu.weight'))) : Number(readFileSync(path.join(group, 'cpu.shares')))
+}
+
 test('what starts is weighed like a small function, and behind no call like nothing', { skip: !isolated || cpu === null, timeout: 60_000 }, async () => {
   await using fixture = new PoolFixture('runc', { hello: `exports.handler = async () => 'fine'` })
   const weights = new Map<boolean, number>()
-  const weightOf = (id: string): number => {
-    const parent = path.join(cpu?.path ?? '', `mayfly-${fixture.driverName}`, id)
-    return cpu?.version === 2 ? Number(readFileSync(path.join(parent, 'cpu.weight'))) : Number(readFileSync(path.join(parent, 'cpu.shares')))
-  }
+  const weightOf = (id: string) => weightIn(fixture.driverName, id)
   const around = (driver: Driver): Partial<Driver> => ({
     start: async (options: StartOptions) => {
       const started = await driver.start(options)
@@ -30,6 +33,21 @@ test('what starts is weighed like a small function, and behind no call like noth
   const leases = await Promise.all([1, 2].map(() => pool.acquire(fixture.specOf('hello'), silent, never)))
   for (const lease of leases) lease[Symbol.dispose]()
   const [behind, started] = [weights.get(true) ?? Number.NaN, weights.get(false) ?? Number.NaN]
-  assert.ok(behind <= 2, `behind all calls: ${behind}`)
-  assert.ok(started > behind && started <= 72, `for a call: ${started}`)
+  assert.ok(behind <= 20, `behind all calls: ${behind}`)
+  assert.ok(started > behind && started <= 720, `for a call: ${started}`)
+})
+
+test('many sandboxes of one project weigh together what as many as there are processors do', { skip: !isolated || cpu === null, timeout: 60_000 }, async () => {
+  const processors = availableParallelism()
+  await using fixture = new PoolFixture('runc', { hello: `exports.handler = async () => 'fine'` })
+  await using pool = await fixture.open({ poolSize: 0, starts: 2 }, { shares: { projects: () => 2, weightOf: () => 1 } })
+  const specOf = (project: string) => fixture.specOf('hello', { key: project, identity: { project, functionName: 'hello', version: '1', role: 'none' } })
+  const own = await pool.acquire(specOf('quiet'), silent, never)
+  const loud = await Promise.all(Array.from({ length: 2 * processors }, () => pool.acquire(specOf('loud'), silent, never)))
+  const [full, weights] = [() => weightIn(fixture.driverName, own.sandboxId), () => loud.map(({ sandboxId }) => weightIn(fixture.driverName, sandboxId))]
+  await until(() => weights().every((weight) => Math.abs(weight - full() / 2) <= 1))
+  for (const lease of loud) lease[Symbol.dispose]()
+  // Those that stand idle have theirs again when the next call comes.
+  await until(() => weights().every((weight) => weight === full()))
+  own[Symbol.dispose]()
 })
