@@ -1,8 +1,14 @@
-import { filesOf, runTests, tellTimes, tellUnsteady } from './run-tests.ts'
+import path from 'node:path'
+import { runTests, tellTimes, tellUnsteady } from './run-tests.ts'
+import { AT_ONCE, acceptanceFiles, BESIDE, inTurn } from './test-files.ts'
 
-// `npm run test:workers`: the whole acceptance suite against nodes with two workers.
-process.env.MAYFLY_TEST_WORKERS = '2'
-const tally = await runTests(filesOf(['test/acceptance/**/*.test.ts'], 600_000), 2)
+// `npm run test:workers`: the acceptance suite alone against nodes with two workers, or those files of it that are named
+// (`npm run test:workers -- queue storage`). `npm test -- --workers 2` is everything with them.
+const names = process.argv.slice(2)
+const all = acceptanceFiles(2)
+const named = (name: string) => all.filter(({ file }) => path.basename(file, '.test.ts') === name)
+for (const name of names) if (named(name).length === 0) throw new RangeError(`no file of the acceptance suite: ${name}`)
+const tally = await runTests(inTurn(names.length === 0 ? all : names.flatMap(named)), AT_ONCE, BESIDE)
 tellTimes([...tally.files.slice(0, 20), ...tally.slowest])
 for (const { name, why } of tally.skips) process.stdout.write(`skipped: ${name}: ${why}\n`)
 tellUnsteady(tally)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -62,23 +62,26 @@ describe('embedded PostgreSQL', () => {
     await using next = await open(at)
     assert.deepEqual(await next.brokenOff(), [])
   })
-  it('leaves no run-time folder behind, and removes those of data that is gone, but for what still runs', async () => {
+  it('leaves no run-time folder behind, and removes those of data that is gone, but for what still runs or just starts', async () => {
     const base = mkdtempSync(path.join(tmpdir(), 'run-'))
     chmodSync(base, 0o711)
     const data = path.join(folder, 'pg')
     const options = { folder: data, runtimeBase: base, migrations, clock: systemClock, log: () => {} }
-    const left = (name: string, told: string, pid = 0) => {
+    const left = (name: string, told: string, pid = 0, secondsAgo = 3600) => {
       mkdirSync(path.join(base, name, 's', 'control'), { recursive: true })
       writeFileSync(path.join(base, name, 'data'), told)
+      const at = new Date(Date.now() - secondsAgo * 1000)
+      utimesSync(path.join(base, name, 'data'), at, at)
       if (pid > 0) writeFileSync(path.join(base, name, 's', 'control', '.s.PGSQL.5432.lock'), `${pid}\n`)
     }
     left('mayfly-00000000dead', path.join(folder, 'gone'))
     left('mayfly-00000000beef', folder) // another folder stands where it was
     left('mayfly-00000000cafe', path.join(folder, 'gone'), process.pid)
+    left('mayfly-00000000face', path.join(folder, 'not mounted here'), 0, 1)
     mkdirSync(path.join(base, 'mayfly-00000000feed'))
     mkdirSync(path.join(base, 'mayfly-sandboxes-x'))
     const databases = await EmbeddedDatabases.open(options)
-    const others = ['mayfly-00000000cafe', 'mayfly-00000000feed', 'mayfly-sandboxes-x']
+    const others = ['mayfly-00000000cafe', 'mayfly-00000000face', 'mayfly-00000000feed', 'mayfly-sandboxes-x']
     assert.deepEqual(readdirSync(base).toSorted(), [await runtimeFolderName(data), ...others].toSorted())
     await databases[Symbol.asyncDispose]()
     assert.deepEqual(readdirSync(base).toSorted(), others.toSorted())

@@ -70,7 +70,7 @@ export class EmbeddedDatabases implements Databases {
     await fs.mkdir(path.join(options.folder, 'projects'), { recursive: true, mode: 0o711 })
     for (const name of await fs.readdir(path.join(options.folder, 'projects')))
       if (name.startsWith(SHADOW)) await fs.rm(path.join(options.folder, 'projects', name), { recursive: true, force: true })
-    const runtime = await RuntimeFolder.make(options.runtimeBase, options.folder, nativeFolder())
+    const runtime = await RuntimeFolder.make(options.runtimeBase, options.folder, nativeFolder(), options.clock)
     const passwordFile = path.join(options.folder, 'password')
     let password = await fs.readFile(passwordFile, 'utf8').catch(() => null)
     if (password === null) {

@@ -48,9 +48,9 @@ export class RuntimeFolder {
   }
 
   /** @param data  the folder of the databases, whose name in `base` this is: what it was is gone when that is */
-  static async make(base: string, data: string, native: string): Promise<RuntimeFolder> {
+  static async make(base: string, data: string, native: string, clock: Clock): Promise<RuntimeFolder> {
     const asRoot = process.getuid?.() === 0
-    await sweepRuntimeFolders(base)
+    await sweepRuntimeFolders(base, clock)
     const folder = path.join(base, await runtimeFolderName(data))
     if (Buffer.byteLength(path.join(folder, 's', 'x'.repeat(40), '.s.PGSQL.5432')) > 107)
       throw new ServerError(`the run-time folder ${folder} has too long a path for a unix socket`)
@@ -127,6 +127,8 @@ export class RuntimeFolder {
 
 /** Says in a run-time folder whose it is. */
 const DATA_FILE = 'data'
+/** In that time the first server of a node runs. */
+const START_MS = 120_000
 
 /** The same for as long as the folder of the databases is the same, wherever it is moved to. */
 export async function runtimeFolderName(data: string): Promise<string> {
@@ -134,15 +136,21 @@ export async function runtimeFolderName(data: string): Promise<string> {
   return `mayfly-${createHash('sha256').update(`${dev}:${ino}`).digest('hex').slice(0, 12)}`
 }
 
-/** Removes what nodes left that were killed and whose data is gone. One whose servers still run stays. */
-async function sweepRuntimeFolders(base: string): Promise<void> {
+/**
+ * Removes what nodes left that were killed and whose data is gone. One whose servers still run stays, and one that was begun
+ * just now: it has no server yet, and data that was mounted after this node's mount namespace was made looks gone from here.
+ */
+async function sweepRuntimeFolders(base: string, clock: Clock): Promise<void> {
   for (const name of await fs.readdir(base)) {
     if (!/^mayfly-[0-9a-f]{12}$/.test(name)) continue
     const folder = path.join(base, name)
     // What cannot be read is somebody else's, or of a version that wrote no such file.
     const data = await fs.readFile(path.join(folder, DATA_FILE), 'utf8').catch(() => null)
     if (data === null || (await runtimeFolderName(data).catch(() => null)) === name) continue
-    if (!(await hasServers(folder))) await fs.rm(folder, { recursive: true, force: true })
+    if (await hasServers(folder)) continue
+    // Looked at last: a node that starts meanwhile may have taken the name.
+    const begun = await fs.stat(path.join(folder, DATA_FILE)).catch(() => null)
+    if (begun !== null && clock.now() - begun.mtimeMs > START_MS) await fs.rm(folder, { recursive: true, force: true })
   }
 }
 

@@ -1,0 +1,63 @@
+import path from 'node:path'
+import { filesOf, type TestFile } from './run-tests.ts'
+
+// Which files of the acceptance suite run in which way, and the order of all.
+
+// What tells of workers, or of calls where it makes a difference in which process they land, runs on nodes with two of them.
+// A node of one or two cores has none, and a start with workers takes twice the processor time of one without: all else runs
+// so. What most depends on it runs both ways. `npm test -- --workers 2` runs everything with workers.
+const WITH_WORKERS = [
+  ...['egress', 'fairness', 'function-urls', 'functions', 'isolation', 'lambda-concurrency', 'lambda-invoke', 'lambda-streaming', 'lambda-versions'],
+  ...['metrics', 'photo-app', 'queue', 'realtime', 'resources', 'routes', 'secrets', 'shared-sandbox', 'stop', 'supabase-functions'],
+  'workers',
+]
+const BOTH_WAYS = ['functions', 'queue', 'stop']
+const WORKERS = 2
+// What takes many starts, and looks at what each process has of its own, has two processes.
+const ONE_WORKER = ['egress']
+
+// What waits more than it works, for time-outs, pauses and ends, leaves the processors to others: one such file runs beside them.
+const WAITS = [
+  ...['soak', 'lambda-errors', 'sqs-triggers', 'faults', 'queue', 'full-disk', 'egress-user', 'functions-misbehaving', 'external-database'],
+  ...['schedules', 'conformance', 'external'],
+]
+// The longest begin first, so that none of them is left over when all else is done.
+const LONGEST = [
+  ...['photo-crash', 'google-functions', 'versions-cli', 'cli', 'console-pages', 'functions', 'deployments', 'runtimes', 'egress', 'queue-lives'],
+  ...['lambda-concurrency', 'function-urls', 'function-settings', 'photo-page', 'console-settings', 'init', 'ordinary-user'],
+  ...['rows', 'db', 'own-port', 'project-life', 'project-keys', 'todo-page', 'door'],
+  ...['azure-functions', 'workers', 'conventions', 'stop', 'routes', 'realtime', 'secrets', 'storage', 'start'],
+]
+
+const nameOf = ({ file }: TestFile) => path.basename(file, '.test.ts')
+const turnOf = (one: TestFile): number =>
+  one.of !== undefined ? 0 : LONGEST.includes(nameOf(one)) ? LONGEST.indexOf(nameOf(one)) : LONGEST.length + (one.waits ? 1 : 0)
+const withWorkers = (one: TestFile, workers: number, how?: string): TestFile => ({
+  ...one,
+  environment: { MAYFLY_TEST_WORKERS: String(workers) },
+  ...(how === undefined ? {} : { how }),
+})
+
+/** The ways in which a file runs in the gate. */
+const waysOf = (one: TestFile): TestFile[] => {
+  const name = nameOf(one)
+  if (BOTH_WAYS.includes(name)) return [withWorkers(one, WORKERS, `${WORKERS} workers`), withWorkers(one, 0, 'in one process')]
+  return [withWorkers(one, ONE_WORKER.includes(name) ? 1 : WITH_WORKERS.includes(name) ? WORKERS : 0)]
+}
+
+/**
+ * The acceptance suite.
+ * @param workers  of every node; without it each file runs as it does in the gate
+ */
+export const acceptanceFiles = (workers?: number): TestFile[] => {
+  const all = filesOf(['test/acceptance/*.test.ts'], workers === undefined ? 400_000 : 600_000)
+  return workers === undefined ? all.flatMap(waysOf) : all.map((one) => withWorkers(one, workers))
+}
+
+/** The order in which they run, and which of them wait more than they work. */
+export const inTurn = (files: readonly TestFile[]): TestFile[] =>
+  files.map((one) => ({ ...one, waits: WAITS.includes(nameOf(one)) })).toSorted((a, b) => turnOf(a) - turnOf(b))
+
+/** How many files run at once, and how many more of those that wait. */
+export const AT_ONCE = 4
+export const BESIDE = 1
