@@ -1,7 +1,7 @@
 -- realtime: a row that is put into realtime.messages is told as what realtime.send says, and does not stay.
 
 -- In the role of the project's owner, whose table it is: triggers that the owner has put there, and that this one sets off,
--- run in no role that may do more. Rows that only ask what policies let in have neither payload nor event.
+-- run in no role that may do more. Rows that only ask what policies let in are told to nobody, whatever a trigger puts into them.
 create function realtime.tell_message() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -41,7 +41,7 @@ alter function realtime.tell_message() owner to :"owner";
 revoke create on schema realtime from :"owner";
 set local role :"owner";
 create trigger mayfly_tell after insert on realtime.messages for each row
-  when (new.payload is not null or new.event is not null) execute function realtime.tell_message();
+  when ((new.payload is not null or new.event is not null) and coalesce(current_setting('realtime.asks', true), '') = '') execute function realtime.tell_message();
 reset role;
 
 -- The table's policies and triggers decide by the row. One that cannot be said is a warning: what a transaction is for

@@ -67,9 +67,12 @@ export const limitTime = (tx: Tx, ms: number) => tx`select set_config('statement
 /** What policies see as `realtime.topic()`. */
 export const setTopic = (tx: Tx, topic: string) => tx`select set_config('realtime.topic', ${topic}, true)`
 
-/** A row of each kind, as one said in a private channel would be. */
-export const insertProbes = (tx: Tx, topic: string, kinds: readonly string[]) => tx<{ id: string }>`
-  insert into realtime.messages (topic, extension, private) select ${topic}, kind, true from unnest(${kinds}::text[]) as kind returning id::text as id`
+/** A row of each kind, as one said in a private channel would be. It stays for as long as its transaction has set what says so. */
+export const insertProbes = async (tx: Tx, topic: string, kinds: readonly string[]) => {
+  await tx`select set_config('realtime.asks', 'on', true)`
+  return await tx<{ id: string }>`
+    insert into realtime.messages (topic, extension, private) select ${topic}, kind, true from unnest(${kinds}::text[]) as kind returning id::text as id`
+}
 
 export const selectProbes = (tx: Tx, ids: readonly string[]) => tx<{ extension: string }>`
   select extension from realtime.messages where id = any(${ids}::uuid[])`

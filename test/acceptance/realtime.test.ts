@@ -284,7 +284,7 @@ describe('realtime', () => {
       if (speaks !== null) await clientOf(url, secret).from('listeners').insert({ topic: 'moves:1', member: data.user?.id, speaks })
       return client
     }
-    const [anna, ben, carl] = await Promise.all([userOf('anna', true), userOf('ben', false), userOf('carl', null)])
+    const [anna, ben, carl, dora] = await Promise.all([userOf('anna', true), userOf('ben', false), userOf('carl', null), userOf('dora', false)])
     const heard: Record<string, { event: string; payload: Record<string, unknown>; meta?: { id: string } }[]> = { ben: [], shown: [], open: [], hidden: [] }
     const join = async (who: SupabaseClient, topic: string, isPrivate: boolean, name: string) => {
       const channel = who
@@ -363,13 +363,16 @@ describe('realtime', () => {
         return new;
       end $$;
       create function public.note() returns trigger language plpgsql security invoker as $$ begin insert into public.ran values (current_user); return null; end $$;
-      create trigger sift before insert on realtime.messages for each row when (new.event is not null) execute function public.sift();
+      create trigger sift before insert on realtime.messages for each row execute function public.sift();
       create trigger note after delete on realtime.messages for each row execute function public.note();
       select realtime.send('{"id": "s", "n": 1}', 'kept out', 'moves:1'), realtime.send('{"id": "s", "n": 1}', 'let through', 'moves:1');
       ${puts} ('moves:1', 'broadcast', '{}', 'kept out', true)`)
     await until(() => heard.ben?.length === 9, 'what was let through')
     assert.deepEqual([heard.ben?.[8]?.event, heard.ben?.[8]?.payload.sifted], ['let through', { id: 's', n: 1 }])
     assert.match(psql('select distinct who from public.ran'), /\n postgres\n\(1 row\)/)
+    // What only asks the policies is not told, and asks them, whatever a trigger makes of it.
+    await join(dora, 'moves:1', true, 'dora')
+    await assert.rejects(join(clientOf(url, publishable), 'moves:1', true, 'nobody'), /Unauthorized/)
     psql('drop trigger sift on realtime.messages; drop trigger note on realtime.messages')
     for (const text of ['drop trigger mayfly_tell on realtime.messages', 'drop function realtime.tell_message() cascade']) {
       const { code, stderr } = mayfly(['db', 'psql', '--data', node.data, '-c', text])
