@@ -328,6 +328,25 @@ describe('Queue', () => {
     assert.deepEqual(other.ran, [{ id: entry.id, attempt: 2 }])
     assert.deepEqual(await waiting(), [])
   })
+  it('knows of a second run of an entry whose first outlasted its lease, though that ends meanwhile', async () => {
+    const ends: (() => void)[] = []
+    const { queue, ran } = open(() => new Promise((resolve) => ends.push(() => resolve('ok'))))
+    await queue.start()
+    await queue.enqueue(entryOf())
+    await until(() => ends.length === 1)
+    // As after a node that stood still for longer than that.
+    await databases.control.sql`update mayfly.entry set leased_until = clock_timestamp() - interval '1 s'`
+    await until(() => ends.length === 2)
+    ends[0]?.()
+    // Behind the group in which the first ends.
+    await queue.enqueue(entryOf())
+    await until(() => ends.length === 3)
+    ends[2]?.()
+    await until(async () => (await waiting()).length === 1)
+    assert.deepEqual([queue.running, ran.map(({ attempt }) => attempt), (await waiting())[0]?.attempt], [1, [1, 2, 1], 2])
+    ends[1]?.()
+    await until(() => queue.length === 0 && queue.running === 0)
+  })
   const databaseWith = (other: Partial<Pick<Database, 'sql' | 'transaction' | 'flight'>>): Database => ({
     sql: databases.control.sql,
     transaction: (work, signal) => databases.control.transaction(work, signal),

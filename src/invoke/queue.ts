@@ -29,6 +29,7 @@ import {
   selectThere,
   returnLeases,
   returnStrays,
+  type Settled,
   type StillBorn,
   type Webhook,
 } from './store.ts'
@@ -123,7 +124,7 @@ export class Queue implements AsyncDisposable {
         this.#count -= entries
       },
       released: () => this.#lookAgain(),
-      refill: (over) => this.#claims.refill(over.flatMap(({ id }) => this.#running.get(id) ?? [])),
+      refill: (over) => this.#claims.refill(over.flatMap((entry) => this.#runOf(entry) ?? [])),
       tell: (project, moment) => this.#tell(project, moment),
     })
     this.letters = new Letters({
@@ -397,17 +398,23 @@ export class Queue implements AsyncDisposable {
     if (isRated) this.#rates.began(entry.functionId)
     this.#tell(entry.project, { invocation: entry.id, function: entry.functionName, what: 'started', attempt: entry.attempt })
     const { promise, resolve } = Promise.withResolvers<void>()
-    const run: Running = { functionId: entry.functionId, over: promise, hasPlace: true }
+    const run: Running = { functionId: entry.functionId, attempt: entry.attempt, over: promise, hasPlace: true }
     this.#running.set(entry.id, run)
     this.#run(entry)
       .catch((error: Error) => this.#deps.log.warn({ invocation: entry.id, error: error.message }, 'an entry could not be settled; its lease ends by itself'))
       .then(() => {
-        this.#running.delete(entry.id)
+        if (this.#runOf(entry) === run) this.#running.delete(entry.id)
         resolve()
         if (!run.hasPlace) return
         this.#places.giveBack(entry.functionId)
         this.#lookAgain()
       })
+  }
+
+  /** Of this attempt: one that outlasts its lease may have another beside it. */
+  #runOf({ id, attempt }: Settled): Running | null {
+    const run = this.#running.get(id)
+    return run?.attempt === attempt ? run : null
   }
 
   async #run(entry: LeasedEntry): Promise<void> {
@@ -503,6 +510,7 @@ export interface RatedCall {
 }
 
 interface Running extends Placed {
+  readonly attempt: number
   /** Resolves when it is settled, or given up. */
   readonly over: Promise<void>
 }
