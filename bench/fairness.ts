@@ -23,6 +23,7 @@ const THEIR_MS = 100
 const COMPUTE_MS = 20
 const SETTLE_MS = 500
 const WARM_MS = 5_000
+const REST_MS = 1_500
 const CODE = `exports.fetch = async (request) => {
   const ms = Number(new URL(request.url).searchParams.get('ms'))
   const end = process.cpuUsage().user + ms * 1000
@@ -87,6 +88,8 @@ try {
         await Promise.all(Array.from({ length: AT_ONCE }, each))
         if (isBeside) for (const [answer, count] of Object.entries(await burst('end'))) answers.set(answer, (answers.get(answer) ?? 0) + count)
         if (isBeside && isCold) await manage('DELETE', `projects/loud/functions/${name}`, loud)
+        // Its sandboxes end, or are frozen.
+        if (isBeside) await pause(REST_MS)
       }
     }
     const alone = show(`${AT_ONCE} at once`, times.alone)
