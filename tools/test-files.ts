@@ -3,18 +3,25 @@ import { filesOf, type TestFile } from './run-tests.ts'
 
 // Which files of the acceptance suite run in which way, and the order of all.
 
-// What tells of workers, or of calls where it makes a difference in which process they land, runs on nodes with two of them.
-// A node of one or two cores has none, and a start with workers takes twice the processor time of one without: all else runs
-// so. What most depends on it runs both ways. `npm test -- --workers 2` runs everything with workers.
+// Each file of the acceptance suite runs in the gate, many on nodes with workers and of each area some. A node of one or two
+// cores has none, and each worker takes about half a second of processor time at a start. `npm test -- --workers 2` runs
+// everything with two.
+const WORKERS = 2
+// What tells of workers, or of calls where it makes a difference in which process they land.
 const WITH_WORKERS = [
-  ...['egress', 'fairness', 'function-urls', 'functions', 'isolation', 'lambda-concurrency', 'lambda-invoke', 'lambda-streaming', 'lambda-versions'],
+  ...['fairness', 'function-urls', 'functions', 'isolation', 'lambda-concurrency', 'lambda-invoke', 'lambda-streaming', 'lambda-versions'],
   ...['metrics', 'photo-app', 'queue', 'realtime', 'resources', 'routes', 'secrets', 'shared-sandbox', 'stop', 'supabase-functions'],
   'workers',
 ]
+// Two processes show as much of these: each request and each call may land beside the main one. They start one node, or two.
+const WITH_ONE_WORKER = [
+  ...['auth', 'aws-clients', 'azure-functions', 'data', 'data-media', 'inspect', 'lambda-control', 'lambda-traps', 'log-watch', 'python-fork'],
+  ...['runtime-clients', 'runtimes-languages', 'sites', 'timings', 'versions-cli'],
+  // It takes many starts, and looks at what each process has of its own.
+  'egress',
+]
+// What most depends on it.
 const BOTH_WAYS = ['functions', 'queue', 'stop']
-const WORKERS = 2
-// What takes many starts, and looks at what each process has of its own, has two processes.
-const ONE_WORKER = ['egress']
 
 // What waits more than it works, for time-outs, pauses and ends, leaves the processors to others: one such file runs beside them.
 const WAITS = [
@@ -42,7 +49,7 @@ const withWorkers = (one: TestFile, workers: number, how?: string): TestFile => 
 const waysOf = (one: TestFile): TestFile[] => {
   const name = nameOf(one)
   if (BOTH_WAYS.includes(name)) return [withWorkers(one, WORKERS, `${WORKERS} workers`), withWorkers(one, 0, 'in one process')]
-  return [withWorkers(one, ONE_WORKER.includes(name) ? 1 : WITH_WORKERS.includes(name) ? WORKERS : 0)]
+  return [withWorkers(one, WITH_ONE_WORKER.includes(name) ? 1 : WITH_WORKERS.includes(name) ? WORKERS : 0)]
 }
 
 /**
