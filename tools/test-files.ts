@@ -4,7 +4,7 @@ import { filesOf, type TestFile } from './run-tests.ts'
 // Which files of the acceptance suite run in which way, and the order of all.
 
 // Each file of the acceptance suite runs in the gate, many on nodes with workers and of each area some. A node of one or two
-// cores has none, and each worker takes about half a second of processor time at a start. `npm test -- --workers 2` runs
+// cores has none, and a start with workers takes about a second more of processor time. `npm test -- --workers 2` runs
 // everything with two.
 const WORKERS = 2
 // What tells of workers, or of calls where it makes a difference in which process they land.
