@@ -9,8 +9,6 @@ const soon = process.nextTick
 const clock = Date.now
 
 const JOINED = 4096
-/** So many frames go at once: the host takes the first answers while the last are made. */
-const AT_ONCE = 8
 const READ = 64 * 1024
 /** Frames of large pieces that were sent, kept for the next: new memory for each is cleaned by the kernel and collected by V8. */
 const KEPT = 4
@@ -60,8 +58,7 @@ class Wire {
   }
   send(type, flags, stream, payload) {
     this.first.push(encode(type, flags, stream, payload))
-    if (this.first.length < AT_ONCE || this.heads.length > 0) this.schedule()
-    else this.flush()
+    this.schedule()
   }
   sendData(type, flags, stream, payload) {
     const bytes = HEADER + (payload?.length ?? 0)

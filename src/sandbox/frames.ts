@@ -55,8 +55,6 @@ export class ProtocolError extends Error {
 }
 
 const JOINED = 4 * KiB
-/** So many frames go at once: who is to work on them need not wait until this side has done with all of a turn. */
-const AT_ONCE = 8
 const EMPTY = Buffer.alloc(0)
 
 export function encodeFrame(type: number, flags: number, stream: number, payload: Uint8Array = EMPTY): Buffer {
@@ -141,8 +139,8 @@ export class FrameDecoder {
 }
 
 /**
- * Collects frames and writes them together, once per turn of the event loop or when there are several, heads and
- * credits before data. Data waits while the socket is full.
+ * Collects frames and writes them once per turn of the event loop, heads and credits before data. Data waits
+ * while the socket is full.
  */
 export class FrameWriter {
   readonly #socket: Duplex
@@ -168,8 +166,7 @@ export class FrameWriter {
 
   sendFrame(frame: Buffer): void {
     this.#first.push(frame)
-    if (this.#first.length < AT_ONCE) this.#schedule()
-    else this.flush()
+    this.#schedule()
   }
 
   /** Queues data behind what else is sent this turn. Callers wait for `room` between their pieces, so streams take turns. */
