@@ -1,12 +1,19 @@
 import { MayflyError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Clock } from '../lib/clock.ts'
-import type { Problem, RuntimeName } from './types.ts'
+import type { DriverName, Problem, RuntimeName } from './types.ts'
 
 const FIRST_PAUSE_MS = 500
 const MAX_PAUSE_MS = 30_000
 /** So many starts in a row have failed: then it is no accident, and calls wait for no more of them. */
 const DOWN_AFTER = 3
+
+/** What fails by itself: one driver that makes no sandbox says nothing of another. */
+export interface Bootable {
+  readonly runtime: RuntimeName
+  /** Null: the node's own. */
+  readonly driver: DriverName | null
+}
 
 interface Failing {
   count: number
@@ -22,7 +29,7 @@ interface Failing {
 export class BootHealth {
   readonly #clock: Pick<Clock, 'monotonic'>
   readonly #log: Log
-  readonly #failing = new Map<RuntimeName, Failing>()
+  readonly #failing = new Map<string, Failing>()
 
   constructor(clock: Pick<Clock, 'monotonic'>, log: Log) {
     this.#clock = clock
@@ -30,25 +37,26 @@ export class BootHealth {
   }
 
   /** How long none of it should be started for nobody. */
-  pauseMs(runtime: RuntimeName): number {
-    const failing = this.#failing.get(runtime)
+  pauseMs(one: Bootable): number {
+    const failing = this.#failing.get(nameOf(one))
     return failing ? Math.max(0, failing.failedAtMs + failing.pauseMs - this.#clock.monotonic()) : 0
   }
 
   /** Before one is started for a call. @throws MayflyError sandbox_unavailable */
-  check(runtime: RuntimeName): void {
-    const failing = this.#failing.get(runtime)
-    const pauseMs = this.pauseMs(runtime)
+  check(one: Bootable): void {
+    const failing = this.#failing.get(nameOf(one))
+    const pauseMs = this.pauseMs(one)
     if (!failing || failing.count < DOWN_AFTER || pauseMs === 0) return
     throw new MayflyError(
       'sandbox_unavailable',
-      `sandboxes of ${runtime} do not start; it is tried again in ${Math.ceil(pauseMs / 1000)} s, and the log of the node says why`,
+      `sandboxes of ${nameOf(one)} do not start; it is tried again in ${Math.ceil(pauseMs / 1000)} s, and the log of the node says why`,
     )
   }
 
   /** @param beganMs  when the start began that has failed: those that were under way together are one failure */
-  failed(runtime: RuntimeName, why: string, beganMs: number): void {
+  failed(one: Bootable, why: string, beganMs: number): void {
     const now = this.#clock.monotonic()
+    const runtime = nameOf(one)
     const failing = this.#failing.get(runtime)
     if (failing?.why !== why) this.#log.error({ runtime, error: why }, 'a sandbox did not start')
     if (!failing) {
@@ -63,7 +71,8 @@ export class BootHealth {
     if (failing.count === DOWN_AFTER) this.#log.error({ runtime, error: why }, 'sandboxes of a runtime do not start; it is tried again, every 30 s at last')
   }
 
-  worked(runtime: RuntimeName): void {
+  worked(one: Bootable): void {
+    const runtime = nameOf(one)
     const failing = this.#failing.get(runtime)
     if (!failing) return
     this.#failing.delete(runtime)
@@ -80,3 +89,5 @@ export class BootHealth {
       }))
   }
 }
+
+const nameOf = ({ runtime, driver }: Bootable): string => (driver === null ? runtime : `${runtime} by ${driver}`)

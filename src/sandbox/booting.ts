@@ -112,7 +112,7 @@ export class Booting {
   async start(boot: Boot, purpose: Purpose, cache: StartOptions['cache'] = null): Promise<Generic> {
     // A close has waited for what it knew of, and no longer.
     this.#deps.closing.throwIfAborted()
-    if (purpose === 'now') this.health.check(boot.runtime)
+    if (purpose === 'now') this.health.check(boot)
     const work = purpose === 'now' && cache === null ? this.#bootNow(boot) : this.#boot(boot, purpose, cache)
     this.#deps.endings.track(
       work.then(
@@ -192,14 +192,14 @@ export class Booting {
       const generic = await this.#greet(boot, hull)
       if (purpose === 'pool' && cache === null) await this.warm(generic)
       closing.throwIfAborted()
-      this.health.worked(boot.runtime)
+      this.health.worked(boot)
       return generic
     } catch (error) {
       await hull?.process.cache?.close()
       if (hull) await this.#sink(hull).catch((left: Error) => log.error({ error: left.message }, 'a sandbox could not be given back'))
       closing.throwIfAborted()
       const why = hull?.process.stderrTail().trim().slice(-300) || (error as Error).message
-      this.health.failed(boot.runtime, why, began)
+      this.health.failed(boot, why, began)
       throw new MayflyError('sandbox_unavailable', 'a sandbox could not be started; the log of the node says why', { cause: error })
     }
   }

@@ -26,12 +26,12 @@ test('how the last sandbox ended is the reason of the next call, until the code 
   for (const why of ['idle-drop', 'sandbox-lost', 'new-version'] as const) {
     reasons.loaded(spec('a'))
     assert.equal(reasons.why(spec('a'), false), 'scale-out')
-    reasons.ended(spec('a'), why)
-    reasons.gone(spec('a'))
+    reasons.ended(spec('a'), why, true)
+    reasons.gone(spec('a'), true)
     assert.equal(reasons.why(spec('a'), false), why)
   }
   reasons.loaded(spec('a'))
-  reasons.gone(spec('a'))
+  reasons.gone(spec('a'), true)
   assert.equal(reasons.why(spec('a'), false), 'sandbox-lost', 'nobody has said that it would end')
 })
 
@@ -41,10 +41,32 @@ test('a build of the same function is a new version; what becomes of the former 
   assert.equal(reasons.why(spec('b'), false), 'new-version')
   assert.deepEqual([reasons.hasLoaded(spec('a')), reasons.hasLoaded(spec('b'))], [true, false])
   reasons.loaded(spec('b'))
-  reasons.ended(spec('a'), 'idle-drop')
-  reasons.gone(spec('a'))
+  reasons.ended(spec('a'), 'idle-drop', true)
+  reasons.gone(spec('a'), true)
   assert.equal(reasons.why(spec('b'), false), 'scale-out')
   assert.equal(reasons.why(spec('c', { functionVersion: '7' }), false), 'first-call', 'a published version is none of the builds')
+})
+
+test('what was loaded ahead and ended before any call leaves the first call its reason', () => {
+  const reasons = new ColdReasons((key) => key === 'older')
+  for (const [key, first] of [
+    ['a', 'first-call'],
+    ['b', 'new-version'],
+  ] as const) {
+    for (const why of ['idle-drop', 'sandbox-lost'] as const) {
+      reasons.loaded(spec(key))
+      reasons.ended(spec(key), why, false)
+      reasons.gone(spec(key), false)
+      assert.equal(reasons.why(spec(key), false), first)
+    }
+    // Loaded for that call, which ended it.
+    reasons.loaded(spec(key))
+    reasons.gone(spec(key), true)
+    assert.equal(reasons.why(spec(key), false), 'sandbox-lost')
+  }
+  reasons.loaded(spec('older', { functionName: 'another' }))
+  reasons.gone(spec('older', { functionName: 'another' }), false)
+  assert.equal(reasons.why(spec('older', { functionName: 'another' }), false), 'node-restart')
 })
 
 test('rememberedVersions: what was loaded longest ago is forgotten first', () => {

@@ -7,6 +7,8 @@ interface Past {
   key: string
   /** Why its last sandbox ended, as far as that is known. */
   ended: Ended | null
+  /** What its first call is told until there was one: what is loaded ahead of it may end before it comes. Null from then on. */
+  untilCalled: ColdReason | null
 }
 
 /** Remembers what has loaded here and how it went away, so that a call can be told why it found nothing ready. */
@@ -26,7 +28,7 @@ export class ColdReasons {
     const past = this.#pasts.get(nameOf(spec))
     if (!past) return this.#knownBefore(spec.key) ? 'node-restart' : 'first-call'
     if (past.key !== spec.key) return 'new-version'
-    return past.ended ?? 'scale-out'
+    return past.ended === null ? 'scale-out' : (past.untilCalled ?? past.ended)
   }
 
   hasLoaded(spec: SandboxSpec): boolean {
@@ -37,20 +39,25 @@ export class ColdReasons {
   /** The code has loaded: until then the version was never there. */
   loaded(spec: SandboxSpec): void {
     const name = nameOf(spec)
+    const past = this.#pasts.get(name)
+    const untilCalled = past?.key === spec.key ? past.untilCalled : this.why(spec, false)
     this.#pasts.delete(name)
-    this.#pasts.set(name, { key: spec.key, ended: null })
+    this.#pasts.set(name, { key: spec.key, ended: null, untilCalled })
     if (this.#pasts.size > LIMITS.rememberedVersions.value) this.#pasts.delete(this.#pasts.keys().next().value as string)
   }
 
-  ended(spec: SandboxSpec, why: Ended): void {
+  /** One is being ended. @param wasCalled  it served a call in its life */
+  ended(spec: SandboxSpec, why: Ended, wasCalled: boolean): void {
     const past = this.#pasts.get(nameOf(spec))
-    if (past?.key === spec.key) past.ended = why
+    if (past?.key !== spec.key) return
+    past.ended = why
+    if (wasCalled) past.untilCalled = null
   }
 
-  /** A sandbox is gone; whoever ended it has said so before. */
-  gone(spec: SandboxSpec): void {
+  /** One is gone; whoever ended it has said so before. */
+  gone(spec: SandboxSpec, wasCalled: boolean): void {
     const past = this.#pasts.get(nameOf(spec))
-    if (past?.key === spec.key) past.ended ??= 'sandbox-lost'
+    if (past?.key === spec.key) this.ended(spec, past.ended ?? 'sandbox-lost', wasCalled)
   }
 }
 

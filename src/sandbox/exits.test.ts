@@ -12,7 +12,7 @@ test('ends are told in Lambda’s words', () => {
 
 test('its owner is told of the memory, behind those words', () => {
   for (const exit of [null, { code: 0, signal: 9 }]) {
-    assert.equal(whyItEnded(exit, 128), ', for want of more than its 128 MB of memory')
+    assert.equal(whyItEnded(exit, 128), ', for want of more than its 128 MB of memory; it gets more by `memory`')
     assert.equal(whyItEnded(exit, null), '')
   }
   // What ended of itself after a program of it was killed.

@@ -39,7 +39,7 @@ export function howItEnded(exit: Exit | null): string {
  */
 export function whyItEnded(exit: Exit | null, spentMb: number | null): string {
   const killed = exit === null || exit.signal === constants.signals.SIGKILL
-  return killed && spentMb !== null ? `, for want of more than its ${spentMb} MB of memory` : ''
+  return killed && spentMb !== null ? `, for want of more than its ${spentMb} MB of memory; it gets more by \`memory\`` : ''
 }
 
 function wordOf(signal: number): string {

@@ -386,14 +386,19 @@ export class SandboxPool implements Sandboxes {
     for (const sandbox of this.#serving.all()) {
       if (sandbox.spec.identity.project !== project || this.#provisioned.holds(sandbox)) continue
       sandbox.drain('idle-drop')
-      this.#coldReasons.ended(sandbox.spec, 'idle-drop')
+      this.#coldReasons.ended(sandbox.spec, 'idle-drop', sandbox.calls > 0)
     }
   }
 
   restart(spec: SandboxSpec): void {
     this.#outdated.add(spec)
-    for (const sandbox of this.#serving.of(spec.key)) if (sandbox.spec === spec) sandbox.drain('retired')
-    this.#coldReasons.ended(spec, 'new-version')
+    const all = this.#serving.of(spec.key).filter((sandbox) => sandbox.spec === spec)
+    for (const sandbox of all) sandbox.drain('retired')
+    this.#coldReasons.ended(
+      spec,
+      'new-version',
+      all.some(({ calls }) => calls > 0),
+    )
   }
 
   #isOver(spec: SandboxSpec): boolean {
@@ -449,7 +454,7 @@ export class SandboxPool implements Sandboxes {
 
   /** Ends one that stands idle. */
   #drop(sandbox: Specialised, why: 'idle-drop' | 'memory' | 'pressure'): void {
-    this.#coldReasons.ended(sandbox.spec, 'idle-drop')
+    this.#coldReasons.ended(sandbox.spec, 'idle-drop', sandbox.calls > 0)
     this.#endings.track(sandbox.end(why))
   }
 
@@ -465,7 +470,7 @@ export class SandboxPool implements Sandboxes {
     if (why !== null) this.#ended[why]++
     this.#provisioned.gone(sandbox)
     this.#serving.remove(sandbox)
-    this.#coldReasons.gone(sandbox.spec)
+    this.#coldReasons.gone(sandbox.spec, sandbox.calls > 0)
   }
 
   /** Ends what has been idle for long or is short of memory, and brings to its size what waits, now and again. */

@@ -45,13 +45,13 @@ function standing(changes: { poolSize?: number; refills?: number; isLoading?: ()
     clock,
     closing: new AbortController().signal,
     endings: new Endings(silentLog),
-    pauseMs: (runtime) => health.pauseMs(runtime),
+    pauseMs: (one) => health.pauseMs(one),
     isLoading: changes.isLoading ?? (() => false),
     start: (boot) => {
       const from = clock.monotonic()
       return new Promise((resolve, reject) => {
         const failed = (error: Error) => {
-          health.failed(boot.runtime, error.message, from)
+          health.failed(boot, error.message, from)
           reject(error)
         }
         starts.push({ boot, done: () => resolve(boot), failed })

@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.ts'
 import { LIMITS } from '../core/limits.ts'
+import type { Bootable } from './boot-health.ts'
 import { type Boot, POOL_TMP_MB } from './booting.ts'
 import { Took } from './demand.ts'
 import type { Endings } from './endings.ts'
@@ -20,7 +21,7 @@ export interface RefillDeps<Booted extends Boot> {
   readonly closing: AbortSignal
   readonly endings: Endings
   /** How long none of this runtime should be started, as its starts fail. */
-  readonly pauseMs: (runtime: RuntimeName) => number
+  readonly pauseMs: (one: Bootable) => number
   /** Whether code is loaded for a call now. */
   readonly isLoading: () => boolean
   readonly start: (boot: Boot, forOneCall: boolean) => Promise<Booted>
@@ -87,10 +88,10 @@ export class Refill<Booted extends Boot> implements Disposable {
 
   now(): void {
     const { waiting, refills, closing, endings, pauseMs } = this.#deps
-    const isPaused = (runtime: RuntimeName) => pauseMs(runtime) > 0
+    const isPaused = (one: Bootable) => pauseMs(one) > 0
     while (!closing.aborted && this.#making < refills) {
-      const fills = waiting.next(isPaused)
-      const spare = fills ? null : ([...this.#spares.values()].find(({ spec, wanted }) => wanted > 0 && !isPaused(spec.runtime)) ?? null)
+      const fills = waiting.next((runtime) => isPaused({ runtime, driver: null }))
+      const spare = fills ? null : ([...this.#spares.values()].find(({ spec, wanted }) => wanted > 0 && !isPaused(spec)) ?? null)
       if (!fills && !spare) {
         this.#afterPause()
         return
@@ -128,8 +129,8 @@ export class Refill<Booted extends Boot> implements Disposable {
   /** Where only runtimes are left that do not start now, another look comes when the first of their pauses is over. */
   #afterPause(): void {
     const { waiting, pauseMs } = this.#deps
-    const runtimes = [...waiting.runtimes(), ...[...this.#spares.values()].filter(({ wanted }) => wanted > 0).map(({ spec }) => spec.runtime)]
-    const pauses = runtimes.map(pauseMs).filter((ms) => ms > 0)
+    const spares = [...this.#spares.values()].filter(({ wanted }) => wanted > 0).map(({ spec }) => spec)
+    const pauses = [...waiting.runtimes().map((runtime) => ({ runtime, driver: null })), ...spares].map(pauseMs).filter((ms) => ms > 0)
     if (pauses.length > 0) this.#in(Math.ceil(Math.min(...pauses)))
   }
 

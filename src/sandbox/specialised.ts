@@ -48,6 +48,7 @@ export class Specialised {
   #memoryAt = Number.NEGATIVE_INFINITY
   /** For the log, behind the words that the caller gets. */
   #whyItEnded = ''
+  #ranOutOfMemory = false
   #peakMb: number | null = null
 
   constructor(parts: {
@@ -281,7 +282,7 @@ export class Specialised {
   }
 
   #maxMemoryMb(began: number): number | null {
-    if (this.#life.isGone) return null
+    if (this.#life.isGone) return this.#ranOutOfMemory ? this.spec.memoryMb : null
     const now = this.#clock.monotonic()
     const age = now - this.#memoryAt
     if ((now - began > SHORT_CALL_MS && age > SHORT_CALL_MS) || age > MEMORY_AGE_MS) {
@@ -307,6 +308,7 @@ export class Specialised {
       return failed('Runtime.ProtocolError', `RequestId: ${invocationId} Error: The runtime broke the protocol: ${error.message}`)
     const exit = error instanceof ChannelClosed ? await this.process.exited : { code: null, signal: 'SIGKILL', outOfMemory: false }
     const said = this.channel.exit ?? exitOf(exit.code)
+    this.#ranOutOfMemory = exit.outOfMemory
     this.#whyItEnded = whyItEnded(said, exit.outOfMemory ? this.spec.memoryMb : null)
     return failed(EXITED, `RequestId: ${invocationId} Error: ${howItEnded(said)}`)
   }

@@ -53,7 +53,7 @@ export class Supply {
       clock,
       closing,
       endings,
-      pauseMs: (runtime) => booting.health.pauseMs(runtime),
+      pauseMs: (one) => booting.health.pauseMs(one.driver === deps.driver.name ? { ...one, driver: null } : one),
       isLoading: () => this.#loading > 0,
       start: (boot, forOneCall) => this.#startBehind(bootFor(boot, deps.driver), forOneCall ? WARMING['one-call'] : WARMING.pool),
       started: (generic) => this.giveBack(generic),

@@ -102,12 +102,13 @@ describe('errors of functions, byte for byte as clients of Lambda see them', () 
     for (const [act, why] of [
       ['abort', ''],
       ['kill', ''],
-      ['memory', ', for want of more than its 128 MB of memory'],
-    ]) {
+      ['memory', ', for want of more than its 128 MB of memory; it gets more by `memory`'],
+    ] as const) {
       const ended = await failsWith('fails', failsAt('Runtime.ExitError', 'Runtime exited with error: signal: killed'), /Error Type: Runtime.ExitError/, {
         act,
       })
       assert.match(ended.log, new RegExp(`${ended.id} Runtime exited with error: signal: killed${why}\\n`))
+      assert.equal(ended.report.includes('\tMax Memory Used: 128 MB\t'), act === 'memory', ended.report)
       await isReset()
     }
   })
