@@ -10,7 +10,7 @@ export const policyOf = (egress: Egress): EgressPolicy => (typeof egress === 'st
 
 /**
  * What no sandbox reaches, whatever its policy: addresses that are private, of this machine alone, of the link (where
- * clouds keep their metadata), of carriers, of tests and documentation, of many receivers, or of nobody.
+ * clouds keep their metadata; Azure keeps the secrets of its machines at a public one), of carriers, of tests and documentation, of many receivers, or of nobody.
  * @see IANA IPv4 Special-Purpose Address Registry
  */
 export const NEVER_REACHED = [
@@ -18,6 +18,7 @@ export const NEVER_REACHED = [
   '10.0.0.0/8',
   '100.64.0.0/10',
   '127.0.0.0/8',
+  '168.63.129.16/32',
   '169.254.0.0/16',
   '172.16.0.0/12',
   '192.0.0.0/24',

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { afterEach, describe, it } from 'node:test'
 import { systemClock } from '../../lib/clock.ts'
-import { continueFamily, familyOf, memoryOf, stopFamily } from './family.ts'
+import { continueFamily, familyOf, heldBy, memoryOf, sharedOutMbOf, stopFamily } from './family.ts'
 
 describe('a process and those below it', () => {
   let parent: ChildProcess
@@ -36,6 +36,30 @@ describe('a process and those below it', () => {
     parent = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'ignore'], detached: true })
     await once(parent.stdout as NodeJS.ReadableStream, 'data')
     assert.equal(familyOf(parent.pid as number).length, 2)
+  })
+
+  it('hold what they share once, and what each wrote itself', async () => {
+    const program = (writes: boolean) => `import os, time
+held = bytearray(b'x') * (40 << 20)
+said, says = os.pipe()
+for _ in range(4):
+    if os.fork() == 0:
+        ${writes ? 'for at in range(0, len(held), 4096): held[at] = 1' : 'pass'}
+        os.write(says, b'.')
+        time.sleep(60)
+for _ in range(4): os.read(said, 1)
+print('begun', flush=True)
+time.sleep(60)`
+    for (const writes of [false, true]) {
+      parent = spawn('/usr/bin/python3', ['-c', program(writes)], { stdio: ['ignore', 'pipe', 'ignore'], detached: true })
+      await once(parent.stdout as NodeJS.ReadableStream, 'data')
+      const pid = parent.pid as number
+      assert.equal(familyOf(pid).length, 5)
+      const [{ togetherMb, mostMb }, held] = [heldBy(pid), await sharedOutMbOf(pid)]
+      assert.ok(togetherMb >= 200 && mostMb >= 40 && mostMb < 100, `${togetherMb} MB, ${mostMb} in one`)
+      assert.ok(writes ? held >= 200 : held >= 40 && held < 100, `${held} MB`)
+      if (!writes) process.kill(-pid, 'SIGKILL')
+    }
   })
 
   it('have memory while they are there', async () => {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { promises as fs, readdirSync, readFileSync } from 'node:fs'
 import type { Clock } from '../../lib/clock.ts'
 
 /** A process, then those below it. What the kernel gives no group of, is found so. */
@@ -22,15 +22,30 @@ export function memoryOf(pid: number): { currentMb: number; peakMb: number } | n
   }
 }
 
-/** What a process and those below it hold that is no file: it comes back to the host only with their end. */
-export function privateMbOf(pid: number): number {
+/**
+ * What a process and those below it hold that is no file: it comes back to the host only with their end. Together what several
+ * hold in common, as after a fork, counts for each of them; `mostMb` is what one of them holds.
+ */
+export function heldBy(pid: number): { readonly togetherMb: number; readonly mostMb: number } {
+  const each = familyOf(pid).map((one) => kbIn(statusOf(one), HELD) / 1024)
+  return { togetherMb: each.reduce((sum, mb) => sum + mb, 0), mostMb: Math.max(...each) }
+}
+
+/** The same together, where what several hold in common counts once. The kernel walks all their pages for it, and nobody waits meanwhile. */
+export async function sharedOutMbOf(pid: number): Promise<number> {
   let kb = 0
   for (const one of familyOf(pid)) {
-    const status = statusOf(one)
-    for (const name of ['RssAnon', 'RssShmem', 'VmSwap']) kb += Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0)
+    const rollup = await fs.readFile(`/proc/${one}/smaps_rollup`, 'latin1').catch(() => '')
+    // The kernel may not tell, or it is gone: then what it holds by itself says more than nothing.
+    kb += rollup === '' ? kbIn(statusOf(one), HELD) : kbIn(rollup, SHARED_OUT)
   }
   return kb / 1024
 }
+
+const HELD = ['RssAnon', 'RssShmem', 'VmSwap']
+const SHARED_OUT = ['Pss_Anon', 'Pss_Shmem', 'SwapPss']
+const kbIn = (text: string, names: readonly string[]): number =>
+  names.reduce((sum, name) => sum + Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0), 0)
 
 function statusOf(pid: number): string {
   try {

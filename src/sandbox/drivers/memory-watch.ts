@@ -1,7 +1,9 @@
-import { privateMbOf } from './family.ts'
+import { heldBy, sharedOutMbOf } from './family.ts'
 
 /** How often one looks: what a sandbox may take meanwhile the host must have. */
 const LOOK_MS = 250
+/** Who is asked about closely is left alone for so many times as long as that took. */
+const PAUSE = 10
 
 interface Watched {
   /** Its first process. */
@@ -14,6 +16,7 @@ interface Watched {
 /** Ends sandboxes that hold more memory than they may, where no control group does. By manners: the kernel would be at once. */
 export class MemoryWatch<Sandbox extends object> implements Disposable {
   readonly #watched = new Map<Sandbox, Watched>()
+  readonly #asked = new WeakSet<Sandbox>()
   #timer: NodeJS.Timeout | null = null
 
   /** From now on; in place of what was said before. */
@@ -35,10 +38,25 @@ export class MemoryWatch<Sandbox extends object> implements Disposable {
   }
 
   #look(): void {
-    for (const [sandbox, { init, limitMb, over }] of [...this.#watched]) {
-      if (privateMbOf(init) <= limitMb) continue
-      this.leave(sandbox)
-      over()
+    for (const [sandbox, what] of [...this.#watched]) {
+      const { togetherMb, mostMb } = heldBy(what.init)
+      if (mostMb > what.limitMb) this.#over(sandbox, what)
+      else if (togetherMb > what.limitMb && !this.#asked.has(sandbox)) void this.#askClosely(sandbox, what)
     }
+  }
+
+  /** One that forks seems to hold what its children share with it as often as there are children. */
+  async #askClosely(sandbox: Sandbox, what: Watched): Promise<void> {
+    this.#asked.add(sandbox)
+    const from = performance.now()
+    const heldMb = await sharedOutMbOf(what.init)
+    setTimeout(() => this.#asked.delete(sandbox), (performance.now() - from) * PAUSE).unref()
+    // It may have been stopped meanwhile, or ended.
+    if (this.#watched.get(sandbox) === what && heldMb > what.limitMb) this.#over(sandbox, what)
+  }
+
+  #over(sandbox: Sandbox, { over }: Watched): void {
+    this.leave(sandbox)
+    over()
   }
 }
