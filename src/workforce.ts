@@ -16,6 +16,7 @@ import { Homes, socketOf } from './homes.ts'
 import type { Host } from './host.ts'
 import type { KeepsLoaded, SlotLender } from './invoke/index.ts'
 import { KeptByWorkers } from './kept-loaded.ts'
+import type { FoundDriver } from './opening.ts'
 import { MemoryLender, type Problem, type ProvisionedState, sandboxMemoryMb, type SandboxStatus } from './sandbox/index.ts'
 import type { HttpRoutes } from './triggers/http.ts'
 
@@ -34,6 +35,9 @@ export interface Boot {
   readonly operatorHash: string
   /** What its sandboxes may take to begin with. */
   readonly memoryMb: number
+  readonly driver: FoundDriver
+  /** Of the machine, null where there is none. */
+  readonly python: string | null
 }
 
 /** What a worker says of itself at every pulse. */
@@ -60,6 +64,7 @@ export interface WorkforceDeps {
   readonly key: Uint8Array
   readonly control: () => Connection
   readonly lender: () => SlotLender
+  readonly found: () => Pick<Boot, 'driver' | 'python'>
   /** Something of what is provisioned is to be looked at again. */
   readonly provisioningChanged: () => void
 }
@@ -241,6 +246,7 @@ export class Workforce implements AsyncDisposable {
       port: this.#port,
       operatorHash: Buffer.from(this.#operatorHash).toString('base64'),
       memoryMb: this.memory.firstOf(worker),
+      ...this.#deps.found(),
     }
   }
 
