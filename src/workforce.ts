@@ -10,7 +10,7 @@ import type { DataDirectory } from './core/data-directory.ts'
 import type { ProjectRef } from './core/project.ts'
 import { Crew, type ShownWorker } from './crew.ts'
 import type { FunctionUrls, Version } from './functions/index.ts'
-import { type CallAsked, HandOver, type Peer, type Processes } from './gateway/index.ts'
+import { type CallAsked, HandOver, type Hands, type Processes } from './gateway/index.ts'
 import { homeKey, homeKeyOf } from './home-key.ts'
 import { Homes, socketOf } from './homes.ts'
 import type { Host } from './host.ts'
@@ -257,8 +257,8 @@ export class Workforce implements AsyncDisposable {
 }
 
 /** The process that is to serve a call. */
-export function peerOf(asked: CallAsked, room: Parameters<typeof homeKeyOf>[1], homes: Homes): Peer | null | Promise<Peer | null> {
+export function peerOf(asked: CallAsked, room: Parameters<typeof homeKeyOf>[1], homes: Homes): Hands | null | Promise<Hands | null> {
   const key = homeKeyOf(asked, room)
-  const peer = (of: string | null) => (of === null ? null : homes.peerFor(of))
+  const peer = (of: string | null) => (of === null ? null : homes.callsOf(of))
   return key instanceof Promise ? key.then(peer) : peer(key)
 }
