@@ -1,38 +1,60 @@
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
-import { CreateFunctionCommand, waitUntilFunctionActiveV2 } from '@aws-sdk/client-lambda'
-import { awsOf, ROLE, type RunningMayfly, startMayfly, zipOf } from '../test/acceptance/harness.ts'
+import { type RunningMayfly, startMayfly, zipOf } from '../test/acceptance/harness.ts'
 import { pause } from './measure.ts'
 import { wrk } from './wrk.ts'
 
-// Throughput with 0, 1 and 2 workers: one node of each, asked in turn, so that what else the machine does falls on all.
-// A function that is busy, and eight that are busy in turn. Prints ratios, and what a call takes of processors: of the
-// node's processes, the main one and its workers, and of all that runs on the machine. Takes wrk (apt-get install wrk).
-// Usage: npm run bench:workers [-- rounds [seconds [connections [functions]]]]
+// Throughput with 0, 1 and 2 workers: one node of each, asked in turn beside node:http, so that what else the machine does falls
+// on all. A function that is busy, with 32 calls at once in a sandbox and with one, one that computes, and functions that are
+// busy in turn. Prints ratios, what a call takes of processors: of the main process and of each worker, and of all that runs on the
+// machine. Takes wrk (apt-get install wrk).
+// Usage: npm run bench:workers [-- rounds [seconds [functions]]]
 
 const ROUNDS = Number(process.argv[2] ?? 3)
-const SECONDS = Number(process.argv[3] ?? 4)
+const SECONDS = Number(process.argv[3] ?? 2)
 /** Rounds that are not counted: a function that is busy comes into all processes meanwhile. */
-const WARMING = 2
+const WARMING = 1
 const SETS = [0, 1, 2] as const
-const CONNECTIONS = Number(process.argv[4] ?? 32)
-const FUNCTIONS = Number(process.argv[5] ?? 8)
+const FUNCTIONS = Number(process.argv[4] ?? 4)
 const HELLO = "export default { fetch: () => new Response('hello') }"
+/** Some milliseconds of a processor. */
+const COMPUTES = `import { createHash } from 'node:crypto'
+export default { fetch: () => {
+  let text = 'hello'
+  for (let i = 0; i < 1_000; i++) text = createHash('sha256').update(text).digest('hex')
+  return new Response(text)
+} }`
+const SLICES = Array.from({ length: FUNCTIONS }, (_, at) => `f${at}`)
+const ASKED = [
+  { what: 'one function, 32 calls in a sandbox', functions: ['hello-32'], connections: 32 },
+  { what: 'one function, a call in a sandbox', functions: ['hello-1'], connections: 8 },
+  { what: 'one that computes', functions: ['computes'], connections: 8 },
+  { what: `${FUNCTIONS} functions in turn`, functions: SLICES, connections: 32 },
+].filter(({ functions }) => functions.length > 0)
+const RAW = 'http://127.0.0.1:18078/'
 const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-bench-'))
 process.stdout.write(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${new Date().toISOString()}\n`)
 
 async function open(workers: number): Promise<RunningMayfly> {
   const node = await startMayfly(path.join(folder, `data-${workers}`), ['--empty', '--workers', String(workers)])
-  const aws = awsOf(node.ready)
-  const ZipFile = await zipOf({ 'index.mjs': HELLO })
-  for (let at = 0; at < FUNCTIONS; at++) {
-    const FunctionName = `f${at}`
-    await aws.send(new CreateFunctionCommand({ FunctionName, Runtime: 'nodejs24.x', Handler: 'index.handler', Role: ROLE, Code: { ZipFile } }))
-    await waitUntilFunctionActiveV2({ client: aws, maxWaitTime: 30 }, { FunctionName })
-  }
-  aws.destroy()
+  await deploy(node, 'hello-32', HELLO, 32)
+  for (const name of ['hello-1', ...SLICES]) await deploy(node, name, HELLO, 1)
+  await deploy(node, 'computes', COMPUTES, 1)
   return node
+}
+
+async function deploy({ ready: { url, project } }: RunningMayfly, name: string, code: string, concurrency: number): Promise<void> {
+  const headers = { apikey: project.secretKey }
+  const zip = await zipOf({ 'index.mjs': code })
+  const artefact = createHash('sha256').update(zip).digest('hex')
+  const at = `${url}/api/v1/projects/${project.ref}`
+  await fetch(`${at}/artefacts/${artefact}`, { method: 'PUT', headers, body: new Uint8Array(zip) })
+  const body = JSON.stringify({ artefact, handler: 'index.default', memory: 256, verifyJwt: false, concurrency })
+  const reply = await fetch(`${at}/functions/${name}`, { method: 'PUT', headers, body })
+  if (!reply.ok) throw new Error(`${name}: ${await reply.text()}`)
 }
 
 const MS_A_TICK = 10
@@ -43,17 +65,17 @@ const stat = (file: string) => {
     .split(' ')
     .map(Number)
 }
-/** What the main process and its workers have taken of processors, in ms. */
-function ofNode(node: RunningMayfly): number {
+/** What the main process and each of its workers have taken of processors, in ms. */
+function ofNode(node: RunningMayfly): number[] {
   const main = node.pid()
   const workers = readFileSync(`/proc/${main}/task/${main}/children`, 'utf8')
     .trim()
     .split(' ')
-    .filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('\0worker\0'))
-  return [String(main), ...workers].reduce((sum, pid) => {
+    .filter((pid) => pid !== '' && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('\0worker\0'))
+  return [String(main), ...workers].map((pid) => {
     const fields = stat(`/proc/${pid}/stat`)
-    return sum + ((fields[11] as number) + (fields[12] as number)) * MS_A_TICK
-  }, 0)
+    return ((fields[11] as number) + (fields[12] as number)) * MS_A_TICK
+  })
 }
 /** Everything but idleness, in ms. */
 const ofMachine = () => {
@@ -67,29 +89,27 @@ const ofMachine = () => {
 
 const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] as number
 
+const raw = spawn(process.execPath, ['-e', "require('node:http').createServer((_, r) => r.end('hello')).listen(18078, '127.0.0.1')"], { stdio: 'ignore' })
 const nodes = new Map<number, RunningMayfly>()
 try {
   for (const workers of SETS) nodes.set(workers, await open(workers))
-  await pause(3_000)
-  const header = (node: RunningMayfly) => `apikey: ${node.ready.project.secretKey}`
-  for (const [what, functions] of [
-    ['one function', ['f0']],
-    [`${FUNCTIONS} functions, one after another`, Array.from({ length: FUNCTIONS }, (_, at) => `f${at}`)],
-  ] as const) {
-    if (functions.length === 1 && what !== 'one function') continue
+  await pause(2_000)
+  for (const { what, functions, connections } of ASKED) {
+    const raws: number[] = []
     const rates = new Map<number, number[]>(SETS.map((workers) => [workers, []]))
-    const spent = new Map(SETS.map((workers) => [workers as number, { calls: 0, node: 0, machine: 0 }]))
-    const seconds = Math.max(1, functions.length === 1 ? SECONDS : Math.round(SECONDS / 4))
+    const spent = new Map(SETS.map((workers) => [workers as number, { calls: 0, node: [] as number[], machine: 0 }]))
+    const seconds = Math.max(1, functions.length === 1 ? SECONDS : Math.round(SECONDS / 2))
     for (let round = 1 - WARMING; round <= ROUNDS; round++) {
+      if (round > 0) raws.push(wrk(RAW, connections, null, 1).rate)
       for (const [workers, node] of nodes) {
         for (const name of functions) {
           const [nodeBefore, machineBefore] = [ofNode(node), ofMachine()]
-          const { rate } = wrk(`${node.ready.url}/functions/v1/${name}`, CONNECTIONS, header(node), seconds)
+          const { rate, calls } = wrk(`${node.ready.project.url}/functions/v1/${name}`, connections, null, seconds)
           if (round <= 0) continue
           rates.get(workers)?.push(rate)
-          const sum = spent.get(workers) as { calls: number; node: number; machine: number }
-          sum.calls += rate * seconds
-          sum.node += ofNode(node) - nodeBefore
+          const sum = spent.get(workers) as { calls: number; node: number[]; machine: number }
+          sum.calls += calls
+          sum.node = ofNode(node).map((ms, at) => (sum.node[at] ?? 0) + ms - (nodeBefore[at] ?? ms))
           sum.machine += ofMachine() - machineBefore
         }
       }
@@ -97,14 +117,15 @@ try {
     const base = median(rates.get(0) as number[])
     for (const [workers, all] of rates) {
       const rate = median(all)
-      const { calls, node, machine } = spent.get(workers) as { calls: number; node: number; machine: number }
+      const { calls, node, machine } = spent.get(workers) as { calls: number; node: number[]; machine: number }
       const micros = (ms: number) => ((ms * 1000) / calls).toFixed(0)
       process.stdout.write(
-        `${what.padEnd(36)} ${workers} workers  ${rate.toFixed(0).padStart(7)}/s  ÷ 0 workers ${(rate / base).toFixed(2)}  (${Math.min(...all).toFixed(0)} to ${Math.max(...all).toFixed(0)})  a call: ${micros(node)} µs of the node, ${micros(machine)} of the machine\n`,
+        `${what.padEnd(36)} ${workers} workers  ${rate.toFixed(0).padStart(6)}/s (${Math.min(...all).toFixed(0)}–${Math.max(...all).toFixed(0)})  ÷ 0 workers ${(rate / base).toFixed(2)}  ÷ node:http ${(rate / median(raws)).toFixed(3)}  a call: ${node.map(micros).join(' + ')} µs of the node, ${micros(machine)} of the machine\n`,
       )
     }
   }
 } finally {
+  raw.kill()
   for (const node of nodes.values()) await node.stop()
   rmSync(folder, { recursive: true, force: true })
 }

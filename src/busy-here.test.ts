@@ -14,10 +14,11 @@ describe('BusyHere', () => {
       for (let i = 0; i < calls; i++) {
         now += 1_000 / calls
         if (busy.serves(key)) here++
+        else busy.ended(key)
       }
       return here
     }
-    return { second, wait: (ms: number) => (now += ms) }
+    return { busy, second, wait: (ms: number) => (now += ms) }
   }
 
   it('hands on what is called now and then, and serves what is called often once it has loaded', async () => {
@@ -36,6 +37,23 @@ describe('BusyHere', () => {
     await settled()
     assert.equal(second('demo/often', 1_000), 1_000)
     assert.equal(second('demo/rare', 50), 0)
+  })
+  it('leaves calls together that wait for each other, however many come', async () => {
+    let brought = 0
+    const { busy, wait } = open(async () => {
+      brought++
+      return true
+    })
+    for (let i = 0; i < 1_000; i++) {
+      wait(5)
+      assert.equal(busy.serves('demo/f'), false)
+    }
+    assert.equal(brought, 0)
+    for (let i = 0; i < 1_000; i++) {
+      wait(5)
+      busy.ended('demo/f')
+    }
+    assert.equal(brought, 1)
   })
   it('keeps it through slack, and lets it go when it is called now and then again', async () => {
     const { second, wait } = open(async () => true)

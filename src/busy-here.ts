@@ -8,8 +8,9 @@ import type { Sandboxes } from './sandbox/index.ts'
 /** How long calls are counted before it is said again whether there are many. */
 const LOOK_MS = 500
 /**
- * So many calls of a look that would be handed on make a function one that is served here too: what a hand-over costs
- * (a quarter of a millisecond in each of two processes) has paid for a sandbox of its own after a few seconds.
+ * So many handed-on calls that ended in a look make a function one that is served here too: what a hand-over costs
+ * (a quarter of a millisecond in each of two processes) has paid for a sandbox of its own after a few seconds. Those that
+ * came and have not ended yet say nothing of how many more will: a thousand that wait in one sandbox stay there together.
  */
 const COMES = 40
 /** With fewer in each look of so long it is handed on again; its sandboxes here are idle then, and go as others do. */
@@ -45,18 +46,29 @@ export class BusyHere {
     this.#bring = bring
   }
 
-  /** Counts a call that would be handed on. @returns whether it is served here instead */
+  /** Whether a call that would be handed on is served here instead. */
   serves(key: string): boolean {
     const now = this.#clock.monotonic()
     const seen = this.#seen.get(key)
     if (!seen) {
       if (this.#seen.size >= MAX_KNOWN) this.#seen.clear()
-      this.#seen.set(key, { calls: 1, since: now, busyAt: now, state: 'away', againAt: 0 })
+      this.#seen.set(key, { calls: 0, since: now, busyAt: now, state: 'away', againAt: 0 })
       return false
     }
+    if (seen.state !== 'here') return false
+    this.#count(key, seen, now)
+    return seen.state === 'here'
+  }
+
+  /** A call that was handed on is over. */
+  ended(key: string): void {
+    const seen = this.#seen.get(key)
+    if (seen) this.#count(key, seen, this.#clock.monotonic())
+  }
+
+  #count(key: string, seen: Seen, now: number): void {
     seen.calls++
     if (now - seen.since >= LOOK_MS) this.#look(key, seen, now)
-    return seen.state === 'here'
   }
 
   #look(key: string, seen: Seen, now: number): void {

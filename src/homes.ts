@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks'
 import path from 'node:path'
 import type { Bus } from './backends/bus/bus.ts'
 import type { BusyHere } from './busy-here.ts'
-import { Peer } from './gateway/index.ts'
+import { type Hands, Peer } from './gateway/index.ts'
 
 /**
  * Whose main thread took more of a processor than this lately has no room for calls of others. That its event loop is
@@ -101,13 +101,20 @@ export class Homes implements Disposable {
     return best
   }
 
-  /** Who is to serve a call of it; null for this process. */
+  /** Who is to serve a request to it; null for this process. */
   peerFor(key: string): Peer | null {
     const home = this.of(key)
     if (home === null || home === this.#self) return null
     const live = this.#live.get(home) as Live
-    const peer = live.busy ? this.#insteadOfBusy() : live.peer
-    return peer === null || this.#here?.serves(key) ? null : peer
+    return live.busy ? this.#insteadOfBusy() : live.peer
+  }
+
+  /** Who is to serve a call of it; null for this process. Each counts, for whether it is called so often that it is served here. */
+  callsOf(key: string): Hands | null {
+    const peer = this.peerFor(key)
+    const here = this.#here
+    if (peer === null || here === null) return peer
+    return here.serves(key) ? null : { hand: (request, response, of) => peer.hand(request, response, of).finally(() => here.ended(key)) }
   }
 
   /** The main process has other things to do, if anybody has room. */

@@ -148,6 +148,7 @@ export class RunningNode implements AsyncDisposable {
               key,
               control: () => places.controlConnection(),
               lender: (): SlotLender => lender as SlotLender,
+              found: () => ({ driver: sandbox.found, python: sandbox.python }),
               provisioningChanged: () => room.provisioning.look(),
             }),
           )

@@ -55,7 +55,12 @@ export interface SandboxPlace {
   readonly instanceId: string
   readonly process: number
   readonly processes: number
+  /** What the main process found; absent there. */
+  readonly found?: FoundDriver
 }
+
+/** The driver of a node by its name, or why it has none. */
+export type FoundDriver = DriverName | NoDriver
 
 /** By this the host's own tables know the sandboxes of a process. */
 const placeName = ({ instanceId, process }: SandboxPlace) => `${instanceId.replaceAll('-', '').slice(-12)}${process === 0 ? '' : `-w${process}`}`
@@ -76,7 +81,7 @@ export async function openSandboxRoom(config: Config, host: Host, place: Sandbox
     clock: host.clock,
     log: host.log,
   }
-  const own: Driver | NoDriver = await detectDriver(setting, { ...how, name })
+  const own: Driver | NoDriver = await openOwn(setting, { ...how, name }, place.found)
   // What keeps functions apart is the operator's choice: only where that is left open are functions asked.
   const others: readonly DriverName[] = setting === 'auto' && isDriver(own) ? ISOLATING.filter((one) => one !== own.name) : []
   const nameOf = (driver: DriverName) => `${name}-${driver}`
@@ -106,6 +111,8 @@ export async function openSandboxRoom(config: Config, host: Host, place: Sandbox
   else for (const gap of found.missing) host.log.warn({ driver: found.name, what: gap.what }, `${gap.why}. ${gap.todo}`)
   return {
     sandboxes,
+    found: (isDriver(own) ? own.name : own) as FoundDriver,
+    python: guests.python(),
     refusal: guests.refusal,
     driverRefusal: async (driver: DriverName) => (found instanceof SeveralDrivers ? await found.refusal(driver) : null),
     isolated: isDriver(found) && found.name !== 'process',
@@ -121,6 +128,13 @@ export async function openSandboxRoom(config: Config, host: Host, place: Sandbox
         ? { driver: found.name as string, limits: found.limits, missing: found.missing, problems: sandboxes.problems() }
         : { driver: 'none', limits: [] as readonly string[], missing: [{ what: 'functions', why: found.why, todo: found.todo }], problems: [] },
   }
+}
+
+/** One process of a node looks what the machine allows. */
+async function openOwn(setting: 'auto' | DriverName, options: Parameters<typeof detectDriver>[1], found?: FoundDriver): Promise<Driver | NoDriver> {
+  if (found !== undefined && typeof found !== 'string') return found
+  const known = found === undefined ? null : await detectDriver(found, options, true)
+  return known !== null && isDriver(known) ? known : await detectDriver(setting, options)
 }
 
 /** What waits booted is dealt out to the processes of a node, of what there is one to each at least. */

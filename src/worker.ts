@@ -120,9 +120,9 @@ export class RunningWorker implements AsyncDisposable {
       new Usage({ journal: meterJournal, database: control, clock, log, counters, ...config.usage, prices: readPriceList(config.usage.prices), process: name }),
     )
     // What the one before left, its sandboxes and its records, is cleared away before anything new begins.
-    const place = { data, instanceId: boot.instanceId, process: worker, processes: boot.workers + 1 }
+    const place = { data, instanceId: boot.instanceId, process: worker, processes: boot.workers + 1, found: boot.driver }
     const shares = { projects: () => room.concurrency.projects, weightOf: (ref: string) => room.concurrency.weightOf(ref) }
-    const sandbox = await openSandboxRoom(config, host, place, await findGuests(host.root), shares, leasedMemory(bus, worker, boot.memoryMb))
+    const sandbox = await openSandboxRoom(config, host, place, await findGuests(host.root, boot.python), shares, leasedMemory(bus, worker, boot.memoryMb))
     opening.use(sandbox.sandboxes)
     const slots = opening.use(new LeasedSlots(bus, worker, clock))
     let gateway: Gateway | null = null

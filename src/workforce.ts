@@ -10,12 +10,13 @@ import type { DataDirectory } from './core/data-directory.ts'
 import type { ProjectRef } from './core/project.ts'
 import { Crew, type ShownWorker } from './crew.ts'
 import type { FunctionUrls, Version } from './functions/index.ts'
-import { type CallAsked, HandOver, type Peer, type Processes } from './gateway/index.ts'
+import { type CallAsked, HandOver, type Hands, type Processes } from './gateway/index.ts'
 import { homeKey, homeKeyOf } from './home-key.ts'
 import { Homes, socketOf } from './homes.ts'
 import type { Host } from './host.ts'
 import type { KeepsLoaded, SlotLender } from './invoke/index.ts'
 import { KeptByWorkers } from './kept-loaded.ts'
+import type { FoundDriver } from './opening.ts'
 import { MemoryLender, type Problem, type ProvisionedState, sandboxMemoryMb, type SandboxStatus } from './sandbox/index.ts'
 import type { HttpRoutes } from './triggers/http.ts'
 
@@ -34,6 +35,9 @@ export interface Boot {
   readonly operatorHash: string
   /** What its sandboxes may take to begin with. */
   readonly memoryMb: number
+  readonly driver: FoundDriver
+  /** Of the machine, null where there is none. */
+  readonly python: string | null
 }
 
 /** What a worker says of itself at every pulse. */
@@ -60,6 +64,7 @@ export interface WorkforceDeps {
   readonly key: Uint8Array
   readonly control: () => Connection
   readonly lender: () => SlotLender
+  readonly found: () => Pick<Boot, 'driver' | 'python'>
   /** Something of what is provisioned is to be looked at again. */
   readonly provisioningChanged: () => void
 }
@@ -241,6 +246,7 @@ export class Workforce implements AsyncDisposable {
       port: this.#port,
       operatorHash: Buffer.from(this.#operatorHash).toString('base64'),
       memoryMb: this.memory.firstOf(worker),
+      ...this.#deps.found(),
     }
   }
 
@@ -251,8 +257,8 @@ export class Workforce implements AsyncDisposable {
 }
 
 /** The process that is to serve a call. */
-export function peerOf(asked: CallAsked, room: Parameters<typeof homeKeyOf>[1], homes: Homes): Peer | null | Promise<Peer | null> {
+export function peerOf(asked: CallAsked, room: Parameters<typeof homeKeyOf>[1], homes: Homes): Hands | null | Promise<Hands | null> {
   const key = homeKeyOf(asked, room)
-  const peer = (of: string | null) => (of === null ? null : homes.peerFor(of))
+  const peer = (of: string | null) => (of === null ? null : homes.callsOf(of))
   return key instanceof Promise ? key.then(peer) : peer(key)
 }

@@ -2,7 +2,7 @@
 // hundred that they are is half of the processor time of a start, in each process of a node. It is a cache: where it is
 // not exactly what the sources say, they are run as they are.
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import { createRequire, isBuiltin } from 'node:module'
 import path from 'node:path'
 
 const MAINS = { node: 'src/main.ts', commands: 'cli/main.ts' }
@@ -62,7 +62,10 @@ export async function makeProgram(root, which = 'node') {
     ...(which === 'node' ? { sourcemap: 'linked', sourcesContent: false } : {}),
     metafile: true,
     logLevel: 'silent',
-    plugins: [...(which === 'node' ? [] : [{ name: "Node's own", setup: nodesOwn }]), { name: 'as the sources are', setup }],
+    plugins: [
+      { name: "Node's own", setup: nodesOwn },
+      { name: 'as the sources are', setup },
+    ],
   })
   // This file too: it says how the program is made.
   const files = [
@@ -116,17 +119,24 @@ function commandOf(pid) {
 /** `import` asks a module of Node for each of its exports, some of which load more: a third of what a short command takes. */
 function nodesOwn(build) {
   // What is imported later has its names from Node: of a module that is written thus there would be none but `default`.
-  build.onResolve({ filter: /^node:/ }, ({ path: name, kind }) =>
-    kind === 'dynamic-import' ? { path: name, external: true } : { path: name, namespace: 'node' },
-  )
+  build.onResolve({ filter: /^[^./]/ }, ({ path: name, kind }) => {
+    if (!isBuiltin(name)) return null
+    return kind === 'dynamic-import' ? { path: name, external: true } : { path: name, namespace: 'node' }
+  })
   build.onLoad({ filter: /./, namespace: 'node' }, ({ path: name }) => ({ contents: `module.exports = process.getBuiltinModule(${JSON.stringify(name)})` }))
 }
 
-const BUNDLED = new Set(['zod', 'commander'])
+// To find and read their modules, or to make those that are CommonJS known to `import`, takes half of what a process loads.
+const BUNDLED = new Set(['commander', 'croner', 'dns-packet', 'ignore', 'jose', 'pg', 'pg-connection-string', 'pino', 'ws', 'yauzl', 'yazl', 'zod'])
+// What they can do without.
+const OPTIONAL = new Set(['pg-native', 'pg-cloudflare', 'bufferutil', 'utf-8-validate'])
 
 function setup(build) {
-  // Packages are found by Node, as ever; of these only a part is asked for, and they are many modules.
-  build.onResolve({ filter: /^[^./]/ }, ({ path: name, kind }) => (kind === 'entry-point' || BUNDLED.has(name) ? null : { path: name, external: true }))
+  // Other packages are found by Node, as ever.
+  build.onResolve({ filter: /^[^./]/ }, ({ path: name, kind, importer }) => {
+    if (kind === 'entry-point' || BUNDLED.has(name)) return null
+    return /node_modules/.test(importer) && !OPTIONAL.has(name) ? null : { path: name, external: true }
+  })
   // A module says where it lies by the source that it was.
   build.onLoad({ filter: /\.ts$/ }, ({ path: file }) => ({
     loader: 'ts',

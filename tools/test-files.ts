@@ -3,25 +3,11 @@ import { filesOf, type TestFile } from './run-tests.ts'
 
 // Which files of the acceptance suite run in which way, and the order of all.
 
-// Each file of the acceptance suite runs in the gate, many on nodes with workers and of each area some. A node of one or two
-// cores has none, and a start with workers takes about a second more of processor time. `npm test -- --workers 2` runs
-// everything with two.
+// Each file of the acceptance suite runs in the gate on nodes with workers, whichever starts any.
 const WORKERS = 2
-// What tells of workers, or of calls where it makes a difference in which process they land.
-const WITH_WORKERS = [
-  ...['fairness', 'function-urls', 'functions', 'isolation', 'lambda-concurrency', 'lambda-invoke', 'lambda-streaming', 'lambda-versions'],
-  ...['metrics', 'photo-app', 'queue', 'realtime', 'resources', 'routes', 'secrets', 'shared-sandbox', 'stop', 'supabase-functions'],
-  'workers',
-]
-// Two processes show as much of these: each request and each call may land beside the main one. They start one node, or two.
-const WITH_ONE_WORKER = [
-  ...['auth', 'aws-clients', 'azure-functions', 'data', 'data-media', 'inspect', 'lambda-control', 'lambda-traps', 'log-watch', 'python-fork'],
-  ...['runtime-clients', 'runtimes-languages', 'sites', 'timings', 'versions-cli'],
-  // It takes many starts, and looks at what each process has of its own.
-  'egress',
-]
-// What most depends on it.
-const BOTH_WAYS = ['functions', 'queue', 'stop']
+// And in one process, as a node of one or two cores runs by itself, where the two ways have least of their code in common: slots,
+// what is handed over, which sandboxes are whose, and how all of it ends.
+const IN_ONE_PROCESS_TOO = ['functions', 'inspect', 'queue', 'shared-sandbox', 'stop']
 
 // What waits more than it works, for time-outs, pauses and ends, leaves the processors to others: one such file runs beside them.
 const WAITS = [
@@ -46,11 +32,10 @@ const withWorkers = (one: TestFile, workers: number, how?: string): TestFile => 
 })
 
 /** The ways in which a file runs in the gate. */
-const waysOf = (one: TestFile): TestFile[] => {
-  const name = nameOf(one)
-  if (BOTH_WAYS.includes(name)) return [withWorkers(one, WORKERS, `${WORKERS} workers`), withWorkers(one, 0, 'in one process')]
-  return [withWorkers(one, WITH_ONE_WORKER.includes(name) ? 1 : WITH_WORKERS.includes(name) ? WORKERS : 0)]
-}
+const waysOf = (one: TestFile): TestFile[] =>
+  IN_ONE_PROCESS_TOO.includes(nameOf(one))
+    ? [withWorkers(one, WORKERS, `${WORKERS} workers`), withWorkers(one, 0, 'in one process')]
+    : [withWorkers(one, WORKERS)]
 
 /**
  * The acceptance suite.

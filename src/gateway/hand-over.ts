@@ -5,7 +5,7 @@ import type { RelayIdentity } from '../sandbox/index.ts'
 import { type Content, FUNCTION_URLS } from './content.ts'
 import { isPreflight } from './cors.ts'
 import { cutProject } from './doors.ts'
-import type { Peer } from './peer.ts'
+import type { Hands, Peer } from './peer.ts'
 import { Router } from './router.ts'
 
 /** A request that runs a function at once, by where it says so. */
@@ -25,7 +25,7 @@ export interface HandOverDeps {
   /** Who serves all that runs no function; null in that process itself. */
   readonly rest: Peer | null
   /** Who is to serve a call: the process that has the function's sandboxes, or null for this one. */
-  readonly of: (asked: CallAsked) => Peer | null | Promise<Peer | null>
+  readonly of: (asked: CallAsked) => Hands | null | Promise<Hands | null>
 }
 
 /**
@@ -47,7 +47,7 @@ export class HandOver {
   }
 
   /** Null where it is to be served here. What is wrong with it is told by who serves it. */
-  to(request: IncomingMessage, relay: RelayIdentity | null): Peer | null | Promise<Peer | null> {
+  to(request: IncomingMessage, relay: RelayIdentity | null): Hands | null | Promise<Hands | null> {
     const { content, rest, of } = this.#deps
     const url = request.url ?? '/'
     const { host } = request.headers

@@ -37,8 +37,14 @@ const LEFT = 'mayfly-left'
 const OF_A_CONNECTION = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade', HOP, LEFT])
 const MAX_IDLE = 256
 
+/** What a request is handed to. */
+export interface Hands {
+  /** @returns whether it was answered: false when the other process was not reached, and has read nothing. @throws MayflyError process_lost */
+  hand(request: IncomingMessage, response: ServerResponse, of: Omit<Hop, 'added'>): Promise<boolean>
+}
+
 /** Another process of this node, reached by a socket in a folder that only the node's own user can enter. */
-export class Peer implements Disposable {
+export class Peer implements Hands, Disposable {
   readonly #path: string
   /** Connections that became WebSockets, and are carried. */
   #sockets = 0

@@ -23,7 +23,7 @@ test('a Python that is installed later is found without a restart, under its own
   const folder = mkdtempSync(path.join(tmpdir(), 'guests-'))
   try {
     const program = path.join(folder, 'python3')
-    const guests = await findGuests(folder, program)
+    const guests = await findGuests(folder, undefined, program)
     assert.equal(guests.refusal('python3.11'), 'python3.11 is not installed on this node: install python3 (`apt-get install python3`)')
     assert.equal(guests.of('python3.x'), null)
     symlinkSync('python3.11', program)

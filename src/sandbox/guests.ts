@@ -26,6 +26,8 @@ export interface GuestPlace {
 export interface Guests {
   /** Null where it is not installed. */
   of(runtime: RuntimeName): Guest | null
+  /** The version of the system's Python, as `3.11`; null where there is none. */
+  python(): string | null
   /**
    * Why functions of a runtime cannot run here, and what to do about it; null when they can.
    * @param name  as a function names it, such as `python3.11`
@@ -73,10 +75,11 @@ export function sandboxRuntime(name: string): RuntimeName {
 /**
  * Looks at what is here; further Nodes, and a Python where there was none, count as soon as they are installed.
  * @param root  the folder of this program
+ * @param known  the version of the system's Python, where another process of the node has asked it
  * @param program  the system's Python
  */
-export async function findGuests(root: string, program = PYTHON): Promise<Guests> {
-  let found = await pythonVersion(program)
+export async function findGuests(root: string, known?: string | null, program = PYTHON): Promise<Guests> {
+  let found = known === undefined ? await pythonVersion(program) : known
   const python = (): string | null => (found ??= versionInName(program))
   const nodeOf = (runtime: RuntimeName): string | null => {
     if (runtime === 'nodejs24.x') return process.execPath
@@ -101,7 +104,7 @@ export async function findGuests(root: string, program = PYTHON): Promise<Guests
     if (name === `python${here}`) return null
     return `this node has python${here}, the python3 of its system, and not ${name}: name python${here}, or run the node on a system whose python3 is ${name.slice('python'.length)}`
   }
-  return { of, refusal }
+  return { of, python, refusal }
 }
 
 /** @throws Error for a runtime that is not installed: a function of it is refused before it comes here */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { request as open } from 'node:http'
 import path from 'node:path'
@@ -320,6 +320,100 @@ describe('a node of three processes', () => {
     assert.ok(pool.workers.every(({ restarts }) => restarts > 0))
     assert.equal(pool.running, 0)
     await until('two are loaded again', isReady)
+  })
+
+  it('keeps what it acknowledged when workers are killed: uploads, events and broadcasts, and no stream that was cut looks whole', async () => {
+    await create(
+      'notes',
+      `export const handler = async ({ id }) => {
+  const headers = { authorization: 'Bearer ' + process.env.MAYFLY_KEY, 'content-type': 'text/plain', 'x-upsert': 'true' }
+  const put = await fetch(process.env.MAYFLY_URL + '/storage/v1/object/things/note-' + id, { method: 'POST', headers, body: id })
+  if (!put.ok) throw new Error(await put.text())
+}`,
+    )
+    const supabase = createClient(node.ready.url, node.ready.project.secretKey)
+    const things = supabase.storage.from('things')
+    let isOver = false
+    const kept = new Map<string, Buffer>()
+    const notes = new Set<string>()
+    const seen = { streams: 0, wrong: [] as string[] }
+    /** Each on a connection of its own; what fails with its process is done anew. */
+    const uploads = async () => {
+      while (!isOver) {
+        const name = `up-${randomUUID()}`
+        const bytes = randomBytes(200_000)
+        const headers = { apikey: node.ready.project.secretKey, connection: 'close', 'content-type': 'application/octet-stream' }
+        const reply = await fetch(`${node.ready.url}/storage/v1/object/things/${name}`, { method: 'POST', headers, body: new Uint8Array(bytes) }).catch(
+          () => null,
+        )
+        if (reply?.ok) kept.set(name, bytes)
+        await pause(20)
+      }
+    }
+    const events = async () => {
+      while (!isOver) {
+        const id = randomUUID()
+        const client = awsOf(node.ready)
+        await client
+          .send(new InvokeCommand({ FunctionName: 'notes', InvocationType: 'Event', Payload: Buffer.from(JSON.stringify({ id })) }))
+          .then(({ StatusCode }) => void (StatusCode === 202 && notes.add(id)))
+          .catch(() => {})
+        client.destroy()
+        await pause(40)
+      }
+    }
+    const streams = async () => {
+      while (!isOver) {
+        const got = await call('/functions/v1/echo/stream?ms=150').catch(() => null)
+        if (got?.status !== 200) continue
+        if (got.text === 'first last') seen.streams++
+        else seen.wrong.push(got.text)
+      }
+    }
+    let heard = 0
+    const listener = createClient(node.ready.url, node.ready.project.publishableKey, { realtime: { reconnectAfterMs: () => 100 } })
+    listener
+      .channel('room')
+      .on('broadcast', { event: 'tick' }, () => heard++)
+      .subscribe()
+    const ticks = async () => {
+      while (!isOver) {
+        const headers = { apikey: node.ready.project.secretKey, connection: 'close', 'content-type': 'application/json' }
+        const body = JSON.stringify({ messages: [{ topic: 'room', event: 'tick', payload: {} }] })
+        await fetch(`${node.ready.url}/realtime/v1/api/broadcast`, { method: 'POST', headers, body }).catch(() => {})
+        await pause(50)
+      }
+    }
+    const clients = [uploads(), uploads(), events(), streams(), streams(), streams(), ticks()]
+    const end = async () => {
+      isOver = true
+      await Promise.all(clients)
+      await listener.removeAllChannels()
+      listener.realtime.disconnect()
+    }
+    await using _ = { [Symbol.asyncDispose]: end }
+    const all = () => [kept.size, notes.size, seen.streams, heard] as const
+    const allMove = async (what: string) => {
+      const from = all()
+      await until(what, () => all().every((now, at) => now > (from[at] ?? 0) + 2))
+    }
+    await allMove('everything works')
+    for (const { worker, pid } of (await status()).pool.workers) {
+      process.kill(pid as number, 'SIGKILL')
+      await allMove(`everything works without worker ${worker}`)
+      await until('it is back', async () => (await status()).pool.workers.every((one) => one.state === 'ready' && one.pid !== pid))
+    }
+    await end()
+    assert.deepEqual(seen.wrong, [])
+    for (const [name, bytes] of kept) {
+      const { data: found } = await things.download(name)
+      assert.ok(found && bytes.equals(Buffer.from(await found.arrayBuffer())), `${name} was acknowledged`)
+    }
+    await until('each event that was acknowledged has run', async () => {
+      const { data: found } = await things.list('', { limit: 10_000, search: 'note-' })
+      const names = new Set((found ?? []).map(({ name }) => name))
+      return [...notes].every((id) => names.has(`note-${id}`))
+    })
   })
 
   it('lets calls end when it stops', async () => {

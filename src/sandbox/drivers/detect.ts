@@ -19,11 +19,14 @@ export interface NoDriver {
 
 const WITHOUT = 'or, for code of your own only, start it without isolation: `npm start -- --sandbox process`.'
 
-/** Chooses the driver once, at start. */
-export function detectDriver(setting: 'auto' | DriverName, options: DriverOptions): Promise<Driver | NoDriver> {
+/**
+ * Chooses the driver once, at start.
+ * @param isTried  another process of the node was let make a sandbox by it: this one need not try
+ */
+export function detectDriver(setting: 'auto' | DriverName, options: DriverOptions, isTried = false): Promise<Driver | NoDriver> {
   return chooseDriver(setting, async (name) => {
     if (name === 'process') return new ProcessDriver(options)
-    return name === 'bwrap' ? await openBwrap(options) : await openOci(OCI_RUNTIMES[name], options)
+    return name === 'bwrap' ? await openBwrap(options, isTried) : await openOci(OCI_RUNTIMES[name], options, isTried)
   })
 }
 
@@ -39,15 +42,15 @@ export async function chooseDriver(setting: 'auto' | DriverName, open: (name: Dr
   return { why: `${runc.why}, and ${bwrap.why}`, todo: `${runc.todo} ${bwrap.todo}`.replace(/\.?$/, `, ${WITHOUT}`) }
 }
 
-async function openOci(runtime: OciRuntime, options: DriverOptions): Promise<Driver | NoDriver> {
+async function openOci(runtime: OciRuntime, options: DriverOptions, isTried: boolean): Promise<Driver | NoDriver> {
   const { name, program } = runtime
   if (process.getuid?.() !== 0) return { why: `${program} takes root`, todo: 'Start the node as root (`sudo npm start`).' }
-  if ((await ociVersion(runtime)) === null) return { why: `${program} is not installed`, todo: `Type \`apt-get install ${program}\`.` }
+  if (!isTried && (await ociVersion(runtime)) === null) return { why: `${program} is not installed`, todo: `Type \`apt-get install ${program}\`.` }
   let driver: OciDriver | null = null
   try {
     driver = await OciDriver.open(runtime, options)
     // It is known to work wherever it is root's; the start of a node need not wait for it.
-    if (name === 'runc') return driver
+    if (name === 'runc' || isTried) return driver
     // What a former life left stands in the way of the trial.
     await driver.sweep()
     await driver.tryOut()
@@ -75,15 +78,15 @@ async function usable(groups: Hierarchies | null, { name, clock }: DriverOptions
 }
 
 /** A sandbox is tried: whether an ordinary user may make namespaces here no file tells for sure. */
-async function openBwrap(options: DriverOptions): Promise<Driver | NoDriver> {
-  if ((await bwrapVersion()) === null)
+async function openBwrap(options: DriverOptions, isTried: boolean): Promise<Driver | NoDriver> {
+  if (!isTried && (await bwrapVersion()) === null)
     return { why: 'bubblewrap is not installed', todo: 'Install bubblewrap (on Debian and Ubuntu: `sudo apt-get install bubblewrap`)' }
   const [major = 0, minor = 0] = release().split('.').map(Number)
   const groups = await usable(process.getuid?.() === 0 ? await detectHierarchies() : await delegatedGroups(), options)
   let driver: BwrapDriver | null = null
   try {
     driver = await BwrapDriver.open(options, { groups, countsProcesses: major > 5 || (major === 5 && minor >= 14) })
-    await driver.tryOut()
+    if (!isTried) await driver.tryOut()
     return driver
   } catch (error) {
     await driver?.[Symbol.asyncDispose]()
