@@ -1,6 +1,8 @@
-// AWS_LAMBDA_EXEC_WRAPPER: a program that the function brings starts the runtime, so that it may add to its arguments and
-// environment. The runtime that waited for a function starts it, hands over what it holds, and stays to tell how it ends.
+// Where the runtime that waited cannot be the one that runs the code: AWS_LAMBDA_EXEC_WRAPPER names a program that starts it, so
+// that it may add to its arguments and environment, or the environment holds what Node reads only when it starts. It starts
+// another, hands over what it holds, and stays to tell how it ends.
 import { spawn } from 'node:child_process'
+import fs from 'node:fs'
 import net from 'node:net'
 import os from 'node:os'
 import { errorBytes } from './errors.mjs'
@@ -14,27 +16,42 @@ const MARK = '_MAYFLY_HANDED_OVER'
 /** What is handed over comes by it. */
 const HANDING = 5
 
+/** Read by Node before its first line. */
+const AT_START = ['NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS']
+/** Of the memory, what objects may take, as on Lambda: here it is known when Node starts. */
+const HEAP_SHARE = 0.9
+const HEAP = /^--max[-_]old[-_]space[-_]size/
+
 /** At deploy nothing of the function's environment is there, and the code is loaded as it is. */
-export const isWrapped = ({ build, environment }) => !build && Boolean(environment.AWS_LAMBDA_EXEC_WRAPPER)
+export const isWrapped = ({ build, environment }) => !build && ['AWS_LAMBDA_EXEC_WRAPPER', ...AT_START].some((name) => environment[name])
+
+/** A limit of the function's own is in its environment, or comes by its wrapper behind this one. */
+function flagsFor({ memoryMb, environment }) {
+  const others = process.execArgv.filter((flag) => !HEAP.test(flag))
+  const isOwn = String(environment.NODE_OPTIONS ?? '')
+    .split(/\s+/)
+    .some((flag) => HEAP.test(flag))
+  return isOwn ? others : [...others, `--max-old-space-size=${Math.floor(memoryMb * HEAP_SHARE)}`]
+}
 
 const REASONS = { ENOENT: 'no such file or directory', EACCES: 'permission denied', ENOEXEC: 'exec format error' }
 
 /** @param listener  the relay's, which the other runtime opens again */
 export function handOver(fields, listener) {
-  const wrapper = fields.environment.AWS_LAMBDA_EXEC_WRAPPER
+  const command = [process.execPath, ...flagsFor(fields), process.argv[1]]
+  // The script is the last argument, as on Lambda: wrappers put options before it.
+  const [program, ...args] = [fields.environment.AWS_LAMBDA_EXEC_WRAPPER, ...command].filter(Boolean)
   listener.close()
   leavePorts()
   control.letGo()
   relay.letGo()
   const env = Object.fromEntries(Object.entries(fields.environment).map(([name, value]) => [name, String(value).replaceAll('{relay}', relayAddress.origin)]))
-  // The script is the last argument, as on Lambda: wrappers put options before it.
-  const command = [process.execPath, ...process.execArgv, process.argv[1]]
   const stdio = ['ignore', 'pipe', 'pipe', 3, 4, 'pipe']
-  const child = spawn(wrapper, command, { cwd: fields.codePath, env: { ...env, [MARK]: String(relayAddress.port) }, stdio })
+  const child = spawn(program, args, { cwd: fields.codePath, env: { ...env, [MARK]: String(relayAddress.port) }, stdio })
   let started = false
   // From then on descriptor 3 is the other's to write to.
   child.stdout.on('data', (bytes) => started || writeLog(F.stdout, bytes))
-  child.stderr.on('data', (bytes) => started || writeLog(F.stderr, bytes))
+  child.stderr.on('data', (bytes) => (started ? sayLast(bytes) : writeLog(F.stderr, bytes)))
   const hand = child.stdio[HANDING]
   hand.on('error', () => {})
   hand.once('data', () => {
@@ -45,7 +62,7 @@ export function handOver(fields, listener) {
     else control.socket.once('drain', go)
   })
   child.once('error', (error) => {
-    const errorMessage = `Error: fork/exec ${wrapper}: ${REASONS[error.code] ?? error.code ?? error.message}`
+    const errorMessage = `Error: fork/exec ${program}: ${REASONS[error.code] ?? error.code ?? error.message}`
     control.send(T.loadError, 0, 0, errorBytes({ errorType: 'Runtime.InvalidEntrypoint', errorMessage, trace: [] }))
   })
   child.once('close', (code, signal) => {
@@ -57,6 +74,15 @@ export function handOver(fields, listener) {
     if (signal !== null) process.kill(process.pid, signal) // where it is the first process, this does nothing, and it ends silently
     exit(code ?? 1)
   })
+}
+
+/** What an engine or native code says when it ends: the host tells it. */
+function sayLast(bytes) {
+  try {
+    fs.writeSync(2, bytes)
+  } catch {
+    // Nobody hears it any more.
+  }
 }
 
 /** The port of the relay that this runtime goes on with; null for one that waits for a function. */

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -21,6 +21,9 @@ import { Specs } from './specs.ts'
 
 const PROJECT = 'demo' as ProjectRef
 const BUDGET_MB = 640
+const MACHINE_MB = 1_024
+/** So often the pool looks at the machine. */
+const SWEEP_MS = 1_000
 const STARTS = 2
 const SLOTS = { node: 10, perProject: 10, perFunction: 6 }
 const RESERVED = 2
@@ -77,6 +80,8 @@ interface Made {
   readonly build: number
   readonly secret: number
   heard: number
+  /** When its time is over, as its sandbox was told. */
+  dueMs: number
   outcomes: string[]
   isOver: boolean
 }
@@ -102,8 +107,11 @@ export class World {
   #secrets: Readonly<Record<string, string>> = { SECRET: '0' }
   #closed: Promise<void> | null = null
   #isClosed = false
+  #isStopping = false
   /** Connections to the platform that are open. */
   #relayed = 0
+  /** What is available of it. */
+  machineMb = MACHINE_MB
   readonly #retired = new Set<string>()
 
   private constructor(parts: { folder: string; clock: SimulatedClock; steps: Steps; driver: SimulatedDriver; pool: Sandboxes }) {
@@ -177,7 +185,11 @@ export class World {
     mkdirSync(path.join(folder, 'code'))
     writeFileSync(path.join(folder, 'code', 'index.js'), '')
     const [clock, steps] = [new SimulatedClock(), new Steps()]
-    const driver: SimulatedDriver = new SimulatedDriver(steps, (call, guest) => world.#heard(call, guest))
+    const driver: SimulatedDriver = new SimulatedDriver(
+      steps,
+      (call, guest) => world.#heard(call, guest),
+      (guest) => world.#killed(guest),
+    )
     const config = {
       sandbox: 'process',
       poolSize: 1,
@@ -189,7 +201,7 @@ export class World {
       idleMs: 5_000,
       memoryMb: BUDGET_MB,
     } as const
-    const machineMemory = async () => ({ totalMb: 1_024, availableMb: 1_024, stalledPercent: 0 })
+    const machineMemory = async () => ({ totalMb: MACHINE_MB, availableMb: world.machineMb, stalledPercent: 0 })
     const pool = await openSandboxes({
       config,
       driver,
@@ -215,6 +227,7 @@ export class World {
       build: life.builds,
       secret: Number(this.#secrets['SECRET']),
       heard: 0,
+      dueMs: 0,
       outcomes: [],
       isOver: false,
     }
@@ -268,8 +281,16 @@ export class World {
     else this.#pool.unprovision(life.version.id)
   }
 
+  /** Other programs of the machine take all of its memory, or give it back. */
+  press(isShort: boolean): void {
+    this.machineMb = isShort ? 0 : MACHINE_MB
+    // Until it is looked at.
+    if (isShort) this.clock.advance(SWEEP_MS)
+  }
+
   /** The node stops: calls that run end with it. */
   stop(): void {
+    this.#isStopping = true
     this.#closed ??= Promise.resolve(this.#pool[Symbol.asyncDispose]()).then(() => {
       this.#isClosed = true
     })
@@ -313,6 +334,7 @@ export class World {
     if (busy > open) this.faults.push(`${busy} calls have a sandbox, ${open} executions run`)
     for (const key of this.#pool.provisionedKeys()) {
       const { available, requested } = this.#pool.provisioned(key) ?? { available: 0, requested: 0 }
+      if (this.#retired.has(key)) this.faults.push(`${key} is kept, which is retired`)
       if (available > requested) this.faults.push(`${available} of ${key} are kept, ${requested} are wanted`)
     }
     for (const { id, key, busy, state } of sandboxes) {
@@ -324,6 +346,14 @@ export class World {
       const inside = this.driver.alive.get(id)?.running.size ?? 0
       if (inside > busy && state !== 'draining') this.faults.push(`${inside} calls run in ${id}, which is ${state} with ${busy}`)
       if (!this.driver.alive.has(id)) this.faults.push(`${id} is ${state}, and not there`)
+    }
+    for (const guest of this.driver.alive.values()) {
+      for (const { id, invocationId, kind } of guest.isDead ? [] : guest.running.values()) {
+        const made = this.#calls.get(invocationId)
+        // Lambda's calls run on.
+        if (kind === 'http' && made?.leaves.signal.aborted && made.outcomes.length === 0 && !guest.cancelled.has(id))
+          this.faults.push(`${guest.id} was not told that the caller of ${invocationId} has left`)
+      }
     }
     this.faults.push(...this.driver.faults.splice(0))
   }
@@ -413,16 +443,28 @@ export class World {
     })
   }
 
-  #heard({ invocationId }: HeardCall, guest: SimulatedGuest): void {
+  #heard({ invocationId, remainingMs }: HeardCall, guest: SimulatedGuest): void {
     const made = this.#calls.get(invocationId)
     const environment = guest.announced?.environment ?? {}
     if (!made) return void this.faults.push(`${guest.id} was given ${invocationId}, which nobody made`)
     made.heard++
+    made.dueMs = this.clock.monotonic() + remainingMs
     if (environment['KIND'] !== made.kind) this.faults.push(`${made.id} of ${made.kind} came to ${environment['KIND']}`)
     if (Number(environment['BUILD']) < made.build) this.faults.push(`${made.id} came to build ${environment['BUILD']}, after ${made.build} was answered`)
     if (Number(environment['SECRET']) < made.secret)
       this.faults.push(`${made.id} came to a sandbox with the secret ${environment['SECRET']}, after ${made.secret}`)
     if (made.kind === 'once' && guest.calls > 1) this.faults.push(`${guest.id} is used again`)
+  }
+
+  /** Nobody ends a sandbox under a call that has time left and a caller, but who stops the node. */
+  #killed(guest: SimulatedGuest): void {
+    if (this.#isStopping || guest.isHostile) return
+    for (const { invocationId } of guest.running.values()) {
+      const made = this.#calls.get(invocationId)
+      if (!made || made.isOver || made.leaves.signal.aborted) continue
+      const leftMs = made.dueMs - this.clock.monotonic()
+      if (leftMs > 0) this.faults.push(`${guest.id} is ended under ${made.id}, which has ${leftMs} ms left`)
+    }
   }
 
   #resolve(kind: FunctionKind): Version {
@@ -438,6 +480,7 @@ export class World {
   /** Whatever was, a call that goes well from here on does. */
   async #stillServes(): Promise<void> {
     for (const life of Object.values(this.#lives)) this.provision(life.kind, 0)
+    this.press(false)
     // A start that says nothing is given up by then.
     this.clock.advance(HELLO_MS)
     await this.#wellUntil(() => this.steps.length === 0, 'it does not come to rest')
@@ -449,6 +492,9 @@ export class World {
       await this.#wellUntil(() => made.isOver, `a call of ${kind} does not end`)
       if (!['event', 'http'].includes(made.outcomes[0] as string)) this.faults.push(`at the end a call of ${kind} has the outcome ${made.outcomes[0]}`)
     }
+    // While it still runs: its end would take what it had forgotten.
+    const left = () => readdirSync(path.join(this.#folder, 'sandboxes', 'slots')).filter((id) => !this.driver.alive.has(id))
+    await this.#wellUntil(() => left().length === 0, `folders of ended sandboxes are left`)
   }
 
   /** Or it is known why not. */

@@ -37,13 +37,19 @@ const happening = fc.oneof(
   one(1, which, 'remove', (world, of, kindOf) => world.remove(kindOf(of))),
   one(2, NOTHING, 'secret', (world) => world.changeSecret()),
   one(2, fc.tuple(which, fc.nat({ max: 2 })), 'provision', (world, [of, count], kindOf) => world.provision(kindOf(of), count)),
+  one(1, fc.boolean(), 'memory of the machine is short', (world, isShort) => world.press(isShort)),
   one(1, NOTHING, 'stop', (world) => world.stop()),
 )
 /** Few, so that what happens to one function meets what happens to it. */
 const kinds = fc.shuffledSubarray(FUNCTION_KINDS, { minLength: 1, maxLength: 3 })
 
+/** Wherever a call or a sandbox came, by chance or by a story. */
+const seen = new Set<string>()
+const sees = (world: World) => {
+  for (const name of world.seen) seen.add(name)
+}
+
 test('whatever happens in whatever order: one outcome and one meter record for each call, no limit exceeded, nothing left', { timeout: 120_000 }, async () => {
-  const seen = new Set<string>()
   await fc.assert(
     fc.asyncProperty(fc.array(happening, { minLength: 5, maxLength: 60, size: 'max' }), kinds, fc.boolean(), async (happenings, kinds, drains) => {
       using world = await World.open()
@@ -55,22 +61,10 @@ test('whatever happens in whatever order: one outcome and one meter record for e
         world.check()
       }
       await world.finish(drains)
-      for (const name of world.seen) seen.add(name)
+      sees(world)
       assert.deepEqual(world.faults, [])
     }),
     { numRuns: 300 },
-  )
-  // It has been wherever a call or a sandbox can come: else it has shown nothing.
-  const wanted = [
-    ...['event', 'http', 'error', 'sandbox_lost', 'too_many_invocations', 'function_concurrency_reached', 'sandbox_unavailable', 'shutting_down'],
-    ...['function_not_found', 'the client has left', 'the body broke off', 'the journal is not writable'],
-    ...['idle-drop', 'memory', 'retired', 'used', 'timeout', 'lost'].map((why) => `ended: ${why}`),
-    ...['ready', 'busy', 'freezing', 'frozen', 'draining'].map((state) => `state: ${state}`),
-    ...['ok', 'error', 'timeout', 'exit', 'cut'].map((outcome) => `metered: ${outcome}`),
-  ]
-  assert.deepEqual(
-    wanted.filter((name) => !seen.has(name)),
-    [],
   )
 })
 
@@ -84,6 +78,7 @@ const story = (name: string, tell: (world: World, well: () => Promise<void>) => 
     }
     await tell(world, well)
     await world.finish(true)
+    sees(world)
     assert.deepEqual(world.faults, [])
   })
 
@@ -196,4 +191,41 @@ story('an answer that cannot be given, as its journal fails, leaves its call the
   await well()
   const end = world.endOf(1)
   assert.deepEqual([end?.outcome, end?.record.outcome, end?.record.billedMs], ['the journal is not writable', 'ok', 100])
+})
+
+story(
+  'where the machine is short of memory the sandbox that stands idle longest ends, and another when the machine is looked at again',
+  async (world, well) => {
+    for (const kind of ['one', 'many', 'held'] as const) {
+      world.call(kind)
+      await well()
+      world.clock.advance(100)
+      await well()
+    }
+    const [first, second, third] = world.serving.map(({ id }) => id)
+    for (const left of [[second, third], [third]]) {
+      world.press(true)
+      await well()
+      assert.deepEqual(
+        world.serving.map(({ id }) => id),
+        left,
+      )
+    }
+    assert.ok(first !== undefined && third !== undefined)
+    world.press(false)
+  },
+)
+
+test('all this has been wherever a call or a sandbox can come: else it has shown nothing', () => {
+  const wanted = [
+    ...['event', 'http', 'error', 'sandbox_lost', 'too_many_invocations', 'function_concurrency_reached', 'sandbox_unavailable', 'shutting_down'],
+    ...['function_not_found', 'the client has left', 'the body broke off', 'the journal is not writable'],
+    ...['idle-drop', 'memory', 'pressure', 'retired', 'used', 'timeout', 'lost'].map((why) => `ended: ${why}`),
+    ...['ready', 'busy', 'freezing', 'frozen', 'draining'].map((state) => `state: ${state}`),
+    ...['ok', 'error', 'timeout', 'exit', 'cut'].map((outcome) => `metered: ${outcome}`),
+  ]
+  assert.deepEqual(
+    wanted.filter((name) => !seen.has(name)),
+    [],
+  )
 })

@@ -1,6 +1,7 @@
 import { MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { openInspector } from './inspector.ts'
+import { startedAnewFor } from './loading.ts'
 import type { Specialised } from './specialised.ts'
 import type { Inspected, SandboxSpec } from './types.ts'
 
@@ -79,7 +80,9 @@ export class Inspecting {
 
 function refuse(spec: SandboxSpec): void {
   if (!spec.runtime.startsWith('nodejs')) throw notInspectable(spec, `it runs on ${spec.runtime}, and only Node has an inspector`)
-  if (spec.environment.AWS_LAMBDA_EXEC_WRAPPER !== undefined) throw notInspectable(spec, 'AWS_LAMBDA_EXEC_WRAPPER starts its process by a program of its own')
+  const anew = startedAnewFor(spec)
+  if (anew === 'AWS_LAMBDA_EXEC_WRAPPER') throw notInspectable(spec, `${anew} starts its process by a program of its own`)
+  if (anew !== null) throw notInspectable(spec, `${anew} has it run in a second process`)
 }
 
 const notInspectable = (spec: SandboxSpec, why: string) =>

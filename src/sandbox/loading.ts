@@ -13,7 +13,12 @@ export const LOAD_MS = LIMITS.loadTime.value
 const EXIT_MS = 1_000
 
 /** With it another process goes on with the descriptors, which has not heard what was said before. */
-const WRAPPER = 'AWS_LAMBDA_EXEC_WRAPPER'
+/** For these a Node that waited starts another: what wraps it, and what it reads only when it starts. */
+const STARTED_ANEW_FOR = ['AWS_LAMBDA_EXEC_WRAPPER', 'NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS']
+
+/** The variable for which the process that runs a Node function is another than the one that waited; null where there is none. */
+export const startedAnewFor = ({ environment }: Pick<SandboxSpec, 'environment'>): string | null =>
+  STARTED_ANEW_FOR.find((name) => environment[name] !== undefined && environment[name] !== '') ?? null
 
 export interface Load {
   readonly spec: SandboxSpec
@@ -53,7 +58,7 @@ export async function loadCode(generic: Generic, load: Load, clock: Clock, stagi
   granting.catch(() => {})
   const sized = spec.tmpMb === generic.tmpMb ? null : generic.process.resizeTmp(spec.tmpMb)
   await Promise.all([staging.give(source, generic.slotDir, generic.slotIsClear), sized])
-  const isAhead = first !== null && generic.takesAhead && spec.environment[WRAPPER] === undefined
+  const isAhead = first !== null && generic.takesAhead && startedAnewFor(spec) === null
   const loading = generic.channel.load(load.log, isAhead ? { call: first, remainingMs: spec.timeoutMs } : null)
   loading.catch(() => {})
   if (!(await within(clock, limitMs, loading))) throw loadError('Sandbox.Timedout', `Task timed out after ${(limitMs / 1000).toFixed(2)} seconds`)

@@ -21,6 +21,12 @@ exports.handler = async () => {
   bare: `const fs = require('node:fs'); exports.handler = async () => ({ root: fs.readdirSync(process.env.LAMBDA_TASK_ROOT), library: process.env.LD_LIBRARY_PATH, path: process.env.PATH, node: process.env.NODE_PATH })`,
   library: `exports.handler = async () => require('./lib/own.js')`,
   wrapped: `let n = 0; exports.handler = async (event) => { if (event.exit !== undefined) process.exit(event.exit); if (event.kill) process.kill(process.pid, 'SIGKILL'); console.log('call', ++n); return { n, added: process.env.ADDED, ran: globalThis.ran, root: process.env.LAMBDA_TASK_ROOT, own: process.env.OWN, mark: Object.keys(process.env).filter((name) => name.startsWith('_MAYFLY')) } }`,
+  heap: `exports.handler = async ({ hog, abort }) => {
+  const all = []
+  for (let n = 0; hog; n++) all.push({ n, more: [n] })
+  if (abort) process.abort()
+  return { mb: Math.round(require('node:v8').getHeapStatistics().heap_size_limit / 1048576), options: process.env.NODE_OPTIONS, mark: Object.keys(process.env).filter((name) => name.startsWith('_MAYFLY')) }
+}`,
   forge: `const fs = require('node:fs'); exports.handler = async () => ['/opt', '/opt/bin', '/var/task', '/var/lang/bin', '/var/runtime'].map((at) => { try { fs.writeFileSync(at + '/forged', ''); return 'written' } catch (error) { return error.code } })
   .concat(['/opt/bin/tool', '/var/task/index.js'].map((at) => { try { fs.chmodSync(at, 0o777); return 'changed' } catch (error) { return error.code } }))`,
 }
@@ -98,6 +104,29 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       await assert.rejects(fixture.call(specFor('bad'), {}, log), { errorType: 'Runtime.ExitError' })
       assert.match(printed, /cannot go on/)
       await assert.rejects(fixture.call(specFor('none')), { errorType: 'Runtime.InvalidEntrypoint' })
+    })
+
+    test('NODE_OPTIONS holds as for any Node: the heap, and what V8 says at its limit is in the log', async () => {
+      let printed = ''
+      const log = { write: (_: string, bytes: Uint8Array) => void (printed += Buffer.from(bytes).toString()), lost: () => {} }
+      const withOptions = (NODE_OPTIONS: string) => specOf('heap', { key: `heap ${NODE_OPTIONS}`, memoryMb: 512, environment: { NODE_OPTIONS } })
+      const own = withOptions('--max-old-space-size=64 --enable-source-maps')
+      assert.equal((await fixture.pool.build(own)).ok, true)
+      const { mb, ...told } = (await fixture.call(own)).value
+      assert.deepEqual(told, { options: own.environment['NODE_OPTIONS'], mark: [] })
+      assert.ok(mb >= 64 && mb < 150, `${mb} MB`)
+      // As on Lambda most of the memory, where its options say nothing of it.
+      const other = (await fixture.call(withOptions('--enable-source-maps'))).value
+      assert.ok(other.mb >= 460 && other.mb < 560, `${other.mb} MB`)
+      const ended = await fixture.call(own, { hog: true }, log)
+      assert.match(ended.value.errorMessage, /Runtime exited with error/)
+      assert.match(printed, /FATAL ERROR: .*JavaScript heap out of memory/)
+      printed = ''
+      await assert.rejects(fixture.call(withOptions('--no-such-option'), {}, log), { errorType: 'Runtime.ExitError' })
+      assert.match(printed, /--no-such-option is not allowed in NODE_OPTIONS/)
+      printed = ''
+      await fixture.call(specOf('heap', { key: 'aborts' }), { abort: true }, log)
+      assert.match(printed, /Native stack trace/, 'also of one that was not started anew')
     })
 
     test('without layers /opt is empty, and nothing is added to the code', async () => {

@@ -199,6 +199,7 @@ export class Specialised {
     const { invocationId, depth } = call.context
     const began = this.#clock.monotonic()
     const leftMs = Math.max(0, this.spec.timeoutMs - spentMs)
+    const saidBefore = this.process.stderrTail()
     let error: Failed | null = null
     let answered = false
     let concluded = false
@@ -236,7 +237,7 @@ export class Specialised {
       over: (ended) => {
         if (concluded) return
         if (ended === null) return conclude(error)
-        this.#lost(ended, invocationId).then(
+        this.#lost(ended, invocationId, () => this.#tellLastWords(log, saidBefore)).then(
           (lost) => {
             answer(lost)
             conclude(error ?? lost)
@@ -300,7 +301,15 @@ export class Specialised {
     return failed('Sandbox.Timedout', `RequestId: ${invocationId} Error: Task timed out after ${(this.spec.timeoutMs / 1000).toFixed(2)} seconds`)
   }
 
-  async #lost(error: Error, invocationId: string): Promise<Failed> {
+  /** What it wrote past its runtime since the call began: how an engine or native code tells why it ends. */
+  #tellLastWords(log: LogSink, before: string): void {
+    const all = this.process.stderrTail()
+    const words = (all.startsWith(before) ? all.slice(before.length) : all).trimEnd()
+    if (words !== '') log.write('stderr', Buffer.from(`${words}\n`))
+  }
+
+  /** @param isKnown  called when it is known how it ended, before that is told */
+  async #lost(error: Error, invocationId: string, isKnown: () => void): Promise<Failed> {
     void this.end('lost')
     // Whose fault it was cannot be told where several calls shared the process: each may be sent again.
     if (this.spec.concurrency > 1) throw new MayflyError('sandbox_lost', 'the sandbox that ran this call and others ended')
@@ -308,6 +317,7 @@ export class Specialised {
       return failed('Runtime.ProtocolError', `RequestId: ${invocationId} Error: The runtime broke the protocol: ${error.message}`)
     const exit = error instanceof ChannelClosed ? await this.process.exited : { code: null, signal: 'SIGKILL', outOfMemory: false }
     const said = this.channel.exit ?? exitOf(exit.code)
+    isKnown()
     this.#ranOutOfMemory = exit.outOfMemory
     this.#whyItEnded = whyItEnded(said, exit.outOfMemory ? this.spec.memoryMb : null)
     return failed(EXITED, `RequestId: ${invocationId} Error: ${howItEnded(said)}`)

@@ -24,13 +24,18 @@ export class SimulatedDriver implements Driver {
   readonly faults: string[] = []
   readonly #steps: Steps
   readonly #onCall: OnCall
+  readonly #onKill: (guest: SimulatedGuest) => void
   #starting = 0
   #isDisposed = false
 
-  /** @param onCall  told of each call that a guest hears */
-  constructor(steps: Steps, onCall: OnCall) {
+  /**
+   * @param onCall  told of each call that a guest hears
+   * @param onKill  told of each guest that is ended while it lives
+   */
+  constructor(steps: Steps, onCall: OnCall, onKill: (guest: SimulatedGuest) => void = () => {}) {
     this.#steps = steps
     this.#onCall = onCall
+    this.#onKill = onKill
   }
 
   get isDisposed(): boolean {
@@ -89,6 +94,7 @@ export class SimulatedDriver implements Driver {
     let killing: Promise<void> | null = null
     const kill = () => {
       killing ??= new Promise<void>((resolve, reject) => {
+        if (!guest.isDead) this.#onKill(guest)
         guest.die()
         const over = (how: () => void) => () => {
           this.alive.delete(id)

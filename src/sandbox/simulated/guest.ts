@@ -7,6 +7,7 @@ export interface HeardCall {
   readonly id: number
   readonly invocationId: string
   readonly kind: 'event' | 'http'
+  readonly remainingMs: number
 }
 
 interface Announced {
@@ -16,7 +17,7 @@ interface Announced {
 }
 
 const headOf = ({ payload }: Frame) =>
-  JSON.parse(payload.toString('utf8', 4, 4 + payload.readUInt32LE(0))) as { kind: 'event' | 'http'; context: { invocationId: string } }
+  JSON.parse(payload.toString('utf8', 4, 4 + payload.readUInt32LE(0))) as { kind: 'event' | 'http'; remainingMs: number; context: { invocationId: string } }
 
 /** How a test looks into the calls of all guests. */
 export type OnCall = (call: HeardCall, guest: SimulatedGuest) => void
@@ -34,6 +35,10 @@ export class SimulatedGuest {
   /** How many calls it was given, and which are not over. */
   calls = 0
   readonly running = new Map<number, HeardCall>()
+  /** Of those, whose caller has left, as it was told. */
+  readonly cancelled = new Set<number>()
+  /** It has broken the protocol: whoever speaks to it ends it for that. */
+  isHostile = false
   readonly #control: Duplex
   readonly #relay: Duplex
   readonly #steps: Steps
@@ -125,6 +130,9 @@ export class SimulatedGuest {
         if (this.#kind === null) this.#ahead = { ...frame, payload: Buffer.from(frame.payload) }
         else this.#call(frame)
         return
+      case TYPE.cancel:
+        this.cancelled.add(frame.stream)
+        return
       case TYPE.shutdown:
         this.#step('end', { well: () => this.die() })
         return
@@ -157,7 +165,7 @@ export class SimulatedGuest {
   #call(frame: Frame): void {
     const id = frame.stream
     const head = headOf(frame)
-    const call: HeardCall = { id, invocationId: head.context.invocationId, kind: head.kind }
+    const call: HeardCall = { id, invocationId: head.context.invocationId, kind: head.kind, remainingMs: head.remainingMs }
     this.calls++
     this.running.set(id, call)
     this.#onCall(call, this)
@@ -188,12 +196,19 @@ export class SimulatedGuest {
         never: () => {},
       })
     const hostile = {
-      unknown: () => this.#say(TYPE.result, FLAG.fin, id + 100),
+      unknown: () => {
+        this.isHostile = true
+        this.#say(TYPE.result, FLAG.fin, id + 100)
+      },
       twice: () => {
+        this.isHostile = true
         this.#say(TYPE.callError, 0, id, JSON_ERROR)
         this.#say(TYPE.callError, 0, id, JSON_ERROR)
       },
-      noise: () => void this.#control.write(Buffer.alloc(64, 0xff)),
+      noise: () => {
+        this.isHostile = true
+        this.#control.write(Buffer.alloc(64, 0xff))
+      },
     }
     const ends = { dies: () => this.die(), exits: () => this.#exits(), ...hostile, never: () => {} }
     const fails = () => {
