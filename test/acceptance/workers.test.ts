@@ -416,6 +416,23 @@ describe('a node of three processes', () => {
     })
   })
 
+  it('ends a worker that hangs: what it was asked ends, what is changed meanwhile is known to all, and the next one serves', async () => {
+    const names = Array.from({ length: 6 }, (_, at) => `h${at}`)
+    await Promise.all(names.map((name) => create(name, SAYS(`${name} before`))))
+    for (const name of names) assert.equal((await call(`/functions/v1/${name}`)).text, `${name} before`)
+    const { pid } = (await status()).pool.workers[0] as { pid: number }
+    process.kill(pid, 'SIGSTOP')
+    const asked = Promise.all(names.map(async (name) => await call(`/functions/v1/${name}`).catch(() => null)))
+    // On a connection that the hanging one has, it fails with that; what was answered holds everywhere.
+    for (const name of names) await until(`${name} is deployed`, async () => (await deploy(name, SAYS(`${name} after`))) !== null)
+    for (const name of names) assert.equal((await call(`/functions/v1/${name}`)).text, `${name} after`)
+    for (const got of await asked)
+      assert.ok(got === null || got.status === 502 || (got.status === 200 && / (before|after)$/.test(got.text)), JSON.stringify(got))
+    await until('another is in its place', async () => (await status()).pool.workers.every((one) => one.state === 'ready' && one.pid !== pid))
+    assert.ok(!processes().some((one) => one.pid === pid))
+    for (let i = 0; i < 3; i++) for (const name of names) assert.equal((await call(`/functions/v1/${name}`)).text, `${name} after`)
+  })
+
   it('lets calls end when it stops', async () => {
     const slow = Array.from({ length: 6 }, () => call('/functions/v1/echo?ms=1500'))
     await until('they run', async () => (await status()).pool.running === 6)
