@@ -32,11 +32,12 @@ import type { Host } from './host.ts'
 import { destinationsOf, inspectUpgrades, Invoker, Queue, SlotLender } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
 import { randomFraction } from './lib/ids.ts'
+import { OwnGroup } from './lib/own-group.ts'
 import { storeFormerJournals } from './former-journals.ts'
 import { checkDoors, consoleHost, listen, listenForPostgres, readText, tlsOf } from './listening.ts'
 import { Logs } from './observe/index.ts'
 import { openDatabases, openSandboxRoom, sweepFormerWorkers } from './opening.ts'
-import { findGuests } from './sandbox/index.ts'
+import { findGuests, WorkingElsewhere } from './sandbox/index.ts'
 import { Queues } from './queues/index.ts'
 import { SiteFiles, Sites } from './sites/index.ts'
 import { Heard, Realtime } from './realtime/index.ts'
@@ -134,6 +135,8 @@ export class RunningNode implements AsyncDisposable {
 
     const ballast = new Ballast(data, LIMITS.ballast.value)
     const count = settings.workers === 'auto' ? usualWorkers(host.cores) : settings.workers
+    // Before anything is started that belongs to it: workers and PostgreSQL.
+    opening.use(await OwnGroup.enter(`mayfly-${directory.instance.instanceId.replaceAll('-', '').slice(-12)}-node`))
     // What is theirs to load they load while the database starts; they are ended before it is.
     await using early = new AsyncDisposableStack()
     const workforce: Workforce | null =
@@ -205,7 +208,14 @@ export class RunningNode implements AsyncDisposable {
     let concurrency: Concurrency | null = null
     const shares = { projects: () => concurrency?.projects ?? 1, weightOf: (ref: string) => concurrency?.weightOf(ref) ?? 1 }
     const place = { data, instanceId: directory.instance.instanceId, processes: count + 1 }
-    const sandbox = await openSandboxRoom(config, host, { ...place, process: 0 }, await guests, shares, workforce?.memory.own ?? null)
+    const sandbox = await openSandboxRoom(
+      config,
+      host,
+      { ...place, process: 0 },
+      await guests,
+      shares,
+      workforce && { memory: workforce.memory.own, elsewhere: new WorkingElsewhere(bus, 0, clock) },
+    )
     opening.use(sandbox.sandboxes)
     const draining = new AbortController()
     const stopping = new AbortController()

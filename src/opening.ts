@@ -23,6 +23,7 @@ import {
   type Sandboxes,
   SeveralDrivers,
   type Shares,
+  type WorkingElsewhere,
 } from './sandbox/index.ts'
 
 /** The PostgreSQL that the settings name: servers of our own, or one from elsewhere. */
@@ -62,13 +63,19 @@ export interface SandboxPlace {
 /** The driver of a node by its name, or why it has none. */
 export type FoundDriver = DriverName | NoDriver
 
+/** What a node of several processes has its sandboxes know of the others. */
+export interface AmongProcesses {
+  readonly memory: MemorySource
+  readonly elsewhere: WorkingElsewhere
+}
+
 /** By this the host's own tables know the sandboxes of a process. */
 const placeName = ({ instanceId, process }: SandboxPlace) => `${instanceId.replaceAll('-', '').slice(-12)}${process === 0 ? '' : `-w${process}`}`
 /** What a function may ask for. */
 const ISOLATING: readonly DriverName[] = ['crun', 'runc', 'gvisor', 'bwrap']
 
 /** The driver that this machine allows, with its pool; without one, what says why. */
-export async function openSandboxRoom(config: Config, host: Host, place: SandboxPlace, guests: Guests, shares: Shares, memory: MemorySource | null) {
+export async function openSandboxRoom(config: Config, host: Host, place: SandboxPlace, guests: Guests, shares: Shares, among: AmongProcesses | null) {
   const startedAt = host.clock.now()
   const setting = config.sandbox.sandbox
   const name = placeName(place)
@@ -95,7 +102,7 @@ export async function openSandboxRoom(config: Config, host: Host, place: Sandbox
     : own
   const sandboxes: Sandboxes = await openSandboxes({
     config: { ...config.sandbox, poolSize: partOfPool(config.sandbox.poolSize, place.processes) },
-    ...(memory === null ? {} : { memory }),
+    ...among,
     driver: found,
     data: place.data,
     ...(place.process === 0 ? {} : { worker: place.process }),

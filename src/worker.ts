@@ -25,7 +25,7 @@ import { MiB } from './lib/bytes.ts'
 import { tlsOf } from './listening.ts'
 import { Logs } from './observe/index.ts'
 import { openSandboxRoom } from './opening.ts'
-import { findGuests, leasedMemory, type ProvisionedState } from './sandbox/index.ts'
+import { findGuests, leasedMemory, type ProvisionedState, WorkingElsewhere } from './sandbox/index.ts'
 import { bytesBelow } from './self-watch.ts'
 import { type MeterEntry, readPriceList, Usage } from './usage/index.ts'
 import { verifyAws, verifyUrlSignature } from './verify-aws.ts'
@@ -122,7 +122,10 @@ export class RunningWorker implements AsyncDisposable {
     // What the one before left, its sandboxes and its records, is cleared away before anything new begins.
     const place = { data, instanceId: boot.instanceId, process: worker, processes: boot.workers + 1, found: boot.driver }
     const shares = { projects: () => room.concurrency.projects, weightOf: (ref: string) => room.concurrency.weightOf(ref) }
-    const sandbox = await openSandboxRoom(config, host, place, await findGuests(host.root, boot.python), shares, leasedMemory(bus, worker, boot.memoryMb))
+    const sandbox = await openSandboxRoom(config, host, place, await findGuests(host.root, boot.python), shares, {
+      memory: leasedMemory(bus, worker, boot.memoryMb),
+      elsewhere: new WorkingElsewhere(bus, worker, clock),
+    })
     opening.use(sandbox.sandboxes)
     const slots = opening.use(new LeasedSlots(bus, worker, clock))
     let gateway: Gateway | null = null

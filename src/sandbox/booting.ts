@@ -66,6 +66,12 @@ interface Hull {
   readonly slotDir: string
 }
 
+/** How one is booted beside its kind. */
+interface How {
+  readonly cache: StartOptions['cache']
+  readonly share: number
+}
+
 export interface BootingDeps {
   readonly driver: Driver
   /** The folder of slots, on the file system of the code. */
@@ -99,21 +105,21 @@ export class Booting {
       closing: deps.closing,
       endings: deps.endings,
       isBusy: () => this.#bootingNow > 0,
-      make: (kind) => this.#make(bootOf(kind), { cache: null, background: true, held: true }),
+      make: (kind) => this.#make(bootOf(kind), { cache: null, share: 1, background: true, held: true }),
       end: (hull) => this.#sink(hull),
       failed: (error) => deps.log.debug({ error: error.message }, 'no sandbox could be made ahead of its program'),
     })
   }
 
   /**
-   * @param cache  of a build sandbox, which is not warmed
+   * @param how  `cache` of a build sandbox, which is not warmed; `share` of one for a call
    * @throws MayflyError sandbox_unavailable; what the pool was closed with
    */
-  async start(boot: Boot, purpose: Purpose, cache: StartOptions['cache'] = null): Promise<Generic> {
+  async start(boot: Boot, purpose: Purpose, { cache = null, share = 1 }: Partial<How> = {}): Promise<Generic> {
     // A close has waited for what it knew of, and no longer.
     this.#deps.closing.throwIfAborted()
     if (purpose === 'now') this.health.check(boot)
-    const work = purpose === 'now' && cache === null ? this.#bootNow(boot) : this.#boot(boot, purpose, cache)
+    const work = purpose === 'now' && cache === null ? this.#bootNow(boot, share) : this.#boot(boot, purpose, { cache, share })
     this.#deps.endings.track(
       work.then(
         () => {},
@@ -183,12 +189,12 @@ export class Booting {
     for (const generic of [...this.#inWork]) this.drop(generic)
   }
 
-  async #boot(boot: Boot, purpose: Purpose, cache: StartOptions['cache']): Promise<Generic> {
+  async #boot(boot: Boot, purpose: Purpose, { cache, share }: How): Promise<Generic> {
     const { clock, log, closing } = this.#deps
     const began = clock.monotonic()
     let hull: Hull | null = null
     try {
-      hull = await this.#make(boot, { cache, background: purpose !== 'now', held: false })
+      hull = await this.#make(boot, { cache, share, background: purpose !== 'now', held: false })
       const generic = await this.#greet(boot, hull)
       if (purpose === 'pool' && cache === null) await this.warm(generic)
       closing.throwIfAborted()
@@ -205,27 +211,27 @@ export class Booting {
   }
 
   /** For a call: of a sandbox that stands without its program, where there is one. */
-  async #bootNow(boot: Boot): Promise<Generic> {
+  async #bootNow(boot: Boot, share: number): Promise<Generic> {
     this.#bootingNow++
     try {
       const hull = this.#deps.driver.holds ? this.#hulls.take(kindOf(boot)) : null
-      if (hull === null) return await this.#boot(boot, 'now', null)
+      if (hull === null) return await this.#boot(boot, 'now', { cache: null, share })
       try {
-        hull.process.begin?.()
+        hull.process.begin?.(share)
         return await this.#greet(boot, hull)
       } catch (error) {
         // Behind the call, which has waited for it already.
         this.#deps.endings.track(this.#sink(hull))
         this.#deps.closing.throwIfAborted()
         this.#deps.log.debug({ sandbox: hull.process.id, error: (error as Error).message }, 'a sandbox was lost before it began')
-        return await this.#boot(boot, 'now', null)
+        return await this.#boot(boot, 'now', { cache: null, share })
       }
     } finally {
       this.#bootingNow--
     }
   }
 
-  async #make({ runtime, tmpMb, driver }: Boot, how: Pick<StartOptions, 'cache' | 'background' | 'held'>): Promise<Hull> {
+  async #make({ runtime, tmpMb, driver }: Boot, how: Pick<StartOptions, 'cache' | 'share' | 'background' | 'held'>): Promise<Hull> {
     const id = `s-${++this.#next}`
     const slotDir = path.join(this.#deps.slots, id)
     for (let left = STARTS; ; left--) {

@@ -33,7 +33,7 @@ export async function buildCache(deps: BuildDeps, spec: SandboxSpec): Promise<Bu
   let generic: Generic | null = null
   let written: fs.FileHandle | null = null
   try {
-    generic = await booting.start({ runtime: spec.runtime, tmpMb: POOL_TMP_MB, driver: spec.driver }, 'pool', CACHE_SIZE)
+    generic = await booting.start({ runtime: spec.runtime, tmpMb: POOL_TMP_MB, driver: spec.driver }, 'pool', { cache: CACHE_SIZE })
     generic.life.tell('given', null)
     using _ = booting.working(generic)
     written = generic.process.cache

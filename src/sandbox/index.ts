@@ -3,6 +3,7 @@ export { SeveralDrivers } from './drivers/several.ts'
 export { findGuests, type Guests, RUNTIMES, sandboxRuntime } from './guests.ts'
 export { tryRuntimes } from './try-boot.ts'
 export { readMachineMemory } from './pressure.ts'
+export { WorkingElsewhere } from './working-elsewhere.ts'
 export { leasedMemory, MemoryLender, type MemorySource } from './memory-leases.ts'
 export { openSandboxes, sandboxMemoryMb } from './open.ts'
 export {

@@ -12,6 +12,7 @@ import type { MachineMemory } from './pressure.ts'
 import { Staging } from './staging.ts'
 import { noneEnded } from './state.ts'
 import type { Driver, Sandboxes, Shares } from './types.ts'
+import type { WorkingElsewhere } from './working-elsewhere.ts'
 
 export interface OpenOptions {
   readonly config: SandboxConfig
@@ -26,6 +27,8 @@ export interface OpenOptions {
   readonly shares: Shares
   /** Where the memory for sandboxes comes from, in a node of several processes. */
   readonly memory?: MemorySource
+  /** What works in other processes of the node, where it has several. */
+  readonly elsewhere?: WorkingElsewhere
   readonly machineMemory: () => Promise<MachineMemory>
 }
 

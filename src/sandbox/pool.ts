@@ -31,6 +31,7 @@ import { Specialising } from './specialising.ts'
 import type { Source, Staging } from './staging.ts'
 import { noneEnded, takesCalls } from './state.ts'
 import { GENERIC_MB, Supply } from './supply.ts'
+import type { WorkingElsewhere } from './working-elsewhere.ts'
 import {
   type Built,
   type Call,
@@ -68,6 +69,8 @@ export interface PoolDeps {
   readonly machineMb: number
   /** Where the memory for sandboxes comes from, in a node of several processes. */
   readonly memory?: MemorySource
+  /** What works in other processes of the node, where it has several. */
+  readonly elsewhere?: WorkingElsewhere
   /** Whether a version was there before this life of the node. */
   readonly knownBefore: (key: string) => boolean
   readonly shares: Shares
@@ -114,6 +117,13 @@ export class SandboxPool implements Sandboxes {
     this.#endings = new Endings(log)
     const leave = (slotDir: string, isWhole: boolean) => deps.staging.takeBack(slotDir, isWhole)
     this.#booting = new Booting({ driver, slots: this.#slots, clock, log, closing, endings: this.#endings, leave })
+    this.#processors = new ProcessorShares({
+      processors: availableParallelism(),
+      shares: deps.shares,
+      all: () => this.#serving.all(),
+      clock,
+      ...(deps.elsewhere === undefined ? {} : { elsewhere: deps.elsewhere }),
+    })
     this.#supply = new Supply({
       config,
       driver,
@@ -123,6 +133,7 @@ export class SandboxPool implements Sandboxes {
       endings: this.#endings,
       hasMemory: () => !this.#pressure.isShort && this.#budget.hasRoomFor(GENERIC_MB),
       makeSpare: (spec, start) => this.#ahead.spare(spec, start),
+      processors: this.#processors,
     })
     this.#provisioned = new Provisioned({
       load: (spec, limitMs, made) => this.#ahead.provisioned(spec, limitMs, made),
@@ -152,7 +163,6 @@ export class SandboxPool implements Sandboxes {
       waiting: { mb: () => this.#supply.extraMb, drop: () => this.#supply.dropExtra() },
       drop: (sandbox) => this.#drop(sandbox, 'memory'),
     })
-    this.#processors = new ProcessorShares({ processors: availableParallelism(), shares: deps.shares, all: () => this.#serving.all(), clock })
     this.#pressure = new Pressure(deps.machineMemory, log)
     this.#spares = new Spares({
       most: config.readyMost,

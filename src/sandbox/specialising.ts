@@ -16,7 +16,7 @@ export interface SpecialisingDeps {
   readonly staging: Staging
   readonly clock: Clock
   readonly closing: AbortSignal
-  readonly processors: Pick<ProcessorShares<Specialised>, 'loads'>
+  readonly processors: Pick<ProcessorShares<Specialised>, 'begins'>
   /** One has become a version's, of this source. */
   readonly onMade: (sandbox: Specialised, source: Source) => void
   /** One can take another call now. */
@@ -79,7 +79,7 @@ export class Specialising {
     generic.life.tell('given', null)
     using _ = booting.working(generic)
     const source = caches.sourceOf(spec)
-    using loading = processors.loads(spec.identity.project)
+    using loading = processors.begins(spec.identity.project)
     const handlerKind = await loadCode(generic, { ...way, spec, source, share: loading.share }, clock, staging)
     if (generic.life.isGone) throw new Error('it was ended while it loaded')
     // From here to the end nothing is waited for: it may be lost at any moment, and a close must find it somewhere.

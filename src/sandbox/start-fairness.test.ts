@@ -77,3 +77,32 @@ test('the calls of one version are served in the order they came, all of them', 
     Array.from({ length: 40 }, (_, n) => n),
   )
 })
+
+test('while others have calls a project has no more starts under way than it may, and all of its calls are served', async () => {
+  const clock = new VirtualClock()
+  const state = { most: 2, under: 0, highest: 0 }
+  const queue = new StartQueue<number, string>({
+    starts: 4,
+    most: (project) => (project === 'loud' ? state.most : 4),
+    clock,
+    start: async (_kind, project) => {
+      if (project === 'loud') state.highest = Math.max(state.highest, ++state.under)
+      await clock.sleep(BOOT_MS)
+      if (project === 'loud') state.under--
+      return 1
+    },
+    surplus: () => {},
+  })
+  let served = 0
+  for (let n = 0; n < 20; n++) void queue.wait({ project: 'loud', key: 'k', kind: 'x' }, never).then(() => served++)
+  await clock.pass(2 * BOOT_MS)
+  assert.deepEqual([state.highest, served], [2, 4])
+  // Another's is begun at once, however many wait.
+  const asked = clock.monotonic()
+  const own = queue.wait({ project: 'quiet', key: 'own', kind: 'y' }, never).then(() => clock.monotonic() - asked)
+  await clock.pass(BOOT_MS)
+  assert.equal(await own, BOOT_MS)
+  state.most = 4
+  await clock.pass(4 * BOOT_MS)
+  assert.deepEqual([state.highest, served], [4, 20])
+})

@@ -19,7 +19,10 @@ export type Found<Booted, Ready> = { readonly booted: Booted; readonly ready: nu
 export interface StartQueueDeps<Booted> {
   /** How many are started at once. */
   readonly starts: number
-  readonly start: (kind: string) => Promise<Booted>
+  /** How many of those one project may have begun, of this moment. */
+  readonly most?: (project: string) => number
+  /** @param project  whose turn it is */
+  readonly start: (kind: string, project: string) => Promise<Booted>
   /** Takes one that nobody waits for any more. */
   readonly surplus: (booted: Booted, kind: string) => void
   readonly clock: Clock
@@ -160,13 +163,20 @@ export class StartQueue<Booted, Ready> {
     return this.#order.next(this.#waiting.filter((waiter) => waiter.kind === kind))
   }
 
-  /** Starts as many as are waited for, within the limit; of several kinds first what those wait for whose turn it is. */
+  /**
+   * Starts as many as are waited for, within the limits; of several kinds first what those wait for whose turn it is. A
+   * project that may begin no more now has one under way, whose end has this looked at again.
+   */
   #pump(): void {
-    while (this.#startingAll < this.#deps.starts) {
+    const { starts, most = () => starts } = this.#deps
+    while (this.#startingAll < starts) {
       const wanted = new Map<string, number>()
       for (const { kind } of this.#waiting) if (kind !== null) wanted.set(kind, (wanted.get(kind) ?? 0) + 1)
-      const missing = this.#waiting.filter(({ kind }) => kind !== null && (wanted.get(kind) ?? 0) > (this.#starting.get(kind) ?? 0))
-      const next = this.#order.next(missing, (project) => this.#startingFor.get(project) ?? 0)
+      const startingFor = (project: string) => this.#startingFor.get(project) ?? 0
+      const missing = this.#waiting.filter(
+        ({ kind, project }) => kind !== null && (wanted.get(kind) ?? 0) > (this.#starting.get(kind) ?? 0) && startingFor(project) < Math.max(1, most(project)),
+      )
+      const next = this.#order.next(missing, startingFor)
       if (!next || next.kind === null) return
       void this.#start(next.kind, next.project)
     }
@@ -178,7 +188,7 @@ export class StartQueue<Booted, Ready> {
     count(this.#starting, kind, 1)
     count(this.#startingFor, project, 1)
     try {
-      const booted = await this.#deps.start(kind)
+      const booted = await this.#deps.start(kind, project)
       if (!this.giveBooted(booted, kind)) this.#deps.surplus(booted, kind)
     } catch (error) {
       const waiter = this.#turn(kind)

@@ -3,6 +3,7 @@ import { type Boot, type Booting, bootFor, bootOf, type Generic, isOfPool, kindO
 import type { SandboxConfig } from './config.ts'
 import { Demand, stockFor } from './demand.ts'
 import type { Endings } from './endings.ts'
+import type { ProcessorShares } from './processor-shares.ts'
 import { Refill } from './refill.ts'
 import { atOnce } from './serving.ts'
 import type { Specialised } from './specialised.ts'
@@ -24,6 +25,7 @@ export interface SupplyDeps {
   /** Whether there is memory for one more than wait in any case. */
   readonly hasMemory: () => boolean
   readonly makeSpare: (spec: SandboxSpec, start: () => Promise<Generic>) => Promise<void>
+  readonly processors: Pick<ProcessorShares<Specialised>, 'begins' | 'isBesideOthers'>
 }
 
 /** Where sandboxes come from: those that wait booted, and where none does, what is started or becomes free first. */
@@ -62,7 +64,12 @@ export class Supply {
     this.#starts = new StartQueue({
       starts: config.starts,
       clock,
-      start: (kind) => booting.start(bootOf(kind), 'now'),
+      // Half are left to others while those have calls: they come one by one, and wait for whole starts.
+      most: (project) => (deps.processors.isBesideOthers(project) ? Math.ceil(config.starts / 2) : config.starts),
+      start: async (kind, project) => {
+        using begun = deps.processors.begins(project)
+        return await booting.start(bootOf(kind), 'now', { share: begun.share })
+      },
       surplus: (generic) => this.giveBack(generic),
     })
   }

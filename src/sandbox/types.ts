@@ -379,6 +379,8 @@ export interface StartOptions {
   readonly argv?: readonly string[]
   /** Lowest CPU weight: a refill must not disturb calls. */
   readonly background: boolean
+  /** What of its weight one for a call has while it starts; absent: all. */
+  readonly share?: number
   /** All of it is made, but its program starts when `begin` says so. Only where the driver `holds`. */
   readonly held?: boolean
 }
@@ -423,7 +425,7 @@ export interface SandboxProcess {
   /** What the bootstrap itself wrote to stderr outside the protocol (a crash of Node), last 8 KiB. */
   stderrTail(): string
   /** Of one that is held: starts its program, weighed as for a call that waits. */
-  begin?(): void
+  begin?(share?: number): void
   /** Sets the limits of the version it becomes: memory (no swap), CPU weight in proportion, or a share of that. That of processes holds from the start. */
   limit(limits: { memoryMb: number; share?: number }): void
   /** Absent where no kernel weighs it: what of that CPU weight it has, behind `limit`; nothing in one that has ended. */

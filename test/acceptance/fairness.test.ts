@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { CreateFunctionCommand, InvokeCommand, type LambdaClient, TooManyRequestsException, waitUntilFunctionActiveV2 } from '@aws-sdk/client-lambda'
-import { awsOf, makeFolder, mayfly, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { awsOf, makeFolder, mayfly, processes, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 const SLEEPS =
   'export const handler = async (event) => { const ms = Number(event.rawQueryString ?? event.ms ?? 0); await new Promise((done) => setTimeout(done, ms)); return ms }'
@@ -37,6 +37,19 @@ async function call({ url, key }: Tenant, name: string, ms = 0): Promise<{ statu
   const response = await fetch(`${url}/functions/v1/${name}?${ms}`, { headers: { apikey: key } })
   const text = await response.text()
   return { status: response.status, code: response.status === 200 ? null : (JSON.parse(text) as { code: string }).code, tookMs: performance.now() - from }
+}
+/** In which group a process shares the processors. */
+function groupOf(pid: number): string {
+  const lines = readFileSync(`/proc/${pid}/cgroup`, 'latin1')
+    .split('\n')
+    .map((line) => line.split(':'))
+  const first = lines.find(([, controllers = '']) => controllers.split(',').includes('cpu'))
+  return (first ?? lines.find(([, controllers]) => controllers === '') ?? []).slice(2).join(':')
+}
+const TREE = ['/sys/fs/cgroup/cpu', '/sys/fs/cgroup/cpu,cpuacct', '/sys/fs/cgroup'].find((tree) => existsSync(tree)) ?? ''
+function weightOf(group: string): number {
+  const file = ['cpu.shares', 'cpu.weight'].map((name) => path.join(TREE, group, name)).find((one) => existsSync(one))
+  return file === undefined ? Number.NaN : Number(readFileSync(file, 'latin1'))
 }
 const statuses = (calls: readonly { status: number }[]) => calls.map(({ status }) => status)
 
@@ -82,6 +95,23 @@ describe('projects on one node', () => {
     const page = await (await fetch(`${node.ready.url}/metrics`, { headers: { authorization: `Bearer ${operator()}` } })).text()
     assert.match(page, /mayfly_invocations_refused_total\{limit="project"\} [1-9]/)
     assert.match(page, /mayfly_invocations_waiting 0/)
+  })
+
+  it('have a node that goes before all of their sandboxes, with its PostgreSQL', async (context) => {
+    if (process.getuid?.() !== 0 || groupOf(process.pid) !== '/') return context.skip('only root outside of all groups puts a node into its own')
+    const group = groupOf(node.pid())
+    assert.match(group, /^\/mayfly-[0-9a-f]{12}-node$/)
+    const children = readFileSync(`/proc/${node.pid()}/task/${node.pid()}/children`, 'latin1').trim().split(' ').map(Number)
+    const servers = processes().filter(({ pid, args }) => args.includes('/bin/postgres -D ') && children.includes(pid))
+    assert.ok(servers.length > 0)
+    assert.deepEqual([...new Set(servers.map(({ pid }) => groupOf(pid)))], [group])
+    assert.deepEqual(statuses([await call(quiet, 'own')]), [200])
+    const sandboxes = readdirSync(TREE).filter((name) => name.startsWith(group.slice(1, -'-node'.length)) && `/${name}` !== group)
+    const inside = sandboxes.flatMap((name) => readdirSync(path.join(TREE, name)).filter((one) => one.startsWith('s-')))
+    assert.ok(inside.length > 0)
+    // However many processes the node has.
+    const together = sandboxes.reduce((sum, name) => sum + weightOf(name), 0)
+    assert.ok(Math.abs(weightOf(group) - 2 * together) <= 20 * sandboxes.length, `${weightOf(group)} of the node, ${together} of sandboxes`)
   })
 
   it('are served beside the burst of another: none of their calls is refused, and what they wait is told as a ratio', async (context) => {

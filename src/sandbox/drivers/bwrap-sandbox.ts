@@ -11,7 +11,7 @@ import type { Network } from '../egress/network.ts'
 import type { Entrance, GuestPaths, SandboxProcess, SandboxSpec } from '../types.ts'
 import { guestOfInit } from './entrance.ts'
 import { continueFamily, memoryOf, stopFamily } from './family.ts'
-import { STARTING_WEIGHT, weightOf } from './driver-options.ts'
+import { startingWeight, weightOf } from './driver-options.ts'
 import { BEGIN, INSIDE } from './inside.ts'
 import type { MemoryWatch } from './memory-watch.ts'
 import type { RouteQueues } from './route-queues.ts'
@@ -94,9 +94,9 @@ export class BwrapSandbox implements SandboxProcess {
     return this.#made.tail.text()
   }
 
-  begin(): void {
+  begin(share = 1): void {
     this.#begun = true
-    this.#made.cgroup?.weigh(STARTING_WEIGHT)
+    this.#made.cgroup?.weigh(startingWeight({ share }))
     this.control.write(BEGIN)
   }
 

@@ -1,11 +1,12 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { closeSync, constants, existsSync, promises as fs, openSync } from 'node:fs'
-import { availableParallelism, setPriority, totalmem } from 'node:os'
+import { totalmem } from 'node:os'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { MiB } from '../../lib/bytes.ts'
 import { Cgroup, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { standBehind } from '../../lib/stand-behind.ts'
 import { within } from '../../lib/within.ts'
 import type { Network } from '../egress/network.ts'
 import { hasNetworks, Networks, type NoNetworks } from '../egress/networks.ts'
@@ -15,7 +16,7 @@ import type { Driver, RuntimeName, SandboxProcess, StartOptions } from '../types
 import { bwrapArguments, INFO_FD } from './bwrap-arguments.ts'
 import { type BwrapHost, bwrapHolds } from './bwrap-limits.ts'
 import { BwrapSandbox } from './bwrap-sandbox.ts'
-import { type DriverOptions, POOL_MEMORY_MB, STARTING_WEIGHT, WAITING_WEIGHT } from './driver-options.ts'
+import { type DriverOptions, groupWeight, POOL_MEMORY_MB, startingWeight } from './driver-options.ts'
 import { ENTER } from './entering.ts'
 import { environmentFor, INSIDE, makeSkeleton, PLACE } from './inside.ts'
 import { MemoryWatch } from './memory-watch.ts'
@@ -110,7 +111,7 @@ export class BwrapDriver implements Driver {
     for (const name of ['tmp', 'shm', 'cache']) await fs.mkdir(path.join(folder, 'mounts', name), { recursive: true, mode: 0o755 })
     await fs.writeFile(path.join(folder, 'seccomp'), compileSeccomp(seccomp, process.arch === 'arm64' ? 'arm64' : 'x64'))
     const driver = new BwrapDriver(options, host, networks, folder, shell)
-    if (host.groups) await weighGroup(host.groups, driver.#groupParent, 100 * availableParallelism())
+    if (host.groups) await weighGroup(host.groups, driver.#groupParent, groupWeight(options))
     return driver
   }
 
@@ -136,11 +137,11 @@ export class BwrapDriver implements Driver {
       if (options.cache === null && hasNetworks(this.#networks)) network = await this.#networks.take()
       // That of the host until it is known whose it becomes: the runtime sizes itself by it.
       await fs.writeFile(meminfo, meminfoOf(Math.floor(totalmem() / MiB)), { mode: 0o644 })
-      const procs = cgroup?.make({ memoryMb: POOL_MEMORY_MB, pids: options.pids, cpuWeight: options.background ? WAITING_WEIGHT : STARTING_WEIGHT }) ?? []
+      const procs = cgroup?.make({ memoryMb: POOL_MEMORY_MB, pids: options.pids, cpuWeight: startingWeight(options) }) ?? []
       const [program, ...args] = await this.#commandOf(options, meminfo, uid, network)
       child = this.#spawn([...this.#shell, String(procs.length), ...procs, program as string, ...args])
       // The node itself goes first: it serves those that run already. Inside a group of its own this weighs nothing.
-      if (cgroup && child.pid !== undefined) setPriority(child.pid, options.background && !options.held ? 15 : 5)
+      if (cgroup && child.pid !== undefined) standBehind(child.pid, options.background && !options.held ? 15 : 5)
       const tail = new StderrTail(child.stderr)
       const init = await firstProcess(child, clock)
       if (init === null)

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import type { Log } from '../../core/log.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Guests } from '../guests.ts'
@@ -22,10 +23,18 @@ export interface DriverOptions {
 /** Of a sandbox that is nobody's yet. */
 export const POOL_MEMORY_MB = 512
 /** Of one that starts while no call waits for it. */
-export const WAITING_WEIGHT = 2
+const WAITING_WEIGHT = 2
 /** Of one that starts while a call waits for it: like a small function that runs. */
-export const STARTING_WEIGHT = 70
+const STARTING_WEIGHT = 70
+/** Of one that starts. */
+export const startingWeight = ({ background = false, share = 1 }: { readonly background?: boolean; readonly share?: number }): number =>
+  background ? WAITING_WEIGHT : Math.max(WAITING_WEIGHT, STARTING_WEIGHT * share)
 /** Of what has memory for one processor; ten times one's usual, as the kernel takes no fractions of a small function's share. */
 const WEIGHT = 1_000
 const MB = 1_769
 export const weightOf = (memoryMb: number, share = 1): number => (memoryMb / MB) * WEIGHT * share
+/**
+ * Of the group in which all sandboxes of a process lie: with the weight of one program they would starve beside a few busy ones of the
+ * host. Each process of a node has its part, or with more of them sandboxes would weigh more beside the node itself.
+ */
+export const groupWeight = ({ part }: Pick<DriverOptions, 'part'>): number => Math.max(1, Math.round((100 * availableParallelism()) / (part?.of ?? 1)))

@@ -4,7 +4,7 @@ import { type Hierarchies, sharesOf } from '../../lib/cgroup.ts'
 import type { Network } from '../egress/network.ts'
 import { type Guests, guestOf } from '../guests.ts'
 import type { StartOptions } from '../types.ts'
-import { POOL_MEMORY_MB, STARTING_WEIGHT, WAITING_WEIGHT } from './driver-options.ts'
+import { POOL_MEMORY_MB, startingWeight } from './driver-options.ts'
 import { environmentFor, firstProcess, INSIDE, MASKED, PLACE, PUBLIC_FOLDERS, UID } from './inside.ts'
 import type { OciRuntime } from './oci-runtimes.ts'
 import { seccomp } from './seccomp.ts'
@@ -118,6 +118,6 @@ function resourcesOf(runtime: OciRuntime, options: StartOptions, { memory, pids 
     ...(memory ? { memory: { limit: bytes, ...(hasSwap ? { swap: bytes } : {}) } } : {}),
     ...(pids ? { pids: { limit: mostProcesses(runtime, options) } } : {}),
     // What starts is weighed like a small function that runs: it must not starve those that do.
-    cpu: { shares: sharesOf(options.background ? WAITING_WEIGHT : STARTING_WEIGHT) },
+    cpu: { shares: sharesOf(startingWeight(options)) },
   }
 }

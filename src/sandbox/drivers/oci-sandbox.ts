@@ -5,7 +5,7 @@ import type { Cgroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Network } from '../egress/network.ts'
 import type { Entrance, GuestPaths, SandboxProcess, SandboxSpec } from '../types.ts'
-import { STARTING_WEIGHT, weightOf } from './driver-options.ts'
+import { startingWeight, weightOf } from './driver-options.ts'
 import { BEGIN, INSIDE } from './inside.ts'
 import type { Looked, RouteQueues } from './route-queues.ts'
 import { meminfoOf } from './shown.ts'
@@ -108,9 +108,9 @@ export class OciSandbox implements SandboxProcess {
     this.#running = true
     await this.#cgroup.freeze(false, this.#clock)
   }
-  begin(): void {
+  begin(share = 1): void {
     this.#begun = true
-    this.#cgroup.weigh(STARTING_WEIGHT)
+    this.#cgroup.weigh(startingWeight({ share }))
     this.control.write(BEGIN)
   }
   /** @param pid  of a process of it */

@@ -1,17 +1,18 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { constants, promises as fs } from 'node:fs'
-import { availableParallelism, setPriority, totalmem } from 'node:os'
+import { totalmem } from 'node:os'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import { boundingTrees, Cgroup, detectHierarchies, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import { MiB } from '../../lib/bytes.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { standBehind } from '../../lib/stand-behind.ts'
 import { within } from '../../lib/within.ts'
 import type { Network } from '../egress/network.ts'
 import { hasNetworks, Networks, type NoNetworks } from '../egress/networks.ts'
 import { GATEWAY } from '../egress/rules.ts'
 import type { Driver, Entrance, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
-import { type DriverOptions, POOL_MEMORY_MB, STARTING_WEIGHT, WAITING_WEIGHT } from './driver-options.ts'
+import { type DriverOptions, groupWeight, POOL_MEMORY_MB, startingWeight } from './driver-options.ts'
 import { entering } from './entering.ts'
 import { guestOfInit } from './entrance.ts'
 import { INSIDE, makeSkeleton } from './inside.ts'
@@ -99,8 +100,7 @@ export class OciDriver implements Driver {
     await fs.chmod(folder, 0o711)
     await makeSkeleton(path.join(folder, 'root'), hasNetworks(networks) ? GATEWAY : null)
     await putRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))
-    // All sandboxes lie in one group: with the weight of one program they would starve beside a few busy ones of the host.
-    await weighGroup(driver.#hierarchies, driver.#groupParent, 100 * availableParallelism())
+    await weighGroup(driver.#hierarchies, driver.#groupParent, groupWeight(options))
     return driver
   }
 
@@ -156,7 +156,7 @@ export class OciDriver implements Driver {
         env: { PATH },
       })
       // The node itself goes first: it serves those that run already. Inside its own group this weighs nothing.
-      if (child.pid !== undefined) setPriority(child.pid, options.background && !options.held ? 15 : 5)
+      if (child.pid !== undefined) standBehind(child.pid, options.background && !options.held ? 15 : 5)
       const [, , , control, relay] = child.stdio as unknown as Duplex[]
       // When the runtime ends, Node lets all that its `stdio` names flow into nothing, and with it the sandbox's hello.
       ;(child.stdio as unknown as Duplex[]).length = 3
@@ -230,8 +230,7 @@ export class OciDriver implements Driver {
 
   /** The command that begins in groups which are made for it, and does not see those of the second version. */
   #inGroups(cgroup: Cgroup, options: StartOptions, view: MountView, command: readonly string[]): string[] {
-    const cpuWeight = options.background ? WAITING_WEIGHT : STARTING_WEIGHT
-    const groups = cgroup.make({ memoryMb: POOL_MEMORY_MB, pids: mostProcesses(this.#runtime, options), cpuWeight, devices: true })
+    const groups = cgroup.make({ memoryMb: POOL_MEMORY_MB, pids: mostProcesses(this.#runtime, options), cpuWeight: startingWeight(options), devices: true })
     return entering(groups, ['nsenter', `--mount=${view.file}`, ...command])
   }
 

@@ -51,3 +51,26 @@ test('many sandboxes of one project weigh together what as many as there are pro
   await until(() => weights().every((weight) => weight === full()))
   own[Symbol.dispose]()
 })
+
+test('those of one project that start at once weigh together what as many as there are processors do', {
+  skip: !isolated || cpu === null,
+  timeout: 60_000,
+}, async () => {
+  await using fixture = new PoolFixture('runc', { hello: `exports.handler = async () => 'fine'` })
+  const starts = 8 * availableParallelism()
+  const weights: { readonly share: number; readonly weight: number }[] = []
+  const around = (driver: Driver): Partial<Driver> => ({
+    start: async (options: StartOptions) => {
+      const started = await driver.start(options)
+      if (!options.background) weights.push({ share: options.share ?? 1, weight: weightIn(fixture.driverName, options.id) })
+      return started
+    },
+  })
+  await using pool = await fixture.open({ poolSize: 0, starts }, { around, shares: { projects: () => 2, weightOf: () => 1 } })
+  const leases = await Promise.all(Array.from({ length: starts }, () => pool.acquire(fixture.specOf('hello'), silent, never)))
+  for (const lease of leases) lease[Symbol.dispose]()
+  const full = weights.find(({ share }) => share === 1)?.weight ?? Number.NaN
+  const least = weights.toSorted((one, other) => one.share - other.share)[0]
+  assert.equal(least?.share, 1 / 8)
+  assert.ok(Math.abs((least?.weight ?? 0) - full / 8) <= 1, `${least?.weight} of ${full}`)
+})

@@ -7,11 +7,9 @@ import { Network } from './network.ts'
 import { OwnRouter } from './own-router.ts'
 import { packagesMissing } from './programs.ts'
 import { type Doubts, HostRouter, type Router } from './router.ts'
+import { Stock } from './stock.ts'
 import { Upstream } from './upstream.ts'
 
-/** With fewer networks that stand ready than this, so many more are made: no sandbox waits for one. */
-const SPARE = 2
-const AT_ONCE = 4
 const COUNT_MS = 1_000
 const EXPIRE_MS = 5_000
 
@@ -39,15 +37,12 @@ export class Networks implements AsyncDisposable {
   readonly #names: NameServer
   readonly #addresses: AddressBook
   readonly #clock: Clock
-  readonly #log: Log
   readonly #taken = new Set<Network>()
-  readonly #spare: Network[] = []
+  readonly #stock: Stock<Network>
   readonly #timers: NodeJS.Timeout[]
-  #filling: Promise<void> | null = null
   #removing: Promise<void> | null = null
   #toRemove: number[] = []
   #made = 0
-  #isClosed = false
 
   private constructor(router: Router, share: Share, names: NameServer, doubts: Doubts, { clock, log }: NetworksOptions) {
     this.doubts = doubts
@@ -55,7 +50,10 @@ export class Networks implements AsyncDisposable {
     this.#names = names
     this.#addresses = new AddressBook(share)
     this.#clock = clock
-    this.#log = log
+    this.#stock = new Stock({
+      make: (count) => this.#make(count),
+      failed: (error) => log.warn({ error: error.message }, 'no network could be made ready for a sandbox'),
+    })
     const each = (ms: number, work: () => Promise<unknown>) =>
       setInterval(() => void work().catch((error: Error) => log.debug({ error: error.message }, 'networks of sandboxes')), ms).unref()
     this.#timers = [
@@ -93,34 +91,19 @@ export class Networks implements AsyncDisposable {
 
   /** One that is shut. @throws Error when none can be made */
   async take(): Promise<Network> {
-    const network = this.#spare.shift() ?? ((await this.#make(1))[0] as Network)
+    const network = await this.#stock.take()
     this.#taken.add(network)
     await network.prepare()
     this.#names.know(network.address, network)
-    void this.#fill()
     return network
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#isClosed = true
     for (const timer of this.#timers) clearInterval(timer)
-    await this.#filling
+    await this.#stock.close()
     await Promise.all([...this.#taken].map((network) => network.release()))
     await this.#names[Symbol.asyncDispose]()
     await this.#router.close()
-  }
-
-  #fill(): Promise<void> {
-    this.#filling ??= (async () => {
-      try {
-        while (!this.#isClosed && this.#spare.length < SPARE) this.#spare.push(...(await this.#make(AT_ONCE)))
-      } catch (error) {
-        this.#log.warn({ error: (error as Error).message }, 'no network could be made ready for a sandbox')
-      } finally {
-        this.#filling = null
-      }
-    })()
-    return this.#filling
   }
 
   /** @returns as many, or as there are addresses for, but one at least. @throws Error */

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import path from 'node:path'
 import { isGroupSignal } from '../../lib/group-signal.ts'
+import { standBehind } from '../../lib/stand-behind.ts'
 
 export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const LIMIT_MS = 20_000
@@ -51,6 +52,7 @@ function runOnce(program: string, args: readonly string[], input: string): Promi
   return new Promise((resolve, reject) => {
     // In a group of its own: a Ctrl-C for the node must not end what tidies up behind it.
     const child = spawn(program, args, { env: { PATH }, cwd: '/', timeout: LIMIT_MS, killSignal: 'SIGKILL', detached: true })
+    if (child.pid !== undefined) standBehind(child.pid, 5)
     const heard = { out: '', complaint: '' }
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       heard.out += text

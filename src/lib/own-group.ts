@@ -1,0 +1,50 @@
+import { promises as fs } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import path from 'node:path'
+import { detectHierarchies, type Hierarchies, weighGroup } from './cgroup.ts'
+
+/** Beside the sandboxes of a node, which weigh 100 for each processor. */
+export const nodeWeight = (): number => 200 * availableParallelism()
+
+/**
+ * The control group of this process and of what it starts from then on. Without one it is a program among those of the host, and
+ * beside sandboxes that take all processors waits its turn between any two steps of a call.
+ */
+export class OwnGroup implements AsyncDisposable {
+  readonly #tree: string
+  readonly #name: string
+
+  private constructor(tree: string, name: string) {
+    this.#tree = tree
+    this.#name = name
+  }
+
+  /** @returns null where a service manager or container has put this process into a group, whose weight is theirs to say, or this host does not let us */
+  static async enter(name: string): Promise<OwnGroup | null> {
+    const hierarchies = await detectHierarchies()
+    const { cpu } = hierarchies
+    if (process.getuid?.() !== 0 || cpu === null || (await groupOf(hierarchies)) !== '/') return null
+    try {
+      // Of the second version, a group has what the one above it hands down.
+      if (cpu.version === 2) await fs.writeFile(path.join(cpu.path, 'cgroup.subtree_control'), '+cpu')
+      await weighGroup(hierarchies, name, nodeWeight())
+      await fs.writeFile(path.join(cpu.path, name, 'cgroup.procs'), String(process.pid))
+    } catch {
+      return null
+    }
+    return new OwnGroup(cpu.path, name)
+  }
+
+  /** Leaves it, and removes it where nothing else is in it: another start finds what is left. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await fs.writeFile(path.join(this.#tree, 'cgroup.procs'), String(process.pid)).catch(() => {})
+    await fs.rmdir(path.join(this.#tree, this.#name)).catch(() => {})
+  }
+}
+
+/** Where this process is in the tree that shares the processors; null where that is not known. */
+async function groupOf({ cpu }: Hierarchies): Promise<string | null> {
+  const lines = (await fs.readFile('/proc/self/cgroup', 'utf8').catch(() => '')).split('\n').map((line) => line.split(':'))
+  const own = lines.find(([, controllers = '']) => (cpu?.version === 2 ? controllers === '' : controllers.split(',').includes('cpu')))
+  return own?.slice(2).join(':') ?? null
+}
