@@ -188,7 +188,7 @@ export const tables: Check = (sources) => {
     if (!/^migrations\/.*\.sql$/.test(source.path)) continue
     const room = /^-- ([a-z]+):/i.exec(source.text)?.[1]?.toLowerCase()
     if (room === undefined) report(source.path, 'its head does not name the room that owns it (`-- room: what it is`)')
-    for (const match of source.text.matchAll(/create table (?:if not exists )?(mayfly\.[a-z_]+)/gi)) owners.set(match[1] as string, room ?? '')
+    for (const match of source.text.matchAll(/create (?:view |table (?:if not exists )?)(mayfly\.[a-z_]+)/gi)) owners.set(match[1] as string, room ?? '')
     const sum = sums[source.path]
     if (sum === undefined) report(source.path, 'is not sealed yet: `npm run tidy -- --seal`')
     else if (sum !== sha256(source.text)) report(source.path, 'was changed after it was sealed: add another migration instead')

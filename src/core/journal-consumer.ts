@@ -16,8 +16,10 @@ export interface JournalConsumerDeps<T> {
   readonly database: Database
   readonly clock: Clock
   readonly log: Log
-  /** Makes rows of records, in the transaction that also moves the position on. */
-  readonly store: (tx: Tx, values: readonly T[]) => Promise<void>
+  /** Makes rows of records, in the transaction that also moves the position on, to `end`. */
+  readonly store: (tx: Tx, values: readonly T[], end: JournalPosition) => Promise<void>
+  /** How far the rows themselves say that the journal was read, where its position was lost. */
+  readonly reached?: () => Promise<JournalPosition | null>
 }
 
 /** Moves a journal's records into the database, each exactly once. */
@@ -36,7 +38,7 @@ export class JournalConsumer<T> implements AsyncDisposable {
   }
 
   async start(): Promise<void> {
-    this.#position = await readJournalPosition(this.#deps.database.sql, this.#deps.name)
+    this.#position = (await readJournalPosition(this.#deps.database.sql, this.#deps.name)) ?? (await this.#deps.reached?.()) ?? null
     if (this.#position) this.#deps.journal.resumeAfter(this.#position)
     this.#running = this.#run()
   }
@@ -112,7 +114,7 @@ export class JournalConsumer<T> implements AsyncDisposable {
     const values = records.map((record) => record.value)
     try {
       await database.transaction(async (tx) => {
-        await store(tx, values)
+        await store(tx, values, end)
         await writeJournalPosition(tx, name, end)
       })
     } catch (error) {

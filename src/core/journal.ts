@@ -61,7 +61,7 @@ export class Journal<T> implements AsyncDisposable {
   #recentBytes = 0
   #removedBelow = 0
   #dirty = false
-  /** Half a record may stand at the end of the segment and could not be cut off: nothing more is written behind it. */
+  /** Something stands at the end of the segment that counts for nothing and could not be cut off yet: before that nothing is written. */
   #torn = false
   readonly #written = new Bell()
   /** False after a write failed, until one succeeds again. */
@@ -138,7 +138,8 @@ export class Journal<T> implements AsyncDisposable {
       end += HEAD + bytes.write(one.text, end + HEAD)
     }
     try {
-      if (this.#torn || (this.#size > 0 && this.#size + bytes.length > SEGMENT_BYTES)) this.#beginSegment(this.#segment + 1)
+      if (this.#torn) this.#cutOff()
+      if (this.#size > 0 && this.#size + bytes.length > SEGMENT_BYTES) this.#beginSegment(this.#segment + 1)
       let at = 0
       while (at < bytes.length) at += writeSync(this.#fd, bytes, at)
     } catch (error) {
@@ -245,17 +246,21 @@ export class Journal<T> implements AsyncDisposable {
     this.#fd = openSync(path.join(this.#folder, segmentName(segment)), 'a', 0o600)
     this.#segment = segment
     this.#size = 0
-    this.#torn = false
     fdatasync(before, () => closeSync(before))
   }
 
-  /** Half a record may stand there now: what follows must not be read as its rest. */
+  /** Half a record may stand there now, of which what follows must not be read as the rest, and whole ones, which will be written again. */
   #repair(): void {
     try {
-      truncateSync(path.join(this.#folder, segmentName(this.#segment)), this.#size)
+      this.#cutOff()
     } catch {
       this.#torn = true
     }
+  }
+
+  #cutOff(): void {
+    truncateSync(path.join(this.#folder, segmentName(this.#segment)), this.#size)
+    this.#torn = false
   }
 
   #sync(): void {

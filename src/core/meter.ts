@@ -27,6 +27,26 @@ export interface MeterRecord {
   readonly bytesOut: number
 }
 
+/**
+ * An execution that ended well before its start was written down, and that is stored by the journal alone: numbers of it
+ * that its version does not say.
+ */
+export type AloneCall = readonly [
+  invocationId: string,
+  startedAt: number,
+  durationMs: number,
+  billedMs: number,
+  maxMemoryMb: number | null,
+  waitMs: number,
+  initMs: number,
+  responseMs: number,
+  bytesIn: number,
+  bytesOut: number,
+]
+
+/** What such executions of a version have in common. */
+export type CalledVersion = Pick<MeterRecord, 'project' | 'functionName' | 'version' | 'memoryMb'>
+
 /** A line that a function wrote (`stdout`, `stderr`), or one of ours about it (`platform`: START, END, REPORT). */
 export interface LogLine {
   /** Wall time, ms since 1970. */
@@ -100,8 +120,11 @@ export interface Meter {
     memoryMb: number
     startedAt: number
   }): StartMark
-  /** @param mark  of its start, where that is at hand */
-  ended(record: MeterRecord, mark?: StartMark | null): void
+  /**
+   * @param mark  of its start, where that is at hand
+   * @param isAlone  nobody stores the record but who is told here
+   */
+  ended(record: MeterRecord, mark?: StartMark | null, isAlone?: boolean): void
   carried(egress: EgressRecord): void
   /** Resolves when what was told before is in the journal's file: an answer that is given after it outlives a kill. */
   settled(): Promise<void>

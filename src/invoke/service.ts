@@ -349,7 +349,8 @@ class Run {
       bytesIn: this.#invocation.bytesIn(),
       bytesOut: this.bytesOut,
     }
-    this.#deps.meter.ended(record, this.mark)
+    // What came from the queue is stored with the outcome of its entry as well.
+    this.#deps.meter.ended(record, this.mark, this.#invocation.recordedBehind === undefined)
     return record
   }
 }

@@ -33,7 +33,8 @@ export interface LogRow extends Chunk {
 /** Calls that wrote nothing, as they are stored: at most as many as have LINES lines. */
 export interface QuietRow extends Chunk {
   readonly calls: number
-  readonly quiet: readonly QuietCall[]
+  /** In JSON. */
+  readonly quiet: string
 }
 
 export const insertLines = (tx: Tx, rows: readonly LogRow[]) => tx`
@@ -56,19 +57,15 @@ export const rowOf = (record: LogRecord): LogRow => ({
 export const insertQuiet = (tx: Tx, rows: readonly QuietRow[]) => tx`
   insert into mayfly.log_chunk (project, function_name, version, at, lines, bytes, depth, quiet_calls, quiet)
   select project, function, version, to_timestamp(at / 1000.0), '[]', bytes, depth, calls, quiet
-    from json_to_recordset(${JSON.stringify(rows)}::json)
+    from json_to_recordset(${`[${rows.map(quietJson).join(',')}]`}::json)
       as record (project text, function text, version text, at float8, bytes int, depth smallint, calls int, quiet json)`
 
-export const quietRowOf = ({ project, functionName, version, depth = 0, calls }: QuietRecord): QuietRow => ({
-  project,
-  function: functionName,
-  version,
-  at: calls[0]?.[1] ?? 0,
-  bytes: JSON.stringify(calls).length,
-  depth,
-  calls: calls.length,
-  quiet: calls,
-})
+const quietJson = ({ quiet, ...row }: QuietRow): string => `${JSON.stringify(row).slice(0, -1)},"quiet":${quiet}}`
+
+export const quietRowOf = ({ project, functionName, version, depth = 0, calls }: QuietRecord): QuietRow => {
+  const quiet = JSON.stringify(calls)
+  return { project, function: functionName, version, at: calls[0]?.[1] ?? 0, bytes: quiet.length, depth, calls: calls.length, quiet }
+}
 
 export interface LinesOf {
   readonly project: string

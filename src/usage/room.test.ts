@@ -11,7 +11,9 @@ import { InvocationCounters } from '../core/counters.ts'
 import { Journal } from '../core/journal.ts'
 import { silentLog } from '../core/log.ts'
 import type { MeterRecord } from '../core/meter.ts'
+import type { ProjectRef } from '../core/project.ts'
 import { systemClock } from '../lib/clock.ts'
+import { uuidv7 } from '../lib/ids.ts'
 import { readPriceList } from './prices.ts'
 import { type MeterEntry, Usage } from './service.ts'
 
@@ -69,7 +71,7 @@ describe('Usage', () => {
   const journalAt = (name: string) => Journal.open<MeterEntry>(path.join(folder, name), silentLog)
   /** Each test begins as a node with nothing in its tables. */
   const fresh = async () => {
-    await databases.control.script('truncate mayfly.invocation_meter, mayfly.usage_day; truncate mayfly.journal_position')
+    await databases.control.script('truncate mayfly.invocation_meter, mayfly.execution_pack, mayfly.usage_day; truncate mayfly.journal_position')
     const name = `journal-${journals++}`
     const open = async () => {
       const journal = await journalAt(name)
@@ -82,6 +84,18 @@ describe('Usage', () => {
       outcome: string | null
       billed: string
     }>`select outcome, billed_ms as billed from mayfly.invocation_meter order by started_at, invocation_id`
+
+  /** So many that ended at once, of which nobody else keeps a record. */
+  const endAlone = (usage: Usage, functionName: string, count: number, more: Partial<MeterRecord> = {}) =>
+    Array.from({ length: count }, (_, n) => {
+      const startedAt = Date.now() - 1_000 + (n >> 1)
+      const start = begun({ invocationId: uuidv7(startedAt), functionName, startedAt })
+      const record = ended(start, { durationMs: 1.25, billedMs: n, maxMemoryMb: n % 3 === 0 ? null : n, waitMs: 0.5, bytesIn: n, ...more })
+      usage.ended(record, usage.started(start), true)
+      return record
+    })
+  const packs = async () =>
+    (await databases.control.sql<{ executions: number }>`select executions from mayfly.execution_pack order by 1`).map((row) => row.executions)
 
   /** What the bill is read from, and the same added up from the executions. */
   const sums = async (control = databases.control) => [
@@ -96,7 +110,10 @@ describe('Usage', () => {
              coalesce(sum(billed_ms * memory_mb) filter (where outcome <> 'cut'), 0)::bigint as billed_mb_ms,
              coalesce(sum(bytes_in) filter (where outcome <> 'cut'), 0)::bigint as bytes_in,
              coalesce(sum(bytes_out) filter (where outcome <> 'cut'), 0)::bigint as bytes_out
-        from mayfly.invocation_meter where outcome is not null group by 1, 2, 3 order by 1, 2, 3`,
+        from (select project, function_name, started_at, outcome, cold, billed_ms, memory_mb, bytes_in, bytes_out from mayfly.invocation_meter
+               union all
+              select project, function_name, started_at, outcome, cold, billed_ms, memory_mb, bytes_in, bytes_out from mayfly.packed_execution) as execution
+       where outcome is not null group by 1, 2, 3 order by 1, 2, 3`,
   ]
 
   it('keeps apart what several processes began: one that comes back cuts its own alone, a start of the node all', async () => {
@@ -195,7 +212,7 @@ describe('Usage', () => {
     const steps = fc.array(
       fc.record({
         of: fc.nat(),
-        what: fc.constantFrom('start', 'end', 'end', 'store', 'life', 'lost'),
+        what: fc.constantFrom('start', 'end', 'end', 'alone', 'store', 'life', 'lost'),
       }),
       { maxLength: 60 },
     )
@@ -205,10 +222,12 @@ describe('Usage', () => {
         let { journal, usage } = await open()
         await usage.start()
         const made = given.map((one) => ({ ...begun(), ...one }))
+        let alone = 0
         for (const { of, what } of todo) {
           const one = made[of % made.length] as (typeof made)[number]
           if (what === 'start') usage.started(one)
           else if (what === 'end') usage.ended(ended(one, one as Partial<MeterRecord>))
+          else if (what === 'alone') alone += endAlone(usage, one.functionName, 20).length
           else if (what === 'store') await usage.read('demo', 1)
           else {
             // A life that ends; `lost`: and its position with it, so that the journal is read again.
@@ -229,7 +248,7 @@ describe('Usage', () => {
         const ran = [...finished].filter((at) => made[at]?.outcome !== 'cut').length
         assert.equal(
           (rolledUp as { executions: string }[]).reduce((sum, row) => sum + Number(row.executions), 0),
-          ran,
+          ran + alone,
         )
       }),
       { numRuns: 25 },
@@ -241,9 +260,18 @@ describe('Usage', () => {
     const daysAgo = (days: number) => Date.now() - days * 86_400_000
     for (const days of [1, 39.9, 40.1, 300, 800]) journal.append({ end: ended(begun({ startedAt: daysAgo(days) })) })
     await usage.start()
+    for (const days of [1, 50]) {
+      const startedAt = daysAgo(days)
+      for (let n = 0; n < 20; n++) {
+        const start = begun({ invocationId: uuidv7(startedAt), startedAt })
+        usage.ended(ended(start), usage.started(start), true)
+      }
+    }
+    await usage.catchUp()
+    assert.deepEqual(await packs(), [20, 20])
     await usage.sweep()
-    assert.equal((await rows()).length, 2)
-    assert.equal((await usage.read('demo', 3_650)).total.executions, 4, 'the sums of more than two years ago go too')
+    assert.deepEqual([(await rows()).length, await packs()], [2, [20]])
+    assert.equal((await usage.read('demo', 3_650)).total.executions, 44, 'the sums of more than two years ago go too')
     await usage.dropProject('demo')
     assert.deepEqual([await rows(), (await usage.read('demo', 3_650)).usage], [[], []])
     await usage[Symbol.asyncDispose]()
@@ -333,6 +361,116 @@ describe('Usage', () => {
       { outcome: 'cut', billed: '0' },
       { outcome: 'cut', billed: '0' },
     ])
+    await usage[Symbol.asyncDispose]()
+    await journal[Symbol.asyncDispose]()
+  })
+  it('makes one row of many that ended at once, and shows each as if it had its own, page by page', async () => {
+    const { open } = await fresh()
+    const { journal, usage } = await open()
+    await usage.start()
+    const made: MeterRecord[] = []
+    for (let n = 0; n < 3; n++) {
+      made.push(...endAlone(usage, 'f', 50))
+      const own = begun({ startedAt: Date.now() - 990 })
+      usage.ended(ended(own, { outcome: n === 0 ? 'error' : 'ok' }))
+      made.push(ended(own))
+      await usage.catchUp()
+    }
+    endAlone(usage, 'g', 60)
+    const few = endAlone(usage, 'h', 3)
+    await usage.catchUp()
+    assert.deepEqual(await packs(), [50, 50, 50, 60])
+    assert.equal((await rows()).length, 3 + few.length)
+    assert.deepEqual(...((await sums()) as [unknown, unknown]))
+    const { total } = await usage.read('demo', 2)
+    assert.deepEqual([total.executions, total.billedMs], [153 + 60 + 3, 3 * (1_225 + 2_000) + 1_770 + 3])
+    const wanted = made.toSorted((a, b) => b.startedAt - a.startedAt || (a.invocationId < b.invocationId ? -1 : 1)).map(({ invocationId }) => invocationId)
+    const paged = async (of: { state: 'succeeded' | 'failed' | 'running' | null; functionName: string | null }, limit: number) => {
+      const all = []
+      for (;;) {
+        const last = all.at(-1)
+        const before = last === undefined ? null : { startedUs: last.startedUs, id: last.id, attempt: last.attempt }
+        const page = await usage.executions({ project: 'demo', from: null, to: null, before, limit, ...of })
+        all.push(...page)
+        if (page.length < limit) return all
+      }
+    }
+    for (const limit of [7, 50, 1_000]) {
+      assert.deepEqual(
+        (await paged({ state: null, functionName: 'f' }, limit)).map(({ id }) => id),
+        wanted,
+      )
+    }
+    assert.equal((await paged({ state: null, functionName: null }, 20)).length, 216)
+    assert.equal((await paged({ state: 'succeeded', functionName: null }, 20)).length, 215)
+    assert.deepEqual(
+      [(await paged({ state: 'failed', functionName: 'f' }, 20)).length, (await paged({ state: 'running', functionName: null }, 20)).length],
+      [1, 0],
+    )
+    const one = made[11] as MeterRecord
+    const span = { project: 'demo', functionName: 'f', state: null, before: null, limit: 1_000 }
+    const within = await usage.executions({ ...span, from: new Date(one.startedAt), to: new Date(one.startedAt + 1) })
+    assert.deepEqual(new Set(within.map(({ startedAt }) => startedAt.getTime())), new Set([one.startedAt]))
+    const shown = within.find(({ id }) => id === one.invocationId)
+    assert.deepEqual(
+      [shown?.durationMs, shown?.billedMs, shown?.maxMemoryMb, shown?.waitMs, shown?.bytesIn, shown?.bytesOut, shown?.memoryMb, shown?.outcome, shown?.runMs],
+      [1.25, 11, 11, 0.5, 11, 2, 512, 'ok', 1.25],
+    )
+    assert.deepEqual(
+      (await usage.executionsOf('demo' as ProjectRef, one.invocationId)).map(({ attempt, durationMs, functionName }) => [attempt, durationMs, functionName]),
+      [[1, 1.25, 'f']],
+    )
+    assert.deepEqual(await usage.executionsOf('other' as ProjectRef, one.invocationId), [])
+    await usage.dropProject('demo')
+    assert.deepEqual([await packs(), await rows()], [[], []])
+    await usage[Symbol.asyncDispose]()
+    await journal[Symbol.asyncDispose]()
+  })
+  it('counts those once whose position in the journal was lost, and takes what comes after them', async () => {
+    const { open } = await fresh()
+    for (let life = 1; life <= 3; life++) {
+      const { journal, usage } = await open()
+      await usage.start()
+      endAlone(usage, 'f', 40)
+      await usage.catchUp()
+      endAlone(usage, 'f', 20)
+      await usage[Symbol.asyncDispose]()
+      await journal[Symbol.asyncDispose]()
+      await databases.control.script('truncate mayfly.journal_position')
+      const [rolledUp, details] = await sums()
+      assert.deepEqual(rolledUp, details)
+      assert.equal((rolledUp as { executions: string }[])[0]?.executions, String(60 * life))
+    }
+  })
+  it('gives those a row of their own that may stand elsewhere too, or are not as most', async () => {
+    const { open } = await fresh()
+    const { journal, usage } = await open()
+    await usage.start()
+    endAlone(usage, 'f', 20, { cold: 'first-call' })
+    endAlone(usage, 'f', 20, { outcome: 'error' })
+    endAlone(usage, 'f', 20, { queueMs: 1 })
+    endAlone(usage, 'f', 20, { attempt: 2 })
+    for (let n = 0; n < 20; n++) usage.ended(ended(begun()), null, true) // its start stands in the journal, for all that is known
+    for (let n = 0; n < 20; n++) {
+      const start = begun()
+      usage.ended(ended(start), usage.started(start)) // its entry of the queue stores it too
+    }
+    await usage.catchUp()
+    assert.deepEqual([await packs(), (await rows()).length], [[], 120])
+    await usage[Symbol.asyncDispose]()
+    await journal[Symbol.asyncDispose]()
+  })
+  it('leaves out of many only what the database refuses, which nobody reads in vain', async () => {
+    const { open } = await fresh()
+    const { journal, usage } = await open()
+    await usage.start()
+    endAlone(usage, 'f', 30)
+    const wrong = [{ billedMs: 1.5 }, { bytesIn: 2 ** 70 }, { maxMemoryMb: 2 ** 40 }, { durationMs: 'x' as unknown as number }, { invocationId: "'); drop" }]
+    for (const one of wrong) endAlone(usage, 'f', 1, one)
+    endAlone(usage, 'f', 30)
+    await usage.catchUp()
+    assert.equal((await usage.invocations({ project: 'demo', functionName: 'f', before: null, limit: 100 })).length, 60)
+    assert.equal((await usage.read('demo', 2)).total.executions, 60)
     await usage[Symbol.asyncDispose]()
     await journal[Symbol.asyncDispose]()
   })

@@ -9,23 +9,27 @@ import type { Clock } from '../lib/clock.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { billOf, type GroupBy, type UsageRow, type UsageTotal } from './bill.ts'
 import { costNano, FreeTier, type PriceList, showNano } from './prices.ts'
+import { type AloneEntry, aloneOf, dayOf, isPlain, LastVersion, packsOf, sumsOf } from './packs.ts'
 import {
   addEgress,
+  addSums,
   cutOpenMeters,
   deleteOldDays,
   deleteOldMeters,
   deleteProjectMeters,
   finishMeters,
+  insertPack,
   insertStarts,
+  lockDays,
   type ExecutionsOf,
   type InvocationsOf,
   type MeterStart,
   selectColdStarts,
   selectDayBefore,
   selectDays,
+  selectReached,
   selectExecutionsOf,
   selectExecutions,
-  selectInvocations,
   selectMetered,
   type StoredInvocation,
 } from './store.ts'
@@ -37,7 +41,7 @@ const MARK_MS = 5
 /** So many hours are counted in steps of minutes. */
 const FINE_HOURS = 3
 
-export type MeterEntry = { readonly start: MeterStart } | { readonly end: MeterRecord } | { readonly egress: EgressRecord }
+export type MeterEntry = { readonly start: MeterStart } | { readonly end: MeterRecord } | AloneEntry | { readonly egress: EgressRecord }
 
 export interface UsageDeps {
   readonly journal: Journal<MeterEntry>
@@ -79,32 +83,50 @@ export class Usage implements Meter, AsyncDisposable {
   readonly #begun = new Set<MeterStart>()
   /** Ends that are stored: the journal has them too, and need not store them again. */
   readonly #stored = new WeakSet<MeterRecord>()
+  readonly #version = new LastVersion()
   #marking: NodeJS.Timeout | null = null
   #sweeper: NodeJS.Timeout | null = null
   #sweeping: Promise<void> | null = null
 
   constructor(deps: UsageDeps) {
     this.#deps = deps
+    const name = `${deps.process ?? MAIN}/meters`
     this.#consumer = new JournalConsumer({
       ...deps,
-      name: `${deps.process ?? MAIN}/meters`,
-      store: async (tx, all) => {
-        const entries = all.filter((entry) => {
-          if ('egress' in entry) return !this.#departed.owns(entry.egress.project, entry.egress.at)
-          const { project, startedAt } = 'end' in entry ? entry.end : entry.start
-          return !this.#departed.owns(project, startedAt)
-        })
+      name,
+      reached: () => selectReached(deps.database.sql, name),
+      store: async (tx, all, reached) => {
         const ends = new Map<string, MeterRecord>()
-        for (const entry of entries) {
-          if ('end' in entry && !ends.has(nameOf(entry.end))) ends.set(nameOf(entry.end), entry.end)
+        const begun: MeterStart[] = []
+        const alone: AloneEntry[] = []
+        const egress: EgressRecord[] = []
+        // Of a project that went meanwhile nothing is kept.
+        for (const entry of all) {
+          if ('alone' in entry) {
+            if (!this.#departed.owns(entry.of.project, entry.alone[1])) alone.push(entry)
+          } else if ('egress' in entry) {
+            if (!this.#departed.owns(entry.egress.project, entry.egress.at)) egress.push(entry.egress)
+          } else if ('start' in entry) {
+            if (!this.#departed.owns(entry.start.project, entry.start.startedAt)) begun.push(entry.start)
+          } else if (!this.#departed.owns(entry.end.project, entry.end.startedAt)) {
+            const name = nameOf(entry.end)
+            if (!ends.has(name)) ends.set(name, entry.end)
+          }
         }
         // An execution that began and ended in one batch is one row, written once.
-        const starts = entries.flatMap((entry) => ('start' in entry && !ends.has(nameOf(entry.start)) ? [entry.start] : []))
+        const starts = begun.filter((start) => !ends.has(nameOf(start)))
         if (starts.length > 0) await insertStarts(tx, starts, deps.process ?? MAIN)
-        const open = [...ends.values()].filter((end) => !this.#stored.has(end))
-        if (open.length > 0) await finishMeters(tx, open)
-        // Of the journal's own place and this transaction comes that each is added once.
-        const egress = entries.flatMap((entry) => ('egress' in entry ? [entry.egress] : []))
+        const { packs, rows } = packsOf(alone)
+        const open = [...[...ends.values()].filter((end) => !this.#stored.has(end)), ...rows]
+        const sums = sumsOf(packs)
+        if (open.length > 0) {
+          if (sums.length > 0)
+            await lockDays(tx, [...sums, ...open.map(({ project, functionName, startedAt }) => ({ project, functionName, day: dayOf(startedAt) }))])
+          await finishMeters(tx, open)
+        }
+        // Of the journal's own place and this transaction comes that each of these is there once, and what was carried is added once.
+        for (const pack of packs) await insertPack(tx, pack, name, reached)
+        if (sums.length > 0) await addSums(tx, sums)
         if (egress.length > 0) await addEgress(tx, egress)
       },
     })
@@ -178,11 +200,11 @@ export class Usage implements Meter, AsyncDisposable {
     this.#marking ??= setTimeout(() => this.#mark(), MARK_MS)
     return start
   }
-  ended(end: MeterRecord, mark: StartMark | null = null): void {
+  ended(end: MeterRecord, mark: StartMark | null = null, isAlone = false): void {
     this.#deps.counters.count(end)
     // Of a call that is over before its start is written down, the end says all.
-    if (mark) this.#begun.delete(mark as MeterStart)
-    this.#deps.journal.append({ end })
+    const isAll = mark !== null && this.#begun.delete(mark as MeterStart)
+    this.#deps.journal.append(isAll && isAlone && isPlain(end) ? { alone: aloneOf(end), of: this.#version.of(end) } : { end })
   }
 
   /** Writes down what has begun and not ended. */
@@ -216,7 +238,8 @@ export class Usage implements Meter, AsyncDisposable {
   /** A function's executions, the newest first, each with what it costs by itself. */
   async invocations(of: InvocationsOf): Promise<(StoredInvocation & { readonly cost: string })[]> {
     await this.catchUp()
-    return (await selectInvocations(this.#deps.database.sql, of)).map(this.#priced)
+    const rows = await selectExecutions(this.#deps.database.sql, { ...of, state: null, from: null, to: null })
+    return rows.map(({ function: _, ...row }) => this.#priced(row))
   }
 
   /** Those of all functions of a project, or of one, by how they ended and when they began. */

@@ -1,6 +1,9 @@
 import type { Sql, Tx } from '../backends/database/database.ts'
+import type { JournalPosition } from '../core/journal.ts'
 import type { EgressRecord, MeterRecord } from '../core/meter.ts'
+import { uuidTime } from '../lib/ids.ts'
 import type { DaySums } from './bill.ts'
+import { MOST_AFTER_ID_MS, type Pack, type Sum } from './packs.ts'
 
 export interface MeterStart {
   readonly invocationId: string
@@ -80,6 +83,44 @@ export const finishMeters = (tx: Tx, ends: readonly MeterRecord[]) => {
    where meter.outcome is null or (meter.outcome = 'cut' and excluded.outcome <> 'cut')`
 }
 
+/** Executions of one version as one row; `reached` is how far the journal has been read with them. */
+export const insertPack = (tx: Tx, { project, functionName, version, memoryMb, calls }: Pack, journal: string, reached: JournalPosition) => {
+  let [first, last] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+  for (const call of calls) {
+    const startedAt = call[1]
+    if (startedAt < first) first = startedAt
+    if (startedAt > last) last = startedAt
+  }
+  return tx`
+  insert into mayfly.execution_pack (project, function_name, version, memory_mb, first_at, last_at, executions, calls, journal, segment, "offset")
+  values (${project}, ${functionName}, ${version}, ${memoryMb}, to_timestamp(${first}::float8 / 1000.0), to_timestamp(${last}::float8 / 1000.0), ${calls.length},
+          ${JSON.stringify(calls)}, ${journal}, ${reached.segment}, ${reached.offset})`
+}
+
+/** Adds to days what executions come to that have no rows of their own. */
+export const addSums = (tx: Tx, sums: readonly Sum[]) => tx`
+  insert into mayfly.usage_day as total (project, day, function_name, executions, errors, cut, cold, billed_ms, billed_mb_ms, bytes_in, bytes_out)
+  select project, day, "functionName", executions, 0, 0, 0, "billedMs", "billedMbMs", "bytesIn", "bytesOut"
+    from json_to_recordset(${JSON.stringify(sums)}::json)
+      as came (project text, day date, "functionName" text, executions bigint, "billedMs" bigint, "billedMbMs" bigint, "bytesIn" bigint, "bytesOut" bigint)
+   order by 1, 2, 3
+  on conflict (project, day, function_name) do update set executions = total.executions + excluded.executions, billed_ms = total.billed_ms + excluded.billed_ms,
+    billed_mb_ms = total.billed_mb_ms + excluded.billed_mb_ms, bytes_in = total.bytes_in + excluded.bytes_in, bytes_out = total.bytes_out + excluded.bytes_out`
+
+/** Takes the sums of days before rows and packs add to them one after the other: all who add to several take them in this order. */
+export const lockDays = (tx: Tx, of: readonly Pick<Sum, 'project' | 'functionName' | 'day'>[]) => tx`
+  select from mayfly.usage_day
+   where (project, day, function_name) in (
+     select project, day, "functionName" from json_to_recordset(${JSON.stringify(of)}::json) as taken (project text, day date, "functionName" text))
+   order by project, day, function_name for update`
+
+/** How far a journal was read when the last of its packs was stored. index: execution_pack_journal */
+export const selectReached = async (sql: Sql, journal: string): Promise<JournalPosition | null> => {
+  const [row] = await sql<{ segment: string; offset: string }>`
+    select segment, "offset" from mayfly.execution_pack where journal = ${journal} order by segment desc, "offset" desc limit 1`
+  return row ? { segment: Number(row.segment), offset: Number(row.offset) } : null
+}
+
 /** Adds to days what functions sent to others, and got of them. */
 export const addEgress = (tx: Tx, records: readonly EgressRecord[]) => tx`
   insert into mayfly.usage_day as total (project, day, function_name, egress_in, egress_out)
@@ -152,51 +193,62 @@ export interface InvocationsOf {
   readonly limit: number
 }
 
-// The newest first; of one instant by id and attempt, so that a page goes on where the last ended.
-// index: invocation_meter_function
-export const selectInvocations = (sql: Sql, { project, functionName, before, limit }: InvocationsOf) => sql<StoredInvocation>`
-  select invocation_id as id, attempt, version, started_at as "startedAt", outcome, duration_ms as "durationMs", billed_ms::float8 as "billedMs",
-         queue_ms as "queueMs", wait_ms as "waitMs", init_ms as "initMs", duration_ms - coalesce(response_ms, 0) as "runMs", response_ms as "responseMs", cold, memory_mb as "memoryMb", max_memory_mb as "maxMemoryMb",
-         bytes_in::float8 as "bytesIn", bytes_out::float8 as "bytesOut", (extract(epoch from started_at) * 1000000)::bigint::text as "startedUs"
-    from mayfly.invocation_meter
-   where project = ${project} and function_name = ${functionName}
-     and (${before?.startedUs ?? null}::bigint is null
-          or started_at <= timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond'
-             and (started_at < timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond'
-                  or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int)))
-   order by started_at desc, invocation_id, attempt limit ${limit}`
-
-/** Of all functions of a project, in the same order: the last of each by its name, found one after the other. index: invocation_meter_function */
+/**
+ * Of all functions of a project, or of one: the newest first; of one instant by id and attempt, so that a page goes on where
+ * the last ended. The last of each function by its name, found one after the other. Those without rows of their own stand
+ * in packs, of which no more is unfolded than a page may have. index: invocation_meter_function, execution_pack_function
+ */
 export const selectExecutions = (sql: Sql, { project, functionName, state, from, to, before, limit }: ExecutionsOf) => sql<
   StoredInvocation & { readonly function: string }
 >`
   with recursive named (name) as (
-    select coalesce(${functionName}::text, (select min(function_name) from mayfly.invocation_meter where project = ${project}))
+    select coalesce(${functionName}::text, least((select min(function_name) from mayfly.invocation_meter where project = ${project}),
+                                                 (select min(function_name) from mayfly.execution_pack where project = ${project})))
     union all
-    select (select min(function_name) from mayfly.invocation_meter where project = ${project} and function_name > name)
-      from named where ${functionName}::text is null and name is not null)
-  select last.* from named cross join lateral (
-    select invocation_id as id, function_name as function, attempt, version, started_at as "startedAt", outcome, duration_ms as "durationMs", billed_ms::float8 as "billedMs",
+    select least((select min(function_name) from mayfly.invocation_meter where project = ${project} and function_name > name),
+                 (select min(function_name) from mayfly.execution_pack where project = ${project} and function_name > name))
+      from named where ${functionName}::text is null and name is not null),
+  asked as (
+    select coalesce(${from}::timestamptz, '-infinity') as since, coalesce(${to}::timestamptz, 'infinity') as until,
+           coalesce(timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond', 'infinity') as before)
+  select invocation_id as id, function_name as function, attempt, version, started_at as "startedAt", outcome, duration_ms as "durationMs", billed_ms::float8 as "billedMs",
          queue_ms as "queueMs", wait_ms as "waitMs", init_ms as "initMs", duration_ms - coalesce(response_ms, 0) as "runMs", response_ms as "responseMs", cold, memory_mb as "memoryMb", max_memory_mb as "maxMemoryMb",
          bytes_in::float8 as "bytesIn", bytes_out::float8 as "bytesOut", (extract(epoch from started_at) * 1000000)::bigint::text as "startedUs"
-    from mayfly.invocation_meter
-   where project = ${project} and function_name = name
-     and case ${state}::text when 'succeeded' then outcome = 'ok' when 'failed' then outcome in ('error', 'timeout', 'exit')
-              when 'cut' then outcome = 'cut' when 'running' then outcome is null else true end
-     and (${from}::timestamptz is null or started_at >= ${from}) and (${to}::timestamptz is null or started_at < ${to})
-     and (${before?.startedUs ?? null}::bigint is null
-          or started_at <= timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond'
-             and (started_at < timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond'
-                  or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int)))
-   order by started_at desc, invocation_id, attempt limit ${limit}) as last
+    from named cross join lateral (
+      (select invocation_id, function_name, attempt, version, started_at, outcome, duration_ms, billed_ms, queue_ms, wait_ms, init_ms, response_ms, cold, memory_mb,
+              max_memory_mb, bytes_in, bytes_out
+         from mayfly.invocation_meter
+        where project = ${project} and function_name = name
+          and case ${state}::text when 'succeeded' then outcome = 'ok' when 'failed' then outcome in ('error', 'timeout', 'exit')
+                   when 'cut' then outcome = 'cut' when 'running' then outcome is null else true end
+          and started_at >= (select since from asked) and started_at < (select until from asked) and started_at <= (select before from asked)
+          and (started_at < (select before from asked) or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int))
+        order by started_at desc, invocation_id, attempt limit ${limit})
+      union all
+      (select invocation_id, function_name, attempt, version, started_at, outcome, duration_ms, billed_ms, queue_ms, wait_ms, init_ms, response_ms, cold, memory_mb,
+              max_memory_mb, bytes_in, bytes_out
+         from mayfly.packed_executions(${project}, name, (select since from asked), (select least(until, before) from asked), ${limit})
+        where coalesce(${state}::text, 'succeeded') = 'succeeded'
+          and started_at >= (select since from asked) and started_at < (select until from asked) and started_at <= (select before from asked)
+          and (started_at < (select before from asked) or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int))
+        order by started_at desc, invocation_id, attempt limit ${limit})) as last
    order by "startedAt" desc, id, attempt limit ${limit}`
 
-/** Of one invocation, by its attempts. index: invocation_meter_pkey */
+/**
+ * Of one invocation, by its attempts. What stands in packs began at about the time in its id.
+ * index: invocation_meter_pkey, execution_pack_project
+ */
 export const selectExecutionsOf = (sql: Sql, project: string, id: string) => sql<
   Pick<StoredInvocation, 'attempt' | 'version' | 'startedAt' | 'outcome' | 'durationMs' | 'queueMs'> & { readonly functionName: string }
 >`
   select attempt, function_name as "functionName", version, started_at as "startedAt", outcome, duration_ms as "durationMs", queue_ms as "queueMs"
-    from mayfly.invocation_meter where invocation_id = ${id} and project = ${project} order by attempt`
+    from mayfly.invocation_meter where invocation_id = ${id} and project = ${project}
+   union all
+  select attempt, function_name, version, started_at, outcome, duration_ms, queue_ms
+    from mayfly.packed_execution
+   where project = ${project} and last_at >= to_timestamp(${uuidTime(id) - MOST_AFTER_ID_MS}::float8 / 1000)
+     and last_at <= to_timestamp(${uuidTime(id) + MOST_AFTER_ID_MS}::float8 / 1000) + interval '1 minute' and invocation_id = ${id}
+   order by attempt`
 
 export interface ColdStarts {
   /** When the span of time began, seconds since 1970. */
@@ -221,9 +273,12 @@ const BATCH = 5_000
 export const selectMetered = (sql: Sql) => sql<{ project: string; functionName: string }>`
   select distinct project, function_name as "functionName" from mayfly.usage_day`
 
+/** How many packs one transaction takes away. */
+const PACKS = 100
+
 /**
  * Takes away executions of a function that ended and are older than so many days; 0 days: all of them.
- * @returns how many went: fewer than a batch when it is done
+ * @returns whether there may be more
  */
 export const deleteOldMeters = async (tx: Tx, of: { project: string; functionName: string }, days: number): Promise<boolean> => {
   // index: invocation_meter_function
@@ -234,7 +289,14 @@ export const deleteOldMeters = async (tx: Tx, of: { project: string; functionNam
          and started_at < clock_timestamp() - ${days} * interval '1 day'
        order by started_at limit ${BATCH})
     returning 1`
-  return gone.length === BATCH
+  // index: execution_pack_function
+  const packs = await tx`
+    delete from mayfly.execution_pack where ctid in (
+      select ctid from mayfly.execution_pack
+       where project = ${of.project} and function_name = ${of.functionName} and last_at < clock_timestamp() - ${days} * interval '1 day'
+       order by last_at limit ${PACKS})
+    returning 1`
+  return gone.length === BATCH || packs.length === PACKS
 }
 
 export const deleteOldDays = (sql: Sql, days: number) => sql`
@@ -247,6 +309,10 @@ export const deleteProjectMeters = async (tx: Tx, project: string): Promise<bool
     delete from mayfly.invocation_meter where (invocation_id, attempt) in (
       select invocation_id, attempt from mayfly.invocation_meter where project = ${project} limit ${BATCH})
     returning 1`
-  if (gone.length < BATCH) await tx`delete from mayfly.usage_day where project = ${project}`
-  return gone.length === BATCH
+  // index: execution_pack_project
+  const packs = await tx`
+    delete from mayfly.execution_pack where ctid in (select ctid from mayfly.execution_pack where project = ${project} limit ${PACKS}) returning 1`
+  if (gone.length === BATCH || packs.length === PACKS) return true
+  await tx`delete from mayfly.usage_day where project = ${project}`
+  return false
 }
