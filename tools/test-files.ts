@@ -9,6 +9,10 @@ const WORKERS = 2
 // what is handed over, which sandboxes are whose, and how all of it ends.
 const IN_ONE_PROCESS_TOO = ['functions', 'inspect', 'queue', 'shared-sandbox', 'stop']
 
+// On these nodes no sandbox waits for a function: a cold call boots its own, which takes a fifth less of the processors, as none is
+// warmed, and none booted for nothing. On all others one waits, as by default. A file that looks at what waits says so itself.
+const WITHOUT_SPARE = [...['function-urls', 'egress', 'lambda-versions', 'triggers', 'queue', 'runtimes-languages', 'supabase-functions']]
+
 // What waits more than it works, for time-outs, pauses and ends, leaves the processors to others: one such file runs beside them.
 const WAITS = [
   ...['soak', 'lambda-errors', 'sqs-triggers', 'faults', 'queue', 'full-disk', 'egress-user', 'functions-misbehaving', 'external-database'],
@@ -27,7 +31,7 @@ const turnOf = (one: TestFile): number =>
   one.of !== undefined ? 0 : LONGEST.includes(nameOf(one)) ? LONGEST.indexOf(nameOf(one)) : LONGEST.length + (one.waits ? 1 : 0)
 const withWorkers = (one: TestFile, workers: number, how?: string): TestFile => ({
   ...one,
-  environment: { MAYFLY_TEST_WORKERS: String(workers) },
+  environment: { MAYFLY_TEST_WORKERS: String(workers), MAYFLY_TEST_POOL: WITHOUT_SPARE.includes(nameOf(one)) ? '0' : '1' },
   ...(how === undefined ? {} : { how }),
 })
 

@@ -9,11 +9,16 @@ export const LOOK = `(() => {
   const faults = []
   const level = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
   const probe = document.createElement('canvas').getContext('2d', { willReadFrequently: true })
+  // A page has few colours, and each of its words asks for those of all that it stands in.
+  const known = new Map()
   const rgba = (colour) => {
+    if (known.has(colour)) return known.get(colour)
     probe.clearRect(0, 0, 1, 1)
     probe.fillStyle = colour
     probe.fillRect(0, 0, 1, 1)
-    return [...probe.getImageData(0, 0, 1, 1).data]
+    const found = [...probe.getImageData(0, 0, 1, 1).data]
+    known.set(colour, found)
+    return found
   }
   const light = ([red, green, blue]) => 0.2126 * level(red / 255) + 0.7152 * level(green / 255) + 0.0722 * level(blue / 255)
   const ground = (element) => {

@@ -5,7 +5,7 @@ import type { BrowserContextOptions } from 'playwright-core'
 import { skip } from './browser.ts'
 import { card, ConsoleBrowser, look, settled, shot, until } from './console-fixture.ts'
 import { deployFiles } from './door-fixture.ts'
-import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, SPARE, startMayfly } from './harness.ts'
 
 /** What the console shows, here read as users of the command line read it. */
 interface Execution {
@@ -27,7 +27,7 @@ const CODE = `export const handler = async (event) => {
 const REASONS = ['first-call', 'scale-out', 'new-version', 'idle-drop', 'sandbox-lost', 'reuse-never', 'node-restart']
 const HOSTILE = '<img src=x onerror="document.title=\'owned\'">'
 /** A sandbox is dropped when it was idle for a second. */
-const NODE = ['--empty', '--sandbox-idle-ms', '1000']
+const NODE = ['--empty', ...SPARE, '--sandbox-idle-ms', '1000']
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 

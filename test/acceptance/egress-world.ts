@@ -119,7 +119,7 @@ ${[web, mail, store, other, ...shut.filter((one) => one !== '10.9.0.2')].map((ad
     through: readonly string[] = [process.execPath],
   ): Promise<RunningMayfly> {
     const command = ['nsenter', `--net=${this.#file('machine')}`, ...through, BIN, 'up']
-    const node = await startMayfly(data, ['--empty', '--egress-dns', WORLD.dns, ...args], {}, { command })
+    const node = await startMayfly(data, ['--empty', '--egress-dns', WORLD.dns, ...args], {}, { command, fromNothing: through.length > 1 })
     const url = `http://127.0.0.1:${await this.#door(Number(new URL(node.ready.url).port))}`
     return { ...node, ready: { ...node.ready, url } }
   }

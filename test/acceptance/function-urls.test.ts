@@ -35,7 +35,7 @@ let node: RunningMayfly
 let aws: LambdaClient
 before(async () => {
   folder = makeFolder()
-  node = await startMayfly(path.join(folder, 'data'), ['--domain', 'apps.example'])
+  node = await startMayfly(path.join(folder, 'data'), ['--empty', '--domain', 'apps.example'])
   aws = awsOf(node.ready)
 })
 after(async () => {

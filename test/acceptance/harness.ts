@@ -69,12 +69,14 @@ const workersOf = (args: readonly string[]): readonly string[] => {
 }
 
 /**
- * One sandbox waits for a function, where a test does not say how many: a second one is booted for nothing at most starts.
- * Who measures has the node as it is.
+ * One sandbox waits for a function, where neither a test nor the gate says how many (MAYFLY_TEST_POOL): a second one is booted for
+ * nothing at most starts. Who measures has the node as it is.
  */
 const poolOf = (args: readonly string[]): readonly string[] =>
-  process.env.NODE_TEST_CONTEXT === undefined || args.includes('--sandbox-pool-size') ? [] : ['--sandbox-pool-size', '1']
+  process.env.NODE_TEST_CONTEXT === undefined || args.includes('--sandbox-pool-size') ? [] : ['--sandbox-pool-size', process.env.MAYFLY_TEST_POOL || '1']
 
+/** For a node whose tests look at sandboxes that wait, whatever the gate says. */
+export const SPARE = ['--sandbox-pool-size', '1']
 /** For a node that calls few functions or none: no sandbox is booted for nothing. */
 export const NO_SPARE = ['--sandbox-pool-size', '0']
 
@@ -83,7 +85,7 @@ export const PROCESSES = 1 + Number(process.env.MAYFLY_TEST_WORKERS || 0)
 
 /**
  * Starts a node as a user does, and waits for its ready line.
- * @param how  fromNothing: the clusters of PostgreSQL are not kept ones, but made by this very start
+ * @param how  fromNothing: the clusters of PostgreSQL are not kept ones, but made by this very start, as they have to be by another user's
  * @throws Error with what it said when it ends first
  */
 export async function startMayfly(
@@ -92,7 +94,7 @@ export async function startMayfly(
   environment: Record<string, string> = {},
   how: { readonly command?: readonly string[]; readonly ownGroup?: boolean; readonly fromNothing?: boolean } = {},
 ): Promise<RunningMayfly> {
-  const isNew = !existsSync(data) && !how.command && !args.includes('--database-url') && environment.MAYFLY_DATABASE_URL === undefined
+  const isNew = !existsSync(data) && !args.includes('--database-url') && environment.MAYFLY_DATABASE_URL === undefined
   if (isNew && !how.fromNothing) {
     mkdirSync(data, { recursive: true, mode: 0o711 })
     await giveCluster(path.join(data, 'pg'), [FIRST_PROJECT])

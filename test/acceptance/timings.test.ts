@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, SPARE, startMayfly } from './harness.ts'
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -55,7 +55,7 @@ describe('where the time of an invocation went', () => {
   let node: RunningMayfly
   before(async () => {
     folder = makeFolder()
-    node = await startMayfly(path.join(folder, 'data'), ['--empty'])
+    node = await startMayfly(path.join(folder, 'data'), ['--empty', ...SPARE])
     for (const [name, more] of Object.entries(FUNCTIONS)) {
       mkdirSync(path.join(folder, name))
       writeFileSync(path.join(folder, name, 'index.mjs'), CODE[name] as string)
