@@ -75,11 +75,13 @@ try {
     }
     const times: Record<'alone' | 'beside', number[]> = { alone: [], beside: [] }
     const answers = new Map<string, number>()
+    let burstMs = 0
     for (let round = 0; round < ROUNDS; round++) {
       for (const how of ['alone', 'beside'] as const) {
         const isBeside = how === 'beside'
         const name = isCold ? `cold-${round}` : kind
         if (isBeside && isCold) await put('loud', loud, name)
+        const begun = performance.now()
         if (isBeside) await burst({ name, ms })
         if (!isCold) await pause(SETTLE_MS)
         const each = async () => {
@@ -87,6 +89,7 @@ try {
         }
         await Promise.all(Array.from({ length: AT_ONCE }, each))
         if (isBeside) for (const [answer, count] of Object.entries(await burst('end'))) answers.set(answer, (answers.get(answer) ?? 0) + count)
+        if (isBeside) burstMs += performance.now() - begun
         if (isBeside && isCold) await manage('DELETE', `projects/loud/functions/${name}`, loud)
         // Its sandboxes end, or are frozen.
         if (isBeside) await pause(REST_MS)
@@ -95,7 +98,7 @@ try {
     const alone = show(`${AT_ONCE} at once`, times.alone)
     const beside = show(`beside ${CALLERS} of ${isCold ? 'a function never called' : `a function that ${kind}`}`, times.beside)
     process.stdout.write(
-      `→ beside ÷ alone: p50 ${(beside.p50 / alone.p50).toFixed(2)}, p99 ${(beside.p99 / alone.p99).toFixed(2)}  (at most 2); the burst was answered ${JSON.stringify(Object.fromEntries(answers))}\n`,
+      `→ beside ÷ alone: p50 ${(beside.p50 / alone.p50).toFixed(2)}, p99 ${(beside.p99 / alone.p99).toFixed(2)}  (at most 2); the burst was answered ${(((answers.get('200') ?? 0) / burstMs) * 1_000).toFixed(1)} times a second, in all ${JSON.stringify(Object.fromEntries(answers))}\n`,
     )
   }
   clients.disconnect()

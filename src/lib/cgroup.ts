@@ -58,7 +58,7 @@ export async function detectHierarchies(): Promise<Hierarchies> {
 export const sharesOf = (cpuWeight: number): number => Math.max(2, Math.round((cpuWeight * 1024) / 100))
 
 /** Gives a group, and all below it together, their share of the processors beside the host's other groups; 100 is one's usual. */
-export async function weighGroup({ cpu }: Hierarchies, name: string, cpuWeight: number): Promise<void> {
+export async function weighGroup({ cpu }: Pick<Hierarchies, 'cpu'>, name: string, cpuWeight: number): Promise<void> {
   if (!cpu) return
   await fs.mkdir(path.join(cpu.path, name), { recursive: true })
   if (cpu.version === 2) tryWrite(path.join(cpu.path, name, 'cpu.weight'), String(Math.min(10_000, cpuWeight)))

@@ -5,6 +5,7 @@ import path from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { Cgroup } from './cgroup.ts'
 import { delegatedGroups } from './delegated-groups.ts'
+import { nodeWeight } from './own-group.ts'
 
 // Plain folders stand for the kernel's: what is written where is seen on any host.
 describe('control groups that the service manager has delegated', () => {
@@ -46,6 +47,7 @@ describe('control groups that the service manager has delegated', () => {
     // The kernel's file takes one after the other; a plain one keeps the last.
     assert.equal(read('mayfly-node', 'cgroup.procs'), '34')
     assert.equal(read('cgroup.subtree_control'), '+cpu')
+    assert.equal(read('mayfly-node', 'cpu.weight'), String(nodeWeight()))
   })
 
   it('take sandboxes, with their bounds', async () => {
@@ -72,6 +74,7 @@ describe('control groups that the service manager has delegated', () => {
     host('pids')
     const groups = await delegatedGroups(proc(), async () => true)
     assert.deepEqual([groups?.memory, groups?.pids?.version, groups?.cpu], [null, 2, null])
+    assert.equal(existsSync(path.join(own(), 'mayfly-node', 'cpu.weight')), false)
   })
 
   it('are found where a container shows a part of the tree', async () => {

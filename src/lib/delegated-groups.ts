@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process'
 import { accessSync, constants, mkdirSync, promises as fs, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import type { Hierarchies } from './cgroup.ts'
+import { type Hierarchies, weighGroup } from './cgroup.ts'
+import { nodeWeight } from './own-group.ts'
 
 /** Where this process's own processes go, for a group of the second version that hands controllers down may hold none itself. */
 const OWN = 'mayfly-node'
@@ -25,6 +26,7 @@ export async function delegatedGroups(proc = '/proc', mayUse = saysDelegate): Pr
     mkdirSync(path.join(own, OWN), { recursive: true })
     for (const pid of readFileSync(path.join(own, 'cgroup.procs'), 'utf8').split('\n')) if (pid !== '') moveTo(path.join(own, OWN), pid)
     const held = CONTROLLERS.filter((name) => offered.includes(name) && handsDown(own, name))
+    if (held.includes('cpu')) await weighGroup({ cpu: { path: own, version: 2 } }, OWN, nodeWeight())
     const tree = (name: (typeof CONTROLLERS)[number]) => (held.includes(name) ? ({ path: own, version: 2 } as const) : null)
     return { unified: own, memory: tree('memory'), pids: tree('pids'), cpu: tree('cpu'), freezerV1: null, devicesV1: null, all: [own] }
   } catch {
