@@ -188,10 +188,10 @@ async function doctor(line: CommandLine): Promise<number> {
     : { name: 'none', limits: [] as readonly string[], blocking: [{ what: 'functions', why: found.why, todo: found.todo }], missing: [] }
   const failing = isDriver(found) ? await tryRuntimes(found, RUNTIMES, host.clock) : []
   if (isDriver(found)) await found[Symbol.asyncDispose]()
-  const drivers: { name: string; why: string | null }[] = []
+  const drivers: { name: string; why: string | null; todo: string | null }[] = []
   for (const name of ISOLATING) {
     const other = isDriver(found) && found.name === name ? found : await driverOf(name)
-    drivers.push({ name, why: isDriver(other) ? null : other.why })
+    drivers.push({ name, why: isDriver(other) ? null : other.why, todo: isDriver(other) ? null : other.todo })
     if (isDriver(other) && other !== found) await other[Symbol.asyncDispose]()
   }
   const database = await databaseReport(values.node.databaseUrl, values.node.databaseMemoryMb)
@@ -215,12 +215,19 @@ async function doctor(line: CommandLine): Promise<number> {
     process.stdout.write(`${JSON.stringify({ ...report, node: process.version, version: host.version })}\n`)
   } else {
     process.stdout.write(
-      `Node      ${process.version}\nSandbox   ${sandbox.name}\nHolds     ${sandbox.limits.join(', ') || 'nothing'}\nDrivers   ${drivers.map(({ name, why }) => (why === null ? name : `no ${name} (${why})`)).join(', ')}\nDatabase  ${database.kind}${database.memoryMb === null ? '' : `, at most ${database.memoryMb} MB a server`}\nDisk      ${disk.shown.state}: ${disk.shown.freeMb} MiB free, ${disk.shown.reserveMb} MiB of them kept free\nLogin     ${NO_MAIL}\n`,
+      `Node      ${process.version}\nSandbox   ${sandbox.name}\nHolds     ${sandbox.limits.join(', ') || 'nothing'}\nDrivers   ${driversReport(drivers)}\nDatabase  ${database.kind}${database.memoryMb === null ? '' : `, at most ${database.memoryMb} MB a server`}\nDisk      ${disk.shown.state}: ${disk.shown.freeMb} MiB free, ${disk.shown.reserveMb} MiB of them kept free\nLogin     ${NO_MAIL}\n`,
     )
     if (database.shared.length > 0) process.stdout.write(`Shared    by all projects: ${database.shared.join('; ')}\n`)
     for (const gap of missing) process.stdout.write(`Missing   ${gap.what}: ${gap.why}\n          ${gap.todo}\n`)
   }
   return ok ? 0 : 1
+}
+
+/** Those that are there, and for each other what it would take. */
+function driversReport(drivers: readonly { name: string; why: string | null; todo: string | null }[]): string {
+  const there = drivers.filter(({ why }) => why === null).map(({ name }) => name)
+  const others = drivers.flatMap(({ name, why, todo }) => (why === null ? [] : [`no ${name}: ${why}. ${todo}`]))
+  return [there.join(', ') || 'none', ...others].join('\n          ')
 }
 
 const NO_MAIL = 'addresses of users are not confirmed: no mail server can be configured yet'

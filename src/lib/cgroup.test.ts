@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
-import { Cgroup, type Hierarchies } from './cgroup.ts'
+import { Cgroup, type Hierarchies, weighGroup } from './cgroup.ts'
 import { systemClock } from './clock.ts'
 
 // Plain folders stand for the kernel's: what is written where is seen on any host.
@@ -45,10 +45,50 @@ describe('a control group for memory', () => {
       for (const file of ['memory.limit_in_bytes', 'memory.memsw.limit_in_bytes']) assert.equal(read('counting', 'swap', file), String(mb * 1024 * 1024))
     }
   })
+  it('tells what it holds and held at most, by what was seen where the kernel keeps no peak', async () => {
+    mkdirSync(path.join(tree, 'one'))
+    const at = (file: string) => path.join(tree, 'one', file)
+    const mb = (count: number) => `${count * 1024 * 1024}\n`
+    for (const keepsPeak of [false, true]) {
+      if (keepsPeak) writeFileSync(at('memory.peak'), mb(9))
+      const group = new Cgroup(of(2), 'one')
+      const told = [5, 7, 3].map((current) => {
+        writeFileSync(at('memory.current'), mb(current))
+        return group.memory()
+      })
+      const peaks = keepsPeak ? [9, 9, 9] : [5, 7, 7]
+      assert.deepEqual(
+        told,
+        [5, 7, 3].map((currentMb, i) => ({ currentMb, peakMb: peaks[i] })),
+      )
+    }
+    rmSync(at('memory.current'))
+    assert.equal(new Cgroup(of(2), 'one').memory(), null)
+  })
   it('is refused by a host without the controller', () => {
     const none: Hierarchies = { ...of(2), memory: null }
     assert.throws(() => Cgroup.makeMemory(none, 'ours'), /no cgroup controller for memory/)
     assert.throws(() => new Cgroup(none, 'ours').limitMemory(1), /no cgroup controller for memory/)
+  })
+})
+
+describe('the weight of all that lies in a group', () => {
+  it('is of the second version handed down first, and bounded', async () => {
+    const tree = mkdtempSync(path.join(tmpdir(), 'mayfly-cgroup-'))
+    try {
+      const of = (version: 1 | 2): Hierarchies => ({
+        ...{ unified: null, memory: null, pids: null, freezerV1: null, devicesV1: null, all: [tree] },
+        cpu: { path: tree, version },
+      })
+      await weighGroup(of(1), 'first', 200)
+      assert.deepEqual(readdirSync(tree), ['first'])
+      assert.equal(readFileSync(path.join(tree, 'first', 'cpu.shares'), 'utf8'), '2048')
+      await weighGroup(of(2), 'ours', 1_000_000)
+      assert.equal(readFileSync(path.join(tree, 'cgroup.subtree_control'), 'utf8'), '+cpu')
+      assert.equal(readFileSync(path.join(tree, 'ours', 'cpu.weight'), 'utf8'), '10000')
+    } finally {
+      rmSync(tree, { recursive: true })
+    }
   })
 })
 

@@ -60,6 +60,8 @@ export const sharesOf = (cpuWeight: number): number => Math.max(2, Math.round((c
 /** Gives a group, and all below it together, their share of the processors beside the host's other groups; 100 is one's usual. */
 export async function weighGroup({ cpu }: Pick<Hierarchies, 'cpu'>, name: string, cpuWeight: number): Promise<void> {
   if (!cpu) return
+  // Of the second version it has no weight before the one above hands that down, as service managers do when they are asked to.
+  if (cpu.version === 2) tryWrite(path.join(cpu.path, 'cgroup.subtree_control'), '+cpu')
   await fs.mkdir(path.join(cpu.path, name), { recursive: true })
   if (cpu.version === 2) tryWrite(path.join(cpu.path, name, 'cpu.weight'), String(Math.min(10_000, cpuWeight)))
   else tryWrite(path.join(cpu.path, name, 'cpu.shares'), String(sharesOf(cpuWeight)))
@@ -80,6 +82,8 @@ export class Cgroup {
   readonly #hierarchies: Hierarchies
   readonly #name: string
   #memoryFiles: number[] | null = null
+  /** The most that was seen, for kernels that do not keep it themselves. */
+  #seenMb = 0
   /** What was last set; null where another program has set it. */
   #limitMb: number | null
   /** Of the second version's freezer: null until it is used, false where there is none. */
@@ -215,11 +219,12 @@ export class Cgroup {
     if (!memory) return null
     const names = memory.version === 2 ? ['memory.current', 'memory.peak'] : ['memory.usage_in_bytes', 'memory.max_usage_in_bytes']
     try {
-      this.#memoryFiles ??= names.map((name) => openSync(path.join(memory.path, this.#name, name), 'r'))
-      const [current, peak] = this.#memoryFiles.map((file) =>
+      this.#memoryFiles ??= openAll(names.map((name) => path.join(memory.path, this.#name, name)))
+      const [current = 0, peak] = this.#memoryFiles.map((file) =>
         Math.ceil(Number(NUMBER.toString('latin1', 0, readSync(file, NUMBER, 0, NUMBER.length, 0))) / MiB),
       )
-      return { currentMb: current as number, peakMb: peak as number }
+      this.#seenMb = Math.max(this.#seenMb, current)
+      return { currentMb: current, peakMb: peak ?? this.#seenMb }
     } catch {
       return null
     }
@@ -328,6 +333,11 @@ function countsSwap(tree: string): boolean {
 }
 
 const ignoreMissing = () => {}
+
+/** The first must be there; of the second version the peak is told by kernels from 5.19 on. */
+function openAll([first = '', ...rest]: readonly string[]): number[] {
+  return [openSync(first, 'r'), ...rest.filter((file) => existsSync(file)).map((file) => openSync(file, 'r'))]
+}
 
 function openOrFalse(file: string): number | false {
   try {

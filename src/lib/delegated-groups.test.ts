@@ -61,6 +61,16 @@ describe('control groups that the service manager has delegated', () => {
     assert.equal(read('mayfly-x', 'cgroup.subtree_control'), '+memory +pids +cpu')
   })
 
+  it('are the same for who asks again, and for each process of a node', async () => {
+    host('memory')
+    const first = await delegatedGroups(proc(), async () => true)
+    host('memory', '/user.slice/mayfly.scope/mayfly-node')
+    const asked: string[] = []
+    assert.deepEqual(await delegatedGroups(proc(), async (group) => asked.push(group) > 0), first)
+    assert.deepEqual([asked, existsSync(path.join(own(), 'mayfly-node', 'mayfly-node'))], [[own()], false])
+    assert.equal(await delegatedGroups(proc(), async () => false), null)
+  })
+
   it('are asked for, as a user may write more than was given away', async () => {
     host('memory')
     const asked: string[] = []

@@ -6,25 +6,34 @@ import { nodeWeight } from './own-group.ts'
 
 /** Where this process's own processes go, for a group of the second version that hands controllers down may hold none itself. */
 const OWN = 'mayfly-node'
+/** How often one looks for processes that are still to move; the last finds none, unless some are not ours to move. */
+const LOOKS = 20
 const CONTROLLERS = ['memory', 'pids', 'cpu'] as const
 
 /**
  * The control groups that the service manager has given this process's user to do with as it likes (`Delegate=yes`): those
- * below the group that the process is in. All that is in that group moves one down.
+ * below the group that the process is in, or was in before it or the process that started it asked. All that is in that group
+ * moves one down.
  * @param proc  `/proc`, but in tests
  * @param mayUse  whether the manager gave the group away, and does not only let its user write: the terminal is in such a one too
  * @returns null where there are none, or the first version rules
  */
 export async function delegatedGroups(proc = '/proc', mayUse = saysDelegate): Promise<Hierarchies | null> {
-  const own = await ownGroup(proc)
-  if (own === null) return null
+  const found = await ownGroup(proc)
+  if (found === null) return null
+  const own = path.basename(found) === OWN ? path.dirname(found) : found
   try {
     if (!(await mayUse(own))) return null
     for (const file of ['', 'cgroup.procs', 'cgroup.subtree_control']) accessSync(path.join(own, file), constants.W_OK)
     const offered = readFileSync(path.join(own, 'cgroup.controllers'), 'utf8').trim().split(' ')
     if (!CONTROLLERS.some((name) => offered.includes(name))) return null
     mkdirSync(path.join(own, OWN), { recursive: true })
-    for (const pid of readFileSync(path.join(own, 'cgroup.procs'), 'utf8').split('\n')) if (pid !== '') moveTo(path.join(own, OWN), pid)
+    // One that starts another meanwhile has it left behind: a second look finds that.
+    for (let look = 0; look < LOOKS; look++) {
+      const pids = readFileSync(path.join(own, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean)
+      if (pids.length === 0) break
+      for (const pid of pids) moveTo(path.join(own, OWN), pid)
+    }
     const held = CONTROLLERS.filter((name) => offered.includes(name) && handsDown(own, name))
     if (held.includes('cpu')) await weighGroup({ cpu: { path: own, version: 2 } }, OWN, nodeWeight())
     const tree = (name: (typeof CONTROLLERS)[number]) => (held.includes(name) ? ({ path: own, version: 2 } as const) : null)

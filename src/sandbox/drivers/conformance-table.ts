@@ -26,9 +26,9 @@ export const SKIPS: Readonly<Record<Variant, string | false>> = {
 }
 
 /** @param name  of the node, so that what several leave is told apart */
-export async function openVariant(variant: Variant, name: string): Promise<Driver> {
+export async function openVariant(variant: Variant, name: string, runBase = isRoot ? '/run' : '/tmp'): Promise<Driver> {
   const options: DriverOptions = {
-    runBase: isRoot ? '/run' : '/tmp',
+    runBase,
     name,
     guests: await findGuests(path.resolve(import.meta.dirname, '../../..')),
     runtimesPath: path.resolve(import.meta.dirname, '../../../runtimes'),

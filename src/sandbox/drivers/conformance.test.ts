@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { promises as fs, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { MiB } from '../../lib/bytes.ts'
@@ -216,6 +217,33 @@ for (const variant of Object.keys(SKIPS) as Variant[]) {
       assert.deepEqual(await groupsOf(nameOfAnother), [])
       await again[Symbol.asyncDispose]()
       await fs.rm(path.dirname(slotsOfAnother), { recursive: true })
+    })
+  })
+}
+
+for (const variant of ['runc', 'crun', 'gvisor', 'bwrap'] as const) {
+  describe(`sandboxes by ${variant} where nothing below /run may be executed, as with systemd`, { skip: SKIPS[variant], timeout: 90_000 }, () => {
+    let slots = ''
+    let run = ''
+    const mount = (...args: string[]) => execFileSync('mount', ['-t', 'tmpfs', '-o', 'nosuid,nodev,noexec,mode=755', ...args], { stdio: 'pipe' })
+    before(async () => {
+      slots = await makeSlots()
+      run = await fs.mkdtemp(path.join(tmpdir(), 'mayfly-run-'))
+    })
+    after(async () => {
+      for (const folder of [path.dirname(slots), run]) await fs.rm(folder, { recursive: true })
+    })
+
+    it('are made all the same', { skip: process.getuid?.() === 0 ? false : 'needs root' }, async () => {
+      mount('none', run)
+      try {
+        await using driver = await openVariant(variant, `noexec${process.pid}`, run)
+        const told = await Told.start(driver, slots, 's-1', {})
+        assert.ok((await told.ask<{ pid: number }>('hello')).pid < 20)
+        await told.sandbox.kill()
+      } finally {
+        execFileSync('umount', ['--lazy', run])
+      }
     })
   })
 }

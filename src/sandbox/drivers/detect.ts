@@ -80,7 +80,7 @@ async function usable(groups: Hierarchies | null, { name, clock }: DriverOptions
 /** A sandbox is tried: whether an ordinary user may make namespaces here no file tells for sure. */
 async function openBwrap(options: DriverOptions, isTried: boolean): Promise<Driver | NoDriver> {
   if (!isTried && (await bwrapVersion()) === null)
-    return { why: 'bubblewrap is not installed', todo: 'Install bubblewrap (on Debian and Ubuntu: `sudo apt-get install bubblewrap`)' }
+    return { why: 'bubblewrap is not installed', todo: 'Install bubblewrap (on Debian and Ubuntu: `sudo apt-get install bubblewrap`).' }
   const [major = 0, minor = 0] = release().split('.').map(Number)
   const groups = await usable(process.getuid?.() === 0 ? await detectHierarchies() : await delegatedGroups(), options)
   let driver: BwrapDriver | null = null
@@ -92,7 +92,7 @@ async function openBwrap(options: DriverOptions, isTried: boolean): Promise<Driv
     await driver?.[Symbol.asyncDispose]()
     return {
       why: `bubblewrap makes no sandbox here: ${(error as Error).message}`,
-      todo: 'Let users make namespaces (`sysctl kernel.unprivileged_userns_clone=1`; on Ubuntu `sysctl kernel.apparmor_restrict_unprivileged_userns=0`)',
+      todo: 'Let users make namespaces (`sysctl kernel.unprivileged_userns_clone=1`; on Ubuntu `sysctl kernel.apparmor_restrict_unprivileged_userns=0`).',
     }
   }
 }

@@ -85,6 +85,8 @@ export function ociConfig(runtime: OciRuntime, options: StartOptions, place: Oci
 
 function mountsOf({ slotDir, tmpMb, cache }: StartOptions, bundle: string, node: string, sharesKernel: boolean) {
   const bind = (source: string, destination: string) => ({ destination, type: 'bind', source, options: ['bind', 'nosuid', 'nodev', 'ro'] })
+  // It lies below `/run`, from which service managers let nothing be executed: in a user namespace no mount may take that back.
+  const meminfo = bind(path.join(bundle, 'meminfo'), '/proc/meminfo')
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
     { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=64k'] },
@@ -92,7 +94,7 @@ function mountsOf({ slotDir, tmpMb, cache }: StartOptions, bundle: string, node:
     { destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: [...tmpOptions(tmpMb), 'mode=1777'] },
     ...PUBLIC_FOLDERS.map((folder) => bind(folder, folder)),
     bind(node, PLACE.node),
-    ...(sharesKernel ? [bind(path.join(bundle, 'meminfo'), '/proc/meminfo')] : []),
+    ...(sharesKernel ? [{ ...meminfo, options: [...meminfo.options, 'noexec'] }] : []),
     bind(slotDir, '/fn'),
     bind(path.join(slotDir, 'code'), INSIDE.code),
     bind(path.join(slotDir, 'opt'), INSIDE.opt),
@@ -110,14 +112,16 @@ function mountsOf({ slotDir, tmpMb, cache }: StartOptions, bundle: string, node:
   ]
 }
 
-function resourcesOf(runtime: OciRuntime, options: StartOptions, { memory, pids }: Hierarchies) {
+function resourcesOf(runtime: OciRuntime, options: StartOptions, { memory, pids, cpu }: Hierarchies) {
+  // What starts is weighed like a small function that runs: it must not starve those that do.
+  const weight = startingWeight(options)
   const bytes = POOL_MEMORY_MB * 1024 * 1024
   const hasSwap = memory !== null && (memory.version === 2 || existsSync(path.join(memory.path, 'memory.memsw.limit_in_bytes')))
   return {
     devices: [{ allow: false, access: 'rwm' }],
     ...(memory ? { memory: { limit: bytes, ...(hasSwap ? { swap: bytes } : {}) } } : {}),
     ...(pids ? { pids: { limit: mostProcesses(runtime, options) } } : {}),
-    // What starts is weighed like a small function that runs: it must not starve those that do.
-    cpu: { shares: sharesOf(startingWeight(options)) },
+    // Of shares the runtimes make less than half of the weight that the second version means by them.
+    ...(runtime.sharesKernel && cpu?.version === 2 ? { unified: { 'cpu.weight': String(Math.round(weight)) } } : { cpu: { shares: sharesOf(weight) } }),
   }
 }
