@@ -1,13 +1,21 @@
 import { type Database, DatabaseError, type Tx } from '../backends/database/database.ts'
 import { Bell } from '../lib/bell.ts'
 import type { Clock } from '../lib/clock.ts'
-import type { Journal, JournalPosition, JournalRecord } from './journal.ts'
+import { isBefore, type Journal, type JournalPosition, type JournalRecord } from './journal.ts'
 import type { Log } from './log.ts'
-import { readJournalPosition, writeJournalPosition } from './store.ts'
+import { moveJournalPosition, readJournalPosition } from './store.ts'
 
 const BATCH = 2_000
 const IDLE_MS = 1_000
 const BURST_MS = 200
+
+/** What is known of the records of a batch. */
+export interface Batch {
+  /** Up to where the journal will have been read with them. */
+  readonly end: JournalPosition
+  /** Their position was lost: they may have been stored before, in batches of other sizes. */
+  readonly isAgain: boolean
+}
 
 export interface JournalConsumerDeps<T> {
   /** Names the position in the database: unique per process and kind. */
@@ -16,8 +24,8 @@ export interface JournalConsumerDeps<T> {
   readonly database: Database
   readonly clock: Clock
   readonly log: Log
-  /** Makes rows of records, in the transaction that also moves the position on, to `end`. */
-  readonly store: (tx: Tx, values: readonly T[], end: JournalPosition) => Promise<void>
+  /** Makes rows of records, in the transaction that also moves the position on. */
+  readonly store: (tx: Tx, values: readonly T[], batch: Batch) => Promise<void>
   /** How far the rows themselves say that the journal was read, where its position was lost. */
   readonly reached?: () => Promise<JournalPosition | null>
 }
@@ -27,6 +35,12 @@ export class JournalConsumer<T> implements AsyncDisposable {
   readonly #deps: JournalConsumerDeps<T>
   readonly #stop = new AbortController()
   #position: JournalPosition | null = null
+  /** The position that the database has, as far as is known. */
+  #stored: JournalPosition | null = null
+  /** A transaction ended nobody knows how: it may be committed, or be about to. */
+  #isUnsure = false
+  /** Up to where records may have been stored by a life whose position was lost. */
+  #lostUpTo: JournalPosition | null = null
   #running: Promise<void> | null = null
   #inMove: Promise<void> | null = null
   /** Records that the database refused for what stands in them. */
@@ -38,8 +52,11 @@ export class JournalConsumer<T> implements AsyncDisposable {
   }
 
   async start(): Promise<void> {
-    this.#position = (await readJournalPosition(this.#deps.database.sql, this.#deps.name)) ?? (await this.#deps.reached?.()) ?? null
-    if (this.#position) this.#deps.journal.resumeAfter(this.#position)
+    const { database, journal, name, reached } = this.#deps
+    this.#stored = await readJournalPosition(database.sql, name)
+    this.#position = this.#stored ?? (await reached?.()) ?? null
+    if (this.#stored === null) this.#lostUpTo = journal.end
+    if (this.#position) journal.resumeAfter(this.#position)
     this.#running = this.#run()
   }
 
@@ -98,37 +115,65 @@ export class JournalConsumer<T> implements AsyncDisposable {
 
   async #moveAll(): Promise<void> {
     for (;;) {
+      if (this.#isUnsure) await this.#findPosition()
       const records = await this.#deps.journal.read(this.#position, BATCH)
       if (records.length === 0) return
       await this.#store(records)
+      // The position was elsewhere: that is where to go on.
+      if (this.#isUnsure) continue
       await this.#deps.journal.consumed(this.#position as JournalPosition)
       this.#moved.ring()
       if (records.length < BATCH) return
     }
   }
 
-  /** A record that the database refuses for what stands in it is left out, so that it does not hold up those behind it. */
+  /** Where the database has none any more, what was read is known here. */
+  async #findPosition(): Promise<void> {
+    this.#stored = await readJournalPosition(this.#deps.database.sql, this.#deps.name)
+    if (this.#stored !== null) this.#position = this.#stored
+    this.#isUnsure = false
+  }
+
+  /**
+   * A record that the database refuses for what stands in it is left out, so that it does not hold up those behind it. The
+   * position is moved first, and from where it is known to be alone: a transaction whose end nobody heard of, and that
+   * is committed after all, is waited for there, and its records are not stored a second time.
+   */
   async #store(records: readonly JournalRecord<T>[]): Promise<void> {
-    const { database, store, name, log } = this.#deps
-    const end = (records.at(-1) as JournalRecord<T>).end
+    const { store, name, log } = this.#deps
+    const [first, last] = [records[0] as JournalRecord<T>, records.at(-1) as JournalRecord<T>]
+    const batch = { end: last.end, isAgain: this.#lostUpTo !== null && !isBefore(this.#lostUpTo, first.end) }
     const values = records.map((record) => record.value)
     try {
-      await database.transaction(async (tx) => {
-        await store(tx, values, end)
-        await writeJournalPosition(tx, name, end)
-      })
+      await this.#commit(batch.end, (tx) => store(tx, values, batch))
     } catch (error) {
       if (!isOfTheData(error)) throw error
       if (records.length > 1) {
         const half = records.length >> 1
         await this.#store(records.slice(0, half))
-        await this.#store(records.slice(half))
+        if (!this.#isUnsure) await this.#store(records.slice(half))
         return
       }
-      await database.transaction(async (tx) => void (await writeJournalPosition(tx, name, end)))
+      await this.#commit(batch.end, async () => {})
+      if (this.#isUnsure) return
       this.refused++
       log.warn({ journal: name, error: (error as Error).message }, 'a record of a journal was refused by the database and left out')
     }
+  }
+
+  async #commit(end: JournalPosition, store: (tx: Tx) => Promise<void>): Promise<void> {
+    const { database, name } = this.#deps
+    try {
+      await database.transaction(async (tx) => {
+        if (await moveJournalPosition(tx, name, this.#stored, end)) await store(tx)
+        else this.#isUnsure = true
+      })
+    } catch (error) {
+      if (!isOfTheData(error)) this.#isUnsure = true
+      throw error
+    }
+    if (this.#isUnsure) return
+    this.#stored = end
     this.#position = end
   }
 }

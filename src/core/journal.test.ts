@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import fs, { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
@@ -137,6 +138,61 @@ describe('Journal', () => {
     )
     assert.equal(all.length + journal.dropped, 120)
     await journal[Symbol.asyncDispose]()
+  })
+  it('writes nothing behind what it could write only in part and not cut off, gives nothing of that out, and each once when it can again', async (t) => {
+    const journal = await open()
+    for (let n = 0; n < 3; n++) journal.append({ n })
+    journal.flush()
+    const [first] = await journal.read(null, 1)
+    assert.ok(first)
+    await journal.consumed(first.end) // so that what follows is read from the file
+    const written = readFileSync(file()).length
+    let room = 2 * first.end.offset + 5 // two whole records and the beginning of a third
+    const writeSync = fs.writeSync as (fd: number, bytes: Uint8Array, at: number, length?: number) => number
+    const full = t.mock.method(fs, 'writeSync', (fd: number, bytes: Uint8Array, at: number) => {
+      if (room === 0) throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' })
+      const length = Math.min(room, bytes.length - at)
+      room -= length
+      return writeSync(fd, bytes, at, length)
+    })
+    const stuck = t.mock.method(fs, 'truncateSync', () => {
+      throw Object.assign(new Error('EIO: i/o error'), { code: 'EIO' })
+    })
+    syncBuiltinESMExports()
+    const back = () => {
+      for (const mock of [full, stuck]) mock.mock.restore()
+      syncBuiltinESMExports()
+    }
+    try {
+      for (let n = 3; n < 7; n++) journal.append({ n })
+      journal.flush()
+      room = 1_000
+      journal.flush()
+      assert.equal(journal.writable, false)
+      assert.ok(stuck.mock.callCount() >= 2, 'it is tried again before each write')
+      assert.equal(readFileSync(file()).length, written + 2 * first.end.offset + 5)
+      for (const from of [null, first.end]) {
+        const given = (await journal.read(from, 10)).map((record) => record.value.n)
+        assert.deepEqual(given, from === null ? [0, 1, 2] : [1, 2])
+      }
+    } finally {
+      back()
+    }
+    journal.append({ n: 7 })
+    journal.flush()
+    assert.equal(journal.writable, true)
+    const numbers = [0, 1, 2, 3, 4, 5, 6, 7]
+    assert.deepEqual(
+      (await journal.read(null, 100)).map((record) => record.value.n),
+      numbers,
+    )
+    await journal[Symbol.asyncDispose]()
+    const again = await open()
+    assert.deepEqual(
+      (await again.read(null, 100)).map((record) => record.value.n),
+      numbers,
+    )
+    await again[Symbol.asyncDispose]()
   })
   it('keeps nothing of those who waited for it in vain', async () => {
     const journal = await open()

@@ -11,7 +11,8 @@ export interface JournalPosition {
   readonly segment: number
   readonly offset: number
 }
-const isBefore = (one: JournalPosition, other: JournalPosition) => one.segment < other.segment || (one.segment === other.segment && one.offset < other.offset)
+export const isBefore = (one: JournalPosition, other: JournalPosition) =>
+  one.segment < other.segment || (one.segment === other.segment && one.offset < other.offset)
 /** A record that was taken and is not in the file yet. */
 interface Taken<T> {
   readonly value: T
@@ -190,6 +191,11 @@ export class Journal<T> implements AsyncDisposable {
     this.#beginSegment(position.segment + 1)
   }
 
+  /** Where the next record will begin, or in the segment behind. */
+  get end(): JournalPosition {
+    return { segment: this.#segment, offset: this.#size }
+  }
+
   /** Up to `most` whole records from a position on. */
   async read(from: JournalPosition | null, most: number): Promise<JournalRecord<T>[]> {
     const out: JournalRecord<T>[] = []
@@ -204,7 +210,9 @@ export class Journal<T> implements AsyncDisposable {
       try {
         const chunk = Buffer.allocUnsafe(READ_BYTES)
         for (let start = from && segment === from.segment ? from.offset : 0; out.length < most; ) {
-          const { bytesRead } = await file.read(chunk, 0, READ_BYTES, start)
+          // Whole records of a write that failed may stand behind the end until they are cut off: they come again.
+          const written = segment === this.#segment ? Math.max(0, Math.min(READ_BYTES, this.#size - start)) : READ_BYTES
+          const { bytesRead } = await file.read(chunk, 0, written, start)
           let end = 0
           for (const record of recordsIn(chunk.subarray(0, bytesRead), 0)) {
             out.push({ value: JSON.parse(chunk.toString('utf8', record.start, record.end)) as T, end: { segment, offset: start + record.end } })

@@ -76,9 +76,16 @@ export const readJournalPosition = async (sql: Ask, journal: string): Promise<Jo
   return row ? { segment: Number(row.segment), offset: Number(row.position) } : null
 }
 
-export const writeJournalPosition = (tx: Tx, journal: string, at: JournalPosition) => tx`
-  insert into mayfly.journal_position (journal, segment, position) values (${journal}, ${at.segment}, ${at.offset})
-  on conflict (journal) do update set segment = excluded.segment, position = excluded.position`
+/** Moves a journal's position on from where it is known to be, null for nowhere yet. @returns whether it was there */
+export const moveJournalPosition = async (tx: Tx, journal: string, from: JournalPosition | null, to: JournalPosition): Promise<boolean> => {
+  const moved =
+    from === null
+      ? await tx`insert into mayfly.journal_position (journal, segment, position) values (${journal}, ${to.segment}, ${to.offset}) on conflict do nothing returning 1`
+      : await tx`
+          update mayfly.journal_position set segment = ${to.segment}, position = ${to.offset}
+           where journal = ${journal} and segment = ${from.segment} and position = ${from.offset} returning 1`
+  return moved.length === 1
+}
 
 /** The role and the claims hold until the transaction ends. */
 export const setRole = (tx: Tx, role: string, claims: string) => tx`

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import fc from 'fast-check'
+import { type Database, DatabaseError } from '../backends/database/database.ts'
 import { EmbeddedDatabases } from '../backends/database/embedded.ts'
 import { openTestDatabases } from '../backends/database/embedded-fixture.ts'
 import { InvocationCounters } from '../core/counters.ts'
@@ -55,11 +56,11 @@ describe('Usage', () => {
   after(async () => {
     await opened.close()
   })
-  const usageOf = (journal: Journal<MeterEntry>, process: string | null = null) =>
+  const usageOf = (journal: Journal<MeterEntry>, process: string | null = null, database: Database = databases.control) =>
     new Usage({
       ...(process === null ? {} : { process }),
       journal,
-      database: databases.control,
+      database,
       clock: systemClock,
       log: silentLog,
       counters: new InvocationCounters(),
@@ -212,7 +213,7 @@ describe('Usage', () => {
     const steps = fc.array(
       fc.record({
         of: fc.nat(),
-        what: fc.constantFrom('start', 'end', 'end', 'alone', 'store', 'life', 'lost'),
+        what: fc.constantFrom('start', 'end', 'end', 'alone', 'few', 'store', 'life', 'lost'),
       }),
       { maxLength: 60 },
     )
@@ -228,6 +229,7 @@ describe('Usage', () => {
           if (what === 'start') usage.started(one)
           else if (what === 'end') usage.ended(ended(one, one as Partial<MeterRecord>))
           else if (what === 'alone') alone += endAlone(usage, one.functionName, 20).length
+          else if (what === 'few') alone += endAlone(usage, one.functionName, 9).length
           else if (what === 'store') await usage.read('demo', 1)
           else {
             // A life that ends; `lost`: and its position with it, so that the journal is read again.
@@ -258,8 +260,8 @@ describe('Usage', () => {
     const { open } = await fresh()
     const { journal, usage } = await open()
     const daysAgo = (days: number) => Date.now() - days * 86_400_000
-    for (const days of [1, 39.9, 40.1, 300, 800]) journal.append({ end: ended(begun({ startedAt: daysAgo(days) })) })
     await usage.start()
+    for (const days of [1, 39.9, 40.1, 300, 800]) journal.append({ end: ended(begun({ startedAt: daysAgo(days) })) })
     for (const days of [1, 50]) {
       const startedAt = daysAgo(days)
       for (let n = 0; n < 20; n++) {
@@ -441,6 +443,115 @@ describe('Usage', () => {
       assert.deepEqual(rolledUp, details)
       assert.equal((rolledUp as { executions: string }[])[0]?.executions, String(60 * life))
     }
+  })
+  it('counts those once that were rows before their position was lost, and would be a pack now', async () => {
+    const { open } = await fresh()
+    for (let life = 1; life <= 2; life++) {
+      const { journal, usage } = await open()
+      await usage.start()
+      for (let batch = 0; batch < 4; batch++) {
+        endAlone(usage, 'f', 9)
+        await usage.catchUp()
+      }
+      await usage[Symbol.asyncDispose]()
+      await journal[Symbol.asyncDispose]()
+      await databases.control.script('truncate mayfly.journal_position')
+    }
+    const { journal, usage } = await open()
+    await usage.start()
+    assert.equal((await usage.read('demo', 2)).total.executions, 72)
+    assert.deepEqual(...((await sums()) as [unknown, unknown]))
+    endAlone(usage, 'f', 40)
+    await usage.catchUp()
+    assert.deepEqual(await packs(), [40], 'what comes after is told together again')
+    await usage[Symbol.asyncDispose]()
+    await journal[Symbol.asyncDispose]()
+  })
+  it('adds nothing again to the sums when those who stood in them are removed and the position is lost', async () => {
+    const { open } = await fresh()
+    const first = await open()
+    await first.usage.start()
+    const startedAt = Date.now() - 50 * 86_400_000
+    for (let n = 0; n < 20; n++) {
+      const start = begun({ invocationId: uuidv7(startedAt), startedAt })
+      first.usage.ended(ended(start), first.usage.started(start), true)
+    }
+    first.usage.ended(ended(begun({ startedAt })))
+    await first.usage.catchUp()
+    await first.usage.sweep()
+    await first.usage[Symbol.asyncDispose]()
+    await first.journal[Symbol.asyncDispose]()
+    assert.deepEqual([await packs(), await rows()], [[], []])
+    await databases.control.script('truncate mayfly.journal_position')
+    const { journal, usage } = await open()
+    await usage.start()
+    assert.equal((await usage.read('demo', 100)).total.executions, 21)
+    await usage[Symbol.asyncDispose]()
+    await journal[Symbol.asyncDispose]()
+  })
+  it('counts once what was committed and nobody heard of, at once or later than it is tried again', async () => {
+    for (const isLate of [false, true]) {
+      await fresh()
+      const journal = await journalAt(`journal-${journals++}`)
+      let breaks = false
+      let others: Promise<unknown> = Promise.resolve()
+      const database: Database = {
+        sql: databases.control.sql,
+        flight: (work) => databases.control.flight(work),
+        script: (text) => databases.control.script(text),
+        [Symbol.asyncDispose]: async () => {},
+        transaction: async (work, signal) => {
+          if (!breaks) return await databases.control.transaction(work, signal)
+          breaks = false
+          const worked = Promise.withResolvers<void>()
+          others = databases.control.transaction(async (tx) => {
+            const done = await work(tx)
+            worked.resolve()
+            if (isLate) await new Promise((resolve) => setTimeout(resolve, 200))
+            return done
+          })
+          await (isLate ? worked.promise : others)
+          throw new DatabaseError('08006', 'the connection broke')
+        },
+      }
+      const usage = usageOf(journal, null, database)
+      await usage.start()
+      endAlone(usage, 'f', 40)
+      await usage.catchUp()
+      endAlone(usage, 'f', 30)
+      usage.carried({ project: 'demo', functionName: 'f', version: '1', at: Date.now(), bytesIn: 5, bytesOut: 7 })
+      breaks = true
+      await usage.catchUp().catch(() => {})
+      endAlone(usage, 'f', 20)
+      await usage.catchUp()
+      await others
+      const { total } = await usage.read('demo', 2)
+      assert.deepEqual([total.executions, total.egressIn, await packs()], [90, 5, [20, 30, 40]], `late: ${isLate}`)
+      assert.deepEqual(...((await sums()) as [unknown, unknown]))
+      await usage[Symbol.asyncDispose]()
+      await journal[Symbol.asyncDispose]()
+    }
+  })
+  it('goes on from where another has come, or a database that was put back is', async () => {
+    const { open } = await fresh()
+    const { journal, usage } = await open()
+    await usage.start()
+    endAlone(usage, 'f', 40)
+    await usage.catchUp()
+    const before = await databases.control.sql<{ segment: string; position: string }>`select segment, position from mayfly.journal_position`
+    endAlone(usage, 'f', 30)
+    await usage.catchUp()
+    // As a backup from between the two.
+    await databases.control.script(`delete from mayfly.execution_pack where executions = 30; update mayfly.usage_day set executions = 40, billed_ms = 780`)
+    await databases.control.sql`update mayfly.journal_position set segment = ${before[0]?.segment}, position = ${before[0]?.position}`
+    endAlone(usage, 'f', 20)
+    await usage.catchUp()
+    assert.equal((await usage.read('demo', 2)).total.executions, 90)
+    await databases.control.script('truncate mayfly.journal_position')
+    endAlone(usage, 'f', 17)
+    assert.equal((await usage.read('demo', 2)).total.executions, 107, 'what this life knows is not asked of the database')
+    await usage[Symbol.asyncDispose]()
+    await journal[Symbol.asyncDispose]()
   })
   it('gives those a row of their own that may stand elsewhere too, or are not as most', async () => {
     const { open } = await fresh()

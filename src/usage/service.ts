@@ -9,7 +9,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { billOf, type GroupBy, type UsageRow, type UsageTotal } from './bill.ts'
 import { costNano, FreeTier, type PriceList, showNano } from './prices.ts'
-import { type AloneEntry, aloneOf, dayOf, isPlain, LastVersion, packsOf, sumsOf } from './packs.ts'
+import { type AloneEntry, aloneOf, dayOf, isPlain, LastVersion, packsOf, recordOf, sumsOf } from './packs.ts'
 import {
   addEgress,
   addSums,
@@ -20,7 +20,6 @@ import {
   finishMeters,
   insertPack,
   insertStarts,
-  lockDays,
   type ExecutionsOf,
   type InvocationsOf,
   type MeterStart,
@@ -31,10 +30,12 @@ import {
   selectExecutionsOf,
   selectExecutions,
   selectMetered,
+  takeDays,
   type StoredInvocation,
 } from './store.ts'
 
 const SWEEP_MS = 3_600_000
+const DAY_MS = 86_400_000
 const MAIN = 'main'
 /** A start is written down after so long, if its end does not come before. */
 const MARK_MS = 5
@@ -72,6 +73,7 @@ export interface ColdSpan {
   readonly reasons: Readonly<Record<string, number>>
 }
 
+const dayOfRow = ({ project, functionName, startedAt }: MeterRecord) => ({ project, functionName, day: dayOf(startedAt) })
 const nameOf = (one: { readonly invocationId: string; readonly attempt: number }) => `${one.invocationId}/${one.attempt}`
 
 /** What was executed: a start mark and an end record per execution in the journal, one row of each in the database. */
@@ -95,20 +97,23 @@ export class Usage implements Meter, AsyncDisposable {
       ...deps,
       name,
       reached: () => selectReached(deps.database.sql, name),
-      store: async (tx, all, reached) => {
+      store: async (tx, all, { end: reached, isAgain }) => {
         const ends = new Map<string, MeterRecord>()
         const begun: MeterStart[] = []
         const alone: AloneEntry[] = []
         const egress: EgressRecord[] = []
+        // What was stored so long ago stands in the sums, and is removed by itself.
+        const since = isAgain ? deps.clock.now() - deps.detailDays * DAY_MS : Number.NEGATIVE_INFINITY
         // Of a project that went meanwhile nothing is kept.
+        const isKept = (project: string, at: number) => !(at < since) && !this.#departed.owns(project, at)
         for (const entry of all) {
           if ('alone' in entry) {
-            if (!this.#departed.owns(entry.of.project, entry.alone[1])) alone.push(entry)
+            if (isKept(entry.of.project, entry.alone[1])) alone.push(entry)
           } else if ('egress' in entry) {
-            if (!this.#departed.owns(entry.egress.project, entry.egress.at)) egress.push(entry.egress)
+            if (isKept(entry.egress.project, entry.egress.at)) egress.push(entry.egress)
           } else if ('start' in entry) {
-            if (!this.#departed.owns(entry.start.project, entry.start.startedAt)) begun.push(entry.start)
-          } else if (!this.#departed.owns(entry.end.project, entry.end.startedAt)) {
+            if (isKept(entry.start.project, entry.start.startedAt)) begun.push(entry.start)
+          } else if (isKept(entry.end.project, entry.end.startedAt)) {
             const name = nameOf(entry.end)
             if (!ends.has(name)) ends.set(name, entry.end)
           }
@@ -116,14 +121,12 @@ export class Usage implements Meter, AsyncDisposable {
         // An execution that began and ended in one batch is one row, written once.
         const starts = begun.filter((start) => !ends.has(nameOf(start)))
         if (starts.length > 0) await insertStarts(tx, starts, deps.process ?? MAIN)
-        const { packs, rows } = packsOf(alone)
+        // What may be stored already is told by its key, which rows alone have.
+        const { packs, rows } = isAgain ? { packs: [], rows: alone.map(recordOf) } : packsOf(alone)
         const open = [...[...ends.values()].filter((end) => !this.#stored.has(end)), ...rows]
         const sums = sumsOf(packs)
-        if (open.length > 0) {
-          if (sums.length > 0)
-            await lockDays(tx, [...sums, ...open.map(({ project, functionName, startedAt }) => ({ project, functionName, day: dayOf(startedAt) }))])
-          await finishMeters(tx, open)
-        }
+        await takeDays(tx, [...sums, ...open.map(dayOfRow), ...egress.map(({ at, ...of }) => ({ ...of, day: dayOf(at) }))])
+        if (open.length > 0) await finishMeters(tx, open)
         // Of the journal's own place and this transaction comes that each of these is there once, and what was carried is added once.
         for (const pack of packs) await insertPack(tx, pack, name, reached)
         if (sums.length > 0) await addSums(tx, sums)
@@ -266,6 +269,7 @@ export class Usage implements Meter, AsyncDisposable {
   async storeIn(tx: Tx, records: readonly MeterRecord[]): Promise<void> {
     // Of a project that went meanwhile nothing is kept.
     const open = records.filter(({ project, startedAt }) => !this.#departed.owns(project, startedAt))
+    await takeDays(tx, open.map(dayOfRow))
     if (open.length > 0) await finishMeters(tx, open)
   }
 

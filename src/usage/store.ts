@@ -107,12 +107,20 @@ export const addSums = (tx: Tx, sums: readonly Sum[]) => tx`
   on conflict (project, day, function_name) do update set executions = total.executions + excluded.executions, billed_ms = total.billed_ms + excluded.billed_ms,
     billed_mb_ms = total.billed_mb_ms + excluded.billed_mb_ms, bytes_in = total.bytes_in + excluded.bytes_in, bytes_out = total.bytes_out + excluded.bytes_out`
 
-/** Takes the sums of days before rows and packs add to them one after the other: all who add to several take them in this order. */
-export const lockDays = (tx: Tx, of: readonly Pick<Sum, 'project' | 'functionName' | 'day'>[]) => tx`
-  select from mayfly.usage_day
-   where (project, day, function_name) in (
-     select project, day, "functionName" from json_to_recordset(${JSON.stringify(of)}::json) as taken (project text, day date, "functionName" text))
-   order by project, day, function_name for update`
+/**
+ * Takes the sums of days before several statements add to them one after the other: all who add to several take them in
+ * this order. A day without a sum gets one, so that two who begin it do not wait for each other either.
+ */
+export const takeDays = async (tx: Tx, of: readonly Pick<Sum, 'project' | 'functionName' | 'day'>[]): Promise<void> => {
+  const days = new Map(of.map(({ project, day, functionName }) => [JSON.stringify([project, day, functionName]), { project, day, functionName }]))
+  if (days.size < 2) return
+  // A row that is there is locked, though nothing of it is changed.
+  await tx`
+    insert into mayfly.usage_day as total (project, day, function_name)
+    select project, day, "functionName" from json_to_recordset(${JSON.stringify([...days.values()])}::json) as taken (project text, day date, "functionName" text)
+     order by 1, 2, 3
+    on conflict (project, day, function_name) do update set executions = total.executions where false`
+}
 
 /** How far a journal was read when the last of its packs was stored. index: execution_pack_journal */
 export const selectReached = async (sql: Sql, journal: string): Promise<JournalPosition | null> => {
@@ -235,7 +243,7 @@ export const selectExecutions = (sql: Sql, { project, functionName, state, from,
    order by "startedAt" desc, id, attempt limit ${limit}`
 
 /**
- * Of one invocation, by its attempts. What stands in packs began at about the time in its id.
+ * Of one invocation, by its attempts. What stands in packs began at about the time in its id; of those packs the one that has it is unfolded.
  * index: invocation_meter_pkey, execution_pack_project
  */
 export const selectExecutionsOf = (sql: Sql, project: string, id: string) => sql<
@@ -244,10 +252,11 @@ export const selectExecutionsOf = (sql: Sql, project: string, id: string) => sql
   select attempt, function_name as "functionName", version, started_at as "startedAt", outcome, duration_ms as "durationMs", queue_ms as "queueMs"
     from mayfly.invocation_meter where invocation_id = ${id} and project = ${project}
    union all
-  select attempt, function_name, version, started_at, outcome, duration_ms, queue_ms
-    from mayfly.packed_execution
+  select 1, function_name, version, to_timestamp((call ->> 1)::float8 / 1000.0), 'ok', (call ->> 2)::float8, null::float8
+    from mayfly.execution_pack cross join lateral json_array_elements(calls::json) as call
    where project = ${project} and last_at >= to_timestamp(${uuidTime(id) - MOST_AFTER_ID_MS}::float8 / 1000)
-     and last_at <= to_timestamp(${uuidTime(id) + MOST_AFTER_ID_MS}::float8 / 1000) + interval '1 minute' and invocation_id = ${id}
+     and last_at <= to_timestamp(${uuidTime(id) + MOST_AFTER_ID_MS}::float8 / 1000) + interval '1 minute'
+     and strpos(calls, ${id}::uuid::text) > 0 and call ->> 0 = ${id}::uuid::text
    order by attempt`
 
 export interface ColdStarts {
