@@ -50,8 +50,8 @@ export function handOver(fields, listener) {
   const child = spawn(program, args, { cwd: fields.codePath, env: { ...env, [MARK]: String(relayAddress.port) }, stdio })
   let started = false
   // From then on descriptor 3 is the other's to write to.
-  child.stdout.on('data', (bytes) => started || writeLog(F.stdout, bytes))
-  child.stderr.on('data', (bytes) => (started ? sayLast(bytes) : writeLog(F.stderr, bytes)))
+  child.stdout.on('data', (bytes) => (started ? sayOn(bytes) : writeLog(F.stdout, bytes)))
+  child.stderr.on('data', (bytes) => (started ? sayOn(bytes) : writeLog(F.stderr, bytes)))
   const hand = child.stdio[HANDING]
   hand.on('error', () => {})
   hand.once('data', () => {
@@ -76,8 +76,8 @@ export function handOver(fields, listener) {
   })
 }
 
-/** What an engine or native code says when it ends: the host tells it. */
-function sayLast(bytes) {
+/** What is written past the other runtime, by a program that it started or an engine at its end: the host tells it. */
+function sayOn(bytes) {
   try {
     fs.writeSync(2, bytes)
   } catch {

@@ -122,6 +122,24 @@ describe('InvocationLog', () => {
     const [dropped] = /\d+/.exec(records.find((record) => record.source === 'platform')?.text ?? '') ?? []
     assert.equal(kept + Number(dropped), 16 * 65_536)
   })
+  it('passes over a flood of short lines at once, with the line that was open; what stands behind it is kept', () => {
+    const { records, log, end } = open()
+    const flood = Buffer.alloc(65_535, 'ä\n')
+    for (let i = 0; i < 10; i++) log.write('stdout', Buffer.alloc(65_536, 'a\n'))
+    log.write('stdout', Buffer.from('open'))
+    log.write('stdout', flood)
+    log.write('stderr', Buffer.from('other\n'))
+    log.write('stdout', Buffer.from('last'))
+    end()
+    const texts = records.filter(({ source }) => source !== 'platform').map(({ text }) => text)
+    assert.ok(texts[0] === 'a' && !texts.some((text) => text.startsWith('open')))
+    assert.equal(texts.at(-2), 'other')
+    assert.equal(texts.at(-1), 'last')
+    const kept = texts.reduce((sum, text) => sum + Buffer.byteLength(text) + 1, 0)
+    const [dropped] = /\d+/.exec(records.find(({ source }) => source === 'platform')?.text ?? '') ?? []
+    // The last line had no end.
+    assert.equal(kept - 1 + Number(dropped), 10 * 65_536 + 65_535 + 'open'.length + 'other\n'.length + 'last'.length)
+  })
   it('gives the last 4096 bytes for Tail', () => {
     const { log } = open()
     for (let i = 0; i < 1000; i++) log.write('stdout', Buffer.from(`line ${i}\n`))

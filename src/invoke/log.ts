@@ -40,7 +40,7 @@ export class LiveLogs implements Disposable {
 /** Head and tail have half of what is kept each. */
 const HALF = LIMITS.invocationLog.value / 2
 /** So many lines at most are the tail: empty ones have one byte in the log, and many more in memory. */
-const TAIL_LINES = 32_768
+const TAIL_LINES = 16_384
 
 /**
  * The log of one invocation: splits what the function writes into lines, keeps head and tail within
@@ -62,6 +62,8 @@ export class InvocationLog implements LogSink {
   #headBytes = 0
   readonly #tail = new Fifo<LogLine>()
   #tailBytes = 0
+  /** The head is full. */
+  #hasTail = false
   #dropped = 0
   readonly #last = new Fifo<string>()
   #lastBytes = 0
@@ -98,8 +100,8 @@ export class InvocationLog implements LogSink {
     const open = this.#open[stream]
     // Only what is new is looked through: a line may come byte by byte.
     const text = open.decoder.write(bytes as Buffer)
-    let start = 0
-    for (let end = text.indexOf('\n'); end !== -1; end = text.indexOf('\n', start)) {
+    let start = this.#passOver(open, text)
+    for (let end = text.indexOf('\n', start); end !== -1; end = text.indexOf('\n', start)) {
       this.#line(stream, open.rest + text.slice(start, end))
       open.rest = ''
       start = end + 1
@@ -160,6 +162,21 @@ export class InvocationLog implements LogSink {
     return all.subarray(Math.max(0, all.length - TAIL_BYTES))
   }
 
+  /** Of a flood of short lines, those that the ones behind them push out are counted and no more. @returns where the others begin */
+  #passOver(open: { rest: string }, text: string): number {
+    if (!this.#hasTail || text.length <= TAIL_LINES) return 0
+    let at = text.length
+    for (let lines = 0; lines <= TAIL_LINES; lines++) {
+      at = text.lastIndexOf('\n', at - 1)
+      if (at <= 0) return 0
+    }
+    this.#dropped += Buffer.byteLength(open.rest) + Buffer.byteLength(text.slice(0, at + 1)) + this.#tailBytes
+    open.rest = ''
+    this.#tail.takeAll()
+    this.#tailBytes = 0
+    return at + 1
+  }
+
   #say(): void {
     if (this.#unsaid === null) return
     const lines = this.#unsaid.start()
@@ -176,11 +193,12 @@ export class InvocationLog implements LogSink {
     this.#remember(text)
     const line: LogLine = { at: this.#now(), source, text }
     const bytes = Buffer.byteLength(text) + 1
-    if (this.#headBytes + bytes <= HALF && this.#tail.length === 0) {
+    if (this.#headBytes + bytes <= HALF && !this.#hasTail) {
       this.#headBytes += bytes
       this.#keep(line)
       return
     }
+    this.#hasTail = true
     this.#tail.push(line)
     this.#tailBytes += bytes
     while (this.#tailBytes > HALF || this.#tail.length > TAIL_LINES) {

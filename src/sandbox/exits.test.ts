@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { howItEnded, messageIn, placeIn, whyItEnded } from './exits.ts'
+import { exitOf, howItEnded, messageIn, placeIn, shellTold, whyItEnded } from './exits.ts'
 
 test('ends are told in Lambda’s words', () => {
   assert.equal(howItEnded({ code: 0, signal: 0 }), 'Runtime exited without providing a reason')
@@ -8,6 +8,19 @@ test('ends are told in Lambda’s words', () => {
   assert.equal(howItEnded({ code: 0, signal: 11 }), 'Runtime exited with error: signal: segmentation fault')
   assert.equal(howItEnded({ code: 0, signal: 35 }), 'Runtime exited with error: signal: signal 35')
   for (const exit of [null, { code: 0, signal: 9 }]) assert.equal(howItEnded(exit), 'Runtime exited with error: signal: killed')
+})
+
+test('of one that said nothing it is told what the kernel or its first process tells', () => {
+  const words = (status: number | null) => howItEnded(exitOf(shellTold(status)))
+  assert.equal(words(134), 'Runtime exited with error: signal: aborted')
+  assert.equal(words(139), 'Runtime exited with error: signal: segmentation fault')
+  assert.equal(words(137), 'Runtime exited with error: signal: killed')
+  assert.equal(words(null), 'Runtime exited with error: signal: killed')
+  assert.equal(words(9), 'Runtime exited with error: exit status 9')
+  assert.equal(words(255), 'Runtime exited with error: exit status 255')
+  assert.equal(words(0), 'Runtime exited without providing a reason')
+  assert.equal(exitOf(null), null)
+  assert.equal(exitOf({ code: null, signal: 'SIGNOTHING' }), null)
 })
 
 test('its owner is told of the memory, behind those words', () => {

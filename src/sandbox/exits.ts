@@ -23,8 +23,18 @@ export interface Exit {
   readonly signal: number
 }
 
-/** What the kernel told of a process that said nothing itself. */
-export const exitOf = (code: number | null): Exit | null => (code === null ? null : { code, signal: 0 })
+/** What the kernel told of a process that said nothing itself; null where nobody knows. */
+export function exitOf(told: { readonly code: number | null; readonly signal: string | null } | null): Exit | null {
+  const signal = Object.entries(constants.signals).find(([name]) => name === told?.signal)?.[1]
+  if (signal !== undefined) return { code: 0, signal }
+  return told === null || told.code === null ? null : { code: told.code, signal: 0 }
+}
+
+/** What a shell tells of a program that it waited for: 128 and more is that of a signal. */
+export function shellTold(status: number | null): { readonly code: number | null; readonly signal: string | null } {
+  const signal = status === null ? undefined : Object.entries(constants.signals).find(([, number]) => number === status - 128)?.[0]
+  return signal === undefined ? { code: status, signal: null } : { code: null, signal }
+}
 
 /** In the words that clients of Lambda know. @param exit  null when it said nothing, as when it is killed */
 export function howItEnded(exit: Exit | null): string {

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { LIMITS } from '../core/limits.ts'
 import { KiB, MiB } from '../lib/bytes.ts'
 
 /** The frame protocol, version 1. The law is runtimes/PROTOCOL.md. */
@@ -9,7 +10,7 @@ export const STREAM_WINDOW = 256 * KiB
 export const SANDBOX_WINDOW = 4 * MiB
 export const LOG_WINDOW = 1 * MiB
 /** So much may wait for a guest that does not read. What it may make us answer, credits for its windows byte by byte, is less. */
-export const UNREAD_BYTES = 32 * MiB
+export const UNREAD_BYTES: number = LIMITS.unreadFrames.value
 
 export const TYPE = {
   hello: 1,

@@ -40,6 +40,7 @@ export interface Load {
 export async function loadCode(generic: Generic, load: Load, clock: Clock, staging: Staging): Promise<HandlerKind> {
   const { spec, source, limitMs, first, share } = load
   const { paths } = generic.process
+  generic.process.hear((bytes) => load.log.write('stderr', bytes))
   generic.channel.announce({
     handler: spec.handler,
     framework: spec.framework ?? null,
@@ -65,7 +66,7 @@ export async function loadCode(generic: Generic, load: Load, clock: Clock, stagi
   const kind = await loading.catch(async (error: unknown) => {
     if (error instanceof LoadError) throw isOfSupervisor(error) ? loadError(error.errorType, messageOf(error)) : error
     const exit = (await within(clock, EXIT_MS, generic.process.exited)) ? await generic.process.exited : null
-    const said = generic.channel.exit ?? exitOf(exit?.code ?? null)
+    const said = generic.channel.exit ?? exitOf(exit)
     const words = howItEnded(said)
     throw loadError('Runtime.ExitError', words, words + whyItEnded(said, exit?.outOfMemory ? spec.memoryMb : null))
   })

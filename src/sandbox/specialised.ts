@@ -45,6 +45,10 @@ export class Specialised {
   calls = 0
   /** How long its calls take, the last ones counting most; null before the first has ended. */
   callMs: number | null = null
+  /** Of the calls that run in it, in the order in which they began. */
+  readonly #logs = new Set<LogSink>()
+  /** Those of them to which something was written past the runtime: more may be under way when their call ends. */
+  readonly #overheard = new Set<LogSink>()
   #memoryAt = Number.NEGATIVE_INFINITY
   /** For the log, behind the words that the caller gets. */
   #whyItEnded = ''
@@ -79,6 +83,7 @@ export class Specialised {
     this.#onGone = parts.onGone
     this.#life = parts.life
     this.#life.tell('loaded', { nowMs: parts.clock.monotonic() })
+    this.process.hear((bytes) => this.#overhear(bytes))
     void this.channel.failure.then(() => this.end('lost'))
   }
 
@@ -199,7 +204,6 @@ export class Specialised {
     const { invocationId, depth } = call.context
     const began = this.#clock.monotonic()
     const leftMs = Math.max(0, this.spec.timeoutMs - spentMs)
-    const saidBefore = this.process.stderrTail()
     let error: Failed | null = null
     let answered = false
     let concluded = false
@@ -217,6 +221,8 @@ export class Specialised {
       if (this.#late.size > 0) this.#late.delete(anew)
       signal.removeEventListener('abort', onLeave)
       this.#depths.ended(depth)
+      this.#logs.delete(log)
+      this.#overheard.delete(log)
       const [tookMs, own] = [this.#clock.monotonic() - began, share()]
       this.callMs = this.callMs === null ? tookMs : this.callMs + (tookMs - this.callMs) / 8
       heard.end({
@@ -236,8 +242,13 @@ export class Specialised {
       },
       over: (ended) => {
         if (concluded) return
-        if (ended === null) return conclude(error)
-        this.#lost(ended, invocationId, () => this.#tellLastWords(log, saidBefore)).then(
+        if (ended === null) {
+          // What was written before its end may be on its way: the first call is waited for with it, others where there was any.
+          if (!this.#overheard.delete(log) && this.calls > 1) return conclude(error)
+          timer[Symbol.dispose]()
+          return void this.process.heardOut().then(() => conclude(error))
+        }
+        this.#lost(ended, invocationId).then(
           (lost) => {
             answer(lost)
             conclude(error ?? lost)
@@ -269,6 +280,7 @@ export class Specialised {
     this.calls++
     const share = this.#shares.begin()
     this.#depths.began(depth)
+    this.#logs.add(log)
     signal.addEventListener('abort', onLeave)
     if (signal.aborted) onLeave()
     sent?.listen(ends)
@@ -301,23 +313,22 @@ export class Specialised {
     return failed('Sandbox.Timedout', `RequestId: ${invocationId} Error: Task timed out after ${(this.spec.timeoutMs / 1000).toFixed(2)} seconds`)
   }
 
-  /** What it wrote past its runtime since the call began: how an engine or native code tells why it ends. */
-  #tellLastWords(log: LogSink, before: string): void {
-    const all = this.process.stderrTail()
-    const words = (all.startsWith(before) ? all.slice(before.length) : all).trimEnd()
-    if (words !== '') log.write('stderr', Buffer.from(`${words}\n`))
+  /** What is written past its runtime, by a program that it started or an engine at its end, is of the call that began last. */
+  #overhear(bytes: Uint8Array): void {
+    const log = [...this.#logs].at(-1) ?? (this.calls === 0 ? this.printed : null)
+    if (!log) return
+    log.write('stderr', bytes)
+    if (this.#logs.has(log)) this.#overheard.add(log)
   }
 
-  /** @param isKnown  called when it is known how it ended, before that is told */
-  async #lost(error: Error, invocationId: string, isKnown: () => void): Promise<Failed> {
+  async #lost(error: Error, invocationId: string): Promise<Failed> {
     void this.end('lost')
     // Whose fault it was cannot be told where several calls shared the process: each may be sent again.
     if (this.spec.concurrency > 1) throw new MayflyError('sandbox_lost', 'the sandbox that ran this call and others ended')
     if (error instanceof ProtocolError)
       return failed('Runtime.ProtocolError', `RequestId: ${invocationId} Error: The runtime broke the protocol: ${error.message}`)
     const exit = error instanceof ChannelClosed ? await this.process.exited : { code: null, signal: 'SIGKILL', outOfMemory: false }
-    const said = this.channel.exit ?? exitOf(exit.code)
-    isKnown()
+    const said = this.channel.exit ?? exitOf(exit)
     this.#ranOutOfMemory = exit.outOfMemory
     this.#whyItEnded = whyItEnded(said, exit.outOfMemory ? this.spec.memoryMb : null)
     return failed(EXITED, `RequestId: ${invocationId} Error: ${howItEnded(said)}`)

@@ -422,8 +422,12 @@ export interface SandboxProcess {
   readonly cache: FileHandle | null
   /** Has a network and files of its own. */
   readonly isolated: boolean
-  /** What the bootstrap itself wrote to stderr outside the protocol (a crash of Node), last 8 KiB. */
+  /** What was written to descriptors 1 and 2 outside the protocol (a crash of Node, a program that user code started), last 8 KiB. */
   stderrTail(): string
+  /** Tells that from now on as it comes, to the last who asked. */
+  hear(take: (bytes: Uint8Array) => void): void
+  /** Resolves when what was written until now has been told, or after a moment where it does not end. */
+  heardOut(): Promise<void>
   /** Of one that is held: starts its program, weighed as for a call that waits. */
   begin?(share?: number): void
   /** Sets the limits of the version it becomes: memory (no swap), CPU weight in proportion, or a share of that. That of processes holds from the start. */

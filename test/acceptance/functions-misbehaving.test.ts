@@ -36,7 +36,7 @@ describe('functions that misbehave', () => {
       /Error Type: Runtime.ExitError/,
     ],
     ['exits with a code', 'export const handler = async () => process.exit(7)', 'Runtime.ExitError', /exit status 7/, /exit status 7/],
-    ['aborts', 'export const handler = async () => process.abort()', 'Runtime.ExitError', /signal: killed/, /Status: error/],
+    ['aborts', 'export const handler = async () => process.abort()', 'Runtime.ExitError', /signal: aborted/, /signal: aborted/],
     [
       'loops without end',
       'export const handler = () => { for (;;); }',

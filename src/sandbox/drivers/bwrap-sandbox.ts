@@ -1,18 +1,18 @@
 import type { ChildProcess } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
-import { constants } from 'node:os'
 import type { Duplex } from 'node:stream'
 import type { Cgroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
 import type { EgressPolicy } from '../../core/egress.ts'
 import type { Network } from '../egress/network.ts'
+import { shellTold } from '../exits.ts'
 import type { Entrance, GuestPaths, SandboxProcess, SandboxSpec } from '../types.ts'
 import { guestOfInit } from './entrance.ts'
 import { continueFamily, memoryOf, stopFamily } from './family.ts'
 import { startingWeight, weightOf } from './driver-options.ts'
-import { BEGIN, INSIDE } from './inside.ts'
+import { BEGIN, endOfItself, INSIDE, LAST_WORDS_MS } from './inside.ts'
 import type { MemoryWatch } from './memory-watch.ts'
 import type { RouteQueues } from './route-queues.ts'
 import { meminfoOf } from './shown.ts'
@@ -52,6 +52,7 @@ export class BwrapSandbox implements SandboxProcess {
   readonly isolated = true
   readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
   readonly #made: Bwrapping
+  readonly #endsItself: () => boolean
   #begun: boolean
   #over = false
   #stands = false
@@ -72,6 +73,7 @@ export class BwrapSandbox implements SandboxProcess {
     this.control.on('error', () => {})
     this.relay.on('error', () => {})
     this.control.once('close', () => void this.#askGroup())
+    this.#endsItself = endOfItself(this.control, this.relay)
     const looked = made.queues.look({
       pid: made.init,
       running: () => this.#begun && !this.#stands && !this.#over,
@@ -82,8 +84,9 @@ export class BwrapSandbox implements SandboxProcess {
         this.#over = true
         looked[Symbol.dispose]()
         made.watch?.leave(this)
-        const signal = signalOf(status)
-        void this.#askGroup().then((outOfMemory) => resolve({ code: signal === null ? status : null, signal, outOfMemory: outOfMemory || this.#tookTooMuch }))
+        // A code of the program's own the runtime tells itself.
+        const told = status === null ? { code: null, signal: 'SIGKILL' } : shellTold(status)
+        void this.#askGroup().then((outOfMemory) => resolve({ ...told, outOfMemory: outOfMemory || this.#tookTooMuch }))
       }
       if (child.exitCode !== null || child.signalCode !== null) end(child.exitCode)
       else child.once('exit', end)
@@ -92,6 +95,14 @@ export class BwrapSandbox implements SandboxProcess {
 
   stderrTail(): string {
     return this.#made.tail.text()
+  }
+
+  hear(take: (bytes: Uint8Array) => void): void {
+    this.#made.tail.take = take
+  }
+
+  heardOut(): Promise<void> {
+    return this.#made.tail.heardOut()
   }
 
   begin(share = 1): void {
@@ -191,6 +202,8 @@ export class BwrapSandbox implements SandboxProcess {
 
   async #kill(): Promise<void> {
     const { child, cgroup, giveBack, clock } = this.#made
+    // How its program ended is told by the first process, once that has heard of it.
+    if (this.#endsItself()) await within(clock, LAST_WORDS_MS, this.exited)
     this.#end()
     await this.#askGroup()
     const grouped = cgroup?.destroy(clock)
@@ -198,10 +211,4 @@ export class BwrapSandbox implements SandboxProcess {
     await grouped
     await giveBack()
   }
-}
-
-/** bubblewrap tells as 128 and more that a signal ended the first process; a code of the program's own the runtime tells itself. */
-function signalOf(status: number | null): string | null {
-  if (status === null) return 'SIGKILL'
-  return Object.entries(constants.signals).find(([, number]) => number === status - 128)?.[0] ?? null
 }

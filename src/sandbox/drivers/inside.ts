@@ -1,8 +1,10 @@
 import { existsSync, promises as fs } from 'node:fs'
 import path from 'node:path'
+import type { Duplex } from 'node:stream'
 import type { GuestPlace } from '../guests.ts'
 import { libraryPath, pathVariables, programPath } from '../guest-paths.ts'
 import type { RuntimeName } from '../types.ts'
+import { END_MARK } from './stderr-tail.ts'
 
 /** The user inside. */
 export const UID = 1000
@@ -17,14 +19,26 @@ export const environmentFor = (runtime: RuntimeName): Readonly<Record<string, st
   runtime.startsWith('nodejs') ? { ...ENVIRONMENT, ...pathVariables(runtime, INSIDE), TZ: ':UTC' } : ENVIRONMENT
 /**
  * The first process: it gives the program its place and takes the ends of all that loses its parent, which would stay as
- * so many counted processes: Node takes those of its own children alone. The descriptors are the program's.
+ * so many counted processes: Node takes those of its own children alone. The descriptors are the program's. What is written to
+ * its standard output goes where its errors go, and behind that how it ended.
  */
-const FIRST = '"$@" & exec 3>&- 4>&-; wait $!'
+const FIRST = `"$@" >&2 & exec 3>&- 4>&-; wait $!; status=$?; printf '${END_MARK.replace('\0', '\\000')}%d' $status >&2; exit $status`
 /** A line on the first descriptor lets it begin; at the end of that it ends. The shell reads a byte at a time, and nothing of what follows. */
 const HELD = `read -r _ <&3 || exit 0; ${FIRST}`
 /** @param held  it waits for the line `BEGIN` before it starts the program */
 export const firstProcess = (command: readonly string[], held: boolean): string[] => ['/bin/sh', '-c', held ? HELD : FIRST, 'init', ...command]
 export const BEGIN = '\n'
+/** So long at most the first process is waited for, when its program has ended of itself, to say how. */
+export const LAST_WORDS_MS = 250
+/** @returns whether the guest closed its descriptors before they were closed here */
+export function endOfItself(...descriptors: readonly Duplex[]): () => boolean {
+  let first: 'guest' | 'host' | null = null
+  for (const descriptor of descriptors) {
+    for (const heard of ['end', 'error']) descriptor.once(heard, () => (first ??= 'guest'))
+    descriptor.once('close', () => (first ??= 'host'))
+  }
+  return () => first === 'guest'
+}
 /** Programs and libraries of the distribution, for native modules and child processes: public files, read-only. */
 export const PUBLIC_FOLDERS: readonly string[] = ['/usr', ...['/etc/ssl', '/etc/alternatives'].filter((folder) => existsSync(folder))]
 /** What the kernel tells of the whole machine, and is nobody's business inside. */

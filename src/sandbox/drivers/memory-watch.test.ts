@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { test } from 'node:test'
+import { LIMITS } from '../../core/limits.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { MemoryWatch } from './memory-watch.ts'
 
@@ -34,7 +35,7 @@ async function ended(programs: Readonly<Record<string, readonly [mb: number, for
     }
     const wanted = Object.keys(programs).filter((name) => name.startsWith('over'))
     for (let tries = 0; tries < 600 && over.length < wanted.length; tries++) await systemClock.sleep(50)
-    await systemClock.sleep(1_500)
+    await systemClock.sleep(6 * LIMITS.memoryLook.value)
     return over.toSorted()
   } finally {
     for (const { pid } of children) if (pid !== undefined) process.kill(-pid, 'SIGKILL')

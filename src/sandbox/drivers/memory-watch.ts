@@ -1,7 +1,8 @@
+import { LIMITS } from '../../core/limits.ts'
 import { heldBy, sharedOutMbOf } from './family.ts'
 
 /** How often one looks: what a sandbox may take meanwhile the host must have. */
-const LOOK_MS = 250
+const LOOK_MS = LIMITS.memoryLook.value
 /** Who is asked about closely is left alone for so many times as long as that took. */
 const PAUSE = 10
 

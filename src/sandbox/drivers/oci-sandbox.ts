@@ -3,10 +3,12 @@ import type { Duplex } from 'node:stream'
 import type { EgressPolicy } from '../../core/egress.ts'
 import type { Cgroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { within } from '../../lib/within.ts'
 import type { Network } from '../egress/network.ts'
+import { shellTold } from '../exits.ts'
 import type { Entrance, GuestPaths, SandboxProcess, SandboxSpec } from '../types.ts'
 import { startingWeight, weightOf } from './driver-options.ts'
-import { BEGIN, INSIDE } from './inside.ts'
+import { BEGIN, endOfItself, INSIDE, LAST_WORDS_MS } from './inside.ts'
 import type { Looked, RouteQueues } from './route-queues.ts'
 import { meminfoOf } from './shown.ts'
 import type { StderrTail } from './stderr-tail.ts'
@@ -32,6 +34,8 @@ export class OciSandbox implements SandboxProcess {
   readonly #tail: StderrTail
   readonly #giveBack: () => Promise<void>
   readonly #clock: Clock
+  /** Nobody here ended it. */
+  readonly #endsItself: () => boolean
   #killing: Promise<void> | null = null
   #groupSays: Promise<boolean> | null = null
   #running = true
@@ -71,17 +75,24 @@ export class OciSandbox implements SandboxProcess {
     this.control.on('error', () => {})
     this.relay.on('error', () => {})
     // The first process is no child of ours: that it is gone is known by the end of its descriptor.
+    this.#endsItself = endOfItself(this.control, this.relay)
     this.exited = new Promise((resolve) => {
       this.control.once('close', () => {
-        void this.#askGroup().then((found) => {
+        void Promise.all([this.#askGroup(), this.#lastWords()]).then(([found]) => {
           const outOfMemory = found || this.#overdrawn
-          resolve({ code: null, signal: outOfMemory ? 'SIGKILL' : null, outOfMemory })
+          resolve({ ...(outOfMemory ? { code: null, signal: 'SIGKILL' } : shellTold(tail.status)), outOfMemory })
         })
       })
     })
   }
   stderrTail(): string {
     return this.#tail.text()
+  }
+  hear(take: (bytes: Uint8Array) => void): void {
+    this.#tail.take = take
+  }
+  heardOut(): Promise<void> {
+    return this.#tail.heardOut()
   }
   limit({ memoryMb, share }: { memoryMb: number; share?: number }): void {
     this.#cgroup.limit({ memoryMb, cpuWeight: weightOf(memoryMb, share) })
@@ -128,7 +139,7 @@ export class OciSandbox implements SandboxProcess {
   }
   kill(): Promise<void> {
     this.#watch?.[Symbol.dispose]()
-    this.#killing ??= this.#askGroup()
+    this.#killing ??= Promise.all([this.#askGroup(), this.#lastWords()])
       .then(() => this.#giveBack())
       .finally(() => {
         this.control.destroy()
@@ -140,6 +151,10 @@ export class OciSandbox implements SandboxProcess {
   #askGroup(): Promise<boolean> {
     this.#groupSays ??= this.#cgroup.outOfMemory()
     return this.#groupSays
+  }
+  /** How its program ended is told by the first process, once that has heard of it: it has a moment. */
+  async #lastWords(): Promise<void> {
+    if (this.#endsItself()) await within(this.#clock, LAST_WORDS_MS, this.#tail.over)
   }
   memory() {
     return this.#killing ? null : this.#cgroup.memory()

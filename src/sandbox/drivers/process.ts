@@ -48,7 +48,7 @@ export class ProcessDriver implements Driver {
     const [program, ...args] = options.argv ? ([guest.node, ...options.argv] as const) : guest.command(place)
     const paths = pathsIn(options.slotDir)
     const child = spawn(program, args, {
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe'],
       cwd: '/',
       // A group of its own, so that what it starts is stopped and ends with it.
       detached: true,
@@ -93,7 +93,7 @@ class PlainProcess implements SandboxProcess {
     this.control.on('error', () => {})
     this.relay.on('error', () => {})
     this.paths = paths
-    this.#tail = new StderrTail(child.stderr)
+    this.#tail = new StderrTail(child.stdout, child.stderr)
     this.exited = new Promise((resolve) =>
       child.once('exit', (code, signal) => {
         // What it leaves behind ends now: later its number may be another's.
@@ -105,6 +105,12 @@ class PlainProcess implements SandboxProcess {
   }
   stderrTail(): string {
     return this.#tail.text()
+  }
+  hear(take: (bytes: Uint8Array) => void): void {
+    this.#tail.take = take
+  }
+  heardOut(): Promise<void> {
+    return this.#tail.heardOut()
   }
   async grant(): Promise<void> {}
   async resizeTmp(): Promise<void> {}

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { describe, it } from 'node:test'
+import { LIMITS } from '../../core/limits.ts'
 import { PoolFixture, refusalOf } from '../pool-fixture.ts'
 import { queuedBytes } from './route-queues.ts'
 
+/** What one that is full holds. */
+const QUEUE_BYTES = 200 * 1024
 // Asks for what there is not, and reads no answer: as many sockets as it may have, in as many programs.
 const GREEDY = `
 const { spawn } = require('node:child_process')
@@ -29,7 +32,10 @@ describe('answers of the kernel that nobody reads', { skip: existsSync('/usr/bin
       await using world = new PoolFixture(driver, { greedy: GREEDY })
       await world.openFirst()
       assert.equal((await world.call(world.specOf('greedy'), { count: 20, seconds: 0.4 })).value, 0)
-      const { value } = await world.call(world.specOf('greedy', { timeoutMs: 60_000 }), { count: 900, seconds: 60 })
+      const { value } = await world.call(world.specOf('greedy', { timeoutMs: 60_000 }), {
+        count: Math.ceil((5.5 * LIMITS.routeQueues.value) / QUEUE_BYTES),
+        seconds: 60,
+      })
       assert.match(value.errorMessage, /signal: killed$/)
     })
   }

@@ -1,10 +1,10 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import type { Clock } from '../../lib/clock.ts'
-import { MiB } from '../../lib/bytes.ts'
+import { LIMITS } from '../../core/limits.ts'
 
 const LOOK_MS = 250
 /** About 150 queues that are full. A program that asks for addresses reads the answers at once. */
-export const ROUTE_QUEUES_BYTES = 32 * MiB
+export const ROUTE_QUEUES_BYTES: number = LIMITS.routeQueues.value
 /** Reading on would take longer than the answer is worth: nobody has so many for anything good. */
 const READ = Buffer.alloc(512 * 1024)
 

@@ -119,6 +119,8 @@ export class SimulatedDriver implements Driver {
       cache: null,
       isolated: true,
       stderrTail: () => '',
+      hear: () => {},
+      heardOut: async () => {},
       limit: () => isAlive('a limit'),
       grant: async () => isAlive('a grant'),
       resizeTmp: async () => isAlive('a size of /tmp'),
