@@ -1,9 +1,10 @@
 import { promises as fs } from 'node:fs'
 import { totalmem } from 'node:os'
 import path from 'node:path'
-import { Cgroup, detectHierarchies, type Hierarchies } from '../../lib/cgroup.ts'
-import type { Clock } from '../../lib/clock.ts'
 import { MiB } from '../../lib/bytes.ts'
+import { Cgroup, detectHierarchies, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
+import type { Clock } from '../../lib/clock.ts'
+import { nodeWeight } from '../../lib/own-group.ts'
 
 /** Why the memory of our servers is not bounded by the kernel; sentences for the operator. */
 export interface Unbounded {
@@ -48,12 +49,14 @@ export class ServerMemory implements AsyncDisposable {
   }
 
   /** @param name  of the group that the servers' groups lie in */
-  static async open(name: string, wantedMb: number, clock: Clock): Promise<ServerMemory> {
-    const hierarchies = await detectHierarchies()
+  static async open(name: string, wantedMb: number, clock: Clock, given?: Hierarchies): Promise<ServerMemory> {
+    const hierarchies = given ?? (await detectHierarchies())
     let unbounded = await memoryUnbounded(hierarchies)
     if (unbounded === null) {
       try {
         Cgroup.makeMemory(hierarchies, name)
+        // Of the second version one tree holds all: here servers are outside of the node's own group, and go before sandboxes like it.
+        if (hierarchies.cpu?.version === 2) await weighGroup(hierarchies, name, nodeWeight())
       } catch (error) {
         unbounded = {
           why: `a control group for PostgreSQL could not be made: ${(error as Error).message}`,
