@@ -10,7 +10,8 @@ import {
 import { controlOf } from './control.ts'
 import { pause, show, timed } from './measure.ts'
 import { PostgresDatabase } from '../src/backends/database/postgres.ts'
-import { awsOf, ROLE, type RunningMayfly, startMayfly, zipOf } from '../test/acceptance/harness.ts'
+import { awsOf } from '../test/acceptance/aws.ts'
+import { ROLE, type RunningMayfly, startMayfly, zipOf } from '../test/acceptance/harness.ts'
 
 const FEW = 10
 const ROUNDS = 300

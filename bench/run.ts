@@ -11,7 +11,8 @@ import { build } from 'esbuild'
 import { list } from './list.ts'
 import { pause, show, timed } from './measure.ts'
 import { wrk } from './wrk.ts'
-import { awsOf, ROLE, type RunningMayfly, startMayfly, zipOf } from '../test/acceptance/harness.ts'
+import { awsOf } from '../test/acceptance/aws.ts'
+import { ROLE, type RunningMayfly, startMayfly, zipOf } from '../test/acceptance/harness.ts'
 
 // Measures Mayfly and a yardstick side by side and prints ratios; times alone say little on a shared machine.
 // Usage: npm run bench [-- cold|warm|stream|start|list [functions]]. `warm` takes wrk (apt-get install wrk); `list`, of

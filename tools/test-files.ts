@@ -11,7 +11,12 @@ const IN_ONE_PROCESS_TOO = ['functions', 'inspect', 'queue', 'shared-sandbox', '
 
 // On these nodes no sandbox waits for a function: a cold call boots its own, which takes a fifth less of the processors, as none is
 // warmed, and none booted for nothing. On all others one waits, as by default. A file that looks at what waits says so itself.
-const WITHOUT_SPARE = [...['function-urls', 'egress', 'lambda-versions', 'triggers', 'queue', 'runtimes-languages', 'supabase-functions']]
+const WITHOUT_SPARE = [
+  ...['function-urls', 'egress', 'lambda-versions', 'triggers', 'queue', 'runtimes-languages', 'supabase-functions', 'lambda-concurrency'],
+  ...['deployments', 'azure-functions', 'init', 'google-functions', 'function-settings', 'fairness', 'photo-page', 'realtime', 'events'],
+  ...['origins', 'project-keys', 'own-port', 'ci', 'versions-cli', 'lambda-layers', 'dev', 'resources', 'web-triggers'],
+  ...['aws-clients', 'schedules', 'todo-page', 'shared-sandbox', 'full-disk'],
+]
 
 // What waits more than it works, for time-outs, pauses and ends, leaves the processors to others: one such file runs beside them.
 const WAITS = [

@@ -84,6 +84,7 @@ export class Guest implements AsyncDisposable {
   stderr = ''
   #nextCall = 1
   #rest: () => number = () => 0
+  #stirred: () => void = () => {}
 
   constructor(runtime: Runtime) {
     mkdirSync(this.temporary)
@@ -95,6 +96,7 @@ export class Guest implements AsyncDisposable {
       env: { ...runtime.environment, TMPDIR: this.temporary },
     })
     this.exited = new Promise((resolve) => this.child.once('exit', (code, signal) => resolve({ code, signal })))
+    void this.exited.then(() => this.#stirred())
     this.child.stderr?.on('data', (chunk) => (this.stderr += chunk))
     this.control = this.child.stdio[3] as Duplex
     this.relay = this.child.stdio[4] as Duplex
@@ -107,6 +109,7 @@ export class Guest implements AsyncDisposable {
           this.faults.push(String(error))
           socket.destroy()
         }
+        this.#stirred()
       })
     }
     const control = new Decoder(SAYS)
@@ -258,8 +261,18 @@ export class Guest implements AsyncDisposable {
       if (so()) return
       assert.ok(!late, `waited in vain for ${what}; it said: ${this.#transcript()}`)
       assert.ok(!gone || performance.now() - from < 300, `the guest ended before ${what}; it said: ${this.#transcript()}`)
-      await delay(2)
+      await this.#stirs()
     }
+  }
+  /** Resolves when the guest has said something or is gone; what else a test waits for it looks at every ten milliseconds. */
+  async #stirs(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const late = setTimeout(resolve, 10)
+      this.#stirred = () => {
+        clearTimeout(late)
+        resolve()
+      }
+    })
   }
   async hears(type: number): Promise<Frame> {
     const found = () => this.said.find((frame) => frame.type === type)

@@ -7,7 +7,7 @@ import { skip } from './browser.ts'
 import { card, ConsoleBrowser, LOOK, look, settled, shot, until } from './console-fixture.ts'
 import { deployFiles } from './door-fixture.ts'
 import { makeFolder, mayfly, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
-import { deadLetters, until as come } from './photos.ts'
+import { deadLetters, executions, until as come } from './photos.ts'
 
 const HOSTILE = '<img src=x onerror="document.title=\'owned\'">'
 const KEY = '프로필 사진 😀.jpg'
@@ -175,7 +175,7 @@ describe("the console's pages in Chromium", { skip }, () => {
   it('where the time of each invocation went is drawn in its parts, and its sandboxes stand below', async () => {
     await deployFiles(node.ready, 'parts', { 'index.mjs': PARTS })
     mayfly(['invoke', 'parts', '--async', '--data', node.data, '--data', '{}'])
-    await come('the queued one', async () => mayfly(['invocations', 'parts', '--json', '--data', node.data]).stdout.includes('"outcome":"ok"'))
+    await come('the queued one', async () => (await executions(node.data, 'parts')).some(({ outcome }) => outcome === 'ok'))
     for (const fail of [false, false, true]) mayfly(['invoke', 'parts', '--data', node.data, '--data', JSON.stringify({ fail })])
     for (const width of [1280, 360]) {
       for (const colorScheme of ['light', 'dark'] as const) {
@@ -315,11 +315,11 @@ describe("the console's pages in Chromium", { skip }, () => {
     await page.getByRole('dialog').getByText('"order": 42').waitFor()
     await shot(page, 'dead-letter')
     await page.keyboard.press('Escape')
-    const [first] = deadLetters(node.data)
+    const [first] = await deadLetters(node.data)
     await row.getByRole('button', { name: /^Replay/ }).click()
     // It fails again, as it always does, under an id of its own.
     await come('another dead letter', async () => {
-      const [letter, ...more] = deadLetters(node.data)
+      const [letter, ...more] = await deadLetters(node.data)
       return more.length === 0 && letter !== undefined && letter.id !== first?.id
     })
     await page.reload()
@@ -454,9 +454,7 @@ describe("the console's pages in Chromium", { skip }, () => {
     await page.getByRole('dialog').getByRole('button', { name: 'Replay all of these' }).click()
     await page.getByText('2 are queued again.').waitFor()
     await come('both again', async () => {
-      const ids = deadLetters(node.data)
-        .filter((one) => one.function === 'picky')
-        .map(({ id }) => id)
+      const ids = (await deadLetters(node.data)).filter((one) => one.function === 'picky').map(({ id }) => id)
       return ids.length === 2 && !ids.some((id) => sent.includes(id))
     })
     await page.reload()

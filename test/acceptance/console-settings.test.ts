@@ -6,6 +6,7 @@ import { skip } from './browser.ts'
 import { card, ConsoleBrowser, look, settled, shot, until } from './console-fixture.ts'
 import { deployFiles } from './door-fixture.ts'
 import { makeFolder, mayfly, type RunningMayfly, removeFolder, SPARE, startMayfly } from './harness.ts'
+import { manage } from './photos.ts'
 
 /** What the console shows, here read as users of the command line read it. */
 interface Execution {
@@ -75,8 +76,8 @@ describe('why calls are cold; sandboxes, secrets, addresses, limits and queues i
   /** Until no sandbox serves anything. */
   const idle = async () => {
     for (let n = 0; n < 300; n++) {
-      const { sandboxes } = JSON.parse(mayfly(['sandboxes', '--json', '--data', node.data]).stdout) as { sandboxes: unknown[] }
-      if (sandboxes.length === 0) return
+      const { pool } = await manage<{ pool: { sandboxes: unknown[] } }>(node.data, '/api/v1/status')
+      if (pool.sandboxes.length === 0) return
       await pause(100)
     }
     assert.fail('the sandboxes do not go')

@@ -5,7 +5,8 @@ import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { InvokeCommand } from '@aws-sdk/client-lambda'
-import { awsOf, makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { awsOf } from './aws.ts'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 
 const asRoot = process.getuid?.() === 0
 

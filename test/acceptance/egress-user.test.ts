@@ -6,7 +6,8 @@ import { after, before, describe, it } from 'node:test'
 import { InvokeCommand, type LambdaClient } from '@aws-sdk/client-lambda'
 import { probeProgram, SHUT, type Step } from './egress-probe.ts'
 import { EgressWorld, WORLD } from './egress-world.ts'
-import { awsOf, processes, ROOT, type RunningMayfly } from './harness.ts'
+import { awsOf } from './aws.ts'
+import { processes, ROOT, type RunningMayfly } from './harness.ts'
 
 const USER = `mayfly-egress-${process.pid}`
 const skip =

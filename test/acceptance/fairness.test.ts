@@ -3,7 +3,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { CreateFunctionCommand, InvokeCommand, type LambdaClient, TooManyRequestsException, waitUntilFunctionActiveV2 } from '@aws-sdk/client-lambda'
-import { awsOf, makeFolder, mayfly, processes, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { awsOf } from './aws.ts'
+import { makeFolder, mayfly, processes, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 const SLEEPS =
   'export const handler = async (event) => { const ms = Number(event.rawQueryString ?? event.ms ?? 0); await new Promise((done) => setTimeout(done, ms)); return ms }'

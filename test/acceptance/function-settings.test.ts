@@ -14,7 +14,8 @@ import {
   waitUntilFunctionActiveV2,
 } from '@aws-sdk/client-lambda'
 import { noPython } from './runtimes-fixture.ts'
-import { awsOf, makeFolder, mayfly, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { awsOf } from './aws.ts'
+import { makeFolder, mayfly, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 /** crun, or runc, is what a node of root takes by itself. */
 const noOtherDriver = process.getuid?.() === 0 && existsSync('/usr/bin/bwrap') ? false : 'needs root, and the package bubblewrap'

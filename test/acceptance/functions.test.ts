@@ -15,7 +15,8 @@ import {
   waitUntilFunctionUpdatedV2,
 } from '@aws-sdk/client-lambda'
 import { createClient } from '@supabase/supabase-js'
-import { awsOf, mayfly, ROLE, zipOf } from './harness.ts'
+import { awsOf } from './aws.ts'
+import { mayfly, ROLE, zipOf } from './harness.ts'
 import { failsAs, lambdaNode } from './lambda-fixture.ts'
 
 const { at, create, invoke } = lambdaNode()

@@ -3,7 +3,6 @@ import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after } from 'node:test'
-import { LambdaClient } from '@aws-sdk/client-lambda'
 import yazl from 'yazl'
 import { FIRST_PROJECT, giveCluster } from '../../tools/cluster.ts'
 import { programOf } from '../../tools/program.mjs'
@@ -164,14 +163,6 @@ export function mayfly(args: readonly string[], environment: Record<string, stri
   })
   return { code: status ?? -1, stdout, stderr }
 }
-
-export const awsOf = (ready: Ready): LambdaClient =>
-  new LambdaClient({
-    endpoint: ready.url,
-    region: ready.region,
-    credentials: { accessKeyId: ready.accessKey.id, secretAccessKey: ready.accessKey.secret },
-    maxAttempts: 1,
-  })
 
 /** A zip archive of some files. */
 export async function zipOf(files: Readonly<Record<string, string | Buffer>>, executable: readonly string[] = []): Promise<Buffer> {

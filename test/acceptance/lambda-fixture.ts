@@ -8,7 +8,8 @@ import {
   LambdaServiceException,
   waitUntilFunctionActiveV2,
 } from '@aws-sdk/client-lambda'
-import { awsOf, makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { awsOf } from './aws.ts'
+import { makeFolder, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 interface Wanted {
   /** Seconds. */

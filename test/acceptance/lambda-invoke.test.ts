@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { Sha256 } from '@aws-crypto/sha256-js'
 import { InvokeAsyncCommand, InvokeCommand, type InvokeCommandInput } from '@aws-sdk/client-lambda'
 import { SignatureV4 } from '@smithy/signature-v4'
-import { mayfly } from './harness.ts'
+import { readLogs } from './cloud-fixture.ts'
 import { failsAs, lambdaNode } from './lambda-fixture.ts'
 
 const { at, create } = lambdaNode(async () => {
@@ -19,7 +19,7 @@ const invoke = async (name: string, payload: string | Uint8Array | undefined, mo
 /** The lines of a function's log, once `words` are among them. */
 const logOf = async (name: string, words: string): Promise<string> => {
   for (let tried = 0; ; tried++) {
-    const lines = mayfly(['logs', name, '--data', at.node.data]).stdout
+    const lines = await readLogs(at.node, name)
     if (lines.includes(words)) return lines
     assert.ok(tried < 40, `${words} is not in: ${lines}`)
     await new Promise((resolve) => setTimeout(resolve, 250))

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { InvokeWithResponseStreamCommand, type InvokeWithResponseStreamCommandInput, type InvokeWithResponseStreamCompleteEvent } from '@aws-sdk/client-lambda'
-import { mayfly } from './harness.ts'
+import { readLogs } from './cloud-fixture.ts'
 import { lambdaNode } from './lambda-fixture.ts'
 
 const { at, create, invoke } = lambdaNode()
@@ -177,7 +177,7 @@ describe('a streaming function', () => {
     }
     leaving.abort()
     for (let tried = 0; ; tried++) {
-      const lines = mayfly(['logs', 'left', '--data', at.node.data]).stdout
+      const lines = await readLogs(at.node, 'left')
       if (lines.includes('over left')) break
       assert.ok(tried < 20, `it runs on: ${lines}`)
       await new Promise((resolve) => setTimeout(resolve, 250))

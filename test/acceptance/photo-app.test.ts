@@ -140,7 +140,7 @@ describe('the photo job', () => {
     }
     for (const [name, [bytes]] of Object.entries(bad)) await upload(name, bytes, name.endsWith('.jpg') ? 'image/jpeg' : 'image/png')
     const letters = await until('a dead letter for each', async () => {
-      const found = deadLetters(data)
+      const found = await deadLetters(data)
       return found.length >= 5 && found
     })
     assert.equal(letters.length, 5)
@@ -156,7 +156,7 @@ describe('the photo job', () => {
     const { error } = await service().storage.from('avatars').remove(['.png', 'folder/..png'])
     assert.equal(error, null)
     await quiet()
-    assert.equal(deadLetters(data).length, 5, 'that they go is no failure')
+    assert.equal((await deadLetters(data)).length, 5, 'that they go is no failure')
     const after = (await executions(data)).length
     await upload('after.png', photo('cat.png'), 'image/png')
     await thumbnailsOf(node.ready, 'after.png')
@@ -196,7 +196,7 @@ describe('the photo job', () => {
     await quiet()
     for (let round = 0; round < 4; round++)
       for (const width of WIDTHS) assert.equal(await download(node.ready, 'thumbnails', `gone-${round}/${width}.webp`), null)
-    assert.equal(deadLetters(data).length, 5, 'that is no failure')
+    assert.equal((await deadLetters(data)).length, 5, 'that is no failure')
   })
   it('lets a run end on the version that it began with when the function is deployed anew', async () => {
     await quiet()
@@ -221,7 +221,7 @@ describe('the photo job', () => {
     await thumbnailsOf(node.ready, 'while.png')
     await quiet()
     assert.equal(lines().filter((line) => line.includes('began old')).length, 1, 'it was run once, to its end')
-    assert.equal(deadLetters(data).length, 5)
+    assert.equal((await deadLetters(data)).length, 5)
   })
   it('says in the usage what it ran and what that costs, each run once', async () => {
     await quiet()

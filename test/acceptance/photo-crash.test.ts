@@ -32,7 +32,7 @@ async function holds(node: RunningMayfly, acknowledged: readonly string[], sent:
     for (const thumbnail of await thumbnailsOf(node.ready, key)) assert.equal(thumbnail.subarray(8, 12).toString(), 'WEBP')
   }
   await nothingLeft(node.data)
-  assert.deepEqual(deadLetters(node.data), [])
+  assert.deepEqual(await deadLetters(node.data), [])
   const all = await executions(node.data)
   assert.equal(new Set(all.map(({ id, attempt }) => `${id}/${attempt}`)).size, all.length, 'an execution is counted twice')
   // Every invocation came to an end that counts, and to one alone.

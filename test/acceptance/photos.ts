@@ -61,8 +61,8 @@ export interface DeadLetter {
   readonly errorType: string | null
   readonly errorMessage: string | null
 }
-export const deadLetters = (data: string): DeadLetter[] =>
-  (JSON.parse(mayfly(['dlq', 'ls', '--json', '--data', data]).stdout) as { deadLetters: DeadLetter[] }).deadLetters
+export const deadLetters = async (data: string): Promise<DeadLetter[]> =>
+  (await manage<{ deadLetters: DeadLetter[] }>(data, '/api/v1/projects/demo/dead-letters')).deadLetters
 
 /** Keys of the management API, as the operator's file on this machine gives them. */
 export async function manage<T>(data: string, route: string): Promise<T> {

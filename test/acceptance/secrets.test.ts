@@ -4,7 +4,8 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { GetFunctionCommand, GetFunctionConfigurationCommand, type LambdaClient } from '@aws-sdk/client-lambda'
-import { awsOf, makeFolder, processes, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { awsOf } from './aws.ts'
+import { makeFolder, processes, ROOT, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 
 const BIN = path.join(ROOT, 'bin', 'mayfly.js')
 /** What must be found nowhere. */

@@ -3,7 +3,8 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { InvokeCommand, type LambdaClient } from '@aws-sdk/client-lambda'
-import { awsOf, makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
+import { awsOf } from './aws.ts'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly } from './harness.ts'
 
 /** What the calls of one sandbox tell each other; `meet` ends when so many are in it. */
 const SHARED = `

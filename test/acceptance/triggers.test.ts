@@ -6,7 +6,8 @@ import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { PutFunctionRecursionConfigCommand } from '@aws-sdk/client-lambda'
 import { createClient } from '@supabase/supabase-js'
-import { awsOf, makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { awsOf } from './aws.ts'
+import { makeFolder, mayfly, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 const until = async (what: () => boolean | Promise<boolean>, ms = 30_000) => {

@@ -20,7 +20,8 @@ import {
   UpdateFunctionCodeCommand,
 } from '@aws-sdk/client-lambda'
 import { createClient } from '@supabase/supabase-js'
-import { awsOf, makeFolder, processes, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
+import { awsOf } from './aws.ts'
+import { makeFolder, processes, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 const until = async (what: string, done: () => boolean | Promise<boolean>) => {
