@@ -310,6 +310,13 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/invoke/log.test.ts',
   },
+  invocationLogLines: {
+    value: 32_768,
+    unit: 'count',
+    why: 'lines of the log of an invocation: an empty one has one byte there and many more in memory; half of them are of the head, half of the tail, the rest is counted',
+    error: null,
+    provenBy: 'src/invoke/log.test.ts',
+  },
   projectLog: {
     value: 1 * GiB,
     unit: 'bytes',

@@ -140,6 +140,16 @@ describe('InvocationLog', () => {
     // The last line had no end.
     assert.equal(kept - 1 + Number(dropped), 10 * 65_536 + 65_535 + 'open'.length + 'other\n'.length + 'last'.length)
   })
+  it('keeps of empty lines no more than invocationLogLines, from the first byte on', () => {
+    const { records, log, end } = open()
+    const flood = Buffer.alloc(1 << 20, '\n')
+    log.write('stdout', flood)
+    end()
+    const kept = records.filter(({ source }) => source !== 'platform').length
+    assert.equal(kept, LIMITS.invocationLogLines.value)
+    const [dropped] = /\d+/.exec(records.find(({ source }) => source === 'platform')?.text ?? '') ?? []
+    assert.equal(kept + Number(dropped), flood.length)
+  })
   it('gives the last 4096 bytes for Tail', () => {
     const { log } = open()
     for (let i = 0; i < 1000; i++) log.write('stdout', Buffer.from(`line ${i}\n`))

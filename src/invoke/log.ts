@@ -39,12 +39,11 @@ export class LiveLogs implements Disposable {
 
 /** Head and tail have half of what is kept each. */
 const HALF = LIMITS.invocationLog.value / 2
-/** So many lines at most are the tail: empty ones have one byte in the log, and many more in memory. */
-const TAIL_LINES = 16_384
+const HALF_LINES = LIMITS.invocationLogLines.value / 2
 
 /**
  * The log of one invocation: splits what the function writes into lines, keeps head and tail within
- * LIMITS.invocationLog, counts what was dropped between them, and frames it with Lambda's own lines.
+ * LIMITS.invocationLog and LIMITS.invocationLogLines, counts what was dropped between them, and frames it with Lambda's own lines.
  */
 export class InvocationLog implements LogSink {
   readonly #writer: LogWriter
@@ -60,6 +59,7 @@ export class InvocationLog implements LogSink {
   #lines: LogLine[] = []
   #linesBytes = 0
   #headBytes = 0
+  #headLines = 0
   readonly #tail = new Fifo<LogLine>()
   #tailBytes = 0
   /** The head is full. */
@@ -100,11 +100,12 @@ export class InvocationLog implements LogSink {
     const open = this.#open[stream]
     // Only what is new is looked through: a line may come byte by byte.
     const text = open.decoder.write(bytes as Buffer)
-    let start = this.#passOver(open, text)
+    let start = this.#passOver(open, text, 0)
     for (let end = text.indexOf('\n', start); end !== -1; end = text.indexOf('\n', start)) {
+      const hadTail = this.#hasTail
       this.#line(stream, open.rest + text.slice(start, end))
       open.rest = ''
-      start = end + 1
+      start = hadTail ? end + 1 : this.#passOver(open, text, end + 1)
     }
     open.rest += text.slice(start)
     while (open.rest.length > LINE_BYTES) {
@@ -163,14 +164,14 @@ export class InvocationLog implements LogSink {
   }
 
   /** Of a flood of short lines, those that the ones behind them push out are counted and no more. @returns where the others begin */
-  #passOver(open: { rest: string }, text: string): number {
-    if (!this.#hasTail || text.length <= TAIL_LINES) return 0
+  #passOver(open: { rest: string }, text: string, from: number): number {
+    if (!this.#hasTail || text.length - from <= HALF_LINES) return from
     let at = text.length
-    for (let lines = 0; lines <= TAIL_LINES; lines++) {
+    for (let lines = 0; lines <= HALF_LINES; lines++) {
       at = text.lastIndexOf('\n', at - 1)
-      if (at <= 0) return 0
+      if (at <= from) return from
     }
-    this.#dropped += Buffer.byteLength(open.rest) + Buffer.byteLength(text.slice(0, at + 1)) + this.#tailBytes
+    this.#dropped += Buffer.byteLength(open.rest) + Buffer.byteLength(text.slice(from, at + 1)) + this.#tailBytes
     open.rest = ''
     this.#tail.takeAll()
     this.#tailBytes = 0
@@ -193,15 +194,16 @@ export class InvocationLog implements LogSink {
     this.#remember(text)
     const line: LogLine = { at: this.#now(), source, text }
     const bytes = Buffer.byteLength(text) + 1
-    if (this.#headBytes + bytes <= HALF && !this.#hasTail) {
+    if (this.#headBytes + bytes <= HALF && this.#headLines < HALF_LINES && !this.#hasTail) {
       this.#headBytes += bytes
+      this.#headLines++
       this.#keep(line)
       return
     }
     this.#hasTail = true
     this.#tail.push(line)
     this.#tailBytes += bytes
-    while (this.#tailBytes > HALF || this.#tail.length > TAIL_LINES) {
+    while (this.#tailBytes > HALF || this.#tail.length > HALF_LINES) {
       const oldest = this.#tail.shift()
       if (!oldest) break
       const size = Buffer.byteLength(oldest.text) + 1
