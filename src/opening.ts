@@ -21,6 +21,8 @@ import {
   openSandboxes,
   readMachineMemory,
   type Sandboxes,
+  removeLeftBehind,
+  sandboxFolder,
   SeveralDrivers,
   type Shares,
   type WorkingElsewhere,
@@ -97,7 +99,7 @@ export async function openSandboxRoom(config: Config, host: Host, place: Sandbox
         own,
         others,
         open: (driver) => detectDriver(driver, { ...how, name: nameOf(driver) }),
-        leftBehind: (driver) => existsSync(path.join(host.runBase, `mayfly-sandboxes-${nameOf(driver)}`)),
+        leftBehind: (driver) => existsSync(sandboxFolder(host.runBase, nameOf(driver))),
       })
     : own
   const sandboxes: Sandboxes = await openSandboxes({
@@ -112,6 +114,9 @@ export async function openSandboxRoom(config: Config, host: Host, place: Sandbox
     shares,
     machineMemory: readMachineMemory,
   })
+  // Behind the start, by one of the node's processes.
+  if (place.process === 0)
+    void removeLeftBehind(host.runBase, host.clock).catch((error: Error) => host.log.debug({ error: error.message }, 'what other nodes left'))
   // The main process has said it.
   if (place.process > 0) host.log.debug({ driver: isDriver(found) ? found.name : 'none' }, 'the sandboxes of a worker')
   else if (!isDriver(found)) host.log.warn({}, `Functions cannot run: ${found.why}. ${found.todo}`)
@@ -153,7 +158,7 @@ export async function sweepFormerWorkers(config: Config, host: Host, place: Omit
     const own = placeName({ ...place, process })
     for (const driver of [null, ...ISOLATING]) {
       const name = driver === null ? own : `${own}-${driver}`
-      if (!existsSync(path.join(host.runBase, `mayfly-sandboxes-${name}`))) continue
+      if (!existsSync(sandboxFolder(host.runBase, name))) continue
       const found = await detectDriver(driver ?? config.sandbox.sandbox, {
         runBase: host.runBase,
         name,

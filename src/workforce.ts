@@ -7,6 +7,7 @@ import type { Connection } from './backends/database/database.ts'
 import type { Config } from './config.ts'
 import { type CountersSnapshot, InvocationCounters } from './core/counters.ts'
 import type { DataDirectory } from './core/data-directory.ts'
+import { deadFolders, ownFolder } from './core/owned-folders.ts'
 import type { ProjectRef } from './core/project.ts'
 import { Crew, type ShownWorker } from './crew.ts'
 import type { FunctionUrls, Version } from './functions/index.ts'
@@ -19,6 +20,9 @@ import { KeptByWorkers } from './kept-loaded.ts'
 import type { FoundDriver } from './opening.ts'
 import { MemoryLender, type Problem, type ProvisionedState, sandboxMemoryMb, type SandboxStatus } from './sandbox/index.ts'
 import type { HttpRoutes } from './triggers/http.ts'
+
+/** Of the folders in which nodes' processes listen for each other. */
+const FOLDER_PREFIX = 'mayfly-workers-'
 
 /** All that a worker is told when it starts; the key of the instance among it, so it goes to nobody else. */
 export interface Boot {
@@ -127,12 +131,14 @@ export class Workforce implements AsyncDisposable {
   /** Starts their processes, which wait for `start`. @throws Error when the folder of the sockets is not ours alone */
   static async open(deps: WorkforceDeps): Promise<Workforce> {
     const { host, directory } = deps
-    const folder = path.join(host.runBase, `mayfly-workers-${directory.instance.instanceId.replaceAll('-', '').slice(-12)}`)
+    const folder = path.join(host.runBase, `${FOLDER_PREFIX}${directory.instance.instanceId.replaceAll('-', '').slice(-12)}`)
     await fs.mkdir(folder, { recursive: true, mode: 0o700 })
     const { uid, mode } = await fs.lstat(folder)
     // Where others can make names too, somebody may have made this one.
     if (uid !== process.getuid?.() || (mode & 0o777) !== 0o700) throw new Error(`${folder} belongs to somebody else, or others may enter it: remove it`)
     for (const name of await fs.readdir(folder)) await fs.rm(path.join(folder, name), { force: true })
+    await ownFolder(folder, 0o700)
+    for (const left of await deadFolders(host.runBase, FOLDER_PREFIX)) await left.take(() => fs.rm(left.folder, { recursive: true, force: true }))
     return new Workforce(deps, folder)
   }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import { detectHierarchies } from './cgroup.ts'
@@ -21,4 +22,22 @@ test('a process that is in no group gets one of its own, and leaves nothing', as
   assert.equal(await OwnGroup.enter(`${name}-2`), null)
   await group[Symbol.asyncDispose]()
   assert.deepEqual([readFileSync('/proc/self/cgroup', 'latin1'), existsSync(at)], [before, false])
+})
+
+test('what a node left that was killed goes at the next start of any, and of one that lives nothing does', async (t) => {
+  const { cpu } = await detectHierarchies()
+  const living = `mayfly-test${process.pid}a-node`
+  await using group = await OwnGroup.enter(living)
+  if (group === null || cpu === null) return t.skip('this process is in a group already, or may make none')
+  const left = path.join(cpu.path, `mayfly-test${process.pid}b-node`)
+  const others = path.join(cpu.path, `mayfly-test${process.pid}c`)
+  for (const one of [left, others]) mkdirSync(one)
+  const program = `import { OwnGroup } from './own-group.ts'
+    await using group = await OwnGroup.enter('mayfly-test${process.pid}d-node')
+    process.stdout.write(String(group !== null))`
+  // From outside of all groups, as another node would be.
+  const script = `echo $$ > ${cpu.path}/cgroup.procs && exec "$0" --input-type=module -e "$1"`
+  const said = execFileSync('sh', ['-c', script, process.execPath, program], { cwd: import.meta.dirname, encoding: 'utf8' })
+  assert.deepEqual([said, existsSync(left), existsSync(others), existsSync(path.join(cpu.path, living))], ['true', false, true, true])
+  rmdirSync(others)
 })

@@ -6,6 +6,10 @@ import { detectHierarchies, type Hierarchies, weighGroup } from './cgroup.ts'
 /** Beside the sandboxes of a node, which weigh 100 for each processor. */
 export const nodeWeight = (): number => 200 * availableParallelism()
 
+/** Of all nodes, and of tests. */
+const NAME = /^mayfly-[0-9a-z]+-node$/
+const TRIES = 5
+
 /**
  * The control group of this process and of what it starts from then on. Without one it is a program among those of the host, and
  * beside sandboxes that take all processors waits its turn between any two steps of a call.
@@ -24,22 +28,44 @@ export class OwnGroup implements AsyncDisposable {
     const hierarchies = await detectHierarchies()
     const { cpu } = hierarchies
     if (process.getuid?.() !== 0 || cpu === null || (await groupOf(hierarchies)) !== '/') return null
+    const hands = path.join(cpu.path, 'cgroup.subtree_control')
+    const hadThem = cpu.version === 1 || (await fs.readFile(hands, 'utf8').catch(() => '')).split(/\s/).includes('cpu')
     try {
       // Of the second version, a group has what the one above it hands down.
-      if (cpu.version === 2) await fs.writeFile(path.join(cpu.path, 'cgroup.subtree_control'), '+cpu')
-      await weighGroup(hierarchies, name, nodeWeight())
-      await fs.writeFile(path.join(cpu.path, name, 'cgroup.procs'), String(process.pid))
+      if (!hadThem) await fs.writeFile(hands, '+cpu')
+      await enterNew(hierarchies, cpu.path, name)
     } catch {
+      await fs.rmdir(path.join(cpu.path, name)).catch(() => {})
+      if (!hadThem) await fs.writeFile(hands, '-cpu').catch(() => {})
       return null
     }
+    await removeEmpty(cpu.path)
     return new OwnGroup(cpu.path, name)
   }
 
-  /** Leaves it, and removes it where nothing else is in it: another start finds what is left. */
+  /** Leaves it, and removes it where nothing else is in it: another start removes what is left. */
   async [Symbol.asyncDispose](): Promise<void> {
     await fs.writeFile(path.join(this.#tree, 'cgroup.procs'), String(process.pid)).catch(() => {})
     await fs.rmdir(path.join(this.#tree, this.#name)).catch(() => {})
   }
+}
+
+async function enterNew(hierarchies: Hierarchies, tree: string, name: string): Promise<void> {
+  for (let left = TRIES; ; left--) {
+    try {
+      await weighGroup(hierarchies, name, nodeWeight())
+      await fs.writeFile(path.join(tree, name, 'cgroup.procs'), String(process.pid))
+      return
+    } catch (error) {
+      // Another that started now has removed it, as it was empty.
+      if (left <= 1 || !['ENOENT', 'ENODEV'].includes(String((error as NodeJS.ErrnoException).code))) throw error
+    }
+  }
+}
+
+/** What nodes left that were killed and not started again: in one of a node that lives there is that node, and the kernel removes none that is not empty. */
+async function removeEmpty(tree: string): Promise<void> {
+  for (const name of await fs.readdir(tree).catch(() => [])) if (NAME.test(name)) await fs.rmdir(path.join(tree, name)).catch(() => {})
 }
 
 /** Where this process is in the tree that shares the processors; null where that is not known. */

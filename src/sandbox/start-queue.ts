@@ -168,13 +168,19 @@ export class StartQueue<Booted, Ready> {
    * project that may begin no more now has one under way, whose end has this looked at again.
    */
   #pump(): void {
-    const { starts, most = () => starts } = this.#deps
+    const { starts } = this.#deps
+    const most = new Map<string, number>()
+    const mostOf = (project: string) => {
+      const known = most.get(project) ?? Math.max(1, this.#deps.most?.(project) ?? starts)
+      most.set(project, known)
+      return known
+    }
     while (this.#startingAll < starts) {
       const wanted = new Map<string, number>()
       for (const { kind } of this.#waiting) if (kind !== null) wanted.set(kind, (wanted.get(kind) ?? 0) + 1)
       const startingFor = (project: string) => this.#startingFor.get(project) ?? 0
       const missing = this.#waiting.filter(
-        ({ kind, project }) => kind !== null && (wanted.get(kind) ?? 0) > (this.#starting.get(kind) ?? 0) && startingFor(project) < Math.max(1, most(project)),
+        ({ kind, project }) => kind !== null && (wanted.get(kind) ?? 0) > (this.#starting.get(kind) ?? 0) && startingFor(project) < mostOf(project),
       )
       const next = this.#order.next(missing, startingFor)
       if (!next || next.kind === null) return

@@ -3,6 +3,7 @@ import { closeSync, constants, existsSync, promises as fs, openSync } from 'node
 import { totalmem } from 'node:os'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
+import { ownFolder } from '../../core/owned-folders.ts'
 import { MiB } from '../../lib/bytes.ts'
 import { Cgroup, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
@@ -19,6 +20,7 @@ import { BwrapSandbox } from './bwrap-sandbox.ts'
 import { type DriverOptions, groupWeight, POOL_MEMORY_MB, startingWeight } from './driver-options.ts'
 import { ENTER } from './entering.ts'
 import { environmentFor, INSIDE, makeSkeleton, PLACE } from './inside.ts'
+import { sandboxFolder } from './left-behind.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { MountView } from './mount-view.ts'
 import { notStarted } from './not-started.ts'
@@ -97,12 +99,13 @@ export class BwrapDriver implements Driver {
   /** @throws Error where the folder of this node cannot be made, or is another user's */
   static async open(options: DriverOptions, host: BwrapHost): Promise<BwrapDriver> {
     const shell = await launchingShell()
-    const folder = path.join(options.runBase, `mayfly-sandboxes-${options.name}`)
+    const folder = sandboxFolder(options.runBase, options.name)
     await fs.mkdir(folder, { recursive: true, mode: 0o711 })
     const { uid } = await fs.lstat(folder)
     // Below `/tmp` anybody may have made it.
     if (uid !== process.getuid?.()) throw new Error(`the folder ${folder} belongs to another user`)
     await fs.chmod(folder, 0o711)
+    await ownFolder(folder, 0o711)
     const networks = await Networks.open(options)
     await makeSkeleton(path.join(folder, 'root'), hasNetworks(networks) ? GATEWAY : null)
     await putRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))

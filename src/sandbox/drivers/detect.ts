@@ -1,12 +1,12 @@
 import { promises as fs } from 'node:fs'
 import { release } from 'node:os'
-import path from 'node:path'
 import { MayflyError } from '../../core/errors.ts'
 import { Cgroup, detectHierarchies, type Hierarchies } from '../../lib/cgroup.ts'
 import { delegatedGroups } from '../../lib/delegated-groups.ts'
 import type { Driver, DriverName } from '../types.ts'
 import { BwrapDriver, bwrapVersion } from './bwrap.ts'
 import type { DriverOptions } from './driver-options.ts'
+import { sandboxFolder } from './left-behind.ts'
 import { ProcessDriver } from './process.ts'
 import { OciDriver } from './oci.ts'
 import { OCI_RUNTIMES, type OciRuntime, ociVersion } from './oci-runtimes.ts'
@@ -58,7 +58,7 @@ async function openOci(runtime: OciRuntime, options: DriverOptions, isTried: boo
   } catch (error) {
     options.log.warn({ driver: name, error: (error as Error).message }, `${program} is there, and makes no sandbox`)
     await driver?.[Symbol.asyncDispose]()
-    await fs.rm(path.join(options.runBase, `mayfly-sandboxes-${options.name}`), { recursive: true, force: true })
+    await fs.rm(sandboxFolder(options.runBase, options.name), { recursive: true, force: true })
     return { why: `${program} makes no sandbox here: ${(error as Error).message}`, todo: 'Leave `--sandbox` away, for the driver that this host has.' }
   }
 }

@@ -3,6 +3,7 @@ import { constants, promises as fs } from 'node:fs'
 import { totalmem } from 'node:os'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
+import { ownFolder } from '../../core/owned-folders.ts'
 import { boundingTrees, Cgroup, detectHierarchies, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import { MiB } from '../../lib/bytes.ts'
 import type { Clock } from '../../lib/clock.ts'
@@ -16,6 +17,7 @@ import { type DriverOptions, groupWeight, POOL_MEMORY_MB, startingWeight } from 
 import { entering } from './entering.ts'
 import { guestOfInit } from './entrance.ts'
 import { INSIDE, makeSkeleton } from './inside.ts'
+import { sandboxFolder } from './left-behind.ts'
 import { MountView } from './mount-view.ts'
 import { notStarted } from './not-started.ts'
 import { mostProcesses, ociConfig, UID_RANGES } from './oci-config.ts'
@@ -91,12 +93,12 @@ export class OciDriver implements Driver {
   }
 
   static async open(runtime: OciRuntime, options: DriverOptions): Promise<OciDriver> {
-    const folder = path.join(options.runBase, `mayfly-sandboxes-${options.name}`)
+    const folder = sandboxFolder(options.runBase, options.name)
     const [hierarchies, networks] = await Promise.all([detectHierarchies(), runtime.sharesKernel ? Networks.open(options) : NO_NETWORKS])
     // Behind the networks: they make the place of namespaces one whose mounts are seen in it.
     const view = runtime.oneVersionOfGroups ? await firstGroupsAlone(hierarchies, options) : null
     const driver = new OciDriver(runtime, options, hierarchies, folder, networks, view)
-    await fs.mkdir(folder, { recursive: true, mode: 0o711 })
+    await ownFolder(folder, 0o711)
     await fs.chmod(folder, 0o711)
     await makeSkeleton(path.join(folder, 'root'), hasNetworks(networks) ? GATEWAY : null)
     await putRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))

@@ -1,6 +1,6 @@
 import { promises as fs } from 'node:fs'
 import path from 'node:path'
-import { startTicks } from '../../core/data-directory.ts'
+import { deadFolders, ownFolder, OWNER_FILE } from '../../core/owned-folders.ts'
 import { overlap, type Share, sharesFor } from './addresses.ts'
 import { Forwarding, LINK_PREFIX } from './forwarding.ts'
 import { Links, ROUTES } from './links.ts'
@@ -9,6 +9,9 @@ import { run } from './programs.ts'
 import { GATEWAY, hostRules, paceFor, routerRules, WAY_OUT } from './rules.ts'
 
 const NAMESPACES = '/run/netns'
+const FOLDER_PREFIX = 'mayfly-net-'
+const TABLE_PREFIX = 'mayfly_'
+const INTERFACES = '/proc/sys/net/ipv4/conf'
 /** The kernel's own choice on small machines. */
 const SMALL_TABLE = 65_536
 
@@ -40,6 +43,8 @@ export class HostRouter implements Router {
   /** The host's end of the link to it. */
   readonly #link: string
   readonly #forwarding: Forwarding
+  #tidying: Promise<void> | null = null
+  #isClosed = false
 
   /** @param tag  12 hexadecimal digits that no other node of this machine has */
   constructor(tag: string, runBase: string) {
@@ -61,22 +66,25 @@ export class HostRouter implements Router {
     return `mayfly-${this.#tag}`
   }
   get #folder(): string {
-    return path.join(this.#runBase, `mayfly-net-${this.#tag}`)
+    return path.join(this.#runBase, `${FOLDER_PREFIX}${this.#tag}`)
   }
   get #table(): string {
-    return `mayfly_${this.#tag}`
+    return `${TABLE_PREFIX}${this.#tag}`
   }
 
   async open() {
-    await this.#remove()
-    const doubts = doubtsOf()
-    doubts.catch(() => {})
+    // Named before anything is made: what nobody is named for nobody may take away.
+    await ownFolder(this.#folder, 0o700, () => this.#remove())
+    const chains = chainsOfHost()
+    chains.catch(() => {})
     const share = await this.#make()
     const names = await socketsAt(share.host)
     try {
       await this.#rule(share, names.udp.address().port)
       await this.#forwarding.keep(this.#link)
-      return { share, names, doubts: await doubts }
+      // Behind the start: each table is asked for every packet of the host.
+      this.#tidying = this.#removeLeft(await chains).catch(() => {})
+      return { share, names, doubts: doubtsOf(await chains) }
     } catch (error) {
       names.udp.close()
       names.tcp.close()
@@ -99,7 +107,6 @@ export class HostRouter implements Router {
     const share = await this.#claim()
     const system = path.join(this.#folder, 'sys')
     await fs.mkdir(system, { recursive: true, mode: 0o700 })
-    await fs.writeFile(path.join(this.#folder, 'owner'), await ownerOf(process.pid))
     // A view of the devices of that namespace, so that granting and counting are reads and writes of files.
     const script = `set -e
 mount -t sysfs -o nosuid,nodev,noexec mayfly "$1"
@@ -132,6 +139,8 @@ route add default via ${share.host} dev ${WAY_OUT} onlink
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#tidying
     await this.#remove()
     await this.#forwarding.leave()
   }
@@ -143,31 +152,35 @@ route add default via ${share.host} dev ${WAY_OUT} onlink
         () => true,
         () => false,
       )
-    if (names.length === 0 && !(await isThere(this.#folder)) && !(await isThere(`/proc/sys/net/ipv4/conf/${this.#link}`))) return
+    if (names.length === 0 && !(await isThere(this.#folder)) && !(await isThere(path.join(INTERFACES, this.#link)))) return
     await run('ip', ['-force', '-batch', '-'], [`link del ${this.#link}`, ...names.map((name) => `netns del ${name}`)].join('\n')).catch(() => {})
     await run('nft', ['-f', '-'], `add table ip ${this.#table}\ndelete table ip ${this.#table}\n`).catch(() => {})
     await run('umount', ['-l', path.join(this.#folder, 'sys')]).catch(() => {})
-    await fs.rm(path.join(this.#folder, 'owner'), { force: true })
+    await fs.rm(path.join(this.#folder, OWNER_FILE), { force: true })
     // Never what is below it: were it mounted still, that would be the kernel's own.
     for (const folder of [path.join(this.#folder, 'sys'), this.#folder]) await fs.rmdir(folder).catch(() => {})
   }
 
-  /** What nodes left that were killed, and whose data nobody has started again since. */
-  async #removeDead(): Promise<void> {
-    for (const name of await fs.readdir(this.#runBase)) {
-      const [, tag] = /^mayfly-net-([0-9a-f]{12})$/.exec(name) ?? []
-      const owner = await fs.readFile(path.join(this.#runBase, name, 'owner'), 'utf8').catch(() => null)
-      if (tag === undefined || tag === this.#tag || owner === null) continue
-      const [pid, , space] = owner.split(' ')
-      const [, , own] = (await ownerOf(process.pid)).split(' ')
-      if (space === own && (await ownerOf(Number(pid))) !== owner) await new HostRouter(tag, this.#runBase).#remove()
-    }
+  /** What nodes left that were killed, and that nobody has started again since. */
+  async #removeDead(how: 'try' | 'wait'): Promise<void> {
+    for (const { name, take } of await deadFolders(this.#runBase, FOLDER_PREFIX))
+      if (/^[0-9a-f]{12}$/.test(name) && !this.#isClosed) await take(() => new HostRouter(name, this.#runBase).#remove(), how)
+  }
+
+  /** The same, and tables whose link is gone: it was there before them, and goes with a container in which nobody tidies up. */
+  async #removeLeft(chains: readonly Chain[]): Promise<void> {
+    await this.#removeDead('try')
+    if (!(await linkless(chains.map(({ family, table }) => ({ family, name: table })))).length) return
+    const { nftables } = JSON.parse(await run('nft', ['-j', 'list', 'tables'])) as { nftables: { table?: { family: string; name: string; handle: number } }[] }
+    const tables = nftables.flatMap(({ table }) => table ?? [])
+    // By its number: one that was made meanwhile, by the same name, is another.
+    for (const { handle } of await linkless(tables)) await run('nft', ['delete', 'table', 'ip', 'handle', String(handle)])
   }
 
   async #claim(): Promise<Share> {
     const share = await this.#claimFree()
     if (share !== null) return share
-    await this.#removeDead()
+    await this.#removeDead('wait')
     const freed = await this.#claimFree()
     if (freed === null) throw new Error('every range of addresses for sandboxes is taken on this machine')
     return freed
@@ -195,19 +208,34 @@ route add default via ${share.host} dev ${WAY_OUT} onlink
   }
 }
 
-/** A process, when it began, and the namespaces that it counts in: another's processes cannot be asked for. No more than the number when there is no such process. */
-async function ownerOf(pid: number): Promise<string> {
-  const spaces = await Promise.all(['net', 'pid'].map((kind) => fs.readlink(`/proc/${pid}/ns/${kind}`).catch(() => '')))
-  return `${pid} ${startTicks(pid)} ${spaces.join('+')}`
+interface Chain {
+  readonly family: string
+  readonly table: string
+  readonly name: string
+  readonly hook?: string
+  readonly policy?: string
+}
+
+async function chainsOfHost(): Promise<Chain[]> {
+  const { nftables } = JSON.parse(await run('nft', ['-j', 'list', 'chains'])) as { nftables: { chain?: Chain }[] }
+  return nftables.flatMap(({ chain }) => chain ?? [])
+}
+
+/** Those of nodes whose link to the host there is not. */
+async function linkless<Table extends { readonly family: string; readonly name: string }>(tables: readonly Table[]): Promise<Table[]> {
+  const links = new Set(await fs.readdir(INTERFACES))
+  return tables.filter(({ family, name }) => {
+    const [, tag] = new RegExp(`^${TABLE_PREFIX}([0-9a-f]{12})$`).exec(name) ?? []
+    return family === 'ip' && tag !== undefined && !links.has(`${LINK_PREFIX}${tag}`)
+  })
 }
 
 /** Firewalls of the host that let pass only what they are told to: whether it is ours, their rules say. */
-async function doubtsOf(): Promise<Doubts> {
-  const { nftables } = JSON.parse(await run('nft', ['-j', 'list', 'chains'])) as { nftables: { chain?: Record<string, unknown> }[] }
-  return nftables.flatMap(({ chain }) => {
-    if (chain?.policy !== 'drop' || !['forward', 'input'].includes(String(chain.hook)) || !['ip', 'inet'].includes(String(chain.family))) return []
-    const place = `${chain.family} ${chain.table} ${chain.name}`
-    const pass = chain.hook === 'forward' ? [`iifname "${LINK_PREFIX}*"`, `oifname "${LINK_PREFIX}*"`] : [`iifname "${LINK_PREFIX}*"`]
+function doubtsOf(chains: readonly Chain[]): Doubts {
+  return chains.flatMap(({ family, table, name, hook, policy }) => {
+    if (policy !== 'drop' || !['forward', 'input'].includes(String(hook)) || !['ip', 'inet'].includes(family)) return []
+    const place = `${family} ${table} ${name}`
+    const pass = hook === 'forward' ? [`iifname "${LINK_PREFIX}*"`, `oifname "${LINK_PREFIX}*"`] : [`iifname "${LINK_PREFIX}*"`]
     return {
       what: `egress through ${place}`,
       why: `a firewall of this machine drops what it is not told to let pass (${place}); functions reach the internet only if it lets them`,
