@@ -127,10 +127,11 @@ export class JournalConsumer<T> implements AsyncDisposable {
     }
   }
 
-  /** Where the database has none any more, what was read is known here. */
+  /** Where the database has none any more, or one that this journal has not come to, what was read is known here. */
   async #findPosition(): Promise<void> {
-    this.#stored = await readJournalPosition(this.#deps.database.sql, this.#deps.name)
-    if (this.#stored !== null) this.#position = this.#stored
+    const { database, journal, name } = this.#deps
+    this.#stored = await readJournalPosition(database.sql, name)
+    if (this.#stored !== null && !isBefore(journal.end, this.#stored)) this.#position = this.#stored
     this.#isUnsure = false
   }
 

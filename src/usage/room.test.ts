@@ -261,6 +261,7 @@ describe('Usage', () => {
     const { journal, usage } = await open()
     const daysAgo = (days: number) => Date.now() - days * 86_400_000
     await usage.start()
+    await usage.sweep() // the one that begins with it
     for (const days of [1, 39.9, 40.1, 300, 800]) journal.append({ end: ended(begun({ startedAt: daysAgo(days) })) })
     for (const days of [1, 50]) {
       const startedAt = daysAgo(days)
@@ -550,6 +551,9 @@ describe('Usage', () => {
     await databases.control.script('truncate mayfly.journal_position')
     endAlone(usage, 'f', 17)
     assert.equal((await usage.read('demo', 2)).total.executions, 107, 'what this life knows is not asked of the database')
+    await databases.control.script('update mayfly.journal_position set segment = segment + 7')
+    endAlone(usage, 'f', 18)
+    assert.equal((await usage.read('demo', 2)).total.executions, 125, 'nor is it taken for a place in this journal that it has not come to')
     await usage[Symbol.asyncDispose]()
     await journal[Symbol.asyncDispose]()
   })
