@@ -3,7 +3,7 @@
 // taken before it loads, and the host trusts none of it anyway. Nothing is imported after the hello.
 import { hearIdle } from './callbacks.mjs'
 import { onCancel, onCredit, onData, onEnd, start, startAhead } from './calls.mjs'
-import { F, T } from './frames.mjs'
+import { EMPTY, F, T } from './frames.mjs'
 import { captureConsole, captureStream, grantLogs } from './logs.mjs'
 import { hearEnds } from './outcomes.mjs'
 import { listenRelay, onRelay, relayAddress } from './relay.mjs'
@@ -19,6 +19,8 @@ let specialiseParts = []
 let announced = null
 /** A call that came before the code was there. */
 let ahead = null
+/** Resolves when it is what was announced, and that call has begun. */
+let becoming = null
 
 function onControl(type, flags, id, payload) {
   switch (type) {
@@ -42,20 +44,20 @@ function onControl(type, flags, id, payload) {
     case T.specialise: {
       if (announced === null) specialiseParts.push(Buffer.from(payload))
       if (announced === null && flags & (F.done | F.fin)) {
-        announced = parse(Buffer.concat(specialiseParts).toString('utf8'))
+        announced = parse((specialiseParts.length === 1 ? specialiseParts[0] : Buffer.concat(specialiseParts)).toString('utf8'))
         specialiseParts = []
         if (!isWrapped(announced)) prepare(announced)
       }
       if (!(flags & F.fin)) return
       if (isWrapped(announced)) handOver(announced, listener)
-      else become(announced).then(runAhead)
+      else becoming = become(announced).then(runAhead)
       return
     }
     case T.shutdown:
       shutDown()
       return
     case T.warm:
-      warm(parse(payload.toString('utf8'))).then(() => control.send(T.warmed, 0, 0))
+      warm(parse(payload.toString('utf8')), rehearse).then(() => control.send(T.warmed, 0, 0))
   }
 }
 
@@ -64,6 +66,17 @@ function runAhead() {
   if (ahead === null || code.handler === null) return
   control.flush()
   startAhead(...ahead)
+  ahead = null
+}
+
+/** It becomes what these bytes say and runs this call, by the frames that it hears when that is meant; then it is nobody's again. */
+async function rehearse(fields, call) {
+  onControl(T.specialise, F.done, 0, fields)
+  onControl(T.call, F.fin, 1, call)
+  onControl(T.specialise, F.fin, 0, EMPTY)
+  await becoming
+  announced = null
+  becoming = null
   ahead = null
 }
 

@@ -76,12 +76,17 @@ export async function shutDown() {
 
 // The whole environment is the function's own. What stays is not touched: to set the time zone alone takes longer than the rest.
 export function replaceEnvironment(values) {
-  const former = { ...realEnv }
+  const former = standing ?? { ...realEnv }
+  const now = {}
   const { origin } = relayAddress
   for (const name of Object.keys(former)) if (!Object.hasOwn(values, name)) delete realEnv[name]
   for (const name of Object.keys(values)) {
     const value = String(values[name]).replaceAll('{relay}', origin)
     if (former[name] !== value) realEnv[name] = value
+    now[name] = value
   }
+  standing = now
 }
+/** What it is, where that is known: to read all of it asks the C library for each variable. Nobody else changes it before user code is there. */
+let standing = null
 const realEnv = process.env

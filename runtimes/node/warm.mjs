@@ -8,7 +8,7 @@ import { start, startAhead } from './calls.mjs'
 import { encode, F, u32 } from './frames.mjs'
 import { listenRelay, listenTo } from './relay.mjs'
 import { calls, code, forget, withdrawTrace } from './running.mjs'
-import { become, prepare, replaceEnvironment } from './specialise.mjs'
+import { replaceEnvironment } from './specialise.mjs'
 import { offerWeb } from './web.mjs'
 import { control, sandboxCredit } from './wire.mjs'
 
@@ -23,8 +23,9 @@ const WARM_MB = 512
  * @param relayPorts  that calls will have, most likely
  * @param fetches  also what takes and makes requests, whose client is most of what there is to load
  * @param collects  what is left behind is given back; what lives shortly need not
+ * @param rehearse  has the guest become what some bytes say, with a call behind it, as it hears that from the host
  */
-export async function warm({ rounds, relayPorts = [], fetches = true, collects = true }) {
+export async function warm({ rounds, relayPorts = [], fetches = true, collects = true }, rehearse) {
   listenTo(relayPorts)
   if (fetches) offerWeb()
   const realSend = control.send
@@ -58,7 +59,7 @@ export async function warm({ rounds, relayPorts = [], fetches = true, collects =
       if (calls.has(2)) forget(calls.get(2))
     }
   }
-  await warmLoading()
+  await warmLoading(rehearse, frame({ kind: 'event', remainingMs: 1000, context }, '{"a":[1,"b",{"c":null}]}'))
   if (fetches) await warmFetch()
   code.handler = null
   sandboxCredit.left = credit
@@ -78,7 +79,8 @@ function giveBack() {
 
 // Loading is most of a cold start, and a module is loaded but once: small ones of our own go the way of the user's.
 const WARM_LOADS = 8
-async function warmLoading() {
+const WARM_FIELDS = { cachePath: null, concurrency: 1, relayPorts: [], build: false }
+async function warmLoading(rehearse, call) {
   const folder = fs.mkdtempSync(path.join(realEnv.TMPDIR ?? '/tmp', 'warm-'))
   const before = { environment: { ...realEnv }, version: code.version, at: process.cwd() }
   try {
@@ -88,9 +90,11 @@ async function warmLoading() {
       fs.writeFileSync(path.join(root, 'index.mjs'), `import fs from 'node:fs'\nexport const handler = async () => fs && ${i}`)
       fs.writeFileSync(path.join(root, 'plain.cjs'), `exports.handler = async () => require('node:path') && ${i}`)
       for (const handler of ['index.handler', 'plain.handler']) {
-        const environment = { ...before.environment, WARM: `${handler}{relay}` }
-        prepare({ context: code.version, environment, concurrency: 1, relayPorts: [], memoryMb: WARM_MB })
-        await become({ codePath: root, handler, cachePath: null, build: false })
+        const environment = { ...before.environment, WARM: `${handler}{relay}`, [`WARM_${i}`]: handler }
+        const fields = { ...{ handler, framework: null, environment, context: before.version, memoryMb: WARM_MB, codePath: root }, ...WARM_FIELDS }
+        code.handler = null
+        await rehearse(Buffer.from(stringify(fields)), call)
+        for (let turn = 0; turn < 50 && calls.has(1); turn++) await new Promise((resolve) => later(resolve))
       }
       await new Promise((listening) => {
         const server = listenRelay(0, () => server.close(listening))

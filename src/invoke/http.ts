@@ -131,7 +131,10 @@ export async function callOverHttp(
       patienceMs: deps.patienceMs,
       content: (kind): Content | Promise<Content> => {
         if (kind === 'lambda')
-          return incoming.whole().then((body) => ({ kind: 'event', payload: functionUrlEvent(context, path, body, deps.now(), null, by), takesStream: true }))
+          return incoming.whole().then((body) => {
+            let event: Buffer | null = null
+            return { kind: 'event', payload: () => (event ??= functionUrlEvent(context, path, body, deps.now(), null, by)), takesStream: true }
+          })
         const query = context.rawQuery === '' ? '' : `?${context.rawQuery}`
         return {
           kind: 'http',

@@ -64,7 +64,7 @@ export interface Invocation {
 }
 
 export type Content =
-  | { readonly kind: 'event'; readonly payload: Uint8Array; readonly takesStream?: boolean }
+  | { readonly kind: 'event'; readonly payload: Uint8Array | (() => Uint8Array); readonly takesStream?: boolean }
   | {
       readonly kind: 'http'
       readonly method: string

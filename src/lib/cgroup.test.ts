@@ -65,6 +65,22 @@ describe('a control group for memory', () => {
     rmSync(at('memory.current'))
     assert.equal(new Cgroup(of(2), 'one').memory(), null)
   })
+  it('is not written again where it stands, unless that came to nothing', () => {
+    Cgroup.makeMemory(of(2), 'ours/two')
+    const group = new Cgroup(of(2), 'ours/two')
+    const file = path.join(tree, 'ours', 'two', 'memory.max')
+    const writes = [3, 3, 4, 3].map((mb) => {
+      writeFileSync(file, 'nothing')
+      group.limitMemory(mb)
+      return readFileSync(file, 'utf8') !== 'nothing'
+    })
+    assert.deepEqual(writes, [true, false, true, true])
+    const late = new Cgroup(of(2), 'ours/three')
+    assert.throws(() => late.limitMemory(3), { code: 'ENOENT' })
+    Cgroup.makeMemory(of(2), 'ours/three')
+    late.limitMemory(3)
+    assert.equal(read('ours', 'three', 'memory.max'), String(3 * 1024 * 1024))
+  })
   it('is refused by a host without the controller', () => {
     const none: Hierarchies = { ...of(2), memory: null }
     assert.throws(() => Cgroup.makeMemory(none, 'ours'), /no cgroup controller for memory/)

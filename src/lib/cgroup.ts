@@ -86,6 +86,8 @@ export class Cgroup {
   #seenMb = 0
   /** What was last set; null where another program has set it. */
   #limitMb: number | null
+  /** What this object has written, which need not be written again. */
+  #written: { memoryMb: number | null; cpuWeight: number | null } = { memoryMb: null, cpuWeight: null }
   /** Of the second version's freezer: null until it is used, false where there is none. */
   #freezer: number | false | null = null
 
@@ -164,15 +166,19 @@ export class Cgroup {
   /** Its share of the processors beside its neighbours; 100 is one's usual. */
   weigh(cpuWeight: number): void {
     const { cpu } = this.#hierarchies
-    if (!cpu) return
+    if (!cpu || this.#written.cpuWeight === cpuWeight) return
+    this.#written.cpuWeight = null
     if (cpu.version === 2) writeFileSync(path.join(cpu.path, this.#name, 'cpu.weight'), String(Math.min(10_000, Math.max(1, Math.round(cpuWeight)))))
     else writeFileSync(path.join(cpu.path, this.#name, 'cpu.shares'), String(sharesOf(cpuWeight)))
+    this.#written.cpuWeight = cpuWeight
   }
 
   /** Memory and swap together. @throws Error when the host has no controller for it */
   limitMemory(memoryMb: number): void {
     const { memory } = this.#hierarchies
     if (!memory) throw new Error('this host has no cgroup controller for memory')
+    if (this.#written.memoryMb === memoryMb) return
+    this.#written.memoryMb = null
     const bytes = String(memoryMb * MiB)
     const at = path.join(memory.path, this.#name)
     const formerMb = this.#limitMb
@@ -180,6 +186,7 @@ export class Cgroup {
     if (memory.version === 2) {
       writeFileSync(path.join(at, 'memory.max'), bytes)
       tryWrite(path.join(at, 'memory.swap.max'), '0')
+      this.#written.memoryMb = memoryMb
       return
     }
     // Memory with swap may never be below memory: raising begins with the former, lowering with the latter.
@@ -188,6 +195,7 @@ export class Cgroup {
     const first = hasSwap && (formerMb === null || formerMb <= memoryMb) && tryWrite(withSwap, bytes)
     writeFileSync(path.join(at, 'memory.limit_in_bytes'), bytes)
     if (hasSwap && !first) writeFileSync(withSwap, bytes)
+    this.#written.memoryMb = memoryMb
   }
 
   /**

@@ -1,5 +1,7 @@
+import type { Leaving } from './leaving.ts'
+
 /** What `work` gives; or, when the signal fires first, its reason at once. The work itself goes on unheard. */
-export async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+export async function orAborted<T>(work: Promise<T>, signal: Leaving): Promise<T> {
   const left = Promise.withResolvers<never>()
   const onAbort = () => left.reject(signal.reason)
   signal.addEventListener('abort', onAbort)

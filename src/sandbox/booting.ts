@@ -94,8 +94,8 @@ export class Booting {
   /** For so many calls one is booted now. */
   #bootingNow = 0
   #next = 0
-  /** Of the version that was last expected to be called. */
-  #relayPorts: readonly number[] = []
+  /** The version that was last expected or called: the next one is like it, most likely. */
+  #expected: Pick<SandboxSpec, 'relayPorts' | 'memoryMb'> | null = null
 
   constructor(deps: BootingDeps) {
     this.#deps = deps
@@ -133,19 +133,30 @@ export class Booting {
   async warm(generic: Generic, how: Omit<Warming, 'relayPorts'> = WARMING.pool): Promise<void> {
     generic.life.tell('warming', null)
     using _ = this.working(generic)
-    const warming = generic.channel.warm({ ...how, relayPorts: this.#relayPorts })
+    const warming = generic.channel.warm({ ...how, relayPorts: this.#expected?.relayPorts ?? [] })
     if (!(await within(this.#deps.clock, HELLO_MS, warming))) throw new Error('it did not warm')
     await warming
     await clearSlot(generic.slotDir)
     generic.slotIsClear = true
     // Its files are open from then on: the first call is asked for it when it ends, before its answer goes out.
     generic.process.memory()
+    this.#expectLimit(generic)
     generic.life.tell('warmed', null)
   }
 
-  /** Versions with such ports are to be expected. */
-  expect(relayPorts: readonly number[]): void {
-    this.#relayPorts = relayPorts
+  /** A call finds it done, most likely: four writes to files of the kernel, cold ones after a pause. */
+  #expectLimit({ process }: Generic): void {
+    if (this.#expected === null) return
+    try {
+      process.expectLimit?.(this.#expected.memoryMb)
+    } catch {
+      // Whose it becomes is told.
+    }
+  }
+
+  /** Versions like this one are to be expected. */
+  expect(spec: Pick<SandboxSpec, 'relayPorts' | 'memoryMb'>): void {
+    this.#expected = { relayPorts: spec.relayPorts, memoryMb: spec.memoryMb }
   }
 
   /** Until this is disposed a close ends it. */

@@ -106,7 +106,8 @@ export class CallSide {
     if (4 + headBytes > MAX_PAYLOAD)
       throw new MayflyError('payload_too_large', `URL and headers have ${headBytes} bytes as the function gets them; ${MAX_PAYLOAD - 4} is the limit`)
     const id = this.#next++
-    const inline = call.kind === 'event' && 4 + headBytes + call.payload.byteLength <= MAX_PAYLOAD
+    const payload = call.kind === 'event' ? payloadOf(call) : null
+    const inline = payload !== null && 4 + headBytes + payload.byteLength <= MAX_PAYLOAD
     const isWhole = inline || (call.kind === 'http' && call.body === null)
     const pending: Pending = {
       id,
@@ -123,7 +124,7 @@ export class CallSide {
       open: false,
     }
     this.#calls.set(id, pending)
-    this.#writer.sendFrame(encodeCall(isWhole ? FLAG.fin : 0, id, text, headBytes, inline ? call.payload : null))
+    this.#writer.sendFrame(encodeCall(isWhole ? FLAG.fin : 0, id, text, headBytes, inline ? payload : null))
     if (ends instanceof CallAhead) this.#ahead = { pending, call: ends }
     else if (!isWhole) void this.#pump(pending, bodyOf(call))
     return id
@@ -326,7 +327,8 @@ export class CallSide {
   }
 }
 
-const bodyOf = (call: Call): Iterable<Uint8Array> | AsyncIterable<Uint8Array> => (call.kind === 'event' ? [call.payload] : (call.body ?? []))
+const bodyOf = (call: Call): Iterable<Uint8Array> | AsyncIterable<Uint8Array> => (call.kind === 'event' ? [payloadOf(call)] : (call.body ?? []))
+const payloadOf = ({ payload }: Extract<Call, { kind: 'event' }>): Uint8Array => (typeof payload === 'function' ? payload() : payload)
 
 const tooLarge = (bytes: number): Failed => ({
   kind: 'error',

@@ -213,8 +213,8 @@ export class SandboxPool implements Sandboxes {
       const ready = this.#serving.findReady(spec)
       if (!ready) {
         const coming = joins++ < MAX_JOINS ? this.#joining.join(spec) : null
-        if (!coming) return await this.#acquireCold(spec, log, signalOf(signal), asked, first)
-        const joined = await orAborted(coming, signalOf(signal)).catch((error: unknown) => {
+        if (!coming) return await this.#acquireCold(spec, log, signal, asked, first)
+        const joined = await orAborted(coming, signal).catch((error: unknown) => {
           throw error instanceof LoadError ? error.for('first-call', clock.monotonic() - asked) : error
         })
         // Others may have come before, or it was lost: then it is looked for another way.
@@ -229,12 +229,12 @@ export class SandboxPool implements Sandboxes {
     }
   }
 
-  async #acquireCold(spec: SandboxSpec, log: LogSink, signal: AbortSignal, asked: number, first: Call | null): Promise<SandboxLease> {
+  async #acquireCold(spec: SandboxSpec, log: LogSink, signal: Leaving, asked: number, first: Call | null): Promise<SandboxLease> {
     const { clock, driver } = this.#deps
     if (!driver.runs(spec.runtime)) throw new MayflyError('sandbox_unavailable', `the runtime ${spec.runtime} is not installed on this node any more`)
     const patienceMs = this.#patienceMs(spec)
     if (patienceMs > 0) {
-      const freed = await this.#supply.freed(spec, patienceMs, signal)
+      const freed = await this.#supply.freed(spec, patienceMs, signalOf(signal))
       if (freed) return this.#leaseReady(freed, log, clock.monotonic() - asked)
       this.#closing.signal.throwIfAborted()
     }
@@ -266,7 +266,7 @@ export class SandboxPool implements Sandboxes {
         throw error.for(cold, taken - asked)
       }
       // As on Lambda: what loads too slowly is begun anew, as part of the call.
-      const again = await this.#supply.start(spec, signal)
+      const again = await this.#supply.start(spec, signalOf(signal))
       if (again.ready) return this.#leaseReady(again.ready, log, clock.monotonic() - asked)
       repeatedFrom = clock.monotonic()
       made = await this.#specialising.forCall(again.booted, spec, { log, limitMs: spec.timeoutMs, first: null, depth }, signal).catch((second: unknown) => {

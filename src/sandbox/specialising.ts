@@ -1,4 +1,5 @@
 import type { Clock } from '../lib/clock.ts'
+import type { Leaving } from '../lib/leaving.ts'
 import { orAborted } from '../lib/or-aborted.ts'
 import type { Booting, Generic } from './booting.ts'
 import type { CompileCaches } from './compile-caches.ts'
@@ -50,7 +51,7 @@ export class Specialising {
    * For a call, which has the right to it before anybody else can see it.
    * @throws LoadError; the signal's reason at once; what the pool was closed with
    */
-  async forCall(generic: Generic, spec: SandboxSpec, way: Pick<Way, 'limitMs' | 'log' | 'first' | 'depth'>, signal: AbortSignal): Promise<Specialised> {
+  async forCall(generic: Generic, spec: SandboxSpec, way: Pick<Way, 'limitMs' | 'log' | 'first' | 'depth'>, signal: Leaving): Promise<Specialised> {
     try {
       return await orAborted(this.#specialise(generic, spec, { ...way, environment: {}, printed: null }), signal)
     } catch (error) {

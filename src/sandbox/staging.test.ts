@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -56,6 +56,22 @@ describe('Staging', () => {
       await assert.rejects(staging.give(gone, slot()), { code: 'ENOENT' })
     })
   }
+
+  it('gives a small tree as it is, its folders and symbolic links too', async () => {
+    const staging = await Staging.open(path.join(folder, 'staging-tree'))
+    const whole = source(1)
+    mkdirSync(path.join(whole.codeDir, 'a', 'b'), { recursive: true })
+    writeFileSync(path.join(whole.codeDir, 'a', 'b', 'c.mjs'), 'export {}')
+    symlinkSync('b/c.mjs', path.join(whole.codeDir, 'a', 'd.mjs'))
+    await staging.prepare(whole)
+    for (let round = 0; round < 2; round++) {
+      const at = slot()
+      await staging.give(whole, at)
+      assert.deepEqual(readdirSync(path.join(at, 'code'), { recursive: true }).sort(), ['0.mjs', 'a', 'a/b', 'a/b/c.mjs', 'a/d.mjs'])
+      assert.equal(readlinkSync(path.join(at, 'code', 'a', 'd.mjs')), 'b/c.mjs')
+      assert.equal(statSync(path.join(at, 'code', 'a', 'b', 'c.mjs')).ino, statSync(path.join(whole.codeDir, 'a', 'b', 'c.mjs')).ino)
+    }
+  })
 
   it('hands packages that two codes of a project have in common from the copy of one to that of the other, whole, and none that a sandbox was given', async () => {
     const staging = await Staging.open(path.join(folder, 'staging-alike'))

@@ -41,6 +41,13 @@ export async function clearSlot(slotDir: string): Promise<void> {
 /** The packages of code are a tree of their own, which many codes have in common: an app's, after each edit. */
 const PACKAGES = 'node_modules'
 
+/** One name in a slot: `from` is the file, or what a symbolic link says. */
+interface Link {
+  readonly kind: 'folder' | 'file' | 'symlink'
+  readonly from: string
+  readonly to: string
+}
+
 interface Shelf {
   readonly source: Source
   /** Null: they are nobody else's. */
@@ -48,6 +55,8 @@ interface Shelf {
   readonly copies: string[]
   /** Null: not counted yet. */
   small: boolean | null
+  /** What a slot is given of a small tree, in the order in which it is made; null: not read yet. */
+  links: readonly Link[] | null
   making: Promise<void> | null
 }
 
@@ -87,6 +96,7 @@ export class Staging {
   async prepare(source: Source): Promise<void> {
     const shelf = this.#shelf(source)
     shelf.small ??= (await countSourceFiles(source)) <= SMALL_TREE_FILES
+    if (shelf.small) shelf.links ??= linksOf(source)
     if (shelf.small || shelf.copies.length >= COPIES_AHEAD) return
     shelf.making ??= this.#make(shelf)
     if (shelf.copies.length === 0) await shelf.making
@@ -105,13 +115,13 @@ export class Staging {
       if (source.cacheDir !== null) {
         mkdirSync(join(slotDir, 'cache'), { mode: 0o755 })
         try {
-          linkIntoSync(source.cacheDir, join(slotDir, 'cache'))
+          makeLinks(linksIn(source.cacheDir, 'cache'), slotDir)
         } catch (error) {
           unlessGone(error)
         }
       }
-      if (source.optDir !== null) linkIntoSync(source.optDir, join(slotDir, 'opt'))
-      linkIntoSync(source.codeDir, join(slotDir, 'code'))
+      shelf.links ??= linksOf(source)
+      makeLinks(shelf.links, slotDir)
       return
     }
     if (copy === undefined) {
@@ -180,7 +190,7 @@ export class Staging {
     const known = this.#shelves.get(source.key)
     if (known && sameSource(known.source, source)) return known
     if (known) void this.forget(source.key)
-    const shelf: Shelf = { source, packages: packagesOf(source), copies: [], small: null, making: null }
+    const shelf: Shelf = { source, packages: packagesOf(source), copies: [], small: null, links: null, making: null }
     this.#shelves.set(source.key, shelf)
     if (this.#shelves.size > MAX_KEYS) void this.forget(this.#shelves.keys().next().value as string)
     return shelf
@@ -337,12 +347,23 @@ export async function linkTree(from: string, to: string, leftOut: string | null 
   }
 }
 
-function linkIntoSync(from: string, to: string): void {
-  for (const entry of readdirSync(from, { withFileTypes: true })) {
-    if (entry.isDirectory()) {
-      mkdirSync(join(to, entry.name), { mode: 0o755 })
-      linkIntoSync(join(from, entry.name), join(to, entry.name))
-    } else if (entry.isSymbolicLink()) symlinkSync(readlinkSync(join(from, entry.name)), join(to, entry.name))
-    else linkSync(join(from, entry.name), join(to, entry.name))
+/** Code and layers are what they were: they are read once, and a cold call makes names alone. */
+const linksOf = ({ codeDir, optDir }: Source): Link[] => [...(optDir === null ? [] : linksIn(optDir, 'opt')), ...linksIn(codeDir, 'code')]
+
+function linksIn(folder: string, to: string): Link[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry): Link[] => {
+    const from = join(folder, entry.name)
+    const at = `${to}/${entry.name}`
+    if (entry.isDirectory()) return [{ kind: 'folder', from, to: at }, ...linksIn(from, at)]
+    return [entry.isSymbolicLink() ? { kind: 'symlink', from: readlinkSync(from), to: at } : { kind: 'file', from, to: at }]
+  })
+}
+
+function makeLinks(links: readonly Link[], slotDir: string): void {
+  for (const { kind, from, to } of links) {
+    const at = `${slotDir}/${to}`
+    if (kind === 'file') linkSync(from, at)
+    else if (kind === 'folder') mkdirSync(at, { mode: 0o755 })
+    else symlinkSync(from, at)
   }
 }

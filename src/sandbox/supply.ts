@@ -1,4 +1,5 @@
 import type { Clock } from '../lib/clock.ts'
+import { type Leaving, signalOf } from '../lib/leaving.ts'
 import { type Boot, type Booting, bootFor, bootOf, type Generic, isOfPool, kindOf, WARMING } from './booting.ts'
 import type { SandboxConfig } from './config.ts'
 import { Demand, stockFor } from './demand.ts'
@@ -103,9 +104,9 @@ export class Supply {
   }
 
   /** For a call. @throws as `StartQueue.wait` */
-  async take(spec: SandboxSpec, signal: AbortSignal): Promise<Found<Generic, Specialised>> {
+  async take(spec: SandboxSpec, signal: Leaving): Promise<Found<Generic, Specialised>> {
     const waiting = this.#takeWaiting(spec)
-    const found = waiting ? { booted: waiting, ready: null } : await this.start(spec, signal)
+    const found = waiting ? { booted: waiting, ready: null } : await this.start(spec, signalOf(signal))
     this.#taken(spec)
     return found
   }
@@ -148,7 +149,7 @@ export class Supply {
 
   /** A version may be called: one of its runtime should wait. */
   expect(spec: SandboxSpec): void {
-    this.#deps.booting.expect(spec.relayPorts)
+    this.#deps.booting.expect(spec)
     if (this.#expects(spec)) this.refill.now()
   }
 
@@ -183,6 +184,7 @@ export class Supply {
   }
 
   #taken(spec: SandboxSpec): void {
+    this.#deps.booting.expect(spec)
     this.#expects(spec)
     this.#asked.note(spec.runtime)
     this.refill.soon(spec.runtime)

@@ -98,7 +98,8 @@ export type Call =
   | {
       readonly kind: 'event'
       readonly context: CallContext
-      readonly payload: Uint8Array
+      /** A function makes it when it is sent, and gives the same whenever it is asked: a cold call's sandbox wakes up beside that. */
+      readonly payload: Uint8Array | (() => Uint8Array)
       /** Who calls reads the answer as it is made, if the handler makes one so; else it is collected and is a result like any other. */
       readonly takesStream?: boolean
     }
@@ -432,6 +433,8 @@ export interface SandboxProcess {
   begin?(share?: number): void
   /** Sets the limits of the version it becomes: memory (no swap), CPU weight in proportion, or a share of that. That of processes holds from the start. */
   limit(limits: { memoryMb: number; share?: number }): void
+  /** Sets the same ahead of a call that may want other ones, of a sandbox without user code: `limit` has nothing to do then. */
+  expectLimit?(memoryMb: number): void
   /** Absent where no kernel weighs it: what of that CPU weight it has, behind `limit`; nothing in one that has ended. */
   weigh?(share: number): void
   /** Opens its network as the version it becomes may use it; shut until then, and where the driver has none. @throws Error */

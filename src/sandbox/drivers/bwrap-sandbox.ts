@@ -1,5 +1,4 @@
 import type { ChildProcess } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import type { Cgroup } from '../../lib/cgroup.ts'
@@ -15,7 +14,7 @@ import { startingWeight, weightOf } from './driver-options.ts'
 import { BEGIN, endOfItself, INSIDE, LAST_WORDS_MS } from './inside.ts'
 import type { MemoryWatch } from './memory-watch.ts'
 import type { RouteQueues } from './route-queues.ts'
-import { meminfoOf } from './shown.ts'
+import { ShownMemory } from './shown.ts'
 import type { StderrTail } from './stderr-tail.ts'
 
 const DYING_MS = 5_000
@@ -53,6 +52,7 @@ export class BwrapSandbox implements SandboxProcess {
   readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
   readonly #made: Bwrapping
   readonly #endsItself: () => boolean
+  readonly #meminfo: ShownMemory
   #begun: boolean
   #over = false
   #stands = false
@@ -65,6 +65,7 @@ export class BwrapSandbox implements SandboxProcess {
     const { child, cache } = made
     this.id = id
     this.#made = made
+    this.#meminfo = new ShownMemory(made.meminfo)
     this.#begun = !made.held
     this.control = child.stdio[3] as Duplex
     this.relay = child.stdio[4] as Duplex
@@ -112,9 +113,13 @@ export class BwrapSandbox implements SandboxProcess {
   }
 
   limit({ memoryMb, share }: { memoryMb: number; share?: number }): void {
-    writeFileSync(this.#made.meminfo, meminfoOf(memoryMb), { flag: 'r+' })
+    this.expectLimit(memoryMb, share)
     this.#limitMb = memoryMb
     this.#watch()
+  }
+
+  expectLimit(memoryMb: number, share?: number): void {
+    this.#meminfo.set(memoryMb)
     this.#made.cgroup?.limit({ memoryMb, cpuWeight: weightOf(memoryMb, share) })
   }
 

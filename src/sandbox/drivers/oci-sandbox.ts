@@ -1,4 +1,4 @@
-import { type promises as fs, writeFileSync } from 'node:fs'
+import type { promises as fs } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import type { EgressPolicy } from '../../core/egress.ts'
 import type { Cgroup } from '../../lib/cgroup.ts'
@@ -10,7 +10,7 @@ import type { Entrance, GuestPaths, SandboxProcess, SandboxSpec } from '../types
 import { startingWeight, weightOf } from './driver-options.ts'
 import { BEGIN, endOfItself, INSIDE, LAST_WORDS_MS } from './inside.ts'
 import type { Looked, RouteQueues } from './route-queues.ts'
-import { meminfoOf } from './shown.ts'
+import { ShownMemory } from './shown.ts'
 import type { StderrTail } from './stderr-tail.ts'
 import { resizeTmp } from './tmp-size.ts'
 
@@ -26,7 +26,7 @@ export class OciSandbox implements SandboxProcess {
   /** A sandbox with a kernel of its own has none. */
   entrance?: () => Promise<Entrance | null>
   /** What it reads as the memory of the machine. */
-  readonly #meminfo: string
+  readonly #meminfo: ShownMemory
   readonly #cgroup: Cgroup
   /** The first process inside, by its number outside; null where the host sees none of them. */
   readonly #init: number | null
@@ -64,7 +64,7 @@ export class OciSandbox implements SandboxProcess {
     this.control = ways.control
     this.relay = ways.relay
     this.cache = ways.cache
-    this.#meminfo = ways.meminfo
+    this.#meminfo = new ShownMemory(ways.meminfo)
     this.paths = { ...INSIDE, cache: ways.cache === null ? null : '/cache' }
     this.#cgroup = cgroup
     this.#init = init
@@ -95,9 +95,12 @@ export class OciSandbox implements SandboxProcess {
     return this.#tail.heardOut()
   }
   limit({ memoryMb, share }: { memoryMb: number; share?: number }): void {
-    this.#cgroup.limit({ memoryMb, cpuWeight: weightOf(memoryMb, share) })
+    this.expectLimit(memoryMb, share)
     this.#memoryMb = memoryMb
-    writeFileSync(this.#meminfo, meminfoOf(memoryMb), { flag: 'r+' })
+  }
+  expectLimit(memoryMb: number, share?: number): void {
+    this.#cgroup.limit({ memoryMb, cpuWeight: weightOf(memoryMb, share) })
+    this.#meminfo.set(memoryMb)
   }
   weigh(share: number): void {
     if (this.#killing === null && this.#memoryMb !== null) this.#cgroup.weigh(weightOf(this.#memoryMb, share))

@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs'
+
 /**
  * What `/proc/meminfo` says inside: a machine that has what the function may use. Programs size their caches by it. It is of the
  * same length for any size, so that one may be written over the other.
@@ -29,6 +31,23 @@ export function meminfoOf(memoryMb: number): string {
     ['Committed_AS', 0],
   ]
   return rows.map(([name, value]) => `${`${name}:`.padEnd(16)}${String(value).padStart(8)} kB\n`).join('')
+}
+
+/** That file of one sandbox. */
+export class ShownMemory {
+  readonly #file: string
+  #mb: number | null = null
+
+  constructor(file: string) {
+    this.#file = file
+  }
+
+  /** Written over the former, at once: see there. */
+  set(mb: number): void {
+    if (this.#mb === mb) return
+    writeFileSync(this.#file, meminfoOf(mb), { flag: 'r+' })
+    this.#mb = mb
+  }
 }
 
 const WATCHERS = { max_inotify_instances: 8, max_inotify_watches: 8_192 }
