@@ -269,7 +269,7 @@ export class Usage implements Meter, AsyncDisposable {
   async storeIn(tx: Tx, records: readonly MeterRecord[]): Promise<void> {
     // Of a project that went meanwhile nothing is kept.
     const open = records.filter(({ project, startedAt }) => !this.#departed.owns(project, startedAt))
-    await takeDays(tx, open.map(dayOfRow))
+    // Nothing is waited for before it: it goes with other statements of its transaction in one flight.
     if (open.length > 0) await finishMeters(tx, open)
   }
 

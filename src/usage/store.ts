@@ -108,7 +108,7 @@ export const addSums = (tx: Tx, sums: readonly Sum[]) => tx`
     billed_mb_ms = total.billed_mb_ms + excluded.billed_mb_ms, bytes_in = total.bytes_in + excluded.bytes_in, bytes_out = total.bytes_out + excluded.bytes_out`
 
 /**
- * Takes the sums of days before several statements add to them one after the other: all who add to several take them in
+ * Takes the sums of days before several statements add to them one after the other: the consumers of all processes take them in
  * this order. A day without a sum gets one, so that two who begin it do not wait for each other either.
  */
 export const takeDays = async (tx: Tx, of: readonly Pick<Sum, 'project' | 'functionName' | 'day'>[]): Promise<void> => {

@@ -116,15 +116,14 @@ describe('errors of functions, byte for byte as clients of Lambda see them', () 
     await isReset()
     await failsWith('fails', failsAt('Runtime.ExitError', 'Runtime exited with error: exit status 127'), /Runtime.ExitError/, { act: 'exit', code: 127 })
     await isReset()
-    for (const [act, why] of [
-      ['abort', ''],
-      ['kill', ''],
-      ['memory', ', for want of more than its 128 MB of memory; it gets more by `memory`'],
+    for (const [act, signal, why] of [
+      ['abort', 'aborted', ''],
+      ['kill', 'killed', ''],
+      ['memory', 'killed', ', for want of more than its 128 MB of memory; it gets more by `memory`'],
     ] as const) {
-      const ended = await failsWith('fails', failsAt('Runtime.ExitError', 'Runtime exited with error: signal: killed'), /Error Type: Runtime.ExitError/, {
-        act,
-      })
-      assert.match(ended.log, new RegExp(`${ended.id} Runtime exited with error: signal: killed${why}\\n`))
+      const told = `Runtime exited with error: signal: ${signal}`
+      const ended = await failsWith('fails', failsAt('Runtime.ExitError', told), /Error Type: Runtime.ExitError/, { act })
+      assert.match(ended.log, new RegExp(`${ended.id} ${told}${why}\\n`))
       assert.equal(ended.report.includes('\tMax Memory Used: 128 MB\t'), act === 'memory', ended.report)
       await isReset()
     }
