@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { type RunningMayfly, startMayfly, zipOf } from '../test/acceptance/harness.ts'
+import { callOn } from './call.ts'
 import { middle, pause, show, timed } from './measure.ts'
 
 // What a cold call costs beside a bare Node, a warm call after the same pause, and a call that uses its sandbox once.
@@ -60,28 +61,11 @@ class Measured {
     if (!reply.ok) throw new Error(`${name}: ${await reply.text()}`)
   }
 
-  /** One GET on a kept connection, written and read by hand. @returns why it was cold, null when it was not */
+  /** @returns why it was cold, null when it was not */
   async call(name: string): Promise<string | null> {
     const { port, host } = new URL(this.#node.ready.project.url)
     this.#socket ??= connect(Number(port), '127.0.0.1').setNoDelay(true)
-    const socket = this.#socket
-    const text = await new Promise<string>((resolve, reject) => {
-      let all = ''
-      const hear = (chunk: Buffer) => {
-        all += chunk.toString('latin1')
-        const head = all.indexOf('\r\n\r\n')
-        const length = Number(/content-length: (\d+)/i.exec(all)?.[1] ?? Number.NaN)
-        if (head === -1 || all.length < head + 4 + length) return
-        socket.removeAllListeners('data')
-        resolve(all)
-      }
-      socket.on('data', hear)
-      socket.once('error', reject)
-      socket.write(`GET /functions/v1/${name} HTTP/1.1\r\nhost: ${host}\r\n\r\n`)
-    })
-    socket.removeAllListeners('error')
-    if (!text.startsWith('HTTP/1.1 200 ')) throw new Error(`${name}: ${text.slice(0, 300)}`)
-    return /x-mayfly-cold: (\S+)/i.exec(text)?.[1] ?? null
+    return await callOn(this.#socket, host, name)
   }
 
   async end(): Promise<void> {

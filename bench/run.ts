@@ -8,6 +8,7 @@ import type { Readable } from 'node:stream'
 import path from 'node:path'
 import { CreateFunctionCommand, waitUntilFunctionActiveV2 } from '@aws-sdk/client-lambda'
 import { build } from 'esbuild'
+import { callOn } from './call.ts'
 import { list } from './list.ts'
 import { pause, show, timed } from './measure.ts'
 import { wrk } from './wrk.ts'
@@ -52,21 +53,7 @@ const create = async (node: RunningMayfly, name: string, code: string, more: obj
 function call(node: RunningMayfly, name: string): Promise<string | null> {
   const { port, host } = new URL(node.ready.url)
   sockets[host] ??= connect(Number(port), '127.0.0.1').setNoDelay(true)
-  const socket = sockets[host]
-  return new Promise((resolve, reject) => {
-    let text = ''
-    const hear = (chunk: Buffer) => {
-      text += chunk.toString('latin1')
-      const head = text.indexOf('\r\n\r\n')
-      const length = Number(/content-length: (\d+)/i.exec(text)?.[1] ?? Number.NaN)
-      if (head === -1 || text.length < head + 4 + length) return
-      socket.removeListener('data', hear)
-      if (text.startsWith('HTTP/1.1 200 ')) resolve(/x-mayfly-cold: (\S+)/i.exec(text)?.[1] ?? null)
-      else reject(new Error(`${name}: ${text.slice(0, 200)}`))
-    }
-    socket.on('data', hear)
-    socket.write(`GET /functions/v1/${name} HTTP/1.1\r\nhost: ${host}\r\napikey: ${node.ready.project.publishableKey}\r\n\r\n`)
-  })
+  return callOn(sockets[host], host, name, `apikey: ${node.ready.project.publishableKey}\r\n`)
 }
 const sockets: Record<string, Socket> = {}
 

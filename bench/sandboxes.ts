@@ -7,6 +7,7 @@ import path from 'node:path'
 import { build } from 'esbuild'
 import { type RunningMayfly, processes, startMayfly, zipOf } from '../test/acceptance/harness.ts'
 import { Client, type SandboxInfo } from '../client/client.ts'
+import { callOn } from './call.ts'
 import { pause, show, timed } from './measure.ts'
 import { wrk } from './wrk.ts'
 
@@ -45,28 +46,13 @@ class Bench {
     if (!reply.ok) throw new Error(`${name}: ${await reply.text()}`)
   }
 
-  /** One GET on a kept connection, written and read by hand. @returns why it was cold, null when it was not */
+  /** @returns why it was cold, null when it was not */
   async call(name: string): Promise<string | null> {
     const { port, host } = new URL(this.node.ready.url)
     const socket = this.#sockets.pop() ?? connect(Number(port), '127.0.0.1').setNoDelay(true)
-    const text = await new Promise<string>((resolve, reject) => {
-      let all = ''
-      const hear = (chunk: Buffer) => {
-        all += chunk.toString('latin1')
-        const head = all.indexOf('\r\n\r\n')
-        const length = Number(/content-length: (\d+)/i.exec(all)?.[1] ?? Number.NaN)
-        if (head === -1 || all.length < head + 4 + length) return
-        socket.removeListener('data', hear)
-        resolve(all)
-      }
-      socket.on('data', hear)
-      socket.once('error', reject)
-      socket.write(`GET /functions/v1/${name} HTTP/1.1\r\nhost: ${host}\r\n\r\n`)
-    })
-    socket.removeAllListeners('error')
+    const why = await callOn(socket, host, name)
     this.#sockets.push(socket)
-    if (!text.startsWith('HTTP/1.1 200 ')) throw new Error(`${name}: ${text.slice(0, 300)}`)
-    return /x-mayfly-cold: (\S+)/i.exec(text)?.[1] ?? null
+    return why
   }
 
   async sandboxes(): Promise<readonly SandboxInfo[]> {

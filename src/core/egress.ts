@@ -10,7 +10,8 @@ export const policyOf = (egress: Egress): EgressPolicy => (typeof egress === 'st
 
 /**
  * What no sandbox reaches, whatever its policy: addresses that are private, of this machine alone, of the link (where
- * clouds keep their metadata; Azure keeps the secrets of its machines at a public one), of carriers, of tests and documentation, of many receivers, or of nobody.
+ * clouds keep their metadata), of carriers, of tests and documentation, of many receivers, or of nobody; and the public one
+ * at which Azure hands out the secrets of its machines.
  * @see IANA IPv4 Special-Purpose Address Registry
  */
 export const NEVER_REACHED = [

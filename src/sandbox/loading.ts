@@ -12,8 +12,10 @@ export const LOAD_MS = LIMITS.loadTime.value
 /** A process whose channel ended is gone within this, or nobody will know how it ended. */
 const EXIT_MS = 1_000
 
-/** With it another process goes on with the descriptors, which has not heard what was said before. */
-/** For these a Node that waited starts another: what wraps it, and what it reads only when it starts. */
+/**
+ * For these a Node that waited starts another: what wraps it, and what it reads only when it starts. That one goes on with the
+ * descriptors, and has not heard what was said before.
+ */
 const STARTED_ANEW_FOR = ['AWS_LAMBDA_EXEC_WRAPPER', 'NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS']
 
 /** The variable for which the process that runs a Node function is another than the one that waited; null where there is none. */

@@ -11,6 +11,9 @@ export const USER = 'ann'
 /** The number that the first user of a Debian has. */
 export const USER_ID = 1000
 
+/** Where the disk with the job and what it works on is mounted. */
+export const JOB = '/job'
+
 /** What is on it beside Debian's base: a service manager with sessions, AppArmor, and all that Mayfly's sandboxes and their tests take. */
 const PACKAGES = [
   ...['linux-image-amd64', 'initramfs-tools', 'systemd', 'systemd-sysv', 'udev', 'kmod', 'dbus', 'dbus-user-session', 'libpam-systemd', 'apparmor'],
@@ -107,8 +110,8 @@ function settle(root: string, release: Release): void {
   write('usr/sbin/policy-rc.d', '#!/bin/sh\nexit 101\n', 0o755)
   write('etc/hostname', 'host\n')
   write('etc/hosts', '127.0.0.1 localhost\n127.0.1.1 host\n')
-  write('etc/fstab', 'LABEL=host / ext4 defaults,noatime 0 1\nLABEL=work /work ext4 defaults,noatime 0 2\n')
-  mkdirSync(path.join(root, 'work'))
+  write('etc/fstab', `LABEL=host / ext4 defaults,noatime 0 1\nLABEL=job ${JOB} ext4 defaults,noatime 0 2\n`)
+  mkdirSync(path.join(root, JOB))
   write('etc/systemd/network/20-all.network', '[Match]\nName=en* eth*\n\n[Network]\nDHCP=ipv4\n')
   write(
     'etc/systemd/system/mayfly-host.service',
@@ -118,7 +121,7 @@ Wants=network-online.target
 After=network-online.target multi-user.target
 
 [Service]
-ExecStart=/bin/sh -c 'exec /bin/bash /work/job.sh <>/dev/virtio-ports/job >&0 2>&0'
+ExecStart=/bin/sh -c 'exec /bin/bash ${JOB}/job.sh <>/dev/virtio-ports/job >&0 2>&0'
 Environment=HOME=/root
 TimeoutStopSec=20
 ExecStopPost=/usr/bin/systemctl --no-block poweroff

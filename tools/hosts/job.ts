@@ -1,4 +1,4 @@
-import { USER, USER_ID } from './image.ts'
+import { JOB, USER, USER_ID } from './image.ts'
 
 /** Who runs the job on the host, and with what its service manager gives. */
 export const WAYS = ['root', 'user', 'delegated'] as const
@@ -15,13 +15,13 @@ const AS_USER: Readonly<Record<Exclude<Way, 'root'>, string>> = {
   delegated: 'systemd-run --user --quiet --pipe --wait --collect -p Delegate=yes',
 }
 
-/** The script that the host runs and ends with. The clone lies in `/work/mayfly`. */
+/** The script that the host runs and ends with. The clone lies in `mayfly` of its disk. */
 export function jobOf(way: Way, command: string): string {
   const home = way === 'root' ? '/root' : `/home/${USER}`
   const environment = `HOME=${home} TERM=dumb LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`
   // From a file: the service manager would put variables of its own into what it is told.
-  const inside = `cd ${home}/mayfly && exec env ${environment} bash /work/command.sh`
-  const lines = [`printf '%s\\n' ${quoted(command)} > /work/command.sh`, `mkdir ${home}/mayfly && mount --bind /work/mayfly ${home}/mayfly`]
+  const inside = `cd ${home}/mayfly && exec env ${environment} bash ${JOB}/command.sh`
+  const lines = [`printf '%s\\n' ${quoted(command)} > ${JOB}/command.sh`, `mkdir ${home}/mayfly && mount --bind ${JOB}/mayfly ${home}/mayfly`]
   if (way === 'root') lines.push(`bash -c ${quoted(inside)}`)
   else
     lines.push(

@@ -55,7 +55,7 @@ try {
   execFileSync('sh', ['-c', 'to=$1; shift; tar "$@" | tar -C "$to" -xf -', 'sh', clone, ...pack])
   const command = values.run ?? `npm run setup --silent && node bin/mayfly.js --node tools/hosts/inside.ts ${positionals.join(' ')}`
   writeFileSync(path.join(work, 'job.sh'), jobOf(way, command))
-  makeDisk(work, `${work}.ext4`, 4_096, 'work', log)
+  makeDisk(work, `${work}.ext4`, 4_096, 'job', log)
   rmSync(work, { recursive: true })
   const hardware = { memoryMb: Number(values['memory-mb']), processors: Number(values.processors), accelerated }
   const signal = AbortSignal.any([ending.signal, AbortSignal.timeout(Number(values.minutes) * 60_000)])
