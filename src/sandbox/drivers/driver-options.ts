@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import type { Log } from '../../core/log.ts'
 import type { Clock } from '../../lib/clock.ts'
+import type { LauncherOptions } from '../../lib/launcher.ts'
 import type { Guests } from '../guests.ts'
 
 /** What a driver is opened with. */
@@ -16,6 +17,8 @@ export interface DriverOptions {
   readonly runtimesPath: string
   /** Who resolves names for sandboxes that have a network; empty: whom this machine asks. */
   readonly dns: readonly string[]
+  /** How many programs are started before a process is that starts them; absent: a few. */
+  readonly launcher?: Pick<LauncherOptions, 'byItself'>
   readonly clock: Clock
   readonly log: Log
 }

@@ -1,4 +1,3 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { constants, promises as fs } from 'node:fs'
 import { totalmem } from 'node:os'
 import path from 'node:path'
@@ -7,7 +6,8 @@ import { ownFolder } from '../../core/owned-folders.ts'
 import { boundingTrees, Cgroup, detectHierarchies, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import { MiB } from '../../lib/bytes.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { standBehind } from '../../lib/stand-behind.ts'
+import type { HowEnded, Launched } from '../../lib/launched.ts'
+import { Launcher } from '../../lib/launcher.ts'
 import { within } from '../../lib/within.ts'
 import type { Network } from '../egress/network.ts'
 import { hasNetworks, Networks, type NoNetworks } from '../egress/networks.ts'
@@ -53,6 +53,7 @@ export class OciDriver implements Driver {
   readonly #ranges = new Set<number>()
   readonly #running = new Set<SandboxProcess>()
   readonly #queues: RouteQueues
+  readonly #launcher: Launcher
   #nextRange = 0
   #compiled: Promise<void> | null = null
 
@@ -74,6 +75,7 @@ export class OciDriver implements Driver {
     this.#networks = networks
     this.#view = view
     this.#queues = new RouteQueues(options.clock)
+    this.#launcher = new Launcher({ folder: path.join(folder, 'l'), ...options.launcher })
     const held = [...runtime.limits]
     const missing = [...runtime.missing]
     for (const [what, tree] of [
@@ -149,20 +151,15 @@ export class OciDriver implements Driver {
         pidFile: path.join(bundle, 'pid'),
         inGroups: this.#view !== null,
       })
-      const [program, ...args] = this.#view ? this.#inGroups(cgroup, options, this.#view, command) : command
-      const child = spawn(program as string, args, {
-        stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
-        cwd: '/',
-        // A Ctrl-C is for the node, which ends what is half made itself.
-        detached: true,
+      const child = await this.#launcher.launch({
+        command: this.#view ? this.#inGroups(cgroup, options, this.#view, command) : command,
         env: { PATH },
+        descriptors: ['nothing', 'nothing', 'stream', 'stream', 'stream'],
+        // The node itself goes first: it serves those that run already. Inside its own group this weighs nothing.
+        nice: options.background && !options.held ? 15 : 5,
       })
-      // The node itself goes first: it serves those that run already. Inside its own group this weighs nothing.
-      if (child.pid !== undefined) standBehind(child.pid, options.background && !options.held ? 15 : 5)
-      const [, , , control, relay] = child.stdio as unknown as Duplex[]
-      // When the runtime ends, Node lets all that its `stdio` names flow into nothing, and with it the sandbox's hello.
-      ;(child.stdio as unknown as Duplex[]).length = 3
-      const tail = new StderrTail(child.stderr)
+      const [, , stderr, control, relay] = child.streams
+      const tail = new StderrTail(stderr ?? null)
       const { code, signal } = await exitOf(child, this.#options.clock)
       if (code !== 0) throw notStarted(`${this.#runtime.program} could not start a sandbox (${code ?? signal}): ${tail.text().trim().slice(-500)}`, signal)
       if (this.#view === null) cgroup.boundSockets()
@@ -212,6 +209,7 @@ export class OciDriver implements Driver {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#running].map((sandbox) => sandbox.kill()))
+    this.#launcher[Symbol.dispose]()
     this.#queues[Symbol.dispose]()
     await this.#view?.[Symbol.asyncDispose]()
     if (hasNetworks(this.#networks)) await this.#networks[Symbol.asyncDispose]()
@@ -283,19 +281,8 @@ async function entranceOf(cgroup: Cgroup, init: number, network: Network | null)
   return guest === null ? null : { guest, network: network?.entrance ?? [`--net=/proc/${init}/ns/net`] }
 }
 
-async function exitOf(child: ChildProcess, clock: Clock): Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }> {
-  const done = new Promise<void>((resolve, reject) => {
-    child.once('error', reject)
-    child.once('exit', () => resolve())
-  })
-  let failure: Error | null = null
-  done.catch((error: Error) => {
-    failure = error
-  })
-  if (!(await within(clock, START_LIMIT_MS, done))) {
-    child.kill('SIGKILL')
-    return { code: null, signal: 'SIGKILL' }
-  }
-  if (failure) throw failure
-  return { code: child.exitCode, signal: child.signalCode }
+async function exitOf(child: Launched, clock: Clock): Promise<HowEnded> {
+  if (await within(clock, START_LIMIT_MS, child.exited)) return await child.exited
+  child.kill('SIGKILL')
+  return { code: null, signal: 'SIGKILL' }
 }
