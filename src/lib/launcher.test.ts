@@ -15,7 +15,9 @@ const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-launcher-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
 const env = { PATH: '/usr/bin:/bin:/usr/sbin:/sbin', SAID: 'yes' }
 const five: readonly Descriptor[] = ['nothing', 'nothing', 'stream', 'stream', 'stream']
-const close = ({ streams }: Launched) => streams.forEach((stream) => stream?.destroy())
+const close = ({ streams }: Launched) => {
+  for (const stream of streams) stream?.destroy()
+}
 const streamOf = ({ streams }: Launched, at: number) => streams[at] as Duplex
 
 for (const [how, byItself] of [
