@@ -8,7 +8,7 @@ import { MiB } from '../../lib/bytes.ts'
 import { Cgroup, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Launched } from '../../lib/launched.ts'
-import { Launcher } from '../../lib/launcher.ts'
+import type { Launcher } from '../../lib/launcher.ts'
 import { within } from '../../lib/within.ts'
 import type { Network } from '../egress/network.ts'
 import { hasNetworks, Networks, type NoNetworks } from '../egress/networks.ts'
@@ -18,7 +18,7 @@ import type { Driver, RuntimeName, SandboxProcess, StartOptions } from '../types
 import { bwrapArguments, INFO_FD } from './bwrap-arguments.ts'
 import { type BwrapHost, bwrapHolds } from './bwrap-limits.ts'
 import { BwrapSandbox } from './bwrap-sandbox.ts'
-import { type DriverOptions, groupWeight, POOL_MEMORY_MB, startingWeight } from './driver-options.ts'
+import { type DriverOptions, groupWeight, launcherIn, POOL_MEMORY_MB, startingWeight } from './driver-options.ts'
 import { ENTER } from './entering.ts'
 import { environmentFor, INSIDE, makeSkeleton, PLACE } from './inside.ts'
 import { sandboxFolder } from './left-behind.ts'
@@ -87,7 +87,7 @@ export class BwrapDriver implements Driver {
   #nextUid = 0
   #compiled: Promise<void> | null = null
 
-  private constructor(options: DriverOptions, host: BwrapHost, networks: Networks | NoNetworks, folder: string, shell: readonly string[]) {
+  private constructor(options: DriverOptions, host: BwrapHost, networks: Networks | NoNetworks, folder: string, shell: readonly string[], launcher: Launcher) {
     this.#networks = networks
     this.#shell = shell
     this.#options = options
@@ -95,7 +95,7 @@ export class BwrapDriver implements Driver {
     this.#watch = host.groups?.memory ? null : new MemoryWatch()
     this.#folder = folder
     this.#queues = new RouteQueues(options.clock)
-    this.#launcher = new Launcher({ folder: path.join(folder, 'l'), ...options.launcher })
+    this.#launcher = launcher
     ;({ limits: this.limits, missing: this.missing } = bwrapHolds(host, this.#asRoot, networks))
   }
 
@@ -109,14 +109,15 @@ export class BwrapDriver implements Driver {
     if (uid !== process.getuid?.()) throw new Error(`the folder ${folder} belongs to another user`)
     await fs.chmod(folder, 0o711)
     await ownFolder(folder, 0o711)
-    const networks = await Networks.open(options)
+    const launcher = launcherIn(folder, options)
+    const networks = await Networks.open({ ...options, start: (launch) => launcher.launch(launch) })
     await makeSkeleton(path.join(folder, 'root'), hasNetworks(networks) ? GATEWAY : null)
     await putRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))
     await fs.mkdir(path.join(folder, 'meminfo'), { recursive: true, mode: 0o711 })
     await fs.rm(path.join(folder, 'mounts'), { recursive: true, force: true })
     for (const name of ['tmp', 'shm', 'cache']) await fs.mkdir(path.join(folder, 'mounts', name), { recursive: true, mode: 0o755 })
     await fs.writeFile(path.join(folder, 'seccomp'), compileSeccomp(seccomp, process.arch === 'arm64' ? 'arm64' : 'x64'))
-    const driver = new BwrapDriver(options, host, networks, folder, shell)
+    const driver = new BwrapDriver(options, host, networks, folder, shell, launcher)
     if (host.groups) await weighGroup(host.groups, driver.#groupParent, groupWeight(options))
     return driver
   }

@@ -7,13 +7,13 @@ import { boundingTrees, Cgroup, detectHierarchies, type Hierarchies, weighGroup 
 import { MiB } from '../../lib/bytes.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { HowEnded, Launched } from '../../lib/launched.ts'
-import { Launcher } from '../../lib/launcher.ts'
+import type { Launcher } from '../../lib/launcher.ts'
 import { within } from '../../lib/within.ts'
 import type { Network } from '../egress/network.ts'
-import { hasNetworks, Networks, type NoNetworks } from '../egress/networks.ts'
+import { hasNetworks, Networks, type NetworksOptions, type NoNetworks } from '../egress/networks.ts'
 import { GATEWAY } from '../egress/rules.ts'
 import type { Driver, Entrance, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
-import { type DriverOptions, groupWeight, POOL_MEMORY_MB, startingWeight } from './driver-options.ts'
+import { type DriverOptions, groupWeight, launcherIn, POOL_MEMORY_MB, startingWeight } from './driver-options.ts'
 import { entering } from './entering.ts'
 import { guestOfInit } from './entrance.ts'
 import { INSIDE, makeSkeleton } from './inside.ts'
@@ -64,6 +64,7 @@ export class OciDriver implements Driver {
     folder: string,
     networks: Networks | NoNetworks,
     view: MountView | null,
+    launcher: Launcher,
   ) {
     this.name = runtime.name
     this.resizesTmp = runtime.sharesKernel
@@ -75,7 +76,7 @@ export class OciDriver implements Driver {
     this.#networks = networks
     this.#view = view
     this.#queues = new RouteQueues(options.clock)
-    this.#launcher = new Launcher({ folder: path.join(folder, 'l'), ...options.launcher })
+    this.#launcher = launcher
     const held = [...runtime.limits]
     const missing = [...runtime.missing]
     for (const [what, tree] of [
@@ -96,10 +97,12 @@ export class OciDriver implements Driver {
 
   static async open(runtime: OciRuntime, options: DriverOptions): Promise<OciDriver> {
     const folder = sandboxFolder(options.runBase, options.name)
-    const [hierarchies, networks] = await Promise.all([detectHierarchies(), runtime.sharesKernel ? Networks.open(options) : NO_NETWORKS])
+    const launcher = launcherIn(folder, options)
+    const start: NetworksOptions['start'] = (launch) => launcher.launch(launch)
+    const [hierarchies, networks] = await Promise.all([detectHierarchies(), runtime.sharesKernel ? Networks.open({ ...options, start }) : NO_NETWORKS])
     // Behind the networks: they make the place of namespaces one whose mounts are seen in it.
     const view = runtime.oneVersionOfGroups ? await firstGroupsAlone(hierarchies, options) : null
-    const driver = new OciDriver(runtime, options, hierarchies, folder, networks, view)
+    const driver = new OciDriver(runtime, options, hierarchies, folder, networks, view, launcher)
     await ownFolder(folder, 0o711)
     await fs.chmod(folder, 0o711)
     await makeSkeleton(path.join(folder, 'root'), hasNetworks(networks) ? GATEWAY : null)
