@@ -545,6 +545,19 @@ describe('Channel', () => {
     )
   })
 
+  it('makes no more connections in a turn than may be open, however many were reset at once', async () => {
+    const { channel, relayed, sayRelay } = open()
+    const pairs = (from: number) => Array.from({ length: 2000 }, (_, i) => [encodeFrame(TYPE.open, 0, from + i), encodeFrame(TYPE.reset, 0, from + i)]).flat()
+    sayRelay(...pairs(1))
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.equal(relayed.length, LIMITS.relayConnections.value)
+    for (let turns = 0; turns < 3; turns++) await new Promise((resolve) => setImmediate(resolve))
+    sayRelay(encodeFrame(TYPE.open, 0, 3000))
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.equal(relayed.length, LIMITS.relayConnections.value + 1)
+    assert.equal(channel.isOver, false)
+    channel.close()
+  })
   it(`holds relayConnections (${LIMITS.relayConnections.value}) and refuses one more, without ending`, async () => {
     const { channel, relayed, sayRelay } = open()
     for (let id = 1; id <= LIMITS.relayConnections.value + 1; id++) sayRelay(encodeFrame(TYPE.open, 0, id))

@@ -47,6 +47,8 @@ export class Specialised {
   callMs: number | null = null
   /** Of the calls that run in it, in the order in which they began. */
   readonly #logs = new Set<LogSink>()
+  /** The one that began last, once it was looked for; null when it has ended. */
+  #latest: LogSink | null = null
   /** Those of them to which something was written past the runtime: more may be under way when their call ends. */
   readonly #overheard = new Set<LogSink>()
   #memoryAt = Number.NEGATIVE_INFINITY
@@ -222,6 +224,7 @@ export class Specialised {
       signal.removeEventListener('abort', onLeave)
       this.#depths.ended(depth)
       this.#logs.delete(log)
+      if (this.#latest === log) this.#latest = null
       this.#overheard.delete(log)
       const [tookMs, own] = [this.#clock.monotonic() - began, share()]
       this.callMs = this.callMs === null ? tookMs : this.callMs + (tookMs - this.callMs) / 8
@@ -281,6 +284,7 @@ export class Specialised {
     const share = this.#shares.begin()
     this.#depths.began(depth)
     this.#logs.add(log)
+    this.#latest = log
     signal.addEventListener('abort', onLeave)
     if (signal.aborted) onLeave()
     sent?.listen(ends)
@@ -315,10 +319,16 @@ export class Specialised {
 
   /** What is written past its runtime, by a program that it started or an engine at its end, is of the call that began last. */
   #overhear(bytes: Uint8Array): void {
-    const log = [...this.#logs].at(-1) ?? (this.calls === 0 ? this.printed : null)
+    const log = this.#lastLog() ?? (this.calls === 0 ? this.printed : null)
     if (!log) return
     log.write('stderr', bytes)
     if (this.#logs.has(log)) this.#overheard.add(log)
+  }
+
+  /** Looked for once after each end of it: what is written past a runtime comes in many pieces. */
+  #lastLog(): LogSink | null {
+    if (this.#latest === null) for (const log of this.#logs) this.#latest = log
+    return this.#latest
   }
 
   async #lost(error: Error, invocationId: string): Promise<Failed> {
