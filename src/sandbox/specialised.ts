@@ -7,6 +7,7 @@ import { type CallAhead, type CallEnds, type Channel, ChannelClosed, type Failed
 import type { Depths } from './depths.ts'
 import { exitOf, howItEnded, messageIn, whyItEnded } from './exits.ts'
 import type { HeldLog } from './held-log.ts'
+import { IdleWork } from './idle-work.ts'
 import type { SandboxLife, SandboxState } from './state.ts'
 import type { Call, CallEnd, CallResult, ColdReason, Ending, HandlerKind, LogSink, SandboxLease, SandboxProcess, SandboxSpec } from './types.ts'
 
@@ -30,6 +31,7 @@ export class Specialised {
   readonly #clock: Clock
   readonly #depths: Depths
   readonly #shares: BusyShares
+  readonly #idleWork: IdleWork
   readonly #onFree: (sandbox: Specialised) => void
   readonly #onGone: (sandbox: Specialised, killed: Promise<void>, why: Ending | null) => void
   readonly #life: SandboxLife
@@ -81,6 +83,7 @@ export class Specialised {
     this.#clock = parts.clock
     this.#depths = parts.depths
     this.#shares = new BusyShares(parts.clock)
+    this.#idleWork = new IdleWork(() => this.process.cpuMs?.() ?? null)
     this.#onFree = parts.onFree
     this.#onGone = parts.onGone
     this.#life = parts.life
@@ -126,6 +129,7 @@ export class Specialised {
    */
   begin(): boolean | Promise<boolean> {
     const before = this.#life.now.state
+    if (before === 'ready') this.#idleWork.end()
     this.#life.tell('called', null)
     if (before === 'freezing' || before === 'frozen') this.#thawing = this.#thaw()
     // A call that joins one that waits for the thaw waits too.
@@ -145,17 +149,22 @@ export class Specialised {
 
   /** Gives the right back; `ran` is false where nothing came of it. */
   finish(ran = true): void {
-    this.#life.tell('finished', { nowMs: this.#clock.monotonic() })
+    const nowMs = this.#clock.monotonic()
+    this.#life.tell('finished', { nowMs })
     const isUsed = this.spec.reuse === 'never' && !(this.#isInspected && this.calls === 0)
     // What was sent ahead runs in it for nobody.
     const isTaken = !ran && this.channel.ahead !== null
-    if (this.#life.isGone || isUsed || isTaken) void this.end(this.#drained ?? 'used')
-    else this.#onFree(this)
+    if (this.#life.isGone || isUsed || isTaken) return void this.end(this.#drained ?? 'used')
+    if (this.#life.now.state === 'ready') this.#idleWork.begin(nowMs)
+    this.#onFree(this)
+    // Unless a call that waited has it by now.
+    if (this.#idleWork.isSeen) void this.freeze()
   }
 
   /** Stops it where it stands, if nothing runs in it. */
   async freeze(): Promise<void> {
     if (this.#life.now.state !== 'ready' || this.#isInspected) return
+    this.#idleWork.end()
     this.#life.tell('cooled', null)
     this.#freezing = this.process.freeze().catch(() => {})
     await this.#freezing
