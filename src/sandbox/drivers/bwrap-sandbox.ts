@@ -168,6 +168,10 @@ export class BwrapSandbox implements SandboxProcess {
     return this.#made.cgroup ? this.#made.cgroup.memory() : memoryOf(this.#made.init)
   }
 
+  cpuMs(): number | null {
+    return this.#killing || this.#over ? null : (this.#made.cgroup?.cpuMs() ?? null)
+  }
+
   async entrance(): Promise<Entrance | null> {
     const { init, child, network } = this.#made
     const guest = this.#over ? null : guestOfInit(init)
