@@ -301,6 +301,55 @@ describe('Usage', () => {
     await usage[Symbol.asyncDispose]()
     await journal[Symbol.asyncDispose]()
   })
+  for (const isConsumerFirst of [true, false]) {
+    it(`takes what others take too in the same order as they do: who reads the journal comes ${isConsumerFirst ? 'before' : 'behind'} an entry of the queue`, async () => {
+      const { open } = await fresh()
+      const { journal, usage } = await open()
+      await usage.start()
+      const [held, other] = isConsumerFirst ? ['a', 'b'] : ['b', 'a']
+      const running = begun({ functionName: held })
+      usage.ended(ended(begun({ functionName: 'b' })))
+      usage.ended(ended(begun({ functionName: 'a' })))
+      usage.started(running)
+      await usage.catchUp() // its start stands as a row, and the sums are there
+      const records = [ended(running), ended(begun({ functionName: other }))]
+      const [isHeld, isOver] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+      const waiting = async (count: number) => {
+        for (;;) {
+          const [row] = await databases.control.sql<{ count: number }>`
+            select count(*)::int as count from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+          if (row?.count === count) return
+          await new Promise((resolve) => setTimeout(resolve, 5))
+        }
+      }
+      const holder = databases.control.transaction(async (tx) => {
+        await tx`select from mayfly.usage_day where function_name = ${held} for update`
+        isHeld.resolve()
+        await isOver.promise
+      })
+      await isHeld.promise
+      // As by an entry of the queue, whose executions the journal has as well.
+      for (const record of records) usage.ended(record)
+      const store = () => databases.control.transaction((tx) => usage.storeIn(tx, isConsumerFirst ? records.slice(0, 1) : records))
+      const both: Promise<unknown>[] = []
+      for (const [at, work] of (isConsumerFirst ? [() => usage.catchUp(), store] : [store, () => usage.catchUp()]).entries()) {
+        both.push(work())
+        await waiting(at + 1)
+      }
+      isOver.resolve()
+      await holder
+      // One of them would be ended as a deadlock otherwise.
+      assert.deepEqual(
+        (await Promise.allSettled(both)).map(({ status }) => status),
+        ['fulfilled', 'fulfilled'],
+      )
+      await usage.catchUp()
+      assert.equal((await usage.read('demo', 2)).total.executions, 4)
+      assert.deepEqual(...((await sums()) as [unknown, unknown]))
+      await usage[Symbol.asyncDispose]()
+      await journal[Symbol.asyncDispose]()
+    })
+  }
   it('takes what was executed before there were sums into them', async () => {
     const at = path.join(folder, 'older')
     const migrations = path.join(import.meta.dirname, '../../migrations')

@@ -21,6 +21,7 @@ export const insertStarts = (tx: Tx, starts: readonly MeterStart[], process: str
   select "invocationId", attempt, project, "functionName", version, to_timestamp("startedAt" / 1000.0), "memoryMb", ${process}
     from json_to_recordset(${JSON.stringify(starts)}::json)
       as start ("invocationId" uuid, attempt int, project text, "functionName" text, version text, "startedAt" float8, "memoryMb" int)
+   order by 1, 2
   on conflict do nothing`
 
 /** What most executions of a batch have in common is told once; the rest is a column of numbers each, which is read in a fraction of the time of objects. */
@@ -62,10 +63,27 @@ function columnOf(ends: readonly MeterRecord[], numberOf: (end: MeterRecord) => 
 }
 const idsOf = (ends: readonly MeterRecord[]): string => `{${ends.map(({ invocationId }) => `"${invocationId.replaceAll(/["\\]/g, '')}"`).join(',')}}`
 
-/** Fills in how executions ended; one that has an end keeps it, but the end that a later start gave to what it found open. */
-export const finishMeters = (tx: Tx, ends: readonly MeterRecord[]) => {
+/** A function's day, as its sums are kept. */
+export type Day = Pick<Sum, 'project' | 'functionName' | 'day'>
+
+/** Each once. */
+export const daysOf = (of: readonly Day[]): Day[] => [
+  ...new Map(of.map(({ project, day, functionName }) => [JSON.stringify([project, day, functionName]), { project, day, functionName }])).values(),
+]
+
+/**
+ * Fills in how executions ended; one that has an end keeps it, but the end that a later start gave to what it found open.
+ * @param days  of which the sums are taken first, as by `takeDays`: those of all ends, or none where this transaction has them
+ */
+export const finishMeters = (tx: Tx, ends: readonly MeterRecord[], days: readonly Day[]) => {
   const { kinds, common } = packed(ends)
   return tx`
+  with taken as (
+    insert into mayfly.usage_day as total (project, day, function_name)
+    select project, day, "functionName" from json_to_recordset(${JSON.stringify(days)}::json) as taken (project text, day date, "functionName" text)
+     order by 1, 2, 3
+    on conflict (project, day, function_name) do update set executions = total.executions where false
+    returning 1)
   insert into mayfly.invocation_meter as meter (invocation_id, attempt, project, function_name, version, started_at, outcome, duration_ms, billed_ms,
     memory_mb, max_memory_mb, cold, queue_ms, wait_ms, init_ms, response_ms, bytes_in, bytes_out)
   select id, attempt, project, "functionName", version, to_timestamp(started / 1000.0), outcome, duration, billed,
@@ -77,6 +95,8 @@ export const finishMeters = (tx: Tx, ends: readonly MeterRecord[]) => {
       as ended (id, kind, started, duration, billed, most, queue, wait, init, response, came, went)
     join json_to_recordset(${common}::json)
       as common (kind int, attempt int, project text, "functionName" text, version text, "memoryMb" int, outcome text, cold text) using (kind)
+   where (select count(*) from taken) >= 0 -- only then are they taken before
+   order by id, attempt
   on conflict (invocation_id, attempt) do update set outcome = excluded.outcome, duration_ms = excluded.duration_ms, billed_ms = excluded.billed_ms,
     max_memory_mb = excluded.max_memory_mb, cold = excluded.cold, queue_ms = excluded.queue_ms, wait_ms = excluded.wait_ms,
     init_ms = excluded.init_ms, response_ms = excluded.response_ms, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out
@@ -108,19 +128,17 @@ export const addSums = (tx: Tx, sums: readonly Sum[]) => tx`
     billed_mb_ms = total.billed_mb_ms + excluded.billed_mb_ms, bytes_in = total.bytes_in + excluded.bytes_in, bytes_out = total.bytes_out + excluded.bytes_out`
 
 /**
- * Takes the sums of days before several statements add to them one after the other: the consumers of all processes take them in
- * this order. A day without a sum gets one, so that two who begin it do not wait for each other either.
+ * Takes the sums of days. Who writes executions, in whatever process, takes those of all of them first and in this order,
+ * then the rows by their ids, those of starts before those of ends: so no two wait for each other. A day without a sum
+ * gets one, so that two who begin it do not either.
  */
-export const takeDays = async (tx: Tx, of: readonly Pick<Sum, 'project' | 'functionName' | 'day'>[]): Promise<void> => {
-  const days = new Map(of.map(({ project, day, functionName }) => [JSON.stringify([project, day, functionName]), { project, day, functionName }]))
-  if (days.size < 2) return
+export const takeDays = (tx: Tx, days: readonly Day[]) =>
   // A row that is there is locked, though nothing of it is changed.
-  await tx`
+  tx`
     insert into mayfly.usage_day as total (project, day, function_name)
-    select project, day, "functionName" from json_to_recordset(${JSON.stringify([...days.values()])}::json) as taken (project text, day date, "functionName" text)
+    select project, day, "functionName" from json_to_recordset(${JSON.stringify(days)}::json) as taken (project text, day date, "functionName" text)
      order by 1, 2, 3
     on conflict (project, day, function_name) do update set executions = total.executions where false`
-}
 
 /** How far a journal was read when the last of its packs was stored. index: execution_pack_journal */
 export const selectReached = async (sql: Sql, journal: string): Promise<JournalPosition | null> => {
@@ -142,10 +160,17 @@ export const addEgress = (tx: Tx, records: readonly EgressRecord[]) => tx`
  * @param process  null: of all, as nothing runs yet
  */
 // index: invocation_meter_open
-export const cutOpenMeters = (sql: Sql, process: string | null) => sql<{ invocationId: string }>`
-  update mayfly.invocation_meter set outcome = 'cut'
-   where outcome is null and (${process}::text is null or process = ${process})
-  returning invocation_id as "invocationId"`
+export const cutOpenMeters = async (tx: Tx, process: string | null) => {
+  const days = await tx<Day>`
+    select distinct project, function_name as "functionName", to_char(started_at at time zone 'UTC', 'YYYY-MM-DD') as day
+      from mayfly.invocation_meter where outcome is null and (${process}::text is null or process = ${process})`
+  if (days.length === 0) return []
+  await takeDays(tx, days)
+  return await tx<{ invocationId: string }>`
+    update mayfly.invocation_meter set outcome = 'cut'
+     where outcome is null and (${process}::text is null or process = ${process})
+    returning invocation_id as "invocationId"`
+}
 
 // index: usage_day_pkey
 export const selectDays = (sql: Sql, project: string, from: string) => sql<DaySums>`
