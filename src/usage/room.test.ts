@@ -478,6 +478,61 @@ describe('Usage', () => {
     await usage[Symbol.asyncDispose]()
     await journal[Symbol.asyncDispose]()
   })
+  it('lists those of all functions page by page as one list, however many there are and wherever they stand', async () => {
+    const { open } = await fresh()
+    const { journal, usage } = await open()
+    await usage.start()
+    for (let n = 0; n < 40; n++) {
+      const functionName = `f-${n}`
+      if (n % 3 === 0) endAlone(usage, functionName, 17 + n)
+      for (let own = 0; own < n % 5; own++) {
+        const start = begun({ functionName, startedAt: Date.now() - 1_000 + n * 3 - own * 7 })
+        usage.ended(ended(start, { outcome: own === 1 ? 'error' : 'ok' }))
+      }
+      if (n % 10 === 0) await usage.catchUp()
+    }
+    endAlone(usage, 'f-0', 40, { project: 'other' })
+    await usage.catchUp()
+    assert.ok((await packs()).length > 10)
+    const all = await databases.control.sql<{ id: string; name: string; outcome: string; at: Date }>`
+      select invocation_id as id, function_name as name, outcome, started_at as at from (
+        select invocation_id, function_name, outcome, started_at from mayfly.invocation_meter where project = 'demo'
+        union all select invocation_id, function_name, outcome, started_at from mayfly.packed_execution where project = 'demo') as one
+       order by started_at desc, invocation_id`
+    const to = all[all.length >> 2]?.at ?? null
+    for (const [state, functionName, until] of [
+      [null, null, null],
+      ['succeeded', null, null],
+      ['failed', null, null],
+      [null, 'f-9', null],
+      [null, null, to],
+    ] as const) {
+      const wanted = all.filter(
+        ({ name, outcome, at }) =>
+          (functionName === null || name === functionName) &&
+          (state === null || (outcome === 'ok') === (state === 'succeeded')) &&
+          (until === null || at.getTime() < until.getTime()),
+      )
+      for (const limit of [1, 3, 20, 70, 1_000]) {
+        const found: string[] = []
+        for (let before = null as { startedUs: string; id: string; attempt: number } | null; ; ) {
+          const page = await usage.executions({ project: 'demo', functionName, state, from: null, to: until, before, limit })
+          found.push(...page.map(({ id }) => id))
+          const last = page.at(-1)
+          if (page.length < limit || !last || found.length > 60) break
+          before = { startedUs: last.startedUs, id: last.id, attempt: last.attempt }
+        }
+        assert.deepEqual(
+          found,
+          wanted.slice(0, found.length).map(({ id }) => id),
+          `${state}, ${functionName}, ${until}, ${limit}`,
+        )
+        assert.ok(found.length > 60 || found.length === wanted.length)
+      }
+    }
+    await usage[Symbol.asyncDispose]()
+    await journal[Symbol.asyncDispose]()
+  })
   it('counts those once whose position in the journal was lost, and takes what comes after them', async () => {
     const { open } = await fresh()
     for (let life = 1; life <= 3; life++) {

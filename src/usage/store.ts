@@ -228,43 +228,51 @@ export interface InvocationsOf {
 
 /**
  * Of all functions of a project, or of one: the newest first; of one instant by id and attempt, so that a page goes on where
- * the last ended. The last of each function by its name, found one after the other. Those without rows of their own stand
- * in packs, of which no more is unfolded than a page may have. index: invocation_meter_function, execution_pack_function
+ * the last ended. Rows are found of each function by its name, those one after the other; where the newest of each make a
+ * page, none that is older is looked at. Those without rows of their own stand in packs, of which no more is unfolded than a
+ * page may have. index: invocation_meter_function, execution_pack_function, execution_pack_project
  */
 export const selectExecutions = (sql: Sql, { project, functionName, state, from, to, before, limit }: ExecutionsOf) => sql<
   StoredInvocation & { readonly function: string }
 >`
   with recursive named (name) as (
-    select coalesce(${functionName}::text, least((select min(function_name) from mayfly.invocation_meter where project = ${project}),
-                                                 (select min(function_name) from mayfly.execution_pack where project = ${project})))
+    select coalesce(${functionName}::text, (select min(function_name) from mayfly.invocation_meter where project = ${project}))
     union all
-    select least((select min(function_name) from mayfly.invocation_meter where project = ${project} and function_name > name),
-                 (select min(function_name) from mayfly.execution_pack where project = ${project} and function_name > name))
+    select (select min(function_name) from mayfly.invocation_meter where project = ${project} and function_name > name)
       from named where ${functionName}::text is null and name is not null),
   asked as (
     select coalesce(${from}::timestamptz, '-infinity') as since, coalesce(${to}::timestamptz, 'infinity') as until,
-           coalesce(timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond', 'infinity') as before)
+           coalesce(timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond', 'infinity') as before),
+  newest (at) as (
+    select last.started_at from named cross join lateral (
+      select started_at from mayfly.invocation_meter
+       where project = ${project} and function_name = name
+         and (${state}::text is null or outcome = 'ok') and started_at >= (select since from asked) and started_at < (select least(until, before) from asked)
+       order by started_at desc limit (select ${limit}::bigint / count(*) + 1 from named)) as last
+     where ${functionName}::text is null and coalesce(${state}::text, 'succeeded') = 'succeeded'),
+  enough (at) as (select coalesce((select at from newest order by at desc offset ${limit}::bigint limit 1), '-infinity'))
   select invocation_id as id, function_name as function, attempt, version, started_at as "startedAt", outcome, duration_ms as "durationMs", billed_ms::float8 as "billedMs",
          queue_ms as "queueMs", wait_ms as "waitMs", init_ms as "initMs", duration_ms - coalesce(response_ms, 0) as "runMs", response_ms as "responseMs", cold, memory_mb as "memoryMb", max_memory_mb as "maxMemoryMb",
          bytes_in::float8 as "bytesIn", bytes_out::float8 as "bytesOut", (extract(epoch from started_at) * 1000000)::bigint::text as "startedUs"
-    from named cross join lateral (
-      (select invocation_id, function_name, attempt, version, started_at, outcome, duration_ms, billed_ms, queue_ms, wait_ms, init_ms, response_ms, cold, memory_mb,
-              max_memory_mb, bytes_in, bytes_out
-         from mayfly.invocation_meter
-        where project = ${project} and function_name = name
-          and case ${state}::text when 'succeeded' then outcome = 'ok' when 'failed' then outcome in ('error', 'timeout', 'exit')
-                   when 'cut' then outcome = 'cut' when 'running' then outcome is null else true end
-          and started_at >= (select since from asked) and started_at < (select until from asked) and started_at <= (select before from asked)
-          and (started_at < (select before from asked) or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int))
-        order by started_at desc, invocation_id, attempt limit ${limit})
+    from (
+      select last.* from named cross join lateral (
+        select invocation_id, function_name, attempt, version, started_at, outcome, duration_ms, billed_ms, queue_ms, wait_ms, init_ms, response_ms, cold, memory_mb,
+               max_memory_mb, bytes_in, bytes_out
+          from mayfly.invocation_meter
+         where project = ${project} and function_name = name
+           and case ${state}::text when 'succeeded' then outcome = 'ok' when 'failed' then outcome in ('error', 'timeout', 'exit')
+                    when 'cut' then outcome = 'cut' when 'running' then outcome is null else true end
+           and started_at >= (select greatest(since, at) from asked, enough) and started_at < (select until from asked) and started_at <= (select before from asked)
+           and (started_at < (select before from asked) or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int))
+         order by started_at desc, invocation_id, attempt limit ${limit}) as last
       union all
       (select invocation_id, function_name, attempt, version, started_at, outcome, duration_ms, billed_ms, queue_ms, wait_ms, init_ms, response_ms, cold, memory_mb,
               max_memory_mb, bytes_in, bytes_out
-         from mayfly.packed_executions(${project}, name, (select since from asked), (select least(until, before) from asked), ${limit})
+         from mayfly.packed_executions(${project}, ${functionName}, (select greatest(since, at) from asked, enough), (select least(until, before) from asked), ${limit})
         where coalesce(${state}::text, 'succeeded') = 'succeeded'
           and started_at >= (select since from asked) and started_at < (select until from asked) and started_at <= (select before from asked)
           and (started_at < (select before from asked) or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int))
-        order by started_at desc, invocation_id, attempt limit ${limit})) as last
+        order by started_at desc, invocation_id, attempt limit ${limit})) as found
    order by "startedAt" desc, id, attempt limit ${limit}`
 
 /**
