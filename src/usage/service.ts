@@ -14,6 +14,7 @@ import {
   addEgress,
   addSums,
   cutOpenMeters,
+  daysOf,
   deleteOldDays,
   deleteOldMeters,
   deleteProjectMeters,
@@ -120,13 +121,16 @@ export class Usage implements Meter, AsyncDisposable {
         }
         // An execution that began and ended in one batch is one row, written once.
         const starts = begun.filter((start) => !ends.has(nameOf(start)))
-        if (starts.length > 0) await insertStarts(tx, starts, deps.process ?? MAIN)
         // What may be stored already is told by its key, which rows alone have.
         const { packs, rows } = isAgain ? { packs: [], rows: alone.map(recordOf) } : packsOf(alone)
         const open = [...[...ends.values()].filter((end) => !this.#stored.has(end)), ...rows]
         const sums = sumsOf(packs)
-        await takeDays(tx, [...sums, ...open.map(dayOfRow), ...egress.map(({ at, ...of }) => ({ ...of, day: dayOf(at) }))])
-        if (open.length > 0) await finishMeters(tx, open)
+        const days = daysOf([...sums, ...open.map(dayOfRow), ...egress.map(({ at, ...of }) => ({ ...of, day: dayOf(at) }))])
+        // One statement takes its own.
+        const isTaken = days.length > 1 || (days.length === 1 && starts.length > 0)
+        if (isTaken) await takeDays(tx, days)
+        if (starts.length > 0) await insertStarts(tx, starts, deps.process ?? MAIN)
+        if (open.length > 0) await finishMeters(tx, open, isTaken ? [] : days)
         // Of the journal's own place and this transaction comes that each of these is there once, and what was carried is added once.
         for (const pack of packs) await insertPack(tx, pack, name, reached)
         if (sums.length > 0) await addSums(tx, sums)
@@ -140,7 +144,7 @@ export class Usage implements Meter, AsyncDisposable {
     await this.#consumer.start()
     await this.#consumer.catchUp()
     const { database, log, process = null } = this.#deps
-    const cut = await cutOpenMeters(database.sql, process)
+    const cut = await database.transaction((tx) => cutOpenMeters(tx, process))
     if (cut.length > 0) log.info({ invocations: cut.length }, 'executions of a former life ended with it')
     if (process !== null) return
     this.#sweeper = setInterval(() => void this.sweep(), SWEEP_MS)
@@ -270,7 +274,7 @@ export class Usage implements Meter, AsyncDisposable {
     // Of a project that went meanwhile nothing is kept.
     const open = records.filter(({ project, startedAt }) => !this.#departed.owns(project, startedAt))
     // Nothing is waited for before it: it goes with other statements of its transaction in one flight.
-    if (open.length > 0) await finishMeters(tx, open)
+    if (open.length > 0) await finishMeters(tx, open, daysOf(open.map(dayOfRow)))
   }
 
   /** What `storeIn` stored is committed. */
