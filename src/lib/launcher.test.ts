@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { getPriority, tmpdir } from 'node:os'
@@ -124,6 +125,15 @@ test('a helper ends with whoever starts programs by it', async () => {
   while (existsSync(`/proc/${pid}`) && !/^\S+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))) await pause(10)
   const direct = await launcher.launch({ command: ['true'], env, descriptors: five, nice: null })
   assert.equal((await direct.exited).code, 0)
+})
+
+test('a process that waits for what it started does not end meanwhile, and ends when that has', async () => {
+  const program = `import { Launcher } from './launcher.ts'
+    const launcher = new Launcher({ folder: ${JSON.stringify(path.join(folder, 'waits'))}, byItself: 0 })
+    const one = await launcher.launch({ command: ['sleep', '0.3'], env: { PATH: '/usr/bin:/bin' }, descriptors: ['nothing', 'nothing', 'nothing'], nice: null })
+    process.stdout.write(JSON.stringify(await one.exited))`
+  const said = execFileSync(process.execPath, ['--input-type=module', '-e', program], { cwd: import.meta.dirname, encoding: 'utf8', timeout: 20_000 })
+  assert.deepEqual(JSON.parse(said), { code: 0, signal: null })
 })
 
 test('what is placed where', () => {

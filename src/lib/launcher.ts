@@ -84,11 +84,9 @@ class Helper implements Disposable {
     const command = [process.execPath, ...SMALL, PROGRAM, path.join(folder, socket)]
     const [program = '', ...args] = existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL', ...command] : command
     this.#child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'], cwd: '/', env: {}, detached: true })
-    this.#child.unref()
-    for (const stream of [this.#child.stdin, this.#child.stdout]) {
-      stream?.on('error', () => {})
-      ;(stream as Socket).unref()
-    }
+    for (const stream of [this.#child.stdin, this.#child.stdout]) stream?.on('error', () => {})
+    ;(this.#child.stdin as Socket).unref()
+    this.#unref()
     ;(this.#child.stdout as Readable).setEncoding('utf8').on('data', (text: string) => this.#hear(text))
     for (const how of ['error', 'exit']) this.#child.once(how, () => this[Symbol.dispose]())
   }
@@ -96,6 +94,9 @@ class Helper implements Disposable {
   async launch(launch: Launch): Promise<Launched> {
     await this.#listening
     const id = this.#next++
+    // As a child of this process would, what was started keeps it alive.
+    this.#child.ref()
+    ;(this.#child.stdout as Socket).ref()
     const streams = launch.descriptors.map((one, descriptor) => {
       if (one !== 'stream') return null
       const name = nameOf(id, descriptor)
@@ -129,6 +130,11 @@ class Helper implements Disposable {
     this.#running.clear()
   }
 
+  #unref(): void {
+    this.#child.unref()
+    ;(this.#child.stdout as Socket).unref()
+  }
+
   #tell(told: Told): void {
     if (!this.isOver) (this.#child.stdin as Writable).write(`${JSON.stringify(told)}\n`)
     else this.#running.get(told.id)?.lost()
@@ -144,6 +150,7 @@ class Helper implements Disposable {
       if ('pid' in said) one.begun(said.pid)
       else {
         this.#running.delete(said.id)
+        if (this.#running.size === 0) this.#unref()
         if ('error' in said) one.fail(new Error(said.error))
         else one.end({ code: said.code, signal: said.signal })
       }
