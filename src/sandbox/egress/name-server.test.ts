@@ -26,10 +26,12 @@ describe('who resolves names for a hostile sandbox', () => {
   let names: NameServer
   let port = 0
   let asked = 0
+  const silence = Promise.withResolvers<Buffer>()
   const upstream = {
     ask: (packet: Buffer) => {
       asked++
       const { id = 0, questions } = dns.decode(packet)
+      if (questions?.[0]?.name === 'silent.example') return silence.promise
       if (questions?.[0]?.type === 'TXT') return Promise.resolve(LARGE)
       return Promise.resolve(Buffer.from(dns.encode({ type: 'response', id, questions, answers: [] })))
     },
@@ -78,6 +80,27 @@ describe('who resolves names for a hostile sandbox', () => {
       await new Promise((later) => setTimeout(later, 50))
       const seconds = Math.ceil((performance.now() - began) / 1_000) + 1
       assert.ok(answers > 100 && answers <= 512 * seconds, `${answers} answers in at most ${seconds} seconds`)
+      socket.close()
+    }
+  })
+
+  it('lets few questions of one wait where very many of all do: each holds a socket of the node', async () => {
+    const before = asked
+    const sockets = Array.from({ length: 20 }, (_, n) => ({ socket: createSocket('udp4'), address: `127.0.1.${n + 1}` }))
+    for (const [n, { socket, address }] of sockets.entries()) {
+      names.know(address, { granted: Promise.resolve({ mode: 'internet' }), allowed: [], open: () => Promise.resolve() })
+      socket.bind(0, address)
+      await once(socket, 'listening')
+      const most = asked + (n < 16 ? 64 : 8)
+      for (let sent = 0; sent < 100; sent++) await new Promise((done) => socket.send(query('silent.example'), port, SELF, done))
+      while (asked < most) await new Promise((later) => setTimeout(later, 1))
+    }
+    // Those that are heard later are none.
+    await new Promise((later) => setTimeout(later, 50))
+    assert.equal(asked - before, 1_024 + 32)
+    silence.reject(new Error('nobody answers'))
+    for (const { socket, address } of sockets) {
+      names.forget(address)
       socket.close()
     }
   })

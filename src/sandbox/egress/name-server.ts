@@ -8,6 +8,9 @@ import { framed, type Upstream } from './upstream.ts'
 
 /** How many questions of one sandbox wait for their answers; further ones are not heard, and their clients ask again. */
 const MAX_WAITING = 64
+/** Each holds a socket of the node: where so many of all sandboxes wait, one may have fewer. */
+const BUSY_WAITING = 1_024
+const MAX_WAITING_BUSY = 8
 const MAX_CONNECTIONS = 8
 const CONNECTION_IDLE_MS = 10_000
 /** A name has 255 bytes at most; beside it clients say how they want to be answered. */
@@ -76,6 +79,7 @@ export class NameServer implements AsyncDisposable {
   readonly #upstream: Upstream
   readonly #askers = new Map<string, State>()
   readonly #connections = new Set<Connection>()
+  #waiting = 0
 
   constructor({ udp, tcp }: NameSockets, upstream: Upstream) {
     this.#udp = udp
@@ -100,9 +104,13 @@ export class NameServer implements AsyncDisposable {
     await new Promise((resolve) => this.#tcp.close(resolve))
   }
 
+  get #mostWaiting(): number {
+    return this.#waiting < BUSY_WAITING ? MAX_WAITING : MAX_WAITING_BUSY
+  }
+
   async #heard(query: Buffer, address: string, port: number): Promise<void> {
     const state = this.#askers.get(address)
-    if (!state || state.waiting >= MAX_WAITING || !isHeard(state)) return
+    if (!state || state.waiting >= this.#mostWaiting || !isHeard(state)) return
     const answer = await this.#answer(state, query, 'udp')
     if (answer === null) return
     const fits = answer.length <= packetSizeOf(query)
@@ -128,7 +136,7 @@ export class NameServer implements AsyncDisposable {
       heard = Buffer.concat([heard, chunk])
       while (heard.length >= 2) {
         const length = heard.readUInt16BE(0)
-        const isTooMuch = state.waiting >= MAX_WAITING || connection.writableLength > MAX_UNREAD
+        const isTooMuch = state.waiting >= this.#mostWaiting || connection.writableLength > MAX_UNREAD
         if (length > MAX_QUERY || isTooMuch) return void connection.destroy()
         if (heard.length < 2 + length) return
         if (!isHeard(state)) return void connection.destroy()
@@ -144,6 +152,7 @@ export class NameServer implements AsyncDisposable {
     const question = query.length > MAX_QUERY ? null : questionOf(query)
     if (question === null) return null
     state.waiting++
+    this.#waiting++
     try {
       const { asker } = state
       const policy = await asker.granted
@@ -160,6 +169,7 @@ export class NameServer implements AsyncDisposable {
       return answerOf(query, 'SERVFAIL')
     } finally {
       state.waiting--
+      this.#waiting--
     }
   }
 }
