@@ -63,27 +63,41 @@ function columnOf(ends: readonly MeterRecord[], numberOf: (end: MeterRecord) => 
 }
 const idsOf = (ends: readonly MeterRecord[]): string => `{${ends.map(({ invocationId }) => `"${invocationId.replaceAll(/["\\]/g, '')}"`).join(',')}}`
 
-/** A function's day, as its sums are kept. */
-export type Day = Pick<Sum, 'project' | 'functionName' | 'day'>
+/** Whose executions they are. */
+type Of = Pick<Sum, 'project' | 'functionName'>
 
-/** Each once. */
-export const daysOf = (of: readonly Day[]): Day[] => [
-  ...new Map(of.map(({ project, day, functionName }) => [JSON.stringify([project, day, functionName]), { project, day, functionName }])).values(),
-]
+/** Functions share so many: a batch may be of a thousand functions. */
+const PLACES = 256
+
+/**
+ * Who writes executions, in whatever process, takes the places of their functions first, in this order, then rows by their
+ * ids, those of starts before those of ends, then what days add up to: so no two wait for each other.
+ */
+export function placesOf(of: readonly Of[]): number[] {
+  const places = new Set<number>()
+  let last: Of | null = null
+  for (const one of of) {
+    if (last !== null && one.functionName === last.functionName && one.project === last.project) continue
+    last = one
+    let place = 0
+    for (const character of `${one.project}/${one.functionName}`) place = (place * 31 + (character.codePointAt(0) as number)) % 65_521
+    places.add(place % PLACES)
+  }
+  return [...places].sort((one, other) => one - other)
+}
+const PLACE_LOCK = 84
+
+/** Until the end of the transaction. */
+export const takePlaces = (tx: Tx, places: readonly number[]) =>
+  tx`select pg_advisory_xact_lock(${PLACE_LOCK}, place) from unnest(${`{${places.join(',')}}`}::int[]) as place`
 
 /**
  * Fills in how executions ended; one that has an end keeps it, but the end that a later start gave to what it found open.
- * @param days  of which the sums are taken first, as by `takeDays`: those of all ends, or none where this transaction has them
+ * @param places  which it takes first: those of all ends, or none where this transaction has them
  */
-export const finishMeters = (tx: Tx, ends: readonly MeterRecord[], days: readonly Day[]) => {
+export const finishMeters = (tx: Tx, ends: readonly MeterRecord[], places: readonly number[]) => {
   const { kinds, common } = packed(ends)
   return tx`
-  with taken as (
-    insert into mayfly.usage_day as total (project, day, function_name)
-    select project, day, "functionName" from json_to_recordset(${JSON.stringify(days)}::json) as taken (project text, day date, "functionName" text)
-     order by 1, 2, 3
-    on conflict (project, day, function_name) do update set executions = total.executions where false
-    returning 1)
   insert into mayfly.invocation_meter as meter (invocation_id, attempt, project, function_name, version, started_at, outcome, duration_ms, billed_ms,
     memory_mb, max_memory_mb, cold, queue_ms, wait_ms, init_ms, response_ms, bytes_in, bytes_out)
   select id, attempt, project, "functionName", version, to_timestamp(started / 1000.0), outcome, duration, billed,
@@ -95,7 +109,7 @@ export const finishMeters = (tx: Tx, ends: readonly MeterRecord[], days: readonl
       as ended (id, kind, started, duration, billed, most, queue, wait, init, response, came, went)
     join json_to_recordset(${common}::json)
       as common (kind int, attempt int, project text, "functionName" text, version text, "memoryMb" int, outcome text, cold text) using (kind)
-   where (select count(*) from taken) >= 0 -- only then are they taken before
+   where (select count(pg_advisory_xact_lock(${PLACE_LOCK}, place)::text) from unnest(${`{${places.join(',')}}`}::int[]) as place) >= 0
    order by id, attempt
   on conflict (invocation_id, attempt) do update set outcome = excluded.outcome, duration_ms = excluded.duration_ms, billed_ms = excluded.billed_ms,
     max_memory_mb = excluded.max_memory_mb, cold = excluded.cold, queue_ms = excluded.queue_ms, wait_ms = excluded.wait_ms,
@@ -127,19 +141,6 @@ export const addSums = (tx: Tx, sums: readonly Sum[]) => tx`
   on conflict (project, day, function_name) do update set executions = total.executions + excluded.executions, billed_ms = total.billed_ms + excluded.billed_ms,
     billed_mb_ms = total.billed_mb_ms + excluded.billed_mb_ms, bytes_in = total.bytes_in + excluded.bytes_in, bytes_out = total.bytes_out + excluded.bytes_out`
 
-/**
- * Takes the sums of days. Who writes executions, in whatever process, takes those of all of them first and in this order,
- * then the rows by their ids, those of starts before those of ends: so no two wait for each other. A day without a sum
- * gets one, so that two who begin it do not either.
- */
-export const takeDays = (tx: Tx, days: readonly Day[]) =>
-  // A row that is there is locked, though nothing of it is changed.
-  tx`
-    insert into mayfly.usage_day as total (project, day, function_name)
-    select project, day, "functionName" from json_to_recordset(${JSON.stringify(days)}::json) as taken (project text, day date, "functionName" text)
-     order by 1, 2, 3
-    on conflict (project, day, function_name) do update set executions = total.executions where false`
-
 /** How far a journal was read when the last of its packs was stored. index: execution_pack_journal */
 export const selectReached = async (sql: Sql, journal: string): Promise<JournalPosition | null> => {
   const [row] = await sql<{ segment: string; offset: string }>`
@@ -161,11 +162,11 @@ export const addEgress = (tx: Tx, records: readonly EgressRecord[]) => tx`
  */
 // index: invocation_meter_open
 export const cutOpenMeters = async (tx: Tx, process: string | null) => {
-  const days = await tx<Day>`
-    select distinct project, function_name as "functionName", to_char(started_at at time zone 'UTC', 'YYYY-MM-DD') as day
-      from mayfly.invocation_meter where outcome is null and (${process}::text is null or process = ${process})`
-  if (days.length === 0) return []
-  await takeDays(tx, days)
+  const open = await tx<Of>`
+    select distinct project, function_name as "functionName" from mayfly.invocation_meter
+     where outcome is null and (${process}::text is null or process = ${process})`
+  if (open.length === 0) return []
+  await takePlaces(tx, placesOf(open))
   return await tx<{ invocationId: string }>`
     update mayfly.invocation_meter set outcome = 'cut'
      where outcome is null and (${process}::text is null or process = ${process})
