@@ -5,11 +5,12 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { ROOT } from '../sources.ts'
 import { makeDisk, makeImage, RELEASES } from './image.ts'
-import { codeIn, jobOf, WAYS } from './job.ts'
+import { codeIn, jobOf, quoted, WAYS } from './job.ts'
 import { CLOCKS, commandOf, isAccelerated, runMachine } from './machine.ts'
 
 // npm run test:host -- [--release bookworm|trixie] [--as root|user|delegated] NAME…: test files by their names on a Debian of its
-// own: a virtual machine with systemd and control groups of the second version alone. `--run 'COMMAND'` runs that there instead.
+// own: a virtual machine with systemd and control groups of the second version alone; `--only PATTERN` takes those tests alone whose
+// names, with their suites', match. `--run 'COMMAND'` runs that there instead.
 const say = (line: string) => void process.stderr.write(`${line}\n`)
 const stop = (line: string): never => {
   say(line)
@@ -21,6 +22,7 @@ const { values, positionals } = parseArgs({
     release: { type: 'string', default: 'bookworm' },
     as: { type: 'string', default: 'root' },
     run: { type: 'string' },
+    only: { type: 'string' },
     'memory-mb': { type: 'string', default: '4096' },
     processors: { type: 'string' },
     clock: { type: 'string' },
@@ -60,7 +62,8 @@ try {
   const leftOut = ['.git', './.mayfly', './node_modules/.cache/mayfly-hosts']
   const pack = ['-C', ROOT, ...leftOut.map((name) => `--exclude=${name}`), '-cf', '-', '.']
   execFileSync('sh', ['-c', 'to=$1; shift; tar "$@" | tar -C "$to" -xf -', 'sh', clone, ...pack])
-  const command = values.run ?? `npm run setup --silent && node bin/mayfly.js --node tools/hosts/inside.ts ${positionals.join(' ')}`
+  const which = [...(values.only === undefined ? [] : ['--only', values.only]), '--', ...positionals].map(quoted).join(' ')
+  const command = values.run ?? `npm run setup --silent && node bin/mayfly.js --node tools/hosts/inside.ts ${which}`
   writeFileSync(path.join(work, 'job.sh'), jobOf(way, command))
   makeDisk(work, `${work}.ext4`, 4_096, 'job', log)
   rmSync(work, { recursive: true })
