@@ -14,6 +14,7 @@ import type { Resized } from './first-job.ts'
 import { helpText, isNodeCommand, parseFlags } from './flags.ts'
 import type { Host } from './host.ts'
 import { MiB } from './lib/bytes.ts'
+import { growByAsMuchAgain } from './lib/heap.ts'
 import type { RunningNode } from './node.ts'
 import { detectDriver, findGuests, isDriver, RUNTIMES, tryRuntimes } from './sandbox/index.ts'
 
@@ -79,6 +80,7 @@ async function up(line: CommandLine): Promise<number> {
       if (settled) await node.directory.update({ firstJobDone: true })
     }
     await node.announce()
+    growByAsMuchAgain()
     if (config.node.json) process.stdout.write(`${JSON.stringify(ready)}\n`)
     else {
       process.stdout.write(
