@@ -14,6 +14,7 @@ import type { Resized } from './first-job.ts'
 import { helpText, isNodeCommand, parseFlags } from './flags.ts'
 import type { Host } from './host.ts'
 import { MiB } from './lib/bytes.ts'
+import { growByAsMuchAgain } from './lib/heap.ts'
 import type { RunningNode } from './node.ts'
 import { readyText } from './ready-text.ts'
 import { detectDriver, findGuests, isDriver, RUNTIMES, tryRuntimes } from './sandbox/index.ts'
@@ -81,6 +82,7 @@ async function up(line: CommandLine): Promise<number> {
     }
     await node.announce()
     const tookMs = clock.monotonic() - startedAt
+    growByAsMuchAgain()
     if (config.node.json) process.stdout.write(`${JSON.stringify(ready)}\n`)
     else {
       // Beside a terminal it is a pipe, a file or the journal, where an address would sign in who reads that.
