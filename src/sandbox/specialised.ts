@@ -218,6 +218,8 @@ export class Specialised {
     let error: Failed | null = null
     let answered = false
     let concluded = false
+    // Of a call that ran out of time: with its end there is nothing left to measure.
+    let lastMb: number | null = null
     const answer = (result: CallResult) => {
       // What comes too late nobody reads.
       if (answered) return this.channel.abandon(id, new Error('the call is over'))
@@ -238,7 +240,7 @@ export class Specialised {
       const [tookMs, own] = [this.#clock.monotonic() - began, share()]
       this.callMs = this.callMs === null ? tookMs : this.callMs + (tookMs - this.callMs) / 8
       heard.end({
-        maxMemoryMb: this.#maxMemoryMb(began),
+        maxMemoryMb: lastMb ?? this.#maxMemoryMb(began),
         // Where there can be no others, not by the error of a sum either.
         othersMs: this.spec.concurrency === 1 ? 0 : Math.max(0, tookMs - own),
         error:
@@ -279,6 +281,7 @@ export class Specialised {
     const expire = () => {
       if (concluded) return
       if (this.#isInspected) return void this.#late.add(anew)
+      lastMb = this.#maxMemoryMb(began)
       const late = this.#timedOut(invocationId)
       answer(late)
       conclude(late)

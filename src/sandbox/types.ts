@@ -286,6 +286,8 @@ export interface ProvisionedState {
   readonly status: 'IN_PROGRESS' | 'READY' | 'FAILED'
   /** Of a failure. */
   readonly reason: string | null
+  /** What the code said when it did not load. */
+  readonly detail?: string
 }
 
 /** How the load at a deploy went. */
