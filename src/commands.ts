@@ -14,7 +14,9 @@ import type { Resized } from './first-job.ts'
 import { helpText, isNodeCommand, parseFlags } from './flags.ts'
 import type { Host } from './host.ts'
 import { MiB } from './lib/bytes.ts'
+import { growByAsMuchAgain } from './lib/heap.ts'
 import type { RunningNode } from './node.ts'
+import { readyText } from './ready-text.ts'
 import { detectDriver, findGuests, isDriver, RUNTIMES, tryRuntimes } from './sandbox/index.ts'
 
 /** What the command is given of the world. */
@@ -79,11 +81,13 @@ async function up(line: CommandLine): Promise<number> {
       if (settled) await node.directory.update({ firstJobDone: true })
     }
     await node.announce()
+    const tookMs = clock.monotonic() - startedAt
+    growByAsMuchAgain()
     if (config.node.json) process.stdout.write(`${JSON.stringify(ready)}\n`)
     else {
-      process.stdout.write(
-        `\nMayfly is ready after ${((clock.monotonic() - startedAt) / 1000).toFixed(1)} s.\n  API       ${ready.url}\n  Console   ${await node.consoleLogin()} (valid once, for 15 minutes)\n  Project   ${ready.project.ref}\n  Keys      publishable ${ready.project.publishableKey}\n            secret      ${ready.project.secretKey}\n  AWS       access key ${ready.accessKey.id} ${ready.accessKey.secret} region ${ready.region}\n  Sandbox   ${ready.sandbox.driver}${ready.sandbox.limits.length > 0 ? `: ${ready.sandbox.limits.join(', ')}` : ''}\n  Data      ${node.directory.path}\nCtrl-C stops it.\n`,
-      )
+      // Beside a terminal it is a pipe, a file or the journal, where an address would sign in who reads that.
+      const login = process.stdout.isTTY ? await node.consoleLogin() : null
+      process.stdout.write(readyText({ ready, tookMs, data: node.directory.path, login }))
     }
     host.log.info({ signal: await stop.promise }, 'the node stops')
   } finally {

@@ -8,6 +8,7 @@ import { WiredBus } from './backends/bus/wired.ts'
 import { crashAt } from './core/crash.ts'
 import type { Host } from './host.ts'
 import { type Clock, skewed, systemClock } from './lib/clock.ts'
+import { growByAsMuchAgain } from './lib/heap.ts'
 import { uuidv7 } from './lib/ids.ts'
 import { LogLines } from './log-lines.ts'
 import type { Boot } from './workforce.ts'
@@ -64,6 +65,7 @@ async function worker(): Promise<number> {
   const boot = (await bus.request('worker.boot', number, new AbortController().signal)) as unknown as Boot
   const { RunningWorker } = await loaded
   const running = await RunningWorker.start(boot, hostOf(boot.config.node.logLevel, { worker: number }), bus)
+  growByAsMuchAgain()
   await running.ended
   await running[Symbol.asyncDispose]()
   process.exit(0)

@@ -132,6 +132,8 @@ export function openWorkerRoom(opening: AsyncDisposableStack, deps: WorkerRoomDe
         (error: Error) => log.warn({ error: error.message }, 'what is provisioned is made when secrets can be read'),
       )
     },
+    /** What is to be kept, loaded yet or not. */
+    keepsAny: (): boolean => kept.size > 0 || sandboxes.provisionedKeys().length > 0,
     letGo: (key: string): void => {
       kept.delete(key)
       sandboxes.unprovision(key)

@@ -22,6 +22,7 @@ import type { Host } from './host.ts'
 import type { Clock } from './lib/clock.ts'
 import { callRoutes, inspectUpgrades, Invoker, lambdaInvokeRoutes, LeasedSlots, urlDoorRoutes } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
+import { Ticking } from './lib/ticking.ts'
 import { tlsOf } from './listening.ts'
 import { Logs } from './observe/index.ts'
 import { openSandboxRoom } from './opening.ts'
@@ -237,6 +238,16 @@ export class RunningWorker implements AsyncDisposable {
     const { sandboxes } = sandbox
     const keptStates = (): Record<string, ProvisionedState> =>
       Object.fromEntries(sandboxes.provisionedKeys().map((key) => [key, sandboxes.provisioned(key) as ProvisionedState]))
+    let said = '{}'
+    const looker = opening.use(
+      new Ticking(KEPT_LOOK_MS, () => {
+        const kept = keptStates()
+        const text = JSON.stringify(kept)
+        if (text !== said) bus.publish('workers.kept', { worker, kept: kept as unknown as BusValue })
+        said = text
+        return room.keepsAny()
+      }),
+    )
     const pulse = (): Pulse => ({ counters: counters.snapshot(), kept: keptStates() })
     const ended = Promise.withResolvers<void>()
     const answer = (what: string, how: (value: BusValue) => Promise<unknown>) =>
@@ -261,6 +272,7 @@ export class RunningWorker implements AsyncDisposable {
     answer('provision', async (value) => {
       const { version, count } = value as unknown as { version: Version; count: number }
       room.keep(version, count)
+      looker.wake()
     })
     answer('unprovision', async (value) => room.letGo(value as string))
     answer(
@@ -294,16 +306,6 @@ export class RunningWorker implements AsyncDisposable {
         bus.publish('logs.stored', null)
       }
     })()
-    let said = '{}'
-    const looker = setInterval(() => {
-      const kept = keptStates()
-      const text = JSON.stringify(kept)
-      if (text === said) return
-      said = text
-      bus.publish('workers.kept', { worker, kept: kept as unknown as BusValue })
-    }, KEPT_LOOK_MS)
-    looker.unref()
-    opening.defer(() => clearInterval(looker))
 
     await served.listenForPeers(socketOf(boot.folder, worker))
     // From here on the main process tells of changes; what was changed before that is found once more by this.

@@ -6,8 +6,12 @@ import type { Log } from './log.ts'
 import { moveJournalPosition, readJournalPosition } from './store.ts'
 
 const BATCH = 2_000
-const IDLE_MS = 1_000
+const RETRY_MS = 1_000
+/** Only this process writes the journal, and it rings when it has: what is all stored is not looked at in between. */
+const QUIET_MS = 60_000
 const BURST_MS = 200
+
+const NOTHING_WRITTEN: JournalPosition = { segment: 1, offset: 0 }
 
 /** What is known of the records of a batch. */
 export interface Batch {
@@ -90,7 +94,7 @@ export class JournalConsumer<T> implements AsyncDisposable {
     // Said when it begins and when it is over, not at every attempt.
     let failed = false
     while (!this.#stop.signal.aborted) {
-      const changed = journal.changed(clock, IDLE_MS, this.#stop.signal)
+      const { writes } = journal
       try {
         await this.#move()
         if (failed) log.info({ journal: name }, 'the records of a journal are stored again')
@@ -98,12 +102,18 @@ export class JournalConsumer<T> implements AsyncDisposable {
       } catch (error) {
         if (!failed) log.warn({ journal: name, error: (error as Error).message }, 'records of a journal could not be stored yet')
         failed = true
-        await clock.sleep(IDLE_MS, this.#stop.signal).catch(() => {})
       }
-      await changed
+      if (failed) await clock.sleep(RETRY_MS, this.#stop.signal).catch(() => {})
+      // The move may have been another's, which had read before the last was written.
+      else await journal.changed(clock, this.#isBehind() ? RETRY_MS : QUIET_MS, this.#stop.signal, writes)
       // What is written in one burst becomes one transaction.
       await clock.sleep(BURST_MS, this.#stop.signal).catch(() => {})
     }
+  }
+
+  #isBehind(): boolean {
+    const { end } = this.#deps.journal
+    return isBefore(this.#position ?? NOTHING_WRITTEN, end)
   }
 
   #move(): Promise<void> {

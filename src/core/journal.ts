@@ -48,7 +48,8 @@ const segmentName = (segment: number) => `${String(segment).padStart(12, '0')}.l
 export class Journal<T> implements AsyncDisposable {
   readonly #folder: string
   readonly #log: Log
-  readonly #timer: NodeJS.Timeout
+  /** Armed while something is to be synced, or to be written again: a journal that nobody writes wakes nobody. */
+  #syncing: NodeJS.Timeout | null = null
   #segment: number
   #size: number
   #fd: number
@@ -76,8 +77,6 @@ export class Journal<T> implements AsyncDisposable {
     this.#segment = segment
     this.#size = size
     this.#fd = fd
-    this.#timer = setInterval(() => this.#sync(), SYNC_MS)
-    this.#timer.unref()
   }
 
   static async open<T>(folder: string, log: Log): Promise<Journal<T>> {
@@ -147,6 +146,7 @@ export class Journal<T> implements AsyncDisposable {
       if (this.writable) this.#log.error({ folder: this.#folder, error: (error as Error).message }, 'a journal cannot be written')
       this.writable = false
       this.#repair()
+      this.#syncSoon()
       return
     }
     if (!this.writable) this.#log.info({ folder: this.#folder, dropped: this.dropped }, 'a journal can be written again')
@@ -156,6 +156,7 @@ export class Journal<T> implements AsyncDisposable {
     this.#pendingBytes = 0
     this.#size += bytes.length
     this.#dirty = true
+    this.#syncSoon()
     this.#written.ring()
   }
 
@@ -176,9 +177,17 @@ export class Journal<T> implements AsyncDisposable {
     this.#recentStart = this.#recent.length === 0 ? null : (gone.at(-1)?.end ?? this.#recentStart)
   }
 
-  /** Resolves when something was written after this call, or after `ms`. */
-  async changed(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-    await this.#written.wait(clock, ms, signal)
+  /** How often something was written. */
+  get writes(): number {
+    return this.#written.rings
+  }
+
+  /**
+   * Resolves when something was written, or after `ms`.
+   * @param since  what `writes` said when the wait began: at once where something was written since
+   */
+  async changed(clock: Clock, ms: number, signal: AbortSignal, since: number = this.writes): Promise<void> {
+    await this.#written.wait(clock, ms, signal, since)
   }
 
   /**
@@ -241,8 +250,8 @@ export class Journal<T> implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#timer)
     this.flush()
+    if (this.#syncing) clearTimeout(this.#syncing)
     this.dropped += this.#pending.length
     await new Promise<void>((resolve) => fdatasync(this.#fd, () => resolve()))
     closeSync(this.#fd)
@@ -271,7 +280,12 @@ export class Journal<T> implements AsyncDisposable {
     this.#torn = false
   }
 
+  #syncSoon(): void {
+    this.#syncing ??= setTimeout(() => this.#sync(), SYNC_MS).unref()
+  }
+
   #sync(): void {
+    this.#syncing = null
     if (!this.writable) this.flush()
     if (!this.#dirty) return
     this.#dirty = false

@@ -3,6 +3,7 @@ import { LIMITS } from '../core/limits.ts'
 import { LINES_PER_RECORD, type LogLine, type LogRecord, type LogWriter } from '../core/meter.ts'
 import { KiB } from '../lib/bytes.ts'
 import { Fifo } from '../lib/fifo.ts'
+import { Ticking } from '../lib/ticking.ts'
 import type { PlatformLines, Report } from './platform-lines.ts'
 import type { LogSink } from '../sandbox/index.ts'
 
@@ -18,22 +19,20 @@ const HAND_ON_MS = 50
 /** Hands on, now and then, what running invocations wrote, so that their logs can be followed. */
 export class LiveLogs implements Disposable {
   readonly #open = new Set<InvocationLog>()
-  readonly #timer: NodeJS.Timeout
+  readonly #ticking = new Ticking(HAND_ON_MS, () => {
+    for (const log of this.#open) log.live()
+    return this.#open.size > 0
+  })
 
-  constructor() {
-    this.#timer = setInterval(() => {
-      for (const log of this.#open) log.live()
-    }, HAND_ON_MS)
-    this.#timer.unref()
-  }
   add(log: InvocationLog): void {
     this.#open.add(log)
+    this.#ticking.wake()
   }
   delete(log: InvocationLog): void {
     this.#open.delete(log)
   }
   [Symbol.dispose](): void {
-    clearInterval(this.#timer)
+    this.#ticking[Symbol.dispose]()
   }
 }
 

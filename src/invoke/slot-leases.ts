@@ -1,6 +1,7 @@
 import type { Bus, BusValue } from '../backends/bus/bus.ts'
 import { type ErrorCode, ERRORS, MayflyError } from '../core/errors.ts'
 import type { Clock } from '../lib/clock.ts'
+import { Ticking } from '../lib/ticking.ts'
 import type { Admission, Caller, Slot } from './admission.ts'
 
 /** What an invocation asks for its slot. */
@@ -189,6 +190,10 @@ export class LeasedSlots implements Admits, Disposable {
   readonly #stop = new DisposableStack()
   #running = 0
   #shortUntil = Number.NEGATIVE_INFINITY
+  readonly #sweeper = new Ticking(SWEEP_MS, () => {
+    this.#giveBack((held) => held.least)
+    return this.#held.size > 0
+  })
 
   constructor(bus: Bus, worker: number, clock: Clock) {
     this.#bus = bus
@@ -200,13 +205,11 @@ export class LeasedSlots implements Admits, Disposable {
         return this.#takeIdle((held) => held.idle)
       }),
     )
-    const sweeper = setInterval(() => this.#giveBack((held) => held.least), SWEEP_MS)
-    sweeper.unref()
-    this.#stop.defer(() => clearInterval(sweeper))
   }
 
   [Symbol.dispose](): void {
     this.#stop[Symbol.dispose]()
+    this.#sweeper[Symbol.dispose]()
     this.giveBackIdle()
   }
 
@@ -259,6 +262,7 @@ export class LeasedSlots implements Admits, Disposable {
   #of(functionId: string): Held {
     const held = this.#held.get(functionId) ?? { idle: 0, least: 0 }
     this.#held.set(functionId, held)
+    this.#sweeper.wake()
     return held
   }
 
