@@ -3,7 +3,7 @@ import path from 'node:path'
 import { DatabaseUnusable } from './backends/database/database.ts'
 import { EMBEDDED_MAJOR } from './backends/database/embedded.ts'
 import { inspectExternal } from './backends/database/external.ts'
-import { memoryUnbounded, serverMemoryMb } from './backends/database/memory.ts'
+import { memoryUnbounded, missingOf, serverMemoryMb } from './backends/database/memory.ts'
 import { MigrationError } from './backends/database/migrate.ts'
 import { SECTIONS } from './config.ts'
 import { StartError } from './core/data-directory.ts'
@@ -254,8 +254,13 @@ async function diskReport(data: string, reserveMb: number) {
 async function databaseReport(url: string | null, memoryMb: number) {
   if (url === null) {
     const unbounded = await memoryUnbounded()
-    const missing = unbounded === null ? [] : [{ what: 'database-memory', ...unbounded }]
-    return { kind: `embedded ${EMBEDDED_MAJOR}`, memoryMb: unbounded === null ? serverMemoryMb(memoryMb) : null, blocking: [], missing, shared: [] }
+    return {
+      kind: `embedded ${EMBEDDED_MAJOR}`,
+      memoryMb: unbounded === null ? serverMemoryMb(memoryMb) : null,
+      blocking: [],
+      missing: missingOf(unbounded),
+      shared: [],
+    }
   }
   try {
     const { version, ...report } = await inspectExternal(url)
