@@ -20,7 +20,7 @@ import { Builds, type FunctionRecord, LATEST, noArtefact } from './builds.ts'
 import { type Environment, MAX_TAGS } from './definition.ts'
 import type { LateBuilds } from './late-builds.ts'
 import { ALL_SECRETS } from './secrets/names.ts'
-import { admitByProfile, beyondMachine } from './profile.ts'
+import { admitByProfile, beyondMachine, tmpBeyondMemory } from './profile.ts'
 import type { Secrets } from './secrets/service.ts'
 import { checkRuntime } from './runtimes.ts'
 import { sourceMapOf } from './source-map.ts'
@@ -431,6 +431,7 @@ export class FunctionsService implements Functions {
       ...(network === null ? [] : [network]),
       ...beyond,
       ...beyondMachine(definition.memoryMb, this.#deps.memoryBudgetMb?.() ?? null),
+      ...tmpBeyondMemory(definition),
       ...missing.map((name) => `secrets: the project has no secret ${name} yet; set it with \`mayfly secrets set ${name}\`, or calls go without.`),
       ...hidden.map((name) => `secrets: ${name} stands in environment too; the secret counts.`),
     ]

@@ -178,7 +178,12 @@ describe('what a function is set to is in force in its sandbox', () => {
   })
 
   it('/tmp of 2 GB by a flag of deploy, the rest by mayfly.json; memory ends it first', () => {
-    assert.equal(deploy('wide', { memory: 128, timeout: 900 }, SIZES, '--tmp', '2048').code, 0)
+    const wide = deploy('wide', { memory: 128, timeout: 900 }, SIZES, '--tmp', '2048')
+    assert.equal(wide.code, 0)
+    assert.match(
+      (JSON.parse(wide.stdout) as { warnings: string[] }).warnings.join(),
+      /^tmp: what lies in \/tmp is memory of the sandbox; with memory of 128 MB/,
+    )
     const { payload } = run('wide')
     assert.equal(payload.tmp, 2048)
     assert.ok((payload.left as number) > 890_000 && (payload.left as number) <= 900_000, String(payload.left))
