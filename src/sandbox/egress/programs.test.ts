@@ -21,6 +21,10 @@ describe('programs that make networks', () => {
     await assert.rejects(run('sh', dying('TERM', 9, 'ever')), /SIGTERM/)
     assert.equal(begun('ever'), 3)
   })
+  it('have nothing to read where nothing is said to them, and may end before anybody would say it', async () => {
+    assert.equal((await run('wc', ['-c'])).trim(), '0')
+    assert.equal(await run('true', []), '')
+  })
   it('that end otherwise are not', async () => {
     await assert.rejects(run('sh', dying('KILL', 9, 'killed')), /SIGKILL/)
     assert.equal(begun('killed'), 1)

@@ -51,18 +51,26 @@ interface Ended {
 function runOnce(program: string, args: readonly string[], input: string): Promise<Ended> {
   return new Promise((resolve, reject) => {
     // In a group of its own: a Ctrl-C for the node must not end what tidies up behind it.
-    const child = spawn(program, args, { env: { PATH }, cwd: '/', timeout: LIMIT_MS, killSignal: 'SIGKILL', detached: true })
+    // To give nothing to one that has ended meanwhile is an error, of which Node asks for the stack, and for that reads the maps of the sources.
+    const child = spawn(program, args, {
+      stdio: [input === '' ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+      env: { PATH },
+      cwd: '/',
+      timeout: LIMIT_MS,
+      killSignal: 'SIGKILL',
+      detached: true,
+    })
     if (child.pid !== undefined) standBehind(child.pid, 5)
     const heard = { out: '', complaint: '' }
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       heard.out += text
     })
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       heard.complaint = (heard.complaint + text).slice(0, MAX_COMPLAINT)
     })
     child.on('error', reject)
     child.on('close', (code, signal) => resolve({ code, signal, ...heard }))
-    child.stdin.on('error', () => {})
-    child.stdin.end(input)
+    child.stdin?.on('error', () => {})
+    child.stdin?.end(input)
   })
 }
