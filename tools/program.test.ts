@@ -134,3 +134,19 @@ test('what a command is made of has the modules of Node, also those that it impo
     rmSync(root, { recursive: true, force: true })
   }
 })
+
+test('to make a log nobody is asked who made it: Node would read the maps of the sources for the answer', async () => {
+  const root = mkdtempSync(path.join(tmpdir(), 'program-'))
+  try {
+    for (const folder of ['src', 'node_modules']) mkdirSync(path.join(root, folder))
+    symlinkSync(path.join(ROOT, 'node_modules', 'pino'), path.join(root, 'node_modules', 'pino'))
+    const main = "import pino from 'pino'\npino({ base: null, timestamp: false }, { write: (line: string) => void process.stdout.write(line) }).info('said')\n"
+    writeFileSync(path.join(root, 'src', 'main.ts'), main)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    assert.equal(await makeProgram(root), true)
+    const whoAsks = "data:text/javascript,process.getBuiltinModule('node:util').getCallSites = () => { throw new Error('asked') }"
+    assert.equal(execFileSync(process.execPath, ['--import', whoAsks, programOf(root)], { encoding: 'utf8' }), '{"level":30,"msg":"said"}\n')
+  } finally {
+    rmSync(root, { recursive: true, force: true })
+  }
+})

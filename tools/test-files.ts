@@ -15,7 +15,9 @@ const WITHOUT_SPARE = [
   ...['function-urls', 'egress', 'lambda-versions', 'triggers', 'queue', 'runtimes-languages', 'supabase-functions', 'lambda-concurrency'],
   ...['deployments', 'azure-functions', 'init', 'google-functions', 'function-settings', 'fairness', 'photo-page', 'realtime', 'events'],
   ...['origins', 'project-keys', 'own-port', 'ci', 'versions-cli', 'lambda-layers', 'dev', 'resources', 'web-triggers'],
-  ...['aws-clients', 'schedules', 'todo-page', 'shared-sandbox', 'full-disk'],
+  ...['aws-clients', 'schedules', 'todo-page', 'shared-sandbox', 'full-disk', 'disk', 'sqs-triggers', 'functions-misbehaving'],
+  ...['console-door', 'lambda-tools', 'lambda-traps', 'log-watch', 'runtime-clients', 'python-fork', 'console', 'lambda-control'],
+  ...['bad-input', 'inspect'],
 ]
 
 // What waits more than it works, for time-outs, pauses and ends, leaves the processors to others: one such file runs beside them.

@@ -11,6 +11,10 @@ export const ROOT = path.resolve(import.meta.dirname, '..', '..')
 const BIN = path.join(ROOT, 'bin', 'mayfly.js')
 // What the launcher in `bin` starts for the node's own commands, which tests of the launcher start by it: a program less for each.
 const ONCE = ['--disable-warning=ExperimentalWarning', '--import', path.join(ROOT, 'tools', 'compiled.mjs')]
+const launched = (): string[] => {
+  const program = programOf(ROOT)
+  return [...ONCE, ...(program.endsWith('.mjs') ? ['--enable-source-maps'] : []), program]
+}
 const OF_THE_NODE = new Set(['up', 'config', 'doctor'])
 
 export interface Ready {
@@ -30,7 +34,7 @@ export interface RunningMayfly {
   /** All that stood on stdout so far. */
   stdout(): string
   stderr(): string
-  /** The node's own process, behind the launcher. */
+  /** The node's own process, behind the launcher where there is one. */
   pid(): number
   /** SIGTERM, and its exit code. */
   stop(): Promise<number | null>
@@ -101,7 +105,9 @@ export async function startMayfly(
   }
   const errorFile = path.join(path.dirname(data), `${path.basename(data)}.stderr`)
   const state = path.join(path.dirname(data), 'state')
-  const [program = '', ...before] = how.command ?? [process.execPath, BIN, 'up']
+  // A signal to a whole group is for the launcher as well, and who measures has all that a user has.
+  const byLauncher = how.ownGroup || process.env.NODE_TEST_CONTEXT === undefined
+  const [program = '', ...before] = how.command ?? [process.execPath, ...(byLauncher ? [BIN] : launched()), 'up']
   const child = spawn(program, [...before, ...(how.asText ? [] : ['--json']), '--port', '0', '--data', data, ...workersOf(args), ...poolOf(args), ...args], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', openSync(errorFile, 'a')],
@@ -144,7 +150,7 @@ export async function startMayfly(
     kill: async () => {
       const node = pid()
       child.kill('SIGKILL')
-      process.kill(node, 'SIGKILL')
+      if (node !== child.pid) process.kill(node, 'SIGKILL')
       await ended
     },
   }
@@ -153,7 +159,7 @@ export async function startMayfly(
 /** Runs the command line to its end, as the launcher does. */
 export function mayfly(args: readonly string[], environment: Record<string, string> = {}): { code: number; stdout: string; stderr: string } {
   // Under the Node of the tests the launcher runs a command itself.
-  const program = OF_THE_NODE.has(args[0] ?? '') ? [...ONCE, programOf(ROOT)] : [BIN]
+  const program = OF_THE_NODE.has(args[0] ?? '') ? launched() : [BIN]
   const { status, stdout, stderr } = spawnSync(process.execPath, [...program, ...args], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],

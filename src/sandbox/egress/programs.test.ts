@@ -31,6 +31,10 @@ describe('programs that make networks', () => {
     assert.equal(await run('sh', dying('INT', 2, 'started'), 'words', start), 'words')
     await assert.rejects(run('sh', ['-c', 'echo no >&2; exit 3'], '', start), /no$/)
   })
+  it('have nothing to read where nothing is said to them, and may end before anybody would say it', async () => {
+    assert.equal((await run('wc', ['-c'])).trim(), '0')
+    assert.equal(await run('true', []), '')
+  })
   it('that end otherwise are not', async () => {
     await assert.rejects(run('sh', dying('KILL', 9, 'killed')), /SIGKILL/)
     assert.equal(begun('killed'), 1)

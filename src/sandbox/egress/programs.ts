@@ -50,18 +50,19 @@ interface Ended extends HowEnded {
 }
 
 async function runOnce(command: readonly string[], input: string, start: Starter): Promise<Ended> {
-  const child = await start({ command, env: { PATH }, descriptors: ['stream', 'stream', 'stream'], nice: 5 })
-  const [stdin, stdout, stderr] = child.streams as readonly [Duplex, Duplex, Duplex]
+  // To give nothing to one that has ended meanwhile is an error, of which Node asks for the stack, and for that reads the maps of the sources.
+  const child = await start({ command, env: { PATH }, descriptors: [input === '' ? 'nothing' : 'stream', 'stream', 'stream'], nice: 5 })
+  const [stdin, stdout, stderr] = child.streams as readonly [Duplex | null, Duplex, Duplex]
   const heard = { out: '', complaint: '' }
   const over = [stdout, stderr].map((stream) => new Promise<void>((resolve) => stream.once('close', resolve)))
-  for (const stream of [stdin, stdout, stderr]) stream.on('error', () => {})
+  for (const stream of [stdin, stdout, stderr]) stream?.on('error', () => {})
   stdout.setEncoding('utf8').on('data', (text: string) => {
     heard.out += text
   })
   stderr.setEncoding('utf8').on('data', (text: string) => {
     heard.complaint = (heard.complaint + text).slice(0, MAX_COMPLAINT)
   })
-  stdin.end(input)
+  stdin?.end(input)
   const late = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS)
   try {
     const how = await child.exited
@@ -69,6 +70,6 @@ async function runOnce(command: readonly string[], input: string, start: Starter
     return { ...how, ...heard }
   } finally {
     clearTimeout(late)
-    stdin.destroy()
+    stdin?.destroy()
   }
 }
