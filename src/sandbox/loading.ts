@@ -2,6 +2,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
 import type { Generic } from './booting.ts'
+import { ProtocolError } from './frames.ts'
 import { exitOf, howItEnded, whyItEnded } from './exits.ts'
 import { pathVariables } from './guest-paths.ts'
 import type { Source, Staging } from './staging.ts'
@@ -67,6 +68,7 @@ export async function loadCode(generic: Generic, load: Load, clock: Clock, stagi
   if (!(await within(clock, limitMs, loading))) throw loadError('Sandbox.Timedout', `Task timed out after ${(limitMs / 1000).toFixed(2)} seconds`)
   const kind = await loading.catch(async (error: unknown) => {
     if (error instanceof LoadError) throw isOfSupervisor(error) ? loadError(error.errorType, messageOf(error)) : error
+    if (error instanceof ProtocolError) throw loadError('Runtime.ProtocolError', `The runtime broke the protocol: ${error.message}`)
     const exit = (await within(clock, EXIT_MS, generic.process.exited)) ? await generic.process.exited : null
     const said = generic.channel.exit ?? exitOf(exit)
     const words = howItEnded(said)

@@ -82,6 +82,13 @@ describe('functions that misbehave', () => {
     ['throws while it loads', 'throw new Error("at load")', 'Error', /at load/, /END RequestId/],
     ['exits while it loads', 'process.exit(3)', 'Runtime.ExitError', /exit status 3/, /END RequestId/],
     [
+      'breaks the protocol while it loads',
+      'import fs from "node:fs"; fs.writeSync(3, Buffer.alloc(4096, 255)); await new Promise((r) => setTimeout(r, 500)); export const handler = async () => 1',
+      'Runtime.ProtocolError',
+      /broke the protocol/,
+      /END RequestId/,
+    ],
+    [
       'takes a callback',
       'export const handler = (event, context, callback) => callback(null, 1)',
       'Runtime.CallbackHandlerDeprecated',
