@@ -219,6 +219,8 @@ story('an answer that comes behind the end of its time is heard by nobody, and i
   await running(world, 2)
   world.clock.advance(1_000)
   await world.settle()
+  world.steps.take(world.steps.all.indexOf('journal'), 'well')
+  await world.settle()
   world.steps.take(stepOf(world, 1), 'streams')
   await world.settle()
   world.check()
