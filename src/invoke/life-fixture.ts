@@ -108,6 +108,10 @@ export class World {
   #closed: Promise<void> | null = null
   #isClosed = false
   #isStopping = false
+  /** Whether its project comes back to life for a call. */
+  wakes = true
+  /** Calls by which the project is in use. */
+  #visits = 0
   /** Connections to the platform that are open. */
   #relayed = 0
   /** What is available of it. */
@@ -176,6 +180,11 @@ export class World {
       clock,
       log: silentLog,
       meterWritable: () => true,
+      enter: () => {
+        if (!this.wakes) return Promise.reject(new Error('the project does not wake'))
+        this.#visits++
+        return { [Symbol.dispose]: () => void this.#visits-- }
+      },
     })
     for (const kind of FUNCTION_KINDS) this.#lives[kind].version = this.#build(this.#lives[kind])
   }
@@ -322,6 +331,7 @@ export class World {
     const { memory, sandboxes } = this.#pool.status()
     const open = this.#started.size - this.#ended.size
     if (memory.usedMb > memory.budgetMb) this.faults.push(`${memory.usedMb} MB are used; ${memory.budgetMb} are there`)
+    if (this.#visits !== open) this.faults.push(`the project is in use by ${this.#visits}, ${open} executions run`)
     if (this.#admission.running !== open) this.faults.push(`${this.#admission.running} slots are taken, ${open} executions run`)
     for (const kind of FUNCTION_KINDS) {
       const own = [...this.#started].filter((id) => this.#calls.get(id)?.kind === kind && !this.#ended.has(id)).length

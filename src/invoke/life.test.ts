@@ -211,6 +211,17 @@ story('a call whose record fails when it is over gives its sandbox back once: it
   assert.deepEqual([world.endOf(1)?.outcome, world.endOf(2)?.outcome], ['the journal is not writable', 'http'])
 })
 
+story('a call whose project does not come back to life gives its slot back', async (world, well) => {
+  world.wakes = false
+  world.call('one')
+  await well()
+  world.check()
+  world.wakes = true
+  world.call('one')
+  await well()
+  assert.deepEqual([world.endOf(1), world.endOf(2)?.outcome], [null, 'event'])
+})
+
 story('an answer that comes behind the end of its time is heard by nobody, and its guest is told so', async (world, well) => {
   world.call('many')
   await running(world, 1)
@@ -218,6 +229,8 @@ story('an answer that comes behind the end of its time is heard by nobody, and i
   world.call('many')
   await running(world, 2)
   world.clock.advance(1_000)
+  await world.settle()
+  world.steps.take(world.steps.all.indexOf('journal'), 'well')
   await world.settle()
   world.steps.take(stepOf(world, 1), 'streams')
   await world.settle()

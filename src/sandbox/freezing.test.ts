@@ -96,6 +96,7 @@ test('it leaves no timer behind', () => {
     assert.equal(clock.pending, 1)
     timer[Symbol.dispose]()
     new Idler(clock).rest(timer) // a call that ends behind the close
+    assert.equal(clock.pending, 0)
   }
   assert.equal(clock.pending, 0)
 })

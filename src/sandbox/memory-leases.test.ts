@@ -118,3 +118,26 @@ test('there is never more than all of it, in whatever order it is asked for and 
     }),
   )
 })
+
+test('idle sandboxes go for who has less than an even part, and only down to an even part of who has more', async () => {
+  const bus = openInProcessBus()
+  using lender = new MemoryLender(bus, 900, 3)
+  const asked: [number, boolean][] = []
+  const { own } = lender
+  const [first, second] = [1, 2].map((worker) => leasedMemory(bus, worker, lender.firstOf(worker)))
+  assert.ok(first && second)
+  for (const worker of [first, second]) worker.lends(({ leastMb }) => leastMb)
+  let has = 300
+  own.lends(({ leastMb, evict }) => {
+    asked.push([leastMb, evict])
+    if (evict) has = leastMb
+    return has
+  })
+  has = await own.more(200)
+  assert.equal(has, 500)
+  assert.equal(await first.more(150), 300)
+  assert.deepEqual(asked, [
+    [150, false],
+    [300, true],
+  ])
+})

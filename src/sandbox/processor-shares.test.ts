@@ -16,7 +16,7 @@ function standing(processors: number, projects = 2, elsewhere?: WorkingElsewhere
     clock,
     ...(elsewhere === undefined ? {} : { elsewhere }),
   })
-  const add = (project: string, state: 'busy' | 'ready' | 'frozen' = 'busy') => {
+  const add = (project: string, state: 'busy' | 'draining' | 'ready' | 'frozen' = 'busy') => {
     const seen = { share: 1, now: state, idleSince: clock.monotonic() }
     all.push({
       spec: { identity: { project } },
@@ -184,4 +184,12 @@ test('who has nothing to tell tells nothing, but for the end of what it told', a
   assert.equal(changes, 3)
   // What it says itself is not elsewhere.
   assert.equal(here.of('p'), 0)
+})
+
+test('those that take no more calls and still work count as those that do', () => {
+  const { shares, add, sum } = standing(2)
+  add('quiet')
+  const loud = [...times(4, () => add('loud')), ...times(4, () => add('loud', 'draining'))]
+  shares.level()
+  assert.equal(sum(loud), 2)
 })

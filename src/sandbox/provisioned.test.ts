@@ -256,3 +256,21 @@ describe('provisioned sandboxes of a pool', { timeout: 60_000 }, () => {
     assert.equal(fixture.pool.provisioned(spec.key), null)
   })
 })
+
+test('what is loaded when fewer are wanted, or none any more, is held by nobody', async () => {
+  const { provisioned, loads } = standing()
+  provisioned.set(spec('a'), 2)
+  assert.equal(loads.length, 2)
+  provisioned.set(spec('a'), 1)
+  const [first, second] = loads.map((load) => load.done())
+  await settle()
+  assert.deepEqual([provisioned.holds(first as object), provisioned.holds(second as object)], [true, false])
+  assert.equal(provisioned.state('a')?.available, 1)
+  provisioned.set(spec('b'), 1)
+  provisioned.drop('b')
+  const late = loads[2]?.done() as object
+  await settle()
+  assert.equal(provisioned.holds(late), false)
+  provisioned.set(spec('b'), 1)
+  assert.equal(provisioned.state('b')?.available, 0)
+})

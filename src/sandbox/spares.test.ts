@@ -138,3 +138,16 @@ test('of those that wait for their start only what is still wanted is made, when
   take('once')
   assert.equal(spares.isWanted(once), true)
 })
+
+test('what a call has used is kept as any other is, however long nobody wants it', async () => {
+  const { clock, spares, idle, dropped } = standing()
+  const spec = specOf('seldom')
+  for (const calls of [1, 0]) {
+    const sandbox = { spec, calls }
+    idle.push({ sandbox, sinceMs: clock.monotonic() })
+    spares.made(sandbox, spec, 50)
+  }
+  await clock.pass(60_000)
+  spares.sweep(idle)
+  assert.deepEqual([dropped, idle.map(({ sandbox }) => sandbox.calls)], [['seldom'], [1]])
+})

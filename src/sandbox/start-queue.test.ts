@@ -137,3 +137,12 @@ test('closing tells everybody who waits, and who comes later', async () => {
   queue.close(new Error('stopping'))
   for (const one of [...waiting, wait('c')]) await assert.rejects(one, /stopping/)
 })
+
+test('so many are started at once for all projects together', async () => {
+  const { under, wait } = open(2)
+  for (const project of ['one', 'two', 'three']) wait('call', { project, key: project })
+  assert.equal(under.length, 2)
+  under[0]?.done('booted')
+  await soon()
+  assert.equal(under.length, 3)
+})
