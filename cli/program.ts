@@ -6,12 +6,10 @@ import { NoNodeError } from '../client/nodes.ts'
 import { isAppOfSeveral } from '../client/framework.ts'
 import { byTime, inOrderOfTime } from '../client/log-order.ts'
 import { isProjectFile, readMayflyJson } from '../client/mayfly-json.ts'
-import { listTriggers } from '../client/triggers.ts'
 import type { UsageTotal } from '../client/usage.ts'
 import { dbCommand } from './db/group.ts'
 import { devCommand } from './dev.ts'
-import { type DeploySettings, overridesOf, withDeploySettings } from './deploy-settings.ts'
-import { concurrencyOf } from './concurrency.ts'
+import { type DeploySettings, flagOf, overridesOf, withDeploySettings } from './deploy-settings.ts'
 import { eventsCommand } from './events.ts'
 import { initCommand } from './init.ts'
 import { inspectCommand } from './inspect.ts'
@@ -19,6 +17,7 @@ import { invocationsCommand } from './invocations.ts'
 import { invokeCommand } from './invoke.ts'
 import { layers } from './layers.ts'
 import { loginCommands } from './login.ts'
+import { lsCommand } from './ls.ts'
 import { bold, complain, dim, harmless, print, red, size, table, UsageError, yellow } from './output.ts'
 import { at, clientOf, type Common, locate } from './place.ts'
 import { keysCommand } from './keys.ts'
@@ -29,7 +28,7 @@ import { sandboxesCommand } from './sandboxes.ts'
 import { secretsCommand } from './secrets.ts'
 import { ToldStacks } from './told-stacks.ts'
 import { tokensCommand } from './tokens.ts'
-import { startsOf, triggersCommand } from './triggers.ts'
+import { triggersCommand } from './triggers.ts'
 import { typesCommand } from './types.ts'
 import { versionCommands } from './versions.ts'
 import { urlCommand } from './url.ts'
@@ -96,7 +95,7 @@ withDeploySettings(
     // What bundles and packs is loaded by who deploys: every other command starts in half the time.
     if (isProjectFile(readMayflyJson(path.resolve(folder)))) {
       const [flag] = Object.keys(overrides)
-      if (flag !== undefined) throw new UsageError(`--${flag} is of one function: this folder is a project, whose mayfly.json says it for each.`)
+      if (flag !== undefined) throw new UsageError(`--${flagOf(flag)} is of one function: this folder is a project, whose mayfly.json says it for each.`)
       return await (await import('./deploy-project.ts')).deployProject(client, node.project, folder, { name, to, dryRun, json })
     }
     if (isAppOfSeveral(path.resolve(folder)))
@@ -149,20 +148,7 @@ command('logs <function>', 'show what a function wrote')
     if (!stop.signal.aborted) throw new NoNodeError(`The node at ${node.url} ended the stream: it stops.`)
   })
 
-command('ls', 'list the functions of the project').action(async (options: Common) => {
-  const node = locate(options)
-  const client = clientOf(node)
-  const functions = await client.functions(node.project)
-  if (options.json) return print(JSON.stringify({ project: node.project, functions }))
-  if (functions.length === 0) return print(`The project ${node.project} has no functions. Deploy one: npx mayfly deploy <folder>`)
-  const triggers = await listTriggers(client, node.project)
-  print(
-    table(
-      ['NAME', 'RUNTIME', 'MEMORY', 'TIMEOUT', 'STATE', 'AT ONCE', 'STARTS AT'],
-      functions.map((one) => [one.name, one.runtime, `${one.memory} MB`, `${one.timeout} s`, one.state, concurrencyOf(one), startsOf(triggers, one.name)]),
-    ),
-  )
-})
+lsCommand(command, at)
 
 triggersCommand(command)
 

@@ -41,7 +41,7 @@ export function sandboxesCommand<O>(command: (name: string, description: string)
           .map(([why, count]) => `${why}: ${count}`)
           .join(', ')}`,
       )
-      print(dim('A frozen sandbox is charged the memory that it keeps, another its limit.'))
+      print(dim('A frozen sandbox is charged the memory that it keeps; another, and one that is kept loaded, its limit.'))
     },
   )
 }

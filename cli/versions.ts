@@ -1,7 +1,8 @@
 import type { Command } from 'commander'
 import { ApiError, type Client } from '../client/client.ts'
 import { type AliasInfo, listAliases, listVersions, promote, putAlias, removeAlias, rollback } from '../client/versions.ts'
-import { bold, dim, green, harmless, print, size, table, UsageError } from './output.ts'
+import { keptOf, whyNotKept } from './concurrency.ts'
+import { bold, complain, dim, green, harmless, print, size, table, UsageError, yellow } from './output.ts'
 
 interface Json {
   readonly json?: boolean
@@ -22,10 +23,18 @@ export function versionCommands<O>(
     if (versions.length === 0) return print(`${name} has no published version. Publish what it is now: npx mayfly promote ${name}`)
     print(
       table(
-        ['VERSION', 'PUBLISHED', 'SIZE', 'ALIASES', 'DESCRIPTION'],
-        versions.map((one) => [one.version, one.publishedAt, size(one.codeBytes), one.aliases.join(', '), harmless(one.description)]),
+        ['VERSION', 'PUBLISHED', 'SIZE', 'ALIASES', 'KEPT', 'DESCRIPTION'],
+        versions.map((one) => [
+          one.version,
+          one.publishedAt,
+          size(one.codeBytes),
+          one.aliases.join(', '),
+          one.provisioned === null ? '' : keptOf(one.provisioned),
+          harmless(one.description),
+        ]),
       ),
     )
+    for (const { version, provisioned } of versions) if (provisioned?.reason) complain(yellow(`${version}: ${whyNotKept(provisioned)}`))
     print(dim(latest === null ? 'The function was changed since the last of them.' : `The function equals version ${latest}.`))
   })
 

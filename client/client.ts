@@ -169,8 +169,18 @@ export interface FunctionInfo {
   /** Null where nothing is reserved. */
   readonly reservedConcurrency: number | null
   /** How it stands with the sandboxes that are kept loaded; null where none are to be. */
-  readonly provisionedNow: { readonly requested: number; readonly available: number; readonly status: string; readonly reason: string | null } | null
+  readonly provisionedNow: ProvisionedInfo | null
   readonly [name: string]: unknown
+}
+
+/** How it stands with the sandboxes that are kept loaded of a version. */
+export interface ProvisionedInfo {
+  readonly requested: number
+  readonly available: number
+  readonly status: string
+  readonly reason: string | null
+  /** What the code said when it did not load. */
+  readonly detail?: string
 }
 
 export interface LayerInfo {

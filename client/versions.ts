@@ -1,4 +1,4 @@
-import type { Client, DeploymentPlan } from './client.ts'
+import type { Client, DeploymentPlan, ProvisionedInfo } from './client.ts'
 
 export interface VersionInfo {
   readonly version: string
@@ -9,6 +9,8 @@ export interface VersionInfo {
   readonly publishedAt: string
   /** The aliases that name it. */
   readonly aliases: readonly string[]
+  /** Of it, or of aliases that name it; null where none are to be kept loaded. */
+  readonly provisioned: ProvisionedInfo | null
 }
 
 export interface AliasInfo {

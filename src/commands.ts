@@ -3,7 +3,7 @@ import path from 'node:path'
 import { DatabaseUnusable } from './backends/database/database.ts'
 import { EMBEDDED_MAJOR } from './backends/database/embedded.ts'
 import { inspectExternal } from './backends/database/external.ts'
-import { memoryUnbounded, serverMemoryMb } from './backends/database/memory.ts'
+import { memoryUnbounded, missingOf, serverMemoryMb } from './backends/database/memory.ts'
 import { MigrationError } from './backends/database/migrate.ts'
 import { SECTIONS } from './config.ts'
 import { StartError } from './core/data-directory.ts'
@@ -16,6 +16,7 @@ import type { Host } from './host.ts'
 import { MiB } from './lib/bytes.ts'
 import { growByAsMuchAgain } from './lib/heap.ts'
 import type { RunningNode } from './node.ts'
+import { readyText } from './ready-text.ts'
 import { detectDriver, findGuests, isDriver, RUNTIMES, tryRuntimes } from './sandbox/index.ts'
 
 /** What the command is given of the world. */
@@ -80,12 +81,13 @@ async function up(line: CommandLine): Promise<number> {
       if (settled) await node.directory.update({ firstJobDone: true })
     }
     await node.announce()
+    const tookMs = clock.monotonic() - startedAt
     growByAsMuchAgain()
     if (config.node.json) process.stdout.write(`${JSON.stringify(ready)}\n`)
     else {
-      process.stdout.write(
-        `\nMayfly is ready after ${((clock.monotonic() - startedAt) / 1000).toFixed(1)} s.\n  API       ${ready.url}\n  Console   ${await node.consoleLogin()} (valid once, for 15 minutes)\n  Project   ${ready.project.ref}\n  Keys      publishable ${ready.project.publishableKey}\n            secret      ${ready.project.secretKey}\n  AWS       access key ${ready.accessKey.id} ${ready.accessKey.secret} region ${ready.region}\n  Sandbox   ${ready.sandbox.driver}${ready.sandbox.limits.length > 0 ? `: ${ready.sandbox.limits.join(', ')}` : ''}\n  Data      ${node.directory.path}\nCtrl-C stops it.\n`,
-      )
+      // Beside a terminal it is a pipe, a file or the journal, where an address would sign in who reads that.
+      const login = process.stdout.isTTY ? await node.consoleLogin() : null
+      process.stdout.write(readyText({ ready, tookMs, data: node.directory.path, login }))
     }
     host.log.info({ signal: await stop.promise }, 'the node stops')
   } finally {
@@ -252,8 +254,13 @@ async function diskReport(data: string, reserveMb: number) {
 async function databaseReport(url: string | null, memoryMb: number) {
   if (url === null) {
     const unbounded = await memoryUnbounded()
-    const missing = unbounded === null ? [] : [{ what: 'database-memory', ...unbounded }]
-    return { kind: `embedded ${EMBEDDED_MAJOR}`, memoryMb: unbounded === null ? serverMemoryMb(memoryMb) : null, blocking: [], missing, shared: [] }
+    return {
+      kind: `embedded ${EMBEDDED_MAJOR}`,
+      memoryMb: unbounded === null ? serverMemoryMb(memoryMb) : null,
+      blocking: [],
+      missing: missingOf(unbounded),
+      shared: [],
+    }
   }
   try {
     const { version, ...report } = await inspectExternal(url)

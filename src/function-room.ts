@@ -10,7 +10,7 @@ import type { ProjectRef } from './core/project.ts'
 import type { Sealer } from './core/seal.ts'
 import type { Stays } from './core/stays.ts'
 import { DEFAULT_PROJECT, REGION } from './defaults.ts'
-import { Artefacts, ArtefactLinks, Concurrency, FunctionSettings, FunctionsService, FunctionUrls, Secrets } from './functions/index.ts'
+import { Artefacts, ArtefactLinks, Concurrency, FunctionSettings, FunctionsService, FunctionUrls, LateBuilds, Secrets } from './functions/index.ts'
 import type { Gateway } from './gateway/index.ts'
 import type { Host } from './host.ts'
 import { Admission, type KeepsLoaded, Provisioning, Specs } from './invoke/index.ts'
@@ -71,7 +71,9 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
   })
   const artefacts = new Artefacts({ root: path.join(data, 'artefacts') })
   await artefacts.recover()
+  const late = opening.use(new LateBuilds(clock))
   const retired = (versionId: string) => {
+    late.drop(versionId)
     sandboxes.retire(versionId)
     specs.retire(versionId)
     bus.publish('version.retired', versionId)
@@ -89,6 +91,7 @@ export async function openFunctionRoom(opening: AsyncDisposableStack, deps: Func
       const spec = specs.of(version)
       if (like === null || !(await sandboxes.adopt(spec, like))) await sandboxes.build(spec)
     },
+    late,
     start: async (version, instead) => {
       const elsewhere = await deps.workers?.startAt(specs.known(version), instead && specs.known(instead))
       if (elsewhere) return elsewhere.fault

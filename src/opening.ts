@@ -14,9 +14,11 @@ import {
   type Driver,
   type DriverName,
   detectDriver,
+  openFound,
   type Guests,
   isDriver,
   type MemorySource,
+  type FoundDriver,
   type NoDriver,
   openSandboxes,
   readMachineMemory,
@@ -62,9 +64,6 @@ export interface SandboxPlace {
   readonly found?: FoundDriver
 }
 
-/** The driver of a node by its name, or why it has none. */
-export type FoundDriver = DriverName | NoDriver
-
 /** What a node of several processes has its sandboxes know of the others. */
 export interface AmongProcesses {
   readonly memory: MemorySource
@@ -90,7 +89,7 @@ export async function openSandboxRoom(config: Config, host: Host, place: Sandbox
     clock: host.clock,
     log: host.log,
   }
-  const own: Driver | NoDriver = await openOwn(setting, { ...how, name }, place.found)
+  const own: Driver | NoDriver = await openFound(setting, place.found, (driver, isTried) => detectDriver(driver, { ...how, name }, isTried))
   // What keeps functions apart is the operator's choice: only where that is left open are functions asked.
   const others: readonly DriverName[] = setting === 'auto' && isDriver(own) ? ISOLATING.filter((one) => one !== own.name) : []
   const nameOf = (driver: DriverName) => `${name}-${driver}`
@@ -140,13 +139,6 @@ export async function openSandboxRoom(config: Config, host: Host, place: Sandbox
         ? { driver: found.name as string, limits: found.limits, missing: found.missing, problems: sandboxes.problems() }
         : { driver: 'none', limits: [] as readonly string[], missing: [{ what: 'functions', why: found.why, todo: found.todo }], problems: [] },
   }
-}
-
-/** One process of a node looks what the machine allows. */
-async function openOwn(setting: 'auto' | DriverName, options: Parameters<typeof detectDriver>[1], found?: FoundDriver): Promise<Driver | NoDriver> {
-  if (found !== undefined && typeof found !== 'string') return found
-  const known = found === undefined ? null : await detectDriver(found, options, true)
-  return known !== null && isDriver(known) ? known : await detectDriver(setting, options)
 }
 
 /** What waits booted is dealt out to the processes of a node, of what there is one to each at least. */

@@ -145,13 +145,15 @@ export function routeTable(rooms: Rooms): Route[] {
       sandbox: () => sandbox.describe(),
       database: () => databases.kind,
       databaseMemoryMb: () => databases.memoryMb,
+      databaseMissing: () => databases.missing,
       disk: () => disk.describe(),
       ready: rooms.isReady,
       status: async () => rooms.readyLine(),
       pool: async () => {
         const workers = await statusOfWorkers()
         const problems = [sandboxes.problems(), ...workers.map((worker) => worker.problems)].flat()
-        return { ...poolOfAll(sandboxes.status(), workers), problems, running: runningOfAll(workers) }
+        const all = poolOfAll(sandboxes.status(), workers)
+        return { ...all, missing: [...all.missing, ...databases.missing], problems, running: runningOfAll(workers) }
       },
       workers: () => workforce?.describe() ?? null,
     }),

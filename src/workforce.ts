@@ -17,8 +17,7 @@ import { Homes, socketOf } from './homes.ts'
 import type { Host } from './host.ts'
 import type { KeepsLoaded, SlotLender } from './invoke/index.ts'
 import { KeptByWorkers } from './kept-loaded.ts'
-import type { FoundDriver } from './opening.ts'
-import { MemoryLender, type Problem, type ProvisionedState, sandboxMemoryMb, type SandboxStatus } from './sandbox/index.ts'
+import { type FoundDriver, MemoryLender, type Problem, type ProvisionedState, sandboxMemoryMb, type SandboxStatus } from './sandbox/index.ts'
 import type { HttpRoutes } from './triggers/http.ts'
 
 /** Of the folders in which nodes' processes listen for each other. */

@@ -17,6 +17,10 @@ export interface TestFile {
   readonly waits?: boolean
   /** Told behind the file's name, where it is run in several ways. */
   readonly how?: string
+  /** Its tests alone whose names, with those of their suites, match. */
+  readonly only?: string
+  /** Each of its tests is told as it ends well, too: on a slow machine one waits long for the file. */
+  readonly aloud?: boolean
 }
 
 interface Timed {
@@ -170,7 +174,7 @@ async function runFiles(temporary: string, files: readonly TestFile[], concurren
   return results
 }
 
-async function runFile(temporary: string, { file, of, timeoutMs, environment }: TestFile): Promise<FileResult> {
+async function runFile(temporary: string, { file, of, timeoutMs, environment, only, aloud }: TestFile): Promise<FileResult> {
   const from = performance.now()
   const result: FileResult = { passed: 0, failed: 0, skips: [], times: [], ms: 0, used: 0 }
   const folder = mkdtempSync(path.join(temporary, 'used-'))
@@ -178,6 +182,7 @@ async function runFile(temporary: string, { file, of, timeoutMs, environment }: 
   if (of !== undefined) writeFileSync(whole, batchOf(of))
   const stream = run({
     files: [whole],
+    ...(only === undefined ? {} : { testNamePatterns: only }),
     timeout: timeoutMs,
     // The time above is that of each test; what a test leaves open keeps its process.
     signal: AbortSignal.timeout(timeoutMs),
@@ -199,6 +204,7 @@ async function runFile(temporary: string, { file, of, timeoutMs, environment }: 
     if (event.type === 'test:pass') {
       if (isFile) continue
       result.passed++
+      if (aloud) process.stdout.write(`✔ ${name} (${(data.details.duration_ms / 1000).toFixed(1)} s)\n`)
       result.times.push({ name, ms: data.details.duration_ms })
       continue
     }

@@ -15,6 +15,10 @@ function Outcome({ of }: { of: Invocation }) {
   return <Badge kind={of.outcome === null ? 'warn' : of.outcome === 'ok' ? 'good' : 'bad'}>{t(of.outcome ?? 'running')}</Badge>
 }
 
+/** What runs may have met either, and what came to no sandbox has met none. */
+const startOf = ({ outcome, cold }: Invocation): string =>
+  cold !== null ? t('cold: {why}', { why: cold }) : outcome === null || outcome === 'cut' ? '–' : t('warm')
+
 /** One bar per invocation, oldest left: where its time went, runs that failed apart; then the same as a table. */
 export function Invocations({ of, project, name }: { of: Loaded<readonly Invocation[]>; project: string; name: string }) {
   const [all, setAll] = useState(false)
@@ -58,7 +62,7 @@ export function Invocations({ of, project, name }: { of: Loaded<readonly Invocat
                   ),
                 },
                 { head: t('Outcome'), cell: (one) => <Outcome of={one} /> },
-                { head: t('Start'), cell: (one) => (one.cold === null ? t('warm') : <Badge kind="warn">{t('cold: {why}', { why: one.cold })}</Badge>) },
+                { head: t('Start'), cell: (one) => (one.cold === null ? startOf(one) : <Badge kind="warn">{startOf(one)}</Badge>) },
                 { head: t('Time'), cell: (one) => (one.outcome === null ? '–' : <PartsBar of={partsOf(one)} />) },
                 { head: t('Run'), number: true, cell: (one) => (one.outcome === null ? '–' : duration(one.runMs)) },
                 { head: t('Loading'), number: true, cell: (one) => (one.initMs ? duration(one.initMs) : '–') },
@@ -81,13 +85,12 @@ export function Invocations({ of, project, name }: { of: Loaded<readonly Invocat
 
 function barOf(one: Invocation): Bar {
   const parts = partsOf(one)
-  const start = one.cold === null ? t('warm') : t('cold: {why}', { why: one.cold })
   return {
     key: `${one.id}/${one.attempt}`,
     // In the queue's time of a later attempt are those before it, which have bars of their own.
     segments: drawnOf(parts.filter(({ kind }) => kind !== 'queue' || one.attempt === 1)),
     ...(one.cold === null ? {} : { mark: '❄' }),
-    told: `${localTime(new Date(one.startedAt), new Date())} · ${t(one.outcome ?? 'running')} · ${start} · ${saysParts(parts)}`,
+    told: `${localTime(new Date(one.startedAt), new Date())} · ${t(one.outcome ?? 'running')} · ${startOf(one)} · ${saysParts(parts)}`,
   }
 }
 
@@ -106,7 +109,7 @@ function OneInvocation({ of, project, name, close }: { of: Invocation; project: 
     [t('Invocation'), of.id],
     [t('Attempt'), count(of.attempt)],
     [t('Outcome'), t(of.outcome ?? 'running')],
-    [t('Start'), of.cold === null ? t('warm') : t('cold: {why}', { why: of.cold })],
+    [t('Start'), startOf(of)],
     [t('In the queue'), of.queueMs === null ? '–' : duration(of.queueMs)],
     [t('Waiting for a sandbox'), duration(of.waitMs)],
     [t('Loading'), of.cold === null ? '–' : duration(of.initMs)],

@@ -147,6 +147,8 @@ export const ko = {
   Request: '요청',
   Result: '결과',
   Resume: '계속',
+  Provisioned: '미리 적재',
+  Reserved: '예약 동시 실행',
   Reuse: '재사용',
   Role: '역할',
   Run: '실행',
@@ -168,6 +170,7 @@ export const ko = {
   Started: '시작',
   'Starts at': '시작 조건',
   State: '상태',
+  'The code does not load:': '코드를 적재하지 못합니다:',
   'The node does not answer.': '노드가 응답하지 않습니다.',
   'There is no bucket yet. A project file makes one, or `supabase.storage.createBucket(name)`.':
     '아직 버킷이 없습니다. 프로젝트 파일이나 `supabase.storage.createBucket(name)`으로 만듭니다.',
@@ -346,8 +349,8 @@ export const ko = {
   'What it means': '뜻',
   Times: '횟수',
   'Sandboxes of this project': '이 프로젝트의 샌드박스',
-  'A frozen sandbox is charged the memory that it keeps, another its limit. Past what all may have together the longest unused ends first.':
-    '얼린 샌드박스는 쥐고 있는 메모리만큼, 다른 샌드박스는 한도만큼 계산됩니다. 합이 전체 한도를 넘으면 가장 오래 쉰 것부터 끝납니다.',
+  'A frozen sandbox is charged the memory that it keeps; another, and one that is kept loaded, its limit. Past what all may have together the longest unused ends first.':
+    '얼린 샌드박스는 쥐고 있는 메모리만큼, 다른 샌드박스와 늘 적재해 둔 것은 한도만큼 계산됩니다. 합이 전체 한도를 넘으면 가장 오래 쉰 것부터 끝납니다.',
   'At work': '일하는 중',
   'calls: {n}': '호출 {n}',
   'Kept for their next call': '다음 호출 대기',

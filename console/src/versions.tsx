@@ -2,6 +2,7 @@ import { type AliasInfo, api, type VersionInfo } from './api.ts'
 import { count } from './format.ts'
 import { useLoaded } from './load.ts'
 import { Badge, Shown, Table, Time } from './parts.tsx'
+import { Provisioned } from './provisioned.tsx'
 import { t } from './text.ts'
 
 const SHOWN = 20
@@ -30,6 +31,9 @@ export function Versions({ project, name }: { project: string; name: string }) {
           columns={[
             { head: t('Version'), main: true, cell: (one) => one.version },
             { head: t('Aliases'), wide: true, cell: (one) => <Names of={one} aliases={aliases} /> },
+            ...(all.some((one) => one.provisioned !== null)
+              ? [{ head: t('Provisioned'), cell: (one: VersionInfo) => one.provisioned && <Provisioned of={one.provisioned} /> }]
+              : []),
             { head: t('Published'), cell: (one) => <Time at={one.publishedAt} /> },
           ]}
         />

@@ -2,12 +2,11 @@
 // that it may add to its arguments and environment, or the environment holds what Node reads only when it starts. It starts
 // another, hands over what it holds, and stays to tell how it ends.
 import { spawn } from 'node:child_process'
-import fs from 'node:fs'
 import net from 'node:net'
 import os from 'node:os'
 import { errorBytes } from './errors.mjs'
-import { F, T, u32 } from './frames.mjs'
-import { spendLogs, spentLogs, writeLog } from './logs.mjs'
+import { T, u32 } from './frames.mjs'
+import { spendLogs, spentLogs } from './logs.mjs'
 import { leavePorts, relayAddress } from './relay.mjs'
 import { control, exit, relay } from './wire.mjs'
 
@@ -46,15 +45,14 @@ export function handOver(fields, listener) {
   control.letGo()
   relay.letGo()
   const env = Object.fromEntries(Object.entries(fields.environment).map(([name, value]) => [name, String(value).replaceAll('{relay}', relayAddress.origin)]))
-  const stdio = ['ignore', 'pipe', 'pipe', 3, 4, 'pipe']
+  // What is written past the other runtime goes where it would without one between: later it would be in the log of another call.
+  const stdio = ['ignore', 1, 2, 3, 4, 'pipe']
   const child = spawn(program, args, { cwd: fields.codePath, env: { ...env, [MARK]: String(relayAddress.port) }, stdio })
   let started = false
-  // From then on descriptor 3 is the other's to write to.
-  child.stdout.on('data', (bytes) => (started ? sayOn(bytes) : writeLog(F.stdout, bytes)))
-  child.stderr.on('data', (bytes) => (started ? sayOn(bytes) : writeLog(F.stderr, bytes)))
   const hand = child.stdio[HANDING]
   hand.on('error', () => {})
   hand.once('data', () => {
+    // From then on descriptor 3 is the other's to write to.
     started = true
     control.flush()
     const go = () => hand.end(JSON.stringify({ fields: { ...fields, environment: {} }, spent: spentLogs() }))
@@ -65,24 +63,15 @@ export function handOver(fields, listener) {
     const errorMessage = `Error: fork/exec ${program}: ${REASONS[error.code] ?? error.code ?? error.message}`
     control.send(T.loadError, 0, 0, errorBytes({ errorType: 'Runtime.InvalidEntrypoint', errorMessage, trace: [] }))
   })
-  child.once('close', (code, signal) => {
-    if (!started && child.pid !== undefined) {
+  // Programs that it leaves behind may hold what it had open.
+  child.once('exit', (code, signal) => {
+    if (!started) {
       control.sendData(T.exiting, 0, 0, u32(signal === null ? code : os.constants.signals[signal] << 8))
       control.flushNow()
     }
-    if (child.pid === undefined) return
     if (signal !== null) process.kill(process.pid, signal) // where it is the first process, this does nothing, and it ends silently
     exit(code ?? 1)
   })
-}
-
-/** What is written past the other runtime, by a program that it started or an engine at its end: the host tells it. */
-function sayOn(bytes) {
-  try {
-    fs.writeSync(2, bytes)
-  } catch {
-    // Nobody hears it any more.
-  }
 }
 
 /** The port of the relay that this runtime goes on with; null for one that waits for a function. */

@@ -281,6 +281,9 @@ export function waking(databases: Databases, wake: (ref: ProjectRef) => Promise<
     get memoryMb() {
       return databases.memoryMb
     },
+    get missing() {
+      return databases.missing
+    },
     get control() {
       return databases.control
     },

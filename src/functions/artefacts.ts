@@ -153,7 +153,7 @@ export class Artefacts {
     if (ownBytes <= ALIKE_BYTES) this.#kinds.set(this.folder(project, sha256), kind)
   }
 
-  /** Whether nearly all of two artefacts is the same, so that what was compiled of one serves the other. */
+  /** Whether nearly all of two artefacts is the same. */
   loadAlike(project: ProjectRef, one: string, other: string): boolean {
     const kind = this.#kinds.get(this.folder(project, one))
     return one === other || (kind !== undefined && kind === this.#kinds.get(this.folder(project, other)))

@@ -6,6 +6,7 @@ import type { ProjectRef } from '../core/project.ts'
 import type { Sealer, SealPlace } from '../core/seal.ts'
 import { OneByOne } from '../lib/one-by-one.ts'
 import type { Artefacts } from './artefacts.ts'
+import type { LateBuilds } from './late-builds.ts'
 import type { Environment } from './definition.ts'
 import type { Layers, UsedLayer } from './layers/service.ts'
 import { artefactBytes, type FunctionRow, type NewVersion, type StoredDefinition } from './store.ts'
@@ -52,6 +53,11 @@ export interface Wanted {
   readonly artefact: string
   /** The id of a build of the same function: where its code loads from the same compile cache, that one is used. */
   readonly like: string | null
+  /**
+   * Nearly all that it loads was loaded by the build before it, so its compile cache may be made later. That of the other is none of
+   * its own: what code wrote there that is in this one no more would run in it.
+   */
+  readonly isEdit?: boolean
 }
 
 export interface BuildsDeps {
@@ -61,6 +67,8 @@ export interface BuildsDeps {
   readonly sealer: Sealer
   readonly log: Log
   readonly build: (version: Version, like: string | null) => Promise<void>
+  /** Absent where nothing is built later. */
+  readonly late?: Pick<LateBuilds, 'add'>
 }
 
 /** Makes versions, and reads what was made: seals and opens environments, has the code unpacked. */
@@ -96,12 +104,13 @@ export class Builds {
       state: 'pending',
       stateReason: null,
     }
-    try {
-      await this.#build(version, wanted.like)
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      log.warn({ project, function: wanted.name, version: id, reason }, 'no compile cache was made; the function will start slower')
-    }
+    const build = () =>
+      this.#build(version, wanted.like).catch((error: unknown) => {
+        const reason = error instanceof Error ? error.message : String(error)
+        log.warn({ project, function: wanted.name, version: id, reason }, 'no compile cache was made; the function will start slower')
+      })
+    if (wanted.isEdit && this.#deps.late) this.#deps.late.add(id, build)
+    else await build()
     return { id, functionId: wanted.functionId, definition: stored, artefact, codeBytes, environment }
   }
 

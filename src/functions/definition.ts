@@ -12,6 +12,8 @@ import { layerVersionArn, parseLayerVersionArn } from './dialects/lambda/layer-a
 import type { AsyncSettings, FunctionDefinition } from './types.ts'
 
 export const MAX_ENVIRONMENT_BYTES = 4096
+/** Of who says nothing of it, as on Lambda. */
+export const USUAL_TMP_MB = 512
 export const MAX_TAGS = 50
 const MAX_RESERVED = LIMITS.projectConcurrency.value - LIMITS.unreservedConcurrency.value
 
@@ -121,7 +123,7 @@ export const functionSpecSchema = z.strictObject(
       .meta({ description: 'Memory of a sandbox, held by the kernel; processor time is shared in proportion.', unit: 'MB' }),
     timeout: within('seconds', LIMITS.functionTimeout).default(30).meta({ description: 'How long a call may take.', unit: 'seconds' }),
     tmp: within('MB', LIMITS.functionTmp)
-      .default(512)
+      .default(USUAL_TMP_MB)
       .meta({ description: 'Size of /tmp. What lies there is memory of the sandbox, and counts against `memory`.', unit: 'MB' }),
     concurrency: within('calls', LIMITS.sandboxCalls).default(1).meta({ description: 'How many calls one sandbox takes at once.', unit: 'calls' }),
     reuse: oneOf(['function', 'fork', 'never']).default('function').meta({

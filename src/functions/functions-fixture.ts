@@ -11,7 +11,7 @@ import { Sealer } from '../core/seal.ts'
 import { insertProject, updateProjectState } from '../core/store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/ids.ts'
-import { Artefacts } from './artefacts.ts'
+import { Artefacts, type Kin } from './artefacts.ts'
 import { Concurrency } from './concurrency/concurrency.ts'
 import { type FunctionSpec, definitionOfSpec, parseFunctionSpec } from './definition.ts'
 import type { LoadFault } from './aliases.ts'
@@ -28,6 +28,8 @@ export class FunctionsWorld implements AsyncDisposable {
   readonly concurrency: Concurrency
   readonly artefacts: Artefacts
   readonly built: { readonly version: Version; readonly like: string | null }[] = []
+  /** What is built when edits have come to rest. */
+  readonly late = new Map<string, () => unknown>()
   readonly retired: string[] = []
   readonly started: { readonly version: Version; readonly instead: Version | null }[] = []
   /** What its functions are held to. */
@@ -53,6 +55,7 @@ export class FunctionsWorld implements AsyncDisposable {
       clock: systemClock,
       log: silentLog,
       build: async (version, like) => void this.built.push({ version, like }),
+      late: { add: (key, build) => void this.late.set(key, build) },
       start: async (version, instead) => {
         this.started.push({ version, instead })
         return this.fault
@@ -79,10 +82,12 @@ export class FunctionsWorld implements AsyncDisposable {
   }
 
   /** Deploys a function whose code returns `value`. */
-  async deploy(name: string, value: unknown = 1, spec: Partial<FunctionSpec> = {}): Promise<void> {
+  async deploy(name: string, value: unknown = 1, spec: Partial<FunctionSpec> = {}, kin: Kin | null = null): Promise<void> {
     const artefact = await this.functions.storeArtefact(
       PROJECT,
       makeZip([{ name: 'index.js', data: `exports.handler = async () => ${JSON.stringify(value)}` }]),
+      undefined,
+      kin,
     )
     const whole = parseFunctionSpec({ ...spec, artefact })
     await this.functions.put(PROJECT, definitionOfSpec(name, whole, {}), whole.environment, artefact)

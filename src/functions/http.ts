@@ -95,7 +95,7 @@ export function routes({ functions, links, concurrencyOf }: FunctionsHttpDeps): 
       await functions.storeArtefact(project, zip) // also when known: its time in the sweep begins anew
       return json(known ? 200 : 201, { artefact: sha256, bytes: zip.length })
     }),
-    ...versionRoutes(functions),
+    ...versionRoutes(functions, (record) => concurrencyOf?.(record).kept ?? null),
     {
       method: 'GET',
       path: '/api/v1/artefacts/:ref/:sha256',

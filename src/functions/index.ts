@@ -17,6 +17,7 @@ export {
   urlSpecSchema,
 } from './definition.ts'
 export { differencesOf } from './difference.ts'
+export { LateBuilds } from './late-builds.ts'
 export {
   ACCOUNT_ID,
   DEFAULT_REGION,

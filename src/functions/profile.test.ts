@@ -4,7 +4,7 @@ import { LIMIT_PROFILES, type LimitProfileName } from '../core/limit-profiles.ts
 import { LIMITS } from '../core/limits.ts'
 import { definitionOfSpec, parseFunctionSpec } from './definition.ts'
 import { FunctionsWorld, PROJECT } from './functions-fixture.ts'
-import { admitByProfile } from './profile.ts'
+import { admitByProfile, tmpBeyondMemory } from './profile.ts'
 
 const ARTEFACT = '0'.repeat(64)
 const definition = (spec: object) => definitionOfSpec('f', parseFunctionSpec({ artefact: ARTEFACT, ...spec }), {})
@@ -26,6 +26,17 @@ describe('what a function may be set to', () => {
         })
     })
   }
+})
+
+it('says of a /tmp that was asked for and does not fit into the memory that it is part of', () => {
+  for (const [spec, isTold] of [
+    [{}, false],
+    [{ memory: 64 }, false],
+    [{ memory: 512, tmp: 513 }, true],
+    [{ memory: 1024, tmp: 1024 }, true],
+    [{ memory: 1025, tmp: 1024 }, false],
+  ] as const)
+    assert.deepEqual([spec, /^tmp: what lies in \/tmp is memory/.test(tmpBeyondMemory(definition(spec)).join())], [spec, isTold])
 })
 
 describe('limit profiles', () => {

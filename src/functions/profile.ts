@@ -1,5 +1,6 @@
 import { MayflyError } from '../core/errors.ts'
 import { LIMIT_PROFILES, type LimitProfileName } from '../core/limit-profiles.ts'
+import { USUAL_TMP_MB } from './definition.ts'
 import type { FunctionDefinition } from './types.ts'
 
 /** What a profile bounds, by its name in mayfly.json and in a definition. */
@@ -38,4 +39,12 @@ export function admitByProfile(profile: LimitProfileName, wanted: Bounded, befor
 export function beyondMachine(memoryMb: number, budgetMb: number | null): string[] {
   if (budgetMb === null || memoryMb <= budgetMb) return []
   return [`memory: ${memoryMb} MB is more than the ${budgetMb} MB that all sandboxes of this node have together; its calls will be refused.`]
+}
+
+/** What lies in /tmp is memory: of one that is as large as that, or larger, and was asked for, nobody gets all. */
+export function tmpBeyondMemory({ memoryMb, tmpMb }: Bounded): string[] {
+  if (tmpMb <= USUAL_TMP_MB || tmpMb < memoryMb) return []
+  return [
+    `tmp: what lies in /tmp is memory of the sandbox; with memory of ${memoryMb} MB a call that fills more than is left of it ends, before ${tmpMb} MB are full.`,
+  ]
 }

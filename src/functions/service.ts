@@ -18,8 +18,9 @@ import type { Artefacts, Kin } from './artefacts.ts'
 import { Layers } from './layers/service.ts'
 import { Builds, type FunctionRecord, LATEST, noArtefact } from './builds.ts'
 import { type Environment, MAX_TAGS } from './definition.ts'
+import type { LateBuilds } from './late-builds.ts'
 import { ALL_SECRETS } from './secrets/names.ts'
-import { admitByProfile, beyondMachine } from './profile.ts'
+import { admitByProfile, beyondMachine, tmpBeyondMemory } from './profile.ts'
 import type { Secrets } from './secrets/service.ts'
 import { checkRuntime } from './runtimes.ts'
 import { sourceMapOf } from './source-map.ts'
@@ -65,6 +66,8 @@ export interface FunctionsDeps {
    * What it throws is logged: a function without one starts slower and that is all.
    */
   readonly build: (version: Version, like: string | null) => Promise<void>
+  /** Where an edit of code that loads large packages is built when no other follows it; absent: at once. */
+  readonly late?: Pick<LateBuilds, 'add'>
   /**
    * Before a version takes the calls of another (null: in any case): starts a sandbox of it, unless there is no room for one or the
    * other never served. @returns what its code said when it did not load
@@ -312,10 +315,12 @@ export class FunctionsService implements Functions {
     const environment = change.environment === undefined ? before.environment : change.environment
     const id = await this.#projectId(project)
     const wanted = { ...before, artefact, environment, definition: { ...stored, name, tags } }
+    const [isAlike, isSame] = [loadsAlike(before, wanted), before.artefact === artefact]
     const made = await this.#builds.make(project, id, {
       id: this.#id(),
       version: LATEST,
-      like: loadsAlike(before, wanted) && this.#deps.artefacts.loadAlike(project, before.artefact, artefact) ? before.versionId : null,
+      like: isAlike && isSame ? before.versionId : null,
+      isEdit: isAlike && !isSame && this.#deps.artefacts.loadAlike(project, before.artefact, artefact),
       functionId: before.id,
       name,
       tags,
@@ -426,6 +431,7 @@ export class FunctionsService implements Functions {
       ...(network === null ? [] : [network]),
       ...beyond,
       ...beyondMachine(definition.memoryMb, this.#deps.memoryBudgetMb?.() ?? null),
+      ...tmpBeyondMemory(definition),
       ...missing.map((name) => `secrets: the project has no secret ${name} yet; set it with \`mayfly secrets set ${name}\`, or calls go without.`),
       ...hidden.map((name) => `secrets: ${name} stands in environment too; the secret counts.`),
     ]

@@ -7,14 +7,18 @@ import type { Project, ProjectRef } from '../core/project.ts'
 import type { Reply, RequestContext, Route } from '../core/route.ts'
 import type { Alias, AliasChange } from './aliases.ts'
 import type { FunctionRecord } from './builds.ts'
+import type { Kept } from './concurrency/targets.ts'
 import { numberOf } from './resolver.ts'
 import type { FunctionsService } from './service.ts'
 
 const MAX_LISTED = 1_000
 const MAX_DESCRIPTION = 256
 
+/** How it stands with the sandboxes that are kept loaded of a version; null where none are to be. */
+type KeptOf = (record: FunctionRecord) => Kept | null
+
 /** Published versions and aliases by the management API. */
-export function versionRoutes(functions: FunctionsService): Route[] {
+export function versionRoutes(functions: FunctionsService, keptOf: KeptOf): Route[] {
   const row = (
     method: string,
     path: string,
@@ -30,13 +34,16 @@ export function versionRoutes(functions: FunctionsService): Route[] {
     handle: (context) => handle({ context, project: (context.project as Project).ref, name: context.params.name ?? '', alias: context.params.alias ?? '' }),
   })
   return [
-    row('GET', '/versions', 'Lists the published versions of a function, the newest last, each with the aliases that name it; `after` continues.', (at) =>
-      listVersions(functions, at.context, at.project, at.name),
+    row(
+      'GET',
+      '/versions',
+      'Lists the published versions of a function, the newest last, each with the aliases that name it and how it stands with the sandboxes that are kept loaded of it; `after` continues.',
+      (at) => listVersions(functions, keptOf, at),
     ),
     row('POST', '/versions', 'Publishes what a function is now (`description` may be given); what equals the version before is that version.', async (at) => {
       const body = await bodyOf(at.context)
       const { record, created } = await functions.versions.publish(at.project, at.name, { description: textOf(body, 'description') })
-      return json(created ? 201 : 200, { version: shownVersion(record, []), created })
+      return json(created ? 201 : 200, { version: shownVersion(record, [], keptOf(record)), created })
     }),
     row('DELETE', '/versions/:version', 'Deletes a published version that no alias names.', async (at) => {
       const number = numberOf(at.context.params.version ?? '')
@@ -76,7 +83,11 @@ export function versionRoutes(functions: FunctionsService): Route[] {
   ]
 }
 
-async function listVersions(functions: FunctionsService, context: RequestContext, project: ProjectRef, name: string): Promise<Reply> {
+async function listVersions(
+  functions: FunctionsService,
+  keptOf: KeptOf,
+  { context, project, name }: { readonly context: RequestContext; readonly project: ProjectRef; readonly name: string },
+): Promise<Reply> {
   await functions.get(project, name)
   const asked = context.query.get('after')
   const after = asked === null ? 0 : numberOf(asked)
@@ -86,14 +97,14 @@ async function listVersions(functions: FunctionsService, context: RequestContext
   const naming = (version: string) => aliases.filter((alias) => alias.version === version || alias.other?.version === version).map((alias) => alias.name)
   const page = records.slice(0, MAX_LISTED)
   return json(200, {
-    versions: page.map((record) => shownVersion(record, naming(record.version))),
+    versions: page.map((record) => shownVersion(record, naming(record.version), keptOf(record))),
     next: records.length > MAX_LISTED ? (page.at(-1)?.version ?? null) : null,
     /** The published version that $LATEST equals. */
     latest: await functions.versions.equalOf(project, name),
   })
 }
 
-const shownVersion = (record: FunctionRecord, aliases: readonly string[]) => ({
+const shownVersion = (record: FunctionRecord, aliases: readonly string[], provisioned: Kept | null) => ({
   version: record.version,
   description: record.definition.description,
   runtime: record.definition.runtime,
@@ -104,6 +115,7 @@ const shownVersion = (record: FunctionRecord, aliases: readonly string[]) => ({
   revisionId: record.revisionId,
   publishedAt: record.modifiedAt.toISOString(),
   aliases,
+  provisioned,
 })
 
 const shownAlias = (alias: Alias) => ({

@@ -157,6 +157,24 @@ describe('published versions', () => {
     assert.equal(await likes({ handler: 'index.other' }, 2), false)
   })
 
+  it('an edit beside the same packages is built later, and takes over nothing that other code has left', async () => {
+    const kin = { name: 'packages', ownBytes: 100 }
+    await world.deploy('edited', 1, {}, kin)
+    const [built, first] = [world.built.length, world.built.at(-1)]
+    assert.equal(first?.like, null)
+    await world.deploy('edited', 2, {}, kin)
+    const { versionId } = await world.functions.get(PROJECT, 'edited')
+    assert.deepEqual([world.built.length, world.late.size, world.late.has(versionId)], [built, 1, true])
+    await world.late.get(versionId)?.()
+    assert.deepEqual([world.built.at(-1)?.version.id, world.built.at(-1)?.like], [versionId, null])
+    // The same code with other settings may have what that very code has left.
+    await world.deploy('edited', 2, { timeout: 9 }, kin)
+    assert.deepEqual([world.built.at(-1)?.like, world.late.size], [versionId, 1])
+    // Other packages: what was there before is of no use, and it is built at once.
+    await world.deploy('edited', 3, {}, { ...kin, name: 'others' })
+    assert.deepEqual([world.built.at(-1)?.like, world.built.length, world.late.size], [null, built + 3, 1])
+  })
+
   it('qualifiers that name nothing are not found, whatever they are', async () => {
     await world.deploy('names')
     await publish('names')

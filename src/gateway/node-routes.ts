@@ -14,6 +14,8 @@ export interface NodeState {
   readonly database: () => string
   /** MB that the kernel lets a PostgreSQL server of ours have; null where it holds none to a bound. */
   readonly databaseMemoryMb: () => number | null
+  /** What this host or server does not hold or allow of it. */
+  readonly databaseMissing: () => readonly Gap[]
   /** The file system of the data directory that is nearest to its end. */
   readonly disk: () => { state: string; freeMb: number; reserveMb: number }
   readonly ready: () => boolean
@@ -38,7 +40,7 @@ export const nodeRoutes = (state: NodeState): Route[] => [
     path: '/health',
     access: 'open',
     plane: 'node',
-    doc: 'Says that the node lives, how its disk stands, which sandbox driver is in force, which limits the kernel holds, and what does not work now (a runtime that does not start, memory that is short).',
+    doc: 'Says that the node lives, how its disk stands, which sandbox driver is in force, which limits the kernel holds, what is `missing` of all that doctor looks at, and what does not work now (a runtime that does not start, memory that is short).',
     handle: async () =>
       json(200, {
         status: 'ok',
@@ -47,6 +49,7 @@ export const nodeRoutes = (state: NodeState): Route[] => [
         databaseMemoryMb: state.databaseMemoryMb(),
         disk: state.disk(),
         sandbox: state.sandbox(),
+        missing: [...state.sandbox().missing, ...state.databaseMissing()],
         ...workersOf(state),
       }),
   },

@@ -8,6 +8,7 @@ const ROOT = '/sys/fs/cgroup'
 const SOCKETS_BYTES = 16 * MiB
 /** Where a number of the kernel is read into. */
 const NUMBER = Buffer.alloc(32)
+const STATISTICS = Buffer.alloc(1_024)
 
 /** Which control groups this host has. v2 may stand beside v1 (`unified`), and then brings the freezer and `cgroup.kill`. */
 export interface Hierarchies {
@@ -82,6 +83,7 @@ export class Cgroup {
   readonly #hierarchies: Hierarchies
   readonly #name: string
   #memoryFiles: number[] | null = null
+  #cpuFile: number | null = null
   /** The most that was seen, for kernels that do not keep it themselves. */
   #seenMb = 0
   /** What was last set; null where another program has set it. */
@@ -238,6 +240,19 @@ export class Cgroup {
     }
   }
 
+  /** What the processors have done for it. The second version counts that also where it has no controller for them. */
+  cpuMs(): number | null {
+    const { unified, cpu } = this.#hierarchies
+    try {
+      this.#cpuFile ??=
+        unified === null ? openSync(path.join(cpu?.path ?? '', this.#name, 'cpuacct.usage'), 'r') : openSync(path.join(unified, this.#name, 'cpu.stat'), 'r')
+      const text = STATISTICS.toString('latin1', 0, readSync(this.#cpuFile, STATISTICS, 0, STATISTICS.length, 0))
+      return unified === null ? Number(text) / 1_000_000 : Number(/^usage_usec (\d+)/m.exec(text)?.[1]) / 1_000
+    } catch {
+      return null
+    }
+  }
+
   /** The processes that are in it now. */
   async processes(): Promise<number[]> {
     for (const tree of this.#hierarchies.all) {
@@ -281,6 +296,8 @@ export class Cgroup {
   /** Kills all that is in it and removes it. @throws Error when it is still there after `limitMs` */
   async destroy(clock: Clock, limitMs = 10_000): Promise<void> {
     for (const file of this.#memoryFiles?.splice(0) ?? []) closeSync(file)
+    if (this.#cpuFile !== null) closeSync(this.#cpuFile)
+    this.#cpuFile = null
     if (this.#freezer) closeSync(this.#freezer)
     this.#freezer = false
     const deadline = clock.monotonic() + limitMs

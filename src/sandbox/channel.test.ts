@@ -45,6 +45,7 @@ function open() {
   const channel = new Channel({ control, relay }, (connection) => relayed.push(connection))
   return {
     channel,
+    control,
     relayed,
     say: (...frames: Buffer[]) => guest.write(Buffer.concat(frames)),
     sayRelay: (...frames: Buffer[]) => guestRelay.write(Buffer.concat(frames)),
@@ -418,7 +419,7 @@ describe('Channel', () => {
     const BYTE = Buffer.from('x')
 
     it('gets none by pieces without bytes, however many, nor by such of one', async () => {
-      const { channel, say } = open()
+      const { channel, control, say } = open()
       const [collected, streamed] = [send(channel, event, silent), send(channel, http, silent)]
       say(HELLO, encodeFrame(TYPE.result, 0, collected.id), encodeFrame(TYPE.head, 0, streamed.id, json({ status: 200, headers: [] })))
       await streamed.result
@@ -428,7 +429,9 @@ describe('Channel', () => {
         const before = usedBytes()
         for (let i = 0; i < 150; i++) {
           say(i < 100 ? empty : tiny)
-          await new Promise((resolve) => setImmediate(resolve))
+          // All of it was heard, however long others had their turn.
+          do await new Promise((resolve) => setImmediate(resolve))
+          while (control.readableLength > 0)
         }
         const held = usedBytes() - before
         assert.ok(held < 8 * 1024 * 1024, `${held} bytes are held`)
@@ -545,6 +548,19 @@ describe('Channel', () => {
     )
   })
 
+  it('makes no more connections in a turn than may be open, however many were reset at once', async () => {
+    const { channel, relayed, sayRelay } = open()
+    const pairs = (from: number) => Array.from({ length: 2000 }, (_, i) => [encodeFrame(TYPE.open, 0, from + i), encodeFrame(TYPE.reset, 0, from + i)]).flat()
+    sayRelay(...pairs(1))
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.equal(relayed.length, LIMITS.relayConnections.value)
+    sayRelay(encodeFrame(TYPE.open, 0, 3000))
+    // It is heard on when the others had their turn.
+    while (relayed.length === LIMITS.relayConnections.value) await new Promise((resolve) => setTimeout(resolve, 1))
+    assert.equal(relayed.length, LIMITS.relayConnections.value + 1)
+    assert.equal(channel.isOver, false)
+    channel.close()
+  })
   it(`holds relayConnections (${LIMITS.relayConnections.value}) and refuses one more, without ending`, async () => {
     const { channel, relayed, sayRelay } = open()
     for (let id = 1; id <= LIMITS.relayConnections.value + 1; id++) sayRelay(encodeFrame(TYPE.open, 0, id))

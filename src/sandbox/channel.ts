@@ -5,6 +5,7 @@ import type { Exit } from './exits.ts'
 import { creditOf, FLAG, type Frame, FrameDecoder, FrameWriter, LOG_WINDOW, MAX_PAYLOAD, ProtocolError, TYPE, UNREAD_BYTES } from './frames.ts'
 import { errorIn, exitIn, helloIn, loadedIn, lostIn } from './guest-frames.ts'
 import { RelaySide } from './relay-side.ts'
+import { Talkers } from './talkers.ts'
 import { type Call, type HandlerKind, LoadError, type LogSink, type VersionContext } from './types.ts'
 
 export type { CallAhead, CallEnds, Failed } from './call-side.ts'
@@ -53,6 +54,7 @@ export interface First {
 const LOADING = 0
 /** An honest guest does not come near: its pieces are large, or few. */
 const FRAMES_A_TURN = 512
+const talkers = new Talkers()
 
 /** Why a sandbox ends, in Lambda's words for its extensions. */
 export type EndReason = 'spindown' | 'timeout' | 'failure'
@@ -191,12 +193,16 @@ export class Channel {
     socket.on('data', (chunk: Buffer) => {
       if (this.#dead) return
       let frames = 0
+      const from = performance.now()
       try {
         decoder.push(chunk, (frame) => {
           frames++
           take(frame)
         })
-        if (frames > FRAMES_A_TURN) this.#rest(socket)
+        if (frames > FRAMES_A_TURN) {
+          socket.pause()
+          talkers.rest(performance.now() - from, () => socket.resume())
+        }
         if (socket.writableLength > UNREAD_BYTES) throw new ProtocolError(`it does not read the ${socket.writableLength} bytes that it is told`)
       } catch (error) {
         this.#end(error instanceof ProtocolError ? error : new ProtocolError(error instanceof Error ? error.message : 'a frame could not be taken'))
@@ -207,12 +213,6 @@ export class Channel {
     socket.on('close', () => this.#end(new ChannelClosed()))
     // Of a sandbox that died before anybody listened nothing is heard any more.
     if (socket.destroyed || socket.readableEnded) this.#end(new ChannelClosed())
-  }
-
-  /** All sandboxes share one thread: one that says very much at once is heard on when the others had their turn. */
-  #rest(socket: Duplex): void {
-    socket.pause()
-    setImmediate(() => socket.resume())
   }
 
   #end(error: Error): void {

@@ -1,4 +1,4 @@
-export { detectDriver, isDriver, type NoDriver } from './drivers/detect.ts'
+export { detectDriver, type FoundDriver, isDriver, type NoDriver, openFound } from './drivers/detect.ts'
 export { removeLeftBehind, sandboxFolder } from './drivers/left-behind.ts'
 export { SeveralDrivers } from './drivers/several.ts'
 export { findGuests, type Guests, RUNTIMES, sandboxRuntime } from './guests.ts'

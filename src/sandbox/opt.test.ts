@@ -124,6 +124,19 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       printed = ''
       await assert.rejects(fixture.call(withOptions('--no-such-option'), {}, log), { errorType: 'Runtime.ExitError' })
       assert.match(printed, /--no-such-option is not allowed in NODE_OPTIONS/)
+      // Whatever it is made of, the caller hears that it does not start, the log says why, and nobody waits.
+      for (const [options, why] of [
+        ['"open', /unterminated string/],
+        ['--enable-source-maps\n--title=x', /is not allowed in NODE_OPTIONS/],
+        ['x\0y', /must be a string without null bytes/],
+        [`--title=${'x'.repeat(200_000)}`, /E2BIG/],
+        ['--import /nowhere.mjs', /Cannot find module '\/nowhere\.mjs'/],
+        ['--max-old-space-size=1', /out of memory/],
+      ] as const) {
+        printed = ''
+        await assert.rejects(fixture.call(withOptions(options), {}, log), { errorType: 'Runtime.ExitError' }, options.slice(0, 40))
+        assert.match(printed, why)
+      }
       printed = ''
       await fixture.call(specOf('heap', { key: 'aborts' }), { abort: true }, log)
       assert.match(printed, /Native stack trace/, 'also of one that was not started anew')

@@ -317,8 +317,13 @@ export class SandboxPool implements Sandboxes {
     const work = hasCompileCache(spec.runtime)
       ? buildCache({ booting: this.#booting, caches: this.#caches, staging, clock, log }, spec)
       : this.#buildNothing(spec)
-    this.#endings.track(work.then(() => {}))
-    return work
+    const kept = work.then((built) => {
+      // It may be over meanwhile.
+      if (this.#retired.has(spec.key)) void this.#caches.forget(spec.key)
+      return built
+    })
+    this.#endings.track(kept.then(() => {}))
+    return kept
   }
 
   async #buildNothing(spec: SandboxSpec): Promise<Built> {

@@ -137,9 +137,9 @@ describe('Provisioned', () => {
     const { provisioned, loads, timers, fire } = standing()
     provisioned.set(spec('a'), 1)
     for (const pause of [1_000, 2_000, 4_000]) {
-      loads.at(-1)?.failed(new LoadError('Error', Buffer.from('{}')))
+      loads.at(-1)?.failed(new LoadError('Error', Buffer.from('{"errorMessage":"no"}')))
       await settle()
-      assert.deepEqual(provisioned.state('a'), { requested: 1, available: 0, status: 'FAILED', reason: 'FUNCTION_ERROR_INIT_FAILURE' })
+      assert.deepEqual(provisioned.state('a'), { requested: 1, available: 0, status: 'FAILED', reason: 'FUNCTION_ERROR_INIT_FAILURE', detail: 'no' })
       assert.equal(timers[0]?.ms, pause)
       await fire()
     }

@@ -37,7 +37,7 @@ interface Wanted<Sandbox> {
   turn: number
   /** All were there once: what is lost since then is replaced, and that is no news. */
   wasReady: boolean
-  failed: string | null
+  failed: { readonly reason: string; readonly detail: string } | null
   pauseMs: number
   /** The pause after the next early loss. */
   lostMs: number
@@ -119,7 +119,9 @@ export class Provisioned<Sandbox extends object> implements Disposable {
     if (!wanted) return null
     const room = this.#roomFor(wanted)
     const status = wanted.kept.size >= wanted.count || wanted.wasReady ? 'READY' : room !== null || wanted.failed !== null ? 'FAILED' : 'IN_PROGRESS'
-    return { requested: wanted.count, available: wanted.kept.size, status, reason: status === 'FAILED' ? (room ?? wanted.failed) : null }
+    const now = { requested: wanted.count, available: wanted.kept.size, status } as const
+    if (status !== 'FAILED') return { ...now, reason: null }
+    return room === null && wanted.failed !== null ? { ...now, ...wanted.failed } : { ...now, reason: room }
   }
 
   /** One has ended, for whatever reason. */
@@ -195,7 +197,7 @@ export class Provisioned<Sandbox extends object> implements Disposable {
       if (wanted.kept.size >= wanted.count) wanted.wasReady = true
     } catch (error) {
       if (error instanceof LoadError) {
-        wanted.failed = 'FUNCTION_ERROR_INIT_FAILURE'
+        wanted.failed = { reason: 'FUNCTION_ERROR_INIT_FAILURE', detail: error.told ?? error.errorWithPlace }
         wanted.wasReady = false
       } else if (!this.#closed) this.#deps.log.warn({ error: (error as Error).message }, 'a provisioned sandbox could not be made; it is tried again')
       this.#after(wanted, wanted.pauseMs)

@@ -9,6 +9,8 @@ export class RelaySide {
   readonly #open: (connection: Duplex) => void
   readonly #streams = new Map<number, RelayStream>()
   #last = 0
+  /** In this turn of the event loop. */
+  #opened = 0
   #ended = false
 
   constructor(socket: Duplex, open: (connection: Duplex) => void) {
@@ -22,7 +24,8 @@ export class RelaySide {
     if (frame.type === TYPE.open) {
       if (stream <= this.#last) throw new ProtocolError('a relay stream was used twice')
       this.#last = stream
-      if (this.#streams.size >= LIMITS.relayConnections.value) {
+      // Those that are reset at once make room, and each has cost the thread that all sandboxes share.
+      if (Math.max(this.#opened, this.#streams.size) >= LIMITS.relayConnections.value) {
         this.#writer.send(TYPE.reset, 0, stream)
         return
       }
@@ -40,6 +43,7 @@ export class RelaySide {
           if (!this.#ended) this.#writer.send(TYPE.credit, 0, stream, creditOf(bytes))
         },
       })
+      if (this.#opened++ === 0) setImmediate(() => (this.#opened = 0))
       this.#streams.set(stream, relay)
       this.#open(relay)
       return

@@ -7,6 +7,7 @@ import { type CallAhead, type CallEnds, type Channel, ChannelClosed, type Failed
 import type { Depths } from './depths.ts'
 import { exitOf, howItEnded, messageIn, whyItEnded } from './exits.ts'
 import type { HeldLog } from './held-log.ts'
+import { IdleWork } from './idle-work.ts'
 import type { SandboxLife, SandboxState } from './state.ts'
 import type { Call, CallEnd, CallResult, ColdReason, Ending, HandlerKind, LogSink, SandboxLease, SandboxProcess, SandboxSpec } from './types.ts'
 
@@ -30,6 +31,7 @@ export class Specialised {
   readonly #clock: Clock
   readonly #depths: Depths
   readonly #shares: BusyShares
+  readonly #idleWork: IdleWork
   readonly #onFree: (sandbox: Specialised) => void
   readonly #onGone: (sandbox: Specialised, killed: Promise<void>, why: Ending | null) => void
   readonly #life: SandboxLife
@@ -47,6 +49,8 @@ export class Specialised {
   callMs: number | null = null
   /** Of the calls that run in it, in the order in which they began. */
   readonly #logs = new Set<LogSink>()
+  /** The one that began last, once it was looked for; null when it has ended. */
+  #latest: LogSink | null = null
   /** Those of them to which something was written past the runtime: more may be under way when their call ends. */
   readonly #overheard = new Set<LogSink>()
   #memoryAt = Number.NEGATIVE_INFINITY
@@ -79,6 +83,7 @@ export class Specialised {
     this.#clock = parts.clock
     this.#depths = parts.depths
     this.#shares = new BusyShares(parts.clock)
+    this.#idleWork = new IdleWork(() => this.process.cpuMs?.() ?? null)
     this.#onFree = parts.onFree
     this.#onGone = parts.onGone
     this.#life = parts.life
@@ -124,6 +129,7 @@ export class Specialised {
    */
   begin(): boolean | Promise<boolean> {
     const before = this.#life.now.state
+    if (before === 'ready') this.#idleWork.end()
     this.#life.tell('called', null)
     if (before === 'freezing' || before === 'frozen') this.#thawing = this.#thaw()
     // A call that joins one that waits for the thaw waits too.
@@ -143,17 +149,22 @@ export class Specialised {
 
   /** Gives the right back; `ran` is false where nothing came of it. */
   finish(ran = true): void {
-    this.#life.tell('finished', { nowMs: this.#clock.monotonic() })
+    const nowMs = this.#clock.monotonic()
+    this.#life.tell('finished', { nowMs })
     const isUsed = this.spec.reuse === 'never' && !(this.#isInspected && this.calls === 0)
     // What was sent ahead runs in it for nobody.
     const isTaken = !ran && this.channel.ahead !== null
-    if (this.#life.isGone || isUsed || isTaken) void this.end(this.#drained ?? 'used')
-    else this.#onFree(this)
+    if (this.#life.isGone || isUsed || isTaken) return void this.end(this.#drained ?? 'used')
+    if (this.#life.now.state === 'ready') this.#idleWork.begin(nowMs)
+    this.#onFree(this)
+    // Unless a call that waited has it by now.
+    if (this.#idleWork.isSeen) void this.freeze()
   }
 
   /** Stops it where it stands, if nothing runs in it. */
   async freeze(): Promise<void> {
     if (this.#life.now.state !== 'ready' || this.#isInspected) return
+    this.#idleWork.end()
     this.#life.tell('cooled', null)
     this.#freezing = this.process.freeze().catch(() => {})
     await this.#freezing
@@ -207,6 +218,8 @@ export class Specialised {
     let error: Failed | null = null
     let answered = false
     let concluded = false
+    // Of a call that ran out of time: with its end there is nothing left to measure.
+    let lastMb: number | null = null
     const answer = (result: CallResult) => {
       // What comes too late nobody reads.
       if (answered) return this.channel.abandon(id, new Error('the call is over'))
@@ -222,11 +235,12 @@ export class Specialised {
       signal.removeEventListener('abort', onLeave)
       this.#depths.ended(depth)
       this.#logs.delete(log)
+      if (this.#latest === log) this.#latest = null
       this.#overheard.delete(log)
       const [tookMs, own] = [this.#clock.monotonic() - began, share()]
       this.callMs = this.callMs === null ? tookMs : this.callMs + (tookMs - this.callMs) / 8
       heard.end({
-        maxMemoryMb: this.#maxMemoryMb(began),
+        maxMemoryMb: lastMb ?? this.#maxMemoryMb(began),
         // Where there can be no others, not by the error of a sum either.
         othersMs: this.spec.concurrency === 1 ? 0 : Math.max(0, tookMs - own),
         error:
@@ -267,6 +281,7 @@ export class Specialised {
     const expire = () => {
       if (concluded) return
       if (this.#isInspected) return void this.#late.add(anew)
+      lastMb = this.#maxMemoryMb(began)
       const late = this.#timedOut(invocationId)
       answer(late)
       conclude(late)
@@ -281,6 +296,7 @@ export class Specialised {
     const share = this.#shares.begin()
     this.#depths.began(depth)
     this.#logs.add(log)
+    this.#latest = log
     signal.addEventListener('abort', onLeave)
     if (signal.aborted) onLeave()
     sent?.listen(ends)
@@ -315,10 +331,16 @@ export class Specialised {
 
   /** What is written past its runtime, by a program that it started or an engine at its end, is of the call that began last. */
   #overhear(bytes: Uint8Array): void {
-    const log = [...this.#logs].at(-1) ?? (this.calls === 0 ? this.printed : null)
+    const log = this.#lastLog() ?? (this.calls === 0 ? this.printed : null)
     if (!log) return
     log.write('stderr', bytes)
     if (this.#logs.has(log)) this.#overheard.add(log)
+  }
+
+  /** Looked for once after each end of it: what is written past a runtime comes in many pieces. */
+  #lastLog(): LogSink | null {
+    if (this.#latest === null) for (const log of this.#logs) this.#latest = log
+    return this.#latest
   }
 
   async #lost(error: Error, invocationId: string): Promise<Failed> {

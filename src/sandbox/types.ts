@@ -286,6 +286,8 @@ export interface ProvisionedState {
   readonly status: 'IN_PROGRESS' | 'READY' | 'FAILED'
   /** Of a failure. */
   readonly reason: string | null
+  /** What the code said when it did not load. */
+  readonly detail?: string
 }
 
 /** How the load at a deploy went. */
@@ -448,6 +450,8 @@ export interface SandboxProcess {
   /** Resolves once, when its first process is gone. */
   readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
   memory(): { currentMb: number; peakMb: number } | null
+  /** What the processors have done for it; absent or null where nobody counts that. */
+  readonly cpuMs?: () => number | null
   /** Absent where its driver lets nobody in. Null when nothing of it lives any more. */
   readonly entrance?: () => Promise<Entrance | null>
 }

@@ -301,6 +301,55 @@ describe('Usage', () => {
     await usage[Symbol.asyncDispose]()
     await journal[Symbol.asyncDispose]()
   })
+  for (const isConsumerFirst of [true, false]) {
+    it(`takes what others take too in the same order as they do: who reads the journal comes ${isConsumerFirst ? 'before' : 'behind'} an entry of the queue`, async () => {
+      const { open } = await fresh()
+      const { journal, usage } = await open()
+      await usage.start()
+      const [held, other] = isConsumerFirst ? ['a', 'b'] : ['b', 'a']
+      const running = begun({ functionName: held })
+      usage.ended(ended(begun({ functionName: 'b' })))
+      usage.ended(ended(begun({ functionName: 'a' })))
+      usage.started(running)
+      await usage.catchUp() // its start stands as a row, and the sums are there
+      const records = [ended(running), ended(begun({ functionName: other }))]
+      const [isHeld, isOver] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+      const waiting = async (count: number) => {
+        for (;;) {
+          const [row] = await databases.control.sql<{ count: number }>`
+            select count(*)::int as count from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+          if (row?.count === count) return
+          await new Promise((resolve) => setTimeout(resolve, 5))
+        }
+      }
+      const holder = databases.control.transaction(async (tx) => {
+        await tx`select from mayfly.usage_day where function_name = ${held} for update`
+        isHeld.resolve()
+        await isOver.promise
+      })
+      await isHeld.promise
+      // As by an entry of the queue, whose executions the journal has as well.
+      for (const record of records) usage.ended(record)
+      const store = () => databases.control.transaction((tx) => usage.storeIn(tx, isConsumerFirst ? records.slice(0, 1) : records))
+      const both: Promise<unknown>[] = []
+      for (const [at, work] of (isConsumerFirst ? [() => usage.catchUp(), store] : [store, () => usage.catchUp()]).entries()) {
+        both.push(work())
+        await waiting(at + 1)
+      }
+      isOver.resolve()
+      await holder
+      // One of them would be ended as a deadlock otherwise.
+      assert.deepEqual(
+        (await Promise.allSettled(both)).map(({ status }) => status),
+        ['fulfilled', 'fulfilled'],
+      )
+      await usage.catchUp()
+      assert.equal((await usage.read('demo', 2)).total.executions, 4)
+      assert.deepEqual(...((await sums()) as [unknown, unknown]))
+      await usage[Symbol.asyncDispose]()
+      await journal[Symbol.asyncDispose]()
+    })
+  }
   it('takes what was executed before there were sums into them', async () => {
     const at = path.join(folder, 'older')
     const migrations = path.join(import.meta.dirname, '../../migrations')
@@ -426,6 +475,61 @@ describe('Usage', () => {
     assert.deepEqual(await usage.executionsOf('other' as ProjectRef, one.invocationId), [])
     await usage.dropProject('demo')
     assert.deepEqual([await packs(), await rows()], [[], []])
+    await usage[Symbol.asyncDispose]()
+    await journal[Symbol.asyncDispose]()
+  })
+  it('lists those of all functions page by page as one list, however many there are and wherever they stand', async () => {
+    const { open } = await fresh()
+    const { journal, usage } = await open()
+    await usage.start()
+    for (let n = 0; n < 40; n++) {
+      const functionName = `f-${n}`
+      if (n % 3 === 0) endAlone(usage, functionName, 17 + n)
+      for (let own = 0; own < n % 5; own++) {
+        const start = begun({ functionName, startedAt: Date.now() - 1_000 + n * 3 - own * 7 })
+        usage.ended(ended(start, { outcome: own === 1 ? 'error' : 'ok' }))
+      }
+      if (n % 10 === 0) await usage.catchUp()
+    }
+    endAlone(usage, 'f-0', 40, { project: 'other' })
+    await usage.catchUp()
+    assert.ok((await packs()).length > 10)
+    const all = await databases.control.sql<{ id: string; name: string; outcome: string; at: Date }>`
+      select invocation_id as id, function_name as name, outcome, started_at as at from (
+        select invocation_id, function_name, outcome, started_at from mayfly.invocation_meter where project = 'demo'
+        union all select invocation_id, function_name, outcome, started_at from mayfly.packed_execution where project = 'demo') as one
+       order by started_at desc, invocation_id`
+    const to = all[all.length >> 2]?.at ?? null
+    for (const [state, functionName, until] of [
+      [null, null, null],
+      ['succeeded', null, null],
+      ['failed', null, null],
+      [null, 'f-9', null],
+      [null, null, to],
+    ] as const) {
+      const wanted = all.filter(
+        ({ name, outcome, at }) =>
+          (functionName === null || name === functionName) &&
+          (state === null || (outcome === 'ok') === (state === 'succeeded')) &&
+          (until === null || at.getTime() < until.getTime()),
+      )
+      for (const limit of [1, 3, 20, 70, 1_000]) {
+        const found: string[] = []
+        for (let before = null as { startedUs: string; id: string; attempt: number } | null; ; ) {
+          const page = await usage.executions({ project: 'demo', functionName, state, from: null, to: until, before, limit })
+          found.push(...page.map(({ id }) => id))
+          const last = page.at(-1)
+          if (page.length < limit || !last || found.length > 60) break
+          before = { startedUs: last.startedUs, id: last.id, attempt: last.attempt }
+        }
+        assert.deepEqual(
+          found,
+          wanted.slice(0, found.length).map(({ id }) => id),
+          `${state}, ${functionName}, ${until}, ${limit}`,
+        )
+        assert.ok(found.length > 60 || found.length === wanted.length)
+      }
+    }
     await usage[Symbol.asyncDispose]()
     await journal[Symbol.asyncDispose]()
   })

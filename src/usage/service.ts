@@ -9,7 +9,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { ProjectRef } from '../core/project.ts'
 import { billOf, type GroupBy, type UsageRow, type UsageTotal } from './bill.ts'
 import { costNano, FreeTier, type PriceList, showNano } from './prices.ts'
-import { type AloneEntry, aloneOf, dayOf, isPlain, LastVersion, packsOf, recordOf, sumsOf } from './packs.ts'
+import { type AloneEntry, aloneOf, isPlain, LastVersion, packsOf, recordOf, sumsOf } from './packs.ts'
 import {
   addEgress,
   addSums,
@@ -20,6 +20,7 @@ import {
   finishMeters,
   insertPack,
   insertStarts,
+  placesOf,
   type ExecutionsOf,
   type InvocationsOf,
   type MeterStart,
@@ -30,7 +31,7 @@ import {
   selectExecutionsOf,
   selectExecutions,
   selectMetered,
-  takeDays,
+  takePlaces,
   type StoredInvocation,
 } from './store.ts'
 
@@ -73,7 +74,6 @@ export interface ColdSpan {
   readonly reasons: Readonly<Record<string, number>>
 }
 
-const dayOfRow = ({ project, functionName, startedAt }: MeterRecord) => ({ project, functionName, day: dayOf(startedAt) })
 const nameOf = (one: { readonly invocationId: string; readonly attempt: number }) => `${one.invocationId}/${one.attempt}`
 
 /** What was executed: a start mark and an end record per execution in the journal, one row of each in the database. */
@@ -120,13 +120,16 @@ export class Usage implements Meter, AsyncDisposable {
         }
         // An execution that began and ended in one batch is one row, written once.
         const starts = begun.filter((start) => !ends.has(nameOf(start)))
-        if (starts.length > 0) await insertStarts(tx, starts, deps.process ?? MAIN)
         // What may be stored already is told by its key, which rows alone have.
         const { packs, rows } = isAgain ? { packs: [], rows: alone.map(recordOf) } : packsOf(alone)
         const open = [...[...ends.values()].filter((end) => !this.#stored.has(end)), ...rows]
         const sums = sumsOf(packs)
-        await takeDays(tx, [...sums, ...open.map(dayOfRow), ...egress.map(({ at, ...of }) => ({ ...of, day: dayOf(at) }))])
-        if (open.length > 0) await finishMeters(tx, open)
+        const places = placesOf([...sums, ...open, ...egress])
+        // One statement takes its own.
+        const isTaken = places.length > 1 || (places.length === 1 && starts.length > 0)
+        if (isTaken) await takePlaces(tx, places)
+        if (starts.length > 0) await insertStarts(tx, starts, deps.process ?? MAIN)
+        if (open.length > 0) await finishMeters(tx, open, isTaken ? [] : places)
         // Of the journal's own place and this transaction comes that each of these is there once, and what was carried is added once.
         for (const pack of packs) await insertPack(tx, pack, name, reached)
         if (sums.length > 0) await addSums(tx, sums)
@@ -140,7 +143,7 @@ export class Usage implements Meter, AsyncDisposable {
     await this.#consumer.start()
     await this.#consumer.catchUp()
     const { database, log, process = null } = this.#deps
-    const cut = await cutOpenMeters(database.sql, process)
+    const cut = await database.transaction((tx) => cutOpenMeters(tx, process))
     if (cut.length > 0) log.info({ invocations: cut.length }, 'executions of a former life ended with it')
     if (process !== null) return
     this.#sweeper = setInterval(() => void this.sweep(), SWEEP_MS)
@@ -270,7 +273,7 @@ export class Usage implements Meter, AsyncDisposable {
     // Of a project that went meanwhile nothing is kept.
     const open = records.filter(({ project, startedAt }) => !this.#departed.owns(project, startedAt))
     // Nothing is waited for before it: it goes with other statements of its transaction in one flight.
-    if (open.length > 0) await finishMeters(tx, open)
+    if (open.length > 0) await finishMeters(tx, open, placesOf(open))
   }
 
   /** What `storeIn` stored is committed. */

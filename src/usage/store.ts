@@ -21,6 +21,7 @@ export const insertStarts = (tx: Tx, starts: readonly MeterStart[], process: str
   select "invocationId", attempt, project, "functionName", version, to_timestamp("startedAt" / 1000.0), "memoryMb", ${process}
     from json_to_recordset(${JSON.stringify(starts)}::json)
       as start ("invocationId" uuid, attempt int, project text, "functionName" text, version text, "startedAt" float8, "memoryMb" int)
+   order by 1, 2
   on conflict do nothing`
 
 /** What most executions of a batch have in common is told once; the rest is a column of numbers each, which is read in a fraction of the time of objects. */
@@ -62,8 +63,39 @@ function columnOf(ends: readonly MeterRecord[], numberOf: (end: MeterRecord) => 
 }
 const idsOf = (ends: readonly MeterRecord[]): string => `{${ends.map(({ invocationId }) => `"${invocationId.replaceAll(/["\\]/g, '')}"`).join(',')}}`
 
-/** Fills in how executions ended; one that has an end keeps it, but the end that a later start gave to what it found open. */
-export const finishMeters = (tx: Tx, ends: readonly MeterRecord[]) => {
+/** Whose executions they are. */
+type Of = Pick<Sum, 'project' | 'functionName'>
+
+/** Functions share so many: a batch may be of a thousand functions. */
+const PLACES = 256
+
+/**
+ * Who writes executions, in whatever process, takes the places of their functions first, in this order, then rows by their
+ * ids, those of starts before those of ends, then what days add up to: so no two wait for each other.
+ */
+export function placesOf(of: readonly Of[]): number[] {
+  const places = new Set<number>()
+  let last: Of | null = null
+  for (const one of of) {
+    if (last !== null && one.functionName === last.functionName && one.project === last.project) continue
+    last = one
+    let place = 0
+    for (const character of `${one.project}/${one.functionName}`) place = (place * 31 + (character.codePointAt(0) as number)) % 65_521
+    places.add(place % PLACES)
+  }
+  return [...places].sort((one, other) => one - other)
+}
+const PLACE_LOCK = 84
+
+/** Until the end of the transaction. */
+export const takePlaces = (tx: Tx, places: readonly number[]) =>
+  tx`select pg_advisory_xact_lock(${PLACE_LOCK}, place) from unnest(${`{${places.join(',')}}`}::int[]) as place`
+
+/**
+ * Fills in how executions ended; one that has an end keeps it, but the end that a later start gave to what it found open.
+ * @param places  which it takes first: those of all ends, or none where this transaction has them
+ */
+export const finishMeters = (tx: Tx, ends: readonly MeterRecord[], places: readonly number[]) => {
   const { kinds, common } = packed(ends)
   return tx`
   insert into mayfly.invocation_meter as meter (invocation_id, attempt, project, function_name, version, started_at, outcome, duration_ms, billed_ms,
@@ -77,6 +109,8 @@ export const finishMeters = (tx: Tx, ends: readonly MeterRecord[]) => {
       as ended (id, kind, started, duration, billed, most, queue, wait, init, response, came, went)
     join json_to_recordset(${common}::json)
       as common (kind int, attempt int, project text, "functionName" text, version text, "memoryMb" int, outcome text, cold text) using (kind)
+   where (select count(pg_advisory_xact_lock(${PLACE_LOCK}, place)::text) from unnest(${`{${places.join(',')}}`}::int[]) as place) >= 0
+   order by id, attempt
   on conflict (invocation_id, attempt) do update set outcome = excluded.outcome, duration_ms = excluded.duration_ms, billed_ms = excluded.billed_ms,
     max_memory_mb = excluded.max_memory_mb, cold = excluded.cold, queue_ms = excluded.queue_ms, wait_ms = excluded.wait_ms,
     init_ms = excluded.init_ms, response_ms = excluded.response_ms, bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out
@@ -107,21 +141,6 @@ export const addSums = (tx: Tx, sums: readonly Sum[]) => tx`
   on conflict (project, day, function_name) do update set executions = total.executions + excluded.executions, billed_ms = total.billed_ms + excluded.billed_ms,
     billed_mb_ms = total.billed_mb_ms + excluded.billed_mb_ms, bytes_in = total.bytes_in + excluded.bytes_in, bytes_out = total.bytes_out + excluded.bytes_out`
 
-/**
- * Takes the sums of days before several statements add to them one after the other: the consumers of all processes take them in
- * this order. A day without a sum gets one, so that two who begin it do not wait for each other either.
- */
-export const takeDays = async (tx: Tx, of: readonly Pick<Sum, 'project' | 'functionName' | 'day'>[]): Promise<void> => {
-  const days = new Map(of.map(({ project, day, functionName }) => [JSON.stringify([project, day, functionName]), { project, day, functionName }]))
-  if (days.size < 2) return
-  // A row that is there is locked, though nothing of it is changed.
-  await tx`
-    insert into mayfly.usage_day as total (project, day, function_name)
-    select project, day, "functionName" from json_to_recordset(${JSON.stringify([...days.values()])}::json) as taken (project text, day date, "functionName" text)
-     order by 1, 2, 3
-    on conflict (project, day, function_name) do update set executions = total.executions where false`
-}
-
 /** How far a journal was read when the last of its packs was stored. index: execution_pack_journal */
 export const selectReached = async (sql: Sql, journal: string): Promise<JournalPosition | null> => {
   const [row] = await sql<{ segment: string; offset: string }>`
@@ -142,10 +161,17 @@ export const addEgress = (tx: Tx, records: readonly EgressRecord[]) => tx`
  * @param process  null: of all, as nothing runs yet
  */
 // index: invocation_meter_open
-export const cutOpenMeters = (sql: Sql, process: string | null) => sql<{ invocationId: string }>`
-  update mayfly.invocation_meter set outcome = 'cut'
-   where outcome is null and (${process}::text is null or process = ${process})
-  returning invocation_id as "invocationId"`
+export const cutOpenMeters = async (tx: Tx, process: string | null) => {
+  const open = await tx<Of>`
+    select distinct project, function_name as "functionName" from mayfly.invocation_meter
+     where outcome is null and (${process}::text is null or process = ${process})`
+  if (open.length === 0) return []
+  await takePlaces(tx, placesOf(open))
+  return await tx<{ invocationId: string }>`
+    update mayfly.invocation_meter set outcome = 'cut'
+     where outcome is null and (${process}::text is null or process = ${process})
+    returning invocation_id as "invocationId"`
+}
 
 // index: usage_day_pkey
 export const selectDays = (sql: Sql, project: string, from: string) => sql<DaySums>`
@@ -203,43 +229,51 @@ export interface InvocationsOf {
 
 /**
  * Of all functions of a project, or of one: the newest first; of one instant by id and attempt, so that a page goes on where
- * the last ended. The last of each function by its name, found one after the other. Those without rows of their own stand
- * in packs, of which no more is unfolded than a page may have. index: invocation_meter_function, execution_pack_function
+ * the last ended. Rows are found of each function by its name, those one after the other; where the newest of each make a
+ * page, none that is older is looked at. Those without rows of their own stand in packs, of which no more is unfolded than a
+ * page may have. index: invocation_meter_function, execution_pack_function, execution_pack_project
  */
 export const selectExecutions = (sql: Sql, { project, functionName, state, from, to, before, limit }: ExecutionsOf) => sql<
   StoredInvocation & { readonly function: string }
 >`
   with recursive named (name) as (
-    select coalesce(${functionName}::text, least((select min(function_name) from mayfly.invocation_meter where project = ${project}),
-                                                 (select min(function_name) from mayfly.execution_pack where project = ${project})))
+    select coalesce(${functionName}::text, (select min(function_name) from mayfly.invocation_meter where project = ${project}))
     union all
-    select least((select min(function_name) from mayfly.invocation_meter where project = ${project} and function_name > name),
-                 (select min(function_name) from mayfly.execution_pack where project = ${project} and function_name > name))
+    select (select min(function_name) from mayfly.invocation_meter where project = ${project} and function_name > name)
       from named where ${functionName}::text is null and name is not null),
   asked as (
     select coalesce(${from}::timestamptz, '-infinity') as since, coalesce(${to}::timestamptz, 'infinity') as until,
-           coalesce(timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond', 'infinity') as before)
+           coalesce(timestamptz 'epoch' + ${before?.startedUs ?? null}::bigint * interval '1 microsecond', 'infinity') as before),
+  newest (at) as (
+    select last.started_at from named cross join lateral (
+      select started_at from mayfly.invocation_meter
+       where project = ${project} and function_name = name
+         and (${state}::text is null or outcome = 'ok') and started_at >= (select since from asked) and started_at < (select least(until, before) from asked)
+       order by started_at desc limit (select ${limit}::bigint / count(*) + 1 from named)) as last
+     where ${functionName}::text is null and coalesce(${state}::text, 'succeeded') = 'succeeded'),
+  enough (at) as (select coalesce((select at from newest order by at desc offset ${limit}::bigint limit 1), '-infinity'))
   select invocation_id as id, function_name as function, attempt, version, started_at as "startedAt", outcome, duration_ms as "durationMs", billed_ms::float8 as "billedMs",
          queue_ms as "queueMs", wait_ms as "waitMs", init_ms as "initMs", duration_ms - coalesce(response_ms, 0) as "runMs", response_ms as "responseMs", cold, memory_mb as "memoryMb", max_memory_mb as "maxMemoryMb",
          bytes_in::float8 as "bytesIn", bytes_out::float8 as "bytesOut", (extract(epoch from started_at) * 1000000)::bigint::text as "startedUs"
-    from named cross join lateral (
-      (select invocation_id, function_name, attempt, version, started_at, outcome, duration_ms, billed_ms, queue_ms, wait_ms, init_ms, response_ms, cold, memory_mb,
-              max_memory_mb, bytes_in, bytes_out
-         from mayfly.invocation_meter
-        where project = ${project} and function_name = name
-          and case ${state}::text when 'succeeded' then outcome = 'ok' when 'failed' then outcome in ('error', 'timeout', 'exit')
-                   when 'cut' then outcome = 'cut' when 'running' then outcome is null else true end
-          and started_at >= (select since from asked) and started_at < (select until from asked) and started_at <= (select before from asked)
-          and (started_at < (select before from asked) or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int))
-        order by started_at desc, invocation_id, attempt limit ${limit})
+    from (
+      select last.* from named cross join lateral (
+        select invocation_id, function_name, attempt, version, started_at, outcome, duration_ms, billed_ms, queue_ms, wait_ms, init_ms, response_ms, cold, memory_mb,
+               max_memory_mb, bytes_in, bytes_out
+          from mayfly.invocation_meter
+         where project = ${project} and function_name = name
+           and case ${state}::text when 'succeeded' then outcome = 'ok' when 'failed' then outcome in ('error', 'timeout', 'exit')
+                    when 'cut' then outcome = 'cut' when 'running' then outcome is null else true end
+           and started_at >= (select greatest(since, at) from asked, enough) and started_at < (select until from asked) and started_at <= (select before from asked)
+           and (started_at < (select before from asked) or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int))
+         order by started_at desc, invocation_id, attempt limit ${limit}) as last
       union all
       (select invocation_id, function_name, attempt, version, started_at, outcome, duration_ms, billed_ms, queue_ms, wait_ms, init_ms, response_ms, cold, memory_mb,
               max_memory_mb, bytes_in, bytes_out
-         from mayfly.packed_executions(${project}, name, (select since from asked), (select least(until, before) from asked), ${limit})
+         from mayfly.packed_executions(${project}, ${functionName}, (select greatest(since, at) from asked, enough), (select least(until, before) from asked), ${limit})
         where coalesce(${state}::text, 'succeeded') = 'succeeded'
           and started_at >= (select since from asked) and started_at < (select until from asked) and started_at <= (select before from asked)
           and (started_at < (select before from asked) or (invocation_id, attempt) > (${before?.id ?? null}::uuid, ${before?.attempt ?? null}::int))
-        order by started_at desc, invocation_id, attempt limit ${limit})) as last
+        order by started_at desc, invocation_id, attempt limit ${limit})) as found
    order by "startedAt" desc, id, attempt limit ${limit}`
 
 /**

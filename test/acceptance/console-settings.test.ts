@@ -85,7 +85,7 @@ describe('why calls are cold; sandboxes, secrets, addresses, limits and queues i
 
   it('each reason is caused, and told by the API, the command line and the console', async () => {
     await deployFiles(node.ready, 'one', { 'index.mjs': CODE }, { secrets: ['TOKEN'] })
-    await deployFiles(node.ready, 'greeter', { 'index.mjs': CODE.replace('TOKEN', 'STRIPE_KEY') }, { secrets: ['STRIPE_KEY'] })
+    await deployFiles(node.ready, 'greeter', { 'index.mjs': CODE.replace('TOKEN', 'STRIPE_KEY') }, { secrets: ['STRIPE_KEY'], reservedConcurrency: 7 })
     await deployFiles(node.ready, 'other', { 'index.mjs': 'export const handler = async () => 1' })
     assert.equal(mayfly(['promote', 'other', '--data', node.data]).code, 0)
     await deployFiles(node.ready, 'fresh', { 'index.mjs': CODE }, { reuse: 'never' })
@@ -270,6 +270,11 @@ describe('why calls are cold; sandboxes, secrets, addresses, limits and queues i
   it('the pool, the sandboxes of each function with their memory, and why others ended', { skip }, async () => {
     const running = run('greeter', { ms: 5_000 })
     const { page, faults } = await openPage()
+    await page.goto(at('demo', 'functions', 'greeter'))
+    // Whether it was cold is not told before it has ended.
+    const now = page.getByRole('table', { name: 'Recent invocations' }).getByRole('row').filter({ hasText: 'running' })
+    assert.match((await now.textContent()) ?? '', /^[\d:]+running–––/)
+    assert.match((await card(page, 'Definition').textContent()) ?? '', /Reserved7Provisionednone/)
     await page.goto(at('demo', 'sandboxes'))
     const functions = page.getByRole('table', { name: 'By function' })
     assert.match((await functions.getByRole('row').filter({ hasText: 'greeter' }).textContent()) ?? '', /^greeter *\d+\d+\d+\d+ MB\d+ MB[\d,]+ MB$/)

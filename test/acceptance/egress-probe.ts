@@ -26,6 +26,20 @@ const STEPS = {
   addresses: async () => Object.values(os.networkInterfaces()).flat().map(({ address }) => address),
   // A word to each port, of which nobody answers.
   flood: async (host) => { const socket = dgram.createSocket('udp4'); socket.on('error', () => {}); let sent = 0; for (let port = 1024; port < 65000; port++) await new Promise((done) => socket.send('x', port, host, (error) => { if (!error) sent++; done() })); socket.close(); return sent },
+  // One socket, so that no connection is new: how many were answered, in how many seconds.
+  names: async (server, count) => {
+    const socket = dgram.createSocket('udp4')
+    let answers = 0
+    socket.on('error', () => {}).on('message', () => answers++)
+    const began = performance.now()
+    for (let id = 0; id < count; id++) {
+      const packet = Buffer.concat([Buffer.from([id >> 8, id & 255, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 7]), Buffer.from('no-such\\x03com\\0\\0\\x01\\0\\x01', 'latin1')])
+      await new Promise((done) => socket.send(packet, 53, server, done))
+    }
+    await new Promise((done) => setTimeout(done, 200))
+    socket.close()
+    return [answers, (performance.now() - began) / 1000]
+  },
   // Goes on listening: the kernel takes connections for it, frozen or not.
   listen: () => new Promise((resolve) => { const server = net.createServer(); server.listen(8080, '0.0.0.0', () => resolve('listening')) }),
 }

@@ -15,7 +15,18 @@ export const WORLD = {
   /** Answers too, and stands in no list. */
   other: '93.184.216.99',
   /** What is behind these answers as well, and must never be reached. */
-  shut: ['10.9.0.2', '169.254.169.254', '168.63.129.16', '100.64.0.9', '172.16.0.9', '192.168.1.9', '198.51.100.9', '192.0.2.9'],
+  shut: [
+    '10.9.0.2',
+    '169.254.169.254',
+    '168.63.129.16',
+    '100.64.0.9',
+    '100.100.100.200',
+    '192.0.0.192',
+    '172.16.0.9',
+    '192.168.1.9',
+    '198.51.100.9',
+    '192.0.2.9',
+  ],
   /** Of the machine that the node runs on: to the outside, to a private network, and one that looks public. */
   host: { outside: '192.168.77.2', inside: '10.9.0.1', public: '93.184.217.1' },
   dns: '93.184.216.36',

@@ -182,6 +182,8 @@ describe('what functions reach of the network', { timeout: 300_000 }, () => {
         host,
         80,
       ]),
+      // What the C library takes for an address as well: in one number, in sixteens, in eights, with parts left out.
+      ...['168361986', '0x0a090002', '012.011.0.2', '10.589826', '0xa9.0xfe.43518', '0'].map((host) => ['connect', host, 80]),
       ...['64:ff9b::a09:2', '2002:a09:2::1', '2606:2800:220:1::1', 'ff02::1%eth0'].map((host) => ['connect', host, 80]),
       ['addresses'],
     ])
@@ -265,6 +267,15 @@ describe('what functions reach of the network', { timeout: 300_000 }, () => {
     const remembered = count()
     assert.ok(remembered > 500 && remembered < 30_000, String(remembered))
     assert.match(String((await ask('open', [['get', 'http://web.example.com/']]))[0]), /"of":"web"/)
+  })
+
+  it('egress: a function that asks for names without end is heard so often, by whatever policy, and others find theirs', async () => {
+    const asking = Promise.all(['metered', 'listed'].map((name) => ask(name, [['names', '198.18.0.1', 20_000]])))
+    assert.match(String((await ask('open', [['get', 'http://web.example.com/']]))[0]), /"of":"web"/)
+    for (const [told] of await asking) {
+      const [answers, seconds] = told as [number, number]
+      assert.ok(answers > 0 && answers <= 1_024 + 256 * (seconds + 1), `${answers} answers in ${seconds} s`)
+    }
   })
 
   it('egress allow-list: what is no public host is refused at deploy, with what it may be', () => {

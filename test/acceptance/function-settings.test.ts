@@ -178,7 +178,12 @@ describe('what a function is set to is in force in its sandbox', () => {
   })
 
   it('/tmp of 2 GB by a flag of deploy, the rest by mayfly.json; memory ends it first', () => {
-    assert.equal(deploy('wide', { memory: 128, timeout: 900 }, SIZES, '--tmp', '2048').code, 0)
+    const wide = deploy('wide', { memory: 128, timeout: 900 }, SIZES, '--tmp', '2048')
+    assert.equal(wide.code, 0)
+    assert.match(
+      (JSON.parse(wide.stdout) as { warnings: string[] }).warnings.join(),
+      /^tmp: what lies in \/tmp is memory of the sandbox; with memory of 128 MB/,
+    )
     const { payload } = run('wide')
     assert.equal(payload.tmp, 2048)
     assert.ok((payload.left as number) > 890_000 && (payload.left as number) <= 900_000, String(payload.left))
@@ -207,11 +212,17 @@ export const handler = async (event, { memoryLimitInMB }) => ({ memoryLimitInMB,
     assert.deepEqual(run('snake').payload, { tmp: 2048, memory: '64' })
   })
 
-  it('a timeout of one second', () => {
-    assert.equal(deploy('late', { timeout: 1 }, 'export const handler = () => new Promise((done) => setTimeout(done, 5000))').code, 0)
-    const { payload } = run('late')
+  it('a timeout of one second, and what the call used until then', () => {
+    assert.equal(deploy('late', { timeout: 1 }, 'export const handler = ({ ms = 0 }) => new Promise((done) => setTimeout(done, ms))').code, 0)
+    run('late')
+    const { payload } = run('late', { ms: 5000 })
     assert.equal(payload.errorType, 'Sandbox.Timedout')
     assert.match(String(payload.errorMessage), /timed out after 1\.00 seconds/)
+    const [late, early] = json<{ invocations: { outcome: string; maxMemoryMb: number | null }[] }>('invocations', 'late').invocations
+    assert.deepEqual([late?.outcome, early?.outcome], ['timeout', 'ok'])
+    // Where the kernel counts memory it does so of both.
+    assert.equal(typeof late?.maxMemoryMb, typeof early?.maxMemoryMb)
+    assert.ok(early?.maxMemoryMb === null || (late?.maxMemoryMb ?? 0) > 0, JSON.stringify(late))
   })
 
   it('a sandbox of the driver that it asks for, where the host has several', { skip: noOtherDriver }, () => {
@@ -303,5 +314,37 @@ export default { async fetch(request) {
     const project = deploy('several', { functions: [] }, undefined, '--memory', '128')
     assert.equal(project.code, 2)
     assert.match(project.stderr, /--memory is of one function/)
+    const reserved = deploy('several', { functions: [] }, undefined, '--reserved-concurrency', '1')
+    assert.match(reserved.stderr, /--reserved-concurrency is of one function/)
+  })
+
+  it('takes network, reserved and provisioned concurrency by flags, and shows one function with all its settings', () => {
+    const flags = ['--egress', 'api.example.com, *.example.org:443', '--reserved-concurrency', '3', '--provisioned', '1', '--tmp', '96', '--reuse', 'never']
+    assert.equal(deploy('flagged', { egress: 'none' }, undefined, ...flags).code, 0)
+    const shown = cli('ls', 'flagged').stdout
+    for (const line of [
+      /^tmp +96 MB$/m,
+      /^reuse +never$/m,
+      /^egress +\*\.example\.org:443, api\.example\.com$/m,
+      /^reservedConcurrency +3 calls at once$/m,
+      /^provisioned +[01] of 1 loaded$/m,
+    ])
+      assert.match(shown, line)
+    assert.equal(deploy('flagged', { egress: 'none' }, undefined, '--reserved-concurrency', 'none').code, 0)
+    const bare = json<{ function: { egress: string; reservedConcurrency: number | null; provisionedNow: null } }>('ls', 'flagged').function
+    assert.deepEqual([bare.egress, bare.reservedConcurrency, bare.provisionedNow], ['none', null, null])
+    for (const [flag, value, words, code] of [
+      ['--egress', '10.0.0.1', /egress\.0: is an address that no function reaches/, 1],
+      ['--egress', 'a.example.com,mail.example.com:25', /egress\.1: port 25 stays shut/, 1],
+      ['--reserved-concurrency', '901', /reservedConcurrency: must be a whole number of calls from 0 to 900/, 1],
+      ['--reserved-concurrency', 'many', /--reserved-concurrency must be a whole number of calls, or `none`/, 2],
+      ['--provisioned', '901', /provisioned: must be a whole number of sandboxes from 0 to 900/, 1],
+      ['--provisioned', 'some', /--provisioned must be a whole number of sandboxes/, 2],
+    ] as const) {
+      const refused = deploy('flagged', {}, undefined, flag, value)
+      assert.equal(refused.code, code, refused.stderr)
+      assert.match(refused.stderr, words)
+    }
+    assert.equal(cli('ls', 'nobody').code, 5)
   })
 })

@@ -126,6 +126,47 @@ describe('functions that misbehave', () => {
     })
   }
 
+  it('floods its descriptors with frames that mean nothing: the neighbour answers meanwhile, and so does it', async () => {
+    const code = `import fs from 'node:fs'
+      const frame = (type, stream, payload = '') => { const f = Buffer.alloc(12 + payload.length); f.writeUInt32LE(payload.length, 0); f[4] = type; f.writeUInt32LE(stream, 8); f.write(payload, 12, 'latin1'); return f }
+      const write = (fd, bytes) => { for (let at = 0; at < bytes.length; ) try { at += fs.writeSync(fd, bytes, at) } catch (error) { if (error.code !== 'EAGAIN') throw error } }
+      let stream = 1_000_000
+      const FLOODS = {
+        logs: () => write(3, Buffer.concat(Array.from({ length: 5000 }, (_, i) => frame(11, i + 1000)))),
+        credits: () => write(3, Buffer.concat(Array.from({ length: 5000 }, () => frame(10, 1, '\\0\\0\\x04\\0')))),
+        connections: () => write(4, Buffer.concat(Array.from({ length: 2500 }, () => [frame(20, ++stream), frame(21, stream)]).flat())),
+        requests: () => write(4, Buffer.concat(Array.from({ length: 800 }, () => [frame(20, ++stream), frame(6, stream, 'GET / HTTP/1.1\\r\\nhost: a\\r\\n\\r\\n'), frame(21, stream)]).flat())),
+      }
+      export const handler = async ({ what }) => { for (let i = 0; i < 60; i++) FLOODS[what](); return what }`
+    await create('floods', code, { timeout: 60 })
+    for (const what of ['logs', 'credits', 'connections', 'requests']) {
+      let over = false
+      const flooding = invoke('floods', { what }).finally(() => {
+        over = true
+      })
+      do await neighbourAnswers()
+      while (!over)
+      assert.equal((await flooding).text, JSON.stringify(what))
+    }
+    await neighbourAnswers()
+  })
+
+  it('says that it ends and goes on, or answers and goes on: nothing of it runs for anybody', async () => {
+    const frames = `import fs from 'node:fs'
+      const say = (type, flags, stream, payload) => { const f = Buffer.alloc(12 + payload.length); f.writeUInt32LE(payload.length, 0); f[4] = type; f[5] = flags; f.writeUInt32LE(stream, 8); f.write(payload, 12, 'latin1'); fs.writeSync(3, f) }
+      let calls = 0\n`
+    await create('ends', `${frames} export const handler = async () => { say(14, 0, 0, '\\0\\0\\0\\0'); for (;;); }`, { timeout: 60 })
+    assert.match((await invoke('ends', {})).text, /Runtime exited without providing a reason/)
+    // Its own answer, then a second one that no call is there for.
+    await create('early', `${frames} export const handler = async () => { say(4, 3, ++calls, '"early"'); return 'late' }`)
+    for (let n = 0; n < 3; n++) {
+      const reply = await invoke('early', {})
+      assert.ok(reply.text === '"early"' || reply.error === 'Unhandled', reply.text)
+      assert.doesNotMatch(reply.text, /late/)
+    }
+    await neighbourAnswers()
+  })
+
   it('prints 100 MB: head and tail are kept, the rest is counted, nobody waits', async () => {
     await create(
       'loud',

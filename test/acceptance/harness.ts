@@ -88,14 +88,15 @@ export const PROCESSES = 1 + Number(process.env.MAYFLY_TEST_WORKERS || 0)
 
 /**
  * Starts a node as a user does, and waits for its ready line.
- * @param how  fromNothing: the clusters of PostgreSQL are not kept ones, but made by this very start, as they have to be by another user's
+ * @param how  fromNothing: the clusters of PostgreSQL are not kept ones, but made by this very start, as they have to be by another user's; asText: it
+ *   says in words that it is ready, as below a service manager
  * @throws Error with what it said when it ends first
  */
 export async function startMayfly(
   data: string,
   args: readonly string[] = ['--empty'],
   environment: Record<string, string> = {},
-  how: { readonly command?: readonly string[]; readonly ownGroup?: boolean; readonly fromNothing?: boolean } = {},
+  how: { readonly command?: readonly string[]; readonly ownGroup?: boolean; readonly fromNothing?: boolean; readonly asText?: boolean } = {},
 ): Promise<RunningMayfly> {
   const isNew = !existsSync(data) && !args.includes('--database-url') && environment.MAYFLY_DATABASE_URL === undefined
   if (isNew && !how.fromNothing) {
@@ -107,7 +108,7 @@ export async function startMayfly(
   // A signal to a whole group is for the launcher as well, and who measures has all that a user has.
   const byLauncher = how.ownGroup || process.env.NODE_TEST_CONTEXT === undefined
   const [program = '', ...before] = how.command ?? [process.execPath, ...(byLauncher ? [BIN] : launched()), 'up']
-  const child = spawn(program, [...before, '--json', '--port', '0', '--data', data, ...workersOf(args), ...poolOf(args), ...args], {
+  const child = spawn(program, [...before, ...(how.asText ? [] : ['--json']), '--port', '0', '--data', data, ...workersOf(args), ...poolOf(args), ...args], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', openSync(errorFile, 'a')],
     detached: how.ownGroup ?? false,
@@ -126,11 +127,11 @@ export async function startMayfly(
     child.stdout?.on('data', (chunk: Buffer) => {
       out += chunk.toString()
       // npm puts a banner before it.
-      const line = /^\{.*\}$/m.exec(out)
+      const line = how.asText ? (/^Ctrl-C stops it\.$/m.test(out) ? mayfly(['status', '--json', '--data', data]).stdout : null) : /^\{.*\}$/m.exec(out)?.[0]
       if (isReady || !line) return
       isReady = true
       clearTimeout(late)
-      resolve(JSON.parse(line[0]) as Ready)
+      resolve(JSON.parse(line) as Ready)
     })
   })
   const pid = () => (JSON.parse(readFileSync(path.join(data, 'run.json'), 'utf8')) as { pid: number }).pid

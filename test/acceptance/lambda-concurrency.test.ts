@@ -273,6 +273,9 @@ describe('provisioned concurrency by the unmodified SDK', () => {
     await put('broken', await publish('broken'), 1)
     const failed = await becomes('broken', '1', 'FAILED')
     assert.deepEqual([failed.StatusReason, failed.AvailableProvisionedConcurrentExecutions], ['FUNCTION_ERROR_INIT_FAILURE', 0])
+    const listed = mayfly(['versions', 'broken', '--data', node.data])
+    assert.match(listed.stdout, /^1 .* 0 of 1 loaded \(failed\)/m)
+    assert.match(listed.stderr, /^1: the code does not load \(FUNCTION_ERROR_INIT_FAILURE\): does not load$/m)
     await create('huge', code(1), 10_240)
     await put('huge', await publish('huge'), 400)
     assert.match((await becomes('huge', '1', 'FAILED')).StatusReason ?? '', /^400 sandboxes of 10240 MB do not fit: of the \d+ MB that provisioned sandboxes/)
@@ -309,7 +312,16 @@ describe('concurrency in mayfly.json', () => {
     assert.equal(await invoke('own'), '"provisioned-concurrency"')
     assert.match(deploy({ reservedConcurrency: 3, provisioned: 1 }).stdout, /Nothing changes/)
     const refused = deploy({ reservedConcurrency: 3, provisioned: 4 })
-    assert.deepEqual([refused.code, /should not be greater than the reserved/.test(refused.stderr)], [1, true])
+    assert.equal(refused.code, 1)
+    assert.match(
+      refused.stderr,
+      /^provisioned: 4 sandboxes are more than the 3 calls that `reservedConcurrency` lets run at once: keep fewer, or reserve more$/m,
+    )
+
+    assert.match(
+      deploy({ reservedConcurrency: 0, provisioned: 1 }).stderr,
+      /^reservedConcurrency: 0 calls are fewer than the 1 sandboxes that are kept loaded/m,
+    )
     assert.match(deploy({ reservedConcurrency: 1000 }).stderr, /reservedConcurrency: must be a whole number of calls from 0 to 900/)
     assert.equal(deploy({}).code, 0)
     await until(() => shown().endsWith('active'), 20)

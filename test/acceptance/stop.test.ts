@@ -71,8 +71,12 @@ describe('a signal to the whole process group', () => {
   })
   it('SIGTERM to npm alone, as from what keeps services running, ends the node too', async () => {
     const data = path.join(folder, 'data')
-    const node = await startMayfly(data, ['--empty'], {}, { command: ['npm', 'start', '--silent', '--'], ownGroup: true })
+    const node = await startMayfly(data, ['--empty'], {}, { command: ['npm', 'start', '--silent', '--'], ownGroup: true, asText: true })
     const pid = node.pid()
+    // It keeps what it is told, and shows it to more than the operator.
+    const { project, accessKey } = node.ready
+    for (const secret of [project.secretKey, accessKey.secret, '#code=']) assert.ok(!`${node.stdout()}${node.stderr()}`.includes(secret), secret)
+    for (const shown of [project.publishableKey, accessKey.id, node.ready.console, 'npx mayfly status']) assert.ok(node.stdout().includes(shown), shown)
     await node.stop()
     for (const end = Date.now() + 30_000; existsSync(`/proc/${pid}`) && Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 50))
     assert.equal(existsSync(path.join(data, 'run.json')), false, 'the node took its leave')

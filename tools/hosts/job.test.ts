@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import path from 'node:path'
 import { describe, it } from 'node:test'
 import { codeIn, ENDED, jobOf, WAYS } from './job.ts'
-import { commandOf, isAccelerated } from './machine.ts'
+import { CLOCKS, commandOf, isAccelerated } from './machine.ts'
 
 describe('the job of a host', () => {
   it('is a script of bash, whoever runs it and whatever stands in the command', () => {
@@ -30,9 +30,20 @@ describe('the job of a host', () => {
       [true, ['hypervisor', 'vmx_something'], false],
     ] as const) {
       assert.equal(isAccelerated(kvm, flags(...names)), accelerated, names.join())
-      const command = commandOf({ disk: 'd', kernel: 'k', initrd: 'i' }, 'w', 's', { memoryMb: 512, processors: 1, accelerated })
+      const command = commandOf({ disk: 'd', kernel: 'k', initrd: 'i' }, 'w', 's', { memoryMb: 512, processors: 1, accelerated, clock: 'machine' })
       assert.equal(command.includes('kvm'), accelerated)
     }
+    for (const clock of CLOCKS) {
+      const command = commandOf({ disk: 'd', kernel: 'k', initrd: 'i' }, 'w', 's', { memoryMb: 512, processors: 1, accelerated: false, clock })
+      assert.equal(command.includes('-icount'), clock === 'instructions')
+    }
+  })
+
+  it('hears what is typed, and goes on where nobody types anything', () => {
+    const main = `import(${JSON.stringify(path.join(import.meta.dirname, 'machine.ts'))}).then(({ runMachine }) =>
+      runMachine(['bash', '-c', 'read line; echo "$line"; read -t 0.3; echo $(($? > 128))'], new AbortController().signal, (text) => process.stdout.write(text)))`
+    const { status, stdout } = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', '-e', main], { input: 'typed\n', encoding: 'utf8' })
+    assert.deepEqual([status, stdout], [0, 'typed\n1\n'])
   })
 
   it('is not begun where a command is wrong, or this machine has not what it takes', () => {

@@ -7,7 +7,8 @@ export type Way = (typeof WAYS)[number]
 /** Stands before the exit code of the job, at the end of what it said. */
 export const ENDED = 'mayfly-host: the job ended with '
 
-const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
+/** As one word of a shell. */
+export const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
 
 /** How a command is begun by the user, who has its own service manager as after signing in. */
 const AS_USER: Readonly<Record<Exclude<Way, 'root'>, string>> = {

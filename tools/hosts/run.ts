@@ -5,11 +5,12 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { ROOT } from '../sources.ts'
 import { makeDisk, makeImage, RELEASES } from './image.ts'
-import { codeIn, jobOf, WAYS } from './job.ts'
-import { commandOf, isAccelerated, runMachine } from './machine.ts'
+import { codeIn, jobOf, quoted, WAYS } from './job.ts'
+import { CLOCKS, commandOf, isAccelerated, runMachine } from './machine.ts'
 
 // npm run test:host -- [--release bookworm|trixie] [--as root|user|delegated] NAME…: test files by their names on a Debian of its
-// own: a virtual machine with systemd and control groups of the second version alone. `--run 'COMMAND'` runs that there instead.
+// own: a virtual machine with systemd and control groups of the second version alone; `--only PATTERN` takes those tests alone whose
+// names, with their suites', match. `--run 'COMMAND'` runs that there instead.
 const say = (line: string) => void process.stderr.write(`${line}\n`)
 const stop = (line: string): never => {
   say(line)
@@ -21,8 +22,10 @@ const { values, positionals } = parseArgs({
     release: { type: 'string', default: 'bookworm' },
     as: { type: 'string', default: 'root' },
     run: { type: 'string' },
+    only: { type: 'string' },
     'memory-mb': { type: 'string', default: '4096' },
-    processors: { type: 'string', default: '2' },
+    processors: { type: 'string' },
+    clock: { type: 'string' },
     minutes: { type: 'string', default: '60' },
   },
 })
@@ -38,7 +41,13 @@ const isThere = (program: string) => ['/usr/bin', '/usr/sbin'].some((folder) => 
 const missing = Object.entries(PROGRAMS).flatMap(([program, name]) => (isThere(program) ? [] : [name]))
 if (missing.length > 0) stop(`test:host needs ${missing.join(', ')}: apt-get install -y --no-install-recommends ${missing.join(' ')}`)
 const accelerated = isAccelerated(mayUse('/dev/kvm'), readFileSync('/proc/cpuinfo', 'latin1'))
-if (!accelerated) say('KVM cannot be used here: each instruction is emulated, which takes ten to seventy times as long, and tests that wait too short fail.')
+if (!accelerated) say('KVM cannot be used here: each instruction is emulated, which takes ten to seventy times as long.')
+// What is late by this machine's clock because it is emulated is in time by its own.
+const asked = values.clock ?? (accelerated || Number(values.processors ?? 1) > 1 ? 'machine' : 'instructions')
+const clock = CLOCKS.find((one) => one === asked) ?? stop(`--clock is one of ${CLOCKS.join(', ')}`)
+const processors = Number(values.processors ?? (clock === 'instructions' ? 1 : 2))
+if (clock === 'instructions' && (accelerated || processors > 1)) stop('--clock instructions goes with one processor (--processors 1), and not with KVM.')
+if (!accelerated && clock === 'machine') say('Tests that wait too short fail by this clock.')
 
 const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-host-'))
 const ending = new AbortController()
@@ -53,11 +62,12 @@ try {
   const leftOut = ['.git', './.mayfly', './node_modules/.cache/mayfly-hosts']
   const pack = ['-C', ROOT, ...leftOut.map((name) => `--exclude=${name}`), '-cf', '-', '.']
   execFileSync('sh', ['-c', 'to=$1; shift; tar "$@" | tar -C "$to" -xf -', 'sh', clone, ...pack])
-  const command = values.run ?? `npm run setup --silent && node bin/mayfly.js --node tools/hosts/inside.ts ${positionals.join(' ')}`
+  const which = [...(values.only === undefined ? [] : ['--only', values.only]), '--', ...positionals].map(quoted).join(' ')
+  const command = values.run ?? `npm run setup --silent && node bin/mayfly.js --node tools/hosts/inside.ts ${which}`
   writeFileSync(path.join(work, 'job.sh'), jobOf(way, command))
   makeDisk(work, `${work}.ext4`, 4_096, 'job', log)
   rmSync(work, { recursive: true })
-  const hardware = { memoryMb: Number(values['memory-mb']), processors: Number(values.processors), accelerated }
+  const hardware = { memoryMb: Number(values['memory-mb']), processors, accelerated, clock }
   const signal = AbortSignal.any([ending.signal, AbortSignal.timeout(Number(values.minutes) * 60_000)])
   const serial = path.join(ROOT, 'node_modules', '.cache', 'mayfly-hosts', `${release}.console.log`)
   let last = ''

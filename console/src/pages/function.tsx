@@ -6,6 +6,7 @@ import { InvokeForm } from '../invoke.tsx'
 import { useLoaded } from '../load.ts'
 import { LiveLogs } from '../logs.tsx'
 import { Badge, Card, Copyable, Page, Shown, stateKind, Time } from '../parts.tsx'
+import { Provisioned } from '../provisioned.tsx'
 import { hrefOf } from '../route.ts'
 import { SandboxTable } from '../sandboxes.tsx'
 import { t } from '../text.ts'
@@ -84,6 +85,8 @@ function Definition({ of }: { of: FunctionInfo }) {
     [t('Reuse'), String(of['reuse'])],
     [t('Isolation'), String(of['sandbox'])],
     [t('Egress'), Array.isArray(of['egress']) ? of['egress'].join(', ') : String(of['egress'])],
+    [t('Reserved'), of.reservedConcurrency === null ? t('none') : count(of.reservedConcurrency)],
+    [t('Provisioned'), of.provisionedNow === null ? t('none') : <Provisioned key="provisioned" of={of.provisionedNow} />],
     [t('Role'), String(of['role'])],
     [t('Called by URL'), of['verifyJwt'] === true ? t('with a key') : t('by anyone')],
     [t('Code'), bytes(Number(of['codeBytes']))],

@@ -67,7 +67,9 @@ export function SandboxesPage({ project }: { project: string }) {
         <Shown of={status}>{(node) => <SandboxTable of={node.pool.sandboxes} project={project} name={null} />}</Shown>
       </Card>
       <p className="small">
-        {t('A frozen sandbox is charged the memory that it keeps, another its limit. Past what all may have together the longest unused ends first.')}
+        {t(
+          'A frozen sandbox is charged the memory that it keeps; another, and one that is kept loaded, its limit. Past what all may have together the longest unused ends first.',
+        )}
       </p>
     </Page>
   )

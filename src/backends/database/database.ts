@@ -48,12 +48,21 @@ export interface Connection {
 /** So begin names of places that are made for a comparison, as no project's can: none of them outlasts the node. */
 export const SHADOW = 'shadow_'
 
+/** What falls away here, why, and what to do: sentences for the operator. */
+export interface Gap {
+  readonly what: string
+  readonly why: string
+  readonly todo: string
+}
+
 /** Where databases live (DESIGN, section 2): the control database and one place per project. */
 export interface Databases extends AsyncDisposable {
   /** What it is, for doctor and `/health`: `embedded 18` or `external 16.2`. */
   readonly kind: string
   /** MB that the kernel lets one server have; null where it holds none to a bound. */
   readonly memoryMb: number | null
+  /** As doctor says it of this host or server. */
+  readonly missing: readonly Gap[]
   readonly control: Database
   /** How another process of this node reaches the control database. */
   controlConnection(): Connection

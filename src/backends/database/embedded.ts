@@ -4,8 +4,8 @@ import { existsSync, promises as fs } from 'node:fs'
 import path from 'node:path'
 import type { Clock } from '../../lib/clock.ts'
 import { copyCluster } from './cluster-copy.ts'
-import { type Connection, type Database, type Databases, SHADOW } from './database.ts'
-import { ServerMemory } from './memory.ts'
+import { type Connection, type Database, type Databases, type Gap, SHADOW } from './database.ts'
+import { missingOf, ServerMemory } from './memory.ts'
 import { migrate, readMigrations } from './migrate.ts'
 import { openAsOwner, PostgresDatabase, quoteIdentifier, quoteLiteral } from './postgres.ts'
 import { hasEnded, nativeFolder, RuntimeFolder, Server, ServerError, type ServerOptions } from './server.ts'
@@ -96,6 +96,10 @@ export class EmbeddedDatabases implements Databases {
 
   get memoryMb(): number | null {
     return this.#memory.heldMb
+  }
+
+  get missing(): readonly Gap[] {
+    return missingOf(this.#memory.unbounded)
   }
 
   get control(): Database {

@@ -3,7 +3,7 @@ import path from 'node:path'
 import pg from 'pg'
 import { parseIntoClientConfig } from 'pg-connection-string'
 import type { Clock } from '../../lib/clock.ts'
-import { CloneUnavailable, type Connection, type Database, DatabaseError, type Databases, DatabaseUnusable } from './database.ts'
+import { CloneUnavailable, type Connection, type Database, DatabaseError, type Databases, DatabaseUnusable, type Gap } from './database.ts'
 import { migrate, MigrationError, readMigrations } from './migrate.ts'
 import { asDatabaseError, openAsOwner, PostgresDatabase, quoteIdentifier, quoteLiteral } from './postgres.ts'
 
@@ -27,11 +27,6 @@ export interface ExternalReport {
   /** What the projects of one server have in common, unlike those of the embedded ones. */
   readonly shared: readonly string[]
 }
-interface Gap {
-  readonly what: string
-  readonly why: string
-  readonly todo: string
-}
 
 export const LEAST_MAJOR = 16
 const API_ROLES = ['anon', 'authenticated', 'service_role']
@@ -53,6 +48,7 @@ export class ExternalDatabases implements Databases {
   /** Of a server that is not ours we hold nothing. */
   readonly memoryMb = null
   readonly kind: string
+  readonly missing: readonly Gap[]
   readonly control: Database
   readonly #options: ExternalOptions
   readonly #connection: Connection
@@ -66,8 +62,9 @@ export class ExternalDatabases implements Databases {
   /** So do two whose databases are brought up to date at once, as after a start; within `#serverWide` or outside of it. */
   #migrating: Promise<unknown> = Promise.resolve()
 
-  private constructor(options: ExternalOptions, connection: Connection, control: Database, version: string, lock: NodeLock) {
+  private constructor(options: ExternalOptions, connection: Connection, control: Database, { version, missing }: ExternalReport, lock: NodeLock) {
     this.kind = `external ${version}`
+    this.missing = missing
     this.#options = options
     this.#connection = connection
     this.#builtinLocale = Number.parseInt(version, 10) >= 17
@@ -87,7 +84,7 @@ export class ExternalDatabases implements Databases {
     await control.script(`revoke connect, temporary on database ${quoteIdentifier(connection.database)} from public`)
     await migrate(control, await readMigrations(path.join(options.migrations, 'control')))
     opening.move()
-    return new ExternalDatabases(options, connection, control, report.version, lock)
+    return new ExternalDatabases(options, connection, control, report, lock)
   }
 
   controlConnection(): Connection {

@@ -5,12 +5,13 @@ import { MiB } from '../../lib/bytes.ts'
 import { Cgroup, detectHierarchies, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { nodeWeight } from '../../lib/own-group.ts'
+import type { Gap } from './database.ts'
 
 /** Why the memory of our servers is not bounded by the kernel; sentences for the operator. */
-export interface Unbounded {
-  readonly why: string
-  readonly todo: string
-}
+export type Unbounded = Omit<Gap, 'what'>
+
+/** The same as everything is told that falls away. */
+export const missingOf = (unbounded: Unbounded | null): readonly Gap[] => (unbounded === null ? [] : [{ what: 'database-memory', ...unbounded }])
 
 /** Can this process bound its servers' memory here? Null when it can. */
 export async function memoryUnbounded(hierarchies?: Hierarchies): Promise<Unbounded | null> {

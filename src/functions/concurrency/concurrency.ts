@@ -6,6 +6,7 @@ import { bumpProjectVersion } from '../../core/store.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { FunctionDefinition } from '../types.ts'
 import { heldBack } from './held-back.ts'
+import { OF_DEFINITION, OF_LAMBDA, type Words } from './refusals.ts'
 import {
   countProjectsWithFunctions,
   deleteProvisioning,
@@ -174,7 +175,7 @@ export class Concurrency implements Disposable {
   }
 
   /** The same in a transaction of somebody else's, who asks for `refresh` when it has committed. */
-  async reserveIn(tx: Tx, project: ProjectRef, functionId: string, reserved: number | null): Promise<void> {
+  async reserveIn(tx: Tx, project: ProjectRef, functionId: string, reserved: number | null, words: Words = OF_LAMBDA): Promise<void> {
     await bumpProjectVersion(tx, project) // also keeps two of one project apart
     if (reserved === null) {
       await deleteReserved(tx, functionId)
@@ -182,17 +183,11 @@ export class Concurrency implements Disposable {
     }
     const others = await sumsOf(tx, project, functionId)
     if (ACCOUNT_CONCURRENCY - others.reserved - others.provisioned - reserved < MIN_UNRESERVED) {
-      throw new MayflyError(
-        'bad_request',
-        `Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [${MIN_UNRESERVED}].`,
-      )
+      throw new MayflyError('bad_request', words.reservedPastProject(reserved, ACCOUNT_CONCURRENCY - others.reserved - others.provisioned))
     }
     const provisioned = sum(await selectProvisionings(tx, functionId))
     if (reserved < provisioned) {
-      throw new MayflyError(
-        'bad_request',
-        ` ReservedConcurrentExecutions  ${reserved} should not be lower than function's total provisioned concurrency [${provisioned}].`,
-      )
+      throw new MayflyError('bad_request', words.reservedBelowProvisioned(reserved, provisioned))
     }
     await upsertReserved(tx, functionId, reserved)
   }
@@ -210,26 +205,26 @@ export class Concurrency implements Disposable {
    * @throws MayflyError bad_request in the words of Lambda
    */
   async provision(project: ProjectRef, functionId: string, qualifier: string, requested: number): Promise<Date> {
-    const modifiedAt = await this.#deps.control.transaction((tx) => this.#provisionIn(tx, project, functionId, qualifier, requested))
+    const modifiedAt = await this.#deps.control.transaction((tx) => this.#provisionIn(tx, project, functionId, { qualifier, requested }))
     this.#deps.provisioningChanged?.()
     return modifiedAt
   }
 
-  async #provisionIn(tx: Tx, project: ProjectRef, functionId: string, qualifier: string, requested: number): Promise<Date> {
+  async #provisionIn(
+    tx: Tx,
+    project: ProjectRef,
+    functionId: string,
+    { qualifier, requested }: { readonly qualifier: string; readonly requested: number },
+    words: Words = OF_LAMBDA,
+  ): Promise<Date> {
     await bumpProjectVersion(tx, project)
     const own = sum((await selectProvisionings(tx, functionId)).filter((one) => one.qualifier !== qualifier)) + requested
     const reserved = await selectReserved(tx, functionId)
-    if (reserved !== null && own > reserved)
-      throw new MayflyError('bad_request', 'Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for function')
+    if (reserved !== null && own > reserved) throw new MayflyError('bad_request', words.provisionedPastReserved(own, reserved))
     const others = await sumsOf(tx, project, functionId)
     const unreserved = ACCOUNT_CONCURRENCY - others.reserved - others.provisioned
-    if (reserved === null && own > unreserved)
-      throw new MayflyError('bad_request', `Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [${unreserved}].`)
-    if (reserved === null && unreserved - own < MIN_UNRESERVED)
-      throw new MayflyError(
-        'bad_request',
-        `Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [${MIN_UNRESERVED}].`,
-      )
+    if (reserved === null && own > unreserved) throw new MayflyError('bad_request', words.provisionedPastUnreserved(own, unreserved))
+    if (reserved === null && unreserved - own < MIN_UNRESERVED) throw new MayflyError('bad_request', words.provisionedPastProject(own, unreserved))
     const [row] = await upsertProvisioning(tx, functionId, qualifier, requested)
     return (row as { modifiedAt: Date }).modifiedAt
   }
@@ -242,12 +237,12 @@ export class Concurrency implements Disposable {
     const { reserves, provisions } = changesOf(now, before)
     const provision = async () => {
       if (now.provisioned === 0) await deleteProvisioning(tx, functionId, '$LATEST')
-      else await this.#provisionIn(tx, project, functionId, '$LATEST', now.provisioned)
+      else await this.#provisionIn(tx, project, functionId, { qualifier: '$LATEST', requested: now.provisioned }, OF_DEFINITION)
     }
     // What is provisioned fits into what is reserved at each step.
     const isLess = now.provisioned < (before?.provisioned ?? 0)
     if (provisions && isLess) await provision()
-    if (reserves) await this.reserveIn(tx, project, functionId, now.reservedConcurrency)
+    if (reserves) await this.reserveIn(tx, project, functionId, now.reservedConcurrency, OF_DEFINITION)
     if (provisions && !isLess) await provision()
   }
 

@@ -16,6 +16,8 @@ export interface Kept {
   readonly available: number
   readonly status: 'IN_PROGRESS' | 'READY' | 'FAILED'
   readonly reason: string | null
+  /** What the code said when it did not load. */
+  readonly detail?: string
 }
 
 /** What a qualifier's number of sandboxes comes to: an alias with a share divides it by weight. Empty when it names nothing. */

@@ -1,8 +1,8 @@
-import type { ChildProcess } from 'node:child_process'
 import type { FileHandle } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import type { Cgroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
+import type { Launched } from '../../lib/launched.ts'
 import { within } from '../../lib/within.ts'
 import type { EgressPolicy } from '../../core/egress.ts'
 import type { Network } from '../egress/network.ts'
@@ -21,7 +21,7 @@ const DYING_MS = 5_000
 
 export interface Bwrapping {
   /** bubblewrap itself, which waits for the first process inside. */
-  readonly child: ChildProcess
+  readonly child: Launched
   /** That first process, by its number outside. */
   readonly init: number
   readonly cache: FileHandle | null
@@ -67,8 +67,8 @@ export class BwrapSandbox implements SandboxProcess {
     this.#made = made
     this.#meminfo = new ShownMemory(made.meminfo)
     this.#begun = !made.held
-    this.control = child.stdio[3] as Duplex
-    this.relay = child.stdio[4] as Duplex
+    this.control = child.streams[3] as Duplex
+    this.relay = child.streams[4] as Duplex
     this.cache = cache
     this.paths = { ...INSIDE, cache: cache === null ? null : '/cache' }
     this.control.on('error', () => {})
@@ -89,8 +89,10 @@ export class BwrapSandbox implements SandboxProcess {
         const told = status === null ? { code: null, signal: 'SIGKILL' } : shellTold(status)
         void this.#askGroup().then((outOfMemory) => resolve({ ...told, outOfMemory: outOfMemory || this.#tookTooMuch }))
       }
-      if (child.exitCode !== null || child.signalCode !== null) end(child.exitCode)
-      else child.once('exit', end)
+      child.exited.then(
+        ({ code }) => end(code),
+        () => end(null),
+      )
     })
   }
 
@@ -164,6 +166,10 @@ export class BwrapSandbox implements SandboxProcess {
   memory() {
     if (this.#killing || this.#over) return null
     return this.#made.cgroup ? this.#made.cgroup.memory() : memoryOf(this.#made.init)
+  }
+
+  cpuMs(): number | null {
+    return this.#killing || this.#over ? null : (this.#made.cgroup?.cpuMs() ?? null)
   }
 
   async entrance(): Promise<Entrance | null> {

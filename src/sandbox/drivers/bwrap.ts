@@ -1,13 +1,14 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { closeSync, constants, existsSync, promises as fs, openSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { constants, existsSync, promises as fs } from 'node:fs'
 import { totalmem } from 'node:os'
 import path from 'node:path'
-import type { Readable } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import { ownFolder } from '../../core/owned-folders.ts'
 import { MiB } from '../../lib/bytes.ts'
 import { Cgroup, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { standBehind } from '../../lib/stand-behind.ts'
+import type { Launched } from '../../lib/launched.ts'
+import type { Launcher } from '../../lib/launcher.ts'
 import { within } from '../../lib/within.ts'
 import type { Network } from '../egress/network.ts'
 import { hasNetworks, Networks, type NoNetworks } from '../egress/networks.ts'
@@ -17,7 +18,7 @@ import type { Driver, RuntimeName, SandboxProcess, StartOptions } from '../types
 import { bwrapArguments, INFO_FD } from './bwrap-arguments.ts'
 import { type BwrapHost, bwrapHolds } from './bwrap-limits.ts'
 import { BwrapSandbox } from './bwrap-sandbox.ts'
-import { type DriverOptions, groupWeight, POOL_MEMORY_MB, startingWeight } from './driver-options.ts'
+import { type DriverOptions, groupWeight, launcherIn, POOL_MEMORY_MB, startingWeight } from './driver-options.ts'
 import { ENTER } from './entering.ts'
 import { environmentFor, INSIDE, makeSkeleton, PLACE } from './inside.ts'
 import { sandboxFolder } from './left-behind.ts'
@@ -77,6 +78,7 @@ export class BwrapDriver implements Driver {
   readonly #asRoot = process.getuid?.() === 0
   readonly #uids = new Set<number>()
   readonly #queues: RouteQueues
+  readonly #launcher: Launcher
   readonly #watch: MemoryWatch<BwrapSandbox> | null
   readonly #running = new Set<SandboxProcess>()
   readonly #shell: readonly string[]
@@ -85,7 +87,7 @@ export class BwrapDriver implements Driver {
   #nextUid = 0
   #compiled: Promise<void> | null = null
 
-  private constructor(options: DriverOptions, host: BwrapHost, networks: Networks | NoNetworks, folder: string, shell: readonly string[]) {
+  private constructor(options: DriverOptions, host: BwrapHost, networks: Networks | NoNetworks, folder: string, shell: readonly string[], launcher: Launcher) {
     this.#networks = networks
     this.#shell = shell
     this.#options = options
@@ -93,6 +95,7 @@ export class BwrapDriver implements Driver {
     this.#watch = host.groups?.memory ? null : new MemoryWatch()
     this.#folder = folder
     this.#queues = new RouteQueues(options.clock)
+    this.#launcher = launcher
     ;({ limits: this.limits, missing: this.missing } = bwrapHolds(host, this.#asRoot, networks))
   }
 
@@ -106,14 +109,15 @@ export class BwrapDriver implements Driver {
     if (uid !== process.getuid?.()) throw new Error(`the folder ${folder} belongs to another user`)
     await fs.chmod(folder, 0o711)
     await ownFolder(folder, 0o711)
-    const networks = await Networks.open(options)
+    const launcher = launcherIn(folder, options)
+    const networks = await Networks.open({ ...options, start: (launch) => launcher.launch(launch) })
     await makeSkeleton(path.join(folder, 'root'), hasNetworks(networks) ? GATEWAY : null)
     await putRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))
     await fs.mkdir(path.join(folder, 'meminfo'), { recursive: true, mode: 0o711 })
     await fs.rm(path.join(folder, 'mounts'), { recursive: true, force: true })
     for (const name of ['tmp', 'shm', 'cache']) await fs.mkdir(path.join(folder, 'mounts', name), { recursive: true, mode: 0o755 })
     await fs.writeFile(path.join(folder, 'seccomp'), compileSeccomp(seccomp, process.arch === 'arm64' ? 'arm64' : 'x64'))
-    const driver = new BwrapDriver(options, host, networks, folder, shell)
+    const driver = new BwrapDriver(options, host, networks, folder, shell, launcher)
     if (host.groups) await weighGroup(host.groups, driver.#groupParent, groupWeight(options))
     return driver
   }
@@ -133,7 +137,7 @@ export class BwrapDriver implements Driver {
       await fs.rm(meminfo, { force: true })
       if (uid !== null) this.#uids.delete(uid)
     }
-    let child: ChildProcess | null = null
+    let child: Launched | null = null
     try {
       if (options.runtime === 'python3.x') await this.#compiledPython()
       // What only writes a compile cache has no network, however it tries.
@@ -141,11 +145,16 @@ export class BwrapDriver implements Driver {
       // That of the host until it is known whose it becomes: the runtime sizes itself by it.
       await fs.writeFile(meminfo, meminfoOf(Math.floor(totalmem() / MiB)), { mode: 0o644 })
       const procs = cgroup?.make({ memoryMb: POOL_MEMORY_MB, pids: options.pids, cpuWeight: startingWeight(options) }) ?? []
-      const [program, ...args] = await this.#commandOf(options, meminfo, uid, network)
-      child = this.#spawn([...this.#shell, String(procs.length), ...procs, program as string, ...args])
-      // The node itself goes first: it serves those that run already. Inside a group of its own this weighs nothing.
-      if (cgroup && child.pid !== undefined) standBehind(child.pid, options.background && !options.held ? 15 : 5)
-      const tail = new StderrTail(child.stderr)
+      const command = await this.#commandOf(options, meminfo, uid, network)
+      child = await this.#launcher.launch({
+        command: [...this.#shell, String(procs.length), ...procs, ...command],
+        env: ENVIRONMENT,
+        // The filter is opened for each: one that is shared would have been read to its end.
+        descriptors: ['nothing', 'nothing', 'stream', 'stream', 'stream', { file: path.join(this.#folder, 'seccomp') }, 'stream'],
+        // The node itself goes first: it serves those that run already. Inside a group of its own this weighs nothing.
+        nice: cgroup === null ? null : options.background && !options.held ? 15 : 5,
+      })
+      const tail = new StderrTail(child.streams[2] ?? null)
       const init = await firstProcess(child, clock)
       if (init === null)
         throw notStarted(`bubblewrap could not start a sandbox: ${tail.text().trim().slice(-500) || 'no answer'}`, await signalOf(child, clock))
@@ -193,6 +202,7 @@ export class BwrapDriver implements Driver {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#queues[Symbol.dispose]()
     await Promise.all([...this.#running].map((sandbox) => sandbox.kill()))
+    this.#launcher[Symbol.dispose]()
     this.#watch?.[Symbol.dispose]()
     if (hasNetworks(this.#networks)) await this.#networks[Symbol.asyncDispose]()
     for (const view of this.#views.values()) await (await view.catch(() => null))?.[Symbol.asyncDispose]()
@@ -278,18 +288,6 @@ export class BwrapDriver implements Driver {
     }
     return view
   }
-
-  #spawn([program, ...args]: readonly string[]): ChildProcess {
-    // A descriptor of its own each time: one that is shared would have been read to its end.
-    const filter = openSync(path.join(this.#folder, 'seccomp'), constants.O_RDONLY)
-    try {
-      // A Ctrl-C is for the node, which lets the calls that it has end first.
-      const options = { cwd: '/', env: ENVIRONMENT, detached: true }
-      return spawn(program as string, args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', filter, 'pipe'], ...options })
-    } finally {
-      closeSync(filter)
-    }
-  }
 }
 
 /**
@@ -309,8 +307,8 @@ async function launchingShell(): Promise<string[]> {
 }
 
 /** What bubblewrap tells of the process that it made; null when it ended before. */
-async function firstProcess(child: ChildProcess, clock: Clock): Promise<number | null> {
-  const info = (child.stdio as unknown as Readable[])[INFO_FD] as Readable
+async function firstProcess(child: Launched, clock: Clock): Promise<number | null> {
+  const info = child.streams[INFO_FD] as Duplex
   let text = ''
   const told = new Promise<void>((resolve) => {
     info.on('data', (chunk: Buffer) => {
@@ -318,8 +316,10 @@ async function firstProcess(child: ChildProcess, clock: Clock): Promise<number |
     })
     info.once('close', resolve)
     info.once('error', () => resolve())
-    child.once('error', () => resolve())
-    child.once('exit', () => resolve())
+    child.exited.then(
+      () => resolve(),
+      () => resolve(),
+    )
   })
   await within(clock, START_LIMIT_MS, told)
   info.destroy()
@@ -327,10 +327,9 @@ async function firstProcess(child: ChildProcess, clock: Clock): Promise<number |
 }
 
 /** Its pipes may close before it is known how it ended. */
-async function signalOf(child: ChildProcess, clock: Clock): Promise<NodeJS.Signals | null> {
-  const isOver = () => child.exitCode !== null || child.signalCode !== null
-  if (!isOver()) await within(clock, END_MS, new Promise<void>((resolve) => child.once('exit', () => resolve()).once('error', () => resolve())))
-  return child.signalCode
+async function signalOf(child: Launched, clock: Clock): Promise<NodeJS.Signals | null> {
+  await within(clock, END_MS, child.exited)
+  return child.ended?.signal ?? null
 }
 
 /**

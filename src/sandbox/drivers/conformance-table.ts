@@ -33,6 +33,8 @@ export async function openVariant(variant: Variant, name: string, runBase = isRo
     guests: await findGuests(path.resolve(import.meta.dirname, '../../..')),
     runtimesPath: path.resolve(import.meta.dirname, '../../../runtimes'),
     dns: [],
+    // So that most of them are started as those of a busy node are.
+    launcher: { byItself: 2 },
     clock: systemClock,
     log: silentLog,
   }

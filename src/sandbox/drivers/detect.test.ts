@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Driver, DriverName } from '../types.ts'
-import { chooseDriver, isDriver, type NoDriver, noDriver } from './detect.ts'
+import { chooseDriver, type FoundDriver, isDriver, type NoDriver, noDriver, openFound } from './detect.ts'
 
 const NOT: Readonly<Record<string, NoDriver>> = {
   crun: { why: 'crun is not installed', todo: 'Type that.' },
@@ -47,5 +47,38 @@ describe('the driver of a node', () => {
       const { chosen, found } = await choose(name, 'process')
       assert.deepEqual([chosen, found], [null, NOT[name]])
     }
+  })
+})
+
+/** What a process of a node asks for, in turn, where these can be opened in it, and what it gets. */
+async function openIn(setting: 'auto' | DriverName, found: FoundDriver | undefined, ...has: DriverName[]) {
+  const asked: string[] = []
+  const got = await openFound(setting, found, async (driver, isTried) => {
+    asked.push(isTried ? `${driver}, tried` : driver)
+    const { found } = await choose(driver, ...has)
+    return found
+  })
+  return { asked, got: isDriver(got) ? got.name : got }
+}
+
+describe('the driver of a worker process', () => {
+  it('is that of the main process, which is tried no second time', async () => {
+    assert.deepEqual(await openIn('auto', 'bwrap', 'crun', 'bwrap'), { asked: ['bwrap, tried'], got: 'bwrap' })
+  })
+  it('is what it finds itself where that of the main process cannot be opened in it', async () => {
+    assert.deepEqual(await openIn('auto', 'crun', 'runc', 'bwrap'), { asked: ['crun, tried', 'auto'], got: 'runc' })
+  })
+  it('is what was named or none: no other is taken instead', async () => {
+    assert.deepEqual(await openIn('crun', 'crun', 'runc', 'bwrap', 'process'), { asked: ['crun, tried', 'crun'], got: NOT.crun })
+  })
+  it('is never one that isolates nothing', async () => {
+    const { asked, got } = await openIn('auto', 'runc', 'process')
+    assert.deepEqual([asked, typeof got], [['runc, tried', 'auto'], 'object'])
+  })
+  it('is none where the main process found none, and nothing is looked for', async () => {
+    assert.deepEqual(await openIn('auto', NOT.crun, 'crun'), { asked: [], got: NOT.crun })
+  })
+  it('is looked for by who is the first', async () => {
+    assert.deepEqual(await openIn('auto', undefined, 'crun'), { asked: ['auto'], got: 'crun' })
   })
 })

@@ -42,6 +42,24 @@ export async function chooseDriver(setting: 'auto' | DriverName, open: (name: Dr
   return { why: `${runc.why}, and ${bwrap.why}`, todo: `${runc.todo} ${bwrap.todo}`.replace(/\.?$/, `, ${WITHOUT}`) }
 }
 
+/** What one process of a node found of the machine, for the others. */
+export type FoundDriver = DriverName | NoDriver
+
+/**
+ * The driver of a process: that which the main one found, without another trial; where it cannot be opened here, or nobody
+ * has looked yet, what this process finds.
+ * @param found  absent in the main process
+ */
+export async function openFound(
+  setting: 'auto' | DriverName,
+  found: FoundDriver | undefined,
+  detect: (driver: 'auto' | DriverName, isTried: boolean) => Promise<Driver | NoDriver>,
+): Promise<Driver | NoDriver> {
+  if (found !== undefined && typeof found !== 'string') return found
+  const known = found === undefined ? null : await detect(found, true)
+  return known !== null && isDriver(known) ? known : await detect(setting, false)
+}
+
 async function openOci(runtime: OciRuntime, options: DriverOptions, isTried: boolean): Promise<Driver | NoDriver> {
   const { name, program } = runtime
   if (process.getuid?.() !== 0) return { why: `${program} takes root`, todo: 'Start the node as root (`sudo npm start`).' }

@@ -1,6 +1,8 @@
 import { availableParallelism } from 'node:os'
+import path from 'node:path'
 import type { Log } from '../../core/log.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { Launcher, type LauncherOptions } from '../../lib/launcher.ts'
 import type { Guests } from '../guests.ts'
 
 /** What a driver is opened with. */
@@ -16,9 +18,15 @@ export interface DriverOptions {
   readonly runtimesPath: string
   /** Who resolves names for sandboxes that have a network; empty: whom this machine asks. */
   readonly dns: readonly string[]
+  /** How many programs are started before a process is that starts them; absent: a few. */
+  readonly launcher?: Pick<LauncherOptions, 'byItself'>
   readonly clock: Clock
   readonly log: Log
 }
+
+/** What starts the programs of a driver. @param folder  its run-time folder */
+export const launcherIn = (folder: string, { launcher }: Pick<DriverOptions, 'launcher'>): Launcher =>
+  new Launcher({ folder: path.join(folder, 'l'), ...launcher })
 
 /** Of a sandbox that is nobody's yet. */
 export const POOL_MEMORY_MB = 512

@@ -63,6 +63,11 @@ export const MASKED: readonly string[] = [
   '/proc/swaps',
   '/proc/kpagecount',
   '/proc/vmallocinfo',
+  // Its disks with their options and what of them is free, its devices, and how many sandboxes there are.
+  '/proc/fs',
+  '/proc/bus',
+  '/proc/irq',
+  '/proc/cgroups',
   // Which start of the machine this is, and so which sandboxes stand on one.
   '/proc/sys/kernel/random/boot_id',
 ]

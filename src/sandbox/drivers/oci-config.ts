@@ -76,7 +76,7 @@ export function ociConfig(runtime: OciRuntime, options: StartOptions, place: Oci
       ...(sharesKernel
         ? {
             maskedPaths: MASKED,
-            readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
+            readonlyPaths: ['/proc/sys', '/proc/sysrq-trigger'],
           }
         : {}),
     },

@@ -162,4 +162,7 @@ export class OciSandbox implements SandboxProcess {
   memory() {
     return this.#killing ? null : this.#cgroup.memory()
   }
+  cpuMs(): number | null {
+    return this.#killing ? null : this.#cgroup.cpuMs()
+  }
 }

@@ -1,4 +1,3 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { constants, promises as fs } from 'node:fs'
 import { totalmem } from 'node:os'
 import path from 'node:path'
@@ -7,13 +6,14 @@ import { ownFolder } from '../../core/owned-folders.ts'
 import { boundingTrees, Cgroup, detectHierarchies, type Hierarchies, weighGroup } from '../../lib/cgroup.ts'
 import { MiB } from '../../lib/bytes.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { standBehind } from '../../lib/stand-behind.ts'
+import type { HowEnded, Launched } from '../../lib/launched.ts'
+import type { Launcher } from '../../lib/launcher.ts'
 import { within } from '../../lib/within.ts'
 import type { Network } from '../egress/network.ts'
-import { hasNetworks, Networks, type NoNetworks } from '../egress/networks.ts'
+import { hasNetworks, Networks, type NetworksOptions, type NoNetworks } from '../egress/networks.ts'
 import { GATEWAY } from '../egress/rules.ts'
 import type { Driver, Entrance, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
-import { type DriverOptions, groupWeight, POOL_MEMORY_MB, startingWeight } from './driver-options.ts'
+import { type DriverOptions, groupWeight, launcherIn, POOL_MEMORY_MB, startingWeight } from './driver-options.ts'
 import { entering } from './entering.ts'
 import { guestOfInit } from './entrance.ts'
 import { INSIDE, makeSkeleton } from './inside.ts'
@@ -53,6 +53,7 @@ export class OciDriver implements Driver {
   readonly #ranges = new Set<number>()
   readonly #running = new Set<SandboxProcess>()
   readonly #queues: RouteQueues
+  readonly #launcher: Launcher
   #nextRange = 0
   #compiled: Promise<void> | null = null
 
@@ -63,6 +64,7 @@ export class OciDriver implements Driver {
     folder: string,
     networks: Networks | NoNetworks,
     view: MountView | null,
+    launcher: Launcher,
   ) {
     this.name = runtime.name
     this.resizesTmp = runtime.sharesKernel
@@ -74,6 +76,7 @@ export class OciDriver implements Driver {
     this.#networks = networks
     this.#view = view
     this.#queues = new RouteQueues(options.clock)
+    this.#launcher = launcher
     const held = [...runtime.limits]
     const missing = [...runtime.missing]
     for (const [what, tree] of [
@@ -94,10 +97,12 @@ export class OciDriver implements Driver {
 
   static async open(runtime: OciRuntime, options: DriverOptions): Promise<OciDriver> {
     const folder = sandboxFolder(options.runBase, options.name)
-    const [hierarchies, networks] = await Promise.all([detectHierarchies(), runtime.sharesKernel ? Networks.open(options) : NO_NETWORKS])
+    const launcher = launcherIn(folder, options)
+    const start: NetworksOptions['start'] = (launch) => launcher.launch(launch)
+    const [hierarchies, networks] = await Promise.all([detectHierarchies(), runtime.sharesKernel ? Networks.open({ ...options, start }) : NO_NETWORKS])
     // Behind the networks: they make the place of namespaces one whose mounts are seen in it.
     const view = runtime.oneVersionOfGroups ? await firstGroupsAlone(hierarchies, options) : null
-    const driver = new OciDriver(runtime, options, hierarchies, folder, networks, view)
+    const driver = new OciDriver(runtime, options, hierarchies, folder, networks, view, launcher)
     await ownFolder(folder, 0o711)
     await fs.chmod(folder, 0o711)
     await makeSkeleton(path.join(folder, 'root'), hasNetworks(networks) ? GATEWAY : null)
@@ -149,20 +154,15 @@ export class OciDriver implements Driver {
         pidFile: path.join(bundle, 'pid'),
         inGroups: this.#view !== null,
       })
-      const [program, ...args] = this.#view ? this.#inGroups(cgroup, options, this.#view, command) : command
-      const child = spawn(program as string, args, {
-        stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
-        cwd: '/',
-        // A Ctrl-C is for the node, which ends what is half made itself.
-        detached: true,
+      const child = await this.#launcher.launch({
+        command: this.#view ? this.#inGroups(cgroup, options, this.#view, command) : command,
         env: { PATH },
+        descriptors: ['nothing', 'nothing', 'stream', 'stream', 'stream'],
+        // The node itself goes first: it serves those that run already. Inside its own group this weighs nothing.
+        nice: options.background && !options.held ? 15 : 5,
       })
-      // The node itself goes first: it serves those that run already. Inside its own group this weighs nothing.
-      if (child.pid !== undefined) standBehind(child.pid, options.background && !options.held ? 15 : 5)
-      const [, , , control, relay] = child.stdio as unknown as Duplex[]
-      // When the runtime ends, Node lets all that its `stdio` names flow into nothing, and with it the sandbox's hello.
-      ;(child.stdio as unknown as Duplex[]).length = 3
-      const tail = new StderrTail(child.stderr)
+      const [, , stderr, control, relay] = child.streams
+      const tail = new StderrTail(stderr ?? null)
       const { code, signal } = await exitOf(child, this.#options.clock)
       if (code !== 0) throw notStarted(`${this.#runtime.program} could not start a sandbox (${code ?? signal}): ${tail.text().trim().slice(-500)}`, signal)
       if (this.#view === null) cgroup.boundSockets()
@@ -212,6 +212,7 @@ export class OciDriver implements Driver {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#running].map((sandbox) => sandbox.kill()))
+    this.#launcher[Symbol.dispose]()
     this.#queues[Symbol.dispose]()
     await this.#view?.[Symbol.asyncDispose]()
     if (hasNetworks(this.#networks)) await this.#networks[Symbol.asyncDispose]()
@@ -283,19 +284,8 @@ async function entranceOf(cgroup: Cgroup, init: number, network: Network | null)
   return guest === null ? null : { guest, network: network?.entrance ?? [`--net=/proc/${init}/ns/net`] }
 }
 
-async function exitOf(child: ChildProcess, clock: Clock): Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }> {
-  const done = new Promise<void>((resolve, reject) => {
-    child.once('error', reject)
-    child.once('exit', () => resolve())
-  })
-  let failure: Error | null = null
-  done.catch((error: Error) => {
-    failure = error
-  })
-  if (!(await within(clock, START_LIMIT_MS, done))) {
-    child.kill('SIGKILL')
-    return { code: null, signal: 'SIGKILL' }
-  }
-  if (failure) throw failure
-  return { code: child.exitCode, signal: child.signalCode }
+async function exitOf(child: Launched, clock: Clock): Promise<HowEnded> {
+  if (await within(clock, START_LIMIT_MS, child.exited)) return await child.exited
+  child.kill('SIGKILL')
+  return { code: null, signal: 'SIGKILL' }
 }

@@ -88,6 +88,15 @@ describe('addresses in an answer', () => {
     assert.equal(addressesIn(answers('api.example.com', [a('api.example.com', '1.2.3.4'), a('api.example.com', '10.0.0.1')]), asked), null)
     assert.equal(addressesIn(answers('api.example.com', [a('stuffed.example.com', '169.254.169.254')]), asked), null)
   })
+  it('are none where there are very many records, of which each may have a name that takes long to read', () => {
+    const many = (count: number) => Array.from({ length: count }, (_, i) => a('api.example.com', `1.2.${i >> 8}.${i & 255}`))
+    assert.equal(addressesIn(answers('api.example.com', many(255)), asked)?.length, 255)
+    assert.equal(addressesIn(answers('api.example.com', many(256)), asked), null)
+    assert.equal(addressesIn(Buffer.alloc(11), asked), null)
+    // Each name is gone through once, however many lead to it.
+    const fan = Array.from({ length: 120 }, (_, i) => [alias('api.example.com', `n${i}.example`), alias(`n${i}.example`, 'end.example')]).flat()
+    assert.deepEqual(addressesIn(answers('api.example.com', [...fan, a('end.example', '1.2.3.4')]), asked), [{ address: '1.2.3.4', seconds: 60 }])
+  })
   it('end where aliases go in circles', () => {
     const circle = [alias('api.example.com', 'b.example.net'), alias('b.example.net', 'api.example.com')]
     assert.deepEqual(addressesIn(answers('api.example.com', circle), asked), [])

@@ -8,17 +8,22 @@ export interface Question {
 }
 
 const MAX_CHAIN = 16
+/** An answer that has more is no use to anybody, and long names in thousands of records take as long to read as many calls. */
+const MAX_RECORDS = 256
 const HEADER = 12
 const RESPONSE = 0x8000
 const MAX_LABEL = 63
 const LABEL = /^[a-zA-Z0-9_-]+$/
 /** What fits into a packet for who says nothing of larger ones. */
 const PLAIN_PACKET = 512
-const sameName = (a: string, b: string) => a.toLowerCase().replace(/\.$/, '') === b.toLowerCase().replace(/\.$/, '')
+const plain = (name: string) => name.toLowerCase().replace(/\.$/, '')
 
 /** The one question of a query; null when it is anything else, or no query at all. */
 export function questionOf(packet: Buffer): Question | null {
   if (questionEnd(packet) === null) return null
+  const [questionCount, answers, authorities, additionals] = countsOf(packet)
+  // One that says how it wants to be answered is all that clients add.
+  if (questionCount !== 1 || answers + authorities > 0 || additionals > 1) return null
   try {
     const { type, opcode, questions } = dns.decode(packet) as dns.DecodedPacket & { opcode?: string }
     const [question] = questions ?? []
@@ -42,6 +47,14 @@ export function answerOf(query: Buffer, how: 'NXDOMAIN' | 'NOERROR' | 'SERVFAIL'
   for (const count of [6, 8, 10]) answer.writeUInt16BE(0, count)
   return answer
 }
+
+/** How many records of each kind a packet says it has. */
+const countsOf = (packet: Buffer): [questions: number, answers: number, authorities: number, additionals: number] => [
+  packet.readUInt16BE(4),
+  packet.readUInt16BE(6),
+  packet.readUInt16BE(8),
+  packet.readUInt16BE(10),
+]
 
 /** Where the question of a query ends; null when its name is none of a host or a service. */
 function questionEnd(query: Buffer): number | null {
@@ -68,9 +81,11 @@ export interface Resolved {
 
 /**
  * The addresses that an answer gives to the name that was asked for, over its aliases; what else it says is not looked at.
- * Null when it is no answer to that question, or names an address that no sandbox reaches: such a name is told to nobody.
+ * Null when it is no answer to that question, has very many records, or names an address that no sandbox reaches: such a name is
+ * told to nobody.
  */
 export function addressesIn(answer: Buffer, question: Question): Resolved[] | null {
+  if (answer.length < HEADER || countsOf(answer).reduce((sum, count) => sum + count) > MAX_RECORDS) return null
   let decoded: dns.DecodedPacket
   try {
     decoded = dns.decode(answer)
@@ -78,17 +93,31 @@ export function addressesIn(answer: Buffer, question: Question): Resolved[] | nu
     return null
   }
   const [asked] = decoded.questions ?? []
-  if (decoded.type !== 'response' || !asked || !sameName(asked.name, question.name) || asked.type !== question.type) return null
+  if (decoded.type !== 'response' || !asked || plain(asked.name) !== plain(question.name) || asked.type !== question.type) return null
+  // Each record and each name is looked at once: whoever answers for a name may write thousands of them.
+  const of = new Map<string, { readonly found: Resolved[]; readonly aliases: string[] }>()
+  for (const one of decoded.answers ?? []) {
+    if (one.type === 'A' && isNeverReached(one.data)) return null
+    if (one.type !== 'A' && one.type !== 'CNAME') continue
+    const name = plain(one.name)
+    const records = of.get(name) ?? { found: [], aliases: [] }
+    of.set(name, records)
+    if (one.type === 'A') records.found.push({ address: one.data, seconds: one.ttl ?? 0 })
+    else records.aliases.push(plain(one.data))
+  }
   const found: Resolved[] = []
-  let names = [question.name]
+  const seen = new Set<string>()
+  let names = [plain(question.name)]
   for (let step = 0; step < MAX_CHAIN && names.length > 0; step++) {
     const next: string[] = []
-    for (const one of decoded.answers ?? []) {
-      if (!('name' in one) || !names.some((name) => sameName(name, one.name))) continue
-      if (one.type === 'A') found.push({ address: one.data, seconds: one.ttl ?? 0 })
-      if (one.type === 'CNAME') next.push(one.data)
+    for (const name of names) {
+      const records = seen.has(name) ? undefined : of.get(name)
+      seen.add(name)
+      if (records === undefined) continue
+      found.push(...records.found)
+      next.push(...records.aliases)
     }
     names = next
   }
-  return (decoded.answers ?? []).some((one) => one.type === 'A' && isNeverReached(one.data)) ? null : found
+  return found
 }

@@ -2,14 +2,23 @@ import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { createServer, type Server, type Socket as Connection } from 'node:net'
 import { type AllowedHost, type EgressPolicy, portsOf } from '../../core/egress.ts'
+import { KiB } from '../../lib/bytes.ts'
 import { addressesIn, answerOf, packetSizeOf, questionOf, type Resolved } from './answers.ts'
 import { framed, type Upstream } from './upstream.ts'
 
 /** How many questions of one sandbox wait for their answers; further ones are not heard, and their clients ask again. */
 const MAX_WAITING = 64
+/** Each holds a socket of the node: where so many of all sandboxes wait, one may have fewer. */
+const BUSY_WAITING = 1_024
+const MAX_WAITING_BUSY = 8
 const MAX_CONNECTIONS = 8
 const CONNECTION_IDLE_MS = 10_000
-const MAX_QUERY = 4_096
+/** A name has 255 bytes at most; beside it clients say how they want to be answered. */
+const MAX_QUERY = 1_024
+/** So many questions of one sandbox are heard in a second: all sandboxes share the node's thread. */
+const MAX_A_SECOND = 512
+/** Who leaves so much unread of what is answered on a connection loses that. */
+const MAX_UNREAD = 64 * KiB
 const BIND_TRIES = 16
 
 /** One who asks, known by the address that its packets come from: it has no way to send from another. */
@@ -49,6 +58,15 @@ interface State {
   readonly asker: Asker
   waiting: number
   connections: number
+  second: number
+  askedInIt: number
+}
+
+/** Whether one more question of it is heard. */
+function isHeard(state: State): boolean {
+  const second = Math.floor(performance.now() / 1_000)
+  if (state.second !== second) Object.assign(state, { second, askedInIt: 0 })
+  return ++state.askedInIt <= MAX_A_SECOND
 }
 
 /**
@@ -61,6 +79,7 @@ export class NameServer implements AsyncDisposable {
   readonly #upstream: Upstream
   readonly #askers = new Map<string, State>()
   readonly #connections = new Set<Connection>()
+  #waiting = 0
 
   constructor({ udp, tcp }: NameSockets, upstream: Upstream) {
     this.#udp = udp
@@ -73,7 +92,7 @@ export class NameServer implements AsyncDisposable {
   }
 
   know(address: string, asker: Asker): void {
-    this.#askers.set(address, { asker, waiting: 0, connections: 0 })
+    this.#askers.set(address, { asker, waiting: 0, connections: 0, second: 0, askedInIt: 0 })
   }
   forget(address: string): void {
     this.#askers.delete(address)
@@ -85,9 +104,13 @@ export class NameServer implements AsyncDisposable {
     await new Promise((resolve) => this.#tcp.close(resolve))
   }
 
+  get #mostWaiting(): number {
+    return this.#waiting < BUSY_WAITING ? MAX_WAITING : MAX_WAITING_BUSY
+  }
+
   async #heard(query: Buffer, address: string, port: number): Promise<void> {
     const state = this.#askers.get(address)
-    if (!state || state.waiting >= MAX_WAITING) return
+    if (!state || state.waiting >= this.#mostWaiting || !isHeard(state)) return
     const answer = await this.#answer(state, query, 'udp')
     if (answer === null) return
     const fits = answer.length <= packetSizeOf(query)
@@ -113,8 +136,10 @@ export class NameServer implements AsyncDisposable {
       heard = Buffer.concat([heard, chunk])
       while (heard.length >= 2) {
         const length = heard.readUInt16BE(0)
-        if (length > MAX_QUERY || state.waiting >= MAX_WAITING) return void connection.destroy()
+        const isTooMuch = state.waiting >= this.#mostWaiting || connection.writableLength > MAX_UNREAD
+        if (length > MAX_QUERY || isTooMuch) return void connection.destroy()
         if (heard.length < 2 + length) return
+        if (!isHeard(state)) return void connection.destroy()
         const query = Buffer.from(heard.subarray(2, 2 + length))
         heard = heard.subarray(2 + length)
         void this.#answer(state, query, 'tcp').then((answer) => (answer === null ? connection.destroy() : connection.write(framed(answer))))
@@ -127,6 +152,7 @@ export class NameServer implements AsyncDisposable {
     const question = query.length > MAX_QUERY ? null : questionOf(query)
     if (question === null) return null
     state.waiting++
+    this.#waiting++
     try {
       const { asker } = state
       const policy = await asker.granted
@@ -143,6 +169,7 @@ export class NameServer implements AsyncDisposable {
       return answerOf(query, 'SERVFAIL')
     } finally {
       state.waiting--
+      this.#waiting--
     }
   }
 }

@@ -10,6 +10,13 @@ import { GROUP } from './rules.ts'
 /** How long an address stays open at least: clients keep what a name was resolved to, and connect again. */
 const MIN_OPEN_MS = 300_000
 const MAX_OPEN_MS = 86_400_000
+/** So much of an allow-list is open at once for one sandbox: who answers for a listed name may give others without end. Those that close first make room. */
+const MOST_OPEN = 1_024
+/** And so much by one answer, so that there is always something to make room. */
+const MOST_AT_ONCE = MOST_OPEN / 2
+/** What opens starts a program of the host: so often at once, and then so often in a second. */
+const OPENINGS_AT_ONCE = 64
+const OPENINGS_A_SECOND = 8
 
 export interface Bytes {
   readonly bytesIn: number
@@ -24,6 +31,10 @@ const elementsOf = (device: string, address: string, ports: readonly (number | n
       : ({ set: 'listed', element: `"${device}" . ${address} . ${port}` } as const),
   )
 type Element = ReturnType<typeof elementsOf>[number]
+interface Open {
+  readonly element: Element
+  untilMs: number
+}
 
 /** One sandbox's network: shut until it is granted, counted from then on. */
 export class Network implements Asker {
@@ -39,7 +50,9 @@ export class Network implements Asker {
   readonly #granting = Promise.withResolvers<EgressPolicy>()
   #allowed: readonly AllowedHost[] = []
   /** Open elements of an allow-list and until when. */
-  readonly #open = new Map<string, { readonly element: Element; untilMs: number }>()
+  readonly #open = new Map<string, Open>()
+  #openings = OPENINGS_AT_ONCE
+  #openedAtMs = 0
   /** Changes of the rules, one after the other. */
   #changes: Promise<void> = Promise.resolve()
   #counted: ((bytes: Bytes) => void) | null = null
@@ -87,10 +100,8 @@ export class Network implements Asker {
       if (policy.mode === 'hosts') {
         this.#allowed = allowedHosts(policy.hosts)
         const literal = this.#allowed.filter(({ kind }) => kind === 'address')
-        await this.#add(
-          literal.flatMap(({ host, port }) => elementsOf(this.#device, host, [port])),
-          Number.POSITIVE_INFINITY,
-        )
+        const elements = literal.flatMap(({ host, port }) => elementsOf(this.#device, host, [port]))
+        await this.#add(elements.map((element) => ({ element, untilMs: Number.POSITIVE_INFINITY })))
       }
       const group = await this.#group
       if (group) await group.write(String(GROUP[policy.mode]), 0)
@@ -103,10 +114,13 @@ export class Network implements Asker {
   }
 
   async open(resolved: readonly Resolved[], ports: readonly (number | null)[]): Promise<void> {
-    for (const { address, seconds } of resolved) {
-      const openMs = Math.min(MAX_OPEN_MS, Math.max(MIN_OPEN_MS, 2_000 * seconds))
-      await this.#add(elementsOf(this.#device, address, ports), this.#clock.monotonic() + openMs)
-    }
+    const now = this.#clock.monotonic()
+    await this.#add(
+      resolved.flatMap(({ address, seconds }) => {
+        const untilMs = now + Math.min(MAX_OPEN_MS, Math.max(MIN_OPEN_MS, 2_000 * seconds))
+        return elementsOf(this.#device, address, ports).map((element) => ({ element, untilMs }))
+      }),
+    )
   }
 
   /** Shuts what nobody has resolved for long. What is connected stays so. */
@@ -114,13 +128,7 @@ export class Network implements Asker {
     const now = this.#clock.monotonic()
     if ([...this.#open.values()].every(({ untilMs }) => untilMs > now)) return
     await this.#change(async () => {
-      const over = [...this.#open].filter(([, { untilMs }]) => untilMs <= now)
-      for (const [key] of over) this.#open.delete(key)
-      if (over.length > 0)
-        await this.#links.change(
-          'delete',
-          over.map(([, { element }]) => element),
-        )
+      await this.#shut([...this.#open].filter(([, { untilMs }]) => untilMs <= now))
     })
   }
 
@@ -186,19 +194,51 @@ export class Network implements Asker {
     if (bytes.bytesIn > 0 || bytes.bytesOut > 0) counted(bytes)
   }
 
-  #add(elements: readonly Element[], untilMs: number): Promise<void> {
+  #add(entries: readonly Open[]): Promise<void> {
     return this.#change(async () => {
-      const fresh: Element[] = []
-      for (const element of elements) {
-        const key = `${element.set} ${element.element}`
+      const fresh = new Map<string, Open>()
+      for (const entry of entries) {
+        const { set, element } = entry.element
+        const key = `${set} ${element}`
         const known = this.#open.get(key)
-        if (known) known.untilMs = Math.max(known.untilMs, untilMs)
-        else if (!fresh.some((one) => one.element === element.element)) fresh.push(element)
+        if (known) known.untilMs = Math.max(known.untilMs, entry.untilMs)
+        else if (fresh.size < MOST_AT_ONCE) fresh.set(key, entry)
       }
-      if (fresh.length === 0) return
-      await this.#links.change('add', fresh)
-      for (const element of fresh) this.#open.set(`${element.set} ${element.element}`, { element, untilMs })
+      if (fresh.size === 0) return
+      if (!this.#mayOpen()) throw new Error('other addresses come too often')
+      await this.#makeRoom(fresh.size)
+      await this.#links.change(
+        'add',
+        [...fresh.values()].map(({ element }) => element),
+      )
+      for (const [key, entry] of fresh) this.#open.set(key, entry)
     })
+  }
+
+  #mayOpen(): boolean {
+    const now = this.#clock.monotonic()
+    this.#openings = Math.min(OPENINGS_AT_ONCE, this.#openings + ((now - this.#openedAtMs) / 1_000) * OPENINGS_A_SECOND)
+    this.#openedAtMs = now
+    if (this.#openings < 1) return false
+    this.#openings--
+    return true
+  }
+
+  async #makeRoom(count: number): Promise<void> {
+    const over = this.#open.size + count - MOST_OPEN
+    if (over <= 0) return
+    // Never what the list itself names.
+    const first = [...this.#open].filter(([, { untilMs }]) => untilMs !== Number.POSITIVE_INFINITY).toSorted(([, a], [, b]) => a.untilMs - b.untilMs)
+    await this.#shut(first.slice(0, over))
+  }
+
+  async #shut(which: readonly (readonly [string, Open])[]): Promise<void> {
+    for (const [key] of which) this.#open.delete(key)
+    if (which.length > 0)
+      await this.#links.change(
+        'delete',
+        which.map(([, { element }]) => element),
+      )
   }
 
   #change(work: () => Promise<void>): Promise<void> {

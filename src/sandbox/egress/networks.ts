@@ -5,7 +5,7 @@ import { AddressBook, type Share } from './addresses.ts'
 import { NameServer } from './name-server.ts'
 import { Network } from './network.ts'
 import { OwnRouter } from './own-router.ts'
-import { packagesMissing } from './programs.ts'
+import { packagesMissing, type Starter } from './programs.ts'
 import { type Doubts, HostRouter, type Router } from './router.ts'
 import { Stock } from './stock.ts'
 import { Upstream } from './upstream.ts'
@@ -20,6 +20,8 @@ export interface NetworksOptions {
   readonly name: string
   /** Who resolves names; empty: whom this machine asks. */
   readonly dns: readonly string[]
+  /** How programs are started that make networks; absent: by this process. */
+  readonly start?: Starter
   readonly clock: Clock
   readonly log: Log
 }
@@ -74,7 +76,7 @@ export class Networks implements AsyncDisposable {
         why: `${missing.join(' and ')} ${missing.length > 1 ? 'are' : 'is'} not installed, without which functions have no network`,
         todo: `Run \`npm run setup\`, or type \`${asRoot ? '' : 'sudo '}apt-get install ${missing.join(' ')}\`.`,
       }
-    const router = asRoot ? new HostRouter(tagOf(options.name), options.runBase) : new OwnRouter(tagOf(options.name))
+    const router = asRoot ? new HostRouter(tagOf(options.name), options.runBase, options.start) : new OwnRouter(tagOf(options.name), options.start)
     try {
       const { share, names, doubts } = await router.open()
       return new Networks(router, share, new NameServer(names, new Upstream(options.dns)), doubts, options)
@@ -144,5 +146,5 @@ export class Networks implements AsyncDisposable {
 
 export const hasNetworks = (found: Networks | NoNetworks): found is Networks => found instanceof Networks
 
-/** Interfaces have names of 15 characters at most. */
-const tagOf = (name: string) => createHash('sha256').update(name).digest('hex').slice(0, 12)
+/** By which all that they make on this machine is named. Interfaces have names of 15 characters at most. */
+export const tagOf = (name: string) => createHash('sha256').update(name).digest('hex').slice(0, 12)

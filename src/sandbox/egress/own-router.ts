@@ -6,7 +6,7 @@ import { type Share, sharesFor } from './addresses.ts'
 import { socketsInside } from './handed-sockets.ts'
 import { hostRanges, ROUTES_FILE } from './host-addresses.ts'
 import { Links, ROUTES } from './links.ts'
-import { PATH, run } from './programs.ts'
+import { PATH, run, type Starter } from './programs.ts'
 import type { Router } from './router.ts'
 import { GATEWAY, hostIs, paceFor, routerRules, WAY_OUT } from './rules.ts'
 
@@ -41,13 +41,15 @@ export class OwnRouter implements Router {
   /** Addresses of the host come and go. */
   readonly keepMs = 1_000
   readonly #tag: string
+  readonly #start: Starter | undefined
   #links: Links | null = null
   #holder: ChildProcess | null = null
   #wayOut: ChildProcess | null = null
   #known = ''
   #isClosed = false
 
-  constructor(tag: string) {
+  constructor(tag: string, start?: Starter) {
+    this.#start = start
     this.#tag = tag
   }
 
@@ -138,7 +140,7 @@ export class OwnRouter implements Router {
   }
 
   #inside(command: readonly string[], input: string): Promise<string> {
-    return run('nsenter', [...this.#entrance, ...command], input)
+    return run('nsenter', [...this.#entrance, ...command], input, this.#start)
   }
 }
 

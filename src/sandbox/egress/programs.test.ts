@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, describe, it } from 'node:test'
-import { run } from './programs.ts'
+import { Launcher } from '../../lib/launcher.ts'
+import { run, type Starter } from './programs.ts'
 
 describe('programs that make networks', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'programs-'))
@@ -20,6 +21,15 @@ describe('programs that make networks', () => {
     assert.equal(begun('twice'), 3)
     await assert.rejects(run('sh', dying('TERM', 9, 'ever')), /SIGTERM/)
     assert.equal(begun('ever'), 3)
+  })
+  it('that another process starts are told what they read, and what they complain of is told', async () => {
+    using launcher = new Launcher({ folder: path.join(folder, 'launcher'), byItself: 0 })
+    await launcher.begin()
+    const start: Starter = (launch) => launcher.launch(launch)
+    const words = 'words\n'.repeat(50_000)
+    assert.equal(await run('cat', ['-'], words, start), words)
+    assert.equal(await run('sh', dying('INT', 2, 'started'), 'words', start), 'words')
+    await assert.rejects(run('sh', ['-c', 'echo no >&2; exit 3'], '', start), /no$/)
   })
   it('have nothing to read where nothing is said to them, and may end before anybody would say it', async () => {
     assert.equal((await run('wc', ['-c'])).trim(), '0')

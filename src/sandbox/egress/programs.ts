@@ -1,8 +1,8 @@
-import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import path from 'node:path'
+import type { Duplex } from 'node:stream'
 import { isGroupSignal } from '../../lib/group-signal.ts'
-import { standBehind } from '../../lib/stand-behind.ts'
+import { type HowEnded, type Launch, type Launched, launchHere } from '../../lib/launched.ts'
 
 export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const LIMIT_MS = 20_000
@@ -31,46 +31,45 @@ function isProgram(file: string): boolean {
 /** How often a program is begun that a Ctrl-C for the node meets before it has a group of its own. */
 const TRIES = 3
 
+/** How one is started. */
+export type Starter = (launch: Launch) => Promise<Launched>
+
 /** Runs a program to its end. @returns what it wrote. @throws Error with what it complained of */
-export async function run(program: string, args: readonly string[], input = ''): Promise<string> {
+export async function run(program: string, args: readonly string[], input = '', start: Starter = async (launch) => launchHere(launch)): Promise<string> {
   for (let left = TRIES; ; left--) {
-    const { code, signal, out, complaint } = await runOnce(program, args, input)
+    const { code, signal, out, complaint } = await runOnce([program, ...args], input, start)
     if (code === 0) return out
     if (left > 1 && complaint === '' && isGroupSignal(signal)) continue
     throw new Error(`${program} ${args.slice(0, 4).join(' ')}: ${complaint.trim() || (signal ?? `exit code ${code}`)}`)
   }
 }
 
-interface Ended {
-  readonly code: number | null
-  readonly signal: NodeJS.Signals | null
+interface Ended extends HowEnded {
   readonly out: string
   readonly complaint: string
 }
 
-function runOnce(program: string, args: readonly string[], input: string): Promise<Ended> {
-  return new Promise((resolve, reject) => {
-    // In a group of its own: a Ctrl-C for the node must not end what tidies up behind it.
-    // To give nothing to one that has ended meanwhile is an error, of which Node asks for the stack, and for that reads the maps of the sources.
-    const child = spawn(program, args, {
-      stdio: [input === '' ? 'ignore' : 'pipe', 'pipe', 'pipe'],
-      env: { PATH },
-      cwd: '/',
-      timeout: LIMIT_MS,
-      killSignal: 'SIGKILL',
-      detached: true,
-    })
-    if (child.pid !== undefined) standBehind(child.pid, 5)
-    const heard = { out: '', complaint: '' }
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      heard.out += text
-    })
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      heard.complaint = (heard.complaint + text).slice(0, MAX_COMPLAINT)
-    })
-    child.on('error', reject)
-    child.on('close', (code, signal) => resolve({ code, signal, ...heard }))
-    child.stdin?.on('error', () => {})
-    child.stdin?.end(input)
+async function runOnce(command: readonly string[], input: string, start: Starter): Promise<Ended> {
+  // To give nothing to one that has ended meanwhile is an error, of which Node asks for the stack, and for that reads the maps of the sources.
+  const child = await start({ command, env: { PATH }, descriptors: [input === '' ? 'nothing' : 'stream', 'stream', 'stream'], nice: 5 })
+  const [stdin, stdout, stderr] = child.streams as readonly [Duplex | null, Duplex, Duplex]
+  const heard = { out: '', complaint: '' }
+  const over = [stdout, stderr].map((stream) => new Promise<void>((resolve) => stream.once('close', resolve)))
+  for (const stream of [stdin, stdout, stderr]) stream?.on('error', () => {})
+  stdout.setEncoding('utf8').on('data', (text: string) => {
+    heard.out += text
   })
+  stderr.setEncoding('utf8').on('data', (text: string) => {
+    heard.complaint = (heard.complaint + text).slice(0, MAX_COMPLAINT)
+  })
+  stdin?.end(input)
+  const late = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS)
+  try {
+    const how = await child.exited
+    await Promise.all(over)
+    return { ...how, ...heard }
+  } finally {
+    clearTimeout(late)
+    stdin?.destroy()
+  }
 }

@@ -5,7 +5,7 @@ import { overlap, type Share, sharesFor } from './addresses.ts'
 import { Forwarding, LINK_PREFIX } from './forwarding.ts'
 import { Links, ROUTES } from './links.ts'
 import { type NameSockets, socketsAt } from './name-server.ts'
-import { run } from './programs.ts'
+import { run, type Starter } from './programs.ts'
 import { GATEWAY, hostRules, paceFor, routerRules, WAY_OUT } from './rules.ts'
 
 const NAMESPACES = '/run/netns'
@@ -44,10 +44,12 @@ export class HostRouter implements Router {
   readonly #link: string
   readonly #forwarding: Forwarding
   #tidying: Promise<void> | null = null
+  readonly #start: Starter | undefined
   #isClosed = false
 
   /** @param tag  12 hexadecimal digits that no other node of this machine has */
-  constructor(tag: string, runBase: string) {
+  constructor(tag: string, runBase: string, start?: Starter) {
+    this.#start = start
     this.#tag = tag
     this.#runBase = runBase
     this.#link = `${LINK_PREFIX}${tag}`
@@ -204,7 +206,7 @@ route add default via ${share.host} dev ${WAY_OUT} onlink
   }
 
   #inside(command: readonly string[], input: string): Promise<string> {
-    return run('nsenter', [`--net=${path.join(NAMESPACES, this.#namespace)}`, ...command], input)
+    return run('nsenter', [`--net=${path.join(NAMESPACES, this.#namespace)}`, ...command], input, this.#start)
   }
 }
 

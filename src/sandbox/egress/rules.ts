@@ -25,6 +25,11 @@ const REFUSE = `chain refuse {
     reject with icmp admin-prohibited
   }`
 const SHUT = 'goto refuse'
+/** Questions for names end in the node's own process: those of a flood are not to come so far, whatever connection they are of. */
+const ASKING = `set asking { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
+  chain asked {
+    update @asking { iifname limit rate over 256/second burst 1024 packets } drop
+  }`
 
 /** New connections in a second, of one sandbox and of all: what goes beyond is not sent, and the sandbox's kernel tries again. */
 export interface Pace {
@@ -56,7 +61,9 @@ const ALONE = {
   passed: `meta l4proto udp update @talking { iifname limit rate over 8/second burst 256 packets } drop
     meta l4proto udp limit rate over 32/second burst 1024 packets drop`,
   forward: '',
-  input: `ct state invalid drop
+  asking: '',
+  input: `ip daddr ${GATEWAY} meta l4proto { tcp, udp } th dport 53 jump asked
+    ct state invalid drop
     ct state established accept
     ip daddr ${GATEWAY} meta l4proto { tcp, udp } th dport 53 goto paced`,
   chains: `chain after {
@@ -68,6 +75,7 @@ const linkedTo = ({ host, port }: { readonly host: string; readonly port: number
   sets: '',
   shut: '',
   passed: '',
+  asking: `ip daddr ${host} meta l4proto { tcp, udp } th dport ${port} jump asked`,
   forward: `ip daddr ${host} meta l4proto { tcp, udp } th dport ${port} ct status dnat goto paced`,
   input: '',
   chains: `chain names {
@@ -90,6 +98,7 @@ table ip ${TABLE} {
   set anyport { type ifname . ipv4_addr; }
   set fresh { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
   ${own.sets}
+  ${ASKING}
   ${REFUSE}
   chain shut {
     ip daddr @never ${SHUT}
@@ -121,6 +130,7 @@ table ip ${TABLE} {
   }
   chain forward {
     type filter hook forward priority filter; policy drop;
+    ${own.asking}
     ct state invalid drop
     ct state established,related accept
     oifname != "${WAY_OUT}" ${SHUT}

@@ -25,6 +25,7 @@ export const KNOWN_OF: Partial<Record<DriverName, Readonly<Record<string, string
   gvisor: {
     '/proc and /sys: the boot line': 'of its own kernel',
     '/proc and /sys: devices in /sys': 'of its own kernel',
+    '/proc and /sys: how many sandboxes there are': 'of its own kernel, in which there is one',
     '/proc and /sys: being spared when memory is short': 'by its own kernel; the host counts all of it as one process',
     'devices: file systems of users': 'of its own kernel',
     'devices: tunnels': 'of its own kernel',
@@ -91,6 +92,10 @@ export const PROBES: readonly Probe[] = [
     ['scheduler', "first(reads('/proc/sched_debug'), reads('/sys/kernel/debug'))", 'kernel'],
     ['interrupts', read('/proc/interrupts')],
     ['disks', "first(reads('/proc/diskstats'), reads('/proc/partitions'))"],
+    ['file systems and what of them is free', read('/proc/fs'), 'kernel'],
+    ['devices by their buses', read('/proc/bus'), 'kernel'],
+    ['interrupts by their numbers', read('/proc/irq'), 'kernel'],
+    ['how many sandboxes there are', read('/proc/cgroups'), 'kernel'],
     ['keys of all', read('/proc/keys'), 'kernel'],
     ['core dump pipe', write('/proc/sys/kernel/core_pattern')],
     ['host name by sysctl', write('/proc/sys/kernel/hostname')],
