@@ -105,6 +105,13 @@ export const LIMITS = {
     error: 'too_many_bytes',
     provenBy: 'src/gateway/body-budget.test.ts',
   },
+  heldReplies: {
+    value: 512 * MiB,
+    unit: 'bytes',
+    why: 'large replies that are there whole stay in memory until their clients have taken them, of all together; past it the connection is closed that has taken nothing for longest',
+    error: null,
+    provenBy: 'src/gateway/held-replies.test.ts',
+  },
   refusedBody: {
     value: 16 * MiB,
     unit: 'bytes',

@@ -39,6 +39,8 @@ it('writes texts and bytes as they are, whatever stands in the head', async () =
     Buffer.alloc(100_000, 200),
     every.subarray(7, 9),
     'é'.repeat(20_000),
+    Buffer.alloc(3_000_001, 'abc'),
+    'ü'.repeat(400_000),
   ]
   for (const body of rows) {
     // A header may hold Latin-1, which must not come to be another encoding beside such a body.
@@ -46,6 +48,20 @@ it('writes texts and bytes as they are, whatever stands in the head', async () =
     assert.deepEqual(came, Buffer.from(body as string))
     assert.deepEqual(head, ['HTTP/1.1 201 Created', 'x-name: Zoë', 'x-request-id: id', 'allow: GET', `content-length: ${came.length}`])
   }
+})
+
+it('ends with a client that takes a part of a large body and leaves', async () => {
+  const { promise, resolve } = Promise.withResolvers<string>()
+  const other = createServer((_request, response) => {
+    const writing = writeReply(response, { status: 200, body: Buffer.alloc(50_000_000) }, {}, false, new LazyAbort())
+    void writing?.then(() => resolve(response.destroyed ? 'gone' : 'written'))
+  })
+  await new Promise<void>((listening) => other.listen(0, '127.0.0.1', listening))
+  const socket = connect((other.address() as AddressInfo).port, '127.0.0.1')
+  socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n')
+  socket.once('data', () => socket.destroy())
+  assert.equal(await promise, 'gone')
+  other.close()
 })
 
 it('says a header once: what the reply says itself, in whatever letters, stands in place of what all have', async () => {

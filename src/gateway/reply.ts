@@ -3,6 +3,8 @@ import type { ServerResponse } from 'node:http'
 import { ERRORS, MayflyError } from '../core/errors.ts'
 import type { Reply } from '../core/route.ts'
 import { type Leaving, signalOf } from '../lib/leaving.ts'
+import { KiB } from '../lib/bytes.ts'
+import { HeldReplies } from './held-replies.ts'
 
 /** The catalogue's shape of an error: what a client of ours gets for every failure of the platform. */
 export function errorReply(error: unknown, requestId: string): Reply {
@@ -20,6 +22,10 @@ export function errorReply(error: unknown, requestId: string): Reply {
 const NO_BODY = new Set([204, 205, 304])
 /** A larger body is written beside its head: to copy it costs more than a second write. */
 const ONE_PIECE = 16 * 1024
+/** A larger one is written in pieces of this, so that it is seen whether its client takes it. */
+const PIECE = 128 * KiB
+/** Of all servers of this process. */
+const heldReplies = new HeldReplies()
 
 /**
  * Name, value, name, value: what the reply says itself stands in place of what all have.
@@ -70,6 +76,7 @@ export function writeReply(
     // As text of one byte a character it leaves with the head, in one write.
     else if (bytes <= ONE_PIECE && typeof body !== 'string') response.end(Buffer.from(body.buffer, body.byteOffset, bytes).toString('latin1'), 'latin1')
     else if (bytes <= ONE_PIECE && bytes === body.length) response.end(body, 'latin1')
+    else if (bytes > PIECE) return writeWhole(response, typeof body === 'string' ? Buffer.from(body) : body)
     // As text it would have the head written in UTF-8 too.
     else response.end(typeof body === 'string' ? Buffer.from(body) : body)
     return null
@@ -77,6 +84,26 @@ export function writeReply(
   response.writeHead(reply.status, lines)
   return writeStream(response, body, headOnly, signal)
 }
+
+async function writeWhole(response: ServerResponse, body: Uint8Array): Promise<void> {
+  using held = heldReplies.hold(response, body.byteLength)
+  for (let at = 0; at < body.byteLength && !response.destroyed; at += PIECE) {
+    if (!response.write(body.subarray(at, at + PIECE))) await takenOrGone(response)
+    held.moved()
+  }
+  if (!response.destroyed) response.end()
+}
+
+const takenOrGone = (response: ServerResponse): Promise<void> =>
+  new Promise((resolve) => {
+    const go = () => {
+      response.off('drain', go)
+      response.off('close', go)
+      resolve()
+    }
+    response.on('drain', go)
+    response.on('close', go)
+  })
 
 async function writeStream(response: ServerResponse, body: AsyncIterable<Uint8Array>, headOnly: boolean, signal: Leaving): Promise<void> {
   if (headOnly) {

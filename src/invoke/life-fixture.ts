@@ -355,6 +355,13 @@ export class World {
           this.faults.push(`${guest.id} was not told that the caller of ${invocationId} has left`)
       }
     }
+    // What comes too late, or for who has left, takes the credit of who reads.
+    for (const guest of this.driver.alive.values()) {
+      for (const id of guest.isDead ? [] : guest.streaming) {
+        const made = this.#calls.get(guest.running.get(id)?.invocationId ?? '')
+        if (made?.isOver && !guest.cancelled.has(id)) this.faults.push(`${guest.id} was not told that nobody reads the body of ${made.id}`)
+      }
+    }
     this.faults.push(...this.driver.faults.splice(0))
   }
 
@@ -399,6 +406,7 @@ export class World {
     for (const where of this.clock.waiting) this.faults.push(`a timer is left, set ${where}`)
     if (this.driver.counts.starts !== this.driver.counts.kills) this.faults.push(`${this.driver.counts.starts} starts, ${this.driver.counts.kills} kills`)
     if (existsSync(path.join(this.#folder, 'sandboxes', 'slots'))) this.faults.push('folders of sandboxes are left')
+    for (const socket of this.driver.open) this.faults.push(`the ${socket} is left open`)
     if (!this.driver.isDisposed) this.faults.push('the driver is left open')
   }
 

@@ -193,6 +193,39 @@ story('an answer that cannot be given, as its journal fails, leaves its call the
   assert.deepEqual([end?.outcome, end?.record.outcome, end?.record.billedMs], ['the journal is not writable', 'ok', 100])
 })
 
+story('a call whose record fails when it is over gives its sandbox back once: its neighbour keeps its place', async (world, well) => {
+  world.call('many')
+  await running(world, 1)
+  world.call('many')
+  await running(world, 2)
+  world.steps.take(stepOf(world, 1), 'well')
+  await world.settle()
+  world.steps.take(world.steps.all.indexOf('journal'), 'fails')
+  await world.settle()
+  world.check()
+  assert.deepEqual(
+    world.serving.map(({ state, busy }) => [state, busy]),
+    [['busy', 1]],
+  )
+  await well()
+  assert.deepEqual([world.endOf(1)?.outcome, world.endOf(2)?.outcome], ['the journal is not writable', 'http'])
+})
+
+story('an answer that comes behind the end of its time is heard by nobody, and its guest is told so', async (world, well) => {
+  world.call('many')
+  await running(world, 1)
+  world.clock.advance(2_000)
+  world.call('many')
+  await running(world, 2)
+  world.clock.advance(1_000)
+  await world.settle()
+  world.steps.take(stepOf(world, 1), 'streams')
+  await world.settle()
+  world.check()
+  await well()
+  assert.deepEqual([world.endOf(1)?.record.outcome, world.endOf(2)?.outcome], ['timeout', 'http'])
+})
+
 story(
   'where the machine is short of memory the sandbox that stands idle longest ends, and another when the machine is looked at again',
   async (world, well) => {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import { argv, exit, stdin, stdout } from 'node:process'
+import { argv, exit, pid, stdin, stdout } from 'node:process'
 import type { Descriptor, HowEnded, Launch } from './launched.ts'
 import { standBehind } from './stand-behind.ts'
 
@@ -12,6 +12,9 @@ import { standBehind } from './stand-behind.ts'
 export type Told = { readonly id: number; readonly launch: Launch } | { readonly id: number; readonly kill: NodeJS.Signals }
 /** A line that it writes. */
 export type Tells = { readonly id: number } & ({ readonly pid: number } | { readonly error: string } | HowEnded)
+
+/** The id of what it tells first. */
+export const HELLO = 0
 
 /** How many characters a stream begins with. */
 export const NAMED_BYTES = 12
@@ -80,4 +83,5 @@ if (import.meta.main) {
   // Whoever it starts programs for has ended.
   stdin.once('close', () => exit(0))
   stdout.on('error', () => exit(0))
+  tell({ id: HELLO, pid })
 }

@@ -6,7 +6,7 @@ import { getPriority, tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import { text } from 'node:stream/consumers'
-import { after, describe, test } from 'node:test'
+import { after, before, describe, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Descriptor, Launched } from './launched.ts'
 import { Launcher } from './launcher.ts'
@@ -27,6 +27,7 @@ for (const [how, byItself] of [
 ] as const) {
   describe(`a launcher, ${how}`, () => {
     const launcher = new Launcher({ folder: path.join(folder, String(byItself)), byItself })
+    before(() => (byItself === 0 ? launcher.begin() : undefined))
     after(() => launcher[Symbol.dispose]())
     const launch = (script: string, descriptors = five, nice: number | null = null) =>
       launcher.launch({ command: ['sh', '-c', script, 'sh', 'a "b"\nc'], env, descriptors, nice })
@@ -88,7 +89,8 @@ for (const [how, byItself] of [
 
 test('a stream tells nothing of the host by its name, and nobody else finds the socket', async () => {
   const at = path.join(folder, 'secret-name')
-  using launcher = new Launcher({ folder: at, byItself: 0 })
+  using launcher = new Launcher({ folder: at })
+  await launcher.begin()
   const named = `const net = require('node:net'); const s = new net.Socket({ fd: 3 }); s.write(JSON.stringify([s._handle.constructor.name]) + require('node:fs').readFileSync('/proc/net/unix', 'latin1')); s.end()`
   const one = await launcher.launch({ command: [process.execPath, '-e', named], env, descriptors: five, nice: null })
   const said = await text(streamOf(one, 3))
@@ -99,6 +101,7 @@ test('a stream tells nothing of the host by its name, and nobody else finds the 
 
 test('a launcher whose helper is killed tells so of what it had started, and starts the next by another', async () => {
   using launcher = new Launcher({ folder: path.join(folder, 'killed'), byItself: 0 })
+  await launcher.begin()
   const parent = async () => {
     const one = await launcher.launch({ command: ['sh', '-c', 'echo $PPID >&3; exec sleep 5'], env, descriptors: five, nice: null })
     return { one, pid: Number(((await once(streamOf(one, 3), 'data')) as [Buffer])[0].toString()) }
@@ -108,6 +111,10 @@ test('a launcher whose helper is killed tells so of what it had started, and sta
   process.kill(first.pid, 'SIGKILL')
   assert.deepEqual(await first.one.exited, { code: null, signal: 'SIGKILL' })
   close(first.one)
+  const meanwhile = await parent()
+  assert.equal(meanwhile.pid, process.pid)
+  meanwhile.one.kill('SIGKILL')
+  await launcher.begin()
   const second = await parent()
   assert.notEqual(second.pid, first.pid)
   second.one.kill('SIGKILL')
@@ -115,8 +122,17 @@ test('a launcher whose helper is killed tells so of what it had started, and sta
   close(second.one)
 })
 
+test('a launcher whose helper cannot be started, as its folder is a file, starts all by itself', async () => {
+  const file = path.join(folder, 'a-file')
+  writeFileSync(file, '')
+  using launcher = new Launcher({ folder: file, byItself: 0 })
+  const one = await launcher.launch({ command: ['true'], env, descriptors: five, nice: null })
+  assert.equal((await one.exited).code, 0)
+})
+
 test('a helper ends with whoever starts programs by it', async () => {
   const launcher = new Launcher({ folder: path.join(folder, 'ends'), byItself: 0 })
+  await launcher.begin()
   const one = await launcher.launch({ command: ['sh', '-c', 'echo $PPID >&3; exec sleep 60'], env, descriptors: five, nice: null })
   const pid = Number(((await once(streamOf(one, 3), 'data')) as [Buffer])[0].toString())
   one.kill('SIGKILL')
@@ -130,6 +146,9 @@ test('a helper ends with whoever starts programs by it', async () => {
 test('a process that waits for what it started does not end meanwhile, and ends when that has', async () => {
   const program = `import { Launcher } from './launcher.ts'
     const launcher = new Launcher({ folder: ${JSON.stringify(path.join(folder, 'waits'))}, byItself: 0 })
+    const alive = setInterval(() => {}, 1_000)
+    await launcher.begin()
+    clearInterval(alive)
     const one = await launcher.launch({ command: ['sleep', '0.3'], env: { PATH: '/usr/bin:/bin' }, descriptors: ['nothing', 'nothing', 'nothing'], nice: null })
     process.stdout.write(JSON.stringify(await one.exited))`
   const said = execFileSync(process.execPath, ['--input-type=module', '-e', program], { cwd: import.meta.dirname, encoding: 'utf8', timeout: 20_000 })

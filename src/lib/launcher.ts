@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import path from 'node:path'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import { type HowEnded, type Launch, type Launched, launchHere } from './launched.ts'
-import { NAMED_BYTES, nameOf, type Tells, type Told } from './launcher-program.ts'
+import { HELLO, NAMED_BYTES, nameOf, type Tells, type Told } from './launcher-program.ts'
 
 const PROGRAM = path.join(import.meta.dirname, 'launcher-program.ts')
 const SETPRIV = '/usr/bin/setpriv'
@@ -26,27 +26,39 @@ export interface LauncherOptions {
  */
 export class Launcher implements Disposable {
   readonly #folder: string
+  readonly #byItself: number
   #left: number
   #helper: Helper | null = null
   #closed = false
 
   constructor({ folder, byItself = BY_ITSELF }: LauncherOptions) {
     this.#folder = folder
+    this.#byItself = byItself
     this.#left = byItself
   }
 
   /** @throws Error where it could not be started. That its command is none may also show by its exit code, 127 */
   async launch(launch: Launch): Promise<Launched> {
-    if (this.#left > 0) {
-      this.#left--
-      return launchHere(launch)
+    if (this.#helper?.isOver) {
+      // Where none lives, not each program is to cost another try.
+      this.#helper = null
+      this.#left = this.#byItself
     }
+    if (this.#left > 0) this.#left--
+    else this.begin().catch(() => {})
+    // Until there is one that hears it is done here.
+    return this.#helper?.isReady ? await this.#helper.launch(launch) : launchHere(launch)
+  }
+
+  /** Has the process started, where there is none. Resolves when it hears, or never will. @throws Error where the folder is none */
+  async begin(): Promise<void> {
+    if (this.#closed) return
     if (this.#helper === null || this.#helper.isOver) {
-      if (this.#closed) return launchHere(launch)
-      this.#helper?.[Symbol.dispose]()
+      this.#left = this.#byItself
       this.#helper = new Helper(this.#folder)
+      this.#left = 0
     }
-    return await this.#helper.launch(launch)
+    await this.#helper.ready
   }
 
   [Symbol.dispose](): void {
@@ -58,6 +70,8 @@ export class Launcher implements Disposable {
 /** One that lives, until it ends. */
 class Helper implements Disposable {
   isOver = false
+  isReady = false
+  readonly #ready = Promise.withResolvers<void>()
   readonly #server: Server
   readonly #child: ChildProcess
   readonly #folder: number
@@ -65,7 +79,6 @@ class Helper implements Disposable {
   readonly #running = new Map<number, ByHelper>()
   /** Streams that are waited for, by their names. */
   readonly #wanted = new Map<string, (stream: Socket) => void>()
-  readonly #listening: Promise<void>
   #next = 1
   #rest = ''
 
@@ -76,11 +89,9 @@ class Helper implements Disposable {
     this.#folder = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
     this.#server = createServer((stream) => this.#name(stream))
     this.#server.unref()
+    this.#server.on('error', () => this[Symbol.dispose]())
     // What a socket was bound to is told to whoever has the other end, and is to tell nothing of this host.
-    this.#listening = new Promise((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen(`/proc/self/fd/${this.#folder}/${socket}`, resolve)
-    })
+    this.#server.listen(`/proc/self/fd/${this.#folder}/${socket}`)
     const command = [process.execPath, ...SMALL, PROGRAM, path.join(folder, socket)]
     const [program = '', ...args] = existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL', ...command] : command
     this.#child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'], cwd: '/', env: {}, detached: true })
@@ -91,8 +102,11 @@ class Helper implements Disposable {
     for (const how of ['error', 'exit']) this.#child.once(how, () => this[Symbol.dispose]())
   }
 
+  get ready(): Promise<void> {
+    return this.#ready.promise
+  }
+
   async launch(launch: Launch): Promise<Launched> {
-    await this.#listening
     const id = this.#next++
     // As a child of this process would, what was started keeps it alive.
     this.#child.ref()
@@ -122,6 +136,8 @@ class Helper implements Disposable {
   [Symbol.dispose](): void {
     if (this.isOver) return
     this.isOver = true
+    this.isReady = false
+    this.#ready.resolve()
     this.#server.close()
     closeSync(this.#folder)
     this.#child.stdin?.end()
@@ -145,6 +161,10 @@ class Helper implements Disposable {
     this.#rest = lines.pop() ?? ''
     for (const line of lines) {
       const said = JSON.parse(line) as Tells
+      if (said.id === HELLO) {
+        this.isReady = true
+        this.#ready.resolve()
+      }
       const one = this.#running.get(said.id)
       if (!one) continue
       if ('pid' in said) one.begun(said.pid)

@@ -2,6 +2,7 @@ import { MayflyError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { BodyQueue, WholeBody } from './body-queue.ts'
 import { ChunkQueue } from './chunk-queue.ts'
+import { Collected } from './collected.ts'
 import { Credit, creditOf, encodeCall, FLAG, type Frame, type FrameWriter, MAX_PAYLOAD, ProtocolError, SANDBOX_WINDOW, STREAM_WINDOW, TYPE } from './frames.ts'
 import { creditIn, errorIn, headIn, streamIn } from './guest-frames.ts'
 import type { Call, CallResult, HandlerKind, LogSink } from './types.ts'
@@ -52,6 +53,9 @@ export class CallAhead implements CallEnds {
 
 export type Failed = Extract<CallResult, { kind: 'error' }>
 
+/** Of all sandboxes of this process. */
+const ofAll = new Collected()
+
 interface Pending {
   readonly id: number
   readonly kind: 'event' | 'http'
@@ -65,6 +69,8 @@ interface Pending {
   /** Pieces of a result that does not fit one frame, or of a stream that nobody takes as one. */
   parts: ChunkQueue | null
   partBytes: number
+  /** There is no room for its pieces. */
+  isRefused: boolean
   body: BodyQueue | null
   /** The body is a stream that may still fail. */
   open: boolean
@@ -77,12 +83,14 @@ export class CallSide {
   /** Sent before the code was there; null when it is there. */
   #ahead: { readonly pending: Pending; readonly call: CallAhead } | null = null
   readonly #outgoing = new Credit(SANDBOX_WINDOW)
+  readonly #collected: ReturnType<Collected['open']>
   #next = 1
   #bodyAllowed = SANDBOX_WINDOW
   #dead: Error | null = null
 
-  constructor(writer: FrameWriter) {
+  constructor(writer: FrameWriter, collected = ofAll) {
     this.#writer = writer
+    this.#collected = collected.open()
   }
 
   /**
@@ -120,6 +128,7 @@ export class CallSide {
       settled: false,
       parts: null,
       partBytes: 0,
+      isRefused: false,
       body: null,
       open: false,
     }
@@ -191,7 +200,7 @@ export class CallSide {
           if (pending.open) this.#break(pending, error)
         } else if (pending.settled) throw new ProtocolError('a second result')
         else {
-          pending.parts = null
+          this.#letGo(pending)
           this.#settle(pending, error)
         }
         break
@@ -227,9 +236,11 @@ export class CallSide {
       case TYPE.end:
         if (pending.parts) {
           if ((frame.flags & FLAG.fin) === 0) throw new ProtocolError('a result that broke off')
+          this.#collected.give(pending.parts.bytes)
           const payload = pending.parts.takeAll()
           pending.parts = null
-          this.#settle(pending, pending.partBytes > LIMITS.invocationReply.value ? tooLarge(LIMITS.invocationReply.value) : { kind: 'event', payload })
+          if (pending.partBytes > LIMITS.invocationReply.value) this.#settle(pending, tooLarge(LIMITS.invocationReply.value))
+          else this.#settle(pending, pending.isRefused ? NO_ROOM : { kind: 'event', payload })
         } else if (pending.body && !pending.body.ended) {
           pending.body.end((frame.flags & FLAG.fin) !== 0)
           pending.open = false
@@ -253,6 +264,7 @@ export class CallSide {
   end(error: Error): void {
     this.#dead = error
     for (const pending of this.#calls.values()) {
+      this.#letGo(pending)
       pending.outgoing.close()
       pending.body?.fail(error)
       pending.ends.over(error)
@@ -289,8 +301,9 @@ export class CallSide {
       pending.partBytes += payload.length
       this.#writer.send(TYPE.credit, 0, pending.id, creditOf(payload.length))
       // Past the limit the pieces are let go: the caller is told, the guest is let finish.
-      if (pending.partBytes <= LIMITS.invocationReply.value) pending.parts.push(payload)
-      else pending.parts.clear()
+      pending.isRefused ||= pending.partBytes > LIMITS.invocationReply.value || !this.#collected.take(payload.length)
+      if (pending.isRefused) this.#collected.give(pending.parts.clear())
+      else pending.parts.push(payload)
       return
     }
     if (!pending.body || pending.body.ended) throw new ProtocolError('data where no body is open')
@@ -302,6 +315,11 @@ export class CallSide {
       this.#break(pending, tooLarge(LIMITS.streamedReply.value))
       this.abandon(pending.id, new Error('the stream is larger than it may be'))
     }
+  }
+
+  #letGo(pending: Pending): void {
+    if (pending.parts) this.#collected.give(pending.parts.clear())
+    pending.parts = null
   }
 
   #consumed(pending: Pending, bytes: number): void {
@@ -330,6 +348,16 @@ export class CallSide {
 const bodyOf = (call: Call): Iterable<Uint8Array> | AsyncIterable<Uint8Array> => (call.kind === 'event' ? [payloadOf(call)] : (call.body ?? []))
 const payloadOf = ({ payload }: Extract<Call, { kind: 'event' }>): Uint8Array => (typeof payload === 'function' ? payload() : payload)
 
+const NO_ROOM: Failed = {
+  kind: 'error',
+  errorType: 'Function.ResponseSizeTooLarge',
+  payload: Buffer.from(
+    JSON.stringify({
+      errorMessage: 'The responses of calls that run beside each other take more memory than the node has for them.',
+      errorType: 'Function.ResponseSizeTooLarge',
+    }),
+  ),
+}
 const tooLarge = (bytes: number): Failed => ({
   kind: 'error',
   errorType: 'Function.ResponseSizeTooLarge',

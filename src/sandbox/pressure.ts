@@ -18,10 +18,14 @@ export interface MachineMemory {
 export async function readMachineMemory(): Promise<MachineMemory> {
   const [meminfo, psi] = await Promise.all(['/proc/meminfo', '/proc/pressure/memory'].map((file) => fs.readFile(file, 'utf8').catch(() => '')))
   const free = /^MemAvailable:\s+(\d+) kB/m.exec(meminfo ?? '')?.[1]
-  const confined = constrainedMemory() > 0 && constrainedMemory() < totalmem()
-  const totalMb = Math.floor((confined ? constrainedMemory() : totalmem()) / MiB)
-  const own = Math.floor(availableMemory() / MiB)
-  const availableMb = free === undefined ? own : Math.min(Math.floor(Number(free) / 1024), confined ? own : Number.POSITIVE_INFINITY)
+  // Each of these reads several files.
+  const [limit, total] = [constrainedMemory(), totalmem()]
+  const confined = limit > 0 && limit < total
+  const totalMb = Math.floor((confined ? limit : total) / MiB)
+  const availableMb = Math.min(
+    free === undefined ? Number.POSITIVE_INFINITY : Math.floor(Number(free) / 1024),
+    free === undefined || confined ? Math.floor(availableMemory() / MiB) : Number.POSITIVE_INFINITY,
+  )
   const stalled = /^some avg10=([\d.]+)/m.exec(psi ?? '')?.[1]
   return { totalMb, availableMb, stalledPercent: stalled === undefined ? null : Number(stalled) }
 }

@@ -146,5 +146,5 @@ export class Networks implements AsyncDisposable {
 
 export const hasNetworks = (found: Networks | NoNetworks): found is Networks => found instanceof Networks
 
-/** Interfaces have names of 15 characters at most. */
-const tagOf = (name: string) => createHash('sha256').update(name).digest('hex').slice(0, 12)
+/** By which all that they make on this machine is named. Interfaces have names of 15 characters at most. */
+export const tagOf = (name: string) => createHash('sha256').update(name).digest('hex').slice(0, 12)

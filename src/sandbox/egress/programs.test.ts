@@ -24,6 +24,7 @@ describe('programs that make networks', () => {
   })
   it('that another process starts are told what they read, and what they complain of is told', async () => {
     using launcher = new Launcher({ folder: path.join(folder, 'launcher'), byItself: 0 })
+    await launcher.begin()
     const start: Starter = (launch) => launcher.launch(launch)
     const words = 'words\n'.repeat(50_000)
     assert.equal(await run('cat', ['-'], words, start), words)

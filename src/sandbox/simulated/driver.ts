@@ -1,4 +1,4 @@
-import { duplexPair } from 'node:stream'
+import { type Duplex, duplexPair } from 'node:stream'
 import type { Driver, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
 import { type OnCall, SimulatedGuest } from './guest.ts'
 import type { Steps } from './steps.ts'
@@ -20,6 +20,8 @@ export class SimulatedDriver implements Driver {
   readonly counts: Counts = { starts: 0, mostStarts: 0, kills: 0 }
   /** What was started and is not given back. */
   readonly alive = new Map<string, SimulatedGuest>()
+  /** Ends of descriptors on this side: whoever speaks by them closes them. */
+  readonly #sockets: { readonly id: string; readonly control: Duplex; readonly relay: Duplex }[] = []
   /** What no sandbox or pool may ever do, once it was done. */
   readonly faults: string[] = []
   readonly #steps: Steps
@@ -40,6 +42,14 @@ export class SimulatedDriver implements Driver {
 
   get isDisposed(): boolean {
     return this.#isDisposed
+  }
+
+  /** Descriptors that nobody has closed. */
+  get open(): readonly string[] {
+    return this.#sockets.flatMap(({ id, control, relay }) => [
+      ...(control.destroyed ? [] : [`control of ${id}`]),
+      ...(relay.destroyed ? [] : [`relay of ${id}`]),
+    ])
   }
 
   runs(_runtime: RuntimeName): boolean {
@@ -87,6 +97,7 @@ export class SimulatedDriver implements Driver {
     for (const socket of [control, relay, guestControl, guestRelay]) socket.on('error', () => {})
     guestRelay.resume()
     const { id } = options
+    this.#sockets.push({ id, control, relay })
     const guest = new SimulatedGuest(id, guestControl, guestRelay, this.#steps, { faults: this.faults, onCall: this.#onCall })
     if (this.alive.has(id)) this.faults.push(`two sandboxes are named ${id}`)
     this.alive.set(id, guest)
@@ -99,8 +110,6 @@ export class SimulatedDriver implements Driver {
         const over = (how: () => void) => () => {
           this.alive.delete(id)
           this.counts.kills++
-          control.destroy()
-          relay.destroy()
           how()
         }
         // What is left then goes with the sweep of the driver's end.

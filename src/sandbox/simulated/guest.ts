@@ -37,6 +37,8 @@ export class SimulatedGuest {
   readonly running = new Map<number, HeardCall>()
   /** Of those, whose caller has left, as it was told. */
   readonly cancelled = new Set<number>()
+  /** Calls whose body is on its way. */
+  readonly streaming = new Set<number>()
   /** It has broken the protocol: whoever speaks to it ends it for that. */
   isHostile = false
   readonly #control: Duplex
@@ -95,6 +97,7 @@ export class SimulatedGuest {
     for (const callOff of this.#callsOff.values()) callOff()
     this.#callsOff.clear()
     this.running.clear()
+    this.streaming.clear()
     this.#control.end()
     this.#relay.end()
     this.#exit({ code: null, signal: 'SIGKILL', outOfMemory: false })
@@ -181,6 +184,7 @@ export class SimulatedGuest {
     const rest = (): void =>
       this.#step(`body of ${id}`, {
         well: () => {
+          this.streaming.delete(id)
           this.#say(TYPE.end, FLAG.fin, id)
           over()
         },
@@ -189,6 +193,7 @@ export class SimulatedGuest {
           rest()
         },
         breaks: () => {
+          this.streaming.delete(id)
           this.#say(TYPE.end, 0, id)
           over()
         },
@@ -237,6 +242,7 @@ export class SimulatedGuest {
         over()
       },
       streams: () => {
+        this.streaming.add(id)
         this.#say(TYPE.head, 0, id, { status: 200, headers: [] })
         this.#say(TYPE.data, 0, id, Buffer.alloc(1000))
         rest()

@@ -52,12 +52,25 @@ export const lockDue = async (tx: Tx, triggerId: string): Promise<DueSchedule | 
 
 export const moveSchedule = (tx: Tx, triggerId: string, dueAt: Date | null) => tx`update mayfly.schedule set due_at = ${dueAt} where trigger_id = ${triggerId}`
 
-/** How long until the next one is due; null when none is. */
-export const untilNext = async (sql: Query): Promise<number | null> => {
-  const [row] = await sql<{ ms: number | null }>`
-    select extract(epoch from min(due_at) - clock_timestamp())::float8 * 1000 as ms from mayfly.schedule where due_at is not null`
-  return row?.ms ?? null
+export interface Outlook {
+  /** Some were never looked at. */
+  readonly hasNew: boolean
+  /** A run waits for another to end. */
+  readonly hasWaiting: boolean
+  /** How long until the next one is due; null when none is. */
+  readonly nextMs: number | null
 }
+
+/** Whether `selectNewSchedules` or `selectDue` would find anything. index: schedule_due, firing_open */
+export const selectOutlook = async (sql: Query): Promise<Outlook> =>
+  (
+    await sql<Outlook>`
+      select exists (select from mayfly.trigger
+                      where kind = 'schedule' and function_id is not null
+                        and not exists (select from mayfly.schedule where trigger_id = trigger.id)) as "hasNew",
+             exists (select from mayfly.firing where state = 'waiting') as "hasWaiting",
+             (select extract(epoch from min(due_at) - clock_timestamp())::float8 * 1000 from mayfly.schedule where due_at is not null) as "nextMs"`
+  )[0] as Outlook
 
 /** @returns false when that due time was taken before */
 export const insertFiring = async (tx: Tx, triggerId: string, dueAt: Date, state: string, entryId: string | null): Promise<boolean> =>

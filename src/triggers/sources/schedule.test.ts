@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, it } from 'node:test'
 import type { ProjectRef } from '../../core/project.ts'
 import type { TriggerSpec } from '../../core/trigger-spec.ts'
+import type { Pump, SourceHost } from '../event-source.ts'
 import { eventSourceConformance } from '../source-conformance.ts'
 import { openPlace, type Place } from '../triggers-fixture.ts'
+import { scheduleSource } from './schedule.ts'
 
 const DEMO = 'demo' as ProjectRef
 const HOUR_S = 3_600
@@ -22,6 +24,23 @@ eventSourceConformance({
       update mayfly.schedule set due_at = timestamptz '2000-01-01Z' + ${n}::int * interval '1 second'`
   },
   crashes: ['beforeFiringCommit', 'afterFiring'],
+})
+
+describe('a look at the schedules', () => {
+  for (const [what, seen, restMs] of [
+    ['none is there', { hasNew: false, hasWaiting: false, nextMs: null }, 1_000],
+    ['the next is far', { hasNew: false, hasWaiting: false, nextMs: 3_600_000 }, 1_000],
+    ['the next is near', { hasNew: false, hasWaiting: false, nextMs: 250.5 }, 251],
+  ] as const)
+    it(`asks once where ${what}, and comes again in ${restMs} ms`, async () => {
+      let asked = 0
+      const sql = async () => {
+        asked++
+        return [seen]
+      }
+      await using pump = scheduleSource.open?.({ control: { sql } } as unknown as SourceHost) as Pump
+      assert.deepEqual([await pump.pass(new AbortController().signal), asked], [restMs, 1])
+    })
 })
 
 describe('schedules', () => {

@@ -8,10 +8,11 @@ import {
   insertSchedule,
   lockDue,
   moveSchedule,
+  type Outlook,
   selectDue,
   selectNewSchedules,
   selectOpen,
-  untilNext,
+  selectOutlook,
   updateFiring,
 } from '../schedule/store.ts'
 
@@ -39,6 +40,9 @@ class Schedules implements Pump {
 
   async pass(signal: AbortSignal): Promise<number> {
     const { control } = this.#host
+    // Mostly there is nothing to do, which one look tells.
+    const seen = await selectOutlook(control.sql)
+    if (!seen.hasNew && !seen.hasWaiting && (seen.nextMs === null || seen.nextMs > 0)) return restOf(seen)
     for (const { id, definition, createdAt } of await selectNewSchedules(control.sql)) {
       const { schedule } = definition as ScheduleDefinition
       const since = createdAt.getTime()
@@ -48,8 +52,7 @@ class Schedules implements Pump {
       if (signal.aborted) break
       await this.#fire(id)
     }
-    const next = await untilNext(control.sql)
-    return Math.min(LOOK_MS, Math.max(1, Math.ceil(next ?? LOOK_MS)))
+    return restOf(await selectOutlook(control.sql))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
@@ -134,3 +137,4 @@ class Schedules implements Pump {
 }
 
 const dateOf = (ms: number | null): Date | null => (ms === null ? null : new Date(ms))
+const restOf = ({ nextMs }: Outlook): number => Math.min(LOOK_MS, Math.max(1, Math.ceil(nextMs ?? LOOK_MS)))
