@@ -34,6 +34,7 @@ describe('what a deploy says', () => {
     ],
     ['a host that is private', { egress: ['api.example.com', '10.0.0.1'] }, /egress.1: is an address that no function reaches/],
     ['a host with a path', { egress: ['https://api.example.com/'] }, /egress.0: must be a host such as/],
+    ['two that are none', { memroy: 1, timout: 2 }, /unknown settings: `memroy`, `timout`$/],
     ['a field of every object', JSON.parse('{"__proto__":{"a":1}}') as object, /unknown settings: `__proto__`/],
   ]
   for (const [what, fields, message] of wrong) {

@@ -25,7 +25,8 @@ const whole = (unit: string, min: number, max: number) => {
 }
 const within = (unit: string, { least, value }: { readonly least: number; readonly value: number }) => whole(unit, least, value)
 const oneOf = <const T extends readonly [string, ...string[]]>(values: T) => z.enum(values, { error: `must be ${list(values)}` })
-const list = (values: readonly string[]) => values.map((value) => `\`${value}\``).join(values.length === 2 ? ' or ' : ', ')
+const named = (values: readonly string[], between = ', ') => values.map((value) => `\`${value}\``).join(between)
+const list = (values: readonly string[]) => named(values, values.length === 2 ? ' or ' : ', ')
 const text = (max: number) => {
   const error = `must be a text of at most ${max} characters`
   return z.string({ error }).max(max, { error }).refine(isPlainLines, { error: 'must not hold control characters' })
@@ -192,7 +193,7 @@ export const functionSpecSchema = z.strictObject(
         },
         {
           error: (issue) =>
-            issue.code === 'unrecognized_keys' ? `unknown settings: ${list(issue.keys)}` : 'must be an object such as {"maxAttempts": 3, "maxAge": 21600}',
+            issue.code === 'unrecognized_keys' ? `unknown settings: ${named(issue.keys)}` : 'must be an object such as {"maxAttempts": 3, "maxAge": 21600}',
         },
       )
       .default({})
@@ -228,7 +229,7 @@ export const functionSpecSchema = z.strictObject(
     }),
   },
   {
-    error: (issue) => (issue.code === 'unrecognized_keys' ? `unknown settings: ${list(issue.keys)}` : 'the body must be a JSON object'),
+    error: (issue) => (issue.code === 'unrecognized_keys' ? `unknown settings: ${named(issue.keys)}` : 'the body must be a JSON object'),
   },
 )
 

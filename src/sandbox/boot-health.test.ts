@@ -55,6 +55,12 @@ test('a driver that makes none is told by its name, and takes nothing from funct
   )
 })
 
+test('what whoever calls may know is said instead of where to look', () => {
+  const { clock, health } = standing()
+  for (let n = 0; n < 3; n++) health.failed(by('nodejs24.x', 'gvisor'), 'not here', clock.monotonic(), 'this node has no driver `gvisor`')
+  assert.throws(() => health.check(by('nodejs24.x', 'gvisor')), { code: 'sandbox_unavailable', message: 'this node has no driver `gvisor`' })
+})
+
 test('starts that were under way together fail once', () => {
   const { health } = standing()
   for (let n = 0; n < 8; n++) health.failed(by('provided'), 'x', -1)

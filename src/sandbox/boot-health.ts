@@ -18,6 +18,7 @@ export interface Bootable {
 interface Failing {
   count: number
   why: string
+  told: string | null
   pauseMs: number
   failedAtMs: number
 }
@@ -49,21 +50,25 @@ export class BootHealth {
     if (!failing || failing.count < DOWN_AFTER || pauseMs === 0) return
     throw new MayflyError(
       'sandbox_unavailable',
-      `sandboxes of ${nameOf(one)} do not start; it is tried again in ${Math.ceil(pauseMs / 1000)} s, and the log of the node says why`,
+      failing.told ?? `sandboxes of ${nameOf(one)} do not start; it is tried again in ${Math.ceil(pauseMs / 1000)} s, and the log of the node says why`,
     )
   }
 
-  /** @param beganMs  when the start began that has failed: those that were under way together are one failure */
-  failed(one: Bootable, why: string, beganMs: number): void {
+  /**
+   * @param beganMs  when the start began that has failed: those that were under way together are one failure
+   * @param told     what whoever calls may know of it, instead of where to look
+   */
+  failed(one: Bootable, why: string, beganMs: number, told: string | null = null): void {
     const now = this.#clock.monotonic()
     const runtime = nameOf(one)
     const failing = this.#failing.get(runtime)
     if (failing?.why !== why) this.#log.error({ runtime, error: why }, 'a sandbox did not start')
     if (!failing) {
-      this.#failing.set(runtime, { count: 1, why, pauseMs: FIRST_PAUSE_MS, failedAtMs: now })
+      this.#failing.set(runtime, { count: 1, why, told, pauseMs: FIRST_PAUSE_MS, failedAtMs: now })
       return
     }
     failing.why = why
+    failing.told = told
     if (beganMs < failing.failedAtMs) return
     failing.count++
     failing.pauseMs = Math.min(MAX_PAUSE_MS, failing.pauseMs * 2)

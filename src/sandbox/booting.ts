@@ -216,8 +216,10 @@ export class Booting {
       if (hull) await this.#sink(hull).catch((left: Error) => log.error({ error: left.message }, 'a sandbox could not be given back'))
       closing.throwIfAborted()
       const why = hull?.process.stderrTail().trim().slice(-300) || (error as Error).message
-      this.health.failed(boot, why, began)
-      throw new MayflyError('sandbox_unavailable', 'a sandbox could not be started; the log of the node says why', { cause: error })
+      // A driver that is not here says so to whoever calls.
+      const told = error instanceof MayflyError && error.code === 'sandbox_unavailable' ? error.message : null
+      this.health.failed(boot, why, began, told)
+      throw new MayflyError('sandbox_unavailable', told ?? 'a sandbox could not be started; the log of the node says why', { cause: error })
     }
   }
 

@@ -1,5 +1,6 @@
+import { MayflyError } from '../../core/errors.ts'
 import type { Driver, DriverName, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
-import { isDriver, type NoDriver, noDriver } from './detect.ts'
+import { isDriver, type NoDriver } from './detect.ts'
 
 export interface SeveralDriversDeps {
   /** What sandboxes are made by that ask for nothing else. */
@@ -11,6 +12,8 @@ export interface SeveralDriversDeps {
   /** Whether a former life of this node has left something of it. */
   readonly leftBehind: (name: DriverName) => boolean
 }
+
+const noneOf = (name: DriverName, { why, todo }: NoDriver) => `this node has no driver \`${name}\`: ${why}. ${todo}`
 
 /** The drivers of a host as one: each sandbox is made by that which it asks for. */
 export class SeveralDrivers implements Driver {
@@ -36,7 +39,7 @@ export class SeveralDrivers implements Driver {
   /** Why no sandbox can be made by a driver, with what to do about it; null when one can. */
   async refusal(name: DriverName): Promise<string | null> {
     const found = await this.#find(name)
-    return isDriver(found) ? null : `this node has no driver \`${name}\`: ${found.why}. ${found.todo}`
+    return isDriver(found) ? null : noneOf(name, found)
   }
 
   /** What one that was found does not hold on this host; null: the node's own. */
@@ -51,7 +54,7 @@ export class SeveralDrivers implements Driver {
   async start(options: StartOptions): Promise<SandboxProcess> {
     if (options.driver === null) return await this.#deps.own.start(options)
     const found = await this.#find(options.driver)
-    if (!isDriver(found)) throw noDriver(found)
+    if (!isDriver(found)) throw new MayflyError('sandbox_unavailable', noneOf(options.driver, found))
     return await found.start(options)
   }
 
