@@ -269,8 +269,8 @@ export const PROBES: readonly Probe[] = [
     ['a number that does not exist', '(lambda answer: (answer >= 0 or ctypes.get_errno() != errno.ENOSYS, name_of(ctypes.get_errno())))(raw(5000))', 'shut'],
   ]),
   ...of('what is told of the host', [
-    ['the path of its data', "tells('/proc/self/mountinfo', facts['data'])", 'kernel', 'a mount says where its files come from'],
-    ['the path of its program', "tells('/proc/self/mountinfo', facts['program'])", 'kernel', 'Node lies where it was installed'],
+    ['the path of its data', "tells('/proc/self/mountinfo', facts['places']['data'])", 'kernel', 'a mount says where its files come from'],
+    ['the path of its program', "tells('/proc/self/mountinfo', facts['places']['program'])", 'kernel', 'Node lies where it was installed'],
     ['control group', 'group_paths()', 'kernel'],
     ['host name', "is_fact('hostname', os.uname().nodename)"],
     ['boot id', "is_fact('boot', content('/proc/sys/kernel/random/boot_id').strip())", 'open'],

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { refusalOf } from '../pool-fixture.ts'
 import type { DriverName } from '../types.ts'
 import { KNOWN_OF, keyOf, PROBES } from './catalogue.ts'
-import { MEMORY_MB, probe, type Results, strange, tableOf } from './escape.ts'
+import { MEMORY_MB, placeOf, probe, type Results, strange, tableOf } from './escape.ts'
 
 const ROOT = process.getuid?.() === 0
 const skip = existsSync('/usr/bin/python3') ? false : 'the probes run by python3'
@@ -38,6 +38,12 @@ describe('what code in a sandbox can reach', { skip }, () => {
     if (ROOT) assert.deepEqual(tell(missed), [])
     // An ordinary user has less to lose.
     else assert.ok([...results.values()].filter((seen) => seen?.open).length >= 30)
+  })
+
+  it('a file is known to a mount by its place in its file system', () => {
+    const mounts = '21 1 8:1 / / rw - ext4 a rw\n30 21 8:2 / /srv rw - ext4 b rw\n31 30 8:2 /inner /srv/at rw - ext4 b rw\n'
+    const places = ['/opt/a', '/srv/a/b', '/srv/at/a', '/srv/attic', '/srv/at'].map((file) => placeOf(mounts, file))
+    assert.deepEqual(places, ['/opt/a', '/a/b', '/inner/a', '/attic', '/inner'])
   })
 
   it('a door that opens is told, as is one that was said to be open', () => {

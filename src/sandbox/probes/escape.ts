@@ -66,6 +66,16 @@ export async function probe(driver: DriverName): Promise<Results> {
   )
 }
 
+/** The path of a file in its own file system, which is what a mount of it tells. */
+export function placeOf(mountinfo: string, file: string): string {
+  let [root, at] = ['/', '/']
+  for (const line of mountinfo.split('\n')) {
+    const [, , , from = '/', to = '/'] = line.split(' ')
+    if (to.length >= at.length && (file === to || file.startsWith(to === '/' ? to : `${to}/`))) [root, at] = [from, to]
+  }
+  return path.join(root, path.relative(at, file))
+}
+
 /** What there is on this host to be reached: files, ports, addresses, and what would give it away. */
 async function openHost(data: string) {
   const secret = path.join(data, 'secret')
@@ -86,11 +96,12 @@ async function openHost(data: string) {
   const addresses = Object.values(networkInterfaces())
     .flat()
     .flatMap((one) => (one?.family === 'IPv4' && !one.internal ? [one.address] : []))
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
   const facts = {
     pid: process.pid,
     secret,
     data,
-    program: path.resolve(import.meta.dirname, '../../..'),
+    places: { data: placeOf(mounts, data), program: placeOf(mounts, path.resolve(import.meta.dirname, '../../..')) },
     hostname: hostname(),
     boot: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
     memory: totalmem(),
