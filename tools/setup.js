@@ -1,6 +1,6 @@
 // The whole set-up, on any Node from 20 on: the pinned Node, then everything else under it. Repeatable; each step
 // that is done says nothing when asked to be quiet. All it says goes to stderr, so that stdout stays the program's.
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -76,7 +76,9 @@ function run(what, command, args, options) {
 
 function versionOf(file) {
   try {
-    return execFileSync(file, ['--version'], { encoding: 'utf8' }).trim().replace(/^v/, '')
+    return execFileSync(file, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+      .trim()
+      .replace(/^v/, '')
   } catch {
     return null
   }
@@ -98,10 +100,51 @@ const cleanEnv = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^npm_(config_(local_)?prefix|lifecycle|package|command|config_json)/i.test(name)),
 )
 
+const asRoot = process.getuid() === 0
+const hasApt = existsSync('/usr/bin/apt-get')
+let before
+/** What stands before a command that takes root; null where this user may run none without a password. */
+function sudo() {
+  if (before === undefined) before = asRoot ? [] : canSudo() ? ['sudo', '-n'] : null
+  return before
+}
+const installing = (names) => `apt-get install -y --no-install-recommends ${names.join(' ')}`
+
+/** Whether apt knows any package. */
+const isListed = () => existsSync('/var/lib/apt/lists') && readdirSync('/var/lib/apt/lists').some((name) => name.includes('Packages'))
+
+function apt(what, args) {
+  // Another may be installing too, as the tests do.
+  const [program, ...rest] = [...sudo(), 'apt-get', '-o', 'DPkg::Lock::Timeout=120', ...args]
+  return run(what, program, rest, { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } })
+}
+const updateApt = () => apt('Package lists of apt', ['update', '-qq'])
+
+/** @returns whether they are installed now */
+async function installByApt(what, names) {
+  const listed = isListed()
+  if (!listed) await updateApt()
+  const args = ['install', '-y', '--no-install-recommends', ...names]
+  if (await apt(what, args)) return true
+  return listed && (await updateApt()) && (await apt(what, args))
+}
+
+/** What a Node is linked to that not every system has, and Debian's package of it. */
+const LIBRARIES = { 'libatomic.so.1': 'libatomic1' }
+const libraryLackedBy = (file) => /loading shared libraries: ([^:\s]+)/.exec(spawnSync(file, ['--version'], { encoding: 'utf8' }).stderr)?.[1] ?? null
+
 async function installNode(name, what, again) {
   const { folder, version, file } = packagedNode(name)
   if (versionOf(file) === version) return
   const ok = await run(`Node ${version}`, process.execPath, [npm, 'ci', '--no-audit', '--no-fund'], { cwd: folder, env: cleanEnv })
+  const library = ok ? libraryLackedBy(file) : null
+  if (library !== null) {
+    const from = LIBRARIES[library]
+    if (from === undefined || !hasApt || sudo() === null || !(await installByApt(`For it: ${from}`, [from]))) {
+      const todo = from === undefined ? 'Install it' : `Install it (on Debian and Ubuntu: ${asRoot ? '' : 'sudo '}${installing([from])})`
+      stop(`${what} ${version} needs ${library}, which this system lacks. ${todo}, and run \`${again}\` again.`)
+    }
+  }
   if (!ok || versionOf(file) !== version)
     stop(`${what} ${version} could not be installed from the npm registry; see above. Run \`${again}\` again when that is mended.`)
 }
@@ -151,24 +194,15 @@ async function consolePages(packages) {
 async function sandboxRuntime() {
   const has = (program) =>
     ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].some((folder) => existsSync(path.join(folder, program)))
-  const asRoot = process.getuid() === 0
-  const sudo = asRoot ? [] : canSudo() ? ['sudo', '-n'] : null
   const wanted = {
-    ...(sudo === null ? {} : { runc: 'runc', crun: 'crun' }),
+    ...(sudo() === null ? {} : { runc: 'runc', crun: 'crun' }),
     nft: 'nftables',
     ip: 'iproute2',
     ...(asRoot ? {} : { bwrap: 'bubblewrap', slirp4netns: 'slirp4netns' }),
   }
   const lacking = Object.keys(wanted).flatMap((program) => (has(program) ? [] : [wanted[program]]))
   if (lacking.length === 0) return
-  const listed = existsSync('/var/lib/apt/lists') && readdirSync('/var/lib/apt/lists').some((name) => name.includes('Packages'))
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const apt = (what, args) => {
-    const [program, ...rest] = [...sudo, 'apt-get', ...args]
-    return run(what, program, rest, { env })
-  }
-  const hasApt = existsSync('/usr/bin/apt-get')
-  if (hasApt && sudo !== null && !listed) await apt('Package lists of apt', ['update', '-qq'])
+  if (hasApt && sudo() !== null && !isListed()) await updateApt()
   // Sandboxes are started by runc where there is no crun, and not every distribution has it.
   const missing = lacking.filter((name) => name !== 'crun' || (hasApt && knownToApt(name)))
   if (missing.length === 0) return
@@ -178,18 +212,16 @@ async function sandboxRuntime() {
     : missing.some((name) => name !== 'crun')
       ? 'Until then functions have no network.'
       : 'Until then sandboxes are started by runc, which takes longer.'
-  const command = `apt-get install -y --no-install-recommends ${missing.join(' ')}`
+  const command = installing(missing)
   if (!hasApt) {
     say(`For sandboxes ${named} is missing and there is no apt here: install it with the package manager of this system. ${until}`)
     return
   }
-  if (sudo === null) {
+  if (sudo() === null) {
     say(`For sandboxes ${named} is missing, and this user may not install it without a password. Type: sudo ${command}\n${until}`)
     return
   }
-  const install = ['install', '-y', '--no-install-recommends', ...missing]
-  let ok = await apt(`For sandboxes: ${named}`, install)
-  if (!ok && listed) ok = (await apt('Package lists of apt', ['update', '-qq'])) && (await apt(`For sandboxes: ${named}`, install))
+  const ok = await installByApt(`For sandboxes: ${named}`, missing)
   if (!ok) say(`For sandboxes ${named} could not be installed; see above. Type: ${asRoot ? '' : 'sudo '}${command}\n${until}`)
 }
 
