@@ -133,7 +133,8 @@ async function running(world: World, calls: number): Promise<void> {
 }
 const stepOf = (world: World, call: number) => world.steps.all.findIndex((what) => what.startsWith(`call ${call} in `))
 
-story('a call that runs out of time drains its sandbox: its neighbour ends in peace, the next call comes to another', async (world, well) => {
+/** Two calls of one sandbox run, and the time of the first is over. */
+async function firstOfTwoIsLate(world: World): Promise<void> {
   world.call('many')
   await running(world, 1)
   world.clock.advance(2_000)
@@ -141,6 +142,10 @@ story('a call that runs out of time drains its sandbox: its neighbour ends in pe
   await running(world, 2)
   world.clock.advance(1_000)
   await world.settle()
+}
+
+story('a call that runs out of time drains its sandbox: its neighbour ends in peace, the next call comes to another', async (world, well) => {
+  await firstOfTwoIsLate(world)
   assert.deepEqual([world.endOf(1)?.record.outcome, world.endOf(2)], ['timeout', null])
   const [first] = world.serving
   assert.deepEqual([first?.state, first?.busy], ['draining', 1])
@@ -223,13 +228,7 @@ story('a call whose project does not come back to life gives its slot back', asy
 })
 
 story('an answer that comes behind the end of its time is heard by nobody, and its guest is told so', async (world, well) => {
-  world.call('many')
-  await running(world, 1)
-  world.clock.advance(2_000)
-  world.call('many')
-  await running(world, 2)
-  world.clock.advance(1_000)
-  await world.settle()
+  await firstOfTwoIsLate(world)
   world.steps.take(world.steps.all.indexOf('journal'), 'well')
   await world.settle()
   world.steps.take(stepOf(world, 1), 'streams')

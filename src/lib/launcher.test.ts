@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Descriptor, Launched } from './launched.ts'
 import { Launcher } from './launcher.ts'
-import { placed } from './launcher-program.ts'
+import { placed } from './launch-wire.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-launcher-'))
 after(() => rmSync(folder, { recursive: true, force: true }))

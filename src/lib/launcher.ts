@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import path from 'node:path'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import { type HowEnded, type Launch, type Launched, launchHere } from './launched.ts'
-import { HELLO, NAMED_BYTES, nameOf, type Tells, type Told } from './launcher-program.ts'
+import { HELLO, NAMED_BYTES, nameOf, type Tells, type Told } from './launch-wire.ts'
 
 const PROGRAM = path.join(import.meta.dirname, 'launcher-program.ts')
 const SETPRIV = '/usr/bin/setpriv'
