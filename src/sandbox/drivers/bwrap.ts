@@ -45,19 +45,19 @@ const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 /**
  * Run in a user namespace around that of the sandbox, in which the kernel counts all below it: so it bounds what is counted
  * by user else, for all sandboxes of an ordinary user together. Of namespaces there are those that bubblewrap makes, and no
- * more. Bubblewrap's own tmpfs has no bound of files: those are mounted here. With a core limit of 1 byte the kernel starts no program of the host that takes core dumps; with 0 it does.
+ * more. Bubblewrap's own tmpfs has no bound of files: those are mounted here.
  */
 const BOUND = [
   ...Object.entries({ inotify_instances: 8, inotify_watches: 8_192, mnt_namespaces: 2, ipc_namespaces: 1, pid_namespaces: 1, uts_namespaces: 1 }),
   ...Object.entries({ net_namespaces: 1, cgroup_namespaces: 1, user_namespaces: 2, time_namespaces: 0 }),
 ]
   .map(([name, value]) => `echo ${value} > /proc/sys/user/max_${name}`)
-  .concat('mount --no-mtab --all --fstab "$1" || exit 1', 'shift', 'exec prlimit --core=1 --nofile=1024 --memlock=65536 --msgqueue=0 --sigpending=256 "$@"')
+  .concat('mount --no-mtab --all --fstab "$1" || exit 1', 'shift', 'exec prlimit --nofile=1024 --memlock=65536 --msgqueue=0 --sigpending=256 "$@"')
   .join('; ')
 /** @param pids  null where this kernel does not count them by namespace */
-const bounded = (fstab: string, pids: number | null): string[] => {
+const bounded = (fstab: string, pids: number | null, coreBytes: number): string[] => {
   const processes = pids === null ? [] : [`--nproc=${pids}`]
-  return ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', BOUND, 'sh', fstab, ...processes, 'bwrap']
+  return ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', BOUND, 'sh', fstab, `--core=${coreBytes}`, ...processes, 'bwrap']
 }
 
 /**
@@ -239,7 +239,7 @@ export class BwrapDriver implements Driver {
   async #commandOf(options: StartOptions, meminfo: string, uid: number | null, network: Network | null): Promise<string[]> {
     const guest = guestOf(this.#options.guests, options.runtime)
     const command = options.argv ? [PLACE.node, ...options.argv] : guest.command(PLACE)
-    const around = bounded(await this.#fstabOf(options), this.#host.countsProcesses ? options.pids : null)
+    const around = bounded(await this.#fstabOf(options), this.#host.countsProcesses ? options.pids : null, this.#host.core.bytes)
     const shared = {
       root: path.join(this.#folder, 'root'),
       meminfo,

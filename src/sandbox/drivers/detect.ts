@@ -5,6 +5,7 @@ import { Cgroup, detectHierarchies, type Hierarchies } from '../../lib/cgroup.ts
 import { delegatedGroups } from '../../lib/delegated-groups.ts'
 import type { Driver, DriverName } from '../types.ts'
 import { BwrapDriver, bwrapVersion } from './bwrap.ts'
+import { coreLimit } from './core-limit.ts'
 import type { DriverOptions } from './driver-options.ts'
 import { sandboxFolder } from './left-behind.ts'
 import { ProcessDriver } from './process.ts'
@@ -67,8 +68,7 @@ async function openOci(runtime: OciRuntime, options: DriverOptions, isTried: boo
   let driver: OciDriver | null = null
   try {
     driver = await OciDriver.open(runtime, options)
-    // It is known to work wherever it is root's; the start of a node need not wait for it.
-    if (name === 'runc' || isTried) return driver
+    if (isTried) return driver
     // What a former life left stands in the way of the trial.
     await driver.sweep()
     await driver.tryOut()
@@ -103,7 +103,7 @@ async function openBwrap(options: DriverOptions, isTried: boolean): Promise<Driv
   const groups = await usable(process.getuid?.() === 0 ? await detectHierarchies() : await delegatedGroups(), options)
   let driver: BwrapDriver | null = null
   try {
-    driver = await BwrapDriver.open(options, { groups, countsProcesses: major > 5 || (major === 5 && minor >= 14) })
+    driver = await BwrapDriver.open(options, { groups, countsProcesses: major > 5 || (major === 5 && minor >= 14), core: await coreLimit() })
     if (!isTried) await driver.tryOut()
     return driver
   } catch (error) {

@@ -27,6 +27,7 @@ export interface OciPlace {
   readonly hierarchies: Hierarchies
   /** The group that it is to be put into; null where it begins in its groups. */
   readonly group: string | null
+  readonly coreBytes: number
 }
 
 /** How many processes of the host may be in the group of one. */
@@ -34,7 +35,7 @@ export const mostProcesses = ({ processes }: OciRuntime, { pids }: Pick<StartOpt
 
 /** What a program of the OCI runtime interface is told of a sandbox. */
 export function ociConfig(runtime: OciRuntime, options: StartOptions, place: OciPlace): unknown {
-  const { root, bundle, network, group } = place
+  const { root, network, group } = place
   const { sharesKernel, inside, allowedToo } = runtime
   const map = [{ containerID: 0, hostID: UID_BASE + place.range * UID_RANGE, size: UID_RANGE }]
   const guest = guestOf(place.guests, options.runtime)
@@ -53,15 +54,14 @@ export function ociConfig(runtime: OciRuntime, options: StartOptions, place: Oci
       oomScoreAdj: 500,
       rlimits: [
         { type: 'RLIMIT_NOFILE', hard: 1024, soft: 1024 },
-        // At 1 the kernel starts no program of the host that takes core dumps; at 0 it does.
-        { type: 'RLIMIT_CORE', hard: 1, soft: 1 },
+        { type: 'RLIMIT_CORE', hard: place.coreBytes, soft: place.coreBytes },
         // Pending signals of all sandboxes count together for the user who starts them.
         { type: 'RLIMIT_SIGPENDING', hard: 256, soft: 256 },
         { type: 'RLIMIT_MEMLOCK', hard: 65_536, soft: 65_536 },
         { type: 'RLIMIT_MSGQUEUE', hard: 0, soft: 0 },
       ],
     },
-    mounts: mountsOf(options, bundle, guest.node, sharesKernel),
+    mounts: mountsOf(options, place, guest.node, sharesKernel),
     ...(sharesKernel ? { hooks: { createContainer: [boundsHook] } } : {}),
     linux: {
       namespaces: [
@@ -83,10 +83,10 @@ export function ociConfig(runtime: OciRuntime, options: StartOptions, place: Oci
   }
 }
 
-function mountsOf({ slotDir, tmpMb, cache }: StartOptions, bundle: string, node: string, sharesKernel: boolean) {
-  const bind = (source: string, destination: string) => ({ destination, type: 'bind', source, options: ['bind', 'nosuid', 'nodev', 'ro'] })
-  // It lies below `/run`, from which service managers let nothing be executed: in a user namespace no mount may take that back.
-  const meminfo = bind(path.join(bundle, 'meminfo'), '/proc/meminfo')
+function mountsOf({ slotDir, tmpMb, cache }: StartOptions, { root, bundle }: OciPlace, node: string, sharesKernel: boolean) {
+  // From below `/run` service managers let nothing be executed: in a user namespace no mount may take that back.
+  const flags = (source: string) => (source.startsWith(`${path.dirname(root)}/`) ? ['ro', 'noexec'] : ['ro'])
+  const bind = (source: string, destination: string) => ({ destination, type: 'bind', source, options: ['bind', 'nosuid', 'nodev', ...flags(source)] })
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
     { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=64k'] },
@@ -94,7 +94,7 @@ function mountsOf({ slotDir, tmpMb, cache }: StartOptions, bundle: string, node:
     { destination: '/tmp', type: 'tmpfs', source: 'tmpfs', options: [...tmpOptions(tmpMb), 'mode=1777'] },
     ...PUBLIC_FOLDERS.map((folder) => bind(folder, folder)),
     bind(node, PLACE.node),
-    ...(sharesKernel ? [{ ...meminfo, options: [...meminfo.options, 'noexec'] }] : []),
+    ...(sharesKernel ? [bind(path.join(bundle, 'meminfo'), '/proc/meminfo')] : []),
     bind(slotDir, '/fn'),
     bind(path.join(slotDir, 'code'), INSIDE.code),
     bind(path.join(slotDir, 'opt'), INSIDE.opt),

@@ -14,6 +14,7 @@ import { hasNetworks, Networks, type NetworksOptions, type NoNetworks } from '..
 import { GATEWAY } from '../egress/rules.ts'
 import type { Driver, Entrance, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
 import { type DriverOptions, groupWeight, launcherIn, POOL_MEMORY_MB, startingWeight } from './driver-options.ts'
+import { type CoreLimit, coreLimit } from './core-limit.ts'
 import { entering } from './entering.ts'
 import { guestOfInit } from './entrance.ts'
 import { INSIDE, makeSkeleton } from './inside.ts'
@@ -54,6 +55,7 @@ export class OciDriver implements Driver {
   readonly #running = new Set<SandboxProcess>()
   readonly #queues: RouteQueues
   readonly #launcher: Launcher
+  readonly #coreBytes: CoreLimit['bytes']
   #nextRange = 0
   #compiled: Promise<void> | null = null
 
@@ -65,6 +67,7 @@ export class OciDriver implements Driver {
     networks: Networks | NoNetworks,
     view: MountView | null,
     launcher: Launcher,
+    core: CoreLimit,
   ) {
     this.name = runtime.name
     this.resizesTmp = runtime.sharesKernel
@@ -77,8 +80,9 @@ export class OciDriver implements Driver {
     this.#view = view
     this.#queues = new RouteQueues(options.clock)
     this.#launcher = launcher
+    this.#coreBytes = core.bytes
     const held = [...runtime.limits]
-    const missing = [...runtime.missing]
+    const missing = [...runtime.missing, ...core.missing]
     for (const [what, tree] of [
       ['memory', hierarchies.memory],
       ['pids', hierarchies.pids],
@@ -99,10 +103,14 @@ export class OciDriver implements Driver {
     const folder = sandboxFolder(options.runBase, options.name)
     const launcher = launcherIn(folder, options)
     const start: NetworksOptions['start'] = (launch) => launcher.launch(launch)
-    const [hierarchies, networks] = await Promise.all([detectHierarchies(), runtime.sharesKernel ? Networks.open({ ...options, start }) : NO_NETWORKS])
+    const [hierarchies, networks, core] = await Promise.all([
+      detectHierarchies(),
+      runtime.sharesKernel ? Networks.open({ ...options, start }) : NO_NETWORKS,
+      coreLimit(),
+    ])
     // Behind the networks: they make the place of namespaces one whose mounts are seen in it.
     const view = runtime.oneVersionOfGroups ? await firstGroupsAlone(hierarchies, options) : null
-    const driver = new OciDriver(runtime, options, hierarchies, folder, networks, view, launcher)
+    const driver = new OciDriver(runtime, options, hierarchies, folder, networks, view, launcher, core)
     await ownFolder(folder, 0o711)
     await fs.chmod(folder, 0o711)
     await makeSkeleton(path.join(folder, 'root'), hasNetworks(networks) ? GATEWAY : null)
@@ -142,6 +150,7 @@ export class OciDriver implements Driver {
         network,
         hierarchies: this.#hierarchies,
         group: this.#view ? null : group,
+        coreBytes: this.#coreBytes,
       })
       await fs.writeFile(path.join(bundle, 'config.json'), JSON.stringify(config))
       // That of the host until it is known whose it becomes: the runtime sizes itself by it.
