@@ -24,7 +24,7 @@ describe('the control groups of a container', { skip: process.getuid?.() === 0 ?
   it('hand controllers down once its processes have moved', () => {
     assert.equal(moves(), true)
     // The kernel's files take one after the other; plain ones keep the last.
-    assert.deepEqual(wrote(), [true, '+cpu'])
+    assert.deepEqual(wrote(), [true, '+pids'])
     assert.equal(readFileSync(path.join(tree(), OTHERS, 'cgroup.procs'), 'utf8'), '34')
   })
 

@@ -5,7 +5,7 @@ import { emptyInto } from './emptied-group.ts'
 
 /** Where the other processes of a container go. */
 export const OTHERS = 'mayfly-others'
-const CONTROLLERS = ['memory', 'pids', 'cpu'] as const
+const BOUNDING: readonly string[] = ['memory', 'pids', 'cpu']
 
 /**
  * What root of a container of the second version sees as the root of the tree is a group like any other: while processes are
@@ -22,9 +22,11 @@ export function makeRoomInContainer({ unified, all }: Pick<Hierarchies, 'unified
     // The root of the machine has no such file.
     if (!existsSync(at('cgroup.events')) || !/^0::\/$/m.test(readFileSync(path.join(proc, 'self', 'cgroup'), 'utf8'))) return false
     const words = (file: string) => readFileSync(at(file), 'utf8').trim().split(/\s+/)
-    const lacking = CONTROLLERS.filter((name) => words('cgroup.controllers').includes(name) && !words('cgroup.subtree_control').includes(name))
-    if (lacking.length === 0) return false
+    const handed = words('cgroup.subtree_control')
+    const lacking = words('cgroup.controllers').filter((name) => name !== '' && !handed.includes(name))
+    if (!lacking.some((name) => BOUNDING.includes(name))) return false
     emptyInto(unified, OTHERS)
+    // All of them: gVisor takes no group without some that bound nothing here.
     for (const name of lacking) writeFileSync(at('cgroup.subtree_control'), `+${name}`)
     return true
   } catch {

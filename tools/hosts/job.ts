@@ -17,11 +17,15 @@ const AS_USER: Readonly<Record<Exclude<Way, 'root' | 'container'>, string>> = {
 }
 
 const GROUPS = '/sys/fs/cgroup'
-/** A container's own processes, mounts, and groups, in which those are that it was begun with. */
-const IN_CONTAINER = [
-  `echo '+cpu +memory +pids' > ${GROUPS}/cgroup.subtree_control && mkdir ${GROUPS}/container && echo $$ > ${GROUPS}/container/cgroup.procs || exit 1`,
-  `exec unshare --cgroup --mount --pid --fork --kill-child --mount-proc sh -c "umount ${GROUPS} && mount -t cgroup2 container ${GROUPS} && exec \\"\\$@\\"" sh "$@"`,
-].join('\n')
+/** A container's own processes, mounts and groups. What begins it stays outside, as the program does that runs containers. */
+const CONTAINER = `step=$1; shift
+case $step in
+  begin)
+    echo '+cpu +memory +pids' > ${GROUPS}/cgroup.subtree_control && mkdir ${GROUPS}/container || exit 1
+    exec unshare --pid --fork --kill-child --mount-proc sh "$0" enter "$@" ;;
+  enter) echo 0 > ${GROUPS}/container/cgroup.procs && exec unshare --cgroup --mount sh "$0" inside "$@" ;;
+  inside) umount ${GROUPS} && mount -t cgroup2 container ${GROUPS} && exec "$@" ;;
+esac`
 
 /** The script that the host runs and ends with. The clone lies in `mayfly` of its disk. */
 export function jobOf(way: Way, command: string): string {
@@ -31,7 +35,9 @@ export function jobOf(way: Way, command: string): string {
   // From a file: the service manager would put variables of its own into what it is told.
   const inside = `cd ${home}/mayfly && exec env ${environment} bash ${JOB}/command.sh`
   const lines = [`printf '%s\\n' ${quoted(command)} > ${JOB}/command.sh`, `mkdir ${home}/mayfly && mount --bind ${JOB}/mayfly ${home}/mayfly`]
-  if (isRoot) lines.push(`${way === 'container' ? `sh -c ${quoted(IN_CONTAINER)} sh ` : ''}bash -c ${quoted(inside)}`)
+  if (way === 'root') lines.push(`bash -c ${quoted(inside)}`)
+  else if (way === 'container')
+    lines.push(`printf '%s\\n' ${quoted(CONTAINER)} > ${JOB}/container.sh`, `sh ${JOB}/container.sh begin bash -c ${quoted(inside)}`)
   else
     lines.push(
       `chown -hR ${USER}:${USER} ${home}/mayfly`,
