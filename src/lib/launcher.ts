@@ -78,7 +78,7 @@ class Helper implements Disposable {
   /** What was started and has not ended. */
   readonly #running = new Map<number, ByHelper>()
   /** Streams that are waited for, by their names. */
-  readonly #wanted = new Map<string, (stream: Socket) => void>()
+  readonly #wanted = new Map<string, PromiseWithResolvers<Duplex>>()
   #next = 1
   #rest = ''
 
@@ -113,13 +113,10 @@ class Helper implements Disposable {
     ;(this.#child.stdout as Socket).ref()
     const streams = launch.descriptors.map((one, descriptor) => {
       if (one !== 'stream') return null
-      const name = nameOf(id, descriptor)
-      return new Promise<Duplex>((resolve) => {
-        this.#wanted.set(name, (stream) => {
-          this.#wanted.delete(name)
-          resolve(stream)
-        })
-      })
+      const wanted = Promise.withResolvers<Duplex>()
+      wanted.promise.catch(() => {})
+      this.#wanted.set(nameOf(id, descriptor), wanted)
+      return wanted.promise
     })
     const made = new ByHelper((signal) => this.#tell({ id, kill: signal }))
     this.#running.set(id, made)
@@ -128,6 +125,13 @@ class Helper implements Disposable {
       await made.started
       made.streams = await Promise.all(streams)
       return made
+    } catch (error) {
+      for (const stream of streams)
+        void stream?.then(
+          (one) => one.destroy(),
+          () => {},
+        )
+      throw error
     } finally {
       for (const descriptor of launch.descriptors.keys()) this.#wanted.delete(nameOf(id, descriptor))
     }
@@ -144,6 +148,9 @@ class Helper implements Disposable {
     this.#child.kill('SIGKILL')
     for (const one of this.#running.values()) one.lost()
     this.#running.clear()
+    // A stream that was on its way when this closed never comes.
+    for (const one of this.#wanted.values()) one.reject(new Error(LOST))
+    this.#wanted.clear()
   }
 
   #unref(): void {
@@ -184,11 +191,23 @@ class Helper implements Disposable {
       const name = stream.read(NAMED_BYTES) as Buffer | null
       if (name === null) return
       stream.removeListener('readable', look)
-      const take = this.#wanted.get(name.toString('latin1'))
-      if (take) take(stream)
+      const wanted = this.#wanted.get(name.toString('latin1'))
+      this.#wanted.delete(name.toString('latin1'))
+      if (wanted) wanted.resolve(stream)
       else stream.destroy()
     }
     stream.on('readable', look)
+  }
+}
+
+const LOST = 'the process that starts programs has ended'
+
+/** Of a program that was started as the first of a group. */
+function endGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // All of it is gone.
   }
 }
 
@@ -227,9 +246,13 @@ class ByHelper implements Launched {
     for (const one of [this.#started, this.#exited]) one.reject(error)
   }
 
-  /** Who would tell how it ends has ended: as if it were ended too, which those are that die with who started them. */
+  /**
+   * Who would tell how it ends has ended. Whoever waits for it is to clear away after it, and not beside it: so it ends
+   * as well, with all that is still of its session. What has left that by itself, as a sandbox has which stands, goes on.
+   */
   lost(): void {
-    this.#started.reject(new Error('the process that starts programs has ended'))
+    this.#started.reject(new Error(LOST))
+    if (this.pid !== undefined) endGroup(this.pid)
     this.end({ code: null, signal: 'SIGKILL' })
   }
 }
