@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { getPriority, tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
@@ -130,7 +130,7 @@ const gone = async (pid: number) => {
 test('what a killed helper had started has ended when that is told, whatever it does with signals; what left its session goes on', async () => {
   using launcher = new Launcher({ folder: path.join(folder, 'orphans'), byItself: 0 })
   await launcher.begin()
-  const script = 'trap "" TERM INT HUP; setsid sleep 60 & echo $PPID $! >&3; while :; do sleep 0.1; done'
+  const script = 'trap "" TERM INT HUP; setsid sh -c "echo $PPID \\$\\$ >&3; exec sleep 60" & while :; do sleep 0.1; done'
   const one = await launcher.launch({ command: ['sh', '-c', script], env, descriptors: five, nice: null })
   const [chunk] = (await once(streamOf(one, 3), 'data')) as [Buffer]
   const [helper = 0, apart = 0] = chunk.toString().split(' ').map(Number)
@@ -162,6 +162,15 @@ test('whenever a helper is killed, what is being started by it comes or fails, a
     if (round === 0) before = descriptors()
   }
   assert.ok(descriptors() <= before, `${before} descriptors after the first round, ${descriptors()} after the last`)
+})
+
+test('what a process left that was killed, by which programs were started, goes when the next one starts', async () => {
+  const at = path.join(folder, 'left')
+  mkdirSync(at, { mode: 0o700 })
+  for (const name of ['l1', 'l99999999', 'another']) writeFileSync(path.join(at, name), '')
+  using launcher = new Launcher({ folder: at, byItself: 0 })
+  await launcher.begin()
+  assert.deepEqual(readdirSync(at).toSorted(), ['another', `l${process.pid}`])
 })
 
 test('a launcher whose helper cannot be started, as its folder is a file, starts all by itself', async () => {

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, constants, existsSync, mkdirSync, openSync, rmSync } from 'node:fs'
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import path from 'node:path'
 import type { Duplex, Readable, Writable } from 'node:stream'
@@ -67,6 +67,9 @@ export class Launcher implements Disposable {
   }
 }
 
+/** The name of one's socket, by the number of the process that hears at it. */
+const SOCKET = /^l\d+$/
+
 /** One that lives, until it ends. */
 class Helper implements Disposable {
   isOver = false
@@ -85,7 +88,8 @@ class Helper implements Disposable {
   constructor(folder: string) {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const socket = `l${process.pid}`
-    rmSync(path.join(folder, socket), { force: true })
+    // Its own of before, and what a process left that was killed: the folder is of one process at a time.
+    for (const name of readdirSync(folder)) if (SOCKET.test(name)) rmSync(path.join(folder, name), { force: true })
     this.#folder = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
     this.#server = createServer((stream) => this.#name(stream))
     this.#server.unref()
