@@ -133,7 +133,8 @@ export function descriptorsOf(pids: readonly number[]): Map<string, number> {
     for (const fd of namesIn(`/proc/${pid}/fd`)) {
       const target = linkOf(`/proc/${pid}/fd/${fd}`)
       const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1]
-      const kind = inode === undefined ? target.replace(/:\[\d+\]$|[0-9a-f]{12}(-w\d+)?|(?<=\/s-|\/v)\d+/g, '') : `socket of ${sockets.get(inode) ?? 'another kind'}`
+      const kind =
+        inode === undefined ? target.replace(/:\[\d+\]$|[0-9a-f]{12}(-w\d+)?|(?<=\/s-|\/v)\d+/g, '') : `socket of ${sockets.get(inode) ?? 'another kind'}`
       kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
     }
   return kinds
