@@ -1,5 +1,5 @@
-import type { SandboxStatus } from './sandbox/index.ts'
-import type { WorkerStatus } from './workforce.ts'
+import type { Problem, SandboxStatus } from './sandbox/index.ts'
+import type { Pulse, WorkerStatus } from './workforce.ts'
 
 /** The sandboxes of all processes as those of one. */
 export function poolOfAll(own: SandboxStatus, workers: readonly Pick<WorkerStatus, 'pool'>[]): SandboxStatus {
@@ -18,6 +18,12 @@ export function poolOfAll(own: SandboxStatus, workers: readonly Pick<WorkerStatu
     ended: Object.fromEntries(Object.keys(own.ended).map((why) => [why, sum(({ ended }) => ended[why as keyof typeof ended])])) as SandboxStatus['ended'],
     sandboxes: all.flatMap(({ sandboxes }) => sandboxes),
   }
+}
+
+/** What does not work in any of the processes: what several say alike is one problem. */
+export function problemsOfAll(own: readonly Problem[], workers: readonly Pick<Pulse, 'problems'>[]): readonly Problem[] {
+  const all = [own, ...workers.map(({ problems }) => problems)].flat()
+  return [...new Map(all.map((one) => [`${one.what}\n${one.why}`, one])).values()]
 }
 
 /** The journals of all processes as those of one. */

@@ -16,7 +16,7 @@ import type { Data } from './data/index.ts'
 import { DEFAULT_PROJECT, projectUrl } from './defaults.ts'
 import { routes as doorRoutes } from './door/http.ts'
 import type { Door, DoorPlace } from './door/index.ts'
-import { journalsOfAll, poolOfAll } from './all-processes.ts'
+import { journalsOfAll, poolOfAll, problemsOfAll } from './all-processes.ts'
 import { archivesOfFunctions } from './deploying.ts'
 import { routes as deploymentRoutes } from './deployments/http.ts'
 import { buildRoutes, type Deployments } from './deployments/index.ts'
@@ -142,7 +142,10 @@ export function routeTable(rooms: Rooms): Route[] {
   return [
     ...nodeRoutes({
       version: host.version,
-      sandbox: () => sandbox.describe(),
+      sandbox: () => {
+        const own = sandbox.describe()
+        return { ...own, problems: problemsOfAll(own.problems, workforce?.problems() ?? []) }
+      },
       database: () => databases.kind,
       databaseMemoryMb: () => databases.memoryMb,
       databaseMissing: () => databases.missing,
@@ -151,7 +154,10 @@ export function routeTable(rooms: Rooms): Route[] {
       status: async () => rooms.readyLine(),
       pool: async () => {
         const workers = await statusOfWorkers()
-        const problems = [sandboxes.problems(), ...workers.map((worker) => worker.problems)].flat()
+        const problems = problemsOfAll(
+          sandboxes.problems(),
+          workers.map(({ pulse }) => pulse),
+        )
         const all = poolOfAll(sandboxes.status(), workers)
         return { ...all, missing: [...all.missing, ...databases.missing], problems, running: runningOfAll(workers) }
       },

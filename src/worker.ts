@@ -248,7 +248,7 @@ export class RunningWorker implements AsyncDisposable {
         return room.keepsAny()
       }),
     )
-    const pulse = (): Pulse => ({ counters: counters.snapshot(), kept: keptStates() })
+    const pulse = (): Pulse => ({ counters: counters.snapshot(), kept: keptStates(), problems: sandboxes.problems() })
     const ended = Promise.withResolvers<void>()
     const answer = (what: string, how: (value: BusValue) => Promise<unknown>) =>
       opening.use(bus.respond(`worker.${worker}.${what}`, async (value) => ((await how(value)) ?? null) as BusValue))
@@ -280,7 +280,6 @@ export class RunningWorker implements AsyncDisposable {
       async (): Promise<WorkerStatus> => ({
         running: invoker.running,
         pool: sandboxes.status(),
-        problems: sandboxes.problems(),
         journals: [
           { name: 'logs', bytes: await bytesBelow(path.join(journals, 'logs')), dropped: logs.dropped, writable: logJournal.writable },
           { name: 'meters', bytes: await bytesBelow(path.join(journals, 'meters')), dropped: usage.dropped, writable: usage.writable },

@@ -47,13 +47,14 @@ export interface Boot {
 export interface Pulse {
   readonly counters: CountersSnapshot
   readonly kept: Readonly<Record<string, ProvisionedState>>
+  /** What does not work there now. */
+  readonly problems: readonly Problem[]
 }
 
 /** What a worker shows when it is asked. */
 export interface WorkerStatus {
   readonly running: number
   readonly pool: SandboxStatus
-  readonly problems: readonly Problem[]
   readonly journals: readonly { readonly name: string; readonly bytes: number; readonly dropped: number; readonly writable: boolean }[]
   readonly logLinesDropped: number
   readonly pulse: Pulse
@@ -88,6 +89,8 @@ export class Workforce implements AsyncDisposable {
   /** The last that each worker counted, and all that those counted which are gone. */
   readonly #counted = new Map<number, CountersSnapshot>()
   readonly #former = new InvocationCounters()
+  /** What each said last that does not work there. */
+  readonly #problems = new Map<number, Pulse['problems']>()
   #address = ''
   #port = 0
   #operatorHash: Uint8Array = new Uint8Array()
@@ -115,6 +118,7 @@ export class Workforce implements AsyncDisposable {
         const counted = this.#counted.get(worker)
         if (counted) this.#former.add(counted)
         this.#counted.delete(worker)
+        this.#problems.delete(worker)
         this.#kept?.lost(worker)
         deps.provisioningChanged()
       },
@@ -224,6 +228,11 @@ export class Workforce implements AsyncDisposable {
     return all
   }
 
+  /** As of their last pulses: nobody is asked for it. */
+  problems(): Pick<Pulse, 'problems'>[] {
+    return [...this.#problems.values()].map((problems) => ({ problems }))
+  }
+
   async drain(graceMs: number): Promise<void> {
     await this.#crew.drain(graceMs)
   }
@@ -255,8 +264,9 @@ export class Workforce implements AsyncDisposable {
     }
   }
 
-  #heard(worker: number, { counters, kept }: Pulse): void {
+  #heard(worker: number, { counters, kept, problems }: Pulse): void {
     this.#counted.set(worker, counters)
+    this.#problems.set(worker, problems)
     this.#kept?.heard(worker, kept)
   }
 }

@@ -241,6 +241,7 @@ export const ko = {
   'process: keeps nothing apart': 'process: 격리하지 않음',
   'public: anyone may read': '공개: 누구나 읽기 가능',
   queued: '대기열에 넣음',
+  refused: '거부됨',
   removed: '삭제',
   run: '실행',
   'run that failed': '실패한 실행',

@@ -31,8 +31,8 @@ const KINDS: Readonly<Record<LifeInfo['status'], 'good' | 'bad' | 'warn' | 'plai
 export const StateBadge = ({ of }: { of: LifeInfo['status'] }) => <Badge kind={KINDS[of]}>{t(of)}</Badge>
 
 export const OutcomeBadge = ({ of }: { of: string | null }) => (
-  <Badge kind={of === null ? 'warn' : of === 'ok' ? 'good' : 'bad'}>
-    {of === null ? t('running') : of === 'ok' || of === 'error' || of === 'timeout' || of === 'exit' || of === 'cut' ? t(of) : of}
+  <Badge kind={of === null || of === 'refused' ? 'warn' : of === 'ok' ? 'good' : 'bad'}>
+    {of === null ? t('running') : of === 'ok' || of === 'error' || of === 'timeout' || of === 'exit' || of === 'cut' || of === 'refused' ? t(of) : of}
   </Badge>
 )
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -37,6 +37,30 @@ describe('run-time folders of processes that have ended', () => {
     left('again', (await ownerOf(process.pid)).replace(/^(\d+) \d+/, '$1 1'))
     symlinkSync(at('dead'), at('link'))
     assert.deepEqual(await namesOf(), ['again', 'dead'])
+  })
+
+  it('are not those of a living process that has more rights than who looks', {
+    skip: process.getuid?.() !== 0 && 'only root can give up a right',
+  }, async () => {
+    const lives = spawn('sleep', ['60'])
+    left('rights', await ownerOf(lives.pid as number))
+    const look = `import { deadFolders, ownerOf } from '${import.meta.dirname}/owned-folders.ts'
+      const names = (await deadFolders('${base}', 'mayfly-try-')).map(({ name }) => name)
+      console.log(JSON.stringify({ names, asked: await ownerOf(${lives.pid}) }))`
+    const run = () => {
+      const fewer = ['--bounding-set=-sys_ptrace', '--inh-caps=-all', process.execPath, '--input-type=module', '-e', look]
+      return JSON.parse(execFileSync('setpriv', fewer, { encoding: 'utf8' })) as { names: string[]; asked: string }
+    }
+    try {
+      const { names, asked } = run()
+      assert.match(asked, / \+$/, 'it cannot see the namespaces of the other')
+      assert.ok(names.includes('dead') && !names.includes('rights') && !names.includes('own'), names.join())
+    } finally {
+      lives.kill('SIGKILL')
+      await once(lives, 'exit')
+    }
+    assert.ok(run().names.includes('rights'), 'now it has ended')
+    rmSync(at('rights'), { recursive: true })
   })
 
   it('are taken by one alone, and never when somebody has started again by the name', async () => {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { promises as fs } from 'node:fs'
+import { promises as fs, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { startTicks } from './data-directory.ts'
 
@@ -49,8 +49,8 @@ export async function deadFolders(base: string, prefix: string): Promise<DeadFol
     if (!entry.startsWith(prefix)) continue
     const folder = path.join(base, entry)
     const owner = await readOwner(folder)
-    const [, pid, space] = /^(\d+) \d+ (\S+)$/.exec(owner ?? '') ?? []
-    if (owner === null || pid === undefined || space !== own || (await ownerOf(Number(pid))) === owner) continue
+    const [, pid, ticks, space] = /^(\d+) (\d+) (\S+)$/.exec(owner ?? '') ?? []
+    if (owner === null || pid === undefined || space !== own || !hasEnded(Number(pid), Number(ticks))) continue
     const take: DeadFolder['take'] = async (remove, how = 'try') => {
       using held = await lock(folder, how)
       // Who starts again writes its name into it first.
@@ -59,6 +59,25 @@ export async function deadFolders(base: string, prefix: string): Promise<DeadFol
     dead.push({ folder, name: entry.slice(prefix.length), take })
   }
   return dead
+}
+
+/**
+ * Whether a process of this one's namespaces has ended that began then. What cannot be told is no: its namespaces
+ * may not be asked for by who has fewer rights, nor, on some hosts, its state, and this process may have no descriptor left.
+ */
+function hasEnded(pid: number, ticks: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    const [state, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return state === 'Z' || Number(fields[18]) !== ticks
+  } catch {
+    try {
+      process.kill(pid, 0)
+      return false
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code === 'ESRCH'
+    }
+  }
 }
 
 /** Null where it says nothing, or is not ours: below `/tmp` anybody may have made it. */

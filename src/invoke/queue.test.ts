@@ -274,10 +274,13 @@ describe('Queue', () => {
       { maxAgeMs: 100 },
     )
     await queue.start()
-    await queue.enqueue(entryOf())
+    const entry = entryOf()
+    await queue.enqueue(entry)
     await until(async () => (await queue.letters.list(DEMO, ANY, 10)).length === 1)
     const [letter] = await queue.letters.list(DEMO, ANY, 10)
     assert.deepEqual([letter?.reason, letter?.attempts, letter?.lost, letter?.errorType], ['age', 0, 0, 'function_concurrency_reached'])
+    const [refused] = shownLife(entry.id, await queue.lifeOf(DEMO, entry.id), [])?.attempts ?? []
+    assert.deepEqual([refused?.outcome, refused?.errorType, refused?.startedAt], ['refused', 'function_concurrency_reached', null])
   })
   it('takes back what its former life held, at once and without spending an attempt', async () => {
     const entry = entryOf()

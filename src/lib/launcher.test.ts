@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { getPriority, tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
@@ -122,6 +122,57 @@ test('a launcher whose helper is killed tells so of what it had started, and sta
   close(second.one)
 })
 
+const isGone = (pid: number) => !existsSync(`/proc/${pid}`) || /^\S+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+const gone = async (pid: number) => {
+  while (!isGone(pid)) await pause(10)
+}
+
+test('what a killed helper had started has ended when that is told, whatever it does with signals; what left its session goes on', async () => {
+  using launcher = new Launcher({ folder: path.join(folder, 'orphans'), byItself: 0 })
+  await launcher.begin()
+  const script = 'trap "" TERM INT HUP; setsid sh -c "echo $PPID \\$\\$ >&3; exec sleep 60" & while :; do sleep 0.1; done'
+  const one = await launcher.launch({ command: ['sh', '-c', script], env, descriptors: five, nice: null })
+  const [chunk] = (await once(streamOf(one, 3), 'data')) as [Buffer]
+  const [helper = 0, apart = 0] = chunk.toString().split(' ').map(Number)
+  process.kill(helper, 'SIGKILL')
+  assert.deepEqual(await one.exited, { code: null, signal: 'SIGKILL' })
+  await gone(one.pid as number)
+  assert.equal(isGone(apart), false)
+  process.kill(apart, 'SIGKILL')
+  close(one)
+})
+
+test('whenever a helper is killed, what is being started by it comes or fails, and leaves no descriptor', async () => {
+  using launcher = new Launcher({ folder: path.join(folder, 'any-moment'), byItself: 0 })
+  const descriptors = () => readdirSync('/proc/self/fd').length
+  let before = 0
+  for (const [round, afterMs] of [0, 0, 2, 5, 12].entries()) {
+    await launcher.begin()
+    const one = await launcher.launch({ command: ['sh', '-c', 'echo $PPID >&3; exec sleep 60'], env, descriptors: five, nice: null })
+    const helper = Number(((await once(streamOf(one, 3), 'data')) as [Buffer])[0].toString())
+    const coming = Array.from({ length: 4 }, () => launcher.launch({ command: ['sleep', '60'], env, descriptors: five, nice: null }))
+    await pause(afterMs)
+    process.kill(helper, 'SIGKILL')
+    for (const made of [one, ...(await Promise.allSettled(coming)).flatMap((how) => (how.status === 'fulfilled' ? how.value : []))]) {
+      await made.exited
+      close(made)
+      await gone(made.pid as number)
+    }
+    await pause(20)
+    if (round === 0) before = descriptors()
+  }
+  assert.ok(descriptors() <= before, `${before} descriptors after the first round, ${descriptors()} after the last`)
+})
+
+test('what a process left that was killed, by which programs were started, goes when the next one starts', async () => {
+  const at = path.join(folder, 'left')
+  mkdirSync(at, { mode: 0o700 })
+  for (const name of ['l1', 'l99999999', 'another']) writeFileSync(path.join(at, name), '')
+  using launcher = new Launcher({ folder: at, byItself: 0 })
+  await launcher.begin()
+  assert.deepEqual(readdirSync(at).toSorted(), ['another', `l${process.pid}`])
+})
+
 test('a launcher whose helper cannot be started, as its folder is a file, starts all by itself', async () => {
   const file = path.join(folder, 'a-file')
   writeFileSync(file, '')
@@ -138,7 +189,7 @@ test('a helper ends with whoever starts programs by it', async () => {
   one.kill('SIGKILL')
   await one.exited
   launcher[Symbol.dispose]()
-  while (existsSync(`/proc/${pid}`) && !/^\S+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))) await pause(10)
+  await gone(pid)
   const direct = await launcher.launch({ command: ['true'], env, descriptors: five, nice: null })
   assert.equal((await direct.exited).code, 0)
 })

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, constants, existsSync, mkdirSync, openSync, rmSync } from 'node:fs'
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import path from 'node:path'
 import type { Duplex, Readable, Writable } from 'node:stream'
@@ -67,6 +67,9 @@ export class Launcher implements Disposable {
   }
 }
 
+/** The name of one's socket, by the number of the process that hears at it. */
+const SOCKET = /^l\d+$/
+
 /** One that lives, until it ends. */
 class Helper implements Disposable {
   isOver = false
@@ -78,14 +81,15 @@ class Helper implements Disposable {
   /** What was started and has not ended. */
   readonly #running = new Map<number, ByHelper>()
   /** Streams that are waited for, by their names. */
-  readonly #wanted = new Map<string, (stream: Socket) => void>()
+  readonly #wanted = new Map<string, PromiseWithResolvers<Duplex>>()
   #next = 1
   #rest = ''
 
   constructor(folder: string) {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const socket = `l${process.pid}`
-    rmSync(path.join(folder, socket), { force: true })
+    // Its own of before, and what a process left that was killed: the folder is of one process at a time.
+    for (const name of readdirSync(folder)) if (SOCKET.test(name)) rmSync(path.join(folder, name), { force: true })
     this.#folder = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
     this.#server = createServer((stream) => this.#name(stream))
     this.#server.unref()
@@ -113,13 +117,10 @@ class Helper implements Disposable {
     ;(this.#child.stdout as Socket).ref()
     const streams = launch.descriptors.map((one, descriptor) => {
       if (one !== 'stream') return null
-      const name = nameOf(id, descriptor)
-      return new Promise<Duplex>((resolve) => {
-        this.#wanted.set(name, (stream) => {
-          this.#wanted.delete(name)
-          resolve(stream)
-        })
-      })
+      const wanted = Promise.withResolvers<Duplex>()
+      wanted.promise.catch(() => {})
+      this.#wanted.set(nameOf(id, descriptor), wanted)
+      return wanted.promise
     })
     const made = new ByHelper((signal) => this.#tell({ id, kill: signal }))
     this.#running.set(id, made)
@@ -128,6 +129,13 @@ class Helper implements Disposable {
       await made.started
       made.streams = await Promise.all(streams)
       return made
+    } catch (error) {
+      for (const stream of streams)
+        void stream?.then(
+          (one) => one.destroy(),
+          () => {},
+        )
+      throw error
     } finally {
       for (const descriptor of launch.descriptors.keys()) this.#wanted.delete(nameOf(id, descriptor))
     }
@@ -144,6 +152,9 @@ class Helper implements Disposable {
     this.#child.kill('SIGKILL')
     for (const one of this.#running.values()) one.lost()
     this.#running.clear()
+    // A stream that was on its way when this closed never comes.
+    for (const one of this.#wanted.values()) one.reject(new Error(LOST))
+    this.#wanted.clear()
   }
 
   #unref(): void {
@@ -184,11 +195,23 @@ class Helper implements Disposable {
       const name = stream.read(NAMED_BYTES) as Buffer | null
       if (name === null) return
       stream.removeListener('readable', look)
-      const take = this.#wanted.get(name.toString('latin1'))
-      if (take) take(stream)
+      const wanted = this.#wanted.get(name.toString('latin1'))
+      this.#wanted.delete(name.toString('latin1'))
+      if (wanted) wanted.resolve(stream)
       else stream.destroy()
     }
     stream.on('readable', look)
+  }
+}
+
+const LOST = 'the process that starts programs has ended'
+
+/** Of a program that was started as the first of a group. */
+function endGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // All of it is gone.
   }
 }
 
@@ -227,9 +250,13 @@ class ByHelper implements Launched {
     for (const one of [this.#started, this.#exited]) one.reject(error)
   }
 
-  /** Who would tell how it ends has ended: as if it were ended too, which those are that die with who started them. */
+  /**
+   * Who would tell how it ends has ended. Whoever waits for it is to clear away after it, and not beside it: so it ends
+   * as well, with all that is still of its session. What has left that by itself, as a sandbox has which stands, goes on.
+   */
   lost(): void {
-    this.#started.reject(new Error('the process that starts programs has ended'))
+    this.#started.reject(new Error(LOST))
+    if (this.pid !== undefined) endGroup(this.pid)
     this.end({ code: null, signal: 'SIGKILL' })
   }
 }

@@ -107,6 +107,7 @@ export class Booting {
       isBusy: () => this.#bootingNow > 0,
       make: (kind) => this.#make(bootOf(kind), { cache: null, share: 1, background: true, held: true }),
       end: (hull) => this.#sink(hull),
+      over: ({ process }) => process.exited,
       failed: (error) => deps.log.debug({ error: error.message }, 'no sandbox could be made ahead of its program'),
     })
   }

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { test } from 'node:test'
 import { silentLog } from '../core/log.ts'
 import { VirtualClock } from '../lib/virtual-clock.ts'
@@ -11,7 +10,7 @@ function standing() {
   const clock = new VirtualClock()
   const closing = new AbortController()
   const endings = new Endings(silentLog)
-  const world = { busy: false, fails: false, made: [] as string[], ended: [] as string[], failed: 0 }
+  const world = { busy: false, fails: false, made: [] as string[], ended: [] as string[], failed: 0, lives: new Map<string, PromiseWithResolvers<void>>() }
   const hulls = new Hulls<string>({
     clock,
     closing: closing.signal,
@@ -23,6 +22,11 @@ function standing() {
       return `${kind}${world.made.length}`
     },
     end: async (hull) => void world.ended.push(hull),
+    over: (hull) => {
+      const life = Promise.withResolvers<void>()
+      world.lives.set(hull, life)
+      return life.promise
+    },
     failed: () => void world.failed++,
   })
   /** Lets what is due come, and what follows from it. */
@@ -58,6 +62,24 @@ test('one is made when a call found none, behind all calls that wait, and goes w
   await pass(5 * 60_000)
   assert.deepEqual(world.ended, ['a2', 'b3', 'c4'])
   assert.equal(hulls.take('c'), null)
+})
+
+test('one that dies while it stands is given back at once and taken by no call; another is made when a call asks, and not before', async () => {
+  const { hulls, world, pass } = standing()
+  hulls.take('a')
+  await pass(25)
+  world.lives.get('a1')?.resolve()
+  await pass(10_000)
+  assert.deepEqual([world.made, world.ended], [['a', 'a'], ['a1']])
+  assert.equal(hulls.take('a'), 'a2')
+  // It was taken: that it ends is for who has it.
+  world.lives.get('a2')?.resolve()
+  await pass(25)
+  assert.deepEqual([world.made, world.ended], [['a', 'a', 'a', 'a'], ['a1']])
+  for (const hull of ['a3', 'a4']) world.lives.get(hull)?.resolve()
+  await pass(60_000)
+  assert.deepEqual([world.made.length, world.ended], [4, ['a1', 'a3', 'a4']])
+  assert.equal(hulls.take('a'), null)
 })
 
 test('those that stand go when none was needed for long, also where another could not be made beside them', async () => {
@@ -99,22 +121,17 @@ test('a call that finds no booted sandbox takes one that stands without its prog
   await using pool = await fixture.open(
     { poolSize: 0 },
     {
-      // Plain processes stand for sandboxes that are held: of three one dies while it waits, and one when it begins.
+      // Plain processes stand for sandboxes that are held: of two one dies when it begins.
       around: (driver) => ({
         holds: true,
         start: async (options) => {
           const process = await driver.start(options)
           if (!options.held) return process
-          const turn = ++held.made % 3
-          if (turn === 1) {
-            const gone = [once(process.control, 'close'), once(process.relay, 'close')]
-            process.control.destroy()
-            await Promise.all(gone)
-          }
+          const isLost = ++held.made % 2 === 0
           return Object.assign(process, {
             begin: () => {
               held.began++
-              if (turn === 2) process.control.destroy(new Error('gone'))
+              if (isLost) process.control.destroy(new Error('gone'))
             },
           })
         },

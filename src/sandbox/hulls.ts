@@ -16,6 +16,8 @@ export interface HullsDeps<Hull> {
   readonly isBusy: () => boolean
   readonly make: (kind: string) => Promise<Hull>
   readonly end: (hull: Hull) => Promise<void>
+  /** Resolves when nothing lives in it any more, by whosever doing. */
+  readonly over: (hull: Hull) => Promise<unknown>
   readonly failed: (error: Error) => void
 }
 
@@ -79,7 +81,7 @@ export class Hulls<Hull> {
     try {
       const hull = await make(kind)
       if (closing.aborted) this.#end(hull)
-      else this.#standing.push({ kind, hull })
+      else this.#stand({ kind, hull })
       this.#in(0)
     } catch (error) {
       // The next call that finds none has it tried again, and says why it failed.
@@ -88,6 +90,17 @@ export class Hulls<Hull> {
     } finally {
       this.#making = false
     }
+  }
+
+  /** One that dies meanwhile is of use to nobody, and another is made when a call asks for one: what dies at once is not made without end. */
+  #stand(one: { readonly kind: string; readonly hull: Hull }): void {
+    this.#standing.push(one)
+    void this.#deps.over(one.hull).then(() => {
+      const at = this.#standing.indexOf(one)
+      if (at === -1) return
+      this.#standing.splice(at, 1)
+      this.#end(one.hull)
+    })
   }
 
   #end(hull: Hull): void {

@@ -363,6 +363,7 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
       assert.equal((await running).value.errorType, 'Runtime.ExitError')
       await assert.rejects(fs.readdir(path.join(fixture.folder, 'sandboxes', 'slots')), { code: 'ENOENT' })
       await assert.rejects(closing.acquire(specOf('hello'), silent, never), { code: 'shutting_down' })
+      await closing[Symbol.asyncDispose]()
     })
 
     if (name === 'runc') {

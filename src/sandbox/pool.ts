@@ -109,6 +109,7 @@ export class SandboxPool implements Sandboxes {
   /** Specs that say what holds no more: what is still being made of them ends after its first call. */
   readonly #outdated = new WeakSet<SandboxSpec>()
   readonly #ended = noneEnded()
+  #over: Promise<void> | null = null
 
   constructor(deps: PoolDeps) {
     this.#deps = deps
@@ -442,7 +443,13 @@ export class SandboxPool implements Sandboxes {
     return [...this.#booting.health.problems(), ...this.#pressure.problems()]
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Idempotent: who comes second waits for the same end. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#over ??= this.#end()
+    return this.#over
+  }
+
+  async #end(): Promise<void> {
     const reason = new MayflyError('shutting_down', 'the node is stopping')
     this.#closing.abort(reason)
     this.#supply.close(reason)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, renameSync, statSync } from 'node:fs'
 import { request as open } from 'node:http'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -20,6 +20,7 @@ import {
   UpdateFunctionCodeCommand,
 } from '@aws-sdk/client-lambda'
 import { createClient } from '@supabase/supabase-js'
+import { sandboxes } from '../soak/look.ts'
 import { awsOf } from './aws.ts'
 import { makeFolder, processes, ROLE, type RunningMayfly, removeFolder, startMayfly, zipOf } from './harness.ts'
 
@@ -31,6 +32,15 @@ const until = async (what: string, done: () => boolean | Promise<boolean>) => {
     await pause(20)
   }
   assert.fail(`never: ${what}`)
+}
+
+const isolated = process.getuid?.() === 0
+const killIfThere = (pid: number) => {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It ended by itself.
+  }
 }
 
 const SAYS = (word: string) => `export const handler = async () => '${word}'`
@@ -432,6 +442,25 @@ describe('a node of three processes', () => {
     await until('another is in its place', async () => (await status()).pool.workers.every((one) => one.state === 'ready' && one.pid !== pid))
     assert.ok(!processes().some((one) => one.pid === pid))
     for (let i = 0; i < 3; i++) for (const name of names) assert.equal((await call(`/functions/v1/${name}`)).text, `${name} after`)
+  })
+
+  it('says in /health what does not work in one of its workers, and no more when it works again', {
+    skip: !isolated && 'sandboxes of root are broken',
+  }, async () => {
+    type Health = { readonly sandbox: { readonly problems: readonly { readonly what: string }[] } }
+    const problems = async () => ((await (await fetch(`${node.ready.url}/health`)).json()) as Health).sandbox.problems.map(({ what }) => what)
+    assert.deepEqual(await problems(), [])
+    const { instanceId } = JSON.parse(readFileSync(path.join(data, 'instance.json'), 'utf8')) as { instanceId: string }
+    const root = `/run/mayfly-sandboxes-${instanceId.replaceAll('-', '').slice(-12)}-w2/root`
+    renameSync(root, `${root}-away`)
+    try {
+      // What waits there is lost, and nothing can be started in its place.
+      for (const [id, pids] of sandboxes(data)) if (id.includes('-w2/')) for (const pid of pids) killIfThere(pid)
+      await until('it says so', async () => (await problems()).includes('runtime nodejs24.x'))
+    } finally {
+      renameSync(`${root}-away`, root)
+    }
+    await until('it is well', async () => (await problems()).length === 0)
   })
 
   it('lets calls end when it stops', async () => {

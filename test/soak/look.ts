@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import path from 'node:path'
 
@@ -12,6 +14,16 @@ export interface Look {
   readonly mounts: number
   /** Sandboxes that stand ready without a program, for calls that find none booted. */
   readonly hulls: number
+  /** The node's own: all but those of databases and in sandboxes. So are descriptors, and memory as RSS. */
+  readonly processes: number
+  /** Of every kind, that those live in. */
+  readonly namespaces: number
+  /** Networks for sandboxes; some stand ready. */
+  readonly networks: number
+  /** What is open in the rules of those. */
+  readonly rules: number
+  /** Sockets and folders that the node has made below `/run`. */
+  readonly filesOfRun: number
   readonly descriptors: number
   readonly rssMb: number
   readonly pssMb: number
@@ -76,15 +88,78 @@ function descendants(pid: number): number[] {
   return children.flatMap((child) => [child, ...descendants(child)])
 }
 
+const NAMESPACES = ['cgroup', 'ipc', 'mnt', 'net', 'pid', 'user', 'uts']
+/** By which what each of its processes makes for networks is named. */
+const tagsOf = (data: string): string[] =>
+  bundlesOf(data).map((folder) => createHash('sha256').update(path.basename(folder).slice('mayfly-sandboxes-'.length)).digest('hex').slice(0, 12))
+const networks = (data: string): string[] => {
+  const tags = tagsOf(data)
+  return namesIn('/run/netns').filter((name) => tags.some((tag) => name.startsWith(`mayfly-${tag}-`)))
+}
+function rules(data: string): number {
+  const elementsIn = (tag: string, set: string) => {
+    const { stdout, status } = spawnSync('ip', ['netns', 'exec', `mayfly-${tag}`, 'nft', '-j', 'list', 'set', 'ip', 'mayfly', set], { encoding: 'utf8' })
+    if (status !== 0) return 0
+    return (JSON.parse(stdout) as { nftables: { set?: { elem?: unknown[] } }[] }).nftables.reduce((sum, one) => sum + (one.set?.elem?.length ?? 0), 0)
+  }
+  return tagsOf(data).reduce((sum, tag) => sum + elementsIn(tag, 'listed') + elementsIn(tag, 'anyport'), 0)
+}
+
+/** Of its sandboxes and workers; what all sandboxes see of the machine stands since the start. */
+const filesOfRun = (data: string): string[] => {
+  const below = (at: string): string[] => [at, ...foldersIn(at).flatMap(below), ...namesIn(at).map((name) => path.join(at, name))]
+  const workers = path.join(RUN, `mayfly-workers-${groupOf(data).slice('mayfly-'.length)}`)
+  const bundles = bundlesOf(data).flatMap((at) => foldersIn(at).filter((one) => path.basename(one) !== 'root'))
+  return [
+    ...new Set(
+      [workers, ...bundles, ...tagsOf(data).map((tag) => path.join(RUN, `mayfly-net-${tag}`))].flatMap((at) =>
+        at.includes('mayfly-net-') ? namesIn(at) : below(at),
+      ),
+    ),
+  ]
+}
+
+/** What each descriptor of these processes is, and how many there are of it. */
+export function descriptorsOf(pids: readonly number[]): Map<string, number> {
+  const kinds = new Map<string, number>()
+  const sockets = new Map(
+    SOCKETS.flatMap(({ file, kind, at }) =>
+      read(file)
+        .split('\n')
+        .map((line) => [line.trim().split(/\s+/)[at] ?? '', kind] as const),
+    ),
+  )
+  for (const pid of pids)
+    for (const fd of namesIn(`/proc/${pid}/fd`)) {
+      const target = linkOf(`/proc/${pid}/fd/${fd}`)
+      const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1]
+      const kind =
+        inode === undefined ? target.replace(/:\[\d+\]$|[0-9a-f]{12}(-w\d+)?|(?<=\/s-|\/v)\d+/g, '') : `socket of ${sockets.get(inode) ?? 'another kind'}`
+      kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
+    }
+  return kinds
+}
+/** The kernel's tables, and which column holds a socket's number. */
+const SOCKETS = [
+  { file: '/proc/net/unix', kind: 'unix', at: 6 },
+  ...['tcp', 'tcp6', 'udp', 'udp6'].map((kind) => ({ file: `/proc/net/${kind}`, kind, at: 9 })),
+  { file: '/proc/net/netlink', kind: 'netlink', at: 9 },
+]
+
+/** A node's own processes, the first of them first, and those of its databases. */
+export function processesOf(pid: number, data: string): { readonly own: readonly number[]; readonly databases: readonly number[] } {
+  const inAny = [...sandboxes(data).values()].flat()
+  const children = descendants(pid).filter((child) => !inAny.includes(child))
+  const databases = children.filter((child) => read(`/proc/${child}/comm`).startsWith('postgres'))
+  return { own: [pid, ...children.filter((child) => !databases.includes(child))], databases }
+}
+
 /** @param pid  of the node's own process */
 export function look(pid: number, data: string): Look {
   const all = sandboxes(data)
   const inSandboxes = new Map([...all].filter(([, pids]) => !isHull(pids)))
   const guests = [...inSandboxes.values()].flat()
-  const inAny = [...all.values()].flat()
-  const children = descendants(pid).filter((child) => !inAny.includes(child))
-  const own = [pid, ...children.filter((child) => read(`/proc/${child}/cmdline`).includes('\0worker\0'))]
-  const databases = children.filter((child) => read(`/proc/${child}/comm`).startsWith('postgres'))
+  const { own, databases } = processesOf(pid, data)
   return {
     sandboxes: inSandboxes.size,
     processesOfSandboxes: guests.length,
@@ -93,7 +168,12 @@ export function look(pid: number, data: string): Look {
     cgroups: groupsOfSandboxes(data).filter((at) => inSandboxes.has(idOf(at))).length,
     mounts: mounts(pid, data).length,
     hulls: all.size - inSandboxes.size,
-    descriptors: own.reduce((sum, one) => sum + readdirSync(`/proc/${one}/fd`).length, 0),
+    processes: own.length,
+    namespaces: new Set([...own, ...guests].flatMap((one) => NAMESPACES.map((name) => linkOf(`/proc/${one}/ns/${name}`)))).size,
+    networks: networks(data).length,
+    rules: rules(data),
+    filesOfRun: filesOfRun(data).length,
+    descriptors: [...descriptorsOf(own).values()].reduce((sum, count) => sum + count, 0),
     rssMb: own.reduce((sum, one) => sum + kbIn(`/proc/${one}/status`, 'VmRSS'), 0) / 1024,
     pssMb: [...own, ...databases, ...guests].reduce((sum, one) => sum + kbIn(`/proc/${one}/smaps_rollup`, 'Pss'), 0) / 1024,
     filesOfSandboxes: count(path.join(data, 'sandboxes')).files + count(path.join(data, 'cache')).files,
@@ -137,6 +217,13 @@ export function remains(data: string): string[] {
   return left
 }
 
+const namesIn = (at: string): string[] => {
+  try {
+    return readdirSync(at)
+  } catch {
+    return []
+  }
+}
 function count(at: string): { files: number; bytes: number } {
   let [files, bytes] = [0, 0]
   let entries: string[] = []

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { ONCE, Soak, tableOf, timesOf } from './soak.ts'
+import { descriptorsTable, ONCE, Soak, tableOf, timesOf } from './soak.ts'
 
 // npm run soak -- --calls 100000 --minutes 480 --kills 10 --at-once 8 --workers 0 --looks 10 --once 120: a node of its own is called, deployed to and killed;
 // at the end it holds what it held at the start, each call had its outcome and each execution its meter. Where its minutes are over before its calls it says so and fails.
@@ -21,7 +21,7 @@ const say = (line: string) => void process.stdout.write(`${line}\n`)
 const folder = mkdtempSync(path.join(tmpdir(), 'mayfly-soak-'))
 const from = performance.now()
 try {
-  const { calls, looks, outcomes, took, processorMs, problems } = await Soak.run({
+  const { calls, looks, descriptors, outcomes, took, processorMs, problems } = await Soak.run({
     folder,
     calls: Number(values.calls),
     minutes: Number(values.minutes),
@@ -37,6 +37,7 @@ try {
   )
   say(`outcomes: ${JSON.stringify(outcomes)}`)
   say(tableOf(looks))
+  say(`descriptors of which there were not always as many:\n${descriptorsTable(descriptors)}`)
   say(timesOf(took))
   const each = processorMs / calls
   const all =

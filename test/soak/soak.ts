@@ -3,7 +3,7 @@ import path from 'node:path'
 import { Client } from '../../client/client.ts'
 import { type RunningMayfly, startMayfly } from '../acceptance/harness.ts'
 import { Functions, NAMES, type Name, type Outcome } from './load.ts'
-import { isHull, type Look, look, processorMs, remains, sandboxes } from './look.ts'
+import { descriptorsOf, isHull, type Look, look, processesOf, processorMs, remains, sandboxes } from './look.ts'
 
 export interface SoakOptions {
   readonly folder: string
@@ -26,6 +26,8 @@ export interface SoakResult {
   readonly calls: number
   /** Each with how many calls were made by then. */
   readonly looks: readonly (Look & { readonly calls: number })[]
+  /** At each look, by what they are. */
+  readonly descriptors: readonly ReadonlyMap<string, number>[]
   readonly outcomes: Readonly<Record<Outcome, number>>
   /** By kind of what was done: how often, and how long that took together. */
   readonly took: ReadonlyMap<string, { readonly times: number; readonly ms: number }>
@@ -75,6 +77,7 @@ export class Soak {
   readonly #outcomes: Record<Outcome, number> = { ok: 0, failed: 0, refused: 0, lost: 0, left: 0 }
   readonly #problems: string[] = []
   readonly #looks: (Look & { calls: number })[] = []
+  readonly #descriptors: ReadonlyMap<string, number>[] = []
   readonly #kinds: readonly Kind[]
   /** What was answered as executed, by function, and how many events were taken. */
   readonly #executed = new Map<Name, number>()
@@ -134,6 +137,7 @@ export class Soak {
     return {
       calls: made,
       looks: this.#looks,
+      descriptors: this.#descriptors,
       outcomes: this.#outcomes,
       took: this.#took,
       processorMs: this.#processors.ofNode + this.#processors.ofSandboxes,
@@ -278,6 +282,7 @@ export class Soak {
       calm = booted === this.#options.workers + 1 && (await this.#functions.queued()) === 0 ? calm + 1 : 0
     }
     this.#looks.push({ calls, ...look(this.#node.pid(), this.#data) })
+    this.#descriptors.push(descriptorsOf(processesOf(this.#node.pid(), this.#data).own))
   }
 
   /** What keeps a look waiting, for who reads of it: what the machine holds, and what the node says that it is. */
@@ -330,6 +335,15 @@ export const timesOf = (took: SoakResult['took']): string =>
       ([kind, { times, ms }]) =>
         `${kind.padEnd(24)}${String(times).padStart(10)}${(ms / times).toFixed(1).padStart(10)} ms${(ms / 1000).toFixed(0).padStart(10)} s`,
     )
+    .join('\n')
+
+/** For people: a row for each kind of descriptor of which there were not as many at each look. */
+export const descriptorsTable = (looks: SoakResult['descriptors']): string =>
+  [...new Set(looks.flatMap((one) => [...one.keys()]))]
+    .map((kind) => ({ kind, counts: looks.map((one) => one.get(kind) ?? 0) }))
+    .filter(({ counts }) => new Set(counts).size > 1)
+    .toSorted((a, b) => Math.max(...b.counts) - Math.max(...a.counts))
+    .map(({ kind, counts }) => `${kind.slice(-60).padEnd(62)}${counts.map((count) => String(count).padStart(6)).join('')}`)
     .join('\n')
 
 /** For people: a row for each thing that is held, a column for each look. */

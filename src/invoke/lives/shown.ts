@@ -1,3 +1,4 @@
+import { ERRORS } from '../../core/errors.ts'
 import type { StoredLife } from './store.ts'
 
 /** One attempt, as it was metered. */
@@ -85,12 +86,23 @@ function attemptsOf(failures: StoredLife['failures'], executions: readonly Execu
       attempt,
       startedAt: ran?.startedAt.toISOString() ?? null,
       version: ran?.version ?? null,
-      outcome: ran?.outcome ?? (failed ? 'error' : null),
+      outcome: ran?.outcome ?? (failed ? outcomeWithout(failed.errorType) : null),
       durationMs: ran?.durationMs ?? null,
       ...(failed ? { failedAt: iso(failed.failedAt), errorType: failed.errorType, errorMessage: failed.errorMessage } : {}),
       ...(failed?.nextAt ? { nextAt: iso(failed.nextAt) } : {}),
     }
   })
+}
+
+/** What ended by the node's doing, whatever came of the function's code. */
+const BY_NODE: ReadonlySet<string | null> = new Set(['internal', 'node', 'sandbox_lost'])
+/** The function ran to the end of its answer, and its record is kept no longer. */
+const RAN: ReadonlySet<string | null> = new Set(['function_failed', 'function_timeout'])
+
+/** Of an attempt without a record of an execution: with an error of the node's it came to no user code; a webhook's has its own. */
+function outcomeWithout(errorType: string | null): 'error' | 'cut' | 'refused' {
+  if (BY_NODE.has(errorType)) return 'cut'
+  return errorType !== null && Object.hasOwn(ERRORS, errorType) && !RAN.has(errorType) ? 'refused' : 'error'
 }
 
 /** JSON as it is; else text, or its bytes in base64. */

@@ -47,6 +47,12 @@ describe('who resolves names for a hostile sandbox', () => {
   })
   after(() => names[Symbol.asyncDispose]())
 
+  it('closes once, however often it is told to', async () => {
+    const other = new NameServer(await socketsAt(SELF), upstream)
+    await Promise.all([other[Symbol.asyncDispose](), other[Symbol.asyncDispose]()])
+    await other[Symbol.asyncDispose]()
+  })
+
   it('holds little of what is never read, and closes', async () => {
     be({ mode: 'internet' })
     const connection = connect(port, SELF).pause()

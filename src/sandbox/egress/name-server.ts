@@ -80,6 +80,7 @@ export class NameServer implements AsyncDisposable {
   readonly #askers = new Map<string, State>()
   readonly #connections = new Set<Connection>()
   #waiting = 0
+  #closing: Promise<void> | null = null
 
   constructor({ udp, tcp }: NameSockets, upstream: Upstream) {
     this.#udp = udp
@@ -98,7 +99,13 @@ export class NameServer implements AsyncDisposable {
     this.#askers.delete(address)
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Idempotent, as is the end of what it belongs to. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     for (const connection of this.#connections) connection.destroy()
     this.#udp.close()
     await new Promise((resolve) => this.#tcp.close(resolve))

@@ -8,6 +8,8 @@ import { Network } from './network.ts'
 class FakeLinks {
   readonly open = new Set<string>()
   changes = 0
+  /** The next change is made, and nobody is told so: who runs programs has ended. */
+  isLost = false
   pathOf = () => '/nowhere/namespace'
   entranceOf = () => []
   statisticsOf = () => '/nowhere/statistics'
@@ -18,7 +20,9 @@ class FakeLinks {
       assert.equal(this.open.has(one), how === 'delete', `${how} ${one}`)
       this.open[how](one)
     }
-    return Promise.resolve()
+    if (!this.isLost) return Promise.resolve()
+    this.isLost = false
+    return Promise.reject(new Error('nft -f -: SIGKILL'))
   }
 }
 
@@ -45,6 +49,18 @@ describe('what an allow-list opens', () => {
     await network.expire()
     assert.deepEqual([...links.open], ['listed "v7" . 93.184.216.34 . 443'])
     await network.open(addresses(3, 1), [null])
+    await network.release()
+    assert.equal(links.open.size, 0)
+  })
+
+  it('is shut again where it was opened and nobody is told so, and opened when it is asked for once more', async () => {
+    const { links, network, granted } = listed()
+    await granted
+    links.isLost = true
+    await assert.rejects(network.open(addresses(0, 2), [443]), /SIGKILL/)
+    assert.equal(links.open.size, 0)
+    await network.open(addresses(0, 2), [443])
+    assert.equal(links.open.size, 2)
     await network.release()
     assert.equal(links.open.size, 0)
   })

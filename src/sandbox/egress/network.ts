@@ -207,10 +207,14 @@ export class Network implements Asker {
       if (fresh.size === 0) return
       if (!this.#mayOpen()) throw new Error('other addresses come too often')
       await this.#makeRoom(fresh.size)
-      await this.#links.change(
-        'add',
-        [...fresh.values()].map(({ element }) => element),
-      )
+      const elements = [...fresh.values()].map(({ element }) => element)
+      try {
+        await this.#links.change('add', elements)
+      } catch (error) {
+        // Its program may have been lost after it was done: what nobody knows of nobody would shut.
+        await this.#links.change('delete', elements).catch(() => {})
+        throw error
+      }
       for (const [key, entry] of fresh) this.#open.set(key, entry)
     })
   }
