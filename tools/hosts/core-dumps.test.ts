@@ -61,7 +61,10 @@ describe('a crash in a sandbox, where the kernel hands core dumps to a program o
         assert.deepEqual([run(before, variant), taken()], [{ ended: 'SIGSEGV', missing: [] }, []], before.join(' '))
     })
 
-    it(`by ${variant} starts it where the node may have no other limit than 0, and that is said`, () => {
+    // On control groups of the second version crun raises its limit of locked memory, which takes the same right.
+    it(`by ${variant} starts it where the node may have no other limit than 0, and that is said`, {
+      skip: variant === 'crun' && 'crun takes the right itself',
+    }, () => {
       const without = ['prlimit', '--core=0:0', 'setpriv', '--bounding-set=-sys_resource', '--inh-caps=-sys_resource']
       assert.deepEqual([run(without, variant), taken()], [{ ended: 'SIGSEGV', missing: ['core-dumps'] }, ['sh']])
     })
