@@ -18,7 +18,7 @@ const plenty = async (): Promise<MachineMemory> => ({ totalMb: 16_384, available
 export const never = new AbortController().signal
 
 const optionsOf = async (name: string): Promise<DriverOptions> => ({
-  runBase: '/run',
+  runBase: process.getuid?.() === 0 ? '/run' : '/tmp',
   name,
   guests: await findGuests(path.resolve(import.meta.dirname, '../..')),
   runtimesPath: path.resolve(import.meta.dirname, '../../runtimes'),

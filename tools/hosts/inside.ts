@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import { filesOf, runTests, tellUnsteady } from '../run-tests.ts'
 
 // Run on the host: the test files that are named, one after the other, each told as it ends. The last line is the sum.
-const all = filesOf(['src/**/*.test.ts', 'test/acceptance/*.test.ts', 'runtimes/**/*.test.ts'], 900_000)
+const all = filesOf(['src/**/*.test.ts', 'test/acceptance/*.test.ts', 'runtimes/**/*.test.ts', 'tools/hosts/*.test.ts'], 900_000)
 const named = (name: string) => all.filter(({ file }) => file === name || path.basename(file, '.test.ts') === name)
 const { values, positionals: names } = parseArgs({ allowPositionals: true, options: { only: { type: 'string' } } })
 for (const name of names) if (named(name).length === 0) throw new RangeError(`no test file: ${name}`)

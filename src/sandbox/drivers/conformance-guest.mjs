@@ -60,6 +60,8 @@ const answers = {
     for (let i = 0; i < mb; i++) kept.push(Buffer.alloc(1024 * 1024, 1))
     return kept.length
   },
+  /** A program that ends as by a fault of its own. */
+  crash: () => spawnSync('/bin/sh', ['-c', 'kill -SEGV $$']).signal,
   exit: ({ code }) => process.exit(code),
 }
 
