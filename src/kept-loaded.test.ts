@@ -5,7 +5,7 @@ import type { Crew } from './crew.ts'
 import type { Version } from './functions/index.ts'
 import type { Homes } from './homes.ts'
 import type { KeepsLoaded } from './invoke/index.ts'
-import { KeptByWorkers } from './kept-loaded.ts'
+import { KeptByWorkers, type KeptStates, ToldOfKept } from './kept-loaded.ts'
 
 const version = (id: string) => ({ id, project: 'demo', functionName: 'f' }) as Version
 
@@ -69,5 +69,21 @@ describe('what workers keep loaded', () => {
     kept.provision(version('a'), 2)
     assert.deepEqual(told, ['here provision a 2'])
     assert.equal(kept.provisioned('a')?.available, 9)
+  })
+  it('is told in messages that the bus takes, however much it is and whatever the code says of itself', () => {
+    const detail = '\u0001'.repeat(1_000)
+    const state = { requested: 1, available: 0, status: 'FAILED', reason: 'FUNCTION_ERROR_INIT_FAILURE', detail } as const
+    let states: KeptStates = Object.fromEntries(Array.from({ length: 1_000 }, (_, n) => [`key-${n}`, state]))
+    const told = new ToldOfKept(() => states)
+    const pieces = told.changed()
+    assert.deepEqual(Object.assign({}, ...pieces), states)
+    for (const piece of pieces) assert.ok(JSON.stringify(piece).length < 1024 * 1024)
+    assert.deepEqual(told.changed(), [], 'nothing is another')
+    const heard: Record<string, unknown> = {}
+    for (let n = 0; n < pieces.length; n++) Object.assign(heard, told.some())
+    assert.deepEqual(heard, states, 'what was lost is told again')
+    assert.deepEqual(told.some(), pieces[0])
+    states = { one: { ...state, available: 1 } }
+    assert.deepEqual([told.changed(), told.some()], [[states], states])
   })
 })

@@ -6,6 +6,42 @@ import type { Homes } from './homes.ts'
 import type { KeepsLoaded } from './invoke/index.ts'
 import type { ProvisionedState } from './sandbox/index.ts'
 
+export type KeptStates = Readonly<Record<string, ProvisionedState>>
+
+/** With the longest reasons these are a quarter of what a message may have. */
+const KEPT_AT_ONCE = 150
+
+/** Of a worker: what it keeps loaded, in messages that are no larger than the bus takes, however much that is. */
+export class ToldOfKept {
+  readonly #read: () => KeptStates
+  readonly #atOnce: number
+  #said = '{}'
+  #next = 0
+
+  constructor(read: () => KeptStates, atOnce = KEPT_AT_ONCE) {
+    this.#read = read
+    this.#atOnce = atOnce
+  }
+
+  /** All of it, where anything of it is another than when this was asked last. */
+  changed(): KeptStates[] {
+    const states = this.#read()
+    const text = JSON.stringify(states)
+    if (text === this.#said) return []
+    this.#said = text
+    const all = Object.entries(states)
+    return Array.from({ length: Math.ceil(all.length / this.#atOnce) }, (_, at) => Object.fromEntries(all.slice(at * this.#atOnce, (at + 1) * this.#atOnce)))
+  }
+
+  /** Some of it, and each time the ones behind: for what was lost on its way. */
+  some(): KeptStates {
+    const all = Object.entries(this.#read())
+    const from = this.#next < all.length ? this.#next : 0
+    this.#next = from + this.#atOnce
+    return Object.fromEntries(all.slice(from, this.#next))
+  }
+}
+
 /**
  * What is provisioned, by the workers: each version's sandboxes are kept by its home, and when that one goes by the next.
  * What is told of them is what their workers said last.

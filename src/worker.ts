@@ -19,6 +19,7 @@ import type { Version } from './functions/index.ts'
 import { Content, Gateway, HandOver, HostNames, Peer, TrustedProxies } from './gateway/index.ts'
 import { Homes, socketOf } from './homes.ts'
 import type { Host } from './host.ts'
+import { type KeptStates, ToldOfKept } from './kept-loaded.ts'
 import type { Clock } from './lib/clock.ts'
 import { callRoutes, inspectUpgrades, Invoker, lambdaInvokeRoutes, LeasedSlots, urlDoorRoutes } from './invoke/index.ts'
 import { MiB } from './lib/bytes.ts'
@@ -236,19 +237,15 @@ export class RunningWorker implements AsyncDisposable {
     gateway = served
 
     const { sandboxes } = sandbox
-    const keptStates = (): Record<string, ProvisionedState> =>
-      Object.fromEntries(sandboxes.provisionedKeys().map((key) => [key, sandboxes.provisioned(key) as ProvisionedState]))
-    let said = '{}'
+    const keptStates = (): KeptStates => Object.fromEntries(sandboxes.provisionedKeys().map((key) => [key, sandboxes.provisioned(key) as ProvisionedState]))
+    const told = new ToldOfKept(keptStates)
     const looker = opening.use(
       new Ticking(KEPT_LOOK_MS, () => {
-        const kept = keptStates()
-        const text = JSON.stringify(kept)
-        if (text !== said) bus.publish('workers.kept', { worker, kept: kept as unknown as BusValue })
-        said = text
+        for (const kept of told.changed()) bus.publish('workers.kept', { worker, kept: kept as unknown as BusValue })
         return room.keepsAny()
       }),
     )
-    const pulse = (): Pulse => ({ counters: counters.snapshot(), kept: keptStates(), problems: sandboxes.problems() })
+    const pulse = (): Pulse => ({ counters: counters.snapshot(), kept: told.some(), problems: sandboxes.problems() })
     const ended = Promise.withResolvers<void>()
     const answer = (what: string, how: (value: BusValue) => Promise<unknown>) =>
       opening.use(bus.respond(`worker.${worker}.${what}`, async (value) => ((await how(value)) ?? null) as BusValue))

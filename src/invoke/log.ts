@@ -4,6 +4,7 @@ import { LINES_PER_RECORD, type LogLine, type LogRecord, type LogWriter } from '
 import { KiB } from '../lib/bytes.ts'
 import { Fifo } from '../lib/fifo.ts'
 import { Ticking } from '../lib/ticking.ts'
+import { LogTail } from './log-tail.ts'
 import type { PlatformLines, Report } from './platform-lines.ts'
 import type { LogSink } from '../sandbox/index.ts'
 
@@ -59,8 +60,7 @@ export class InvocationLog implements LogSink {
   #linesBytes = 0
   #headBytes = 0
   #headLines = 0
-  readonly #tail = new Fifo<LogLine>()
-  #tailBytes = 0
+  readonly #tail = new LogTail({ bytes: HALF, lines: HALF_LINES })
   /** The head is full. */
   #hasTail = false
   #dropped = 0
@@ -99,16 +99,22 @@ export class InvocationLog implements LogSink {
     const open = this.#open[stream]
     // Only what is new is looked through: a line may come byte by byte.
     const text = open.decoder.write(bytes as Buffer)
-    let start = this.#passOver(open, text, 0)
-    for (let end = text.indexOf('\n', start); end !== -1; end = text.indexOf('\n', start)) {
-      const hadTail = this.#hasTail
-      this.#line(stream, open.rest + text.slice(start, end))
+    const at = this.#now()
+    let start = 0
+    for (let end = text.indexOf('\n'); end !== -1 && !this.#hasTail; end = text.indexOf('\n', start)) {
+      this.#line(stream, open.rest + text.slice(start, end), at, text.length - end)
       open.rest = ''
-      start = hadTail ? end + 1 : this.#passOver(open, text, end + 1)
+      start = end + 1
+    }
+    const end = text.lastIndexOf('\n')
+    if (end >= start) {
+      this.#tail.push(stream, open.rest + text.slice(start, end + 1), at)
+      open.rest = ''
+      start = end + 1
     }
     open.rest += text.slice(start)
     while (open.rest.length > LINE_BYTES) {
-      this.#line(stream, open.rest.slice(0, LINE_BYTES))
+      this.#line(stream, open.rest.slice(0, LINE_BYTES), at, open.rest.length - LINE_BYTES)
       open.rest = open.rest.slice(LINE_BYTES)
     }
   }
@@ -142,17 +148,18 @@ export class InvocationLog implements LogSink {
     if (this.#open) {
       for (const stream of ['stdout', 'stderr'] as const) {
         const rest = this.#open[stream].rest + this.#open[stream].decoder.end()
-        if (rest !== '') this.#line(stream, rest)
+        if (rest !== '') this.#line(stream, rest, this.#now(), 0)
       }
       this.#open = null
     }
+    const { lines, dropped } = this.#tail.take()
+    this.#dropped += dropped
+    for (const { text } of lines.slice(-TAIL_BYTES)) this.#remember(text)
     if (this.#dropped > 0) {
       this.platform(`[mayfly] ${this.#dropped} bytes of this invocation's log were dropped: ${LIMITS.invocationLog.value} are kept`)
       this.#dropped = 0
     }
-    if (this.#tail.length === 0) return
-    for (const line of this.#tail.takeAll()) this.#keep(line)
-    this.#tailBytes = 0
+    for (const line of lines) this.#keep(line)
   }
 
   /** The last 4096 bytes, as `X-Amz-Log-Result` carries them. */
@@ -160,21 +167,6 @@ export class InvocationLog implements LogSink {
     const lines = this.#quiet === null ? this.#last.toArray() : this.#quiet().map((line) => `${line}\n`)
     const all = Buffer.from(lines.join(''))
     return all.subarray(Math.max(0, all.length - TAIL_BYTES))
-  }
-
-  /** Of a flood of short lines, those that the ones behind them push out are counted and no more. @returns where the others begin */
-  #passOver(open: { rest: string }, text: string, from: number): number {
-    if (!this.#hasTail || text.length - from <= HALF_LINES) return from
-    let at = text.length
-    for (let lines = 0; lines <= HALF_LINES; lines++) {
-      at = text.lastIndexOf('\n', at - 1)
-      if (at <= from) return from
-    }
-    this.#dropped += Buffer.byteLength(open.rest) + Buffer.byteLength(text.slice(from, at + 1)) + this.#tailBytes
-    open.rest = ''
-    this.#tail.takeAll()
-    this.#tailBytes = 0
-    return at + 1
   }
 
   #say(): void {
@@ -189,26 +181,15 @@ export class InvocationLog implements LogSink {
     this.#keep({ at, source: 'platform', text })
   }
 
-  #line(source: 'stdout' | 'stderr', text: string): void {
-    this.#remember(text)
-    const line: LogLine = { at: this.#now(), source, text }
+  /** @param behind  so much of what came with it follows it */
+  #line(source: 'stdout' | 'stderr', text: string, at: number, behind: number): void {
     const bytes = Buffer.byteLength(text) + 1
-    if (this.#headBytes + bytes <= HALF && this.#headLines < HALF_LINES && !this.#hasTail) {
-      this.#headBytes += bytes
-      this.#headLines++
-      this.#keep(line)
-      return
-    }
-    this.#hasTail = true
-    this.#tail.push(line)
-    this.#tailBytes += bytes
-    while (this.#tailBytes > HALF || this.#tail.length > HALF_LINES) {
-      const oldest = this.#tail.shift()
-      if (!oldest) break
-      const size = Buffer.byteLength(oldest.text) + 1
-      this.#tailBytes -= size
-      this.#dropped += size
-    }
+    this.#hasTail ||= this.#headBytes + bytes > HALF || this.#headLines >= HALF_LINES
+    if (this.#hasTail) return void this.#tail.push(source, `${text}\n`, at)
+    if (behind < TAIL_BYTES) this.#remember(text)
+    this.#headBytes += bytes
+    this.#headLines++
+    this.#keep({ at, source, text })
   }
 
   #keep(line: LogLine): void {

@@ -37,6 +37,11 @@ function open(limits: { node?: number; reserved?: Readonly<Record<string, number
   return { admission, lender, leased: leased as [LeasedSlots, LeasedSlots], reserved: reserved as Record<string, number>, [Symbol.asyncDispose]: close }
 }
 
+const until = async (done: () => boolean) => {
+  for (let i = 0; i < 400 && !done(); i++) await delay(5)
+  assert.ok(done(), 'it never came')
+}
+
 describe('slots that are lent to workers', () => {
   it('are counted in one place, and a warm call asks nobody', async () => {
     await using all = open()
@@ -72,6 +77,27 @@ describe('slots that are lent to workers', () => {
     for (const by of [one, other, all.lender] as Admits[]) await assert.rejects(async () => await by.enter(caller('g')), isRefusal('too_many_invocations'))
     assert.equal(one.running + other.running + all.lender.running, 10)
     for (const slot of held) slot[Symbol.dispose]()
+  })
+  it('are waited for by nobody who has left, nor by a worker that is gone, and none is lost by that', async () => {
+    await using all = open({ reserved: { f: 1 } })
+    const [one, other] = all.leased
+    const held = await one.enter(caller('f'))
+    const leaving = new AbortController()
+    const waits = Array.from({ length: 20 }, () => other.wait(caller('f'), 20_000, leaving.signal))
+    const stays = one.wait(caller('f'), 20_000, NEVER)
+    await until(() => all.admission.waiting === 21)
+    leaving.abort(new Error('left'))
+    for (const wait of waits) await assert.rejects(wait, /left/)
+    await until(() => all.admission.waiting === 1)
+    const dies = assert.rejects(async () => await other.wait(caller('f'), 20_000, NEVER), isRefusal('shutting_down'))
+    await until(() => all.admission.waiting === 2)
+    all.lender.leave(2)
+    await until(() => all.admission.waiting === 1)
+    held[Symbol.dispose]()
+    ;(await stays)[Symbol.dispose]()
+    all.lender.join(2)
+    ;(await other.wait(caller('f'), 20_000, NEVER))[Symbol.dispose]()
+    await dies
   })
   it('go to who waits, though they become free in another process', async () => {
     await using all = open({ reserved: { f: 1 } })

@@ -17,6 +17,7 @@ export interface Admits {
 
 const TAKE = 'slots.take'
 const GIVE = 'slots.give'
+const LEAVE = 'slots.leave'
 const recallOf = (worker: number) => `slots.recall.${worker}`
 
 /** So many more than asked for are lent of functions without a reservation, while less than half of the node is in use. */
@@ -29,8 +30,9 @@ const RECALL_MS = 2_000
 
 /** Enters, or else is refused; or else has none; or waits so long. */
 type Patience = 'enter' | 'atOnce' | number
-type Asked = { readonly worker: number; readonly project: string; readonly functionId: string; readonly patience: Patience }
+type Asked = { readonly worker: number; readonly project: string; readonly functionId: string; readonly patience: Patience; readonly question: number }
 type Given = { readonly count: number } | { readonly code: ErrorCode; readonly message: string }
+type Left = { readonly worker: number; readonly question: number }
 type Back = { readonly worker: number; readonly functionId: string; readonly count: number }
 type Idle = Readonly<Record<string, number>>
 
@@ -42,6 +44,8 @@ export class SlotLender implements Admits, Disposable {
   readonly #admission: Admission
   readonly #bus: Bus
   readonly #lent = new Map<number, Map<string, Slot[]>>()
+  /** By worker and question: who asked still waits. */
+  readonly #waiting = new Map<number, Map<number, AbortController>>()
   readonly #stop = new DisposableStack()
   #lentAll = 0
   #recalling: Promise<void> | null = null
@@ -54,6 +58,12 @@ export class SlotLender implements Admits, Disposable {
       bus.subscribe(GIVE, (value) => {
         const { worker, functionId, count } = value as unknown as Back
         this.#takeBack(worker, { [functionId]: count })
+      }),
+    )
+    this.#stop.use(
+      bus.subscribe(LEAVE, (value) => {
+        const { worker, question } = value as unknown as Left
+        this.#waiting.get(worker)?.get(question)?.abort()
       }),
     )
   }
@@ -95,6 +105,7 @@ export class SlotLender implements Admits, Disposable {
   leave(worker: number): void {
     const held = this.#lent.get(worker)
     this.#lent.delete(worker)
+    for (const left of this.#waiting.get(worker)?.values() ?? []) left.abort()
     for (const slots of held?.values() ?? []) this.#free(slots)
   }
 
@@ -114,16 +125,19 @@ export class SlotLender implements Admits, Disposable {
     }
   }
 
-  async #lend({ worker, project, functionId, patience }: Asked): Promise<Given> {
+  async #lend({ worker, project, functionId, patience, question }: Asked): Promise<Given> {
     const caller = { project, functionId }
+    const left = new AbortController()
+    const waiting = this.#waiting.get(worker) ?? new Map<number, AbortController>()
+    this.#waiting.set(worker, waiting.set(question, left))
     try {
-      const first = await this.#find(caller, patience, NEVER)
+      const first = await this.#find(caller, patience, left.signal)
       if (first === null) return { count: 0 }
       const slots = [first]
       const own = this.#lent.get(worker)
       if (!own) {
         this.#free(slots, 0)
-        return { code: 'shutting_down', message: 'the process that asked is no part of the node' }
+        return NO_PART
       }
       while (slots.length <= AHEAD && this.#admission.isRoomy(functionId)) {
         const more = this.#admission.atOnce(caller)
@@ -135,7 +149,11 @@ export class SlotLender implements Admits, Disposable {
       return { count: slots.length }
     } catch (error) {
       if (error instanceof MayflyError) return { code: error.code, message: error.message }
+      if (left.signal.aborted) return this.#lent.has(worker) ? { count: 0 } : NO_PART
       throw error
+    } finally {
+      waiting.delete(question)
+      if (waiting.size === 0 && this.#waiting.get(worker) === waiting) this.#waiting.delete(worker)
     }
   }
 
@@ -174,6 +192,7 @@ export class SlotLender implements Admits, Disposable {
 }
 
 const NEVER = new AbortController().signal
+const NO_PART: Given = { code: 'shutting_down', message: 'the process that asked is no part of the node' }
 
 interface Held {
   idle: number
@@ -189,6 +208,7 @@ export class LeasedSlots implements Admits, Disposable {
   readonly #held = new Map<string, Held>()
   readonly #stop = new DisposableStack()
   #running = 0
+  #questions = 0
   #shortUntil = Number.NEGATIVE_INFINITY
   readonly #sweeper = new Ticking(SWEEP_MS, () => {
     this.#giveBack((held) => held.least)
@@ -245,13 +265,24 @@ export class LeasedSlots implements Admits, Disposable {
 
   /** Null only of `atOnce`. */
   async #ask({ project, functionId }: Caller, patience: Patience, signal: AbortSignal): Promise<Slot | null> {
+    const worker = this.#worker
+    const question = ++this.#questions
+    // Who leaves makes room for another to wait.
+    const leave = () => this.#bus.publish(LEAVE, { worker, question })
+    signal.addEventListener('abort', leave)
     // What was asked for is always taken: nobody else would give it back.
-    const answer = await this.#bus.request(TAKE, { worker: this.#worker, project, functionId, patience }, NEVER).catch((cause: unknown) => {
-      throw new MayflyError('shutting_down', 'the main process of the node is away', { cause })
-    })
+    const answer = await this.#bus
+      .request(TAKE, { worker, project, functionId, patience, question }, NEVER)
+      .catch((cause: unknown) => {
+        throw new MayflyError('shutting_down', 'the main process of the node is away', { cause })
+      })
+      .finally(() => signal.removeEventListener('abort', leave))
     const given = answer as unknown as Given
     if ('code' in given) throw new MayflyError(given.code in ERRORS ? given.code : 'internal', given.message)
-    if (given.count === 0) return null
+    if (given.count === 0) {
+      signal.throwIfAborted()
+      return null
+    }
     if (given.count > 1) this.#of(functionId).idle += given.count - 1
     const slot = this.#slot(functionId)
     if (!signal.aborted) return slot

@@ -15,6 +15,7 @@ describe('Fifo', () => {
             array.push(step)
           }
           assert.equal(fifo.length, array.length)
+          assert.equal(fifo.first, array[0])
           assert.deepEqual(fifo.toArray(), array)
         }
         assert.deepEqual(fifo.takeAll(), array)

@@ -11,6 +11,11 @@ export class Fifo<T> {
     this.#items.push(item)
   }
 
+  /** The first one, which stays; undefined when there is none. */
+  get first(): T | undefined {
+    return this.#items[this.#from]
+  }
+
   /** The first one; undefined when there is none. */
   shift(): T | undefined {
     if (this.#from === this.#items.length) return undefined

@@ -472,7 +472,7 @@ describe('Channel', () => {
     guest.write(Buffer.concat([HELLO, burst]))
     guest.write(burst)
     await new Promise<void>((resolve) => process.nextTick(resolve))
-    assert.deepEqual([heard, control.isPaused()], [2_000, true])
+    assert.ok(heard > 0 && heard <= 512 && control.isPaused(), `${heard} frames in a turn`)
     guest.write(encodeFrame(TYPE.result, FLAG.fin | FLAG.done, sent.id, json(1)))
     await sent.result
     assert.equal(heard, 4_000)
@@ -552,12 +552,12 @@ describe('Channel', () => {
     const { channel, relayed, sayRelay } = open()
     const pairs = (from: number) => Array.from({ length: 2000 }, (_, i) => [encodeFrame(TYPE.open, 0, from + i), encodeFrame(TYPE.reset, 0, from + i)]).flat()
     sayRelay(...pairs(1))
-    await new Promise((resolve) => setImmediate(resolve))
-    assert.equal(relayed.length, LIMITS.relayConnections.value)
     sayRelay(encodeFrame(TYPE.open, 0, 3000))
     // It is heard on when the others had their turn.
-    while (relayed.length === LIMITS.relayConnections.value) await new Promise((resolve) => setTimeout(resolve, 1))
-    assert.equal(relayed.length, LIMITS.relayConnections.value + 1)
+    for (let before = -1; relayed.at(-1)?.destroyed !== false; before = relayed.length) {
+      assert.ok(relayed.length - Math.max(0, before) <= LIMITS.relayConnections.value, `${relayed.length} after ${before}`)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
     assert.equal(channel.isOver, false)
     channel.close()
   })

@@ -54,6 +54,10 @@ export interface First {
 const LOADING = 0
 /** An honest guest does not come near: its pieces are large, or few. */
 const FRAMES_A_TURN = 512
+/** Nor does it take so long to hear so many. */
+const LONG_MS = 2
+const LOOK_EVERY = 64
+const NOTHING = Buffer.alloc(0)
 const talkers = new Talkers()
 
 /** Why a sandbox ends, in Lambda's words for its extensions. */
@@ -190,24 +194,31 @@ export class Channel {
 
   #listen(socket: Duplex, take: (frame: Frame) => void): void {
     const decoder = new FrameDecoder()
-    socket.on('data', (chunk: Buffer) => {
+    const hear = (chunk: Buffer, goesOn: () => void) => {
       if (this.#dead) return
       let frames = 0
       const from = performance.now()
+      const enough = () => frames % LOOK_EVERY === 0 && (frames >= FRAMES_A_TURN || performance.now() - from > LONG_MS)
       try {
-        decoder.push(chunk, (frame) => {
-          frames++
-          take(frame)
-        })
-        if (frames > FRAMES_A_TURN) {
+        const isMore = decoder.push(
+          chunk,
+          (frame) => {
+            frames++
+            take(frame)
+          },
+          enough,
+        )
+        if (isMore || frames >= FRAMES_A_TURN) {
           socket.pause()
-          talkers.rest(performance.now() - from, () => socket.resume())
-        }
+          // What it gave others to do is done in this turn still, and is time that it took.
+          setImmediate(() => talkers.rest(performance.now() - from, () => (isMore ? hear(NOTHING, () => socket.resume()) : socket.resume())))
+        } else goesOn()
         if (socket.writableLength > UNREAD_BYTES) throw new ProtocolError(`it does not read the ${socket.writableLength} bytes that it is told`)
       } catch (error) {
         this.#end(error instanceof ProtocolError ? error : new ProtocolError(error instanceof Error ? error.message : 'a frame could not be taken'))
       }
-    })
+    }
+    socket.on('data', (chunk: Buffer) => hear(chunk, () => {}))
     socket.on('error', () => this.#end(new ChannelClosed()))
     socket.on('end', () => this.#end(new ChannelClosed()))
     socket.on('close', () => this.#end(new ChannelClosed()))

@@ -57,6 +57,7 @@ export class ProtocolError extends Error {
 
 const JOINED = 4 * KiB
 const EMPTY = Buffer.alloc(0)
+const NEVER = () => false
 
 export function encodeFrame(type: number, flags: number, stream: number, payload: Uint8Array = EMPTY): Buffer {
   const frame = Buffer.allocUnsafe(HEADER_BYTES + payload.byteLength)
@@ -104,11 +105,16 @@ export class FrameDecoder {
   /** Bytes of the data frame that are still to come. */
   #left = 0
 
-  /** @throws ProtocolError for a length past the limit, an unknown type or a reserved field that is set */
-  push(chunk: Buffer, take: (frame: Frame) => void): void {
+  /**
+   * @param enough  asked after each frame: where it is so, the others are kept for the next time
+   * @returns whether there are such
+   * @throws ProtocolError for a length past the limit, an unknown type or a reserved field that is set
+   */
+  push(chunk: Buffer, take: (frame: Frame) => void, enough: () => boolean = NEVER): boolean {
     let bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk])
     let at = this.#data === null ? 0 : this.#piece(this.#data, bytes, take)
-    while (bytes.length - at >= HEADER_BYTES) {
+    let isEnough = false
+    while (bytes.length - at >= HEADER_BYTES && !isEnough) {
       const length = bytes.readUInt32LE(at)
       const type = bytes[at + 4] as number
       if (length > MAX_PAYLOAD) throw new ProtocolError(`a frame of ${length} bytes; ${MAX_PAYLOAD} is the limit`)
@@ -119,6 +125,7 @@ export class FrameDecoder {
       if (bytes.length - from >= length) {
         take({ ...frame, payload: bytes.subarray(from, from + length) })
         at = from + length
+        isEnough = enough()
       } else if (type === TYPE.data) {
         this.#left = length
         at = from + this.#piece(frame, bytes.subarray(from), take)
@@ -126,7 +133,8 @@ export class FrameDecoder {
     }
     bytes = bytes.subarray(at)
     // A copy, so that a small rest does not hold a large chunk.
-    this.#held = bytes.length === 0 ? EMPTY : Buffer.from(bytes)
+    this.#held = bytes.length === 0 ? EMPTY : isEnough ? bytes : Buffer.from(bytes)
+    return isEnough && bytes.length > 0
   }
 
   /** @returns how many bytes of it were there */

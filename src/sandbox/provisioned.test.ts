@@ -133,6 +133,15 @@ describe('Provisioned', () => {
     assert.equal(loads.slice(0, 6).filter(({ key }) => key === 'b').length, 2)
   })
 
+  test('tells no more of why the code does not load than a person reads', async () => {
+    const { provisioned, loads } = standing()
+    provisioned.set(spec('a'), 1)
+    loads.at(-1)?.failed(new LoadError('Error', Buffer.from(JSON.stringify({ errorMessage: 'no '.repeat(20_000) }))))
+    await settle()
+    const state = provisioned.state('a')
+    assert.ok(state?.status === 'FAILED' && state.detail?.startsWith('no no no') && state.detail.length <= 1_000)
+  })
+
   test('says that the code does not load, and tries again with growing pauses', async () => {
     const { provisioned, loads, timers, fire } = standing()
     provisioned.set(spec('a'), 1)

@@ -10,6 +10,8 @@ const MAX_PAUSE_MS = 60_000
 const REPLACE_MS = 250
 /** One that was there for less was lost early: each such loss lets the next replacement wait longer, for code may end itself whenever it is loaded. */
 const STEADY_MS = 60_000
+/** Code says why it does not load in its own words, which may fill a frame; so much of them is told. */
+const DETAIL_LENGTH = 1_000
 
 export interface ProvisionedDeps<Sandbox> {
   /** Makes one that no call asked for. `made` is told before any call can get it. @throws LoadError; what keeps it from being started */
@@ -197,7 +199,7 @@ export class Provisioned<Sandbox extends object> implements Disposable {
       if (wanted.kept.size >= wanted.count) wanted.wasReady = true
     } catch (error) {
       if (error instanceof LoadError) {
-        wanted.failed = { reason: 'FUNCTION_ERROR_INIT_FAILURE', detail: error.told ?? error.errorWithPlace }
+        wanted.failed = { reason: 'FUNCTION_ERROR_INIT_FAILURE', detail: (error.told ?? error.errorWithPlace).slice(0, DETAIL_LENGTH) }
         wanted.wasReady = false
       } else if (!this.#closed) this.#deps.log.warn({ error: (error as Error).message }, 'a provisioned sandbox could not be made; it is tried again')
       this.#after(wanted, wanted.pauseMs)

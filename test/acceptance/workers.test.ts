@@ -44,6 +44,39 @@ const killIfThere = (pid: number) => {
 }
 
 const SAYS = (word: string) => `export const handler = async () => '${word}'`
+/** Attacks the process that has its sandbox, and through that one the main process, for so long as it is asked. */
+const HOSTILE = `
+import { spawn } from 'node:child_process'
+import fs from 'node:fs'
+const frame = (type, stream, payload = '') => { const f = Buffer.alloc(12 + payload.length); f.writeUInt32LE(payload.length, 0); f[4] = type; f.writeUInt32LE(stream, 8); f.write(payload, 12, 'latin1'); return f }
+const write = (fd, bytes) => { for (let at = 0; at < bytes.length; ) try { at += fs.writeSync(fd, bytes, at) } catch (error) { if (error.code !== 'EAGAIN') throw error } }
+const authorization = 'Bearer ' + process.env.MAYFLY_KEY
+const url = (path) => process.env.MAYFLY_URL + path
+const open = new Set()
+let stream = 1_000_000
+const ATTACKS = {
+  frames: () => write(3, Buffer.concat(Array.from({ length: 5000 }, () => frame(10, 1, '\\0\\0\\x04\\0')))),
+  // For a sandbox of its own: the runtime's connections would have numbers below these.
+  connections: () => write(4, Buffer.concat(Array.from({ length: 1000 }, () => [frame(20, ++stream), frame(6, stream, 'GET /storage/v1/bucket HTTP/1.1\\r\\nhost: a\\r\\n\\r\\n'), frame(21, stream)]).flat())),
+  // Nobody waits for the answer.
+  calls: () => { const leave = new AbortController(); for (let i = 0; i < 20; i++) fetch(url('/functions/v1/n' + i % 6), { headers: { authorization }, signal: leave.signal }).catch(() => {}); setTimeout(() => leave.abort(), 5) },
+  // What the main process keeps; the body never ends.
+  uploads: () => {
+    if (open.size >= 50) return
+    const one = {}
+    open.add(one)
+    const body = new ReadableStream({ pull: async (to) => { to.enqueue(new Uint8Array(65536)); await new Promise((r) => setTimeout(r, 1)) } })
+    fetch(url('/storage/v1/object/things/' + crypto.randomUUID()), { method: 'POST', duplex: 'half', headers: { authorization, 'content-type': 'text/plain' }, body }).catch(() => {}).finally(() => open.delete(one))
+  },
+  headers: () => void fetch(url('/storage/v1/bucket'), { headers: { authorization, 'mayfly-hop': '{"remote":"1.2.3.4","relay":null,"added":[]}', 'mayfly-left': '1', connection: 'mayfly-hop' } }).then((r) => r.arrayBuffer(), () => {}),
+}
+export default { async fetch(request) {
+  const { searchParams: asked } = new URL(request.url)
+  if (asked.has('stay')) { spawn('sleep', ['86417'], { detached: true }); fs.writeFileSync('/tmp/left', 'x'); for (;;) ATTACKS.frames() }
+  const end = Date.now() + Number(asked.get('ms'))
+  while (Date.now() < end) { ATTACKS[asked.get('what')](); await new Promise((r) => setTimeout(r, 2)) }
+  return new Response('over', { headers: { 'mayfly-left': '1', 'mayfly-hop': '{}' } })
+} }`
 /** Answers, streams, calls back and waits, as it is asked. */
 const CODE = `
 export default { async fetch(request, env) {
@@ -461,6 +494,41 @@ describe('a node of three processes', () => {
       renameSync(`${root}-away`, root)
     }
     await until('it is well', async () => (await problems()).length === 0)
+  })
+
+  it('goes on beside a function that attacks the process of its sandbox: each of the others serves, none ends, and nothing stays of it', async () => {
+    await Promise.all([create('hostile', HOSTILE), create('torn', HOSTILE), ...Array.from({ length: 6 }, (_, at) => create(`n${at}`, SAYS(`n${at}`)))])
+    for (let at = 0; at < 6; at++) assert.equal((await call(`/functions/v1/n${at}`)).status, 200)
+    const before = (await status()).pool.workers.map(({ pid }) => pid)
+    for (const what of ['frames', 'calls', 'uploads', 'headers', 'connections']) {
+      let isOver = false
+      const name = what === 'connections' ? 'torn' : 'hostile'
+      const attack = call(`/functions/v1/${name}?what=${what}&ms=1500`).finally(() => {
+        isOver = true
+      })
+      do {
+        for (let at = 0; at < 6; at++) {
+          const { status: code, text } = await call(`/functions/v1/n${at}`)
+          // What it calls without end counts as calls of the project.
+          assert.ok((code === 200 && text === `n${at}`) || (what === 'calls' && code === 429), `${what}: ${code} ${text}`)
+        }
+        assert.equal((await call('/storage/v1/bucket')).status, 200, what)
+      } while (!isOver)
+      assert.deepEqual([(await attack).status, (await attack).text], [200, 'over'], what)
+    }
+    assert.deepEqual(
+      (await status()).pool.workers.map(({ pid }) => pid),
+      before,
+    )
+    await until('nothing runs any more', async () => (await status()).pool.running === 0)
+    const stays = call('/functions/v1/hostile?stay').catch(() => null)
+    const left = () => processes().filter(({ args }) => args.includes('sleep 86417'))
+    await until('it has begun', () => left().length > 0)
+    for (const pid of before) process.kill(pid, 'SIGKILL')
+    await until('both are back', async () => (await status()).pool.workers.every((one) => one.state === 'ready' && !before.includes(one.pid)))
+    await stays
+    assert.deepEqual(left(), [])
+    for (let at = 0; at < 6; at++) assert.equal((await call(`/functions/v1/n${at}`)).text, `n${at}`)
   })
 
   it('lets calls end when it stops', async () => {

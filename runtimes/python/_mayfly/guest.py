@@ -28,6 +28,7 @@ class Guest:
         self.logs = None
         self.forking = None
         self._pid = os.getpid()
+        self._left = False
         self._parts = []
         self._further = []
         self._outputs = []
@@ -142,7 +143,7 @@ class Guest:
             return self.fail_to_load(told)
         if self._forks:
             # Beside the host's other programs, in the driver that keeps nothing apart, /tmp is not its own.
-            self.forking = self._forking.Forking(self._perform, self._root == "/var/task", self.pump.children)
+            self.forking = self._forking.Forking(self._perform, self._root == "/var/task", self.pump.children, self.end)
         self._said_while_loading()
         self.wire.send(f.LOADED, 0, 0, b'{"kind":"lambda"}')
         if self._forks:
@@ -180,7 +181,6 @@ class Guest:
             self.wire.done()
         else:
             self.wire.error(self._forking.exit_error(call, reason, self.logs))
-        self.forking.make_ready()
 
     def _perform(self, call, body):
         return perform(self.handler, call, body, self.logs)
@@ -254,6 +254,9 @@ class Guest:
 
     def _leave(self):
         """In a process that user code forked, or a call's own: none of this is its to use."""
+        if self._left:
+            return
+        self._left = True
         os._exit = leave_at_once
         for output in self._outputs:
             output.leave()

@@ -34,6 +34,11 @@ class Api:
     def init_error(self, error):
         self._error("/init/error", error)
 
+    def leave(self):
+        """In a process that was forked, to whom the connection does not belong."""
+        if self._socket.fileno() >= 0:
+            os.close(self._socket.detach())
+
     def _error(self, path, error):
         kind = error["errorType"].encode("ascii", "replace").decode().replace("\r", " ").replace("\n", " ")
         body = json.dumps(error, ensure_ascii=False).encode("utf-8", "backslashreplace")
@@ -76,7 +81,9 @@ def run():
             _answer(api, call, *perform(handler, call, body, logs))
     from .forking import Forking, exit_error
 
-    forking = Forking(lambda call, body: perform(handler, call, body, logs), task_root == "/var/task", set())
+    os.register_at_fork(after_in_child=api.leave)
+    forking = Forking(lambda call, body: perform(handler, call, body, logs), task_root == "/var/task", set(), _end)
+    forking.make_ready()
     while True:
         call, body = api.next()
         told = []
@@ -85,6 +92,12 @@ def run():
             _answer(api, call, *told[0])
         else:
             _answer(api, call, None, exit_error(call, reason, logs))
+
+
+def _end(code, signal):
+    if signal:
+        os.kill(os.getpid(), signal)
+    os._exit(code)
 
 
 def _answer(api, call, result, error):

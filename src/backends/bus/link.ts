@@ -29,7 +29,10 @@ export class Link {
   #length = 0
   #closed = false
 
-  /** @param gone  called once, when nothing comes or goes any more */
+  /**
+   * @param take  what it throws cuts the link: who says what cannot be taken ends nobody but itself
+   * @param gone  called once, when nothing comes or goes any more
+   */
   constructor(stream: Duplex, take: (frame: Frame) => void, gone: () => void) {
     this.#stream = stream
     this.#take = take
@@ -77,13 +80,13 @@ export class Link {
       if (this.#length - at - HEAD_BYTES < size) break
       const text = this.#held.toString('utf8', at + HEAD_BYTES, at + HEAD_BYTES + size)
       at += HEAD_BYTES + size
-      let frame: Frame
       try {
-        frame = JSON.parse(text) as Frame
+        this.#take(JSON.parse(text) as Frame)
       } catch {
         return void this.cut()
       }
-      this.#take(frame)
+      // What follows on a link that was cut meanwhile is nobody's any more.
+      if (this.#closed || this.#stream.destroyed) return
     }
     this.#held.copyWithin(0, at, this.#length)
     this.#length -= at

@@ -22,6 +22,12 @@ async function pair(): Promise<[Socket, Socket]> {
   return [one, other]
 }
 
+const message = (text: string | Buffer) => {
+  const head = Buffer.alloc(4)
+  head.writeUInt32LE(Buffer.byteLength(text))
+  return Buffer.concat([head, Buffer.from(text)])
+}
+
 async function star(spokes: number) {
   const hub = WiredBus.hub()
   const all: WiredBus[] = []
@@ -112,13 +118,21 @@ describe('a bus over sockets', () => {
   for (const [name, bytes] of [
     ['a length that no message has', Buffer.from([0xff, 0xff, 0xff, 0xff])],
     ['what is no JSON', Buffer.from([2, 0, 0, 0, 0x7b, 0x7b])],
-    ['a message of no kind', Buffer.concat([Buffer.from([16, 0, 0, 0]), Buffer.from('{"kind":"other"}')])],
+    ['a message of no kind', message('{"kind":"other"}')],
+    ['nothing', message('null')],
+    ['what none of its kind has', message('{"kind":"responds","subject":{"a":1}}{')],
+    // Each of its bytes becomes three when it is told on.
+    [
+      'what is larger when it is told on',
+      message(Buffer.concat([Buffer.from('{"kind":"tell","subject":"a","value":"'), Buffer.alloc(3_000_000, 0xff), Buffer.from('"}')])),
+    ],
+    ['what is nested too deep to be told on', message(`{"kind":"tell","subject":"a","value":${'['.repeat(500_000)}${']'.repeat(500_000)}}`)],
   ] as const) {
     it(`cuts a link that says ${name}`, async () => {
-      const hub = WiredBus.hub()
+      await using all = await star(1)
       const [near, far] = await pair()
       let isGone = false
-      hub.attach(near, () => {
+      all.hub.attach(near, () => {
         isGone = true
       })
       far.on('error', () => {})
@@ -126,7 +140,8 @@ describe('a bus over sockets', () => {
       far.write(bytes)
       await once(far, 'close')
       assert.equal(isGone, true)
-      await hub[Symbol.asyncDispose]()
+      all.hub.respond('after', async () => 1)
+      assert.equal(await (all.spokes[0] as WiredBus).request('after', null, AbortSignal.timeout(5_000)), 1)
     })
   }
   it('takes messages in any pieces', async () => {
@@ -135,10 +150,8 @@ describe('a bus over sockets', () => {
     all.hub.attach(near, () => {})
     const heard: BusValue[] = []
     all.hub.subscribe('a', (value) => heard.push(value))
-    const payload = Buffer.from(JSON.stringify({ kind: 'tell', subject: 'a', value: 'né' }))
-    const head = Buffer.alloc(4)
-    head.writeUInt32LE(payload.length)
-    const bytes = Buffer.concat([head, payload, head, payload])
+    const one = message(JSON.stringify({ kind: 'tell', subject: 'a', value: 'né' }))
+    const bytes = Buffer.concat([one, one])
     for (const byte of bytes) {
       far.write(Buffer.from([byte]))
       await new Promise(setImmediate)
