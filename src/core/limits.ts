@@ -546,6 +546,13 @@ export const LIMITS = {
     error: null,
     provenBy: 'src/gateway/console.test.ts',
   },
+  sandboxProcesses: {
+    value: 128,
+    unit: 'count',
+    why: 'processes and threads of one sandbox: what begins more is told that it gets none (`EAGAIN`); under gVisor the sandbox ends, and the log of the call says why',
+    error: null,
+    provenBy: 'src/sandbox/pool.test.ts',
+  },
   relayConnections: {
     value: 128,
     unit: 'count',

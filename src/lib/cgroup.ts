@@ -293,6 +293,14 @@ export class Cgroup {
     return Number(/^oom_kill (\d+)/m.exec(text)?.[1] ?? 0) > 0
   }
 
+  /** Did the kernel refuse it a process or thread? */
+  async outOfProcesses(): Promise<boolean> {
+    const { pids } = this.#hierarchies
+    if (!pids) return false
+    const text = await fs.readFile(path.join(pids.path, this.#name, 'pids.events'), 'utf8').catch(() => '')
+    return Number(/^max (\d+)/m.exec(text)?.[1] ?? 0) > 0
+  }
+
   /** Kills all that is in it and removes it. @throws Error when it is still there after `limitMs` */
   async destroy(clock: Clock, limitMs = 10_000): Promise<void> {
     for (const file of this.#memoryFiles?.splice(0) ?? []) closeSync(file)

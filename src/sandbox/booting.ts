@@ -2,6 +2,7 @@ import { promises as fs } from 'node:fs'
 import path from 'node:path'
 import type { Duplex } from 'node:stream'
 import { MayflyError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import type { Log } from '../core/log.ts'
 import type { Clock } from '../lib/clock.ts'
 import { within } from '../lib/within.ts'
@@ -16,7 +17,6 @@ import { type Driver, type DriverName, type RuntimeName, type SandboxProcess, ty
 /** A guest that says nothing for so long after its start is given up. */
 export const HELLO_MS = 20_000
 const WARM_ROUNDS = 30
-const MAX_PROCESSES = 128
 /** Of one sandbox, where a signal to the node comes between: Ctrl-C is pressed twice at most. */
 const STARTS = 3
 /** Those that wait for anybody have so much in /tmp. */
@@ -251,7 +251,7 @@ export class Booting {
     for (let left = STARTS; ; left--) {
       try {
         await openSlot(slotDir)
-        return { slotDir, process: await this.#deps.driver.start({ id, runtime, driver, slotDir, tmpMb, pids: MAX_PROCESSES, ...how }) }
+        return { slotDir, process: await this.#deps.driver.start({ id, runtime, driver, slotDir, tmpMb, pids: LIMITS.sandboxProcesses.value, ...how }) }
       } catch (error) {
         await fs.rm(slotDir, { recursive: true, force: true })
         // A node that was told to end still answers the calls that it has.

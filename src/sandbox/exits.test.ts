@@ -25,12 +25,18 @@ test('of one that said nothing it is told what the kernel or its first process t
 
 test('its owner is told of the memory, behind those words', () => {
   for (const exit of [null, { code: 0, signal: 9 }]) {
-    assert.equal(whyItEnded(exit, 128), ', for want of more than its 128 MB of memory; it gets more by `memory`')
-    assert.equal(whyItEnded(exit, null), '')
+    assert.equal(whyItEnded(exit, { outOfMemory: true, outOfProcesses: true }, 512), ', for want of more than its 512 MB of memory; it gets more by `memory`')
+    assert.equal(
+      whyItEnded(exit, { outOfMemory: false, outOfProcesses: true }, 512),
+      ', as it began more than the 128 processes and threads that a sandbox may have',
+    )
+    for (const how of [{ outOfMemory: false }, { outOfMemory: false, outOfProcesses: false }, null]) assert.equal(whyItEnded(exit, how, 512), '')
   }
   // What ended of itself after a program of it was killed.
-  assert.equal(whyItEnded({ code: 1, signal: 0 }, 128), '')
-  assert.equal(whyItEnded({ code: 0, signal: 11 }, 128), '')
+  for (const how of [{ outOfMemory: true }, { outOfMemory: false, outOfProcesses: true }]) {
+    assert.equal(whyItEnded({ code: 1, signal: 0 }, how, 128), '')
+    assert.equal(whyItEnded({ code: 0, signal: 11 }, how, 128), '')
+  }
 })
 
 test('what an error says is read from whatever it holds', () => {

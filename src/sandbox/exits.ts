@@ -1,4 +1,5 @@
 import { constants } from 'node:os'
+import { LIMITS } from '../core/limits.ts'
 
 /** The words of Lambda for signals that end a process. */
 const SIGNAL_WORDS: Readonly<Record<string, string>> = {
@@ -45,11 +46,14 @@ export function howItEnded(exit: Exit | null): string {
 
 /**
  * What the log says behind that, for the owner of the function.
- * @param spentMb  the function's limit of memory, where the kernel ended something in it for want of more; else null
+ * @param how  what the kernel told of its end
+ * @param memoryMb  the function's limit
  */
-export function whyItEnded(exit: Exit | null, spentMb: number | null): string {
+export function whyItEnded(exit: Exit | null, how: { readonly outOfMemory: boolean; readonly outOfProcesses?: boolean } | null, memoryMb: number): string {
   const killed = exit === null || exit.signal === constants.signals.SIGKILL
-  return killed && spentMb !== null ? `, for want of more than its ${spentMb} MB of memory; it gets more by \`memory\`` : ''
+  if (!killed || how === null) return ''
+  if (how.outOfMemory) return `, for want of more than its ${memoryMb} MB of memory; it gets more by \`memory\``
+  return how.outOfProcesses ? `, as it began more than the ${LIMITS.sandboxProcesses.value} processes and threads that a sandbox may have` : ''
 }
 
 function wordOf(signal: number): string {

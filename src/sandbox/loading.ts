@@ -72,7 +72,7 @@ export async function loadCode(generic: Generic, load: Load, clock: Clock, stagi
     const exit = (await within(clock, EXIT_MS, generic.process.exited)) ? await generic.process.exited : null
     const said = generic.channel.exit ?? exitOf(exit)
     const words = howItEnded(said)
-    throw loadError('Runtime.ExitError', words, words + whyItEnded(said, exit?.outOfMemory ? spec.memoryMb : null))
+    throw loadError('Runtime.ExitError', words, words + whyItEnded(said, exit, spec.memoryMb))
   })
   await granting
   return kind

@@ -373,7 +373,7 @@ for (const name of ['process', ...(isolated ? ['runc'] : [])] as ('process' | 'r
         const tmp = await call(specOf('tmp', { tmpMb: 16, timeoutMs: 30_000 }))
         assert.deepEqual(tmp.value, { code: 'ENOSPC', mb: 16 })
         const forks = await call(specOf('forks', { timeoutMs: 30_000, memoryMb: 512 }))
-        assert.ok(forks.value.ok < 130 && forks.value.bad > 60, JSON.stringify(forks.value))
+        assert.ok(forks.value.ok < LIMITS.sandboxProcesses.value && forks.value.bad > 60, JSON.stringify(forks.value))
         assert.equal((await call(specOf('exit'))).value, 'fine')
       })
 

@@ -352,7 +352,7 @@ export class Specialised {
     const exit = error instanceof ChannelClosed ? await this.process.exited : { code: null, signal: 'SIGKILL', outOfMemory: false }
     const said = this.channel.exit ?? exitOf(exit)
     this.#ranOutOfMemory = exit.outOfMemory
-    this.#whyItEnded = whyItEnded(said, exit.outOfMemory ? this.spec.memoryMb : null)
+    this.#whyItEnded = whyItEnded(said, exit, this.spec.memoryMb)
     return failed(EXITED, `RequestId: ${invocationId} Error: ${howItEnded(said)}`)
   }
 }

@@ -447,8 +447,8 @@ export interface SandboxProcess {
   thaw(): Promise<void>
   /** SIGKILL to everything in it, then gives back cgroups, mounts, directories. Idempotent; resolves when all is given back. */
   kill(): Promise<void>
-  /** Resolves once, when its first process is gone. */
-  readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
+  /** Resolves once, when its first process is gone. `outOfProcesses`: it was refused one more, and does not live on where that is so. */
+  readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean; outOfProcesses?: boolean }>
   memory(): { currentMb: number; peakMb: number } | null
   /** What the processors have done for it; absent or null where nobody counts that. */
   readonly cpuMs?: () => number | null

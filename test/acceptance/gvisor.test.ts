@@ -15,6 +15,15 @@ export const handler = async ({ bytes }) => {
   return { kernel: os.release(), uid: process.getuid(), calls: ++calls, interfaces: Object.keys(os.networkInterfaces()), status: answer.status, buckets: await answer.json() }
 }
 `
+const FORKS = `
+import { spawn } from 'node:child_process'
+export const handler = async ({ count }) => {
+  const all = Array.from({ length: count }, () => spawn('sleep', ['20'], { stdio: 'ignore' }).on('error', () => {}))
+  const begun = all.filter(({ pid }) => pid !== undefined).length
+  for (const one of all) one.kill('SIGKILL')
+  return { begun }
+}
+`
 const PYTHON = `
 def handler(event, context):
     return {'sum': sum(event['numbers']), 'kernel': open('/proc/version').read()}
@@ -75,6 +84,15 @@ describe('--sandbox gvisor', { skip }, () => {
     assert.notEqual(first.kernel, host)
     assert.deepEqual({ ...first, kernel: '' }, { kernel: '', uid: 1000, calls: 1, interfaces: ['lo'], status: 200, buckets: [] })
     assert.equal((await invoke('hello', { bytes: 1_000 })).calls, 2)
+  })
+
+  it('ends one that begins processes without end, says so in the log of its call, and serves the next', async () => {
+    await create('forks', 'nodejs24.x', 'index.handler', { 'index.mjs': FORKS })
+    const reply = await aws.send(new InvokeCommand({ FunctionName: 'forks', Payload: Buffer.from('{"count":2000}'), LogType: 'Tail' }))
+    const log = Buffer.from(reply.LogResult ?? '', 'base64').toString()
+    assert.match(Buffer.from(reply.Payload ?? []).toString(), /Runtime\.ExitError/)
+    assert.match(log, /signal: killed, as it began more than the 128 processes and threads that a sandbox may have/)
+    assert.deepEqual(await invoke('forks', { count: 3 }), { begun: 3 })
   })
 
   it('runs a function of Python', { skip: existsSync('/usr/bin/python3') ? false : 'needs python3' }, async () => {

@@ -88,6 +88,7 @@ export class Soak {
   /** Resolves when the node is there again. */
   #isUp: Promise<void> = Promise.resolve()
   #killed = 0
+  #sandboxesKilled = 0
   /** Of the lives that are over; the group of the sandboxes may outlive the node. */
   #processors = { ofNode: 0, ofSandboxes: 0, lastOfSandboxes: 0 }
   #isChanging = false
@@ -251,6 +252,7 @@ export class Soak {
     if (pid === undefined) return
     try {
       process.kill(pid, 'SIGKILL')
+      this.#sandboxesKilled++
     } catch {
       // It ended by itself.
     }
@@ -313,8 +315,9 @@ export class Soak {
       const least = this.#executed.get(name) ?? 0
       const most = least + (this.#unknown.get(name) ?? 0)
       const { executions = 0 } = metered.get(name) ?? {}
-      // An event whose node was killed in it runs again.
-      const isOff = executions < least || (executions > most && !(name === 'queued' && this.#killed > 0))
+      // An event whose node was killed in it runs again, and one whose sandbox was.
+      const again = name !== 'queued' ? 0 : this.#killed > 0 ? Number.POSITIVE_INFINITY : this.#sandboxesKilled
+      const isOff = executions < least || executions > most + again
       if (isOff) this.#problems.push(`${name}: ${executions} executions are metered; ${least} were answered, ${most - least} had an answer that nobody saw`)
     }
   }

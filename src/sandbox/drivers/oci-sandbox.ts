@@ -22,7 +22,7 @@ export class OciSandbox implements SandboxProcess {
   readonly paths: GuestPaths
   readonly cache: fs.FileHandle | null
   readonly isolated = true
-  readonly exited: Promise<{ code: number | null; signal: string | null; outOfMemory: boolean }>
+  readonly exited: SandboxProcess['exited']
   /** A sandbox with a kernel of its own has none. */
   entrance?: () => Promise<Entrance | null>
   /** What it reads as the memory of the machine. */
@@ -37,7 +37,7 @@ export class OciSandbox implements SandboxProcess {
   /** Nobody here ended it. */
   readonly #endsItself: () => boolean
   #killing: Promise<void> | null = null
-  #groupSays: Promise<boolean> | null = null
+  #groupSays: Promise<{ readonly memory: boolean; readonly processes: boolean }> | null = null
   #running = true
   #overdrawn = false
   /** Of the version that it became. */
@@ -78,9 +78,11 @@ export class OciSandbox implements SandboxProcess {
     this.#endsItself = endOfItself(this.control, this.relay)
     this.exited = new Promise((resolve) => {
       this.control.once('close', () => {
-        void Promise.all([this.#askGroup(), this.#lastWords()]).then(([found]) => {
-          const outOfMemory = found || this.#overdrawn
-          resolve({ ...(outOfMemory ? { code: null, signal: 'SIGKILL' } : shellTold(tail.status)), outOfMemory })
+        void Promise.all([this.#askGroup(), this.#lastWords()]).then(([{ memory, processes }]) => {
+          const outOfMemory = memory || this.#overdrawn
+          // Code is told by its kernel that it gets no more. Only a kernel of the sandbox's own ends with that, by a fault of which it says nothing.
+          const outOfProcesses = processes && this.#init === null && !outOfMemory
+          resolve({ ...(outOfMemory ? { code: null, signal: 'SIGKILL' } : shellTold(tail.status)), outOfMemory, outOfProcesses })
         })
       })
     })
@@ -150,9 +152,12 @@ export class OciSandbox implements SandboxProcess {
       })
     return this.#killing
   }
-  /** Whether the kernel ended something in it for want of memory: asked before the group goes, and once. */
-  #askGroup(): Promise<boolean> {
-    this.#groupSays ??= this.#cgroup.outOfMemory()
+  /** Whether the kernel ended something in it for want of memory, or refused it a process: asked before the group goes, and once. */
+  #askGroup() {
+    this.#groupSays ??= Promise.all([this.#cgroup.outOfMemory(), this.#init === null && this.#cgroup.outOfProcesses()]).then(([memory, processes]) => ({
+      memory,
+      processes,
+    }))
     return this.#groupSays
   }
   /** How its program ended is told by the first process, once that has heard of it: it has a moment. */
