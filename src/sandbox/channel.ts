@@ -57,6 +57,8 @@ const FRAMES_A_TURN = 512
 /** Nor does it take so long to hear so many. */
 const LONG_MS = 2
 const LOOK_EVERY = 64
+/** A connection to the platform is more work than other frames: so many times, with what is made for it behind. */
+const OPEN_WEIGHT = 32
 const NOTHING = Buffer.alloc(0)
 const talkers = new Talkers()
 
@@ -197,13 +199,18 @@ export class Channel {
     const hear = (chunk: Buffer, goesOn: () => void) => {
       if (this.#dead) return
       let frames = 0
+      let looks = LOOK_EVERY
       const from = performance.now()
-      const enough = () => frames % LOOK_EVERY === 0 && (frames >= FRAMES_A_TURN || performance.now() - from > LONG_MS)
+      const enough = () => {
+        if (frames < looks) return false
+        looks = frames + LOOK_EVERY
+        return frames >= FRAMES_A_TURN || performance.now() - from > LONG_MS
+      }
       try {
         const isMore = decoder.push(
           chunk,
           (frame) => {
-            frames++
+            frames += frame.type === TYPE.open ? OPEN_WEIGHT : 1
             take(frame)
           },
           enough,
