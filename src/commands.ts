@@ -14,6 +14,8 @@ import type { Resized } from './first-job.ts'
 import { helpText, isNodeCommand, parseFlags } from './flags.ts'
 import type { Host } from './host.ts'
 import { MiB } from './lib/bytes.ts'
+import { detectHierarchies } from './lib/cgroup.ts'
+import { makeRoomInContainer } from './lib/container-groups.ts'
 import { growByAsMuchAgain } from './lib/heap.ts'
 import type { RunningNode } from './node.ts'
 import { readyText } from './ready-text.ts'
@@ -185,6 +187,8 @@ async function doctor(line: CommandLine): Promise<number> {
     clock: host.clock,
     log: host.log,
   }
+  // As a start would.
+  makeRoomInContainer(await detectHierarchies())
   const driverOf = (name: typeof values.sandbox.sandbox) => detectDriver(name, { ...how, name: `doctor-${process.pid}-${name}` })
   const found = await driverOf(values.sandbox.sandbox)
   const sandbox = isDriver(found)

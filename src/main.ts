@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeSync } from 'node:fs'
+import { accessSync, constants, existsSync, readFileSync, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { availableParallelism, homedir } from 'node:os'
 import path from 'node:path'
@@ -13,12 +13,25 @@ import { uuidv7 } from './lib/ids.ts'
 import { LogLines } from './log-lines.ts'
 import type { Boot } from './workforce.ts'
 
+// Other users run what lies in our folders (functions, PostgreSQL), and none but ours writes there. What is secret says so itself.
+process.umask(0o022)
 const root = path.resolve(import.meta.dirname, '..')
 const [command = 'up', ...args] = process.argv.slice(2)
 
 // Only of tests: a file that says by how many ms the wall time of this node is wrong.
 const skewFile = process.env.MAYFLY_TEST_CLOCK
 const clock: Clock = skewFile === undefined ? systemClock : skewed(systemClock, () => (existsSync(skewFile) ? Number(readFileSync(skewFile, 'utf8')) : 0))
+
+/** Of a container whose root is there to be read alone, only `/tmp` is left. */
+function runBaseOf(asRoot: boolean): string {
+  try {
+    const own = asRoot ? '/run' : (process.env.XDG_RUNTIME_DIR ?? '/tmp')
+    accessSync(own, constants.W_OK)
+    return own
+  } catch {
+    return '/tmp'
+  }
+}
 
 function hostOf(logLevel: string, bindings: Readonly<Record<string, unknown>> | null = null): Host {
   const lines = new LogLines(2)
@@ -37,7 +50,7 @@ function hostOf(logLevel: string, bindings: Readonly<Record<string, unknown>> | 
     newId: () => uuidv7(clock.now()),
     root,
     version: (JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }).version,
-    runBase: asRoot ? '/run' : (process.env.XDG_RUNTIME_DIR ?? '/tmp'),
+    runBase: runBaseOf(asRoot),
     stateFolder: stateFolderOf(process.env, homedir()),
     cores: availableParallelism(),
     workerCommand: (worker) => [process.execPath, ...process.execArgv, process.argv[1] as string, 'worker', String(worker)],

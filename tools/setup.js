@@ -9,6 +9,8 @@ import { removeCaches } from './caches.js'
 import { installHook } from './git-hook.js'
 import { isMade } from './program.mjs'
 
+// Root's functions and databases are run by other users, which read the packages.
+process.umask(0o022)
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const quiet = process.argv.includes('--quiet-if-done')
 let said = false

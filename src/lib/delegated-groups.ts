@@ -1,13 +1,12 @@
 import { execFile } from 'node:child_process'
-import { accessSync, constants, mkdirSync, promises as fs, readFileSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, promises as fs, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type Hierarchies, weighGroup } from './cgroup.ts'
+import { emptyInto } from './emptied-group.ts'
 import { nodeWeight } from './own-group.ts'
 
 /** Where this process's own processes go, for a group of the second version that hands controllers down may hold none itself. */
 const OWN = 'mayfly-node'
-/** How often one looks for processes that are still to move; the last finds none, unless some are not ours to move. */
-const LOOKS = 20
 const CONTROLLERS = ['memory', 'pids', 'cpu'] as const
 
 /**
@@ -27,13 +26,7 @@ export async function delegatedGroups(proc = '/proc', mayUse = saysDelegate): Pr
     for (const file of ['', 'cgroup.procs', 'cgroup.subtree_control']) accessSync(path.join(own, file), constants.W_OK)
     const offered = readFileSync(path.join(own, 'cgroup.controllers'), 'utf8').trim().split(' ')
     if (!CONTROLLERS.some((name) => offered.includes(name))) return null
-    mkdirSync(path.join(own, OWN), { recursive: true })
-    // One that starts another meanwhile has it left behind: a second look finds that.
-    for (let look = 0; look < LOOKS; look++) {
-      const pids = readFileSync(path.join(own, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean)
-      if (pids.length === 0) break
-      for (const pid of pids) moveTo(path.join(own, OWN), pid)
-    }
+    emptyInto(own, OWN)
     const held = CONTROLLERS.filter((name) => offered.includes(name) && handsDown(own, name))
     if (held.includes('cpu')) await weighGroup({ cpu: { path: own, version: 2 } }, OWN, nodeWeight())
     const tree = (name: (typeof CONTROLLERS)[number]) => (held.includes(name) ? ({ path: own, version: 2 } as const) : null)
@@ -65,14 +58,6 @@ async function ownGroup(proc: string): Promise<string | null> {
   const [, , , root = '/', at = ''] = mount
   const below = path.relative(root, name)
   return below.startsWith('..') ? null : path.join(at, below)
-}
-
-function moveTo(group: string, pid: string): void {
-  try {
-    writeFileSync(path.join(group, 'cgroup.procs'), pid)
-  } catch {
-    // It ended, or is none of ours: what cannot move is seen when controllers are handed down.
-  }
 }
 
 function handsDown(group: string, controller: string): boolean {

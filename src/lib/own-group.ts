@@ -2,6 +2,7 @@ import { promises as fs } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { detectHierarchies, type Hierarchies, weighGroup } from './cgroup.ts'
+import { makeRoomInContainer, OTHERS } from './container-groups.ts'
 
 /** Beside the sandboxes of a node, which weigh 100 for each processor. */
 export const nodeWeight = (): number => 200 * availableParallelism()
@@ -27,7 +28,8 @@ export class OwnGroup implements AsyncDisposable {
   static async enter(name: string): Promise<OwnGroup | null> {
     const hierarchies = await detectHierarchies()
     const { cpu } = hierarchies
-    if (process.getuid?.() !== 0 || cpu === null || (await groupOf(hierarchies)) !== '/') return null
+    const hasMoved = makeRoomInContainer(hierarchies)
+    if (process.getuid?.() !== 0 || cpu === null || !(hasMoved || (await groupOf(hierarchies)) === '/')) return null
     const hands = path.join(cpu.path, 'cgroup.subtree_control')
     const hadThem = cpu.version === 1 || (await fs.readFile(hands, 'utf8').catch(() => '')).split(/\s/).includes('cpu')
     try {
@@ -45,7 +47,8 @@ export class OwnGroup implements AsyncDisposable {
 
   /** Leaves it, and removes it where nothing else is in it: another start removes what is left. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await fs.writeFile(path.join(this.#tree, 'cgroup.procs'), String(process.pid)).catch(() => {})
+    const leaveTo = (group: string) => fs.writeFile(path.join(group, 'cgroup.procs'), String(process.pid))
+    await leaveTo(this.#tree).catch(() => leaveTo(path.join(this.#tree, OTHERS)).catch(() => {}))
     await fs.rmdir(path.join(this.#tree, this.#name)).catch(() => {})
   }
 }

@@ -121,6 +121,8 @@ describe('the clone of an ordinary user, below a folder that only that user may 
   }
 
   before(() => {
+    // As many an administrator has it: what is made is for its user alone.
+    process.umask(0o077)
     folder = makeFolder()
     chmodSync(folder, 0o711)
     execFileSync('useradd', ['--create-home', '--home-dir', path.join(folder, 'home'), '--shell', '/bin/sh', NAME], { stdio: 'pipe' })

@@ -174,6 +174,32 @@ describe('mayfly up', () => {
     })
   }
 
+  // What Docker leaves root of a container, which may then neither mount nor make namespaces.
+  const LEFT = 'chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot mknod audit_write setfcap'
+  const asInContainer = [
+    'setpriv',
+    `--bounding-set=-all${LEFT.split(' ')
+      .map((name) => `,+${name}`)
+      .join('')}`,
+  ]
+  const noRoot = process.getuid?.() === 0 ? false : 'is of root alone'
+
+  it('runs databases as root of a container that may do little, and says what functions take', { skip: noRoot }, async () => {
+    const command = [...asInContainer, process.execPath, path.join(ROOT, 'bin', 'mayfly.js'), 'up']
+    const at = makeFolder()
+    chmodSync(at, 0o755)
+    const node = await startMayfly(path.join(at, 'data'), ['--empty'], {}, { command })
+    assert.equal(node.ready.sandbox.driver, 'none')
+    assert.match(node.stderr(), /Functions cannot run: runc makes no sandbox here: .*Root must be allowed to make namespaces, mounts and control groups/)
+    const headers = { apikey: node.ready.project.secretKey }
+    assert.deepEqual(await (await fetch(`${node.ready.url}/storage/v1/bucket`, { headers })).json(), [])
+    await node.stop()
+    const hidden = path.join(at, 'hidden')
+    mkdirSync(hidden, { mode: 0o700 })
+    await assert.rejects(startMayfly(path.join(hidden, 'data'), ['--empty'], {}, { command }), /may not enter .*hidden.*: type `chmod o\+x .*hidden`/)
+    removeFolder(at)
+  })
+
   it('refuses a port in use by name', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await new Promise((resolve) => server.once('listening', resolve))

@@ -51,7 +51,7 @@ describe('the job of a host', () => {
       spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', path.join(import.meta.dirname, 'run.ts'), ...args], { encoding: 'utf8' })
     for (const [args, why] of [
       [[], /Name test files/],
-      [['--as', 'nobody', 'conformance'], /--as is one of root, user, delegated/],
+      [['--as', 'nobody', 'conformance'], /--as is one of root, container, user, delegated/],
     ] as const) {
       const { status, stderr } = run(...args)
       assert.equal(status, 2)

@@ -8,7 +8,7 @@ import { makeDisk, makeImage, RELEASES } from './image.ts'
 import { codeIn, jobOf, quoted, WAYS } from './job.ts'
 import { CLOCKS, commandOf, isAccelerated, runMachine } from './machine.ts'
 
-// npm run test:host -- [--release bookworm|trixie] [--as root|user|delegated] NAME…: test files by their names on a Debian of its
+// npm run test:host -- [--release bookworm|trixie] [--as root|container|user|delegated] NAME…: test files by their names on a Debian of its
 // own: a virtual machine with systemd and control groups of the second version alone; `--only PATTERN` takes those tests alone whose
 // names, with their suites', match. `--run 'COMMAND'` runs that there instead.
 const say = (line: string) => void process.stderr.write(`${line}\n`)

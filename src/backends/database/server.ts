@@ -34,17 +34,20 @@ export function nativeFolder(): string {
 /**
  * Short names for everything PostgreSQL touches, because a unix socket's path may have 107 bytes and because
  * it runs as another user when we are root: below folders that this user may not enter, the real places are
- * bound to these names in a mount namespace of the server's own. For an ordinary user they are symbolic links.
+ * bound to these names in a mount namespace of the server's own. For an ordinary user, and for a root that may not mount
+ * (of most containers), they are symbolic links.
  */
 export class RuntimeFolder {
   readonly path: string
   readonly asRoot: boolean
   readonly #native: string
+  readonly #binds: boolean
 
-  private constructor(folder: string, native: string, asRoot: boolean) {
+  private constructor(folder: string, native: string, asRoot: boolean, binds: boolean) {
     this.path = folder
     this.#native = native
     this.asRoot = asRoot
+    this.#binds = binds
   }
 
   /** @param data  the folder of the databases, whose name in `base` this is: what it was is gone when that is */
@@ -63,9 +66,11 @@ export class RuntimeFolder {
     await fs.writeFile(beside, data, { mode: 0o600 })
     await fs.rename(beside, path.join(folder, DATA_FILE))
     for (const inner of ['s', 'd', 'links']) await fs.mkdir(path.join(folder, inner), { recursive: true, mode: 0o711 })
-    const runtime = new RuntimeFolder(folder, native, asRoot)
+    const binds = asRoot && (await mayMount())
+    if (asRoot && !binds) for (const place of [native, data]) await checkReachable(place)
+    const runtime = new RuntimeFolder(folder, native, asRoot, binds)
     const at = path.join(folder, 'native')
-    if (asRoot) await fs.mkdir(at, { recursive: true, mode: 0o755 })
+    if (binds) await fs.mkdir(at, { recursive: true, mode: 0o755 })
     else await relink(native, at)
     const links = JSON.parse(await fs.readFile(path.join(native, 'pg-symlinks.json'), 'utf8')) as { source: string; target: string }[]
     for (const { source, target } of links) {
@@ -99,14 +104,14 @@ export class RuntimeFolder {
     const options = { stdio: ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe'], env: environment, cwd: '/', detached: true }
     // The server dies with us: setpriv asks the kernel for SIGINT (a fast shutdown) at our death. It stands
     // inside, as a change of user clears the request.
-    if (!this.asRoot) {
-      await relink(data, name)
-      const withDeath = existsSync('/usr/bin/setpriv') ? ['/usr/bin/setpriv', '--pdeathsig', 'INT', binary, ...args] : [binary, ...args]
-      return spawn(withDeath[0] as string, withDeath.slice(1), options)
-    }
+    const dying = existsSync('/usr/bin/setpriv') ? ['/usr/bin/setpriv', '--pdeathsig', 'INT', binary, ...args] : [binary, ...args]
+    if (!this.#binds) await relink(data, name)
+    if (!this.asRoot) return spawn(dying[0] as string, dying.slice(1), options)
+    const user = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', ...dying]
+    const enter = '{ test -z "$1" || echo $$ > "$1"; }'
+    if (!this.#binds) return spawn('sh', ['-c', `${enter} && shift && exec "$@"`, 'sh', procs ?? '', ...user], options)
     await fs.mkdir(name, { recursive: true, mode: 0o711 })
-    const script = '{ test -z "$1" || echo $$ > "$1"; } && mount --bind "$2" "$3" && mount --bind "$4" "$5" && shift 5 && exec "$@"'
-    const user = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', 'setpriv', '--pdeathsig', 'INT', binary, ...args]
+    const script = `${enter} && mount --bind "$2" "$3" && mount --bind "$4" "$5" && shift 5 && exec "$@"`
     return spawn(
       'unshare',
       ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', procs ?? '', data, name, this.#native, path.join(this.path, 'native'), ...user],
@@ -122,6 +127,23 @@ export class RuntimeFolder {
   async takeOver(data: string): Promise<void> {
     if (!this.asRoot || (await fs.stat(data)).uid === NOBODY) return
     await promisify(execFile)('chown', ['-hR', `${NOBODY}:${NOBODY}`, data])
+  }
+}
+
+/** Root of a container often may not. */
+const mayMount = (): Promise<boolean> =>
+  promisify(execFile)('unshare', ['--mount', '--propagation', 'private', 'true']).then(
+    () => true,
+    () => false,
+  )
+
+/** @throws ServerError where a user who is nobody may not go there, so that no server of ours could */
+async function checkReachable(place: string): Promise<void> {
+  for (let at = await fs.realpath(place); at !== path.dirname(at); at = path.dirname(at)) {
+    if (((await fs.stat(at)).mode & 0o001) === 0)
+      throw new ServerError(
+        `PostgreSQL runs as another user than root, who may not enter ${at}, and this root may not mount it elsewhere: type \`chmod o+x ${at}\`, start the node as an ordinary user, or give the container the right to mount (\`docker run --privileged\`)`,
+      )
   }
 }
 

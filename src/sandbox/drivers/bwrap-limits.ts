@@ -1,6 +1,6 @@
 import type { Hierarchies } from '../../lib/cgroup.ts'
 import { hasNetworks, type Networks, type NoNetworks } from '../egress/networks.ts'
-import type { CoreLimit } from './core-limit.ts'
+import type { OwnLimits } from './own-limits.ts'
 
 /** How this host bounds sandboxes of bubblewrap. */
 export interface BwrapHost {
@@ -8,7 +8,7 @@ export interface BwrapHost {
   readonly groups: Hierarchies | null
   /** The kernel counts the processes of a user namespace for itself. */
   readonly countsProcesses: boolean
-  readonly core: CoreLimit
+  readonly own: OwnLimits
 }
 
 interface Holding {
@@ -21,9 +21,9 @@ const DELEGATE =
   'Start the node as a service of systemd with `Delegate=yes` (`systemd-run --user --scope -p Delegate=yes npm start`), or as root (`sudo npm start`).'
 
 /** What the kernel holds of sandboxes of bubblewrap on this host, and what it does not. */
-export function bwrapHolds({ groups, countsProcesses, core }: BwrapHost, asRoot: boolean, networks: Networks | NoNetworks): Holding {
+export function bwrapHolds({ groups, countsProcesses, own }: BwrapHost, asRoot: boolean, networks: Networks | NoNetworks): Holding {
   const limits = [...ALWAYS]
-  const missing = [...core.missing]
+  const missing = [...own.missing]
   if (asRoot) limits.push('uid-own')
   else
     missing.push({ what: 'uid-own', why: 'outside, sandboxes of an ordinary user have that user’s id', todo: 'Start the node as root, for ids of their own.' })

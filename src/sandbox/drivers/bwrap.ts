@@ -24,7 +24,8 @@ import { environmentFor, INSIDE, makeSkeleton, PLACE } from './inside.ts'
 import { sandboxFolder } from './left-behind.ts'
 import { MemoryWatch } from './memory-watch.ts'
 import { MountView } from './mount-view.ts'
-import { notStarted } from './not-started.ts'
+import { notStarted, wordsOf } from './not-started.ts'
+import type { OwnLimits } from './own-limits.ts'
 import { RouteQueues } from './route-queues.ts'
 import { compilePython, putRuntimes } from './runtime-files.ts'
 import { seccomp } from './seccomp.ts'
@@ -52,12 +53,12 @@ const BOUND = [
   ...Object.entries({ net_namespaces: 1, cgroup_namespaces: 1, user_namespaces: 2, time_namespaces: 0 }),
 ]
   .map(([name, value]) => `echo ${value} > /proc/sys/user/max_${name}`)
-  .concat('mount --no-mtab --all --fstab "$1" || exit 1', 'shift', 'exec prlimit --nofile=1024 --memlock=65536 --msgqueue=0 --sigpending=256 "$@"')
+  .concat('mount --no-mtab --all --fstab "$1" || exit 1', 'shift', 'exec prlimit "$@"')
   .join('; ')
 /** @param pids  null where this kernel does not count them by namespace */
-const bounded = (fstab: string, pids: number | null, coreBytes: number): string[] => {
-  const processes = pids === null ? [] : [`--nproc=${pids}`]
-  return ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', BOUND, 'sh', fstab, `--core=${coreBytes}`, ...processes, 'bwrap']
+const bounded = (fstab: string, pids: number | null, each: OwnLimits['each']): string[] => {
+  const limits = Object.entries({ ...each, ...(pids !== null && { NPROC: pids }) }).map(([name, most]) => `--${name.toLowerCase()}=${most}`)
+  return ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', BOUND, 'sh', fstab, ...limits, 'bwrap']
 }
 
 /**
@@ -101,6 +102,7 @@ export class BwrapDriver implements Driver {
 
   /** @throws Error where the folder of this node cannot be made, or is another user's */
   static async open(options: DriverOptions, host: BwrapHost): Promise<BwrapDriver> {
+    await using opened = new AsyncDisposableStack()
     const shell = await launchingShell()
     const folder = sandboxFolder(options.runBase, options.name)
     await fs.mkdir(folder, { recursive: true, mode: 0o711 })
@@ -109,8 +111,9 @@ export class BwrapDriver implements Driver {
     if (uid !== process.getuid?.()) throw new Error(`the folder ${folder} belongs to another user`)
     await fs.chmod(folder, 0o711)
     await ownFolder(folder, 0o711)
-    const launcher = launcherIn(folder, options)
+    const launcher = opened.use(launcherIn(folder, options))
     const networks = await Networks.open({ ...options, start: (launch) => launcher.launch(launch) })
+    if (hasNetworks(networks)) opened.use(networks)
     await makeSkeleton(path.join(folder, 'root'), hasNetworks(networks) ? GATEWAY : null)
     await putRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))
     await fs.mkdir(path.join(folder, 'meminfo'), { recursive: true, mode: 0o711 })
@@ -119,6 +122,7 @@ export class BwrapDriver implements Driver {
     await fs.writeFile(path.join(folder, 'seccomp'), compileSeccomp(seccomp, process.arch === 'arm64' ? 'arm64' : 'x64'))
     const driver = new BwrapDriver(options, host, networks, folder, shell, launcher)
     if (host.groups) await weighGroup(host.groups, driver.#groupParent, groupWeight(options))
+    opened.move()
     return driver
   }
 
@@ -156,8 +160,7 @@ export class BwrapDriver implements Driver {
       })
       const tail = new StderrTail(child.streams[2] ?? null)
       const init = await firstProcess(child, clock)
-      if (init === null)
-        throw notStarted(`bubblewrap could not start a sandbox: ${tail.text().trim().slice(-500) || 'no answer'}`, await signalOf(child, clock))
+      if (init === null) throw notStarted(`bubblewrap could not start a sandbox: ${wordsOf(tail.text()) || 'no answer'}`, await signalOf(child, clock))
       const cache = options.cache === null ? null : await openCache(init, clock)
       const made = new BwrapSandbox(options.id, {
         child,
@@ -239,7 +242,7 @@ export class BwrapDriver implements Driver {
   async #commandOf(options: StartOptions, meminfo: string, uid: number | null, network: Network | null): Promise<string[]> {
     const guest = guestOf(this.#options.guests, options.runtime)
     const command = options.argv ? [PLACE.node, ...options.argv] : guest.command(PLACE)
-    const around = bounded(await this.#fstabOf(options), this.#host.countsProcesses ? options.pids : null, this.#host.core.bytes)
+    const around = bounded(await this.#fstabOf(options), this.#host.countsProcesses ? options.pids : null, this.#host.own.each)
     const shared = {
       root: path.join(this.#folder, 'root'),
       meminfo,

@@ -8,9 +8,9 @@ import { systemClock } from '../../lib/clock.ts'
 import { findGuests } from '../guests.ts'
 import type { Driver, SandboxProcess, StartOptions } from '../types.ts'
 import { BwrapDriver } from './bwrap.ts'
-import { coreLimit } from './core-limit.ts'
 import { detectDriver, isDriver } from './detect.ts'
 import type { DriverOptions } from './driver-options.ts'
+import { ownLimits } from './own-limits.ts'
 
 export type Variant = 'runc' | 'crun' | 'gvisor' | 'bwrap' | 'bwrap without control groups'
 
@@ -40,7 +40,7 @@ export async function openVariant(variant: Variant, name: string, runBase = isRo
     log: silentLog,
   }
   // As an ordinary user has it whose service manager gives nothing.
-  if (variant === 'bwrap without control groups') return await BwrapDriver.open(options, { groups: null, countsProcesses: true, core: await coreLimit() })
+  if (variant === 'bwrap without control groups') return await BwrapDriver.open(options, { groups: null, countsProcesses: true, own: await ownLimits() })
   const found = await detectDriver(variant, options)
   if (!isDriver(found)) throw new Error(`${found.why}. ${found.todo}`)
   return found

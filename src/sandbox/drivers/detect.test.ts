@@ -40,6 +40,14 @@ describe('the driver of a node', () => {
       'Functions cannot run: runc takes root, and bubblewrap is not installed. Start the node as root. Install bubblewrap, or, for code of your own only, start it without isolation: `npm start -- --sandbox process`.',
     )
   })
+  it('is none where root may make no sandbox, and the sentence says what root needs', async () => {
+    const none: typeof NOT = { ...NOT, runc: { why: 'runc makes no sandbox here', todo: 'Leave it away.', todoOfNone: 'Root must be allowed.' } }
+    const found = await chooseDriver('auto', async (name) => none[name] as NoDriver)
+    assert.match(
+      noDriver(found as NoDriver).message,
+      /^Functions cannot run: runc makes no sandbox here, and .*\. Root must be allowed\. Install bubblewrap, or, /,
+    )
+  })
   it('is what is named, or none', async () => {
     for (const name of ['crun', 'runc', 'gvisor', 'bwrap', 'process'] as const) {
       assert.deepEqual((await choose(name, name)).asked, [name])

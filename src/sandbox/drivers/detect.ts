@@ -5,17 +5,19 @@ import { Cgroup, detectHierarchies, type Hierarchies } from '../../lib/cgroup.ts
 import { delegatedGroups } from '../../lib/delegated-groups.ts'
 import type { Driver, DriverName } from '../types.ts'
 import { BwrapDriver, bwrapVersion } from './bwrap.ts'
-import { coreLimit } from './core-limit.ts'
 import type { DriverOptions } from './driver-options.ts'
 import { sandboxFolder } from './left-behind.ts'
 import { ProcessDriver } from './process.ts'
 import { OciDriver } from './oci.ts'
 import { OCI_RUNTIMES, type OciRuntime, ociVersion } from './oci-runtimes.ts'
+import { ownLimits } from './own-limits.ts'
 
 /** What keeps functions from running here, and what to type. */
 export interface NoDriver {
   readonly why: string
   readonly todo: string
+  /** What to do where no other driver could be taken either; `todo` when absent. */
+  readonly todoOfNone?: string
 }
 
 const WITHOUT = 'or, for code of your own only, start it without isolation: `npm start -- --sandbox process`.'
@@ -40,7 +42,7 @@ export async function chooseDriver(setting: 'auto' | DriverName, open: (name: Dr
   if (isDriver(runc)) return runc
   const bwrap = await open('bwrap')
   if (isDriver(bwrap)) return bwrap
-  return { why: `${runc.why}, and ${bwrap.why}`, todo: `${runc.todo} ${bwrap.todo}`.replace(/\.?$/, `, ${WITHOUT}`) }
+  return { why: `${runc.why}, and ${bwrap.why}`, todo: `${runc.todoOfNone ?? runc.todo} ${bwrap.todo}`.replace(/\.?$/, `, ${WITHOUT}`) }
 }
 
 /** What one process of a node found of the machine, for the others. */
@@ -77,7 +79,11 @@ async function openOci(runtime: OciRuntime, options: DriverOptions, isTried: boo
     options.log.warn({ driver: name, error: (error as Error).message }, `${program} is there, and makes no sandbox`)
     await driver?.[Symbol.asyncDispose]()
     await fs.rm(sandboxFolder(options.runBase, options.name), { recursive: true, force: true })
-    return { why: `${program} makes no sandbox here: ${(error as Error).message}`, todo: 'Leave `--sandbox` away, for the driver that this host has.' }
+    return {
+      why: `${program} makes no sandbox here: ${(error as Error).message}`,
+      todo: 'Leave `--sandbox` away, for the driver that this host has.',
+      todoOfNone: 'Root must be allowed to make namespaces, mounts and control groups (of a container: `docker run --privileged`).',
+    }
   }
 }
 
@@ -103,7 +109,7 @@ async function openBwrap(options: DriverOptions, isTried: boolean): Promise<Driv
   const groups = await usable(process.getuid?.() === 0 ? await detectHierarchies() : await delegatedGroups(), options)
   let driver: BwrapDriver | null = null
   try {
-    driver = await BwrapDriver.open(options, { groups, countsProcesses: major > 5 || (major === 5 && minor >= 14), core: await coreLimit() })
+    driver = await BwrapDriver.open(options, { groups, countsProcesses: major > 5 || (major === 5 && minor >= 14), own: await ownLimits() })
     if (!isTried) await driver.tryOut()
     return driver
   } catch (error) {

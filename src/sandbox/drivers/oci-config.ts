@@ -7,6 +7,7 @@ import type { StartOptions } from '../types.ts'
 import { POOL_MEMORY_MB, startingWeight } from './driver-options.ts'
 import { environmentFor, firstProcess, INSIDE, MASKED, PLACE, PUBLIC_FOLDERS, UID } from './inside.ts'
 import type { OciRuntime } from './oci-runtimes.ts'
+import type { OwnLimits } from './own-limits.ts'
 import { seccomp } from './seccomp.ts'
 import { boundsHook } from './shown.ts'
 import { tmpOptions } from './tmp-size.ts'
@@ -27,7 +28,7 @@ export interface OciPlace {
   readonly hierarchies: Hierarchies
   /** The group that it is to be put into; null where it begins in its groups. */
   readonly group: string | null
-  readonly coreBytes: number
+  readonly limits: OwnLimits['each']
 }
 
 /** How many processes of the host may be in the group of one. */
@@ -52,14 +53,7 @@ export function ociConfig(runtime: OciRuntime, options: StartOptions, place: Oci
       capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
       noNewPrivileges: true,
       oomScoreAdj: 500,
-      rlimits: [
-        { type: 'RLIMIT_NOFILE', hard: 1024, soft: 1024 },
-        { type: 'RLIMIT_CORE', hard: place.coreBytes, soft: place.coreBytes },
-        // Pending signals of all sandboxes count together for the user who starts them.
-        { type: 'RLIMIT_SIGPENDING', hard: 256, soft: 256 },
-        { type: 'RLIMIT_MEMLOCK', hard: 65_536, soft: 65_536 },
-        { type: 'RLIMIT_MSGQUEUE', hard: 0, soft: 0 },
-      ],
+      rlimits: Object.entries(place.limits).map(([name, most]) => ({ type: `RLIMIT_${name}`, hard: most, soft: most })),
     },
     mounts: mountsOf(options, place, guest.node, sharesKernel),
     ...(sharesKernel ? { hooks: { createContainer: [boundsHook] } } : {}),

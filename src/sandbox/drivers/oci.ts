@@ -14,16 +14,16 @@ import { hasNetworks, Networks, type NetworksOptions, type NoNetworks } from '..
 import { GATEWAY } from '../egress/rules.ts'
 import type { Driver, Entrance, RuntimeName, SandboxProcess, StartOptions } from '../types.ts'
 import { type DriverOptions, groupWeight, launcherIn, POOL_MEMORY_MB, startingWeight } from './driver-options.ts'
-import { type CoreLimit, coreLimit } from './core-limit.ts'
 import { entering } from './entering.ts'
 import { guestOfInit } from './entrance.ts'
 import { INSIDE, makeSkeleton } from './inside.ts'
 import { sandboxFolder } from './left-behind.ts'
 import { MountView } from './mount-view.ts'
-import { notStarted } from './not-started.ts'
+import { notStarted, wordsOf } from './not-started.ts'
 import { mostProcesses, ociConfig, UID_RANGES } from './oci-config.ts'
 import { type OciRuntime, PATH } from './oci-runtimes.ts'
 import { OciSandbox } from './oci-sandbox.ts'
+import { type OwnLimits, ownLimits } from './own-limits.ts'
 import { RouteQueues } from './route-queues.ts'
 import { compilePython, putRuntimes } from './runtime-files.ts'
 import { meminfoOf } from './shown.ts'
@@ -55,7 +55,7 @@ export class OciDriver implements Driver {
   readonly #running = new Set<SandboxProcess>()
   readonly #queues: RouteQueues
   readonly #launcher: Launcher
-  readonly #coreBytes: CoreLimit['bytes']
+  readonly #limits: OwnLimits['each']
   #nextRange = 0
   #compiled: Promise<void> | null = null
 
@@ -67,7 +67,7 @@ export class OciDriver implements Driver {
     networks: Networks | NoNetworks,
     view: MountView | null,
     launcher: Launcher,
-    core: CoreLimit,
+    own: OwnLimits,
   ) {
     this.name = runtime.name
     this.resizesTmp = runtime.sharesKernel
@@ -80,9 +80,9 @@ export class OciDriver implements Driver {
     this.#view = view
     this.#queues = new RouteQueues(options.clock)
     this.#launcher = launcher
-    this.#coreBytes = core.bytes
+    this.#limits = own.each
     const held = [...runtime.limits]
-    const missing = [...runtime.missing, ...core.missing]
+    const missing = [...runtime.missing, ...own.missing]
     for (const [what, tree] of [
       ['memory', hierarchies.memory],
       ['pids', hierarchies.pids],
@@ -100,22 +100,26 @@ export class OciDriver implements Driver {
   }
 
   static async open(runtime: OciRuntime, options: DriverOptions): Promise<OciDriver> {
+    await using opened = new AsyncDisposableStack()
     const folder = sandboxFolder(options.runBase, options.name)
-    const launcher = launcherIn(folder, options)
+    const launcher = opened.use(launcherIn(folder, options))
     const start: NetworksOptions['start'] = (launch) => launcher.launch(launch)
-    const [hierarchies, networks, core] = await Promise.all([
+    const [hierarchies, networks, own] = await Promise.all([
       detectHierarchies(),
       runtime.sharesKernel ? Networks.open({ ...options, start }) : NO_NETWORKS,
-      coreLimit(),
+      ownLimits(),
     ])
+    if (hasNetworks(networks)) opened.use(networks)
     // Behind the networks: they make the place of namespaces one whose mounts are seen in it.
     const view = runtime.oneVersionOfGroups ? await firstGroupsAlone(hierarchies, options) : null
-    const driver = new OciDriver(runtime, options, hierarchies, folder, networks, view, launcher, core)
+    opened.use(view)
+    const driver = new OciDriver(runtime, options, hierarchies, folder, networks, view, launcher, own)
     await ownFolder(folder, 0o711)
     await fs.chmod(folder, 0o711)
     await makeSkeleton(path.join(folder, 'root'), hasNetworks(networks) ? GATEWAY : null)
     await putRuntimes(options.runtimesPath, path.join(folder, 'root', INSIDE.runtime))
     await weighGroup(driver.#hierarchies, driver.#groupParent, groupWeight(options))
+    opened.move()
     return driver
   }
 
@@ -150,7 +154,7 @@ export class OciDriver implements Driver {
         network,
         hierarchies: this.#hierarchies,
         group: this.#view ? null : group,
-        coreBytes: this.#coreBytes,
+        limits: this.#limits,
       })
       await fs.writeFile(path.join(bundle, 'config.json'), JSON.stringify(config))
       // That of the host until it is known whose it becomes: the runtime sizes itself by it.
@@ -173,7 +177,7 @@ export class OciDriver implements Driver {
       const [, , stderr, control, relay] = child.streams
       const tail = new StderrTail(stderr ?? null)
       const { code, signal } = await exitOf(child, this.#options.clock)
-      if (code !== 0) throw notStarted(`${this.#runtime.program} could not start a sandbox (${code ?? signal}): ${tail.text().trim().slice(-500)}`, signal)
+      if (code !== 0) throw notStarted(`${this.#runtime.program} could not start a sandbox (${code ?? signal}): ${wordsOf(tail.text())}`, signal)
       if (this.#view === null) cgroup.boundSockets()
       const init = this.#runtime.sharesKernel ? Number(await fs.readFile(path.join(bundle, 'pid'), 'latin1')) : null
       const cache = options.cache === null || init === null ? null : await openCache(cgroup, init)

@@ -4,6 +4,7 @@ import type { Clock } from '../../lib/clock.ts'
 import { within } from '../../lib/within.ts'
 import type { Driver } from '../types.ts'
 import { UID } from './inside.ts'
+import { wordsOf } from './not-started.ts'
 import { UID_BASE, UID_RANGE } from './oci-config.ts'
 
 const LIMIT_MS = 30_000
@@ -39,7 +40,7 @@ export async function tryOut(
   })
   try {
     const inTime = await within(clock, LIMIT_MS, over)
-    if (!inTime || !told.endsWith('over')) throw new Error(trial.stderrTail().trim().slice(-500) || 'a sandbox ended without a word')
+    if (!inTime || !told.endsWith('over')) throw new Error(wordsOf(trial.stderrTail()) || 'a sandbox ended without a word')
     const lacks = await lacking(told, id)
     if (lacks.length > 0) throw new Error(`a sandbox has not ${lacks.join(', ')}`)
   } finally {
