@@ -4,6 +4,7 @@ import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { run } from 'node:test'
 import { keepCluster } from './cluster.ts'
+import { SHORT_LIVED } from './short-lived.ts'
 import { ROOT } from './sources.ts'
 
 /** A file of tests, and how it is run. */
@@ -188,7 +189,7 @@ async function runFile(temporary: string, { file, of, timeoutMs, environment, on
     signal: AbortSignal.timeout(timeoutMs),
     cwd: ROOT,
     env: { ...process.env, ...environment, TMPDIR: temporary, MAYFLY_TEST_USED: path.join(folder, 'seconds') },
-    execArgv: ['compiled.mjs', 'seed.mjs', 'used.mjs'].flatMap((name) => ['--import', path.join(ROOT, 'tools', name)]),
+    execArgv: [...SHORT_LIVED, ...['compiled.mjs', 'seed.mjs', 'used.mjs'].flatMap((name) => ['--import', path.join(ROOT, 'tools', name)])],
   })
   for await (const event of stream) {
     if (event.type !== 'test:pass' && event.type !== 'test:fail') continue

@@ -18,6 +18,7 @@ const WITHOUT_SPARE = [
   ...['aws-clients', 'schedules', 'todo-page', 'shared-sandbox', 'full-disk', 'disk', 'sqs-triggers', 'functions-misbehaving'],
   ...['console-door', 'lambda-tools', 'lambda-traps', 'log-watch', 'runtime-clients', 'python-fork', 'console', 'lambda-control'],
   ...['bad-input', 'inspect', 'cli', 'console-pages', 'crawler', 'lambda-errors', 'lambda-streaming', 'routes', 'secrets'],
+  ...['photo-app', 'lambda-invoke'],
 ]
 
 // What waits more than it works, for time-outs, pauses and ends, leaves the processors to others: one such file runs beside them.

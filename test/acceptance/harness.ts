@@ -6,11 +6,12 @@ import { after } from 'node:test'
 import yazl from 'yazl'
 import { FIRST_PROJECT, giveCluster } from '../../tools/cluster.ts'
 import { programOf } from '../../tools/program.mjs'
+import { SHORT_LIVED } from '../../tools/short-lived.ts'
 
 export const ROOT = path.resolve(import.meta.dirname, '..', '..')
 const BIN = path.join(ROOT, 'bin', 'mayfly.js')
 // What the launcher in `bin` starts for the node's own commands, which tests of the launcher start by it: a program less for each.
-const ONCE = ['--disable-warning=ExperimentalWarning', '--import', path.join(ROOT, 'tools', 'compiled.mjs')]
+const ONCE = ['--disable-warning=ExperimentalWarning', ...SHORT_LIVED, '--import', path.join(ROOT, 'tools', 'compiled.mjs')]
 const launched = (): string[] => {
   const program = programOf(ROOT)
   return [...ONCE, ...(program.endsWith('.mjs') ? ['--enable-source-maps'] : []), program]
@@ -159,7 +160,7 @@ export async function startMayfly(
 /** Runs the command line to its end, as the launcher does. */
 export function mayfly(args: readonly string[], environment: Record<string, string> = {}): { code: number; stdout: string; stderr: string } {
   // Under the Node of the tests the launcher runs a command itself.
-  const program = OF_THE_NODE.has(args[0] ?? '') ? launched() : [BIN]
+  const program = OF_THE_NODE.has(args[0] ?? '') ? launched() : [...SHORT_LIVED, BIN]
   const { status, stdout, stderr } = spawnSync(process.execPath, [...program, ...args], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
