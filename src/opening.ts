@@ -125,7 +125,12 @@ export async function openSandboxRoom(config: Config, host: Host, place: Sandbox
     found: (isDriver(own) ? own.name : own) as FoundDriver,
     python: guests.python(),
     refusal: guests.refusal,
-    driverRefusal: async (driver: DriverName) => (found instanceof SeveralDrivers ? await found.refusal(driver) : null),
+    driverRefusal: async ({ driver, reuse }: { readonly driver: DriverName | null; readonly reuse: string }): Promise<string | null> => {
+      const why = driver !== null && found instanceof SeveralDrivers ? await found.refusal(driver) : null
+      if (why !== null) return `sandbox: ${why}`
+      if (reuse !== 'fork' || !isDriver(found) || (driver ?? found.name) !== 'gvisor') return null
+      return 'reuse: `fork` takes a kernel that keeps the processes of calls apart, which gVisor’s does not: `never` gives each call a sandbox of its own, and `"sandbox": "crun"` or `"bwrap"` has forks'
+    },
     isolated: isDriver(found) && found.name !== 'process',
     egressWarning: (egress: Egress, driver: DriverName | null = null): string | null => {
       if (!isDriver(found)) return null

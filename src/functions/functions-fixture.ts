@@ -63,7 +63,8 @@ export class FunctionsWorld implements AsyncDisposable {
       retired: (id) => void this.retired.push(id),
       limitProfileOf: () => this.profile,
       memoryBudgetMb: () => 8_192,
-      driverRefusal: async (driver) => (driver === 'bwrap' ? null : `this node has no driver \`${driver}\`: runsc is not installed. Install it.`),
+      driverRefusal: async ({ driver }) =>
+        driver === null || driver === 'bwrap' ? null : `sandbox: this node has no driver \`${driver}\`: runsc is not installed. Install it.`,
       fraction: () => this.fractions.shift() ?? 0.5,
     })
   }

@@ -91,8 +91,8 @@ export interface FunctionsDeps {
   readonly limitProfileOf?: (project: ProjectRef) => LimitProfileName
   /** MB that all sandboxes of this node may have together; null where there are none. */
   readonly memoryBudgetMb?: () => number | null
-  /** The same of a driver of sandboxes. */
-  readonly driverRefusal?: (driver: NonNullable<FunctionDefinition['driver']>) => Promise<string | null>
+  /** The same of a driver of sandboxes, and of what functions are to be under it. */
+  readonly driverRefusal?: (asked: Pick<FunctionDefinition, 'driver' | 'reuse'>) => Promise<string | null>
   /** Whether what is remembered may be used without asking the database again. */
   readonly believable?: () => boolean
 }
@@ -243,9 +243,9 @@ export class FunctionsService implements Functions {
 
   readonly #refusal = (runtime: string) => this.#deps.refusal?.(runtime) ?? null
 
-  async #checkDriver(driver: FunctionDefinition['driver']): Promise<void> {
-    const why = driver === null ? null : await this.#deps.driverRefusal?.(driver)
-    if (why) throw new MayflyError('bad_request', `sandbox: ${why}`)
+  async #checkDriver(asked: Pick<FunctionDefinition, 'driver' | 'reuse'>): Promise<void> {
+    const why = await this.#deps.driverRefusal?.(asked)
+    if (why) throw new MayflyError('bad_request', why)
   }
 
   /** @throws MayflyError function_exists, profile_exceeded, bad_request (no such artefact, a runtime that is not here) */
@@ -256,7 +256,7 @@ export class FunctionsService implements Functions {
     checkTags(tags)
     admitByProfile(this.limitProfileOf(project), stored, null)
     checkRuntime(definition, this.#refusal)
-    await this.#checkDriver(stored.driver)
+    await this.#checkDriver(stored)
     await this.layers.admit(project, stored.layers)
     const functionId = this.#id()
     const id = await this.#projectId(project)
@@ -309,7 +309,7 @@ export class FunctionsService implements Functions {
     const { name: _name, tags, ...stored } = { ...before.definition, ...change.definition }
     admitByProfile(this.limitProfileOf(project), stored, before.definition)
     checkRuntime(stored, this.#refusal)
-    await this.#checkDriver(stored.driver)
+    await this.#checkDriver(stored)
     if (change.definition?.layers !== undefined) await this.layers.admit(project, stored.layers, before.definition.layers)
     const artefact = change.artefact ?? before.artefact
     const environment = change.environment === undefined ? before.environment : change.environment
@@ -420,7 +420,7 @@ export class FunctionsService implements Functions {
   }
 
   async #warnings(project: ProjectRef, definition: FunctionDefinition, environment: Environment, before: FunctionRecord | null): Promise<string[]> {
-    await this.#checkDriver(definition.driver)
+    await this.#checkDriver(definition)
     const beyond = admitByProfile(this.limitProfileOf(project), definition, before?.definition ?? null)
     const { secrets } = definition
     const there = secrets.length === 0 ? [] : ((await this.#deps.secrets?.list(project)) ?? []).map((secret) => secret.name)

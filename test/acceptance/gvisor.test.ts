@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { CreateFunctionCommand, InvokeCommand, type LambdaClient, waitUntilFunctionActiveV2 } from '@aws-sdk/client-lambda'
@@ -100,5 +101,23 @@ describe('--sandbox gvisor', { skip }, () => {
     await create('sum', `python${version}`, 'index.handler', { 'index.py': PYTHON })
     const { sum, kernel } = await invoke('sum', { numbers: [1, 2, 3] })
     assert.deepEqual([sum, /4\.4\.0/.test(String(kernel))], [6, true])
+  })
+
+  it('does not fork for calls of Python, and says so', async () => {
+    const { url, project } = node.ready
+    const at = `${url}/api/v1/projects/${project.ref}`
+    const headers = { apikey: project.secretKey }
+    const zip = await zipOf({ 'index.py': PYTHON })
+    const artefact = createHash('sha256').update(zip).digest('hex')
+    await fetch(`${at}/artefacts/${artefact}`, { method: 'PUT', headers, body: new Uint8Array(zip) })
+    const put = async (body: object) => {
+      const response = await fetch(`${at}/functions/forked`, { method: 'PUT', headers, body: JSON.stringify({ artefact, handler: 'index.handler', ...body }) })
+      return { status: response.status, text: await response.text() }
+    }
+    const refused = await put({ runtime: 'python3.11', reuse: 'fork' })
+    assert.equal(refused.status, 400, refused.text)
+    assert.match(refused.text, /reuse: `fork` takes a kernel that keeps the processes of calls apart.*`never` gives each call a sandbox of its own/)
+    const { status, text } = await put({ runtime: 'python3.11', reuse: 'never' })
+    assert.equal(status, 201, text)
   })
 })
