@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { type Browser, chromium } from 'playwright-core'
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 
 // The shell is the same engine without a browser's own pages and processes: it takes a quarter of the processor time.
 const CHROMIUM = ['/usr/lib/chromium/chromium-headless-shell', '/usr/bin/chromium'].find((program) => existsSync(program))
@@ -7,8 +7,25 @@ export const skip = CHROMIUM === undefined ? 'needs the package chromium-headles
 const ARGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking']
 ARGS.push('--disable-component-update', '--disable-sync')
 
-export const launchBrowser = (more: readonly string[] = []): Promise<Browser> =>
-  chromium.launch({ ...(CHROMIUM === undefined ? {} : { executablePath: CHROMIUM }), args: [...ARGS, ...more] })
+export async function launchBrowser(more: readonly string[] = []): Promise<Browser> {
+  const browser = await chromium.launch({ ...(CHROMIUM === undefined ? {} : { executablePath: CHROMIUM }), args: [...ARGS, ...more] })
+  const newContext = browser.newContext.bind(browser)
+  browser.newContext = async (options?: BrowserContextOptions) => (await newContext(options)).on('page', goAgain)
+  return browser
+}
+
+/** Other nodes that run beside the test make interfaces, at which Chromium gives up what it loads. */
+function goAgain(page: Page): void {
+  const goto = page.goto.bind(page)
+  page.goto = async (...to) => {
+    try {
+      return await goto(...to)
+    } catch (error) {
+      if (!String(error).includes('ERR_NETWORK_CHANGED')) throw error
+      return await goto(...to)
+    }
+  }
+}
 
 /** Ratio of the contrast of every element that has words of its own, with what it says. */
 export const CONTRASTS = `(() => {

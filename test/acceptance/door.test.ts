@@ -162,7 +162,7 @@ describe('SQL in a project, by hand and by any PostgreSQL client', () => {
         encoding: 'utf8',
         timeout: 60_000,
       })
-      assert.equal(status, 0, TERM)
+      assert.equal(status, 0, `${TERM}: ${stdout}`)
       assert.match(stdout, / {5}42\r?\n\(1 row\)/)
     }
   })

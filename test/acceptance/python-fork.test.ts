@@ -165,17 +165,20 @@ describe('reuse: fork, of Python', { skip: noPython }, () => {
   })
 
   it('a call has nothing of the calls before it in its memory, and of the processes that stay it reads and writes nothing', async () => {
-    const before = (await invoke('hostile', { do: 'look' })).value
+    const { loaded: _, ...before } = (await invoke('hostile', { do: 'look' })).value
     const secret = randomBytes(8).toString('hex')
     for (let n = 0; n < 3; n++) assert.equal((await invoke('hostile', { do: 'keep', text: `secret-${secret}` })).value, `SECRET-${secret.toUpperCase()}`)
     assert.deepEqual((await invoke('hostile', { do: 'search' })).value, [])
     // That it finds what is there.
     assert.deepEqual((await invoke('hostile', { do: 'search', mine: 'secret-0123456789abcdef' })).value, ['secret-0123456789abcdef'])
     for (const what of ['poison', 'descriptors', 'environment']) {
-      const { value } = await invoke('hostile', { do: what })
+      const { value, log } = await invoke('hostile', { do: what })
+      assert.doesNotMatch(log, /no other runs here/, what)
       assert.ok(value.length >= 2 && value.every((one: string) => one === 'PermissionError'), `${what}: ${value}`)
     }
-    assert.deepEqual((await invoke('hostile', { do: 'look' })).value, before)
+    // Another sandbox may have taken its place where the machine is short of memory.
+    const { loaded: __, ...after } = (await invoke('hostile', { do: 'look' })).value
+    assert.deepEqual(after, before)
   })
 
   it('what a call leaves in shared memory, on its outputs and in folders that are there from loading is gone', async () => {

@@ -105,9 +105,15 @@ function rules(data: string): number {
   return tagsOf(data).reduce((sum, tag) => sum + elementsIn(tag, 'listed') + elementsIn(tag, 'anyport'), 0)
 }
 
-/** Of its sandboxes and workers; what all sandboxes see of the machine stands since the start. */
+/** Of its sandboxes and workers; what all sandboxes see of the machine stands since the start, and what each has for as long as it does. */
 const filesOfRun = (data: string): string[] => {
-  const below = (at: string): string[] => [at, ...foldersIn(at).flatMap(below), ...namesIn(at).map((name) => path.join(at, name))]
+  const standing = new Set(sandboxes(data).keys())
+  const isOfOne = (at: string) => {
+    const [, process = '', name = ''] = /\/mayfly-sandboxes-([^/]+)\/.*(s-\d+)$/.exec(at) ?? []
+    return standing.has(`mayfly-${process}/${name}`)
+  }
+  const below = (at: string): string[] =>
+    isOfOne(at) ? [] : [at, ...foldersIn(at).flatMap(below), ...namesIn(at).flatMap((name) => (isOfOne(path.join(at, name)) ? [] : [path.join(at, name)]))]
   const workers = path.join(RUN, `mayfly-workers-${groupOf(data).slice('mayfly-'.length)}`)
   const bundles = bundlesOf(data).flatMap((at) => foldersIn(at).filter((one) => path.basename(one) !== 'root'))
   return [

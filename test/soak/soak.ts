@@ -60,6 +60,9 @@ const SLACK: Partial<Record<keyof Look, number>> = {
   processesOfDatabases: 12,
   // As the calls before a look happened to find none booted.
   hulls: 2,
+  // Those that stand ready, in each process as many as were made at once.
+  networks: 24,
+  filesOfRun: 12,
   descriptors: 16,
   rssMb: 64,
   pssMb: 120,

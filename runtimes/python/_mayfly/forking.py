@@ -240,8 +240,9 @@ def _first_process(regions):
         return None
     try:
         held = [os.pread(memory, size, start) for start, size in regions]
-        own = [line for line in (_text("/proc/1/status") or b"").splitlines() if line.startswith((b"RssAnon", b"Threads"))]
-        return held, own, _text("/proc/1/maps")
+        own = {line.split()[0]: int(line.split()[1]) for line in (_text("/proc/1/status") or b"").splitlines() if line.startswith((b"RssAnon", b"VmSwap", b"Threads"))}
+        # What the host takes out of memory for a while is the same.
+        return held, own.get(b"Threads:"), own.get(b"RssAnon:", 0) + own.get(b"VmSwap:", 0), _text("/proc/1/maps")
     finally:
         os.close(memory)
 
