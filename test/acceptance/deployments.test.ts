@@ -405,7 +405,9 @@ describe('kill -9 in the middle of a deployment', () => {
     })
     writeFileSync(dies, 'afterDeployStep:2')
     const gone = new Promise<void>((resolve) => node.child.once('exit', () => resolve()))
-    assert.equal(deploy(root).code, 3, 'the node went away')
+    const cut = deploy(root)
+    // A worker that had taken the connection may still say so before it ends too.
+    assert.ok(cut.code === 3 || (cut.code === 1 && cut.stderr.includes('process_lost')), `${cut.code}: ${cut.stderr}`)
     await gone
     rmSync(dies)
     node = await start()
