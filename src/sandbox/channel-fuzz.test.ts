@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { Duplex } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { Channel, ChannelClosed, ProtocolError } from './channel.ts'
 import { creditOf, encodeFrame, FLAG, MAX_PAYLOAD, SANDBOX_WINDOW, STREAM_WINDOW, TYPE } from './frames.ts'
 import type { Call, CallResult, LogSink, ResultBody } from './types.ts'
+import { pair } from '../lib/pair-fixture.ts'
 
 // A guest that says what a runtime may say, in any order that is allowed; and the same with single frames changed,
 // doubled, lost, swapped or cut. Whatever comes, the host ends each call once, and holds no more than its windows.
@@ -210,24 +211,6 @@ const mutation: fc.Arbitrary<Mutation> = fc.oneof(
     return next ? [...frames.slice(0, at), next, one, ...frames.slice(at + 2)] : frames
   }),
 )
-
-function pair(): [Duplex, Duplex] {
-  const make = (other: () => Duplex): Duplex =>
-    new Duplex({
-      read: () => {},
-      write: (chunk, _encoding, done) => {
-        if (!other().destroyed) other().push(chunk)
-        done()
-      },
-      final: (done) => {
-        other().push(null)
-        done()
-      },
-    })
-  const a: Duplex = make(() => b)
-  const b: Duplex = make(() => a)
-  return [a, b]
-}
 
 interface Heard {
   results: number

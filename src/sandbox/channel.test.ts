@@ -9,6 +9,7 @@ import { LIMITS } from '../core/limits.ts'
 import { Channel, ChannelClosed, type Failed, ProtocolError } from './channel.ts'
 import { creditOf, encodeFrame, FLAG, type Frame, FrameDecoder, LOG_WINDOW, MAX_PAYLOAD, SANDBOX_WINDOW, STREAM_WINDOW, TYPE } from './frames.ts'
 import type { Call, CallResult, LogSink } from './types.ts'
+import { pair } from '../lib/pair-fixture.ts'
 
 const silent: LogSink = { write: () => {}, lost: () => {} }
 const context = { invocationId: 'i', traceId: 't', clientContext: null, depth: 0, invokedArn: 'a' }
@@ -16,25 +17,6 @@ const event: Call = { kind: 'event', context, payload: Buffer.from('{}') }
 const http: Call = { kind: 'http', context, method: 'GET', url: 'http://localhost/', headers: [], body: null }
 const json = (value: unknown) => Buffer.from(JSON.stringify(value))
 const HELLO = encodeFrame(TYPE.hello, 0, 0, json({ version: 1 }))
-
-/** A pair of streams: what one side writes, the other reads. */
-function pair(): [Duplex, Duplex] {
-  const make = (other: () => Duplex): Duplex =>
-    new Duplex({
-      read: () => {},
-      write: (chunk, _encoding, done) => {
-        if (!other().destroyed) other().push(chunk)
-        done()
-      },
-      final: (done) => {
-        other().push(null)
-        done()
-      },
-    })
-  const a: Duplex = make(() => b)
-  const b: Duplex = make(() => a)
-  return [a, b]
-}
 
 function open() {
   const [control, guest] = pair()

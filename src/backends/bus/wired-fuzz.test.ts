@@ -1,29 +1,11 @@
 import assert from 'node:assert/strict'
-import { Duplex } from 'node:stream'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import type { BusValue } from './bus.ts'
 import { WiredBus } from './wired.ts'
+import { pair } from '../../lib/pair-fixture.ts'
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
-
-function pair(): [Duplex, Duplex] {
-  const make = (other: () => Duplex): Duplex =>
-    new Duplex({
-      read: () => {},
-      write: (chunk, _encoding, done) => {
-        if (!other().destroyed) other().push(chunk)
-        done()
-      },
-      final: (done) => {
-        other().push(null)
-        done()
-      },
-    })
-  const a: Duplex = make(() => b)
-  const b: Duplex = make(() => a)
-  return [a, b]
-}
 
 /** Subjects that somebody answers or hears, that the other side says it answers, and that nobody has heard of. */
 const subject = fc.constantFrom<unknown>('doubles', 'fails', 'never', 'told', 'worker.1.sync', 'worker.2.sync', '', 'nobody', '__proto__', 7, null, ['told'])
